@@ -1,0 +1,316 @@
+"""The nouns, each a frozen record. Never put behaviour here beyond what a noun says of itself.
+
+Glossary, the same words in TOML, code, commands, database and documents:
+
+- **provider**: a service with quotas (`claude`, `codex`, ...).
+- **account**: one login of a provider. Its key is stable: account id, else email, else a short token hash.
+- **window**: one quota of an account, with or without a length (`five_hour`, `premium_interactions`, `balance_usd`).
+- **series**: provider + account + window: what is followed over time.
+- **reading**: what one answer says of one series at one instant. Any field may be None: unknown, neither 0 nor 100.
+- **snapshot**: all readings of one account from one poll. A poll that gave none is a **failure**.
+- **episode**: the count of a series' resets so far: which turn of the window this is.
+- **rule**: a condition that a person wrote, with what to do when it holds.
+- **alert**: one rule held against one series: ok, pending or firing, with a severity.
+- **transition**: an alert changed, and why. The record that everything after it uses.
+- **delivery**: one message on its way to one channel; the **outbox** is all that are not yet done.
+- **silence**: why something was not said: snooze, quiet hours, hysteresis, suspect, frozen, duplicate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003 - msgspec reads these annotations when it decodes
+from datetime import datetime, time, timedelta  # noqa: TC003 - likewise
+from decimal import Decimal  # noqa: TC003 - likewise
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+
+if TYPE_CHECKING:
+    from watcher.core.expression import Expression, Selector
+
+# --- what is followed -------------------------------------------------------------------------------------------
+
+
+class Series(Struct, frozen=True, order=True):
+    """What is followed over time. `account` is the account's stable key, empty where there is only one, nameless."""
+
+    provider: str
+    window: str
+    account: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.provider}[{self.account}].{self.window}" if self.account else f"{self.provider}.{self.window}"
+
+
+class Kind(StrEnum):
+    """A window's kind by its length; a selector may use it: `*.weekly`."""
+
+    SESSION = "session"  # up to 6 hours
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+    BALANCE = "balance"  # money or credits that do not come back by themselves
+    OTHER = "other"  # a length that has no name, or none known
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """What one answer says of one window at one instant. None is unknown, which is never 0 and never 100."""
+
+    window: str
+    kind: Kind
+    label: str = ""  # for people: "5-hour window"
+    used_percent: float | None = None  # 0..100, more in overage
+    used: Decimal | None = None
+    limit: Decimal | None = None
+    remaining: Decimal | None = None  # negative in overage
+    unit: str = "percent"  # percent, requests, tokens, credits, images, usd or another currency, ...
+    resets_at: datetime | None = None  # aware UTC
+    window_seconds: int | None = None
+    unlimited: bool = False
+    stale: bool = False  # the source itself says that this is old (a cache past its reset)
+    low_confidence: bool = False  # known to be unreliable (Gemini without a project): shown, never judged
+    source: str = "api"  # api, cache, server, statusline
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """All readings of one account from one poll, in the order of the answer."""
+
+    provider: str
+    account: str = ""  # stable key
+    account_name: str = ""  # for people and for selectors: the email or login where known, else the key
+    plan: str | None = None
+    at: datetime  # when the answer was received, aware UTC
+    readings: tuple[Reading, ...] = ()
+    note: str | None = None  # one line for `status`: "grace period until ...", "no project: low confidence"
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """A poll that gave no reading. `kind` is one of the contract's words (`status --json`: `error.kind`)."""
+
+    provider: str
+    account: str = ""
+    account_name: str = ""
+    at: datetime
+    kind: str
+    message: str  # one line, no secret, says what to do
+    retry_at: datetime | None = None  # not to be asked again before
+
+
+# --- conversation with a source: what a provider yields and receives -----------------------------------------------
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """An HTTP request. Providers and notifiers build it; `watcher.http` sends it."""
+
+    method: str = "GET"
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None  # body as JSON, or
+    form: Mapping[str, str] | None = None  # body as a form, or
+    body: bytes | None = None  # body as it is
+    loopback_tls: bool = False  # accept a self-signed certificate; refused unless the host is a loopback address
+    total_s: float = 20.0  # whole answer
+
+
+class Response(Struct, frozen=True, kw_only=True):
+    """The answer to a `Request`. Any status; redirects to another host are not followed."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
+    body: bytes = b""  # at most 2 MiB, decompressed
+    at: datetime  # when it was received, aware UTC
+
+
+class ReadDatabase(Struct, frozen=True, kw_only=True):
+    """A question to another program's SQLite file, asked read-only. Answered by `Rows`."""
+
+    path: str
+    sql: str
+    parameters: tuple[str, ...] = ()
+
+
+class Rows(Struct, frozen=True, kw_only=True):
+    """The answer to a `ReadDatabase`: rows of SQLite values; none where the table is missing."""
+
+    rows: tuple[tuple[Any, ...], ...]
+    modified_at: datetime  # the newest of the file's and its WAL's modification times
+    at: datetime
+
+
+class Command(Struct, frozen=True, kw_only=True):
+    """Another program, as an argument list; never a shell. `watcher.process` runs it."""
+
+    argv: tuple[str, ...]
+    stdin: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)  # added to a small allow-list
+    timeout_s: float = 10.0
+
+
+class Finished(Struct, frozen=True, kw_only=True):
+    """How a `Command` ended. `exit_code` is None where it was killed at its time limit or could not be started."""
+
+    exit_code: int | None
+    stdout: str = ""
+    stderr: str = ""  # also says why it could not be started
+
+
+# --- alerts ----------------------------------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    """How much an alert matters, least first."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0, 1, 2: least first."""
+        return ("info", "warning", "critical").index(self.value)
+
+
+class Phase(StrEnum):
+    """Where an alert stands."""
+
+    OK = "ok"
+    PENDING = "pending"
+    FIRING = "firing"
+
+
+class Event(StrEnum):
+    """What happened to an alert."""
+
+    FIRING = "firing"
+    ESCALATED = "escalated"
+    REMINDER = "reminder"
+    RESOLVED = "resolved"
+    RESET = "reset"  # a window turned over; only for rules that ask (`on = ["reset"]`)
+
+
+class Level(Struct, frozen=True, kw_only=True):
+    """One step of a rule's ladder: when it is reached, when it is left. A rule without `levels` has one."""
+
+    severity: Severity
+    when: Expression
+    clear: Expression
+
+
+class Active(Struct, frozen=True, kw_only=True):
+    """When a rule may fire at all, in wall time of a zone; `end` before `start` runs over midnight."""
+
+    days: frozenset[int]  # 0 Monday .. 6 Sunday: the day on which the span begins
+    start: time
+    end: time
+    tz: str | None = None  # IANA name; None: the machine's local zone
+
+
+class Example(Struct, frozen=True, kw_only=True):
+    """A rule's own test: a row of readings and the phase wanted after each."""
+
+    series: str
+    every: timedelta
+    used: tuple[float | str, ...]  # percent used; "?" unknown; "reset" a turn of the window to 0
+    expect: tuple[str, ...]  # "." ok, "p" pending, "F" firing
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """A condition that a person wrote, with units checked, and what to do when it holds."""
+
+    name: str
+    path: str  # the file it was read from
+    line: int  # of its `[[rule]]`
+    subject: Selector  # the condition's first selector: one alert for each series it matches
+    levels: tuple[Level, ...]  # least severe first; never empty
+    notify: tuple[str, ...] | None = None  # channel names; None: the route of its severity
+    hold: timedelta = timedelta(0)  # `for`: how long the condition must hold before it fires
+    remind: timedelta | None = None
+    on: frozenset[Event]
+    active: Active | None = None
+    title: str | None = None  # template
+    message: str | None = None  # template
+    examples: tuple[Example, ...] = ()
+    fingerprint: str  # of the condition (when, clear, levels, for): changes when the meaning changes
+
+
+class Transition(Struct, frozen=True, kw_only=True):
+    """One change of one alert: what everything downstream uses, so that nobody re-reads the present status."""
+
+    at: datetime  # when it was decided
+    rule: str
+    series: Series
+    account_name: str = ""
+    episode: int
+    event: Event
+    severity: Severity
+    reason: str  # "above", "escalated", "remind", "recovered", "reset", ...
+    since: datetime  # when it became true, not when it was noticed
+    reading: Reading | None = None  # what was believed at that moment
+    facts: Mapping[str, Any] = field(default_factory=dict)  # values for templates: rate, projected, age_s, error, ...
+
+    @property
+    def key(self) -> str:
+        """Identity across restarts: no timestamp, value or text is part of it. Reminders and levels add theirs."""
+        return f"{self.rule}|{self.series}|{self.episode}|{self.event}"
+
+
+# --- delivery ---------------------------------------------------------------------------------------------------------
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """What a person is told, complete: a sender needs nothing else. Plain text; channels escape for themselves."""
+
+    id: str  # the delivery's key: the same in every attempt, so that a reader can tell a repeat
+    thread: str  # the alert's identity: a later message of the same thread replaces the earlier where a channel can
+    event: str  # firing, escalated, reminder, resolved, reset, digest, notice, test
+    severity: Severity
+    title: str
+    body: str
+    rule: str = ""
+    provider: str = ""
+    account: str = ""
+    window: str = ""
+    label: str = ""
+    used_percent: float | None = None
+    remaining: Decimal | None = None
+    unit: str = ""
+    resets_at: datetime | None = None
+    at: datetime
+    since: datetime
+    link: str = ""  # the provider's usage page
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands. Only `queued` and `held` are in the outbox."""
+
+    QUEUED = "queued"
+    HELD = "held"  # waits for the end of quiet hours or of a snooze
+    SENT = "sent"
+    WITHDRAWN = "withdrawn"  # overtaken before it was sent
+    DEAD = "dead"  # given up: expired or permanently refused
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """One message on its way to one channel."""
+
+    id: int = 0  # given by the store
+    key: str  # unique with the channel
+    channel: str
+    message: Message
+    reason: str  # why it is said, or held
+    state: DeliveryState = DeliveryState.QUEUED
+    attempts: int = 0
+    created_at: datetime
+    next_attempt_at: datetime
+    expires_at: datetime
+    outcome: str = ""  # what the far side said last
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How one attempt at a delivery ended."""
+
+    delivered: bool | None  # None: nobody can tell (the answer never came, or the system gives none)
+    detail: str  # one line in words, no secret
+    permanent: bool = False
+    retry_after: timedelta | None = None

@@ -1,0 +1,42 @@
+"""Where logins are found: one module a place, read-only.
+
+Each module gives functions that take the `Surroundings` and return `Credential` records, best first, [] where the place
+is empty. A file that is there and cannot be used raises a `ProviderError` whose one line names the file and the cure.
+Never write, move or lock a file of another tool here; never refresh a token.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from msgspec import Struct, field
+
+from watcher.core.model import Command, Finished, ReadDatabase, Rows
+
+
+class Surroundings(Struct, frozen=True, kw_only=True):
+    """The machine as the credential places see it, passed in so that tests can lay one out."""
+
+    home: Path
+    env: Mapping[str, str]
+    platform: str  # as sys.platform: linux, darwin, win32
+    run: Callable[[Command], Finished]  # for the macOS Keychain
+    read_database: Callable[[ReadDatabase], Rows]  # for OpenCode 2 and Antigravity
+
+
+class Credential(Struct, frozen=True, kw_only=True):
+    """One login of one provider, found in one place."""
+
+    provider: str
+    place: str  # for people, and stable across token renewals: "OpenCode auth.json", "Claude Code"
+    path: str  # the file, or what stands for it ("keychain:Claude Code-credentials", "env:NANOGPT_API_KEY")
+    token: str = ""  # access token or key; empty where only a refresh token or a local file is known
+    refresh_token: str = ""  # used for Google only, in memory
+    expires_at: datetime | None = None  # aware UTC; None: never, or not said
+    account: str = ""  # account id, else email; empty where the place does not say
+    account_name: str = ""  # email or login for people
+    plan: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)  # what one provider needs: project, database, scopes, ...
+
+    def __repr__(self) -> str:
+        return f"Credential({self.provider}, {self.place}, account={self.account_name or self.account or '?'})"

@@ -1,0 +1,44 @@
+"""The six providers: one file each, and the registry.
+
+A provider is a generator: it yields a `Request` or a `ReadDatabase`, receives the `Response` or `Rows`, and returns a
+`Snapshot`. It raises the errors of `watcher.errors`. No sleeping, retrying, logging or file handling.
+"""
+
+from collections.abc import Callable, Generator, MutableMapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from watcher.core.model import ReadDatabase, Request, Response, Rows, Snapshot
+from watcher.credentials import Credential, Surroundings
+
+Question = Request | ReadDatabase
+Answer = Response | Rows
+Conversation = Generator[Question, Any, Snapshot]  # receives the `Answer` that belongs to what it yielded
+Kept = MutableMapping[str, Any]  # what a provider may remember in memory between two polls of one account; never written
+
+
+class Overrides(Struct, frozen=True, kw_only=True):
+    """What the person set under `[providers.X]` in place of the usual places; None or empty: nothing."""
+
+    credentials: str | None = None  # path of the file that holds the login
+    token: str | None = None  # the secret itself, already resolved
+    database: str | None = None  # antigravity: state.vscdb
+    accounts: str | None = None  # gemini_cli, antigravity: antigravity-accounts.json
+    source: str | None = None  # antigravity: cache (default), server or auto
+
+
+class Provider(Struct, frozen=True, kw_only=True):
+    """What the rest of the program knows of one provider."""
+
+    id: str
+    name: str  # for people
+    page: str  # where a person looks at the usage: the link in messages
+    sign_in: str  # what to do when signed out: "run `claude` once"
+    primary: tuple[str, ...]  # windows in order of preference for a selector without one; empty: the fullest
+    find: Callable[[Surroundings, Overrides], Sequence[Credential]]  # every account once, best place first
+    ask: Callable[[Credential, datetime, Kept], Conversation]  # (credential, now, kept)
+    floor: timedelta  # never asked more often
+    default: timedelta
+    ceiling: timedelta  # never asked less often, cooldowns aside
