@@ -247,12 +247,24 @@ class Transition(Struct, frozen=True, kw_only=True):
     reason: str  # "above", "escalated", "remind", "recovered", "reset", ...
     since: datetime  # when it became true, not when it was noticed
     reading: Reading | None = None  # what was believed at that moment
-    facts: Mapping[str, Any] = field(default_factory=dict)  # values for templates: rate, projected, age_s, error, ...
+    nth: int = 1  # which one of its event in this episode: firing anew after a recovery is 2, a second reminder is 2
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What templates and wording may use beyond the reading. Plain JSON values, each one left out where unknown:
+    `rate` (percent per hour), `projected` (percent at reset), `exhausts_in_s`, `age_s` (seconds), `error` (one line),
+    `error_kind` (the contract's words), `spent` (labels of other windows of the account that are used up, each with
+    the instant of its reset as ISO text or None: `[["7-day window", "2026-01-05T09:00:00+00:00"], ...]`)."""
+
+    @property
+    def alert(self) -> str:
+        """Identity of the alert: what a later message of the same alert may replace."""
+        return f"{self.rule}|{self.series}"
 
     @property
     def key(self) -> str:
-        """Identity across restarts: no timestamp, value or text is part of it. Reminders and levels add theirs."""
-        return f"{self.rule}|{self.series}|{self.episode}|{self.event}"
+        """Identity across restarts: no timestamp, value or text is part of it. A level and a repeat add theirs."""
+        level = f"|{self.severity}" if self.event is Event.ESCALATED else ""
+        repeat = f"|{self.nth}" if self.nth > 1 else ""
+        return f"{self.rule}|{self.series}|{self.episode}|{self.event}{level}{repeat}"
 
 
 # --- delivery ---------------------------------------------------------------------------------------------------------
@@ -299,8 +311,10 @@ class Delivery(Struct, frozen=True, kw_only=True):
     channel: str
     message: Message
     reason: str  # why it is said, or held
+    about: tuple[Transition, ...] = ()  # what the message says: one, several for a digest, none for a notice
     state: DeliveryState = DeliveryState.QUEUED
     attempts: int = 0
+    in_doubt: bool = False  # an attempt was begun and no refusal came back: the message may have arrived
     created_at: datetime
     next_attempt_at: datetime
     expires_at: datetime
@@ -314,3 +328,22 @@ class Outcome(Struct, frozen=True, kw_only=True):
     detail: str  # one line in words, no secret
     permanent: bool = False
     retry_after: timedelta | None = None
+
+
+class Snooze(Struct, frozen=True, kw_only=True):
+    """A person's wish not to hear of a rule or a series for a while. `watcher.core.plan` says what it holds back."""
+
+    target: str  # a rule's name, or a series as written: `claude.five_hour`, `claude`, `*.weekly`
+    created_at: datetime
+    until: datetime | None = None  # None: only a reset or a higher level ends it
+    episodes: Mapping[str, int] | None = None  # until the reset: written series -> its episode when snoozed
+    severity: Severity | None = None  # the highest level that was firing then; a higher one ends the snooze
+
+
+class Stop(Struct, frozen=True, kw_only=True):
+    """A channel that refused for good. It takes nothing until its settings change."""
+
+    channel: str
+    settings: str  # fingerprint of the settings that were refused, never the settings themselves
+    at: datetime
+    detail: str  # what the far side said, in words, no secret
