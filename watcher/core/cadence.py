@@ -1,0 +1,298 @@
+"""When to ask each provider next, and why.
+
+Pure: what is known of one login goes in as a `Sight`, an instant with a reason comes out as a `Choice`. The same sight
+at the same `now` gives the same choice, so the daemon may ask again at any time (a file changed, the machine woke) and
+simply believe the new answer. Never put a clock, a store or a provider's name here: what differs between providers is
+a `Pace`.
+
+In order of force, the strongest first::
+
+    stopped       unsupported: never, until the login changes
+    cooldown      429: not before it ends, whatever else is due
+    budget        floor between two requests of one token, and a number of them an hour
+    refused       expired, forbidden, signed out: 15 min, or at once with another login
+    troubled      offline, timeout, server, shape, blocked: back-off
+    doubted       the engine does not believe the last answer: once more soon
+    reset         30 s after a window turns over
+    watched       near a threshold or heading for it: sooner; still: later; else the usual interval
+"""
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+AFTER_RESET = timedelta(seconds=30)  # servers turn a window over some seconds late
+AFTER_CROSSING = timedelta(seconds=15)  # aiming exactly at a crossing would arrive just before it half of the time
+COOLDOWN_LEAST = timedelta(minutes=5)
+COOLDOWN_DOUBLED_TO = timedelta(hours=6)
+COOLDOWN_MOST = timedelta(hours=24)  # what a server may demand; longer is a mistake of the server's
+REFUSED_EVERY = timedelta(minutes=15)
+BLOCKED_EVERY = timedelta(minutes=15)
+OFFLINE_FIRST = timedelta(minutes=1)
+OFFLINE_MOST = timedelta(minutes=15)
+NEW_LOGIN_AFTER = timedelta(seconds=5)  # the tool may still be writing
+COUNTED_AFTER = timedelta(seconds=60)  # use this young may not be in the server's count yet
+SWIFT = 3.0  # times the even pace: as fast as one busy person uses a window up
+HASTE = 1.5  # a rate may rise by this before the next look
+
+REFUSALS = frozenset({"not_signed_in", "expired", "forbidden"})
+
+
+class Pace(Struct, frozen=True, kw_only=True):
+    """How often one provider may and should be asked."""
+
+    floor: timedelta  # never faster
+    every: timedelta  # the usual interval
+    ceiling: timedelta  # never slower, refusals and cooldowns aside
+
+    @property
+    def an_hour(self) -> int:
+        """Requests one token may make in an hour: bursts at the floor are short, twice the usual is enough for them."""
+        return max(int(timedelta(hours=1) / self.every * 2), 4)
+
+
+class Watch(Struct, frozen=True, kw_only=True):
+    """What matters of one series to its next poll. None is unknown."""
+
+    name: str  # for the reason: "five_hour"
+    used_percent: float | None = None  # last believed
+    thresholds: tuple[float, ...] = ()  # percents used at which a rule in force changes its answer, any order
+    rate: float | None = None  # percent per hour
+    changed_at: datetime | None = None  # when the value was last seen to differ from the one before; None: never
+    resets_at: datetime | None = None
+    window_seconds: int | None = None
+    pending: bool = False  # a rule's `for` is running: it needs readings to go on
+
+
+class Sight(Struct, frozen=True, kw_only=True):
+    """All that is known of one login when its next poll is chosen. None is unknown or never."""
+
+    pace: Pace
+    asked_at: datetime | None = None  # when it was last asked, whatever came of it
+    watches: tuple[Watch, ...] = ()
+    doubts: int = 0  # answers in a row that the engine did not believe (suspect, frozen)
+    failure: str | None = None  # kind of the last failure (`status --json`: `error.kind`); None: the last poll was good
+    failures: int = 0  # polls in a row that failed
+    retry_at: datetime | None = None  # the failure's own word
+    cooldown_until: datetime | None = None  # of the token that will be used, kept on disk
+    strikes: int = 0  # 429s of this token that are not yet forgiven
+    login_changed: bool = False  # the login now found is not the one that was asked with
+    spent: tuple[datetime, ...] = ()  # when this token was used in the last hour, by any provider or command; any order
+    active_at: datetime | None = None  # newest change in the tool's own session folders; None: no such hint
+    woke_at: datetime | None = None  # when the machine last woke from sleep
+    jitter: float = 0.0  # -1..1, drawn by the caller: moves back-offs by a tenth, so that clients do not march in step
+
+
+class Choice(Struct, frozen=True, kw_only=True):
+    """When to ask next, and why. `at` may be in the past: ask now. None: not until the login changes."""
+
+    at: datetime | None
+    reason: str  # for people: "every 5m", "80% expected in 6m", "cooling down after 429"
+    look_at: datetime | None = None  # when a glance at the session folders could bring it forward; None: no use
+
+
+def pace(floor: timedelta, default: timedelta, ceiling: timedelta, every: timedelta | None = None) -> Pace:
+    """A provider's pace with the person's own `every`, which never undercuts the floor and may exceed the ceiling."""
+    usual = max(default if every is None else every, floor)
+    return Pace(floor=floor, every=usual, ceiling=max(ceiling, usual))
+
+
+def cooldown(strikes: int, retry_after: timedelta | None, now: datetime) -> datetime:
+    """Until when a token rests after a 429.
+
+    Args:
+        strikes: 429s of this token that are not yet forgiven, this one included.
+        retry_after: what the server said; None or zero where it said nothing.
+        now: when the 429 came.
+    """
+    doubled = min(_doubled(COOLDOWN_LEAST, strikes), COOLDOWN_DOUBLED_TO)
+    said = min(retry_after or timedelta(0), COOLDOWN_MOST)
+    return now + max(doubled, said)
+
+
+def forgive(strikes: int) -> int:
+    """Strikes after a good answer: one less, so that a server that refuses every other request is not asked faster."""
+    return max(strikes - 1, 0)
+
+
+def next_poll(sight: Sight, now: datetime) -> Choice:
+    """When to ask this login next, and why."""
+    if sight.failure == "unsupported" and not sight.login_changed:
+        return Choice(at=None, reason="stopped: this account is not supported; sign in with another")
+    choice = _wanted(sight, now)
+    free = _budget_frees(sight, now)
+    if free is not None and choice.at is not None and choice.at < free:
+        spent_up = len(_recent(sight, now)) >= sight.pace.an_hour
+        reason = "this token's hourly budget is used up" if spent_up else choice.reason
+        choice = Choice(at=free, reason=reason, look_at=choice.look_at)
+    until = sight.cooldown_until
+    if until is not None and choice.at is not None and until > max(choice.at, now):
+        return Choice(at=until, reason="cooling down after 429")
+    return choice
+
+
+def _wanted(sight: Sight, now: datetime) -> Choice:
+    """When to ask if tokens had no budget and no cooldown."""
+    asked_at = sight.asked_at
+    if asked_at is None:
+        return Choice(at=now, reason="not asked yet")
+    if sight.login_changed:
+        return Choice(at=asked_at + NEW_LOGIN_AFTER, reason="another login was found")
+    if sight.woke_at is not None and sight.woke_at > asked_at and sight.failure not in REFUSALS | {"rate_limited"}:
+        return Choice(at=sight.woke_at, reason="the machine woke")
+    if sight.failure is not None:
+        return _after_failure(sight, asked_at)
+    choice = _after_answer(sight, asked_at, now)
+    if sight.strikes:
+        rested = asked_at + sight.pace.every
+        if choice.at is None or choice.at < rested:
+            return Choice(at=rested, reason="not sooner: refused with 429 a short while ago")
+    return choice
+
+
+def _budget_frees(sight: Sight, now: datetime) -> datetime | None:
+    """The first instant at which this token may be used; None: nothing holds it back."""
+    recent = _recent(sight, now)
+    # Offline, no server has seen the last request; and no server has yet seen another login's token.
+    free = None if not recent or sight.failure == "offline" or sight.login_changed else recent[-1] + sight.pace.floor
+    if len(recent) >= sight.pace.an_hour:
+        freed = recent[-sight.pace.an_hour] + timedelta(hours=1)
+        return freed if free is None else max(free, freed)
+    return free
+
+
+def _recent(sight: Sight, now: datetime) -> list[datetime]:
+    """Uses of the token in the last hour, oldest first; the last poll counts even where the caller kept no list."""
+    known = {at for at in (*sight.spent, sight.asked_at) if at is not None and now - at < timedelta(hours=1)}
+    return sorted(known)
+
+
+def _after_failure(sight: Sight, asked_at: datetime) -> Choice:
+    kind = sight.failure
+    if kind == "rate_limited":
+        until = max(sight.retry_at or asked_at, sight.cooldown_until or cooldown(sight.strikes, None, asked_at))
+        return Choice(at=until, reason="cooling down after 429")
+    if kind in REFUSALS:
+        wait, why = max(REFUSED_EVERY, sight.pace.every), "waiting for another login"
+    elif kind == "offline":
+        wait, why = min(_doubled(OFFLINE_FIRST, sight.failures), OFFLINE_MOST), "offline"
+    elif kind == "blocked":
+        first = max(BLOCKED_EVERY, sight.pace.every)
+        wait, why = min(_doubled(first, sight.failures), COOLDOWN_DOUBLED_TO), "blocked on the way"
+    else:
+        wait, why = min(_doubled(sight.pace.every, sight.failures), sight.pace.ceiling), f"after a failure: {kind}"
+    at = asked_at + wait * (1 + sight.jitter / 10)
+    if sight.retry_at is not None and sight.retry_at > at:
+        return Choice(at=sight.retry_at, reason=f"{why}; asked to wait")
+    return Choice(at=at, reason=why)
+
+
+def _after_answer(sight: Sight, asked_at: datetime, now: datetime) -> Choice:
+    pace_ = sight.pace
+    if sight.doubts:
+        wait = min(_doubled(pace_.floor, sight.doubts), pace_.every)
+        return Choice(at=asked_at + wait, reason="the last answer is doubted")
+    intervals = [_interval(watch, sight, asked_at) for watch in sight.watches]
+    wait, reason = min(intervals, default=(pace_.every, _usual(pace_)))
+    at = asked_at + wait
+    turn = _next_reset(sight, asked_at)
+    # Asking within a floor before the reset would push the look at the new window a whole floor past it.
+    if turn is not None and (at > turn or turn - at < pace_.floor):
+        return Choice(at=turn, reason="a window resets", look_at=_glance(sight, turn, now))
+    return Choice(at=at, reason=reason, look_at=_glance(sight, at, now))
+
+
+def _next_reset(sight: Sight, asked_at: datetime) -> datetime | None:
+    """Just after the next turn of a window in use. An unused window's boundary rolls with the clock: it never comes."""
+    used = (watch for watch in sight.watches if watch.resets_at is not None and watch.used_percent != 0)
+    turns = (watch.resets_at + AFTER_RESET for watch in used if watch.resets_at is not None)
+    return min((turn for turn in turns if turn > asked_at), default=None)
+
+
+def _glance(sight: Sight, at: datetime, now: datetime) -> datetime | None:
+    """A `stat` is free where a request is not; it pays only while the next request is far away."""
+    if sight.active_at is None or at - now <= 2 * sight.pace.floor:
+        return None
+    return now + max(sight.pace.floor, timedelta(minutes=2))
+
+
+def _interval(watch: Watch, sight: Sight, asked_at: datetime) -> tuple[timedelta, str]:
+    """How long one series can wait, and why."""
+    still = _stillness(watch, sight, asked_at)
+    gap, threshold = _gap(watch)
+    if gap is not None:
+        nearing = _nearing(watch, sight.pace, gap, threshold, moving=still is None)
+        if nearing is not None:
+            return nearing
+    if still is None or watch.pending:
+        return sight.pace.every, _usual(sight.pace)
+    wait = min(max(sight.pace.every, still), sight.pace.ceiling)
+    if gap is not None:
+        # Unused for an hour and one burst from the line: not as late as what cannot cross before the next look.
+        wait = min(wait, max(sight.pace.every, _soonest(watch, gap)))
+    return wait, f"unchanged: every {_brief(wait)}"
+
+
+def _stillness(watch: Watch, sight: Sight, asked_at: datetime) -> timedelta | None:
+    """How late a series may be asked for having stood still; None: it moves, or nobody knows yet."""
+    if watch.changed_at is None or watch.used_percent is None:
+        return None
+    calm = asked_at - watch.changed_at
+    if sight.active_at is not None:
+        if sight.active_at + COUNTED_AFTER >= asked_at:
+            return None  # the tool is in use: what has not moved yet is about to
+        if calm > sight.pace.every:
+            return sight.pace.ceiling
+    if calm <= 2 * sight.pace.every:
+        return None
+    return sight.pace.every + calm / 4
+
+
+def _gap(watch: Watch) -> tuple[float | None, float]:
+    """Points to the next threshold above, and that threshold."""
+    if watch.used_percent is None:
+        return None, 0.0
+    above = [threshold for threshold in watch.thresholds if threshold > watch.used_percent]
+    return (min(above) - watch.used_percent, min(above)) if above else (None, 0.0)
+
+
+def _nearing(watch: Watch, pace_: Pace, gap: float, threshold: float, *, moving: bool) -> tuple[timedelta, str] | None:
+    """Sooner than usual, because a threshold is near or reached soon at this rate; None: it is not."""
+    floor, every = pace_.floor, pace_.every
+    if watch.rate is not None and watch.rate > 0:
+        expected = timedelta(hours=min(gap / watch.rate, 10_000))
+        if expected <= 2 * floor:
+            # One look right after the crossing beats one before it and the next a whole floor later.
+            wait = max(floor, expected + AFTER_CROSSING)
+            if wait < every:
+                return wait, f"{watch.name}: {threshold:g}% expected in {_brief(expected)}"
+        elif expected / 2 < every:
+            return max(expected / 2, floor), f"{watch.name}: {threshold:g}% expected in {_brief(expected)}"
+    if not moving:
+        return None
+    wait = max(_soonest(watch, gap) / 2, floor)
+    return (wait, f"{watch.name}: {gap:.3g} points from {threshold:g}%") if wait < every else None
+
+
+def _soonest(watch: Watch, gap: float) -> timedelta:
+    """The earliest time in which a busy person could use up `gap` points."""
+    even = 100 / (watch.window_seconds / 3600) if watch.window_seconds else 100 / (24 * 30)
+    return timedelta(hours=min(gap / max(SWIFT * even, HASTE * (watch.rate or 0.0)), 10_000))
+
+
+def _doubled(first: timedelta, times: int) -> timedelta:
+    """`first`, doubled at every time after the first; bounded, because counts may be."""
+    return first * (1 << min(max(times - 1, 0), 16))
+
+
+def _usual(pace_: Pace) -> str:
+    return f"every {_brief(pace_.every)}"
+
+
+def _brief(span: timedelta) -> str:
+    """`45s`, `6m`, `1h30m`."""
+    seconds = round(span.total_seconds())
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds}s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours}h{minutes:02d}m" if hours and minutes else f"{hours}h" if hours else f"{minutes}m"
