@@ -16,7 +16,9 @@ from watcher.credentials import Credential, Surroundings
 Question = Request | ReadDatabase
 Answer = Response | Rows
 Conversation = Generator[Question, Any, Snapshot]  # receives the `Answer` that belongs to what it yielded
-Kept = MutableMapping[str, Any]  # what a provider may remember in memory between two polls of one account; never written
+Kept = MutableMapping[
+    str, Any
+]  # what a provider may remember in memory between two polls of one account; never written
 
 
 class Overrides(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,113 @@
+"""The wire format, byte by byte."""
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watcher.providers.protobuf import Field, MalformedError, Wire, fields, messages, real, varint
+
+
+def number(value):
+    """The varint of a number."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (b"\0", 0),
+        (b"\x01", 1),
+        (b"\x7f", 127),
+        (b"\x80\x01", 128),
+        (b"\xac\x02", 300),
+        (b"\xff" * 9 + b"\x01", 2**64 - 1),
+    ],
+)
+def test_numbers(raw, value):
+    assert varint(raw, 0) == (value, len(raw))
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"\x80", "a number is cut short"),
+        (b"", "a number is cut short"),
+        (b"\xff" * 10 + b"\x01", "a number of more than ten bytes"),
+        (b"\xff" * 9 + b"\x02", "a number of more than 64 bits"),
+    ],
+)
+def test_numbers_that_are_none(raw, why):
+    with pytest.raises(MalformedError, match=why):
+        varint(raw, 0)
+
+
+def test_fields_come_in_order_and_unknown_ones_are_skipped_by_their_wire_type():
+    raw = bytes.fromhex("089601 1203616263 0d0000003f 11000000000000e03f".replace(" ", ""))
+    assert list(fields(raw)) == [
+        Field(1, Wire.VARINT, 150),
+        Field(2, Wire.BYTES, b"abc"),
+        Field(1, Wire.FIXED32, bytes.fromhex("0000003f")),
+        Field(2, Wire.FIXED64, bytes.fromhex("000000000000e03f")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        ("0f", "an unknown wire type"),
+        ("0b", "an unknown wire type"),
+        ("0c", "an unknown wire type"),
+        ("0e", "an unknown wire type"),
+        ("120561", "a value is cut short"),
+        ("0d0000", "a value is cut short"),
+        ("09000000", "a value is cut short"),
+        ("00", "a field number out of range"),
+        ("8080808010" + "00", "a field number out of range"),
+        ("08", "a number is cut short"),
+    ],
+)
+def test_what_is_no_message(raw, why):
+    with pytest.raises(MalformedError, match=why):
+        list(fields(bytes.fromhex(raw)))
+
+
+def test_a_flood_of_fields_is_refused():
+    with pytest.raises(MalformedError, match="too many fields"):
+        list(fields(b"\x08\x00" * 4097))
+
+
+def test_messages_are_the_length_delimited_fields_of_one_number():
+    assert messages(bytes.fromhex("0a0161" + "0801" + "120163" + "0a0162"), 1) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (Field(1, Wire.FIXED32, struct.pack("<f", 0.5)), 0.5),
+        (Field(1, Wire.FIXED64, struct.pack("<d", 0.85)), 0.85),
+        (Field(1, Wire.VARINT, 1), 1.0),
+        (Field(1, Wire.BYTES, b"abcd"), None),
+    ],
+)
+def test_numbers_with_a_fraction(field, value):
+    assert real(field) == value
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_message_or_malformed(raw):
+    try:
+        found = list(fields(raw))
+    except MalformedError:
+        return
+    assert sum(len(each.value) for each in found if isinstance(each.value, bytes)) < len(raw) + 1
+
+
+@given(st.integers(0, 2**64 - 1), st.binary(max_size=10))
+def test_a_number_reads_back(value, tail):
+    assert varint(number(value) + tail, 0) == (value, len(number(value)))

@@ -1,0 +1,100 @@
+"""Just enough of the protobuf wire format to walk a message whose schema nobody publishes.
+
+Source: https://protobuf.dev/programming-guides/encoding/ (checked 2026-11-22). A message is a run of fields, each a
+number, a wire type and a value. Never put the meaning of a field here: that belongs to the provider that reads it.
+"""
+
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+
+from msgspec import Struct
+
+MAX_VARINT_BYTES = 10
+MAX_FIELDS = 4096  # of one message; an honest one has dozens
+MAX_NUMBER = 2**29 - 1
+MAX_VARINT = 2**64 - 1
+
+
+class MalformedError(ValueError):
+    """These bytes are not a protobuf message."""
+
+
+class Wire(IntEnum):
+    """How a value is written. The group types 3 and 4 are obsolete and refused like unknown ones."""
+
+    VARINT = 0
+    FIXED64 = 1
+    BYTES = 2
+    FIXED32 = 5
+
+
+class Field(Struct, frozen=True):
+    """One field: an int for varints, raw little-endian bytes for everything else."""
+
+    number: int
+    wire: Wire
+    value: int | bytes
+
+
+def fields(data: bytes) -> Iterator[Field]:
+    """The message's fields in order, unknown ones too; `MalformedError` at the first byte that cannot be right."""
+    at = count = 0
+    while at < len(data):
+        count += 1
+        if count > MAX_FIELDS:
+            raise MalformedError("too many fields")
+        tag, at = varint(data, at)
+        number = tag >> 3
+        if not 1 <= number <= MAX_NUMBER:
+            raise MalformedError("a field number out of range")
+        value, at = _value(data, at, tag & 7)
+        yield Field(number, Wire(tag & 7), value)
+
+
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """The unsigned number that starts at `at`, and where the next thing starts."""
+    value = 0
+    for step in range(MAX_VARINT_BYTES):
+        if at + step >= len(data):
+            raise MalformedError("a number is cut short")
+        byte = data[at + step]
+        value |= (byte & 0x7F) << (7 * step)
+        if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+            if value > MAX_VARINT:
+                raise MalformedError("a number of more than 64 bits")
+            return value, at + step + 1
+    raise MalformedError("a number of more than ten bytes")
+
+
+def messages(data: bytes, number: int) -> list[bytes]:
+    """The values of every length-delimited field of that number, in order."""
+    return [
+        each.value
+        for each in fields(data)
+        if each.number == number and isinstance(each.value, bytes) and each.wire is Wire.BYTES
+    ]
+
+
+def real(field: Field) -> float | None:
+    """The field as a floating-point number; None where it holds bytes. A varint counts as the number it is."""
+    if isinstance(field.value, int):
+        return float(field.value)
+    if field.wire is Wire.BYTES:
+        return None
+    (value,) = struct.unpack("<f" if field.wire is Wire.FIXED32 else "<d", field.value)
+    return float(value)
+
+
+def _value(data: bytes, at: int, wire: int) -> tuple[int | bytes, int]:
+    if wire == Wire.VARINT:
+        return varint(data, at)
+    if wire == Wire.BYTES:
+        length, at = varint(data, at)
+    elif wire in (Wire.FIXED32, Wire.FIXED64):
+        length = 4 if wire == Wire.FIXED32 else 8
+    else:
+        raise MalformedError("an unknown wire type")
+    if at + length > len(data):
+        raise MalformedError("a value is cut short")
+    return data[at : at + length], at + length
