@@ -28,6 +28,7 @@ class Account(Struct, frozen=True, kw_only=True):
     snapshot: Snapshot | None
     failure: Failure | None
     failing_since: datetime | None
+    failures: int  # polls in a row that failed
     asked_at: datetime
 
     @property
@@ -120,14 +121,15 @@ def reading(facts: Sequence[Any], row: Sequence[Any]) -> tuple[datetime, Reading
 
 
 def account(row: Sequence[Any]) -> Account:
-    """A row of `account`: provider, account, snapshot, failure, failing_since, asked_at."""
-    provider, key, snapshot, failure, failing_since, asked_at = row
+    """A row of `account`: provider, account, snapshot, failure, failing_since, failures, asked_at."""
+    provider, key, snapshot, failure, failing_since, failures, asked_at = row
     return Account(
         provider=provider,
         account=key,
         snapshot=None if snapshot is None else _snapshot.decode(snapshot),
         failure=None if failure is None else _failure.decode(failure),
         failing_since=None if failing_since is None else instant(failing_since),
+        failures=failures,
         asked_at=instant(asked_at),
     )
 

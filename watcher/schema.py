@@ -13,6 +13,7 @@ MIGRATIONS: tuple[str, ...] = (
         snapshot TEXT,              -- the last good poll
         failure TEXT,               -- NULL while the last poll was good
         failing_since INTEGER,      -- when the failure began
+        failures INTEGER NOT NULL,  -- polls in a row that failed
         asked_at INTEGER NOT NULL,  -- the last poll, good or bad
         PRIMARY KEY (provider, account)
     ) STRICT, WITHOUT ROWID;
@@ -108,11 +109,9 @@ MIGRATIONS: tuple[str, ...] = (
         record TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
 
-    CREATE TABLE stopped_channel (  -- permanently refused: silent until its settings change
-        name TEXT PRIMARY KEY,
-        fingerprint TEXT NOT NULL,  -- of the settings that were refused
-        reason TEXT NOT NULL,
-        at INTEGER NOT NULL
+    CREATE TABLE stop (             -- a channel that refused for good: silent until its settings change
+        channel TEXT PRIMARY KEY,
+        record TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
 
     CREATE TABLE fact (             -- the daemon's own: heartbeat, last problem with the config, ...

@@ -122,7 +122,7 @@ def status(store: Store, *, every: dict[str, timedelta], now: datetime) -> Statu
         ],
         daemon_seen_at=None if heartbeat is None else heartbeat[1],
         config_error=None if config_error is None else config_error[0] or None,
-        stopped_channels={name: reason for name, (_, reason) in store.stopped_channels().items()},
+        stopped_channels={stop.channel: stop.detail for stop in store.stops()},
         undelivered=[
             Undelivered(
                 channel=delivery.channel,

@@ -18,8 +18,7 @@ from watcher import rows
 from watcher.core.cycle import SeriesState
 from watcher.core.evaluate import AlertState
 from watcher.core.judge import Judgement, Memory
-from watcher.core.model import Delivery, DeliveryState, Failure, Series, Snapshot, Transition
-from watcher.core.plan import Snooze
+from watcher.core.model import Delivery, DeliveryState, Failure, Series, Snapshot, Snooze, Stop, Transition
 from watcher.errors import StoreError
 from watcher.schema import MIGRATIONS
 
@@ -233,14 +232,15 @@ class Store:
         """Keep a poll's result; inside `write`. A failure leaves the last good snapshot where it is."""
         if isinstance(news, Failure):
             self._db.execute(
-                "INSERT INTO account (provider, account, failure, failing_since, asked_at) VALUES (?1, ?2, ?3, ?4, ?4)"
-                " ON CONFLICT DO UPDATE SET failure = ?3, failing_since = coalesce(failing_since, ?4), asked_at = ?4",
+                "INSERT INTO account (provider, account, failure, failing_since, failures, asked_at)"
+                " VALUES (?1, ?2, ?3, ?4, 1, ?4) ON CONFLICT DO UPDATE SET failure = ?3,"
+                " failing_since = coalesce(failing_since, ?4), failures = failures + 1, asked_at = ?4",
                 (news.provider, news.account, rows.encode(news), rows.ms(news.at)),
             )
             return
         self._db.execute(
-            "INSERT INTO account (provider, account, snapshot, asked_at) VALUES (?1, ?2, ?3, ?4)"
-            " ON CONFLICT DO UPDATE SET snapshot = ?3, failure = NULL, failing_since = NULL, asked_at = ?4",
+            "INSERT INTO account (provider, account, snapshot, failures, asked_at) VALUES (?1, ?2, ?3, 0, ?4)"
+            " ON CONFLICT DO UPDATE SET snapshot = ?3, failure = NULL, failing_since = NULL, failures = 0, asked_at = ?4",
             (news.provider, news.account, rows.encode(news), rows.ms(news.at)),
         )
         for reading in news.readings:
@@ -260,7 +260,7 @@ class Store:
         return [
             rows.account(row)
             for row in self._db.execute(
-                "SELECT provider, account, snapshot, failure, failing_since, asked_at FROM account ORDER BY 1, 2"
+                "SELECT provider, account, snapshot, failure, failing_since, failures, asked_at FROM account ORDER BY 1, 2"
             )
         ]
 
@@ -345,18 +345,17 @@ class Store:
         """Forget a snooze; inside `write`. False where there was none."""
         return self._db.execute("DELETE FROM snooze WHERE target = ?", (target,)).rowcount > 0
 
-    def stopped_channels(self) -> dict[str, tuple[str, str]]:
-        """Channels that were refused for good: name -> (fingerprint of the refused settings, reason)."""
-        found = self._db.execute("SELECT name, fingerprint, reason FROM stopped_channel").fetchall()
-        return {name: (fingerprint, reason) for name, fingerprint, reason in found}
+    def stops(self) -> list[Stop]:
+        """Channels that refused for good, by name."""
+        return list(self._decoded("SELECT record FROM stop ORDER BY channel", Stop))
 
-    def stop_channel(self, name: str, fingerprint: str, reason: str, at: datetime) -> None:
-        """Note that a channel was refused for good; inside `write`."""
-        self._db.execute("INSERT OR REPLACE INTO stopped_channel VALUES (?, ?, ?, ?)", (name, fingerprint, reason, rows.ms(at)))
+    def stop(self, stop: Stop) -> None:
+        """Note that a channel refused for good; inside `write`."""
+        self._db.execute("INSERT OR REPLACE INTO stop VALUES (?, ?)", (stop.channel, rows.encode(stop)))
 
-    def resume_channel(self, name: str) -> None:
-        """Forget that a channel was refused; inside `write`."""
-        self._db.execute("DELETE FROM stopped_channel WHERE name = ?", (name,))
+    def resume(self, channel: str) -> None:
+        """Forget that a channel refused; inside `write`."""
+        self._db.execute("DELETE FROM stop WHERE channel = ?", (channel,))
 
     # --- the daemon's own ------------------------------------------------------------------------------------------
 
