@@ -19,7 +19,7 @@ Glossary, the same words in TOML, code, commands, database and documents:
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - msgspec reads these annotations when it decodes
-from datetime import datetime, time, timedelta  # noqa: TC003 - likewise
+from datetime import datetime, time, timedelta
 from decimal import Decimal  # noqa: TC003 - likewise
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -207,12 +207,21 @@ class Active(Struct, frozen=True, kw_only=True):
 
 
 class Example(Struct, frozen=True, kw_only=True):
-    """A rule's own test: a row of readings and the phase wanted after each."""
+    """A rule's own test: a row of polls and the phase wanted after each.
+
+    In a row a number is what the poll said, "?" a poll without this series (unknown), and "reset" a turn of the window
+    at that poll: nothing used, a new boundary. Exactly one of `used` and `remaining` is given.
+    """
 
     series: str
     every: timedelta
-    used: tuple[float | str, ...]  # percent used; "?" unknown; "reset" a turn of the window to 0
-    expect: tuple[str, ...]  # "." ok, "p" pending, "F" firing
+    used: tuple[float | str, ...] = ()  # percent used, or
+    remaining: tuple[float | str, ...] = ()  # what is left, in the window's own unit; negative in overage
+    expect: tuple[str, ...]  # "." ok, "p" pending, "F" firing: as long as the row
+    limit: float | None = None  # with `remaining`: the whole; None: unknown, and then so is the percent
+    window: timedelta | None = None  # the window's length; None: by the window's name or kind, else unknown
+    resets_in: timedelta | None = None  # from the first poll to the first boundary; None: a whole window
+    start: datetime | None = None  # of the first poll, aware; None: some Wednesday noon in UTC
 
 
 class Rule(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,179 @@
+"""The words that rules may use: providers, windows, kinds, fields, template names. One table for all who read them.
+
+The core must not import the providers, so their stable words are repeated here; a contract test keeps them equal to
+the registry. Never put a meaning here: what a field is worth is the engine's to say.
+"""
+
+import re
+
+from msgspec import Struct
+
+from watcher.core.units import Unit
+
+
+class Windows(Struct, frozen=True, kw_only=True):
+    """The windows of one provider, as far as anybody can know them beforehand."""
+
+    primary: tuple[str, ...]  # in order of preference; empty: the fullest
+    known: dict[str, Unit]  # window -> what `used`, `limit` and `remaining` count in it
+    others: str  # pattern of the further windows that the API may name
+    others_count: Unit = Unit.AMOUNT
+
+
+_ANY_SLUG = r"[a-z0-9]+(?:_[a-z0-9]+)*"
+
+PROVIDERS: dict[str, Windows] = {
+    "claude": Windows(
+        primary=("five_hour",),
+        known={
+            "five_hour": Unit.AMOUNT,
+            "seven_day": Unit.AMOUNT,
+            "seven_day_sonnet": Unit.AMOUNT,
+            "seven_day_opus": Unit.AMOUNT,
+            "extra_usage": Unit.MONEY,
+        },
+        others=_ANY_SLUG,
+    ),
+    "codex": Windows(
+        primary=("five_hour",),
+        known={
+            "five_hour": Unit.AMOUNT,
+            "weekly": Unit.AMOUNT,
+            "monthly": Unit.AMOUNT,
+            "code_review_weekly": Unit.AMOUNT,
+            "credits": Unit.AMOUNT,
+            "individual_limit": Unit.AMOUNT,
+        },
+        others=r"[1-9][0-9]{0,4}h|[a-z0-9]+(?:_[a-z0-9]+)*_(?:five_hour|weekly|monthly|[1-9][0-9]{0,4}h)",
+    ),
+    "copilot": Windows(
+        primary=("premium_interactions",),
+        known={"premium_interactions": Unit.COUNT, "chat": Unit.COUNT, "completions": Unit.COUNT},
+        others=_ANY_SLUG,
+        others_count=Unit.COUNT,
+    ),
+    "nano_gpt": Windows(
+        primary=("daily", "weekly_input_tokens", "monthly"),
+        known={
+            "daily": Unit.COUNT,
+            "monthly": Unit.COUNT,
+            "weekly_input_tokens": Unit.COUNT,
+            "daily_input_tokens": Unit.COUNT,
+            "daily_images": Unit.COUNT,
+            "balance_usd": Unit.MONEY,
+            "balance_nano": Unit.COUNT,
+        },
+        others="",
+    ),
+    "gemini_cli": Windows(primary=(), known={}, others=_ANY_SLUG),
+    "antigravity": Windows(primary=(), known={}, others=_ANY_SLUG),
+}
+"""Provider id -> its windows, in the order of the documentation."""
+
+KINDS = ("session", "daily", "weekly", "monthly", "balance")
+"""Kinds of windows by their length; a selector may use one in the place of a window."""
+
+FIELDS: dict[str, Unit] = {
+    "used_percent": Unit.PERCENT,
+    "remaining_percent": Unit.PERCENT,
+    "used": Unit.AMOUNT,
+    "limit": Unit.AMOUNT,
+    "remaining": Unit.AMOUNT,
+    "resets_in": Unit.DURATION,
+    "window": Unit.DURATION,
+    "age": Unit.DURATION,
+    "up": Unit.BOOLEAN,
+    "rate": Unit.PERCENT,  # an hour
+    "projected": Unit.PERCENT,  # at the reset
+    "exhausts_in": Unit.DURATION,
+    "error": Unit.TEXT,
+}
+"""Field -> its unit. AMOUNT: a count or money, as the window has it."""
+
+TEMPLATE_NAMES: dict[str, Unit] = {
+    "provider": Unit.TEXT,
+    "account": Unit.TEXT,
+    "window": Unit.TEXT,
+    "label": Unit.TEXT,
+    "plan": Unit.TEXT,
+    "used_percent": Unit.PERCENT,
+    "remaining": Unit.AMOUNT,
+    "used": Unit.AMOUNT,
+    "limit": Unit.AMOUNT,
+    "unit": Unit.TEXT,
+    "resets_in": Unit.DURATION,
+    "resets_at": Unit.TEXT,
+    "age": Unit.DURATION,
+    "error": Unit.TEXT,
+    "rate": Unit.PERCENT,
+    "projected": Unit.PERCENT,
+    "exhausts_in": Unit.DURATION,
+    "rule": Unit.TEXT,
+    "severity": Unit.TEXT,
+}
+"""Name that a rule's `title` and `message` may use -> its unit. Numbers take a format (`{used_percent:.0f}`)."""
+
+
+def is_window(provider: str, word: str) -> bool:
+    """Whether that provider may have a window of this id. `*`: whether any provider may."""
+    if provider == "*":
+        return any(is_window(each, word) for each in PROVIDERS)
+    windows = PROVIDERS[provider]
+    return word in windows.known or bool(windows.others and re.fullmatch(windows.others, word))
+
+
+def known_windows(provider: str) -> tuple[str, ...]:
+    """The window ids known beforehand, in the documentation's order. `*`: of all providers, each once."""
+    if provider == "*":
+        return tuple(dict.fromkeys(window for each in PROVIDERS.values() for window in each.known))
+    return tuple(PROVIDERS[provider].known)
+
+
+def count_of(provider: str, window: str) -> Unit:
+    """What `used`, `limit` and `remaining` of that window are: COUNT, MONEY, or AMOUNT where only a reading can say."""
+    windows = PROVIDERS.get(provider)
+    if windows is None:
+        return Unit.AMOUNT
+    if not window:  # the primary window; one answer only where all candidates agree
+        units = {windows.known[each] for each in windows.primary}
+        return units.pop() if len(units) == 1 else Unit.AMOUNT
+    if window == "*" or (window in KINDS and window not in windows.known):
+        return Unit.AMOUNT
+    return windows.known.get(window, windows.others_count)
+
+
+def near(word: str, words: tuple[str, ...] | list[str], slack: int | None = None) -> str | None:
+    """The one of `words` that was probably meant; None where nothing is near.
+
+    Args:
+        word: as it was written.
+        words: what would be valid, likelier first.
+        slack: how many slips (a wrong, missing, extra or swapped character) are forgiven; left out: a third.
+    """
+    if slack is None and len(word) >= 3:  # noqa: PLR2004 - shorter beginnings say nothing
+        begun = [each for each in words if each.startswith(word.lower())]
+        if begun:
+            return begun[0]
+    best, fewest = None, len(word) + 1
+    for each in words:
+        allowed = slack if slack is not None else max(1, min(len(word), len(each)) // 3)
+        if abs(len(each) - len(word)) <= allowed and len(word) <= len(each) + allowed:
+            slips = _slips(word.lower(), each.lower())
+            if slips <= allowed and slips < fewest:
+                best, fewest = each, slips
+    return best
+
+
+def _slips(left: str, right: str) -> int:
+    """How many single-character slips lead from one word to the other (a swap of neighbours is one)."""
+    before: list[int] = []
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
+        last, row, older = row, [i], before
+        for j, b in enumerate(right, 1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == right[j - 2] and left[i - 2] == b:
+                cost = min(cost, older[j - 2] + 1)
+            row.append(cost)
+        before = last
+    return row[-1]
