@@ -1,0 +1,177 @@
+"""The simulated providers' words: a `Use` in the documented shape of each API. Pure; never put amounts here."""
+
+import base64
+import json
+import struct
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from watcher.demo.day import Turn, Use
+
+ACCOUNT = "demo@example.com"
+
+
+def claude_usage(use: Use, _at: datetime) -> dict[str, Any]:
+    """`GET /api/oauth/usage`."""
+    return {
+        "five_hour": _window(use.claude_session),
+        "seven_day": _window(use.claude_week),
+        "seven_day_sonnet": _window(use.claude_sonnet_week),
+        "seven_day_opus": None,
+        "extra_usage": {"is_enabled": True, "monthly_limit": 5000, "used_credits": 0, "utilization": None},
+    }
+
+
+def claude_profile(_use: Use, _at: datetime) -> dict[str, Any]:
+    """`GET /api/oauth/profile`."""
+    return {"account": {"uuid": "00000000-0000-4000-8000-00000000demo", "email": ACCOUNT}}
+
+
+def codex_usage(use: Use, at: datetime) -> dict[str, Any]:
+    """`GET /backend-api/wham/usage`."""
+
+    def window(turn: Turn, seconds: int) -> dict[str, Any]:
+        left_s = seconds if turn.resets_at is None else int((turn.resets_at - at).total_seconds())
+        ends_at = int(at.timestamp()) + left_s
+        return {
+            "used_percent": round(turn.used_percent),
+            "limit_window_seconds": seconds,
+            "reset_after_seconds": left_s,
+            "reset_at": ends_at,
+        }
+
+    return {
+        "plan_type": "plus",
+        "email": ACCOUNT,
+        "rate_limit": {
+            "allowed": True,
+            "limit_reached": False,
+            "primary_window": window(use.codex_session, 18_000),
+            "secondary_window": window(use.codex_week, 604_800),
+        },
+        "credits": {"has_credits": False, "unlimited": False, "balance": "0"},
+    }
+
+
+def copilot_user(use: Use, _at: datetime) -> dict[str, Any]:
+    """`GET /copilot_internal/user`."""
+    month = use.copilot
+    left = month.limit - month.used
+    unlimited = {"entitlement": -1, "remaining": -1, "percent_remaining": 100.0, "unlimited": True}
+    premium = {
+        "entitlement": month.limit,
+        "remaining": left,
+        "percent_remaining": 100 * left / month.limit,
+        "unlimited": False,
+        "overage_permitted": True,
+        "overage_count": max(0, -left),
+    }
+    return {
+        "copilot_plan": "individual_pro",
+        "quota_reset_date": month.resets_at.date().isoformat(),
+        "quota_snapshots": {"chat": unlimited, "completions": unlimited, "premium_interactions": premium},
+    }
+
+
+def github_user(_use: Use, _at: datetime) -> dict[str, Any]:
+    """`GET /user`."""
+    return {"login": "demo", "id": 1}
+
+
+def nano_usage(use: Use, _at: datetime) -> dict[str, Any]:
+    """`GET /api/subscription/v1/usage`."""
+    nano = use.nano
+
+    def window(used: int, limit: int, ends_at: datetime) -> dict[str, Any]:
+        return {
+            "used": used,
+            "remaining": limit - used,
+            "percentUsed": used / limit,
+            "resetAt": int(ends_at.timestamp() * 1000),
+        }
+
+    return {
+        "active": True,
+        "limits": {"daily": nano.day_limit, "monthly": nano.month_limit},
+        "enforceDailyLimit": True,
+        "daily": window(nano.used_today, nano.day_limit, nano.day_ends_at),
+        "monthly": window(nano.used_this_month, nano.month_limit, nano.month_ends_at),
+        "period": {"currentPeriodEnd": _iso(nano.month_ends_at)},
+        "state": "active",
+        "graceUntil": None,
+    }
+
+
+def nano_balance(use: Use, _at: datetime) -> dict[str, Any]:
+    """`POST /api/check-balance`."""
+    return {"usd_balance": f"{use.nano.balance_usd:.8f}", "nano_balance": "26.71801147"}
+
+
+def google_token(_use: Use, _at: datetime) -> dict[str, Any]:
+    """`POST /token`."""
+    return {"access_token": "ya29.demo", "expires_in": 3599, "token_type": "Bearer", "scope": "cloud-platform"}
+
+
+def gemini_project(_use: Use, _at: datetime) -> dict[str, Any]:
+    """`POST /v1internal:loadCodeAssist`."""
+    tier = {"id": "standard-tier", "name": "Standard"}
+    return {"cloudaicompanionProject": "demo-project", "currentTier": tier}
+
+
+def gemini_quota(use: Use, _at: datetime) -> dict[str, Any]:
+    """`POST /v1internal:retrieveUserQuota`."""
+    return {"buckets": [_bucket(model, turn) for model, turn in use.gemini.items()]}
+
+
+ENDPOINTS: Mapping[tuple[str, str], Callable[[Use, datetime], dict[str, Any]]] = {
+    ("GET", "/api/oauth/usage"): claude_usage,
+    ("GET", "/api/oauth/profile"): claude_profile,
+    ("GET", "/backend-api/wham/usage"): codex_usage,
+    ("GET", "/copilot_internal/user"): copilot_user,
+    ("GET", "/user"): github_user,
+    ("GET", "/api/subscription/v1/usage"): nano_usage,
+    ("POST", "/api/check-balance"): nano_balance,
+    ("POST", "/token"): google_token,
+    ("POST", "/v1internal:loadCodeAssist"): gemini_project,
+    ("POST", "/v1internal:retrieveUserQuota"): gemini_quota,
+}
+"""Method and path -> the answer. The paths of all providers differ, so one server stands for all of them."""
+
+
+def antigravity_status(use: Use, email: str = ACCOUNT) -> str:
+    """The value of `antigravityAuthStatus` in the editor's database: JSON around base64 around protobuf."""
+    models = b"".join(_field(1, _model(label, turn)) for label, turn in use.antigravity.items())
+    message = _field(7, email.encode()) + _field(33, models)
+    proto = base64.b64encode(message).decode()
+    return json.dumps({"name": "Demo", "email": email, "apiKey": "ya29.demo", "userStatusProtoBinaryBase64": proto})
+
+
+def _window(turn: Turn) -> dict[str, Any]:
+    resets_at = None if turn.resets_at is None else _iso(turn.resets_at)
+    return {"utilization": round(turn.used_percent, 1), "resets_at": resets_at}
+
+
+def _bucket(model: str, turn: Turn) -> dict[str, Any]:
+    bucket = {"modelId": model, "tokenType": "REQUESTS", "remainingFraction": 1 - turn.used_percent / 100}
+    return bucket if turn.resets_at is None else {**bucket, "resetTime": _iso(turn.resets_at)}
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def _model(label: str, turn: Turn) -> bytes:
+    quota = _varint(1 << 3 | 5) + struct.pack("<f", 1 - turn.used_percent / 100)
+    if turn.resets_at is not None:
+        quota += _field(2, _varint(1 << 3) + _varint(int(turn.resets_at.timestamp())))
+    return _field(1, label.encode()) + _field(15, quota)
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
+
+
+def _varint(number: int) -> bytes:
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])

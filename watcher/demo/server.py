@@ -1,0 +1,193 @@
+"""A loopback HTTP server that stands for all providers and for a webhook, and fails on request.
+
+It binds to 127.0.0.1 and nowhere else. Whoever starts it decides what is answered; it decides only how an answer
+travels: whole, late, torn, refused. Never put a provider's shape here.
+"""
+
+import json
+import socket
+import struct
+import sys
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+from msgspec import Struct, field
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A request as it arrived."""
+
+    method: str
+    path: str  # without the query
+    query: str
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """An answer as it leaves. The last four make it a bad one."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    after_s: float = 0.0  # silence before the first byte
+    drip_s: float = 0.0  # silence after each sixteenth of the body: a server that never stops and never ends
+    cut: bool = False  # announces the whole body, sends half of it, hangs up
+    reset: bool = False  # a TCP reset in place of an answer
+
+
+def json_reply(value: Any, status: int = 200, **headers: str) -> Reply:
+    """A JSON answer; underscores in header names become dashes."""
+    named = {name.replace("_", "-"): text for name, text in headers.items()}
+    return Reply(status=status, headers={"content-type": "application/json", **named}, body=json.dumps(value).encode())
+
+
+_PAGE = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>Checking your browser</body></html>"
+_LIMITED = {"type": "error", "error": {"type": "rate_limit_error", "message": "Rate limited. Please try again later."}}
+
+FAULTS: Mapping[str, Reply] = {
+    "429": json_reply(_LIMITED, 429),
+    "429 retry-after 0": json_reply(_LIMITED, 429, retry_after="0"),
+    "429 retry-after 600": json_reply(_LIMITED, 429, retry_after="600"),
+    "401": json_reply({"error": {"message": "OAuth token has expired."}}, 401),
+    "403": json_reply({"error": {"message": "not allowed"}}, 403),
+    "404": json_reply({"message": "Not Found"}, 404),
+    "500": json_reply({"error": "internal"}, 500),
+    "502 html": Reply(status=502, headers={"content-type": "text/html"}, body=_PAGE),
+    "html": Reply(headers={"content-type": "text/html"}, body=_PAGE),
+    "challenge": Reply(status=403, headers={"content-type": "text/html", "cf-mitigated": "challenge"}, body=_PAGE),
+    "empty": Reply(headers={"content-type": "application/json"}),
+    "null": json_reply(None),
+    "list": json_reply([]),
+    "object": json_reply({}),
+    "torn json": Reply(headers={"content-type": "application/json"}, body=b'{"five_hour": {"utiliz'),
+    "not utf-8": Reply(headers={"content-type": "application/json"}, body=b'{"plan": "\xff\xfe"}'),
+    "deep": Reply(headers={"content-type": "application/json"}, body=b"[" * 100_000),
+    "huge": Reply(headers={"content-type": "application/json"}, body=b'"' + b"x" * (3 << 20) + b'"'),
+    "bad gzip": Reply(headers={"content-type": "application/json", "content-encoding": "gzip"}, body=b"not gzip"),
+    "elsewhere": Reply(status=302, headers={"location": "https://elsewhere.invalid/login"}),
+    "slow": Reply(headers={"content-type": "application/json"}, body=b"{}", after_s=120.0),
+    "drip": Reply(headers={"content-type": "application/json"}, body=b" " * 160, drip_s=10.0),
+    "cut": Reply(
+        headers={"content-type": "application/json"}, body=b'{"five_hour": null, "seven_day": null}', cut=True
+    ),
+    "reset": Reply(reset=True),
+}
+"""Everything an API has been seen to do in place of answering, by name."""
+
+Answer = Callable[[Asked], Reply]
+_NO_LINGERING = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+
+class Server:
+    """Answers on a free port of 127.0.0.1 from `with Server(answer) as server:` until the block ends."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._lock = threading.Lock()
+        self._asked: list[Asked] = []
+        self._faults: defaultdict[str, deque[Reply]] = defaultdict(deque)
+        self._closing = threading.Event()
+        self._http = _Listener(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), name="demo-server", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()  # ends the silences of slow answers
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    @property
+    def asked(self) -> list[Asked]:
+        """All requests so far, in order of arrival."""
+        with self._lock:
+            return list(self._asked)
+
+    def fail(self, path: str, fault: str | Reply, times: int = 1) -> None:
+        """Answer the next requests to a path badly: by a name of `FAULTS`, or as told. Several calls queue up."""
+        reply = FAULTS[fault] if isinstance(fault, str) else fault
+        with self._lock:
+            self._faults[path].extend([reply] * times)
+
+    def heal(self) -> None:
+        """Forget all faults not yet used."""
+        with self._lock:
+            self._faults.clear()
+
+    def _reply(self, asked: Asked) -> Reply:
+        with self._lock:
+            self._asked.append(asked)
+            queued = self._faults.get(asked.path)
+            if queued:
+                return queued.popleft()
+        return self._answer(asked)
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        reply, closing = self._reply, self._closing
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _serve(self) -> None:
+                length = int(self.headers.get("content-length") or 0)
+                path, _, query = self.path.partition("?")
+                headers = {name.lower(): text for name, text in self.headers.items()}
+                body = self.rfile.read(length)
+                asked = Asked(method=self.command, path=path, query=query, headers=headers, body=body)
+                _send(self, reply(asked), closing)
+
+            do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _serve  # noqa: N815 - the names that the library calls
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+                """Say nothing: the terminal belongs to the demonstration."""
+
+        return Handler
+
+
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # a client that never reads must not keep the server from closing
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close; a connection to be reset must not be ended politely first."""
+        if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_NO_LINGERING)) == _NO_LINGERING:
+            self.close_request(request)
+        else:
+            super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client that hung up is what half of the faults are for."""
+
+
+def _send(handler: BaseHTTPRequestHandler, reply: Reply, closing: threading.Event) -> None:
+    if reply.after_s:
+        closing.wait(reply.after_s)
+    if reply.reset:
+        # Linger, for no time: the close sends RST in place of FIN.
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
+        handler.close_connection = True
+        return
+    handler.send_response(reply.status)
+    for name, text in reply.headers.items():
+        handler.send_header(name, text)
+    handler.send_header("content-length", str(len(reply.body)))
+    handler.end_headers()
+    if handler.command == "HEAD":
+        return
+    if reply.cut:
+        handler.wfile.write(reply.body[: len(reply.body) // 2])
+        handler.close_connection = True
+        return
+    piece = max(len(reply.body) // 16, 1) if reply.drip_s else max(len(reply.body), 1)
+    for start in range(0, len(reply.body), piece):
+        handler.wfile.write(reply.body[start : start + piece])
+        if reply.drip_s and closing.wait(reply.drip_s):
+            return
