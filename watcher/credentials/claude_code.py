@@ -1,0 +1,178 @@
+"""Claude Code's own login: the macOS Keychain, `.credentials.json`, or a token in the environment.
+
+Observed in Claude Code 2.x; last checked 2026-09. Keychain and file hold `{claudeAiOauth: {accessToken, refreshToken,
+expiresAt (ms), scopes, subscriptionType, rateLimitTier}}`; a file that has only `mcpOAuth` holds no login. Who is
+signed in stands beside it, in `.claude.json`: `oauthAccount: {accountUuid, emailAddress}`.
+
+Claude Code has one login at a time, so at most one is returned. `CLAUDE_CODE_OAUTH_TOKEN` comes last: it is usually
+made by `claude setup-token`, and such a token may not read usage. Never write here, and never renew the token: its
+refresh token is single-use, and spending it would sign the person out.
+"""
+
+import json
+import re
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+from watcher import clock
+from watcher.core.model import Command
+from watcher.credentials import Credential, Surroundings, files, opencode
+from watcher.errors import NotSignedInError
+
+PLACE = "Claude Code"
+CURE = "run `claude` once"
+SERVICES = ("Claude Code-credentials", "Claude Code")
+KEYCHAIN_TIMEOUT_S = 5.0
+KEYCHAIN_EVERY_S = 600.0  # a Keychain may open a dialog at each reading: so seldom, and after a refusal
+KEYCHAIN_REFUSED_S = 6 * 3600.0  # much more seldom
+
+_BARE = re.compile(r"sk-ant-oat\d\d-[\w-]+", re.ASCII)
+_NESTS = ("claudeAiOauth", "claudeAiOAuth", "claudeOAuth", "oauth", "anthropic")
+_TOKENS = ("accessToken", "access", "token", "oauthToken")
+_TIERS = {"default_claude_max_5x": "Max 5x", "default_claude_max_20x": "Max 20x", "claude_pro": "Pro"}
+
+_keychain: dict[str, tuple[float, str | None]] = {}
+
+
+def find(surroundings: Surroundings, path: str | None = None) -> list[Credential]:
+    """Claude Code's login, [] where it has none.
+
+    Args:
+        surroundings: the machine.
+        path: a file in that shape to read in place of the usual places.
+
+    Raises:
+        NotSignedInError: the file is there and cannot be used.
+    """
+    if path is not None:
+        return _from_file(Path(path), {})
+    account = _account(surroundings)
+    if surroundings.platform == "darwin":
+        found = _from_keychain(surroundings, account)
+        if found:
+            return found
+    for candidate in (root(surroundings) / ".credentials.json", _config(surroundings) / "claude-code" / "auth.json"):
+        found = _from_file(candidate, account)
+        if found:
+            return found
+    token = surroundings.env.get("CLAUDE_CODE_OAUTH_TOKEN", "").strip()
+    return [_credential({"accessToken": token}, "env:CLAUDE_CODE_OAUTH_TOKEN", {}, None)] if token else []
+
+
+def root(surroundings: Surroundings) -> Path:
+    """The folder of Claude Code's login."""
+    env = surroundings.env
+    named = env.get("CLAUDE_SECURESTORAGE_CONFIG_DIR") or env.get("CLAUDE_CONFIG_DIR")
+    return Path(named) if named else surroundings.home / ".claude"
+
+
+def _config(surroundings: Surroundings) -> Path:
+    named = Path(surroundings.env.get("XDG_CONFIG_HOME", ""))
+    return named if named.is_absolute() else surroundings.home / ".config"
+
+
+def _account(surroundings: Surroundings) -> dict[str, Any]:
+    """Who is signed in to Claude Code; {} where it does not say. It is a courtesy: a broken file costs nothing."""
+    named = surroundings.env.get("CLAUDE_CONFIG_DIR")
+    folder = Path(named) if named else surroundings.home
+    try:
+        content = files.read_json(folder / ".claude.json", cure=CURE) or {}
+    except NotSignedInError:
+        return {}
+    account = content.get("oauthAccount")
+    return account if isinstance(account, dict) else {}
+
+
+def _from_file(path: Path, account: dict[str, Any]) -> list[Credential]:
+    content = files.read_json(path, cure=CURE)
+    login = None if content is None else _login(content)
+    if login is None:
+        return []
+    if not any(_text(login.get(name)) for name in _TOKENS):
+        raise NotSignedInError(f"{path} holds no access token: {CURE}")
+    return [_credential(login, str(path), account, files.modified_s(path))]
+
+
+def _from_keychain(surroundings: Surroundings, account: dict[str, Any]) -> list[Credential]:
+    for service in SERVICES:
+        login = _payload(keychain(surroundings, service) or "")
+        if login is not None:
+            return [_credential(login, f"keychain:{service}", account, None)]
+    return []
+
+
+def keychain(
+    surroundings: Surroundings,
+    service: str,
+    *,
+    cache: MutableMapping[str, tuple[float, str | None]] = _keychain,
+    now_s: float | None = None,
+) -> str | None:
+    """What the macOS Keychain holds for that service; None where nothing, or where it was refused. Asked seldom."""
+    now_s = clock.monotonic_s() if now_s is None else now_s
+    if service in cache:
+        asked_s, payload = cache[service]
+        if now_s - asked_s < (KEYCHAIN_EVERY_S if payload else KEYCHAIN_REFUSED_S):
+            return payload
+    argv = ("/usr/bin/security", "find-generic-password", "-s", service, "-w")
+    finished = surroundings.run(Command(argv=argv, timeout_s=KEYCHAIN_TIMEOUT_S))
+    payload = finished.stdout.strip() if finished.exit_code == 0 else None
+    cache[service] = (now_s, payload)
+    return payload
+
+
+def _payload(text: str) -> dict[str, Any] | None:
+    """A login from JSON, JSON as hex digits, or a bare token."""
+    if _BARE.fullmatch(text):
+        return {"accessToken": text}
+    candidates = [text]
+    if re.fullmatch(r"([0-9a-fA-F]{2})+", text):
+        candidates.append(bytes.fromhex(text).decode(errors="replace"))
+    for candidate in candidates:
+        try:
+            content = json.loads(candidate)
+        except (ValueError, RecursionError):
+            continue
+        login = _login(content) if isinstance(content, dict) else None
+        if login is not None and any(_text(login.get(name)) for name in _TOKENS):
+            return login
+    return None
+
+
+def _login(content: dict[str, Any], depth: int = 0) -> dict[str, Any] | None:
+    """The object that holds the token, at the top or inside one of the known names; None where nobody is signed in."""
+    for name in _NESTS:
+        nest = content.get(name)
+        if isinstance(nest, dict):
+            return nest
+    if any(_text(content.get(name)) for name in _TOKENS):
+        return content
+    if depth == 0:  # JSON inside another object
+        for name, value in content.items():
+            found = _login(value, 1) if isinstance(value, dict) and name != "mcpOAuth" else None
+            if found is not None:
+                return found
+    return None
+
+
+def _credential(login: dict[str, Any], path: str, account: dict[str, Any], written_s: float | None) -> Credential:
+    scopes = login.get("scopes")
+    extra = {"scopes": " ".join(str(scope) for scope in scopes)} if isinstance(scopes, list) else {}
+    email = _text(account.get("emailAddress"))
+    tier = _text(login.get("rateLimitTier"))
+    return Credential(
+        provider="claude",
+        place=PLACE,
+        path=path,
+        token=next(_text(login.get(name)) for name in _TOKENS if _text(login.get(name))),
+        expires_at=opencode.expiry(login.get("expiresAt", login.get("expires")), written_s),
+        account=_text(account.get("accountUuid")) or email,
+        account_name=email,
+        plan=_text(login.get("subscriptionType")) or _TIERS.get(tier, tier) or None,
+        extra=extra,
+    )
+
+
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""

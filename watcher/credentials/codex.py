@@ -1,0 +1,140 @@
+"""Codex's own login, `auth.json`, and what a ChatGPT token says of its owner.
+
+Observed in Codex CLI; last checked 2026-09. `$CODEX_HOME/auth.json`, else `~/.codex/auth.json`, on every system:
+`{OPENAI_API_KEY, tokens: {access_token, refresh_token, id_token, account_id}, last_refresh}`, in camel case at times;
+or `{personal_access_token}`. An API key alone cannot read subscription usage and is no login here. Where Codex keeps
+its login in the system's keyring the file is absent. Never write here, and never renew the token: its refresh token is
+single-use, and spending it would sign the person out.
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from watcher.credentials import Credential, Surroundings, files, opencode
+from watcher.errors import NotSignedInError
+
+PLACE = "Codex"
+CURE = "run `codex login`"
+AUTH_CLAIM = "https://api.openai.com/auth"
+PROFILE_CLAIM = "https://api.openai.com/profile"
+
+
+def find(surroundings: Surroundings, path: str | None = None) -> list[Credential]:
+    """Codex's login, [] where it has none.
+
+    Args:
+        surroundings: the machine.
+        path: a file in that shape to read in place of the usual one.
+
+    Raises:
+        NotSignedInError: the file is there and cannot be used.
+    """
+    home = surroundings.env.get("CODEX_HOME")
+    where = Path(path) if path is not None else (Path(home) if home else surroundings.home / ".codex") / "auth.json"
+    content = files.read_json(where, cure=CURE)
+    if content is None:
+        return []
+    tokens = content.get("tokens")
+    tokens = tokens if isinstance(tokens, dict) else content
+    access = _first(tokens, "access_token", "accessToken")
+    if access:
+        stored = _first(tokens, "account_id", "accountId")
+        return [credential(PLACE, str(where), access, id_token=_first(tokens, "id_token", "idToken"), stored=stored)]
+    personal = _first(content, "personal_access_token", "personalAccessToken")
+    if personal:
+        return [Credential(provider="codex", place=PLACE, path=str(where), token=personal, extra={"personal": "yes"})]
+    if content.get("tokens") is not None:
+        raise NotSignedInError(f"{where} holds no access token: {CURE}")
+    return []
+
+
+def from_opencode(entry: opencode.Entry) -> list[Credential]:
+    """OpenCode's ChatGPT login, [] where it is an API key, which cannot read subscription usage."""
+    if entry.kind != "oauth" and not claims(entry.token):
+        return []
+    override = _first(entry.fields, "accountIdOverride")
+    stored = _first(entry.fields, "accountId")
+    id_token = _first(entry.fields, "idToken")
+    found = credential(
+        opencode.PLACE, entry.path, entry.token, id_token=id_token, stored=stored, override=override, entry=entry
+    )
+    return [found]
+
+
+def credential(  # noqa: PLR0913 - each is a field that one of the files may hold
+    place: str,
+    path: str,
+    access: str,
+    *,
+    id_token: str = "",
+    stored: str = "",
+    override: str = "",
+    entry: opencode.Entry | None = None,
+) -> Credential:
+    """A login from an access token and whatever stands beside it; what the token itself says is believed first."""
+    mine, identity = claims(access), claims(id_token)
+    account = override or account_id((mine, identity), stored)
+    email = _first(_inner(mine, PROFILE_CLAIM), "email") or _first(identity, "email")
+    plan = _first(_inner(mine, AUTH_CLAIM), "chatgpt_plan_type") or _first(
+        _inner(identity, AUTH_CLAIM), "chatgpt_plan_type"
+    )
+    return Credential(
+        provider="codex",
+        place=place,
+        path=path,
+        token=access,
+        expires_at=opencode.expiry(mine.get("exp"), None) or (entry.expires_at if entry else None),
+        account=account or email,
+        account_name=email,
+        plan=plan or None,
+        extra={"account_id": account} if account else {},
+    )
+
+
+def account_id(tokens: Iterable[Mapping[str, Any]], stored: str) -> str:
+    """The ChatGPT account: the claim, else what the file stores (no organization's id), else a claimed organization."""
+    tokens = tuple(tokens)
+    for token in tokens:
+        found = _first(_inner(token, AUTH_CLAIM), "chatgpt_account_id") or _first(token, "chatgpt_account_id")
+        if found:
+            return found
+    if stored and not stored.startswith("org-"):
+        return stored
+    for token in tokens:
+        organizations = token.get("organizations")
+        for organization in organizations if isinstance(organizations, list) else ():
+            found = _first(organization, "id") if isinstance(organization, dict) else ""
+            if found and not found.startswith("org-"):
+                return found
+    return ""
+
+
+def claims(token: str) -> dict[str, Any]:
+    """What a JWT says, its signature unchecked (it is only read for display and identity); {} where it is none."""
+    parts = token.split(".")
+    if len(parts) != 3:  # noqa: PLR2004 - header, payload, signature
+        return {}
+    try:
+        content = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _inner(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = content.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _first(content: Mapping[str, Any], *names: str) -> str:
+    """The first of those that is a text or a whole number (ids are at times); "" where none is."""
+    for name in names:
+        value = content.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    return ""

@@ -1,0 +1,77 @@
+"""Reads another tool's JSON file without ever disturbing it.
+
+A tool may be writing the file at this very moment: a text that does not parse is read again before it counts as broken.
+Never write, lock, create or touch anything here.
+"""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from watcher.errors import NotSignedInError
+
+LARGEST = 4 * 1024 * 1024  # bytes; a login file has a few thousand
+TRIES = 4
+
+
+def _pause() -> None:
+    threading.Event().wait(0.05)  # the writer needs a moment; only ever paid for a file that does not parse
+
+
+def read_json(path: Path, *, cure: str, pause: Callable[[], None] = _pause) -> dict[str, Any] | None:
+    """The JSON object in that file; None where there is no such file.
+
+    Args:
+        path: the file.
+        cure: what a person does about a broken file: "sign in again with `opencode auth login`".
+        pause: waits a moment between two tries.
+
+    Raises:
+        NotSignedInError: it is there and cannot be used; the line names the file and the cure.
+    """
+    trouble = ""
+    for attempt in range(TRIES):
+        if attempt:
+            pause()
+        data = _read(path, cure)
+        if data is None:
+            return None
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError):
+            trouble = "is not JSON" if data.strip() else "is empty"
+            continue
+        if isinstance(value, dict):
+            return value
+        trouble = "holds no JSON object"
+        break
+    raise NotSignedInError(f"{path} {trouble}: {cure}")
+
+
+def _read(path: Path, cure: str) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except IsADirectoryError:
+        raise NotSignedInError(f"{path} is a folder, not a file: {cure}") from None
+    except PermissionError:
+        if path.is_dir():  # Windows refuses to open a folder with this error
+            raise NotSignedInError(f"{path} is a folder, not a file: {cure}") from None
+        raise NotSignedInError(f"{path} may not be read: give yourself permission to read it") from None
+    except OSError as error:
+        raise NotSignedInError(f"{path} cannot be read ({error.strerror or type(error).__name__}): {cure}") from None
+    if len(data) > LARGEST:
+        raise NotSignedInError(f"{path} is too large for a login file: {cure}")
+    return data
+
+
+def modified_s(path: Path) -> float | None:
+    """When the file was last changed, in epoch seconds; None where it is not there."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
