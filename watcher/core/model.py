@@ -153,6 +153,7 @@ class Finished(Struct, frozen=True, kw_only=True):
     exit_code: int | None
     stdout: str = ""
     stderr: str = ""  # also says why it could not be started
+    timed_out: bool = False  # it ran until its limit, so it may have done its work
 
 
 # --- alerts ----------------------------------------------------------------------------------------------------------
@@ -336,7 +337,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     delivered: bool | None  # None: nobody can tell (the answer never came, or the system gives none)
     detail: str  # one line in words, no secret
     permanent: bool = False
-    retry_after: timedelta | None = None
+    retry_after: timedelta | None = None  # when delivered: the pause asked for before the next message
+    accepted: bool = False  # with `delivered=None`: the system took it and never says more, so it is not sent again
 
 
 class Snooze(Struct, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
 """The channels: one file each, and the registry.
 
 A notifier is one pure function from a `Message` and its channel's settings to a `Request` or a `Command`. What the far
-side's answer means (delivered, try again, never again) is decided once, here, and overridden only where a service
-differs. Never sleep, retry, log or read a file here.
+side's answer means (delivered, try again, never again) is decided once, in `answers`, and overridden only where a
+service differs. Never sleep, retry, log or read a file here.
 """
 
 from collections.abc import Callable
@@ -11,13 +11,59 @@ from typing import Any
 from msgspec import Struct
 
 from watcher.core.model import Command, Finished, Message, Outcome, Request, Response
+from watcher.errors import OfflineError, ProviderError, TimedOutError
+from watcher.notifiers import answers, text
+
+Send = Callable[[Request], Response]
+Run = Callable[[Command], Finished]
+SettingsClass = type[Struct]
 
 
 class Notifier(Struct, frozen=True, kw_only=True):
-    """What the rest of the program knows of one kind of channel."""
+    """What the rest of the program knows of one kind of channel. Either `compose` or `deliver` is given."""
 
     type: str  # the word in TOML: `type = "slack"`
-    settings: type[Struct]  # the channel's keys in TOML, beside `type`
-    compose: Callable[[Message, Any], Request | Command]
-    judge: Callable[[Response | Finished], Outcome]
+    settings: SettingsClass  # the channel's keys in TOML, beside `type`
+    compose: Callable[[Message, Any], Request | Command] | None = None
+    judge: Callable[[Response | Finished], Outcome] = answers.judge
+    deliver: Callable[[Message, Any, Run], Outcome] | None = None  # where one message may take several attempts
     secrets: tuple[str, ...] = ()  # names of the settings that hold secrets
+
+
+class Channel(Struct, frozen=True, kw_only=True):
+    """One `[channels.NAME]` of the config: its name, the notifier it uses, and that notifier's settings."""
+
+    name: str
+    type: str
+    settings: Any  # the notifier's own record, secrets resolved
+
+    def __repr__(self) -> str:
+        return f"Channel({self.name}, {self.type})"  # never the settings: a webhook's address is its password
+
+
+def send(message: Message, channel: Channel, *, send: Send, run: Run) -> Outcome:
+    """Try once to deliver `message` to `channel`. Never raises: whatever goes wrong is in the outcome."""
+    from watcher.notifiers.registry import NOTIFIERS  # noqa: PLC0415 - the registry imports the channels, they this
+
+    try:
+        return _attempt(NOTIFIERS[channel.type], text.clean_message(message), channel.settings, send, run)
+    except OfflineError as error:
+        return Outcome(delivered=False, detail=f"no connection: {error}")
+    except TimedOutError as error:
+        return Outcome(delivered=None, detail=f"no answer in time, so it may have arrived: {error}")
+    except ProviderError as error:  # an answer came, cut off or unreadable: the far side had the message
+        return Outcome(delivered=None, detail=f"the answer could not be read, so it may have arrived: {error}")
+    except Exception as error:  # noqa: BLE001 - one broken channel must not stop the others; its text may hold a secret
+        return Outcome(
+            delivered=False, detail=f"{channel.type}: failed with {type(error).__name__}; please report this"
+        )
+
+
+def _attempt(notifier: Notifier, message: Message, settings: Any, send: Send, run: Run) -> Outcome:
+    """The notifier's own way, or compose, send or run, judge."""
+    if notifier.deliver is not None:
+        return notifier.deliver(message, settings, run)
+    if notifier.compose is None:
+        raise TypeError(notifier.type)
+    work = notifier.compose(message, settings)
+    return notifier.judge(send(work) if isinstance(work, Request) else run(work))

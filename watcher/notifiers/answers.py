@@ -1,0 +1,121 @@
+"""What an answer means for a delivery: arrived, try again (and when), or never again.
+
+One table for every channel; a service that differs overrides a row, not the table. Each outcome is one line of the form
+"what happened; what to do", and holds nothing of the answer's body: a server may send back the address it was asked at.
+"""
+
+import math
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+import msgspec
+
+from watcher.core.model import Finished, Outcome, Response
+
+LONGEST_WAIT = timedelta(hours=24)
+"""A delivery does not live longer, so that no wait needs to."""
+
+TEMPORARY_FAILURE = 75
+"""EX_TEMPFAIL of sysexits.h: a command says "not now"."""
+
+_PERMANENT = {
+    400: "the far side did not understand the message; check that the address is for this type of channel",
+    401: "the secret is wrong or has been withdrawn; make a new one and put it into the config",
+    403: "the far side forbids it; check the secret and its permissions",
+    404: "there is nothing at that address; check it, or make a new webhook",
+    405: "that address takes no messages; check it",
+    410: "that address has been closed for good; make a new webhook",
+    413: "the message is too large for the far side",
+}
+"""Status -> what to do. Any other 4xx is permanent too, without such advice."""
+
+_TEMPORARY = {407, 408, 409, 421, 423, 425, 429}
+"""Client errors that pass by themselves, or with the network one is on."""
+
+
+def judge(answer: Response | Finished) -> Outcome:
+    """The meaning of an HTTP answer or of a command's end."""
+    return judge_response(answer) if isinstance(answer, Response) else judge_finished(answer)
+
+
+def judge_response(answer: Response) -> Outcome:
+    """2xx arrived; 429, 408 and 5xx come again, when the server says; all else is for a person to mend."""
+    said = f"answered {named(answer.status)}"
+    if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        return Outcome(delivered=True, detail=said)
+    if answer.status in _TEMPORARY or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        wait = retry_after(answer)
+        when = "" if wait is None else f", not before {wait.total_seconds():g} s from now, as it asks"
+        return Outcome(delivered=False, detail=f"{said}; will be sent again{when}", retry_after=wait)
+    if answer.status < HTTPStatus.BAD_REQUEST:
+        return Outcome(
+            delivered=False, detail=f"{said}; correct the address: redirects are not followed", permanent=True
+        )
+    advice = _PERMANENT.get(answer.status, "check the channel's settings")
+    return Outcome(delivered=False, detail=f"{said}; {advice}", permanent=True)
+
+
+def judge_finished(answer: Finished) -> Outcome:
+    """Exit 0 arrived; 75 comes again; a time limit leaves it open; all else is for a person to mend."""
+    if answer.timed_out:
+        return Outcome(delivered=None, detail=f"{answer.stderr}, so it may have arrived; give it more time (timeout)")
+    if answer.exit_code is None:
+        return Outcome(delivered=False, detail=f"{answer.stderr}; check the channel's argv", permanent=True)
+    if answer.exit_code == 0:
+        return Outcome(delivered=True, detail="ended with exit code 0")
+    said = f"ended with exit code {answer.exit_code}"
+    if answer.exit_code == TEMPORARY_FAILURE:
+        return Outcome(delivered=False, detail=f"{said} (not now); will be run again")
+    return Outcome(delivered=False, detail=f"{said}; run the command by hand to see why", permanent=True)
+
+
+def named(status: int) -> str:
+    """`429 Too Many Requests`; the bare number where it has no name."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def retry_after(answer: Response) -> timedelta | None:
+    """How long the server asks to wait, in whichever form it says so; the longest where it says several."""
+    forms = (
+        _from_header(answer.headers.get("retry-after", ""), answer.at),
+        _seconds(answer.headers.get("x-ratelimit-reset-after")),
+        _seconds(field(answer.body, "retry_after")),
+    )
+    return max((wait for wait in forms if wait is not None), default=None)
+
+
+def _from_header(value: str, at: datetime) -> timedelta | None:
+    """RFC 9110 section 10.2.3: seconds, or a date."""
+    seconds = _seconds(value)
+    if seconds is not None:
+        return seconds
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, IndexError, TypeError):
+        return None
+    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return min(LONGEST_WAIT, max(timedelta(0), aware - at))
+
+
+def _seconds(value: object) -> timedelta | None:
+    """Seconds as a number or its text, between 0 and a day; None for anything else."""
+    try:
+        seconds = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    if isinstance(value, bool) or not math.isfinite(seconds) or seconds < 0:
+        return None
+    return timedelta(seconds=min(seconds, LONGEST_WAIT.total_seconds()))
+
+
+def field(body: bytes, name: str) -> object:
+    """`name` of a JSON object; None where the body is none or lacks it."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    return decoded.get(name) if isinstance(decoded, dict) else None

@@ -1,0 +1,59 @@
+"""Over a hundred further services through the Apprise library (extra `apprise`): `{url}`.
+
+https://github.com/caronc/apprise/wiki - the library costs 54 MiB, opens its own sockets and may hang: so it runs in a
+process of its own (`apprise_sender`), is imported there and nowhere else, and gets its address on stdin, where no
+process list shows it. Lost: fields, colours and whatever the service cannot show. Permanent: a library that is not
+installed, an address that it does not know. A failure of the service is tried again, as Apprise does not say what it
+was.
+"""
+
+import sys
+
+import msgspec
+from msgspec import Struct
+
+from watcher.core.model import Command, Finished, Message, Outcome, Response, Severity
+from watcher.notifiers import Notifier, answers
+from watcher.notifiers.text import clip, link
+
+NOT_INSTALLED = 69
+BAD_ADDRESS = 78
+
+_TYPES = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}
+_PERMANENT = {
+    NOT_INSTALLED: "Apprise is not installed; run: pip install 'ai-usage-watcher[apprise]'",
+    BAD_ADDRESS: "Apprise does not know this address; check the channel's url",
+}
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[channels.NAME]` with `type = "apprise"`."""
+
+    url: str
+
+    def __post_init__(self) -> None:
+        if "://" not in self.url:
+            raise ValueError("`url` must be an address that Apprise knows, such as mailto://... or tgram://...")
+
+
+def compose(message: Message, settings: Settings) -> Command:
+    """One run of the sender; everything on stdin, nothing in its arguments."""
+    lines = [message.body or message.title, link(message), f"alert {message.id}"]
+    kind = "success" if message.event in {"resolved", "reset"} else _TYPES[message.severity]
+    body = clip("\n".join(line for line in lines if line), 4000)
+    job = {"url": settings.url, "title": clip(message.title, 250), "body": body, "type": kind}
+    argv = (sys.executable, "-P", "-m", "watcher.notifiers.apprise_sender")
+    return Command(argv=argv, stdin=msgspec.json.encode(job).decode(), timeout_s=60.0)
+
+
+def judge(answer: Response | Finished) -> Outcome:
+    """The sender's exit codes; a refusal by the service is not known to be permanent."""
+    outcome = answers.judge(answer)
+    if not isinstance(answer, Finished) or not outcome.permanent:
+        return outcome
+    if answer.exit_code in _PERMANENT:
+        return Outcome(delivered=False, detail=_PERMANENT[answer.exit_code], permanent=True)
+    return Outcome(delivered=False, detail="the service did not take it; will be sent again")
+
+
+NOTIFIER = Notifier(type="apprise", settings=Settings, compose=compose, judge=judge, secrets=("url",))

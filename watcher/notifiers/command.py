@@ -1,0 +1,61 @@
+"""Any program on this machine: `{argv, timeout?}`.
+
+An argument list, never a shell. The contract `watcher.alert.v1` (see `payload`) as JSON on stdin, and the same values
+as variables `WATCHER_ID`, `WATCHER_EVENT`, ...; of the environment only what `watcher.process` passes on. Lost:
+nothing. Permanent: every exit code but 0 and 75 (EX_TEMPFAIL: run it again later), and a program that cannot be
+started.
+"""
+
+import re
+
+import msgspec
+from msgspec import Struct
+
+from watcher.core.model import Command, Message
+from watcher.notifiers import Notifier
+from watcher.notifiers.payload import encode
+from watcher.notifiers.text import clip, utf8
+
+LONGEST_S = 300
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0}
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[channels.NAME]` with `type = "command"`."""
+
+    argv: tuple[str, ...]
+    timeout: str = "10s"  # then TERM, and two seconds later KILL, for it and its children
+
+    def __post_init__(self) -> None:
+        if not self.argv or not self.argv[0]:
+            raise ValueError('`argv` must name a program: argv = ["/path/to/program", "argument"]')
+        if any("\0" in argument for argument in self.argv):
+            raise ValueError("`argv` must not hold a NUL character")
+        if not 0 < self.timeout_s <= LONGEST_S:
+            raise ValueError('`timeout` must be between "1s" and "5m"')
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds; 0 where the text is no duration."""
+        found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)(s|m|)", self.timeout)
+        return float(found[1]) * _UNITS[found[2]] if found else 0.0
+
+
+def compose(message: Message, settings: Settings) -> Command:
+    """One run. What is unknown is an empty variable."""
+    body = encode(message)
+    values = msgspec.json.decode(body)
+    return Command(
+        argv=settings.argv,
+        stdin=body.decode(),
+        env={f"WATCHER_{name.upper()}": _variable(value) for name, value in values.items()},
+        timeout_s=settings.timeout_s,
+    )
+
+
+def _variable(value: object) -> str:
+    """`value` as a variable can hold it: never longer than systems allow, never a NUL."""
+    return clip("" if value is None else str(value).replace("\0", ""), 16_000, measure=utf8)
+
+
+NOTIFIER = Notifier(type="command", settings=Settings, compose=compose)

@@ -1,0 +1,79 @@
+"""Notifications on this machine's desktop: no settings.
+
+A chain of backends for each system; the first that takes the message ends it::
+
+    Linux    D-Bus, then notify-send, then plyer
+    macOS    terminal-notifier (3 or newer), then osascript, then plyer
+    Windows  a toast by PowerShell, then plyer
+
+Each answers delivered, failed with a reason, or unknown; what cannot tell never claims that it delivered. No text is
+ever put into a script or a shell: it travels as an argument, a variable or a D-Bus string. Lost: all beyond 200
+characters of title and 1,000 of body (63 and 255 on Windows), colours, and on macOS the urgency. Permanent: nothing, as
+a desktop comes back with the next login. Plyer alone cannot be the contract: it never says whether it failed.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from watcher.core.model import Message, Outcome
+from watcher.notifiers import Notifier, Run
+from watcher.notifiers.desktop import bus, macos, notify_send, plyer, windows
+from watcher.notifiers.desktop.answer import Answer
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[channels.NAME]` with `type = "desktop"`: there is nothing to set."""
+
+
+class Backend(Struct, frozen=True, kw_only=True):
+    """One way to show a notification."""
+
+    name: str  # for people
+    show: Callable[[Message, Run, Mapping[str, str]], Answer]
+
+
+_BUS = Backend(name="D-Bus", show=bus.Bubbles().show)
+_NOTIFY_SEND = Backend(name="notify-send", show=notify_send.show)
+_TERMINAL_NOTIFIER = Backend(name="terminal-notifier", show=macos.show_by_terminal_notifier)
+_OSASCRIPT = Backend(name="osascript", show=macos.show_by_osascript)
+_TOAST = Backend(name="Windows toast", show=windows.show)
+_PLYER = Backend(name="plyer", show=plyer.show)
+
+CHAINS: Mapping[str, Sequence[Backend]] = {
+    "linux": (_BUS, _NOTIFY_SEND, _PLYER),
+    "darwin": (_TERMINAL_NOTIFIER, _OSASCRIPT, _PLYER),
+    "win32": (_TOAST, _PLYER),
+}
+"""sys.platform -> backends, best first."""
+
+
+def chain(platform: str) -> Sequence[Backend]:
+    """The backends of a system; the BSDs have what Linux has."""
+    return CHAINS.get(platform, CHAINS["linux"])
+
+
+def deliver(message: Message, _settings: Settings, run: Run) -> Outcome:
+    """Show it on the desktop of this machine."""
+    return deliver_by(chain(sys.platform), message, run, os.environ)
+
+
+def deliver_by(backends: Sequence[Backend], message: Message, run: Run, env: Mapping[str, str]) -> Outcome:
+    """Ask one backend after the other. A doubtful one after definite failures is asked again later, never believed."""
+    failures: list[str] = []
+    for backend in backends:
+        answer = backend.show(message, run, env)
+        if answer.delivered:
+            return Outcome(delivered=True, detail=f"{backend.name}: {answer.reason}")
+        if answer.delivered is None:
+            detail = "; ".join([f"{backend.name}: {answer.reason}", *failures])
+            return Outcome(delivered=None, detail=detail, accepted=answer.accepted)
+        failures.append(f"{backend.name}: {answer.reason}")
+        if answer.last:
+            break
+    return Outcome(delivered=False, detail="; ".join(failures))
+
+
+NOTIFIER = Notifier(type="desktop", settings=Settings, deliver=deliver)

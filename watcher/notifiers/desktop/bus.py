@@ -1,0 +1,101 @@
+"""Linux: org.freedesktop.Notifications over the session's D-Bus, through jeepney.
+
+https://specifications.freedesktop.org/notification-spec/1.2/ - the reply to `Notify` holds an id, which proves that the
+daemon took the message. A new connection for each message, so that a bus that restarts is no event, and two seconds for
+all of it, so that a hung daemon is none either. This is the one socket outside `watcher.http`: it is a Unix socket, and
+never leaves the machine.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from watcher.core.model import Message
+from watcher.notifiers import Run
+from watcher.notifiers.desktop.answer import BODY_LIMIT, TITLE_LIMIT, Answer, urgency
+from watcher.notifiers.text import APP_NAME, clip, link
+
+if TYPE_CHECKING:
+    from watcher.notifiers.desktop.session import Session
+
+REMEMBERED = 256
+"""Alerts whose last bubble is remembered, so that the next message replaces it."""
+
+Shown = tuple[str, int]
+"""Which daemon (bus, owner) gave which id: an id of a daemon that has been restarted belongs to somebody else now."""
+
+
+class Bubbles:
+    """Shows messages, and remembers in memory which bubble each alert has."""
+
+    def __init__(self, connect: Callable[[str], "Session"] | None = None) -> None:
+        self._connect = connect
+        self._shown: OrderedDict[str, Shown] = OrderedDict()
+
+    def show(self, message: Message, _run: Run, env: Mapping[str, str]) -> Answer:
+        """Delivered with the daemon's id; failed without a bus or daemon; unknown where no reply came."""
+        try:
+            from watcher.notifiers.desktop.session import Session, Silence, Unreachable  # noqa: PLC0415 - Linux only
+        except ImportError:
+            return Answer(delivered=False, reason="the library jeepney is not installed; run: pip install jeepney")
+        asked = False
+        try:
+            with (self._connect or Session)(address(env)) as session:
+                capabilities, daemon = session.capabilities()
+                replaces = self._id_to_replace(message.thread, daemon)
+                asked = True
+                number = session.notify(arguments(message, capabilities, replaces))
+        except Unreachable as error:
+            return Answer(delivered=False, reason=str(error))
+        except Silence as error:
+            if asked:
+                return Answer(delivered=None, reason=f"{error}, so it may have been shown")
+            return Answer(delivered=False, reason=str(error), last=True)  # others would ask the same daemon
+        self._remember(message.thread, (daemon, number))
+        return Answer(delivered=True, reason=f"the notification daemon took it (id {number})")
+
+    def _id_to_replace(self, thread: str, daemon: str) -> int:
+        known, number = self._shown.get(thread, ("", 0))
+        return number if known == daemon else 0
+
+    def _remember(self, thread: str, shown: Shown) -> None:
+        if thread:
+            self._shown[thread] = shown
+            self._shown.move_to_end(thread)
+            if len(self._shown) > REMEMBERED:
+                self._shown.popitem(last=False)
+
+
+def address(env: Mapping[str, str]) -> str:
+    """The session bus: as the environment says, else where systemd puts it; empty where neither is known."""
+    if given := env.get("DBUS_SESSION_BUS_ADDRESS", ""):
+        return given
+    runtime = env.get("XDG_RUNTIME_DIR", "")
+    return f"unix:path={runtime}/bus" if runtime else ""
+
+
+def arguments(message: Message, capabilities: Sequence[str], replaces: int) -> tuple[Any, ...]:
+    """The arguments of `Notify`, signature `susssasa{sv}i`."""
+    hints: dict[str, tuple[str, Any]] = {
+        "urgency": ("y", urgency(message)),
+        "x-watcher-alert-id": ("s", message.id),
+    }
+    if message.used_percent is not None:
+        hints["value"] = ("i", max(0, min(100, round(message.used_percent))))  # many daemons draw it as a bar
+    title = clip(message.title, TITLE_LIMIT) or APP_NAME
+    return (APP_NAME, replaces, "", title, body(message, capabilities), [], hints, -1)
+
+
+def body(message: Message, capabilities: Sequence[str]) -> str:
+    """The body, escaped where the daemon reads markup, with a link where it can show one."""
+    markup = "body-markup" in capabilities
+    text = clip(message.body, BODY_LIMIT, escape=escape if markup else str)
+    page = link(message)
+    if page and markup and "body-hyperlinks" in capabilities:
+        return f'{text}\n<a href="{escape(page)}">Usage page</a>'
+    return text
+
+
+def escape(text: str) -> str:
+    """The three characters that a daemon reads as markup: unescaped, `> 80 <` loses its middle."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

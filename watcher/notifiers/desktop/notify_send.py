@@ -1,0 +1,52 @@
+"""Linux: libnotify's `notify-send`, where D-Bus itself could not be used.
+
+`-p` prints the id that the daemon gave, which proves that it took the message; exit code 0 alone proves nothing. It
+unescapes backslashes in the body, and reads markup there whatever the daemon can: both are escaped. It loses an empty
+title.
+"""
+
+from collections.abc import Mapping
+
+from watcher.core.model import Command, Message
+from watcher.notifiers import Run
+from watcher.notifiers.desktop.answer import BODY_LIMIT, LIMIT_S, TITLE_LIMIT, Answer, attempt, urgency
+from watcher.notifiers.desktop.bus import escape
+from watcher.notifiers.text import APP_NAME, clip
+
+_URGENCIES = ("low", "normal", "critical")
+
+
+def show(message: Message, run: Run, _env: Mapping[str, str]) -> Answer:
+    """Delivered with an id; failed with an exit code; unknown without either."""
+    finished, answer = attempt(command(message), run)
+    if answer is not None:
+        return answer
+    number = finished.stdout.strip()
+    if number.isascii() and number.isdigit():
+        return Answer(delivered=True, reason=f"the notification daemon took it (id {number})")
+    return Answer(delivered=None, reason="it ended well but gave no id", accepted=True)
+
+
+def command(message: Message) -> Command:
+    """The argument list; `--` in front of the text, so that a title may begin with a dash."""
+    hint = (
+        () if message.used_percent is None else (f"--hint=int:value:{max(0, min(100, round(message.used_percent)))}",)
+    )
+    return Command(
+        argv=(
+            "notify-send",
+            "-p",
+            f"--app-name={APP_NAME}",
+            f"--urgency={_URGENCIES[urgency(message)]}",
+            *hint,
+            "--",
+            clip(message.title, TITLE_LIMIT) or APP_NAME,
+            clip(message.body, BODY_LIMIT, escape=escape_body),
+        ),
+        timeout_s=LIMIT_S,
+    )
+
+
+def escape_body(text: str) -> str:
+    """Markup, and the backslash that notify-send would take for an escape."""
+    return escape(text).replace("\\", "\\\\")

@@ -1,0 +1,37 @@
+"""Any system: plyer, the last in every chain, in a process of its own (`plyer_sender`).
+
+Plyer never says whether it failed, has no urgency, blocks 25 s on a hung daemon and keeps a dead bus for the life of
+its process: so it gets a process with a time limit, and its best answer is unknown. On Linux it can only use what has
+just failed, so that there the message is tried again later; elsewhere the system took it.
+"""
+
+import sys
+from collections.abc import Mapping
+
+import msgspec
+
+from watcher.core.model import Command, Message
+from watcher.notifiers import Run
+from watcher.notifiers.desktop.answer import Answer, attempt
+from watcher.notifiers.desktop.windows import BODY_LIMIT, TITLE_LIMIT
+from watcher.notifiers.text import APP_NAME, clip, utf16
+
+_TIMEOUT_S = 10.0  # on Windows the balloon lives as long as the process
+
+
+def show(message: Message, run: Run, _env: Mapping[str, str]) -> Answer:
+    """Unknown where plyer ran; failed where it said so."""
+    _, answer = attempt(command(message), run)
+    trusted = sys.platform in {"darwin", "win32"}
+    return answer or Answer(delivered=None, reason="plyer was asked, and never says how it went", accepted=trusted)
+
+
+def command(message: Message) -> Command:
+    """The sender, with the text on its stdin."""
+    job = {
+        "title": clip(message.title, TITLE_LIMIT, measure=utf16) or APP_NAME,
+        "message": clip(message.body, BODY_LIMIT, measure=utf16) or " ",
+        "app_name": APP_NAME,
+    }
+    argv = (sys.executable, "-P", "-m", "watcher.notifiers.desktop.plyer_sender")
+    return Command(argv=argv, stdin=msgspec.json.encode(job).decode(), timeout_s=_TIMEOUT_S)

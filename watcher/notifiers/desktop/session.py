@@ -1,0 +1,138 @@
+"""A conversation with the session bus that ends in time: connect, authenticate, call, all within one limit.
+
+Jeepney's own blocking connection waits without limit for the answer to `Hello`, so a bus that accepts and says nothing
+would hold up its caller for ever: hence this, on Jeepney's messages. Never put anything about alerts here.
+"""
+
+import socket
+from types import TracebackType
+from typing import Any, Self
+
+from jeepney import DBusAddress, new_method_call
+from jeepney.auth import Authenticator
+from jeepney.bus import get_connectable_addresses
+from jeepney.low_level import HeaderFields, MessageType, Parser
+from jeepney.low_level import Message as BusMessage
+
+from watcher.clock import monotonic_s
+from watcher.notifiers.desktop.answer import LIMIT_S
+
+_BUS = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
+_DAEMON = DBusAddress(
+    "/org/freedesktop/Notifications", "org.freedesktop.Notifications", "org.freedesktop.Notifications"
+)
+_ABSENT = ("ServiceUnknown", "NameHasNoOwner", "Spawn.", "NoServer")
+
+
+class Unreachable(Exception):  # noqa: N818 - an answer of this conversation, not an error of the program
+    """No bus, no daemon, or a refusal: the message was certainly not shown."""
+
+
+class Silence(Exception):  # noqa: N818 - likewise
+    """No answer, or the connection broke while it was awaited."""
+
+
+class Session:
+    """One connection, used for one message."""
+
+    def __init__(self, address: str, limit_s: float = LIMIT_S) -> None:
+        self._deadline_s = monotonic_s() + limit_s
+        self._limit_s = limit_s
+        self._serial = 0
+        self._parser = Parser()
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._open(address)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def capabilities(self) -> tuple[tuple[str, ...], str]:
+        """What the daemon can show, and which daemon this is: its bus and its name on it."""
+        reply = self._call(_DAEMON, "GetCapabilities")
+        bus_id = self._call(_BUS, "GetId").body[0]
+        return tuple(reply.body[0]), f"{bus_id} {reply.header.fields.get(HeaderFields.sender, '')}"
+
+    def notify(self, arguments: tuple[Any, ...]) -> int:
+        """The id under which the daemon shows it."""
+        reply = self._call(_DAEMON, "Notify", "susssasa{sv}i", arguments)
+        return int(reply.body[0])
+
+    def _open(self, address: str) -> None:
+        if not address:
+            raise Unreachable("there is no session bus; log in to a desktop, or set DBUS_SESSION_BUS_ADDRESS")
+        try:
+            path = next(iter(get_connectable_addresses(address)))
+        except (RuntimeError, ValueError, StopIteration):
+            raise Unreachable("DBUS_SESSION_BUS_ADDRESS names no Unix socket; correct it") from None
+        try:
+            self._socket.settimeout(self._left_s())
+            self._socket.connect(path)
+            self._authenticate()
+        except TimeoutError:
+            raise Silence(f"the session bus did not answer within {self._limit_s:g} s; log in again") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it refused this user"
+            raise Unreachable(f"the session bus cannot be reached ({reason}); log in to a desktop") from None
+        self._call(_BUS, "Hello")
+
+    def _authenticate(self) -> None:
+        conversation = Authenticator()
+        for line in conversation:
+            self._send(line)
+            if not conversation.authenticated:
+                conversation.feed(self._receive())
+
+    def _call(
+        self, to: DBusAddress, method: str, signature: str | None = None, body: tuple[Any, ...] = ()
+    ) -> BusMessage:
+        self._serial += 1
+        message = new_method_call(to, method, signature, body)
+        try:
+            self._send(message.serialise(serial=self._serial))
+            reply = self._reply()
+        except TimeoutError:
+            raise Silence(f"the notification daemon did not answer within {self._limit_s:g} s") from None
+        except OSError:
+            raise Silence("the session bus broke off the connection") from None
+        if reply.header.message_type is MessageType.error:
+            name = str(reply.header.fields.get(HeaderFields.error_name, ""))
+            if any(word in name for word in _ABSENT):
+                raise Unreachable("no notification daemon is running; start one, for instance dunst or mako")
+            if name.endswith(("NoReply", "Timeout", "TimedOut", "Disconnected")):
+                raise Silence("the notification daemon went away before it answered")
+            raise Unreachable(f"the notification daemon refused it ({name})")
+        return reply
+
+    def _reply(self) -> BusMessage:
+        while True:
+            message = self._parser.get_next_message()
+            if message is None:
+                self._parser.add_data(self._receive())
+            elif message.header.fields.get(HeaderFields.reply_serial) == self._serial:
+                return message
+
+    def _send(self, data: bytes) -> None:
+        self._socket.settimeout(self._left_s())
+        self._socket.sendall(data)
+
+    def _receive(self) -> bytes:
+        self._socket.settimeout(self._left_s())
+        data = self._socket.recv(4096)
+        if not data:
+            raise ConnectionResetError("the bus closed the connection")
+        return data
+
+    def _left_s(self) -> float:
+        left = self._deadline_s - monotonic_s()
+        if left <= 0:
+            raise TimeoutError
+        return left

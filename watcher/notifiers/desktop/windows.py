@@ -1,0 +1,75 @@
+"""Windows: a toast by Windows PowerShell, which alone reaches WinRT without a further library.
+
+The script is a constant, passed in the encoded form that needs no quoting; it reads the text from variables and puts it
+into the toast's XML as text nodes, so that nothing of it is ever read as script or markup. The system says whether
+notifications are switched off, but not whether one was seen: so the best answer is unknown.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+
+from watcher.core.model import Command, Message
+from watcher.notifiers import Run
+from watcher.notifiers.desktop.answer import Answer, attempt, urgency
+from watcher.notifiers.text import APP_NAME, clip, link, utf16
+
+TITLE_LIMIT = 63
+BODY_LIMIT = 255
+"""UTF-16 units, the limits of a balloon, which a toast wraps to four lines anyway."""
+
+SWITCHED_OFF = 3
+"""The script's exit code where Windows says that it will not show the toast."""
+
+_TIMEOUT_S = 10.0  # a cold start of PowerShell takes seconds
+
+SCRIPT = r"""
+$ErrorActionPreference = 'Stop'
+$null = [Windows.UI.Notifications.ToastNotificationManager, Windows.UI.Notifications, ContentType = WindowsRuntime]
+$null = [Windows.UI.Notifications.ToastNotification, Windows.UI.Notifications, ContentType = WindowsRuntime]
+$null = [Windows.Data.Xml.Dom.XmlDocument, Windows.Data.Xml.Dom, ContentType = WindowsRuntime]
+$xml = New-Object Windows.Data.Xml.Dom.XmlDocument
+$xml.LoadXml('<toast><visual><binding template="ToastGeneric"><text/><text/></binding></visual></toast>')
+$texts = $xml.GetElementsByTagName('text')
+$null = $texts.Item(0).AppendChild($xml.CreateTextNode($env:WATCHER_TITLE))
+$null = $texts.Item(1).AppendChild($xml.CreateTextNode($env:WATCHER_MESSAGE))
+if ($env:WATCHER_LINK) {
+  $xml.DocumentElement.SetAttribute('activationType', 'protocol')
+  $xml.DocumentElement.SetAttribute('launch', $env:WATCHER_LINK)
+}
+if ($env:WATCHER_URGENCY -eq 'critical') { $xml.DocumentElement.SetAttribute('duration', 'long') }
+$toast = New-Object Windows.UI.Notifications.ToastNotification $xml
+if ($env:WATCHER_TAG) { $toast.Tag = $env:WATCHER_TAG; $toast.Group = 'watcher' }
+$app = '{1AC14E77-02E7-4E5D-B744-2EB1AE5198B7}\WindowsPowerShell\v1.0\powershell.exe'
+$notifier = [Windows.UI.Notifications.ToastNotificationManager]::CreateToastNotifier($app)
+if ([int]$notifier.Setting -ne 0) { exit 3 }
+$notifier.Show($toast)
+""".strip()
+"""Constant. The toast is shown in the name of Windows PowerShell: an unregistered name would show nothing."""
+
+
+def show(message: Message, run: Run, env: Mapping[str, str]) -> Answer:
+    """Unknown where Windows took it; failed where PowerShell is missing or notifications are switched off."""
+    finished, answer = attempt(command(message, env), run)
+    if finished.exit_code == SWITCHED_OFF:
+        return Answer(delivered=False, reason="notifications are switched off; see Settings, System, Notifications")
+    reason = "handed to Windows, which does not say whether it was shown; if not, see Settings, System, Notifications"
+    return answer or Answer(delivered=None, reason=reason, accepted=True)
+
+
+def command(message: Message, env: Mapping[str, str]) -> Command:
+    """The constant script, and the text in variables. The tag makes a later message of an alert replace the earlier."""
+    root = env.get("SYSTEMROOT") or env.get("SystemRoot")
+    program = rf"{root}\System32\WindowsPowerShell\v1.0\powershell.exe" if root else "powershell.exe"
+    encoded = base64.b64encode(SCRIPT.encode("utf-16-le")).decode()
+    return Command(
+        argv=(program, "-NoLogo", "-NoProfile", "-NonInteractive", "-EncodedCommand", encoded),
+        env={
+            "WATCHER_TITLE": clip(message.title, TITLE_LIMIT, measure=utf16) or APP_NAME,
+            "WATCHER_MESSAGE": clip(message.body, BODY_LIMIT, measure=utf16),
+            "WATCHER_LINK": link(message),
+            "WATCHER_URGENCY": ("low", "normal", "critical")[urgency(message)],
+            "WATCHER_TAG": hashlib.sha256(message.thread.encode()).hexdigest()[:16] if message.thread else "",
+        },
+        timeout_s=_TIMEOUT_S,
+    )

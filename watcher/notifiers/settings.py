@@ -1,0 +1,26 @@
+"""Checks that several channels' settings share. Never echo a value here: it may be a secret."""
+
+import re
+from urllib.parse import urlsplit
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+def check_url(value: str, key: str = "url", *, secret: bool = False) -> None:
+    """Raise ValueError unless `value` is a web address; where it is itself a secret, one that nobody can overhear."""
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in {"http", "https"} or re.search(r"[\s\x00-\x1f\x7f]", value):
+        raise ValueError(f"`{key}` must be a web address that begins with https://")
+    if secret and parts.scheme == "http" and host not in _LOOPBACK:
+        raise ValueError(f"`{key}` must begin with https://: whoever sees this address can write to the channel")
+
+
+def check_header(value: str, key: str) -> None:
+    """Raise ValueError unless `value` can stand in an HTTP header."""
+    if not value.isascii() or not value.isprintable():
+        raise ValueError(f"`{key}` must be plain ASCII without line ends")

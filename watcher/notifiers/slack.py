@@ -1,0 +1,92 @@
+"""Slack, by an incoming webhook: `{url}`.
+
+https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks - title and body go as `plain_text`, which
+Slack neither formats nor searches for mentions. Lost: all beyond 150 characters of title and 2,900 of body. Permanent:
+every 4xx but 408, 409, 425 and 429; the answer's body names the reason (`invalid_token`, `channel_is_archived`, ...).
+"""
+
+from typing import Any
+
+from msgspec import Struct, structs
+
+from watcher.core.model import Finished, Message, Outcome, Request, Response
+from watcher.notifiers import Notifier, answers
+from watcher.notifiers.settings import check_url
+from watcher.notifiers.text import clip, colour, link, remaining, usage
+
+_REASONS = {
+    "action_prohibited": "an administrator forbids it; ask for the app to be allowed",
+    "channel_is_archived": "the channel is archived; make a webhook for another one",
+    "channel_not_found": "the channel is gone; make a webhook for another one",
+    "invalid_payload": "please report this",
+    "invalid_token": "the address is wrong or withdrawn; make a new webhook",
+    "no_service": "the webhook is switched off or removed; make a new one",
+    "no_service_id": "the address is incomplete; copy it again",
+    "no_team": "the workspace is gone; check the address",
+    "team_disabled": "the workspace is switched off",
+    "user_not_found": "the person it was for is gone; make a new webhook",
+}
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[channels.NAME]` with `type = "slack"`."""
+
+    url: str
+
+    def __post_init__(self) -> None:
+        check_url(self.url, secret=True)
+
+
+def compose(message: Message, settings: Settings) -> Request:
+    """A header, and beside a bar in the severity's colour the body, its numbers and where it comes from."""
+    title = {"type": "header", "text": _plain(message.title, 150)}
+    context = [_plain(f"alert {message.id}", 300)]
+    if page := link(message):
+        context.insert(0, {"type": "mrkdwn", "text": f"<{escape(page)}|Usage page>"})
+    detail: list[dict[str, Any]] = [{"type": "section", "text": _plain(message.body or message.title, 2900)}]
+    if fields := _fields(message):
+        detail.append({"type": "section", "fields": fields})
+    detail.append({"type": "context", "elements": context})
+    body = {
+        "text": clip(f"{message.title}: {message.body}", 2900, escape=escape),  # for what shows no blocks: lock screens
+        "mrkdwn": False,
+        "unfurl_links": False,
+        "unfurl_media": False,
+        "blocks": [title],
+        "attachments": [{"color": f"#{colour(message):06x}", "blocks": detail}],
+    }
+    return Request(method="POST", url=settings.url, json=body)
+
+
+def escape(text: str) -> str:
+    """The three characters that Slack reads: without them there is no mention and no link."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _plain(text: str, limit: int) -> dict[str, Any]:
+    return {"type": "plain_text", "text": clip(text, limit), "emoji": False}
+
+
+def _fields(message: Message) -> list[dict[str, Any]]:
+    """The numbers that are known; the reset in the reader's own time."""
+    fields = [_plain(f"{name}\n{value}", 2000) for name, value in
+              (("Used", usage(message)), ("Remaining", remaining(message))) if value]  # fmt: skip
+    if message.resets_at is not None:
+        plain = f"{message.resets_at:%Y-%m-%d %H:%M} UTC"
+        date = f"<!date^{int(message.resets_at.timestamp())}^{{date_short_pretty}}, {{time}}|{plain}>"
+        fields.append({"type": "mrkdwn", "text": f"Resets\n{date}"})
+    return fields
+
+
+def judge(answer: Response | Finished) -> Outcome:
+    """Success is 200 with the body `ok`; a refusal names its reason."""
+    outcome = answers.judge(answer)
+    said = answer.body.decode("utf-8", "replace").strip() if isinstance(answer, Response) else ""
+    if outcome.delivered and said != "ok":
+        return Outcome(delivered=False, detail="something other than Slack answered; check the address and the network")
+    if outcome.permanent and said in _REASONS:
+        return structs.replace(outcome, detail=f"Slack answered {said}; {_REASONS[said]}")
+    return outcome
+
+
+NOTIFIER = Notifier(type="slack", settings=Settings, compose=compose, judge=judge, secrets=("url",))

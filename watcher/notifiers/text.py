@@ -1,0 +1,116 @@
+"""Text as channels need it: cleaned of what breaks them, clipped to their limits, with bars and fields.
+
+Every function is pure. Never put a service's own escaping here: that stands beside its limits, in its file.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from decimal import Decimal
+
+from msgspec import structs
+
+from watcher.core.model import Message, Severity
+
+COLOURS = {Severity.INFO: 0x2F81F7, Severity.WARNING: 0xD29922, Severity.CRITICAL: 0xDA3633}
+"""Severity -> 0xRRGGBB, the same on every channel."""
+
+GREEN = 0x2DA44E
+"""For good news: resolved, and a window that was reset."""
+
+APP_NAME = "AI usage watcher"
+
+# C0 but tab and newline, DEL, C1, and the marks that turn the direction of what follows: a NUL makes a bus drop the
+# connection, an escape sequence writes on terminals, and a turned direction can show a false number.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
+
+
+def clean(text: str) -> str:
+    """`text` without anything that makes a program choke: control characters, direction marks, lone surrogates."""
+    paired = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return _UNPRINTABLE.sub("", paired.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+def one_line(text: str) -> str:
+    """`text` cleaned, on one line."""
+    return " ".join(clean(text).split())
+
+
+def clean_message(message: Message) -> Message:
+    """The message with every text cleaned, never without a title, and no number that is none."""
+    used = message.used_percent
+    if used is not None and not math.isfinite(used):
+        used = None
+    texts = {name: one_line(getattr(message, name)) for name in _ONE_LINERS}
+    own = {"title": texts["title"] or APP_NAME, "body": clean(message.body), "used_percent": used}
+    return structs.replace(message, **texts | own)
+
+
+_ONE_LINERS = ("id", "thread", "event", "title", "rule", "provider", "account", "window", "label", "unit", "link")
+
+
+def clip(
+    text: str,
+    limit: int,
+    *,
+    escape: Callable[[str], str] = str,
+    measure: Callable[[str], int] = len,
+) -> str:
+    """`text` escaped, and ending in an ellipsis where that would measure more than `limit`; never half an escape."""
+    whole = escape(text)
+    if measure(whole) <= limit:
+        return whole
+    low, high = 0, len(text)
+    while low < high:  # the longest start that fits together with its ellipsis
+        middle = (low + high + 1) // 2
+        if measure(escape(text[:middle]) + "…") <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return escape(text[:low].rstrip(" \n\u200d\ufe0f")) + "…" if limit > 0 else ""
+
+
+def utf16(text: str) -> int:
+    """Length as Windows and JavaScript count it."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def utf8(text: str) -> int:
+    """Length in bytes."""
+    return len(text.encode("utf-8", "replace"))
+
+
+def bar(percent: float, width: int = 10) -> str:
+    """`percent` as a row of blocks; more than 100 is a full one, and anything above nothing shows."""
+    full = max(0, min(width, round(percent * width / 100)))
+    if percent > 0 and full == 0:
+        full = 1
+    return "\u2588" * full + "\u2591" * (width - full)
+
+
+def number(value: Decimal) -> str:
+    """`value` for people: thousands apart, no zeros at the end."""
+    plain = f"{value:,f}"
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+def colour(message: Message) -> int:
+    """0xRRGGBB by severity; good news is green."""
+    return GREEN if message.event in {"resolved", "reset"} else COLOURS[message.severity]
+
+
+def usage(message: Message) -> str:
+    """A bar and the percent used; empty where it is unknown."""
+    return "" if message.used_percent is None else f"{bar(message.used_percent)} {message.used_percent:.4g} %"
+
+
+def remaining(message: Message) -> str:
+    """What is left, with its unit; empty where it is unknown or says no more than the percent."""
+    if message.remaining is None or message.unit in {"", "percent"}:
+        return ""
+    return f"{number(message.remaining)} {message.unit}"
+
+
+def link(message: Message) -> str:
+    """The provider's page, if it is a plain web address; else nothing, as a channel would have to trust it."""
+    return message.link if re.fullmatch(r"https?://[\w.:-]+(/[\w./?=&%#~+,:@-]*)?", message.link, re.ASCII) else ""

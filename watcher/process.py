@@ -1,0 +1,157 @@
+"""The only subprocess: runs a `Command` within its time limit and says how it ended.
+
+An argument list, never a shell; a small part of the environment; bounded output; TERM, then KILL, for the whole process
+group at the time limit. Never raises: whatever goes wrong is in `Finished`. Never put here what a command means.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess  # noqa: TID251 - this is the place
+import sys
+import threading
+from collections.abc import Mapping
+from typing import IO
+
+from watcher.core.model import Command, Finished
+
+OUTPUT_LIMIT = 64 * 1024
+"""Bytes kept of each of stdout and stderr; the rest is read and thrown away, so that the program does not stall."""
+
+GRACE_S = 2.0
+"""How long a program has between TERM and KILL; also how long is waited for output that a child of it holds open."""
+
+PASSED_ON = frozenset(
+    {
+        # who and where
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"),
+        # the desktop, its bus and its agents: notify-send, osascript, password managers
+        *("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "GNUPGHOME"),
+        *("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CURRENT_DESKTOP"),
+        *("PASSWORD_STORE_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+        # without these nothing starts on Windows
+        *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "TEMP", "TMP", "USERPROFILE", "USERNAME"),
+        *("APPDATA", "LOCALAPPDATA", "PROGRAMDATA", "PROGRAMFILES", "PROGRAMFILES(X86)"),
+    }
+)
+"""The variables a program gets, beside `LC_*` and its command's own: tokens in the environment stay here."""
+
+WINDOWS = sys.platform == "win32"
+
+
+def run(command: Command) -> Finished:
+    """How the command ended. Returns within its time limit and twice the grace, whatever the program does."""
+    try:
+        process = _start(command)
+    except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in an argument
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "an argument cannot be passed on"
+        return Finished(exit_code=None, stderr=f"cannot start {_name(command)}: {reason}")
+    stdout, stderr = _Drain(process.stdout), _Drain(process.stderr)
+    feeder = threading.Thread(target=_feed, args=(process.stdin, command.stdin), daemon=True)
+    feeder.start()
+    timed_out = _wait(process, command.timeout_s)
+    if timed_out:
+        _stop(process)
+    return Finished(
+        exit_code=None if timed_out else process.returncode,
+        stdout=stdout.text(),
+        stderr=f"stopped after {command.timeout_s:g} s" if timed_out else stderr.text(),
+        timed_out=timed_out,
+    )
+
+
+def environment(own: Mapping[str, str], surrounding: Mapping[str, str]) -> dict[str, str]:
+    """What a program gets to see: the allowed part of `surrounding`, then the command's own variables."""
+    allowed = {
+        name: value for name, value in surrounding.items() if name.upper() in PASSED_ON or name.startswith("LC_")
+    }
+    return allowed | dict(own)
+
+
+def _name(command: Command) -> str:
+    """The program, without its arguments: those may hold a secret."""
+    return repr(command.argv[0]) if command.argv else "a command without a program"
+
+
+def _start(command: Command) -> subprocess.Popen[bytes]:
+    if not command.argv:
+        raise ValueError("no program")
+    flags = 0
+    if WINDOWS:  # pragma: no cover - no console window flashes up, and a group of its own to stop
+        flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    return subprocess.Popen(  # noqa: S603 - an argument list from the person's own config or from our constants
+        list(command.argv),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(command.env, os.environ),
+        start_new_session=not WINDOWS,
+        creationflags=flags,
+    )
+
+
+def _feed(pipe: IO[bytes] | None, text: str) -> None:
+    """Write stdin and close it. A program that does not read it, or is gone, is no error."""
+    if pipe is not None:
+        with contextlib.suppress(OSError, ValueError):
+            pipe.write(text.encode("utf-8", "replace"))
+        with contextlib.suppress(OSError, ValueError):
+            pipe.close()
+
+
+class _Drain:
+    """Reads a pipe to its end in a thread of its own, keeping the first `OUTPUT_LIMIT` bytes."""
+
+    def __init__(self, pipe: IO[bytes] | None) -> None:
+        self._kept = bytearray()
+        self._pipe = pipe
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        if self._pipe is None:  # pragma: no cover - both are always pipes
+            return
+        with contextlib.suppress(OSError, ValueError), self._pipe as pipe:
+            while chunk := os.read(pipe.fileno(), 65536):
+                self._kept += chunk[: OUTPUT_LIMIT - len(self._kept)]
+
+    def text(self) -> str:
+        """What was read. A child that outlives the program and holds the pipe open is not waited for."""
+        self._thread.join(GRACE_S)
+        return bytes(self._kept).decode("utf-8", "replace")
+
+
+def _wait(process: subprocess.Popen[bytes], limit_s: float) -> bool:
+    """True where the program was still running at its limit."""
+    try:
+        process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """TERM and, after the grace, KILL, to the whole group: a script's children must not outlive its limit."""
+    _signal(process, force=False)
+    still_there = _wait(process, GRACE_S)
+    _signal(process, force=True)  # also when the program obeyed: a child of it may not have
+    if still_there:
+        _wait(process, GRACE_S)
+
+
+def _signal(process: subprocess.Popen[bytes], *, force: bool) -> None:
+    with contextlib.suppress(OSError):  # it ended meanwhile
+        if WINDOWS:  # pragma: no cover - tried on Linux only as far as argv goes
+            _signal_windows(process, force=force)
+        else:
+            os.killpg(process.pid, signal.SIGKILL if force else signal.SIGTERM)
+
+
+def _signal_windows(process: subprocess.Popen[bytes], *, force: bool) -> None:  # pragma: no cover
+    if force:
+        tree = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(tree, capture_output=True, timeout=GRACE_S, check=False)  # noqa: S603
+        process.kill()
+    else:
+        process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
