@@ -149,10 +149,14 @@ def test_a_channel_does_not_show_its_settings():
 
 @pytest.mark.parametrize("kind", COMPOSED)
 @given(
-    title=st.text(max_size=300), body=st.text(max_size=300), label=st.text(max_size=30), used=st.none() | st.floats()
+    title=st.text(max_size=300),
+    body=st.text(max_size=300),
+    label=st.text(max_size=30),
+    used=st.none() | st.floats(),
+    left=st.none() | st.decimals(),
 )
 @settings(max_examples=30, deadline=None)
-def test_no_text_and_no_number_makes_a_channel_fail(kind, title, body, label, used):
+def test_no_text_and_no_number_makes_a_channel_fail(kind, title, body, label, used, left):
     sent = []
 
     def take(work):
@@ -160,7 +164,10 @@ def test_no_text_and_no_number_makes_a_channel_fail(kind, title, body, label, us
         return Finished(exit_code=0) if isinstance(work, Command) else answered(200, b"ok")
 
     outcome = notifiers.send(
-        message(title=title, body=body, label=label, used_percent=used), channel(kind), send=take, run=take
+        message(title=title, body=body, label=label, used_percent=used, remaining=left),
+        channel(kind),
+        send=take,
+        run=take,
     )
     assert outcome.delivered, outcome.detail
     sent[0].encode()

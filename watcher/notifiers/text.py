@@ -38,11 +38,11 @@ def one_line(text: str) -> str:
 
 def clean_message(message: Message) -> Message:
     """The message with every text cleaned, never without a title, and no number that is none."""
-    used = message.used_percent
-    if used is not None and not math.isfinite(used):
-        used = None
+    used, left = message.used_percent, message.remaining
+    used = used if used is not None and math.isfinite(used) else None
+    left = left if left is not None and left.is_finite() else None
     texts = {name: one_line(getattr(message, name)) for name in _ONE_LINERS}
-    own = {"title": texts["title"] or APP_NAME, "body": clean(message.body), "used_percent": used}
+    own = {"title": texts["title"] or APP_NAME, "body": clean(message.body), "used_percent": used, "remaining": left}
     return structs.replace(message, **texts | own)
 
 
@@ -82,7 +82,7 @@ def utf8(text: str) -> int:
 
 def bar(percent: float, width: int = 10) -> str:
     """`percent` as a row of blocks; more than 100 is a full one, and anything above nothing shows."""
-    full = max(0, min(width, round(percent * width / 100)))
+    full = round(max(0.0, min(100.0, percent)) * width / 100)
     if percent > 0 and full == 0:
         full = 1
     return "\u2588" * full + "\u2591" * (width - full)
