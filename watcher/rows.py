@@ -35,7 +35,11 @@ class Account(Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """For people: the email or login where known, else the key; empty for the only, nameless one."""
         latest = self.failure or self.snapshot
-        return (latest.account_name if latest else "") or (self.snapshot.account_name if self.snapshot else "") or self.account
+        return (
+            (latest.account_name if latest else "")
+            or (self.snapshot.account_name if self.snapshot else "")
+            or self.account
+        )
 
 
 def ms(at: datetime) -> int:
@@ -83,9 +87,7 @@ def series_facts(reading: Reading) -> tuple[Any, ...]:
 
 def reading_row(reading: Reading, at: datetime) -> tuple[Any, ...]:
     """(at, used_percent, used, quota, remaining, resets_at, flags, source)."""
-    flags = (
-        _UNLIMITED * reading.unlimited + _STALE * reading.stale + _LOW_CONFIDENCE * reading.low_confidence
-    )
+    flags = _UNLIMITED * reading.unlimited + _STALE * reading.stale + _LOW_CONFIDENCE * reading.low_confidence
     return (
         ms(at),
         reading.used_percent,

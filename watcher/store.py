@@ -408,4 +408,3 @@ class Store:
             "DELETE FROM delivery WHERE state NOT IN ('queued', 'held') AND created_at < ?",
             (rows.ms(now - KEEP_DELIVERIES),),
         )
-

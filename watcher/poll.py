@@ -1,0 +1,277 @@
+"""One poll of one account, start to end: where its login is, what is asked, and what became of it.
+
+Nothing leaves here as an exception: a poll ends as a `Snapshot` or as a `Failure`, so that no provider can hurt
+another. Never decide here when to ask; `core.cadence` does.
+
+Who an account is
+-----------------
+Its key outlives restarts and token renewals: the account id, else the email. A login that says neither has the key ""
+while it is the only such one of its provider; of several, each has a short hash, of its place where it is alone there
+(tokens are renewed every few hours, places stay), else of its token.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit, urlunsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from watcher import clock
+from watcher.core.model import Failure, ReadDatabase, Request, Response, Rows, Snapshot
+from watcher.credentials import Credential, Surroundings
+from watcher.credentials.places import UnusablePlaceError, short_hash
+from watcher.errors import ExpiredError, ProviderError, RateLimitedError
+from watcher.providers import Answer, Conversation, Kept, Overrides, Provider, Question
+
+MAX_QUESTIONS = 32  # a conversation that long goes in circles
+REFUSED_FOR = timedelta(minutes=15)  # a refused token is left alone so long, unless it changes
+_REFUSED = "poll.refused"  # in `kept`: (hash of the login, when it was refused)
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """The logins of one provider, each account once, and what stood in the way of finding more."""
+
+    credentials: tuple[Credential, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+
+# --- finding ----------------------------------------------------------------------------------------------------------
+
+
+def find(
+    provider: Provider,
+    surroundings: Surroundings,
+    overrides: Overrides | None = None,
+    *,
+    now: Callable[[], datetime] = clock.now,
+) -> Found:
+    """Every account of that provider once, with its stable key, and a failure for each place that cannot be used."""
+    troubles: Sequence[Exception] = ()
+    found: Sequence[Credential] = ()
+    try:
+        found = provider.find(surroundings, overrides or Overrides())
+    except UnusablePlaceError as error:
+        found, troubles = error.found, error.troubles
+    except Exception as error:  # noqa: BLE001 - one provider never stops another
+        troubles = (error,)
+    return Found(
+        credentials=identify(once(found, now())),
+        failures=tuple(_failure(provider, None, trouble, now()) for trouble in troubles),
+    )
+
+
+def once(found: Sequence[Credential], now: datetime) -> list[Credential]:
+    """Each account once. The better place's token is used, unless it has run out and another's has not."""
+    accounts: list[Credential] = []
+    for credential in found:
+        index = next((i for i, known in enumerate(accounts) if _same(known, credential)), None)
+        if index is None:
+            accounts.append(credential)
+        else:
+            accounts[index] = _join(accounts[index], credential, now)
+    return accounts
+
+
+def _same(one: Credential, other: Credential) -> bool:
+    ids = {_id(one), _id(other)} - {""}
+    emails = {_email(one), _email(other)} - {""}
+    if len(ids) == 2:  # noqa: PLR2004 - both say, and they differ: two workspaces of one person are two quotas
+        return False
+    if _id(one) and _id(one) == _id(other):
+        return len(emails) < 2  # noqa: PLR2004 - two people of one workspace are two quotas
+    secrets = [(one.token, other.token), (one.refresh_token, other.refresh_token)]
+    if any(mine and mine == theirs for mine, theirs in secrets):
+        return True
+    return bool(_email(one)) and _email(one) == _email(other)
+
+
+def _join(first: Credential, second: Credential, now: datetime) -> Credential:
+    expired = first.expires_at is not None and first.expires_at <= now
+    lives = second.expires_at is None or second.expires_at > now
+    used, spare = (second, first) if expired and lives else (first, second)
+    return replace(
+        used,
+        account=_id(used) or _id(spare) or used.account or spare.account,
+        account_name=used.account_name or spare.account_name,
+        plan=used.plan or spare.plan,
+    )
+
+
+def _id(credential: Credential) -> str:
+    return "" if "@" in credential.account else credential.account
+
+
+def _email(credential: Credential) -> str:
+    names = (credential.account_name, credential.account)
+    return next((name.lower() for name in names if "@" in name), "")
+
+
+def identify(credentials: Sequence[Credential]) -> tuple[Credential, ...]:
+    """The same logins with their stable keys in `account`, no two alike, and a name for people."""
+    nameless = [credential for credential in credentials if not (credential.account or credential.account_name)]
+    taken: set[str] = set()
+    result = []
+    for credential in credentials:
+        key = credential.account or credential.account_name
+        if "@" in key:
+            key = key.lower()
+        if not key and len(nameless) > 1:
+            alone = [other.path for other in nameless].count(credential.path) == 1
+            key = short_hash(credential.path if alone else token_hash(credential))
+        if key in taken:
+            key = _email(credential) or short_hash(token_hash(credential))
+        taken.add(key)
+        result.append(replace(credential, account=key, account_name=credential.account_name or key))
+    return tuple(result)
+
+
+def token_hash(credential: Credential) -> str:
+    """Stands for the secret that a server counts against: the key of its cooldown. It tells nothing of the secret."""
+    secret = credential.token or credential.refresh_token or credential.path
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()[:32]
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+def ask(  # noqa: PLR0913 - the doors to the world arrive one by one
+    provider: Provider,
+    credential: Credential,
+    *,
+    now: Callable[[], datetime],
+    send: Callable[[Request], Response],
+    read_database: Callable[[ReadDatabase], Rows],
+    kept: Kept,
+    base_url: str | None = None,
+    again: Callable[[], Sequence[Credential]] | None = None,
+) -> Snapshot | Failure:
+    """One poll of one account; never raises.
+
+    A token past its own date is tried once all the same, because the server is the judge and clocks differ. A refused
+    token is not sent again: never if it is past its date, else not for a while; a renewed one is tried at once.
+
+    Args:
+        provider: whom to ask.
+        credential: as whom.
+        now: the clock.
+        send: the door to the network.
+        read_database: the door to other programs' databases.
+        kept: what the provider remembers in memory of this account between polls; changed in place.
+        base_url: takes the place of scheme, host and port of every request.
+        again: looks for the logins anew; asked once after a refusal, in case that the tool has just renewed its token.
+    """
+
+    def answer(question: Question) -> Answer:
+        return send(rewrite(question, base_url)) if isinstance(question, Request) else read_database(question)
+
+    try:
+        return _ask(provider, credential, now, answer, kept)
+    except ExpiredError as error:
+        renewed = _renewed(credential, again)
+        if renewed is None:
+            return _failure(provider, credential, error, now())
+        credential = renewed
+    except Exception as error:  # noqa: BLE001 - one provider never stops another
+        return _failure(provider, credential, error, now())
+    try:
+        return _ask(provider, credential, now, answer, kept)
+    except Exception as error:  # noqa: BLE001 - likewise
+        return _failure(provider, credential, error, now())
+
+
+def _ask(
+    provider: Provider,
+    credential: Credential,
+    now: Callable[[], datetime],
+    answer: Callable[[Question], Answer],
+    kept: Kept,
+) -> Snapshot:
+    at = now()
+    if _is_refused(credential, kept, at):
+        raise ExpiredError(f"{provider.name}: expired: {provider.sign_in}")
+    try:
+        snapshot = _converse(provider.ask(credential, at, kept), answer)
+    except ExpiredError:
+        kept[_REFUSED] = (_login_hash(credential), at)
+        raise
+    kept.pop(_REFUSED, None)
+    name = snapshot.account_name or credential.account_name or credential.account
+    return replace(snapshot, account=credential.account, account_name=name)
+
+
+def _converse(conversation: Conversation, answer: Callable[[Question], Answer]) -> Snapshot:
+    """Run a provider to its end. An error at a door is raised where the provider asked, so that it may do without."""
+    try:
+        question = next(conversation)
+        for _ in range(MAX_QUESTIONS):
+            try:
+                reply = answer(question)
+            except ProviderError as error:
+                question = conversation.throw(error)
+            else:
+                question = conversation.send(reply)
+    except StopIteration as end:
+        if isinstance(end.value, Snapshot):
+            return end.value
+        raise TypeError("no snapshot at the end") from None
+    finally:
+        conversation.close()
+    raise RecursionError("too many questions")
+
+
+def _is_refused(credential: Credential, kept: Kept, now: datetime) -> bool:
+    login, refused_at = kept.get(_REFUSED, ("", now))
+    if login != _login_hash(credential):
+        return False
+    expired = credential.expires_at is not None and credential.expires_at <= now
+    return expired or now - refused_at < REFUSED_FOR
+
+
+def _login_hash(credential: Credential) -> str:
+    return short_hash(f"{credential.token} {credential.refresh_token}")
+
+
+def _renewed(credential: Credential, again: Callable[[], Sequence[Credential]] | None) -> Credential | None:
+    """The same account's login, if it has changed since."""
+    for found in again() if again is not None else ():
+        if found.account == credential.account and _login_hash(found) != _login_hash(credential):
+            return found
+    return None
+
+
+def rewrite(request: Request, base_url: str | None) -> Request:
+    """The same request to another scheme, host and port."""
+    if not base_url:
+        return request
+    base, own = urlsplit(base_url), urlsplit(request.url)
+    return replace(request, url=urlunsplit((base.scheme, base.netloc, own.path, own.query, "")))
+
+
+def _failure(provider: Provider, credential: Credential | None, error: Exception, at: datetime) -> Failure:
+    kind, message, retry_after = "shape", _unexpected(provider, error), None
+    if isinstance(error, ProviderError):
+        kind, message = error.kind, " ".join(str(error).split())
+        retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
+    return Failure(
+        provider=provider.id,
+        account=credential.account if credential else "",
+        account_name=(credential.account_name or credential.account) if credential else "",
+        at=at,
+        kind=kind,
+        message=message,
+        retry_at=at + retry_after if retry_after else None,
+    )
+
+
+def _unexpected(provider: Provider, error: Exception) -> str:
+    """Where it happened and of what kind it was; not its text, which may hold a piece of the answer."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "?"
+    if trace is not None:
+        file = trace.tb_frame.f_code.co_filename.replace("\\", "/").rsplit("/", 1)[-1]
+        where = f"{file}:{trace.tb_lineno}"
+    return f"{provider.name}: unexpected {type(error).__name__} at {where}: please report it"
