@@ -39,4 +39,4 @@ def test_anything_else_is_refused_with_what_would_be_valid(text, said):
 
 
 def test_an_empty_field_is_refused():
-    assert refusal("{}").startswith('unknown field "{}": valid are rule, provider, account, ')
+    assert refusal("{}").startswith('unknown field "{}": valid are provider, account, window, ')

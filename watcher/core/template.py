@@ -1,7 +1,7 @@
 """A rule's own words: `{provider} at {used_percent:.0f} %`. Names and format specifications, nothing else.
 
-`str.format` would let a rule file read attributes and items of whatever it is given; here a field is one of `FIELDS`,
-and it is replaced by a text or a number. Never look up anything here: values come as an argument.
+`str.format` would let a rule file read attributes and items of whatever it is given; here a field is one of
+`TEMPLATE_NAMES`, and it is replaced by a text or a number. Never look up anything here: values come as an argument.
 """
 
 import re
@@ -9,35 +9,10 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from string import Formatter
 
-FIELDS: Mapping[str, str] = {
-    "rule": "the rule's name",
-    "provider": "the provider's name for people: Claude",
-    "account": "the account's name for people, empty where there is none",
-    "window": "the window's name for people: 5-hour window",
-    "series": "as written in rules: claude.five_hour",
-    "severity": "info, warning or critical",
-    "event": "firing, escalated, reminder, resolved or reset",
-    "reason": "why the alert changed",
-    "used_percent": "number, 0 to 100, more in overage",
-    "remaining_percent": "number, 100 less what is used",
-    "used": "number in the window's unit",
-    "limit": "number in the window's unit",
-    "remaining": "number in the window's unit, negative in overage",
-    "unit": "percent, requests, tokens, usd, ...",
-    "resets_in": "duration: 1 h 40 min",
-    "resets_at": "local time: 16:00, Tue 09:00",
-    "rate": "number, percent per hour",
-    "projected": "number, percent at the reset",
-    "exhausts_in": "duration until it runs dry at this rate",
-    "age": "duration since the last reading",
-    "error": "what went wrong at the last poll, one line",
-    "up": "yes or no: whether the last poll gave a reading",
-    "since": "local time at which it became true",
-    "duration": "how long it has been true",
-}
-"""Every name that a template may use, and what it stands for."""
+from watcher.core.units import Unit
+from watcher.core.vocabulary import TEMPLATE_NAMES
 
-NUMBERS = frozenset({"used_percent", "remaining_percent", "used", "limit", "remaining", "rate", "projected"})
+NUMBERS = frozenset(name for name, unit in TEMPLATE_NAMES.items() if unit in {Unit.PERCENT, Unit.AMOUNT})
 """The fields that are numbers and take a number's format: `{used_percent:.0f}`. All others are texts."""
 
 UNKNOWN = "?"
@@ -76,7 +51,7 @@ def check(text: str) -> None:
 def render(text: str, values: Mapping[str, object]) -> str:
     """`text`, which `check` has passed, with its fields filled from `values`; a missing one or None gives "?".
 
-    `values` has keys of `FIELDS`: an int, float or Decimal for those in `NUMBERS`, a text for all others.
+    `values` has keys of `TEMPLATE_NAMES`: an int, float or Decimal for those in `NUMBERS`, a text for all others.
 
     Raises:
         TemplateError: as `check`.
@@ -103,7 +78,7 @@ def _parts(text: str) -> Iterator[tuple[str, str | None, str]]:
         if name is None:
             yield literal, None, ""
             continue
-        if name not in FIELDS:
+        if name not in TEMPLATE_NAMES:
             raise TemplateError(_unknown(name), name)
         if conversion or "{" in (spec or ""):
             raise TemplateError(
@@ -113,8 +88,8 @@ def _parts(text: str) -> Iterator[tuple[str, str | None, str]]:
 
 
 def _unknown(name: str) -> str:
-    close = get_close_matches(name, FIELDS, n=1)
-    hint = f"did you mean {{{close[0]}}}?" if close else "valid are " + ", ".join(FIELDS)
+    close = get_close_matches(name, TEMPLATE_NAMES, n=1)
+    hint = f"did you mean {{{close[0]}}}?" if close else "valid are " + ", ".join(TEMPLATE_NAMES)
     if any(sign in name for sign in ".[]"):
         hint = "a name alone is valid, without . or []"
     return f'unknown field "{{{name}}}": {hint}'

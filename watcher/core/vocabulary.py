@@ -110,6 +110,12 @@ TEMPLATE_NAMES: dict[str, Unit] = {
     "exhausts_in": Unit.DURATION,
     "rule": Unit.TEXT,
     "severity": Unit.TEXT,
+    "series": Unit.TEXT,
+    "event": Unit.TEXT,
+    "reason": Unit.TEXT,
+    "remaining_percent": Unit.PERCENT,
+    "since": Unit.TEXT,
+    "duration": Unit.DURATION,
 }
 """Name that a rule's `title` and `message` may use -> its unit. Numbers take a format (`{used_percent:.0f}`)."""
 

@@ -1,0 +1,60 @@
+"""What an attempt's outcome makes of a delivery: sent, tried again later, or given up. Pure: luck is an argument.
+
+A delivery is tried for a day. The wait doubles from 10 s to half an hour, and a part of it is left to luck so that
+several machines do not come back at one instant. What the far side asks (`Retry-After`) is never cut short.
+
+The fate of an attempt can be unknown. From a network that is a reason to try again with the same key: twice said is
+better than never, and the reader can tell. On the same machine it is not: a desktop that gives no answer (macOS) gives
+none the next time either, so the message counts as sent and `status` shows that nobody could tell.
+"""
+
+from datetime import datetime, timedelta
+
+from msgspec import structs
+
+from watcher.core.model import Delivery, DeliveryState, Outcome
+
+LIFETIME = timedelta(hours=24)
+FIRST_WAIT = timedelta(seconds=10)
+LONGEST_WAIT = timedelta(minutes=30)
+_DOUBLINGS = 12  # more would only overflow: the longest wait is reached long before
+
+
+def after(delivery: Delivery, outcome: Outcome, now: datetime, jitter: float, *, local: bool = False) -> Delivery:
+    """The delivery as it stands after one attempt.
+
+    Args:
+        delivery: the one that was attempted.
+        outcome: what came of it.
+        now: when it ended.
+        jitter: 0..1, drawn anew for each attempt.
+        local: whether the channel is this machine's own, so that a missing answer is all that it ever gives.
+    """
+    attempts = delivery.attempts + 1
+    done = structs.replace(delivery, attempts=attempts, in_doubt=False, outcome=outcome.detail, next_attempt_at=now)
+    if outcome.delivered:
+        return structs.replace(done, state=DeliveryState.SENT)
+    if outcome.delivered is None and local:
+        return structs.replace(done, state=DeliveryState.SENT, outcome=f"unknown: {outcome.detail}")
+    if outcome.permanent:
+        return structs.replace(done, state=DeliveryState.DEAD, outcome=f"refused: {outcome.detail}")
+    in_doubt = outcome.delivered is None
+    detail = f"unknown: {outcome.detail}" if in_doubt else outcome.detail
+    next_at = now + wait(attempts, jitter, outcome.retry_after)
+    waiting = structs.replace(done, in_doubt=in_doubt, outcome=detail, next_attempt_at=next_at)
+    return waiting if next_at < delivery.expires_at else give_up(waiting)
+
+
+def wait(attempts: int, jitter: float, retry_after: timedelta | None = None) -> timedelta:
+    """How long to wait after that many attempts: half of the doubled wait for sure, the other half by luck."""
+    doubled: timedelta = min(FIRST_WAIT * 2 ** min(attempts - 1, _DOUBLINGS), LONGEST_WAIT)
+    own = doubled * (1 + jitter) / 2
+    if retry_after is None or retry_after <= timedelta(0):
+        return own
+    return max(own, retry_after + FIRST_WAIT * jitter / 10)
+
+
+def give_up(delivery: Delivery) -> Delivery:
+    """The delivery as dead after its lifetime, with what was heard last."""
+    last = f"; the last answer: {delivery.outcome}" if delivery.outcome else "; it was never attempted"
+    return structs.replace(delivery, state=DeliveryState.DEAD, outcome=f"not delivered within 24 h{last}")

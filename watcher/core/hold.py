@@ -1,0 +1,109 @@
+"""Why a message is held back for now: a snooze, quiet hours, a machine that is offline. Never drop anything here.
+
+What is held is not lost: it waits in the outbox, and `plan.release` lets it go. An alert's end is held even where its
+beginning was critical: good news wakes nobody.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+
+from msgspec import Struct
+
+from watcher.core import quiet
+from watcher.core.model import Event, Severity, Snooze, Transition
+from watcher.core.phrases import clock
+
+OPENING = frozenset({Event.FIRING, Event.ESCALATED, Event.REMINDER})
+OFFLINE = "this machine is offline"
+SNOOZED = "snoozed"
+QUIET = "quiet hours"
+
+_WRITTEN = re.compile(r"(?P<provider>\*|\w+)(?:\[(?P<account>[^\]]+)\])?(?:\.(?P<window>\*|\w+))?")
+
+
+class Hold(Struct, frozen=True):
+    """Why, and until when where that is known."""
+
+    reason: str
+    until: datetime | None = None
+
+
+class Situation(Struct, frozen=True, kw_only=True):
+    """All that can hold a message back, at one instant."""
+
+    now: datetime
+    tz: tzinfo
+    quiet: quiet.Quiet | None = None
+    snoozes: tuple[Snooze, ...] = ()
+    offline: bool = False
+
+
+def hold(transition: Transition, situation: Situation, *, silence: bool = False) -> Hold | None:
+    """What holds a transition back; None where it may be said. `silence`: its rule is about missing readings."""
+    if situation.offline and silence and transition.event in OPENING:
+        return Hold(OFFLINE)
+    for snooze in situation.snoozes:
+        if snoozes(snooze, transition, situation.now):
+            when = f"until {clock(snooze.until, situation.now, situation.tz)}" if snooze.until else "until the reset"
+            return Hold(f"{SNOOZED} {when}: {snooze.target}", snooze.until)
+    loud = transition.severity is Severity.CRITICAL and transition.event in OPENING
+    return None if loud else hold_quiet(situation)
+
+
+def hold_quiet(situation: Situation) -> Hold | None:
+    """What quiet hours hold back: anything that is not critical."""
+    if situation.quiet is None:
+        return None
+    until = quiet.ends_at(situation.quiet, situation.now, situation.tz)
+    return Hold(f"{QUIET} until {clock(until, situation.now, situation.tz)}", until) if until else None
+
+
+def snoozes(snooze: Snooze, transition: Transition, now: datetime) -> bool:
+    """Whether a snooze holds a transition back. One until the reset lets the reset itself and all after it speak."""
+    if over(snooze, now) or not covers(snooze.target, transition):
+        return False
+    if snooze.episodes is None:
+        return True
+    if transition.event is Event.RESET or transition.reason == "reset":
+        return False
+    return transition.episode <= snooze.episodes.get(str(transition.series), -1)
+
+
+def ended_by(snooze: Snooze, transition: Transition) -> bool:
+    """Whether a transition that a snooze covers ends it: a level higher than what was firing when it began."""
+    if transition.event is Event.ESCALATED:
+        return snooze.severity is None or transition.severity.rank > snooze.severity.rank
+    higher = snooze.severity is not None and transition.severity.rank > snooze.severity.rank
+    return transition.event is Event.FIRING and higher
+
+
+def over(snooze: Snooze, now: datetime, episodes: Mapping[str, int] | None = None) -> bool:
+    """Whether a snooze has run out. `episodes`: the present episode of each written series, where known."""
+    if snooze.until is not None and now >= snooze.until:
+        return True
+    if not snooze.episodes or not episodes:
+        return False
+    return all(episodes.get(series, then) > then for series, then in snooze.episodes.items())
+
+
+def covers(target: str, transition: Transition) -> bool:
+    """Whether a snooze's target, a rule's name or a written series, means the alert of a transition."""
+    if target == transition.rule:
+        return True
+    kind = str(transition.reading.kind) if transition.reading else ""
+    series = transition.series
+    return matches(target, series.provider, (series.account, transition.account_name), (series.window, kind))
+
+
+def matches(target: str, provider: str, accounts: tuple[str, ...], windows: tuple[str, ...]) -> bool:
+    """Whether a written series means one of these: `claude`, `claude.five_hour`, `codex[me@example.com]`, `*.weekly`.
+
+    A provider alone means all its windows. `windows` holds the window's id and its kind.
+    """
+    found = _WRITTEN.fullmatch(target)
+    if found is None:
+        return False
+    named = found["provider"] in {"*", provider}
+    account = found["account"] is None or found["account"] in accounts
+    return named and account and (found["window"] in {None, "*"} or found["window"] in windows)
