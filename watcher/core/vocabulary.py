@@ -162,7 +162,8 @@ def near(word: str, words: tuple[str, ...] | list[str], slack: int | None = None
             return begun[0]
     best, fewest = None, len(word) + 1
     for each in words:
-        allowed = slack if slack is not None else max(1, min(len(word), len(each)) // 3)
+        shorter = min(len(word), len(each))
+        allowed = slack if slack is not None else max(1, shorter // 3) if shorter > 2 else 0  # noqa: PLR2004 - likewise
         if abs(len(each) - len(word)) <= allowed and len(word) <= len(each) + allowed:
             slips = _slips(word.lower(), each.lower())
             if slips <= allowed and slips < fewest:

@@ -1,0 +1,216 @@
+"""TOML text to rules, or everything that is wrong with it, each mistake with its place.
+
+What a file may hold is bounded before it is read (`LARGEST_FILE`, `LONGEST_LINE`), so that no file can take long.
+Never read a file here: texts come as arguments.
+"""
+
+import re
+import tomllib
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from watcher.core.diagnostics import Diagnostic, diagnose, listed, visible
+from watcher.core.model import Rule
+from watcher.core.places import Place, Places
+from watcher.core.reader import RuleReader, Source, shown
+from watcher.core.vocabulary import near
+from watcher.errors import ConfigError
+
+LARGEST_FILE = 262_144
+LONGEST_LINE = 4_000
+MOST_RULES = 1_000
+
+_MOST_DOTS = 16
+
+_WHERE = re.compile(r" \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)$")
+_UNQUOTED = re.compile(r"\s*([A-Za-z_]+)\s*=\s*([^\s\"'\[{#][^#\n]*)")
+_PART = r"(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+"
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_PART}(?:\.[ \t]*+{_PART}){{16}}")
+
+
+class Rulebook(Struct, frozen=True):
+    """The rules in force, in the order in which they were read."""
+
+    rules: tuple[Rule, ...] = ()
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self.rules)
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+    def named(self, name: str) -> Rule | None:
+        """The rule of that name; None where there is none."""
+        return next((rule for rule in self.rules if rule.name == name), None)
+
+
+def parse_rules(
+    text: str, path: str, *, channels: Collection[str] | None = None, other_keys: Collection[str] | None = ()
+) -> tuple[Rule, ...]:
+    """The rules of one file.
+
+    Args:
+        text: of the file, decoded.
+        path: of the file, as messages shall name it.
+        channels: names that `notify` may use; None: any.
+        other_keys: top-level keys beside `rule` that the file may have; None: any, they are somebody else's to check.
+
+    Raises:
+        ConfigError: with every mistake in the file.
+    """
+    rules, diagnostics = read_rules(text, path, channels=channels, other_keys=other_keys)
+    if diagnostics:
+        raise ConfigError(listed(diagnostics))
+    return rules
+
+
+def assemble(
+    files: Iterable[tuple[str, str]],
+    *,
+    channels: Collection[str] | None = None,
+    other_keys: Collection[str] | None = (),
+) -> Rulebook:
+    """One rulebook from several files, given as (path, text).
+
+    Raises:
+        ConfigError: with every mistake in all files; two rules of one name are one.
+    """
+    rules, diagnostics = read_files(files, channels=channels, other_keys=other_keys)
+    if diagnostics:
+        raise ConfigError(listed(diagnostics))
+    return Rulebook(rules)
+
+
+def read_files(
+    files: Iterable[tuple[str, str]],
+    *,
+    channels: Collection[str] | None = None,
+    other_keys: Collection[str] | None = (),
+) -> tuple[tuple[Rule, ...], list[Diagnostic]]:
+    """What `assemble` does, for those who want the mistakes of several sources together: (rules, mistakes)."""
+    rules: dict[str, Rule] = {}
+    diagnostics: list[Diagnostic] = []
+    for path, text in files:
+        found, wrong = read_rules(text, path, channels=channels, other_keys=other_keys)
+        diagnostics.extend(wrong)
+        for rule in found:
+            first = rules.setdefault(rule.name, rule)
+            if first is not rule:
+                place = _line_place(text, rule.line)
+                message = f"this name is taken by the rule in {first.path}, line {first.line}; names are unique"
+                diagnostics.append(diagnose(path, text, place, message, rule=rule.name))
+    return tuple(rules.values()), diagnostics
+
+
+def read_rules(
+    text: str, path: str, *, channels: Collection[str] | None = None, other_keys: Collection[str] | None = ()
+) -> tuple[tuple[Rule, ...], list[Diagnostic]]:
+    """What `parse_rules` does, without raising: (the rules that are right, every mistake)."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    wrong = _too_much(text, path)
+    if wrong is not None:
+        return (), [wrong]
+    try:
+        document = tomllib.loads(text)
+        places = Places(text)
+    except tomllib.TOMLDecodeError as error:
+        return (), [_syntax(text, path, str(error))]
+    except RecursionError:
+        return (), [diagnose(path, text, Place(0, 1), "brackets are nested too deep to read")]
+    except ValueError:  # an integer of thousands of digits
+        return (), [diagnose(path, text, Place(0, 1), "a number has too many digits to read")]
+    source = Source(path, text, places)
+    if other_keys is not None:
+        _check_top(source, document, other_keys)
+    return _rules(source, document.get("rule", []), channels), source.diagnostics
+
+
+def decode(raw: bytes, path: str) -> str:
+    """The text of a file.
+
+    Raises:
+        ConfigError: it is not UTF-8; names the line and column.
+    """
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8-sig", "replace")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        found = f"byte 0x{raw[error.start]:02x} is not UTF-8; save the file in that encoding"
+        raise ConfigError(str(Diagnostic(path, line, column, found))) from None
+
+
+def _rules(source: Source, tables: Any, channels: Collection[str] | None) -> tuple[Rule, ...]:
+    if not isinstance(tables, list):
+        source.wrong(source.places.key(("rule",)), f"rules are written under [[rule]], not as {shown(tables)}")
+        return ()
+    if len(tables) > MOST_RULES:
+        message = f"{len(tables):,} rules; a file holds at most {MOST_RULES:,}"
+        source.wrong(source.places.key(("rule", MOST_RULES)), message)
+        return ()
+    rules: dict[str, Rule] = {}
+    for index, table in enumerate(tables):
+        rule = RuleReader(source, index, channels).read(table)
+        if rule is None:
+            continue
+        first = rules.setdefault(rule.name, rule)
+        if first is not rule:
+            message = f"this name is taken by the rule in line {first.line}; names are unique"
+            source.wrong(source.places.value(("rule", index, "name")), message, rule=rule.name)
+    return tuple(rules.values())
+
+
+def _check_top(source: Source, document: dict[str, Any], other_keys: Collection[str]) -> None:
+    valid = ("rule", *other_keys)
+    for key in document:
+        if key not in valid:
+            meant = near(key, valid)
+            hint = f"did you mean `{meant}`?" if meant else f"valid: {', '.join(valid)}"
+            source.wrong(source.places.key((key,)), f"unknown key `{visible(key, 40)}`; {hint}")
+
+
+def _too_much(text: str, path: str) -> Diagnostic | None:
+    """What makes a file too big to be read in bounded time; None where nothing does."""
+    if len(text) > LARGEST_FILE:
+        message = f"{len(text):,} characters long; a file of rules holds at most {LARGEST_FILE:,}"
+        return Diagnostic(path, 1, 1, message)
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > LONGEST_LINE:
+            message = f"{len(line):,} characters in one line; at most {LONGEST_LINE:,}, so break the line"
+            return Diagnostic(path, number, 1, message)
+        if line.count(".") >= _MOST_DOTS and _LONG_KEY.search(line) and not line.lstrip().startswith("#"):
+            return Diagnostic(path, number, 1, f"a key of more than {_MOST_DOTS} parts", source=line)
+    return None
+
+
+def _syntax(text: str, path: str, error: str) -> Diagnostic:
+    """What `tomllib` says, with its place, and what was probably meant."""
+    found = _WHERE.search(error)
+    message = _WHERE.sub("", error)
+    message = "not TOML: " + message[:1].lower() + message[1:]
+    if found is None or found.group(1) is None:
+        place = Place(max(0, len(text.rstrip()) - 1), len(text.rstrip()))
+        return diagnose(path, text, place, message + " at the end of the file")
+    place = _line_place(text, int(found.group(1)))
+    line = text[place.start : place.end]
+    unquoted = _UNQUOTED.match(line)
+    column = int(found.group(2)) - 1
+    if "verwrite" in message:
+        message += "; the key is given twice"
+    if unquoted and "verwrite" not in message:
+        value = unquoted.group(2).strip()
+        message += f'; texts stand in quotes: {unquoted.group(1)} = "{shown(value, quote=False)}"'
+        place = Place(place.start + unquoted.start(2), place.start + unquoted.start(2) + len(value))
+    else:
+        place = Place(place.start + column, place.start + column + 1)
+    return diagnose(path, text, place, message)
+
+
+def _line_place(text: str, line: int) -> Place:
+    start = 0
+    for _ in range(line - 1):
+        start = text.find("\n", start) + 1
+    end = text.find("\n", start)
+    return Place(start, len(text) if end < 0 else end)
