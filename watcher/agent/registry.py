@@ -1,0 +1,57 @@
+"""The three systems, and the item that belongs to this environment. Add a system here and nowhere else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from watcher.agent import KEPT_PATHS, Item, Manager
+from watcher.agent.launchd import LAUNCHD
+from watcher.agent.systemd import SYSTEMD
+from watcher.agent.windows import WINDOWS
+from watcher.errors import UsageError
+
+MANAGERS: Mapping[str, Manager] = {"darwin": LAUNCHD, "linux": SYSTEMD, "win32": WINDOWS}
+"""By `sys.platform`."""
+
+_SESSION = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+
+
+def manager(platform: str) -> Manager:
+    """This platform's; `UsageError` where there is none."""
+    if platform not in MANAGERS:
+        known = ", ".join(sorted(MANAGERS))
+        raise UsageError(
+            f"no login item for {platform} (only {known}); start `watcher run` from your session's autostart"
+        )
+    return MANAGERS[platform]
+
+
+def item(  # noqa: PLR0913 - all that the machine says, named at the call
+    *,
+    platform: str,
+    executable: str,
+    env: Mapping[str, str],
+    home: Path,
+    folder: Path,
+    state_dir: Path,
+    user_id: int = 0,
+    headless: bool = False,
+) -> Item:
+    """The item that starts this very installation at login; relative paths in `env` are below `folder`.
+
+    `-P` keeps the folder that the daemon starts in (the home, on Linux) from supplying a module named `watcher`.
+    """
+    python = Path(executable)
+    if platform == "win32" and python.name.lower() == "python.exe":
+        python = python.with_name("pythonw.exe")  # no console window
+    config_home = env.get("XDG_CONFIG_HOME", "")
+    return Item(
+        argv=(str(python), "-P", "-m", "watcher", "run"),
+        home=home,
+        state_dir=state_dir,
+        config_home=Path(config_home) if config_home.startswith("/") else home / ".config",
+        env={name: str(folder / env[name]) for name in KEPT_PATHS if env.get(name)},
+        session_env={name: env[name] for name in _SESSION if env.get(name)},
+        user_id=user_id,
+        user="\\".join(filter(None, (env.get("USERDOMAIN"), env.get("USERNAME")))),
+        headless=headless,
+    )
