@@ -7,13 +7,12 @@ its login in the system's keyring the file is absent. Never write here, and neve
 single-use, and spending it would sign the person out.
 """
 
-import base64
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from watcher.credentials import Credential, Surroundings, files, opencode
+from watcher.credentials.jwt import claims
 from watcher.errors import NotSignedInError
 
 PLACE = "Codex"
@@ -110,18 +109,6 @@ def account_id(tokens: Iterable[Mapping[str, Any]], stored: str) -> str:
             if found and not found.startswith("org-"):
                 return found
     return ""
-
-
-def claims(token: str) -> dict[str, Any]:
-    """What a JWT says, its signature unchecked (it is only read for display and identity); {} where it is none."""
-    parts = token.split(".")
-    if len(parts) != 3:  # noqa: PLR2004 - header, payload, signature
-        return {}
-    try:
-        content = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _inner(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -16,11 +16,12 @@ LARGEST = 4 * 1024 * 1024  # bytes; a login file has a few thousand
 TRIES = 4
 
 
-def _pause() -> None:
+def pause() -> None:
+    """Give the writer a moment."""
     threading.Event().wait(0.05)  # the writer needs a moment; only ever paid for a file that does not parse
 
 
-def read_json(path: Path, *, cure: str, pause: Callable[[], None] = _pause) -> dict[str, Any] | None:
+def read_json(path: Path, *, cure: str, pause: Callable[[], None] = pause) -> dict[str, Any] | None:
     """The JSON object in that file; None where there is no such file.
 
     Args:
@@ -48,6 +49,12 @@ def read_json(path: Path, *, cure: str, pause: Callable[[], None] = _pause) -> d
         trouble = "holds no JSON object"
         break
     raise NotSignedInError(f"{path} {trouble}: {cure}")
+
+
+def read_text(path: Path, *, cure: str) -> str | None:
+    """The text in that file; None where there is no such file; errors as in `read_json`."""
+    data = _read(path, cure)
+    return None if data is None else data.decode("utf-8-sig", "replace")
 
 
 def _read(path: Path, cure: str) -> bytes | None:

@@ -105,9 +105,9 @@ def _entry(value: object, key: str, path: Path) -> Entry:
     names = {"oauth": ("access",), "wellknown": ("token", "key")}.get(kind, _KEYS)
     texts = (str(fields[name]).strip() for name in names if isinstance(fields.get(name), str))
     token = next((text for text in texts if text), "")
-    if not token:
-        raise NotSignedInError(f"{path}: the entry `{key}` holds no token: {CURE}")
     refresh = fields.get("refresh")
+    if not token and not (key == "google" and refresh):  # Google's refresh token alone is a login
+        raise NotSignedInError(f"{path}: the entry `{key}` holds no token: {CURE}")
     return Entry(
         path=str(path),
         kind=kind,

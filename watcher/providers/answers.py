@@ -114,9 +114,15 @@ def is_html(response: Response) -> bool:
 
 
 def retry_after(response: Response) -> timedelta | None:
-    """What `Retry-After` says to wait, from seconds or an HTTP date; None where missing, zero, past or junk."""
+    """What `Retry-After` says to wait, from seconds or an HTTP date; None where missing, zero, past or junk.
+
+    Without it, GitHub's `x-ratelimit-reset` (epoch seconds) counts where nothing remains.
+    """
     said = response.headers.get("retry-after", "").strip()
     seconds = number(said)
+    reset = number(response.headers.get("x-ratelimit-reset"))
+    if not said and reset is not None and response.headers.get("x-ratelimit-remaining") == "0":
+        seconds = reset - response.at.timestamp()
     if seconds is None:
         try:
             until = parsedate_to_datetime(said)

@@ -1,0 +1,85 @@
+"""Where Antigravity keeps its state: the cache `state.vscdb`.
+
+Observed only; last checked 2026-11-22. The folder is named `Antigravity`, or `Antigravity IDE` in newer builds; both
+may be there and one may lack the login. Never write here.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from watcher.core.model import ReadDatabase, Rows
+from watcher.credentials import Credential, Surroundings
+from watcher.errors import ProviderError, ShapeChangedError
+
+STATUS_KEY = "antigravityAuthStatus"
+OAUTH_KEY = "antigravityUnifiedStateSync.oauthToken"  # read only so that `doctor` can say that it is there
+QUERY = "SELECT value FROM ItemTable WHERE key = ?"
+BUILDS = ("Antigravity", "Antigravity IDE")
+TAIL = Path("User", "globalStorage", "state.vscdb")
+
+
+def cache(surroundings: Surroundings, override: str | None = None) -> list[Credential]:
+    """The cache with a login that was written last; one without where no cache has a login; [] where there is none."""
+    if override:
+        path = (
+            Path(override).expanduser()
+            if not override.startswith("~")
+            else surroundings.home / override[1:].lstrip("/\\")
+        )
+        return [_credential(surroundings, path)[1]]
+    found = [_credential(surroundings, path) for path in candidates(surroundings) if path.exists()]
+    found.sort(key=lambda each: each[0], reverse=True)
+    return [credential for _rank, credential in found[:1]]
+
+
+def candidates(surroundings: Surroundings) -> list[Path]:
+    """Where `state.vscdb` may be on this system."""
+    env, home = surroundings.env, surroundings.home
+    if surroundings.platform == "darwin":
+        roots = [home / "Library" / "Application Support"]
+    elif surroundings.platform == "win32":
+        roots = [Path(env["APPDATA"])] if env.get("APPDATA") else [home / "AppData" / "Roaming"]
+    else:
+        roots = [home / ".config"]
+        if Path(env.get("XDG_CONFIG_HOME", "")).is_absolute():
+            roots.insert(0, Path(env["XDG_CONFIG_HOME"]))
+    return list(dict.fromkeys(root / build / TAIL for root in roots for build in BUILDS))
+
+
+def status(rows: Rows, path: str) -> dict[str, Any]:
+    """The login's JSON object; {} where there is none, `ShapeChangedError` where it is something else."""
+    value = rows.rows[0][0] if rows.rows and rows.rows[0] else None
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if value is None or (isinstance(value, str) and not value.strip("\ufeff \r\n\t")):
+        return {}
+    try:
+        found = json.loads(value.lstrip("\ufeff")) if isinstance(value, str) else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ShapeChangedError(f"Antigravity: the login in {path} cannot be read: open Antigravity once")
+    return found
+
+
+def _credential(surroundings: Surroundings, path: Path) -> tuple[tuple[bool, float], Credential]:
+    """The login in that file and its rank. A file that cannot be read now is still a place: asking it says why."""
+    try:
+        rows = surroundings.read_database(ReadDatabase(path=str(path), sql=QUERY, parameters=(STATUS_KEY,)))
+        oauth = surroundings.read_database(ReadDatabase(path=str(path), sql=QUERY, parameters=(OAUTH_KEY,)))
+        found = status(rows, str(path))
+    except ProviderError:
+        return (False, 0.0), Credential(provider="antigravity", place="Antigravity", path=str(path))
+    email, key = found.get("email"), found.get("apiKey")
+    name = email.strip() if isinstance(email, str) else ""
+    blob = oauth.rows[0][0] if oauth.rows else ""
+    return (bool(found), rows.modified_at.timestamp()), Credential(
+        provider="antigravity",
+        place="Antigravity",
+        path=str(path),
+        token=key if isinstance(key, str) else "",
+        account=name.casefold(),
+        account_name=name,
+        extra={"oauth_blob": blob} if isinstance(blob, str) and blob else {},
+    )

@@ -1,0 +1,119 @@
+"""The Google accounts of the OpenCode plugin opencode-antigravity-auth: `antigravity-accounts.json`.
+
+Observed in the plugin's versions 1 to 4 of the file; last checked 2026-11-22: `{version, accounts: [{email?,
+refreshToken, projectId?, managedProjectId?, enabled?, addedAt, lastUsed, rateLimitResetTimes?}], activeIndex,
+activeIndexByFamily?}`. The plugin replaces the file under a lock folder `<file>.lock`, so that it may be missing for a
+moment. Never write or lock it here.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from watcher.credentials import Surroundings, files
+from watcher.credentials.opencode import expiry
+from watcher.errors import NotSignedInError
+
+PLACE = "OpenCode Antigravity accounts"
+CURE = "sign in again with `opencode auth login`"
+NAME = "antigravity-accounts.json"
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """One enabled Google account; the one in use comes first."""
+
+    path: str
+    refresh_token: str
+    email: str = ""
+    project: str = ""
+    limited_until: datetime | None = None  # until then the plugin itself was refused by the Gemini pool
+
+
+def find(surroundings: Surroundings, path: str | None = None, pause: Callable[[], None] = files.pause) -> list[Account]:
+    """The enabled accounts, the active one first; [] where there is no file or none in it.
+
+    Raises:
+        NotSignedInError: the file is there and cannot be used.
+    """
+    for where in [Path(path)] if path is not None else _places(surroundings):
+        content = files.read_json(where, cure=CURE)
+        if content is None and where.with_name(f"{where.name}.lock").exists():
+            pause()  # it is being replaced
+            content = files.read_json(where, cure=CURE)
+        if content is not None:
+            return _accounts(content, where)
+    return []
+
+
+def _places(surroundings: Surroundings) -> list[Path]:
+    env, home = surroundings.env, surroundings.home
+    named = [Path(env.get("OPENCODE_CONFIG_DIR", "")), Path(env.get("XDG_CONFIG_HOME", "")) / "opencode"]
+    folders = [folder for folder in named if folder.is_absolute()]
+    folders.append(home / ".config" / "opencode")
+    if surroundings.platform == "win32" and env.get("APPDATA"):
+        folders.append(Path(env["APPDATA"]) / "opencode")
+    return [folder / NAME for folder in dict.fromkeys(folders)]
+
+
+def _accounts(content: Mapping[str, Any], path: Path) -> list[Account]:
+    entries = content.get("accounts")
+    if not isinstance(entries, list):
+        raise NotSignedInError(f"{path} holds no list of accounts: {CURE}")
+    kept = {
+        index: entry for index, entry in enumerate(entries) if isinstance(entry, dict) and _text(entry, "refreshToken")
+    }
+    if entries and not kept:
+        raise NotSignedInError(f"{path} holds no account that can be used: {CURE}")
+    newest = _newest(kept)
+    enabled = [index for index in newest if kept[index].get("enabled", True) is not False]
+    active = _active(content, len(entries))
+    enabled.sort(key=lambda index: index != active)
+    return [_account(kept[index], path) for index in enabled]
+
+
+def _newest(entries: Mapping[int, Mapping[str, Any]]) -> list[int]:
+    """The entries' indexes; of several with one email only the one last used, without an email each by itself."""
+    best: dict[object, int] = {}
+    for index, entry in entries.items():
+        email = _text(entry, "email").casefold() or index
+        if email not in best or _age(entry) > _age(entries[best[email]]):
+            best[email] = index
+    return sorted(best.values())
+
+
+def _age(entry: Mapping[str, Any]) -> tuple[float, float]:
+    values = (entry.get("lastUsed"), entry.get("addedAt"))
+    used, added = (float(value) if isinstance(value, (int, float)) else 0.0 for value in values)
+    return used, added
+
+
+def _active(content: Mapping[str, Any], count: int) -> int:
+    """The index in use for Gemini, clamped to the list."""
+    families = content.get("activeIndexByFamily")
+    named = families.get("gemini") if isinstance(families, dict) else None
+    for index in (named, content.get("activeIndex")):
+        if isinstance(index, int) and not isinstance(index, bool):
+            return min(max(index, 0), count - 1)
+    return 0
+
+
+def _account(entry: Mapping[str, Any], path: Path) -> Account:
+    limits = entry.get("rateLimitResetTimes")
+    limits = limits if isinstance(limits, dict) else {}
+    times = [expiry(limits.get(key), None) for key in ("gemini-cli", "gemini-antigravity", "gemini")]
+    times.append(expiry(entry.get("rateLimitResetTime"), None))
+    return Account(
+        path=str(path),
+        refresh_token=_text(entry, "refreshToken"),
+        email=_text(entry, "email"),
+        project=_text(entry, "projectId") or _text(entry, "managedProjectId"),
+        limited_until=max((time for time in times if time), default=None),
+    )
+
+
+def _text(entry: Mapping[str, Any], name: str) -> str:
+    value = entry.get(name)
+    return value.strip() if isinstance(value, str) else ""

@@ -1,0 +1,156 @@
+"""Antigravity's language server: the same quotas as its cache, fresh, while the editor runs. Off by default.
+
+Observed only; last checked 2026-11-22. Connect RPC over loopback TLS with a self-signed certificate: `POST
+/exa.language_server_pb.LanguageServerService/<Method>`, header `X-Codeium-Csrf-Token` from the server's command line.
+`RetrieveUserQuotaSummary` gives pools (`groups[].buckets[]`), `GetUserStatus` models with email and plan,
+`GetCommandModelConfigs` models alone; each may be missing, so what one does not say the next is asked for.
+"""
+
+import json
+import re
+from collections.abc import Generator, Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import structs
+
+from watcher.core.model import Reading, Request, Response, Snapshot
+from watcher.credentials import Credential
+from watcher.credentials.antigravity_server import BASES
+from watcher.errors import ForbiddenError, OfflineError, ProviderError, ShapeChangedError
+from watcher.providers import answers, fractions
+
+NAME = "Antigravity"
+SERVICE = "exa.language_server_pb.LanguageServerService"
+EDITOR = {
+    "metadata": {"ideName": "antigravity", "extensionName": "antigravity", "ideVersion": "unknown", "locale": "en"}
+}
+FINE = (None, 0, "0", "ok", "success")  # what `code` may be; anything else under status 200 is a refusal
+LENGTHS = (
+    (re.compile(r"\b(session|5h|5 hours?|five hours?)\b"), 5 * answers.HOUR),
+    (re.compile(r"\bweekly\b"), answers.WEEK),
+)
+
+Base = tuple[str, str]  # address and token
+Call = Generator[Request, Response, dict[str, Any]]
+
+
+def ask(credential: Credential) -> Generator[Request, Response, Snapshot]:
+    """Pools and models, as far as this build of the server gives them.
+
+    Errors: `OfflineError` where no server runs or answers, `ForbiddenError` where it refuses its own token,
+    `ShapeChangedError` where it answers without any quota.
+    """
+    base, at = yield from _probe([(address, token) for address, token in json.loads(credential.extra[BASES])])
+    summary = yield from _call(base, "RetrieveUserQuotaSummary", {"forceRefresh": True})
+    answer = yield from _call(base, "GetUserStatus", EDITOR)
+    status = answers.mapping(answer.get("userStatus"))
+    configs = answers.mapping(status.get("cascadeModelConfigData")).get("clientModelConfigs")
+    if not configs:
+        configs = (yield from _call(base, "GetCommandModelConfigs", EDITOR)).get("clientModelConfigs")
+    found = {each.window: each for each in (*_pools(summary), *_models(configs))}
+    if not found:
+        raise ShapeChangedError(f"{NAME}: its server names no quota: look for a newer version of this program")
+    name = answers.text(status.get("email")) or credential.account_name
+    return Snapshot(
+        provider="antigravity",
+        account=name.casefold(),
+        account_name=name,
+        plan=_plan(status),
+        at=at,
+        readings=tuple(found.values()),
+        note="; ".join(fractions.doubts(found.values())) or None,
+    )
+
+
+def _probe(bases: list[Base]) -> Generator[Request, Response, tuple[Base, datetime]]:
+    """The first address that answers, and when."""
+    refused = False
+    for base in bases:
+        try:
+            response = yield _request(base, "GetUnleashData", EDITOR, total_s=2.0)
+        except ProviderError:
+            continue
+        if response.status == 200:  # noqa: PLR2004 - statuses are words
+            return base, response.at
+        refused = refused or response.status in (401, 403)
+    if refused:
+        raise ForbiddenError(f"{NAME}: its server refuses its own token: restart {NAME}")
+    raise OfflineError(f'{NAME}: not running: open it, or set source = "cache"')
+
+
+def _call(base: Base, method: str, body: Mapping[str, Any]) -> Call:
+    """The method's answer; {} where this build does not have the method or refuses it: the next one is asked."""
+    try:
+        response = yield _request(base, method, body, total_s=8.0)
+        answer = answers.read(response, name=NAME, sign_in="open Antigravity and sign in")
+    except ProviderError:
+        return {}
+    code = answer.get("code")
+    code = code.lower() if isinstance(code, str) else code
+    return answer if not isinstance(code, bool) and code in FINE else {}
+
+
+def _request(base: Base, method: str, body: Mapping[str, Any], total_s: float) -> Request:
+    address, token = base
+    headers = {"Connect-Protocol-Version": "1", **({"X-Codeium-Csrf-Token": token} if token else {})}
+    return Request(
+        method="POST",
+        url=f"{address}/{SERVICE}/{method}",
+        headers=headers,
+        json=dict(body),
+        loopback_tls=address.startswith("https:"),
+        total_s=total_s,
+    )
+
+
+def _models(configs: object) -> list[Reading]:
+    """One reading for each model that has a quota."""
+    found = []
+    for config in answers.mappings(configs):
+        label, quota = answers.text(config.get("label")), config.get("quotaInfo")
+        if label and isinstance(quota, dict):
+            left, reset = answers.number(quota.get("remainingFraction")), answers.instant(quota.get("resetTime"))
+            found.append(fractions.reading(label, left, reset, source="server"))
+    return found
+
+
+def _pools(summary: Mapping[str, Any]) -> list[Reading]:
+    """One reading for each bucket of each group, wherever the groups are."""
+    wrapped = [answers.mapping(summary.get(name)).get("groups") for name in ("response", "summary")]
+    groups = next((each for each in (summary.get("groups"), *wrapped) if each), None)
+    return [
+        _pool(group, bucket) for group in answers.mappings(groups) for bucket in answers.mappings(group.get("buckets"))
+    ]
+
+
+def _pool(group: Mapping[str, Any], bucket: Mapping[str, Any]) -> Reading:
+    names = [answers.text(each) or "" for each in (group.get("displayName"), bucket.get("displayName"))]
+    label = ": ".join(name for name in names if name)
+    id_ = answers.text(bucket.get("bucketId")) or label
+    words = f"{id_} {label} {answers.text(bucket.get('description')) or ''}".lower().replace("_", " ").replace("-", " ")
+    seconds = next((length for pattern, length in LENGTHS if pattern.search(words)), None)
+    reading = fractions.reading(
+        id_,
+        _left(bucket),
+        answers.instant(bucket.get("resetTime")),
+        kind=answers.kind_of(seconds),
+        source="server",
+    )
+    return structs.replace(reading, label=label or id_, window_seconds=seconds)
+
+
+def _left(bucket: Mapping[str, Any]) -> float | None:
+    """The fraction left in any of its three spellings; None where the bucket is disabled."""
+    if bucket.get("disabled"):
+        return None
+    inner = answers.mapping(bucket.get("remaining"))
+    value = inner.get("value") if inner.get("case") == "remainingFraction" else inner.get("remainingFraction")
+    return answers.number(bucket.get("remainingFraction", value))
+
+
+def _plan(status: Mapping[str, Any]) -> str | None:
+    info = answers.mapping(answers.mapping(status.get("planStatus")).get("planInfo"))
+    names = ("planDisplayName", "displayName", "productName", "planName", "planShortName")
+    tier = answers.text(answers.mapping(status.get("userTier")).get("name"))
+    return tier or next((name for name in (answers.text(info.get(key)) for key in names) if name), None)
