@@ -69,7 +69,9 @@ def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
     content = answers.read(response, name=NAME, sign_in=SIGN_IN)
     readings = read(content)
     if not readings:
-        raise ShapeChangedError(f"{NAME}: no window in the answer (five_hour, seven_day, ...): nothing is claimed")
+        raise ShapeChangedError(
+            f"{NAME}: no window in the answer (five_hour, seven_day, ...): look for a newer version of this program"
+        )
     return Snapshot(provider=ID, plan=credential.plan, at=response.at, readings=tuple(readings))
 
 

@@ -50,7 +50,9 @@ def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
     content = answers.read(response, name=NAME, sign_in=SIGN_IN)
     readings = read(content, response.at)
     if not readings:
-        raise ShapeChangedError(f"{NAME}: no window in the answer (rate_limit, credits): nothing is claimed")
+        raise ShapeChangedError(
+            f"{NAME}: no window in the answer (rate_limit, credits): look for a newer version of this program"
+        )
     return Snapshot(
         provider=ID,
         account_name=answers.text(content.get("email")) or "",

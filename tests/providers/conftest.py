@@ -1,0 +1,107 @@
+"""Recorded answers: what was asked of a provider, what it said, and what must be made of it.
+
+A file in `data/<provider>/` holds `about`, `at` (the instant of the poll), `credential` (fields of a `Credential`),
+`exchanges` in the order in which they are asked (`ask` is method and whole address, or `READ` for a question to a
+database, answered by `rows`), and `expect`: either `windows` (exactly these, in this order, with at least these fields)
+beside `plan`, `note` and `account_name`, or the failure's kind as `error` beside `message` and `retry_at`.
+"""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from watcher import poll
+from watcher.core.model import Failure, ReadDatabase, Request, Response, Rows, Snapshot
+from watcher.credentials import Credential
+from watcher.providers import Provider
+
+DATA = Path(__file__).parent / "data"
+Play = Callable[[Provider, dict[str, Any]], Snapshot | Failure]
+
+
+def body_of(exchange: dict[str, Any]) -> bytes:
+    return exchange["text"].encode() if "text" in exchange else json.dumps(exchange.get("body")).encode()
+
+
+def load(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def recorded() -> Callable[[str, str], dict[str, Any]]:
+    """The recorded answer of a provider by its name."""
+    return lambda provider, name: load(DATA / provider / f"{name}.json")
+
+
+@pytest.fixture
+def play() -> Play:
+    """One poll against a recorded answer, no network at all."""
+
+    def run(provider: Provider, record: dict[str, Any], send: Callable[[Request], Response] | None = None) -> Any:
+        at = datetime.fromisoformat(record["at"])
+        left = list(record["exchanges"])
+
+        def from_record(request: Request) -> Response:
+            exchange = left.pop(0)
+            assert f"{request.method} {request.url}" == exchange["ask"]
+            headers = {name.lower(): text for name, text in exchange.get("headers", {}).items()}
+            return Response(status=exchange.get("status", 200), headers=headers, body=body_of(exchange), at=at)
+
+        def read_database(_question: ReadDatabase) -> Rows:
+            exchange = left.pop(0)
+            assert exchange["ask"] == "READ"
+            rows = tuple(tuple(row) for row in exchange["rows"])
+            return Rows(rows=rows, modified_at=datetime.fromisoformat(exchange.get("modified_at", record["at"])), at=at)
+
+        fields = {"provider": provider.id, "place": "recorded", "path": "recorded", **record["credential"]}
+        for name in ("expires_at",):
+            if fields.get(name):
+                fields[name] = datetime.fromisoformat(fields[name])
+        door = from_record if send is None else lambda request: send(request, now=lambda: at)
+        return poll.ask(
+            provider, Credential(**fields), now=lambda: at, send=door, read_database=read_database, kept={},
+            base_url=record.get("base_url"),
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def check() -> Callable[[Snapshot | Failure, dict[str, Any]], None]:
+    """Compares what came out with what a record expects."""
+
+    def run(outcome: Snapshot | Failure, expect: dict[str, Any]) -> None:
+        if "error" in expect:
+            assert isinstance(outcome, Failure), outcome
+            assert (outcome.kind, outcome.message) == (expect["error"], expect["message"])
+            if "retry_at" in expect:
+                assert outcome.retry_at == _instant(expect["retry_at"])
+            return
+        assert isinstance(outcome, Snapshot), outcome
+        assert [reading.window for reading in outcome.readings] == list(expect["windows"])
+        for name in {"plan", "note", "account_name"} & expect.keys():
+            assert getattr(outcome, name) == expect[name]
+        for reading in outcome.readings:
+            for name, wanted in expect["windows"][reading.window].items():
+                assert getattr(reading, name) == _wanted(name, wanted), f"{reading.window}.{name}"
+
+    return run
+
+
+def _wanted(name: str, wanted: Any) -> Any:
+    if wanted is None:
+        return None
+    if name == "resets_at":
+        return _instant(wanted)
+    if name in ("used", "limit", "remaining"):
+        return Decimal(wanted)
+    return pytest.approx(wanted, rel=1e-9) if isinstance(wanted, float) else wanted
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

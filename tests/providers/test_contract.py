@@ -1,0 +1,162 @@
+"""What every provider in the registry owes, whoever wrote it. A forgotten registration fails here."""
+
+import json
+import re
+from datetime import UTC, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import responses
+
+from watcher import http, poll
+from watcher.core.model import Failure, Kind, Response, Snapshot
+from watcher.credentials import Surroundings
+from watcher.demo.server import Asked, Reply, Server
+from watcher.providers import registry
+
+DATA = Path(__file__).parent / "data"
+PROVIDERS = list(registry.PROVIDERS.values())
+RECORDS = sorted(path for provider in registry.PROVIDERS for path in (DATA / provider).glob("*.json"))
+LOCAL = {"antigravity"}  # read from this machine: nobody signs it out or limits its rate
+KINDS = {
+    "not_signed_in", "expired", "forbidden", "rate_limited", "blocked", "unsupported", "offline", "timeout", "server",
+    "shape",
+}  # fmt: skip
+
+each_provider = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.id)
+each_record = pytest.mark.parametrize("path", RECORDS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+
+
+def body_of(exchange):
+    return exchange["text"].encode() if "text" in exchange else json.dumps(exchange.get("body")).encode()
+
+
+def load(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@each_record
+def test_a_recorded_answer_is_read_as_expected(path, play, check):
+    record = load(path)
+    check(play(registry.PROVIDERS[path.parent.name], record), record["expect"])
+
+
+@each_record
+def test_it_is_read_the_same_through_requests(path, play, check):
+    record = load(path)
+    with responses.RequestsMock() as mock:
+        for exchange in record["exchanges"]:
+            method, _, url = exchange["ask"].partition(" ")
+            if method != "READ":
+                headers = {name: text for name, text in exchange.get("headers", {}).items() if name != "content-type"}
+                content_type = exchange.get("headers", {}).get("content-type", "application/json")
+                mock.add(
+                    method, url, body=body_of(exchange), status=exchange.get("status", 200), headers=headers,
+                    content_type=content_type,
+                )  # fmt: skip
+        local = [exchange for exchange in record["exchanges"] if exchange["ask"] == "READ"]
+        outcome = play(registry.PROVIDERS[path.parent.name], record | {"exchanges": local}, http.send)
+    check(outcome, record["expect"])
+
+
+@each_record
+def test_it_is_read_the_same_from_a_server_under_base_url(path, play, check):
+    record = load(path)
+    asked = [exchange for exchange in record["exchanges"] if exchange["ask"] != "READ"]
+    left = list(asked)
+
+    def answer(asked: Asked) -> Reply:
+        exchange = left.pop(0)
+        method, _, url = exchange["ask"].partition(" ")
+        assert (asked.method, asked.path) == (method, urlsplit(url).path)
+        return Reply(status=exchange.get("status", 200), headers=exchange.get("headers", {}), body=body_of(exchange))
+
+    with Server(answer) as server:
+        local = [exchange for exchange in record["exchanges"] if exchange["ask"] == "READ"]
+        under = record | {"exchanges": local, "base_url": server.url}
+        outcome = play(registry.PROVIDERS[path.parent.name], under, http.send)
+        assert len(server.asked) == len(asked)
+    check(outcome, record["expect"])
+
+
+@each_provider
+def test_it_has_recorded_answers_for_the_good_and_the_bad_days(provider):
+    wanted = {"normal", "empty", "changed_shape"}
+    if provider.id not in LOCAL:
+        wanted |= {"signed_out", "rate_limited"}
+    assert wanted <= {path.stem for path in (DATA / provider.id).glob("*.json")}
+    assert all(load(path)["about"] for path in (DATA / provider.id).glob("*.json"))
+
+
+@each_provider
+def test_its_good_answer_gives_truthful_readings(provider, recorded, play):
+    outcome = play(provider, recorded(provider.id, "normal"))
+    assert isinstance(outcome, Snapshot)
+    assert outcome.provider == provider.id
+    assert outcome.at.utcoffset() == timedelta(0)
+    for reading in outcome.readings:
+        assert re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", reading.window)
+        assert reading.label
+        assert isinstance(reading.kind, Kind)
+        assert reading.resets_at is None or reading.resets_at.tzinfo is UTC
+        assert reading.used_percent is None or reading.used_percent >= 0
+    windows = [reading.window for reading in outcome.readings]
+    assert len(windows) == len(set(windows)) > 0
+    assert not provider.primary or set(provider.primary) & set(windows)
+
+
+@each_provider
+def test_its_bad_answers_give_one_clear_line(provider, recorded, play):
+    for name in ("empty", "changed_shape", *(() if provider.id in LOCAL else ("signed_out", "rate_limited"))):
+        record = recorded(provider.id, name)
+        outcome = play(provider, record)
+        assert isinstance(outcome, Failure), name
+        assert outcome.kind in KINDS
+        assert outcome.message.isprintable()
+        assert ": " in outcome.message
+        for secret in ("token", "refresh_token"):
+            assert record["credential"].get(secret, "?") not in outcome.message
+
+
+@each_provider
+def test_it_says_who_it_is(provider):
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", provider.id)
+    assert provider.name
+    assert provider.page.startswith("https://")
+    assert provider.sign_in
+    assert timedelta(0) < provider.floor <= provider.default <= provider.ceiling < timedelta(hours=1)
+    source = __import__(f"watcher.providers.{provider.id}", fromlist=["PROVIDER"])
+    assert source.PROVIDER is provider
+    assert re.search(r"last checked 20\d\d-\d\d", source.__doc__)
+
+
+@each_provider
+def test_an_empty_home_is_no_error_and_no_login(provider, tmp_path):
+    assert poll.find(provider, surroundings(tmp_path)) == poll.Found()
+
+
+@each_provider
+def test_a_broken_login_file_is_one_line_that_names_it(provider, tmp_path):
+    for folder in (".local/share/opencode/auth.json", ".config/opencode/antigravity-accounts.json"):
+        path = tmp_path / folder
+        path.parent.mkdir(parents=True)
+        path.write_text('{"anthropic": {"type": "oa')
+    found = poll.find(provider, surroundings(tmp_path))
+    assert found.credentials == ()
+    assert [failure.kind for failure in found.failures] == ["not_signed_in"]
+    assert str(tmp_path) in found.failures[0].message
+    assert "\n" not in found.failures[0].message
+
+
+def test_the_registry_has_the_six_in_order():
+    order = ["claude", "codex", "copilot", "nano_gpt", "gemini_cli", "antigravity"]
+    assert list(registry.PROVIDERS) == [name for name in order if name in registry.PROVIDERS]
+    assert all(key == provider.id for key, provider in registry.PROVIDERS.items())
+
+
+def surroundings(home: Path, **env: str) -> Surroundings:
+    def refuse(question: object) -> Response:
+        raise AssertionError(f"asked {question}")
+
+    return Surroundings(home=home, env=env, platform="linux", run=refuse, read_database=refuse)  # type: ignore[arg-type]
