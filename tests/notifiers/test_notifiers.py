@@ -156,7 +156,7 @@ def test_a_channel_does_not_show_its_settings():
     left=st.none() | st.decimals(),
 )
 @settings(max_examples=30, deadline=None)
-def test_no_text_and_no_number_makes_a_channel_fail(kind, title, body, label, used, left):
+def test_no_text_and_no_number_makes_a_channel_fail(kind, *, title, body, label, used, left):
     sent = []
 
     def take(work):

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jeepney import DBusAddress, new_method_call
-from jeepney.auth import Authenticator
+from jeepney.auth import BEGIN, Authenticator
 from jeepney.bus import get_connectable_addresses
 from jeepney.low_level import HeaderFields, MessageType, Parser
 from jeepney.low_level import Message as BusMessage
@@ -21,6 +21,7 @@ _BUS = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedes
 _DAEMON = DBusAddress(
     "/org/freedesktop/Notifications", "org.freedesktop.Notifications", "org.freedesktop.Notifications"
 )
+_NAMES = {_BUS.bus_name: "the session bus", _DAEMON.bus_name: "the notification daemon"}
 _ABSENT = ("ServiceUnknown", "NameHasNoOwner", "Spawn.", "NoServer")
 
 
@@ -78,18 +79,20 @@ class Session:
             self._socket.connect(path)
             self._authenticate()
         except TimeoutError:
-            raise Silence(f"the session bus did not answer within {self._limit_s:g} s; log in again") from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it refused this user"
+            raise Silence(f"the session bus did not answer within {self._limit_s:g} s") from None
+        except OSError as error:
+            reason = error.strerror or str(error)
             raise Unreachable(f"the session bus cannot be reached ({reason}); log in to a desktop") from None
+        except ValueError:
+            raise Unreachable("the session bus refused this user; log in to a desktop of one's own") from None
         self._call(_BUS, "Hello")
 
     def _authenticate(self) -> None:
         conversation = Authenticator()
         for line in conversation:
             self._send(line)
-            if not conversation.authenticated:
-                conversation.feed(self._receive())
+            conversation.feed(self._receive())
+        self._send(BEGIN)
 
     def _call(
         self, to: DBusAddress, method: str, signature: str | None = None, body: tuple[Any, ...] = ()
@@ -100,7 +103,7 @@ class Session:
             self._send(message.serialise(serial=self._serial))
             reply = self._reply()
         except TimeoutError:
-            raise Silence(f"the notification daemon did not answer within {self._limit_s:g} s") from None
+            raise Silence(f"{_NAMES[to.bus_name]} did not answer within {self._limit_s:g} s") from None
         except OSError:
             raise Silence("the session bus broke off the connection") from None
         if reply.header.message_type is MessageType.error:

@@ -1,0 +1,128 @@
+"""A real notification daemon on a real display shows what was sent, to the letter."""
+
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from watcher.core.model import Command, Message, Severity
+from watcher.notifiers.desktop import bus as desktop_bus
+from watcher.notifiers.desktop import notify_send
+from watcher.notifiers.text import clean_message
+from watcher.process import run
+
+pytestmark = pytest.mark.system
+
+NOW = datetime(2026, 1, 5, 14, 20, tzinfo=UTC)
+PICTURES = os.environ.get("WATCHER_TEST_PICTURES")  # a folder for a person who wants to look
+
+HARD = {
+    "markup": ("Claude <b>5-hour</b> window", "used 91 % > limit <90 %> <img src=x> <i>now</i>"),
+    "ampersand": ("R&D &amp; more", "Q&A &lt;b&gt; & so on"),
+    "newline": ("one\ntwo", "first line\nsecond line"),
+    "emoji": ("Quota \U0001f680", "family \U0001f468\u200d\U0001f469\u200d\U0001f467 flag \U0001f1e9\U0001f1ea"),
+    "NUL": ("zero\0title", "zero\0body"),
+    "lone surrogate": ("sur\ud800title", "sur\udfffbody"),
+    "leading dash": ("--help", "-u critical"),
+    "backslashes": (r"C:\new\table", r"C:\new\table \x41 \101 \\ end\ ".strip()),
+    "empty title": ("", "only a body"),
+    "empty body": ("only a title", ""),
+}
+WANTED = {
+    "markup": ("Claude <b>5-hour</b> window", "used 91 % > limit <90 %> <img src=x> <i>now</i>"),
+    "ampersand": ("R&D &amp; more", "Q&A &lt;b&gt; & so on"),
+    "newline": ("one two", "first line\nsecond line"),
+    "emoji": HARD["emoji"],
+    "NUL": ("zerotitle", "zerobody"),
+    "lone surrogate": ("sur\ufffdtitle", "sur\ufffdbody"),
+    "leading dash": HARD["leading dash"],
+    "backslashes": (r"C:\new\table", r"C:\new\table \x41 \101 \\ end" + "\\"),
+    "empty title": ("AI usage watcher", "only a body"),
+    "empty body": ("only a title", ""),
+}
+
+
+def message(title, body, **changes):
+    facts = {"id": "a|claude.five_hour|1|firing", "thread": "", "event": "firing", "severity": Severity.WARNING}
+    return Message(**facts | {"title": title, "body": body, "at": NOW, "since": NOW} | changes)
+
+
+def unescaped(body):
+    return body.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+@pytest.fixture
+def by_bus(dunst, bus):  # noqa: ARG001 - it must run
+    bubbles = desktop_bus.Bubbles()
+    return lambda sent: bubbles.show(clean_message(sent), run, bus.env)
+
+
+@pytest.fixture
+def by_notify_send(dunst):
+    def there(command):
+        return run(Command(argv=command.argv, env=dunst.env, timeout_s=command.timeout_s))
+
+    return lambda sent: notify_send.show(clean_message(sent), there, {})
+
+
+@pytest.mark.parametrize("way", ["by_bus", "by_notify_send"])
+def test_every_hard_text_is_shown_to_the_letter(way, dunst, request):
+    send = request.getfixturevalue(way)
+    for title, body in HARD.values():
+        answer = send(message(title, body))
+        assert answer.delivered is True, answer
+    dunst.wait_for(len(HARD))
+    seen = [(shown["summary"], unescaped(shown["body"])) for shown in dunst.history()]
+    assert dict(zip(HARD, seen, strict=True)) == WANTED
+
+
+@pytest.mark.parametrize("way", ["by_bus", "by_notify_send"])
+def test_five_thousand_characters_are_clipped_with_an_ellipsis(way, dunst, request):
+    send = request.getfixturevalue(way)
+    assert send(message("t" * 5000, "&" * 5000)).delivered is True
+    dunst.wait_for(1)
+    [shown] = dunst.history()
+    assert shown["summary"] == "t" * 199 + "…"
+    assert shown["body"].endswith("&amp;…")
+    assert len(shown["body"]) <= 1000
+
+
+def test_a_later_message_of_an_alert_takes_the_place_of_the_earlier(by_bus, dunst):
+    first = by_bus(message("at 82 %", "", thread="alert"))
+    other = by_bus(message("another", "", thread="other"))
+    again = by_bus(message("at 95 %", "", thread="alert", severity=Severity.CRITICAL))
+    assert first.reason == again.reason != other.reason
+    dunst.wait_for(2)
+    assert sorted(shown["summary"] for shown in dunst.history()) == ["another", "at 95 %"]
+
+
+def test_the_percent_is_drawn_as_a_bar(by_bus, dunst):
+    by_bus(message("at 82 %", "", used_percent=82.4))
+    by_bus(message("over", "", used_percent=354.7))
+    dunst.wait_for(2)
+    assert [shown["progress"] for shown in dunst.history()] == [82, 100]
+
+
+def test_the_picture_is_not_empty(by_bus, dunst, tmp_path):
+    empty, full = tmp_path / "empty.png", tmp_path / "full.png"
+    dunst.picture(empty)
+    by_bus(message("Claude 5-hour window at 82 %", "resets in 1 h 40 min (16:00)", used_percent=82.0, thread="a"))
+    by_bus(
+        message(
+            "Copilot premium requests in overage",
+            "3,821 over the 1,500 included, resets in 3 days (Sun 01:00)",
+            severity=Severity.CRITICAL,
+            used_percent=354.7,
+            thread="b",
+        )
+    )
+    by_bus(message("Codex weekly window reset", "0 % used, was 96 %", event="resolved", severity=Severity.INFO))
+    for title, body in HARD.values():
+        by_bus(message(title, body))
+    dunst.wait_for(3 + len(HARD))
+    dunst.picture(full)
+    assert full.stat().st_size > 2 * empty.stat().st_size
+    if PICTURES:
+        shutil.copy(full, Path(PICTURES) / "dunst.png")
