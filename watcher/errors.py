@@ -45,9 +45,14 @@ class StoreError(WatcherError):
 
 
 class ProviderError(WatcherError):
-    """A provider gave no reading."""
+    """A provider gave no reading.
+
+    Attributes:
+        sent: the request went out, and what became of it is not known: a message may have arrived.
+    """
 
     kind: ClassVar[str] = "server"
+    sent: bool = False
 
 
 class NotSignedInError(ProviderError):

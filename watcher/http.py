@@ -88,6 +88,9 @@ MEANINGS: tuple[tuple[tuple[type[BaseException], ...], type[ProviderError], str]
     ),
 )
 
+SENT = frozenset({TimeoutError, http.client.IncompleteRead, http.client.RemoteDisconnected, http.client.HTTPException})
+"""Of those, what can only happen after the request went out, so that nobody knows what became of it."""
+
 _sessions: dict[str, requests.Session] = {}
 _lock = threading.Lock()
 _deadline = threading.local()
@@ -224,7 +227,9 @@ def _explain(error: Exception, host: str, total_s: float) -> ProviderError:
     causes = list(_causes(error))
     for types, meaning, words in MEANINGS:
         if any(isinstance(cause, types) for cause in causes):
-            return meaning(f"{host}: {words.format(total_s=total_s)}")
+            explained = meaning(f"{host}: {words.format(total_s=total_s)}")
+            explained.sent = not SENT.isdisjoint(types)
+            return explained
     return OfflineError(f"{host}: cannot be reached: look at the network")
 
 

@@ -68,6 +68,11 @@ def not_run(_command):
     raise AssertionError("this channel must not run a program")
 
 
+def sent(error):
+    error.sent = True
+    return error
+
+
 COMPOSED = [kind for kind, notifier in NOTIFIERS.items() if notifier.compose]
 BY_REQUEST = ["slack", "discord", "webhook", "ntfy"]
 
@@ -115,7 +120,9 @@ def text_of(work):
     ("error", "delivered"),
     [
         (OfflineError("hooks.example: refused"), False),
-        (TimedOutError("hooks.example: no answer in 20 s"), None),
+        (sent(OfflineError("hooks.example: the connection broke")), None),
+        (TimedOutError("hooks.example: no connection in 5 s"), False),
+        (sent(TimedOutError("hooks.example: no answer in 20 s")), None),
         (ServerError("hooks.example: the answer was cut off"), None),
         (ShapeChangedError("hooks.example: over 2 MiB"), None),
         (RuntimeError("plantedsecret"), False),

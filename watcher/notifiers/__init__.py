@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from watcher.core.model import Command, Finished, Message, Outcome, Request, Response
-from watcher.errors import OfflineError, ProviderError, TimedOutError
+from watcher.errors import ProviderError, ServerError, ShapeChangedError
 from watcher.notifiers import answers, text
 
 Send = Callable[[Request], Response]
@@ -47,12 +47,11 @@ def send(message: Message, channel: Channel, *, send: Send, run: Run) -> Outcome
 
     try:
         return _attempt(NOTIFIERS[channel.type], text.clean_message(message), channel.settings, send, run)
-    except OfflineError as error:
-        return Outcome(delivered=False, detail=f"no connection: {error}")
-    except TimedOutError as error:
-        return Outcome(delivered=None, detail=f"no answer in time, so it may have arrived: {error}")
-    except ProviderError as error:  # an answer came, cut off or unreadable: the far side had the message
-        return Outcome(delivered=None, detail=f"the answer could not be read, so it may have arrived: {error}")
+    except (ServerError, ShapeChangedError) as error:  # an answer began: the far side had the message
+        return Outcome(delivered=None, detail=f"it may have arrived: {error}")
+    except ProviderError as error:
+        doubt = "it may have arrived: " if error.sent else ""
+        return Outcome(delivered=None if error.sent else False, detail=f"{doubt}{error}")
     except Exception as error:  # noqa: BLE001 - one broken channel must not stop the others; its text may hold a secret
         return Outcome(
             delivered=False, detail=f"{channel.type}: failed with {type(error).__name__}; please report this"

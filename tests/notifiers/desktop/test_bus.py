@@ -225,6 +225,9 @@ def test_a_bus_that_refuses_is_a_reason_and_not_an_exception(tmp_path_factory, l
             with there:
                 there.recv(100)
                 there.sendall(line)
+                there.shutdown(socket.SHUT_WR)
+                while there.recv(100):
+                    pass
 
         refusing = threading.Thread(target=refuse)
         refusing.start()

@@ -90,7 +90,8 @@ class Session:
     def _authenticate(self) -> None:
         conversation = Authenticator()
         for line in conversation:
-            self._send(line)
+            if line:
+                self._send(line)
             conversation.feed(self._receive())
         self._send(BEGIN)
 
