@@ -33,14 +33,19 @@ if TYPE_CHECKING:
 
 
 class Series(Struct, frozen=True, order=True):
-    """What is followed over time. `account` is the account's stable key, empty where there is only one, nameless."""
+    """What is followed over time.
+
+    `account` is the account's stable key, empty where there is only one, nameless. `window` is empty only for a
+    provider that has not answered yet and whose windows nobody can know.
+    """
 
     provider: str
     window: str
     account: str = ""
 
     def __str__(self) -> str:
-        return f"{self.provider}[{self.account}].{self.window}" if self.account else f"{self.provider}.{self.window}"
+        account = f"[{self.account}]" if self.account else ""
+        return f"{self.provider}{account}.{self.window}" if self.window else self.provider + account
 
 
 class Kind(StrEnum):

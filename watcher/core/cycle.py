@@ -1,0 +1,315 @@
+"""Which turn of the window is this, and is the reading to be believed?
+
+The first thing that happens to a reading. What comes out is the series' state: the reading last believed, the episode,
+the doubt if there is one. No timestamp, value or text is part of an episode's identity: it is a number that is counted
+here and persisted. Never put a rule here: what a reading means to a person is `watcher.core.evaluate`'s to say.
+
+What is seen, in order of force (`was` is the last believed reading, tolerance is 5 % of the window, 1 min to 1 h)::
+
+    no value, stale, low confidence           unknown    nothing changes
+    no earlier reading                        believed   unless its own boundary has already passed: frozen
+    rose by 60 points in under three polls    suspect
+    limited before, now unlimited             suspect
+    boundary passed, and it moved on          reset
+    boundary passed, and use fell             reset
+    boundary passed, and nothing changed      frozen     the old answer, served once more
+    boundary moved on early, and use fell     suspect    an early reset, if a second reading says so too
+    use fell by 20 points to 10 % or less     suspect    likewise
+    anything else                             believed   the boundary is followed wherever it drifts
+
+A suspect reading becomes true when the next one is nearer to it than to the last believed one; otherwise it is
+forgotten, as if it had never been. A window that nobody has used yet has a boundary that rolls with the clock: passing
+it is no reset. Money and credits (`balance`) do not come back by themselves: they are topped up, never reset.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from watcher.core import forecast
+from watcher.core.forecast import Sample
+from watcher.core.model import Failure, Kind, Reading, Series, Snapshot
+
+VERSION = 1
+"""Of the persisted state. A field that is added needs no new version; one that changes its meaning does."""
+
+CLOCKS_DIFFER = timedelta(minutes=2)
+FEW_POLLS = 3
+LEAP = 60.0
+COLLAPSE = 20.0
+COLLAPSED_TO = 10.0
+FALL = 1.0
+EARLY_FALL = 5.0
+TINY = 1e-6
+
+LENGTHS = {
+    Kind.SESSION: timedelta(hours=5),
+    Kind.DAILY: timedelta(days=1),
+    Kind.WEEKLY: timedelta(days=7),
+    Kind.MONTHLY: timedelta(days=30),
+}
+"""How long a window is where the answer does not say."""
+
+
+class Standing(StrEnum):
+    """What the last news of a series was. Only the first two are readings that rules may judge."""
+
+    BELIEVED = "believed"
+    RESET = "reset"  # believed, and the first of a new episode
+    SUSPECT = "suspect"
+    FROZEN = "frozen"
+    UNKNOWN = "unknown"
+    MISSING = "missing"  # the answer came without this window
+    FAILED = "failed"  # no answer
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether the last news was a reading that rules may judge."""
+        return self in (Standing.BELIEVED, Standing.RESET)
+
+
+class Doubt(Struct, frozen=True, kw_only=True):
+    """A reading that is not yet believed."""
+
+    reading: Reading
+    at: datetime
+    turn: bool  # if it is true, the window has turned over
+
+
+class SeriesState(Struct, frozen=True, kw_only=True):
+    """All that is known of one series. Persisted; grows no further than `forecast.MOST` samples."""
+
+    version: int = VERSION
+    series: Series
+    account_name: str = ""
+    plan: str | None = None
+    primary: bool = False  # the provider's primary window at this moment
+    reading: Reading | None = None  # last believed
+    read_at: datetime | None = None  # when that was, by the wall clock of then
+    changed_at: datetime | None = None  # when a believed reading last differed from the one before
+    boundary: datetime | None = None  # when this episode ends, as last heard
+    doubt: Doubt | None = None
+    doubts: int = 0  # answers in a row that were not believed
+    standing: Standing = Standing.UNKNOWN
+    episode: int = 0
+    episode_at: datetime  # when this episode began, as far as is known
+    samples: tuple[Sample, ...] = ()
+    heard_at: datetime  # when an answer last held this series; before the first, when it was first asked for
+    error: str | None = None  # of the last poll; None: it was answered
+    error_kind: str | None = None
+    failing_since: datetime | None = None
+    gone: bool = False  # not heard of for so long that its alerts were closed
+
+    @property
+    def kind(self) -> Kind:
+        """Of the window; OTHER until something was read."""
+        return Kind.OTHER if self.reading is None else self.reading.kind
+
+
+def level(reading: Reading) -> float | None:
+    """Percent used: as answered, else from the counts; None where unknown or unlimited."""
+    if reading.unlimited:
+        return None
+    if reading.used_percent is not None:
+        return reading.used_percent
+    if not reading.limit or reading.limit < 0:
+        return None
+    used = reading.used
+    if used is None:
+        used = None if reading.remaining is None else reading.limit - reading.remaining
+    return None if used is None else float(used / reading.limit * 100)
+
+
+def length(reading: Reading) -> timedelta | None:
+    """The window's length: as answered, else by its kind; None where it has none."""
+    if reading.window_seconds:
+        return timedelta(seconds=reading.window_seconds)
+    return LENGTHS.get(reading.kind)
+
+
+def tolerance(reading: Reading) -> timedelta:
+    """How far a boundary may move and still be the same one."""
+    whole = length(reading) or timedelta(0)
+    return min(max(whole / 20, timedelta(minutes=1)), timedelta(hours=1))
+
+
+def first(series: Series, news: Snapshot | Failure) -> SeriesState:
+    """The state of a series that was never seen before this news."""
+    return SeriesState(
+        series=series, account_name=news.account_name, episode_at=news.at, heard_at=news.at, standing=Standing.UNKNOWN
+    )
+
+
+def observe(state: SeriesState, reading: Reading, at: datetime, every: timedelta) -> SeriesState:
+    """The state after a reading.
+
+    Args:
+        state: before it.
+        reading: of this series.
+        at: when the answer was received.
+        every: how often this provider is asked at present.
+    """
+    if not _tells(state, reading):
+        return replace(state, standing=Standing.UNKNOWN)
+    if state.reading is None:
+        overdue = reading.resets_at is not None and at - reading.resets_at > CLOCKS_DIFFER
+        return _frozen(state) if overdue else _believed(state, reading, at)
+    standing = _by_boundary(state, reading, at)
+    if state.doubt is not None and _nearer(reading, state.doubt.reading, state.reading):
+        turned = state.doubt.turn or standing is Standing.RESET
+        return _turned(state, reading, at) if turned else _believed(state, reading, at)
+    leaps = _leaps(state, reading, at, every)
+    if leaps or (standing is Standing.BELIEVED and _collapses(state, reading, at)):
+        turn = not leaps and state.reading.kind is not Kind.BALANCE and not reading.unlimited
+        return _doubted(state, reading, at, turn=turn)
+    if standing is Standing.BELIEVED:
+        return _believed(state, reading, at)
+    return _turned(state, reading, at) if standing is Standing.RESET else _frozen(state)
+
+
+def missing(state: SeriesState) -> SeriesState:
+    """The state after an answer that did not hold this series."""
+    return replace(state, standing=Standing.MISSING, error=None, error_kind=None, failing_since=None)
+
+
+def failed(state: SeriesState, failure: Failure) -> SeriesState:
+    """The state after a poll that gave nothing."""
+    return replace(
+        state,
+        standing=Standing.FAILED,
+        error=failure.message,
+        error_kind=failure.kind,
+        failing_since=state.failing_since or failure.at,
+        account_name=failure.account_name or state.account_name,
+    )
+
+
+def _tells(state: SeriesState, reading: Reading) -> bool:
+    """Whether the reading says anything that could be judged."""
+    if reading.stale or reading.low_confidence:
+        return False
+    if reading.unlimited or level(reading) is not None:
+        return True
+    if state.reading is not None and level(state.reading) is not None:
+        return False  # the percent is missing today: unknown, not gone
+    return reading.used is not None or reading.remaining is not None
+
+
+def _leaps(state: SeriesState, reading: Reading, at: datetime, every: timedelta) -> bool:
+    if state.reading is None or state.read_at is None or at - state.read_at >= FEW_POLLS * every:
+        return False
+    was, now = level(state.reading), level(reading)
+    return was is not None and now is not None and now - was >= LEAP - TINY
+
+
+def _collapses(state: SeriesState, reading: Reading, at: datetime) -> bool:
+    """Whether use fell in a way that only a second reading can make believable."""
+    if state.reading is None:
+        return False
+    was, now = level(state.reading), level(reading)
+    if reading.unlimited:
+        return was is not None and was >= COLLAPSE
+    if was is None or now is None:
+        return False
+    fell = was - now
+    if fell >= COLLAPSE - TINY and now <= COLLAPSED_TO + TINY:
+        return True
+    early = _moved_on(state, reading) and not _passed(state, at)
+    return early and (fell >= EARLY_FALL or (fell >= FALL and now <= FALL))
+
+
+def _by_boundary(state: SeriesState, reading: Reading, at: datetime) -> Standing:
+    """RESET, FROZEN or BELIEVED, as the boundary and the clock have it."""
+    if state.reading is None or not _passed(state, at) or state.reading.kind is Kind.BALANCE or _unbegun(state):
+        return Standing.BELIEVED
+    was, now = level(state.reading), level(reading)
+    fell = was - now if was is not None and now is not None else 0.0
+    if _moved_on(state, reading) or fell >= FALL - TINY:
+        return Standing.RESET
+    ends = reading.resets_at or state.boundary
+    same = abs(fell) <= TINY and reading.remaining == state.reading.remaining and reading.used == state.reading.used
+    return Standing.FROZEN if same and ends is not None and ends <= at else Standing.BELIEVED
+
+
+def _passed(state: SeriesState, at: datetime) -> bool:
+    return state.boundary is not None and at >= state.boundary - CLOCKS_DIFFER
+
+
+def _moved_on(state: SeriesState, reading: Reading) -> bool:
+    if state.boundary is None or reading.resets_at is None:
+        return False
+    return reading.resets_at - state.boundary > tolerance(reading)
+
+
+def _unbegun(state: SeriesState) -> bool:
+    """Whether the window was not in use when it was last read: its boundary then is only now + its length."""
+    if state.reading is None or state.boundary is None or state.read_at is None:
+        return False
+    used, whole = level(state.reading), length(state.reading)
+    if used is None or used > TINY or whole is None:
+        return False
+    return state.boundary - state.read_at >= whole - tolerance(state.reading)
+
+
+def _nearer(reading: Reading, doubted: Reading, believed: Reading) -> bool:
+    """Whether the reading speaks for the doubted one."""
+    now, doubtful, was = level(reading), level(doubted), level(believed)
+    if now is None or doubtful is None or was is None:
+        return reading.unlimited and doubted.unlimited
+    return abs(now - doubtful) < abs(now - was)
+
+
+def _doubted(state: SeriesState, reading: Reading, at: datetime, *, turn: bool) -> SeriesState:
+    return replace(
+        state,
+        standing=Standing.SUSPECT,
+        doubt=Doubt(reading=reading, at=at, turn=turn),
+        doubts=state.doubts + 1,
+    )
+
+
+def _frozen(state: SeriesState) -> SeriesState:
+    return replace(state, standing=Standing.FROZEN, doubt=None, doubts=state.doubts + 1)
+
+
+def _believed(state: SeriesState, reading: Reading, at: datetime) -> SeriesState:
+    used = level(reading)
+    boundary = reading.resets_at
+    if boundary is None and state.boundary is not None and at < state.boundary:
+        boundary = state.boundary  # the answer left it out this time
+    changed = state.reading is not None and (used, reading.used, reading.remaining) != (
+        level(state.reading),
+        state.reading.used,
+        state.reading.remaining,
+    )
+    return replace(
+        state,
+        standing=Standing.BELIEVED,
+        reading=reading,
+        read_at=at,
+        changed_at=at if changed else state.changed_at,
+        boundary=boundary,
+        doubt=None,
+        doubts=0,
+        samples=state.samples if used is None else forecast.kept(state.samples, at, used),
+    )
+
+
+def _turned(state: SeriesState, reading: Reading, at: datetime) -> SeriesState:
+    """A new episode, with the reading as its first, or its second after the one that was doubted."""
+    began = at if state.doubt is None or not state.doubt.turn else state.doubt.at
+    if state.boundary is not None and state.boundary < began:
+        began = state.boundary
+    samples: tuple[Sample, ...] = ()
+    if state.doubt is not None and state.doubt.at < at and (seen := level(state.doubt.reading)) is not None:
+        samples = forecast.kept((), state.doubt.at, seen)
+    fresh = replace(
+        state,
+        episode=state.episode + 1,
+        episode_at=max(began, state.episode_at),
+        samples=samples,
+        boundary=None,
+    )
+    return replace(_believed(fresh, reading, at), standing=Standing.RESET, changed_at=at)

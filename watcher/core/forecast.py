@@ -1,0 +1,99 @@
+"""How fast a window is being used up, where it will stand at its reset, and when it runs dry.
+
+Formula. A straight line is fitted (least squares) through this episode's recent believed readings; its slope, never
+below zero, is the rate in percent an hour. *Recent* is a tenth of the window (at least 30 minutes), stretched back
+until it holds three rises, so that a quota counted in steps of 20 % is measured over several steps and not along one
+flat tread. Nothing is claimed until three readings span ten minutes. A fall by a point or more inside an episode (a
+raised limit, a correction) starts the measuring anew.
+
+    projected   = used + rate x time to the reset
+    exhausts_in = (100 - used) / rate, from the reading on; infinite on a flat line, zero when used up
+
+Never put readings here that were not believed.
+"""
+
+import math
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+MOST = 48
+"""Samples kept for one series; beyond it the older half is thinned to every other one."""
+
+LEAST_READINGS = 3
+LEAST_SPAN = timedelta(minutes=10)
+RECENT_LEAST = timedelta(minutes=30)
+RECENT_PART = 10
+RISES = 3
+FALL = 1.0
+
+_HOUR = timedelta(hours=1)
+
+
+class Sample(Struct, frozen=True, array_like=True):
+    """What was used at one instant."""
+
+    at: datetime
+    used_percent: float
+
+
+def kept(samples: tuple[Sample, ...], at: datetime, used_percent: float) -> tuple[Sample, ...]:
+    """The samples with one more, in time order, at most `MOST`; anew after a fall, none later than `at`."""
+    if samples and samples[-1].at >= at:
+        samples = tuple(sample for sample in samples if sample.at < at)
+    if samples and samples[-1].used_percent - used_percent >= FALL:
+        samples = ()
+    samples = (*samples, Sample(at, used_percent))
+    if len(samples) > MOST:
+        middle = len(samples) // 2
+        samples = samples[:middle:2] + samples[middle:]
+    return samples
+
+
+def rate(samples: tuple[Sample, ...], window: timedelta | None) -> float | None:
+    """Percent an hour, zero or more; None until three readings span ten minutes."""
+    if len(samples) < LEAST_READINGS or samples[-1].at - samples[0].at < LEAST_SPAN:
+        return None
+    recent = max(RECENT_LEAST, window / RECENT_PART if window else RECENT_LEAST)
+    last, first, rises = samples[-1], len(samples) - 1, 0
+    while first > 0 and (last.at - samples[first].at < recent or rises < RISES):
+        first -= 1
+        rises += samples[first + 1].used_percent > samples[first].used_percent
+    return max(_slope(samples[first:]), 0.0)
+
+
+def _slope(samples: tuple[Sample, ...]) -> float:
+    """Of the least-squares line, in percent an hour."""
+    origin = samples[0].at
+    hours = [(sample.at - origin) / _HOUR for sample in samples]
+    mean_hours = sum(hours) / len(samples)
+    mean_used = sum(sample.used_percent for sample in samples) / len(samples)
+    across = sum((hour - mean_hours) ** 2 for hour in hours)
+    along = sum(
+        (hour - mean_hours) * (sample.used_percent - mean_used) for hour, sample in zip(hours, samples, strict=True)
+    )
+    return along / across if across else 0.0
+
+
+def projected(used_percent: float, rate_: float | None, resets_in: timedelta | None) -> float | None:
+    """Percent used when the window resets, if it goes on like this; None where the rate or the reset is unknown."""
+    if rate_ is None or resets_in is None or resets_in < timedelta(0):
+        return None
+    return used_percent + rate_ * (resets_in / _HOUR)
+
+
+def exhausts_in_s(used_percent: float, rate_: float | None, age: timedelta) -> float | None:
+    """Seconds until 100 % from now; infinite on a flat line; None where the rate is unknown.
+
+    Args:
+        used_percent: as last believed.
+        rate_: percent an hour.
+        age: how long ago the reading was made.
+    """
+    if used_percent >= 100:  # noqa: PLR2004 - percent
+        return 0.0
+    if rate_ is None:
+        return None
+    if rate_ <= 0:
+        return math.inf
+    return max((100 - used_percent) / rate_ * 3600 - age.total_seconds(), 0.0)

@@ -1,0 +1,50 @@
+"""Is it the provider that is silent, or this machine? When nothing can be reached, that is one notice, not six.
+
+An alert about silence that fires while its provider cannot be reached is muted where another alert of the same rule
+has spoken for the same reason, and nothing on the network has answered since. Never decide about use here.
+"""
+
+from collections.abc import Iterable
+
+from watcher.core.cycle import SeriesState
+from watcher.core.model import Failure, Series, Snapshot
+
+KIND = "offline"
+"""The contract's word for a failure to reach anything."""
+
+
+def is_said(states: Iterable[SeriesState], state: SeriesState, said: Iterable[Series]) -> bool:
+    """Whether one of the series that were spoken of is silent for the same reason as this one."""
+    spoken = set(said) - {state.series}
+    if not spoken:
+        return False
+    everything = list(states)
+    for other in everything:
+        same = other.series in spoken and other.error_kind == KIND and other.failing_since is not None
+        if same and not _has_answered_since(everything, other):
+            return True
+    return False
+
+
+def must_speak(states: Iterable[SeriesState], state: SeriesState, news: Snapshot | Failure | None) -> bool:
+    """Whether an alert that was muted is news after all: this provider failed again, and the machine is online."""
+    if not isinstance(news, Failure) or news.provider != state.series.provider:
+        return False
+    return state.error_kind != KIND or _has_answered_since(states, state)
+
+
+def unreachable(states: Iterable[SeriesState], state: SeriesState) -> list[str]:
+    """Other providers that cannot be reached either, sorted."""
+    return sorted({other.series.provider for other in states if other.error_kind == KIND} - {state.series.provider})
+
+
+def _has_answered_since(states: Iterable[SeriesState], state: SeriesState) -> bool:
+    """Whether the network has answered since this series fell silent; files on this machine prove nothing."""
+    return any(
+        other.error_kind is None
+        and other.reading is not None
+        and other.reading.source == "api"
+        and state.failing_since is not None
+        and other.heard_at > state.failing_since
+        for other in states
+    )
