@@ -3,6 +3,9 @@
 A delivery is tried for a day. The wait doubles from 10 s to half an hour, and a part of it is left to luck so that
 several machines do not come back at one instant. What the far side asks (`Retry-After`) is never cut short.
 
+A refusal for good stops the channel, and a person has to mend it. The message waits for that too, as long as it lives:
+who puts a new address into the config within the day loses nothing.
+
 The fate of an attempt can be unknown. From a network that is a reason to try again with the same key: twice said is
 better than never, and the reader can tell. On the same machine it is not: a desktop that gives no answer (macOS) gives
 none the next time either, so the message counts as sent and `status` shows that nobody could tell.
@@ -37,7 +40,7 @@ def after(delivery: Delivery, outcome: Outcome, now: datetime, jitter: float, *,
     if outcome.delivered is None and local:
         return structs.replace(done, state=DeliveryState.SENT, outcome=f"unknown: {outcome.detail}")
     if outcome.permanent:
-        return structs.replace(done, state=DeliveryState.DEAD, outcome=f"refused: {outcome.detail}")
+        return structs.replace(done, outcome=f"refused: {outcome.detail}", next_attempt_at=now + LONGEST_WAIT)
     in_doubt = outcome.delivered is None
     detail = f"unknown: {outcome.detail}" if in_doubt else outcome.detail
     next_at = now + wait(attempts, jitter, outcome.retry_after)

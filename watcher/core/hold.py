@@ -10,9 +10,9 @@ from datetime import datetime, tzinfo
 
 from msgspec import Struct
 
-from watcher.core import quiet
 from watcher.core.model import Event, Severity, Snooze, Transition
 from watcher.core.phrases import clock
+from watcher.core.quiet import Quiet, ends_at
 
 OPENING = frozenset({Event.FIRING, Event.ESCALATED, Event.REMINDER})
 OFFLINE = "this machine is offline"
@@ -34,7 +34,7 @@ class Situation(Struct, frozen=True, kw_only=True):
 
     now: datetime
     tz: tzinfo
-    quiet: quiet.Quiet | None = None
+    quiet: Quiet | None = None
     snoozes: tuple[Snooze, ...] = ()
     offline: bool = False
 
@@ -55,7 +55,7 @@ def hold_quiet(situation: Situation) -> Hold | None:
     """What quiet hours hold back: anything that is not critical."""
     if situation.quiet is None:
         return None
-    until = quiet.ends_at(situation.quiet, situation.now, situation.tz)
+    until = ends_at(situation.quiet, situation.now, situation.tz)
     return Hold(f"{QUIET} until {clock(until, situation.now, situation.tz)}", until) if until else None
 
 

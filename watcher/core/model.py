@@ -315,7 +315,7 @@ class DeliveryState(StrEnum):
     HELD = "held"  # waits for the end of quiet hours or of a snooze
     SENT = "sent"
     WITHDRAWN = "withdrawn"  # overtaken before it was sent
-    DEAD = "dead"  # given up: expired or permanently refused
+    DEAD = "dead"  # given up: its lifetime is over, or its channel is no longer configured
 
 
 class Delivery(Struct, frozen=True, kw_only=True):

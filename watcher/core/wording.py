@@ -157,6 +157,7 @@ class _Subject:
         self.name = provider_name or series.provider.replace("_", " ").title()
         self.provider = f"{self.name} ({account})" if name_account and account else self.name
         self.window = (reading.label if reading else "") or series.window.replace("_", " ")
+        self.has = "have" if self.window.endswith("s") else "has"
 
     def __str__(self) -> str:
         return f"{self.provider} {self.window}"
@@ -168,7 +169,7 @@ def _titled(transition: Transition, rule: Rule | None, subject: _Subject, reader
     reading = transition.reading
     until = reader.until(reading.resets_at if reading else None)
     if transition.event is Event.RESET or (transition.event is Event.RESOLVED and transition.reason == "reset"):
-        return f"{subject} has reset{_after_reset(reading)}{_but_spent(transition, reader)}"
+        return f"{subject} {subject.has} reset{_after_reset(reading)}{_but_spent(transition, reader)}"
     if transition.event is Event.RESOLVED:
         return f"{subject} is back {_level(reading, 'to')}{until}"
     verb = {Event.ESCALATED: "now ", Event.REMINDER: "still "}.get(transition.event, "")
