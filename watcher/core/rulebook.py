@@ -88,12 +88,17 @@ def read_files(
     *,
     channels: Collection[str] | None = None,
     other_keys: Collection[str] | None = (),
+    config_path: str | None = None,
 ) -> tuple[tuple[Rule, ...], list[Diagnostic]]:
-    """What `assemble` does, for those who want the mistakes of several sources together: (rules, mistakes)."""
+    """What `assemble` does, for those who want the mistakes of several sources together: (rules, mistakes).
+
+    `config_path` names the one file whose other keys are the config's, and are checked there.
+    """
     rules: dict[str, Rule] = {}
     diagnostics: list[Diagnostic] = []
     for path, text in files:
-        found, wrong = read_rules(text, path, channels=channels, other_keys=other_keys)
+        others = None if path == config_path else other_keys
+        found, wrong = read_rules(text, path, channels=channels, other_keys=others)
         diagnostics.extend(wrong)
         for rule in found:
             first = rules.setdefault(rule.name, rule)
