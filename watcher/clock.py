@@ -4,7 +4,7 @@ Everything else receives an instant as an argument. Never put a decision here.
 """
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 
 def now() -> datetime:
@@ -28,7 +28,31 @@ class Clock:
         """How many seconds the machine must wait for `span` to pass."""
         return span.total_seconds()
 
-    def offset(self) -> timedelta:
-        """Local wall time less monotonic time: it changes only when the clock is set, at DST, or over a suspend."""
-        local = datetime.now(UTC).astimezone().replace(tzinfo=UTC)  # noqa: TID251 - this is the place
-        return local - datetime.fromtimestamp(monotonic_s(), UTC)
+    def ahead(self) -> timedelta:
+        """UTC wall time less monotonic time: it changes only when the clock is set, or over a suspend."""
+        return now() - datetime.fromtimestamp(monotonic_s(), UTC)
+
+    def zone(self) -> timedelta:
+        """The local zone's offset from UTC at this instant."""
+        return now().astimezone().utcoffset() or timedelta(0)
+
+
+class LocalZone(tzinfo):
+    """The machine's zone as one `tzinfo` that knows its daylight saving, past and future."""
+
+    def utcoffset(self, at: datetime | None) -> timedelta | None:
+        """The offset at that wall time; of two such times `fold` tells which."""
+        return None if at is None else at.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, at: datetime | None) -> timedelta | None:
+        """Not known apart from the offset."""
+        return None if at is None else timedelta(0)
+
+    def tzname(self, at: datetime | None) -> str | None:
+        """The zone's short name at that time: CET, CEST."""
+        return None if at is None else at.replace(tzinfo=None).astimezone().tzname()
+
+    def fromutc(self, at: datetime) -> datetime:
+        """The wall time of an instant."""
+        local = at.replace(tzinfo=UTC).astimezone()
+        return local.replace(tzinfo=self)

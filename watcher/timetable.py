@@ -24,7 +24,7 @@ class Timetable:
         self._on_error = on_error
         self._scheduler = schedule.Scheduler()
         self._due: dict[str, tuple[datetime, Callable[[], None]]] = {}
-        self._offset = clock.offset()
+        self._ahead, self._zone = clock.ahead(), clock.zone()
 
     def put(self, name: str, due: datetime, job: Callable[[], None]) -> None:
         """Do `job` once at `due`, or at the next run where that has passed."""
@@ -46,11 +46,13 @@ class Timetable:
 
     def run_due(self) -> timedelta:
         """Run what is due. Returns how far the wall clock stepped since the last call: mostly nothing."""
-        offset = self._clock.offset()
-        step, self._offset = offset - self._offset, offset
-        if abs(step) >= STEP:
+        ahead, zone = self._clock.ahead(), self._clock.zone()
+        step = ahead - self._ahead
+        if abs(step) >= STEP or zone != self._zone:
+            back = min(step, timedelta(0))  # set back: the old instants lie an hour too late; on: overdue is overdue
             for name, (due, job) in list(self._due.items()):
-                self.put(name, due, job)
+                self.put(name, due + back, job)
+        self._ahead, self._zone = ahead, zone
         self._scheduler.run_pending()
         return step if abs(step) >= STEP else timedelta(0)
 
