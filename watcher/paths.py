@@ -1,0 +1,60 @@
+"""Where this program's own files are (contract): from the environment alone, the same on Linux and macOS.
+
+Never put other tools' files here: `watcher.credentials` knows those.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+NAME = "ai-usage-watcher"
+
+
+class Paths(Struct, frozen=True, kw_only=True):
+    """The two folders of one installation."""
+
+    config_dir: Path
+    state_dir: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The config itself; it may be absent."""
+        return self.config_dir / "config.toml"
+
+    @property
+    def rules_dir(self) -> Path:
+        """The folder of rule files; it may be absent."""
+        return self.config_dir / "rules"
+
+
+def find(env: Mapping[str, str], home: Path, platform: str = sys.platform) -> Paths:
+    """The folders that this environment names."""
+    if platform == "win32":
+        roaming = Path(env.get("APPDATA") or home / "AppData" / "Roaming")
+        local = Path(env.get("LOCALAPPDATA") or home / "AppData" / "Local")
+        config, state = roaming / NAME, local / NAME
+    else:
+        config = _xdg(env, "XDG_CONFIG_HOME", home / ".config") / NAME
+        state = _xdg(env, "XDG_STATE_HOME", home / ".local" / "state") / NAME
+    return Paths(
+        config_dir=_own(env, "WATCHER_CONFIG_DIR", home) or config,
+        state_dir=_own(env, "WATCHER_STATE_DIR", home) or state,
+    )
+
+
+def _xdg(env: Mapping[str, str], name: str, default: Path) -> Path:
+    # the specification: a relative path is invalid and must be ignored
+    path = Path(env.get(name, ""))
+    return path if path.is_absolute() else default
+
+
+def _own(env: Mapping[str, str], name: str, home: Path) -> Path | None:
+    text = env.get(name, "")
+    return expand(text, home).absolute() if text else None
+
+
+def expand(text: str, home: Path) -> Path:
+    """A path as a person writes it: `~` is this home."""
+    return home / text[2:] if text.startswith(("~/", "~\\")) else home if text == "~" else Path(text)
