@@ -128,7 +128,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-# --- one exchange -----------------------------------------------------------------------------------------------------
+# --- one exchange ---------------------------------------------------------------------------------------------------
 
 
 def _exchange(request: Request, host: str, now: Callable[[], datetime]) -> Response:
@@ -219,7 +219,7 @@ def _decompressed(answer: requests.Response, host: str) -> Iterator[bytes]:
         raise ServerError(f"{host}: the answer broke off: it is asked again later")
 
 
-# --- what a failure means ---------------------------------------------------------------------------------------------
+# --- what a failure means -------------------------------------------------------------------------------------------
 
 
 def _explain(error: Exception, host: str, total_s: float) -> ProviderError:
@@ -242,7 +242,7 @@ def _causes(error: object, depth: int = 0) -> Iterator[BaseException]:
         yield from _causes(inner, depth + 1)
 
 
-# --- sessions ---------------------------------------------------------------------------------------------------------
+# --- sessions -------------------------------------------------------------------------------------------------------
 
 
 class _Timed(io.RawIOBase):

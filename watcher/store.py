@@ -63,7 +63,7 @@ class Store:
                 raise StoreError(self._explain(error)) from error
             self._set_aside(now, error)
 
-    # --- opening, closing, transactions ----------------------------------------------------------------------------
+    # --- opening, closing, transactions -----------------------------------------------------------------------------
 
     def _open(self) -> sqlite3.Connection:
         if self._read_only:
@@ -135,7 +135,7 @@ class Store:
             return f"{self.path} is locked by another process: end it, or try again"
         return f"cannot use {self.path}: {error}"
 
-    # --- when the disk or the file fails -----------------------------------------------------------------------------
+    # --- when the disk or the file fails ----------------------------------------------------------------------------
 
     def _set_aside(self, now: datetime, error: sqlite3.Error) -> None:
         if hasattr(self, "_db"):
@@ -177,7 +177,7 @@ class Store:
         self._db.close()
         self._db, self.in_refuge, self._memory = disk, False, None
 
-    # --- what the engine knows -------------------------------------------------------------------------------------
+    # --- what the engine knows --------------------------------------------------------------------------------------
 
     def memory(self) -> Memory:
         """All series and alert states; kept between calls until another process changes the file."""
@@ -226,7 +226,7 @@ class Store:
         for key in judgement.closed:
             memory.alerts.pop(key, None)
 
-    # --- polls and readings ------------------------------------------------------------------------------------------
+    # --- polls and readings -----------------------------------------------------------------------------------------
 
     def record(self, news: Snapshot | Failure) -> None:
         """Keep a poll's result; inside `write`. A failure leaves the last good snapshot where it is."""
@@ -240,7 +240,8 @@ class Store:
             return
         self._db.execute(
             "INSERT INTO account (provider, account, snapshot, failures, asked_at) VALUES (?1, ?2, ?3, 0, ?4)"
-            " ON CONFLICT DO UPDATE SET snapshot = ?3, failure = NULL, failing_since = NULL, failures = 0, asked_at = ?4",
+            " ON CONFLICT DO UPDATE SET snapshot = ?3, failure = NULL, failing_since = NULL, failures = 0,"
+            " asked_at = ?4",
             (news.provider, news.account, rows.encode(news), rows.ms(news.at)),
         )
         for reading in news.readings:
@@ -260,9 +261,15 @@ class Store:
         return [
             rows.account(row)
             for row in self._db.execute(
-                "SELECT provider, account, snapshot, failure, failing_since, failures, asked_at FROM account ORDER BY 1, 2"
+                "SELECT provider, account, snapshot, failure, failing_since, failures, asked_at FROM account"
+                " ORDER BY provider, account"
             )
         ]
+
+    def crowded(self) -> frozenset[str]:
+        """Providers that have several accounts."""
+        found = self._db.execute("SELECT provider FROM account GROUP BY provider HAVING count(*) > 1")
+        return frozenset(provider for (provider,) in found)
 
     def history(self, series: Series, *, since: datetime) -> Iterator[tuple[datetime, Any]]:
         """(at, Reading) of one series in time order: hourly where the raw readings are gone."""
@@ -293,7 +300,7 @@ class Store:
             )
         ]
 
-    # --- transitions, deliveries, snoozes ------------------------------------------------------------------------------
+    # --- transitions, deliveries, snoozes ---------------------------------------------------------------------------
 
     def transitions(self, *, since: datetime, rule: str | None = None) -> list[Transition]:
         """Transitions since an instant, oldest first; of one rule or of all."""
@@ -357,7 +364,7 @@ class Store:
         """Forget that a channel refused; inside `write`."""
         self._db.execute("DELETE FROM stop WHERE channel = ?", (channel,))
 
-    # --- the daemon's own ------------------------------------------------------------------------------------------
+    # --- the daemon's own -------------------------------------------------------------------------------------------
 
     def cooldowns(self) -> dict[str, tuple[datetime, int]]:
         """Token hash -> (not to be asked before, how often in a row it was refused)."""

@@ -1,4 +1,4 @@
-"""Secrets out of text: by value where they are known, by shape where they are not. Never put a secret into a message."""
+"""Secrets out of text: by value where they are known, by shape where they are not. Never keep other text here."""
 
 import re
 from collections.abc import Iterable

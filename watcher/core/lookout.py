@@ -1,0 +1,90 @@
+"""What the cadence must know of one account's series: how near they are to a rule's threshold, and how they move.
+
+Between the engine's memory and `cadence`, which knows neither rules nor series. Never choose an instant here.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec import Struct
+
+from watcher.core import forecast
+from watcher.core.cadence import Watch
+from watcher.core.cycle import SeriesState, length, level
+from watcher.core.judge import Memory
+from watcher.core.model import Phase, Rule
+from watcher.core.tree import Comparison, Expression, Literal, Measure
+from watcher.core.units import Unit
+
+_EXHAUSTED = 100.0
+
+
+class Outlook(Struct, frozen=True, kw_only=True):
+    """One account, as the cadence sees it."""
+
+    watches: tuple[Watch, ...] = ()
+    doubts: int = 0  # answers in a row that were not believed, of the most doubted series
+
+
+def look(memory: Memory, rules: Sequence[Rule], provider: str, account: str) -> Outlook:
+    """What matters to the next poll of one account."""
+    states = [
+        state
+        for state in memory.series.values()
+        if state.series.provider == provider and state.series.account == account and not state.gone
+    ]
+    pending = {alert.series for alert in memory.alerts.values() if alert.phase is Phase.PENDING}
+    return Outlook(
+        watches=tuple(_watch(state, rules, pending=state.series in pending) for state in states if state.reading),
+        doubts=max((state.doubts for state in states), default=0),
+    )
+
+
+def _watch(state: SeriesState, rules: Sequence[Rule], *, pending: bool) -> Watch:
+    reading = state.reading
+    whole = None if reading is None else length(reading)
+    return Watch(
+        name=state.series.window,
+        used_percent=None if reading is None else level(reading),
+        thresholds=tuple(sorted(set(_thresholds(state, rules)))),
+        rate=forecast.rate(state.samples, whole),
+        changed_at=state.changed_at,
+        resets_at=state.boundary,
+        window_seconds=None if whole is None else int(whole.total_seconds()),
+        pending=pending,
+    )
+
+
+def _thresholds(state: SeriesState, rules: Sequence[Rule]) -> Iterator[float]:
+    """Percents used at which a rule in force may change its answer about this series."""
+    for rule in rules:
+        for one in rule.levels:
+            for comparison in _comparisons((one.when, one.clear)):
+                yield from _threshold(comparison, state)
+
+
+def _comparisons(expressions: Iterable[Expression]) -> Iterator[Comparison]:
+    for expression in expressions:
+        if isinstance(expression, Comparison):
+            yield expression
+        yield from _comparisons(expression.parts())
+
+
+def _threshold(comparison: Comparison, state: SeriesState) -> Iterator[float]:
+    measure, literal = comparison.left, comparison.right
+    if isinstance(measure, Literal):
+        measure, literal = literal, measure
+    if not isinstance(measure, Measure) or not isinstance(literal, Literal):
+        return
+    selector = measure.selector
+    if not selector.matches(state.series, state.account_name, state.kind, primary=state.primary):
+        return
+    worth = float(literal.worth)
+    if measure.field == "used_percent":
+        yield worth
+    elif measure.field == "remaining_percent":
+        yield _EXHAUSTED - worth
+    elif measure.field in ("remaining", "used") and literal.unit is not Unit.DURATION:
+        limit = None if state.reading is None else state.reading.limit
+        if limit:
+            share = worth / float(limit) * 100
+            yield share if measure.field == "used" else _EXHAUSTED - share

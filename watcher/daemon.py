@@ -1,0 +1,203 @@
+"""The loop: waits for the next job or the next answer, and nothing else ever waits.
+
+One thread owns the store and decides; other threads only talk to servers, and hand what they heard back through the
+inbox. The process sleeps in `Inbox.take` until a job is due or something arrives: there is no tick. Whatever raises is
+reported and the loop goes on. Never put a decision about readings, alerts or channels here.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+
+from watcher import config as configuration
+from watcher import pipeline
+from watcher.config import Config
+from watcher.core.model import Failure, Snapshot
+from watcher.core.redaction import Redactor
+from watcher.doors import Doors
+from watcher.errors import ConfigError
+from watcher.log import Log
+from watcher.paths import Paths
+from watcher.postman import Postman
+from watcher.rounds import Rounds
+from watcher.secrets import resolver
+from watcher.store import Store
+from watcher.timetable import Timetable
+
+HEARTBEAT_EVERY = timedelta(minutes=5)
+TIDY_EVERY = timedelta(hours=24)
+SLEPT = timedelta(minutes=1)  # a wall clock ahead by more than this means that the machine was suspended
+
+Call = Callable[[], None]
+
+
+class Inbox:
+    """What other threads and signal handlers hand to the loop: calls to make, in order."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Call] = SimpleQueue()
+        self.put: Callable[[Call], None] = self._calls.put  # reentrant: safe in a signal handler
+
+    def take(self, timeout_s: float | None) -> Call | None:
+        """The next call; None when the time is up."""
+        try:
+            return self._calls.get(timeout=timeout_s)
+        except Empty:
+            return None
+
+
+class Daemon:
+    """One watcher: the timetable, the polling rounds and the post, around one store."""
+
+    def __init__(self, *, paths: Paths, doors: Doors, store: Store, log: Log, redactor: Redactor) -> None:
+        self._paths, self._doors, self._store, self._log, self._redactor = paths, doors, store, log, redactor
+        self._stopping = False
+        self._failing: dict[tuple[str, str], str] = {}  # account -> kind: said when it begins and when it ends
+        inbox = Inbox()
+        self._inbox = inbox
+        timetable = Timetable(doors.clock, lambda name, error: log.crash(f"job {name}", error))
+        self._timetable = timetable
+        self._rounds = Rounds(doors=doors, store=store, timetable=timetable, inbox=inbox.put, hear=self._hear)
+        self._postman = Postman(doors=doors, store=store, timetable=timetable, inbox=inbox.put, say=log.warning)
+        self.config = self._load()
+
+    # --- from outside: signal handlers, commands --------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End the loop after the call in hand; safe in a signal handler."""
+        self._stopping = True
+        self._inbox.put(lambda: None)
+
+    def reload(self) -> None:
+        """Read the config anew and look at the outbox; safe in a signal handler."""
+        self._inbox.put(self._reload)
+
+    def look(self) -> None:
+        """Look at the outbox and the snoozes, which another process may have changed; safe in a signal handler."""
+        self._inbox.put(self._postman.release)
+
+    def run(self) -> None:
+        """Watch until `stop`."""
+        self._begin()
+        self._heartbeat()
+        self._tidy()
+        self._rounds.use(self.config)
+        self._turn(lambda: self._stopping)
+        self._guarded("farewell", self._farewell)
+
+    def once(self) -> None:
+        """One poll of everything, one evaluation, one attempt at each delivery that is due; then return."""
+        self._begin()
+        self._rounds.use(self.config, poll=False)
+        self._rounds.begin_all()
+        self._turn(lambda: self._stopping or not (self._rounds.busy or self._postman.busy))
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def _turn(self, done: Callable[[], bool]) -> None:
+        while not done():
+            step = self._timetable.run_due()
+            if step > SLEPT:
+                self._guarded("waking", lambda step=step: self._wake(step))
+            if done():
+                return
+            call = self._inbox.take(self._timetable.idle_s())
+            if call is not None:
+                self._guarded("answer", call)
+
+    def _guarded(self, where: str, call: Call) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - whatever one provider or channel does, the others go on
+            self._log.crash(where, error)
+        self._pass_on_notices()
+
+    def _pass_on_notices(self) -> None:
+        while self._store.notices:
+            text = self._store.notices.pop(0)
+            self._log.warning(text)
+            self._postman.notice("The watcher's database", text)
+
+    # --- news -------------------------------------------------------------------------------------------------------
+
+    def _hear(self, news: Snapshot | Failure | None) -> None:
+        now = self._doors.clock.now()
+        every = self.config.providers[news.provider].pace.every if news is not None else timedelta(0)
+        seen = pipeline.observe(self._store, self.config, news, now=now, every=every)
+        due = seen.judgement.next_due
+        if due is not None:
+            self._timetable.put("tick", max(due, now + timedelta(seconds=1)), lambda: self._hear(None))
+        self._tell(news, seen)
+        self._postman.pump()
+
+    def _tell(self, news: Snapshot | Failure | None, seen: pipeline.Observed) -> None:
+        for transition in seen.judgement.transitions:
+            self._log.info(f"{transition.event} {transition.rule} on {transition.series}: {transition.reason}")
+        if isinstance(news, Snapshot):
+            self._log.detail(f"{news.provider}: {len(news.readings)} windows")
+            if self._failing.pop((news.provider, news.account), None):
+                self._log.info(f"{news.provider}: answers again")
+        elif news is not None and self._failing.get((news.provider, news.account)) != news.kind:
+            self._failing[news.provider, news.account] = news.kind
+            self._log.warning(f"{news.provider}: {news.kind}: {news.message}")
+
+    def _wake(self, step: timedelta) -> None:
+        self._log.info(f"the clock moved on by {step}: the machine slept, or the clock was set; asking everybody anew")
+        self._rounds.wake(self._doors.clock.now())
+
+    # --- config -----------------------------------------------------------------------------------------------------
+
+    def _load(self) -> Config:
+        surroundings = self._doors.surroundings()
+        resolve = resolver(surroundings.env, surroundings.home, self._doors.run)
+        config = configuration.load(self._paths, resolve, surroundings.home)
+        self._redactor.learn(config.secrets)
+        return config
+
+    def _reload(self) -> None:
+        now = self._doors.clock.now()
+        try:
+            config = self._load()
+        except ConfigError as error:
+            self._refused(str(error), now)
+            return
+        self._store.write(lambda: self._store.set_fact("config_error", "", now), now=now)
+        self.config = config
+        self._log.info(f"config read: {len(config.rules)} rules, {len(config.channels)} channels")
+        self._postman.use(config)
+        self._rounds.use(config)
+        self._hear(None)
+
+    def _refused(self, text: str, now: datetime) -> None:
+        """The old config stays in force; said once for each different mistake."""
+        known = self._store.fact("config_error")
+        if known is not None and known[0] == text:
+            return
+        self._store.write(lambda: self._store.set_fact("config_error", text, now), now=now)
+        self._log.warning(f"the config cannot be used, the last good one stays in force:\n{text}")
+        self._postman.notice("The watcher's config has a mistake", f"The last good one stays in force.\n{text}")
+
+    # --- the daemon's own jobs --------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        now = self._doors.clock.now()
+        self._store.write(lambda: self._store.set_fact("config_error", "", now), now=now)
+        self._postman.use(self.config)
+        self._guarded("start", lambda: self._hear(None))
+
+    def _heartbeat(self) -> None:
+        now = self._doors.clock.now()
+        self._timetable.put("heartbeat", now + HEARTBEAT_EVERY, self._heartbeat)
+        self._store.leave_refuge()
+        self._store.write(lambda: self._store.set_fact("heartbeat", "running", now), now=now)
+        if configuration.stamp(self._paths) != self.config.stamp:
+            self._reload()
+
+    def _tidy(self) -> None:
+        now = self._doors.clock.now()
+        self._timetable.put("tidy", now + TIDY_EVERY, self._tidy)
+        self._store.write(lambda: self._store.forget_old(now), now=now)
+
+    def _farewell(self) -> None:
+        now = self._doors.clock.now()
+        self._store.write(lambda: self._store.set_fact("heartbeat", "stopped", now), now=now)

@@ -1,0 +1,92 @@
+"""One poll's news -> transitions -> deliveries, in one transaction: a crash loses nothing between seen and queued.
+
+`observe` is the whole of it: the engine judges, the plan decides who hears of it, the store keeps all three together.
+Never judge, word or send here.
+"""
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct, structs
+
+from watcher.config import Config
+from watcher.core import judge, plan
+from watcher.core.model import Failure, Snapshot
+from watcher.store import Store
+
+NO_NETWORK = frozenset({"offline"})
+
+
+class Observed(Struct, frozen=True, kw_only=True):
+    """What one piece of news came to."""
+
+    judgement: judge.Judgement
+    plan: plan.Plan
+
+
+def observe(
+    store: Store, config: Config, news: Snapshot | Failure | None, *, now: datetime, every: timedelta
+) -> Observed:
+    """Judge the news, plan its deliveries and keep all of it; `news` None: only time has passed."""
+
+    def work() -> Observed:
+        if news is not None:
+            store.record(news)
+        judgement = judge.judge(config.rules, store.memory(), news, now, every=every)
+        planned = plan.plan(
+            judgement.transitions,
+            {rule.name: rule for rule in config.rules},
+            store.outbox(),
+            routing(store, config),
+            store.snoozes(),
+            now,
+            closed=judgement.closed,
+            offline=is_offline(store),
+        )
+        store.save(judgement)
+        keep(store, planned)
+        return Observed(judgement=judgement, plan=planned)
+
+    return store.write(work, now=now)
+
+
+def release(store: Store, config: Config, *, now: datetime) -> plan.Plan:
+    """What time alone changes in the outbox: quiet hours and snoozes begin and end, messages expire."""
+
+    def work() -> plan.Plan:
+        states = store.memory().series
+        planned = plan.release(
+            store.outbox(),
+            {rule.name: rule for rule in config.rules},
+            routing(store, config),
+            store.snoozes(),
+            now,
+            offline=is_offline(store),
+            latest={series: state.reading for series, state in states.items() if state.reading is not None},
+            episodes={str(series): state.episode for series, state in states.items()},
+        )
+        keep(store, planned)
+        return planned
+
+    return store.write(work, now=now)
+
+
+def routing(store: Store, config: Config) -> plan.Routing:
+    """The config's routing, with the accounts named in messages of the providers that have several."""
+    crowded = store.crowded()
+    if not crowded:
+        return config.routing
+    return structs.replace(config.routing, voice=structs.replace(config.routing.voice, crowded=crowded))
+
+
+def is_offline(store: Store) -> bool:
+    """Whether this machine itself seems cut off: every account that was asked over the network could not be reached."""
+    failures = [account.failure for account in store.accounts() if account.provider != "antigravity"]
+    return bool(failures) and all(failure is not None and failure.kind in NO_NETWORK for failure in failures)
+
+
+def keep(store: Store, planned: plan.Plan) -> None:
+    """What a plan changes; inside `Store.write`."""
+    store.enqueue(planned.new)
+    store.update(planned.changed)
+    for snooze in planned.ended:
+        store.unsnooze(snooze.target)

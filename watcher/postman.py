@@ -1,0 +1,166 @@
+"""The outbox at work: one thread for each busy channel, everything kept before and after an attempt.
+
+Runs on the loop's thread; only `outbox.attempt` runs elsewhere. Never decide here what is said or when it is tried
+again: `core.plan` and `outbox` do.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from watcher import outbox, pipeline
+from watcher.background import in_background
+from watcher.config import Config
+from watcher.core import plan, wording
+from watcher.core.backoff import LIFETIME
+from watcher.core.model import Delivery, DeliveryState, Outcome
+from watcher.doors import Doors
+from watcher.store import Store
+from watcher.timetable import Timetable
+
+if TYPE_CHECKING:
+    from watcher.notifiers import Channel
+
+SECRET_AGAIN = timedelta(minutes=1)  # a channel whose secret cannot be had is tried again so soon, and then slower
+
+
+class Postman:
+    """All delivering of one process."""
+
+    def __init__(
+        self,
+        *,
+        doors: Doors,
+        store: Store,
+        timetable: Timetable,
+        inbox: Callable[[Callable[[], None]], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._doors, self._store, self._timetable = doors, store, timetable
+        self._inbox, self._say = inbox, say
+        self._config: Config | None = None
+        self._busy: set[str] = set()
+        self._paced: dict[str, datetime] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether an attempt is under way, or a first one about to begin."""
+        return bool(self._busy) or any(self._is_new(delivery) for delivery in self._store.outbox())
+
+    def _is_new(self, delivery: Delivery) -> bool:
+        return (
+            delivery.state is DeliveryState.QUEUED and not delivery.attempts and delivery.channel not in self._stopped()
+        )
+
+    def _stopped(self) -> set[str]:
+        return {stop.channel for stop in self._store.stops()}
+
+    def _now(self) -> datetime:
+        return self._doors.clock.now()
+
+    def use(self, config: Config) -> None:
+        """Deliver by this config from now on; channels whose settings changed are tried again."""
+        self._config = config
+        now = self._now()
+        resumed = outbox.resume(self._store.stops(), config.channels, self._store.outbox(), now)
+
+        def work() -> None:
+            for channel in resumed.channels:
+                self._store.resume(channel)
+            self._store.update(resumed.changed)
+
+        self._store.write(work, now=now)
+        for channel in resumed.channels:
+            self._say(f"channel {channel}: its settings changed, it is used again")
+        self.pump()
+
+    def notice(self, title: str, body: str) -> None:
+        """What the watcher says of itself, on the default route."""
+        config, now = self._config, self._now()
+        if config is None:
+            return
+        key = f"notice|{title}|{now.isoformat()}"
+        deliveries = [
+            Delivery(
+                key=key,
+                channel=channel,
+                message=wording.notice(key, title, body, now),
+                reason="notice",
+                created_at=now,
+                next_attempt_at=now,
+                expires_at=now + LIFETIME,
+            )
+            for channel in config.routing.default
+        ]
+        self._store.write(lambda: self._store.enqueue(deliveries), now=now)
+        self.pump()
+
+    def release(self) -> None:
+        """Let go what quiet hours or a snooze held back, if they are over."""
+        if self._config is not None:
+            pipeline.release(self._store, self._config, now=self._now())
+            self.pump()
+
+    def pump(self) -> None:
+        """Start an attempt at every delivery that is due, and see to it that the next is not missed."""
+        config, now = self._config, self._now()
+        if config is None:
+            return
+        waiting = self._store.outbox()
+        stopped = self._stopped()
+        for delivery in outbox.due(waiting, self._busy, now, stopped=stopped, paced=self._paced):
+            self._start(delivery, config, now)
+        again = outbox.next_due(waiting, self._busy, stopped=stopped, paced=self._paced)
+        self._at("post", again, self.pump)
+        self._at("release", plan.next_release(waiting, config.routing, self._store.snoozes(), now), self.release)
+
+    def _at(self, name: str, at: datetime | None, job: Callable[[], None]) -> None:
+        if at is None:
+            self._timetable.take_away(name)
+        else:
+            self._timetable.put(name, at, job)
+
+    def _start(self, delivery: Delivery, config: Config, now: datetime) -> None:
+        rules = {rule.name: rule for rule in config.rules}
+        begun = outbox.begin(delivery, rules, pipeline.routing(self._store, config), now)
+        self._store.write(lambda: self._store.update([begun]), now=now)
+        channel = config.channels.get(begun.channel)
+        why_not = config.broken_channels.get(begun.channel)
+        self._busy.add(begun.channel)
+        doors = self._doors
+
+        def attempt() -> Outcome:
+            if why_not is not None:
+                return Outcome(delivered=False, detail=why_not)
+            return outbox.attempt(begun, channel, send=doors.send, run=doors.run)
+
+        in_background(attempt, lambda outcome: self._ended(begun, channel, outcome), self._inbox)
+
+    def _ended(self, delivery: Delivery, channel: "Channel | None", outcome: Outcome) -> None:
+        config, now = self._config, self._now()
+        self._busy.discard(delivery.channel)
+        if config is None:
+            return
+        stopped = self._stopped()
+        settled = outbox.settle(
+            delivery,
+            outcome,
+            channel,
+            pipeline.routing(self._store, config),
+            now,
+            jitter=abs(self._doors.jitter()),
+            stopped=stopped,
+        )
+        if channel is not None:
+            self._paced[channel.name] = outbox.pace(channel, now)
+
+        def work() -> None:
+            self._store.update([settled.delivery])
+            self._store.enqueue(settled.new)
+            if settled.stop is not None:
+                self._store.stop(settled.stop)
+
+        self._store.write(work, now=now)
+        if settled.delivery.state is not DeliveryState.SENT:
+            self._say(f"channel {delivery.channel}: {settled.delivery.outcome or outcome.detail}")
+        self.pump()

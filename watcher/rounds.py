@@ -1,0 +1,260 @@
+"""Polling rounds: whom to ask now, whom to spare, what came back, when to ask again.
+
+A round asks every account of one provider, each in a thread of its own, and ends when all have answered. Everything
+else, the store included, happens on the loop's thread: threads only look and talk. Never judge a reading here.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from watcher import poll
+from watcher.background import in_background
+from watcher.config import Config
+from watcher.core import cadence, lookout
+from watcher.core.model import Failure, Snapshot
+from watcher.credentials import Credential
+from watcher.doors import Doors
+from watcher.providers.registry import PROVIDERS
+from watcher.rows import Account
+from watcher.store import Store
+from watcher.timetable import Timetable
+
+News = Snapshot | Failure
+LOOK_AGAIN = timedelta(minutes=15)  # where no login was found: a person may sign in at any time
+ROUND_ENDS = timedelta(minutes=2)  # every answer has its own limit; this one is for what none foresaw
+
+
+class Round(Struct):
+    """One provider being asked."""
+
+    asked_for: bool  # by a person: at once, cooldowns aside
+    began_at: datetime
+    waiting: set[str] = field(default_factory=set)  # accounts that have not answered
+
+
+class Rounds:
+    """All polling of one process."""
+
+    def __init__(
+        self,
+        *,
+        doors: Doors,
+        store: Store,
+        timetable: Timetable,
+        inbox: Callable[[Callable[[], None]], None],
+        hear: Callable[[News], None],
+    ) -> None:
+        self._doors, self._store, self._timetable = doors, store, timetable
+        self._inbox, self._hear = inbox, hear
+        self._config: Config | None = None
+        self._open: dict[str, Round] = {}
+        self._logins: dict[str, list[Credential]] = {}  # last found
+        self._kept: dict[tuple[str, str], dict[str, Any]] = {}
+        self._spent: dict[str, list[datetime]] = {}  # token hash -> uses in the last hour
+        self._asked_with: dict[tuple[str, str], str] = {}  # account -> token hash
+        self._woke_at: datetime | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether any answer is awaited."""
+        return bool(self._open)
+
+    def use(self, config: Config, *, poll: bool = True) -> None:
+        """Ask by this config from now on; a provider that was switched off is not asked again."""
+        self._config = config
+        now = self._doors.clock.now()
+        for provider in PROVIDERS if poll else ():
+            if config.providers[provider].enabled is False:
+                self._timetable.take_away(_job(provider))
+            elif self._timetable.due(_job(provider)) is None and provider not in self._open:
+                self._timetable.put(_job(provider), now, lambda provider=provider: self.begin(provider))
+
+    def wake(self, now: datetime) -> None:
+        """The machine slept: what is known is old."""
+        self._woke_at = now
+        for provider in PROVIDERS:
+            if self._timetable.due(_job(provider)) is not None:
+                self._timetable.put(_job(provider), now, lambda provider=provider: self.begin(provider))
+
+    def begin_all(self) -> None:
+        """A round of every provider, because a person asked for it."""
+        for provider in PROVIDERS:
+            self.begin(provider, asked_for=True)
+
+    def begin(self, provider: str, *, asked_for: bool = False) -> None:
+        """Begin a round, unless one is open: look for logins first."""
+        config = self._config
+        if config is None or provider in self._open or config.providers[provider].enabled is False:
+            return
+        now = self._doors.clock.now()
+        self._open[provider] = Round(asked_for=asked_for, began_at=now)
+        self._timetable.put(f"end {provider}", now + ROUND_ENDS, lambda: self._give_up(provider))
+        overrides = config.providers[provider].overrides
+        surroundings = self._doors.surroundings
+        in_background(
+            lambda: poll.find(PROVIDERS[provider], surroundings(), overrides),
+            lambda found: self._found(provider, found),
+            self._inbox,
+        )
+
+    # --- one round --------------------------------------------------------------------------------------------------
+
+    def _found(self, provider: str, found: poll.Found) -> None:
+        round_ = self._open.get(provider)
+        if round_ is None:
+            return
+        self._logins[provider] = list(found.credentials)
+        now = self._doors.clock.now()
+        for failure in found.failures:
+            self._hear(failure)
+        here = {credential.account for credential in found.credentials} | {f.account for f in found.failures}
+        for account in self._accounts(provider):
+            if account.account not in here and account.snapshot is not None and not found.failures:
+                self._hear(_signed_out(account, now))
+        for credential in found.credentials:
+            if self._may_ask(provider, credential, round_, now):
+                self._ask(provider, credential, round_, now)
+        self._end_if_done(provider)
+
+    def _may_ask(self, provider: str, credential: Credential, round_: Round, now: datetime) -> bool:
+        until, _ = self._store.cooldowns().get(poll.token_hash(credential), (now, 0))
+        if until > now:
+            return False
+        settings = self._settings(provider)
+        choice = self._choice(provider, credential, now)
+        if round_.asked_for:
+            account = self._account(provider, credential.account)
+            return account is None or now - account.asked_at >= settings.pace.floor
+        return choice.at is not None and choice.at <= now
+
+    def _ask(self, provider: str, credential: Credential, round_: Round, now: datetime) -> None:
+        token_hash = poll.token_hash(credential)
+        round_.waiting.add(credential.account)
+        self._spent[token_hash] = [at for at in self._spent.get(token_hash, ()) if now - at < timedelta(hours=1)] + [
+            now
+        ]
+        self._asked_with[provider, credential.account] = token_hash
+        kept = self._kept.setdefault((provider, credential.account), {})
+        settings, doors = self._settings(provider), self._doors
+        in_background(
+            lambda: poll.ask(
+                PROVIDERS[provider],
+                credential,
+                now=doors.clock.now,
+                send=doors.send,
+                read_database=doors.read_database,
+                kept=kept,
+                base_url=settings.base_url,
+                again=lambda: poll.find(PROVIDERS[provider], doors.surroundings(), settings.overrides).credentials,
+            ),
+            lambda news: self._answered(provider, credential, news),
+            self._inbox,
+        )
+
+    def _answered(self, provider: str, credential: Credential, news: News) -> None:
+        token_hash = poll.token_hash(credential)
+        _, strikes = self._store.cooldowns().get(token_hash, (news.at, 0))
+        if isinstance(news, Failure) and news.kind == "rate_limited":
+            said = None if news.retry_at is None else news.retry_at - news.at
+            until = cadence.cooldown(strikes + 1, said, news.at)
+            news = msgspec.structs.replace(news, retry_at=until)
+            self._store.write(lambda: self._store.cool_down(token_hash, until, strikes + 1), now=news.at)
+        elif isinstance(news, Snapshot) and strikes:
+            forgiven = cadence.forgive(strikes)
+            self._store.write(lambda: self._store.cool_down(token_hash, news.at, forgiven), now=news.at)
+        round_ = self._open.get(provider)
+        if round_ is not None:
+            round_.waiting.discard(credential.account)
+        try:
+            self._hear(news)
+        finally:
+            self._end_if_done(provider)
+
+    def _give_up(self, provider: str) -> None:
+        round_ = self._open.get(provider)
+        if round_ is None:
+            return
+        now = self._doors.clock.now()
+        for account in sorted(round_.waiting):
+            name = PROVIDERS[provider].name
+            text = f"{name} gave no answer in {ROUND_ENDS.seconds // 60} minutes; it is asked again later"
+            self._hear(Failure(provider=provider, account=account, at=now, kind="timeout", message=text))
+        round_.waiting.clear()
+        self._end_if_done(provider)
+
+    def _end_if_done(self, provider: str) -> None:
+        round_ = self._open.get(provider)
+        if round_ is None or round_.waiting:
+            return
+        del self._open[provider]
+        self._timetable.take_away(f"end {provider}")
+        now = self._doors.clock.now()
+        choices = [self._choice(provider, credential, now) for credential in self._logins.get(provider, ())]
+        nobody = cadence.Choice(at=now + LOOK_AGAIN, reason="no login found; looking again")
+        later = [choice for choice in choices if choice.at is not None]
+        choice = min(later, key=lambda choice: choice.at or now) if later else nobody
+        at = max(choice.at or now, now + timedelta(seconds=1))
+        self._timetable.put(_job(provider), at, lambda: self.begin(provider))
+        self._store.write(lambda: self._store.plan_poll(provider, at, choice.reason), now=now)
+
+    # --- what the cadence needs to know -----------------------------------------------------------------------------
+
+    def _choice(self, provider: str, credential: Credential, now: datetime) -> cadence.Choice:
+        account = self._account(provider, credential.account)
+        token_hash = poll.token_hash(credential)
+        until, strikes = self._store.cooldowns().get(token_hash, (None, 0))
+        failure = None if account is None else account.failure
+        asked_with = self._asked_with.get((provider, credential.account), token_hash)
+        config = self._config
+        outlook = lookout.look(
+            self._store.memory(), () if config is None else config.rules, provider, credential.account
+        )
+        return cadence.next_poll(
+            cadence.Sight(
+                pace=self._settings(provider).pace,
+                asked_at=None if account is None else account.asked_at,
+                watches=outlook.watches,
+                doubts=outlook.doubts,
+                failure=None if failure is None else failure.kind,
+                failures=0 if account is None else account.failures,
+                retry_at=None if failure is None else failure.retry_at,
+                cooldown_until=until,
+                strikes=strikes,
+                login_changed=asked_with != token_hash,
+                spent=tuple(self._spent.get(token_hash, ())),
+                woke_at=self._woke_at,
+                jitter=self._doors.jitter(),
+            ),
+            now,
+        )
+
+    def _settings(self, provider: str) -> Any:
+        if self._config is None:
+            raise RuntimeError("no config in use yet")
+        return self._config.providers[provider]
+
+    def _accounts(self, provider: str) -> list[Account]:
+        return [account for account in self._store.accounts() if account.provider == provider]
+
+    def _account(self, provider: str, key: str) -> Account | None:
+        return next((account for account in self._accounts(provider) if account.account == key), None)
+
+
+def _job(provider: str) -> str:
+    return f"poll {provider}"
+
+
+def _signed_out(account: Account, now: datetime) -> Failure:
+    provider = PROVIDERS[account.provider]
+    return Failure(
+        provider=account.provider,
+        account=account.account,
+        account_name=account.name,
+        at=now,
+        kind="not_signed_in",
+        message=f"{provider.name}: no login found any more; {provider.sign_in}",
+    )
