@@ -19,7 +19,11 @@ COMMANDS = {
 }
 """Command name -> module and attribute, in the order in which help shows them."""
 
+EXIT_FIRING = 10
+EXIT_UNKNOWN = 20
 EXIT_USAGE = 64
+EXIT_UNAVAILABLE = 69
+EXIT_BUSY = 75
 EXIT_CONFIG = 78
 
 

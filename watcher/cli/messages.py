@@ -1,0 +1,23 @@
+"""What several commands say."""
+
+from watcher import notifiers
+from watcher.core import wording
+from watcher.doors import Doors
+from watcher.notifiers import Channel
+from watcher.notifiers.registry import NOTIFIERS
+from watcher.standing import Window
+
+
+def already_running(process_id: int | None) -> str:
+    """The word to a second instance."""
+    who = f" (process {process_id})" if process_id else ""
+    return (
+        f"a watcher is running already{who}: `watcher status` shows what it knows, `watcher agent status` how it runs"
+    )
+
+
+def tell_the_desktop(title: str, body: str, doors: Doors) -> None:
+    """One notification outside of the outbox, for what happens before there is one; best effort."""
+    message = wording.notice("start", title, body, doors.clock.now())
+    desktop = Channel(name="desktop", type="desktop", settings=NOTIFIERS["desktop"].settings())
+    notifiers.send(message, desktop, send=doors.send, run=doors.run)
