@@ -202,7 +202,8 @@ class _Reader:
         except RecursionError:
             return Document()
         self._places = Places(text)
-        return self._converted(raw, Document, ())
+        document: Document = self._converted(raw, Document, ())
+        return document
 
     def _converted(self, raw: Any, kind: type[Any], where: tuple[str | int, ...]) -> Any:
         """`raw` as a table of that kind; unknown keys and wrong types are problems, the rest is kept."""

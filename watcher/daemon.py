@@ -7,6 +7,7 @@ reported and the loop goes on. Never put a decision about readings, alerts or ch
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from watcher import config as configuration
@@ -98,7 +99,7 @@ class Daemon:
         while not done():
             step = self._timetable.run_due()
             if step > SLEPT:
-                self._guarded("waking", lambda step=step: self._wake(step))
+                self._guarded("waking", partial(self._wake, step))
             if done():
                 return
             call = self._inbox.take(self._timetable.idle_s())

@@ -54,7 +54,7 @@ class Store:
         self.notices: list[str] = []
         self.in_refuge = False
         self._read_only = read_only
-        self._memory: Memory | None = None
+        self._memory: tuple[dict[Series, SeriesState], dict[tuple[str, Series], AlertState]] | None = None
         self._memory_version = -1
         try:
             self._db = self._open()
@@ -185,12 +185,12 @@ class Store:
         if self._memory is None or version != self._memory_version:
             series = self._decoded("SELECT state FROM series WHERE state IS NOT NULL", SeriesState)
             alerts = self._decoded("SELECT state FROM alert", AlertState)
-            self._memory = Memory(
-                series={state.series: state for state in series},
-                alerts={(state.rule, state.series): state for state in alerts},
+            self._memory = (
+                {state.series: state for state in series},
+                {(state.rule, state.series): state for state in alerts},
             )
             self._memory_version = version
-        return self._memory
+        return Memory(*self._memory)
 
     def _decoded(self, sql: str, kind: type[T], parameters: Sequence[Any] = ()) -> Iterator[T]:
         decoder = msgspec.json.Decoder(kind)
@@ -202,7 +202,6 @@ class Store:
 
     def save(self, judgement: Judgement) -> None:
         """Keep what the engine decided; inside `write`."""
-        memory = self.memory()
         self._db.executemany(
             "INSERT INTO series (provider, account, window, kind, label, unit, state) VALUES (?, ?, ?, '', '', '', ?)"
             " ON CONFLICT (provider, account, window) DO UPDATE SET state = excluded.state",
@@ -221,10 +220,12 @@ class Store:
             "INSERT INTO transition (at, rule, provider, account, window, event, record) VALUES (?, ?, ?, ?, ?, ?, ?)",
             [rows.transition_row(transition) for transition in judgement.transitions],
         )
-        memory.series.update((state.series, state) for state in judgement.series)
-        memory.alerts.update(((state.rule, state.series), state) for state in judgement.alerts)
-        for key in judgement.closed:
-            memory.alerts.pop(key, None)
+        if self._memory is not None:
+            series, alerts = self._memory
+            series.update((state.series, state) for state in judgement.series)
+            alerts.update(((state.rule, state.series), state) for state in judgement.alerts)
+            for key in judgement.closed:
+                alerts.pop(key, None)
 
     # --- polls and readings -----------------------------------------------------------------------------------------
 
