@@ -1,18 +1,18 @@
 """Where this program's own files are (contract): from the environment alone, the same on Linux and macOS.
 
-Never put other tools' files here: `watcher.credentials` knows those.
+Never put other tools' files here: `watcher.credentials` knows those. Standard library only, so that the quickest
+command can afford it.
 """
 
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-
-from msgspec import Struct
+from typing import NamedTuple
 
 NAME = "ai-usage-watcher"
 
 
-class Paths(Struct, frozen=True, kw_only=True):
+class Paths(NamedTuple):
     """The two folders of one installation."""
 
     config_dir: Path

@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "watcher.cli.run:run",
     "check": "watcher.cli.check:check",
     "status": "watcher.cli.status:status",
+    "ingest": "watcher.cli.ingest:ingest",
 }
 """Command name -> module and attribute, in the order in which help shows them."""
 

@@ -1,0 +1,128 @@
+"""`watcher ingest claude-statusline`: quick, quiet, and never a reason for a broken status line."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watcher import inbox
+from watcher.cli.ingest import take
+
+NOWHERE = Path(os.devnull, "state")
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+INPUT = {
+    "model": {"display_name": "Opus"},
+    "transcript_path": "/home/me/secret-project/transcript.jsonl",
+    "rate_limits": {
+        "five_hour": {"used_percentage": 23.4, "resets_at": (NOW + timedelta(hours=2, minutes=10)).timestamp()},
+        "seven_day": {"used_percentage": 4, "resets_at": "2026-03-03T15:00:00Z"},
+    },
+}
+
+
+def line(content, state):
+    return take(json.dumps(content).encode(), state, NOW)
+
+
+def test_it_prints_what_is_used_and_hands_the_limits_over(tmp_path):
+    assert line(INPUT, tmp_path) == "Opus · 5h 23% (2h10m) · 7d 4% (2d3h)"
+    assert inbox.take(tmp_path, inbox.CLAUDE_STATUSLINE) == ({"rate_limits": INPUT["rate_limits"]}, NOW)
+
+
+def test_nothing_but_the_limits_is_kept(tmp_path):
+    line(INPUT, tmp_path)
+    assert "secret-project" not in (tmp_path / "inbox" / "claude-statusline.json").read_text()
+
+
+def test_what_is_handed_over_is_for_this_user_alone(tmp_path):
+    state = tmp_path / "state"
+    line(INPUT, state)
+    modes = [
+        stat.S_IMODE(each.stat().st_mode)
+        for each in (state, state / "inbox", state / "inbox" / "claude-statusline.json")
+    ]
+    assert modes == [0o700, 0o700, 0o600]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({}, "Claude"),
+        ({"model": {"display_name": "Opus"}}, "Opus"),
+        ({"model": {"display_name": "\x1b[31mOpus\n"}}, "[31mOpus"),
+        ({"model": 3, "rate_limits": []}, "Claude"),
+        ({"rate_limits": {"five_hour": {"used_percentage": 99.6}}}, "5h 100%"),
+        ({"rate_limits": {"five_hour": {"used_percentage": 5, "resets_at": NOW.timestamp() + 59}}}, "5h 5% (1m)"),
+        ({"rate_limits": {"five_hour": {"used_percentage": 5, "resets_at": NOW.timestamp() - 59}}}, "5h 5%"),
+        ({"rate_limits": {"five_hour": {"used_percentage": 5, "resets_at": "soon"}}}, "5h 5%"),
+        ({"rate_limits": {"five_hour": {"used_percentage": True}}}, "Claude"),
+        ({"rate_limits": {"five_hour": None, "seven_day": {"used_percentage": "7"}}}, "7d 7%"),
+        ([], "watcher: no JSON object came from Claude Code"),
+    ],
+)
+def test_whatever_is_known_is_shown(tmp_path, content, said):
+    assert line(content, tmp_path) == said
+
+
+def test_what_is_no_json_is_said(tmp_path):
+    assert take(b"{", tmp_path, NOW) == "watcher: no JSON came from Claude Code"
+
+
+def test_without_limits_nothing_is_handed_over(tmp_path):
+    line({"model": {"display_name": "Opus"}}, tmp_path)
+    assert inbox.take(tmp_path, inbox.CLAUDE_STATUSLINE) is None
+
+
+def test_a_folder_that_cannot_be_written_is_a_word_in_the_line(tmp_path):
+    (tmp_path / "state").write_text("a file")
+    assert (
+        line({"rate_limits": {"five_hour": {"used_percentage": 5}}}, tmp_path / "state")
+        == "5h 5% · not kept: File exists"
+    )
+
+
+def test_far_too_much_is_a_word_in_the_line(tmp_path):
+    content = {"rate_limits": {"five_hour": {"used_percentage": 5}, "x": "y" * 70_000}}
+    assert line(content, tmp_path) == "5h 5% · not kept: larger than any status line"
+    assert inbox.take(tmp_path, inbox.CLAUDE_STATUSLINE) is None
+
+
+@given(st.binary(max_size=50) | st.builds(lambda text: json.dumps({"rate_limits": text}).encode(), st.text()))
+def test_any_input_gives_one_line(data):
+    said = take(data, NOWHERE, NOW)
+    assert said
+    assert "\n" not in said
+
+
+def run(state, data):
+    argv = [sys.executable, "-m", "watcher", "ingest", "claude-statusline"]
+    env = {**os.environ, "WATCHER_STATE_DIR": str(state), "PYTHONUTF8": "1"}
+    started = time.monotonic()
+    done = subprocess.run(argv, input=data, capture_output=True, env=env, check=False)
+    return done, time.monotonic() - started
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"[[[[", b"null", json.dumps(INPUT).encode()])
+def test_the_command_ends_well_whatever_comes(tmp_path, data):
+    done, _ = run(tmp_path, data)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_the_command_is_quick(tmp_path):
+    took_s = min(run(tmp_path, json.dumps(INPUT).encode())[1] for _ in range(5))
+    assert took_s < 0.1
+
+
+def test_the_command_imports_nothing_heavy():
+    code = "import sys, watcher.cli.ingest; print(*sorted(sys.modules))"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"msgspec", "requests", "sqlite3", "loguru", "rich", "schedule"} & set(modules)

@@ -1,0 +1,133 @@
+"""Claude Code's status line input: read, compared with what is known, merged."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watcher.core.model import Kind, Reading, Snapshot
+from watcher.providers.claude_statusline import merged, news, read
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ENDS = NOW + timedelta(hours=2)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def limits(used, resets_at=None, window="five_hour"):
+    resets_at = resets_at or ENDS.timestamp()
+    return {"rate_limits": {window: {"used_percentage": used, "resets_at": resets_at}}}
+
+
+@pytest.mark.parametrize(
+    "resets_at", [ENDS.timestamp(), int(ENDS.timestamp()), ENDS.isoformat(), "2026-03-01T14:00:00Z"]
+)
+def test_the_reset_may_be_epoch_or_iso(resets_at):
+    (reading,) = read(limits(23.4, resets_at), NOW).readings
+    assert (reading.window, reading.kind, reading.used_percent) == ("five_hour", Kind.SESSION, 23.4)
+    assert (reading.resets_at, reading.source, reading.window_seconds) == (ENDS, "statusline", 18000)
+
+
+def test_every_window_is_read_and_money_is_not():
+    content = {
+        "rate_limits": {
+            "five_hour": {"used_percentage": 1},
+            "seven_day": {"used_percentage": "4", "resets_at": None},
+            "seven_day_opus": {"used_percentage": 0},
+            "extra_usage": {"used_percentage": 3},
+        }
+    }
+    found = {reading.window: (reading.used_percent, reading.resets_at) for reading in read(content, NOW).readings}
+    assert found == {"five_hour": (1.0, None), "seven_day": (4.0, None), "seven_day_opus": (0.0, None)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"rate_limits": None},
+        {"rate_limits": {}},
+        {"rate_limits": []},
+        {"rate_limits": {"five_hour": None}},
+        limits(None),
+        limits(used=True),
+        limits("much"),
+        limits(-1),
+    ],
+)
+def test_nothing_known_is_no_snapshot(content):
+    assert read(content, NOW) is None
+
+
+def test_a_reset_in_the_past_is_stale_and_no_news():
+    snapshot = read(limits(80, NOW.timestamp() - 1), NOW)
+    assert snapshot.readings[0].stale
+    assert news(snapshot, None) is None
+
+
+@pytest.mark.parametrize(
+    ("used", "ends", "is_news", "why"),
+    [
+        (31, ENDS, True, "use grew"),
+        (30, ENDS, False, "the same proves nothing about now"),
+        (29, ENDS, False, "another session's older word"),
+        (29, ENDS + timedelta(minutes=1), False, "boundaries jitter"),
+        (2, ENDS + timedelta(hours=5), True, "the next turn"),
+        (90, ENDS - timedelta(hours=1), False, "an earlier turn"),
+    ],
+)
+def test_only_what_moves_on_is_news(used, ends, is_news, why):
+    known = Snapshot(
+        provider="claude",
+        at=NOW,
+        readings=(Reading(window="five_hour", kind=Kind.SESSION, used_percent=30.0, resets_at=ENDS),),
+    )
+    assert (news(read(limits(used, ends.timestamp()), NOW), known) is not None) is is_news, why
+
+
+def test_a_window_not_known_before_is_news():
+    known = Snapshot(provider="claude", at=NOW, readings=())
+    assert news(read(limits(1), NOW), known).readings[0].used_percent == 1.0
+
+
+def test_merging_keeps_what_the_status_line_does_not_say():
+    opus = Reading(window="seven_day_opus", kind=Kind.WEEKLY, used_percent=50.0)
+    known = Snapshot(
+        provider="claude",
+        account="a",
+        plan="Max",
+        at=NOW - timedelta(hours=1),
+        readings=(Reading(window="five_hour", kind=Kind.SESSION, used_percent=30.0), opus),
+    )
+    result = merged(
+        known, read({"rate_limits": {**limits(40)["rate_limits"], **limits(4, window="seven_day")["rate_limits"]}}, NOW)
+    )
+    assert (result.account, result.plan, result.at) == ("a", "Max", NOW)
+    assert [(each.window, each.used_percent) for each in result.readings] == [
+        ("five_hour", 40.0),
+        ("seven_day_opus", 50.0),
+        ("seven_day", 4.0),
+    ]
+
+
+def test_merging_into_nothing_is_the_snapshot_itself():
+    snapshot = read(limits(40), NOW)
+    assert merged(None, snapshot) is snapshot
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["rate_limits", "model"]),
+        st.dictionaries(
+            st.sampled_from(["five_hour", "seven_day", "x"]),
+            st.dictionaries(st.sampled_from(["used_percentage", "resets_at"]), JSON) | JSON,
+        ),
+    )
+)
+def test_any_json_is_a_snapshot_or_none(content):
+    snapshot = read(content, NOW)
+    assert snapshot is None or all(each.used_percent >= 0 for each in snapshot.readings)

@@ -1,0 +1,57 @@
+"""What other programs hand to us, on its way to the store: one file a source, the newest in place of the one before.
+
+A program that must not wait (Claude Code's status line) puts its words here in a few milliseconds; whoever owns the
+store takes them. So no second writer ever stands in the store's way. Standard library only; never read a meaning into
+it here.
+"""
+
+import contextlib
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+FOLDER = "inbox"
+CLAUDE_STATUSLINE = "claude-statusline"
+LARGEST = 64 * 1024
+
+
+def put(state: Path, source: str, content: dict[str, Any], at: datetime) -> None:
+    """Lay it down, whole or not at all.
+
+    Errors: OSError where the folder cannot be written, ValueError where it is far too large.
+    """
+    text = json.dumps({"at": at.isoformat(), "content": content})
+    if len(text) > LARGEST:
+        raise ValueError("larger than any status line")
+    folder = state / FOLDER
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    draft = folder / f"{source}.{os.getpid()}.tmp"
+    try:
+        draft.touch(mode=0o600)
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(folder / f"{source}.json")
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def take(state: Path, source: str) -> tuple[dict[str, Any], datetime] | None:
+    """What was laid down last and when, taken away; None where nothing was, or nothing that can be read."""
+    path = state / FOLDER / f"{source}.json"
+    mine = path.with_suffix(f".{os.getpid()}.taken")
+    try:
+        path.replace(mine)
+        text = mine.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    finally:
+        with contextlib.suppress(OSError):
+            mine.unlink(missing_ok=True)
+    try:
+        envelope = json.loads(text)
+        content, at = envelope["content"], datetime.fromisoformat(envelope["at"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return (content, at) if isinstance(content, dict) and at.tzinfo is not None else None
