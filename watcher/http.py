@@ -7,26 +7,19 @@ a query may be a secret. Never retry here, and never give a status a meaning.
 """
 
 import http.client
-import io
-import os
 import ssl
-import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from http.cookiejar import DefaultCookiePolicy
 from ipaddress import ip_address
-from pathlib import Path
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests  # noqa: TID251 - this is the door
 import urllib3
 from requests import exceptions  # noqa: TID251 - likewise
-from requests.adapters import HTTPAdapter  # noqa: TID251 - likewise
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies  # noqa: TID251 - likewise
+from requests.utils import get_environ_proxies  # noqa: TID251 - likewise
 
-from watcher import __version__, clock
+from watcher import clock
 from watcher.core.model import Request, Response
 from watcher.errors import (
     BlockedError,
@@ -37,6 +30,7 @@ from watcher.errors import (
     ShapeChangedError,
     TimedOutError,
 )
+from watcher.http_sessions import deadline, session
 
 CONNECT_S = 5.0
 MAX_BODY = 2 * 1024 * 1024
@@ -91,10 +85,6 @@ MEANINGS: tuple[tuple[tuple[type[BaseException], ...], type[ProviderError], str]
 SENT = frozenset({TimeoutError, http.client.IncompleteRead, http.client.RemoteDisconnected, http.client.HTTPException})
 """Of those, what can only happen after the request went out, so that nobody knows what became of it."""
 
-_sessions: dict[str, requests.Session] = {}
-_lock = threading.Lock()
-_deadline = threading.local()
-
 
 def send(request: Request, *, now: Callable[[], datetime] = clock.now) -> Response:
     """The answer, whatever its status.
@@ -111,10 +101,13 @@ def send(request: Request, *, now: Callable[[], datetime] = clock.now) -> Respon
         host = urlsplit(request.url).hostname or "?"
     except ValueError:
         raise OfflineError("not an address that can be asked: look at base_url") from None
-    _deadline.at_s = clock.monotonic_s() + request.total_s
+    if request.loopback_tls and not is_loopback(host):
+        raise BlockedError(f"{host} is not this machine: an unknown certificate is accepted from loopback only")
+    deadline.at_s = clock.monotonic_s() + request.total_s
     try:
         return _exchange(request, host, now)
-    except ProviderError:
+    except ProviderError as error:
+        error.sent = True  # an answer had begun
         raise
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         raise _explain(error, host, request.total_s) from None
@@ -132,8 +125,6 @@ def is_loopback(host: str) -> bool:
 
 
 def _exchange(request: Request, host: str, now: Callable[[], datetime]) -> Response:
-    if request.loopback_tls and not is_loopback(host):
-        raise BlockedError(f"{host} is not this machine: an unknown certificate is accepted from loopback only")
     url = request.url
     for hops in range(MAX_REDIRECTS + 1):
         with _ask(request, url) as answer:
@@ -149,7 +140,7 @@ def _exchange(request: Request, host: str, now: Callable[[], datetime]) -> Respo
 def _ask(request: Request, url: str) -> requests.Response:
     parts = urlsplit(url)
     loopback = parts.hostname == "localhost" or is_loopback(parts.hostname or "")
-    return _session("loopback" if request.loopback_tls else parts.scheme).request(
+    return session("loopback" if request.loopback_tls else parts.scheme).request(
         request.method,
         url,
         headers=dict(request.headers),
@@ -176,7 +167,7 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _left_s() -> float:
-    left = float(_deadline.at_s) - clock.monotonic_s()
+    left = float(deadline.at_s) - clock.monotonic_s()
     if left <= 0:
         raise TimeoutError
     return left
@@ -240,133 +231,3 @@ def _causes(error: object, depth: int = 0) -> Iterator[BaseException]:
     yield error
     for inner in (*error.args, getattr(error, "reason", None), error.__cause__, error.__context__):
         yield from _causes(inner, depth + 1)
-
-
-# --- sessions -------------------------------------------------------------------------------------------------------
-
-
-class _Timed(io.RawIOBase):
-    """A socket's bytes under one deadline: each read may wait only for what is left of it."""
-
-    def __init__(self, socket: Any, file: io.BufferedReader, at_s: float) -> None:
-        self._socket, self._file, self._at_s = socket, file, at_s
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left_s = self._at_s - clock.monotonic_s()
-        if left_s <= 0:
-            raise TimeoutError
-        self._socket.settimeout(left_s)
-        read: int | None = self._file.raw.readinto(buffer)
-        return read
-
-    def close(self) -> None:
-        if not self.closed:
-            self._file.close()
-        super().close()
-
-
-class _Answer(http.client.HTTPResponse):
-    """An answer whose status line, headers and body share one deadline; a socket's own starts anew with each read."""
-
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        at_s = getattr(_deadline, "at_s", None)
-        if at_s is not None:
-            self.fp = io.BufferedReader(_Timed(sock, self.fp, at_s))
-
-
-class _Connection(urllib3.connection.HTTPConnection):
-    response_class = _Answer
-
-
-class _TlsConnection(urllib3.connection.HTTPSConnection):
-    response_class = _Answer
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    """Uses each connection once: polls are minutes apart, and an idle connection only goes stale."""
-
-    ConnectionCls = _Connection
-
-    def _put_conn(self, conn: Any) -> None:
-        if conn is not None:
-            conn.close()
-
-
-class _TlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-    _put_conn = _Pool._put_conn  # noqa: SLF001 - one answer for both
-
-
-class _LoopbackPool(_TlsPool):
-    def _validate_conn(self, conn: Any) -> None:
-        if conn.is_closed:  # as the original, less its warning: on this machine the certificate proves nothing
-            conn.connect()
-
-
-class _Adapter(HTTPAdapter):
-    """One TLS context for all connections: the library would read the certificates anew for each."""
-
-    def __init__(self, context: ssl.SSLContext | None, tls_pool: type[_TlsPool]) -> None:
-        self._context, self._tls_pool = context, tls_pool
-        super().__init__(pool_connections=8, pool_maxsize=1)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
-        self._use_pools(self.poolmanager)
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
-        if not proxy.lower().startswith("socks"):
-            self._use_pools(manager)
-        return manager
-
-    def cert_verify(self, conn: Any, url: str, verify: object, cert: object) -> None:  # noqa: ARG002 - theirs
-        conn.cert_reqs = "CERT_NONE" if self._tls_pool is _LoopbackPool else "CERT_REQUIRED"
-        conn.ca_certs = conn.ca_cert_dir = None  # the context has them
-
-    def _use_pools(self, manager: Any) -> None:
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": self._tls_pool}
-
-
-def _session(scheme: str) -> requests.Session:
-    """The one session for http, https, or TLS on this machine; made when it is first needed."""
-    with _lock:
-        if scheme not in _sessions:
-            _sessions[scheme] = _make_session(scheme)
-        return _sessions[scheme]
-
-
-def _make_session(scheme: str) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False  # no netrc; proxies are looked up per request
-    session.headers.clear()
-    session.headers.update(
-        {
-            "User-Agent": f"ai-usage-watcher/{__version__}",
-            "Accept": "*/*",
-            "Accept-Encoding": "gzip, deflate",
-            "Connection": "close",
-        }
-    )
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    context, pool = None, _TlsPool
-    if scheme == "https":
-        context = _context(os.environ)
-    elif scheme == "loopback":
-        context, pool = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), _LoopbackPool
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    adapter = _Adapter(context, pool)
-    for prefix in ("http://", "https://"):
-        session.mount(prefix, adapter)
-    return session
-
-
-def _context(env: Mapping[str, str]) -> ssl.SSLContext:
-    """Trusts what `REQUESTS_CA_BUNDLE` or `CURL_CA_BUNDLE` names, else what requests trusts."""
-    named = Path(env.get("REQUESTS_CA_BUNDLE") or env.get("CURL_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH)
-    return ssl.create_default_context(capath=named) if named.is_dir() else ssl.create_default_context(cafile=named)

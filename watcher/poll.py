@@ -13,6 +13,7 @@ while it is the only such one of its provider; of several, each has a short hash
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
@@ -22,7 +23,7 @@ from watcher import clock
 from watcher.core.model import Failure, ReadDatabase, Request, Response, Rows, Snapshot
 from watcher.credentials import Credential, Surroundings
 from watcher.credentials.places import UnusablePlaceError, short_hash
-from watcher.errors import ExpiredError, ProviderError, RateLimitedError
+from watcher.errors import ExpiredError, NotSignedInError, ProviderError, RateLimitedError
 from watcher.providers import Answer, Conversation, Kept, Overrides, Provider, Question
 
 MAX_QUESTIONS = 32  # a conversation that long goes in circles
@@ -50,8 +51,11 @@ def find(
     """Every account of that provider once, with its stable key, and a failure for each place that cannot be used."""
     troubles: Sequence[Exception] = ()
     found: Sequence[Credential] = ()
+    overrides = _at_home(overrides or Overrides(), surroundings.home)
     try:
-        found = provider.find(surroundings, overrides or Overrides())
+        found = provider.find(surroundings, overrides)
+        if not found and overrides.credentials:
+            troubles = (_nothing_in(provider, Path(overrides.credentials)),)
     except UnusablePlaceError as error:
         found, troubles = error.found, error.troubles
     except Exception as error:  # noqa: BLE001 - one provider never stops another
@@ -60,6 +64,19 @@ def find(
         credentials=identify(once(found, now())),
         failures=tuple(_failure(provider, None, trouble, now()) for trouble in troubles),
     )
+
+
+def _at_home(overrides: Overrides, home: Path) -> Overrides:
+    """The same with `~` replaced in the paths."""
+    names = ("credentials", "database", "accounts")
+    paths = {name: path for name in names if (path := getattr(overrides, name)) and path.startswith("~/")}
+    return replace(overrides, **{name: str(home / path[2:]) for name, path in paths.items()})
+
+
+def _nothing_in(provider: Provider, path: Path) -> NotSignedInError:
+    """A place that the person named is worth a word where it holds nothing; the usual places are not."""
+    what = f"holds no login for {provider.name}" if path.exists() else "does not exist"
+    return NotSignedInError(f"{path} {what}: look at `credentials` under [providers.{provider.id}]")
 
 
 def once(found: Sequence[Credential], now: datetime) -> list[Credential]:

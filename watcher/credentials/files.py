@@ -18,7 +18,7 @@ TRIES = 4
 
 def pause() -> None:
     """Give the writer a moment."""
-    threading.Event().wait(0.05)  # the writer needs a moment; only ever paid for a file that does not parse
+    threading.Event().wait(0.05)  # only ever paid for a file that does not parse
 
 
 def read_json(path: Path, *, cure: str, pause: Callable[[], None] = pause) -> dict[str, Any] | None:

@@ -43,7 +43,7 @@ _REDIRECT = range(300, 400)
 _WALLS = {407: "a proxy asks for a password", 511: "the network asks for a login"}
 
 
-# --- the answer as a whole --------------------------------------------------------------------------------------------
+# --- the answer as a whole ------------------------------------------------------------------------------------------
 
 
 def read(response: Response, *, name: str, sign_in: str) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def retry_after(response: Response) -> timedelta | None:
     return min(timedelta(seconds=min(seconds, _LARGEST / 1e6)), _LONGEST_WAIT) if seconds > 0 else None
 
 
-# --- single fields ----------------------------------------------------------------------------------------------------
+# --- single fields --------------------------------------------------------------------------------------------------
 
 
 def number(value: object) -> float | None:
