@@ -65,8 +65,8 @@ def test_rising_fast_it_looks_halfway_to_the_crossing() -> None:
 
 
 def test_a_crossing_soon_is_looked_at_right_after_it() -> None:
-    choice = choose(sight(moving(79, rate=20.0)))  # 1 point at 20 an hour: 3 minutes
-    assert after(choice) == minutes(3) + timedelta(seconds=15)
+    choice = choose(sight(moving(79, rate=25.0)))  # 1 point at 25 an hour: 2.4 minutes
+    assert after(choice) == minutes(2.4) + timedelta(seconds=15)
 
 
 def test_the_floor_holds_however_near_and_fast() -> None:
@@ -82,7 +82,17 @@ def test_unchanged_for_long_it_is_asked_later_up_to_the_ceiling(calm: int, wait:
 def test_still_but_one_burst_from_the_line_is_not_left_to_the_ceiling() -> None:
     still = NOON - minutes(600)
     assert after(choose(sight(moving(79, changed_at=still)))) == minutes(5)
-    assert after(choose(sight(moving(79, changed_at=still, window_seconds=7 * 86400)))) == minutes(30)
+    assert after(choose(sight(moving(74, changed_at=still, window_seconds=7 * 86400)))) == minutes(30)
+
+
+def test_a_long_window_is_used_up_in_its_busy_hours_not_evenly() -> None:
+    week = choose(sight(moving(79.8, window_seconds=7 * 86400)))  # evenly: 0.2 points in 20 minutes; busy: in 1.6
+    assert after(week) == minutes(2)
+
+
+def test_within_two_points_a_moving_value_is_looked_at_twice_as_often() -> None:
+    assert after(choose(sight(moving(78, window_seconds=30 * 86400)))) == minutes(2.5)
+    assert after(choose(sight(moving(77, window_seconds=30 * 86400)))) == minutes(5)
 
 
 def test_a_pending_alert_keeps_the_usual_interval() -> None:
@@ -118,13 +128,17 @@ def test_a_look_just_before_a_reset_waits_for_it() -> None:
     assert after(choose(sight(moving(10, resets_at=NOON + minutes(8))))) == minutes(5)
 
 
+def test_a_crossing_that_the_reset_would_hide_is_not_left_to_it() -> None:
+    assert after(choose(sight(moving(79.5), moving(50, resets_at=NOON + minutes(3))))) == minutes(2)
+
+
 def test_the_rolling_boundary_of_an_unused_window_is_no_reset() -> None:
     assert after(choose(sight(moving(0, resets_at=NOON + minutes(4))))) == minutes(5)
 
 
 def test_of_several_series_the_most_pressing_decides() -> None:
     calm = moving(5, name="weekly", changed_at=NOON - minutes(600))
-    assert after(choose(sight(calm, moving(79, rate=20.0)))) == minutes(3) + timedelta(seconds=15)
+    assert after(choose(sight(calm, moving(79, rate=25.0)))) == minutes(2.4) + timedelta(seconds=15)
 
 
 def test_a_doubted_answer_is_asked_again_soon_then_less_soon() -> None:

@@ -32,7 +32,10 @@ OFFLINE_FIRST = timedelta(minutes=1)
 OFFLINE_MOST = timedelta(minutes=15)
 NEW_LOGIN_AFTER = timedelta(seconds=5)  # the tool may still be writing
 COUNTED_AFTER = timedelta(seconds=60)  # use this young may not be in the server's count yet
-SWIFT = 3.0  # times the even pace: as fast as one busy person uses a window up
+SWIFT = 3.0  # times the even pace over a window's busy hours: as fast as one person uses it up
+BUSY = ((6, 1.0), (24, 1 / 3), (24 * 30, 5 / 21))  # hours of a window, and the part of them in which people work
+NEAR = 2.0  # points below a threshold at which it is worth looking twice as often while the value moves
+AIM = 1.25  # floors: up to here one look after the crossing beats one before it and the next a floor later
 HASTE = 1.5  # a rate may rise by this before the next look
 
 REFUSALS = frozenset({"not_signed_in", "expired", "forbidden"})
@@ -196,8 +199,9 @@ def _after_answer(sight: Sight, asked_at: datetime, now: datetime) -> Choice:
     wait, reason = min(intervals, default=(pace_.every, _usual(pace_)))
     at = asked_at + wait
     turn = _next_reset(sight, asked_at)
-    # Asking within a floor before the reset would push the look at the new window a whole floor past it.
-    if turn is not None and (at > turn or turn - at < pace_.floor):
+    # Asking within a floor before the reset would push the look at the new window a whole floor past it; only a
+    # crossing that would otherwise never be seen is worth that.
+    if turn is not None and (at > turn or (wait >= pace_.every and turn - at < pace_.floor)):
         return Choice(at=turn, reason="a window resets", look_at=_glance(sight, turn, now))
     return Choice(at=at, reason=reason, look_at=_glance(sight, at, now))
 
@@ -261,8 +265,7 @@ def _nearing(watch: Watch, pace_: Pace, gap: float, threshold: float, *, moving:
     floor, every = pace_.floor, pace_.every
     if watch.rate is not None and watch.rate > 0:
         expected = timedelta(hours=min(gap / watch.rate, 10_000))
-        if expected <= 2 * floor:
-            # One look right after the crossing beats one before it and the next a whole floor later.
+        if expected <= AIM * floor:
             wait = max(floor, expected + AFTER_CROSSING)
             if wait < every:
                 return wait, f"{watch.name}: {threshold:g}% expected in {_brief(expected)}"
@@ -271,13 +274,17 @@ def _nearing(watch: Watch, pace_: Pace, gap: float, threshold: float, *, moving:
     if not moving:
         return None
     wait = max(_soonest(watch, gap) / 2, floor)
+    if gap <= NEAR:
+        wait = min(wait, max(every / 2, floor))
     return (wait, f"{watch.name}: {gap:.3g} points from {threshold:g}%") if wait < every else None
 
 
 def _soonest(watch: Watch, gap: float) -> timedelta:
     """The earliest time in which a busy person could use up `gap` points."""
-    even = 100 / (watch.window_seconds / 3600) if watch.window_seconds else 100 / (24 * 30)
-    return timedelta(hours=min(gap / max(SWIFT * even, HASTE * (watch.rate or 0.0)), 10_000))
+    hours = watch.window_seconds / 3600 if watch.window_seconds else BUSY[-1][0]
+    busy = next((part for length, part in BUSY if hours <= length), BUSY[-1][1])
+    fastest = max(SWIFT * 100 / (hours * busy), HASTE * (watch.rate or 0.0))
+    return timedelta(hours=min(gap / fastest, 10_000))
 
 
 def _doubled(first: timedelta, times: int) -> timedelta:
