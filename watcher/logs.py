@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from loguru import Record
 
 FILE_NAME = "watcher.log"
-_LINE = "{time:YYYY-MM-DD HH:mm:ss} {level: <7} {message}\n"
+_LINE = "{time:YYYY-MM-DD HH:mm:ss} {level: <7} {message}"
 _ROTATED = {"rotation": "1 MB", "retention": 3, "encoding": "utf-8"}
 
 
