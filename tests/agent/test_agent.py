@@ -2,7 +2,7 @@ import plistlib
 from pathlib import Path
 
 import pytest
-import stand_ins
+from tests.agent import stand_ins
 from msgspec import structs
 
 from watcher.agent import Call, Run, Step, UntilGone
