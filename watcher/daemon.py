@@ -1,17 +1,17 @@
 """The loop: waits for the next job or the next answer, and nothing else ever waits.
 
-One thread owns the store and decides; other threads only talk to servers, and hand what they heard back through the
-inbox. The process sleeps in `Inbox.take` until a job is due or something arrives: there is no tick. Whatever raises is
+One thread owns the store and decides; other threads only talk to servers, and hand what they heard back as calls to
+make. The process sleeps in `Calls.take` until a job is due or a call arrives: there is no tick. Whatever raises is
 reported and the loop goes on. Never put a decision about readings, alerts or channels here.
 """
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from queue import Empty, SimpleQueue
 
 from watcher import config as configuration
 from watcher import pipeline
+from watcher.calls import Call, Calls
 from watcher.config import Config
 from watcher.core.model import Failure, Snapshot
 from watcher.core.redaction import Redactor
@@ -29,37 +29,21 @@ HEARTBEAT_EVERY = timedelta(minutes=5)
 TIDY_EVERY = timedelta(hours=24)
 SLEPT = timedelta(minutes=1)  # a wall clock ahead by more than this means that the machine was suspended
 
-Call = Callable[[], None]
-
-
-class Inbox:
-    """What other threads and signal handlers hand to the loop: calls to make, in order."""
-
-    def __init__(self) -> None:
-        self._calls: SimpleQueue[Call] = SimpleQueue()
-        self.put: Callable[[Call], None] = self._calls.put  # reentrant: safe in a signal handler
-
-    def take(self, timeout_s: float | None) -> Call | None:
-        """The next call; None when the time is up."""
-        try:
-            return self._calls.get(timeout=timeout_s)
-        except Empty:
-            return None
-
 
 class Daemon:
     """One watcher: the timetable, the polling rounds and the post, around one store."""
 
-    def __init__(self, *, paths: Paths, doors: Doors, store: Store, log: Log, redactor: Redactor) -> None:
+    def __init__(  # noqa: PLR0913 - what a process is made of
+        self, *, paths: Paths, doors: Doors, store: Store, log: Log, redactor: Redactor, calls: Calls | None = None
+    ) -> None:
         self._paths, self._doors, self._store, self._log, self._redactor = paths, doors, store, log, redactor
         self._stopping = False
         self._failing: dict[tuple[str, str], str] = {}  # account -> kind: said when it begins and when it ends
-        inbox = Inbox()
-        self._inbox = inbox
+        self._calls = calls = calls or Calls()
         timetable = Timetable(doors.clock, lambda name, error: log.crash(f"job {name}", error))
         self._timetable = timetable
-        self._rounds = Rounds(doors=doors, store=store, timetable=timetable, inbox=inbox.put, hear=self._hear)
-        self._postman = Postman(doors=doors, store=store, timetable=timetable, inbox=inbox.put, say=log.warning)
+        self._rounds = Rounds(doors=doors, store=store, timetable=timetable, calls=calls, hear=self._hear)
+        self._postman = Postman(doors=doors, store=store, timetable=timetable, calls=calls, say=log.warning)
         self.config = self._load()
 
     # --- from outside: signal handlers, commands --------------------------------------------------------------------
@@ -67,15 +51,15 @@ class Daemon:
     def stop(self) -> None:
         """End the loop after the call in hand; safe in a signal handler."""
         self._stopping = True
-        self._inbox.put(lambda: None)
+        self._calls.put(lambda: None)
 
     def reload(self) -> None:
         """Read the config anew and look at the outbox; safe in a signal handler."""
-        self._inbox.put(self._reload)
+        self._calls.put(self._reload)
 
     def look(self) -> None:
         """Look at the outbox and the snoozes, which another process may have changed; safe in a signal handler."""
-        self._inbox.put(self._postman.release)
+        self._calls.put(self._postman.release)
 
     def run(self) -> None:
         """Watch until `stop`."""
@@ -102,7 +86,7 @@ class Daemon:
                 self._guarded("waking", partial(self._wake, step))
             if done():
                 return
-            call = self._inbox.take(self._timetable.idle_s())
+            call = self._calls.take(self._timetable.idle_s())
             if call is not None:
                 self._guarded("answer", call)
 

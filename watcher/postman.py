@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from watcher import outbox, pipeline
-from watcher.background import in_background
+from watcher.calls import Calls
 from watcher.config import Config
 from watcher.core import plan, wording
 from watcher.core.backoff import LIFETIME
@@ -33,11 +33,11 @@ class Postman:
         doors: Doors,
         store: Store,
         timetable: Timetable,
-        inbox: Callable[[Callable[[], None]], None],
+        calls: Calls,
         say: Callable[[str], None],
     ) -> None:
         self._doors, self._store, self._timetable = doors, store, timetable
-        self._inbox, self._say = inbox, say
+        self._calls, self._say = calls, say
         self._config: Config | None = None
         self._busy: set[str] = set()
         self._paced: dict[str, datetime] = {}
@@ -134,7 +134,7 @@ class Postman:
                 return Outcome(delivered=False, detail=why_not)
             return outbox.attempt(begun, channel, send=doors.send, run=doors.run)
 
-        in_background(attempt, lambda outcome: self._ended(begun, channel, outcome), self._inbox)
+        self._calls.fetch(attempt, lambda outcome: self._ended(begun, channel, outcome))
 
     def _ended(self, delivery: Delivery, channel: "Channel | None", outcome: Outcome) -> None:
         config, now = self._config, self._now()

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from watcher import poll
-from watcher.background import in_background
+from watcher.calls import Calls
 from watcher.config import Config
 from watcher.core import cadence, lookout
 from watcher.core.model import Failure, Snapshot
@@ -46,11 +46,11 @@ class Rounds:
         doors: Doors,
         store: Store,
         timetable: Timetable,
-        inbox: Callable[[Callable[[], None]], None],
+        calls: Calls,
         hear: Callable[[News], None],
     ) -> None:
         self._doors, self._store, self._timetable = doors, store, timetable
-        self._inbox, self._hear = inbox, hear
+        self._calls, self._hear = calls, hear
         self._config: Config | None = None
         self._open: dict[str, Round] = {}
         self._logins: dict[str, list[Credential]] = {}  # last found
@@ -96,10 +96,9 @@ class Rounds:
         self._timetable.put(f"end {provider}", now + ROUND_ENDS, lambda: self._give_up(provider))
         overrides = config.providers[provider].overrides
         surroundings = self._doors.surroundings
-        in_background(
+        self._calls.fetch(
             lambda: poll.find(PROVIDERS[provider], surroundings(), overrides),
             lambda found: self._found(provider, found),
-            self._inbox,
         )
 
     # --- one round --------------------------------------------------------------------------------------------------
@@ -142,7 +141,7 @@ class Rounds:
         self._asked_with[provider, credential.account] = token_hash
         kept = self._kept.setdefault((provider, credential.account), {})
         settings, doors = self._settings(provider), self._doors
-        in_background(
+        self._calls.fetch(
             lambda: poll.ask(
                 PROVIDERS[provider],
                 credential,
@@ -154,7 +153,6 @@ class Rounds:
                 again=lambda: poll.find(PROVIDERS[provider], doors.surroundings(), settings.overrides).credentials,
             ),
             lambda news: self._answered(provider, credential, news),
-            self._inbox,
         )
 
     def _answered(self, provider: str, credential: Credential, news: News) -> None:
