@@ -17,6 +17,7 @@ COMMANDS = {
     "check": "watcher.cli.check:check",
     "status": "watcher.cli.status:status",
     "ingest": "watcher.cli.ingest:ingest",
+    "replay": "watcher.cli.replay:replay_command",
 }
 """Command name -> module and attribute, in the order in which help shows them."""
 

@@ -97,6 +97,9 @@ class SeriesState(Struct, frozen=True, kw_only=True):
     episode_at: datetime  # when this episode began, as far as is known
     samples: tuple[Sample, ...] = ()
     heard_at: datetime  # when an answer last held this series; before the first, when it was first asked for
+    asked_at: datetime  # when its account was last asked, whatever came of it
+    retry_at: datetime | None = None  # not to be asked again before
+    watched_from: datetime | None = None  # when watching went on after a gap (sleep): silence before it is not news
     error: str | None = None  # of the last poll; None: it was answered
     error_kind: str | None = None
     failing_since: datetime | None = None
@@ -138,7 +141,7 @@ def tolerance(reading: Reading) -> timedelta:
 def first(series: Series, news: Snapshot | Failure) -> SeriesState:
     """The state of a series that was never seen before this news."""
     return SeriesState(
-        series=series, account_name=news.account_name, episode_at=news.at, heard_at=news.at, standing=Standing.UNKNOWN
+        series=series, account_name=news.account_name, episode_at=news.at, heard_at=news.at, asked_at=news.at
     )
 
 
@@ -169,9 +172,23 @@ def observe(state: SeriesState, reading: Reading, at: datetime, every: timedelta
     return _turned(state, reading, at) if standing is Standing.RESET else _frozen(state)
 
 
-def missing(state: SeriesState) -> SeriesState:
+def answered(state: SeriesState, news: Snapshot) -> SeriesState:
+    """The state with what an answer says beside the reading: the account is up, its name, its plan."""
+    return replace(
+        state,
+        account_name=news.account_name,
+        plan=news.plan,
+        asked_at=news.at,
+        retry_at=None,
+        error=None,
+        error_kind=None,
+        failing_since=None,
+    )
+
+
+def missing(state: SeriesState, news: Snapshot) -> SeriesState:
     """The state after an answer that did not hold this series."""
-    return replace(state, standing=Standing.MISSING, error=None, error_kind=None, failing_since=None)
+    return replace(answered(state, news), standing=Standing.MISSING)
 
 
 def failed(state: SeriesState, failure: Failure) -> SeriesState:
@@ -182,6 +199,8 @@ def failed(state: SeriesState, failure: Failure) -> SeriesState:
         error=failure.message,
         error_kind=failure.kind,
         failing_since=state.failing_since or failure.at,
+        asked_at=failure.at,
+        retry_at=failure.retry_at,
         account_name=failure.account_name or state.account_name,
     )
 

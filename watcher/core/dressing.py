@@ -58,7 +58,7 @@ def facts(view: View, siblings: Iterable[View]) -> dict[str, Any]:
         "rate": view.worth("rate"),
         "projected": view.worth("projected"),
         "exhausts_in_s": view.worth("exhausts_in"),
-        "age_s": view.worth("age"),
+        "age_s": view.read_s_ago(),
         "error": state.error,
         "error_kind": state.error_kind,
         "plan": state.plan,

@@ -29,10 +29,11 @@ def told(series: Mapping[Series, SeriesState], news: Snapshot | Failure, every: 
         fresh[name] = _heard(fresh.get(name) or cycle.first(name, news), reading, news, every)
         answered.add(name)
     for name, state in fresh.items():
-        if name not in answered:
-            fresh[name] = cycle.missing(state)
+        if name not in answered and news.whole:
+            fresh[name] = cycle.missing(state, news)
     named = _with_primary(news.provider, fresh.values())
-    return (*named, *_stood_in(series.values(), news))
+    heard = (state for state in named if news.whole or state.series in answered or state is not series[state.series])
+    return (*heard, *_stood_in(series.values(), news))
 
 
 def _is_of(state: SeriesState, news: Snapshot | Failure) -> bool:
@@ -40,17 +41,8 @@ def _is_of(state: SeriesState, news: Snapshot | Failure) -> bool:
 
 
 def _heard(state: SeriesState, reading: Reading, news: Snapshot, every: timedelta) -> SeriesState:
-    seen = cycle.observe(state, reading, news.at, every)
-    return replace(
-        seen,
-        account_name=news.account_name,
-        plan=news.plan,
-        heard_at=news.at,
-        error=None,
-        error_kind=None,
-        failing_since=None,
-        gone=False,
-    )
+    seen = cycle.observe(cycle.answered(state, news), reading, news.at, every)
+    return replace(seen, heard_at=news.at, gone=False)
 
 
 def _failed(series: Mapping[Series, SeriesState], news: Failure) -> tuple[SeriesState, ...]:
@@ -72,7 +64,7 @@ def _stood_in(states: Iterable[SeriesState], news: Snapshot) -> list[SeriesState
     """What stood in for the provider before it ever answered: heard now, under its real name, and gone."""
     names = {Series(provider=news.provider, window=reading.window, account=news.account) for reading in news.readings}
     return [
-        replace(cycle.missing(state), heard_at=news.at, gone=True)
+        replace(cycle.missing(state, news), heard_at=news.at, gone=True)
         for state in states
         if state.series.provider == news.provider
         and state.read_at is None

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from watcher.core import dressing, evaluate, households, offline
 from watcher.core.binding import Bound, bind, holds, touches
-from watcher.core.cycle import SeriesState, Standing
+from watcher.core.cycle import FEW_POLLS, SeriesState, Standing
 from watcher.core.decisions import Decision, decision
 from watcher.core.evaluate import AlertState, Observation
 from watcher.core.hours import is_active
@@ -22,6 +22,12 @@ from watcher.core.view import View
 
 GONE_AFTER = timedelta(days=7)
 """A series that was not heard of for so long is gone for good: its alerts close without a word."""
+
+ASLEEP_AFTER = timedelta(minutes=20)
+"""Longer than any pause between polls (or three of the usual ones): when nothing at all was asked, nobody watched."""
+
+FULLY_AWAKE_AFTER = timedelta(hours=1)
+"""After such a gap every account has been asked again."""
 
 SAFELY_PAST = timedelta(seconds=1)
 """`age > 45m` does not hold at 45 minutes to the dot."""
@@ -97,12 +103,17 @@ class _Sitting:
         self.closed: list[Key] = []
         self.transitions: list[Transition] = []
         self.decisions: list[Decision] = []
+        self.asleep = False
         self._views: tuple[dict[Series, View], dict[Series, View]] = ({}, {})
 
     def held(self, news: Snapshot | Failure | None) -> Judgement:
         """Everything in its order."""
+        self.asleep = self._nobody_watched()
         heard = () if news is None else households.told(self.memory.series, news, self.every)
         self.series.update((state.series, state) for state in heard)
+        if news is not None and self.asleep:
+            self._wake()
+            heard = tuple(self.series[state.series] for state in heard)
         self._close_what_is_gone(heard)
         for bound, state in self._concerned(news, heard):
             self._judge(bound, state, news)
@@ -131,15 +142,29 @@ class _Sitting:
         views = self._views[lasting]
         view = views.get(state.series)
         if view is None:
-            view = views[state.series] = View(state, self.now, lasting=lasting)
+            view = views[state.series] = View(state, self.now, lasting=lasting, asleep=self.asleep)
         return view
+
+    # --- sleep ----------------------------------------------------------------------------------------------
+
+    def _nobody_watched(self) -> bool:
+        """Whether nothing at all was asked for longer than any usual pause. What was told to wait is no gap."""
+        asked = [max(state.asked_at, state.retry_at or state.asked_at) for state in self.memory.series.values()]
+        return bool(asked) and self.now - max(asked) > max(ASLEEP_AFTER, FEW_POLLS * self.every)
+
+    def _wake(self) -> None:
+        """Watching goes on: silence is counted from now."""
+        for state in list(self._all()):
+            self.series[state.series] = replace(state, watched_from=self.now)
+        self.asleep = False
 
     # --- what has ended ----------------------------------------------------------------------------------------------
 
     def _close_what_is_gone(self, heard: Sequence[SeriesState]) -> None:
         """Close, without a word, the alerts of rules and series that are gone."""
-        for state in list(self._all()):
-            if not state.gone and self.now - state.heard_at > GONE_AFTER:
+        for state in [] if self.asleep else list(self._all()):
+            watched = state.watched_from is None or self.now - state.watched_from > FULLY_AWAKE_AFTER
+            if not state.gone and watched and self.now - state.heard_at > GONE_AFTER:
                 self.series[state.series] = replace(state, gone=True, samples=(), doubt=None)
         just_heard = {state.series for state in heard}
         for key, alert in self.memory.alerts.items():
@@ -284,6 +309,7 @@ class _Sitting:
             for state in everything:
                 if self._is_subject(bound, state, ()):
                     since = state.heard_at if state.read_at is None else state.read_at
+                    since = max(since, state.watched_from or since)
                     dues += [since + wait for wait in waits]
         names = {bound.rule.name: bound.rule for bound in silent}
         for alert in self._alerts():

@@ -88,6 +88,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     at: datetime  # when the answer was received, aware UTC
     readings: tuple[Reading, ...] = ()
     note: str | None = None  # one line for `status`: "grace period until ...", "no project: low confidence"
+    whole: bool = True  # a window that is not in it is missing; False: part of an answer, it says nothing of the rest
 
 
 class Failure(Struct, frozen=True, kw_only=True):

@@ -24,11 +24,13 @@ class View:
         now: the instant.
         lasting: whether the last believed reading counts although the last poll brought none, as it must for a rule
             that asks about silence ("was at 90 % when it went quiet"). Never past the boundary.
+        asleep: whether nothing at all was asked lately: then silence means nothing.
     """
 
-    __slots__ = ("_known", "_worths", "lasting", "now", "state")
+    __slots__ = ("_known", "_worths", "asleep", "lasting", "now", "state")
 
-    def __init__(self, state: SeriesState, now: datetime, *, lasting: bool = False) -> None:
+    def __init__(self, state: SeriesState, now: datetime, *, lasting: bool = False, asleep: bool = False) -> None:
+        self.asleep = asleep
         self.state = state
         self.now = now
         self.lasting = lasting
@@ -107,9 +109,18 @@ class View:
     def _unit(self) -> str | None:
         return None if self.state.reading is None else self.state.reading.unit
 
-    def _age(self) -> float:
+    def read_s_ago(self) -> float:
+        """How old the last believed reading is; where there was none, how long one has been asked for."""
         since = self.state.heard_at if self.state.read_at is None else self.state.read_at
         return max((self.now - since).total_seconds(), 0.0)
+
+    def _age(self) -> float | None:
+        """For rules: a gap in which nothing was asked (sleep) adds nothing."""
+        if self.asleep:
+            return None
+        if self.state.watched_from is None:
+            return self.read_s_ago()
+        return min(self.read_s_ago(), max((self.now - self.state.watched_from).total_seconds(), 0.0))
 
     def _up(self) -> bool:
         return self.state.error_kind is None
@@ -133,7 +144,9 @@ class View:
         used, rate = self.worth("used_percent"), self.worth("rate")
         if not isinstance(used, float | int):
             return None
-        return forecast.exhausts_in_s(used, rate if isinstance(rate, float) else None, timedelta(seconds=self._age()))
+        return forecast.exhausts_in_s(
+            used, rate if isinstance(rate, float) else None, timedelta(seconds=self.read_s_ago())
+        )
 
 
 _WORTH: dict[str, Callable[[View], Worth]] = {

@@ -1,0 +1,132 @@
+"""`watcher replay`: what rules would have said to a history, a file's or the store's own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from watcher import doors, paths
+from watcher.clock import now as clock_now
+from watcher.core import history, replay
+from watcher.core.history import News
+from watcher.core.model import Event, Reading, Rule, Snapshot, Transition
+from watcher.core.phrases import percent
+from watcher.core.rulebook import assemble
+from watcher.core.units import read_duration
+from watcher.errors import ConfigError, UsageError
+from watcher.store import FILE_NAME, Store
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@click.command("replay")
+@click.argument("rules", metavar="RULES.toml")
+@click.argument("readings", metavar="[READINGS.jsonl]", required=False)
+@click.option("--since", metavar="TIME", help="Replay what the store has kept since then: 7d, 12h.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each transition.")
+def replay_command(*, rules: str, readings: str | None, since: str | None, as_json: bool) -> None:
+    """What RULES.toml would have said to these readings: one JSON object a line, in time order; `-` reads stdin.
+
+    \b
+    {"at": "2026-03-02T09:00:00Z", "provider": "claude", "window": "five_hour", "used_percent": 81}
+    {"at": "2026-03-02T09:05:00Z", "provider": "claude", "error": "timeout"}
+    """  # noqa: D301 - click's mark for a paragraph that keeps its lines
+    if (readings is None) == (since is None):
+        raise UsageError("give either a file of readings or --since: `watcher replay rules.toml readings.jsonl`")
+    book = _rules(rules)
+    past = _from_file(readings) if readings is not None else _from_store(since or "")
+    from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - slow to import, and only needed here
+
+    usual = {provider.id: provider.default for provider in PROVIDERS.values()}
+    said = 0
+    for moment in replay.play(book, past, usual=usual):
+        for transition in moment.judgement.transitions:
+            said += 1
+            click.echo(as_line(transition) if as_json else _in_words(transition))
+    if not as_json:
+        click.echo(
+            f"{_counted(said, 'transition')} from {_counted(len(past), 'answer')} under {_counted(len(book), 'rule')}"
+        )
+
+
+def as_line(transition: Transition) -> str:
+    """One transition as a line of `--json`; a reset that a rule asked for is `resolved`, by reason of a reset."""
+    event = Event.RESOLVED if transition.event is Event.RESET else transition.event
+    return msgspec.json.encode(
+        {
+            "at": transition.at,
+            "rule": transition.rule,
+            "series": str(transition.series),
+            "event": event,
+            "severity": transition.severity,
+            "reason": transition.reason,
+        }
+    ).decode()
+
+
+def _in_words(transition: Transition) -> str:
+    used = None if transition.reading is None else transition.reading.used_percent
+    parts = [
+        transition.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+        f"{transition.event:<9}",
+        f"{transition.severity:<8}",
+        "     ?" if used is None else f"{percent(used):>6}",
+        f"{transition.rule} on {transition.series}",
+        f"({transition.reason})",
+    ]
+    return "  ".join(parts)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _rules(path: str) -> tuple[Rule, ...]:
+    """Of one file, which may be a whole `config.toml`."""
+    try:
+        text = Path(path).read_bytes().decode()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; give a file of rules") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    return assemble([(path, text)], channels=None, other_keys=None).rules
+
+
+def _from_file(path: str) -> list[News]:
+    try:
+        with click.open_file(path, "rb") as lines:
+            return list(history.news(history.read(lines, path)))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; give a file of readings, or --since") from error
+
+
+def _from_store(since: str) -> list[News]:
+    """What was read since then, an answer for each account and instant."""
+    try:
+        span = read_duration(since)
+    except ValueError as error:
+        raise UsageError(f"--since: {error}") from error
+    around = doors.surroundings()
+    now = clock_now()
+    store = Store(paths.find(around.env, around.home).state_dir / FILE_NAME, now=now, read_only=True)
+    try:
+        names = {(account.provider, account.account): account.name for account in store.accounts()}
+        answers: dict[tuple[datetime, str, str], list[Reading]] = {}
+        for series in store.all_series():
+            for at, reading in store.history(series, since=now - span):
+                answers.setdefault((at, series.provider, series.account), []).append(reading)
+    finally:
+        store.close()
+    return [
+        Snapshot(
+            provider=provider,
+            account=account,
+            account_name=names.get((provider, account), account),
+            at=at,
+            readings=tuple(readings),
+            whole=False,
+        )
+        for (at, provider, account), readings in sorted(answers.items(), key=lambda answer: answer[0])
+    ]

@@ -1,0 +1,100 @@
+"""What rules would have said to a history: the daemon's own core, fed with what was recorded.
+
+Time passes as it did: between two answers, rules about silence are asked whenever they fall due. Never put a rule's
+meaning here: if replay and the daemon could differ, neither could be trusted.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
+from statistics import median
+
+from msgspec import Struct
+
+from watcher.core import judge
+from watcher.core.cycle import SeriesState
+from watcher.core.evaluate import AlertState
+from watcher.core.history import News
+from watcher.core.judge import Judgement, Key, Memory
+from watcher.core.model import Failure, Rule, Series
+
+USUALLY_EVERY = timedelta(minutes=5)
+"""How often a provider is asked, where neither its history nor the caller can tell."""
+
+SHORTEST = timedelta(seconds=30)
+LEAST_PAUSES = 2
+
+
+class Played(Struct, frozen=True):
+    """One moment of a replay."""
+
+    news: News | None  # None: only time had passed
+    judgement: Judgement
+
+
+def intervals(history: Iterable[News]) -> dict[str, timedelta]:
+    """How often each provider was asked: the median pause between two answers about one series."""
+    instants: dict[tuple[str, str], dict[str, list[datetime]]] = {}
+    for news in history:
+        windows = instants.setdefault((news.provider, news.account), {})
+        if isinstance(news, Failure):
+            for moments in windows.values():
+                moments.append(news.at)
+            continue
+        for reading in news.readings:
+            windows.setdefault(reading.window, []).append(news.at)
+    pauses: dict[str, list[float]] = {}
+    for (provider, _account), windows in instants.items():
+        for moments in windows.values():
+            found = [(later - earlier).total_seconds() for earlier, later in pairwise(moments) if later > earlier]
+            pauses.setdefault(provider, []).extend(found)
+    return {
+        provider: max(timedelta(seconds=median(found)), SHORTEST)
+        for provider, found in pauses.items()
+        if len(found) >= LEAST_PAUSES
+    }
+
+
+def play(
+    rules: Sequence[Rule],
+    history: Sequence[News],
+    *,
+    usual: Mapping[str, timedelta] | None = None,
+    tz: tzinfo | None = None,
+    explain: bool = False,
+) -> Iterator[Played]:
+    """Each moment of the history, as these rules would have judged it.
+
+    Args:
+        rules: to be tried.
+        history: answers and failures in time order.
+        usual: provider -> how often it is asked, where the history is too short to tell.
+        tz: the machine's zone, for `active` hours that name none.
+        explain: give a decision also where nothing happened.
+    """
+    rules = tuple(rules)
+    series: dict[Series, SeriesState] = {}
+    alerts: dict[Key, AlertState] = {}
+    memory = Memory(series, alerts)
+    paces = {**(usual or {}), **intervals(history)}
+    slowest = max((paces.get(news.provider, USUALLY_EVERY) for news in history), default=USUALLY_EVERY)
+    due = None
+    for news in history:
+        while due is not None and due < news.at:
+            ticked = judge.judge(rules, memory, None, due, every=slowest, tz=tz, explain=explain)
+            _keep(series, alerts, ticked)
+            yield Played(None, ticked)
+            due = ticked.next_due
+        pace = paces.get(news.provider, USUALLY_EVERY)
+        judged = judge.judge(rules, memory, news, news.at, every=pace, tz=tz, explain=explain)
+        _keep(series, alerts, judged)
+        yield Played(news, judged)
+        due = judged.next_due
+
+
+def _keep(series: dict[Series, SeriesState], alerts: dict[Key, AlertState], judged: Judgement) -> None:
+    """As `judge.after`, in place: a history may be long."""
+    series.update((state.series, state) for state in judged.series)
+    alerts.update(((alert.rule, alert.series), alert) for alert in judged.alerts)
+    for key in judged.closed:
+        alerts.pop(key, None)
