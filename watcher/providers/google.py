@@ -20,6 +20,7 @@ from watcher.errors import (
     NotSignedInError,
     ProviderError,
     RateLimitedError,
+    ShapeChangedError,
     UnsupportedError,
 )
 from watcher.providers import Kept, answers
@@ -144,7 +145,7 @@ def _renewed(credential: Credential, kept: Kept) -> Talk:
         content = answers.body(response, name=NAME)
         token, lives_s = answers.text(content.get("access_token")), answers.number(content.get("expires_in"))
         if not token:
-            raise ProviderError(f"{NAME}: Google gave no access token: it is asked again later")
+            raise ShapeChangedError(f"{NAME}: no access_token in Google's answer: it is asked again later")
         if lives_s:
             kept.update(access=token, access_until=response.at + timedelta(seconds=lives_s), owner=_owner(credential))
         return token

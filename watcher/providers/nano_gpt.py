@@ -39,6 +39,7 @@ USED = ("used", "usage", "inputTokensUsed", "usedTokens")
 LEFT = ("remaining", "left")
 PERCENT = ("percentUsed", "usagePercent")
 RESET = ("resetAt", "nextResetAt")
+FLAT = ("used", "remaining", "percentUsed", "resetAt")  # with more, `dailyInputTokensUsed` would be `daily`'s too
 BALANCES = (("usd_balance", "balance_usd", "usd", "balance"), ("nano_balance", "balance_nano", "nano", "nano balance"))
 
 
@@ -60,9 +61,9 @@ def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
     if "error" in content and not any(name in content for name in ("limits", "active", "state", *_keys())):
         raise ShapeChangedError(f"{NAME}: an error came instead of usage: {SIGN_IN}")
     readings = read(content)
-    balances, trouble = yield from _balances(key)
-    if not readings and not balances and not _state(content):
+    if not readings and not _state(content):
         raise ShapeChangedError(f"{NAME}: no window in the answer (limits, daily, monthly): nothing is claimed")
+    balances, trouble = yield from _balances(key)
     return Snapshot(
         provider=ID,
         account=credential.account,
@@ -145,7 +146,7 @@ def _fields(content: Mapping[str, Any], id_: str) -> dict[str, Any]:
             if isinstance(holder.get(name), dict):
                 return dict(holder[name])
     flat = {}
-    for name in (*USED, *LEFT, *PERCENT, *RESET):
+    for name in FLAT:
         key = id_ + name[0].upper() + name[1:]
         for spelling in (key, _snake(key)):
             if spelling in content:
