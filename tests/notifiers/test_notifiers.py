@@ -1,63 +1,15 @@
 """Every channel held to the same table: the registry is the list, so that none can be forgotten."""
 
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher import notifiers
-from watcher.core.model import Command, Finished, Message, Request, Response, Severity
+from watcher.core.model import Command, Finished, Request
 from watcher.errors import OfflineError, ServerError, ShapeChangedError, TimedOutError
 from watcher.notifiers import Channel
 from watcher.notifiers.registry import NOTIFIERS
-
-NOW = datetime(2026, 1, 5, 14, 20, tzinfo=UTC)
-
-SETTINGS = {
-    "desktop": {},
-    "slack": {"url": "https://hooks.slack.example/services/T0/B0/plantedsecret"},
-    "discord": {"url": "https://discord.com/api/webhooks/123/plantedsecret"},
-    "webhook": {"url": "https://receiver.example/plantedsecret", "secret": "plantedsecret"},
-    "ntfy": {"topic": "quotas", "token": "plantedsecret"},
-    "command": {"argv": ["/usr/bin/true"]},
-    "apprise": {"url": "json://plantedsecret@receiver.example"},
-}
-
-
-def message(**changes):
-    facts = {
-        "id": "claude-session|claude.five_hour|3|firing",
-        "thread": "claude-session|claude.five_hour",
-        "event": "firing",
-        "severity": Severity.WARNING,
-        "title": "Claude 5-hour window at 82 %",
-        "body": "resets in 1 h 40 min (16:00)",
-        "rule": "claude-session",
-        "provider": "claude",
-        "window": "five_hour",
-        "label": "5-hour window",
-        "used_percent": 82.0,
-        "remaining": Decimal(18),
-        "unit": "percent",
-        "resets_at": NOW + timedelta(minutes=100),
-        "at": NOW,
-        "since": NOW,
-        "link": "https://claude.ai/settings/usage",
-    }
-    return Message(**facts | changes)
-
-
-def channel(kind, **changes):
-    notifier = NOTIFIERS[kind]
-    return Channel(name="mine", type=kind, settings=msgspec.convert(SETTINGS[kind] | changes, notifier.settings))
-
-
-def answered(status, body=b"", **headers):
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Response(status=status, headers=named, body=body, at=NOW)
 
 
 def refused(_request):
@@ -82,7 +34,6 @@ def test_every_channel_is_complete(kind):
     notifier = NOTIFIERS[kind]
     assert notifier.type == kind
     assert (notifier.compose is None) != (notifier.deliver is None)
-    assert kind in SETTINGS
     assert set(notifier.secrets) <= set(notifier.settings.__struct_fields__)
     module = __import__(f"watcher.notifiers.{kind}", fromlist=["x"])
     assert "Lost:" in module.__doc__
@@ -90,21 +41,20 @@ def test_every_channel_is_complete(kind):
 
 
 @pytest.mark.parametrize("kind", NOTIFIERS)
-def test_an_unknown_setting_is_refused(kind):
+def test_an_unknown_setting_is_refused(channel, kind):
     with pytest.raises(msgspec.ValidationError, match="colour"):
         channel(kind, colour="red")
 
 
 @pytest.mark.parametrize("kind", COMPOSED)
-def test_a_message_becomes_one_request_or_one_command(kind):
-    notifier = NOTIFIERS[kind]
-    work = notifier.compose(message(), channel(kind).settings)
+def test_a_message_becomes_one_request_or_one_command(compose, kind):
+    work = compose(kind)
     assert isinstance(work, Request if kind in BY_REQUEST else Command)
 
 
 @pytest.mark.parametrize("kind", COMPOSED)
-def test_title_body_number_and_alert_id_are_in_what_is_sent(kind):
-    sent = text_of(NOTIFIERS[kind].compose(message(), channel(kind).settings))
+def test_title_body_number_and_alert_id_are_in_what_is_sent(compose, kind):
+    sent = text_of(compose(kind))
     for part in ("Claude 5-hour window at 82 %", "resets in 1 h 40 min", "five_hour"):
         assert part in sent.replace("\\\\", "").replace("\\(", "(")
 
@@ -128,7 +78,7 @@ def text_of(work):
         (RuntimeError("plantedsecret"), False),
     ],
 )
-def test_whatever_is_raised_becomes_an_outcome_that_is_tried_again(kind, error, delivered):
+def test_whatever_is_raised_becomes_an_outcome_that_is_tried_again(message, channel, kind, error, delivered):
     def fails(_request):
         raise error
 
@@ -139,18 +89,18 @@ def test_whatever_is_raised_becomes_an_outcome_that_is_tried_again(kind, error, 
 
 
 @pytest.mark.parametrize("kind", ["command", "apprise"])
-def test_a_command_channel_never_touches_the_network(kind):
+def test_a_command_channel_never_touches_the_network(message, channel, kind):
     outcome = notifiers.send(message(), channel(kind), send=refused, run=lambda _: Finished(exit_code=0))
     assert outcome.delivered is True
 
 
-def test_an_unknown_kind_of_channel_is_an_outcome_too():
+def test_an_unknown_kind_of_channel_is_an_outcome_too(message):
     outcome = notifiers.send(message(), Channel(name="x", type="pigeon", settings=None), send=refused, run=not_run)
     assert outcome.delivered is False
     assert "pigeon" in outcome.detail
 
 
-def test_a_channel_does_not_show_its_settings():
+def test_a_channel_does_not_show_its_settings(channel):
     assert "plantedsecret" not in repr(channel("slack"))
 
 
@@ -163,7 +113,9 @@ def test_a_channel_does_not_show_its_settings():
     left=st.none() | st.decimals(),
 )
 @settings(max_examples=30, deadline=None)
-def test_no_text_and_no_number_makes_a_channel_fail(kind, *, title, body, label, used, left):
+def test_no_text_and_no_number_makes_a_channel_fail(
+    message, channel, answered, kind, *, title, body, label, used, left
+):
     sent = []
 
     def take(work):

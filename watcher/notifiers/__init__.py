@@ -48,14 +48,19 @@ def send(message: Message, channel: Channel, *, send: Send, run: Run) -> Outcome
     try:
         return _attempt(NOTIFIERS[channel.type], text.clean_message(message), channel.settings, send, run)
     except (ServerError, ShapeChangedError) as error:  # an answer began: the far side had the message
-        return Outcome(delivered=None, detail=f"it may have arrived: {error}")
+        return Outcome(delivered=None, detail=f"it may have arrived: {_words(error)}")
     except ProviderError as error:
         doubt = "it may have arrived: " if error.sent else ""
-        return Outcome(delivered=None if error.sent else False, detail=f"{doubt}{error}")
+        return Outcome(delivered=None if error.sent else False, detail=f"{doubt}{_words(error)}")
     except Exception as error:  # noqa: BLE001 - one broken channel must not stop the others; its text may hold a secret
         return Outcome(
             delivered=False, detail=f"{channel.type}: failed with {type(error).__name__}; please report this"
         )
+
+
+def _words(error: ProviderError) -> str:
+    """The network's words; what it says of questions holds for messages."""
+    return str(error).replace("it is asked again later", "it will be sent again")
 
 
 def _attempt(notifier: Notifier, message: Message, settings: Any, send: Send, run: Run) -> Outcome:

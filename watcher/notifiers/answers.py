@@ -20,8 +20,8 @@ TEMPORARY_FAILURE = 75
 """EX_TEMPFAIL of sysexits.h: a command says "not now"."""
 
 _PERMANENT = {
-    400: "the far side did not understand the message; check that the address is for this type of channel",
-    401: "the secret is wrong or has been withdrawn; make a new one and put it into the config",
+    400: "it was not understood; check that the address is for this type of channel",
+    401: "the secret is wrong or withdrawn; make a new one and put it into the config",
     403: "the far side forbids it; check the secret and its permissions",
     404: "there is nothing at that address; check it, or make a new webhook",
     405: "that address takes no messages; check it",

@@ -90,7 +90,7 @@ def judge(answer: Response | Finished) -> Outcome:
     if outcome.delivered and answer.headers.get("x-ratelimit-remaining") == "0":
         return structs.replace(outcome, retry_after=answers.retry_after(answer))
     code = answers.field(answer.body, "code")
-    if outcome.permanent and code in _REASONS:
+    if outcome.permanent and isinstance(code, int) and code in _REASONS:
         return structs.replace(outcome, detail=f"Discord refused it with code {code}: {_REASONS[code]}")
     return outcome
 

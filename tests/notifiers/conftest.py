@@ -1,0 +1,81 @@
+"""One message and one channel of each kind, for every test of a channel."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from watcher.core.model import Message, Response, Severity
+from watcher.notifiers import Channel
+from watcher.notifiers.registry import NOTIFIERS
+
+NOW = datetime(2026, 1, 5, 14, 20, tzinfo=UTC)
+
+SETTINGS = {
+    "desktop": {},
+    "slack": {"url": "https://hooks.slack.example/services/T0/B0/plantedsecret"},
+    "discord": {"url": "https://discord.com/api/webhooks/123/plantedsecret"},
+    "webhook": {"url": "https://receiver.example/plantedsecret", "secret": "plantedsecret"},
+    "ntfy": {"topic": "quotas", "token": "plantedsecret"},
+    "command": {"argv": ["/usr/bin/true"]},
+    "apprise": {"url": "json://plantedsecret@receiver.example"},
+}
+
+FACTS = {
+    "id": "claude-session|claude.five_hour|3|firing",
+    "thread": "claude-session|claude.five_hour",
+    "event": "firing",
+    "severity": Severity.WARNING,
+    "title": "Claude 5-hour window at 82 %",
+    "body": "resets in 1 h 40 min (16:00)",
+    "rule": "claude-session",
+    "provider": "claude",
+    "window": "five_hour",
+    "label": "5-hour window",
+    "used_percent": 82.0,
+    "remaining": Decimal(18),
+    "unit": "percent",
+    "resets_at": NOW + timedelta(minutes=100),
+    "at": NOW,
+    "since": NOW - timedelta(minutes=5),
+    "link": "https://claude.ai/settings/usage",
+}
+
+
+@pytest.fixture(scope="session")
+def message():
+    """`message(title=...)`: a whole message with some facts changed."""
+    return lambda **changes: Message(**FACTS | changes)
+
+
+@pytest.fixture(scope="session")
+def channel():
+    """`channel("slack", url=...)`: a channel of that kind, its settings read as the config reads them."""
+
+    def make(kind, **changes):
+        notifier = NOTIFIERS[kind]
+        return Channel(name="mine", type=kind, settings=msgspec.convert(SETTINGS[kind] | changes, notifier.settings))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def compose(message, channel):
+    """`compose("slack", {"url": ...}, title=...)`: what that channel would send."""
+
+    def make(kind, how=None, **changes):
+        return NOTIFIERS[kind].compose(message(**changes), channel(kind, **how or {}).settings)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def answered():
+    """`answered(429, b"", retry_after="5")`: an answer, header names with underscores."""
+
+    def make(status, body=b"", **headers):
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return Response(status=status, headers=named, body=body, at=NOW)
+
+    return make

@@ -1,0 +1,325 @@
+"""The backends that are programs: their exact arguments, and runs against stand-ins that record what they get."""
+
+import base64
+import json
+import stat
+import sys
+from datetime import UTC, datetime
+
+import pytest
+
+from watcher.core.model import Command, Finished, Message, Severity
+from watcher.notifiers.desktop import CHAINS, chain, deliver_by, macos, notify_send, plyer, plyer_sender, windows
+from watcher.notifiers.text import clean_message, utf16
+from watcher.process import run
+
+NOW = datetime(2026, 1, 5, 14, 20, tzinfo=UTC)
+
+HOSTILE = (
+    '"; do shell script "touch /tmp/x',
+    "$(touch /tmp/x)",
+    "`id`",
+    "' & calc & '",
+    "</text><image src='x'/>",
+    "%PATH% $env:USERNAME",
+    "-help",
+    "\\",
+    '"',
+    "[1]",
+)
+
+RECORDER = """#!{python}
+import json, os, sys
+seen = {{"argv": sys.argv[1:], "stdin": sys.stdin.read(), "env": {{k: v for k, v in os.environ.items()}}}}
+with open({output!r}, "a") as output:
+    output.write(json.dumps(seen) + "\\n")
+print({stdout!r})
+sys.exit({code})
+"""
+
+
+def message(**changes):
+    facts = {
+        "id": "claude-session|claude.five_hour|3|firing",
+        "thread": "claude-session|claude.five_hour",
+        "event": "firing",
+        "severity": Severity.WARNING,
+        "title": "Claude 5-hour window at 82 %",
+        "body": "resets in 1 h 40 min (16:00)",
+        "used_percent": 82.0,
+        "at": NOW,
+        "since": NOW,
+        "link": "https://claude.ai/settings/usage",
+    }
+    return clean_message(Message(**facts | changes))
+
+
+class StandIns:
+    """A folder of programs that record, alone on the PATH."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._output = folder / "seen.jsonl"
+
+    def add(self, name, *, stdout="", code=0):
+        path = self._folder / name
+        path.write_text(RECORDER.format(python=sys.executable, output=str(self._output), stdout=stdout, code=code))
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    def run(self, command):
+        env = {**command.env, "PATH": str(self._folder)}
+        return run(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
+
+    def seen(self):
+        return [json.loads(line) for line in self._output.read_text().splitlines()] if self._output.exists() else []
+
+
+@pytest.fixture
+def stand_ins(tmp_path):
+    return StandIns(tmp_path)
+
+
+def by(platform, sent, there, env=None):
+    programs = [backend for backend in chain(platform) if backend.name not in {"D-Bus", "plyer"}]
+    return deliver_by(programs, sent, there.run, env or {})
+
+
+# --- macOS ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_arguments_of_terminal_notifier_are_exact():
+    assert macos.terminal_notifier(message()).argv == (
+        "terminal-notifier",
+        *("-title", "Claude 5-hour window at 82 %"),
+        *("-message", "resets in 1 h 40 min (16:00)"),
+        *("-group", "claude-session|claude.five_hour"),
+        *("-open", "https://claude.ai/settings/usage"),
+    )
+
+
+def test_the_arguments_of_osascript_are_exact():
+    assert macos.osascript(message()).argv == (
+        "osascript",
+        *("-e", "on run argv"),
+        *("-e", "display notification (item 2 of argv) with title (item 1 of argv)"),
+        *("-e", "end run"),
+        "--",
+        "Claude 5-hour window at 82 %",
+        "resets in 1 h 40 min (16:00)",
+    )
+
+
+def test_a_new_terminal_notifier_is_asked_first_and_never_believed(stand_ins):
+    stand_ins.add("terminal-notifier", stdout="terminal-notifier 3.0.0.")
+    stand_ins.add("osascript")
+    outcome = by("darwin", message(), stand_ins)
+    assert (outcome.delivered, outcome.accepted) == (None, True)
+    assert outcome.detail == (
+        "terminal-notifier: handed to macOS, which does not say whether it was shown; "
+        "if not, see System Settings, Notifications"
+    )
+    assert [seen["argv"][0] for seen in stand_ins.seen()] == ["-version", "-title"]
+
+
+@pytest.mark.parametrize(("version", "code"), [("terminal-notifier 2.0.0.", 0), ("", 0), ("3.0.0", 1)])
+def test_an_old_or_broken_terminal_notifier_is_passed_over(stand_ins, version, code):
+    stand_ins.add("terminal-notifier", stdout=version, code=code)
+    stand_ins.add("osascript")
+    outcome = by("darwin", message(), stand_ins)
+    assert outcome.detail.startswith("osascript: handed to macOS")
+    assert (outcome.delivered, outcome.accepted) == (None, True)
+
+
+def test_without_either_every_reason_is_told(stand_ins):
+    stand_ins.add("osascript", code=1)
+    outcome = by("darwin", message(), stand_ins)
+    assert outcome.delivered is False
+    assert outcome.detail == (
+        "terminal-notifier: cannot start 'terminal-notifier': No such file or directory; osascript: exit code 1"
+    )
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_on_macos_the_text_arrives_as_one_argument_and_never_in_the_script(stand_ins, text):
+    stand_ins.add("osascript")
+    by("darwin", message(title=text, body=text), stand_ins)
+    [seen] = stand_ins.seen()
+    assert seen["argv"][-3:] == ["--", text, text]
+    assert text not in seen["argv"][1:6:2]
+    stand_ins.add("terminal-notifier", stdout="terminal-notifier 3.1")
+    by("darwin", message(title=text, body=text), stand_ins)
+    argv = stand_ins.seen()[-1]["argv"]
+    for name in ("-title", "-message"):
+        given = argv[argv.index(name) + 1]
+        assert given.removeprefix("\u200b") == text
+        assert given[0] not in '-[({<"\\'
+
+
+# --- Windows ----------------------------------------------------------------------------------------------------------
+
+WINDOWS_ENV = {"SYSTEMROOT": r"C:\Windows"}
+
+
+def test_the_script_is_a_constant_in_encoded_form():
+    command = windows.command(message(), WINDOWS_ENV)
+    assert command.argv[:-1] == (
+        r"C:\Windows\System32\WindowsPowerShell\v1.0\powershell.exe",
+        "-NoLogo",
+        "-NoProfile",
+        "-NonInteractive",
+        "-EncodedCommand",
+    )
+    assert base64.b64decode(command.argv[-1]).decode("utf-16-le") == windows.SCRIPT
+    assert command.argv == windows.command(message(title="another", body="text"), WINDOWS_ENV).argv
+    assert len(" ".join(command.argv)) < 8000  # cmd.exe's limit is 8,191; CreateProcess has four times that
+
+
+def test_the_script_reads_text_only_as_text_nodes():
+    lines = [line for line in windows.SCRIPT.splitlines() if "WATCHER_TITLE" in line or "WATCHER_MESSAGE" in line]
+    assert len(lines) == 2
+    assert all("CreateTextNode($env:WATCHER_" in line for line in lines)
+    assert "Invoke-Expression" not in windows.SCRIPT
+    assert '"$' not in windows.SCRIPT
+
+
+def test_the_text_travels_in_variables():
+    env = windows.command(message(severity=Severity.CRITICAL), {}).env
+    assert env == {
+        "WATCHER_TITLE": "Claude 5-hour window at 82 %",
+        "WATCHER_MESSAGE": "resets in 1 h 40 min (16:00)",
+        "WATCHER_LINK": "https://claude.ai/settings/usage",
+        "WATCHER_URGENCY": "critical",
+        "WATCHER_TAG": "4eb7d91f3a029550",
+    }
+    assert env["WATCHER_TAG"] == windows.command(message(id="later"), {}).env["WATCHER_TAG"]
+    assert env["WATCHER_TAG"] != windows.command(message(thread="other"), {}).env["WATCHER_TAG"]
+
+
+def test_the_text_is_clipped_in_windows_own_units():
+    env = windows.command(message(title="\U0001f680" * 100, body="\U0001f680" * 500), {}).env
+    assert utf16(env["WATCHER_TITLE"]) <= 63
+    assert utf16(env["WATCHER_MESSAGE"]) <= 255
+    assert env["WATCHER_MESSAGE"].endswith("…")
+
+
+@pytest.mark.parametrize(
+    ("code", "delivered", "reason"),
+    [
+        (
+            0,
+            None,
+            "handed to Windows, which does not say whether it was shown; if not, see Settings, System, Notifications",
+        ),
+        (3, False, "notifications are switched off; see Settings, System, Notifications"),
+        (1, False, "exit code 1"),
+    ],
+)
+def test_what_powershell_says_is_understood(stand_ins, code, delivered, reason):
+    stand_ins.add("powershell.exe", code=code)
+    outcome = by("win32", message(), stand_ins)
+    assert (outcome.delivered, outcome.detail) == (delivered, f"Windows toast: {reason}")
+    assert outcome.accepted is (delivered is None)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_on_windows_no_text_is_among_the_arguments(stand_ins, text):
+    stand_ins.add("powershell.exe")
+    by("win32", message(title=text, body=text), stand_ins)
+    [seen] = stand_ins.seen()
+    assert not [argument for argument in seen["argv"] if text in argument and len(text) > 1]
+    assert seen["env"]["WATCHER_TITLE"] == seen["env"]["WATCHER_MESSAGE"] == text
+
+
+# --- notify-send ------------------------------------------------------------------------------------------------------
+
+
+def test_the_arguments_of_notify_send_are_exact():
+    assert notify_send.command(message(severity=Severity.CRITICAL, body=r"a <b> & C:\new")).argv == (
+        "notify-send",
+        "-p",
+        "--app-name=AI usage watcher",
+        "--urgency=critical",
+        "--hint=int:value:82",
+        "--",
+        "Claude 5-hour window at 82 %",
+        r"a &lt;b&gt; &amp; C:\\new",
+    )
+
+
+@pytest.mark.parametrize(
+    ("finished", "delivered", "accepted"),
+    [
+        (Finished(exit_code=0, stdout="7\n"), True, False),
+        (Finished(exit_code=0), None, True),
+        (Finished(exit_code=1, stderr="Unknown option -p"), False, False),
+        (Finished(exit_code=None, stderr="stopped after 2 s", timed_out=True), None, False),
+        (Finished(exit_code=None, stderr="cannot start 'notify-send': No such file or directory"), False, False),
+    ],
+)
+def test_only_an_id_proves_that_notify_send_delivered(finished, delivered, accepted):
+    answer = notify_send.show(message(), lambda _: finished, {})
+    assert (answer.delivered, answer.accepted) == (delivered, accepted)
+
+
+# --- plyer ------------------------------------------------------------------------------------------------------------
+
+
+def test_plyer_gets_its_text_on_stdin_in_a_process_of_its_own():
+    command = plyer.command(message())
+    assert command.argv[0] == sys.executable
+    assert json.loads(command.stdin) == {
+        "title": "Claude 5-hour window at 82 %",
+        "message": "resets in 1 h 40 min (16:00)",
+        "app_name": "AI usage watcher",
+    }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="plyer's Linux part")
+def test_the_real_plyer_hands_the_text_to_notify_send_and_is_never_believed(stand_ins):
+    stand_ins.add("notify-send")
+    answer = plyer.show(message(title="-u x", body=r"<b> C:\new"), stand_ins.run, {})
+    assert answer.delivered is None
+    assert answer.accepted is False  # on Linux it can only use what has just failed
+    assert answer.reason == "plyer was asked, and never says how it went"
+    [seen] = stand_ins.seen()
+    assert seen["argv"][:2] == ["\u200b-u x", r"&lt;b&gt; C:\\new"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="plyer's Linux part")
+def test_the_real_plyer_without_any_means_fails_with_a_reason(stand_ins):
+    answer = plyer.show(message(), stand_ins.run, {})
+    assert answer.delivered is False
+    assert answer.reason.startswith("exit code 1 (NotImplementedError")
+
+
+def test_plyer_is_never_led_to_put_text_into_a_gdbus_call(monkeypatch):
+    monkeypatch.setattr(plyer_sender.os.path, "isdir", lambda path: path == "/app")
+    with pytest.raises(RuntimeError, match="for a Flatpak"):
+        plyer_sender.prepare_for_linux({"title": "x", "message": "y"})
+
+
+# --- the chains -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("platform", "names"),
+    [
+        ("linux", ["D-Bus", "notify-send", "plyer"]),
+        ("freebsd14", ["D-Bus", "notify-send", "plyer"]),
+        ("darwin", ["terminal-notifier", "osascript", "plyer"]),
+        ("win32", ["Windows toast", "plyer"]),
+    ],
+)
+def test_each_system_has_its_chain(platform, names):
+    assert [backend.name for backend in chain(platform)] == names
+    assert set(CHAINS) == {"linux", "darwin", "win32"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the Linux chain")
+def test_a_machine_without_any_desktop_hears_why_from_every_backend(stand_ins):
+    outcome = deliver_by(chain("linux"), message(), stand_ins.run, {})
+    assert outcome.delivered is False
+    assert not outcome.permanent  # a desktop comes with the next login
+    assert outcome.detail.split("; ")[0] == "D-Bus: there is no session bus"
+    assert "notify-send: cannot start 'notify-send'" in outcome.detail
+    assert "plyer: exit code 1" in outcome.detail

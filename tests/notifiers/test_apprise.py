@@ -1,0 +1,95 @@
+"""Apprise in its own process; a stand-in for the library where it is not installed."""
+
+import json
+import sys
+
+import msgspec
+import pytest
+
+from watcher.core.model import Command, Finished, Severity
+from watcher.notifiers import apprise
+from watcher.process import run
+
+STAND_IN = """
+import json, os
+
+class Apprise:
+    def add(self, url):
+        self.url = url
+        return not url.startswith("unknown://")
+
+    def notify(self, **told):
+        with open(os.environ["STAND_IN_OUTPUT"], "w") as output:
+            json.dump({"url": self.url, **told}, output)
+        return "refuses" not in self.url
+"""
+
+
+@pytest.fixture
+def with_library(tmp_path):
+    """Runs a command with a stand-in library in front, and gives what the library was told."""
+    (tmp_path / "apprise.py").write_text(STAND_IN)
+
+    def there(command):
+        env = {"PYTHONPATH": str(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "told.json")}
+        return run(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
+
+    there.told = lambda: json.loads((tmp_path / "told.json").read_text())
+    return there
+
+
+def test_the_address_is_never_among_the_arguments(compose):
+    command = compose("apprise")
+    assert "plantedsecret" not in " ".join(command.argv)
+    assert "plantedsecret" not in str(command.env)
+
+
+def test_the_library_gets_plain_text_and_a_type(compose, with_library):
+    finished = with_library(compose("apprise", severity=Severity.CRITICAL, body="*a* \\n <b>"))
+    assert apprise.judge(finished).delivered
+    assert with_library.told() == {
+        "url": "json://plantedsecret@receiver.example",
+        "title": "Claude 5-hour window at 82 %",
+        "body": "*a* \\n <b>\nhttps://claude.ai/settings/usage\nalert claude-session|claude.five_hour|3|firing",
+        "notify_type": "failure",
+        "body_format": "text",
+        "interpret_escapes": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "permanent", "detail"),
+    [
+        ("json://refuses", False, "the service did not take it; will be sent again"),
+        ("unknown://x", True, "Apprise does not know this address; check the channel's url"),
+    ],
+)
+def test_a_refusal_is_tried_again_and_an_unknown_address_is_not(compose, with_library, url, permanent, detail):
+    outcome = apprise.judge(with_library(compose("apprise", {"url": url})))
+    assert (outcome.delivered, outcome.permanent, outcome.detail) == (False, permanent, detail)
+
+
+def test_without_the_library_the_person_is_told_what_to_install(compose, tmp_path):
+    (tmp_path / "apprise.py").write_text("raise ImportError")
+    command = compose("apprise")
+    finished = run(Command(argv=command.argv, stdin=command.stdin, env={"PYTHONPATH": str(tmp_path)}, timeout_s=30))
+    outcome = apprise.judge(finished)
+    assert (outcome.permanent, outcome.detail) == (
+        True,
+        "Apprise is not installed; run: pip install 'ai-usage-watcher[apprise]'",
+    )
+
+
+def test_the_library_is_not_imported_here(compose):
+    compose("apprise")
+    assert "apprise" not in sys.modules
+
+
+def test_a_sender_that_hangs_leaves_it_open():
+    outcome = apprise.judge(Finished(exit_code=None, stderr="stopped after 60 s", timed_out=True))
+    assert outcome.delivered is None
+
+
+def test_what_is_no_address_is_refused(channel):
+    with pytest.raises(msgspec.ValidationError):
+        channel("apprise", url="tgram")

@@ -1,0 +1,106 @@
+"""Text made fit for channels."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watcher.core.model import Severity
+from watcher.notifiers import discord, slack, text
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("zero\0", "zero"),
+        ("\x1b[31mred\x1b[0m", "[31mred[0m"),
+        ("a\r\nb\rc\td", "a\nb\nc\td"),
+        ("100 \u202e% 28", "100 % 28"),
+        ("sur\ud800", "sur\ufffd"),
+        ("\ud83d\ude80", "\U0001f680"),
+        ("  x \n", "x"),
+        ("bell\x07 c1\x9b", "bell c1"),
+    ],
+)
+def test_what_makes_programs_choke_is_taken_out(raw, clean):
+    assert text.clean(raw) == clean
+
+
+@given(st.text(st.characters(codec=None)))
+def test_clean_text_can_be_encoded_and_stays_as_it_is(raw):
+    clean = text.clean(raw)
+    clean.encode("utf-8")
+    assert text.clean(clean) == clean
+
+
+@given(
+    st.text("ab&<*`…\U0001f680\n ", max_size=60),
+    st.integers(1, 40),
+    st.sampled_from([str, slack.escape, discord.escape]),
+    st.sampled_from([len, text.utf8, text.utf16]),
+)
+def test_a_clipped_text_fits_and_is_a_start_of_the_whole(raw, limit, escape, measure):
+    clipped = text.clip(raw, limit, escape=escape, measure=measure)
+    if measure(escape(raw)) <= limit:
+        assert clipped == escape(raw)
+    elif limit >= measure("…"):
+        assert measure(clipped) <= limit
+        assert clipped.endswith("…")
+        assert any(escape(raw[:kept]) == clipped[:-1] for kept in range(len(raw)))
+
+
+@pytest.mark.parametrize(
+    ("percent", "bar"),
+    [
+        (0, "░░░░░░░░░░"),
+        (0.1, "█░░░░░░░░░"),
+        (50, "█████░░░░░"),
+        (82, "████████░░"),
+        (100, "██████████"),
+        (354.7, "██████████"),
+        (-3, "░░░░░░░░░░"),
+    ],
+)
+def test_a_bar_is_ten_blocks(percent, bar):
+    assert text.bar(percent) == bar
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("-3821", "-3,821"), ("129.46956147", "129.46956147"), ("1E+3", "1,000"), ("0.50", "0.5"), ("100", "100")],
+)
+def test_a_number_is_readable(value, shown):
+    assert text.number(Decimal(value)) == shown
+
+
+def test_remaining_is_not_said_twice(message):
+    assert text.remaining(message()) == ""
+    assert text.remaining(message(remaining=Decimal(-3821), unit="requests")) == "-3,821 requests"
+    assert text.remaining(message(remaining=None, unit="requests")) == ""
+
+
+@pytest.mark.parametrize(
+    ("link", "kept"),
+    [
+        ("https://claude.ai/settings/usage", True),
+        ("https://github.com/settings/copilot?a=1&b=2#x", True),
+        ("javascript:alert(1)", False),
+        ("https://evil.example/|<!channel>", False),
+        ("https://evil.example/ x", False),
+        ("https://evil.example/\n", False),
+        ("", False),
+    ],
+)
+def test_a_link_is_a_plain_web_address_or_nothing(message, link, kept):
+    assert text.link(message(link=link)) == (link if kept else "")
+
+
+def test_good_news_is_green_and_the_rest_has_its_severity(message):
+    assert text.colour(message(event="resolved", severity=Severity.CRITICAL)) == text.GREEN
+    colours = {text.colour(message(severity=severity)) for severity in Severity}
+    assert len(colours | {text.GREEN}) == 4
+
+
+def test_a_message_never_lacks_a_title(message):
+    assert text.clean_message(message(title="\0 ")).title == "AI usage watcher"
