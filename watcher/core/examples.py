@@ -1,0 +1,154 @@
+"""A rule's own examples, run through the daemon's core, and the decisions that explain a rule.
+
+An example's polls are as plain as they can be: one series, one answer a step, boundaries where the row says `reset`.
+Never judge anything here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal
+
+from msgspec import Struct
+
+from watcher.core import judge
+from watcher.core.decisions import Decision
+from watcher.core.expression import parse_selector
+from watcher.core.history import News
+from watcher.core.judge import Memory
+from watcher.core.kinds import kind_of, usual_length
+from watcher.core.model import Example, Phase, Reading, Rule, Series, Snapshot
+from watcher.core.replay import play
+from watcher.core.units import Unit
+from watcher.core.vocabulary import PROVIDERS, count_of
+
+START = datetime(2026, 1, 7, 12, tzinfo=UTC)
+"""Some Wednesday noon."""
+
+MARKS = {Phase.OK: ".", Phase.PENDING: "p", Phase.FIRING: "F"}
+RESET = "reset"
+UNKNOWN = "?"
+
+_JUST_BEFORE = timedelta(seconds=1)
+
+
+class Ran(Struct, frozen=True, kw_only=True):
+    """How one example went."""
+
+    rule: str
+    example: Example
+    phases: tuple[str, ...]  # one mark a step, as in `expect`
+
+    @property
+    def passed(self) -> bool:
+        """Whether every step came out as expected."""
+        return self.phases == self.example.expect
+
+    @property
+    def misses(self) -> tuple[int, ...]:
+        """The steps that did not, from 0."""
+        pairs = zip(self.phases, self.example.expect, strict=False)
+        return tuple(step for step, (got, wanted) in enumerate(pairs) if got != wanted)
+
+
+def run(rule: Rule, example: Example) -> Ran:
+    """The phases that the rule goes through in its example."""
+    rules, memory, marks = (rule,), Memory({}, {}), []
+    series = series_of(example)
+    for answer in answers(example):
+        judged = judge.judge(rules, memory, answer, answer.at, every=example.every, tz=UTC)
+        memory = judge.after(memory, judged)
+        alert = memory.alerts.get((rule.name, series))
+        marks.append(MARKS[Phase.OK if alert is None else alert.phase])
+    return Ran(rule=rule.name, example=example, phases=tuple(marks))
+
+
+def series_of(example: Example) -> Series:
+    """The series that the example is about; its provider's primary window where it names none."""
+    selector, _field = parse_selector(example.series)
+    windows = PROVIDERS.get(selector.provider)
+    primary = windows.primary[0] if windows is not None and windows.primary else ""
+    return Series(provider=selector.provider, window=selector.window or primary, account=selector.account)
+
+
+def answers(example: Example) -> Iterator[Snapshot]:
+    """The polls of an example, one a step."""
+    series = series_of(example)
+    row = example.used or example.remaining
+    start = (example.start or START).astimezone(UTC)
+    for step, (what, boundary) in enumerate(zip(row, _boundaries(example, row, start), strict=True)):
+        reading = None if what == UNKNOWN else _reading(example, series, what, boundary)
+        yield Snapshot(
+            provider=series.provider,
+            account=series.account,
+            account_name=series.account,
+            at=start + step * example.every,
+            readings=() if reading is None else (reading,),
+        )
+
+
+def _boundaries(example: Example, row: Sequence[float | str], start: datetime) -> list[datetime | None]:
+    """For each step, when the window ends that is open then: just before the next `reset`, else after its length."""
+    resets = [step for step, what in enumerate(row) if what == RESET]
+    length = example.window or usual_length(series_of(example))
+    ends: list[datetime | None] = []
+    opened = start
+    for step in range(len(row)):
+        if step in resets:
+            opened = start + step * example.every
+        coming = next((start + reset * example.every - _JUST_BEFORE for reset in resets if reset > step), None)
+        announced = example.resets_in is not None and opened == start
+        if announced and example.resets_in is not None:
+            end: datetime | None = start + example.resets_in
+        else:
+            end = None if length is None else max(opened + length, start + len(row) * example.every)
+        ends.append(end if coming is None or (announced and end is not None and end <= coming) else coming)
+    return ends
+
+
+def _reading(example: Example, series: Series, what: float | str, boundary: datetime | None) -> Reading:
+    seconds = None if example.window is None else int(example.window.total_seconds())
+    kind = kind_of(series, seconds)
+    if example.used:
+        percent = 0.0 if what == RESET else float(what)
+        return Reading(
+            window=series.window, kind=kind, used_percent=percent, resets_at=boundary, window_seconds=seconds
+        )
+    limit = None if example.limit is None else Decimal(str(example.limit))
+    remaining = limit if what == RESET else Decimal(str(what))
+    money = count_of(series.provider, series.window) is Unit.MONEY
+    percent_used = float((limit - remaining) / limit * 100) if limit and remaining is not None else None
+    return Reading(
+        window=series.window,
+        kind=kind,
+        used_percent=percent_used,
+        limit=limit,
+        remaining=remaining,
+        unit="usd" if money else "requests",
+        resets_at=boundary,
+        window_seconds=seconds,
+    )
+
+
+def explained(
+    rules: Sequence[Rule],
+    history: Sequence[News],
+    name: str,
+    *,
+    usual: Mapping[str, timedelta] | None = None,
+    tz: tzinfo | None = None,
+) -> dict[Series, list[Decision]]:
+    """Every decision of one rule over a history, by series, in time order.
+
+    Args:
+        rules: in force.
+        history: answers and failures, in time order.
+        name: of the rule.
+        usual: provider -> how often it is asked, where the history is too short to tell.
+        tz: the machine's zone.
+    """
+    found: dict[Series, list[Decision]] = {}
+    only = tuple(rule for rule in rules if rule.name == name)
+    for moment in play(only, history, usual=usual, tz=tz, explain=True):
+        for decision in moment.judgement.decisions:
+            found.setdefault(decision.series, []).append(decision)
+    return dict(sorted(found.items()))
