@@ -83,11 +83,12 @@ def once(found: Sequence[Credential], now: datetime) -> list[Credential]:
     """Each account once. The better place's token is used, unless it has run out and another's has not."""
     accounts: list[Credential] = []
     for credential in found:
-        index = next((i for i, known in enumerate(accounts) if _same(known, credential)), None)
-        if index is None:
-            accounts.append(credential)
-        else:
-            accounts[index] = _join(accounts[index], credential, now)
+        whole, place = credential, len(accounts)
+        while same := [known for known in accounts if _same(known, whole)]:  # what is joined may match yet another
+            place = min(place, accounts.index(same[0]))
+            accounts.remove(same[0])
+            whole = _join(same[0], whole, now)
+        accounts.insert(place, whole)
     return accounts
 
 
@@ -121,7 +122,7 @@ def _id(credential: Credential) -> str:
 
 
 def _email(credential: Credential) -> str:
-    names = (credential.account_name, credential.account)
+    names = (credential.account, credential.account_name)
     return next((name.lower() for name in names if "@" in name), "")
 
 
@@ -137,10 +138,12 @@ def identify(credentials: Sequence[Credential]) -> tuple[Credential, ...]:
         if not key and len(nameless) > 1:
             alone = [other.path for other in nameless].count(credential.path) == 1
             key = short_hash(credential.path if alone else token_hash(credential))
-        if key in taken:
-            key = _email(credential) or short_hash(token_hash(credential))
+        spares = (_email(credential), short_hash(token_hash(credential)))
+        key = next((name for name in (key, *spares) if name not in taken), spares[-1])
         taken.add(key)
-        result.append(replace(credential, account=key, account_name=credential.account_name or key))
+        result.append(
+            replace(credential, account=key, account_name=credential.account_name or credential.account or key)
+        )
     return tuple(result)
 
 
@@ -186,16 +189,16 @@ def ask(  # noqa: PLR0913 - the doors to the world arrive one by one
     try:
         return _ask(provider, credential, now, answer, kept)
     except ExpiredError as error:
-        renewed = _renewed(credential, again)
-        if renewed is None:
-            return _failure(provider, credential, error, now())
-        credential = renewed
+        refused: Exception = error
     except Exception as error:  # noqa: BLE001 - one provider never stops another
         return _failure(provider, credential, error, now())
     try:
-        return _ask(provider, credential, now, answer, kept)
+        renewed = _renewed(credential, again)
+        if renewed is not None:
+            return _ask(provider, renewed, now, answer, kept)
     except Exception as error:  # noqa: BLE001 - likewise
-        return _failure(provider, credential, error, now())
+        refused = error
+    return _failure(provider, credential, refused, now())
 
 
 def _ask(

@@ -1,0 +1,482 @@
+import base64
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watcher import http, poll
+from watcher.core.model import Failure, Kind, ReadDatabase, Reading, Request, Response, Rows, Snapshot
+from watcher.credentials import Credential, Surroundings
+from watcher.credentials.places import UnusablePlaceError, gather, short_hash
+from watcher.demo.server import FAULTS, Server, json_reply
+from watcher.errors import NotSignedInError, OfflineError, RateLimitedError, ServerError
+from watcher.providers import Overrides, Provider, answers, claude, codex
+
+NOW = datetime(2026, 1, 29, 15, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+URL = "https://api.acme.invalid/usage?x=1"
+
+
+def acme(ask=None, find=None) -> Provider:
+    return Provider(
+        id="acme",
+        name="Acme",
+        page="https://acme.invalid",
+        sign_in="run `acme` once",
+        primary=(),
+        find=find or (lambda _surroundings, _overrides: []),
+        ask=ask or plain,
+        floor=MINUTE,
+        default=MINUTE,
+        ceiling=MINUTE,
+    )
+
+
+def plain(credential, _now, _kept):
+    response = yield Request(url=URL, headers={"Authorization": credential.token})
+    answers.read(response, name="Acme", sign_in="run `acme` once")
+    return Snapshot(provider="acme", account="not the key", at=response.at)
+
+
+def login(token="t", **fields) -> Credential:
+    return Credential(**{"provider": "acme", "place": "Place", "path": "/login", "token": token, **fields})
+
+
+def response(status=200, body=b"{}", **headers) -> Response:
+    return Response(status=status, headers=headers, body=body, at=NOW)
+
+
+def nowhere(question):
+    raise AssertionError(f"asked {question}")
+
+
+class Door:
+    """Answers requests from a list and keeps what was asked."""
+
+    def __init__(self, *replies) -> None:
+        self.replies, self.asked = list(replies), []
+
+    def __call__(self, request: Request) -> Response:
+        self.asked.append(request)
+        reply = self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+
+def ask(provider, door, credential=None, **more):
+    fields = {"now": lambda: NOW, "read_database": nowhere, "kept": {}, **more}
+    return poll.ask(provider, credential or login(), send=door, **fields)
+
+
+def surroundings(home, **env) -> Surroundings:
+    return Surroundings(home=home, env=env, platform="linux", run=nowhere, read_database=nowhere)
+
+
+# --- asking ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_snapshot_belongs_to_the_login_that_was_asked_with():
+    snapshot = ask(acme(), Door(response()), login(account="id-1", account_name="me@example.com"))
+    assert (snapshot.account, snapshot.account_name) == ("id-1", "me@example.com")
+
+
+def test_the_answer_may_name_the_account_but_never_key_it():
+    def named(_credential, _now, _kept):
+        response = yield Request(url=URL)
+        return Snapshot(provider="acme", account="flips", account_name="me@example.com", at=response.at)
+
+    snapshot = ask(acme(named), Door(response()))
+    assert (snapshot.account, snapshot.account_name) == ("", "me@example.com")
+
+
+def test_base_url_replaces_scheme_host_and_port_of_every_request():
+    def twice(_credential, _now, _kept):
+        yield Request(url=URL)
+        response = yield Request(method="POST", url="https://other.invalid:8443/token", form={"a": "b"})
+        return Snapshot(provider="acme", at=response.at)
+
+    door = Door(response(), response())
+    ask(acme(twice), door, base_url="http://127.0.0.1:8080/ignored?q")
+    assert [request.url for request in door.asked] == ["http://127.0.0.1:8080/usage?x=1", "http://127.0.0.1:8080/token"]
+    assert door.asked[1].form == {"a": "b"}
+
+
+def test_a_question_to_a_database_goes_to_the_database():
+    def local(credential, _now, _kept):
+        rows = yield ReadDatabase(path=credential.path, sql="SELECT 1")
+        return Snapshot(provider="acme", at=rows.at, note=str(rows.rows))
+
+    asked = []
+
+    def read_database(question):
+        asked.append(question.path)
+        return Rows(rows=((1,),), modified_at=NOW, at=NOW)
+
+    assert ask(acme(local), nowhere, read_database=read_database).note == "((1,),)"
+    assert asked == ["/login"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "retry_at"),
+    [
+        (OfflineError("a: no network: look"), "offline", None),
+        (RateLimitedError("a: slow\n down", timedelta(minutes=7)), "rate_limited", NOW + 7 * MINUTE),
+        (RateLimitedError("a: slow down"), "rate_limited", None),
+        (ServerError("a: broken: later"), "server", None),
+    ],
+)
+def test_every_error_becomes_a_failure_of_one_line(trouble, kind, retry_at):
+    failure = ask(acme(), Door(trouble), login(account="id-1"))
+    assert failure == Failure(
+        provider="acme", account="id-1", account_name="id-1", at=NOW, kind=kind,
+        message=" ".join(str(trouble).split()), retry_at=retry_at,
+    )  # fmt: skip
+
+
+def test_an_unexpected_error_says_where_and_what_but_not_its_text():
+    def broken(_credential, _now, _kept):
+        response = yield Request(url=URL)
+        return {}[response.body]
+
+    failure = ask(acme(broken), Door(response(body=b"hunter2")))
+    assert failure.kind == "shape"
+    assert failure.message.startswith("Acme: unexpected KeyError at test_poll.py:")
+    assert "hunter2" not in failure.message
+
+
+def test_a_provider_that_never_ends_is_ended():
+    closed = []
+
+    def endless(_credential, _now, _kept):
+        try:
+            while True:
+                yield Request(url=URL)
+        finally:
+            closed.append(True)
+
+    failure = ask(acme(endless), lambda _request: response())
+    assert failure.message.startswith("Acme: unexpected RecursionError")
+    assert closed == [True]
+
+
+def test_a_provider_that_returns_nothing_is_an_unexpected_error():
+    def empty(_credential, _now, _kept):
+        yield Request(url=URL)
+
+    assert ask(acme(empty), Door(response())).message.startswith("Acme: unexpected TypeError")
+
+
+def test_an_error_at_a_door_is_raised_where_the_provider_asked_so_that_it_may_do_without():
+    def lenient(_credential, _now, _kept):
+        response = yield Request(url=URL)
+        try:
+            yield Request(url="https://api.acme.invalid/balance")
+        except ServerError:
+            return Snapshot(provider="acme", at=response.at, note="no balance")
+
+    assert ask(acme(lenient), Door(response(), ServerError("broken"))).note == "no balance"
+
+
+# --- refused tokens ---------------------------------------------------------------------------------------------------
+
+
+def test_a_token_renewed_meanwhile_is_tried_once_more():
+    door = Door(response(401), response())
+    outcome = ask(acme(), door, again=lambda: [login("new", account="other"), login("new")])
+    assert isinstance(outcome, Snapshot)
+    assert [request.headers["Authorization"] for request in door.asked] == ["t", "new"]
+
+
+def test_an_unchanged_token_is_not_tried_again():
+    door = Door(response(401))
+    outcome = ask(acme(), door, again=lambda: [login()])
+    assert (outcome.kind, outcome.message) == ("expired", "Acme: expired: run `acme` once")
+    assert len(door.asked) == 1
+
+
+def test_a_renewed_token_that_is_refused_too_is_the_end_of_it():
+    door = Door(response(401), response(401))
+    assert ask(acme(), door, again=lambda: [login(str(len(door.asked)))]).kind == "expired"
+    assert len(door.asked) == 2
+
+
+def test_a_look_for_logins_that_fails_does_not_hide_the_refusal():
+    def again():
+        raise OSError
+
+    assert isinstance(ask(acme(), Door(response(401)), again=again), Failure)
+
+
+def test_a_refused_token_rests_for_a_while_and_a_renewed_one_does_not():
+    kept, door = {}, Door(response(401), response(401), response())
+    assert ask(acme(), door, kept=kept).kind == "expired"
+    assert ask(acme(), door, kept=kept, now=lambda: NOW + 14 * MINUTE).kind == "expired"
+    assert len(door.asked) == 1
+    assert ask(acme(), door, kept=kept, now=lambda: NOW + 15 * MINUTE).kind == "expired"
+    assert len(door.asked) == 2
+    assert isinstance(ask(acme(), door, login("new"), kept=kept, now=lambda: NOW + 16 * MINUTE), Snapshot)
+
+
+def test_a_token_past_its_date_is_tried_once_because_clocks_differ_and_then_never_again():
+    kept, past = {}, login(expires_at=NOW - MINUTE)
+    door = Door(response(401))
+    for hours in (0, 1, 100):
+        outcome = ask(acme(), door, past, kept=kept, now=lambda hours=hours: NOW + timedelta(hours=hours))
+        assert (outcome.kind, outcome.message) == ("expired", "Acme: expired: run `acme` once")
+    assert len(door.asked) == 1
+
+
+def test_a_token_past_its_date_that_the_server_still_takes_goes_on():
+    kept, past = {}, login(expires_at=NOW - MINUTE)
+    door = Door(response(), response())
+    assert all(isinstance(ask(acme(), door, past, kept=kept), Snapshot) for _ in range(2))
+
+
+# --- finding ----------------------------------------------------------------------------------------------------------
+
+
+def found(*credentials):
+    return poll.identify(poll.once(credentials, NOW))
+
+
+def test_one_nameless_login_has_no_key_and_keeps_it_over_renewals():
+    for token in ("monday", "tuesday"):
+        assert [credential.account for credential in found(login(token))] == [""]
+
+
+def test_several_nameless_logins_are_told_apart_by_their_places_not_their_tokens():
+    monday = found(login("a", path="/one"), login("b", path="/two"))
+    tuesday = found(login("c", path="/two"), login("d", path="/one"))
+    assert {c.path: c.account for c in monday} == {c.path: c.account for c in tuesday}
+    assert len({c.account for c in monday}) == 2
+    assert monday[0].account == short_hash("/one")
+
+
+def test_several_nameless_logins_in_one_file_are_told_apart_by_their_tokens():
+    keys = [credential.account for credential in found(login("a"), login("b"))]
+    assert len(set(keys)) == 2
+    assert keys == [credential.account for credential in found(login("b"), login("a"))][::-1]
+    assert all(len(key) == 8 for key in keys)
+
+
+def test_a_nameless_login_beside_a_named_one_has_no_key():
+    assert [c.account for c in found(login("a", account="id-1"), login("b"))] == ["id-1", ""]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "key", "name"),
+    [
+        ({"token": "a"}, {"token": "a", "account": "id-1", "account_name": "me@x.io"}, "id-1", "me@x.io"),
+        ({"token": "a", "account": "id-1"}, {"token": "b", "account": "id-1"}, "id-1", "id-1"),
+        ({"token": "a", "account": "me@x.i"}, {"token": "b", "account_name": "me@X.i", "account": "i"}, "i", "me@X.i"),
+        ({"token": "a", "account": "Me@x.io"}, {"token": "b", "account": "me@x.io"}, "me@x.io", "Me@x.io"),
+        ({"token": "", "refresh_token": "r"}, {"token": "x", "refresh_token": "r"}, "", ""),
+    ],
+)  # fmt: skip
+def test_one_account_found_in_two_places_is_asked_once(one, other, key, name):
+    [only] = found(login(**one), login(**other))
+    assert (only.token, only.account) == (one["token"], key)
+    assert only.account_name == name
+
+
+def test_two_workspaces_of_one_person_are_two_accounts():
+    one, other = (login(t, account=f"ws-{t}", account_name="me@x.io") for t in "ab")
+    assert [c.account for c in found(one, other)] == ["ws-a", "ws-b"]
+    same_token = [login("a", account="ws-1"), login("a", account="ws-2")]
+    assert [c.account for c in found(*same_token)] == ["ws-1", "ws-2"]
+
+
+def test_two_people_of_one_workspace_are_two_accounts():
+    one, other = (login(t, account="ws", account_name=f"{t}@x.io") for t in "ab")
+    assert [c.account for c in found(one, other)] == ["ws", "b@x.io"]
+
+
+def test_the_better_places_token_is_used_unless_it_has_run_out():
+    first = login("a", account="id-1", plan="max", expires_at=NOW - MINUTE)
+    second = login("b", account="id-1", expires_at=NOW + MINUTE)
+    [only] = found(first, second)
+    assert (only.token, only.plan) == ("b", "max")
+    [only] = found(second, first)
+    assert (only.token, only.plan) == ("b", "max")
+    [only] = found(login("a", account="id-1", expires_at=NOW + MINUTE), second)
+    assert only.token == "a"
+
+
+names = st.sampled_from(["", "", "id-1", "id-2", "a@x.io", "A@x.io", "b@x.io"])
+logins = st.builds(
+    login,
+    st.sampled_from(["t1", "t2", "t3", "t4"]),
+    account=names,
+    account_name=names,
+    path=st.sampled_from(["/one", "/two"]),
+)
+
+
+@given(st.lists(logins, max_size=6))
+def test_no_two_accounts_share_a_key_or_a_nameless_token(credentials):
+    kept = found(*credentials)
+    keys = [credential.account for credential in kept]
+    assert len(keys) == len(set(keys))
+    assert {c.token for c in kept} <= {c.token for c in credentials}
+    assert bool(kept) == bool(credentials)
+
+
+def test_a_broken_place_is_a_failure_beside_the_logins_of_the_others():
+    def broken():
+        raise NotSignedInError("/a is not JSON: sign in again")
+
+    def find(_surroundings, _overrides):
+        return gather(broken, lambda: [login()], broken)
+
+    outcome = poll.find(acme(find=find), surroundings(None), now=lambda: NOW)
+    assert [credential.token for credential in outcome.credentials] == ["t"]
+    assert [(failure.kind, failure.message) for failure in outcome.failures] == [
+        ("not_signed_in", "/a is not JSON: sign in again")
+    ] * 2
+
+
+def test_a_search_that_breaks_in_an_unforeseen_way_is_a_failure_too():
+    def find(_surroundings, _overrides):
+        raise ZeroDivisionError
+
+    [failure] = poll.find(acme(find=find), surroundings(None), now=lambda: NOW).failures
+    assert failure.message.startswith("Acme: unexpected ZeroDivisionError at test_poll.py:")
+
+
+def test_troubles_inside_troubles_come_out_flat():
+    def broken():
+        raise NotSignedInError("x")
+
+    with pytest.raises(UnusablePlaceError) as caught:
+        gather(lambda: gather(broken, lambda: [login("a")]), lambda: [login("b")])
+    assert [credential.token for credential in caught.value.found] == ["a", "b"]
+    assert len(caught.value.troubles) == 1
+
+
+def test_a_place_that_the_person_named_is_worth_a_word_where_it_is_empty(tmp_path):
+    home = surroundings(tmp_path)
+    missing = Overrides(credentials="~/elsewhere.json")
+    [failure] = poll.find(claude.PROVIDER, home, missing, now=lambda: NOW).failures
+    path = tmp_path / "elsewhere.json"
+    assert failure.message == f"{path} does not exist: look at `credentials` under [providers.claude]"
+    path.write_text("{}")
+    [failure] = poll.find(claude.PROVIDER, home, missing, now=lambda: NOW).failures
+    assert failure.message == f"{path} holds no login for Claude: look at `credentials` under [providers.claude]"
+    assert failure.kind == "not_signed_in"
+
+
+# --- logins are sacred ------------------------------------------------------------------------------------------------
+
+PAST = 1_700_000_000_000  # ms
+USAGE = {
+    "/api/oauth/usage": {"five_hour": {"utilization": 23.0, "resets_at": None}},
+    "/backend-api/wham/usage": {"rate_limit": {"primary_window": {"used_percent": 9}}},
+}
+
+
+def jwt(claims: dict) -> str:
+    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"e30.{part}.c2ln"
+
+
+@pytest.fixture
+def home(tmp_path) -> Iterator:
+    """A home with every file that holds a Claude or Codex login, past its date, with refresh tokens."""
+    files = {
+        ".local/share/opencode/auth.json": {
+            "anthropic": {"type": "oauth", "access": "sk-ant-oat01-a", "refresh": "sk-ant-ort01-a", "expires": PAST},
+            "openai": {"type": "oauth", "access": jwt({"exp": 1}), "refresh": "rt_a", "expires": PAST, "accountId": 71},
+        },
+        ".claude/.credentials.json": {
+            "claudeAiOauth": {"accessToken": "sk-ant-oat01-b", "refreshToken": "sk-ant-ort01-b", "expiresAt": PAST}
+        },
+        ".claude.json": {"oauthAccount": {"accountUuid": "uuid-1", "emailAddress": "me@example.com"}},
+        ".codex/auth.json": {"tokens": {"access_token": "x.y.z", "refresh_token": "rt_b", "account_id": "ws-2"}},
+    }  # fmt: skip
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    return tmp_path
+
+
+def state_of(home) -> dict:
+    def facts(path):
+        about = path.stat()
+        return about.st_mtime_ns, about.st_ctime_ns, about.st_mode, path.read_bytes() if path.is_file() else None
+
+    return {path: facts(path) for path in [home, *home.rglob("*")]}
+
+
+FATES = [*sorted(set(FAULTS) - {"slow", "drip"}), "good"]
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_no_answer_makes_us_touch_a_login_or_ask_a_token_endpoint(home, fate):
+    before = state_of(home)
+    with Server(lambda asked: json_reply(USAGE[asked.path])) as server:
+        for path in USAGE if fate != "good" else ():
+            server.fail(path, fate, times=9)
+        for provider in (claude.PROVIDER, codex.PROVIDER):
+            credentials = poll.find(provider, surroundings(home)).credentials
+            assert len(credentials) == 2
+            for credential in credentials:
+                outcome = poll.ask(
+                    provider, credential, now=lambda: NOW, send=http.send, read_database=nowhere, kept={},
+                    base_url=server.url, again=lambda asked=provider: poll.find(asked, surroundings(home)).credentials,
+                )  # fmt: skip
+                assert isinstance(outcome, Snapshot) == (fate == "good")
+        assert {(asked.method, asked.path) for asked in server.asked} == {("GET", path) for path in USAGE}
+        assert len(server.asked) == 4
+        sent = b"".join(asked.body for asked in server.asked) + repr([a.headers for a in server.asked]).encode()
+        assert b"sk-ant-ort01" not in sent
+        assert b"rt_" not in sent
+    assert state_of(home) == before
+
+
+def test_no_token_endpoint_of_claude_or_codex_is_known_to_the_program():
+    package = Path(poll.__file__).parent
+    text = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    for endpoint in ("/v1/oauth/token", "platform.claude.com", "console.anthropic.com", "auth.openai.com/oauth"):
+        assert endpoint not in text
+
+
+def test_the_documented_files_give_windows_whatever_else_the_server_refuses(home):
+    """A server that knows the usage addresses and nothing else is enough, and the keys are the same every time."""
+    with Server(lambda asked: json_reply(USAGE.get(asked.path), 200 if asked.path in USAGE else 404)) as server:
+        keys = []
+        for _restart in range(2):
+            for provider in (claude.PROVIDER, codex.PROVIDER):
+                for credential in poll.find(provider, surroundings(home)).credentials:
+                    outcome = poll.ask(
+                        provider, credential, now=lambda: NOW, send=http.send, read_database=nowhere, kept={},
+                        base_url=server.url,
+                    )  # fmt: skip
+                    assert isinstance(outcome, Snapshot)
+                    keys.append((provider.id, outcome.account, [reading.window for reading in outcome.readings]))
+    assert (
+        keys[:4]
+        == keys[4:]
+        == [
+            ("claude", "", ["five_hour"]),
+            ("claude", "uuid-1", ["five_hour"]),
+            ("codex", "71", ["five_hour"]),
+            ("codex", "ws-2", ["five_hour"]),
+        ]
+    )
+
+
+def test_a_reading_is_kept_as_the_provider_gave_it():
+    reading = Reading(window="a", kind=Kind.DAILY, used_percent=1.5)
+
+    def one(_credential, _now, _kept):
+        response = yield Request(url=URL)
+        return Snapshot(provider="acme", at=response.at, plan="pro", note="n", readings=(reading,))
+
+    snapshot = ask(acme(one), Door(response()))
+    assert (snapshot.plan, snapshot.note, snapshot.readings) == ("pro", "n", (reading,))
