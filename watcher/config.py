@@ -145,7 +145,7 @@ class _Reader:
         document = self._document()
         channels = self._channels(document)
         config = Config(
-            providers={provider: self._provider(document, provider) for provider in PROVIDERS},
+            providers=self._providers(document),
             channels=channels,
             routing=self._routing(document, channels),
             rules=self._rules(channels),
@@ -242,16 +242,21 @@ class _Reader:
 
     # --- providers --------------------------------------------------------------------------------------------------
 
-    def _provider(self, document: Document, provider: str) -> ProviderSettings:
-        if provider == next(iter(PROVIDERS)):
-            for name in document.providers:
-                if name not in PROVIDERS:
-                    self._unknown(("providers", name), "provider", name, tuple(PROVIDERS))
-        table = document.providers.get(provider) or ProviderTable()
+    def _providers(self, document: Document) -> dict[str, ProviderSettings]:
+        for name in document.providers:
+            if name not in PROVIDERS:
+                self._unknown(("providers", name), "provider", name, tuple(PROVIDERS))
+        usual = self._duration(("poll", "every"), document.poll.every)
+        none = ProviderTable()
+        return {
+            provider: self._provider(provider, document.providers.get(provider) or none, usual)
+            for provider in PROVIDERS
+        }
+
+    def _provider(self, provider: str, table: ProviderTable, usual: timedelta | None) -> ProviderSettings:
         facts = PROVIDERS[provider]
         where = ("providers", provider)
-        general = self._duration(("poll", "every"), document.poll.every)
-        every = self._duration((*where, "every"), table.every) or general
+        every = self._duration((*where, "every"), table.every) or usual
         floor = facts.floor
         if table.base_url is not None:
             self._check_base_url((*where, "base_url"), table.base_url)

@@ -36,7 +36,7 @@ class Diagnostic(Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         rule = f'rule "{visible(self.rule)}": ' if self.rule else ""
-        head = f"{visible(self.path)}:{self.line}:{self.column}: {rule}{self.message}"
+        head = f"{visible(self.path, 1000)}:{self.line}:{self.column}: {rule}{self.message}"
         if not self.source.strip():
             return head
         source, column, width = _clipped(self.source, self.column - 1, self.width)

@@ -1,0 +1,223 @@
+"""The daemon as a whole, under a clock moved by hand: whom it asks, what it says, what it survives."""
+
+from datetime import timedelta
+
+import pytest
+from freezegun import freeze_time
+
+from tests.world import START, Hand, Machine, World
+from watcher.errors import ConfigError, TimedOutError
+from watcher.store import Store
+
+H, M, S = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
+
+CONFIG = """
+[channels.hook]
+type = "webhook"
+url = "http://127.0.0.1:9/hook"
+[[rule]]
+name = "session"
+when = "claude.five_hour > 80%"
+clear = "< 70%"
+"""
+
+
+@pytest.fixture
+def world(tmp_path):
+    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:  # only `schedule` reads that clock
+        world = World(tmp_path, Machine(frozen))
+        world.config(CONFIG)
+        world.usage(50)
+        yield world
+
+
+def test_an_alert_goes_out_once_and_its_end_once(world):
+    world.watch(
+        2 * H,
+        (15 * M, lambda: world.usage(85)),
+        (40 * M, lambda: world.usage(79)),
+        (60 * M, lambda: world.usage(84)),
+        (80 * M, lambda: world.usage(60)),
+    )
+    assert [body["event"] for body in world.received] == ["firing", "resolved"]
+
+
+def test_a_restart_says_nothing_again(world):
+    world.usage(85)
+    world.watch(30 * M)
+    world.watch(30 * M)
+    world.check()
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_restart_does_not_ask_before_the_time_that_was_chosen(world):
+    world.watch(1 * M)
+    asked = len(world.polls())
+    world.watch(1 * M)
+    assert len(world.polls()) == asked == 1
+
+
+def test_between_jobs_the_process_does_not_wake(world):
+    calls = world.watch(H)
+    jobs = len(world.polls()) + 12 + 4  # polls, a heartbeat each five minutes, the daemon's beginning
+    assert len(calls.waits) <= jobs
+
+
+def test_one_failing_provider_stops_no_other(world):
+    world.login(
+        {
+            "anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0},
+            "github-copilot": {"type": "oauth", "access": "gho_fake", "refresh": "gho_fake", "expires": 0},
+        }
+    )
+    world.answers["/copilot_internal/user"] = lambda _request: world.json({"message": "boom"}, 500)
+    world.usage(85)
+    world.watch(30 * M)
+    assert [body["event"] for body in world.received] == ["firing"]
+    assert sum("copilot" in line for line in world.log.lines) == 1
+
+
+def test_a_provider_that_raises_anything_is_reported_and_the_loop_goes_on(world):
+    def explode(_request):
+        raise ZeroDivisionError("not an error this program knows")
+
+    world.answers["/api/oauth/usage"] = explode
+    world.watch(15 * M, (12 * M, lambda: world.usage(85)))
+    world.watch(H)
+    assert [body["event"] for body in world.received] == ["firing"]
+    assert any("ZeroDivisionError" in line for line in world.log.lines)
+
+
+def test_too_many_requests_are_followed_by_a_rest_that_a_restart_does_not_end(world):
+    world.answers["/api/oauth/usage"] = lambda _request: world.json({"error": {}}, 429, **{"retry-after": "1800"})
+    world.watch(M)
+    world.watch(10 * M)
+    world.watch(10 * M)
+    assert len(world.polls()) == 1
+    world.usage(85)
+    world.watch(15 * M)
+    assert len(world.polls()) == 2
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_rests_double_while_refusals_go_on(world):
+    world.answers["/api/oauth/usage"] = lambda _request: world.json({"error": {}}, 429, **{"retry-after": "0"})
+    world.watch(3 * H)
+    polls = world.polls()
+    gaps = [later - earlier for earlier, later in zip(polls, polls[1:], strict=False)]
+    assert gaps[0] >= 5 * M
+    assert all(later >= 1.9 * earlier for earlier, later in zip(gaps, gaps[1:], strict=False))
+
+
+def test_a_message_refused_for_a_while_is_tried_until_it_arrives(world):
+    fails = [world.json({}, 500), TimedOutError("no answer"), world.json({}, 429, **{"retry-after": "120"})]
+    receive = world.answers["/hook"]
+    world.answers["/hook"] = lambda request: fails.pop(0) if fails else receive(request)
+    world.usage(85)
+    world.watch(H)
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_channel_that_refuses_for_good_is_asked_once_and_again_when_its_settings_change(world):
+    tries = []
+    world.answers["/hook"] = lambda request: tries.append(request) or world.json({}, 410)
+    world.usage(85)
+    world.watch(3 * H)
+    assert len(tries) == 1
+    world.config(CONFIG.replace("/hook", "/new"))
+    received = []
+    world.answers["/new"] = lambda request: received.append(request) or world.json({})
+    world.watch(H)
+    assert len(received) == 1
+
+
+def test_after_a_night_everybody_is_asked_once_and_told_once(world):
+    def night():
+        world.usage(85, START + 12 * H)
+        world.machine.sleeps(8 * H)
+
+    world.watch(9 * H, (31 * M, night))
+    woke = START + 31 * M + 8 * H
+    after = [at for at in world.polls() if at >= woke]
+    assert after[0] - woke <= 5 * M
+    assert len([at for at in after if at - after[0] < M]) == 1
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_clock_set_back_delays_nothing(world):
+    world.watch(H, (12 * M, lambda: (world.machine.is_set(-H), world.usage(85))))
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_changed_config_is_in_force_within_minutes(world):
+    world.usage(75)
+    world.watch(H, (10 * M, lambda: world.config(CONFIG.replace("80%", "72%"))))
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_config_with_a_mistake_leaves_the_old_one_in_force_and_is_said_once(world):
+    world.watch(
+        2 * H,
+        (10 * M, lambda: world.config("[[rule]\n")),
+        (40 * M, lambda: world.usage(85)),
+        (60 * M, lambda: world.config("[[rule]\n")),
+    )
+    assert [body["event"] for body in world.received] == ["notice", "firing"]
+    store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+    problem, _ = store.fact("config_error")
+    assert "config.toml:1" in problem
+
+
+def test_a_mended_config_takes_the_problem_away(world):
+    world.watch(H, (10 * M, lambda: world.config("[[rule]\n")), (30 * M, lambda: world.config(CONFIG)))
+    store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+    assert store.fact("config_error")[0] == ""
+
+
+def test_a_config_with_a_mistake_does_not_start(world):
+    world.config("[poll]\nevery = 'soon'\n")
+    with pytest.raises(ConfigError, match="config.toml:2"):
+        world.daemon()
+
+
+def test_a_server_that_hangs_holds_up_nobody(world):
+    daemon, calls, store = world.daemon()
+    calls.hold = True
+    calls.until = START + H
+    daemon.run()
+    store.close()
+    accounts = Store(world.paths.state_dir / "watcher.db", now=world.machine.now()).fact("heartbeat")
+    assert accounts[0] == "stopped"
+
+
+def test_a_login_that_appears_later_is_found_without_a_restart(world):
+    (world.home / ".local/share/opencode/auth.json").unlink()
+    world.usage(85)
+    login = {"anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0}}
+    world.watch(H, (20 * M, lambda: world.login(login)))
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_stop_ends_the_loop_after_the_call_in_hand(world):
+    daemon, calls, store = world.daemon()
+    calls.until = START + 24 * H
+    calls.events = [(START + 7 * M, daemon.stop)]
+    daemon.run()
+    assert world.machine.now() == START + 7 * M
+    store.close()
+
+
+def test_what_was_queued_before_a_crash_is_sent_after_it(world):
+    world.usage(85)
+    world.answers["/hook"] = lambda _request: world.json({}, 503)
+    world.watch(M)
+    assert world.received == []
+    world.answers["/hook"] = world._receive
+    world.watch(H)
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_hand_is_a_real_queue(world):
+    calls = Hand(world.machine)
+    calls.put(lambda: None)
+    assert calls.take(0) is not None

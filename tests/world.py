@@ -1,0 +1,214 @@
+"""A whole machine for the daemon, under a clock that is moved by hand: home, servers, clock, and no thread.
+
+Work that a daemon would give to a thread is done at once; where it would wait, the clock moves on to that instant.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from watcher import files, paths
+from watcher.calls import Call, Calls
+from watcher.clock import Clock
+from watcher.core.model import Command, Finished, Request, Response
+from watcher.core.redaction import Redactor
+from watcher.credentials import Surroundings
+from watcher.daemon import Daemon
+from watcher.doors import Doors
+from watcher.errors import OfflineError
+from watcher.log import Log
+from watcher.store import Store
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+Answer = Callable[[Request], Response | Exception]
+
+
+class Machine(Clock):
+    """A machine whose wall clock, zone and monotonic clock are set by hand; `schedule` sees the frozen wall clock."""
+
+    def __init__(self, frozen: Any, at: datetime = START) -> None:
+        self.frozen = frozen
+        self.utc = at
+        self.local = timedelta(0)
+        self.alive = timedelta(0)
+        self._show()
+
+    def _show(self) -> None:
+        self.frozen.move_to((self.utc + self.local).replace(tzinfo=None))
+
+    def now(self) -> datetime:
+        return self.utc
+
+    def ahead(self) -> timedelta:
+        return self.utc - datetime(1970, 1, 1, tzinfo=UTC) - self.alive
+
+    def zone(self) -> timedelta:
+        return self.local
+
+    def passes(self, span: timedelta) -> None:
+        self.utc += span
+        self.alive += span
+        self._show()
+
+    def sleeps(self, span: timedelta) -> None:
+        self.utc += span
+        self._show()
+
+    def is_set(self, span: timedelta) -> None:
+        self.utc += span
+        self._show()
+
+    def changes_zone(self, span: timedelta) -> None:
+        self.local += span
+        self._show()
+
+
+class Hand(Calls):
+    """Calls without threads: work is done when it is given, and waiting moves the clock."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self.machine = machine
+        self.until = machine.now()
+        self.at_end: Call = lambda: None
+        self.events: list[tuple[datetime, Call]] = []
+        self.waits: list[float | None] = []
+        self.hold = False  # work that is given is never done: a server that hangs
+
+    def start(self, body: Call) -> None:
+        if not self.hold:
+            body()
+
+    def take(self, timeout_s: float | None) -> Call | None:
+        call = super().take(0)
+        if call is not None:
+            return call
+        self.waits.append(timeout_s)
+        now = self.machine.now()
+        due = self.until if timeout_s is None else min(now + timedelta(seconds=timeout_s), self.until)
+        if self.events and self.events[0][0] <= due:
+            at, event = self.events.pop(0)
+            self.machine.passes(max(at - now, timedelta(0)))
+            event()
+            return None
+        self.machine.passes(max(due - now, timedelta(0)))
+        if self.machine.now() >= self.until:
+            self.at_end()
+        return None
+
+
+class Diary(Log):
+    """A log that is a list."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, message: str) -> None:
+        self.lines.append(message)
+
+    def warning(self, message: str) -> None:
+        self.lines.append(message)
+
+    def crash(self, where: str, error: BaseException) -> None:
+        self.lines.append(f"CRASH {where}: {error!r}")
+
+
+class World:
+    """Home, config, servers and clock of one machine; a daemon may be started on it again and again."""
+
+    def __init__(self, home: Path, machine: Machine) -> None:
+        self.home, self.machine = home, machine
+        self.log = Diary()
+        self.answers: dict[str, Answer] = {}
+        self.asked: list[tuple[datetime, str]] = []
+        self.received: list[dict[str, Any]] = []
+        self.paths = paths.Paths(config_dir=home / ".config" / "w", state_dir=home / ".local" / "w")
+        self.login({"anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0}})
+        self.answers["/hook"] = self._receive
+
+    def login(self, content: Any) -> None:
+        path = self.home / ".local" / "share" / "opencode" / "auth.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content), "utf-8")
+
+    def config(self, text: str) -> None:
+        self.paths.config_dir.mkdir(parents=True, exist_ok=True)
+        self.paths.config_file.write_text(text, "utf-8")
+
+    def usage(self, percent: Any, resets_at: datetime | None = None) -> None:
+        """What Claude's API says from now on of the five-hour window."""
+        at = resets_at or START + timedelta(hours=4)
+        self.answers["/api/oauth/usage"] = lambda _request: self.json(
+            {"five_hour": {"utilization": percent, "resets_at": at.isoformat()}}
+        )
+
+    def json(self, content: Any, status: int = 200, **headers: str) -> Response:
+        named = {"content-type": "application/json", **headers}
+        return Response(status=status, headers=named, body=json.dumps(content).encode(), at=self.machine.now())
+
+    def _receive(self, request: Request) -> Response:
+        body = request.json if request.json is not None else json.loads(request.body or b"{}")
+        self.received.append(body)
+        return self.json({})
+
+    def send(self, request: Request) -> Response:
+        path = urlsplit(request.url).path
+        self.asked.append((self.machine.now(), path))
+        answer = self.answers.get(path)
+        if answer is None:
+            raise OfflineError("no such server")
+        said = answer(request)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    def polls(self) -> list[datetime]:
+        return [at for at, path in self.asked if path == "/api/oauth/usage"]
+
+    def run(self, command: Command) -> Finished:
+        return Finished(exit_code=127, stderr=f"{command.argv[0]}: not on this machine")
+
+    def doors(self) -> Doors:
+        return Doors(
+            clock=self.machine,
+            send=self.send,
+            run=self.run,
+            read_database=files.read_database,
+            surroundings=lambda: Surroundings(
+                home=self.home, env={}, platform=sys.platform, run=self.run, read_database=files.read_database
+            ),
+            jitter=lambda: 0.0,
+        )
+
+    def daemon(self, calls: Hand | None = None) -> tuple[Daemon, Hand, Store]:
+        calls = calls or Hand(self.machine)
+        store = Store(self.paths.state_dir / "watcher.db", now=self.machine.now())
+        daemon = Daemon(
+            paths=self.paths, doors=self.doors(), store=store, log=self.log, redactor=Redactor(), calls=calls
+        )
+        calls.at_end = daemon.stop
+        return daemon, calls, store
+
+    def watch(self, span: timedelta, *events: tuple[timedelta, Call]) -> Hand:
+        """Run a daemon for a while; `events` happen at these times after its start."""
+        daemon, calls, store = self.daemon()
+        began = self.machine.now()
+        calls.until = began + span
+        calls.events = [(began + after, event) for after, event in events]
+        daemon.run()
+        store.close()
+        return calls
+
+    def check(self) -> None:
+        """`watcher check`."""
+        daemon, calls, store = self.daemon()
+        calls.until = self.machine.now() + timedelta(minutes=5)
+        daemon.once()
+        store.close()
+
+    def titles(self) -> list[str]:
+        return [f"{body['event']}: {body['title']}" for body in self.received]
