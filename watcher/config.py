@@ -4,6 +4,7 @@ Without a config file the desktop is told, under the rules that ship. Secrets ar
 leave only inside a channel's settings. Never put a default of the engine's or a provider's here.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta, tzinfo
@@ -223,8 +224,14 @@ class _Reader:
         missing = [name for name, each in types.items() if each.required and name not in good and name not in raw]
         for name in missing:
             self._problem(where, f"`{name}` is missing", at_key=True)
-        required_lost = any(each.required and name not in good for name, each in types.items())
-        return None if required_lost else kind(**good)
+        if any(each.required and name not in good for name, each in types.items()):
+            return None
+        try:
+            return kind(**good)
+        except ValueError as error:  # what the record itself demands of its values; it names the key, never the value
+            named = re.match(r"`(\w+)`", str(error))
+            self._problem((*where, named[1]) if named and named[1] in raw else where, str(error))
+            return None
 
     def _member(self, kind: Any, value: Any, where: tuple[str | int, ...]) -> Any:
         if isinstance(kind, type) and issubclass(kind, Struct):
@@ -334,11 +341,19 @@ class _Reader:
                 continue
             settings = {key: value for key, value in table.items() if key != "type"}
             for key in notifier.secrets:
-                if isinstance(settings.get(key), str):
-                    settings[key] = self._secret((*where, key), settings[key]) or ""
+                value = settings.get(key)
+                if isinstance(value, str):
+                    settings[key] = self._secret((*where, key), value) or ""
+                elif isinstance(value, dict):  # headers: each value is a secret of its own
+                    settings[key] = {
+                        name: (self._secret((*where, key, name), one) or "") if isinstance(one, str) else one
+                        for name, one in value.items()
+                    }
             broken = [why for key, why in self._broken.items() if key.startswith(f"channels.{name}.")]
             if broken:
                 self._broken[name] = broken[0]
+                channels[name] = Channel(name=name, type=notifier.type, settings=None)  # nothing is sent meanwhile
+                continue
             converted = self._converted(settings, notifier.settings, where)
             if converted is not None:
                 channels[name] = Channel(name=name, type=notifier.type, settings=converted)
