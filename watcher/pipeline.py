@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 
 from watcher.config import Config
 from watcher.core import judge, plan
-from watcher.core.model import Failure, Snapshot
+from watcher.core.model import Failure, Phase, Series, Snapshot
 from watcher.store import Store
 
 NO_NETWORK = frozenset({"offline"})
@@ -39,7 +39,7 @@ def observe(
             routing(store, config),
             store.snoozes(),
             now,
-            closed=judgement.closed,
+            closed=over(judgement),
             offline=is_offline(store),
         )
         store.save(judgement)
@@ -47,6 +47,12 @@ def observe(
         return Observed(judgement=judgement, plan=planned)
 
     return store.write(work, now=now)
+
+
+def over(judgement: judge.Judgement) -> list[tuple[str, Series]]:
+    """The alerts that no longer fire, whether or not a transition says so: their unsaid messages would be false."""
+    quiet = [(alert.rule, alert.series) for alert in judgement.alerts if alert.phase is not Phase.FIRING]
+    return [*judgement.closed, *quiet]
 
 
 def release(store: Store, config: Config, *, now: datetime) -> plan.Plan:

@@ -3,8 +3,8 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.core.samples import NOW, VOICE, H, M, rule, transition
 
+from tests.core.samples import NOW, VOICE, H, M, rule, transition
 from watcher.core.backoff import FIRST_WAIT, LIFETIME, LONGEST_WAIT, after, give_up, wait
 from watcher.core.model import Delivery, DeliveryState, Outcome
 from watcher.core.wording import say

@@ -3,8 +3,8 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.core.samples import BERLIN, NOW, VOICE, H, M, balance, of, premium, reading, rule, transition
 
+from tests.core.samples import BERLIN, NOW, VOICE, H, M, balance, of, premium, reading, rule, transition
 from watcher.core.model import Event, Kind, Series, Severity
 from watcher.core.wording import LINES, both, compose, digest, say
 

@@ -69,6 +69,7 @@ class Routing(Struct, frozen=True, kw_only=True):
     routes: Mapping[Severity, tuple[str, ...]] = {}  # in place of the default for these severities
     quiet: Quiet | None = None
     voice: Voice
+    gather: timedelta = timedelta(seconds=2)  # how long a message waits for others of the same poll, to become a digest
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -111,7 +112,8 @@ def plan(  # noqa: PLR0913, PLR0917 - the contract of the pipeline; the rare one
         routing: where messages go.
         snoozes: those not yet forgotten.
         now: the instant of the judgement.
-        closed: alerts that ended without a word (rule removed or changed, series gone): what waits is withdrawn.
+        closed: alerts that no longer fire, whatever the reason: where no transition says so, nobody asked to hear of
+            it or there is nothing true to say, and what waits of them is withdrawn.
         offline: no provider can be reached: alerts about missing readings wait behind one notice.
     """
     ended = tuple(
@@ -197,7 +199,7 @@ def _words(  # noqa: PLR0913 - as `wording.digest`
     if len({transition.alert for transition in about}) > 1 or heading:
         return wording.digest(about, rules, voice, now, key=key, heading=heading)
     rule = rules.get(last.rule)
-    if len(about) > 1 and first.event in OPENING and last.event is Event.RESOLVED:
+    if len(about) > 1 and first.event in OPENING and last.event not in OPENING:
         return wording.both(first, last, rule, voice, now)
     return wording.say(last, rule, voice, now)
 
@@ -234,7 +236,7 @@ class _Desk:
         """One transition to all channels that it concerns."""
         rule = self.rules.get(transition.rule)
         channels = self._channels(transition, rule)
-        if transition.event is Event.RESOLVED:
+        if transition.event not in OPENING:
             routed = set(channels)
             for channel in dict.fromkeys(row.channel for row in self.rows if _speaks_of(row, transition.alert)):
                 if channel not in routed:  # the route changed meanwhile: what waits there must not outlive the alert
@@ -252,54 +254,44 @@ class _Desk:
     def forget(self, alert: str) -> None:
         """An alert ended without a word: what was not yet said of it stays unsaid."""
         for channel in dict.fromkeys(row.channel for row in self.rows if _speaks_of(row, alert)):
-            self._withdraw(channel, alert, "the alert was closed quietly: its rule or its series is gone")
+            self._withdraw(channel, alert, "the alert is over")
 
     def _open(self, transition: Transition, rule: Rule | None, channel: str) -> None:
-        if not _asked_for(transition, rule):
-            self._choose(transition, channel, f"the rule does not ask for {transition.event}", said=False)
-            return
         unsaid = self._unsaid(channel, transition.alert)
         if transition.event is Event.REMINDER and (unsaid or self._in_doubt(channel, transition.alert)):
             self._choose(transition, channel, "duplicate: what it would repeat is still on its way", said=False)
             return
         firing = next((t for row in unsaid for t in row.about if _is(t, transition.alert, Event.FIRING)), None)
+        key = transition.key
         if firing is not None and transition.event is Event.ESCALATED:  # the first that the reader will hear of it
             transition = structs.replace(transition, event=Event.FIRING, nth=firing.nth, since=firing.since)
         held = self._hold(transition, rule)
         if held is None:
             self._let_endings_go_first(channel, transition.alert)
-        self._put(transition, channel, held, self._withdraw(channel, transition.alert, "overtaken by a newer message"))
+        place = self._withdraw(channel, transition.alert, "overtaken by a newer message")
+        self._put(key, channel, (transition,), held, place)
 
     def _close(self, transition: Transition, rule: Rule | None, channel: str) -> None:
+        """The end of an alert; `reset` is the end that a rule asked to hear of for its own sake."""
         unsaid = self._unsaid(channel, transition.alert)
         firings = [t for row in unsaid for t in row.about if _is(t, transition.alert, Event.FIRING)]
         was_held = all(row.state is DeliveryState.HELD for row in unsaid)
-        place = None
-        if transition.event is Event.RESOLVED:
-            place = self._withdraw(channel, transition.alert, "the alert is over")
-        if not _asked_for(transition, rule):
-            self._choose(transition, channel, f"the rule does not ask for {transition.event}", said=False)
-        elif transition.event is Event.RESET or not firings:
-            self._put(transition, channel, self._hold(transition, rule), place)
-        elif was_held:
+        place = self._withdraw(channel, transition.alert, "the alert is over")
+        if firings and was_held and transition.event is Event.RESOLVED:
             self._choose(transition, channel, "it began and ended while it was held back", said=False)
-        else:
-            self._put(transition, channel, self._hold(transition, rule), place, opening=firings[0])
+            return
+        about = (firings[0], transition) if firings and not was_held else (transition,)
+        self._put(transition.key, channel, about, self._hold(transition, rule), place)
 
-    def _put(
-        self,
-        transition: Transition,
-        channel: str,
-        held: Hold | None,
-        place: int | None,
-        opening: Transition | None = None,
-    ) -> None:
+    def _put(self, key: str, channel: str, about: tuple[Transition, ...], held: Hold | None, place: int | None) -> None:
         """A message in the outbox: at the place of the one that it overtakes, else at the end."""
-        about = (transition,) if opening is None else (opening, transition)
-        reason = held.reason if held else transition.reason
-        self._choose(transition, channel, reason, said=held is None)
-        message = _words(about, self.rules, self.routing.voice, self.now, key=transition.key)
-        row = _delivery(transition.key, channel, message, self.now, reason=reason, about=about, held=held)
+        reason = held.reason if held else about[-1].reason
+        self._choose(about[-1], channel, reason, said=held is None)
+        message = _words(about, self.rules, self.routing.voice, self.now, key=key)
+        message = structs.replace(message, id=key)
+        row = _delivery(key, channel, message, self.now, reason=reason, about=about, held=held)
+        if held is None:
+            row = structs.replace(row, next_attempt_at=self.now + self.routing.gather)
         if place is None:
             self.rows.append(row)
             return
@@ -444,12 +436,11 @@ class _Desk:
             self.rows[index] = structs.replace(row, state=DeliveryState.WITHDRAWN, outcome="part of a digest")
         about = [transition for row in rows for transition in row.about]
         row = self._digest(channel, about, [row.key for row in rows], reason, heading)
-        tried = [row for row in rows if row.attempts]
         self.rows.append(
             structs.replace(
                 row,
-                attempts=max((row.attempts for row in tried), default=0),
-                next_attempt_at=max((row.next_attempt_at for row in tried), default=self.now),
+                attempts=max(row.attempts for row in rows),
+                next_attempt_at=max(row.next_attempt_at for row in rows),
                 expires_at=min(row.expires_at for row in rows),
             )
         )
@@ -541,11 +532,6 @@ def _freed(row: Delivery, now: datetime) -> Delivery:
 
 def _alerts(rows: Iterable[Delivery]) -> set[str]:
     return {transition.alert for row in rows for transition in row.about}
-
-
-def _asked_for(transition: Transition, rule: Rule | None) -> bool:
-    """A reminder is asked for by `remind`; all else by `on`."""
-    return rule is None or transition.event is Event.REMINDER or transition.event in rule.on
 
 
 def _updated(transition: Transition, latest: Mapping[Series, Reading], now: datetime) -> Transition:

@@ -374,7 +374,7 @@ def _lines(about: Sequence[Transition], rules: Mapping[str, Rule], voice: Voice,
         first, *later = list(turns)
         last = later[-1] if later else first
         text = say(last, rules.get(last.rule), voice, now).title
-        if first.event in _OPENING and last.event is Event.RESOLVED:
+        if first.event in _OPENING and last.event not in _OPENING:
             text = f"{text} (over before it could be said)"
         lines.append(_Line(text, last.severity, last.event))
     return lines
