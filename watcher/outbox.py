@@ -22,9 +22,6 @@ from watcher.core.model import Delivery, DeliveryState, Outcome, Rule, Stop
 from watcher.core.plan import Routing, freshen
 from watcher.notifiers import Channel, Run, Send
 
-LOCAL = frozenset({"desktop"})
-"""Channel types of this machine: where they cannot tell whether a message arrived, they never can."""
-
 SPACING: Mapping[str, timedelta] = {
     "desktop": timedelta(0),
     "command": timedelta(0),
@@ -136,16 +133,17 @@ def settle(  # noqa: PLR0913 - an attempt has this many sides
     if channel is None:
         gone = structs.replace(delivery, state=DeliveryState.DEAD, in_doubt=False, outcome=outcome.detail)
         return Settled(delivery=gone)
-    after = backoff.after(delivery, outcome, now, jitter, local=channel.type in LOCAL)
+    after = backoff.after(delivery, outcome, now, jitter)
     if outcome.delivered or not outcome.permanent:
         return Settled(delivery=after)
     stop = Stop(channel=channel.name, settings=fingerprint(channel), at=now, detail=outcome.detail)
     return Settled(delivery=after, new=_notices(after, stop, routing, {*stopped, channel.name}, now), stop=stop)
 
 
-def pace(channel: Channel, now: datetime) -> datetime:
+def pace(channel: Channel, outcome: Outcome, now: datetime) -> datetime:
     """The instant before which a channel takes no further message, given that one has just gone out."""
-    return now + SPACING.get(channel.type, _SPACING_ELSE)
+    asked = outcome.retry_after if outcome.delivered and outcome.retry_after else timedelta(0)
+    return now + max(asked, SPACING.get(channel.type, _SPACING_ELSE))
 
 
 def fingerprint(channel: Channel) -> str:

@@ -152,7 +152,7 @@ class Postman:
             stopped=stopped,
         )
         if channel is not None:
-            self._paced[channel.name] = outbox.pace(channel, now)
+            self._paced[channel.name] = outbox.pace(channel, outcome, now)
 
         def work() -> None:
             self._store.update([settled.delivery])

@@ -74,7 +74,7 @@ def test_a_network_that_gives_no_answer_is_tried_again_in_doubt():
 
 
 def test_a_desktop_that_never_gives_an_answer_is_not_asked_twice():
-    done = after(delivery(), Outcome(delivered=None, detail="osascript ended with 0"), NOW, 0.0, local=True)
+    done = after(delivery(), Outcome(delivered=None, detail="osascript ended with 0", accepted=True), NOW, 0.0)
     assert (done.state, done.outcome) == (DeliveryState.SENT, "unknown: osascript ended with 0")
 
 

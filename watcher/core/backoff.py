@@ -7,8 +7,8 @@ A refusal for good stops the channel, and a person has to mend it. The message w
 who puts a new address into the config within the day loses nothing.
 
 The fate of an attempt can be unknown. From a network that is a reason to try again with the same key: twice said is
-better than never, and the reader can tell. On the same machine it is not: a desktop that gives no answer (macOS) gives
-none the next time either, so the message counts as sent and `status` shows that nobody could tell.
+better than never, and the reader can tell. From a system that took the message and never says more (macOS) it is not:
+it says no more the next time either, so the message counts as sent and `status` shows that nobody could tell.
 """
 
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ LONGEST_WAIT = timedelta(minutes=30)
 _DOUBLINGS = 12  # more would only overflow: the longest wait is reached long before
 
 
-def after(delivery: Delivery, outcome: Outcome, now: datetime, jitter: float, *, local: bool = False) -> Delivery:
+def after(delivery: Delivery, outcome: Outcome, now: datetime, jitter: float) -> Delivery:
     """The delivery as it stands after one attempt.
 
     Args:
@@ -31,13 +31,12 @@ def after(delivery: Delivery, outcome: Outcome, now: datetime, jitter: float, *,
         outcome: what came of it.
         now: when it ended.
         jitter: 0..1, drawn anew for each attempt.
-        local: whether the channel is this machine's own, so that a missing answer is all that it ever gives.
     """
     attempts = delivery.attempts + 1
     done = structs.replace(delivery, attempts=attempts, in_doubt=False, outcome=outcome.detail, next_attempt_at=now)
     if outcome.delivered:
         return structs.replace(done, state=DeliveryState.SENT)
-    if outcome.delivered is None and local:
+    if outcome.delivered is None and outcome.accepted:
         return structs.replace(done, state=DeliveryState.SENT, outcome=f"unknown: {outcome.detail}")
     if outcome.permanent:
         return structs.replace(done, outcome=f"refused: {outcome.detail}", next_attempt_at=now + LONGEST_WAIT)
