@@ -1,0 +1,158 @@
+"""The plugin's account file in its four versions."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from watcher.credentials import Surroundings
+from watcher.credentials.antigravity_accounts import find
+from watcher.errors import NotSignedInError
+
+LATER_MS = 1_900_000_000_000
+LATER = datetime.fromtimestamp(LATER_MS / 1000, UTC)
+
+
+def machine(home, platform="linux", **env):
+    return Surroundings(home=home, env=env, platform=platform, run=None, read_database=None)
+
+
+def write(home, content, folder=".config/opencode"):
+    path = Path(home, folder, "antigravity-accounts.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def account(name, **more):
+    return {"email": f"{name}@example.com", "refreshToken": f"1//{name}", "projectId": f"{name}-project", **more}
+
+
+def names(found):
+    return [each.email.partition("@")[0] for each in found]
+
+
+@pytest.mark.parametrize(
+    ("version", "limits"),
+    [
+        (1, {"isRateLimited": True, "rateLimitResetTime": LATER_MS}),
+        (2, {"rateLimitResetTimes": {"gemini": LATER_MS, "claude": LATER_MS + 1}}),
+        (3, {"rateLimitResetTimes": {"gemini-cli": LATER_MS, "gemini-antigravity": 1, "gemini-cli:pro": 2}}),
+        (4, {"rateLimitResetTimes": {"gemini-antigravity": LATER_MS}}),
+        (99, {"rateLimitResetTimes": {"gemini-cli": str(LATER_MS)}}),
+    ],
+)
+def test_every_version_is_read(tmp_path, version, limits):
+    path = write(
+        tmp_path, {"version": version, "accounts": [account("a", addedAt=1, lastUsed=2, **limits)], "activeIndex": 0}
+    )
+    (found,) = find(machine(tmp_path))
+    assert (found.email, found.refresh_token, found.project) == ("a@example.com", "1//a", "a-project")
+    assert (found.path, found.limited_until) == (str(path), LATER)
+
+
+def test_the_managed_project_stands_in(tmp_path):
+    write(
+        tmp_path,
+        {"accounts": [account("a", projectId=" ", managedProjectId=" managed "), account("b", projectId=None)]},
+    )
+    assert [each.project for each in find(machine(tmp_path))] == ["managed", ""]
+
+
+def test_disabled_accounts_are_left_out(tmp_path):
+    write(tmp_path, {"accounts": [account("a", enabled=False), account("b", enabled=True), account("c")]})
+    assert names(find(machine(tmp_path))) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("index", "order"),
+    [
+        ({"activeIndexByFamily": {"gemini": 2, "claude": 0}, "activeIndex": 1}, "cab"),
+        ({"activeIndexByFamily": {"claude": 0}, "activeIndex": 1}, "bac"),
+        ({"activeIndex": 9}, "cab"),
+        ({"activeIndex": -3}, "abc"),
+        ({"activeIndexByFamily": [], "activeIndex": True}, "abc"),
+        ({}, "abc"),
+    ],
+)
+def test_the_active_account_comes_first(tmp_path, index, order):
+    write(tmp_path, {"accounts": [account(name) for name in "abc"], **index})
+    assert "".join(names(find(machine(tmp_path)))) == order
+
+
+def test_an_active_account_that_is_disabled_is_passed_over(tmp_path):
+    write(tmp_path, {"accounts": [account("a"), account("b", enabled=False)], "activeIndex": 1})
+    assert names(find(machine(tmp_path))) == ["a"]
+
+
+def test_of_one_email_the_login_used_last_counts_and_nameless_ones_stay(tmp_path):
+    accounts = [
+        account("a", refreshToken="old", lastUsed=1),
+        {"refreshToken": "nameless 1"},
+        account("A", refreshToken="new", lastUsed=2, email="A@Example.com"),
+        {"refreshToken": "nameless 2"},
+        account("a", refreshToken="older", addedAt=5),
+    ]
+    write(tmp_path, {"accounts": accounts})
+    assert {each.refresh_token for each in find(machine(tmp_path))} == {"nameless 1", "new", "nameless 2"}
+
+
+def test_an_odd_entry_costs_only_itself(tmp_path):
+    write(
+        tmp_path,
+        {"accounts": [None, {"email": "x"}, {"refreshToken": 7}, account("a", lastUsed="soon", enabled="yes")]},
+    )
+    assert names(find(machine(tmp_path))) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "trouble"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "holds no JSON object"),
+        ({}, "holds no list of accounts"),
+        ({"accounts": [{"email": "x"}]}, "holds no account that can be used"),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_so(tmp_path, content, trouble):
+    path = write(tmp_path, content)
+    with pytest.raises(NotSignedInError) as caught:
+        find(machine(tmp_path))
+    assert str(caught.value) == f"{path} {trouble}: sign in again with `opencode auth login`"
+
+
+def test_no_file_and_no_accounts_are_no_logins(tmp_path):
+    assert find(machine(tmp_path)) == []
+    write(tmp_path, {"accounts": []})
+    assert find(machine(tmp_path)) == []
+
+
+def test_a_file_that_is_being_replaced_is_looked_for_again(tmp_path):
+    path = tmp_path / ".config/opencode/antigravity-accounts.json"
+    path.with_name(f"{path.name}.lock").mkdir(parents=True)
+    found = find(machine(tmp_path), pause=lambda: write(tmp_path, {"accounts": [account("a")]}) and None)
+    assert names(found) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "env", "folder"),
+    [
+        ("linux", {"OPENCODE_CONFIG_DIR": "{home}/own"}, "own"),
+        ("linux", {"XDG_CONFIG_HOME": "{home}/xdg"}, "xdg/opencode"),
+        ("linux", {"XDG_CONFIG_HOME": "xdg"}, ".config/opencode"),
+        ("darwin", {}, ".config/opencode"),
+        ("win32", {}, ".config/opencode"),
+        ("win32", {"APPDATA": "{home}/roaming"}, "roaming/opencode"),
+    ],
+)
+def test_the_places_of_every_system(tmp_path, platform, env, folder):
+    write(tmp_path, {"accounts": [account("a")]}, folder)
+    env = {name: value.format(home=tmp_path) for name, value in env.items()}
+    assert names(find(machine(tmp_path, platform, **env))) == ["a"]
+
+
+def test_another_file_may_be_named(tmp_path):
+    write(tmp_path, {"accounts": [account("a")]})
+    other = write(tmp_path, {"accounts": [account("b")]}, "other")
+    assert names(find(machine(tmp_path), str(other))) == ["b"]
