@@ -42,7 +42,7 @@ class Places:
     def key(self, path: Path) -> Place:
         """Where that key is written, or the table's header; the nearest one above where it is not."""
         for length in range(len(path), 0, -1):
-            place = self.keys.get(path[:length])
+            place = self.keys.get(path[:length]) or self.values.get(path[:length])
             if place is not None:
                 return place
         return Place(0, 1)

@@ -3,64 +3,42 @@
 Never look at the rest of the file here, nor at another rule.
 """
 
-import math
-from collections.abc import Callable, Collection
-from datetime import datetime, timedelta
+from collections.abc import Collection
+from datetime import timedelta
 from itertools import pairwise
-from typing import Any, TypeVar
-
-import msgspec
-from msgspec import Struct
+from typing import Any
 
 from watcher.core import template
 from watcher.core.active import ActiveError, parse_active
-from watcher.core.diagnostics import Diagnostic, diagnose, visible
-from watcher.core.entries import ExampleEntry, LevelsEntry, RuleEntry
+from watcher.core.diagnostics import visible
+from watcher.core.entries import LevelsEntry, RuleEntry
+from watcher.core.example_tables import ExampleReader
 from watcher.core.expression import (
     ExpressionError,
     Literal,
     parse,
     parse_clear,
     parse_literal,
-    parse_selector,
     subject_of,
 )
 from watcher.core.hysteresis import both_hold, default_clear, threshold
-from watcher.core.model import Active, Event, Example, Level, Rule, Severity
-from watcher.core.places import Path, Place, Places
-from watcher.core.units import read_duration
+from watcher.core.model import Active, Event, Level, Rule, Severity
+from watcher.core.table import Source, TableReader, shown
 from watcher.core.vocabulary import near
 
 LONGEST_NAME = 80
 LONGEST_TEMPLATE = 2_000
 MOST_CHANNELS = 50
-LONGEST_ROW = 2_000
 _USUAL = frozenset({Event.FIRING, Event.ESCALATED, Event.RESOLVED})
-T = TypeVar("T")
 _SEPARATOR = "|"  # parts an alert's identity
 
 
-class Source(Struct):
-    """A file that is being read, and what was wrong so far."""
-
-    path: str
-    text: str
-    places: Places
-    diagnostics: list[Diagnostic] = msgspec.field(default_factory=list)
-
-    def wrong(self, place: Place, message: str, *, rule: str = "") -> None:
-        """Notes a mistake."""
-        self.diagnostics.append(diagnose(self.path, self.text, place, message, rule=rule))
-
-
-class RuleReader:
+class RuleReader(TableReader):
     """Reads one rule. A key that is wrong is noted and then treated as left out, so that the others are read too."""
 
     def __init__(self, source: Source, index: int, channels: Collection[str] | None) -> None:
-        self.source = source
-        self.path: Path = ("rule", index)
+        super().__init__(source, ("rule", index), "")
         self.channels = channels
-        self.name = ""
         self.before = len(source.diagnostics)
 
     def read(self, table: Any) -> Rule | None:
@@ -84,9 +62,12 @@ class RuleReader:
         on = self._on(entry.get("on"), reminds=remind is not None)
         notify, active = self._notify(entry.get("notify")), self._active(entry)
         title, message = self._template(entry, "title"), self._template(entry, "message")
-        examples = self._examples(table.get("example", []))
+        example_reader = ExampleReader(self.source, (*self.path, "example"), self.name)
+        examples = example_reader.read(table.get("example", []))
         if not levels:
             return None
+        if len(self.source.diagnostics) == self.before:
+            example_reader.check_subjects(subject_of(levels[0].when), examples)
         return Rule(
             name=entry.get("name", ""),
             path=self.source.path,
@@ -104,54 +85,24 @@ class RuleReader:
             fingerprint=fingerprint(levels, hold),
         )
 
-    # --- types ---------------------------------------------------------------------------------------------------
-
-    def _typed(self, path: Path, table: dict[str, Any], entry: type[Struct]) -> dict[str, Any]:
-        """The table's keys that are known and of the right type; all others are noted."""
-        fields = {field.encode_name: field for field in msgspec.structs.fields(entry)}
-        good: dict[str, Any] = {}
-        for key, value in table.items():
-            field = fields.get(key)
-            if field is None:
-                meant = near(key, tuple(fields))
-                hint = f"did you mean `{meant}`?" if meant else f"valid: {', '.join(fields)}"
-                self._wrong((*path, key), f"unknown key `{visible(key, 40)}`; {hint}", of_key=True)
-            elif key in ("levels", "example"):
-                good[key] = value  # tables of their own
-            elif self._is_typed((*path, key), value, field.type):
-                good[key] = value
-        for key, field in fields.items():
-            if field.required and key not in table:
-                self._wrong(path, f"`{key}` is missing: {_takes(field.type)}", of_key=True)
-        return good
-
-    def _is_typed(self, path: Path, value: Any, wanted: Any) -> bool:
-        try:
-            msgspec.convert(value, wanted)
-        except msgspec.ValidationError as error:
-            index = str(error).rpartition("$[")[2].partition("]")[0]
-            if isinstance(value, list) and index.isdigit() and int(index) < len(value):
-                path, value = (*path, int(index)), value[int(index)]
-            key = next(part for part in reversed(path) if isinstance(part, str))
-            hint = _near_choice(value, wanted)
-            self._wrong(path, f"`{key}` takes {_takes(wanted)}, not {shown(value)}{hint}")
-            return False
-        return True
-
     # --- the condition -------------------------------------------------------------------------------------------
 
     def _levels(self, entry: dict[str, Any], table: dict[str, Any]) -> tuple[Level, ...]:
         """The rule's ladder, least severe first; empty where it cannot be read."""
-        if "when" not in entry:
+        literals: dict[Severity, Literal] = {}
+        if "levels" in table:
+            if "severity" in table:
+                message = "`levels` gives the severities; leave `severity` out"
+                self._wrong((*self.path, "severity"), message, of_key=True)
+            literals = self._literals(table["levels"])
+        if "when" not in entry or ("levels" in table and not literals):
             return ()
-        if "levels" not in table:
+        if not literals:
             level = self._level(entry, Severity(entry.get("severity", "warning")), None)
             return (level,) if level else ()
-        if "severity" in table:
-            self._wrong((*self.path, "severity"), "`levels` gives the severities; leave `severity` out", of_key=True)
-        literals = self._literals(table["levels"])
-        if not literals:
-            return ()
+        return self._ladder(entry, literals)
+
+    def _ladder(self, entry: dict[str, Any], literals: dict[Severity, Literal]) -> tuple[Level, ...]:
         found = []
         for severity, literal in literals.items():
             mistakes = len(self.source.diagnostics)
@@ -186,13 +137,14 @@ class RuleReader:
         return literals if len(literals) == len(levels) else {}
 
     def _level(self, entry: dict[str, Any], severity: Severity, literal: Literal | None) -> Level | None:
-        when = self._expression((*self.path, "when"), lambda: parse(entry["when"], level=literal))
+        step = (*self.path, "levels", severity.value)
+        when = self._expression((*self.path, "when"), lambda: parse(entry["when"], level=literal), step)
         if when is None:
             return None
         clear = default_clear(when)
         if "clear" in entry:
             path = (*self.path, "clear")
-            given = self._expression(path, lambda: parse_clear(entry["clear"], when, level=literal))
+            given = self._expression(path, lambda: parse_clear(entry["clear"], when, level=literal), step)
             if given is None:
                 return None
             both = both_hold(when, given)
@@ -202,15 +154,6 @@ class RuleReader:
                 return None
             clear = given
         return Level(severity=severity, when=when, clear=clear)
-
-    def _expression(self, path: Path, read: Callable[[], T]) -> T | None:
-        try:
-            return read()
-        except ExpressionError as error:
-            place = self.source.places.within(path, error.start, error.end)
-            message = f"{error.message}; {error.hint}" if error.hint else error.message
-            self.source.wrong(place, message, rule=self.name)
-            return None
 
     def _check_ladder(self, levels: list[Level], literals: dict[Severity, Literal]) -> None:
         """Refuses a ladder on which a more severe level is reached before a lesser one, which would never speak."""
@@ -242,15 +185,6 @@ class RuleReader:
             message = "a name has no blank at its ends, no line break and no `|`"
         if message:
             self._wrong((*self.path, "name"), message)
-
-    def _duration(self, path: Path, text: str | None) -> timedelta | None:
-        if text is None:
-            return None
-        try:
-            return read_duration(text)
-        except ValueError as error:
-            self._wrong(path, str(error))
-            return None
 
     def _on(self, events: list[str] | None, *, reminds: bool) -> frozenset[Event]:
         if events is not None and not events:
@@ -310,87 +244,6 @@ class RuleReader:
             return None
         return text
 
-    # --- examples ------------------------------------------------------------------------------------------------
-
-    def _examples(self, tables: Any) -> tuple[Example, ...]:
-        path = (*self.path, "example")
-        if not isinstance(tables, list):
-            self._wrong(path, f"examples are written under [[rule.example]], not as {shown(tables)}")
-            return ()
-        found = []
-        for index, table in enumerate(tables):
-            if isinstance(table, dict):
-                example = self._example((*path, index), table)
-                if example is not None:
-                    found.append(example)
-            else:
-                self._wrong((*path, index), f"an example is a table, not {shown(table)}")
-        return tuple(found)
-
-    def _example(self, path: Path, table: dict[str, Any]) -> Example | None:
-        entry = self._typed(path, table, ExampleEntry)
-        every = self._duration((*path, "every"), entry.get("every", "5m"))
-        if every == timedelta(0):
-            self._wrong((*path, "every"), "`every` takes a duration above zero")
-        window = self._duration((*path, "window"), entry.get("window"))
-        resets_in = self._duration((*path, "resets_in"), entry.get("resets_in"))
-        series = self._series((*path, "series"), entry.get("series"))
-        self._check_rows(path, entry, table)
-        start: datetime | None = entry.get("start")
-        if start is not None and start.tzinfo is None:
-            self._wrong((*path, "start"), f"`start` needs an offset, such as {start.isoformat()}Z")
-        if every is None or series is None:
-            return None
-        return Example(
-            series=series,
-            every=every,
-            used=tuple(entry.get("used", ())),
-            remaining=tuple(entry.get("remaining", ())),
-            expect=tuple(entry.get("expect", ())),
-            limit=entry.get("limit"),
-            window=window,
-            resets_in=resets_in,
-            start=start,
-        )
-
-    def _series(self, path: Path, text: str | None) -> str | None:
-        """The text of one series: provider and window, neither of them a wildcard."""
-        if text is None:
-            return None
-        found = self._expression(path, lambda: parse_selector(text))
-        if found is None:
-            return None
-        selector, field = found
-        if "*" in (selector.provider, selector.window) or not selector.window or field or selector.kind:
-            self._wrong(path, f"{shown(text)} is not one series; valid: such as `claude.five_hour`")
-            return None
-        return text
-
-    def _check_rows(self, path: Path, entry: dict[str, Any], table: dict[str, Any]) -> None:
-        if ("used" in table) == ("remaining" in table):
-            self._wrong(path, "an example has either `used` or `remaining`", of_key=True)
-            return
-        key = "used" if "used" in table else "remaining"
-        row, expect = entry.get(key), entry.get("expect")
-        if row is None:
-            return
-        if not row or len(row) > LONGEST_ROW:
-            self._wrong((*path, key), f"`{key}` has {len(row):,} readings; at least 1, at most {LONGEST_ROW:,}")
-        for index, value in enumerate(row):
-            if isinstance(value, float) and not math.isfinite(value):
-                self._wrong((*path, key, index), "this number is too large")
-        limit = entry.get("limit")
-        if limit is not None and not (math.isfinite(limit) and limit > 0):
-            self._wrong((*path, "limit"), "`limit` takes a number above zero")
-        if limit is not None and key == "used":
-            self._wrong((*path, "limit"), "`limit` belongs to `remaining`; `used` is in percent", of_key=True)
-        if expect is not None and len(expect) != len(row):
-            self._wrong((*path, "expect"), f"`{key}` has {len(row)} readings and `expect` {len(expect)}; as many each")
-
-    def _wrong(self, path: Path, message: str, *, of_key: bool = False) -> None:
-        places = self.source.places
-        self.source.wrong(places.key(path) if of_key else places.value(path), message, rule=self.name)
-
 
 def fingerprint(levels: tuple[Level, ...], hold: timedelta) -> str:
     """The meaning of a rule's condition as a text: equal as long as an edit changes no meaning.
@@ -401,38 +254,6 @@ def fingerprint(levels: tuple[Level, ...], hold: timedelta) -> str:
     if len(levels) == 1:
         ladder = [f"{levels[0].when} / {levels[0].clear}"]
     return "; ".join([*ladder, f"for {hold.total_seconds():g}s"])
-
-
-def shown(value: Any, *, quote: bool = True) -> str:
-    """A TOML value in a message, clipped."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f'"{visible(value, 40)}"' if quote else visible(value, 80)
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, dict):
-        return "a table"
-    return visible(str(value), 40)
-
-
-def _takes(wanted: Any) -> str:
-    """What a key takes, in the words of its type."""
-    while wanted is not None:
-        for note in getattr(wanted, "__metadata__", ()):
-            if note.title:
-                return str(note.title)
-        wanted = getattr(wanted, "__origin__", None)
-    return "something else"
-
-
-def _near_choice(value: Any, wanted: Any) -> str:
-    """`; did you mean "warning"?` where the value is a slip of one of the texts in what the key takes."""
-    if not isinstance(value, str):
-        return ""
-    choices = [part.strip('",.') for part in _takes(wanted).split() if part.startswith('"')]
-    meant = near(value, choices)
-    return f'; did you mean "{meant}"?' if meant else ""
 
 
 def _mentions_level(text: str) -> bool:

@@ -14,7 +14,8 @@ from msgspec import Struct
 from watcher.core.diagnostics import Diagnostic, diagnose, listed, visible
 from watcher.core.model import Rule
 from watcher.core.places import Place, Places
-from watcher.core.reader import RuleReader, Source, shown
+from watcher.core.reader import RuleReader
+from watcher.core.table import Source, shown
 from watcher.core.vocabulary import near
 from watcher.errors import ConfigError
 
@@ -202,9 +203,13 @@ def _syntax(text: str, path: str, error: str) -> Diagnostic:
     line = text[place.start : place.end]
     unquoted = _UNQUOTED.match(line)
     column = int(found.group(2)) - 1
-    if "verwrite" in message:
-        message += "; the key is given twice"
-    if unquoted and "verwrite" not in message:
+    if "overwrite" in message or "twice" in message:
+        place = Place(place.start + len(line) - len(line.lstrip()), place.start + len(line.rstrip()))
+        message += "; something is given twice"
+    elif "illegal character '\\n'" in message:
+        place = Place(place.start + column, place.start + column + 1)
+        message += "; a closing quote is missing"
+    elif unquoted:
         value = unquoted.group(2).strip()
         message += f'; texts stand in quotes: {unquoted.group(1)} = "{shown(value, quote=False)}"'
         place = Place(place.start + unquoted.start(2), place.start + unquoted.start(2) + len(value))

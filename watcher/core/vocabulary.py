@@ -24,10 +24,11 @@ _ANY_SLUG = r"[a-z0-9]+(?:_[a-z0-9]+)*"
 
 PROVIDERS: dict[str, Windows] = {
     "claude": Windows(
-        primary=("five_hour",),
+        primary=("five_hour", "seven_day", "seven_day_oauth_apps", "seven_day_sonnet", "seven_day_opus", "extra_usage"),
         known={
             "five_hour": Unit.AMOUNT,
             "seven_day": Unit.AMOUNT,
+            "seven_day_oauth_apps": Unit.AMOUNT,
             "seven_day_sonnet": Unit.AMOUNT,
             "seven_day_opus": Unit.AMOUNT,
             "extra_usage": Unit.MONEY,
@@ -35,7 +36,7 @@ PROVIDERS: dict[str, Windows] = {
         others=_ANY_SLUG,
     ),
     "codex": Windows(
-        primary=("five_hour",),
+        primary=("five_hour", "weekly", "monthly"),
         known={
             "five_hour": Unit.AMOUNT,
             "weekly": Unit.AMOUNT,
@@ -44,7 +45,7 @@ PROVIDERS: dict[str, Windows] = {
             "credits": Unit.AMOUNT,
             "individual_limit": Unit.AMOUNT,
         },
-        others=r"[1-9][0-9]{0,4}h|[a-z0-9]+(?:_[a-z0-9]+)*_(?:five_hour|weekly|monthly|[1-9][0-9]{0,4}h)",
+        others=r"(?:[a-z0-9]+_)*(?:five_hour|weekly|monthly|[1-9][0-9]{0,5}[hm])",
     ),
     "copilot": Windows(
         primary=("premium_interactions",),

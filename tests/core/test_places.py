@@ -1,0 +1,86 @@
+"""Where keys and values stand: checked against what `tomllib` reads from the same stretch of text."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from watcher.core.places import Places
+
+ROOT = Path(__file__).parent.parent.parent
+FILES = sorted([*(ROOT / "rules").glob("*.toml"), *(ROOT / "tests" / "rules" / "valid").glob("*.toml")])
+HARD = r'''
+# [not.a.table]
+top = 1   # comment
+"quoted key" . inner = 'a # no comment'
+"" = 0
+[a . b]
+"c.d" = "say \"hi\" \u00e9 \\"
+[[t]]
+x = [ 1, [2, 3], # comment ]
+      "four,]", { k = 5, l.m = [6] } ]
+[[t]]
+[[t.u]]
+y = """
+first "" line \
+   goes on"""
+[[t.u]]
+z = \'\'\'raw ] " text\'\'\'\'
+w = 2026-03-04T12:00:00Z
+v = +1_000.5e3
+[t.last]
+n = true
+'''.replace("\\'", "'")
+
+
+def leaves(value, path=()):
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from leaves(each, (*path, key))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from leaves(each, (*path, index))
+    else:
+        yield path, value
+
+
+@pytest.mark.parametrize("text", [HARD, *[path.read_text() for path in FILES]])
+def test_every_value_stands_where_it_is_said_to_stand(text):
+    document = tomllib.loads(text)
+    text = text.replace("\r\n", "\n")
+    places = Places(text)
+    for path, value in leaves(document):
+        place = places.values[path]
+        assert tomllib.loads("x = " + text[place.start : place.end]) == {"x": value}
+        assert path in places.keys or any(isinstance(part, int) for part in path)
+
+
+@pytest.mark.parametrize("text", [HARD, *[path.read_text() for path in FILES]])
+def test_every_character_of_a_text_stands_where_it_is_said_to_stand(text):
+    text = text.replace("\r\n", "\n")
+    places = Places(text)
+    for path, value in leaves(tomllib.loads(text)):
+        if not isinstance(value, str):
+            continue
+        for index, character in enumerate(value):
+            place = places.within(path, index, index + 1)
+            assert text[place.start] in (character, "\\")
+
+
+def test_a_header_is_the_place_of_its_table():
+    places = Places("[[rule]]\nname = 1\n[[rule]]\n[rule.levels]\ninfo = 2\n")
+    place = places.key(("rule", 1))
+    assert places.text[place.start : place.end] == "[[rule]]"
+    assert place.start == 18
+    assert places.text[slice(*_span(places.key(("rule", 1, "levels"))))] == "[rule.levels]"
+    assert places.text[slice(*_span(places.value(("rule", 1, "levels", "info"))))] == "2"
+
+
+def test_what_is_not_written_has_the_place_of_what_holds_it():
+    places = Places("[[rule]]\nname = 1\n")
+    assert places.key(("rule", 0, "when")) == places.key(("rule", 0))
+    assert _span(places.key(("nothing",))) == (0, 1)
+
+
+def _span(place):
+    return place.start, place.end

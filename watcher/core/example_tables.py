@@ -1,0 +1,108 @@
+"""`[[rule.example]]` tables to `Example`s. Never run one here: that is the engine's."""
+
+import math
+from datetime import datetime, timedelta
+from typing import Any
+
+from watcher.core.entries import ExampleEntry
+from watcher.core.expression import Selector, parse_selector
+from watcher.core.model import Example
+from watcher.core.places import Path
+from watcher.core.table import TableReader, shown
+from watcher.core.vocabulary import PROVIDERS
+
+LONGEST_ROW = 2_000
+
+
+class ExampleReader(TableReader):
+    """Reads the examples of one rule."""
+
+    def read(self, tables: Any) -> tuple[Example, ...]:
+        """All that are right."""
+        path = self.path
+        if not isinstance(tables, list):
+            self._wrong(path, f"examples are written under [[rule.example]], not as {shown(tables)}")
+            return ()
+        found = []
+        for index, table in enumerate(tables):
+            if isinstance(table, dict):
+                example = self._example((*path, index), table)
+                if example is not None:
+                    found.append(example)
+            else:
+                self._wrong((*path, index), f"an example is a table, not {shown(table)}")
+        return tuple(found)
+
+    def _example(self, path: Path, table: dict[str, Any]) -> Example | None:
+        entry = self._typed(path, table, ExampleEntry)
+        every = self._duration((*path, "every"), entry.get("every", "5m"))
+        if every == timedelta(0):
+            self._wrong((*path, "every"), "`every` takes a duration above zero")
+        window = self._duration((*path, "window"), entry.get("window"))
+        resets_in = self._duration((*path, "resets_in"), entry.get("resets_in"))
+        series = self._series((*path, "series"), entry.get("series"))
+        self._check_rows(path, entry, table)
+        start: datetime | None = entry.get("start")
+        if start is not None and start.tzinfo is None:
+            self._wrong((*path, "start"), f"`start` needs an offset, such as {start.isoformat()}Z")
+        if every is None or series is None:
+            return None
+        return Example(
+            series=series,
+            every=every,
+            used=tuple(entry.get("used", ())),
+            remaining=tuple(entry.get("remaining", ())),
+            expect=tuple(entry.get("expect", ())),
+            limit=entry.get("limit"),
+            window=window,
+            resets_in=resets_in,
+            start=start,
+        )
+
+    def check_subjects(self, subject: Selector, examples: tuple[Example, ...]) -> None:
+        """Refuses an example of a series that the rule is never about: whatever it expects would be empty."""
+        for index, example in enumerate(examples):
+            selector, _ = parse_selector(example.series)
+            known = PROVIDERS[selector.provider].primary
+            is_window = subject.window not in ("", "*") and subject.kind is None
+            if (
+                subject.provider not in ("*", selector.provider)
+                or (is_window and subject.window != selector.window)
+                or (not subject.window and known and selector.window not in known)
+            ):
+                message = f"this rule is about `{subject}`, never about `{selector}`"
+                self._wrong((*self.path, index, "series"), message)
+
+    def _series(self, path: Path, text: str | None) -> str | None:
+        """The text of one series: provider and window, neither of them a wildcard."""
+        if text is None:
+            return None
+        found = self._expression(path, lambda: parse_selector(text))
+        if found is None:
+            return None
+        selector, field = found
+        if "*" in (selector.provider, selector.window) or not selector.window or field or selector.kind:
+            self._wrong(path, f"{shown(text)} is not one series; valid: such as `claude.five_hour`")
+            return None
+        return text
+
+    def _check_rows(self, path: Path, entry: dict[str, Any], table: dict[str, Any]) -> None:
+        if ("used" in table) == ("remaining" in table):
+            self._wrong(path, "an example has either `used` or `remaining`", of_key=True)
+            return
+        key = "used" if "used" in table else "remaining"
+        row, expect = entry.get(key), entry.get("expect")
+        if row is None:
+            return
+        if not row or len(row) > LONGEST_ROW:
+            self._wrong((*path, key), f"`{key}` has {len(row):,} readings; at least 1, at most {LONGEST_ROW:,}")
+        for index, value in enumerate(row):
+            if isinstance(value, float) and not math.isfinite(value):
+                self._wrong((*path, key, index), "this number is too large")
+        limit = entry.get("limit")
+        if limit is not None and not (math.isfinite(limit) and limit > 0):
+            self._wrong((*path, "limit"), "`limit` takes a number above zero")
+        if limit is not None and key == "used":
+            self._wrong((*path, "limit"), "`limit` belongs to `remaining`; `used` is in percent", of_key=True)
+        if expect is not None and len(expect) != len(row):
+            self._wrong((*path, "expect"), f"`{key}` has {len(row)} readings and `expect` {len(expect)}; as many each")

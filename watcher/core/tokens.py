@@ -1,0 +1,208 @@
+"""A rule's text to its words: numbers, durations, selectors, operators, each with its place.
+
+Never put grammar here: which word may follow which is the parser's to know.
+"""
+
+import math
+import re
+
+from msgspec import Struct
+
+from watcher.core import vocabulary
+from watcher.core.tree import Literal, Selector
+from watcher.core.units import LARGEST, LONGEST, Unit, duration_s, number
+from watcher.core.vocabulary import FIELDS, KINDS, PROVIDERS, near
+
+SPLIT = "split it into several rules"
+LONGEST_TEXT = 2000
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+)
+    |(?P<amount>\$?[0-9][0-9.]*(?:[eE][+-]?[0-9]+)?[A-Za-z_0-9.]*(?:[ ]?%)?)
+    |(?P<selector>(?:\*(?=[.\[])|[A-Za-z_][A-Za-z0-9_]*)(?:\[[^\]\n]*\])?(?:\.(?:\*|[A-Za-z0-9_]+))*)
+    |(?P<strange>=>|=<|<>|===|&&?|\|\|?|!(?!=)|=(?!=)|[≥≤≠])
+    |(?P<operator>>=|<=|==|!=|[-+*/()<>])
+    """,
+    re.VERBOSE,
+)
+_MEANT = {
+    "=>": ">=", "=<": "<=", "<>": "!=", "===": "==", "&": "and", "&&": "and", "|": "or", "||": "or",
+    "!": "not", "=": "==", "≥": ">=", "≤": "<=", "≠": "!=",
+}  # fmt: skip
+_DASHED = re.compile(r"[A-Za-z*][A-Za-z0-9_.]*(?:-[A-Za-z][A-Za-z0-9_.]*)+")
+_SELECTOR = re.compile(r"([^.\[]+)(?:\[([^\]]*)\])?((?:\..*)?)")
+
+
+class ExpressionError(Exception):
+    """Something in an expression is wrong.
+
+    Attributes:
+        message: what is wrong, one line.
+        start: of the offending part, as an offset into the text.
+        end: of the offending part; at least one past `start`.
+        hint: what would be valid; empty where the message says it.
+    """
+
+    def __init__(self, message: str, start: int, end: int, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.start = start
+        self.end = max(end, start + 1)
+        self.hint = hint
+
+
+class Token(Struct, frozen=True):
+    """A word, and where it stands. Kinds: amount, selector (every word is one), operator, end."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+def tokens(text: str) -> list[Token]:
+    """The words of a text, and last one of kind `end`.
+
+    Raises:
+        ExpressionError: something in it is no word, or it is too long, or empty.
+    """
+    if len(text) > LONGEST_TEXT:
+        message = f"{len(text):,} characters long; a condition holds at most {LONGEST_TEXT:,}"
+        raise ExpressionError(message, 0, 1, SPLIT)
+    tokens, at = [], 0
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        if found is None:
+            character = text[at]
+            hint = "close the account with `]`" if character == "[" else ""
+            if character in "%$":
+                hint = "write a percent as `80%` and money as `$12.50`"
+            elif character == ".":
+                hint = "a series is written without blanks: `claude.five_hour`"
+            raise ExpressionError(f"unexpected {shown(character)}", at, at + 1, hint)
+        kind = found.lastgroup or ""
+        if kind == "strange":
+            meant = _MEANT[found.group()]
+            raise ExpressionError(f"unexpected {shown(found.group())}", at, found.end(), f"did you mean `{meant}`?")
+        if kind == "selector":
+            _refuse_dashes(text, found)
+        if kind != "space":
+            tokens.append(Token(kind, found.group(), at, found.end()))
+        at = found.end()
+    if not tokens:
+        raise ExpressionError("there is no condition", 0, 1, "write one such as `claude.five_hour > 80%`")
+    tokens.append(Token("end", "", len(text.rstrip()), len(text.rstrip()) + 1))
+    return tokens
+
+
+def _refuse_dashes(text: str, found: re.Match[str]) -> None:
+    """Refuses `claude.five-hour`, which would read as a difference, where underscores make a known word of it."""
+    dashed = _DASHED.match(text, found.start())
+    if dashed is None:
+        return
+    meant = dashed.group().replace("-", "_")
+    last = meant.rpartition(".")[2]
+    if last in (*PROVIDERS, *vocabulary.known_windows("*"), *FIELDS):
+        raise ExpressionError(f"unexpected `-` in {shown(dashed.group())}", *dashed.span(), f"did you mean `{meant}`?")
+
+
+def literal_of(token: Token) -> Literal:
+    """The value that a token of kind `amount` spells.
+
+    Raises:
+        ExpressionError: it is no value, or beyond all bounds.
+    """
+    text = token.text.replace(" ", "")
+    if text.endswith("%"):
+        unit, worth = Unit.PERCENT, number(text[:-1])
+    elif text.startswith("$"):
+        unit, worth = Unit.MONEY, number(text[1:])
+    else:
+        unit, worth = Unit.NUMBER, number(text)
+        if worth is None:
+            unit, worth = Unit.DURATION, duration_s(text)
+    if worth is None:
+        hint = "valid: `80%`, `45m`, `2h`, `7d`, `1h30m`, `$12.50` or `50`"
+        raise ExpressionError(f"{shown(text)} is not a value", token.start, token.end, hint)
+    if unit is Unit.DURATION and worth > LONGEST.total_seconds():
+        raise ExpressionError(f"{shown(text)} is longer than ten years", token.start, token.end)
+    if not math.isfinite(worth) or worth > LARGEST:
+        raise ExpressionError(f"{shown(text)} is too large", token.start, token.end, f"at most {LARGEST:.0e}")
+    return Literal(text, worth, unit)
+
+
+def selector_of(token: Token) -> tuple[Selector, str]:
+    """The selector that a token spells, and the field after it; empty where it names none.
+
+    Raises:
+        ExpressionError: a word in it is not known.
+    """
+    found = _SELECTOR.fullmatch(token.text)
+    if found is None:
+        raise ExpressionError(f"{shown(token.text)} is not a series", token.start, token.end)
+    provider, account, rest = found.groups()
+    _known_provider(provider, token)
+    if account is not None and not account.strip():
+        raise ExpressionError("the account is empty", token.start, token.end, f"leave it out for all: `{provider}`")
+    words = rest.split(".")[1:]
+    start = token.end - len(rest) + 1
+    window, field = "", ""
+    match words:
+        case []:
+            pass
+        case [word] if word in FIELDS:
+            field = word
+        case [word]:
+            window = word
+        case [window, field]:
+            pass
+        case _:
+            hint = "write provider.window.field, as in `claude.five_hour.resets_in`"
+            raise ExpressionError(f"{shown(token.text)} has too many parts", token.start, token.end, hint)
+    if window:
+        _known_window(provider, window, start)
+    if field and field not in FIELDS:
+        meant = near(field, tuple(FIELDS))
+        hint = f"did you mean `{meant}`?" if meant else f"valid: {', '.join(FIELDS)}"
+        raise ExpressionError(f"unknown field {shown(field)}", token.end - len(field), token.end, hint)
+    return Selector(provider, account or "", window), field
+
+
+def _known_provider(provider: str, token: Token) -> None:
+    if provider == "*" or provider in PROVIDERS:
+        return
+    alone = token.text == provider
+    meant = near(provider, (*PROVIDERS, *(FIELDS if alone else ())))
+    hint = f"did you mean `{meant}`?" if meant else f"valid: {', '.join(PROVIDERS)}"
+    if provider.lower() in ("and", "or", "not"):
+        hint = f"write `{provider.lower()}` in lower case"
+    what = "unknown word" if alone else "unknown provider"
+    raise ExpressionError(f"{what} {shown(provider)}", token.start, token.start + len(provider), hint)
+
+
+def _known_window(provider: str, window: str, start: int) -> None:
+    """Refuses what cannot be a window of that provider, and what is one slip away from a word that is known."""
+    known = vocabulary.known_windows(provider)
+    if window == "*" or window in KINDS or window in known:
+        return
+    words = (*known, *KINDS, *FIELDS)
+    possible = vocabulary.is_window(provider, window)
+    whose = "no provider has a window" if provider == "*" else f"{provider} has no window"
+    # Where the API may name new windows, only an obvious slip is refused, and a new number is none: opus, opus_4.
+    slack = (2 if len(window) > 8 else 1) if possible else None  # noqa: PLR2004 - longer words gather more slips
+    meant = near(window, words, slack)
+    if possible and (meant is None or _digits(meant) != _digits(window)):
+        return
+    hint = f"did you mean `{meant}`?" if meant else f"valid: {', '.join(known or KINDS)}"
+    raise ExpressionError(f"{whose} or field {shown(window)}", start, start + len(window), hint)
+
+
+def _digits(word: str) -> str:
+    return "".join(character for character in word if character.isdigit())
+
+
+def shown(text: str) -> str:
+    """The text as a message quotes it: short, on one line, harmless on a terminal."""
+    longest = 60
+    shown = text if len(text) <= longest else text[:longest] + "..."
+    return f"`{''.join(c if c.isprintable() else c.encode('unicode_escape').decode('ascii') for c in shown)}`"
