@@ -6,6 +6,7 @@ import pytest
 from freezegun import freeze_time
 
 from tests.world import START, Hand, Machine, World
+from watcher.daemon import DONE, REFRESH, WANTED
 from watcher.errors import ConfigError, TimedOutError
 from watcher.store import Store
 
@@ -221,3 +222,26 @@ def test_hand_is_a_real_queue(world):
     calls = Hand(world.machine)
     calls.put(lambda: None)
     assert calls.take(0) is not None
+
+
+def test_a_wish_for_fresh_readings_is_granted_and_its_end_told(world):
+    def wish():
+        store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+        store.write(lambda: store.set_fact(REFRESH, WANTED, world.machine.now()), now=world.machine.now())
+        store.close()
+        daemon.look()
+
+    daemon, calls, store = world.daemon()
+    calls.until = START + 7 * M
+    calls.events = [(START + 6 * M, wish)]
+    daemon.run()
+    assert [round((at - START) / M) for at in world.polls()] == [0, 6]
+    assert store.fact(REFRESH)[0] == DONE
+
+
+def test_a_look_at_the_snoozes_asks_nobody(world):
+    daemon, calls, _ = world.daemon()
+    calls.until = START + 7 * M
+    calls.events = [(START + 6 * M, daemon.look)]
+    daemon.run()
+    assert len(world.polls()) == 1

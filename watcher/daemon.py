@@ -5,6 +5,7 @@ make. The process sleeps in `Calls.take` until a job is due or a call arrives: t
 reported and the loop goes on. Never put a decision about readings, alerts or channels here.
 """
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,6 +28,7 @@ from watcher.timetable import Timetable
 
 HEARTBEAT_EVERY = timedelta(minutes=5)
 TIDY_EVERY = timedelta(hours=24)
+REFRESH, WANTED, DONE = "refresh", "wanted", "done"  # the fact by which another process wishes for fresh readings
 SLEPT = timedelta(minutes=1)  # a wall clock ahead by more than this means that the machine was suspended
 
 
@@ -37,7 +39,7 @@ class Daemon:
         self, *, paths: Paths, doors: Doors, store: Store, log: Log, redactor: Redactor, calls: Calls | None = None
     ) -> None:
         self._paths, self._doors, self._store, self._log, self._redactor = paths, doors, store, log, redactor
-        self._stopping = False
+        self._stopping = self._refreshing = False
         self._failing: dict[tuple[str, str], str] = {}  # account -> kind: said when it begins and when it ends
         self._calls = calls = calls or Calls()
         timetable = Timetable(doors.clock, lambda name, error: log.crash(f"job {name}", error))
@@ -58,8 +60,11 @@ class Daemon:
         self._calls.put(self._reload)
 
     def look(self) -> None:
-        """Look at the outbox and the snoozes, which another process may have changed; safe in a signal handler."""
-        self._calls.put(self._postman.release)
+        """Look at what another process may have changed: outbox, snoozes, a wish for fresh readings.
+
+        Safe in a signal handler.
+        """
+        self._calls.put(self._look)
 
     def run(self) -> None:
         """Watch until `stop`."""
@@ -89,6 +94,7 @@ class Daemon:
             call = self._calls.take(self._timetable.idle_s())
             if call is not None:
                 self._guarded("answer", call)
+                self._end_refresh()
 
     def _guarded(self, where: str, call: Call) -> None:
         try:
@@ -126,6 +132,20 @@ class Daemon:
             self._failing[news.provider, news.account] = news.kind
             self._log.warning(f"{news.provider}: {news.kind}: {news.message}")
 
+    def _look(self) -> None:
+        self._postman.release()
+        wish = self._store.fact(REFRESH)
+        if wish is not None and wish[0] == WANTED:
+            self._refreshing = True
+            self._rounds.begin_all()
+
+    def _end_refresh(self) -> None:
+        """Tell whoever wished for fresh readings that they are in."""
+        if self._refreshing and not self._rounds.busy:
+            self._refreshing = False
+            now = self._doors.clock.now()
+            self._store.write(lambda: self._store.set_fact(REFRESH, DONE, now), now=now)
+
     def _wake(self, step: timedelta) -> None:
         self._log.info(f"the clock moved on by {step}: the machine slept, or the clock was set; asking everybody anew")
         self._rounds.wake(self._doors.clock.now())
@@ -146,12 +166,23 @@ class Daemon:
         except ConfigError as error:
             self._refused(str(error), now)
             return
-        self._store.write(lambda: self._store.set_fact("config_error", "", now), now=now)
         self.config = config
+        self._note_config(now)
         self._log.info(f"config read: {len(config.rules)} rules, {len(config.channels)} channels")
         self._postman.use(config)
         self._rounds.use(config)
         self._hear(None)
+
+    def _note_config(self, now: datetime) -> None:
+        """What of the config in force `watcher status` shows: it reads the store alone, and asks for no secret."""
+        every = {name: each.pace.every.total_seconds() for name, each in self.config.providers.items()}
+
+        def work() -> None:
+            self._store.set_fact("config_error", "", now)
+            self._store.set_fact("every", json.dumps(every), now)
+            self._store.set_fact("broken_channels", json.dumps(dict(self.config.broken_channels)), now)
+
+        self._store.write(work, now=now)
 
     def _refused(self, text: str, now: datetime) -> None:
         """The old config stays in force; said once for each different mistake."""
@@ -166,7 +197,7 @@ class Daemon:
 
     def _begin(self) -> None:
         now = self._doors.clock.now()
-        self._store.write(lambda: self._store.set_fact("config_error", "", now), now=now)
+        self._note_config(now)
         self._postman.use(self.config)
         self._guarded("start", lambda: self._hear(None))
 
