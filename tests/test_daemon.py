@@ -1,11 +1,13 @@
 """The daemon as a whole, under a clock moved by hand: whom it asks, what it says, what it survives."""
 
+import itertools
 from datetime import timedelta
 
 import pytest
 from freezegun import freeze_time
 
 from tests.world import START, Hand, Machine, World
+from watcher import inbox
 from watcher.daemon import DONE, REFRESH, WANTED
 from watcher.errors import ConfigError, TimedOutError
 from watcher.store import Store
@@ -105,9 +107,9 @@ def test_rests_double_while_refusals_go_on(world):
     world.answers["/api/oauth/usage"] = lambda _request: world.json({"error": {}}, 429, **{"retry-after": "0"})
     world.watch(3 * H)
     polls = world.polls()
-    gaps = [later - earlier for earlier, later in zip(polls, polls[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(polls)]
     assert gaps[0] >= 5 * M
-    assert all(later >= 1.9 * earlier for earlier, later in zip(gaps, gaps[1:], strict=False))
+    assert all(later >= 1.9 * earlier for earlier, later in itertools.pairwise(gaps))
 
 
 def test_a_message_refused_for_a_while_is_tried_until_it_arrives(world):
@@ -177,7 +179,7 @@ def test_a_mended_config_takes_the_problem_away(world):
 
 def test_a_config_with_a_mistake_does_not_start(world):
     world.config("[poll]\nevery = 'soon'\n")
-    with pytest.raises(ConfigError, match="config.toml:2"):
+    with pytest.raises(ConfigError, match=r"config\.toml:2"):
         world.daemon()
 
 
@@ -197,6 +199,18 @@ def test_a_login_that_appears_later_is_found_without_a_restart(world):
     login = {"anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0}}
     world.watch(H, (20 * M, lambda: world.login(login)))
     assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_the_status_line_costs_no_request_and_brings_the_news_sooner(world):
+    def handed(percent):
+        limits = {"five_hour": {"used_percentage": percent, "resets_at": (START + 4 * H).isoformat()}}
+        inbox.put(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, {"rate_limits": limits}, world.machine.now())
+
+    world.usage(60)
+    world.watch(20 * M, (1 * M, lambda: handed(60)), (11 * M, lambda: handed(61)), (13 * M, lambda: handed(85)))
+    assert [body["event"] for body in world.received] == ["firing"]
+    assert world.received[0]["at"] < (START + 15 * M).isoformat()
+    assert len(world.polls()) <= 2
 
 
 def test_stop_ends_the_loop_after_the_call_in_hand(world):

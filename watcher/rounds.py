@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from watcher import poll
+from watcher import activity, inbox, poll
 from watcher.calls import Calls
 from watcher.config import Config
 from watcher.core import cadence, lookout
 from watcher.core.model import Failure, Snapshot
-from watcher.credentials import Credential
+from watcher.credentials import Credential, claude_code
 from watcher.doors import Doors
+from watcher.providers import claude, claude_statusline
 from watcher.providers.registry import PROVIDERS
 from watcher.rows import Account
 from watcher.store import Store
@@ -26,6 +27,8 @@ from watcher.timetable import Timetable
 
 News = Snapshot | Failure
 LOOK_AGAIN = timedelta(minutes=15)  # where no login was found: a person may sign in at any time
+IN_USE = timedelta(minutes=30)  # a status line that spoke so lately speaks again soon, ...
+LOOK_AT_HAND = timedelta(minutes=1)  # ... and looking costs no request
 ROUND_ENDS = timedelta(minutes=2)  # every answer has its own limit; this one is for what none foresaw
 
 
@@ -58,6 +61,7 @@ class Rounds:
         self._spent: dict[str, list[datetime]] = {}  # token hash -> uses in the last hour
         self._asked_with: dict[tuple[str, str], str] = {}  # account -> token hash
         self._woke_at: datetime | None = None
+        self._handed_at: datetime | None = None  # when Claude Code's status line last said something
 
     @property
     def busy(self) -> bool:
@@ -91,6 +95,7 @@ class Rounds:
         config = self._config
         if config is None or provider in self._open or config.providers[provider].enabled is False:
             return
+        self._take_statusline(provider)
         now = self._doors.clock.now()
         self._open[provider] = Round(asked_for=asked_for, began_at=now)
         self._timetable.put(f"end {provider}", now + ROUND_ENDS, lambda: self._give_up(provider))
@@ -192,6 +197,10 @@ class Rounds:
             return
         del self._open[provider]
         self._timetable.take_away(f"end {provider}")
+        self._plan_next(provider)
+
+    def _plan_next(self, provider: str) -> None:
+        """Choose the next round, and a glance at the tools' own folders that may bring it forward."""
         now = self._doors.clock.now()
         choices = [self._choice(provider, credential, now) for credential in self._logins.get(provider, ())]
         nobody = cadence.Choice(at=now + LOOK_AGAIN, reason="no login found; looking again")
@@ -200,6 +209,36 @@ class Rounds:
         at = max(choice.at or now, now + timedelta(seconds=1))
         self._timetable.put(_job(provider), at, lambda: self.begin(provider))
         self._store.write(lambda: self._store.plan_poll(provider, at, choice.reason), now=now)
+        glances = [each.look_at for each in later if each.look_at is not None and each.look_at < at]
+        if provider == claude.ID and self._handed_at is not None and now - self._handed_at < IN_USE:
+            glances.append(now + LOOK_AT_HAND)
+        if glances:
+            self._timetable.put(f"look {provider}", min(glances), partial(self._glance, provider))
+
+    def _glance(self, provider: str) -> None:
+        if provider not in self._open:
+            self._take_statusline(provider)
+            self._plan_next(provider)
+
+    def _take_statusline(self, provider: str) -> None:
+        """What Claude Code handed over is as good as an answer, and costs no request."""
+        handed = inbox.take(self._store.path.parent, inbox.CLAUDE_STATUSLINE) if provider == claude.ID else None
+        if handed is None:
+            return
+        content, at = handed
+        accounts = self._accounts(provider)
+        here = {each.account: each.place for each in self._logins.get(provider, ())}
+        own = next((each for each in accounts if here.get(each.account) == claude_code.PLACE), None)
+        account = own or (accounts[0] if len(accounts) == 1 else None)
+        if account is None and accounts:
+            return  # several accounts, and nobody knows whose it is
+        said = claude_statusline.read(
+            content, at, account=account.account if account else "", account_name=account.name if account else ""
+        )
+        fresh = None if said is None else claude_statusline.news(said, account.snapshot if account else None)
+        self._handed_at = at
+        if fresh is not None:
+            self._hear(fresh)
 
     # --- what the cadence needs to know -----------------------------------------------------------------------------
 
@@ -226,11 +265,16 @@ class Rounds:
                 strikes=strikes,
                 login_changed=asked_with != token_hash,
                 spent=tuple(self._spent.get(token_hash, ())),
+                active_at=self._active_at(provider),
                 woke_at=self._woke_at,
                 jitter=self._doors.jitter(),
             ),
             now,
         )
+
+    def _active_at(self, provider: str) -> datetime | None:
+        hints = self._config is not None and self._config.hints
+        return activity.newest(provider, self._doors.surroundings()) if hints else None
 
     def _settings(self, provider: str) -> Any:
         if self._config is None:

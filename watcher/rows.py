@@ -136,6 +136,15 @@ def account(row: Sequence[Any]) -> Account:
     )
 
 
+def merged(last: Snapshot | None, snapshot: Snapshot) -> Snapshot:
+    """The last snapshot with the windows of this partial one in place: what is known of the account now."""
+    if last is None:
+        return snapshot
+    new = {reading.window: reading for reading in snapshot.readings}
+    old = tuple(new.pop(reading.window, reading) for reading in last.readings)
+    return msgspec.structs.replace(last, at=snapshot.at, readings=(*old, *new.values()))
+
+
 def _text(value: Decimal | None) -> str | None:
     return None if value is None else str(value)
 

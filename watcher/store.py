@@ -239,11 +239,12 @@ class Store:
                 (news.provider, news.account, rows.encode(news), rows.ms(news.at)),
             )
             return
+        last = None if news.whole else self._snapshot(news.provider, news.account)
         self._db.execute(
             "INSERT INTO account (provider, account, snapshot, failures, asked_at) VALUES (?1, ?2, ?3, 0, ?4)"
             " ON CONFLICT DO UPDATE SET snapshot = ?3, failure = NULL, failing_since = NULL, failures = 0,"
             " asked_at = ?4",
-            (news.provider, news.account, rows.encode(news), rows.ms(news.at)),
+            (news.provider, news.account, rows.encode(rows.merged(last, news)), rows.ms(news.at)),
         )
         for reading in news.readings:
             ((series_id,),) = self._db.execute(
@@ -256,6 +257,11 @@ class Store:
                 "INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (series_id, *rows.reading_row(reading, news.at)),
             )
+
+    def _snapshot(self, provider: str, account: str) -> Snapshot | None:
+        return next(
+            (each.snapshot for each in self.accounts() if (each.provider, each.account) == (provider, account)), None
+        )
 
     def accounts(self) -> list[rows.Account]:
         """Every account ever asked, with its last snapshot and its failure, by provider and account."""

@@ -2,9 +2,9 @@ import plistlib
 from pathlib import Path
 
 import pytest
-from tests.agent import stand_ins
 from msgspec import structs
 
+from tests.agent import stand_ins
 from watcher.agent import Call, Run, Step, UntilGone
 from watcher.agent.launchd import LABEL, LAUNCHD
 from watcher.agent.registry import MANAGERS, item, manager

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.core.model import Kind, Reading, Snapshot
-from watcher.providers.claude_statusline import merged, news, read
+from watcher.providers.claude_statusline import news, read
+from watcher.rows import merged
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ENDS = NOW + timedelta(hours=2)

@@ -34,7 +34,9 @@ def read(content: Mapping[str, Any], at: datetime, *, account: str = "", account
     )
     if not readings:
         return None
-    return Snapshot(provider=claude.ID, account=account, account_name=account_name, at=at, readings=readings)
+    return Snapshot(
+        provider=claude.ID, account=account, account_name=account_name, at=at, readings=readings, whole=False
+    )
 
 
 def news(snapshot: Snapshot, last: Snapshot | None) -> Snapshot | None:
@@ -54,12 +56,3 @@ def _moves_on(reading: Reading, known: Reading | None) -> bool:
     if reading.resets_at and known.resets_at and abs(reading.resets_at - known.resets_at) > SAME_TURN:
         return reading.resets_at > known.resets_at
     return reading.used_percent > known.used_percent
-
-
-def merged(last: Snapshot | None, snapshot: Snapshot) -> Snapshot:
-    """The last snapshot with the windows of this partial one in place: what is known of the account now."""
-    if last is None:
-        return snapshot
-    new = {reading.window: reading for reading in snapshot.readings}
-    old = tuple(new.pop(reading.window, reading) for reading in last.readings)
-    return replace(last, at=snapshot.at, readings=(*old, *new.values()))

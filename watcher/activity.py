@@ -1,0 +1,67 @@
+"""A free hint: when the tools on this machine were last used, from the modification times of their own session files.
+
+Only `stat`, never a file's content; bounded, and switched off by `[poll] hints = false`. Never take more than a hint
+from here: use on another machine leaves no trace on this one.
+"""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from watcher.credentials import Surroundings
+
+MOST_LOOKS = 400  # entries looked at, newest folders first: a long history costs no more than a short one
+DEEPEST = 4  # Codex keeps its sessions below year/month/day
+
+FOLDERS: dict[str, tuple[str, ...]] = {
+    "claude": (".claude/projects", ".local/share/opencode/storage/session"),
+    "codex": (".codex/sessions", ".local/share/opencode/storage/session"),
+    "copilot": (".copilot/history-session-state", ".local/share/opencode/storage/session"),
+    "gemini_cli": (".gemini/tmp", ".local/share/opencode/storage/session"),
+    "nano_gpt": (".local/share/opencode/storage/session",),
+}
+"""Provider -> where its tools keep their sessions, below the home folder."""
+
+
+def newest(provider: str, surroundings: Surroundings) -> datetime | None:
+    """When a session of the provider last changed; None where there is no trace."""
+    times = [at for folder in _folders(provider, surroundings) if (at := _newest_in(folder)) is not None]
+    return datetime.fromtimestamp(max(times), UTC) if times else None
+
+
+def _folders(provider: str, surroundings: Surroundings) -> Iterator[Path]:
+    for folder in FOLDERS.get(provider, ()):
+        yield surroundings.home / folder
+    if provider == "claude" and (own := surroundings.env.get("CLAUDE_CONFIG_DIR")):
+        yield Path(own) / "projects"
+    if provider == "codex" and (own := surroundings.env.get("CODEX_HOME")):
+        yield Path(own) / "sessions"
+
+
+def _newest_in(folder: Path) -> float | None:
+    """Seconds since 1970 of the newest entry, looking into the newest folders first."""
+    newest: float | None = None
+    looks = 0
+    ahead = [(0.0, 0, str(folder))]
+    while ahead and looks < MOST_LOOKS:
+        ahead.sort()
+        _, depth, path = ahead.pop()
+        try:
+            entries = os.scandir(path)
+        except OSError:
+            continue
+        with entries:
+            for entry in entries:
+                looks += 1
+                if looks > MOST_LOOKS:
+                    break
+                try:
+                    changed = entry.stat(follow_symlinks=False).st_mtime
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                except OSError:
+                    continue
+                newest = changed if newest is None else max(newest, changed)
+                if is_folder and depth + 1 < DEEPEST:
+                    ahead.append((changed, depth + 1, entry.path))
+    return newest
