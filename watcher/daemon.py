@@ -208,6 +208,7 @@ class Daemon:
         self._store.write(lambda: self._store.set_fact("heartbeat", "running", now), now=now)
         if configuration.stamp(self._paths) != self.config.stamp:
             self._reload()
+        self._postman.release()  # where there is no signal for it, a snooze that another process ended shows here
 
     def _tidy(self) -> None:
         now = self._doors.clock.now()

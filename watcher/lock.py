@@ -4,7 +4,9 @@ Never decide here what to do when somebody else holds it.
 """
 
 import os
+import signal
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,6 +36,13 @@ else:
         return True
 
 
+def _survive_being_told() -> None:
+    """Whoever holds the lock may get SIGUSR1, "look at the outbox"; one that cannot look must not die of it."""
+    told = getattr(signal, "SIGUSR1", None)
+    if told and threading.current_thread() is threading.main_thread() and signal.getsignal(told) == signal.SIG_DFL:
+        signal.signal(told, signal.SIG_IGN)
+
+
 class Lock:
     """The lock of one state folder."""
 
@@ -50,6 +59,7 @@ class Lock:
             raise StoreError(
                 f"cannot write {self.path}: {error.strerror}; make the folder writable or set WATCHER_STATE_DIR"
             ) from error
+        _survive_being_told()
         if not _try_lock(descriptor):
             os.close(descriptor)
             return False
@@ -64,6 +74,16 @@ class Lock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def tell(self) -> bool:
+        """Have the process that holds it look at the outbox anew; False where nobody holds it or there is no signal."""
+        holder = self.holder()
+        if not holder or not hasattr(signal, "SIGUSR1"):
+            return False
+        with suppress(OSError):  # it has just ended
+            os.kill(holder, signal.SIGUSR1)
+            return True
+        return False
 
     def holder(self) -> int | None:
         """The process id of whoever holds it now; None where nobody does."""

@@ -12,6 +12,8 @@ COMMANDS = {
     "check": "watcher.cli.check:check",
     "status": "watcher.cli.status:status",
     "replay": "watcher.cli.replay:replay_command",
+    "snooze": "watcher.cli.snooze:snooze",
+    "unsnooze": "watcher.cli.snooze:unsnooze",
     "ingest": "watcher.cli.ingest:ingest",
     "help": "watcher.cli.help:topic",
 }

@@ -1,0 +1,200 @@
+import os
+import signal
+from datetime import timedelta
+
+import pytest
+from click.shell_completion import ShellComplete
+
+from tests.core.samples import reading
+from watcher import clock, pipeline
+from watcher import config as configuration
+from watcher.cli import root
+from watcher.core.model import DeliveryState, Kind, Severity, Snapshot
+from watcher.lock import Lock
+from watcher.paths import find
+from watcher.store import FILE_NAME, Store
+
+CONFIG = """
+[channels.desktop]
+type = "desktop"
+[channels.team]
+type = "slack"
+url = "env:NOT_SET_HERE"
+
+[[rule]]
+name = "claude-session"
+when = "claude.five_hour > 80%"
+
+[[rule]]
+name = "weekly-ladder"
+when = "*.weekly > level"
+levels = { info = "50%", critical = "95%" }
+"""
+
+RESOLVE = {"env:NOT_SET_HERE": "https://hooks.example.com/services/T/B/x"}.__getitem__
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WATCHER_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("WATCHER_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("TZ", "UTC")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.toml").write_text(CONFIG)
+    return find(os.environ, tmp_path)
+
+
+@pytest.fixture
+def firing(own):
+    """A store in which the session fires at 82 % and the week is at 60 %."""
+    now = clock.now()
+    config = configuration.load(own, RESOLVE, own.config_dir.parent)
+    store = Store(own.state_dir / FILE_NAME, now=now)
+    snapshot = Snapshot(
+        provider="claude",
+        account="acc-1",
+        account_name="me@example.com",
+        at=now,
+        readings=(
+            reading(82.0, resets_at=now + timedelta(hours=2)),
+            reading(60.0, window="seven_day", kind=Kind.WEEKLY, label="7-day window", resets_at=None),
+        ),
+    )
+    pipeline.observe(store, config, snapshot, now=now, every=timedelta(minutes=5))
+    store.close()
+    return own
+
+
+def kept(own):
+    store = Store(own.state_dir / FILE_NAME, now=clock.now(), read_only=True)
+    snoozes = store.snoozes()
+    store.close()
+    return snoozes
+
+
+def test_a_snooze_for_a_time_is_kept_with_the_level_that_fires(firing, capsys):
+    before = clock.now()
+    assert root.run(["snooze", "claude-session", "--for", "2h"]) == 0
+    (snooze,) = kept(firing)
+    assert (snooze.target, snooze.severity, snooze.episodes) == ("claude-session", Severity.WARNING, None)
+    assert timedelta(0) <= snooze.until - before - timedelta(hours=2) < timedelta(seconds=30)
+    assert capsys.readouterr().out.startswith("snoozed claude-session until ")
+
+
+def test_a_snooze_until_the_reset_remembers_the_episode(firing, capsys):
+    assert root.run(["snooze", "claude.five_hour", "--until-reset"]) == 0
+    (snooze,) = kept(firing)
+    assert (snooze.until, snooze.episodes) == (None, {"claude[acc-1].five_hour": 0})
+    assert capsys.readouterr().out == "snoozed claude.five_hour until its reset, or a higher level\n"
+
+
+def test_a_rule_with_a_wildcard_is_snoozed_until_the_reset_of_each_series(firing):
+    (firing.config_dir / "config.toml").write_text(CONFIG.replace("claude.five_hour", "*.session"))
+    assert root.run(["snooze", "claude-session", "--until-reset"]) == 0
+    assert kept(firing)[0].episodes == {"claude[acc-1].five_hour": 0}
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (
+            ["snooze", "claude-sesion", "--for", "2h"],
+            "neither a rule nor a series is called `claude-sesion`; did you",
+        ),
+        (["snooze", "claude-session"], "for how long? give one of `--for 2h` and `--until-reset`"),
+        (["snooze", "claude-session", "--for", "2h", "--until-reset"], "give one of `--for 2h` and `--until-reset`"),
+        (["snooze", "claude-session", "--for", "soon"], "is not a duration: write one such as 45m, 2h, 7d or 1h30m"),
+        (["snooze", "claude-session", "--for", "0m"], "--for: 0m is over at once: write one such as 45m, 2h or 7d"),
+        (["snooze", "--for", "2h"], "which rule or series? such as `watcher snooze claude-session --for 2h`"),
+        (["snooze", "claude.seven_day", "--until-reset"], "no reset of `claude.seven_day` is known; give a time"),
+        (["unsnooze"], "which one? a rule or series as `watcher snooze` lists it, or `--all`"),
+        (["unsnooze", "claude-session"], "`claude-session` is not snoozed; nothing is snoozed"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_what_would(firing, capsys, args, said):
+    assert root.run(args) == 64
+    assert said in capsys.readouterr().err
+    assert kept(firing) == []
+
+
+@pytest.mark.usefixtures("firing")
+def test_snoozes_are_listed_and_ended(capsys):
+    root.run(["snooze", "claude-session", "--for", "2h"])
+    root.run(["snooze", "*.weekly", "--for", "7d"])
+    capsys.readouterr()
+    assert root.run(["snooze"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == ["*.weekly", "claude-session"]
+    assert root.run(["unsnooze", "claude-session"]) == 0
+    assert capsys.readouterr().out == "no longer snoozed: claude-session\n"
+    assert root.run(["unsnooze", "--all"]) == 0
+    assert root.run(["snooze"]) == 0
+    assert capsys.readouterr().out == "no longer snoozed: *.weekly\nnothing is snoozed\n"
+
+
+def test_a_later_snooze_of_the_same_takes_the_place_of_the_earlier(firing):
+    root.run(["snooze", "claude-session", "--for", "2h"])
+    root.run(["snooze", "claude-session", "--for", "3h"])
+    assert len(kept(firing)) == 1
+
+
+def test_what_already_waits_is_held_and_let_go(firing):
+    now = clock.now()
+    config = configuration.load(firing, RESOLVE, firing.config_dir.parent)
+    root.run(["snooze", "claude", "--for", "2h"])
+    store = Store(firing.state_dir / FILE_NAME, now=now)
+    pipeline.release(store, config, now=now)
+    assert {row.state for row in store.outbox()} == {DeliveryState.HELD}
+    root.run(["unsnooze", "claude"])
+    pipeline.release(store, config, now=now)
+    assert DeliveryState.QUEUED in {row.state for row in store.outbox()}
+    store.close()
+
+
+def test_a_running_daemon_is_told(firing):
+    told = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: told.append(True))
+    lock = Lock(firing.state_dir)
+    try:
+        assert lock.acquire()
+        assert root.run(["snooze", "claude-session", "--for", "2h"]) == 0
+        assert told == [True]
+    finally:
+        lock.release()
+        signal.signal(signal.SIGUSR1, before)
+    assert root.run(["unsnooze", "claude-session"]) == 0
+    assert told == [True]
+
+
+def test_whoever_holds_the_lock_survives_being_told(own):
+    before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    lock = Lock(own.state_dir)
+    try:
+        assert lock.acquire()
+        assert lock.tell()
+    finally:
+        lock.release()
+        signal.signal(signal.SIGUSR1, before)
+    assert not lock.tell()
+
+
+def completions(*words, incomplete=""):
+    complete = ShellComplete(root.watcher, {}, "watcher", "_WATCHER_COMPLETE")
+    return [item.value for item in complete.get_completions(list(words), incomplete)]
+
+
+@pytest.mark.usefixtures("firing")
+def test_rules_and_series_are_completed():
+    assert completions("snooze", incomplete="cl") == ["claude-session", "claude.five_hour", "claude.seven_day"]
+    assert completions("snooze", incomplete="we") == ["weekly-ladder"]
+    root.run(["snooze", "claude-session", "--for", "2h"])
+    assert completions("unsnooze") == ["claude-session"]
+
+
+def test_completion_is_silent_where_nothing_is_there_or_the_config_is_broken(own, capsys):
+    assert completions("snooze", incomplete="claude-") == ["claude-session"]
+    (own.config_dir / "config.toml").write_text("rule = [")
+    assert completions("snooze") == []
+    assert completions("unsnooze") == []
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,205 @@
+"""`watcher snooze` and `watcher unsnooze`: not to hear of a rule or a series for a while.
+
+Written into the store, and a daemon that runs is told to look. Never decide here what a snooze holds back.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import click
+from click.shell_completion import CompletionItem
+
+from watcher import config as configuration
+from watcher import doors, paths
+from watcher.clock import LocalZone
+from watcher.clock import now as clock_now
+from watcher.core.cycle import SeriesState
+from watcher.core.hold import matches, over
+from watcher.core.model import Phase, Rule, Severity, Snooze
+from watcher.core.phrases import clock
+from watcher.core.units import read_duration
+from watcher.core.vocabulary import near
+from watcher.errors import ConfigError, UsageError, WatcherError
+from watcher.lock import Lock
+from watcher.paths import Paths
+from watcher.secrets import Unavailable
+from watcher.store import FILE_NAME, Store
+
+
+def _complete_target(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Rule names and series. Nothing may be printed here, whatever is wrong with the files."""
+    try:
+        own = _paths()
+        words = [(rule.name, "rule") for rule in _rules(own)]
+        store = Store(own.state_dir / FILE_NAME, now=clock_now(), read_only=True)
+        words += [(f"{state.series.provider}.{state.series.window}", "series") for state in _states(store)]
+        store.close()
+    except WatcherError:
+        words = [(rule.name, "rule") for rule in _rules(_paths())]
+    return [CompletionItem(word, help=kind) for word, kind in dict.fromkeys(words) if word.startswith(incomplete)]
+
+
+def _complete_snoozed(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    try:
+        store = Store(_paths().state_dir / FILE_NAME, now=clock_now(), read_only=True)
+    except WatcherError:
+        return []
+    targets = [snooze.target for snooze in store.snoozes()]
+    store.close()
+    return [CompletionItem(target) for target in targets if target.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("rule_or_series", required=False, shell_complete=_complete_target)
+@click.option("--for", "span", metavar="DURATION", help="How long: 45m, 2h, 7d.")
+@click.option("--until-reset", is_flag=True, help="Until its window resets.")
+def snooze(rule_or_series: str | None, span: str | None, *, until_reset: bool) -> None:
+    r"""Hold back what a rule or a series has to say; without arguments, list what is snoozed.
+
+    Nothing is lost: what still fires afterwards is told then, and so is the end of what you were told of. A higher
+    level ends a snooze.
+
+    \b
+    watcher snooze claude-session --for 2h
+    watcher snooze claude.five_hour --until-reset
+    watcher snooze '*.weekly' --for 7d
+    """
+    own, now = _paths(), clock_now()
+    if rule_or_series is None:
+        if span is not None or until_reset:
+            raise UsageError("snooze: which rule or series? such as `watcher snooze claude-session --for 2h`")
+        _list(own, now)
+        return
+    if (span is None) is not until_reset:
+        raise UsageError("snooze: for how long? give one of `--for 2h` and `--until-reset`")
+    store = Store(own.state_dir / FILE_NAME, now=now)
+    try:
+        wish = _wish(rule_or_series, span, own, store, now)
+        store.write(lambda: store.snooze(wish), now=now)
+    finally:
+        store.close()
+    Lock(own.state_dir).tell()
+    click.echo(f"snoozed {_shown(wish, now)}")
+
+
+@click.command()
+@click.argument("rule_or_series", required=False, shell_complete=_complete_snoozed)
+@click.option("--all", "everything", is_flag=True, help="End every snooze.")
+def unsnooze(rule_or_series: str | None, *, everything: bool) -> None:
+    """End a snooze: what it held back and still fires is told at once."""
+    if (rule_or_series is None) is not everything:
+        raise UsageError("unsnooze: which one? a rule or series as `watcher snooze` lists it, or `--all`")
+    own, now = _paths(), clock_now()
+    store = Store(own.state_dir / FILE_NAME, now=now)
+    try:
+        known = [snooze.target for snooze in store.snoozes()]
+        targets = known if rule_or_series is None else [rule_or_series]
+        ended = store.write(lambda: [target for target in targets if store.unsnooze(target)], now=now)
+    finally:
+        store.close()
+    if rule_or_series is not None and not ended:
+        listed = f"; snoozed are: {', '.join(known)}" if known else "; nothing is snoozed"
+        raise UsageError(f"unsnooze: `{rule_or_series}` is not snoozed{listed}")
+    Lock(own.state_dir).tell()
+    click.echo(f"no longer snoozed: {', '.join(ended)}" if ended else "nothing is snoozed")
+
+
+# --- what is wished for --------------------------------------------------------------------------------------------
+
+
+def _wish(target: str, span: str | None, own: Paths, store: Store, now: datetime) -> Snooze:
+    rules = {rule.name: rule for rule in _rules(own)}
+    states = _states(store)
+    alerts = store.memory().alerts
+    named = target in rules or any(rule == target for rule, _ in alerts)
+    meant = [state for state in states if _means(target, rules.get(target), state)]
+    if not named and not meant:
+        raise UsageError(_unknown(target, [*rules, *(_written(state) for state in states)]))
+    series = {state.series for state in meant}
+    severities = [
+        alert.severity
+        for (rule, of), alert in alerts.items()
+        if alert.phase is Phase.FIRING and alert.severity and (rule == target if named else of in series)
+    ]
+    return Snooze(
+        target=target,
+        created_at=now,
+        until=None if span is None else now + _span(span),
+        episodes=None if span is not None else _episodes(target, meant),
+        severity=max(severities, key=lambda severity: severity.rank, default=None),
+    )
+
+
+def _span(text: str) -> timedelta:
+    try:
+        span = read_duration(text)
+    except ValueError as error:
+        raise UsageError(f"snooze: --for: {error}") from error
+    if span <= timedelta(0):
+        raise UsageError(f"snooze: --for: {text} is over at once: write one such as 45m, 2h or 7d")
+    return span
+
+
+def _episodes(target: str, meant: Sequence[SeriesState]) -> dict[str, int]:
+    """The present episode of each series that will reset."""
+    episodes = {str(state.series): state.episode for state in meant if state.boundary is not None}
+    if not episodes:
+        raise UsageError(f"snooze: no reset of `{target}` is known; give a time: `--for 2h`")
+    return episodes
+
+
+def _means(target: str, rule: Rule | None, state: SeriesState) -> bool:
+    series = state.series
+    if rule is not None:
+        return rule.subject.matches(series, state.account_name, str(state.kind), primary=state.primary)
+    return matches(target, series.provider, (series.account, state.account_name), (series.window, str(state.kind)))
+
+
+def _unknown(target: str, known: Sequence[str]) -> str:
+    close = near(target, tuple(known))
+    hint = f"did you mean `{close}`?" if close else "`watcher status` lists series, `watcher rules list` rules"
+    return f"snooze: neither a rule nor a series is called `{target}`; {hint}"
+
+
+# --- what is there ---------------------------------------------------------------------------------------------------
+
+
+def _list(own: Paths, now: datetime) -> None:
+    store = Store(own.state_dir / FILE_NAME, now=now, read_only=True)
+    snoozes = [snooze for snooze in store.snoozes() if not over(snooze, now)]
+    store.close()
+    for each in snoozes:
+        click.echo(_shown(each, now))
+    if not snoozes:
+        click.echo("nothing is snoozed")
+
+
+def _shown(snooze: Snooze, now: datetime) -> str:
+    when = "its reset" if snooze.until is None else clock(snooze.until, now, LocalZone())
+    higher = "" if snooze.severity is Severity.CRITICAL else ", or a higher level"
+    return f"{snooze.target} until {when}{higher}"
+
+
+def _written(state: SeriesState) -> str:
+    return f"{state.series.provider}.{state.series.window}"
+
+
+def _states(store: Store) -> list[SeriesState]:
+    return [state for state in store.memory().series.values() if not state.gone]
+
+
+def _paths() -> Paths:
+    around = doors.surroundings()
+    return paths.find(around.env, around.home)
+
+
+def _rules(own: Paths) -> tuple[Rule, ...]:
+    """The rules in force; none where the config has a mistake: then those that are known to have fired still count."""
+
+    def no_secret(_text: str) -> str:
+        raise Unavailable("not needed here")
+
+    try:
+        return configuration.load(own, no_secret, doors.surroundings().home).rules
+    except ConfigError:
+        return ()
