@@ -1,0 +1,154 @@
+"""Valid answers with any of their fields replaced by anything: nothing but the documented errors, nothing invented."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from watcher import poll
+from watcher.core.model import Failure, Response, Snapshot
+from watcher.credentials import Credential
+from watcher.providers import answers, registry
+
+DATA = Path(__file__).parent / "data"
+NOW = datetime(2026, 1, 29, 15, tzinfo=UTC)
+MINE = ("claude", "codex")
+
+odd = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["", " ", "5", "-1", "NaN", "1e999", "99%", "2026-02-30", "9999-12-31T23:59:59Z", "all", "\x00"])
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def bodies(provider: str) -> list[Any]:
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((DATA / provider).glob("*.json"))]
+    good = [each for record in records for each in record["exchanges"] if each.get("status", 200) == 200]
+    return [exchange["body"] for exchange in good if isinstance(exchange.get("body"), dict)]
+
+
+def places(value: Any, path: tuple = ()) -> list[tuple]:
+    """The way to every field of a body, at any depth."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [way for key, item in inner for way in [(*path, key), *places(item, (*path, key))]]
+
+
+def put(value: Any, way: tuple, new: Any) -> Any:
+    """The same body with one field replaced; unchanged where an earlier replacement took the way away."""
+    if not way:
+        return new
+    if isinstance(value, dict) and way[0] in value:
+        return {**value, way[0]: put(value[way[0]], way[1:], new)}
+    if isinstance(value, list) and isinstance(way[0], int) and way[0] < len(value):
+        return [*value[: way[0]], put(value[way[0]], way[1:], new), *value[way[0] + 1 :]]
+    return value
+
+
+def leaves(value: Any) -> list[Any]:
+    if isinstance(value, (dict, list)):
+        return [leaf for item in (value.values() if isinstance(value, dict) else value) for leaf in leaves(item)]
+    return [value]
+
+
+@st.composite
+def broken(draw: st.DrawFn, provider: str) -> Any:
+    body = draw(st.sampled_from(bodies(provider)))
+    for way in draw(st.lists(st.sampled_from(places(body) or [()]), max_size=6)):
+        body = put(body, way, draw(odd))
+    return body
+
+
+def ask(provider: str, body: bytes) -> Snapshot | Failure:
+    response = Response(status=200, headers={"content-type": "application/json"}, body=body, at=NOW)
+    login = Credential(provider=provider, place="p", path="p", token="t")
+    return poll.ask(
+        registry.PROVIDERS[provider], login, now=lambda: NOW, send=lambda _request: response,
+        read_database=lambda question: pytest.fail(f"asked {question}"), kept={},
+    )  # fmt: skip
+
+
+def sound(outcome: Snapshot | Failure) -> None:
+    if isinstance(outcome, Failure):
+        assert outcome.kind in ("shape", "blocked")
+        assert "unexpected" not in outcome.message
+        return
+    windows = [reading.window for reading in outcome.readings]
+    assert 0 < len(windows) == len(set(windows))
+    assert all(window and window == answers.slug(window) for window in windows)
+    for reading in outcome.readings:
+        assert reading.used_percent is None or 0 <= reading.used_percent <= 1e18
+        assert reading.resets_at is None or reading.resets_at.tzinfo is UTC
+        assert reading.label == reading.label.strip()
+        for amount in (reading.used, reading.limit, reading.remaining):
+            assert amount is None or amount.is_finite()
+
+
+def said(body: Any, *, amounts: bool) -> set[float]:
+    """Every percentage that the body can mean: a number in it; of amounts also one in another, or what one leaves."""
+    numbers = {number for leaf in leaves(body) if (number := answers.number(leaf)) is not None}
+    if amounts:
+        numbers |= {max(0, 100 - number) for number in numbers} | {
+            part / whole * 100 for part in numbers for whole in numbers if whole > 0
+        }
+    return {round(number, 6) for number in numbers}
+
+
+@pytest.mark.parametrize("provider", MINE)
+@given(data=st.data())
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_nothing_is_read_that_the_body_does_not_say(provider, data):
+    body = data.draw(broken(provider))
+    outcome = ask(provider, json.dumps(body).encode())
+    sound(outcome)
+    for reading in outcome.readings if isinstance(outcome, Snapshot) else ():
+        if reading.used_percent is not None:
+            amounts = reading.window in ("extra_usage", "individual_limit")
+            assert round(reading.used_percent, 6) in said(body, amounts=amounts)
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "owner"),
+    [
+        ("claude", "normal", {"five_hour": "five_hour", "seven_day": "seven_day", "extra_usage": "extra_usage"}),
+        ("claude", "extra_usage_eur", {"five_hour": "five_hour", "extra_usage": "extra_usage"}),
+        ("codex", "team", {"rate_limit": "five_hour weekly", "code_review_rate_limit": "code_review_weekly"}),
+        ("codex", "normal", {"credits": "credits", "additional_rate_limits": "gpt_5_3_codex_spark"}),
+    ],
+)
+@given(data=st.data())
+@settings(max_examples=60)
+def test_a_broken_field_costs_its_own_window_and_no_other(provider, name, owner, data):
+    body = json.loads((DATA / provider / f"{name}.json").read_text(encoding="utf-8"))["exchanges"][0]["body"]
+    whole = ask(provider, json.dumps(body).encode())
+    key = data.draw(st.sampled_from(sorted(owner)))
+    way = (key, *data.draw(st.sampled_from([(), *places(body[key])])))
+    outcome = ask(provider, json.dumps(put(body, way, data.draw(odd))).encode())
+    others = [reading for reading in whole.readings if not _owned(reading.window, owner[key])]
+    assert [reading for reading in outcome.readings if reading in others] == others
+
+
+def _owned(window: str, owned: str) -> bool:
+    return any(window == word or (word.endswith("spark") and window.startswith(word)) for word in owned.split())
+
+
+@pytest.mark.parametrize("provider", MINE)
+@given(body=st.binary(max_size=300) | odd.map(lambda value: json.dumps(value).encode()))
+def test_a_body_of_anything_at_all_is_a_failure_or_sound(provider, body):
+    sound(ask(provider, body))
+
+
+@pytest.mark.parametrize("provider", MINE)
+@given(data=st.data())
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_a_body_cut_anywhere_is_a_failure(provider, data):
+    body = json.dumps(data.draw(st.sampled_from(bodies(provider)))).encode()
+    assert isinstance(ask(provider, body[: data.draw(st.integers(0, len(body) - 1))]), Failure)
