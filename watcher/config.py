@@ -5,7 +5,6 @@ leave only inside a channel's settings. Never put a default of the engine's or a
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
 from datetime import timedelta, tzinfo
 from pathlib import Path
@@ -196,13 +195,10 @@ class _Reader:
         if text is None:
             return Document()
         self._text = text
-        try:
-            raw = tomllib.loads(text)
-        except tomllib.TOMLDecodeError:
+        found = rulebook.read_document(text, self._path)
+        if isinstance(found, Diagnostic):
             return Document()  # the rulebook reads the same file, and says what and where
-        except RecursionError:
-            return Document()
-        self._places = Places(text)
+        raw, self._places = found
         document: Document = self._converted(raw, Document, ())
         return document
 

@@ -1,7 +1,6 @@
 """`watcher replay`: what rules would have said to a history, a file's or the store's own."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -10,15 +9,13 @@ from watcher import doors, paths
 from watcher.clock import now as clock_now
 from watcher.core import history, replay
 from watcher.core.history import News
-from watcher.core.model import Event, Reading, Rule, Snapshot, Transition
+from watcher.core.model import Event, Rule, Transition
 from watcher.core.phrases import percent
 from watcher.core.rulebook import assemble
 from watcher.core.units import read_duration
 from watcher.errors import ConfigError, UsageError
+from watcher.recall import recall
 from watcher.store import FILE_NAME, Store
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 @click.command("replay")
@@ -112,21 +109,6 @@ def _from_store(since: str) -> list[News]:
     now = clock_now()
     store = Store(paths.find(around.env, around.home).state_dir / FILE_NAME, now=now, read_only=True)
     try:
-        names = {(account.provider, account.account): account.name for account in store.accounts()}
-        answers: dict[tuple[datetime, str, str], list[Reading]] = {}
-        for series in store.all_series():
-            for at, reading in store.history(series, since=now - span):
-                answers.setdefault((at, series.provider, series.account), []).append(reading)
+        return recall(store, now - span)
     finally:
         store.close()
-    return [
-        Snapshot(
-            provider=provider,
-            account=account,
-            account_name=names.get((provider, account), account),
-            at=at,
-            readings=tuple(readings),
-            whole=False,
-        )
-        for (at, provider, account), readings in sorted(answers.items(), key=lambda answer: answer[0])
-    ]

@@ -129,13 +129,14 @@ def _reading(example: Example, series: Series, what: float | str, boundary: date
     )
 
 
-def explained(
+def explained(  # noqa: PLR0913 - likewise
     rules: Sequence[Rule],
     history: Sequence[News],
     name: str,
     *,
     usual: Mapping[str, timedelta] | None = None,
     tz: tzinfo | None = None,
+    until: datetime | None = None,
 ) -> dict[Series, list[Decision]]:
     """Every decision of one rule over a history, by series, in time order.
 
@@ -145,10 +146,11 @@ def explained(
         name: of the rule.
         usual: provider -> how often it is asked, where the history is too short to tell.
         tz: the machine's zone.
+        until: this instant, for what time alone has changed since the last answer; None: that is not asked.
     """
     found: dict[Series, list[Decision]] = {}
     only = tuple(rule for rule in rules if rule.name == name)
-    for moment in play(only, history, usual=usual, tz=tz, explain=True):
+    for moment in play(only, history, usual=usual, tz=tz, explain=True, until=until):
         for decision in moment.judgement.decisions:
             found.setdefault(decision.series, []).append(decision)
     return dict(sorted(found.items()))

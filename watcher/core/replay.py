@@ -55,13 +55,14 @@ def intervals(history: Iterable[News]) -> dict[str, timedelta]:
     }
 
 
-def play(
+def play(  # noqa: PLR0913 - everything it depends on is an argument
     rules: Sequence[Rule],
     history: Sequence[News],
     *,
     usual: Mapping[str, timedelta] | None = None,
     tz: tzinfo | None = None,
     explain: bool = False,
+    until: datetime | None = None,
 ) -> Iterator[Played]:
     """Each moment of the history, as these rules would have judged it.
 
@@ -71,6 +72,7 @@ def play(
         usual: provider -> how often it is asked, where the history is too short to tell.
         tz: the machine's zone, for `active` hours that name none.
         explain: give a decision also where nothing happened.
+        until: the end, for rules about silence: time passes up to it after the last answer; None: it ends there.
     """
     rules = tuple(rules)
     series: dict[Series, SeriesState] = {}
@@ -79,17 +81,22 @@ def play(
     paces = {**(usual or {}), **intervals(history)}
     slowest = max((paces.get(news.provider, USUALLY_EVERY) for news in history), default=USUALLY_EVERY)
     due = None
+
+    def judged(news: News | None, at: datetime, every: timedelta) -> Played:
+        nonlocal due
+        judgement = judge.judge(rules, memory, news, at, every=every, tz=tz, explain=explain)
+        _keep(series, alerts, judgement)
+        due = judgement.next_due
+        return Played(news, judgement)
+
     for news in history:
         while due is not None and due < news.at:
-            ticked = judge.judge(rules, memory, None, due, every=slowest, tz=tz, explain=explain)
-            _keep(series, alerts, ticked)
-            yield Played(None, ticked)
-            due = ticked.next_due
-        pace = paces.get(news.provider, USUALLY_EVERY)
-        judged = judge.judge(rules, memory, news, news.at, every=pace, tz=tz, explain=explain)
-        _keep(series, alerts, judged)
-        yield Played(news, judged)
-        due = judged.next_due
+            yield judged(None, due, slowest)
+        yield judged(news, news.at, paces.get(news.provider, USUALLY_EVERY))
+    if until is not None:
+        while due is not None and due < until:
+            yield judged(None, due, slowest)
+        yield judged(None, until, slowest)
 
 
 def _keep(series: dict[Series, SeriesState], alerts: dict[Key, AlertState], judged: Judgement) -> None:

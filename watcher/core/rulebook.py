@@ -114,23 +114,31 @@ def read_rules(
     text: str, path: str, *, channels: Collection[str] | None = None, other_keys: Collection[str] | None = ()
 ) -> tuple[tuple[Rule, ...], list[Diagnostic]]:
     """What `parse_rules` does, without raising: (the rules that are right, every mistake)."""
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    wrong = _too_much(text, path)
-    if wrong is not None:
-        return (), [wrong]
-    try:
-        document = tomllib.loads(text)
-        places = Places(text)
-    except tomllib.TOMLDecodeError as error:
-        return (), [_syntax(text, path, str(error))]
-    except RecursionError:
-        return (), [diagnose(path, text, Place(0, 1), "brackets are nested too deep to read")]
-    except ValueError:  # an integer of thousands of digits
-        return (), [diagnose(path, text, Place(0, 1), "a number has too many digits to read")]
+    found = read_document(text, path)
+    if isinstance(found, Diagnostic):
+        return (), [found]
+    document, places = found
+    text = places.text
     source = Source(path, text, places)
     if other_keys is not None:
         _check_top(source, document, other_keys)
     return _rules(source, document.get("rule", []), channels), source.diagnostics
+
+
+def read_document(text: str, path: str) -> tuple[dict[str, Any], Places] | Diagnostic:
+    """A TOML text read in bounded time, with the places of its keys; or why it cannot be."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    wrong = _too_much(text, path)
+    if wrong is not None:
+        return wrong
+    try:
+        return tomllib.loads(text), Places(text)
+    except tomllib.TOMLDecodeError as error:
+        return _syntax(text, path, str(error))
+    except RecursionError:
+        return diagnose(path, text, Place(0, 1), "brackets are nested too deep to read")
+    except ValueError:  # an integer of thousands of digits
+        return diagnose(path, text, Place(0, 1), "a number has too many digits to read")
 
 
 def decode(raw: bytes, path: str) -> str:
