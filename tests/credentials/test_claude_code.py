@@ -1,0 +1,232 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from watcher.core.model import Finished
+from watcher.credentials import Surroundings, claude_code
+from watcher.errors import NotSignedInError
+
+USUAL = ".claude/.credentials.json"
+LOGIN = {
+    "accessToken": "sk-ant-oat01-a",
+    "refreshToken": "sk-ant-ort01-a",
+    "expiresAt": 1769729563641,
+    "scopes": ["user:inference", "user:profile"],
+    "subscriptionType": "max",
+    "rateLimitTier": "default_claude_max_20x",
+}
+
+
+def nowhere(question):
+    raise AssertionError(f"asked {question}")
+
+
+def machine(home: Path, platform: str = "linux", run=nowhere, **env: str) -> Surroundings:
+    return Surroundings(home=home, env=env, platform=platform, run=run, read_database=nowhere)
+
+
+def write(path: Path, content) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache():
+    claude_code._keychain.clear()
+    yield
+    claude_code._keychain.clear()
+
+
+def test_the_login_is_read_with_all_that_it_says(tmp_path):
+    path = write(tmp_path / USUAL, {"claudeAiOauth": LOGIN, "mcpOAuth": {}})
+    write(tmp_path / ".claude.json", {"oauthAccount": {"accountUuid": "uuid-1", "emailAddress": "me@example.com"}})
+    [login] = claude_code.find(machine(tmp_path))
+    assert (login.provider, login.place, login.path) == ("claude", "Claude Code", str(path))
+    assert (login.token, login.plan) == ("sk-ant-oat01-a", "max")
+    assert login.expires_at == datetime(2026, 1, 29, 23, 32, 43, 641000, tzinfo=UTC)
+    assert (login.account, login.account_name) == ("uuid-1", "me@example.com")
+    assert login.extra == {"scopes": "user:inference user:profile"}
+    assert login.refresh_token == ""  # never needed, so never carried
+
+
+@pytest.mark.parametrize(
+    ("folder", "env"),
+    [
+        (".claude", {}),
+        ("own", {"CLAUDE_CONFIG_DIR": "{home}/own"}),
+        ("secure", {"CLAUDE_CONFIG_DIR": "{home}/own", "CLAUDE_SECURESTORAGE_CONFIG_DIR": "{home}/secure"}),
+        (".claude", {"CLAUDE_SECURESTORAGE_CONFIG_DIR": "", "CLAUDE_CONFIG_DIR": ""}),
+    ],
+)
+@pytest.mark.parametrize("platform", ["linux", "win32"])
+def test_the_folder_may_be_elsewhere(tmp_path, folder, env, platform):
+    write(tmp_path / folder / ".credentials.json", {"claudeAiOauth": LOGIN})
+    env = {name: text.replace("{home}", str(tmp_path)) for name, text in env.items()}
+    assert len(claude_code.find(machine(tmp_path, platform, **env))) == 1
+
+
+def test_who_is_signed_in_stands_in_the_named_folder(tmp_path):
+    write(tmp_path / "own/.credentials.json", {"claudeAiOauth": LOGIN})
+    write(tmp_path / "own/.claude.json", {"oauthAccount": {"emailAddress": "own@example.com"}})
+    write(tmp_path / ".claude.json", {"oauthAccount": {"emailAddress": "home@example.com"}})
+    [login] = claude_code.find(machine(tmp_path, CLAUDE_CONFIG_DIR=str(tmp_path / "own")))
+    assert login.account == login.account_name == "own@example.com"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", {"oauthAccount": 5}, {"oauthAccount": {"accountUuid": 5}}, {}])
+def test_not_knowing_who_is_signed_in_costs_nothing(tmp_path, content):
+    write(tmp_path / USUAL, {"claudeAiOauth": LOGIN})
+    write(tmp_path / ".claude.json", content)
+    [login] = claude_code.find(machine(tmp_path))
+    assert (login.account, login.account_name) == ("", "")
+
+
+@pytest.mark.parametrize("content", [{}, {"mcpOAuth": {"accessToken": "not this one"}}, {"claudeAiOauth": None}])
+def test_a_file_without_a_login_is_not_signed_in_and_no_error(tmp_path, content):
+    write(tmp_path / USUAL, content)
+    assert claude_code.find(machine(tmp_path)) == []
+
+
+def test_a_login_without_a_token_names_the_file(tmp_path):
+    path = write(tmp_path / USUAL, {"claudeAiOauth": {"refreshToken": "r"}})
+    with pytest.raises(NotSignedInError) as caught:
+        claude_code.find(machine(tmp_path))
+    assert str(caught.value) == f"{path} holds no access token: run `claude` once"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"accessToken": "t"},
+        {"access": "t"},
+        {"token": "t"},
+        {"oauthToken": "t"},
+        {"claudeAiOAuth": {"accessToken": "t"}},
+        {"oauth": {"access": "t"}},
+        {"anthropic": {"type": "oauth", "access": "t"}},
+        {"wrapper": {"claudeAiOauth": {"accessToken": "t"}}},
+    ],
+)
+def test_older_spellings_are_read_too(tmp_path, content):
+    write(tmp_path / ".config/claude-code/auth.json", content)
+    assert [login.token for login in claude_code.find(machine(tmp_path))] == ["t"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "plan"),
+    [
+        ({"subscriptionType": "pro", "rateLimitTier": "default_claude_max_5x"}, "pro"),
+        ({"rateLimitTier": "default_claude_max_5x"}, "Max 5x"),
+        ({"rateLimitTier": "default_claude_max_20x"}, "Max 20x"),
+        ({"rateLimitTier": "claude_pro"}, "Pro"),
+        ({"rateLimitTier": "something_new"}, "something_new"),
+        ({"subscriptionType": 5}, None),
+        ({}, None),
+    ],
+)
+def test_the_plan_is_the_subscription_else_the_tier(tmp_path, fields, plan):
+    write(tmp_path / USUAL, {"claudeAiOauth": {"accessToken": "t", **fields}})
+    [login] = claude_code.find(machine(tmp_path))
+    assert login.plan == plan
+
+
+def test_a_token_in_the_environment_counts_where_there_is_no_other(tmp_path):
+    surroundings = machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN=" env-token ")
+    [login] = claude_code.find(surroundings)
+    assert (login.token, login.path, login.account) == ("env-token", "env:CLAUDE_CODE_OAUTH_TOKEN", "")
+    write(tmp_path / USUAL, {"claudeAiOauth": LOGIN})
+    assert [login.token for login in claude_code.find(surroundings)] == ["sk-ant-oat01-a"]
+    assert claude_code.find(machine(tmp_path / "empty", CLAUDE_CODE_OAUTH_TOKEN=" ")) == []
+
+
+def test_a_file_that_the_person_named_is_the_only_place(tmp_path):
+    write(tmp_path / USUAL, {"claudeAiOauth": LOGIN})
+    mine = write(tmp_path / "mine.json", {"claudeAiOauth": {"accessToken": "mine"}})
+    surroundings = machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN="env-token")
+    assert [login.token for login in claude_code.find(surroundings, str(mine))] == ["mine"]
+    assert claude_code.find(surroundings, str(tmp_path / "none.json")) == []
+
+
+# --- the macOS Keychain -----------------------------------------------------------------------------------------------
+
+
+class Security:
+    """Stands for /usr/bin/security: what it holds for each service."""
+
+    def __init__(self, **held: str) -> None:
+        self.held = {name.replace("_", " "): text for name, text in held.items()}
+        self.asked = []
+
+    def __call__(self, command) -> Finished:
+        assert command.argv[:3] == ("/usr/bin/security", "find-generic-password", "-s")
+        assert command.argv[4:] == ("-w",)
+        assert 0 < command.timeout_s <= 10
+        self.asked.append(command.argv[3])
+        text = self.held.get(command.argv[3].replace("-credentials", " credentials"))
+        return Finished(exit_code=44, stderr="not found") if text is None else Finished(exit_code=0, stdout=f"{text}\n")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        json.dumps({"claudeAiOauth": LOGIN}),
+        json.dumps({"data": {"claudeAiOauth": LOGIN}}),
+        json.dumps({"claudeAiOauth": LOGIN}).encode().hex(),
+        "sk-ant-oat01-a",
+    ],
+)
+def test_the_keychain_is_read_in_all_its_forms(tmp_path, payload):
+    write(tmp_path / USUAL, {"claudeAiOauth": {"accessToken": "a stale leftover"}})
+    write(tmp_path / ".claude.json", {"oauthAccount": {"accountUuid": "uuid-1"}})
+    security = Security(Claude_Code_credentials=payload)
+    [login] = claude_code.find(machine(tmp_path, "darwin", security))
+    assert (login.token, login.path) == ("sk-ant-oat01-a", "keychain:Claude Code-credentials")
+    assert login.account == "uuid-1"
+
+
+@pytest.mark.parametrize("payload", ["", "junk", "[]", "{}", '{"mcpOAuth": {"accessToken": "x"}}', "zz", "00ff"])
+def test_a_keychain_without_a_login_leaves_it_to_the_file(tmp_path, payload):
+    write(tmp_path / USUAL, {"claudeAiOauth": {"accessToken": "file"}})
+    security = Security(Claude_Code_credentials=payload)
+    [login] = claude_code.find(machine(tmp_path, "darwin", security))
+    assert login.token == "file"
+    assert security.asked == ["Claude Code-credentials", "Claude Code"]
+
+
+def test_the_older_service_is_asked_second(tmp_path):
+    security = Security(Claude_Code=json.dumps({"claudeAiOauth": LOGIN}))
+    [login] = claude_code.find(machine(tmp_path, "darwin", security))
+    assert login.path == "keychain:Claude Code"
+
+
+def test_other_systems_have_no_keychain(tmp_path):
+    assert claude_code.find(machine(tmp_path, "linux")) == claude_code.find(machine(tmp_path, "win32")) == []
+
+
+def test_the_keychain_is_asked_seldom_and_after_a_refusal_more_seldom_still(tmp_path):
+    security = Security(Claude_Code_credentials="first")
+    surroundings = machine(tmp_path, "darwin", security)
+    cache: dict = {}
+
+    def ask(service, now_s):
+        return claude_code.keychain(surroundings, service, cache=cache, now_s=now_s)
+
+    assert ask("Claude Code-credentials", 0) == "first"
+    security.held["Claude Code credentials"] = "second"
+    assert ask("Claude Code-credentials", claude_code.KEYCHAIN_EVERY_S - 1) == "first"
+    assert ask("Claude Code-credentials", claude_code.KEYCHAIN_EVERY_S) == "second"
+    assert ask("Claude Code", 0) is None
+    security.held["Claude Code"] = "granted"
+    assert ask("Claude Code", claude_code.KEYCHAIN_REFUSED_S - 1) is None
+    assert ask("Claude Code", claude_code.KEYCHAIN_REFUSED_S) == "granted"
+    assert len(security.asked) == 4
+
+
+def test_a_dialog_that_nobody_answers_is_a_refusal(tmp_path):
+    def silent(command):
+        return Finished(exit_code=None, stdout="", stderr=f"killed after {command.timeout_s} s")
+
+    assert claude_code.find(machine(tmp_path, "darwin", silent)) == []

@@ -1,0 +1,134 @@
+import base64
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from watcher.credentials import Surroundings, codex, opencode
+from watcher.errors import NotSignedInError
+
+USUAL = ".codex/auth.json"
+AUTH, PROFILE = codex.AUTH_CLAIM, codex.PROFILE_CLAIM
+
+
+def nowhere(question):
+    raise AssertionError(f"asked {question}")
+
+
+def machine(home: Path, **env: str) -> Surroundings:
+    return Surroundings(home=home, env=env, platform="linux", run=nowhere, read_database=nowhere)
+
+
+def write(path: Path, content) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def jwt(**claims) -> str:
+    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"e30.{part}.c2ln"
+
+
+def find(tmp_path, content, **env):
+    write(tmp_path / USUAL, content)
+    return codex.find(machine(tmp_path, **env))
+
+
+def test_the_login_is_read_with_all_that_its_tokens_say(tmp_path):
+    access = jwt(**{"exp": 1769729563, AUTH: {"chatgpt_account_id": "ws-1", "chatgpt_plan_type": "pro"}})
+    id_token = jwt(email="me@example.com")
+    tokens = {"access_token": access, "refresh_token": "rt", "id_token": id_token, "account_id": "stored"}
+    [login] = find(tmp_path, {"OPENAI_API_KEY": None, "tokens": tokens, "last_refresh": "2026-01-01T00:00:00Z"})
+    assert (login.provider, login.place, login.token) == ("codex", "Codex", access)
+    assert (login.account, login.account_name, login.plan) == ("ws-1", "me@example.com", "pro")
+    assert login.expires_at == datetime(2026, 1, 29, 23, 32, 43, tzinfo=UTC)
+    assert login.extra == {"account_id": "ws-1"}
+    assert login.refresh_token == ""  # never needed, so never carried
+
+
+@pytest.mark.parametrize(
+    ("access", "id_token", "stored", "account"),
+    [
+        (jwt(**{AUTH: {"chatgpt_account_id": "claim"}}), "", "stored", "claim"),
+        (jwt(sub="x"), jwt(**{AUTH: {"chatgpt_account_id": "claim"}}), "stored", "claim"),
+        (jwt(chatgpt_account_id="top"), "", "stored", "top"),
+        (jwt(), "", "stored", "stored"),
+        ("opaque", "", "stored", "stored"),
+        ("opaque", "", 71, "71"),
+        (jwt(), "", "org-wrong", ""),
+        (jwt(organizations=[{"id": " "}, "junk", {"id": "team-1"}]), "", "org-wrong", "team-1"),
+        (jwt(organizations="junk"), "", "", ""),
+        (jwt(**{AUTH: {"chatgpt_account_id": " "}}), "", "stored", "stored"),
+        (jwt(**{AUTH: "junk"}), "", "stored", "stored"),
+        ("a.%%%.c", "", "stored", "stored"),
+        ("a.W10.c", "", "stored", "stored"),
+    ],
+)
+def test_the_account_is_the_claim_else_what_is_stored(tmp_path, access, id_token, stored, account):
+    [login] = find(tmp_path, {"tokens": {"access_token": access, "id_token": id_token, "account_id": stored}})
+    assert login.account == login.extra.get("account_id", "") == account
+
+
+def test_an_email_stands_in_for_an_account_but_is_never_sent_as_one(tmp_path):
+    [login] = find(tmp_path, {"tokens": {"access_token": jwt(**{PROFILE: {"email": "me@example.com"}})}})
+    assert (login.account, login.account_name, login.extra) == ("me@example.com", "me@example.com", {})
+
+
+def test_camel_case_is_read_too(tmp_path):
+    [login] = find(tmp_path, {"tokens": {"accessToken": "t", "accountId": "ws-1", "idToken": "x"}})
+    assert (login.token, login.account) == ("t", "ws-1")
+
+
+def test_tokens_beside_an_api_key_are_used(tmp_path):
+    [login] = find(tmp_path, {"OPENAI_API_KEY": "sk-x", "tokens": {"access_token": "t"}})
+    assert login.token == "t"
+
+
+@pytest.mark.parametrize("content", [{"OPENAI_API_KEY": "sk-x"}, {"OPENAI_API_KEY": "sk-x", "tokens": None}, {}])
+def test_an_api_key_alone_is_no_login(tmp_path, content):
+    assert find(tmp_path, content) == []
+
+
+def test_tokens_without_an_access_token_name_the_file(tmp_path):
+    with pytest.raises(NotSignedInError) as caught:
+        find(tmp_path, {"tokens": {"refresh_token": "rt"}})
+    assert str(caught.value) == f"{tmp_path / USUAL} holds no access token: run `codex login`"
+
+
+def test_a_personal_access_token_is_a_login(tmp_path):
+    [login] = find(tmp_path, {"personal_access_token": "pat"})
+    assert (login.token, login.extra) == ("pat", {"personal": "yes"})
+
+
+def test_codex_home_is_the_only_place_where_it_is_set(tmp_path):
+    write(tmp_path / USUAL, {"tokens": {"access_token": "usual"}})
+    assert [login.token for login in codex.find(machine(tmp_path))] == ["usual"]
+    assert codex.find(machine(tmp_path, CODEX_HOME=str(tmp_path / "own"))) == []
+    write(tmp_path / "own/auth.json", {"tokens": {"access_token": "own"}})
+    assert [login.token for login in codex.find(machine(tmp_path, CODEX_HOME=str(tmp_path / "own")))] == ["own"]
+    mine = write(tmp_path / "mine.json", {"tokens": {"access_token": "mine"}})
+    assert [login.token for login in codex.find(machine(tmp_path), str(mine))] == ["mine"]
+
+
+def entry(token="t", kind="oauth", **fields) -> opencode.Entry:
+    ends = datetime(2026, 2, 1, tzinfo=UTC)
+    return opencode.Entry(path="/auth.json", kind=kind, token=token, expires_at=ends, fields=fields)
+
+
+def test_opencodes_login_is_read_with_its_account():
+    [login] = codex.from_opencode(entry(accountId=71))
+    assert (login.place, login.account, login.extra) == ("OpenCode", "71", {"account_id": "71"})
+    assert login.expires_at == datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def test_opencodes_account_may_be_overridden_by_hand():
+    token = jwt(**{AUTH: {"chatgpt_account_id": "claim"}})
+    assert codex.from_opencode(entry(token, accountId="stored"))[0].account == "claim"
+    assert codex.from_opencode(entry(token, accountIdOverride="mine"))[0].account == "mine"
+
+
+def test_opencodes_api_key_is_no_login_unless_it_is_a_token_after_all():
+    assert codex.from_opencode(entry("sk-x", kind="api")) == []
+    assert len(codex.from_opencode(entry(jwt(sub="x"), kind="api"))) == 1
