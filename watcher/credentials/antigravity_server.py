@@ -1,8 +1,8 @@
 """Finds Antigravity's language server among the running processes: its port and token are named nowhere else.
 
-Observed only; last checked 2026-11-22. Linux is read from /proc; macOS is asked through `ps` and `lsof`, Windows
-through PowerShell and `netstat`. Windsurf runs a server of the same name, so a mark of Antigravity is demanded. The
-token changes with every start of the editor. Never put it, or a command line, into a message.
+Observed only; last checked 2026-11-22. Linux is read from /proc; macOS is asked through `pgrep`, `ps` and `lsof`,
+Windows through PowerShell and `netstat`. Windsurf runs a server of the same name, so a mark of Antigravity is demanded.
+The token changes with every start of the editor. Never put it, or a command line, into a message.
 """
 
 import json
@@ -33,23 +33,23 @@ _WINDOWS_LIST = (
 
 
 def find(surroundings: Surroundings, proc: Path = PROC) -> list[Credential]:
-    """The running servers with a port; [] where none runs."""
+    """The running servers as one login, with every address to try; [] where none runs."""
     linux = surroundings.platform.startswith("linux")
     processes = _from_proc(proc) if linux else _from_list(surroundings)
-    found = []
+    found: dict[int, list[tuple[str, str]]] = {}
     for pid, command in processes:
         if not _is_server(command):
             continue
         flags = dict(_FLAG.findall(command))
         ports = _ports_from_proc(proc, pid) if linux else _ports_from_list(surroundings, pid)
-        bases = _bases(ports, flags)
-        if bases:
-            token = flags.get("csrf_token", "")
-            extra = {BASES: json.dumps(bases)}
-            found.append(
-                Credential(provider="antigravity", place=PLACE, path=f"process {pid}", token=token, extra=extra)
-            )
-    return found
+        if bases := _bases(ports, flags):
+            found[pid] = bases
+    if not found:
+        return []
+    bases = [base for each in found.values() for base in each]  # several windows of one editor, one account
+    path = "process " + ", ".join(map(str, found))
+    extra = {BASES: json.dumps(bases)}
+    return [Credential(provider="antigravity", place=PLACE, path=path, token=bases[0][1], extra=extra)]
 
 
 def _is_server(command: str) -> bool:
@@ -103,9 +103,14 @@ def _ports_from_proc(proc: Path, pid: int) -> list[int]:
 
 
 def _from_list(surroundings: Surroundings) -> list[tuple[int, str]]:
-    argv: tuple[str, ...] = ("ps", "-ax", "-o", "pid=,command=")
+    """The same from the system's list, narrowed by it: the whole one may be longer than what is kept of an output."""
     if surroundings.platform == "win32":
-        argv = ("powershell", "-NoProfile", "-NonInteractive", "-Command", _WINDOWS_LIST)
+        argv: tuple[str, ...] = ("powershell", "-NoProfile", "-NonInteractive", "-Command", _WINDOWS_LIST)
+    else:
+        pids = surroundings.run(Command(argv=("pgrep", "-f", "language[_-]server"), timeout_s=_LIMIT_S)).stdout.split()
+        if not pids:
+            return []
+        argv = ("ps", "-ww", "-o", "pid=,command=", "-p", ",".join(pids))
     lines = surroundings.run(Command(argv=argv, timeout_s=_LIMIT_S)).stdout.splitlines()
     pairs = [line.strip().partition(" ") for line in lines]
     return [(int(pid), command.strip()) for pid, _, command in pairs if pid.isdecimal()]

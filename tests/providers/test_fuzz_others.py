@@ -1,0 +1,175 @@
+"""Copilot, Nano-GPT, Gemini CLI, Antigravity: a reading that the body bears out, or one of the documented errors."""
+
+import base64
+import copy
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from watcher import poll
+from watcher.core.model import Failure, Response, Rows, Snapshot
+from watcher.credentials import Credential
+from watcher.providers import antigravity, fractions, registry
+from watcher.providers.protobuf import MalformedError
+
+AT = datetime(2026, 2, 24, tzinfo=UTC)
+DATA = Path(__file__).parent / "data"
+FUZZED = [path for id_ in ("copilot", "nano_gpt", "gemini_cli") for path in sorted((DATA / id_).glob("*.json"))]
+GOOD = [path for path in FUZZED if "windows" in json.loads(path.read_text())["expect"]]
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-3, 3)
+    | st.floats()
+    | st.text(max_size=6)
+    | st.sampled_from(["1", "-1", "1e999", "NaN", "2026-02-28T00:00:00Z", "9" * 400, 10**400]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def leaves(value, path=()):
+    """Every place in a JSON value."""
+    yield path
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key))
+    if isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from leaves(inner, (*path, index))
+
+
+def put(value, path, new):
+    if not path:
+        return new
+    inner = value
+    try:
+        for step in path[:-1]:
+            inner = inner[step]
+        inner[path[-1]] = new
+    except (KeyError, IndexError, TypeError):
+        pass  # an earlier replacement took the place away
+    return value
+
+
+def ask(provider, record, bodies):
+    left = list(bodies)
+    at = datetime.fromisoformat(record["at"])
+    fields = {"provider": provider.id, "place": "recorded", "path": "recorded", **record["credential"]}
+    fields["expires_at"] = datetime.fromisoformat(fields["expires_at"]) if fields.get("expires_at") else None
+
+    def send(_request):
+        status, body = left.pop(0) if left else (404, b"{}")
+        return Response(status=status, body=body, at=at)
+
+    return poll.ask(provider, Credential(**fields), now=lambda: at, send=send, read_database=None, kept={})
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_any_field_may_become_anything(data):
+    path = data.draw(st.sampled_from(GOOD), label="record")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    provider = registry.PROVIDERS[path.parent.name]
+    bodies = []
+    for exchange in record["exchanges"]:
+        body = copy.deepcopy(exchange.get("body", {}))
+        for place in data.draw(st.lists(st.sampled_from(list(leaves(body))), max_size=3), label="places"):
+            body = put(body, place, data.draw(JSON, label="value"))
+        bodies.append((exchange["status"], json.dumps(body).encode()))
+    outcome = ask(provider, record, bodies)
+    event_of(outcome)
+    if isinstance(outcome, Failure):
+        assert "unexpected" not in outcome.message
+        return
+    windows = [reading.window for reading in outcome.readings]
+    assert len(windows) == len(set(windows))
+    said = b" ".join(body for _, body in bodies).decode().lower()
+    for reading in outcome.readings:
+        assert reading.used_percent is None or 0 <= reading.used_percent < 1e18
+        assert reading.resets_at is None or reading.resets_at.tzinfo is UTC
+        assert not (reading.unlimited and reading.used_percent is not None)
+        for number in (reading.limit, reading.remaining):
+            assert number is None or number.is_finite()
+        assert reading.label.lower()[:3] in said or reading.window.split("_")[0] in said
+
+
+def event_of(outcome):
+    assert isinstance(outcome, (Snapshot, Failure))
+
+
+@pytest.mark.parametrize("id_", ["copilot", "nano_gpt", "gemini_cli"])
+@settings(max_examples=40, deadline=None)
+@given(body=st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()), status=st.integers(200, 599))
+def test_any_body_is_a_snapshot_or_a_documented_failure(id_, body, status):
+    record = json.loads((DATA / id_ / "normal.json").read_text(encoding="utf-8"))
+    outcome = ask(registry.PROVIDERS[id_], record, [(status, body)] * 6)
+    event_of(outcome)
+    assert "unexpected" not in getattr(outcome, "message", "")
+
+
+VECTOR = base64.b64decode(
+    json.loads(json.loads((DATA / "antigravity" / "everything.json").read_text())["exchanges"][0]["rows"][0][0])[
+        "userStatusProtoBinaryBase64"
+    ]
+)
+
+
+def read(raw):
+    value = json.dumps({"userStatusProtoBinaryBase64": base64.b64encode(raw).decode()})
+    found = poll.ask(
+        antigravity.PROVIDER,
+        Credential(provider="antigravity", place="x", path="x"),
+        now=lambda: AT,
+        send=None,
+        read_database=lambda _: Rows(rows=((value,),), modified_at=AT, at=AT),
+        kept={},
+    )
+    if isinstance(found, Failure):
+        assert found.kind in ("shape", "not_signed_in")
+        assert "unexpected" not in found.message
+        return []
+    return found.readings
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_in_the_cache_are_models_or_an_error(raw):
+    for reading in read(raw):
+        assert reading.used_percent is None or 0 <= reading.used_percent <= 100
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, len(VECTOR) - 1), st.binary(min_size=1, max_size=3), st.integers(0, 3))
+def test_a_damaged_cache_names_no_model_that_it_does_not_hold(at, new, cut):
+    raw = VECTOR[:at] + new + VECTOR[at + cut :]
+    for reading in read(raw):
+        assert reading.label.encode() in raw
+        assert reading.used_percent is None or 0 <= reading.used_percent <= 100
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, len(VECTOR)))
+def test_a_cache_cut_short_is_an_error_or_what_came_before(length):
+    whole = {reading.window for reading in read(VECTOR)}
+    assert {reading.window for reading in read(VECTOR[:length])} <= whole
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_base64_or_malformed(text):
+    try:
+        antigravity._decoded(text)
+    except MalformedError:
+        return
+
+
+@given(st.none() | st.floats())
+def test_what_is_used_is_known_or_unknown(left):
+    used = fractions.used_percent(left)
+    assert used is None or 0 <= used <= 100
+    assert (used is None) == (left is None or left != left or abs(left) == float("inf"))  # noqa: PLR0124
