@@ -14,6 +14,7 @@ COMMANDS = {
     "replay": "watcher.cli.replay:replay_command",
     "snooze": "watcher.cli.snooze:snooze",
     "unsnooze": "watcher.cli.snooze:unsnooze",
+    "notify": "watcher.cli.notify:notify",
     "ingest": "watcher.cli.ingest:ingest",
     "help": "watcher.cli.help:topic",
 }

@@ -274,28 +274,66 @@ def test_plyer_gets_its_text_on_stdin_in_a_process_of_its_own():
     }
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="plyer's Linux part")
-def test_the_real_plyer_hands_the_text_to_notify_send_and_is_never_believed(stand_ins):
-    stand_ins.add("notify-send")
-    answer = plyer.show(message(title="-u x", body=r"<b> C:\new"), stand_ins.run, {})
-    assert answer.delivered is None
-    assert answer.accepted is False  # on Linux it can only use what has just failed
-    assert answer.reason == "plyer was asked, and never says how it went"
-    [seen] = stand_ins.seen()
-    assert seen["argv"][:2] == ["\u200b-u x", r"&lt;b&gt; C:\\new"]
+DBUS_PYTHON = """
+import json, os
+
+def SessionBus():
+    return Bus()
+
+class Bus:
+    def get_object(self, name, path):
+        return name
+
+class Interface:
+    def __init__(self, thing, dbus_interface):
+        self.name = dbus_interface
+
+    def Notify(self, *arguments):
+        if os.environ.get("STAND_IN_FAILS"):
+            raise OSError("no bus")
+        with open(os.environ["STAND_IN_OUTPUT"], "w") as output:
+            json.dump(arguments, output)
+"""
+
+
+@pytest.fixture
+def with_dbus_python(tmp_path):
+    """Runs a command with a stand-in for dbus-python, which plyer uses where it is installed."""
+    (tmp_path / "dbus.py").write_text(DBUS_PYTHON)
+
+    def there(command, **more):
+        env = {"PYTHONPATH": str(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "told.json"), **more}
+        return run(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
+
+    there.told = lambda: json.loads((tmp_path / "told.json").read_text())
+    return there
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="plyer's Linux part")
-def test_the_real_plyer_without_any_means_fails_with_a_reason(stand_ins):
-    answer = plyer.show(message(), stand_ins.run, {})
-    assert answer.delivered is False
-    assert answer.reason.startswith("exit code 1 (NotImplementedError")
+def test_the_real_plyer_hands_the_text_on_and_is_never_believed(with_dbus_python):
+    answer = plyer.show(message(title="-u x", body=r"<b> C:\new"), with_dbus_python, {})
+    assert (answer.delivered, answer.accepted) == (None, True)
+    assert answer.reason == "plyer took it, and never says how it went"
+    assert with_dbus_python.told()[3:5] == ["-u x", r"&lt;b&gt; C:\new"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="plyer's Linux part")
+def test_what_the_real_plyer_raises_is_its_reason(with_dbus_python):
+    answer = plyer.show(message(), lambda command: with_dbus_python(command, STAND_IN_FAILS="1"), {})
+    assert (answer.delivered, answer.reason) == (False, "exit code 1 (OSError: no bus)")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="plyer's Linux part")
+def test_plyer_is_not_asked_to_run_what_has_just_failed(monkeypatch):
+    monkeypatch.setattr(plyer_sender, "find_spec", lambda _: None)
+    with pytest.raises(RuntimeError, match="only run notify-send again"):
+        plyer_sender.refuse_on_linux()
 
 
 def test_plyer_is_never_led_to_put_text_into_a_gdbus_call(monkeypatch):
     monkeypatch.setattr(plyer_sender.os.path, "isdir", lambda path: path == "/app")
     with pytest.raises(RuntimeError, match="for a Flatpak"):
-        plyer_sender.prepare_for_linux({"title": "x", "message": "y"})
+        plyer_sender.refuse_on_linux()
 
 
 # --- the chains -------------------------------------------------------------------------------------------------------

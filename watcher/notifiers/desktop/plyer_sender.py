@@ -7,19 +7,21 @@ import json
 import os
 import sys
 import warnings
+from importlib.util import find_spec
 
-from watcher.notifiers.desktop.notify_send import escape_body
+from watcher.notifiers.desktop.bus import escape
 
 BALLOON_S = 5
 
 
 def main() -> int:
-    """0: plyer raised nothing, which is all it ever says. 1: it did, or it would be unsafe to ask."""
+    """0: plyer raised nothing, which is all it ever says. 1: it did, or asking it would be unsafe or in vain."""
     job = json.load(sys.stdin)
     warnings.simplefilter("ignore")
     try:
         if sys.platform.startswith("linux"):
-            job = prepare_for_linux(job)
+            refuse_on_linux()
+            job["message"] = escape(job["message"])
         from plyer import notification  # noqa: PLC0415 - the whole point of this process
 
         notification.notify(**job, timeout=BALLOON_S)
@@ -29,22 +31,17 @@ def main() -> int:
     return 0
 
 
-def prepare_for_linux(job: dict[str, str]) -> dict[str, str]:
-    """The text as plyer's Linux part can pass it on without harm.
-
-    Where there is a folder `/app`, it would put the text into a `gdbus` call's expression: refused. Its notify-send
-    gets no `--`, so a title must not begin with a dash.
+def refuse_on_linux() -> None:
+    """Of plyer's three ways on Linux only dbus-python is worth asking: it raises what went wrong.
 
     Raises:
-        RuntimeError: plyer would take this machine for a Flatpak.
+        RuntimeError: there is a folder `/app`, where plyer would put the text into a `gdbus` call's expression; or it
+            would run notify-send, which has just failed, and ignore that it fails again.
     """
     if os.path.isdir("/app"):  # noqa: PTH112 - the very test that plyer makes
         raise RuntimeError("plyer takes a machine with a folder /app for a Flatpak")
-    title = job["title"]
-    return job | {
-        "title": "\u200b" + title if title.startswith("-") else title,
-        "message": escape_body(job["message"]),
-    }
+    if find_spec("dbus") is None:
+        raise RuntimeError("plyer would only run notify-send again")
 
 
 if __name__ == "__main__":

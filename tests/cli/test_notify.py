@@ -1,0 +1,130 @@
+"""`watcher notify test` says per channel, in words, what came of it and what to do."""
+
+import http.server
+import threading
+
+import pytest
+from click.testing import CliRunner
+
+from watcher.cli import notify
+from watcher.cli.notify import attempt, chosen, line
+from watcher.core.model import Outcome
+from watcher.errors import UsageError
+from watcher.notifiers import Channel
+
+TEAM = Channel(name="team", type="slack", settings=None)
+DESK = Channel(name="desktop", type="desktop", settings=None)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (Outcome(delivered=True, detail="answered 200 OK"), "team (slack): delivered: answered 200 OK"),
+        (
+            Outcome(delivered=None, detail="handed to macOS", accepted=True),
+            "team (slack): handed over: handed to macOS",
+        ),
+        (Outcome(delivered=None, detail="it may have arrived"), "team (slack): perhaps delivered: it may have arrived"),
+        (
+            Outcome(delivered=False, detail="answered 500 Internal Server Error; will be sent again"),
+            "team (slack): NOT delivered: answered 500 Internal Server Error; a real message would be sent again",
+        ),
+    ],
+)
+def test_each_outcome_has_its_word(outcome, said):
+    assert line(TEAM, outcome) == said
+
+
+def test_a_channel_that_is_not_there_is_a_usage_error_that_helps():
+    channels = {"desktop": DESK, "team": TEAM}
+    assert chosen(channels, None) == channels
+    assert chosen(channels, "team") == {"team": TEAM}
+    for name, words in (
+        ("taem", "no channel is called taem; did you mean team?"),
+        ("zzzzzz", "there are: desktop, team"),
+    ):
+        with pytest.raises(UsageError) as refusal:
+            chosen(channels, name)
+        assert words in str(refusal.value)
+    with pytest.raises(UsageError, match="no channel is configured"):
+        chosen({}, None)
+
+
+def test_a_channel_without_its_secret_is_not_tried():
+    outcome = attempt(TEAM, "the environment variable SLACK_URL is not set where the watcher runs", None)
+    assert outcome.detail == "the environment variable SLACK_URL is not set where the watcher runs; nothing was sent"
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """Answers as the last part of the path says."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        status = int(self.path.rsplit("/", 1)[1])
+        body = b"ok" if status == 200 else b"invalid_token"
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def port():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def ask(tmp_path, monkeypatch):
+    """`ask(config, "team")`: the command against that config."""
+
+    def run(text, *words):
+        for name in ("WATCHER_CONFIG_DIR", "WATCHER_STATE_DIR", "HOME"):
+            monkeypatch.setenv(name, str(tmp_path))
+        config = tmp_path / "config.toml"
+        config.write_text(text)
+        config.chmod(0o600)
+        return CliRunner().invoke(notify.notify, ["test", *words])
+
+    return run
+
+
+CONFIG = """
+[channels.good]
+type = "slack"
+url = "http://127.0.0.1:{port}/services/plantedsecret/200"
+[channels.bad]
+type = "slack"
+url = "http://127.0.0.1:{port}/services/plantedsecret/403"
+[channels.late]
+type = "webhook"
+url = "env:NOPE"
+"""
+
+
+def test_every_channel_gets_its_own_line_and_one_failure_is_exit_1(ask, port):
+    result = ask(CONFIG.format(port=port))
+    good, bad, late = result.output.splitlines()
+    assert good == "good (slack): delivered: answered 200 OK"
+    assert bad.startswith("bad (slack): NOT delivered: Slack answered invalid_token; the address is wrong or withdrawn")
+    assert late.startswith("late (webhook): NOT delivered: the environment variable NOPE is not set")
+    assert result.exit_code == 1
+
+
+def test_one_channel_that_takes_it_is_exit_0(ask, port):
+    result = ask(CONFIG.format(port=port), "good")
+    assert (result.exit_code, result.output) == (0, "good (slack): delivered: answered 200 OK\n")
+
+
+def test_names_of_channels_are_completed(ask, port):
+    ask(CONFIG.format(port=port), "good")
+    assert [item.value for item in notify._names(None, None, "")] == ["good", "bad", "late"]
+    assert [item.value for item in notify._names(None, None, "ba")] == ["bad"]
