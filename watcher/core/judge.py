@@ -104,6 +104,7 @@ class _Sitting:
         self.transitions: list[Transition] = []
         self.decisions: list[Decision] = []
         self.asleep = False
+        self.leaving: set[Series] = set()  # heard of for the last time in this call
         self._views: tuple[dict[Series, View], dict[Series, View]] = ({}, {})
 
     def held(self, news: Snapshot | Failure | None) -> Judgement:
@@ -113,8 +114,9 @@ class _Sitting:
         self.series.update((state.series, state) for state in heard)
         if news is not None and self.asleep:
             self._wake()
-            heard = tuple(self.series[state.series] for state in heard)
-        self._close_what_is_gone(heard)
+        self.leaving = {state.series for state in heard if state.gone}
+        self._close_what_is_gone()
+        heard = tuple(self.series[state.series] for state in heard)
         for bound, state in self._concerned(news, heard):
             self._judge(bound, state, news)
         return Judgement(
@@ -160,18 +162,17 @@ class _Sitting:
 
     # --- what has ended ----------------------------------------------------------------------------------------------
 
-    def _close_what_is_gone(self, heard: Sequence[SeriesState]) -> None:
+    def _close_what_is_gone(self) -> None:
         """Close, without a word, the alerts of rules and series that are gone."""
         for state in [] if self.asleep else list(self._all()):
             watched = state.watched_from is None or self.now - state.watched_from > FULLY_AWAKE_AFTER
             if not state.gone and watched and self.now - state.heard_at > GONE_AFTER:
                 self.series[state.series] = replace(state, gone=True, samples=(), doubt=None)
-        just_heard = {state.series for state in heard}
         for key, alert in self.memory.alerts.items():
             of = self.series.get(alert.series) or self.memory.series.get(alert.series)
             if alert.rule not in self.bindings.names:
                 self._retire(key, alert, of, "rule removed")
-            elif of is None or (of.gone and alert.series not in just_heard):
+            elif of is None or (of.gone and of.series not in self.leaving):
                 self._retire(key, alert, of, "series gone")
 
     def _retire(self, key: Key, alert: AlertState, state: SeriesState | None, reason: str) -> None:
@@ -207,11 +208,11 @@ class _Sitting:
             else:
                 candidates = heard
             for state in candidates:
-                if self._is_subject(bound, state, heard):
+                if self._is_subject(bound, state):
                     yield bound, state
 
-    def _is_subject(self, bound: Bound, state: SeriesState, heard: Sequence[SeriesState]) -> bool:
-        if state.gone and state not in heard:
+    def _is_subject(self, bound: Bound, state: SeriesState) -> bool:
+        if state.gone and state.series not in self.leaving:
             return False
         if bound.subject.matches(state.series, state.account_name, state.kind, primary=state.primary):
             return True
@@ -307,7 +308,7 @@ class _Sitting:
         for bound in silent:
             waits = [timedelta(seconds=wait) + SAFELY_PAST for wait in bound.waits_s]
             for state in everything:
-                if self._is_subject(bound, state, ()):
+                if self._is_subject(bound, state):
                     since = state.heard_at if state.read_at is None else state.read_at
                     since = max(since, state.watched_from or since)
                     dues += [since + wait for wait in waits]

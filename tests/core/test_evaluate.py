@@ -1,0 +1,45 @@
+"""The table of phases, its drawing, and what is kept of an alert."""
+
+import msgspec
+
+from tests.core.samples import NOW
+from watcher.core import evaluate
+from watcher.core.evaluate import TABLE, AlertState, Seen, drawing, retired
+from watcher.core.model import Event, Phase, Series
+
+ALERT = AlertState(rule="r", series=Series("claude", "five_hour"), fingerprint="f", at=NOW, episode=2)
+
+
+def test_the_header_draws_the_table():
+    header = evaluate.__doc__ or ""
+    drawn = [line.strip() for line in header.splitlines() if line.startswith("    ")]
+    assert drawn == drawing().splitlines()
+
+
+def test_every_way_out_of_firing_is_told():
+    assert {said for (phase, _), (after, said) in TABLE.items() if phase is Phase.FIRING and after is Phase.OK} == {
+        Event.RESOLVED
+    }
+
+
+def test_nothing_fires_from_the_unknown():
+    assert not any(seen in (Seen.UNKNOWN, Seen.NOTHING) for _, seen in TABLE)
+
+
+def test_every_phase_can_be_left():
+    assert {phase for (phase, _), (after, _) in TABLE.items() if after is not phase} == set(Phase)
+
+
+def test_an_alert_that_never_fired_leaves_nothing_behind():
+    assert retired(ALERT, NOW) is None
+
+
+def test_an_alert_that_fired_leaves_its_count_so_that_no_later_message_is_a_repeat():
+    fired = msgspec.structs.replace(ALERT, phase=Phase.FIRING, fired=3, reminded=2)
+    rest = retired(fired, NOW)
+    assert rest is not None
+    assert (rest.phase, rest.fired, rest.reminded, rest.fingerprint) == (Phase.OK, 3, 2, "")
+
+
+def test_an_alert_survives_the_disk():
+    assert msgspec.json.decode(msgspec.json.encode(ALERT), type=AlertState) == ALERT
