@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from msgspec import structs
 
 from watcher.demo.answers import ENDPOINTS, antigravity_status, claude_usage, codex_usage, copilot_user
-from watcher.demo.day import Turn, clock, use
+from watcher.demo.day import Day, Turn
 
+DAY = Day()
+clock, use = DAY.at, DAY.use
 NOON = clock("12:00")
 
 

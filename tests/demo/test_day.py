@@ -1,12 +1,17 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 
-from watcher.demo.day import ENDS_AT, STARTS_AT, clock, curve, use
+import pytest
+
+from watcher.demo.day import Day, curve, hours
+
+DAY = Day()
+clock, use = DAY.at, DAY.use
 
 
 def test_a_curve_is_straight_between_points_and_level_outside() -> None:
     line = curve("8:00 10, 9:00 40")
-    assert [line(clock(at)) for at in ("7:00", "8:00", "8:20", "9:00", "25:15")] == [10, 10, 20, 40, 40]
+    assert [line(hours(at)) for at in ("7:00", "8:00", "8:20", "9:00", "25:15")] == pytest.approx([10, 10, 20, 40, 40])
 
 
 def test_the_session_crosses_eighty_and_wobbles_without_leaving_the_seventies() -> None:
@@ -39,8 +44,8 @@ def test_daily_quotas_turn_at_their_own_midnights() -> None:
 
 
 def test_no_amount_leaves_its_range_and_no_open_window_is_past() -> None:
-    at = STARTS_AT
-    while at <= ENDS_AT:
+    at = DAY.starts_at
+    while at <= DAY.ends_at:
         now = use(at)
         turns = [
             now.claude_session,
@@ -53,3 +58,12 @@ def test_no_amount_leaves_its_range_and_no_open_window_is_past() -> None:
             assert 0 <= turn.used_percent <= 100
             assert turn.resets_at is None or turn.resets_at > at
         at += timedelta(minutes=7)
+
+
+def test_a_day_elsewhere_shows_the_same_times_on_its_own_clock() -> None:
+    pacific = Day(datetime(2026, 3, 2, tzinfo=timezone(timedelta(hours=-8))))
+    assert pacific.starts_at == datetime(2026, 3, 2, 15, tzinfo=UTC)
+    morning = pacific.use(pacific.at("12:00"))
+    assert morning.claude_session.used_percent == use(clock("12:00")).claude_session.used_percent
+    assert morning.claude_session.resets_at == pacific.at("13:10")
+    assert morning.nano.day_ends_at == pacific.at("24:00")

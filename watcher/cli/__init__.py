@@ -17,6 +17,7 @@ COMMANDS = {
     "notify": "watcher.cli.notify:notify",
     "ingest": "watcher.cli.ingest:ingest",
     "help": "watcher.cli.help:topic",
+    "demo": "watcher.cli.demo:demo",
 }
 """Command name -> module and attribute, in the order in which help shows them."""
 

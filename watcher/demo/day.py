@@ -11,9 +11,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
-STARTS_AT = MONDAY + timedelta(hours=7)
-ENDS_AT = STARTS_AT + timedelta(hours=24)
-SESSION = timedelta(hours=5)
+SESSION_HOURS = 5.0
 
 
 class Turn(Struct, frozen=True):
@@ -60,31 +58,30 @@ class Use(Struct, frozen=True, kw_only=True):
 class Curve(Struct, frozen=True):
     """A value over the day: straight lines between points, level before the first and after the last."""
 
-    points: tuple[tuple[str, float], ...]  # "HH:MM" since Monday's midnight ("25:15" is Tuesday), value; in order
+    hours: tuple[float, ...]  # since Monday's midnight, ascending
+    values: tuple[float, ...]
 
-    def __call__(self, at: datetime) -> float:
-        """The value at an instant."""
-        times = [clock(text) for text, _ in self.points]
-        after = bisect_right(times, at)
+    def __call__(self, hour: float) -> float:
+        """The value at an hour."""
+        after = bisect_right(self.hours, hour)
         if after == 0:
-            return self.points[0][1]
-        if after == len(times):
-            return self.points[-1][1]
-        share = (at - times[after - 1]) / (times[after] - times[after - 1])
-        before, then = self.points[after - 1][1], self.points[after][1]
-        return before + (then - before) * share
+            return self.values[0]
+        if after == len(self.hours):
+            return self.values[-1]
+        share = (hour - self.hours[after - 1]) / (self.hours[after] - self.hours[after - 1])
+        return self.values[after - 1] + (self.values[after] - self.values[after - 1]) * share
 
 
-def clock(text: str) -> datetime:
-    """The instant of `HH:MM`, counted from Monday's midnight."""
-    hours, minutes = text.split(":")
-    return MONDAY + timedelta(hours=int(hours), minutes=int(minutes))
+def hours(text: str) -> float:
+    """`13:10` as hours since Monday's midnight; `25:15` is Tuesday."""
+    whole, minutes = text.split(":")
+    return int(whole) + int(minutes) / 60
 
 
 def curve(text: str) -> Curve:
     """Reads `8:10 0, 9:30 31`: times and values, in order."""
-    pairs = (point.split() for point in text.split(","))
-    return Curve(tuple((time, float(value)) for time, value in pairs))
+    points = [point.split() for point in text.split(",")]
+    return Curve(tuple(hours(time) for time, _ in points), tuple(float(value) for _, value in points))
 
 
 CLAUDE_SESSIONS = (
@@ -106,47 +103,66 @@ NANO_MONDAY = curve("0:00 0, 8:00 40, 12:00 900, 18:00 2300, 22:00 3100")
 NANO_BALANCE = curve("8:00 129.46956147, 22:00 126.20")
 GEMINI_PRO = curve("9:00 0, 12:00 27, 17:00 55")
 GEMINI_FLASH = curve("9:00 0, 17:00 10")
+GEMINI_TURNS = 8.0  # midnight in California, seen from Greenwich in winter
 
 
-def use(at: datetime) -> Use:
-    """All amounts at an instant; before and after the simulated day they stand still, only the windows turn."""
-    week_ends, month_ends = clock("81:00"), datetime(2026, 4, 1, tzinfo=UTC)  # Thursday 09:00
-    return Use(
-        claude_session=_session(CLAUDE_SESSIONS, at),
-        claude_week=Turn(CLAUDE_WEEK(at), week_ends),
-        claude_sonnet_week=Turn(CLAUDE_SONNET_WEEK(at), week_ends),
-        codex_session=_session(CODEX_SESSIONS, at),
-        codex_week=Turn(CODEX_WEEK(at), clock("106:30")),
-        copilot=Copilot(int(COPILOT(at)), 300, month_ends),
-        nano=_nano(at, month_ends),
-        gemini=_gemini(at),
-        antigravity={
-            "Claude Sonnet 4.6 (Thinking)": _session(ANTIGRAVITY_SESSIONS, at),
-            "Gemini 3.1 Pro (High)": Turn(GEMINI_FLASH(at) * 3, clock("130:00")),
-        },
-    )
+class Day(Struct, frozen=True):
+    """The day, put where its wall clock shows what a person expects: its times are those of one zone."""
 
+    midnight: datetime = MONDAY  # the beginning of Monday
 
-def _session(curves: tuple[Curve, ...], at: datetime) -> Turn:
-    """A window of five hours that opens with the first use after the last one ended."""
-    for session in curves:
-        opens_at = clock(session.points[0][0])
-        if opens_at <= at < opens_at + SESSION:
-            return Turn(session(at), opens_at + SESSION)
-    return Turn(0.0, None)
+    @property
+    def starts_at(self) -> datetime:
+        """Seven in the morning."""
+        return self.at("7:00")
 
+    @property
+    def ends_at(self) -> datetime:
+        """Seven in the next morning."""
+        return self.at("31:00")
 
-def _nano(at: datetime, month_ends: datetime) -> Nano:
-    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    today = int(NANO_MONDAY(at)) if midnight <= MONDAY else 0
-    spent = int(NANO_MONDAY(at))
-    return Nano(today, 5000, midnight + timedelta(days=1), 9200 + spent, 60_000, month_ends, NANO_BALANCE(at))
+    def at(self, text: str) -> datetime:
+        """The instant of `HH:MM`, counted from Monday's midnight."""
+        return self._instant(hours(text))
 
+    def use(self, at: datetime) -> Use:
+        """All amounts at an instant; before and after the day they stand still, only the windows turn."""
+        hour = (at - self.midnight) / timedelta(hours=1)
+        week_ends, month_ends = self.at("81:00"), datetime(2026, 4, 1, tzinfo=UTC)  # Thursday 09:00
+        return Use(
+            claude_session=self._session(CLAUDE_SESSIONS, hour),
+            claude_week=Turn(CLAUDE_WEEK(hour), week_ends),
+            claude_sonnet_week=Turn(CLAUDE_SONNET_WEEK(hour), week_ends),
+            codex_session=self._session(CODEX_SESSIONS, hour),
+            codex_week=Turn(CODEX_WEEK(hour), self.at("106:30")),
+            copilot=Copilot(int(COPILOT(hour)), 300, month_ends),
+            nano=self._nano(hour, month_ends),
+            gemini=self._gemini(hour),
+            antigravity={
+                "Claude Sonnet 4.6 (Thinking)": self._session(ANTIGRAVITY_SESSIONS, hour),
+                "Gemini 3.1 Pro (High)": Turn(GEMINI_FLASH(hour) * 3, self.at("130:00")),
+            },
+        )
 
-def _gemini(at: datetime) -> dict[str, Turn]:
-    """Daily quotas that turn at midnight in California, 08:00 UTC in winter."""
-    turns_at = at.replace(hour=8, minute=0, second=0, microsecond=0)
-    turns_at += timedelta(days=1) if at >= turns_at else timedelta(0)
-    fresh = at >= clock("32:00")
-    pro, flash = (0.0, 0.0) if fresh else (GEMINI_PRO(at), GEMINI_FLASH(at))
-    return {"gemini-2.5-pro": Turn(pro, turns_at), "gemini-2.5-flash": Turn(flash, turns_at)}
+    def _instant(self, hour: float) -> datetime:
+        return self.midnight + timedelta(seconds=round(hour * 3600))
+
+    def _session(self, curves: tuple[Curve, ...], hour: float) -> Turn:
+        """A window of five hours that opens with the first use after the last one ended."""
+        for session in curves:
+            opens = session.hours[0]
+            if opens <= hour < opens + SESSION_HOURS:
+                return Turn(session(hour), self._instant(opens + SESSION_HOURS))
+        return Turn(0.0, None)
+
+    def _nano(self, hour: float, month_ends: datetime) -> Nano:
+        midnights, spent = int(hour // 24), int(NANO_MONDAY(hour))
+        today = 0 if midnights > 0 else spent
+        day_ends = self._instant((midnights + 1) * 24)
+        return Nano(today, 5000, day_ends, 9200 + spent, 60_000, month_ends, NANO_BALANCE(hour))
+
+    def _gemini(self, hour: float) -> dict[str, Turn]:
+        turns = int((hour - GEMINI_TURNS) // 24) + 1
+        turns_at = self._instant(GEMINI_TURNS + turns * 24)
+        pro, flash = (0.0, 0.0) if turns > 1 else (GEMINI_PRO(hour), GEMINI_FLASH(hour))
+        return {"gemini-2.5-pro": Turn(pro, turns_at), "gemini-2.5-flash": Turn(flash, turns_at)}

@@ -1,0 +1,67 @@
+from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
+
+import pytest
+
+from watcher.demo.clock import FastClock, HeldCalls
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+class Machine:
+    def __init__(self) -> None:
+        self.s = 1000.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+def test_it_runs_as_many_times_faster_as_told() -> None:
+    machine = Machine()
+    clock = FastClock(NOON, 60, machine)
+    machine.s += 2
+    assert clock.now() == NOON + timedelta(minutes=2)
+    assert clock.machine_s(timedelta(hours=1)) == 60
+
+
+def test_it_stands_still_while_anybody_holds_it() -> None:
+    machine = Machine()
+    clock = FastClock(NOON, 60, machine)
+    clock.hold()
+    clock.hold()
+    machine.s += 5
+    clock.release()
+    machine.s += 5
+    assert clock.now() == NOON
+    clock.release()
+    machine.s += 1
+    assert clock.now() == NOON + timedelta(minutes=1)
+
+
+def test_it_never_steps() -> None:
+    assert FastClock(NOON, 60).offset() == timedelta(0)
+
+
+def test_work_of_the_daemon_takes_no_simulated_time_even_where_it_fails() -> None:
+    machine = Machine()
+    clock = FastClock(NOON, 60, machine)
+    calls = HeldCalls(clock)
+    seen: SimpleQueue[datetime] = SimpleQueue()
+
+    def work() -> str:
+        machine.s += 3
+        return "answer"
+
+    def then(answer: str) -> None:
+        assert answer == "answer"
+        seen.put(clock.now())
+        raise RuntimeError("whatever happens to the result")
+
+    calls.fetch(work, then)
+    call = calls.take(5)
+    assert call is not None
+    with pytest.raises(RuntimeError):
+        call()
+    assert seen.get() == NOON
+    machine.s += 1
+    assert clock.now() == NOON + timedelta(minutes=1)

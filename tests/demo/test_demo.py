@@ -1,0 +1,136 @@
+"""The whole demonstration, as a person starts it: piped, and in a terminal. Both run at once, at full speed."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+SPEED = "20000"
+COMMAND = [sys.executable, "-m", "watcher", "demo", "--speed", SPEED]
+
+
+class Ended:
+    def __init__(self, code: int, text: str, home: Path) -> None:
+        self.code, self.text, self.home = code, text, home
+
+
+def surroundings(home: Path, **more: str) -> dict[str, str]:
+    """Without a desktop: no bus, no display, and a PATH without notification programs."""
+    home.mkdir()
+    bare = {"HOME": str(home), "PATH": str(home), "TMPDIR": str(home.parent), "TZ": "Europe/Berlin"}
+    return {**bare, "XDG_RUNTIME_DIR": str(home), **more}
+
+
+def in_a_pipe(folder: Path) -> "subprocess.Popen[bytes]":
+    env = surroundings(folder / "piped", PYTHONIOENCODING="ascii", NO_COLOR="1")
+    return subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
+
+
+def in_a_terminal(folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
+    env = surroundings(folder / "terminal", PYTHONIOENCODING="utf-8", TERM="xterm-256color", COLUMNS="80", NO_COLOR="1")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(COMMAND, stdin=theirs, stdout=theirs, stderr=theirs, env=env, close_fds=True)
+    os.close(theirs)
+    return process, ours
+
+
+def drained(descriptor: int) -> bytes:
+    found = bytearray()
+    while True:
+        try:
+            piece = os.read(descriptor, 65536)
+        except OSError:  # the other end is closed
+            return bytes(found)
+        if not piece:
+            return bytes(found)
+        found += piece
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+    folder = tmp_path_factory.mktemp("demo")
+    piped = in_a_pipe(folder)
+    process, descriptor = in_a_terminal(folder)
+    text: list[bytes] = []
+    reader = threading.Thread(target=lambda: text.append(drained(descriptor)), daemon=True)
+    reader.start()
+    try:
+        out, _ = piped.communicate(timeout=120)
+        process.wait(timeout=60)
+        reader.join(10)
+    finally:
+        piped.kill()
+        process.kill()
+        os.close(descriptor)
+    return {
+        "piped": Ended(piped.returncode, out.decode("ascii"), folder / "piped"),
+        "terminal": Ended(process.returncode, b"".join(text).decode(), folder / "terminal"),
+    }
+
+
+@pytest.mark.parametrize("name", ["piped", "terminal"])
+def test_it_ends_by_itself_and_all_went_well(both: dict[str, Ended], name: str) -> None:
+    ended = both[name]
+    assert (ended.code, "trouble" in ended.text) == (0, False), ended.text
+
+
+@pytest.mark.parametrize("name", ["piped", "terminal"])
+def test_an_alert_fires_stays_quiet_and_resolves_and_copilot_goes_over(both: dict[str, Ended], name: str) -> None:
+    text = both[name].text
+    story = [
+        "WARNING: Claude 5-hour window at 8",
+        "Claude back at 7",
+        "nothing is sent",
+        "RESOLVED: Claude 5-hour window has reset",
+        "CRITICAL: Copilot premium interactions at 10",
+        "3 notifications.",
+    ]
+    places = [text.index(part) for part in story]
+    assert places == sorted(places)
+    assert text.count("WARNING:") == 1
+
+
+def test_the_times_are_those_of_this_machine(both: dict[str, Ended]) -> None:
+    fired = re.search(r"^(\d\d:\d\d)  ! WARNING", both["piped"].text, re.MULTILINE)
+    assert fired is not None
+    assert "11:05" <= fired.group(1) <= "11:30"
+    assert "(13:10)" in both["piped"].text
+
+
+def test_every_provider_has_a_bar_that_moves(both: dict[str, Ended]) -> None:
+    rows = [line for line in both["piped"].text.splitlines() if re.match(r"^[ !] (Cl|Co|Na|Ge|An)", line)]
+    by_name: dict[str, set[str]] = {}
+    for row in rows:
+        by_name.setdefault(row[2:22].strip(), set()).add(row[22:48])
+    assert len(by_name) == 8
+    assert all(len(bars) > 1 for bars in by_name.values()), by_name
+
+
+def test_piped_it_is_plain_ascii_within_eighty_columns(both: dict[str, Ended]) -> None:
+    text = both["piped"].text
+    assert "\x1b" not in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_in_a_terminal_the_picture_is_redrawn_in_place_without_colour(both: dict[str, Ended]) -> None:
+    text = both["terminal"].text
+    assert "\x1b[1A" in text
+    assert not re.search(r"\x1b\[[0-9;]*[34]\d[;m]", text)
+
+
+@pytest.mark.parametrize("name", ["piped", "terminal"])
+def test_it_says_that_there_is_no_desktop_and_touches_no_home(both: dict[str, Ended], name: str) -> None:
+    ended = both[name]
+    assert "This machine shows no desktop notifications; they appear here." in ended.text
+    assert list(ended.home.iterdir()) == []
+    assert list(ended.home.parent.glob("watcher-demo-*")) == []
+
+
+def test_a_speed_that_makes_no_sense_is_refused() -> None:
+    finished = subprocess.run([*COMMAND[:-1], "1"], capture_output=True, text=True, check=False)
+    assert finished.returncode == 64

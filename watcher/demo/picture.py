@@ -1,0 +1,107 @@
+"""What the demonstration shows, as lines of at most 80 columns. Pure: the watcher's own status in, text out."""
+
+import textwrap
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+
+from msgspec import Struct
+
+from watcher.demo.machine import CLEARS_BELOW, FIRES_ABOVE
+from watcher.standing import Status, Window
+
+ROWS = (
+    ("Claude, 5 hours", "claude", "five_hour"),
+    ("Claude, week", "claude", "seven_day"),
+    ("Codex, 5 hours", "codex", "five_hour"),
+    ("Codex, week", "codex", "weekly"),
+    ("Copilot, month", "copilot", "premium_interactions"),
+    ("Nano-GPT, day", "nano_gpt", "daily"),
+    ("Gemini 2.5 Pro", "gemini_cli", "gemini_2_5_pro"),
+    ("Antigravity, Sonnet", "antigravity", "claude_sonnet_4_6_thinking"),
+)
+BAR = 26
+WIDTH = 72  # of what is said beside the time
+
+
+class Style(Struct, frozen=True):
+    """What the terminal can show."""
+
+    full: str
+    empty: str
+    alert: str
+
+
+BLOCKS = Style("█", "░", "●")
+ASCII = Style("#", ".", "!")
+
+
+def style(encoding: str | None) -> Style:
+    """Blocks where the terminal's encoding has them."""
+    try:
+        f"{BLOCKS.full}{BLOCKS.empty}{BLOCKS.alert}".encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return ASCII
+    return BLOCKS
+
+
+def picture(status: Status, now: datetime, look: Style, zone: tzinfo | None = None) -> list[str]:
+    """A title with the simulated time, then a bar for each window."""
+    windows = {(account.provider, window.window): window for account in status.providers for window in account.windows}
+    firing = {alert.series for alert in status.alerts if alert.state == "firing"}
+    lines = [f"{now.astimezone(zone):%A %H:%M}, simulated"]
+    for label, provider, name in ROWS:
+        window = windows.get((provider, name))
+        mark = look.alert if f"{provider}.{name}" in firing else " "
+        lines.append(
+            f"{mark} {label:<20}{_bar(window, look)} {_amount(window):>9}  {_reset(window, now, zone)}".rstrip()
+        )
+    return lines
+
+
+def _bar(window: Window | None, look: Style) -> str:
+    percent = 0.0 if window is None or window.used_percent is None else window.used_percent
+    filled = min(max(round(percent / 100 * BAR), 0), BAR)
+    return look.full * filled + look.empty * (BAR - filled)
+
+
+def _amount(window: Window | None) -> str:
+    if window is None or window.used_percent is None:
+        return "?"
+    if window.window == "premium_interactions" and window.used is not None:
+        return f"{window.used:.0f} / {window.limit:.0f}"
+    return f"{window.used_percent:.1f} %"
+
+
+def _reset(window: Window | None, now: datetime, zone: tzinfo | None) -> str:
+    """An unused window's boundary only rolls along with the clock: it is not worth a word."""
+    if window is None or window.resets_at is None or not window.used_percent:
+        return ""
+    there = window.resets_at.astimezone(zone)
+    return f"resets {there:%H:%M}" if (window.resets_at - now).days < 1 else f"resets {there:%a %d %b}"
+
+
+def quiet_words(before: float | None, after: float | None) -> str | None:
+    """Why nothing is said though a firing session crosses its threshold once more; None: it does not cross."""
+    if before is None or after is None:
+        return None
+    if before > FIRES_ABOVE >= after >= CLEARS_BELOW:
+        return f"Claude back at {after:.1f} %: not below {CLEARS_BELOW} %, so still firing; nothing is sent"
+    if before <= FIRES_ABOVE < after:
+        return f"Claude again at {after:.1f} %: the same alert; nothing is sent"
+    return None
+
+
+def firing_session(status: Status) -> float | None:
+    """Percent used of Claude's session while its alert is firing; None: it is not, or not known."""
+    if not any(alert.state == "firing" and alert.rule == "claude-session" for alert in status.alerts):
+        return None
+    windows = (window for account in status.providers if account.provider == "claude" for window in account.windows)
+    return next((window.used_percent for window in windows if window.window == "five_hour"), None)
+
+
+def notification(payload: Mapping[str, object], look: Style) -> list[str]:
+    """A message as it arrived at the webhook: its title, and below it the body."""
+    word = payload["severity"] if payload["event"] == "firing" else payload["event"]
+    title = f"{look.alert} {str(word).upper()}: {payload['title']}"
+    body = [line for text in str(payload["message"]).splitlines() for line in textwrap.wrap(text, WIDTH - 2)]
+    return [*textwrap.wrap(title, WIDTH, subsequent_indent="  "), *(f"  {line}" for line in body)]
