@@ -4,22 +4,19 @@ Without a config file the desktop is told, under the rules that ship. Secrets ar
 leave only inside a channel's settings. Never put a default of the engine's or a provider's here.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta, tzinfo
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from watcher import secrets, shipped
 from watcher.clock import LocalZone
+from watcher.config_file import ConfigFile, Document, ProviderTable, Where, read_text
 from watcher.core import cadence, quiet, rulebook
-from watcher.core.diagnostics import Diagnostic, diagnose, listed
+from watcher.core.diagnostics import listed
 from watcher.core.model import Rule, Severity
-from watcher.core.places import Place, Places
 from watcher.core.plan import Routing
 from watcher.core.units import read_duration
 from watcher.core.vocabulary import near
@@ -31,51 +28,6 @@ from watcher.paths import Paths, expand
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
 from watcher.secrets import Resolve
-
-MOST_BYTES = 1_000_000  # of one file; more is not something a person wrote
-
-# --- the shape of config.toml; docstrings become the editor's help --------------------------------------------------
-
-
-class PollTable(Struct, forbid_unknown_fields=True):
-    """How often to ask."""
-
-    every: str | None = None
-    hints: bool = True
-
-
-class ProviderTable(Struct, forbid_unknown_fields=True):
-    """One provider."""
-
-    enabled: bool | None = None
-    every: str | None = None
-    base_url: str | None = None
-    credentials: str | None = None
-    token: str | None = None
-    database: str | None = None
-    accounts: str | None = None
-    source: str | None = None
-
-
-class QuietTable(Struct, forbid_unknown_fields=True):
-    """When only what is critical is said."""
-
-    hours: str
-    tz: str | None = None
-
-
-class Document(Struct, forbid_unknown_fields=True):
-    """The whole file. Rules are read by the rulebook, channels by their notifiers."""
-
-    poll: PollTable = field(default_factory=PollTable)
-    providers: dict[str, ProviderTable] = field(default_factory=dict)
-    channels: dict[str, dict[str, Any]] = field(default_factory=dict)
-    route: dict[str, list[str]] = field(default_factory=dict)
-    quiet: QuietTable | None = None
-    rule: list[Any] = field(default_factory=list)
-
-
-# --- what it comes to -----------------------------------------------------------------------------------------------
 
 
 class ProviderSettings(Struct, frozen=True, kw_only=True):
@@ -133,12 +85,9 @@ class _Reader:
 
     def __init__(self, paths: Paths, resolve: Resolve, home: Path) -> None:
         self._paths, self._resolve, self._home = paths, resolve, home
-        self._problems: list[Diagnostic] = []
+        self._file = ConfigFile(paths.config_file)
         self._secrets: list[str] = []
         self._broken: dict[str, str] = {}
-        self._path = str(paths.config_file)
-        self._text = ""
-        self._places: Places | None = None
 
     def read(self) -> Config:
         before = stamp(self._paths)
@@ -154,101 +103,22 @@ class _Reader:
             broken_channels=self._broken,
             stamp=before,
         )
-        if self._problems:
-            raise ConfigError(listed(self._problems))
+        if self._file.problems:
+            raise ConfigError(listed(self._file.problems))
         return config
 
-    def _problem(self, where: tuple[str | int, ...], message: str, *, at_key: bool = False) -> None:
-        if self._places is None:
-            place = Place(0, 1)
-        else:
-            place = self._places.key(where) if at_key else self._places.value(where)
-        self._problems.append(diagnose(self._path, self._text, place, message))
-
-    # --- files ------------------------------------------------------------------------------------------------------
-
-    def _read(self, path: Path) -> str | None:
-        """A file's text with line ends as newlines; None, and a problem, where it cannot be had."""
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            self._problems.append(
-                Diagnostic(path=str(path), line=1, column=1, message=f"cannot be read: {error.strerror}")
-            )
-            return None
-        if len(data) > MOST_BYTES:
-            message = f"is {len(data):,} bytes; at most {MOST_BYTES:,} are read"
-            self._problems.append(Diagnostic(path=str(path), line=1, column=1, message=message))
-            return None
-        try:
-            return data.decode("utf-8-sig").replace("\r\n", "\n")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            message = "is not UTF-8 text; save it as UTF-8"
-            self._problems.append(Diagnostic(path=str(path), line=line, column=1, message=message))
-            return None
-
     def _document(self) -> Document:
-        if not self._paths.config_file.exists():
-            return Document(channels={"desktop": {"type": "desktop"}}, route={"default": ["desktop"]})
-        text = self._read(self._paths.config_file)
-        if text is None:
-            return Document()
-        self._text = text
-        found = rulebook.read_document(text, self._path)
-        if isinstance(found, Diagnostic):
-            return Document()  # the rulebook reads the same file, and says what and where
-        raw, self._places = found
-        document: Document = self._converted(raw, Document, ())
+        document = self._file.read() if self._paths.config_file.exists() else Document()
+        if not document.channels and not self._file.problems:
+            document.channels = {"desktop": {"type": "desktop"}}
         return document
-
-    def _converted(self, raw: Any, kind: type[Any], where: tuple[str | int, ...]) -> Any:
-        """`raw` as a table of that kind; unknown keys and wrong types are problems, the rest is kept."""
-        if not isinstance(raw, dict):
-            self._problem(where, "must be a table")
-            return kind() if kind is not QuietTable else None
-        good = {}
-        types = {each.encode_name: each for each in msgspec.structs.fields(kind)}
-        for key, value in raw.items():
-            if key not in types:
-                self._unknown((*where, key), "key", key, tuple(types))
-                continue
-            try:
-                good[key] = self._member(types[key].type, value, (*where, key))
-            except msgspec.ValidationError as error:
-                self._problem((*where, key), f"`{key}`: {str(error).split(' - at ')[0]}")
-        missing = [name for name, each in types.items() if each.required and name not in good and name not in raw]
-        for name in missing:
-            self._problem(where, f"`{name}` is missing", at_key=True)
-        if any(each.required and name not in good for name, each in types.items()):
-            return None
-        try:
-            return kind(**good)
-        except ValueError as error:  # what the record itself demands of its values; it names the key, never the value
-            named = re.match(r"`(\w+)`", str(error))
-            self._problem((*where, named[1]) if named and named[1] in raw else where, str(error))
-            return None
-
-    def _member(self, kind: Any, value: Any, where: tuple[str | int, ...]) -> Any:
-        if isinstance(kind, type) and issubclass(kind, Struct):
-            return self._converted(value, kind, where)
-        if kind == QuietTable | None:
-            return self._converted(value, QuietTable, where)
-        if kind == dict[str, ProviderTable] and isinstance(value, dict):
-            return {name: self._converted(table, ProviderTable, (*where, name)) for name, table in value.items()}
-        return msgspec.convert(value, kind)
-
-    def _unknown(self, where: tuple[str | int, ...], what: str, word: str, valid: tuple[str, ...]) -> None:
-        close = near(word, valid)
-        hint = f"did you mean `{close}`?" if close else f"valid: {', '.join(valid)}"
-        self._problem(where, f"unknown {what} `{word}`; {hint}", at_key=True)
 
     # --- providers --------------------------------------------------------------------------------------------------
 
     def _providers(self, document: Document) -> dict[str, ProviderSettings]:
         for name in document.providers:
             if name not in PROVIDERS:
-                self._unknown(("providers", name), "provider", name, tuple(PROVIDERS))
+                self._file.unknown(("providers", name), "provider", name, tuple(PROVIDERS))
         usual = self._duration(("poll", "every"), document.poll.every)
         none = ProviderTable()
         return {
@@ -283,17 +153,17 @@ class _Reader:
         try:
             span = read_duration(text)
         except ValueError as error:
-            self._problem(where, f"`{where[-1]}`: {error}")
+            self._file.problem(where, f"`{where[-1]}`: {error}")
             return None
         if span <= timedelta(0):
-            self._problem(where, f"`{where[-1]}` must be longer than nothing: write one such as 5m")
+            self._file.problem(where, f"`{where[-1]}` must be longer than nothing: write one such as 5m")
             return None
         return span
 
     def _check_base_url(self, where: tuple[str, ...], text: str) -> None:
         scheme, separator, rest = text.partition("://")
         if scheme not in ("http", "https") or not separator or not rest.strip("/"):
-            self._problem(where, '`base_url`: write scheme, host and port, such as "http://127.0.0.1:8080"')
+            self._file.problem(where, '`base_url`: write scheme, host and port, such as "http://127.0.0.1:8080"')
 
     def _path_of(self, text: str | None) -> str | None:
         return None if text is None else str(expand(text, self._home))
@@ -315,7 +185,7 @@ class _Reader:
 
     def _demand_private(self, where: tuple[str, ...]) -> None:
         if secrets.readable_by_others(self._paths.config_file):
-            self._problem(
+            self._file.problem(
                 where,
                 f"`{where[-1]}` holds a secret in a file that others can read: chmod 600 {self._paths.config_file},"
                 " or use env:NAME, file:PATH or cmd:ARGV",
@@ -331,9 +201,9 @@ class _Reader:
             notifier = NOTIFIERS.get(kind) if isinstance(kind, str) else None
             if notifier is None:
                 if kind is None:
-                    self._problem(where, f"`type` is missing; valid: {', '.join(NOTIFIERS)}", at_key=True)
+                    self._file.problem(where, f"`type` is missing; valid: {', '.join(NOTIFIERS)}", at_key=True)
                 else:
-                    self._problem((*where, "type"), f"unknown type {kind!r}; valid: {', '.join(NOTIFIERS)}")
+                    self._file.problem((*where, "type"), f"unknown type {kind!r}; valid: {', '.join(NOTIFIERS)}")
                 continue
             settings = {key: value for key, value in table.items() if key != "type"}
             for key in notifier.secrets:
@@ -350,7 +220,7 @@ class _Reader:
                 self._broken[name] = broken[0]
                 channels[name] = Channel(name=name, type=notifier.type, settings=None)  # nothing is sent meanwhile
                 continue
-            converted = self._converted(settings, notifier.settings, where)
+            converted = self._file.table(settings, notifier.settings, where)
             if converted is not None:
                 channels[name] = Channel(name=name, type=notifier.type, settings=converted)
         return channels
@@ -360,7 +230,7 @@ class _Reader:
         routes: dict[str, tuple[str, ...]] = {}
         for key, names in document.route.items():
             if key not in events:
-                self._unknown(("route", key), "route", key, events)
+                self._file.unknown(("route", key), "route", key, events)
                 continue
             for i, name in enumerate(names):
                 if name not in document.channels:
@@ -378,10 +248,10 @@ class _Reader:
             ),
         )
 
-    def _unknown_channel(self, where: tuple[str | int, ...], name: str, channels: Mapping[str, Channel]) -> None:
+    def _unknown_channel(self, where: Where, name: str, channels: Mapping[str, Channel]) -> None:
         close = near(name, tuple(channels))
         hint = f"did you mean `{close}`?" if close else f"there are: {', '.join(channels) or 'none'}"
-        self._problem(where, f"no channel is called `{name}`; {hint}")
+        self._file.problem(where, f"no channel is called `{name}`; {hint}")
 
     def _quiet(self, document: Document) -> quiet.Quiet | None:
         if document.quiet is None:
@@ -389,7 +259,7 @@ class _Reader:
         try:
             return quiet.parse(document.quiet.hours)
         except ValueError as error:
-            self._problem(("quiet", "hours"), str(error))
+            self._file.problem(("quiet", "hours"), str(error))
             return None
 
     def _zone(self, document: Document) -> tzinfo:
@@ -399,7 +269,7 @@ class _Reader:
         try:
             return ZoneInfo(name)
         except (OSError, ValueError):
-            self._problem(("quiet", "tz"), f"no zone is called {name!r}; write one such as Europe/Berlin")
+            self._file.problem(("quiet", "tz"), f"no zone is called {name!r}; write one such as Europe/Berlin")
             return LocalZone()
 
     # --- rules ------------------------------------------------------------------------------------------------------
@@ -407,15 +277,15 @@ class _Reader:
     def _rules(self, channels: Mapping[str, Channel]) -> tuple[Rule, ...]:
         sources: list[tuple[str, str]] = []
         if self._paths.config_file.exists():
-            if self._text:
-                sources.append((self._path, self._text))
+            if self._file.text:
+                sources.append((self._file.path, self._file.text))
         else:
             path, text = shipped.default_rules()
             if not _rule_files(self._paths):
                 sources.append((str(path), text))
         for path in _rule_files(self._paths):
-            text = self._read(path) or ""
+            text = read_text(path, self._file.problems) or ""
             sources.append((str(path), text))
-        rules, problems = rulebook.read_files(sources, channels=tuple(channels), config_path=self._path)
-        self._problems.extend(problems)
+        rules, problems = rulebook.read_files(sources, channels=tuple(channels), config_path=self._file.path)
+        self._file.problems.extend(problems)
         return rules
