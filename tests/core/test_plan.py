@@ -616,6 +616,17 @@ def test_of_an_old_digest_the_younger_part_goes_on():
     assert post.open() == []
 
 
+def test_a_digest_whose_old_alerts_were_told_anew_does_not_die_of_their_age():
+    post = Post()
+    post.news(*six(4))
+    for provider in PROVIDERS[:4]:
+        post.news(of(provider, event="escalated", severity="critical", at=NOW + 20 * H))
+    post.time(NOW + 24 * H)
+    assert [row.message.title for row in post.open()] == ["4 alerts, 4 critical"]
+    post.time(NOW + 44 * H)
+    assert post.open() == []
+
+
 def test_a_channel_that_is_down_for_a_week_costs_little_and_comes_back_without_a_flood():
     post = Post(routing(default=("team",)))
     now = NOW

@@ -44,7 +44,11 @@ def after(delivery: Delivery, outcome: Outcome, now: datetime, jitter: float) ->
     detail = f"unknown: {outcome.detail}" if in_doubt else outcome.detail
     next_at = now + wait(attempts, jitter, outcome.retry_after)
     waiting = structs.replace(done, in_doubt=in_doubt, outcome=detail, next_attempt_at=next_at)
-    return waiting if next_at < delivery.expires_at else give_up(waiting)
+    if next_at < delivery.expires_at:
+        return waiting
+    if len(delivery.about) > 1:  # a digest: only the older part of it dies, which `plan.release` sees to
+        return structs.replace(waiting, in_doubt=False)
+    return give_up(waiting)
 
 
 def wait(attempts: int, jitter: float, retry_after: timedelta | None = None) -> timedelta:

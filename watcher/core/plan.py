@@ -362,10 +362,13 @@ class _Desk:
             if row.state is not DeliveryState.QUEUED or row.in_doubt or self.now < row.expires_at:
                 continue
             young = tuple(transition for transition in row.about if transition.at + LIFETIME > self.now)
+            if len(young) == len(row.about) > 0:  # the old ones have left it meanwhile
+                self.rows[index] = structs.replace(row, expires_at=_lives_until(row, young))
+                continue
             self.rows[index] = give_up(row)
-            if young and len(young) < len(row.about):
+            if young:
                 rest = self._digest(row.channel, young, [row.key, "younger"], "the younger part of a digest")
-                self.rows.append(structs.replace(rest, expires_at=min(one.at for one in young) + LIFETIME))
+                self.rows.append(structs.replace(rest, expires_at=_lives_until(row, young)))
 
     def release(self, latest: Mapping[Series, Reading]) -> None:
         """Hold what has to wait from now on, and let go what no longer has to: one message a channel."""
@@ -441,7 +444,7 @@ class _Desk:
                 row,
                 attempts=max(row.attempts for row in rows),
                 next_attempt_at=max(row.next_attempt_at for row in rows),
-                expires_at=min(row.expires_at for row in rows),
+                expires_at=min(_lives_until(row, row.about) for row in rows),
             )
         )
 
@@ -522,6 +525,11 @@ def _delivery(  # noqa: PLR0913 - a record's parts, all but four of them named
         next_attempt_at=until,
         expires_at=now + LIFETIME,
     )
+
+
+def _lives_until(row: Delivery, about: Sequence[Transition]) -> datetime:
+    """A day after the oldest of what it speaks of now; what was held back lives as long as it was given then."""
+    return max(row.expires_at, min((one.at for one in about), default=row.created_at) + LIFETIME)
 
 
 def _freed(row: Delivery, now: datetime) -> Delivery:
