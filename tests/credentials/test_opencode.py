@@ -90,7 +90,7 @@ def test_every_kind_of_entry_gives_its_token(tmp_path, value, kind, token):
     assert (entry.kind, entry.token) == (kind, token)
 
 
-@pytest.mark.parametrize(  # noqa: E501
+@pytest.mark.parametrize(
     "value", [5, [], {}, "", " ", True, {"type": "oauth", "access": ""}, {"type": "oauth", "access": 7}]
 )
 def test_an_entry_without_a_token_names_the_file_and_the_entry(tmp_path, value):
@@ -133,7 +133,7 @@ def test_a_changed_file_is_read_anew(tmp_path):
     write(tmp_path / USUAL, key("new"))
     assert opencode.find(machine(tmp_path), "anthropic").token == "new"
 
-  # noqa: E501
+
 @pytest.mark.parametrize(
     ("value", "token"),
     [('{"key": "k"}', "k"), ('{"type": "oauth", "access": "a"}', "a"), ("bare-key", "bare-key"), ('"k"', "k")],

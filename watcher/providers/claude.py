@@ -12,10 +12,11 @@ today would give the same login two names, and its alerts two lives.
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from watcher.core.model import Kind, Reading, Request, Response, Snapshot
-from watcher.credentials import Credential, Surroundings, claude_code, opencode
+from watcher.credentials import Credential, Surroundings, claude_code, opencode, opencode_plugins
 from watcher.credentials.places import gather
 from watcher.errors import ShapeChangedError
 from watcher.providers import Conversation, Kept, Overrides, Provider, answers
@@ -38,11 +39,12 @@ ROUTINES = (  # names of one window over time: the first that is filled in is it
 def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
     """Claude logins, OpenCode's first."""
     if overrides.token:
-        found = [Credential(provider=ID, place="config", path="config", token=overrides.token)]
-    else:
-        path = overrides.credentials
-        found = gather(lambda: _opencode(surroundings, path), lambda: claude_code.find(surroundings, path))
-    return found
+        return [Credential(provider=ID, place="config", path="config", token=overrides.token)]
+    path = overrides.credentials
+    places = [partial(_opencode, surroundings, path), partial(claude_code.find, surroundings, path)]
+    if path is None:
+        places.insert(1, partial(opencode_plugins.claude, surroundings))
+    return gather(*places)
 
 
 def _opencode(surroundings: Surroundings, path: str | None) -> list[Credential]:

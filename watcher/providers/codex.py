@@ -8,10 +8,11 @@ Windows have moved between the slots more than once, so their length names them,
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from watcher.core.model import Kind, Reading, Request, Response, Snapshot
-from watcher.credentials import Credential, Surroundings, codex, opencode
+from watcher.credentials import Credential, Surroundings, codex, opencode, opencode_plugins
 from watcher.credentials.places import gather
 from watcher.errors import ShapeChangedError
 from watcher.providers import Conversation, Kept, Overrides, Provider, answers
@@ -27,7 +28,10 @@ def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credentia
     if overrides.token:
         return [codex.credential("config", "config", overrides.token)]
     path = overrides.credentials
-    return gather(lambda: _opencode(surroundings, path), lambda: codex.find(surroundings, path))
+    places = [partial(_opencode, surroundings, path), partial(codex.find, surroundings, path)]
+    if path is None:
+        places.append(partial(opencode_plugins.chatgpt, surroundings))
+    return gather(*places)
 
 
 def _opencode(surroundings: Surroundings, path: str | None) -> list[Credential]:

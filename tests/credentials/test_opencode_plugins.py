@@ -1,0 +1,128 @@
+import base64
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from watcher import poll
+from watcher.credentials import Surroundings, opencode_plugins
+from watcher.credentials.places import UnusablePlaceError
+from watcher.providers import claude, codex
+
+CLAUDE = ".config/opencode/opencode-anthropic-auth/accounts.json"
+ENDS = 1769729563641  # ms
+CODEX = ".opencode/openai-codex-accounts.json"
+
+
+def nowhere(question):
+    raise AssertionError(f"asked {question}")
+
+
+def machine(home: Path, **env: str) -> Surroundings:
+    return Surroundings(home=home, env=env, platform="linux", run=nowhere, read_database=nowhere)
+
+
+def write(path: Path, *accounts) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"version": 1, "accounts": list(accounts)}))
+    return path
+
+
+def test_every_enabled_claude_account_with_a_token_is_found(tmp_path):
+    write(
+        tmp_path / CLAUDE,
+        {"id": "a1", "type": "oauth", "access": "t1", "refresh": "r1", "expires": ENDS, "label": "me@example.com"},
+        {"id": "a2", "access": "t2", "label": "work", "enabled": True},
+        {"id": "a3", "access": "t3", "enabled": False},
+        {"id": "a4", "refresh": "r4"},
+        "junk",
+    )  # fmt: skip
+    found = opencode_plugins.claude(machine(tmp_path))
+    assert [(login.token, login.account, login.account_name) for login in found] == [
+        ("t1", "me@example.com", "me@example.com"),
+        ("t2", "a2", "work"),
+    ]
+    assert found[0].expires_at == datetime(2026, 1, 29, 23, 32, 43, 641000, tzinfo=UTC)
+    assert all(login.refresh_token == "" for login in found)
+
+
+@pytest.mark.parametrize(
+    ("path", "env"),
+    [
+        (CLAUDE, {}),
+        ("xdg/opencode/opencode-anthropic-auth/accounts.json", {"XDG_CONFIG_HOME": "{home}/xdg"}),
+        (".local/share/opencode-anthropic-auth/accounts.json", {}),
+        ("xdg/opencode-anthropic-auth/accounts.json", {"XDG_DATA_HOME": "{home}/xdg"}),
+        ("own.json", {"ANTHROPIC_ACCOUNTS_PATH": "{home}/own.json"}),
+    ],
+)
+def test_the_claude_accounts_may_be_in_several_places(tmp_path, path, env):
+    write(tmp_path / path, {"id": "a1", "access": "t1"})
+    env = {name: text.replace("{home}", str(tmp_path)) for name, text in env.items()}
+    assert [login.token for login in opencode_plugins.claude(machine(tmp_path, **env))] == ["t1"]
+
+
+def test_every_enabled_chatgpt_account_with_a_token_is_found(tmp_path):
+    claim = base64.urlsafe_b64encode(json.dumps({"chatgpt_account_id": "claim", "exp": 1769729563}).encode()).decode()
+    write(
+        tmp_path / CODEX,
+        {"accountId": "org-wrong", "email": "me@example.com", "accessToken": f"e30.{claim}.x", "refreshToken": "r"},
+        {"accountId": "ws-2", "email": "two@example.com", "accessToken": "t2", "expiresAt": 1769729563641},
+        {"email": "three@example.com", "accessToken": "t3"},
+        {"accountId": "ws-4", "accessToken": "t4", "enabled": False},
+        {"accountId": "ws-5", "refreshToken": "r5"},
+    )
+    write(tmp_path / ".opencode/projects/one/openai-codex-accounts.json", {"accountId": 6, "access": "t6"})
+    write(tmp_path / ".codex/multi-auth/openai-codex-accounts.json", {"accountId": "ws-7", "accessToken": "t7"})
+    found = opencode_plugins.chatgpt(machine(tmp_path))
+    assert [(login.account, login.account_name, login.extra.get("account_id")) for login in found] == [
+        ("claim", "me@example.com", "claim"),
+        ("ws-2", "two@example.com", "ws-2"),
+        ("three@example.com", "three@example.com", None),
+        ("6", "", "6"),
+        ("ws-7", "", "ws-7"),
+    ]
+    assert found[0].expires_at == datetime(2026, 1, 29, 23, 32, 43, tzinfo=UTC)
+    assert found[1].expires_at == datetime(2026, 1, 29, 23, 32, 43, 641000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"accounts": {}}', '{"accounts": [{}]}'])
+def test_a_file_without_accounts_is_nothing(tmp_path, content):
+    for name in (CLAUDE, CODEX):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(content)
+    assert opencode_plugins.claude(machine(tmp_path)) == opencode_plugins.chatgpt(machine(tmp_path)) == []
+
+
+def test_a_broken_file_hides_no_other_account(tmp_path):
+    write(tmp_path / CODEX, {"accountId": "ws-1", "accessToken": "t1"})
+    (tmp_path / ".codex/multi-auth").mkdir(parents=True)
+    (tmp_path / ".codex/multi-auth/openai-codex-accounts.json").write_text("[")
+    with pytest.raises(UnusablePlaceError) as caught:
+        opencode_plugins.chatgpt(machine(tmp_path))
+    assert [login.token for login in caught.value.found] == ["t1"]
+
+
+def test_accounts_known_elsewhere_are_asked_once(tmp_path):
+    """One person, three places: each place's login is the same account, and OpenCode's own token is used."""
+    auth = tmp_path / ".local/share/opencode/auth.json"
+    auth.parent.mkdir(parents=True)
+    auth.write_text(
+        json.dumps({
+            "anthropic": {"type": "oauth", "access": "t1", "expires": 0},
+            "openai": {"type": "oauth", "access": "t2", "expires": 0, "accountId": "ws-1"},
+        })
+    )  # fmt: skip
+    write(tmp_path / CLAUDE, {"id": "a1", "access": "t1", "label": "me@example.com"})
+    write(tmp_path / CODEX, {"accountId": "ws-1", "accessToken": "older", "email": "me@example.com"})
+    credentials = tmp_path / ".claude/.credentials.json"
+    credentials.parent.mkdir()
+    credentials.write_text(json.dumps({"claudeAiOauth": {"accessToken": "t3", "subscriptionType": "max"}}))
+    (tmp_path / ".claude.json").write_text(
+        json.dumps({"oauthAccount": {"accountUuid": "uuid-1", "emailAddress": "me@example.com"}})
+    )
+    [login] = poll.find(claude.PROVIDER, machine(tmp_path)).credentials
+    assert (login.token, login.account, login.account_name, login.plan) == ("t1", "uuid-1", "me@example.com", "max")
+    [login] = poll.find(codex.PROVIDER, machine(tmp_path)).credentials
+    assert (login.token, login.account, login.account_name) == ("t2", "ws-1", "me@example.com")
