@@ -53,10 +53,10 @@ def test_the_folder_and_its_files_are_the_owners_alone(store, path):
     assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
 
 
-def test_every_table_is_strict(store, path):
-    tables = (
-        sqlite3.connect(path).execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main'").fetchall()
-    )
+@pytest.mark.usefixtures("store")
+def test_every_table_is_strict(path):
+    ask = "SELECT name, strict FROM pragma_table_list WHERE schema = 'main'"
+    tables = sqlite3.connect(path).execute(ask).fetchall()
     assert [name for name, strict in tables if not strict and not name.startswith("sqlite_")] == []
 
 
@@ -240,7 +240,8 @@ def nobody():
         os.seteuid(0)
 
 
-def test_a_folder_that_cannot_be_written_is_refused_with_a_word(path, nobody):
+@pytest.mark.usefixtures("nobody")
+def test_a_folder_that_cannot_be_written_is_refused_with_a_word(path):
     if os.geteuid() != 65534:
         path.parent.mkdir(parents=True)
         path.parent.chmod(0o500)
