@@ -1,5 +1,8 @@
 """Every channel held to the same table: the registry is the list, so that none can be forgotten."""
 
+import subprocess
+import sys
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -100,8 +103,17 @@ def test_an_unknown_kind_of_channel_is_an_outcome_too(message):
     assert "pigeon" in outcome.detail
 
 
-def test_a_channel_does_not_show_its_settings(channel):
-    assert "plantedsecret" not in repr(channel("slack"))
+@pytest.mark.parametrize("kind", NOTIFIERS)
+def test_a_channel_does_not_show_what_its_settings_hold(channel, kind):
+    mine = channel(kind)
+    assert "plantedsecret" not in f"{mine!r} {mine.settings!r} {[mine]}"
+
+
+def test_the_registry_costs_no_heavy_import():
+    heavy = ("requests", "jeepney", "plyer", "apprise", "rich", "loguru", "click", "subprocess")
+    code = f"import sys, watcher.notifiers.registry; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("kind", COMPOSED)

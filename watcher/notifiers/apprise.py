@@ -10,10 +10,10 @@ was.
 import sys
 
 import msgspec
-from msgspec import Struct
 
 from watcher.core.model import Command, Finished, Message, Outcome, Response, Severity
 from watcher.notifiers import Notifier, answers
+from watcher.notifiers.settings import Own
 from watcher.notifiers.text import clip, link
 
 NOT_INSTALLED = 69
@@ -26,7 +26,7 @@ _PERMANENT = {
 }
 
 
-class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+class Settings(Own, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "apprise"`."""
 
     url: str

@@ -9,18 +9,18 @@ started.
 import re
 
 import msgspec
-from msgspec import Struct
 
 from watcher.core.model import Command, Message
 from watcher.notifiers import Notifier
 from watcher.notifiers.payload import encode
+from watcher.notifiers.settings import Own
 from watcher.notifiers.text import clip, utf8
 
 LONGEST_S = 300
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0}
 
 
-class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+class Settings(Own, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "command"`."""
 
     argv: tuple[str, ...]

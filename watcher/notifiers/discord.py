@@ -9,11 +9,11 @@ import re
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from watcher.core.model import Finished, Message, Outcome, Request, Response
 from watcher.notifiers import Notifier, answers
-from watcher.notifiers.settings import check_url
+from watcher.notifiers.settings import Own, check_url
 from watcher.notifiers.text import clip, colour, link, remaining, usage, utf16
 
 _REASONS = {
@@ -27,7 +27,7 @@ _WEBHOOK = re.compile(r"(?:/api(?:/v\d+)?)?/webhooks/(\d+)/([\w-]+)/?", re.ASCII
 _HOSTS = {"discordapp.com", "discord.com", "canary.discord.com", "ptb.discord.com", "canary.discordapp.com"}
 
 
-class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+class Settings(Own, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "discord"`."""
 
     url: str

@@ -8,17 +8,17 @@ and 3,900 bytes of body. Permanent: every 4xx but 408, 409, 425 and 429.
 import re
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from watcher.core.model import Message, Request, Severity
 from watcher.notifiers import Notifier
-from watcher.notifiers.settings import check_header, check_url
+from watcher.notifiers.settings import Own, check_header, check_url
 from watcher.notifiers.text import clip, link, remaining, usage, utf8
 
 _PRIORITIES = {Severity.INFO: 3, Severity.WARNING: 4, Severity.CRITICAL: 5}
 
 
-class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+class Settings(Own, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "ntfy"`."""
 
     topic: str

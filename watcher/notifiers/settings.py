@@ -3,6 +3,16 @@
 import re
 from urllib.parse import urlsplit
 
+from msgspec import Struct
+
+
+class Own(Struct, frozen=True, forbid_unknown_fields=True):
+    """What every channel's settings are: their own record, which never shows what it holds."""
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(self.__struct_fields__)})"
+
+
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 

@@ -7,11 +7,11 @@ every 4xx but 408, 409, 425 and 429; the answer's body names the reason (`invali
 
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from watcher.core.model import Finished, Message, Outcome, Request, Response
 from watcher.notifiers import Notifier, answers
-from watcher.notifiers.settings import check_url
+from watcher.notifiers.settings import Own, check_url
 from watcher.notifiers.text import clip, colour, link, remaining, usage
 
 _REASONS = {
@@ -28,7 +28,7 @@ _REASONS = {
 }
 
 
-class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+class Settings(Own, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "slack"`."""
 
     url: str

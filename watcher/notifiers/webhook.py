@@ -10,17 +10,17 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from msgspec import Struct, field
+from msgspec import field
 
 from watcher.core.model import Message, Request
 from watcher.notifiers import Notifier
 from watcher.notifiers.payload import encode
-from watcher.notifiers.settings import check_header, check_url
+from watcher.notifiers.settings import Own, check_header, check_url
 
 LONGEST_KEY = 200
 
 
-class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+class Settings(Own, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "webhook"`."""
 
     url: str

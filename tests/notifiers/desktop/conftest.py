@@ -33,6 +33,8 @@ BUS_CONFIG = """\
 """
 # without <standard_session_servicedirs/> nothing is started on demand: "no daemon" means it
 
+URGENCIES = ("LOW", "NORMAL", "CRITICAL")
+
 DUNST_CONFIG = """\
 [global]
     monitor = 0
@@ -222,7 +224,10 @@ class Dunst:
         self.env = {**bus.env, "DISPLAY": display, "PATH": os.environ["PATH"]}
         self._folder = bus.folder
         config = bus.folder / "dunstrc"
-        config.write_text(DUNST_CONFIG)
+        self._hook = bus.folder / "hook"
+        self._hook.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$2|$3|$5\" >> {bus.folder}/hooked\n")
+        self._hook.chmod(0o700)
+        config.write_text(f'{DUNST_CONFIG}[hook]\n    summary = "*"\n    script = {self._hook}\n')
         with bus.connect() as connection:
             rule = MatchRule(type="signal", member="NameOwnerChanged", sender="org.freedesktop.DBus")
             rule.add_arg_condition(0, "org.freedesktop.Notifications")
@@ -244,6 +249,16 @@ class Dunst:
         deadline = time.monotonic() + PATIENCE_S
         while int(self.control("count", "displayed")) != displayed:
             assert time.monotonic() < deadline, f"{self.control('count')} after {PATIENCE_S} s"
+
+    def hooked(self, count):
+        """Title, body and urgency of each message, in order, as dunst gave them to a program of its own."""
+        deadline = time.monotonic() + PATIENCE_S
+        lines = []
+        while len(lines) < count:
+            assert time.monotonic() < deadline, f"dunst ran its hook {len(lines)} times"
+            written = self._folder / "hooked"
+            lines = written.read_text().splitlines() if written.exists() else []
+        return [line.split("|") for line in sorted(lines, key=lambda line: URGENCIES.index(line.rpartition("|")[2]))]
 
     def picture(self, path):
         subprocess.run(

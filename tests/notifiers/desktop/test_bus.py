@@ -10,7 +10,7 @@ import pytest
 from watcher.core.model import Message, Severity
 from watcher.notifiers.desktop import Backend, deliver_by
 from watcher.notifiers.desktop.answer import Answer
-from watcher.notifiers.desktop.bus import REMEMBERED, Bubbles, address
+from watcher.notifiers.desktop.bus import REMEMBERED, Bubbles, addresses
 from watcher.notifiers.desktop.session import Session
 
 NOW = datetime(2026, 1, 5, 14, 20, tzinfo=UTC)
@@ -260,16 +260,23 @@ def test_no_bus_is_one_line_that_says_what_to_do(env, reason):
     assert (answer.delivered, answer.reason) == (False, reason)
 
 
-@pytest.mark.parametrize(
-    ("env", "found"),
-    [
-        ({"DBUS_SESSION_BUS_ADDRESS": "unix:abstract=x", "XDG_RUNTIME_DIR": "/run/user/7"}, "unix:abstract=x"),
-        ({"XDG_RUNTIME_DIR": "/run/user/7"}, "unix:path=/run/user/7/bus"),
-        ({}, ""),
-    ],
-)
-def test_the_bus_is_where_the_environment_says_else_where_systemd_puts_it(env, found):
-    assert address(env) == found
+def test_the_bus_is_where_the_environment_says_then_where_systemd_puts_it(tmp_path):
+    for folder in ("mine", "usual"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "bus").touch()
+    mine, usual = str(tmp_path / "mine"), str(tmp_path / "usual")
+    given = {"DBUS_SESSION_BUS_ADDRESS": "unix:abstract=x", "XDG_RUNTIME_DIR": mine}
+    assert addresses(given, usual) == ["unix:abstract=x", f"unix:path={mine}/bus", f"unix:path={usual}/bus"]
+    assert addresses({"XDG_RUNTIME_DIR": mine}, mine) == [f"unix:path={mine}/bus"]
+    assert addresses({"XDG_RUNTIME_DIR": "/nowhere"}, usual) == [f"unix:path={usual}/bus"]
+    assert addresses({}, "/nowhere") == []
+
+
+@pytest.mark.system
+def test_an_address_left_over_from_an_old_session_is_passed_over(bus, daemon):
+    daemon()
+    old = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere/bus", "XDG_RUNTIME_DIR": str(bus.folder)}
+    assert show(Bubbles(), message(), old).delivered is True
 
 
 @pytest.mark.system

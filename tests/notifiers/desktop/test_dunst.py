@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from watcher import notifiers
 from watcher.core.model import Command, Message, Severity
+from watcher.notifiers import Channel
 from watcher.notifiers.desktop import bus as desktop_bus
 from watcher.notifiers.desktop import notify_send
+from watcher.notifiers.registry import NOTIFIERS
 from watcher.notifiers.text import clean_message
 from watcher.process import run
 
@@ -126,3 +129,20 @@ def test_the_picture_is_not_empty(by_bus, dunst, tmp_path):
     assert full.stat().st_size > 2 * empty.stat().st_size
     if PICTURES:
         shutil.copy(full, Path(PICTURES) / "dunst.png")
+
+
+def test_the_whole_channel_shows_it_with_the_urgency_of_its_severity(dunst, bus, monkeypatch):
+    """Through the door that the daemon uses, read back from dunst's own hook."""
+    for name, value in bus.env.items():
+        monkeypatch.setenv(name, value)
+    desktop = Channel(name="desktop", type="desktop", settings=NOTIFIERS["desktop"].settings())
+    for severity in Severity:
+        sent = message(f"a {severity} title", f"a {severity} body", severity=severity)
+        outcome = notifiers.send(sent, desktop, send=None, run=run)
+        assert outcome.delivered is True, outcome.detail
+    dunst.wait_for(3)
+    assert dunst.hooked(3) == [
+        ["a info title", "a info body", "LOW"],
+        ["a warning title", "a warning body", "NORMAL"],
+        ["a critical title", "a critical body", "CRITICAL"],
+    ]

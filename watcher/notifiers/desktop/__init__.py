@@ -22,9 +22,10 @@ from watcher.core.model import Message, Outcome
 from watcher.notifiers import Notifier, Run
 from watcher.notifiers.desktop import bus, macos, notify_send, plyer, windows
 from watcher.notifiers.desktop.answer import Answer
+from watcher.notifiers.settings import Own
 
 
-class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+class Settings(Own, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "desktop"`: there is nothing to set."""
 
 

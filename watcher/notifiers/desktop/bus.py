@@ -6,8 +6,10 @@ all of it, so that a hung daemon is none either. This is the one socket outside 
 never leaves the machine.
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from watcher.core.model import Message
@@ -35,12 +37,12 @@ class Bubbles:
     def show(self, message: Message, _run: Run, env: Mapping[str, str]) -> Answer:
         """Delivered with the daemon's id; failed without a bus or daemon; unknown where no reply came."""
         try:
-            from watcher.notifiers.desktop.session import Session, Silence, Unreachable  # noqa: PLC0415 - Linux only
+            from watcher.notifiers.desktop.session import Session, Silence, Unreachable  # noqa: PLC0415 - heavy
         except ImportError:
             return Answer(delivered=False, reason="the library jeepney is not installed; run: pip install jeepney")
         asked = False
         try:
-            with (self._connect or Session)(address(env)) as session:
+            with open_first(addresses(env), self._connect or Session) as session:
                 capabilities, daemon = session.capabilities()
                 replaces = self._id_to_replace(message.thread, daemon)
                 asked = True
@@ -66,12 +68,33 @@ class Bubbles:
                 self._shown.popitem(last=False)
 
 
-def address(env: Mapping[str, str]) -> str:
-    """The session bus: as the environment says, else where systemd puts it; empty where neither is known."""
-    if given := env.get("DBUS_SESSION_BUS_ADDRESS", ""):
-        return given
-    runtime = env.get("XDG_RUNTIME_DIR", "")
-    return f"unix:path={runtime}/bus" if runtime else ""
+def addresses(env: Mapping[str, str], runtime: str | None = None) -> list[str]:
+    """Where the session bus may be: as the environment says, then where systemd puts it. `runtime`: its usual folder.
+
+    A shell that outlived its session (tmux) has the address of a bus that is gone; a cron job has none at all.
+    """
+    folders = [env.get("XDG_RUNTIME_DIR", ""), f"/run/user/{os.getuid()}" if runtime is None else runtime]
+    usual = [f"unix:path={folder}/bus" for folder in folders if folder and Path(folder, "bus").exists()]
+    given = env.get("DBUS_SESSION_BUS_ADDRESS", "")
+    return list(dict.fromkeys([given, *usual] if given else usual))
+
+
+def open_first(candidates: Sequence[str], connect: Callable[[str], "Session"]) -> "Session":
+    """A conversation with the first bus that takes one.
+
+    Raises:
+        Unreachable: none did; the reason is the first one's.
+        Silence: one took the connection and said nothing.
+    """
+    from watcher.notifiers.desktop.session import Unreachable  # noqa: PLC0415 - heavy
+
+    first: Unreachable | None = None
+    for candidate in candidates:
+        try:
+            return connect(candidate)
+        except Unreachable as error:
+            first = first or error
+    raise first or Unreachable("there is no session bus; log in to a desktop, or set DBUS_SESSION_BUS_ADDRESS")
 
 
 def arguments(message: Message, capabilities: Sequence[str], replaces: int) -> tuple[Any, ...]:
