@@ -12,7 +12,9 @@ import responses
 from watcher import http, poll
 from watcher.core.model import Failure, Kind, Response, Snapshot
 from watcher.credentials import Surroundings
-from watcher.demo.server import Asked, Reply, Server
+from watcher.demo import answers as simulated
+from watcher.demo.day import Day
+from watcher.demo.server import Asked, Reply, Server, json_reply
 from watcher.providers import registry
 
 DATA = Path(__file__).parent / "data"
@@ -25,8 +27,6 @@ KINDS = {
 }  # fmt: skip
 
 each_provider = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.id)
-recorded_providers = [provider for provider in PROVIDERS if (DATA / provider.id).is_dir()]
-each_recorded_provider = pytest.mark.parametrize("provider", recorded_providers, ids=lambda provider: provider.id)
 each_record = pytest.mark.parametrize("path", RECORDS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 
 
@@ -82,7 +82,7 @@ def test_it_is_read_the_same_from_a_server_under_base_url(path, play, check):
     check(outcome, record["expect"])
 
 
-@each_recorded_provider
+@each_provider
 def test_it_has_recorded_answers_for_the_good_and_the_bad_days(provider):
     wanted = {"normal", "empty", "changed_shape"}
     if provider.id not in LOCAL:
@@ -91,7 +91,7 @@ def test_it_has_recorded_answers_for_the_good_and_the_bad_days(provider):
     assert all(load(path)["about"] for path in (DATA / provider.id).glob("*.json"))
 
 
-@each_recorded_provider
+@each_provider
 def test_its_good_answer_gives_truthful_readings(provider, recorded, play):
     outcome = play(provider, recorded(provider.id, "normal"))
     assert isinstance(outcome, Snapshot)
@@ -108,7 +108,24 @@ def test_its_good_answer_gives_truthful_readings(provider, recorded, play):
     assert not provider.primary or set(provider.primary) & set(windows)
 
 
-@each_recorded_provider
+@each_provider
+def test_the_embedded_server_simulates_it(provider, recorded, play):
+    if provider.id in LOCAL:
+        pytest.skip("read from this machine, not from a server")
+
+    noon = Day().at("12:00")
+
+    def answer(asked: Asked) -> Reply:
+        return json_reply(simulated.ENDPOINTS[asked.method, asked.path](Day().use(noon), noon))
+
+    with Server(answer) as server:
+        record = recorded(provider.id, "normal") | {"exchanges": [], "base_url": server.url}
+        outcome = play(provider, record | {"at": noon.isoformat()}, http.send)
+    assert isinstance(outcome, Snapshot), outcome
+    assert outcome.readings
+
+
+@each_provider
 def test_its_bad_answers_give_one_clear_line(provider, recorded, play):
     for name in ("empty", "changed_shape", *(() if provider.id in LOCAL else ("signed_out", "rate_limited"))):
         record = recorded(provider.id, name)

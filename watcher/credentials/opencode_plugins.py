@@ -1,8 +1,8 @@
 """Logins of OpenCode plugins that keep several accounts: opencode-anthropic-auth, and the multi-account ones for Codex.
 
 Observed; last checked 2026-09. Claude: `opencode/opencode-anthropic-auth/accounts.json` in the config folder, or
-without `opencode/` in the data folder: `{version, accounts: [{id, access, refresh, expires (ms), label | email, enabled}]}`.
-Codex: `openai-codex-accounts.json` in `~/.opencode`, its `projects/*` and `~/.codex/multi-auth`: `{version, accounts:
+without `opencode/` in the data folder, `{accounts: [{id, access, refresh, expires (ms), label | email, enabled}]}`.
+Codex: `openai-codex-accounts.json` in `~/.opencode`, its `projects/*` and `~/.codex/multi-auth`, `{accounts:
 [{accountId, email, accessToken, refreshToken, expiresAt (ms), enabled}]}`. An account without an access token cannot be
 asked, because its refresh token is not ours to spend; a disabled one is left alone. Never write here.
 """
