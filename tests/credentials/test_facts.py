@@ -1,0 +1,106 @@
+"""What may be shown of a login: enough to tell one from another, never enough to use it."""
+
+import base64
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watcher.credentials import Credential, Surroundings, gemini
+from watcher.credentials.facts import facts
+
+NOW = datetime(2026, 1, 30, 12, tzinfo=UTC)
+
+
+def test_what_gemini_s_own_file_says(tmp_path):
+    payload = {
+        "iss": "https://accounts.google.com",
+        "aud": "client-1.apps.googleusercontent.com",
+        "azp": "client-1",
+        "email": "me@work.com",
+        "email_verified": True,
+        "sub": "123456789012345678901",
+        "hd": "work.com",
+        "iat": 1_769_774_702,
+        "exp": 1_769_778_302,
+    }
+    id_token = "e30." + base64.urlsafe_b64encode(json.dumps(payload).encode()).decode().rstrip("=") + ".c2lnbmF0dXJl"
+    folder = tmp_path / ".gemini"
+    folder.mkdir()
+    content = {
+        "access_token": "ya29.secret-access-token",
+        "refresh_token": "1//secret-refresh-token",
+        "id_token": id_token,
+        "scope": "openid https://www.googleapis.com/auth/cloud-platform",
+        "expiry_date": 1_769_778_302_000,
+        "quota_project_id": "my-project",
+    }
+    (folder / "oauth_creds.json").write_text(json.dumps(content))
+    surroundings = Surroundings(home=tmp_path, env={}, platform="linux", run=None, read_database=None)
+    (credential,) = gemini.from_cli(surroundings)
+    assert facts(credential, datetime(2026, 1, 30, 14, tzinfo=UTC)) == {
+        "place": "Gemini CLI",
+        "source": str(folder / "oauth_creds.json"),
+        "account": "me@work.com",
+        "email": "me@work.com",
+        "email verified": "yes",
+        "account id": "123456789012345678901",
+        "domain": "work.com",
+        "client": "client-1.apps.googleusercontent.com",
+        "issued by": "https://accounts.google.com",
+        "issued": "2026-01-30 12:05 UTC",
+        "id token until": "2026-01-30 13:05 UTC",
+        "access token": "present, 24 characters, ya29.s...oken",
+        "refresh token": "present, 23 characters, 1//sec...oken",
+        "id token": f"present, {len(id_token)} characters, {id_token[:6]}...dXJl",
+        "expires": "2026-01-30 13:05 UTC, past: renewed in memory at the next poll",
+        "scopes": "openid, https://www.googleapis.com/auth/cloud-platform",
+        "project": "my-project",
+    }
+
+
+def test_what_is_missing_is_said():
+    found = facts(Credential(provider="gemini_cli", place="x", path="y", token=""), NOW)
+    assert found == {"place": "x", "source": "y", "access token": "missing", "refresh token": "missing"}
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "said"),
+    [
+        (None, "not said"),
+        (datetime(2026, 1, 31, tzinfo=UTC), "2026-01-31 00:00 UTC"),
+        (datetime(2026, 1, 29, tzinfo=UTC), "2026-01-29 00:00 UTC, past: only the tool itself may renew it"),
+    ],
+)
+def test_when_a_login_ends(expires_at, said):
+    credential = Credential(provider="claude", place="x", path="y", token="t", expires_at=expires_at)
+    assert facts(credential, NOW)["expires"] == said
+
+
+def test_every_provider_s_login_can_be_shown():
+    credential = Credential(
+        provider="antigravity",
+        place="Antigravity",
+        path="/state.vscdb",
+        token="ya29.secret-access-token",
+        account="me@example.com",
+        account_name="Me@Example.com",
+        extra={"oauth_blob": "a-long-secret-blob-of-text", "host": "acme.ghe.com", "account_id": "acct"},
+    )
+    found = facts(credential, NOW)
+    assert found["sign-in blob"] == "present, 26 characters, a-long...text"
+    assert (found["host"], found["account id"], found["account"]) == ("acme.ghe.com", "acct", "Me@Example.com")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["email", "sub", "aud", "iat", "exp", "hd", "email_verified"]),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()),
+    )
+)
+def test_any_claim_can_be_shown(claims):
+    token = "e30." + base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=") + ".x"
+    found = facts(Credential(provider="gemini_cli", place="x", path="y", extra={"id_token": token}), NOW)
+    assert all(isinstance(fact, str) and fact for fact in found.values())
