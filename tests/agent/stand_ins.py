@@ -7,7 +7,7 @@ while it is still there, `systemctl reenable` moves the link to the target the f
 from pathlib import Path
 
 LAUNCHCTL = """
-state="$STATE"
+state="${0%/bin/*}"
 echo "$*" >> "$state/calls"
 case "$1" in
 bootout)
@@ -31,7 +31,7 @@ esac
 """
 
 SYSTEMCTL = """
-state="$STATE"
+state="${0%/bin/*}"
 units="$XDG_CONFIG_HOME/systemd/user"
 echo "$*" >> "$state/calls"
 [ -f "$state/no-bus" ] && { echo "Failed to connect to bus: No medium found" >&2; exit 1; }
@@ -61,7 +61,7 @@ esac
 """
 
 SCHTASKS = """
-state="$STATE"
+state="${0%/bin/*}"
 echo "$*" >> "$state/calls"
 task="$state/task"
 missing() { echo "FEHLER: Das System kann die angegebene Datei nicht finden." >&2; exit 1; }
@@ -79,7 +79,7 @@ esac
 
 
 def put(folder: Path, name: str, script: str) -> Path:
-    """Make `folder/bin/name` executable; its state lives in `$STATE`."""
+    """Make `folder/bin/name` executable; its state lives in `folder`."""
     program = folder / "bin" / name
     program.parent.mkdir(exist_ok=True)
     program.write_text("#!/bin/sh\n" + script)

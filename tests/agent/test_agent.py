@@ -45,7 +45,6 @@ class Machine:
         )
         session = {
             "PATH": f"{program.parent}:/usr/bin:/bin",
-            "STATE": str(self.state),
             "XDG_CONFIG_HOME": str(here.config_home),
         }
         self.item = structs.replace(here, session_env=session)

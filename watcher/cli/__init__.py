@@ -16,8 +16,9 @@ COMMANDS = {
     "unsnooze": "watcher.cli.snooze:unsnooze",
     "notify": "watcher.cli.notify:notify",
     "ingest": "watcher.cli.ingest:ingest",
-    "help": "watcher.cli.help:topic",
+    "agent": "watcher.cli.agent:agent",
     "demo": "watcher.cli.demo:demo",
+    "help": "watcher.cli.help:topic",
 }
 """Command name -> module and attribute, in the order in which help shows them."""
 

@@ -1,0 +1,155 @@
+"""`watcher agent` as a person runs it, on Linux, with a stand-in for systemctl first in the PATH."""
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.agent import stand_ins
+from watcher import clock
+from watcher.agent.systemd import UNIT
+from watcher.lock import Lock
+from watcher.store import FILE_NAME, Store
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
+
+
+class Person:
+    def __init__(self, folder: Path) -> None:
+        self.home, self.system = folder / "home", folder / "system"
+        self.home.mkdir()
+        self.system.mkdir()
+        self.bin = stand_ins.put(self.system, "systemctl", stand_ins.SYSTEMCTL).parent
+        self.state_dir = self.home / ".local" / "state" / "ai-usage-watcher"
+        self.unit = self.home / ".config" / "systemd" / "user" / UNIT
+
+    def __call__(self, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
+        path = f"{self.bin}:/usr/bin:/bin"
+        around = {"HOME": str(self.home), "PATH": path, "XDG_CONFIG_HOME": str(self.home / ".config"), **env}
+        command = [sys.executable, "-m", "watcher", "agent", *words]
+        return subprocess.run(command, capture_output=True, text=True, env=around, check=False)
+
+    def files(self) -> list[Path]:
+        return [path for path in self.home.rglob("*") if not path.is_dir()]
+
+    def beats(self, word: str, ago: timedelta) -> None:
+        now = clock.now()
+        store = Store(self.state_dir / FILE_NAME, now=now)
+        store.write(lambda: store.set_fact("heartbeat", word, now - ago), now=now)
+        store.close()
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Person:
+    return Person(tmp_path)
+
+
+def test_installing_says_what_where_and_where_the_logs_are(person: Person) -> None:
+    done = person("install")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"Installed for systemd and started: {person.unit}",
+        f"logs: {person.state_dir / 'watcher.log'}",
+        f"      journalctl --user -u {UNIT}",
+        "to have it run without anybody logged in: loginctl enable-linger",
+    ]
+    assert f"ExecStart={sys.executable} -P -m watcher run" in person.unit.read_text()
+
+
+def test_a_machine_without_a_desktop_is_noticed_and_a_person_may_know_better(person: Person) -> None:
+    assert "WantedBy=default.target" in person("print").stdout
+    assert "WantedBy=graphical-session.target" in person("print", "--graphical").stdout
+    (person.system / "desktop").touch()
+    assert "WantedBy=graphical-session.target" in person("print").stdout
+    assert "WantedBy=default.target" in person("print", "--headless").stdout
+
+
+def test_a_dry_run_says_the_steps_and_does_none(person: Person) -> None:
+    done = person("install", "--dry-run")
+    assert done.stdout.splitlines() == [
+        f"write {person.unit}",
+        "run systemctl --user daemon-reload",
+        f"run systemctl --user reenable {UNIT}",
+        f"run systemctl --user restart {UNIT}",
+    ]
+    assert person("uninstall", "--dry-run").stdout.startswith(f"run systemctl --user disable --now {UNIT}\n")
+    assert person.files() == []
+    assert [call for call in stand_ins.calls(person.system) if "is-active" not in call] == []
+
+
+def test_what_is_printed_is_what_is_installed(person: Person) -> None:
+    printed = person("print").stdout
+    person("install")
+    assert person.unit.read_text() == printed
+
+
+def test_status_follows_the_life_of_the_item(person: Person) -> None:
+    before = person("status")
+    assert before.returncode == 1
+    assert before.stdout.startswith("systemd: not installed: run `watcher agent install`\n")
+    person("install")
+    person.beats("running", timedelta(minutes=3))
+    now = person("status")
+    assert now.returncode == 0
+    assert now.stdout.splitlines()[:4] == [
+        "systemd: installed",
+        "state: active (running), enabled, pid 4711",
+        "heartbeat: 3 min ago",
+        f"file: {person.unit}",
+    ]
+    person.unit.write_text(person.unit.read_text().replace("RestartSec=5", "RestartSec=9"))
+    assert "installed by another version or environment: run `watcher agent install`" in person("status").stdout
+    person("uninstall")
+    assert person("status").returncode == 1
+
+
+def test_uninstalling_leaves_the_readings_and_nothing_else(person: Person) -> None:
+    person.beats("stopped", timedelta(hours=3))
+    kept = set(person.files())
+    person("install")
+    done = person("uninstall")
+    assert done.stdout == (
+        f"Uninstalled from systemd. Your config stays in {person.home / '.config' / 'ai-usage-watcher'},"
+        f" the readings in {person.state_dir}\n"
+    )
+    assert set(person.files()) == kept
+    assert "heartbeat: stopped 3 h ago" in person("status").stdout
+
+
+def test_a_watcher_in_the_foreground_is_mentioned(person: Person) -> None:
+    lock = Lock(person.state_dir)
+    assert lock.acquire()
+    try:
+        first = person("install").stdout.splitlines()[0]
+    finally:
+        lock.release()
+    assert first == f"A watcher runs in the foreground (process {os.getpid()}): end it, and the login item takes over."
+
+
+def test_secrets_from_the_environment_are_pointed_out_because_a_login_item_lacks_them(person: Person) -> None:
+    config = person.home / ".config" / "ai-usage-watcher" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[channels.team]\ntype = "slack"\nurl = "env:TEAM_HOOK"\n')
+    done = person("install", TEAM_HOOK="https://hooks.example/secret")
+    assert "note: the config takes TEAM_HOOK from the environment" in done.stdout
+    assert "hooks.example" not in done.stdout + person.unit.read_text()
+
+
+def test_a_failure_is_one_line_with_a_cure_and_exit_code_1(person: Person) -> None:
+    (person.system / "no-bus").touch()
+    done = person("install")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "systemctl --user daemon-reload: exit code 1 (Failed to connect to bus: No medium found); this needs a systemd"
+        " user session: log in directly, or start `watcher run` from your session's autostart\n"
+    )
+
+
+def test_paths_set_in_this_shell_travel_along(person: Person) -> None:
+    state = person.home / "elsewhere"
+    done = person("install", WATCHER_STATE_DIR=str(state))
+    assert f'Environment="WATCHER_STATE_DIR={state}"' in person.unit.read_text()
+    assert f"logs: {state / 'watcher.log'}" in done.stdout
