@@ -11,6 +11,7 @@ COMMANDS = {
     "run": "watcher.cli.run:run",
     "check": "watcher.cli.check:check",
     "status": "watcher.cli.status:status",
+    "rules": "watcher.cli.rules:rules",
     "replay": "watcher.cli.replay:replay_command",
     "snooze": "watcher.cli.snooze:snooze",
     "unsnooze": "watcher.cli.snooze:unsnooze",

@@ -1,0 +1,151 @@
+"""`watcher rules`: are they right, which are in force, do they do what their examples say, why did one fire.
+
+Never judge a reading here: examples and explanations run through the daemon's own core.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from watcher.cli.columns import columns, counted
+from watcher.cli.rule_files import in_files, in_force, own_paths
+from watcher.cli.rules_add import add
+from watcher.cli.rules_explain import explain
+from watcher.core import examples
+from watcher.core.examples import Ran
+from watcher.core.model import Event, Rule
+from watcher.core.phrases import duration
+
+
+@click.group()
+def rules() -> None:
+    r"""Check, list, test, explain and add rules.
+
+    \b
+    watcher rules check                    every mistake, with its place
+    watcher rules test                     do the rules do what their examples say?
+    watcher rules explain claude-session   why did it fire, or why not?
+    watcher rules add mine --when "claude.five_hour > 80%" --clear "< 70%"
+    """
+
+
+@rules.command()
+@click.argument("files", nargs=-1, metavar="[FILE.toml]...")
+def check(files: tuple[str, ...]) -> None:
+    r"""Find every mistake at once: in FILES, else in the config and all rules in force.
+
+    \b
+    Exit code:  0  no mistake
+               78  mistakes, each with file, line, column and what would be valid
+    """
+    if files:
+        found = in_files(files)
+        names: tuple[str, ...] = files
+    else:
+        config = in_force(with_secrets=True)
+        found = config.rules
+        config_file = own_paths().config_file
+        names = tuple(dict.fromkeys([*([str(config_file)] if config_file.exists() else []), *(r.path for r in found)]))
+        for channel, why in config.broken_channels.items():
+            if channel in config.channels:
+                click.echo(f"channel {channel}: {why}; its messages wait until then", err=True)
+    for name in names:
+        here = [rule for rule in found if rule.path == name]
+        shown = sum(len(rule.examples) for rule in here)
+        click.echo(f"{name}: {counted(len(here), 'rule')}, {counted(shown, 'example')}, no mistake")
+
+
+@rules.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each rule.")
+def list_rules(*, as_json: bool) -> None:
+    """List the rules in force: what fires each, what ends it, who is told."""
+    found = in_force().rules
+    if as_json:
+        for rule in found:
+            click.echo(msgspec.json.encode(as_object(rule)).decode())
+    elif found:
+        header = ("RULE", "SEVERITY", "FIRES WHEN", "ENDS WHEN", "TELLS", "FILE")
+        for line in columns([header, *(row for rule in found for row in _rows(rule))]):
+            click.echo(line)
+    else:
+        click.echo("no rule is in force: `watcher init` writes some, `watcher rules add` writes one")
+
+
+@rules.command()
+@click.argument("files", nargs=-1, metavar="[FILE.toml]...")
+def test(files: tuple[str, ...]) -> None:
+    r"""Run the examples of the rules: of those in FILES, else of those in force. A row for each.
+
+    \b
+    . ok   p pending   F firing
+
+    \b
+    Exit code:  0  every example came out as expected
+                1  some did not
+               78  a file has mistakes
+    """
+    found = in_files(files) if files else in_force().rules
+    ran = [examples.run(rule, example) for rule in found for example in rule.examples]
+    rows = [("ok" if each.passed else "MISS", each.rule, each.example.series, "".join(each.phases)) for each in ran]
+    for line, each in zip(columns(rows), ran, strict=True):
+        click.echo(line)
+        for miss in _misses(each):
+            click.echo(f"      {miss}")
+    without = [rule.name for rule in found if not rule.examples]
+    if without:
+        click.echo(f"without an example: {', '.join(without)}")
+    missed = sum(not each.passed for each in ran)
+    click.echo(f"{counted(len(ran), 'example')}, {f'{missed} not as expected' if missed else 'all as expected'}")
+    sys.exit(1 if missed else 0)
+
+
+rules.add_command(explain)
+rules.add_command(add)
+
+
+def as_object(rule: Rule) -> dict[str, Any]:
+    """A rule for `--json`: conditions as texts, spans in seconds, None for what was left out."""
+    return {
+        "rule": rule.name,
+        "file": rule.path,
+        "line": rule.line,
+        "series": str(rule.subject),
+        "levels": [
+            {"severity": level.severity, "when": str(level.when), "clear": str(level.clear)} for level in rule.levels
+        ],
+        "for_seconds": rule.hold.total_seconds(),
+        "remind_seconds": None if rule.remind is None else rule.remind.total_seconds(),
+        "on": _events(rule),
+        "notify": rule.notify,
+    }
+
+
+def _events(rule: Rule) -> list[str]:
+    return [event.value for event in Event if event in rule.on and event is not Event.REMINDER]
+
+
+def _rows(rule: Rule) -> Iterator[Sequence[str]]:
+    """A row for each level; what they share stands in the first."""
+    held = f" for {duration(rule.hold)}" if rule.hold else ""
+    told = ", ".join(rule.notify) if rule.notify else "the usual route"
+    told += f" ({', '.join(_events(rule))})"
+    if rule.remind is not None:
+        told += f", again every {duration(rule.remind)}"
+    shared = (rule.name, told, f"{rule.path}:{rule.line}")
+    for level in rule.levels:
+        name, tells, place = shared
+        yield name, level.severity.value, f"{level.when}{held}", str(level.clear), tells, place
+        shared = ("", "", "")
+
+
+def _misses(ran: Ran) -> Iterator[str]:
+    """What went otherwise than expected, step by step."""
+    example = ran.example
+    row = example.used or example.remaining
+    for step in ran.misses:
+        after = f", {duration(step * example.every)} after the first" if step else ""
+        expected, found = example.expect[step], ran.phases[step]
+        yield f"reading {step + 1} ({row[step]}{after}): expected {expected}, came out {found}"

@@ -1,0 +1,142 @@
+"""`watcher rules add`: one rule, from flags to a file of its own, checked before it is written."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from watcher.cli.rule_files import in_force, own_paths
+from watcher.core import rulebook
+from watcher.core.diagnostics import diagnose, listed
+from watcher.core.model import Severity
+from watcher.core.places import Places
+from watcher.errors import ConfigError, UsageError
+
+SCHEMA_LINE = "#:schema ./rules.schema.json\n"
+_MOST_IN_NAME = 60
+
+
+@click.command()
+@click.argument("name")
+@click.option("--when", required=True, help='What fires it: "claude.five_hour > 80%".')
+@click.option("--clear", help='What ends it: "< 70%". Left out: five points back from a percent.')
+@click.option("--severity", help="info, warning or critical. Left out: warning.")
+@click.option(
+    "--level", "levels", multiple=True, metavar="SEVERITY=VALUE", help="A step of a ladder; `level` in --when is it."
+)
+@click.option("--notify", multiple=True, metavar="CHANNEL", help="Who is told. Left out: the default route.")
+@click.option("--for", "hold", metavar="TIME", help="How long it must hold first: 10m.")
+@click.option("--remind", metavar="TIME", help="Say it again this often while it lasts: 2h.")
+@click.option("--on", multiple=True, metavar="EVENT", help="firing, escalated, resolved or reset.")
+@click.option("--active", help='When it may fire at all: "Mon-Fri 09:00-18:00".')
+@click.option("--tz", help="The zone of --active: Europe/Berlin. Left out: local time.")
+@click.option("--title", help='In place of the usual title: "{provider} at {used_percent:.0f} %".')
+@click.option("--message", help="In place of the usual text.")
+@click.option("--dry-run", is_flag=True, help="Print the file instead of writing it.")
+def add(*, name: str, dry_run: bool, **flags: Any) -> None:
+    r"""Write one rule called NAME into a file of its own in the rules folder. Nothing is overwritten.
+
+    \b
+    watcher rules add mine --when "claude.five_hour > 80%" --clear "< 70%"
+    watcher rules add ladder --when "*.weekly > level" --level warning=80% --level critical=95%
+    """
+    own = own_paths()
+    path = own.rules_dir / f"{slug(name)}.toml"
+    text = as_toml(name, flags)
+    _check(str(path), text)
+    if dry_run:
+        click.echo(text, nl=False)
+        return
+    were_shipped = not own.config_file.exists() and not any(own.rules_dir.glob("*.toml"))
+    _write(path, text)
+    click.echo(f"written: {path}")
+    if were_shipped:
+        click.echo("the default rules, in force while there were no others, no longer are: `watcher init` writes them")
+
+
+def slug(name: str) -> str:
+    """The file name for a rule's name: lower case, every run of other characters one `-`."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_MOST_IN_NAME] or "rule"
+
+
+def as_toml(name: str, flags: dict[str, Any]) -> str:
+    """The file, by tomli-w; flags that were not given are left out.
+
+    Raises:
+        UsageError: a level is not `SEVERITY=VALUE`, or a text is none that TOML can hold.
+    """
+    import tomli_w  # noqa: PLC0415 - only here
+
+    levels = {}
+    for each in flags["levels"]:
+        severity, equals, value = each.partition("=")
+        if not equals or severity not in list(Severity):
+            raise UsageError(f"--level {each}: write it as warning=80%; severities are {', '.join(Severity)}")
+        if severity in levels:
+            raise UsageError(f"--level {each}: {severity} is given twice")
+        levels[severity] = value
+    given = {
+        "name": name,
+        "when": flags["when"],
+        "clear": flags["clear"],
+        "severity": flags["severity"],
+        "notify": list(flags["notify"]) or None,
+        "for": flags["hold"],
+        "remind": flags["remind"],
+        "on": list(flags["on"]) or None,
+        "active": flags["active"],
+        "tz": flags["tz"],
+        "title": flags["title"],
+        "message": flags["message"],
+    }
+    rule = {key: value for key, value in given.items() if value is not None}
+    try:
+        text = f"{SCHEMA_LINE}\n[[rule]]\n{tomli_w.dumps(rule)}"
+        if levels:
+            text += f"\n{tomli_w.dumps({'rule': {'levels': levels}})}"
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError("a flag holds bytes that are not UTF-8 text") from error
+    return text
+
+
+def _check(path: str, text: str) -> None:
+    """Refuses what would not load beside everything that is in force.
+
+    Raises:
+        ConfigError: with every mistake, of the rule or of the files that are there already.
+    """
+    config = in_force()
+    found, mistakes = rulebook.read_rules(text, path, channels=tuple(config.channels))
+    taken = {rule.name: rule for rule in config.rules}
+    for rule in found:
+        if rule.name in taken:
+            first = taken[rule.name]
+            message = f"this name is taken by the rule in {first.path}, line {first.line}; names are unique"
+            place = Places(text).value(("rule", 0, "name"))
+            mistakes.append(diagnose(path, text, place, message, rule=rule.name))
+    if mistakes:
+        raise ConfigError(f"{listed(mistakes)}\nnothing was written")
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a new file, for its owner alone.
+
+    Raises:
+        UsageError: there is one of that name, or it cannot be written.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise UsageError(f"{path} is there already; give the rule another name, or edit that file") from error
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        path.unlink()  # half a rule would be in force, or stop the others
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,114 @@
+"""`watcher rules explain`: the last readings of each of a rule's series, with what was decided at each, and why."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import click
+import msgspec
+
+from watcher.cli.columns import columns
+from watcher.cli.rule_files import in_force, named, own_paths
+from watcher.clock import LocalZone
+from watcher.clock import now as clock_now
+from watcher.core.decisions import Decision
+from watcher.core.examples import explained
+from watcher.core.model import Delivery, DeliveryState, Event, Rule, Series, Transition
+from watcher.core.phrases import percent
+from watcher.core.units import read_duration
+from watcher.errors import UsageError
+from watcher.recall import recall
+from watcher.store import FILE_NAME, Store
+
+_HOLDS = {True: "holds", False: "does not", None: "unknown"}
+
+
+@click.command()
+@click.argument("rule")
+@click.option("--last", default=10, show_default=True, type=click.IntRange(1, 10_000), help="Readings of each series.")
+@click.option("--since", default="3d", show_default=True, metavar="TIME", help="How far back to begin: 12h, 7d.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each decision.")
+def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
+    """Say why RULE fired, or why it did not: the last readings with the decision and the reason at each.
+
+    The readings come from the store and are judged anew by the rule as it is now written.
+    """
+    config = in_force()
+    found = named(config.rules, rule)
+    try:
+        span = read_duration(since)
+    except ValueError as error:
+        raise UsageError(f"--since: {error}") from error
+    now = clock_now()
+    store = Store(own_paths().state_dir / FILE_NAME, now=now, read_only=True)
+    try:
+        paces = {name: settings.pace.every for name, settings in config.providers.items()}
+        decisions = explained(config.rules, recall(store, now - span), rule, usual=paces, tz=LocalZone(), until=now)
+        said = store.transitions(since=now - span, rule=rule)
+        deliveries = [each for state in DeliveryState for each in store.deliveries(state, since=now - span)]
+    finally:
+        store.close()
+    if as_json:
+        for decided in decisions.values():
+            for decision in decided[-last:]:
+                click.echo(msgspec.json.encode(as_object(decision)).decode())
+        return
+    for line in _in_words(found, decisions, last):
+        click.echo(line)
+    for line in _told(found, said, deliveries, last):
+        click.echo(line)
+
+
+def as_object(decision: Decision) -> dict[str, object]:
+    """One decision as an object of `--json`; unknown is null."""
+    return {
+        "at": decision.at,
+        "rule": decision.rule,
+        "series": str(decision.series),
+        "used_percent": decision.used_percent,
+        "condition": decision.condition,
+        "state": decision.phase,
+        "reason": decision.reason,
+        "text": decision.text,
+    }
+
+
+def _in_words(rule: Rule, decisions: dict[Series, list[Decision]], last: int) -> Iterator[str]:
+    for level in rule.levels:
+        yield f"{rule.name} ({level.severity}): fires when {level.when}, ends when {level.clear}"
+    if not decisions:
+        yield "nothing was decided: no reading of any series that this rule is about is in the store"
+        yield f"it is about {rule.subject}; `watcher status` shows which series there are"
+    for series, decided in decisions.items():
+        yield ""
+        yield str(series)
+        yield from columns([_row(decision) for decision in decided[-last:]], indent="  ")
+
+
+def _row(decision: Decision) -> Sequence[str]:
+    used = "?" if decision.used_percent is None else percent(decision.used_percent)
+    return _local(decision.at), used.rjust(6), _HOLDS[decision.condition], decision.phase.value, decision.text
+
+
+def _told(rule: Rule, said: Sequence[Transition], deliveries: Sequence[Delivery], last: int) -> Iterator[str]:
+    """What was made of it: each change as it was recorded, and what became of its messages."""
+    if not said:
+        return
+    yield ""
+    yield "what was said"
+    for transition in said[-last:]:
+        yield f"  {_local(transition.at)}  {transition.event} ({transition.reason}) {transition.series}"
+        fates = [each for each in deliveries if _is_about(each, transition)]
+        for each in fates:
+            yield f"    {each.channel}: {each.state} ({each.reason}){f', {each.outcome}' if each.outcome else ''}"
+        if not fates and transition.event not in rule.on and transition.event is not Event.REMINDER:
+            yield f"    not said: the rule's `on` does not ask for {transition.event}"
+        elif not fates:
+            yield "    no message of its own: it was overtaken, or joined to another"
+
+
+def _is_about(delivery: Delivery, transition: Transition) -> bool:
+    return any(each.key == transition.key for each in delivery.about) or delivery.key == transition.key
+
+
+def _local(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
