@@ -1,0 +1,377 @@
+"""`watcher rules` as a person types it: what is printed, what is written, and the exit code."""
+
+import json
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from watcher.cli import root
+from watcher.cli.rules_add import slug
+from watcher.core import judge
+from watcher.core.model import Failure, Kind, Reading, Snapshot
+from watcher.core.rulebook import parse_rules
+from watcher.store import FILE_NAME, Store
+
+ROOT = Path(__file__).parent.parent.parent
+SHIPPED = sorted(str(path) for path in (ROOT / "rules").glob("*.toml"))
+RULE = '[[rule]]\nname = "mine"\nwhen = "claude.five_hour > 80%"\nclear = "< 70%"\n'
+EXAMPLE = '[[rule.example]]\nseries = "claude.five_hour"\nused = [70, 81, 79, 69]\nexpect = {}\n'
+RIGHT, WRONG = '[".", "F", "F", "."]', '[".", "F", ".", "."]'
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, capsys):
+    """A person's folders, and a shell in them."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WATCHER_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("WATCHER_STATE_DIR", str(tmp_path / "state"))
+    rules = tmp_path / "config" / "rules"
+    rules.mkdir(parents=True)
+
+    def say(*words):
+        code = root.run(["rules", *words])
+        said = capsys.readouterr()
+        return SimpleNamespace(code=code, out=said.out, err=said.err)
+
+    return SimpleNamespace(path=tmp_path, rules=rules, config=tmp_path / "config" / "config.toml", say=say)
+
+
+# --- check -----------------------------------------------------------------------------------------------------------
+
+
+def test_right_files_are_counted(home):
+    answer = home.say("check", *SHIPPED)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines()[0] == f"{SHIPPED[0]}: 8 rules, 10 examples, no mistake"
+
+
+def test_every_mistake_in_every_file_is_told_and_the_code_is_78(home):
+    (home.rules / "a.toml").write_text(RULE + 'sevrity = "info"\n')
+    (home.rules / "b.toml").write_text(RULE.replace("five_hour", "five_hours"))
+    (home.rules / "c.toml").write_bytes(b"\xff")
+    answer = home.say("check")
+    assert (answer.code, answer.out) == (78, "")
+    assert 'a.toml:5:1: rule "mine": unknown key `sevrity`; did you mean `severity`?\n  5 | sevrity' in answer.err
+    assert 'b.toml:3:16: rule "mine": claude has no window or field `five_hours`' in answer.err
+    assert "c.toml" in answer.err
+
+
+def test_named_files_have_all_their_mistakes_told_too(home):
+    (home.path / "a.toml").write_bytes(b"x = \xff")
+    (home.path / "b.toml").write_text("y = 1")
+    answer = home.say("check", str(home.path / "a.toml"), str(home.path / "b.toml"))
+    assert answer.code == 78
+    assert "a.toml:1:5: byte 0xff is not UTF-8; save the file in that encoding\n" in answer.err
+    assert "b.toml:1:1: unknown key `y`; valid: rule\n" in answer.err
+
+
+def test_the_config_is_checked_with_its_rules(home):
+    home.config.write_text('[channels.team]\ntype = "slack"\nurl = "env:NOT_SET"\n' + RULE + 'notify = ["teem"]\n')
+    answer = home.say("check")
+    assert answer.code == 78
+    assert 'config.toml:8:11: rule "mine": unknown channel "teem"; did you mean `team`?' in answer.err
+
+
+def test_a_secret_that_cannot_be_had_is_said(home):
+    home.config.write_text('[channels.team]\ntype = "slack"\nurl = "env:NOT_SET"\n' + RULE)
+    answer = home.say("check")
+    assert answer.code == 0
+    assert "channel team: the environment variable NOT_SET is not set" in answer.err
+
+
+def test_a_files_channels_are_held_against_the_config(home):
+    file = home.path / "x.toml"
+    file.write_text(RULE + 'notify = ["team"]\n')
+    assert home.say("check", str(file)).code == 0
+    home.config.write_text('[channels.desktop]\ntype = "desktop"\n')
+    assert 'unknown channel "team"; valid: desktop' in home.say("check", str(file)).err
+
+
+def test_a_whole_config_may_be_named(home):
+    home.config.write_text('[poll]\nevery = "5m"\n' + RULE)
+    assert home.say("check", str(home.config)).code == 0
+
+
+def test_a_file_that_is_not_there_is_a_slip_of_the_command_line(home):
+    answer = home.say("check", str(home.path / "nothing.toml"))
+    assert (answer.code, answer.out) == (64, "")
+    assert answer.err == f"cannot read {home.path}/nothing.toml: No such file or directory; give files of rules\n"
+
+
+def test_a_file_without_an_end_is_not_read_to_its_end(home):
+    answer = home.say("check", "/dev/zero")
+    assert answer.code == 78
+    assert answer.err.startswith("/dev/zero:1:1: 1,048,577 characters long; a file of rules holds at most 262,144")
+
+
+# --- list ------------------------------------------------------------------------------------------------------------
+
+
+def test_without_rules_of_ones_own_the_shipped_ones_are_in_force(home):
+    answer = home.say("list")
+    assert answer.code == 0
+    assert answer.out.splitlines()[1].split()[:5] == ["session", "warning", "*.session", ">", "80%"]
+
+
+def test_each_level_of_a_rule_has_its_line(home):
+    (home.rules / "a.toml").write_text(
+        '[[rule]]\nname = "w"\nwhen = "*.weekly > level"\nlevels = { info = "50%", critical = "90%" }\n'
+        'for = "10m"\nremind = "2h"\nnotify = ["desktop"]\non = ["firing"]\n'
+    )
+    lines = home.say("list").out.splitlines()
+    assert lines[0].split() == ["RULE", "SEVERITY", "FIRES", "WHEN", "ENDS", "WHEN", "TELLS", "FILE"]
+    assert "w     info      *.weekly > 50% for 10 min  *.weekly < 45%  desktop (firing), again every 2 h" in lines[1]
+    assert lines[1].endswith("a.toml:1")
+    assert lines[2].split("  ")[-1] == "*.weekly < 85%"
+    assert len(lines) == 3
+
+
+def test_a_list_for_programs(home):
+    (home.rules / "a.toml").write_text(RULE)
+    found = json.loads(home.say("list", "--json").out)
+    assert found == {
+        "rule": "mine",
+        "file": str(home.rules / "a.toml"),
+        "line": 1,
+        "series": "claude.five_hour",
+        "levels": [{"severity": "warning", "when": "claude.five_hour > 80%", "clear": "claude.five_hour < 70%"}],
+        "for_seconds": 0.0,
+        "remind_seconds": None,
+        "on": ["firing", "escalated", "resolved"],
+        "notify": None,
+    }
+
+
+def test_a_config_without_rules_is_said_to_have_none(home):
+    home.config.write_text('[channels.desktop]\ntype = "desktop"\n')
+    assert home.say("list").out.startswith("no rule is in force: ")
+
+
+# --- test ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: Path(path).stem)
+def test_the_shipped_rules_do_what_their_examples_say(home, path):
+    answer = home.say("test", path)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines()[-1].endswith(" examples, all as expected")
+    assert "without an example" not in answer.out
+
+
+def test_a_row_for_each_example(home):
+    (home.rules / "a.toml").write_text(RULE + EXAMPLE.format(RIGHT))
+    answer = home.say("test")
+    assert (answer.code, answer.out) == (0, "ok  mine  claude.five_hour  .FF.\n1 example, all as expected\n")
+
+
+def test_a_miss_says_which_reading_and_the_code_is_1(home):
+    (home.rules / "a.toml").write_text(RULE + EXAMPLE.format(WRONG) + EXAMPLE.format(RIGHT))
+    answer = home.say("test")
+    assert answer.code == 1
+    assert answer.out.splitlines() == [
+        "MISS  mine  claude.five_hour  .FF.",
+        "      reading 3 (79, 10 min after the first): expected ., came out F",
+        "ok    mine  claude.five_hour  .FF.",
+        "2 examples, 1 not as expected",
+    ]
+
+
+def test_rules_without_an_example_are_named(home):
+    (home.rules / "a.toml").write_text(RULE)
+    answer = home.say("test")
+    assert (answer.code, answer.out) == (0, "without an example: mine\n0 examples, all as expected\n")
+
+
+# --- explain ---------------------------------------------------------------------------------------------------------
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def remember(home, *percents, every=timedelta(minutes=5)):
+    """A store that has seen these, the last of them a minute ago; None is a poll that failed."""
+    store = Store(home.path / "state" / FILE_NAME, now=NOW)
+    rules = parse_rules(RULE, "a.toml")
+    config = SimpleNamespace(rules=rules)
+    for index, used in enumerate(percents):
+        at = NOW - timedelta(minutes=1) - (len(percents) - 1 - index) * every
+        reading = Reading(
+            window="five_hour",
+            kind=Kind.SESSION,
+            used_percent=used,
+            resets_at=NOW + timedelta(hours=2),
+            window_seconds=18000,
+        )
+        news = (
+            Failure(provider="claude", at=at, kind="timeout", message="no answer within 20 s")
+            if used is None
+            else Snapshot(provider="claude", at=at, readings=(reading,))
+        )
+
+        def keep(news=news, at=at):
+            store.record(news)
+            store.save(judge.judge(config.rules, store.memory(), news, at, every=every))
+
+        store.write(keep, now=at)
+    store.close()
+
+
+def test_each_reading_has_its_decision_and_reason(home):
+    (home.rules / "a.toml").write_text(RULE)
+    remember(home, 75.0, 82.0, 78.0, 66.0)
+    answer = home.say("explain", "mine")
+    assert (answer.code, answer.err) == (0, "")
+    lines = answer.out.splitlines()
+    assert lines[0] == "mine (warning): fires when claude.five_hour > 80%, ends when claude.five_hour < 70%"
+    assert lines[2] == "claude.five_hour"
+    assert [line.split("  ", 2)[2].strip() for line in lines[3:7]] == [
+        "75 %  does not  ok      the condition does not hold",
+        "82 %  holds     firing  the condition has held for as long as the rule asks: fired",
+        ("78 %  does not  firing  the condition no longer holds, but the clearing condition does not hold yet: "
+        "still firing"),
+        "66 %  does not  ok      the clearing condition holds: resolved",
+    ]
+    assert "what was said" in lines
+    assert any(line.endswith("firing (above) claude.five_hour") for line in lines)
+
+
+def test_a_glitch_is_explained_as_not_believed(home):
+    (home.rules / "a.toml").write_text(RULE)
+    remember(home, 3.0, 3.0, 100.0)
+    assert "not believed until a second one confirms it" in home.say("explain", "mine").out
+
+
+def test_a_poll_that_failed_is_explained_too(home):
+    (home.rules / "a.toml").write_text(RULE)
+    remember(home, 82.0, None)
+    assert "there was no answer: the alert stays as it is" in home.say("explain", "mine").out
+
+
+def test_only_the_last_ones_are_shown(home):
+    (home.rules / "a.toml").write_text(RULE)
+    remember(home, *[10.0 + step for step in range(20)])
+    found = [json.loads(line) for line in home.say("explain", "mine", "--last", "3", "--json").out.splitlines()]
+    assert [each["used_percent"] for each in found] == [27.0, 28.0, 29.0]
+    assert found[-1] | {"at": None} == {
+        "at": None,
+        "rule": "mine",
+        "series": "claude.five_hour",
+        "used_percent": 29.0,
+        "condition": False,
+        "state": "ok",
+        "reason": "below",
+        "text": "the condition does not hold",
+    }
+
+
+def test_a_rule_about_silence_is_explained_up_to_this_minute(home):
+    (home.rules / "a.toml").write_text('[[rule]]\nname = "quiet"\nwhen = "*.age > 45m"\n')
+    remember(home, 10.0, 11.0, every=timedelta(minutes=5))
+    late = json.loads(home.say("explain", "quiet", "--last", "1", "--json").out)
+    assert (late["condition"], late["state"]) == (False, "ok")
+    assert datetime.fromisoformat(late["at"]) >= NOW
+
+
+def test_a_rule_about_nothing_seen_says_so(home):
+    (home.rules / "a.toml").write_text(RULE.replace("claude.five_hour", "codex.weekly"))
+    remember(home, 10.0)
+    out = home.say("explain", "mine").out
+    assert "nothing was decided: no reading of any series that this rule is about is in the store" in out
+
+
+def test_a_rule_that_is_not_there_is_told_the_nearest(home):
+    (home.rules / "a.toml").write_text(RULE)
+    answer = home.say("explain", "mien")
+    assert (answer.code, answer.err) == (64, "no rule is called `mien`; did you mean `mine`?\n")
+
+
+def test_a_span_that_is_none_is_refused(home):
+    (home.rules / "a.toml").write_text(RULE)
+    answer = home.say("explain", "mine", "--since", "yesterday")
+    assert answer.code == 64
+    assert answer.err.startswith('--since: "yesterday" is not a duration')
+
+
+# --- add -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_rule_is_written_and_in_force(home):
+    home.config.write_text('[channels.desktop]\ntype = "desktop"\n')
+    answer = home.say(
+        "add", "My Ladder", "--when", "*.weekly > level", "--level", "warning=80%", "--level", "critical=95%",
+        "--for", "10m", "--remind", "2h", "--on", "firing", "--notify", "desktop", "--active", "Mon-Fri 09:00-18:00",
+        "--tz", "Europe/Berlin", "--title", 'a "quoted" {provider}', "--message", "two\nlines ü",
+    )  # fmt: skip
+    path = home.rules / "my-ladder.toml"
+    assert (answer.code, answer.err, answer.out) == (0, "", f"written: {path}\n")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    (rule,) = parse_rules(path.read_text(), "x")
+    assert rule.name == "My Ladder"
+    assert [(level.severity, str(level.when)) for level in rule.levels] == [
+        ("warning", "*.weekly > 80%"),
+        ("critical", "*.weekly > 95%"),
+    ]
+    assert (rule.hold, rule.remind) == (timedelta(minutes=10), timedelta(hours=2))
+    assert (rule.title, rule.message) == ('a "quoted" {provider}', "two\nlines ü")
+    assert "My Ladder" in home.say("list").out
+
+
+def test_nothing_is_overwritten(home):
+    home.config.write_text("")
+    path = home.rules / "mine.toml"
+    path.write_text("# mine\n")
+    answer = home.say("add", "Mine", "--when", "claude > 80%")
+    assert answer.code == 64
+    assert answer.err == f"{path} is there already; give the rule another name, or edit that file\n"
+    assert path.read_text() == "# mine\n"
+
+
+def test_what_would_not_load_is_not_written(home):
+    home.config.write_text("")
+    answer = home.say("add", "mine", "--when", "claude.five_hours > 80%", "--notify", "nobody")
+    assert answer.code == 78
+    assert 'mine.toml:5:16: rule "mine": claude has no window or field `five_hours`' in answer.err
+    assert 'unknown channel "nobody"' in answer.err
+    assert answer.err.endswith("nothing was written\n")
+    assert list(home.rules.iterdir()) == []
+
+
+def test_a_name_that_is_taken_is_refused(home):
+    (home.rules / "a.toml").write_text(RULE)
+    answer = home.say("add", "mine", "--when", "claude > 80%")
+    assert answer.code == 78
+    assert f"this name is taken by the rule in {home.rules}/a.toml, line 1; names are unique" in answer.err
+    assert [path.name for path in home.rules.iterdir()] == ["a.toml"]
+
+
+def test_beside_files_that_are_wrong_nothing_is_written(home):
+    (home.rules / "a.toml").write_text("x = 1")
+    assert home.say("add", "mine", "--when", "claude > 80%").code == 78
+    assert [path.name for path in home.rules.iterdir()] == ["a.toml"]
+
+
+@pytest.mark.parametrize("level", ["80%", "loud=80%", "warning"])
+def test_a_level_is_a_severity_and_a_value(home, level):
+    answer = home.say("add", "mine", "--when", "claude > level", "--level", level)
+    assert answer.code == 64
+    assert answer.err == f"--level {level}: write it as warning=80%; severities are info, warning, critical\n"
+
+
+def test_a_dry_run_prints_the_file_and_writes_none(home):
+    answer = home.say("add", "mine", "--when", "claude.five_hour > 80%", "--clear", "< 70%", "--dry-run")
+    assert (answer.code, answer.out) == (0, f"#:schema ./rules.schema.json\n\n{RULE}")
+    assert list(home.rules.iterdir()) == []
+
+
+def test_the_first_rule_of_ones_own_says_that_the_default_ones_go(home):
+    assert "the default rules" in home.say("add", "mine", "--when", "claude > 80%").out
+    assert "the default rules" not in home.say("add", "yours", "--when", "claude > 80%").out
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("Mine", "mine"), ("../../etc/passwd", "etc-passwd"), ("ü", "rule"), ("a" * 80, "a" * 60)]
+)
+def test_a_file_is_called_after_its_rule_and_stays_in_its_folder(name, file):
+    assert slug(name) == file
