@@ -6,7 +6,6 @@ from random import Random
 
 import pytest
 
-from watcher.core import forecast
 from watcher.core.forecast import MOST, Sample, exhausts_in_s, kept, projected, rate
 
 START = datetime(2026, 3, 4, 9, tzinfo=UTC)
