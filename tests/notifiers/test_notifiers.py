@@ -53,6 +53,7 @@ def test_an_unknown_setting_is_refused(channel, kind):
 def test_a_message_becomes_one_request_or_one_command(compose, kind):
     work = compose(kind)
     assert isinstance(work, Request if kind in BY_REQUEST else Command)
+    assert "plantedsecret" not in repr(work)
 
 
 @pytest.mark.parametrize("kind", COMPOSED)

@@ -118,6 +118,9 @@ class Request(Struct, frozen=True, kw_only=True):
     loopback_tls: bool = False  # accept a self-signed certificate; refused unless the host is a loopback address
     total_s: float = 20.0  # whole answer
 
+    def __repr__(self) -> str:
+        return f"Request({self.method} {'/'.join(self.url.split('/')[:3])})"  # the rest may be a secret
+
 
 class Response(Struct, frozen=True, kw_only=True):
     """The answer to a `Request`. Any status; redirects to another host are not followed."""
@@ -151,6 +154,9 @@ class Command(Struct, frozen=True, kw_only=True):
     stdin: str = ""
     env: Mapping[str, str] = field(default_factory=dict)  # added to a small allow-list
     timeout_s: float = 10.0
+
+    def __repr__(self) -> str:
+        return f"Command({', '.join(self.argv[:1])})"  # the rest may be a secret
 
 
 class Finished(Struct, frozen=True, kw_only=True):
