@@ -37,6 +37,11 @@ def put(state: Path, source: str, content: dict[str, Any], at: datetime) -> None
         draft.unlink(missing_ok=True)
 
 
+def waits(state: Path, source: str) -> bool:
+    """Whether anything lies there, at the cost of one look."""
+    return (state / FOLDER / f"{source}.json").exists()
+
+
 def take(state: Path, source: str) -> tuple[dict[str, Any], datetime] | None:
     """What was laid down last and when, taken away; None where nothing was, or nothing that can be read."""
     path = state / FOLDER / f"{source}.json"

@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from watcher import activity, inbox, poll
+from watcher import activity, handover, poll
 from watcher.calls import Calls
 from watcher.config import Config
 from watcher.core import cadence, lookout
 from watcher.core.model import Failure, Snapshot
-from watcher.credentials import Credential, claude_code
+from watcher.credentials import Credential
 from watcher.doors import Doors
-from watcher.providers import claude, claude_statusline
+from watcher.providers import claude
 from watcher.providers.registry import PROVIDERS
 from watcher.rows import Account
 from watcher.store import Store
@@ -95,7 +95,6 @@ class Rounds:
         config = self._config
         if config is None or provider in self._open or config.providers[provider].enabled is False:
             return
-        self._take_statusline(provider)
         now = self._doors.clock.now()
         self._open[provider] = Round(asked_for=asked_for, began_at=now)
         self._timetable.put(f"end {provider}", now + ROUND_ENDS, lambda: self._give_up(provider))
@@ -113,6 +112,7 @@ class Rounds:
         if round_ is None:
             return
         self._logins[provider] = list(found.credentials)
+        self._take_statusline(provider)
         now = self._doors.clock.now()
         for failure in found.failures:
             self._hear(failure)
@@ -222,21 +222,12 @@ class Rounds:
 
     def _take_statusline(self, provider: str) -> None:
         """What Claude Code handed over is as good as an answer, and costs no request."""
-        handed = inbox.take(self._store.path.parent, inbox.CLAUDE_STATUSLINE) if provider == claude.ID else None
+        if provider != claude.ID:
+            return
+        handed = handover.from_statusline(self._store, self._logins.get(provider, ()))
         if handed is None:
             return
-        content, at = handed
-        accounts = self._accounts(provider)
-        here = {each.account: each.place for each in self._logins.get(provider, ())}
-        own = next((each for each in accounts if here.get(each.account) == claude_code.PLACE), None)
-        account = own or (accounts[0] if len(accounts) == 1 else None)
-        if account is None and accounts:
-            return  # several accounts, and nobody knows whose it is
-        said = claude_statusline.read(
-            content, at, account=account.account if account else "", account_name=account.name if account else ""
-        )
-        fresh = None if said is None else claude_statusline.news(said, account.snapshot if account else None)
-        self._handed_at = at
+        self._handed_at, fresh = handed
         if fresh is not None:
             self._hear(fresh)
 

@@ -1,0 +1,157 @@
+"""Claude Code's status line, from the inbox to the alert: with a daemon and without, for one account or several."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from freezegun import freeze_time
+
+from tests.world import START, Machine, World
+from watcher import handover, inbox
+from watcher.credentials import Credential
+from watcher.lock import Lock
+from watcher.store import Store
+
+RULES = """
+[channels.hook]
+type = "webhook"
+url = "http://127.0.0.1:9/hook"
+[route]
+default = ["hook"]
+[[rule]]
+name = "session"
+when = "claude.five_hour > 80%"
+"""
+ENDS = START + timedelta(hours=4)
+
+
+@pytest.fixture
+def world(tmp_path):
+    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:
+        world = World(tmp_path, Machine(frozen))
+        world.config(RULES)
+        world.usage(10, ENDS)
+        yield world
+
+
+def speak(world, used, **more):
+    window = {"used_percentage": used, "resets_at": ENDS.timestamp()}
+    inbox.put(
+        world.paths.state_dir,
+        inbox.CLAUDE_STATUSLINE,
+        {"rate_limits": {"five_hour": window, **more}},
+        world.machine.now(),
+    )
+
+
+def known(world):
+    store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+    try:
+        return [
+            (account.account, reading.window, reading.used_percent, reading.source)
+            for account in store.accounts()
+            for reading in (account.snapshot.readings if account.snapshot else ())
+        ]
+    finally:
+        store.close()
+
+
+def test_the_daemon_takes_the_word_and_an_alert_goes_out(world):
+    world.watch(
+        timedelta(minutes=40),
+        (timedelta(minutes=5), lambda: speak(world, 60)),
+        (timedelta(minutes=10), lambda: world.usage(91, ENDS)),
+        (timedelta(minutes=11), lambda: speak(world, 90)),
+    )
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_without_a_daemon_the_next_command_takes_it(world):
+    world.check()
+    speak(world, 20)
+    handover.take_in(world.paths, world.doors())
+    assert known(world) == [("", "five_hour", 20.0, "statusline")]
+    assert not inbox.waits(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
+
+
+def test_on_a_fresh_machine_it_is_the_first_reading(world):
+    speak(world, 20)
+    handover.take_in(world.paths, world.doors())
+    assert known(world) == [("", "five_hour", 20.0, "statusline")]
+
+
+def test_the_alert_it_raises_waits_for_whoever_sends(world):
+    speak(world, 90)
+    handover.take_in(world.paths, world.doors())
+    assert world.received == []
+    store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+    assert [delivery.message.rule for delivery in store.outbox()] == ["session"]
+    store.close()
+
+
+def test_windows_that_it_does_not_speak_of_stay(world):
+    world.answers["/api/oauth/usage"] = lambda _request: world.json(
+        {"five_hour": {"utilization": 1, "resets_at": ENDS.isoformat()}, "seven_day_opus": {"utilization": 50}}
+    )
+    world.check()
+    speak(world, 20)
+    handover.take_in(world.paths, world.doors())
+    assert [(window, used) for _, window, used, _ in known(world)] == [("five_hour", 20.0), ("seven_day_opus", 50.0)]
+
+
+def test_old_words_of_an_idle_session_change_nothing(world):
+    world.check()
+    speak(world, 5)
+    handover.take_in(world.paths, world.doors())
+    assert known(world) == [("", "five_hour", 10.0, "api")]
+
+
+def test_it_is_left_to_a_running_daemon(world):
+    speak(world, 20)
+    lock = Lock(world.paths.state_dir)
+    assert lock.acquire()
+    handover.take_in(world.paths, world.doors())
+    lock.release()
+    assert inbox.waits(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
+
+
+def test_it_is_left_where_the_config_has_a_mistake(world):
+    world.config("[[rule]]\nname = 3\n")
+    speak(world, 20)
+    handover.take_in(world.paths, world.doors())
+    assert inbox.waits(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
+
+
+def test_with_nothing_to_take_nothing_is_made(world):
+    handover.take_in(world.paths, world.doors())
+    assert not world.paths.state_dir.exists()
+
+
+def login(account, place="OpenCode"):
+    return Credential(provider="claude", place=place, path="x", token=f"t-{account}", account=account)
+
+
+@pytest.mark.parametrize(
+    ("logins", "owner"),
+    [
+        ([login("a")], "a"),
+        ([login("a"), login("b", "Claude Code")], "b"),
+        ([login("a"), login("b")], None),
+        ([], ""),
+    ],
+)
+def test_whose_use_it_is(world, logins, owner):
+    speak(world, 20)
+    store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+    at, snapshot = handover.from_statusline(store, logins)
+    store.close()
+    assert at == START
+    assert (None if snapshot is None else snapshot.account) == owner
+
+
+def test_what_says_nothing_is_taken_and_is_no_news(world):
+    inbox.put(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, {"rate_limits": json.loads("[]")}, START)
+    store = Store(world.paths.state_dir / "watcher.db", now=START)
+    assert handover.from_statusline(store, ()) == (START, None)
+    assert handover.from_statusline(store, ()) is None
+    store.close()
