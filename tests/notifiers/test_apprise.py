@@ -2,11 +2,13 @@
 
 import json
 import sys
+from importlib.util import find_spec
 
 import msgspec
 import pytest
 
 from watcher.core.model import Command, Finished, Severity
+from watcher.demo.server import Reply, Server
 from watcher.notifiers import apprise
 from watcher.process import run
 
@@ -83,6 +85,26 @@ def test_without_the_library_the_person_is_told_what_to_install(compose, tmp_pat
 def test_the_library_is_not_imported_here(compose):
     compose("apprise")
     assert "apprise" not in sys.modules
+
+
+@pytest.mark.parametrize("mention", ["@everyone", "<@123>", "<!channel>", "<#C1>"])
+def test_what_some_service_could_take_for_a_mention_is_disarmed(compose, mention):
+    told = json.loads(compose("apprise", title=mention, body=mention).stdin)
+    for text in (told["title"], told["body"]):
+        assert mention not in text
+        assert text.replace("\u200b", "").startswith(mention)
+
+
+@pytest.mark.skipif(find_spec("apprise") is None, reason="the optional library is not installed")
+@pytest.mark.parametrize(("status", "delivered"), [(200, True), (500, False)])
+def test_the_real_library_sends_it(compose, status, delivered):
+    with Server(lambda _: Reply(status=status)) as server:
+        url = server.url.replace("http://", "json://")
+        outcome = apprise.judge(run(compose("apprise", {"url": url}, title="ü & <b>")))
+    assert (outcome.delivered, outcome.permanent) == (delivered, False)
+    [asked] = server.asked
+    sent = json.loads(asked.body)
+    assert (sent["title"], sent["type"]) == ("ü & <b>", "warning")
 
 
 def test_a_sender_that_hangs_leaves_it_open():

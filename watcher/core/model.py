@@ -18,6 +18,7 @@ Glossary, the same words in TOML, code, commands, database and documents:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping  # noqa: TC003 - msgspec reads these annotations when it decodes
 from datetime import datetime, time, timedelta
 from decimal import Decimal  # noqa: TC003 - likewise
@@ -119,7 +120,8 @@ class Request(Struct, frozen=True, kw_only=True):
     total_s: float = 20.0  # whole answer
 
     def __repr__(self) -> str:
-        return f"Request({self.method} {'/'.join(self.url.split('/')[:3])})"  # the rest may be a secret
+        host = re.split(r"[/?#]", self.url.partition("://")[2])[0].rpartition("@")[2]
+        return f"Request({self.method} {host})"  # the rest may be a secret
 
 
 class Response(Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ installed, an address that it does not know. A failure of the service is tried a
 was.
 """
 
+import re
 import sys
 
 import msgspec
@@ -40,10 +41,15 @@ def compose(message: Message, settings: Settings) -> Command:
     """One run of the sender; everything on stdin, nothing in its arguments."""
     lines = [message.body or message.title, link(message), f"alert {message.id}"]
     kind = "success" if message.event in {"resolved", "reset"} else _TYPES[message.severity]
-    body = clip("\n".join(line for line in lines if line), 4000)
-    job = {"url": settings.url, "title": clip(message.title, 250), "body": body, "type": kind}
+    body = clip("\n".join(line for line in lines if line), 4000, escape=disarm)
+    job = {"url": settings.url, "title": clip(message.title, 250, escape=disarm), "body": body, "type": kind}
     argv = (sys.executable, "-P", "-m", "watcher.notifiers.apprise_sender")
     return Command(argv=argv, stdin=msgspec.json.encode(job).decode(), timeout_s=60.0)
+
+
+def disarm(text: str) -> str:
+    """An invisible mark in whatever some service could take for a mention: it is unknown which service this is."""
+    return re.sub(r"@|<(?=[!#])", "\\g<0>\u200b", text)
 
 
 def judge(answer: Response | Finished) -> Outcome:
