@@ -13,6 +13,7 @@ COMMANDS = {
     "status": "watcher.cli.status:status",
     "rules": "watcher.cli.rules:rules",
     "replay": "watcher.cli.replay:replay_command",
+    "config": "watcher.cli.config:config",
     "snooze": "watcher.cli.snooze:snooze",
     "unsnooze": "watcher.cli.snooze:unsnooze",
     "notify": "watcher.cli.notify:notify",

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import click
 
-from watcher import doors, paths, shipped
+from watcher import config_schema, doors, paths, shipped
+from watcher.cli.config import as_json
+from watcher.core import entries
 from watcher.poll import find
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
@@ -73,7 +75,13 @@ def init() -> None:
             click.echo(f"  {provider.name:15} not found")
     click.echo("\nFiles:")
     _, rules = shipped.default_rules()
-    for path, text in ((own.config_file, CONFIG), (own.rules_dir / "default.toml", rules)):
+    written = {
+        own.config_file: CONFIG,
+        own.rules_dir / "default.toml": rules,
+        own.config_dir / "watcher.schema.json": as_json(config_schema.schema()),
+        own.rules_dir / "rules.schema.json": as_json(entries.schema()),
+    }
+    for path, text in written.items():
         click.echo(f"  {'written' if _create(path, text) else 'kept, it was there already'}: {path}")
     if not found_any:
         click.echo("\nNo login was found: sign in to one of the tools first, then run `watcher init` again.")

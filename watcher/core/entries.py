@@ -13,7 +13,8 @@ from msgspec import Meta, Struct, field
 from watcher.core.model import Severity
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_DURATION = {"pattern": r"^(?=[0-9])([0-9.]+w)?([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?$"}
+DURATION_PATTERN = r"^(?=[0-9])([0-9.]+w)?([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?$"
+_DURATION = {"pattern": DURATION_PATTERN}
 
 Duration = Annotated[str, Meta(title='a duration such as "45m", "2h" or "1h30m"', extra_json_schema=_DURATION)]
 Condition = Annotated[str, Meta(title='a condition such as "claude.five_hour > 80%"')]

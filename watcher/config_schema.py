@@ -1,0 +1,100 @@
+"""The JSON Schema of `config.toml`, for editors, from the records that the file is read into.
+
+Never check a file here: a schema helps while typing, `watcher rules check` decides.
+"""
+
+from typing import Any
+
+import msgspec
+
+from watcher.config_file import Document, PollTable, ProviderTable, QuietTable
+from watcher.core.entries import DIALECT, DURATION_PATTERN, RuleEntry, without_null
+from watcher.core.model import Severity
+from watcher.notifiers.registry import NOTIFIERS
+from watcher.providers.registry import PROVIDERS
+
+SECRET = "env:NAME, file:PATH, cmd:ARGV, or the value itself (then nobody else may read the file)."  # noqa: S105
+ABOUT = {
+    "poll": "How often to ask, unless a provider says otherwise.",
+    "poll.every": "The usual interval: 5m. Left out: each provider's own.",
+    "poll.hints": "Ask sooner while a tool is in use, seen by when its own folder last changed. Default: true.",
+    "providers": "What to ask. Left out: every provider of which a login is found.",
+    "providers.enabled": "Whether to ask it. Left out: where a login is found.",
+    "providers.every": "How often: 10m. Never more often than the provider allows.",
+    "providers.base_url": "Replaces scheme, host and port of its requests: http://127.0.0.1:8080.",
+    "providers.credentials": "The file that holds the login, in place of the usual places.",
+    "providers.token": f"The login itself: {SECRET}",
+    "providers.database": "antigravity: path of state.vscdb.",
+    "providers.accounts": "gemini_cli, antigravity: path of antigravity-accounts.json.",
+    "providers.source": "antigravity: cache (default), server or auto.",
+    "channels": "Who is told, each under a name of your own: [channels.team].",
+    "route": "Which channels hear of alerts whose rule names none.",
+    "route.default": "Channels for every alert. Left out: all of them.",
+    "quiet": "When only what is critical is said; the rest waits for the end.",
+    "quiet.hours": "From and to: 22:00-08:00.",
+    "quiet.tz": "The zone of the hours: Europe/Berlin. Left out: local time.",
+    "rule": "Rules; they may as well stand in files of their own in rules/.",
+}
+"""Key -> what it is for."""
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of `config.toml`."""
+    (refs, parts) = msgspec.json.schema_components(
+        [Document, PollTable, ProviderTable, QuietTable, RuleEntry], ref_template="#/$defs/{name}"
+    )
+    parts = without_null(parts)
+    document = parts.pop(refs[0]["$ref"].rpartition("/")[2])
+    keys = document["properties"]
+    keys["providers"] = _table(dict.fromkeys(PROVIDERS, refs[2]))
+    keys["channels"] = {"type": "object", "additionalProperties": {"oneOf": [_channel(kind) for kind in NOTIFIERS]}}
+    keys["route"] = _table({name: _names() for name in ("default", *(each.value for each in Severity))})
+    keys["rule"] = {"type": "array", "items": refs[4]}
+    for path, about in ABOUT.items():
+        _at(path, keys, parts)["description"] = about
+    for severity in Severity:
+        keys["route"]["properties"][severity.value]["description"] = f"Channels for alerts that are {severity}."
+    for table in (parts["PollTable"], parts["ProviderTable"]):
+        table["properties"]["every"]["pattern"] = DURATION_PATTERN
+    told = {"title": "Config of the AI usage watcher", "description": "All of it may be left out."}
+    return {"$schema": DIALECT, **document, **told, "$defs": parts}
+
+
+def _at(path: str, keys: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    """The part of the schema that describes a key."""
+    table, _, key = path.partition(".")
+    if not key:
+        found: dict[str, Any] = keys[table]
+    elif table == "route":
+        found = keys[table]["properties"][key]
+    else:
+        name = {"poll": "PollTable", "providers": "ProviderTable", "quiet": "QuietTable"}[table]
+        found = parts[name]["properties"][key]
+    return found
+
+
+def _table(keys: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": keys, "additionalProperties": False}
+
+
+def _names() -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string"}}
+
+
+def _channel(kind: str) -> dict[str, Any]:
+    """A channel's table: its type, and that notifier's settings."""
+    notifier = NOTIFIERS[kind]
+    _, parts = msgspec.json.schema_components([notifier.settings], ref_template="#/$defs/{name}")
+    (table,) = without_null(parts).values()
+    properties = table.get("properties", {})
+    for key in notifier.secrets:
+        if properties.get(key, {}).get("type") == "string":
+            properties[key]["description"] = SECRET
+    return {
+        "type": "object",
+        "title": kind,
+        "description": table.get("description", ""),
+        "properties": {"type": {"const": kind}, **properties},
+        "required": ["type", *table.get("required", [])],
+        "additionalProperties": False,
+    }
