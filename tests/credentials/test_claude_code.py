@@ -150,6 +150,23 @@ def test_a_file_that_the_person_named_is_the_only_place(tmp_path):
     assert claude_code.find(surroundings, str(tmp_path / "none.json")) == []
 
 
+def from_opencode(tmp_path, entry):
+    write(tmp_path / ".local/share/opencode/auth.json", {"anthropic": entry})
+    return claude_code.from_opencode(machine(tmp_path))
+
+
+def test_opencodes_login_is_a_token_without_a_name(tmp_path):
+    [login] = from_opencode(tmp_path, {"type": "oauth", "access": "t", "refresh": "r", "expires": 1769904000000})
+    assert (login.place, login.token, login.account, login.refresh_token) == ("OpenCode", "t", "", "")
+    assert login.expires_at == datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def test_opencodes_api_key_is_no_login_unless_it_is_a_token_after_all(tmp_path):
+    assert from_opencode(tmp_path, {"type": "api", "key": "sk-ant-api03-x"}) == []
+    assert len(from_opencode(tmp_path, "sk-ant-oat01-x")) == 1
+    assert claude_code.from_opencode(machine(tmp_path / "empty")) == []
+
+
 # --- the macOS Keychain -----------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.credentials import Surroundings, codex, opencode
+from watcher.credentials import Surroundings, codex
 from watcher.errors import NotSignedInError
 
 USUAL = ".codex/auth.json"
@@ -112,23 +112,28 @@ def test_codex_home_is_the_only_place_where_it_is_set(tmp_path):
     assert [login.token for login in codex.find(machine(tmp_path), str(mine))] == ["mine"]
 
 
-def entry(token="t", kind="oauth", **fields) -> opencode.Entry:
-    ends = datetime(2026, 2, 1, tzinfo=UTC)
-    return opencode.Entry(path="/auth.json", kind=kind, token=token, expires_at=ends, fields=fields)
+def from_opencode(tmp_path, **entry):
+    write(tmp_path / ".local/share/opencode/auth.json", {"openai": entry})
+    return codex.from_opencode(machine(tmp_path))
 
 
-def test_opencodes_login_is_read_with_its_account():
-    [login] = codex.from_opencode(entry(accountId=71))
-    assert (login.place, login.account, login.extra) == ("OpenCode", "71", {"account_id": "71"})
+def test_opencodes_login_is_read_with_its_account(tmp_path):
+    [login] = from_opencode(tmp_path, type="oauth", access="t", refresh="r", expires=1769904000000, accountId=71)
+    assert (login.place, login.token, login.account) == ("OpenCode", "t", "71")
+    assert login.extra == {"account_id": "71"}
     assert login.expires_at == datetime(2026, 2, 1, tzinfo=UTC)
+    assert login.refresh_token == ""
 
 
-def test_opencodes_account_may_be_overridden_by_hand():
+def test_opencodes_account_may_be_overridden_by_hand(tmp_path):
     token = jwt(**{AUTH: {"chatgpt_account_id": "claim"}})
-    assert codex.from_opencode(entry(token, accountId="stored"))[0].account == "claim"
-    assert codex.from_opencode(entry(token, accountIdOverride="mine"))[0].account == "mine"
+    [login] = from_opencode(tmp_path, type="oauth", access=token, accountId="stored")
+    assert login.account == "claim"
+    [login] = from_opencode(tmp_path, type="oauth", access=token, accountIdOverride="mine")
+    assert login.account == "mine"
 
 
-def test_opencodes_api_key_is_no_login_unless_it_is_a_token_after_all():
-    assert codex.from_opencode(entry("sk-x", kind="api")) == []
-    assert len(codex.from_opencode(entry(jwt(sub="x"), kind="api"))) == 1
+def test_opencodes_api_key_is_no_login_unless_it_is_a_token_after_all(tmp_path):
+    assert from_opencode(tmp_path, type="api", key="sk-x") == []
+    assert len(from_opencode(tmp_path, type="api", key=jwt(sub="x"))) == 1
+    assert codex.from_opencode(machine(tmp_path / "empty")) == []

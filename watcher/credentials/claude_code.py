@@ -60,6 +60,21 @@ def find(surroundings: Surroundings, path: str | None = None) -> list[Credential
     return [_credential({"accessToken": token}, "env:CLAUDE_CODE_OAUTH_TOKEN", {}, None)] if token else []
 
 
+def from_opencode(surroundings: Surroundings, path: str | None = None) -> list[Credential]:
+    """OpenCode's Claude login, [] where it has none, or an API key, which cannot read usage.
+
+    Raises:
+        NotSignedInError: the file or its entry is there and cannot be used.
+    """
+    entry = opencode.find(surroundings, "anthropic", path)
+    if entry is None or (entry.kind != "oauth" and not _BARE.fullmatch(entry.token)):
+        return []
+    found = Credential(
+        provider="claude", place=opencode.PLACE, path=entry.path, token=entry.token, expires_at=entry.expires_at
+    )
+    return [found]
+
+
 def root(surroundings: Surroundings) -> Path:
     """The folder of Claude Code's login."""
     env = surroundings.env

@@ -50,9 +50,14 @@ def find(surroundings: Surroundings, path: str | None = None) -> list[Credential
     return []
 
 
-def from_opencode(entry: opencode.Entry) -> list[Credential]:
-    """OpenCode's ChatGPT login, [] where it is an API key, which cannot read subscription usage."""
-    if entry.kind != "oauth" and not claims(entry.token):
+def from_opencode(surroundings: Surroundings, path: str | None = None) -> list[Credential]:
+    """OpenCode's ChatGPT login, [] where it has none, or an API key, which cannot read subscription usage.
+
+    Raises:
+        NotSignedInError: the file or its entry is there and cannot be used.
+    """
+    entry = opencode.find(surroundings, "openai", path)
+    if entry is None or (entry.kind != "oauth" and not claims(entry.token)):
         return []
     override = _first(entry.fields, "accountIdOverride")
     stored = _first(entry.fields, "accountId")

@@ -13,7 +13,7 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
-from watcher.core.model import Kind, Response
+from watcher.core.model import Kind, Reading, Response
 from watcher.errors import (
     BlockedError,
     ExpiredError,
@@ -233,6 +233,23 @@ def later(at: datetime, seconds: object) -> datetime | None:
     """The instant so many seconds after the answer; None where that is not a number from 0 to a year."""
     wait = number(seconds)
     return at + timedelta(seconds=wait) if wait is not None and 0 <= wait <= 366 * DAY else None
+
+
+def share(
+    window: str, label: str, used_percent: object, seconds: int | None, resets_at: datetime | None
+) -> Reading | None:
+    """The reading of a window that is known by its percentage; None where it has no name or no percentage."""
+    used = percent(used_percent)
+    if used is None or not window:
+        return None
+    return Reading(
+        window=window,
+        kind=kind_of(seconds),
+        label=label,
+        used_percent=used,
+        resets_at=resets_at,
+        window_seconds=seconds,
+    )
 
 
 def kind_of(seconds: int | None) -> Kind:

@@ -15,8 +15,10 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from watcher.core.model import Kind, Reading, Request, Response, Snapshot
-from watcher.credentials import Credential, Surroundings, claude_code, opencode, opencode_plugins
+from watcher.credentials import Credential, Surroundings, claude_code, opencode_plugins
 from watcher.credentials.places import gather
 from watcher.errors import ShapeChangedError
 from watcher.providers import Conversation, Kept, Overrides, Provider, answers
@@ -26,13 +28,8 @@ URL = "https://api.anthropic.com/api/oauth/usage"
 NOT_WINDOWS = frozenset({"extra_usage", "limits"})
 SHARED = frozenset({"seven_day_design", "seven_day_omelette", "iguana_necktie"})  # count against a limit shown already
 ROUTINES = (  # names of one window over time: the first that is filled in is it
-    "seven_day_cowork",
-    "seven_day_routines",
-    "seven_day_claude_routines",
-    "claude_routines",
-    "routines",
-    "routine",
-    "cowork",
+    *("seven_day_cowork", "seven_day_routines", "seven_day_claude_routines"),
+    *("claude_routines", "routines", "routine", "cowork"),
 )
 
 
@@ -41,19 +38,10 @@ def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credentia
     if overrides.token:
         return [Credential(provider=ID, place="config", path="config", token=overrides.token)]
     path = overrides.credentials
-    places = [partial(_opencode, surroundings, path), partial(claude_code.find, surroundings, path)]
+    places = [partial(claude_code.from_opencode, surroundings, path), partial(claude_code.find, surroundings, path)]
     if path is None:
         places.insert(1, partial(opencode_plugins.claude, surroundings))
     return gather(*places)
-
-
-def _opencode(surroundings: Surroundings, path: str | None) -> list[Credential]:
-    entry = opencode.find(surroundings, "anthropic", path)
-    if entry is None or (entry.kind != "oauth" and "-oat" not in entry.token):  # an API key cannot read usage
-        return []
-    return [
-        Credential(provider=ID, place=opencode.PLACE, path=entry.path, token=entry.token, expires_at=entry.expires_at)
-    ]
 
 
 def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
@@ -97,20 +85,10 @@ def read(content: Mapping[str, Any]) -> list[Reading]:
 
 
 def _window(window: str, label: str, utilization: object, resets_at: object) -> Reading | None:
-    used = answers.percent(utilization)
-    if used is None or not window:
-        return None
     weekly = window.startswith("seven_day") or window in ROUTINES
     seconds = answers.WEEK if weekly else 5 * answers.HOUR if window == "five_hour" else None
-    return Reading(
-        window=window,
-        kind=answers.kind_of(seconds),
-        label=label,
-        used_percent=used,
-        resets_at=answers.instant(resets_at),
-        window_seconds=seconds,
-        low_confidence=window in SHARED,
-    )
+    reading = answers.share(window, label, utilization, seconds, answers.instant(resets_at))
+    return replace(reading, low_confidence=True) if reading and window in SHARED else reading
 
 
 def _label(window: str) -> str:

@@ -3,7 +3,6 @@
 Undocumented by its vendor, observed only; last checked 2026-09. The answer: `plan_type`, `rate_limit` with up to two
 windows `{used_percent, limit_window_seconds, reset_after_seconds, reset_at}`, `additional_rate_limits`,
 `code_review_rate_limit`, `credits`, `individual_limit`. Needs the ChatGPT access token of OpenCode or Codex.
-Windows have moved between the slots more than once, so their length names them, never their place.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,15 +11,13 @@ from functools import partial
 from typing import Any
 
 from watcher.core.model import Kind, Reading, Request, Response, Snapshot
-from watcher.credentials import Credential, Surroundings, codex, opencode, opencode_plugins
+from watcher.credentials import Credential, Surroundings, codex, opencode_plugins
 from watcher.credentials.places import gather
 from watcher.errors import ShapeChangedError
-from watcher.providers import Conversation, Kept, Overrides, Provider, answers
+from watcher.providers import Conversation, Kept, Overrides, Provider, answers, codex_windows
 
 ID, NAME, SIGN_IN = "codex", "Codex", "run `codex` once"
 URL = "https://chatgpt.com/backend-api/wham/usage"
-MONTHS = (720 * answers.HOUR, 730 * answers.HOUR)
-SLOTS = {"primary": 5 * answers.HOUR, "secondary": answers.WEEK}  # lengths where the answer gives none
 
 
 def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
@@ -28,15 +25,10 @@ def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credentia
     if overrides.token:
         return [codex.credential("config", "config", overrides.token)]
     path = overrides.credentials
-    places = [partial(_opencode, surroundings, path), partial(codex.find, surroundings, path)]
+    places = [partial(codex.from_opencode, surroundings, path), partial(codex.find, surroundings, path)]
     if path is None:
         places.append(partial(opencode_plugins.chatgpt, surroundings))
     return gather(*places)
-
-
-def _opencode(surroundings: Surroundings, path: str | None) -> list[Credential]:
-    entry = opencode.find(surroundings, "openai", path)
-    return [] if entry is None else codex.from_opencode(entry)
 
 
 def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
@@ -71,9 +63,9 @@ def read(content: Mapping[str, Any], at: datetime) -> list[Reading]:
     """Every window that can be read; where two would have one name, the first is it."""
     found: dict[str, Reading] = {}
     for reading in (
-        *_windows(content.get("rate_limit"), at),
+        *codex_windows.read(content.get("rate_limit"), at),
         *_additional(content.get("additional_rate_limits"), at),
-        *_windows(content.get("code_review_rate_limit"), at, "code_review", "code review ", answers.WEEK),
+        *codex_windows.read(content.get("code_review_rate_limit"), at, "code_review", "code review ", answers.WEEK),
         *_credits(content.get("credits")),
         *_individual(content, at),
     ):
@@ -85,51 +77,7 @@ def _additional(entries: object, at: datetime) -> Iterator[Reading]:
     for entry in answers.mappings(entries):
         name = answers.text(entry.get("limit_name")) or answers.text(entry.get("metered_feature")) or ""
         if answers.slug(name):
-            yield from _windows(entry.get("rate_limit"), at, answers.slug(name), f"{name} ")
-
-
-def _windows(
-    limit: object, at: datetime, prefix: str = "", label: str = "", shortest: int = SLOTS["primary"]
-) -> list[Reading]:
-    """The windows of one limit; those that say their length come first, because they are sure of their name."""
-    sure: list[Reading] = []
-    guessed: list[Reading] = []
-    for key, value in answers.mapping(limit).items():
-        if "window" not in key or not isinstance(value, dict):
-            continue
-        word = answers.slug(key.replace("primary", "").replace("secondary", "").replace("window", ""))
-        seconds = answers.count(value.get("limit_window_seconds"))
-        resets_at = answers.instant(value.get("reset_at")) or answers.later(at, value.get("reset_after_seconds"))
-        length = seconds or (SLOTS["secondary"] if "secondary" in key else shortest)
-        if not seconds and resets_at and resets_at - at > timedelta(seconds=length) * 1.2:
-            length = SLOTS["secondary"]  # a window cannot end later than it is long
-        used = answers.percent(value.get("used_percent"))
-        if used is None:
-            continue
-        id_, people = _name(length)
-        reading = Reading(
-            window="_".join(part for part in (prefix, word, id_) if part),
-            kind=answers.kind_of(length),
-            label=f"{label}{word + ' ' if word else ''}{people} window",
-            used_percent=used,
-            resets_at=resets_at,
-            window_seconds=length,
-        )
-        (sure if seconds else guessed).append(reading)
-    return sure + guessed
-
-
-def _name(seconds: int) -> tuple[str, str]:
-    """A window's stable word and its word for people, by its length."""
-    if seconds == 5 * answers.HOUR:
-        return "five_hour", "5-hour"
-    if seconds == answers.WEEK:
-        return "weekly", "weekly"
-    if seconds in MONTHS:
-        return "monthly", "monthly"
-    if seconds % answers.HOUR:
-        return f"{seconds // 60}m", f"{seconds // 60}-minute"
-    return f"{seconds // answers.HOUR}h", f"{seconds // answers.HOUR}-hour"
+            yield from codex_windows.read(entry.get("rate_limit"), at, answers.slug(name), f"{name} ")
 
 
 def _credits(value: object) -> Iterator[Reading]:
