@@ -259,3 +259,20 @@ def test_a_look_at_the_snoozes_asks_nobody(world):
     calls.events = [(START + 6 * M, daemon.look)]
     daemon.run()
     assert len(world.polls()) == 1
+
+
+def test_one_github_account_in_two_places_is_one_account(world):
+    world.login({"github-copilot": {"type": "oauth", "access": "gho_opencode", "expires": 0}})
+    hosts = world.home / ".config" / "github-copilot" / "hosts.json"
+    hosts.parent.mkdir(parents=True)
+    hosts.write_text('{"github.com": {"user": "Octocat", "oauth_token": "gho_editor"}}')
+    quota = {"quota_snapshots": {"premium_interactions": {"entitlement": 300, "remaining": -1}}}
+    world.answers["/copilot_internal/user"] = lambda _request: world.json(quota)
+    world.answers["/user"] = lambda _request: world.json({"login": "octocat"})
+    world.config(CONFIG + '[[rule]]\nname = "overage"\nwhen = "copilot.remaining < 0"\n')
+    world.watch(65 * M)
+    assert [body["event"] for body in world.received] == ["firing"]
+    assert len([path for _, path in world.asked if path == "/user"]) == 1
+    store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+    assert [account.account for account in store.accounts() if account.provider == "copilot"] == ["octocat"]
+    store.close()

@@ -480,3 +480,20 @@ def test_a_reading_is_kept_as_the_provider_gave_it():
 
     snapshot = ask(acme(one), Door(response()))
     assert (snapshot.plan, snapshot.note, snapshot.readings) == ("pro", "n", (reading,))
+
+
+@pytest.mark.parametrize(
+    ("place", "named", "is_twin", "why"),
+    [
+        ({}, ["octocat"], True, "the answer told whose it is, and that one is asked already"),
+        ({}, ["second"], False, "somebody else's"),
+        ({}, [], False, "nobody else is there"),
+        ({"account": "work", "account_name": "work"}, ["octocat"], False, "it said itself whose it is"),
+    ],
+)
+def test_one_quota_under_two_tokens_is_known_by_its_owner(place, named, is_twin, why):
+    nameless = Credential(provider="copilot", place="x", path="x", token="gho_nameless", **place)
+    others = [Credential(provider="copilot", place="y", path="y", token=name, account=name) for name in named]
+    logins = poll.identify([nameless, *others])
+    snapshot = Snapshot(provider="copilot", account_name="Octocat", at=NOW)
+    assert poll.is_twin(logins[0], snapshot, logins) is is_twin, why

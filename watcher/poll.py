@@ -147,6 +147,21 @@ def identify(credentials: Sequence[Credential]) -> tuple[Credential, ...]:
     return tuple(result)
 
 
+def is_nameless(credential: Credential) -> bool:
+    """Whether the login's key is only a stand-in, because its place does not say whose it is."""
+    return credential.account in ("", short_hash(credential.path), short_hash(token_hash(credential)))
+
+
+def is_twin(credential: Credential, snapshot: Snapshot, logins: Sequence[Credential]) -> bool:
+    """Whether the answer told a nameless login's owner, and another login is that owner's by name.
+
+    It is the same quota, found in two places under two tokens: shown twice, every alert would come twice.
+    """
+    owner = snapshot.account_name.casefold()
+    others = (login for login in logins if login.account != credential.account)
+    return is_nameless(credential) and bool(owner) and any(login.account.casefold() == owner for login in others)
+
+
 def token_hash(credential: Credential) -> str:
     """Stands for the secret that a server counts against: the key of its cooldown. It tells nothing of the secret."""
     secret = credential.token or credential.refresh_token or credential.path

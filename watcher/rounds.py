@@ -58,6 +58,7 @@ class Rounds:
         self._open: dict[str, Round] = {}
         self._logins: dict[str, list[Credential]] = {}  # last found
         self._kept: dict[tuple[str, str], dict[str, Any]] = {}
+        self._twins: set[str] = set()  # token hashes of logins that turned out to be another's again
         self._spent: dict[str, list[datetime]] = {}  # token hash -> uses in the last hour
         self._asked_with: dict[tuple[str, str], str] = {}  # account -> token hash
         self._woke_at: datetime | None = None
@@ -111,7 +112,8 @@ class Rounds:
         round_ = self._open.get(provider)
         if round_ is None:
             return
-        self._logins[provider] = list(found.credentials)
+        logins = [credential for credential in found.credentials if poll.token_hash(credential) not in self._twins]
+        self._logins[provider] = logins
         self._take_statusline(provider)
         now = self._doors.clock.now()
         for failure in found.failures:
@@ -120,7 +122,7 @@ class Rounds:
         for account in self._accounts(provider):
             if account.account not in here and account.snapshot is not None and not found.failures:
                 self._hear(_signed_out(account, now))
-        for credential in found.credentials:
+        for credential in logins:
             if self._may_ask(provider, credential, round_, now):
                 self._ask(provider, credential, round_, now)
         self._end_if_done(provider)
@@ -175,7 +177,11 @@ class Rounds:
         if round_ is not None:
             round_.waiting.discard(credential.account)
         try:
-            self._hear(news)
+            if isinstance(news, Snapshot) and poll.is_twin(credential, news, self._logins[provider]):
+                self._twins.add(token_hash)
+                self._logins[provider].remove(credential)
+            else:
+                self._hear(news)
         finally:
             self._end_if_done(provider)
 
