@@ -1,0 +1,20 @@
+"""The crash harness in small; `python -m benchmarks crash` kills hundreds."""
+
+import sys
+
+import pytest
+
+from benchmarks.crash import play
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
+
+
+def test_a_process_killed_at_any_moment_loses_nothing_and_repeats_only_what_was_cut_off():
+    tally = play(kills=20, seed=11)
+    assert tally.killed == 20
+    assert tally.messages >= 5
+    assert (tally.lost, tally.wrong, tally.unordered, tally.needless) == (0, 0, 0, 0)
+
+
+def test_a_loss_would_be_seen():
+    assert not play(kills=25, seed=12, sabotage=True).is_clean
