@@ -98,6 +98,7 @@ class SeriesState(Struct, frozen=True, kw_only=True):
     samples: tuple[Sample, ...] = ()
     heard_at: datetime  # when an answer last held this series; before the first, when it was first asked for
     asked_at: datetime  # when its account was last asked, whatever came of it
+    every: timedelta = timedelta(0)  # how often that was usual then
     retry_at: datetime | None = None  # not to be asked again before
     watched_from: datetime | None = None  # when watching went on after a gap (sleep): silence before it is not news
     error: str | None = None  # of the last poll; None: it was answered
@@ -172,13 +173,14 @@ def observe(state: SeriesState, reading: Reading, at: datetime, every: timedelta
     return _turned(state, reading, at) if standing is Standing.RESET else _frozen(state)
 
 
-def answered(state: SeriesState, news: Snapshot) -> SeriesState:
+def answered(state: SeriesState, news: Snapshot, every: timedelta) -> SeriesState:
     """The state with what an answer says beside the reading: the account is up, its name, its plan."""
     return replace(
         state,
         account_name=news.account_name,
         plan=news.plan,
         asked_at=news.at,
+        every=every,
         retry_at=None,
         error=None,
         error_kind=None,
@@ -186,12 +188,12 @@ def answered(state: SeriesState, news: Snapshot) -> SeriesState:
     )
 
 
-def missing(state: SeriesState, news: Snapshot) -> SeriesState:
+def missing(state: SeriesState, news: Snapshot, every: timedelta) -> SeriesState:
     """The state after an answer that did not hold this series."""
-    return replace(answered(state, news), standing=Standing.MISSING)
+    return replace(answered(state, news, every), standing=Standing.MISSING)
 
 
-def failed(state: SeriesState, failure: Failure) -> SeriesState:
+def failed(state: SeriesState, failure: Failure, every: timedelta) -> SeriesState:
     """The state after a poll that gave nothing."""
     return replace(
         state,
@@ -200,6 +202,7 @@ def failed(state: SeriesState, failure: Failure) -> SeriesState:
         error_kind=failure.kind,
         failing_since=state.failing_since or failure.at,
         asked_at=failure.at,
+        every=every,
         retry_at=failure.retry_at,
         account_name=failure.account_name or state.account_name,
     )

@@ -20,7 +20,7 @@ NEVER_WATCHED = frozenset({"not_signed_in", "unsupported"})
 def told(series: Mapping[Series, SeriesState], news: Snapshot | Failure, every: timedelta) -> tuple[SeriesState, ...]:
     """The states, after this news, of every series that it concerns."""
     if isinstance(news, Failure):
-        return _failed(series, news)
+        return _failed(series, news, every)
     known = [state for state in series.values() if _is_of(state, news)]
     fresh = {state.series: state for state in known}
     answered = set()
@@ -30,10 +30,10 @@ def told(series: Mapping[Series, SeriesState], news: Snapshot | Failure, every: 
         answered.add(name)
     for name, state in fresh.items():
         if name not in answered and news.whole:
-            fresh[name] = cycle.missing(state, news)
+            fresh[name] = cycle.missing(state, news, every)
     named = _with_primary(news.provider, fresh.values())
     heard = (state for state in named if news.whole or state.series in answered or state is not series[state.series])
-    return (*heard, *_stood_in(series.values(), news))
+    return (*heard, *_stood_in(series.values(), news, every))
 
 
 def _is_of(state: SeriesState, news: Snapshot | Failure) -> bool:
@@ -41,11 +41,11 @@ def _is_of(state: SeriesState, news: Snapshot | Failure) -> bool:
 
 
 def _heard(state: SeriesState, reading: Reading, news: Snapshot, every: timedelta) -> SeriesState:
-    seen = cycle.observe(cycle.answered(state, news), reading, news.at, every)
+    seen = cycle.observe(cycle.answered(state, news, every), reading, news.at, every)
     return replace(seen, heard_at=news.at, gone=False)
 
 
-def _failed(series: Mapping[Series, SeriesState], news: Failure) -> tuple[SeriesState, ...]:
+def _failed(series: Mapping[Series, SeriesState], news: Failure, every: timedelta) -> tuple[SeriesState, ...]:
     """A failure that names no account concerns all accounts of its provider."""
     of_provider = [state for state in series.values() if state.series.provider == news.provider and not state.gone]
     concerned = [state for state in of_provider if _is_of(state, news)]
@@ -57,14 +57,14 @@ def _failed(series: Mapping[Series, SeriesState], news: Failure) -> tuple[Series
         stand_in = Series(provider=news.provider, window=window, account=news.account)
         if stand_in not in series:
             concerned = [replace(cycle.first(stand_in, news), primary=True)]
-    return tuple(cycle.failed(state, news) for state in concerned)
+    return tuple(cycle.failed(state, news, every) for state in concerned)
 
 
-def _stood_in(states: Iterable[SeriesState], news: Snapshot) -> list[SeriesState]:
+def _stood_in(states: Iterable[SeriesState], news: Snapshot, every: timedelta) -> list[SeriesState]:
     """What stood in for the provider before it ever answered: heard now, under its real name, and gone."""
     names = {Series(provider=news.provider, window=reading.window, account=news.account) for reading in news.readings}
     return [
-        replace(cycle.missing(state, news), heard_at=news.at, gone=True)
+        replace(cycle.missing(state, news, every), heard_at=news.at, gone=True)
         for state in states
         if state.series.provider == news.provider
         and state.read_at is None

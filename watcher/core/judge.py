@@ -11,26 +11,14 @@ from datetime import datetime, timedelta, tzinfo
 from msgspec import Struct
 from msgspec.structs import replace
 
-from watcher.core import dressing, evaluate, households, offline
+from watcher.core import attention, dressing, due, evaluate, households, offline
 from watcher.core.binding import Bound, bind, holds, touches
-from watcher.core.cycle import FEW_POLLS, SeriesState, Standing
+from watcher.core.cycle import SeriesState, Standing
 from watcher.core.decisions import Decision, decision
 from watcher.core.evaluate import AlertState, Observation
 from watcher.core.hours import is_active
 from watcher.core.model import Failure, Phase, Rule, Series, Snapshot, Transition
 from watcher.core.view import View
-
-GONE_AFTER = timedelta(days=7)
-"""A series that was not heard of for so long is gone for good: its alerts close without a word."""
-
-ASLEEP_AFTER = timedelta(minutes=20)
-"""Longer than any pause between polls (or three of the usual ones): when nothing at all was asked, nobody watched."""
-
-FULLY_AWAKE_AFTER = timedelta(hours=1)
-"""After such a gap every account has been asked again."""
-
-SAFELY_PAST = timedelta(seconds=1)
-"""`age > 45m` does not hold at 45 minutes to the dot."""
 
 Key = tuple[str, Series]
 
@@ -109,7 +97,7 @@ class _Sitting:
 
     def held(self, news: Snapshot | Failure | None) -> Judgement:
         """Everything in its order."""
-        self.asleep = self._nobody_watched()
+        self.asleep = attention.nobody_watched(self.memory.series.values(), self.now, self.every)
         heard = () if news is None else households.told(self.memory.series, news, self.every)
         self.series.update((state.series, state) for state in heard)
         if news is not None and self.asleep:
@@ -144,15 +132,11 @@ class _Sitting:
         views = self._views[lasting]
         view = views.get(state.series)
         if view is None:
-            view = views[state.series] = View(state, self.now, lasting=lasting, asleep=self.asleep)
+            unasked = self.asleep or attention.is_left_alone(state, self.now)
+            view = views[state.series] = View(state, self.now, lasting=lasting, unasked=unasked)
         return view
 
-    # --- sleep ----------------------------------------------------------------------------------------------
-
-    def _nobody_watched(self) -> bool:
-        """Whether nothing at all was asked for longer than any usual pause. What was told to wait is no gap."""
-        asked = [max(state.asked_at, state.retry_at or state.asked_at) for state in self.memory.series.values()]
-        return bool(asked) and self.now - max(asked) > max(ASLEEP_AFTER, FEW_POLLS * self.every)
+    # --- what has ended ----------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
         """Watching goes on: silence is counted from now."""
@@ -160,13 +144,10 @@ class _Sitting:
             self.series[state.series] = replace(state, watched_from=self.now)
         self.asleep = False
 
-    # --- what has ended ----------------------------------------------------------------------------------------------
-
     def _close_what_is_gone(self) -> None:
         """Close, without a word, the alerts of rules and series that are gone."""
         for state in [] if self.asleep else list(self._all()):
-            watched = state.watched_from is None or self.now - state.watched_from > FULLY_AWAKE_AFTER
-            if not state.gone and watched and self.now - state.heard_at > GONE_AFTER:
+            if not state.gone and attention.is_gone(state, self.now):
                 self.series[state.series] = replace(state, gone=True, samples=(), doubt=None)
         for key, alert in self.memory.alerts.items():
             of = self.series.get(alert.series) or self.memory.series.get(alert.series)
@@ -241,7 +222,7 @@ class _Sitting:
             active=rule.active is None or is_active(rule.active, self.now, self.tz),
             mute=before.phase is not Phase.FIRING and True in whens and self._is_said(bound, state),
             unmute=before.muted and offline.must_speak(list(self._all()), state, news),
-            every=self.every,
+            every=self.every if news is not None else state.every,
         )
         done = evaluate.step(rule, before, seen, self.now)
         self._keep(before, done.alert)
@@ -298,27 +279,11 @@ class _Sitting:
     def _decide(self, bound: Bound, view: View, whens: tuple[bool | None, ...], phase: Phase, reason: str) -> None:
         self.decisions.append(decision(bound.rule.name, view, whens, phase, reason))
 
-    # --- when to look again ------------------------------------------------------------------------------------------
-
     def _next_due(self) -> datetime | None:
-        """When time alone may change something: for rules about silence, and for what is gone for good."""
-        everything = [state for state in self._all() if not state.gone]
-        dues = [state.heard_at + GONE_AFTER + SAFELY_PAST for state in everything]
-        silent = [bound for bound in self.bindings.bound if bound.speaks_of_silence]
-        for bound in silent:
-            waits = [timedelta(seconds=wait) + SAFELY_PAST for wait in bound.waits_s]
-            for state in everything:
-                if self._is_subject(bound, state):
-                    since = state.heard_at if state.read_at is None else state.read_at
-                    since = max(since, state.watched_from or since)
-                    dues += [since + wait for wait in waits]
-        names = {bound.rule.name: bound.rule for bound in silent}
-        for alert in self._alerts():
-            rule = names.get(alert.rule)
-            if rule is None:
-                continue
-            if alert.phase is Phase.FIRING and alert.remind_at is not None:
-                dues.append(alert.remind_at)
-            if alert.phase is Phase.PENDING and alert.clock_at is not None:
-                dues += [alert.clock_at + rule.hold - span for span in alert.held if span is not None]
-        return min((due for due in dues if due > self.now), default=None)
+        return due.next_due(
+            [bound for bound in self.bindings.bound if bound.speaks_of_silence],
+            [state for state in self._all() if not state.gone],
+            self._alerts(),
+            self._is_subject,
+            self.now,
+        )

@@ -24,13 +24,13 @@ class View:
         now: the instant.
         lasting: whether the last believed reading counts although the last poll brought none, as it must for a rule
             that asks about silence ("was at 90 % when it went quiet"). Never past the boundary.
-        asleep: whether nothing at all was asked lately: then silence means nothing.
+        unasked: whether nobody has asked lately: then silence means nothing.
     """
 
-    __slots__ = ("_known", "_worths", "asleep", "lasting", "now", "state")
+    __slots__ = ("_known", "_worths", "lasting", "now", "state", "unasked")
 
-    def __init__(self, state: SeriesState, now: datetime, *, lasting: bool = False, asleep: bool = False) -> None:
-        self.asleep = asleep
+    def __init__(self, state: SeriesState, now: datetime, *, lasting: bool = False, unasked: bool = False) -> None:
+        self.unasked = unasked
         self.state = state
         self.now = now
         self.lasting = lasting
@@ -116,7 +116,7 @@ class View:
 
     def _age(self) -> float | None:
         """For rules: a gap in which nothing was asked (sleep) adds nothing."""
-        if self.asleep:
+        if self.unasked:
             return None
         if self.state.watched_from is None:
             return self.read_s_ago()

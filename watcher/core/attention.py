@@ -1,0 +1,44 @@
+"""Was anybody watching? Silence is news only while providers were being asked.
+
+After a sleep, a holiday or a shutdown nothing was asked, and no rule may take that for a provider's silence. Never
+decide here what silence means to a rule.
+"""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from watcher.core.cycle import FEW_POLLS, SeriesState
+
+ASLEEP_AFTER = timedelta(minutes=20)
+"""Longer than any usual pause between polls: when nothing at all was asked for so long, nobody watched."""
+
+FULLY_AWAKE_AFTER = timedelta(hours=1)
+"""So long after such a gap every account has been asked again."""
+
+OVERDUE_POLLS = 5
+"""A provider that answered well may be asked up to four times later than usual while nothing changes."""
+
+GONE_AFTER = timedelta(days=7)
+"""A series that was not heard of for so long is gone for good."""
+
+
+def nobody_watched(states: Collection[SeriesState], now: datetime, every: timedelta) -> bool:
+    """Whether no account at all was asked for longer than any usual pause. What was told to wait is no gap."""
+    if not states:
+        return False
+    asked = max(state.asked_at if state.retry_at is None else max(state.asked_at, state.retry_at) for state in states)
+    if now - asked <= ASLEEP_AFTER:
+        return False
+    usual = max(every, *(state.every for state in states))
+    return now - asked > FEW_POLLS * usual
+
+
+def is_left_alone(state: SeriesState, now: datetime) -> bool:
+    """Whether the last answer was good, and the next is simply not due: it is not silent, nobody has asked."""
+    return state.standing.is_believed and state.every < now - state.asked_at <= OVERDUE_POLLS * state.every
+
+
+def is_gone(state: SeriesState, now: datetime) -> bool:
+    """Whether the series has left for good; never right after a gap, when its account was not asked yet."""
+    awake = state.watched_from is None or now - state.watched_from > FULLY_AWAKE_AFTER
+    return awake and now - state.heard_at > GONE_AFTER
