@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import pytest
 
 from watcher.cli import root
+from watcher.cli.rule_files import in_force
 from watcher.cli.rules_add import slug
 from watcher.core import judge
-from watcher.core.model import Failure, Kind, Reading, Snapshot
+from watcher.core.model import Failure, Kind, Reading, Severity, Snapshot, Snooze
 from watcher.core.rulebook import parse_rules
+from watcher.pipeline import observe
 from watcher.store import FILE_NAME, Store
 
 ROOT = Path(__file__).parent.parent.parent
@@ -179,6 +181,15 @@ def test_a_miss_says_which_reading_and_the_code_is_1(home):
     ]
 
 
+def test_an_example_below_the_wrong_rule_is_told_whose_it_is(home):
+    (home.rules / "a.toml").write_text(
+        RULE + '[[rule]]\nname = "quiet"\nwhen = "*.age > 45m"\n' + EXAMPLE.format(RIGHT)
+    )
+    answer = home.say("test")
+    assert answer.code == 1
+    assert "      the rule `mine` does this: an example belongs to the [[rule]] above it" in answer.out.splitlines()
+
+
 def test_rules_without_an_example_are_named(home):
     (home.rules / "a.toml").write_text(RULE)
     answer = home.say("test")
@@ -229,8 +240,10 @@ def test_each_reading_has_its_decision_and_reason(home):
     assert [line.split("  ", 2)[2].strip() for line in lines[3:7]] == [
         "75 %  does not  ok      the condition does not hold",
         "82 %  holds     firing  the condition has held for as long as the rule asks: fired",
-        ("78 %  does not  firing  the condition no longer holds, but the clearing condition does not hold yet: "
-        "still firing"),
+        (
+            "78 %  does not  firing  the condition no longer holds, but the clearing condition does not hold yet: "
+            "still firing"
+        ),
         "66 %  does not  ok      the clearing condition holds: resolved",
     ]
     assert "what was said" in lines
@@ -247,6 +260,20 @@ def test_a_poll_that_failed_is_explained_too(home):
     (home.rules / "a.toml").write_text(RULE)
     remember(home, 82.0, None)
     assert "there was no answer: the alert stays as it is" in home.say("explain", "mine").out
+
+
+def test_what_was_held_back_is_explained_with_the_reason(home):
+    home.config.write_text(f'[channels.desktop]\ntype = "desktop"\n{RULE}')
+    config = in_force()
+    store = Store(home.path / "state" / FILE_NAME, now=NOW)
+    silence = Snooze(target="mine", created_at=NOW, until=NOW + timedelta(hours=2), severity=Severity.CRITICAL)
+    store.write(lambda: store.snooze(silence), now=NOW)
+    reading = Reading(window="five_hour", kind=Kind.SESSION, used_percent=90.0, window_seconds=18000)
+    news = Snapshot(provider="claude", at=NOW, readings=(reading,))
+    observe(store, config, news, now=NOW, every=timedelta(minutes=5))
+    store.close()
+    lines = home.say("explain", "mine").out.splitlines()
+    assert lines[-1].startswith("    desktop: held (snooze")
 
 
 def test_only_the_last_ones_are_shown(home):

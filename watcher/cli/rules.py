@@ -91,7 +91,7 @@ def test(files: tuple[str, ...]) -> int:
     rows = [("ok" if each.passed else "MISS", each.rule, each.example.series, "".join(each.phases)) for each in ran]
     for line, each in zip(columns(rows), ran, strict=True):
         click.echo(line)
-        for miss in _misses(each):
+        for miss in _misses(each, found):
             click.echo(f"      {miss}")
     without = [rule.name for rule in found if not rule.examples]
     if without:
@@ -140,11 +140,16 @@ def _rows(rule: Rule) -> Iterator[Sequence[str]]:
         shared = ("", "", "")
 
 
-def _misses(ran: Ran) -> Iterator[str]:
-    """What went otherwise than expected, step by step."""
+def _misses(ran: Ran, rules: Sequence[Rule]) -> Iterator[str]:
+    """What went otherwise than expected, step by step; and the neighbour that the example was meant for, if any."""
     example = ran.example
     row = example.used or example.remaining
     for step in ran.misses:
         after = f", {duration(step * example.every)} after the first" if step else ""
         expected, found = example.expect[step], ran.phases[step]
         yield f"reading {step + 1} ({row[step]}{after}): expected {expected}, came out {found}"
+    path = next(rule.path for rule in rules if rule.name == ran.rule)
+    for rule in rules:
+        if rule.name != ran.rule and rule.path == path and examples.run(rule, example).passed:
+            yield f"the rule `{rule.name}` does this: an example belongs to the [[rule]] above it"
+            return
