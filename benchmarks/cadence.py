@@ -15,7 +15,9 @@ from statistics import median
 
 from msgspec import Struct, field
 
-from watcher.core.cadence import Pace, Sight, Watch, next_poll
+from watcher.core import forecast
+from watcher.core.cadence import Pace, Sight, Watch, next_poll, pace
+from watcher.providers.registry import PROVIDERS
 
 STEP_S = 10
 STEPS = 24 * 3600 // STEP_S
@@ -23,7 +25,6 @@ MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = ("idle", "steady", "bursts", "mixed", "sleep")
 CHEAP_DAYS = ("idle", "mixed")  # those on which we must ask less often than every ten minutes
 THRESHOLDS = (80.0, 95.0)
-LOOKED_BACK = timedelta(minutes=30)
 NEVER = 10**9
 
 
@@ -36,19 +37,18 @@ class Model(Struct, frozen=True):
     share: float  # of this window that one percent of a session is
 
 
-def _pace(floor_s: int, every_s: int, ceiling_s: int = 1800) -> Pace:
-    return Pace(
-        floor=timedelta(seconds=floor_s), every=timedelta(seconds=every_s), ceiling=timedelta(seconds=ceiling_s)
-    )
+def _model(provider: str, window: str, share: float) -> Model:
+    facts = PROVIDERS[provider]
+    return Model(provider, pace(facts.floor, facts.default, facts.ceiling), window, share)
 
 
 MODELS = (
-    Model("claude", _pace(300, 600), "session", 1.0),
-    Model("codex", _pace(120, 300), "session", 1.0),
-    Model("copilot", _pace(300, 900), "month", 0.06),
-    Model("nano_gpt", _pace(60, 300), "day", 0.65),
-    Model("gemini_cli", _pace(120, 300), "day", 0.65),
-    Model("antigravity", _pace(30, 60), "session", 1.0),
+    _model("claude", "session", 1.0),
+    _model("codex", "session", 1.0),
+    _model("copilot", "month", 0.06),
+    _model("nano_gpt", "day", 0.65),
+    _model("gemini_cli", "day", 0.65),
+    _model("antigravity", "session", 1.0),
 )
 
 
@@ -173,6 +173,7 @@ class Seen(Struct):
 
     asked: list[int] = field(default_factory=list)
     values: list[int] = field(default_factory=list)
+    samples: tuple[forecast.Sample, ...] = ()
     changed: int | None = None
     resets: int | None = None
     woke: int | None = None
@@ -220,13 +221,12 @@ def _sight(seen: Seen, day: Day, model: Model, step: int, *, hint: bool) -> Sigh
         return Sight(pace=model.pace)
     used = bisect_right(day.local, step)
     active = _at(day.local[used - 1]) if used else MIDNIGHT - timedelta(days=1)
-    length_s = {"session": 5 * 3600, "day": 24 * 3600}.get(model.window)
+    length_s = {"session": 5 * 3600, "day": 24 * 3600}.get(model.window, 30 * 24 * 3600)
     watch = Watch(
         name=model.window,
         used_percent=float(seen.values[-1]),
-        # whole percents: above 80 is 81
-        thresholds=tuple(threshold + 1 for threshold in THRESHOLDS),
-        rate=_rate(seen),
+        thresholds=THRESHOLDS,
+        rate=forecast.rate(seen.samples, timedelta(seconds=length_s)),
         changed_at=None if seen.changed is None else _at(seen.changed),
         resets_at=None if seen.resets is None else _at(seen.resets),
         window_seconds=length_s,
@@ -240,17 +240,6 @@ def _sight(seen: Seen, day: Day, model: Model, step: int, *, hint: bool) -> Sigh
         active_at=active if hint else None,
         woke_at=None if seen.woke is None else _at(seen.woke),
     )
-
-
-def _rate(seen: Seen) -> float | None:
-    """Percent per hour over the last readings of this window; None from a single one."""
-    last, value = seen.asked[-1], seen.values[-1]
-    first, before = last, value
-    for asked, earlier in zip(reversed(seen.asked), reversed(seen.values), strict=True):
-        if earlier > value or (last - asked) * STEP_S > LOOKED_BACK.total_seconds():
-            break
-        first, before = asked, earlier
-    return None if first == last else (value - before) / ((last - first) * STEP_S / 3600)
 
 
 def _at(step: int) -> datetime:
@@ -277,6 +266,7 @@ def live(day: Day, model: Model, policy: Policy) -> Outcome:
             seen.changed = step
         seen.asked.append(step)
         seen.values.append(value)
+        seen.samples = forecast.kept(seen.samples, _at(step), value)
         seen.resets = day.resets[step]
         step += 1
     return _judged(day, seen)

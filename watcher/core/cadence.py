@@ -22,7 +22,6 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 AFTER_RESET = timedelta(seconds=30)  # servers turn a window over some seconds late
-AFTER_CROSSING = timedelta(seconds=15)  # aiming exactly at a crossing would arrive just before it half of the time
 COOLDOWN_LEAST = timedelta(minutes=5)
 COOLDOWN_DOUBLED_TO = timedelta(hours=6)
 COOLDOWN_MOST = timedelta(hours=24)  # what a server may demand; longer is a mistake of the server's
@@ -35,7 +34,6 @@ COUNTED_AFTER = timedelta(seconds=60)  # use this young may not be in the server
 SWIFT = 3.0  # times the even pace over a window's busy hours: as fast as one person uses it up
 BUSY = ((6, 1.0), (24, 1 / 3), (24 * 30, 5 / 21))  # hours of a window, and the part of them in which people work
 NEAR = 2.0  # points below a threshold at which it is worth looking twice as often while the value moves
-AIM = 1.25  # floors: up to here one look after the crossing beats one before it and the next a floor later
 HASTE = 1.5  # a rate may rise by this before the next look
 
 REFUSALS = frozenset({"not_signed_in", "expired", "forbidden"})
@@ -253,10 +251,10 @@ def _stillness(watch: Watch, sight: Sight, asked_at: datetime) -> timedelta | No
 
 
 def _gap(watch: Watch) -> tuple[float | None, float]:
-    """Points to the next threshold above, and that threshold."""
+    """Points to the next threshold, and that threshold. One just reached is still ahead: `> 80%` waits for 81 at 80."""
     if watch.used_percent is None:
         return None, 0.0
-    above = [threshold for threshold in watch.thresholds if threshold > watch.used_percent]
+    above = [threshold for threshold in watch.thresholds if threshold >= watch.used_percent]
     return (min(above) - watch.used_percent, min(above)) if above else (None, 0.0)
 
 
@@ -265,11 +263,7 @@ def _nearing(watch: Watch, pace_: Pace, gap: float, threshold: float, *, moving:
     floor, every = pace_.floor, pace_.every
     if watch.rate is not None and watch.rate > 0:
         expected = timedelta(hours=min(gap / watch.rate, 10_000))
-        if expected <= AIM * floor:
-            wait = max(floor, expected + AFTER_CROSSING)
-            if wait < every:
-                return wait, f"{watch.name}: {threshold:g}% expected in {_brief(expected)}"
-        elif expected / 2 < every:
+        if expected / 2 < every:
             return max(expected / 2, floor), f"{watch.name}: {threshold:g}% expected in {_brief(expected)}"
     if not moving:
         return None
