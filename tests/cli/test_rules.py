@@ -11,6 +11,7 @@ import pytest
 from watcher.cli import root
 from watcher.cli.rule_files import in_force
 from watcher.cli.rules_add import slug
+from watcher.cli.rules_explain import explain
 from watcher.core import judge
 from watcher.core.model import Failure, Kind, Reading, Severity, Snapshot, Snooze
 from watcher.core.rulebook import parse_rules
@@ -402,3 +403,12 @@ def test_the_first_rule_of_ones_own_says_that_the_default_ones_go(home):
 )
 def test_a_file_is_called_after_its_rule_and_stays_in_its_folder(name, file):
     assert slug(name) == file
+
+
+def test_a_shell_completes_the_names_of_rules(home):
+    (home.rules / "a.toml").write_text(RULE)
+    complete = explain.params[0].shell_complete
+    assert [item.value for item in complete(None, "mi")] == ["mine"]
+    assert complete(None, "x") == []
+    (home.rules / "a.toml").write_text("x = 1")
+    assert complete(None, "mi") == []

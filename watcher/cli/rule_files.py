@@ -100,3 +100,11 @@ def named(rules: Sequence[Rule], name: str) -> Rule:
 
 def _unasked(_text: str) -> str:
     raise secrets.Unavailable("not asked for: this command needs no secret")
+
+
+def by_file(rules: Sequence[Rule]) -> dict[str, list[Rule]]:
+    """The rules by the file that they are from, in their order."""
+    files: dict[str, list[Rule]] = {}
+    for rule in rules:
+        files.setdefault(rule.path, []).append(rule)
+    return files

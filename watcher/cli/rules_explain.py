@@ -5,6 +5,7 @@ from datetime import datetime
 
 import click
 import msgspec
+from click.shell_completion import CompletionItem
 
 from watcher.cli.columns import columns
 from watcher.cli.rule_files import in_force, named, own_paths
@@ -15,15 +16,23 @@ from watcher.core.examples import explained
 from watcher.core.model import Delivery, DeliveryState, Event, Rule, Series, Transition
 from watcher.core.phrases import percent
 from watcher.core.units import read_duration
-from watcher.errors import UsageError
+from watcher.errors import UsageError, WatcherError
 from watcher.recall import recall
 from watcher.store import FILE_NAME, Store
 
 _HOLDS = {True: "holds", False: "does not", None: "unknown"}
 
 
+def _names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    try:
+        found = in_force().rules
+    except WatcherError:  # a config with a mistake completes nothing
+        return []
+    return [CompletionItem(rule.name, help=rule.path) for rule in found if rule.name.startswith(incomplete)]
+
+
 @click.command()
-@click.argument("rule")
+@click.argument("rule", shell_complete=_names)
 @click.option("--last", default=10, show_default=True, type=click.IntRange(1, 10_000), help="Readings of each series.")
 @click.option("--since", default="3d", show_default=True, metavar="TIME", help="How far back to begin: 12h, 7d.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each decision.")

@@ -1,0 +1,125 @@
+"""`watcher config`: what is in force, without a secret in it."""
+
+import json
+import tomllib
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from watcher.cli import root
+from watcher.cli.config import span
+
+CONFIG = """
+[poll]
+every = "7m"
+[providers.claude]
+every = "90m"
+base_url = "http://127.0.0.1:8080"
+[providers.nano_gpt]
+enabled = false
+token = "sk-nano-1234567890"
+[channels.desktop]
+type = "desktop"
+[channels.team]
+type = "slack"
+url = "env:TEAM_URL"
+[channels.hook]
+type = "webhook"
+url = "https://hooks.example.com/abc"
+secret = "file:hook.secret"
+headers = { Authorization = "Bearer planted-header-secret" }
+[channels.lost]
+type = "discord"
+url = "env:NOT_SET"
+[route]
+default = ["desktop"]
+critical = ["desktop", "team"]
+[quiet]
+hours = "22:00-08:00"
+tz = "Europe/Berlin"
+[[rule]]
+name = "mine"
+when = "claude > 80%"
+"""
+SECRETS = ("sk-nano-1234567890", "T000/B000/planted", "planted-hook-secret", "planted-header-secret")
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WATCHER_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("WATCHER_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("TEAM_URL", "https://hooks.slack.com/services/T000/B000/planted")
+    (tmp_path / "config" / "rules").mkdir(parents=True)
+    (tmp_path / "hook.secret").write_text("planted-hook-secret")
+    config = tmp_path / "config" / "config.toml"
+    config.write_text(CONFIG.replace("file:hook.secret", f"file:{tmp_path}/hook.secret"))
+    config.chmod(0o600)
+
+    def say(*words):
+        code = root.run(["config", *words])
+        said = capsys.readouterr()
+        return SimpleNamespace(code=code, out=said.out, err=said.err)
+
+    return SimpleNamespace(say=say, config=config, path=tmp_path)
+
+
+def test_what_is_in_force_is_shown_as_toml_with_defaults_filled_in(shell):
+    answer = shell.say("show")
+    assert (answer.code, answer.err) == (0, "")
+    shown = tomllib.loads(answer.out)
+    assert shown["providers"]["claude"] == {
+        "enabled": "where a login is found",
+        "every": "1h30m",
+        "base_url": "http://127.0.0.1:8080",
+    }
+    assert shown["providers"]["codex"]["every"] == "7m"
+    assert shown["providers"]["nano_gpt"]["enabled"] is False
+    assert shown["channels"]["desktop"]["type"] == "desktop"
+    assert shown["route"] == {"default": ["desktop"], "critical": ["desktop", "team"]}
+    assert shown["quiet"] == {"hours": "22:00-08:00", "tz": "Europe/Berlin"}
+    assert f"# 1 rule from {shell.config}" in answer.out.splitlines()
+
+
+def test_no_secret_is_shown(shell):
+    for form in ((), ("--json",)):
+        answer = shell.say("show", *form)
+        assert answer.code == 0
+        for secret in SECRETS:
+            assert secret not in answer.out + answer.err
+    shown = tomllib.loads(shell.say("show").out)
+    assert shown["providers"]["nano_gpt"]["token"] == "***"
+    assert shown["channels"]["team"] == {"type": "slack", "url": "***"}
+    assert shown["channels"]["hook"]["headers"] == {"Authorization": "***"}
+
+
+def test_a_channel_whose_secret_cannot_be_had_says_why(shell):
+    lost = tomllib.loads(shell.say("show").out)["channels"]["lost"]
+    assert lost["unavailable"].startswith("the environment variable NOT_SET is not set")
+
+
+def test_programs_get_the_same(shell):
+    shown = json.loads(shell.say("show", "--json").out)
+    assert shown["rules"] == {str(shell.config): 1}
+    assert shown["providers"]["codex"]["every"] == "7m"
+
+
+def test_a_config_with_a_mistake_is_not_shown_but_the_mistake(shell):
+    shell.config.write_text("[pol]\n")
+    answer = shell.say("show")
+    assert (answer.code, answer.out) == (78, "")
+    assert "unknown key `pol`; did you mean `poll`?" in answer.err
+
+
+def test_the_places_are_named(shell):
+    assert shell.say("path").out == (
+        f"config  {shell.path}/config/config.toml\nrules   {shell.path}/config/rules\nstate   {shell.path}/state\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (90, "1m30s"), (5400, "1h30m"), (86400, "1d"), (93784, "1d2h3m4s")]
+)
+def test_a_span_is_written_as_it_is_read(seconds, text):
+    assert span(timedelta(seconds=seconds)) == text
