@@ -7,7 +7,7 @@ here and persisted. Never put a rule here: what a reading means to a person is `
 What is seen, in order of force (`was` is the last believed reading, tolerance is 5 % of the window, 1 min to 1 h)::
 
     no value, stale, low confidence           unknown    nothing changes
-    no earlier reading                        believed   unless its own boundary has already passed: frozen
+    no earlier reading                        believed   unless its window has just ended: frozen
     rose by 60 points in under three polls    suspect
     limited before, now unlimited             suspect
     boundary passed, and it moved on          reset
@@ -158,8 +158,10 @@ def observe(state: SeriesState, reading: Reading, at: datetime, every: timedelta
     if not _tells(state, reading):
         return replace(state, standing=Standing.UNKNOWN)
     if state.reading is None:
-        overdue = reading.resets_at is not None and at - reading.resets_at > CLOCKS_DIFFER
-        return _frozen(state) if overdue else _believed(state, reading, at)
+        overdue = timedelta(0) if reading.resets_at is None else at - reading.resets_at
+        # Past its boundary it is the old answer still; past it by a whole window, the date is what is out of order.
+        whole = length(reading) or tolerance(reading)
+        return _frozen(state) if CLOCKS_DIFFER < overdue <= whole else _believed(state, reading, at)
     standing = _by_boundary(state, reading, at)
     if state.doubt is not None and _nearer(reading, state.doubt.reading, state.reading):
         turned = state.doubt.turn or standing is Standing.RESET
@@ -256,7 +258,9 @@ def _by_boundary(state: SeriesState, reading: Reading, at: datetime) -> Standing
 
 
 def _passed(state: SeriesState, at: datetime) -> bool:
-    return state.boundary is not None and at >= state.boundary - CLOCKS_DIFFER
+    if state.boundary is None or (state.read_at is not None and state.read_at >= state.boundary):
+        return False  # it had passed before the last believed reading: its passing says nothing of this one
+    return at >= state.boundary - CLOCKS_DIFFER
 
 
 def _moved_on(state: SeriesState, reading: Reading) -> bool:
