@@ -172,8 +172,8 @@ def percent(value: object) -> float | None:
 
 
 def ratio(part: Decimal | None, whole: Decimal | None) -> float | None:
-    """Part of whole in percent; None where either is unknown or the whole is not positive."""
-    if part is None or whole is None or whole <= 0:
+    """Part of whole in percent; None where either is unknown, the part negative or the whole not positive."""
+    if part is None or whole is None or part < 0 or whole <= 0:
         return None
     return float(part * 100 / whole)
 
