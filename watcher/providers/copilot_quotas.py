@@ -1,7 +1,8 @@
 """What Copilot's answer says of each quota: a snapshot, a pair of the free plan, or nothing.
 
 The order of the questions is the meaning: unlimited, the sentinel -1/-1, the placeholder 0/0, the percentage, the
-counts, the free plan's pair. Remaining alone says nothing of unlimited: -1 of 300 is overage by one. Never ask anybody here.
+counts, the free plan's pair. Remaining alone says nothing of unlimited: -1 of 300 is overage by one. Never ask anybody
+here.
 """
 
 from collections.abc import Mapping
