@@ -35,7 +35,12 @@ def nobody_watched(states: Collection[SeriesState], now: datetime, every: timede
 
 def is_left_alone(state: SeriesState, now: datetime) -> bool:
     """Whether the last answer was good, and the next is simply not due: it is not silent, nobody has asked."""
-    return state.standing.is_believed and state.every < now - state.asked_at <= OVERDUE_POLLS * state.every
+    return state.standing.is_believed and state.every < now - state.heard_at <= OVERDUE_POLLS * state.every
+
+
+def is_overdue(state: SeriesState, now: datetime) -> bool:
+    """Whether the series should have been heard of by now, even if it was asked as seldom as that may happen."""
+    return now - state.heard_at > OVERDUE_POLLS * state.every
 
 
 def is_gone(state: SeriesState, now: datetime) -> bool:

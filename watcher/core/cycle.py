@@ -11,7 +11,7 @@ What is seen, in order of force (`was` is the last believed reading, tolerance i
     rose by 60 points in under three polls    suspect
     limited before, now unlimited             suspect
     boundary passed, and it moved on          reset
-    boundary passed, and use fell             reset
+    boundary passed, and use fell             reset      by a point; in the last 2 min before it, as for a suspect
     boundary passed, and nothing changed      frozen     the old answer, served once more
     boundary moved on early, and use fell     suspect    an early reset, if a second reading says so too
     use fell by 20 points to 10 % or less     suspect    likewise
@@ -30,6 +30,7 @@ from msgspec.structs import replace
 
 from watcher.core import forecast
 from watcher.core.forecast import Sample
+from watcher.core.kinds import kind_of, length, level, tolerance
 from watcher.core.model import Failure, Kind, Reading, Series, Snapshot
 
 VERSION = 1
@@ -43,14 +44,6 @@ COLLAPSED_TO = 10.0
 FALL = 1.0
 EARLY_FALL = 5.0
 TINY = 1e-6
-
-LENGTHS = {
-    Kind.SESSION: timedelta(hours=5),
-    Kind.DAILY: timedelta(days=1),
-    Kind.WEEKLY: timedelta(days=7),
-    Kind.MONTHLY: timedelta(days=30),
-}
-"""How long a window is where the answer does not say."""
 
 
 class Standing(StrEnum):
@@ -108,35 +101,8 @@ class SeriesState(Struct, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> Kind:
-        """Of the window; OTHER until something was read."""
-        return Kind.OTHER if self.reading is None else self.reading.kind
-
-
-def level(reading: Reading) -> float | None:
-    """Percent used: as answered, else from the counts; None where unknown or unlimited."""
-    if reading.unlimited:
-        return None
-    if reading.used_percent is not None:
-        return reading.used_percent
-    if not reading.limit or reading.limit < 0:
-        return None
-    used = reading.used
-    if used is None:
-        used = None if reading.remaining is None else reading.limit - reading.remaining
-    return None if used is None else float(used / reading.limit * 100)
-
-
-def length(reading: Reading) -> timedelta | None:
-    """The window's length: as answered, else by its kind; None where it has none."""
-    if reading.window_seconds:
-        return timedelta(seconds=reading.window_seconds)
-    return LENGTHS.get(reading.kind)
-
-
-def tolerance(reading: Reading) -> timedelta:
-    """How far a boundary may move and still be the same one."""
-    whole = length(reading) or timedelta(0)
-    return min(max(whole / 20, timedelta(minutes=1)), timedelta(hours=1))
+        """Of the window; by its name until something was read."""
+        return kind_of(self.series) if self.reading is None else self.reading.kind
 
 
 def first(series: Series, news: Snapshot | Failure) -> SeriesState:
@@ -237,11 +203,15 @@ def _collapses(state: SeriesState, reading: Reading, at: datetime) -> bool:
         return was is not None and was >= COLLAPSE
     if was is None or now is None:
         return False
-    fell = was - now
-    if fell >= COLLAPSE - TINY and now <= COLLAPSED_TO + TINY:
+    if _is_collapse(was, now):
         return True
+    fell = was - now
     early = _moved_on(state, reading) and not _passed(state, at)
     return early and (fell >= EARLY_FALL or (fell >= FALL and now <= FALL))
+
+
+def _is_collapse(was: float | None, now: float | None) -> bool:
+    return was is not None and now is not None and was - now >= COLLAPSE - TINY and now <= COLLAPSED_TO + TINY
 
 
 def _by_boundary(state: SeriesState, reading: Reading, at: datetime) -> Standing:
@@ -250,7 +220,8 @@ def _by_boundary(state: SeriesState, reading: Reading, at: datetime) -> Standing
         return Standing.BELIEVED
     was, now = level(state.reading), level(reading)
     fell = was - now if was is not None and now is not None else 0.0
-    if _moved_on(state, reading) or fell >= FALL - TINY:
+    ended = state.boundary is not None and at >= state.boundary
+    if _moved_on(state, reading) or (fell >= FALL - TINY if ended else _is_collapse(was, now)):
         return Standing.RESET
     ends = reading.resets_at or state.boundary
     same = abs(fell) <= TINY and reading.remaining == state.reading.remaining and reading.used == state.reading.used
@@ -274,8 +245,10 @@ def _unbegun(state: SeriesState) -> bool:
     if state.reading is None or state.boundary is None or state.read_at is None:
         return False
     used, whole = level(state.reading), length(state.reading)
-    if used is None or used > TINY or whole is None:
+    if used is None or used > TINY:
         return False
+    if whole is None:
+        return True  # it cannot be told whether its boundary rolls; where nothing was used nothing is lost either way
     return state.boundary - state.read_at >= whole - tolerance(state.reading)
 
 

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from watcher.core.cycle import Standing, level
+from watcher.core.cycle import Standing
+from watcher.core.kinds import level
 from watcher.core.model import Phase, Series
 from watcher.core.view import View
 

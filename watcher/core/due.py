@@ -53,7 +53,7 @@ def _of_silence(bound: Bound, state: SeriesState) -> Iterator[datetime]:
     for wait in bound.waits_s:
         yield since + timedelta(seconds=wait) + SAFELY_PAST
     if state.standing.is_believed:
-        yield state.asked_at + OVERDUE_POLLS * state.every + SAFELY_PAST
+        yield state.heard_at + OVERDUE_POLLS * state.every + SAFELY_PAST
 
 
 def _of_alert(bound: Bound, alert: AlertState) -> Iterator[datetime]:

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from watcher.core import cycle
+from watcher.core import attention, cycle
 from watcher.core.cycle import SeriesState
+from watcher.core.kinds import level
 from watcher.core.model import Failure, Reading, Series, Snapshot
 from watcher.core.vocabulary import PROVIDERS
 
@@ -36,6 +37,17 @@ def told(series: Mapping[Series, SeriesState], news: Snapshot | Failure, every: 
     return (*heard, *_stood_in(series.values(), news, every))
 
 
+def looked_for(series: Mapping[Series, SeriesState], news: Snapshot | Failure) -> list[SeriesState]:
+    """Series that this news is not about, although their provider was asked: states that only remember that."""
+    if isinstance(news, Snapshot) or news.account:
+        return []
+    return [
+        replace(state, asked_at=news.at)
+        for state in series.values()
+        if state.series.provider == news.provider and not state.gone
+    ]
+
+
 def _is_of(state: SeriesState, news: Snapshot | Failure) -> bool:
     return state.series.provider == news.provider and state.series.account == news.account
 
@@ -46,12 +58,15 @@ def _heard(state: SeriesState, reading: Reading, news: Snapshot, every: timedelt
 
 
 def _failed(series: Mapping[Series, SeriesState], news: Failure, every: timedelta) -> tuple[SeriesState, ...]:
-    """A failure that names no account concerns all accounts of its provider."""
+    """A failure that names no account concerns those accounts of its provider that have not answered for long.
+
+    It may be about one unusable place among several that are good.
+    """
     of_provider = [state for state in series.values() if state.series.provider == news.provider and not state.gone]
     concerned = [state for state in of_provider if _is_of(state, news)]
     if not concerned and not news.account:
-        concerned = of_provider
-    if not concerned and news.kind not in NEVER_WATCHED:
+        concerned = [state for state in of_provider if attention.is_overdue(state, news.at)]
+    if not concerned and (news.account or not of_provider) and news.kind not in NEVER_WATCHED:
         windows = PROVIDERS.get(news.provider)
         window = windows.primary[0] if windows is not None and windows.primary else ""
         stand_in = Series(provider=news.provider, window=window, account=news.account)
@@ -97,5 +112,5 @@ def _primary(provider: str, states: list[SeriesState]) -> SeriesState | None:
 
 def _fullness(state: SeriesState) -> tuple[float, bool, str]:
     """The fullest first; of equals the one that was primary before, so that the choice stays put."""
-    used = None if state.reading is None else cycle.level(state.reading)
+    used = None if state.reading is None else level(state.reading)
     return (-1.0 if used is None else used, state.primary, state.series.window)

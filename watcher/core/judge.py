@@ -99,6 +99,8 @@ class _Sitting:
         """Everything in its order."""
         self.asleep = attention.nobody_watched(self.memory.series.values(), self.now, self.every)
         heard = () if news is None else households.told(self.memory.series, news, self.every)
+        if news is not None:
+            self.series.update((state.series, state) for state in households.looked_for(self.memory.series, news))
         self.series.update((state.series, state) for state in heard)
         if news is not None and self.asleep:
             self._wake()

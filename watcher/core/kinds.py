@@ -1,12 +1,13 @@
-"""A window's kind and length, by what is known of it: its length, else its name.
+"""What a window is: its kind, its length, how full it is. By what the answer says of it, else by its name.
 
-Providers say both. Recorded readings and examples often name only the window. Never put a provider's peculiarity here.
+Providers say all of it. Recorded readings and examples often name only the window. Never put here what changes from
+one reading to the next.
 """
 
 import re
 from datetime import timedelta
 
-from watcher.core.model import Kind, Series
+from watcher.core.model import Kind, Reading, Series
 
 _HOUR = 3600
 _DAY = 24 * _HOUR
@@ -32,6 +33,15 @@ _BY_NAME = {
 }
 _HOURS = re.compile(r"(?:.*_)?([1-9][0-9]{0,4})h")
 _WORDS = re.compile("|".join(rf"(?:(?<=_)|^){word}(?=_|$)" for word in _BY_WORD))
+
+
+LENGTHS = {
+    Kind.SESSION: timedelta(hours=5),
+    Kind.DAILY: timedelta(days=1),
+    Kind.WEEKLY: timedelta(days=7),
+    Kind.MONTHLY: timedelta(days=30),
+}
+"""How long a window is where the answer does not say."""
 
 
 def kind_of(series: Series, window_seconds: int | None = None) -> Kind:
@@ -61,3 +71,30 @@ def usual_length(series: Series) -> timedelta | None:
     if seconds is None and kind_of(series) is Kind.MONTHLY:
         seconds = 30 * _DAY
     return None if seconds is None else timedelta(seconds=seconds)
+
+
+def level(reading: Reading) -> float | None:
+    """Percent used: as answered, else from the counts; None where unknown or unlimited."""
+    if reading.unlimited:
+        return None
+    if reading.used_percent is not None:
+        return reading.used_percent
+    if not reading.limit or reading.limit < 0:
+        return None
+    used = reading.used
+    if used is None:
+        used = None if reading.remaining is None else reading.limit - reading.remaining
+    return None if used is None else float(used / reading.limit * 100)
+
+
+def length(reading: Reading) -> timedelta | None:
+    """The window's length: as answered, else by its kind; None where it has none."""
+    if reading.window_seconds:
+        return timedelta(seconds=reading.window_seconds)
+    return LENGTHS.get(reading.kind)
+
+
+def tolerance(reading: Reading) -> timedelta:
+    """How far a boundary may move and still be the same one."""
+    whole = length(reading) or timedelta(0)
+    return min(max(whole / 20, timedelta(minutes=1)), timedelta(hours=1))

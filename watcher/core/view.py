@@ -8,7 +8,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from watcher.core import forecast
-from watcher.core.cycle import CLOCKS_DIFFER, SeriesState, length, level
+from watcher.core.cycle import CLOCKS_DIFFER, SeriesState
+from watcher.core.kinds import length, level
 
 Worth = float | bool | str | None
 
