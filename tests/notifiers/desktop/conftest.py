@@ -156,10 +156,11 @@ def bus_env(bus):
 class RecordingDaemon:
     """Owns org.freedesktop.Notifications, records the arguments of each Notify, and behaves as told."""
 
-    def __init__(self, bus, capabilities=("body", "body-markup", "body-hyperlinks"), behaviour=None):
+    def __init__(self, bus, capabilities=("body", "body-markup", "body-hyperlinks"), behaviour=None, strange=None):
         self.notified = []
         self.capabilities = list(capabilities)
         self.behaviour = behaviour or {}  # method -> "hang", "leave" or the name of an error
+        self.strange = strange or {}  # method -> signature and body of its reply
         self._ids = iter(range(41, 1000))
         self._connection = bus.connect()
         self._connection.send_and_get_reply(message_bus.RequestName("org.freedesktop.Notifications"), timeout=5)
@@ -185,6 +186,8 @@ class RecordingDaemon:
             return
         if behaviour is not None:
             self._connection.send(new_error(call, behaviour))
+        elif method in self.strange:
+            self._connection.send(new_method_return(call, *self.strange[method]))
         elif method == "GetCapabilities":
             self._connection.send(new_method_return(call, "as", (self.capabilities,)))
         elif method == "Notify":

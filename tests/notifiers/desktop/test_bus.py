@@ -237,6 +237,49 @@ def test_a_bus_that_refuses_is_a_reason_and_not_an_exception(tmp_path_factory, l
 
 
 @pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\0" * 400,
+        b"\xff" * 400,
+        b"l\x02\0\x01" + b"\xff" * 12,
+        b"l\x02\0\x01" + bytes(range(256)) * 4,
+        b"HTTP/1.1 400\r\n\r\n",
+    ],
+)
+def test_a_bus_that_talks_nonsense_is_given_up(tmp_path_factory, garbage):
+    path = str(tmp_path_factory.mktemp("s") / "bus")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def talk():
+            there, _ = listener.accept()
+            with there:
+                there.recv(100)
+                there.sendall(b"OK 1234deadbeef\r\n")
+                there.recv(1000)
+                there.sendall(garbage)
+                while there.recv(100):
+                    pass
+
+        talking = threading.Thread(target=talk)
+        talking.start()
+        answer = show(Bubbles(quick), message(), {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={path}"})
+        talking.join(5)
+    assert (answer.delivered, answer.last) == (False, True)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("strange", "delivered"),
+    [({"GetCapabilities": ("s", ("body",))}, False), ({"Notify": ("s", ("7",))}, None), ({"Notify": ("", ())}, None)],
+)
+def test_a_daemon_that_answers_in_another_shape_is_not_believed(bus_env, daemon, strange, delivered):
+    daemon(strange=strange)
+    assert show(Bubbles(), message(), bus_env).delivered is delivered
+
+
+@pytest.mark.parametrize(
     ("env", "reason"),
     [
         ({}, "there is no session bus; log in to a desktop, or set DBUS_SESSION_BUS_ADDRESS"),

@@ -59,13 +59,18 @@ class Session:
     def capabilities(self) -> tuple[tuple[str, ...], str]:
         """What the daemon can show, and which daemon this is: its bus and its name on it."""
         reply = self._call(_DAEMON, "GetCapabilities")
-        bus_id = self._call(_BUS, "GetId").body[0]
-        return tuple(reply.body[0]), f"{bus_id} {reply.header.fields.get(HeaderFields.sender, '')}"
+        bus_id = self._call(_BUS, "GetId")
+        match reply.body, bus_id.body:
+            case (list(words),), (str(bus),):
+                return tuple(map(str, words)), f"{bus} {reply.header.fields.get(HeaderFields.sender, '')}"
+        raise Unreachable("the notification daemon answers in an unknown way")
 
     def notify(self, arguments: tuple[Any, ...]) -> int:
         """The id under which the daemon shows it."""
-        reply = self._call(_DAEMON, "Notify", "susssasa{sv}i", arguments)
-        return int(reply.body[0])
+        match self._call(_DAEMON, "Notify", "susssasa{sv}i", arguments).body:
+            case (int(number),):
+                return number
+        raise Silence("the notification daemon gave no id")
 
     def _open(self, address: str) -> None:
         try:
@@ -105,6 +110,8 @@ class Session:
             raise Silence(f"{_NAMES[to.bus_name]} did not answer within {self._limit_s:g} s") from None
         except OSError:
             raise Silence("the session bus broke off the connection") from None
+        except Exception:  # noqa: BLE001 - whatever jeepney's parser makes of bytes that are no message
+            raise Silence("the session bus sent what is no D-Bus message") from None
         if reply.header.message_type is MessageType.error:
             name = str(reply.header.fields.get(HeaderFields.error_name, ""))
             if any(word in name for word in _ABSENT):
