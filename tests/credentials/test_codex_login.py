@@ -112,6 +112,35 @@ def test_codex_home_is_the_only_place_where_it_is_set(tmp_path):
     assert [login.token for login in codex.find(machine(tmp_path), str(mine))] == ["mine"]
 
 
+@pytest.mark.parametrize(
+    ("base", "address"),
+    [
+        ("https://chatgpt.com", "https://chatgpt.com/backend-api/wham/usage"),
+        ("https://chat.openai.com/", "https://chat.openai.com/backend-api/wham/usage"),
+        ("https://chatgpt.com/backend-api/", "https://chatgpt.com/backend-api/wham/usage"),
+        ("https://proxy.example.com/x/backend-api", "https://proxy.example.com/x/backend-api/wham/usage"),
+        ("https://proxy.example.com", "https://proxy.example.com/api/codex/usage"),
+        ("ftp://proxy.example.com", None),
+        ("", None),
+    ],
+)
+def test_codexs_own_config_may_name_another_server(tmp_path, base, address):
+    (tmp_path / ".codex").mkdir()
+    (tmp_path / ".codex/config.toml").write_text(f'model = "x"\nchatgpt_base_url = "{base}"\n')
+    [login] = find(tmp_path, {"tokens": {"access_token": "t"}})
+    assert login.extra.get("usage_url") == address
+    [login] = find(tmp_path, {"personal_access_token": "t"})
+    assert login.extra.get("usage_url") == address
+
+
+@pytest.mark.parametrize("content", ["chatgpt_base_url = 5", "not toml", "\0"])
+def test_a_broken_config_of_codex_costs_nothing(tmp_path, content):
+    (tmp_path / ".codex").mkdir()
+    (tmp_path / ".codex/config.toml").write_text(content)
+    [login] = find(tmp_path, {"tokens": {"access_token": "t"}})
+    assert "usage_url" not in login.extra
+
+
 def from_opencode(tmp_path, **entry):
     write(tmp_path / ".local/share/opencode/auth.json", {"openai": entry})
     return codex.from_opencode(machine(tmp_path))

@@ -139,6 +139,15 @@ def test_retry_after_is_read_in_all_its_forms(said, wait):
     assert caught.value.retry_after == wait
 
 
+def test_the_end_of_a_rate_limit_stands_in_for_a_missing_wait():
+    ends = str(int((AT + timedelta(minutes=9)).timestamp()))
+    spent = {"x_ratelimit_remaining": "0"}
+    assert answers.retry_after(response(403, x_ratelimit_reset=ends, **spent)) == timedelta(minutes=9)
+    assert answers.retry_after(response(403, x_ratelimit_reset=ends, retry_after="60", **spent)) == timedelta(minutes=1)
+    assert answers.retry_after(response(403, x_ratelimit_reset="1769000000", **spent)) is None
+    assert answers.retry_after(response(403, x_ratelimit_reset=ends, x_ratelimit_remaining="7")) is None
+
+
 def test_no_retry_after_is_no_wait():
     assert answers.retry_after(response(429)) is None
 

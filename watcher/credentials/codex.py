@@ -7,9 +7,12 @@ its login in the system's keyring the file is absent. Never write here, and neve
 single-use, and spending it would sign the person out.
 """
 
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from watcher.credentials import Credential, Surroundings, files, opencode
 from watcher.credentials.jwt import claims
@@ -36,18 +39,38 @@ def find(surroundings: Surroundings, path: str | None = None) -> list[Credential
     content = files.read_json(where, cure=CURE)
     if content is None:
         return []
+    address = _address(where.with_name("config.toml"))
     tokens = content.get("tokens")
     tokens = tokens if isinstance(tokens, dict) else content
     access = _first(tokens, "access_token", "accessToken")
     if access:
         stored = _first(tokens, "account_id", "accountId")
-        return [credential(PLACE, str(where), access, id_token=_first(tokens, "id_token", "idToken"), stored=stored)]
+        found = credential(PLACE, str(where), access, id_token=_first(tokens, "id_token", "idToken"), stored=stored)
+        return [replace(found, extra={**found.extra, **address})]
     personal = _first(content, "personal_access_token", "personalAccessToken")
     if personal:
-        return [Credential(provider="codex", place=PLACE, path=str(where), token=personal, extra={"personal": "yes"})]
+        return [
+            Credential(
+                provider="codex", place=PLACE, path=str(where), token=personal, extra={"personal": "yes", **address}
+            )
+        ]
     if content.get("tokens") is not None:
         raise NotSignedInError(f"{where} holds no access token: {CURE}")
     return []
+
+
+def _address(path: Path) -> dict[str, str]:
+    """Where usage is asked for, if Codex's own `config.toml` names another server; {} for the usual one."""
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8")).get("chatgpt_base_url")
+    except (OSError, ValueError):
+        return {}  # Codex itself will complain of a broken file; the usual server is right for nearly everyone
+    if not isinstance(said, str) or not said.strip().startswith(("https://", "http://")):
+        return {}
+    base = said.strip().rstrip("/")
+    if base.partition("://")[2] in ("chatgpt.com", "chat.openai.com"):
+        base += "/backend-api"
+    return {"usage_url": f"{base}/wham/usage" if "/backend-api" in base else f"{base}/api/codex/usage"}
 
 
 def from_opencode(surroundings: Surroundings, path: str | None = None) -> list[Credential]:

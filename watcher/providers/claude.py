@@ -9,7 +9,7 @@ Who is signed in is taken from local files alone. The API has a call for it, but
 today would give the same login two names, and its alerts two lives.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -25,6 +25,7 @@ from watcher.providers import Conversation, Kept, Overrides, Provider, answers
 
 ID, NAME, SIGN_IN = "claude", "Claude", "run `claude` once"
 URL = "https://api.anthropic.com/api/oauth/usage"
+AGENT, BETA = "claude-code/2.1.80", "oauth-2025-04-20"
 NOT_WINDOWS = frozenset({"extra_usage", "limits"})
 SHARED = frozenset({"seven_day_design", "seven_day_omelette", "iguana_necktie"})  # count against a limit shown already
 ROUTINES = (  # names of one window over time: the first that is filled in is it
@@ -41,7 +42,15 @@ def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credentia
     places = [partial(claude_code.from_opencode, surroundings, path), partial(claude_code.find, surroundings, path)]
     if path is None:
         places.insert(1, partial(opencode_plugins.claude, surroundings))
-    return gather(*places)
+    return gather(*(partial(_speaking, place, surroundings.env) for place in places))
+
+
+def _speaking(place: Callable[[], Sequence[Credential]], env: Mapping[str, str]) -> list[Credential]:
+    """The place's logins, told to speak as another version of Claude Code where the environment says so."""
+    version = env.get("ANTHROPIC_CLI_VERSION", "").strip()
+    agent = env.get("ANTHROPIC_CODE_USER_AGENT", "").strip() or (f"claude-code/{version}" if version else AGENT)
+    said = {"agent": agent, "beta": env.get("ANTHROPIC_OAUTH_BETA", "").strip() or BETA}
+    return [replace(login, extra={**login.extra, **said}) for login in place()]
 
 
 def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
@@ -50,8 +59,8 @@ def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
         url=URL,
         headers={
             "Authorization": f"Bearer {credential.token}",
-            "anthropic-beta": "oauth-2025-04-20",
-            "User-Agent": "claude-code/2.1.80",
+            "anthropic-beta": credential.extra.get("beta", BETA),
+            "User-Agent": credential.extra.get("agent", AGENT),
             "Accept": "application/json",
             "Content-Type": "application/json",
         },

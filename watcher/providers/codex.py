@@ -42,7 +42,7 @@ def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
         headers["ChatGPT-Account-Id"] = credential.extra["account_id"]
     if credential.extra.get("personal"):
         headers |= {"User-Agent": "codex_cli_rs/0.50.0", "originator": "codex_cli_rs"}
-    response: Response = yield Request(url=URL, headers=headers)
+    response: Response = yield Request(url=credential.extra.get("usage_url", URL), headers=headers)
     content = answers.read(response, name=NAME, sign_in=SIGN_IN)
     readings = read(content, response.at)
     if not readings:
