@@ -8,6 +8,7 @@ from freezegun import freeze_time
 
 from tests.world import START, Hand, Machine, World
 from watcher import inbox
+from watcher.core.model import Response
 from watcher.daemon import DONE, REFRESH, WANTED
 from watcher.errors import ConfigError, TimedOutError
 from watcher.store import Store
@@ -199,6 +200,19 @@ def test_a_login_that_appears_later_is_found_without_a_restart(world):
     login = {"anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0}}
     world.watch(H, (20 * M, lambda: world.login(login)))
     assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_renewed_login_is_asked_within_minutes_and_the_refused_one_is_left_alone(world):
+    world.usage(85)
+    good = world.answers["/api/oauth/usage"]
+    world.answers["/api/oauth/usage"] = lambda request: (
+        good(request) if "renewed" in request.headers["Authorization"] else Response(status=401, at=START, body=b"{}")
+    )
+    login = {"anthropic": {"type": "oauth", "access": "sk-ant-oat01-renewed", "refresh": "r", "expires": 0}}
+    world.watch(12 * M, (7 * M, lambda: world.login(login)))
+    assert [body["event"] for body in world.received] == ["firing"]
+    first, second = world.polls()
+    assert 7 * M <= second - first <= 10 * M
 
 
 def test_the_status_line_costs_no_request_and_brings_the_news_sooner(world):

@@ -222,7 +222,9 @@ class Rounds:
             self._timetable.put(f"look {provider}", min(glances), partial(self._glance, provider))
 
     def _glance(self, provider: str) -> None:
-        if provider not in self._open:
+        if any(account.failure and account.failure.kind in cadence.REFUSALS for account in self._accounts(provider)):
+            self.begin(provider)  # looks for logins; a refused one is not asked before its time, another at once
+        elif provider not in self._open:
             self._take_statusline(provider)
             self._plan_next(provider)
 

@@ -157,6 +157,7 @@ def test_a_doubt_never_breaks_a_cooldown() -> None:
 def test_a_refused_login_is_not_hammered(kind: str) -> None:
     choice = choose(sight(failure=kind, failures=7))
     assert after(choice) == minutes(15)
+    assert choice.look_at == NOON + minutes(3)
     assert choice.reason == "waiting for another login"
 
 

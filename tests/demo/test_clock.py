@@ -39,7 +39,11 @@ def test_it_stands_still_while_anybody_holds_it() -> None:
 
 
 def test_it_never_steps() -> None:
-    assert FastClock(NOON, 60).offset() == timedelta(0)
+    machine = Machine()
+    clock = FastClock(NOON, 60, machine)
+    before = clock.ahead(), clock.zone()
+    machine.s += 1000
+    assert (clock.ahead(), clock.zone()) == before
 
 
 def test_work_of_the_daemon_takes_no_simulated_time_even_where_it_fails() -> None:

@@ -26,6 +26,7 @@ COOLDOWN_LEAST = timedelta(minutes=5)
 COOLDOWN_DOUBLED_TO = timedelta(hours=6)
 COOLDOWN_MOST = timedelta(hours=24)  # what a server may demand; longer is a mistake of the server's
 REFUSED_EVERY = timedelta(minutes=15)
+LOGIN_LOOKED_FOR_EVERY = timedelta(minutes=3)  # looking for a login costs no request
 BLOCKED_EVERY = timedelta(minutes=15)
 OFFLINE_FIRST = timedelta(minutes=1)
 OFFLINE_MOST = timedelta(minutes=15)
@@ -89,7 +90,7 @@ class Choice(Struct, frozen=True, kw_only=True):
 
     at: datetime | None
     reason: str  # for people: "every 5m", "80% expected in 6m", "cooling down after 429"
-    look_at: datetime | None = None  # when a glance at the session folders could bring it forward; None: no use
+    look_at: datetime | None = None  # when a glance at session folders or logins could bring it forward; None: no use
 
 
 def pace(floor: timedelta, default: timedelta, ceiling: timedelta, every: timedelta | None = None) -> Pace:
@@ -142,7 +143,7 @@ def _wanted(sight: Sight, now: datetime) -> Choice:
     if sight.woke_at is not None and sight.woke_at > asked_at and sight.failure not in REFUSALS | {"rate_limited"}:
         return Choice(at=sight.woke_at, reason="the machine woke")
     if sight.failure is not None:
-        return _after_failure(sight, asked_at)
+        return _after_failure(sight, asked_at, now)
     choice = _after_answer(sight, asked_at, now)
     if sight.strikes:
         rested = asked_at + sight.pace.every
@@ -168,13 +169,15 @@ def _recent(sight: Sight, now: datetime) -> list[datetime]:
     return sorted(known)
 
 
-def _after_failure(sight: Sight, asked_at: datetime) -> Choice:
+def _after_failure(sight: Sight, asked_at: datetime, now: datetime) -> Choice:
     kind = sight.failure
     if kind == "rate_limited":
         until = max(sight.retry_at or asked_at, sight.cooldown_until or cooldown(sight.strikes, None, asked_at))
         return Choice(at=until, reason="cooling down after 429")
+    look_at = None
     if kind in REFUSALS:
         wait, why = max(REFUSED_EVERY, sight.pace.every), "waiting for another login"
+        look_at = now + LOGIN_LOOKED_FOR_EVERY
     elif kind == "offline":
         wait, why = min(_doubled(OFFLINE_FIRST, sight.failures), OFFLINE_MOST), "offline"
     elif kind == "blocked":
@@ -185,7 +188,7 @@ def _after_failure(sight: Sight, asked_at: datetime) -> Choice:
     at = asked_at + wait * (1 + sight.jitter / 10)
     if sight.retry_at is not None and sight.retry_at > at:
         return Choice(at=sight.retry_at, reason=f"{why}; asked to wait")
-    return Choice(at=at, reason=why)
+    return Choice(at=at, reason=why, look_at=look_at)
 
 
 def _after_answer(sight: Sight, asked_at: datetime, now: datetime) -> Choice:

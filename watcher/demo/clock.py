@@ -35,8 +35,12 @@ class FastClock(Clock):
         """How long the machine waits for `span`, standstills aside."""
         return span.total_seconds() / self._speed
 
-    def offset(self) -> timedelta:
-        """Nobody sets this clock."""
+    def ahead(self) -> timedelta:
+        """Nobody sets this clock, and it does not sleep."""
+        return timedelta(0)
+
+    def zone(self) -> timedelta:
+        """Nor does the zone change."""
         return timedelta(0)
 
     def hold(self) -> None:
