@@ -148,6 +148,34 @@ def test_after_a_night_everybody_is_asked_once_and_told_once(world):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
+def test_after_a_night_many_alerts_are_one_digest(world):
+    world.login(
+        {
+            "anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0},
+            "github-copilot": {"type": "oauth", "access": "gho_fake", "refresh": "gho_fake", "expires": 0},
+            "nano-gpt": {"type": "api", "key": "fake-key"},
+        }
+    )
+
+    def everything(used, left):
+        window = {"utilization": used, "resets_at": (START + 90 * H).isoformat()}
+        world.answers["/api/oauth/usage"] = lambda _: world.json({"five_hour": window, "seven_day": window})
+        quotas = {"premium_interactions": {"entitlement": 300, "remaining": left}}
+        copilot = {"copilot_plan": "pro", "quota_reset_date": "2026-04-01", "quota_snapshots": quotas}
+        world.answers["/copilot_internal/user"] = lambda _: world.json(copilot)
+        nano = {"active": True, "limits": {"daily": 300}, "daily": {"used": 300 - left, "remaining": left}}
+        world.answers["/api/subscription/v1/usage"] = lambda _: world.json(nano)
+
+    def night():
+        everything(85, 30)
+        world.machine.sleeps(8 * H)
+
+    world.config(CONFIG.replace("claude.five_hour > 80%", "*.* > 80%"))
+    everything(50, 150)
+    world.watch(9 * H, (31 * M, night))
+    assert [body["event"] for body in world.received] == ["digest"]
+
+
 def test_a_clock_set_back_delays_nothing(world):
     world.watch(H, (12 * M, lambda: (world.machine.is_set(-H), world.usage(85))))
     assert [body["event"] for body in world.received] == ["firing"]

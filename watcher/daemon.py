@@ -44,7 +44,9 @@ class Daemon:
         self._calls = calls = calls or Calls()
         timetable = Timetable(doors.clock, lambda name, error: log.crash(f"job {name}", error))
         self._timetable = timetable
-        self._rounds = Rounds(doors=doors, store=store, timetable=timetable, calls=calls, hear=self._hear)
+        self._rounds = Rounds(
+            doors=doors, store=store, timetable=timetable, calls=calls, hear=self._hear, learn=redactor.learn
+        )
         self._postman = Postman(doors=doors, store=store, timetable=timetable, calls=calls, say=log.warning)
         self.config = self._load()
 
@@ -95,6 +97,7 @@ class Daemon:
             if call is not None:
                 self._guarded("answer", call)
                 self._end_refresh()
+                self._postman.gathered()
 
     def _guarded(self, where: str, call: Call) -> None:
         try:
@@ -148,6 +151,7 @@ class Daemon:
 
     def _wake(self, step: timedelta) -> None:
         self._log.info(f"the clock moved on by {step}: the machine slept, or the clock was set; asking everybody anew")
+        self._postman.gather(busy=lambda: self._rounds.busy)
         self._rounds.wake(self._doors.clock.now())
 
     # --- config -----------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from watcher.timetable import Timetable
 if TYPE_CHECKING:
     from watcher.notifiers import Channel
 
-SECRET_AGAIN = timedelta(minutes=1)  # a channel whose secret cannot be had is tried again so soon, and then slower
+GATHERED_IN = timedelta(minutes=1)  # after a sleep: time enough to hear from everybody, or from nobody
 
 
 class Postman:
@@ -41,6 +41,7 @@ class Postman:
         self._config: Config | None = None
         self._busy: set[str] = set()
         self._paced: dict[str, datetime] = {}
+        self._gathering: tuple[Callable[[], bool], datetime] | None = None
 
     @property
     def busy(self) -> bool:
@@ -101,11 +102,26 @@ class Postman:
             pipeline.release(self._store, self._config, now=self._now())
             self.pump()
 
+    def gather(self, *, busy: Callable[[], bool]) -> None:
+        """Send nothing while `busy` holds, a minute at most: what comes together is told together."""
+        self._gathering = busy, self._now() + GATHERED_IN
+
+    def gathered(self) -> None:
+        """Send what was gathered, if nobody is awaited any more."""
+        if self._gathering is not None and not self._gathering[0]():
+            self.pump()
+
     def pump(self) -> None:
         """Start an attempt at every delivery that is due, and see to it that the next is not missed."""
         config, now = self._config, self._now()
         if config is None:
             return
+        if self._gathering is not None:
+            busy, until = self._gathering
+            if busy() and now < until:
+                self._timetable.put("post", until, self.pump)
+                return
+            self._gathering = None
         waiting = self._store.outbox()
         stopped = self._stopped()
         for delivery in outbox.due(waiting, self._busy, now, stopped=stopped, paced=self._paced):

@@ -4,7 +4,7 @@ A round asks every account of one provider, each in a thread of its own, and end
 else, the store included, happens on the loop's thread: threads only look and talk. Never judge a reading here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -43,7 +43,7 @@ class Round(Struct):
 class Rounds:
     """All polling of one process."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the process it works with
         self,
         *,
         doors: Doors,
@@ -51,9 +51,10 @@ class Rounds:
         timetable: Timetable,
         calls: Calls,
         hear: Callable[[News], None],
+        learn: Callable[[Iterable[str]], None],
     ) -> None:
         self._doors, self._store, self._timetable = doors, store, timetable
-        self._calls, self._hear = calls, hear
+        self._calls, self._hear, self._learn = calls, hear, learn
         self._config: Config | None = None
         self._open: dict[str, Round] = {}
         self._logins: dict[str, list[Credential]] = {}  # last found
@@ -114,6 +115,7 @@ class Rounds:
             return
         logins = [credential for credential in found.credentials if poll.token_hash(credential) not in self._twins]
         self._logins[provider] = logins
+        self._learn(secret for each in found.credentials for secret in (each.token, each.refresh_token))
         self._take_statusline(provider)
         now = self._doors.clock.now()
         for failure in found.failures:
