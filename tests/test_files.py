@@ -208,3 +208,54 @@ def test_a_file_without_permission_says_so(tmp_path):
     with pytest.raises(ForbiddenError) as caught:
         ask(path)
     assert str(caught.value) == f"{path} cannot be read: Permission denied; let this user read it"
+
+
+MANY = (
+    "WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) SELECT 'x' || i, hex(randomblob(500)) FROM n"
+)
+
+
+def test_a_transaction_that_a_crash_left_half_written_is_not_read(tmp_path):
+    path = make(tmp_path / "state.vscdb", journal="delete")
+    statements = (
+        "PRAGMA cache_size=1",
+        "BEGIN",
+        "UPDATE ItemTable SET value = 'half'",
+        f"INSERT INTO ItemTable {MANY}",
+    )
+    with held(path, *statements) as process:
+        process.kill()
+        process.wait()
+        assert (tmp_path / "state.vscdb-journal").stat().st_size > 0
+        assert b"half" in path.read_bytes() or path.stat().st_size > 20_000
+        before = traces(tmp_path)
+        assert ask(path).rows == (("first",),)
+        assert traces(tmp_path) == before
+
+
+WRITER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA wal_autocheckpoint=1")
+print("held", flush=True)
+for count in range(300):
+    connection.execute("INSERT INTO ItemTable VALUES ('k', ?)", (f"{count:04}" * 2000,))
+"""
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_a_database_that_is_written_all_the_time_is_read_whole_or_said_to_be_busy(tmp_path, journal):
+    path = make(tmp_path / "state.vscdb", journal=journal, value="0000" * 2000)
+    argv = [sys.executable, "-c", WRITER, str(path)]
+    seen = []
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "held\n"
+        while writer.poll() is None:
+            try:
+                ((value,),) = ask(path).rows
+            except TimedOutError:
+                continue
+            seen.append(value)
+    assert seen
+    assert all(value == value[:4] * 2000 for value in seen)
+    assert seen == sorted(seen)

@@ -15,6 +15,7 @@ from watcher.errors import ProviderError, ShapeChangedError
 STATUS_KEY = "antigravityAuthStatus"
 OAUTH_KEY = "antigravityUnifiedStateSync.oauthToken"  # read only so that `doctor` can say that it is there
 QUERY = "SELECT value FROM ItemTable WHERE key = ?"
+BOTH = f"SELECT ({QUERY}), ({QUERY})"
 BUILDS = ("Antigravity", "Antigravity IDE")
 TAIL = Path("User", "globalStorage", "state.vscdb")
 
@@ -66,14 +67,13 @@ def status(rows: Rows, path: str) -> dict[str, Any]:
 def _credential(surroundings: Surroundings, path: Path) -> tuple[tuple[bool, float], Credential]:
     """The login in that file and its rank. A file that cannot be read now is still a place: asking it says why."""
     try:
-        rows = surroundings.read_database(ReadDatabase(path=str(path), sql=QUERY, parameters=(STATUS_KEY,)))
-        oauth = surroundings.read_database(ReadDatabase(path=str(path), sql=QUERY, parameters=(OAUTH_KEY,)))
+        rows = surroundings.read_database(ReadDatabase(path=str(path), sql=BOTH, parameters=(STATUS_KEY, OAUTH_KEY)))
         found = status(rows, str(path))
     except ProviderError:
         return (False, 0.0), Credential(provider="antigravity", place="Antigravity", path=str(path))
     email, key = found.get("email"), found.get("apiKey")
     name = email.strip() if isinstance(email, str) else ""
-    blob = oauth.rows[0][0] if oauth.rows else ""
+    blob = rows.rows[0][1] if rows.rows else None
     return (bool(found), rows.modified_at.timestamp()), Credential(
         provider="antigravity",
         place="Antigravity",
