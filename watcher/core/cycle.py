@@ -216,8 +216,10 @@ def _is_collapse(was: float | None, now: float | None) -> bool:
 
 def _by_boundary(state: SeriesState, reading: Reading, at: datetime) -> Standing:
     """RESET, FROZEN or BELIEVED, as the boundary and the clock have it."""
-    if state.reading is None or not _passed(state, at) or state.reading.kind is Kind.BALANCE or _unbegun(state):
+    if state.reading is None or state.reading.kind is Kind.BALANCE or _unbegun(state):
         return Standing.BELIEVED
+    if not _passed(state, at):
+        return Standing.RESET if _is_late(state) and _moved_on(state, reading) else Standing.BELIEVED
     was, now = level(state.reading), level(reading)
     fell = was - now if was is not None and now is not None else 0.0
     ended = state.boundary is not None and at >= state.boundary
@@ -232,6 +234,14 @@ def _passed(state: SeriesState, at: datetime) -> bool:
     if state.boundary is None or (state.read_at is not None and state.read_at >= state.boundary):
         return False  # it had passed before the last believed reading: its passing says nothing of this one
     return at >= state.boundary - CLOCKS_DIFFER
+
+
+def _is_late(state: SeriesState) -> bool:
+    """Whether the boundary had passed when use was last seen to rise: the server is late, if the date was right."""
+    if state.boundary is None or state.read_at is None or state.reading is None:
+        return False
+    whole = length(state.reading) or tolerance(state.reading)
+    return timedelta(0) <= state.read_at - state.boundary <= whole
 
 
 def _moved_on(state: SeriesState, reading: Reading) -> bool:

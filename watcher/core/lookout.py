@@ -10,8 +10,8 @@ from msgspec import Struct
 from watcher.core import forecast
 from watcher.core.cadence import Watch
 from watcher.core.cycle import SeriesState
-from watcher.core.kinds import length, level
 from watcher.core.judge import Memory
+from watcher.core.kinds import length, level
 from watcher.core.model import Phase, Rule
 from watcher.core.tree import Comparison, Expression, Literal, Measure
 from watcher.core.units import Unit
