@@ -26,7 +26,7 @@ from watcher.lock import Lock
 from watcher.paths import Paths
 from watcher.store import FILE_NAME, Store
 
-_FROM_ENVIRONMENT = re.compile(r"""["']env:([A-Za-z_][A-Za-z0-9_]*)["']""")
+_FROM_ENVIRONMENT = re.compile("""["']env:([A-Za-z_][A-Za-z0-9_]*)["']""")
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 _desktop = click.option(
@@ -38,7 +38,7 @@ _desktop = click.option(
 
 @click.group()
 def agent() -> None:
-    r"""Start the watcher at every login: launchd, a systemd user unit, or a Windows task.
+    """Start the watcher at every login: launchd, a systemd user unit, or a Windows task.
 
     \b
     watcher agent install            from now on, and at every login; again after an upgrade

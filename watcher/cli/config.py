@@ -22,7 +22,7 @@ _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 @click.group()
 def config() -> None:
-    r"""Show what is in force, where the files are, and their JSON Schema.
+    """Show what is in force, where the files are, and their JSON Schema.
 
     \b
     watcher config show

@@ -20,7 +20,7 @@ ENVIRONMENT = (
 @click.argument("words", nargs=-1, metavar="[COMMAND ... | exit-codes | environment]")
 @click.pass_context
 def topic(context: click.Context, words: tuple[str, ...]) -> None:
-    r"""Explain a command or a topic.
+    """Explain a command or a topic.
 
     \b
     watcher help guard

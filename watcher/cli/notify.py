@@ -34,7 +34,7 @@ def notify() -> None:
 @notify.command()
 @click.argument("channel", required=False, shell_complete=_names)
 def test(channel: str | None) -> None:
-    r"""Send a test message to CHANNEL, or to all, and say what came of it.
+    """Send a test message to CHANNEL, or to all, and say what came of it.
 
     \b
     watcher notify test           every channel of the config

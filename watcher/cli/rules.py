@@ -21,7 +21,7 @@ from watcher.core.phrases import duration
 
 @click.group()
 def rules() -> None:
-    r"""Check, list, test, explain and add rules.
+    """Check, list, test, explain and add rules.
 
     \b
     watcher rules check                    every mistake, with its place
@@ -34,7 +34,7 @@ def rules() -> None:
 @rules.command()
 @click.argument("files", nargs=-1, metavar="[FILE.toml]...")
 def check(files: tuple[str, ...]) -> None:
-    r"""Find every mistake at once: in FILES, else in the config and all rules in force.
+    """Find every mistake at once: in FILES, else in the config and all rules in force.
 
     \b
     Exit code:  0  no mistake
@@ -76,7 +76,7 @@ def list_rules(*, as_json: bool) -> None:
 @rules.command()
 @click.argument("files", nargs=-1, metavar="[FILE.toml]...")
 def test(files: tuple[str, ...]) -> int:
-    r"""Run the examples of the rules: of those in FILES, else of those in force. A row for each.
+    """Run the examples of the rules: of those in FILES, else of those in force. A row for each.
 
     \b
     . ok   p pending   F firing

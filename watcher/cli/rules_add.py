@@ -36,7 +36,7 @@ _MOST_IN_NAME = 60
 @click.option("--message", help="In place of the usual text.")
 @click.option("--dry-run", is_flag=True, help="Print the file instead of writing it.")
 def add(*, name: str, dry_run: bool, **flags: Any) -> None:
-    r"""Write one rule called NAME into a file of its own in the rules folder. Nothing is overwritten.
+    """Write one rule called NAME into a file of its own in the rules folder. Nothing is overwritten.
 
     \b
     watcher rules add mine --when "claude.five_hour > 80%" --clear "< 70%"

@@ -54,7 +54,7 @@ def _complete_snoozed(_context: click.Context, _parameter: click.Parameter, inco
 @click.option("--for", "span", metavar="DURATION", help="How long: 45m, 2h, 7d.")
 @click.option("--until-reset", is_flag=True, help="Until its window resets.")
 def snooze(rule_or_series: str | None, span: str | None, *, until_reset: bool) -> None:
-    r"""Hold back what a rule or a series has to say; without arguments, list what is snoozed.
+    """Hold back what a rule or a series has to say; without arguments, list what is snoozed.
 
     Nothing is lost: what still fires afterwards is told then, and so is the end of what you were told of. A higher
     level ends a snooze.
