@@ -88,7 +88,7 @@ def test_the_answer_names_the_account_for_people():
 )
 def test_a_window_is_named_by_its_length_whatever_its_slot(seconds, window, label):
     for slot in ("primary_window", "secondary_window"):
-        [reading] = codex_windows.read({slot: {"used_percent": 1, "limit_window_seconds": seconds}}, NOW)
+        [reading] = codex_windows.windows({slot: {"used_percent": 1, "limit_window_seconds": seconds}}, NOW)
         assert (reading.window, reading.label, reading.window_seconds) == (window, label, seconds)
 
 
@@ -97,7 +97,7 @@ def test_a_window_that_says_its_length_beats_one_that_is_guessed():
         "primary_window": {"used_percent": 1},
         "secondary_window": {"used_percent": 2, "limit_window_seconds": 18000},
     }
-    assert [(reading.window, reading.used_percent) for reading in codex.read({"rate_limit": limit}, NOW)] == [
+    assert [(reading.window, reading.used_percent) for reading in codex_windows.read({"rate_limit": limit}, NOW)] == [
         ("five_hour", 2)
     ]
 
@@ -111,5 +111,5 @@ def test_a_reset_is_absolute_where_that_is_given_and_counted_from_the_answer_whe
         ({**both, "reset_at": ends * 1000}, NOW + timedelta(hours=2)),
         ({"used_percent": 1}, None),
     ):
-        [reading] = codex_windows.read({"primary_window": fields}, NOW)
+        [reading] = codex_windows.windows({"primary_window": fields}, NOW)
         assert reading.resets_at == resets_at

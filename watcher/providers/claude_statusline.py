@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from watcher.core.model import Reading, Snapshot
-from watcher.providers import answers, claude
+from watcher.providers import answers, claude_windows
 
 SAME_TURN = timedelta(minutes=15)  # boundaries of one turn of a window jitter by no more
 
@@ -26,16 +26,16 @@ def read(content: Mapping[str, Any], at: datetime, *, account: str = "", account
     windows = {
         key: {"utilization": fields.get("used_percentage"), "resets_at": fields.get("resets_at")}
         for key, fields in limits.items()
-        if isinstance(fields, dict) and key not in claude.NOT_WINDOWS
+        if isinstance(fields, dict) and key not in claude_windows.NOT_WINDOWS
     }
     readings = tuple(
         replace(each, source="statusline", stale=each.resets_at is not None and each.resets_at <= at)
-        for each in claude.read(windows)
+        for each in claude_windows.read(windows)
     )
     if not readings:
         return None
     return Snapshot(
-        provider=claude.ID, account=account, account_name=account_name, at=at, readings=readings, whole=False
+        provider="claude", account=account, account_name=account_name, at=at, readings=readings, whole=False
     )
 
 

@@ -5,12 +5,12 @@ windows `{used_percent, limit_window_seconds, reset_after_seconds, reset_at}`, `
 `code_review_rate_limit`, `credits`, `individual_limit`. Needs the ChatGPT access token of OpenCode or Codex.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from watcher.core.model import Kind, Reading, Request, Response, Snapshot
+from watcher.core.model import Request, Response, Snapshot
 from watcher.credentials import Credential, Surroundings, codex, opencode_plugins
 from watcher.credentials.places import gather
 from watcher.errors import ShapeChangedError
@@ -44,7 +44,7 @@ def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
         headers |= {"User-Agent": "codex_cli_rs/0.50.0", "originator": "codex_cli_rs"}
     response: Response = yield Request(url=credential.extra.get("usage_url", URL), headers=headers)
     content = answers.read(response, name=NAME, sign_in=SIGN_IN)
-    readings = read(content, response.at)
+    readings = codex_windows.read(content, response.at)
     if not readings:
         raise ShapeChangedError(
             f"{NAME}: no window in the answer (rate_limit, credits): look for a newer version of this program"
@@ -57,63 +57,6 @@ def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
         readings=tuple(readings),
         note=_note(content),
     )
-
-
-def read(content: Mapping[str, Any], at: datetime) -> list[Reading]:
-    """Every window that can be read; where two would have one name, the first is it."""
-    found: dict[str, Reading] = {}
-    for reading in (
-        *codex_windows.read(content.get("rate_limit"), at),
-        *_additional(content.get("additional_rate_limits"), at),
-        *codex_windows.read(content.get("code_review_rate_limit"), at, "code_review", "code review ", answers.WEEK),
-        *_credits(content.get("credits")),
-        *_individual(content, at),
-    ):
-        found.setdefault(reading.window, reading)
-    return list(found.values())
-
-
-def _additional(entries: object, at: datetime) -> Iterator[Reading]:
-    for entry in answers.mappings(entries):
-        name = answers.text(entry.get("limit_name")) or answers.text(entry.get("metered_feature")) or ""
-        if answers.slug(name):
-            yield from codex_windows.read(entry.get("rate_limit"), at, answers.slug(name), f"{name} ")
-
-
-def _credits(value: object) -> Iterator[Reading]:
-    fields = value if isinstance(value, dict) else {"balance": value}
-    unlimited = fields.get("unlimited") is True
-    balance = None if unlimited else answers.decimal(fields.get("balance"))
-    if unlimited or balance is not None:
-        yield Reading(
-            window="credits", kind=Kind.BALANCE, label="credits", remaining=balance, unit="credits", unlimited=unlimited
-        )
-
-
-def _individual(content: Mapping[str, Any], at: datetime) -> Iterator[Reading]:
-    """A limit set for this person, from the first of three places that says anything of it."""
-    for holder in (content, content.get("rate_limit"), content.get("spend_control")):
-        fields = answers.mapping(answers.mapping(holder).get("individual_limit"))
-        used, limit, remaining = (answers.decimal(fields.get(name)) for name in ("used", "limit", "remaining"))
-        used_percent = answers.percent(fields.get("used_percent"))
-        left = answers.number(fields.get("remaining_percent"))
-        if used_percent is None:
-            used_percent = max(0.0, 100 - left) if left is not None else answers.ratio(used, limit)
-        if used_percent is None and used is None and remaining is None:
-            continue
-        ends = (answers.instant(fields.get(name)) for name in ("resets_at", "reset_at", "resetsAt"))
-        yield Reading(
-            window="individual_limit",
-            kind=Kind.OTHER,
-            label="individual limit",
-            used_percent=used_percent,
-            used=used,
-            limit=limit,
-            remaining=remaining,
-            unit="credits",
-            resets_at=next((end for end in ends if end), None) or answers.later(at, fields.get("reset_after_seconds")),
-        )
-        return
 
 
 def _note(content: Mapping[str, Any]) -> str | None:
