@@ -29,7 +29,7 @@ def replay_command(*, rules: str, readings: str | None, since: str | None, as_js
     \b
     {"at": "2026-03-02T09:00:00Z", "provider": "claude", "window": "five_hour", "used_percent": 81}
     {"at": "2026-03-02T09:05:00Z", "provider": "claude", "error": "timeout"}
-    """  # noqa: D301 - click's mark for a paragraph that keeps its lines
+    """
     if (readings is None) == (since is None):
         raise UsageError("give either a file of readings or --since: `watcher replay rules.toml readings.jsonl`")
     book = _rules(rules)
