@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -146,3 +148,21 @@ def test_the_whole_channel_shows_it_with_the_urgency_of_its_severity(dunst, bus,
         ["a warning title", "a warning body", "NORMAL"],
         ["a critical title", "a critical body", "CRITICAL"],
     ]
+
+
+def test_the_command_says_that_the_desktop_took_its_test_message(dunst, bus, tmp_path):
+    env = {**dunst.env, **bus.env, "WATCHER_CONFIG_DIR": str(tmp_path), "WATCHER_STATE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "watcher", "notify", "test"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.startswith("desktop (desktop): delivered: D-Bus: the notification daemon took it (id ")
+    assert (done.returncode, done.stderr) == (0, "")
+    dunst.wait_for(1)
+    [shown] = dunst.history()
+    assert shown["summary"] == "Test message of the AI usage watcher"
+    assert shown["body"] == "The channel desktop works. Nothing is wrong with your quotas."

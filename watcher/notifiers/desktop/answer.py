@@ -5,6 +5,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from watcher.core.model import Command, Finished, Message
+from watcher.notifiers.text import clip, one_line
 
 TITLE_LIMIT = 200
 BODY_LIMIT = 1000
@@ -35,10 +36,10 @@ def attempt(command: Command, run: Callable[[Command], Finished]) -> tuple[Finis
     if finished.exit_code is None:
         return finished, Answer(delivered=False, reason=finished.stderr)
     if finished.exit_code != 0:
-        return finished, Answer(delivered=False, reason=f"exit code {finished.exit_code}{_first_line(finished.stderr)}")
+        return finished, Answer(delivered=False, reason=f"exit code {finished.exit_code}{_last_line(finished.stderr)}")
     return finished, None
 
 
-def _first_line(stderr: str) -> str:
+def _last_line(stderr: str) -> str:
     lines = stderr.strip().splitlines()
-    return f" ({lines[-1].strip()[:160]})" if lines else ""
+    return f" ({clip(one_line(lines[-1]), 160)})" if lines else ""
