@@ -5,7 +5,7 @@ Never put here what a setting means: `watcher.config` does that.
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Struct, field
@@ -40,7 +40,7 @@ class ProviderTable(Struct, forbid_unknown_fields=True):
     token: str | None = None
     database: str | None = None
     accounts: str | None = None
-    source: str | None = None
+    source: Literal["cache", "server", "auto"] | None = None
 
 
 class QuietTable(Struct, forbid_unknown_fields=True):
@@ -123,7 +123,10 @@ class ConfigFile:
             try:
                 good[key] = self._member(types[key].type, value, (*where, key))
             except msgspec.ValidationError as error:
-                self.problem((*where, key), f"`{key}`: {str(error).split(' - at ')[0]}")
+                kinds = get_args(types[key].type)
+                words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
+                said = f"choose one of {', '.join(words)}" if words else str(error).split(" - at ")[0]
+                self.problem((*where, key), f"`{key}`: {said}")
         missing = [name for name, each in types.items() if each.required and name not in good and name not in raw]
         for name in missing:
             self.problem(where, f"`{name}` is missing", at_key=True)
