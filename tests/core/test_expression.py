@@ -286,6 +286,7 @@ def test_unknown_words_are_refused_with_the_nearest_known_one(text, message, spo
         ("claude ≥ 5%", "unexpected `≥`; did you mean `>=`?", "≥"),
         ("claude .five_hour > 5%", "unexpected `.`; a series is written without blanks: `claude.five_hour`", "."),
         ("claude[me.five_hour > 5%", "unexpected `[`; close the account with `]`", "["),
+        ("claude > .5%", "unexpected `.`; write a zero before it: `0.5`", "."),
         ("claude > %", "unexpected `%`; write a percent as `80%` and money as `$12.50`", "%"),
         ("claude > \x00", "unexpected `\\x00`", "\x00"),
         ("claude > \x1b[31m", "unexpected `\\x1b`", "\x1b"),

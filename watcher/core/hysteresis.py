@@ -6,6 +6,8 @@ would lie outside of 0 to 100, so that the alert could never end, the plain oppo
 Never put a rule's other keys here.
 """
 
+from itertools import pairwise
+
 from watcher.core.tree import (
     And,
     Comparison,
@@ -18,10 +20,12 @@ from watcher.core.tree import (
     compared,
     constant,
     is_constant,
+    measures,
 )
 from watcher.core.units import Unit
 
 POINTS_BACK = 5.0
+_PARTS_OF_A_WHOLE = {"used_percent", "remaining_percent"}  # others (`projected`, `rate`) are often above 100 %
 _OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "==": "!=", "!=": "=="}
 _MIRRORED = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 
@@ -68,17 +72,49 @@ def threshold(condition: Expression) -> tuple[Expression, str, float] | None:
 
 
 def both_hold(when: Expression, clear: Expression) -> float | None:
-    """A value at which `when` and `clear` are both true, so that the alert would flap; None where there is none.
+    """A value at which `when` and `clear` may both be true, so that the alert would flap; None where none is found.
 
-    Only single comparisons of one measured thing are judged; of all others None.
+    Only what can be said for certain is said: a way for `clear` to hold (one term of an `or`) counts where all that it
+    compares is compared in a way for `when` to hold too.
     """
-    fires, ends = threshold(when), threshold(clear)
-    if fires is None or ends is None or _meaning(fires[0]) != _meaning(ends[0]):
-        return None
-    step = abs(fires[2] - ends[2]) / 2 or 1.0
-    for value in (fires[2], ends[2], (fires[2] + ends[2]) / 2, fires[2] + step, fires[2] - step, ends[2] + step,
-                  ends[2] - step):  # fmt: skip
-        if compared(value, fires[1], fires[2], 0.0) and compared(value, ends[1], ends[2], 0.0):
+    for fires in _ways(when):
+        for ends in _ways(clear):
+            meeting = _meeting(fires, ends)
+            if meeting is not None:
+                return meeting
+    return None
+
+
+def _ways(condition: Expression) -> list[list[tuple[Expression, str, float] | None]]:
+    """Each way for a condition to hold, as the comparisons that must hold for it; None for what is no threshold."""
+    ways = condition.terms if isinstance(condition, Or) else (condition,)
+    return [[threshold(term) for term in (way.terms if isinstance(way, And) else (way,))] for way in ways]
+
+
+def _meeting(
+    fires: list[tuple[Expression, str, float] | None], ends: list[tuple[Expression, str, float] | None]
+) -> float | None:
+    """A value of the first thing compared at which both may hold; None where one of the things rules it out."""
+    limits: dict[tuple[object, ...], list[tuple[str, float]]] = {}
+    for each in fires:
+        if each is not None:
+            limits.setdefault(_meaning(each[0]), []).append(each[1:])
+    shared = []
+    for each in ends:
+        if each is None or _meaning(each[0]) not in limits:
+            return None
+        shared.append(_meaning(each[0]))
+        limits[shared[-1]].append(each[1:])
+    values = [_value_within(limits[meaning]) for meaning in dict.fromkeys(shared)]
+    return None if None in values else values[0]
+
+
+def _value_within(limits: list[tuple[str, float]]) -> float | None:
+    """A value for which all of these comparisons hold; None where there is none."""
+    edges = sorted({limit for _, limit in limits})
+    between = [(low + high) / 2 for low, high in pairwise(edges)]
+    for value in (*between, *edges, edges[0] - 1.0, edges[-1] + 1.0):
+        if all(compared(value, operator, limit, 0.0) for operator, limit in limits):
             return value
     return None
 
@@ -94,7 +130,7 @@ def _stepped_back(when: Comparison) -> Comparison | None:
         reachable = limit > 0
     elif operator in ("<", "<="):
         limit, operator = limit + POINTS_BACK, ">"
-        reachable = limit < 100  # noqa: PLR2004 - the whole
+        reachable = limit < 100 or not {each.field for each in measures(measured)} <= _PARTS_OF_A_WHOLE  # noqa: PLR2004
     else:
         return None
     if not reachable:

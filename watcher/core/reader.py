@@ -149,7 +149,7 @@ class RuleReader(TableReader):
                 return None
             both = both_hold(when, given)
             if both is not None:
-                message = f"`{given}` and `{when}` both hold at {both:g}: the alert would never rest"
+                message = f"`{given}` and `{when}` can both hold, such as at {both:g}: the alert would never rest"
                 self._wrong(path, f"{message}; `clear` must lie beyond, such as `{clear}`")
                 return None
             clear = given

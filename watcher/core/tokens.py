@@ -73,13 +73,7 @@ def tokens(text: str) -> list[Token]:
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
-            character = text[at]
-            hint = "close the account with `]`" if character == "[" else ""
-            if character in "%$":
-                hint = "write a percent as `80%` and money as `$12.50`"
-            elif character == ".":
-                hint = "a series is written without blanks: `claude.five_hour`"
-            raise ExpressionError(f"unexpected {shown(character)}", at, at + 1, hint)
+            raise ExpressionError(f"unexpected {shown(text[at])}", at, at + 1, _hint(text, at))
         kind = found.lastgroup or ""
         if kind == "strange":
             meant = _MEANT[found.group()]
@@ -93,6 +87,21 @@ def tokens(text: str) -> list[Token]:
         raise ExpressionError("there is no condition", 0, 1, "write one such as `claude.five_hour > 80%`")
     tokens.append(Token("end", "", len(text.rstrip()), len(text.rstrip()) + 1))
     return tokens
+
+
+def _hint(text: str, at: int) -> str:
+    """What was probably meant by a character that begins no word."""
+    match text[at]:
+        case "[":
+            return "close the account with `]`"
+        case "%" | "$":
+            return "write a percent as `80%` and money as `$12.50`"
+        case "." if text[at + 1 : at + 2].isdigit():
+            return "write a zero before it: `0.5`"
+        case ".":
+            return "a series is written without blanks: `claude.five_hour`"
+        case _:
+            return ""
 
 
 def _refuse_dashes(text: str, found: re.Match[str]) -> None:
