@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -134,3 +135,19 @@ def test_it_says_that_there_is_no_desktop_and_touches_no_home(both: dict[str, En
 def test_a_speed_that_makes_no_sense_is_refused() -> None:
     finished = subprocess.run([*COMMAND[:-1], "1"], capture_output=True, text=True, check=False)
     assert finished.returncode == 64
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ended_before_its_time_it_leaves_nothing_behind(tmp_path: Path, number: int, code: int) -> None:
+    env = surroundings(tmp_path / "home")
+    command = [*COMMAND[:-1], "60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Antigravity" in line:
+                break
+        process.send_signal(number)
+        rest = process.stdout.read()
+    assert process.returncode == code
+    assert "Traceback" not in rest
+    assert list(tmp_path.glob("watcher-demo-*")) == []

@@ -1,11 +1,13 @@
 """`watcher demo`: a simulated day in about a minute, with the real daemon, rules, database and notifiers."""
 
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -41,6 +43,7 @@ def demo(speed: float) -> None:
 
     look = style(sys.stdout.encoding)
     day = Day(MONDAY.replace(tzinfo=None).astimezone())  # its wall clock is this machine's
+    signal.signal(signal.SIGTERM, _end)  # so that the temporary folder goes, as with Ctrl-C
     world = doors.real()
     desktop = has_desktop(world, world.clock.now())
     for line in _opening(desktop=desktop):
@@ -55,6 +58,10 @@ def demo(speed: float) -> None:
     click.echo("Now with your own logins: watcher init, then watcher run")
     if troubles:
         raise DemoError(f"the demonstration had trouble: {troubles[0]}; please report it")
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _opening(*, desktop: bool) -> list[str]:
