@@ -2,8 +2,9 @@
 
 import click
 
-from watcher import doors, paths
+from watcher import doors, inbox, paths
 from watcher.clock import now as clock_now
+from watcher.paths import Paths
 from watcher.standing import as_json
 from watcher.standing import status as standing
 from watcher.store import FILE_NAME, Store
@@ -16,6 +17,7 @@ def status(*, as_document: bool) -> None:
     around = doors.surroundings()
     own = paths.find(around.env, around.home)
     now = clock_now()
+    take_in(own)
     store = Store(own.state_dir / FILE_NAME, now=now, read_only=True)
     known = standing(store, every={}, now=now)
     store.close()
@@ -32,3 +34,11 @@ def status(*, as_document: bool) -> None:
             click.echo(f"  {window.window:32} {'unlimited' if window.unlimited else percent}")
     for alert in known.alerts:
         click.echo(f"{alert.state}: {alert.rule} on {alert.series}")
+
+
+def take_in(own: Paths) -> None:
+    """Take what Claude Code's status line handed over while no watcher ran."""
+    if inbox.waits(own.state_dir, inbox.CLAUDE_STATUSLINE):
+        from watcher import handover  # noqa: PLC0415 - the engine, only where there is something to judge
+
+        handover.take_in(own, doors.real())

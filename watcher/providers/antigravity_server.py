@@ -26,6 +26,7 @@ EDITOR = {
     "metadata": {"ideName": "antigravity", "extensionName": "antigravity", "ideVersion": "unknown", "locale": "en"}
 }
 FINE = (None, 0, "0", "ok", "success")  # what `code` may be; anything else under status 200 is a refusal
+REFUSED, UNKNOWN = (401, 403), (404, 405, 501)  # what a server says to a wrong token, and to a method it lacks
 LENGTHS = (
     (re.compile(r"\b(session|5h|5 hours?|five hours?)\b"), 5 * answers.HOUR),
     (re.compile(r"\bweekly\b"), answers.WEEK),
@@ -64,8 +65,8 @@ def ask(credential: Credential) -> Generator[Request, Response, Snapshot]:
 
 
 def _probe(bases: list[Base]) -> Generator[Request, Response, tuple[Base, datetime]]:
-    """The first address that answers, and when."""
-    refused = False
+    """The first address that takes the probe, else the first where a server is that does not know it; and when."""
+    refused, spare = False, None
     for base in bases:
         try:
             response = yield _request(base, "GetUnleashData", EDITOR, total_s=2.0)
@@ -73,7 +74,11 @@ def _probe(bases: list[Base]) -> Generator[Request, Response, tuple[Base, dateti
             continue
         if response.status == 200:  # noqa: PLR2004 - statuses are words
             return base, response.at
-        refused = refused or response.status in (401, 403)
+        refused = refused or response.status in REFUSED
+        if response.status in UNKNOWN and spare is None:
+            spare = base, response.at
+    if spare is not None:
+        return spare
     if refused:
         raise ForbiddenError(f"{NAME}: its server refuses its own token: restart {NAME}")
     raise OfflineError(f'{NAME}: not running: open it, or set source = "cache"')

@@ -55,6 +55,7 @@ ANSWERS = {
     "old": {"GetUserStatus": {**STATUS, "code": "OK"}},
     "oldest": {"GetCommandModelConfigs": {"clientModelConfigs": MODELS}},
     "signed out": {"GetUserStatus": {"code": 16, "message": "unauthenticated"}, "GetCommandModelConfigs": {"code": 16}},
+    "no probe": {"GetUserStatus": STATUS},
     "bare summary": {"RetrieveUserQuotaSummary": {"code": "success", "groups": GROUPS}},
 }
 
@@ -67,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(401, {"message": "missing CSRF token"})
         elif self.headers["Connect-Protocol-Version"] != "1":
             self.reply(400, {"message": "not Connect"})
-        elif method == "GetUnleashData":
+        elif method == "GetUnleashData" and MODE != "no probe":
             self.reply(200, {})
         elif method == "RetrieveUserQuotaSummary" and body != {"forceRefresh": True}:
             self.reply(400, {})

@@ -109,6 +109,12 @@ def test_a_summary_alone_is_enough(tmp_path):
 
 
 @linux
+def test_a_build_that_does_not_know_the_probe_is_asked_all_the_same(tmp_path):
+    with running("no probe"):
+        assert isinstance(asked(tmp_path), Snapshot)
+
+
+@linux
 def test_a_refusal_under_status_200_gives_nothing(tmp_path):
     with running("signed out"):
         failure = asked(tmp_path)
