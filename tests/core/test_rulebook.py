@@ -3,11 +3,13 @@
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher.core.diagnostics import MOST
+from watcher.core.entries import ExampleEntry, RuleEntry
 from watcher.core.model import Severity
 from watcher.core.rulebook import LARGEST_FILE, Rulebook, assemble, decode, parse_rules, read_rules
 from watcher.errors import ConfigError
@@ -251,3 +253,48 @@ def test_a_file_with_one_character_changed_is_read_or_refused(path, at, characte
     for each in wrong:
         assert each.message
         assert "\x1b" not in str(each)
+
+
+def test_no_key_is_read_and_then_not_used():
+    base = '[[rule]]\nname = "a"\nwhen = "claude > level"\nlevels = { info = "50%" }\nactive = "Mon"\n'
+    changes = {
+        "name": ('name = "a"', 'name = "b"'),
+        "when": ("claude > level", "codex > level"),
+        "levels": ("50%", "60%"),
+        "active": ('"Mon"', '"Tue"'),
+        "clear": ("", 'clear = "< 10%"\n'),
+        "notify": ("", 'notify = ["desktop"]\n'),
+        "for": ("", 'for = "5m"\n'),
+        "remind": ("", 'remind = "5m"\n'),
+        "on": ("", 'on = ["reset"]\n'),
+        "tz": ("", 'tz = "Europe/Berlin"\n'),
+        "title": ("", 'title = "x"\n'),
+        "message": ("", 'message = "x"\n'),
+        "example": ("", '[[rule.example]]\nseries = "claude.five_hour"\nused = [1]\nexpect = ["."]\n'),
+    }
+    keys = {field.encode_name for field in msgspec.structs.fields(RuleEntry)}
+    assert keys == {*changes, "severity"}
+    for key, (old, new) in changes.items():
+        text = base.replace(old, new) if old else base + new
+        assert only(text) != only(base), key
+    plain = base.replace("level\n", "5%\n").replace('levels = { info = "50%" }\n', "").replace("> level", "> 5%")
+    assert only(plain + 'severity = "critical"\n') != only(plain)
+
+
+def test_no_key_of_an_example_is_read_and_then_not_used():
+    base = '[[rule.example]]\nseries = "claude.five_hour"\nremaining = [1]\nexpect = ["."]\n'
+    changes = {
+        "series": ("five_hour", "seven_day"),
+        "remaining": ("[1]", "[2]"),
+        "used": ("remaining", "used"),
+        "expect": ('"."', '"F"'),
+        "every": ("", 'every = "7m"\n'),
+        "limit": ("", "limit = 5\n"),
+        "window": ("", 'window = "7d"\n'),
+        "resets_in": ("", 'resets_in = "1h"\n'),
+        "start": ("", "start = 2026-03-04T12:00:00Z\n"),
+    }
+    assert {field.encode_name for field in msgspec.structs.fields(ExampleEntry)} == set(changes)
+    for key, (old, new) in changes.items():
+        text = base.replace(old, new) if old else base + new
+        assert only(RULE.format("a") + text).examples != only(RULE.format("a") + base).examples, key
