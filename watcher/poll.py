@@ -2,15 +2,8 @@
 
 Nothing leaves here as an exception: a poll ends as a `Snapshot` or as a `Failure`, so that no provider can hurt
 another. Never decide here when to ask; `core.cadence` does.
-
-Who an account is
------------------
-Its key outlives restarts and token renewals: the account id, else the email. A login that says neither has the key ""
-while it is the only such one of its provider; of several, each has a short hash, of its place where it is alone there
-(tokens are renewed every few hours, places stay), else of its token.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,9 +12,9 @@ from urllib.parse import urlsplit, urlunsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
-from watcher import clock
+from watcher import accounts, clock
 from watcher.core.model import Failure, ReadDatabase, Request, Response, Rows, Snapshot
-from watcher.credentials import Credential, Surroundings
+from watcher.credentials import Credential, Surroundings, opencode
 from watcher.credentials.places import UnusablePlaceError, short_hash
 from watcher.errors import ExpiredError, NotSignedInError, ProviderError, RateLimitedError
 from watcher.providers import Answer, Conversation, Kept, Overrides, Provider, Question
@@ -61,7 +54,7 @@ def find(
     except Exception as error:  # noqa: BLE001 - one provider never stops another
         troubles = (error,)
     return Found(
-        credentials=identify(once(found, now())),
+        credentials=accounts.identify(accounts.once(found, now())),
         failures=tuple(_failure(provider, None, trouble, now()) for trouble in troubles),
     )
 
@@ -77,95 +70,6 @@ def _nothing_in(provider: Provider, path: Path) -> NotSignedInError:
     """A place that the person named is worth a word where it holds nothing; the usual places are not."""
     what = f"holds no login for {provider.name}" if path.exists() else "does not exist"
     return NotSignedInError(f"{path} {what}: look at `credentials` under [providers.{provider.id}]")
-
-
-def once(found: Sequence[Credential], now: datetime) -> list[Credential]:
-    """Each account once. The better place's token is used, unless it has run out and another's has not."""
-    accounts: list[Credential] = []
-    for credential in found:
-        whole, place = credential, len(accounts)
-        while same := [known for known in accounts if _same(known, whole)]:  # what is joined may match yet another
-            place = min(place, accounts.index(same[0]))
-            accounts.remove(same[0])
-            whole = _join(same[0], whole, now)
-        accounts.insert(place, whole)
-    return accounts
-
-
-def _same(one: Credential, other: Credential) -> bool:
-    ids = {_id(one), _id(other)} - {""}
-    emails = {_email(one), _email(other)} - {""}
-    if len(ids) == 2:  # noqa: PLR2004 - both say, and they differ: two workspaces of one person are two quotas
-        return False
-    if _id(one) and _id(one) == _id(other):
-        return len(emails) < 2  # noqa: PLR2004 - two people of one workspace are two quotas
-    secrets = [(one.token, other.token), (one.refresh_token, other.refresh_token)]
-    if any(mine and mine == theirs for mine, theirs in secrets):
-        return True
-    return bool(_email(one)) and _email(one) == _email(other)
-
-
-def _join(first: Credential, second: Credential, now: datetime) -> Credential:
-    expired = first.expires_at is not None and first.expires_at <= now
-    lives = second.expires_at is None or second.expires_at > now
-    used, spare = (second, first) if expired and lives else (first, second)
-    return replace(
-        used,
-        account=_id(used) or _id(spare) or used.account or spare.account,
-        account_name=used.account_name or spare.account_name,
-        plan=used.plan or spare.plan,
-    )
-
-
-def _id(credential: Credential) -> str:
-    return "" if "@" in credential.account else credential.account
-
-
-def _email(credential: Credential) -> str:
-    names = (credential.account, credential.account_name)
-    return next((name.lower() for name in names if "@" in name), "")
-
-
-def identify(credentials: Sequence[Credential]) -> tuple[Credential, ...]:
-    """The same logins with their stable keys in `account`, no two alike, and a name for people."""
-    nameless = [credential for credential in credentials if not (credential.account or credential.account_name)]
-    taken: set[str] = set()
-    result = []
-    for credential in credentials:
-        key = credential.account or credential.account_name
-        if "@" in key:
-            key = key.lower()
-        if not key and len(nameless) > 1:
-            alone = [other.path for other in nameless].count(credential.path) == 1
-            key = short_hash(credential.path if alone else token_hash(credential))
-        spares = (_email(credential), short_hash(token_hash(credential)))
-        key = next((name for name in (key, *spares) if name not in taken), spares[-1])
-        taken.add(key)
-        result.append(
-            replace(credential, account=key, account_name=credential.account_name or credential.account or key)
-        )
-    return tuple(result)
-
-
-def is_nameless(credential: Credential) -> bool:
-    """Whether the login's key is only a stand-in, because its place does not say whose it is."""
-    return credential.account in ("", short_hash(credential.path), short_hash(token_hash(credential)))
-
-
-def is_twin(credential: Credential, snapshot: Snapshot, logins: Sequence[Credential]) -> bool:
-    """Whether the answer told a nameless login's owner, and another login is that owner's by name.
-
-    It is the same quota, found in two places under two tokens: shown twice, every alert would come twice.
-    """
-    owner = snapshot.account_name.casefold()
-    others = (login for login in logins if login.account != credential.account)
-    return is_nameless(credential) and bool(owner) and any(login.account.casefold() == owner for login in others)
-
-
-def token_hash(credential: Credential) -> str:
-    """Stands for the secret that a server counts against: the key of its cooldown. It tells nothing of the secret."""
-    secret = credential.token or credential.refresh_token or credential.path
-    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()[:32]
 
 
 # --- asking ---------------------------------------------------------------------------------------------------------
@@ -260,7 +164,8 @@ def _is_refused(credential: Credential, kept: Kept, now: datetime) -> bool:
     login, refused_at = kept.get(_REFUSED, ("", now))
     if login != _login_hash(credential):
         return False
-    expired = credential.expires_at is not None and credential.expires_at <= now
+    renewable = bool(credential.refresh_token)  # by us, in memory: then the date says nothing of the login
+    expired = not renewable and credential.expires_at is not None and credential.expires_at <= now
     return expired or now - refused_at < REFUSED_FOR
 
 
@@ -289,6 +194,8 @@ def _failure(provider: Provider, credential: Credential | None, error: Exception
     if isinstance(error, ProviderError):
         kind, message = error.kind, " ".join(str(error).split())
         retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
+    if kind == "expired" and credential and credential.place == opencode.PLACE and "opencode" not in message:
+        message += "; this login is OpenCode's: run `opencode` once"
     return Failure(
         provider=provider.id,
         account=credential.account if credential else "",

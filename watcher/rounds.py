@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from watcher import activity, handover, poll
+from watcher import accounts, activity, handover, poll
 from watcher.calls import Calls
 from watcher.config import Config
 from watcher.core import cadence, lookout
@@ -113,7 +113,7 @@ class Rounds:
         round_ = self._open.get(provider)
         if round_ is None:
             return
-        logins = [credential for credential in found.credentials if poll.token_hash(credential) not in self._twins]
+        logins = [credential for credential in found.credentials if accounts.token_hash(credential) not in self._twins]
         self._logins[provider] = logins
         self._learn(secret for each in found.credentials for secret in (each.token, each.refresh_token))
         self._take_statusline(provider)
@@ -130,7 +130,7 @@ class Rounds:
         self._end_if_done(provider)
 
     def _may_ask(self, provider: str, credential: Credential, round_: Round, now: datetime) -> bool:
-        until, _ = self._store.cooldowns().get(poll.token_hash(credential), (now, 0))
+        until, _ = self._store.cooldowns().get(accounts.token_hash(credential), (now, 0))
         if until > now:
             return False
         settings = self._settings(provider)
@@ -142,7 +142,7 @@ class Rounds:
         return choice.at is not None and choice.at <= now
 
     def _ask(self, provider: str, credential: Credential, round_: Round, now: datetime) -> None:
-        token_hash = poll.token_hash(credential)
+        token_hash = accounts.token_hash(credential)
         round_.waiting.add(credential.account)
         self._spent[token_hash] = [at for at in self._spent.get(token_hash, ()) if now - at < timedelta(hours=1)] + [
             now
@@ -165,7 +165,7 @@ class Rounds:
         )
 
     def _answered(self, provider: str, credential: Credential, news: News) -> None:
-        token_hash = poll.token_hash(credential)
+        token_hash = accounts.token_hash(credential)
         _, strikes = self._store.cooldowns().get(token_hash, (news.at, 0))
         if isinstance(news, Failure) and news.kind == "rate_limited":
             said = None if news.retry_at is None else news.retry_at - news.at
@@ -179,7 +179,7 @@ class Rounds:
         if round_ is not None:
             round_.waiting.discard(credential.account)
         try:
-            if isinstance(news, Snapshot) and poll.is_twin(credential, news, self._logins[provider]):
+            if isinstance(news, Snapshot) and accounts.is_twin(credential, news, self._logins[provider]):
                 self._twins.add(token_hash)
                 self._logins[provider].remove(credential)
             else:
@@ -245,7 +245,7 @@ class Rounds:
 
     def _choice(self, provider: str, credential: Credential, now: datetime) -> cadence.Choice:
         account = self._account(provider, credential.account)
-        token_hash = poll.token_hash(credential)
+        token_hash = accounts.token_hash(credential)
         until, strikes = self._store.cooldowns().get(token_hash, (None, 0))
         failure = None if account is None else account.failure
         asked_with = self._asked_with.get((provider, credential.account), token_hash)
