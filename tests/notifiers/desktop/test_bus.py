@@ -90,8 +90,8 @@ def test_urgency_is_the_severity_and_good_news_is_never_critical(bus_env, daemon
 @pytest.mark.parametrize(
     ("capabilities", "body"),
     [
-        (("body",), "91 % > <90 %> & up"),
-        (("body", "body-markup"), "91 % &gt; &lt;90 %&gt; &amp; up"),
+        (("body",), "91 % > <90 %> & up\nhttps://example.com/a?b=1&c=2"),
+        (("body", "body-markup"), "91 % &gt; &lt;90 %&gt; &amp; up\nhttps://example.com/a?b=1&amp;c=2"),
         (
             ("body", "body-markup", "body-hyperlinks"),
             '91 % &gt; &lt;90 %&gt; &amp; up\n<a href="https://example.com/a?b=1&amp;c=2">Usage page</a>',

@@ -242,7 +242,7 @@ def test_the_arguments_of_notify_send_are_exact():
         "--hint=int:value:82",
         "--",
         "Claude 5-hour window at 82 %",
-        r"a &lt;b&gt; &amp; C:\\new",
+        r"a &lt;b&gt; &amp; C:\\new" + "\nhttps://claude.ai/settings/usage",
     )
 
 

@@ -110,13 +110,13 @@ def arguments(message: Message, capabilities: Sequence[str], replaces: int) -> t
 
 
 def body(message: Message, capabilities: Sequence[str]) -> str:
-    """The body, escaped where the daemon reads markup, with a link where it can show one."""
+    """The body, escaped where the daemon reads markup; the usage page as a link where it can show one, else as text."""
     markup = "body-markup" in capabilities
-    text = clip(message.body, BODY_LIMIT, escape=escape if markup else str)
-    page = link(message)
+    own: Callable[[str], str] = escape if markup else str
+    text, page = clip(message.body, BODY_LIMIT, escape=own), own(link(message))
     if page and markup and "body-hyperlinks" in capabilities:
-        return f'{text}\n<a href="{escape(page)}">Usage page</a>'
-    return text
+        page = f'<a href="{page}">Usage page</a>'
+    return "\n".join(part for part in (text, page) if part)
 
 
 def escape(text: str) -> str:

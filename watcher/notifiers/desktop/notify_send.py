@@ -11,7 +11,7 @@ from watcher.core.model import Command, Message
 from watcher.notifiers import Run
 from watcher.notifiers.desktop.answer import BODY_LIMIT, LIMIT_S, TITLE_LIMIT, Answer, attempt, urgency
 from watcher.notifiers.desktop.bus import escape
-from watcher.notifiers.text import APP_NAME, clip
+from watcher.notifiers.text import APP_NAME, clip, link
 
 _URGENCIES = ("low", "normal", "critical")
 
@@ -41,7 +41,9 @@ def command(message: Message) -> Command:
             *hint,
             "--",
             clip(message.title, TITLE_LIMIT) or APP_NAME,
-            clip(message.body, BODY_LIMIT, escape=escape_body),
+            "\n".join(
+                part for part in (clip(message.body, BODY_LIMIT, escape=escape_body), escape(link(message))) if part
+            ),
         ),
         timeout_s=LIMIT_S,
     )
