@@ -6,14 +6,14 @@ import click
 import msgspec
 
 from watcher import doors, paths
+from watcher.cli.rule_files import read_bounded
 from watcher.clock import now as clock_now
-from watcher.core import history, replay
+from watcher.core import history, replay, rulebook
 from watcher.core.history import News
 from watcher.core.model import Event, Rule, Transition
 from watcher.core.phrases import percent
-from watcher.core.rulebook import assemble
 from watcher.core.units import read_duration
-from watcher.errors import ConfigError, UsageError
+from watcher.errors import UsageError
 from watcher.recall import recall
 from watcher.store import FILE_NAME, Store
 
@@ -82,13 +82,8 @@ def _counted(number: int, noun: str) -> str:
 
 def _rules(path: str) -> tuple[Rule, ...]:
     """Of one file, which may be a whole `config.toml`."""
-    try:
-        text = Path(path).read_bytes().decode()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}; give a file of rules") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    return assemble([(path, text)], channels=None, other_keys=None).rules
+    text = rulebook.decode(read_bounded(Path(path)), path)
+    return rulebook.assemble([(path, text)], channels=None, other_keys=None).rules
 
 
 def _from_file(path: str) -> list[News]:

@@ -1,0 +1,129 @@
+"""`watcher replay`, as a person and as a script see it."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from watcher.cli import root
+
+RULES = """
+[[rule]]
+name = "claude-session"
+when = "claude.five_hour > 80%"
+clear = "< 70%"
+remind = "20m"
+
+[[rule]]
+name = "spent"
+when = "claude.five_hour >= 95%"
+severity = "critical"
+on = ["reset"]
+"""
+
+
+def line(minute, **parts):
+    return {"at": f"2026-03-02T09:{minute:02}:00Z", "provider": "claude", "window": "five_hour"} | parts
+
+
+READINGS = [
+    line(0, used_percent=70, resets_at="2026-03-02T09:28:00Z", window_seconds=18000),
+    line(5, used_percent=81, resets_at="2026-03-02T09:28:00Z", window_seconds=18000),
+    {"at": "2026-03-02T09:10:00Z", "provider": "claude", "error": "timeout"},
+    line(15, used_percent=79, resets_at="2026-03-02T09:28:00Z", window_seconds=18000),
+    line(20, used_percent=96, resets_at="2026-03-02T09:28:00Z", window_seconds=18000),
+    line(25, used_percent=97, resets_at="2026-03-02T09:28:00Z", window_seconds=18000),
+    line(30, used_percent=85, resets_at="2026-03-02T14:28:00Z", window_seconds=18000),
+    line(35, used_percent=60, resets_at="2026-03-02T14:28:00Z", window_seconds=18000),
+]
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("WATCHER_STATE_DIR", str(tmp_path / "state"))
+    (tmp_path / "rules.toml").write_text(RULES)
+    (tmp_path / "readings.jsonl").write_text("\n".join(json.dumps(each) for each in READINGS))
+
+    def say(*words, rules="rules.toml"):
+        code = root.run(["replay", str(tmp_path / rules), *words])
+        said = capsys.readouterr()
+        return SimpleNamespace(code=code, out=said.out, err=said.err)
+
+    return SimpleNamespace(say=say, path=tmp_path, readings=str(tmp_path / "readings.jsonl"))
+
+
+def test_json_is_one_object_a_line_with_the_words_of_the_contract(shell):
+    answer = shell.say(shell.readings, "--json")
+    assert (answer.code, answer.err) == (0, "")
+    said = [json.loads(text) for text in answer.out.splitlines()]
+    assert said[0] == {
+        "at": "2026-03-02T09:05:00Z",
+        "rule": "claude-session",
+        "series": "claude.five_hour",
+        "event": "firing",
+        "severity": "warning",
+        "reason": "above",
+    }
+    assert [(each["at"][11:16], each["rule"], each["event"], each["reason"]) for each in said[1:]] == [
+        ("09:25", "claude-session", "reminder", "remind"),
+        ("09:30", "claude-session", "resolved", "reset"),
+        ("09:30", "claude-session", "firing", "above"),
+        ("09:30", "spent", "resolved", "reset"),
+        ("09:35", "claude-session", "resolved", "recovered"),
+    ]
+
+
+def test_for_people_it_is_a_timeline_and_a_count(shell):
+    answer = shell.say(shell.readings)
+    assert answer.code == 0
+    *events, count = answer.out.splitlines()
+    assert count == "6 transitions from 8 answers under 2 rules"
+    assert "81 %  claude-session on claude.five_hour  (above)" in events[0]
+
+
+def test_readings_may_come_on_stdin(shell, monkeypatch):
+    with open(shell.readings) as readings:  # noqa: PTH123 - stands for the terminal's own
+        monkeypatch.setattr("sys.stdin", readings)
+        assert len(shell.say("-", "--json").out.splitlines()) == 6
+
+
+def test_a_line_that_makes_no_sense_is_bad_usage_and_named(shell):
+    bad = shell.path / "bad.jsonl"
+    bad.write_text(json.dumps(READINGS[0]) + "\n{}\n")
+    answer = shell.say(str(bad))
+    assert answer.code == 64
+    assert f"{bad}, line 2: " in answer.err
+
+
+def test_rules_with_a_mistake_are_bad_config_with_a_caret(shell):
+    (shell.path / "broken.toml").write_text('[[rule]]\nname = "r"\nwhen = "claude.five_hour > 2h"\n')
+    answer = shell.say(shell.readings, rules="broken.toml")
+    assert answer.code == 78
+    assert "^" in answer.err
+
+
+def test_a_file_that_is_not_there_is_bad_usage(shell):
+    for answer in (shell.say("nowhere.jsonl"), shell.say(shell.readings, rules="nowhere.toml")):
+        assert answer.code == 64
+        assert "cannot read" in answer.err
+
+
+def test_one_source_of_readings_is_asked_for(shell):
+    for words in ((), (shell.readings, "--since", "7d")):
+        answer = shell.say(*words)
+        assert answer.code == 64
+        assert "either a file of readings or --since" in answer.err
+
+
+def test_since_without_a_store_says_what_to_do(shell):
+    answer = shell.say("--since", "7d")
+    assert answer.code == 1
+    assert "no readings yet" in answer.err
+
+
+def test_since_wants_a_duration(shell):
+    answer = shell.say("--since", "yesterday")
+    assert answer.code == 64
+    assert "--since: " in answer.err

@@ -1,0 +1,122 @@
+"""Lines of recorded readings: what they become, and what is said of those that make no sense."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from watcher.core.history import news, read
+from watcher.core.model import Failure, Kind, Snapshot
+from watcher.errors import UsageError
+
+AT = "2026-03-02T09:00:00Z"
+NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+def line(**parts):
+    return json.dumps({"at": AT, "provider": "claude"} | parts)
+
+
+def become(*lines):
+    return list(news(read(lines, "readings.jsonl")))
+
+
+def test_a_line_of_the_contract_becomes_a_reading():
+    (snapshot,) = become(
+        line(
+            account="me",
+            window="five_hour",
+            used_percent=81.5,
+            used=3,
+            limit=300,
+            remaining="297",
+            resets_at="2026-03-02T12:00:00+01:00",
+            window_seconds=18000,
+            unlimited=False,
+        )
+    )
+    assert isinstance(snapshot, Snapshot)
+    assert (snapshot.provider, snapshot.account, snapshot.at, snapshot.whole) == ("claude", "me", NINE, False)
+    (reading,) = snapshot.readings
+    assert (reading.window, reading.kind, reading.used_percent) == ("five_hour", Kind.SESSION, 81.5)
+    assert (reading.used, reading.limit, reading.remaining) == (Decimal(3), Decimal(300), Decimal(297))
+    assert reading.resets_at == datetime(2026, 3, 2, 11, tzinfo=UTC)
+
+
+def test_unknown_may_be_null_or_left_out():
+    left_out, null = become(line(window="five_hour"), line(account="b", window="five_hour", used_percent=None))
+    assert left_out.readings == null.readings
+
+
+def test_lines_of_one_instant_and_account_are_one_answer():
+    one, other = become(
+        line(window="five_hour", used_percent=1),
+        line(window="seven_day", used_percent=2),
+        line(account="b", window="five_hour", used_percent=3),
+    )
+    assert [reading.window for reading in one.readings] == ["five_hour", "seven_day"]
+    assert other.account == "b"
+
+
+def test_an_error_is_a_failure():
+    (failure,) = become(line(account="me", error="rate_limited"))
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.message, failure.account) == ("rate_limited", "rate limited", "me")
+
+
+def test_empty_lines_are_left_out():
+    assert len(become("", line(window="five_hour"), "  \n", b"")) == 1
+
+
+@pytest.mark.parametrize(
+    ("window", "seconds", "kind"),
+    [
+        ("five_hour", None, Kind.SESSION),
+        ("weekly", None, Kind.WEEKLY),
+        ("x", 604_800, Kind.WEEKLY),
+        ("x", None, Kind.OTHER),
+    ],
+)
+def test_the_kind_is_told_by_the_length_or_the_name(window, seconds, kind):
+    assert become(line(window=window, window_seconds=seconds))[0].readings[0].kind is kind
+
+
+def test_a_balance_in_dollars_is_money():
+    (snapshot,) = become(line(provider="nano_gpt", window="balance_usd", remaining=4.5))
+    assert snapshot.readings[0].unit == "usd"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "readings.jsonl, line 2: Input data was truncated"),
+        ('{"provider": "claude"}', "readings.jsonl, line 2: Object missing required field `at`"),
+        (
+            line(at="yesterday", window="five_hour"),
+            "line 2: Invalid RFC3339 encoded datetime - at `$.at`",
+        ),
+        (line(used_percent="much", window="w"), "readings.jsonl, line 2: Expected `float | null`, got `str`"),
+        (line(), "readings.jsonl, line 2: neither `window` nor `error` is given"),
+        (line(at="2026-03-02T09:00:00", window="w"), "readings.jsonl, line 2: `at` has no time zone"),
+        (line(resets_at="2026-03-02T09:00:00", window="w"), "readings.jsonl, line 2: `resets_at` has no time zone"),
+        (
+            line(at="2026-03-02T08:00:00Z", window="w"),
+            "08:00:00Z is earlier than the line before it; sort by `at`",
+        ),
+        (b'{"at": "\xff"}', "readings.jsonl, line 2: "),
+        (line(window="w" * 100_001), "readings.jsonl, line 2: longer than 100000 characters"),
+        ("[" * 50_000, "readings.jsonl, line 2: "),
+        (line(window="w").replace('"w"', "1e999"), "readings.jsonl, line 2: "),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_named_with_what_is_wrong(text, said):
+    with pytest.raises(UsageError) as caught:
+        become(line(window="five_hour"), text)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_number_beyond_all_numbers_is_refused_or_harmless():
+    with pytest.raises(UsageError):
+        become('{"at": "2026-03-02T09:00:00Z", "provider": "claude", "window": "w", "used_percent": 1e999}')
