@@ -31,7 +31,7 @@ def config() -> None:
     """
 
 
-@config.command()
+@config.command(short_help="Print the config in force, secrets masked.")
 @click.option("--json", "as_document", is_flag=True, help="One JSON object instead of TOML.")
 def show(*, as_document: bool) -> None:
     """Print the config in force, defaults filled in and secrets masked."""
@@ -51,7 +51,7 @@ def show(*, as_document: bool) -> None:
     click.echo("# `watcher rules list` shows them")
 
 
-@config.command("path")
+@config.command("path", short_help="Print the places that are used.")
 def path_command() -> None:
     """Print the places that are used, one a line: config, rules, state."""
     own = own_paths()
@@ -59,7 +59,7 @@ def path_command() -> None:
         click.echo(f"{name:8}{path}")
 
 
-@config.command("schema")
+@config.command("schema", short_help="Print the JSON Schema for editors.")
 @click.option("--rules", "of_rules", is_flag=True, help="Of a file in rules/ instead of config.toml.")
 def schema_command(*, of_rules: bool) -> None:
     """Print the JSON Schema of config.toml, for editors: put its path after `#:schema` in the first line."""

@@ -31,7 +31,7 @@ def rules() -> None:
     """
 
 
-@rules.command()
+@rules.command(short_help="Find every mistake at once, each with its place.")
 @click.argument("files", nargs=-1, metavar="[FILE.toml]...")
 def check(files: tuple[str, ...]) -> None:
     """Find every mistake at once: in FILES, else in the config and all rules in force.
@@ -57,7 +57,7 @@ def check(files: tuple[str, ...]) -> None:
         click.echo(f"{name}: {counted(len(here), 'rule')}, {counted(shown, 'example')}, no mistake")
 
 
-@rules.command("list")
+@rules.command("list", short_help="List the rules in force.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each rule.")
 def list_rules(*, as_json: bool) -> None:
     """List the rules in force: what fires each, what ends it, who is told."""
@@ -73,7 +73,7 @@ def list_rules(*, as_json: bool) -> None:
         click.echo("no rule is in force: `watcher init` writes some, `watcher rules add` writes one")
 
 
-@rules.command()
+@rules.command(short_help="Run the examples of the rules.")
 @click.argument("files", nargs=-1, metavar="[FILE.toml]...")
 def test(files: tuple[str, ...]) -> int:
     """Run the examples of the rules: of those in FILES, else of those in force. A row for each.

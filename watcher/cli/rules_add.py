@@ -18,7 +18,7 @@ SCHEMA_LINE = "#:schema ./rules.schema.json\n"
 _MOST_IN_NAME = 60
 
 
-@click.command()
+@click.command(short_help="Write one rule into a file of its own.")
 @click.argument("name")
 @click.option("--when", required=True, help='What fires it: "claude.five_hour > 80%".')
 @click.option("--clear", help='What ends it: "< 70%". Left out: five points back from a percent.')

@@ -31,7 +31,7 @@ def _names(_context: click.Context, _parameter: click.Parameter, incomplete: str
     return [CompletionItem(rule.name, help=rule.path) for rule in found if rule.name.startswith(incomplete)]
 
 
-@click.command()
+@click.command(short_help="Say why a rule fired, or why it did not.")
 @click.argument("rule", shell_complete=_names)
 @click.option("--last", default=10, show_default=True, type=click.IntRange(1, 10_000), help="Readings of each series.")
 @click.option("--since", default="3d", show_default=True, metavar="TIME", help="How far back to begin: 12h, 7d.")

@@ -1,0 +1,64 @@
+"""`docs/rules.md` says what is: its blocks load, its examples run, its tables are those of the code."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from watcher.core.entries import ExampleEntry, RuleEntry
+from watcher.core.examples import run
+from watcher.core.expression import parse
+from watcher.core.hysteresis import default_clear
+from watcher.core.rulebook import parse_rules
+from watcher.core.vocabulary import FIELDS, TEMPLATE_NAMES
+
+TEXT = (Path(__file__).parent.parent / "docs" / "rules.md").read_text()
+BLOCKS = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+
+
+def section(title):
+    return TEXT.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+def rows(title):
+    """The cells of the table in that section, without the header."""
+    lines = [line for line in section(title).splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def keys(title):
+    return [row[0].strip("`") for row in rows(title)]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_block_loads_and_does_what_its_examples_say(block):
+    for rule in parse_rules(block, "rules.md"):
+        for example in rule.examples:
+            assert run(rule, example).passed, rule.name
+
+
+def test_the_tables_of_keys_are_those_of_the_records():
+    assert set(keys("What a rule may have")) == {each.encode_name for each in msgspec.structs.fields(RuleEntry)}
+    assert set(keys("Examples")) == {each.encode_name for each in msgspec.structs.fields(ExampleEntry)}
+
+
+def test_the_table_of_fields_is_that_of_the_language():
+    assert {row[0].strip("`"): row[1] for row in rows("Fields")} == {name: unit.value for name, unit in FIELDS.items()}
+
+
+def test_the_table_of_series_holds_series():
+    for written, _meaning in rows("Series"):
+        assert parse(f"{written.strip('`')} > 5%")
+
+
+def test_what_is_said_to_end_an_alert_ends_it():
+    found = rows("When an alert ends")
+    assert len(found) > 3
+    for when, ends in found:
+        assert str(default_clear(parse(when.strip("`")))) == ends.strip("`")
+
+
+def test_every_word_of_templates_is_listed():
+    words = re.findall(r"`\{(\w+)\}`", section("Words in `title` and `message`"))
+    assert words == list(TEMPLATE_NAMES)
