@@ -303,6 +303,30 @@ def test_a_look_at_the_snoozes_asks_nobody(world):
     assert len(world.polls()) == 1
 
 
+@pytest.mark.parametrize("mended", ['{"github.com": {"user": "octocat", "oauth_token": "gho_x"}}', None])
+def test_a_broken_login_file_is_no_trouble_any_more_once_it_is_mended(world, mended):
+    hosts = world.home / ".config" / "github-copilot" / "hosts.json"
+    hosts.parent.mkdir(parents=True)
+    hosts.write_text("{")
+    quota = {"quota_snapshots": {"premium_interactions": {"entitlement": 300, "remaining": 1}}}
+    world.answers["/copilot_internal/user"] = lambda _request: world.json(quota)
+
+    def mend():
+        hosts.write_text(mended) if mended else hosts.unlink()
+
+    def copilots():
+        store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+        try:
+            return [(each.account, each.failure is None) for each in store.accounts() if each.provider == "copilot"]
+        finally:
+            store.close()
+
+    world.watch(2 * M)
+    assert copilots() == [("", False)]
+    world.watch(65 * M, (5 * M, mend))
+    assert copilots() == ([("octocat", True)] if mended else [])
+
+
 def test_one_github_account_in_two_places_is_one_account(world):
     world.login({"github-copilot": {"type": "oauth", "access": "gho_opencode", "expires": 0}})
     hosts = world.home / ".config" / "github-copilot" / "hosts.json"

@@ -121,13 +121,20 @@ class Rounds:
         for failure in found.failures:
             self._hear(failure)
         here = {credential.account for credential in found.credentials} | {f.account for f in found.failures}
-        for account in self._accounts(provider):
-            if account.account not in here and account.snapshot is not None and not found.failures:
-                self._hear(_signed_out(account, now))
+        for account in () if found.failures else self._accounts(provider):
+            if account.account not in here:
+                self._is_gone(account, now)
         for credential in logins:
             if self._may_ask(provider, credential, round_, now):
                 self._ask(provider, credential, round_, now)
         self._end_if_done(provider)
+
+    def _is_gone(self, account: Account, now: datetime) -> None:
+        """No place has that login: it was signed out, or it was only ever a place that could not be used."""
+        if account.snapshot is not None:
+            self._hear(_signed_out(account, now))
+        else:
+            self._store.write(lambda: self._store.forget_trouble(account.provider, account.account), now=now)
 
     def _may_ask(self, provider: str, credential: Credential, round_: Round, now: datetime) -> bool:
         until, _ = self._store.cooldowns().get(accounts.token_hash(credential), (now, 0))

@@ -132,6 +132,12 @@ class Store(Database):
             )
         ]
 
+    def forget_trouble(self, provider: str, account: str) -> None:
+        """Forget an account that never gave a reading: a place that was broken, and is mended; inside `write`."""
+        self._db.execute(
+            "DELETE FROM account WHERE provider = ? AND account = ? AND snapshot IS NULL", (provider, account)
+        )
+
     def crowded(self) -> frozenset[str]:
         """Providers that have several accounts."""
         found = self._db.execute("SELECT provider FROM account GROUP BY provider HAVING count(*) > 1")

@@ -10,6 +10,7 @@ import pytest
 from watcher import files
 from watcher.credentials import Surroundings
 from watcher.credentials.antigravity import cache, candidates
+from watcher.errors import NotSignedInError, ShapeChangedError
 
 
 def machine(home, platform="linux", **env):
@@ -96,7 +97,8 @@ def test_a_damaged_one_hides_no_good_one(tmp_path):
     damaged = tmp_path / ".config/Antigravity" / TAIL
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"no database")
-    assert [found.path for found in cache(machine(tmp_path))] == [str(damaged)]
+    with pytest.raises(ShapeChangedError, match="is damaged"):
+        cache(machine(tmp_path))
     good = write(tmp_path / ".config/Antigravity IDE" / TAIL, LOGIN, age_s=1000)
     assert [found.path for found in cache(machine(tmp_path))] == [str(good)]
 
@@ -105,7 +107,15 @@ def test_a_damaged_one_hides_no_good_one(tmp_path):
 def test_another_place_may_be_named(tmp_path, named):
     write(tmp_path / ".config/Antigravity" / TAIL, LOGIN)
     path = tmp_path / "elsewhere" / "state.vscdb"
-    (found,) = cache(machine(tmp_path), named.format(home=tmp_path))
-    assert (found.path, found.account) == (str(path), "")
+    with pytest.raises(NotSignedInError, match="is not there"):
+        cache(machine(tmp_path), named.format(home=tmp_path))
     write(path, LOGIN)
-    assert cache(machine(tmp_path), named.format(home=tmp_path))[0].account == "me@example.com"
+    (found,) = cache(machine(tmp_path), named.format(home=tmp_path))
+    assert (found.path, found.account) == (str(path), "me@example.com")
+
+
+def test_one_that_was_read_before_keeps_its_owner_while_it_cannot_be_read(tmp_path):
+    path = write(tmp_path / ".config/Antigravity" / TAIL, LOGIN)
+    before = cache(machine(tmp_path))
+    path.write_bytes(b"no database")
+    assert cache(machine(tmp_path)) == before

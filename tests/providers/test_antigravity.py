@@ -52,8 +52,10 @@ def database(tmp_path):
 
 def asked(home, overrides=None):
     around = Surroundings(home=home, env={}, platform="linux", run=None, read_database=files.read_database)
-    found = poll.find(PROVIDER, around, overrides or Overrides())
-    assert found.failures == ()
+    found = poll.find(PROVIDER, around, overrides or Overrides(), now=lambda: NOW)
+    if found.failures:
+        (failure,) = found.failures
+        return failure
     (credential,) = found.credentials
     return poll.ask(PROVIDER, credential, now=lambda: NOW, send=None, read_database=files.read_database, kept={})
 
@@ -118,3 +120,10 @@ def test_a_named_database_that_is_not_there_is_one_clear_line(tmp_path):
     path = tmp_path / "gone.vscdb"
     failure = asked(tmp_path, Overrides(database=str(path)))
     assert failure.message == f"{path} is not there: start the program that keeps it once, or correct the path"
+
+
+def test_a_cache_that_breaks_while_it_is_watched_fails_as_the_account_that_it_was(tmp_path, database):
+    assert asked(tmp_path).account == "user@example.com"
+    database.write_bytes(b"no database")
+    failure = asked(tmp_path)
+    assert (failure.kind, failure.account) == ("shape", "user@example.com")

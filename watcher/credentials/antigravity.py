@@ -17,19 +17,28 @@ OAUTH_KEY = "antigravityUnifiedStateSync.oauthToken"  # read only so that `docto
 QUERY = "SELECT value FROM ItemTable WHERE key = ?"
 BOTH = f"SELECT ({QUERY}), ({QUERY})"
 BUILDS = ("Antigravity", "Antigravity IDE")
+_read_before: dict[str, Credential] = {}  # path -> what was read from it last
 TAIL = Path("User", "globalStorage", "state.vscdb")
 
 
 def cache(surroundings: Surroundings, override: str | None = None) -> list[Credential]:
-    """The cache with a login that was written last; one without where no cache has a login; [] where there is none."""
+    """The cache with a login that was written last; one without where no cache has a login; [] where there is none.
+
+    Raises:
+        ProviderError: none can be read, and none was ever read before in this process.
+    """
     if override:
-        path = (
-            Path(override).expanduser()
-            if not override.startswith("~")
-            else surroundings.home / override[1:].lstrip("/\\")
-        )
-        return [_credential(surroundings, path)[1]]
-    found = [_credential(surroundings, path) for path in candidates(surroundings) if path.exists()]
+        home = surroundings.home / override[1:].lstrip("/\\")
+        return [_credential(surroundings, home if override.startswith("~") else Path(override))[1]]
+    found, troubles = [], []
+    for path in candidates(surroundings):
+        try:
+            if path.exists():
+                found.append(_credential(surroundings, path))
+        except ProviderError as error:
+            troubles.append(error)
+    if troubles and not found:
+        raise troubles[0]
     found.sort(key=lambda each: each[0], reverse=True)
     return [credential for _rank, credential in found[:1]]
 
@@ -65,16 +74,18 @@ def status(rows: Rows, path: str) -> dict[str, Any]:
 
 
 def _credential(surroundings: Surroundings, path: Path) -> tuple[tuple[bool, float], Credential]:
-    """The login in that file and its rank. A file that cannot be read now is still a place: asking it says why."""
+    """The login in that file and its rank. One read before that cannot be now keeps its owner: asking says why."""
     try:
         rows = surroundings.read_database(ReadDatabase(path=str(path), sql=BOTH, parameters=(STATUS_KEY, OAUTH_KEY)))
         found = status(rows, str(path))
     except ProviderError:
-        return (False, 0.0), Credential(provider="antigravity", place="Antigravity", path=str(path))
+        if str(path) not in _read_before:
+            raise
+        return (False, 0.0), _read_before[str(path)]
     email, key = found.get("email"), found.get("apiKey")
     name = email.strip() if isinstance(email, str) else ""
     blob = rows.rows[0][1] if rows.rows else None
-    return (bool(found), rows.modified_at.timestamp()), Credential(
+    credential = Credential(
         provider="antigravity",
         place="Antigravity",
         path=str(path),
@@ -83,3 +94,5 @@ def _credential(surroundings: Surroundings, path: Path) -> tuple[tuple[bool, flo
         account_name=name,
         extra={"oauth_blob": blob} if isinstance(blob, str) and blob else {},
     )
+    _read_before[str(path)] = credential
+    return (bool(found), rows.modified_at.timestamp()), credential

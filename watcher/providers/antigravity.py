@@ -26,13 +26,18 @@ OLD_AFTER = timedelta(hours=24)  # a cache without a reset time that nobody wrot
 
 def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
     """The cache, or the running server where `source` says so; [] where there is neither."""
-    cache = places.cache(surroundings, overrides.database)
     if overrides.source not in ("server", "auto"):
-        return cache
+        return places.cache(surroundings, overrides.database)
     found = servers.find(surroundings)
-    if overrides.source == "auto":
-        return [_with_cache(found[0], cache[0])] if found and cache else found or cache
-    return found or [servers.NOT_RUNNING]
+    if overrides.source == "server":
+        return found or [servers.NOT_RUNNING]
+    try:
+        cache = places.cache(surroundings, overrides.database)
+    except ProviderError:
+        if not found:
+            raise
+        cache = []
+    return [_with_cache(found[0], cache[0])] if found and cache else found or cache
 
 
 def _with_cache(server: Credential, cache: Credential) -> Credential:

@@ -219,6 +219,17 @@ def test_auto_takes_the_cache_where_the_server_gives_nothing(tmp_path):
         assert {each.source for each in asked(tmp_path, "auto").readings} == {"cache"}
 
 
+@linux
+def test_auto_takes_the_server_where_the_cache_is_broken(tmp_path):
+    path = tmp_path / ".config/Antigravity/User/globalStorage/state.vscdb"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no database")
+    with running("old"):
+        assert {each.source for each in asked(tmp_path, "auto").readings} == {"server"}
+    found = poll.find(PROVIDER, machine(tmp_path), Overrides(source="auto"))
+    assert [failure.kind for failure in found.failures] == ["shape"]
+
+
 def test_auto_without_either_is_no_login(tmp_path):
     assert asked(tmp_path, "auto") is None
 
