@@ -12,10 +12,8 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from watcher.core.model import Snapshot
-from watcher.credentials import Credential
+from watcher.credentials import OTHERS, Credential
 from watcher.credentials.places import short_hash
-
-OTHERS = "others"  # key of `Credential.extra`: there are logins beside this nameless one that may be the same account
 
 
 def once(found: Sequence[Credential], now: datetime) -> list[Credential]:

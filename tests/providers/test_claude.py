@@ -3,10 +3,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from watcher import poll
+from watcher import accounts, poll
 from watcher.core.model import Response
 from watcher.credentials import Credential, Surroundings
+from watcher.errors import OfflineError
 from watcher.providers import Overrides, claude
 
 NOW = datetime(2026, 1, 29, 15, tzinfo=UTC)
@@ -72,17 +74,74 @@ def test_the_config_may_give_the_token_or_the_file(tmp_path):
     assert [(login.token, login.account) for login in found.credentials] == [("given", "")]
 
 
+USAGE = b'{"five_hour": {"utilization": 1}}'
+PROFILE = b'{"account": {"uuid": "u", "email_address": "me@example.com"}, "organization": {"uuid": "o"}}'
+
+
+class Door:
+    """Answers usage always, and the profile as told; keeps what was asked."""
+
+    def __init__(self, profile: Response | Exception) -> None:
+        self.profile, self.asked = profile, []
+
+    def __call__(self, request) -> Response:
+        self.asked.append(request.url)
+        if request.url == claude.URL:
+            return Response(status=200, body=USAGE, at=NOW)
+        assert request.url == claude.PROFILE_URL
+        assert request.headers["Authorization"] == "Bearer t"
+        if isinstance(self.profile, Exception):
+            raise self.profile
+        return self.profile
+
+
+def ask(door: Door, kept: dict, **extra: str):
+    login = Credential(provider="claude", place="p", path="p", token="t", extra=extra)
+    return poll.ask(PROVIDER, login, now=lambda: NOW, send=door, read_database=nowhere, kept=kept)
+
+
 def test_only_one_question_is_asked_for_an_answer():
-    asked = []
-
-    def send(request):
-        asked.append(request.url)
-        return Response(status=200, body=b'{"five_hour": {"utilization": 1}}', at=NOW)
-
-    kept: dict = {}
+    door, kept = Door(OfflineError("never asked")), {}
     for _ in range(3):
-        poll.ask(
-            PROVIDER, Credential(provider="claude", place="p", path="p", token="t"), now=lambda: NOW, send=send,
-            read_database=nowhere, kept=kept,
-        )  # fmt: skip
-    assert asked == [claude.URL] * 3
+        assert ask(door, kept).account_name == ""
+    assert door.asked == [claude.URL] * 3
+
+
+def test_a_nameless_login_beside_others_is_asked_whose_it_is_once_for_each_token():
+    door, kept = Door(Response(status=200, body=PROFILE, at=NOW)), {}
+    for _ in range(3):
+        snapshot = ask(door, kept, others="yes")
+        assert (snapshot.account, snapshot.account_name) == ("", "me@example.com")
+    assert door.asked == [claude.URL, claude.PROFILE_URL, claude.URL, claude.URL]
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        OfflineError("api.anthropic.com: gone"),
+        *(Response(status=status, body=b"{}", at=NOW) for status in (401, 403, 404, 429, 500)),
+        *(Response(status=200, body=body, at=NOW) for body in (b"", b"<html>", b"{}", b'{"account": 5, "email": 7}')),
+    ],
+)
+def test_not_learning_whose_it_is_costs_no_reading_and_is_not_tried_again(profile):
+    door, kept = Door(profile), {}
+    for _ in range(2):
+        snapshot = ask(door, kept, others="yes")
+        assert [reading.window for reading in snapshot.readings] == ["five_hour"]
+        assert (snapshot.account, snapshot.account_name) == ("", "")
+    assert door.asked.count(claude.PROFILE_URL) == 1
+
+
+def test_one_account_under_two_tokens_is_known_for_what_it_is(tmp_path):
+    sign_in(tmp_path)
+    (tmp_path / ".claude").mkdir()
+    (tmp_path / ".claude/.credentials.json").write_text('{"claudeAiOauth": {"accessToken": "t2"}}')
+    account = {"oauthAccount": {"accountUuid": "uuid-1", "emailAddress": "Me@example.com"}}
+    (tmp_path / ".claude.json").write_text(json.dumps(account))
+    nameless, named = poll.find(PROVIDER, machine(tmp_path)).credentials
+    door = Door(Response(status=200, body=PROFILE, at=NOW))
+    snapshot = poll.ask(PROVIDER, nameless, now=lambda: NOW, send=door, read_database=nowhere, kept={})
+    assert accounts.is_twin(nameless, snapshot, [nameless, named])
+    assert not accounts.is_twin(named, snapshot, [nameless, named])
+    run_out = replace(named, expires_at=NOW)
+    assert not accounts.is_twin(nameless, snapshot, [nameless, run_out]), "the only one that can answer is kept"

@@ -13,6 +13,9 @@ from msgspec import Struct, field
 
 from watcher.core.model import Command, Finished, ReadDatabase, Rows
 
+OTHERS = "others"
+"""Key of `Credential.extra`: this login does not say whose it is, and there are others that may be the same account."""
+
 
 class Surroundings(Struct, frozen=True, kw_only=True):
     """The machine as the credential places see it, passed in so that tests can lay one out."""

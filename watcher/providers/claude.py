@@ -5,24 +5,26 @@ resets_at}`, with `limits` (weekly limits of single models) and `extra_usage` (m
 OAuth token of OpenCode or Claude Code, with the scope `user:profile`. Rate limited hard, per token, and harder for a
 `User-Agent` other than Claude Code's.
 
-Who is signed in is taken from local files alone. The API has a call for it, but one that worked yesterday and fails
-today would give the same login two names, and its alerts two lives.
+Who is signed in is taken from local files alone: an account's key never depends on an answer. Only where a login that
+does not say whose it is stands beside others, `GET /api/oauth/profile` is asked after the usage, once for each token,
+so that one account under two tokens can be shown once; without an answer both are shown.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
 from msgspec.structs import replace
 
 from watcher.core.model import Request, Response, Snapshot
-from watcher.credentials import Credential, Surroundings, claude_code, opencode_plugins
+from watcher.credentials import OTHERS, Credential, Surroundings, claude_code, opencode_plugins
 from watcher.credentials.places import gather
-from watcher.errors import ShapeChangedError
+from watcher.errors import ProviderError, ShapeChangedError
 from watcher.providers import Conversation, Kept, Overrides, Provider, answers, claude_windows
 
 ID, NAME, SIGN_IN = "claude", "Claude", "run `claude` once"
 URL = "https://api.anthropic.com/api/oauth/usage"
+PROFILE_URL = "https://api.anthropic.com/api/oauth/profile"
 AGENT, BETA = "claude-code/2.1.80", "oauth-2025-04-20"
 
 
@@ -45,25 +47,38 @@ def _speaking(place: Callable[[], Sequence[Credential]], env: Mapping[str, str])
     return [replace(login, extra={**login.extra, **said}) for login in place()]
 
 
-def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
-    """One question, one answer."""
-    response: Response = yield Request(
-        url=URL,
-        headers={
-            "Authorization": f"Bearer {credential.token}",
-            "anthropic-beta": credential.extra.get("beta", BETA),
-            "User-Agent": credential.extra.get("agent", AGENT),
-            "Accept": "application/json",
-            "Content-Type": "application/json",
-        },
-    )
+def ask(credential: Credential, _now: datetime, kept: Kept) -> Conversation:
+    """The usage, and whose it is where that decides whether it is shown already."""
+    headers = {
+        "Authorization": f"Bearer {credential.token}",
+        "anthropic-beta": credential.extra.get("beta", BETA),
+        "User-Agent": credential.extra.get("agent", AGENT),
+        "Accept": "application/json",
+        "Content-Type": "application/json",
+    }
+    response: Response = yield Request(url=URL, headers=headers)
     content = answers.read(response, name=NAME, sign_in=SIGN_IN)
     readings = claude_windows.read(content)
     if not readings:
         raise ShapeChangedError(
             f"{NAME}: no window in the answer (five_hour, seven_day, ...): look for a newer version of this program"
         )
-    return Snapshot(provider=ID, plan=credential.plan, at=response.at, readings=tuple(readings))
+    if credential.extra.get(OTHERS) and kept.get("owner_of") != credential.token:
+        kept["owner_of"], kept["owner"] = credential.token, ""
+        kept["owner"] = yield from _owner(headers)
+    name = kept.get("owner", "") if credential.extra.get(OTHERS) else ""
+    return Snapshot(provider=ID, account_name=name, plan=credential.plan, at=response.at, readings=tuple(readings))
+
+
+def _owner(headers: Mapping[str, str]) -> Generator[Request, Response, str]:
+    """The email of whoever signed in; "" where the API does not say it, which costs no reading."""
+    try:
+        content = answers.read((yield Request(url=PROFILE_URL, headers=headers)), name=NAME, sign_in=SIGN_IN)
+    except ProviderError:
+        return ""
+    account = {**content, **answers.mapping(content.get("account"))}
+    names = (answers.text(account.get(key)) for key in ("email", "email_address", "emailAddress"))
+    return next((name for name in names if name), "")
 
 
 PROVIDER = Provider(
