@@ -4,6 +4,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from watcher.core.places import Places
 
@@ -65,6 +68,28 @@ def test_every_character_of_a_text_stands_where_it_is_said_to_stand(text):
         for index, character in enumerate(value):
             place = places.within(path, index, index + 1)
             assert text[place.start] in (character, "\\")
+
+
+TEXTS = st.text(max_size=12)
+VALUES = st.recursive(
+    st.one_of(TEXTS, st.integers(-99, 99), st.booleans(), st.floats(allow_nan=False)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(TEXTS, VALUES, max_size=4), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_every_value_of_any_document_stands_where_it_is_said_to_stand(document, multiline):
+    try:
+        text = tomli_w.dumps(document, multiline_strings=multiline).replace("\r\n", "\n")
+        document = tomllib.loads(text)
+    except (ValueError, UnicodeEncodeError):
+        return
+    places = Places(text)
+    for path, value in leaves(document):
+        place = places.values[path]
+        assert tomllib.loads("x = " + text[place.start : place.end]) == {"x": value}
 
 
 def test_a_header_is_the_place_of_its_table():
