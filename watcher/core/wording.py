@@ -322,7 +322,7 @@ def _takes_template(transition: Transition, rule: Rule) -> bool:
 
 def _filled(text: str, values: Mapping[str, object]) -> str:
     try:
-        return template.render(text, values)
+        return template.render(text, values).strip()  # what is empty, as an account may be, leaves no blank behind
     except template.TemplateError as error:
         return f"{text} ({error})"  # checked when the rule was read; a message is still better than none
 
