@@ -221,3 +221,15 @@ def test_clients_come_from_the_environment_and_from_an_installed_cli(tmp_path):
 def test_secrets_do_not_show(tmp_path):
     cli(tmp_path)
     assert "secret-1" not in repr(find(tmp_path, **CLIENT))
+
+
+def test_a_file_without_any_token_says_so(tmp_path):
+    path = write(tmp_path, ".gemini/oauth_creds.json", {"token_type": "Bearer"})
+    with pytest.raises(NotSignedInError) as caught:
+        gemini.from_cli(machine(tmp_path))
+    assert str(caught.value) == f"{path} holds no token: run `gemini` once and sign in with Google"
+
+
+def test_a_named_file_is_known_by_its_shape(tmp_path):
+    path = write(tmp_path, "named.json", {"accounts": [{"email": "o@example.com", "refreshToken": "1//o"}]})
+    assert [each.account for each in find(tmp_path, Overrides(credentials=str(path)))] == ["o@example.com"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from watcher.credentials import Credential, Surroundings, antigravity_accounts, files, opencode
 from watcher.credentials.jwt import claims
-from watcher.errors import UnsupportedError
+from watcher.errors import NotSignedInError, UnsupportedError
 
 PLACE = "Gemini CLI"
 CURE = "run `gemini` once and sign in with Google"
@@ -77,6 +77,14 @@ def from_accounts(surroundings: Surroundings, path: str | None = None) -> list[C
     return found
 
 
+def from_file(surroundings: Surroundings, path: str) -> list[Credential]:
+    """The logins in a file that the person named: OpenCode's, the plugin's or Gemini CLI's."""
+    content = files.read_json(Path(path), cure=CURE) or {}
+    if "google" in content:
+        return from_opencode(surroundings, path)
+    return from_accounts(surroundings, path) if "accounts" in content else from_cli(surroundings, path)
+
+
 def from_cli(surroundings: Surroundings, path: str | None = None) -> list[Credential]:
     """Gemini CLI's own login; [] where there is none.
 
@@ -91,6 +99,8 @@ def from_cli(surroundings: Surroundings, path: str | None = None) -> list[Creden
         return []
     if path is None:
         _demand_google(folder / "settings.json")
+    if not _text(content, "access_token") and not _text(content, "refresh_token"):
+        raise NotSignedInError(f"{where} holds no token: {CURE}")
     identity = claims(_text(content, "id_token"))
     email, subject = _text(identity, "email"), _text(identity, "sub")
     project = _text(content, "project_id") or _text(content, "quota_project_id")

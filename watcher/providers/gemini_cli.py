@@ -29,7 +29,7 @@ def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credentia
         return [Credential(provider=ID, place="config", path="config", token=overrides.token)]
     path, accounts = overrides.credentials, overrides.accounts
     if path:
-        places = [partial(gemini.from_opencode, surroundings, path), partial(gemini.from_cli, surroundings, path)]
+        places = [partial(gemini.from_file, surroundings, path)]
     elif accounts:
         places = [partial(gemini.from_accounts, surroundings, accounts)]
     else:
