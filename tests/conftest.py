@@ -1,6 +1,45 @@
 """What all tests share."""
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("watcher", deadline=None)  # a busy machine is slow, not wrong
 settings.load_profile("watcher")
+
+NOBODY = 65534
+
+
+@contextmanager
+def _somebody_else() -> Iterator[None]:
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if was == 0:
+            os.seteuid(was)
+
+
+@pytest.fixture
+def nobody():
+    """A context in which this process has no right that is not given: root may read and write everything."""
+    if os.name != "posix":
+        pytest.skip("permissions of this kind are POSIX's")
+    return _somebody_else
+
+
+@pytest.fixture
+def open_place():
+    """A folder that everybody may enter, unlike pytest's own."""
+    place = Path(tempfile.mkdtemp(prefix="watcher-test-"))
+    place.chmod(0o755)
+    yield place
+    shutil.rmtree(place, ignore_errors=True)

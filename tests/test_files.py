@@ -201,11 +201,10 @@ def test_another_layout_says_so(tmp_path):
         ask(path, "SELECT other FROM ItemTable", ())
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission_says_so(tmp_path):
-    path = make(tmp_path / "state.vscdb")
+def test_a_file_without_permission_says_so(open_place, nobody):
+    path = make(open_place / "state.vscdb")
     path.chmod(0)
-    with pytest.raises(ForbiddenError) as caught:
+    with nobody(), pytest.raises(ForbiddenError) as caught:
         ask(path)
     assert str(caught.value) == f"{path} cannot be read: Permission denied; let this user read it"
 

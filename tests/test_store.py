@@ -227,22 +227,8 @@ def test_a_full_disk_is_survived_in_memory_and_written_down_when_there_is_room(s
     again.close()
 
 
-@pytest.fixture
-def nobody():
-    """Root may write everywhere; for a while this process is somebody who may not."""
-    if os.name != "posix":
-        pytest.skip("permissions of this kind are POSIX's")
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    yield
-    if root:
-        os.seteuid(0)
-
-
-@pytest.mark.usefixtures("nobody")
-def test_a_folder_that_cannot_be_written_is_refused_with_a_word():
-    with pytest.raises(StoreError, match="make the folder writable or set WATCHER_STATE_DIR"):
+def test_a_folder_that_cannot_be_written_is_refused_with_a_word(nobody):
+    with nobody(), pytest.raises(StoreError, match="make the folder writable or set WATCHER_STATE_DIR"):
         Store(Path("/usr/nobody-may-write-here/watcher.db"), now=NOW)
 
 

@@ -5,7 +5,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -105,21 +104,14 @@ def test_any_input_gives_one_line(data):
 def run(state, data):
     argv = [sys.executable, "-m", "watcher", "ingest", "claude-statusline"]
     env = {**os.environ, "WATCHER_STATE_DIR": str(state), "PYTHONUTF8": "1"}
-    started = time.monotonic()
-    done = subprocess.run(argv, input=data, capture_output=True, env=env, check=False)
-    return done, time.monotonic() - started
+    return subprocess.run(argv, input=data, capture_output=True, env=env, check=False)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"[[[[", b"null", json.dumps(INPUT).encode()])
 def test_the_command_ends_well_whatever_comes(tmp_path, data):
-    done, _ = run(tmp_path, data)
+    done = run(tmp_path, data)
     assert (done.returncode, done.stderr) == (0, b"")
     assert len(done.stdout.splitlines()) == 1
-
-
-def test_the_command_is_quick(tmp_path):
-    took_s = min(run(tmp_path, json.dumps(INPUT).encode())[1] for _ in range(5))
-    assert took_s < 0.1
 
 
 def test_the_command_imports_nothing_heavy():

@@ -67,12 +67,11 @@ def test_a_folder_in_the_place_of_a_file_is_said_so(tmp_path):
     assert str(caught.value) == f"{tmp_path} is a folder, not a file: {CURE}"
 
 
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_said_so(tmp_path):
-    path = tmp_path / "auth.json"
+def test_a_file_that_may_not_be_read_is_said_so(open_place, nobody):
+    path = open_place / "auth.json"
     path.write_text("{}")
     path.chmod(0)
-    with pytest.raises(NotSignedInError) as caught:
+    with nobody(), pytest.raises(NotSignedInError) as caught:
         files.read_json(path, cure=CURE, pause=fail)
     assert str(caught.value) == f"{path} may not be read: give yourself permission to read it"
 
