@@ -67,6 +67,16 @@ def test_between_jobs_the_process_does_not_wake(world):
     assert len(calls.waits) <= jobs
 
 
+def test_what_stands_still_is_asked_ever_less_often_and_a_balance_does_not_prevent_it(world):
+    window = {"utilization": 50, "resets_at": (START + 24 * H).isoformat()}
+    spent = {"is_enabled": True, "monthly_limit": None, "used_credits": 0, "utilization": None}
+    world.answers["/api/oauth/usage"] = lambda _request: world.json({"five_hour": window, "extra_usage": spent})
+    world.watch(6 * H)
+    waits = [(then - before) / M for before, then in itertools.pairwise(world.polls())]
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (10, 30)
+
+
 def test_one_failing_provider_stops_no_other(world):
     world.login(
         {

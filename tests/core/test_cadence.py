@@ -78,6 +78,12 @@ def test_unchanged_for_long_it_is_asked_later_up_to_the_ceiling(calm: int, wait:
     assert after(choice) == minutes(wait)
 
 
+def test_an_amount_without_a_percent_can_stand_still_too() -> None:
+    balance = Watch(name="balance_usd", changed_at=NOON - minutes(600))
+    assert after(choose(sight(balance))) == minutes(30)
+    assert after(choose(sight(balance, moving(10)))) == minutes(5)
+
+
 def test_still_but_one_burst_from_the_line_is_not_left_to_the_ceiling() -> None:
     still = NOON - minutes(600)
     assert after(choose(sight(moving(79, changed_at=still)))) == minutes(5)

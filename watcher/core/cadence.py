@@ -60,7 +60,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     used_percent: float | None = None  # last believed
     thresholds: tuple[float, ...] = ()  # percents used at which a rule in force changes its answer, any order
     rate: float | None = None  # percent per hour
-    changed_at: datetime | None = None  # when the value was last seen to differ from the one before; None: never
+    changed_at: datetime | None = None  # since when it stands still, as far as was seen
     resets_at: datetime | None = None
     window_seconds: int | None = None
     pending: bool = False  # a rule's `for` is running: it needs readings to go on
@@ -240,7 +240,7 @@ def _interval(watch: Watch, sight: Sight, asked_at: datetime) -> tuple[timedelta
 
 def _stillness(watch: Watch, sight: Sight, asked_at: datetime) -> timedelta | None:
     """How late a series may be asked for having stood still; None: it moves, or nobody knows yet."""
-    if watch.changed_at is None or watch.used_percent is None:
+    if watch.changed_at is None:
         return None
     calm = asked_at - watch.changed_at
     if sight.active_at is not None:

@@ -48,7 +48,7 @@ def _watch(state: SeriesState, rules: Sequence[Rule], *, pending: bool) -> Watch
         used_percent=None if reading is None else level(reading),
         thresholds=tuple(sorted(set(_thresholds(state, rules)))),
         rate=forecast.rate(state.samples, whole),
-        changed_at=state.changed_at,
+        changed_at=state.changed_at or state.episode_at,  # what never changed has stood still since it was first seen
         resets_at=state.boundary,
         window_seconds=None if whole is None else int(whole.total_seconds()),
         pending=pending,
@@ -56,10 +56,10 @@ def _watch(state: SeriesState, rules: Sequence[Rule], *, pending: bool) -> Watch
 
 
 def _thresholds(state: SeriesState, rules: Sequence[Rule]) -> Iterator[float]:
-    """Percents used at which a rule in force may change its answer about this series."""
+    """Percents at which more use may change a rule's answer. `clear` waits for less use, which only a reset brings."""
     for rule in rules:
         for one in rule.levels:
-            for comparison in _comparisons((one.when, one.clear)):
+            for comparison in _comparisons((one.when,)):
                 yield from _threshold(comparison, state)
 
 
