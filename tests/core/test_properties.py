@@ -156,6 +156,23 @@ def test_silence_inserted_anywhere_changes_no_transition(rows, insertions):
 
 
 @modest
+@given(
+    st.lists(used, min_size=1, max_size=25),
+    st.lists(st.tuples(st.integers(0, 25), st.integers(1, 299), silence), max_size=8),
+)
+def test_silence_inserted_between_regular_polls_does_not_move_a_clock(values, insertions):
+    answers = list(history([(5, value) for value in values]))
+    added = [
+        news(what, answers[place].at - timedelta(seconds=before))
+        for place, before, what in insertions
+        if place < len(answers)
+    ]
+    mixed = sorted([*answers, *added], key=lambda answer: answer.at)
+    clocks = HOLDING[:1]
+    assert [each.key for each in told(clocks, mixed)] == [each.key for each in told(clocks, answers)]
+
+
+@modest
 @given(polls, st.lists(st.integers(-400, 400), min_size=25, max_size=25))
 def test_a_jittering_boundary_changes_nothing(rows, jitters):
     # Kept clear of the boundaries themselves: within minutes of one, its exact instant is what decides.

@@ -10,6 +10,7 @@ from watcher.cli.rule_files import read_bounded
 from watcher.clock import now as clock_now
 from watcher.core import history, replay, rulebook
 from watcher.core.history import News
+from watcher.core.kinds import level
 from watcher.core.model import Event, Rule, Transition
 from watcher.core.phrases import percent
 from watcher.core.units import read_duration
@@ -64,7 +65,7 @@ def as_line(transition: Transition) -> str:
 
 
 def _in_words(transition: Transition) -> str:
-    used = None if transition.reading is None else transition.reading.used_percent
+    used = None if transition.reading is None else level(transition.reading)
     parts = [
         transition.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
         f"{transition.event:<9}",

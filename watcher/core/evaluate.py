@@ -30,12 +30,11 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
+from watcher.core import holding
 from watcher.core.model import Event, Phase, Rule, Series, Severity
 
 VERSION = 1
 """Of the persisted state. A field that is added needs no new version; one that changes its meaning does."""
-
-FEW_POLLS = 3
 
 
 class Seen(StrEnum):
@@ -83,7 +82,8 @@ class AlertState(Struct, frozen=True, kw_only=True):
     step: int = -1  # the ladder's step that is reached, while firing
     told: int = -1  # the highest step spoken of since it fired
     held: tuple[timedelta | None, ...] = ()  # for each step: how long it has held; None: it does not
-    clock_at: datetime | None = None  # until when that is counted; None: the clock stands still
+    clock_at: datetime | None = None  # until when that is counted; None: no clock runs
+    silent_at: datetime | None = None  # when the clock was stopped by the unknown
     remind_at: datetime | None = None
     fired: int = 0  # times it has fired in this episode: tells one message's identity from the next
     reminded: int = 0  # likewise
@@ -163,7 +163,7 @@ def step(rule: Rule, alert: AlertState, seen: Observation, now: datetime) -> Ste
         alert, changes = _next_episode(alert, seen, now)
     known = any(when is not None for when in seen.whens)
     if rule.hold and (alert.phase is not Phase.FIRING or alert.step < len(rule.levels) - 1):
-        alert = _timed(alert, seen, now, known=known)
+        alert = holding.timed(alert, seen, now, known=known)
     if not known:
         return Step(alert, changes, "unknown")
     verdict = _verdict(rule, alert, seen, now)
@@ -202,32 +202,11 @@ def _next_episode(alert: AlertState, seen: Observation, now: datetime) -> tuple[
     return fresh, changes
 
 
-def _timed(alert: AlertState, seen: Observation, now: datetime, *, known: bool) -> AlertState:
-    """The `for` clocks: one a step, all stopped by the unknown, none moved by a gap of more than three polls."""
-    if not known and alert.clock_at is None:
-        return alert
-    gone_by = timedelta(0)
-    if alert.clock_at is not None and now > alert.clock_at and now - alert.clock_at <= FEW_POLLS * seen.every:
-        gone_by = now - alert.clock_at
-    before = alert.held or (None,) * len(seen.whens)
-    held = tuple(_run(was, when, gone_by, known=known) for was, when in zip(before, seen.whens, strict=True))
-    running = known and any(span is not None for span in held)
-    if not any(span is not None for span in held):
-        held = ()
-    return replace(alert, held=held, clock_at=now if running else None)
-
-
-def _run(was: timedelta | None, when: bool | None, gone_by: timedelta, *, known: bool) -> timedelta | None:  # noqa: FBT001 - three-valued
-    if when is False:
-        return None
-    if when is None:
-        return was if was is None or known else was + gone_by
-    return timedelta(0) if was is None else was + gone_by
-
-
 def _verdict(rule: Rule, alert: AlertState, seen: Observation, now: datetime) -> tuple[int, Seen]:
     """The ladder's step that is reached after all, and what that means."""
-    held = [when and (not rule.hold or _span(alert, place) >= rule.hold) for place, when in enumerate(seen.whens)]
+    held = [
+        when and (not rule.hold or holding.span(alert, place) >= rule.hold) for place, when in enumerate(seen.whens)
+    ]
     reached = max((place for place, long_enough in enumerate(held) if long_enough), default=-1)
     if alert.phase is not Phase.FIRING:
         return reached, _rising(alert, seen, reached)
@@ -249,12 +228,6 @@ def _verdict(rule: Rule, alert: AlertState, seen: Observation, now: datetime) ->
     if rule.remind is not None and seen.active and alert.remind_at is not None and now >= alert.remind_at:
         return place, Seen.DUE
     return place, Seen.LOWER if place < alert.step else Seen.NOTHING
-
-
-def _span(alert: AlertState, place: int) -> timedelta:
-    """How long the condition of that step has held."""
-    span = alert.held[place] if place < len(alert.held) else None
-    return timedelta(0) if span is None else span
 
 
 def _rising(alert: AlertState, seen: Observation, reached: int) -> Seen:

@@ -1,0 +1,63 @@
+"""How long has the condition held? A clock for each step of an alert's ladder, for rules that say `for`.
+
+Only time between two believed observations counts. Never decide here whether that was long enough.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from watcher.core.evaluate import AlertState, Observation
+
+FEW_POLLS = 3
+"""A longer gap between two observations was sleep, and nobody knows what was so meanwhile."""
+
+ONE_POLL = 1.5
+"""Two observations no further apart than this have no lost poll between them."""
+
+
+def span(alert: AlertState, place: int) -> timedelta:
+    """How long the condition of that step has held."""
+    span = alert.held[place] if place < len(alert.held) else None
+    return timedelta(0) if span is None else span
+
+
+def timed(alert: AlertState, seen: Observation, now: datetime, *, known: bool) -> AlertState:
+    """The `for` clocks, one a step: stopped by the unknown, not moved by a gap of more than three polls."""
+    if not known:
+        if alert.clock_at is None or alert.silent_at is not None:
+            return alert
+        return replace(alert, silent_at=max(now, alert.clock_at))
+    gone_by = _gone_by(alert, seen.every, now)
+    before = alert.held or (None,) * len(seen.whens)
+    held = tuple(_run(was, when, gone_by) for was, when in zip(before, seen.whens, strict=True))
+    running = any(span is not None for span in held)
+    return replace(alert, held=held if running else (), clock_at=now if running else None, silent_at=None)
+
+
+def _gone_by(alert: AlertState, every: timedelta, now: datetime) -> timedelta:
+    """What the clocks move on by: the time since the last known observation, less the silence in between.
+
+    What was unknown between two answers that came one poll apart was no lost poll, and takes nothing away.
+    """
+    if alert.clock_at is None:
+        return timedelta(0)
+    until = now
+    if alert.silent_at is not None and now - alert.clock_at > ONE_POLL * every:
+        until = alert.silent_at
+    span = until - alert.clock_at
+    return span if timedelta(0) < span <= FEW_POLLS * every else timedelta(0)
+
+
+def _run(was: timedelta | None, when: bool | None, gone_by: timedelta) -> timedelta | None:  # noqa: FBT001 - three-valued
+    if when is None:
+        return was
+    if not when:
+        return None
+    return timedelta(0) if was is None else was + gone_by
