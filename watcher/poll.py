@@ -47,8 +47,9 @@ def find(
     overrides = _at_home(overrides or Overrides(), surroundings.home)
     try:
         found = provider.find(surroundings, overrides)
-        if not found and overrides.credentials:
-            troubles = (_nothing_in(provider, Path(overrides.credentials)),)
+        named = next((name for name in ("credentials", "accounts") if getattr(overrides, name)), None)
+        if not found and named:
+            troubles = (_nothing_in(provider, named, Path(getattr(overrides, named))),)
     except UnusablePlaceError as error:
         found, troubles = error.found, error.troubles
     except Exception as error:  # noqa: BLE001 - one provider never stops another
@@ -66,10 +67,10 @@ def _at_home(overrides: Overrides, home: Path) -> Overrides:
     return replace(overrides, **{name: str(home / path[2:]) for name, path in paths.items()})
 
 
-def _nothing_in(provider: Provider, path: Path) -> NotSignedInError:
+def _nothing_in(provider: Provider, key: str, path: Path) -> NotSignedInError:
     """A place that the person named is worth a word where it holds nothing; the usual places are not."""
     what = f"holds no login for {provider.name}" if path.exists() else "does not exist"
-    return NotSignedInError(f"{path} {what}: look at `credentials` under [providers.{provider.id}]")
+    return NotSignedInError(f"{path} {what}: look at `{key}` under [providers.{provider.id}]")
 
 
 # --- asking ---------------------------------------------------------------------------------------------------------

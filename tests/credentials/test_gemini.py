@@ -233,3 +233,9 @@ def test_a_file_without_any_token_says_so(tmp_path):
 def test_a_named_file_is_known_by_its_shape(tmp_path):
     path = write(tmp_path, "named.json", {"accounts": [{"email": "o@example.com", "refreshToken": "1//o"}]})
     assert [each.account for each in find(tmp_path, Overrides(credentials=str(path)))] == ["o@example.com"]
+
+
+def test_an_accounts_file_that_is_named_and_not_there_is_said(tmp_path):
+    path = tmp_path / "gone.json"
+    (failure,) = poll.find(gemini_cli.PROVIDER, machine(tmp_path), Overrides(accounts=str(path))).failures
+    assert failure.message == f"{path} does not exist: look at `accounts` under [providers.gemini_cli]"

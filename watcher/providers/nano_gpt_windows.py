@@ -48,6 +48,8 @@ def names_any(content: Mapping[str, Any]) -> bool:
 def _readings(content: Mapping[str, Any]) -> Iterator[Reading]:
     ends = answers.instant(answers.mapping(content.get("period")).get("currentPeriodEnd"))
     for id_, aliases, window, unit, seconds, label in WINDOWS:
+        if content.get(id_, ...) is None:
+            continue  # null says that there is no such quota, whatever its limit was
         fields = _fields(content, id_)
         limit = _limit(content, id_, aliases)
         if not fields and limit is None:
