@@ -1,0 +1,112 @@
+"""Every provider against everything that a server can do in place of answering, through the door to the network."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from watcher import poll
+from watcher.core.model import Failure, Snapshot
+from watcher.demo import machine
+from watcher.demo.clock import FastClock
+from watcher.demo.day import Day
+from watcher.demo.server import FAULTS, Server
+from watcher.doors import Doors
+from watcher.providers.registry import PROVIDERS
+
+DAY = Day()
+USAGE = {
+    "claude": "/api/oauth/usage",
+    "codex": "/backend-api/wham/usage",
+    "copilot": "/copilot_internal/user",
+    "nano_gpt": "/api/subscription/v1/usage",
+    "gemini_cli": "/v1internal:retrieveUserQuota",
+}
+SLOW = {"slow", "drip"}  # each would take the whole time limit
+KINDS = {
+    "429": {"rate_limited"},
+    "429 retry-after 0": {"rate_limited"},
+    "429 retry-after 600": {"rate_limited"},
+    "401": {"expired"},
+    "403": {"forbidden"},
+    "404": {"forbidden", "server", "shape", "unsupported"},
+    "500": {"server"},
+    "502 html": {"server", "blocked"},
+    "html": {"blocked"},
+    "challenge": {"blocked"},
+    "empty": {"shape"},
+    "null": {"shape"},
+    "list": {"shape"},
+    "object": {"shape"},
+    "torn json": {"shape"},
+    "not utf-8": {"shape"},
+    "deep": {"shape"},
+    "huge": {"shape"},
+    "bad gzip": {"server"},
+    "elsewhere": {"blocked", "server", "shape"},
+    "cut": {"server"},
+    "reset": {"offline"},
+}
+
+
+class Place:
+    """A home, a server and the doors between them, at noon of the simulated day."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = FastClock(DAY.at("12:00"), 1)
+        self.server = Server(lambda asked: machine.answer(asked, self.clock, DAY))
+        self.folder = folder
+
+    def open(self) -> Doors:
+        self.server.__enter__()
+        machine.lay_out(self.folder, self.server.url, DAY, desktop=False)
+        return machine.doors(self.folder, self.clock, DAY)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, Doors]]:
+    made = Place(tmp_path_factory.mktemp("place"))
+    doors = made.open()
+    yield made, doors
+    made.server.__exit__()
+
+
+def ask(place: Place, doors: Doors, provider: str) -> Snapshot | Failure:
+    facts = PROVIDERS[provider]
+    (credential,) = poll.find(facts, doors.surroundings(), now=doors.clock.now).credentials
+    return poll.ask(
+        facts,
+        credential,
+        now=doors.clock.now,
+        send=doors.send,
+        read_database=doors.read_database,
+        kept={},
+        base_url=place.server.url,
+    )
+
+
+def test_every_fault_has_its_kinds() -> None:
+    assert set(KINDS) == set(FAULTS) - SLOW
+
+
+@pytest.mark.parametrize("fault", sorted(KINDS))
+@pytest.mark.parametrize("provider", sorted(USAGE))
+def test_it_becomes_one_clear_line_and_the_next_answer_is_read(
+    place: tuple[Place, Doors], provider: str, fault: str
+) -> None:
+    here, doors = place
+    here.server.fail(USAGE[provider], fault, times=2)  # Google's token is renewed once after a 401
+    news = ask(here, doors, provider)
+    here.server.heal()
+    assert isinstance(news, Failure), news
+    assert news.kind in KINDS[fault], news
+    assert news.message.startswith((PROVIDERS[provider].name, "127.0.0.1: "))  # where no answer came, the host
+    assert "\n" not in news.message
+    assert not any(secret in news.message for secret in ("demo", "ya29", here.server.url))
+    if fault == "429 retry-after 600":
+        assert news.retry_at is not None
+        assert timedelta(minutes=9) < news.retry_at - news.at <= timedelta(minutes=10)
+    good = ask(here, doors, provider)
+    assert isinstance(good, Snapshot), good
+    assert good.readings
