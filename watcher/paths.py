@@ -32,9 +32,8 @@ class Paths(NamedTuple):
 def find(env: Mapping[str, str], home: Path, platform: str = sys.platform) -> Paths:
     """The folders that this environment names."""
     if platform == "win32":
-        roaming = Path(env.get("APPDATA") or home / "AppData" / "Roaming")
-        local = Path(env.get("LOCALAPPDATA") or home / "AppData" / "Local")
-        config, state = roaming / NAME, local / NAME
+        config = _windows(env.get("APPDATA"), home / "AppData" / "Roaming", roaming=True) / NAME
+        state = _windows(env.get("LOCALAPPDATA"), home / "AppData" / "Local", roaming=False) / NAME
     else:
         config = _xdg(env, "XDG_CONFIG_HOME", home / ".config") / NAME
         state = _xdg(env, "XDG_STATE_HOME", home / ".local" / "state") / NAME
@@ -42,6 +41,17 @@ def find(env: Mapping[str, str], home: Path, platform: str = sys.platform) -> Pa
         config_dir=_own(env, "WATCHER_CONFIG_DIR", home) or config,
         state_dir=_own(env, "WATCHER_STATE_DIR", home) or state,
     )
+
+
+def _windows(named: str | None, usual: Path, *, roaming: bool) -> Path:
+    """The folder that the environment names; where it names none, as under a scheduler, the one that Windows knows."""
+    if named:
+        return Path(named)
+    if sys.platform != "win32":  # a test of that layout, on another system
+        return usual
+    import platformdirs  # noqa: PLC0415 - heavy for a path that is hardly ever taken
+
+    return platformdirs.user_data_path(appname=None, appauthor=False, roaming=roaming)
 
 
 def _xdg(env: Mapping[str, str], name: str, default: Path) -> Path:
