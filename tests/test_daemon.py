@@ -352,3 +352,14 @@ def test_one_github_account_in_two_places_is_one_account(world):
     store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
     assert [account.account for account in store.accounts() if account.provider == "copilot"] == ["octocat"]
     store.close()
+
+
+def test_one_check_does_not_wait_for_a_channel_that_refuses(world):
+    world.config(
+        CONFIG.replace("[channels.hook]", "[channels.dead]\ntype = 'slack'\nurl = 'env:NOWHERE'\n[channels.hook]")
+    )
+    world.answers["/hook"] = lambda _request: world.json({}, 404)
+    world.usage(90)
+    before = world.machine.now()
+    world.check()
+    assert world.machine.now() - before < 1 * M

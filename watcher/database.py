@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from watcher.errors import StoreError
+from watcher.errors import NoReadingsError, StoreError
 from watcher.schema import MIGRATIONS
 
 T = TypeVar("T")
@@ -51,13 +51,7 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         if self._read_only:
-            if not self.path.exists():
-                raise StoreError(f"no readings yet in {self.path.parent}: run `watcher run` or `watcher check` first")
-            connection = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None
-            )
-            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            return connection
+            return self._open_to_read()
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -73,13 +67,33 @@ class Database:
         self._migrate(connection)
         return connection
 
+    def _open_to_read(self) -> sqlite3.Connection:
+        nothing = NoReadingsError(f"no readings yet in {self.path.parent}: run `watcher run` or `watcher check` first")
+        if not self.path.exists():
+            raise nothing
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None
+        )
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == len(MIGRATIONS):
+            return connection
+        connection.close()
+        if not version:
+            raise nothing
+        if version > len(MIGRATIONS):
+            raise self._too_new(version)
+        raise StoreError(f"{self.path} was written by an older version of this program: run `watcher check` once")
+
+    def _too_new(self, version: int) -> StoreError:
+        return StoreError(
+            f"{self.path} was written by a newer version of this program (its format is {version}, this one knows"
+            f" {len(MIGRATIONS)}): upgrade ai-usage-watcher, or move the file away to start afresh"
+        )
+
     def _migrate(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(MIGRATIONS):
-            raise StoreError(
-                f"{self.path} was written by a newer version of this program (its format is {version}, this one knows"
-                f" {len(MIGRATIONS)}): upgrade ai-usage-watcher, or move the file away to start afresh"
-            )
+            raise self._too_new(version)
         for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
             connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
 

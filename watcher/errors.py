@@ -6,6 +6,7 @@
     |-- UsageError             the person, at the command line          exit 64
     |-- ConfigError            the person: file, line, key, what is valid   exit 78
     |-- StoreError             the person: disk, permissions, a damaged database
+    |   `-- NoReadingsError      nobody: nothing was ever asked on this machine
     |-- ProviderError          has a ``kind`` (the words of `status --json`, contract)
     |   |-- NotSignedInError     the person, once
     |   |-- ExpiredError         the person, once
@@ -42,6 +43,10 @@ class ConfigError(WatcherError):
 
 class StoreError(WatcherError):
     """The database cannot be used; the message names the file and what to do."""
+
+
+class NoReadingsError(StoreError):
+    """There is no database yet: nothing was ever asked."""
 
 
 class ProviderError(WatcherError):

@@ -45,13 +45,13 @@ class Postman:
 
     @property
     def busy(self) -> bool:
-        """Whether an attempt is under way, or a first one about to begin."""
-        return bool(self._busy) or any(self._is_new(delivery) for delivery in self._store.outbox())
+        """Whether an attempt is under way, or a first one about to begin.
 
-    def _is_new(self, delivery: Delivery) -> bool:
-        return (
-            delivery.state is DeliveryState.QUEUED and not delivery.attempts and delivery.channel not in self._stopped()
-        )
+        A channel keeps its order, so what stands behind a message that waits for its second attempt is not about to.
+        """
+        waiting = [each for each in self._store.outbox() if each.state is DeliveryState.QUEUED]
+        stuck = self._stopped() | {each.channel for each in waiting if each.attempts}
+        return bool(self._busy) or any(each.channel not in stuck for each in waiting)
 
     def _stopped(self) -> set[str]:
         return {stop.channel for stop in self._store.stops()}

@@ -3,20 +3,25 @@
 Built from the store alone, so it answers at once. Never put words for people here.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 import msgspec
 from msgspec import Struct
 
-from watcher.core.model import DeliveryState, Phase, Reading, Series
+from watcher.core.cycle import SeriesState, Standing
+from watcher.core.kinds import length, level
+from watcher.core.model import Delivery, DeliveryState, Phase, Reading, Series
+from watcher.core.view import View
+from watcher.glance import is_stale
 from watcher.rows import Account
 from watcher.store import Store
 
 SCHEMA = "watcher.status.v1"
-FRESH_POLLS = 3  # a reading older than this many polls is stale
 HEARTBEAT_EVERY = timedelta(minutes=5)
+MISSED = 3  # heartbeats after which a daemon that did not say farewell is taken for dead
+ON_PACE = 5.0  # points around the even use of a window that are still on pace
 
 
 class Window(Struct, frozen=True, kw_only=True):
@@ -34,6 +39,10 @@ class Window(Struct, frozen=True, kw_only=True):
     resets_at: datetime | None
     window_seconds: int | None
     stale: bool
+    primary: bool = False  # stands for its account at this moment
+    unconfirmed: bool = False  # so unlike the last reading that a second one must confirm it before rules believe it
+    projected_percent: float | None = None  # used at the reset, if it goes on as in the last hours
+    pace: str | None = None  # "ahead" of even use over the window (it may run dry), "on", "behind"
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -77,8 +86,10 @@ class Undelivered(Struct, frozen=True, kw_only=True):
     channel: str
     title: str
     state: str
-    outcome: str
+    outcome: str  # what the far side said last, else why it waits
     at: datetime
+    attempts: int
+    next_attempt_at: datetime | None
 
 
 class Status(Struct, frozen=True, kw_only=True):
@@ -92,21 +103,30 @@ class Status(Struct, frozen=True, kw_only=True):
     config_error: str | None
     stopped_channels: dict[str, str]
     undelivered: list[Undelivered]
+    daemon_running: bool = False
+    broken_channels: dict[str, str] = {}  # those whose secret cannot be had, and why; their messages wait
 
 
-def status(store: Store, *, every: dict[str, timedelta], now: datetime) -> Status:
-    """What the store knows, judged for freshness at `now`; `every` is each provider's poll interval."""
+def status(store: Store, *, now: datetime) -> Status:
+    """What the store knows, judged for freshness at `now`."""
     accounts = store.accounts()
     several = {a.provider for a in accounts if sum(b.provider == a.provider for b in accounts) > 1}
     names = {(account.provider, account.account): account.name for account in accounts}
-    polls = store.next_polls()
+    memory = store.memory()
     heartbeat = store.fact("heartbeat")
     config_error = store.fact("config_error")
+    every, polls = _seconds(store.fact("every")), store.next_polls()
     return Status(
         schema=SCHEMA,
         generated_at=now,
         providers=[
-            _account(account, every=every.get(account.provider), poll=polls.get(account.provider), now=now)
+            _account(
+                account,
+                series=memory.series,
+                every=every.get(account.provider),
+                poll=polls.get(account.provider),
+                now=now,
+            )
             for account in accounts
         ],
         alerts=[
@@ -117,25 +137,36 @@ def status(store: Store, *, every: dict[str, timedelta], now: datetime) -> Statu
                 severity=None if state.severity is None else state.severity.value,
                 since=state.since,
             )
-            for state in sorted(store.memory().alerts.values(), key=lambda state: (state.rule, state.series))
+            for state in sorted(memory.alerts.values(), key=lambda state: (state.rule, state.series))
             if state.phase is not Phase.OK
         ],
+        daemon_running=heartbeat is not None
+        and heartbeat[0] == "running"
+        and now - heartbeat[1] < MISSED * HEARTBEAT_EVERY,
         daemon_seen_at=None if heartbeat is None else heartbeat[1],
         config_error=None if config_error is None else config_error[0] or None,
+        broken_channels=_broken(store.fact("broken_channels")),
         stopped_channels={stop.channel: stop.detail for stop in store.stops()},
         undelivered=[
-            Undelivered(
-                channel=delivery.channel,
-                title=delivery.message.title,
-                state=delivery.state.value,
-                outcome=delivery.outcome,
-                at=delivery.created_at,
-            )
-            for delivery in [
-                *store.outbox(),
-                *store.deliveries(DeliveryState.DEAD, since=now - timedelta(days=7)),
-            ]
+            _undelivered(delivery)
+            for delivery in [*store.outbox(), *store.deliveries(DeliveryState.DEAD, since=now - timedelta(days=7))]
         ],
+    )
+
+
+def empty(now: datetime) -> Status:
+    """The document of a machine that was never asked anything."""
+    return Status(
+        schema=SCHEMA,
+        generated_at=now,
+        providers=[],
+        alerts=[],
+        daemon_running=False,
+        daemon_seen_at=None,
+        config_error=None,
+        broken_channels={},
+        stopped_channels={},
+        undelivered=[],
     )
 
 
@@ -147,11 +178,17 @@ def written(series: Series, several: Collection[str], names: dict[tuple[str, str
 
 
 def _account(
-    account: Account, *, every: timedelta | None, poll: tuple[datetime, str] | None, now: datetime
+    account: Account,
+    *,
+    series: Mapping[Series, SeriesState],
+    every: timedelta | None,
+    poll: tuple[datetime, str] | None,
+    now: datetime,
 ) -> AccountStatus:
     snapshot, failure = account.snapshot, account.failure
-    too_old = snapshot is None or (every is not None and now - snapshot.at > FRESH_POLLS * every)
     readings = () if snapshot is None else snapshot.readings
+    at, next_at = None if snapshot is None else snapshot.at, None if poll is None else poll[0]
+    key = account.provider, account.account
     return AccountStatus(
         provider=account.provider,
         account=account.name or None,
@@ -162,16 +199,22 @@ def _account(
         else Problem(
             kind=failure.kind, message=failure.message, retry_at=failure.retry_at, since=account.failing_since
         ),
-        fetched_at=None if snapshot is None else snapshot.at,
-        stale=too_old or (bool(readings) and all(reading.stale for reading in readings)),
+        fetched_at=at,
+        stale=is_stale(at, every, next_at, now, failing=failure is not None)
+        or (bool(readings) and all(reading.stale for reading in readings)),
         note=None if snapshot is None else snapshot.note,
-        next_poll_at=None if poll is None else poll[0],
+        next_poll_at=next_at,
         next_poll_reason=None if poll is None else poll[1],
-        windows=[_window(reading) for reading in readings],
+        windows=[
+            _window(reading, series.get(Series(provider=key[0], account=key[1], window=reading.window)), now)
+            for reading in readings
+        ],
     )
 
 
-def _window(reading: Reading) -> Window:
+def _window(reading: Reading, state: SeriesState | None, now: datetime) -> Window:
+    view = None if state is None else View(state, now, lasting=True)
+    projected = None if view is None else view.worth("projected")
     return Window(
         window=reading.window,
         kind=reading.kind.value,
@@ -185,7 +228,43 @@ def _window(reading: Reading) -> Window:
         resets_at=reading.resets_at,
         window_seconds=reading.window_seconds,
         stale=reading.stale,
+        primary=state is not None and state.primary,
+        unconfirmed=state is not None and state.standing in (Standing.SUSPECT, Standing.FROZEN),
+        projected_percent=projected if isinstance(projected, float) else None,
+        pace=pace(reading, now),
     )
+
+
+def pace(reading: Reading, now: datetime) -> str | None:
+    """How the use of a window compares with an even use over its whole length; None where one of them is unknown."""
+    used, whole = level(reading), length(reading)
+    if used is None or whole is None or reading.resets_at is None or not now < reading.resets_at <= now + whole:
+        return None
+    even = 100 * (1 - (reading.resets_at - now) / whole)
+    return "ahead" if used > even + ON_PACE else "behind" if used < even - ON_PACE else "on"
+
+
+def _undelivered(delivery: Delivery) -> Undelivered:
+    waits = delivery.state is DeliveryState.QUEUED
+    return Undelivered(
+        channel=delivery.channel,
+        title=delivery.message.title,
+        state=delivery.state.value,
+        outcome=delivery.outcome or delivery.reason,
+        at=delivery.created_at,
+        attempts=delivery.attempts,
+        next_attempt_at=delivery.next_attempt_at if waits else None,
+    )
+
+
+def _seconds(fact: tuple[str, datetime] | None) -> dict[str, timedelta]:
+    found = {} if fact is None else msgspec.json.decode(fact[0], type=dict[str, float])
+    return {provider: timedelta(seconds=each) for provider, each in found.items()}
+
+
+def _broken(fact: tuple[str, datetime] | None) -> dict[str, str]:
+    found = {} if fact is None else msgspec.json.decode(fact[0], type=dict[str, str])
+    return {name: why for name, why in found.items() if not name.startswith("channels.")}
 
 
 def as_json(document: Struct) -> str:

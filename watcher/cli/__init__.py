@@ -49,8 +49,17 @@ EXIT_CODES = (
 """Every exit code and what it means: the table of `watcher help exit-codes`."""
 
 
+BARS = ("line", "tmux", "waybar")
+"""Forms of `status --format`."""
+
+
 def main() -> None:
     """The command `watcher`."""
+    words = [part for word in sys.argv[1:] for part in word.split("=", 1)]
+    if words[:2] == ["status", "--format"] and len(words) == 3 and words[2] in BARS:  # noqa: PLR2004 - a bar's whole line
+        from watcher.cli import bar  # noqa: PLC0415 - the quick way
+
+        sys.exit(bar.show(words[2]))
     from watcher.cli import root  # noqa: PLC0415 - click, which the quick way never needs
 
     sys.exit(root.run(sys.argv[1:]))

@@ -1,60 +1,65 @@
 """`watcher check`: one poll, one evaluation, deliveries sent, an exit code: for cron."""
 
-import sys
+from collections.abc import Iterator
 
 import click
 
-from watcher import doors, paths
-from watcher.cli import EXIT_FIRING, EXIT_UNKNOWN, messages
-from watcher.clock import now as clock_now
+from watcher import clock, doors, paths
+from watcher.cli import EXIT_FIRING, EXIT_UNKNOWN, words
+from watcher.cli.refresh import refresh
+from watcher.cli.status import known as look
 from watcher.core.model import Phase
-from watcher.core.redaction import Redactor
-from watcher.daemon import Daemon
-from watcher.lock import Lock
-from watcher.log import Log
-from watcher.standing import Status, status
-from watcher.store import FILE_NAME, Store
+from watcher.standing import Status
 
 
 @click.command()
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing; the exit code tells.")
-def check(*, quiet: bool) -> None:
-    """Poll once, judge once, send what is due. For cron and scripts.
+def check(*, quiet: bool) -> int:
+    r"""Poll once, judge once, send what is due. For cron and scripts.
 
     \b
     Exit code:  0  nothing fires
                10  an alert fires
                20  nothing fires, but some provider gave no reading
                78  the config has a mistake
+
+    \b
+    */10 * * * *  watcher check -q                       in place of the daemon
+    watcher check || notify-send "look at your quotas"
     """
-    world = doors.real()
-    around = world.surroundings()
+    around = doors.surroundings()
     own = paths.find(around.env, around.home)
-    lock = Lock(own.state_dir)
-    if lock.acquire():
-        store = Store(own.state_dir / FILE_NAME, now=world.clock.now())
-        daemon = Daemon(paths=own, doors=world, store=store, log=Log(), redactor=Redactor())
-        daemon.once()
-    else:  # the daemon polls and sends; asking beside it would only cost requests
-        click.echo(f"{messages.already_running(lock.holder())}; this is what it knows", err=True)
-        store = Store(own.state_dir / FILE_NAME, now=world.clock.now(), read_only=True)
-    known = status(store, every={}, now=clock_now())
-    store.close()
-    lock.release()
+    remark = refresh(own, doors.real())
+    if remark:
+        click.echo(remark, err=True)
+    now = clock.now()
+    known = look(own, now)
     if not quiet:
-        _say(known)
-    firing = [alert for alert in known.alerts if alert.state == Phase.FIRING]
-    sys.exit(EXIT_FIRING if firing else EXIT_UNKNOWN if any(not each.ok for each in known.providers) else 0)
+        for line in report(known, words.Tongue(now, clock.LocalZone())):
+            click.echo(line)
+    if any(alert.state == Phase.FIRING for alert in known.alerts):
+        return EXIT_FIRING
+    return EXIT_UNKNOWN if any(not account.ok for account in known.providers) else 0
 
 
-def _say(known: Status) -> None:
+def report(known: Status, tongue: words.Tongue) -> Iterator[str]:
+    """One line a window, aligned; then what fires, and what stands in the way."""
     if not known.providers:
-        click.echo("no login of any provider was found: `watcher init` says where it looks")
+        yield "no login of any provider was found: `watcher init` says where it looks"
+    rows = []
+    crowded = words.crowded(known)
     for account in known.providers:
-        name = account.provider + (f" ({account.account})" if account.account else "")
+        name = words.account_name(account, {}, crowded)
         if account.error is not None:
-            click.echo(f"{name}: {account.error.message}")
-        for window in account.windows if account.error is None else ():
-            click.echo(f"{name} {window.label or window.window}: {messages.how_much(window)}")
+            rows.append((name, "", tongue.problem(account)))
+            continue
+        rows += [(name, window.label or window.window, tongue.window(window)) for window in account.windows]
+        if not account.windows:
+            rows.append((name, "", "answered, without any window"))
+    wide = max((len(name) for name, *_ in rows), default=0)
+    widest = max((len(label) for _, label, _ in rows), default=0)
+    for name, label, text in rows:
+        yield f"{name:{wide}}  {label:{widest}}  {text}" if label else f"{name:{wide}}  {text}"
     for alert in known.alerts:
-        click.echo(f"{alert.state}: {alert.rule} on {alert.series} ({alert.severity})")
+        yield tongue.alert(alert)
+    yield from tongue.troubles(known)

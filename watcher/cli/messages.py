@@ -5,22 +5,12 @@ from watcher.core import wording
 from watcher.doors import Doors
 from watcher.notifiers import Channel
 from watcher.notifiers.registry import NOTIFIERS
-from watcher.standing import Window
 
 
 def already_running(process_id: int | None) -> str:
     """The word to a second instance."""
     who = f" (process {process_id})" if process_id else ""
     return f"a watcher is running already{who}: `watcher status` shows what it knows"
-
-
-def how_much(window: Window) -> str:
-    """One window in a few words: percent and what is left."""
-    if window.unlimited:
-        return "unlimited"
-    percent = None if window.used_percent is None else f"{window.used_percent:.4g} %"
-    left = None if window.remaining is None else f"{window.remaining} {window.unit} left"
-    return ", ".join(part for part in (percent, left) if part) or "unknown"
 
 
 def tell_the_desktop(title: str, body: str, doors: Doors) -> None:

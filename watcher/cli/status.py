@@ -1,39 +1,95 @@
-"""`watcher status`: what is known now, from the store, so that it answers at once."""
+"""`watcher status`: what is known now, from the store, so it answers at once."""
+
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from threading import Event
+from typing import TYPE_CHECKING
 
 import click
 
-from watcher import doors, inbox, paths
-from watcher.clock import now as clock_now
+from watcher import clock, doors, inbox, paths
+from watcher.cli import BARS, bar, complete, selection, words
+from watcher.errors import NoReadingsError
 from watcher.paths import Paths
-from watcher.standing import as_json
+from watcher.standing import Status, as_json, empty
 from watcher.standing import status as standing
 from watcher.store import FILE_NAME, Store
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WATCH_EVERY_S = 2.0
+
 
 @click.command()
+@click.argument("series", nargs=-1, shell_complete=complete.series)
 @click.option("--json", "as_document", is_flag=True, help="The whole document (watcher.status.v1).")
-def status(*, as_document: bool) -> None:
-    """What is known now: usage, alerts, and what went wrong."""
+@click.option("--watch", is_flag=True, help="Show it live, until Ctrl-C.")
+@click.option("--refresh", is_flag=True, help="Poll first.")
+@click.option("--all", "every_provider", is_flag=True, help="Name the providers without a login too.")
+@click.option("--format", "form", type=click.Choice(BARS), help="One line for a status bar.")
+@click.option(
+    "--template", metavar="TEXT", help="One line a window in your own words: '{provider} {used_percent:.0f}%'."
+)
+def status(  # noqa: PLR0913 - one argument an option
+    series: tuple[str, ...],
+    *,
+    as_document: bool,
+    watch: bool,
+    refresh: bool,
+    every_provider: bool,
+    form: str | None,
+    template: str | None,
+) -> None:
+    r"""What is known now: usage, resets, alerts, and what went wrong.
+
+    SERIES chooses windows: claude, claude.five_hour, '*.weekly'. Nothing is asked over the network, unless with
+    --refresh: what you see is what the last polls brought.
+
+    \b
+    watcher status                       everything
+    watcher status claude --refresh      ask now, show Claude
+    watcher status --watch               live
+    watcher status --json | jq '.alerts'
+    watcher status --format tmux         for: set -g status-right '#(watcher status --format tmux)'
+    watcher status --format waybar       for: "exec": "watcher status --format waybar", "return-type": "json"
+    watcher status claude --template '{used_percent:.0f}% until {resets_at}'
+    """
+    _refuse_both({"--json": as_document, "--watch": watch, "--format": bool(form), "--template": template is not None})
+    if form and series:
+        raise click.UsageError("--format shows every provider in one line; choose with --template instead")
+    chosen = selection.parse(series)
+    if template is not None:
+        selection.check(template)
     around = doors.surroundings()
     own = paths.find(around.env, around.home)
-    now = clock_now()
+    if refresh:
+        _refresh(own)
+    if form:
+        bar.show(form)
+    elif as_document:
+        click.echo(as_json(selection.chosen(known(own, clock.now()), chosen)))
+    elif template is not None:
+        now = clock.now()
+        tongue = words.Tongue(now, clock.LocalZone())
+        for line in selection.lines(selection.chosen(known(own, now), chosen), template, tongue, chosen):
+            click.echo(bar.writable(line, sys.stdout.encoding or "ascii"))
+    else:
+        _show(lambda now: selection.chosen(known(own, now), chosen), own, watch=watch, every_provider=every_provider)
+
+
+def known(own: Paths, now: datetime) -> Status:
+    """The document; of a machine that was never asked anything, an empty one."""
     take_in(own)
-    store = Store(own.state_dir / FILE_NAME, now=now, read_only=True)
-    known = standing(store, every={}, now=now)
-    store.close()
-    if as_document:
-        click.echo(as_json(known))
-        return
-    for account in known.providers:
-        name = account.provider + (f" ({account.account})" if account.account else "")
-        click.echo(f"{name}  {account.plan or ''}".rstrip())
-        if account.error is not None:
-            click.echo(f"  {account.error.message}")
-        for window in account.windows:
-            percent = "?" if window.used_percent is None else f"{window.used_percent:.0f} %"
-            click.echo(f"  {window.window:32} {'unlimited' if window.unlimited else percent}")
-    for alert in known.alerts:
-        click.echo(f"{alert.state}: {alert.rule} on {alert.series}")
+    try:
+        store = Store(own.state_dir / FILE_NAME, now=now, read_only=True)
+    except NoReadingsError:
+        return empty(now)
+    try:
+        return standing(store, now=now)
+    finally:
+        store.close()
 
 
 def take_in(own: Paths) -> None:
@@ -42,3 +98,86 @@ def take_in(own: Paths) -> None:
         from watcher import handover  # noqa: PLC0415 - the engine, only where there is something to judge
 
         handover.take_in(own, doors.real())
+
+
+def _refuse_both(asked: dict[str, bool]) -> None:
+    several = [name for name, is_asked in asked.items() if is_asked]
+    if len(several) > 1:
+        raise click.UsageError(f"{' and '.join(several)} are different forms of the answer; choose one")
+
+
+def _refresh(own: Paths) -> None:
+    from watcher.cli.refresh import refresh  # noqa: PLC0415 - the daemon's whole machinery, only where it polls
+
+    remark = refresh(own, doors.real())
+    if remark:
+        click.echo(remark, err=True)
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def _show(look: Callable[[datetime], Status], own: Paths, *, watch: bool, every_provider: bool) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only where something is drawn
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not watch:
+        draw(console, look(clock.now()), own, every_provider=every_provider)
+        return
+    if not console.is_terminal:
+        raise click.UsageError("--watch needs a terminal; for a program there is --json")
+    live(console, lambda: draw(console, look(clock.now()), own, every_provider=every_provider))
+
+
+def draw(console: "Console", document: Status, own: Paths, *, every_provider: bool) -> None:
+    """Print the table."""
+    from watcher.cli.table import table  # noqa: PLC0415 - likewise
+    from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - every provider, for their names alone
+
+    here = {account.provider for account in document.providers}
+    absent = [provider for provider in PROVIDERS if provider not in here] if every_provider else []
+    tongue = words.Tongue(document.generated_at, clock.LocalZone())
+    if not document.providers:
+        console.print(nothing_yet(document, own), soft_wrap=True)
+    lines = table(
+        document,
+        tongue,
+        console.width,
+        names={provider: facts.name for provider, facts in PROVIDERS.items()},
+        absent=absent,
+        ascii_=not _writes_blocks(console.encoding),
+    )
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def _writes_blocks(encoding: str) -> bool:
+    try:
+        "█░·…".encode(encoding)
+    except (UnicodeError, LookupError):
+        return False
+    return True
+
+
+def nothing_yet(document: Status, own: Paths) -> str:
+    """What a fresh machine is told."""
+    if document.daemon_seen_at is not None:
+        return "No login was found yet: sign in to one of the tools; `watcher init` says where it looks."
+    return (
+        f"No readings yet in {own.state_dir}.\n"
+        "  watcher init     says which logins it finds\n"
+        "  watcher check    asks once\n"
+    )
+
+
+def live(console: "Console", draw_once: Callable[[], None], wait: Callable[[float], object] | None = None) -> None:
+    """Draw again and again on a screen of its own, until Ctrl-C; what was seen last stays in the terminal."""
+    wait = wait or Event().wait
+    try:
+        with console.screen(hide_cursor=True):
+            while True:
+                console.clear()
+                draw_once()
+                wait(WATCH_EVERY_S)
+    except KeyboardInterrupt:
+        draw_once()

@@ -89,7 +89,7 @@ class Play:
             while not self._ended.is_set() and self.clock.now() < self._day.ends_at:
                 yield from self._next(FRAME_S)
                 now = self.clock.now()
-                yield Frame(now, standing(store, every={}, now=now))
+                yield Frame(now, standing(store, now=now))
             self._stop()
             yield from self._next(0)
         finally:

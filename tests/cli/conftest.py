@@ -1,0 +1,67 @@
+"""A home with made-up logins whose servers are one loopback server, for commands run as a person runs them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from watcher.clock import Clock
+from watcher.demo import machine
+from watcher.demo.day import Day, hours
+from watcher.demo.server import Server
+
+NOON = "12:20"  # Claude's session is at 83 %, and fires
+
+
+class Home:
+    """Runs `watcher` in a home of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.paths = machine.paths(folder)
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder / "home"),
+            "WATCHER_CONFIG_DIR": str(self.paths.config_dir),
+            "WATCHER_STATE_DIR": str(self.paths.state_dir),
+            "GEMINI_CLIENT_ID": "demo-client",
+            "GEMINI_CLIENT_SECRET": "demo-secret",
+            "TZ": "UTC",
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def watcher(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "watcher", *words],
+            env={**self.env, **env},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture
+def empty_home(tmp_path: Path) -> Home:
+    """A machine on which nothing was ever signed in or asked."""
+    (tmp_path / "home").mkdir()
+    return Home(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A machine with six logins, at noon of the demonstration's day, after one `watcher check`. Do not change it."""
+    folder = tmp_path_factory.mktemp("served")
+    clock = Clock()
+    day = Day(midnight=clock.now() - timedelta(hours=hours(NOON)))
+    with Server(lambda asked: machine.answer(asked, clock, day)) as server:
+        machine.lay_out(folder, server.url, day, desktop=False)
+        home = Home(folder)
+        home.checked = home.watcher("check")  # type: ignore[attr-defined]
+        home.server = server  # type: ignore[attr-defined]
+        yield home

@@ -1,0 +1,226 @@
+"""Status bars: quick, always in their own form, and in agreement with everything else."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from freezegun import freeze_time
+
+from tests.world import START, Machine, World
+from watcher import glance, standing
+from watcher.cli import bar
+from watcher.errors import TimedOutError
+from watcher.glance import Account, Glance, Window
+from watcher.store import Store
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+CONFIG = """
+[channels.hook]
+type = "webhook"
+url = "http://127.0.0.1:9/hook"
+[[rule]]
+name = "session"
+when = "claude.five_hour > 80%"
+severity = "critical"
+"""
+HEAVY = {"click", "msgspec", "rich", "requests", "loguru", "urllib3", "schedule", "tomllib", "asyncio"}
+
+
+def window(**facts):
+    known = {
+        "window": "five_hour",
+        "label": "5-hour window",
+        "used_percent": 82.4,
+        "remaining": None,
+        "unit": "percent",
+        "unlimited": False,
+        "resets_at": NOW + timedelta(hours=1, minutes=40),
+        "primary": True,
+        "severity": None,
+    }
+    return Window(**{**known, **facts})
+
+
+def account(*windows, **facts):
+    known = {"provider": "claude", "name": "", "stale": False, "error": None, "windows": windows}
+    return Account(**{**known, **facts})
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (account(window()), "claude 82% 1h40m"),
+        (account(window(severity="warning")), "claude 82%! 1h40m"),
+        (account(window(), window(window="seven_day", primary=False, severity="info")), "claude 82%! 1h40m"),
+        (account(window(), stale=True), "claude 82%? 1h40m"),
+        (account(window(), error="timed out"), "claude 82%? 1h40m"),
+        (account(error="timed out"), "claude ?"),
+        (account(window(), name="me@example.com"), "claude me@example.com 82% 1h40m"),
+        (account(window(used_percent=99.97)), "claude 99% 1h40m"),
+        (account(window(used_percent=118.0, resets_at=None)), "claude 118%"),
+        (account(window(used_percent=None, remaining=Decimal("4.2"), unit="usd", resets_at=None)), "claude $4.20 left"),
+        (account(window(used_percent=None, resets_at=None)), "claude ?"),
+        (account(window(unlimited=True)), "claude unlimited"),
+        (account(window(resets_at=NOW + timedelta(days=3, hours=4))), "claude 82% 3d4h"),
+        (account(window(resets_at=NOW - timedelta(minutes=1))), "claude 82%"),
+        (account(window(primary=False), window(primary=False, used_percent=91.0)), "claude 91% 1h40m"),
+    ],
+)
+def test_one_account_is_one_phrase(seen, said):
+    assert bar.line(Glance((seen,)), NOW) == said
+
+
+def test_accounts_stand_side_by_side_and_none_is_said_too():
+    assert bar.line(Glance((account(window()), account(provider="codex"))), NOW) == "claude 82% 1h40m · codex ?"
+    assert bar.line(Glance(), NOW) == "watcher: no readings yet"
+
+
+def test_tmux_colours_what_fires_and_what_is_old():
+    seen = Glance((account(window(severity="critical")), account(window(), name="#1", stale=True)))
+    assert (
+        bar.tmux(seen, NOW) == "#[fg=red]claude 82%! 1h40m#[default] · #[fg=colour244]claude ##1 82%? 1h40m#[default]"
+    )
+
+
+def test_waybar_gets_escaped_markup_a_class_and_a_percentage():
+    seen = Glance((account(window(severity="critical", label="<&>"), name="a&b"),), "critical")
+    assert json.loads(bar.waybar(seen, NOW)) == {
+        "text": "claude a&amp;b 82%! 1h40m",
+        "alt": "critical",
+        "tooltip": "claude a&amp;b &lt;&amp;&gt;: 82%, resets in 1 h 40 min "
+        f"({(NOW + timedelta(hours=1, minutes=40)).astimezone():%H:%M}) (critical)",
+        "class": "critical",
+        "percentage": 82,
+    }
+
+
+@pytest.mark.parametrize(
+    ("seen", "word"),
+    [
+        (Glance(), "empty"),
+        (Glance((account(window()),)), "ok"),
+        (Glance((account(window(), stale=True),)), "stale"),
+        (Glance((account(window(severity="info")),), "info"), "info"),
+        ("watcher: damaged", "error"),
+    ],
+)
+def test_waybar_is_always_json_with_a_word_for_its_state(seen, word):
+    assert json.loads(bar.waybar(seen, NOW))["class"] == word
+
+
+def test_a_terminal_without_the_sign_gets_another():
+    assert bar.writable("a · ü", "ascii") == "a | ?"
+    assert bar.writable("a · ü", "utf-8") == "a · ü"
+
+
+@pytest.mark.parametrize("form", ["line", "tmux", "waybar"])
+def test_a_damaged_database_is_said_in_the_bar_and_the_exit_code_is_0(empty_home, form):
+    state = empty_home.paths.state_dir
+    state.mkdir(parents=True)
+    (state / "watcher.db").write_bytes(b"not a database " * 100)
+    done = empty_home.watcher("status", "--format", form)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "no reading can be had (file is not a database)" in done.stdout
+    if form == "waybar":
+        assert json.loads(done.stdout)["class"] == "error"
+
+
+@pytest.mark.parametrize("form", ["line", "tmux", "waybar"])
+def test_a_machine_without_readings_says_so(empty_home, form):
+    done = empty_home.watcher("status", f"--format={form}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no readings yet" in done.stdout
+    assert not empty_home.paths.state_dir.exists()
+
+
+def test_the_quick_way_and_clicks_way_say_the_same(served):
+    quick, slow = served.watcher("status", "--format", "line"), served.watcher("-v", "status", "--format", "line")
+    assert quick.stdout.startswith("antigravity ")
+    assert quick.stdout == slow.stdout
+
+
+def test_the_quick_way_imports_nothing_heavy(served):
+    code = (
+        "import sys; sys.argv = ['watcher', 'status', '--format', 'line']\n"
+        "from watcher.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=served.env, capture_output=True, text=True, check=True)
+    assert "claude" in done.stdout
+    assert not HEAVY & set(done.stderr.split())
+
+
+# --- the same as the store says ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def world(tmp_path):
+    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:
+        world = World(tmp_path, Machine(frozen))
+        world.config(CONFIG)
+        world.usage(50)
+        yield world
+
+
+def both(world, later=timedelta(0)):
+    now = world.machine.now() + later
+    path = world.paths.state_dir / "watcher.db"
+    store = Store(path, now=now, read_only=True)
+    document = standing.status(store, now=now)
+    store.close()
+    return glance.take(path, now), document
+
+
+def agree(seen, document):
+    assert len(seen.accounts) == len(document.providers)
+    for quick, slow in zip(seen.accounts, document.providers, strict=True):
+        assert (quick.provider, quick.stale, quick.error) == (
+            slow.provider,
+            slow.stale,
+            None if slow.error is None else slow.error.message,
+        )
+        assert [
+            (w.window, w.label, w.used_percent, w.remaining, w.unit, w.unlimited, w.resets_at, w.primary)
+            for w in quick.windows
+        ] == [
+            (w.window, w.label, w.used_percent, w.remaining, w.unit, w.unlimited, w.resets_at, w.primary)
+            for w in slow.windows
+        ]
+    assert seen.severity == next((alert.severity for alert in document.alerts if alert.state == "firing"), None)
+
+
+def test_a_glance_sees_what_status_sees(world):
+    world.watch(timedelta(minutes=5))
+    agree(*both(world))
+    world.usage(91)
+    world.watch(timedelta(minutes=15))
+    seen, document = both(world)
+    agree(seen, document)
+    assert seen.severity == "critical"
+    assert [w.severity for w in seen.accounts[0].windows if w.primary] == ["critical"]
+
+
+def test_a_glance_sees_failure_and_age_as_status_does(world):
+    world.watch(timedelta(minutes=5))
+    world.answers["/api/oauth/usage"] = lambda _request: TimedOutError("no answer")
+    world.watch(timedelta(minutes=20))
+    agree(*both(world))
+    seen, document = both(world, later=timedelta(days=1))
+    agree(seen, document)
+    assert seen.accounts[0].stale
+
+
+def test_a_reading_is_old_when_it_was_not_polled_again_in_time():
+    every, at = timedelta(minutes=5), NOW - timedelta(minutes=16)
+    assert not glance.is_stale(NOW - timedelta(minutes=15), every, None, NOW, failing=True)
+    assert glance.is_stale(at, every, None, NOW, failing=False)
+    assert glance.is_stale(at, every, NOW + timedelta(minutes=9), NOW, failing=True)
+    assert not glance.is_stale(at, every, NOW + timedelta(minutes=9), NOW, failing=False)  # asked rarely on purpose
+    assert glance.is_stale(at, every, NOW - timedelta(minutes=6), NOW, failing=False)
+    assert glance.is_stale(None, every, NOW, NOW, failing=False)
+    assert not glance.is_stale(at, None, None, NOW, failing=True)

@@ -1,0 +1,62 @@
+"""Fresh readings for a command: asked for here, or of the daemon that is running, never beside it.
+
+Never put here what is done with them.
+"""
+
+import os
+import signal
+from datetime import timedelta
+from threading import Event
+
+from watcher.core.redaction import Redactor
+from watcher.daemon import DONE, REFRESH, WANTED, Daemon
+from watcher.doors import Doors
+from watcher.lock import Lock
+from watcher.log import Log
+from watcher.paths import Paths
+from watcher.store import FILE_NAME, Store
+
+PATIENCE = timedelta(seconds=25)  # one whole answer may take 20 s
+GLANCE_S = 0.1
+
+
+def refresh(own: Paths, world: Doors) -> str:
+    """Poll everything once, judge it, deliver what is due; what must be said about it, empty where all went well.
+
+    Where a daemon runs it is asked to do so, and waited for.
+
+    Raises:
+        ConfigError: the config cannot be used.
+    """
+    lock = Lock(own.state_dir)
+    if not lock.acquire():
+        return _ask_the_daemon(own, world, lock.holder())
+    store = Store(own.state_dir / FILE_NAME, now=world.clock.now())
+    try:
+        Daemon(paths=own, doors=world, store=store, log=Log(), redactor=Redactor()).once()
+    finally:
+        store.close()
+        lock.release()
+    return ""
+
+
+def _ask_the_daemon(own: Paths, world: Doors, process_id: int | None) -> str:
+    who = f"the watcher that is running (process {process_id})" if process_id else "the watcher that is running"
+    if not process_id or not hasattr(signal, "SIGUSR1"):
+        return f"{who} polls by itself; this is what it knows"
+    store = Store(own.state_dir / FILE_NAME, now=world.clock.now())
+    try:
+        now = world.clock.now()
+        store.write(lambda: store.set_fact(REFRESH, WANTED, now), now=now)
+        try:
+            os.kill(process_id, signal.SIGUSR1)
+        except OSError as error:
+            return f"{who} could not be asked to poll ({error.strerror}); this is what it knows"
+        waiting = Event()  # nobody sets it: it is a wait that Ctrl-C ends at once
+        while world.clock.now() - now < PATIENCE:
+            waiting.wait(GLANCE_S)
+            if (fact := store.fact(REFRESH)) is not None and fact[0] == DONE:
+                return ""
+    finally:
+        store.close()
+    return f"{who} was asked to poll and has not finished; this is what it knows"
