@@ -47,11 +47,11 @@ def _windows(named: str | None, usual: Path, *, roaming: bool) -> Path:
     """The folder that the environment names; where it names none, as under a scheduler, the one that Windows knows."""
     if named:
         return Path(named)
-    if sys.platform != "win32":  # a test of that layout, on another system
-        return usual
-    import platformdirs  # noqa: PLC0415 - heavy for a path that is hardly ever taken
+    if sys.platform == "win32":
+        import platformdirs  # noqa: PLC0415 - heavy for a path that is hardly ever taken
 
-    return platformdirs.user_data_path(appname=None, appauthor=False, roaming=roaming)
+        return platformdirs.user_data_path(appname=None, appauthor=False, roaming=roaming)
+    return usual  # a test of that layout, on another system
 
 
 def _xdg(env: Mapping[str, str], name: str, default: Path) -> Path:
