@@ -86,7 +86,18 @@ def test_the_log_of_a_program_that_crashed_is_read(tmp_path):
         assert traces(tmp_path) == before
 
 
-def test_a_log_without_its_index_is_read_from_a_copy(tmp_path):
+def test_a_link_is_followed_to_where_the_log_is(tmp_path):
+    path = make(tmp_path / "state.vscdb")
+    link = tmp_path / "elsewhere" / "link.vscdb"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    with held(path, "PRAGMA wal_autocheckpoint=0", "INSERT INTO ItemTable VALUES ('k', 'second')"):
+        assert ask(link).rows == (("second",),)
+    assert [each.name for each in link.parent.iterdir()] == ["link.vscdb"]
+
+
+def test_a_log_without_its_index_is_read_from_a_copy(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LOCK_TIMEOUT_S", 0.05)
     path = make(tmp_path / "state.vscdb")
     with held(path, "PRAGMA locking_mode=EXCLUSIVE", "INSERT INTO ItemTable VALUES ('k', 'second')"):
         assert not (tmp_path / "state.vscdb-shm").exists()
@@ -109,6 +120,7 @@ def test_copies_are_private_and_do_not_stay(tmp_path, monkeypatch):
     place = tmp_path / "tmp"
     place.mkdir()
     monkeypatch.setattr(files.tempfile, "tempdir", str(place))
+    monkeypatch.setattr(files, "LOCK_TIMEOUT_S", 0.05)
     seen = []
     copy = files._copy
 

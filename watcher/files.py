@@ -34,7 +34,7 @@ def read_database(question: ReadDatabase, *, now: Callable[[], datetime] = clock
     Errors: `NotSignedInError` where there is no such file, `ForbiddenError` where it may not be read, `TimedOutError`
     where it stays locked or keeps changing, `ShapeChangedError` where it is damaged or no database.
     """
-    path = Path(question.path)
+    path = Path(question.path).resolve()  # a log lies beside the file itself, not beside a link to it
     for _ in range(ATTEMPTS):
         before = _stamp(path)
         try:
