@@ -507,3 +507,15 @@ def test_any_text_is_read_or_refused_within_its_bounds(text):
 @given(st.sampled_from(Unit), st.sampled_from(Unit))
 def test_whether_two_units_fit_does_not_depend_on_their_order(left, right):
     assert common(left, right) == common(right, left)
+
+
+@given(st.one_of(st.text(max_size=40), st.text(max_size=20).map("claude.five_hour > 80% and {}".format)))
+@settings(max_examples=200, deadline=None)
+def test_no_text_ends_in_anything_but_a_tree_or_a_refusal(text):
+    when = parse("claude.five_hour > 80% and resets_in < 1h")
+    for read in (parse, parse_literal, parse_selector, lambda clear: parse_clear(clear, when)):
+        try:
+            found = read(text)
+        except ExpressionError as error:
+            found = error.message
+        assert found
