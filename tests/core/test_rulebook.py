@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher.core.diagnostics import MOST
-from watcher.core.entries import ExampleEntry, RuleEntry
+from watcher.core.entries import ExampleEntry, LevelsEntry, RuleEntry
 from watcher.core.model import Severity
 from watcher.core.rulebook import LARGEST_FILE, Rulebook, assemble, decode, parse_rules, read_rules
+from watcher.core.table import _takes
 from watcher.errors import ConfigError
 
 FILES = Path(__file__).parent.parent / "rules"
@@ -253,6 +254,12 @@ def test_a_file_with_one_character_changed_is_read_or_refused(path, at, characte
     for each in wrong:
         assert each.message
         assert "\x1b" not in str(each)
+
+
+def test_every_key_has_words_for_what_it_takes():
+    for entry in (RuleEntry, ExampleEntry, LevelsEntry):
+        for field in msgspec.structs.fields(entry):
+            assert _takes(field.type)
 
 
 def test_no_key_is_read_and_then_not_used():

@@ -1,6 +1,5 @@
 """`[[rule.example]]` tables to `Example`s. Never run one here: that is the engine's."""
 
-import math
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,6 +8,7 @@ from watcher.core.expression import Selector, parse_selector
 from watcher.core.model import Example
 from watcher.core.places import Path
 from watcher.core.table import TableReader, shown
+from watcher.core.units import LARGEST
 from watcher.core.vocabulary import PROVIDERS
 
 LONGEST_ROW = 2_000
@@ -97,11 +97,11 @@ class ExampleReader(TableReader):
         if not row or len(row) > LONGEST_ROW:
             self._wrong((*path, key), f"`{key}` has {len(row):,} readings; at least 1, at most {LONGEST_ROW:,}")
         for index, value in enumerate(row):
-            if isinstance(value, float) and not math.isfinite(value):
-                self._wrong((*path, key, index), "this number is too large")
+            if not isinstance(value, str) and not abs(value) <= LARGEST:
+                self._wrong((*path, key, index), f"this number is too large; at most {LARGEST:.0e}")
         limit = entry.get("limit")
-        if limit is not None and not (math.isfinite(limit) and limit > 0):
-            self._wrong((*path, "limit"), "`limit` takes a number above zero")
+        if limit is not None and not 0 < limit <= LARGEST:
+            self._wrong((*path, "limit"), f"`limit` takes a number above zero, at most {LARGEST:.0e}")
         if limit is not None and key == "used":
             self._wrong((*path, "limit"), "`limit` belongs to `remaining`; `used` is in percent", of_key=True)
         if expect is not None and len(expect) != len(row):

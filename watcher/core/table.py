@@ -18,6 +18,7 @@ from watcher.core.units import read_duration
 from watcher.core.vocabulary import near
 
 T = TypeVar("T")
+_LONGEST_NUMBER = 100  # bits
 _MEANT = {
     "channel": "notify", "channels": "notify", "condition": "when", "expr": "when", "hold": "for", "repeat": "remind",
     "reminder": "remind", "timezone": "tz", "text": "message", "body": "message", "threshold": "when",
@@ -117,6 +118,8 @@ def shown(value: Any, *, quote: bool = True) -> str:
         return "a list"
     if isinstance(value, dict):
         return "a table"
+    if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER:
+        return "a number of very many digits"  # which Python would refuse to write out
     return visible(str(value), 40)
 
 
