@@ -32,7 +32,7 @@ def test_a_source_that_there_is_not_is_a_mistake_that_says_which_there_are(tmp_p
 def test_a_value_of_the_wrong_kind_says_which_kind(tmp_path):
     with pytest.raises(ConfigError) as refusal:
         load(tmp_path, "[providers.claude]\ncredentials = 3\n")
-    assert ":2:15: `credentials`: Expected `str | null`, got `int`" in str(refusal.value)
+    assert ":2:15: `credentials` takes a text, not a whole number" in str(refusal.value)
 
 
 def test_a_path_may_begin_at_home(tmp_path):

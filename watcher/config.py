@@ -15,9 +15,11 @@ from watcher import secrets, shipped
 from watcher.clock import LocalZone
 from watcher.config_file import ConfigFile, Document, ProviderTable, Where, read_text
 from watcher.core import cadence, quiet, rulebook
+from watcher.core.active import ActiveError, check_zone
 from watcher.core.diagnostics import listed
 from watcher.core.model import Rule, Severity
 from watcher.core.plan import Routing
+from watcher.core.table import shown
 from watcher.core.units import read_duration
 from watcher.core.vocabulary import near
 from watcher.core.wording import About, Voice
@@ -203,7 +205,9 @@ class _Reader:
                 if kind is None:
                     self._file.problem(where, f"`type` is missing; valid: {', '.join(NOTIFIERS)}", at_key=True)
                 else:
-                    self._file.problem((*where, "type"), f"unknown type {kind!r}; valid: {', '.join(NOTIFIERS)}")
+                    close = near(kind, tuple(NOTIFIERS)) if isinstance(kind, str) else None
+                    hint = f"did you mean `{close}`?" if close else f"valid: {', '.join(NOTIFIERS)}"
+                    self._file.problem((*where, "type"), f"unknown type {shown(kind)}; {hint}")
                 continue
             settings = {key: value for key, value in table.items() if key != "type"}
             for key in notifier.secrets:
@@ -267,10 +271,11 @@ class _Reader:
         if name is None:
             return LocalZone()
         try:
-            return ZoneInfo(name)
-        except (OSError, ValueError):
-            self._file.problem(("quiet", "tz"), f"no zone is called {name!r}; write one such as Europe/Berlin")
+            check_zone(name)
+        except ActiveError as error:
+            self._file.problem(("quiet", "tz"), str(error))
             return LocalZone()
+        return ZoneInfo(name)
 
     # --- rules ------------------------------------------------------------------------------------------------------
 

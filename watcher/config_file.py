@@ -125,8 +125,8 @@ class ConfigFile:
             except msgspec.ValidationError as error:
                 kinds = get_args(types[key].type)
                 words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
-                said = f"choose one of {', '.join(words)}" if words else str(error).split(" - at ")[0]
-                self.problem((*where, key), f"`{key}`: {said}")
+                said = f": choose one of {', '.join(words)}" if words else f" {_refusal(error)}"
+                self.problem((*where, key), f"`{key}`{said}")
         missing = [name for name, each in types.items() if each.required and name not in good and name not in raw]
         for name in missing:
             self.problem(where, f"`{name}` is missing", at_key=True)
@@ -146,7 +146,19 @@ class ConfigFile:
             return self.table(value, QuietTable, where)
         if kind == dict[str, ProviderTable] and isinstance(value, dict):
             return {name: self.table(table, ProviderTable, (*where, name)) for name, table in value.items()}
+        if kind == dict[str, list[str]] and isinstance(value, dict):
+            return self._lists(value, where)
         return msgspec.convert(value, kind)
+
+    def _lists(self, raw: dict[str, Any], where: Where) -> dict[str, list[str]]:
+        """A table of lists; each that is none is a problem of its own, at its own place."""
+        good = {}
+        for key, value in raw.items():
+            try:
+                good[key] = msgspec.convert(value, list[str])
+            except msgspec.ValidationError as error:
+                self.problem((*where, key), f"`{key}` {_refusal(error)}")
+        return good
 
     def problem(self, where: Where, message: str, *, at_key: bool = False) -> None:
         """Note what is wrong with the value at a place, or with its key."""
@@ -161,3 +173,22 @@ class ConfigFile:
         close = near(word, valid)
         hint = f"did you mean `{close}`?" if close else f"valid: {', '.join(valid)}"
         self.problem(where, f"unknown {what} `{word}`; {hint}", at_key=True)
+
+
+_WORDS = {
+    "array": "a list", "object": "a table", "str": "a text", "int": "a whole number", "float": "a number",
+    "bool": "true or false", "datetime": "a date", "date": "a date", "time": "a time",
+}  # fmt: skip
+_REFUSAL = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
+
+
+def _refusal(error: msgspec.ValidationError) -> str:
+    """What a key takes and what it was given, in the words of TOML."""
+    text = str(error).split(" - at ")[0]
+    found = _REFUSAL.fullmatch(text)
+    if found is None:
+        return f"is refused: {text}"
+    wanted, given = (
+        " or ".join(_WORDS.get(word, word) for word in group.split(" | ") if word != "null") for group in found.groups()
+    )
+    return f"takes {wanted}, not {given}"
