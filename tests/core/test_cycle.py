@@ -41,6 +41,7 @@ TABLE = [
     ("a stale reading", reading(), reading(10, stale=True), Standing.UNKNOWN),
     ("an unreliable reading", reading(), reading(10, low_confidence=True), Standing.UNKNOWN),
     ("no value", reading(), reading(None), Standing.UNKNOWN),
+    ("the percent is missing", reading(), reading(None, limit=None, remaining=Decimal(5)), Standing.UNKNOWN),
     ("a leap", reading(10), reading(70), Standing.SUSPECT),
     ("no leap yet", reading(10), reading(69.9), Standing.BELIEVED),
     ("limited before, now unlimited", reading(50), reading(None, unlimited=True), Standing.SUSPECT),
@@ -104,6 +105,14 @@ def test_a_balance_that_rises_is_no_new_episode():
     states = seen(balance(3), balance(40), balance(0), balance(0))
     assert {state.episode for state in states} == {0}
     assert all(state.standing is Standing.BELIEVED for state in states)
+
+
+def test_a_boundary_that_has_passed_is_forgotten_when_a_later_answer_names_none():
+    assert [state.boundary for state in seen(reading(50, ENDED), reading(51, None))] == [ENDED, None]
+
+
+def test_a_boundary_that_an_answer_leaves_out_is_remembered_until_it_passes():
+    assert seen(reading(50), reading(51, None))[-1].boundary == NOW + hours(3)
 
 
 def test_a_failure_keeps_what_is_believed_and_says_since_when():
