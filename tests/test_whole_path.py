@@ -228,6 +228,14 @@ def windows(home: Home) -> dict[str, dict[str, object]]:
     }
 
 
+def test_a_channel_that_fails_does_not_hold_up_a_check(home, server):
+    home.config(RULES.replace("80%", "20%").replace("70%", "10%"))
+    server.fail("/hook", "500", times=99)
+    assert home.watcher("check").returncode == 10
+    assert len(received(server)) == 1  # the other waits in line behind it
+    server.heal()
+
+
 def test_the_documented_answers_of_six_providers_become_these_readings(home):
     assert home.watcher("check").returncode == 10
     found = windows(home)
