@@ -85,10 +85,10 @@ _NO_LINGERING = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 class Server:
     """Answers on a free port of 127.0.0.1 from `with Server(answer) as server:` until the block ends."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, *, remember: int | None = None) -> None:
         self._answer = answer
         self._lock = threading.Lock()
-        self._asked: list[Asked] = []
+        self._asked: deque[Asked] = deque(maxlen=remember)
         self._faults: defaultdict[str, deque[Reply]] = defaultdict(deque)
         self._closing = threading.Event()
         self._http = _Listener(("127.0.0.1", 0), self._handler())
@@ -107,7 +107,7 @@ class Server:
 
     @property
     def asked(self) -> list[Asked]:
-        """All requests so far, in order of arrival."""
+        """All requests so far, or the last `remember` of them, in order of arrival."""
         with self._lock:
             return list(self._asked)
 
