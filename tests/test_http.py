@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import responses
 
-from watcher import http
+from watcher import http, http_sessions
 from watcher.core.model import Request
 from watcher.demo.server import FAULTS, Reply, Server, json_reply
 from watcher.errors import (
@@ -310,6 +311,63 @@ def test_an_unknown_certificate_is_refused_unless_it_is_asked_for_on_this_machin
         with pytest.raises(BlockedError, match=r"^127\.0\.0\.1: its certificate is not trusted: look for a network"):
             http.send(Request(url=url))
         assert http.send(Request(url=url, loopback_tls=True)).body == b"{}"
+
+
+def test_tls_runs_through_a_proxys_tunnel_and_the_far_sides_certificate_still_counts(monkeypatch):
+    with tls_server() as far, tunnel(urlsplit(far).port) as (proxy, asked):
+        monkeypatch.setenv("https_proxy", proxy)
+        monkeypatch.setenv("no_proxy", "")
+        with pytest.raises(BlockedError, match=r"^usage\.invalid: its certificate is not trusted"):
+            http.send(Request(url=f"https://usage.invalid/{SECRET}", headers={"Authorization": SECRET}))
+    assert asked[0].startswith(b"CONNECT usage.invalid:443 ")
+    assert SECRET.encode() not in b"".join(asked)
+
+
+@contextmanager
+def tunnel(port: int) -> Iterator[tuple[str, list[bytes]]]:
+    """A proxy that leads every CONNECT to one port of this machine; keeps what it was asked."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    asked: list[bytes] = []
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            return  # one side hung up
+
+    def serve() -> None:
+        near, _ = listener.accept()
+        asked.append(near.recv(65536))
+        with near, socket.create_connection(("127.0.0.1", port)) as far:
+            near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=carry, args=(far, near), daemon=True)
+            back.start()
+            carry(near, far)
+            far.shutdown(socket.SHUT_RDWR)
+            back.join(5)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+    finally:
+        listener.close()
+        thread.join(5)
+
+
+def test_a_bundle_of_certificates_in_the_environment_is_trusted_in_place_of_the_usual_one(tmp_path):
+    usual = http_sessions._context({}).get_ca_certs()
+    assert len(usual) > 50
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        [trusted] = http_sessions._context({name: str(CERTIFICATE)}).get_ca_certs()
+        assert ("commonName", "loopback for tests") in trusted["subject"][0]
+    assert http_sessions._context({"REQUESTS_CA_BUNDLE": str(tmp_path)}).get_ca_certs() == []
+
+
+def test_one_session_serves_all_requests_of_its_kind():
+    assert http_sessions.session("https") is http_sessions.session("https")
+    assert http_sessions.session("http") is not http_sessions.session("loopback")
 
 
 @pytest.mark.parametrize("host", ["usage.invalid", "localhost", "127.0.0.1.nip.io", "10.0.0.1", "[2001:db8::1]"])
