@@ -5,8 +5,8 @@ A line is `[+1h] WORDS | PHASE [TOLD, TOLD]`:
 - the time since the line before (left out: `every`; `-1d`: the clock was set back);
 - words, each about the timeline's series unless it names another (`claude.seven_day=100`):
   `81` percent used, `81@5h` with its boundary five hours after the start, `81@null`, `?` unknown, `none` the window is
-  missing, `unlimited`, `stale:81`, `low:81` unreliable, `cache:81` from a file on this machine, `left:-3/300` remaining
-  of a limit, `$4.50` money;
+  missing, `unlimited`, `stale:81`, `low:81` unreliable, `cache:81` from a file on this machine, `old:81` from one that
+  is stale, `left:-3/300` remaining of a limit, `$4.50` money;
   or one of `error`, `expired`, `offline`, `offline:codex`, `limited:30m` (failures), `tick` (only time passes),
   `edit:NAME` (other rules from here on), `codex.weekly=50` (another provider's answer in the same minute);
 - the phase of the first rule on the series: `.`, `p`, `F`, or `*` for any;
@@ -176,9 +176,9 @@ class Player:
             kind=kind_of(series),
             label=series.window,
             resets_at=resets_at,
-            stale=flag == "stale",
+            stale=flag in ("stale", "old"),
             low_confidence=flag == "low",
-            source="cache" if flag == "cache" else "api",
+            source="cache" if flag in ("cache", "old") else "api",
             **facts,
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from watcher.core.cycle import SeriesState
 from watcher.core.model import Failure, Series, Snapshot
+from watcher.core.view import FROM_AFAR
 
 KIND = "offline"
 """The contract's word for a failure to reach anything."""
@@ -43,7 +44,7 @@ def _has_answered_since(states: Iterable[SeriesState], state: SeriesState) -> bo
     return any(
         other.error_kind is None
         and other.reading is not None
-        and other.reading.source == "api"
+        and other.reading.source == FROM_AFAR
         and state.failing_since is not None
         and other.heard_at > state.failing_since
         for other in states

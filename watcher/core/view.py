@@ -13,6 +13,9 @@ from watcher.core.kinds import length, level
 
 Worth = float | bool | str | None
 
+FROM_AFAR = "api"
+"""The source of readings that came over the network; all others are files and servers on this machine."""
+
 SILENCE = frozenset({"age", "up", "error"})
 """Fields that speak of the watching itself: they are worth something when there is no reading."""
 
@@ -116,12 +119,16 @@ class View:
         return max((self.now - since).total_seconds(), 0.0)
 
     def _age(self) -> float | None:
-        """For rules: a gap in which nothing was asked (sleep) adds nothing."""
+        """For rules: a gap in which nothing was asked (sleep) adds nothing, nor does a tool's own file that rests.
+
+        Such a file is only written while the tool is in use: that it is old is no outage.
+        """
         if self.unasked:
             return None
-        if self.state.watched_from is None:
-            return self.read_s_ago()
-        return min(self.read_s_ago(), max((self.now - self.state.watched_from).total_seconds(), 0.0))
+        state = self.state
+        rests = state.reading is not None and state.reading.source != FROM_AFAR
+        since = [state.watched_from, state.heard_at if rests else None]
+        return min([self.read_s_ago(), *(max((self.now - at).total_seconds(), 0.0) for at in since if at is not None)])
 
     def _up(self) -> bool:
         return self.state.error_kind is None
