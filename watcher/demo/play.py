@@ -84,6 +84,9 @@ class Play:
     def happenings(self) -> Iterator[Happening]:
         """All that happens until the day ends, a frame at least every `FRAME_S` of the machine's time."""
         self._begun.wait(BEGINS_WITHIN_S)
+        if self._daemon is None:
+            yield from self._next(0)  # says why it did not begin
+            return
         store = Store(machine.paths(self._folder).state_dir / FILE_NAME, now=self.clock.now(), read_only=True)
         try:
             while not self._ended.is_set() and self.clock.now() < self._day.ends_at:
