@@ -306,6 +306,14 @@ def test_what_is_held_or_paced_is_not_due_and_the_next_instant_is_known():
     assert outbox.next_due([held], ()) is None
 
 
+def test_a_first_attempt_behind_one_that_waits_is_not_about_to_begin():
+    assert outbox.is_about_to_begin([row(1)], NOW)
+    assert outbox.is_about_to_begin([row(1)], NOW, paced={"team": NOW + S})
+    assert not outbox.is_about_to_begin([row(1, attempts=1, next_attempt_at=NOW + M), row(2)], NOW)
+    assert not outbox.is_about_to_begin([row(1, next_attempt_at=NOW + H)], NOW)
+    assert not outbox.is_about_to_begin([row(1)], NOW, stopped={"team"})
+
+
 def test_an_attempt_that_was_begun_is_marked_before_it_is_made():
     begun = outbox.begin(row(1), RULES, routing(), NOW)
     assert begun.in_doubt

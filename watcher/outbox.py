@@ -32,6 +32,9 @@ SPACING: Mapping[str, timedelta] = {
 """Channel type -> the least time between two messages."""
 
 _SPACING_ELSE = timedelta(seconds=1)
+SOON = timedelta(seconds=10)
+"""What `watcher check` waits for at most before it ends: the pace of a channel, but no back-off."""
+
 _FRESH_FOR = timedelta(minutes=1)  # a message older than this is worded anew before it is sent
 
 
@@ -67,15 +70,8 @@ def due(
         stopped: channels that refused for good.
         paced: channel -> the instant before which it takes no further message (see `pace`).
     """
-    seen = {*busy, *stopped}
-    ready = []
-    for delivery in outbox:
-        if delivery.state is not DeliveryState.QUEUED or delivery.channel in seen:
-            continue
-        seen.add(delivery.channel)
-        if _ready_at(delivery, paced or {}) <= now:
-            ready.append(delivery)
-    return ready
+    heads = _heads(outbox, {*busy, *stopped}, paced or {})
+    return [delivery for delivery, ready_at in heads if ready_at <= now]
 
 
 def next_due(
@@ -86,13 +82,19 @@ def next_due(
     paced: Mapping[str, datetime] | None = None,
 ) -> datetime | None:
     """When `due` will next have something; None where only news or the end of an attempt can bring that about."""
-    seen = {*busy, *stopped}
-    instants = []
-    for delivery in outbox:
-        if delivery.state is DeliveryState.QUEUED and delivery.channel not in seen:
-            seen.add(delivery.channel)
-            instants.append(_ready_at(delivery, paced or {}))
-    return min(instants, default=None)
+    return min((ready_at for _, ready_at in _heads(outbox, {*busy, *stopped}, paced or {})), default=None)
+
+
+def is_about_to_begin(
+    outbox: Sequence[Delivery],
+    now: datetime,
+    *,
+    stopped: Collection[str] = (),
+    paced: Mapping[str, datetime] | None = None,
+) -> bool:
+    """Whether a first attempt is due within `SOON`; one behind a message that has to wait is not."""
+    heads = _heads(outbox, stopped, paced or {})
+    return any(not delivery.attempts and ready_at <= now + SOON for delivery, ready_at in heads)
 
 
 def begin(delivery: Delivery, rules: Mapping[str, Rule], routing: Routing, now: datetime) -> Delivery:
@@ -168,9 +170,17 @@ def resume(
     )
 
 
-def _ready_at(delivery: Delivery, paced: Mapping[str, datetime]) -> datetime:
-    earliest = paced.get(delivery.channel)
-    return delivery.next_attempt_at if earliest is None else max(delivery.next_attempt_at, earliest)
+def _heads(
+    outbox: Sequence[Delivery], left_out: Collection[str], paced: Mapping[str, datetime]
+) -> list[tuple[Delivery, datetime]]:
+    """Of each channel the first delivery that is queued, with the instant from which it may be attempted."""
+    heads: dict[str, tuple[Delivery, datetime]] = {}
+    for delivery in outbox:
+        channel = delivery.channel
+        if delivery.state is DeliveryState.QUEUED and channel not in left_out and channel not in heads:
+            at = delivery.next_attempt_at
+            heads[channel] = delivery, max(at, paced.get(channel, at))
+    return list(heads.values())
 
 
 def _notices(

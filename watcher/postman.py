@@ -45,13 +45,10 @@ class Postman:
 
     @property
     def busy(self) -> bool:
-        """Whether an attempt is under way, or a first one about to begin.
-
-        A channel keeps its order, so what stands behind a message that waits for its second attempt is not about to.
-        """
-        waiting = [each for each in self._store.outbox() if each.state is DeliveryState.QUEUED]
-        stuck = self._stopped() | {each.channel for each in waiting if each.attempts}
-        return bool(self._busy) or any(each.channel not in stuck for each in waiting)
+        """Whether an attempt is under way, or a first one about to begin."""
+        return bool(self._busy) or outbox.is_about_to_begin(
+            self._store.outbox(), self._now(), stopped=self._stopped(), paced=self._paced
+        )
 
     def _stopped(self) -> set[str]:
         return {stop.channel for stop in self._store.stops()}

@@ -16,6 +16,7 @@ from functools import lru_cache
 from msgspec import Struct
 
 from watcher.core.places import Place
+from watcher.core.redaction import concealed
 
 MOST = 50
 """So many are shown; a file with more has one mistake many times."""
@@ -57,7 +58,7 @@ def diagnose(path: str, text: str, place: Place, message: str, *, rule: str = ""
         column=start - line_start + 1,
         message=message,
         rule=rule,
-        source=text[line_start:line_end],
+        source=concealed(text, line_start, text[line_start:line_end]),
         width=max(1, min(place.end, line_end) - start),
     )
 

@@ -1,7 +1,9 @@
 """Secrets out of text: by value where they are known, by shape where they are not. Never keep other text here."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable
+from functools import lru_cache
 
 _SHAPES = re.compile(
     r"""
@@ -17,6 +19,12 @@ _SHAPES = re.compile(
     """,
     re.VERBOSE,
 )
+_TABLE = re.compile(r"""^[ \t]*\[+[ \t]*["']?(\w+)""", re.MULTILINE)
+_FIRST = re.compile(r"""\s*["']?(\w+)""")
+_SECRET_TABLES = {"channels", "providers"}
+_PLAIN = re.compile(r"\s*(?:type|every|enabled|source|priority|timeout|base_url)\s*=")
+_STRING = re.compile(r"""(["'])((?:\\.|(?!\1).)*)(\1?)""")
+_ELSEWHERE = ("env:", "file:")
 _SHORTEST = 6  # shorter values would blot out ordinary words
 
 
@@ -45,3 +53,32 @@ class Redactor:
         if self._pattern is not None:
             text = self._pattern.sub("***", text)
         return _SHAPES.sub("***", text)
+
+
+def concealed(text: str, start: int, line: str) -> str:
+    """A line of a TOML text, from `start`, fit to be shown: what may be a secret becomes stars, every column stays.
+
+    Secrets stand as strings in the tables of channels and providers. A mistyped key may hold one too, so all strings
+    there are hidden but those of keys that never do and those that only say where the secret is.
+    """
+    places, names = _tables(text)
+    before = bisect_right(places, start) - 1
+    first = _FIRST.match(line)
+    name = names[before] if before >= 0 else first[1] if first else ""
+    if name not in _SECRET_TABLES or _PLAIN.match(line) or line.lstrip().startswith("["):
+        return line
+    if "=" not in line:  # inside a string of several lines
+        return re.sub(r"[^\s\"']", "*", line)
+    return _STRING.sub(_starred, line)
+
+
+@lru_cache(maxsize=2)  # one file often has many mistakes
+def _tables(text: str) -> tuple[list[int], list[str]]:
+    """Where the tables of a TOML text begin, and the first part of each one's name."""
+    found = list(_TABLE.finditer(text))
+    return [each.start() for each in found], [each[1] for each in found]
+
+
+def _starred(string: re.Match[str]) -> str:
+    opening, content, closing = string.groups()
+    return string[0] if content.startswith(_ELSEWHERE) else opening + "*" * len(content) + closing
