@@ -118,3 +118,14 @@ def test_one_quota_under_two_tokens_is_known_by_its_owner(place, named, is_twin,
     logins = accounts.identify([nameless, *others])
     snapshot = Snapshot(provider="copilot", account_name="Octocat", at=NOW)
     assert accounts.is_twin(logins[0], snapshot, logins) is is_twin, why
+
+
+def test_a_twin_is_left_out_only_while_another_login_can_answer():
+    twin, named = login("a"), login("b", account="id-1", expires_at=NOW)
+    twins = {accounts.token_hash(twin)}
+    assert accounts.without_twins([twin, named], twins, NOW - MINUTE) == [named]
+    assert accounts.without_twins([twin, named], twins, NOW) == [twin, named]
+    assert accounts.without_twins([twin], twins, NOW) == [twin]
+    assert accounts.without_twins([twin, named], (), NOW - MINUTE) == [twin, named]
+    renewable = login("c", account="id-1", expires_at=NOW, refresh_token="r")
+    assert accounts.without_twins([twin, renewable], twins, NOW) == [renewable]

@@ -6,7 +6,7 @@ there (tokens are renewed every few hours, places stay), else of its token. Neve
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -100,6 +100,12 @@ def is_twin(credential: Credential, snapshot: Snapshot, logins: Sequence[Credent
     others = [each for each in logins if each.account != credential.account and not _has_run_out(each, snapshot.at)]
     names = {name.casefold() for each in others for name in (each.account, each.account_name)}
     return is_nameless(credential) and bool(owner) and owner in names
+
+
+def without_twins(logins: Sequence[Credential], twins: Collection[str], now: datetime) -> list[Credential]:
+    """The logins less those whose token hash is a known twin's; all of them once no other can answer any more."""
+    others = [each for each in logins if token_hash(each) not in twins]
+    return others if any(not _has_run_out(each, now) for each in others) else list(logins)
 
 
 def _has_run_out(credential: Credential, now: datetime) -> bool:

@@ -113,11 +113,11 @@ class Rounds:
         round_ = self._open.get(provider)
         if round_ is None:
             return
-        logins = [credential for credential in found.credentials if accounts.token_hash(credential) not in self._twins]
+        now = self._doors.clock.now()
+        logins = accounts.without_twins(found.credentials, self._twins, now)
         self._logins[provider] = logins
         self._learn(secret for each in found.credentials for secret in (each.token, each.refresh_token))
         self._take_statusline(provider)
-        now = self._doors.clock.now()
         for failure in found.failures:
             self._hear(failure)
         here = {credential.account for credential in found.credentials} | {f.account for f in found.failures}
