@@ -11,6 +11,7 @@ COMMANDS = {
     "run": "watcher.cli.run:run",
     "check": "watcher.cli.check:check",
     "status": "watcher.cli.status:status",
+    "guard": "watcher.cli.guard:guard",
     "rules": "watcher.cli.rules:rules",
     "replay": "watcher.cli.replay:replay_command",
     "config": "watcher.cli.config:config",
@@ -20,6 +21,7 @@ COMMANDS = {
     "ingest": "watcher.cli.ingest:ingest",
     "agent": "watcher.cli.agent:agent",
     "demo": "watcher.cli.demo:demo",
+    "completion": "watcher.cli.completion:completion",
     "help": "watcher.cli.help:topic",
 }
 """Command name -> module and attribute, in the order in which help shows them."""
@@ -32,7 +34,6 @@ EXIT_SOFTWARE = 70
 EXIT_BUSY = 75
 EXIT_CONFIG = 78
 EXIT_INTERRUPTED = 130
-EXIT_PIPE = 141
 
 EXIT_CODES = (
     (0, "done; `check`: nothing fires; `guard`: true; `status`: always, when there is something to print to"),

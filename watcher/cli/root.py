@@ -18,7 +18,6 @@ from watcher.cli import (
     COMMANDS,
     EXIT_CONFIG,
     EXIT_INTERRUPTED,
-    EXIT_PIPE,
     EXIT_SOFTWARE,
     EXIT_USAGE,
 )
@@ -104,7 +103,7 @@ def run(args: Sequence[str]) -> int:
     except BrokenPipeError:
         # what is still buffered has nobody to read it: the interpreter must not complain while it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PIPE
+        return 1  # as click says, where it notices first
     except Exception as error:  # noqa: BLE001 - the last place where a defect can become a sentence
         return explained(error, args)
     return code if isinstance(code, int) else 0

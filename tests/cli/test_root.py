@@ -1,0 +1,157 @@
+"""Errors are one line, exit codes are those of the table, help teaches."""
+
+import re
+import subprocess
+import sys
+
+import click
+import pytest
+
+from watcher import __version__
+from watcher.cli import COMMANDS, EXIT_CODES, root
+from watcher.errors import ConfigError, StoreError, UsageError
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Makes `watcher boom` raise something."""
+
+    def install(error):
+        @click.command()
+        def boom():
+            raise error
+
+        monkeypatch.setitem(COMMANDS, "boom", "tests.cli.test_root:boom")
+        monkeypatch.setattr(root, "import_module", lambda _name: type("module", (), {"boom": boom}))
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("config.toml:3:1: no"), 78, "config.toml:3:1: no\n"),
+        (UsageError("no such thing"), 64, "no such thing\n"),
+        (StoreError("the disk is full"), 1, "the disk is full\n"),
+        (click.UsageError("what?"), 64, "watcher boom: what?; see `watcher boom --help`\n"),
+        (click.Abort(), 130, ""),
+        (KeyboardInterrupt(), 130, "\n"),
+    ],
+)
+def test_every_error_has_its_exit_code_and_one_line(command, capsys, error, code, said):
+    command(error)
+    assert root.run(["boom"]) == code
+    assert capsys.readouterr().err == said
+
+
+def test_a_defect_is_one_line_without_the_errors_own_words(command, capsys):
+    command(KeyError("sk-ant-secret"))
+    assert root.run(["boom"]) == 70
+    said = capsys.readouterr().err
+    assert re.fullmatch(
+        rf"watcher {re.escape(__version__)}: this is a defect \(KeyError at \w+\.py:\d+\)\."
+        r" Run it again with `watcher -v \.\.\.` and report what it prints: https://\S+\n",
+        said,
+    )
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(("args", "debug"), [(["-v", "boom"], ""), (["boom"], "1")])
+def test_the_traceback_is_shown_to_who_asks(command, capsys, monkeypatch, args, debug):
+    monkeypatch.setenv("WATCHER_DEBUG", debug)
+    command(KeyError("detail"))
+    assert root.run(args) == 70
+    assert "Traceback" in (said := capsys.readouterr().err)
+    assert "KeyError: 'detail'" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["stauts"], "watcher: no command is called `stauts`; did you mean `status`?; see `watcher --help`\n"),
+        (["status", "--jsn"], "watcher status: no such option"),
+        (["help", "chek"], "watcher help: no command is called `chek`; did you mean `check`?"),
+        (["help", "rules", "lst"], "watcher help: no command is called `lst`; did you mean `list`?"),
+        (["guard"], "watcher guard: missing argument 'EXPRESSION'; see `watcher guard --help`\n"),
+        (["status", "--json", "--watch"], "watcher status: --json and --watch are different forms of the answer"),
+        (["status", "--watch"], "watcher status: --watch needs a terminal"),
+        (["status", "claud"], "watcher status: `claud`: unknown word `claud`; did you mean `claude`?"),
+        (["status", "--template", "{usd}"], 'watcher status: --template: unknown field "{usd}": did you mean {used}?'),
+        (["status", "claude", "--format", "line"], "watcher status: --format shows every provider in one line"),
+    ],
+)
+def test_a_wrong_word_is_told_what_was_meant_and_exits_64(empty_home, words, said):
+    done = empty_home.watcher(*words)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+
+
+def test_every_command_has_help_and_no_line_is_wider_than_80(capsys):
+    for name in COMMANDS:
+        assert root.run(["help", name]) == 0
+        text = capsys.readouterr().out
+        assert f"watcher {name}" in text
+        assert len(text.splitlines()[2].strip()) > 20, f"{name} says nothing of itself"
+
+
+def test_exit_codes_are_in_one_table(capsys):
+    assert root.run(["help", "exit-codes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [int(line.split()[0]) for line in lines] == [code for code, _ in EXIT_CODES]
+    assert {0, 1, 10, 20, 64, 69, 78} <= {code for code, _ in EXIT_CODES}
+
+
+def test_environment_is_explained(capsys):
+    assert root.run(["help", "environment"]) == 0
+    assert "WATCHER_STATE_DIR" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version_is_said(empty_home, option):
+    done = empty_home.watcher(option)
+    assert (done.returncode, done.stdout) == (0, f"watcher, version {__version__}\n")
+
+
+def test_a_reader_that_hangs_up_is_no_error(served):
+    with subprocess.Popen(
+        [sys.executable, "-m", "watcher", "help"], env=served.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as writer:
+        writer.stdout.close()
+        assert writer.wait(60) == 1
+        assert writer.stderr.read() == b""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_the_shells_script(empty_home, shell):
+    done = empty_home.watcher("completion", shell)
+    assert done.returncode == 0
+    assert "_WATCHER_COMPLETE" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("watcher sta", {"status"}),
+        ("watcher status claude.f", {"claude.five_hour"}),
+        ("watcher status nano", {"nano_gpt", "nano_gpt.daily", "nano_gpt.monthly"}),
+        ("watcher notify test t", {"terminal"}),
+        ("watcher snooze claude-s", {"claude-session"}),
+        ("watcher rules explain copilot", {"copilot-overage"}),
+    ],
+)
+def test_words_are_completed_from_store_and_config(served, words, offered):
+    done = served.watcher(_WATCHER_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1))
+    assert offered <= {line.partition(",")[2] for line in done.stdout.splitlines()}
+    assert done.stderr == ""
+
+
+def test_completion_is_silent_where_there_is_nothing(empty_home):
+    empty_home.paths.config_dir.mkdir(parents=True)
+    (empty_home.paths.config_dir / "config.toml").write_text("not toml")
+    for words in ("watcher status cop", "watcher rules explain x", "watcher notify test x"):
+        done = empty_home.watcher(
+            _WATCHER_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1)
+        )
+        assert done.stderr == ""
