@@ -123,7 +123,10 @@ def holds(bound: Bound, view: View, others: Others, *, clearing: bool) -> tuple[
     else:
         values = list(_combined(bound, view, others(lasting=view.lasting)))
         combine = _all if clearing else _any
-        answers = tuple(combine([evaluate(expression, value) for value in values]) for expression in expressions)
+        untried: list[bool | None] = [None] if len(values) == MOST_COMBINATIONS else []
+        answers = tuple(
+            combine([evaluate(expression, value) for value in values] + untried) for expression in expressions
+        )
     if view.unlimited and None in answers:
         # What has no limit cannot come near it: unknown use is then no use that could matter.
         return tuple(clearing if answer is None else answer for answer in answers)

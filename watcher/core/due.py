@@ -50,8 +50,9 @@ def _of_silence(bound: Bound, state: SeriesState) -> Iterator[datetime]:
     since = state.heard_at if state.read_at is None else state.read_at
     if state.watched_from is not None:
         since = max(since, state.watched_from)
-    for wait in bound.waits_s:
-        yield since + timedelta(seconds=wait) + SAFELY_PAST
+    for begun in {since, state.heard_at}:  # a tool's own file is silent from when it was last read, not written
+        for wait in bound.waits_s:
+            yield begun + timedelta(seconds=wait) + SAFELY_PAST
     if state.standing.is_believed:
         yield state.heard_at + OVERDUE_POLLS * state.every + SAFELY_PAST
 

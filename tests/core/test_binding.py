@@ -1,0 +1,85 @@
+"""Which series a rule is about, and whether its condition holds with the others it names."""
+
+from datetime import timedelta
+
+from tests.core.samples import NOW
+from watcher.core import binding, cycle
+from watcher.core.binding import bind, holds, touches
+from watcher.core.kinds import kind_of
+from watcher.core.model import Reading, Series, Snapshot
+from watcher.core.rulebook import parse_rules
+from watcher.core.view import View
+
+
+def rules(when):
+    return parse_rules(f'[[rule]]\nname = "r"\nwhen = "{when}"', "rules.toml")
+
+
+def bound(when):
+    (one,) = bind(rules(when)).bound
+    return one
+
+
+def view(provider, window, used, account=""):
+    series = Series(provider, window, account)
+    reading = Reading(window=window, kind=kind_of(series), used_percent=used)
+    state = cycle.observe(cycle.first(series, Snapshot(provider=provider, at=NOW)), reading, NOW, timedelta(minutes=5))
+    return View(state, NOW)
+
+
+def asked(when, subject, *others, clearing=False):
+    return holds(bound(when), subject, lambda *, lasting: [subject, *others], clearing=clearing)[0]  # noqa: ARG005
+
+
+CLAUDE = view("claude", "five_hour", 85)
+
+
+def test_the_same_rules_are_read_once():
+    same = rules("claude > 80%")
+    assert bind(same) is bind(same)
+    assert bind(list(same)) is not bind(same)
+
+
+def test_a_rule_touches_every_provider_that_it_names():
+    one = bound("claude.five_hour > 80% and codex.weekly < 95%")
+    assert [touches(one, provider) for provider in ("claude", "codex", "copilot")] == [True, True, False]
+    assert touches(bound("*.weekly > 80%"), "copilot")
+
+
+def test_only_a_rule_about_silence_knows_waits():
+    assert bound("*.age > 45m").waits_s == (2700.0,)
+    assert bound("claude.resets_in < 45m").waits_s == ()
+    assert not bound("*.age > 45m").is_cyclic
+    assert bound("*.age > 45m and used_percent > 1%").is_cyclic
+
+
+def test_one_match_is_enough_to_hold_and_all_are_needed_to_be_over():
+    full, free = view("codex", "weekly", 95), view("copilot_x", "weekly", 10)
+    when = "claude.five_hour > 80% and *.weekly > 90%"
+    assert asked(when, CLAUDE, full, free) is True
+    assert asked(when, CLAUDE, free) is False
+    assert asked(when, CLAUDE, full, free, clearing=True) is False
+    assert asked(when, CLAUDE, free, clearing=True) is True
+
+
+def test_a_series_that_is_not_there_is_unknown():
+    assert asked("claude.five_hour > 80% and codex.weekly > 90%", CLAUDE) is None
+    assert asked("claude.five_hour > 90% and codex.weekly > 90%", CLAUDE) is False
+
+
+def test_another_window_of_the_same_provider_is_the_same_accounts():
+    mine, theirs = view("claude", "seven_day", 10, "a"), view("claude", "seven_day", 99, "b")
+    subject = view("claude", "five_hour", 85, "a")
+    assert asked("claude.five_hour > 80% and claude.seven_day > 90%", subject, mine, theirs) is False
+
+
+def test_many_wildcards_are_tried_in_bounded_number():
+    crowd = [view("codex", f"w{number}_weekly", number % 100) for number in range(400)]
+    tried = []
+    original, binding.evaluate = binding.evaluate, lambda *words: tried.append(1) or original(*words)
+    try:
+        answer = asked("claude.five_hour > 80% and *.weekly > 200% and codex.*.used_percent > 200%", CLAUDE, *crowd)
+    finally:
+        binding.evaluate = original
+    assert len(tried) == binding.MOST_COMBINATIONS
+    assert answer is None
