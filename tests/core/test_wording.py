@@ -3,6 +3,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec import structs
 
 from tests.core.samples import BERLIN, NOW, VOICE, H, M, balance, of, premium, reading, rule, transition
 from watcher.core.model import Event, Kind, Series, Severity
@@ -106,6 +107,11 @@ def test_overage_is_said_in_the_unit_of_the_window():
 def test_money_and_credits_are_said_as_such(read, said):
     change = of("nano_gpt", "balance_usd", read=read)
     assert title(change, rule(when="nano_gpt.balance_usd.remaining < $5", clear=None)) == said
+
+
+def test_a_unit_that_the_label_names_is_not_said_twice():
+    purse = reading(None, window="credits", kind=Kind.BALANCE, label="credits", remaining=Decimal(12), unit="credits")
+    assert title(of("codex", "credits", read=structs.replace(purse, resets_at=None))) == "Codex credits at 12"
 
 
 def test_money_spent_of_a_limit():

@@ -198,7 +198,9 @@ def _level(reading: Reading | None, preposition: str) -> str:
         parts.append(f"{amount(-reading.remaining, reading.unit)} over" if reading.unit != "percent" else "")
     elif not parts and reading.remaining is not None:
         left = "" if reading.kind is Kind.BALANCE else " left"
-        parts.append(f"{preposition} {amount(reading.remaining, reading.unit)}{left}")
+        said = reading.unit in reading.label.lower().split()  # "credits at 12", and not "at 12 credits"
+        shown = number(reading.remaining) if said else amount(reading.remaining, reading.unit)
+        parts.append(f"{preposition} {shown}{left}")
     elif not parts and reading.used is not None:
         parts.append(f"{preposition} {amount(reading.used, reading.unit)} used")
     return ", ".join(part for part in parts if part) or f"{preposition} an unknown level"
