@@ -77,6 +77,25 @@ def test_what_stands_still_is_asked_ever_less_often_and_a_balance_does_not_preve
     assert (waits[0], waits[-1]) == (10, 30)
 
 
+def test_a_glitch_after_hours_of_calm_is_doubted_though_polls_are_far_apart(world):
+    world.usage(3, START + 24 * H)
+    good, glitches = world.answers["/api/oauth/usage"], [100]
+
+    def answer(request):
+        if glitches and world.machine.now() > START + 4 * H:
+            world.usage(glitches.pop(), START + 24 * H)
+            glitch, world.answers["/api/oauth/usage"] = world.answers["/api/oauth/usage"], answer
+            return glitch(request)
+        return good(request)
+
+    world.answers["/api/oauth/usage"] = answer
+    world.watch(6 * H)
+    assert not glitches
+    assert world.received == []
+    late = [at for at in world.polls() if at > START + 4 * H]
+    assert late[1] - late[0] <= 10 * M
+
+
 def test_one_failing_provider_stops_no_other(world):
     world.login(
         {

@@ -116,7 +116,7 @@ class Daemon:
 
     def _hear(self, news: Snapshot | Failure | None) -> None:
         now = self._doors.clock.now()
-        every = self.config.providers[news.provider].pace.every if news is not None else timedelta(0)
+        every = self._every(news) if news is not None else timedelta(0)
         seen = pipeline.observe(self._store, self.config, news, now=now, every=every)
         due = seen.judgement.next_due
         if due is not None:
@@ -148,6 +148,18 @@ class Daemon:
             self._refreshing = False
             now = self._doors.clock.now()
             self._store.write(lambda: self._store.set_fact(REFRESH, DONE, now), now=now)
+
+    def _every(self, news: Snapshot | Failure) -> timedelta:
+        """How far apart polls of this account are at present: a calm one is asked less often than usual, by plan."""
+        pace = self.config.providers[news.provider].pace
+        planned = self._store.next_polls().get(news.provider)
+        known = (
+            each for each in self._store.accounts() if (each.provider, each.account) == (news.provider, news.account)
+        )
+        account = next(known, None)
+        if planned is None or account is None:
+            return pace.every
+        return max(pace.every, min(planned[0] - account.asked_at, pace.ceiling))  # beyond: a cooldown, not calm
 
     def _wake(self, step: timedelta) -> None:
         self._log.info(f"the clock moved on by {step}: the machine slept, or the clock was set; asking everybody anew")
