@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from msgspec import Struct, structs
 
-from watcher.core import wording
+from watcher.core import facts, wording
 from watcher.core.backoff import LIFETIME, give_up
 from watcher.core.hold import OFFLINE, OPENING, Hold, Situation, hold, hold_quiet
 from watcher.core.model import Delivery, DeliveryState, Event, Reading, Rule, Series, Severity, Transition
@@ -46,7 +46,7 @@ class Choice(Struct, frozen=True, kw_only=True):
 
 
 _NOTICE = "offline|"
-_OFFLINE_BODY = "No provider can be reached; the last readings are from before {since}."
+_OFFLINE_BODY = "No provider can be reached; the last reading is from {since}."
 
 
 class Desk:
@@ -323,7 +323,8 @@ class Desk:
         waiting = self._offline_channels()
         for channel, row in waiting.items():
             if channel not in self.waiting_for_network:
-                since = clock(row.about[0].since, self.now, self.routing.voice.tz)
+                age = facts.age(row.about[0], self.now)
+                since = clock(self.now - age if age else row.about[0].since, self.now, self.routing.voice.tz)
                 self._notice(
                     channel, f"{_NOTICE}{row.key}", "This machine is offline", _OFFLINE_BODY.format(since=since)
                 )
