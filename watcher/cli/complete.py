@@ -58,8 +58,6 @@ def _paths() -> "Paths":
 
 
 def _config() -> "Config":
-    from pathlib import Path  # noqa: PLC0415
+    from watcher.cli.rule_files import in_force  # noqa: PLC0415
 
-    from watcher import config  # noqa: PLC0415
-
-    return config.load(_paths(), lambda text: text, Path.home())  # no secret is wanted here
+    return in_force()  # without its secrets: nothing is asked of a password manager

@@ -1,13 +1,23 @@
-"""`watcher init`: look around, write a commented config, say what was found. Never overwrites, never asks a server."""
+"""`watcher init`: look around, write a commented config, say what was found. Never overwrites, never asks a server.
+
+Without a terminal it asks nothing. Never put a question here that has no safe answer by default.
+"""
 
 import os
+import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from msgspec import Struct
 
 from watcher import config_schema, doors, paths, shipped
 from watcher.cli.config import as_json
 from watcher.core import entries
+from watcher.credentials import Surroundings
+from watcher.errors import ConfigError, WatcherError
+from watcher.paths import Paths
 from watcher.poll import find
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
@@ -39,52 +49,165 @@ default = ["desktop"]
 # [quiet]
 # hours = "22:00-08:00"           # held back until the morning, all but critical
 """
+_TEAM = CONFIG[CONFIG.index("# More channels;") : CONFIG.index("[route]")]
+_ROUTE = CONFIG[CONFIG.index("[route]") : CONFIG.index("# [quiet]")]
+
+NEXT = (
+    ("watcher check", "one poll, and what it says"),
+    ("watcher notify test", "does a notification reach you?"),
+    ("watcher agent install", "watch from now on, and at every login"),
+)
+_TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
 
 
-def _create(path: Path, text: str) -> bool:
-    """Write a file that only its owner may read; False where it is there already."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return False
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    return True
+class Wish(Struct, frozen=True):
+    """A channel that a person asked for here."""
+
+    type: str  # slack, discord, ntfy
+    address: str  # a webhook's address, or a topic
 
 
 @click.command()
 def init() -> None:
-    """Look for logins, write a commented config and the default rules, and say what was found.
+    """Look for logins, write the config and the default rules.
 
-    Nothing is overwritten and nothing is asked: run it again whenever you like.
+    Nothing is overwritten: run it again whenever you like. On a terminal it offers a second channel and the login
+    item, and Enter means no; without one it asks nothing.
+
+    \b
+    watcher init                                        the usual places
+    WATCHER_CONFIG_DIR=~/dotfiles/watcher watcher init  your own
     """
     surroundings = doors.surroundings()
     own = paths.find(surroundings.env, surroundings.home)
+    asks = is_interactive()
     click.echo("Logins:")
-    found_any = False
-    for provider in PROVIDERS.values():
-        found = find(provider, surroundings, Overrides())
-        for credential in found.credentials:
-            found_any = True
-            who = f" ({credential.account_name})" if credential.account_name else ""
-            click.echo(f"  {provider.name:15} found in {credential.place}{who}")
-        for failure in found.failures:
-            click.echo(f"  {provider.name:15} {failure.message}")
-        if not found.credentials and not found.failures:
-            click.echo(f"  {provider.name:15} not found")
+    rows = list(logins(surroundings, _overrides(own)))
+    for name, text, _ in rows:
+        click.echo(f"  {name:15} {text}")
+    wish = _ask_for_channel() if asks and not own.config_file.exists() else None
     click.echo("\nFiles:")
-    _, rules = shipped.default_rules()
-    written = {
-        own.config_file: CONFIG,
-        own.rules_dir / "default.toml": rules,
-        own.config_dir / "watcher.schema.json": as_json(config_schema.schema()),
-        own.rules_dir / "rules.schema.json": as_json(entries.schema()),
-    }
-    for path, text in written.items():
-        click.echo(f"  {'written' if _create(path, text) else 'kept, it was there already'}: {path}")
-    if not found_any:
+    for path, text, is_ours in files(own, wish):
+        click.echo(f"  {_put(path, text, is_ours=is_ours)}: {path}")
+    if not any(is_found for _, _, is_found in rows):
         click.echo("\nNo login was found: sign in to one of the tools first, then run `watcher init` again.")
-    click.echo("\nNext:\n  watcher check           one poll, and what it says")
-    click.echo("  watcher notify test     does a notification reach you?")
-    click.echo("  watcher agent install   watch from now on, and at every login")
+    watches = asks and _ask_for_login_item()
+    click.echo("\nNext:")
+    for command, what in NEXT:
+        if not (watches and command == "watcher agent install"):
+            click.echo(f"  {command:23} {what}")
+
+
+def is_interactive() -> bool:
+    """Whether there is a person to ask."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+
+
+def logins(surroundings: Surroundings, overrides: dict[str, Overrides]) -> Iterator[tuple[str, str, bool]]:
+    """Of each provider: its name, what was found and where, whether that is a login."""
+    for provider in PROVIDERS.values():
+        found = find(provider, surroundings, overrides.get(provider.id))
+        for credential in found.credentials:
+            who = f" ({credential.account_name})" if credential.account_name else ""
+            where = f": {credential.path}" if credential.path else ""
+            yield provider.name, f"found in {credential.place}{who}{where}", True
+        for failure in found.failures:
+            yield provider.name, failure.message, False
+        if not found.credentials and not found.failures:
+            yield provider.name, f"not found; {provider.sign_in}", False
+
+
+def _overrides(own: Paths) -> dict[str, Overrides]:
+    """The places that the person's own config names; none where there is no config that can be read."""
+    from watcher.cli.rule_files import in_force  # noqa: PLC0415 - only where there is a config
+
+    if not own.config_file.exists():
+        return {}
+    try:
+        return {name: settings.overrides for name, settings in in_force().providers.items()}
+    except ConfigError as error:
+        click.echo(f"The config has a mistake, so only the usual places are looked at:\n{error}\n", err=True)
+        return {}
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def files(own: Paths, wish: Wish | None) -> Iterator[tuple[Path, str, bool]]:
+    """Every file to write: where, its text, and whether it is this program's own, to be renewed after an upgrade."""
+    if wish is not None and wish.type != "ntfy":  # a topic stands in the config itself
+        yield secret_file(own, wish), wish.address + "\n", False
+    yield own.config_file, config_text(own, wish), False
+    yield own.rules_dir / "default.toml", shipped.default_rules()[1], False
+    yield own.config_dir / "watcher.schema.json", as_json(config_schema.schema()), True
+    yield own.rules_dir / "rules.schema.json", as_json(entries.schema()), True
+
+
+def secret_file(own: Paths, wish: Wish) -> Path:
+    """Where the address of a channel is kept: whoever knows it can write there."""
+    return own.config_dir / f"{wish.type}.secret"
+
+
+def config_text(own: Paths, wish: Wish | None) -> str:
+    """The config, with the channel that was asked for."""
+    if wish is None:
+        return CONFIG
+    key = "topic" if wish.type == "ntfy" else "url"
+    value = wish.address if wish.type == "ntfy" else f"file:{secret_file(own, wish)}"
+    channel = f"[channels.{wish.type}]\ntype = \"{wish.type}\"\n{key} = '{value}'\n\n"
+    route = f'[route]\ndefault = ["desktop", "{wish.type}"]\n\n'
+    return CONFIG.replace(_TEAM, channel).replace(_ROUTE, route)
+
+
+def _put(path: Path, text: str, *, is_ours: bool) -> str:
+    """Write a file that only its owner may read; what became of it in a word."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            if not is_ours or path.read_text("utf-8") == text:
+                return "kept, it was there already"
+            path.write_text(text, "utf-8")
+            return "renewed, it belongs to this program"
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        cure = "make the folder writable or set WATCHER_CONFIG_DIR"
+        raise WatcherError(f"cannot write {path}: {error.strerror}; {cure}") from error
+    return "written"
+
+
+# --- questions --------------------------------------------------------------------------------------------------------
+
+
+def _ask_for_channel() -> Wish | None:
+    click.echo("")
+    question = "Beside the desktop, also tell (slack, discord, ntfy; Enter: nobody)"
+    kind = click.prompt(question, default="", show_default=False, type=click.Choice(["", "slack", "discord", "ntfy"]),
+                        show_choices=False)  # fmt: skip
+    if not kind:
+        return None
+    what = (
+        "Topic (choose one that cannot be guessed)" if kind == "ntfy" else "Address of its incoming webhook (not shown)"
+    )
+    address = click.prompt(what, default="", show_default=False, hide_input=kind != "ntfy").strip()
+    usable = _TOPIC.fullmatch(address) if kind == "ntfy" else address.startswith("https://")
+    if not usable:
+        click.echo(f"  that is not one, so {kind} is left out; add it to config.toml later")
+        return None
+    return Wish(kind, address)
+
+
+def _ask_for_login_item() -> bool:
+    """Whether the person wanted it and it was put in."""
+    if not click.confirm("\nWatch from now on, and at every login?", default=False):
+        return False
+    from watcher.cli.agent import install  # noqa: PLC0415 - only where it is wanted
+
+    try:
+        click.get_current_context().invoke(install)
+    except (WatcherError, click.ClickException) as error:
+        click.echo(f"  {error}")
+        return False
+    return True
