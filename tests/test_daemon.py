@@ -77,6 +77,13 @@ def test_what_stands_still_is_asked_ever_less_often_and_a_balance_does_not_preve
     assert (waits[0], waits[-1]) == (10, 30)
 
 
+def test_a_rule_about_silence_does_not_fire_for_our_own_calm(world):
+    world.config(CONFIG + '[[rule]]\nname = "blind"\nwhen = "*.age > 25m"\n')
+    world.usage(3, START + 24 * H)
+    world.watch(6 * H)
+    assert world.received == []
+
+
 def test_a_glitch_after_hours_of_calm_is_doubted_though_polls_are_far_apart(world):
     world.usage(3, START + 24 * H)
     good, glitches = world.answers["/api/oauth/usage"], [100]

@@ -100,6 +100,20 @@ def test_within_two_points_a_moving_value_is_looked_at_twice_as_often() -> None:
     assert after(choose(sight(moving(77, window_seconds=30 * 86400)))) == minutes(5)
 
 
+def test_calm_never_outlasts_the_age_at_which_a_rule_speaks() -> None:
+    still = NOON - minutes(600)
+    choice = choose(sight(moving(10, changed_at=still, fresh_for=minutes(20))))
+    assert after(choice) == minutes(18)
+    assert choice.reason == "a rule asks for readings: every 18m"
+    assert after(choose(sight(moving(10, changed_at=still, fresh_for=minutes(1))))) == minutes(2)
+    assert after(choose(sight(moving(10, fresh_for=minutes(45))))) == minutes(5)
+
+
+def test_waiting_for_a_reset_does_not_outlast_it_either() -> None:
+    near = moving(10, resets_at=NOON + minutes(6), fresh_for=minutes(6))
+    assert after(choose(sight(near))) == minutes(5)
+
+
 def test_a_pending_alert_keeps_the_usual_interval() -> None:
     still = NOON - minutes(600)
     assert after(choose(sight(moving(85, changed_at=still)))) == minutes(30)

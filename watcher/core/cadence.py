@@ -35,6 +35,7 @@ COUNTED_AFTER = timedelta(seconds=60)  # use this young may not be in the server
 SWIFT = 3.0  # times the even pace over a window's busy hours: as fast as one person uses it up
 BUSY = ((6, 1.0), (24, 1 / 3), (24 * 30, 5 / 21))  # hours of a window, and the part of them in which people work
 NEAR = 2.0  # points below a threshold at which it is worth looking twice as often while the value moves
+PATIENT = 0.9  # of the age at which a rule speaks
 HASTE = 1.5  # a rate may rise by this before the next look
 
 REFUSALS = frozenset({"not_signed_in", "expired", "forbidden"})
@@ -64,6 +65,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     resets_at: datetime | None = None
     window_seconds: int | None = None
     pending: bool = False  # a rule's `for` is running: it needs readings to go on
+    fresh_for: timedelta | None = None  # a rule speaks when it was not read for so long: asking late must not be why
 
 
 class Sight(Struct, frozen=True, kw_only=True):
@@ -198,13 +200,23 @@ def _after_answer(sight: Sight, asked_at: datetime, now: datetime) -> Choice:
         return Choice(at=asked_at + wait, reason="the last answer is doubted")
     intervals = [_interval(watch, sight, asked_at) for watch in sight.watches]
     wait, reason = min(intervals, default=(pace_.every, _usual(pace_)))
+    patience = _patience(sight)
+    if wait > patience:
+        wait, reason = patience, f"a rule asks for readings: every {_brief(patience)}"
     at = asked_at + wait
     turn = _next_reset(sight, asked_at)
     # Asking within a floor before the reset would push the look at the new window a whole floor past it; only a
     # crossing that would otherwise never be seen is worth that.
-    if turn is not None and (at > turn or (wait >= pace_.every and turn - at < pace_.floor)):
+    late = wait >= pace_.every and turn is not None and turn - at < pace_.floor and turn - asked_at <= patience
+    if turn is not None and (at > turn or late):
         return Choice(at=turn, reason="a window resets", look_at=_glance(sight, turn, now))
     return Choice(at=at, reason=reason, look_at=_glance(sight, at, now))
+
+
+def _patience(sight: Sight) -> timedelta:
+    """The longest that may pass without a reading before a rule would take our own calm for the provider's silence."""
+    limits = [watch.fresh_for for watch in sight.watches if watch.fresh_for is not None]
+    return max(min(limits, default=timedelta.max / 2) * PATIENT, sight.pace.floor)
 
 
 def _next_reset(sight: Sight, asked_at: datetime) -> datetime | None:

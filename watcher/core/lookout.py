@@ -4,6 +4,7 @@ Between the engine's memory and `cadence`, which knows neither rules nor series.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 
 from msgspec import Struct
 
@@ -52,6 +53,7 @@ def _watch(state: SeriesState, rules: Sequence[Rule], *, pending: bool) -> Watch
         resets_at=state.boundary,
         window_seconds=None if whole is None else int(whole.total_seconds()),
         pending=pending,
+        fresh_for=min(_ages(state, rules), default=None),
     )
 
 
@@ -63,6 +65,28 @@ def _thresholds(state: SeriesState, rules: Sequence[Rule]) -> Iterator[float]:
                 yield from _threshold(comparison, state)
 
 
+def _ages(state: SeriesState, rules: Sequence[Rule]) -> Iterator[timedelta]:
+    """How old the reading may grow before a rule about silence changes its answer."""
+    for rule in rules:
+        for one in rule.levels:
+            for comparison in _comparisons((one.when,)):
+                measure, literal = _parted(comparison)
+                if measure is not None and literal is not None and measure.field == "age" and _is_of(measure, state):
+                    yield timedelta(seconds=float(literal.worth))
+
+
+def _parted(comparison: Comparison) -> tuple[Measure, Literal] | tuple[None, None]:
+    """The field and the value that it is compared with, whichever way round; nothing where it is otherwise."""
+    one, other = comparison.left, comparison.right
+    if isinstance(one, Literal):
+        one, other = other, one
+    return (one, other) if isinstance(one, Measure) and isinstance(other, Literal) else (None, None)
+
+
+def _is_of(measure: Measure, state: SeriesState) -> bool:
+    return measure.selector.matches(state.series, state.account_name, state.kind, primary=state.primary)
+
+
 def _comparisons(expressions: Iterable[Expression]) -> Iterator[Comparison]:
     for expression in expressions:
         if isinstance(expression, Comparison):
@@ -71,13 +95,8 @@ def _comparisons(expressions: Iterable[Expression]) -> Iterator[Comparison]:
 
 
 def _threshold(comparison: Comparison, state: SeriesState) -> Iterator[float]:
-    measure, literal = comparison.left, comparison.right
-    if isinstance(measure, Literal):
-        measure, literal = literal, measure
-    if not isinstance(measure, Measure) or not isinstance(literal, Literal):
-        return
-    selector = measure.selector
-    if not selector.matches(state.series, state.account_name, state.kind, primary=state.primary):
+    measure, literal = _parted(comparison)
+    if measure is None or literal is None or not _is_of(measure, state):
         return
     worth = float(literal.worth)
     if measure.field == "used_percent":
