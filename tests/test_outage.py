@@ -54,7 +54,7 @@ def offline(world, *paths):
 
 def test_an_outage_is_one_notice_and_its_end_another(world):
     online(world)
-    world.watch(9 * H, (31 * M, lambda: offline(world)), (4 * H, lambda: online(world)))
+    world.watch(5 * H, (31 * M, lambda: offline(world)), (4 * H, lambda: online(world)))
     assert world.titles() == ["notice: This machine is offline", "notice: This machine is online again"]
     assert world.received[0]["message"].startswith("No provider can be reached; the last reading is from ")
 
