@@ -11,7 +11,6 @@ from watcher import inbox
 from watcher.core.model import Response
 from watcher.daemon import DONE, REFRESH, WANTED
 from watcher.errors import ConfigError, TimedOutError
-from watcher.store import Store
 
 H, M, S = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 
@@ -33,6 +32,7 @@ def world(tmp_path):
         world.config(CONFIG)
         world.usage(50)
         yield world
+        world.leave()
 
 
 def test_an_alert_goes_out_once_and_its_end_once(world):
@@ -231,14 +231,14 @@ def test_a_config_with_a_mistake_leaves_the_old_one_in_force_and_is_said_once(wo
         (60 * M, lambda: world.config("[[rule]\n")),
     )
     assert [body["event"] for body in world.received] == ["notice", "firing"]
-    store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+    store = world.store()
     problem, _ = store.fact("config_error")
     assert "config.toml:1" in problem
 
 
 def test_a_mended_config_takes_the_problem_away(world):
     world.watch(H, (10 * M, lambda: world.config("[[rule]\n")), (30 * M, lambda: world.config(CONFIG)))
-    store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+    store = world.store()
     assert store.fact("config_error")[0] == ""
 
 
@@ -254,7 +254,7 @@ def test_a_server_that_hangs_holds_up_nobody(world):
     calls.until = START + H
     daemon.run()
     store.close()
-    accounts = Store(world.paths.state_dir / "watcher.db", now=world.machine.now()).fact("heartbeat")
+    accounts = world.store().fact("heartbeat")
     assert accounts[0] == "stopped"
 
 
@@ -291,6 +291,34 @@ def test_the_status_line_costs_no_request_and_brings_the_news_sooner(world):
     assert not [at for at in world.polls() if at > START + 11 * M]
 
 
+def test_a_rule_that_must_hold_fires_under_an_hourly_cron_too(world):
+    world.config(CONFIG.replace('clear = "< 70%"', 'for = "10m"'))
+    for used in (50, 85, 86, 87):
+        world.usage(used)
+        world.check()
+        world.machine.passes(H)
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_an_hourly_cron_hears_of_a_window_used_up_within_the_hour(world):
+    for used in (5, 90, 91):
+        world.usage(used)
+        world.check()
+        world.machine.passes(H)
+    assert [body["event"] for body in world.received] == ["firing"]
+    assert world.received[0]["used_percent"] == 90
+
+
+def test_a_silence_is_told_under_an_hourly_cron_too(world):
+    world.config(CONFIG.replace("claude.five_hour > 80%", "claude.age > 90m").replace('clear = "< 70%"', ""))
+    world.check()
+    world.answers["/api/oauth/usage"] = lambda _request: world.json({}, 500)
+    for _ in range(4):
+        world.machine.passes(H)
+        world.check()
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
 def test_stop_ends_the_loop_after_the_call_in_hand(world):
     daemon, calls, store = world.daemon()
     calls.until = START + 24 * H
@@ -318,7 +346,7 @@ def test_hand_is_a_real_queue(world):
 
 def test_a_wish_for_fresh_readings_is_granted_and_its_end_told(world):
     def wish():
-        store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+        store = world.store()
         store.write(lambda: store.set_fact(REFRESH, WANTED, world.machine.now()), now=world.machine.now())
         store.close()
         daemon.look()
@@ -351,7 +379,7 @@ def test_a_broken_login_file_is_no_trouble_any_more_once_it_is_mended(world, men
         hosts.write_text(mended) if mended else hosts.unlink()
 
     def copilots():
-        store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+        store = world.store()
         try:
             return [(each.account, each.failure is None) for each in store.accounts() if each.provider == "copilot"]
         finally:
@@ -375,7 +403,7 @@ def test_one_github_account_in_two_places_is_one_account(world):
     world.watch(65 * M)
     assert [body["event"] for body in world.received] == ["firing"]
     assert len([path for _, path in world.asked if path == "/user"]) == 1
-    store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+    store = world.store()
     assert [account.account for account in store.accounts() if account.provider == "copilot"] == ["octocat"]
     store.close()
 

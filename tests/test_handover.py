@@ -10,7 +10,6 @@ from tests.world import START, Machine, World
 from watcher import handover, inbox
 from watcher.credentials import Credential
 from watcher.lock import Lock
-from watcher.store import Store
 
 RULES = """
 [channels.hook]
@@ -32,6 +31,7 @@ def world(tmp_path):
         world.config(RULES)
         world.usage(10, ENDS)
         yield world
+        world.leave()
 
 
 def speak(world, used, **more):
@@ -45,7 +45,7 @@ def speak(world, used, **more):
 
 
 def known(world):
-    store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+    store = world.store()
     try:
         return [
             (account.account, reading.window, reading.used_percent, reading.source)
@@ -84,7 +84,7 @@ def test_the_alert_it_raises_waits_for_whoever_sends(world):
     speak(world, 90)
     handover.take_in(world.paths, world.doors())
     assert world.received == []
-    store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+    store = world.store()
     assert [delivery.message.rule for delivery in store.outbox()] == ["session"]
     store.close()
 
@@ -142,7 +142,7 @@ def login(account, place="OpenCode"):
 )
 def test_whose_use_it_is(world, logins, owner):
     speak(world, 20)
-    store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+    store = world.store()
     at, snapshot = handover.from_statusline(store, logins)
     store.close()
     assert at == START
@@ -151,7 +151,7 @@ def test_whose_use_it_is(world, logins, owner):
 
 def test_what_says_nothing_is_taken_and_is_no_news(world):
     inbox.put(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, {"rate_limits": json.loads("[]")}, START)
-    store = Store(world.paths.state_dir / "watcher.db", now=START)
+    store = world.store()
     assert handover.from_statusline(store, ()) == (START, None)
     assert handover.from_statusline(store, ()) is None
     store.close()

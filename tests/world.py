@@ -123,6 +123,7 @@ class World:
     def __init__(self, home: Path, machine: Machine) -> None:
         self.home, self.machine = home, machine
         self.log = Diary()
+        self._stores: list[Store] = []
         self.answers: dict[str, Answer] = {}
         self.asked: list[tuple[datetime, str]] = []
         self.received: list[dict[str, Any]] = []
@@ -184,9 +185,19 @@ class World:
             jitter=lambda: 0.0,
         )
 
+    def store(self) -> Store:
+        """The store of this machine, open until the machine is left."""
+        store = Store(self.paths.state_dir / "watcher.db", now=self.machine.now())
+        self._stores.append(store)
+        return store
+
+    def leave(self) -> None:
+        for store in self._stores:
+            store.close()
+
     def daemon(self, calls: Hand | None = None) -> tuple[Daemon, Hand, Store]:
         calls = calls or Hand(self.machine)
-        store = Store(self.paths.state_dir / "watcher.db", now=self.machine.now())
+        store = self.store()
         daemon = Daemon(
             paths=self.paths, doors=self.doors(), store=store, log=self.log, redactor=Redactor(), calls=calls
         )

@@ -29,6 +29,7 @@ from watcher.timetable import Timetable
 HEARTBEAT_EVERY = timedelta(minutes=5)
 TIDY_EVERY = timedelta(hours=24)
 REFRESH, WANTED, DONE = "refresh", "wanted", "done"  # the fact by which another process wishes for fresh readings
+SLOWEST_CRON = timedelta(hours=24)  # a longer gap between two checks was no schedule
 SLEPT = timedelta(minutes=1)  # a wall clock ahead by more than this means that the machine was suspended
 
 
@@ -40,6 +41,7 @@ class Daemon:
     ) -> None:
         self._paths, self._doors, self._store, self._log, self._redactor = paths, doors, store, log, redactor
         self._stopping = self._refreshing = False
+        self._by_hand = False  # polled by `check`, not by this loop
         self._failing: dict[tuple[str, str], str] = {}  # account -> kind: said when it begins and when it ends
         self._calls = calls = calls or Calls()
         timetable = Timetable(doors.clock, lambda name, error: log.crash(f"job {name}", error))
@@ -79,6 +81,7 @@ class Daemon:
 
     def once(self) -> None:
         """One poll of everything, one evaluation, one attempt at each delivery that is due; then return."""
+        self._by_hand = True
         self._begin()
         self._rounds.use(self.config, poll=False)
         self._rounds.begin_all()
@@ -157,6 +160,8 @@ class Daemon:
             each for each in self._store.accounts() if (each.provider, each.account) == (news.provider, news.account)
         )
         account = next(known, None)
+        if account is not None and self._by_hand:  # cron's pace is the one that counts, however slow it is
+            return max(pace.every, min(news.at - account.asked_at, SLOWEST_CRON))
         if planned is None or account is None:
             return pace.every
         return max(pace.every, min(planned[0] - account.asked_at, pace.ceiling))  # beyond: a cooldown, not calm

@@ -39,6 +39,7 @@ VERSION = 1
 CLOCKS_DIFFER = timedelta(minutes=2)
 FEW_POLLS = 3
 LEAP = 60.0
+LEAPT_IN = timedelta(hours=1)  # in more time so much may well be used, however seldom it is asked
 COLLAPSE = 20.0
 COLLAPSED_TO = 10.0
 FALL = 1.0
@@ -188,7 +189,7 @@ def _tells(state: SeriesState, reading: Reading) -> bool:
 
 
 def _leaps(state: SeriesState, reading: Reading, at: datetime, every: timedelta) -> bool:
-    if state.reading is None or state.read_at is None or at - state.read_at >= FEW_POLLS * every:
+    if state.reading is None or state.read_at is None or at - state.read_at >= min(FEW_POLLS * every, LEAPT_IN):
         return False
     was, now = level(state.reading), level(reading)
     return was is not None and now is not None and now - was >= LEAP - TINY
