@@ -114,6 +114,7 @@ def test_waybar_is_always_json_with_a_word_for_its_state(seen, word):
 def test_a_terminal_without_the_sign_gets_another():
     assert bar.writable("a · ü", "ascii") == "a | ?"
     assert bar.writable("a · ü", "utf-8") == "a · ü"
+    assert bar.writable("a\x1b[2J\nb", "utf-8") == "a?[2J?b"
 
 
 @pytest.mark.parametrize("form", ["line", "tmux", "waybar"])

@@ -169,12 +169,37 @@ def test_a_window_is_one_phrase(facts, said):
     assert TONGUE.window(window(**facts)) == said
 
 
+def test_what_a_server_says_never_reaches_the_terminal_as_a_command():
+    document = known(account(window(label="5\x1b[2Jhour"), account="me\x07", plan="\x9b31m"))
+    assert not re.search("[\x00-\x1f\x7f-\x9f]", "".join(shown(document)))
+
+
 def test_what_is_wrong_with_an_account_is_said_with_its_time():
     error = Problem(kind="expired", message="expired: run `claude` once", retry_at=None, since=NOW - 2 * H)
     failing = account(window(), ok=False, error=error, stale=True, fetched_at=NOW - 2 * H)
     text = "\n".join(shown(known(failing), 100))
     assert "read 2 h ago (old), next in 7 min" in text
-    assert "  expired: run `claude` once (since 10:00, asked again in 7 min)" in text
+    assert "  expired: run `claude` once (since 10:00)" in text
+    (said, *_) = check.report(known(failing), TONGUE)
+    assert said == "claude  expired: run `claude` once (since 10:00, asked again in 7 min)"
+
+
+def test_a_provider_is_not_named_twice():
+    error = Problem(kind="server", message="Nano-GPT: failed (500): again later", retry_at=None, since=None)
+    failing = account(provider="nano_gpt", ok=False, error=error, next_poll_at=None)
+    assert TONGUE.problem(failing) == "failed (500): again later"
+
+
+def test_long_sentences_are_broken_at_words_on_a_terminal_alone():
+    message = "the server said something that takes more than one line of a small terminal to say"
+    error = Problem(kind="server", message=message, retry_at=None, since=None)
+    document = known(account(ok=False, error=error))
+    assert f"  {message}" in shown(document, 60)
+    assert shown(document, 60, wraps=True)[1:4] == [
+        "  the server said something that takes more than one line of",
+        "    a small terminal to say",
+        "",
+    ]
 
 
 def test_every_trouble_is_said_and_what_waits_is_counted():

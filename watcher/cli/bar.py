@@ -35,7 +35,8 @@ def show(form: str) -> int:
 
 
 def writable(text: str, encoding: str) -> str:
-    """The text in signs that the terminal has."""
+    """The text on one line, in signs that the terminal has and does not obey."""
+    text = "".join(sign if sign.isprintable() else "?" for sign in text)
     try:
         text.encode(encoding)
     except UnicodeError:

@@ -36,7 +36,7 @@ def check(*, quiet: bool) -> int:
     known = look(own, now)
     if not quiet:
         for line in report(known, words.Tongue(now, clock.LocalZone())):
-            click.echo(line)
+            click.echo(words.printable(line))
     if any(alert.state == Phase.FIRING for alert in known.alerts):
         return EXIT_FIRING
     return EXIT_UNKNOWN if any(not account.ok for account in known.providers) else 0

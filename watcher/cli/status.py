@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WATCH_EVERY_S = 2.0
+_HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 @click.command()
@@ -146,6 +147,7 @@ def draw(console: "Console", document: Status, own: Paths, *, every_provider: bo
         names={provider: facts.name for provider, facts in PROVIDERS.items()},
         absent=absent,
         ascii_=not _writes_blocks(console.encoding),
+        wraps=console.is_terminal,
     )
     for line in lines:
         console.print(line, soft_wrap=True)
@@ -176,8 +178,12 @@ def live(console: "Console", draw_once: Callable[[], None], wait: Callable[[floa
     try:
         with console.screen(hide_cursor=True):
             while True:
-                console.clear()
-                draw_once()
+                with console.capture() as frame:
+                    draw_once()
+                rows = frame.get().splitlines()[: console.height - 1]
+                # over what was there and not after clearing it: a screen that is cleared flickers
+                console.file.write(_HOME + "".join(f"{row}{_REST_OF_LINE}\n" for row in rows) + _REST_OF_SCREEN)
+                console.file.flush()
                 wait(WATCH_EVERY_S)
     except KeyboardInterrupt:
         draw_once()

@@ -4,6 +4,7 @@ Pure: a document goes in, lines of styled text come out; the command prints them
 widest cell; what does not fit is left out in the order of `_LAYOUTS`. Never put words here that `check` needs too.
 """
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -46,7 +47,14 @@ _LAYOUTS = (
 
 
 def table(  # noqa: PLR0913 - all that it depends on
-    known: Status, tongue: Tongue, width: int, *, names: Mapping[str, str], absent: Sequence[str] = (), ascii_: bool
+    known: Status,
+    tongue: Tongue,
+    width: int,
+    *,
+    names: Mapping[str, str],
+    absent: Sequence[str] = (),
+    ascii_: bool,
+    wraps: bool = False,
 ) -> list[Text]:
     """The lines of the table.
 
@@ -57,19 +65,36 @@ def table(  # noqa: PLR0913 - all that it depends on
         names: provider id -> name for people.
         absent: ids of providers without a login, to be named too.
         ascii_: the terminal has no other signs.
+        wraps: break long sentences at the width; left out where a program reads, line by line.
     """
     lines = list(_accounts(known, tongue, width, names))
     if absent:
-        lines.append(Text.assemble(("no login found: ", "dim"), ", ".join(names[each] for each in absent)))
+        lines.append(Text(f"no login found: {', '.join(names[each] for each in absent)}", style="dim"))
     lines += _rest(known, tongue)
+    if wraps:
+        lines = [part for line in lines for part in _wrapped(line, width)]
+    return [_shown(line, ascii_=ascii_) for line in lines]
+
+
+def _wrapped(line: Text, width: int) -> list[Text]:
+    """A sentence that is too long, at its words; a row of columns never is."""
+    if line.cell_len <= width or line.spans:
+        return [line]
+    indent = " " * (len(line.plain) - len(line.plain.lstrip()) + len(_GAP))
+    parts = [
+        piece
+        for part in line.plain.split("\n")
+        for piece in textwrap.wrap(part, width, subsequent_indent=indent, break_long_words=False) or [""]
+    ]
+    return [Text(part, style=line.style) for part in parts]
+
+
+def _shown(line: Text, *, ascii_: bool) -> Text:
+    """The line with nothing in it that a terminal would obey, nor any sign that it does not have."""
+    plain = words.printable(line.plain)
     if ascii_:
-        lines = [_in_ascii(line) for line in lines]
-    return lines
-
-
-def _in_ascii(line: Text) -> Text:
-    plain = line.plain.translate(_ASCII).encode("ascii", "replace").decode()
-    return Text(plain, spans=line.spans)
+        plain = plain.translate(_ASCII).encode("ascii", "replace").decode()
+    return Text(plain, style=line.style, spans=line.spans)
 
 
 def _accounts(known: Status, tongue: Tongue, width: int, names: Mapping[str, str]) -> Iterator[Text]:
@@ -122,7 +147,7 @@ def _heading(account: AccountStatus, tongue: Tongue, width: int, names: Mapping[
         yield name
         yield Text.assemble(_GAP, fresh)
     if account.error is not None:
-        yield Text(_GAP + tongue.problem(account), style="red")
+        yield Text(_GAP + tongue.problem(account, again=False), style="red")
     if account.note:
         yield Text(_GAP + account.note, style="dim")
 

@@ -48,15 +48,20 @@ class Tongue:
 
     # --- an account -------------------------------------------------------------------------------------------------
 
-    def problem(self, account: AccountStatus) -> str:
-        """What is wrong with it, since when, and when it is asked again; empty where nothing is."""
+    def problem(self, account: AccountStatus, *, again: bool = True) -> str:
+        """What is wrong with it and since when; empty where nothing is.
+
+        Args:
+            account: it.
+            again: say when it is asked again, too.
+        """
         error = account.error
         if error is None:
             return ""
         parts = [f"since {self.clock(error.since)}" if error.since is not None else ""]
-        if account.next_poll_at is not None:
+        if again and account.next_poll_at is not None:
             parts.append(f"asked again {self.until(account.next_poll_at)}")
-        return error.message + said([", ".join(part for part in parts if part)])
+        return _unnamed(error.message, account.provider) + said(parts)
 
     def freshness(self, account: AccountStatus, *, why: bool) -> str:
         """`read 3 min ago, next in 7 min: every 10m`."""
@@ -179,6 +184,18 @@ def crowded(known: Status) -> set[str]:
     """Providers with several accounts."""
     providers = [account.provider for account in known.providers]
     return {provider for provider in providers if providers.count(provider) > 1}
+
+
+def printable(text: str) -> str:
+    """The text with nothing that a terminal would obey: names and messages come from servers."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
+
+
+def _unnamed(message: str, provider: str) -> str:
+    """A failure's message without the provider's name in front: it stands there already."""
+    name, colon, rest = message.partition(": ")
+    is_name = name.casefold().replace(" ", "_").replace("-", "_") == provider
+    return rest if colon and is_name else message
 
 
 def said(parts: list[str]) -> str:
