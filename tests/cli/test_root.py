@@ -87,12 +87,33 @@ def test_a_wrong_word_is_told_what_was_meant_and_exits_64(empty_home, words, sai
     assert done.stderr.count("\n") == 1
 
 
-def test_every_command_has_help_and_no_line_is_wider_than_80(capsys):
-    for name in COMMANDS:
-        assert root.run(["help", name]) == 0
-        text = capsys.readouterr().out
-        assert f"watcher {name}" in text
-        assert len(text.splitlines()[2].strip()) > 20, f"{name} says nothing of itself"
+def helps(command=root.watcher, context=None):
+    """Every command of every group, with its help."""
+    context = context or click.Context(command, info_name="watcher")
+    yield context.command_path, command.get_help(context)
+    for name in command.list_commands(context) if isinstance(command, click.Group) else ():
+        below = command.get_command(context, name)
+        yield from helps(below, click.Context(below, info_name=name, parent=context))
+
+
+def test_help_is_whole_in_80_columns_and_keeps_its_examples():
+    for path, text in helps():
+        wide = [line for line in text.splitlines() if len(line) > 80 and not line.strip().startswith("{")]
+        assert (path, wide) == (path, [])
+        assert "\\b" not in text, path
+        first = text.splitlines()[2].strip()
+        assert len(first) > 10, f"{path} says nothing of itself"
+
+
+def test_the_list_of_commands_is_never_cut_off():
+    listed = dict(helps())["watcher"].partition("Commands:")[2].partition("A first alert")[0]
+    assert [line.split()[0] for line in listed.strip().splitlines()] == list(COMMANDS)
+    assert "..." not in listed
+
+
+def test_help_finds_commands_of_a_group(capsys):
+    assert root.run(["help", "rules", "check"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: watcher rules check ")
 
 
 def test_exit_codes_are_in_one_table(capsys):

@@ -36,15 +36,15 @@ _desktop = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="Watch from every login on: the login item.")
 def agent() -> None:
     """Start the watcher at every login: launchd, a systemd user unit, or a Windows task.
 
     \b
-    watcher agent install            from now on, and at every login; again after an upgrade
+    watcher agent install            now and at every login; again to upgrade
     watcher agent install --dry-run  what that would do
     watcher agent status             is it there, does it run, where are its logs
-    watcher agent uninstall          leaves your config and the readings, and nothing else
+    watcher agent uninstall          leaves your config and the readings
     """
 
 

@@ -15,7 +15,7 @@ from watcher.standing import Status
 @click.command()
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing; the exit code tells.")
 def check(*, quiet: bool) -> int:
-    r"""Poll once, judge once, send what is due. For cron and scripts.
+    """Poll once, judge once, send what is due. For cron and scripts.
 
     \b
     Exit code:  0  nothing fires

@@ -20,7 +20,7 @@ MASK = "***"
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
-@click.group()
+@click.group(short_help="The config in force, its files, its schema.")
 def config() -> None:
     """Show what is in force, where the files are, and their JSON Schema.
 

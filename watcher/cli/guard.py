@@ -48,7 +48,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 @click.option("--json", "as_document", is_flag=True, help="Print the answer as one JSON object (watcher.guard.v1).")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing; the exit code tells.")
 def guard(expression: str, max_age: str, *, refresh: bool, as_document: bool, quiet: bool) -> int:
-    r"""Ask whether EXPRESSION holds now. It is written as in a rule, and must hold for every window it is about.
+    """Ask whether EXPRESSION holds now. It is written as in a rule, and must hold for every window it is about.
 
     \b
     Exit code:  0  true

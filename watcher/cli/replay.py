@@ -19,7 +19,7 @@ from watcher.recall import recall
 from watcher.store import FILE_NAME, Store
 
 
-@click.command("replay")
+@click.command("replay", short_help="What rules would have said to a history.")
 @click.argument("rules", metavar="RULES.toml")
 @click.argument("readings", metavar="[READINGS.jsonl]", required=False)
 @click.option("--since", metavar="TIME", help="Replay what the store has kept since then: 7d, 12h.")

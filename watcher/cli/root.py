@@ -38,7 +38,7 @@ Every day:
   watcher snooze claude-session --until-reset     enough said
 
 \b
-`watcher help exit-codes` lists the exit codes; `watcher COMMAND --help` has examples.
+Examples: `watcher COMMAND --help`. Exit codes: `watcher help exit-codes`.
 """
 
 

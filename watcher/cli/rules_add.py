@@ -40,7 +40,8 @@ def add(*, name: str, dry_run: bool, **flags: Any) -> None:
 
     \b
     watcher rules add mine --when "claude.five_hour > 80%" --clear "< 70%"
-    watcher rules add ladder --when "*.weekly > level" --level warning=80% --level critical=95%
+    watcher rules add ladder --when "*.weekly > level" \\
+      --level warning=80% --level critical=95%
     """
     own = own_paths()
     path = own.rules_dir / f"{slug(name)}.toml"

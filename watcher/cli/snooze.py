@@ -49,7 +49,7 @@ def _complete_snoozed(_context: click.Context, _parameter: click.Parameter, inco
     return [CompletionItem(target) for target in targets if target.startswith(incomplete)]
 
 
-@click.command()
+@click.command(short_help="Hold back a rule or a series for a while.")
 @click.argument("rule_or_series", required=False, shell_complete=_complete_target)
 @click.option("--for", "span", metavar="DURATION", help="How long: 45m, 2h, 7d.")
 @click.option("--until-reset", is_flag=True, help="Until its window resets.")
@@ -82,7 +82,7 @@ def snooze(rule_or_series: str | None, span: str | None, *, until_reset: bool) -
     click.echo(f"snoozed {_shown(wish, now)}")
 
 
-@click.command()
+@click.command(short_help="End a snooze.")
 @click.argument("rule_or_series", required=False, shell_complete=_complete_snoozed)
 @click.option("--all", "everything", is_flag=True, help="End every snooze.")
 def unsnooze(rule_or_series: str | None, *, everything: bool) -> None:

@@ -43,7 +43,7 @@ def status(  # noqa: PLR0913 - one argument an option
     form: str | None,
     template: str | None,
 ) -> None:
-    r"""What is known now: usage, resets, alerts, and what went wrong.
+    """What is known now: usage, resets, alerts, and what went wrong.
 
     SERIES chooses windows: claude, claude.five_hour, '*.weekly'. Nothing is asked over the network, unless with
     --refresh: what you see is what the last polls brought.
@@ -53,8 +53,9 @@ def status(  # noqa: PLR0913 - one argument an option
     watcher status claude --refresh      ask now, show Claude
     watcher status --watch               live
     watcher status --json | jq '.alerts'
-    watcher status --format tmux         for: set -g status-right '#(watcher status --format tmux)'
-    watcher status --format waybar       for: "exec": "watcher status --format waybar", "return-type": "json"
+    watcher status --format line         claude 82%! 1h40m, codex 12% 3h05m
+    watcher status --format waybar       and "return-type": "json" for waybar
+    set -g status-right '#(watcher status --format tmux)'     in ~/.tmux.conf
     watcher status claude --template '{used_percent:.0f}% until {resets_at}'
     """
     _refuse_both({"--json": as_document, "--watch": watch, "--format": bool(form), "--template": template is not None})
