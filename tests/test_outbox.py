@@ -190,7 +190,7 @@ def test_what_waited_for_a_stopped_channel_is_sent_when_its_settings_change():
         desk.keep(changed=resumed.changed)
         desk.work(until=M)
         assert [path for path, _, _ in far.got] == ["/old", "/new"]
-        assert far.titles() == ["Claude 5-hour window at 82 %, resets in 39 min (16:00)"], "worded for the new instant"
+        assert far.titles() == ["Claude 5-hour window at 82 %, resets in 40 min (16:00)"], "worded for the new instant"
 
 
 def test_the_stop_of_a_channel_that_is_gone_is_forgotten():

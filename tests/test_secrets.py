@@ -210,8 +210,6 @@ def once(home, **changes):
     store = Store(own.state_dir / FILE_NAME, now=NOON)
     log = logs.FileLog(own.state_dir, redactor, verbose=True)
     daemon = Daemon(paths=own, doors=real, store=store, log=log, redactor=redactor)
-    routing = structs.replace(daemon.config.routing, gather=timedelta(0))
-    daemon.config = structs.replace(daemon.config, routing=routing)
     daemon.once()
     store.close()
 

@@ -76,6 +76,7 @@ class Daemon:
         self._heartbeat()
         self._tidy()
         self._rounds.use(self.config)
+        self._postman.gather(busy=lambda: self._rounds.busy)
         self._turn(lambda: self._stopping)
         self._guarded("farewell", self._farewell)
 
@@ -85,6 +86,7 @@ class Daemon:
         self._begin()
         self._rounds.use(self.config, poll=False)
         self._rounds.begin_all()
+        self._postman.gather(busy=lambda: self._rounds.busy)
         self._turn(lambda: self._stopping or not (self._rounds.busy or self._postman.busy))
 
     # --- the loop ---------------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ class Postman:
             self.pump()
 
     def gather(self, *, busy: Callable[[], bool]) -> None:
-        """Send nothing while `busy` holds, a minute at most: what comes together is told together."""
+        """Send nothing while everybody is asked at once, a minute at most: what comes together is told together."""
         self._gathering = busy, self._now() + GATHERED_IN
 
     def gathered(self) -> None:

@@ -73,19 +73,19 @@ class Rounds:
     def use(self, config: Config, *, poll: bool = True) -> None:
         """Ask by this config from now on; a provider that was switched off is not asked again."""
         self._config = config
-        now = self._doors.clock.now()
         for provider in PROVIDERS if poll else ():
             if config.providers[provider].enabled is False:
                 self._timetable.take_away(_job(provider))
             elif self._timetable.due(_job(provider)) is None and provider not in self._open:
-                self._timetable.put(_job(provider), now, partial(self.begin, provider))
+                self.begin(provider)
 
     def wake(self, now: datetime) -> None:
         """The machine slept: what is known is old."""
         self._woke_at = now
         for provider in PROVIDERS:
             if self._timetable.due(_job(provider)) is not None:
-                self._timetable.put(_job(provider), now, partial(self.begin, provider))
+                self._timetable.take_away(_job(provider))
+                self.begin(provider)
 
     def begin_all(self) -> None:
         """A round of every provider, because a person asked for it."""

@@ -135,8 +135,6 @@ class Desk:
         message = words(about, self.rules, self.routing.voice, self.now, key=key)
         message = structs.replace(message, id=key)
         row = delivery(key, channel, message, self.now, reason=reason, about=about, held=held)
-        if held is None:
-            row = structs.replace(row, next_attempt_at=self.now + self.routing.gather)
         if place is None:
             self.rows.append(row)
             return

@@ -31,7 +31,6 @@ class Routing(Struct, frozen=True, kw_only=True):
     routes: Mapping[Severity, tuple[str, ...]] = {}  # in place of the default for these severities
     quiet: Quiet | None = None
     voice: Voice
-    gather: timedelta = timedelta(seconds=2)  # how long a message waits for others of the same poll, to become a digest
 
 
 HEADINGS = {QUIET: "After quiet hours", SNOOZED: "After a snooze", OFFLINE: "Back online"}
