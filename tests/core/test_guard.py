@@ -102,7 +102,9 @@ def test_a_window_that_has_turned_over_since_is_unknown():
 
 
 def test_a_failing_provider_is_unknown_and_says_why_unless_silence_is_the_question():
-    failed = cycle.failed(CLAUDE, Failure(provider="claude", at=NOW, kind="expired", message="expired: run `claude`"), HOUR)
+    failed = cycle.failed(
+        CLAUDE, Failure(provider="claude", at=NOW, kind="expired", message="expired: run `claude`"), HOUR
+    )
     verdict = judge(parse("claude < 90%"), (failed,), NOW, max_age=HOUR)
     assert (verdict.result, verdict.why) == (None, ("claude.five_hour: expired: run `claude`",))
     assert judge(parse("claude.up"), (failed,), NOW, max_age=HOUR).result is False

@@ -14,6 +14,7 @@ COMMANDS = {
     "guard": "watcher.cli.guard:guard",
     "rules": "watcher.cli.rules:rules",
     "replay": "watcher.cli.replay:replay_command",
+    "history": "watcher.cli.history:history",
     "config": "watcher.cli.config:config",
     "snooze": "watcher.cli.snooze:snooze",
     "unsnooze": "watcher.cli.snooze:unsnooze",

@@ -57,10 +57,15 @@ def chosen(known: Status, selectors: tuple[Selector, ...]) -> Status:
 
 
 def _is_meant(selector: Selector, account: AccountStatus, window: Window) -> bool:
-    whole = selector if selector.window else Selector(selector.provider, selector.account, "*")
+    whole = every_window(selector)
     name = account.account or ""
     series = Series(provider=account.provider, account=name, window=window.window)
     return whole.matches(series, name, window.kind, primary=window.primary)
+
+
+def every_window(selector: Selector) -> Selector:
+    """A provider without a window means all of them here, not its primary one as in a rule."""
+    return selector if selector.window else Selector(selector.provider, selector.account, "*")
 
 
 def _is_account(selector: Selector, account: AccountStatus) -> bool:

@@ -3,7 +3,7 @@
 Between the engine's memory and `cadence`, which knows neither rules nor series. Never choose an instant here.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from msgspec import Struct
@@ -13,8 +13,8 @@ from watcher.core.cadence import Watch
 from watcher.core.cycle import SeriesState
 from watcher.core.judge import Memory
 from watcher.core.kinds import length, level
-from watcher.core.model import Phase, Rule
-from watcher.core.tree import Comparison, Expression, Literal, Measure
+from watcher.core.model import Phase, Rule, Severity
+from watcher.core.tree import Comparison, Literal, Measure, comparisons
 from watcher.core.units import Unit
 
 _EXHAUSTED = 100.0
@@ -41,6 +41,27 @@ def look(memory: Memory, rules: Sequence[Rule], provider: str, account: str) -> 
     )
 
 
+class Line(Struct, frozen=True, kw_only=True):
+    """A value at which a rule fires: a percent used, or what is left where a series counts no percent."""
+
+    rule: str
+    severity: Severity
+    value: float
+
+
+def lines(state: SeriesState, rules: Sequence[Rule]) -> tuple[Line, ...]:
+    """Where the rules in force would fire on this series, lowest first: what a picture of it draws."""
+    read = _threshold if state.reading is None or level(state.reading) is not None else _least_left
+    found = {
+        Line(rule=rule.name, severity=one.severity, value=value)
+        for rule in rules
+        for one in rule.levels
+        for comparison in comparisons(one.when)
+        for value in read(comparison, state)
+    }
+    return tuple(sorted(found, key=lambda line: (line.value, line.severity.rank, line.rule)))
+
+
 def _watch(state: SeriesState, rules: Sequence[Rule], *, pending: bool) -> Watch:
     reading = state.reading
     whole = None if reading is None else length(reading)
@@ -61,7 +82,7 @@ def _thresholds(state: SeriesState, rules: Sequence[Rule]) -> Iterator[float]:
     """Percents at which more use may change a rule's answer. `clear` waits for less use, which only a reset brings."""
     for rule in rules:
         for one in rule.levels:
-            for comparison in _comparisons((one.when,)):
+            for comparison in comparisons(one.when):
                 yield from _threshold(comparison, state)
 
 
@@ -69,10 +90,10 @@ def _ages(state: SeriesState, rules: Sequence[Rule]) -> Iterator[timedelta]:
     """How old the reading may grow before a rule about silence changes its answer."""
     for rule in rules:
         for one in rule.levels:
-            for comparison in _comparisons((one.when,)):
-                measure, literal = _parted(comparison)
-                if measure is not None and literal is not None and measure.field == "age" and _is_of(measure, state):
-                    yield timedelta(seconds=float(literal.worth))
+            for comparison in comparisons(one.when):
+                for measure, literal in _sides(comparison, state):
+                    if measure.field == "age":
+                        yield timedelta(seconds=float(literal.worth))
 
 
 def _parted(comparison: Comparison) -> tuple[Measure, Literal] | tuple[None, None]:
@@ -87,17 +108,26 @@ def _is_of(measure: Measure, state: SeriesState) -> bool:
     return measure.selector.matches(state.series, state.account_name, state.kind, primary=state.primary)
 
 
-def _comparisons(expressions: Iterable[Expression]) -> Iterator[Comparison]:
-    for expression in expressions:
-        if isinstance(expression, Comparison):
-            yield expression
-        yield from _comparisons(expression.parts())
-
-
 def _threshold(comparison: Comparison, state: SeriesState) -> Iterator[float]:
+    for measure, literal in _sides(comparison, state):
+        yield from _percent(measure, literal, state)
+
+
+def _least_left(comparison: Comparison, state: SeriesState) -> Iterator[float]:
+    """What must be left, in the series' own unit."""
+    for measure, literal in _sides(comparison, state):
+        if measure.field == "remaining":
+            yield float(literal.worth)
+
+
+def _sides(comparison: Comparison, state: SeriesState) -> Iterator[tuple[Measure, Literal]]:
+    """The measure and what it is compared with, where the measure is of this series."""
     measure, literal = _parted(comparison)
-    if measure is None or literal is None or not _is_of(measure, state):
-        return
+    if measure is not None and literal is not None and _is_of(measure, state):
+        yield measure, literal
+
+
+def _percent(measure: Measure, literal: Literal, state: SeriesState) -> Iterator[float]:
     worth = float(literal.worth)
     if measure.field == "used_percent":
         yield worth

@@ -1,0 +1,269 @@
+import csv
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.cli import lived
+from watcher.cli import history as command
+from watcher.cli import png, root
+from watcher.core.model import Command, Finished
+from watcher.paths import Paths, find
+from watcher.store import FILE_NAME, Store
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="session")
+def two_days(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two_days")
+    own = find({"WATCHER_CONFIG_DIR": str(folder / "config"), "WATCHER_STATE_DIR": str(folder / "state")}, folder)
+    lived.live(own)
+    return own
+
+
+@pytest.fixture
+def own(two_days, monkeypatch, tmp_path):
+    use(two_days, monkeypatch, tmp_path)
+    return two_days
+
+
+def use(own: Paths, monkeypatch, home):
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("WATCHER_CONFIG_DIR", str(own.config_dir))
+    monkeypatch.setenv("WATCHER_STATE_DIR", str(own.state_dir))
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(command, "clock_now", lambda: lived.NOW)
+
+
+@pytest.fixture
+def history(own, capsys):  # noqa: ARG001 - the home that it runs in
+    def run(*words):
+        assert root.run(["history", *words]) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_a_line_for_each_series(history):
+    lines = history().splitlines()
+    assert lines[0].split() == ["series", "course", "now", "most", "resets", "spent", "alerts"]
+    assert [line.split()[0] for line in lines[1:5]] == [
+        "claude.five_hour",
+        "claude.seven_day",
+        "copilot.premium_interactions",
+        "nano_gpt.balance_usd",
+    ]
+    assert all(len(line) <= 100 for line in lines)
+
+
+def test_the_numbers_of_a_series_are_those_of_its_readings(history):
+    row = history("claude.five_hour", "claude.seven_day").splitlines()[1]
+    # ten sessions began, so nine ended: those at 93 % every third time, else at 39 %
+    assert row.split()[-7:] == ["%", "93", "%", "9", "57", "%", "3"]
+
+
+def test_one_series_is_told_hour_by_hour(history):
+    lines = history("claude.five_hour", "--since", "6h").splitlines()
+    assert lines[0].startswith("claude.five_hour  Claude, 5-hour window")
+    table = lines[3:]
+    assert table[0].split() == ["from", "most", "left", "what", "happened"]
+    assert "reset after 39 %" in "\n".join(table)
+    assert len(table) <= 8
+
+
+def test_one_series_is_told_day_by_day_over_a_longer_time(history):
+    lines = history("nano_gpt", "--since", "7d").splitlines()
+    assert [line[:10] for line in lines[-3:]] == ["Mon 2 Mar ", "Tue 3 Mar ", "Wed 4 Mar "]
+    assert "$4.90" in lines[-1]
+    assert "balance firing" in lines[-1] or "balance firing" in lines[-2]
+
+
+def test_the_document_holds_readings_resets_alerts_and_thresholds(history):
+    document = json.loads(history("claude.five_hour", "--json", "--since", "3d"))
+    assert document["schema"] == "watcher.history.v1"
+    (series,) = document["series"]
+    assert (series["series"], series["provider"], series["window"], series["kind"]) == (
+        *("claude.five_hour", "claude", "five_hour", "session"),
+    )
+    assert len(series["readings"]) == 97
+    assert series["readings"][0] == {
+        "at": "2026-03-02T09:00:00Z",
+        "used_percent": 3.0,
+        "used": None,
+        "limit": None,
+        "remaining": None,
+        "resets_at": "2026-03-02T14:00:00Z",
+        "unlimited": False,
+        "believed": True,
+        "source": "api",
+    }
+    assert [each["spent_percent"] for each in series["resets"]][:4] == [93.0, 39.0, 39.0, 93.0]
+    assert {(each["rule"], each["value"]) for each in series["thresholds"]} == {("session", 80.0), ("session", 95.0)}
+    assert series["alerts"][0]["event"] == "firing"
+    assert series["alerts"][0]["used_percent"] == 83.0
+
+
+def test_money_and_counts_are_numbers_in_the_document(history):
+    (series,) = json.loads(history("nano_gpt", "--json"))["series"]
+    assert series["readings"][0]["remaining"] == 14.5
+    assert series["thresholds"] == [{"rule": "balance", "severity": "warning", "value": 5.0}]
+
+
+def test_csv_has_one_line_a_reading(history):
+    rows = list(csv.DictReader(history("copilot", "nano_gpt", "--csv").splitlines()))
+    assert len(rows) == 90 + 97
+    assert rows[0] == {
+        "at": "2026-03-02T09:00:00Z",
+        "provider": "copilot",
+        "account": "",
+        "window": "premium_interactions",
+        "used_percent": "33.333333333333336",
+        "used": "100",
+        "limit": "300",
+        "remaining": "200",
+        "unit": "requests",
+        "resets_at": "2026-02-01T00:00:00Z",
+    }
+
+
+def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path, monkeypatch, capsys):
+    own = Paths(tmp_path / "config", tmp_path / "state")
+    use(own, monkeypatch, tmp_path)
+    lived.live(own, account_name='=HYPERLINK("http://evil.example")')
+    assert root.run(["history", "claude", "--csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert rows[0]["account"] == '\'=HYPERLINK("http://evil.example")'
+
+
+def test_a_picture_is_written_as_svg_in_the_theme_asked_for(history, tmp_path):
+    file = tmp_path / "usage.svg"
+    for theme, paper in (("light", "#ffffff"), ("dark", "#0d1117")):
+        history("--plot", str(file), "--theme", theme)
+        text = file.read_text()
+        ET.fromstring(text)
+        assert f".paper{{fill:{paper}}}" in text
+        assert "prefers-color-scheme" not in text
+    history("--plot", str(file))
+    text = file.read_text()
+    assert "prefers-color-scheme:dark" in text
+    assert "session: critical at 95 %" in text
+    assert "session: firing (warning) at 83 %" in text
+    assert "AI usage, last 7 days" in text
+
+
+@pytest.mark.parametrize("by", ["library", "program"])
+def test_a_picture_is_written_as_png(history, tmp_path, monkeypatch, by):
+    if by == "library":
+        pytest.importorskip("resvg_py")
+    elif shutil.which("rsvg-convert") is None:
+        pytest.skip("rsvg-convert is not installed")
+    else:
+        monkeypatch.setattr(png, "_by_library", lambda _drawing: None)
+    file = tmp_path / "usage.png"
+    history("claude", "--plot", str(file), "--theme", "dark")
+    image = file.read_bytes()
+    assert image.startswith(PNG)
+    assert int.from_bytes(image[16:20]) == 1800
+
+
+def test_without_a_converter_it_is_said_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(png, "_by_library", lambda _drawing: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(png.NoConverterError, match=r"pip install 'ai-usage-watcher\[png\]'.*librsvg2-bin.*FILE\.svg"):
+        png.write(tmp_path / "usage.png", "<svg/>", lambda _command: Finished(exit_code=0))
+    assert not (tmp_path / "usage.png").exists()
+
+
+def test_a_converter_that_fails_is_quoted(tmp_path, monkeypatch):
+    monkeypatch.setattr(png, "_by_library", lambda _drawing: None)
+    (tmp_path / "rsvg-convert").write_text("")
+    (tmp_path / "rsvg-convert").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ran: list[Command] = []
+
+    def run(command):
+        ran.append(command)
+        return Finished(exit_code=1, stderr="no\nfonts")
+
+    with pytest.raises(png.NoConverterError, match=r"rsvg-convert failed \(no fonts\)"):
+        png.write(tmp_path / "usage.png", "<svg/>", run)
+    assert ran[0].argv[0] == "rsvg-convert"
+
+
+def test_the_picture_in_the_terminal_has_a_key(history):
+    text = history("claude.five_hour", "--plot")
+    assert "▲ alert   ○ over   ┊ reset   ┄┄┄ threshold of a rule" in text
+    assert text.count("claude.five_hour") == 1
+    assert history("claude.five_hour", "--plot", "-") == text
+
+
+def test_a_broken_rule_costs_only_the_thresholds(tmp_path, monkeypatch, capsys):
+    own = Paths(tmp_path / "config", tmp_path / "state")
+    use(own, monkeypatch, tmp_path)
+    lived.live(own)
+    own.config_file.write_text("[[rule]]\nname = 3\n")
+    assert root.run(["history", "claude", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["series"][0]["thresholds"] == []
+    assert "the rules have a mistake, so their thresholds are left out" in err
+
+
+def test_an_account_is_named_only_where_there_are_several(history):
+    text = history() + history("claude", "--plot")
+    assert "me<script>" not in text
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["claud"], "`claud`: "),
+        (["claude.used"], "`claude.used`: "),
+        (["--since", "soon"], "--since: "),
+        (["--since", "0m"], "--since: 0m is too short a time; write one such as 12h, 7d or 30d"),
+        (["--json", "--csv"], "give one of --json, --csv and --plot"),
+        (["--plot", "usage.pdf"], "usage.pdf is neither FILE.svg nor FILE.png; put --plot last to draw"),
+        (["--plot", "x.svg", "--theme", "pink"], "invalid value for '--theme'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_what_would(capsys, words, said):
+    assert root.run(["history", *words]) == 64
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("own")
+def test_a_file_that_cannot_be_written_is_named(capsys, tmp_path):
+    assert root.run(["history", "--plot", str(tmp_path / "nowhere" / "usage.svg")]) == 64
+    assert "nowhere/usage.svg: No such file or directory" in capsys.readouterr().err
+
+
+def test_nothing_read_yet_says_what_to_do(tmp_path, monkeypatch, capsys):
+    use(Paths(tmp_path / "config", tmp_path / "state"), monkeypatch, tmp_path)
+    assert root.run(["history"]) == 1
+    assert "run `watcher run` or `watcher check` first" in capsys.readouterr().err
+
+
+def test_nothing_read_in_that_time_says_where_to_look(history, monkeypatch):
+    monkeypatch.setattr(command, "clock_now", lambda: lived.NOW + timedelta(days=9))
+    assert history("claude") == (
+        "nothing was read of claude in the last 7d: `watcher history` shows what there is, --since goes further back\n"
+    )
+
+
+def test_what_was_thinned_to_hours_is_still_there(tmp_path, monkeypatch, capsys):
+    own = Paths(tmp_path / "config", tmp_path / "state")
+    use(own, monkeypatch, tmp_path)
+    lived.live(own)
+    later = datetime(2026, 4, 1, tzinfo=UTC)
+    store = Store(own.state_dir / FILE_NAME, now=later)
+    store.write(lambda: store.forget_old(later), now=later)
+    store.close()
+    monkeypatch.setattr(command, "clock_now", lambda: later)
+    assert root.run(["history", "claude.five_hour", "--json", "--since", "60d"]) == 0
+    (series,) = json.loads(capsys.readouterr().out)["series"]
+    assert len(series["readings"]) == 49
+    assert len(series["resets"]) == 9

@@ -1,0 +1,165 @@
+"""Pictures of usage over time: SVG, a plot for the terminal, and the page of `watcher report`.
+
+Pure: records go in, text comes out. No file, no clock, no network, and no library: what is drawn is small enough to be
+written by hand, and so it opens anywhere. Every text from outside is escaped where it is put in. Never judge here.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, tzinfo
+
+from msgspec import Struct
+
+from watcher.core import phrases
+from watcher.core.course import Course, Point
+from watcher.core.kinds import level
+from watcher.core.lookout import Line
+from watcher.core.model import Event, Series, Severity, Transition
+
+FULL = 100.0
+
+
+class Moment(Struct, frozen=True, kw_only=True):
+    """An alert changed."""
+
+    at: datetime
+    event: Event
+    severity: Severity
+    rule: str
+    used_percent: float | None
+    remaining: float | None = None
+
+
+class Track(Struct, frozen=True, kw_only=True):
+    """One series as it is drawn."""
+
+    name: str  # for people: "Claude, 5-hour window"
+    course: Course
+    lines: tuple[Line, ...] = ()  # of the rules in force
+    moments: tuple[Moment, ...] = ()
+
+    @property
+    def in_percent(self) -> bool:
+        """Whether it is drawn as percent used; else as what is left."""
+        return not any(_left(point) is not None for point in self.course.points) or any(
+            point.used_percent is not None for point in self.course.points
+        )
+
+    def values(self) -> Iterator[tuple[Point, float | None]]:
+        """Each believed reading, and the height at which it is drawn; None where it is unknown or unlimited."""
+        percent = self.in_percent
+        for point in self.course.points:
+            if point.believed or (point.used_percent is None and not point.reading.unlimited):
+                yield point, point.used_percent if percent else _left(point)
+
+    @property
+    def top(self) -> float:
+        """The highest value on the scale."""
+        highest = max((value for _, value in self.values() if value is not None), default=0.0)
+        if self.in_percent:
+            return FULL if highest <= FULL else highest * 1.05
+        return max([highest, *(line.value for line in self.lines)]) * 1.1 or 1.0
+
+    @property
+    def bottom(self) -> float:
+        """The lowest: zero, or below it for a debt."""
+        return min((value for _, value in self.values() if value is not None and value < 0), default=0.0) * 1.1
+
+    def worded(self, value: float) -> str:
+        """A value with its unit."""
+        if self.in_percent:
+            return phrases.percent(value)
+        last = self.course.points[-1].reading.unit if self.course.points else ""
+        return phrases.amount(value, last)
+
+
+class Span(Struct, frozen=True, kw_only=True):
+    """What of time is drawn, and in which zone it is told."""
+
+    start: datetime
+    end: datetime
+    tz: tzinfo
+
+    def share(self, at: datetime) -> float:
+        """0 at the start, 1 at the end."""
+        return (at - self.start) / (self.end - self.start)
+
+
+def moments(series: Series, transitions: Sequence[Transition]) -> tuple[Moment, ...]:
+    """What happened to the alerts of one series."""
+    return tuple(
+        Moment(
+            at=each.at,
+            event=each.event,
+            severity=each.severity,
+            rule=each.rule,
+            used_percent=None if each.reading is None else level(each.reading),
+            remaining=None if each.reading is None or each.reading.remaining is None else float(each.reading.remaining),
+        )
+        for each in transitions
+        if each.series == series
+    )
+
+
+def ticks(span: Span, most: int) -> list[tuple[datetime, str]]:
+    """Round local times inside the span, at most so many, each with its label."""
+    whole = span.end - span.start
+    steps_h = (1, 2, 3, 6, 12, 24, 48, 168, 336, 720, 2160)
+    step_h = next((hours for hours in steps_h if whole / timedelta(hours=hours) <= most), steps_h[-1])
+    at = span.start.astimezone(span.tz).replace(hour=0, minute=0, second=0, microsecond=0)
+    found = []
+    while at <= span.end:
+        if at >= span.start:
+            found.append((at, _tick_label(at, step_h)))
+        at = _later(at, step_h)
+    return found
+
+
+def _later(at: datetime, hours: int) -> datetime:
+    """So many hours on, in wall time: midnight stays midnight when the clocks change."""
+    return (at.replace(tzinfo=None) + timedelta(hours=hours)).replace(tzinfo=at.tzinfo)
+
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAY_H, _WEEK_H = 24, 168
+
+
+def _tick_label(at: datetime, step_h: int) -> str:
+    if step_h < _DAY_H and at.hour:
+        return f"{at:%H:%M}"
+    if step_h < _WEEK_H:
+        return f"{_DAYS[at.weekday()]} {at.day}"
+    return f"{at.day} {_MONTHS[at.month - 1]}"
+
+
+def day(at: datetime, tz: tzinfo) -> str:
+    """`22 Nov 2026`."""
+    local = at.astimezone(tz)
+    return f"{local.day} {_MONTHS[local.month - 1]} {local.year}"
+
+
+def stamp(at: datetime, tz: tzinfo) -> str:
+    """`Sun 22 Nov 16:00`: clear in a document that is read on another day."""
+    local = at.astimezone(tz)
+    return f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]} {local:%H:%M}"
+
+
+def summary(track: Track) -> str:
+    """What a picture says in words, for those who do not see it: `82 % now, 97 % at most, 12 resets, 3 alerts`."""
+    course, parts = track.course, []
+    drawn = [(point, value) for point, value in track.values() if value is not None]
+    if drawn:
+        parts.append(f"{track.worded(drawn[-1][1])} {'used' if track.in_percent else 'left'} at the end")
+        highest = max(value for _, value in drawn)
+        parts.append(f"{track.worded(highest)} at most")
+    elif course.points:
+        parts.append("unlimited" if course.points[-1].reading.unlimited else "unknown")
+    else:
+        parts.append("no reading")
+    fired = sum(moment.event in (Event.FIRING, Event.ESCALATED) for moment in track.moments)
+    parts += [phrases.amount(len(course.turns), "resets"), phrases.amount(fired, "alerts")]
+    return ", ".join(parts)
+
+
+def _left(point: Point) -> float | None:
+    return None if point.reading.remaining is None else float(point.reading.remaining)

@@ -1,0 +1,161 @@
+"""`watcher history --json` and `--csv`: what was read, for other programs. Never put words for people here."""
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from msgspec import Struct
+
+from watcher.charts import Track
+
+SCHEMA = "watcher.history.v1"
+COLUMNS = ("at", "provider", "account", "window", "used_percent", "used", "limit", "remaining", "unit", "resets_at")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Read(Struct, frozen=True, kw_only=True):
+    """One reading. None is unknown."""
+
+    at: datetime
+    used_percent: float | None
+    used: Decimal | None
+    limit: Decimal | None
+    remaining: Decimal | None
+    resets_at: datetime | None
+    unlimited: bool
+    believed: bool  # False: too unlike its neighbours, and not confirmed by the next; no rule judged it
+    source: str
+
+
+class Reset(Struct, frozen=True, kw_only=True):
+    """The window turned over."""
+
+    at: datetime
+    spent_percent: float | None
+    early: bool
+
+
+class Alert(Struct, frozen=True, kw_only=True):
+    """An alert changed."""
+
+    at: datetime
+    rule: str
+    event: str
+    severity: str
+    used_percent: float | None
+
+
+class Threshold(Struct, frozen=True, kw_only=True):
+    """Where a rule in force would fire: percent used, or what is left where the window counts no percent."""
+
+    rule: str
+    severity: str
+    value: float
+
+
+class Series(Struct, frozen=True, kw_only=True):
+    """One series."""
+
+    series: str
+    provider: str
+    account: str | None
+    window: str
+    kind: str
+    label: str
+    unit: str
+    window_seconds: int | None
+    readings: list[Read]
+    resets: list[Reset]
+    alerts: list[Alert]
+    thresholds: list[Threshold]
+
+
+class History(Struct, frozen=True, kw_only=True):
+    """The whole document."""
+
+    schema: str
+    generated_at: datetime
+    since: datetime
+    series: list[Series]
+
+
+def document(rows: Sequence[tuple[str, str, Track]], since: datetime, now: datetime) -> History:
+    """The document; rows are (series as written, account's name, track)."""
+    return History(schema=SCHEMA, generated_at=now, since=since, series=[_series(*row) for row in rows])
+
+
+def as_csv(rows: Sequence[tuple[str, str, Track]]) -> str:
+    """One line a reading, in time order within each series; an empty cell is unknown.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for _, account, track in rows:
+        series = track.course.series
+        for point in track.course.points:
+            read = point.reading
+            writer.writerow(
+                [
+                    _instant(point.at),
+                    series.provider,
+                    _text(account),
+                    _text(series.window),
+                    "" if point.used_percent is None else point.used_percent,
+                    *("" if value is None else value for value in (read.used, read.limit, read.remaining)),
+                    _text(read.unit),
+                    "" if read.resets_at is None else _instant(read.resets_at),
+                ]
+            )
+    return out.getvalue()
+
+
+def _instant(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _text(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _series(written: str, account: str, track: Track) -> Series:
+    course, last = track.course, track.course.points[-1].reading
+    return Series(
+        series=written,
+        provider=course.series.provider,
+        account=account or None,
+        window=course.series.window,
+        kind=last.kind.value,
+        label=course.label,
+        unit=last.unit,
+        window_seconds=last.window_seconds,
+        readings=[
+            Read(
+                at=point.at,
+                used_percent=point.used_percent,
+                used=point.reading.used,
+                limit=point.reading.limit,
+                remaining=point.reading.remaining,
+                resets_at=point.reading.resets_at,
+                unlimited=point.reading.unlimited,
+                believed=point.believed,
+                source=point.reading.source,
+            )
+            for point in course.points
+        ],
+        resets=[Reset(at=turn.at, spent_percent=turn.spent_percent, early=turn.early) for turn in course.turns],
+        alerts=[
+            Alert(
+                at=each.at,
+                rule=each.rule,
+                event=each.event.value,
+                severity=each.severity.value,
+                used_percent=each.used_percent,
+            )
+            for each in track.moments
+        ],
+        thresholds=[Threshold(rule=line.rule, severity=line.severity.value, value=line.value) for line in track.lines],
+    )
