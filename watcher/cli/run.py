@@ -23,6 +23,8 @@ def run(log_format: str, *, verbose: bool) -> None:
 
     SIGTERM and SIGINT end it, SIGHUP reads the config anew.
     """
+    if hasattr(signal, "SIGHUP"):  # a reload that comes this early has nothing to read anew, and must not end it
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from watcher import logs  # noqa: PLC0415 - loguru is heavy, and only the daemon logs
     from watcher.daemon import Daemon  # noqa: PLC0415 - likewise
 
