@@ -144,15 +144,20 @@ def test_the_quick_way_and_clicks_way_say_the_same(served):
     assert quick.stdout == slow.stdout
 
 
-def test_the_quick_way_imports_nothing_heavy(served):
+@pytest.mark.parametrize(
+    ("words", "said"), [(["status", "--format=line"], "claude"), (["ingest", "claude-statusline"], "Claude Code")]
+)
+def test_the_quick_ways_import_nothing_heavy(served, words, said):
     code = (
-        "import sys; sys.argv = ['watcher', 'status', '--format', 'line']\n"
+        f"import sys; sys.argv = ['watcher', *{words!r}]\n"
         "from watcher.cli import main\n"
         "try: main()\n"
         "except SystemExit: print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], env=served.env, capture_output=True, text=True, check=True)
-    assert "claude" in done.stdout
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=served.env, input="", capture_output=True, text=True, check=True
+    )
+    assert said in done.stdout
     assert not HEAVY & set(done.stderr.split())
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher import inbox
-from watcher.cli.ingest import take
+from watcher.cli.statusline import take
 
 NOWHERE = Path(os.devnull, "state")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -115,7 +115,7 @@ def test_the_command_ends_well_whatever_comes(tmp_path, data):
 
 
 def test_the_command_imports_nothing_heavy():
-    code = "import sys, watcher.cli.ingest; print(*sorted(sys.modules))"
+    code = "import sys, watcher.cli.statusline; print(*sorted(sys.modules))"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"msgspec", "requests", "sqlite3", "loguru", "rich", "schedule"} & set(modules)
 

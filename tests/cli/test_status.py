@@ -19,7 +19,9 @@ from watcher.cli.status import live
 from watcher.cli.table import table
 from watcher.cli.words import Tongue
 from watcher.core.model import Kind, Reading
+from watcher.lock import Lock
 from watcher.standing import AccountStatus, AlertStatus, Problem, Undelivered, Window, empty, pace
+from watcher.store import Store
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TONGUE = Tongue(NOW, UTC)
@@ -188,6 +190,13 @@ def test_a_provider_is_not_named_twice():
     error = Problem(kind="server", message="Nano-GPT: failed (500): again later", retry_at=None, since=None)
     failing = account(provider="nano_gpt", ok=False, error=error, next_poll_at=None)
     assert TONGUE.problem(failing) == "failed (500): again later"
+
+
+def test_where_nobody_polls_no_next_poll_is_promised():
+    error = Problem(kind="offline", message="cannot be reached", retry_at=None, since=None)
+    document = structs.replace(known(account(window(), ok=False, error=error)), daemon_running=False)
+    assert shown(document)[0].endswith("read 3 min ago")
+    assert next(check.report(document, TONGUE)) == "claude  cannot be reached"
 
 
 def test_long_sentences_are_broken_at_words_on_a_terminal_alone():
@@ -395,6 +404,18 @@ def test_providers_without_a_login_are_named_on_request(empty_home):
     done = empty_home.watcher("status", "--all")
     assert done.returncode == 0
     assert "no login found: Claude, Codex, " in done.stdout
+
+
+def test_a_daemon_that_was_killed_is_not_said_to_watch(empty_home):
+    now = datetime.now(UTC)
+    store = Store(empty_home.paths.state_dir / "watcher.db", now=now)
+    store.write(lambda: store.set_fact("heartbeat", "running", now), now=now)
+    store.close()
+    assert "nothing watches in the background since " in empty_home.watcher("status").stdout
+    lock = Lock(empty_home.paths.state_dir)
+    assert lock.acquire()
+    assert "watching in the background" in empty_home.watcher("status").stdout
+    lock.release()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")

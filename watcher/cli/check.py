@@ -51,7 +51,7 @@ def report(known: Status, tongue: words.Tongue) -> Iterator[str]:
     for account in known.providers:
         name = words.account_name(account, {}, crowded)
         if account.error is not None:
-            rows.append((name, "", tongue.problem(account)))
+            rows.append((name, "", tongue.problem(account, again=known.daemon_running)))
             continue
         rows += [(name, window.label or window.window, tongue.window(window)) for window in account.windows]
         if not account.windows:

@@ -7,10 +7,12 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import structs
 
 from watcher import clock, doors, inbox, paths
 from watcher.cli import BARS, bar, complete, selection, words
 from watcher.errors import NoReadingsError
+from watcher.lock import Lock
 from watcher.paths import Paths
 from watcher.standing import Status, as_json, empty
 from watcher.standing import status as standing
@@ -89,9 +91,12 @@ def known(own: Paths, now: datetime) -> Status:
     except NoReadingsError:
         return empty(now)
     try:
-        return standing(store, now=now)
+        found = standing(store, now=now)
     finally:
         store.close()
+    if found.daemon_running and Lock(own.state_dir).holder() is None:
+        return structs.replace(found, daemon_running=False)  # killed: it could not say farewell
+    return found
 
 
 def take_in(own: Paths) -> None:

@@ -111,7 +111,7 @@ def _accounts(known: Status, tongue: Tongue, width: int, names: Mapping[str, str
         if sum(wide + len(_GAP) for wide in widths if wide) <= width:
             break
     for account, grid in zip(known.providers, grids, strict=True):
-        yield from _heading(account, tongue, width, names)
+        yield from _heading(account, tongue, width, names, polled=known.daemon_running)
         for window, cells in zip(account.windows, grid, strict=True):
             yield _row(cells, widths, width)
             if (more := _below(window, layout)) is not None:
@@ -132,14 +132,16 @@ def _firing(known: Status) -> list[list[Marks]]:
     ]
 
 
-def _heading(account: AccountStatus, tongue: Tongue, width: int, names: Mapping[str, str]) -> Iterator[Text]:
+def _heading(
+    account: AccountStatus, tongue: Tongue, width: int, names: Mapping[str, str], *, polled: bool
+) -> Iterator[Text]:
     name = Text(names.get(account.provider, account.provider), style="bold")
     for part in (account.account, account.plan):
         if part:
             name.append(f" · {part}", style="not bold")
-    fresh = Text(tongue.freshness(account, why=True), style="yellow" if account.stale else "dim")
+    fresh = Text(tongue.freshness(account, polled=polled, why=True), style="yellow" if account.stale else "dim")
     if len(name) + len(_GAP) + len(fresh) > width:
-        fresh = Text(tongue.freshness(account, why=False), style=fresh.style)
+        fresh = Text(tongue.freshness(account, polled=polled, why=False), style=fresh.style)
     room = width - len(name) - len(fresh)
     if room >= len(_GAP):
         yield Text.assemble(name, " " * room, fresh)

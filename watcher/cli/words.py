@@ -63,12 +63,12 @@ class Tongue:
             parts.append(f"asked again {self.until(account.next_poll_at)}")
         return _unnamed(error.message, account.provider) + said(parts)
 
-    def freshness(self, account: AccountStatus, *, why: bool) -> str:
-        """`read 3 min ago, next in 7 min: every 10m`."""
+    def freshness(self, account: AccountStatus, *, polled: bool, why: bool) -> str:
+        """`read 3 min ago, next in 7 min: every 10m`; without the next where nobody polls."""
         read = "never read" if account.fetched_at is None else f"read {self.ago(account.fetched_at)}"
         if account.stale and account.fetched_at is not None:
             read += " (old)"
-        if account.next_poll_at is None:
+        if account.next_poll_at is None or not polled:
             return read
         due = (
             "next poll overdue"
