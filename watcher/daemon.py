@@ -27,6 +27,7 @@ from watcher.store import Store
 from watcher.timetable import Timetable
 
 HEARTBEAT_EVERY = timedelta(minutes=5)
+CONFIG_ERROR = "config_error"  # the fact that says what is wrong with the config; empty: nothing
 TIDY_EVERY = timedelta(hours=24)
 REFRESH, WANTED, DONE = "refresh", "wanted", "done"  # the fact by which another process wishes for fresh readings
 SLOWEST_CRON = timedelta(hours=24)  # a longer gap between two checks was no schedule
@@ -201,7 +202,7 @@ class Daemon:
         every = {name: each.pace.every.total_seconds() for name, each in self.config.providers.items()}
 
         def work() -> None:
-            self._store.set_fact("config_error", "", now)
+            self._store.set_fact(CONFIG_ERROR, "", now)
             self._store.set_fact("every", json.dumps(every), now)
             self._store.set_fact("broken_channels", json.dumps(dict(self.config.broken_channels)), now)
 
@@ -209,10 +210,10 @@ class Daemon:
 
     def _refused(self, text: str, now: datetime) -> None:
         """The old config stays in force; said once for each different mistake."""
-        known = self._store.fact("config_error")
+        known = self._store.fact(CONFIG_ERROR)
         if known is not None and known[0] == text:
             return
-        self._store.write(lambda: self._store.set_fact("config_error", text, now), now=now)
+        self._store.write(lambda: self._store.set_fact(CONFIG_ERROR, text, now), now=now)
         self._log.warning(f"the config cannot be used, the last good one stays in force:\n{text}")
         self._postman.notice("The watcher's config has a mistake", f"The last good one stays in force.\n{text}")
 

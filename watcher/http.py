@@ -6,6 +6,7 @@ no cache. Proxies of the environment are obeyed, except for loopback addresses. 
 a query may be a secret. Never retry here, and never give a status a meaning.
 """
 
+import contextlib
 import http.client
 import ssl
 import zlib
@@ -111,6 +112,12 @@ def send(request: Request, *, now: Callable[[], datetime] = clock.now) -> Respon
         raise
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         raise _explain(error, host, request.total_s) from None
+
+
+def prepare() -> None:
+    """Read the certificates now, for a process that will need them for long. What is wrong with them is said later."""
+    with contextlib.suppress(OSError):
+        session("https")
 
 
 def is_loopback(host: str) -> bool:

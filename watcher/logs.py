@@ -4,8 +4,12 @@ loguru does the writing; one redactor stands in front of every sink. Imported on
 it is a heavy import. Never log a body, and never hand loguru an exception: a traceback may quote a secret.
 """
 
+import json
+import os
 import sys
 import traceback
+from contextlib import suppress
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "watcher.log"
 _LINE = "{time:YYYY-MM-DD HH:mm:ss} {level: <7} {message}"
-_ROTATED = {"rotation": "1 MB", "retention": 3, "encoding": "utf-8"}
+_FRAMES = 8  # of a traceback: where it began and where it ended are what a reader needs
 
 
 class FileLog(Log):
@@ -27,19 +31,22 @@ class FileLog(Log):
 
     def __init__(self, state_dir: Path, redactor: Redactor, *, json_lines: bool = False, verbose: bool = False) -> None:
         def clean(record: "Record") -> None:
-            record["message"] = redactor(record["message"])
+            record["message"] = redactor(_one_line(record["message"]))
 
+        path = state_dir / FILE_NAME
+        with suppress(OSError):  # none yet, or not ours to change: then it cannot be written either, and loguru says so
+            path.chmod(0o600)
         logger.remove()
         logger.configure(patcher=clean)
-        sinks: list[tuple[Any, dict[str, Any]]] = [(state_dir / FILE_NAME, _ROTATED)]
+        rotated = {"rotation": "1 MB", "retention": 3, "encoding": "utf-8", "opener": _open_for_the_owner}
+        sinks: list[tuple[Any, dict[str, Any]]] = [(path, rotated)]
         if sys.stderr is not None:  # pythonw has none
             sinks.append((sys.stderr, {}))
         for sink, extra in sinks:
             logger.add(
                 sink,
                 level="DEBUG" if verbose else "INFO",
-                format=_LINE,
-                serialize=json_lines,
+                format=_json if json_lines else _LINE,
                 diagnose=False,  # it would print the values of variables
                 backtrace=False,
                 catch=True,  # a full disk must not end the daemon
@@ -59,5 +66,33 @@ class FileLog(Log):
         logger.warning("{}", message)
 
     def crash(self, where: str, error: BaseException) -> None:
-        """Something that should not have happened: the place, and the traceback as redacted text."""
-        logger.error("{}: {}", where, "".join(traceback.format_exception(error)).rstrip())
+        """Something that should not have happened: the place, the error and the way there."""
+        logger.error("{}: {}", where, _traced(error))
+
+
+def _json(record: "Record") -> str:
+    """The template of a JSON line: `at` (UTC), `level` and `message`, and never more than these."""
+    at = record["time"].astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    line = {"at": at, "level": record["level"].name.lower(), "message": record["message"]}
+    record["extra"]["line"] = json.dumps(line, ensure_ascii=False)
+    return "{extra[line]}\n"
+
+
+def _one_line(text: str) -> str:
+    """Several lines as one; what only points at the line above, a caret, is left out."""
+    lines = (line.strip() for line in text.splitlines())
+    return " | ".join(line for line in lines if line.strip("^~|- "))
+
+
+def _traced(error: BaseException) -> str:
+    """`ValueError: text (in daemon.py:120 < calls.py:33)`, innermost frame first."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames)][:_FRAMES]
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    why = f", because of {_traced(cause)}" if cause is not None and cause is not error else ""
+    return f"{said} (in {' < '.join(places)}){why}" if places else f"{said}{why}"
+
+
+def _open_for_the_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -308,7 +308,7 @@ def test_the_daemon_is_started_by_the_python_that_installs_it() -> None:
         folder=Path("/"),
         state_dir=Path("/Users/me/state"),
     )
-    assert here.argv == ("/opt/venv/bin/python3", "-P", "-m", "watcher", "run")
+    assert here.argv == ("/opt/venv/bin/python3", "-OO", "-P", "-m", "watcher", "run")
 
 
 def test_an_unknown_system_is_told_what_to_do() -> None:

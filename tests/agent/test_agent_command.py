@@ -56,7 +56,7 @@ def test_installing_says_what_where_and_where_the_logs_are(person: Person) -> No
         f"      journalctl --user -u {UNIT}",
         "to have it run without anybody logged in: loginctl enable-linger",
     ]
-    assert f"ExecStart={sys.executable} -P -m watcher run" in person.unit.read_text()
+    assert f"ExecStart={sys.executable} -OO -P -m watcher run" in person.unit.read_text()
 
 
 def test_a_machine_without_a_desktop_is_noticed_and_a_person_may_know_better(person: Person) -> None:

@@ -125,7 +125,7 @@ def test_the_task_outlives_three_days_and_a_flat_battery(tmp_path: Path) -> None
         "<MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>",
         "<LogonType>InteractiveToken</LogonType>",
         "<RunLevel>LeastPrivilege</RunLevel>",
-        "<Arguments>-P -m watcher run</Arguments>",
+        "<Arguments>-OO -P -m watcher run</Arguments>",
     ):
         assert line in text
 

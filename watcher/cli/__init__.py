@@ -71,6 +71,32 @@ def run(args: list[str]) -> int:
         from watcher.cli import statusline  # noqa: PLC0415 - likewise
 
         return statusline.main()
-    from watcher.cli import root  # noqa: PLC0415 - click, which the quick way never needs
+    if args == ["run"]:
+        return _watch()
+    from watcher.cli import root  # noqa: PLC0415 - click, which the quick ways never need
 
     return root.run(args)
+
+
+def _watch() -> int:
+    """`watcher run` as a login item starts it: past click, which the process would carry for weeks."""
+    outlive_a_reload()
+    try:
+        from watcher.cli import service  # noqa: PLC0415 - only here
+
+        service.watch()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last place where a defect can become a sentence
+        from watcher.cli import root  # noqa: PLC0415 - likewise
+
+        return root.explained(error, ["run"])
+    return 0
+
+
+def outlive_a_reload() -> None:
+    """A SIGHUP that comes while the daemon still loads has nothing to read anew, and must not end it."""
+    import signal  # noqa: PLC0415 - not on the way of commands that run many times a minute
+
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -1,5 +1,7 @@
 """What several commands say."""
 
+import sys
+
 from watcher import notifiers
 from watcher.core import wording
 from watcher.doors import Doors
@@ -11,6 +13,12 @@ def already_running(process_id: int | None) -> str:
     """The word to a second instance."""
     who = f" (process {process_id})" if process_id else ""
     return f"a watcher is running already{who}: `watcher status` shows what it knows"
+
+
+def complain(line: str) -> None:
+    """One line on stderr, where there is one: under `pythonw` there is not."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"{line}\n")
 
 
 def tell_the_desktop(title: str, body: str, doors: Doors) -> None:
