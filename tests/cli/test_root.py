@@ -1,6 +1,7 @@
 """Errors are one line, exit codes are those of the table, help teaches."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -72,6 +73,10 @@ def test_the_traceback_is_shown_to_who_asks(command, capsys, monkeypatch, args, 
         (["status", "--jsn"], "watcher status: no such option"),
         (["help", "chek"], "watcher help: no command is called `chek`; did you mean `check`?"),
         (["help", "rules", "lst"], "watcher help: no command is called `lst`; did you mean `list`?"),
+        (
+            ["rules", "lst"],
+            "watcher rules: no command is called `lst`; did you mean `list`?; see `watcher rules --help`",
+        ),
         (["guard"], "watcher guard: missing argument 'EXPRESSION'; see `watcher guard --help`\n"),
         (["status", "--json", "--watch"], "watcher status: --json and --watch are different forms of the answer"),
         (["status", "--watch"], "watcher status: --watch needs a terminal"),
@@ -166,6 +171,21 @@ def test_words_are_completed_from_store_and_config(served, words, offered):
     done = served.watcher(_WATCHER_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1))
     assert offered <= {line.partition(",")[2] for line in done.stdout.splitlines()}
     assert done.stderr == ""
+
+
+@pytest.mark.system
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_bash_completes_with_the_script(served, tmp_path):
+    shim = tmp_path / "watcher"
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m watcher "$@"\n')
+    shim.chmod(0o700)
+    script = (
+        'eval "$(watcher completion bash)"; COMP_WORDS=(watcher status claude.f); COMP_CWORD=2;'
+        ' _watcher_completion watcher; echo "${COMPREPLY[@]}"'
+    )
+    env = {**served.env, "PATH": f"{tmp_path}:{served.env['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("claude.five_hour\n", "")
 
 
 def test_completion_is_silent_where_there_is_nothing(empty_home):

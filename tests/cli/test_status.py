@@ -443,3 +443,16 @@ def test_beside_a_daemon_a_refresh_asks_the_daemon(tmp_path, served):
             daemon.send_signal(signal.SIGTERM)
             daemon.communicate(timeout=30)
     assert daemon.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["status"], 1), (["status", "--json"], 1), (["guard", "claude < 90%"], 69)]
+)
+def test_a_damaged_database_is_one_line_with_what_to_do(empty_home, words, code):
+    state = empty_home.paths.state_dir
+    state.mkdir(parents=True)
+    (state / "watcher.db").write_bytes(b"not a database " * 100)
+    done = empty_home.watcher(*words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"{state / 'watcher.db'} is damaged: move it away; ")
+    assert done.stderr.count("\n") == 1

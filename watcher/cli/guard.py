@@ -16,7 +16,7 @@ from watcher.core.kinds import level
 from watcher.core.model import Series
 from watcher.core.phrases import percent
 from watcher.core.units import read_duration
-from watcher.errors import NoReadingsError, UsageError
+from watcher.errors import NoReadingsError, StoreError, UsageError
 from watcher.paths import Paths
 from watcher.standing import written
 from watcher.store import FILE_NAME, Store
@@ -68,18 +68,27 @@ def guard(expression: str, max_age: str, *, refresh: bool, as_document: bool, qu
     condition, span = _parsed(expression), _age(max_age)
     around = doors.surroundings()
     own = paths.find(around.env, around.home)
-    if refresh:
-        from watcher.cli.refresh import refresh as ask  # noqa: PLC0415 - the daemon, only where it polls
-
-        if (remark := ask(own, doors.real())) and not quiet:
-            click.echo(remark, err=True)
-    now = clock.now()
-    verdict, names = _judged(own, condition, now, span)
+    try:
+        if refresh:
+            _refresh(own, quiet=quiet)
+        now = clock.now()
+        verdict, names = _judged(own, condition, now, span)
+    except StoreError as error:  # not 1: a script would take it for an answer
+        click.echo(str(error), err=True)
+        return EXIT_UNAVAILABLE
     if as_document:
         click.echo(document(verdict, names, expression, now))
     elif not quiet and not verdict.result:
         click.echo(sentence(verdict, names), err=True)
     return EXIT_UNAVAILABLE if verdict.result is None else 0 if verdict.result else 1
+
+
+def _refresh(own: Paths, *, quiet: bool) -> None:
+    from watcher.cli.refresh import refresh  # noqa: PLC0415 - the daemon's machinery, only where it polls
+
+    remark = refresh(own, doors.real())
+    if remark and not quiet:
+        click.echo(remark, err=True)
 
 
 def _parsed(text: str) -> Expression:

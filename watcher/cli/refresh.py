@@ -20,7 +20,7 @@ PATIENCE = timedelta(seconds=25)  # one whole answer may take 20 s
 GLANCE_S = 0.1
 
 
-def refresh(own: Paths, world: Doors) -> str:
+def refresh(own: Paths, world: Doors, *, patience: timedelta = PATIENCE) -> str:
     """Poll everything once, judge it, deliver what is due; what must be said about it, empty where all went well.
 
     Where a daemon runs it is asked to do so, and waited for.
@@ -30,7 +30,7 @@ def refresh(own: Paths, world: Doors) -> str:
     """
     lock = Lock(own.state_dir)
     if not lock.acquire():
-        return _ask_the_daemon(own, world, lock.holder())
+        return _ask_the_daemon(own, world, lock.holder(), patience)
     store = Store(own.state_dir / FILE_NAME, now=world.clock.now())
     try:
         Daemon(paths=own, doors=world, store=store, log=Log(), redactor=Redactor()).once()
@@ -40,7 +40,7 @@ def refresh(own: Paths, world: Doors) -> str:
     return ""
 
 
-def _ask_the_daemon(own: Paths, world: Doors, process_id: int | None) -> str:
+def _ask_the_daemon(own: Paths, world: Doors, process_id: int | None, patience: timedelta) -> str:
     who = f"the watcher that is running (process {process_id})" if process_id else "the watcher that is running"
     if not process_id or not hasattr(signal, "SIGUSR1"):
         return f"{who} polls by itself; this is what it knows"
@@ -53,7 +53,7 @@ def _ask_the_daemon(own: Paths, world: Doors, process_id: int | None) -> str:
         except OSError as error:
             return f"{who} could not be asked to poll ({error.strerror}); this is what it knows"
         waiting = Event()  # nobody sets it: it is a wait that Ctrl-C ends at once
-        while world.clock.now() - now < PATIENCE:
+        while world.clock.now() - now < patience:
             waiting.wait(GLANCE_S)
             if (fact := store.fact(REFRESH)) is not None and fact[0] == DONE:
                 return ""

@@ -4,6 +4,7 @@ Never put a command here.
 """
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from watcher.cli import (
 )
 from watcher.errors import ConfigError, UsageError, WatcherError
 
+_NO_COMMAND = re.compile("No such command '([^']*)'")
 REPORT = "https://github.com/ai-usage-watcher/ai-usage-watcher/issues"
 EPILOG = """\b
 A first alert in a minute:
@@ -129,6 +131,9 @@ def misuse(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "watcher"
     message = " ".join(error.format_message().split()).rstrip(".")
+    word = _NO_COMMAND.match(message)
+    if word and context is not None and isinstance(context.command, click.Group):
+        message = unknown_command(word.group(1), tuple(context.command.list_commands(context)))
     return f"{path}: {message[:1].lower()}{message[1:]}; see `{path} --help`"
 
 

@@ -1,0 +1,89 @@
+"""Fresh readings are never asked for beside a daemon that runs."""
+
+import os
+import signal
+from datetime import timedelta
+
+import pytest
+
+from watcher import doors
+from watcher.cli.refresh import refresh
+from watcher.daemon import DONE, REFRESH, WANTED
+from watcher.lock import Lock
+from watcher.paths import Paths
+from watcher.store import Store
+
+SOON = timedelta(seconds=0.3)
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")
+
+
+@pytest.fixture
+def own(tmp_path):
+    """The folders of a watcher that is running: this process holds its lock."""
+    own = Paths(config_dir=tmp_path / "config", state_dir=tmp_path / "state")
+    lock = Lock(own.state_dir)
+    assert lock.acquire()
+    yield own
+    lock.release()
+
+
+@pytest.fixture
+def nudged():
+    """Every SIGUSR1 to this process; `nudged.then` is done at each."""
+
+    class Nudges(list):
+        def then(self):
+            """Nothing, until a test says otherwise."""
+
+    found = Nudges()
+
+    def hear(_number, _frame):
+        found.append(1)
+        found.then()
+
+    before = signal.signal(signal.SIGUSR1, hear)
+    yield found
+    signal.signal(signal.SIGUSR1, before)
+
+
+def no_sending(_request):
+    raise AssertionError("nothing is to be asked beside the daemon")
+
+
+def world():
+    return type(doors.real())(
+        **{name: getattr(doors.real(), name) for name in doors.Doors.__struct_fields__} | {"send": no_sending}
+    )
+
+
+def store(own):
+    return Store(own.state_dir / "watcher.db", now=doors.real().clock.now())
+
+
+def test_the_daemon_is_asked_and_its_answer_awaited(own, nudged):
+    def grant():
+        mine = store(own)
+        assert mine.fact(REFRESH)[0] == WANTED
+        now = doors.real().clock.now()
+        mine.write(lambda: mine.set_fact(REFRESH, DONE, now), now=now)
+        mine.close()
+
+    nudged.then = grant
+    assert refresh(own, world(), patience=timedelta(seconds=30)) == ""
+    assert nudged == [1]
+
+
+def test_a_daemon_that_does_not_answer_is_not_waited_for_for_ever(own, nudged):
+    said = refresh(own, world(), patience=SOON)
+    assert said == (
+        f"the watcher that is running (process {os.getpid()}) was asked to poll and has not finished;"
+        " this is what it knows"
+    )
+    assert nudged == [1]
+
+
+def test_a_daemon_that_cannot_be_named_is_left_alone(own, nudged):
+    (own.state_dir / "watcher.lock").write_text("")
+    assert refresh(own, world(), patience=SOON) == "the watcher that is running polls by itself; this is what it knows"
+    assert nudged == []
