@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from watcher.core.evaluate import AlertState
+from watcher.core.memory import AlertState
 from watcher.core.model import Delivery, Failure, Kind, Reading, Series, Snapshot, Transition
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -10,8 +10,8 @@ from decimal import Decimal
 import msgspec
 from msgspec import Struct
 
-from watcher.core.cycle import SeriesState, Standing
 from watcher.core.kinds import length, level
+from watcher.core.memory import SeriesState, Standing
 from watcher.core.model import Delivery, DeliveryState, Phase, Reading, Series
 from watcher.core.view import View
 from watcher.glance import is_stale

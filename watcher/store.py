@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from watcher import rows
-from watcher.core.cycle import SeriesState
-from watcher.core.evaluate import AlertState
-from watcher.core.judge import Judgement, Memory
+from watcher.core.judge import Judgement
+from watcher.core.memory import AlertState, Memory, SeriesState
 from watcher.core.model import Delivery, DeliveryState, Failure, Series, Snapshot, Snooze, Stop, Transition
 from watcher.database import Database
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.core.samples import NOW
 from watcher.core import attention, cycle
-from watcher.core.cycle import Standing
+from watcher.core.memory import Standing
 from watcher.core.model import Series, Snapshot
 
 EVERY = timedelta(minutes=5)

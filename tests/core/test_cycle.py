@@ -8,7 +8,7 @@ import pytest
 
 from tests.core.samples import NOW
 from watcher.core import cycle
-from watcher.core.cycle import SeriesState, Standing
+from watcher.core.memory import SeriesState, Standing
 from watcher.core.model import Failure, Kind, Reading, Series, Snapshot
 
 EVERY = timedelta(minutes=5)

@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 
 from watcher.core import cycle
-from watcher.core.cycle import SeriesState
 from watcher.core.expression import parse
 from watcher.core.guard import judge
+from watcher.core.memory import SeriesState
 from watcher.core.model import Failure, Kind, Reading, Series, Snapshot
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from tests.core.samples import NOW
 from watcher.core import judge
 from watcher.core.decisions import REASONS
-from watcher.core.judge import Memory
+from watcher.core.memory import Memory
 from watcher.core.model import Event, Failure, Kind, Phase, Reading, Series, Snapshot
 from watcher.core.rulebook import parse_rules
 

@@ -4,8 +4,9 @@ from decimal import Decimal
 import pytest
 
 from watcher.core.cadence import Watch
-from watcher.core.judge import Memory, judge
+from watcher.core.judge import judge
 from watcher.core.lookout import look
+from watcher.core.memory import Memory
 from watcher.core.model import Kind, Reading, Series, Snapshot
 from watcher.core.rulebook import parse_rules
 

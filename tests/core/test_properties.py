@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.core.timeline import restarted
 from watcher.core import judge
 from watcher.core.forecast import MOST
-from watcher.core.judge import Memory
+from watcher.core.memory import Memory
 from watcher.core.model import Event, Failure, Kind, Phase, Reading, Series, Snapshot
 from watcher.core.rulebook import parse_rules
 

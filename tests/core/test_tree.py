@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from watcher.core.expression import evaluate, parse
 from watcher.core.model import Kind, Series
-from watcher.core.tree import Not, Selector, compared
+from watcher.core.selector import Selector
+from watcher.core.tree import Not, compared
 from watcher.core.vocabulary import FIELDS
 
 YES, NO, UNKNOWN = "claude.up", "codex.up", "copilot.up"

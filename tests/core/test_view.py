@@ -11,7 +11,7 @@ from tests.core.samples import NOW
 from watcher.core import cycle
 from watcher.core.forecast import Sample
 from watcher.core.model import Failure, Kind, Reading, Series, Snapshot
-from watcher.core.tree import Selector
+from watcher.core.selector import Selector
 from watcher.core.view import View
 from watcher.core.vocabulary import FIELDS
 

@@ -24,12 +24,10 @@ import tomli_w
 from msgspec import Struct
 
 from watcher.core import judge
-from watcher.core.cycle import SeriesState
-from watcher.core.evaluate import AlertState
 from watcher.core.expression import parse_selector
 from watcher.core.history import News
-from watcher.core.judge import Memory
 from watcher.core.kinds import kind_of
+from watcher.core.memory import AlertState, Memory, SeriesState
 from watcher.core.model import Failure, Phase, Reading, Rule, Series, Snapshot, Transition
 from watcher.core.rulebook import parse_rules
 

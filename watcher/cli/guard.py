@@ -9,10 +9,10 @@ from msgspec import Struct
 from watcher import clock, doors, paths
 from watcher.cli import EXIT_UNAVAILABLE
 from watcher.cli.status import take_in
-from watcher.core.cycle import SeriesState
 from watcher.core.expression import Expression, ExpressionError, parse
 from watcher.core.guard import Verdict, judge
 from watcher.core.kinds import level
+from watcher.core.memory import SeriesState
 from watcher.core.model import Series
 from watcher.core.phrases import percent
 from watcher.core.units import read_duration

@@ -8,8 +8,9 @@ from msgspec import structs
 from watcher.cli import words
 from watcher.cli.words import Tongue
 from watcher.core import phrases, template
-from watcher.core.expression import ExpressionError, Selector, parse_selector
+from watcher.core.expression import ExpressionError, parse_selector
 from watcher.core.model import Series
+from watcher.core.selector import Selector
 from watcher.standing import AccountStatus, Status, Window
 
 

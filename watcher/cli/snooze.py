@@ -13,8 +13,8 @@ from watcher import config as configuration
 from watcher import doors, paths
 from watcher.clock import LocalZone
 from watcher.clock import now as clock_now
-from watcher.core.cycle import SeriesState
 from watcher.core.hold import matches, over
+from watcher.core.memory import SeriesState
 from watcher.core.model import Phase, Rule, Severity, Snooze
 from watcher.core.phrases import clock
 from watcher.core.units import read_duration

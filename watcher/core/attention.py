@@ -7,7 +7,8 @@ decide here what silence means to a rule.
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from watcher.core.cycle import FEW_POLLS, SeriesState
+from watcher.core.cycle import FEW_POLLS
+from watcher.core.memory import SeriesState
 
 ASLEEP_AFTER = timedelta(minutes=20)
 """Longer than any usual pause between polls: when nothing at all was asked for so long, nobody watched."""

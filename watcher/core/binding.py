@@ -6,7 +6,7 @@ condition holds with one of them, while it is over only when it is over with all
 with time.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice, product
 from typing import Protocol
@@ -14,7 +14,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from watcher.core.model import Rule
-from watcher.core.tree import Expression, Literal, Selector, evaluate, measures
+from watcher.core.selector import Selector
+from watcher.core.tree import Expression, Literal, evaluate, measures, nodes
 from watcher.core.units import Unit
 from watcher.core.view import SILENCE, View, Worth
 
@@ -83,11 +84,10 @@ def _bound(rule: Rule) -> Bound:
     )
 
 
-def _durations(expressions: Iterable[Expression]) -> Iterable[float]:
-    for expression in expressions:
-        if isinstance(expression, Literal) and expression.unit is Unit.DURATION:
-            yield float(expression.worth)
-        yield from _durations(expression.parts())
+def _durations(expressions: Iterable[Expression]) -> Iterator[float]:
+    for node in (node for expression in expressions for node in nodes(expression)):
+        if isinstance(node, Literal) and node.unit is Unit.DURATION:
+            yield float(node.worth)
 
 
 def touches(bound: Bound, provider: str) -> bool:

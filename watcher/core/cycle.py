@@ -23,18 +23,13 @@ it is no reset. Money and credits (`balance`) do not come back by themselves: th
 """
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core import forecast
-from watcher.core.forecast import Sample
-from watcher.core.kinds import kind_of, length, level, tolerance
+from watcher.core.kinds import length, level, tolerance
+from watcher.core.memory import Doubt, SeriesState, Standing
 from watcher.core.model import Failure, Kind, Reading, Series, Snapshot
-
-VERSION = 1
-"""Of the persisted state. A field that is added needs no new version; one that changes its meaning does."""
 
 CLOCKS_DIFFER = timedelta(minutes=2)
 FEW_POLLS = 3
@@ -45,65 +40,6 @@ COLLAPSED_TO = 10.0
 FALL = 1.0
 EARLY_FALL = 5.0
 TINY = 1e-6
-
-
-class Standing(StrEnum):
-    """What the last news of a series was. Only the first two are readings that rules may judge."""
-
-    BELIEVED = "believed"
-    RESET = "reset"  # believed, and the first of a new episode
-    SUSPECT = "suspect"
-    FROZEN = "frozen"
-    UNKNOWN = "unknown"
-    MISSING = "missing"  # the answer came without this window
-    FAILED = "failed"  # no answer
-
-    @property
-    def is_believed(self) -> bool:
-        """Whether the last news was a reading that rules may judge."""
-        return self in (Standing.BELIEVED, Standing.RESET)
-
-
-class Doubt(Struct, frozen=True, kw_only=True):
-    """A reading that is not yet believed."""
-
-    reading: Reading
-    at: datetime
-    turn: bool  # if it is true, the window has turned over
-
-
-class SeriesState(Struct, frozen=True, kw_only=True):
-    """All that is known of one series. Persisted; grows no further than `forecast.MOST` samples."""
-
-    version: int = VERSION
-    series: Series
-    account_name: str = ""
-    plan: str | None = None
-    primary: bool = False  # the provider's primary window at this moment
-    reading: Reading | None = None  # last believed
-    read_at: datetime | None = None  # when that was, by the wall clock of then
-    changed_at: datetime | None = None  # when a believed reading last differed from the one before
-    boundary: datetime | None = None  # when this episode ends, as last heard
-    doubt: Doubt | None = None
-    doubts: int = 0  # answers in a row that were not believed
-    standing: Standing = Standing.UNKNOWN
-    episode: int = 0
-    episode_at: datetime  # when this episode began, as far as is known
-    samples: tuple[Sample, ...] = ()
-    heard_at: datetime  # when an answer last held this series; before the first, when it was first asked for
-    asked_at: datetime  # when its account was last asked, whatever came of it
-    every: timedelta = timedelta(0)  # how often that was usual then
-    retry_at: datetime | None = None  # not to be asked again before
-    watched_from: datetime | None = None  # when watching went on after a gap (sleep): silence before it is not news
-    error: str | None = None  # of the last poll; None: it was answered
-    error_kind: str | None = None
-    failing_since: datetime | None = None
-    gone: bool = False  # not heard of for so long that its alerts were closed
-
-    @property
-    def kind(self) -> Kind:
-        """Of the window; by its name until something was read."""
-        return kind_of(self.series) if self.reading is None else self.reading.kind
 
 
 def first(series: Series, news: Snapshot | Failure) -> SeriesState:
@@ -312,14 +248,13 @@ def _turned(state: SeriesState, reading: Reading, at: datetime) -> SeriesState:
     began = at if state.doubt is None or not state.doubt.turn else state.doubt.at
     if state.boundary is not None and state.boundary < began:
         began = state.boundary
-    samples: tuple[Sample, ...] = ()
-    if state.doubt is not None and state.doubt.at < at and (seen := level(state.doubt.reading)) is not None:
-        samples = forecast.kept((), state.doubt.at, seen)
+    seen = None if state.doubt is None or state.doubt.at >= at else level(state.doubt.reading)
+    doubted = () if state.doubt is None or seen is None else forecast.kept((), state.doubt.at, seen)
     fresh = replace(
         state,
         episode=state.episode + 1,
         episode_at=max(began, state.episode_at),
-        samples=samples,
+        samples=doubted,
         boundary=None,
     )
     return replace(_believed(fresh, reading, at), standing=Standing.RESET, changed_at=at)

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from watcher.core.cycle import Standing
 from watcher.core.kinds import level
+from watcher.core.memory import Standing
 from watcher.core.model import Phase, Series
 from watcher.core.view import View
 

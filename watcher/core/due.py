@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 
 from watcher.core.attention import GONE_AFTER, OVERDUE_POLLS
 from watcher.core.binding import Bound
-from watcher.core.cycle import SeriesState
-from watcher.core.evaluate import AlertState
+from watcher.core.memory import AlertState, SeriesState
 from watcher.core.model import Phase
 
 SAFELY_PAST = timedelta(seconds=1)

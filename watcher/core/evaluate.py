@@ -31,10 +31,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core import holding
+from watcher.core.memory import AlertState
 from watcher.core.model import Event, Phase, Rule, Series, Severity
-
-VERSION = 1
-"""Of the persisted state. A field that is added needs no new version; one that changes its meaning does."""
 
 
 class Seen(StrEnum):
@@ -65,29 +63,6 @@ TABLE: dict[tuple[Phase, Seen], tuple[Phase, Event | None]] = {
     (Phase.FIRING, Seen.RESET): (Phase.OK, Event.RESOLVED),
 }
 """(phase, seen) -> (phase after it, what is said)."""
-
-
-class AlertState(Struct, frozen=True, kw_only=True):
-    """Where one rule stands on one series. Persisted; kept only where there is something to remember."""
-
-    version: int = VERSION
-    rule: str
-    series: Series
-    fingerprint: str  # of the condition that was judged; empty: the rule is gone, only the counts are remembered
-    phase: Phase = Phase.OK
-    severity: Severity | None = None  # while firing
-    since: datetime | None = None  # when the condition began to hold, while pending or firing
-    at: datetime  # the last change; never earlier than the one before
-    episode: int
-    step: int = -1  # the ladder's step that is reached, while firing
-    told: int = -1  # the highest step spoken of since it fired
-    held: tuple[timedelta | None, ...] = ()  # for each step: how long it has held; None: it does not
-    clock_at: datetime | None = None  # until when that is counted; None: no clock runs
-    silent_at: datetime | None = None  # when the clock was stopped by the unknown
-    remind_at: datetime | None = None
-    fired: int = 0  # times it has fired in this episode: tells one message's identity from the next
-    reminded: int = 0  # likewise
-    muted: bool = False  # it fires, and another alert has said so for all: this machine is offline
 
 
 class Observation(Struct, frozen=True, kw_only=True):
@@ -123,13 +98,6 @@ class Step(Struct, frozen=True):
     reason: str
 
 
-def drawing() -> str:
-    """The table as text, the way this file's header shows it."""
-    lines = ["phase      seen        becomes    says"]
-    lines += [f"{phase:<10} {seen:<11} {after:<10} {said or '-'}" for (phase, seen), (after, said) in TABLE.items()]
-    return "\n".join(lines)
-
-
 def unseen(rule: Rule, series: Series, episode: int, now: datetime) -> AlertState:
     """The state of an alert of which nothing is known yet."""
     return AlertState(rule=rule.name, series=series, fingerprint=rule.fingerprint, at=now, episode=episode)
@@ -163,7 +131,7 @@ def step(rule: Rule, alert: AlertState, seen: Observation, now: datetime) -> Ste
         alert, changes = _next_episode(alert, seen, now)
     known = any(when is not None for when in seen.whens)
     if rule.hold and (alert.phase is not Phase.FIRING or alert.step < len(rule.levels) - 1):
-        alert = holding.timed(alert, seen, now, known=known)
+        alert = holding.timed(alert, seen.whens, now, every=seen.every)
     if not known:
         return Step(alert, changes, "unknown")
     verdict = _verdict(rule, alert, seen, now)
@@ -255,23 +223,26 @@ def _moved(rule: Rule, alert: AlertState, verdict: tuple[int, Seen], seen: Obser
     since = alert.since or at
     if phase is Phase.PENDING:
         return Step(replace(alert, phase=phase, since=since, at=at), (), _why_still(meaning, seen))
-    fired = replace(
+    fired = _fired(rule, replace(alert, phase=phase, since=since, at=at), place, now)
+    if seen.mute:
+        return Step(replace(fired, muted=True), (), "offline, said once")
+    return Step(fired, (_change(fired, Event.FIRING, "above", at),), "above")
+
+
+def _fired(rule: Rule, alert: AlertState, place: int, now: datetime) -> AlertState:
+    """An alert that begins to fire on a step of its ladder; the clocks run on only where a higher step may follow."""
+    is_highest = place == len(rule.levels) - 1
+    return replace(
         alert,
-        phase=phase,
-        since=since,
-        at=at,
         severity=rule.levels[place].severity,
         step=place,
         told=place,
         fired=alert.fired + 1,
         remind_at=None if rule.remind is None else now + rule.remind,
-        muted=seen.mute,
-        clock_at=alert.clock_at if place < len(rule.levels) - 1 else None,
-        held=alert.held if place < len(rule.levels) - 1 else (),
+        muted=False,
+        clock_at=None if is_highest else alert.clock_at,
+        held=() if is_highest else alert.held,
     )
-    if seen.mute:
-        return Step(fired, (), "offline, said once")
-    return Step(fired, (_change(fired, Event.FIRING, "above", at),), "above")
 
 
 def _lasting(rule: Rule, alert: AlertState, verdict: tuple[int, Seen], seen: Observation, now: datetime) -> Step:

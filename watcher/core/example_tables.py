@@ -4,9 +4,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from watcher.core.entries import ExampleEntry
-from watcher.core.expression import Selector, parse_selector
+from watcher.core.expression import parse_selector
 from watcher.core.model import Example
 from watcher.core.places import Path
+from watcher.core.selector import Selector
 from watcher.core.table import TableReader, shown
 from watcher.core.units import LARGEST
 from watcher.core.vocabulary import PROVIDERS

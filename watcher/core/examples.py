@@ -14,8 +14,8 @@ from watcher.core import judge
 from watcher.core.decisions import Decision
 from watcher.core.expression import parse_selector
 from watcher.core.history import News
-from watcher.core.judge import Memory
 from watcher.core.kinds import kind_of, usual_length
+from watcher.core.memory import Memory
 from watcher.core.model import Example, Phase, Reading, Rule, Series, Snapshot
 from watcher.core.replay import play
 from watcher.core.units import Unit

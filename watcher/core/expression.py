@@ -16,8 +16,9 @@ Units are checked while reading, so a tree that exists has a meaning. Never put 
 """
 
 from watcher.core.parser import COMPARING, DEEPEST, Parser, Part
+from watcher.core.selector import Selector
 from watcher.core.tokens import LONGEST_TEXT, ExpressionError, literal_of, selector_of, shown
-from watcher.core.tree import Expression, Literal, Selector, Value, comparisons, evaluate, is_constant, measures
+from watcher.core.tree import Expression, Literal, Value, comparisons, evaluate, is_constant, measures
 from watcher.core.vocabulary import FIELDS
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
     "Expression",
     "ExpressionError",
     "Literal",
-    "Selector",
     "Value",
     "evaluate",
     "parse",

@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from watcher.core.binding import Bound, bind, holds, means
-from watcher.core.cycle import SeriesState
 from watcher.core.expression import Expression, subject_of
+from watcher.core.memory import SeriesState
 from watcher.core.model import Level, Rule, Series, Severity
 from watcher.core.phrases import duration
-from watcher.core.tree import Selector, measures
+from watcher.core.selector import Selector
+from watcher.core.tree import measures
 from watcher.core.view import SILENCE, View, Worth
 
 _UNUSED: Mapping[str, float] = {

@@ -3,17 +3,12 @@
 Only time between two believed observations counts. Never decide here whether that was long enough.
 """
 
-from __future__ import annotations
-
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from watcher.core.evaluate import AlertState, Observation
+from watcher.core.memory import AlertState
 
 FEW_POLLS = 3
 """A longer gap between two observations was sleep, and nobody knows what was so meanwhile."""
@@ -28,15 +23,22 @@ def span(alert: AlertState, place: int) -> timedelta:
     return timedelta(0) if span is None else span
 
 
-def timed(alert: AlertState, seen: Observation, now: datetime, *, known: bool) -> AlertState:
-    """The `for` clocks, one a step: stopped by the unknown, not moved by a gap of more than three polls."""
-    if not known:
+def timed(alert: AlertState, whens: Sequence[bool | None], now: datetime, *, every: timedelta) -> AlertState:
+    """The `for` clocks, one a step: stopped by the unknown, not moved by a gap of more than three polls.
+
+    Args:
+        alert: before the observation.
+        whens: whether each step's condition held in it; None: unknown.
+        now: the instant of the observation.
+        every: how often this series is asked at present.
+    """
+    if all(when is None for when in whens):
         if alert.clock_at is None or alert.silent_at is not None:
             return alert
         return replace(alert, silent_at=max(now, alert.clock_at))
-    gone_by = _gone_by(alert, seen.every, now)
-    before = alert.held or (None,) * len(seen.whens)
-    held = tuple(_run(was, when, gone_by) for was, when in zip(before, seen.whens, strict=True))
+    gone_by = _gone_by(alert, every, now)
+    before = alert.held or (None,) * len(whens)
+    held = tuple(_run(was, when, gone_by) for was, when in zip(before, whens, strict=True))
     running = any(span is not None for span in held)
     return replace(alert, held=held if running else (), clock_at=now if running else None, silent_at=None)
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from watcher.core import attention, cycle
-from watcher.core.cycle import SeriesState
 from watcher.core.kinds import level
+from watcher.core.memory import SeriesState
 from watcher.core.model import Failure, Reading, Series, Snapshot
 from watcher.core.vocabulary import PROVIDERS
 

@@ -5,7 +5,7 @@ One call takes one account's news (or the passing of time) through the whole cor
 (`evaluate`). Nothing that was given is changed. Never put a clock, a store or a channel here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 
 from msgspec import Struct
@@ -13,21 +13,12 @@ from msgspec.structs import replace
 
 from watcher.core import attention, dressing, due, evaluate, households, offline
 from watcher.core.binding import Bound, bind, holds, touches
-from watcher.core.cycle import SeriesState, Standing
 from watcher.core.decisions import Decision, decision
-from watcher.core.evaluate import AlertState, Observation
+from watcher.core.evaluate import Observation
 from watcher.core.hours import is_active
+from watcher.core.memory import AlertState, Key, Memory, SeriesState, Standing
 from watcher.core.model import Failure, Phase, Rule, Series, Snapshot, Transition
 from watcher.core.view import View
-
-Key = tuple[str, Series]
-
-
-class Memory(Struct, frozen=True):
-    """Everything that one call leaves to the next. Persisted by the store."""
-
-    series: Mapping[Series, SeriesState]
-    alerts: Mapping[Key, AlertState]
 
 
 class Judgement(Struct, frozen=True, kw_only=True):

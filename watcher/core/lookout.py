@@ -10,8 +10,7 @@ from msgspec import Struct
 
 from watcher.core import forecast
 from watcher.core.cadence import Watch
-from watcher.core.cycle import SeriesState
-from watcher.core.judge import Memory
+from watcher.core.memory import Memory, SeriesState
 from watcher.core.kinds import length, level
 from watcher.core.model import Phase, Rule, Severity
 from watcher.core.tree import Comparison, Literal, Measure, comparisons

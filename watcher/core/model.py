@@ -1,5 +1,8 @@
 """The nouns, each a frozen record. Never put behaviour here beyond what a noun says of itself.
 
+One file although it is a long one: almost every line is a field with its meaning and unit, and whoever looks for a
+noun looks in one place.
+
 Glossary, the same words in TOML, code, commands, database and documents:
 
 - **provider**: a service with quotas (`claude`, `codex`, ...).
@@ -28,7 +31,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
-    from watcher.core.expression import Expression, Selector
+    from watcher.core.expression import Expression
+    from watcher.core.selector import Selector
 
 # --- what is followed -------------------------------------------------------------------------------------------
 
@@ -202,6 +206,10 @@ class Event(StrEnum):
     REMINDER = "reminder"
     RESOLVED = "resolved"
     RESET = "reset"  # a window turned over; only for rules that ask (`on = ["reset"]`)
+
+
+OPENING = frozenset({Event.FIRING, Event.ESCALATED, Event.REMINDER})
+"""The events after which an alert lasts; after the others it is over."""
 
 
 class Level(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ has spoken for the same reason, and nothing on the network has answered since. N
 
 from collections.abc import Iterable
 
-from watcher.core.cycle import SeriesState
+from watcher.core.memory import SeriesState
 from watcher.core.model import Failure, Series, Snapshot
 from watcher.core.view import FROM_AFAR
 

@@ -6,6 +6,7 @@ from typing import NoReturn
 from msgspec import Struct
 
 from watcher.core import vocabulary
+from watcher.core.selector import Selector
 from watcher.core.tokens import SPLIT, ExpressionError, Token, literal_of, selector_of, shown, tokens
 from watcher.core.tree import (
     COUNTED,
@@ -18,7 +19,6 @@ from watcher.core.tree import (
     Negative,
     Not,
     Or,
-    Selector,
     is_constant,
 )
 from watcher.core.units import Unit, common, scaled

@@ -12,10 +12,9 @@ from statistics import median
 from msgspec import Struct
 
 from watcher.core import judge
-from watcher.core.cycle import SeriesState
-from watcher.core.evaluate import AlertState
 from watcher.core.history import News
-from watcher.core.judge import Judgement, Key, Memory
+from watcher.core.judge import Judgement
+from watcher.core.memory import AlertState, Key, Memory, SeriesState
 from watcher.core.model import Failure, Rule, Series
 
 USUALLY_EVERY = timedelta(minutes=5)

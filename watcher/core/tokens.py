@@ -9,7 +9,8 @@ import re
 from msgspec import Struct
 
 from watcher.core import vocabulary
-from watcher.core.tree import Literal, Selector
+from watcher.core.selector import Selector
+from watcher.core.tree import Literal
 from watcher.core.units import LARGEST, LONGEST, Unit, duration_s, number
 from watcher.core.vocabulary import FIELDS, KINDS, PROVIDERS, near
 

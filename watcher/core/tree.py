@@ -9,62 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 from msgspec import Struct
 
+from watcher.core.selector import Selector
 from watcher.core.units import Unit, is_money
-from watcher.core.vocabulary import KINDS, PROVIDERS
-
-if TYPE_CHECKING:
-    from watcher.core.model import Series
 
 TOLERANCE = 1e-6
 """Percents nearer than this are equal: float32 sources cannot hold 0.2 exactly."""
 
 COUNTED = ("used", "limit", "remaining")
 """Fields that count what the window has: requests, credits, dollars."""
-
-
-class Selector(Struct, frozen=True):
-    """Which series a rule means."""
-
-    provider: str  # an id, or "*"
-    account: str = ""  # as the person wrote it; empty: every account
-    window: str = ""  # a window id, a kind, or "*"; empty: the provider's primary window
-
-    def __str__(self) -> str:
-        account = f"[{self.account}]" if self.account else ""
-        return f"{self.provider}{account}.{self.window}" if self.window else self.provider + account
-
-    @property
-    def kind(self) -> str | None:
-        """The kind that the window word names; None where it names a window: `codex.weekly` is one, `*.weekly` many."""
-        if self.window not in KINDS:
-            return None
-        windows = PROVIDERS.get(self.provider)
-        return None if windows is not None and self.window in windows.known else self.window
-
-    def matches(self, series: Series, account_name: str, kind: str, *, primary: bool) -> bool:
-        """Whether this series is meant.
-
-        Args:
-            series: to be judged.
-            account_name: the email or login of the series' account, which a selector may use in place of its key.
-            kind: of the series' window.
-            primary: whether the series is its provider's primary window at this moment.
-        """
-        if self.provider not in ("*", series.provider):
-            return False
-        if self.account and self.account != series.account and self.account.casefold() != account_name.casefold():
-            return False
-        if not self.window:
-            return primary
-        if self.window == "*":
-            return True
-        wanted = self.kind
-        return series.window == self.window if wanted is None else kind == wanted
-
 
 Value = Callable[[Selector, str], "float | bool | str | None"]
 """What the readings say: (selector, field) -> percents as 0..100, durations in seconds, None for unknown.
@@ -77,10 +33,12 @@ dollars never judges requests. May be infinite: a flat line never runs dry.
 class Expression(Struct, frozen=True):
     """One node of the tree. `str` gives its text; equal trees print equally."""
 
+    tightness: ClassVar[int] = 8
+
     @property
     def binding(self) -> int:
         """How tightly its parts hold together: a part that binds looser than its place demands needs parentheses."""
-        return 8
+        return self.tightness
 
     def parts(self) -> tuple[Expression, ...]:
         """The nodes directly below, left to right."""
@@ -130,10 +88,7 @@ class Negative(Expression, frozen=True):
 
     operand: Expression
 
-    @property
-    def binding(self) -> int:
-        """Tighter than a product."""
-        return 7
+    tightness = 7  # tighter than a product
 
     def __str__(self) -> str:
         return "-" + _within(self.operand, 7)
@@ -193,10 +148,7 @@ class Comparison(Expression, frozen=True):
     right: Expression
     unit: Unit
 
-    @property
-    def binding(self) -> int:
-        """Tighter than `not`, looser than a sum."""
-        return 4
+    tightness = 4  # tighter than `not`, looser than a sum
 
     def __str__(self) -> str:
         return f"{_within(self.left, 5)} {self.operator} {_within(self.right, 5)}"
@@ -220,10 +172,7 @@ class Not(Expression, frozen=True):
 
     operand: Expression
 
-    @property
-    def binding(self) -> int:
-        """Tighter than `and`, looser than a comparison."""
-        return 3
+    tightness = 3  # tighter than `and`, looser than a comparison
 
     def __str__(self) -> str:
         return "not " + _within(self.operand, 3)
@@ -238,62 +187,47 @@ class Not(Expression, frozen=True):
         return None if truth is None else not truth
 
 
-class And(Expression, frozen=True):
-    """Conditions that must all hold."""
+class Junction(Expression, frozen=True):
+    """Conditions joined by one word. Evaluated from the left, and no further than is needed."""
 
     terms: tuple[Expression, ...]
 
-    @property
-    def binding(self) -> int:
-        """Tighter than `or`."""
-        return 2
+    word: ClassVar[str]
+    decisive: ClassVar[bool]  # one term of this truth decides the whole
 
     def __str__(self) -> str:
-        return " and ".join(_within(term, 3) for term in self.terms)
+        return f" {self.word} ".join(_within(term, self.binding + 1) for term in self.terms)
 
     def parts(self) -> tuple[Expression, ...]:
         """The terms."""
         return self.terms
 
     def result(self, value: Value) -> bool | None:
-        """False as soon as one is false, else unknown if one is unknown."""
+        """The deciding truth as soon as one term has it, else unknown if one is unknown, else the opposite."""
         known = True
         for term in self.terms:
             truth = term.result(value)
             if truth is None:
                 known = False
-            elif not truth:
-                return False
-        return True if known else None
+            elif bool(truth) is self.decisive:
+                return self.decisive
+        return not self.decisive if known else None
 
 
-class Or(Expression, frozen=True):
-    """Conditions of which one must hold."""
+class And(Junction, frozen=True):
+    """Conditions that must all hold: one that is false decides."""
 
-    terms: tuple[Expression, ...]
+    word = "and"
+    decisive = False
+    tightness = 2  # tighter than `or`
 
-    @property
-    def binding(self) -> int:
-        """Loosest of all."""
-        return 1
 
-    def __str__(self) -> str:
-        return " or ".join(_within(term, 2) for term in self.terms)
+class Or(Junction, frozen=True):
+    """Conditions of which one must hold: one that is true decides."""
 
-    def parts(self) -> tuple[Expression, ...]:
-        """The terms."""
-        return self.terms
-
-    def result(self, value: Value) -> bool | None:
-        """True as soon as one is true, else unknown if one is unknown."""
-        known = True
-        for term in self.terms:
-            truth = term.result(value)
-            if truth is None:
-                known = False
-            elif truth:
-                return True
-        return False if known else None
+    word = "or"
+    decisive = True
+    tightness = 1  # loosest of all
 
 
 def compared(left: float, operator: str, right: float, tolerance: float) -> bool:
@@ -320,20 +254,21 @@ def evaluate(expression: Expression, value: Value) -> bool | None:
     return truth if isinstance(truth, bool) else None
 
 
+def nodes(expression: Expression) -> Iterator[Expression]:
+    """The expression and everything below it, left to right."""
+    yield expression
+    for part in expression.parts():
+        yield from nodes(part)
+
+
 def measures(expression: Expression) -> Iterator[Measure]:
     """Every field that the expression asks for, left to right, repeats included."""
-    if isinstance(expression, Measure):
-        yield expression
-    for part in expression.parts():
-        yield from measures(part)
+    return (node for node in nodes(expression) if isinstance(node, Measure))
 
 
 def comparisons(expression: Expression) -> Iterator[Comparison]:
     """Every comparison in the expression, left to right."""
-    if isinstance(expression, Comparison):
-        yield expression
-    for part in expression.parts():
-        yield from comparisons(part)
+    return (node for node in nodes(expression) if isinstance(node, Comparison))
 
 
 def is_constant(expression: Expression) -> bool:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from watcher.core import forecast
-from watcher.core.cycle import CLOCKS_DIFFER, SeriesState
+from watcher.core.cycle import CLOCKS_DIFFER
 from watcher.core.kinds import length, level
+from watcher.core.memory import SeriesState
 
 Worth = float | bool | str | None
 

@@ -1,0 +1,110 @@
+"""What the engine remembers from one poll to the next: the state of each series and of each alert. Persisted.
+
+A field that is added needs no new version; one that changes its meaning does. Never put a decision here: `cycle` makes
+a series' state, `evaluate` an alert's.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from msgspec import Struct
+
+from watcher.core.forecast import Sample
+from watcher.core.kinds import kind_of
+from watcher.core.model import Kind, Phase, Reading, Series, Severity
+
+SERIES_VERSION = 1
+ALERT_VERSION = 1
+
+Key = tuple[str, Series]
+"""An alert: its rule's name, and the series."""
+
+
+class Standing(StrEnum):
+    """What the last news of a series was. Only the first two are readings that rules may judge."""
+
+    BELIEVED = "believed"
+    RESET = "reset"  # believed, and the first of a new episode
+    SUSPECT = "suspect"
+    FROZEN = "frozen"
+    UNKNOWN = "unknown"
+    MISSING = "missing"  # the answer came without this window
+    FAILED = "failed"  # no answer
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether the last news was a reading that rules may judge."""
+        return self in (Standing.BELIEVED, Standing.RESET)
+
+
+class Doubt(Struct, frozen=True, kw_only=True):
+    """A reading that is not yet believed."""
+
+    reading: Reading
+    at: datetime
+    turn: bool  # if it is true, the window has turned over
+
+
+class SeriesState(Struct, frozen=True, kw_only=True):
+    """All that is known of one series. Persisted; grows no further than `forecast.MOST` samples."""
+
+    version: int = SERIES_VERSION
+    series: Series
+    account_name: str = ""
+    plan: str | None = None
+    primary: bool = False  # the provider's primary window at this moment
+    reading: Reading | None = None  # last believed
+    read_at: datetime | None = None  # when that was, by the wall clock of then
+    changed_at: datetime | None = None  # when a believed reading last differed from the one before
+    boundary: datetime | None = None  # when this episode ends, as last heard
+    doubt: Doubt | None = None
+    doubts: int = 0  # answers in a row that were not believed
+    standing: Standing = Standing.UNKNOWN
+    episode: int = 0
+    episode_at: datetime  # when this episode began, as far as is known
+    samples: tuple[Sample, ...] = ()
+    heard_at: datetime  # when an answer last held this series; before the first, when it was first asked for
+    asked_at: datetime  # when its account was last asked, whatever came of it
+    every: timedelta = timedelta(0)  # how often that was usual then
+    retry_at: datetime | None = None  # not to be asked again before
+    watched_from: datetime | None = None  # when watching went on after a gap (sleep): silence before it is not news
+    error: str | None = None  # of the last poll; None: it was answered
+    error_kind: str | None = None
+    failing_since: datetime | None = None
+    gone: bool = False  # not heard of for so long that its alerts were closed
+
+    @property
+    def kind(self) -> Kind:
+        """Of the window; by its name until something was read."""
+        return kind_of(self.series) if self.reading is None else self.reading.kind
+
+
+class AlertState(Struct, frozen=True, kw_only=True):
+    """Where one rule stands on one series. Persisted; kept only where there is something to remember."""
+
+    version: int = ALERT_VERSION
+    rule: str
+    series: Series
+    fingerprint: str  # of the condition that was judged; empty: the rule is gone, only the counts are remembered
+    phase: Phase = Phase.OK
+    severity: Severity | None = None  # while firing
+    since: datetime | None = None  # when the condition began to hold, while pending or firing
+    at: datetime  # the last change; never earlier than the one before
+    episode: int
+    step: int = -1  # the ladder's step that is reached, while firing
+    told: int = -1  # the highest step spoken of since it fired
+    held: tuple[timedelta | None, ...] = ()  # for each step: how long it has held; None: it does not
+    clock_at: datetime | None = None  # until when that is counted; None: no clock runs
+    silent_at: datetime | None = None  # when the clock was stopped by the unknown
+    remind_at: datetime | None = None
+    fired: int = 0  # times it has fired in this episode: tells one message's identity from the next
+    reminded: int = 0  # likewise
+    muted: bool = False  # it fires, and another alert has said so for all: this machine is offline
+
+
+class Memory(Struct, frozen=True):
+    """Everything that one call leaves to the next. Persisted by the store."""
+
+    series: Mapping[Series, SeriesState]
+    alerts: Mapping[Key, AlertState]
