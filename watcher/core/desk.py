@@ -10,8 +10,8 @@ from msgspec import Struct, structs
 
 from watcher.core import facts, wording
 from watcher.core.backoff import LIFETIME, give_up
-from watcher.core.hold import OFFLINE, OPENING, Hold, Situation, hold, hold_quiet
-from watcher.core.model import Delivery, DeliveryState, Event, Reading, Rule, Series, Severity, Transition
+from watcher.core.hold import OFFLINE, Hold, Situation, hold, hold_quiet
+from watcher.core.model import OPENING, Delivery, DeliveryState, Event, Reading, Rule, Series, Severity, Transition
 from watcher.core.parcels import (
     HEADINGS,
     IN_OUTBOX,
@@ -29,6 +29,7 @@ from watcher.core.parcels import (
     words,
 )
 from watcher.core.phrases import clock
+from watcher.core.sentences import about_silence
 
 ONE_BY_ONE = 3
 """As many alerts wait for a channel as single messages; more become a digest."""
@@ -178,7 +179,7 @@ class Desk:
         return any(row.channel == channel and row.in_doubt and speaks_of(row, alert) for row in self.rows)
 
     def _hold(self, transition: Transition, rule: Rule | None) -> Hold | None:
-        return hold(transition, self.situation, silence=wording.about_silence(rule))
+        return hold(transition, self.situation, silence=about_silence(rule))
 
     def _channels(self, transition: Transition, rule: Rule | None) -> tuple[str, ...]:
         if rule is not None and rule.notify is not None:

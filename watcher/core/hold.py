@@ -10,11 +10,10 @@ from datetime import datetime, tzinfo
 
 from msgspec import Struct
 
-from watcher.core.model import Event, Severity, Snooze, Transition
+from watcher.core.model import OPENING, Event, Severity, Snooze, Transition
 from watcher.core.phrases import clock
 from watcher.core.quiet import Quiet, ends_at
 
-OPENING = frozenset({Event.FIRING, Event.ESCALATED, Event.REMINDER})
 OFFLINE = "this machine is offline"
 SNOOZED = "snoozed"
 QUIET = "quiet hours"

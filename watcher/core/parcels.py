@@ -10,8 +10,19 @@ from msgspec import Struct, structs
 
 from watcher.core import wording
 from watcher.core.backoff import LIFETIME
-from watcher.core.hold import OFFLINE, OPENING, QUIET, SNOOZED, Hold
-from watcher.core.model import Delivery, DeliveryState, Event, Message, Reading, Rule, Series, Severity, Transition
+from watcher.core.hold import OFFLINE, QUIET, SNOOZED, Hold
+from watcher.core.model import (
+    OPENING,
+    Delivery,
+    DeliveryState,
+    Event,
+    Message,
+    Reading,
+    Rule,
+    Series,
+    Severity,
+    Transition,
+)
 from watcher.core.quiet import Quiet
 from watcher.core.wording import Voice
 
