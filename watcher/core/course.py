@@ -13,8 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core import cycle
-from watcher.core.cycle import SeriesState
 from watcher.core.kinds import level
+from watcher.core.memory import SeriesState
 from watcher.core.model import Failure, Reading, Series
 
 Recorded = Sequence[tuple[datetime, Reading]]

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from watcher.core import forecast
 from watcher.core.cadence import Watch
-from watcher.core.memory import Memory, SeriesState
 from watcher.core.kinds import length, level
+from watcher.core.memory import Memory, SeriesState
 from watcher.core.model import Phase, Rule, Severity
 from watcher.core.tree import Comparison, Literal, Measure, comparisons
 from watcher.core.units import Unit
