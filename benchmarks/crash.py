@@ -228,8 +228,6 @@ def fork_on_demand(*, sabotage: bool) -> None:
         own = paths.find(around.env, around.home)
         store = Store(own.state_dir / FILE_NAME, now=world.clock.now())
         daemon = Daemon(paths=own, doors=world, store=store, log=Log(), redactor=Redactor())
-        routing = structs.replace(daemon.config.routing, gather=timedelta(0))
-        daemon.config = structs.replace(daemon.config, routing=routing)
         daemon.once()
         store.close()
         os._exit(0)
