@@ -3,6 +3,7 @@
 import os
 import signal
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,10 +22,10 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such 
 @pytest.fixture
 def own(tmp_path):
     """The folders of a watcher that is running: this process holds its lock."""
-    own = Paths(config_dir=tmp_path / "config", state_dir=tmp_path / "state")
-    lock = Lock(own.state_dir)
+    paths = Paths(config_dir=tmp_path / "config", state_dir=tmp_path / "state")
+    lock = Lock(paths.state_dir)
     assert lock.acquire()
-    yield own
+    yield SimpleNamespace(paths=paths, lock=lock)
     lock.release()
 
 
@@ -58,7 +59,7 @@ def world():
 
 
 def store(own):
-    return Store(own.state_dir / "watcher.db", now=doors.real().clock.now())
+    return Store(own.paths.state_dir / "watcher.db", now=doors.real().clock.now())
 
 
 def test_the_daemon_is_asked_and_its_answer_awaited(own, nudged):
@@ -70,12 +71,12 @@ def test_the_daemon_is_asked_and_its_answer_awaited(own, nudged):
         mine.close()
 
     nudged.then = grant
-    assert refresh(own, world(), patience=timedelta(seconds=30)) == ""
+    assert refresh(own.paths, world(), patience=timedelta(seconds=30)) == ""
     assert nudged == [1]
 
 
 def test_a_daemon_that_does_not_answer_is_not_waited_for_for_ever(own, nudged):
-    said = refresh(own, world(), patience=SOON)
+    said = refresh(own.paths, world(), patience=SOON)
     assert said == (
         f"the watcher that is running (process {os.getpid()}) was asked to poll and has not finished;"
         " this is what it knows"
@@ -84,6 +85,14 @@ def test_a_daemon_that_does_not_answer_is_not_waited_for_for_ever(own, nudged):
 
 
 def test_a_daemon_that_cannot_be_named_is_left_alone(own, nudged):
-    (own.state_dir / "watcher.lock").write_text("")
-    assert refresh(own, world(), patience=SOON) == "the watcher that is running polls by itself; this is what it knows"
+    (own.paths.state_dir / "watcher.lock").write_text("")
+    assert (
+        refresh(own.paths, world(), patience=SOON)
+        == "the watcher that is running polls by itself; this is what it knows"
+    )
     assert nudged == []
+
+
+def test_a_single_poll_of_another_command_is_waited_for(own, nudged):
+    nudged.then = own.lock.release
+    assert refresh(own.paths, world(), patience=timedelta(seconds=30)) == ""

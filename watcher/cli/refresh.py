@@ -3,8 +3,6 @@
 Never put here what is done with them.
 """
 
-import os
-import signal
 from datetime import timedelta
 from threading import Event
 
@@ -30,7 +28,7 @@ def refresh(own: Paths, world: Doors, *, patience: timedelta = PATIENCE) -> str:
     """
     lock = Lock(own.state_dir)
     if not lock.acquire():
-        return _ask_the_daemon(own, world, lock.holder(), patience)
+        return _ask_the_holder(own, world, lock, patience)
     store = Store(own.state_dir / FILE_NAME, now=world.clock.now())
     try:
         Daemon(paths=own, doors=world, store=store, log=Log(), redactor=Redactor()).once()
@@ -40,23 +38,23 @@ def refresh(own: Paths, world: Doors, *, patience: timedelta = PATIENCE) -> str:
     return ""
 
 
-def _ask_the_daemon(own: Paths, world: Doors, process_id: int | None, patience: timedelta) -> str:
+def _ask_the_holder(own: Paths, world: Doors, lock: Lock, patience: timedelta) -> str:
+    """Wish for fresh readings from the daemon, or wait for another command that is polling."""
+    process_id = lock.holder()
     who = f"the watcher that is running (process {process_id})" if process_id else "the watcher that is running"
-    if not process_id or not hasattr(signal, "SIGUSR1"):
-        return f"{who} polls by itself; this is what it knows"
     store = Store(own.state_dir / FILE_NAME, now=world.clock.now())
     try:
         now = world.clock.now()
         store.write(lambda: store.set_fact(REFRESH, WANTED, now), now=now)
-        try:
-            os.kill(process_id, signal.SIGUSR1)
-        except OSError as error:
-            return f"{who} could not be asked to poll ({error.strerror}); this is what it knows"
+        if not lock.tell():
+            return f"{who} polls by itself; this is what it knows"
         waiting = Event()  # nobody sets it: it is a wait that Ctrl-C ends at once
         while world.clock.now() - now < patience:
             waiting.wait(GLANCE_S)
             if (fact := store.fact(REFRESH)) is not None and fact[0] == DONE:
                 return ""
+            if lock.holder() is None:
+                return ""  # it was no daemon but a single poll, and that is done
     finally:
         store.close()
     return f"{who} was asked to poll and has not finished; this is what it knows"
