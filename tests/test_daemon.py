@@ -319,6 +319,15 @@ def test_a_silence_is_told_under_an_hourly_cron_too(world):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
+def test_a_provider_that_was_switched_on_says_that_it_has_no_login(world):
+    world.config(CONFIG + "[providers.codex]\nenabled = true\n")
+    world.check()
+    codex = [account for account in world.store().accounts() if account.provider == "codex"]
+    assert [account.failure.kind for account in codex] == ["not_signed_in"]
+    assert "switched on in the config, but no login is found" in codex[0].failure.message
+    assert world.received == []
+
+
 def test_stop_ends_the_loop_after_the_call_in_hand(world):
     daemon, calls, store = world.daemon()
     calls.until = START + 24 * H

@@ -124,6 +124,8 @@ class Rounds:
         for account in () if found.failures else self._accounts(provider):
             if account.account not in here:
                 self._is_gone(account, now)
+        if not here and self._settings(provider).enabled:
+            self._hear(_not_signed_in(provider, now))
         for credential in logins:
             if self._may_ask(provider, credential, round_, now):
                 self._ask(provider, credential, round_, now)
@@ -218,10 +220,10 @@ class Rounds:
         """Choose the next round, and a glance at the tools' own folders that may bring it forward."""
         now = self._doors.clock.now()
         choices = [self._choice(provider, credential, now) for credential in self._logins.get(provider, ())]
-        nobody = cadence.Choice(at=now + LOOK_AGAIN, reason="no login found; looking again")
+        nobody = cadence.Choice(at=None, reason="no login found; looking again")
         later = [choice for choice in choices if choice.at is not None]
-        choice = min(later, key=lambda choice: choice.at or now) if later else nobody
-        at = max(choice.at or now, now + timedelta(seconds=1))
+        choice = min(later, key=lambda choice: choice.at or now) if later else next(iter(choices), nobody)
+        at = max(choice.at or now + LOOK_AGAIN, now + timedelta(seconds=1))
         self._timetable.put(_job(provider), at, lambda: self.begin(provider))
         self._store.write(lambda: self._store.plan_poll(provider, at, choice.reason), now=now)
         glances = [each.look_at for each in later if each.look_at is not None and each.look_at < at]
@@ -298,6 +300,12 @@ class Rounds:
 
 def _job(provider: str) -> str:
     return f"poll {provider}"
+
+
+def _not_signed_in(provider: str, now: datetime) -> Failure:
+    facts = PROVIDERS[provider]
+    message = f"{facts.name}: switched on in the config, but no login is found; {facts.sign_in}"
+    return Failure(provider=provider, at=now, kind="not_signed_in", message=message)
 
 
 def _signed_out(account: Account, now: datetime) -> Failure:
