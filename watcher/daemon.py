@@ -28,6 +28,7 @@ from watcher.timetable import Timetable
 
 HEARTBEAT_EVERY = timedelta(minutes=5)
 CONFIG_ERROR = "config_error"  # the fact that says what is wrong with the config; empty: nothing
+CONFIG_REFUSED = "config_refused"  # likewise, of a single poll: not yet said on the desktop
 TIDY_EVERY = timedelta(hours=24)
 REFRESH, WANTED, DONE = "refresh", "wanted", "done"  # the fact by which another process wishes for fresh readings
 SLOWEST_CRON = timedelta(hours=24)  # a longer gap between two checks was no schedule
@@ -203,6 +204,7 @@ class Daemon:
 
         def work() -> None:
             self._store.set_fact(CONFIG_ERROR, "", now)
+            self._store.set_fact(CONFIG_REFUSED, "", now)
             self._store.set_fact("every", json.dumps(every), now)
             self._store.set_fact("broken_channels", json.dumps(dict(self.config.broken_channels)), now)
 

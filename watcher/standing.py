@@ -114,7 +114,7 @@ def status(store: Store, *, now: datetime) -> Status:
     names = {(account.provider, account.account): account.name for account in accounts}
     memory = store.memory()
     heartbeat = store.fact("heartbeat")
-    config_error = store.fact("config_error")
+    refused = [fact[0] for name in ("config_error", "config_refused") if (fact := store.fact(name)) and fact[0]]
     every, polls = _seconds(store.fact("every")), store.next_polls()
     return Status(
         schema=SCHEMA,
@@ -144,7 +144,7 @@ def status(store: Store, *, now: datetime) -> Status:
         and heartbeat[0] == "running"
         and now - heartbeat[1] < MISSED * HEARTBEAT_EVERY,
         daemon_seen_at=None if heartbeat is None else heartbeat[1],
-        config_error=None if config_error is None else config_error[0] or None,
+        config_error=refused[0] if refused else None,
         broken_channels=_broken(store.fact("broken_channels")),
         stopped_channels={stop.channel: stop.detail for stop in store.stops()},
         undelivered=[

@@ -80,6 +80,54 @@ def test_providers_without_a_login_are_named_on_request(empty_home):
     assert "no login found: Claude, Codex, " in done.stdout
 
 
+def test_a_config_with_a_mistake_is_said_until_it_is_mended(empty_home):
+    empty_home.paths.config_dir.mkdir(parents=True)
+    empty_home.paths.config_file.write_text("[poll]\nevry = 1\n")
+    assert empty_home.watcher("check").returncode == 78
+    done = empty_home.watcher("status")
+    assert done.returncode == 0
+    assert "the config has a mistake, and nothing is polled until it is mended:\n" in done.stdout
+    assert "config.toml:2:1: unknown key `evry`; did you mean `every`?" in done.stdout
+    empty_home.paths.config_file.write_text("")
+    assert empty_home.watcher("check").returncode == 0
+    assert "the config has" not in empty_home.watcher("status").stdout
+
+
+CONTRACT = {
+    "": {"schema", "generated_at", "providers", "alerts"},
+    "providers": {"provider", "account", "plan", "ok", "error", "fetched_at", "stale", "windows"},
+    "alerts": {"rule", "series", "state", "severity", "since"},
+    "windows": {
+        "window",
+        "kind",
+        "label",
+        "used_percent",
+        "used",
+        "limit",
+        "remaining",
+        "unit",
+        "unlimited",
+        "resets_at",
+        "window_seconds",
+    },
+}
+
+
+def test_the_document_has_every_key_of_the_contract(served):
+    document = json.loads(served.watcher("status", "--json").stdout)
+    assert document.keys() >= CONTRACT[""]
+    assert all(each.keys() >= CONTRACT["alerts"] for each in document["alerts"])
+    for account in document["providers"]:
+        assert account.keys() >= CONTRACT["providers"]
+        assert all(each.keys() >= CONTRACT["windows"] for each in account["windows"])
+    windows = {(a["provider"], w["window"]): w for a in document["providers"] for w in a["windows"]}
+    assert windows["copilot", "chat"]["unlimited"] is True
+    assert windows["copilot", "chat"]["used_percent"] is None
+    assert windows["copilot", "premium_interactions"]["remaining"] == 9
+    assert windows["claude", "five_hour"]["window_seconds"] == 18000
+    assert windows["claude", "five_hour"]["resets_at"].endswith("Z")
+
+
 def test_a_daemon_that_was_killed_is_not_said_to_watch(empty_home):
     now = datetime.now(UTC)
     store = Store(empty_home.paths.state_dir / "watcher.db", now=now)

@@ -7,8 +7,9 @@ from datetime import timedelta
 from threading import Event
 
 from watcher.core.redaction import Redactor
-from watcher.daemon import DONE, REFRESH, WANTED, Daemon
+from watcher.daemon import CONFIG_REFUSED, DONE, REFRESH, WANTED, Daemon
 from watcher.doors import Doors
+from watcher.errors import ConfigError
 from watcher.lock import Lock
 from watcher.log import Log
 from watcher.paths import Paths
@@ -32,10 +33,19 @@ def refresh(own: Paths, world: Doors, *, patience: timedelta = PATIENCE) -> str:
     store = Store(own.state_dir / FILE_NAME, now=world.clock.now())
     try:
         Daemon(paths=own, doors=world, store=store, log=Log(), redactor=Redactor()).once()
+    except ConfigError as error:
+        note_refusal(store, str(error), world)
+        raise
     finally:
         store.close()
         lock.release()
     return ""
+
+
+def note_refusal(store: Store, error: str, world: Doors) -> None:
+    """Keep that nothing can be done with this config, for `watcher status`; the next good one takes it back."""
+    now = world.clock.now()
+    store.write(lambda: store.set_fact(CONFIG_REFUSED, error, now), now=now)
 
 
 def _ask_the_holder(own: Paths, world: Doors, lock: Lock, patience: timedelta) -> str:

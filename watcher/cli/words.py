@@ -89,7 +89,12 @@ class Tongue:
         """What stands in the way of alerts, worst first; empty where nothing does."""
         found = []
         if known.config_error:
-            found.append(f"the config has a mistake, and the last good one is in force:\n{known.config_error}")
+            so = (
+                "and the last good one is in force"
+                if known.daemon_running
+                else "and nothing is polled until it is mended"
+            )
+            found.append(f"the config has a mistake, {so}:\n{known.config_error}")
         mute = {**known.stopped_channels, **known.broken_channels}
         found += [
             f"channel {name} refused for good and is silent until its settings change: {why}{waits(known, name)}"
