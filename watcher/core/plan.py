@@ -18,7 +18,9 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from watcher.core import waiting
 from watcher.core.desk import Choice, Desk
+from watcher.core.digests import tidy
 from watcher.core.hold import Situation, covers, ended_by, over
 from watcher.core.model import Delivery, DeliveryState, Reading, Rule, Series, Snooze, Transition
 from watcher.core.parcels import Routing, freshen
@@ -72,7 +74,7 @@ def plan(  # noqa: PLR0913, PLR0917 - the contract of the pipeline; the rare one
     for rule, series in closed:
         if (rule, series) not in spoken:
             desk.forget(f"{rule}|{series}")
-    desk.tidy()
+    tidy(desk)
     return _planned(desk, ended)
 
 
@@ -101,9 +103,9 @@ def release(  # noqa: PLR0913 - as `plan`
     """
     ended = tuple(snooze for snooze in snoozes if over(snooze, now, episodes))
     desk = Desk(outbox, rules, routing, _situation(routing, [s for s in snoozes if s not in ended], now, offline))
-    desk.expire()
-    desk.release(latest or {})
-    desk.tidy()
+    waiting.expire(desk)
+    waiting.release(desk, latest or {})
+    tidy(desk)
     return _planned(desk, ended)
 
 
