@@ -12,7 +12,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from watcher.core.model import Delivery, DeliveryState, Failure, Kind, Message, Reading, Series, Severity, Snapshot
+from watcher.core.model import (
+    Delivery,
+    DeliveryState,
+    Event,
+    Failure,
+    Kind,
+    Message,
+    Reading,
+    Series,
+    Severity,
+    Snapshot,
+)
+from watcher.core.plan import Choice
 from watcher.errors import StoreError
 from watcher.schema import MIGRATIONS
 from watcher.store import Store
@@ -133,6 +145,31 @@ def test_raw_readings_become_hourly_ones_after_two_weeks_and_go_after_a_year(sto
     assert [reading.used_percent for _, reading in kept] == [25.0, 55.0, 85.0]
     store.write(lambda: store.forget_old(NOW + 366 * D), now=NOW)
     assert list(store.history(series, since=NOW - H)) == []
+
+
+def silence(at, rule="mine", *, said=False):
+    series = Series(provider="claude", window="five_hour")
+    return Choice(
+        at=at, key="k", rule=rule, series=series, event=Event.FIRING, channel="hook", said=said, reason="snoozed"
+    )
+
+
+def test_only_what_was_not_said_is_kept_as_a_silence(store):
+    store.write(lambda: store.note([silence(NOW), silence(NOW, said=True)]), now=NOW)
+    assert store.silences(since=NOW, rule="mine") == [silence(NOW)]
+    assert store.silences(since=NOW, rule="other") == []
+
+
+def test_silences_go_after_two_weeks_and_never_grow_past_their_number(store):
+    store.write(lambda: store.note([silence(NOW + step * M) for step in range(250)]), now=NOW)
+    store.write(lambda: store.note([silence(NOW, rule="other")]), now=NOW)
+    store.write(lambda: store.forget_old(NOW + H), now=NOW)
+    kept = store.silences(since=NOW, rule="mine")
+    assert (len(kept), kept[0].at, kept[-1].at) == (200, NOW + 50 * M, NOW + 249 * M)
+    assert len(store.silences(since=NOW, rule="other")) == 1
+    store.write(lambda: store.forget_old(NOW + 14 * D + 100 * M), now=NOW)
+    assert store.silences(since=NOW, rule="mine")[0].at == NOW + 100 * M
+    assert store.silences(since=NOW, rule="other") == []
 
 
 def test_thinning_out_twice_changes_nothing(store):

@@ -94,5 +94,6 @@ def keep(store: Store, planned: plan.Plan) -> None:
     """What a plan changes; inside `Store.write`."""
     store.enqueue(planned.new)
     store.update(planned.changed)
+    store.note(planned.choices)
     for snooze in planned.ended:
         store.unsnooze(snooze.target)

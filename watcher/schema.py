@@ -120,4 +120,13 @@ MIGRATIONS: tuple[str, ...] = (
         at INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE silence (          -- why a change was not told, not at once or not at all: 14 days, 200 a rule
+        id INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        rule TEXT NOT NULL,
+        record TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX silence_rule ON silence (rule, id);
+    """,
 )

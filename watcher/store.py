@@ -14,7 +14,8 @@ from watcher import rows
 from watcher.core.judge import Judgement
 from watcher.core.memory import AlertState, Memory, SeriesState
 from watcher.core.model import Delivery, DeliveryState, Failure, Series, Snapshot, Snooze, Stop, Transition
-from watcher.database import Database
+from watcher.core.plan import Choice
+from watcher.notebook import Notebook
 
 T = TypeVar("T")
 
@@ -23,9 +24,11 @@ KEEP_RAW = timedelta(days=14)
 KEEP_HOURLY = timedelta(days=365)
 KEEP_DELIVERIES = timedelta(days=30)
 KEEP_TRANSITIONS = timedelta(days=365)
+KEEP_SILENCES = timedelta(days=14)
+MOST_SILENCES = 200  # of each rule
 
 
-class Store(Database):
+class Store(Notebook):
     """Every table, by what it is for. What writes says so, and belongs inside `write`."""
 
     _memory: tuple[dict[Series, SeriesState], dict[tuple[str, Series], AlertState]] | None = None
@@ -235,38 +238,19 @@ class Store(Database):
         """Forget that a channel refused; inside `write`."""
         self._db.execute("DELETE FROM stop WHERE channel = ?", (channel,))
 
-    # --- the daemon's own -------------------------------------------------------------------------------------------
+    def note(self, choices: Iterable[Choice]) -> None:
+        """Keep why something was not said; inside `write`. What was said is in the outbox."""
+        self._db.executemany(
+            "INSERT INTO silence (at, rule, record) VALUES (?, ?, ?)",
+            [(rows.ms(choice.at), choice.rule, rows.encode(choice)) for choice in choices if not choice.said],
+        )
 
-    def cooldowns(self) -> dict[str, tuple[datetime, int]]:
-        """Token hash -> (not to be asked before, how often in a row it was refused)."""
-        found = self._db.execute("SELECT token_hash, until, strikes FROM cooldown").fetchall()
-        return {token_hash: (rows.instant(until), strikes) for token_hash, until, strikes in found}
+    def silences(self, *, since: datetime, rule: str) -> list[Choice]:
+        """Why changes of a rule's alerts were not told, not at once or not at all, oldest first."""
+        sql = "SELECT record FROM silence WHERE rule = ? AND at >= ? ORDER BY id"
+        return list(self._decoded(sql, Choice, (rule, rows.ms(since))))
 
-    def cool_down(self, token_hash: str, until: datetime, strikes: int) -> None:
-        """Keep a cooldown; inside `write`."""
-        self._db.execute("INSERT OR REPLACE INTO cooldown VALUES (?, ?, ?)", (token_hash, rows.ms(until), strikes))
-
-    def warm_up(self, token_hash: str) -> None:
-        """Forget a cooldown; inside `write`."""
-        self._db.execute("DELETE FROM cooldown WHERE token_hash = ?", (token_hash,))
-
-    def next_polls(self) -> dict[str, tuple[datetime, str]]:
-        """Provider -> (when it is asked next, why)."""
-        found = self._db.execute("SELECT provider, next_at, reason FROM poll").fetchall()
-        return {provider: (rows.instant(at), reason) for provider, at, reason in found}
-
-    def plan_poll(self, provider: str, at: datetime, reason: str) -> None:
-        """Keep when a provider is asked next; inside `write`."""
-        self._db.execute("INSERT OR REPLACE INTO poll VALUES (?, ?, ?)", (provider, rows.ms(at), reason))
-
-    def fact(self, name: str) -> tuple[str, datetime] | None:
-        """One of the daemon's own facts and when it was kept; None where there is none."""
-        found = self._db.execute("SELECT value, at FROM fact WHERE name = ?", (name,)).fetchone()
-        return None if found is None else (found[0], rows.instant(found[1]))
-
-    def set_fact(self, name: str, value: str, at: datetime) -> None:
-        """Keep a fact; inside `write`."""
-        self._db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?, ?)", (name, value, rows.ms(at)))
+    # --- the end of everything --------------------------------------------------------------------------------------
 
     def forget_old(self, now: datetime) -> None:
         """Thin out: raw readings to hourly ones after 14 days, those gone after a year; inside `write`."""
@@ -280,9 +264,15 @@ class Store(Database):
             ("reading", raw_end),
             ("reading_hourly", rows.ms(now - KEEP_HOURLY)),
             ("transition", rows.ms(now - KEEP_TRANSITIONS)),
+            ("silence", rows.ms(now - KEEP_SILENCES)),
         ):
             self._db.execute(f"DELETE FROM {table} WHERE at < ?", (before,))  # noqa: S608 - constants
         self._db.execute(
             "DELETE FROM delivery WHERE state NOT IN ('queued', 'held') AND created_at < ?",
             (rows.ms(now - KEEP_DELIVERIES),),
+        )
+        self._db.execute(
+            "DELETE FROM silence WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER"
+            " (PARTITION BY rule ORDER BY id DESC) AS nth FROM silence) WHERE nth > ?)",
+            (MOST_SILENCES,),
         )

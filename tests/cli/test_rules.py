@@ -21,6 +21,7 @@ from watcher.store import FILE_NAME, Store
 ROOT = Path(__file__).parent.parent.parent
 SHIPPED = sorted(str(path) for path in (ROOT / "rules").glob("*.toml"))
 RULE = '[[rule]]\nname = "mine"\nwhen = "claude.five_hour > 80%"\nclear = "< 70%"\n'
+EVERY = timedelta(minutes=5)
 EXAMPLE = '[[rule.example]]\nseries = "claude.five_hour"\nused = [70, 81, 79, 69]\nexpect = {}\n'
 RIGHT, WRONG = '[".", "F", "F", "."]', '[".", "F", ".", "."]'
 
@@ -275,6 +276,48 @@ def test_what_was_held_back_is_explained_with_the_reason(home):
     store.close()
     lines = home.say("explain", "mine").out.splitlines()
     assert lines[-1].startswith("    desktop: held (snooze")
+
+
+def snoozed(home, *polls):
+    """What the store knows after polls five minutes apart, while the rule was snoozed."""
+    home.config.write_text(f'[channels.desktop]\ntype = "desktop"\n{RULE}')
+    config, began = in_force(), NOW - timedelta(hours=1)
+    store = Store(home.path / "state" / FILE_NAME, now=NOW)
+    silence = Snooze(target="mine", created_at=began, until=NOW + timedelta(hours=2), severity=Severity.CRITICAL)
+    store.write(lambda: store.snooze(silence), now=began)
+    for step, used in enumerate(polls):
+        at = began + step * timedelta(minutes=5)
+        reading = Reading(window="five_hour", kind=Kind.SESSION, used_percent=used, window_seconds=18000)
+        observe(store, config, Snapshot(provider="claude", at=at, readings=(reading,)), now=at, every=EVERY)
+    return store
+
+
+def test_what_was_never_said_is_explained_with_the_reason(home):
+    snoozed(home, 75.0, 90.0, 88.0, 60.0).close()
+    told = home.say("explain", "mine").out.partition("what was said\n")[2].splitlines()
+    withdrawn, back, ended = [line.strip() for line in told if line.startswith("    ")]
+    assert withdrawn.startswith("desktop: withdrawn (snoozed until ")
+    assert back.startswith("desktop: not said at ")
+    assert back.endswith("(the alert is over)")
+    assert ended == "desktop: not said (it began and ended while it was held back)"
+
+
+def test_a_script_may_ask_too_why_nothing_was_said(home):
+    snoozed(home, 75.0, 90.0, 60.0).close()
+    objects = [json.loads(line) for line in home.say("explain", "mine", "--json").out.splitlines()]
+    silent = [(each["event"], each["channel"], each["reason"]) for each in objects if "channel" in each]
+    assert silent[1:] == [
+        ("firing", "desktop", "the alert is over"),
+        ("resolved", "desktop", "it began and ended while it was held back"),
+    ]
+
+
+def test_polls_that_change_nothing_leave_no_word_behind(home):
+    store = snoozed(home, 75.0, 90.0, *[91.0 + step / 10 for step in range(20)])
+    try:
+        assert [choice.event for choice in store.silences(since=NOW - timedelta(days=1), rule="mine")] == ["firing"]
+    finally:
+        store.close()
 
 
 def test_only_the_last_ones_are_shown(home):

@@ -1,6 +1,6 @@
 """`watcher rules explain`: the last readings of each of a rule's series, with what was decided at each, and why."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
 import click
@@ -15,6 +15,7 @@ from watcher.core.decisions import Decision
 from watcher.core.examples import explained
 from watcher.core.model import Delivery, DeliveryState, Event, Rule, Series, Transition
 from watcher.core.phrases import percent
+from watcher.core.plan import Choice
 from watcher.core.units import read_duration
 from watcher.errors import UsageError, WatcherError
 from watcher.recall import recall
@@ -35,11 +36,17 @@ def _names(_context: click.Context, _parameter: click.Parameter, incomplete: str
 @click.argument("rule", shell_complete=_names)
 @click.option("--last", default=10, show_default=True, type=click.IntRange(1, 10_000), help="Readings of each series.")
 @click.option("--since", default="3d", show_default=True, metavar="TIME", help="How far back to begin: 12h, 7d.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each decision.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="One JSON object a line for each decision and each change that was not told.",
+)
 def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
     """Say why RULE fired, or why it did not: the last readings with the decision and the reason at each.
 
-    The readings come from the store and are judged anew by the rule as it is now written.
+    The readings come from the store and are judged anew by the rule as it is now written. What was said, and why a
+    change was not told (snoozed, quiet hours, overtaken, ...), is what was recorded then.
     """
     config = in_force()
     found = named(config.rules, rule)
@@ -53,6 +60,7 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
         paces = {name: settings.pace.every for name, settings in config.providers.items()}
         decisions = explained(config.rules, recall(store, now - span), rule, usual=paces, tz=LocalZone(), until=now)
         said = store.transitions(since=now - span, rule=rule)
+        silences = store.silences(since=now - span, rule=rule)
         deliveries = [each for state in DeliveryState for each in store.deliveries(state, since=now - span)]
     finally:
         store.close()
@@ -60,10 +68,12 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
         for decided in decisions.values():
             for decision in decided[-last:]:
                 click.echo(msgspec.json.encode(as_object(decision)).decode())
+        for choice in silences[-last:]:
+            click.echo(msgspec.json.encode(as_silence(choice)).decode())
         return
     for line in _in_words(found, decisions, last):
         click.echo(line)
-    for line in _told(found, said, deliveries, last):
+    for line in _told(found, said, deliveries, silences, last):
         click.echo(line)
 
 
@@ -78,6 +88,18 @@ def as_object(decision: Decision) -> dict[str, object]:
         "state": decision.phase,
         "reason": decision.reason,
         "text": decision.text,
+    }
+
+
+def as_silence(choice: Choice) -> dict[str, object]:
+    """One change that was not told, as an object of `--json`: it has `event` and `channel` where a decision has not."""
+    return {
+        "at": choice.at,
+        "rule": choice.rule,
+        "series": str(choice.series),
+        "event": choice.event,
+        "channel": choice.channel or None,
+        "reason": choice.reason,
     }
 
 
@@ -98,8 +120,10 @@ def _row(decision: Decision) -> Sequence[str]:
     return _local(decision.at), used.rjust(6), _HOLDS[decision.condition], decision.phase.value, decision.text
 
 
-def _told(rule: Rule, said: Sequence[Transition], deliveries: Sequence[Delivery], last: int) -> Iterator[str]:
-    """What was made of it: each change as it was recorded, and what became of its messages."""
+def _told(
+    rule: Rule, said: Sequence[Transition], deliveries: Sequence[Delivery], silences: Sequence[Choice], last: int
+) -> Iterator[str]:
+    """What was made of it: each change as it was recorded, what became of its messages, and why some were not sent."""
     if not said:
         return
     yield ""
@@ -109,10 +133,20 @@ def _told(rule: Rule, said: Sequence[Transition], deliveries: Sequence[Delivery]
         fates = [each for each in deliveries if _is_about(each, transition)]
         for each in fates:
             yield f"    {each.channel}: {each.state} ({each.reason}){f', {each.outcome}' if each.outcome else ''}"
+        kept_back = [each for each in silences if each.key == transition.key]
+        yield from _kept_back(kept_back, {(each.channel, each.reason) for each in fates}, transition)
         if not fates and transition.event not in rule.on and transition.event is not Event.REMINDER:
             yield f"    not said: the rule's `on` does not ask for {transition.event}"
-        elif not fates:
+        elif not fates and not kept_back:
             yield "    no message of its own: it was overtaken, or joined to another"
+
+
+def _kept_back(silences: Sequence[Choice], shown: Collection[tuple[str, str]], transition: Transition) -> Iterator[str]:
+    """Why a change was not told then; what a delivery's own line says already is left out."""
+    for choice in silences:
+        if (choice.channel, choice.reason) not in shown:
+            later = "" if choice.at == transition.at else f" at {_local(choice.at)}"
+            yield f"    {choice.channel or 'no channel'}: not said{later} ({choice.reason})"
 
 
 def _is_about(delivery: Delivery, transition: Transition) -> bool:
