@@ -10,6 +10,7 @@ from decimal import Decimal
 import msgspec
 from msgspec import Struct
 
+from watcher.core.hold import over
 from watcher.core.kinds import length, level
 from watcher.core.memory import SeriesState, Standing
 from watcher.core.model import Delivery, DeliveryState, Phase, Reading, Series
@@ -92,6 +93,13 @@ class Undelivered(Struct, frozen=True, kw_only=True):
     next_attempt_at: datetime | None
 
 
+class Snoozed(Struct, frozen=True, kw_only=True):
+    """A rule or a series that says nothing for now."""
+
+    target: str
+    until: datetime | None  # None: until the reset
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """The whole document."""
 
@@ -103,6 +111,7 @@ class Status(Struct, frozen=True, kw_only=True):
     config_error: str | None
     stopped_channels: dict[str, str]
     undelivered: list[Undelivered]
+    snoozes: list[Snoozed] = []
     daemon_running: bool = False
     broken_channels: dict[str, str] = {}  # those whose secret cannot be had, and why; their messages wait
 
@@ -145,6 +154,11 @@ def status(store: Store, *, now: datetime) -> Status:
         and now - heartbeat[1] < MISSED * HEARTBEAT_EVERY,
         daemon_seen_at=None if heartbeat is None else heartbeat[1],
         config_error=refused[0] if refused else None,
+        snoozes=[
+            Snoozed(target=snooze.target, until=snooze.until)
+            for snooze in store.snoozes()
+            if not over(snooze, now, {str(series): state.episode for series, state in memory.series.items()})
+        ],
         broken_channels=_broken(store.fact("broken_channels")),
         stopped_channels={stop.channel: stop.detail for stop in store.stops()},
         undelivered=[

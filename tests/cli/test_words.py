@@ -8,7 +8,7 @@ from msgspec import structs
 from tests.cli.documents import BALANCE, FIRING, NOW, PREMIUM, TONGUE, H, M, account, known, shown, window
 from watcher.cli import check, selection
 from watcher.core.model import Kind, Reading
-from watcher.standing import Problem, Undelivered, pace
+from watcher.standing import Problem, Snoozed, Undelivered, pace
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,15 @@ def test_every_trouble_is_said_and_what_waits_is_counted():
         'not delivered to old: "Claude at 82 %" (given up: timed out)',
         "1 message held back by quiet hours or a snooze",
     ]
+
+
+def test_what_is_snoozed_is_said_with_its_end():
+    document = known(
+        snoozes=[Snoozed(target="session", until=NOW + 2 * H), Snoozed(target="claude.seven_day", until=None)]
+    )
+    said = ["snoozed: session until 14:00", "snoozed: claude.seven_day until the reset"]
+    assert list(check.report(document, TONGUE))[1:] == said
+    assert [line for line in shown(document) if line.startswith("snoozed")] == said
 
 
 @pytest.mark.parametrize(

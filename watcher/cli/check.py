@@ -62,4 +62,5 @@ def report(known: Status, tongue: words.Tongue) -> Iterator[str]:
         yield f"{name:{wide}}  {label:{widest}}  {text}" if label else f"{name:{wide}}  {text}"
     for alert in known.alerts:
         yield tongue.alert(alert)
+    yield from (tongue.snooze(snooze) for snooze in known.snoozes)
     yield from tongue.troubles(known)

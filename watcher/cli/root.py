@@ -85,19 +85,24 @@ def unknown_command(word: str, valid: tuple[str, ...]) -> str:
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
-@click.option("-v", "--verbose", is_flag=True, help="Show the traceback of a defect (so does WATCHER_DEBUG=1).")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,  # read by `wants_traceback`: when a defect is explained, click's context is gone
+    help="Show the traceback of a defect (so does WATCHER_DEBUG=1).",
+)
 @click.version_option(__version__, "-V", "--version", prog_name="watcher")
-@click.pass_context
-def watcher(context: click.Context, *, verbose: bool) -> None:
+def watcher() -> None:
     """Watch the quotas of AI coding tools, and tell once, at the right moment."""
-    context.obj = verbose
 
 
 def run(args: Sequence[str]) -> int:
     """Run a command line; the exit code. Whatever goes wrong is one line on stderr."""
     try:
         code = watcher.main(list(args), prog_name="watcher", standalone_mode=False)
-        sys.stdout.flush()  # a reader that is gone shows here, where it can still be caught
+        if sys.stdout is not None:  # pythonw has none
+            sys.stdout.flush()  # a reader that is gone shows here, where it can still be caught
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (click.Abort, KeyboardInterrupt):

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, tzinfo
 
 from watcher.core import phrases
-from watcher.standing import AccountStatus, AlertStatus, Status, Undelivered, Window
+from watcher.standing import AccountStatus, AlertStatus, Snoozed, Status, Undelivered, Window
 
 
 class Tongue:
@@ -84,6 +84,10 @@ class Tongue:
         level = f" ({alert.severity})" if alert.severity else ""
         since = f" since {self.clock(alert.since)}" if alert.since is not None else ""
         return f"{alert.state}: {alert.rule} on {alert.series}{level}{since}"
+
+    def snooze(self, snooze: Snoozed) -> str:
+        """`snoozed: claude-session until 13:42`."""
+        return f"snoozed: {snooze.target} until {self.clock(snooze.until) if snooze.until else 'the reset'}"
 
     def troubles(self, known: Status) -> list[str]:
         """What stands in the way of alerts, worst first; empty where nothing does."""
