@@ -22,6 +22,7 @@ from watcher.doors import Doors
 from watcher.providers import claude
 from watcher.providers.registry import PROVIDERS
 from watcher.rows import Account
+from watcher.skew import Skew
 from watcher.store import Store
 from watcher.timetable import Timetable
 
@@ -63,6 +64,7 @@ class Rounds:
         self._spent: dict[str, list[datetime]] = {}  # token hash -> uses in the last hour
         self._asked_with: dict[tuple[str, str], str] = {}  # account -> token hash
         self._woke_at: datetime | None = None
+        self._skew = Skew()
         self._handed_at: datetime | None = None  # when Claude Code's status line last said something
 
     @property
@@ -164,7 +166,7 @@ class Rounds:
                 PROVIDERS[provider],
                 credential,
                 now=doors.clock.now,
-                send=doors.send,
+                send=self._skew.through(doors.send),
                 read_database=doors.read_database,
                 kept=kept,
                 base_url=settings.base_url,
@@ -213,6 +215,7 @@ class Rounds:
         if round_ is None or round_.waiting:
             return
         del self._open[provider]
+        self._skew.keep(self._store, self._doors.clock.now())
         self._timetable.take_away(f"end {provider}")
         self._plan_next(provider)
 

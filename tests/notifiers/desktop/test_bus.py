@@ -10,8 +10,8 @@ import pytest
 from watcher.core.model import Message, Severity
 from watcher.notifiers.desktop import Backend, deliver_by
 from watcher.notifiers.desktop.answer import Answer
-from watcher.notifiers.desktop.bus import REMEMBERED, Bubbles, addresses
-from watcher.notifiers.desktop.session import Session
+from watcher.notifiers.desktop.bus import REMEMBERED, Bubbles, addresses, server
+from watcher.notifiers.desktop.session import Session, Silence, Unreachable
 
 NOW = datetime(2026, 1, 5, 14, 20, tzinfo=UTC)
 
@@ -357,3 +357,30 @@ def test_the_chain_ends_at_the_first_that_takes_the_message():
     failed = end(no, no)
     assert (failed.delivered, failed.permanent) == (False, False)
     assert failed.detail == "no: no said so; no: no said so"
+
+
+@pytest.mark.system
+def test_the_daemon_is_asked_for_its_name_and_shows_nothing(bus_env, daemon):
+    recorder = daemon()
+    assert server(bus_env) == "recorder 1"
+    assert recorder.notified == []
+
+
+@pytest.mark.system
+def test_without_a_daemon_there_is_no_name(bus_env):
+    with pytest.raises(Unreachable, match="no notification daemon is running; start one, for instance dunst or mako"):
+        server(bus_env)
+
+
+@pytest.mark.system
+def test_a_daemon_that_hangs_has_no_name(bus_env, daemon):
+    daemon(behaviour={"GetServerInformation": "hang"})
+    with pytest.raises(Silence, match="did not answer"):
+        server(bus_env, quick)
+
+
+@pytest.mark.system
+def test_a_daemon_that_gives_its_name_in_another_shape_is_not_believed(bus_env, daemon):
+    daemon(strange={"GetServerInformation": ("u", (1,))})
+    with pytest.raises(Unreachable, match="answers in an unknown way"):
+        server(bus_env)

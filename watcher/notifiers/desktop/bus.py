@@ -79,6 +79,19 @@ def addresses(env: Mapping[str, str], runtime: str | None = None) -> list[str]:
     return list(dict.fromkeys([given, *usual] if given else usual))
 
 
+def server(env: Mapping[str, str], connect: Callable[[str], "Session"] | None = None) -> str:
+    """Name and version of the notification daemon, asked without showing anything.
+
+    Raises:
+        Unreachable: there is no bus or no daemon; says what to do.
+        Silence: it does not answer.
+    """
+    from watcher.notifiers.desktop.session import Session  # noqa: PLC0415 - heavy
+
+    with open_first(addresses(env), connect or Session) as session:
+        return " ".join(word for word in session.server() if word.isprintable())
+
+
 def open_first(candidates: Sequence[str], connect: Callable[[str], "Session"]) -> "Session":
     """A conversation with the first bus that takes one.
 

@@ -65,6 +65,13 @@ class Session:
                 return tuple(map(str, words)), f"{bus} {reply.header.fields.get(HeaderFields.sender, '')}"
         raise Unreachable("the notification daemon answers in an unknown way")
 
+    def server(self) -> tuple[str, str]:
+        """The daemon's name and version; asking shows nothing."""
+        match self._call(_DAEMON, "GetServerInformation").body:
+            case (str(name), str(_vendor), str(version), *_):
+                return name, version
+        raise Unreachable("the notification daemon answers in an unknown way")
+
     def notify(self, arguments: tuple[Any, ...]) -> int:
         """The id under which the daemon shows it."""
         match self._call(_DAEMON, "Notify", "susssasa{sv}i", arguments).body:

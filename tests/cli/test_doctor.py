@@ -1,0 +1,94 @@
+import json
+
+import pytest
+
+from tests.doctor.ward import SECRETS, Ward
+from watcher import doors
+from watcher.cli import root
+
+
+@pytest.fixture
+def ward(tmp_path, monkeypatch):
+    found = Ward(tmp_path)
+    monkeypatch.setattr(doors, "real", found.doors)
+    monkeypatch.setenv("COLUMNS", "90")
+    return found
+
+
+def test_a_failure_is_exit_code_1_and_comes_with_what_mends_it(ward, capsys):
+    path = ward.sign_in_to_claude()
+    del ward.env["TEAM_URL"]
+    assert root.run(["doctor"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "rules"
+    assert any(line.startswith("  fail  team: its secret cannot be had: the environment variable") for line in lines)
+    assert "        -> set it, then watcher notify test team" in lines
+    assert str(path) in "".join(lines)
+    assert lines[-1].endswith(" failed")
+
+
+def test_warnings_alone_are_exit_code_0(ward, capsys):
+    ward.sign_in_to_claude()
+    ward.config('[channels.team]\ntype = "slack"\nurl = "env:TEAM_URL"\n[[rule]]\nname = "a"\nwhen = "claude > 80%"\n')
+    assert root.run(["doctor"]) == 0
+    assert "fail" not in capsys.readouterr().out
+
+
+def test_one_provider_is_told_with_all_that_its_login_says(ward, capsys):
+    id_token = ward.sign_in_to_gemini()
+    assert root.run(["doctor", "--provider", "gemini_cli"]) == 0
+    text = capsys.readouterr().out
+    facts = {
+        line.split("  ")[0]: line.split("  ")[-1].strip() for line in map(str.strip, text.splitlines()) if "  " in line
+    }
+    assert facts["email"] == "me@work.example"
+    assert facts["account id"] == "123456789012345678901"
+    assert facts["scopes"] == "openid, https://www.googleapis.com/auth/cloud-platform"
+    assert facts["expires"] == "2026-03-04 10:00 UTC"
+    assert facts["refresh token"].startswith("present, 36 characters, 1//pla")
+    for secret in (SECRETS["gemini"], SECRETS["gemini refresh"], id_token):
+        assert secret not in text
+    assert "claude" not in text
+
+
+def test_the_document_holds_every_finding_and_no_secret(ward, capsys):
+    ward.sign_in_to_claude()
+    ward.sign_in_to_gemini()
+    root.run(["doctor", "--json"])
+    text = capsys.readouterr().out
+    document = json.loads(text)
+    assert document["schema"] == "watcher.doctor.v1"
+    assert set(document["checks"][0]) == {"group", "subject", "verdict", "message", "cure", "provider", "facts"}
+    assert document["ok"] == all(each["verdict"] != "fail" for each in document["checks"])
+    groups = list(dict.fromkeys(each["group"] for each in document["checks"]))
+    assert groups == ["rules", "logins", "answers", "channels", "watching", "database", "files", "clock"]
+    for secret in SECRETS.values():
+        assert secret not in text
+
+
+def test_a_config_with_a_mistake_leaves_the_rest_examined(ward, capsys):
+    ward.config("[channels.desktop\n")
+    assert root.run(["doctor"]) == 1
+    text = capsys.readouterr().out
+    assert "-> watcher rules check" in text
+    assert "login item" in text
+
+
+def test_long_sentences_are_wrapped_and_no_path_is_broken(ward, capsys):
+    path = ward.sign_in_to_claude()
+    root.run(["doctor"])
+    out = capsys.readouterr().out
+    assert str(path) in out
+    assert all(len(line) <= 90 or str(ward.home.parent) in line for line in out.splitlines())
+
+
+def test_what_a_file_says_cannot_move_the_cursor(ward, capsys):
+    ward.config('[[rule]]\nname = "a\\u001b[2Jb"\nwhen = "nobody > 1"\n')
+    assert root.run(["doctor"]) == 1
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_an_unknown_provider_is_misuse(ward, capsys):
+    assert ward.own.config_file.exists()
+    assert root.run(["doctor", "--provider", "claud"]) == 64
+    assert "'claud' is not one of" in capsys.readouterr().err

@@ -1,0 +1,18 @@
+import pytest
+
+from tests.cli import lived
+from tests.doctor.ward import Ward
+from watcher.paths import find
+
+
+@pytest.fixture
+def ward(tmp_path):
+    return Ward(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def two_days(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two_days")
+    own = find({"WATCHER_CONFIG_DIR": str(folder / "config"), "WATCHER_STATE_DIR": str(folder / "state")}, folder)
+    lived.live(own, account_name="me@example.com")
+    return own

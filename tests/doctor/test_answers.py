@@ -1,0 +1,72 @@
+from datetime import timedelta
+
+import pytest
+
+from tests.doctor.ward import one, told
+from watcher.core.model import Failure
+from watcher.doctor import answers
+
+
+def test_the_last_answer_of_each_account(ward, two_days):
+    ward.lived(two_days)
+    found = list(answers.answers(ward.scene()))
+    assert told(found) == [
+        ("claude (me@example.com)", "ok", "answered less than a minute ago: 2 windows"),
+        (
+            "copilot",
+            "fail",
+            "expired: GitHub Copilot: expired: run `gh auth login` (for less than a minute)",
+        ),
+        ("nano_gpt", "ok", "answered less than a minute ago: 1 window"),
+    ]
+    assert found[1].cure
+    assert [each.provider for each in found] == ["claude", "copilot", "nano_gpt"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"),
+    [
+        ("not_signed_in", "fail"),
+        ("expired", "fail"),
+        ("forbidden", "fail"),
+        ("blocked", "fail"),
+        ("shape", "fail"),
+        ("rate_limited", "warn"),
+        ("unsupported", "warn"),
+        ("offline", "warn"),
+        ("timeout", "warn"),
+        ("server", "warn"),
+    ],
+)
+def test_what_waiting_does_not_mend_is_a_failure(ward, kind, verdict):
+    failure = Failure(provider="claude", at=ward.clock.at - timedelta(hours=1), kind=kind, message="words")
+    ward.write(lambda store: store.record(failure))
+    (found,) = answers.answers(ward.scene())
+    assert (found.verdict, found.message) == (verdict, f"{kind}: words (for 1 h)")
+    assert found.cure
+
+
+def test_an_answer_that_has_grown_old_is_a_warning(ward, two_days):
+    ward.lived(two_days)
+    ward.write(lambda store: store.set_fact("every", '{"nano_gpt": 300}', ward.clock.at))
+    ward.clock.at += timedelta(days=1)
+    found = one(answers.answers(ward.scene()), "nano_gpt")
+    assert (found.verdict, found.message) == ("warn", "nothing new for 24 h")
+    assert found.cure == "watcher status --refresh"
+
+
+def test_a_login_that_was_never_asked_is_a_warning(ward):
+    ward.sign_in_to_claude()
+    assert told(answers.answers(ward.scene())) == [("claude", "warn", "never asked yet")]
+
+
+def test_a_provider_that_is_switched_off_is_passed_over(ward, two_days):
+    ward.lived(two_days)
+    ward.config("[providers.copilot]\nenabled = false\n")
+    assert [each.provider for each in answers.answers(ward.scene())] == ["claude", "nano_gpt"]
+
+
+def test_a_daemon_that_goes_on_with_an_older_config_is_told_of(ward):
+    ward.write(lambda store: store.set_fact("config_error", "config.toml:3:1: unknown key\n  3 | x", ward.clock.at))
+    (found,) = answers.answers(ward.scene())
+    assert found.message == "the daemon goes on with an older config: config.toml:3:1: unknown key"

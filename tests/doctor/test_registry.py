@@ -1,0 +1,97 @@
+import json
+from pathlib import Path
+
+from tests.doctor.ward import SECRETS
+from watcher.doctor import Finding, Verdict, registry
+from watcher.doctor.registry import CHECKS, examine
+from watcher.standing import as_json
+
+FOLDER = Path(registry.__file__).parent
+
+
+def finding(verdict=Verdict.OK, **more):
+    return Finding(**({"group": "g", "subject": "s", "verdict": verdict, "message": "m"} | more))
+
+
+def test_every_public_check_is_in_the_table():
+    checks = {(check.__module__, check.__name__) for _, check in CHECKS}
+    for path in FOLDER.glob("*.py"):
+        if path.stem in ("__init__", "registry", "scene"):
+            continue
+        made = {
+            line.split("(")[0].removeprefix("def ")
+            for line in path.read_text().splitlines()
+            if line.startswith("def ") and not line.startswith("def _") and "Iterator[Finding]" in line
+        }
+        assert made == {name for module, name in checks if module == f"watcher.doctor.{path.stem}"}
+
+
+def test_each_check_s_findings_are_in_its_group(ward, two_days):
+    ward.lived(two_days)
+    ward.sign_in_to_claude()
+    scene = ward.scene()
+    for group, check in CHECKS:
+        assert {each.group for each in check(scene)} <= {group}
+
+
+def test_whatever_is_not_well_comes_with_a_cure(ward, two_days):
+    ward.lived(two_days)
+    report = examine(ward.scene(), ward.clean)
+    assert [each for each in report.checks if each.verdict is not Verdict.OK and not each.cure] == []
+
+
+def test_it_is_not_ok_when_anything_failed(ward):
+    def checks(verdict):
+        return [("g", lambda _scene: [finding(), finding(verdict)])]
+
+    scene = ward.scene()
+    assert [examine(scene, ward.clean, checks=checks(each)).ok for each in Verdict] == [True, True, False]
+
+
+def test_a_check_that_breaks_is_a_failure_and_stops_no_other(ward):
+    def broken(_scene):
+        yield finding()
+        raise RuntimeError(SECRETS["claude"])
+
+    report = examine(ward.scene(), ward.clean, checks=[("g", broken), ("h", lambda _scene: [finding(group="h")])])
+    assert [each.group for each in report.checks] == ["g", "g", "h"]
+    assert report.checks[1].verdict is Verdict.FAIL
+    assert report.checks[1].message.startswith("this check itself failed (RuntimeError at test_registry.py:")
+    assert SECRETS["claude"] not in repr(report)
+
+
+def test_one_provider_alone(ward, two_days):
+    ward.lived(two_days)
+    ward.sign_in_to_claude()
+    report = examine(ward.scene(), ward.clean, "claude")
+    assert {each.provider for each in report.checks} == {"claude"}
+    assert {each.group for each in report.checks} == {"logins", "answers"}
+
+
+def test_no_secret_that_was_seen_on_the_way_comes_out(ward, two_days):
+    ward.lived(two_days)
+    ward.sign_in_to_claude().chmod(0o644)
+    id_token = ward.sign_in_to_gemini()
+    ward.env["NANOGPT_API_KEY"] = SECRETS["nano"]
+    leak = [("g", lambda _scene: [finding(message=f"x {secret} y", cure=secret) for secret in SECRETS.values()])]
+    report = examine(ward.scene(), ward.clean, checks=[*CHECKS, *leak])
+    text = as_json(report)
+    for secret in (*SECRETS.values(), id_token):
+        assert secret not in text
+    assert len([each for each in report.checks if each.facts]) == 3
+    assert json.loads(text)["schema"] == "watcher.doctor.v1"
+
+
+def test_nothing_is_written_and_nothing_is_asked(ward, two_days):
+    ward.lived(two_days)
+    ward.sign_in_to_claude()
+    ward.sign_in_to_gemini()
+
+    def seen():
+        everything = [*ward.home.rglob("*"), *ward.own.config_dir.rglob("*"), ward.own.state_dir / "watcher.db"]
+        return {path: path.stat().st_mtime_ns for path in everything}
+
+    before = seen()
+    examine(ward.scene(), ward.clean)
+    assert seen() == before
+    assert {command.argv[0] for command in ward.ran} <= {"systemctl"}

@@ -1,0 +1,81 @@
+import pytest
+
+from tests.doctor.ward import one, told
+from watcher.doctor import rules
+
+
+def rule(name, when):
+    return f'[[rule]]\nname = "{name}"\nwhen = "{when}"\n'
+
+
+def unreachable(ward, two_days, *texts):
+    ward.lived(two_days)
+    ward.config("\n".join(texts))
+    return list(rules.unreachable(ward.scene()))
+
+
+def test_rules_that_have_a_window_are_well(ward, two_days):
+    texts = rule("a", "claude.five_hour > 80%"), rule("b", "*.weekly > 80%"), rule("c", "copilot.remaining < 0")
+    assert unreachable(ward, two_days, *texts) == []
+
+
+def test_a_window_that_no_answer_has_can_never_fire(ward, two_days):
+    (found,) = unreachable(ward, two_days, rule("opus", "claude.seven_day_opus > 80%"))
+    assert found.verdict == "warn"
+    assert found.message.startswith("it can never fire: no window matches `claude.seven_day_opus`")
+    assert "claude.seven_day" in found.message
+    assert found.cure == f"correct line 1 of {ward.own.config_file}"
+
+
+def test_an_account_that_is_not_here_can_never_fire(ward, two_days):
+    (found,) = unreachable(ward, two_days, rule("other", "claude[you@example.com].five_hour > 80%"))
+    assert "no window matches `claude[you@example.com].five_hour`" in found.message
+
+
+def test_the_other_half_of_a_condition_counts_as_well(ward, two_days):
+    (found,) = unreachable(ward, two_days, rule("both", "claude.five_hour > 80% and claude.seven_day_opus > 50%"))
+    assert "`claude.seven_day_opus`" in found.message
+
+
+def test_what_waits_for_another_provider_or_kind_is_no_trouble(ward, two_days):
+    texts = rule("codex", "codex.weekly > 80%"), rule("daily", "*.daily > 80%"), rule("fine", "claude > 80%")
+    assert told(unreachable(ward, two_days, *texts)) == [
+        ("idle", "ok", "they wait for a provider or a window that is not here yet: codex, daily")
+    ]
+
+
+def test_before_the_first_answer_nothing_is_unreachable(ward):
+    ward.config(rule("a", "claude.five_hour > 80%"))
+    assert list(rules.unreachable(ward.scene())) == []
+
+
+def test_two_rules_with_one_name_are_told_apart_from_other_mistakes(ward):
+    ward.config(rule("a", "claude > 80%") + rule("a", "claude > 90%") + rule("b", "claude > 2h"))
+    found = list(rules.config(ward.scene()))
+    assert [each.subject for each in found] == ["names", "config"]
+    assert "this name is taken by the rule in line 1" in one(found, "names").message
+    assert {each.verdict.value for each in found} == {"fail"}
+    assert {each.cure for each in found} == {"watcher rules check"}
+
+
+def test_names_are_compared_over_all_files(ward):
+    ward.own.rules_dir.mkdir()
+    (ward.own.rules_dir / "more.toml").write_text(rule("session", "claude > 80%"))
+    assert "this name is taken" in one(rules.config(ward.scene()), "names").message
+
+
+def test_rules_that_are_well_are_counted(ward):
+    assert told(rules.config(ward.scene())) == [("names", "ok", "1 rule from 1 file, no two with one name")]
+
+
+def test_without_a_config_the_rules_that_ship_are_in_force(ward):
+    ward.own.config_file.unlink()
+    found = list(rules.config(ward.scene()))
+    assert (found[0].verdict, found[0].cure) == ("warn", "watcher init")
+    assert one(found, "names").verdict == "ok"
+
+
+@pytest.mark.parametrize("text", ["", "[poll]\nevery = '5m'\n"])
+def test_no_rules_at_all_are_a_failure(ward, text):
+    ward.config(text)
+    assert one(rules.config(ward.scene()), "names").message == "there are no rules, so nothing is ever told"

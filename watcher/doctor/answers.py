@@ -1,0 +1,62 @@
+"""What each provider answered last, as the store has it. Never ask one here: that is `watcher check`'s work."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from watcher.core import phrases
+from watcher.doctor import Finding, Scene, Verdict
+from watcher.providers.registry import PROVIDERS
+from watcher.standing import AccountStatus
+
+GROUP = "answers"
+THE_PERSON = frozenset({"not_signed_in", "expired", "forbidden", "blocked"})
+"""Kinds of failure that no waiting mends."""
+
+
+def answers(scene: Scene) -> Iterator[Finding]:
+    """The last answer of every account that was ever asked, and every login that never was."""
+    if scene.status.config_error:
+        first = scene.status.config_error.splitlines()[0]
+        yield _finding("", Verdict.FAIL, f"the daemon goes on with an older config: {first}", "watcher rules check")
+    for account in scene.status.providers:
+        if scene.config is not None and scene.config.providers[account.provider].enabled is False:
+            continue
+        yield _answer(account, scene.now)
+    asked = {account.provider for account in scene.status.providers}
+    for provider, found in scene.found.items():
+        if found.credentials and provider not in asked:
+            yield _finding(provider, Verdict.WARN, "never asked yet", "watcher check")
+
+
+def _answer(account: AccountStatus, now: datetime) -> Finding:
+    name = f"{account.provider} ({account.account})" if account.account else account.provider
+    if account.error is not None:
+        since = "" if account.error.since is None else f" (for {phrases.duration(now - account.error.since)})"
+        provider = PROVIDERS.get(account.provider)
+        cure = provider.sign_in if provider and account.error.kind in THE_PERSON - {"blocked"} else ""
+        if account.error.kind == "shape":
+            cure = "pip install --upgrade ai-usage-watcher, or report it"
+        verdict = Verdict.FAIL if account.error.kind in THE_PERSON | {"shape"} else Verdict.WARN
+        message = f"{account.error.kind}: {account.error.message}{since}"
+        return _finding(account.provider, verdict, message, cure or "watcher status --refresh", name)
+    if account.fetched_at is None:
+        return _finding(account.provider, Verdict.WARN, "never answered yet", "watcher check", name)
+    ago = phrases.duration(now - account.fetched_at)
+    many = phrases.amount(len(account.windows), "windows")
+    if account.stale:
+        return _finding(account.provider, Verdict.WARN, f"nothing new for {ago}", "watcher status --refresh", name)
+    if not account.windows:
+        said = account.note or "its answer held no window"
+        return _finding(account.provider, Verdict.WARN, f"answered {ago} ago, but {said}", "", name)
+    return _finding(account.provider, Verdict.OK, f"answered {ago} ago: {many}", "", name)
+
+
+def _finding(provider: str, verdict: Verdict, message: str, cure: str = "", subject: str = "") -> Finding:
+    return Finding(
+        group=GROUP,
+        subject=subject or provider or "config",
+        verdict=verdict,
+        message=message,
+        cure=cure,
+        provider=provider,
+    )

@@ -1,0 +1,91 @@
+"""Files and folders: may we read and write ours, and may nobody else; are the tools' logins private. Only looks."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from shlex import quote
+
+from watcher.doctor import Finding, Scene, Verdict
+from watcher.inbox import CLAUDE_STATUSLINE
+
+GROUP = "files"
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_OF_STATE = ("watcher.db", "watcher.db-wal", "watcher.db-shm", "watcher.log", "watcher.lock", CLAUDE_STATUSLINE)
+
+
+def permissions(scene: Scene) -> Iterator[Finding]:
+    """Our own folders and files, then every file that holds a login."""
+    own = scene.own
+    yield from _folder(own.config_dir, "config", "watcher init")
+    if own.config_file.exists():
+        yield _private(own.config_file, "600")
+    for path in sorted(own.rules_dir.glob("*.toml")) if own.rules_dir.is_dir() else ():
+        if not os.access(path, os.R_OK):
+            yield _finding(path, Verdict.FAIL, "cannot be read", f"chmod u+r {quote(str(path))}")
+    yield from _folder(own.state_dir, "state", "watcher check", writable=True)
+    if own.state_dir.is_dir():
+        yield _private(own.state_dir, "700")
+    for name in _OF_STATE:
+        if (own.state_dir / name).exists():
+            yield _private(own.state_dir / name, "600")
+
+
+def tools(scene: Scene) -> Iterator[Finding]:
+    """Files that hold other tools' logins: they belong to those tools, so this is only a word."""
+    paths = {
+        (credential.path, provider)
+        for provider, found in scene.found.items()
+        for credential in found.credentials
+        if credential.token or credential.refresh_token
+    }
+    for text, provider in sorted(paths):
+        path = Path(text)
+        if path.is_absolute() and path.is_file() and _open_to_others(path):
+            yield Finding(
+                group=GROUP,
+                subject=text,
+                verdict=Verdict.WARN,
+                message="holds a login, and others on this machine may read it",
+                cure=f"chmod 600 {quote(text)}",
+                provider=provider,
+            )
+
+
+def _folder(path: Path, what: str, maker: str, *, writable: bool = False) -> Iterator[Finding]:
+    """What is wrong with a folder; nothing where all is well and its mode is looked at elsewhere."""
+    if not path.exists():
+        yield _finding(path, Verdict.WARN, f"the {what} folder does not exist yet", maker)
+    elif not path.is_dir():
+        yield _finding(path, Verdict.FAIL, f"the {what} folder is no folder", f"move {quote(str(path))} away")
+    elif not os.access(path, os.R_OK | os.X_OK | (os.W_OK if writable else 0)):
+        verb = "written" if writable else "read"
+        yield _finding(path, Verdict.FAIL, f"the {what} folder cannot be {verb}", f"chmod u+rwx {quote(str(path))}")
+
+
+def _private(path: Path, mode: str) -> Finding:
+    mine = getattr(os, "getuid", None)
+    try:
+        owner = path.stat().st_uid
+    except OSError as error:
+        return _finding(path, Verdict.FAIL, f"cannot be looked at: {error.strerror}", f"ls -l {quote(str(path))}")
+    if mine is not None and owner != mine():
+        cure = f"sudo chown -R {mine()} {quote(str(path))}"
+        return _finding(path, Verdict.FAIL, "belongs to another user (was the watcher run with sudo?)", cure)
+    if not os.access(path, os.R_OK | os.W_OK):
+        return _finding(path, Verdict.FAIL, "cannot be read and written", f"chmod {mode} {quote(str(path))}")
+    if _open_to_others(path):
+        return _finding(path, Verdict.WARN, "others on this machine may look at it", f"chmod {mode} {quote(str(path))}")
+    return _finding(path, Verdict.OK, "readable and writable by you alone")
+
+
+def _open_to_others(path: Path) -> bool:
+    """Always False on Windows, whose home folders are private."""
+    try:
+        return os.name == "posix" and bool(path.stat().st_mode & _OTHERS)
+    except OSError:
+        return False
+
+
+def _finding(path: Path, verdict: Verdict, message: str, cure: str = "") -> Finding:
+    return Finding(group=GROUP, subject=str(path), verdict=verdict, message=message, cure=cure)
