@@ -1,11 +1,11 @@
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher import accounts
-from watcher.core.model import Snapshot
 from watcher.credentials import Credential
 from watcher.credentials.places import short_hash
 
@@ -26,19 +26,40 @@ def test_one_nameless_login_has_no_key_and_keeps_it_over_renewals():
         assert [credential.account for credential in found(login(token))] == [""]
 
 
-def test_several_nameless_logins_are_told_apart_by_their_places_not_their_tokens():
-    monday = found(login("a", path="/one"), login("b", path="/two"))
-    tuesday = found(login("c", path="/two"), login("d", path="/one"))
-    assert {c.path: c.account for c in monday} == {c.path: c.account for c in tuesday}
-    assert len({c.account for c in monday}) == 2
-    assert monday[0].account == short_hash("/one")
+def keys_of(*credentials, used=(), nameless="", complete=True):
+    known = accounts.Keys(used=frozenset(used), nameless=nameless)
+    logins = accounts.identify(accounts.once(credentials, NOW), known, complete=complete)
+    return {credential.path: credential.account for credential in logins}
+
+
+def test_of_several_nameless_logins_the_best_has_no_key_and_the_others_their_places():
+    assert keys_of(login("a", path="/one"), login("b", path="/two")) == {"/one": "", "/two": short_hash("/two")}
+    assert keys_of(login("c", path="/one"), login("d", path="/two")) == {"/one": "", "/two": short_hash("/two")}
 
 
 def test_several_nameless_logins_in_one_file_are_told_apart_by_their_tokens():
-    keys = [credential.account for credential in found(login("a"), login("b"))]
-    assert len(set(keys)) == 2
-    assert keys == [credential.account for credential in found(login("b"), login("a"))][::-1]
-    assert all(len(key) == 8 for key in keys)
+    assert [each.account for each in found(login("a"), login("b"))] == ["", short_hash(accounts.token_hash(login("b")))]
+
+
+ONE, TWO = short_hash("/one"), short_hash("/two")
+
+
+@pytest.mark.parametrize(
+    ("places", "known", "complete", "keys", "why"),
+    [
+        (["/one", "/two"], (["", TWO], ONE), True, ["", TWO], "nothing changed"),
+        (["/one", "/two"], ([""], TWO), True, [ONE, ""], "a better place has one now; who had no key keeps none"),
+        (["/two", "/one"], (["", TWO], ONE), True, [TWO, ""], "the order of places changes nothing"),
+        (["/two"], (["", TWO], ONE), True, [TWO], "the other is gone; a hash is kept"),
+        (["/two"], ([""], ONE), True, [""], "the login moved to another place"),
+        (["/two"], ([""], ONE), False, [TWO], "the other's place is broken: it will be back"),
+        (["/one", "/two"], (["", TWO], ""), True, ["", TWO], "what is in use tells where nothing was kept"),
+    ],
+)
+def test_a_nameless_login_keeps_its_key(places, known, complete, keys, why):
+    used, nameless = known
+    logins = [login(f"token of {place}", path=place) for place in places]
+    assert list(keys_of(*logins, used=used, nameless=nameless, complete=complete).values()) == keys, why
 
 
 def test_a_nameless_login_beside_a_named_one_has_no_key():
@@ -103,29 +124,43 @@ def test_no_two_accounts_share_a_key_or_a_nameless_token(credentials):
     assert bool(kept) == bool(credentials)
 
 
+def merged(logins, owners, now=NOW):
+    known = {accounts.token_hash(each): owners[each.token] for each in logins if each.token in owners}
+    return [(each.account, each.token) for each in accounts.merge(accounts.identify(logins), known, now)]
+
+
+HASH = short_hash("/b")
+A, B = login("a", path="/a"), login("b", path="/b")
+NAMED = login("n", path="/n", account="id-1", account_name="me@x.io")
+
+
 @pytest.mark.parametrize(
-    ("place", "named", "is_twin", "why"),
+    ("logins", "owners", "kept", "why"),
     [
-        ({}, ["octocat"], True, "the answer told whose it is, and that one is asked already"),
-        ({}, ["second"], False, "somebody else's"),
-        ({}, [], False, "nobody else is there"),
-        ({"account": "work", "account_name": "work"}, ["octocat"], False, "it said itself whose it is"),
+        ([A, NAMED], {"a": "Me@x.io"}, [("id-1", "n")], "the answer told whose it is, and that one is asked already"),
+        ([A, NAMED], {"a": "you@x.io"}, [("", "a"), ("id-1", "n")], "somebody else's"),
+        ([A, NAMED], {"a": ""}, [("", "a"), ("id-1", "n")], "nobody knows whose"),
+        ([A, NAMED], {}, [("", "a"), ("id-1", "n")], "not asked yet"),
+        ([NAMED, login("m", account="id-2")], {"m": "me@x.io"}, [("id-1", "n"), ("id-2", "m")], "it named itself"),
+        ([A, B], {"a": "me@x.io", "b": "me@x.io"}, [("", "a")], "of two nameless ones the better place is kept"),
+        ([A, B], {"a": "me@x.io", "b": "you@x.io"}, [("", "a"), (HASH, "b")], "two people"),
+        ([A, B], {"a": "", "b": ""}, [("", "a"), (HASH, "b")], "nobody knows whose they are"),
+        ([A, B, NAMED], {"a": "me@x.io", "b": "me@x.io"}, [("id-1", "n")], "all three are one"),
     ],
 )
-def test_one_quota_under_two_tokens_is_known_by_its_owner(place, named, is_twin, why):
-    nameless = Credential(provider="copilot", place="x", path="x", token="gho_nameless", **place)
-    others = [Credential(provider="copilot", place="y", path="y", token=name, account=name) for name in named]
-    logins = accounts.identify([nameless, *others])
-    snapshot = Snapshot(provider="copilot", account_name="Octocat", at=NOW)
-    assert accounts.is_twin(logins[0], snapshot, logins) is is_twin, why
+def test_one_quota_under_two_tokens_is_known_by_its_owner(logins, owners, kept, why):
+    assert merged(logins, owners) == kept, why
 
 
-def test_a_twin_is_left_out_only_while_another_login_can_answer():
-    twin, named = login("a"), login("b", account="id-1", expires_at=NOW)
-    twins = {accounts.token_hash(twin)}
-    assert accounts.without_twins([twin, named], twins, NOW - MINUTE) == [named]
-    assert accounts.without_twins([twin, named], twins, NOW) == [twin, named]
-    assert accounts.without_twins([twin], twins, NOW) == [twin]
-    assert accounts.without_twins([twin, named], (), NOW - MINUTE) == [twin, named]
-    renewable = login("c", account="id-1", expires_at=NOW, refresh_token="r")
-    assert accounts.without_twins([twin, renewable], twins, NOW) == [renewable]
+def test_another_servers_account_of_the_same_name_is_another_account():
+    elsewhere = login("a", path="/a", extra={"host": "acme.ghe.com"})
+    assert len(merged([elsewhere, login("n", account="octocat")], {"a": "octocat"})) == 2
+
+
+@pytest.mark.parametrize(("first", "key"), [(NAMED, "id-1"), (A, "")])
+def test_where_one_token_has_run_out_the_others_stands_in_under_the_same_key(first, key):
+    over = msgspec.structs.replace(first, expires_at=NOW)
+    owners = {each.token: "me@x.io" for each in (A, B)}
+    assert merged([over, B], owners) == [(key, "b")]
+    assert merged([over, B], owners, NOW - MINUTE) == [(key, first.token)]
+    assert merged([msgspec.structs.replace(over, refresh_token="r"), B], owners) == [(key, first.token)]

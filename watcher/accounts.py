@@ -1,19 +1,31 @@
 """Which logins are one account, and what it is called.
 
-An account's key outlives restarts and token renewals: the account id, else the email. A login that says neither has the
-key "" while it is the only such one of its provider; of several, each has a short hash, of its place where it is alone
-there (tokens are renewed every few hours, places stay), else of its token. Never ask anybody here.
+An account's key outlives restarts and token renewals: the account id, else the email. Of the logins that say neither,
+one has the key "": the one that always had it, else the one in the best place. Each further one has a short hash, of
+its place where it is alone there (tokens are renewed every few hours, places stay), else of its token; and who once
+has a hash keeps it, also when the other is gone. What was called what comes as `Keys`. Never ask anybody here.
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from watcher.core.model import Snapshot
 from watcher.credentials import OTHERS, Credential
 from watcher.credentials.places import short_hash
+
+
+class Keys(Struct, frozen=True, kw_only=True):
+    """What was called what until now."""
+
+    used: frozenset[str] = frozenset()  # keys under which something is known
+    nameless: str = ""  # stand-in (see `stand_in`) of the login that has the key ""; empty: none had it yet
+
+
+NO_KEYS = Keys()
 
 
 def once(found: Sequence[Credential], now: datetime) -> list[Credential]:
@@ -63,27 +75,53 @@ def _email(credential: Credential) -> str:
     return next((name.lower() for name in names if "@" in name), "")
 
 
-def identify(credentials: Sequence[Credential]) -> tuple[Credential, ...]:
-    """The same logins with their stable keys in `account`, no two alike, and a name for people."""
-    nameless = [credential for credential in credentials if not (credential.account or credential.account_name)]
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def identify(
+    credentials: Sequence[Credential], keys: Keys = NO_KEYS, *, complete: bool = True
+) -> tuple[Credential, ...]:
+    """The same logins with their stable keys in `account`, no two alike.
+
+    Args:
+        credentials: each account once, best place first.
+        keys: what was called what until now.
+        complete: whether every place could be read; in one that could not be, the bearer of the key "" may be.
+    """
+    nameless = [each for each in credentials if not (each.account or each.account_name)]
+    bearer = _bearer(nameless, keys, complete=complete)
     taken: set[str] = set()
     result = []
     for credential in credentials:
         key = credential.account or credential.account_name
         if "@" in key:
             key = key.lower()
-        if not key and len(nameless) > 1:
-            alone = [other.path for other in nameless].count(credential.path) == 1
-            key = short_hash(credential.path if alone else token_hash(credential))
+        if not key and credential is not bearer:
+            key = stand_in(credential, nameless)
         spares = (_email(credential), short_hash(token_hash(credential)))
         key = next((name for name in (key, *spares) if name not in taken), spares[-1])
         taken.add(key)
         name = credential.account_name or credential.account
-        extra = (
-            {**credential.extra, OTHERS: "yes"} if not name and len(nameless) < len(credentials) else credential.extra
-        )
-        result.append(replace(credential, account=key, account_name=name or key, extra=extra))
+        extra = {**credential.extra, OTHERS: "yes"} if not name and len(credentials) > 1 else credential.extra
+        result.append(replace(credential, account=key, account_name=name, extra=extra))
     return tuple(result)
+
+
+def _bearer(nameless: Sequence[Credential], keys: Keys, *, complete: bool) -> Credential | None:
+    """The login that has the key ""."""
+    stand_ins = [(stand_in(each, nameless), each) for each in nameless]
+    for name, each in stand_ins:
+        if keys.nameless and name == keys.nameless:
+            return each
+    if keys.nameless and not complete:
+        return None
+    return next((each for name, each in stand_ins if name not in keys.used), None)
+
+
+def stand_in(credential: Credential, nameless: Sequence[Credential]) -> str:
+    """What a nameless login is known by among the nameless: a hash of its place, else of its token."""
+    alone = [other.path for other in nameless].count(credential.path) == 1
+    return short_hash(credential.path if alone else token_hash(credential))
 
 
 def is_nameless(credential: Credential) -> bool:
@@ -91,21 +129,42 @@ def is_nameless(credential: Credential) -> bool:
     return credential.account in ("", short_hash(credential.path), short_hash(token_hash(credential)))
 
 
-def is_twin(credential: Credential, snapshot: Snapshot, logins: Sequence[Credential]) -> bool:
-    """Whether the answer told a nameless login's owner, and another login is that owner's by name.
+def is_stand_in(key: str) -> bool:
+    """Whether the key is one that a nameless login gets."""
+    return not key or re.fullmatch(r"[0-9a-f]{8}", key) is not None
 
-    It is the same quota, found in two places under two tokens: shown twice, every alert would come twice.
+
+# --- one account under two tokens -------------------------------------------------------------------------------------
+
+
+def merge(logins: Sequence[Credential], owners: Mapping[str, str], now: datetime) -> list[Credential]:
+    """The logins, each nameless one that proved to be another's account joined to that one.
+
+    It is the same quota, found in two places under two tokens: shown twice, every alert would come twice. A login that
+    names itself goes first, then the better place. Where the first one's token has run out the other lends its own.
+
+    Args:
+        logins: as `identify` gave them.
+        owners: token hash -> whose the login is, as its API said; empty where it did not say.
+        now: the present.
     """
-    owner = snapshot.account_name.casefold()
-    others = [each for each in logins if each.account != credential.account and not _has_run_out(each, snapshot.at)]
-    names = {name.casefold() for each in others for name in (each.account, each.account_name)}
-    return is_nameless(credential) and bool(owner) and owner in names
+    kept: list[Credential] = []
+    for each in sorted(logins, key=is_nameless):
+        owner = owners.get(token_hash(each), "").casefold() if is_nameless(each) else ""
+        place = next((index for index, other in enumerate(kept) if owner and _is_of(other, owner, owners, each)), None)
+        if place is None:
+            kept.append(each)
+        elif _has_run_out(kept[place], now) and not _has_run_out(each, now):
+            first = kept[place]
+            plan = each.plan or first.plan
+            kept[place] = replace(each, account=first.account, account_name=first.account_name, plan=plan)
+    order = {login.account: index for index, login in enumerate(logins)}
+    return sorted(kept, key=lambda login: order[login.account])
 
 
-def without_twins(logins: Sequence[Credential], twins: Collection[str], now: datetime) -> list[Credential]:
-    """The logins less those whose token hash is a known twin's; all of them once no other can answer any more."""
-    others = [each for each in logins if token_hash(each) not in twins]
-    return others if any(not _has_run_out(each, now) for each in others) else list(logins)
+def _is_of(login: Credential, owner: str, owners: Mapping[str, str], like: Credential) -> bool:
+    names = (login.account, login.account_name, owners.get(token_hash(login), ""))
+    return owner in {name.casefold() for name in names} and login.extra.get("host") == like.extra.get("host")
 
 
 def _has_run_out(credential: Credential, now: datetime) -> bool:
@@ -114,6 +173,9 @@ def _has_run_out(credential: Credential, now: datetime) -> bool:
 
 
 def token_hash(credential: Credential) -> str:
-    """Stands for the secret that a server counts against: the key of its cooldown. It tells nothing of the secret."""
-    secret = credential.token or credential.refresh_token or credential.path
+    """Stands for the secret that a server counts against: the key of its cooldown. It tells nothing of the secret.
+
+    Where the access token is renewed from a refresh token it is that one: another access token is not another login.
+    """
+    secret = credential.refresh_token or credential.token or credential.path
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()[:32]

@@ -49,6 +49,17 @@ def observe(
     return store.write(work, now=now)
 
 
+def forget(store: Store, config: Config, provider: str, account: str, *, now: datetime) -> None:
+    """Forget an account that is known by another key now, and withdraw what is still to be said of it."""
+
+    def work() -> None:
+        closed = store.forget_account(provider, account)
+        rules = {rule.name: rule for rule in config.rules}
+        keep(store, plan.plan((), rules, store.outbox(), routing(store, config), store.snoozes(), now, closed=closed))
+
+    store.write(work, now=now)
+
+
 def over(judgement: judge.Judgement) -> list[tuple[str, Series]]:
     """The alerts that no longer fire, whether or not a transition says so: their unsaid messages would be false."""
     quiet = [(alert.rule, alert.series) for alert in judgement.alerts if alert.phase is not Phase.FIRING]

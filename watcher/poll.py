@@ -40,6 +40,7 @@ def find(
     overrides: Overrides | None = None,
     *,
     now: Callable[[], datetime] = clock.now,
+    keys: accounts.Keys = accounts.NO_KEYS,
 ) -> Found:
     """Every account of that provider once, with its stable key, and a failure for each place that cannot be used."""
     troubles: Sequence[Exception] = ()
@@ -55,7 +56,7 @@ def find(
     except Exception as error:  # noqa: BLE001 - one provider never stops another
         troubles = (error,)
     return Found(
-        credentials=accounts.identify(accounts.once(found, now())),
+        credentials=accounts.identify(accounts.once(found, now()), keys, complete=not troubles),
         failures=tuple(_failure(provider, None, trouble, now()) for trouble in troubles),
     )
 

@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from watcher import accounts, activity, handover, poll
+from watcher import accounts, activity, handover, pipeline, poll
 from watcher.calls import Calls
 from watcher.config import Config
 from watcher.core import cadence, lookout
 from watcher.core.model import Failure, Snapshot
 from watcher.credentials import Credential
 from watcher.doors import Doors
+from watcher.logins import Logins
 from watcher.providers import claude
 from watcher.providers.registry import PROVIDERS
 from watcher.rows import Account
@@ -39,6 +40,7 @@ class Round(Struct):
     asked_for: bool  # by a person: at once, cooldowns aside
     began_at: datetime
     waiting: set[str] = field(default_factory=set)  # accounts that have not answered
+    held: list[tuple[Credential, Snapshot]] = field(default_factory=list)  # answers that may be another account's
 
 
 class Rounds:
@@ -58,11 +60,10 @@ class Rounds:
         self._calls, self._hear, self._learn = calls, hear, learn
         self._config: Config | None = None
         self._open: dict[str, Round] = {}
-        self._logins: dict[str, list[Credential]] = {}  # last found
+        self._logins = Logins(store)
+        self._troubles: dict[str, str] = {}  # provider -> what is wrong with places that no account hangs on
         self._kept: dict[tuple[str, str], dict[str, Any]] = {}
-        self._twins: set[str] = set()  # token hashes of logins that turned out to be another's again
         self._spent: dict[str, list[datetime]] = {}  # token hash -> uses in the last hour
-        self._asked_with: dict[tuple[str, str], str] = {}  # account -> token hash
         self._woke_at: datetime | None = None
         self._skew = Skew()
         self._handed_at: datetime | None = None  # when Claude Code's status line last said something
@@ -103,9 +104,9 @@ class Rounds:
         self._open[provider] = Round(asked_for=asked_for, began_at=now)
         self._timetable.put(f"end {provider}", now + ROUND_ENDS, lambda: self._give_up(provider))
         overrides = config.providers[provider].overrides
-        surroundings = self._doors.surroundings
+        surroundings, keys = self._doors.surroundings, self._logins.keys(provider)
         self._calls.fetch(
-            lambda: poll.find(PROVIDERS[provider], surroundings(), overrides),
+            lambda: poll.find(PROVIDERS[provider], surroundings(), overrides, keys=keys),
             lambda found: self._found(provider, found),
         )
 
@@ -116,22 +117,40 @@ class Rounds:
         if round_ is None:
             return
         now = self._doors.clock.now()
-        logins = accounts.without_twins(found.credentials, self._twins, now)
-        self._logins[provider] = logins
+        self._logins.take(provider, found.credentials, now)
         self._learn(secret for each in found.credentials for secret in (each.token, each.refresh_token))
         self._take_statusline(provider)
-        for failure in found.failures:
-            self._hear(failure)
-        here = {credential.account for credential in found.credentials} | {f.account for f in found.failures}
-        for account in () if found.failures else self._accounts(provider):
-            if account.account not in here:
-                self._is_gone(account, now)
-        if not here and self._settings(provider).enabled:
+        self._hear_troubles(provider, found)
+        self._settle(provider, found, now)
+        if not (found.credentials or found.failures) and self._settings(provider).enabled:
             self._hear(_not_signed_in(provider, now))
-        for credential in logins:
+        for credential in self._logins.now(provider, now):
             if self._may_ask(provider, credential, round_, now):
                 self._ask(provider, credential, round_, now)
         self._end_if_done(provider)
+
+    def _hear_troubles(self, provider: str, found: poll.Found) -> None:
+        """Places that cannot be used are the nameless account's trouble, unless its login was found elsewhere."""
+        here = {credential.account for credential in found.credentials}
+        self._troubles[provider] = "; ".join(each.message for each in found.failures if each.account in here)
+        for failure in found.failures:
+            if failure.account not in here:
+                self._hear(failure)
+
+    def _settle(self, provider: str, found: poll.Found, now: datetime) -> None:
+        """Part with accounts that no login has any more; with broken places nobody knows which those are."""
+        logins = self._logins.now(provider, now)
+        here = {each.account for each in logins} | {each.account for each in found.failures}
+        names = {name.casefold() for each in logins for name in (each.account, each.account_name)} - {""}
+        merged = self._logins.merged(provider, now)
+        for account in self._accounts(provider):
+            if account.account in here:
+                continue
+            named_now = accounts.is_stand_in(account.account) and account.name.casefold() in names
+            if named_now or account.account in merged:
+                self._forget(provider, account.account, now)
+            elif not found.failures:
+                self._is_gone(account, now)
 
     def _is_gone(self, account: Account, now: datetime) -> None:
         """No place has that login: it was signed out, or it was only ever a place that could not be used."""
@@ -139,6 +158,12 @@ class Rounds:
             self._hear(_signed_out(account, now))
         else:
             self._store.write(lambda: self._store.forget_trouble(account.provider, account.account), now=now)
+
+    def _forget(self, provider: str, account: str, now: datetime) -> None:
+        """What stood under that key is now under its owner's name: nothing of it is lost, and nothing to be told."""
+        if self._config is not None:
+            pipeline.forget(self._store, self._config, provider, account, now=now)
+        self._logins.forget(provider, account, now)
 
     def _may_ask(self, provider: str, credential: Credential, round_: Round, now: datetime) -> bool:
         until, _ = self._store.cooldowns().get(accounts.token_hash(credential), (now, 0))
@@ -148,6 +173,8 @@ class Rounds:
         choice = self._choice(provider, credential, now)
         if round_.asked_for:
             account = self._account(provider, credential.account)
+            if choice.at is None:
+                return False
             # the floor spares the vendor's servers; another address is the person's own affair
             return account is None or settings.base_url is not None or now - account.asked_at >= settings.pace.floor
         return choice.at is not None and choice.at <= now
@@ -158,9 +185,10 @@ class Rounds:
         self._spent[token_hash] = [at for at in self._spent.get(token_hash, ()) if now - at < timedelta(hours=1)] + [
             now
         ]
-        self._asked_with[provider, credential.account] = token_hash
+        self._logins.ask(provider, credential, now)
         kept = self._kept.setdefault((provider, credential.account), {})
-        settings, doors = self._settings(provider), self._doors
+        settings, doors, keys = self._settings(provider), self._doors, self._logins.keys(provider)
+        find = partial(poll.find, PROVIDERS[provider], overrides=settings.overrides, keys=keys)
         self._calls.fetch(
             lambda: poll.ask(
                 PROVIDERS[provider],
@@ -170,7 +198,7 @@ class Rounds:
                 read_database=doors.read_database,
                 kept=kept,
                 base_url=settings.base_url,
-                again=lambda: poll.find(PROVIDERS[provider], doors.surroundings(), settings.overrides).credentials,
+                again=lambda: find(doors.surroundings()).credentials,
             ),
             lambda news: self._answered(provider, credential, news),
         )
@@ -190,13 +218,23 @@ class Rounds:
         if round_ is not None:
             round_.waiting.discard(credential.account)
         try:
-            if isinstance(news, Snapshot) and accounts.is_twin(credential, news, self._logins[provider]):
-                self._twins.add(token_hash)
-                self._logins[provider].remove(credential)
+            if round_ is not None and isinstance(news, Snapshot) and self._logins.is_unsure(provider, credential):
+                round_.held.append((credential, news))
             else:
-                self._hear(news)
+                self._take(provider, credential, news)
         finally:
             self._end_if_done(provider)
+
+    def _take(self, provider: str, credential: Credential, news: News) -> None:
+        """Hear the answer, unless it proved to be one of an account that is asked under its name."""
+        if isinstance(news, Snapshot):
+            self._logins.learn(provider, credential, news)
+            if news.account not in {each.account for each in self._logins.now(provider, news.at)}:
+                return
+            trouble = "" if news.account else self._troubles.get(provider, "")
+            note = "; ".join(part for part in (news.note, trouble) if part)
+            news = msgspec.structs.replace(news, note=note or None)
+        self._hear(news)
 
     def _give_up(self, provider: str) -> None:
         round_ = self._open.get(provider)
@@ -217,12 +255,21 @@ class Rounds:
         del self._open[provider]
         self._skew.keep(self._store, self._doors.clock.now())
         self._timetable.take_away(f"end {provider}")
-        self._plan_next(provider)
+        try:
+            for credential, snapshot in round_.held:  # first whose each is, then whose is shown
+                self._logins.learn(provider, credential, snapshot)
+            for credential, snapshot in round_.held:
+                self._take(provider, credential, snapshot)
+            now = self._doors.clock.now()
+            for key in self._logins.merged(provider, now) if round_.held else ():
+                self._forget(provider, key, now)
+        finally:
+            self._plan_next(provider)
 
     def _plan_next(self, provider: str) -> None:
         """Choose the next round, and a glance at the tools' own folders that may bring it forward."""
         now = self._doors.clock.now()
-        choices = [self._choice(provider, credential, now) for credential in self._logins.get(provider, ())]
+        choices = [self._choice(provider, credential, now) for credential in self._logins.now(provider, now)]
         nobody = cadence.Choice(at=None, reason="no login found; looking again")
         later = [choice for choice in choices if choice.at is not None]
         choice = min(later, key=lambda choice: choice.at or now) if later else next(iter(choices), nobody)
@@ -246,7 +293,7 @@ class Rounds:
         """What Claude Code handed over is as good as an answer, and costs no request."""
         if provider != claude.ID:
             return
-        handed = handover.from_statusline(self._store, self._logins.get(provider, ()))
+        handed = handover.from_statusline(self._store, self._logins.now(provider, self._doors.clock.now()))
         if handed is None:
             return
         self._handed_at, fresh = handed
@@ -260,7 +307,9 @@ class Rounds:
         token_hash = accounts.token_hash(credential)
         until, strikes = self._store.cooldowns().get(token_hash, (None, 0))
         failure = None if account is None else account.failure
-        asked_with = self._asked_with.get((provider, credential.account), token_hash)
+        changed = self._logins.has_changed(provider, credential)
+        if changed is None:  # it was a place that was of no use; now there is a login
+            changed = failure is not None and failure.kind == "unsupported"
         config = self._config
         outlook = lookout.look(
             self._store.memory(), () if config is None else config.rules, provider, credential.account
@@ -276,7 +325,7 @@ class Rounds:
                 retry_at=None if failure is None else failure.retry_at,
                 cooldown_until=until,
                 strikes=strikes,
-                login_changed=asked_with != token_hash,
+                login_changed=changed,
                 spent=tuple(self._spent.get(token_hash, ())),
                 active_at=self._active_at(provider),
                 woke_at=self._woke_at,

@@ -140,6 +140,22 @@ class Store(Notebook):
             "DELETE FROM account WHERE provider = ? AND account = ? AND snapshot IS NULL", (provider, account)
         )
 
+    def forget_account(self, provider: str, account: str) -> list[tuple[str, Series]]:
+        """Forget an account that is known by another key now; inside `write`. Its readings stay for the history.
+
+        Returns the keys of the alerts that went with it.
+        """
+        alerts = self.memory().alerts
+        closed = [key for key in alerts if (key[1].provider, key[1].account) == (provider, account)]
+        for sql in (
+            "DELETE FROM account WHERE provider = ? AND account = ?",
+            "DELETE FROM alert WHERE provider = ? AND account = ?",
+            "UPDATE series SET state = NULL WHERE provider = ? AND account = ?",
+        ):
+            self._db.execute(sql, (provider, account))
+        self.forget()
+        return closed
+
     def crowded(self) -> frozenset[str]:
         """Providers that have several accounts."""
         found = self._db.execute("SELECT provider FROM account GROUP BY provider HAVING count(*) > 1")

@@ -135,9 +135,36 @@ def test_the_keychain_is_asked_on_macos_alone_and_seldom(tmp_path, monkeypatch):
 
     mac = machine(tmp_path, "darwin", run)
     for _ in range(3):
-        assert found(mac) == [("Copilot CLI", "gho_cli", ""), ("GitHub CLI", "gho_gh", "")]
+        assert found(mac) == [("Copilot CLI", "gho_cli", "")]
     assert asked == ["copilot-cli", "gh:github.com"]
     assert found(machine(tmp_path, "linux", run)) == []
+
+
+def test_github_cli_is_asked_only_for_hosts_that_have_no_other_login(tmp_path, monkeypatch):
+    """Its tokens are often refused: one must not stand as a failure beside a login that works."""
+    monkeypatch.setattr(claude_code.keychain, "__kwdefaults__", {**claude_code.keychain.__kwdefaults__, "cache": {}})
+    write(tmp_path, ".config/gh/hosts.yml", GH)
+    everywhere = [("GitHub CLI", "gho_octo"), ("GitHub CLI", "gho_second"), ("GitHub CLI", "gho_acme")]
+    assert [login[:2] for login in found(machine(tmp_path))] == everywhere
+    write(tmp_path, ".config/github-copilot/hosts.json", {"github.com": {"user": "octocat", "oauth_token": "gho_b"}})
+    assert [login[:2] for login in found(machine(tmp_path))] == [
+        ("GitHub Copilot", "gho_b"),
+        ("GitHub CLI", "gho_acme"),
+    ]
+
+    def run(command):
+        stdout = "gho_keychain" if command.argv[3] == "gh:github.com" else ""
+        return Finished(exit_code=0 if stdout else 44, stdout=stdout)
+
+    mac = machine(tmp_path, "darwin", run)
+    assert [login[1] for login in found(mac)] == ["gho_b", "gho_acme"]
+
+
+def test_a_token_without_a_name_takes_it_from_another_place(tmp_path):
+    entry = {"type": "oauth", "access": "gho_a", "refresh": "gho_a", "expires": 0}
+    write(tmp_path, ".local/share/opencode/auth.json", {"github-copilot": entry})
+    write(tmp_path, ".config/github-copilot/apps.json", {"github.com:Iv1": {"user": "octocat", "oauth_token": "gho_a"}})
+    assert found(machine(tmp_path)) == [("OpenCode", "gho_a", "octocat")]
 
 
 def test_a_broken_place_hides_no_good_one(tmp_path):

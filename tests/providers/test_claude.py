@@ -141,7 +141,7 @@ def test_one_account_under_two_tokens_is_known_for_what_it_is(tmp_path):
     nameless, named = poll.find(PROVIDER, machine(tmp_path)).credentials
     door = Door(Response(status=200, body=PROFILE, at=NOW))
     snapshot = poll.ask(PROVIDER, nameless, now=lambda: NOW, send=door, read_database=nowhere, kept={})
-    assert accounts.is_twin(nameless, snapshot, [nameless, named])
-    assert not accounts.is_twin(named, snapshot, [nameless, named])
-    run_out = replace(named, expires_at=NOW)
-    assert not accounts.is_twin(nameless, snapshot, [nameless, run_out]), "the only one that can answer is kept"
+    owners = {accounts.token_hash(nameless): snapshot.account_name}
+    assert accounts.merge([nameless, named], owners, NOW) == [named]
+    [only] = accounts.merge([nameless, replace(named, expires_at=NOW)], owners, NOW)
+    assert (only.account, only.token) == ("uuid-1", nameless.token), "the only one that can answer stands in"

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from watcher.credentials import Credential, Surroundings, files, opencode
 from watcher.credentials.claude_code import keychain
 from watcher.credentials.places import gather
@@ -19,7 +21,8 @@ from watcher.errors import NotSignedInError
 
 CURE = "sign in to GitHub Copilot again in the editor"
 HOST = "github.com"
-KEYCHAIN = {"copilot-cli": "Copilot CLI", "gh:github.com": "GitHub CLI"}  # service -> place
+GH = "GitHub CLI"
+KEYCHAIN = {"copilot-cli": "Copilot CLI", "gh:github.com": GH}  # service -> place
 _PACKED = "go-keyring-base64:"
 _LINE = re.compile(r"^(?P<indent>[ \t]*)(?P<key>[^#:\s][^:]*|\"[^\"]+\"):\s*(?P<value>.*?)\s*$")
 
@@ -84,7 +87,7 @@ def from_gh(surroundings: Surroundings) -> list[Credential]:
         folder = Path(env["GH_CONFIG_DIR"])
     path = folder / "hosts.yml"
     content = files.read_text(path, cure="run `gh auth login`")
-    return [] if content is None else _entries(_yaml(content), str(path), "GitHub CLI")
+    return [] if content is None else _entries(_yaml(content), str(path), GH)
 
 
 def from_file(surroundings: Surroundings, path: str) -> list[Credential]:
@@ -92,7 +95,7 @@ def from_file(surroundings: Surroundings, path: str) -> list[Credential]:
     where = Path(path)
     if where.suffix in (".yml", ".yaml"):
         content = files.read_text(where, cure="run `gh auth login`")
-        return [] if content is None else _entries(_yaml(content), path, "GitHub CLI")
+        return [] if content is None else _entries(_yaml(content), path, GH)
     entries = files.read_json(where, cure=CURE)
     if entries is not None and "github-copilot" not in entries:
         return _entries(entries, path)
@@ -100,15 +103,23 @@ def from_file(surroundings: Surroundings, path: str) -> list[Credential]:
 
 
 def one_each(found: list[Credential]) -> list[Credential]:
-    """The logins without repeats: one for each token and each named user of a host."""
+    """The logins without repeats: one for each token and each named user of a host.
+
+    GitHub CLI's are for hosts that have no other: GitHub refuses Copilot's quota to many of its tokens.
+    """
     kept: list[Credential] = []
     for each in found:
-        same_user = [
-            other for other in kept if each.account and (other.account, _host(other)) == (each.account, _host(each))
-        ]
-        if not same_user and all(other.token != each.token for other in kept):
+        same = next((index for index, other in enumerate(kept) if _same(each, other)), None)
+        if same is None:
             kept.append(each)
-    return kept
+        elif not kept[same].account:
+            kept[same] = replace(kept[same], account=each.account, account_name=each.account_name)
+    own = {_host(each) for each in kept if each.place != GH}
+    return [each for each in kept if each.place != GH or _host(each) not in own]
+
+
+def _same(one: Credential, other: Credential) -> bool:
+    return one.token == other.token or bool(one.account and (one.account, _host(one)) == (other.account, _host(other)))
 
 
 def _host(credential: Credential) -> str:
@@ -138,7 +149,7 @@ def _entries(content: Mapping[str, Any], path: str, place: str = "GitHub Copilot
         for name, token in logins:
             if isinstance(token, str) and token.strip():
                 found.append(credential(place, path, token.strip(), user=name, host=host))
-    if content and not found and place != "GitHub CLI":  # gh leaves the token out where the keyring has it
+    if content and not found and place != GH:  # gh leaves the token out where the keyring has it
         raise NotSignedInError(f"{path} holds no oauth_token: {CURE}")
     return found
 

@@ -1,0 +1,178 @@
+"""One account is one row and one alert, in however many places and under however many tokens it is found."""
+
+import json
+from datetime import timedelta
+
+import freezegun
+import pytest
+
+from tests.world import START, Machine, World
+from watcher import accounts, standing
+from watcher.credentials.places import short_hash
+from watcher.logins import Logins
+
+RULE = '[[rule]]\nname = "a"\nwhen = "claude.five_hour > 80%"\n[channels.h]\ntype = "webhook"\nurl = "http://127.0.0.1:9/hook"\n'
+ROUTE = '[route]\ndefault = ["h"]\n'
+PROFILE = "/api/oauth/profile"
+
+
+@pytest.fixture
+def world(tmp_path):
+    with freezegun.freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:
+        made = World(tmp_path, Machine(frozen))
+        made.config(RULE + ROUTE)
+        made.usage(85)
+        yield made
+        made.leave()
+
+
+def claude_code(world, token="sk-ant-oat01-second", **account):
+    folder = world.home / ".claude"
+    folder.mkdir(exist_ok=True)
+    (folder / ".credentials.json").write_text(json.dumps({"claudeAiOauth": {"accessToken": token}}))
+    if account:
+        (world.home / ".claude.json").write_text(json.dumps({"oauthAccount": account}))
+
+
+def rows(world):
+    return {
+        each.account: None if each.failure is None else each.failure.message
+        for each in world.store().accounts()
+        if each.provider == "claude"
+    }
+
+
+def owned_by(world, **owners):
+    """Whose each token is; the others cannot be asked."""
+
+    def profile(request):
+        token = request.headers["Authorization"].rpartition("-")[2]
+        return world.json({"account": {"email": owners[token]}}) if token in owners else world.json({}, 403)
+
+    world.answers[PROFILE] = profile
+
+
+def asked(world, path):
+    return sum(each == path for _, each in world.asked)
+
+
+def test_one_account_under_two_nameless_logins_is_one_row_and_one_alert(world):
+    claude_code(world)
+    owned_by(world, fake="me@x.io", second="me@x.io")
+    world.watch(timedelta(hours=1))
+    assert rows(world) == {"": None}
+    assert world.titles() == ["firing: Claude 5-hour window at 85 %, resets in 4 h (13:00)"]
+    usages = asked(world, "/api/oauth/usage")
+    assert asked(world, PROFILE) == 2
+    world.check()
+    assert asked(world, "/api/oauth/usage") - usages <= 1, "a restart does not forget that they are one"
+    assert asked(world, PROFILE) == 2
+
+
+def test_two_people_are_two_rows_and_keep_their_keys_over_restarts(world):
+    claude_code(world)
+    owned_by(world, fake="me@x.io", second="you@x.io")
+    world.check()
+    before = rows(world)
+    assert set(before) == {"", short_hash(str(world.home / ".claude/.credentials.json"))}
+    world.machine.passes(timedelta(minutes=30))
+    world.check()
+    assert rows(world) == before
+    assert len(world.received) == 2
+
+
+def test_a_login_that_proves_to_be_another_s_leaves_no_row_and_no_alert_behind(world):
+    world.check()
+    assert rows(world) == {"": None}
+    assert len(world.received) == 1
+    world.machine.passes(timedelta(minutes=30))
+    claude_code(world, accountUuid="uuid-1", emailAddress="me@x.io")
+    owned_by(world, fake="me@x.io")
+    world.check()
+    assert rows(world) == {"uuid-1": None}
+    now = world.machine.now()
+    shown = standing.status(world.store(), now=now)
+    assert [(each.account, each.ok) for each in shown.providers] == [("me@x.io", True)]
+    assert [alert.series for alert in shown.alerts] == ["claude.five_hour"]
+    assert {series.account for _, series in world.store().memory().alerts} == {"uuid-1"}
+
+
+def test_a_login_that_now_names_itself_leaves_no_row_behind(world):
+    world.login({})
+    claude_code(world)
+    world.check()
+    assert rows(world) == {"": None}
+    world.machine.passes(timedelta(minutes=30))
+    owned_by(world, second="me@x.io")
+    world.login({"anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "expires": 0}})
+    world.check()  # two nameless ones: both are asked whose they are
+    world.machine.passes(timedelta(minutes=30))
+    claude_code(world, accountUuid="uuid-1", emailAddress="me@x.io")
+    world.login({})
+    world.check()
+    assert set(rows(world)) - {"uuid-1"} <= {short_hash(str(world.home / ".local/share/opencode/auth.json"))}
+
+
+def test_where_nobody_says_whose_they_are_both_are_shown(world):
+    claude_code(world)
+    world.check()
+    assert len(rows(world)) == 2
+    world.machine.passes(timedelta(minutes=30))
+    world.check()
+    assert asked(world, PROFILE) == 2, "asked in vain once for each token"
+
+
+def test_a_broken_place_is_no_trouble_of_an_account_that_answers(world):
+    (world.home / ".claude").mkdir()
+    (world.home / ".claude/.credentials.json").write_text("{")
+    world.config(RULE + ROUTE + '[[rule]]\nname = "b"\nwhen = "not claude.up"\n')
+    world.watch(timedelta(hours=2))
+    assert rows(world) == {"": None}
+    [shown] = standing.status(world.store(), now=world.machine.now()).providers
+    assert shown.ok
+    assert ".credentials.json is not JSON: run `claude` once" in shown.note
+    assert len(world.received) == 1, "nothing but the use itself"
+
+
+def test_a_login_in_a_broken_place_is_in_trouble_whatever_else_is_there(world):
+    world.check()
+    claude_code(world)
+    (world.home / ".local/share/opencode/auth.json").write_text("{")
+    world.machine.passes(timedelta(minutes=30))
+    world.check()
+    found = rows(world)
+    assert found.pop("").endswith("auth.json is not JSON: sign in again with `opencode auth login`")
+    assert list(found.values()) == [None], "the other has a key of its own, and no trouble"
+
+
+def test_what_was_kept_by_another_version_is_learnt_again(world):
+    store = world.store()
+    now = world.machine.now()
+    store.write(lambda: store.set_fact("logins claude", '{"nameless": 7}', now), now=now)
+    assert Logins(store).keys("claude") == accounts.NO_KEYS
+
+
+def test_a_service_that_ended_is_asked_again_only_with_another_login(world):
+    """Gemini CLI's cut-off: polling stops, a renewed access token does not begin it again, another login does."""
+
+    def sign_in(refresh, access):
+        (world.home / ".gemini").mkdir(exist_ok=True)
+        content = {"access_token": access, "refresh_token": refresh, "expiry_date": 1_900_000_000_000}
+        (world.home / ".gemini/oauth_creds.json").write_text(json.dumps(content))
+
+    world.login({})
+    body = {"error": {"code": 403, "message": "UNSUPPORTED_CLIENT"}}
+    quota = "/v1internal:retrieveUserQuota"
+    world.answers["/v1internal:loadCodeAssist"] = lambda _: world.json(body, 403)
+    world.answers[quota] = lambda _: world.json({"buckets": [{"modelId": "m", "remainingFraction": 0.5}]})
+    sign_in("1//one", "ya29.a")
+    world.watch(timedelta(hours=3))
+    assert asked(world, "/v1internal:loadCodeAssist") == 1
+    sign_in("1//one", "ya29.b")
+    world.watch(timedelta(hours=3))
+    world.check()
+    assert asked(world, "/v1internal:loadCodeAssist") == 1, "the same login, whatever its access token"
+    world.answers["/v1internal:loadCodeAssist"] = lambda _: world.json({"cloudaicompanionProject": "p"})
+    sign_in("1//two", "ya29.c")
+    world.check()
+    assert asked(world, quota) == 1
