@@ -1,5 +1,6 @@
 """The login item, the daemon, the database, permissions, the clock."""
 
+import sqlite3
 from datetime import timedelta, timezone
 
 import pytest
@@ -130,6 +131,23 @@ def test_a_file_that_is_no_database_is_a_failure_with_what_to_do(ward):
     path.write_bytes(b"not a database at all, " * 100)
     found = one(database.database(ward.scene()), "watcher.db")
     assert (found.verdict, found.cure) == ("fail", f"end the watcher, move {path} away, start it again")
+
+
+@pytest.mark.parametrize(
+    ("version", "message", "cure"),
+    [
+        (1, "was written by an older version of this program", "run `watcher check` once"),
+        (99, "this one knows ", "upgrade ai-usage-watcher, or move the file away to start afresh"),
+    ],
+)
+def test_a_file_of_another_version_is_not_to_be_thrown_away(ward, version, message, cure):
+    ward.store().close()
+    connection = sqlite3.connect(ward.own.state_dir / "watcher.db")
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    found = one(database.database(ward.scene()), "watcher.db")
+    assert (found.verdict, found.cure) == ("fail", cure)
+    assert message in found.message
 
 
 def test_damage_inside_is_found_by_the_quick_check(ward, two_days):

@@ -22,8 +22,7 @@ def database(scene: Scene) -> Iterator[Finding]:
         if scene.never_asked:
             yield _finding(Verdict.WARN, "there is none yet: nothing was ever asked", "watcher check")
         else:
-            cure = f"end the watcher, move {quote(str(path))} away, start it again"
-            yield _finding(Verdict.FAIL, scene.store_error, cure)
+            yield _unusable(scene.store_error, str(path))
     else:
         yield _whole(scene, scene.store)
     for aside in sorted(scene.own.state_dir.glob(f"{FILE_NAME}.damaged-*")):
@@ -31,6 +30,14 @@ def database(scene: Scene) -> Iterator[Finding]:
             message = f"{aside.name} was damaged and set aside; history before it is lost"
             yield _finding(Verdict.WARN, message, f"rm {quote(str(aside))}*")
     yield from _disk(scene)
+
+
+def _unusable(error: str, path: str) -> Finding:
+    """What `StoreError` says ends with what to do; only a damaged file must go, and never one of another version."""
+    if "damaged" in error:
+        return _finding(Verdict.FAIL, error, f"end the watcher, move {quote(path)} away, start it again")
+    message, _, cure = error.rpartition(": ")
+    return _finding(Verdict.FAIL, message or error, cure if message else f"ls -l {quote(path)}")
 
 
 def _whole(scene: Scene, store: Store) -> Finding:

@@ -5,9 +5,9 @@ from shlex import quote
 
 from watcher.core import phrases
 from watcher.core.binding import bind
-from watcher.core.cycle import SeriesState
+from watcher.core.memory import SeriesState
 from watcher.core.model import Rule
-from watcher.core.tree import Selector
+from watcher.core.selector import Selector
 from watcher.core.vocabulary import near
 from watcher.doctor import Finding, Scene, Verdict
 
