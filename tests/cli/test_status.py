@@ -32,6 +32,15 @@ def test_status_says_the_same_in_every_form(served):
     assert [(each["rule"], each["state"]) for each in document["alerts"]] == [("claude-session", "firing")]
 
 
+@pytest.mark.parametrize("words", [[], ["--template", "{used_percent}"]])
+def test_what_was_never_read_is_said_with_what_there_is(served, words):
+    done = served.watcher("status", "claude.seven_day_opus", *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("no reading of `claude.seven_day_opus`; there are: antigravity.")
+    document = json.loads(served.watcher("status", "claude.seven_day_opus", "--json").stdout)
+    assert (document["providers"], document["alerts"]) == ([], [])
+
+
 def test_piped_it_has_no_colour_and_a_terminal_without_utf_8_gets_ascii(served):
     assert "\x1b" not in served.watcher("status").stdout
     assert served.watcher("status", PYTHONIOENCODING="ascii", COLUMNS="80").stdout.isascii()

@@ -167,6 +167,38 @@ def test_windows_are_chosen_by_provider_window_kind_and_account():
     assert names("claude[b@example.com]") == [(*b, "five_hour")]
 
 
+def test_the_alerts_are_those_of_the_chosen_windows():
+    weekly = structs.replace(FIRING, series="claude.seven_day")
+    silent = structs.replace(FIRING, series="codex")
+    document = known(
+        account(window(), window("seven_day", kind="weekly", primary=False)),
+        account(provider="codex"),
+        alerts=[FIRING, weekly, silent],
+    )
+
+    def alerts(*selectors):
+        return [each.series for each in selection.chosen(document, selection.parse(selectors)).alerts]
+
+    assert alerts("claude") == ["claude.five_hour", "claude.seven_day"]
+    assert alerts("claude.five_hour") == ["claude.five_hour"]
+    assert alerts("codex") == ["codex"]
+
+
+def test_of_several_accounts_an_alert_stays_with_its_own():
+    ours = structs.replace(FIRING, series="claude[b@example.com].five_hour")
+    document = known(
+        account(window(), account="a@example.com"), account(window(), account="b@example.com"), alerts=[ours]
+    )
+
+    def marked(*selectors):
+        found = selection.chosen(document, selection.parse(selectors))
+        return ["!" in line for line in shown(found) if "%" in line]
+
+    assert marked() == [False, True]
+    assert marked("claude[b@example.com]") == [True]
+    assert marked("claude[a@example.com]") == [False]
+
+
 def test_a_template_is_filled_for_the_primary_window_or_for_those_that_were_named():
     weekly = window("seven_day", kind="weekly", primary=False, used_percent=None)
     document = known(account(window(), weekly), alerts=[FIRING])

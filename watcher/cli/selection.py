@@ -1,6 +1,7 @@
 """Which windows a person asked `status` for, and a line about each in the person's own words."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 
 import click
 from msgspec import structs
@@ -11,7 +12,10 @@ from watcher.core import phrases, template
 from watcher.core.expression import ExpressionError, parse_selector
 from watcher.core.model import Series
 from watcher.core.selector import Selector
+from watcher.errors import WatcherError
 from watcher.standing import AccountStatus, Status, Window
+
+_PROVIDER = re.compile(r"[.\[]")
 
 
 def parse(texts: tuple[str, ...]) -> tuple[Selector, ...]:
@@ -46,7 +50,7 @@ def check(text: str) -> None:
 
 
 def chosen(known: Status, selectors: tuple[Selector, ...]) -> Status:
-    """The document with those windows alone; a provider without a window means all of them."""
+    """The document with those windows alone, and their alerts; a provider without a window means all of them."""
     if not selectors:
         return known
     accounts = []
@@ -54,7 +58,32 @@ def chosen(known: Status, selectors: tuple[Selector, ...]) -> Status:
         windows = [window for window in account.windows if any(_is_meant(each, account, window) for each in selectors)]
         if windows or any(_is_account(each, account) for each in selectors):
             accounts.append(structs.replace(account, windows=windows))
-    return structs.replace(known, providers=accounts)
+    crowded = words.crowded(known)
+    left_out = set(names(known.providers, crowded)) - set(names(accounts, crowded))
+    here = {account.provider for account in accounts}
+    alerts = [
+        alert
+        for alert in known.alerts
+        if alert.series not in left_out and _PROVIDER.split(alert.series, maxsplit=1)[0] in here
+    ]
+    return structs.replace(known, providers=accounts, alerts=alerts)
+
+
+def names(accounts: Iterable[AccountStatus], crowded: Collection[str]) -> list[str]:
+    """Every window, as alerts name it where these providers have several accounts."""
+    return [words.series(account, window, crowded) for account in accounts for window in account.windows]
+
+
+def refuse_nothing(known: Status, selectors: tuple[Selector, ...]) -> None:
+    """Raise where there are readings, but none of what was asked for.
+
+    Raises:
+        WatcherError: names what there is.
+    """
+    if known.providers and not chosen(known, selectors).providers:
+        asked = ", ".join(f"`{selector}`" for selector in selectors)
+        there_are = ", ".join(names(known.providers, words.crowded(known))) or "none"
+        raise WatcherError(f"no reading of {asked}; there are: {there_are}")
 
 
 def _is_meant(selector: Selector, account: AccountStatus, window: Window) -> bool:
@@ -85,9 +114,8 @@ def lines(known: Status, text: str, tongue: Tongue, selectors: tuple[Selector, .
 
 
 def _values(known: Status, account: AccountStatus, window: Window, tongue: Tongue) -> dict[str, object]:
-    crowded = words.crowded(known)
-    series = words.series(account, window, crowded)
-    alert = next((each for each in known.alerts if each.series == series and each.state == "firing"), None)
+    spelled = words.spellings(account, window)
+    alert = next((each for each in known.alerts if each.series in spelled and each.state == "firing"), None)
     at = window.resets_at
     ahead = at is not None and at > tongue.now
     return {
@@ -96,7 +124,7 @@ def _values(known: Status, account: AccountStatus, window: Window, tongue: Tongu
         "plan": account.plan,
         "window": window.window,
         "label": window.label or window.window,
-        "series": series,
+        "series": words.series(account, window, words.crowded(known)),
         "used_percent": window.used_percent,
         "remaining_percent": None if window.used_percent is None else 100 - window.used_percent,
         "used": window.used,

@@ -61,6 +61,8 @@ def status(  # noqa: PLR0913 - one argument an option
     watcher status claude --template '{used_percent:.0f}% until {resets_at}'
     """
     _refuse_both({"--json": as_document, "--watch": watch, "--format": bool(form), "--template": template is not None})
+    if every_provider and (as_document or form or template is not None):
+        raise click.UsageError("--all is for the table; the other forms hold what was read")
     if form and series:
         raise click.UsageError("--format shows every provider in one line; choose with --template instead")
     chosen = selection.parse(series)
@@ -72,15 +74,18 @@ def status(  # noqa: PLR0913 - one argument an option
         _refresh(own)
     if form:
         bar.show(form)
-    elif as_document:
+        return
+    if as_document:
         click.echo(as_json(selection.chosen(known(own, clock.now()), chosen)))
-    elif template is not None:
-        now = clock.now()
+        return
+    now = clock.now()
+    selection.refuse_nothing(known(own, now), chosen)
+    if template is not None:
         tongue = words.Tongue(now, clock.LocalZone())
         for line in selection.lines(selection.chosen(known(own, now), chosen), template, tongue, chosen):
             click.echo(bar.writable(line, sys.stdout.encoding or "ascii"))
-    else:
-        _show(lambda now: selection.chosen(known(own, now), chosen), own, watch=watch, every_provider=every_provider)
+        return
+    _show(lambda at: selection.chosen(known(own, at), chosen), own, watch=watch, every_provider=every_provider)
 
 
 def known(own: Paths, now: datetime) -> Status:

@@ -125,9 +125,11 @@ def _firing(known: Status) -> list[list[Marks]]:
     for alert in known.alerts:
         if alert.state == "firing":
             found.setdefault(alert.series, []).append((alert.rule, alert.severity or "warning"))
-    crowded = words.crowded(known)
     return [
-        [found.get(words.series(account, window, crowded), []) for window in account.windows]
+        [
+            [mark for spelled in words.spellings(account, window) for mark in found.get(spelled, ())]
+            for window in account.windows
+        ]
         for account in known.providers
     ]
 

@@ -189,6 +189,11 @@ def series(account: AccountStatus, window: Window, crowded: Collection[str]) -> 
     return f"{account.provider}[{account.account}].{window.window}"
 
 
+def spellings(account: AccountStatus, window: Window) -> tuple[str, str]:
+    """Both ways in which an alert may name the series: a document of some accounts does not tell which it is."""
+    return series(account, window, ()), series(account, window, (account.provider,))
+
+
 def crowded(known: Status) -> set[str]:
     """Providers with several accounts."""
     providers = [account.provider for account in known.providers]
