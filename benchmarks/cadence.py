@@ -16,7 +16,8 @@ from statistics import median
 from msgspec import Struct, field
 
 from watcher.core import forecast
-from watcher.core.cadence import Pace, Sight, Watch, next_poll, pace
+from watcher.core.cadence import next_poll, pace
+from watcher.core.sight import Pace, Sight, Watch
 from watcher.providers.registry import PROVIDERS
 
 STEP_S = 10

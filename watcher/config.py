@@ -19,6 +19,7 @@ from watcher.core.active import ActiveError, check_zone
 from watcher.core.diagnostics import listed
 from watcher.core.model import Rule, Severity
 from watcher.core.plan import Routing
+from watcher.core.sight import Pace
 from watcher.core.table import shown
 from watcher.core.units import read_duration
 from watcher.core.vocabulary import near
@@ -36,7 +37,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
     """How one provider is asked."""
 
     enabled: bool | None  # None: where a login is found
-    pace: cadence.Pace
+    pace: Pace
     base_url: str | None
     overrides: Overrides
 

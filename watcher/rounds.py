@@ -12,17 +12,19 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from watcher import accounts, activity, handover, pipeline, poll
+from watcher import accounts, handover, pipeline, poll
 from watcher.calls import Calls
 from watcher.config import Config
-from watcher.core import cadence, lookout
+from watcher.core.cadence import REFUSALS
 from watcher.core.model import Failure, Snapshot
+from watcher.core.sight import NextPoll
 from watcher.credentials import Credential
 from watcher.doors import Doors
 from watcher.logins import Logins
 from watcher.providers import claude
 from watcher.providers.registry import PROVIDERS
 from watcher.rows import Account
+from watcher.sights import Sights
 from watcher.skew import Skew
 from watcher.store import Store
 from watcher.timetable import Timetable
@@ -63,8 +65,7 @@ class Rounds:
         self._logins = Logins(store)
         self._troubles: dict[str, str] = {}  # provider -> what is wrong with places that no account hangs on
         self._kept: dict[tuple[str, str], dict[str, Any]] = {}
-        self._spent: dict[str, list[datetime]] = {}  # token hash -> uses in the last hour
-        self._woke_at: datetime | None = None
+        self._sights = Sights(doors=doors, store=store)
         self._skew = Skew()
         self._handed_at: datetime | None = None  # when Claude Code's status line last said something
 
@@ -76,6 +77,7 @@ class Rounds:
     def use(self, config: Config, *, poll: bool = True) -> None:
         """Ask by this config from now on; a provider that was switched off is not asked again."""
         self._config = config
+        self._sights.use(config)
         for provider in PROVIDERS if poll else ():
             if config.providers[provider].enabled is False:
                 self._timetable.take_away(_job(provider))
@@ -84,7 +86,7 @@ class Rounds:
 
     def wake(self, now: datetime) -> None:
         """The machine slept: what is known is old."""
-        self._woke_at = now
+        self._sights.woke_at = now
         for provider in PROVIDERS:
             if self._timetable.due(_job(provider)) is not None:
                 self._timetable.take_away(_job(provider))
@@ -166,11 +168,10 @@ class Rounds:
         self._logins.forget(provider, account, now)
 
     def _may_ask(self, provider: str, credential: Credential, round_: Round, now: datetime) -> bool:
-        until, _ = self._store.cooldowns().get(accounts.token_hash(credential), (now, 0))
-        if until > now:
+        if self._sights.is_resting(credential, now):
             return False
         settings = self._settings(provider)
-        choice = self._choice(provider, credential, now)
+        choice = self._next_poll(provider, credential, now)
         if round_.asked_for:
             account = self._account(provider, credential.account)
             if choice.at is None:
@@ -180,11 +181,8 @@ class Rounds:
         return choice.at is not None and choice.at <= now
 
     def _ask(self, provider: str, credential: Credential, round_: Round, now: datetime) -> None:
-        token_hash = accounts.token_hash(credential)
         round_.waiting.add(credential.account)
-        self._spent[token_hash] = [at for at in self._spent.get(token_hash, ()) if now - at < timedelta(hours=1)] + [
-            now
-        ]
+        self._sights.note_use(credential, now)
         self._logins.ask(provider, credential, now)
         kept = self._kept.setdefault((provider, credential.account), {})
         settings, doors, keys = self._settings(provider), self._doors, self._logins.keys(provider)
@@ -204,16 +202,7 @@ class Rounds:
         )
 
     def _answered(self, provider: str, credential: Credential, news: News) -> None:
-        token_hash = accounts.token_hash(credential)
-        _, strikes = self._store.cooldowns().get(token_hash, (news.at, 0))
-        if isinstance(news, Failure) and news.kind == "rate_limited":
-            said = None if news.retry_at is None else news.retry_at - news.at
-            until = cadence.cooldown(strikes + 1, said, news.at)
-            news = msgspec.structs.replace(news, retry_at=until)
-            self._store.write(lambda: self._store.cool_down(token_hash, until, strikes + 1), now=news.at)
-        elif isinstance(news, Snapshot) and strikes:
-            forgiven = cadence.forgive(strikes)
-            self._store.write(lambda: self._store.cool_down(token_hash, news.at, forgiven), now=news.at)
+        news = self._sights.settle(credential, news)
         round_ = self._open.get(provider)
         if round_ is not None:
             round_.waiting.discard(credential.account)
@@ -269,8 +258,8 @@ class Rounds:
     def _plan_next(self, provider: str) -> None:
         """Choose the next round, and a glance at the tools' own folders that may bring it forward."""
         now = self._doors.clock.now()
-        choices = [self._choice(provider, credential, now) for credential in self._logins.now(provider, now)]
-        nobody = cadence.Choice(at=None, reason="no login found; looking again")
+        choices = [self._next_poll(provider, credential, now) for credential in self._logins.now(provider, now)]
+        nobody = NextPoll(at=None, reason="no login found; looking again")
         later = [choice for choice in choices if choice.at is not None]
         choice = min(later, key=lambda choice: choice.at or now) if later else next(iter(choices), nobody)
         at = max(choice.at or now + LOOK_AGAIN, now + timedelta(seconds=1))
@@ -283,7 +272,7 @@ class Rounds:
             self._timetable.put(f"look {provider}", min(glances), partial(self._glance, provider))
 
     def _glance(self, provider: str) -> None:
-        if any(account.failure and account.failure.kind in cadence.REFUSALS for account in self._accounts(provider)):
+        if any(account.failure and account.failure.kind in REFUSALS for account in self._accounts(provider)):
             self.begin(provider)  # looks for logins; a refused one is not asked before its time, another at once
         elif provider not in self._open:
             self._take_statusline(provider)
@@ -300,43 +289,8 @@ class Rounds:
         if fresh is not None:
             self._hear(fresh)
 
-    # --- what the cadence needs to know -----------------------------------------------------------------------------
-
-    def _choice(self, provider: str, credential: Credential, now: datetime) -> cadence.Choice:
-        account = self._account(provider, credential.account)
-        token_hash = accounts.token_hash(credential)
-        until, strikes = self._store.cooldowns().get(token_hash, (None, 0))
-        failure = None if account is None else account.failure
-        changed = self._logins.has_changed(provider, credential)
-        if changed is None:  # it was a place that was of no use; now there is a login
-            changed = failure is not None and failure.kind == "unsupported"
-        config = self._config
-        outlook = lookout.look(
-            self._store.memory(), () if config is None else config.rules, provider, credential.account
-        )
-        return cadence.next_poll(
-            cadence.Sight(
-                pace=self._settings(provider).pace,
-                asked_at=None if account is None else account.asked_at,
-                watches=outlook.watches,
-                doubts=outlook.doubts,
-                failure=None if failure is None else failure.kind,
-                failures=0 if account is None else account.failures,
-                retry_at=None if failure is None else failure.retry_at,
-                cooldown_until=until,
-                strikes=strikes,
-                login_changed=changed,
-                spent=tuple(self._spent.get(token_hash, ())),
-                active_at=self._active_at(provider),
-                woke_at=self._woke_at,
-                jitter=self._doors.jitter(),
-            ),
-            now,
-        )
-
-    def _active_at(self, provider: str) -> datetime | None:
-        hints = self._config is not None and self._config.hints
-        return activity.newest(provider, self._doors.surroundings()) if hints else None
+    def _next_poll(self, provider: str, credential: Credential, now: datetime) -> NextPoll:
+        return self._sights.next_poll(provider, credential, now, changed=self._logins.has_changed(provider, credential))
 
     def _settings(self, provider: str) -> Any:
         if self._config is None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watcher.core.cadence import Choice, Pace, Sight, Watch, cooldown, forgive, next_poll, pace
+from watcher.core.cadence import cooldown, forgive, next_poll, pace
+from watcher.core.sight import NextPoll, Pace, Sight, Watch
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CLAUDE = Pace(floor=timedelta(minutes=5), every=timedelta(minutes=10), ceiling=timedelta(minutes=30))
@@ -16,7 +17,7 @@ def minutes(count: float) -> timedelta:
     return timedelta(minutes=count)
 
 
-def after(choice: Choice) -> timedelta:
+def after(choice: NextPoll) -> timedelta:
     assert choice.at is not None
     return choice.at - NOON
 
@@ -30,12 +31,12 @@ def moving(used: float, **known: object) -> Watch:
     return Watch(used_percent=used, **{**basis, **known})  # type: ignore[arg-type]
 
 
-def choose(seen: Sight) -> Choice:
+def choose(seen: Sight) -> NextPoll:
     return next_poll(seen, NOON)
 
 
 def test_a_login_never_asked_is_asked_at_once() -> None:
-    assert choose(Sight(pace=CODEX)) == Choice(at=NOON, reason="not asked yet")
+    assert choose(Sight(pace=CODEX)) == NextPoll(at=NOON, reason="not asked yet")
 
 
 def test_far_from_every_threshold_the_usual_interval_holds() -> None:
@@ -170,7 +171,7 @@ def test_a_doubted_answer_is_asked_again_soon_then_less_soon() -> None:
 def test_a_doubt_never_breaks_a_cooldown() -> None:
     until = NOON + minutes(40)
     choice = choose(sight(moving(10), doubts=1, cooldown_until=until))
-    assert choice == Choice(at=until, reason="cooling down after 429")
+    assert choice == NextPoll(at=until, reason="cooling down after 429")
 
 
 @pytest.mark.parametrize("kind", ["not_signed_in", "expired", "forbidden"])
@@ -202,7 +203,7 @@ def test_offline_backs_off_gently_and_may_undercut_the_floor() -> None:
 
 def test_a_machine_that_woke_asks_at_once() -> None:
     seen = sight(moving(10), asked_at=NOON - timedelta(hours=8), woke_at=NOON, failure="offline", failures=9)
-    assert next_poll(seen, NOON) == Choice(at=NOON, reason="the machine woke")
+    assert next_poll(seen, NOON) == NextPoll(at=NOON, reason="the machine woke")
 
 
 def test_waking_breaks_neither_floor_nor_cooldown() -> None:
@@ -230,7 +231,7 @@ def test_a_wall_on_the_way_is_not_hammered() -> None:
 
 def test_a_failing_server_that_names_a_time_is_believed() -> None:
     choice = choose(sight(failure="server", failures=1, retry_at=NOON + minutes(45)))
-    assert choice == Choice(at=NOON + minutes(45), reason="after a failure: server; asked to wait")
+    assert choice == NextPoll(at=NOON + minutes(45), reason="after a failure: server; asked to wait")
 
 
 def test_a_429_without_a_stored_cooldown_still_waits() -> None:

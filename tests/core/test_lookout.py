@@ -3,12 +3,12 @@ from decimal import Decimal
 
 import pytest
 
-from watcher.core.cadence import Watch
 from watcher.core.judge import judge
 from watcher.core.lookout import look
 from watcher.core.memory import Memory
 from watcher.core.model import Kind, Reading, Series, Snapshot
 from watcher.core.rulebook import parse_rules
+from watcher.core.sight import Watch
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 M = timedelta(minutes=1)

@@ -1,9 +1,9 @@
 """When to ask each provider next, and why.
 
-Pure: what is known of one login goes in as a `Sight`, an instant with a reason comes out as a `Choice`. The same sight
-at the same `now` gives the same choice, so the daemon may ask again at any time (a file changed, the machine woke) and
-simply believe the new answer. Never put a clock, a store or a provider's name here: what differs between providers is
-a `Pace`.
+Pure: what is known of one login goes in as a `Sight`, an instant with a reason comes out as a `NextPoll`. The same
+sight at the same `now` gives the same answer, so the daemon may ask again at any time (a file changed, the machine
+woke) and simply believe the new one. Never put a clock, a store or a provider's name here: what differs between
+providers is a `Pace`.
 
 In order of force, the strongest first::
 
@@ -19,7 +19,7 @@ In order of force, the strongest first::
 
 from datetime import datetime, timedelta
 
-from msgspec import Struct
+from watcher.core.sight import NextPoll, Pace, Sight, Watch
 
 AFTER_RESET = timedelta(seconds=30)  # servers turn a window over some seconds late
 COOLDOWN_LEAST = timedelta(minutes=5)
@@ -39,60 +39,6 @@ PATIENT = 0.9  # of the age at which a rule speaks
 HASTE = 1.5  # a rate may rise by this before the next look
 
 REFUSALS = frozenset({"not_signed_in", "expired", "forbidden"})
-
-
-class Pace(Struct, frozen=True, kw_only=True):
-    """How often one provider may and should be asked."""
-
-    floor: timedelta  # never faster
-    every: timedelta  # the usual interval
-    ceiling: timedelta  # never slower, refusals and cooldowns aside
-
-    @property
-    def an_hour(self) -> int:
-        """Requests one token may make in an hour: bursts at the floor are short, twice the usual is enough for them."""
-        return max(int(timedelta(hours=1) / self.every * 2), 4)
-
-
-class Watch(Struct, frozen=True, kw_only=True):
-    """What matters of one series to its next poll. None is unknown."""
-
-    name: str  # for the reason: "five_hour"
-    used_percent: float | None = None  # last believed
-    thresholds: tuple[float, ...] = ()  # percents used at which a rule in force changes its answer, any order
-    rate: float | None = None  # percent per hour
-    changed_at: datetime | None = None  # since when it stands still, as far as was seen
-    resets_at: datetime | None = None
-    window_seconds: int | None = None
-    pending: bool = False  # a rule's `for` is running: it needs readings to go on
-    fresh_for: timedelta | None = None  # a rule speaks when it was not read for so long: asking late must not be why
-
-
-class Sight(Struct, frozen=True, kw_only=True):
-    """All that is known of one login when its next poll is chosen. None is unknown or never."""
-
-    pace: Pace
-    asked_at: datetime | None = None  # when it was last asked, whatever came of it
-    watches: tuple[Watch, ...] = ()
-    doubts: int = 0  # answers in a row that the engine did not believe (suspect, frozen)
-    failure: str | None = None  # kind of the last failure (`status --json`: `error.kind`); None: the last poll was good
-    failures: int = 0  # polls in a row that failed
-    retry_at: datetime | None = None  # the failure's own word
-    cooldown_until: datetime | None = None  # of the token that will be used, kept on disk
-    strikes: int = 0  # 429s of this token that are not yet forgiven
-    login_changed: bool = False  # the login now found is not the one that was asked with
-    spent: tuple[datetime, ...] = ()  # when this token was used in the last hour, by any provider or command; any order
-    active_at: datetime | None = None  # newest change in the tool's own session folders; None: no such hint
-    woke_at: datetime | None = None  # when the machine last woke from sleep
-    jitter: float = 0.0  # -1..1, drawn by the caller: moves back-offs by a tenth, so that clients do not march in step
-
-
-class Choice(Struct, frozen=True, kw_only=True):
-    """When to ask next, and why. `at` may be in the past: ask now. None: not until the login changes."""
-
-    at: datetime | None
-    reason: str  # for people: "every 5m", "80% expected in 6m", "cooling down after 429"
-    look_at: datetime | None = None  # when a glance at session folders or logins could bring it forward; None: no use
 
 
 def pace(floor: timedelta, default: timedelta, ceiling: timedelta, every: timedelta | None = None) -> Pace:
@@ -119,38 +65,38 @@ def forgive(strikes: int) -> int:
     return max(strikes - 1, 0)
 
 
-def next_poll(sight: Sight, now: datetime) -> Choice:
+def next_poll(sight: Sight, now: datetime) -> NextPoll:
     """When to ask this login next, and why."""
     if sight.failure == "unsupported" and not sight.login_changed:
-        return Choice(at=None, reason="stopped: this account is not supported; sign in with another")
+        return NextPoll(at=None, reason="stopped: this account is not supported; sign in with another")
     choice = _wanted(sight, now)
     free = _budget_frees(sight, now)
     if free is not None and choice.at is not None and choice.at < free:
         spent_up = len(_recent(sight, now)) >= sight.pace.an_hour
         reason = "this token's hourly budget is used up" if spent_up else choice.reason
-        choice = Choice(at=free, reason=reason, look_at=choice.look_at)
+        choice = NextPoll(at=free, reason=reason, look_at=choice.look_at)
     until = sight.cooldown_until
     if until is not None and choice.at is not None and until > max(choice.at, now):
-        return Choice(at=until, reason="cooling down after 429")
+        return NextPoll(at=until, reason="cooling down after 429")
     return choice
 
 
-def _wanted(sight: Sight, now: datetime) -> Choice:
+def _wanted(sight: Sight, now: datetime) -> NextPoll:
     """When to ask if tokens had no budget and no cooldown."""
     asked_at = sight.asked_at
     if asked_at is None:
-        return Choice(at=now, reason="not asked yet")
+        return NextPoll(at=now, reason="not asked yet")
     if sight.login_changed:
-        return Choice(at=asked_at + NEW_LOGIN_AFTER, reason="another login was found")
+        return NextPoll(at=asked_at + NEW_LOGIN_AFTER, reason="another login was found")
     if sight.woke_at is not None and sight.woke_at > asked_at and sight.failure not in REFUSALS | {"rate_limited"}:
-        return Choice(at=sight.woke_at, reason="the machine woke")
+        return NextPoll(at=sight.woke_at, reason="the machine woke")
     if sight.failure is not None:
         return _after_failure(sight, asked_at, now)
     choice = _after_answer(sight, asked_at, now)
     if sight.strikes:
         rested = asked_at + sight.pace.every
         if choice.at is None or choice.at < rested:
-            return Choice(at=rested, reason="not sooner: refused with 429 a short while ago")
+            return NextPoll(at=rested, reason="not sooner: refused with 429 a short while ago")
     return choice
 
 
@@ -171,11 +117,11 @@ def _recent(sight: Sight, now: datetime) -> list[datetime]:
     return sorted(known)
 
 
-def _after_failure(sight: Sight, asked_at: datetime, now: datetime) -> Choice:
+def _after_failure(sight: Sight, asked_at: datetime, now: datetime) -> NextPoll:
     kind = sight.failure
     if kind == "rate_limited":
         until = max(sight.retry_at or asked_at, sight.cooldown_until or cooldown(sight.strikes, None, asked_at))
-        return Choice(at=until, reason="cooling down after 429")
+        return NextPoll(at=until, reason="cooling down after 429")
     look_at = None
     if kind in REFUSALS:
         wait, why = max(REFUSED_EVERY, sight.pace.every), "waiting for another login"
@@ -189,15 +135,15 @@ def _after_failure(sight: Sight, asked_at: datetime, now: datetime) -> Choice:
         wait, why = min(_doubled(sight.pace.every, sight.failures), sight.pace.ceiling), f"after a failure: {kind}"
     at = asked_at + wait * (1 + sight.jitter / 10)
     if sight.retry_at is not None and sight.retry_at > at:
-        return Choice(at=sight.retry_at, reason=f"{why}; asked to wait")
-    return Choice(at=at, reason=why, look_at=look_at)
+        return NextPoll(at=sight.retry_at, reason=f"{why}; asked to wait")
+    return NextPoll(at=at, reason=why, look_at=look_at)
 
 
-def _after_answer(sight: Sight, asked_at: datetime, now: datetime) -> Choice:
+def _after_answer(sight: Sight, asked_at: datetime, now: datetime) -> NextPoll:
     pace_ = sight.pace
     if sight.doubts:
         wait = min(_doubled(pace_.floor, sight.doubts), pace_.every)
-        return Choice(at=asked_at + wait, reason="the last answer is doubted")
+        return NextPoll(at=asked_at + wait, reason="the last answer is doubted")
     intervals = [_interval(watch, sight, asked_at) for watch in sight.watches]
     wait, reason = min(intervals, default=(pace_.every, _usual(pace_)))
     patience = _patience(sight)
@@ -209,8 +155,8 @@ def _after_answer(sight: Sight, asked_at: datetime, now: datetime) -> Choice:
     # crossing that would otherwise never be seen is worth that.
     late = wait >= pace_.every and turn is not None and turn - at < pace_.floor and turn - asked_at <= patience
     if turn is not None and (at > turn or late):
-        return Choice(at=turn, reason="a window resets", look_at=_glance(sight, turn, now))
-    return Choice(at=at, reason=reason, look_at=_glance(sight, at, now))
+        return NextPoll(at=turn, reason="a window resets", look_at=_glance(sight, turn, now))
+    return NextPoll(at=at, reason=reason, look_at=_glance(sight, at, now))
 
 
 def _patience(sight: Sight) -> timedelta:

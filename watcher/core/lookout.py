@@ -9,10 +9,10 @@ from datetime import timedelta
 from msgspec import Struct
 
 from watcher.core import forecast
-from watcher.core.cadence import Watch
 from watcher.core.kinds import length, level
 from watcher.core.memory import Memory, SeriesState
 from watcher.core.model import Phase, Rule, Severity
+from watcher.core.sight import Watch
 from watcher.core.tree import Comparison, Literal, Measure, comparisons
 from watcher.core.units import Unit
 
