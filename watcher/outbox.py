@@ -47,7 +47,7 @@ class Settled(Struct, frozen=True, kw_only=True):
 
 
 class Resumed(Struct, frozen=True, kw_only=True):
-    """Channels that may be used again because their settings changed, and what waited for that."""
+    """Channels that may be used again, and what waited for that."""
 
     channels: tuple[str, ...] = ()  # their stops are to be forgotten
     changed: tuple[Delivery, ...] = ()
@@ -101,7 +101,7 @@ def begin(delivery: Delivery, rules: Mapping[str, Rule], routing: Routing, now: 
     """The delivery as it is to be kept before the attempt, and attempted: marked, and worded for this instant."""
     if now - delivery.message.at >= _FRESH_FOR:
         delivery = freshen(delivery, rules, routing, now)
-    return structs.replace(delivery, in_doubt=True)
+    return structs.replace(delivery, in_doubt=True, doubted=delivery.in_doubt)
 
 
 def attempt(delivery: Delivery, channel: Channel | None, *, send: Send, run: Run) -> Outcome:
@@ -163,6 +163,17 @@ def resume(
         for stop in stops
         if stop.channel not in channels or fingerprint(channels[stop.channel]) != stop.settings
     }
+    return _resumed(mended, outbox, now)
+
+
+def resume_working(
+    stops: Sequence[Stop], working: Collection[str], outbox: Sequence[Delivery], now: datetime
+) -> Resumed:
+    """The stopped channels that have just taken a test message: what was wrong was mended at the far side."""
+    return _resumed({stop.channel for stop in stops if stop.channel in working}, outbox, now)
+
+
+def _resumed(mended: Collection[str], outbox: Sequence[Delivery], now: datetime) -> Resumed:
     waiting = [row for row in outbox if row.channel in mended and row.state is DeliveryState.QUEUED]
     return Resumed(
         channels=tuple(sorted(mended)),
@@ -195,7 +206,8 @@ def _notices(
     body = (
         f"{stop.detail}\n"
         f"Not delivered there: {delivery.message.title}\n"
-        f"It waits for 24 h at most; change [channels.{stop.channel}] in the config and it is sent."
+        f"It waits for 24 h at most: change [channels.{stop.channel}] in the config, or mend the far side and run "
+        f"`watcher notify test {stop.channel}`, and it is sent."
     )
     held = hold_quiet(Situation(now=now, tz=routing.voice.tz, quiet=routing.quiet))
     return (

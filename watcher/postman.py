@@ -176,4 +176,5 @@ class Postman:
         self._store.write(work, now=now)
         if settled.delivery.state is not DeliveryState.SENT:
             self._say(f"channel {delivery.channel}: {settled.delivery.outcome or outcome.detail}")
+            self.release()  # quiet hours or a snooze may have begun meanwhile
         self.pump()

@@ -2,15 +2,19 @@
 
 import http.server
 import threading
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
 
+from tests.core.samples import NOW
+from tests.core.test_backoff import delivery
 from watcher.cli import notify
 from watcher.cli.notify import attempt, chosen, line
-from watcher.core.model import Outcome
+from watcher.core.model import Outcome, Stop
 from watcher.errors import UsageError
 from watcher.notifiers import Channel
+from watcher.store import FILE_NAME, Store
 
 TEAM = Channel(name="team", type="slack", settings=None)
 DESK = Channel(name="desktop", type="desktop", settings=None)
@@ -128,3 +132,43 @@ def test_names_of_channels_are_completed(ask, port):
     ask(CONFIG.format(port=port), "good")
     assert [item.value for item in notify._names(None, None, "")] == ["good", "bad", "late"]
     assert [item.value for item in notify._names(None, None, "ba")] == ["bad"]
+
+
+# --- a channel that had stopped --------------------------------------------------------------------------------------
+
+
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def stopped(tmp_path, name="good"):
+    """A store in which that channel has refused for good and one message waits for it."""
+    store = Store(tmp_path / FILE_NAME, now=NOW)
+    waiting = delivery(channel=name, next_attempt_at=LATER, outcome="refused: answered 404 Not Found")
+    refusal = Stop(channel=name, settings="0123456789abcdef", at=NOW, detail="answered 404 Not Found")
+    store.write(lambda: (store.enqueue([waiting]), store.stop(refusal)), now=NOW)
+    return store
+
+
+def test_a_test_that_arrives_ends_the_stop_of_its_channel_and_frees_what_waits(ask, port, tmp_path):
+    store = stopped(tmp_path)
+    result = ask(CONFIG.format(port=port), "good")
+    assert result.output.splitlines() == [
+        "good (slack): delivered: answered 200 OK",
+        "good had stopped and is used again; what waited for it is sent by the next `watcher run` or `watcher check`",
+    ]
+    assert store.stops() == []
+    (row,) = store.outbox()
+    assert row.next_attempt_at < LATER
+    assert "used again" not in ask(CONFIG.format(port=port), "good").output, "it is said once"
+
+
+def test_a_test_that_fails_leaves_the_stop_and_one_of_another_channel_too(ask, port, tmp_path):
+    store = stopped(tmp_path, "bad")
+    result = ask(CONFIG.format(port=port))
+    assert "used again" not in result.output
+    assert [stop.channel for stop in store.stops()] == ["bad"]
+
+
+def test_a_test_without_a_store_makes_none(ask, port, tmp_path):
+    ask(CONFIG.format(port=port), "good")
+    assert not (tmp_path / FILE_NAME).exists()

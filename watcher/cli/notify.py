@@ -1,21 +1,23 @@
 """`watcher notify test`: send a test message to each channel, and say what the far side answered and what to do."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import click
 from click.shell_completion import CompletionItem
 
 from watcher import config as configuration
-from watcher import doors, notifiers, paths, secrets
+from watcher import doors, notifiers, outbox, paths, secrets
 from watcher.config import Config
 from watcher.core.model import Message, Outcome, Severity
 from watcher.core.redaction import Redactor
 from watcher.core.vocabulary import near
 from watcher.doors import Doors
 from watcher.errors import UsageError, WatcherError
+from watcher.lock import Lock
 from watcher.notifiers import Channel
+from watcher.store import FILE_NAME, Store
 
 
 def _names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -40,6 +42,8 @@ def test(channel: str | None) -> None:
     watcher notify test           every channel of the config
     watcher notify test desktop   that one alone
 
+    A channel that had refused for good and takes the message is used again, and what waited for it is sent.
+
     \b
     Exit code:  0  every channel took it
                 1  some channel did not; its line says why and what to do
@@ -50,12 +54,42 @@ def test(channel: str | None) -> None:
     config = _load(world)
     clean = Redactor()
     clean.learn(config.secrets)
-    wrong = 0
-    for each in chosen(config.channels, channel).values():
+    tried = chosen(config.channels, channel)
+    working = []
+    for each in tried.values():
         outcome = attempt(each, config.broken_channels.get(each.name), world)
         click.echo(clean(line(each, outcome)))
-        wrong += not arrived(outcome)
-    sys.exit(1 if wrong else 0)
+        working += [each.name] if arrived(outcome) else []
+    for said in _use_again(working, world):
+        click.echo(said)
+    sys.exit(0 if len(working) == len(tried) else 1)
+
+
+def _use_again(working: Sequence[str], world: Doors) -> Iterator[str]:
+    """End the stops of channels that work, and tell a daemon that runs; a line for each."""
+    around, now = world.surroundings(), world.clock.now()
+    own = paths.find(around.env, around.home)
+    if not (own.state_dir / FILE_NAME).exists():
+        return
+    store = Store(own.state_dir / FILE_NAME, now=now)
+    try:
+        resumed = store.write(lambda: _resume(store, working, now), now=now)
+    finally:
+        store.close()
+    if not resumed.channels:
+        return
+    running = Lock(own.state_dir).tell()
+    for name in resumed.channels:
+        when = "now" if running else "by the next `watcher run` or `watcher check`"
+        yield f"{name} had stopped and is used again; what waited for it is sent {when}"
+
+
+def _resume(store: Store, working: Sequence[str], now: datetime) -> outbox.Resumed:
+    resumed = outbox.resume_working(store.stops(), working, store.outbox(), now)
+    for name in resumed.channels:
+        store.resume(name)
+    store.update(resumed.changed)
+    return resumed
 
 
 def _load(world: Doors) -> Config:

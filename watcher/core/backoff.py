@@ -6,9 +6,10 @@ several machines do not come back at one instant. What the far side asks (`Retry
 A refusal for good stops the channel, and a person has to mend it. The message waits for that too, as long as it lives:
 who puts a new address into the config within the day loses nothing.
 
-The fate of an attempt can be unknown. From a network that is a reason to try again with the same key: twice said is
-better than never, and the reader can tell. From a system that took the message and never says more (macOS) it is not:
-it says no more the next time either, so the message counts as sent and `status` shows that nobody could tell.
+The fate of an attempt can be unknown, and stays so when a later one is refused. From a network that is a reason to try
+again with the same key: twice said is better than never, and the reader can tell. From a system that took the message
+and never says more (macOS) it is not: it says no more the next time either, so the message counts as sent and `status`
+shows that nobody could tell.
 """
 
 from datetime import datetime, timedelta
@@ -33,17 +34,20 @@ def after(delivery: Delivery, outcome: Outcome, now: datetime, jitter: float) ->
         jitter: 0..1, drawn anew for each attempt.
     """
     attempts = delivery.attempts + 1
-    done = structs.replace(delivery, attempts=attempts, in_doubt=False, outcome=outcome.detail, next_attempt_at=now)
+    done = structs.replace(
+        delivery, attempts=attempts, in_doubt=False, doubted=False, outcome=outcome.detail, next_attempt_at=now
+    )
     if outcome.delivered:
         return structs.replace(done, state=DeliveryState.SENT)
-    if outcome.delivered is None and outcome.accepted:
+    unknown = outcome.delivered is None
+    if unknown and outcome.accepted:
         return structs.replace(done, state=DeliveryState.SENT, outcome=f"unknown: {outcome.detail}")
+    waiting = structs.replace(done, in_doubt=unknown or delivery.doubted)
     if outcome.permanent:
-        return structs.replace(done, outcome=f"refused: {outcome.detail}", next_attempt_at=now + LONGEST_WAIT)
-    in_doubt = outcome.delivered is None
-    detail = f"unknown: {outcome.detail}" if in_doubt else outcome.detail
+        return structs.replace(waiting, outcome=f"refused: {outcome.detail}", next_attempt_at=now + LONGEST_WAIT)
+    detail = f"unknown: {outcome.detail}" if unknown else outcome.detail
     next_at = now + wait(attempts, jitter, outcome.retry_after)
-    waiting = structs.replace(done, in_doubt=in_doubt, outcome=detail, next_attempt_at=next_at)
+    waiting = structs.replace(waiting, outcome=detail, next_attempt_at=next_at)
     if next_at < delivery.expires_at:
         return waiting
     if len(delivery.about) > 1:  # a digest: only the older part of it dies, which `plan.release` sees to

@@ -111,6 +111,7 @@ class Desk:
         firings = [t for row in unsaid for t in row.about if is_event(t, transition.alert, Event.FIRING)]
         was_held = all(row.state is DeliveryState.HELD for row in unsaid)
         says_both = bool(firings) and not was_held
+        self._spare_repeats(channel, transition.alert)
         place = self._withdraw(channel, transition.alert, "" if says_both else OVER)
         if firings and was_held and transition.event is Event.RESOLVED:
             self.choose(transition, channel, "it began and ended while it was held back", said=False)
@@ -142,12 +143,12 @@ class Desk:
     def _withdraw(self, channel: str, alert: str, why: str) -> int | None:
         """Take back what was not yet said of an alert. Returns the place of a row that spoke of nothing else.
 
-        `why` is empty where the message that follows says it too.
+        `why` is empty where the message that follows says it too. No place where a row of the alert that stays would
+        then come after what is put there.
         """
         place = None
-        for index, row in enumerate(self.rows):
-            if row.channel != channel or not is_unsaid(row, alert):
-                continue
+        for index in self._taken(channel, alert):
+            row = self.rows[index]
             for gone in row.about if why else ():
                 if gone.alert == alert:
                     self.choose(gone, channel, why, said=False)
@@ -158,7 +159,26 @@ class Desk:
             else:
                 self.rows[index] = structs.replace(row, state=DeliveryState.WITHDRAWN, outcome=why or OVER)
                 place = index if place is None else place
-        return place
+        staying = [index for index, row in enumerate(self.rows) if row.channel == channel and speaks_of(row, alert)]
+        return None if place is not None and any(index > place for index in staying) else place
+
+    def _taken(self, channel: str, alert: str) -> list[int]:
+        """The rows that surely nobody read: openings, and all that follows an unread beginning.
+
+        An attempt that is refused leaves its row unread although later ones were put behind it in the meantime.
+        """
+        rows = [index for index, row in enumerate(self.rows) if row.channel == channel and speaks_of(row, alert)]
+        unsaid = [index for index in rows if is_unsaid(self.rows[index], alert)]
+        begun = (index for index in unsaid if any(is_event(t, alert, Event.FIRING) for t in self.rows[index].about))
+        first = next(begun, len(self.rows))
+        return [index for index in rows if index in unsaid or (index > first and not self.rows[index].in_doubt)]
+
+    def _spare_repeats(self, channel: str, alert: str) -> None:
+        """What may have arrived and is held back from being said again is not said again once the alert is over."""
+        for index, row in enumerate(self.rows):
+            doubtful = row.state is DeliveryState.HELD and row.in_doubt and row.channel == channel
+            if doubtful and row.about and all(t.alert == alert and t.event in OPENING for t in row.about):
+                self.rows[index] = structs.replace(row, state=DeliveryState.WITHDRAWN, outcome=OVER)
 
     def _let_endings_go_first(self, channel: str, alert: str) -> None:
         """An ending that is held may not come after the beginning that followed it."""
@@ -168,7 +188,8 @@ class Desk:
                 self.rows[index] = freed_row(row, self.now)
 
     def _unsaid(self, channel: str, alert: str) -> list[Delivery]:
-        return [row for row in self.rows if row.channel == channel and is_unsaid(row, alert)]
+        rows = (self.rows[index] for index in self._taken(channel, alert))
+        return [row for row in rows if is_unsaid(row, alert)]
 
     def _in_doubt(self, channel: str, alert: str) -> bool:
         return any(row.channel == channel and row.in_doubt and speaks_of(row, alert) for row in self.rows)

@@ -347,6 +347,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     state: DeliveryState = DeliveryState.QUEUED
     attempts: int = 0
     in_doubt: bool = False  # an attempt was begun and no refusal came back: the message may have arrived
+    doubted: bool = False  # the attempt under way is another one after such: a refusal of it proves nothing
     created_at: datetime
     next_attempt_at: datetime
     expires_at: datetime

@@ -4,10 +4,11 @@ Works on a `Desk`. Never decide here what becomes of news: `watcher.core.desk` d
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from msgspec import structs
 
-from watcher.core.backoff import LIFETIME, give_up
+from watcher.core.backoff import LIFETIME, LONGEST_WAIT, give_up
 from watcher.core.desk import Desk
 from watcher.core.digests import digest, gather
 from watcher.core.hold import OFFLINE, Hold, hold_quiet
@@ -18,7 +19,8 @@ from watcher.core.parcels import HEADINGS, IN_OUTBOX, SETTLE, alerts_of, freed_r
 def expire(desk: Desk) -> None:
     """What waited its whole life is dead. Of a digest only what is that old; the younger rest goes on."""
     for index, row in enumerate(desk.rows[: len(desk.before)]):
-        if row.state is not DeliveryState.QUEUED or row.in_doubt or desk.now < row.expires_at:
+        patience = LONGEST_WAIT if row.in_doubt else timedelta(0)  # the last attempt may be under way
+        if row.state is not DeliveryState.QUEUED or desk.now < row.expires_at + patience:
             continue
         young = tuple(transition for transition in row.about if transition.at + LIFETIME > desk.now)
         if len(young) == len(row.about) > 0:  # the old ones have left it meanwhile
@@ -31,10 +33,13 @@ def expire(desk: Desk) -> None:
 
 
 def release(desk: Desk, latest: Mapping[Series, Reading]) -> None:
-    """Hold what has to wait from now on, and let go what no longer has to: one message a channel."""
+    """Hold what has to wait from now on, and let go what no longer has to: one message a channel.
+
+    What may have arrived is held too: if it did, a repeat would only disturb; if not, it may wait like any other.
+    """
     freed: dict[str, list[int]] = {}
     for index, row in enumerate(desk.rows):
-        if row.in_doubt or row.state not in IN_OUTBOX:
+        if row.state not in IN_OUTBOX:
             continue
         held = _hold_row(desk, row)
         if held is None and row.state is DeliveryState.HELD:
@@ -76,6 +81,6 @@ def _let_go(desk: Desk, channel: str, indexes: Sequence[int], latest: Mapping[Se
         )
     causes = {cause for cause in HEADINGS if any(reason.startswith(cause) for reason in reasons)}
     heading = HEADINGS[causes.pop()] if len(causes) == 1 else ""
-    speaking = [index for index in indexes if desk.rows[index].about]
+    speaking = [index for index in indexes if desk.rows[index].about and not desk.rows[index].in_doubt]
     if len(alerts_of(desk.rows[index] for index in speaking)) > 1:
         gather(desk, channel, speaking, "what was held back", heading=heading)
