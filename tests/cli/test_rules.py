@@ -12,6 +12,7 @@ from watcher.cli import root
 from watcher.cli.rule_files import in_force
 from watcher.cli.rules_add import slug
 from watcher.cli.rules_explain import explain
+from watcher.cli.rules_list import listed
 from watcher.core import judge
 from watcher.core.model import Failure, Kind, Reading, Severity, Snapshot, Snooze
 from watcher.core.rulebook import parse_rules
@@ -131,6 +132,44 @@ def test_each_level_of_a_rule_has_its_line(home):
     assert lines[1].endswith("a.toml:1")
     assert lines[2].split("  ")[-1] == "*.weekly < 85%"
     assert len(lines) == 3
+
+
+def test_a_long_condition_is_folded_in_its_column():
+    rules = parse_rules(RULE.replace('80%"', '80% and resets_in > 1h and rate > 10% and codex.weekly < 90%"'), "a.toml")
+    header, first, second = listed(rules, 160)
+    fires = header.index("FIRES")
+    assert first[fires:].startswith("claude.five_hour > 80% and resets_in > 1h and rate > 10% and  ")
+    assert second[fires:].startswith("  codex.weekly < 90%")
+    assert first.endswith("a.toml:1")
+
+
+def test_a_narrow_terminal_gets_the_rules_below_each_other(home, monkeypatch):
+    (home.rules / "a.toml").write_text(
+        '[[rule]]\nname = "w"\nwhen = "*.weekly > level and resets_in > 2h and claude.five_hour.rate > 10%"\n'
+        'levels = { info = "50%", critical = "90%" }\nfor = "10m"\nremind = "2h"\nnotify = ["desktop"]\n'
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = home.say("list").out.splitlines()
+    assert lines[:5] == [
+        "w",
+        "  info      fires when *.weekly > 50% and resets_in > 2h and",
+        "              claude.five_hour.rate > 10% for 10 min",
+        "            ends when *.weekly < 45% or resets_in <= 2h or claude.five_hour.rate",
+        "              < 5%",
+    ]
+    assert lines[-2] == "  tells desktop (firing, escalated, resolved), again every 2 h"
+    assert lines[-1] == f"  in {home.rules / 'a.toml'}:1"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: Path(path).stem)
+def test_the_shipped_rules_are_listed_within_80_columns_and_as_a_table_within_200(home, monkeypatch, path):
+    (home.rules / "own.toml").write_text(Path(path).read_text())
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = home.say("list").out.splitlines()
+    assert [line for line in narrow if len(line) > 80 and not line.startswith("  in ")] == []
+    listing = listed(parse_rules(Path(path).read_text(), "rules/own.toml"), 200)
+    assert listing[0].startswith("RULE")
+    assert max(map(len, listing)) <= 200
 
 
 def test_a_list_for_programs(home):

@@ -1,6 +1,15 @@
 """Rows of words in columns, for commands that print a short table; `rich` would cost more than they do."""
 
+import shutil
+import textwrap
 from collections.abc import Iterator, Sequence
+
+_ANY_WIDTH = 10_000
+
+
+def room() -> int:
+    """The columns of the terminal; where a program or a file reads, as many as are wanted."""
+    return shutil.get_terminal_size((_ANY_WIDTH, 24)).columns
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:
@@ -9,6 +18,18 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:
     for row in rows:
         padded = [word.ljust(width) for word, width in zip(row, widths, strict=True)]
         yield (indent + "  ".join(padded)).rstrip()
+
+
+def wrapped(line: str, width: int, *, indent: int) -> list[str]:
+    """A line that may be too long, broken at its words; what follows is indented. A word is never broken."""
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=" " * indent,
+        drop_whitespace=True,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def counted(number: int, noun: str) -> str:

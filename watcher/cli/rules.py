@@ -4,18 +4,17 @@ Never judge a reading here: examples and explanations run through the daemon's o
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import click
-import msgspec
 
 from watcher.cli.columns import columns, counted
 from watcher.cli.rule_files import in_files, in_force, own_paths
 from watcher.cli.rules_add import add
 from watcher.cli.rules_explain import explain
+from watcher.cli.rules_list import list_rules
 from watcher.core import examples
 from watcher.core.examples import Ran
-from watcher.core.model import Event, Rule
+from watcher.core.model import Rule
 from watcher.core.phrases import duration
 
 
@@ -57,22 +56,6 @@ def check(files: tuple[str, ...]) -> None:
         click.echo(f"{name}: {counted(len(here), 'rule')}, {counted(shown, 'example')}, no mistake")
 
 
-@rules.command("list", short_help="List the rules in force.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each rule.")
-def list_rules(*, as_json: bool) -> None:
-    """List the rules in force: what fires each, what ends it, who is told."""
-    found = in_force().rules
-    if as_json:
-        for rule in found:
-            click.echo(msgspec.json.encode(as_object(rule)).decode())
-    elif found:
-        header = ("RULE", "SEVERITY", "FIRES WHEN", "ENDS WHEN", "TELLS", "FILE")
-        for line in columns([header, *(row for rule in found for row in _rows(rule))]):
-            click.echo(line)
-    else:
-        click.echo("no rule is in force: `watcher init` writes some, `watcher rules add` writes one")
-
-
 @rules.command(short_help="Run the examples of the rules.")
 @click.argument("files", nargs=-1, metavar="[FILE.toml]...")
 def test(files: tuple[str, ...]) -> int:
@@ -101,43 +84,9 @@ def test(files: tuple[str, ...]) -> int:
     return 1 if missed else 0
 
 
+rules.add_command(list_rules)
 rules.add_command(explain)
 rules.add_command(add)
-
-
-def as_object(rule: Rule) -> dict[str, Any]:
-    """A rule for `--json`: conditions as texts, spans in seconds, None for what was left out."""
-    return {
-        "rule": rule.name,
-        "file": rule.path,
-        "line": rule.line,
-        "series": str(rule.subject),
-        "levels": [
-            {"severity": level.severity, "when": str(level.when), "clear": str(level.clear)} for level in rule.levels
-        ],
-        "for_seconds": rule.hold.total_seconds(),
-        "remind_seconds": None if rule.remind is None else rule.remind.total_seconds(),
-        "on": _events(rule),
-        "notify": rule.notify,
-    }
-
-
-def _events(rule: Rule) -> list[str]:
-    return [event.value for event in Event if event in rule.on and event is not Event.REMINDER]
-
-
-def _rows(rule: Rule) -> Iterator[Sequence[str]]:
-    """A row for each level; what they share stands in the first."""
-    held = f" for {duration(rule.hold)}" if rule.hold else ""
-    told = ", ".join(rule.notify) if rule.notify else "the usual route"
-    told += f" ({', '.join(_events(rule))})"
-    if rule.remind is not None:
-        told += f", again every {duration(rule.remind)}"
-    shared = (rule.name, told, f"{rule.path}:{rule.line}")
-    for level in rule.levels:
-        name, tells, place = shared
-        yield name, level.severity.value, f"{level.when}{held}", str(level.clear), tells, place
-        shared = ("", "", "")
 
 
 def _misses(ran: Ran, rules: Sequence[Rule]) -> Iterator[str]:
