@@ -161,7 +161,7 @@ def _cells(window: Window, tongue: Tongue, layout: Layout, alerts: Marks) -> lis
     style = _style(window, alerts)
     reset = tongue.reset(window)
     if not layout.long:
-        reset = reset.removeprefix("resets ")
+        reset = reset.removeprefix("resets ").replace("reset was due at", "was due")
     unsure = " (not confirmed yet)" if window.unconfirmed else " (old)" if window.stale else ""
     pace = words.pace(window)
     return [
