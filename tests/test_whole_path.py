@@ -350,7 +350,9 @@ def test_the_daemon_alerts_and_ends_at_once_when_told(home, server):
     until(lambda: "watching" in again.stderr.readline())
     again.send_signal(signal.SIGINT)
     assert again.wait(10) == 0
-    assert len(received(server)) == 1
+    assert (
+        len({alert["id"] for alert in received(server)}) == 1
+    )  # killed before it knew of the receipt it says it again
 
 
 def test_the_daemon_ends_within_two_seconds_whatever_hangs(home, server):
@@ -383,7 +385,9 @@ def test_the_lock_of_a_killed_daemon_holds_nobody_up(home, server):
     until(lambda: "watching" in again.stderr.readline())
     again.terminate()
     assert again.wait(10) == 0
-    assert len(received(server)) == 1
+    assert (
+        len({alert["id"] for alert in received(server)}) == 1
+    )  # killed before it knew of the receipt it says it again
 
 
 def test_a_hangup_reads_the_config_anew(home, server):

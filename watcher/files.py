@@ -10,7 +10,7 @@ import shutil
 import sqlite3  # noqa: TID251 - other programs' databases are opened here
 import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from watcher import clock
@@ -22,6 +22,7 @@ ATTEMPTS = 3  # a file that changes under our eyes is read again
 MAX_COPY_BYTES = 512 * 1024 * 1024  # a larger database is not an editor's state; copying it would be felt
 NEIGHBOURS = ("-wal", "-journal")  # what a copy needs beside the main file; `-shm` is rebuilt from them
 HEADER_BYTES = 100
+SETTLED = timedelta(seconds=2)  # a clock's tick may hide a second change: what is this young is read again
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 WAL_VERSION = 2  # of the header's byte 18; 1 is a rollback journal
 
@@ -37,6 +38,8 @@ def read_database(question: ReadDatabase, *, now: Callable[[], datetime] = clock
     path = Path(question.path).resolve()  # a log lies beside the file itself, not beside a link to it
     for _ in range(ATTEMPTS):
         before = _stamp(path)
+        if question.known and question.known == _word(before):
+            return Rows(rows=(), modified_at=_modified_at(path), at=now(), stamp=question.known, unchanged=True)
         try:
             rows = _read_in_place(path, question)
         except sqlite3.DatabaseError as error:
@@ -52,7 +55,9 @@ def read_database(question: ReadDatabase, *, now: Callable[[], datetime] = clock
         else:
             if rows is None:  # changed while it was read without a lock
                 continue
-        return Rows(rows=tuple(rows), modified_at=_modified_at(path), at=now())
+        modified_at, at = _modified_at(path), now()
+        stamp = _word(before) if at - modified_at > SETTLED and _stamp(path) == before else ""
+        return Rows(rows=tuple(rows), modified_at=modified_at, at=at, stamp=stamp)
     raise TimedOutError(f"{path} is being written all the time; it is read again at the next poll")
 
 
@@ -138,6 +143,10 @@ def _beside(path: Path, suffix: str) -> Path:
 
 def _stamp(path: Path) -> Stamp:
     return tuple(_facts(each) for each in (path, *(_beside(path, suffix) for suffix in NEIGHBOURS)))
+
+
+def _word(stamp: Stamp) -> str:
+    return "" if stamp[0] is None else repr(stamp)
 
 
 def _facts(path: Path) -> tuple[int, int] | None:

@@ -143,6 +143,7 @@ class ReadDatabase(Struct, frozen=True, kw_only=True):
     path: str
     sql: str
     parameters: tuple[str, ...] = ()
+    known: str = ""  # the stamp of an earlier answer: an unchanged file is not opened again
 
 
 class Rows(Struct, frozen=True, kw_only=True):
@@ -151,6 +152,8 @@ class Rows(Struct, frozen=True, kw_only=True):
     rows: tuple[tuple[Any, ...], ...]
     modified_at: datetime  # the newest of the file's and its WAL's modification times
     at: datetime
+    stamp: str = ""  # stands for the file and its WAL as they were read; empty where they were changed just then
+    unchanged: bool = False  # the file is as the question's `known` says, and was not opened: `rows` is empty
 
 
 class Command(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Where Antigravity keeps its state: the cache `state.vscdb`.
 
 Observed only; last checked 2026-11-22. The folder is named `Antigravity`, or `Antigravity IDE` in newer builds; both
-may be there and one may lack the login. Never write here.
+may be there and one may lack the login. A file that nobody has written to since is not opened again. Never write here.
 """
 
 import json
@@ -17,7 +17,7 @@ OAUTH_KEY = "antigravityUnifiedStateSync.oauthToken"  # read only so that `docto
 QUERY = "SELECT value FROM ItemTable WHERE key = ?"
 BOTH = f"SELECT ({QUERY}), ({QUERY})"
 BUILDS = ("Antigravity", "Antigravity IDE")
-_read_before: dict[str, Credential] = {}  # path -> what was read from it last
+_read_before: dict[str, tuple[str, tuple[bool, float], Credential]] = {}  # path -> its stamp, rank and login then
 TAIL = Path("User", "globalStorage", "state.vscdb")
 
 
@@ -75,13 +75,17 @@ def status(rows: Rows, path: str) -> dict[str, Any]:
 
 def _credential(surroundings: Surroundings, path: Path) -> tuple[tuple[bool, float], Credential]:
     """The login in that file and its rank. One read before that cannot be now keeps its owner: asking says why."""
+    known, rank, last = _read_before.get(str(path), ("", (False, 0.0), None))
+    question = ReadDatabase(path=str(path), sql=BOTH, parameters=(STATUS_KEY, OAUTH_KEY), known=known)
     try:
-        rows = surroundings.read_database(ReadDatabase(path=str(path), sql=BOTH, parameters=(STATUS_KEY, OAUTH_KEY)))
+        rows = surroundings.read_database(question)
+        if rows.unchanged and last is not None:
+            return rank, last
         found = status(rows, str(path))
     except ProviderError:
-        if str(path) not in _read_before:
+        if last is None:
             raise
-        return (False, 0.0), _read_before[str(path)]
+        return (False, 0.0), last
     email, key = found.get("email"), found.get("apiKey")
     name = email.strip() if isinstance(email, str) else ""
     blob = rows.rows[0][1] if rows.rows else None
@@ -94,5 +98,6 @@ def _credential(surroundings: Surroundings, path: Path) -> tuple[tuple[bool, flo
         account_name=name,
         extra={"oauth_blob": blob} if isinstance(blob, str) and blob else {},
     )
-    _read_before[str(path)] = credential
-    return (bool(found), rows.modified_at.timestamp()), credential
+    rank = (bool(found), rows.modified_at.timestamp())
+    _read_before[str(path)] = (rows.stamp, rank, credential)
+    return rank, credential

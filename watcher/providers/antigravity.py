@@ -4,9 +4,10 @@ Observed only: the layout of `state.vscdb` (SQLite) and of the protobuf in it is
 2026-11-22. Key `antigravityAuthStatus` of `ItemTable` holds JSON `{email, apiKey, userStatusProtoBinaryBase64}`; the
 message is read by `antigravity_cache`. Needs no secret: Antigravity's file is only read. The cache is as old as
 Antigravity left it: a reset that has passed, or a day without a write where there is no reset, makes a reading stale.
+Where nobody is signed in there, the same account of `antigravity-accounts.json` is asked for (`antigravity_cloud`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import structs
@@ -17,6 +18,7 @@ from watcher.credentials import antigravity as places
 from watcher.credentials import antigravity_server as servers
 from watcher.errors import NotSignedInError, ProviderError, ShapeChangedError
 from watcher.providers import Conversation, Kept, Overrides, Provider, antigravity_cache, antigravity_server, fractions
+from watcher.providers import antigravity_cloud as cloud
 from watcher.providers.protobuf import MalformedError
 
 NAME = "Antigravity"
@@ -27,17 +29,33 @@ OLD_AFTER = timedelta(hours=24)  # a cache without a reset time that nobody wrot
 def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
     """The cache, or the running server where `source` says so; [] where there is neither."""
     if overrides.source not in ("server", "auto"):
-        return places.cache(surroundings, overrides.database)
+        return _cache(surroundings, overrides)
     found = servers.find(surroundings)
     if overrides.source == "server":
         return found or [servers.NOT_RUNNING]
     try:
-        cache = places.cache(surroundings, overrides.database)
+        cache = _cache(surroundings, overrides)
     except ProviderError:
         if not found:
             raise
         cache = []
-    return [_with_cache(found[0], cache[0])] if found and cache else found or cache
+    if found and cache and cloud.ALONE not in cache[0].extra:
+        return [_with_cache(found[0], cache[0])]
+    return found or cache
+
+
+def _cache(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
+    """The cache, with an account to fall back on; the account alone where the person named its file."""
+    try:
+        found = places.cache(surroundings, overrides.database)
+    except ProviderError as error:
+        found = cloud.alone(surroundings, overrides.accounts, str(error)) if overrides.accounts else []
+        if not found:
+            raise
+        return found
+    if not found:
+        return cloud.alone(surroundings, overrides.accounts, "no cache was found") if overrides.accounts else []
+    return [cloud.with_account(found[0], surroundings, overrides.accounts)]
 
 
 def _with_cache(server: Credential, cache: Credential) -> Credential:
@@ -46,7 +64,7 @@ def _with_cache(server: Credential, cache: Credential) -> Credential:
     return structs.replace(server, **account, extra={**server.extra, "database": cache.path})
 
 
-def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
+def ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:
     """What is left of each model, from the place where the login was found."""
     path = credential.path
     if servers.BASES in credential.extra:
@@ -56,8 +74,28 @@ def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
             path = credential.extra.get("database", "")
             if not path:
                 raise
-    rows: Rows = yield ReadDatabase(path=path, sql=places.QUERY, parameters=(places.STATUS_KEY,))
-    return read(rows, path, credential.account_name)
+    if cloud.ALONE in credential.extra:
+        return (yield from cloud.ask(credential, now, kept, credential.extra[cloud.ALONE]))
+    try:
+        return read((yield from _rows(path, kept)), path, credential.account_name)
+    except NotSignedInError as trouble:
+        if not credential.refresh_token:
+            raise
+        try:
+            return (yield from cloud.ask(credential, now, kept, str(trouble)))
+        except ProviderError:
+            raise trouble from None
+
+
+def _rows(path: str, kept: Kept) -> Generator[ReadDatabase, Rows, Rows]:
+    """The cache's rows; those of the last time, as of now, where nobody has written to it since."""
+    last: Rows | None = kept.get(path)
+    known = last.stamp if last else ""
+    rows = yield ReadDatabase(path=path, sql=places.QUERY, parameters=(places.STATUS_KEY,), known=known)
+    if rows.unchanged and last:
+        rows = structs.replace(last, at=rows.at)
+    kept[path] = rows
+    return rows
 
 
 def read(rows: Rows, path: str, account_name: str = "") -> Snapshot:

@@ -44,6 +44,10 @@ def sign_in(credential: Credential) -> str:
     return SIGN_IN.get(credential.place, OTHERWISE)
 
 
+def _name(credential: Credential) -> str:
+    return "Antigravity" if credential.provider == "antigravity" else NAME
+
+
 def post(method: str, body: Mapping[str, Any], credential: Credential, now: datetime, kept: Kept) -> Talk:
     """The JSON answer of one method, with its `Response`; a refused token is renewed once."""
     return (yield from _signed(_call(method, body), credential, now, kept))
@@ -107,7 +111,7 @@ def _signed(request: Request, credential: Credential, now: datetime, kept: Kept)
         token = yield from _renewed(credential, kept)
         response = yield _with(request, token)
     refuse(response, credential)
-    return answers.body(response, name=NAME), response
+    return answers.body(response, name=_name(credential)), response
 
 
 def _with(request: Request, token: str) -> Request:
@@ -127,7 +131,7 @@ def _token(credential: Credential, now: datetime, kept: Kept) -> Talk:
     if credential.token and (ends - MARGIN > now if ends else not can_renew):
         return credential.token, False
     if not credential.refresh_token:
-        raise ExpiredError(f"{NAME}: expired: {sign_in(credential)}")
+        raise ExpiredError(f"{_name(credential)}: expired: {sign_in(credential)}")
     return (yield from _renewed(credential, kept)), True
 
 
@@ -135,21 +139,23 @@ def _renewed(credential: Credential, kept: Kept) -> Talk:
     """A new access token from the refresh token, asked of each known client until one owns it."""
     clients = json.loads(credential.extra.get(CLIENTS, "[]"))
     if not clients:
-        raise NotSignedInError(f"{NAME}: its access token has ended and renewing it needs {NEEDED}: set both")
+        raise NotSignedInError(
+            f"{_name(credential)}: its access token has ended and renewing it needs {NEEDED}: set both"
+        )
     for id_, secret in clients:
         form = {"client_id": id_, "client_secret": secret, "grant_type": "refresh_token"}
         response = yield Request(method="POST", url=TOKENS, form={**form, "refresh_token": credential.refresh_token})
         if _error(response) == "unauthorized_client":
             continue
         _refuse_token(response, credential)
-        content = answers.body(response, name=NAME)
+        content = answers.body(response, name=_name(credential))
         token, lives_s = answers.text(content.get("access_token")), answers.number(content.get("expires_in"))
         if not token:
-            raise ShapeChangedError(f"{NAME}: no access_token in Google's answer: it is asked again later")
+            raise ShapeChangedError(f"{_name(credential)}: no access_token in Google's answer: it is asked again later")
         if lives_s:
             kept.update(access=token, access_until=response.at + timedelta(seconds=lives_s), owner=_owner(credential))
         return token
-    raise NotSignedInError(f"{NAME}: this login was issued to another client: set {NEEDED} to that client")
+    raise NotSignedInError(f"{_name(credential)}: this login was issued to another client: set {NEEDED} to that client")
 
 
 def _owner(credential: Credential) -> int:
@@ -172,9 +178,9 @@ def _refuse_token(response: Response, credential: Credential) -> None:
     if is_cut_off(response):
         raise cut_off()
     if error == "invalid_grant":
-        raise ExpiredError(f"{NAME}: Google took this login back: {sign_in(credential)}")
+        raise ExpiredError(f"{_name(credential)}: Google took this login back: {sign_in(credential)}")
     if error == "invalid_client":
-        raise NotSignedInError(f"{NAME}: Google does not know this client: correct {NEEDED}")
+        raise NotSignedInError(f"{_name(credential)}: Google does not know this client: correct {NEEDED}")
     refuse(response, credential)
 
 
@@ -187,7 +193,7 @@ def refuse(response: Response, credential: Credential) -> None:
         raise cut_off()
     if response.status == 429:  # noqa: PLR2004
         raise RateLimitedError(
-            f"{NAME}: asked too often (429): it is asked again later",
+            f"{_name(credential)}: asked too often (429): it is asked again later",
             _retry_delay(response) or answers.retry_after(response),
         )
     if response.status == 403 and not answers.is_html(response):  # noqa: PLR2004
@@ -196,8 +202,8 @@ def refuse(response: Response, credential: Credential) -> None:
             ("PERMISSION_DENIED", "check the project and the account's rights in it"),
         ):
             if word.encode() in response.body:
-                raise ForbiddenError(f"{NAME}: this login may not read usage ({word}): {cure}")
-    answers.refuse(response, name=NAME, sign_in=sign_in(credential))
+                raise ForbiddenError(f"{_name(credential)}: this login may not read usage ({word}): {cure}")
+    answers.refuse(response, name=_name(credential), sign_in=sign_in(credential))
 
 
 def is_cut_off(response: Response) -> bool:
