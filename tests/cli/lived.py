@@ -69,3 +69,15 @@ def _claude(step: int, at: datetime) -> tuple[Reading, ...]:
             resets_at=at - step * EVERY + timedelta(days=5),
         ),
     )
+
+
+def another_account(own: Paths) -> None:
+    """A second account of Claude, read twice."""
+    settings = config.load(own, lambda text: text, Path("/nowhere"))
+    store = Store(own.state_dir / FILE_NAME, now=NOW)
+    for at in (NOW - EVERY, NOW):
+        other = Snapshot(
+            provider="claude", account="acc-2", account_name="you@example.com", at=at, readings=(reading(12.0),)
+        )
+        pipeline.observe(store, settings, other, now=at, every=EVERY)
+    store.close()

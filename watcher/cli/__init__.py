@@ -15,6 +15,7 @@ COMMANDS = {
     "rules": "watcher.cli.rules:rules",
     "replay": "watcher.cli.replay:replay_command",
     "history": "watcher.cli.history:history",
+    "report": "watcher.cli.report:report",
     "doctor": "watcher.cli.doctor:doctor",
     "config": "watcher.cli.config:config",
     "snooze": "watcher.cli.snooze:snooze",
