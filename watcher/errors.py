@@ -7,18 +7,17 @@
     |-- ConfigError            the person: file, line, key, what is valid   exit 78
     |-- StoreError             the person: disk, permissions, a damaged database
     |   `-- NoReadingsError      nobody: nothing was ever asked on this machine
-    |-- ProviderError          has a ``kind`` (the words of `status --json`, contract)
-    |   |-- NotSignedInError     the person, once
-    |   |-- ExpiredError         the person, once
-    |   |-- ForbiddenError       the person: this token may not read quota
-    |   |-- RateLimitedError     nobody; carries ``retry_after``
-    |   |-- BlockedError         nobody, or the person's network: a wall in front of the API
-    |   |-- UnsupportedError     nobody: this account will never answer; polling stops
-    |   |-- OfflineError         nobody
-    |   |-- TimedOutError        nobody
-    |   |-- ServerError          nobody
-    |   `-- ShapeChangedError    us; names the missing key, never a secret
-    `-- DeliveryError          carries ``permanent`` and ``retry_after``
+    `-- ProviderError          has a ``kind`` (the words of `status --json`, contract)
+        |-- NotSignedInError     the person, once
+        |-- ExpiredError         the person, once
+        |-- ForbiddenError       the person: this token may not read quota
+        |-- RateLimitedError     nobody; carries ``retry_after``
+        |-- BlockedError         nobody, or the person's network: a wall in front of the API
+        |-- UnsupportedError     nobody: this account will never answer; polling stops
+        |-- OfflineError         nobody
+        |-- TimedOutError        nobody
+        |-- ServerError          nobody
+        `-- ShapeChangedError    us; names the missing key, never a secret
 
 Adapters raise; only the pipeline's callers (`poll`, `outbox`, `daemon`, `cli`) catch. A message is one line that says
 what happened, where, and what to do about it. It never holds a secret: no URL beyond its host, no body, no token.
@@ -126,21 +125,3 @@ class ShapeChangedError(ProviderError):
     """The answer is not what this API used to give; the message names what is missing."""
 
     kind = "shape"
-
-
-class DeliveryError(WatcherError):
-    """A channel did not take a message.
-
-    Attributes:
-        permanent: trying again cannot help; the channel stops until its settings change.
-        unknown: the message may have arrived: it was sent, and the answer never came.
-        retry_after: what the far side said to wait; None where it said nothing.
-    """
-
-    def __init__(
-        self, message: str, *, permanent: bool = False, unknown: bool = False, retry_after: timedelta | None = None
-    ) -> None:
-        super().__init__(message)
-        self.permanent = permanent
-        self.unknown = unknown
-        self.retry_after = retry_after

@@ -21,10 +21,6 @@ class Notebook(Database):
         """Keep a cooldown; inside `write`."""
         self._db.execute("INSERT OR REPLACE INTO cooldown VALUES (?, ?, ?)", (token_hash, rows.ms(until), strikes))
 
-    def warm_up(self, token_hash: str) -> None:
-        """Forget a cooldown; inside `write`."""
-        self._db.execute("DELETE FROM cooldown WHERE token_hash = ?", (token_hash,))
-
     def next_polls(self) -> dict[str, tuple[datetime, str]]:
         """Provider -> (when it is asked next, why)."""
         found = self._db.execute("SELECT provider, next_at, reason FROM poll").fetchall()

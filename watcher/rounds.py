@@ -40,7 +40,6 @@ class Round(Struct):
     """One provider being asked."""
 
     asked_for: bool  # by a person: at once, cooldowns aside
-    began_at: datetime
     waiting: set[str] = field(default_factory=set)  # accounts that have not answered
     held: list[tuple[Credential, Snapshot]] = field(default_factory=list)  # answers that may be another account's
 
@@ -103,7 +102,7 @@ class Rounds:
         if config is None or provider in self._open or config.providers[provider].enabled is False:
             return
         now = self._doors.clock.now()
-        self._open[provider] = Round(asked_for=asked_for, began_at=now)
+        self._open[provider] = Round(asked_for=asked_for)
         self._timetable.put(f"end {provider}", now + ROUND_ENDS, lambda: self._give_up(provider))
         overrides = config.providers[provider].overrides
         surroundings, keys = self._doors.surroundings, self._logins.keys(provider)

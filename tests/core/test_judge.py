@@ -100,13 +100,13 @@ def test_a_failure_is_among_the_facts_of_a_silence():
 
 def test_a_doubted_reading_asks_to_be_asked_again():
     judgements, _ = played(answer(3), answer(99, NOW + EVERY), answer(4, NOW + 2 * EVERY))
-    assert [judgement.ask_again for judgement in judgements] == [(), (SERIES,), ()]
+    assert [state.doubts for judgement in judgements for state in judgement.series] == [0, 1, 0]
 
 
 def test_a_frozen_answer_asks_to_be_asked_again():
     ends = NOW + minutes(3)
-    judgements, _ = played(answer(30, resets_at=ends), answer(30, NOW + EVERY, resets_at=ends))
-    assert judgements[-1].ask_again == (SERIES,)
+    _, memory = played(answer(30, resets_at=ends), answer(30, NOW + EVERY, resets_at=ends))
+    assert memory.series[SERIES].doubts == 1
 
 
 def test_a_rule_about_silence_is_due_when_its_time_has_gone_by():

@@ -16,7 +16,7 @@ from watcher.core.binding import Bound, bind, holds, touches
 from watcher.core.decisions import Decision, decision
 from watcher.core.evaluate import Observation
 from watcher.core.hours import is_active
-from watcher.core.memory import AlertState, Key, Memory, SeriesState, Standing
+from watcher.core.memory import AlertState, Key, Memory, SeriesState
 from watcher.core.model import Failure, Phase, Rule, Series, Snapshot, Transition
 from watcher.core.view import View
 
@@ -29,7 +29,6 @@ class Judgement(Struct, frozen=True, kw_only=True):
     closed: tuple[Key, ...] = ()  # alerts of which nothing is left to remember
     transitions: tuple[Transition, ...] = ()
     decisions: tuple[Decision, ...] = ()
-    ask_again: tuple[Series, ...] = ()  # suspect or frozen: the next poll should come sooner
     next_due: datetime | None = None  # when time alone may change something: judge no news then
 
 
@@ -106,7 +105,6 @@ class _Sitting:
             closed=tuple(self.closed),
             transitions=tuple(sorted(self.transitions, key=lambda each: (each.rule, each.series))),
             decisions=tuple(self.decisions),
-            ask_again=tuple(state.series for state in heard if state.standing in (Standing.SUSPECT, Standing.FROZEN)),
             next_due=self._next_due(),
         )
 

@@ -34,11 +34,6 @@ def must_speak(states: Iterable[SeriesState], state: SeriesState, news: Snapshot
     return state.error_kind != KIND or _has_answered_since(states, state)
 
 
-def unreachable(states: Iterable[SeriesState], state: SeriesState) -> list[str]:
-    """Other providers that cannot be reached either, sorted."""
-    return sorted({other.series.provider for other in states if other.error_kind == KIND} - {state.series.provider})
-
-
 def _has_answered_since(states: Iterable[SeriesState], state: SeriesState) -> bool:
     """Whether the network has answered since this series fell silent; files on this machine prove nothing."""
     return any(
