@@ -164,6 +164,16 @@ def test_the_parts_of_a_selector(text, selector, field):
             "claude.age * claude.age",
         ),
         (
+            "claude.used / 0 > 5",
+            "a quotient by zero is never known, so this could never hold; divide by something else",
+            "0",
+        ),
+        (
+            "claude.up and 45m",
+            "`45m` is a duration, not a condition; compare something with it, as in `claude.resets_in < 45m`",
+            "45m",
+        ),
+        (
             "claude.up > true",
             "`claude.up` is true or false, which has no order; valid: `==`, `!=`, or the bare word",
             ">",

@@ -94,9 +94,12 @@ def test_a_balance_in_dollars_is_money():
         ('{"provider": "claude"}', "readings.jsonl, line 2: Object missing required field `at`"),
         (
             line(at="yesterday", window="five_hour"),
-            "line 2: Invalid RFC3339 encoded datetime - at `$.at`",
+            "line 2: `at`: Invalid RFC3339 encoded datetime",
         ),
-        (line(used_percent="much", window="w"), "readings.jsonl, line 2: Expected `float | null`, got `str`"),
+        (
+            line(used_percent="much", window="w"),
+            "readings.jsonl, line 2: `used_percent`: Expected `float | null`, got `str`",
+        ),
         (line(), "readings.jsonl, line 2: neither `window` nor `error` is given"),
         (line(at="2026-03-02T09:00:00", window="w"), "readings.jsonl, line 2: `at` has no time zone"),
         (line(resets_at="2026-03-02T09:00:00", window="w"), "readings.jsonl, line 2: `resets_at` has no time zone"),
@@ -120,3 +123,41 @@ def test_a_line_that_makes_no_sense_is_named_with_what_is_wrong(text, said):
 def test_a_number_beyond_all_numbers_is_refused_or_harmless():
     with pytest.raises(UsageError):
         become('{"at": "2026-03-02T09:00:00Z", "provider": "claude", "window": "w", "used_percent": 1e999}')
+
+
+def test_a_byte_order_mark_before_the_first_line_is_not_part_of_it():
+    text = line(window="five_hour", used_percent=81)
+    assert become("\ufeff" + text) == become(text)
+    assert become(b"\xef\xbb\xbf" + text.encode()) == become(text)
+
+
+def test_an_account_that_is_null_is_one_that_is_not_named():
+    assert become(line(account=None, window="five_hour")) == become(line(window="five_hour"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "wrong"),
+    [
+        ({"at": "9999-12-31T23:59:59-14:00"}, "`at` is not between the years 2001 and 2200"),
+        ({"at": "0001-01-01T00:00:00Z"}, "`at` is not between the years 2001 and 2200"),
+        ({"resets_at": "9999-12-31T23:59:59Z"}, "`resets_at` is not between the years 2001 and 2200"),
+        ({"used_percent": 1e300}, "`used_percent` is no number up to 1e+15; where it is unknown, leave it out"),
+        ({"remaining": "sNaN"}, "`remaining` is no number up to 1e+15; where it is unknown, leave it out"),
+        ({"limit": "Infinity"}, "`limit` is no number up to 1e+15; where it is unknown, leave it out"),
+        (
+            {"window_seconds": 10**18},
+            "`window_seconds` is not between 0 and ten years; where it is unknown, leave it out",
+        ),
+    ],
+)
+def test_what_no_clock_and_no_quota_could_say_is_named_with_its_line(parts, wrong):
+    with pytest.raises(UsageError) as caught:
+        become(line(window="five_hour"), line(window="five_hour", **parts))
+    assert str(caught.value) == f"readings.jsonl, line 2: {wrong}"
+
+
+def test_a_value_of_the_wrong_kind_is_called_by_its_key():
+    with pytest.raises(
+        UsageError, match=r"line 1: `used_percent`: Expected `float \| null`, got `str`; one reading is"
+    ):
+        become(line(window="five_hour", used_percent="90"))

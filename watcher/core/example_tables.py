@@ -99,7 +99,7 @@ class ExampleReader(TableReader):
             self._wrong((*path, key), f"`{key}` has {len(row):,} readings; at least 1, at most {LONGEST_ROW:,}")
         for index, value in enumerate(row):
             if not isinstance(value, str) and not abs(value) <= LARGEST:
-                self._wrong((*path, key, index), f"this number is too large; at most {LARGEST:.0e}")
+                self._wrong((*path, key, index), f'{value} is no number up to {LARGEST:.0e}; unknown is "?"')
         limit = entry.get("limit")
         if limit is not None and not 0 < limit <= LARGEST:
             self._wrong((*path, "limit"), f"`limit` takes a number above zero, at most {LARGEST:.0e}")

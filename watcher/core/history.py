@@ -4,6 +4,8 @@ Lines of one account at one instant are one answer. A line says nothing of windo
 here, and never open a file: lines come as an argument.
 """
 
+import math
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,6 +19,13 @@ from watcher.core.model import Failure, Reading, Series, Snapshot
 from watcher.errors import UsageError
 
 LONGEST_LINE = 100_000
+LARGEST = 10**15  # beyond it a number is junk, and arithmetic on it misleads or overflows
+LONGEST_WINDOW_S = 3650 * 86400
+EARLIEST = datetime(2001, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+ONE_READING = 'one reading is {"at": ..., "provider": ..., "window": ...}'
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_AT_KEY = re.compile(r"(?P<what>.*) - at `\$\.(?P<key>\w+)`")
 
 News = Snapshot | Failure
 
@@ -26,8 +35,8 @@ class Line(Struct, frozen=True, kw_only=True):
 
     at: datetime
     provider: str
-    account: str = ""
-    account_name: str = ""
+    account: str | None = None
+    account_name: str | None = None
     window: str | None = None
     used_percent: float | None = None
     used: Decimal | None = None
@@ -46,7 +55,7 @@ class Line(Struct, frozen=True, kw_only=True):
     @property
     def asked(self) -> tuple[datetime, str, str, bool]:
         """What lines of one answer have in common."""
-        return self.at, self.provider, self.account, self.error is not None
+        return self.at, self.provider, self.account or "", self.error is not None
 
 
 def read(lines: Iterable[str | bytes], path: str) -> Iterator[Line]:
@@ -61,7 +70,8 @@ def read(lines: Iterable[str | bytes], path: str) -> Iterator[Line]:
     """
     decoder = msgspec.json.Decoder(Line)
     latest: datetime | None = None
-    for number, text in enumerate(lines, 1):
+    for number, written in enumerate(lines, 1):
+        text = _without_mark(written) if number == 1 else written
         if not text.strip():
             continue
         place = f"{path}, line {number}"
@@ -74,19 +84,49 @@ def read(lines: Iterable[str | bytes], path: str) -> Iterator[Line]:
         yield line
 
 
+def _without_mark(text: str | bytes) -> str | bytes:
+    """The first line without the byte order mark that some editors and shells put before it."""
+    return text.removeprefix(_BYTE_ORDER_MARK) if isinstance(text, bytes) else text.removeprefix("\ufeff")
+
+
 def _decoded(decoder: msgspec.json.Decoder[Line], text: str | bytes, place: str) -> Line:
     try:
         line = decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise UsageError(f'{place}: {error}; one reading is {{"at": ..., "provider": ..., "window": ...}}') from None
+        found = _AT_KEY.fullmatch(str(error))
+        what = f"`{found['key']}`: {found['what']}" if found else str(error)
+        raise UsageError(f"{place}: {what}; {ONE_READING}") from None
     if line.window is None and line.error is None:
-        raise UsageError(f"{place}: neither `window` nor `error` is given")
-    for name in ("at", "resets_at"):
-        moment = getattr(line, name)
-        if moment is not None and moment.tzinfo is None:
-            raise UsageError(f"{place}: `{name}` has no time zone; write it with Z or an offset")
-    resets_at = None if line.resets_at is None else line.resets_at.astimezone(UTC)
-    return msgspec.structs.replace(line, at=line.at.astimezone(UTC), resets_at=resets_at)
+        raise UsageError(f"{place}: neither `window` nor `error` is given; {ONE_READING}")
+    at = _instant(line.at, "at", place)
+    resets_at = None if line.resets_at is None else _instant(line.resets_at, "resets_at", place)
+    _check_numbers(line, place)
+    return msgspec.structs.replace(line, at=at, resets_at=resets_at)
+
+
+def _instant(moment: datetime, name: str, place: str) -> datetime:
+    if moment.tzinfo is None:
+        raise UsageError(f"{place}: `{name}` has no time zone; write it with Z or an offset")
+    try:
+        instant = moment.astimezone(UTC)
+    except OverflowError:  # at the ends of the calendar
+        instant = datetime.max.replace(tzinfo=UTC)
+    if not EARLIEST <= instant < LATEST:
+        raise UsageError(f"{place}: `{name}` is not between the years 2001 and 2200")
+    return instant
+
+
+def _check_numbers(line: Line, place: str) -> None:
+    for name in ("used_percent", "used", "limit", "remaining"):
+        number = getattr(line, name)
+        if number is not None and not (_is_finite(number) and abs(number) <= LARGEST):
+            raise UsageError(f"{place}: `{name}` is no number up to {LARGEST:.0e}; where it is unknown, leave it out")
+    if line.window_seconds is not None and not 0 <= line.window_seconds <= LONGEST_WINDOW_S:
+        raise UsageError(f"{place}: `window_seconds` is not between 0 and ten years; where it is unknown, leave it out")
+
+
+def _is_finite(number: float | Decimal) -> bool:
+    return number.is_finite() if isinstance(number, Decimal) else math.isfinite(number)
 
 
 def news(lines: Iterable[Line]) -> Iterator[News]:
@@ -110,7 +150,7 @@ def _reading(line: Line) -> Reading:
     counted = line.used is not None or line.limit is not None or line.remaining is not None
     return Reading(
         window=window,
-        kind=kind_of(Series(line.provider, window, line.account), line.window_seconds),
+        kind=kind_of(Series(line.provider, window, line.account or ""), line.window_seconds),
         label=line.label,
         used_percent=line.used_percent,
         used=line.used,

@@ -12,6 +12,7 @@ from watcher.core.model import Kind, Reading, Series
 _HOUR = 3600
 _DAY = 24 * _HOUR
 
+_LONGEST = 3650 * _DAY  # what claims to be longer is junk, and would overflow
 _BY_LENGTH = (
     (1, 6 * _HOUR, Kind.SESSION),
     (_DAY, _DAY, Kind.DAILY),
@@ -89,7 +90,7 @@ def level(reading: Reading) -> float | None:
 
 def length(reading: Reading) -> timedelta | None:
     """The window's length: as answered, else by its kind; None where it has none."""
-    if reading.window_seconds:
+    if reading.window_seconds and 0 < reading.window_seconds <= _LONGEST:
         return timedelta(seconds=reading.window_seconds)
     return LENGTHS.get(reading.kind)
 

@@ -71,7 +71,9 @@ class Parser:
         left_over = self.next
         if left_over.kind != "end":
             hint = "valid here: `and`, `or`, a comparison, or the end"
-            if left_over.text.lower() in ("and", "or", "not"):
+            if measured is not None:
+                hint = f"write the whole condition, beginning with {_name(measured)}"
+            elif left_over.text.lower() in ("and", "or", "not"):
                 hint = f"write `{left_over.text.lower()}` in lower case"
             elif left_over.text == ")":
                 hint = "there is no `(` that it closes"
@@ -151,6 +153,9 @@ class Parser:
                 verb = "multiplied" if operator.text == "*" else "divided"
                 message = f"{_name(part)} is {part.unit} and cannot be {verb} by {right.unit}"
                 raise ExpressionError(message, part.start, right.end, "valid: by a plain number such as `2`")
+            if operator.text == "/" and isinstance(right.node, Literal) and not right.node.worth:
+                message = "a quotient by zero is never known, so this could never hold"
+                raise ExpressionError(message, right.start, right.end, "divide by something else")
             part = self._built(Arithmetic(part.node, operator.text, right.node), unit, part, right)
         return part
 
@@ -255,6 +260,11 @@ class Parser:
     def _must_be_true_or_false(self, part: Part) -> None:
         if part.unit is not Unit.BOOLEAN:
             hint = f"compare it, as in `{part.node} > {part.unit.example.partition('`')[0]}`"
+            if isinstance(part.node, Literal):
+                series = self.subject or "claude.five_hour"
+                fields = [f".{name}" for name, unit in FIELDS.items() if common(unit, part.unit) is not None]
+                field = fields[0] if fields and part.unit is not Unit.PERCENT else ""
+                hint = f"compare something with it, as in `{series}{field} < {part.node}`"
             message = f"{_name(part)} is {part.unit}, not a condition"
             raise ExpressionError(message, part.start, part.end, hint)
 

@@ -141,6 +141,9 @@ def _near_choice(value: Any, wanted: Any) -> str:
         return ""
     if value == Event.REMINDER:
         return "; reminders are asked for by `remind`"
-    choices = [part.strip('",.') for part in _takes(wanted).split() if part.startswith('"')]
+    takes = _takes(wanted)
+    choices = [part.strip('",.') for part in takes.split() if part.startswith('"')]
     meant = near(value, choices)
+    if meant and takes.startswith("a list of") and meant == value:
+        return f'; did you mean ["{meant}"]?'
     return f'; did you mean "{meant}"?' if meant else ""
