@@ -8,10 +8,12 @@ What is seen, in order of force (`was` is the last believed reading, tolerance i
 
     no value, stale, low confidence           unknown    nothing changes
     no earlier reading                        believed   unless its window has just ended: frozen
+    more use, of the window that ended        frozen     the old answer, after the reset was already seen
     rose by 60 points in under three polls    suspect
     limited before, now unlimited             suspect
     boundary passed, and it moved on          reset
-    boundary passed, and use fell             reset      by a point; in the last 2 min before it, as for a suspect
+    boundary passed, and use fell             reset      by 5 points, or to nothing; in the last 2 min before it, as
+                                                         for a suspect
     boundary passed, and nothing changed      frozen     the old answer, served once more
     boundary moved on early, and use fell     suspect    an early reset, if a second reading says so too
     use fell by 20 points to 10 % or less     suspect    likewise
@@ -66,6 +68,8 @@ def observe(state: SeriesState, reading: Reading, at: datetime, every: timedelta
         whole = length(reading) or tolerance(reading)
         return _frozen(state) if CLOCKS_DIFFER < overdue <= whole else _believed(state, reading, at)
     standing = _by_boundary(state, reading, at)
+    if standing is Standing.FROZEN:
+        return _frozen(state)
     if state.doubt is not None and _nearer(reading, state.doubt.reading, state.reading):
         turned = state.doubt.turn or standing is Standing.RESET
         return _turned(state, reading, at) if turned else _believed(state, reading, at)
@@ -73,9 +77,7 @@ def observe(state: SeriesState, reading: Reading, at: datetime, every: timedelta
     if leaps or (standing is Standing.BELIEVED and _collapses(state, reading, at)):
         turn = not leaps and state.reading.kind is not Kind.BALANCE and not reading.unlimited
         return _doubted(state, reading, at, turn=turn)
-    if standing is Standing.BELIEVED:
-        return _believed(state, reading, at)
-    return _turned(state, reading, at) if standing is Standing.RESET else _frozen(state)
+    return _turned(state, reading, at) if standing is Standing.RESET else _believed(state, reading, at)
 
 
 def answered(state: SeriesState, news: Snapshot, every: timedelta) -> SeriesState:
@@ -142,9 +144,16 @@ def _collapses(state: SeriesState, reading: Reading, at: datetime) -> bool:
         return False
     if _is_collapse(was, now):
         return True
-    fell = was - now
     early = _moved_on(state, reading) and not _passed(state, at)
-    return early and (fell >= EARLY_FALL or (fell >= FALL and now <= FALL))
+    return early and _is_fall(was, now)
+
+
+def _is_fall(was: float | None, now: float | None) -> bool:
+    """Whether use fell by more than servers correct themselves by: a point or two, up and down, is no news."""
+    if was is None or now is None:
+        return False
+    fell = was - now + TINY
+    return fell >= EARLY_FALL or (fell >= FALL and now <= FALL + TINY)
 
 
 def _is_collapse(was: float | None, now: float | None) -> bool:
@@ -155,15 +164,22 @@ def _by_boundary(state: SeriesState, reading: Reading, at: datetime) -> Standing
     """RESET, FROZEN or BELIEVED, as the boundary and the clock have it."""
     if state.reading is None or state.reading.kind is Kind.BALANCE or _unbegun(state):
         return Standing.BELIEVED
+    if _is_of_the_last(state, reading, at):
+        return Standing.FROZEN
     if not _passed(state, at):
         return Standing.RESET if _is_late(state) and _moved_on(state, reading) else Standing.BELIEVED
     was, now = level(state.reading), level(reading)
-    fell = was - now if was is not None and now is not None else 0.0
     ended = state.boundary is not None and at >= state.boundary
-    if _moved_on(state, reading) or (fell >= FALL - TINY if ended else _is_collapse(was, now)):
+    if _moved_on(state, reading) or (_is_fall(was, now) if ended else _is_collapse(was, now)):
         return Standing.RESET
+    if ended and was == now == 0.0 and reading.resets_at is None:
+        return Standing.RESET  # nothing used, no boundary: the next window, which nobody has begun
     ends = reading.resets_at or state.boundary
-    same = abs(fell) <= TINY and reading.remaining == state.reading.remaining and reading.used == state.reading.used
+    same = (
+        (was is None or now is None or abs(was - now) <= TINY)
+        and reading.remaining == state.reading.remaining
+        and reading.used == state.reading.used
+    )
     return Standing.FROZEN if same and ends is not None and ends <= at else Standing.BELIEVED
 
 
@@ -171,6 +187,24 @@ def _passed(state: SeriesState, at: datetime) -> bool:
     if state.boundary is None or (state.read_at is not None and state.read_at >= state.boundary):
         return False  # it had passed before the last believed reading: its passing says nothing of this one
     return at >= state.boundary - CLOCKS_DIFFER
+
+
+def _is_of_the_last(state: SeriesState, reading: Reading, at: datetime) -> bool:
+    """Whether the answer is of the window whose end was just seen: it names that end, and more use than there is now.
+
+    Only for a while: a server may also count the new window's use under a date that it forgot to move.
+    """
+    if not state.episode or state.reading is None or reading.resets_at is None:
+        return False
+    was, now = level(state.reading), level(reading)
+    near = tolerance(reading)
+    return (
+        was is not None
+        and now is not None
+        and now - was >= EARLY_FALL
+        and reading.resets_at - state.episode_at <= min(CLOCKS_DIFFER, near)
+        and at - reading.resets_at <= near
+    )
 
 
 def _is_late(state: SeriesState) -> bool:
