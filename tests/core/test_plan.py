@@ -140,7 +140,7 @@ def test_a_channel_that_was_down_hears_of_beginning_and_end_in_one_message():
     assert post.states() == ["queued"]
     (row,) = post.rows
     assert row.message.title == "Claude 5-hour window is back to 64 %, resets in 1 h 35 min (16:00)"
-    assert row.message.body.startswith("At 14:20: Claude 5-hour window at 82 %, ")
+    assert row.message.body.startswith("At 14:20: Claude 5-hour window at 82 %. ")
     assert row.key == row.message.id == "claude-session|claude[acc-1].five_hour|3|resolved"
     assert (row.attempts, row.next_attempt_at) == (3, NOW + 20 * M), (
         "a new message does not hasten a channel that waits"
@@ -302,14 +302,14 @@ def test_an_alert_that_ends_leaves_the_digest_that_was_not_sent():
     post.news(*six(5))
     post.news(of("codex", event="resolved", at=NOW + M))
     (digest,) = post.open()
-    assert digest.message.title == "4 alerts, 1 over"
+    assert digest.message.title == "4 alerts, 1 resolved"
     assert digest.message.body.splitlines()[-1].endswith("(over before it could be said)")
     post.keep(
         plan(
             (), post.rules, post.open(), post.routing, (), NOW + 2 * M, closed=[("claude-session", of("claude").series)]
         )
     )
-    assert [row.message.title for row in post.open()] == ["3 alerts, 1 over"]
+    assert [row.message.title for row in post.open()] == ["3 alerts, 1 resolved"]
     assert post.open()[0].message.id == post.open()[0].key
 
 
@@ -622,7 +622,7 @@ def test_a_digest_whose_old_alerts_were_told_anew_does_not_die_of_their_age():
     for provider in PROVIDERS[:4]:
         post.news(of(provider, event="escalated", severity="critical", at=NOW + 20 * H))
     post.time(NOW + 24 * H)
-    assert [row.message.title for row in post.open()] == ["4 alerts, 4 critical"]
+    assert [row.message.title for row in post.open()] == ["4 alerts (4 critical)"]
     post.time(NOW + 44 * H)
     assert post.open() == []
 

@@ -30,7 +30,7 @@ def copilot(used, **more):
 
 def test_a_firing_says_what_how_much_and_until_when():
     assert title(transition()) == "Claude 5-hour window at 82 %, resets in 1 h 40 min (16:00)"
-    assert body(transition()) == "Account me@example.com. Rule claude-session."
+    assert body(transition()) == "Rule claude-session."
 
 
 def test_the_clock_is_that_of_the_reader():
@@ -82,14 +82,14 @@ def test_a_percentage_has_a_tenth_where_it_means_something_and_is_never_rounded_
 
 
 def test_counts_stand_in_the_body_and_the_rest_in_the_title():
-    assert title(copilot(246)) == "GitHub Copilot premium requests at 82 %, resets in 24 days (1 Feb 01:00)"
+    assert title(copilot(246)) == "GitHub Copilot premium requests at 82 %, reset in 24 days (1 Feb 01:00)"
     assert body(copilot(246)) == "246 of 300 requests used, 54 left.\nRule copilot-overage."
 
 
 def test_overage_is_said_in_the_unit_of_the_window():
     over = copilot(621)
     assert title(over) == (
-        "GitHub Copilot premium requests at 207 %, 321 requests over, resets in 24 days (1 Feb 01:00)"
+        "GitHub Copilot premium requests at 207 %, 321 requests over, reset in 24 days (1 Feb 01:00)"
     )
     assert body(over) == "621 of 300 requests used, 321 over.\nRule copilot-overage."
     assert "1 request over" in title(copilot(301))
@@ -158,7 +158,7 @@ def test_an_escalation_says_now_and_a_reminder_still():
     )
     still = transition("reminder", since=NOW - 2 * H)
     assert title(still) == "Claude 5-hour window still at 82 %, resets in 1 h 40 min (16:00)"
-    assert body(still) == "Since 12:20.\nAccount me@example.com. Rule claude-session."
+    assert body(still) == "Since 12:20.\nRule claude-session."
 
 
 def test_a_recovery_says_where_it_is_now():
@@ -188,10 +188,10 @@ def test_of_two_windows_used_up_the_later_one_counts():
 
 def test_silence_is_told_with_its_age_and_its_cause():
     quiet = transition(rule="blind", facts={"age_s": 3000.0, "error": "expired: run `claude` once"})
-    assert title(quiet, ABOUT_AGE) == "Claude gives no reading, the last 50 min ago"
-    assert body(quiet, ABOUT_AGE) == ("Last poll: expired: run `claude` once\nAccount me@example.com. Rule blind.")
+    assert title(quiet, ABOUT_AGE) == "Claude gives no reading, the last was 50 min ago"
+    assert body(quiet, ABOUT_AGE) == ("Last attempt: expired: run `claude` once\nRule blind.")
     still = transition("reminder", rule="blind", facts={"age_s": 9000})
-    assert title(still, ABOUT_AGE) == "Claude still gives no reading, the last 2 h 30 min ago"
+    assert title(still, ABOUT_AGE) == "Claude still gives no reading, the last was 2 h 30 min ago"
     back = transition("resolved", rule="blind", read=reading(12))
     assert title(back, ABOUT_AGE) == "Claude answers again, 5-hour window at 12 %"
 
@@ -233,7 +233,7 @@ def test_the_end_of_an_alert_never_repeats_the_words_of_its_beginning():
     ended = say(transition("resolved", rule="blind", read=reading(12)), own, VOICE, NOW)
     assert (ended.title, ended.body) == (
         "Claude answers again, 5-hour window at 12 %",
-        "Account me@example.com. Rule blind.",
+        "Rule blind.",
     )
 
 
@@ -266,7 +266,7 @@ def test_a_digest_lists_the_most_severe_first_and_what_is_over_last():
         of("copilot", event="reset", read=reading(0, label="premium requests", resets_at=None)),
     )
     message = digest(about, {"claude-session": rule()}, VOICE, NOW, key="digest|1", heading="After quiet hours")
-    assert message.title == "After quiet hours: 2 alerts, 1 critical, 1 over, 1 window reset"
+    assert message.title == "After quiet hours: 2 alerts (1 critical), 1 resolved, 1 window reset"
     assert message.body.splitlines() == [
         "Claude 5-hour window at 97 %",
         "Codex weekly window at 81 %",
@@ -289,17 +289,74 @@ def test_one_message_says_both_where_the_beginning_was_never_read():
     message = both(transition(), ended, rule(), VOICE, NOW + 3 * H)
     assert message.title == "Claude 5-hour window is back to 12 %"
     assert message.body.splitlines()[0] == (
-        "At 14:20: Claude 5-hour window at 82 %, resets in 1 h 40 min (16:00). "
-        "This could not be delivered while it lasted."
+        "At 14:20: Claude 5-hour window at 82 %. This could not be delivered while it lasted."
     )
 
 
 def test_nothing_is_claimed_of_a_facts_type_that_is_not_what_it_should_be():
     odd = {"age_s": "long", "exhausts_in_s": True, "error": 3, "projected": None}
-    assert body(transition(facts=odd)) == "Account me@example.com. Rule claude-session."
+    assert body(transition(facts=odd)) == "Rule claude-session."
 
 
 def test_a_digest_of_one_provider_links_to_it():
     about = [of("claude", window) for window in ("five_hour", "seven_day")]
     message = digest(about, {}, VOICE, datetime(2026, 1, 7, 14, tzinfo=UTC), key="d")
     assert (message.provider, message.link) == ("claude", "https://claude.ai/settings/usage")
+
+
+# --- words for every kind of rule -----------------------------------------------------------------------------------
+
+USE_IT = rule("use-it", "claude.seven_day < 50% and resets_in < 12h", clear=None)
+RUNS_DRY = rule("runs-dry", "*.session.exhausts_in < 45m and resets_in > 1h", clear=None)
+
+
+def test_little_used_is_said_to_be_little_and_its_end_is_no_way_back():
+    week = reading(31, label="7-day window", resets_at=NOW + 11 * H)
+    assert title(of("claude", read=week), USE_IT) == "Claude 7-day window only at 31 %, resets in 11 h (Thu 01:20)"
+    ended = of("claude", rule="use-it", event="resolved", read=reading(52, label="7-day window", resets_at=None))
+    assert title(ended, USE_IT) == "Claude 7-day window is now at 52 %"
+    assert body(ended, USE_IT) == "What rule use-it watches for is over."
+
+
+def test_the_end_of_a_forecast_claims_no_more_than_where_use_is_now():
+    ended = transition("resolved", rule="runs-dry", read=reading(82))
+    assert title(ended, RUNS_DRY) == "Claude 5-hour window is now at 82 %, resets in 1 h 40 min (16:00)"
+    assert body(ended, RUNS_DRY) == "What rule runs-dry watches for is over."
+
+
+@pytest.mark.parametrize("when", ["copilot.remaining < 0", "copilot > 80%", "80% < copilot", "copilot.used >= 240"])
+def test_the_end_of_much_used_or_little_left_is_a_way_back(when):
+    ended = of("copilot", event="resolved", read=premium(30))
+    assert title(ended, rule(when=when, clear=None)).startswith("GitHub Copilot premium requests are back to 10 %")
+
+
+def test_what_the_title_says_of_the_forecast_the_body_does_not_repeat():
+    soon = transition(facts={"exhausts_in_s": 2100.0})
+    assert "runs dry in 35 min (14:55)" in title(soon, RUNS_DRY)
+    assert body(soon, RUNS_DRY).splitlines()[0] == "At this rate that is 1 h 5 min before the reset."
+    endless = transition(facts={"exhausts_in_s": 2100.0}, read=reading(resets_at=None))
+    assert body(endless, RUNS_DRY) == "Rule claude-session."
+
+
+def test_an_account_is_named_once_where_there_are_several_and_never_where_there_is_one():
+    many = structs.replace(VOICE, crowded=frozenset({"claude"}))
+    for own, says in ((rule(), 1), (rule(title="{window} is full"), 1), (rule(title="{account}: full"), 1)):
+        message = say(transition(), own, many, NOW)
+        assert f"{message.title} {message.body}".count("me@example.com") == says
+        assert "me@example.com" not in say(transition(), rule(), VOICE, NOW).body
+
+
+def test_a_trouble_is_told_without_the_name_that_stands_in_the_title():
+    change = transition(
+        rule="blind", facts={"age_s": 2820, "error": "Claude: the login has expired; run `claude` once"}
+    )
+    blind = rule("blind", "*.age > 45m", clear=None)
+    assert body(change, blind).splitlines()[0] == "Last attempt: the login has expired; run `claude` once"
+    own = rule("blind", "*.age > 45m", clear=None, message="{error}")
+    assert body(change, own) == "the login has expired; run `claude` once"
+
+
+def test_in_a_digest_a_rules_own_words_are_whole():
+    own = rule(title="{provider} is nearly full.", message="{used_percent:.0f} % used\nand more")
+    message = digest((of("claude"), of("codex")), {"claude-session": own}, VOICE, NOW, key="d")
+    assert message.body.splitlines() == ["Claude is nearly full. 82 % used", "Codex is nearly full. 82 % used"]

@@ -11,9 +11,11 @@ from msgspec import Struct
 from watcher.core import facts
 from watcher.core.model import OPENING, Event, Kind, Reading, Rule, Transition
 from watcher.core.phrases import amount, clock, duration, number, percent
-from watcher.core.tree import measures
+from watcher.core.tree import Measure, comparisons, measures
 from watcher.core.view import SILENCE
 
+_USED, _LEFT = frozenset({"used_percent", "used"}), frozenset({"remaining_percent", "remaining"})
+_ABOVE, _BELOW = frozenset({">", ">="}), frozenset({"<", "<="})
 _FORECAST = frozenset({"rate", "projected", "exhausts_in"})
 _NOTABLE = timedelta(minutes=1)  # what began longer ago than this gets a "Since"
 
@@ -28,11 +30,11 @@ class Reader(Struct, frozen=True):
         """The time of day, with the day where that is not today."""
         return clock(at, self.now, self.tz)
 
-    def until(self, at: datetime | None) -> str:
+    def until(self, at: datetime | None, resets: str = "resets") -> str:
         """The words ", resets in 1 h 40 min (16:00)"; empty where it is unknown or past: then nothing is claimed."""
         if at is None or at <= self.now:
             return ""
-        return f", resets in {duration(at - self.now)} ({self.clock(at)})"
+        return f", {resets} in {duration(at - self.now)} ({self.clock(at)})"
 
 
 class Subject:
@@ -44,7 +46,9 @@ class Subject:
         self.name = provider_name or series.provider.replace("_", " ").title()
         self.provider = f"{self.name} ({account})" if name_account and account else self.name
         self.window = (reading.label if reading else "") or series.window.replace("_", " ")
-        self.has = "have" if self.window.endswith("s") else "has"
+        self.account = account if name_account else ""
+        many = self.window.endswith("s")
+        self.has, self.be, self.resets = ("have", "are", "reset") if many else ("has", "is", "resets")
 
     def __str__(self) -> str:
         return f"{self.provider} {self.window}"
@@ -55,13 +59,15 @@ def title(transition: Transition, rule: Rule | None, subject: Subject, reader: R
     if about_silence(rule):
         return _title_of_silence(transition, subject, reader)
     reading = transition.reading
-    until = reader.until(reading.resets_at if reading else None)
+    until = reader.until(reading.resets_at if reading else None, subject.resets)
     if transition.event is Event.RESET or (transition.event is Event.RESOLVED and transition.reason == "reset"):
         return f"{subject} {subject.has} reset{_after_reset(reading)}{_but_spent(transition, reader)}"
     if transition.event is Event.RESOLVED:
-        return f"{subject} is back {_level(reading, 'to')}{until}"
+        back = "back to" if _is_about_much(rule) else "now at"
+        return f"{subject} {subject.be} {_level(reading, back)}{until}"
     verb = {Event.ESCALATED: "now ", Event.REMINDER: "still "}.get(transition.event, "")
-    return f"{subject} {verb}{_level(reading, 'at')}{_dry(transition, rule, reader)}{until}"
+    only = "only " if _is_about_little(rule) else ""
+    return f"{subject} {verb}{only}{_level(reading, 'at')}{_dry(transition, rule, reader)}{until}"
 
 
 def _title_of_silence(transition: Transition, subject: Subject, reader: Reader) -> str:
@@ -70,7 +76,7 @@ def _title_of_silence(transition: Transition, subject: Subject, reader: Reader) 
         return f"{subject.provider} answers again{level}"
     still = "still " if transition.event is Event.REMINDER else ""
     age = facts.age(transition, reader.now)
-    return f"{subject.provider} {still}gives no reading" + (f", the last {duration(age)} ago" if age else "")
+    return f"{subject.provider} {still}gives no reading" + (f", the last was {duration(age)} ago" if age else "")
 
 
 def _level(reading: Reading | None, preposition: str) -> str:
@@ -78,7 +84,7 @@ def _level(reading: Reading | None, preposition: str) -> str:
     if reading is None:
         return f"{preposition} an unknown level"
     if reading.unlimited:
-        return "without a limit"
+        return f"{preposition.removesuffix('to').removesuffix('at')}without a limit"
     parts = []
     if reading.used_percent is not None:
         parts.append(f"{preposition} {percent(reading.used_percent)}")
@@ -118,8 +124,8 @@ def _dry(transition: Transition, rule: Rule | None, reader: Reader) -> str:
     return f", runs dry in {duration(at - reader.now)} ({reader.clock(at)})"
 
 
-def body(transition: Transition, rule: Rule | None, reader: Reader) -> str:
-    """The lines below it: use in the window's own unit, the forecast, what else is used up, and whose rule it is."""
+def body(transition: Transition, rule: Rule | None, subject: Subject, reader: Reader) -> str:
+    """The lines below it: use in the window's own unit, the forecast, what else is used up, and which rule says so."""
     silent = about_silence(rule)
     opening = transition.event in OPENING
     lines = ["" if silent else _counted(transition.reading)]
@@ -127,13 +133,19 @@ def body(transition: Transition, rule: Rule | None, reader: Reader) -> str:
         lines.append(_forecast(transition, rule, reader))
     if transition.event not in {Event.RESET, Event.RESOLVED}:
         lines.extend(f"The {label} is used up{_till(until, reader)}." for label, until in facts.spent(transition))
-    if error := facts.text(transition, "error"):
-        lines.append(f"Last poll: {error}")
+    if error := trouble(transition, subject):
+        lines.append(f"Last attempt: {error}")
     if opening and reader.now - transition.since >= _NOTABLE:
         lines.append(f"Since {reader.clock(transition.since)}.")
-    account = transition.account_name or transition.series.account
-    lines.append((f"Account {account}. " if account else "") + f"Rule {transition.rule}.")
+    over = transition.event is Event.RESOLVED and transition.reason != "reset"
+    passed = over and not silent and not _is_about_much(rule)
+    lines.append(f"What rule {transition.rule} watches for is over." if passed else f"Rule {transition.rule}.")
     return "\n".join(line for line in lines if line)
+
+
+def trouble(transition: Transition, subject: Subject) -> str:
+    """What went wrong at the last poll, without the provider's name, which the title has; empty where nothing did."""
+    return (facts.text(transition, "error") or "").removeprefix(f"{subject.name}: ")
 
 
 def _counted(reading: Reading | None) -> str:
@@ -158,8 +170,11 @@ def _forecast(transition: Transition, rule: Rule | None, reader: Reader) -> str:
     resets_at = transition.reading.resets_at if transition.reading else None
     dry_at, projected = facts.dry_at(transition), facts.number(transition, "projected")
     if dry_at and dry_at > reader.now and (resets_at is None or dry_at < resets_at):
-        before = f", {duration(resets_at - dry_at)} before the reset" if resets_at else ""
-        return f"At this rate it runs dry in {duration(dry_at - reader.now)} ({reader.clock(dry_at)}){before}."
+        before = f"{duration(resets_at - dry_at)} before the reset" if resets_at else ""
+        if _dry(transition, rule, reader):  # the title says when
+            return f"At this rate that is {before}." if before else ""
+        when = f"At this rate it runs dry in {duration(dry_at - reader.now)} ({reader.clock(dry_at)})"
+        return f"{when}, {before}." if before else f"{when}."
     if projected is not None and rule is not None and _mentions(rule, _FORECAST):
         return f"At this rate {percent(projected)} at the reset."
     return ""
@@ -168,6 +183,28 @@ def _forecast(transition: Transition, rule: Rule | None, reader: Reader) -> str:
 def about_silence(rule: Rule | None) -> bool:
     """Whether a rule speaks of missing readings (`age`, `up`) and not of use."""
     return rule is not None and _mentions(rule, SILENCE)
+
+
+def _is_about_much(rule: Rule | None) -> bool:
+    """Whether a rule speaks where much is used or little is left: then its end is a way back."""
+    field, operator = _first_comparison(rule)
+    return not field or (operator in _ABOVE if field in _USED else operator in _BELOW and field in _LEFT)
+
+
+def _is_about_little(rule: Rule | None) -> bool:
+    """Whether a rule speaks where little is used: use it or lose it."""
+    field, operator = _first_comparison(rule)
+    return (field in _USED and operator in _BELOW) or (field in _LEFT and operator in _ABOVE)
+
+
+def _first_comparison(rule: Rule | None) -> tuple[str, str]:
+    """The field and the operator that a rule's condition begins with; empty where it is not as simple."""
+    if rule is None:
+        return "", ""
+    first = next(comparisons(rule.levels[-1].when), None)
+    if first is None or not isinstance(first.left, Measure):
+        return "", ""
+    return first.left.field, first.operator
 
 
 def _till(until: datetime | None, reader: Reader) -> str:

@@ -52,12 +52,14 @@ def compose(  # noqa: PLR0913 - a sentence has many parts, and all but two are n
     """
     reader = Reader(tz=tz, now=now or transition.at)
     subject = Subject(transition, provider_name, name_account=name_account)
-    title, body = sentences.title(transition, rule, subject, reader), sentences.body(transition, rule, reader)
+    title, body = sentences.title(transition, rule, subject, reader), sentences.body(transition, rule, subject, reader)
     if rule is not None and _takes_template(transition, rule):
         values = _fields(transition, subject, reader)
         still = "Still: " if transition.event is Event.REMINDER else ""
         title = still + _filled(rule.title, values) if rule.title else title
         body = _filled(rule.message, values) if rule.message else body
+        if subject.account and subject.account not in f"{title} {body}":
+            body = f"{body}\nAccount {subject.account}."
     return _message(transition, title, body, page)
 
 
@@ -79,6 +81,8 @@ def say(transition: Transition, rule: Rule | None, voice: Voice, now: datetime) 
 def both(opening: Transition, closing: Transition, rule: Rule | None, voice: Voice, now: datetime) -> Message:
     """One message for an alert that began and ended before anything of it could be delivered."""
     message = say(closing, rule, voice, now)
+    if opening.reading is not None and (rule is None or rule.title is None):  # that reset is past, or is told below
+        opening = structs.replace(opening, reading=structs.replace(opening.reading, resets_at=None))
     began = say(opening, rule, voice, opening.at)
     at = clock(opening.at, now, voice.tz)
     earlier = f"At {at}: {began.title}. This could not be delivered while it lasted."
@@ -130,7 +134,7 @@ def _fields(transition: Transition, subject: Subject, reader: Reader) -> dict[st
     used = reading.used_percent if reading else None
     resets_at = reading.resets_at if reading else None
     dry_at, age = facts.dry_at(transition), facts.age(transition, reader.now)
-    error = facts.text(transition, "error")
+    error = sentences.trouble(transition, subject)
     return {
         "rule": transition.rule,
         "provider": subject.provider,
@@ -212,21 +216,29 @@ def _lines(about: Sequence[Transition], rules: Mapping[str, Rule], voice: Voice,
     for _, turns in groupby(about, key=lambda transition: transition.alert):
         first, *later = list(turns)
         last = later[-1] if later else first
-        text = say(last, rules.get(last.rule), voice, now).title
+        text = _line(last, rules.get(last.rule), voice, now)
         if first.event in OPENING and last.event not in OPENING:
             text = f"{text} (over before it could be said)"
         lines.append(_Line(text, last.severity, last.event))
     return lines
 
 
+def _line(transition: Transition, rule: Rule | None, voice: Voice, now: datetime) -> str:
+    """One line for one alert: its title; of a rule with words of its own for both, both."""
+    message = say(transition, rule, voice, now)
+    if rule is None or not (rule.title and rule.message and _takes_template(transition, rule)):
+        return message.title
+    return f"{message.title.rstrip('.')}. {message.body.partition(chr(10))[0]}"
+
+
 def _counts(lasting: Sequence[_Line], rest: Sequence[_Line]) -> str:
     parts = []
     if lasting:
         critical = sum(line.severity is Severity.CRITICAL for line in lasting)
-        parts.append(f"{len(lasting)} alert{'s' if len(lasting) > 1 else ''}")
-        parts.extend([f"{critical} critical"] if critical else [])
+        grave = f" ({critical} critical)" if critical else ""
+        parts.append(f"{len(lasting)} alert{'s' if len(lasting) > 1 else ''}{grave}")
     over = sum(line.event is Event.RESOLVED for line in rest)
     resets = len(rest) - over
-    parts.extend([f"{over} over"] if over else [])
+    parts.extend([f"{over} resolved"] if over else [])
     parts.extend([f"{resets} window{'s' if resets > 1 else ''} reset"] if resets else [])
     return ", ".join(parts)
