@@ -197,3 +197,11 @@ def test_completion_is_silent_where_there_is_nothing(empty_home):
             _WATCHER_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1)
         )
         assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("args", "shown"), [([], "A first alert in a minute:"), (["rules"], "watcher rules explain")])
+def test_a_group_called_without_a_word_shows_its_help_line_by_line(capsys, args, shown):
+    assert root.run(args) == 64
+    said = capsys.readouterr().err
+    assert said.startswith("Usage: watcher")
+    assert any(line.strip().startswith(shown) for line in said.splitlines())

@@ -118,6 +118,9 @@ def run(args: Sequence[str]) -> int:
 
 def explained(error: Exception, args: Sequence[str]) -> int:
     """Say an error on stderr in its shortest true form; its exit code."""
+    if isinstance(error, click.UsageError) and error.ctx is not None and is_bare(error):
+        click.echo(error.ctx.get_help(), err=True)
+        return EXIT_USAGE
     if isinstance(error, click.ClickException):
         click.echo(misuse(error), err=True)
         return EXIT_USAGE if isinstance(error, click.UsageError) else 1
@@ -129,6 +132,11 @@ def explained(error: Exception, args: Sequence[str]) -> int:
     else:
         click.echo(defect(error), err=True)
     return EXIT_SOFTWARE
+
+
+def is_bare(error: click.UsageError) -> bool:
+    """Whether a group was called without a word: its help is what was missing. Before click 8.2 help was no error."""
+    return type(error).__name__ == "NoArgsIsHelpError"
 
 
 def misuse(error: click.ClickException) -> str:
