@@ -1,3 +1,4 @@
+import gc
 import gzip
 import socket
 import ssl
@@ -107,6 +108,25 @@ def test_headers_that_drip_are_given_up_in_time_though_each_read_is_quick():
         with pytest.raises(TimedOutError):
             http.send(Request(url=url, total_s=0.3))
         assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize("over", ["directly", "through a proxy"])
+def test_a_handshake_that_drips_is_given_up_in_time_and_leaves_no_connection_open(over, monkeypatch):
+    """A record of TLS that is announced and comes one byte at a time: each read is quick."""
+    monkeypatch.setenv("no_proxy", "")
+    established = [b"HTTP/1.1 200 Connection established\r\n\r\n"] if over == "through a proxy" else []
+    with raw_server(*established, b"\x16\x03\x03\x40\x00\x02", *[b"\x00"] * 500, every_s=0.02) as url:
+        target = url.replace("http:", "https:")
+        if established:
+            monkeypatch.setenv("https_proxy", url.rpartition("/")[0])
+            target = "https://usage.invalid/x"
+        opened = len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+        started = time.perf_counter()
+        with pytest.raises(TimedOutError):
+            http.send(Request(url=target, total_s=0.5))
+        assert time.perf_counter() - started < 2
+        gc.collect()
+        assert sys.platform != "linux" or len(list(Path("/proc/self/fd").iterdir())) <= opened + 1  # the server's own
 
 
 @pytest.mark.parametrize(
