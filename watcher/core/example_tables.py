@@ -13,6 +13,8 @@ from watcher.core.units import LARGEST
 from watcher.core.vocabulary import PROVIDERS
 
 LONGEST_ROW = 2_000
+LONGEST = timedelta(days=3650)
+EARLIEST, LATEST = 2001, 2150
 
 
 class ExampleReader(TableReader):
@@ -44,8 +46,7 @@ class ExampleReader(TableReader):
         series = self._series((*path, "series"), entry.get("series"))
         self._check_rows(path, entry, table)
         start: datetime | None = entry.get("start")
-        if start is not None and start.tzinfo is None:
-            self._wrong((*path, "start"), f"`start` needs an offset, such as {start.isoformat()}Z")
+        self._check_times(path, start, every, len(entry.get("expect", ())))
         if every is None or series is None:
             return None
         return Example(
@@ -59,6 +60,15 @@ class ExampleReader(TableReader):
             resets_in=resets_in,
             start=start,
         )
+
+    def _check_times(self, path: Path, start: datetime | None, every: timedelta | None, steps: int) -> None:
+        """Keeps the readings where a calendar can follow."""
+        if start is not None and start.tzinfo is None:
+            self._wrong((*path, "start"), f"`start` needs an offset, such as {start.isoformat()}Z")
+        elif start is not None and not EARLIEST <= start.year < LATEST:
+            self._wrong((*path, "start"), f"`start` is not between the years {EARLIEST} and {LATEST}")
+        if every is not None and every * min(steps, LONGEST_ROW) > LONGEST:
+            self._wrong((*path, "every"), "the readings go on for longer than ten years")
 
     def check_subjects(self, subject: Selector, examples: tuple[Example, ...]) -> None:
         """Refuses an example of a series that the rule is never about: whatever it expects would be empty."""
@@ -99,7 +109,7 @@ class ExampleReader(TableReader):
             self._wrong((*path, key), f"`{key}` has {len(row):,} readings; at least 1, at most {LONGEST_ROW:,}")
         for index, value in enumerate(row):
             if not isinstance(value, str) and not abs(value) <= LARGEST:
-                self._wrong((*path, key, index), f'{value} is no number up to {LARGEST:.0e}; unknown is "?"')
+                self._wrong((*path, key, index), f'{shown(value)} is no number up to {LARGEST:.0e}; unknown is "?"')
         limit = entry.get("limit")
         if limit is not None and not 0 < limit <= LARGEST:
             self._wrong((*path, "limit"), f"`limit` takes a number above zero, at most {LARGEST:.0e}")
