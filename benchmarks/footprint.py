@@ -1,299 +1,338 @@
-"""How little the daemon costs: memory, processor, wake-ups, descriptors, threads, database, and whether anything grows.
+"""What the daemon costs: memory, CPU, wake-ups, files, threads, database; beside `claude-monitor` in the same run.
 
-*At rest*: `watcher run` as a process, six providers on a loopback server, fifty rules, twenty polls of each, then left
-alone. *Over time*: the same daemon in a process of its own, under a clock that leaps from job to job and a day that
-repeats, for thousands of polls. With `--peer`, claude-monitor is installed into a folder of its own and run beside it.
-Linux only: it reads /proc.
+Both programs are installed into environments of their own, as a person would. The daemon is the real process, started
+as the login item starts it, with six providers (simulated on the loopback) and 50 rules, measured after 20 polls of
+each. Then 10,000 polls under a clock that jumps, and a year of readings through the retention. Linux only: the figures
+are the kernel's own (`/proc`).
 """
 
 import argparse
+import contextlib
 import json
 import os
-import platform
 import pty
-import re
-import subprocess  # noqa: TID251 - starts what is measured
+import signal
+import statistics
+import subprocess  # noqa: TID251 - what is measured must be another process
 import sys
 import tempfile
 import threading
+import time
 import venv
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from watcher.core.redaction import Redactor
-from watcher.daemon import Daemon
+from watcher import clock
+from watcher.core.model import Delivery, DeliveryState, Message, Severity, Snapshot
 from watcher.demo import machine
-from watcher.demo.clock import FastClock, HeldCalls
+from watcher.demo.answers import ENDPOINTS
 from watcher.demo.day import Day
-from watcher.demo.server import Asked, Reply, Server
-from watcher.log import Log
+from watcher.demo.server import Asked, Reply, Server, json_reply
 from watcher.providers.registry import PROVIDERS
 from watcher.store import FILE_NAME, Store
 
-RULES = 50
-ROUNDS = 20
+TOP = Path(__file__).parents[1]
+ROUNDS, IDLE_S, WARM_S, RIVAL_S = 20, 30.0, 10.0, 60.0
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 GOAL_MB, GOAL_CPU_S = 30.0, 2.0
-FASTEST = 2_000_000.0  # simulated seconds in a second, while nothing is at work
-CHILD = "--over-time-child"
-TICKS = os.sysconf("SC_CLK_TCK")
+RULES = (
+    *(f"{series} > {percent}%" for series in ("claude", "codex", "*.weekly") for percent in range(50, 100, 5)),
+    *(f"{provider}.age > {minutes}m" for provider in PROVIDERS for minutes in (45, 90)),
+    *(f"*.session.exhausts_in < {minutes}m and resets_in > 1h" for minutes in (15, 30, 45)),
+    *(f"{provider} > 90% and resets_in < 2h" for provider in ("copilot", "nano_gpt", "gemini_cli")),
+)
+"""With the two of the demonstration's config, 50."""
 
 
-class Sample(Struct):
-    """A process as the kernel sees it."""
+class Cost(Struct, frozen=True, kw_only=True):
+    """One process at one moment. Sizes in MB, CPU and switches since it began."""
 
-    rss_mb: float
+    rss: float
+    pss: float
+    anonymous: float
     cpu_s: float
-    wakeups: int
-    descriptors: int
+    switches: int
     threads: int
+    fds: int
 
 
-def sample(process_id: int) -> Sample:
-    """Read /proc."""
-    folder = Path("/proc") / str(process_id)
-    status = (folder / "status").read_text()
-    fields = (folder / "stat").read_text().rpartition(")")[2].split()
-    tasks = [(task / "status").read_text() for task in (folder / "task").iterdir()]
-    return Sample(
-        rss_mb=_number(status, "VmRSS") / 1024,
-        cpu_s=(int(fields[11]) + int(fields[12])) / TICKS,
-        wakeups=sum(_number(task, "voluntary_ctxt_switches") for task in tasks),
-        descriptors=len(list((folder / "fd").iterdir())),
+def cost(pid: int) -> Cost:
+    """What the kernel says."""
+    proc = Path("/proc") / str(pid)
+    rollup = dict(line.split(":", 1) for line in (proc / "smaps_rollup").read_text("ascii").splitlines()[1:])
+    fields = (proc / "stat").read_text("ascii").rpartition(")")[2].split()
+    tasks = [
+        dict(line.split(":", 1) for line in (task / "status").read_text("ascii").splitlines())
+        for task in (proc / "task").iterdir()
+    ]
+    return Cost(
+        rss=_mb(rollup["Rss"]),
+        pss=_mb(rollup["Pss"]),
+        anonymous=_mb(rollup["Anonymous"]),
+        cpu_s=(int(fields[11]) + int(fields[12])) * TICK_S,
+        switches=sum(int(task["voluntary_ctxt_switches"]) for task in tasks),
         threads=len(tasks),
+        fds=len(list((proc / "fd").iterdir())),
     )
 
 
-def _number(text: str, name: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+)", text, re.MULTILINE)
-    return int(found.group(1)) if found else 0
+def _mb(text: str) -> float:
+    return int(text.split(maxsplit=1)[0]) / 1024
 
 
-def _pause(seconds: float) -> None:
-    threading.Event().wait(seconds)
+# --- the two programs, installed and running --------------------------------------------------------------------------
 
 
-# --- a place to measure in -------------------------------------------------------------------------------------------
+def install(folder: Path, *what: str) -> Path:
+    """A new environment with these packages; its Python."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *what]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return python
 
 
-@contextmanager
-def place(clock: FastClock) -> Iterator[tuple[Path, Server]]:
-    """A folder with home, config and fifty rules, and the providers on a server; every day is the demonstration's."""
-
-    def answer(asked: Asked) -> Reply:
-        if asked.path == machine.ALERTS:
-            return Reply(status=204)
-        return machine.answer(asked, clock, today(clock))
-
-    with tempfile.TemporaryDirectory(prefix="watcher-footprint-") as name, Server(answer, remember=0) as server:
-        folder = Path(name)
-        machine.lay_out(folder, server.url, today(clock), desktop=False)
-        config = machine.paths(folder).config_file
-        text = config.read_text("utf-8").replace('[poll]\nevery = "10m"\n', "")
-        config.write_text(text + rules(RULES - 2), "utf-8")
-        yield folder, server
+def environment(**more: str) -> dict[str, str]:
+    """As at login: nothing that changes how Python itself runs."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MALLOC"))}
+    return kept | more
 
 
-def today(clock: FastClock) -> Day:
-    """The simulated day, put on the clock's own date."""
-    return Day(clock.now().replace(hour=0, minute=0, second=0, microsecond=0))
+def answer(asked: Asked) -> Reply:
+    """Every day is the demonstration's day, by the clock that the request brings along or by the machine's."""
+    endpoint = ENDPOINTS.get((asked.method, asked.path))
+    if endpoint is None:
+        return Reply(status=204) if asked.path == machine.ALERTS else json_reply({}, 404)
+    said = asked.headers.get("x-simulated-at")
+    at = datetime.fromisoformat(said) if said else clock.now()
+    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return json_reply(endpoint(Day(midnight).use(at), at))
 
 
-def rules(count: int) -> str:
-    """Rules of three kinds over all providers."""
-    subjects = ("claude.five_hour", "*.weekly", "codex.five_hour", "copilot", "*.session", "nano_gpt.daily", "*.daily")
-    conditions = ("{0} > {1}%", "{0}.projected > {1}% and resets_in > 1h", "{0}.remaining_percent < {1}%")
-    tables = []
-    for number in range(count):
-        condition = conditions[number % len(conditions)].format(subjects[number % len(subjects)], 40 + number)
-        tables.append(f'[[rule]]\nname = "rule-{number}"\nwhen = "{condition}"\nfor = "{1 + number % 7}m"\n')
-    return "\n".join(tables)
+def lay_out(folder: Path, url: str) -> None:
+    """A home with six logins, and 50 rules."""
+    machine.lay_out(folder, url, Day(), desktop=False)
+    config = folder / "config" / "config.toml"
+    rules = "".join(
+        f'[[rule]]\nname = "rule-{number}"\nwhen = "{condition}"\n' for number, condition in enumerate(RULES, 1)
+    )
+    usual = config.read_text("utf-8").replace('every = "10m"\n', "")  # each provider at its own interval
+    config.write_text(usual + rules, "utf-8")
 
 
-# --- at rest ---------------------------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def daemon(python: Path, folder: Path, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The daemon; with flags, as the login item starts it."""
+    env = environment(
+        HOME=str(folder / "home"),
+        WATCHER_CONFIG_DIR=str(folder / "config"),
+        WATCHER_STATE_DIR=str(folder / "state"),
+        GEMINI_CLIENT_ID="demo-client",
+        GEMINI_CLIENT_SECRET="demo-secret",
+    )
+    if flags:
+        env["MALLOC_ARENA_MAX"] = "1"
+    argv = [str(python), *flags, "-P", "-m", "watcher", "run"]
+    process = subprocess.Popen(argv, env=env, cwd=folder, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
-def at_rest(seconds: float) -> dict[str, float]:
-    """`watcher run` after twenty polls of each provider, then left alone for so long."""
-    clock = FastClock(Day().at("12:00"), 1)
-    with place(clock) as (folder, _):
-        own = machine.paths(folder)
-        env = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder / "home"),
-            "WATCHER_CONFIG_DIR": str(own.config_dir),
-            "WATCHER_STATE_DIR": str(own.state_dir),
-            "GEMINI_CLIENT_ID": "i",
-            "GEMINI_CLIENT_SECRET": "s",
-        }
-        watcher = [sys.executable, "-m", "watcher"]
-        process = subprocess.Popen([*watcher, "run"], env=env)
-        try:
-            _pause(3)
-            first = sample(process.pid)
-            for _ in range(ROUNDS):
-                subprocess.run([*watcher, "status", "--refresh"], env=env, check=False, stdout=subprocess.DEVNULL)
-            busy = sample(process.pid)
-            _pause(seconds)
-            quiet = sample(process.pid)
-        finally:
-            process.terminate()
-            process.wait(10)
-    a_poll = (busy.cpu_s - first.cpu_s) / ROUNDS / len(PROVIDERS)
-    polls_an_hour = sum(timedelta(hours=1) / provider.default for provider in PROVIDERS.values())
-    return {
-        "rss_mb": quiet.rss_mb,
-        "cpu_s_an_hour": a_poll * polls_an_hour + (quiet.cpu_s - busy.cpu_s) * 3600 / seconds,
-        "wakeups_a_minute": (quiet.wakeups - busy.wakeups) * 60 / seconds,
-        "descriptors": quiet.descriptors,
-        "threads": quiet.threads,
-    }
+def refreshed(store: Store, pid: int, name: str = "refresh") -> None:
+    """One poll of every provider, as `watcher status --refresh` asks for it, and its end awaited."""
+    store.write(lambda: store.set_fact(name, "wanted", clock.now()), now=clock.now())
+    os.kill(pid, signal.SIGUSR1)
+    _until(lambda: (store.fact(name) or ("",))[0] == "done")
 
 
-# --- over time -------------------------------------------------------------------------------------------------------
+def _until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds  # noqa: TID251 - another process, which no clock of ours moves
+    while not condition():
+        if time.monotonic() > end:  # noqa: TID251 - likewise
+            sys.exit("the daemon does not answer")
+        time.sleep(0.02)  # noqa: TID251 - likewise
 
 
-def over_time(polls: int) -> list[dict[str, float]]:
-    """Ten samples of a daemon that is asked to make so many polls; the child prints them."""
-    command = [sys.executable, "-m", "benchmarks", "footprint", CHILD, str(polls)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+# --- the measurements -------------------------------------------------------------------------------------------------
+
+
+def at_rest(python: Path, folder: Path, *flags: str) -> tuple[Cost, float, float]:
+    """After 20 polls of six providers: the process, its CPU seconds a round, its wake-ups a minute between jobs."""
+    with daemon(python, folder, *flags) as process:
+        state = folder / "state" / FILE_NAME
+        _until(state.exists)
+        _until(lambda: len(_answered(state)) >= len(PROVIDERS))
+        time.sleep(2)  # noqa: TID251 - the alerts of the first round are delivered meanwhile
+        store = Store(state, now=clock.now())
+        before = cost(process.pid)
+        for _ in range(ROUNDS):
+            refreshed(store, process.pid)
+        time.sleep(2)  # noqa: TID251 - what the last round led to
+        after = cost(process.pid)
+        time.sleep(IDLE_S)  # noqa: TID251 - the time between jobs is what is measured
+        later = cost(process.pid)
+        store.close()
+    return later, (after.cpu_s - before.cpu_s) / ROUNDS, (later.switches - after.switches) * 60 / IDLE_S
+
+
+def _answered(state: Path) -> set[str]:
+    """Providers that have answered."""
+    with contextlib.closing(Store(state, now=clock.now())) as store:
+        return {account.provider for account in store.accounts() if account.snapshot is not None}
+
+
+def growth(python: Path, folder: Path, polls: int) -> list[dict[str, float]]:
+    """How the process stands after a fifth, three fifths and all of so many polls."""
+    marks = ",".join(str(polls * fifths // 5) for fifths in (1, 3, 5))
+    program = [str(python), "-OO", "-P", str(Path(__file__).with_name("_growth.py")), str(folder), marks]
+    done = subprocess.run(program, env=environment(MALLOC_ARENA_MAX="1"), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"the long run failed: {done.stderr[-2000:]}")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-class Counting(HeldCalls):
-    """Counts polls as they end, and ends the daemon after the last."""
-
-    def __init__(self, clock: FastClock, most: int, every: int, folder: Path) -> None:
-        super().__init__(clock)
-        self.polls, self._most, self._every, self._folder = 0, most, every, folder
-        self.daemon: Daemon | None = None
-
-    def count(self, began: float) -> None:
-        """One more poll; print a sample at every tenth of the way."""
-        self.polls += 1
-        if self.polls % self._every == 0:
-            now = sample(os.getpid())
-            size = sum(file.stat().st_size for file in machine.paths(self._folder).state_dir.glob(f"{FILE_NAME}*"))
-            days = (self._clock.now().timestamp() - began) / 86_400
-            print(json.dumps({"polls": self.polls, "days": days, "rss_mb": now.rss_mb, "descriptors": now.descriptors,
-                              "threads": now.threads, "db_mb": size / 1e6}), flush=True)  # fmt: skip
-        if self.polls >= self._most and self.daemon is not None:
-            self.daemon.stop()
+def year(folder: Path) -> tuple[float, float]:
+    """MB of the database after a year of polls at the usual intervals, and the largest that it was."""
+    with contextlib.closing(Store(folder / "state" / FILE_NAME, now=clock.now())) as store:
+        last = [account.snapshot for account in store.accounts() if account.snapshot is not None]
+    path = folder / "year" / FILE_NAME
+    began, largest = datetime(2026, 1, 1, tzinfo=UTC), 0.0
+    with contextlib.closing(Store(path, now=began)) as store:
+        for day in range(365):
+            midnight = began + timedelta(days=day)
+            store.write(lambda now=midnight: _one_day(store, last, now), now=midnight)
+            store.write(lambda now=midnight: store.forget_old(now), now=midnight)
+            largest = max(largest, _size(path))
+    return _size(path), largest
 
 
-def live(polls: int) -> None:
-    """The child: a daemon whose clock leaps from job to job."""
-    clock = FastClock(Day().at("7:00"), FASTEST)
-    clock.hold()
-    with place(clock) as (folder, _):
-        calls = Counting(clock, polls, max(polls // 10, 1), folder)
-        began = clock.now().timestamp()
-        own = machine.paths(folder)
-        day_doors = machine.doors(folder, clock, today(clock))
-
-        class Told(Log):
-            def detail(self, message: str) -> None:  # noqa: ARG002
-                calls.count(began)
-
-            def crash(self, where: str, error: BaseException) -> None:
-                raise SystemExit(f"{where}: {error!r}")
-
-        store = Store(own.state_dir / FILE_NAME, now=clock.now())
-        daemon = Daemon(paths=own, doors=day_doors, store=store, log=Told(), redactor=Redactor(), calls=calls)
-        calls.daemon = daemon
-        clock.release()
-        daemon.run()
-        store.close()
+def _size(path: Path) -> float:
+    return sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*")) / 2**20
 
 
-# --- beside a peer ---------------------------------------------------------------------------------------------------
+def _one_day(store: Store, last: list[Snapshot], midnight: datetime) -> None:
+    for snapshot in last:
+        every = PROVIDERS[snapshot.provider].default
+        for poll in range(timedelta(days=1) // every):
+            at, share = midnight + poll * every, poll * every / timedelta(days=1)
+            readings = tuple(structs.replace(each, used_percent=100 * share) for each in snapshot.readings)
+            store.record(structs.replace(snapshot, at=at, readings=readings))
+    for number in range(20):
+        key = f"{midnight:%F} {number}"
+        text = "Claude: 5-hour window at 81 %, resets in 1 h 20 min, at this rate used up in 35 min"
+        message = Message(
+            id=key, thread=key, event="firing", severity=Severity.WARNING, title=text, body=text, at=midnight,
+            since=midnight,
+        )  # fmt: skip
+        store.enqueue(
+            [
+                Delivery(
+                    key=key,
+                    channel="hook",
+                    message=message,
+                    reason="above",
+                    created_at=midnight,
+                    next_attempt_at=midnight,
+                    expires_at=midnight,
+                    state=DeliveryState.SENT,
+                )
+            ]
+        )
 
 
-def peer(seconds: float) -> Sample | None:
-    """claude-monitor in a terminal of its own, after a while; None where it cannot be had or does not stay."""
-    with tempfile.TemporaryDirectory(prefix="watcher-peer-") as name:
-        folder = Path(name)
-        venv.create(folder / "venv", with_pip=True)
-        pip = [str(folder / "venv" / "bin" / "pip"), "install", "-q", "claude-monitor"]
-        if subprocess.run(pip, check=False, capture_output=True).returncode != 0:
-            return None
-        (folder / ".claude" / "projects" / "demo").mkdir(parents=True)
-        ours, theirs = pty.openpty()
-        threading.Thread(target=_swallow, args=(ours,), daemon=True).start()
-        env = {"HOME": name, "PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
-        command = [str(folder / "venv" / "bin" / "claude-monitor"), "--plan", "pro"]
-        process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
-        os.close(theirs)
-        try:
-            _pause(10)
-            if process.poll() is not None:
-                return None
-            before = sample(process.pid)
-            _pause(seconds)
-            after = sample(process.pid)
-            after.cpu_s = (after.cpu_s - before.cpu_s) * 3600 / seconds
-            after.wakeups = round((after.wakeups - before.wakeups) * 60 / seconds)
-            return after
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _swallow(descriptor: int) -> None:
+def rival(python: Path, folder: Path) -> tuple[Cost, float]:
+    """`claude-monitor` in a terminal of its own, with a day of Claude Code's log to show; CPU seconds an hour."""
+    sessions = folder / ".claude" / "projects" / "work"
+    sessions.mkdir(parents=True)
+    began = clock.now() - timedelta(hours=2)
+    with (sessions / "session.jsonl").open("w", encoding="utf-8") as log:
+        for number in range(200):
+            usage = {"input_tokens": 900, "output_tokens": 300, "cache_read_input_tokens": 4000}
+            line = {
+                "type": "assistant", "timestamp": (began + timedelta(seconds=30 * number)).isoformat(),
+                "requestId": f"r{number}", "sessionId": "s",
+                "message": {"id": f"m{number}", "model": "claude-sonnet-4-5", "role": "assistant", "usage": usage},
+            }  # fmt: skip
+            log.write(json.dumps(line) + "\n")
+    mine, theirs = pty.openpty()
+    env = environment(HOME=str(folder), TERM="xterm-256color", COLUMNS="120", LINES="40")
+    argv = [str(python.with_name("claude-monitor")), "--plan", "pro", "--timezone", "UTC"]
+    process = subprocess.Popen(argv, env=env, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs)
+    threading.Thread(target=_drain, args=(mine,), daemon=True).start()
     try:
+        time.sleep(WARM_S)  # noqa: TID251 - another process
+        before = cost(process.pid)
+        time.sleep(RIVAL_S)  # noqa: TID251 - likewise
+        after = cost(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+    return after, (after.cpu_s - before.cpu_s) * 3600 / RIVAL_S
+
+
+def _drain(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
         while os.read(descriptor, 65536):
             pass
-    except OSError:
-        return
 
 
-# --- the report ------------------------------------------------------------------------------------------------------
+def polls_an_hour() -> float:
+    """Of six providers at their usual intervals."""
+    return sum(timedelta(hours=1) / provider.default for provider in PROVIDERS.values())
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks footprint", description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60, help="how long to look at it doing nothing (default 60)")
-    parser.add_argument("--polls", type=int, default=10_000, help="polls of the long run (default 10000)")
-    parser.add_argument("--peer", action="store_true", help="install and run claude-monitor beside it")
-    parser.add_argument(CHILD, type=int, default=0, dest="child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        live(options.child)
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--polls", type=int, default=10_000, help="length of the long run")
+    options.add_argument("--runs", type=int, default=3, help="starts of the daemon; the median counts")
+    options.add_argument("--without-rival", action="store_true")
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory() as name, Server(answer, remember=10) as server:
+        _report(Path(name), server, chosen)
+
+
+def _report(top: Path, server: Server, chosen: argparse.Namespace) -> None:
+    python = install(top / "ours", str(TOP))
+    folder = top / "machine"
+    lay_out(folder, server.url)
+    with daemon(python, folder, "-OO"):
+        time.sleep(5)  # noqa: TID251 - the first start of all compiles, every later one does not
+    runs = [at_rest(python, folder, "-OO") for _ in range(chosen.runs)]
+    by_hand, _, _ = at_rest(python, folder)
+    rest = {name: statistics.median(getattr(run[0], name) for run in runs) for name in Cost.__struct_fields__}
+    cpu_s = statistics.median(run[1] for run in runs) / len(PROVIDERS) * polls_an_hour()
+    print(f"six providers, {len(RULES) + 2} rules, after {ROUNDS} polls of each; median of {chosen.runs} starts")
+    _line("resident memory", f"{rest['rss']:.1f} MB", f"goal {GOAL_MB:.0f}; {by_hand.rss:.1f} started by hand")
+    _line("  shared libraries shared out", f"{rest['pss']:.1f} MB", "PSS")
+    _line("  its own alone", f"{rest['anonymous']:.1f} MB", "anonymous")
+    _line("CPU at the usual intervals", f"{cpu_s:.2f} s an hour", f"{polls_an_hour():.0f} polls; goal {GOAL_CPU_S:.0f}")
+    _line("wake-ups between jobs", f"{statistics.median(run[2] for run in runs):.0f} a minute", "goal 0")
+    _line("threads, file descriptors", f"{rest['threads']:.0f}, {rest['fds']:.0f}", "")
+    for mark in growth(python, folder, chosen.polls):
+        _line(
+            f"after {mark['polls']:,.0f} polls",
+            f"{mark['rss_mb']:.1f} MB",
+            f"{mark['threads']:.0f} threads, {mark['fds']:.0f} files, database {mark['database_mb']:.1f} MB,"
+            f" {mark['hours'] / 24:.0f} days, CPU {mark['cpu_s'] / mark['hours']:.2f} s a simulated hour",
+        )
+    size, largest = year(folder)
+    _line("database after a year", f"{size:.1f} MB", f"at most {largest:.1f} MB on the way, its journal included")
+    if chosen.without_rival:
         return
-    print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} processors")
-    print(f"\nat rest: {len(PROVIDERS)} providers, {RULES} rules, {ROUNDS} polls of each, then {options.seconds:g} s")
-    resting = at_rest(options.seconds)
-    for name, value in resting.items():
-        print(f"  {name:<18}{value:8.2f}{_goal(name, value)}")
-    if options.peer:
-        _beside(resting, peer(options.seconds))
-    print(f"\nover time: {options.polls} polls")
-    print(f"  {'polls':>7}{'days':>7}{'RSS MB':>8}{'fds':>5}{'threads':>9}{'database MB':>13}")
-    rows = over_time(options.polls)
-    for row in rows:
-        print(f"  {row['polls']:7.0f}{row['days']:7.1f}{row['rss_mb']:8.1f}{row['descriptors']:5.0f}"
-              f"{row['threads']:9.0f}{row['db_mb']:13.2f}")  # fmt: skip
-    half = rows[len(rows) // 2 :]
-    grown = half[-1]["rss_mb"] - half[0]["rss_mb"]
-    print(f"  memory over the second half: {grown:+.1f} MB{'' if grown < 1 else '  GROWS'}")
-
-
-def _goal(name: str, value: float) -> str:
-    goals = {"rss_mb": GOAL_MB, "cpu_s_an_hour": GOAL_CPU_S}
-    if name not in goals:
-        return ""
-    return f"  goal {goals[name]:g}: {'met' if value <= goals[name] else 'missed'}"
-
-
-def _beside(ours: dict[str, float], theirs: Sample | None) -> None:
-    if theirs is None:
-        print("  claude-monitor could not be installed or did not stay: not compared")
+    try:
+        other, other_cpu_s = rival(install(top / "rival", "claude-monitor"), top / "rival-home")
+    except (subprocess.CalledProcessError, OSError) as error:
+        print(f"claude-monitor could not be driven here: {error}")
         return
-    print(f"  claude-monitor    {theirs.rss_mb:8.2f} MB, {theirs.cpu_s:.1f} s of CPU an hour, "
-          f"{theirs.wakeups} wake-ups a minute")  # fmt: skip
-    print(f"  ours of theirs    {ours['rss_mb'] / theirs.rss_mb:8.2f} of the memory, "
-          f"{ours['cpu_s_an_hour'] / max(theirs.cpu_s, 0.001):.2f} of the CPU")  # fmt: skip
+    _line("claude-monitor, memory", f"{other.rss:.1f} MB", f"{other.rss / rest['rss']:.1f} times ours")
+    _line("claude-monitor, CPU", f"{other_cpu_s:.1f} s an hour", f"{other_cpu_s / cpu_s:.0f} times ours")
+
+
+def _line(what: str, value: str, note: str) -> None:
+    print(f"{what:30} {value:>16}   {note}", flush=True)

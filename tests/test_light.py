@@ -8,7 +8,18 @@ import pytest
 
 from watcher import light
 
-NEVER_CALLED = ("asyncio", "charset_normalizer", "chardet", "click", "rich", "tomli_w", "plyer", "apprise", "jeepney")
+NEVER_CALLED = (
+    "asyncio",
+    "charset_normalizer",
+    "chardet",
+    "click",
+    "rich",
+    "tomli_w",
+    "plyer",
+    "apprise",
+    "jeepney",
+    "importlib.metadata",
+)
 LOADS_THE_DAEMON = """
 import json, sys, tempfile, threading
 from pathlib import Path

@@ -1,8 +1,9 @@
 """Heavy libraries without the parts of them that this program never calls: half of why the daemon is small.
 
-`requests` loads a detector of text encodings (3 MB; bodies here are JSON), `loguru` an event loop (1.5 MB; no sink here
-is a coroutine). Inside `without`, an import of these finds nothing, or a module whose every name is None; afterwards
-whoever needs the real one gets it. Never put a library here that anything of ours calls.
+`requests` loads a detector of text encodings (3 MB; bodies here are JSON) and a reader of package versions (0.4 MB; for
+HTTP/2), `loguru` an event loop (1.5 MB; no sink here is a coroutine). Inside `without`, an import of these finds
+nothing, or a module whose every name is None; afterwards whoever needs the real one gets it. Never put a library here
+that anything of ours calls.
 """
 
 import sys

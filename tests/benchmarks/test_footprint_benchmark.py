@@ -1,19 +1,36 @@
-import json
-import subprocess
+"""The long run on a short way: the daemon on real sockets and threads, measured by the kernel."""
+
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).parents[2]
+if sys.platform != "linux":
+    pytest.skip("reads /proc", allow_module_level=True)
+
+from benchmarks import footprint
+from watcher.demo.server import Server
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_long_run_prints_ten_samples_and_the_days_it_went_through() -> None:
-    command = [sys.executable, "-m", "benchmarks", "footprint", "--over-time-child", "60"]
-    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row["polls"] for row in rows][:10] == [6 * number for number in range(1, 11)]
-    assert all(row["rss_mb"] > 10 and row["db_mb"] > 0 for row in rows)
-    assert rows[-1]["days"] > rows[0]["days"]
+def test_the_long_run_tells_how_the_daemon_stands_at_each_mark(tmp_path: Path) -> None:
+    with Server(footprint.answer, remember=10) as server:
+        footprint.lay_out(tmp_path, server.url)
+        marks = footprint.growth(Path(sys.executable), tmp_path, 60)
+        alerts = [asked for asked in server.asked if asked.path == "/alerts"]
+    assert [mark["polls"] for mark in marks] == [12, 36, 60]
+    assert marks[-1]["hours"] > marks[0]["hours"] > 0
+    assert all(mark["rss_mb"] > 10 and mark["threads"] < 12 and mark["fds"] < 30 for mark in marks)
+    assert alerts  # a daemon that says nothing would cost less
+
+
+def test_fifty_rules_are_in_force(tmp_path: Path) -> None:
+    footprint.lay_out(tmp_path, "http://127.0.0.1:9")
+    assert (tmp_path / "config" / "config.toml").read_text("utf-8").count("[[rule]]") == 50
+
+
+def test_a_process_is_measured() -> None:
+    me = footprint.cost(os.getpid())
+    assert me.rss > me.pss > me.anonymous > 0
+    assert me.threads >= 1
+    assert me.fds >= 3

@@ -14,7 +14,10 @@ from watcher.core.model import Command
 
 UNIT = "ai-usage-watcher.service"
 _TARGETS = ("graphical-session.target", "default.target")
-_PATH = "/usr/local/bin:/usr/bin:/bin"
+_ENV = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "MALLOC_ARENA_MAX": "1",  # glibc: threads that live for one answer need no heap of their own
+}
 _SHOWN = "ActiveState,SubState,MainPID,UnitFileState"
 _CURE = "this needs a systemd user session: log in directly, or start `watcher run` from your session's autostart"
 
@@ -34,7 +37,7 @@ def render(item: Item) -> bytes:
     """The unit file."""
     target = _TARGETS[1] if item.headless else _TARGETS[0]
     belongs = "" if item.headless else f"After={target}\nPartOf={target}\n"
-    env = "".join(f'Environment="{name}={_escaped(value)}"\n' for name, value in {"PATH": _PATH, **item.env}.items())
+    env = "".join(f'Environment="{name}={_escaped(value)}"\n' for name, value in {**_ENV, **item.env}.items())
     return f"""\
 [Unit]
 Description=AI usage watcher: one alert when a coding quota runs out, runs dry or resets

@@ -21,7 +21,7 @@ from watcher.store import FILE_NAME, Store
 
 with light.without(hollow=("asyncio",)):
     from watcher import logs
-with light.without(absent=("chardet", "charset_normalizer")):
+with light.without(absent=("chardet", "charset_normalizer"), hollow=("importlib.metadata",)):
     from watcher import http
 
 
