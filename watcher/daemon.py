@@ -42,7 +42,7 @@ class Daemon:
         self, *, paths: Paths, doors: Doors, store: Store, log: Log, redactor: Redactor, calls: Calls | None = None
     ) -> None:
         self._paths, self._doors, self._store, self._log, self._redactor = paths, doors, store, log, redactor
-        self._stopping = self._refreshing = False
+        self._stopping = self._refreshing = self._loading = self._load_again = False
         self._by_hand = False  # polled by `check`, not by this loop
         self._failing: dict[tuple[str, str], str] = {}  # account -> kind: said when it begins and when it ends
         self._calls = calls = calls or Calls()
@@ -53,6 +53,7 @@ class Daemon:
         )
         self._postman = Postman(doors=doors, store=store, timetable=timetable, calls=calls, say=log.warning)
         self.config = self._load()
+        self._stamp = self.config.stamp  # of the files that were last read, in force or refused
 
     # --- from outside: signal handlers, commands --------------------------------------------------------------------
 
@@ -105,6 +106,8 @@ class Daemon:
                 self._guarded("answer", call)
                 self._end_refresh()
                 self._postman.gathered()
+            if not self._by_hand:
+                self._guarded("config", self._look_at_config)
 
     def _guarded(self, where: str, call: Call) -> None:
         try:
@@ -184,14 +187,41 @@ class Daemon:
         self._redactor.learn(config.secrets)
         return config
 
+    def _look_at_config(self) -> None:
+        """Read the config anew if a file of it changed: at every waking, because it costs one `stat` a file."""
+        stamp = configuration.stamp(self._paths)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self._reload()
+
     def _reload(self) -> None:
-        now = self._doors.clock.now()
-        try:
-            config = self._load()
-        except ConfigError as error:
-            self._refused(str(error), now)
+        """Read the config anew, in a thread: a secret may come from a program that takes its time."""
+        if self._loading:
+            self._load_again = True  # what is being read may be older than the wish
             return
-        self.config = config
+        self._loading = True
+        self._calls.fetch(self._attempt_load, self._loaded)
+
+    def _attempt_load(self) -> Config | Exception:
+        try:
+            return self._load()
+        except Exception as error:  # noqa: BLE001 - it is dealt with on the loop's thread
+            return error
+
+    def _loaded(self, config: Config | Exception) -> None:
+        now, self._loading = self._doors.clock.now(), False
+        if self._load_again:
+            self._load_again = False
+            self._reload()
+        elif isinstance(config, ConfigError):
+            self._refused(str(config), now)
+        elif isinstance(config, Exception):
+            raise config
+        else:
+            self._adopt(config, now)
+
+    def _adopt(self, config: Config, now: datetime) -> None:
+        self.config, self._stamp = config, config.stamp
         self._note_config(now)
         self._log.info(f"config read: {len(config.rules)} rules, {len(config.channels)} channels")
         self._postman.use(config)
@@ -232,7 +262,7 @@ class Daemon:
         self._timetable.put("heartbeat", now + HEARTBEAT_EVERY, self._heartbeat)
         self._store.leave_refuge()
         self._store.write(lambda: self._store.set_fact("heartbeat", "running", now), now=now)
-        if configuration.stamp(self._paths) != self.config.stamp:
+        if configuration.stamp(self._paths) != self.config.stamp:  # also one that was refused: its mode may be mended
             self._reload()
         self._postman.release()  # where there is no signal for it, a snooze that another process ended shows here
 
@@ -240,6 +270,7 @@ class Daemon:
         now = self._doors.clock.now()
         self._timetable.put("tidy", now + TIDY_EVERY, self._tidy)
         self._store.write(lambda: self._store.forget_old(now), now=now)
+        self._redactor.learn(self.config.secrets)  # it forgets what it has not seen for long
 
     def _farewell(self) -> None:
         now = self._doors.clock.now()

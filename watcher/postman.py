@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from watcher import outbox, pipeline
 from watcher.calls import Calls
 from watcher.config import Config
-from watcher.core import plan, wording
+from watcher.core import cadence, plan, wording
 from watcher.core.backoff import LIFETIME
 from watcher.core.model import Delivery, DeliveryState, Outcome
 from watcher.doors import Doors
@@ -21,6 +21,7 @@ from watcher.timetable import Timetable
 if TYPE_CHECKING:
     from watcher.notifiers import Channel
 
+ATTEMPT_ENDS = timedelta(minutes=10)  # every attempt has its own limit; this one is for what none foresaw
 GATHERED_IN = timedelta(minutes=1)  # after a sleep: time enough to hear from everybody, or from nobody
 
 
@@ -39,7 +40,9 @@ class Postman:
         self._doors, self._store, self._timetable = doors, store, timetable
         self._calls, self._say = calls, say
         self._config: Config | None = None
-        self._busy: set[str] = set()
+        self._busy: dict[str, Delivery] = {}  # channel -> what is being delivered there
+        self._lost: dict[str, int] = {}  # channel -> attempts whose threads never came back
+        self._failing: dict[str, str] = {}  # channel -> what is wrong: said when it begins and when it ends
         self._paced: dict[str, datetime] = {}
         self._gathering: tuple[Callable[[], bool], datetime] | None = None
 
@@ -139,7 +142,8 @@ class Postman:
         self._store.write(lambda: self._store.update([begun]), now=now)
         channel = config.channels.get(begun.channel)
         why_not = config.broken_channels.get(begun.channel)
-        self._busy.add(begun.channel)
+        self._busy[begun.channel] = begun
+        self._timetable.put(f"end {begun.channel}", now + ATTEMPT_ENDS, lambda: self._give_up(begun, channel))
         doors = self._doors
 
         def attempt() -> Outcome:
@@ -149,9 +153,24 @@ class Postman:
 
         self._calls.fetch(attempt, lambda outcome: self._ended(begun, channel, outcome))
 
+    def _give_up(self, delivery: Delivery, channel: "Channel | None") -> None:
+        """Count an attempt as one of unknown fate. Its thread cannot be ended: each that is lost doubles the pause."""
+        if self._busy.get(delivery.channel) is not delivery:
+            return
+        name = delivery.channel
+        self._lost[name] = lost = self._lost.get(name, 0) + 1
+        detail = f"no end in {ATTEMPT_ENDS.seconds // 60} minutes; it is tried again later"
+        self._ended(delivery, channel, Outcome(delivered=None, detail=detail))
+        self._paced[name] = cadence.after_loss(lost, self._now())
+        self.pump()
+
     def _ended(self, delivery: Delivery, channel: "Channel | None", outcome: Outcome) -> None:
         config, now = self._config, self._now()
-        self._busy.discard(delivery.channel)
+        if self._busy.get(delivery.channel) is not delivery:  # given up before; the thread at least is back
+            self._lost[delivery.channel] = max(self._lost.get(delivery.channel, 0) - 1, 0)
+            return
+        del self._busy[delivery.channel]
+        self._timetable.take_away(f"end {delivery.channel}")
         if config is None:
             return
         stopped = self._stopped()
@@ -174,7 +193,17 @@ class Postman:
                 self._store.stop(settled.stop)
 
         self._store.write(work, now=now)
+        self._tell(settled.delivery, outcome)
         if settled.delivery.state is not DeliveryState.SENT:
-            self._say(f"channel {delivery.channel}: {settled.delivery.outcome or outcome.detail}")
             self.release()  # quiet hours or a snooze may have begun meanwhile
         self.pump()
+
+    def _tell(self, delivery: Delivery, outcome: Outcome) -> None:
+        """One line when a channel begins to fail, one when it delivers again, one for each message that is given up."""
+        name, detail = delivery.channel, delivery.outcome or outcome.detail
+        if delivery.state is DeliveryState.SENT:
+            if self._failing.pop(name, None) is not None:
+                self._say(f"channel {name}: delivers again")
+        elif self._failing.get(name) != detail or delivery.state is DeliveryState.DEAD:
+            self._failing[name] = detail
+            self._say(f"channel {name}: {detail}")

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from watcher import accounts, handover, pipeline, poll
 from watcher.calls import Calls
 from watcher.config import Config
-from watcher.core.cadence import REFUSALS
+from watcher.core.cadence import REFUSALS, after_loss
 from watcher.core.model import Failure, Snapshot
 from watcher.core.sight import NextPoll
 from watcher.credentials import Credential
@@ -40,6 +40,7 @@ class Round(Struct):
     """One provider being asked."""
 
     asked_for: bool  # by a person: at once, cooldowns aside
+    finding: bool = True  # logins are being looked for
     waiting: set[str] = field(default_factory=set)  # accounts that have not answered
     held: list[tuple[Credential, Snapshot]] = field(default_factory=list)  # answers that may be another account's
 
@@ -65,6 +66,7 @@ class Rounds:
         self._troubles: dict[str, str] = {}  # provider -> what is wrong with places that no account hangs on
         self._kept: dict[tuple[str, str], dict[str, Any]] = {}
         self._sights = Sights(doors=doors, store=store)
+        self._lost: dict[str, tuple[int, datetime]] = {}  # provider -> threads that never came back, not before
         self._skew = Skew()
         self._handed_at: datetime | None = None  # when Claude Code's status line last said something
 
@@ -102,21 +104,23 @@ class Rounds:
         if config is None or provider in self._open or config.providers[provider].enabled is False:
             return
         now = self._doors.clock.now()
-        self._open[provider] = Round(asked_for=asked_for)
+        if self._rests(provider, now):
+            return
+        self._open[provider] = round_ = Round(asked_for=asked_for)
         self._timetable.put(f"end {provider}", now + ROUND_ENDS, lambda: self._give_up(provider))
         overrides = config.providers[provider].overrides
         surroundings, keys = self._doors.surroundings, self._logins.keys(provider)
         self._calls.fetch(
             lambda: poll.find(PROVIDERS[provider], surroundings(), overrides, keys=keys),
-            lambda found: self._found(provider, found),
+            lambda found: self._found(provider, round_, found),
         )
 
     # --- one round --------------------------------------------------------------------------------------------------
 
-    def _found(self, provider: str, found: poll.Found) -> None:
-        round_ = self._open.get(provider)
-        if round_ is None:
+    def _found(self, provider: str, round_: Round, found: poll.Found) -> None:
+        if self._is_late(provider, round_):
             return
+        round_.finding = False
         now = self._doors.clock.now()
         self._logins.take(provider, found.credentials, now)
         self._learn(secret for each in found.credentials for secret in (each.token, each.refresh_token))
@@ -197,16 +201,16 @@ class Rounds:
                 base_url=settings.base_url,
                 again=lambda: find(doors.surroundings()).credentials,
             ),
-            lambda news: self._answered(provider, credential, news),
+            lambda news: self._answered(provider, round_, credential, news),
         )
 
-    def _answered(self, provider: str, credential: Credential, news: News) -> None:
+    def _answered(self, provider: str, round_: Round, credential: Credential, news: News) -> None:
         news = self._sights.settle(credential, news)
-        round_ = self._open.get(provider)
-        if round_ is not None:
-            round_.waiting.discard(credential.account)
+        if self._is_late(provider, round_):
+            return
+        round_.waiting.discard(credential.account)
         try:
-            if round_ is not None and isinstance(news, Snapshot) and self._logins.is_unsure(provider, credential):
+            if isinstance(news, Snapshot) and self._logins.is_unsure(provider, credential):
                 round_.held.append((credential, news))
             else:
                 self._take(provider, credential, news)
@@ -225,20 +229,40 @@ class Rounds:
         self._hear(news)
 
     def _give_up(self, provider: str) -> None:
+        """End a round that did not end by itself. Its threads cannot be ended: each that is lost doubles the rest."""
         round_ = self._open.get(provider)
         if round_ is None:
             return
-        now = self._doors.clock.now()
-        for account in sorted(round_.waiting):
-            name = PROVIDERS[provider].name
-            text = f"{name} gave no answer in {ROUND_ENDS.seconds // 60} minutes; it is asked again later"
+        now, name, limit = self._doors.clock.now(), PROVIDERS[provider].name, ROUND_ENDS.seconds // 60
+        lost = self._lost.get(provider, (0, now))[0] + max(len(round_.waiting), 1)
+        self._lost[provider] = lost, after_loss(lost, now)
+        silent, text = round_.waiting, f"{name} gave no answer in {limit} minutes; it is asked again later"
+        if round_.finding:
+            silent = {account.account for account in self._accounts(provider)} or {""}
+            text = f"{name}: the look for logins took over {limit} minutes: a folder or a program of this machine hangs"
+        for account in sorted(silent):
             self._hear(Failure(provider=provider, account=account, at=now, kind="timeout", message=text))
-        round_.waiting.clear()
+        round_.finding, round_.waiting = False, set()
         self._end_if_done(provider)
+
+    def _is_late(self, provider: str, round_: Round) -> bool:
+        """Whether a round was given up before this came of it. Then the thread at least is back."""
+        if round_ is self._open.get(provider):
+            return False
+        now = self._doors.clock.now()
+        self._lost[provider] = max(self._lost.get(provider, (0, now))[0] - 1, 0), now
+        return True
+
+    def _rests(self, provider: str, now: datetime) -> bool:
+        """Whether threads were lost to this provider so lately that another one is not risked yet."""
+        _, until = self._lost.get(provider, (0, now))
+        if until > now:
+            self._timetable.put(_job(provider), until, partial(self.begin, provider))
+        return until > now
 
     def _end_if_done(self, provider: str) -> None:
         round_ = self._open.get(provider)
-        if round_ is None or round_.waiting:
+        if round_ is None or round_.finding or round_.waiting:
             return
         del self._open[provider]
         self._skew.keep(self._store, self._doors.clock.now())
@@ -261,9 +285,12 @@ class Rounds:
         nobody = NextPoll(at=None, reason="no login found; looking again")
         later = [choice for choice in choices if choice.at is not None]
         choice = min(later, key=lambda choice: choice.at or now) if later else next(iter(choices), nobody)
-        at = max(choice.at or now + LOOK_AGAIN, now + timedelta(seconds=1))
+        at, reason = max(choice.at or now + LOOK_AGAIN, now + timedelta(seconds=1)), choice.reason
+        _, rested = self._lost.get(provider, (0, at))
+        if rested > at:
+            at, reason = rested, "an answer never came; waiting longer each time"
         self._timetable.put(_job(provider), at, lambda: self.begin(provider))
-        self._store.write(lambda: self._store.plan_poll(provider, at, choice.reason), now=now)
+        self._store.write(lambda: self._store.plan_poll(provider, at, reason), now=now)
         glances = [each.look_at for each in later if each.look_at is not None and each.look_at < at]
         if provider == claude.ID and self._handed_at is not None and now - self._handed_at < IN_USE:
             glances.append(now + LOOK_AT_HAND)

@@ -14,7 +14,7 @@ from watcher.demo.server import Server
 
 
 def test_the_long_run_tells_how_the_daemon_stands_at_each_mark(tmp_path: Path) -> None:
-    with Server(footprint.answer, remember=10) as server:
+    with Server(footprint.answer) as server:
         footprint.lay_out(tmp_path, server.url)
         marks = footprint.growth(Path(sys.executable), tmp_path, 60)
         alerts = [asked for asked in server.asked if asked.path == "/alerts"]

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 
 from watcher import doors, light, paths
@@ -23,6 +24,8 @@ with light.without(hollow=("asyncio",)):
     from watcher import logs
 with light.without(absent=("chardet", "charset_normalizer"), hollow=("importlib.metadata",)):
     from watcher import http
+
+LAST_CALL_S = 1.5  # what is not done so long after the signal is not kept: whoever sent it waits for two seconds
 
 
 def watch(*, json_lines: bool = False, verbose: bool = False) -> None:
@@ -75,6 +78,9 @@ def _refuse(text: str, store: Store, log: Log, world: Doors) -> None:
 def _obey(daemon: Daemon) -> None:
     def end(_number: int, _frame: FrameType | None) -> None:
         daemon.stop()
+        late = threading.Timer(LAST_CALL_S, os._exit, (0,))  # the loop may itself wait, for another writer of the store
+        late.daemon = True
+        late.start()
 
     def reload(_number: int, _frame: FrameType | None) -> None:
         daemon.reload()

@@ -28,6 +28,7 @@ COOLDOWN_MOST = timedelta(hours=24)  # what a server may demand; longer is a mis
 REFUSED_EVERY = timedelta(minutes=15)
 LOGIN_LOOKED_FOR_EVERY = timedelta(minutes=3)  # looking for a login costs no request
 BLOCKED_EVERY = timedelta(minutes=15)
+LOST_FIRST = timedelta(minutes=5)  # after the first thread that never came back
 OFFLINE_FIRST = timedelta(minutes=1)
 OFFLINE_MOST = timedelta(minutes=15)
 NEW_LOGIN_AFTER = timedelta(seconds=5)  # the tool may still be writing
@@ -58,6 +59,11 @@ def cooldown(strikes: int, retry_after: timedelta | None, now: datetime) -> date
     doubled = min(_doubled(COOLDOWN_LEAST, strikes), COOLDOWN_DOUBLED_TO)
     said = min(retry_after or timedelta(0), COOLDOWN_MOST)
     return now + max(doubled, said)
+
+
+def after_loss(lost: int, now: datetime) -> datetime:
+    """Until when a provider rests that has kept so many threads for good: their number stays small for ever."""
+    return now + _doubled(LOST_FIRST, lost)
 
 
 def forgive(strikes: int) -> int:

@@ -25,6 +25,7 @@ _SECRET_TABLES = {"channels", "providers"}
 _PLAIN = re.compile(r"\s*(?:type|every|enabled|source|priority|timeout|base_url)\s*=")
 _STRING = re.compile(r"""(["'])((?:\\.|(?!\1).)*)(\1?)""")
 _ELSEWHERE = ("env:", "file:")
+_MOST = 256  # secrets known at a time
 _SHORTEST = 6  # shorter values would blot out ordinary words
 
 
@@ -37,15 +38,20 @@ class Redactor:
     """Knows the secrets in use and takes them out of text."""
 
     def __init__(self) -> None:
-        self._known: frozenset[str] = frozenset()
+        self._known: dict[str, None] = {}  # latest last
         self._pattern: re.Pattern[str] | None = None
 
     def learn(self, secrets: Iterable[str]) -> None:
-        """Take these out of every text from now on; what is too short to be a secret is passed over."""
-        known = self._known | {secret for secret in secrets if len(secret) >= _SHORTEST}
-        if known != self._known:
-            self._known = known
-            longest_first = sorted(known, key=len, reverse=True)
+        """Take these out of every text from now on; what is too short to be a secret is passed over.
+
+        Tokens are renewed for as long as the process lives: those not learnt again are forgotten after many others.
+        """
+        new = {secret: None for secret in secrets if len(secret) >= _SHORTEST}
+        unheard = not new.keys() <= self._known.keys()
+        kept = {secret: None for secret in self._known if secret not in new} | new
+        self._known = dict.fromkeys(list(kept)[-_MOST:])
+        if unheard:
+            longest_first = sorted(self._known, key=len, reverse=True)
             self._pattern = re.compile("|".join(re.escape(secret) for secret in longest_first))
 
     def __call__(self, text: str) -> str:
