@@ -214,8 +214,14 @@ def once(home, **changes):
     store.close()
 
 
+INSIGHT = (
+    *(["doctor"], ["doctor", "--json"], ["doctor", "--provider", "claude"]),
+    *(["history"], ["history", "--json"], ["history", "--csv"], ["history", "--plot"], ["report", "-o", "-"]),
+)
+
+
 def commands(*more):
-    for args in (["status"], ["status", "--json"], ["snooze"], ["config", "path"], *more):
+    for args in (["status"], ["status", "--json"], ["snooze"], ["config", "path"], *INSIGHT, *more):
         with suppress(SystemExit):
             root.run(args)
 

@@ -20,6 +20,7 @@ from watcher.notebook import Notebook
 T = TypeVar("T")
 
 FILE_NAME = "watcher.db"
+TRIED = "tried "  # and a channel's name: the fact that it took a test message
 KEEP_RAW = timedelta(days=14)
 KEEP_HOURLY = timedelta(days=365)
 KEEP_DELIVERIES = timedelta(days=30)

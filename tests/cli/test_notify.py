@@ -128,6 +128,14 @@ def test_one_channel_that_takes_it_is_exit_0(ask, port):
     assert (result.exit_code, result.output) == (0, "good (slack): delivered: answered 200 OK\n")
 
 
+def test_a_test_message_that_was_taken_is_remembered(ask, port, tmp_path):
+    Store(tmp_path / FILE_NAME, now=NOW).close()
+    ask(CONFIG.format(port=port))
+    store = Store(tmp_path / FILE_NAME, now=NOW)
+    assert [store.fact(f"tried {name}") is not None for name in ("good", "bad", "late")] == [True, False, False]
+    store.close()
+
+
 def test_names_of_channels_are_completed(ask, port):
     ask(CONFIG.format(port=port), "good")
     assert [item.value for item in notify._names(None, None, "")] == ["good", "bad", "late"]

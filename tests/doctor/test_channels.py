@@ -36,6 +36,11 @@ def test_a_channel_that_took_a_message_is_well_and_one_that_never_did_is_unprove
     assert found[1].cure == "watcher notify test team"
 
 
+def test_a_test_message_that_was_taken_is_proof_enough(ward):
+    ward.write(lambda store: store.set_fact("tried team", "taken", ward.clock.at - timedelta(hours=1)))
+    assert told([one(channels.channels(ward.scene()), "team")]) == [("team", "ok", "took a test message 1 h ago")]
+
+
 def test_a_missing_secret_fails_and_is_named_by_its_variable(ward):
     del ward.env["TEAM_URL"]
     found = one(channels.channels(ward.scene()), "team")

@@ -81,8 +81,12 @@ def test_a_login_that_others_may_read_is_a_word_with_its_command(ward):
     path = ward.sign_in_to_claude()
     assert list(files.tools(ward.scene())) == []
     path.chmod(0o644)
+    for folder in (ward.home, path.parent):
+        folder.chmod(0o755)
     (found,) = files.tools(ward.scene())
     assert (found.verdict, found.cure, found.provider) == ("warn", f"chmod 600 {path}", "claude")
+    path.parent.chmod(0o700)
+    assert list(files.tools(ward.scene())) == []  # nobody gets that far
 
 
 def test_a_key_from_the_environment_has_no_file_to_look_at(ward):

@@ -17,7 +17,7 @@ from watcher.doors import Doors
 from watcher.errors import UsageError, WatcherError
 from watcher.lock import Lock
 from watcher.notifiers import Channel
-from watcher.store import FILE_NAME, Store
+from watcher.store import FILE_NAME, TRIED, Store
 
 
 def _names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -85,6 +85,8 @@ def _use_again(working: Sequence[str], world: Doors) -> Iterator[str]:
 
 
 def _resume(store: Store, working: Sequence[str], now: datetime) -> outbox.Resumed:
+    for name in working:
+        store.set_fact(TRIED + name, "taken", now)  # for `watcher doctor`
     resumed = outbox.resume_working(store.stops(), working, store.outbox(), now)
     for name in resumed.channels:
         store.resume(name)

@@ -18,7 +18,8 @@ def answers(scene: Scene) -> Iterator[Finding]:
     if scene.status.config_error:
         first = scene.status.config_error.splitlines()[0]
         yield _finding("", Verdict.FAIL, f"the daemon goes on with an older config: {first}", "watcher rules check")
-    for account in scene.status.providers:
+    order = list(PROVIDERS)
+    for account in sorted(scene.status.providers, key=lambda each: order.index(each.provider)):
         if scene.config is not None and scene.config.providers[account.provider].enabled is False:
             continue
         yield _answer(account, scene.now)

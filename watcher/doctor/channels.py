@@ -7,6 +7,7 @@ from watcher.config import Config
 from watcher.core import phrases
 from watcher.core.model import DeliveryState
 from watcher.doctor import Finding, Scene, Unanswered, Verdict
+from watcher.store import TRIED
 
 GROUP = "channels"
 REMEMBERED = timedelta(days=30)
@@ -18,7 +19,7 @@ def channels(scene: Scene) -> Iterator[Finding]:
     config = scene.config
     if config is None:
         return
-    used, sent = in_use(config), _last_sent(scene)
+    used, sent, tried = in_use(config), _last_sent(scene), _tried(scene, config)
     dead = _given_up(scene)
     for name in config.channels:
         again = f"watcher notify test {name}"
@@ -35,6 +36,9 @@ def channels(scene: Scene) -> Iterator[Finding]:
             count, outcome = dead[name]
             many = phrases.amount(count, "messages")
             yield _finding(name, Verdict.WARN, f"{many} given up in the last week: {outcome}", again)
+        elif name not in sent and name in tried:
+            ago = phrases.duration(scene.now - tried[name])
+            yield _finding(name, Verdict.OK, f"took a test message {ago} ago")
         elif name not in sent:
             yield _finding(name, Verdict.WARN, "it has not taken a message yet, so nobody knows if it works", again)
         else:
@@ -78,6 +82,14 @@ def _last_sent(scene: Scene) -> dict[str, datetime]:
         return {}
     sent = scene.store.deliveries(DeliveryState.SENT, since=scene.now - REMEMBERED)
     return {delivery.channel: delivery.created_at for delivery in sent}
+
+
+def _tried(scene: Scene, config: Config) -> dict[str, datetime]:
+    """When a channel last took a message of `watcher notify test`."""
+    if scene.store is None:
+        return {}
+    facts = {name: scene.store.fact(TRIED + name) for name in config.channels}
+    return {name: fact[1] for name, fact in facts.items() if fact is not None}
 
 
 def _given_up(scene: Scene) -> dict[str, tuple[int, str]]:

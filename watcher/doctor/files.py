@@ -41,7 +41,7 @@ def tools(scene: Scene) -> Iterator[Finding]:
     }
     for text, provider in sorted(paths):
         path = Path(text)
-        if path.is_absolute() and path.is_file() and _open_to_others(path):
+        if path.is_absolute() and path.is_file() and _reachable(path, scene.around.home):
             yield Finding(
                 group=GROUP,
                 subject=text,
@@ -83,6 +83,19 @@ def _open_to_others(path: Path) -> bool:
     """Always False on Windows, whose home folders are private."""
     try:
         return os.name == "posix" and bool(path.stat().st_mode & _OTHERS)
+    except OSError:
+        return False
+
+
+def _reachable(path: Path, home: Path) -> bool:
+    """Whether others can read a file below the home: its own mode lets them, and so does every folder on the way."""
+    inside = [folder for folder in path.parents if folder.is_relative_to(home)] or list(path.parents)
+    try:
+        return (
+            os.name == "posix"
+            and bool(path.stat().st_mode & stat.S_IROTH)
+            and all(folder.stat().st_mode & stat.S_IXOTH for folder in inside)
+        )
     except OSError:
         return False
 
