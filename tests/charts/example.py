@@ -1,0 +1,95 @@
+"""A week that was never lived, for the picture in the README: the same on every machine, drawn from readings alone."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from watcher.charts import Span, Track, moments, svg
+from watcher.charts.palette import Theme
+from watcher.core import judge, lookout
+from watcher.core.course import follow
+from watcher.core.judge import Memory
+from watcher.core.model import Kind, Reading, Series, Snapshot, Transition
+from watcher.core.rulebook import parse_rules
+
+FILE = Path(__file__).parents[2] / "docs" / "usage.svg"
+START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
+SPAN = Span(start=START, end=START + timedelta(days=7), tz=UTC)
+STEP = timedelta(minutes=10)
+SESSION, WEEK = Series(provider="claude", window="five_hour"), Series(provider="claude", window="seven_day")
+RULES = """
+[[rule]]
+name = "session"
+when = "claude.five_hour > level"
+levels = { warning = "80%", critical = "95%" }
+[[rule]]
+name = "week"
+when = "claude.seven_day > 70%"
+"""
+
+
+def draw() -> str:
+    """The picture."""
+    snapshots = list(_week())
+    rules = parse_rules(RULES, "example.toml", channels=())
+    memory, told = Memory({}, {}), list[Transition]()
+    for snapshot in snapshots:
+        judged = judge.judge(rules, memory, snapshot, snapshot.at, every=STEP, tz=UTC)
+        memory = judge.after(memory, judged)
+        told += judged.transitions
+    tracks = [
+        Track(
+            name=name,
+            course=follow(series, [(each.at, each.readings[index]) for each in snapshots]),
+            lines=lookout.lines(memory.series[series], rules),
+            moments=moments(series, told),
+        )
+        for index, (series, name) in enumerate(((SESSION, "Claude, 5-hour window"), (WEEK, "Claude, 7-day window")))
+    ]
+    return svg.picture(tracks, SPAN, theme=Theme.AUTO, title="AI usage, last 7 days")
+
+
+def _week():
+    """At work on weekdays, asleep at night: then the machine is too, and nothing is read."""
+    used, week, ends = 0.0, 31.0, START + timedelta(hours=13)
+    turns = START + timedelta(days=3, hours=15)
+    for step in range(int(timedelta(days=7) / STEP)):
+        at = START + step * STEP
+        if at >= ends:
+            used = 0.0
+        if at >= turns:
+            week, turns = 0.0, turns + timedelta(days=7)
+        hour = at.hour + at.minute / 60
+        if 8 <= hour < 19 and at.weekday() < 5:
+            if not used:
+                ends = at + timedelta(hours=5)
+            pace = 1.5 + 2.2 * math.sin(at.day * 1.9 + at.hour / 3.1) ** 2
+            used, week = min(used + pace, 100.0), week + pace / 9
+        if not 1 <= hour < 7:
+            yield Snapshot(provider="claude", at=at, readings=(_session(used, at, ends), _seven_days(week, turns)))
+
+
+def _session(used, at, ends):
+    return Reading(
+        window="five_hour",
+        kind=Kind.SESSION,
+        label="5-hour window",
+        used_percent=round(used, 1),
+        resets_at=ends if used else at + timedelta(hours=5),
+        window_seconds=5 * 3600,
+    )
+
+
+def _seven_days(week, turns):
+    return Reading(
+        window="seven_day",
+        kind=Kind.WEEKLY,
+        label="7-day window",
+        used_percent=round(week, 1),
+        resets_at=turns,
+        window_seconds=7 * 86400,
+    )
+
+
+if __name__ == "__main__":
+    FILE.write_text(draw(), "utf-8")
