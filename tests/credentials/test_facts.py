@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.test_sacred import FILES
+from watcher import poll
+from watcher.core.model import Rows
 from watcher.credentials import Credential, Surroundings, gemini
 from watcher.credentials.facts import facts
+from watcher.providers.registry import PROVIDERS
 
 NOW = datetime(2026, 1, 30, 12, tzinfo=UTC)
 
@@ -104,3 +108,29 @@ def test_any_claim_can_be_shown(claims):
     token = "e30." + base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=") + ".x"
     found = facts(Credential(provider="gemini_cli", place="x", path="y", extra={"id_token": token}), NOW)
     assert all(isinstance(fact, str) and fact for fact in found.values())
+
+
+@pytest.mark.parametrize("provider", PROVIDERS.values(), ids=list(PROVIDERS))
+def test_what_is_shown_of_each_providers_logins_holds_no_secret(provider, tmp_path):
+    for name, content in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+    cache = {"email": "user@example.com", "apiKey": "ya29.secret-of-the-editor"}
+    env = {"GEMINI_CLIENT_ID": "client", "GEMINI_CLIENT_SECRET": "a-secret-of-the-client"}
+    rows = Rows(rows=((json.dumps(cache), "a-long-secret-blob-of-text"),), modified_at=NOW, at=NOW)
+    around = Surroundings(home=tmp_path, env=env, platform="linux", run=None, read_database=lambda _: rows)
+    (tmp_path / ".config/Antigravity/User/globalStorage").mkdir(parents=True)
+    (tmp_path / ".config/Antigravity/User/globalStorage/state.vscdb").touch()
+    logins = poll.find(provider, around).credentials
+    assert logins
+    for login in logins:
+        shown = facts(login, NOW)
+        secrets = [login.token, login.refresh_token, *(login.extra.get(key, "") for key in ("id_token", "oauth_blob"))]
+        assert any(secrets)
+        for secret in filter(None, [*secrets, "a-secret-of-the-client"]):
+            assert not any(secret in fact for fact in shown.values()), secret
+        assert shown["access token"].startswith("present, ") == bool(login.token)
+        assert shown["place"] == login.place
+        assert (shown.get("expires") == "not said") == (login.expires_at is None and bool(login.token))
+        assert shown.get("account", "") == (login.account_name or login.account)

@@ -17,6 +17,7 @@ from watcher.demo.day import Day
 from watcher.demo.server import Asked, Reply, Server, json_reply
 from watcher.providers import registry
 
+ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
 PROVIDERS = list(registry.PROVIDERS.values())
 RECORDS = sorted(path for provider in registry.PROVIDERS for path in (DATA / provider).glob("*.json"))
@@ -147,7 +148,29 @@ def test_it_says_who_it_is(provider):
     assert timedelta(0) < provider.floor <= provider.default <= provider.ceiling <= timedelta(hours=1)
     source = __import__(f"watcher.providers.{provider.id}", fromlist=["PROVIDER"])
     assert source.PROVIDER is provider
-    assert re.search(r"last checked\s20\d\d-\d\d", source.__doc__)
+    about = " ".join(source.__doc__.split())
+    assert re.search(r"last checked 20\d\d-\d\d", about)
+    assert re.search(r"Documented at https://|[Oo]bserved only", about)
+    assert "Needs " in about
+
+
+@each_provider
+def test_the_documents_say_what_it_reads_where_it_sends_and_how_often(provider):
+    readme, page = ((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/providers.md"))
+    row = re.search(rf"^\| `{provider.id}` \| (.+) \| (.+) \|$", readme, re.MULTILINE)
+    assert row, "no row in the README's table of what is read and where it is sent"
+    section = re.search(rf"^## {provider.id}\n(.*?)^## ", page, re.MULTILINE | re.DOTALL)
+    assert section, "no section in docs/providers.md"
+    hosts = {urlsplit(exchange["ask"].partition(" ")[2]).netloc for exchange in normal(provider)["exchanges"]} - {""}
+    assert all(host in section[1] for host in hosts)
+    assert provider.id in LOCAL or any(host in row[1] for host in hosts)
+    minutes = [span.total_seconds() / 60 for span in (provider.floor, provider.default, provider.ceiling)]
+    words = " | ".join(f"{each:g} min" if each >= 1 else f"{each * 60:g} s" for each in minutes)
+    assert f"| `{provider.id}` | {words} |" in page
+
+
+def normal(provider):
+    return load(DATA / provider.id / "normal.json")
 
 
 @each_provider
