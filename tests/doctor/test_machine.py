@@ -6,10 +6,11 @@ from datetime import timedelta, timezone
 import pytest
 from msgspec.structs import replace
 
-from tests.doctor.ward import one, root, told
+from tests.doctor.ward import Ward, one, root, told
 from watcher.agent.systemd import SYSTEMD
 from watcher.core.model import Failure, Finished
 from watcher.doctor import clock, database, files, watching
+from watcher.doctor.registry import examine
 from watcher.lock import Lock
 from watcher.skew import FACT
 
@@ -198,16 +199,35 @@ def test_what_others_may_look_at_comes_with_its_command(ward):
     assert {one(findings, str(each)).verdict.value for each in (database_file, ward.own.state_dir)} == {"warn"}
 
 
-@pytest.mark.skipif(root(), reason="root may write anything")
-def test_a_folder_that_cannot_be_written_is_a_failure(ward):
+def test_a_folder_that_cannot_be_written_is_a_failure(open_place, nobody):
+    ward = Ward(open_place)
     ward.store().close()
-    ward.own.state_dir.chmod(0o500)
-    try:
-        findings = [*files.permissions(ward.scene()), *database.database(ward.scene())]
-    finally:
-        ward.own.state_dir.chmod(0o700)
+    ward.own.state_dir.chmod(0o555)
+    scene = ward.scene()
+    with nobody():
+        findings = [*files.permissions(scene), *database.database(scene)]
+    ward.own.state_dir.chmod(0o700)
     assert "the state folder cannot be written" in [each.message for each in findings if each.verdict == "fail"]
     assert one(findings, "disk").verdict == "fail"
+    assert one(findings, "disk").message == "the disk takes nothing, so a running daemon keeps everything in memory"
+
+
+def test_a_home_that_is_closed_to_this_user_is_told_and_not_stumbled_over(open_place, nobody):
+    ward = Ward(open_place)
+    ward.store().close()
+    for folder in (ward.own.config_dir, ward.own.state_dir, ward.home):
+        folder.chmod(0o000)
+    try:
+        with nobody():
+            report = examine(ward.scene(), ward.clean)
+    finally:
+        for folder in (ward.own.config_dir, ward.own.state_dir, ward.home):
+            folder.chmod(0o700)
+    assert not [each for each in report.checks if "this check itself failed" in each.message]
+    failed = {(each.group, each.subject) for each in report.checks if each.verdict == "fail"}
+    assert {("files", str(ward.own.config_dir)), ("files", str(ward.own.state_dir))} <= failed
+    assert ("rules", "config") in failed
+    assert ("database", "watcher.db") in failed
 
 
 @pytest.mark.skipif(not root(), reason="only root can give a file away")

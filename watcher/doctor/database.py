@@ -7,6 +7,7 @@ from shlex import quote
 
 from watcher.core import phrases
 from watcher.doctor import Finding, Scene, Verdict
+from watcher.doctor.files import may
 from watcher.store import FILE_NAME, Store
 
 GROUP = "database"
@@ -55,7 +56,7 @@ def _disk(scene: Scene) -> Iterator[Finding]:
     if not folder.is_dir():
         return
     free = shutil.disk_usage(folder).free
-    if not os.access(folder, os.W_OK):
+    if not may(folder, os.W_OK | os.X_OK):
         message = "the disk takes nothing, so a running daemon keeps everything in memory"
         yield _finding(Verdict.FAIL, message, f"chmod u+w {quote(str(folder))}, or make the disk writable", "disk")
     elif free < SCARCE:

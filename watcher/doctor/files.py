@@ -8,6 +8,7 @@ from shlex import quote
 
 from watcher.doctor import Finding, Scene, Verdict
 from watcher.inbox import CLAUDE_STATUSLINE
+from watcher.paths import Paths
 
 GROUP = "files"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -16,16 +17,22 @@ _OF_STATE = ("watcher.db", "watcher.db-wal", "watcher.db-shm", "watcher.log", "w
 
 def permissions(scene: Scene) -> Iterator[Finding]:
     """Our own folders and files, then every file that holds a login."""
-    own = scene.own
-    yield from _folder(own.config_dir, "config", "watcher init")
+    wrong = list(_folder(scene.own.config_dir, "config", "watcher init"))
+    yield from wrong or _config(scene.own)
+    wrong = list(_folder(scene.own.state_dir, "state", "watcher check", writable=True))
+    yield from wrong or _state(scene.own)
+
+
+def _config(own: Paths) -> Iterator[Finding]:
     if own.config_file.exists():
         yield _private(own.config_file, "600")
-    for path in sorted(own.rules_dir.glob("*.toml")) if own.rules_dir.is_dir() else ():
-        if not os.access(path, os.R_OK):
+    for path in sorted(own.rules_dir.glob("*.toml")):
+        if not may(path, os.R_OK):
             yield _finding(path, Verdict.FAIL, "cannot be read", f"chmod u+r {quote(str(path))}")
-    yield from _folder(own.state_dir, "state", "watcher check", writable=True)
-    if own.state_dir.is_dir():
-        yield _private(own.state_dir, "700")
+
+
+def _state(own: Paths) -> Iterator[Finding]:
+    yield _private(own.state_dir, "700")
     for name in _OF_STATE:
         if (own.state_dir / name).exists():
             yield _private(own.state_dir / name, "600")
@@ -52,19 +59,24 @@ def tools(scene: Scene) -> Iterator[Finding]:
             )
 
 
+def may(path: Path, mode: int) -> bool:
+    """Whether this process has those rights."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
 def _folder(path: Path, what: str, maker: str, *, writable: bool = False) -> Iterator[Finding]:
     """What is wrong with a folder; nothing where all is well and its mode is looked at elsewhere."""
     if not path.exists():
         yield _finding(path, Verdict.WARN, f"the {what} folder does not exist yet", maker)
     elif not path.is_dir():
         yield _finding(path, Verdict.FAIL, f"the {what} folder is no folder", f"move {quote(str(path))} away")
-    elif not os.access(path, os.R_OK | os.X_OK | (os.W_OK if writable else 0)):
+    elif not may(path, os.R_OK | os.X_OK | (os.W_OK if writable else 0)):
         verb = "written" if writable else "read"
         yield _finding(path, Verdict.FAIL, f"the {what} folder cannot be {verb}", f"chmod u+rwx {quote(str(path))}")
 
 
 def _private(path: Path, mode: str) -> Finding:
-    mine = getattr(os, "getuid", None)
+    mine = getattr(os, "geteuid", None)
     try:
         owner = path.stat().st_uid
     except OSError as error:
@@ -72,7 +84,7 @@ def _private(path: Path, mode: str) -> Finding:
     if mine is not None and owner != mine():
         cure = f"sudo chown -R {mine()} {quote(str(path))}"
         return _finding(path, Verdict.FAIL, "belongs to another user (was the watcher run with sudo?)", cure)
-    if not os.access(path, os.R_OK | os.W_OK):
+    if not may(path, os.R_OK | os.W_OK):
         return _finding(path, Verdict.FAIL, "cannot be read and written", f"chmod {mode} {quote(str(path))}")
     if _open_to_others(path):
         return _finding(path, Verdict.WARN, "others on this machine may look at it", f"chmod {mode} {quote(str(path))}")

@@ -63,6 +63,12 @@ def _config(world: Doors, around: Surroundings, own: Paths) -> tuple[Config | No
         return configuration.load(own, secrets.resolver(around.env, around.home, world.run), around.home), ""
     except ConfigError as error:
         return None, str(error)
+    except OSError as error:
+        return None, _unreadable(error, own.config_dir)
+
+
+def _unreadable(error: OSError, path: Path) -> str:
+    return f"{error.filename or path} cannot be read: {error.strerror or 'no reason is known'}"
 
 
 def _logins(world: Doors, around: Surroundings, config: Config | None) -> dict[str, Found]:
@@ -93,6 +99,8 @@ def _store(own: Paths, world: Doors) -> tuple[Store | None, str, bool]:
         return None, str(error), True
     except StoreError as error:
         return None, str(error), False
+    except OSError as error:
+        return None, _unreadable(error, own.state_dir), False
     damage = store.damage()
     if not damage:
         return store, "", False

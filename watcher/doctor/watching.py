@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from shlex import quote
 
 from watcher.core import phrases
 from watcher.doctor import Finding, Scene, Verdict
@@ -17,8 +18,13 @@ def agent(scene: Scene) -> Iterator[Finding]:
         message = f"there is no login item for {scene.around.platform}"
         yield _finding("login item", Verdict.WARN, message, "start `watcher run` from your session's autostart")
         return
-    state = scene.manager.state(scene.item, scene.run)
     name = f"login item ({scene.manager.name})"
+    try:
+        state = scene.manager.state(scene.item, scene.run)
+    except OSError as error:
+        where = quote(str(error.filename or scene.manager.path(scene.item)))
+        yield _finding(name, Verdict.FAIL, f"its file cannot be looked at: {error.strerror}", f"ls -l {where}")
+        return
     if not state.installed:
         yield _finding(name, Verdict.WARN, "not installed: nothing starts the watcher at login", _INSTALL)
     elif not state.current:
