@@ -113,7 +113,9 @@ def observed(home, book, news):
 
 
 def told(transitions):
-    return sorted((each.at, each.rule, str(each.series), each.event, each.severity, each.reason) for each in transitions)
+    return sorted(
+        (each.at, each.rule, str(each.series), each.event, each.severity, each.reason) for each in transitions
+    )
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

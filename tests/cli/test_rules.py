@@ -481,7 +481,18 @@ def test_the_first_rule_of_ones_own_says_that_the_default_ones_go(home):
 
 
 @pytest.mark.parametrize(
-    ("name", "file"), [("Mine", "mine"), ("../../etc/passwd", "etc-passwd"), ("ü", "rule"), ("a" * 80, "a" * 60)]
+    ("name", "file"),
+    [
+        ("Mine", "mine"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("Ünder 日本", "ünder-日本"),
+        ("日" * 30, "日" * 20),  # 60 bytes
+        ("...", "rule"),
+        ("a" * 80, "a" * 60),
+        ("CON", "rule-con"),
+        ("lpt1", "rule-lpt1"),
+        ("console", "console"),
+    ],
 )
 def test_a_file_is_called_after_its_rule_and_stays_in_its_folder(name, file):
     assert slug(name) == file

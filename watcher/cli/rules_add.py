@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from watcher.core.places import Places
 from watcher.errors import ConfigError, UsageError
 
 SCHEMA_LINE = "#:schema ./rules.schema.json\n"
-_MOST_IN_NAME = 60
+_MOST_IN_NAME = 60  # bytes
+_IS_DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")  # no file on Windows can be called so
 
 
 @click.command(short_help="Write one rule into a file of its own.")
@@ -58,8 +60,11 @@ def add(*, name: str, dry_run: bool, **flags: Any) -> None:
 
 
 def slug(name: str) -> str:
-    """The file name for a rule's name: lower case, every run of other characters one `-`."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_MOST_IN_NAME] or "rule"
+    """The file name for a rule's name: lower case, letters of any script, every run of other characters one `-`."""
+    word = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", name).lower()).strip("-")
+    while len(word.encode(errors="replace")) > _MOST_IN_NAME:
+        word = word[:-1].rstrip("-")
+    return f"rule-{word}" if _IS_DEVICE.fullmatch(word) else word or "rule"
 
 
 def as_toml(name: str, flags: dict[str, Any]) -> str:
