@@ -176,3 +176,15 @@ def test_a_service_that_ended_is_asked_again_only_with_another_login(world):
     sign_in("1//two", "ya29.c")
     world.check()
     assert asked(world, quota) == 1
+
+
+def test_whose_a_token_is_is_asked_once_whatever_restarts(world):
+    world.login({"github-copilot": {"type": "oauth", "access": "gho_a", "refresh": "gho_a", "expires": 0}})
+    world.answers["/copilot_internal/user"] = lambda _: world.json({"quota_snapshots": {"chat": {"unlimited": True}}})
+    world.answers["/user"] = lambda _: world.json({"login": "octocat"})
+    for _ in range(3):
+        world.check()
+        world.machine.passes(timedelta(minutes=30))
+    assert asked(world, "/copilot_internal/user") == 3
+    assert asked(world, "/user") == 1
+    assert [each.name for each in world.store().accounts()] == ["octocat"]

@@ -339,6 +339,18 @@ def test_a_login_file_that_cannot_be_read_is_one_line_and_stops_nobody(home, con
     assert found["gemini_cli.gemini_2_5_pro"]["used_percent"] == pytest.approx(15)
 
 
+@pytest.mark.parametrize("content", [b"", b"not a database", b"SQLite format 3\0" + b"\xff" * 4000])
+def test_a_broken_cache_of_antigravity_is_one_line_that_names_it_and_stops_nobody(home, content):
+    path = home.path / ".config/Antigravity/User/globalStorage/state.vscdb"
+    path.write_bytes(content)
+    done = home.watcher("check")
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("antigravity")]
+    assert str(path) in line
+    assert "Antigravity" in line or "program that keeps it" in line
+    assert windows(home)["gemini_cli.gemini_2_5_pro"]["used_percent"] == pytest.approx(15)
+    assert path.read_bytes() == content
+
+
 def test_the_daemon_alerts_and_ends_at_once_when_told(home, server):
     process = home.start()
     until(lambda: received(server))

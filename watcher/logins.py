@@ -109,7 +109,7 @@ class Logins:
 def _named(login: Credential, owners: dict[str, str]) -> Credential:
     """The same login with its owner's name; asked for no more where that is known, or was asked in vain."""
     owner = owners.get(accounts.token_hash(login))
-    if owner is None or OTHERS not in login.extra:
+    if owner is None or not accounts.is_nameless(login):
         return login
     extra = {key: value for key, value in login.extra.items() if key != OTHERS}
     return replace(login, account_name=login.account_name or owner, extra=extra)

@@ -59,6 +59,7 @@ def test_the_login_is_read_with_all_that_it_says(tmp_path):
         ("own", {"CLAUDE_CONFIG_DIR": "{home}/own"}),
         ("secure", {"CLAUDE_CONFIG_DIR": "{home}/own", "CLAUDE_SECURESTORAGE_CONFIG_DIR": "{home}/secure"}),
         (".claude", {"CLAUDE_SECURESTORAGE_CONFIG_DIR": "", "CLAUDE_CONFIG_DIR": ""}),
+        (".claude", {"CLAUDE_SECURESTORAGE_CONFIG_DIR": "", "CLAUDE_CONFIG_DIR": "{home}/own"}),
     ],
 )
 @pytest.mark.parametrize("platform", ["linux", "win32"])
@@ -140,6 +141,8 @@ def test_a_token_in_the_environment_counts_where_there_is_no_other(tmp_path):
     write(tmp_path / USUAL, {"claudeAiOauth": LOGIN})
     assert [login.token for login in claude_code.find(surroundings)] == ["sk-ant-oat01-a"]
     assert claude_code.find(machine(tmp_path / "empty", CLAUDE_CODE_OAUTH_TOKEN=" ")) == []
+    both = machine(tmp_path / "empty", CLAUDE_CODE_OAUTH_TOKEN="", CLAUDE_ACCESS_TOKEN="other")
+    assert [each.path for each in claude_code.find(both)] == ["env:CLAUDE_ACCESS_TOKEN"]
 
 
 def test_a_file_that_the_person_named_is_the_only_place(tmp_path):

@@ -160,6 +160,14 @@ def test_github_cli_is_asked_only_for_hosts_that_have_no_other_login(tmp_path, m
     assert [login[1] for login in found(mac)] == ["gho_b", "gho_acme"]
 
 
+def test_a_keychain_entry_that_cannot_be_unpacked_is_no_login_and_hides_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(claude_code.keychain, "__kwdefaults__", {**claude_code.keychain.__kwdefaults__, "cache": {}})
+    packed = {"copilot-cli": "go-keyring-base64:!", "gh:github.com": "go-keyring-base64:/w=="}
+    mac = machine(tmp_path, "darwin", lambda command: Finished(exit_code=0, stdout=packed[command.argv[3]]))
+    write(tmp_path, ".config/github-copilot/hosts.json", {"github.com": {"user": "octocat", "oauth_token": "gho_b"}})
+    assert found(mac) == [("GitHub Copilot", "gho_b", "octocat")]
+
+
 def test_a_token_without_a_name_takes_it_from_another_place(tmp_path):
     entry = {"type": "oauth", "access": "gho_a", "refresh": "gho_a", "expires": 0}
     write(tmp_path, ".local/share/opencode/auth.json", {"github-copilot": entry})

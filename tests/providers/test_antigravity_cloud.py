@@ -5,12 +5,14 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from watcher import files, poll
 from watcher.core.model import Failure, Request, Response, Snapshot
 from watcher.credentials import Surroundings
-from watcher.errors import OfflineError
-from watcher.providers import Overrides
+from watcher.errors import OfflineError, ShapeChangedError
+from watcher.providers import Overrides, antigravity_cloud
 from watcher.providers.antigravity import PROVIDER
 from watcher.providers.antigravity_cloud import PLAN
 
@@ -232,6 +234,25 @@ def test_a_named_accounts_file_that_is_broken_is_one_line(tmp_path):
     path.write_text("{")
     failure = asked(tmp_path, Door(), Overrides(accounts=str(path)))
     assert failure.message == f"{path} is not JSON: sign in again with `opencode auth login`"
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.sampled_from(["0.5", 10**400]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+QUOTA = st.fixed_dictionaries({}, optional={"remainingFraction": ANY, "resetTime": ANY})
+NAMES = {"displayName": ANY, "label": ANY, "modelName": ANY, "quotaInfo": QUOTA | ANY}
+
+
+@given(st.dictionaries(st.text(max_size=4), st.fixed_dictionaries({}, optional=NAMES) | ANY, max_size=4) | ANY)
+def test_any_answer_is_readings_within_their_bounds_or_a_documented_error(models):
+    try:
+        readings = antigravity_cloud.read({"models": models})
+    except ShapeChangedError:
+        return
+    assert all(each.used_percent is None or 0 <= each.used_percent <= 100 for each in readings)
+    assert len({each.window for each in readings}) == len(readings)
 
 
 # --- a cache that nobody writes to ------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from watcher.errors import NotSignedInError
 
 PLACE = "Claude Code"
 CURE = "run `claude` once"
+VARIABLES = ("CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_ACCESS_TOKEN")
 SERVICES = ("Claude Code-credentials", "Claude Code")
 KEYCHAIN_TIMEOUT_S = 5.0
 KEYCHAIN_EVERY_S = 600.0  # a Keychain may open a dialog at each reading: so seldom, and after a refusal
@@ -56,8 +57,8 @@ def find(surroundings: Surroundings, path: str | None = None) -> list[Credential
         found = _from_file(candidate, account)
         if found:
             return found
-    token = surroundings.env.get("CLAUDE_CODE_OAUTH_TOKEN", "").strip()
-    return [_credential({"accessToken": token}, "env:CLAUDE_CODE_OAUTH_TOKEN", {}, None)] if token else []
+    named = ((name, surroundings.env.get(name, "").strip()) for name in VARIABLES)
+    return [_credential({"accessToken": token}, f"env:{name}", {}, None) for name, token in named if token][:1]
 
 
 def from_opencode(surroundings: Surroundings, path: str | None = None) -> list[Credential]:
@@ -78,7 +79,8 @@ def from_opencode(surroundings: Surroundings, path: str | None = None) -> list[C
 def root(surroundings: Surroundings) -> Path:
     """The folder of Claude Code's login."""
     env = surroundings.env
-    named = env.get("CLAUDE_SECURESTORAGE_CONFIG_DIR") or env.get("CLAUDE_CONFIG_DIR")
+    secure = env.get("CLAUDE_SECURESTORAGE_CONFIG_DIR")  # set and empty, it means the usual folder
+    named = env.get("CLAUDE_CONFIG_DIR") if secure is None else secure
     return Path(named) if named else surroundings.home / ".claude"
 
 

@@ -56,12 +56,20 @@ def from_keychain(surroundings: Surroundings) -> list[Credential]:
         return []
     found = []
     for service, place in KEYCHAIN.items():
-        token = keychain(surroundings, service) or ""
-        if token.startswith(_PACKED):
-            token = b64decode(token.removeprefix(_PACKED) + "==").decode(errors="replace")
+        token = _unpacked(keychain(surroundings, service) or "")
         if token:
             found.append(credential(place, f"keychain:{service}", token))
     return found
+
+
+def _unpacked(token: str) -> str:
+    """The token as it is sent; "" where it is packed in a way that nobody can read."""
+    if not token.startswith(_PACKED):
+        return token
+    try:
+        return b64decode(token.removeprefix(_PACKED) + "==").decode().strip()
+    except ValueError:
+        return ""
 
 
 def from_editors(surroundings: Surroundings) -> list[Credential]:
