@@ -226,7 +226,7 @@ def test_a_session_without_a_manager_is_an_error_with_a_cure(linux: Machine) -> 
         linux.install()
     assert str(caught.value) == (
         "systemctl --user daemon-reload: exit code 1 (Failed to connect to bus: No medium found); this needs a systemd"
-        " user session: log in directly, or start `watcher run` from your session's autostart"
+        " user session: log in directly, or run `watcher check` from cron"
     )
 
 

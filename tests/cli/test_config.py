@@ -69,17 +69,24 @@ def test_what_is_in_force_is_shown_as_toml_with_defaults_filled_in(shell):
     answer = shell.say("show")
     assert (answer.code, answer.err) == (0, "")
     shown = tomllib.loads(answer.out)
-    assert shown["providers"]["claude"] == {
-        "enabled": "where a login is found",
-        "every": "1h30m",
-        "base_url": "http://127.0.0.1:8080",
-    }
+    assert shown["providers"]["claude"] == {"every": "1h30m", "base_url": "http://127.0.0.1:8080"}
+    assert answer.out.splitlines()[4] == "# enabled where a login is found"
     assert shown["providers"]["codex"]["every"] == "7m"
     assert shown["providers"]["nano_gpt"]["enabled"] is False
     assert shown["channels"]["desktop"]["type"] == "desktop"
     assert shown["route"] == {"default": ["desktop"], "critical": ["desktop", "team"]}
     assert shown["quiet"] == {"hours": "22:00-08:00", "tz": "Europe/Berlin"}
     assert f"# 1 rule from {shell.config}" in answer.out.splitlines()
+
+
+def test_what_is_shown_is_a_config_that_the_program_takes(shell):
+    shell.config.write_text(
+        '[channels.lamp]\ntype = "command"\nargv = ["/bin/true", "a b"]\n[route]\ndefault = ["lamp"]\n'
+    )
+    shown = shell.say("show").out
+    assert 'argv = ["/bin/true", "a b"]' in shown.splitlines()
+    shell.config.write_text(shown)
+    assert shell.say("show").out == shown
 
 
 def test_no_secret_is_shown(shell):

@@ -19,7 +19,7 @@ _ENV = {
     "MALLOC_ARENA_MAX": "1",  # glibc: threads that live for one answer need no heap of their own
 }
 _SHOWN = "ActiveState,SubState,MainPID,UnitFileState"
-_CURE = "this needs a systemd user session: log in directly, or start `watcher run` from your session's autostart"
+_CURE = "this needs a systemd user session: log in directly, or run `watcher check` from cron"
 
 
 def has_desktop(run: Run, item: Item) -> bool:

@@ -13,7 +13,7 @@ from watcher.standing import Status
 
 
 @click.command()
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing; the exit code tells.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but which channel is mute; the exit code tells.")
 def check(*, quiet: bool) -> int:
     """Poll once, judge once, send what is due. For cron and scripts.
 
@@ -34,8 +34,12 @@ def check(*, quiet: bool) -> int:
         click.echo(remark, err=True)
     now = clock.now()
     known = look(own, now)
-    if not quiet:
-        for line in report(known, words.Tongue(now, clock.LocalZone())):
+    tongue = words.Tongue(now, clock.LocalZone())
+    if quiet:
+        for line in tongue.mute(known):
+            click.echo(words.printable(line), err=True)
+    else:
+        for line in report(known, tongue):
             click.echo(words.printable(line))
     if any(alert.state == Phase.FIRING for alert in known.alerts):
         return EXIT_FIRING

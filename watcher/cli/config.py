@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from watcher import config_schema
+from watcher.cli import toml
 from watcher.cli.columns import counted
 from watcher.cli.rule_files import by_file, in_force, own_paths
 from watcher.config import Config, ProviderSettings
@@ -17,6 +18,7 @@ from watcher.notifiers import Channel
 from watcher.notifiers.registry import NOTIFIERS
 
 MASK = "***"
+WHERE_FOUND = "where a login is found"
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -35,8 +37,6 @@ def config() -> None:
 @click.option("--json", "as_document", is_flag=True, help="One JSON object instead of TOML.")
 def show(*, as_document: bool) -> None:
     """Print the config in force, defaults filled in and secrets masked."""
-    import tomli_w  # noqa: PLC0415 - only here
-
     found = in_force(with_secrets=True)
     clean = Redactor()
     clean.learn(found.secrets)
@@ -44,7 +44,7 @@ def show(*, as_document: bool) -> None:
     if as_document:
         click.echo(clean(json.dumps({**document, "rules": _rules(found)}, ensure_ascii=False)))
         return
-    click.echo(clean(tomli_w.dumps(document)), nl=False)
+    click.echo(clean(toml.dumps(document)).replace(f'enabled = "{WHERE_FOUND}"', f"# enabled {WHERE_FOUND}"), nl=False)
     click.echo("")
     for path, count in _rules(found).items():
         click.echo(f"# {counted(count, 'rule')} from {clean(path)}")
@@ -104,7 +104,7 @@ def _provider(settings: ProviderSettings) -> dict[str, Any]:
     places = msgspec.structs.asdict(settings.overrides)
     if places.get("token") is not None:
         places["token"] = MASK
-    enabled = "where a login is found" if settings.enabled is None else settings.enabled
+    enabled = WHERE_FOUND if settings.enabled is None else settings.enabled
     known = {"enabled": enabled, "every": span(settings.pace.every), "base_url": settings.base_url, **places}
     return {key: value for key, value in known.items() if value is not None}
 

@@ -13,6 +13,7 @@ import click
 from msgspec import Struct
 
 from watcher import config_schema, doors, paths, shipped
+from watcher.cli.columns import room, wrapped
 from watcher.cli.config import as_json
 from watcher.core import entries
 from watcher.credentials import Surroundings
@@ -84,7 +85,8 @@ def init() -> None:
     click.echo("Logins:")
     rows = list(logins(surroundings, _overrides(own)))
     for name, text, _ in rows:
-        click.echo(f"  {name:15} {text}")
+        for line in wrapped(f"  {name:15} {text}", room(), indent=18):
+            click.echo(line)
     wish = _ask_for_channel() if asks and not own.config_file.exists() else None
     click.echo("\nFiles:")
     for path, text, is_ours in files(own, wish):

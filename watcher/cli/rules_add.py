@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from watcher.cli import toml
 from watcher.cli.rule_files import in_force, own_paths
 from watcher.core import rulebook
 from watcher.core.diagnostics import diagnose, listed
@@ -68,13 +69,11 @@ def slug(name: str) -> str:
 
 
 def as_toml(name: str, flags: dict[str, Any]) -> str:
-    """The file, by tomli-w; flags that were not given are left out.
+    """The file; flags that were not given are left out.
 
     Raises:
         UsageError: a level is not `SEVERITY=VALUE`, or a text is none that TOML can hold.
     """
-    import tomli_w  # noqa: PLC0415 - only here
-
     levels = {}
     for each in flags["levels"]:
         severity, equals, value = each.partition("=")
@@ -99,9 +98,9 @@ def as_toml(name: str, flags: dict[str, Any]) -> str:
     }
     rule = {key: value for key, value in given.items() if value is not None}
     try:
-        text = f"{SCHEMA_LINE}\n[[rule]]\n{tomli_w.dumps(rule)}"
+        text = f"{SCHEMA_LINE}\n[[rule]]\n{toml.dumps(rule)}"
         if levels:
-            text += f"\n{tomli_w.dumps({'rule': {'levels': levels}})}"
+            text += f"\n{toml.dumps({'rule': {'levels': levels}})}"
         text.encode()
     except UnicodeEncodeError as error:
         raise UsageError("a flag holds bytes that are not UTF-8 text") from error

@@ -100,11 +100,7 @@ class Tongue:
             )
             found.append(f"the config has a mistake, {so}:\n{known.config_error}")
         mute = {**known.stopped_channels, **known.broken_channels}
-        found += [
-            f"channel {name} refused for good and is silent until its settings change: {why}{waits(known, name)}"
-            for name, why in known.stopped_channels.items()
-        ]
-        found += [broken(name, why) + waits(known, name) for name, why in known.broken_channels.items()]
+        found += self.mute(known)
         found += [
             self.undelivered(each)
             for each in known.undelivered
@@ -114,6 +110,14 @@ class Tongue:
         if held:
             found.append(f"{phrases.amount(held, 'messages')} held back by quiet hours or a snooze")
         return found
+
+    def mute(self, known: Status) -> list[str]:
+        """The channels that will say nothing until a person mends them."""
+        refused = [
+            f"channel {name} refused for good and is silent until its settings change: {why}{waits(known, name)}"
+            for name, why in known.stopped_channels.items()
+        ]
+        return refused + [broken(name, why) + waits(known, name) for name, why in known.broken_channels.items()]
 
     def undelivered(self, delivery: Undelivered) -> str:
         """`not delivered to team: "Claude at 82 %" (given up: 404 no_service)`."""

@@ -19,7 +19,7 @@ from watcher.credentials.places import UnusablePlaceError, gather
 from watcher.errors import ForbiddenError, ProviderError, ShapeChangedError
 from watcher.providers import Conversation, Kept, Overrides, Provider, answers, copilot_quotas
 
-ID, NAME, SIGN_IN = "copilot", "Copilot", "sign in to GitHub Copilot again, with `opencode auth login` or in the editor"
+ID, NAME, SIGN_IN = "copilot", "Copilot", "sign in to GitHub Copilot with `opencode auth login` or in the editor"
 HEADERS = {
     "Accept": "application/json",
     "Editor-Version": "vscode/1.96.2",
