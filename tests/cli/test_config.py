@@ -80,9 +80,8 @@ def test_what_is_in_force_is_shown_as_toml_with_defaults_filled_in(shell):
 
 
 def test_what_is_shown_is_a_config_that_the_program_takes(shell):
-    shell.config.write_text(
-        '[channels.lamp]\ntype = "command"\nargv = ["/bin/true", "a b"]\n[route]\ndefault = ["lamp"]\n'
-    )
+    channel = '[channels.lamp]\ntype = "command"\nargv = ["/bin/true", "a b"]\n'
+    shell.config.write_text(channel + '[route]\ndefault = ["lamp"]\n')
     shown = shell.say("show").out
     assert 'argv = ["/bin/true", "a b"]' in shown.splitlines()
     shell.config.write_text(shown)
