@@ -217,6 +217,13 @@ def test_a_clock_set_back_delays_nothing(world):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
+def test_a_clock_that_was_a_day_ahead_stops_no_poll_when_it_is_put_right(world):
+    world.watch(H, (12 * M, lambda: world.machine.is_set(-24 * H)))
+    back = [at for at in world.polls() if at < START]
+    assert back[0] - (START + 12 * M - 24 * H) <= 10 * M
+    assert len(back) >= 5
+
+
 def test_a_changed_config_is_in_force_within_minutes(world):
     world.usage(75)
     world.watch(H, (10 * M, lambda: world.config(CONFIG.replace("80%", "72%"))))

@@ -40,13 +40,13 @@ class Sights:
     def note_use(self, credential: Credential, now: datetime) -> None:
         """The login is about to be asked with."""
         token_hash = accounts.token_hash(credential)
-        recent = [at for at in self._spent.get(token_hash, ()) if now - at < _AN_HOUR]
+        recent = [at for at in self._spent.get(token_hash, ()) if timedelta(0) <= now - at < _AN_HOUR]
         self._spent[token_hash] = [*recent, now]
 
     def is_resting(self, credential: Credential, now: datetime) -> bool:
         """Whether the token cools down after a 429."""
-        until, _ = self._store.cooldowns().get(accounts.token_hash(credential), (now, 0))
-        return until > now
+        until, _ = self._store.cooldowns().get(accounts.token_hash(credential), (None, 0))
+        return cadence.is_resting(until, now)
 
     def settle(self, credential: Credential, news: Snapshot | Failure) -> Snapshot | Failure:
         """The news, with the cooldown in it where the token was refused with 429; a good answer forgives one strike."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watcher.core.cadence import cooldown, forgive, next_poll, pace
+from watcher.core.cadence import cooldown, forgive, is_resting, next_poll, pace
 from watcher.core.sight import NextPoll, Pace, Sight, Watch
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -204,6 +204,27 @@ def test_offline_backs_off_gently_and_may_undercut_the_floor() -> None:
 def test_a_machine_that_woke_asks_at_once() -> None:
     seen = sight(moving(10), asked_at=NOON - timedelta(hours=8), woke_at=NOON, failure="offline", failures=9)
     assert next_poll(seen, NOON) == NextPoll(at=NOON, reason="the machine woke")
+
+
+def test_a_clock_set_back_makes_nobody_wait_until_it_has_caught_up() -> None:
+    ahead = sight(moving(10), asked_at=NOON + timedelta(days=1), spent=(NOON + timedelta(days=1),))
+    assert next_poll(ahead, NOON).at == NOON
+    failing = sight(asked_at=NOON + timedelta(days=1), failure="server", failures=3)
+    assert next_poll(failing, NOON).at == NOON
+
+
+def test_a_clock_set_back_a_little_still_spares_the_server() -> None:
+    at = next_poll(sight(asked_at=NOON + minutes(1)), NOON).at
+    assert at is not None
+    assert at > NOON + minutes(1)
+
+
+def test_a_cooldown_that_ends_later_than_any_can_is_over() -> None:
+    ahead = sight(moving(10), asked_at=NOON + timedelta(days=3), cooldown_until=NOON + timedelta(days=3, hours=1))
+    assert next_poll(ahead, NOON).at == NOON
+    assert is_resting(NOON + timedelta(hours=6), NOON)
+    assert not is_resting(NOON, NOON)
+    assert not is_resting(None, NOON)
 
 
 def test_waking_breaks_neither_floor_nor_cooldown() -> None:

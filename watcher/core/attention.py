@@ -4,8 +4,10 @@ After a sleep, a holiday or a shutdown nothing was asked, and no rule may take t
 decide here what silence means to a rule.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from watcher.core.cycle import FEW_POLLS
 from watcher.core.memory import SeriesState
@@ -21,6 +23,15 @@ OVERDUE_POLLS = 5
 
 GONE_AFTER = timedelta(days=7)
 """A series that was not heard of for so long is gone for good."""
+
+
+def put_right(states: Iterable[SeriesState], now: datetime) -> list[SeriesState]:
+    """States with what they saw "later" than now seen just now: the clock was set back, and no silence may wait for it.
+
+    Two kinds of instants are stored. History never runs backwards: when an alert changed, when an episode began,
+    the order of samples. What is a last sight follows the clock, or nobody would be late until it has caught up.
+    """
+    return [_seen_by(state, now) for state in states if _latest(state) > now]
 
 
 def nobody_watched(states: Collection[SeriesState], now: datetime, every: timedelta) -> bool:
@@ -48,3 +59,20 @@ def is_gone(state: SeriesState, now: datetime) -> bool:
     """Whether the series has left for good; never right after a gap, when its account was not asked yet."""
     awake = state.watched_from is None or now - state.watched_from > FULLY_AWAKE_AFTER
     return awake and now - state.heard_at > GONE_AFTER
+
+
+def _latest(state: SeriesState) -> datetime:
+    seen = max(state.heard_at, state.asked_at)
+    return max(seen, *(at for at in (state.read_at, state.watched_from, state.failing_since) if at is not None), seen)
+
+
+def _seen_by(state: SeriesState, now: datetime) -> SeriesState:
+    return replace(
+        state,
+        heard_at=min(state.heard_at, now),
+        asked_at=min(state.asked_at, now),
+        read_at=None if state.read_at is None else min(state.read_at, now),
+        changed_at=None if state.changed_at is None else min(state.changed_at, now),
+        watched_from=None if state.watched_from is None else min(state.watched_from, now),
+        failing_since=None if state.failing_since is None else min(state.failing_since, now),
+    )

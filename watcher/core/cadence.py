@@ -19,6 +19,8 @@ In order of force, the strongest first::
 
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from watcher.core.sight import NextPoll, Pace, Sight, Watch
 
 AFTER_RESET = timedelta(seconds=30)  # servers turn a window over some seconds late
@@ -75,6 +77,7 @@ def next_poll(sight: Sight, now: datetime) -> NextPoll:
     """When to ask this login next, and why."""
     if sight.failure == "unsupported" and not sight.login_changed:
         return NextPoll(at=None, reason="stopped: this account is not supported; sign in with another")
+    sight = _by_this_clock(sight, now)
     choice = _wanted(sight, now)
     free = _budget_frees(sight, now)
     if free is not None and choice.at is not None and choice.at < free:
@@ -82,9 +85,24 @@ def next_poll(sight: Sight, now: datetime) -> NextPoll:
         reason = "this token's hourly budget is used up" if spent_up else choice.reason
         choice = NextPoll(at=free, reason=reason, look_at=choice.look_at)
     until = sight.cooldown_until
-    if until is not None and choice.at is not None and until > max(choice.at, now):
+    if choice.at is not None and until is not None and is_resting(until, now) and until > choice.at:
         return NextPoll(at=until, reason="cooling down after 429")
     return choice
+
+
+def is_resting(until: datetime | None, now: datetime) -> bool:
+    """Whether a cooldown lasts. One that ends later than any can was begun by a clock that has been set back since."""
+    return until is not None and now < until <= now + COOLDOWN_MOST
+
+
+def _by_this_clock(sight: Sight, now: datetime) -> Sight:
+    """The sight without a poll that was made "later" than now: the clock was set back, and nobody waits until then.
+
+    A step back by less than the usual interval makes the next poll that much later and needs no rule.
+    """
+    if sight.asked_at is None or sight.asked_at - now <= sight.pace.every:
+        return sight
+    return replace(sight, asked_at=None)
 
 
 def _wanted(sight: Sight, now: datetime) -> NextPoll:
@@ -119,8 +137,8 @@ def _budget_frees(sight: Sight, now: datetime) -> datetime | None:
 
 def _recent(sight: Sight, now: datetime) -> list[datetime]:
     """Uses of the token in the last hour, oldest first; the last poll counts even where the caller kept no list."""
-    known = {at for at in (*sight.spent, sight.asked_at) if at is not None and now - at < timedelta(hours=1)}
-    return sorted(known)
+    known = {at for at in (*sight.spent, sight.asked_at) if at is not None}
+    return sorted(at for at in known if -sight.pace.every <= now - at < timedelta(hours=1))
 
 
 def _after_failure(sight: Sight, asked_at: datetime, now: datetime) -> NextPoll:

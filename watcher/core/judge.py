@@ -87,6 +87,7 @@ class _Sitting:
 
     def held(self, news: Snapshot | Failure | None) -> Judgement:
         """Everything in its order."""
+        self._put_clock_right()
         self.asleep = attention.nobody_watched(self.memory.series.values(), self.now, self.every)
         heard = () if news is None else households.told(self.memory.series, news, self.every)
         if news is not None:
@@ -128,6 +129,12 @@ class _Sitting:
         return view
 
     # --- what has ended ----------------------------------------------------------------------------------------------
+
+    def _put_clock_right(self) -> None:
+        ahead = {state.series: state for state in attention.put_right(self.memory.series.values(), self.now)}
+        if ahead:
+            self.memory = Memory({**self.memory.series, **ahead}, self.memory.alerts)
+            self.series.update(ahead)
 
     def _wake(self) -> None:
         """Watching goes on: silence is counted from now."""
