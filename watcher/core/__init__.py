@@ -52,6 +52,7 @@ Engine: news becomes transitions::
     examples        a rule's own examples, and its explanation
     guard           does a condition hold now?
     course          what a series went through: resets, glitches, what was spent
+    spells          from when to when an alert fired
     spark           a course as a line of text
 
 Delivery: transitions become messages on their way::
