@@ -228,12 +228,16 @@ def test_a_named_account_that_fails_says_so_itself(tmp_path, answers, kind, mess
     assert (failure.kind, failure.message) == (kind, message)
 
 
-def test_a_named_accounts_file_that_is_broken_is_one_line(tmp_path):
+def test_a_named_accounts_file_that_is_broken_is_one_line_and_hides_no_cache(tmp_path):
     cache(tmp_path, email="me@x.io", userStatusProtoBinaryBase64=HALF)
     path = tmp_path / "elsewhere.json"
     path.write_text("{")
-    failure = asked(tmp_path, Door(), Overrides(accounts=str(path)))
-    assert failure.message == f"{path} is not JSON: sign in again with `opencode auth login`"
+    around = Surroundings(home=tmp_path, env=CLIENT, platform="linux", run=None, read_database=files.read_database)
+    found = poll.find(PROVIDER, around, Overrides(accounts=str(path)), now=lambda: NOW)
+    assert [each.account for each in found.credentials] == ["me@x.io"]
+    assert [each.message for each in found.failures] == [
+        f"{path} is not JSON: sign in again with `opencode auth login`"
+    ]
 
 
 ANY = st.recursive(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from watcher import poll
 from watcher.core.model import Failure, Response, Rows, Snapshot
 from watcher.credentials import Credential
-from watcher.providers import antigravity, antigravity_cache, fractions, registry
+from watcher.providers import antigravity, antigravity_message, fractions, registry
 from watcher.providers.protobuf import MalformedError
 
 AT = datetime(2026, 2, 24, tzinfo=UTC)
@@ -163,7 +163,7 @@ def test_a_cache_cut_short_is_an_error_or_what_came_before(length):
 @given(st.text(max_size=40))
 def test_any_text_is_base64_or_malformed(text):
     try:
-        antigravity_cache.decoded(text)
+        antigravity_message.decoded(text)
     except MalformedError:
         return
 

@@ -1,117 +1,80 @@
-"""The message in Antigravity's cache: whose it is, and what is left of each of its models.
+"""Antigravity's cache as a snapshot: whose it is, and which of its readings are still true.
 
-Observed only; last checked 2026-11-22. root.7 is the email; root.33.1 are the models, each {1: label, 15: {1: fraction
-left, as float32, else float64 or varint, 2: {1: reset s, 2: ns}}}. Whatever cannot be right costs its model alone.
-Never decide here whether a value is still true.
+Never put here how the message in it is laid out (`antigravity_message`), nor where the file is (`credentials`).
 """
 
-from base64 import b64decode
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Generator
+from datetime import datetime, timedelta
 
-from msgspec import Struct
+from msgspec import structs
 
-from watcher.providers.answers import slug
-from watcher.providers.protobuf import Field, MalformedError, Wire, fields, messages, real
+from watcher.core.model import ReadDatabase, Rows, Snapshot
+from watcher.credentials import antigravity as places
+from watcher.errors import NotSignedInError, ShapeChangedError
+from watcher.providers import Kept, antigravity_message, fractions
+from watcher.providers.protobuf import MalformedError
 
-EMAIL, GROUP, MODEL, LABEL, QUOTA = 7, 33, 1, 1, 15  # field numbers
-FRACTION, RESET = 1, 2
-LAST_SECOND = 253402300799  # of the year 9999
-MAX_BASE64 = 1_500_000
-
-
-class Model(Struct, frozen=True):
-    """One model: what people call it, the fraction left (None: not said), when it is full again (None: not said)."""
-
-    label: str
-    left: float | None
-    resets_at: datetime | None
+NAME = "Antigravity"
+SIGN_IN = "open Antigravity and sign in"
+OLD_AFTER = timedelta(hours=24)  # a cache without a reset time that nobody wrote to for so long
 
 
-class Status(Struct, frozen=True):
-    """The whole message."""
+def ask(path: str, kept: Kept, account_name: str) -> Generator[ReadDatabase, Rows, Snapshot]:
+    """The snapshot in the cache.
 
-    email: str
-    models: tuple[Model, ...]
-    lost: int  # how many models or groups could not be read
-
-
-def read(encoded: str) -> Status:
-    """The message, from base64; `MalformedError` where it is none at all."""
-    root = list(fields(decoded(encoded)))
-    models, lost = _models(root)
-    return Status(_text(root, EMAIL), tuple(models.values()), lost)
+    Errors: `NotSignedInError` where no login is cached, `ShapeChangedError` where it cannot be read.
+    """
+    return read((yield from _rows(path, kept)), path, account_name)
 
 
-def decoded(encoded: str) -> bytes:
-    """Base64 in either alphabet, with or without blanks and padding."""
-    if len(encoded) > MAX_BASE64:
-        raise MalformedError("too large")
-    letters = "".join(encoded.split()).replace("-", "+").replace("_", "/").rstrip("=")
+def _rows(path: str, kept: Kept) -> Generator[ReadDatabase, Rows, Rows]:
+    """The cache's rows; those of the last time, as of now, where nobody has written to it since."""
+    last: Rows | None = kept.get(path)
+    known = last.stamp if last else ""
+    rows = yield ReadDatabase(path=path, sql=places.QUERY, parameters=(places.STATUS_KEY,), known=known)
+    if rows.unchanged and last:
+        rows = structs.replace(last, at=rows.at)
+    kept[path] = rows
+    return rows
+
+
+def read(rows: Rows, path: str, account_name: str = "") -> Snapshot:
+    """The snapshot in the cache's rows.
+
+    Errors: `NotSignedInError` where no login is cached, `ShapeChangedError` where it cannot be read.
+    """
+    status = places.status(rows, path)
+    encoded = status.get("userStatusProtoBinaryBase64")
+    if not isinstance(encoded, str) or not encoded.strip():
+        raise NotSignedInError(f"{NAME}: signed out: no login in {path}: {SIGN_IN}")
     try:
-        return b64decode(letters + "=" * (-len(letters) % 4), validate=True)
-    except ValueError:
-        raise MalformedError("not base64") from None
-
-
-def _models(root: Sequence[Field]) -> tuple[dict[str, Model], int]:
-    """Models by window, the last of two alike winning, and how many could not be read: a bad one loses only itself."""
-    found: dict[str, Model] = {}
-    lost = 0
-    for group in root:
-        if group.number != GROUP or not isinstance(group.value, bytes) or group.wire is not Wire.BYTES:
-            continue
-        try:
-            raws = messages(group.value, MODEL)
-        except MalformedError:
-            lost += 1
-            continue
-        for raw in raws:
-            try:
-                model = _model(raw)
-            except MalformedError:
-                lost += 1
-            else:
-                if model:
-                    found[slug(model.label)] = model
-    return found, lost
-
-
-def _model(raw: bytes) -> Model | None:
-    """One model; None where it has no name or no quota."""
-    parts = list(fields(raw))
-    label, quotas = (
-        _text(parts, LABEL),
-        [each.value for each in parts if each.number == QUOTA and each.wire is Wire.BYTES],
+        said = antigravity_message.read(encoded)
+    except MalformedError as error:
+        raise ShapeChangedError(f"{NAME}: the cache in {path} cannot be read ({error}): open {NAME} once") from None
+    if not said.models:
+        raise ShapeChangedError(f"{NAME}: the cache in {path} names no model: open {NAME} once")
+    owner = status.get("email")
+    foreign = bool(isinstance(owner, str) and owner and said.email and owner.casefold() != said.email.casefold())
+    readings = tuple(
+        fractions.reading(
+            each.label, each.left, each.resets_at, stale=foreign or _is_stale(each.resets_at, rows), source="cache"
+        )
+        for each in said.models
     )
-    if not label or not quotas or not isinstance(quotas[0], bytes):
-        return None
-    quota = list(fields(quotas[0]))
-    left = [real(each) for each in quota if each.number == FRACTION]
-    resets = [each.value for each in quota if each.number == RESET and each.wire is Wire.BYTES]
-    return Model(label, left[-1] if left else None, _instant(resets[-1]) if resets else None)
+    notes = [*fractions.doubts(readings), *([f"{said.lost} models could not be read"] if said.lost else [])]
+    if foreign:
+        notes.append("the cache belongs to another account: open Antigravity once")
+    name = account_name or said.email or (owner if isinstance(owner, str) else "")
+    return Snapshot(
+        provider="antigravity",
+        account=name.casefold(),
+        account_name=name,
+        at=rows.at,
+        readings=readings,
+        note="; ".join(notes) or None,
+    )
 
 
-def _text(parts: Sequence[Field], number: int) -> str:
-    """The text of that field; empty where it is missing, blank or not UTF-8."""
-    for part in parts:
-        if part.number == number and part.wire is Wire.BYTES and isinstance(part.value, bytes):
-            try:
-                return part.value.decode().strip()
-            except UnicodeDecodeError:
-                return ""
-    return ""
-
-
-def _instant(raw: int | bytes) -> datetime | None:
-    """A Timestamp message; None where it is not one: only the reset is lost."""
-    if not isinstance(raw, bytes):
-        return None
-    try:
-        parts = {each.number: each.value for each in fields(raw) if each.wire is Wire.VARINT}
-    except MalformedError:
-        return None
-    seconds, nanos = parts.get(1), parts.get(2, 0)
-    if not isinstance(seconds, int) or not isinstance(nanos, int) or not 0 < seconds <= LAST_SECOND or nanos >= 10**9:
-        return None
-    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=nanos // 1000)
+def _is_stale(resets_at: datetime | None, rows: Rows) -> bool:
+    """Whether the window has turned over since, or, without a reset time, nobody wrote the cache for long."""
+    return rows.at - rows.modified_at > OLD_AFTER if resets_at is None else resets_at <= rows.at

@@ -15,6 +15,7 @@ from msgspec import structs
 
 from watcher.core.model import Reading, Snapshot
 from watcher.credentials import Credential, Surroundings, gemini
+from watcher.credentials.places import UnusablePlaceError
 from watcher.errors import ProviderError, ShapeChangedError, UnsupportedError
 from watcher.providers import Conversation, Kept, answers, fractions, google
 
@@ -28,9 +29,9 @@ def with_account(cache: Credential, surroundings: Surroundings, path: str | None
     """The cache's login with the same person's account beside it, or the active one where the cache names nobody."""
     try:
         found = gemini.from_accounts(surroundings, path)
-    except ProviderError:
+    except ProviderError as error:
         if path:
-            raise
+            raise UnusablePlaceError([cache], [error]) from None
         return cache  # Gemini CLI's rows tell of a broken file; here it is only a spare
     account = next((each for each in found if cache.account in ("", each.account)), None)
     if account is None or gemini.CLIENTS not in account.extra:
