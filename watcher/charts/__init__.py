@@ -57,7 +57,7 @@ class Track(Struct, frozen=True, kw_only=True):
         highest = max((value for _, value in self.values() if value is not None), default=0.0)
         if self.in_percent:
             return FULL if highest <= FULL else highest * 1.05
-        return max([highest, *(line.value for line in self.lines)]) * 1.1 or 1.0
+        return max([highest, 0.0, *(line.value for line in self.lines)]) * 1.1 or 1.0
 
     @property
     def bottom(self) -> float:

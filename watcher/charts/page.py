@@ -96,7 +96,7 @@ def _part(part: Part, span: Span) -> Iterator[str]:
 
 def _card(card: Card, span: Span) -> Iterator[str]:
     yield f"<article><h3>{_safe(card.title)}</h3>"
-    yield svg.panel(card.track, span)
+    yield f'<div class="wide">{svg.panel(card.track, span)}</div>'
     yield "<dl>"
     yield from (f"<div><dt>{_safe(name)}</dt><dd>{_safe(fact)}</dd></div>" for name, fact in card.facts)
     yield "</dl>"
@@ -152,7 +152,7 @@ def _style() -> str:
         "padding:.7rem .9rem;color:var(--muted);font-size:.875rem}"
         ".figures b{display:block;color:var(--ink);font-size:1.35rem;overflow-wrap:anywhere}"
         "article{background:var(--card);border:1px solid var(--rule);border-radius:.6rem;padding:1rem;margin:0 0 1rem}"
-        "svg{display:block;width:100%;height:auto}"
+        "svg{display:block;width:100%;min-width:34rem;height:auto}"
         "dl{display:flex;flex-wrap:wrap;gap:.4rem 2rem;margin:.5rem 0 0}dt{font-size:.8rem}dd{margin:0}"
         "details{margin-top:.75rem}summary{cursor:pointer;color:var(--line)}"
         ".wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}"

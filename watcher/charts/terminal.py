@@ -32,18 +32,20 @@ ASCII = Style(braille=False, limit="-", axis="-", turn="|", alert="^", over="o")
 
 def plot(track: Track, span: Span, style: Style, *, width: int, height: int = 10) -> list[str]:
     """Lines of text, the last ones being the axis, what happened, and the times."""
-    columns = max(width - GUTTER - 1, 10)
+    scale = [_scale(track, row, height) for row in range(height)]
+    gutter = max(GUTTER, *map(len, scale))
+    columns = max(width - gutter - 1, 10)
     canvas = _drawn(track, span, columns, height)
     limits = {_row(track, line.value, height) for line in track.lines if track.bottom <= line.value <= track.top}
     lines = []
     for row in range(height):
         cells = [_sign(canvas[row][column], style, limit=row in limits) for column in range(columns)]
-        lines.append(f"{_scale(track, row, height):>{GUTTER}} {''.join(cells)}".rstrip())
-    lines.append(f"{'':>{GUTTER}} {style.axis * columns}")
+        lines.append(f"{scale[row]:>{gutter}} {''.join(cells)}".rstrip())
+    lines.append(f"{'':>{gutter}} {style.axis * columns}")
     happened = _happened(track, span, columns, style)
     if happened.strip():
-        lines.append(f"{'':>{GUTTER}} {happened}".rstrip())
-    lines.append(f"{'':>{GUTTER}} {_times(span, columns)}".rstrip())
+        lines.append(f"{'':>{gutter}} {happened}".rstrip())
+    lines.append(f"{'':>{gutter}} {_times(span, columns)}".rstrip())
     return lines
 
 
