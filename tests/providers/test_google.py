@@ -195,3 +195,22 @@ def test_from_the_accounts_file_to_the_reading_through_a_real_server(tmp_path):
     assert not isinstance(outcome, Failure), outcome
     assert [(each.window, each.used_percent) for each in outcome.readings] == [("gemini_2_5_pro", 15.0)]
     assert before == (path.read_bytes(), path.stat().st_mtime_ns, sorted(Path(tmp_path).rglob("*")))
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "ends"),
+    [
+        (403, '{"error": {"details": [{"reason": "UNSUPPORTED_CLIENT"}]}}', True),
+        (400, "IneligibleTierError: this tier", True),
+        (403, "This client is no longer supported by Gemini Code Assist for individuals.", True),
+        (404, "Please migrate to Antigravity to go on with Gemini", True),
+        (403, "no longer supported", False),
+        (403, "Please migrate to Antigravity", False),
+        (401, '{"error": {"status": "UNAUTHENTICATED"}}', False),
+        (403, '{"error": {"status": "PERMISSION_DENIED"}}', False),
+        (500, "UNSUPPORTED_CLIENT", False),
+        (200, "UNSUPPORTED_CLIENT", False),
+    ],
+)
+def test_the_end_of_personal_accounts_is_known_by_its_words_alone(status, said, ends):
+    assert google.is_cut_off(Response(status=status, body=said.encode(), at=datetime(2026, 6, 18, tzinfo=UTC))) is ends
