@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.test_sacred import FILES
 from watcher import poll
@@ -42,8 +43,11 @@ def test_what_gemini_s_own_file_says(tmp_path):
         "quota_project_id": "my-project",
     }
     (folder / "oauth_creds.json").write_text(json.dumps(content))
-    surroundings = Surroundings(home=tmp_path, env={}, platform="linux", run=None, read_database=None)
+    client = {"GEMINI_CLIENT_ID": "client-1.apps.googleusercontent.com", "GEMINI_CLIENT_SECRET": "a-secret"}
+    surroundings = Surroundings(home=tmp_path, env=client, platform="linux", run=None, read_database=None)
     (credential,) = gemini.from_cli(surroundings)
+    without_client = facts(replace(credential, extra={}), datetime(2026, 1, 30, 14, tzinfo=UTC))
+    assert without_client["expires"].endswith("past: renewing it needs GEMINI_CLIENT_ID and GEMINI_CLIENT_SECRET")
     assert facts(credential, datetime(2026, 1, 30, 14, tzinfo=UTC)) == {
         "place": "Gemini CLI",
         "source": str(folder / "oauth_creds.json"),

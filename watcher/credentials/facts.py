@@ -10,6 +10,7 @@ from typing import Any
 
 from watcher.core.redaction import mask
 from watcher.credentials import Credential
+from watcher.credentials.gemini import CLIENTS
 from watcher.credentials.jwt import claims
 
 RENEWABLE = frozenset({"gemini_cli"})  # whose tokens are renewed here, in memory
@@ -68,6 +69,8 @@ def _expiry(credential: Credential, now: datetime) -> str:
     if at > now:
         return said
     if credential.provider in RENEWABLE and credential.refresh_token:
+        if CLIENTS not in credential.extra:
+            return f"{said}, past: renewing it needs GEMINI_CLIENT_ID and GEMINI_CLIENT_SECRET"
         return f"{said}, past: renewed in memory at the next poll"
     return f"{said}, past: only the tool itself may renew it"
 
