@@ -3,6 +3,7 @@ from html.parser import HTMLParser
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.charts.test_charts import SPAN, track
 from watcher.charts.page import Card, Page, Part, Table, html
@@ -83,6 +84,11 @@ def test_markup_in_a_text_is_shown_as_it_was_written():
 
 def test_a_severity_is_a_word_and_not_only_a_colour():
     assert '<span class="badge critical">critical</span> x</td>' in html(a_page())
+
+
+def test_the_pictures_signs_are_explained_where_there_are_pictures():
+    assert "a triangle, an alert fired" in html(a_page())
+    assert "a triangle" not in html(structs.replace(a_page(), parts=()))
 
 
 def test_few_resets_are_open_and_many_folded():

@@ -13,6 +13,10 @@ from watcher.charts import Span, Track, day, svg
 from watcher.charts.palette import DARK, FONT, LIGHT, Theme, rules
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+KEY = (
+    "In the pictures: a triangle, an alert fired; a ring, it was over; dotted, a reset; dashed, a rule's threshold;"
+    " a gap, nothing was read."
+)
 
 
 class Table(Struct, frozen=True, kw_only=True):
@@ -74,6 +78,7 @@ def html(page: Page) -> str:
         '<ul class="figures">',
         *(f"<li><b>{_safe(number)}</b> {_safe(what)}</li>" for number, what in page.figures),
         "</ul>",
+        f'<p class="key">{_safe(KEY)}</p>' if any(part.cards for part in page.parts) else "",
     ]
     for part in page.parts:
         lines += _part(part, page.span)
@@ -146,7 +151,8 @@ def _style() -> str:
         "header,main,footer{max-width:60rem;margin:0 auto;padding:0 1.25rem}header{padding-top:2rem}"
         "h1{margin:0;font-size:1.75rem}h2{margin:2.5rem 0 .75rem;font-size:1.25rem;overflow-wrap:anywhere}"
         "h3{margin:0 0 .25rem;font-size:1rem;overflow-wrap:anywhere}"
-        "header p,footer,small,dt{color:var(--muted)}header p{margin:.25rem 0 1.25rem}small{font-weight:400}"
+        "header p,footer,small,dt,.key{color:var(--muted)}.key{font-size:.875rem}"
+        "header p{margin:.25rem 0 1.25rem}small{font-weight:400}"
         ".figures{list-style:none;display:flex;flex-wrap:wrap;gap:.75rem;margin:0;padding:0}"
         ".figures li{flex:1 1 9rem;background:var(--card);border:1px solid var(--rule);border-radius:.6rem;"
         "padding:.7rem .9rem;color:var(--muted);font-size:.875rem}"
@@ -157,7 +163,7 @@ def _style() -> str:
         "details{margin-top:.75rem}summary{cursor:pointer;color:var(--line)}"
         ".wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}"
         "th,td{text-align:left;padding:.35rem .75rem .35rem 0;border-bottom:1px solid var(--rule);vertical-align:top}"
-        "th{color:var(--muted);font-weight:600}.n{text-align:right;padding-right:2rem;font-variant-numeric:tabular-nums}"
+        "th{color:var(--muted);font-weight:600}.n{text-align:right;white-space:nowrap;padding-right:2rem;font-variant-numeric:tabular-nums}"
         ".badge{display:inline-block;border:1px solid currentColor;border-radius:1rem;padding:0 .55rem;"
         "font-size:.75rem;line-height:1.4;margin-right:.4rem}"
         ".badge.info{color:var(--info)}.badge.warning{color:var(--warning)}.badge.critical{color:var(--critical)}"
