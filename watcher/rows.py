@@ -14,8 +14,6 @@ from watcher.core.model import Delivery, Failure, Kind, Reading, Series, Snapsho
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _encoder = msgspec.json.Encoder()
-_snapshot = msgspec.json.Decoder(Snapshot)
-_failure = msgspec.json.Decoder(Failure)
 
 _UNLIMITED, _STALE, _LOW_CONFIDENCE = 1, 2, 4
 
@@ -122,14 +120,16 @@ def reading(facts: Sequence[Any], row: Sequence[Any]) -> tuple[datetime, Reading
     )
 
 
-def account(row: Sequence[Any]) -> Account:
-    """A row of `account`: provider, account, snapshot, failure, failing_since, failures, asked_at."""
-    provider, key, snapshot, failure, failing_since, failures, asked_at = row
+def account(
+    provider: str, key: str, snapshot: Snapshot | None, failure: Failure | None, counts: Sequence[Any]
+) -> Account:
+    """A row of `account`, its two records decoded; `counts`: failing_since, failures, asked_at."""
+    failing_since, failures, asked_at = counts
     return Account(
         provider=provider,
         account=key,
-        snapshot=None if snapshot is None else _snapshot.decode(snapshot),
-        failure=None if failure is None else _failure.decode(failure),
+        snapshot=snapshot,
+        failure=failure,
         failing_since=None if failing_since is None else instant(failing_since),
         failures=failures,
         asked_at=instant(asked_at),

@@ -6,6 +6,7 @@ alerts or deliveries here.
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,6 +26,7 @@ KEEP_RAW = timedelta(days=14)
 KEEP_HOURLY = timedelta(days=365)
 KEEP_DELIVERIES = timedelta(days=30)
 KEEP_TRANSITIONS = timedelta(days=365)
+_SNAPSHOT, _FAILURE = msgspec.json.Decoder(Snapshot), msgspec.json.Decoder(Failure)
 KEEP_SILENCES = timedelta(days=14)
 MOST_SILENCES = 200  # of each rule
 
@@ -34,6 +36,10 @@ class Store(Notebook):
 
     _memory: tuple[dict[Series, SeriesState], dict[tuple[str, Series], AlertState]] | None = None
     _memory_version = -1
+
+    def __init__(self, path: Path, *, now: datetime, read_only: bool = False) -> None:
+        self._unreadable: set[str] = set()  # what was said of records that cannot be read
+        super().__init__(path, now=now, read_only=read_only)
 
     def forget(self) -> None:
         """Read the engine's states anew."""
@@ -56,11 +62,21 @@ class Store(Notebook):
 
     def _decoded(self, sql: str, kind: type[T], parameters: Sequence[Any] = ()) -> Iterator[T]:
         decoder = msgspec.json.Decoder(kind)
-        for (text,) in self._db.execute(sql, parameters):
-            try:
-                yield decoder.decode(text)
-            except msgspec.MsgspecError as error:
-                self.notices.append(f"{self.path.name}: one {kind.__name__} cannot be read and is forgotten ({error})")
+        found = (self._read(decoder, kind, text) for (text,) in self._db.execute(sql, parameters))
+        return (record for record in found if record is not None)
+
+    def _read(self, decoder: msgspec.json.Decoder[T], kind: type[T], text: str | None) -> T | None:
+        """One record; None where there is none, or none that can be read: that one alone is lost, and said once."""
+        if text is None:
+            return None
+        try:
+            return decoder.decode(text)
+        except msgspec.MsgspecError as error:
+            notice = f"{self.path.name}: one {kind.__name__} cannot be read and is left out ({error})"
+            if notice not in self._unreadable:
+                self._unreadable.add(notice)
+                self.notices.append(notice)
+            return None
 
     def save(self, judgement: Judgement) -> None:
         """Keep what the engine decided; inside `write`."""
@@ -127,12 +143,19 @@ class Store(Notebook):
 
     def accounts(self) -> list[rows.Account]:
         """Every account ever asked, with its last snapshot and its failure, by provider and account."""
+        found = self._db.execute(
+            "SELECT provider, account, snapshot, failure, failing_since, failures, asked_at FROM account"
+            " ORDER BY provider, account"
+        )
         return [
-            rows.account(row)
-            for row in self._db.execute(
-                "SELECT provider, account, snapshot, failure, failing_since, failures, asked_at FROM account"
-                " ORDER BY provider, account"
+            rows.account(
+                provider,
+                account,
+                self._read(_SNAPSHOT, Snapshot, snapshot),
+                self._read(_FAILURE, Failure, failure),
+                counts,
             )
+            for provider, account, snapshot, failure, *counts in found
         ]
 
     def forget_trouble(self, provider: str, account: str) -> None:
@@ -214,7 +237,8 @@ class Store(Notebook):
     def _deliveries(self, where: str, parameters: Sequence[Any] = ()) -> list[Delivery]:
         found = self._db.execute(f"SELECT id, record FROM delivery WHERE {where} ORDER BY id", parameters)  # noqa: S608 - constants
         decoder = msgspec.json.Decoder(Delivery)
-        return [msgspec.structs.replace(decoder.decode(record), id=number) for number, record in found]
+        read = ((number, self._read(decoder, Delivery, record)) for number, record in found)
+        return [msgspec.structs.replace(delivery, id=number) for number, delivery in read if delivery is not None]
 
     def enqueue(self, deliveries: Iterable[Delivery]) -> None:
         """Put new deliveries into the outbox; inside `write`. One that has the key of an earlier one is left out."""
