@@ -1,9 +1,9 @@
 """The database's tables, one migration a version. Never change a migration that has been released: add one.
 
-`PRAGMA user_version` counts the migrations that a file has been through. A process that may write brings an older file up
-to date when it opens it, each migration in a transaction of its own with its count, so that one that is interrupted is
-done again. A reader waits for that; a file of a newer version is left alone by both. To add one: append a script, and lay
-a row of the old shape into `test_every_earlier_format_is_brought_up_to_date` where its meaning changes.
+`PRAGMA user_version` counts the migrations that a file has been through. A process that may write brings an older file
+up to date when it opens it, each migration in one transaction with its count: one that is interrupted is done again.
+Readers say what to run instead; a file of a newer version is left alone by all. To add one: append a script, and have
+`test_every_earlier_format_is_brought_up_to_date` keep a row of the old shape where its meaning changes.
 
 Instants are integers, milliseconds since 1970 in UTC. Money and counts are decimal text, so that nothing is rounded.
 Records that only this program reads (`state`, `record`, `snapshot`, `failure`) are JSON of the structs they are named
