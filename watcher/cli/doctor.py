@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from watcher import doors
+from watcher.cli.columns import say
 from watcher.core.diagnostics import visible
 from watcher.core.redaction import Redactor
 from watcher.doctor import Finding, Report, Verdict
@@ -51,7 +52,7 @@ def doctor(context: click.Context, *, as_document: bool, provider: str | None) -
     else:
         width = max(shutil.get_terminal_size((100, 24)).columns, _LEAST_WIDTH)
         for line in said(report, width, in_full=provider is not None):
-            click.echo(line)
+            say(line)
     context.exit(0 if report.ok else 1)
 
 
