@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from watcher import accounts, handover, pipeline, poll
+from watcher import absences, accounts, handover, pipeline, poll
 from watcher.calls import Calls
 from watcher.config import Config
 from watcher.core.cadence import REFUSALS, after_loss
@@ -128,7 +128,7 @@ class Rounds:
         self._hear_troubles(provider, found)
         self._settle(provider, found, now)
         if not (found.credentials or found.failures) and self._settings(provider).enabled:
-            self._hear(_not_signed_in(provider, now))
+            self._hear(absences.no_login(provider, now))
         for credential in self._logins.now(provider, now):
             if self._may_ask(provider, credential, round_, now):
                 self._ask(provider, credential, round_, now)
@@ -160,7 +160,7 @@ class Rounds:
     def _is_gone(self, account: Account, now: datetime) -> None:
         """No place has that login: it was signed out, or it was only ever a place that could not be used."""
         if account.snapshot is not None:
-            self._hear(_signed_out(account, now))
+            self._hear(absences.signed_out(account, now))
         else:
             self._store.write(lambda: self._store.forget_trouble(account.provider, account.account), now=now)
 
@@ -233,15 +233,13 @@ class Rounds:
         round_ = self._open.get(provider)
         if round_ is None:
             return
-        now, name, limit = self._doors.clock.now(), PROVIDERS[provider].name, ROUND_ENDS.seconds // 60
+        now, silent = self._doors.clock.now(), round_.waiting
         lost = self._lost.get(provider, (0, now))[0] + max(len(round_.waiting), 1)
         self._lost[provider] = lost, after_loss(lost, now)
-        silent, text = round_.waiting, f"{name} gave no answer in {limit} minutes; it is asked again later"
         if round_.finding:
             silent = {account.account for account in self._accounts(provider)} or {""}
-            text = f"{name}: the look for logins took over {limit} minutes: a folder or a program of this machine hangs"
-        for account in sorted(silent):
-            self._hear(Failure(provider=provider, account=account, at=now, kind="timeout", message=text))
+        for failure in absences.never_came(provider, silent, ROUND_ENDS, now, finding=round_.finding):
+            self._hear(failure)
         round_.finding, round_.waiting = False, set()
         self._end_if_done(provider)
 
@@ -332,21 +330,3 @@ class Rounds:
 
 def _job(provider: str) -> str:
     return f"poll {provider}"
-
-
-def _not_signed_in(provider: str, now: datetime) -> Failure:
-    facts = PROVIDERS[provider]
-    message = f"{facts.name}: switched on in the config, but no login is found; {facts.sign_in}"
-    return Failure(provider=provider, at=now, kind="not_signed_in", message=message)
-
-
-def _signed_out(account: Account, now: datetime) -> Failure:
-    provider = PROVIDERS[account.provider]
-    return Failure(
-        provider=account.provider,
-        account=account.account,
-        account_name=account.name,
-        at=now,
-        kind="not_signed_in",
-        message=f"{provider.name}: no login found any more; {provider.sign_in}",
-    )
