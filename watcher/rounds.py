@@ -2,6 +2,9 @@
 
 A round asks every account of one provider, each in a thread of its own, and ends when all have answered. Everything
 else, the store included, happens on the loop's thread: threads only look and talk. Never judge a reading here.
+
+One file although it is a long one: a round is one story told in callbacks, and its steps share whom it waits for. What
+is known of a login (`sights`), whose it is (`logins`) and what is said where nobody answers (`absences`) are elsewhere.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,12 +18,13 @@ from msgspec import Struct, field
 from watcher import absences, accounts, handover, pipeline, poll
 from watcher.calls import Calls
 from watcher.config import Config
-from watcher.core.cadence import REFUSALS, after_loss
+from watcher.core.cadence import REFUSALS
 from watcher.core.model import Failure, Snapshot
 from watcher.core.sight import NextPoll
 from watcher.credentials import Credential
 from watcher.doors import Doors
 from watcher.logins import Logins
+from watcher.losses import Losses
 from watcher.providers import claude
 from watcher.providers.registry import PROVIDERS
 from watcher.rows import Account
@@ -66,7 +70,7 @@ class Rounds:
         self._troubles: dict[str, str] = {}  # provider -> what is wrong with places that no account hangs on
         self._kept: dict[tuple[str, str], dict[str, Any]] = {}
         self._sights = Sights(doors=doors, store=store)
-        self._lost: dict[str, tuple[int, datetime]] = {}  # provider -> threads that never came back, not before
+        self._losses = Losses()
         self._skew = Skew()
         self._handed_at: datetime | None = None  # when Claude Code's status line last said something
 
@@ -234,8 +238,7 @@ class Rounds:
         if round_ is None:
             return
         now, silent = self._doors.clock.now(), round_.waiting
-        lost = self._lost.get(provider, (0, now))[0] + max(len(round_.waiting), 1)
-        self._lost[provider] = lost, after_loss(lost, now)
+        self._losses.lose(provider, max(len(round_.waiting), 1), now)
         if round_.finding:
             silent = {account.account for account in self._accounts(provider)} or {""}
         for failure in absences.never_came(provider, silent, ROUND_ENDS, now, finding=round_.finding):
@@ -247,16 +250,15 @@ class Rounds:
         """Whether a round was given up before this came of it. Then the thread at least is back."""
         if round_ is self._open.get(provider):
             return False
-        now = self._doors.clock.now()
-        self._lost[provider] = max(self._lost.get(provider, (0, now))[0] - 1, 0), now
+        self._losses.regain(provider)
         return True
 
     def _rests(self, provider: str, now: datetime) -> bool:
         """Whether threads were lost to this provider so lately that another one is not risked yet."""
-        _, until = self._lost.get(provider, (0, now))
-        if until > now:
+        until = self._losses.rests_until(provider, now)
+        if until is not None:
             self._timetable.put(_job(provider), until, partial(self.begin, provider))
-        return until > now
+        return until is not None
 
     def _end_if_done(self, provider: str) -> None:
         round_ = self._open.get(provider)
@@ -284,8 +286,8 @@ class Rounds:
         later = [choice for choice in choices if choice.at is not None]
         choice = min(later, key=lambda choice: choice.at or now) if later else next(iter(choices), nobody)
         at, reason = max(choice.at or now + LOOK_AGAIN, now + timedelta(seconds=1)), choice.reason
-        _, rested = self._lost.get(provider, (0, at))
-        if rested > at:
+        rested = self._losses.rests_until(provider, at)
+        if rested is not None:
             at, reason = rested, "an answer never came; waiting longer each time"
         self._timetable.put(_job(provider), at, lambda: self.begin(provider))
         self._store.write(lambda: self._store.plan_poll(provider, at, reason), now=now)
