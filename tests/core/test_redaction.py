@@ -52,4 +52,4 @@ def test_what_is_too_short_to_be_a_secret_blots_out_no_words():
 
 def test_a_mask_tells_two_secrets_apart_and_gives_neither_away():
     assert mask("sk-ant-oat01-abcdefgh12") == "sk-ant...gh12"
-    assert mask("0123456789") == "***"
+    assert mask("0123456789") == mask("sk-0123456789-abcde") == "***"
