@@ -42,7 +42,8 @@ NEVER_SENT = {  # logins are sacred: these are single-use, or sign the message a
     name: planted(name)
     for name in ("ClaudeRefresh", "ClaudeCodeRefresh", "CodexRefresh", "CopilotRefresh", "HookSecret")
 }
-SECRETS = SENT | NEVER_SENT
+IN_PROCESSES = {name: planted(name) for name in ("CommandArgument", "ApprisePath")}  # channels that are programs
+SECRETS = SENT | NEVER_SENT | IN_PROCESSES
 
 CONFIG = """\
 [poll]
@@ -217,6 +218,8 @@ def once(home, **changes):
 INSIGHT = (
     *(["doctor"], ["doctor", "--json"], ["doctor", "--provider", "claude"]),
     *(["history"], ["history", "--json"], ["history", "--csv"], ["history", "--plot"], ["report", "-o", "-"]),
+    *(["config", "show"], ["config", "show", "--json"], ["guard", "claude.five_hour > 1%"], ["init"]),
+    *(["rules", "list"], ["rules", "check"], ["rules", "explain", "full"], ["agent", "print"], ["agent", "status"]),
 )
 
 

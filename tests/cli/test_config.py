@@ -83,7 +83,7 @@ def test_what_is_shown_is_a_config_that_the_program_takes(shell):
     channel = '[channels.lamp]\ntype = "command"\nargv = ["/bin/true", "a b"]\n'
     shell.config.write_text(channel + '[route]\ndefault = ["lamp"]\n')
     shown = shell.say("show").out
-    assert 'argv = ["/bin/true", "a b"]' in shown.splitlines()
+    assert 'argv = ["/bin/true", "***"]' in shown.splitlines()
     shell.config.write_text(shown)
     assert shell.say("show").out == shown
 

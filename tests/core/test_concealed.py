@@ -31,11 +31,27 @@ def shown(line, text=TEXT):
         ('url = "file:~/url"', 'url = "file:~/url"'),
         ('type = "slak"', 'type = "slak"'),
         ("secret", "******"),
+        ("url = https://x/secret?a=b", "url = ******************=*"),
+        ("url = c2VjcmV0==", "url = ********=="),
+        ('    "--token=secret",', '    "**************",'),
+        ('    "secret", "more"', '    "******", "****"'),
+        ('argv = ["/bin/x", "secret"]', 'argv = ["******", "******"]'),
+        ("headers = { A = Bearer secret }", "headers = { A = ****** ****** }"),
+        ("retry = true", "retry = true"),
+        ("topic = 1234567", "topic = *******"),
     ],
 )
 def test_what_may_be_a_secret_becomes_stars_and_columns_stay(line, said):
     assert shown(line) == said
     assert len(said) == len(line)
+
+
+def test_lines_of_a_string_or_an_array_of_several_lines_are_hidden():
+    string = '[channels.team]\nurl = """\n{line}\n"""\n'
+    assert shown("https://x?token=secret", string) == "*" * 22
+    assert shown("c2VjcmV0 = x", string) == "******** * *"
+    array = '[channels.team]\nargv = [\n  "a",\n{line}\n]\n'
+    assert shown('  "secret=1",', array) == '  "********",'
 
 
 def test_inline_and_dotted_tables_are_no_way_around():

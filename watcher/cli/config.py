@@ -117,6 +117,8 @@ def _channel(channel: Channel, found: Config) -> dict[str, Any]:
     for key, value in msgspec.to_builtins(channel.settings).items():
         if key in secret:
             table[key] = dict.fromkeys(value, MASK) if isinstance(value, dict) else MASK if value else ""
+        elif key == "argv":
+            table[key] = [*value[:1], *(MASK for _ in value[1:])]  # an argument may be a password
         elif value is not None:
             table[key] = value
     return table

@@ -23,7 +23,17 @@ _TABLE = re.compile(r"""^[ \t]*\[+[ \t]*["']?(\w+)""", re.MULTILINE)
 _FIRST = re.compile(r"""\s*["']?(\w+)""")
 _SECRET_TABLES = {"channels", "providers"}
 _PLAIN = re.compile(r"\s*(?:type|every|enabled|source|priority|timeout|base_url)\s*=")
-_STRING = re.compile(r"""(["'])((?:\\.|(?!\1).)*)(\1?)""")
+_KEY = re.compile(r"""\s*(?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*\s*=""")
+_VALUE = re.compile(
+    r"""
+      (?P<string>(?P<quote>["'])(?P<content>(?:\\.|(?!(?P=quote)).)*)(?P<end>(?P=quote)?))
+    | \#.*                                             # a comment
+    | (?:(?<=[{,\s])[\w-]+(?=\s*=\s*[^\s=]))           # a key of an inline table
+    | (?:true|false|\d{1,4})(?=[\s,\]}]|$)             # no secret is as short
+    | (?P<bare>[^\s\[\]{},="']+)                       # a string without its quotes, for instance
+    """,
+    re.VERBOSE,
+)
 _ELSEWHERE = ("env:", "file:")
 _MOST = 256  # secrets known at a time
 _MASKABLE = 20  # of a shorter one, ten characters would be half
@@ -74,9 +84,16 @@ def concealed(text: str, start: int, line: str) -> str:
     name = names[before] if before >= 0 else first[1] if first else ""
     if name not in _SECRET_TABLES or _PLAIN.match(line) or line.lstrip().startswith("["):
         return line
-    if "=" not in line:  # inside a string of several lines
-        return re.sub(r"[^\s\"']", "*", line)
-    return _STRING.sub(_starred, line)
+    begun = places[before] if before >= 0 else 0
+    if not _KEY.match(line) or _is_within_string(text[begun:start]):  # a string or an array of several lines
+        return re.sub(r"[^\s\"'\[\],]", "*", line)
+    place = line.index("=") + 1
+    return line[:place] + _VALUE.sub(_starred_value, line[place:])
+
+
+def _is_within_string(before: str) -> bool:
+    """Whether a string of several lines is open where `before` ends."""
+    return any(before.count(quotes) % 2 for quotes in ('"""', "'''"))
 
 
 @lru_cache(maxsize=2)  # one file often has many mistakes
@@ -86,6 +103,8 @@ def _tables(text: str) -> tuple[list[int], list[str]]:
     return [each.start() for each in found], [each[1] for each in found]
 
 
-def _starred(string: re.Match[str]) -> str:
-    opening, content, closing = string.groups()
-    return string[0] if content.startswith(_ELSEWHERE) else opening + "*" * len(content) + closing
+def _starred_value(part: re.Match[str]) -> str:
+    if part["string"] is None:
+        return "*" * len(part[0]) if part["bare"] else part[0]
+    opening, content, closing = part["quote"], part["content"], part["end"]
+    return part[0] if content.startswith(_ELSEWHERE) else opening + "*" * len(content) + closing
