@@ -4,6 +4,7 @@ Rows change in place; those that were there before keep their ids. What time cha
 rows changes in `digests`. Never word a message here.
 """
 
+from bisect import insort
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -55,6 +56,8 @@ class Desk:
         self.situation = situation
         self.now = situation.now
         self.choices: list[Choice] = []
+        self._places: dict[str, list[int]] = {}  # alert -> rows that spoke of it once, in order: thousands may come
+        self._indexed = 0
 
     @property
     def new(self) -> tuple[Delivery, ...]:
@@ -72,7 +75,7 @@ class Desk:
         channels = self._channels(transition)
         if transition.event not in OPENING:
             routed = set(channels)
-            for channel in dict.fromkeys(row.channel for row in self.rows if speaks_of(row, transition.alert)):
+            for channel in self._channels_of(transition.alert):
                 if channel not in routed:  # the route changed meanwhile: what waits there must not outlive the alert
                     self._withdraw(channel, transition.alert, OVER)
         if not channels:
@@ -87,8 +90,24 @@ class Desk:
 
     def forget(self, alert: str) -> None:
         """An alert ended without a word: what was not yet said of it stays unsaid."""
-        for channel in dict.fromkeys(row.channel for row in self.rows if speaks_of(row, alert)):
+        for channel in self._channels_of(alert):
             self._withdraw(channel, alert, OVER)
+
+    def _rows_of(self, alert: str) -> list[int]:
+        """The rows that speak of an alert, in order."""
+        while self._indexed < len(self.rows):
+            self._index(self._indexed)
+            self._indexed += 1
+        return [index for index in self._places.get(alert, ()) if speaks_of(self.rows[index], alert)]
+
+    def _index(self, index: int) -> None:
+        for name in dict.fromkeys(transition.alert for transition in self.rows[index].about):
+            places = self._places.setdefault(name, [])
+            if index not in places:
+                insort(places, index)
+
+    def _channels_of(self, alert: str) -> list[str]:
+        return list(dict.fromkeys(self.rows[index].channel for index in self._rows_of(alert)))
 
     def _open(self, transition: Transition, channel: str) -> None:
         unsaid = self._unsaid(channel, transition.alert)
@@ -139,6 +158,7 @@ class Desk:
             outcome=old.outcome,
             next_attempt_at=next_at,
         )
+        self._index(place)
 
     def _withdraw(self, channel: str, alert: str, why: str) -> int | None:
         """Take back what was not yet said of an alert. Returns the place of a row that spoke of nothing else.
@@ -159,7 +179,7 @@ class Desk:
             else:
                 self.rows[index] = structs.replace(row, state=DeliveryState.WITHDRAWN, outcome=why or OVER)
                 place = index if place is None else place
-        staying = [index for index, row in enumerate(self.rows) if row.channel == channel and speaks_of(row, alert)]
+        staying = [index for index in self._rows_of(alert) if self.rows[index].channel == channel]
         return None if place is not None and any(index > place for index in staying) else place
 
     def _taken(self, channel: str, alert: str) -> list[int]:
@@ -167,7 +187,7 @@ class Desk:
 
         An attempt that is refused leaves its row unread although later ones were put behind it in the meantime.
         """
-        rows = [index for index, row in enumerate(self.rows) if row.channel == channel and speaks_of(row, alert)]
+        rows = [index for index in self._rows_of(alert) if self.rows[index].channel == channel]
         unsaid = [index for index in rows if is_unsaid(self.rows[index], alert)]
         begun = (index for index in unsaid if any(is_event(t, alert, Event.FIRING) for t in self.rows[index].about))
         first = next(begun, len(self.rows))
@@ -175,15 +195,17 @@ class Desk:
 
     def _spare_repeats(self, channel: str, alert: str) -> None:
         """What may have arrived and is held back from being said again is not said again once the alert is over."""
-        for index, row in enumerate(self.rows):
+        for index in self._rows_of(alert):
+            row = self.rows[index]
             doubtful = row.state is DeliveryState.HELD and row.in_doubt and row.channel == channel
             if doubtful and row.about and all(t.alert == alert and t.event in OPENING for t in row.about):
                 self.rows[index] = structs.replace(row, state=DeliveryState.WITHDRAWN, outcome=OVER)
 
     def _let_endings_go_first(self, channel: str, alert: str) -> None:
         """An ending that is held may not come after the beginning that followed it."""
-        for index, row in enumerate(self.rows):
-            ending = row.state is DeliveryState.HELD and speaks_of(row, alert) and not is_unsaid(row, alert)
+        for index in self._rows_of(alert):
+            row = self.rows[index]
+            ending = row.state is DeliveryState.HELD and not is_unsaid(row, alert)
             if row.channel == channel and ending:
                 self.rows[index] = freed_row(row, self.now)
 
@@ -192,7 +214,8 @@ class Desk:
         return [row for row in rows if is_unsaid(row, alert)]
 
     def _in_doubt(self, channel: str, alert: str) -> bool:
-        return any(row.channel == channel and row.in_doubt and speaks_of(row, alert) for row in self.rows)
+        rows = (self.rows[index] for index in self._rows_of(alert))
+        return any(row.channel == channel and row.in_doubt for row in rows)
 
     def held(self, transition: Transition) -> Hold | None:
         """What holds a transition back at this instant; None: it may be said."""
