@@ -188,7 +188,7 @@ def played(engine: Engine, case: dict[str, Any]) -> list[tuple[str, str]]:
     return said
 
 
-def main() -> None:
+def run() -> None:
     """Cases in, alerts out."""
     name, folder = sys.argv[1:3]
     sys.path.insert(0, folder)
@@ -197,4 +197,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run()

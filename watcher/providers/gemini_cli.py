@@ -36,10 +36,9 @@ def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credentia
         each = (gemini.from_opencode, gemini.from_accounts, gemini.from_cli)
         places = [partial(place, surroundings) for place in each]
     try:
-        return gemini.with_project(gemini.one_each(gather(*places)), surroundings.env)
+        return gemini.one_each(gather(*places))
     except UnusablePlaceError as error:
-        found = gemini.with_project(gemini.one_each(error.found), surroundings.env)
-        raise UnusablePlaceError(found, error.troubles) from None
+        raise UnusablePlaceError(gemini.one_each(error.found), error.troubles) from None
 
 
 def ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:

@@ -1,0 +1,261 @@
+"""How long one evaluation takes, and how long an alert takes from the provider's answer to the webhook.
+
+*Evaluation*: ten thousand pairs of rule and series, in two shapes, quiet and with all of them firing. Ours is the
+whole of a poll: judged, planned and kept in a real database file, synced as in use. Beside it Prometheus evaluates the
+equivalent rules over the equivalent series on this machine, by its own measure, which keeps its state in memory.
+
+*Delivery*: the real daemon is told to ask a provider on the loopback, whose answer crosses a threshold; measured from
+the moment the answer is handed over until the webhook holds the message. Beside it Prometheus and Alertmanager at
+settings of one second, from the scrape that first shows the value.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from msgspec import structs
+
+from benchmarks import incumbents
+from benchmarks.incumbents import pause
+from watcher import clock, doors, pipeline
+from watcher import config as configuration
+from watcher.core.model import DeliveryState, Kind, Reading, Snapshot
+from watcher.core.redaction import Redactor
+from watcher.daemon import REFRESH, WANTED, Daemon
+from watcher.log import Log
+from watcher.paths import Paths
+from watcher.store import FILE_NAME, Store
+
+SHAPES = ((100, 100), (10_000, 1))
+LOW, HIGH = 62.0, 87.0
+START = datetime(2026, 3, 4, 9, tzinfo=UTC)
+EVERY = timedelta(minutes=5)
+
+
+# --- one evaluation --------------------------------------------------------------------------------------------------
+
+
+def ours(rules: int, series: int, times: int) -> dict[str, float]:
+    """Median seconds of one poll: quiet, when all begin to fire, and while all fire."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "rules").mkdir()
+        tables = [f'[[rule]]\nname = "r{n}"\nwhen = "*.* > {80 + n / 1000:g}%"\n' for n in range(rules)]
+        for first in range(0, rules, 900):
+            (folder / "rules" / f"{first}.toml").write_text("".join(tables[first : first + 900]), "utf-8")
+        text = '[channels.hook]\ntype = "webhook"\nurl = "http://127.0.0.1:9/"\n[route]\ndefault = ["hook"]\n'
+        (folder / "config.toml").write_text(text, "utf-8")
+        (folder / "config.toml").chmod(0o600)
+        config = configuration.load(Paths(config_dir=folder, state_dir=folder), lambda secret: secret, folder)
+        store = Store(folder / FILE_NAME, now=START)
+        now = START
+        spans: dict[str, list[float]] = {"quiet": [], "all begin": [], "all firing": []}
+        for phase, base, rounds in (("quiet", 40.0, times), ("all begin", 92.0, 1), ("all firing", 92.0, times)):
+            for turn in range(rounds):
+                now += EVERY
+                answer = _answer(series, base + turn % 7 / 10, now)
+                began = clock.monotonic_s()
+                observed = pipeline.observe(store, config, answer, now=now, every=EVERY)
+                spans[phase].append(clock.monotonic_s() - began)
+                if len(observed.judgement.transitions) != (rules * series if phase == "all begin" else 0):
+                    raise RuntimeError(f"{phase}: {len(observed.judgement.transitions)} transitions")
+                _told(store, now)
+        store.close()
+    # The first poll of all reads the state and prepares the rules.
+    return {phase: statistics.median(found[1:] or found) for phase, found in spans.items()}
+
+
+def _told(store: Store, now: datetime) -> None:
+    """Nothing waits: what was planned has been sent."""
+    done = [structs.replace(delivery, state=DeliveryState.SENT) for delivery in store.outbox()]
+    store.write(lambda: store.update(done), now=now)
+
+
+def _answer(series: int, used: float, now: datetime) -> Snapshot:
+    readings = tuple(
+        Reading(
+            window=f"w{number}",
+            kind=Kind.WEEKLY,
+            used_percent=used + number / 1000,
+            resets_at=START + timedelta(days=7),
+            window_seconds=604_800,
+        )
+        for number in range(series)
+    )
+    return Snapshot(provider="copilot", at=now, readings=readings)
+
+
+def theirs(rules: int, series: int, times: int) -> dict[str, float]:
+    """Prometheus' own median seconds for its group of the same rules: quiet, and while all fire."""
+    base = 10.0
+
+    def exposition() -> str:
+        return "".join(f'usage{{window="w{number}"}} {base + number / 1000}\n' for number in range(series))
+
+    alerts = "".join(f"  - {{alert: r{n}, expr: usage > {80 + n / 1000:g}}}\n" for n in range(rules))
+    medians = {}
+    with tempfile.TemporaryDirectory() as name, incumbents.server(exposition) as exporter:
+        text = f"groups:\n- name: g\n  interval: 5s\n  rules:\n{alerts}"
+        with incumbents.prometheus(Path(name), exporter, text) as url:
+            for phase, base in (("quiet", 10.0), ("all firing", 92.0)):  # noqa: B007 - `exposition` reads it
+                pause(11)
+                medians[phase] = statistics.median(_durations(url, times))
+            firing = json.loads(incumbents.fetched(f"{url}/api/v1/query?query=count(ALERTS)"))["data"]["result"]
+            if not firing or int(firing[0]["value"][1]) != rules * series:
+                raise RuntimeError(f"Prometheus fires {firing}, not {rules * series}")
+    return medians
+
+
+def _durations(url: str, times: int) -> list[float]:
+    found: list[float] = []
+    seen = 0.0
+    while len(found) < times:
+        text = incumbents.fetched(f"{url}/metrics")
+        count = incumbents.metric(text, "prometheus_rule_evaluations_total") or 0.0
+        last = incumbents.metric(text, "prometheus_rule_group_last_duration_seconds")
+        if last is not None and count != seen:
+            found.append(last)
+            seen = count
+        pause(1)
+    return found
+
+
+# --- from an answer to a webhook -------------------------------------------------------------------------------------
+
+
+class _Quiet(Log):
+    def warning(self, message: str) -> None:
+        raise RuntimeError(message)
+
+
+def delivered(times: int) -> list[float]:
+    """Seconds from an answer to the webhook, for so many crossings of the real daemon, over real sockets."""
+    answered, arrived = [0.0], threading.Event()
+    used = [LOW]
+    spans: list[float] = []
+    resets_at = (clock.now() + timedelta(hours=4)).isoformat()
+
+    def answer() -> str:
+        answered[0] = clock.monotonic_s()
+        return json.dumps({"five_hour": {"utilization": used[0], "resets_at": resets_at}})
+
+    def receive(_body: bytes) -> None:
+        spans.append(clock.monotonic_s() - answered[0])
+        arrived.set()
+
+    with tempfile.TemporaryDirectory() as name, incumbents.server(answer, receive) as url:
+        home = Path(name)
+        own = _laid_out(home, url)
+        os.environ |= {"HOME": name, "XDG_DATA_HOME": str(home / "data")}
+        store = Store(own.state_dir / FILE_NAME, now=clock.now())
+        store.close()
+        daemons: list[Daemon] = []
+
+        def live() -> None:
+            kept = Store(own.state_dir / FILE_NAME, now=clock.now())
+            daemons.append(Daemon(paths=own, doors=doors.real(), store=kept, log=_Quiet(), redactor=Redactor()))
+            daemons[0].run()
+            kept.close()
+
+        thread = threading.Thread(target=live, daemon=True)
+        thread.start()
+        pause(3)
+        wishes = Store(own.state_dir / FILE_NAME, now=clock.now())
+        for turn in range(times):
+            used[0] = HIGH if turn % 2 == 0 else LOW
+            arrived.clear()
+            now = clock.now()
+            wishes.write(lambda now=now: wishes.set_fact(REFRESH, WANTED, now), now=now)  # type: ignore[misc]
+            daemons[0].look()
+            if not arrived.wait(10):
+                raise RuntimeError(f"no message after the answer of {used[0]:g} %")
+            pause(1.1)  # a webhook takes a message a second
+        wishes.close()
+        daemons[0].stop()
+        thread.join(10)
+    return spans
+
+
+def _laid_out(home: Path, url: str) -> Paths:
+    own = Paths(config_dir=home / "config", state_dir=home / "state")
+    login = home / "data" / "opencode" / "auth.json"
+    for folder in (own.config_dir, own.state_dir, login.parent):
+        folder.mkdir(parents=True)
+    token = {"type": "oauth", "access": "sk-ant-oat01-not-real", "refresh": "r", "expires": 4102444800000}
+    login.write_text(json.dumps({"anthropic": token}), "utf-8")
+    text = f'[providers.claude]\nbase_url = "{url}"\n[channels.hook]\ntype = "webhook"\nurl = "{url}/hook"\n'
+    text += '[route]\ndefault = ["hook"]\n[[rule]]\nname = "r"\nwhen = "claude.five_hour > 80%"\nclear = "< 70%"\n'
+    own.config_file.write_text(text, "utf-8")
+    own.config_file.chmod(0o600)
+    return own
+
+
+def delivered_by_incumbents(times: int) -> list[float]:
+    """The same for Prometheus and Alertmanager: from the scrape that first shows a value to the webhook."""
+    shown: dict[str, float] = {}
+    spans: list[float] = []
+    arrived = threading.Event()
+    turn = [-1]
+
+    def exposition() -> str:
+        if turn[0] >= 0:
+            shown.setdefault(str(turn[0]), clock.monotonic_s())
+        return "".join(f'usage{{turn="{number}"}} 87\n' for number in range(turn[0] + 1)) or 'usage{turn="none"} 1\n'
+
+    def receive(body: bytes) -> None:
+        for alert in json.loads(body)["alerts"]:
+            if alert["labels"]["turn"] == str(turn[0]) and not arrived.is_set():
+                spans.append(clock.monotonic_s() - shown[alert["labels"]["turn"]])
+                arrived.set()
+
+    rules = "groups:\n- name: g\n  interval: 1s\n  rules:\n  - {alert: r, expr: usage > 80}\n"
+    with tempfile.TemporaryDirectory() as name, incumbents.server(exposition, receive) as url:
+        folder = Path(name)
+        with incumbents.alertmanager(folder, url) as manager, incumbents.prometheus(folder, url, rules, manager):
+            pause(4)
+            for number in range(times):
+                arrived.clear()
+                turn[0] = number
+                if not arrived.wait(15):
+                    raise RuntimeError("Alertmanager sent nothing")
+                pause(0.5)
+    return spans
+
+
+def _quantiles(spans: list[float]) -> tuple[float, float]:
+    return statistics.median(spans) * 1000, statistics.quantiles(spans, n=20)[-1] * 1000
+
+
+def main() -> None:
+    """Print both measurements."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=9, help="evaluations of each kind (default: 9)")
+    parser.add_argument("--alerts", type=int, default=40, help="alerts to be delivered (default: 40)")
+    options = parser.parse_args()
+    missing = incumbents.missing()
+    if missing:
+        print(f"not compared: {' and '.join(missing)} not installed")
+    for rules, series in SHAPES:
+        print(f"\n{rules} rules over {series} series, medians of {options.times} in ms")
+        mine = ours(rules, series, options.times)
+        other = {} if incumbents.PROMETHEUS in missing else theirs(rules, series, options.times)
+        for phase, seconds in mine.items():
+            beside = other.get(phase)
+            text = (
+                "" if beside is None else f"   Prometheus {beside * 1000:8.1f}   ours is {seconds / beside:.3f} of it"
+            )
+            print(f"  {phase:<12}{seconds * 1000:9.1f}{text}")
+    spans = delivered(options.alerts)
+    half, most = _quantiles(spans)
+    print(f"\nfrom an answer to the webhook, {len(spans)} alerts: p50 {half:.1f} ms, p95 {most:.1f} ms")
+    if not missing:
+        others = _quantiles(delivered_by_incumbents(options.alerts))
+        print(f"Prometheus and Alertmanager at 1 s: p50 {others[0]:.1f} ms, p95 {others[1]:.1f} ms", end="")
+        print(f"; ours is {half / others[0]:.3f} of it")
+    sys.exit(half >= 50)

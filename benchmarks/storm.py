@@ -1,0 +1,257 @@
+"""Ten thousand alerts, the process killed in the middle and started anew: lost, told twice, and the time to drain.
+
+*At once*: one answer sets off all of them. More than three alerts from one poll become one digest, so what counts is
+alerts told, not messages. *Singly*: one answer after the other, each with one alert and one message, off the digest's
+path. The real daemon's own loop does the work in a process of its own, on a real database, over real sockets; only the
+pause of a second between two messages is taken out. It is killed (SIGKILL) at random moments while it drains.
+
+Beside it Debian's Alertmanager gets as many alerts, sends each as it comes, and is killed once in the middle: started
+anew on its own folder, and once more with all alerts sent to it again, as Prometheus would.
+"""
+
+import argparse
+import json
+import random
+import signal
+import subprocess  # noqa: TID251 - what is killed must be another process
+import sys
+import tempfile
+import threading
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from msgspec import Struct, structs
+
+from benchmarks import incumbents
+from benchmarks.incumbents import pause
+from watcher import clock, doors, outbox
+from watcher.core.model import DeliveryState, Kind, Reading, Snapshot
+from watcher.core.redaction import Redactor
+from watcher.daemon import Daemon
+from watcher.log import Log
+from watcher.paths import Paths
+from watcher.store import FILE_NAME, Store
+
+CHILD = "--child"
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+LONGEST_S = 420.0
+
+
+class Outcome(Struct, kw_only=True):
+    """What came of a storm."""
+
+    alerts: int
+    messages: int = 0
+    killed: int = 0
+    lost: int = 0
+    cut_off: int = 0  # told again by a process that could not know that the one before had been heard
+    twice: int = 0  # told again without need
+    seconds: float = 0.0
+
+
+class Receiver:
+    """Counts what arrives, by key, and under which process."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, int]] = []
+        self.life = 0
+
+    def take(self, body: bytes) -> None:
+        """One message."""
+        self.heard.append((json.loads(body)["id"], self.life))
+
+
+# --- this program ----------------------------------------------------------------------------------------------------
+
+
+def ours(alerts: int, kills: int, seed: int, *, singly: bool) -> Outcome:
+    """Fire, kill, start anew until all is told."""
+    luck = random.Random(seed)
+    receiver = Receiver()
+    outcome = Outcome(alerts=alerts)
+    with tempfile.TemporaryDirectory() as name, incumbents.server(lambda: "", receiver.take) as url:
+        folder = Path(name)
+        _lay_out(folder, url)
+        marks = sorted(luck.sample(range(1, alerts if singly else kills * 4 + 1), kills))
+        began = clock.monotonic_s()
+        while clock.monotonic_s() - began < LONGEST_S:
+            receiver.life += 1
+            command = [sys.executable, "-m", "benchmarks", "storm", CHILD, name, str(alerts), str(int(singly))]
+            process = subprocess.Popen(command)
+            if not marks:
+                process.wait(LONGEST_S)
+                break
+            mark = marks.pop(0)
+            while process.poll() is None:  # until the mark is reached; with one digest: shortly after the start
+                if len(receiver.heard) >= mark if singly else _is_under_way(folder, luck):
+                    process.send_signal(signal.SIGKILL)
+                    outcome.killed += 1
+                    break
+                pause(0.002)
+            process.wait()
+            pause(0.05)
+        outcome.seconds = clock.monotonic_s() - began
+        _compare(folder, receiver, outcome)
+    return outcome
+
+
+def _is_under_way(folder: Path, luck: random.Random) -> bool:
+    """Whether the answer is being judged, or kept, or told: some moment after the process has begun to work."""
+    if not (folder / "at work").exists():
+        return False
+    (folder / "at work").unlink()
+    pause(luck.random() * 2.0)
+    return True
+
+
+def _lay_out(folder: Path, url: str) -> None:
+    text = f'[channels.hook]\ntype = "webhook"\nurl = "{url}"\n[route]\ndefault = ["hook"]\n'
+    text += "".join(f"[providers.{name}]\nenabled = false\n" for name in ("claude", "codex", "nano_gpt", "gemini_cli"))
+    text += "[providers.antigravity]\nenabled = false\n[providers.copilot]\nenabled = false\n"
+    text += '[[rule]]\nname = "r"\nwhen = "*.* > 80%"\n'
+    (folder / "config.toml").write_text(text, "utf-8")
+    (folder / "config.toml").chmod(0o600)
+
+
+def _compare(folder: Path, receiver: Receiver, outcome: Outcome) -> None:
+    store = Store(folder / FILE_NAME, now=clock.now(), read_only=True)
+    heard = Counter(key for key, _ in receiver.heard)
+    told: Counter[str] = Counter()
+    for delivery in store.deliveries(DeliveryState.SENT, since=LONG_AGO):
+        for transition in delivery.about:
+            told[transition.key] += heard[delivery.key]
+    store.close()
+    outcome.messages = len(heard)
+    outcome.lost = outcome.alerts - sum(1 for count in told.values() if count)
+    lives: dict[str, int] = {}
+    for key, life in receiver.heard:
+        if key in lives:
+            outcome.cut_off += life != lives[key]
+            outcome.twice += life == lives[key]
+        lives[key] = life
+
+
+class _Told(Log):
+    def warning(self, message: str) -> None:
+        print(message, file=sys.stderr)
+
+    def crash(self, where: str, error: BaseException) -> None:
+        raise RuntimeError(where) from error
+
+
+def child(folder: Path, alerts: int, *, singly: bool) -> None:
+    """The process that is killed: hears of what it has not heard of yet, and tells it."""
+    outbox._SPACING_ELSE = timedelta(0)  # noqa: SLF001 - a second between messages would only make the run longer
+    store = Store(folder / FILE_NAME, now=clock.now())
+    own = Paths(config_dir=folder, state_dir=folder)
+    world = structs.replace(doors.real(), jitter=lambda: 0.0)
+    daemon = Daemon(paths=own, doors=world, store=store, log=_Told(), redactor=Redactor())
+    daemon._begin()  # noqa: SLF001 - the daemon's own loop, fed by hand
+    known = len(store.memory().series)
+    (folder / "at work").touch()
+    _until_told(daemon)
+    for first in range(known, alerts, 1 if singly else alerts):
+        last = first + 1 if singly else alerts
+        daemon._hear(_answer(range(first, last)))  # noqa: SLF001 - likewise
+        _until_told(daemon)
+    store.close()
+
+
+def _until_told(daemon: Daemon) -> None:
+    daemon._turn(lambda: not daemon._postman.busy)  # noqa: SLF001 - likewise
+
+
+def _answer(numbers: range) -> Snapshot:
+    now = clock.now()
+    readings = tuple(
+        Reading(window=f"w{number}", kind=Kind.WEEKLY, used_percent=90.0, window_seconds=604_800) for number in numbers
+    )
+    return Snapshot(provider="copilot", at=now, readings=readings, whole=False)
+
+
+# --- Alertmanager ----------------------------------------------------------------------------------------------------
+
+
+def theirs(alerts: int, *, sent_again: bool) -> Outcome:
+    """Alertmanager, killed when half of them had come through."""
+    heard: Counter[str] = Counter()
+    before: set[str] = set()
+    lock = threading.Lock()
+
+    def take(body: bytes) -> None:
+        with lock:
+            heard.update(alert["labels"]["n"] for alert in json.loads(body)["alerts"])
+
+    outcome = Outcome(alerts=alerts, killed=1)
+    port = incumbents.free_port()
+    with tempfile.TemporaryDirectory() as name, incumbents.server(lambda: "", take) as hook:
+        folder = Path(name)
+        began = clock.monotonic_s()
+        with incumbents.alertmanager(folder, hook, port) as manager:
+            _post(manager, alerts)
+            while len(heard) < alerts // 2 and clock.monotonic_s() - began < LONGEST_S / 3:
+                pause(0.01)
+        before = set(heard)  # the block's end killed it
+        with incumbents.alertmanager(folder, hook, port) as manager:
+            if sent_again:
+                _post(manager, alerts)
+            _settle(heard)
+        outcome.seconds = clock.monotonic_s() - began
+    outcome.messages = sum(heard.values())
+    outcome.lost = alerts - len(heard)
+    outcome.twice = sum(count - 1 for number, count in heard.items() if number in before)
+    return outcome
+
+
+def _post(manager: str, alerts: int) -> None:
+    ends_at = (clock.now() + timedelta(hours=1)).isoformat()
+    for first in range(0, alerts, 500):
+        batch = [
+            {"labels": {"alertname": "r", "n": str(number)}, "endsAt": ends_at} for number in range(first, first + 500)
+        ]
+        incumbents.fetched(f"{manager}/api/v2/alerts", batch)
+
+
+def _settle(heard: Counter[str]) -> None:
+    """Wait until nothing has come for ten seconds."""
+    last, still = -1, 0
+    while still < 10:
+        still = still + 1 if sum(heard.values()) == last else 0
+        last = sum(heard.values())
+        pause(1)
+
+
+# --- the report ------------------------------------------------------------------------------------------------------
+
+
+def _row(name: str, outcome: Outcome) -> str:
+    return (
+        f"{name:<34}{outcome.alerts:>7}{outcome.messages:>9}{outcome.killed:>7}{outcome.lost:>6}{outcome.cut_off:>9}"
+        f"{outcome.twice:>7}{outcome.seconds:>8.1f}"
+    )
+
+
+def main() -> None:
+    """Print a row for each storm; exit 1 where this program lost an alert or told one again without need."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--alerts", type=int, default=10_000, help="how many (default: 10000; a multiple of 500)")
+    parser.add_argument("--kills", type=int, default=5, help="how often to kill (default: 5)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(CHILD, nargs=3, dest="child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        folder, alerts, singly = options.child
+        child(Path(folder), int(alerts), singly=bool(int(singly)))
+        return
+    print(f"{'':<34}{'alerts':>7}{'messages':>9}{'killed':>7}{'lost':>6}{'cut off':>9}{'twice':>7}{'seconds':>8}")
+    at_once = ours(options.alerts, options.kills, options.seed, singly=False)
+    print(_row("this program, at once", at_once))
+    singly = ours(options.alerts, options.kills, options.seed, singly=True)
+    print(_row("this program, singly", singly))
+    if incumbents.ALERTMANAGER in incumbents.missing():
+        print("not compared: prometheus-alertmanager not installed")
+    else:
+        print(_row("Alertmanager", theirs(options.alerts, sent_again=False)))
+        print(_row("Alertmanager, all sent to it again", theirs(options.alerts, sent_again=True)))
+    sys.exit(any(one.lost or one.twice for one in (at_once, singly)))
