@@ -8,6 +8,7 @@ import pytest
 from freezegun import freeze_time
 
 from tests.world import START, Machine, World
+from watcher.cli.notify import _resume
 from watcher.core.model import DeliveryState, Severity, Snooze
 from watcher.errors import TimedOutError
 from watcher.standing import status
@@ -364,3 +365,17 @@ def test_a_restart_obeys_the_wait_that_a_channel_asked_for(world):
     world.watch(H)
     first, second = tried(world)
     assert second - first >= 1800 * S
+
+
+def test_a_test_message_that_arrives_ends_a_stop_and_what_waited_is_sent(world):
+    down(world, 404)
+    use(world, 85)
+    world.watch(H)
+    up(world)
+    world.watch(H)
+    assert world.received == [], "nothing has changed as far as the watcher knows"
+    store, now = world.store(), world.machine.now()
+    store.write(lambda: _resume(store, ["hook"], now), now=now)
+    store.close()
+    world.watch(M)
+    assert [body["event"] for body in world.received] == ["firing"]

@@ -66,17 +66,16 @@ def test_a_bar_is_ten_blocks(percent, bar):
     assert text.bar(percent) == bar
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [("-3821", "-3,821"), ("129.46956147", "129.46956147"), ("1E+3", "1,000"), ("0.50", "0.5"), ("100", "100")],
-)
-def test_a_number_is_readable(value, shown):
-    assert text.number(Decimal(value)) == shown
+def test_use_reads_as_in_the_title(message):
+    assert text.usage(message(used_percent=99.96)).endswith(" 99.9 %")
+    assert text.usage(message(used_percent=12347.0)).endswith(" 12347 %")
 
 
 def test_remaining_is_not_said_twice(message):
     assert text.remaining(message()) == ""
     assert text.remaining(message(remaining=Decimal(-3821), unit="requests")) == "-3,821 requests"
+    assert text.remaining(message(remaining=Decimal("4.2"), unit="usd")) == "$4.20"
+    assert text.remaining(message(remaining=Decimal(10) ** 40, unit="requests")).startswith("10,000,000,")
     assert text.remaining(message(remaining=None, unit="requests")) == ""
 
 

@@ -54,7 +54,7 @@ def percent(value: float) -> str:
 
 def number(value: Decimal | float) -> str:
     """A number with separated thousands and at most two decimals: "1,234.5"."""
-    text = f"{round(Decimal(str(value)), 2):,f}"
+    text = f"{Decimal(str(value)):,.2f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

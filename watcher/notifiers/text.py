@@ -6,11 +6,11 @@ Every function is pure. Never put a service's own escaping here: that stands bes
 import math
 import re
 from collections.abc import Callable
-from decimal import Decimal
 
 from msgspec import structs
 
 from watcher.core.model import Message, Severity
+from watcher.core.phrases import amount, percent
 
 COLOURS = {Severity.INFO: 0x2F81F7, Severity.WARNING: 0xD29922, Severity.CRITICAL: 0xDA3633}
 """Severity -> 0xRRGGBB, the same on every channel."""
@@ -80,18 +80,12 @@ def utf8(text: str) -> int:
     return len(text.encode("utf-8", "replace"))
 
 
-def bar(percent: float, width: int = 10) -> str:
-    """`percent` as a row of blocks; more than 100 is a full one, and anything above nothing shows."""
-    full = round(max(0.0, min(100.0, percent)) * width / 100)
-    if percent > 0 and full == 0:
+def bar(used_percent: float, width: int = 10) -> str:
+    """`used_percent` as a row of blocks; more than 100 is a full one, and anything above nothing shows."""
+    full = round(max(0.0, min(100.0, used_percent)) * width / 100)
+    if used_percent > 0 and full == 0:
         full = 1
     return "\u2588" * full + "\u2591" * (width - full)
-
-
-def number(value: Decimal) -> str:
-    """`value` for people: thousands apart, no zeros at the end."""
-    plain = f"{value:,f}"
-    return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
 def colour(message: Message) -> int:
@@ -101,14 +95,14 @@ def colour(message: Message) -> int:
 
 def usage(message: Message) -> str:
     """A bar and the percent used; empty where it is unknown."""
-    return "" if message.used_percent is None else f"{bar(message.used_percent)} {message.used_percent:.4g} %"
+    return "" if message.used_percent is None else f"{bar(message.used_percent)} {percent(message.used_percent)}"
 
 
 def remaining(message: Message) -> str:
     """What is left, with its unit; empty where it is unknown or says no more than the percent."""
     if message.remaining is None or message.unit in {"", "percent"}:
         return ""
-    return f"{number(message.remaining)} {message.unit}"
+    return amount(message.remaining, message.unit)
 
 
 def link(message: Message) -> str:
