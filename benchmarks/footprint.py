@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import platform
 import pty
 import signal
 import statistics
@@ -282,6 +283,18 @@ def _drain(descriptor: int) -> None:
             pass
 
 
+def requests_alone(python: Path, url: str) -> float:
+    """MB of a Python that has done nothing but load `requests` and the certificates, and fetch one answer."""
+    program = (
+        "import requests, ssl, sys; ssl.create_default_context(cafile=requests.certs.where());"
+        " requests.get(sys.argv[1]); print(open('/proc/self/smaps_rollup').read())"
+    )
+    command = [str(python), "-c", program, url]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    rollup = dict(line.split(":", 1) for line in done.stdout.splitlines()[1:] if ":" in line)
+    return _mb(rollup["Rss"])
+
+
 def polls_an_hour() -> float:
     """Of six providers at their usual intervals."""
     return sum(timedelta(hours=1) / provider.default for provider in PROVIDERS.values())
@@ -301,16 +314,20 @@ def _report(top: Path, server: Server, chosen: argparse.Namespace) -> None:
     python = install(top / "ours", str(TOP))
     folder = top / "machine"
     lay_out(folder, server.url)
-    with daemon(python, folder, "-OO"):
+    with daemon(python, folder, "-OO") as process:
         time.sleep(5)  # noqa: TID251 - the first start of all compiles, every later one does not
+        first = cost(process.pid)
     runs = [at_rest(python, folder, "-OO") for _ in range(chosen.runs)]
     by_hand, _, _ = at_rest(python, folder)
     rest = {name: statistics.median(getattr(run[0], name) for run in runs) for name in Cost.__struct_fields__}
     cpu_s = statistics.median(run[1] for run in runs) / len(PROVIDERS) * polls_an_hour()
+    print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} processors")
     print(f"six providers, {len(RULES) + 2} rules, after {ROUNDS} polls of each; median of {chosen.runs} starts")
     _line("resident memory", f"{rest['rss']:.1f} MB", f"goal {GOAL_MB:.0f}; {by_hand.rss:.1f} started by hand")
     _line("  shared libraries shared out", f"{rest['pss']:.1f} MB", "PSS")
     _line("  its own alone", f"{rest['anonymous']:.1f} MB", "anonymous")
+    _line("  the very first start", f"{first.rss:.1f} MB", "it compiles; the next one finds that done")
+    _line("  `requests` alone", f"{requests_alone(python, server.url):.1f} MB", "one answer fetched, certificates read")
     _line("CPU at the usual intervals", f"{cpu_s:.2f} s an hour", f"{polls_an_hour():.0f} polls; goal {GOAL_CPU_S:.0f}")
     _line("wake-ups between jobs", f"{statistics.median(run[2] for run in runs):.0f} a minute", "goal 0")
     _line("threads, file descriptors", f"{rest['threads']:.0f}, {rest['fds']:.0f}", "")

@@ -7,7 +7,7 @@ import freezegun
 import pytest
 
 from tests.world import START, Machine, World
-from watcher import accounts, standing
+from watcher import accounts, handover, inbox, standing
 from watcher.credentials.places import short_hash
 from watcher.logins import Logins
 
@@ -188,3 +188,16 @@ def test_whose_a_token_is_is_asked_once_whatever_restarts(world):
     assert asked(world, "/copilot_internal/user") == 3
     assert asked(world, "/user") == 1
     assert [each.name for each in world.store().accounts()] == ["octocat"]
+
+
+def test_the_status_line_speaks_of_the_account_that_is_shown(world):
+    claude_code(world)
+    owned_by(world, fake="me@x.io", second="me@x.io")
+    world.check()
+    world.machine.passes(timedelta(minutes=1))
+    window = {"used_percentage": 91, "resets_at": (START + timedelta(hours=4)).timestamp()}
+    said = {"rate_limits": {"five_hour": window}}
+    inbox.put(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, said, world.machine.now())
+    handover.take_in(world.paths, world.doors())
+    [account] = [each for each in world.store().accounts() if each.provider == "claude"]
+    assert (account.account, [each.used_percent for each in account.snapshot.readings]) == ("", [91])

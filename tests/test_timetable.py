@@ -1,54 +1,17 @@
 """`schedule` has traps; each is sprung here, under a clock that does what clocks do."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import schedule
 from freezegun import freeze_time
 
-from watcher.clock import Clock
+from tests.world import Machine
+from watcher.calls import Calls
 from watcher.timetable import Timetable
 
 MINUTE = timedelta(minutes=1)
-
-
-class Machine(Clock):
-    """A machine whose wall clock, zone and monotonic clock are set by hand; `schedule` sees the frozen wall clock."""
-
-    def __init__(self, frozen, at):
-        self.frozen = frozen
-        self.utc = at
-        self.local = timedelta(0)
-        self.alive = timedelta(0)
-        self._show()
-
-    def _show(self):
-        self.frozen.move_to((self.utc + self.local).replace(tzinfo=None))
-
-    def now(self):
-        return self.utc
-
-    def ahead(self):
-        return self.utc - datetime(1970, 1, 1, tzinfo=UTC) - self.alive
-
-    def zone(self):
-        return self.local
-
-    def passes(self, span):
-        self.utc += span
-        self.alive += span
-        self._show()
-
-    def sleeps(self, span):
-        self.utc += span
-        self._show()
-
-    def is_set(self, span):
-        self.utc += span
-        self._show()
-
-    def changes_zone(self, span):
-        self.local += span
-        self._show()
 
 
 @pytest.fixture
@@ -160,3 +123,102 @@ def test_a_job_long_overdue_never_loops(machine, timetable):
     machine.passes(timedelta(seconds=1))
     timetable.run_due()
     assert ran == ["poll"]
+
+
+def test_the_start_of_daylight_saving_brings_nothing_forward(machine, timetable):
+    ran = []
+    timetable.put("poll", machine.now() + 30 * MINUTE, lambda: ran.append(machine.now()))
+    machine.changes_zone(timedelta(hours=1))  # local time says an hour later
+    timetable.run_due()
+    assert ran == []
+    assert timetable.idle_s() == pytest.approx(30 * 60)
+    machine.passes(30 * MINUTE)
+    timetable.run_due()
+    assert len(ran) == 1
+
+
+def test_a_clock_set_on_an_hour_runs_what_is_overdue_once(machine, timetable):
+    ran = []
+    timetable.put("poll", machine.now() + 5 * MINUTE, lambda: ran.append("poll"))
+    timetable.put("later", machine.now() + 90 * MINUTE, lambda: ran.append("later"))
+    machine.is_set(timedelta(hours=1))
+    assert timetable.run_due() == timedelta(hours=1)
+    machine.passes(timedelta(seconds=1))
+    timetable.run_due()
+    timetable.run_due()
+    assert ran == ["poll"]
+    machine.passes(30 * MINUTE)
+    timetable.run_due()
+    assert ran == ["poll", "later"]
+
+
+@pytest.mark.parametrize("due_in", [timedelta(0), timedelta(microseconds=1), timedelta(days=-400)])
+def test_no_interval_is_too_short_for_the_library(machine, timetable, due_in):
+    ran = []
+    timetable.put("now", machine.now() + due_in, lambda: ran.append("now"))
+    machine.passes(timedelta(milliseconds=2))
+    timetable.run_due()
+    assert ran == ["now"]
+
+
+def test_the_wait_is_none_without_jobs_and_never_negative(machine, timetable):
+    assert timetable.idle_s() is None
+    timetable.put("poll", machine.now() + MINUTE, lambda: None)
+    machine.passes(timedelta(hours=3))
+    assert timetable.idle_s() == 0
+    timetable.take_away("poll")
+    timetable.take_away("poll")
+    assert timetable.idle_s() is None
+
+
+def test_a_job_that_takes_long_delays_the_others_and_piles_nothing_up(machine, timetable):
+    ran = []
+
+    def slow():
+        ran.append("slow")
+        machine.passes(20 * MINUTE)
+
+    def often():
+        ran.append("often")
+        timetable.put("often", machine.now() + MINUTE, often)
+
+    timetable.put("slow", machine.now() + MINUTE, slow)
+    timetable.put("often", machine.now() + 2 * MINUTE, often)
+    machine.passes(MINUTE)
+    for _ in range(3):
+        timetable.run_due()
+    assert ran == ["slow", "often"]
+    assert timetable.idle_s() == pytest.approx(60)
+
+
+def test_a_job_that_is_put_again_by_a_job_of_the_same_tick_runs_once(machine, timetable):
+    ran = []
+    timetable.put("a", machine.now() + MINUTE, lambda: timetable.put("b", machine.now(), lambda: ran.append("new")))
+    timetable.put("b", machine.now() + 2 * MINUTE, lambda: ran.append("old"))
+    machine.passes(3 * MINUTE)
+    timetable.run_due()
+    machine.passes(timedelta(milliseconds=2))
+    timetable.run_due()
+    timetable.run_due()
+    assert ran == ["new"]
+
+
+def test_a_job_taken_away_by_another_of_the_same_tick_does_not_run(machine, timetable):
+    ran = []
+    timetable.put("a", machine.now() + MINUTE, lambda: timetable.take_away("b"))
+    timetable.put("b", machine.now() + 2 * MINUTE, lambda: ran.append("b"))
+    machine.passes(3 * MINUTE)
+    timetable.run_due()
+    assert ran == []
+
+
+def test_the_librarys_own_scheduler_is_left_to_others(machine, timetable):
+    timetable.put("poll", machine.now() + MINUTE, lambda: None)
+    assert schedule.get_jobs() == []
+
+
+def test_what_threads_find_is_dealt_with_on_the_loops_own_thread():
+    calls, here = Calls(), []
+    calls.fetch(threading.get_ident, lambda there: here.extend([there, threading.get_ident()]))
+    calls.take(10)()
+    assert here[0] != here[1] == threading.get_ident()

@@ -339,6 +339,17 @@ def test_a_login_file_that_cannot_be_read_is_one_line_and_stops_nobody(home, con
     assert found["gemini_cli.gemini_2_5_pro"]["used_percent"] == pytest.approx(15)
 
 
+def test_a_broken_place_beside_a_login_that_answers_is_said_and_fails_nothing(home):
+    path = home.path / ".claude/.credentials.json"
+    path.parent.mkdir()
+    path.write_text('{"claudeAiOauth"')
+    home.config('[[rule]]\nname = "a"\nwhen = "claude.five_hour > 80%"\n')
+    done = home.watcher("check")
+    assert done.returncode == 0
+    assert f"claude: {path} is not JSON: run `claude` once" in done.stdout.splitlines()
+    assert windows(home)["claude.five_hour"]["used_percent"] == 23
+
+
 @pytest.mark.parametrize("content", [b"", b"not a database", b"SQLite format 3\0" + b"\xff" * 4000])
 def test_a_broken_cache_of_antigravity_is_one_line_that_names_it_and_stops_nobody(home, content):
     path = home.path / ".config/Antigravity/User/globalStorage/state.vscdb"

@@ -14,6 +14,7 @@ from watcher.credentials import Credential, claude_code
 from watcher.doors import Doors
 from watcher.errors import WatcherError
 from watcher.lock import Lock
+from watcher.logins import Logins
 from watcher.paths import Paths
 from watcher.providers import claude, claude_statusline
 from watcher.secrets import resolver
@@ -56,11 +57,13 @@ def take_in(own: Paths, world: Doors) -> None:
         around = world.surroundings()
         config = configuration.load(own, resolver(around.env, around.home, world.run), around.home)
         settings = config.providers[claude.ID]
-        found = poll.find(claude.PROVIDER, around, settings.overrides)
         now = world.clock.now()
         store = Store(own.state_dir / FILE_NAME, now=now)
         try:
-            handed = from_statusline(store, found.credentials)
+            logins = Logins(store)
+            found = poll.find(claude.PROVIDER, around, settings.overrides, keys=logins.keys(claude.ID))
+            logins.take(claude.ID, found.credentials, now)
+            handed = from_statusline(store, logins.now(claude.ID, now))
             if handed is not None and handed[1] is not None:
                 pipeline.observe(store, config, handed[1], now=now, every=settings.pace.every)
         finally:

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from msgspec import Struct, structs
 
 from watcher.config import Config
-from watcher.core import judge, plan
+from watcher.core import judge, offline, plan
 from watcher.core.model import Failure, Phase, Series, Snapshot
+from watcher.core.view import FROM_AFAR
+from watcher.rows import Account
 from watcher.store import Store
-
-NO_NETWORK = frozenset({"offline"})
 
 
 class Observed(Struct, frozen=True, kw_only=True):
@@ -96,9 +96,15 @@ def routing(store: Store, config: Config) -> plan.Routing:
 
 
 def is_offline(store: Store) -> bool:
-    """Whether this machine itself seems cut off: every account that was asked over the network could not be reached."""
-    failures = [account.failure for account in store.accounts() if account.provider != "antigravity"]
-    return bool(failures) and all(failure is not None and failure.kind in NO_NETWORK for failure in failures)
+    """Whether this machine itself seems cut off, as far as the last polls can tell."""
+    afar = (account for account in store.accounts() if _is_asked_afar(account))
+    return offline.is_cut_off(None if account.failure is None else account.failure.kind for account in afar)
+
+
+def _is_asked_afar(account: Account) -> bool:
+    """Whether its answers come over the network; a tool's own file answers in any weather."""
+    readings = () if account.snapshot is None else account.snapshot.readings
+    return not readings or any(reading.source == FROM_AFAR for reading in readings)
 
 
 def keep(store: Store, planned: plan.Plan) -> None:

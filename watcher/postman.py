@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from watcher import outbox, pipeline
 from watcher.calls import Calls
 from watcher.config import Config
-from watcher.core import cadence, plan, wording
+from watcher.core import plan, wording
 from watcher.core.backoff import LIFETIME
 from watcher.core.model import Delivery, DeliveryState, Outcome
 from watcher.doors import Doors
+from watcher.losses import Losses
 from watcher.store import Store
 from watcher.timetable import Timetable
 
@@ -41,7 +42,7 @@ class Postman:
         self._calls, self._say = calls, say
         self._config: Config | None = None
         self._busy: dict[str, Delivery] = {}  # channel -> what is being delivered there
-        self._lost: dict[str, int] = {}  # channel -> attempts whose threads never came back
+        self._losses = Losses()
         self._failing: dict[str, str] = {}  # channel -> what is wrong: said when it begins and when it ends
         self._paced: dict[str, datetime] = {}
         self._gathering: tuple[Callable[[], bool], datetime] | None = None
@@ -158,16 +159,15 @@ class Postman:
         if self._busy.get(delivery.channel) is not delivery:
             return
         name = delivery.channel
-        self._lost[name] = lost = self._lost.get(name, 0) + 1
         detail = f"no end in {ATTEMPT_ENDS.seconds // 60} minutes; it is tried again later"
         self._ended(delivery, channel, Outcome(delivered=None, detail=detail))
-        self._paced[name] = cadence.after_loss(lost, self._now())
+        self._paced[name] = self._losses.lose(name, 1, self._now())
         self.pump()
 
     def _ended(self, delivery: Delivery, channel: "Channel | None", outcome: Outcome) -> None:
         config, now = self._config, self._now()
         if self._busy.get(delivery.channel) is not delivery:  # given up before; the thread at least is back
-            self._lost[delivery.channel] = max(self._lost.get(delivery.channel, 0) - 1, 0)
+            self._losses.regain(delivery.channel)
             return
         del self._busy[delivery.channel]
         self._timetable.take_away(f"end {delivery.channel}")

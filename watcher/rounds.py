@@ -2,6 +2,9 @@
 
 A round asks every account of one provider, each in a thread of its own, and ends when all have answered. Everything
 else, the store included, happens on the loop's thread: threads only look and talk. Never judge a reading here.
+
+One file although it is a long one: a round is one story told in callbacks, and its steps share whom it waits for. What
+is known of a login (`sights`), whose it is (`logins`) and what is said where nobody answers (`absences`) are elsewhere.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,15 +15,16 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from watcher import accounts, handover, pipeline, poll
+from watcher import absences, accounts, handover, pipeline, poll
 from watcher.calls import Calls
 from watcher.config import Config
-from watcher.core.cadence import REFUSALS, after_loss
+from watcher.core.cadence import REFUSALS
 from watcher.core.model import Failure, Snapshot
 from watcher.core.sight import NextPoll
 from watcher.credentials import Credential
 from watcher.doors import Doors
 from watcher.logins import Logins
+from watcher.losses import Losses
 from watcher.providers import claude
 from watcher.providers.registry import PROVIDERS
 from watcher.rows import Account
@@ -66,7 +70,7 @@ class Rounds:
         self._troubles: dict[str, str] = {}  # provider -> what is wrong with places that no account hangs on
         self._kept: dict[tuple[str, str], dict[str, Any]] = {}
         self._sights = Sights(doors=doors, store=store)
-        self._lost: dict[str, tuple[int, datetime]] = {}  # provider -> threads that never came back, not before
+        self._losses = Losses()
         self._skew = Skew()
         self._handed_at: datetime | None = None  # when Claude Code's status line last said something
 
@@ -128,7 +132,7 @@ class Rounds:
         self._hear_troubles(provider, found)
         self._settle(provider, found, now)
         if not (found.credentials or found.failures) and self._settings(provider).enabled:
-            self._hear(_not_signed_in(provider, now))
+            self._hear(absences.no_login(provider, now))
         for credential in self._logins.now(provider, now):
             if self._may_ask(provider, credential, round_, now):
                 self._ask(provider, credential, round_, now)
@@ -160,7 +164,7 @@ class Rounds:
     def _is_gone(self, account: Account, now: datetime) -> None:
         """No place has that login: it was signed out, or it was only ever a place that could not be used."""
         if account.snapshot is not None:
-            self._hear(_signed_out(account, now))
+            self._hear(absences.signed_out(account, now))
         else:
             self._store.write(lambda: self._store.forget_trouble(account.provider, account.account), now=now)
 
@@ -233,15 +237,12 @@ class Rounds:
         round_ = self._open.get(provider)
         if round_ is None:
             return
-        now, name, limit = self._doors.clock.now(), PROVIDERS[provider].name, ROUND_ENDS.seconds // 60
-        lost = self._lost.get(provider, (0, now))[0] + max(len(round_.waiting), 1)
-        self._lost[provider] = lost, after_loss(lost, now)
-        silent, text = round_.waiting, f"{name} gave no answer in {limit} minutes; it is asked again later"
+        now, silent = self._doors.clock.now(), round_.waiting
+        self._losses.lose(provider, max(len(round_.waiting), 1), now)
         if round_.finding:
             silent = {account.account for account in self._accounts(provider)} or {""}
-            text = f"{name}: the look for logins took over {limit} minutes: a folder or a program of this machine hangs"
-        for account in sorted(silent):
-            self._hear(Failure(provider=provider, account=account, at=now, kind="timeout", message=text))
+        for failure in absences.never_came(provider, silent, ROUND_ENDS, now, finding=round_.finding):
+            self._hear(failure)
         round_.finding, round_.waiting = False, set()
         self._end_if_done(provider)
 
@@ -249,16 +250,15 @@ class Rounds:
         """Whether a round was given up before this came of it. Then the thread at least is back."""
         if round_ is self._open.get(provider):
             return False
-        now = self._doors.clock.now()
-        self._lost[provider] = max(self._lost.get(provider, (0, now))[0] - 1, 0), now
+        self._losses.regain(provider)
         return True
 
     def _rests(self, provider: str, now: datetime) -> bool:
         """Whether threads were lost to this provider so lately that another one is not risked yet."""
-        _, until = self._lost.get(provider, (0, now))
-        if until > now:
+        until = self._losses.rests_until(provider, now)
+        if until is not None:
             self._timetable.put(_job(provider), until, partial(self.begin, provider))
-        return until > now
+        return until is not None
 
     def _end_if_done(self, provider: str) -> None:
         round_ = self._open.get(provider)
@@ -286,8 +286,8 @@ class Rounds:
         later = [choice for choice in choices if choice.at is not None]
         choice = min(later, key=lambda choice: choice.at or now) if later else next(iter(choices), nobody)
         at, reason = max(choice.at or now + LOOK_AGAIN, now + timedelta(seconds=1)), choice.reason
-        _, rested = self._lost.get(provider, (0, at))
-        if rested > at:
+        rested = self._losses.rests_until(provider, at)
+        if rested is not None:
             at, reason = rested, "an answer never came; waiting longer each time"
         self._timetable.put(_job(provider), at, lambda: self.begin(provider))
         self._store.write(lambda: self._store.plan_poll(provider, at, reason), now=now)
@@ -332,21 +332,3 @@ class Rounds:
 
 def _job(provider: str) -> str:
     return f"poll {provider}"
-
-
-def _not_signed_in(provider: str, now: datetime) -> Failure:
-    facts = PROVIDERS[provider]
-    message = f"{facts.name}: switched on in the config, but no login is found; {facts.sign_in}"
-    return Failure(provider=provider, at=now, kind="not_signed_in", message=message)
-
-
-def _signed_out(account: Account, now: datetime) -> Failure:
-    provider = PROVIDERS[account.provider]
-    return Failure(
-        provider=account.provider,
-        account=account.account,
-        account_name=account.name,
-        at=now,
-        kind="not_signed_in",
-        message=f"{provider.name}: no login found any more; {provider.sign_in}",
-    )

@@ -88,6 +88,16 @@ def test_what_a_file_says_cannot_move_the_cursor(ward, capsys):
     assert "\x1b" not in capsys.readouterr().out
 
 
+def test_a_poor_terminal_gets_what_it_can_show(empty_home):
+    login = empty_home.folder / "home" / "jürgen.json"
+    login.write_text("{}")
+    empty_home.paths.config_dir.mkdir()
+    empty_home.paths.config_file.write_text(f'[providers.claude]\ncredentials = "{login}"\n')
+    done = empty_home.watcher("doctor", PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "j?rgen.json" in done.stdout
+
+
 def test_an_unknown_provider_is_misuse(ward, capsys):
     assert ward.own.config_file.exists()
     assert root.run(["doctor", "--provider", "claud"]) == 64

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from msgspec.structs import replace
 
 from tests.core.samples import NOW
@@ -29,6 +30,21 @@ def silent(provider, at, kind="offline"):
 
 
 CLAUDE, CODEX = silent("claude", NOW), silent("codex", NOW + M)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "cut_off"),
+    [
+        ([], False),
+        (["offline", "offline"], True),
+        (["offline", None], False),
+        (["offline", "server"], False),  # somebody answered, if only to say no
+        (["offline", "expired"], True),  # that login would say so on any network
+        (["not_signed_in", "unsupported"], False),
+    ],
+)
+def test_a_machine_is_cut_off_when_nothing_that_needs_the_network_could_be_reached(kinds, cut_off):
+    assert offline.is_cut_off(kinds) is cut_off
 
 
 def test_the_second_alert_of_an_outage_only_repeats_the_first():

@@ -131,6 +131,14 @@ def test_where_the_cli_s_project_is(tmp_path, more, env, project):
     assert find(tmp_path, **env)[0].extra.get("project") == project
 
 
+def test_the_environments_project_is_the_only_logins_and_nobody_elses(tmp_path):
+    opencode(tmp_path, {"type": "oauth", "access": "ya29.a", "refresh": "1//r", "expires": 0})
+    [only] = find(tmp_path, GEMINI_PROJECT_ID=" e ")
+    assert only.extra["project"] == "e"
+    accounts(tmp_path, {"email": "other@work.com", "refreshToken": "1//o"})
+    assert [each.extra.get("project") for each in find(tmp_path, GEMINI_PROJECT_ID="e")] == [None, None]
+
+
 @pytest.mark.parametrize("expiry", [1_769_792_702_000, 1_769_792_702_000.0, "1769792702000"])
 def test_the_expiry_may_be_any_number(tmp_path, expiry):
     cli(tmp_path, expiry_date=expiry)

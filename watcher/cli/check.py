@@ -64,6 +64,9 @@ def report(known: Status, tongue: words.Tongue) -> Iterator[str]:
     widest = max((len(label) for _, label, _ in rows), default=0)
     for name, label, text in rows:
         yield f"{name:{wide}}  {label:{widest}}  {text}" if label else f"{name:{wide}}  {text}"
+    for account in known.providers:
+        if account.note and account.error is None:
+            yield f"{words.account_name(account, {}, crowded)}: {account.note}"
     for alert in known.alerts:
         yield tongue.alert(alert)
     yield from (tongue.snooze(snooze) for snooze in known.snoozes)

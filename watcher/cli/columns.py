@@ -1,8 +1,11 @@
 """Rows of words in columns, for commands that print a short table; `rich` would cost more than they do."""
 
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+
+import click
 
 _ANY_WIDTH = 10_000
 
@@ -35,3 +38,9 @@ def wrapped(line: str, width: int, *, indent: int) -> list[str]:
 def counted(number: int, noun: str) -> str:
     """`1 rule`, `2 rules`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def say(line: str) -> None:
+    """Print a line, with `?` for every sign that the terminal does not have."""
+    encoding = sys.stdout.encoding or "ascii"
+    click.echo(line.encode(encoding, "replace").decode(encoding))

@@ -1,13 +1,12 @@
 """`watcher doctor`: every check with its verdict, a sentence, and the command that mends it."""
 
-import shutil
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import click
 
 from watcher import doors
+from watcher.cli.columns import room, say, wrapped
 from watcher.core.diagnostics import visible
 from watcher.core.redaction import Redactor
 from watcher.doctor import Finding, Report, Verdict
@@ -49,9 +48,9 @@ def doctor(context: click.Context, *, as_document: bool, provider: str | None) -
     if as_document:
         click.echo(as_json(report))
     else:
-        width = max(shutil.get_terminal_size((100, 24)).columns, _LEAST_WIDTH)
+        width = max(room(), _LEAST_WIDTH)
         for line in said(report, width, in_full=provider is not None):
-            click.echo(line)
+            say(line)
     context.exit(0 if report.ok else 1)
 
 
@@ -81,8 +80,7 @@ def _finding(finding: Finding, width: int) -> Iterator[str]:
 def _wrapped(text: str, width: int) -> list[str]:
     """Paths and commands are never broken: they are there to be copied."""
     clear = visible(" ".join(text.split()), 2000)
-    room = width - len(_INDENT) - 3
-    return textwrap.wrap(clear, room, break_long_words=False, break_on_hyphens=False) or [""]
+    return wrapped(clear, width - len(_INDENT) - 3, indent=0)
 
 
 def _facts(finding: Finding) -> Iterator[str]:

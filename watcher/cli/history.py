@@ -11,6 +11,7 @@ from watcher import doors, past, paths
 from watcher.charts import Span, Track, svg, terminal
 from watcher.charts.palette import Theme
 from watcher.cli import complete, history_document, history_table, selection
+from watcher.cli.columns import say
 from watcher.cli.rule_files import in_force
 from watcher.clock import LocalZone
 from watcher.clock import now as clock_now
@@ -167,22 +168,17 @@ def _print(rows: list[Row], span: Span, *, alone: bool) -> None:
     else:
         lines = history_table.overview([(name, track) for name, _, track in rows], span, width, ascii_only=poor)
     for line in lines:
-        _say(line)
+        say(line)
 
 
 def _plot_here(rows: list[Row], span: Span) -> None:
     style = terminal.ASCII if _ascii_only() else terminal.DOTS
     for name, _, track in rows:
-        _say(f"{name}  {track.name}")
+        say(f"{name}  {track.name}")
         for line in terminal.plot(track, span, style, width=_width()):
-            _say(line)
-        _say("")
-    _say(f"{style.alert} alert   {style.over} over   {style.turn} reset   {style.limit * 3} threshold of a rule")
-
-
-def _say(line: str) -> None:
-    encoding = sys.stdout.encoding or "ascii"
-    click.echo(line.encode(encoding, "replace").decode(encoding))
+            say(line)
+        say("")
+    say(f"{style.alert} alert   {style.over} over   {style.turn} reset   {style.limit * 3} threshold of a rule")
 
 
 def _write(path: Path, tracks: list[Track], span: Span, theme: Theme) -> None:

@@ -9,7 +9,7 @@ What is seen, in order of force (`was` is the last believed reading, tolerance i
     no value, stale, low confidence           unknown    nothing changes
     no earlier reading                        believed   unless its window has just ended: frozen
     more use, of the window that ended        frozen     the old answer, after the reset was already seen
-    rose by 60 points in under three polls    suspect
+    rose by 60 points in under three polls    suspect    unless a sixth of the window has gone by
     limited before, now unlimited             suspect
     boundary passed, and it moved on          reset
     boundary passed, and use fell             reset      by 5 points, or to nothing; in the last 2 min before it, as
@@ -36,7 +36,8 @@ from watcher.core.model import Failure, Kind, Reading, Series, Snapshot
 CLOCKS_DIFFER = timedelta(minutes=2)
 FEW_POLLS = 3
 LEAP = 60.0
-LEAPT_IN = timedelta(hours=1)  # in more time so much may well be used, however seldom it is asked
+LEAPT_IN = 1 / 6  # of the window: in more time so much may well be used, however seldom it is asked
+LEAST_LEAP = timedelta(minutes=15)  # however short the window, three polls of the usual pace
 COLLAPSE = 20.0
 COLLAPSED_TO = 10.0
 FALL = 1.0
@@ -127,7 +128,11 @@ def _tells(state: SeriesState, reading: Reading) -> bool:
 
 
 def _leaps(state: SeriesState, reading: Reading, at: datetime, every: timedelta) -> bool:
-    if state.reading is None or state.read_at is None or at - state.read_at >= min(FEW_POLLS * every, LEAPT_IN):
+    if state.reading is None or state.read_at is None:
+        return False
+    whole = length(reading)
+    few = FEW_POLLS * every
+    if at - state.read_at >= (few if whole is None else min(few, max(whole * LEAPT_IN, LEAST_LEAP))):
         return False
     was, now = level(state.reading), level(reading)
     return was is not None and now is not None and now - was >= LEAP - TINY

@@ -13,6 +13,17 @@ from watcher.core.view import FROM_AFAR
 KIND = "offline"
 """The contract's word for a failure to reach anything."""
 
+NO_PROOF = frozenset({"expired", "not_signed_in", "unsupported"})
+"""Failures that are found without the network, or stay as they are: they say nothing of it."""
+
+
+def is_cut_off(kinds: Iterable[str | None]) -> bool:
+    """Whether this machine itself seems cut off: of all that was asked over the network nothing could be reached.
+
+    `kinds`: of each such account's present failure; None: it answered.
+    """
+    return set(kinds) - NO_PROOF == {KIND}
+
 
 def is_said(states: Iterable[SeriesState], state: SeriesState, said: Iterable[Series]) -> bool:
     """Whether one of the series that were spoken of is silent for the same reason as this one."""

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from watcher.credentials import Credential, Surroundings, antigravity_accounts, files, opencode
 from watcher.credentials.jwt import claims
 from watcher.errors import NotSignedInError, UnsupportedError
@@ -105,7 +107,7 @@ def from_cli(surroundings: Surroundings, path: str | None = None) -> list[Creden
     email, subject = _text(identity, "email"), _text(identity, "sub")
     project = _text(content, "project_id") or _text(content, "quota_project_id")
     audience = identity.get("aud")
-    extra = _extra(surroundings, project or surroundings.env.get("GEMINI_PROJECT_ID", "").strip(), audience)
+    extra = _extra(surroundings, project, audience)
     extra |= {"subject": subject, "scopes": _text(content, "scope"), "id_token": _text(content, "id_token")}
     extra["domain"] = _text(identity, "hd")
     return [
@@ -136,6 +138,14 @@ def one_each(found: Sequence[Credential]) -> list[Credential]:
         elif each.account or each.place != PLACE or not kept:
             kept.append(each)
     return kept
+
+
+def with_project(found: Sequence[Credential], env: Mapping[str, str]) -> list[Credential]:
+    """The logins; the only one, where it names no project, with the one of the environment: it is nobody else's."""
+    named = env.get("GEMINI_PROJECT_ID", "").strip()
+    if len(found) != 1 or not named or found[0].extra.get("project"):
+        return list(found)
+    return [replace(found[0], extra={**found[0].extra, "project": named})]
 
 
 def _same(one: Credential, other: Credential) -> bool:

@@ -36,9 +36,10 @@ def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credentia
         each = (gemini.from_opencode, gemini.from_accounts, gemini.from_cli)
         places = [partial(place, surroundings) for place in each]
     try:
-        return gemini.one_each(gather(*places))
+        return gemini.with_project(gemini.one_each(gather(*places)), surroundings.env)
     except UnusablePlaceError as error:
-        raise UnusablePlaceError(gemini.one_each(error.found), error.troubles) from None
+        found = gemini.with_project(gemini.one_each(error.found), surroundings.env)
+        raise UnusablePlaceError(found, error.troubles) from None
 
 
 def ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:

@@ -1,0 +1,54 @@
+"""One judgement, one transaction: what of it is the pipeline's own."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from watcher import pipeline
+from watcher.core.model import Failure, Kind, Reading, Snapshot
+from watcher.store import Store
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "watcher.db", now=NOW)
+    yield store
+    store.close()
+
+
+def heard(store, provider, *, kind="", source="api"):
+    reading = Reading(window="five_hour", kind=Kind.SESSION, used_percent=10.0, source=source)
+    store.write(lambda: store.record(Snapshot(provider=provider, at=NOW, readings=(reading,))), now=NOW)
+    if kind:
+        failure = Failure(provider=provider, at=NOW + timedelta(minutes=5), kind=kind, message="no")
+        store.write(lambda: store.record(failure), now=NOW)
+
+
+def test_a_machine_that_was_never_online_is_not_offline(store):
+    assert not pipeline.is_offline(store)
+
+
+def test_a_tools_own_file_proves_no_network(store):
+    heard(store, "claude", kind="offline")
+    heard(store, "antigravity", source="cache")
+    assert pipeline.is_offline(store)
+
+
+def test_an_expired_login_does_not_hide_that_the_machine_is_offline(store):
+    heard(store, "claude", kind="offline")
+    heard(store, "codex", kind="expired")
+    assert pipeline.is_offline(store)
+
+
+def test_one_answer_is_enough_to_be_online(store):
+    heard(store, "claude", kind="offline")
+    heard(store, "codex")
+    assert not pipeline.is_offline(store)
+
+
+def test_an_account_without_a_reading_yet_is_asked_over_the_network(store):
+    failure = Failure(provider="claude", at=NOW, kind="offline", message="no")
+    store.write(lambda: store.record(failure), now=NOW)
+    assert pipeline.is_offline(store)
