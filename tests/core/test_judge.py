@@ -186,3 +186,32 @@ def test_ten_thousand_quiet_pairs_take_tens_of_milliseconds():
         took.append(perf_counter() - began)
     assert judgement.alerts == ()
     assert min(took) < 0.2  # measured: 0.02 s; the rest is for slow machines
+
+
+LADDER = """
+[[rule]]
+name = "ladder"
+when = "claude.five_hour > level"
+levels = { info = "50%", warning = "80%", critical = "95%" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "values", "heard"),
+    [
+        ("", (60, 97, 60, 40), ["info", "critical"]),
+        ("", (60, 82, 97, 40), ["info", "warning", "critical"]),
+        ("", (97, 60, 40), ["critical"]),
+        ('on = ["firing", "resolved"]', (60, 97, 40), ["info"]),
+        ('remind = "5m"', (97, 60, 40), ["critical", "info"]),
+    ],
+)
+def test_an_end_knows_under_which_severities_its_alert_was_told(asked, values, heard):
+    rules = parse_rules(LADDER + asked, "rules.toml")
+    news = [answer(used, NOW + minutes(5 * place)) for place, used in enumerate(values)]
+    memory, transitions = Memory({}, {}), []
+    for each in news:
+        judged = judge.judge(rules, memory, each, each.at, every=minutes(5))
+        memory = judge.after(memory, judged)
+        transitions += judged.transitions
+    assert (transitions[-1].event, list(transitions[-1].heard)) == (Event.RESOLVED, heard)

@@ -85,6 +85,22 @@ def test_a_transition_goes_to_the_route_of_its_severity():
     assert [row.channel for row in post.rows] == ["desktop", "desktop", "team"]
 
 
+def test_whoever_heard_of_an_alert_on_its_way_up_hears_that_it_is_over():
+    post = Post(routing(routes={Severity.CRITICAL: ("team",), Severity.INFO: ()}))
+    post.news(transition(severity="warning"))
+    post.deliver()
+    post.news(at(NOW + M, "escalated", severity="critical"))
+    post.deliver()
+    heard = (Severity.WARNING, Severity.CRITICAL)
+    post.news(at(NOW + 2 * M, "resolved", severity="info", heard=heard))
+    assert [(row.channel, row.key.rpartition("|")[2]) for row in post.rows] == [
+        ("desktop", "firing"),
+        ("team", "critical"),
+        ("desktop", "resolved"),
+        ("team", "resolved"),
+    ]
+
+
 def test_a_rules_own_channels_come_before_any_route():
     post = Post(rules={"claude-session": rule(notify=("team",))})
     post.news(transition())

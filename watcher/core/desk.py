@@ -226,7 +226,12 @@ class Desk:
         rule = self.rules.get(transition.rule)
         if rule is not None and rule.notify is not None:
             return rule.notify
-        return self.routing.routes.get(transition.severity, self.routing.default)
+        routes, default = self.routing.routes, self.routing.default
+        if transition.event in OPENING:
+            return routes.get(transition.severity, default)
+        # Whoever heard of it on its way up hears that it is over, whatever severity it came down to meanwhile.
+        heard = transition.heard or (transition.severity,)
+        return tuple(dict.fromkeys(channel for severity in heard for channel in routes.get(severity, default)))
 
     def choose(self, transition: Transition, channel: str, reason: str, *, said: bool, key: str = "") -> None:
         """Note what was decided. `key`: the transition's own, where it goes on under another event."""

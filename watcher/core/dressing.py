@@ -45,6 +45,7 @@ def dressed(event: Event, rule: Rule, change: Change, view: View, siblings: Iter
         reason=change.reason,
         since=change.since,
         reading=state.reading,
+        heard=change.heard,
         nth=change.nth,
         facts=facts(view, siblings),
     )

@@ -88,6 +88,7 @@ class Change(Struct, frozen=True, kw_only=True):
     nth: int
     episode: int
     at: datetime
+    heard: tuple[Severity, ...] = ()
 
 
 class Step(Struct, frozen=True):
@@ -237,6 +238,7 @@ def _fired(rule: Rule, alert: AlertState, place: int, now: datetime) -> AlertSta
         severity=rule.levels[place].severity,
         step=place,
         told=place,
+        heard=(rule.levels[place].severity,),
         fired=alert.fired + 1,
         remind_at=None if rule.remind is None else now + rule.remind,
         muted=False,
@@ -254,7 +256,7 @@ def _lasting(rule: Rule, alert: AlertState, verdict: tuple[int, Seen], seen: Obs
         after = replace(alert, step=place, severity=severity, at=max(now, alert.at))
     after = _reminding(rule, after, now)
     if seen.unmute and alert.muted:
-        spoken = replace(after, muted=False, told=max(place, after.told), at=max(now, alert.at))
+        spoken = replace(after, muted=False, told=max(place, after.told), heard=(severity,), at=max(now, alert.at))
         return Step(spoken, (_change(spoken, Event.FIRING, "above", spoken.at),), "above")
     if meaning not in (Seen.HIGHER, Seen.DUE):
         still = "unchanged" if any(seen.whens) else "hysteresis"
@@ -262,10 +264,10 @@ def _lasting(rule: Rule, alert: AlertState, verdict: tuple[int, Seen], seen: Obs
     at = max(now, alert.at)
     after = replace(after, remind_at=None if rule.remind is None else now + rule.remind, at=at)
     if meaning is Seen.DUE:
-        after = replace(after, reminded=after.reminded + 1)
+        after = replace(after, reminded=after.reminded + 1, heard=after.also_heard(severity))
         changes = (_change(after, Event.REMINDER, "remind", at),)
         return Step(after, () if alert.muted else changes, "remind")
-    after = replace(after, told=place)
+    after = replace(after, told=place, heard=after.also_heard(severity) if Event.ESCALATED in rule.on else after.heard)
     changes = (_change(after, Event.ESCALATED, "escalated", at),)
     return Step(after, () if alert.muted else changes, "escalated")
 
@@ -282,9 +284,7 @@ def _reminding(rule: Rule, alert: AlertState, now: datetime) -> AlertState:
 def _why_still(verdict: Seen, seen: Observation) -> str:
     if verdict is Seen.HOLDING:
         return "holding" if seen.active else "not active at this hour"
-    if verdict is Seen.UNKNOWN:
-        return "unknown"
-    return "below"
+    return "unknown" if verdict is Seen.UNKNOWN else "below"
 
 
 def _change(alert: AlertState, event: Event, reason: str, at: datetime) -> Change:
@@ -293,6 +293,7 @@ def _change(alert: AlertState, event: Event, reason: str, at: datetime) -> Chang
         severity=alert.severity or Severity.WARNING,
         reason=reason,
         since=alert.since or at,
+        heard=alert.heard,
         nth=alert.reminded if event is Event.REMINDER else max(alert.fired, 1),
         episode=alert.episode,
         at=at,

@@ -94,6 +94,7 @@ class AlertState(Struct, frozen=True, kw_only=True):
     episode: int
     step: int = -1  # the ladder's step that is reached, while firing
     told: int = -1  # the highest step spoken of since it fired
+    heard: tuple[Severity, ...] = ()  # under which severities it was spoken of since then
     held: tuple[timedelta | None, ...] = ()  # for each step: how long it has held; None: it does not
     clock_at: datetime | None = None  # until when that is counted; None: no clock runs
     silent_at: datetime | None = None  # when the clock was stopped by the unknown
@@ -101,6 +102,10 @@ class AlertState(Struct, frozen=True, kw_only=True):
     fired: int = 0  # times it has fired in this episode: tells one message's identity from the next
     reminded: int = 0  # likewise
     muted: bool = False  # it fires, and another alert has said so for all: this machine is offline
+
+    def also_heard(self, severity: Severity) -> tuple[Severity, ...]:
+        """`heard`, and this one."""
+        return self.heard if severity in self.heard else (*self.heard, severity)
 
 
 class Memory(Struct, frozen=True):

@@ -282,6 +282,7 @@ class Transition(Struct, frozen=True, kw_only=True):
     reason: str  # "above", "escalated", "remind", "recovered", "reset", ...
     since: datetime  # when it became true, not when it was noticed
     reading: Reading | None = None  # what was believed at that moment
+    heard: tuple[Severity, ...] = ()  # under which severities this alert was told of: its end goes where those went
     nth: int = 1  # which one of its event in this episode: firing anew after a recovery is 2, a second reminder is 2
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What templates and wording may use beyond the reading. Plain JSON values, each one left out where unknown:
