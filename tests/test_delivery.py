@@ -1,13 +1,14 @@
 """What a person gets to read, and when, proven on the whole daemon: nights, snoozes, channels that are down."""
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from freezegun import freeze_time
 
-from tests.world import START, Machine, World
+from tests.world import START, Hand, Machine, World
 from watcher.cli.notify import _resume
 from watcher.core.model import DeliveryState, Severity, Snooze
 from watcher.errors import TimedOutError
@@ -379,3 +380,44 @@ def test_a_test_message_that_arrives_ends_a_stop_and_what_waited_is_sent(world):
     store.close()
     world.watch(M)
     assert [body["event"] for body in world.received] == ["firing"]
+
+
+class StuckError(BaseException):
+    """A receiver that took the connection and never says a word: its thread never comes back."""
+
+
+class Threads(Hand):
+    """A thread that is stuck ends nothing but itself."""
+
+    def start(self, body):
+        with suppress(StuckError):
+            super().start(body)
+
+
+def test_a_receiver_that_hangs_delays_neither_polls_nor_other_channels_and_is_sent_to_after_a_restart(made):
+    other = (
+        '[channels.other]\ntype = "webhook"\nurl = "http://127.0.0.1:9/other"\n[route]\ndefault = ["hook", "other"]\n'
+    )
+    world = made(config=HOOK + other + RULE)
+    world.answers["/other"] = world._receive
+    begun = []
+
+    def hang(request):
+        begun.append(request.headers["Idempotency-Key"])
+        raise StuckError
+
+    world.answers["/hook"] = hang
+    use(world, 85)
+    daemon, calls, store = world.daemon(Threads(world.machine))
+    calls.until, calls.events = START + 3 * H, [(START + H, lambda: use(world, 60))]
+    daemon.run()
+    store.close()
+    assert [body["event"] for body in world.received] == ["firing", "resolved"]
+    assert len(world.polls()) > 10
+    assert len(begun) < 8, "each lost thread doubles the pause"
+    assert len(set(begun)) == 1, "nothing gets ahead of it"
+    world.received.clear()
+    up(world)
+    world.watch(M)
+    assert [body["event"] for body in world.received] == ["firing", "resolved"]
+    assert world.received[0]["id"] == begun[0]

@@ -202,6 +202,14 @@ def test_the_text_is_clipped_in_windows_own_units():
     assert env["WATCHER_MESSAGE"].endswith("…")
 
 
+def test_a_title_that_is_too_long_for_windows_begins_the_body():
+    title = "Claude (somebody@example.com) 5-hour window at 82 %, resets in 1 h 40 min (16:00)"
+    long = message(title=title, body="Rule session.")
+    assert windows.command(long, {}).env["WATCHER_MESSAGE"] == f"{title}\nRule session."
+    assert json.loads(plyer.command(long).stdin)["message"] == f"{title}\nRule session."
+    assert windows.command(message(title="short", body="b"), {}).env["WATCHER_MESSAGE"] == "b"
+
+
 @pytest.mark.parametrize(
     ("code", "delivered", "reason"),
     [

@@ -12,7 +12,7 @@ import msgspec
 from watcher.core.model import Command, Message
 from watcher.notifiers import Run
 from watcher.notifiers.desktop.answer import Answer, attempt
-from watcher.notifiers.desktop.windows import BODY_LIMIT, TITLE_LIMIT
+from watcher.notifiers.desktop.windows import BODY_LIMIT, TITLE_LIMIT, body
 from watcher.notifiers.text import APP_NAME, clip, utf16
 
 _TIMEOUT_S = 10.0  # on Windows the balloon lives as long as the process
@@ -28,7 +28,7 @@ def command(message: Message) -> Command:
     """The sender, with the text on its stdin."""
     job = {
         "title": clip(message.title, TITLE_LIMIT, measure=utf16) or APP_NAME,
-        "message": clip(message.body, BODY_LIMIT, measure=utf16) or " ",
+        "message": clip(body(message), BODY_LIMIT, measure=utf16) or " ",
         "app_name": APP_NAME,
     }
     argv = (sys.executable, "-P", "-m", "watcher.notifiers.desktop.plyer_sender")

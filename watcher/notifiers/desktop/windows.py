@@ -57,6 +57,11 @@ def show(message: Message, run: Run, env: Mapping[str, str]) -> Answer:
     return answer or Answer(delivered=None, reason=reason, accepted=True)
 
 
+def body(message: Message) -> str:
+    """The body, after the whole title where that is too long for its own place: its end says until when."""
+    return message.body if utf16(message.title) <= TITLE_LIMIT else f"{message.title}\n{message.body}"
+
+
 def command(message: Message, env: Mapping[str, str]) -> Command:
     """The constant script, and the text in variables. The tag makes a later message of an alert replace the earlier."""
     root = env.get("SYSTEMROOT") or env.get("SystemRoot")
@@ -66,7 +71,7 @@ def command(message: Message, env: Mapping[str, str]) -> Command:
         argv=(program, "-NoLogo", "-NoProfile", "-NonInteractive", "-EncodedCommand", encoded),
         env={
             "WATCHER_TITLE": clip(message.title, TITLE_LIMIT, measure=utf16) or APP_NAME,
-            "WATCHER_MESSAGE": clip(message.body, BODY_LIMIT, measure=utf16),
+            "WATCHER_MESSAGE": clip(body(message), BODY_LIMIT, measure=utf16),
             "WATCHER_LINK": link(message),
             "WATCHER_URGENCY": ("low", "normal", "critical")[urgency(message)],
             "WATCHER_TAG": hashlib.sha256(message.thread.encode()).hexdigest()[:16] if message.thread else "",
