@@ -205,3 +205,12 @@ def test_a_group_called_without_a_word_shows_its_help_line_by_line(capsys, args,
     said = capsys.readouterr().err
     assert said.startswith("Usage: watcher")
     assert any(line.strip().startswith(shown) for line in said.splitlines())
+
+
+@pytest.mark.parametrize(
+    "words", [("help", "exit-codes"), ("help", "environment"), ("rules", "explain", "claude-session")]
+)
+def test_no_line_is_wider_than_the_terminal(served, words):
+    shown = served.watcher(*words, COLUMNS="60").stdout.splitlines()
+    assert max(map(len, shown)) <= 60
+    assert len(shown) > 4

@@ -231,6 +231,14 @@ def test_an_example_below_the_wrong_rule_is_told_whose_it_is(home):
     assert "      the rule `mine` does this: an example belongs to the [[rule]] above it" in answer.out.splitlines()
 
 
+def test_an_example_that_is_as_expected_needs_no_hint_at_a_rule_that_would_do_the_same(home):
+    (home.rules / "a.toml").write_text(
+        RULE + EXAMPLE.format(RIGHT) + '[[rule]]\nname = "twin"\nwhen = "claude.five_hour > 80%"\nclear = "< 70%"\n'
+    )
+    answer = home.say("test")
+    assert (answer.code, "does this" in answer.out) == (0, False)
+
+
 def test_rules_without_an_example_are_named(home):
     (home.rules / "a.toml").write_text(RULE)
     answer = home.say("test")

@@ -3,6 +3,7 @@
 import click
 
 from watcher.cli import COMMANDS, EXIT_CODES
+from watcher.cli.columns import room, wrapped
 from watcher.cli.root import unknown_command
 
 TOPICS = ("exit-codes", "environment")
@@ -52,4 +53,5 @@ def _of_command(context: click.Context, words: tuple[str, ...]) -> str:
 def _table(rows: tuple[tuple[str, str], ...]) -> None:
     wide = max(len(left) for left, _ in rows)
     for left, right in rows:
-        click.echo(f"{left:>{wide}}  {right}")
+        for line in wrapped(f"{left:>{wide}}  {right}", room(), indent=wide + 2):
+            click.echo(line)

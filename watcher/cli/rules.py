@@ -91,6 +91,8 @@ rules.add_command(add)
 
 def _misses(ran: Ran, rules: Sequence[Rule]) -> Iterator[str]:
     """What went otherwise than expected, step by step; and the neighbour that the example was meant for, if any."""
+    if ran.passed:
+        return
     example = ran.example
     row = example.used or example.remaining
     for step in ran.misses:

@@ -7,7 +7,7 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
-from watcher.cli.columns import columns
+from watcher.cli.columns import columns, room, wrapped
 from watcher.cli.rule_files import in_force, named, own_paths
 from watcher.clock import LocalZone
 from watcher.clock import now as clock_now
@@ -71,10 +71,9 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
         for choice in silences[-last:]:
             click.echo(msgspec.json.encode(as_silence(choice)).decode())
         return
-    for line in _in_words(found, decisions, last):
-        click.echo(line)
-    for line in _told(found, said, deliveries, silences, last):
-        click.echo(line)
+    for line in (*_in_words(found, decisions, last), *_told(found, said, deliveries, silences, last)):
+        for part in wrapped(line, room(), indent=len(line) - len(line.lstrip()) + 4) or [""]:
+            click.echo(part)
 
 
 def as_object(decision: Decision) -> dict[str, object]:
