@@ -307,6 +307,17 @@ def test_a_rule_that_must_hold_fires_under_an_hourly_cron_too(world):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
+def test_a_night_between_two_checks_adds_nothing_to_the_clock_of_a_rule(world):
+    world.config(CONFIG.replace('clear = "< 70%"', 'for = "30m"'))
+    world.answers["/api/oauth/usage"] = lambda _request: world.json({"five_hour": {"utilization": 85}})
+    for pause in (10 * M, 10 * M, 8 * H, 10 * M):
+        world.check()
+        world.machine.passes(pause)
+    assert world.received == [], "it held for twenty minutes, then nobody looked"
+    world.check()
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
 def test_an_hourly_cron_hears_of_a_window_used_up_within_the_hour(world):
     for used in (5, 90, 91):
         world.usage(used)

@@ -31,7 +31,7 @@ CONFIG_ERROR = "config_error"  # the fact that says what is wrong with the confi
 CONFIG_REFUSED = "config_refused"  # likewise, of a single poll: not yet said on the desktop
 TIDY_EVERY = timedelta(hours=24)
 REFRESH, WANTED, DONE = "refresh", "wanted", "done"  # the fact by which another process wishes for fresh readings
-SLOWEST_CRON = timedelta(hours=24)  # a longer gap between two checks was no schedule
+SLOWING = 4  # a gap many times longer than the one before is no schedule but a sleep: three polls of this are the limit
 SLEPT = timedelta(minutes=1)  # a wall clock ahead by more than this means that the machine was suspended
 
 
@@ -159,6 +159,12 @@ class Daemon:
             now = self._doors.clock.now()
             self._store.write(lambda: self._store.set_fact(REFRESH, DONE, now), now=now)
 
+    def _was_every(self, news: Snapshot | Failure, usual: timedelta) -> timedelta:
+        """How far apart polls of this account were when it last was heard of."""
+        states = self._store.memory().series.values()
+        of_account = (s.every for s in states if (s.series.provider, s.series.account) == (news.provider, news.account))
+        return max(of_account, default=usual)
+
     def _every(self, news: Snapshot | Failure) -> timedelta:
         """How far apart polls of this account are at present: a calm one is asked less often than usual, by plan."""
         pace = self.config.providers[news.provider].pace
@@ -168,7 +174,7 @@ class Daemon:
         )
         account = next(known, None)
         if account is not None and self._by_hand:  # cron's pace is the one that counts, however slow it is
-            return max(pace.every, min(news.at - account.asked_at, SLOWEST_CRON))
+            return max(pace.every, min(news.at - account.asked_at, SLOWING * self._was_every(news, pace.every)))
         if planned is None or account is None:
             return pace.every
         return max(pace.every, min(planned[0] - account.asked_at, pace.ceiling))  # beyond: a cooldown, not calm

@@ -127,3 +127,10 @@ def test_since_wants_a_duration(shell):
     answer = shell.say("--since", "yesterday")
     assert answer.code == 64
     assert "--since: " in answer.err
+
+
+def test_an_account_cannot_move_the_terminals_cursor(shell):
+    odd = line(0, used_percent=90, account="a\x1b[2J\nb")
+    (shell.path / "odd.jsonl").write_text(json.dumps(odd))
+    answer = shell.say(str(shell.path / "odd.jsonl"))
+    assert "claude[a\\x1b[2J\\nb].five_hour" in answer.out

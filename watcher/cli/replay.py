@@ -9,6 +9,7 @@ from watcher import doors, paths
 from watcher.cli.rule_files import read_bounded
 from watcher.clock import now as clock_now
 from watcher.core import history, replay, rulebook
+from watcher.core.diagnostics import visible
 from watcher.core.history import News
 from watcher.core.kinds import level
 from watcher.core.model import Event, Rule, Transition
@@ -71,7 +72,7 @@ def _in_words(transition: Transition) -> str:
         f"{transition.event:<9}",
         f"{transition.severity:<8}",
         "     ?" if used is None else f"{percent(used):>6}",
-        f"{transition.rule} on {transition.series}",
+        f"{transition.rule} on {visible(str(transition.series), 200)}",
         f"({transition.reason})",
     ]
     return "  ".join(parts)
