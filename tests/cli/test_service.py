@@ -1,0 +1,40 @@
+"""The daemon's process where it does not come to life: told once, however often a login item starts it anew."""
+
+from contextlib import closing
+
+import pytest
+from freezegun import freeze_time
+
+from tests.world import START, Machine, World
+from watcher.cli import service
+from watcher.cli.service import CONFIG_ERROR
+from watcher.store import Store
+
+
+@pytest.fixture
+def refuse(tmp_path, monkeypatch):
+    monkeypatch.setattr(service.messages, "tell_the_desktop", lambda _title, body, _doors: told.append(body))
+    told: list[str] = []
+    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:
+        world = World(tmp_path, Machine(frozen))
+
+        def once(text: str) -> list[str]:
+            store = Store(world.paths.state_dir / "watcher.db", now=START)
+            service._refuse(text, store, world.log, world.doors())
+            return told
+
+        once.world = world
+        yield once
+
+
+def test_a_broken_config_is_told_to_the_desktop_once_and_another_mistake_again(refuse):
+    assert refuse("config.toml:1: a mistake") == ["config.toml:1: a mistake"]
+    assert refuse("config.toml:1: a mistake") == ["config.toml:1: a mistake"]
+    assert refuse("config.toml:2: another") == ["config.toml:1: a mistake", "config.toml:2: another"]
+    assert len(refuse.world.log.lines) == 3  # the log has every start
+
+
+def test_status_shows_why_it_did_not_start(refuse):
+    refuse("config.toml:1: a mistake")
+    with closing(Store(refuse.world.paths.state_dir / "watcher.db", now=START)) as store:
+        assert store.fact(CONFIG_ERROR) == ("config.toml:1: a mistake", START)
