@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-SPEED = "20000"
+SPEED = "8000"
 COMMAND = [sys.executable, "-m", "watcher", "demo", "--speed", SPEED]
 
 
