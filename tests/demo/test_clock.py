@@ -67,5 +67,20 @@ def test_work_of_the_daemon_takes_no_simulated_time_even_where_it_fails() -> Non
     with pytest.raises(RuntimeError):
         call()
     assert seen.get() == NOON
+
+
+def test_time_passes_only_while_the_daemon_waits_and_never_longer_than_it_meant_to() -> None:
+    machine = Machine()
+    clock = FastClock(NOON, 60, machine)
+    calls = HeldCalls(clock)
+    machine.s += 5  # the loop is busy
+    assert clock.now() == NOON
+    clock.release(2)  # it waits for two seconds, and is woken after nine
     machine.s += 1
     assert clock.now() == NOON + timedelta(minutes=1)
+    machine.s += 8
+    assert clock.now() == NOON + timedelta(minutes=2)
+    clock.hold()
+    machine.s += 3
+    assert calls.take(0) is None
+    assert clock.now() == NOON + timedelta(minutes=2)
