@@ -3,7 +3,7 @@
 Built from the store alone, so it answers at once. Never put words for people here.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from watcher.core.hold import over
 from watcher.core.kinds import length, level
-from watcher.core.memory import SeriesState, Standing
+from watcher.core.memory import Memory, SeriesState, Standing
 from watcher.core.model import Delivery, DeliveryState, Phase, Reading, Series
 from watcher.core.view import View
 from watcher.glance import is_stale
@@ -119,8 +119,6 @@ class Status(Struct, frozen=True, kw_only=True):
 def status(store: Store, *, now: datetime) -> Status:
     """What the store knows, judged for freshness at `now`."""
     accounts = store.accounts()
-    several = {a.provider for a in accounts if sum(b.provider == a.provider for b in accounts) > 1}
-    names = {(account.provider, account.account): account.name for account in accounts}
     memory = store.memory()
     heartbeat = store.fact("heartbeat")
     refused = [fact[0] for name in ("config_error", "config_refused") if (fact := store.fact(name)) and fact[0]]
@@ -138,17 +136,7 @@ def status(store: Store, *, now: datetime) -> Status:
             )
             for account in accounts
         ],
-        alerts=[
-            AlertStatus(
-                rule=state.rule,
-                series=written(state.series, several, names),
-                state=state.phase.value,
-                severity=None if state.severity is None else state.severity.value,
-                since=state.since,
-            )
-            for state in sorted(memory.alerts.values(), key=lambda state: (state.rule, state.series))
-            if state.phase is not Phase.OK
-        ],
+        alerts=_alerts(memory, accounts),
         daemon_running=heartbeat is not None
         and heartbeat[0] == "running"
         and now - heartbeat[1] < MISSED * HEARTBEAT_EVERY,
@@ -166,6 +154,23 @@ def status(store: Store, *, now: datetime) -> Status:
             for delivery in [*store.outbox(), *store.deliveries(DeliveryState.DEAD, since=now - timedelta(days=7))]
         ],
     )
+
+
+def _alerts(memory: Memory, accounts: Sequence[Account]) -> list[AlertStatus]:
+    """Every alert that is not at rest, by rule and series."""
+    several = {a.provider for a in accounts if sum(b.provider == a.provider for b in accounts) > 1}
+    names = {(account.provider, account.account): account.name for account in accounts}
+    return [
+        AlertStatus(
+            rule=state.rule,
+            series=written(state.series, several, names),
+            state=state.phase.value,
+            severity=None if state.severity is None else state.severity.value,
+            since=state.since,
+        )
+        for state in sorted(memory.alerts.values(), key=lambda state: (state.rule, state.series))
+        if state.phase is not Phase.OK
+    ]
 
 
 def empty(now: datetime) -> Status:
