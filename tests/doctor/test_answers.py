@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from tests.doctor.ward import one, told
 from watcher.core.model import Failure
@@ -68,5 +69,14 @@ def test_a_provider_that_is_switched_off_is_passed_over(ward, two_days):
 
 def test_a_daemon_that_goes_on_with_an_older_config_is_told_of(ward):
     ward.write(lambda store: store.set_fact("config_error", "config.toml:3:1: unknown key\n  3 | x", ward.clock.at))
-    (found,) = answers.answers(ward.scene())
+    (found,) = answers.answers(replace(ward.scene(), holder=4711))
     assert found.message == "the daemon goes on with an older config: config.toml:3:1: unknown key"
+
+
+def test_a_config_that_stopped_all_polls_is_told_of_until_one_has_read_it_mended(ward):
+    ward.write(lambda store: store.set_fact("config_error", "config.toml:3:1: unknown key\n  3 | x", ward.clock.at))
+    (found,) = answers.answers(replace(ward.scene(), config=None))
+    assert told([found]) == [("config", "fail", "nothing is polled with this config: config.toml:3:1: unknown key")]
+    (found,) = answers.answers(ward.scene())
+    assert (found.verdict, found.cure) == ("warn", "watcher check")
+    assert found.message == "the last poll refused the config, which is mended now: config.toml:3:1: unknown key"

@@ -47,6 +47,16 @@ def test_a_login_item_that_does_not_run_is_a_failure(ward):
     assert agent(ward).message == "installed, and does not run: failed (failed), enabled"
 
 
+def test_a_login_item_that_nobody_can_be_asked_about_is_no_good_news_where_nothing_watches(ward):
+    install(ward)
+    ward.said = Finished(exit_code=1, stderr="Failed to connect to bus: No medium found")
+    (found,) = watching.agent(replace(ward.scene(), holder=None))
+    assert (found.verdict, found.cure) == ("warn", "watcher run, or `watcher check` from cron")
+    assert found.message.endswith("cannot be seen from here: Failed to connect to bus: No medium found")
+    (found,) = watching.agent(replace(ward.scene(), holder=4711))
+    assert found.verdict == "ok"
+
+
 def test_a_login_item_of_another_version_is_to_be_renewed(ward):
     install(ward).write_text("[Unit]\n")
     assert (agent(ward).verdict, agent(ward).message) == ("warn", "installed by another version or environment")

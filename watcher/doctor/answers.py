@@ -16,8 +16,7 @@ THE_PERSON = frozenset({"not_signed_in", "expired", "forbidden", "blocked"})
 def answers(scene: Scene) -> Iterator[Finding]:
     """The last answer of every account that was ever asked, and every login that never was."""
     if scene.status.config_error:
-        first = scene.status.config_error.splitlines()[0]
-        yield _finding("", Verdict.FAIL, f"the daemon goes on with an older config: {first}", "watcher rules check")
+        yield _refused(scene, scene.status.config_error.splitlines()[0])
     order = list(PROVIDERS)
     for account in sorted(scene.status.providers, key=lambda each: order.index(each.provider)):
         if scene.config is not None and scene.config.providers[account.provider].enabled is False:
@@ -27,6 +26,17 @@ def answers(scene: Scene) -> Iterator[Finding]:
     for provider, found in scene.found.items():
         if found.credentials and provider not in asked:
             yield _finding(provider, Verdict.WARN, "never asked yet", "watcher check")
+
+
+def _refused(scene: Scene, first: str) -> Finding:
+    """What a config that was refused means: who goes on without it, or that it was mended since."""
+    if scene.holder is not None:
+        return _finding("", Verdict.FAIL, f"the daemon goes on with an older config: {first}", "watcher rules check")
+    if scene.config is None:
+        return _finding("", Verdict.FAIL, f"nothing is polled with this config: {first}", "watcher rules check")
+    return _finding(
+        "", Verdict.WARN, f"the last poll refused the config, which is mended now: {first}", "watcher check"
+    )
 
 
 def _answer(account: AccountStatus, now: datetime) -> Finding:

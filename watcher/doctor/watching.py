@@ -31,6 +31,9 @@ def agent(scene: Scene) -> Iterator[Finding]:
         yield _finding(name, Verdict.WARN, "installed by another version or environment", _INSTALL)
     elif state.running is False:
         yield _finding(name, Verdict.FAIL, f"installed, and does not run: {state.detail}", _INSTALL)
+    elif state.running is None and scene.holder is None:
+        message = f"installed, and whether it runs cannot be seen from here: {state.detail}"
+        yield _finding(name, Verdict.WARN, message, "watcher run, or `watcher check` from cron")
     else:
         yield _finding(name, Verdict.OK, f"installed: {state.detail}")
 
