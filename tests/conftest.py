@@ -13,6 +13,9 @@ from hypothesis import settings
 settings.register_profile("watcher", deadline=None)  # a busy machine is slow, not wrong
 settings.load_profile("watcher")
 
+for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "WATCHER_CONFIG_DIR", "WATCHER_STATE_DIR", "WATCHER_DEBUG"):
+    os.environ.pop(name, None)  # what stands in a person's shell is not what is tested
+
 NOBODY = 65534
 
 
