@@ -1,9 +1,11 @@
 """Errors are one line, exit codes are those of the table, help teaches."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -214,3 +216,13 @@ def test_no_line_is_wider_than_the_terminal(served, words):
     shown = served.watcher(*words, COLUMNS="60").stdout.splitlines()
     assert max(map(len, shown)) <= 60
     assert len(shown) > 4
+
+
+def test_rules_named_in_help_are_ones_that_a_newcomer_has(empty_home):
+    named = {"session"}
+    for words in ((), ("rules",), ("snooze",)):
+        said = empty_home.watcher(*words, "--help").stdout
+        named |= set(re.findall(r"watcher (?:snooze|rules explain) ([a-z][a-z-]+)(?= )", said))
+    rules = json.loads(empty_home.watcher("config", "show", "--json").stdout)["rules"]
+    text = "".join(Path(path).read_text("utf-8") for path in rules)
+    assert [name for name in named if f'name   = "{name}"' not in text] == []

@@ -106,7 +106,7 @@ def test_a_rule_with_a_wildcard_is_snoozed_until_the_reset_of_each_series(firing
         (["snooze", "claude-session", "--for", "2h", "--until-reset"], "give one of `--for 2h` and `--until-reset`"),
         (["snooze", "claude-session", "--for", "soon"], "is not a duration: write one such as 45m, 2h, 7d or 1h30m"),
         (["snooze", "claude-session", "--for", "0m"], "--for: 0m is over at once: write one such as 45m, 2h or 7d"),
-        (["snooze", "--for", "2h"], "which rule or series? such as `watcher snooze claude-session --for 2h`"),
+        (["snooze", "--for", "2h"], "which rule or series? such as `watcher snooze session --for 2h`"),
         (["snooze", "claude.seven_day", "--until-reset"], "no reset of `claude.seven_day` is known; give a time"),
         (["unsnooze"], "which one? a rule or series as `watcher snooze` lists it, or `--all`"),
         (["unsnooze", "claude-session"], "`claude-session` is not snoozed; nothing is snoozed"),

@@ -37,7 +37,7 @@ A first alert in a minute:
 Every day:
   watcher status                                  what is used, until when
   watcher guard "claude < 90%" && long-job        only while there is room
-  watcher snooze claude-session --until-reset     enough said
+  watcher snooze session --until-reset            enough said
 
 \b
 Examples: `watcher COMMAND --help`. Exit codes: `watcher help exit-codes`.

@@ -25,7 +25,7 @@ def rules() -> None:
     \b
     watcher rules check                    every mistake, with its place
     watcher rules test                     do they do what their examples say?
-    watcher rules explain claude-session   why did it fire, or why not?
+    watcher rules explain session          why did it fire, or why not?
     watcher rules add mine --when "claude.five_hour > 80%" --clear "< 70%"
     """
 

@@ -60,14 +60,14 @@ def snooze(rule_or_series: str | None, span: str | None, *, until_reset: bool) -
     level ends a snooze.
 
     \b
-    watcher snooze claude-session --for 2h
+    watcher snooze session --for 2h
     watcher snooze claude.five_hour --until-reset
     watcher snooze '*.weekly' --for 7d
     """
     own, now = _paths(), clock_now()
     if rule_or_series is None:
         if span is not None or until_reset:
-            raise UsageError("snooze: which rule or series? such as `watcher snooze claude-session --for 2h`")
+            raise UsageError("snooze: which rule or series? such as `watcher snooze session --for 2h`")
         _list(own, now)
         return
     if (span is None) is not until_reset:
