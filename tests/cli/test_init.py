@@ -6,10 +6,11 @@ import stat
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
-from watcher.cli.init import CONFIG
+from watcher.cli.init import CONFIG, NO_DESKTOP
 
 FILES = ["config.toml", "rules/default.toml", "rules/rules.schema.json", "watcher.schema.json"]
 
@@ -39,6 +40,16 @@ def test_it_says_where_it_found_what_and_what_to_do_about_the_rest(empty_home):
         "  watcher notify test     does a notification reach you?\n"
         "  watcher agent install   watch from now on, and at every login\n"
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has desktops and machines without one")
+@pytest.mark.parametrize("address", ["unix:path=/nowhere", ""])
+def test_a_machine_without_a_desktop_is_told_to_use_another_channel(empty_home, address):
+    if not address and Path(f"/run/user/{os.getuid()}/bus").exists():
+        pytest.skip("this machine has a desktop")
+    done = empty_home.watcher("init", DBUS_SESSION_BUS_ADDRESS=address)
+    assert (NO_DESKTOP in done.stdout) is not bool(address)
+    assert done.stdout.index("Next:") > done.stdout.find(NO_DESKTOP)
 
 
 def test_it_writes_for_the_owner_alone_with_the_schema_on_top(empty_home):

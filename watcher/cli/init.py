@@ -18,6 +18,7 @@ from watcher.cli.config import as_json
 from watcher.core import entries
 from watcher.credentials import Surroundings
 from watcher.errors import ConfigError, WatcherError
+from watcher.notifiers.desktop import bus
 from watcher.paths import Paths
 from watcher.poll import find
 from watcher.providers import Overrides
@@ -58,6 +59,9 @@ NEXT = (
     ("watcher notify test", "does a notification reach you?"),
     ("watcher agent install", "watch from now on, and at every login"),
 )
+NO_DESKTOP = """\
+No desktop session was found, so notifications cannot be shown here: add a
+channel to config.toml, as its comments show, and name it under [route]."""
 _TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
 
 
@@ -87,12 +91,15 @@ def init() -> None:
     for name, text, _ in rows:
         for line in wrapped(f"  {name:15} {text}", room(), indent=18):
             click.echo(line)
-    wish = _ask_for_channel() if asks and not own.config_file.exists() else None
+    is_first = not own.config_file.exists()
+    wish = _ask_for_channel() if asks and is_first else None
     click.echo("\nFiles:")
     for path, text, is_ours in files(own, wish):
         click.echo(f"  {_put(path, text, is_ours=is_ours)}: {path}")
     if not any(is_found for _, _, is_found in rows):
         click.echo("\nNo login was found: sign in to one of the tools first, then run `watcher init` again.")
+    if is_first and wish is None and surroundings.platform == "linux" and not bus.addresses(surroundings.env):
+        click.echo(f"\n{NO_DESKTOP}")
     watches = asks and _ask_for_login_item()
     click.echo("\nNext:")
     for command, what in NEXT:

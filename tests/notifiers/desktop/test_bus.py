@@ -282,7 +282,7 @@ def test_a_daemon_that_answers_in_another_shape_is_not_believed(bus_env, daemon,
 @pytest.mark.parametrize(
     ("env", "reason"),
     [
-        ({}, "there is no session bus; log in to a desktop, or set DBUS_SESSION_BUS_ADDRESS"),
+        ({}, "there is no session bus; log in to a desktop, set DBUS_SESSION_BUS_ADDRESS, or use another channel"),
         (
             {"DBUS_SESSION_BUS_ADDRESS": "tcp:host=localhost,port=1"},
             "DBUS_SESSION_BUS_ADDRESS names no Unix socket; correct it",

@@ -107,7 +107,9 @@ def open_first(candidates: Sequence[str], connect: Callable[[str], "Session"]) -
             return connect(candidate)
         except Unreachable as error:
             first = first or error
-    raise first or Unreachable("there is no session bus; log in to a desktop, or set DBUS_SESSION_BUS_ADDRESS")
+    raise first or Unreachable(
+        "there is no session bus; log in to a desktop, set DBUS_SESSION_BUS_ADDRESS, or use another channel"
+    )
 
 
 def arguments(message: Message, capabilities: Sequence[str], replaces: int) -> tuple[Any, ...]:
