@@ -180,6 +180,10 @@ def test_counts_are_whole_and_percentages_are_not_negative():
     assert [answers.percent(value) for value in (0, "104.5", -0.1, False)] == [0, 104.5, None, None]
 
 
+def test_a_whole_next_to_nothing_makes_no_infinite_percentage():
+    assert answers.ratio(Decimal(45), Decimal("1e-320")) is None
+
+
 def test_a_ratio_needs_a_positive_whole():
     assert answers.ratio(Decimal(45), Decimal(60000)) == 0.075
     for part, whole in ((None, Decimal(1)), (Decimal(1), None), (Decimal(1), Decimal(0)), (Decimal(1), Decimal(-1))):

@@ -6,6 +6,7 @@ one reading to the next.
 
 import re
 from datetime import timedelta
+from math import isinf
 
 from watcher.core.model import Kind, Reading, Series
 
@@ -85,7 +86,8 @@ def level(reading: Reading) -> float | None:
     used = reading.used
     if used is None:
         used = None if reading.remaining is None else reading.limit - reading.remaining
-    return None if used is None else float(used / reading.limit * 100)
+    percent = None if used is None else float(used / reading.limit * 100)
+    return None if percent is None or isinf(percent) else percent
 
 
 def length(reading: Reading) -> timedelta | None:

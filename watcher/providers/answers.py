@@ -172,10 +172,15 @@ def percent(value: object) -> float | None:
 
 
 def ratio(part: Decimal | None, whole: Decimal | None) -> float | None:
-    """Part of whole in percent; None where either is unknown, the part negative or the whole not positive."""
+    """Part of whole in percent; None where either is unknown, the part negative, the whole not above zero."""
     if part is None or whole is None or part < 0 or whole <= 0:
         return None
-    return float(part * 100 / whole)
+    return finite(float(part * 100 / whole))
+
+
+def finite(value: float) -> float | None:
+    """The same, or None where it has grown beyond all numbers."""
+    return value if math.isfinite(value) else None
 
 
 def text(value: object) -> str | None:

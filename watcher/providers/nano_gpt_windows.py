@@ -83,7 +83,7 @@ def _percent(used: Decimal | None, limit: Decimal | None, said: object) -> float
     if isinstance(said, str) and said.strip().endswith("%"):
         return answers.percent(said.strip()[:-1])
     fraction = answers.percent(said)
-    return None if fraction is None else fraction * 100
+    return None if fraction is None else answers.finite(fraction * 100)
 
 
 def _fields(content: Mapping[str, Any], id_: str) -> dict[str, Any]:
