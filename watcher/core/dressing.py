@@ -54,7 +54,7 @@ def dressed(event: Event, rule: Rule, change: Change, view: View, siblings: Iter
 def facts(view: View, siblings: Iterable[View]) -> dict[str, Any]:
     """What is known beyond the reading, as plain JSON values; what is unknown is left out."""
     state = view.state
-    spent = [_row(sibling) for sibling in siblings if _is_spent(sibling)]
+    spent = [_row(sibling) for sibling in siblings if is_spent(sibling)]
     found = {
         "rate": view.worth("rate"),
         "projected": view.worth("projected"),
@@ -68,7 +68,8 @@ def facts(view: View, siblings: Iterable[View]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None and value != math.inf}
 
 
-def _is_spent(view: View) -> bool:
+def is_spent(view: View) -> bool:
+    """Whether nothing is left in that window."""
     used = view.worth("used_percent")
     return isinstance(used, float | int) and used >= FULL
 

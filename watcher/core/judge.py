@@ -84,6 +84,7 @@ class _Sitting:
         self.asleep = False
         self.leaving: set[Series] = set()  # heard of for the last time in this call
         self._views: tuple[dict[Series, View], dict[Series, View]] = ({}, {})
+        self._spent: dict[tuple[str, str], list[View]] = {}
 
     def held(self, news: Snapshot | Failure | None) -> Judgement:
         """Everything in its order."""
@@ -265,14 +266,14 @@ class _Sitting:
             self._decide(bound, view, whens, done.alert.phase, reason)
 
     def _siblings(self, state: SeriesState) -> list[View]:
-        """The account's other series."""
-        return [
-            self._view(other, lasting=True)
-            for other in self._all()
-            if not other.gone
-            and other.series != state.series
-            and (other.series.provider, other.series.account) == (state.series.provider, state.series.account)
-        ]
+        """The account's other series, those that are used up: looked for once, however many alerts there are."""
+        account = (state.series.provider, state.series.account)
+        if account not in self._spent:
+            views = (
+                self._view(other, lasting=True) for other in self._all() if not other.gone and _of(other) == account
+            )
+            self._spent[account] = [view for view in views if dressing.is_spent(view)]
+        return [view for view in self._spent[account] if view.state.series != state.series]
 
     def _decide(self, bound: Bound, view: View, whens: tuple[bool | None, ...], phase: Phase, reason: str) -> None:
         self.decisions.append(decision(bound.rule.name, view, whens, phase, reason))
@@ -285,3 +286,7 @@ class _Sitting:
             self._is_subject,
             self.now,
         )
+
+
+def _of(state: SeriesState) -> tuple[str, str]:
+    return state.series.provider, state.series.account
