@@ -6,6 +6,7 @@ import click
 
 from watcher import clock, doors, paths
 from watcher.cli import EXIT_FIRING, EXIT_UNKNOWN, words
+from watcher.cli.columns import room, wrapped
 from watcher.cli.refresh import refresh
 from watcher.cli.status import known as look
 from watcher.core.model import Phase
@@ -39,11 +40,18 @@ def check(*, quiet: bool) -> int:
         for line in tongue.mute(known):
             click.echo(words.printable(line), err=True)
     else:
-        for line in report(known, tongue):
-            click.echo(words.printable(line))
+        for text in report(known, tongue):
+            for line in fitted(text):
+                click.echo(words.printable(line))
     if any(alert.state == Phase.FIRING for alert in known.alerts):
         return EXIT_FIRING
     return EXIT_UNKNOWN if any(not account.ok for account in known.providers) else 0
+
+
+def fitted(text: str) -> Iterator[str]:
+    """The lines of a text, broken where the terminal ends; a program that reads gets each whole."""
+    for line in text.splitlines():
+        yield from wrapped(line, room(), indent=len(line) - len(line.lstrip()) + 4)
 
 
 def report(known: Status, tongue: words.Tongue) -> Iterator[str]:
