@@ -20,10 +20,11 @@ PAST = 1_700_000_000_000  # ms
 WAITS = {"slow", "drip"}  # what takes its whole time; the door's own tests have them
 FATES = [*sorted(set(FAULTS) - WAITS), "good"]
 PROVIDERS = ("claude", "codex", "copilot", "nano_gpt", "gemini_cli", "antigravity")
+WHOAMI = "/api/accounts/v1/user-auth-credential/whoami"
 ASKED = {
     "/api/oauth/usage", "/api/oauth/profile", "/backend-api/wham/usage", "/copilot_internal/user", "/user",
     "/api/subscription/v1/usage", "/api/check-balance", "/token", "/v1internal:loadCodeAssist", "/v1/projects",
-    "/v1internal:retrieveUserQuota",
+    "/v1internal:retrieveUserQuota", WHOAMI,
 }  # fmt: skip
 SPENT_BY_USE = ("sk-ant-ort01", "rt_")  # refresh tokens that work once
 EDITOR = """
@@ -54,7 +55,7 @@ FILES = {
         "claudeAiOauth": {"accessToken": "sk-ant-oat01-b", "refreshToken": "sk-ant-ort01-b", "expiresAt": PAST}
     },
     ".claude.json": {"oauthAccount": {"accountUuid": "uuid-1", "emailAddress": "me@example.com"}},
-    ".codex/auth.json": {"tokens": {"access_token": "x.y.z", "refresh_token": "rt_b", "account_id": "ws-2"}},
+    ".codex/auth.json": {"tokens": {"refresh_token": "rt_b"}, "personal_access_token": "fake-personal-token"},
     ".config/github-copilot/apps.json": {"github.com:Iv1": {"user": "octocat", "oauth_token": "gho_b"}},
     ".config/gh/hosts.yml": "github.com:\n    user: octocat\n    oauth_token: gho_c\n",
     ".gemini/oauth_creds.json": {
@@ -145,9 +146,11 @@ def test_no_answer_makes_the_program_touch_a_file_or_spend_a_login(home, fate):
     assert state_of(home) == before
     assert "Traceback" not in done.stderr + done.stdout
     assert {asked.path for asked in server.asked} <= {*ASKED, "/hook"}
+    assert fate != "good" or [asked.path for asked in server.asked].count(WHOAMI) == 1
     for asked in server.asked:
         sent = f"{asked.path} {asked.headers} {asked.body!r}"
         assert not any(secret in sent for secret in SPENT_BY_USE), sent
+        assert asked.method == "GET" or asked.path not in (WHOAMI, "/backend-api/wham/usage")
         assert asked.path != "/token" or b"refresh_token=1%2F%2F" in asked.body
     assert {each["provider"] for each in shown} == set(PROVIDERS)
     for each in shown:

@@ -21,6 +21,7 @@ from watcher.errors import NotSignedInError
 PLACE = "Codex"
 CURE = "run `codex login`"
 AUTH_CLAIM = "https://api.openai.com/auth"
+VENDORS = ("chatgpt.com", "openai.com")
 PROFILE_CLAIM = "https://api.openai.com/profile"
 
 
@@ -71,6 +72,11 @@ def _address(path: Path) -> dict[str, str]:
     if base.partition("://")[2] in ("chatgpt.com", "chat.openai.com"):
         base += "/backend-api"
     return {"usage_url": f"{base}/wham/usage" if "/backend-api" in base else f"{base}/api/codex/usage"}
+
+
+def is_vendor(host: str | None) -> bool:
+    """Whether that host is OpenAI's own."""
+    return any(host == vendor or (host or "").endswith(f".{vendor}") for vendor in VENDORS)
 
 
 def from_opencode(surroundings: Surroundings, path: str | None = None) -> list[Credential]:

@@ -3,21 +3,35 @@
 Undocumented by its vendor, observed only; last checked 2026-09. The answer: `plan_type`, `rate_limit` with up to two
 windows `{used_percent, limit_window_seconds, reset_after_seconds, reset_at}`, `additional_rate_limits`,
 `code_review_rate_limit`, `credits`, `individual_limit`. Needs the ChatGPT access token of OpenCode or Codex.
+
+A personal access token does not say whose it is: `GET https://auth.openai.com/api/accounts/v1/user-auth-credential/
+whoami` is asked once for each token, `{chatgpt_account_id, chatgpt_plan_type, email}`, so that the right workspace is
+read; without an answer the usage is read all the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from watcher.core.model import Request, Response, Snapshot
-from watcher.credentials import Credential, Surroundings, codex, opencode_plugins
+from watcher.credentials import OTHERS, Credential, Surroundings, codex, opencode_plugins
 from watcher.credentials.places import gather
-from watcher.errors import ShapeChangedError
+from watcher.errors import OfflineError, ProviderError, ShapeChangedError
 from watcher.providers import Conversation, Kept, Overrides, Provider, answers, codex_windows
 
 ID, NAME, SIGN_IN = "codex", "Codex", "run `codex` once"
 URL = "https://chatgpt.com/backend-api/wham/usage"
+WHOAMI_URL = "https://auth.openai.com/api/accounts/v1/user-auth-credential/whoami"
+
+
+class Owner(NamedTuple):
+    """Whose a personal access token is; empty where it is not said."""
+
+    account: str = ""
+    plan: str = ""
+    email: str = ""
 
 
 def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
@@ -31,32 +45,54 @@ def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credentia
     return gather(*places)
 
 
-def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
-    """One question, one answer."""
+def ask(credential: Credential, _now: datetime, kept: Kept) -> Conversation:
+    """The usage; before it, whose a personal access token is."""
+    url = credential.extra.get("usage_url", URL)
     headers = {
         "Authorization": f"Bearer {credential.token}",
         "Accept": "application/json",
         "User-Agent": "codex-cli",
     }
-    if credential.extra.get("account_id"):
-        headers["ChatGPT-Account-Id"] = credential.extra["account_id"]
+    account, owner = credential.extra.get("account_id", ""), Owner()
     if credential.extra.get("personal"):
         headers |= {"User-Agent": "codex_cli_rs/0.50.0", "originator": "codex_cli_rs"}
-    response: Response = yield Request(url=credential.extra.get("usage_url", URL), headers=headers)
+        if codex.is_vendor(urlsplit(url).hostname):  # a token for another server is not shown to this one
+            owner = yield from _owner(credential.token, headers, kept)
+            account = account or owner.account
+    if account:
+        headers = {**headers, "ChatGPT-Account-Id": account}
+    response: Response = yield Request(url=url, headers=headers)
     content = answers.read(response, name=NAME, sign_in=SIGN_IN)
     readings = codex_windows.read(content, response.at)
     if not readings:
         raise ShapeChangedError(
             f"{NAME}: no window in the answer (rate_limit, credits): look for a newer version of this program"
         )
+    email = answers.text(content.get("email")) or owner.email
     return Snapshot(
         provider=ID,
-        account_name=answers.text(content.get("email")) or "",
-        plan=answers.text(content.get("plan_type")) or credential.plan,
+        # beside other logins the workspace is the name: one person's two are two quotas, and joined by email
+        account_name=owner.account if owner.account and credential.extra.get(OTHERS) else email,
+        plan=answers.text(content.get("plan_type")) or credential.plan or owner.plan or None,
         at=response.at,
         readings=tuple(readings),
         note=_note(content),
     )
+
+
+def _owner(token: str, headers: Mapping[str, str], kept: Kept) -> Generator[Request, Response, Owner]:
+    """Whose the token is, asked once; nobody where it is not said, which costs no reading."""
+    if kept.get("owner_of") != token:
+        kept["owner_of"], kept["owner"] = token, Owner()
+        try:
+            content = answers.read((yield Request(url=WHOAMI_URL, headers=headers)), name=NAME, sign_in=SIGN_IN)
+            names = ("chatgpt_account_id", "chatgpt_plan_type", "email")
+            kept["owner"] = Owner(*(answers.text(content.get(name)) or "" for name in names))
+        except ProviderError as error:
+            if isinstance(error, OfflineError):
+                del kept["owner_of"]  # it was never asked
+    owner: Owner = kept["owner"]
+    return owner
 
 
 def _note(content: Mapping[str, Any]) -> str | None:
