@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from watcher.credentials import Surroundings, codex
+from watcher.core.model import Command, Finished
+from watcher.credentials import Surroundings, claude_code, codex
 from watcher.errors import NotSignedInError
 
 USUAL = ".codex/auth.json"
@@ -16,8 +17,28 @@ def nowhere(question):
     raise AssertionError(f"asked {question}")
 
 
-def machine(home: Path, **env: str) -> Surroundings:
-    return Surroundings(home=home, env=env, platform="linux", run=nowhere, read_database=nowhere)
+def machine(home: Path, platform: str = "linux", run=nowhere, **env: str) -> Surroundings:
+    return Surroundings(home=home, env=env, platform=platform, run=run, read_database=nowhere)
+
+
+@pytest.fixture(autouse=True)
+def _no_memory():
+    claude_code._keychain.clear()
+    yield
+    claude_code._keychain.clear()
+
+
+def keychain(payload, asked=None):
+    """macOS's `security`, which holds Codex's login."""
+
+    def run(command: Command) -> Finished:
+        assert command.argv == ("/usr/bin/security", "find-generic-password", "-s", "Codex Auth", "-w")
+        assert command.timeout_s == claude_code.KEYCHAIN_TIMEOUT_S
+        if asked is not None:
+            asked.append(command)
+        return Finished(exit_code=44 if payload is None else 0, stdout=f"{payload}\n", stderr="")
+
+    return run
 
 
 def write(path: Path, content) -> Path:
@@ -100,6 +121,42 @@ def test_tokens_without_an_access_token_name_the_file(tmp_path):
 def test_a_personal_access_token_is_a_login(tmp_path):
     [login] = find(tmp_path, {"personal_access_token": "pat"})
     assert (login.token, login.extra) == ("pat", {"personal": "yes"})
+
+
+@pytest.mark.parametrize("pack", [json.dumps, lambda content: json.dumps(content).encode().hex()])
+def test_without_a_file_macos_keychain_holds_the_login(tmp_path, pack):
+    asked: list = []
+    tokens = {"access_token": "t", "refresh_token": "rt", "account_id": "ws-1"}
+    mac = machine(tmp_path, "darwin", keychain(pack({"tokens": tokens}), asked))
+    [login] = codex.find(mac)
+    assert (login.token, login.account, login.path) == ("t", "ws-1", "keychain:Codex Auth")
+    assert login.refresh_token == ""
+    assert codex.find(mac) == [login]
+    assert len(asked) == 1  # a dialog may open each time
+    assert codex.find(mac, str(tmp_path / "mine.json")) == []
+    (tmp_path / ".codex").mkdir()
+    (tmp_path / ".codex/config.toml").write_text('chatgpt_base_url = "https://proxy.example.com"')
+    assert codex.find(mac)[0].extra["usage_url"] == "https://proxy.example.com/api/codex/usage"
+
+
+def test_where_there_is_a_file_the_keychain_is_left_alone(tmp_path):
+    write(tmp_path / USUAL, {"tokens": {"access_token": "file"}})
+    assert [login.token for login in codex.find(machine(tmp_path, "darwin", nowhere))] == ["file"]
+    for platform in ("linux", "win32"):
+        assert codex.find(machine(tmp_path / "empty", platform, nowhere)) == []
+
+
+@pytest.mark.parametrize("payload", [None, "", "junk", "[]", "{}", "00ff"])
+def test_a_keychain_without_a_login_or_that_refuses_is_no_login(tmp_path, payload):
+    asked: list = []
+    mac = machine(tmp_path, "darwin", keychain(payload, asked))
+    assert codex.find(mac) == codex.find(mac) == []
+    assert len(asked) == 1
+
+
+def test_a_keychain_entry_without_an_access_token_is_named(tmp_path):
+    with pytest.raises(NotSignedInError, match=r"^keychain:Codex Auth holds no access token: run `codex login`$"):
+        codex.find(machine(tmp_path, "darwin", keychain('{"tokens": {"refresh_token": "rt"}}')))
 
 
 def test_codex_home_is_the_only_place_where_it_is_set(tmp_path):

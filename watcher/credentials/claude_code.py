@@ -143,6 +143,13 @@ def _payload(text: str) -> dict[str, Any] | None:
     """A login from JSON, JSON as hex digits, or a bare token."""
     if _BARE.fullmatch(text):
         return {"accessToken": text}
+    content = unpacked(text)
+    login = None if content is None else _login(content)
+    return login if login is not None and any(_text(login.get(name)) for name in _TOKENS) else None
+
+
+def unpacked(text: str) -> dict[str, Any] | None:
+    """The JSON object that a Keychain holds, as it is or as hex digits; None where it is neither."""
     candidates = [text]
     if re.fullmatch(r"([0-9a-fA-F]{2})+", text):
         candidates.append(bytes.fromhex(text).decode(errors="replace"))
@@ -151,9 +158,8 @@ def _payload(text: str) -> dict[str, Any] | None:
             content = json.loads(candidate)
         except (ValueError, RecursionError):
             continue
-        login = _login(content) if isinstance(content, dict) else None
-        if login is not None and any(_text(login.get(name)) for name in _TOKENS):
-            return login
+        if isinstance(content, dict):
+            return content
     return None
 
 

@@ -3,8 +3,8 @@
 Observed in Codex CLI; last checked 2026-09. `$CODEX_HOME/auth.json`, else `~/.codex/auth.json`, on every system:
 `{OPENAI_API_KEY, tokens: {access_token, refresh_token, id_token, account_id}, last_refresh}`, in camel case at times;
 or `{personal_access_token}`. An API key alone cannot read subscription usage and is no login here. Where Codex keeps
-its login in the system's keyring the file is absent. Never write here, and never renew the token: its refresh token is
-single-use, and spending it would sign the person out.
+its login in the system's keyring the file is absent; macOS's Keychain holds the same under `Codex Auth`. Never write
+here, and never renew the token: its refresh token is single-use, and spending it would sign the person out.
 """
 
 import tomllib
@@ -15,10 +15,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from watcher.credentials import Credential, Surroundings, files, opencode
+from watcher.credentials.claude_code import keychain, unpacked
 from watcher.credentials.jwt import claims
 from watcher.errors import NotSignedInError
 
-PLACE = "Codex"
+PLACE, KEYCHAIN = "Codex", "Codex Auth"
 CURE = "run `codex login`"
 AUTH_CLAIM = "https://api.openai.com/auth"
 VENDORS = ("chatgpt.com", "openai.com")
@@ -37,26 +38,29 @@ def find(surroundings: Surroundings, path: str | None = None) -> list[Credential
     """
     home = surroundings.env.get("CODEX_HOME")
     where = Path(path) if path is not None else (Path(home) if home else surroundings.home / ".codex") / "auth.json"
-    content = files.read_json(where, cure=CURE)
-    if content is None:
-        return []
     address = _address(where.with_name("config.toml"))
+    content = files.read_json(where, cure=CURE)
+    source = str(where)
+    if content is None and path is None and surroundings.platform == "darwin":
+        content, source = unpacked(keychain(surroundings, KEYCHAIN) or ""), f"keychain:{KEYCHAIN}"
+    return [] if content is None else _logins(content, source, address)
+
+
+def _logins(content: Mapping[str, Any], source: str, address: Mapping[str, str]) -> list[Credential]:
     tokens = content.get("tokens")
     tokens = tokens if isinstance(tokens, dict) else content
     access = _first(tokens, "access_token", "accessToken")
     if access:
         stored = _first(tokens, "account_id", "accountId")
-        found = credential(PLACE, str(where), access, id_token=_first(tokens, "id_token", "idToken"), stored=stored)
+        found = credential(PLACE, source, access, id_token=_first(tokens, "id_token", "idToken"), stored=stored)
         return [replace(found, extra={**found.extra, **address})]
     personal = _first(content, "personal_access_token", "personalAccessToken")
     if personal:
         return [
-            Credential(
-                provider="codex", place=PLACE, path=str(where), token=personal, extra={"personal": "yes", **address}
-            )
+            Credential(provider="codex", place=PLACE, path=source, token=personal, extra={"personal": "yes", **address})
         ]
     if content.get("tokens") is not None:
-        raise NotSignedInError(f"{where} holds no access token: {CURE}")
+        raise NotSignedInError(f"{source} holds no access token: {CURE}")
     return []
 
 
