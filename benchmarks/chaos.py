@@ -109,7 +109,7 @@ class Heard(Struct, frozen=True):
     """A message that came in whole."""
 
     key: str
-    life: int
+    life: str  # the process that sent it, which may be dead by now
     era: int  # which database
     answered: bool
 
@@ -120,7 +120,7 @@ class World:
     def __init__(self, luck: random.Random) -> None:
         self.luck = luck
         self.lock = threading.Lock()
-        self.polls = self.life = self.era = 0
+        self.polls = self.era = 0
         self.calm = False
         self.down = 0  # requests that the receiver will not even take
         self.at = START
@@ -182,7 +182,7 @@ class World:
             self.faults["receiver: asks to wait"] += 1
             return Reply(status=429, headers={"retry-after": str(self.luck.randint(1, 600))})
         answered = not 0.1 <= chance < 0.2
-        self.heard.append(Heard(json.loads(asked.body)["id"], self.life, self.era, answered))
+        self.heard.append(Heard(json.loads(asked.body)["id"], asked.headers.get("x-life", ""), self.era, answered))
         if not answered:
             self.faults["receiver: takes it, never answers"] += 1
             return Reply(reset=True) if self.luck.random() < 0.5 else Reply(body=b"{}" * 9, cut=True)
@@ -259,12 +259,12 @@ def child(folder: Path, starts_at: datetime) -> None:
     clock = SteppedClock(starts_at)
     own = machine.paths(folder)
     doors = machine.doors(folder, cast("FastClock", clock), Day())  # it only asks for `now`
-    send_on = doors.send
+    send_on, life = doors.send, str(os.getpid())
     polls = 0
 
     def send(request: Request) -> Response:
         at = clock.now().isoformat()
-        return send_on(structs.replace(request, headers={**request.headers, "x-simulated-at": at}))
+        return send_on(structs.replace(request, headers={**request.headers, "x-simulated-at": at, "x-life": life}))
 
     class Told(Log):
         def __init__(self) -> None:
@@ -408,7 +408,6 @@ class Play:
 
     def _suffer(self) -> None:
         while self.world.polls < self.polls:
-            self.world.life += 1
             gap = timedelta(hours=self.luck.choice((0, 0, 0, 1, 9)))
             life = Life(self.folder, self.world.at + gap)
             until = self.world.polls + self.luck.randint(10, 250)
@@ -515,7 +514,6 @@ class Play:
     def _end_well(self) -> None:
         """No more faults; the last life goes on for a while, and everything that waits gets through."""
         self._configure(self.good)
-        self.world.life += 1
         self.world.calm, self.world.down = True, 0
         life = Life(self.folder, self.world.at)
         self._polled(life, max(self.polls // 4, 120))
