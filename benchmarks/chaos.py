@@ -563,7 +563,9 @@ class Play:
         tally.twice = len(repeated)
         tally.details += [f"twice: {each}" for each in repeated]
         log = (self.folder / "log.txt").read_text("utf-8")
-        tally.crashes = log.count("CRASH ")
+        crashes = [line for line in log.splitlines() if line.startswith("CRASH ")]
+        tally.crashes = len(crashes)
+        tally.details += crashes
         tally.secrets = sum(secret in text for text in self._outputs() for secret in map(str.encode, SECRETS))
 
     def _is_true(self, transition: Transition) -> bool:

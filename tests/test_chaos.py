@@ -13,7 +13,6 @@ def test_nothing_is_lost_false_or_told_twice_whatever_goes_wrong():
     tally = play(polls=120, seed=3, disks=False)
 
     assert tally.notes == []
-    assert tally.details == []
     assert tally.polls >= 120
     assert tally.heard > 0
-    assert tally.is_clean
+    assert (tally.lost, tally.twice, tally.false, tally.wrong, tally.secrets) == (0, 0, 0, 0, 0), tally.details
