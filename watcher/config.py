@@ -146,6 +146,7 @@ class _Reader:
                 token=self._secret((*where, "token"), table.token),
                 database=self._path_of(table.database),
                 accounts=self._path_of(table.accounts),
+                base_url=table.base_url,
                 source=table.source,
             ),
         )

@@ -107,9 +107,49 @@ def test_tokens_beside_an_api_key_are_used(tmp_path):
     assert login.token == "t"
 
 
-@pytest.mark.parametrize("content", [{"OPENAI_API_KEY": "sk-x"}, {"OPENAI_API_KEY": "sk-x", "tokens": None}, {}])
-def test_an_api_key_alone_is_no_login(tmp_path, content):
+@pytest.mark.parametrize("content", [{}, {"OPENAI_API_KEY": None}, {"OPENAI_API_KEY": " ", "tokens": None}])
+def test_a_file_without_a_login_is_none(tmp_path, content):
     assert find(tmp_path, content) == []
+
+
+@pytest.mark.parametrize("content", [{"OPENAI_API_KEY": "sk-x"}, {"OPENAI_API_KEY": "sk-x", "tokens": None}])
+def test_an_api_key_alone_is_marked_as_one(tmp_path, content):
+    [login] = find(tmp_path, content)
+    assert (login.token, login.account, login.extra) == ("sk-x", "", {"api_key": "yes"})
+
+
+SERVERS = pytest.mark.parametrize(
+    ("server", "asked"),
+    [
+        ("http://127.0.0.1:2455/v1", "http://127.0.0.1:2455/v1/usage"),
+        ("https://proxy.example.com/backend-api/codex", "https://proxy.example.com/v1/usage"),
+        ("https://me:secret@proxy.example.com/", "https://proxy.example.com/v1/usage"),
+        ("https://notopenai.com", "https://notopenai.com/v1/usage"),
+        ("https://api.openai.com/v1", None),
+        ("https://chatgpt.com/backend-api", None),
+        ("https://CHATGPT.com", None),
+        ("https://chat.openai.com", None),
+        ("ftp://proxy.example.com", None),
+        ("https://[", None),
+        ("https://", None),
+        ("", None),
+    ],
+)
+
+
+@SERVERS
+def test_codexs_config_says_which_proxy_tells_a_key_its_usage(tmp_path, server, asked):
+    (tmp_path / ".codex").mkdir()
+    (tmp_path / ".codex/config.toml").write_text(f'chatgpt_base_url = "{server}"')
+    assert find(tmp_path, {"OPENAI_API_KEY": "sk-x"})[0].extra.get("usage_url") == asked
+
+
+@SERVERS
+def test_opencodes_config_says_which_proxy_tells_a_key_its_usage(tmp_path, server, asked):
+    config = {"provider": {"openai": {"options": {"baseURL": server}}}}
+    write(tmp_path / ".config/opencode/opencode.json", config)
+    [login] = from_opencode(tmp_path, type="api", key="sk-x")
+    assert (login.place, login.token, login.extra.get("usage_url")) == ("OpenCode", "sk-x", asked)
 
 
 def test_tokens_without_an_access_token_name_the_file(tmp_path):
@@ -219,7 +259,7 @@ def test_opencodes_account_may_be_overridden_by_hand(tmp_path):
     assert login.account == "mine"
 
 
-def test_opencodes_api_key_is_no_login_unless_it_is_a_token_after_all(tmp_path):
-    assert from_opencode(tmp_path, type="api", key="sk-x") == []
-    assert len(from_opencode(tmp_path, type="api", key=jwt(sub="x"))) == 1
+def test_opencodes_api_key_is_marked_as_one_unless_it_is_a_token_after_all(tmp_path):
+    assert from_opencode(tmp_path, type="api", key="sk-x")[0].extra == {"api_key": "yes"}
+    assert from_opencode(tmp_path, type="api", key=jwt(sub="x"))[0].extra == {}
     assert codex.from_opencode(machine(tmp_path / "empty")) == []

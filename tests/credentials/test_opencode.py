@@ -166,3 +166,45 @@ def test_a_database_of_opencode_without_the_table_or_the_value_is_no_login(tmp_p
 
     with pytest.raises(NotSignedInError):
         opencode.find(machine(tmp_path, read=odd), "anthropic")
+
+
+def named(server: str) -> dict:
+    return {"provider": {"openai": {"options": {"baseURL": server}}}}
+
+
+@pytest.mark.parametrize(
+    ("platform", "file", "env"),
+    [
+        ("linux", ".config/opencode/opencode.json", {}),
+        ("linux", ".config/opencode/opencode.jsonc", {}),
+        ("linux", "xdg/opencode/opencode.json", {"XDG_CONFIG_HOME": "{home}/xdg"}),
+        ("darwin", "own/opencode.json", {"OPENCODE_CONFIG_DIR": "{home}/own"}),
+        ("linux", "mine.json", {"OPENCODE_CONFIG": "{home}/mine.json"}),
+        ("win32", "AppData/Roaming/opencode/opencode.json", {"APPDATA": "{home}/AppData/Roaming"}),
+    ],
+)
+def test_the_server_of_a_provider_is_found_in_every_place(tmp_path, platform, file, env):
+    write(tmp_path / file, named(" http://127.0.0.1:2455/v1 "))
+    env = {name: text.replace("{home}", str(tmp_path)) for name, text in env.items()}
+    assert opencode.base_url(machine(tmp_path, platform, **env), "openai") == "http://127.0.0.1:2455/v1"
+    assert opencode.base_url(machine(tmp_path, platform, **env), "anthropic") == ""
+
+
+def test_the_config_may_hold_comments(tmp_path):
+    text = """{ // "a" comment
+      /* and "another", */
+      "provider": {"openai": {"options": {"x": "a,] \\" // b", "baseURL": "http://127.0.0.1:2455/v1",},},},
+    }"""
+    write(tmp_path / ".config/opencode/opencode.jsonc", text)
+    assert opencode.base_url(machine(tmp_path), "openai") == "http://127.0.0.1:2455/v1"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "5", "null", named(""), named(5), {"provider": {"openai": "x"}}, {"provider": None}]
+)
+def test_a_config_that_names_no_server_leaves_it_to_the_next(tmp_path, content):
+    write(tmp_path / "xdg/opencode/opencode.json", content)
+    surroundings = machine(tmp_path, XDG_CONFIG_HOME=str(tmp_path / "xdg"))
+    assert opencode.base_url(surroundings, "openai") == ""
+    write(tmp_path / ".config/opencode/opencode.json", named("https://proxy.example.com"))
+    assert opencode.base_url(surroundings, "openai") == "https://proxy.example.com"

@@ -8,7 +8,7 @@ from watcher import poll
 from watcher.core.model import Response
 from watcher.credentials import Credential, Surroundings
 from watcher.errors import OfflineError, TimedOutError
-from watcher.providers import Overrides, codex, codex_windows
+from watcher.providers import Overrides, codex, codex_keys, codex_windows
 
 NOW = datetime(2026, 1, 29, 15, tzinfo=UTC)
 PROVIDER = codex.PROVIDER
@@ -142,6 +142,109 @@ def test_the_config_may_give_the_token_or_the_file(tmp_path):
         assert [login.token for login in found.credentials] == ["mine"]
     found = poll.find(PROVIDER, machine(tmp_path), Overrides(token="given"))
     assert [login.token for login in found.credentials] == ["given"]
+
+
+def keyed(**fields: object) -> dict:
+    return {"limit_type": "credits", "limit_window": "5h", "max_value": 200, "current_value": 50, **fields}
+
+
+def found_in(home: Path, **overrides: str):
+    return poll.find(PROVIDER, machine(home), Overrides(**overrides))
+
+
+def write(path: Path, content) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def test_an_api_key_of_the_vendor_asks_nobody_and_says_so(tmp_path):
+    write(tmp_path / ".codex/auth.json", {"OPENAI_API_KEY": "sk-x"})
+    [key] = found_in(tmp_path).credentials
+    failure = poll.ask(PROVIDER, key, now=lambda: NOW, send=nowhere, read_database=nowhere, kept={})
+    assert (failure.kind, failure.message) == (
+        "unsupported",
+        "Codex: an API key cannot read subscription usage: run `codex login` with ChatGPT",
+    )
+
+
+def test_an_api_key_is_no_word_worth_beside_another_login(tmp_path):
+    write(tmp_path / ".codex/auth.json", {"tokens": {"access_token": "t"}})
+    write(tmp_path / ".local/share/opencode/auth.json", {"openai": "sk-x"})
+    assert [each.token for each in found_in(tmp_path).credentials] == ["t"]
+    write(tmp_path / ".codex/auth.json", {"OPENAI_API_KEY": "sk-y"})
+    assert [each.token for each in found_in(tmp_path).credentials] == ["sk-x"]
+    (tmp_path / ".codex/auth.json").write_text("{")
+    found = found_in(tmp_path)
+    assert [each.token for each in found.credentials] == ["sk-x"]
+    assert [failure.kind for failure in found.failures] == ["not_signed_in"]
+
+
+def test_an_api_key_of_a_proxy_stands_beside_other_logins(tmp_path):
+    write(tmp_path / ".codex/auth.json", {"tokens": {"access_token": "t"}})
+    write(tmp_path / ".local/share/opencode/auth.json", {"openai": "sk-x"})
+    write(
+        tmp_path / ".config/opencode/opencode.json",
+        {"provider": {"openai": {"options": {"baseURL": "http://127.0.0.1:2455/v1"}}}},
+    )
+    assert {each.token for each in found_in(tmp_path).credentials} == {"t", "sk-x"}
+
+
+def test_the_persons_own_base_url_may_be_the_proxy(tmp_path):
+    write(tmp_path / ".codex/auth.json", {"OPENAI_API_KEY": "sk-x"})
+    for found in (
+        found_in(tmp_path, base_url="http://127.0.0.1:2455"),
+        found_in(tmp_path / "empty", base_url="http://127.0.0.1:2455", token="sk-x"),
+    ):
+        [key] = found.credentials
+        request = request_for(key)
+        assert (request.method, request.url) == ("GET", "http://127.0.0.1:2455/v1/usage")
+        assert request.headers["Authorization"] == "Bearer sk-x"
+
+
+def test_a_limit_of_a_key_is_named_by_its_window_and_its_model():
+    for word, window, seconds in (
+        ("5h", "five_hour", 18000),
+        ("7d", "weekly", 604800),
+        ("weekly", "weekly", 604800),
+        ("Daily", "24h", 86400),
+        ("monthly", "monthly", 2592000),
+        ("12h", "12h", 43200),
+        ("per sprint", "per_sprint", None),
+    ):
+        [reading] = codex_keys.read({"limits": [keyed(limit_window=word)]})
+        assert (reading.window, reading.window_seconds, reading.used_percent) == (window, seconds, 25)
+    [reading] = codex_keys.read({"limits": [keyed(model_filter="gpt-5.3-codex-spark")]})
+    assert (reading.window, reading.label) == (
+        "gpt_5_3_codex_spark_five_hour",
+        "gpt-5.3-codex-spark 5-hour window",
+    )
+
+
+def test_limits_of_several_types_keep_their_names_whatever_their_order():
+    limits = [keyed(limit_type="total_tokens", current_value=20), keyed(limit_type="cost_usd", current_value=180)]
+    for order in (limits, limits[::-1]):
+        cost, tokens = codex_keys.read({"limits": order})
+        assert (cost.window, cost.used_percent, cost.used, cost.unit) == ("five_hour", 90, None, "percent")
+        assert (tokens.window, tokens.used_percent, tokens.used, tokens.unit) == (
+            "five_hour_total_tokens", 10, 20, "tokens",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        keyed(max_value=0), keyed(max_value=None), keyed(current_value=None), keyed(current_value=True),
+        keyed(limit_window=None), keyed(limit_window="?"), keyed(current_value=-1), "junk", None,
+    ],
+)  # fmt: skip
+def test_a_limit_that_cannot_be_read_costs_only_itself(entry):
+    readings = codex_keys.read({"limits": [entry, keyed(limit_window="7d")]})
+    assert [reading.window for reading in readings] == ["weekly"]
+
+
+def test_what_remains_tells_what_was_used():
+    [reading] = codex_keys.read({"limits": [keyed(current_value=None, remaining_value=20)]})
+    assert (reading.used, reading.used_percent) == (180, 90)
 
 
 def test_the_answer_names_the_account_for_people():

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from watcher.credentials import Surroundings, files
-from watcher.credentials.opencode import expiry
+from watcher.credentials.opencode import config_folders, expiry
 from watcher.errors import NotSignedInError
 
 PLACE = "OpenCode Antigravity accounts"
@@ -38,7 +38,7 @@ def find(surroundings: Surroundings, path: str | None = None, pause: Callable[[]
     Raises:
         NotSignedInError: the file is there and cannot be used.
     """
-    for where in [Path(path)] if path is not None else _places(surroundings):
+    for where in [Path(path)] if path is not None else [each / NAME for each in config_folders(surroundings)]:
         content = files.read_json(where, cure=CURE)
         if content is None and where.with_name(f"{where.name}.lock").exists():
             pause()  # it is being replaced
@@ -46,16 +46,6 @@ def find(surroundings: Surroundings, path: str | None = None, pause: Callable[[]
         if content is not None:
             return _accounts(content, where)
     return []
-
-
-def _places(surroundings: Surroundings) -> list[Path]:
-    env, home = surroundings.env, surroundings.home
-    named = [Path(env.get("OPENCODE_CONFIG_DIR", "")), Path(env.get("XDG_CONFIG_HOME", "")) / "opencode"]
-    folders = [folder for folder in named if folder.is_absolute()]
-    folders.append(home / ".config" / "opencode")
-    if surroundings.platform == "win32" and env.get("APPDATA"):
-        folders.append(Path(env["APPDATA"]) / "opencode")
-    return [folder / NAME for folder in dict.fromkeys(folders)]
 
 
 def _accounts(content: Mapping[str, Any], path: Path) -> list[Account]:

@@ -2,15 +2,16 @@
 
 Observed in Codex CLI; last checked 2026-09. `$CODEX_HOME/auth.json`, else `~/.codex/auth.json`, on every system:
 `{OPENAI_API_KEY, tokens: {access_token, refresh_token, id_token, account_id}, last_refresh}`, in camel case at times;
-or `{personal_access_token}`. An API key alone cannot read subscription usage and is no login here. Where Codex keeps
-its login in the system's keyring the file is absent; macOS's Keychain holds the same under `Codex Auth`. Never write
-here, and never renew the token: its refresh token is single-use, and spending it would sign the person out.
+or `{personal_access_token}`. An API key alone reads the usage of a proxy at most, and is marked as one. Where Codex
+keeps its login in the system's keyring the file is absent; macOS's Keychain holds the same under `Codex Auth`. Never
+write here, and never renew the token: its refresh token is single-use, and spending it would sign the person out.
 """
 
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -38,15 +39,16 @@ def find(surroundings: Surroundings, path: str | None = None) -> list[Credential
     """
     home = surroundings.env.get("CODEX_HOME")
     where = Path(path) if path is not None else (Path(home) if home else surroundings.home / ".codex") / "auth.json"
-    address = _address(where.with_name("config.toml"))
+    server = _server(where.with_name("config.toml"))
     content = files.read_json(where, cure=CURE)
     source = str(where)
     if content is None and path is None and surroundings.platform == "darwin":
         content, source = unpacked(keychain(surroundings, KEYCHAIN) or ""), f"keychain:{KEYCHAIN}"
-    return [] if content is None else _logins(content, source, address)
+    return [] if content is None else _logins(content, source, server)
 
 
-def _logins(content: Mapping[str, Any], source: str, address: Mapping[str, str]) -> list[Credential]:
+def _logins(content: Mapping[str, Any], source: str, server: str) -> list[Credential]:
+    address = _address(server)
     tokens = content.get("tokens")
     tokens = tokens if isinstance(tokens, dict) else content
     access = _first(tokens, "access_token", "accessToken")
@@ -61,18 +63,42 @@ def _logins(content: Mapping[str, Any], source: str, address: Mapping[str, str])
         ]
     if content.get("tokens") is not None:
         raise NotSignedInError(f"{source} holds no access token: {CURE}")
-    return []
+    key = _first(content, "OPENAI_API_KEY")
+    return [api_key(PLACE, source, key, server)] if key else []
 
 
-def _address(path: Path) -> dict[str, str]:
-    """Where usage is asked for, if Codex's own `config.toml` names another server; {} for the usual one."""
+def api_key(place: str, path: str, key: str, server: str) -> Credential:
+    """An API key, with where to ask about it if that server is a proxy's."""
+    return Credential(
+        provider="codex", place=place, path=path, token=key, extra={"api_key": "yes", **about_key(server)}
+    )
+
+
+def about_key(server: str) -> dict[str, str]:
+    """Where a proxy tells an API key its usage; {} for the vendor's own server, which does not."""
+    try:
+        parts = urlsplit(server)
+    except ValueError:
+        return {}
+    if parts.scheme not in ("https", "http") or not parts.hostname or is_vendor(parts.hostname):
+        return {}
+    return {"usage_url": f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/v1/usage"}
+
+
+def _server(path: Path) -> str:
+    """The server that Codex's own `config.toml` names; "" where it names none."""
     try:
         said = tomllib.loads(path.read_text(encoding="utf-8")).get("chatgpt_base_url")
     except (OSError, ValueError):
-        return {}  # Codex itself will complain of a broken file; the usual server is right for nearly everyone
-    if not isinstance(said, str) or not said.strip().startswith(("https://", "http://")):
+        return ""  # Codex itself will complain of a broken file; the usual server is right for nearly everyone
+    return said.strip() if isinstance(said, str) else ""
+
+
+def _address(said: str) -> dict[str, str]:
+    """Where usage is asked for at that server; {} for the usual one."""
+    if not said.startswith(("https://", "http://")):
         return {}
-    base = said.strip().rstrip("/")
+    base = said.rstrip("/")
     if base.partition("://")[2] in ("chatgpt.com", "chat.openai.com"):
         base += "/backend-api"
     return {"usage_url": f"{base}/wham/usage" if "/backend-api" in base else f"{base}/api/codex/usage"}
@@ -84,14 +110,16 @@ def is_vendor(host: str | None) -> bool:
 
 
 def from_opencode(surroundings: Surroundings, path: str | None = None) -> list[Credential]:
-    """OpenCode's ChatGPT login, [] where it has none, or an API key, which cannot read subscription usage.
+    """OpenCode's ChatGPT login or API key, [] where it has none.
 
     Raises:
         NotSignedInError: the file or its entry is there and cannot be used.
     """
     entry = opencode.find(surroundings, "openai", path)
-    if entry is None or (entry.kind != "oauth" and not claims(entry.token)):
+    if entry is None:
         return []
+    if entry.kind != "oauth" and not claims(entry.token):
+        return [api_key(opencode.PLACE, entry.path, entry.token, opencode.base_url(surroundings, "openai"))]
     override = _first(entry.fields, "accountIdOverride")
     stored = _first(entry.fields, "accountId")
     id_token = _first(entry.fields, "idToken")

@@ -28,6 +28,7 @@ class Overrides(Struct, frozen=True, kw_only=True):
     token: str | None = None  # the secret itself, already resolved
     database: str | None = None  # antigravity: state.vscdb
     accounts: str | None = None  # gemini_cli, antigravity: antigravity-accounts.json
+    base_url: str | None = None  # codex: where an API key may be asked about; every request goes there in any case
     source: str | None = None  # antigravity: cache (default), server or auto
 
 

@@ -15,11 +15,13 @@ from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from watcher.core.model import Request, Response, Snapshot
 from watcher.credentials import OTHERS, Credential, Surroundings, codex, opencode_plugins
-from watcher.credentials.places import gather
+from watcher.credentials.places import UnusablePlaceError, gather
 from watcher.errors import OfflineError, ProviderError, ShapeChangedError
-from watcher.providers import Conversation, Kept, Overrides, Provider, answers, codex_windows
+from watcher.providers import Conversation, Kept, Overrides, Provider, answers, codex_keys, codex_windows
 
 ID, NAME, SIGN_IN = "codex", "Codex", "run `codex` once"
 URL = "https://chatgpt.com/backend-api/wham/usage"
@@ -35,7 +37,22 @@ class Owner(NamedTuple):
 
 
 def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
-    """ChatGPT logins, OpenCode's first."""
+    """ChatGPT logins, OpenCode's first, and API keys where they can be asked about, or where there is nothing else."""
+    try:
+        return _useful(_all(surroundings, overrides), overrides.base_url or "")
+    except UnusablePlaceError as error:
+        raise UnusablePlaceError(_useful(error.found, overrides.base_url or ""), error.troubles) from None
+
+
+def _useful(found: Sequence[Credential], base_url: str) -> list[Credential]:
+    own = codex.about_key(base_url)
+    logins = [replace(each, extra={**each.extra, **own}) if "api_key" in each.extra else each for each in found]
+    return [each for each in logins if "api_key" not in each.extra or "usage_url" in each.extra] or logins[:1]
+
+
+def _all(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
+    if overrides.token and overrides.token.startswith("sk-"):
+        return [codex.api_key("config", "config", overrides.token, "")]
     if overrides.token:
         return [codex.credential("config", "config", overrides.token)]
     path = overrides.credentials
@@ -47,6 +64,8 @@ def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credentia
 
 def ask(credential: Credential, _now: datetime, kept: Kept) -> Conversation:
     """The usage; before it, whose a personal access token is."""
+    if "api_key" in credential.extra:
+        return (yield from codex_keys.ask(credential))
     url = credential.extra.get("usage_url", URL)
     headers = {
         "Authorization": f"Bearer {credential.token}",

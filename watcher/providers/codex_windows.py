@@ -93,7 +93,7 @@ def windows(limit: object, at: datetime, prefix: str = "", label: str = "", shor
         said = answers.count(fields.get("limit_window_seconds"))
         seconds = said or _guess(key, resets_at, at, shortest)
         word = answers.slug(key.replace("primary", "").replace("secondary", "").replace("window", ""))
-        id_, people = _name(seconds)
+        id_, people = named(seconds)
         window = "_".join(part for part in (prefix, word, id_) if part)
         text = f"{label}{f'{word} ' if word else ''}{people} window"
         reading = answers.share(window, text, fields.get("used_percent"), seconds, resets_at)
@@ -109,7 +109,7 @@ def _guess(key: str, resets_at: datetime | None, at: datetime, shortest: int) ->
     return shortest
 
 
-def _name(seconds: int) -> tuple[str, str]:
+def named(seconds: int) -> tuple[str, str]:
     """A window's stable word and its word for people, by its length."""
     if seconds in MONTHS:
         return "monthly", "monthly"
