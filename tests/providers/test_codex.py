@@ -158,8 +158,10 @@ def write(path: Path, content) -> None:
 
 
 def test_an_api_key_of_the_vendor_asks_nobody_and_says_so(tmp_path):
-    write(tmp_path / ".codex/auth.json", {"OPENAI_API_KEY": "sk-x"})
-    [key] = found_in(tmp_path).credentials
+    path = tmp_path / ".codex/auth.json"
+    write(path, {"OPENAI_API_KEY": "sk-x"})
+    assert found_in(tmp_path).credentials == (), "unasked, it is no login of Codex"
+    [key] = found_in(tmp_path, credentials=str(path)).credentials
     failure = poll.ask(PROVIDER, key, now=lambda: NOW, send=nowhere, read_database=nowhere, kept={})
     assert (failure.kind, failure.message) == (
         "unsupported",
@@ -172,10 +174,10 @@ def test_an_api_key_is_no_word_worth_beside_another_login(tmp_path):
     write(tmp_path / ".local/share/opencode/auth.json", {"openai": "sk-x"})
     assert [each.token for each in found_in(tmp_path).credentials] == ["t"]
     write(tmp_path / ".codex/auth.json", {"OPENAI_API_KEY": "sk-y"})
-    assert [each.token for each in found_in(tmp_path).credentials] == ["sk-x"]
+    assert found_in(tmp_path).credentials == ()
     (tmp_path / ".codex/auth.json").write_text("{")
     found = found_in(tmp_path)
-    assert [each.token for each in found.credentials] == ["sk-x"]
+    assert found.credentials == ()
     assert [failure.kind for failure in found.failures] == ["not_signed_in"]
 
 

@@ -37,17 +37,22 @@ class Owner(NamedTuple):
 
 
 def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
-    """ChatGPT logins, OpenCode's first, and API keys where they can be asked about, or where there is nothing else."""
+    """ChatGPT logins, OpenCode's first, and API keys where they can be asked about, or where the person named one.
+
+    A key for the vendor's own server is found in many homes and can tell nothing: unasked, it is no login of Codex.
+    """
     try:
-        return _useful(_all(surroundings, overrides), overrides.base_url or "")
+        return _useful(_all(surroundings, overrides), overrides)
     except UnusablePlaceError as error:
-        raise UnusablePlaceError(_useful(error.found, overrides.base_url or ""), error.troubles) from None
+        raise UnusablePlaceError(_useful(error.found, overrides), error.troubles) from None
 
 
-def _useful(found: Sequence[Credential], base_url: str) -> list[Credential]:
-    own = codex.about_key(base_url)
+def _useful(found: Sequence[Credential], overrides: Overrides) -> list[Credential]:
+    own = codex.about_key(overrides.base_url or "")
     logins = [replace(each, extra={**each.extra, **own}) if "api_key" in each.extra else each for each in found]
-    return [each for each in logins if "api_key" not in each.extra or "usage_url" in each.extra] or logins[:1]
+    useful = [each for each in logins if "api_key" not in each.extra or "usage_url" in each.extra]
+    is_named = bool(overrides.token or overrides.credentials)
+    return useful or (logins[:1] if is_named else [])
 
 
 def _all(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
