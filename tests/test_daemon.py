@@ -1,6 +1,7 @@
 """The daemon as a whole, under a clock moved by hand: whom it asks, what it says, what it survives."""
 
 import itertools
+import os
 from datetime import timedelta
 
 import pytest
@@ -227,6 +228,20 @@ def test_a_clock_that_was_a_day_ahead_stops_no_poll_when_it_is_put_right(world):
 def test_a_changed_config_is_in_force_within_minutes(world):
     world.usage(75)
     world.watch(H, (10 * M, lambda: world.config(CONFIG.replace("80%", "72%"))))
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_config_caught_in_mid_write_is_not_read_yet(world):
+    def written(text):
+        world.config(text)
+        at = world.machine.now().timestamp()
+        os.utime(world.paths.config_file, (at, at))
+
+    changed = CONFIG.replace("80%", "60%")
+    world.watch(
+        30 * M, (10 * M, lambda: written("")), (10 * M + S, lambda: written(changed)), (20 * M, lambda: world.usage(65))
+    )
+    assert [line for line in world.log.lines if "config read" in line] == ["config read: 1 rules, 1 channels"]
     assert [body["event"] for body in world.received] == ["firing"]
 
 

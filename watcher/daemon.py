@@ -7,7 +7,7 @@ reported and the loop goes on. Never put a decision about readings, alerts or ch
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from watcher import config as configuration
@@ -32,6 +32,7 @@ CONFIG_REFUSED = "config_refused"  # likewise, of a single poll: not yet said on
 TIDY_EVERY = timedelta(hours=24)
 REFRESH, WANTED, DONE = "refresh", "wanted", "done"  # the fact by which another process wishes for fresh readings
 SLOWING = 4  # a gap many times longer than the one before is no schedule but a sleep: three polls of this are the limit
+SETTLED = timedelta(seconds=2)  # a file changed so lately may be half written, and half a config is a valid one
 SLEPT = timedelta(minutes=1)  # a wall clock ahead by more than this means that the machine was suspended
 
 
@@ -196,9 +197,15 @@ class Daemon:
     def _look_at_config(self) -> None:
         """Read the config anew if a file of it changed: at every waking, because it costs one `stat` a file."""
         stamp = configuration.stamp(self._paths)
-        if stamp != self._stamp:
-            self._stamp = stamp
-            self._reload()
+        if stamp == self._stamp:
+            return
+        now = self._doors.clock.now()
+        newest = max((modified_ns for _, modified_ns, _ in stamp), default=0)
+        if abs(now - datetime.fromtimestamp(newest / 1e9, UTC)) < SETTLED:
+            self._timetable.put("config", now + SETTLED, self._look_at_config)
+            return
+        self._stamp = stamp
+        self._reload()
 
     def _reload(self) -> None:
         """Read the config anew, in a thread: a secret may come from a program that takes its time."""

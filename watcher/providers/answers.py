@@ -179,8 +179,8 @@ def ratio(part: Decimal | None, whole: Decimal | None) -> float | None:
 
 
 def finite(value: float) -> float | None:
-    """The same, or None where it has grown beyond all numbers."""
-    return value if math.isfinite(value) else None
+    """The same, or None where it has grown beyond all reason."""
+    return value if abs(value) <= _LARGEST else None
 
 
 def text(value: object) -> str | None:
