@@ -237,9 +237,9 @@ def test_a_config_caught_in_mid_write_is_not_read_yet(world):
         at = world.machine.now().timestamp()
         os.utime(world.paths.config_file, (at, at))
 
-    changed = CONFIG.replace("80%", "60%")
+    changed = CONFIG.replace("80%", "72%")
     world.watch(
-        30 * M, (10 * M, lambda: written("")), (10 * M + S, lambda: written(changed)), (20 * M, lambda: world.usage(65))
+        30 * M, (10 * M, lambda: written("")), (10 * M + S, lambda: written(changed)), (20 * M, lambda: world.usage(75))
     )
     assert [line for line in world.log.lines if "config read" in line] == ["config read: 1 rules, 1 channels"]
     assert [body["event"] for body in world.received] == ["firing"]

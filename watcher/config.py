@@ -32,6 +32,9 @@ from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
 from watcher.secrets import Resolve
 
+Stamp = tuple[tuple[str, int, int], ...]
+"""(path, modification time in ns, size) of each file."""
+
 
 class ProviderSettings(Struct, frozen=True, kw_only=True):
     """How one provider is asked."""
@@ -52,7 +55,7 @@ class Config(Struct, frozen=True, kw_only=True):
     hints: bool  # whether to look at the tools' own folders for signs of use
     secrets: tuple[str, ...]  # every secret in use, for the redactor
     broken_channels: Mapping[str, str]  # name -> why its secret could not be had; its messages wait
-    stamp: tuple[tuple[str, int, int], ...]  # (path, mtime in ns, size) of every file read: has anything changed?
+    stamp: Stamp  # of every file read: has anything changed?
 
     def __repr__(self) -> str:
         return f"Config({len(self.rules)} rules, channels {', '.join(self.channels)})"
@@ -67,7 +70,7 @@ def load(paths: Paths, resolve: Resolve, home: Path) -> Config:
     return _Reader(paths, resolve, home).read()
 
 
-def stamp(paths: Paths) -> tuple[tuple[str, int, int], ...]:
+def stamp(paths: Paths) -> Stamp:
     """What tells whether any of the person's files changed; costs one `stat` a file."""
     found = []
     for path in (paths.config_file, *_rule_files(paths)):

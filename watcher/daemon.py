@@ -197,15 +197,18 @@ class Daemon:
     def _look_at_config(self) -> None:
         """Read the config anew if a file of it changed: at every waking, because it costs one `stat` a file."""
         stamp = configuration.stamp(self._paths)
-        if stamp == self._stamp:
-            return
+        if stamp != self._stamp and self._is_settled(stamp):
+            self._stamp = stamp
+            self._reload()
+
+    def _is_settled(self, stamp: configuration.Stamp) -> bool:
+        """Whether nobody is likely to be writing at this moment; where somebody may be, it is looked at again soon."""
         now = self._doors.clock.now()
         newest = max((modified_ns for _, modified_ns, _ in stamp), default=0)
-        if abs(now - datetime.fromtimestamp(newest / 1e9, UTC)) < SETTLED:
-            self._timetable.put("config", now + SETTLED, self._look_at_config)
-            return
-        self._stamp = stamp
-        self._reload()
+        if abs(now - datetime.fromtimestamp(newest / 1e9, UTC)) >= SETTLED:
+            return True
+        self._timetable.put("config", now + SETTLED, self._look_at_config)
+        return False
 
     def _reload(self) -> None:
         """Read the config anew, in a thread: a secret may come from a program that takes its time."""
@@ -275,7 +278,8 @@ class Daemon:
         self._timetable.put("heartbeat", now + HEARTBEAT_EVERY, self._heartbeat)
         self._store.leave_refuge()
         self._store.write(lambda: self._store.set_fact("heartbeat", "running", now), now=now)
-        if configuration.stamp(self._paths) != self.config.stamp:  # also one that was refused: its mode may be mended
+        stamp = configuration.stamp(self._paths)
+        if stamp != self.config.stamp and self._is_settled(stamp):  # also one that was refused: its mode may be mended
             self._reload()
         self._postman.release()  # where there is no signal for it, a snooze that another process ended shows here
 
