@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -68,7 +69,8 @@ def test_the_folder_and_its_files_are_the_owners_alone(store, path):
 @pytest.mark.usefixtures("store")
 def test_every_table_is_strict(path):
     ask = "SELECT name, strict FROM pragma_table_list WHERE schema = 'main'"
-    tables = sqlite3.connect(path).execute(ask).fetchall()
+    with closing(sqlite3.connect(path)) as connection:
+        tables = connection.execute(ask).fetchall()
     assert [name for name, strict in tables if not strict and not name.startswith("sqlite_")] == []
 
 
@@ -217,7 +219,8 @@ def test_every_earlier_format_is_brought_up_to_date(path, version):
     store.write(lambda: store.record(snapshot()), now=NOW)
     assert store.accounts()
     store.close()
-    (now_at,) = sqlite3.connect(path).execute("PRAGMA user_version").fetchone()
+    with closing(sqlite3.connect(path)) as connection:
+        (now_at,) = connection.execute("PRAGMA user_version").fetchone()
     assert now_at == len(MIGRATIONS)
 
 

@@ -61,8 +61,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     reader = threading.Thread(target=lambda: text.append(drained(descriptor)), daemon=True)
     reader.start()
     try:
-        out, _ = piped.communicate(timeout=120)
-        process.wait(timeout=60)
+        out, _ = piped.communicate(timeout=240)
+        process.wait(timeout=120)
         reader.join(10)
     finally:
         piped.kill()

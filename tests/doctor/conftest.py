@@ -1,8 +1,15 @@
 import pytest
 
 from tests.cli import lived
-from tests.doctor.ward import Ward
+from tests.doctor.ward import OPENED, Ward
 from watcher.paths import find
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    while OPENED:
+        OPENED.pop().close()
 
 
 @pytest.fixture

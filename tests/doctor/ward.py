@@ -55,6 +55,10 @@ class Fixed(Clock):
         return self.at
 
 
+OPENED: list[Store] = []
+"""What the scenes of a test read; closed at its end."""
+
+
 class Ward:
     """The machine. What a test changes before `scene` is what the doctor sees."""
 
@@ -148,7 +152,10 @@ class Ward:
         )
 
     def scene(self) -> Scene:
-        return look(self.doors(), self.clean)
+        scene = look(self.doors(), self.clean)
+        if scene.store is not None:
+            OPENED.append(scene.store)
+        return scene
 
 
 def told(findings) -> list[tuple[str, str, str]]:
