@@ -117,6 +117,21 @@ def test_after_a_suspend_of_eight_hours_everything_overdue_runs_once_at_once(mac
     assert sorted(ran) == ["beat", "poll"]
 
 
+@pytest.mark.parametrize("moved", ["sleeps", "is_set"])
+def test_what_comes_after_a_span_waits_for_that_span_whatever_the_clock_does(machine, timetable, moved):
+    ran = []
+    timetable.put_after("end of round claude", 10 * MINUTE, lambda: ran.append("given up"))
+    machine.passes(4 * MINUTE)
+    getattr(machine, moved)(timedelta(hours=8))
+    timetable.run_due()
+    machine.passes(5 * MINUTE)
+    timetable.run_due()
+    assert ran == []
+    machine.passes(1 * MINUTE)
+    timetable.run_due()
+    assert ran == ["given up"]
+
+
 def test_a_job_long_overdue_never_loops(machine, timetable):
     ran = []
     timetable.put("poll", machine.now() - timedelta(days=1), lambda: ran.append("poll"))

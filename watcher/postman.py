@@ -144,7 +144,8 @@ class Postman:
         channel = config.channels.get(begun.channel)
         why_not = config.broken_channels.get(begun.channel)
         self._busy[begun.channel] = begun
-        self._timetable.put(f"end {begun.channel}", now + ATTEMPT_ENDS, lambda: self._give_up(begun, channel))
+        end = f"end of attempt {begun.channel}"
+        self._timetable.put_after(end, ATTEMPT_ENDS, lambda: self._give_up(begun, channel))
         doors = self._doors
 
         def attempt() -> Outcome:
@@ -170,7 +171,7 @@ class Postman:
             self._losses.regain(delivery.channel)
             return
         del self._busy[delivery.channel]
-        self._timetable.take_away(f"end {delivery.channel}")
+        self._timetable.take_away(f"end of attempt {delivery.channel}")
         if config is None:
             return
         stopped = self._stopped()

@@ -111,7 +111,7 @@ class Rounds:
         if self._rests(provider, now):
             return
         self._open[provider] = round_ = Round(asked_for=asked_for)
-        self._timetable.put(f"end {provider}", now + ROUND_ENDS, lambda: self._give_up(provider))
+        self._timetable.put_after(f"end of round {provider}", ROUND_ENDS, lambda: self._give_up(provider))
         overrides = config.providers[provider].overrides
         surroundings, keys = self._doors.surroundings, self._logins.keys(provider)
         self._calls.fetch(
@@ -266,7 +266,7 @@ class Rounds:
             return
         del self._open[provider]
         self._skew.keep(self._store, self._doors.clock.now())
-        self._timetable.take_away(f"end {provider}")
+        self._timetable.take_away(f"end of round {provider}")
         try:
             for credential, snapshot in round_.held:  # first whose each is, then whose is shown
                 self._logins.learn(provider, credential, snapshot)

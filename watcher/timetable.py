@@ -24,11 +24,18 @@ class Timetable:
         self._on_error = on_error
         self._scheduler = schedule.Scheduler()
         self._due: dict[str, tuple[datetime, Callable[[], None]]] = {}
+        self._spans: set[str] = set()  # jobs that come after a span of time, not at an instant
         self._ahead, self._zone = clock.ahead(), clock.zone()
+
+    def put_after(self, name: str, span: timedelta, job: Callable[[], None]) -> None:
+        """Do `job` once when `span` has passed for this process: neither a sleep nor a clock that is set counts."""
+        self.put(name, self._clock.now() + span, job)
+        self._spans.add(name)
 
     def put(self, name: str, due: datetime, job: Callable[[], None]) -> None:
         """Do `job` once at `due`, or at the next run where that has passed."""
         self._scheduler.clear(name)
+        self._spans.discard(name)
         self._due[name] = due, job
         wait_s = max(self._clock.machine_s(due - self._clock.now()), _SHORTEST_S)
         # a float is what timedelta wants; the library's annotation is narrower than its code
@@ -51,10 +58,19 @@ class Timetable:
         if abs(step) >= STEP or zone != self._zone:
             back = min(step, timedelta(0))  # set back: the old instants lie an hour too late; on: overdue is overdue
             for name, (due, job) in list(self._due.items()):
-                self.put(name, due + back, job)
+                if name in self._spans:
+                    self.put_after(name, due + step - self._clock.now(), job)
+                else:
+                    self.put(name, due + back, job)
         self._ahead, self._zone = ahead, zone
         self._scheduler.run_pending()
         return step if abs(step) >= STEP else timedelta(0)
+
+    def _put_again(self, name: str, due: datetime, job: Callable[[], None]) -> None:
+        is_span = name in self._spans
+        self.put(name, due, job)
+        if is_span:
+            self._spans.add(name)
 
     def idle_s(self) -> float | None:
         """Seconds of the machine's time until the next job; None where there is none."""
@@ -66,7 +82,7 @@ class Timetable:
         if entry is not None:
             due, job = entry
             if due > self._clock.now():  # rounded down by the library's clock: put it again for the rest
-                self.put(name, due, job)
+                self._put_again(name, due, job)
             else:
                 self.take_away(name)
                 try:
