@@ -1,7 +1,8 @@
 """The only database, by its tables: everything that must outlive the process.
 
-`write` is the one transaction there is: what happens inside is kept whole or not at all. Never put a decision about
-alerts or deliveries here.
+`write` is the one transaction there is: what happens inside is kept whole or not at all. Long because all tables are
+here: a second file of queries would only be a second place to look. Never put a decision about alerts or deliveries
+here.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
