@@ -39,7 +39,7 @@ DUNST_CONFIG = """\
 [global]
     monitor = 0
     follow = none
-    width = 420
+    width = 620
     height = 300
     origin = top-right
     offset = 20x20
@@ -61,10 +61,11 @@ DUNST_CONFIG = """\
     stack_duplicates = false
     sort = no
     icon_position = off
+    show_indicators = no
     progress_bar_height = 8
     progress_bar_frame_width = 0
-    progress_bar_min_width = 386
-    progress_bar_max_width = 386
+    progress_bar_min_width = 586
+    progress_bar_max_width = 586
 [urgency_low]
     background = "#1f2937"
     foreground = "#e5e7eb"

@@ -4,12 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.core import samples
 from watcher import notifiers
+from watcher.core import wording
 from watcher.core.model import Command, Message, Severity
 from watcher.notifiers import Channel
 from watcher.notifiers.desktop import bus as desktop_bus
@@ -131,6 +133,38 @@ def test_the_picture_is_not_empty(by_bus, dunst, tmp_path):
     assert full.stat().st_size > 2 * empty.stat().st_size
     if PICTURES:
         shutil.copy(full, Path(PICTURES) / "dunst.png")
+
+
+def test_the_picture_in_the_readme_is_what_the_program_says(by_bus, dunst, tmp_path):
+    """`WATCHER_TEST_PICTURES=docs` draws it anew."""
+    month = samples.premium(1565, 1500)
+    week = {"window": "seven_day", "label": "weekly window", "resets_at": samples.NOW + timedelta(days=7)}
+    for told in (
+        samples.transition(),
+        samples.of("copilot", "premium_interactions", rule="copilot-overage", severity="critical", read=month),
+        samples.of(
+            "codex",
+            "weekly",
+            rule="fresh-again",
+            event="resolved",
+            severity="info",
+            reason="reset",
+            read=samples.reading(2.0, **week),
+        ),
+    ):
+        by_bus(wording.say(told, None, samples.VOICE, samples.NOW))
+    dunst.wait_for(3)
+    drawn = tmp_path / "notification.png"
+    dunst.picture(drawn)
+    titles = [shown["summary"] for shown in dunst.history()]
+    assert titles == [
+        "Claude 5-hour window at 82 %, resets in 1 h 40 min (16:00)",
+        "GitHub Copilot premium requests at 104.3 %, 65 requests over, reset in 24 days (1 Feb 01:00)",
+        "Codex weekly window has reset, 2 % used",
+    ]
+    if PICTURES:
+        frame = ["-trim", "-bordercolor", "black", "-border", "16"]
+        subprocess.run(["convert", drawn, *frame, Path(PICTURES) / "notification.png"], check=True)
 
 
 def test_the_whole_channel_shows_it_with_the_urgency_of_its_severity(dunst, bus, monkeypatch):
