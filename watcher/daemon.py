@@ -247,11 +247,13 @@ class Daemon:
     def _note_config(self, now: datetime) -> None:
         """What of the config in force `watcher status` shows: it reads the store alone, and asks for no secret."""
         every = {name: each.pace.every.total_seconds() for name, each in self.config.providers.items()}
+        waiting = [rule.name for rule in self.config.rules if rule.waits]
 
         def work() -> None:
             self._store.set_fact(CONFIG_ERROR, "", now)
             self._store.set_fact(CONFIG_REFUSED, "", now)
             self._store.set_fact("every", json.dumps(every), now)
+            self._store.set_fact("waiting_rules", json.dumps(waiting), now)
             self._store.set_fact("broken_channels", json.dumps(dict(self.config.broken_channels)), now)
 
         self._store.write(work, now=now)

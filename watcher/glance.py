@@ -130,11 +130,15 @@ def _primary(database: sqlite3.Connection) -> set[tuple[str, str, str]]:
 
 
 def _firing(database: sqlite3.Connection) -> dict[tuple[str, str, str], str]:
+    """Series -> the highest severity that fires on it; rules that only wait to say that something is over do not."""
+    known = database.execute("SELECT value FROM fact WHERE name = 'waiting_rules'").fetchone()
+    waiting = set(json.loads(known[0] if known else "[]"))
     found: dict[tuple[str, str, str], list[str]] = {}
-    for provider, account, window, severity in database.execute(
-        "SELECT provider, account, window, severity FROM alert WHERE phase = 'firing'"
+    for rule, provider, account, window, severity in database.execute(
+        "SELECT rule, provider, account, window, severity FROM alert WHERE phase = 'firing'"
     ):
-        found.setdefault((provider, account, window), []).append(severity)
+        if rule not in waiting:
+            found.setdefault((provider, account, window), []).append(severity)
     return {series: highest for series, all_ in found.items() if (highest := _highest(all_))}
 
 

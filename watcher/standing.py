@@ -20,6 +20,7 @@ from watcher.rows import Account
 from watcher.store import Store
 
 SCHEMA = "watcher.status.v1"
+WAITING = "waiting"
 HEARTBEAT_EVERY = timedelta(minutes=5)
 MISSED = 3  # heartbeats after which a daemon that did not say farewell is taken for dead
 ON_PACE = 5.0  # points around the even use of a window that are still on pace
@@ -72,7 +73,7 @@ class AccountStatus(Struct, frozen=True, kw_only=True):
 
 
 class AlertStatus(Struct, frozen=True, kw_only=True):
-    """One alert that is not at rest."""
+    """One alert that is not at rest: `pending`, `firing`; among `waiting` only `waiting`."""
 
     rule: str
     series: str
@@ -111,6 +112,7 @@ class Status(Struct, frozen=True, kw_only=True):
     config_error: str | None
     stopped_channels: dict[str, str]
     undelivered: list[Undelivered]
+    waiting: list[AlertStatus] = []  # of rules that speak only of the end: the condition holds, and nothing fires
     snoozes: list[Snoozed] = []
     daemon_running: bool = False
     broken_channels: dict[str, str] = {}  # those whose secret cannot be had, and why; their messages wait
@@ -123,6 +125,7 @@ def status(store: Store, *, now: datetime) -> Status:
     heartbeat = store.fact("heartbeat")
     refused = [fact[0] for name in ("config_error", "config_refused") if (fact := store.fact(name)) and fact[0]]
     every, polls = _seconds(store.fact("every")), store.next_polls()
+    firing, waiting = _alerts(memory, accounts, _names(store.fact("waiting_rules")))
     return Status(
         schema=SCHEMA,
         generated_at=now,
@@ -136,7 +139,8 @@ def status(store: Store, *, now: datetime) -> Status:
             )
             for account in accounts
         ],
-        alerts=_alerts(memory, accounts),
+        alerts=firing,
+        waiting=waiting,
         daemon_running=heartbeat is not None
         and heartbeat[0] == "running"
         and now - heartbeat[1] < MISSED * HEARTBEAT_EVERY,
@@ -156,21 +160,27 @@ def status(store: Store, *, now: datetime) -> Status:
     )
 
 
-def _alerts(memory: Memory, accounts: Sequence[Account]) -> list[AlertStatus]:
-    """Every alert that is not at rest, by rule and series."""
+def _alerts(
+    memory: Memory, accounts: Sequence[Account], silent: Collection[str]
+) -> tuple[list[AlertStatus], list[AlertStatus]]:
+    """Every alert that is not at rest, by rule and series; and apart from them, those of the rules that only wait."""
     several = {a.provider for a in accounts if sum(b.provider == a.provider for b in accounts) > 1}
     names = {(account.provider, account.account): account.name for account in accounts}
-    return [
-        AlertStatus(
-            rule=state.rule,
-            series=written(state.series, several, names),
-            state=state.phase.value,
-            severity=None if state.severity is None else state.severity.value,
-            since=state.since,
+    found: tuple[list[AlertStatus], list[AlertStatus]] = ([], [])
+    for state in sorted(memory.alerts.values(), key=lambda state: (state.rule, state.series)):
+        waits = state.rule in silent
+        if state.phase is Phase.OK or (waits and state.phase is not Phase.FIRING):
+            continue
+        found[waits].append(
+            AlertStatus(
+                rule=state.rule,
+                series=written(state.series, several, names),
+                state=WAITING if waits else state.phase.value,
+                severity=None if state.severity is None else state.severity.value,
+                since=state.since,
+            )
         )
-        for state in sorted(memory.alerts.values(), key=lambda state: (state.rule, state.series))
-        if state.phase is not Phase.OK
-    ]
+    return found
 
 
 def empty(now: datetime) -> Status:
@@ -279,6 +289,10 @@ def _undelivered(delivery: Delivery) -> Undelivered:
 def _seconds(fact: tuple[str, datetime] | None) -> dict[str, timedelta]:
     found = {} if fact is None else msgspec.json.decode(fact[0], type=dict[str, float])
     return {provider: timedelta(seconds=each) for provider, each in found.items()}
+
+
+def _names(fact: tuple[str, datetime] | None) -> frozenset[str]:
+    return frozenset() if fact is None else msgspec.json.decode(fact[0], type=frozenset[str])
 
 
 def _broken(fact: tuple[str, datetime] | None) -> dict[str, str]:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -53,15 +54,28 @@ def empty_home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """A machine with six logins, at noon of the demonstration's day, after one `watcher check`. Do not change it."""
-    folder = tmp_path_factory.mktemp("served")
+@contextmanager
+def at_noon(folder: Path) -> Iterator[Home]:
+    """A machine with six logins, at noon of the demonstration's day."""
     clock = Clock()
     day = Day(midnight=clock.now() - timedelta(hours=hours(NOON)))
     with Server(lambda asked: machine.answer(asked, clock, day)) as server:
         machine.lay_out(folder, server.url, day, desktop=False)
         home = Home(folder)
-        home.checked = home.watcher("check")  # type: ignore[attr-defined]
         home.server = server  # type: ignore[attr-defined]
+        yield home
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Home]:
+    """A machine with six logins, at noon of the demonstration's day, that has asked nothing yet."""
+    with at_noon(tmp_path) as home:
+        yield home
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """That machine after one `watcher check`. Do not change it."""
+    with at_noon(tmp_path_factory.mktemp("served")) as home:
+        home.checked = home.watcher("check")  # type: ignore[attr-defined]
         yield home

@@ -211,6 +211,23 @@ def test_a_glance_sees_what_status_sees(world):
     assert [w.severity for w in seen.accounts[0].windows if w.primary] == ["critical"]
 
 
+def test_a_rule_that_speaks_only_of_the_end_fires_nowhere(world):
+    rule = '[[rule]]\nname = "room"\nwhen = "claude.five_hour > 80%"\nseverity = "info"\non = ["resolved"]\n'
+    world.config(CONFIG.split("[[rule]]", maxsplit=1)[0] + rule)
+    world.usage(91)
+    world.watch(timedelta(minutes=15))
+    seen, document = both(world)
+    agree(seen, document)
+    assert (seen.severity, document.alerts) == (None, [])
+    assert [(each.rule, each.series, each.state) for each in document.waiting] == [
+        ("room", "claude.five_hour", "waiting")
+    ]
+    world.usage(20)
+    world.watch(timedelta(minutes=15))
+    assert both(world)[1].waiting == []
+    assert [body["event"] for body in world.received] == ["resolved"]
+
+
 def test_a_glance_sees_failure_and_age_as_status_does(world):
     world.watch(timedelta(minutes=5))
     world.answers["/api/oauth/usage"] = lambda _request: TimedOutError("no answer")

@@ -1,5 +1,7 @@
 """`watcher check` from cron."""
 
+import pytest
+
 MUTE = """
 [channels.team]
 type = "slack"
@@ -25,3 +27,23 @@ def test_no_line_is_wider_than_the_terminal_and_a_program_gets_each_whole(empty_
     narrow, whole = (empty_home.watcher("check", **env).stdout for env in ({"COLUMNS": "40"}, {}))
     assert (len(whole.splitlines()), max(map(len, narrow.splitlines())) <= 40) == (1, True)
     assert narrow.split() == whole.split()
+
+
+ROOM = """
+[[rule]]
+name = "room-again"
+when = "claude.five_hour > 80%"
+on = ["resolved"]
+"""
+
+
+@pytest.mark.parametrize(("more", "code"), [("", 0), ('remind = "2h"\n', 10), ('levels = { critical = "81%" }\n', 0)])
+def test_a_rule_that_speaks_only_of_the_end_is_no_alarm_for_a_script(serving, more, code):
+    config = serving.paths.config_file
+    rule = ROOM.replace("> 80%", "> level") if "levels" in more else ROOM
+    config.write_text(config.read_text().split("[[rule]]", maxsplit=1)[0] + rule + more)
+    done = serving.watcher("check")
+    assert done.returncode == code
+    waits = "waiting: room-again on claude.five_hour, to say when it is over (since "
+    assert (waits in done.stdout, "firing" in done.stdout) == (code == 0, code != 0)
+    assert waits in serving.watcher("status").stdout or code

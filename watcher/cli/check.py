@@ -77,5 +77,6 @@ def report(known: Status, tongue: words.Tongue) -> Iterator[str]:
             yield f"{words.account_name(account, {}, crowded)}: {account.note}"
     for alert in known.alerts:
         yield tongue.alert(alert)
+    yield from (tongue.waiting(alert) for alert in known.waiting)
     yield from (tongue.snooze(snooze) for snooze in known.snoozes)
     yield from tongue.troubles(known)

@@ -13,7 +13,7 @@ from watcher.core.expression import ExpressionError, parse_selector
 from watcher.core.model import Series
 from watcher.core.selector import Selector
 from watcher.errors import WatcherError
-from watcher.standing import AccountStatus, Status, Window
+from watcher.standing import AccountStatus, AlertStatus, Status, Window
 
 _PROVIDER = re.compile(r"[.\[]")
 
@@ -61,12 +61,15 @@ def chosen(known: Status, selectors: tuple[Selector, ...]) -> Status:
     crowded = words.crowded(known)
     left_out = set(names(known.providers, crowded)) - set(names(accounts, crowded))
     here = {account.provider for account in accounts}
-    alerts = [
-        alert
-        for alert in known.alerts
-        if alert.series not in left_out and _PROVIDER.split(alert.series, maxsplit=1)[0] in here
-    ]
-    return structs.replace(known, providers=accounts, alerts=alerts)
+
+    def meant(alerts: Iterable[AlertStatus]) -> list[AlertStatus]:
+        return [
+            alert
+            for alert in alerts
+            if alert.series not in left_out and _PROVIDER.split(alert.series, maxsplit=1)[0] in here
+        ]
+
+    return structs.replace(known, providers=accounts, alerts=meant(known.alerts), waiting=meant(known.waiting))
 
 
 def names(accounts: Iterable[AccountStatus], crowded: Collection[str]) -> list[str]:

@@ -244,6 +244,8 @@ def _row(cells: Sequence[Text], widths: Sequence[int], width: int) -> Text:
 def _rest(known: Status, tongue: Tongue) -> Iterator[Text]:
     for alert in known.alerts:
         yield Text(tongue.alert(alert), style=_STYLES.get(alert.severity or "", "dim"))
+    for alert in known.waiting:
+        yield Text(tongue.waiting(alert), style="dim")
     for snooze in known.snoozes:
         yield Text(tongue.snooze(snooze), style="dim")
     for trouble in tongue.troubles(known):

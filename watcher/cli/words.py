@@ -85,6 +85,11 @@ class Tongue:
         since = f" since {self.clock(alert.since)}" if alert.since is not None else ""
         return f"{alert.state}: {alert.rule} on {alert.series}{level}{since}"
 
+    def waiting(self, alert: AlertStatus) -> str:
+        """`waiting: fresh-again on claude.five_hour, to say when it is over (since 14:02)`."""
+        since = said([f"since {self.clock(alert.since)}" if alert.since is not None else ""])
+        return f"waiting: {alert.rule} on {alert.series}, to say when it is over{since}"
+
     def snooze(self, snooze: Snoozed) -> str:
         """`snoozed: claude-session until 13:42`."""
         return f"snoozed: {snooze.target} until {self.clock(snooze.until) if snooze.until else 'the reset'}"

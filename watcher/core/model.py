@@ -268,6 +268,11 @@ class Rule(Struct, frozen=True, kw_only=True):
     examples: tuple[Example, ...] = ()
     fingerprint: str  # of the condition (when, clear, levels, for): changes when the meaning changes
 
+    @property
+    def waits(self) -> bool:
+        """Whether it says nothing while its condition holds, by its own `on`: only that this is over."""
+        return self.remind is None and not self.on & {Event.FIRING, Event.ESCALATED}
+
 
 class Transition(Struct, frozen=True, kw_only=True):
     """One change of one alert: what everything downstream uses, so that nobody re-reads the present status."""
