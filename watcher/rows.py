@@ -1,8 +1,9 @@
 """Records to database rows and back: the only place that knows the columns' order and units. Never query here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -118,6 +119,45 @@ def reading(facts: Sequence[Any], row: Sequence[Any]) -> tuple[datetime, Reading
         low_confidence=bool(flags & _LOW_CONFIDENCE),
         source=source,
     )
+
+
+MOST_POLLS = 100
+"""Failed polls of one row at most: it is written anew with each."""
+
+
+def outage_row(failure: Failure) -> tuple[Any, ...]:
+    """The columns of `outage` after the account: (began_at, ended_at, kind, message, retry_at, gaps)."""
+    retry_at = None if failure.retry_at is None else ms(failure.retry_at)
+    return ms(failure.at), ms(failure.at), failure.kind, failure.message, retry_at, ""
+
+
+def joined(row: Sequence[Any], failure: Failure) -> tuple[int, str] | None:
+    """(ended_at, gaps) of a row with one more poll in it; None where the poll says something else, or the row is full.
+
+    Args:
+        row: as of `outage_row`.
+        failure: the next poll of the same account.
+    """
+    _, ended_at, kind, message, retry_at, gaps = row
+    gap = ms(failure.at) - ended_at
+    alike = (kind, message, retry_at) == (failure.kind, failure.message, None) and failure.retry_at is None
+    if not alike or gap <= 0 or gaps.count(" ") + 2 >= MOST_POLLS:
+        return None
+    return ms(failure.at), f"{gaps} {gap}".strip()
+
+
+def failures(provider: str, account: str, row: Sequence[Any]) -> Iterator[Failure]:
+    """Every failed poll that a row of `outage` stands for, in time order."""
+    began_at, _, kind, message, retry_at, gaps = row
+    for at in accumulate(map(int, gaps.split()), initial=began_at):
+        yield Failure(
+            provider=provider,
+            account=account,
+            at=instant(at),
+            kind=kind,
+            message=message,
+            retry_at=None if retry_at is None else instant(retry_at),
+        )
 
 
 def account(

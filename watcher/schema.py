@@ -134,4 +134,22 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX silence_rule ON silence (rule, id);
     """,
+    """
+    CREATE TABLE outage (           -- polls in a row that failed alike, one row: 14 days
+        provider TEXT NOT NULL,
+        account TEXT NOT NULL,
+        began_at INTEGER NOT NULL,
+        ended_at INTEGER NOT NULL,  -- the last of these polls
+        kind TEXT NOT NULL,
+        message TEXT NOT NULL,
+        retry_at INTEGER,
+        gaps TEXT NOT NULL,         -- milliseconds from each of these polls to the next, parted by spaces
+        PRIMARY KEY (provider, account, began_at)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO outage              -- of the past only what fails now is known: when it began, and as it is now
+        SELECT provider, account, coalesce(failing_since, asked_at), asked_at,
+            coalesce(json_extract(failure, '$.kind'), ''), coalesce(json_extract(failure, '$.message'), ''), NULL,
+            CASE WHEN failing_since < asked_at THEN cast(asked_at - failing_since AS TEXT) ELSE '' END
+        FROM account WHERE json_valid(failure);
+    """,
 )

@@ -17,7 +17,7 @@ from watcher.core.judge import Judgement
 from watcher.core.memory import AlertState, Memory, SeriesState
 from watcher.core.model import Delivery, DeliveryState, Failure, Series, Snapshot, Snooze, Stop, Transition
 from watcher.core.plan import Choice
-from watcher.notebook import Notebook
+from watcher.outages import Outages
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ KEEP_SILENCES = timedelta(days=14)
 MOST_SILENCES = 200  # of each rule
 
 
-class Store(Notebook):
+class Store(Outages):
     """Every table, by what it is for. What writes says so, and belongs inside `write`."""
 
     _memory: tuple[dict[Series, SeriesState], dict[tuple[str, Series], AlertState]] | None = None
@@ -111,6 +111,7 @@ class Store(Notebook):
     def record(self, news: Snapshot | Failure) -> None:
         """Keep a poll's result; inside `write`. A failure leaves the last good snapshot where it is."""
         if isinstance(news, Failure):
+            self._note_failure(news)
             self._db.execute(
                 "INSERT INTO account (provider, account, failure, failing_since, failures, asked_at)"
                 " VALUES (?1, ?2, ?3, ?4, 1, ?4) ON CONFLICT DO UPDATE SET failure = ?3,"
@@ -175,6 +176,7 @@ class Store(Notebook):
         for sql in (
             "DELETE FROM account WHERE provider = ? AND account = ?",
             "DELETE FROM alert WHERE provider = ? AND account = ?",
+            "DELETE FROM outage WHERE provider = ? AND account = ?",
             "UPDATE series SET state = NULL WHERE provider = ? AND account = ?",
         ):
             self._db.execute(sql, (provider, account))
@@ -309,6 +311,7 @@ class Store(Notebook):
             ("silence", rows.ms(now - KEEP_SILENCES)),
         ):
             self._db.execute(f"DELETE FROM {table} WHERE at < ?", (before,))  # noqa: S608 - constants
+        self._db.execute("DELETE FROM outage WHERE ended_at < ?", (raw_end,))
         self._db.execute(
             "DELETE FROM delivery WHERE state NOT IN ('queued', 'held') AND created_at < ?",
             (rows.ms(now - KEEP_DELIVERIES),),

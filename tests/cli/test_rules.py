@@ -311,6 +311,22 @@ def test_a_poll_that_failed_is_explained_too(home):
     assert "there was no answer: the alert stays as it is" in home.say("explain", "mine").out
 
 
+def test_a_past_outage_is_explained_in_three_lines(home):
+    (home.rules / "a.toml").write_text('[[rule]]\nname = "down"\nwhen = "not claude.up"\n')
+    remember(home, 40.0, *[None] * 9, 42.0)
+    rows = [row[22:].strip() for row in home.say("explain", "down").out.splitlines()[3:9]]
+    assert rows == [
+        "40 %  does not  ok      the condition does not hold",
+        "?  holds     firing  the condition has held for as long as the rule asks: fired",
+        "?  holds     firing  still firing; nothing new to say",
+        "6 more of the same",
+        "?  holds     firing  still firing; nothing new to say",
+        "42 %  does not  ok      the clearing condition holds: resolved",
+    ]
+    objects = [json.loads(line) for line in home.say("explain", "down", "--last", "99", "--json").out.splitlines()]
+    assert len(objects) == 12  # and the present instant
+
+
 def test_what_was_held_back_is_explained_with_the_reason(home):
     home.config.write_text(f'[channels.desktop]\ntype = "desktop"\n{RULE}')
     config = in_force()

@@ -1,5 +1,6 @@
 """`watcher replay`: what rules would have said to a history, a file's or the store's own."""
 
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -35,12 +36,13 @@ def replay_command(*, rules: str, readings: str | None, since: str | None, as_js
     if (readings is None) == (since is None):
         raise UsageError("give either a file of readings or --since: `watcher replay rules.toml readings.jsonl`")
     book = _rules(rules)
-    past = _from_file(readings) if readings is not None else _from_store(since or "")
+    now = None if since is None else clock_now()
+    past = _from_file(readings or "") if now is None else _from_store(since or "", now)
     from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - slow to import, and only needed here
 
     usual = {provider.id: provider.default for provider in PROVIDERS.values()}
     said = 0
-    for moment in replay.play(book, past, usual=usual):
+    for moment in replay.play(book, past, usual=usual, until=now):
         for transition in moment.judgement.transitions:
             said += 1
             click.echo(as_line(transition) if as_json else _in_words(transition))
@@ -96,14 +98,13 @@ def _from_file(path: str) -> list[News]:
         raise UsageError(f"cannot read {path}: {error.strerror}; give a file of readings, or --since") from error
 
 
-def _from_store(since: str) -> list[News]:
-    """What was read since then, an answer for each account and instant."""
+def _from_store(since: str, now: datetime) -> list[News]:
+    """What was heard since then, each answer and each poll that failed."""
     try:
         span = read_duration(since)
     except ValueError as error:
         raise UsageError(f"--since: {error}") from error
     around = doors.surroundings()
-    now = clock_now()
     store = Store(paths.find(around.env, around.home).state_dir / FILE_NAME, now=now, read_only=True)
     try:
         return recall(store, now - span)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from itertools import groupby
 
 import click
 import msgspec
@@ -111,7 +112,19 @@ def _in_words(rule: Rule, decisions: dict[Series, list[Decision]], last: int) ->
     for series, decided in decisions.items():
         yield ""
         yield str(series)
-        yield from columns([_row(decision) for decision in decided[-last:]], indent="  ")
+        yield from columns(_rows(decided, last), indent="  ")
+
+
+def _rows(decided: Sequence[Decision], last: int) -> list[Sequence[str]]:
+    """The last rows; of several in a row that say the same, only the first and the last, and how many there are."""
+    found: list[Sequence[str]] = []
+    for _, alike in groupby(map(_row, decided), key=lambda row: row[1:]):
+        first, *more = alike
+        found += [first]
+        if len(more) > 1:
+            found += [(f"{'...':^19}", "", "", "", f"{len(more) - 1} more of the same")]
+        found += more[-1:]
+    return found[-last:]
 
 
 def _row(decision: Decision) -> Sequence[str]:
