@@ -99,6 +99,18 @@ def test_numbers_with_a_fraction(field, value):
     assert real(field) == value
 
 
+@pytest.mark.parametrize("percent", range(101))
+def test_a_single_is_the_decimal_that_it_was_written_for(percent):
+    assert real(Field(1, Wire.FIXED32, struct.pack("<f", percent / 100))) == percent / 100
+
+
+@given(st.binary(min_size=4, max_size=4))
+def test_any_four_bytes_are_a_number_that_is_written_with_them(raw):
+    value = real(Field(1, Wire.FIXED32, raw))
+    (exact,) = struct.unpack("<f", raw)
+    assert struct.pack("<f", value) == raw or exact != exact, "only NaN has several spellings"  # noqa: PLR0124
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_malformed(raw):
     try:

@@ -39,7 +39,7 @@ def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
     if "error" in content and not nano_gpt_windows.names_any(content):
         raise ShapeChangedError(f"{NAME}: an error came instead of usage: {SIGN_IN}")
     readings = nano_gpt_windows.read(content)
-    if not readings and not _state(content):
+    if not readings and not nano_gpt_windows.is_inactive(content):
         raise ShapeChangedError(f"{NAME}: no window in the answer (limits, daily, monthly): nothing is claimed")
     balances, trouble = yield from _balances(key)
     return Snapshot(
@@ -71,12 +71,13 @@ def _balances(headers: Mapping[str, str]) -> Generator[Request, Response, tuple[
 
 
 def _state(content: Mapping[str, Any]) -> str:
-    """The subscription's state in words, where it is not simply active."""
-    state = answers.text(content.get("state")) or ("inactive" if content.get("active") is False else "")
-    if state == "grace":
+    """The subscription's state in words, where it is not simply active, and whether a day's limit binds."""
+    if content.get("state") == "grace":
         until = answers.instant(content.get("graceUntil"))
         return f"grace period until {until:%Y-%m-%d}" if until else "grace period"
-    return "subscription inactive: no quota to watch" if state == "inactive" else ""
+    if nano_gpt_windows.is_inactive(content):
+        return "subscription inactive: no quota to watch"
+    return "the daily limit is not enforced" if content.get("enforceDailyLimit") is False else ""
 
 
 PROVIDER = Provider(

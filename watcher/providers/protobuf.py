@@ -14,6 +14,8 @@ MAX_VARINT_BYTES = 10
 MAX_FIELDS = 4096  # of one message; an honest one has dozens
 MAX_NUMBER = 2**29 - 1
 MAX_VARINT = 2**64 - 1
+SINGLE_DIGITS = 9  # so many significant digits tell every float32 from its neighbours
+LARGEST_SINGLE = 3.4028234663852886e38
 
 
 class MalformedError(ValueError):
@@ -82,7 +84,19 @@ def real(field: Field) -> float | None:
         return float(field.value)
     if field.wire is Wire.BYTES:
         return None
-    (value,) = struct.unpack("<f" if field.wire is Wire.FIXED32 else "<d", field.value)
+    if field.wire is Wire.FIXED32:
+        return _single(field.value)
+    (value,) = struct.unpack("<d", field.value)
+    return float(value)
+
+
+def _single(raw: bytes) -> float:
+    """The number that a float32 was written for: the shortest that it stands for, 0.3 and not 0.30000001192."""
+    (value,) = struct.unpack("<f", raw)
+    for digits in range(1, SINGLE_DIGITS + 1):
+        short = float(f"{value:.{digits}g}")
+        if abs(short) <= LARGEST_SINGLE and struct.pack("<f", short) == raw:
+            return short
     return float(value)
 
 
