@@ -22,7 +22,8 @@ FATES = [*sorted(set(FAULTS) - WAITS), "good"]
 PROVIDERS = ("claude", "codex", "copilot", "nano_gpt", "gemini_cli", "antigravity")
 WHOAMI = "/api/accounts/v1/user-auth-credential/whoami"
 ASKED = {
-    "/api/oauth/usage", "/api/oauth/profile", "/backend-api/wham/usage", "/copilot_internal/user", "/user",
+    "/api/oauth/usage", "/api/oauth/profile", "/api/oauth/account", "/backend-api/wham/usage",
+    "/copilot_internal/user", "/user", "/oauth2/v1/userinfo",
     "/api/subscription/v1/usage", "/api/check-balance", "/token", "/v1internal:loadCodeAssist", "/v1/projects",
     "/v1internal:retrieveUserQuota", WHOAMI,
 }  # fmt: skip

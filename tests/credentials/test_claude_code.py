@@ -1,11 +1,12 @@
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from watcher.core.model import Finished
 from watcher.credentials import Surroundings, claude_code
+from watcher.credentials.places import UnusablePlaceError
 from watcher.errors import NotSignedInError
 
 USUAL = ".claude/.credentials.json"
@@ -91,10 +92,11 @@ def test_a_file_without_a_login_is_not_signed_in_and_no_error(tmp_path, content)
     assert claude_code.find(machine(tmp_path)) == []
 
 
-def test_a_login_without_a_token_names_the_file(tmp_path):
+@pytest.mark.parametrize("named", [False, True])
+def test_a_login_without_a_token_names_the_file(tmp_path, named):
     path = write(tmp_path / USUAL, {"claudeAiOauth": {"refreshToken": "r"}})
-    with pytest.raises(NotSignedInError) as caught:
-        claude_code.find(machine(tmp_path))
+    with pytest.raises(NotSignedInError if named else UnusablePlaceError) as caught:
+        claude_code.find(machine(tmp_path), str(path) if named else None)
     assert str(caught.value) == f"{path} holds no access token: run `claude` once"
 
 
@@ -143,6 +145,19 @@ def test_a_token_in_the_environment_counts_where_there_is_no_other(tmp_path):
     assert claude_code.find(machine(tmp_path / "empty", CLAUDE_CODE_OAUTH_TOKEN=" ")) == []
     both = machine(tmp_path / "empty", CLAUDE_CODE_OAUTH_TOKEN="", CLAUDE_ACCESS_TOKEN="other")
     assert [each.path for each in claude_code.find(both)] == ["env:CLAUDE_ACCESS_TOKEN"]
+
+
+@pytest.mark.parametrize("broken", ["{", {"claudeAiOauth": {"refreshToken": "r"}}])
+def test_a_broken_file_hides_no_login_in_a_place_after_it(tmp_path, broken):
+    path = write(tmp_path / USUAL, broken)
+    with pytest.raises(UnusablePlaceError) as caught:
+        claude_code.find(machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN="env-token"))
+    assert [login.token for login in caught.value.found] == ["env-token"]
+    assert str(path) in str(caught.value)
+    write(tmp_path / ".config/claude-code/auth.json", {"accessToken": "older"})
+    with pytest.raises(UnusablePlaceError) as caught:
+        claude_code.find(machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN="env-token"))
+    assert [login.token for login in caught.value.found] == ["older"]
 
 
 def test_a_file_that_the_person_named_is_the_only_place(tmp_path):
@@ -243,6 +258,35 @@ def test_the_keychain_is_asked_seldom_and_after_a_refusal_more_seldom_still(tmp_
     assert ask("Claude Code", claude_code.KEYCHAIN_REFUSED_S - 1) is None
     assert ask("Claude Code", claude_code.KEYCHAIN_REFUSED_S) == "granted"
     assert len(security.asked) == 4
+
+
+def test_a_login_that_has_ended_is_looked_for_again_within_a_minute(tmp_path, monkeypatch):
+    seconds, at = [1000.0], [datetime(2026, 1, 29, 23, 30, tzinfo=UTC)]  # the login ends at 23:32:43
+    monkeypatch.setattr(claude_code.clock, "monotonic_s", lambda: seconds[0])
+    monkeypatch.setattr(claude_code.clock, "now", lambda: at[0])
+    security = Security(Claude_Code_credentials=json.dumps({"claudeAiOauth": LOGIN}))
+    surroundings = machine(tmp_path, "darwin", security)
+
+    def token_after(passed_s):
+        seconds[0] += passed_s
+        at[0] += timedelta(seconds=passed_s)
+        return claude_code.find(surroundings)[0].token
+
+    assert token_after(0) == "sk-ant-oat01-a"
+    renewed = {**LOGIN, "accessToken": "sk-ant-oat01-renewed", "expiresAt": LOGIN["expiresAt"] + 28_800_000}
+    security.held["Claude Code credentials"] = json.dumps({"claudeAiOauth": renewed})
+    assert token_after(120) == "sk-ant-oat01-a", "it is still good"
+    assert len(security.asked) == 1
+    assert token_after(60) == "sk-ant-oat01-renewed"
+    assert token_after(300) == "sk-ant-oat01-renewed"
+    assert len(security.asked) == 2
+
+
+def test_a_login_that_stays_ended_does_not_ask_the_keychain_at_every_look(tmp_path):
+    security = Security(Claude_Code_credentials=json.dumps({"claudeAiOauth": {**LOGIN, "expiresAt": 1_700_000_000_000}}))
+    for _ in range(3):
+        assert len(claude_code.find(machine(tmp_path, "darwin", security))) == 1
+    assert security.asked == ["Claude Code-credentials"]
 
 
 def test_a_dialog_that_nobody_answers_is_a_refusal(tmp_path):

@@ -78,21 +78,24 @@ USAGE = b'{"five_hour": {"utilization": 1}}'
 PROFILE = b'{"account": {"uuid": "u", "email_address": "me@example.com"}, "organization": {"uuid": "o"}}'
 
 
-class Door:
-    """Answers usage always, and the profile as told; keeps what was asked."""
+PROFILE_URL, ACCOUNT_URL = claude.OWNER_URLS
 
-    def __init__(self, profile: Response | Exception) -> None:
-        self.profile, self.asked = profile, []
+
+class Door:
+    """Answers usage always, and whose it is as told; keeps what was asked."""
+
+    def __init__(self, profile: Response | Exception, account: Response | Exception | None = None) -> None:
+        self.owners, self.asked = {PROFILE_URL: profile, ACCOUNT_URL: account or profile}, []
 
     def __call__(self, request) -> Response:
         self.asked.append(request.url)
         if request.url == claude.URL:
             return Response(status=200, body=USAGE, at=NOW)
-        assert request.url == claude.PROFILE_URL
         assert request.headers["Authorization"] == "Bearer t"
-        if isinstance(self.profile, Exception):
-            raise self.profile
-        return self.profile
+        said = self.owners[request.url]
+        if isinstance(said, Exception):
+            raise said
+        return said
 
 
 def ask(door: Door, kept: dict, **extra: str):
@@ -112,7 +115,7 @@ def test_a_nameless_login_beside_others_is_asked_whose_it_is_once_for_each_token
     for _ in range(3):
         snapshot = ask(door, kept, others="yes")
         assert (snapshot.account, snapshot.account_name) == ("", "me@example.com")
-    assert door.asked == [claude.URL, claude.PROFILE_URL, claude.URL, claude.URL]
+    assert door.asked == [claude.URL, PROFILE_URL, claude.URL, claude.URL]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,26 @@ def test_not_learning_whose_it_is_costs_no_reading_and_is_not_tried_again(profil
         snapshot = ask(door, kept, others="yes")
         assert [reading.window for reading in snapshot.readings] == ["five_hour"]
         assert (snapshot.account, snapshot.account_name) == ("", "")
-    assert door.asked.count(claude.PROFILE_URL) == 1
+    assert door.asked.count(PROFILE_URL) == 1
+
+
+@pytest.mark.parametrize(
+    ("profile", "account", "name", "asked"),
+    [
+        ((403, {}), (200, {"email": "me@example.com"}), "me@example.com", 2),
+        ((200, {}), (200, {"account": {"emailAddress": "me@example.com"}}), "me@example.com", 2),
+        ((200, {"account": {"uuid": "uuid-1", "email": None}}), (500, {}), "uuid-1", 1),
+        ((429, {}), (200, {"email": "me@example.com"}), "", 1),
+        ((404, {}), (404, {}), "", 2),
+    ],
+)
+def test_where_the_profile_does_not_say_whose_it_is_the_account_may(profile, account, name, asked):
+    first, second = (
+        Response(status=status, body=json.dumps(body).encode(), at=NOW) for status, body in (profile, account)
+    )
+    door = Door(first, second)
+    assert ask(door, {}, others="yes").account_name == name
+    assert len(door.asked) == 1 + asked
 
 
 def test_one_account_under_two_tokens_is_known_for_what_it_is(tmp_path):

@@ -12,12 +12,14 @@ refresh token is single-use, and spending it would sign the person out.
 import json
 import re
 from collections.abc import MutableMapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from watcher import clock
 from watcher.core.model import Command
 from watcher.credentials import Credential, Surroundings, files, opencode
+from watcher.credentials.places import first
 from watcher.errors import NotSignedInError
 
 PLACE = "Claude Code"
@@ -27,6 +29,7 @@ SERVICES = ("Claude Code-credentials", "Claude Code")
 KEYCHAIN_TIMEOUT_S = 5.0
 KEYCHAIN_EVERY_S = 600.0  # a Keychain may open a dialog at each reading: so seldom, and after a refusal
 KEYCHAIN_REFUSED_S = 6 * 3600.0  # much more seldom
+KEYCHAIN_ENDED_S = 60.0  # a login past its date is not what Claude Code itself works with
 
 _BARE = re.compile(r"sk-ant-oat\d\d-[\w-]+", re.ASCII)
 _NESTS = ("claudeAiOauth", "claudeAiOAuth", "claudeOAuth", "oauth", "anthropic")
@@ -44,19 +47,22 @@ def find(surroundings: Surroundings, path: str | None = None) -> list[Credential
         path: a file in that shape to read in place of the usual places.
 
     Raises:
-        NotSignedInError: the file is there and cannot be used.
+        NotSignedInError: the file that was named is there and cannot be used.
+        UnusablePlaceError: a usual file is; it carries the login of a place after it.
     """
     if path is not None:
         return _from_file(Path(path), {})
     account = _account(surroundings)
-    if surroundings.platform == "darwin":
-        found = _from_keychain(surroundings, account)
-        if found:
-            return found
-    for candidate in (root(surroundings) / ".credentials.json", _config(surroundings) / "claude-code" / "auth.json"):
-        found = _from_file(candidate, account)
-        if found:
-            return found
+    own, older = root(surroundings) / ".credentials.json", _config(surroundings) / "claude-code" / "auth.json"
+    return first(
+        partial(_from_keychain, surroundings, account),
+        partial(_from_file, own, account),
+        partial(_from_file, older, account),
+        partial(_from_environment, surroundings),
+    )
+
+
+def _from_environment(surroundings: Surroundings) -> list[Credential]:
     named = ((name, surroundings.env.get(name, "").strip()) for name in VARIABLES)
     return [_credential({"accessToken": token}, f"env:{name}", {}, None) for name, token in named if token][:1]
 
@@ -112,10 +118,16 @@ def _from_file(path: Path, account: dict[str, Any]) -> list[Credential]:
 
 
 def _from_keychain(surroundings: Surroundings, account: dict[str, Any]) -> list[Credential]:
-    for service in SERVICES:
-        login = _payload(keychain(surroundings, service) or "")
-        if login is not None:
-            return [_credential(login, f"keychain:{service}", account, None)]
+    """The Keychain's login; one that has ended is looked for again sooner: Claude Code may have renewed it."""
+    for service in SERVICES if surroundings.platform == "darwin" else ():
+        path = f"keychain:{service}"
+        for every_s in (KEYCHAIN_EVERY_S, KEYCHAIN_ENDED_S):
+            login = _payload(keychain(surroundings, service, every_s=every_s) or "")
+            found = [] if login is None else [_credential(login, path, account, None)]
+            if not found or found[0].expires_at is None or found[0].expires_at > clock.now():
+                break
+        if found:
+            return found
     return []
 
 
@@ -125,12 +137,13 @@ def keychain(
     *,
     cache: MutableMapping[str, tuple[float, str | None]] = _keychain,
     now_s: float | None = None,
+    every_s: float = KEYCHAIN_EVERY_S,
 ) -> str | None:
     """What the macOS Keychain holds for that service; None where nothing, or where it was refused. Asked seldom."""
     now_s = clock.monotonic_s() if now_s is None else now_s
     if service in cache:
         asked_s, payload = cache[service]
-        if now_s - asked_s < (KEYCHAIN_EVERY_S if payload else KEYCHAIN_REFUSED_S):
+        if now_s - asked_s < (every_s if payload else KEYCHAIN_REFUSED_S):
             return payload
     argv = ("/usr/bin/security", "find-generic-password", "-s", service, "-w")
     finished = surroundings.run(Command(argv=argv, timeout_s=KEYCHAIN_TIMEOUT_S))

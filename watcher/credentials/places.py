@@ -47,6 +47,26 @@ def gather(*places: Callable[[], Sequence[Credential]]) -> list[Credential]:
     return found
 
 
+def first(*places: Callable[[], Sequence[Credential]]) -> list[Credential]:
+    """The logins of the first place that has any; [] where all are empty.
+
+    Raises:
+        UnusablePlaceError: a place before that one raised; it carries what was found after it.
+    """
+    found: list[Credential] = []
+    troubles: list[ProviderError] = []
+    for place in places:
+        if found:
+            break
+        try:
+            found.extend(place())
+        except ProviderError as error:
+            troubles.append(error)
+    if troubles:
+        raise UnusablePlaceError(found, troubles)
+    return found
+
+
 def short_hash(secret: str) -> str:
     """Eight hex digits that stand for a secret or a place and give nothing of it away."""
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()[:8]

@@ -6,8 +6,8 @@ OAuth token of OpenCode or Claude Code, with the scope `user:profile`. Rate limi
 `User-Agent` other than Claude Code's.
 
 Who is signed in is taken from local files alone: an account's key never depends on an answer. Only where a login that
-does not say whose it is stands beside others, `GET /api/oauth/profile` is asked after the usage, once for each token,
-so that one account under two tokens can be shown once; without an answer both are shown.
+does not say whose it is stands beside others, `GET /api/oauth/profile`, else `/account`, is asked after the usage, once
+for each token, so that one account under two tokens can be shown once; without an answer both are shown.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -19,12 +19,12 @@ from msgspec.structs import replace
 from watcher.core.model import Request, Response, Snapshot
 from watcher.credentials import OTHERS, Credential, Surroundings, claude_code, opencode_plugins
 from watcher.credentials.places import gather
-from watcher.errors import ProviderError, ShapeChangedError
+from watcher.errors import ProviderError, RateLimitedError, ShapeChangedError
 from watcher.providers import Conversation, Kept, Overrides, Provider, answers, claude_windows
 
 ID, NAME, SIGN_IN = "claude", "Claude", "run `claude` once"
 URL = "https://api.anthropic.com/api/oauth/usage"
-PROFILE_URL = "https://api.anthropic.com/api/oauth/profile"
+OWNER_URLS = ("https://api.anthropic.com/api/oauth/profile", "https://api.anthropic.com/api/oauth/account")
 AGENT, BETA = "claude-code/2.1.80", "oauth-2025-04-20"
 
 
@@ -71,14 +71,20 @@ def ask(credential: Credential, _now: datetime, kept: Kept) -> Conversation:
 
 
 def _owner(headers: Mapping[str, str]) -> Generator[Request, Response, str]:
-    """The email of whoever signed in; "" where the API does not say it, which costs no reading."""
-    try:
-        content = answers.read((yield Request(url=PROFILE_URL, headers=headers)), name=NAME, sign_in=SIGN_IN)
-    except ProviderError:
-        return ""
-    account = {**content, **answers.mapping(content.get("account"))}
-    names = (answers.text(account.get(key)) for key in ("email", "email_address", "emailAddress"))
-    return next((name for name in names if name), "")
+    """The email of whoever signed in, else the account's id; "" where the API says neither, which costs no reading."""
+    for url in OWNER_URLS:
+        try:
+            content = answers.read((yield Request(url=url, headers=headers)), name=NAME, sign_in=SIGN_IN)
+        except RateLimitedError:
+            return ""
+        except ProviderError:
+            continue
+        account = {**content, **answers.mapping(content.get("account"))}
+        names = (answers.text(account.get(key)) for key in ("email", "email_address", "emailAddress", "uuid"))
+        found = next((name for name in names if name), "")
+        if found:
+            return found
+    return ""
 
 
 PROVIDER = Provider(

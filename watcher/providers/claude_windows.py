@@ -22,7 +22,9 @@ ROUTINES = (  # names of one window over time: the first that is filled in is it
 
 def read(content: Mapping[str, Any]) -> list[Reading]:
     """Every window that can be read, in the answer's order, money last."""
-    filled = [name for name in ROUTINES if isinstance(content.get(name), dict)]
+    filled = [
+        name for name in ROUTINES if answers.percent(answers.mapping(content.get(name)).get("utilization")) is not None
+    ]
     found: dict[str, Reading] = {}
     for key, value in content.items():
         if key in NOT_WINDOWS or key in filled[1:]:
