@@ -283,7 +283,8 @@ def test_a_login_that_has_ended_is_looked_for_again_within_a_minute(tmp_path, mo
 
 
 def test_a_login_that_stays_ended_does_not_ask_the_keychain_at_every_look(tmp_path):
-    security = Security(Claude_Code_credentials=json.dumps({"claudeAiOauth": {**LOGIN, "expiresAt": 1_700_000_000_000}}))
+    ended = {**LOGIN, "expiresAt": 1_700_000_000_000}
+    security = Security(Claude_Code_credentials=json.dumps({"claudeAiOauth": ended}))
     for _ in range(3):
         assert len(claude_code.find(machine(tmp_path, "darwin", security))) == 1
     assert security.asked == ["Claude Code-credentials"]
