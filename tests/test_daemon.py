@@ -459,3 +459,24 @@ def test_one_check_does_not_wait_for_a_channel_that_refuses(world):
     before = world.machine.now()
     world.check()
     assert world.machine.now() - before < 1 * M
+
+
+def test_a_daemon_that_is_told_to_look_reads_a_config_whose_mode_was_mended(world):
+    literal = CONFIG.replace("http://127.0.0.1:9/hook", "https://example.com/a-secret-place")
+    daemon, calls, store = world.daemon()
+    calls.until = START + 4 * M
+
+    def unreadable():
+        world.config(literal)
+        world.paths.config_file.chmod(0o644)
+        daemon.reload()
+
+    def mended():
+        assert "chmod 600" in store.fact("config_error")[0]
+        world.paths.config_file.chmod(0o600)
+        daemon.look()
+
+    calls.events = [(START + M, unreadable), (START + 2 * M, mended)]
+    daemon.run()
+    store.close()
+    assert world.store().fact("config_error")[0] == ""

@@ -148,6 +148,7 @@ class Daemon:
 
     def _look(self) -> None:
         self._postman.release()
+        self._retry_config()
         wish = self._store.fact(REFRESH)
         if wish is not None and wish[0] == WANTED:
             self._refreshing = True
@@ -199,6 +200,12 @@ class Daemon:
         stamp = configuration.stamp(self._paths)
         if stamp != self._stamp and self._is_settled(stamp):
             self._stamp = stamp
+            self._reload()
+
+    def _retry_config(self) -> None:
+        """Read anew what is not in force, also what was refused: its mode may be mended, which no stamp tells."""
+        stamp = configuration.stamp(self._paths)
+        if stamp != self.config.stamp and self._is_settled(stamp):
             self._reload()
 
     def _is_settled(self, stamp: configuration.Stamp) -> bool:
@@ -261,9 +268,9 @@ class Daemon:
     def _refused(self, text: str, now: datetime) -> None:
         """The old config stays in force; said once for each different mistake."""
         known = self._store.fact(CONFIG_ERROR)
+        self._store.write(lambda: self._store.set_fact(CONFIG_ERROR, text, now), now=now)
         if known is not None and known[0] == text:
             return
-        self._store.write(lambda: self._store.set_fact(CONFIG_ERROR, text, now), now=now)
         self._log.warning(f"the config cannot be used, the last good one stays in force:\n{text}")
         self._postman.notice("The watcher's config has a mistake", f"The last good one stays in force.\n{text}")
 
@@ -280,9 +287,7 @@ class Daemon:
         self._timetable.put("heartbeat", now + HEARTBEAT_EVERY, self._heartbeat)
         self._store.leave_refuge()
         self._store.write(lambda: self._store.set_fact("heartbeat", "running", now), now=now)
-        stamp = configuration.stamp(self._paths)
-        if stamp != self.config.stamp and self._is_settled(stamp):  # also one that was refused: its mode may be mended
-            self._reload()
+        self._retry_config()
         self._postman.release()  # where there is no signal for it, a snooze that another process ended shows here
 
     def _tidy(self) -> None:

@@ -123,7 +123,7 @@ def status(store: Store, *, now: datetime) -> Status:
     accounts = store.accounts()
     memory = store.memory()
     heartbeat = store.fact("heartbeat")
-    refused = [fact[0] for name in ("config_error", "config_refused") if (fact := store.fact(name)) and fact[0]]
+    refused = refusal(store)
     every, polls = _seconds(store.fact("every")), store.next_polls()
     firing, waiting = _alerts(memory, accounts, _names(store.fact("waiting_rules")))
     return Status(
@@ -145,7 +145,7 @@ def status(store: Store, *, now: datetime) -> Status:
         and heartbeat[0] == "running"
         and now - heartbeat[1] < MISSED * HEARTBEAT_EVERY,
         daemon_seen_at=None if heartbeat is None else heartbeat[1],
-        config_error=refused[0] if refused else None,
+        config_error=None if refused is None else refused[0],
         snoozes=[
             Snoozed(target=snooze.target, until=snooze.until)
             for snooze in store.snoozes()
@@ -158,6 +158,12 @@ def status(store: Store, *, now: datetime) -> Status:
             for delivery in [*store.outbox(), *store.deliveries(DeliveryState.DEAD, since=now - timedelta(days=7))]
         ],
     )
+
+
+def refusal(store: Store) -> tuple[str, datetime] | None:
+    """What was wrong with the config when it was last read, and when that was; None where nothing was."""
+    found = (store.fact(name) for name in ("config_error", "config_refused"))
+    return next((fact for fact in found if fact is not None and fact[0]), None)
 
 
 def _alerts(

@@ -14,7 +14,7 @@ from watcher.cli import BARS, bar, complete, selection, words
 from watcher.errors import NoReadingsError
 from watcher.lock import Lock
 from watcher.paths import Paths
-from watcher.standing import Status, as_json, empty
+from watcher.standing import Status, as_json, empty, refusal
 from watcher.standing import status as standing
 from watcher.store import FILE_NAME, Store
 
@@ -96,12 +96,22 @@ def known(own: Paths, now: datetime) -> Status:
     except NoReadingsError:
         return empty(now)
     try:
-        found = standing(store, now=now)
+        found, refused = standing(store, now=now), refusal(store)
     finally:
         store.close()
     if found.daemon_running and Lock(own.state_dir).holder() is None:
-        return structs.replace(found, daemon_running=False)  # killed: it could not say farewell
-    return found
+        found = structs.replace(found, daemon_running=False)  # killed: it could not say farewell
+    return found if refused is None else _looked_at_again(found, refused, own)
+
+
+def _looked_at_again(found: Status, refused: tuple[str, datetime], own: Paths) -> Status:
+    """The document with what is wrong with the config now, and not when it was last read."""
+    from watcher.cli.mended import still_wrong  # noqa: PLC0415 - reads the whole config, only where it was refused
+
+    wrong = still_wrong(*refused, own)
+    if wrong is None:
+        Lock(own.state_dir).tell()  # it would notice at its next waking, up to five minutes from now
+    return structs.replace(found, config_error=wrong)
 
 
 def take_in(own: Paths) -> None:

@@ -1,0 +1,64 @@
+"""A mistake in the config that was mended since is not said any more, and one that stands is said as it stands."""
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from watcher.store import FILE_NAME, Store
+
+WRONG = "[poll]\nevery = 'soon'\n"
+COMMAND = '[channels.team]\ntype = "slack"\nurl = "cmd:pass show slack"\n'
+
+
+@pytest.fixture
+def config(empty_home):
+    """Writes the config of a machine on which the last reading of it stumbled, ten minutes ago."""
+    refused_at = datetime.now(UTC) - timedelta(minutes=10)
+    store = Store(empty_home.paths.state_dir / FILE_NAME, now=refused_at)
+    store.write(lambda: store.set_fact("config_error", "config.toml:2:9: it was so", refused_at), now=refused_at)
+    store.close()
+
+    def write(text, *, before_that=False, mode=0o600):
+        path = empty_home.paths.config_file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+        at = (refused_at - timedelta(minutes=before_that)).timestamp()
+        if before_that:
+            for each in (path, path.parent):
+                os.utime(each, (at, at))
+
+    return write
+
+
+def said(home):
+    return json.loads(home.watcher("status", "--json").stdout)["config_error"]
+
+
+def test_a_mended_config_is_not_complained_of_before_the_watcher_has_read_it(empty_home, config):
+    config("[poll]\nevery = '5m'\n")
+    assert said(empty_home) is None
+    assert "mistake" not in empty_home.watcher("status").stdout
+
+
+def test_a_mistake_that_stands_is_said_as_it_is_now(empty_home, config):
+    config(f"# a line more\n{WRONG}")
+    assert "config.toml:3:9: `every`: " in said(empty_home)
+    assert "config.toml:3:9: `every`: " in empty_home.watcher("status").stdout
+
+
+def test_a_file_whose_mode_was_the_mistake_is_fine_once_nobody_else_reads_it(empty_home, config):
+    secret = '[channels.team]\ntype = "slack"\nurl = "https://hooks.slack.com/services/T0/B0/xyz"\n'
+    config(secret, before_that=True, mode=0o644)
+    assert "chmod 600" in said(empty_home)
+    config(secret, before_that=True)
+    assert said(empty_home) is None
+
+
+def test_what_a_password_manager_would_show_is_not_taken_for_mended(empty_home, config):
+    config(COMMAND, before_that=True)
+    assert said(empty_home) == "config.toml:2:9: it was so"
+    config(COMMAND)
+    assert said(empty_home) is None
