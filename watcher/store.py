@@ -14,7 +14,7 @@ import msgspec
 
 from watcher import rows
 from watcher.core.judge import Judgement
-from watcher.core.memory import AlertState, Memory, SeriesState
+from watcher.core.memory import Alerts, AlertState, Memory, SeriesState
 from watcher.core.model import Delivery, DeliveryState, Failure, Series, Snapshot, Snooze, Stop, Transition
 from watcher.core.plan import Choice
 from watcher.outages import Outages
@@ -35,7 +35,7 @@ MOST_SILENCES = 200  # of each rule
 class Store(Outages):
     """Every table, by what it is for. What writes says so, and belongs inside `write`."""
 
-    _memory: tuple[dict[Series, SeriesState], dict[tuple[str, Series], AlertState]] | None = None
+    _memory: tuple[dict[Series, SeriesState], Alerts] | None = None
     _memory_version = -1
 
     def __init__(self, path: Path, *, now: datetime, read_only: bool = False) -> None:
@@ -54,10 +54,7 @@ class Store(Outages):
         if self._memory is None or version != self._memory_version:
             series = self._decoded("SELECT state FROM series WHERE state IS NOT NULL", SeriesState)
             alerts = self._decoded("SELECT state FROM alert", AlertState)
-            self._memory = (
-                {state.series: state for state in series},
-                {(state.rule, state.series): state for state in alerts},
-            )
+            self._memory = ({state.series: state for state in series}, Alerts(alerts))
             self._memory_version = version
         return Memory(*self._memory)
 
@@ -102,9 +99,7 @@ class Store(Outages):
         if self._memory is not None:
             series, alerts = self._memory
             series.update((state.series, state) for state in judgement.series)
-            alerts.update(((state.rule, state.series), state) for state in judgement.alerts)
-            for key in judgement.closed:
-                alerts.pop(key, None)
+            alerts.learn(judgement.alerts, judgement.closed)
 
     # --- polls and readings -----------------------------------------------------------------------------------------
 
@@ -126,17 +121,19 @@ class Store(Outages):
             " asked_at = ?4",
             (news.provider, news.account, rows.encode(rows.merged(last, news)), rows.ms(news.at)),
         )
-        for reading in news.readings:
-            ((series_id,),) = self._db.execute(
-                "INSERT INTO series (provider, account, window, kind, label, unit, window_seconds)"
-                " VALUES (?, ?, ?, ?4, ?5, ?6, ?7) ON CONFLICT (provider, account, window)"
-                " DO UPDATE SET kind = ?4, label = ?5, unit = ?6, window_seconds = ?7 RETURNING id",
-                (news.provider, news.account, *rows.series_facts(reading)),
-            ).fetchall()
-            self._db.execute(
-                "INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (series_id, *rows.reading_row(reading, news.at)),
-            )
+        of = news.provider, news.account
+        self._db.executemany(
+            "INSERT INTO series (provider, account, window, kind, label, unit, window_seconds)"
+            " VALUES (?, ?, ?, ?4, ?5, ?6, ?7) ON CONFLICT (provider, account, window)"
+            " DO UPDATE SET kind = ?4, label = ?5, unit = ?6, window_seconds = ?7"
+            " WHERE (kind, label, unit, window_seconds) IS NOT (?4, ?5, ?6, ?7)",
+            [(*of, *rows.series_facts(reading)) for reading in news.readings],
+        )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO reading SELECT id, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 FROM series"
+            " WHERE provider = ?1 AND account = ?2 AND window = ?3",
+            [(*of, reading.window, *rows.reading_row(reading, news.at)) for reading in news.readings],
+        )
 
     def _snapshot(self, provider: str, account: str) -> Snapshot | None:
         return next(

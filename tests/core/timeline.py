@@ -114,7 +114,7 @@ class Player:
         rules, memory = self.rules, self.memory
         if self.backwards:
             rules = rules[::-1]
-            memory = Memory(dict(reversed(memory.series.items())), dict(reversed(memory.alerts.items())))
+            memory = Memory(dict(reversed(memory.series.items())), dict([*memory.alerts.items()][::-1]))
             if isinstance(news, Snapshot):
                 news = msgspec.structs.replace(news, readings=news.readings[::-1])
         judged = judge.judge(rules, memory, news, now, every=self.every, tz=UTC)

@@ -38,7 +38,9 @@ Engine: news becomes transitions::
     attention       was anybody watching? silence is news only then
     households      one account's news, told to each of its series
     view            what each field is worth at this instant
+    shelves         rules in the order of their thresholds
     binding         a rule with the series it is about; whether its condition holds
+    shortlist       the few of all rules that may have something to do
     hours           is a rule active at this hour?
     holding         how long has the condition held?
     evaluate *      one alert, one observation, one step: the table of phases

@@ -6,7 +6,7 @@ condition holds with one of them, while it is over only when it is over with all
 with time.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice, product
 from typing import Protocol
@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from watcher.core.model import Rule
 from watcher.core.selector import Selector
+from watcher.core.shelves import Shelf, shelved
 from watcher.core.tree import Expression, Literal, evaluate, measures, nodes
 from watcher.core.units import Unit
 from watcher.core.view import SILENCE, View, Worth
@@ -38,7 +39,9 @@ class Bindings(Struct, frozen=True, kw_only=True):
     """All rules in force, made ready."""
 
     bound: tuple[Bound, ...]
-    names: frozenset[str]
+    places: Mapping[str, int]  # a rule's name -> its place in `bound`
+    shelves: tuple[Shelf, ...]  # of the rules that can stand on one
+    unshelved: frozenset[int]  # places of all others
 
 
 class _Same:
@@ -64,7 +67,14 @@ def bind(rules: Sequence[Rule]) -> Bindings:
 @lru_cache(maxsize=8)
 def _bind(same: _Same) -> Bindings:
     bound = tuple(_bound(rule) for rule in same.rules)
-    return Bindings(bound=bound, names=frozenset(rule.name for rule in same.rules))
+    alone = {place: each.rule for place, each in enumerate(bound) if not each.others and not each.speaks_of_silence}
+    shelves = shelved(alone)
+    return Bindings(
+        bound=bound,
+        places={each.rule.name: place for place, each in enumerate(bound)},
+        shelves=shelves,
+        unshelved=frozenset(range(len(bound))).difference(*(shelf.places for shelf in shelves)),
+    )
 
 
 def _bound(rule: Rule) -> Bound:

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta, tzinfo
 from msgspec import Struct
 from msgspec.structs import replace
 
-from watcher.core import attention, dressing, due, evaluate, households, offline
+from watcher.core import attention, dressing, due, evaluate, households, offline, shortlist
 from watcher.core.binding import Bound, bind, holds, touches
 from watcher.core.decisions import Decision, decision
 from watcher.core.evaluate import Observation
 from watcher.core.hours import is_active
-from watcher.core.memory import AlertState, Key, Memory, SeriesState
+from watcher.core.memory import Alerts, AlertState, Key, Memory, SeriesState
 from watcher.core.model import Failure, Phase, Rule, Series, Snapshot, Transition
 from watcher.core.view import View
 
@@ -60,9 +60,8 @@ def judge(  # noqa: PLR0913 - everything it depends on is an argument
 
 def after(memory: Memory, judgement: Judgement) -> Memory:
     """The memory with a judgement's changes in it."""
-    alerts = {**memory.alerts, **{(alert.rule, alert.series): alert for alert in judgement.alerts}}
-    for key in judgement.closed:
-        alerts.pop(key, None)
+    alerts = Alerts(memory.alerts.values())
+    alerts.learn(judgement.alerts, judgement.closed)
     return Memory({**memory.series, **{state.series: state for state in judgement.series}}, alerts)
 
 
@@ -72,6 +71,7 @@ class _Sitting:
     def __init__(self, rules: Sequence[Rule], memory: Memory, now: datetime, every: timedelta) -> None:
         self.bindings = bind(rules)
         self.memory = memory
+        self.known = Alerts.grouped(memory.alerts)  # before this call
         self.now = now
         self.every = every
         self.tz: tzinfo | None = None
@@ -118,7 +118,7 @@ class _Sitting:
 
     def _alerts(self) -> Iterator[AlertState]:
         """Every alert as it is now."""
-        yield from (alert for key, alert in self.memory.alerts.items() if key not in self.alerts)
+        yield from (alert for key, alert in self.known.items() if key not in self.alerts)
         yield from self.alerts.values()
 
     def _view(self, state: SeriesState, *, lasting: bool) -> View:
@@ -148,14 +148,15 @@ class _Sitting:
         for state in [] if self.asleep else list(self._all()):
             if not state.gone and attention.is_gone(state, self.now):
                 self.series[state.series] = replace(state, gone=True, samples=(), doubt=None)
-        for key, alert in self.memory.alerts.items():
-            of = self.series.get(alert.series) or self.memory.series.get(alert.series)
-            if alert.rule not in self.bindings.names:
-                self._retire(key, alert, of, "rule removed")
-            elif of is None or (of.gone and of.series not in self.leaving):
-                self._retire(key, alert, of, "series gone")
+        in_force = self.bindings.places.keys()
+        for series, alerts in self.known.by_series():
+            of = self.series.get(series) or self.memory.series.get(series)
+            gone = of is None or (of.gone and series not in self.leaving)
+            if gone or not alerts.keys() <= in_force:
+                for alert in [alert for alert in alerts.values() if gone or alert.rule not in in_force]:
+                    self._retire(alert, of, "series gone" if alert.rule in in_force else "rule removed")
 
-    def _retire(self, key: Key, alert: AlertState, state: SeriesState | None, reason: str) -> None:
+    def _retire(self, alert: AlertState, state: SeriesState | None, reason: str) -> None:
         if alert.fingerprint:
             remains = evaluate.retired(alert, self.now)
             if state is not None and (alert.phase is not Phase.OK or self.explain):
@@ -164,9 +165,9 @@ class _Sitting:
         else:
             remains = alert if state is not None and state.episode == alert.episode else None
         if remains is None:
-            self.closed.append(key)
+            self.closed.append((alert.rule, alert.series))
         elif remains is not alert:
-            self.alerts[key] = remains
+            self.alerts[alert.rule, alert.series] = remains
 
     # --- who is concerned --------------------------------------------------------------------------------------------
 
@@ -175,9 +176,15 @@ class _Sitting:
     ) -> Iterator[tuple[Bound, SeriesState]]:
         """Every rule with every series of which this news may change what the rule says, each pair once."""
         everything = sorted(self._all(), key=lambda state: state.series)
-        for bound in self.bindings.bound:
+        bounds = self.bindings.bound
+        views = [self._view(state, lasting=False) for state in heard]
+        chosen = {} if self.explain else shortlist.chosen(self.bindings, views, self.known)
+        for place in range(len(bounds)) if self.explain else sorted(self.bindings.unshelved | chosen.keys()):
+            bound = bounds[place]
             if news is None:
                 candidates: Iterable[SeriesState] = everything if bound.speaks_of_silence else ()
+            elif place in chosen:
+                candidates = chosen[place]
             elif not touches(bound, news.provider):
                 continue
             elif any(other.provider in ("*", news.provider) for other in bound.others):
@@ -197,7 +204,7 @@ class _Sitting:
         if bound.subject.matches(state.series, state.account_name, state.kind, primary=state.primary):
             return True
         # A window that was the fullest when its alert fired must still be able to resolve it.
-        alert = self.memory.alerts.get((bound.rule.name, state.series))
+        alert = self.known.of(state.series).get(bound.rule.name)
         return alert is not None and alert.phase is not Phase.OK and alert.fingerprint == bound.rule.fingerprint
 
     # --- one rule, one series ----------------------------------------------------------------------------------------
@@ -206,7 +213,7 @@ class _Sitting:
         rule = bound.rule
         view = self._view(state, lasting=bound.speaks_of_silence)
         whens = holds(bound, view, self._others, clearing=False)
-        before = self.memory.alerts.get((rule.name, state.series))
+        before = self.known.of(state.series).get(rule.name)
         if before is None:
             if True not in whens:
                 if self.explain:
@@ -244,7 +251,7 @@ class _Sitting:
 
     def _keep(self, before: AlertState, alert: AlertState) -> None:
         key = (alert.rule, alert.series)
-        stored = key in self.memory.alerts
+        stored = alert.rule in self.known.of(alert.series)
         if alert.phase is Phase.OK and not alert.fired:
             if stored:
                 self.closed.append(key)

@@ -4,7 +4,7 @@ A field that is added needs no new version; one that changes its meaning does. N
 a series' state, `evaluate` an alert's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -106,6 +106,46 @@ class AlertState(Struct, frozen=True, kw_only=True):
     def also_heard(self, severity: Severity) -> tuple[Severity, ...]:
         """`heard`, and this one."""
         return self.heard if severity in self.heard else (*self.heard, severity)
+
+
+class Alerts(Mapping[Key, AlertState]):
+    """Alerts by rule and series, kept by series: those of one are found without a look at the others."""
+
+    def __init__(self, alerts: Iterable[AlertState] = ()) -> None:
+        self._of: dict[Series, dict[str, AlertState]] = {}
+        self.learn(alerts)
+
+    @classmethod
+    def grouped(cls, alerts: Mapping[Key, AlertState]) -> "Alerts":
+        """The very same where they are grouped already."""
+        return alerts if isinstance(alerts, Alerts) else cls(alerts.values())
+
+    def __getitem__(self, key: Key) -> AlertState:
+        return self._of[key[1]][key[0]]
+
+    def __iter__(self) -> Iterator[Key]:
+        return ((rule, series) for series, alerts in self._of.items() for rule in alerts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of.values()))
+
+    def by_series(self) -> Iterable[tuple[Series, Mapping[str, AlertState]]]:
+        """Each series that has alerts, with these by rule."""
+        return self._of.items()
+
+    def of(self, series: Series) -> Mapping[str, AlertState]:
+        """The alerts on one series, by rule."""
+        return self._of.get(series) or {}
+
+    def learn(self, changed: Iterable[AlertState], closed: Iterable[Key] = ()) -> None:
+        """Keep these in place of what was known of them, and forget those that are closed."""
+        for alert in changed:
+            self._of.setdefault(alert.series, {})[alert.rule] = alert
+        for rule, series in closed:
+            of = self._of.get(series, {})
+            of.pop(rule, None)
+            if not of:
+                self._of.pop(series, None)
 
 
 class Memory(Struct, frozen=True):

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # --- what is followed -------------------------------------------------------------------------------------------
 
 
-class Series(Struct, frozen=True, order=True):
+class Series(Struct, frozen=True, order=True, cache_hash=True):
     """What is followed over time.
 
     `account` is the account's stable key, empty where there is only one, nameless. `window` is empty only for a

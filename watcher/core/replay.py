@@ -14,7 +14,7 @@ from msgspec import Struct
 from watcher.core import judge
 from watcher.core.history import News
 from watcher.core.judge import Judgement
-from watcher.core.memory import AlertState, Key, Memory, SeriesState
+from watcher.core.memory import Alerts, Memory, SeriesState
 from watcher.core.model import Failure, Rule, Series
 
 USUALLY_EVERY = timedelta(minutes=5)
@@ -75,7 +75,7 @@ def play(  # noqa: PLR0913 - everything it depends on is an argument
     """
     rules = tuple(rules)
     series: dict[Series, SeriesState] = {}
-    alerts: dict[Key, AlertState] = {}
+    alerts = Alerts()
     memory = Memory(series, alerts)
     paces = {**(usual or {}), **intervals(history)}
     slowest = max((paces.get(news.provider, USUALLY_EVERY) for news in history), default=USUALLY_EVERY)
@@ -98,9 +98,7 @@ def play(  # noqa: PLR0913 - everything it depends on is an argument
         yield judged(None, until, slowest)
 
 
-def _keep(series: dict[Series, SeriesState], alerts: dict[Key, AlertState], judged: Judgement) -> None:
+def _keep(series: dict[Series, SeriesState], alerts: Alerts, judged: Judgement) -> None:
     """As `judge.after`, in place: a history may be long."""
     series.update((state.series, state) for state in judged.series)
-    alerts.update(((alert.rule, alert.series), alert) for alert in judged.alerts)
-    for key in judged.closed:
-        alerts.pop(key, None)
+    alerts.learn(judged.alerts, judged.closed)

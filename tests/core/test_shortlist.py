@@ -1,0 +1,140 @@
+"""Leaving out the rules that have nothing to do changes nothing, and leaves out nearly all of them."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from tests.core.samples import NOW
+from tests.core.test_properties import history, modest, polls
+from watcher.core import evaluate, judge, shortlist
+from watcher.core.binding import bind
+from watcher.core.evaluate import Observation
+from watcher.core.memory import AlertState, Memory
+from watcher.core.model import Kind, Phase, Reading, Series, Severity, Snapshot
+from watcher.core.rulebook import parse_rules
+
+EVERY = timedelta(minutes=5)
+CONDITIONS = (
+    "claude.five_hour > 80%",
+    "claude.five_hour >= 71%",
+    "50% < claude.five_hour",
+    "*.session < 20%",
+    "claude.five_hour <= 3%",
+    "*.session.remaining_percent < 5%",
+    "*.* > 55% and resets_in > 1h",
+    "*.* > 55% or claude.five_hour == 20%",
+    "claude > 50% + 31%",
+    "claude.rate > 3%",
+    "claude.five_hour > 80% and *.age < 20m",
+    "not claude.five_hour > 3%",
+    "claude.five_hour > 50% and claude.five_hour < 79.5%",
+    "claude.five_hour.used > $5",
+    "claude.five_hour.remaining > 5",
+    "codex.weekly > 80%",
+)
+MORE = ("", 'for = "9m"', 'remind = "20m"', 'clear = "< 1%"', 'on = ["resolved"]', 'active = "Mon-Fri 09:00-12:00"')
+LADDER = 'name = "ladder"\nwhen = "*.session > level"\nlevels = { info = "50%", warning = "80%", critical = "95%" }\n'
+
+
+def table(number, when, more):
+    sound = "" if "clear" in more and " and " in when else more
+    return f'[[rule]]\nname = "r{number}"\nwhen = "{when}"\n{sound}\n'
+
+
+RULES = parse_rules(
+    "".join(table(n, when, MORE[n % len(MORE)] if "<" not in when else "") for n, when in enumerate(CONDITIONS))
+    + "".join(table(n, "claude.five_hour > 80%", more) for n, more in enumerate(MORE, start=50))
+    + f"[[rule]]\n{LADDER}",
+    "rules.toml",
+)
+EDITED = parse_rules("".join(table(n, "claude.five_hour > 71%", "") for n in range(len(CONDITIONS))), "rules.toml")
+
+
+def played(answers, *, everything, edit_at):
+    memory, found = Memory({}, {}), []
+    for number, answer in enumerate(answers):
+        rules = EDITED if edit_at is not None and number >= edit_at else RULES
+        judged = judge.judge(rules, memory, answer, answer.at, every=EVERY, explain=everything)
+        memory = judge.after(memory, judged)
+        found.append((judged.transitions, memory, judged.next_due))
+    return found
+
+
+@modest
+@given(polls, st.none() | st.integers(0, 20))
+def test_judging_only_the_shortlist_gives_what_judging_everything_gives(rows, edit_at):
+    answers = list(history(rows))
+    few, all_of_them = (played(answers, everything=each, edit_at=edit_at) for each in (False, True))
+    assert few == all_of_them
+
+
+def alert(**more):
+    parts = {"phase": Phase.FIRING, "severity": Severity.WARNING, "step": 0, "told": 0, "since": NOW, "fired": 1}
+    (rule,) = parse_rules('[[rule]]\nname = "r"\nwhen = "claude > 80%"\n', "rules.toml")
+    known = AlertState(
+        rule="r", series=Series("claude", "five_hour"), fingerprint=rule.fingerprint, at=NOW, episode=1, **parts
+    )
+    return rule, structs.replace(known, **more)
+
+
+REST = {"phase": Phase.OK, "severity": None, "step": -1, "told": -1, "since": None}
+
+
+@pytest.mark.parametrize(("more", "answer"), [({}, True), (REST, False)])
+def test_an_alert_that_is_still_is_one_that_a_step_leaves_as_it_is_without_a_word(more, answer):
+    rule, known = alert(**more)
+    assert shortlist.is_still(rule, known, 1, answer)
+    seen = Observation(whens=(answer,), clears=(not answer,), episode=1, every=EVERY)
+    done = evaluate.step(rule, known, seen, NOW + EVERY)
+    assert (done.alert, done.changes) == (known, ())
+    assert done.reason in {"unchanged", "below"}
+
+
+@pytest.mark.parametrize(
+    ("more", "episode", "answer"),
+    [
+        ({}, 1, False),
+        ({}, 1, None),
+        ({}, 2, True),
+        ({"fingerprint": "older"}, 1, True),
+        ({"muted": True}, 1, True),
+        ({"severity": Severity.INFO}, 1, True),
+        ({"remind_at": NOW}, 1, True),
+        ({"told": -1}, 1, True),
+        ({"phase": Phase.PENDING}, 1, True),
+        (REST, 1, True),
+        (REST, 1, None),
+        (REST, 2, False),
+        ({**REST, "clock_at": NOW}, 1, False),
+        ({**REST, "fired": 0}, 1, False),
+    ],
+)
+def test_an_alert_that_may_move_or_speak_is_not_still(more, episode, answer):
+    rule, known = alert(**more)
+    assert not shortlist.is_still(rule, known, episode, answer)
+
+
+def crowd(rules, windows, used, at, memory):
+    """One poll of so many windows, and how many pairs were judged in it."""
+    readings = tuple(Reading(window=f"w{n}", kind=Kind.WEEKLY, used_percent=used) for n in range(windows))
+    news = Snapshot(provider="copilot", at=at, readings=readings)
+    judged = judge.judge(rules, memory, news, at, every=EVERY)
+    return judged, judge.after(memory, judged)
+
+
+def test_of_many_rules_only_those_are_judged_that_may_move(monkeypatch):
+    rules = parse_rules("".join(table(n, f"*.* > {50 + n}%", "") for n in range(40)), "rules.toml")
+    assert len(bind(rules).shelves) == 1
+    asked = []
+    holds = judge.holds
+    monkeypatch.setattr(judge, "holds", lambda *args, **more: asked.append(args) or holds(*args, **more))
+    memory, counts = Memory({}, {}), []
+    for poll, used in enumerate((40, 45, 90.5, 91, 91, 70.5)):
+        asked.clear()
+        _, memory = crowd(rules, 10, used, NOW + poll * EVERY, memory)
+        counts.append(len(asked))
+    # Nothing crossed; all cross; nothing moves; 19 of 40 thresholds are no longer crossed, and asked also for `clear`.
+    assert counts == [0, 0, 400, 0, 0, 2 * 190]
