@@ -6,7 +6,7 @@
     |-- UsageError             the person, at the command line          exit 64
     |-- ConfigError            the person: file, line, key, what is valid   exit 78
     |-- StoreError             the person: disk, permissions, a damaged database
-    |   `-- NoReadingsError      nobody: nothing was ever asked on this machine
+    |   `-- NoReadingsError      nobody: nothing was ever asked on this machine   exit 69
     `-- ProviderError          has a ``kind`` (the words of `status --json`, contract)
         |-- NotSignedInError     the person, once
         |-- ExpiredError         the person, once

@@ -243,7 +243,7 @@ def test_a_file_that_cannot_be_written_is_named(capsys, tmp_path):
 
 def test_nothing_read_yet_says_what_to_do(tmp_path, monkeypatch, capsys):
     use(Paths(tmp_path / "config", tmp_path / "state"), monkeypatch, tmp_path)
-    assert root.run(["history"]) == 1
+    assert root.run(["history"]) == 69
     assert "run `watcher run` or `watcher check` first" in capsys.readouterr().err
 
 

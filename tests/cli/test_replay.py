@@ -119,7 +119,7 @@ def test_one_source_of_readings_is_asked_for(shell):
 
 def test_since_without_a_store_says_what_to_do(shell):
     answer = shell.say("--since", "7d")
-    assert answer.code == 1
+    assert answer.code == 69
     assert "no readings yet" in answer.err
 
 
@@ -134,3 +134,19 @@ def test_an_account_cannot_move_the_terminals_cursor(shell):
     (shell.path / "odd.jsonl").write_text(json.dumps(odd))
     answer = shell.say(str(shell.path / "odd.jsonl"))
     assert "claude[a\\x1b[2J\\nb].five_hour" in answer.out
+
+
+def test_a_misspelt_key_is_named_with_the_line_and_what_was_meant(shell):
+    good, bad = json.dumps(line(0, used_percent=70)), json.dumps(line(5, used_precent=81))
+    (shell.path / "odd.jsonl").write_text(f"{good}\n{bad}\n")
+    answer = shell.say(str(shell.path / "odd.jsonl"))
+    assert (answer.code, answer.out) == (64, "")
+    assert answer.err == f"{shell.path}/odd.jsonl, line 2: unknown key `used_precent`; did you mean `used_percent`?\n"
+
+
+def test_what_other_programs_note_beside_a_reading_is_passed_over_and_said_once(shell):
+    told = [line(minute, used_percent=81, plan="max", note="mine") for minute in range(3)]
+    (shell.path / "odd.jsonl").write_text("\n".join(map(json.dumps, told)))
+    answer = shell.say(str(shell.path / "odd.jsonl"), "--json")
+    assert (answer.code, answer.out.count('"event":"firing"')) == (0, 1)
+    assert answer.err == f"{shell.path}/odd.jsonl: `note`, `plan` mean nothing to replay and were passed over\n"

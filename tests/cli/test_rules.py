@@ -504,6 +504,17 @@ def test_the_first_rule_of_ones_own_says_that_the_default_ones_go(home):
     assert "the default rules" not in home.say("add", "yours", "--when", "claude > 80%").out
 
 
+def test_a_rule_that_says_what_another_says_already_is_warned_of(home):
+    home.say("add", "mine", "--when", "claude.five_hour > 80%")
+    again = home.say("add", "again", "--when", "claude.five_hour>80 %", "--clear", "< 70%")
+    assert (again.code, again.err) == (
+        0,
+        f"mine ({home.rules}/mine.toml, line 3) has the same condition: both will speak\n",
+    )
+    for words in (("--when", "claude.five_hour > 81%"), ("--when", "claude.five_hour > 80%", "--for", "10m")):
+        assert home.say("add", f"other {words[1:]}", *words).err == ""
+
+
 @pytest.mark.parametrize(
     ("name", "file"),
     [

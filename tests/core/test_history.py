@@ -161,3 +161,25 @@ def test_a_value_of_the_wrong_kind_is_called_by_its_key():
         UsageError, match=r"line 1: `used_percent`: Expected `float \| null`, got `str`; one reading is"
     ):
         become(line(window="five_hour", used_percent="90"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"window": "five_hour", "resetsAt": AT, "used_percent": 1}, "`resetsAt`; did you mean `resets_at`?"),
+        ({"windows": "five_hour"}, "`windows`; did you mean `window`?"),
+        ({"window": "five_hour", "utilization": 81}, "`utilization`, and nothing else says how full; valid: at, prov"),
+        ({"window": "five_hour", "used_percent": 1, "\x1b[2J": 1, "uesd": 2}, "`uesd`; did you mean `used`?"),
+    ],
+)
+def test_a_key_that_was_meant_to_say_something_is_not_passed_over(parts, said):
+    with pytest.raises(UsageError, match=r"^readings\.jsonl, line 1: unknown key ") as refused:
+        become(line(**parts))
+    assert said in str(refused.value)
+
+
+def test_keys_that_say_nothing_are_gathered():
+    others: set[str] = set()
+    lines = [line(window="five_hour", used_percent=1, plan="max"), line(error="timeout", attempt=2)]
+    assert len(list(read(lines, "readings.jsonl", others))) == 2
+    assert others == {"plan", "attempt"}

@@ -44,7 +44,10 @@ EXIT_CODES = (
     (EXIT_FIRING, "`check`: an alert fires"),
     (EXIT_UNKNOWN, "`check`: nothing fires, but some provider gave no reading"),
     (EXIT_USAGE, "the command line makes no sense; `guard`: nor does the expression"),
-    (EXIT_UNAVAILABLE, "`guard`: unknown, because there is no reading fresh enough"),
+    (
+        EXIT_UNAVAILABLE,
+        "`guard`: unknown, because there is no reading fresh enough; elsewhere: nothing was ever read here",
+    ),
     (EXIT_SOFTWARE, "a defect of this program: one line says where, -v shows the traceback"),
     (EXIT_BUSY, "`run`: a watcher is running already"),
     (EXIT_CONFIG, "the config or a rule file has a mistake: file, line and caret are shown"),

@@ -91,11 +91,16 @@ def _rules(path: str) -> tuple[Rule, ...]:
 
 
 def _from_file(path: str) -> list[News]:
+    passed_over: set[str] = set()
     try:
         with click.open_file(path, "rb") as lines:
-            return list(history.news(history.read(lines, path)))
+            found = list(history.news(history.read(lines, path, passed_over)))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; give a file of readings, or --since") from error
+    if passed_over:
+        listed = ", ".join(f"`{key}`" for key in sorted(passed_over))
+        click.echo(f"{path}: {listed} mean nothing to replay and were passed over", err=True)
+    return found
 
 
 def _from_store(since: str, now: datetime) -> list[News]:

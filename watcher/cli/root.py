@@ -20,9 +20,13 @@ from watcher.cli import (
     EXIT_CONFIG,
     EXIT_INTERRUPTED,
     EXIT_SOFTWARE,
+    EXIT_UNAVAILABLE,
     EXIT_USAGE,
 )
-from watcher.errors import ConfigError, UsageError, WatcherError
+from watcher.errors import ConfigError, NoReadingsError, UsageError, WatcherError
+
+_CODES = {ConfigError: EXIT_CONFIG, UsageError: EXIT_USAGE, NoReadingsError: EXIT_UNAVAILABLE}
+"""What an error's kind means to a script; all others are 1."""
 
 _NO_COMMAND = re.compile("No such command '([^']*)'")
 REPORT = "https://github.com/ai-usage-watcher/ai-usage-watcher/issues"
@@ -126,7 +130,7 @@ def explained(error: Exception, args: Sequence[str]) -> int:
         return EXIT_USAGE if isinstance(error, click.UsageError) else 1
     if isinstance(error, WatcherError):
         click.echo(str(error), err=True)
-        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_USAGE if isinstance(error, UsageError) else 1
+        return next((code for kind, code in _CODES.items() if isinstance(error, kind)), 1)
     if wants_traceback(args):
         traceback.print_exception(error)
     else:

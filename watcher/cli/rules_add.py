@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from watcher.cli import toml
 from watcher.cli.rule_files import in_force, own_paths
 from watcher.core import rulebook
 from watcher.core.diagnostics import diagnose, listed
-from watcher.core.model import Severity
+from watcher.core.model import Rule, Severity
 from watcher.core.places import Places
 from watcher.errors import ConfigError, UsageError
 
@@ -49,7 +50,8 @@ def add(*, name: str, dry_run: bool, **flags: Any) -> None:
     own = own_paths()
     path = own.rules_dir / f"{slug(name)}.toml"
     text = as_toml(name, flags)
-    _check(str(path), text)
+    for alike in _check(str(path), text):
+        click.echo(f"{alike.name} ({alike.path}, line {alike.line}) has the same condition: both will speak", err=True)
     if dry_run:
         click.echo(text, nl=False)
         return
@@ -107,8 +109,8 @@ def as_toml(name: str, flags: dict[str, Any]) -> str:
     return text
 
 
-def _check(path: str, text: str) -> None:
-    """Refuses what would not load beside everything that is in force.
+def _check(path: str, text: str) -> list[Rule]:
+    """Refuses what would not load beside everything that is in force; the rules in force that fire with it.
 
     Raises:
         ConfigError: with every mistake, of the rule or of the files that are there already.
@@ -124,6 +126,13 @@ def _check(path: str, text: str) -> None:
             mistakes.append(diagnose(path, text, place, message, rule=rule.name))
     if mistakes:
         raise ConfigError(f"{listed(mistakes)}\nnothing was written")
+    conditions = [_condition(rule) for rule in found]
+    return [rule for rule in config.rules if _condition(rule) in conditions]
+
+
+def _condition(rule: Rule) -> tuple[tuple[str, ...], timedelta]:
+    """What makes two rules fire at the same moments, however they are written."""
+    return tuple(str(level.when) for level in rule.levels), rule.hold
 
 
 def _write(path: Path, text: str) -> None:

@@ -14,8 +14,10 @@ from itertools import groupby
 import msgspec
 from msgspec import Struct
 
+from watcher.core.diagnostics import visible
 from watcher.core.kinds import kind_of
 from watcher.core.model import Failure, Reading, Series, Snapshot
+from watcher.core.vocabulary import near
 from watcher.errors import UsageError
 
 LONGEST_LINE = 100_000
@@ -30,7 +32,7 @@ _AT_KEY = re.compile(r"(?P<what>.*) - at `\$\.(?P<key>\w+)`")
 News = Snapshot | Failure
 
 
-class Line(Struct, frozen=True, kw_only=True):
+class Line(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line. Unknown is null or left out."""
 
     at: datetime
@@ -53,17 +55,31 @@ class Line(Struct, frozen=True, kw_only=True):
     message: str = ""
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing of the window's use."""
+        said = (self.used_percent, self.used, self.limit, self.remaining, self.error)
+        return not self.unlimited and all(each is None for each in said)
+
+    @property
     def asked(self) -> tuple[datetime, str, str, bool]:
         """What lines of one answer have in common."""
         return self.at, self.provider, self.account or "", self.error is not None
 
 
-def read(lines: Iterable[str | bytes], path: str) -> Iterator[Line]:
+class _LooseLine(Line, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """One line, whatever else is in it."""
+
+
+KEYS = tuple(each.encode_name for each in msgspec.structs.fields(Line))
+
+
+def read(lines: Iterable[str | bytes], path: str, passed_over: set[str] | None = None) -> Iterator[Line]:
     """The lines that say something; empty ones are left out.
 
     Args:
         lines: in time order.
         path: what messages shall call them.
+        passed_over: takes the keys that mean nothing here, whose values are not read; None: they are of no interest.
 
     Raises:
         UsageError: at the first line that makes no sense, with its number and what is wrong.
@@ -77,7 +93,7 @@ def read(lines: Iterable[str | bytes], path: str) -> Iterator[Line]:
         place = f"{path}, line {number}"
         if len(text) > LONGEST_LINE:
             raise UsageError(f"{place}: longer than {LONGEST_LINE} characters; one reading a line is expected")
-        line = _decoded(decoder, text, place)
+        line = _decoded(decoder, text, place, set() if passed_over is None else passed_over)
         if latest is not None and line.at < latest:
             raise UsageError(f"{place}: {line.at:%Y-%m-%dT%H:%M:%SZ} is earlier than the line before it; sort by `at`")
         latest = line.at
@@ -89,9 +105,9 @@ def _without_mark(text: str | bytes) -> str | bytes:
     return text.removeprefix(_BYTE_ORDER_MARK) if isinstance(text, bytes) else text.removeprefix("\ufeff")
 
 
-def _decoded(decoder: msgspec.json.Decoder[Line], text: str | bytes, place: str) -> Line:
+def _decoded(decoder: msgspec.json.Decoder[Line], text: str | bytes, place: str, passed_over: set[str]) -> Line:
     try:
-        line = decoder.decode(text)
+        line = _strictly(decoder, text) or _loosely(text, place, passed_over)
     except (msgspec.MsgspecError, UnicodeError) as error:
         found = _AT_KEY.fullmatch(str(error))
         what = f"`{found['key']}`: {found['what']}" if found else str(error)
@@ -102,6 +118,32 @@ def _decoded(decoder: msgspec.json.Decoder[Line], text: str | bytes, place: str)
     resets_at = None if line.resets_at is None else _instant(line.resets_at, "resets_at", place)
     _check_numbers(line, place)
     return msgspec.structs.replace(line, at=at, resets_at=resets_at)
+
+
+def _strictly(decoder: msgspec.json.Decoder[Line], text: str | bytes) -> Line | None:
+    """The line, of keys that are known alone; None where there are others."""
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError as error:
+        if "unknown field" in str(error):
+            return None
+        raise
+
+
+def _loosely(text: str | bytes, place: str, passed_over: set[str]) -> Line:
+    """The line without the keys that mean nothing here, unless one of them was meant to mean something."""
+    line = msgspec.json.decode(text, type=_LooseLine)
+    unknown = [key for key in msgspec.json.decode(text) if key not in KEYS]
+    for key in unknown:
+        shown = visible(key, 40)
+        if (meant := near(key, KEYS)) is not None:
+            raise UsageError(f"{place}: unknown key `{shown}`; did you mean `{meant}`?")
+        if line.is_empty:
+            raise UsageError(
+                f"{place}: unknown key `{shown}`, and nothing else says how full; valid: {', '.join(KEYS)}"
+            )
+        passed_over.add(shown)
+    return line
 
 
 def _instant(moment: datetime, name: str, place: str) -> datetime:
