@@ -92,7 +92,7 @@ def _note(content: Mapping[str, Any], readings: Sequence[Reading]) -> str | None
     spent = sum((each for each in credits_ if each), Decimal(0))
     if content.get("token_based_billing") is True:
         return f"billed by token: there is no limit to watch; {spent} credits used"
-    return None
+    return None if readings else f"this seat has no quota of its own: there is no limit to watch; {spent} credits used"
 
 
 PROVIDER = Provider(

@@ -43,13 +43,13 @@ def _direct(id_: str, fields: Mapping[str, Any], resets_at: datetime | None) -> 
     limit, remaining = answers.decimal(fields.get("entitlement")), answers.decimal(fields.get("remaining"))
     if remaining is None:
         remaining = answers.decimal(fields.get("quota_remaining"))
+    overage = max(answers.decimal(fields.get("overage_count")) or Decimal(0), Decimal(0))
     if fields.get("unlimited") is True or (limit == remaining == -1):
         return Reading(window=answers.slug(id_), kind=Kind.MONTHLY, label=_label(id_), unit=_unit(id_), unlimited=True)
-    if limit == remaining == 0:
-        return None
     left = answers.number(fields.get("percent_remaining"))
-    overage = answers.decimal(fields.get("overage_count"))
-    if remaining == 0 and overage is not None and overage > 0:
+    if limit == 0 and not remaining and not overage and (left is None or left >= 0):
+        return None
+    if not remaining and overage:
         remaining = -overage
     if left is not None and left >= 0 and remaining is not None and remaining < 0:
         left = None  # clamped: the counts say more
