@@ -13,7 +13,10 @@ from watcher.logins import Logins
 
 RULE = '[[rule]]\nname = "a"\nwhen = "claude.five_hour > 80%"\n[channels.h]\ntype = "webhook"\nurl = "http://127.0.0.1:9/hook"\n'
 ROUTE = '[route]\ndefault = ["h"]\n'
+CHANNEL = 'type = "webhook"\nurl = "http://127.0.0.1:9/hook"\n'
 PROFILE = "/api/oauth/profile"
+USER = "/oauth2/v1/userinfo"
+QUOTA = "/v1internal:retrieveUserQuota"
 
 
 @pytest.fixture
@@ -176,6 +179,51 @@ def test_a_service_that_ended_is_asked_again_only_with_another_login(world):
     sign_in("1//two", "ya29.c")
     world.check()
     assert asked(world, quota) == 1
+
+
+def google(world, **owners):
+    """OpenCode's Google login and one of the plugin's, neither of which says whose it is; `owners` by access token."""
+    opencode = {"type": "oauth", "access": "ya29.first", "refresh": "1//first|p", "expires": 1_900_000_000_000}
+    world.login({"google": opencode})
+    path = world.home / ".config/opencode/antigravity-accounts.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"version": 4, "accounts": [{"refreshToken": "1//second", "projectId": "p"}]}))
+    world.env |= {"GEMINI_CLIENT_ID": "id", "GEMINI_CLIENT_SECRET": "secret"}
+    world.answers["/token"] = lambda _: world.json({"access_token": "ya29.second", "expires_in": 3599})
+    world.answers[QUOTA] = lambda _: world.json({"buckets": [{"modelId": "m", "remainingFraction": 0.1}]})
+
+    def user(request):
+        token = request.headers["Authorization"].rpartition(".")[2]
+        return world.json({"email": owners[token]}) if token in owners else world.json({}, 403)
+
+    world.answers[USER] = user
+
+
+@pytest.mark.parametrize(
+    ("owners", "rows_", "told"),
+    [
+        ({"first": "me@x.io", "second": "Me@x.io"}, 1, 1),
+        ({"first": "me@x.io", "second": "you@x.io"}, 2, 2),
+        ({}, 2, 2),
+    ],
+)
+def test_of_two_nameless_google_logins_google_says_whose_they_are_once(world, owners, rows_, told):
+    world.config('[[rule]]\nname = "a"\nwhen = "gemini_cli.m > 80%"\n[channels.h]\n' + CHANNEL + ROUTE)
+    google(world, **owners)
+    for _ in range(3):
+        world.check()
+        world.machine.passes(timedelta(minutes=30))
+    shown = [each for each in world.store().accounts() if each.provider == "gemini_cli"]
+    assert [each.failure for each in shown] == [None] * rows_
+    assert {each.name.casefold() for each in shown} - set(keys_of(shown)) == {
+        name.casefold() for name in owners.values()
+    }
+    assert asked(world, USER) == 2
+    assert len(world.received) == told
+
+
+def keys_of(shown):
+    return [each.account for each in shown]
 
 
 def test_whose_a_token_is_is_asked_once_whatever_restarts(world):

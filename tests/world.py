@@ -125,6 +125,7 @@ class World:
         self.log = Diary()
         self._stores: list[Store] = []
         self.answers: dict[str, Answer] = {}
+        self.env: dict[str, str] = {}
         self.asked: list[tuple[datetime, str]] = []
         self.received: list[dict[str, Any]] = []
         self.paths = paths.Paths(config_dir=home / ".config" / "w", state_dir=home / ".local" / "w")
@@ -180,7 +181,7 @@ class World:
             run=self.run,
             read_database=files.read_database,
             surroundings=lambda: Surroundings(
-                home=self.home, env={}, platform=sys.platform, run=self.run, read_database=files.read_database
+                home=self.home, env=self.env, platform=sys.platform, run=self.run, read_database=files.read_database
             ),
             jitter=lambda: 0.0,
         )

@@ -12,7 +12,7 @@ from watcher.core.model import Failure, Response, Snapshot
 from watcher.credentials import Credential, Surroundings
 from watcher.demo.server import Server, json_reply
 from watcher.errors import OfflineError, TimedOutError
-from watcher.providers import google
+from watcher.providers import google, google_refusals
 from watcher.providers.gemini_cli import PROVIDER
 
 START = datetime(2026, 1, 30, tzinfo=UTC)
@@ -144,6 +144,38 @@ def test_a_rate_limit_while_the_project_is_asked_for_ends_the_poll():
     assert server.asked == ["token", "loadCodeAssist"]
 
 
+def test_whose_a_nameless_login_is_is_asked_once_beside_others_and_costs_no_reading():
+    nameless = replace(LOGIN, account="", extra={**LOGIN.extra, "others": "yes"})
+    for said, name in (
+        ({"email": "me@x.io", "id": "1"}, "me@x.io"),
+        ({"id": "123"}, "123"),
+        ({"email": 5}, ""),
+        (None, ""),
+    ):
+        server = Google(**{"userinfo?alt=json": said})
+        for _ in range(2):
+            assert server.poll(nameless).account_name == name
+        assert server.asked == ["retrieveUserQuota"]
+    alone = replace(nameless, extra=LOGIN.extra)
+    server = Google()
+    server.poll(alone)
+    assert server.asked == ["token", "retrieveUserQuota"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "client"),
+    [
+        ("gemini_cli", {"ideType": "GEMINI_CLI", "pluginType": "GEMINI"}),
+        ("antigravity", {"ideType": "ANTIGRAVITY", "platform": "PLATFORM_UNSPECIFIED", "pluginType": "GEMINI"}),
+    ],
+)
+def test_code_assist_is_told_which_of_its_clients_asks(provider, client):
+    login = replace(LOGIN, provider=provider, token="ya29.x", expires_at=START + timedelta(hours=1), extra={})
+    conversation = google.project(login, START, {})
+    request = next(conversation)
+    assert (request.url, request.json) == (f"{google.API}loadCodeAssist", {"metadata": client})
+
+
 def test_nobody_is_onboarded():
     login = replace(LOGIN, extra={"clients": LOGIN.extra["clients"]})
     server = Google(loadCodeAssist={"allowedTiers": [{"id": "free-tier", "isDefault": True}]})
@@ -161,7 +193,7 @@ def test_a_plugin_s_own_limit_is_a_word_in_the_note():
 @pytest.mark.parametrize("delay", ["0s", "soon", 5, None, "1e9s", "-3s"])
 def test_a_wait_that_cannot_be_read_is_unknown(delay):
     body = json.dumps({"error": {"details": [{"retryDelay": delay}]}}).encode()
-    assert google._retry_delay(Response(status=429, body=body, at=START)) is None
+    assert google_refusals.retry_delay(Response(status=429, body=body, at=START)) is None
 
 
 def test_from_the_accounts_file_to_the_reading_through_a_real_server(tmp_path):
@@ -213,4 +245,7 @@ def test_from_the_accounts_file_to_the_reading_through_a_real_server(tmp_path):
     ],
 )
 def test_the_end_of_personal_accounts_is_known_by_its_words_alone(status, said, ends):
-    assert google.is_cut_off(Response(status=status, body=said.encode(), at=datetime(2026, 6, 18, tzinfo=UTC))) is ends
+    assert (
+        google_refusals.is_cut_off(Response(status=status, body=said.encode(), at=datetime(2026, 6, 18, tzinfo=UTC)))
+        is ends
+    )

@@ -88,8 +88,7 @@ def read(content: Mapping[str, Any]) -> Sequence[Reading]:
         names = (answers.text(model.get(key)) for key in ("displayName", "label", "modelName"))
         label, quota = next((name for name in names if name), answers.text(id_)), model.get("quotaInfo")
         if label and answers.slug(label) and isinstance(quota, dict):
-            left, reset = answers.number(quota.get("remainingFraction")), answers.instant(quota.get("resetTime"))
-            reading = fractions.reading(label, left, reset, source="cloud")
+            reading = fractions.from_json(label, quota, source="cloud")
             found[reading.window] = reading
     if not found:
         raise ShapeChangedError("Antigravity: no model in the answer (models): nothing is claimed")

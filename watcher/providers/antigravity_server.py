@@ -2,23 +2,21 @@
 
 Observed only; last checked 2026-11-22. Connect RPC over loopback TLS with a self-signed certificate: `POST
 /exa.language_server_pb.LanguageServerService/<Method>`, header `X-Codeium-Csrf-Token` from the server's command line.
-`RetrieveUserQuotaSummary` gives pools (`groups[].buckets[]`), `GetUserStatus` models with email and plan,
-`GetCommandModelConfigs` models alone; each may be missing, so what one does not say the next is asked for.
+Each of its three methods may be missing, so what one does not say the next is asked for; what they say is read by
+`antigravity_pools`.
 """
 
 import json
-import re
 from collections.abc import Generator, Mapping
 from datetime import datetime
 from typing import Any
 
-from msgspec import structs
-
-from watcher.core.model import Reading, Request, Response, Snapshot
+from watcher.core.model import Request, Response, Snapshot
 from watcher.credentials import Credential
 from watcher.credentials.antigravity_server import BASES
 from watcher.errors import ForbiddenError, OfflineError, ProviderError, ShapeChangedError
 from watcher.providers import answers, fractions
+from watcher.providers import antigravity_pools as pools
 
 NAME = "Antigravity"
 SERVICE = "exa.language_server_pb.LanguageServerService"
@@ -27,10 +25,6 @@ EDITOR = {
 }
 FINE = (None, 0, "0", "ok", "success")  # what `code` may be; anything else under status 200 is a refusal
 REFUSED, UNKNOWN = (401, 403), (404, 405, 501)  # what a server says to a wrong token, and to a method it lacks
-LENGTHS = (
-    (re.compile(r"\b(session|5h|5 hours?|five hours?)\b"), 5 * answers.HOUR),
-    (re.compile(r"\bweekly\b"), answers.WEEK),
-)
 
 Base = tuple[str, str]  # address and token
 Call = Generator[Request, Response, dict[str, Any]]
@@ -49,7 +43,7 @@ def ask(credential: Credential) -> Generator[Request, Response, Snapshot]:
     configs = answers.mapping(status.get("cascadeModelConfigData")).get("clientModelConfigs")
     if not configs:
         configs = (yield from _call(base, "GetCommandModelConfigs", EDITOR)).get("clientModelConfigs")
-    found = {each.window: each for each in (*_pools(summary), *_models(configs))}
+    found = {each.window: each for each in (*pools.of_summary(summary), *pools.of_models(configs))}
     if not found:
         raise ShapeChangedError(f"{NAME}: its server names no quota: look for a newer version of this program")
     name = answers.text(status.get("email")) or credential.account_name
@@ -57,7 +51,7 @@ def ask(credential: Credential) -> Generator[Request, Response, Snapshot]:
         provider="antigravity",
         account=name.casefold(),
         account_name=name,
-        plan=_plan(status),
+        plan=pools.plan(status),
         at=at,
         readings=tuple(found.values()),
         note="; ".join(fractions.doubts(found.values())) or None,
@@ -107,55 +101,3 @@ def _request(base: Base, method: str, body: Mapping[str, Any], total_s: float) -
         loopback_tls=address.startswith("https:"),
         total_s=total_s,
     )
-
-
-def _models(configs: object) -> list[Reading]:
-    """One reading for each model that has a quota."""
-    found = []
-    for config in answers.mappings(configs):
-        label, quota = answers.text(config.get("label")), config.get("quotaInfo")
-        if label and isinstance(quota, dict):
-            left, reset = answers.number(quota.get("remainingFraction")), answers.instant(quota.get("resetTime"))
-            found.append(fractions.reading(label, left, reset, source="server"))
-    return found
-
-
-def _pools(summary: Mapping[str, Any]) -> list[Reading]:
-    """One reading for each bucket of each group, wherever the groups are."""
-    wrapped = [answers.mapping(summary.get(name)).get("groups") for name in ("response", "summary")]
-    groups = next((each for each in (summary.get("groups"), *wrapped) if each), None)
-    return [
-        _pool(group, bucket) for group in answers.mappings(groups) for bucket in answers.mappings(group.get("buckets"))
-    ]
-
-
-def _pool(group: Mapping[str, Any], bucket: Mapping[str, Any]) -> Reading:
-    names = [answers.text(each) or "" for each in (group.get("displayName"), bucket.get("displayName"))]
-    label = ": ".join(name for name in names if name)
-    id_ = answers.text(bucket.get("bucketId")) or label
-    words = f"{id_} {label} {answers.text(bucket.get('description')) or ''}".lower().replace("_", " ").replace("-", " ")
-    seconds = next((length for pattern, length in LENGTHS if pattern.search(words)), None)
-    reading = fractions.reading(
-        id_,
-        _left(bucket),
-        answers.instant(bucket.get("resetTime")),
-        kind=answers.kind_of(seconds),
-        source="server",
-    )
-    return structs.replace(reading, label=label or id_, window_seconds=seconds)
-
-
-def _left(bucket: Mapping[str, Any]) -> float | None:
-    """The fraction left in any of its three spellings; None where the bucket is disabled."""
-    if bucket.get("disabled"):
-        return None
-    inner = answers.mapping(bucket.get("remaining"))
-    value = inner.get("value") if inner.get("case") == "remainingFraction" else inner.get("remainingFraction")
-    return answers.number(bucket.get("remainingFraction", value))
-
-
-def _plan(status: Mapping[str, Any]) -> str | None:
-    info = answers.mapping(answers.mapping(status.get("planStatus")).get("planInfo"))
-    names = ("planDisplayName", "displayName", "productName", "planName", "planShortName")
-    tier = answers.text(answers.mapping(status.get("userTier")).get("name"))
-    return tier or next((name for name in (answers.text(info.get(key)) for key in names) if name), None)

@@ -5,13 +5,13 @@ not send 0) or nothing at all, so it stays unknown and `doubts` says so. Never p
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from watcher.core.model import Kind, Reading
-from watcher.providers.answers import slug
+from watcher.providers.answers import instant, number, slug
 
 
 def used_percent(left: float | None) -> float | None:
@@ -27,6 +27,11 @@ def reading(label: str, left: float | None, resets_at: datetime | None, **more: 
     return Reading(
         window=slug(label) or "unnamed", label=label, used_percent=used_percent(left), resets_at=resets_at, **more
     )
+
+
+def from_json(label: str, quota: Mapping[str, Any], **more: Any) -> Reading:
+    """The reading of an object `{remainingFraction, resetTime}`, either of which may be anything."""
+    return reading(label, number(quota.get("remainingFraction")), instant(quota.get("resetTime")), **more)
 
 
 def doubts(readings: Iterable[Reading]) -> list[str]:

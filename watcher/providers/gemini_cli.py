@@ -17,9 +17,9 @@ from watcher.core.model import Kind, Reading, Snapshot
 from watcher.credentials import Credential, Surroundings, gemini
 from watcher.credentials.places import UnusablePlaceError, gather
 from watcher.errors import ShapeChangedError
-from watcher.providers import Conversation, Kept, Overrides, Provider, answers, fractions, google
+from watcher.providers import Conversation, Kept, Overrides, Provider, answers, fractions, google, google_refusals
 
-ID, NAME = "gemini_cli", google.NAME
+ID, NAME = "gemini_cli", google_refusals.NAME
 DOUBT = "no project known: low confidence: set GEMINI_PROJECT_ID"
 
 
@@ -43,7 +43,7 @@ def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credentia
 
 
 def ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:
-    """The project where nobody knows it yet, then the quota."""
+    """The project where nobody knows it yet, then the quota, then whose it is where that decides what is shown."""
     project, plan = yield from google.project(credential, now, kept)
     body = {"project": project} if project else {}
     content, response = yield from google.post("retrieveUserQuota", body, credential, now, kept)
@@ -54,7 +54,7 @@ def ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:
     return Snapshot(
         provider=ID,
         account=credential.account,
-        account_name=credential.account_name,
+        account_name=credential.account_name or (yield from google.whose(credential, now, kept)),
         plan=plan,
         at=response.at,
         readings=tuple(readings),
@@ -87,12 +87,10 @@ def _reading(bucket: Mapping[str, Any]) -> Reading | None:
     model = answers.text(bucket.get("modelId"))
     if not model or not answers.slug(model):
         return None
-    left, amount = answers.number(bucket.get("remainingFraction")), answers.decimal(bucket.get("remainingAmount"))
+    amount = answers.decimal(bucket.get("remainingAmount"))
     unit = (answers.text(bucket.get("tokenType")) or "requests").lower() if amount is not None else "percent"
-    resets_at = answers.instant(bucket.get("resetTime"))
-    return fractions.reading(
-        model, left, resets_at, kind=Kind.DAILY, window_seconds=answers.DAY, remaining=amount, unit=unit
-    )
+    day = answers.DAY
+    return fractions.from_json(model, bucket, kind=Kind.DAILY, window_seconds=day, remaining=amount, unit=unit)
 
 
 PROVIDER = Provider(
