@@ -113,7 +113,7 @@ def test_no_secret_is_in_the_page(home, tmp_path, monkeypatch):
 
 def test_nothing_read_yet_says_what_to_do(home, capsys):
     assert not home.state_dir.exists()
-    assert root.run(["report"]) == 1
+    assert root.run(["report"]) == 69
     assert "run `watcher run` or `watcher check` first" in capsys.readouterr().err
 
 
