@@ -19,6 +19,13 @@ class Calls:
     def take(self, timeout_s: float | None) -> Call | None:
         """The next call; None when the time is up. The only place where the daemon waits."""
         try:
+            # Up to Python 3.12 the first wait after a call waits for ever where its time is over before it began to
+            # wait: it finds the queue's lock free, and takes what is left, less than nothing, for no limit. Looking
+            # without waiting takes that lock.
+            return self._calls.get_nowait()
+        except Empty:
+            pass
+        try:
             return self._calls.get(timeout=timeout_s)
         except Empty:
             return None
