@@ -65,10 +65,11 @@ def cost(pid: int) -> Cost:
     proc = Path("/proc") / str(pid)
     rollup = dict(line.split(":", 1) for line in (proc / "smaps_rollup").read_text("ascii").splitlines()[1:])
     fields = (proc / "stat").read_text("ascii").rpartition(")")[2].split()
-    tasks = [
-        dict(line.split(":", 1) for line in (task / "status").read_text("ascii").splitlines())
-        for task in (proc / "task").iterdir()
-    ]
+    tasks = []
+    for task in (proc / "task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended since it was listed
+            status = (task / "status").read_text("ascii")
+            tasks.append(dict(line.split(":", 1) for line in status.splitlines()))
     return Cost(
         rss=_mb(rollup["Rss"]),
         pss=_mb(rollup["Pss"]),
