@@ -4,7 +4,7 @@ import threading
 
 from watcher.calls import Calls
 
-OFTEN = 5.000
+OFTEN = 60_000
 LONGEST_S = 4e-6
 GIVEN_UP_AFTER_S = 60.0
 
