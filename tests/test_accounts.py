@@ -132,6 +132,7 @@ def merged(logins, owners, now=NOW):
 HASH = short_hash("/b")
 A, B = login("a", path="/a"), login("b", path="/b")
 NAMED = login("n", path="/n", account="id-1", account_name="me@x.io")
+CACHED = login("", path="/c", account="id-1", account_name="me@x.io")
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,7 @@ NAMED = login("n", path="/n", account="id-1", account_name="me@x.io")
         ([A, B], {"a": "me@x.io", "b": "you@x.io"}, [("", "a"), (HASH, "b")], "two people"),
         ([A, B], {"a": "", "b": ""}, [("", "a"), (HASH, "b")], "nobody knows whose they are"),
         ([A, B, NAMED], {"a": "me@x.io", "b": "me@x.io"}, [("id-1", "n")], "all three are one"),
+        ([A, CACHED], {"a": "me@x.io"}, [("id-1", "a")], "what can be asked is better than what was cached of it"),
     ],
 )
 def test_one_quota_under_two_tokens_is_known_by_its_owner(logins, owners, kept, why):

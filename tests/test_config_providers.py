@@ -38,3 +38,25 @@ def test_a_value_of_the_wrong_kind_says_which_kind(tmp_path):
 def test_a_path_may_begin_at_home(tmp_path):
     found = load(tmp_path, '[providers.antigravity]\ndatabase = "~/elsewhere/state.vscdb"\n')
     assert found.providers["antigravity"].overrides.database == "/home/me/elsewhere/state.vscdb"
+
+
+def test_codexs_own_keys(tmp_path):
+    found = load(tmp_path, '[providers.codex]\nuser_agent = "mine/1"\nreset_credits = true\n').providers
+    assert (found["codex"].overrides.user_agent, found["codex"].overrides.reset_credits) == ("mine/1", True)
+    assert (found["claude"].overrides.user_agent, found["claude"].overrides.reset_credits) == (None, None)
+
+
+@pytest.mark.parametrize("key", ['user_agent = "x"', "reset_credits = false"])
+def test_a_key_of_another_provider_is_a_mistake_that_says_whose_it_is(tmp_path, key):
+    word = key.split()[0]
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path, f"[providers.claude]\n{key}\n")
+    line = f":2:1: `{word}` belongs under [providers.codex]; claude has no use for it"
+    assert str(refusal.value).splitlines()[0].endswith(line)
+
+
+@pytest.mark.parametrize("agent", ["", " ", "a\\nb", "caf\u00e9"])
+def test_a_name_that_no_header_can_hold_is_a_mistake(tmp_path, agent):
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path, f'[providers.codex]\nuser_agent = "{agent}"\n')
+    assert ':2:14: `user_agent`: write a name, such as "codex-cli"' in str(refusal.value)

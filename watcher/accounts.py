@@ -168,8 +168,10 @@ def _is_of(login: Credential, owner: str, owners: Mapping[str, str], like: Crede
 
 
 def _has_run_out(credential: Credential, now: datetime) -> bool:
-    """Whether it can answer no more, so that another login of the same account is welcome."""
-    return not credential.refresh_token and credential.expires_at is not None and credential.expires_at <= now
+    """Whether it can answer no more, or never could, so that another login of the same account is welcome."""
+    if credential.refresh_token:
+        return False
+    return not credential.token or (credential.expires_at is not None and credential.expires_at <= now)
 
 
 def token_hash(credential: Credential) -> str:

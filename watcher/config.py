@@ -32,6 +32,8 @@ from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
 from watcher.secrets import Resolve
 
+OWN_KEYS = {"user_agent": "codex", "reset_credits": "codex"}
+
 Stamp = tuple[tuple[str, int, int], ...]
 """(path, modification time in ns, size) of each file."""
 
@@ -140,6 +142,7 @@ class _Reader:
         if table.base_url is not None:
             self._check_base_url((*where, "base_url"), table.base_url)
             floor = min(floor, every or facts.default)  # floors spare the vendor's servers, not the person's own
+        self._check_own_keys(provider, table)
         return ProviderSettings(
             enabled=table.enabled,
             pace=cadence.pace(floor, facts.default, facts.ceiling, every),
@@ -151,6 +154,8 @@ class _Reader:
                 accounts=self._path_of(table.accounts),
                 base_url=table.base_url,
                 source=table.source,
+                user_agent=table.user_agent,
+                reset_credits=table.reset_credits,
             ),
         )
 
@@ -171,6 +176,16 @@ class _Reader:
         scheme, separator, rest = text.partition("://")
         if scheme not in ("http", "https") or not separator or not rest.strip("/"):
             self._file.problem(where, '`base_url`: write scheme, host and port, such as "http://127.0.0.1:8080"')
+
+    def _check_own_keys(self, provider: str, table: ProviderTable) -> None:
+        """Keys that mean something to one provider alone are no silent nothing elsewhere."""
+        for key, owner in OWN_KEYS.items():
+            if getattr(table, key) is not None and provider != owner:
+                message = f"`{key}` belongs under [providers.{owner}]; {provider} has no use for it"
+                self._file.problem(("providers", provider, key), message, at_key=True)
+        agent = table.user_agent
+        if agent is not None and not (agent.strip() and agent.isascii() and agent.isprintable()):
+            self._file.problem(("providers", provider, "user_agent"), '`user_agent`: write a name, such as "codex-cli"')
 
     def _path_of(self, text: str | None) -> str | None:
         return None if text is None else str(expand(text, self._home))

@@ -41,6 +41,8 @@ class ProviderTable(Struct, forbid_unknown_fields=True):
     database: str | None = None
     accounts: str | None = None
     source: Literal["cache", "server", "auto"] | None = None
+    user_agent: str | None = None
+    reset_credits: bool | None = None
 
 
 class QuietTable(Struct, forbid_unknown_fields=True):

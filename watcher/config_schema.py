@@ -27,6 +27,8 @@ ABOUT = {
     "providers.database": "antigravity: path of state.vscdb.",
     "providers.accounts": "gemini_cli, antigravity: path of antigravity-accounts.json.",
     "providers.source": "antigravity: cache (default), server or auto.",
+    "providers.user_agent": "codex: the name under which to ask, where a bot wall lets only some pass.",
+    "providers.reset_credits": "codex: whether to ask, hourly at most, for the resets in hand and their end.",
     "channels": "Who is told, each under a name of your own: [channels.team].",
     "route": "Which channels hear of alerts whose rule names none.",
     "route.default": "Channels for every alert. Left out: all of them.",

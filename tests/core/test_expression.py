@@ -231,7 +231,7 @@ def test_units_are_checked_when_the_text_is_read(text, message, spot):
             "codex.seven_day > 8%",
             (
                 "codex has no window or field `seven_day`; valid: five_hour, weekly, monthly, code_review_weekly, "
-                "credits, individual_limit"
+                "credits, individual_limit, reset_credits, cost"
             ),
             "seven_day",
         ),

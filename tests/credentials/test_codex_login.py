@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from watcher.core.model import Command, Finished
-from watcher.credentials import Surroundings, claude_code, codex
+from watcher.credentials import Surroundings, chatgpt, claude_code, codex
 from watcher.errors import NotSignedInError
 
 USUAL = ".codex/auth.json"
-AUTH, PROFILE = codex.AUTH_CLAIM, codex.PROFILE_CLAIM
+AUTH, PROFILE = chatgpt.AUTH_CLAIM, chatgpt.PROFILE_CLAIM
 
 
 def nowhere(question):
@@ -144,14 +144,6 @@ def test_codexs_config_says_which_proxy_tells_a_key_its_usage(tmp_path, server, 
     assert find(tmp_path, {"OPENAI_API_KEY": "sk-x"})[0].extra.get("usage_url") == asked
 
 
-@SERVERS
-def test_opencodes_config_says_which_proxy_tells_a_key_its_usage(tmp_path, server, asked):
-    config = {"provider": {"openai": {"options": {"baseURL": server}}}}
-    write(tmp_path / ".config/opencode/opencode.json", config)
-    [login] = from_opencode(tmp_path, type="api", key="sk-x")
-    assert (login.place, login.token, login.extra.get("usage_url")) == ("OpenCode", "sk-x", asked)
-
-
 def test_tokens_without_an_access_token_name_the_file(tmp_path):
     with pytest.raises(NotSignedInError) as caught:
         find(tmp_path, {"tokens": {"refresh_token": "rt"}})
@@ -238,28 +230,32 @@ def test_a_broken_config_of_codex_costs_nothing(tmp_path, content):
     assert "usage_url" not in login.extra
 
 
-def from_opencode(tmp_path, **entry):
-    write(tmp_path / ".local/share/opencode/auth.json", {"openai": entry})
-    return codex.from_opencode(machine(tmp_path))
+@pytest.mark.parametrize(
+    ("token", "account", "extra"),
+    [
+        ("sk-x", "", {"api_key": "yes"}),
+        (jwt(**{AUTH: {"chatgpt_account_id": "ws-1"}}), "ws-1", {"account_id": "ws-1"}),
+        ("at-opaque", "", {"personal": "yes"}),
+    ],
+)
+def test_a_token_that_the_person_gives_is_told_by_its_looks(token, account, extra):
+    login = codex.given(token)
+    assert (login.token, login.place, login.account, login.extra) == (token, "config", account, extra)
 
 
-def test_opencodes_login_is_read_with_its_account(tmp_path):
-    [login] = from_opencode(tmp_path, type="oauth", access="t", refresh="r", expires=1769904000000, accountId=71)
-    assert (login.place, login.token, login.account) == ("OpenCode", "t", "71")
-    assert login.extra == {"account_id": "71"}
-    assert login.expires_at == datetime(2026, 2, 1, tzinfo=UTC)
-    assert login.refresh_token == ""
+def test_a_file_of_another_place_is_read_where_the_person_names_it(tmp_path):
+    """The config folder was Codex's home once."""
+    legacy = write(tmp_path / ".config/codex/auth.json", {"tokens": {"access_token": "legacy"}})
+    assert codex.find(machine(tmp_path)) == []
+    assert [login.token for login in codex.find(machine(tmp_path), str(legacy))] == ["legacy"]
 
 
-def test_opencodes_account_may_be_overridden_by_hand(tmp_path):
-    token = jwt(**{AUTH: {"chatgpt_account_id": "claim"}})
-    [login] = from_opencode(tmp_path, type="oauth", access=token, accountId="stored")
-    assert login.account == "claim"
-    [login] = from_opencode(tmp_path, type="oauth", access=token, accountIdOverride="mine")
-    assert login.account == "mine"
+def test_a_login_of_long_ago_is_still_tried_because_the_server_is_the_judge(tmp_path):
+    [login] = find(tmp_path, {"tokens": {"access_token": "t"}, "last_refresh": "2020-01-01T00:00:00Z"})
+    assert (login.token, login.expires_at) == ("t", None)
 
 
-def test_opencodes_api_key_is_marked_as_one_unless_it_is_a_token_after_all(tmp_path):
-    assert from_opencode(tmp_path, type="api", key="sk-x")[0].extra == {"api_key": "yes"}
-    assert from_opencode(tmp_path, type="api", key=jwt(sub="x"))[0].extra == {}
-    assert codex.from_opencode(machine(tmp_path / "empty")) == []
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+def test_the_place_is_the_same_on_every_system(tmp_path, platform):
+    write(tmp_path / USUAL, {"tokens": {"access_token": "t"}})
+    assert [login.token for login in codex.find(machine(tmp_path, platform, CODEX_HOME=""))] == ["t"]

@@ -1,4 +1,3 @@
-import base64
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +6,6 @@ import pytest
 
 from watcher import poll
 from watcher.credentials import Surroundings, opencode_plugins
-from watcher.credentials.places import UnusablePlaceError
 from watcher.providers import claude, codex
 
 CLAUDE = ".config/opencode/opencode-anthropic-auth/accounts.json"
@@ -63,45 +61,11 @@ def test_the_claude_accounts_may_be_in_several_places(tmp_path, path, env):
     assert [login.token for login in opencode_plugins.claude(machine(tmp_path, **env))] == ["t1"]
 
 
-def test_every_enabled_chatgpt_account_with_a_token_is_found(tmp_path):
-    claim = base64.urlsafe_b64encode(json.dumps({"chatgpt_account_id": "claim", "exp": 1769729563}).encode()).decode()
-    write(
-        tmp_path / CODEX,
-        {"accountId": "org-wrong", "email": "me@example.com", "accessToken": f"e30.{claim}.x", "refreshToken": "r"},
-        {"accountId": "ws-2", "email": "two@example.com", "accessToken": "t2", "expiresAt": 1769729563641},
-        {"email": "three@example.com", "accessToken": "t3"},
-        {"accountId": "ws-4", "accessToken": "t4", "enabled": False},
-        {"accountId": "ws-5", "refreshToken": "r5"},
-    )
-    write(tmp_path / ".opencode/projects/one/openai-codex-accounts.json", {"accountId": 6, "access": "t6"})
-    write(tmp_path / ".codex/multi-auth/openai-codex-accounts.json", {"accountId": "ws-7", "accessToken": "t7"})
-    found = opencode_plugins.chatgpt(machine(tmp_path))
-    assert [(login.account, login.account_name, login.extra.get("account_id")) for login in found] == [
-        ("claim", "me@example.com", "claim"),
-        ("ws-2", "two@example.com", "ws-2"),
-        ("three@example.com", "three@example.com", None),
-        ("6", "", "6"),
-        ("ws-7", "", "ws-7"),
-    ]
-    assert found[0].expires_at == datetime(2026, 1, 29, 23, 32, 43, tzinfo=UTC)
-    assert found[1].expires_at == datetime(2026, 1, 29, 23, 32, 43, 641000, tzinfo=UTC)
-
-
 @pytest.mark.parametrize("content", ["{}", '{"accounts": {}}', '{"accounts": [{}]}'])
 def test_a_file_without_accounts_is_nothing(tmp_path, content):
-    for name in (CLAUDE, CODEX):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_text(content)
-    assert opencode_plugins.claude(machine(tmp_path)) == opencode_plugins.chatgpt(machine(tmp_path)) == []
-
-
-def test_a_broken_file_hides_no_other_account(tmp_path):
-    write(tmp_path / CODEX, {"accountId": "ws-1", "accessToken": "t1"})
-    (tmp_path / ".codex/multi-auth").mkdir(parents=True)
-    (tmp_path / ".codex/multi-auth/openai-codex-accounts.json").write_text("[")
-    with pytest.raises(UnusablePlaceError) as caught:
-        opencode_plugins.chatgpt(machine(tmp_path))
-    assert [login.token for login in caught.value.found] == ["t1"]
+    (tmp_path / CLAUDE).parent.mkdir(parents=True)
+    (tmp_path / CLAUDE).write_text(content)
+    assert opencode_plugins.claude(machine(tmp_path)) == []
 
 
 def test_accounts_known_elsewhere_are_asked_once(tmp_path):

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from watcher import poll
+from watcher import http, poll
+from watcher.core import vocabulary
 from watcher.core.model import Response
 from watcher.credentials import Credential, Surroundings
+from watcher.demo.server import Reply, Server
 from watcher.errors import OfflineError, TimedOutError
-from watcher.providers import Overrides, codex, codex_keys, codex_windows
+from watcher.providers import Overrides, codex, codex_keys, codex_owner, codex_windows
+from watcher.providers.answers import HOUR
 
 NOW = datetime(2026, 1, 29, 15, tzinfo=UTC)
 PROVIDER = codex.PROVIDER
@@ -37,6 +40,7 @@ def test_it_asks_for_the_workspace_of_the_login():
         "Authorization": "Bearer t",
         "Accept": "application/json",
         "User-Agent": "codex-cli",
+        "Cache-Control": "no-cache",
         "ChatGPT-Account-Id": "ws-1",
     }
 
@@ -59,7 +63,7 @@ class Door:
 
     def __call__(self, request):
         self.asked.append(request)
-        if request.url != codex.WHOAMI_URL:
+        if request.url != codex_owner.WHOAMI_URL:
             return Response(status=200, body=json.dumps(USAGE).encode(), at=NOW)
         if isinstance(self.whoami, Exception):
             raise self.whoami
@@ -75,7 +79,7 @@ class Door:
 def test_a_personal_token_is_asked_once_whose_it_is_and_sent_as_the_tool_sends_it():
     door, kept = Door(), {}
     snapshot = door.poll(login(personal="yes"), kept)
-    assert [(each.method, each.url) for each in door.asked] == [("GET", codex.WHOAMI_URL), ("GET", codex.URL)]
+    assert [(each.method, each.url) for each in door.asked] == [("GET", codex_owner.WHOAMI_URL), ("GET", codex.URL)]
     for each in door.asked:
         assert each.headers["Authorization"] == "Bearer t"
         assert each.headers["originator"] == "codex_cli_rs"
@@ -87,7 +91,7 @@ def test_a_personal_token_is_asked_once_whose_it_is_and_sent_as_the_tool_sends_i
     assert [each.url for each in door.asked] == [codex.URL]
     assert door.asked[0].headers["ChatGPT-Account-Id"] == "ws-9"
     door.poll(Credential(provider="codex", place="p", path="p", token="new", extra={"personal": "yes"}), kept)
-    assert [each.url for each in door.asked] == [codex.WHOAMI_URL, codex.URL]
+    assert [each.url for each in door.asked] == [codex_owner.WHOAMI_URL, codex.URL]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +118,7 @@ def test_a_question_that_never_left_is_asked_again():
     door, kept = Door(OfflineError("offline")), {}
     door.poll(login(personal="yes"), kept)
     door.poll(login(personal="yes"), kept)
-    assert [each.url for each in door.asked] == [codex.WHOAMI_URL, codex.URL]
+    assert [each.url for each in door.asked] == [codex_owner.WHOAMI_URL, codex.URL]
 
 
 def test_beside_other_logins_a_personal_token_goes_by_its_workspace():
@@ -127,7 +131,7 @@ def test_a_personal_token_for_another_server_is_shown_to_that_one_alone():
     door.poll(login(personal="yes", usage_url="https://proxy.example.com/api/codex/usage"), {})
     assert [each.url for each in door.asked] == ["https://proxy.example.com/api/codex/usage"]
     door.poll(login(personal="yes", usage_url="https://chat.openai.com/backend-api/wham/usage"), {})
-    assert door.asked[0].url == codex.WHOAMI_URL
+    assert door.asked[0].url == codex_owner.WHOAMI_URL
 
 
 def test_another_server_that_codex_uses_is_asked_instead():
@@ -297,3 +301,176 @@ def test_a_reset_is_absolute_where_that_is_given_and_counted_from_the_answer_whe
     ):
         [reading] = codex_windows.windows({"primary_window": fields}, NOW)
         assert reading.resets_at == resets_at
+
+
+PLANS = (
+    "guest", "free", "go", "plus", "pro", "prolite", "free_workspace", "team", "business", "education", "quorum", "k12",
+    "enterprise", "edu", "unknown", "self_serve_business_prolite", "one that nobody has heard of yet",
+)  # fmt: skip
+
+
+def asked(content, credential=None, kept=None):
+    """The outcome of one poll that is answered with this body, and nothing else is asked."""
+    questions = []
+
+    def send(request):
+        questions.append(request)
+        assert len(questions) == 1
+        return Response(status=200, body=json.dumps(content).encode(), at=NOW)
+
+    return poll.ask(
+        PROVIDER, credential or login(), now=lambda: NOW, send=send, read_database=nowhere,
+        kept={} if kept is None else kept,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_every_plan_is_shown_as_it_is_called(plan):
+    assert asked({**USAGE, "plan_type": plan}).plan == plan
+
+
+@pytest.mark.parametrize("hours", [6, 12, 336, 672, 696])
+def test_any_other_length_is_a_window_of_its_own(hours):
+    limit = {"primary_window": {"used_percent": 1, "limit_window_seconds": hours * HOUR}}
+    [reading] = asked({"rate_limit": limit}).readings
+    assert (reading.window, reading.label) == (f"{hours}h", f"{hours}-hour window")
+
+
+@pytest.mark.parametrize("balance", ["0", "14.5", 5.39, 0])
+def test_credits_are_read_in_every_form(balance):
+    fields = {"has_credits": True, "approx_local_messages": None, "approx_cloud_messages": [1, 2], "balance": balance}
+    [reading] = asked({"credits": fields, "promo": {"anything": 1}}).readings
+    assert (reading.window, str(reading.remaining)) == ("credits", str(balance))
+
+
+@pytest.mark.parametrize("content", [{}, {"rate_limit": None}, {"credits": {"balance": None}, "promo": None}])
+def test_an_answer_without_a_window_or_a_balance_is_an_error_and_not_nothing_used(content):
+    assert asked(content).kind == "shape"
+
+
+@pytest.mark.parametrize(
+    ("count", "remaining"), [(3, 3), ("2", 2), (0, 0), (None, None), (-1, None), (True, None), ([], None), (1.5, None)]
+)
+def test_resets_in_hand_are_a_quantity(count, remaining):
+    readings = asked({**USAGE, "rate_limit_reset_credits": {"available_count": count}}).readings
+    found = {each.window: each for each in readings}.get("reset_credits")
+    assert (None if found is None else found.remaining) == remaining
+    assert found is None or (found.kind, found.unit, found.used_percent) == ("balance", "resets", None)
+
+
+@pytest.mark.parametrize("detail", ["Could not validate", {"code": "x", "message": "secret words"}, None])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, "expired"), (403, "forbidden"), (404, "server"), (429, "rate_limited"), (500, "server")]
+)
+def test_a_refusal_is_told_by_its_status_and_never_repeats_the_body(status, kind, detail):
+    body = json.dumps({"detail": detail}).encode()
+    headers = {"retry-after": "90"} if status == 429 else {}
+    failure = poll.ask(
+        PROVIDER, login(), now=lambda: NOW, read_database=nowhere, kept={},
+        send=lambda _request: Response(status=status, headers=headers, body=body, at=NOW),
+    )  # fmt: skip
+    assert failure.kind == kind
+    assert "secret" not in failure.message
+    assert "validate" not in failure.message
+    assert failure.retry_at == (NOW + timedelta(seconds=90) if status == 429 else None)
+
+
+def test_an_answer_that_may_be_cached_is_never_given_to_another_account():
+    """The address is the same for all accounts: a cache by address would hand one's answer to the next."""
+    answers = {"Bearer a": 11, "Bearer b": 22}
+
+    def answer(asked):
+        limit = {"primary_window": {"used_percent": answers[asked.headers["authorization"]]}}
+        headers = {"content-type": "application/json", "cache-control": "public, max-age=300"}
+        return Reply(headers=headers, body=json.dumps({"rate_limit": limit}).encode())
+
+    with Server(answer) as server:
+        for token in ("a", "b", "a"):
+            snapshot = poll.ask(
+                PROVIDER, Credential(provider="codex", place="p", path="p", token=token), now=lambda: NOW,
+                send=http.send, read_database=nowhere, kept={}, base_url=server.url,
+            )  # fmt: skip
+            assert [each.used_percent for each in snapshot.readings] == [answers[f"Bearer {token}"]]
+        assert [each.headers["cache-control"] for each in server.asked] == ["no-cache"] * 3
+
+
+def test_the_person_may_choose_the_name_under_which_it_asks(tmp_path):
+    write(tmp_path / ".codex/auth.json", {"tokens": {"access_token": "t"}})
+    [login] = found_in(tmp_path, user_agent="codex_cli_rs/1.2.3").credentials
+    assert request_for(login).headers["User-Agent"] == "codex_cli_rs/1.2.3"
+    [login] = found_in(tmp_path / "empty", token="at-x", user_agent="mine/1").credentials
+    first = codex.ask(login, NOW, {})
+    assert next(first).headers["User-Agent"] == "mine/1"
+
+
+def test_a_personal_token_in_the_config_is_asked_whose_it_is_as_one_in_codexs_file(tmp_path):
+    door, kept = Door(), {}
+    [login] = found_in(tmp_path, token="at-x").credentials
+    snapshot = door.poll(login, kept)
+    assert [each.url for each in door.asked] == [codex_owner.WHOAMI_URL, codex.URL]
+    assert all(each.headers["originator"] == "codex_cli_rs" for each in door.asked)
+    assert door.asked[1].headers["ChatGPT-Account-Id"] == "ws-9"
+    assert (snapshot.account_name, snapshot.plan) == ("me@example.com", "business")
+
+
+PROXY = {"usage_url": "https://proxy.example.com/api/codex/usage", "if_unknown": "vendor"}
+
+
+def test_opencodes_proxy_answers_for_the_vendor_unless_it_knows_nothing_of_usage():
+    asked = []
+
+    def send(status, request):
+        asked.append(request.url)
+        is_proxy = request.url == PROXY["usage_url"]
+        return Response(status=status if is_proxy else 200, body=json.dumps(USAGE).encode(), at=NOW)
+
+    for status, kinds in ((200, ["proxy"]), (404, ["proxy", "vendor"]), (401, ["proxy"]), (500, ["proxy"])):
+        asked.clear()
+        outcome = poll.ask(
+            PROVIDER, login(account_id="ws-1", **PROXY), now=lambda: NOW, read_database=nowhere, kept={},
+            send=lambda request, status=status: send(status, request),
+        )  # fmt: skip
+        urls = {"proxy": PROXY["usage_url"], "vendor": codex.URL}
+        assert asked == [urls[kind] for kind in kinds]
+        assert hasattr(outcome, "readings") == (status in (200, 404))
+
+
+def test_a_proxy_that_codex_itself_names_is_the_only_one_asked():
+    proxy = login(usage_url="https://proxy.example.com/api/codex/usage")
+    failure = poll.ask(
+        PROVIDER, proxy, now=lambda: NOW, send=lambda _request: Response(status=404, at=NOW), read_database=nowhere,
+        kept={},
+    )  # fmt: skip
+    assert failure.kind == "server"
+
+
+def test_the_windows_that_all_keys_of_a_proxy_share_are_told_apart_from_the_keys_own():
+    own = keyed(source="api_key_limit")
+    shared = [keyed(limit_window="7d", current_value=150), keyed(current_value=100)]
+    readings = codex_keys.read({"limits": [own], "upstream_limits": [*shared, "junk"]})
+    assert [(each.window, each.used_percent) for each in readings] == [
+        ("five_hour", 25), ("upstream_weekly", 75), ("upstream_five_hour", 50),
+    ]  # fmt: skip
+    assert readings[1].label == "upstream weekly window"
+    older = codex_keys.read({"limits": [own, *({**each, "source": "aggregate"} for each in shared)]})
+    assert older == readings
+    assert codex_keys.read({"limits": "junk", "upstream_limits": None}) == []
+
+
+def test_a_key_may_have_a_limit_for_life():
+    entry = keyed(limit_window="lifetime", limit_type="total_tokens", reset_at="9999-12-31T23:59:59.999999Z")
+    [reading] = codex_keys.read({"limits": [entry]})
+    assert (reading.window, reading.used_percent, reading.resets_at, reading.unit) == ("lifetime", 25, None, "tokens")
+
+
+@pytest.mark.parametrize(
+    "window",
+    ["upstream_five_hour", "lifetime", "five_hour_total_tokens", "upstream_weekly_cost_usd", "cost", "reset_credits"],
+)
+def test_rules_may_name_every_window_that_is_read(window):
+    assert vocabulary.is_window("codex", window)
+
+
+@pytest.mark.parametrize("window", ["fiv_hour", "lifetimes", "total_tokens", "five_hour_tokens"])
+def test_what_no_answer_holds_is_no_window(window):
+    assert not vocabulary.is_window("codex", window)

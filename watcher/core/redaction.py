@@ -22,7 +22,7 @@ _SHAPES = re.compile(
 _TABLE = re.compile(r"""^[ \t]*\[+[ \t]*["']?(\w+)""", re.MULTILINE)
 _FIRST = re.compile(r"""\s*["']?(\w+)""")
 _SECRET_TABLES = {"channels", "providers"}
-_PLAIN = re.compile(r"\s*(?:type|every|enabled|source|priority|timeout|base_url)\s*=")
+_PLAIN = re.compile(r"\s*(?:type|every|enabled|source|priority|timeout|base_url|user_agent|reset_credits)\s*=")
 _KEY = re.compile(r"""\s*(?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*\s*=""")
 _VALUE = re.compile(
     r"""

@@ -44,8 +44,11 @@ PROVIDERS: dict[str, Windows] = {
             "code_review_weekly": Unit.AMOUNT,
             "credits": Unit.AMOUNT,
             "individual_limit": Unit.AMOUNT,
+            "reset_credits": Unit.COUNT,
+            "cost": Unit.MONEY,
         },
-        others=r"(?:[a-z0-9]+_)*(?:five_hour|weekly|monthly|[1-9][0-9]{0,5}[hm])",
+        others=r"(?:[a-z0-9]+_)*(?:five_hour|weekly|monthly|lifetime|[1-9][0-9]{0,5}[hm])"
+        r"(?:_(?:(?:total|input|output)_tokens|cost_usd|credits))?",  # behind it: what a proxy's limit counts
     ),
     "copilot": Windows(
         primary=("premium_interactions",),

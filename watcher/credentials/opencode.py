@@ -7,7 +7,6 @@ so that an odd one costs only its own provider. Never write here.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -62,33 +61,6 @@ def config_folders(surroundings: Surroundings) -> list[Path]:
     if surroundings.platform == "win32" and env.get("APPDATA"):
         found.append(Path(env["APPDATA"]) / "opencode")
     return list(dict.fromkeys(found))
-
-
-def base_url(surroundings: Surroundings, key: str) -> str:
-    """The server that the person's `opencode.json` names, `provider.KEY.options.baseURL`; "" where it names none.
-
-    OpenCode itself will complain of a broken file.
-    """
-    named = Path(surroundings.env.get("OPENCODE_CONFIG", ""))
-    paths = [named] if named.is_absolute() else []
-    paths += [each / name for each in config_folders(surroundings) for name in ("opencode.json", "opencode.jsonc")]
-    for path in paths:
-        try:
-            value = json.loads(_without_comments(files.read_text(path, cure=CURE) or ""))
-        except (NotSignedInError, ValueError, RecursionError):
-            continue
-        for name in ("provider", key, "options", "baseURL"):
-            value = value.get(name) if isinstance(value, dict) else None
-        if isinstance(value, str) and value.strip():
-            return value.strip()
-    return ""
-
-
-def _without_comments(text: str) -> str:
-    """JSON from JSON with comments and commas before a bracket."""
-    for extra in (r"//[^\n]*|/\*.*?\*/", r",(?=\s*[}\]])"):
-        text = re.sub(rf'("(?:\\.|[^"\\])*")|{extra}', lambda found: found[1] or "", text, flags=re.DOTALL)
-    return text
 
 
 def find(surroundings: Surroundings, key: str, path: str | None = None) -> Entry | None:

@@ -30,6 +30,8 @@ class Overrides(Struct, frozen=True, kw_only=True):
     accounts: str | None = None  # gemini_cli, antigravity: antigravity-accounts.json
     base_url: str | None = None  # codex: where an API key may be asked about; every request goes there in any case
     source: str | None = None  # antigravity: cache (default), server or auto
+    user_agent: str | None = None  # codex: the name under which to ask
+    reset_credits: bool | None = None  # codex: whether to ask for the resets in hand
 
 
 class Provider(Struct, frozen=True, kw_only=True):

@@ -1,129 +1,117 @@
 """Codex (ChatGPT subscriptions): `GET https://chatgpt.com/backend-api/wham/usage`.
 
-Undocumented by its vendor, observed only; last checked 2026-09. The answer: `plan_type`, `rate_limit` with up to two
+Undocumented by its vendor, observed only; last checked 2026-11. The answer: `plan_type`, `rate_limit` with up to two
 windows `{used_percent, limit_window_seconds, reset_after_seconds, reset_at}`, `additional_rate_limits`,
-`code_review_rate_limit`, `credits`, `individual_limit`. Needs the ChatGPT access token of OpenCode or Codex.
-
-A personal access token does not say whose it is: `GET https://auth.openai.com/api/accounts/v1/user-auth-credential/
-whoami` is asked once for each token, `{chatgpt_account_id, chatgpt_plan_type, email}`, so that the right workspace is
-read; without an answer the usage is read all the same.
+`code_review_rate_limit`, `credits`, `individual_limit`, `rate_limit_reset_credits`. Needs the ChatGPT access token of
+OpenCode or Codex. The parts: `codex_logins` finds it, `codex_windows` and `codex_balances` read the answer,
+`codex_owner` asks whose a personal token is, `codex_extras` what takes a further request, `codex_keys` a proxy about an
+API key, `codex_cache` nobody.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
-from msgspec.structs import replace
-
-from watcher.core.model import Request, Response, Snapshot
-from watcher.credentials import OTHERS, Credential, Surroundings, codex, opencode_plugins
-from watcher.credentials.places import UnusablePlaceError, gather
-from watcher.errors import OfflineError, ProviderError, ShapeChangedError
-from watcher.providers import Conversation, Kept, Overrides, Provider, answers, codex_keys, codex_windows
+from watcher.core.model import Reading, Request, Response, Snapshot
+from watcher.credentials import OTHERS, Credential, codex_plugins, codex_servers
+from watcher.errors import ShapeChangedError
+from watcher.providers import (
+    Conversation,
+    Kept,
+    Provider,
+    answers,
+    codex_cache,
+    codex_extras,
+    codex_keys,
+    codex_logins,
+    codex_owner,
+    codex_windows,
+)
+from watcher.providers.codex_extras import Usage
+from watcher.providers.codex_owner import Owner
 
 ID, NAME, SIGN_IN = "codex", "Codex", "run `codex` once"
 URL = "https://chatgpt.com/backend-api/wham/usage"
-WHOAMI_URL = "https://auth.openai.com/api/accounts/v1/user-auth-credential/whoami"
+AGENT, PERSONAL_AGENT = "codex-cli", "codex_cli_rs/0.50.0"
 
 
-class Owner(NamedTuple):
-    """Whose a personal access token is; empty where it is not said."""
-
-    account: str = ""
-    plan: str = ""
-    email: str = ""
-
-
-def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
-    """ChatGPT logins, OpenCode's first, and API keys where they can be asked about, or where the person named one.
-
-    A key for the vendor's own server is found in many homes and can tell nothing: unasked, it is no login of Codex.
-    """
-    try:
-        return _useful(_all(surroundings, overrides), overrides)
-    except UnusablePlaceError as error:
-        raise UnusablePlaceError(_useful(error.found, overrides), error.troubles) from None
-
-
-def _useful(found: Sequence[Credential], overrides: Overrides) -> list[Credential]:
-    own = codex.about_key(overrides.base_url or "")
-    logins = [replace(each, extra={**each.extra, **own}) if "api_key" in each.extra else each for each in found]
-    useful = [each for each in logins if "api_key" not in each.extra or "usage_url" in each.extra]
-    is_named = bool(overrides.token or overrides.credentials)
-    return useful or (logins[:1] if is_named else [])
-
-
-def _all(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
-    if overrides.token and overrides.token.startswith("sk-"):
-        return [codex.api_key("config", "config", overrides.token, "")]
-    if overrides.token:
-        return [codex.credential("config", "config", overrides.token)]
-    path = overrides.credentials
-    places = [partial(codex.from_opencode, surroundings, path), partial(codex.find, surroundings, path)]
-    if path is None:
-        places.append(partial(opencode_plugins.chatgpt, surroundings))
-    return gather(*places)
-
-
-def ask(credential: Credential, _now: datetime, kept: Kept) -> Conversation:
-    """The usage; before it, whose a personal access token is."""
+def ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:
+    """The usage; before it, whose a personal access token is; after it, what takes a request of its own."""
+    if codex_plugins.CACHED in credential.extra:
+        return codex_cache.read(credential, now)
     if "api_key" in credential.extra:
         return (yield from codex_keys.ask(credential))
-    url = credential.extra.get("usage_url", URL)
+    owner = yield from _owner(credential, kept)
+    usage = yield from _usage(credential, owner)
+    return (yield from _snapshot(credential, owner, usage, kept))
+
+
+def _headers(credential: Credential, account: str = "") -> dict[str, str]:
     headers = {
         "Authorization": f"Bearer {credential.token}",
         "Accept": "application/json",
-        "User-Agent": "codex-cli",
+        "User-Agent": AGENT,
+        "Cache-Control": "no-cache",  # an answer may call itself public: no cache on the way may give it to another
     }
-    account, owner = credential.extra.get("account_id", ""), Owner()
     if credential.extra.get("personal"):
-        headers |= {"User-Agent": "codex_cli_rs/0.50.0", "originator": "codex_cli_rs"}
-        if codex.is_vendor(urlsplit(url).hostname):  # a token for another server is not shown to this one
-            owner = yield from _owner(credential.token, headers, kept)
-            account = account or owner.account
-    if account:
-        headers = {**headers, "ChatGPT-Account-Id": account}
+        headers |= {"User-Agent": PERSONAL_AGENT, "originator": "codex_cli_rs"}
+    if credential.extra.get(codex_logins.AGENT):
+        headers["User-Agent"] = credential.extra[codex_logins.AGENT]
+    return {**headers, "ChatGPT-Account-Id": account} if account else headers
+
+
+def _owner(credential: Credential, kept: Kept) -> Generator[Request, Response, Owner]:
+    """Whose a personal access token is; one for another server is shown to that one alone."""
+    host = urlsplit(credential.extra.get("usage_url", URL)).hostname
+    if not credential.extra.get("personal") or not codex_servers.is_vendor(host):
+        return Owner()
+    return (yield from codex_owner.ask(credential.token, _headers(credential), kept))
+
+
+def _usage(credential: Credential, owner: Owner) -> Generator[Request, Response, Usage]:
+    url = credential.extra.get("usage_url", URL)
+    headers = _headers(credential, credential.extra.get("account_id") or owner.account)
     response: Response = yield Request(url=url, headers=headers)
+    if response.status == 404 and "if_unknown" in credential.extra:  # noqa: PLR2004 - statuses are words
+        url = URL  # OpenCode's proxy knows nothing of subscriptions; the login is the vendor's
+        response = yield Request(url=url, headers=headers)
     content = answers.read(response, name=NAME, sign_in=SIGN_IN)
-    readings = codex_windows.read(content, response.at)
+    return Usage(url=url, headers=headers, content=content, at=response.at)
+
+
+def _snapshot(credential: Credential, owner: Owner, usage: Usage, kept: Kept) -> Generator[Request, Response, Snapshot]:
+    content = usage.content
+    readings = codex_windows.read(content, usage.at)
     if not readings:
         raise ShapeChangedError(
             f"{NAME}: no window in the answer (rate_limit, credits): look for a newer version of this program"
         )
-    email = answers.text(content.get("email")) or owner.email
+    account = usage.headers.get("ChatGPT-Account-Id", "") or answers.text(content.get("account_id")) or ""
+    further: tuple[Reading, ...] = yield from codex_extras.monthly(usage, account, kept)
+    notes = [_note(content)]
+    if credential.extra.get(codex_logins.RESETS):
+        resets, note = yield from codex_extras.resets(usage, kept)
+        further, notes = (*further, *resets), [*notes, note]
+    known = {each.window for each in readings}
     return Snapshot(
         provider=ID,
         # beside other logins the workspace is the name: one person's two are two quotas, and joined by email
-        account_name=owner.account if owner.account and credential.extra.get(OTHERS) else email,
+        account_name=owner.account
+        if owner.account and credential.extra.get(OTHERS)
+        else answers.text(content.get("email")) or owner.email,
         plan=answers.text(content.get("plan_type")) or credential.plan or owner.plan or None,
-        at=response.at,
-        readings=tuple(readings),
-        note=_note(content),
+        at=usage.at,
+        readings=(*readings, *(each for each in further if each.window not in known)),
+        note="; ".join(filter(None, notes)) or None,
     )
 
 
-def _owner(token: str, headers: Mapping[str, str], kept: Kept) -> Generator[Request, Response, Owner]:
-    """Whose the token is, asked once; nobody where it is not said, which costs no reading."""
-    if kept.get("owner_of") != token:
-        kept["owner_of"], kept["owner"] = token, Owner()
-        try:
-            content = answers.read((yield Request(url=WHOAMI_URL, headers=headers)), name=NAME, sign_in=SIGN_IN)
-            names = ("chatgpt_account_id", "chatgpt_plan_type", "email")
-            kept["owner"] = Owner(*(answers.text(content.get(name)) or "" for name in names))
-        except ProviderError as error:
-            if isinstance(error, OfflineError):
-                del kept["owner_of"]  # it was never asked
-    owner: Owner = kept["owner"]
-    return owner
-
-
-def _note(content: Mapping[str, Any]) -> str | None:
+def _note(content: Mapping[str, Any]) -> str:
     limit, spend = answers.mapping(content.get("rate_limit")), answers.mapping(content.get("spend_control"))
     if limit.get("limit_reached") is True or limit.get("allowed") is False:
         return "limit reached: Codex refuses work until the reset"
-    return "spend limit reached" if spend.get("reached") is True else None
+    return "spend limit reached" if spend.get("reached") is True else ""
 
 
 PROVIDER = Provider(
@@ -132,7 +120,7 @@ PROVIDER = Provider(
     page="https://chatgpt.com/codex/settings/usage",
     sign_in=SIGN_IN,
     primary=("five_hour", "weekly", "monthly"),
-    find=find,
+    find=codex_logins.find,
     ask=ask,
     floor=timedelta(minutes=2),
     default=timedelta(minutes=5),

@@ -1,8 +1,10 @@
 """Codex with an API key of a proxy that shares subscriptions (codex-lb): `GET <host>/v1/usage`, what the key has used.
 
-Observed only; last checked 2026-09. The answer: `{request_count, total_tokens, total_cost_usd, limits: [{limit_type,
-limit_window: 5h | 7d | weekly ..., max_value, current_value, remaining_value, model_filter, reset_at}]}`. The vendor's
-own server tells an API key nothing of a subscription and is not asked. Never put here where a key is found.
+Observed only; last checked 2026-11. The answer: `{request_count, total_tokens, total_cost_usd, limits: [{limit_type,
+limit_window: 5h | 7d | weekly | lifetime ..., max_value, current_value, remaining_value, model_filter, reset_at,
+source}], upstream_limits: [...]}`, where `upstream_limits`, in older versions `source: aggregate`, are what all keys
+share: the windows of the subscriptions behind the proxy. The vendor's own server tells an API key nothing of a
+subscription and is not asked. Never put here where a key is found.
 """
 
 import re
@@ -20,6 +22,7 @@ from watcher.providers import Conversation, answers, codex_windows
 NAME = "Codex"
 SIGN_IN = "take a new key from the proxy"
 _LENGTHS = {"daily": answers.DAY, "weekly": answers.WEEK, "monthly": codex_windows.MONTHS[0]}
+SHARED = "upstream"  # begins the id of a window that all keys of the proxy share
 _UNITS = {"h": answers.HOUR, "d": answers.DAY}
 
 
@@ -45,18 +48,23 @@ def ask(credential: Credential) -> Conversation:
 
 
 def read(content: Mapping[str, Any]) -> list[Reading]:
-    """Every limit that can be read, in the order of their types, and the cost.
+    """Every limit that can be read, in the order of their types, the key's own first, and the cost.
 
     Limits of several types may share a window: the first has the plain name, the others their type behind it.
     """
+    entries = answers.mappings(content.get("limits"))
+    own = [entry for entry in entries if entry.get("source") != "aggregate"]
+    shared = [entry for entry in entries if entry.get("source") == "aggregate"]
+    shared += answers.mappings(content.get("upstream_limits"))
     found: dict[str, Reading] = {}
-    for entry in sorted(answers.mappings(content.get("limits")), key=_type):
-        reading = _limit(entry)
-        if reading is not None and reading.window in found and _type(entry):
-            label = f"{reading.label} ({_type(entry).replace('_', ' ')})"
-            reading = replace(reading, window=f"{reading.window}_{_type(entry)}", label=label)
-        if reading is not None:
-            found.setdefault(reading.window, reading)
+    for prefix, limits in (("", own), (SHARED, shared)):
+        for entry in sorted(limits, key=_type):
+            reading = _limit(entry, prefix)
+            if reading is not None and reading.window in found and _type(entry):
+                label = f"{reading.label} ({_type(entry).replace('_', ' ')})"
+                reading = replace(reading, window=f"{reading.window}_{_type(entry)}", label=label)
+            if reading is not None:
+                found.setdefault(reading.window, reading)
     cost = answers.decimal(content.get("total_cost_usd"))
     if cost is not None:
         found.setdefault("cost", Reading(window="cost", kind=Kind.OTHER, label="cost", used=cost, unit="usd"))
@@ -67,7 +75,7 @@ def _type(entry: Mapping[str, Any]) -> str:
     return answers.slug(answers.text(entry.get("limit_type")) or "")
 
 
-def _limit(entry: Mapping[str, Any]) -> Reading | None:
+def _limit(entry: Mapping[str, Any], prefix: str) -> Reading | None:
     word, model = answers.text(entry.get("limit_window")) or "", answers.text(entry.get("model_filter")) or ""
     seconds = _seconds(word.lower())
     id_, people = codex_windows.named(seconds) if seconds else (answers.slug(word), word)
@@ -80,9 +88,9 @@ def _limit(entry: Mapping[str, Any]) -> Reading | None:
     if percent is None or not id_:
         return None
     reading = Reading(
-        window="_".join(part for part in (answers.slug(model), id_) if part),
+        window="_".join(part for part in (prefix, answers.slug(model), id_) if part),
         kind=answers.kind_of(seconds),
-        label=f"{model} {people} window".strip(),
+        label=" ".join(part for part in (prefix, model, people, "window") if part),
         used_percent=percent,
         used=used,
         limit=limit,

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from watcher.core.model import Kind, Reading
-from watcher.providers import answers
+from watcher.core.model import Reading
+from watcher.providers import answers, codex_balances
 
 SESSION = 5 * answers.HOUR
 MONTHS = (720 * answers.HOUR, 730 * answers.HOUR)  # both have been seen
@@ -23,8 +23,7 @@ def read(content: Mapping[str, Any], at: datetime) -> list[Reading]:
         *windows(content.get("rate_limit"), at),
         *_additional(content.get("additional_rate_limits"), at),
         *windows(content.get("code_review_rate_limit"), at, "code_review", "code review ", answers.WEEK),
-        *_credits(content.get("credits")),
-        *_individual(content, at),
+        *codex_balances.read(content, at),
     ):
         found.setdefault(reading.window, reading)
     return list(found.values())
@@ -35,42 +34,6 @@ def _additional(entries: object, at: datetime) -> Iterator[Reading]:
         name = answers.text(entry.get("limit_name")) or answers.text(entry.get("metered_feature")) or ""
         if answers.slug(name):
             yield from windows(entry.get("rate_limit"), at, answers.slug(name), f"{name} ")
-
-
-def _credits(value: object) -> Iterator[Reading]:
-    fields = value if isinstance(value, dict) else {"balance": value}
-    unlimited = fields.get("unlimited") is True
-    balance = None if unlimited else answers.decimal(fields.get("balance"))
-    if unlimited or balance is not None:
-        yield Reading(
-            window="credits", kind=Kind.BALANCE, label="credits", remaining=balance, unit="credits", unlimited=unlimited
-        )
-
-
-def _individual(content: Mapping[str, Any], at: datetime) -> Iterator[Reading]:
-    """A limit set for this person, from the first of three places that says anything of it."""
-    for holder in (content, content.get("rate_limit"), content.get("spend_control")):
-        fields = answers.mapping(answers.mapping(holder).get("individual_limit"))
-        used, limit, remaining = (answers.decimal(fields.get(name)) for name in ("used", "limit", "remaining"))
-        used_percent = answers.percent(fields.get("used_percent"))
-        left = answers.number(fields.get("remaining_percent"))
-        if used_percent is None:
-            used_percent = max(0.0, 100 - left) if left is not None else answers.ratio(used, limit)
-        if used_percent is None and used is None and remaining is None:
-            continue
-        ends = (answers.instant(fields.get(name)) for name in ("resets_at", "reset_at", "resetsAt"))
-        yield Reading(
-            window="individual_limit",
-            kind=Kind.OTHER,
-            label="individual limit",
-            used_percent=used_percent,
-            used=used,
-            limit=limit,
-            remaining=remaining,
-            unit="credits",
-            resets_at=next((end for end in ends if end), None) or answers.later(at, fields.get("reset_after_seconds")),
-        )
-        return
 
 
 def windows(limit: object, at: datetime, prefix: str = "", label: str = "", shortest: int = SESSION) -> list[Reading]:

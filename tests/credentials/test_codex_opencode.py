@@ -1,0 +1,121 @@
+import base64
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from watcher.credentials import Surroundings, chatgpt, codex_opencode
+
+AUTH = chatgpt.AUTH_CLAIM
+CONFIG = ".config/opencode/opencode.json"
+
+
+def nowhere(question):
+    raise AssertionError(f"asked {question}")
+
+
+def machine(home: Path, **env: str) -> Surroundings:
+    return Surroundings(home=home, env=env, platform="linux", run=nowhere, read_database=nowhere)
+
+
+def write(path: Path, content) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def jwt(**claims) -> str:
+    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"e30.{part}.c2ln"
+
+
+def options(**named: str) -> dict:
+    return {"provider": {"openai": {"options": named}}}
+
+
+def from_opencode(tmp_path, **entry):
+    write(tmp_path / ".local/share/opencode/auth.json", {"openai": entry})
+    return codex_opencode.find(machine(tmp_path))
+
+
+def test_opencodes_login_is_read_with_its_account(tmp_path):
+    [login] = from_opencode(tmp_path, type="oauth", access="t", refresh="r", expires=1769904000000, accountId=71)
+    assert (login.place, login.token, login.account) == ("OpenCode", "t", "71")
+    assert login.extra == {"account_id": "71"}
+    assert login.expires_at == datetime(2026, 2, 1, tzinfo=UTC)
+    assert login.refresh_token == ""
+
+
+def test_opencodes_account_may_be_overridden_by_hand(tmp_path):
+    token = jwt(**{AUTH: {"chatgpt_account_id": "claim"}})
+    [login] = from_opencode(tmp_path, type="oauth", access=token, accountId="stored")
+    assert login.account == "claim"
+    [login] = from_opencode(tmp_path, type="oauth", access=token, accountIdOverride="mine")
+    assert login.account == "mine"
+
+
+def test_opencodes_api_key_is_marked_as_one_unless_it_is_a_token_after_all(tmp_path):
+    assert from_opencode(tmp_path, type="api", key="sk-x")[0].extra == {"api_key": "yes"}
+    assert from_opencode(tmp_path, type="api", key=jwt(sub="x"))[0].extra == {}
+    assert codex_opencode.find(machine(tmp_path / "empty")) == []
+
+
+def test_what_other_programs_add_to_the_entry_does_no_harm(tmp_path):
+    [login] = from_opencode(
+        tmp_path, type="oauth", access="t", accountId="ws-1", organizationIdOverride="org-2", accountLabel="work",
+        multiAccount=True, idToken=jwt(email="me@example.com"),
+    )  # fmt: skip
+    assert (login.account, login.account_name, login.extra) == ("ws-1", "me@example.com", {"account_id": "ws-1"})
+
+
+@pytest.mark.parametrize("entry", ["sk-x", {"key": "sk-x"}, {"token": "sk-x"}, {"apiKey": "sk-x"}, {"value": "sk-x"}])
+def test_an_api_key_may_be_written_in_several_ways(tmp_path, entry):
+    write(tmp_path / ".local/share/opencode/auth.json", {"openai": entry})
+    [login] = codex_opencode.find(machine(tmp_path))
+    assert (login.token, login.extra) == ("sk-x", {"api_key": "yes"})
+
+
+SERVERS = pytest.mark.parametrize(
+    ("server", "asked"),
+    [
+        ("http://127.0.0.1:2455/v1", "http://127.0.0.1:2455/v1/usage"),
+        ("https://proxy.example.com/backend-api/codex", "https://proxy.example.com/v1/usage"),
+        ("https://me:secret@proxy.example.com/", "https://proxy.example.com/v1/usage"),
+        ("https://notopenai.com", "https://notopenai.com/v1/usage"),
+        ("https://api.openai.com/v1", None),
+        ("https://chatgpt.com/backend-api", None),
+        ("https://CHATGPT.com", None),
+        ("https://chat.openai.com", None),
+        ("ftp://proxy.example.com", None),
+        ("https://[", None),
+        ("https://", None),
+        ("", None),
+    ],
+)
+
+
+@SERVERS
+def test_opencodes_config_says_which_proxy_tells_a_key_its_usage(tmp_path, server, asked):
+    write(tmp_path / CONFIG, options(baseURL=server))
+    [login] = from_opencode(tmp_path, type="api", key="sk-x")
+    assert (login.place, login.token, login.extra.get("usage_url")) == ("OpenCode", "sk-x", asked)
+
+
+@SERVERS
+def test_a_chatgpt_login_is_asked_about_at_the_proxy_that_opencode_uses(tmp_path, server, asked):
+    write(tmp_path / CONFIG, options(baseURL=server))
+    [login] = from_opencode(tmp_path, type="oauth", access="t", accountId="ws-1")
+    assert login.extra.get("usage_url") == (asked and asked.replace("/v1/usage", "/api/codex/usage"))
+    assert ("if_unknown" in login.extra) == (asked is not None)
+
+
+def test_opencodes_config_may_hold_the_key_itself(tmp_path):
+    path = write(tmp_path / CONFIG, options(baseURL="http://{env:PROXY}/v1", apiKey="{env:PROXY_KEY}"))
+    [login] = codex_opencode.find(machine(tmp_path, PROXY="127.0.0.1:2455", PROXY_KEY="sk-clb-x"))
+    assert (login.token, login.path) == ("sk-clb-x", str(path))
+    assert login.extra == {"api_key": "yes", "usage_url": "http://127.0.0.1:2455/v1/usage"}
+    assert codex_opencode.find(machine(tmp_path)) == []
+    assert codex_opencode.find(machine(tmp_path, PROXY_KEY="k"), str(tmp_path / "mine.json")) == []
+    write(tmp_path / ".local/share/opencode/auth.json", {"openai": {"type": "oauth", "access": "t"}})
+    assert [login.token for login in codex_opencode.find(machine(tmp_path, PROXY_KEY="k"))] == ["t"]

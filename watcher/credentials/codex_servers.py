@@ -1,0 +1,55 @@
+"""Where usage is asked for at the server that the person's own tools use in place of the vendor's.
+
+Codex's `config.toml` and OpenCode's `opencode.json` may each name one: the vendor's, or a proxy that shares
+subscriptions (codex-lb). Never decide here whether a login goes there: only the tool's own login does.
+"""
+
+from urllib.parse import SplitResult, urlsplit
+
+VENDORS = ("chatgpt.com", "openai.com")
+
+
+def is_vendor(host: str | None) -> bool:
+    """Whether that host is OpenAI's own."""
+    return any(host == vendor or (host or "").endswith(f".{vendor}") for vendor in VENDORS)
+
+
+def of_codex(said: str) -> dict[str, str]:
+    """For a login of Codex, at its `chatgpt_base_url`; {} for the usual server."""
+    if not said.startswith(("https://", "http://")):
+        return {}
+    base = said.rstrip("/")
+    if base.partition("://")[2] in ("chatgpt.com", "chat.openai.com"):
+        base += "/backend-api"
+    return {"usage_url": f"{base}/wham/usage" if "/backend-api" in base else f"{base}/api/codex/usage"}
+
+
+def of_opencode(said: str) -> dict[str, str]:
+    """For a ChatGPT login of OpenCode, at its `baseURL`; {} for the vendor's.
+
+    `if_unknown` is asked where that server has no such address: not every proxy shares subscriptions, and the login is
+    the vendor's in any case.
+    """
+    proxy = _proxy(said)
+    return {"usage_url": f"{_origin(proxy)}/api/codex/usage", "if_unknown": "vendor"} if proxy else {}
+
+
+def about_key(said: str) -> dict[str, str]:
+    """For an API key, at a proxy; {} for the vendor's own server, which tells a key nothing."""
+    proxy = _proxy(said)
+    return {"usage_url": f"{_origin(proxy)}/v1/usage"} if proxy else {}
+
+
+def _proxy(said: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(said)
+    except ValueError:
+        return None
+    if parts.scheme not in ("https", "http") or not parts.hostname or is_vendor(parts.hostname):
+        return None
+    return parts
+
+
+def _origin(parts: SplitResult) -> str:
+    """Scheme, host and port alone: a name and a password in the address are not ours to send."""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -1,0 +1,65 @@
+"""Which logins of Codex are worth asking, from all the places where one may be. Never put here how to ask."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from msgspec.structs import replace
+
+from watcher.credentials import (
+    Credential,
+    Surroundings,
+    codex,
+    codex_lb,
+    codex_opencode,
+    codex_plugins,
+    codex_servers,
+)
+from watcher.credentials.places import UnusablePlaceError, gather
+from watcher.providers import Overrides
+
+AGENT = "user_agent"
+"""Key of `Credential.extra`: the name under which the person wants this program to ask."""
+
+RESETS = "reset_credits"
+"""Key of `Credential.extra`: the person wants the resets in hand to be asked for."""
+
+
+def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
+    """ChatGPT logins, OpenCode's first, and API keys where they can be asked about, or where the person named one.
+
+    A key for the vendor's own server is found in many homes and can tell nothing: unasked, it is no login of Codex.
+    """
+    try:
+        return _useful(_all(surroundings, overrides), overrides)
+    except UnusablePlaceError as error:
+        raise UnusablePlaceError(_useful(error.found, overrides), error.troubles) from None
+
+
+def _useful(found: Sequence[Credential], overrides: Overrides) -> list[Credential]:
+    own = codex_servers.about_key(overrides.base_url or "")
+    wishes = {AGENT: overrides.user_agent or "", RESETS: "yes" if overrides.reset_credits else ""}
+    wishes = {name: wish for name, wish in wishes.items() if wish}
+    logins = [
+        replace(each, extra={**each.extra, **wishes, **(own if "api_key" in each.extra else {})}) for each in found
+    ]
+    useful = [each for each in logins if "api_key" not in each.extra or "usage_url" in each.extra]
+    is_named = bool(overrides.token or overrides.credentials)
+    return _live(useful) or (logins[:1] if is_named else [])
+
+
+def _live(found: Sequence[Credential]) -> list[Credential]:
+    """The same without cached usage of accounts that can be asked."""
+    live = [each for each in found if codex_plugins.CACHED not in each.extra]
+    known = {name.lower() for each in live for name in (each.account, each.account_name)} - {""}
+    cached = [each for each in found if codex_plugins.CACHED in each.extra]
+    return live + [each for each in cached if not known & {each.account.lower(), each.account_name.lower()}]
+
+
+def _all(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
+    if overrides.token:
+        return [codex.given(overrides.token)]
+    path = overrides.credentials
+    places = [partial(codex_opencode.find, surroundings, path), partial(codex.find, surroundings, path)]
+    if path is None:
+        places += [partial(codex_plugins.find, surroundings), partial(codex_lb.find, surroundings)]
+    return gather(*places)
