@@ -462,6 +462,8 @@ def snooze(target="claude-session", **more):
         "*.five_hour",
         "*.session",
         "claude.*",
+        "*",
+        "claude[Me@Example.com]",
     ],
 )
 def test_a_snooze_is_known_by_a_rule_or_a_series_as_written(target):

@@ -111,9 +111,7 @@ def _rows(texts: tuple[str, ...], span: Span) -> list[Row]:
             state = states.get(each)
             name, kind = past.account_name(store, each), "" if state is None else state.kind.value
             primary = state is not None and state.primary
-            if not selectors or any(
-                selection.every_window(one).matches(each, name, kind, primary=primary) for one in selectors
-            ):
+            if not selectors or any(one.every_window.matches(each, name, kind, primary=primary) for one in selectors):
                 chosen.append(each)
         names = {(each.provider, each.account): past.account_name(store, each) for each in chosen}
         several = store.crowded()

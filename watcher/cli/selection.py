@@ -90,15 +90,9 @@ def refuse_nothing(known: Status, selectors: tuple[Selector, ...]) -> None:
 
 
 def _is_meant(selector: Selector, account: AccountStatus, window: Window) -> bool:
-    whole = every_window(selector)
     name = account.account or ""
     series = Series(provider=account.provider, account=name, window=window.window)
-    return whole.matches(series, name, window.kind, primary=window.primary)
-
-
-def every_window(selector: Selector) -> Selector:
-    """A provider without a window means all of them here, not its primary one as in a rule."""
-    return selector if selector.window else Selector(selector.provider, selector.account, "*")
+    return selector.every_window.matches(series, name, window.kind, primary=window.primary)
 
 
 def _is_account(selector: Selector, account: AccountStatus) -> bool:

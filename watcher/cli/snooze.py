@@ -13,7 +13,7 @@ from watcher import config as configuration
 from watcher import doors, paths
 from watcher.clock import LocalZone
 from watcher.clock import now as clock_now
-from watcher.core.hold import matches, over
+from watcher.core.hold import is_meant, over
 from watcher.core.memory import SeriesState
 from watcher.core.model import Phase, Rule, Severity, Snooze
 from watcher.core.phrases import clock
@@ -152,7 +152,7 @@ def _means(target: str, rule: Rule | None, state: SeriesState) -> bool:
     series = state.series
     if rule is not None:
         return rule.subject.matches(series, state.account_name, str(state.kind), primary=state.primary)
-    return matches(target, series.provider, (series.account, state.account_name), (series.window, str(state.kind)))
+    return is_meant(target, series, state.account_name, str(state.kind))
 
 
 def _unknown(target: str, known: Sequence[str]) -> str:

@@ -4,21 +4,21 @@ What is held is not lost: it waits in the outbox, and `plan.release` lets it go.
 beginning was critical: good news wakes nobody.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
+from functools import lru_cache
 
 from msgspec import Struct
 
-from watcher.core.model import OPENING, Event, Severity, Snooze, Transition
+from watcher.core.expression import ExpressionError, parse_selector
+from watcher.core.model import OPENING, Event, Series, Severity, Snooze, Transition
 from watcher.core.phrases import clock
 from watcher.core.quiet import Quiet, ends_at
+from watcher.core.selector import Selector
 
 OFFLINE = "this machine is offline"
 SNOOZED = "snoozed"
 QUIET = "quiet hours"
-
-_WRITTEN = re.compile(r"(?P<provider>\*|\w+)(?:\[(?P<account>[^\]]+)\])?(?:\.(?P<window>\*|\w+))?")
 
 
 class Hold(Struct, frozen=True):
@@ -91,18 +91,25 @@ def covers(target: str, transition: Transition) -> bool:
     if target == transition.rule:
         return True
     kind = str(transition.reading.kind) if transition.reading else ""
-    series = transition.series
-    return matches(target, series.provider, (series.account, transition.account_name), (series.window, kind))
+    return is_meant(target, transition.series, transition.account_name, kind)
 
 
-def matches(target: str, provider: str, accounts: tuple[str, ...], windows: tuple[str, ...]) -> bool:
-    """Whether a written series means one of these: `claude`, `claude.five_hour`, `codex[me@example.com]`, `*.weekly`.
+def is_meant(target: str, series: Series, account_name: str, kind: str) -> bool:
+    """Whether a written series means this one: `claude`, `claude.five_hour`, `codex[me@example.com]`, `*.weekly`, `*`.
 
-    A provider alone means all its windows. `windows` holds the window's id and its kind.
+    A provider alone means all its windows. A text that names no series means none.
     """
-    found = _WRITTEN.fullmatch(target)
-    if found is None:
-        return False
-    named = found["provider"] in {"*", provider}
-    account = found["account"] is None or found["account"] in accounts
-    return named and account and (found["window"] in {None, "*"} or found["window"] in windows)
+    selector = _selector(target)
+    named = selector is not None and selector.matches(series, account_name, kind, primary=False)
+    return named or target == str(series)
+
+
+@lru_cache(maxsize=64)
+def _selector(target: str) -> Selector | None:
+    if target == "*":
+        return Selector("*", window="*")
+    try:
+        selector, field = parse_selector(target)
+    except ExpressionError:
+        return None
+    return None if field else selector.every_window

@@ -28,6 +28,11 @@ class Selector(Struct, frozen=True):
         windows = PROVIDERS.get(self.provider)
         return None if windows is not None and self.window in windows.known else self.window
 
+    @property
+    def every_window(self) -> "Selector":
+        """What a person means who names a provider alone, outside of rules: all its windows, not its primary one."""
+        return self if self.window else Selector(self.provider, self.account, "*")
+
     def matches(self, series: Series, account_name: str, kind: str, *, primary: bool) -> bool:
         """Whether this series is meant.
 
