@@ -1,11 +1,11 @@
 """The outbox while it is worked on, and what news changes in it: one transition, to every channel that it concerns.
 
 Rows change in place; those that were there before keep their ids. What time changes is in `waiting`, what the number of
-rows changes in `digests`. Never word a message here.
+rows changes in `digests`. Thousands of alerts may begin and end at once, so a row is worded, and freed of what left it,
+only when everything has been decided. Never word a message here.
 """
 
-from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct, structs
@@ -17,10 +17,8 @@ from watcher.core.parcels import (
     Routing,
     delivery,
     freed_row,
-    is_event,
-    is_unsaid,
-    speaks_of,
-    words,
+    unworded,
+    worded,
 )
 from watcher.core.sentences import about_silence
 
@@ -56,19 +54,28 @@ class Desk:
         self.situation = situation
         self.now = situation.now
         self.choices: list[Choice] = []
-        self._places: dict[str, list[int]] = {}  # alert -> rows that spoke of it once, in order: thousands may come
+        self._said: dict[str, dict[int, list[Transition]]] = {}  # alert -> row -> what that row says of it
+        self._alerts: dict[int, int] = {}  # row -> of how many alerts it speaks
+        self._left: dict[int, set[str]] = {}  # row -> alerts of which it is no longer to speak
         self._indexed = 0
 
     @property
     def new(self) -> tuple[Delivery, ...]:
         """The rows to be put into the outbox, in order."""
-        return tuple(row for row in self.rows[len(self.before) :] if row.state in IN_OUTBOX)
+        return tuple(self._worded(row) for row in self.rows[len(self.before) :] if row.state in IN_OUTBOX)
 
     @property
     def changed(self) -> tuple[Delivery, ...]:
-        """The rows that are no longer as they were."""
-        pairs = zip(self.rows, self.before, strict=False)
-        return tuple(row for row, was in pairs if row is not was and row != was)
+        """The rows that are no longer as they were; what is not sent any more keeps its last words."""
+        changed = ((row, was) for row, was in zip(self.rows, self.before, strict=False) if row is not was)
+        final = (
+            (self._worded(row) if row.state in IN_OUTBOX else structs.replace(row, message=was.message), was)
+            for row, was in changed
+        )
+        return tuple(row for row, was in final if row != was)
+
+    def _worded(self, row: Delivery) -> Delivery:
+        return worded(row, self.rules, self.routing.voice, self.now)
 
     def take(self, transition: Transition) -> None:
         """One transition to all channels that it concerns."""
@@ -93,18 +100,38 @@ class Desk:
         for channel in self._channels_of(alert):
             self._withdraw(channel, alert, OVER)
 
+    def settle(self) -> None:
+        """Take out of each row, all at once, what it is no longer to speak of."""
+        for index, gone in self._left.items():
+            row = self.rows[index]
+            rest = tuple(transition for transition in row.about if transition.alert not in gone)
+            self.rows[index] = structs.replace(row, about=rest, message=unworded(self.now))
+        self._left.clear()
+
     def _rows_of(self, alert: str) -> list[int]:
         """The rows that speak of an alert, in order."""
         while self._indexed < len(self.rows):
             self._index(self._indexed)
             self._indexed += 1
-        return [index for index in self._places.get(alert, ()) if speaks_of(self.rows[index], alert)]
+        return [index for index in sorted(self._said.get(alert, ())) if self.rows[index].state in IN_OUTBOX]
 
     def _index(self, index: int) -> None:
-        for name in dict.fromkeys(transition.alert for transition in self.rows[index].about):
-            places = self._places.setdefault(name, [])
-            if index not in places:
-                insort(places, index)
+        alerts = set()
+        for transition in self.rows[index].about:
+            alert = transition.alert
+            alerts.add(alert)
+            self._said.setdefault(alert, {}).setdefault(index, []).append(transition)
+        self._alerts[index] = len(alerts)
+
+    def _is_unsaid(self, index: int, alert: str) -> bool:
+        """Whether a row surely did not arrive and holds an alert's beginning: it may still be taken back."""
+        row = self.rows[index]
+        if row.in_doubt or row.state not in IN_OUTBOX:
+            return False
+        return any(transition.event in OPENING for transition in self._said[alert][index])
+
+    def _firings(self, indexes: Iterable[int], alert: str) -> list[Transition]:
+        return [each for index in indexes for each in self._said[alert][index] if each.event is Event.FIRING]
 
     def _channels_of(self, alert: str) -> list[str]:
         return list(dict.fromkeys(self.rows[index].channel for index in self._rows_of(alert)))
@@ -114,7 +141,7 @@ class Desk:
         if transition.event is Event.REMINDER and (unsaid or self._in_doubt(channel, transition.alert)):
             self.choose(transition, channel, "duplicate: what it would repeat is still on its way", said=False)
             return
-        firing = next((t for row in unsaid for t in row.about if is_event(t, transition.alert, Event.FIRING)), None)
+        firing = next(iter(self._firings(unsaid, transition.alert)), None)
         key = transition.key
         if firing is not None and transition.event is Event.ESCALATED:  # the first that the reader will hear of it
             transition = structs.replace(transition, event=Event.FIRING, nth=firing.nth, since=firing.since)
@@ -127,8 +154,8 @@ class Desk:
     def _close(self, transition: Transition, channel: str) -> None:
         """The end of an alert; `reset` is the end that a rule asked to hear of for its own sake."""
         unsaid = self._unsaid(channel, transition.alert)
-        firings = [t for row in unsaid for t in row.about if is_event(t, transition.alert, Event.FIRING)]
-        was_held = all(row.state is DeliveryState.HELD for row in unsaid)
+        firings = self._firings(unsaid, transition.alert)
+        was_held = all(self.rows[index].state is DeliveryState.HELD for index in unsaid)
         says_both = bool(firings) and not was_held
         self._spare_repeats(channel, transition.alert)
         place = self._withdraw(channel, transition.alert, "" if says_both else OVER)
@@ -142,9 +169,7 @@ class Desk:
         """A message in the outbox: at the place of the one that it overtakes, else at the end."""
         reason = held.reason if held else about[-1].reason
         self.choose(about[-1], channel, reason, said=held is None, key=key)
-        message = words(about, self.rules, self.routing.voice, self.now, key=key)
-        message = structs.replace(message, id=key)
-        row = delivery(key, channel, message, self.now, reason=reason, about=about, held=held)
+        row = delivery(key, channel, unworded(self.now), self.now, reason=reason, about=about, held=held)
         if place is None:
             self.rows.append(row)
             return
@@ -168,15 +193,14 @@ class Desk:
         """
         place = None
         for index in self._taken(channel, alert):
-            row = self.rows[index]
-            for gone in row.about if why else ():
-                if gone.alert == alert:
-                    self.choose(gone, channel, why, said=False)
-            rest = tuple(transition for transition in row.about if transition.alert != alert)
-            if rest:
-                message = words(rest, self.rules, self.routing.voice, self.now, key=row.key)
-                self.rows[index] = structs.replace(row, about=rest, message=structs.replace(message, id=row.key))
+            row, gone = self.rows[index], self._said[alert].pop(index)
+            for transition in gone if why else ():
+                self.choose(transition, channel, why, said=False)
+            self._alerts[index] -= 1
+            if self._alerts[index]:
+                self._left.setdefault(index, set()).add(alert)
             else:
+                self._left.pop(index, None)
                 self.rows[index] = structs.replace(row, state=DeliveryState.WITHDRAWN, outcome=why or OVER)
                 place = index if place is None else place
         staying = [index for index in self._rows_of(alert) if self.rows[index].channel == channel]
@@ -188,9 +212,8 @@ class Desk:
         An attempt that is refused leaves its row unread although later ones were put behind it in the meantime.
         """
         rows = [index for index in self._rows_of(alert) if self.rows[index].channel == channel]
-        unsaid = [index for index in rows if is_unsaid(self.rows[index], alert)]
-        begun = (index for index in unsaid if any(is_event(t, alert, Event.FIRING) for t in self.rows[index].about))
-        first = next(begun, len(self.rows))
+        unsaid = [index for index in rows if self._is_unsaid(index, alert)]
+        first = next((index for index in unsaid if self._firings([index], alert)), len(self.rows))
         return [index for index in rows if index in unsaid or (index > first and not self.rows[index].in_doubt)]
 
     def _spare_repeats(self, channel: str, alert: str) -> None:
@@ -198,20 +221,19 @@ class Desk:
         for index in self._rows_of(alert):
             row = self.rows[index]
             doubtful = row.state is DeliveryState.HELD and row.in_doubt and row.channel == channel
-            if doubtful and row.about and all(t.alert == alert and t.event in OPENING for t in row.about):
+            if doubtful and self._alerts[index] == 1 and all(t.event in OPENING for t in self._said[alert][index]):
                 self.rows[index] = structs.replace(row, state=DeliveryState.WITHDRAWN, outcome=OVER)
 
     def _let_endings_go_first(self, channel: str, alert: str) -> None:
         """An ending that is held may not come after the beginning that followed it."""
         for index in self._rows_of(alert):
             row = self.rows[index]
-            ending = row.state is DeliveryState.HELD and not is_unsaid(row, alert)
+            ending = row.state is DeliveryState.HELD and not self._is_unsaid(index, alert)
             if row.channel == channel and ending:
                 self.rows[index] = freed_row(row, self.now)
 
-    def _unsaid(self, channel: str, alert: str) -> list[Delivery]:
-        rows = (self.rows[index] for index in self._taken(channel, alert))
-        return [row for row in rows if is_unsaid(row, alert)]
+    def _unsaid(self, channel: str, alert: str) -> list[int]:
+        return [index for index in self._taken(channel, alert) if self._is_unsaid(index, alert)]
 
     def _in_doubt(self, channel: str, alert: str) -> bool:
         rows = (self.rows[index] for index in self._rows_of(alert))

@@ -12,7 +12,7 @@ from watcher.core import facts, wording
 from watcher.core.desk import Desk
 from watcher.core.hold import OFFLINE, hold_quiet
 from watcher.core.model import Delivery, DeliveryState, Severity, Transition
-from watcher.core.parcels import IN_OUTBOX, alerts_of, delivery, lives_until, words
+from watcher.core.parcels import IN_OUTBOX, alerts_of, delivery, lives_until, unworded
 from watcher.core.phrases import clock
 
 ONE_BY_ONE = 3
@@ -63,8 +63,7 @@ def digest(  # noqa: PLR0913 - a message has this many sides
     """A digest whose key comes from those of the messages in whose place it is: each is replaced only once."""
     about = tuple(sorted(about, key=lambda transition: transition.alert))  # stable: an alert's own order is kept
     key = f"digest|{sha256('|'.join(keys).encode()).hexdigest()[:16]}"
-    message = words(about, desk.rules, desk.routing.voice, desk.now, key=key, heading=heading)
-    return delivery(key, channel, structs.replace(message, id=key), desk.now, reason=reason, about=about)
+    return delivery(key, channel, unworded(desk.now, heading), desk.now, reason=reason, about=about)
 
 
 def _keep_waiting(desk: Desk, channel: str) -> None:

@@ -15,7 +15,6 @@ from watcher.core.model import (
     OPENING,
     Delivery,
     DeliveryState,
-    Event,
     Message,
     Reading,
     Rule,
@@ -50,20 +49,36 @@ HEADINGS = {QUIET: "After quiet hours", SNOOZED: "After a snooze", OFFLINE: "Bac
 
 def freshen(delivery: Delivery, rules: Mapping[str, Rule], routing: Routing, now: datetime) -> Delivery:
     """The delivery worded for `now`, under the same key: "resets in" is true at every attempt."""
-    if not delivery.about:
-        return delivery
-    heading, found, _ = delivery.message.title.partition(": ")
-    known = heading if found and heading in HEADINGS.values() else ""
-    message = words(delivery.about, rules, routing.voice, now, key=delivery.key, heading=known)
-    return structs.replace(delivery, message=structs.replace(message, id=delivery.key))
+    return worded(to_be_worded(delivery, now), rules, routing.voice, now)
 
 
-def words(  # noqa: PLR0913 - as `wording.digest`
-    about: Sequence[Transition], rules: Mapping[str, Rule], voice: Voice, now: datetime, *, key: str, heading: str = ""
+def unworded(now: datetime, heading: str = "") -> Message:
+    """What stands for a message until everything is decided: it has no event, and its title is a digest's heading."""
+    return Message(id="", thread="", event="", severity=Severity.INFO, title=heading, body="", at=now, since=now)
+
+
+def to_be_worded(row: Delivery, now: datetime) -> Delivery:
+    """The row with its words to be found anew, but for those of a notice, which are its own."""
+    if not row.about or not row.message.event:
+        return row
+    heading, found, _ = row.message.title.partition(": ")
+    return structs.replace(row, message=unworded(now, heading if found and heading in HEADINGS.values() else ""))
+
+
+def worded(row: Delivery, rules: Mapping[str, Rule], voice: Voice, now: datetime) -> Delivery:
+    """The row with its message, if that is yet to be worded."""
+    if row.message.event:
+        return row
+    message = _words(row.about, rules, voice, now, key=row.key, heading=row.message.title)
+    return structs.replace(row, message=structs.replace(message, id=row.key))
+
+
+def _words(  # noqa: PLR0913 - as `wording.digest`
+    about: Sequence[Transition], rules: Mapping[str, Rule], voice: Voice, now: datetime, *, key: str, heading: str
 ) -> Message:
     """One transition's words, both turns of one alert in one message, or a digest."""
     first, last = about[0], about[-1]
-    if len({transition.alert for transition in about}) > 1 or heading:
+    if heading or any(transition.alert != first.alert for transition in about):
         return wording.digest(about, rules, voice, now, key=key, heading=heading)
     rule = rules.get(last.rule)
     if len(about) > 1 and first.event in OPENING and last.event not in OPENING:
@@ -120,20 +135,3 @@ def updated(transition: Transition, latest: Mapping[Series, Reading], now: datet
         return transition
     facts = {name: value for name, value in transition.facts.items() if name not in _STALE_FACTS}
     return structs.replace(transition, reading=reading, facts=facts, at=now)
-
-
-def speaks_of(row: Delivery, alert: str) -> bool:
-    """Whether a row in the outbox speaks of an alert."""
-    return row.state in IN_OUTBOX and any(transition.alert == alert for transition in row.about)
-
-
-def is_unsaid(row: Delivery, alert: str) -> bool:
-    """Whether a row surely did not arrive and holds an alert's beginning: it may still be taken back."""
-    if row.in_doubt or row.state not in IN_OUTBOX:
-        return False
-    return any(transition.alert == alert and transition.event in OPENING for transition in row.about)
-
-
-def is_event(transition: Transition, alert: str, event: Event) -> bool:
-    """Whether a transition is that event of that alert."""
-    return transition.alert == alert and transition.event is event

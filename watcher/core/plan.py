@@ -74,6 +74,7 @@ def plan(  # noqa: PLR0913, PLR0917 - the contract of the pipeline; the rare one
     for rule, series in closed:
         if (rule, series) not in spoken:
             desk.forget(f"{rule}|{series}")
+    desk.settle()
     tidy(desk)
     return _planned(desk, ended)
 

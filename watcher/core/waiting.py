@@ -13,7 +13,7 @@ from watcher.core.desk import Desk
 from watcher.core.digests import digest, gather
 from watcher.core.hold import OFFLINE, Hold, hold_quiet
 from watcher.core.model import Delivery, DeliveryState, Reading, Series, Severity
-from watcher.core.parcels import HEADINGS, IN_OUTBOX, SETTLE, alerts_of, freed_row, freshen, lives_until, updated
+from watcher.core.parcels import HEADINGS, IN_OUTBOX, SETTLE, alerts_of, freed_row, lives_until, to_be_worded, updated
 
 
 def expire(desk: Desk) -> None:
@@ -76,9 +76,7 @@ def _let_go(desk: Desk, channel: str, indexes: Sequence[int], latest: Mapping[Se
     for index in indexes:
         row = desk.rows[index]
         about = tuple(updated(transition, latest, desk.now) for transition in row.about)
-        desk.rows[index] = freshen(
-            freed_row(structs.replace(row, about=about), desk.now), desk.rules, desk.routing, desk.now
-        )
+        desk.rows[index] = to_be_worded(freed_row(structs.replace(row, about=about), desk.now), desk.now)
     causes = {cause for cause in HEADINGS if any(reason.startswith(cause) for reason in reasons)}
     heading = HEADINGS[causes.pop()] if len(causes) == 1 else ""
     speaking = [index for index in indexes if desk.rows[index].about and not desk.rows[index].in_doubt]

@@ -11,7 +11,7 @@ from itertools import groupby
 from msgspec import Struct, structs
 
 from watcher.core import facts, sentences, template
-from watcher.core.model import OPENING, Event, Message, Rule, Severity, Transition
+from watcher.core.model import OPENING, Event, Message, Reading, Rule, Severity, Transition
 from watcher.core.phrases import clock, duration
 from watcher.core.sentences import Reader, Subject
 
@@ -96,13 +96,13 @@ def digest(  # noqa: PLR0913 - likewise
 
     `heading` stands before the counts: "After quiet hours". The most severe of what still lasts come first.
     """
-    lines = _lines(about, rules, voice, now)
-    lasting = sorted((line for line in lines if line.event in OPENING), key=lambda line: -line.severity.rank)
-    ended = [line for line in lines if line.event not in OPENING]
-    shown = [line.text for line in (*lasting, *ended)]
-    rest = len(shown) - LINES
-    if rest > 0:
-        shown = [*shown[:LINES], f"and {rest} more: watcher status"]
+    turns = [list(turns) for _, turns in groupby(about, key=lambda transition: transition.alert)]
+    turns.sort(key=lambda each: -each[-1].severity.rank if each[-1].event in OPENING else 1)
+    shown = [_line(each, rules, voice, now) for each in turns[:LINES]]
+    if len(turns) > LINES:
+        shown.append(f"and {len(turns) - LINES} more: watcher status")
+    lasting = [each[-1] for each in turns if each[-1].event in OPENING]
+    ended = [each[-1] for each in turns if each[-1].event not in OPENING]
     title = _counts(lasting, ended)
     providers = {transition.series.provider for transition in about}
     only = providers.pop() if len(providers) == 1 else ""
@@ -110,7 +110,7 @@ def digest(  # noqa: PLR0913 - likewise
         id=key,
         thread=key,
         event="digest",
-        severity=max((line.severity for line in lasting), key=lambda level: level.rank, default=Severity.INFO),
+        severity=max((each.severity for each in lasting), key=lambda level: level.rank, default=Severity.INFO),
         title=f"{heading}: {title}" if heading else title,
         body="\n".join(shown),
         provider=only,
@@ -130,11 +130,6 @@ def notice(key: str, title: str, body: str, now: datetime, severity: Severity = 
 
 def _fields(transition: Transition, subject: Subject, reader: Reader) -> dict[str, object]:
     """The value of every name in `TEMPLATE_NAMES`; None where it is unknown."""
-    reading = transition.reading
-    used = reading.used_percent if reading else None
-    resets_at = reading.resets_at if reading else None
-    dry_at, age = facts.dry_at(transition), facts.age(transition, reader.now)
-    error = sentences.trouble(transition, subject)
     return {
         "rule": transition.rule,
         "provider": subject.provider,
@@ -146,21 +141,38 @@ def _fields(transition: Transition, subject: Subject, reader: Reader) -> dict[st
         "severity": str(transition.severity),
         "event": str(transition.event),
         "reason": transition.reason,
+        "error": sentences.trouble(transition, subject) or "no error",
+        "since": reader.clock(transition.since),
+        "duration": duration(reader.now - transition.since),
+        **_amounts(transition.reading),
+        **_spans(transition, reader),
+    }
+
+
+def _amounts(reading: Reading | None) -> dict[str, object]:
+    """What a template may say of the reading itself."""
+    used = reading.used_percent if reading else None
+    return {
         "used_percent": used,
         "remaining_percent": None if used is None else _ALL - used,
         "used": reading.used if reading else None,
         "limit": reading.limit if reading else None,
         "remaining": reading.remaining if reading else None,
         "unit": reading.unit if reading else None,
+    }
+
+
+def _spans(transition: Transition, reader: Reader) -> dict[str, object]:
+    """What a template may say of the time until something happens, or since it did, and of the forecast."""
+    resets_at = transition.reading.resets_at if transition.reading else None
+    dry_at, age = facts.dry_at(transition), facts.age(transition, reader.now)
+    return {
         "resets_in": duration(resets_at - reader.now) if resets_at and resets_at > reader.now else None,
         "resets_at": reader.clock(resets_at) if resets_at else None,
         "rate": facts.number(transition, "rate"),
         "projected": facts.number(transition, "projected"),
         "exhausts_in": duration(dry_at - reader.now) if dry_at and dry_at > reader.now else None,
         "age": duration(age) if age is not None else None,
-        "error": error or "no error",
-        "since": reader.clock(transition.since),
-        "duration": duration(reader.now - transition.since),
     }
 
 
@@ -205,39 +217,25 @@ def _message(transition: Transition, title: str, body: str, page: str) -> Messag
     )
 
 
-class _Line(Struct, frozen=True):
-    text: str
-    severity: Severity
-    event: Event
-
-
-def _lines(about: Sequence[Transition], rules: Mapping[str, Rule], voice: Voice, now: datetime) -> list[_Line]:
-    lines = []
-    for _, turns in groupby(about, key=lambda transition: transition.alert):
-        first, *later = list(turns)
-        last = later[-1] if later else first
-        text = _line(last, rules.get(last.rule), voice, now)
-        if first.event in OPENING and last.event not in OPENING:
-            text = f"{text} (over before it could be said)"
-        lines.append(_Line(text, last.severity, last.event))
-    return lines
-
-
-def _line(transition: Transition, rule: Rule | None, voice: Voice, now: datetime) -> str:
+def _line(turns: Sequence[Transition], rules: Mapping[str, Rule], voice: Voice, now: datetime) -> str:
     """One line for one alert: its title; of a rule with words of its own for both, both."""
-    message = say(transition, rule, voice, now)
-    if rule is None or not (rule.title and rule.message and _takes_template(transition, rule)):
-        return message.title
-    return f"{message.title.rstrip('.')}. {message.body.partition(chr(10))[0]}"
+    first, last = turns[0], turns[-1]
+    rule = rules.get(last.rule)
+    message = say(last, rule, voice, now)
+    text = message.title
+    if rule is not None and rule.title and rule.message and _takes_template(last, rule):
+        text = f"{message.title.rstrip('.')}. {message.body.partition(chr(10))[0]}"
+    over_already = first.event in OPENING and last.event not in OPENING
+    return f"{text} (over before it could be said)" if over_already else text
 
 
-def _counts(lasting: Sequence[_Line], rest: Sequence[_Line]) -> str:
+def _counts(lasting: Sequence[Transition], rest: Sequence[Transition]) -> str:
     parts = []
     if lasting:
-        critical = sum(line.severity is Severity.CRITICAL for line in lasting)
+        critical = sum(each.severity is Severity.CRITICAL for each in lasting)
         grave = f" ({critical} critical)" if critical else ""
         parts.append(f"{len(lasting)} alert{'s' if len(lasting) > 1 else ''}{grave}")
-    over = sum(line.event is Event.RESOLVED for line in rest)
+    over = sum(each.event is Event.RESOLVED for each in rest)
     resets = len(rest) - over
     parts.extend([f"{over} resolved"] if over else [])
     parts.extend([f"{resets} window{'s' if resets > 1 else ''} reset"] if resets else [])
