@@ -60,3 +60,29 @@ def test_a_name_that_no_header_can_hold_is_a_mistake(tmp_path, agent):
     with pytest.raises(ConfigError) as refusal:
         load(tmp_path, f'[providers.codex]\nuser_agent = "{agent}"\n')
     assert ':2:14: `user_agent`: write a name, such as "codex-cli"' in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('[providers.claude]\nbase_url = "https://me:hunter2@proxy.example"\n', ":2:12: `base_url`"),
+        (
+            '[channels.phone]\ntype = "ntfy"\ntopic = "t"\nserver = "https://tk_hunter@ntfy.example"\n',
+            ":4:10: `server`",
+        ),
+    ],
+)
+def test_a_password_in_an_address_is_a_secret_like_any_other(tmp_path, text, where):
+    (tmp_path / "config.toml").touch(mode=0o600)
+    found = load(tmp_path, text)
+    assert {"hunter2", "tk_hunter"} & set(found.secrets)
+    (tmp_path / "config.toml").chmod(0o644)
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path, text)
+    assert f"{where} holds a secret in a file that others can read: chmod 600" in str(refusal.value)
+    assert "hunter" not in str(refusal.value)
+
+
+def test_a_password_in_the_address_of_this_machine_is_learnt_and_the_file_may_be_read(tmp_path):
+    found = load(tmp_path, '[providers.claude]\nbase_url = "http://me:p%40ss@127.0.0.1:8080"\n')
+    assert found.secrets == ("p%40ss", "p@ss", "bWU6cEBzcw==")

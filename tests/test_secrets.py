@@ -4,6 +4,7 @@ The far side is as indiscreet as can be: its refusals quote the whole request ba
 what it is told (the messages) is searched like everything else.
 """
 
+import base64
 import json
 import os
 import sys
@@ -43,15 +44,18 @@ NEVER_SENT = {  # logins are sacred: these are single-use, or sign the message a
     for name in ("ClaudeRefresh", "ClaudeCodeRefresh", "CodexRefresh", "CopilotRefresh", "HookSecret")
 }
 IN_PROCESSES = {name: planted(name) for name in ("CommandArgument", "ApprisePath")}  # channels that are programs
-SECRETS = SENT | NEVER_SENT | IN_PROCESSES
+IN_ADDRESSES = {name: planted(name) for name in ("BaseUrlPassword", "NtfyPassword")}  # sent encoded
+IN_COMMENTS = {name: planted(name) for name in ("OldHook", "OldToken", "NearbyNote")}
+SECRETS = SENT | NEVER_SENT | IN_PROCESSES | IN_ADDRESSES | IN_COMMENTS
+ENCODED = {name: base64.b64encode(f"me:{secret}".encode()).decode() for name, secret in IN_ADDRESSES.items()}
 
 CONFIG = """\
 [poll]
 hints = false
 {providers}
-[channels.slack]
-type = "slack"
-url = "{url}/services/T0/B0/{SlackPath}"
+[channels.slack]  # {NearbyNote}
+type = "slack"  # {OldToken}
+url = "{url}/services/T0/B0/{SlackPath}"  # {OldHook}
 [channels.discord]
 type = "discord"
 url = "env:DISCORD_URL"
@@ -65,8 +69,12 @@ type = "ntfy"
 topic = "alerts"
 server = "{url}/ntfy"
 token = "env:NTFY_TOKEN"
+[channels.private]
+type = "ntfy"
+topic = "alerts"
+server = "{private}/ntfy"
 [route]
-default = ["slack", "discord", "hook", "ntfy"]
+default = ["slack", "discord", "hook", "ntfy", "private"]
 [[rule]]
 name = "full"
 when = "*.used_percent > 1%"
@@ -163,11 +171,14 @@ def lay_out(home, url):
         path.write_text(json.dumps(content))
         path.chmod(0o600)
     (home / "hook-url").write_text(f"{url}/hook/{SECRETS['HookPath']}\n")
-    names = ("claude", "codex", "copilot", "nano_gpt", "gemini_cli")
+    names = ("claude", "codex", "copilot", "nano_gpt")
     providers = "".join(f'[providers.{name}]\nbase_url = "{url}"\n' for name in names)
+    behind = url.replace("://", f"://me:{SECRETS['BaseUrlPassword']}@")
+    providers += f'[providers.gemini_cli]\nbase_url = "{behind}"\n'
+    private = url.replace("://", f"://me:{SECRETS['NtfyPassword']}@")
     config = home / "config" / "config.toml"
     config.parent.mkdir(exist_ok=True)
-    config.write_text(CONFIG.format(url=url, providers=providers, **SECRETS))
+    config.write_text(CONFIG.format(url=url, private=private, providers=providers, **SECRETS))
     config.chmod(0o600)
 
 
@@ -238,9 +249,8 @@ def everything(home, far, capsys):
 
 
 def leaks(found):
-    return [
-        (name, where) for where, text in found.items() for name, secret in SECRETS.items() if secret.encode() in text
-    ]
+    hidden = [*SECRETS.items(), *ENCODED.items()]
+    return [(name, where) for where, text in found.items() for name, secret in hidden if secret.encode() in text]
 
 
 def test_success_gives_nothing_away_and_uses_what_it_must(home, far, capsys):
@@ -252,7 +262,8 @@ def test_success_gives_nothing_away_and_uses_what_it_must(home, far, capsys):
     assert far.messages
     asked = json.dumps([[each.path, each.query, dict(each.headers), each.body.decode()] for each in far.server.asked])
     assert [name for name, secret in SENT.items() if secret not in asked] == []
-    assert [name for name, secret in NEVER_SENT.items() if secret in asked] == []
+    assert [name for name, secret in (NEVER_SENT | IN_COMMENTS).items() if secret in asked] == []
+    assert [name for name, secret in ENCODED.items() if secret not in asked] == []
 
 
 @pytest.mark.parametrize("of_channels", [True, False], ids=["channels", "providers"])
@@ -307,12 +318,18 @@ def test_a_crash_of_the_loop_is_logged_without_secrets(home, far, capsys):
 @pytest.mark.parametrize(
     ("good", "bad"),
     [
-        ('type = "slack"\nurl = "http', 'type = "slack"\nurl = "ftp'),  # no web address
-        ('type = "slack"\nurl', 'type = "slack"\nulr'),  # a mistyped key
+        ('# {OldToken}\nurl = "http', '# {OldToken}\nurl = "ftp'),  # no web address
+        ("# {OldToken}\nurl", "# {OldToken}\nulr"),  # a mistyped key
         ('type = "slack"', 'type = "slak"'),  # an unknown type
         ('{SlackPath}"', "{SlackPath}"),  # a string that does not end
         ("Bearer {HookHeader}", "Bearer {HookHeader}\\n"),  # a value that no header can hold
         ("{HookSecret}", "{HookSecret}; exit 3"),  # a command that fails
+        ('type = "slack"  # {OldToken}', 'type = "slak"  # {OldToken}'),  # a mistake beside a comment
+        ("[channels.slack]  # {NearbyNote}", "[channels.slack] x  # {NearbyNote}"),
+        ('base_url = "http://me:{BaseUrlPassword}', 'base_url = "ftp://me:{BaseUrlPassword}'),
+        ('base_url = "http://me:{BaseUrlPassword}', 'base_ulr = "http://me:{BaseUrlPassword}'),
+        ('server = "http://me:{NtfyPassword}', 'server = "ftp://me:{NtfyPassword}'),
+        ('server = "http://me:{NtfyPassword}', 'server = "http://me:{NtfyPassword}@ '),
     ],
 )
 def test_a_mistake_in_the_config_is_shown_without_its_secrets(home, far, capsys, good, bad):
@@ -335,7 +352,7 @@ def test_nothing_of_a_secret_is_on_a_command_line_or_in_the_environment_of_a_com
     spy.write_text(f"#!{sys.executable}\nimport os, sys\nopen({str(home / 'state' / 'spied')!r}, 'w').write(\n"
                    "    repr((sys.argv, dict(os.environ), sys.stdin.read())))\n")  # fmt: skip
     spy.chmod(0o700)
-    route = '[route]\ndefault = ["slack", "discord", "hook", "ntfy"]\n'
+    route = '[route]\ndefault = ["slack", "discord", "hook", "ntfy", "private"]\n'
     spied = f'[channels.spy]\ntype = "command"\nargv = ["{spy}"]\n[route]\ndefault = ["spy"]\n'
     (home / "config" / "config.toml").write_text(text.replace(route, spied))
     once(home)

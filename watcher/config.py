@@ -7,13 +7,15 @@ leave only inside a channel's settings. Never put a default of the engine's or a
 from collections.abc import Mapping
 from datetime import timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from watcher import secrets, shipped
+from watcher import shipped
 from watcher.clock import LocalZone
 from watcher.config_file import ConfigFile, Document, ProviderTable, Where, read_text
+from watcher.config_secrets import ConfigSecrets
 from watcher.core import cadence, quiet, rulebook
 from watcher.core.active import ActiveError, check_zone
 from watcher.core.diagnostics import listed
@@ -25,7 +27,7 @@ from watcher.core.units import read_duration
 from watcher.core.vocabulary import near
 from watcher.core.wording import About, Voice
 from watcher.errors import ConfigError
-from watcher.notifiers import Channel
+from watcher.notifiers import Channel, Notifier
 from watcher.notifiers.registry import NOTIFIERS
 from watcher.paths import Paths, expand
 from watcher.providers import Overrides
@@ -92,10 +94,9 @@ class _Reader:
     """One reading of all files; problems gather here."""
 
     def __init__(self, paths: Paths, resolve: Resolve, home: Path) -> None:
-        self._paths, self._resolve, self._home = paths, resolve, home
+        self._paths, self._home = paths, home
         self._file = ConfigFile(paths.config_file)
-        self._secrets: list[str] = []
-        self._broken: dict[str, str] = {}
+        self._secrets = ConfigSecrets(self._file, resolve)
 
     def read(self) -> Config:
         before = stamp(self._paths)
@@ -107,8 +108,8 @@ class _Reader:
             routing=self._routing(document, channels),
             rules=self._rules(channels),
             hints=document.poll.hints,
-            secrets=tuple(self._secrets),
-            broken_channels=self._broken,
+            secrets=tuple(self._secrets.found),
+            broken_channels=self._secrets.broken,
             stamp=before,
         )
         if self._file.problems:
@@ -141,6 +142,7 @@ class _Reader:
         floor = facts.floor
         if table.base_url is not None:
             self._check_base_url((*where, "base_url"), table.base_url)
+            self._secrets.guard_address((*where, "base_url"), table.base_url)
             floor = min(floor, every or facts.default)  # floors spare the vendor's servers, not the person's own
         self._check_own_keys(provider, table)
         return ProviderSettings(
@@ -149,7 +151,7 @@ class _Reader:
             base_url=table.base_url,
             overrides=Overrides(
                 credentials=self._path_of(table.credentials),
-                token=self._secret((*where, "token"), table.token),
+                token=self._secrets.secret((*where, "token"), table.token),
                 database=self._path_of(table.database),
                 accounts=self._path_of(table.accounts),
                 base_url=table.base_url,
@@ -190,64 +192,52 @@ class _Reader:
     def _path_of(self, text: str | None) -> str | None:
         return None if text is None else str(expand(text, self._home))
 
-    # --- secrets ----------------------------------------------------------------------------------------------------
-
-    def _secret(self, where: tuple[str, ...], text: str | None) -> str | None:
-        if text is None:
-            return None
-        try:
-            secret = self._resolve(text)
-        except secrets.Unavailable as error:
-            self._broken[".".join(where)] = str(error)
-            return None
-        self._secrets.append(secret)
-        if secrets.is_literal(text) and not secrets.is_harmless(text):
-            self._demand_private(where)
-        return secret
-
-    def _demand_private(self, where: tuple[str, ...]) -> None:
-        if secrets.readable_by_others(self._paths.config_file):
-            self._file.problem(
-                where,
-                f"`{where[-1]}` holds a secret in a file that others can read: chmod 600 {self._paths.config_file},"
-                " or use env:NAME, file:PATH or cmd:ARGV",
-            )
-
     # --- channels, routes, quiet hours ------------------------------------------------------------------------------
 
     def _channels(self, document: Document) -> dict[str, Channel]:
-        channels = {}
-        for name, table in document.channels.items():
-            where = ("channels", name)
-            kind = table.get("type")
-            notifier = NOTIFIERS.get(kind) if isinstance(kind, str) else None
-            if notifier is None:
-                if kind is None:
-                    self._file.problem(where, f"`type` is missing; valid: {', '.join(NOTIFIERS)}", at_key=True)
-                else:
-                    close = near(kind, tuple(NOTIFIERS)) if isinstance(kind, str) else None
-                    hint = f"did you mean `{close}`?" if close else f"valid: {', '.join(NOTIFIERS)}"
-                    self._file.problem((*where, "type"), f"unknown type {shown(kind)}; {hint}")
-                continue
-            settings = {key: value for key, value in table.items() if key != "type"}
-            for key in notifier.secrets:
-                value = settings.get(key)
-                if isinstance(value, str):
-                    settings[key] = self._secret((*where, key), value) or ""
-                elif isinstance(value, dict):  # headers: each value is a secret of its own
-                    settings[key] = {
-                        name: (self._secret((*where, key, name), one) or "") if isinstance(one, str) else one
-                        for name, one in value.items()
-                    }
-            broken = [why for key, why in self._broken.items() if key.startswith(f"channels.{name}.")]
-            if broken:
-                self._broken[name] = broken[0]
-                channels[name] = Channel(name=name, type=notifier.type, settings=None)  # nothing is sent meanwhile
-                continue
-            converted = self._file.table(settings, notifier.settings, where)
-            if converted is not None:
-                channels[name] = Channel(name=name, type=notifier.type, settings=converted)
-        return channels
+        read = {name: self._channel(name, table) for name, table in document.channels.items()}
+        return {name: channel for name, channel in read.items() if channel is not None}
+
+    def _channel(self, name: str, table: dict[str, Any]) -> Channel | None:
+        where = ("channels", name)
+        notifier = self._notifier(where, table.get("type"))
+        if notifier is None:
+            return None
+        settings = {key: self._setting((*where, key), value, notifier) for key, value in table.items() if key != "type"}
+        broken = [why for key, why in self._secrets.broken.items() if key.startswith(f"channels.{name}.")]
+        if broken:
+            self._secrets.broken[name] = broken[0]
+            return Channel(name=name, type=notifier.type, settings=None)  # nothing is sent meanwhile
+        converted = self._file.table(settings, notifier.settings, where)
+        return None if converted is None else Channel(name=name, type=notifier.type, settings=converted)
+
+    def _notifier(self, where: Where, kind: Any) -> Notifier | None:
+        """What the channel's `type` names; None where it names nothing, which is a problem."""
+        if isinstance(kind, str) and kind in NOTIFIERS:
+            return NOTIFIERS[kind]
+        valid = f"valid: {', '.join(NOTIFIERS)}"
+        if kind is None:
+            self._file.problem(where, f"`type` is missing; {valid}", at_key=True)
+            return None
+        close = near(kind, tuple(NOTIFIERS)) if isinstance(kind, str) else None
+        hint = f"did you mean `{close}`?" if close else valid
+        self._file.problem((*where, "type"), f"unknown type {shown(kind)}; {hint}")
+        return None
+
+    def _setting(self, where: tuple[str, ...], value: Any, notifier: Notifier) -> Any:
+        """A channel's setting, its secret resolved; of a table of headers, each value is one of its own."""
+        if where[-1] not in notifier.secrets:
+            if isinstance(value, str):
+                self._secrets.guard_address(where, value)
+            return value
+        if isinstance(value, str):
+            return self._secrets.secret(where, value) or ""
+        if isinstance(value, dict):
+            return {
+                name: (self._secrets.secret((*where, name), one) or "") if isinstance(one, str) else one
+                for name, one in value.items()
+            }
+        return value
 
     def _routing(self, document: Document, channels: Mapping[str, Channel]) -> Routing:
         events = ("default", *Severity)

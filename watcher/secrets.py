@@ -3,13 +3,14 @@
 Never keep, print or log a secret here.
 """
 
+import base64
 import os
 import re
 import shlex
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from watcher.core.model import Command, Finished
 from watcher.paths import expand
@@ -71,6 +72,22 @@ def _from_command(line: str, run: Callable[[Command], Finished]) -> str:
         ended = "did not end in time" if done.exit_code is None else f"ended with {done.exit_code}"
         raise Unavailable(f"the command {argv[0]} {ended}")  # its output may quote the secret
     return done.stdout.strip()
+
+
+def in_address(text: str) -> tuple[str, ...]:
+    """The password in a web address (`https://name:password@host`): as it is written, meant and sent.
+
+    A name without a password is one itself. Empty where there is none.
+    """
+    try:
+        written = urlsplit(text).netloc.rpartition("@")[0] if "://" in text else ""
+    except ValueError:
+        return ()
+    if not written:
+        return ()
+    name, _, password = written.partition(":")
+    sent = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
+    return password or name, unquote(password or name), sent
 
 
 def is_literal(text: str) -> bool:

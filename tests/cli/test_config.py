@@ -100,6 +100,15 @@ def test_no_secret_is_shown(shell):
     assert shown["channels"]["hook"]["headers"] == {"Authorization": "***"}
 
 
+def test_a_password_in_an_address_is_not_shown_however_short(shell):
+    text = CONFIG.replace("http://127", "http://me:pw@127") + '[channels.phone]\ntype = "ntfy"\ntopic = "t"\n'
+    shell.config.write_text(f'{text}server = "https://tk_x@ntfy.example"\n')
+    for form in ((), ("--json",)):
+        out = shell.say("show", *form).out
+        assert ("http://***@127.0.0.1:8080" in out, "https://***@ntfy.example" in out) == (True, True)
+        assert ("pw" in out, "tk_x" in out) == (False, False)
+
+
 def test_a_channel_whose_secret_cannot_be_had_says_why(shell):
     lost = tomllib.loads(shell.say("show").out)["channels"]["lost"]
     assert lost["unavailable"].startswith("the environment variable NOT_SET is not set")

@@ -22,7 +22,7 @@ def shown(line, text=TEXT):
     ("line", "said"),
     [
         ('url = "https://x/secret"', 'url = "****************"'),
-        ("url = 'secret'  # note", "url = '******'  # note"),
+        ("url = 'secret'  # note", "url = '******'  # ****"),
         ('url = "sec\\"ret"', 'url = "********"'),
         ('url = "secret', 'url = "******'),
         ('headers = { A = "Bearer x", B = "y" }', 'headers = { A = "********", B = "*" }'),
@@ -65,3 +65,33 @@ def test_inline_and_dotted_tables_are_no_way_around():
 def test_rules_are_shown_as_they_are():
     start = TEXT.index("when")
     assert diagnose("config.toml", TEXT, Place(start, start + 3), "wrong").source == 'when = "claude.five_hour>80%"'
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('type = "slak"  # was secret', 'type = "slak"  # *** ******'),
+        ('type = "sl#ak" # secret', 'type = "sl#ak" # ******'),
+        ('type = "slak # secret', 'type = "slak # ******'),
+        ("    # secret", "    * ******"),
+        ("[channels.team] # secret", "[channels.team] # ******"),
+        ("retry = 5 #secret", "retry = 5 #******"),
+    ],
+)
+def test_comments_of_channels_are_hidden_whatever_stands_before_them(line, said):
+    assert shown(line) == said
+    assert shown(line, "[providers.claude]\n{line}\n") == said
+
+
+def test_comments_elsewhere_are_hidden_but_for_those_of_rules():
+    assert shown('every = "soon" # secret', "[poll]\n{line}\n") == 'every = "soon" # ******'
+    assert shown("# secret", "{line}\n[channels.team]\n") == "# ******"
+    assert shown('when = "x" # why', "[[rule]]\n{line}\n") == 'when = "x" # why'
+
+
+def test_a_password_in_an_address_is_hidden_where_the_address_is_not():
+    for line in ('base_url = "https://me:p@ss/w#rd@host:8080"', "base_url = 'https://p@ss/w#rd-and-me@host:8080'"):
+        said = shown(line, "[providers.claude]\n{line}\n")
+        assert said.replace("*", "") in ('base_url = "https://@host:8080"', "base_url = 'https://@host:8080'")
+        assert len(said) == len(line)
+    assert shown('base_url = "https://host:8080/@x"', "[providers.claude]\n{line}\n").endswith('@x"')

@@ -16,12 +16,16 @@ _SHAPES = re.compile(
     | (?<=hooks\.slack\.com/services/)[\w/-]+            # Slack webhook
     | (?<=/api/webhooks/)\d+/[\w-]+                      # Discord webhook
     | (?<=[Bb]earer\s)[\w.~+/-]{8,}=*                    # anything presented as a bearer token
+    | (?<=[Bb]asic\s)[\w+/-]{8,}=*                       # or as a name and a password
+    | (?<=://)[^\s/?\#@"'<>]+(?=@)                       # both of them in a web address
     """,
     re.VERBOSE,
 )
 _TABLE = re.compile(r"""^[ \t]*\[+[ \t]*["']?(\w+)""", re.MULTILINE)
 _FIRST = re.compile(r"""\s*["']?(\w+)""")
 _SECRET_TABLES = {"channels", "providers"}
+_USERINFO = re.compile(r"""(?<=://)[^\s"']+(?=@)""")  # to the last `@`: a password may hold what no address should
+_COMMENT = re.compile(r"""(?P<code>(?:[^"'#]|"(?:\\.|[^"\\])*"|'[^']*')*)(?P<comment>\#.*)""")
 _PLAIN = re.compile(r"\s*(?:type|every|enabled|source|priority|timeout|base_url|user_agent|reset_credits)\s*=")
 _KEY = re.compile(r"""\s*(?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*\s*=""")
 _VALUE = re.compile(
@@ -76,19 +80,38 @@ def concealed(text: str, start: int, line: str) -> str:
     """A line of a TOML text, from `start`, fit to be shown: what may be a secret becomes stars, every column stays.
 
     Secrets stand as strings in the tables of channels and providers. A mistyped key may hold one too, so all strings
-    there are hidden but those of keys that never do and those that only say where the secret is.
+    there are hidden but those of keys that never do and those that only say where the secret is. A comment may hold
+    what was there before, or another's address: only a rule's own are shown.
     """
+    line = _USERINFO.sub(_stars, line)
     places, names = _tables(text)
     before = bisect_right(places, start) - 1
     first = _FIRST.match(line)
     name = names[before] if before >= 0 else first[1] if first else ""
-    if name not in _SECRET_TABLES or _PLAIN.match(line) or line.lstrip().startswith("["):
+    if name == "rule":
         return line
+    if name not in _SECRET_TABLES or _PLAIN.match(line) or line.lstrip().startswith("["):
+        return _without_comment(line)
     begun = places[before] if before >= 0 else 0
     if not _KEY.match(line) or _is_within_string(text[begun:start]):  # a string or an array of several lines
         return re.sub(r"[^\s\"'\[\],]", "*", line)
     place = line.index("=") + 1
     return line[:place] + _VALUE.sub(_starred_value, line[place:])
+
+
+def _without_comment(line: str) -> str:
+    """The line with its comment as stars; where a string does not end, what follows the first `#` may be one."""
+    found = _COMMENT.fullmatch(line)
+    code = found["code"] if found else line.partition("#")[0]
+    return code + _hidden(line[len(code) :])
+
+
+def _hidden(comment: str) -> str:
+    return comment[:1] + re.sub(r"\S", "*", comment[1:])
+
+
+def _stars(found: re.Match[str]) -> str:
+    return "*" * len(found[0])
 
 
 def _is_within_string(before: str) -> bool:
@@ -105,6 +128,6 @@ def _tables(text: str) -> tuple[list[int], list[str]]:
 
 def _starred_value(part: re.Match[str]) -> str:
     if part["string"] is None:
-        return "*" * len(part[0]) if part["bare"] else part[0]
+        return "*" * len(part[0]) if part["bare"] else _hidden(part[0]) if part[0].startswith("#") else part[0]
     opening, content, closing = part["quote"], part["content"], part["end"]
     return part[0] if content.startswith(_ELSEWHERE) else opening + "*" * len(content) + closing
