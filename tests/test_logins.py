@@ -8,6 +8,7 @@ import pytest
 
 from tests.world import START, Machine, World
 from watcher import accounts, handover, inbox, standing
+from watcher.core.model import Snooze
 from watcher.credentials.places import short_hash
 from watcher.logins import Logins
 
@@ -98,6 +99,111 @@ def test_a_login_that_proves_to_be_another_s_leaves_no_row_and_no_alert_behind(w
     assert [(each.account, each.ok) for each in shown.providers] == [("me@x.io", True)]
     assert [alert.series for alert in shown.alerts] == ["claude.five_hour"]
     assert {series.account for _, series in world.store().memory().alerts} == {"uuid-1"}
+    assert len(world.received) == 1, "it was told already"
+
+
+ME = {"accountUuid": "uuid-1", "emailAddress": "me@x.io"}
+
+
+def plugin(world, token="sk-ant-oat01-plugin"):
+    path = world.home / ".config/opencode/opencode-anthropic-auth/accounts.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"accounts": [{"id": "1", "email": "Me@x.io", "access": token}]}))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        ({}, {"token": "sk-ant-oat01-second", **ME}, "the same token names itself"),
+        ({}, {"token": "sk-ant-oat01-renewed", **ME}, "the same place does, its token renewed meanwhile"),
+        ({"emailAddress": "me@x.io"}, {"token": "sk-ant-oat01-renewed", **ME}, "an email has an id now"),
+    ],
+)
+def test_an_account_that_is_better_known_keeps_its_alerts_and_its_history(world, before, after, why):
+    world.login({})
+    claude_code(world, **before)
+    world.check()
+    [old] = rows(world)
+    world.machine.passes(timedelta(minutes=30))
+    claude_code(world, **after)
+    world.check()
+    assert rows(world) == {"uuid-1": None}, why
+    assert len(world.received) == 1, why
+    store = world.store()
+    [series] = store.all_series()
+    assert series.account == "uuid-1" != old
+    assert len(list(store.history(series, since=START))) == 2
+    assert [each.series for each in store.transitions(since=START)] == [series]
+    world.machine.passes(timedelta(minutes=30))
+    world.usage(20)
+    world.watch(timedelta(minutes=30))
+    assert [title.partition(":")[0] for title in world.titles()] == ["firing", "resolved"]
+
+
+def test_a_login_of_the_same_email_with_an_id_takes_over_where_the_other_is_gone(world):
+    world.login({})
+    plugin(world)
+    world.check()
+    assert rows(world) == {"me@x.io": None}
+    world.machine.passes(timedelta(minutes=30))
+    plugin(world, token="")
+    claude_code(world, **ME)
+    world.check()
+    assert rows(world) == {"uuid-1": None}
+    assert len(world.received) == 1
+
+
+def test_what_becomes_better_known_twice_still_is_one(world):
+    world.login({})
+    claude_code(world)
+    for account in ({}, {"emailAddress": "me@x.io"}, ME, {}, ME):
+        (world.home / ".claude.json").write_text(json.dumps({"oauthAccount": account}))
+        world.check()
+        world.machine.passes(timedelta(minutes=30))
+    assert len([each for each in rows(world).values() if each is None]) == 1
+    assert len(world.received) == 1
+
+
+def test_another_account_of_one_person_that_is_signed_out_is_gone_and_not_the_one_that_stays(world):
+    world.login({})
+    claude_code(world, accountUuid="uuid-2", emailAddress="me@x.io")
+    world.check()
+    world.machine.passes(timedelta(minutes=30))
+    claude_code(world, token="sk-ant-oat01-other", **ME)
+    world.check()
+    assert rows(world) == {"uuid-1": None, "uuid-2": "Claude: no login found any more; run `claude` once"}
+    assert len(world.received) == 2
+
+
+def test_an_alert_that_waits_to_be_told_waits_under_the_new_name(world):
+    world.login({})
+    claude_code(world)
+    world.answers["/hook"] = lambda _: world.json({}, 503)
+    world.check()
+    world.machine.passes(timedelta(minutes=30))
+    claude_code(world, **ME)
+    world.usage(20)
+    world.check()
+    assert rows(world) == {"uuid-1": None}
+    waiting = [each for row in world.store().outbox() for each in row.about]
+    assert [str(each.event) for each in waiting] == ["firing", "resolved"]
+    assert {each.alert for each in waiting} == {"a|claude[uuid-1].five_hour"}, "its end finds its beginning"
+
+
+def test_a_snooze_until_the_reset_holds_under_the_new_name(world):
+    world.login({})
+    claude_code(world)
+    world.usage(50)
+    world.check()
+    store, now = world.store(), world.machine.now()
+    snooze = Snooze(target="claude.five_hour", created_at=now, episodes={"claude.five_hour": 0})
+    store.write(lambda: store.snooze(snooze), now=now)
+    world.machine.passes(timedelta(minutes=30))
+    claude_code(world, **ME)
+    world.usage(90)
+    world.check()
+    assert [each.episodes for each in world.store().snoozes()] == [{"claude[uuid-1].five_hour": 0}]
+    assert world.received == []
 
 
 def test_a_login_that_now_names_itself_leaves_no_row_behind(world):

@@ -134,6 +134,32 @@ def is_stand_in(key: str) -> bool:
     return not key or re.fullmatch(r"[0-9a-f]{8}", key) is not None
 
 
+def heir(key: str, name: str, asked_with: str, logins: Sequence[Credential], keys: Keys) -> str:
+    """The key under which an account's login is found now that none has its own any more; empty: under none.
+
+    A key that is a stand-in or an email gives way to a login of that name, whoever has it. Beyond that, the login that
+    was asked with, or the one in the place for which the stand-in stood, is the same account better known, unless
+    something is known of that one already.
+
+    Args:
+        key: the account's own.
+        name: whose it is, as far as its answers said.
+        asked_with: hash of the token it was last asked with; empty where nobody knows.
+        logins: as found now, each account once.
+        keys: what was called what until now.
+    """
+    names = {key.casefold(), name.casefold()} - {""}
+    place = key or keys.nameless
+    unknown = [login for login in logins if login.account not in keys.used]
+    named = logins if is_stand_in(key) or "@" in key else ()
+    found = [
+        *(login for login in named if names & {login.account.casefold(), login.account_name.casefold()}),
+        *(login for login in unknown if token_hash(login) == asked_with),
+        *(login for login in unknown if is_stand_in(key) and short_hash(login.path) == place),
+    ]
+    return found[0].account if found else ""
+
+
 # --- one account under two tokens -------------------------------------------------------------------------------------
 
 
@@ -148,18 +174,28 @@ def merge(logins: Sequence[Credential], owners: Mapping[str, str], now: datetime
         owners: token hash -> whose the login is, as its API said; empty where it did not say.
         now: the present.
     """
+    joined = joins(logins, owners)
+    kept = {login.account: login for login in logins if login.account not in joined}
+    for each in logins:
+        first = kept[joined.get(each.account, each.account)]
+        if _has_run_out(first, now) and not _has_run_out(each, now):
+            plan = each.plan or first.plan
+            kept[first.account] = replace(each, account=first.account, account_name=first.account_name, plan=plan)
+    return list(kept.values())
+
+
+def joins(logins: Sequence[Credential], owners: Mapping[str, str]) -> dict[str, str]:
+    """Key of each nameless login that proved to be another's account -> key of that one."""
     kept: list[Credential] = []
+    joined: dict[str, str] = {}
     for each in sorted(logins, key=is_nameless):
         owner = owners.get(token_hash(each), "").casefold() if is_nameless(each) else ""
-        place = next((index for index, other in enumerate(kept) if owner and _is_of(other, owner, owners, each)), None)
-        if place is None:
+        first = next((other for other in kept if owner and _is_of(other, owner, owners, each)), None)
+        if first is None:
             kept.append(each)
-        elif _has_run_out(kept[place], now) and not _has_run_out(each, now):
-            first = kept[place]
-            plan = each.plan or first.plan
-            kept[place] = replace(each, account=first.account, account_name=first.account_name, plan=plan)
-    order = {login.account: index for index, login in enumerate(logins)}
-    return sorted(kept, key=lambda login: order[login.account])
+        else:
+            joined[each.account] = first.account
+    return joined
 
 
 def _is_of(login: Credential, owner: str, owners: Mapping[str, str], like: Credential) -> bool:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from watcher import accounts
 from watcher.core.model import Snapshot
 from watcher.credentials import OTHERS, Credential
+from watcher.rows import Account
 from watcher.store import Store
 
 
@@ -57,10 +58,24 @@ class Logins:
         merged = accounts.merge(self._found.get(provider, ()), owners, now)
         return [_named(login, owners) for login in merged]
 
-    def merged(self, provider: str, now: datetime) -> set[str]:
-        """Keys under which a login was found that is another account's."""
-        found = self._found.get(provider, ())
-        return {login.account for login in found} - {login.account for login in self.now(provider, now)}
+    def heirs(self, provider: str, stored: Sequence[Account], now: datetime) -> dict[str, str]:
+        """Key of each account that no login has any more under its own -> key that it has now; "": it has none.
+
+        Args:
+            provider: its id.
+            stored: the provider's accounts of which something is known.
+            now: the present.
+        """
+        book, logins = self._book(provider), self.now(provider, now)
+        here = {login.account for login in logins}
+        joined = accounts.joins(self._found.get(provider, ()), book.owners)
+        gone = [each for each in stored if each.account not in here]
+        keys = self.keys(provider)
+        return {
+            each.account: joined.get(each.account)
+            or accounts.heir(each.account, each.name, book.asked_with.get(each.account, ""), logins, keys)
+            for each in gone
+        }
 
     def is_unsure(self, provider: str, login: Credential) -> bool:
         """Whether this login may yet prove to be one that is there under its name."""
@@ -84,6 +99,13 @@ class Logins:
         """Whether the account was last asked with another login; None where it never was asked."""
         asked_with = self._book(provider).asked_with.get(login.account)
         return None if asked_with is None else asked_with != accounts.token_hash(login)
+
+    def rename(self, provider: str, old: str, new: str, now: datetime) -> None:
+        """Keep under its new key what is known of an account."""
+        book = self._book(provider)
+        if old in book.asked_with:
+            book.asked_with[new] = book.asked_with.pop(old)
+        self._keep(provider, now)
 
     def forget(self, provider: str, account: str, now: datetime) -> None:
         """Forget what is known under a key that no login has any more."""

@@ -50,7 +50,7 @@ def observe(
 
 
 def forget(store: Store, config: Config, provider: str, account: str, *, now: datetime) -> None:
-    """Forget an account that is known by another key now, and withdraw what is still to be said of it."""
+    """Forget an account that proved to be one that is known already, and withdraw what is still to be said of it."""
 
     def work() -> None:
         closed = store.forget_account(provider, account)
@@ -58,6 +58,11 @@ def forget(store: Store, config: Config, provider: str, account: str, *, now: da
         keep(store, plan.plan((), rules, store.outbox(), routing(store, config), store.snoozes(), now, closed=closed))
 
     store.write(work, now=now)
+
+
+def rename(store: Store, provider: str, old: str, new: str, *, now: datetime) -> bool:
+    """Put all that is known of an account under its new key, its alerts as they stand; False where that is taken."""
+    return store.write(lambda: store.rename_account(provider, old, new), now=now)
 
 
 def over(judgement: judge.Judgement) -> list[tuple[str, Series]]:

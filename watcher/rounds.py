@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from watcher import absences, accounts, handover, pipeline, poll
+from watcher import absences, handover, pipeline, poll
 from watcher.calls import Calls
 from watcher.config import Config
 from watcher.core.cadence import REFUSALS
@@ -128,9 +128,9 @@ class Rounds:
         now = self._doors.clock.now()
         self._logins.take(provider, found.credentials, now)
         self._learn(secret for each in found.credentials for secret in (each.token, each.refresh_token))
-        self._take_statusline(provider)
         self._hear_troubles(provider, found)
         self._settle(provider, found, now)
+        self._take_statusline(provider)
         if not (found.credentials or found.failures) and self._settings(provider).enabled:
             self._hear(absences.no_login(provider, now))
         for credential in self._logins.now(provider, now):
@@ -148,16 +148,15 @@ class Rounds:
 
     def _settle(self, provider: str, found: poll.Found, now: datetime) -> None:
         """Part with accounts that no login has any more; with broken places nobody knows which those are."""
-        logins = self._logins.now(provider, now)
-        here = {each.account for each in logins} | {each.account for each in found.failures}
-        names = {name.casefold() for each in logins for name in (each.account, each.account_name)} - {""}
-        merged = self._logins.merged(provider, now)
-        for account in self._accounts(provider):
-            if account.account in here:
+        troubled = {each.account for each in found.failures}
+        stored = self._accounts(provider)
+        heirs = self._logins.heirs(provider, stored, now)
+        for account in stored:
+            heir = heirs.get(account.account)
+            if heir is None or account.account in troubled:
                 continue
-            named_now = accounts.is_stand_in(account.account) and account.name.casefold() in names
-            if named_now or account.account in merged:
-                self._forget(provider, account.account, now)
+            if heir:
+                self._hand_over(provider, account.account, heir, now)
             elif not found.failures:
                 self._is_gone(account, now)
 
@@ -168,11 +167,16 @@ class Rounds:
         else:
             self._store.write(lambda: self._store.forget_trouble(account.provider, account.account), now=now)
 
-    def _forget(self, provider: str, account: str, now: datetime) -> None:
-        """What stood under that key is now under its owner's name: nothing of it is lost, and nothing to be told."""
-        if self._config is not None:
-            pipeline.forget(self._store, self._config, provider, account, now=now)
-        self._logins.forget(provider, account, now)
+    def _hand_over(self, provider: str, old: str, new: str, now: datetime) -> None:
+        """What stood under one key stands under another now: nothing of it is lost, and nothing is told again."""
+        if self._config is None:
+            return
+        if pipeline.rename(self._store, provider, old, new, now=now):
+            self._logins.rename(provider, old, new, now)
+            self._kept[provider, new] = self._kept.pop((provider, old), {})
+            return
+        pipeline.forget(self._store, self._config, provider, old, now=now)
+        self._logins.forget(provider, old, now)
 
     def _may_ask(self, provider: str, credential: Credential, round_: Round, now: datetime) -> bool:
         if self._sights.is_resting(credential, now):
@@ -214,12 +218,18 @@ class Rounds:
             return
         round_.waiting.discard(credential.account)
         try:
-            if isinstance(news, Snapshot) and self._logins.is_unsure(provider, credential):
+            if isinstance(news, Snapshot) and self._may_be_another_s(provider, credential, news.at):
                 round_.held.append((credential, news))
             else:
                 self._take(provider, credential, news)
         finally:
             self._end_if_done(provider)
+
+    def _may_be_another_s(self, provider: str, credential: Credential, now: datetime) -> bool:
+        """Whether this answer may yet prove to be one of another key: of a nameless login, or what that one becomes."""
+        if self._account(provider, credential.account) is not None:
+            return self._logins.is_unsure(provider, credential)
+        return any(self._logins.is_unsure(provider, each) for each in self._logins.now(provider, now))
 
     def _take(self, provider: str, credential: Credential, news: News) -> None:
         """Hear the answer, unless it proved to be one of an account that is asked under its name."""
@@ -270,11 +280,13 @@ class Rounds:
         try:
             for credential, snapshot in round_.held:  # first whose each is, then whose is shown
                 self._logins.learn(provider, credential, snapshot)
+            now = self._doors.clock.now()
+            heirs = self._logins.heirs(provider, self._accounts(provider), now) if round_.held else {}
+            for old, new in heirs.items():
+                if new:
+                    self._hand_over(provider, old, new, now)
             for credential, snapshot in round_.held:
                 self._take(provider, credential, snapshot)
-            now = self._doors.clock.now()
-            for key in self._logins.merged(provider, now) if round_.held else ():
-                self._forget(provider, key, now)
         finally:
             self._plan_next(provider)
 

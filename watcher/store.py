@@ -17,7 +17,7 @@ from watcher.core.judge import Judgement
 from watcher.core.memory import Alerts, AlertState, Memory, SeriesState
 from watcher.core.model import Delivery, DeliveryState, Failure, Series, Snapshot, Snooze, Stop, Transition
 from watcher.core.plan import Choice
-from watcher.outages import Outages
+from watcher.renames import Renames, renamed, resnoozed
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ KEEP_SILENCES = timedelta(days=14)
 MOST_SILENCES = 200  # of each rule
 
 
-class Store(Outages):
+class Store(Renames):
     """Every table, by what it is for. What writes says so, and belongs inside `write`."""
 
     _memory: tuple[dict[Series, SeriesState], Alerts] | None = None
@@ -179,6 +179,22 @@ class Store(Outages):
             self._db.execute(sql, (provider, account))
         self.forget()
         return closed
+
+    def rename_account(self, provider: str, old: str, new: str) -> bool:
+        """Put all that is known of an account under the key that it has now; inside `write`.
+
+        False, and nothing is changed, where something is known under that key already.
+        """
+        if any((each.provider, each.account) == (provider, new) for each in self.accounts()):
+            return False
+        mine = [each for each in self.memory().series if (each.provider, each.account) == (provider, old)]
+        names = {each: Series(provider=provider, account=new, window=each.window) for each in mine}
+        self._rename(provider, old, new)
+        self.update(renamed(delivery, names) for delivery in self.outbox())
+        for snooze in self.snoozes():
+            self.snooze(resnoozed(snooze, names))
+        self.forget()
+        return True
 
     def crowded(self) -> frozenset[str]:
         """Providers that have several accounts."""

@@ -1,0 +1,76 @@
+"""An account that is better known than before takes all that is known of it along: it is the same quota.
+
+A login that named nobody names itself; an email turns out to have an account id. Its alerts stand where they stood, so
+that nothing is told again. Never decide here which account is which.
+"""
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from watcher.core.model import Delivery, Series, Snooze
+from watcher.outages import Outages
+
+_RECORDS = (  # table, column, where in the record the account stands
+    ("account", "snapshot", "$.account"),
+    ("account", "failure", "$.account"),
+    ("series", "state", "$.series.account"),
+    ("alert", "state", "$.series.account"),
+    ("transition", "record", "$.series.account"),
+)
+_ROWS = ("account", "alert", "outage", "transition")  # tables with a column of that name, series apart
+_READINGS = ("reading", "reading_hourly")
+
+
+class Renames(Outages):
+    """The tables in which an account stands by its key. What writes says so, and belongs inside `write`."""
+
+    def _rename(self, provider: str, old: str, new: str) -> None:
+        """Put everything under another key; inside `write`. Nothing may be known of an account of that key yet.
+
+        Readings that another account of that key left behind, before it was forgotten, stay in its history.
+        """
+        for table, column, path in _RECORDS:
+            self._db.execute(
+                f"UPDATE {table} SET {column} = json_set({column}, '{path}', ?3)"  # noqa: S608 - constants
+                f" WHERE provider = ?1 AND account = ?2 AND json_valid({column})",
+                (provider, old, new),
+            )
+        for table in _ROWS:
+            self._db.execute(
+                f"UPDATE OR REPLACE {table} SET account = ?3 WHERE provider = ?1 AND account = ?2",  # noqa: S608 - constants
+                (provider, old, new),
+            )
+        self._db.execute(
+            "UPDATE silence SET record = json_set(record, '$.series.account', ?3)"
+            " WHERE record ->> '$.series.provider' = ?1 AND record ->> '$.series.account' = ?2",
+            (provider, old, new),
+        )
+        self._rename_series(provider, old, new)
+
+    def _rename_series(self, provider: str, old: str, new: str) -> None:
+        """The series and their readings; into what is left of a series of that key, where there is such."""
+        left = self._db.execute(
+            "SELECT mine.id, theirs.id FROM series AS mine JOIN series AS theirs USING (provider, window)"
+            " WHERE mine.provider = ? AND mine.account = ? AND theirs.account = ?",
+            (provider, old, new),
+        ).fetchall()
+        for mine, theirs in left:
+            for table in _READINGS:
+                sql = f"UPDATE OR REPLACE {table} SET series = ? WHERE series = ?"  # noqa: S608 - constants
+                self._db.execute(sql, (mine, theirs))
+            self._db.execute("DELETE FROM series WHERE id = ?", (theirs,))
+        self._db.execute("UPDATE series SET account = ?3 WHERE provider = ?1 AND account = ?2", (provider, old, new))
+
+
+def renamed(delivery: Delivery, names: Mapping[Series, Series]) -> Delivery:
+    """The delivery about the same series under their new names."""
+    about = tuple(replace(each, series=names.get(each.series, each.series)) for each in delivery.about)
+    return replace(delivery, about=about)
+
+
+def resnoozed(snooze: Snooze, names: Mapping[Series, Series]) -> Snooze:
+    """The snooze until the reset of the same series under their new names."""
+    written = {str(old): str(new) for old, new in names.items()}
+    episodes = {written.get(series, series): episode for series, episode in (snooze.episodes or {}).items()}
+    return replace(snooze, episodes=None if snooze.episodes is None else episodes)
