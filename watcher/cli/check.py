@@ -1,6 +1,7 @@
 """`watcher check`: one poll, one evaluation, deliveries sent, an exit code: for cron."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import click
 
@@ -68,10 +69,7 @@ def report(known: Status, tongue: words.Tongue) -> Iterator[str]:
         rows += [(name, window.label or window.window, tongue.window(window)) for window in account.windows]
         if not account.windows:
             rows.append((name, "", "answered, without any window"))
-    wide = max((len(name) for name, *_ in rows), default=0)
-    widest = max((len(label) for _, label, _ in rows), default=0)
-    for name, label, text in rows:
-        yield f"{name:{wide}}  {label:{widest}}  {text}" if label else f"{name:{wide}}  {text}"
+    yield from _aligned(rows)
     for account in known.providers:
         if account.note and account.error is None:
             yield f"{words.account_name(account, {}, crowded)}: {account.note}"
@@ -80,3 +78,19 @@ def report(known: Status, tongue: words.Tongue) -> Iterator[str]:
     yield from (tongue.waiting(alert) for alert in known.waiting)
     yield from (tongue.snooze(snooze) for snooze in known.snoozes)
     yield from tongue.troubles(known)
+
+
+def _aligned(rows: Sequence[tuple[str, str, str]]) -> Iterator[str]:
+    """Rows of a name, a window and a text in columns; where they are too wide, below the name on a line of its own."""
+    widest = max((len(label) for _, label, _ in rows), default=0)
+    wide = max((len(name) for name, *_ in rows), default=0)
+    lines = [
+        f"{name:{wide}}  {label:{widest}}  {text}" if label else f"{name:{wide}}  {text}" for name, label, text in rows
+    ]
+    if max(map(len, lines), default=0) <= room():
+        yield from lines
+        return
+    for name, together in groupby(rows, key=lambda row: row[0]):
+        yield name
+        for _, label, text in together:
+            yield f"  {label:{widest}}  {text}" if label else f"  {text}"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 _ANY_WIDTH = 10_000
+_LEAST = 24  # columns in which a sentence can still be read
 
 
 def room() -> int:
@@ -15,12 +16,18 @@ def room() -> int:
     return shutil.get_terminal_size((_ANY_WIDTH, 24)).columns
 
 
-def columns(rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:
-    """One line a row; each column is as wide as its longest word, and the last is left as it is."""
+def columns(rows: Sequence[Sequence[str]], indent: str = "", *, width: int = _ANY_WIDTH) -> Iterator[str]:
+    """One line a row; each column is as wide as its longest word.
+
+    Where a row is wider than `width`, its last column goes on below itself, or below the row where that is too narrow.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    before = len(indent) + sum(each + 2 for each in widths[:-1])
+    hanging = before if width - before >= _LEAST else len(indent) + 4
     for row in rows:
-        padded = [word.ljust(width) for word, width in zip(row, widths, strict=True)]
-        yield (indent + "  ".join(padded)).rstrip()
+        padded = [word.ljust(each) for word, each in zip(row, widths, strict=True)]
+        line = (indent + "  ".join(padded)).rstrip()
+        yield from [line] if len(line) <= width else wrapped(line, width, indent=hanging)
 
 
 def wrapped(line: str, width: int, *, indent: int) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from watcher.charts import Span, Track, stamp
-from watcher.cli.columns import columns
+from watcher.cli.columns import columns, wrapped
 from watcher.core import phrases, spark
 from watcher.core.course import Turn, mean_spent
 from watcher.core.model import Event
@@ -25,13 +25,20 @@ def overview(rows: Sequence[tuple[str, Track]], span: Span, width: int, *, ascii
     heads = ("now", "most", "resets", "spent", "alerts")
     taken = sum(max(map(len, column)) + 2 for column in zip(heads, *others, strict=True))
     named = max([len("series"), *(len(name) for name, _ in rows)])
-    room = min(max(width - named - taken - 2, LINE_LEAST), LINE_MOST)
-    table: list[tuple[str, ...]] = [("series", "course".ljust(room), *heads)]
-    for (name, track), numbers in zip(rows, others, strict=True):
-        table.append((name, spark.sparkline(_bins(track, span, room), signs=signs), *numbers))
-    yield from columns(table)
+    apart = named + 2 + LINE_LEAST + taken > width  # then each name has a line of its own
+    room = min(max(width - taken - (4 if apart else named + 2), LINE_LEAST), LINE_MOST)
+    table: list[tuple[str, ...]] = [("course".ljust(room), *heads)]
+    for (_, track), numbers in zip(rows, others, strict=True):
+        table.append((spark.sparkline(_bins(track, span, room), signs=signs), *numbers))
+    names = ["series", *(name for name, _ in rows)]
+    if apart:
+        for name, line in zip(names, columns(table, "  "), strict=True):
+            yield from (name, line)
+    else:
+        yield from columns([(name, *row) for name, row in zip(names, table, strict=True)])
     yield ""
-    yield f"{stamp(span.start, span.tz)} to {stamp(span.end, span.tz)}; a gap: nothing was read; spent: before a reset"
+    key = f"{stamp(span.start, span.tz)} to {stamp(span.end, span.tz)}; a gap: nothing read; spent: before a reset"
+    yield from wrapped(key, width, indent=4)
 
 
 def details(name: str, track: Track, span: Span, width: int, *, ascii_only: bool) -> Iterator[str]:
@@ -45,7 +52,7 @@ def details(name: str, track: Track, span: Span, width: int, *, ascii_only: bool
     dropped = len(table) - _MOST_ROWS
     if dropped > 0:
         yield f"({dropped} earlier rows left out; --csv has every reading)"
-    yield from columns([("from", "", "most", "left", "what happened"), *table[-_MOST_ROWS:]])
+    yield from columns([("from", "", "most", "left", "what happened"), *table[-_MOST_ROWS:]], width=width)
 
 
 def _numbers(track: Track) -> tuple[str, ...]:

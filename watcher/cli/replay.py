@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from watcher import doors, paths
+from watcher.cli.columns import room, wrapped
 from watcher.cli.rule_files import read_bounded
 from watcher.clock import now as clock_now
 from watcher.core import history, replay, rulebook
@@ -45,7 +46,8 @@ def replay_command(*, rules: str, readings: str | None, since: str | None, as_js
     for moment in replay.play(book, past, usual=usual, until=now):
         for transition in moment.judgement.transitions:
             said += 1
-            click.echo(as_line(transition) if as_json else _in_words(transition))
+            for part in [as_line(transition)] if as_json else wrapped(_in_words(transition), room(), indent=4):
+                click.echo(part)
     if not as_json:
         click.echo(
             f"{_counted(said, 'transition')} from {_counted(len(past), 'answer')} under {_counted(len(book), 'rule')}"

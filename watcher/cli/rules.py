@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from watcher.cli.columns import columns, counted
+from watcher.cli.columns import columns, counted, room, wrapped
 from watcher.cli.rule_files import in_files, in_force, own_paths
 from watcher.cli.rules_add import add
 from watcher.cli.rules_explain import explain
@@ -78,7 +78,8 @@ def test(files: tuple[str, ...]) -> int:
             click.echo(f"      {miss}")
     without = [rule.name for rule in found if not rule.examples]
     if without:
-        click.echo(f"without an example: {', '.join(without)}")
+        for line in wrapped(f"without an example: {', '.join(without)}", room(), indent=4):
+            click.echo(line)
     missed = sum(not each.passed for each in ran)
     click.echo(f"{counted(len(ran), 'example')}, {f'{missed} not as expected' if missed else 'all as expected'}")
     return 1 if missed else 0

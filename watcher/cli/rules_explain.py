@@ -22,6 +22,7 @@ from watcher.errors import UsageError, WatcherError
 from watcher.recall import recall
 from watcher.store import FILE_NAME, Store
 
+_ROOMY = 100  # columns in which a row has room for the year and the seconds
 _HOLDS = {True: "holds", False: "does not", None: "unknown"}
 
 
@@ -72,7 +73,9 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
         for choice in silences[-last:]:
             click.echo(msgspec.json.encode(as_silence(choice)).decode())
         return
-    for line in (*_in_words(found, decisions, last), *_told(found, said, deliveries, silences, last)):
+    for line in _in_words(found, decisions, last):
+        click.echo(line)
+    for line in _told(found, said, deliveries, silences, last):
         for part in wrapped(line, room(), indent=len(line) - len(line.lstrip()) + 4) or [""]:
             click.echo(part)
 
@@ -105,14 +108,17 @@ def as_silence(choice: Choice) -> dict[str, object]:
 
 def _in_words(rule: Rule, decisions: dict[Series, list[Decision]], last: int) -> Iterator[str]:
     for level in rule.levels:
-        yield f"{rule.name} ({level.severity}): fires when {level.when}, ends when {level.clear}"
+        told = f"{rule.name} ({level.severity}): fires when {level.when}, ends when {level.clear}"
+        yield from wrapped(told, room(), indent=4)
     if not decisions:
-        yield "nothing was decided: no reading of any series that this rule is about is in the store"
-        yield f"it is about {rule.subject}; `watcher status` shows which series there are"
+        nothing = "nothing was decided: no reading of any series that this rule is about is in the store"
+        yield from wrapped(nothing, room(), indent=4)
+        about = f"it is about {rule.subject}; `watcher status` shows which series there are"
+        yield from wrapped(about, room(), indent=4)
     for series, decided in decisions.items():
         yield ""
         yield str(series)
-        yield from columns(_rows(decided, last), indent="  ")
+        yield from columns(_rows(decided, last), indent="  ", width=room())
 
 
 def _rows(decided: Sequence[Decision], last: int) -> list[Sequence[str]]:
@@ -122,14 +128,15 @@ def _rows(decided: Sequence[Decision], last: int) -> list[Sequence[str]]:
         first, *more = alike
         found += [first]
         if len(more) > 1:
-            found += [(f"{'...':^19}", "", "", "", f"{len(more) - 1} more of the same")]
+            found += [(f"{'...':^{len(first[0])}}", "", "", "", f"{len(more) - 1} more of the same")]
         found += more[-1:]
     return found[-last:]
 
 
 def _row(decision: Decision) -> Sequence[str]:
     used = "?" if decision.used_percent is None else percent(decision.used_percent)
-    return _local(decision.at), used.rjust(6), _HOLDS[decision.condition], decision.phase.value, decision.text
+    at = _local(decision.at) if room() >= _ROOMY else f"{decision.at.astimezone():%m-%d %H:%M}"
+    return at, used.rjust(6), _HOLDS[decision.condition], decision.phase.value, decision.text
 
 
 def _told(

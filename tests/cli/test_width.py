@@ -1,0 +1,78 @@
+"""At eighty columns no command's sentence is cut or runs over: only a word that is longer, such as a path, may."""
+
+import json
+
+import pytest
+
+from tests.cli.documents import account, known, window
+from watcher.cli import check, history_table, words
+from watcher.cli.columns import columns
+
+COMMANDS = (
+    ("check",), ("history",), ("history", "claude"), ("rules", "list"), ("rules", "explain", "claude-session"),
+    ("rules", "test"), ("doctor",), ("snooze",), ("help", "exit-codes"),
+)  # fmt: skip
+
+
+def too_long(text, width=80):
+    """Lines over the width of which the last word begins within what the width allows."""
+    lines = [line for line in text.splitlines() if len(line) > width]
+    return [line for line in lines if len(line.split()[-1]) < width - 24]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_no_line_runs_over_eighty_columns(served, words):
+    said = served.watcher(*words, COLUMNS="80")
+    assert said.stdout
+    assert too_long(said.stdout) == []
+
+
+def test_a_long_account_does_not_make_a_replay_unreadable(empty_home):
+    rules, readings = empty_home.folder / "rules.toml", empty_home.folder / "readings.jsonl"
+    rules.write_text('[[rule]]\nname = "a-rule-with-quite-a-long-name"\nwhen = "claude.five_hour > 80%"\n')
+    line = {"at": "2026-03-02T09:00:00Z", "provider": "claude", "account": "someone.long@example.com"}
+    readings.write_text(json.dumps(line | {"window": "five_hour", "used_percent": 90}))
+    lines = empty_home.watcher("replay", str(rules), str(readings), COLUMNS="80").stdout.splitlines()
+    assert [len(each) <= 80 for each in lines] == [True, True, True]
+    assert lines[1].startswith("    ")
+    whole = empty_home.watcher("replay", str(rules), str(readings)).stdout.splitlines()
+    assert " ".join(" ".join(lines[:2]).split()) == " ".join(whole[0].split())
+
+
+# --- the pieces -------------------------------------------------------------------------------------------------------
+
+ROWS = [("09:00", "ok", "the condition does not hold"), ("09:05", "firing", "the condition has held so long: fired")]
+
+
+def test_the_last_column_goes_on_below_itself():
+    assert list(columns(ROWS, "  ", width=44)) == [
+        "  09:00  ok      the condition does not hold",
+        "  09:05  firing  the condition has held so",
+        "                 long: fired",
+    ]
+
+
+def test_where_that_would_be_too_narrow_it_goes_on_below_the_row():
+    assert list(columns(ROWS, "  ", width=36))[2:] == [
+        "  09:05  firing  the condition has",
+        "      held so long: fired",
+    ]
+
+
+def test_windows_stand_below_their_account_where_all_in_one_line_is_too_wide(monkeypatch):
+    document = known(account(window(label="a window with a long name"), account="someone.long@example.com"))
+    tongue = words.Tongue(document.generated_at, document.generated_at.tzinfo)
+    monkeypatch.setattr(check, "room", lambda: 100)
+    assert next(check.report(document, tongue)).startswith("claude  a window with a long name  82 % used")
+    monkeypatch.setattr(check, "room", lambda: 60)
+    first, second = list(check.report(document, tongue))[:2]
+    assert (first, second[:31]) == ("claude", "  a window with a long name  82")
+
+
+def test_series_names_have_lines_of_their_own_where_the_course_would_have_no_room(served):
+    whole, narrow = (served.watcher("history", COLUMNS=width).stdout.splitlines() for width in ("120", "66"))
+    assert whole[0].split()[:2] == ["series", "course"]
+    assert [line.strip() for line in narrow[:2]] == ["series", narrow[1].strip()]
+    assert narrow[1].startswith("  course")
+    assert history_table.LINE_LEAST <= len(narrow[1]) <= 66
+    assert {line.split()[0] for line in whole[:-2]} == set(narrow[:-3:2])
