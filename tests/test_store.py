@@ -259,7 +259,7 @@ def test_a_full_disk_is_survived_in_memory_and_written_down_when_there_is_room(s
     assert len(store.notices) == 1
     assert len(store.outbox()) == 300
     assert store.accounts()[0].snapshot == snapshot()
-    store.leave_refuge()
+    store.leave_refuge(now=NOW)
     assert not store.in_refuge
     store.close()
     again = Store(path, now=NOW)

@@ -124,6 +124,8 @@ class World:
         self.home, self.machine = home, machine
         self.log = Diary()
         self._stores: list[Store] = []
+        self.store_kind = Store
+        self.shelter: Path | None = None  # where the store goes on while the disk refuses
         self.answers: dict[str, Answer] = {}
         self.env: dict[str, str] = {}
         self.asked: list[tuple[datetime, str]] = []
@@ -188,7 +190,8 @@ class World:
 
     def store(self) -> Store:
         """The store of this machine, open until the machine is left."""
-        store = Store(self.paths.state_dir / "watcher.db", now=self.machine.now())
+        path = self.paths.state_dir / "watcher.db"
+        store = self.store_kind(path, now=self.machine.now(), shelter=self.shelter)
         self._stores.append(store)
         return store
 

@@ -92,6 +92,7 @@ class Daemon:
         self._rounds.begin_all()
         self._postman.gather(busy=lambda: self._rounds.busy)
         self._turn(lambda: self._stopping or not (self._rounds.busy or self._postman.busy))
+        self._guarded("farewell", lambda: self._store.leave_refuge(now=self._doors.clock.now()))
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -285,7 +286,7 @@ class Daemon:
     def _heartbeat(self) -> None:
         now = self._doors.clock.now()
         self._timetable.put("heartbeat", now + HEARTBEAT_EVERY, self._heartbeat)
-        self._store.leave_refuge()
+        self._store.leave_refuge(now=now)
         self._store.write(lambda: self._store.set_fact("heartbeat", "running", now), now=now)
         self._retry_config()
         self._postman.release()  # where there is no signal for it, a snooze that another process ended shows here
@@ -298,4 +299,5 @@ class Daemon:
 
     def _farewell(self) -> None:
         now = self._doors.clock.now()
+        self._store.leave_refuge(now=now)
         self._store.write(lambda: self._store.set_fact("heartbeat", "stopped", now), now=now)

@@ -1,7 +1,8 @@
 """One SQLite file with one writer: opened, migrated, written in whole transactions, survived when it fails.
 
-A full or read-only disk moves everything into memory until the disk takes it back, so that alerts still go out; a
-damaged file is set aside and begun anew. Both leave a notice for the person. Never put a table's name here.
+A full or read-only disk moves everything into a refuge until the disk takes it back, so that alerts still go out: a
+file elsewhere, which the next process takes up where this one is killed, else memory. A damaged file is set aside and
+begun anew. Both leave a notice for the person. Never put a table's name here.
 """
 
 import os
@@ -11,12 +12,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from watcher import refuge
 from watcher.errors import NoReadingsError, StoreError
 from watcher.schema import MIGRATIONS
 
 T = TypeVar("T")
 
 _BUSY_S = 5.0
+_MEMORY = ":memory:"
 _DISK_TROUBLE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -32,20 +35,39 @@ class Database:
     Attributes:
         path: the file.
         notices: sentences for the person (damaged file set aside, disk full); whoever shows one takes it out.
-        in_refuge: True while the disk refuses writes and everything is kept in memory.
     """
 
-    def __init__(self, path: Path, *, now: datetime, read_only: bool = False) -> None:
+    _refuge: Path | str = ""  # where everything is while the disk refuses writes; empty: on the disk
+
+    def __init__(self, path: Path, *, now: datetime, read_only: bool = False, shelter: Path | None = None) -> None:
+        """Open or begin the file.
+
+        Args:
+            path: the file.
+            now: the instant, for the name of a damaged file.
+            read_only: change nothing.
+            shelter: the file that stands in while the disk refuses writes; None: memory does. Only for the process
+                that holds the watcher's lock: another one's must be left alone.
+        """
         self.path = path
         self.notices: list[str] = []
-        self.in_refuge = False
-        self._read_only = read_only
+        self._read_only, self._shelter = read_only, shelter
+        kept = self._left_behind()
+        if kept is not None and shelter is not None:
+            self._db, self._refuge = kept, shelter
+            self.leave_refuge(now=now)
+            return
         try:
             self._db = self._open()
         except sqlite3.DatabaseError as error:
             if read_only or _code(error) not in _DAMAGE:
                 raise StoreError(self._explain(error)) from error
             self._set_aside(now, error)
+
+    @property
+    def in_refuge(self) -> bool:
+        """True while the disk refuses writes and everything is kept elsewhere."""
+        return self._refuge != ""
 
     # --- opening, closing, transactions -----------------------------------------------------------------------------
 
@@ -117,7 +139,7 @@ class Database:
         try:
             return self._transact(work)
         except sqlite3.DatabaseError as error:
-            if _code(error) in _DISK_TROUBLE and not self.in_refuge:
+            if _code(error) in _DISK_TROUBLE and self._refuge != _MEMORY:
                 self._take_refuge(error)
             elif _code(error) in _DAMAGE:
                 self._set_aside(now, error)
@@ -149,41 +171,98 @@ class Database:
     def _set_aside(self, now: datetime, error: sqlite3.Error) -> None:
         if hasattr(self, "_db"):
             self._db.close()
+        aside = self._move_aside(now)
+        self.forget()
+        self._db, self._refuge = self._open(), ""
+        self.notices.append(
+            f"The database was damaged ({error}). It was set aside as {aside} and a new one was begun: history starts"
+            " afresh, and what is firing now may be told once more."
+        )
+
+    def _move_aside(self, now: datetime) -> str:
+        """Give the damaged file another name, and return that."""
         stamp = now.strftime("%Y%m%dT%H%M%SZ")
         for suffix in ("", "-wal", "-shm"):
             part = self.path.with_name(self.path.name + suffix)
             if part.exists():
                 part.replace(self.path.with_name(f"{self.path.name}.damaged-{stamp}{suffix}"))
-        self.forget()
-        self._db = self._open()
-        self.notices.append(
-            f"The database was damaged ({error}). It was set aside as {self.path.name}.damaged-{stamp} and a new one"
-            " was begun: history starts afresh, and what is firing now may be told once more."
-        )
+        return f"{self.path.name}.damaged-{stamp}"
 
     def _take_refuge(self, error: sqlite3.Error) -> None:
-        refuge = sqlite3.connect(":memory:", isolation_level=None)
-        try:
-            self._db.backup(refuge)
-        except sqlite3.Error:
-            self._migrate(refuge)
+        places: list[Path | str] = [_MEMORY] if self._refuge or not self._shelter else [self._shelter, _MEMORY]
+        found = next(((place, kept) for place in places if (kept := self._copy(place)) is not None), None)
+        if found is None:  # what is there cannot even be read
+            found = _MEMORY, self._connect(_MEMORY)
+            self._migrate(found[1])
         self._db.close()
-        self._db, self.in_refuge = refuge, True
+        self._refuge, self._db = found
         self.forget()
+        where = "memory" if self._refuge == _MEMORY else str(self._refuge)
         self.notices.append(
-            f"{self.path} cannot be written ({error}). Alerts go on from memory; free some disk space or mend the"
+            f"{self.path} cannot be written ({error}). Alerts go on from {where}; free some disk space or mend the"
             " permissions, and everything is written down again."
         )
 
-    def leave_refuge(self) -> None:
-        """Write everything back to the disk, if it takes it again; otherwise stay in memory."""
+    def _copy(self, place: Path | str) -> sqlite3.Connection | None:
+        """All that is known, in that place; None where that has no room either, or nothing can be read."""
+        copy = None
+        try:
+            if isinstance(place, Path):
+                refuge.prepare(place)
+            copy = self._connect(place)
+            self._db.backup(copy)
+            copy.execute("PRAGMA journal_mode = TRUNCATE")  # the copy is in the mode of the disk's: with two more files
+        except (OSError, sqlite3.Error):
+            if copy is not None:
+                copy.close()
+            return None
+        return copy
+
+    def _connect(self, place: Path | str) -> sqlite3.Connection:
+        connection = sqlite3.connect(place, isolation_level=None)
+        try:
+            connection.execute("PRAGMA synchronous = OFF")  # it has to outlive this process, not the machine
+            connection.execute("PRAGMA foreign_keys = ON")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _left_behind(self) -> sqlite3.Connection | None:
+        """What an earlier process kept elsewhere, and could not write down before it ended."""
+        if self._shelter is None or not refuge.is_left(self._shelter, self.path):
+            return None
+        kept = None
+        try:
+            kept = self._connect(self._shelter)
+            (version,) = kept.execute("PRAGMA user_version").fetchone()
+            whole = version and kept.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+            if whole:  # else it was killed before all was copied, and nothing was told from there
+                self._migrate(kept)
+                return kept
+        except (sqlite3.Error, StoreError):
+            pass
+        if kept is not None:
+            kept.close()
+        refuge.discard(self._shelter)
+        return None
+
+    def leave_refuge(self, *, now: datetime) -> None:
+        """Write everything back to the disk, if it takes it again; otherwise stay where it is."""
         if not self.in_refuge:
             return
+        disk = None
         try:
             disk = self._open()
             self._db.backup(disk)
-        except (sqlite3.Error, StoreError):
+        except (sqlite3.Error, StoreError) as error:
+            if disk is not None:
+                disk.close()
+            if isinstance(error, sqlite3.Error) and _code(error) in _DAMAGE:  # a new one is begun there the next time
+                self._move_aside(now)
             return
         self._db.close()
-        self._db, self.in_refuge = disk, False
+        self._db, self._refuge = disk, ""
+        if self._shelter:
+            refuge.discard(self._shelter)
         self.forget()

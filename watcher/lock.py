@@ -63,9 +63,14 @@ class Lock:
         if not _try_lock(descriptor):
             os.close(descriptor)
             return False
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.write(descriptor, str(os.getpid()).encode())
+        text = f"{os.getpid()}\n".encode()
+        try:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, text)  # over the old one: what is let go on a full disk is not had again
+            os.ftruncate(descriptor, len(text))
+        except OSError as error:
+            os.close(descriptor)
+            raise StoreError(f"cannot write {self.path}: {error.strerror}; free some disk space") from error
         self._descriptor = descriptor
         return True
 

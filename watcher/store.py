@@ -38,9 +38,9 @@ class Store(Renames):
     _memory: tuple[dict[Series, SeriesState], Alerts] | None = None
     _memory_version = -1
 
-    def __init__(self, path: Path, *, now: datetime, read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, now: datetime, read_only: bool = False, shelter: Path | None = None) -> None:
         self._unreadable: set[str] = set()  # what was said of records that cannot be read
-        super().__init__(path, now=now, read_only=read_only)
+        super().__init__(path, now=now, read_only=read_only, shelter=shelter)
 
     def forget(self) -> None:
         """Read the engine's states anew."""

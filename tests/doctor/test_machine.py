@@ -219,7 +219,8 @@ def test_a_folder_that_cannot_be_written_is_a_failure(open_place, nobody):
     ward.own.state_dir.chmod(0o700)
     assert "the state folder cannot be written" in [each.message for each in findings if each.verdict == "fail"]
     assert one(findings, "disk").verdict == "fail"
-    assert one(findings, "disk").message == "the disk takes nothing, so a running daemon keeps everything in memory"
+    said = "the disk takes nothing, so a running daemon keeps everything elsewhere until it does"
+    assert one(findings, "disk").message == said
 
 
 def test_a_home_that_is_closed_to_this_user_is_told_and_not_stumbled_over(open_place, nobody):

@@ -6,6 +6,7 @@ Never put here what is done with them.
 from datetime import timedelta
 from threading import Event
 
+from watcher import refuge
 from watcher.core.redaction import Redactor
 from watcher.daemon import CONFIG_REFUSED, DONE, REFRESH, WANTED, Daemon
 from watcher.doors import Doors
@@ -30,7 +31,8 @@ def refresh(own: Paths, world: Doors, *, patience: timedelta = PATIENCE) -> str:
     lock = Lock(own.state_dir)
     if not lock.acquire():
         return _ask_the_holder(own, world, lock, patience)
-    store = Store(own.state_dir / FILE_NAME, now=world.clock.now())
+    path = own.state_dir / FILE_NAME
+    store = Store(path, now=world.clock.now(), shelter=refuge.place(path, world.surroundings().env))
     try:
         Daemon(paths=own, doors=world, store=store, log=Log(), redactor=Redactor()).once()
     except ConfigError as error:

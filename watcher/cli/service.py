@@ -10,7 +10,7 @@ import sys
 import threading
 from types import FrameType
 
-from watcher import doors, light, paths
+from watcher import doors, light, paths, refuge
 from watcher.cli import EXIT_BUSY, messages
 from watcher.core.redaction import Redactor
 from watcher.daemon import CONFIG_ERROR, Daemon
@@ -45,7 +45,8 @@ def watch(*, json_lines: bool = False, verbose: bool = False) -> None:
         sys.exit(EXIT_BUSY)
     redactor = Redactor()
     log = logs.FileLog(own.state_dir, redactor, json_lines=json_lines, verbose=verbose)
-    store = Store(own.state_dir / FILE_NAME, now=world.clock.now())
+    path = own.state_dir / FILE_NAME
+    store = Store(path, now=world.clock.now(), shelter=refuge.place(path, around.env))
     try:
         daemon = Daemon(paths=own, doors=world, store=store, log=log, redactor=redactor)
     except ConfigError as error:

@@ -51,13 +51,13 @@ def _whole(scene: Scene, store: Store) -> Finding:
 
 
 def _disk(scene: Scene) -> Iterator[Finding]:
-    """Where the disk refuses, the daemon keeps everything in memory and says so; it is lost when the daemon ends."""
+    """Where the disk refuses, the daemon goes on elsewhere and says so; what it keeps there ends with the session."""
     folder = scene.own.state_dir
     if not folder.is_dir():
         return
     free = shutil.disk_usage(folder).free
     if not may(folder, os.W_OK | os.X_OK):
-        message = "the disk takes nothing, so a running daemon keeps everything in memory"
+        message = "the disk takes nothing, so a running daemon keeps everything elsewhere until it does"
         yield _finding(Verdict.FAIL, message, f"chmod u+w {quote(str(folder))}, or make the disk writable", "disk")
     elif free < SCARCE:
         yield _finding(Verdict.FAIL, f"only {_bytes(free)} are free", "free some disk space", "disk")

@@ -1,0 +1,276 @@
+"""The disk refuses, alerts go on, the process is killed: what was told from elsewhere is known to the next one."""
+
+import os
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from freezegun import freeze_time
+
+from tests.world import START, Machine, World
+from watcher import refuge
+from watcher.errors import StoreError
+from watcher.store import Store
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+M = timedelta(minutes=1)
+CONFIG = """
+[channels.hook]
+type = "webhook"
+url = "http://127.0.0.1:9/hook"
+[[rule]]
+name = "session"
+when = "claude.five_hour > 80%"
+clear = "< 70%"
+"""
+
+
+class Killed(BaseException):
+    """SIGKILL: nothing is done any more."""
+
+
+class FullDisk(Store):
+    """A store whose disk is full while the flag says so; what is kept elsewhere is not concerned."""
+
+    full = False
+
+    def _open(self):
+        if FullDisk.full:
+            raise StoreError("database or disk is full")
+        return super()._open()
+
+    def _transact(self, work):
+        if FullDisk.full and not self.in_refuge:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        return super()._transact(work)
+
+
+def fills() -> None:
+    FullDisk.full = True
+
+
+def kill() -> None:
+    raise Killed
+
+
+@pytest.fixture
+def world(tmp_path):
+    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:  # only `schedule` reads that clock
+        world = World(tmp_path, Machine(frozen))
+        world.config(CONFIG)
+        world.store_kind = FullDisk
+        world.shelter = tmp_path / "shelter.db"
+        FullDisk.full = False
+        yield world
+        FullDisk.full = False
+        world.leave()
+
+
+def watch_until_killed(world, *events) -> None:
+    with pytest.raises(Killed):
+        world.watch(120 * M, *events, (60 * M, kill))
+
+
+def alerts(world) -> list[str]:
+    return [body["event"] for body in world.received if body["event"] != "notice"]
+
+
+def used(world, percent):
+    return lambda: world.usage(percent)
+
+
+def test_what_was_resolved_from_the_refuge_fires_again_after_a_kill(world):
+    world.usage(91)
+    watch_until_killed(world, (10 * M, fills), (11 * M, used(world, 40)))
+    assert alerts(world) == ["firing", "resolved"]
+    FullDisk.full = False
+    world.usage(91)
+    world.watch(20 * M)
+    assert alerts(world) == ["firing", "resolved", "firing"]
+
+
+def test_what_fired_from_the_refuge_is_resolved_after_a_kill(world):
+    world.usage(40)
+    watch_until_killed(world, (10 * M, fills), (11 * M, used(world, 91)))
+    assert alerts(world) == ["firing"]
+    FullDisk.full = False
+    world.usage(40)
+    world.watch(20 * M)
+    assert alerts(world) == ["firing", "resolved"]
+
+
+def test_nothing_is_told_again_after_a_kill_in_the_refuge(world):
+    world.usage(40)
+    watch_until_killed(world, (10 * M, fills), (11 * M, used(world, 91)))
+    FullDisk.full = False
+    world.watch(20 * M)
+    assert alerts(world) == ["firing"]
+
+
+def test_a_kill_and_a_start_while_the_disk_is_still_full_change_nothing(world):
+    world.usage(40)
+    watch_until_killed(world, (10 * M, fills), (11 * M, used(world, 91)))
+    watch_until_killed(world)
+    world.usage(40)
+    watch_until_killed(world)
+    assert alerts(world) == ["firing", "resolved"]
+    FullDisk.full = False
+    world.watch(20 * M)
+    assert alerts(world) == ["firing", "resolved"]
+    assert len(world.store().transitions(since=START)) == 2
+    assert not world.shelter.exists()
+
+
+def test_single_polls_on_a_full_disk_tell_once_between_them(world):
+    world.usage(40)
+    world.check()
+    fills()
+    world.usage(91)
+    with pytest.raises(StoreError):
+        world.check()  # nothing was kept elsewhere yet, and the disk cannot even be opened
+    FullDisk.full = False
+    watch_until_killed(world, (M, fills), (40 * M, used(world, 40)))
+    for _ in range(3):
+        world.machine.passes(10 * M)
+        world.check()
+    assert alerts(world) == ["firing", "resolved"]
+
+
+def test_what_is_in_memory_is_written_down_at_the_end_where_there_is_room_again(world):
+    world.shelter = None
+    world.usage(40)
+
+    def has_room():
+        FullDisk.full = False
+
+    world.watch(62 * M, (11 * M, fills), (12 * M, used(world, 91)), (61 * M + M / 2, has_room))
+    assert alerts(world) == ["firing"]
+    assert [one.event for one in world.store().transitions(since=START)] == ["firing"]
+
+
+# --- the file itself -----------------------------------------------------------------------------------------------
+
+
+def in_shelter(path: Path, shelter: Path) -> FullDisk:
+    """A store whose disk filled up after `a` was kept; `b` is kept elsewhere."""
+    FullDisk.full = False
+    store = FullDisk(path, now=NOW, shelter=shelter)
+    store.write(lambda: store.set_fact("a", "disk", NOW), now=NOW)
+    FullDisk.full = True
+    store.write(lambda: store.set_fact("b", "elsewhere", NOW), now=NOW)
+    return store
+
+
+@pytest.fixture
+def path(tmp_path):
+    yield tmp_path / "state" / "watcher.db"
+    FullDisk.full = False
+
+
+@pytest.fixture
+def shelter(tmp_path):
+    return tmp_path / "shelter.db"
+
+
+def facts(path: Path, shelter: Path | None) -> list[str]:
+    store = FullDisk(path, now=NOW, shelter=shelter)
+    found = [name for name in ("a", "b") if store.fact(name)]
+    store.close()
+    return found
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_nobody_else_can_read_what_is_kept_elsewhere(path, shelter):
+    store = in_shelter(path, shelter)
+    assert shelter.stat().st_mode & 0o777 == 0o600
+    assert str(shelter) in store.notices[0]
+    store.close()
+
+
+def test_it_is_gone_once_all_is_written_down(path, shelter):
+    store = in_shelter(path, shelter)
+    FullDisk.full = False
+    store.leave_refuge(now=NOW)
+    store.close()
+    assert sorted(each.name for each in shelter.parent.iterdir()) == ["state"]
+    assert facts(path, None) == ["a", "b"]
+
+
+def test_where_that_has_no_room_either_memory_serves(path, tmp_path):
+    store = in_shelter(path, tmp_path / "not a folder" / "shelter.db")
+    assert "Alerts go on from memory" in store.notices[0]
+    assert store.fact("b")
+    FullDisk.full = False
+    store.leave_refuge(now=NOW)
+    store.close()
+    assert facts(path, None) == ["a", "b"]
+
+
+def test_a_file_elsewhere_that_fills_up_itself_is_left_for_memory(path, shelter):
+    store = in_shelter(path, shelter)
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    store.write(lambda: store.set_fact("c", "x" * 100_000, NOW), now=NOW)
+    assert "Alerts go on from memory" in store.notices[1]
+    assert (store.fact("b"), bool(store.fact("c"))) == (("elsewhere", NOW), True)
+    store.close()
+
+
+def test_half_a_copy_and_a_broken_one_are_no_copy(path, shelter):
+    in_shelter(path, shelter).close()
+    FullDisk.full = False
+    for content in (b"", b"no database" * 1000, shelter.read_bytes()[:5000]):
+        shelter.write_bytes(content)
+        assert facts(path, shelter) == ["a"]
+        assert not shelter.exists()
+
+
+def test_what_was_kept_elsewhere_long_before_the_file_changed_is_not_taken_up(path, shelter):
+    in_shelter(path, shelter).close()
+    FullDisk.full = False
+    long_ago = path.stat().st_mtime - refuge.FORGOTTEN.total_seconds() - 1
+    os.utime(shelter, (long_ago, long_ago))
+    assert facts(path, shelter) == ["a"]
+
+
+def test_a_file_that_was_damaged_meanwhile_is_set_aside_and_written_anew(path, shelter):
+    in_shelter(path, shelter).close()
+    FullDisk.full = False
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    path.write_bytes(b"not a database!!" * 500)
+    store = FullDisk(path, now=NOW, shelter=shelter)
+    store.leave_refuge(now=NOW)
+    assert not store.in_refuge
+    store.close()
+    assert facts(path, None) == ["a", "b"]
+
+
+# --- where it is ----------------------------------------------------------------------------------------------------
+
+
+def test_it_is_in_the_folder_of_the_session_and_one_for_each_state_folder(tmp_path):
+    env = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    one, other = (refuge.place(Path(f"/{name}/watcher.db"), env) for name in ("one", "other"))
+    assert one.parent == other.parent == tmp_path / "ai-usage-watcher"
+    assert one != other
+    assert one == refuge.place(Path("/one/watcher.db"), env)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes are POSIX's")
+def test_a_folder_that_is_not_this_persons_alone_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(refuge, "_SESSIONS", tmp_path / "none")
+    env = {"TMPDIR": str(tmp_path)}
+    path = Path("/one/watcher.db")
+    folder = tmp_path / f"ai-usage-watcher-{os.getuid()}"
+    assert refuge.place(path, env).parent == folder
+    folder.chmod(0o755)
+    assert refuge.place(path, env) is None
+    folder.rmdir()
+    (tmp_path / "theirs").mkdir(mode=0o700)
+    folder.symlink_to(tmp_path / "theirs")
+    assert refuge.place(path, env) is None
+    assert refuge.place(path, {"TMPDIR": str(tmp_path / "absent")}) is None
