@@ -15,6 +15,7 @@ from watcher import files, process
 from watcher.clock import Clock
 from watcher.core.model import Command, Finished, ReadDatabase, Request, Response, Rows
 from watcher.credentials import Surroundings
+from watcher.credentials.processes import PROC
 
 
 class Doors(Struct, frozen=True, kw_only=True):
@@ -42,6 +43,7 @@ def surroundings() -> Surroundings:
         platform=sys.platform,
         run=process.run,
         read_database=files.read_database,
+        proc=PROC,
     )
 
 

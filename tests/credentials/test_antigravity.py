@@ -6,8 +6,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from watcher import files
+from watcher.core.model import Finished
 from watcher.credentials import Surroundings
 from watcher.credentials.antigravity import cache, candidates
 from watcher.errors import NotSignedInError, ShapeChangedError
@@ -119,3 +121,76 @@ def test_one_that_was_read_before_keeps_its_owner_while_it_cannot_be_read(tmp_pa
     before = cache(machine(tmp_path))
     path.write_bytes(b"no database")
     assert cache(machine(tmp_path)) == before
+
+
+# --- elsewhere, as the running editor was told ------------------------------------------------------------------------
+
+
+def running(home, *argv, platform="linux", run=None):
+    """A machine on which an editor runs with that command line."""
+    proc = home / "proc"
+    (proc / "77").mkdir(parents=True)
+    (proc / "77" / "cmdline").write_bytes(b"\0".join(word.encode() for word in argv))
+    (proc / "88").mkdir()
+    return Surroundings(home=home, env={}, platform=platform, run=run, read_database=files.read_database, proc=proc)
+
+
+@pytest.mark.parametrize(
+    ("argv", "folder"),
+    [
+        (["{home}/app/antigravity", "--user-data-dir={home}/elsewhere"], "elsewhere"),
+        (["{home}/app/antigravity", "--user-data-dir", "{home}/my files", "--type=renderer"], "my files"),
+        (["{home}/app/Antigravity IDE", "--x", "--user-data-dir={home}/elsewhere", "--y"], "elsewhere"),
+        (["{home}/app/antigravity"], "app/data/user-data"),
+        (["{home}/app/antigravity", "{home}/project"], "app/data/user-data"),
+    ],
+)
+def test_the_running_editor_says_where_it_keeps_its_cache(tmp_path, argv, folder):
+    path = write(tmp_path / folder / TAIL, LOGIN)
+    around = running(tmp_path, *(word.format(home=tmp_path) for word in argv))
+    (found,) = cache(around)
+    assert (found.path, found.account) == (str(path), "me@example.com")
+    assert cache(machine(tmp_path)) == [], "where running programs are not looked at"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["{home}/app/windsurf", "--user-data-dir={home}/elsewhere"],
+        ["/usr/bin/vim", "{home}/antigravity.txt", "--user-data-dir={home}/elsewhere"],
+        ["{home}/app/antigravity", "--user-data-dir=elsewhere"],
+        ["{home}/app/antigravity-helper", "--user-data-dir={home}/elsewhere"],
+        [],
+    ],
+)
+def test_other_programs_say_nothing_of_it(tmp_path, argv):
+    write(tmp_path / "elsewhere" / TAIL, LOGIN)
+    assert cache(running(tmp_path, *(word.format(home=tmp_path) for word in argv))) == []
+
+
+def test_a_login_in_a_usual_place_comes_first_and_no_program_is_looked_at(tmp_path):
+    usual = write(tmp_path / ".config/Antigravity" / TAIL, LOGIN)
+    around = running(tmp_path, f"{tmp_path}/antigravity", f"--user-data-dir={tmp_path}/elsewhere", platform="darwin")
+    other = write(tmp_path / "elsewhere" / TAIL, LOGIN)
+    os.utime(other)
+    linux = replace(around, platform="linux")
+    assert [each.path for each in cache(linux)] == [str(usual)]
+    usual.unlink()
+    write(usual, None, age_s=9)
+    assert [each.path for each in cache(linux)] == [str(other)], "one without a login does not stand in its way"
+
+
+def test_on_macos_and_windows_the_system_is_asked(tmp_path):
+    path = write(tmp_path / "else where" / TAIL, LOGIN)
+    line = f'77 "/Applications/Antigravity.app/Contents/MacOS/Electron" --user-data-dir="{tmp_path}/else where" --x'
+    outputs = {
+        ("pgrep", "-i", "-f", "antigravity"): "77\n",
+        ("ps", "-ww", "-o", "pid=,command=", "-p", "77"): line.replace('"', ""),
+    }
+
+    def run(command):
+        return Finished(exit_code=0, stdout=line if command.argv[0] == "powershell" else outputs[command.argv])
+
+    for platform in ("darwin", "win32"):
+        around = replace(running(tmp_path / platform, platform=platform, run=run), home=tmp_path)
+        assert [each.path for each in cache(around)] == [str(path)]

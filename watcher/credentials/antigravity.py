@@ -1,15 +1,18 @@
 """Where Antigravity keeps its state: the cache `state.vscdb`.
 
 Observed only; last checked 2026-11-22. The folder is named `Antigravity`, or `Antigravity IDE` in newer builds; both
-may be there and one may lack the login. A file that nobody has written to since is not opened again. Never write here.
+may be there and one may lack the login. A portable one keeps it beside its program, and `--user-data-dir` anywhere:
+where the usual places have no login, the running editor's command line is looked at. A file that nobody has written to
+since is not opened again. Never write here.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from watcher.core.model import ReadDatabase, Rows
-from watcher.credentials import Credential, Surroundings
+from watcher.credentials import Credential, Surroundings, processes
 from watcher.errors import ProviderError, ShapeChangedError
 
 STATUS_KEY = "antigravityAuthStatus"
@@ -19,6 +22,8 @@ BOTH = f"SELECT ({QUERY}), ({QUERY})"
 BUILDS = ("Antigravity", "Antigravity IDE")
 _read_before: dict[str, tuple[str, tuple[bool, float], Credential]] = {}  # path -> its stamp, rank and login then
 TAIL = Path("User", "globalStorage", "state.vscdb")
+_EDITOR = re.compile(r".*?[/\\]antigravity(?: ide)?(?:\.exe|\.app[/\\]\S*)?\"?(?=\s|$)", re.IGNORECASE)
+_USER_DATA = re.compile(r"--user-data-dir[= ]\s*(\"[^\"]+\"|.+?)(?=\s+--|\s*$)")
 
 
 def cache(surroundings: Surroundings, override: str | None = None) -> list[Credential]:
@@ -30,13 +35,17 @@ def cache(surroundings: Surroundings, override: str | None = None) -> list[Crede
     if override:
         home = surroundings.home / override[1:].lstrip("/\\")
         return [_credential(surroundings, home if override.startswith("~") else Path(override))[1]]
-    found, troubles = [], []
-    for path in candidates(surroundings):
-        try:
-            if path.exists():
-                found.append(_credential(surroundings, path))
-        except ProviderError as error:
-            troubles.append(error)
+    found: list[tuple[tuple[bool, float], Credential]] = []
+    troubles: list[ProviderError] = []
+    for places in (candidates, of_running):
+        for path in places(surroundings):
+            try:
+                if path.exists():
+                    found.append(_credential(surroundings, path))
+            except ProviderError as error:
+                troubles.append(error)
+        if any(rank[0] for rank, _ in found):
+            break  # running programs are looked at only where the usual places have no login
     if troubles and not found:
         raise troubles[0]
     found.sort(key=lambda each: each[0], reverse=True)
@@ -55,6 +64,19 @@ def candidates(surroundings: Surroundings) -> list[Path]:
         if Path(env.get("XDG_CONFIG_HOME", "")).is_absolute():
             roots.insert(0, Path(env["XDG_CONFIG_HOME"]))
     return list(dict.fromkeys(root / build / TAIL for root in roots for build in BUILDS))
+
+
+def of_running(surroundings: Surroundings) -> list[Path]:
+    """Where the running editor was told to keep it, or keeps it because it is a portable one."""
+    if surroundings.proc is None:
+        return []
+    folders = []
+    for _, command in processes.commands(surroundings, "antigravity", surroundings.proc):
+        program = _EDITOR.match(command)
+        if program:
+            folders += [Path(named.strip('"')) for named in _USER_DATA.findall(command)]
+            folders.append(Path(program[0].strip('"')).parent / "data" / "user-data")
+    return list(dict.fromkeys(folder / TAIL for folder in folders if folder.is_absolute()))
 
 
 def status(rows: Rows, path: str) -> dict[str, Any]:

@@ -242,7 +242,7 @@ COMMAND = (
 
 def test_macos_is_asked_through_pgrep_ps_and_lsof(tmp_path):
     outputs = {
-        ("pgrep", "-f", "language[_-]server"): "77\n88\n",
+        ("pgrep", "-i", "-f", "language[_-]server"): "77\n88\n",
         ("ps", "-ww", "-o", "pid=,command=", "-p", "77,88"): f"   77 {COMMAND}\n   88 grep language_server\n",
         ("lsof", "-nP", "-iTCP", "-sTCP:LISTEN", "-a", "-p", "77"): (
             "COMMAND PID USER FD TYPE DEVICE SIZE/OFF NODE NAME\n"
