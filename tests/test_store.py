@@ -1,6 +1,7 @@
 """The store on real files: kept whole, read beside a writer, and what happens when the disk or the file fails."""
 
 import os
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -197,6 +198,18 @@ def test_a_reader_sees_whole_transactions_while_a_writer_writes(store, path):
 def test_a_store_that_is_not_there_says_what_to_do(path):
     with pytest.raises(StoreError, match="run `watcher run` or `watcher check` first"):
         Store(path, now=NOW, read_only=True)
+
+
+def test_a_signal_is_heard_while_another_process_writes(store, path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        before = signal.signal(signal.SIGALRM, lambda _number, _frame: other.execute("ROLLBACK"))
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            store.write(lambda: store.record(snapshot()), now=NOW)  # heard too late, it would be refused
+        finally:
+            signal.signal(signal.SIGALRM, before)
+    assert store.accounts()
 
 
 def test_a_newer_format_is_left_alone(path):

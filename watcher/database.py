@@ -19,6 +19,8 @@ from watcher.schema import MIGRATIONS
 T = TypeVar("T")
 
 _BUSY_S = 5.0
+_SLICES = 25
+"""A wait within SQLite hears no signal: to be ended politely within a second or two, it is waited in so many parts."""
 _MEMORY = ":memory:"
 _DISK_TROUBLE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -149,7 +151,7 @@ class Database:
 
     def _transact(self, work: Callable[[], T]) -> T:
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            self._begin()
             result = work()
             self._db.execute("COMMIT")
         except BaseException:
@@ -158,6 +160,22 @@ class Database:
                 self._db.execute("ROLLBACK")
             raise
         return result
+
+    def _begin(self) -> None:
+        """Begin to write, as soon as no other process does."""
+        self._db.execute(f"PRAGMA busy_timeout = {_BUSY_S / _SLICES * 1000:.0f}")
+        try:
+            for _ in range(_SLICES - 1):
+                try:
+                    self._db.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    if _code(error) != sqlite3.SQLITE_BUSY:
+                        raise
+                else:
+                    return
+            self._db.execute("BEGIN IMMEDIATE")
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {_BUSY_S * 1000:.0f}")
 
     def _explain(self, error: sqlite3.Error) -> str:
         if _code(error) in _DAMAGE:
