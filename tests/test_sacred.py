@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from tests.test_whole_path import ANSWERS, ANTIGRAVITY
 from watcher.demo.server import FAULTS, Server, json_reply
@@ -69,25 +70,57 @@ FILES = {
     ".config/opencode/opencode-anthropic-auth/accounts.json": {
         "accounts": [{"id": "x", "access": "sk-ant-oat01-c", "refresh": "sk-ant-ort01-c", "expires": PAST}]
     },
+    ".config/opencode/opencode-anthropic-auth/codex-accounts.json": {
+        "accounts": [{"accountID": "ws-3", "refresh": "rt_d", "usage": {"primary": {"utilization": 5}}}]
+    },
+    ".opencode/auth/openai.json": {"type": "oauth", "access": "a.b.d", "refresh": "rt_e", "accountId": "ws-3"},
     ".opencode/openai-codex-accounts.json": {
         "accounts": [{"accountId": "ws-3", "accessToken": "a.b.c", "refreshToken": "rt_c", "expiresAt": PAST}]
     },
 }  # fmt: skip
 
 
-@pytest.fixture
-def home(tmp_path):
-    """A home with every place filled, and Antigravity running."""
-    home = tmp_path / "home"
-    for name, content in FILES.items():
+KEYS_ALONE = {
+    ".local/share/opencode/auth.json": {"openai": {"type": "api", "key": "sk-clb-fake-a"}},
+    ".config/opencode/opencode.json": {"provider": {"openai": {"options": {"baseURL": "http://proxy.invalid/v1"}}}},
+    ".codex/auth.json": {"OPENAI_API_KEY": "sk-clb-fake-b", "tokens": None},
+    ".codex/config.toml": 'chatgpt_base_url = "http://proxy.invalid"\n',
+}
+
+
+def lay_store(folder: Path) -> None:
+    """codex-lb's, as it lies when codex-lb is at rest."""
+    key = Fernet.generate_key()
+    sealed = [Fernet(key).encrypt(word) for word in (b"fake-lb-access", b"rt_of-codex-lb", b"x.y.z")]
+    folder.mkdir(mode=0o700)
+    (folder / "encryption.key").write_bytes(key)
+    store = sqlite3.connect(folder / "store.db")
+    store.execute("PRAGMA journal_mode=WAL")
+    columns = "access_token_encrypted, refresh_token_encrypted, id_token_encrypted"
+    store.execute(f"CREATE TABLE accounts (id, chatgpt_account_id, email, plan_type, status, {columns})")
+    store.execute("INSERT INTO accounts VALUES ('i', 'ws-lb', 'lb@x.io', 'plus', 'active', ?, ?, ?)", sealed)
+    store.commit()
+    store.close()
+
+
+def write(home: Path, files) -> None:
+    for name, content in files.items():
         path = home / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content if isinstance(content, str) else json.dumps(content))
         path.chmod(0o600)
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home with every place filled, and Antigravity running."""
+    home = tmp_path / "home"
+    write(home, FILES)
     opencode = sqlite3.connect(home / ".local/share/opencode/opencode.db")
     opencode.execute("CREATE TABLE credential (integration_id TEXT, value TEXT)")
     opencode.commit()
     opencode.close()
+    lay_store(home / ".codex-lb")
     database = home / ".config/Antigravity/User/globalStorage/state.vscdb"
     database.parent.mkdir(parents=True)
     connection = sqlite3.connect(database)
@@ -154,9 +187,37 @@ def test_no_answer_makes_the_program_touch_a_file_or_spend_a_login(home, fate):
         assert asked.method == "GET" or asked.path not in (WHOAMI, "/backend-api/wham/usage")
         assert asked.path != "/token" or b"refresh_token=1%2F%2F" in asked.body
     assert {each["provider"] for each in shown} == set(PROVIDERS)
+    assert fate != "good" or "lb@x.io" in {each["account"] for each in shown}
     for each in shown:
         if each["provider"] == "antigravity" or fate == "good":
             assert each["ok"], each
         else:
             assert each["ok"] is False
             assert each["error"]["message"].isprintable()
+
+
+@pytest.mark.parametrize("fate", ["401", "429", "object", "cut", "good"])
+def test_a_home_with_api_keys_alone_is_left_as_it_is(tmp_path, fate):
+    home = tmp_path / "home"
+    write(home, KEYS_ALONE)
+    before = state_of(home)
+    limit = {"limit_type": "credits", "limit_window": "5h", "max_value": 100, "current_value": 25}
+    with (
+        socket.create_server(("127.0.0.1", 0)) as elsewhere,
+        Server(lambda asked: json_reply({"limits": [limit]} if asked.path == "/v1/usage" else {})) as server,
+    ):
+        if fate != "good":
+            server.fail("/v1/usage", fate, times=99)
+        proxy = f"http://127.0.0.1:{elsewhere.getsockname()[1]}"
+        done = run(home, server.url, proxy, "check")
+        shown = json.loads(run(home, server.url, proxy, "status", "--json").stdout)["providers"]
+        elsewhere.setblocking(False)  # noqa: FBT003 - the library's own
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+    assert state_of(home) == before
+    assert "Traceback" not in done.stderr + done.stdout
+    asked = [each for each in server.asked if each.path != "/hook"]
+    assert {(each.method, each.path) for each in asked} == {("GET", "/v1/usage")}
+    assert {each.headers["authorization"] for each in asked} == {"Bearer sk-clb-fake-a", "Bearer sk-clb-fake-b"}
+    assert [each["ok"] for each in shown if each["provider"] == "codex"] == [fate == "good"] * 2
+    assert "sk-clb" not in done.stderr + done.stdout

@@ -14,13 +14,15 @@ from msgspec.structs import replace
 
 from watcher import accounts, clock
 from watcher.core.model import Failure, ReadDatabase, Request, Response, Rows, Snapshot
-from watcher.credentials import Credential, Surroundings, opencode
+from watcher.credentials import Credential, Surroundings, codex_lb, opencode
 from watcher.credentials.places import UnusablePlaceError, short_hash
 from watcher.errors import ExpiredError, NotSignedInError, ProviderError, RateLimitedError
 from watcher.providers import Answer, Conversation, Kept, Overrides, Provider, Question
 
 MAX_QUESTIONS = 32  # a conversation that long goes in circles
 REFUSED_FOR = timedelta(minutes=15)  # a refused token is left alone so long, unless it changes
+RENEWERS = {opencode.PLACE: "OpenCode's: run `opencode` once", codex_lb.PLACE: "codex-lb's: start it once"}
+"""Place -> which other program renews the logins in it."""
 _REFUSED = "poll.refused"  # in `kept`: (hash of the login, when it was refused)
 
 
@@ -196,8 +198,8 @@ def _failure(provider: Provider, credential: Credential | None, error: Exception
     if isinstance(error, ProviderError):
         kind, message = error.kind, " ".join(str(error).split())
         retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
-    if kind == "expired" and credential and credential.place == opencode.PLACE and "opencode" not in message:
-        message += "; this login is OpenCode's: run `opencode` once"
+    if kind == "expired" and credential and credential.place in RENEWERS and "opencode" not in message:
+        message += f"; this login is {RENEWERS[credential.place]}"
     return Failure(
         provider=provider.id,
         account=credential.account if credential else "",

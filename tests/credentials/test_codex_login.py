@@ -209,7 +209,12 @@ def test_codex_home_is_the_only_place_where_it_is_set(tmp_path):
         ("https://chatgpt.com/backend-api/", "https://chatgpt.com/backend-api/wham/usage"),
         ("https://proxy.example.com/x/backend-api", "https://proxy.example.com/x/backend-api/wham/usage"),
         ("https://proxy.example.com", "https://proxy.example.com/api/codex/usage"),
+        ("https://me:secret@proxy.example.com/", "https://proxy.example.com/api/codex/usage"),
+        ("https://ChatGPT.com", "https://ChatGPT.com/backend-api/wham/usage"),
         ("ftp://proxy.example.com", None),
+        ("https://", None),
+        ("https://[", None),
+        ("https://proxy.example.com:port", None),
         ("", None),
     ],
 )

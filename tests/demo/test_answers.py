@@ -2,10 +2,16 @@ import base64
 import json
 from datetime import UTC, datetime
 
+import pytest
 from msgspec import structs
 
-from watcher.demo.answers import ENDPOINTS, antigravity_status, claude_usage, codex_usage, copilot_user
+from watcher import http, poll
+from watcher.core.model import Snapshot
+from watcher.credentials import Credential
+from watcher.demo.answers import ENDPOINTS, WORKSPACE, antigravity_status, claude_usage, codex_usage, copilot_user
 from watcher.demo.day import Day, Turn
+from watcher.demo.server import Asked, Reply, Server, json_reply
+from watcher.providers import codex
 
 DAY = Day()
 clock, use = DAY.at, DAY.use
@@ -30,6 +36,42 @@ def test_codex_answers_both_the_instant_and_the_time_left() -> None:
     window = codex_usage(use(NOON), NOON)["rate_limit"]["primary_window"]
     assert window["reset_at"] == int(NOON.timestamp()) + window["reset_after_seconds"]
     assert window["reset_after_seconds"] == 125 * 60
+
+
+@pytest.mark.parametrize(
+    ("extra", "plan", "windows"),
+    [
+        ({}, "plus", ["five_hour", "weekly", "credits", "reset_credits"]),
+        ({"personal": "yes"}, "plus", ["five_hour", "weekly", "credits", "reset_credits"]),
+        ({"reset_credits": "yes"}, "plus", ["five_hour", "weekly", "credits", "reset_credits"]),
+        ({}, "business", ["five_hour", "weekly", "credits", "reset_credits", "individual_limit"]),
+        (
+            {"usage_url": "https://proxy.example.com/api/codex/usage"},
+            "plus",
+            ["five_hour", "weekly", "credits", "reset_credits"],
+        ),
+        (
+            {"usage_url": "https://proxy.example.com/v1/usage", "api_key": "yes"},
+            "plus",
+            ["five_hour", "upstream_weekly", "cost"],
+        ),
+    ],
+)
+def test_every_request_of_codex_has_its_answer(extra, plan, windows) -> None:
+    def answer(asked: Asked) -> Reply:
+        body = ENDPOINTS[asked.method, asked.path](use(NOON), NOON)
+        controls = {} if plan == "plus" else {"plan_type": plan, "spend_control": {"reached": False}}
+        return json_reply(body | controls if "rate_limit" in body else body)
+
+    login = Credential(provider="codex", place="p", path="p", token="t", extra={"account_id": WORKSPACE, **extra})
+    with Server(answer) as server:
+        found = poll.ask(
+            codex.PROVIDER, login, now=lambda: NOON, send=lambda request: http.send(request, now=lambda: NOON),
+            read_database=lambda _question: None, kept={}, base_url=server.url,
+        )  # fmt: skip
+    assert isinstance(found, Snapshot), found
+    assert [each.window for each in found.readings] == windows
+    assert (found.note is not None) == ("reset_credits" in extra)
 
 
 def test_copilot_remaining_is_negative_in_overage() -> None:

@@ -1,6 +1,9 @@
+import json
+import sys
 from datetime import timedelta
 
 from tests.doctor.ward import SECRETS, one, told
+from watcher.credentials import codex_lb
 from watcher.doctor import files, logins
 
 
@@ -94,3 +97,40 @@ def test_a_key_from_the_environment_has_no_file_to_look_at(ward):
     scene = ward.scene()
     assert one(logins.logins(scene), "nano_gpt").verdict == "ok"
     assert list(files.tools(scene)) == []
+
+
+def test_a_login_in_codex_lbs_store_is_shown_masked(ward, monkeypatch):
+    monkeypatch.setattr(codex_lb, "SYSTEM", ward.home / "system")
+    path = ward.sign_in_to_codex_lb()
+    found = one(logins.logins(ward.scene()), "codex")
+    assert found.verdict == "ok"
+    assert found.message == f"login of me@example.com (codex-lb, {path}), token plante...6789"
+    assert found.facts["account id"] == "ws-1"
+    assert found.facts["access token"].startswith("present, ")
+    assert SECRETS["codex"] not in str(found)
+    monkeypatch.setitem(sys.modules, "cryptography.fernet", None)
+    found = one(logins.logins(ward.scene()), "codex")
+    assert found.verdict == "fail"
+    assert "pip install 'ai-usage-watcher[codex-lb]'" in found.message
+
+
+def test_how_codex_is_asked_is_shown(ward):
+    ward.config('[providers.codex]\nuser_agent = "mine/1"\n')
+    (ward.home / ".codex").mkdir()
+    (ward.home / ".codex/auth.json").write_text('{"personal_access_token": "' + SECRETS["codex"] + '"}')
+    (ward.home / ".codex/config.toml").write_text('chatgpt_base_url = "https://me:secret@proxy.example.com"')
+    found = one(logins.logins(ward.scene()), "codex")
+    assert found.facts["asked at"] == "https://proxy.example.com/api/codex/usage"
+    assert found.facts["asked as"] == "mine/1"
+    assert "secret@" not in str(found)
+
+
+def test_usage_that_was_only_cached_says_that_there_is_no_token(ward):
+    folder = ward.home / ".config/opencode/opencode-anthropic-auth"
+    folder.mkdir(parents=True)
+    usage = {"primary": {"utilization": 5}}
+    (folder / "codex-accounts.json").write_text(json.dumps({"accounts": [{"accountID": "ws-1", "usage": usage}]}))
+    found = one(logins.logins(ward.scene()), "codex")
+    path = folder / "codex-accounts.json"
+    assert (found.verdict, found.message) == ("ok", f"login of ws-1 (OpenCode plugin's cache, {path})")
+    assert found.facts["access token"] == "missing"

@@ -72,13 +72,14 @@ def test_no_secret_that_was_seen_on_the_way_comes_out(ward, two_days):
     ward.lived(two_days)
     ward.sign_in_to_claude().chmod(0o644)
     id_token = ward.sign_in_to_gemini()
+    ward.sign_in_to_codex_lb()
     ward.env["NANOGPT_API_KEY"] = SECRETS["nano"]
     leak = [("g", lambda _scene: [finding(message=f"x {secret} y", cure=secret) for secret in SECRETS.values()])]
     report = examine(ward.scene(), ward.clean, checks=[*CHECKS, *leak])
     text = as_json(report)
     for secret in (*SECRETS.values(), id_token):
         assert secret not in text
-    assert len([each for each in report.checks if each.facts]) == 3
+    assert len([each for each in report.checks if each.facts]) == 4
     assert json.loads(text)["schema"] == "watcher.doctor.v1"
 
 

@@ -4,8 +4,12 @@ import base64
 import json
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+
+from cryptography.fernet import Fernet
 
 from tests.cli.lived import NOW
 from watcher import files
@@ -41,6 +45,7 @@ SECRETS = {
     "gemini refresh": "1//planted-gemini-refresh-0123456789",
     "team": "https://hooks.slack.com/services/T0/B0/planted-slack-0123456789",
     "nano": "planted-nano-gpt-key-0123456789",
+    "codex": "planted-codex-access-0123456789",
 }
 SYSTEMD = "ActiveState=active\nSubState=running\nMainPID=4711\nUnitFileState=enabled\n"
 
@@ -110,6 +115,17 @@ class Ward:
         path.write_text(json.dumps(content))
         path.chmod(0o600)
         return id_token
+
+    def sign_in_to_codex_lb(self) -> Path:
+        key = Fernet.generate_key()
+        folder = self.home / ".codex-lb"
+        folder.mkdir()
+        (folder / "encryption.key").write_bytes(key)
+        row = ("ws-1", "me@example.com", Fernet(key).encrypt(SECRETS["codex"].encode()))
+        with closing(sqlite3.connect(folder / "store.db")) as database, database:
+            database.execute("CREATE TABLE accounts (chatgpt_account_id, email, access_token_encrypted)")
+            database.execute("INSERT INTO accounts VALUES (?, ?, ?)", row)
+        return folder / "store.db"
 
     def lived(self, two_days: Paths) -> None:
         """The store of a watcher that has run for two days."""

@@ -30,11 +30,16 @@ ASLEEP = frozenset({"paused", "deactivated", "reauth_required"})
 Decrypt = Callable[[object], str]
 
 
+class LibraryMissingError(NotSignedInError):
+    """The store is there, and the optional library is not: nothing is broken, and the line says what to install."""
+
+
 def find(surroundings: Surroundings) -> list[Credential]:
     """The accounts in the first of codex-lb's stores that is there, [] where there is none.
 
     Raises:
         NotSignedInError: the store is there and cannot be read; the line says what to do.
+        LibraryMissingError: nor can it be until an optional library is installed.
         UnusablePlaceError: some of its accounts cannot be read; it carries the others.
     """
     folder = next((each for each in _folders(surroundings) if _holds_a_store(each)), None)
@@ -82,7 +87,7 @@ def _decrypt(folder: Path) -> Decrypt:
     try:
         from cryptography.fernet import Fernet, InvalidToken  # noqa: PLC0415 - optional, and only here
     except ImportError:
-        raise NotSignedInError(f"{folder / STORE} is encrypted: {INSTALL} to watch the accounts in it") from None
+        raise LibraryMissingError(f"{folder / STORE} is encrypted: {INSTALL} to watch the accounts in it") from None
     key = files.read_text(folder / KEY, cure="start codex-lb once")
     if key is None:
         raise NotSignedInError(f"{folder / KEY} is not there, and {STORE} is encrypted with it: start codex-lb once")

@@ -16,10 +16,11 @@ def is_vendor(host: str | None) -> bool:
 
 def of_codex(said: str) -> dict[str, str]:
     """For a login of Codex, at its `chatgpt_base_url`; {} for the usual server."""
-    if not said.startswith(("https://", "http://")):
+    parts = _parts(said)
+    if parts is None:
         return {}
-    base = said.rstrip("/")
-    if base.partition("://")[2] in ("chatgpt.com", "chat.openai.com"):
+    base = _origin(parts) + parts.path.rstrip("/")
+    if base.partition("://")[2].lower() in ("chatgpt.com", "chat.openai.com"):
         base += "/backend-api"
     return {"usage_url": f"{base}/wham/usage" if "/backend-api" in base else f"{base}/api/codex/usage"}
 
@@ -30,24 +31,26 @@ def of_opencode(said: str) -> dict[str, str]:
     `if_unknown` is asked where that server has no such address: not every proxy shares subscriptions, and the login is
     the vendor's in any case.
     """
-    proxy = _proxy(said)
-    return {"usage_url": f"{_origin(proxy)}/api/codex/usage", "if_unknown": "vendor"} if proxy else {}
+    parts = _parts(said)
+    if parts is None or is_vendor(parts.hostname):
+        return {}
+    return {"usage_url": f"{_origin(parts)}/api/codex/usage", "if_unknown": "vendor"}
 
 
 def about_key(said: str) -> dict[str, str]:
     """For an API key, at a proxy; {} for the vendor's own server, which tells a key nothing."""
-    proxy = _proxy(said)
-    return {"usage_url": f"{_origin(proxy)}/v1/usage"} if proxy else {}
+    parts = _parts(said)
+    return {"usage_url": f"{_origin(parts)}/v1/usage"} if parts and not is_vendor(parts.hostname) else {}
 
 
-def _proxy(said: str) -> SplitResult | None:
+def _parts(said: str) -> SplitResult | None:
+    """The parts of an address that can be asked; None of any other text."""
     try:
         parts = urlsplit(said)
+        known = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return None
-    if parts.scheme not in ("https", "http") or not parts.hostname or is_vendor(parts.hostname):
-        return None
-    return parts
+    return parts if known else None
 
 
 def _origin(parts: SplitResult) -> str:

@@ -7,6 +7,7 @@ into a fact, and never a fact into a file.
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from watcher.core.redaction import mask
 from watcher.credentials import Credential
@@ -32,6 +33,9 @@ def facts(credential: Credential, now: datetime) -> dict[str, str]:
         "scopes": ", ".join(credential.extra.get("scopes", "").split()),
         "project": credential.extra.get("project", ""),
         "host": credential.extra.get("host", ""),
+        "asked at": _address(credential.extra.get("usage_url", "")),
+        "asked as": credential.extra.get("user_agent", ""),
+        "note": credential.extra.get("note", ""),
     }
     return {name: fact for name, fact in found.items() if fact}
 
@@ -43,6 +47,12 @@ def _may_renew(credential: Credential) -> bool:
 def _secret(secret: str) -> str:
     """`present, 42 characters, ya29.a...wxyz`, or `missing`."""
     return f"present, {len(secret)} characters, {mask(secret)}" if secret else "missing"
+
+
+def _address(url: str) -> str:
+    """An address without what may be a secret in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else ""
 
 
 def _identity(credential: Credential) -> dict[str, str]:

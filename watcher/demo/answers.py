@@ -4,12 +4,14 @@ import base64
 import json
 import struct
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from watcher.demo.day import Turn, Use
 
 ACCOUNT = "demo@example.com"
+WORKSPACE = "demo-account"  # of ChatGPT
+RESETS_IN_HAND = 2
 
 
 def claude_usage(use: Use, _at: datetime) -> dict[str, Any]:
@@ -51,6 +53,47 @@ def codex_usage(use: Use, at: datetime) -> dict[str, Any]:
             "secondary_window": window(use.codex_week, 604_800),
         },
         "credits": {"has_credits": False, "unlimited": False, "balance": "0"},
+        "rate_limit_reset_credits": {"available_count": RESETS_IN_HAND},
+    }
+
+
+def codex_monthly_usage(use: Use, _at: datetime) -> dict[str, Any]:
+    """`GET /backend-api/accounts/ID/spend-controls/current-user/monthly-usage`, of the workspace `WORKSPACE`."""
+    limit = {"limit": 7000, "enforcement_mode": "HARD_CAP", "limit_mode": "amount_credits"}
+    return {"current_month_usage": round(70 * use.codex_week.used_percent, 2), "effective_monthly_limit": limit}
+
+
+def codex_reset_credits(_use: Use, at: datetime) -> dict[str, Any]:
+    """`GET /backend-api/wham/rate-limit-reset-credits`."""
+    credits_ = [
+        {"id": f"reset-{days}", "status": "available", "expires_at": _iso(at + timedelta(days=days))}
+        for days in range(1, RESETS_IN_HAND + 1)
+    ]
+    return {"available_count": RESETS_IN_HAND, "credits": credits_}
+
+
+def codex_whoami(_use: Use, _at: datetime) -> dict[str, Any]:
+    """`GET /api/accounts/v1/user-auth-credential/whoami`."""
+    return {"chatgpt_account_id": WORKSPACE, "chatgpt_plan_type": "plus", "email": ACCOUNT}
+
+
+def codex_key_usage(use: Use, _at: datetime) -> dict[str, Any]:
+    """`GET /v1/usage`, as a proxy that shares subscriptions tells it a key."""
+
+    def limit(turn: Turn, window: str, source: str) -> dict[str, Any]:
+        used = round(10 * turn.used_percent)
+        numbers = {"max_value": 1000, "current_value": used, "remaining_value": 1000 - used}
+        ends = None if turn.resets_at is None else _iso(turn.resets_at)
+        names = {"limit_type": "credits", "limit_window": window, "model_filter": None, "source": source}
+        return {**names, **numbers, "reset_at": ends}
+
+    return {
+        "request_count": 120,
+        "total_tokens": 240_000,
+        "cached_input_tokens": 90_000,
+        "total_cost_usd": 3.75,
+        "limits": [limit(use.codex_session, "5h", "api_key_limit")],
+        "upstream_limits": [limit(use.codex_week, "7d", "aggregate")],
     }
 
 
@@ -128,6 +171,11 @@ ENDPOINTS: Mapping[tuple[str, str], Callable[[Use, datetime], dict[str, Any]]] =
     ("GET", "/api/oauth/usage"): claude_usage,
     ("GET", "/api/oauth/profile"): claude_profile,
     ("GET", "/backend-api/wham/usage"): codex_usage,
+    ("GET", "/backend-api/wham/rate-limit-reset-credits"): codex_reset_credits,
+    ("GET", f"/backend-api/accounts/{WORKSPACE}/spend-controls/current-user/monthly-usage"): codex_monthly_usage,
+    ("GET", "/api/accounts/v1/user-auth-credential/whoami"): codex_whoami,
+    ("GET", "/api/codex/usage"): codex_usage,
+    ("GET", "/v1/usage"): codex_key_usage,
     ("GET", "/copilot_internal/user"): copilot_user,
     ("GET", "/user"): github_user,
     ("GET", "/api/subscription/v1/usage"): nano_usage,

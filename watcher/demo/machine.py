@@ -14,7 +14,7 @@ from msgspec import structs
 from watcher import files, process
 from watcher.core.model import ReadDatabase, Request, Response, Rows
 from watcher.credentials import Surroundings
-from watcher.demo.answers import ACCOUNT, ENDPOINTS, antigravity_status
+from watcher.demo.answers import ACCOUNT, ENDPOINTS, WORKSPACE, antigravity_status
 from watcher.demo.clock import FastClock
 from watcher.demo.day import Day
 from watcher.demo.server import Asked, Reply, json_reply
@@ -37,7 +37,7 @@ def lay_out(folder: Path, url: str, day: Day, *, desktop: bool) -> None:
     home = folder / "home"
     logins = {
         "anthropic": {"type": "oauth", "access": "sk-ant-oat01-demo", "refresh": "sk-ant-ort01-demo", "expires": 0},
-        "openai": {"type": "oauth", "access": "demo-codex", "refresh": "r", "expires": 0, "accountId": "demo-account"},
+        "openai": {"type": "oauth", "access": "demo-codex", "refresh": "r", "expires": 0, "accountId": WORKSPACE},
         "github-copilot": {"type": "oauth", "access": "gho_demo", "refresh": "gho_demo", "expires": 0},
         "nano-gpt": {"type": "api", "key": "demo-nano"},
     }

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from watcher.core.model import Reading, Request, Response, Snapshot
 from watcher.credentials import OTHERS, Credential, codex_plugins, codex_servers
 from watcher.errors import ShapeChangedError
@@ -37,6 +39,13 @@ AGENT, PERSONAL_AGENT = "codex-cli", "codex_cli_rs/0.50.0"
 
 
 def ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:
+    """The usage, or what stands in for it, with what the person should know of other places."""
+    snapshot = yield from _ask(credential, now, kept)
+    notes = (snapshot.note, credential.extra.get(codex_logins.NOTE))
+    return replace(snapshot, note="; ".join(filter(None, notes)) or None)
+
+
+def _ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:
     """The usage; before it, whose a personal access token is; after it, what takes a request of its own."""
     if codex_plugins.CACHED in credential.extra:
         return codex_cache.read(credential, now)

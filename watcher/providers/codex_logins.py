@@ -15,10 +15,14 @@ from watcher.credentials import (
     codex_servers,
 )
 from watcher.credentials.places import UnusablePlaceError, gather
+from watcher.errors import ProviderError
 from watcher.providers import Overrides
 
 AGENT = "user_agent"
 """Key of `Credential.extra`: the name under which the person wants this program to ask."""
+
+NOTE = "note"
+"""Key of `Credential.extra`: what the person should know of other places."""
 
 RESETS = "reset_credits"
 """Key of `Credential.extra`: the person wants the resets in hand to be asked for."""
@@ -32,7 +36,21 @@ def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credentia
     try:
         return _useful(_all(surroundings, overrides), overrides)
     except UnusablePlaceError as error:
-        raise UnusablePlaceError(_useful(error.found, overrides), error.troubles) from None
+        found, troubles = _with_note(_useful(error.found, overrides), error.troubles)
+        if troubles:
+            raise UnusablePlaceError(found, troubles) from None
+        return found
+
+
+def _with_note(
+    found: list[Credential], troubles: Sequence[ProviderError]
+) -> tuple[list[Credential], Sequence[ProviderError]]:
+    """What only wants installing is a note beside another login, and no trouble of an account that nobody named."""
+    wants = [each for each in troubles if isinstance(each, codex_lb.LibraryMissingError)]
+    if not found or not wants:
+        return found, troubles
+    first = replace(found[0], extra={**found[0].extra, NOTE: "; ".join(str(each) for each in wants)})
+    return [first, *found[1:]], [each for each in troubles if each not in wants]
 
 
 def _useful(found: Sequence[Credential], overrides: Overrides) -> list[Credential]:
