@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from watcher.core.evaluate import Change
+from watcher.core.kinds import level
+from watcher.core.memory import SeriesState
 from watcher.core.model import Event, Rule, Transition
 from watcher.core.view import View
 
@@ -66,6 +68,12 @@ def facts(view: View, siblings: Iterable[View]) -> dict[str, Any]:
         "spent": sorted(spent, key=lambda row: (row[1] is None, row[1], row[0])) or None,
     }
     return {name: value for name, value in found.items() if value is not None and value != math.inf}
+
+
+def is_full(state: SeriesState) -> bool:
+    """Whether the window was used up when it was last read; whether it still is, `is_spent` says."""
+    used = None if state.reading is None or state.gone else level(state.reading)
+    return used is not None and used >= FULL
 
 
 def is_spent(view: View) -> bool:

@@ -7,6 +7,7 @@ One call takes one account's news (or the passing of time) through the whole cor
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
+from functools import cached_property
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -110,6 +111,11 @@ class _Sitting:
             next_due=self._next_due(),
         )
 
+    @cached_property
+    def everything(self) -> list[SeriesState]:
+        """Every series, in order, once all news is in."""
+        return sorted(self._all(), key=lambda state: state.series)
+
     def _all(self) -> Iterator[SeriesState]:
         """Every series as it is now, those of this news included."""
         for series, state in self.memory.series.items():
@@ -175,14 +181,13 @@ class _Sitting:
         self, news: Snapshot | Failure | None, heard: Sequence[SeriesState]
     ) -> Iterator[tuple[Bound, SeriesState]]:
         """Every rule with every series of which this news may change what the rule says, each pair once."""
-        everything = sorted(self._all(), key=lambda state: state.series)
         bounds = self.bindings.bound
         views = [self._view(state, lasting=False) for state in heard]
         chosen = {} if self.explain else shortlist.chosen(self.bindings, views, self.known)
         for place in range(len(bounds)) if self.explain else sorted(self.bindings.unshelved | chosen.keys()):
             bound = bounds[place]
             if news is None:
-                candidates: Iterable[SeriesState] = everything if bound.speaks_of_silence else ()
+                candidates: Iterable[SeriesState] = self.everything if bound.speaks_of_silence else ()
             elif place in chosen:
                 candidates = chosen[place]
             elif not touches(bound, news.provider):
@@ -190,7 +195,7 @@ class _Sitting:
             elif any(other.provider in ("*", news.provider) for other in bound.others):
                 here = {state.series for state in heard}
                 candidates = [
-                    state for state in everything if state.series in here or state.series.provider != news.provider
+                    state for state in self.everything if state.series in here or state.series.provider != news.provider
                 ]
             else:
                 candidates = heard
@@ -274,11 +279,10 @@ class _Sitting:
 
     def _siblings(self, state: SeriesState) -> list[View]:
         """The account's other series, those that are used up: looked for once, however many alerts there are."""
-        account = (state.series.provider, state.series.account)
+        account = state.owner
         if account not in self._spent:
-            views = (
-                self._view(other, lasting=True) for other in self._all() if not other.gone and _of(other) == account
-            )
+            full = (other for other in self.everything if other.owner == account and dressing.is_full(other))
+            views = (self._view(other, lasting=True) for other in full)
             self._spent[account] = [view for view in views if dressing.is_spent(view)]
         return [view for view in self._spent[account] if view.state.series != state.series]
 
@@ -293,7 +297,3 @@ class _Sitting:
             self._is_subject,
             self.now,
         )
-
-
-def _of(state: SeriesState) -> tuple[str, str]:
-    return state.series.provider, state.series.account

@@ -75,6 +75,11 @@ class SeriesState(Struct, frozen=True, kw_only=True):
     gone: bool = False  # not heard of for so long that its alerts were closed
 
     @property
+    def owner(self) -> tuple[str, str]:
+        """(provider, account)."""
+        return self.series.provider, self.series.account
+
+    @property
     def kind(self) -> Kind:
         """Of the window; by its name until something was read."""
         return kind_of(self.series) if self.reading is None else self.reading.kind
