@@ -1,9 +1,11 @@
 """Ten thousand alerts, the process killed in the middle and started anew: lost, told twice, and the time to drain.
 
 *At once*: one answer sets off all of them. More than three alerts from one poll become one digest, so what counts is
-alerts told, not messages. *Singly*: one answer after the other, each with one alert and one message, off the digest's
-path. The real daemon's own loop does the work in a process of its own, on a real database, over real sockets; only the
-pause of a second between two messages is taken out. It is killed (SIGKILL) at random moments while it drains.
+alerts told, not messages. *Singly*: one answer after the other, each with one change of an alert and so with one
+message: a hundred windows cross their threshold in turn, up and back. The real daemon's own loop does the work in a
+process of its own, on a real database, over real sockets. It is killed (SIGKILL) at random moments while it drains.
+*Unsent*: all begin with one answer and end with the next, before anything was sent; and half as many, to show that
+twice as many take twice as long.
 
 Beside it Debian's Alertmanager gets as many alerts, sends each as it comes, and is killed once in the middle: started
 anew on its own folder, and once more with all alerts sent to it again, as Prometheus would.
@@ -13,6 +15,7 @@ import argparse
 import json
 import random
 import signal
+import statistics
 import subprocess  # noqa: TID251 - what is killed must be another process
 import sys
 import tempfile
@@ -25,7 +28,8 @@ from msgspec import Struct, structs
 
 from benchmarks import incumbents
 from benchmarks.incumbents import pause
-from watcher import clock, doors, outbox
+from watcher import clock, doors, pipeline
+from watcher import config as configuration
 from watcher.core.model import DeliveryState, Kind, Reading, Snapshot
 from watcher.core.redaction import Redactor
 from watcher.daemon import Daemon
@@ -34,6 +38,7 @@ from watcher.paths import Paths
 from watcher.store import FILE_NAME, Store
 
 CHILD = "--child"
+WINDOWS, LOW, HIGH = 100, 62.0, 87.0
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 LONGEST_S = 420.0
 
@@ -101,7 +106,7 @@ def _is_under_way(folder: Path, luck: random.Random) -> bool:
     if not (folder / "at work").exists():
         return False
     (folder / "at work").unlink()
-    pause(luck.random() * 2.0)
+    pause(luck.random() * 0.8)
     return True
 
 
@@ -132,6 +137,25 @@ def _compare(folder: Path, receiver: Receiver, outcome: Outcome) -> None:
         lives[key] = life
 
 
+def unsent(alerts: int) -> float:
+    """Seconds of the poll with which so many alerts end of which nothing was sent yet."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _lay_out(folder, "http://127.0.0.1:9/")
+        config = configuration.load(Paths(config_dir=folder, state_dir=folder), lambda secret: secret, folder)
+        store = Store(folder / FILE_NAME, now=clock.now())
+        span = 0.0
+        for used in (HIGH, LOW):
+            answer = _answer({f"w{number}": used for number in range(alerts)})
+            began = clock.monotonic_s()
+            seen = pipeline.observe(store, config, answer, now=answer.at, every=timedelta(minutes=5))
+            span = clock.monotonic_s() - began
+            if len(seen.judgement.transitions) != alerts or len(seen.plan.new) != 1:
+                raise RuntimeError(f"{len(seen.judgement.transitions)} transitions, {len(seen.plan.new)} messages")
+        store.close()
+    return span
+
+
 class _Told(Log):
     def warning(self, message: str) -> None:
         print(message, file=sys.stderr)
@@ -142,18 +166,17 @@ class _Told(Log):
 
 def child(folder: Path, alerts: int, *, singly: bool) -> None:
     """The process that is killed: hears of what it has not heard of yet, and tells it."""
-    outbox._SPACING_ELSE = timedelta(0)  # noqa: SLF001 - a second between messages would only make the run longer
     store = Store(folder / FILE_NAME, now=clock.now())
     own = Paths(config_dir=folder, state_dir=folder)
     world = structs.replace(doors.real(), jitter=lambda: 0.0)
     daemon = Daemon(paths=own, doors=world, store=store, log=_Told(), redactor=Redactor())
     daemon._begin()  # noqa: SLF001 - the daemon's own loop, fed by hand
-    known = len(store.memory().series)
+    known = len(store.transitions(since=LONG_AGO))
     (folder / "at work").touch()
     _until_told(daemon)
-    for first in range(known, alerts, 1 if singly else alerts):
-        last = first + 1 if singly else alerts
-        daemon._hear(_answer(range(first, last)))  # noqa: SLF001 - likewise
+    answers = (_flip(number) for number in range(known, alerts)) if singly else iter([] if known else [_all(alerts)])
+    for answer in answers:
+        daemon._hear(answer)  # noqa: SLF001 - likewise
         _until_told(daemon)
     store.close()
 
@@ -162,12 +185,23 @@ def _until_told(daemon: Daemon) -> None:
     daemon._turn(lambda: not daemon._postman.busy)  # noqa: SLF001 - likewise
 
 
-def _answer(numbers: range) -> Snapshot:
-    now = clock.now()
+def _all(alerts: int) -> Snapshot:
+    """Sets off an alert on each of so many windows."""
+    return _answer({f"w{number}": HIGH for number in range(alerts)})
+
+
+def _flip(number: int) -> Snapshot:
+    """The next of `WINDOWS` windows in turn crosses the threshold, upwards or back."""
+    turn, window = divmod(number, WINDOWS)
+    return _answer({f"w{window}": LOW if turn % 2 else HIGH})
+
+
+def _answer(used: dict[str, float]) -> Snapshot:
     readings = tuple(
-        Reading(window=f"w{number}", kind=Kind.WEEKLY, used_percent=90.0, window_seconds=604_800) for number in numbers
+        Reading(window=window, kind=Kind.WEEKLY, used_percent=percent, window_seconds=604_800)
+        for window, percent in used.items()
     )
-    return Snapshot(provider="copilot", at=now, readings=readings, whole=False)
+    return Snapshot(provider="copilot", at=clock.now(), readings=readings, whole=False)
 
 
 # --- Alertmanager ----------------------------------------------------------------------------------------------------
@@ -232,6 +266,12 @@ def _row(name: str, outcome: Outcome) -> str:
     )
 
 
+def _compare_sizes(alerts: int) -> None:
+    half, whole = (statistics.median(unsent(count) for _ in range(3)) for count in (alerts // 2, alerts))
+    print(f"\n{alerts} that end unsent are judged, planned and kept in {whole:.2f} s,", end=" ")
+    print(f"{whole / half:.1f} times the time of {alerts // 2}")
+
+
 def main() -> None:
     """Print a row for each storm; exit 1 where this program lost an alert or told one again without need."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -254,4 +294,5 @@ def main() -> None:
     else:
         print(_row("Alertmanager", theirs(options.alerts, sent_again=False)))
         print(_row("Alertmanager, all sent to it again", theirs(options.alerts, sent_again=True)))
+    _compare_sizes(options.alerts)
     sys.exit(any(one.lost or one.twice for one in (at_once, singly)))

@@ -25,6 +25,7 @@ from watcher.notifiers import Channel, Run, Send
 SPACING: Mapping[str, timedelta] = {
     "desktop": timedelta(0),
     "command": timedelta(0),
+    "webhook": timedelta(0),  # the person's own receiver: one at a time, and what it asks for with a 429
     "slack": timedelta(seconds=1),  # one a second, says its documentation
     "discord": timedelta(seconds=2),  # 30 a minute
     "ntfy": timedelta(seconds=5),  # a visitor's allowance is refilled by one each 5 s
