@@ -1,4 +1,4 @@
-"""SIGTERM ends the daemon within two seconds, whatever hangs: real processes, real signals."""
+"""SIGTERM ends the daemon within two seconds, whatever hangs: real processes, real signals. And how one is not born."""
 
 import os
 import signal
@@ -114,3 +114,32 @@ def test_a_reload_while_a_secret_hangs_holds_up_no_alert(home, server):
     assert home.watcher("status", "--refresh").returncode in (0, 10, 20)
     assert len(server.asked) > before
     ends_at_once(process)
+
+
+def test_a_login_item_waits_for_its_config_to_be_mended(home, server):
+    home.config('[[rule]]\nname = "a"\nwhen = "claude.five_hours > 80%"\n')
+    process = home.start(by_systemd=True)
+    until(lambda: "waiting until it is mended" in process.stderr.readline())
+    assert home.watcher("check").returncode == 78  # nobody holds the lock meanwhile
+    assert process.poll() is None
+    home.config(FIRES)
+    until(lambda: process.send_signal(signal.SIGHUP) is None and received(server))
+    ends_at_once(process)
+    log = (home.path / ".local/state/ai-usage-watcher/watcher.log").read_text("utf-8")
+    assert log.count("the config cannot be used") == 1
+
+
+def test_whoever_starts_it_by_hand_gets_the_mistake_and_the_shell_back(home):
+    home.config("[[rule]\n")
+    process = home.start()
+    assert process.wait(20) == 78
+
+
+def test_a_login_item_that_waits_ends_when_it_is_told(home):
+    home.config("[[rule]\n")
+    process = home.start(by_systemd=True)
+    until(lambda: "waiting until it is mended" in process.stderr.readline())
+    told_at = time.monotonic()
+    process.terminate()
+    assert process.wait(10) == -signal.SIGTERM
+    assert time.monotonic() - told_at < 2

@@ -174,9 +174,11 @@ class Home:
             check=False,
         )
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, *, by_systemd: bool = False) -> subprocess.Popen[str]:
+        argv = [sys.executable, "-m", "watcher", "run"]
+        marked = ["/bin/sh", "-c", 'SYSTEMD_EXEC_PID=$$ exec "$@"', "sh", *argv]
         process = subprocess.Popen(
-            [sys.executable, "-m", "watcher", "run"],
+            marked if by_systemd else argv,
             env=self.env(),
             cwd=self.path,
             stderr=subprocess.PIPE,

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from watcher.cli.mended import LOOK_EVERY_S, SETTLED_S, await_change
+from watcher.paths import Paths
 from watcher.store import FILE_NAME, Store
 
 WRONG = "[poll]\nevery = 'soon'\n"
@@ -62,3 +64,57 @@ def test_what_a_password_manager_would_show_is_not_taken_for_mended(empty_home, 
     assert said(empty_home) == "config.toml:2:9: it was so"
     config(COMMAND)
     assert said(empty_home) is None
+
+
+# --- waiting for it ---------------------------------------------------------------------------------------------------
+
+
+class Waits:
+    """What happens during each wait, in order; the end of the script ends the wait."""
+
+    def __init__(self, *script):
+        self.script, self.spans = list(script), []
+
+    def __call__(self, seconds):
+        self.spans.append(seconds)
+        if not self.script:
+            raise AssertionError("waited longer than expected")
+        return self.script.pop(0)() is True
+
+
+def nothing():
+    return False
+
+
+@pytest.fixture
+def own(tmp_path):
+    own = Paths(config_dir=tmp_path, state_dir=tmp_path / "state")
+    own.config_file.write_text(WRONG)
+    own.config_file.chmod(0o600)
+    return own
+
+
+def test_a_mended_file_is_waited_for_until_nobody_writes_it_any_more(own):
+    waits = Waits(nothing, lambda: own.config_file.write_text("[po"), lambda: own.config_file.write_text(""), nothing)
+    await_change(own, waits)
+    assert waits.spans == [LOOK_EVERY_S, LOOK_EVERY_S, SETTLED_S, SETTLED_S]
+
+
+@pytest.mark.parametrize(
+    "mend",
+    [
+        lambda own: own.config_file.chmod(0o640),
+        lambda own: own.config_file.unlink(),
+        lambda own: (own.rules_dir.mkdir(), (own.rules_dir / "a.toml").touch()),
+    ],
+)
+def test_a_mode_a_file_less_and_a_file_more_are_changes(own, mend):
+    waits = Waits(lambda: mend(own) and None, nothing)
+    await_change(own, waits)
+    assert waits.script == []
+
+
+def test_whoever_says_that_it_is_time_is_heard_at_once(own):
+    waits = Waits(lambda: True)
+    await_change(own, waits)
+    assert waits.spans == [LOOK_EVERY_S]

@@ -1,5 +1,6 @@
 """The daemon's process where it does not come to life: told once, however often a login item starts it anew."""
 
+import os
 from contextlib import closing
 
 import pytest
@@ -38,3 +39,17 @@ def test_status_shows_why_it_did_not_start(refuse):
     refuse("config.toml:1: a mistake")
     with closing(Store(refuse.world.paths.state_dir / "watcher.db", now=START)) as store:
         assert store.fact(CONFIG_ERROR) == ("config.toml:1: a mistake", START)
+
+
+@pytest.mark.parametrize(
+    ("env", "is_one"),
+    [
+        ({"SYSTEMD_EXEC_PID": str(os.getpid())}, True),
+        ({"SYSTEMD_EXEC_PID": str(os.getppid()), "INVOCATION_ID": "x"}, False),  # a shell within some unit
+        ({"XPC_SERVICE_NAME": "io.github.ai-usage-watcher"}, True),
+        ({"XPC_SERVICE_NAME": "application.com.apple.Terminal"}, False),
+        ({}, False),
+    ],
+)
+def test_a_login_item_is_told_from_what_a_shell_inherits(env, is_one):
+    assert service._is_login_item(env) is is_one

@@ -6,7 +6,7 @@ from itertools import groupby
 import click
 
 from watcher import clock, doors, paths
-from watcher.cli import EXIT_FIRING, EXIT_UNKNOWN, words
+from watcher.cli import EXIT_CONFIG, EXIT_FIRING, EXIT_UNKNOWN, words
 from watcher.cli.columns import room, wrapped
 from watcher.cli.refresh import refresh
 from watcher.cli.status import known as look
@@ -44,6 +44,8 @@ def check(*, quiet: bool) -> int:
         for text in report(known, tongue):
             for line in fitted(text):
                 click.echo(words.printable(line))
+    if known.config_error and not known.daemon_running:
+        return EXIT_CONFIG  # another process was polling, and ended over it
     if any(alert.state == Phase.FIRING for alert in known.alerts):
         return EXIT_FIRING
     return EXIT_UNKNOWN if any(not account.ok for account in known.providers) else 0

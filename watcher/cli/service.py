@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from types import FrameType
 
 from watcher import doors, light, paths, refuge
@@ -18,6 +19,7 @@ from watcher.doors import Doors
 from watcher.errors import ConfigError
 from watcher.lock import Lock
 from watcher.log import Log
+from watcher.paths import Paths
 from watcher.store import FILE_NAME, Store
 
 with light.without(hollow=("asyncio",)):
@@ -32,7 +34,7 @@ def watch(*, json_lines: bool = False, verbose: bool = False) -> None:
     """Watch until a signal ends it; then the process is gone.
 
     Raises:
-        ConfigError: the config cannot be used; the desktop has been told.
+        ConfigError: the config cannot be used; the desktop has been told. A login item waits until it is mended.
         StoreError: the state folder cannot be used.
     """
     os.umask(0o077)
@@ -40,18 +42,23 @@ def watch(*, json_lines: bool = False, verbose: bool = False) -> None:
     around = world.surroundings()
     own = paths.find(around.env, around.home)
     lock = Lock(own.state_dir)
-    if not lock.acquire():
-        messages.complain(messages.already_running(lock.holder()))
-        sys.exit(EXIT_BUSY)
+    _take(lock)
     redactor = Redactor()
     log = logs.FileLog(own.state_dir, redactor, json_lines=json_lines, verbose=verbose)
     path = own.state_dir / FILE_NAME
-    store = Store(path, now=world.clock.now(), shelter=refuge.place(path, around.env))
-    try:
-        daemon = Daemon(paths=own, doors=world, store=store, log=log, redactor=redactor)
-    except ConfigError as error:
-        _refuse(str(error), store, log, world)
-        raise
+    while True:
+        store = Store(path, now=world.clock.now(), shelter=refuge.place(path, around.env))
+        try:
+            daemon = Daemon(paths=own, doors=world, store=store, log=log, redactor=redactor)
+            break
+        except ConfigError as error:
+            waits = _is_login_item(around.env)
+            _refuse(str(error), store, log, world, waits=waits)
+            if not waits:
+                raise
+        lock.release()  # meanwhile `watcher check` may say what is wrong
+        _await_another_config(own)
+        _take(lock)
     _obey(daemon)
     http.prepare()
     gc.collect()
@@ -66,13 +73,41 @@ def watch(*, json_lines: bool = False, verbose: bool = False) -> None:
     os._exit(0)  # threads that wait for a slow server must not hold up the end
 
 
-def _refuse(text: str, store: Store, log: Log, world: Doors) -> None:
-    """Say what is wrong with the config; on the desktop once, however often a login item starts anew."""
-    log.warning(f"the config cannot be used:\n{text}")
+def _take(lock: Lock) -> None:
+    if not lock.acquire():
+        messages.complain(messages.already_running(lock.holder()))
+        sys.exit(EXIT_BUSY)
+
+
+def _is_login_item(env: Mapping[str, str]) -> bool:
+    """Whether systemd or launchd started this process: nobody reads how it ends, and nobody starts it anew by hand.
+
+    Ended for a mistake in the config, systemd would leave it dead after that is mended, and launchd start it in vain
+    every half minute until then. Both say in the environment whom they started; what a shell inherits does not match.
+    """
+    from watcher.agent.launchd import LABEL  # noqa: PLC0415 - only where it cannot start
+
+    return env.get("SYSTEMD_EXEC_PID") == str(os.getpid()) or env.get("XPC_SERVICE_NAME") == LABEL
+
+
+def _await_another_config(own: Paths) -> None:
+    """Until the person's files have changed, or SIGHUP says that they, or what they point to, are mended."""
+    from watcher.cli.mended import await_change  # noqa: PLC0415 - likewise
+
+    told = threading.Event()
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda _number, _frame: told.set())
+    await_change(own, told.wait)
+
+
+def _refuse(text: str, store: Store, log: Log, world: Doors, *, waits: bool = False) -> None:
+    """Say what is wrong with the config; on the desktop once, however often it is looked at."""
+    log.warning(f"the config cannot be used{', waiting until it is mended' if waits else ''}:\n{text}")
     known, now = store.fact(CONFIG_ERROR), world.clock.now()
     if known is None or known[0] != text:
         store.write(lambda: store.set_fact(CONFIG_ERROR, text, now), now=now)
-        messages.tell_the_desktop("The watcher did not start", text, world)
+        title = "The watcher waits: its config has a mistake" if waits else "The watcher did not start"
+        messages.tell_the_desktop(title, text, world)
     store.close()
 
 
