@@ -171,6 +171,11 @@ def test_without_a_file_macos_keychain_holds_the_login(tmp_path, pack):
     assert codex.find(mac)[0].extra["usage_url"] == "https://proxy.example.com/api/codex/usage"
 
 
+def test_a_home_of_its_own_is_not_looked_for_in_the_keychain(tmp_path):
+    """The entry there may be another home's."""
+    assert codex.find(machine(tmp_path, "darwin", nowhere, CODEX_HOME=str(tmp_path / "own"))) == []
+
+
 def test_where_there_is_a_file_the_keychain_is_left_alone(tmp_path):
     write(tmp_path / USUAL, {"tokens": {"access_token": "file"}})
     assert [login.token for login in codex.find(machine(tmp_path, "darwin", nowhere))] == ["file"]
@@ -207,6 +212,7 @@ def test_codex_home_is_the_only_place_where_it_is_set(tmp_path):
         ("https://chatgpt.com", "https://chatgpt.com/backend-api/wham/usage"),
         ("https://chat.openai.com/", "https://chat.openai.com/backend-api/wham/usage"),
         ("https://chatgpt.com/backend-api/", "https://chatgpt.com/backend-api/wham/usage"),
+        ("https://chatgpt.com:443/x", "https://chatgpt.com:443/x/backend-api/wham/usage"),
         ("https://proxy.example.com/x/backend-api", "https://proxy.example.com/x/backend-api/wham/usage"),
         ("https://proxy.example.com", "https://proxy.example.com/api/codex/usage"),
         ("https://me:secret@proxy.example.com/", "https://proxy.example.com/api/codex/usage"),
@@ -264,3 +270,18 @@ def test_a_login_of_long_ago_is_still_tried_because_the_server_is_the_judge(tmp_
 def test_the_place_is_the_same_on_every_system(tmp_path, platform):
     write(tmp_path / USUAL, {"tokens": {"access_token": "t"}})
     assert [login.token for login in codex.find(machine(tmp_path, platform, CODEX_HOME=""))] == ["t"]
+
+
+def test_a_claim_is_read_whatever_letters_its_encoding_needs(tmp_path):
+    """Base64 for addresses, without padding: `-` and `_` stand for `+` and `/`."""
+    access = jwt(**{AUTH: {"chatgpt_account_id": "ws-1"}, PROFILE: {"email": "\u00fb\u00ff?~~>@x.io"}})
+    raw = base64.urlsafe_b64encode('{"chatgpt_account_id": "ws-\u00ff\u00fe~?>"}'.encode()).decode().rstrip("=")
+    assert set("-_") & set(raw)
+    assert find(tmp_path, {"tokens": {"access_token": access}})[0].account == "ws-1"
+    assert find(tmp_path, {"tokens": {"access_token": f"e30.{raw}.x"}})[0].account == "ws-\u00ff\u00fe~?>"
+
+
+def test_the_id_token_fills_in_what_the_access_token_does_not_say(tmp_path):
+    id_token = jwt(**{"email": "me@example.com", AUTH: {"chatgpt_account_id": "ws-1", "chatgpt_plan_type": "team"}})
+    [login] = find(tmp_path, {"tokens": {"access_token": "opaque", "id_token": id_token}})
+    assert (login.account, login.account_name, login.plan) == ("ws-1", "me@example.com", "team")

@@ -1,11 +1,17 @@
 import base64
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from watcher import poll
 from watcher.credentials import Surroundings, chatgpt, codex_opencode
+from watcher.credentials.places import UnusablePlaceError
+from watcher.files import read_database
+from watcher.providers import codex
 
 AUTH = chatgpt.AUTH_CLAIM
 CONFIG = ".config/opencode/opencode.json"
@@ -119,3 +125,37 @@ def test_opencodes_config_may_hold_the_key_itself(tmp_path):
     assert codex_opencode.find(machine(tmp_path, PROXY_KEY="k"), str(tmp_path / "mine.json")) == []
     write(tmp_path / ".local/share/opencode/auth.json", {"openai": {"type": "oauth", "access": "t"}})
     assert [login.token for login in codex_opencode.find(machine(tmp_path, PROXY_KEY="k"))] == ["t"]
+
+
+def lay_database(home: Path, value) -> Path:
+    path = home / ".local/share/opencode/opencode.db"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE credential (id TEXT, integration_id TEXT, value TEXT)")
+        database.execute("INSERT INTO credential VALUES ('1', 'openai', ?)", (json.dumps(value),))
+    return path
+
+
+def test_after_a_move_to_opencode_2_the_database_holds_the_login_that_is_renewed(tmp_path):
+    """The file stays behind with a token of the same account, which runs out."""
+    old = {"type": "oauth", "access": "old", "expires": 1769729563641, "accountId": "ws-1"}
+    new = {"type": "oauth", "access": "new", "expires": 1893456000000, "accountId": "ws-1"}
+    write(tmp_path / ".local/share/opencode/auth.json", {"openai": old})
+    path = lay_database(tmp_path, new)
+    around = Surroundings(home=tmp_path, env={}, platform="linux", run=nowhere, read_database=read_database)
+    assert [login.token for login in codex_opencode.find(around)] == ["old", "new"]
+    for at, token in ((datetime(2026, 1, 1, tzinfo=UTC), "old"), (datetime(2026, 6, 1, tzinfo=UTC), "new")):
+        [login] = poll.find(codex.PROVIDER, around, now=lambda at=at: at).credentials
+        assert (login.token, login.account) == (token, "ws-1")
+    write(tmp_path / ".local/share/opencode/auth.json", {})
+    [login] = codex_opencode.find(around)
+    assert (login.token, login.path) == ("new", str(path))
+
+
+def test_a_broken_file_hides_no_login_in_the_database(tmp_path):
+    lay_database(tmp_path, {"type": "oauth", "access": "new"})
+    (tmp_path / ".local/share/opencode/auth.json").write_text("{")
+    around = Surroundings(home=tmp_path, env={}, platform="linux", run=nowhere, read_database=read_database)
+    with pytest.raises(UnusablePlaceError) as caught:
+        codex_opencode.find(around)
+    assert [login.token for login in caught.value.found] == ["new"]

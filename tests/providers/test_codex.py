@@ -474,3 +474,60 @@ def test_rules_may_name_every_window_that_is_read(window):
 @pytest.mark.parametrize("window", ["fiv_hour", "lifetimes", "total_tokens", "five_hour_tokens"])
 def test_what_no_answer_holds_is_no_window(window):
     assert not vocabulary.is_window("codex", window)
+
+
+@pytest.mark.parametrize(
+    ("key", "window"),
+    [
+        ("spark_primary_window", "spark_five_hour"),
+        ("spark_secondary_window", "spark_weekly"),
+        ("primary_window_spark", "spark_five_hour"),
+        ("secondary_window_spark", "spark_weekly"),
+        ("individual_limit", None),
+        ("allowed", None),
+    ],
+)
+def test_further_windows_inside_the_limit_are_named_by_their_key(key, window):
+    readings = codex_windows.windows({key: {"used_percent": 5}}, NOW)
+    assert [each.window for each in readings] == ([] if window is None else [window])
+
+
+@pytest.mark.parametrize("name", ["resets_at", "reset_at", "resetsAt"])
+def test_an_individual_limit_says_its_end_in_three_ways(name):
+    ends = NOW + timedelta(days=2)
+    for value in (int(ends.timestamp()), str(int(ends.timestamp())), ends.isoformat()):
+        [reading] = asked({"individual_limit": {"used": "5", "limit": 50, name: value}}).readings
+        assert (reading.used_percent, reading.resets_at) == (10, ends)
+
+
+def test_code_review_is_a_week_where_it_does_not_say_its_length():
+    limit = {"primary_window": {"used_percent": 7}, "secondary_window": None}
+    [_, reading] = asked({**USAGE, "code_review_rate_limit": limit}).readings
+    assert (reading.window, reading.label, reading.used_percent) == (
+        "code_review_weekly", "code review weekly window", 7,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["GPT-5.3-Codex-Spark", "gpt-5.3-codex-SPARK"])
+def test_spark_is_known_by_its_name_and_not_by_its_feature(name):
+    entry = {
+        "limit_name": name,
+        "metered_feature": "codex_bengalfox",
+        "rate_limit": {"primary_window": {"used_percent": 1}, "secondary_window": {"used_percent": 2}},
+    }
+    assert [each.window for each in asked({"additional_rate_limits": [entry]}).readings] == [
+        "gpt_5_3_codex_spark_five_hour",
+        "gpt_5_3_codex_spark_weekly",
+    ]
+
+
+@pytest.mark.parametrize("flags", [{"limit_reached": True}, {"allowed": False}])
+def test_a_limit_that_is_reached_is_said(flags):
+    assert asked({"rate_limit": {**USAGE["rate_limit"], **flags}}).note == (
+        "limit reached: Codex refuses work until the reset"
+    )
+
+
+@pytest.mark.parametrize("limits", [None, [], {}, {"a": 1}, "junk", 5, True, ["junk", None, 7, [], {}]])
+def test_additional_limits_may_be_anything(limits):
+    assert [each.window for each in asked({**USAGE, "additional_rate_limits": limits}).readings] == ["five_hour"]

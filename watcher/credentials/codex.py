@@ -3,8 +3,9 @@
 Observed in Codex CLI; last checked 2026-11. `$CODEX_HOME/auth.json`, else `~/.codex/auth.json`, on every system:
 `{OPENAI_API_KEY, tokens: {access_token, refresh_token, id_token, account_id}, last_refresh}`, in camel case at times;
 or `{personal_access_token}`. An API key alone reads the usage of a proxy at most, and is marked as one. Where Codex
-keeps its login in the system's keyring the file is absent; macOS's Keychain holds the same under `Codex Auth`. Never
-write here, and never renew the token: its refresh token is single-use, and spending it would sign the person out.
+keeps its login in the system's keyring the file is absent; macOS's Keychain holds the same under `Codex Auth`, for each
+home, so that it is only read for the usual one. Never write here, and never renew the token: its refresh token is
+single-use, and spending it would sign the person out.
 """
 
 import tomllib
@@ -39,7 +40,7 @@ def find(surroundings: Surroundings, path: str | None = None) -> list[Credential
     server = _server(where.with_name("config.toml"))
     content = files.read_json(where, cure=CURE)
     source = str(where)
-    if content is None and path is None and surroundings.platform == "darwin":
+    if content is None and path is None and not home and surroundings.platform == "darwin":
         content, source = unpacked(keychain(surroundings, KEYCHAIN) or ""), f"keychain:{KEYCHAIN}"
     return [] if content is None else _logins(content, source, server)
 

@@ -5,10 +5,14 @@ Observed; last checked 2026-11. An OAuth entry may hold `accountId` (a number at
 config may hold the API key itself, `provider.openai.options.apiKey`. Never write here.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 from msgspec.structs import replace
 
 from watcher.credentials import Credential, Surroundings, chatgpt, codex_servers, opencode, opencode_config
 from watcher.credentials.jwt import claims
+from watcher.credentials.places import gather
 
 PROVIDER = "openai"
 
@@ -16,13 +20,26 @@ PROVIDER = "openai"
 def find(surroundings: Surroundings, path: str | None = None) -> list[Credential]:
     """OpenCode's ChatGPT login or API key, [] where it has none.
 
+    After a move to OpenCode 2 the file stays behind with a token that nobody renews, so that the database is asked as
+    well: of two logins of one account the one that has not run out is used.
+
     Raises:
-        NotSignedInError: the file or its entry is there and cannot be used.
+        UnusablePlaceError: a file or its entry is there and cannot be used; it carries what the others gave.
     """
-    entry = opencode.find(surroundings, PROVIDER, path)
+    places = [partial(opencode.in_files, surroundings, PROVIDER, path)]
+    if path is None:
+        places.append(partial(opencode.in_databases, surroundings, PROVIDER))
+    found = gather(*(partial(_logins, surroundings, place) for place in places))
+    if found or path is not None:
+        return found
+    key = opencode_config.option(surroundings, PROVIDER, "apiKey")
+    return [_key(surroundings, key.path, key.value)] if key.value else []
+
+
+def _logins(surroundings: Surroundings, place: Callable[[], opencode.Entry | None]) -> list[Credential]:
+    entry = place()
     if entry is None:
-        key = opencode_config.option(surroundings, PROVIDER, "apiKey") if path is None else opencode_config.Option()
-        return [_key(surroundings, key.path, key.value)] if key.value else []
+        return []
     if entry.kind != "oauth" and not claims(entry.token):
         return [_key(surroundings, entry.path, entry.token)]
     override, stored, id_token = (

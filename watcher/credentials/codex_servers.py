@@ -20,7 +20,7 @@ def of_codex(said: str) -> dict[str, str]:
     if parts is None:
         return {}
     base = _origin(parts) + parts.path.rstrip("/")
-    if base.partition("://")[2].lower() in ("chatgpt.com", "chat.openai.com"):
+    if parts.hostname in ("chatgpt.com", "chat.openai.com") and "/backend-api" not in base:
         base += "/backend-api"
     return {"usage_url": f"{base}/wham/usage" if "/backend-api" in base else f"{base}/api/codex/usage"}
 

@@ -74,17 +74,20 @@ def find(surroundings: Surroundings, key: str, path: str | None = None) -> Entry
     Raises:
         NotSignedInError: a file or the entry is there and cannot be used.
     """
-    if path is not None:
-        return _from_file(Path(path), key)
-    for folder in folders(surroundings):
-        entry = _from_file(folder / "auth.json", key)
-        if entry is not None:
-            return entry
-    for folder in folders(surroundings):
-        entry = _from_database(surroundings, folder / "opencode.db", key)
-        if entry is not None:
-            return entry
-    return None
+    return in_files(surroundings, key, path) or (in_databases(surroundings, key) if path is None else None)
+
+
+def in_files(surroundings: Surroundings, key: str, path: str | None = None) -> Entry | None:
+    """As `find`, in the files alone."""
+    paths = [Path(path)] if path is not None else [folder / "auth.json" for folder in folders(surroundings)]
+    entries = (_from_file(each, key) for each in paths)
+    return next((entry for entry in entries if entry is not None), None)
+
+
+def in_databases(surroundings: Surroundings, key: str) -> Entry | None:
+    """As `find`, in the databases alone."""
+    entries = (_from_database(surroundings, folder / "opencode.db", key) for folder in folders(surroundings))
+    return next((entry for entry in entries if entry is not None), None)
 
 
 def _from_file(path: Path, key: str) -> Entry | None:
