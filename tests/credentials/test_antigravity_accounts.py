@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from watcher.credentials import Surroundings
-from watcher.credentials.antigravity_accounts import find
+from watcher.credentials.antigravity_accounts import ANTIGRAVITY_POOLS, CLI_POOLS, find
 from watcher.errors import NotSignedInError
 
 LATER_MS = 1_900_000_000_000
@@ -34,22 +34,30 @@ def names(found):
 
 
 @pytest.mark.parametrize(
-    ("version", "limits"),
+    ("version", "limits", "cli", "antigravity"),
     [
-        (1, {"isRateLimited": True, "rateLimitResetTime": LATER_MS}),
-        (2, {"rateLimitResetTimes": {"gemini": LATER_MS, "claude": LATER_MS + 1}}),
-        (3, {"rateLimitResetTimes": {"gemini-cli": LATER_MS, "gemini-antigravity": 1, "gemini-cli:pro": 2}}),
-        (4, {"rateLimitResetTimes": {"gemini-antigravity": LATER_MS}}),
-        (99, {"rateLimitResetTimes": {"gemini-cli": str(LATER_MS)}}),
+        (1, {"isRateLimited": True, "rateLimitResetTime": LATER_MS}, None, LATER),
+        (2, {"rateLimitResetTimes": {"gemini": LATER_MS}}, None, LATER),
+        (2, {"rateLimitResetTimes": {"claude": LATER_MS, "gemini": 1}}, None, LATER),
+        (3, {"rateLimitResetTimes": {"gemini-cli": LATER_MS, "gemini-antigravity": "soon"}}, LATER, None),
+        (3, {"rateLimitResetTimes": {"gemini-cli:gemini-2.5-pro": LATER_MS}}, LATER, None),
+        (4, {"rateLimitResetTimes": {"gemini-antigravity": LATER_MS, "gemini-antigravity:x": 5}}, None, LATER),
+        (4, {"rateLimitResetTimes": {"another": LATER_MS, "gemini-cli": True}}, None, None),
+        (4, {"rateLimitResetTimes": [LATER_MS], "cachedQuota": {"claude": {"remainingFraction": 0}}}, None, None),
+        (99, {"rateLimitResetTimes": {"gemini-cli": str(LATER_MS)}}, LATER, None),
+        (None, {}, None, None),
     ],
 )
-def test_every_version_is_read(tmp_path, version, limits):
+def test_every_version_is_read_and_its_refusals_are_of_the_pool_that_they_name(
+    tmp_path, version, limits, cli, antigravity
+):
     path = write(
         tmp_path, {"version": version, "accounts": [account("a", addedAt=1, lastUsed=2, **limits)], "activeIndex": 0}
     )
     (found,) = find(machine(tmp_path))
     assert (found.email, found.refresh_token, found.project) == ("a@example.com", "1//a", "a-project")
-    assert (found.path, found.limited_until) == (str(path), LATER)
+    assert found.path == str(path)
+    assert (found.refused_until(CLI_POOLS), found.refused_until(ANTIGRAVITY_POOLS)) == (cli, antigravity)
 
 
 def test_the_managed_project_stands_in(tmp_path):

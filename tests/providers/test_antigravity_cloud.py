@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -106,6 +107,19 @@ def test_signed_out_in_the_cache_the_active_account_is_asked_for(tmp_path):
     assert door.asked[0].form["refresh_token"] == "1//me@x.io"
     assert door.asked[1].json == {"project": "project-1"}
     assert door.asked[1].headers["Authorization"] == "Bearer ya29.new"
+
+
+@pytest.mark.parametrize(
+    ("pool", "said"), [("gemini-antigravity", True), ("claude:sonnet", True), ("gemini-cli", False)]
+)
+def test_a_refusal_of_the_plugin_in_antigravity_s_own_pools_is_a_word_in_the_note(tmp_path, pool, said):
+    cache(tmp_path)
+    path = Path(accounts(tmp_path, "me@x.io"))
+    content = json.loads(path.read_text())
+    content["accounts"][0]["rateLimitResetTimes"] = {pool: 1_900_000_000_000}
+    path.write_text(json.dumps(content))
+    snapshot = asked(tmp_path, Door(fetchAvailableModels=MODELS))
+    assert ("OpenCode's plugin was refused until 2030-03-17" in snapshot.note) is said
 
 
 @pytest.mark.parametrize(("reset", "asks"), [("2026-11-23T00:00:00Z", 2), ("2026-11-22T00:01:30Z", 3)])

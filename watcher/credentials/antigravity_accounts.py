@@ -6,7 +6,7 @@ activeIndexByFamily?}`. The plugin replaces the file under a lock folder `<file>
 moment. Never write or lock it here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from watcher.errors import NotSignedInError
 PLACE = "OpenCode Antigravity accounts"
 CURE = "sign in again with `opencode auth login`"
 NAME = "antigravity-accounts.json"
+CLI_POOLS, ANTIGRAVITY_POOLS = ("gemini-cli",), ("claude", "gemini-antigravity")
 
 
 class Account(Struct, frozen=True, kw_only=True):
@@ -29,7 +30,11 @@ class Account(Struct, frozen=True, kw_only=True):
     refresh_token: str
     email: str = ""
     project: str = ""
-    limited_until: datetime | None = None  # until then the plugin itself was refused by the Gemini pool
+    refusals: Mapping[str, datetime] = {}  # pool, or `pool:model` -> until when the plugin itself was refused there
+
+    def refused_until(self, pools: Collection[str]) -> datetime | None:
+        """Until when the plugin was refused in these pools, or for a model of them; None: it was not."""
+        return max((at for key, at in self.refusals.items() if key.partition(":")[0] in pools), default=None)
 
 
 def find(surroundings: Surroundings, path: str | None = None, pause: Callable[[], None] = files.pause) -> list[Account]:
@@ -91,17 +96,27 @@ def _active(content: Mapping[str, Any], count: int) -> int:
 
 
 def _account(entry: Mapping[str, Any], path: Path) -> Account:
-    limits = entry.get("rateLimitResetTimes")
-    limits = limits if isinstance(limits, dict) else {}
-    times = [expiry(limits.get(key), None) for key in ("gemini-cli", "gemini-antigravity", "gemini")]
-    times.append(expiry(entry.get("rateLimitResetTime"), None))
     return Account(
         path=str(path),
         refresh_token=_text(entry, "refreshToken"),
         email=_text(entry, "email"),
         project=_text(entry, "projectId") or _text(entry, "managedProjectId"),
-        limited_until=max((time for time in times if time), default=None),
+        refusals=_refusals(entry),
     )
+
+
+def _refusals(entry: Mapping[str, Any]) -> dict[str, datetime]:
+    """The plugin's refusals by the names of version 3; before that, `gemini` was Antigravity's pool."""
+    limits = entry.get("rateLimitResetTimes")
+    said = (
+        {"gemini-antigravity" if key == "gemini" else key: at for key, at in limits.items()}
+        if isinstance(limits, dict)
+        else {}
+    )
+    if not said:  # version 1: one time for all
+        said = dict.fromkeys(ANTIGRAVITY_POOLS, entry.get("rateLimitResetTime"))
+    times = {key: expiry(value, None) for key, value in said.items()}
+    return {key: at for key, at in times.items() if at is not None}
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str:

@@ -8,7 +8,7 @@ its use, so access tokens are renewed in memory. Never write here: Gemini CLI an
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from watcher.errors import NotSignedInError, UnsupportedError
 PLACE = "Gemini CLI"
 CURE = "run `gemini` once and sign in with Google"
 CLIENTS = "clients"  # key of `Credential.extra`: JSON list of [client id, client secret], likeliest first
+LIMITED = "limited_until"  # likewise: until when OpenCode's plugin was refused
 CLIENT_NAMES = (("GEMINI_CLIENT_ID", "GEMINI_CLIENT_SECRET"), ("GEMINI_OAUTH_CLIENT_ID", "GEMINI_OAUTH_CLIENT_SECRET"))
 KEY_LOGINS = ("gemini-api-key", "api-key", "vertex-ai")
 _IN_SCRIPT = re.compile(r"OAUTH_CLIENT_(ID|SECRET)\s*=\s*['\"]([^'\"]+)['\"]")
@@ -58,13 +59,16 @@ def from_opencode(surroundings: Surroundings, path: str | None = None) -> list[C
     ]
 
 
-def from_accounts(surroundings: Surroundings, path: str | None = None) -> list[Credential]:
-    """Every enabled account of opencode-antigravity-auth."""
+def from_accounts(
+    surroundings: Surroundings, path: str | None = None, pools: Collection[str] = antigravity_accounts.CLI_POOLS
+) -> list[Credential]:
+    """Every enabled account of opencode-antigravity-auth, and until when the plugin was refused in these pools."""
     found = []
     for account in antigravity_accounts.find(surroundings, path):
         extra = _extra(surroundings, account.project)
-        if account.limited_until:
-            extra["limited_until"] = account.limited_until.isoformat()
+        until = account.refused_until(pools)
+        if until:
+            extra[LIMITED] = until.isoformat()
         found.append(
             Credential(
                 provider="gemini_cli",

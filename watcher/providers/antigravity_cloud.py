@@ -15,6 +15,7 @@ from msgspec import structs
 
 from watcher.core.model import Reading, Snapshot
 from watcher.credentials import Credential, Surroundings, gemini
+from watcher.credentials.antigravity_accounts import ANTIGRAVITY_POOLS
 from watcher.credentials.places import UnusablePlaceError
 from watcher.errors import ProviderError, ShapeChangedError, UnsupportedError
 from watcher.providers import Conversation, Kept, answers, fractions, google
@@ -28,7 +29,7 @@ FULL = 0.1  # percent used up to which a model counts as full
 def with_account(cache: Credential, surroundings: Surroundings, path: str | None) -> Credential:
     """The cache's login with the same person's account beside it, or the active one where the cache names nobody."""
     try:
-        found = gemini.from_accounts(surroundings, path)
+        found = gemini.from_accounts(surroundings, path, ANTIGRAVITY_POOLS)
     except ProviderError as error:
         if path:
             raise UnusablePlaceError([cache], [error]) from None
@@ -44,7 +45,7 @@ def with_account(cache: Credential, surroundings: Surroundings, path: str | None
 
 def alone(surroundings: Surroundings, path: str, why: str) -> list[Credential]:
     """The active account of a file that the person named, where there is no cache; [] where that has none."""
-    found = gemini.from_accounts(surroundings, path)[:1]
+    found = gemini.from_accounts(surroundings, path, ANTIGRAVITY_POOLS)[:1]
     return [structs.replace(each, provider="antigravity", extra={**each.extra, ALONE: why}) for each in found]
 
 
@@ -67,6 +68,7 @@ def ask(credential: Credential, now: datetime, kept: Kept, why: str) -> Conversa
     if doubted:
         readings = [structs.replace(each, low_confidence=True) for each in readings]
     notes = [why, *fractions.doubts(readings), *(["every model full: not believed"] if doubted else [])]
+    notes += google.refused_elsewhere(credential, response.at)
     snapshot = Snapshot(
         provider="antigravity",
         account=credential.account,

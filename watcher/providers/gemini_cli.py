@@ -48,9 +48,8 @@ def ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:
     body = {"project": project} if project else {}
     content, response = yield from google.post("retrieveUserQuota", body, credential, now, kept)
     readings = read(content, has_project=bool(project))
-    notes = fractions.doubts(readings) + ([] if project else [DOUBT])
-    if credential.extra.get("limited_until", "") > response.at.isoformat():
-        notes.append(f"OpenCode's plugin was refused until {credential.extra['limited_until']}")
+    notes = [*fractions.doubts(readings), *([] if project else [DOUBT])]
+    notes += google.refused_elsewhere(credential, response.at)
     return Snapshot(
         provider=ID,
         account=credential.account,

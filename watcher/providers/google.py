@@ -11,6 +11,7 @@ from typing import Any
 
 from watcher.core.model import Request
 from watcher.credentials import OTHERS, Credential
+from watcher.credentials.gemini import LIMITED
 from watcher.errors import ExpiredError, NotSignedInError, ProviderError, RateLimitedError, UnsupportedError
 from watcher.providers import Kept, answers, google_tokens
 from watcher.providers.google_refusals import name_of, refuse
@@ -45,6 +46,12 @@ def _signed(request: Request, credential: Credential, now: datetime, kept: Kept)
 def _with(request: Request, token: str) -> Request:
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
     return Request(method=request.method, url=request.url, headers=headers, json=request.json)
+
+
+def refused_elsewhere(credential: Credential, at: datetime) -> list[str]:
+    """A sentence, at most one, where OpenCode's plugin was refused lately and still waits; for a snapshot's note."""
+    until = credential.extra.get(LIMITED, "")
+    return [f"OpenCode's plugin was refused until {until}"] if until > at.isoformat() else []
 
 
 # --- whose it is ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,74 @@
+"""What comes in place of an answer and says more than its status, from a real server through the real door.
+
+Every fault against every provider: `tests/demo/test_faults.py`.
+"""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from watcher import clock, http, poll
+from watcher.core.model import Failure
+from watcher.credentials import Credential
+from watcher.demo.server import Reply, Server, json_reply
+from watcher.providers import registry
+
+SECRET = "sk-ant-oat01-very-secret-token"
+ASKED_FIRST = {
+    "claude": "/api/oauth/usage",
+    "codex": "/backend-api/wham/usage",
+    "copilot": "/copilot_internal/user",
+    "nano_gpt": "/api/subscription/v1/usage",
+    "gemini_cli": "/v1internal:retrieveUserQuota",
+}
+each_provider = pytest.mark.parametrize("provider", registry.PROVIDERS.keys() - {"antigravity"})
+
+
+def fail(provider, reply, token=SECRET):
+    """What comes of one poll of a server that answers like that."""
+    login = Credential(
+        provider=provider, place="here", path="x", token=token, account="me", account_name="me", extra={"project": "p"}
+    )
+    with Server(lambda _asked: json_reply({})) as server:
+        server.fail(ASKED_FIRST[provider], reply)
+        outcome = poll.ask(
+            registry.PROVIDERS[provider], login, now=clock.now, send=http.send, read_database=None, kept={},
+            base_url=server.url,
+        )  # fmt: skip
+    assert isinstance(outcome, Failure), outcome
+    assert SECRET not in outcome.message
+    assert outcome.message.isprintable()
+    return outcome
+
+
+@each_provider
+def test_a_date_says_how_long_to_wait_too(provider):
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=20)
+    for form in (format_datetime(until, usegmt=True), format_datetime(until)):
+        failure = fail(provider, json_reply({}, 429, retry_after=form))
+        assert failure.kind == "rate_limited"
+        assert abs(failure.retry_at - until) < timedelta(seconds=1)
+
+
+@each_provider
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_limit_that_is_spent_says_when_it_is_filled_again(provider, status):
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=20)
+    spent = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(until.timestamp()))}
+    failure = fail(provider, Reply(status=status, headers=spent, body=b"{}"))
+    assert (failure.kind, abs(failure.retry_at - until) < timedelta(seconds=1)) == ("rate_limited", True)
+
+
+@each_provider
+def test_a_redirect_to_another_host_never_sees_the_token(provider):
+    with Server(lambda _asked: json_reply({"stolen": True})) as elsewhere:
+        place = elsewhere.url.replace("127.0.0.1", "localhost")
+        for status in (301, 302, 303, 307, 308):
+            assert fail(provider, Reply(status=status, headers={"location": f"{place}/x"})).kind == "blocked"
+        assert elsewhere.asked == []
+
+
+@each_provider
+def test_a_token_that_cannot_be_sent_is_the_login_s_trouble(provider):
+    assert fail(provider, "500", token=f"{SECRET}\n").kind == "not_signed_in"
