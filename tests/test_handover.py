@@ -155,3 +155,34 @@ def test_what_says_nothing_is_taken_and_is_no_news(world):
     assert handover.from_statusline(store, ()) == (START, None)
     assert handover.from_statusline(store, ()) is None
     store.close()
+
+
+def test_while_it_speaks_the_provider_is_asked_less_and_yet_for_what_it_does_not_say(world):
+    """Claude Code tells of two windows; a weekly limit of one model may be the one that binds."""
+
+    def answer(used):
+        scoped = {"kind": "weekly_scoped", "group": "weekly", "percent": used}
+        scope = {"model": {"display_name": "Fable"}}
+        ends = ENDS.isoformat()
+        content = {"five_hour": {"utilization": used, "resets_at": ends}, "limits": [{**scoped, "scope": scope}]}
+        world.answers["/api/oauth/usage"] = lambda _: world.json(content)
+
+    world.config(RULES + '[[rule]]\nname = "blind"\nwhen = "claude.seven_day_fable.age > 45m"\n')
+    answer(10)
+    used = [10 + minute / 6 for minute in range(0, 180, 3)]
+    each = [(timedelta(minutes=3 * n), used[n]) for n in range(1, len(used))]
+    world.watch(timedelta(hours=3), *[(at, lambda now=now: (answer(now), speak(world, now))) for at, now in each])
+    polls = [at - START for at in world.polls()]
+    assert polls == [timedelta(minutes=30 * n) for n in range(len(polls))]
+    assert len(polls) >= 6, "and not eighteen, as without it"
+    assert world.received == []
+
+
+def test_a_rule_s_patience_holds_for_what_it_does_not_say(world):
+    world.config(RULES + '[[rule]]\nname = "blind"\nwhen = "claude.seven_day.age > 15m"\n')
+    both = {"five_hour": {"utilization": 10, "resets_at": ENDS.isoformat()}, "seven_day": {"utilization": 3}}
+    world.answers["/api/oauth/usage"] = lambda _: world.json(both)
+    events = [(timedelta(minutes=3 * n), lambda n=n: speak(world, 10 + n)) for n in range(1, 20)]
+    world.watch(timedelta(hours=1), *events)
+    assert world.received == []
+    assert 4 <= len(world.polls()) <= 6

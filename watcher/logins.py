@@ -24,6 +24,7 @@ class Book(Struct):
     nameless: str = ""  # stand-in of the login that has the key ""
     owners: dict[str, str] = field(default_factory=dict)  # token hash -> whose it is; empty: it was asked in vain
     asked_with: dict[str, str] = field(default_factory=dict)  # account -> token hash
+    asked_at: dict[str, datetime] = field(default_factory=dict)  # account -> when the provider itself was last asked
 
 
 class Logins:
@@ -91,9 +92,14 @@ class Logins:
             self._keep(provider, snapshot.at)
 
     def ask(self, provider: str, login: Credential, now: datetime) -> None:
-        """Keep with which login the account is asked."""
-        self._book(provider).asked_with[login.account] = accounts.token_hash(login)
+        """Keep when and with which login the account is asked."""
+        book = self._book(provider)
+        book.asked_with[login.account], book.asked_at[login.account] = accounts.token_hash(login), now
         self._keep(provider, now)
+
+    def asked_at(self, provider: str, login: Credential) -> datetime | None:
+        """When the provider itself was last asked for the account; None where nobody knows."""
+        return self._book(provider).asked_at.get(login.account)
 
     def has_changed(self, provider: str, login: Credential) -> bool | None:
         """Whether the account was last asked with another login; None where it never was asked."""
@@ -105,11 +111,15 @@ class Logins:
         book = self._book(provider)
         if old in book.asked_with:
             book.asked_with[new] = book.asked_with.pop(old)
+        if old in book.asked_at:
+            book.asked_at[new] = book.asked_at.pop(old)
         self._keep(provider, now)
 
     def forget(self, provider: str, account: str, now: datetime) -> None:
         """Forget what is known under a key that no login has any more."""
-        self._book(provider).asked_with.pop(account, None)
+        book = self._book(provider)
+        book.asked_with.pop(account, None)
+        book.asked_at.pop(account, None)
         self._keep(provider, now)
 
     def _book(self, provider: str) -> Book:

@@ -328,7 +328,9 @@ class Rounds:
             self._hear(fresh)
 
     def _next_poll(self, provider: str, credential: Credential, now: datetime) -> NextPoll:
-        return self._sights.next_poll(provider, credential, now, changed=self._logins.has_changed(provider, credential))
+        changed = self._logins.has_changed(provider, credential)
+        requested_at = self._logins.asked_at(provider, credential)
+        return self._sights.next_poll(provider, credential, now, changed=changed, requested_at=requested_at)
 
     def _settings(self, provider: str) -> Any:
         if self._config is None:

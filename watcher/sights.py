@@ -63,7 +63,13 @@ class Sights:
         return news
 
     def next_poll(
-        self, provider: str, credential: Credential, now: datetime, *, changed: bool | None = False
+        self,
+        provider: str,
+        credential: Credential,
+        now: datetime,
+        *,
+        changed: bool | None = False,
+        requested_at: datetime | None = None,
     ) -> NextPoll:
         """When to ask this login next, and why.
 
@@ -72,8 +78,12 @@ class Sights:
             credential: the login as it was found now.
             now: the instant.
             changed: whether the account was asked with another login before; None: it never was asked.
+            requested_at: when the provider itself was last asked for the account, where that is known.
         """
-        return cadence.next_poll(self._sight(provider, credential, changed=changed), now)
+        sight = self._sight(provider, credential, changed=changed)
+        if requested_at is not None and sight.asked_at is not None and requested_at < sight.asked_at:
+            sight = msgspec.structs.replace(sight, requested_at=requested_at)
+        return cadence.next_poll(sight, now)
 
     def _sight(self, provider: str, credential: Credential, *, changed: bool | None) -> Sight:
         if self._config is None:

@@ -337,3 +337,30 @@ def test_a_good_answer_is_followed_within_floor_and_ceiling(
     # A reset may delay a look by a floor and half a minute, never more.
     assert max(choice.at, now) >= NOON + which.floor
     assert choice.at - NOON <= which.ceiling + which.floor + timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("ago", "fresh_for", "wait", "why"),
+    [
+        (0, None, 10, "every 10m"),
+        (15, None, 10, "every 10m"),
+        (25, None, 5, "only a part was heard since the last whole answer"),
+        (90, None, -60, "only a part was heard since the last whole answer"),
+        (10, 20, 8, "only a part was heard since the last whole answer"),
+    ],
+)
+def test_what_is_heard_from_elsewhere_is_but_a_part_and_puts_a_request_off_only_so_long(
+    ago: float, fresh_for: float | None, wait: float, why: str
+) -> None:
+    patience = None if fresh_for is None else minutes(fresh_for)
+    seen = sight(moving(10, fresh_for=patience), pace=CLAUDE, requested_at=NOON - minutes(ago))
+    choice = choose(seen)
+    assert (after(choice), choice.reason) == (minutes(wait), why)
+
+
+def test_what_is_heard_from_elsewhere_spends_no_token() -> None:
+    seen = sight(moving(10), pace=CLAUDE, requested_at=NOON - minutes(27))
+    assert after(choose(seen)) == minutes(3), "the floor counts from the last request"
+    assert after(
+        choose(sight(moving(10), pace=CLAUDE, requested_at=NOON - minutes(3), woke_at=NOON + minutes(1)))
+    ) == minutes(2)

@@ -102,7 +102,7 @@ def _by_this_clock(sight: Sight, now: datetime) -> Sight:
     """
     if sight.asked_at is None or sight.asked_at - now <= sight.pace.every:
         return sight
-    return replace(sight, asked_at=None)
+    return replace(sight, asked_at=None, requested_at=None)
 
 
 def _wanted(sight: Sight, now: datetime) -> NextPoll:
@@ -137,7 +137,7 @@ def _budget_frees(sight: Sight, now: datetime) -> datetime | None:
 
 def _recent(sight: Sight, now: datetime) -> list[datetime]:
     """Uses of the token in the last hour, oldest first; the last poll counts even where the caller kept no list."""
-    known = {at for at in (*sight.spent, sight.asked_at) if at is not None}
+    known = {at for at in (*sight.spent, sight.requested_at or sight.asked_at) if at is not None}
     return sorted(at for at in known if -sight.pace.every <= now - at < timedelta(hours=1))
 
 
@@ -179,7 +179,10 @@ def _after_answer(sight: Sight, asked_at: datetime, now: datetime) -> NextPoll:
     # crossing that would otherwise never be seen is worth that.
     late = wait >= pace_.every and turn is not None and turn - at < pace_.floor and turn - asked_at <= patience
     if turn is not None and (at > turn or late):
-        return NextPoll(at=turn, reason="a window resets", look_at=_glance(sight, turn, now))
+        at, reason = turn, "a window resets"
+    whole = min(sight.requested_at or asked_at, asked_at) + min(pace_.ceiling, patience)
+    if sight.requested_at is not None and whole < at:
+        at, reason = whole, "only a part was heard since the last whole answer"
     return NextPoll(at=at, reason=reason, look_at=_glance(sight, at, now))
 
 

@@ -36,7 +36,8 @@ class Sight(Struct, frozen=True, kw_only=True):
     """All that is known of one login when its next poll is chosen. None is unknown or never."""
 
     pace: Pace
-    asked_at: datetime | None = None  # when it was last asked, whatever came of it
+    asked_at: datetime | None = None  # when it was last asked or heard of, whatever came of it
+    requested_at: datetime | None = None  # likewise, where what was heard since came from elsewhere, and was but a part
     watches: tuple[Watch, ...] = ()
     doubts: int = 0  # answers in a row that the engine did not believe (suspect, frozen)
     failure: str | None = None  # kind of the last failure (`status --json`: `error.kind`); None: the last poll was good
