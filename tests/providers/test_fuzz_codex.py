@@ -1,0 +1,126 @@
+"""Codex's other sources with anything in any of their fields: each costs itself at most, and nothing is invented."""
+
+import json
+from datetime import UTC, datetime
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.providers.test_codex_cache import USAGE
+from tests.providers.test_codex_extras import IN_HAND, MONTHLY, RESETS, SPENT, TEAM
+from tests.providers.test_fuzz import odd, places, put, sound
+from watcher import poll
+from watcher.core.model import Response, Rows, Snapshot
+from watcher.credentials import Credential, Surroundings, codex_lb, codex_plugins
+from watcher.credentials.places import UnusablePlaceError
+from watcher.errors import ProviderError
+from watcher.providers import codex, codex_keys
+
+NOW = datetime(2026, 5, 10, 11, tzinfo=UTC)
+ANYTHING = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+
+
+@st.composite
+def broken(draw, whole):
+    for way in draw(st.lists(st.sampled_from(places(whole)), max_size=5)):
+        whole = put(whole, way, draw(odd))
+    return draw(st.sampled_from([whole, draw(odd)]))
+
+
+def nowhere(question):
+    raise AssertionError(f"asked {question}")
+
+
+@given(monthly=broken(SPENT), resets=broken(IN_HAND))
+@ANYTHING
+def test_nothing_that_a_further_request_answers_costs_the_usage(monthly, resets):
+    said = {codex.URL: TEAM, MONTHLY: monthly, RESETS: resets}
+
+    def send(request):
+        return Response(status=200, body=json.dumps(said[request.url]).encode(), at=NOW)
+
+    login = Credential(
+        provider="codex", place="p", path="p", token="t", extra={"account_id": "ws-1", "reset_credits": "yes"}
+    )
+    outcome = poll.ask(codex.PROVIDER, login, now=lambda: NOW, send=send, read_database=nowhere, kept={})
+    assert isinstance(outcome, Snapshot), outcome
+    sound(outcome)
+    assert (outcome.readings[0].window, outcome.readings[0].used_percent) == ("weekly", 9)
+    assert outcome.note is None or outcome.note.isprintable()
+
+
+@given(usage=broken(USAGE))
+@ANYTHING
+def test_a_cache_of_anything_is_sound_or_says_what_to_do(usage):
+    login = Credential(
+        provider="codex", place="p", path="p", account="ws-1", extra={codex_plugins.CACHED: json.dumps(usage)}
+    )
+    outcome = poll.ask(codex.PROVIDER, login, now=lambda: NOW, send=nowhere, read_database=nowhere, kept={})
+    if isinstance(outcome, Snapshot):
+        sound(outcome)
+        assert {each.source for each in outcome.readings} == {"cache"}
+    else:
+        assert outcome.kind == "not_signed_in"
+
+
+LIMIT = {"limit_type": "credits", "limit_window": "5h", "max_value": 9, "current_value": 3, "source": "aggregate"}
+
+
+@given(content=broken({"limits": [LIMIT, {**LIMIT, "source": None}], "upstream_limits": [LIMIT], "total_cost_usd": 1}))
+@ANYTHING
+def test_what_a_proxy_says_of_a_key_is_sound(content):
+    readings = codex_keys.read(content if isinstance(content, dict) else {})
+    if readings:
+        sound(Snapshot(provider="codex", at=NOW, readings=tuple(readings)))
+
+
+ACCOUNT = {"id": "i", "accountID": "ws-1", "email": "me@x.io", "access": "t", "expires": 5, "enabled": True}
+    "id": "i",
+    "accountID": "ws-1",
+    "email": "me@x.io",
+    "access": "t",
+    "expires": 5,
+    "enabled": True,
+    "usage": {},
+}
+
+
+@given(content=broken({"accounts": [ACCOUNT, {**ACCOUNT, "access": "", "usage": {}}], "openai": {"access": "t"}, "tokens": None}))
+@ANYTHING
+def test_a_plugins_file_of_anything_gives_logins_or_one_line(content, tmp_path):
+    path = tmp_path / ".opencode/openai-codex-accounts.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content))
+    around = Surroundings(home=tmp_path, env={}, platform="linux", run=nowhere, read_database=nowhere)
+    found, trouble = [], f"{path} is no such file"
+    try:
+        found = codex_plugins.find(around)
+    except UnusablePlaceError as error:
+        trouble = str(error)
+    assert trouble.startswith(str(path))
+    for login in found:
+        assert login.token or codex_plugins.CACHED in login.extra
+        assert all(isinstance(each, str) for each in (login.token, login.account, login.account_name))
+
+
+@given(row=st.tuples(*[odd | st.binary(max_size=9)] * 3))
+@ANYTHING
+def test_a_store_with_anything_in_it_gives_logins_or_one_line(row, tmp_path):
+    folder = tmp_path / ".codex-lb"
+    folder.mkdir(exist_ok=True)
+    (folder / "store.db").touch()
+    (folder / "encryption.key").write_bytes(b"a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=")
+    columns = ("access_token_encrypted", "email", "status")
+
+    def read_database(question):
+        rows = [(name,) for name in columns] if "pragma" in question.sql else [row]
+        return Rows(rows=tuple(rows), modified_at=NOW, at=NOW)
+
+    around = Surroundings(home=tmp_path, env={}, platform="linux", run=nowhere, read_database=read_database)
+    line = f"{folder / 'store.db'}: encryption.key does not open an account in it: sign in again in codex-lb"
+    found, trouble = [], line
+    try:
+        found = codex_lb.find(around)
+    except ProviderError as error:
+        trouble = str(error)
+    assert (found, trouble) == ([], line)
