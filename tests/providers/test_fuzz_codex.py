@@ -75,17 +75,12 @@ def test_what_a_proxy_says_of_a_key_is_sound(content):
 
 
 ACCOUNT = {"id": "i", "accountID": "ws-1", "email": "me@x.io", "access": "t", "expires": 5, "enabled": True}
-    "id": "i",
-    "accountID": "ws-1",
-    "email": "me@x.io",
-    "access": "t",
-    "expires": 5,
-    "enabled": True,
-    "usage": {},
-}
 
 
-@given(content=broken({"accounts": [ACCOUNT, {**ACCOUNT, "access": "", "usage": {}}], "openai": {"access": "t"}, "tokens": None}))
+CACHED = {**ACCOUNT, "access": "", "usage": {}}
+
+
+@given(content=broken({"accounts": [ACCOUNT, CACHED], "openai": {"access": "t"}, "tokens": None}))
 @ANYTHING
 def test_a_plugins_file_of_anything_gives_logins_or_one_line(content, tmp_path):
     path = tmp_path / ".opencode/openai-codex-accounts.json"
