@@ -16,6 +16,7 @@ from watcher import shipped
 from watcher.clock import LocalZone
 from watcher.config_file import ConfigFile, Document, ProviderTable, Where, read_text
 from watcher.config_secrets import ConfigSecrets
+from watcher.config_stamp import Stamp, rule_files, stamp
 from watcher.core import cadence, quiet, rulebook
 from watcher.core.active import ActiveError, check_zone
 from watcher.core.diagnostics import listed
@@ -35,9 +36,6 @@ from watcher.providers.registry import PROVIDERS
 from watcher.secrets import Resolve
 
 OWN_KEYS = {"user_agent": "codex", "reset_credits": "codex"}
-
-Stamp = tuple[tuple[str, int, int], ...]
-"""(path, modification time in ns, size) of each file."""
 
 
 class ProviderSettings(Struct, frozen=True, kw_only=True):
@@ -72,22 +70,6 @@ def load(paths: Paths, resolve: Resolve, home: Path) -> Config:
         ConfigError: its text holds every diagnostic, with file, line and caret.
     """
     return _Reader(paths, resolve, home).read()
-
-
-def stamp(paths: Paths) -> Stamp:
-    """What tells whether any of the person's files changed; costs one `stat` a file."""
-    found = []
-    for path in (paths.config_file, *_rule_files(paths)):
-        try:
-            status = path.stat()
-        except OSError:
-            continue
-        found.append((str(path), status.st_mtime_ns, status.st_size))
-    return tuple(found)
-
-
-def _rule_files(paths: Paths) -> list[Path]:
-    return sorted(paths.rules_dir.glob("*.toml"))
 
 
 class _Reader:
@@ -296,9 +278,9 @@ class _Reader:
                 sources.append((self._file.path, self._file.text))
         else:
             path, text = shipped.default_rules()
-            if not _rule_files(self._paths):
+            if not rule_files(self._paths):
                 sources.append((str(path), text))
-        for path in _rule_files(self._paths):
+        for path in rule_files(self._paths):
             text = read_text(path, self._file.problems) or ""
             sources.append((str(path), text))
         rules, problems = rulebook.read_files(sources, channels=tuple(channels), config_path=self._file.path)

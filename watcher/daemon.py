@@ -7,13 +7,14 @@ reported and the loop goes on. Never put a decision about readings, alerts or ch
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from watcher import config as configuration
-from watcher import pipeline
+from watcher import config_stamp, pipeline
 from watcher.calls import Call, Calls
 from watcher.config import Config
+from watcher.config_stamp import Stamp
 from watcher.core.model import Failure, Snapshot
 from watcher.core.redaction import Redactor
 from watcher.doors import Doors
@@ -32,7 +33,6 @@ CONFIG_REFUSED = "config_refused"  # likewise, of a single poll: not yet said on
 TIDY_EVERY = timedelta(hours=24)
 REFRESH, WANTED, DONE = "refresh", "wanted", "done"  # the fact by which another process wishes for fresh readings
 SLOWING = 4  # a gap many times longer than the one before is no schedule but a sleep: three polls of this are the limit
-SETTLED = timedelta(seconds=2)  # a file changed so lately may be half written, and half a config is a valid one
 SLEPT = timedelta(minutes=1)  # a wall clock ahead by more than this means that the machine was suspended
 
 
@@ -198,24 +198,23 @@ class Daemon:
 
     def _look_at_config(self) -> None:
         """Read the config anew if a file of it changed: at every waking, because it costs one `stat` a file."""
-        stamp = configuration.stamp(self._paths)
+        stamp = config_stamp.stamp(self._paths)
         if stamp != self._stamp and self._is_settled(stamp):
             self._stamp = stamp
             self._reload()
 
     def _retry_config(self) -> None:
         """Read anew what is not in force, also what was refused: its mode may be mended, which no stamp tells."""
-        stamp = configuration.stamp(self._paths)
+        stamp = config_stamp.stamp(self._paths)
         if stamp != self.config.stamp and self._is_settled(stamp):
             self._reload()
 
-    def _is_settled(self, stamp: configuration.Stamp) -> bool:
-        """Whether nobody is likely to be writing at this moment; where somebody may be, it is looked at again soon."""
+    def _is_settled(self, stamp: Stamp) -> bool:
+        """Whether nobody seems to be writing; where somebody may be, it is looked at again soon."""
         now = self._doors.clock.now()
-        newest = max((modified_ns for _, modified_ns, _ in stamp), default=0)
-        if abs(now - datetime.fromtimestamp(newest / 1e9, UTC)) >= SETTLED:
+        if config_stamp.is_settled(stamp, now):
             return True
-        self._timetable.put("config", now + SETTLED, self._look_at_config)
+        self._timetable.put("config", now + config_stamp.SETTLED, self._look_at_config)
         return False
 
     def _reload(self) -> None:

@@ -1,121 +1,36 @@
-"""How things stand, as one document: the records behind `watcher status --json` (contract: `watcher.status.v1`).
+"""How things stand, as one document: what fills `watcher status --json`.
 
 Built from the store alone, so it answers at once. Never put words for people here.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 import msgspec
-from msgspec import Struct
 
 from watcher.core.hold import over
 from watcher.core.kinds import length, level
 from watcher.core.memory import Memory, SeriesState, Standing
-from watcher.core.model import Delivery, DeliveryState, Phase, Reading, Series
+from watcher.core.model import Delivery, DeliveryState, Failure, Phase, Reading, Series, Snooze
 from watcher.core.view import View
 from watcher.glance import is_stale
 from watcher.rows import Account
+from watcher.status_document import (
+    SCHEMA,
+    WAITING,
+    AccountStatus,
+    AlertStatus,
+    Problem,
+    Snoozed,
+    Status,
+    Undelivered,
+    Window,
+)
 from watcher.store import Store
 
-SCHEMA = "watcher.status.v1"
-WAITING = "waiting"
 HEARTBEAT_EVERY = timedelta(minutes=5)
 MISSED = 3  # heartbeats after which a daemon that did not say farewell is taken for dead
 ON_PACE = 5.0  # points around the even use of a window that are still on pace
-
-
-class Window(Struct, frozen=True, kw_only=True):
-    """One window, as the contract has it. None is unknown."""
-
-    window: str
-    kind: str
-    label: str
-    used_percent: float | None
-    used: Decimal | None
-    limit: Decimal | None
-    remaining: Decimal | None
-    unit: str
-    unlimited: bool
-    resets_at: datetime | None
-    window_seconds: int | None
-    stale: bool
-    primary: bool = False  # stands for its account at this moment
-    unconfirmed: bool = False  # so unlike the last reading that a second one must confirm it before rules believe it
-    projected_percent: float | None = None  # used at the reset, if it goes on as in the last hours
-    pace: str | None = None  # "ahead" of even use over the window (it may run dry), "on", "behind"
-
-
-class Problem(Struct, frozen=True, kw_only=True):
-    """Why a provider gave nothing at the last poll."""
-
-    kind: str
-    message: str
-    retry_at: datetime | None
-    since: datetime | None
-
-
-class AccountStatus(Struct, frozen=True, kw_only=True):
-    """One account of one provider."""
-
-    provider: str
-    account: str | None
-    plan: str | None
-    ok: bool
-    error: Problem | None
-    fetched_at: datetime | None
-    stale: bool
-    note: str | None
-    next_poll_at: datetime | None
-    next_poll_reason: str | None
-    windows: list[Window]
-
-
-class AlertStatus(Struct, frozen=True, kw_only=True):
-    """One alert that is not at rest: `pending`, `firing`; among `waiting` only `waiting`."""
-
-    rule: str
-    series: str
-    state: str
-    severity: str | None
-    since: datetime | None
-
-
-class Undelivered(Struct, frozen=True, kw_only=True):
-    """A message that waits or was given up."""
-
-    channel: str
-    title: str
-    state: str
-    outcome: str  # what the far side said last, else why it waits
-    at: datetime
-    attempts: int
-    next_attempt_at: datetime | None
-
-
-class Snoozed(Struct, frozen=True, kw_only=True):
-    """A rule or a series that says nothing for now."""
-
-    target: str
-    until: datetime | None  # None: until the reset
-
-
-class Status(Struct, frozen=True, kw_only=True):
-    """The whole document."""
-
-    schema: str
-    generated_at: datetime
-    providers: list[AccountStatus]
-    alerts: list[AlertStatus]
-    daemon_seen_at: datetime | None
-    config_error: str | None
-    stopped_channels: dict[str, str]
-    undelivered: list[Undelivered]
-    waiting: list[AlertStatus] = []  # of rules that speak only of the end: the condition holds, and nothing fires
-    snoozes: list[Snoozed] = []
-    daemon_running: bool = False
-    broken_channels: dict[str, str] = {}  # those whose secret cannot be had, and why; their messages wait
 
 
 def status(store: Store, *, now: datetime) -> Status:
@@ -130,27 +45,14 @@ def status(store: Store, *, now: datetime) -> Status:
         schema=SCHEMA,
         generated_at=now,
         providers=[
-            _account(
-                account,
-                series=memory.series,
-                every=every.get(account.provider),
-                poll=polls.get(account.provider),
-                now=now,
-            )
-            for account in accounts
+            _account(each, memory.series, every.get(each.provider), polls.get(each.provider), now) for each in accounts
         ],
         alerts=firing,
         waiting=waiting,
-        daemon_running=heartbeat is not None
-        and heartbeat[0] == "running"
-        and now - heartbeat[1] < MISSED * HEARTBEAT_EVERY,
+        daemon_running=_is_alive(heartbeat, now),
         daemon_seen_at=None if heartbeat is None else heartbeat[1],
         config_error=None if refused is None else refused[0],
-        snoozes=[
-            Snoozed(target=snooze.target, until=snooze.until)
-            for snooze in store.snoozes()
-            if not over(snooze, now, {str(series): state.episode for series, state in memory.series.items()})
-        ],
+        snoozes=_snoozes(store.snoozes(), memory, now),
         broken_channels=_broken(store.fact("broken_channels")),
         stopped_channels={stop.channel: stop.detail for stop in store.stops()},
         undelivered=[
@@ -189,22 +91,6 @@ def _alerts(
     return found
 
 
-def empty(now: datetime) -> Status:
-    """The document of a machine that was never asked anything."""
-    return Status(
-        schema=SCHEMA,
-        generated_at=now,
-        providers=[],
-        alerts=[],
-        daemon_running=False,
-        daemon_seen_at=None,
-        config_error=None,
-        broken_channels={},
-        stopped_channels={},
-        undelivered=[],
-    )
-
-
 def written(series: Series, several: Collection[str], names: dict[tuple[str, str], str]) -> str:
     """A series as a person writes it: the account, by its name, only where the provider has several."""
     if series.provider not in several:
@@ -212,39 +98,45 @@ def written(series: Series, several: Collection[str], names: dict[tuple[str, str
     return f"{series.provider}[{names.get((series.provider, series.account)) or series.account}].{series.window}"
 
 
+def _is_alive(heartbeat: tuple[str, datetime] | None, now: datetime) -> bool:
+    return heartbeat is not None and heartbeat[0] == "running" and now - heartbeat[1] < MISSED * HEARTBEAT_EVERY
+
+
+def _snoozes(known: Iterable[Snooze], memory: Memory, now: datetime) -> list[Snoozed]:
+    episodes = {str(series): state.episode for series, state in memory.series.items()}
+    return [Snoozed(target=each.target, until=each.until) for each in known if not over(each, now, episodes)]
+
+
 def _account(
     account: Account,
-    *,
     series: Mapping[Series, SeriesState],
     every: timedelta | None,
     poll: tuple[datetime, str] | None,
     now: datetime,
 ) -> AccountStatus:
+    """One account: `every` is how often it is asked as a rule, `poll` when next and why."""
     snapshot, failure = account.snapshot, account.failure
     readings = () if snapshot is None else snapshot.readings
     at, next_at = None if snapshot is None else snapshot.at, None if poll is None else poll[0]
-    key = account.provider, account.account
+    late = is_stale(at, every, next_at, now, failing=failure is not None)
+    names = (Series(provider=account.provider, account=account.account, window=each.window) for each in readings)
     return AccountStatus(
         provider=account.provider,
         account=account.name or None,
         plan=None if snapshot is None else snapshot.plan,
         ok=failure is None and snapshot is not None,
-        error=None
-        if failure is None
-        else Problem(
-            kind=failure.kind, message=failure.message, retry_at=failure.retry_at, since=account.failing_since
-        ),
+        error=None if failure is None else _problem(failure, account.failing_since),
         fetched_at=at,
-        stale=is_stale(at, every, next_at, now, failing=failure is not None)
-        or (bool(readings) and all(reading.stale for reading in readings)),
+        stale=late or (bool(readings) and all(reading.stale for reading in readings)),
         note=None if snapshot is None else snapshot.note,
         next_poll_at=next_at,
         next_poll_reason=None if poll is None else poll[1],
-        windows=[
-            _window(reading, series.get(Series(provider=key[0], account=key[1], window=reading.window)), now)
-            for reading in readings
-        ],
+        windows=[_window(each, series.get(name), now) for each, name in zip(readings, names, strict=True)],
     )
+
+
+def _problem(failure: Failure, since: datetime | None) -> Problem:
+    return Problem(kind=failure.kind, message=failure.message, retry_at=failure.retry_at, since=since)
 
 
 def _window(reading: Reading, state: SeriesState | None, now: datetime) -> Window:
@@ -304,8 +196,3 @@ def _names(fact: tuple[str, datetime] | None) -> frozenset[str]:
 def _broken(fact: tuple[str, datetime] | None) -> dict[str, str]:
     found = {} if fact is None else msgspec.json.decode(fact[0], type=dict[str, str])
     return {name: why for name, why in found.items() if not name.startswith("channels.")}
-
-
-def as_json(document: Struct) -> str:
-    """A document as indented JSON: money and counts as numbers, instants in UTC with a `Z`."""
-    return msgspec.json.format(msgspec.json.Encoder(decimal_format="number").encode(document), indent=2).decode()

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from watcher.cli.table import table
 from watcher.cli.words import Tongue
-from watcher.standing import AccountStatus, AlertStatus, Window, empty
+from watcher.status_document import AccountStatus, AlertStatus, Window, empty
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TONGUE = Tongue(NOW, UTC)

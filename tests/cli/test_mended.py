@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from watcher.cli.mended import LOOK_EVERY_S, SETTLED_S, await_change
+from watcher.cli.mended import LOOK_EVERY_S, await_change
+from watcher.config_stamp import SETTLED
 from watcher.paths import Paths
 from watcher.store import FILE_NAME, Store
 
@@ -97,7 +98,7 @@ def own(tmp_path):
 def test_a_mended_file_is_waited_for_until_nobody_writes_it_any_more(own):
     waits = Waits(nothing, lambda: own.config_file.write_text("[po"), lambda: own.config_file.write_text(""), nothing)
     await_change(own, waits)
-    assert waits.spans == [LOOK_EVERY_S, LOOK_EVERY_S, SETTLED_S, SETTLED_S]
+    assert waits.spans == [LOOK_EVERY_S, LOOK_EVERY_S, SETTLED.total_seconds(), SETTLED.total_seconds()]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from rich.console import Console
 from tests.cli.documents import BALANCE, FIRING, PREMIUM, TONGUE, account, known, shown, window
 from watcher.cli import check
 from watcher.cli.status import live
-from watcher.standing import Problem
+from watcher.status_document import Problem
 
 
 def test_in_80_columns():

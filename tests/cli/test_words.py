@@ -8,7 +8,8 @@ from msgspec import structs
 from tests.cli.documents import BALANCE, FIRING, NOW, PREMIUM, TONGUE, H, M, account, known, shown, window
 from watcher.cli import check, selection
 from watcher.core.model import Kind, Reading
-from watcher.standing import Problem, Snoozed, Undelivered, pace
+from watcher.standing import pace
+from watcher.status_document import Problem, Snoozed, Undelivered
 
 
 @pytest.mark.parametrize(

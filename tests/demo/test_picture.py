@@ -6,7 +6,7 @@ from msgspec import structs
 
 from watcher.demo.day import Day
 from watcher.demo.picture import ASCII, BLOCKS, firing_session, notification, picture, quiet_words, style
-from watcher.standing import SCHEMA, AccountStatus, AlertStatus, Status, Window
+from watcher.status_document import SCHEMA, AccountStatus, AlertStatus, Status, Window
 
 NOON = Day().at("12:00")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from tests.doctor.ward import SECRETS
 from watcher.doctor import Finding, Verdict, registry
 from watcher.doctor.registry import CHECKS, examine
-from watcher.standing import as_json
+from watcher.status_document import as_json
 
 FOLDER = Path(registry.__file__).parent
 

@@ -11,7 +11,7 @@ from watcher.cli.columns import room, wrapped
 from watcher.cli.refresh import refresh
 from watcher.cli.status import known as look
 from watcher.core.model import Phase
-from watcher.standing import Status
+from watcher.status_document import Status
 
 
 @click.command()

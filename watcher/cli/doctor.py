@@ -13,7 +13,7 @@ from watcher.doctor import Finding, Report, Verdict
 from watcher.doctor.registry import by_group, examine
 from watcher.doctor.scene import look
 from watcher.providers.registry import PROVIDERS
-from watcher.standing import as_json
+from watcher.status_document import as_json
 
 _COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
 _INDENT = "        "

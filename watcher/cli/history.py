@@ -19,7 +19,8 @@ from watcher.core import phrases
 from watcher.core.model import Rule, Series
 from watcher.core.units import read_duration
 from watcher.errors import ConfigError, UsageError
-from watcher.standing import as_json, written
+from watcher.standing import written
+from watcher.status_document import as_json
 from watcher.store import FILE_NAME, Store
 
 TERMINAL = ("terminal", "-")

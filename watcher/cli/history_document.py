@@ -8,7 +8,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from watcher.charts import Track
+from watcher.charts import Moment, Track
+from watcher.core.course import Point
 
 SCHEMA = "watcher.history.v1"
 COLUMNS = ("at", "provider", "account", "window", "used_percent", "used", "limit", "remaining", "unit", "resets_at")
@@ -132,30 +133,33 @@ def _series(written: str, account: str, track: Track) -> Series:
         label=course.label,
         unit=last.unit,
         window_seconds=last.window_seconds,
-        readings=[
-            Read(
-                at=point.at,
-                used_percent=point.used_percent,
-                used=point.reading.used,
-                limit=point.reading.limit,
-                remaining=point.reading.remaining,
-                resets_at=point.reading.resets_at,
-                unlimited=point.reading.unlimited,
-                believed=point.believed,
-                source=point.reading.source,
-            )
-            for point in course.points
-        ],
+        readings=[_read(point) for point in course.points],
         resets=[Reset(at=turn.at, spent_percent=turn.spent_percent, early=turn.early) for turn in course.turns],
-        alerts=[
-            Alert(
-                at=each.at,
-                rule=each.rule,
-                event=each.event.value,
-                severity=each.severity.value,
-                used_percent=each.used_percent,
-            )
-            for each in track.moments
-        ],
+        alerts=[_alert(moment) for moment in track.moments],
         thresholds=[Threshold(rule=line.rule, severity=line.severity.value, value=line.value) for line in track.lines],
+    )
+
+
+def _read(point: Point) -> Read:
+    reading = point.reading
+    return Read(
+        at=point.at,
+        used_percent=point.used_percent,
+        used=reading.used,
+        limit=reading.limit,
+        remaining=reading.remaining,
+        resets_at=reading.resets_at,
+        unlimited=reading.unlimited,
+        believed=point.believed,
+        source=reading.source,
+    )
+
+
+def _alert(moment: Moment) -> Alert:
+    return Alert(
+        at=moment.at,
+        rule=moment.rule,
+        event=moment.event.value,
+        severity=moment.severity.value,
+        used_percent=moment.used_percent,
     )

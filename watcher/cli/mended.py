@@ -5,9 +5,9 @@ The store holds what was said then; the files say what is so now. No program is 
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 from watcher import config, doors, secrets
+from watcher.config_stamp import SETTLED, stamp
 from watcher.core.model import Command, Finished
 from watcher.errors import ConfigError
 from watcher.paths import Paths
@@ -39,13 +39,12 @@ def _unasked(_command: Command) -> Finished:
 
 def _changed_at(own: Paths) -> datetime:
     """When the newest of the files was written, or the folder of rules lost one."""
-    written = [modified_ns / 1e9 for _, modified_ns, _ in config.stamp(own)]
+    written = [modified_ns / 1e9 for _, modified_ns, _ in stamp(own)]
     folders = [folder.stat().st_mtime for folder in (own.config_dir, own.rules_dir) if folder.is_dir()]
     return datetime.fromtimestamp(max([*written, *folders], default=0), UTC)
 
 
 LOOK_EVERY_S = 30.0
-SETTLED_S = 2.0  # a file is written in several strokes, and half a config may be another mistake
 
 
 def await_change(own: Paths, wait: Callable[[float], bool]) -> None:
@@ -55,20 +54,9 @@ def await_change(own: Paths, wait: Callable[[float], bool]) -> None:
         own: where they are.
         wait: for so many seconds; True where somebody says that it is time.
     """
-    before = seen = _state(own)
-    while not wait(LOOK_EVERY_S if seen == before else SETTLED_S):
-        now = _state(own)
+    before = seen = stamp(own, of_modes=True)
+    while not wait(LOOK_EVERY_S if seen == before else SETTLED.total_seconds()):
+        now = stamp(own, of_modes=True)
         if now == seen != before:
             return
         seen = now
-
-
-def _state(own: Paths) -> list[tuple[str, int, int]]:
-    """(path, when its content or its mode last changed in ns, size) of each file."""
-    found = []
-    for path, _, size in config.stamp(own):
-        try:
-            found.append((path, Path(path).stat().st_ctime_ns, size))
-        except OSError:
-            continue
-    return found

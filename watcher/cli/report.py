@@ -22,8 +22,8 @@ from watcher.core.spells import Spell, spells
 from watcher.errors import ConfigError, UsageError
 from watcher.providers.registry import PROVIDERS
 from watcher.rows import Account
-from watcher.standing import AccountStatus, Status, Window
 from watcher.standing import status as standing
+from watcher.status_document import AccountStatus, Status, Window
 from watcher.store import FILE_NAME, Store
 
 MOST_ALERTS = 200

@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -76,14 +77,7 @@ def as_toml(name: str, flags: dict[str, Any]) -> str:
     Raises:
         UsageError: a level is not `SEVERITY=VALUE`, or a text is none that TOML can hold.
     """
-    levels = {}
-    for each in flags["levels"]:
-        severity, equals, value = each.partition("=")
-        if not equals or severity not in list(Severity):
-            raise UsageError(f"--level {each}: write it as warning=80%; severities are {', '.join(Severity)}")
-        if severity in levels:
-            raise UsageError(f"--level {each}: {severity} is given twice")
-        levels[severity] = value
+    levels = _levels(flags["levels"])
     given = {
         "name": name,
         "when": flags["when"],
@@ -107,6 +101,19 @@ def as_toml(name: str, flags: dict[str, Any]) -> str:
     except UnicodeEncodeError as error:
         raise UsageError("a flag holds bytes that are not UTF-8 text") from error
     return text
+
+
+def _levels(given: Sequence[str]) -> dict[str, str]:
+    """Severity -> value, of `warning=80%` and the like."""
+    levels: dict[str, str] = {}
+    for each in given:
+        severity, equals, value = each.partition("=")
+        if not equals or severity not in list(Severity):
+            raise UsageError(f"--level {each}: write it as warning=80%; severities are {', '.join(Severity)}")
+        if severity in levels:
+            raise UsageError(f"--level {each}: {severity} is given twice")
+        levels[severity] = value
+    return levels
 
 
 def _check(path: str, text: str) -> list[Rule]:

@@ -13,7 +13,7 @@ from watcher.core.expression import ExpressionError, parse_selector
 from watcher.core.model import Series
 from watcher.core.selector import Selector
 from watcher.errors import WatcherError
-from watcher.standing import AccountStatus, AlertStatus, Status, Window
+from watcher.status_document import AccountStatus, AlertStatus, Status, Window
 
 _PROVIDER = re.compile(r"[.\[]")
 

@@ -45,20 +45,7 @@ def watch(*, json_lines: bool = False, verbose: bool = False) -> None:
     _take(lock)
     redactor = Redactor()
     log = logs.FileLog(own.state_dir, redactor, json_lines=json_lines, verbose=verbose)
-    path = own.state_dir / FILE_NAME
-    while True:
-        store = Store(path, now=world.clock.now(), shelter=refuge.place(path, around.env))
-        try:
-            daemon = Daemon(paths=own, doors=world, store=store, log=log, redactor=redactor)
-            break
-        except ConfigError as error:
-            waits = _is_login_item(around.env)
-            _refuse(str(error), store, log, world, waits=waits)
-            if not waits:
-                raise
-        lock.release()  # meanwhile `watcher check` may say what is wrong
-        _await_another_config(own)
-        _take(lock)
+    daemon, store = _born(own, world, lock, log, redactor)
     _obey(daemon)
     http.prepare()
     gc.collect()
@@ -71,6 +58,23 @@ def watch(*, json_lines: bool = False, verbose: bool = False) -> None:
     if sys.stdout is not None:  # pythonw has none
         sys.stdout.flush()
     os._exit(0)  # threads that wait for a slow server must not hold up the end
+
+
+def _born(own: Paths, world: Doors, lock: Lock, log: Log, redactor: Redactor) -> tuple[Daemon, Store]:
+    """The daemon and its store, as soon as the config can be used."""
+    env, path = world.surroundings().env, own.state_dir / FILE_NAME
+    while True:
+        store = Store(path, now=world.clock.now(), shelter=refuge.place(path, env))
+        try:
+            return Daemon(paths=own, doors=world, store=store, log=log, redactor=redactor), store
+        except ConfigError as error:
+            waits = _is_login_item(env)
+            _refuse(str(error), store, log, world, waits=waits)
+            if not waits:
+                raise
+        lock.release()  # meanwhile `watcher check` may say what is wrong
+        _await_another_config(own)
+        _take(lock)
 
 
 def _take(lock: Lock) -> None:

@@ -11,11 +11,13 @@ from msgspec import structs
 
 from watcher import clock, doors, inbox, paths
 from watcher.cli import BARS, bar, complete, selection, words
+from watcher.core.selector import Selector
 from watcher.errors import NoReadingsError
 from watcher.lock import Lock
 from watcher.paths import Paths
-from watcher.standing import Status, as_json, empty, refusal
+from watcher.standing import refusal
 from watcher.standing import status as standing
+from watcher.status_document import Status, as_json, empty
 from watcher.store import FILE_NAME, Store
 
 if TYPE_CHECKING:
@@ -74,18 +76,23 @@ def status(  # noqa: PLR0913 - one argument an option
         _refresh(own)
     if form:
         bar.show(form)
-        return
-    if as_document:
+    elif as_document:
         click.echo(as_json(selection.chosen(known(own, clock.now()), chosen)))
-        return
+    else:
+        _tell(own, chosen, template, watch=watch, every_provider=every_provider)
+
+
+def _tell(own: Paths, chosen: tuple[Selector, ...], template: str | None, *, watch: bool, every_provider: bool) -> None:
+    """For people: the template's lines, or the table."""
     now = clock.now()
-    selection.refuse_nothing(known(own, now), chosen)
-    if template is not None:
-        tongue = words.Tongue(now, clock.LocalZone())
-        for line in selection.lines(selection.chosen(known(own, now), chosen), template, tongue, chosen):
-            click.echo(bar.writable(line, sys.stdout.encoding or "ascii"))
+    found = known(own, now)
+    selection.refuse_nothing(found, chosen)
+    if template is None:
+        _show(lambda at: selection.chosen(known(own, at), chosen), own, watch=watch, every_provider=every_provider)
         return
-    _show(lambda at: selection.chosen(known(own, at), chosen), own, watch=watch, every_provider=every_provider)
+    tongue = words.Tongue(now, clock.LocalZone())
+    for line in selection.lines(selection.chosen(found, chosen), template, tongue, chosen):
+        click.echo(bar.writable(line, sys.stdout.encoding or "ascii"))
 
 
 def known(own: Paths, now: datetime) -> Status:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from watcher.cli import words
 from watcher.cli.words import Tongue
-from watcher.standing import AccountStatus, Status, Window
+from watcher.status_document import AccountStatus, Status, Window
 
 _STYLES = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
 Marks = Sequence[tuple[str, str]]

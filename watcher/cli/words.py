@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, tzinfo
 
 from watcher.core import phrases
-from watcher.standing import AccountStatus, AlertStatus, Snoozed, Status, Undelivered, Window
+from watcher.status_document import AccountStatus, AlertStatus, Snoozed, Status, Undelivered, Window
 
 
 class Tongue:

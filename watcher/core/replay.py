@@ -73,32 +73,36 @@ def play(  # noqa: PLR0913 - everything it depends on is an argument
         explain: give a decision also where nothing happened.
         until: the end, for rules about silence: time passes up to it after the last answer; None: it ends there.
     """
-    rules = tuple(rules)
-    series: dict[Series, SeriesState] = {}
-    alerts = Alerts()
-    memory = Memory(series, alerts)
     paces = {**(usual or {}), **intervals(history)}
     slowest = max((paces.get(news.provider, USUALLY_EVERY) for news in history), default=USUALLY_EVERY)
-    due = None
+    table = _Table(tuple(rules), tz, explain=explain)
+    for news in history:
+        yield from table.until(news.at, slowest)
+        yield table.judged(news, news.at, paces.get(news.provider, USUALLY_EVERY))
+    if until is not None:
+        yield from table.until(until, slowest)
+        yield table.judged(None, until, slowest)
 
-    def judged(news: News | None, at: datetime, every: timedelta) -> Played:
-        nonlocal due
-        judgement = judge.judge(rules, memory, news, at, every=every, tz=tz, explain=explain)
-        _keep(series, alerts, judgement)
-        due = judgement.next_due
+
+class _Table:
+    """What a replay has in hand: the states, and when time alone may change them."""
+
+    def __init__(self, rules: tuple[Rule, ...], tz: tzinfo | None, *, explain: bool) -> None:
+        self._rules, self._tz, self._explain = rules, tz, explain
+        self._series: dict[Series, SeriesState] = {}
+        self._alerts = Alerts()
+        self._due: datetime | None = None
+
+    def judged(self, news: News | None, at: datetime, every: timedelta) -> Played:
+        """One moment; of the states what it changes is kept in place, for a history may be long."""
+        memory = Memory(self._series, self._alerts)
+        judgement = judge.judge(self._rules, memory, news, at, every=every, tz=self._tz, explain=self._explain)
+        self._series.update((state.series, state) for state in judgement.series)
+        self._alerts.learn(judgement.alerts, judgement.closed)
+        self._due = judgement.next_due
         return Played(news, judgement)
 
-    for news in history:
-        while due is not None and due < news.at:
-            yield judged(None, due, slowest)
-        yield judged(news, news.at, paces.get(news.provider, USUALLY_EVERY))
-    if until is not None:
-        while due is not None and due < until:
-            yield judged(None, due, slowest)
-        yield judged(None, until, slowest)
-
-
-def _keep(series: dict[Series, SeriesState], alerts: Alerts, judged: Judgement) -> None:
-    """As `judge.after`, in place: a history may be long."""
-    series.update((state.series, state) for state in judged.series)
-    alerts.learn(judged.alerts, judged.closed)
+    def until(self, at: datetime, every: timedelta) -> Iterator[Played]:
+        """Every moment before that at which time alone may change something."""
+        while self._due is not None and self._due < at:
+            yield self.judged(None, self._due, every)

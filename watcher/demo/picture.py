@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 from msgspec import Struct
 
 from watcher.demo.machine import CLEARS_BELOW, FIRES_ABOVE
-from watcher.standing import Status, Window
+from watcher.status_document import Status, Window
 
 ROWS = (
     ("Claude, 5 hours", "claude", "five_hour"),

@@ -26,8 +26,8 @@ from watcher.doors import Doors
 from watcher.log import Log
 from watcher.notifiers import Channel
 from watcher.notifiers.registry import NOTIFIERS
-from watcher.standing import Status
 from watcher.standing import status as standing
+from watcher.status_document import Status
 from watcher.store import FILE_NAME, Store
 
 FRAME_S = 0.1

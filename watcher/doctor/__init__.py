@@ -16,7 +16,7 @@ from watcher.core.model import Command, Finished
 from watcher.credentials import Surroundings
 from watcher.paths import Paths
 from watcher.poll import Found
-from watcher.standing import Status
+from watcher.status_document import Status
 from watcher.store import Store
 
 SCHEMA = "watcher.doctor.v1"

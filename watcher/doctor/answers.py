@@ -6,7 +6,7 @@ from datetime import datetime
 from watcher.core import phrases
 from watcher.doctor import Finding, Scene, Verdict
 from watcher.providers.registry import PROVIDERS
-from watcher.standing import AccountStatus
+from watcher.status_document import AccountStatus
 
 GROUP = "answers"
 THE_PERSON = frozenset({"not_signed_in", "expired", "forbidden", "blocked"})

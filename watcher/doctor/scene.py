@@ -22,7 +22,8 @@ from watcher.paths import Paths
 from watcher.poll import Found
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
-from watcher.standing import empty, status
+from watcher.standing import status
+from watcher.status_document import empty
 from watcher.store import FILE_NAME, Store
 
 _PROGRAMS = {"darwin": ("terminal-notifier", "osascript"), "win32": ("powershell", "pwsh")}
