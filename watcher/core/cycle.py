@@ -130,12 +130,12 @@ def _tells(state: SeriesState, reading: Reading) -> bool:
 def _leaps(state: SeriesState, reading: Reading, at: datetime, every: timedelta) -> bool:
     if state.reading is None or state.read_at is None:
         return False
+    was, now = level(state.reading), level(reading)
+    if was is None or now is None or now - was < LEAP - TINY:
+        return False
     whole = length(reading)
     few = FEW_POLLS * every
-    if at - state.read_at >= (few if whole is None else min(few, max(whole * LEAPT_IN, LEAST_LEAP))):
-        return False
-    was, now = level(state.reading), level(reading)
-    return was is not None and now is not None and now - was >= LEAP - TINY
+    return at - state.read_at < (few if whole is None else min(few, max(whole * LEAPT_IN, LEAST_LEAP)))
 
 
 def _collapses(state: SeriesState, reading: Reading, at: datetime) -> bool:
@@ -223,16 +223,17 @@ def _is_late(state: SeriesState) -> bool:
 def _moved_on(state: SeriesState, reading: Reading) -> bool:
     if state.boundary is None or reading.resets_at is None:
         return False
-    return reading.resets_at - state.boundary > tolerance(reading)
+    return reading.resets_at > state.boundary and reading.resets_at - state.boundary > tolerance(reading)
 
 
 def _unbegun(state: SeriesState) -> bool:
     """Whether the window was not in use when it was last read: its boundary then is only now + its length."""
     if state.reading is None or state.boundary is None or state.read_at is None:
         return False
-    used, whole = level(state.reading), length(state.reading)
+    used = level(state.reading)
     if used is None or used > TINY:
         return False
+    whole = length(state.reading)
     if whole is None:
         return True  # it cannot be told whether its boundary rolls; where nothing was used nothing is lost either way
     return state.boundary - state.read_at >= whole - tolerance(state.reading)
