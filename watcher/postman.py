@@ -166,24 +166,26 @@ class Postman:
         self.pump()
 
     def _ended(self, delivery: Delivery, channel: "Channel | None", outcome: Outcome) -> None:
-        config, now = self._config, self._now()
         if self._busy.get(delivery.channel) is not delivery:  # given up before; the thread at least is back
             self._losses.regain(delivery.channel)
             return
         del self._busy[delivery.channel]
         self._timetable.take_away(f"end of attempt {delivery.channel}")
-        if config is None:
+        if self._config is None:
             return
-        stopped = self._stopped()
-        settled = outbox.settle(
-            delivery,
-            outcome,
-            channel,
-            pipeline.routing(self._store, config),
-            now,
-            jitter=abs(self._doors.jitter()),
-            stopped=stopped,
-        )
+        settled = self._settled(delivery, channel, outcome, pipeline.routing(self._store, self._config))
+        self._tell(settled, outcome)
+        if settled.state is not DeliveryState.SENT:
+            self.release()  # quiet hours or a snooze may have begun meanwhile
+        self.pump()
+
+    def _settled(
+        self, delivery: Delivery, channel: "Channel | None", outcome: Outcome, routing: plan.Routing
+    ) -> Delivery:
+        """What the attempt made of its delivery; that, and what it means to the channel, is kept."""
+        now = self._now()
+        jitter = abs(self._doors.jitter())
+        settled = outbox.settle(delivery, outcome, channel, routing, now, jitter=jitter, stopped=self._stopped())
         if channel is not None:
             self._paced[channel.name] = outbox.pace(channel, outcome, now)
 
@@ -194,10 +196,7 @@ class Postman:
                 self._store.stop(settled.stop)
 
         self._store.write(work, now=now)
-        self._tell(settled.delivery, outcome)
-        if settled.delivery.state is not DeliveryState.SENT:
-            self.release()  # quiet hours or a snooze may have begun meanwhile
-        self.pump()
+        return settled.delivery
 
     def _tell(self, delivery: Delivery, outcome: Outcome) -> None:
         """One line when a channel begins to fail, one when it delivers again, one for each message that is given up."""
