@@ -150,8 +150,9 @@ def test_tokens_without_an_access_token_name_the_file(tmp_path):
     assert str(caught.value) == f"{tmp_path / USUAL} holds no access token: run `codex login`"
 
 
-def test_a_personal_access_token_is_a_login(tmp_path):
-    [login] = find(tmp_path, {"personal_access_token": "pat"})
+@pytest.mark.parametrize("name", ["personal_access_token", "personalAccessToken"])
+def test_a_personal_access_token_is_a_login(tmp_path, name):
+    [login] = find(tmp_path, {name: "pat"})
     assert (login.token, login.extra) == ("pat", {"personal": "yes"})
 
 

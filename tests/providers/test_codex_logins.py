@@ -17,7 +17,7 @@ from watcher.core.model import Kind, Reading, Response, Snapshot
 from watcher.core.rulebook import parse_rules
 from watcher.credentials import Surroundings, codex_lb
 from watcher.files import read_database
-from watcher.providers import codex
+from watcher.providers import Overrides, codex
 
 NOW = datetime(2026, 11, 20, 15, tzinfo=UTC)
 USAGE = {"rate_limit": {"primary_window": {"used_percent": 9, "limit_window_seconds": 18000}}}
@@ -47,9 +47,9 @@ def lay_store(home: Path, token: str = "lb", **fields: str) -> Path:
     return folder / "store.db"
 
 
-def find(home: Path):
+def find(home: Path, **overrides: str):
     around = Surroundings(home=home, env={}, platform="linux", run=lambda _: None, read_database=read_database)
-    return poll.find(codex.PROVIDER, around, now=lambda: NOW)
+    return poll.find(codex.PROVIDER, around, Overrides(**overrides), now=lambda: NOW)
 
 
 def ask(login, response: Response):
@@ -141,3 +141,29 @@ def test_few_resets_in_hand_are_no_low_balance(count, unit, said):
     history = [Snapshot(provider="codex", at=NOW, readings=(few,))]
     played = list(replay.play(parse_rules(text, str(path)), history))
     assert [event.rule for moment in played for event in moment.judgement.transitions] == said
+
+
+@pytest.mark.parametrize(
+    ("base_url", "asked"),
+    [
+        (None, "http://127.0.0.1:2455/api/codex/usage"),
+        ("https://chatgpt.com", codex.URL),
+        ("http://localhost:9", "http://localhost:9/api/codex/usage"),
+    ],
+)
+def test_the_person_may_have_the_vendor_asked_whatever_proxy_opencode_uses(tmp_path, base_url, asked):
+    entry = {"type": "oauth", "access": "t", "accountId": "ws-1"}
+    write(tmp_path / ".local/share/opencode/auth.json", {"openai": entry})
+    options = {"baseURL": "http://127.0.0.1:2455/v1"}
+    write(tmp_path / ".config/opencode/opencode.json", {"provider": {"openai": {"options": options}}})
+    [login] = find(tmp_path, base_url=base_url).credentials
+    requests = []
+
+    def send(request):
+        requests.append(request.url)
+        return good()
+
+    poll.ask(
+        codex.PROVIDER, login, now=lambda: NOW, send=send, read_database=read_database, kept={}, base_url=base_url,
+    )  # fmt: skip
+    assert requests == [asked]

@@ -75,8 +75,6 @@ def test_what_a_proxy_says_of_a_key_is_sound(content):
 
 
 ACCOUNT = {"id": "i", "accountID": "ws-1", "email": "me@x.io", "access": "t", "expires": 5, "enabled": True}
-
-
 CACHED = {**ACCOUNT, "access": "", "usage": {}}
 
 

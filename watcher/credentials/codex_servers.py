@@ -7,11 +7,19 @@ subscriptions (codex-lb). Never decide here whether a login goes there: only the
 from urllib.parse import SplitResult, urlsplit
 
 VENDORS = ("chatgpt.com", "openai.com")
+KEYS = ("usage_url", "if_unknown")
+"""Keys of `Credential.extra` that are said here: the address, and who is asked where it is unknown there."""
 
 
 def is_vendor(host: str | None) -> bool:
     """Whether that host is OpenAI's own."""
     return any(host == vendor or (host or "").endswith(f".{vendor}") for vendor in VENDORS)
+
+
+def names_vendor(said: str) -> bool:
+    """Whether that address is at one of OpenAI's own hosts."""
+    parts = _parts(said)
+    return parts is not None and is_vendor(parts.hostname)
 
 
 def of_codex(said: str) -> dict[str, str]:
@@ -40,7 +48,7 @@ def of_opencode(said: str) -> dict[str, str]:
 def about_key(said: str) -> dict[str, str]:
     """For an API key, at a proxy; {} for the vendor's own server, which tells a key nothing."""
     parts = _parts(said)
-    return {"usage_url": f"{_origin(parts)}/v1/usage"} if parts and not is_vendor(parts.hostname) else {}
+    return {} if parts is None or is_vendor(parts.hostname) else {"usage_url": f"{_origin(parts)}/v1/usage"}
 
 
 def _parts(said: str) -> SplitResult | None:

@@ -1,6 +1,6 @@
 """Which logins of Codex are worth asking, from all the places where one may be. Never put here how to ask."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -54,15 +54,22 @@ def _with_note(
 
 
 def _useful(found: Sequence[Credential], overrides: Overrides) -> list[Credential]:
-    own = codex_servers.about_key(overrides.base_url or "")
-    wishes = {AGENT: overrides.user_agent or "", RESETS: "yes" if overrides.reset_credits else ""}
-    wishes = {name: wish for name, wish in wishes.items() if wish}
-    logins = [
-        replace(each, extra={**each.extra, **wishes, **(own if "api_key" in each.extra else {})}) for each in found
-    ]
+    logins = [replace(each, extra=_as_wished(each.extra, overrides)) for each in found]
     useful = [each for each in logins if "api_key" not in each.extra or "usage_url" in each.extra]
     is_named = bool(overrides.token or overrides.credentials)
     return _live(useful) or (logins[:1] if is_named else [])
+
+
+def _as_wished(extra: Mapping[str, str], overrides: Overrides) -> dict[str, str]:
+    """How a login is asked about, with what the person set for all of them."""
+    own = overrides.base_url or ""
+    wishes = {AGENT: overrides.user_agent or "", RESETS: "yes" if overrides.reset_credits else ""}
+    found = {**extra, **{name: wish for name, wish in wishes.items() if wish}}
+    if "api_key" in extra:
+        return {**found, **codex_servers.about_key(own)}
+    if codex_servers.names_vendor(own):  # whatever proxy the tools use, this person wants the vendor asked
+        return {name: value for name, value in found.items() if name not in codex_servers.KEYS}
+    return found
 
 
 def _live(found: Sequence[Credential]) -> list[Credential]:
