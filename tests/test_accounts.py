@@ -105,6 +105,15 @@ def test_the_better_places_token_is_used_unless_it_has_run_out():
     assert only.token == "a"
 
 
+def test_the_other_logins_of_an_account_are_its_spares_each_secret_once():
+    one, two, three = (login(token, account="id-1", path=f"/{token}") for token in "abc")
+    [only] = found(one, two, one, three, two)
+    assert (only.token, [each.token for each in only.spares]) == ("a", ["b", "c"])
+    [only] = found(msgspec.structs.replace(one, expires_at=NOW), two)
+    assert (only.token, [each.token for each in only.spares]) == ("b", ["a"])
+    assert found(login("a", account="id-1"), login("a"))[0].spares == ()
+
+
 names = st.sampled_from(["", "", "id-1", "id-2", "a@x.io", "A@x.io", "b@x.io"])
 logins = st.builds(
     login,
@@ -152,6 +161,13 @@ CACHED = login("", path="/c", account="id-1", account_name="me@x.io")
 )
 def test_one_quota_under_two_tokens_is_known_by_its_owner(logins, owners, kept, why):
     assert merged(logins, owners) == kept, why
+
+
+def test_a_login_that_proves_to_be_anothers_is_its_spare():
+    logins = accounts.identify([A, B, NAMED])
+    owners = {accounts.token_hash(each): "me@x.io" for each in logins}
+    [only] = accounts.merge(logins, owners, NOW)
+    assert (only.token, [each.token for each in only.spares]) == ("n", ["a", "b"])
 
 
 def test_another_servers_account_of_the_same_name_is_another_account():

@@ -287,6 +287,45 @@ def test_a_service_that_ended_is_asked_again_only_with_another_login(world):
     assert asked(world, quota) == 1
 
 
+GITHUB = {"gho_opencode": "octocat", "gho_editor": "octocat"}
+
+
+def github(world, refused, status):
+    """One person's token of OpenCode, which names nobody, and one of an editor; some may not read quota."""
+    world.login(
+        {"github-copilot": {"type": "oauth", "access": "gho_opencode", "refresh": "gho_opencode", "expires": 0}}
+    )
+    path = world.home / ".config/github-copilot/apps.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"github.com:Iv1": {"user": "octocat", "oauth_token": "gho_editor"}}))
+    quota = {"quota_snapshots": {"chat": {"entitlement": 100, "remaining": 10}}}
+
+    def token(request):
+        return request.headers["Authorization"].partition(" ")[2]
+
+    world.answers["/copilot_internal/user"] = lambda request: (
+        world.json({}, status) if token(request) in refused else world.json(quota)
+    )
+    world.answers["/user"] = lambda request: world.json({"login": GITHUB[token(request)]})
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("refused", [["gho_opencode"], ["gho_editor"]])
+def test_one_person_s_refused_token_beside_a_good_one_is_no_trouble(world, refused, status):
+    world.config('[[rule]]\nname = "a"\nwhen = "copilot.chat > 80%"\n[channels.h]\n' + CHANNEL + ROUTE)
+    github(world, refused, status)
+    for _ in range(3):
+        world.check()
+        world.machine.passes(timedelta(minutes=30))
+    shown = [each for each in world.store().accounts() if each.provider == "copilot"]
+    if (refused, status) == (["gho_opencode"], 401):  # a token that is none: nobody can say whose it was
+        assert [each.account for each in shown if each.failure is None] == ["octocat"]
+    else:
+        assert [(each.account, each.failure) for each in shown] == [("octocat", None)]
+    assert asked(world, "/user") <= 1
+    assert len(world.received) == 1
+
+
 def google(world, **owners):
     """OpenCode's Google login and one of the plugin's, neither of which says whose it is; `owners` by access token."""
     opencode = {"type": "oauth", "access": "ya29.first", "refresh": "1//first|p", "expires": 1_900_000_000_000}

@@ -229,6 +229,64 @@ def test_a_token_past_its_date_is_tried_once_because_clocks_differ_and_then_neve
     assert len(door.asked) == 1
 
 
+# --- another login of the same account --------------------------------------------------------------------------------
+
+TWO = login("best", spares=(login("spare", place="Other", account="x", account_name="me@x.io"), login("last")))
+
+
+@pytest.mark.parametrize("status", [401, 403, 402])
+def test_where_the_best_login_is_refused_the_next_one_answers_for_the_account(status):
+    door = Door(response(status), response())
+    snapshot = ask(acme(), door, TWO)
+    assert isinstance(snapshot, Snapshot), snapshot
+    assert (snapshot.account, snapshot.account_name) == ("", "me@x.io")
+    assert tokens(door) == ["best", "spare"]
+
+
+def test_a_refused_login_is_spared_for_a_while_also_while_another_answers():
+    door, kept = Door(response(403), *(response() for _ in range(4))), {}
+    for minute in (0, 5, 14, 16):
+        assert isinstance(ask(acme(), door, TWO, kept=kept, now=lambda at=minute: NOW + at * MINUTE), Snapshot)
+    assert tokens(door) == ["best", "spare", "spare", "spare", "best"]
+
+
+@pytest.mark.parametrize("reply", [response(500), response(429), response(body=b""), OfflineError("x")])
+def test_what_is_no_refusal_is_not_tried_with_another_login(reply):
+    door = Door(reply)
+    assert isinstance(ask(acme(), door, TWO), Failure)
+    assert tokens(door) == ["best"]
+
+
+def test_where_all_are_refused_the_best_one_s_refusal_is_told_now_and_as_long_as_it_rests():
+    door, kept = Door(response(403), response(401), response(401)), {}
+    first, again = (ask(acme(), door, TWO, kept=kept) for _ in range(2))
+    assert (first.kind, first.message) == (again.kind, again.message)
+    assert first.kind == "forbidden"
+    assert tokens(door) == ["best", "spare", "last"]
+
+
+def test_a_renewed_login_comes_before_the_spares():
+    door = Door(response(401), response())
+    assert isinstance(ask(acme(), door, TWO, again=lambda: [login("renewed", spares=TWO.spares)]), Snapshot)
+    assert tokens(door) == ["best", "renewed"]
+
+
+def test_a_spare_that_cannot_be_asked_says_why():
+    door = Door(response(403), OfflineError("acme.invalid: gone"))
+    assert ask(acme(), door, TWO).message == "acme.invalid: gone"
+
+
+def test_no_refusals_pile_up():
+    kept = {}
+    for number in range(50):
+        ask(acme(), Door(response(401)), login(f"token {number}"), kept=kept)
+    assert all(len(each) <= poll.MOST_REFUSALS for each in kept.values())
+
+
+def tokens(door):
+    return [request.headers["Authorization"] for request in door.asked]
+
+
 def test_a_login_that_we_renew_ourselves_is_tried_again_whatever_its_tokens_date():
     kept, past = {}, login(expires_at=NOW - MINUTE, refresh_token="r")
     door = Door(response(401), response())

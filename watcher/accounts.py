@@ -63,7 +63,14 @@ def _join(first: Credential, second: Credential, now: datetime) -> Credential:
         account=_id(used) or _id(spare) or used.account or spare.account,
         account_name=used.account_name or spare.account_name,
         plan=used.plan or spare.plan,
+        spares=_spares(used, spare),
     )
+
+
+def _spares(used: Credential, other: Credential) -> tuple[Credential, ...]:
+    """The first login's spares with the other one and its own, each secret once."""
+    found = {token_hash(each): each for each in (used, *used.spares, replace(other, spares=()), *other.spares)}
+    return tuple(each for each in found.values() if token_hash(each) != token_hash(used))
 
 
 def _id(credential: Credential) -> str:
@@ -167,7 +174,8 @@ def merge(logins: Sequence[Credential], owners: Mapping[str, str], now: datetime
     """The logins, each nameless one that proved to be another's account joined to that one.
 
     It is the same quota, found in two places under two tokens: shown twice, every alert would come twice. A login that
-    names itself goes first, then the better place. Where the first one's token has run out the other lends its own.
+    names itself goes first, then the better place. Where the first one's token has run out the other lends its own,
+    else it is a spare.
 
     Args:
         logins: as `identify` gave them.
@@ -178,9 +186,17 @@ def merge(logins: Sequence[Credential], owners: Mapping[str, str], now: datetime
     kept = {login.account: login for login in logins if login.account not in joined}
     for each in logins:
         first = kept[joined.get(each.account, each.account)]
-        if _has_run_out(first, now) and not _has_run_out(each, now):
-            plan = each.plan or first.plan
-            kept[first.account] = replace(each, account=first.account, account_name=first.account_name, plan=plan)
+        if each.account not in joined:
+            continue
+        lends = _has_run_out(first, now) and not _has_run_out(each, now)
+        used, spare = (each, first) if lends else (first, each)
+        kept[first.account] = replace(
+            used,
+            account=first.account,
+            account_name=first.account_name,
+            plan=used.plan or spare.plan,
+            spares=_spares(used, spare),
+        )
     return list(kept.values())
 
 

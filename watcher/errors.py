@@ -53,10 +53,12 @@ class ProviderError(WatcherError):
 
     Attributes:
         sent: the request went out, and what became of it is not known: a message may have arrived.
+        account_name: whose login it is, where that became known all the same; else empty.
     """
 
     kind: ClassVar[str] = "server"
     sent: bool = False
+    account_name: str = ""
 
 
 class NotSignedInError(ProviderError):

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from watcher import accounts
-from watcher.core.model import Snapshot
+from watcher.core.model import Failure, Snapshot
 from watcher.credentials import OTHERS, Credential
 from watcher.rows import Account
 from watcher.store import Store
@@ -84,12 +84,13 @@ class Logins:
             return False
         return accounts.token_hash(login) not in self._book(provider).owners
 
-    def learn(self, provider: str, login: Credential, snapshot: Snapshot) -> None:
-        """Keep whose the login is, as the answer said."""
-        name = "" if snapshot.account_name == login.account else snapshot.account_name
-        if accounts.is_nameless(login) and (name or OTHERS in login.extra):
+    def learn(self, provider: str, login: Credential, news: Snapshot | Failure) -> None:
+        """Keep whose the login is, as the answer said; a failure that does not say it leaves the question open."""
+        name = "" if news.account_name == login.account else news.account_name
+        asked_in_vain = OTHERS in login.extra and isinstance(news, Snapshot)
+        if accounts.is_nameless(login) and (name or asked_in_vain):
             self._book(provider).owners[accounts.token_hash(login)] = name
-            self._keep(provider, snapshot.at)
+            self._keep(provider, news.at)
 
     def ask(self, provider: str, login: Credential, now: datetime) -> None:
         """Keep when and with which login the account is asked."""

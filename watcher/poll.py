@@ -4,6 +4,7 @@ Nothing leaves here as an exception: a poll ends as a `Snapshot` or as a `Failur
 another. Never decide here when to ask; `core.cadence` does.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,14 +17,16 @@ from watcher import accounts, clock
 from watcher.core.model import Failure, ReadDatabase, Request, Response, Rows, Snapshot
 from watcher.credentials import Credential, Surroundings, codex_lb, opencode
 from watcher.credentials.places import UnusablePlaceError, short_hash
-from watcher.errors import ExpiredError, NotSignedInError, ProviderError, RateLimitedError
+from watcher.errors import ExpiredError, ForbiddenError, NotSignedInError, ProviderError, RateLimitedError
 from watcher.providers import Answer, Conversation, Kept, Overrides, Provider, Question
 
 MAX_QUESTIONS = 32  # a conversation that long goes in circles
 REFUSED_FOR = timedelta(minutes=15)  # a refused token is left alone so long, unless it changes
 RENEWERS = {opencode.PLACE: "OpenCode's: run `opencode` once", codex_lb.PLACE: "codex-lb's: start it once"}
 """Place -> which other program renews the logins in it."""
-_REFUSED = "poll.refused"  # in `kept`: (hash of the login, when it was refused)
+REFUSED = (ExpiredError, ForbiddenError)  # what another login of the same account may be spared
+MOST_REFUSALS = 8  # that are remembered of one account
+_REFUSALS = "poll.refusals"  # in `kept`: hash of the login -> when it was refused, and in which words
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -93,7 +96,8 @@ def ask(  # noqa: PLR0913 - the doors to the world arrive one by one
     """One poll of one account; never raises.
 
     A token past its own date is tried once all the same, because the server is the judge and clocks differ. A refused
-    token is not sent again: never if it is past its date, else not for a while; a renewed one is tried at once.
+    token is not sent again: never if it is past its date, else not for a while; a renewed one is tried at once, and
+    where the account was found in several places its other tokens are.
 
     Args:
         provider: whom to ask.
@@ -109,19 +113,36 @@ def ask(  # noqa: PLR0913 - the doors to the world arrive one by one
     def answer(question: Question) -> Answer:
         return send(rewrite(question, base_url)) if isinstance(question, Request) else read_database(question)
 
+    def once(login: Credential) -> Snapshot:
+        return _ask(provider, login, now, answer, kept)
+
     try:
-        return _ask(provider, credential, now, answer, kept)
-    except ExpiredError as error:
-        refused: Exception = error
+        try:
+            return once(credential)
+        except REFUSED as error:
+            return _instead(credential, error, again, once)
     except Exception as error:  # noqa: BLE001 - one provider never stops another
         return _failure(provider, credential, error, now())
-    try:
-        renewed = _renewed(credential, again)
-        if renewed is not None:
-            return _ask(provider, renewed, now, answer, kept)
-    except Exception as error:  # noqa: BLE001 - likewise
-        refused = error
-    return _failure(provider, credential, refused, now())
+
+
+def _instead(
+    credential: Credential,
+    refusal: ProviderError,
+    again: Callable[[], Sequence[Credential]] | None,
+    once: Callable[[Credential], Snapshot],
+) -> Snapshot:
+    """The answer to another login of the same account: the renewed one, then its spares; else raises the refusal."""
+    renewed = _renewed(credential, again) if isinstance(refusal, ExpiredError) else None
+    if renewed is not None:
+        try:
+            return once(renewed)
+        except REFUSED as error:
+            refusal = error
+    for spare in credential.spares:
+        name = credential.account_name or spare.account_name
+        with contextlib.suppress(*REFUSED):
+            return once(replace(spare, account=credential.account, account_name=name))
+    raise refusal
 
 
 def _ask(
@@ -132,14 +153,20 @@ def _ask(
     kept: Kept,
 ) -> Snapshot:
     at = now()
-    if _is_refused(credential, kept, at):
-        raise ExpiredError(f"{provider.name}: expired: {provider.sign_in}")
+    refusals: dict[str, tuple[datetime, ProviderError]] = kept.setdefault(_REFUSALS, {})
+    login = _login_hash(credential)
+    if login in refusals and _is_refused(credential, refusals[login][0], at):
+        said = refusals[login][1]
+        raise type(said)(*said.args)
     try:
         snapshot = _converse(provider.ask(credential, at, kept), answer)
-    except ExpiredError:
-        kept[_REFUSED] = (_login_hash(credential), at)
+    except REFUSED as error:
+        if isinstance(error, ExpiredError) or credential.spares:
+            refusals[login] = (at, error)
+            for oldest in list(refusals)[:-MOST_REFUSALS]:
+                del refusals[oldest]
         raise
-    kept.pop(_REFUSED, None)
+    refusals.pop(login, None)
     name = snapshot.account_name or credential.account_name or credential.account
     return replace(snapshot, account=credential.account, account_name=name)
 
@@ -164,10 +191,8 @@ def _converse(conversation: Conversation, answer: Callable[[Question], Answer]) 
     raise RecursionError("too many questions")
 
 
-def _is_refused(credential: Credential, kept: Kept, now: datetime) -> bool:
-    login, refused_at = kept.get(_REFUSED, ("", now))
-    if login != _login_hash(credential):
-        return False
+def _is_refused(credential: Credential, refused_at: datetime, now: datetime) -> bool:
+    """Whether a refusal of then still counts."""
     renewable = bool(credential.refresh_token)  # by us, in memory: then the date says nothing of the login
     expired = not renewable and credential.expires_at is not None and credential.expires_at <= now
     return expired or now - refused_at < REFUSED_FOR
@@ -200,10 +225,12 @@ def _failure(provider: Provider, credential: Credential | None, error: Exception
         retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
     if kind == "expired" and credential and credential.place in RENEWERS and "opencode" not in message:
         message += f"; this login is {RENEWERS[credential.place]}"
+    whose = error.account_name if isinstance(error, ProviderError) else ""
+    known = (credential.account_name or whose or credential.account) if credential else ""
     return Failure(
         provider=provider.id,
         account=credential.account if credential else "",
-        account_name=(credential.account_name or credential.account) if credential else "",
+        account_name=known,
         at=at,
         kind=kind,
         message=message,

@@ -46,7 +46,7 @@ class Round(Struct):
     asked_for: bool  # by a person: at once, cooldowns aside
     finding: bool = True  # logins are being looked for
     waiting: set[str] = field(default_factory=set)  # accounts that have not answered
-    held: list[tuple[Credential, Snapshot]] = field(default_factory=list)  # answers that may be another account's
+    held: list[tuple[Credential, News]] = field(default_factory=list)  # answers that may be another account's
 
 
 class Rounds:
@@ -127,7 +127,8 @@ class Rounds:
         round_.finding = False
         now = self._doors.clock.now()
         self._logins.take(provider, found.credentials, now)
-        self._learn(secret for each in found.credentials for secret in (each.token, each.refresh_token))
+        logins = [login for each in found.credentials for login in (each, *each.spares)]
+        self._learn(secret for each in logins for secret in (each.token, each.refresh_token))
         self._hear_troubles(provider, found)
         self._settle(provider, found, now)
         self._take_statusline(provider)
@@ -218,25 +219,25 @@ class Rounds:
             return
         round_.waiting.discard(credential.account)
         try:
-            if isinstance(news, Snapshot) and self._may_be_another_s(provider, credential, news.at):
+            if self._may_be_another_s(provider, credential, news):
                 round_.held.append((credential, news))
             else:
                 self._take(provider, credential, news)
         finally:
             self._end_if_done(provider)
 
-    def _may_be_another_s(self, provider: str, credential: Credential, now: datetime) -> bool:
+    def _may_be_another_s(self, provider: str, credential: Credential, news: News) -> bool:
         """Whether this answer may yet prove to be one of another key: of a nameless login, or what that one becomes."""
-        if self._account(provider, credential.account) is not None:
-            return self._logins.is_unsure(provider, credential)
-        return any(self._logins.is_unsure(provider, each) for each in self._logins.now(provider, now))
+        if self._account(provider, credential.account) is None:
+            return any(self._logins.is_unsure(provider, each) for each in self._logins.now(provider, news.at))
+        return self._logins.is_unsure(provider, credential) and bool(news.account_name)
 
     def _take(self, provider: str, credential: Credential, news: News) -> None:
         """Hear the answer, unless it proved to be one of an account that is asked under its name."""
+        self._logins.learn(provider, credential, news)
+        if news.account not in {each.account for each in self._logins.now(provider, news.at)}:
+            return
         if isinstance(news, Snapshot):
-            self._logins.learn(provider, credential, news)
-            if news.account not in {each.account for each in self._logins.now(provider, news.at)}:
-                return
             trouble = "" if news.account else self._troubles.get(provider, "")
             note = "; ".join(part for part in (news.note, trouble) if part)
             news = msgspec.structs.replace(news, note=note or None)
@@ -278,15 +279,15 @@ class Rounds:
         self._skew.keep(self._store, self._doors.clock.now())
         self._timetable.take_away(f"end of round {provider}")
         try:
-            for credential, snapshot in round_.held:  # first whose each is, then whose is shown
-                self._logins.learn(provider, credential, snapshot)
+            for credential, news in round_.held:  # first whose each is, then whose is shown
+                self._logins.learn(provider, credential, news)
             now = self._doors.clock.now()
             heirs = self._logins.heirs(provider, self._accounts(provider), now) if round_.held else {}
             for old, new in heirs.items():
                 if new:
                     self._hand_over(provider, old, new, now)
-            for credential, snapshot in round_.held:
-                self._take(provider, credential, snapshot)
+            for credential, news in round_.held:
+                self._take(provider, credential, news)
         finally:
             self._plan_next(provider)
 

@@ -183,10 +183,11 @@ class Store(Renames):
     def rename_account(self, provider: str, old: str, new: str) -> bool:
         """Put all that is known of an account under the key that it has now; inside `write`.
 
-        False, and nothing is changed, where something is known under that key already.
+        False, and nothing is changed, where that key has readings already; trouble alone gives way.
         """
-        if any((each.provider, each.account) == (provider, new) for each in self.accounts()):
+        if self._snapshot(provider, new) is not None:
             return False
+        self.forget_account(provider, new)
         mine = [each for each in self.memory().series if (each.provider, each.account) == (provider, old)]
         names = {each: Series(provider=provider, account=new, window=each.window) for each in mine}
         self._rename(provider, old, new)

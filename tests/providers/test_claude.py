@@ -164,6 +164,6 @@ def test_one_account_under_two_tokens_is_known_for_what_it_is(tmp_path):
     door = Door(Response(status=200, body=PROFILE, at=NOW))
     snapshot = poll.ask(PROVIDER, nameless, now=lambda: NOW, send=door, read_database=nowhere, kept={})
     owners = {accounts.token_hash(nameless): snapshot.account_name}
-    assert accounts.merge([nameless, named], owners, NOW) == [named]
+    assert accounts.merge([nameless, named], owners, NOW) == [replace(named, spares=(nameless,))]
     [only] = accounts.merge([nameless, replace(named, expires_at=NOW)], owners, NOW)
     assert (only.account, only.token) == ("uuid-1", nameless.token), "the only one that can answer stands in"

@@ -41,6 +41,7 @@ class Credential(Struct, frozen=True, kw_only=True):
     account_name: str = ""  # email or login for people
     plan: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)  # what one provider needs: project, database, scopes, ...
+    spares: "tuple[Credential, ...]" = ()  # the same account's other logins, tried in order where this one is refused
 
     def __repr__(self) -> str:
         return f"Credential({self.provider}, {self.place}, account={self.account_name or self.account or '?'})"

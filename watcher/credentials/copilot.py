@@ -111,7 +111,7 @@ def from_file(surroundings: Surroundings, path: str) -> list[Credential]:
 
 
 def one_each(found: list[Credential]) -> list[Credential]:
-    """The logins without repeats: one for each token and each named user of a host.
+    """The logins without repeats, one for each named user of a host; a user's other tokens are spares.
 
     GitHub CLI's are for hosts that have no other: GitHub refuses Copilot's quota to many of its tokens.
     """
@@ -120,8 +120,12 @@ def one_each(found: list[Credential]) -> list[Credential]:
         same = next((index for index, other in enumerate(kept) if _same(each, other)), None)
         if same is None:
             kept.append(each)
-        elif not kept[same].account:
-            kept[same] = replace(kept[same], account=each.account, account_name=each.account_name)
+        else:
+            best = kept[same]
+            named = best if best.account else each
+            known = {login.token for login in (best, *best.spares)}
+            spares = best.spares if each.token in known else (*best.spares, each)
+            kept[same] = replace(best, account=named.account, account_name=named.account_name, spares=spares)
     own = {_host(each) for each in kept if each.place != GH}
     return [each for each in kept if each.place != GH or _host(each) not in own]
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from watcher.core.model import Reading, Request, Response, Snapshot
-from watcher.credentials import Credential, Surroundings, copilot
+from watcher.credentials import OTHERS, Credential, Surroundings, copilot
 from watcher.credentials.places import UnusablePlaceError, gather
 from watcher.errors import ForbiddenError, ProviderError, ShapeChangedError
 from watcher.providers import Conversation, Kept, Overrides, Provider, answers, copilot_quotas
@@ -48,18 +48,18 @@ def ask(credential: Credential, _now: datetime, kept: Kept) -> Conversation:
     api = f"https://api.{credential.extra.get('host', copilot.HOST)}"
     headers = {**HEADERS, "Authorization": f"token {credential.token}"}
     response: Response = yield Request(url=f"{api}/copilot_internal/user", headers=headers)
-    if response.status == 404:  # noqa: PLR2004 - statuses are words
-        raise ForbiddenError(f"{NAME}: this token may not read quota, or has no Copilot (404): {SIGN_IN}")
-    content = answers.read(response, name=NAME, sign_in=SIGN_IN)
+    try:
+        content = _content(response)
+    except ForbiddenError as error:  # of another app's token; the same person's may be there too
+        if OTHERS in credential.extra:
+            error.account_name = yield from _login(f"{api}/user", headers, credential, kept)
+        raise
     if not copilot_quotas.names_any(content):
         raise ShapeChangedError(f"{NAME}: no quota in the answer (quota_snapshots): nothing is claimed")
     readings = copilot_quotas.read(content)
     name = credential.account_name or answers.text(content.get("login"))
-    if not name and kept.get("token") == credential.token:
-        name = kept["login"]
-    elif not name:
-        name = yield from _login(f"{api}/user", headers)
-        kept.update(token=credential.token, login=name)
+    if not name:
+        name = yield from _login(f"{api}/user", headers, credential, kept)
     return Snapshot(
         provider=ID,
         account=name.casefold(),
@@ -71,13 +71,23 @@ def ask(credential: Credential, _now: datetime, kept: Kept) -> Conversation:
     )
 
 
-def _login(url: str, headers: Mapping[str, str]) -> Any:
-    """The login's name; "" where GitHub does not say it, which costs no reading."""
-    try:
-        response = yield Request(url=url, headers=headers)
-        return answers.text(answers.read(response, name=NAME, sign_in=SIGN_IN).get("login")) or ""
-    except ProviderError:
-        return ""
+def _content(response: Response) -> dict[str, Any]:
+    if response.status == 404:  # noqa: PLR2004 - statuses are words
+        raise ForbiddenError(f"{NAME}: this token may not read quota, or has no Copilot (404): {SIGN_IN}")
+    return answers.read(response, name=NAME, sign_in=SIGN_IN)
+
+
+def _login(url: str, headers: Mapping[str, str], credential: Credential, kept: Kept) -> Any:
+    """The login's name, asked once for each token; "" where GitHub does not say it, which costs no reading."""
+    if kept.get("token") != credential.token:
+        kept.update(token=credential.token, login="")
+        try:
+            response = yield Request(url=url, headers=headers)
+            said = answers.read(response, name=NAME, sign_in=SIGN_IN)
+        except ProviderError:
+            return ""
+        kept["login"] = answers.text(said.get("login")) or ""
+    return kept["login"]
 
 
 def _note(content: Mapping[str, Any], readings: Sequence[Reading]) -> str | None:
