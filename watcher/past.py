@@ -7,7 +7,7 @@ from watcher.charts import Track, moments
 from watcher.core import course, lookout
 from watcher.core.diagnostics import visible
 from watcher.core.kinds import usual_length
-from watcher.core.model import Rule, Series
+from watcher.core.model import Failure, Rule, Series
 from watcher.providers.registry import PROVIDERS
 from watcher.store import Store
 
@@ -19,6 +19,7 @@ def tracks(store: Store, rules: Sequence[Rule], series: Iterable[Series], since:
     """The tracks of these series since then, in the order of the providers; one without a reading is left out."""
     transitions = store.transitions(since=since)
     states = store.memory().series
+    failures = list(store.failures(since=since))
     found = []
     for each in sorted(series, key=_order):
         lead = max(usual_length(each) or LEAD_LEAST, LEAD_LEAST)
@@ -28,8 +29,13 @@ def tracks(store: Store, rules: Sequence[Rule], series: Iterable[Series], since:
             state = states.get(each)
             lines = () if state is None else lookout.lines(state, rules)
             name = name_of(store, each, part.label)
-            found.append(Track(name=name, course=part, lines=lines, moments=moments(each, transitions)))
+            said, silent = moments(each, transitions), tuple(poll for poll in failures if _is_of(poll, each))
+            found.append(Track(name=name, course=part, lines=lines, moments=said, failures=silent))
     return found
+
+
+def _is_of(failure: Failure, series: Series) -> bool:
+    return (failure.provider, failure.account) == (series.provider, series.account)
 
 
 def name_of(store: Store, series: Series, label: str) -> str:

@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
 
@@ -9,7 +10,7 @@ import pytest
 from tests.cli import lived
 from watcher.cli import history as command
 from watcher.cli import png, root
-from watcher.core.model import Command, Finished
+from watcher.core.model import Command, Failure, Finished
 from watcher.paths import Paths, find
 from watcher.store import FILE_NAME, Store
 
@@ -105,6 +106,25 @@ def test_the_document_holds_readings_resets_alerts_and_thresholds(history):
     assert {(each["rule"], each["value"]) for each in series["thresholds"]} == {("session", 80.0), ("session", 95.0)}
     assert series["alerts"][0]["event"] == "firing"
     assert series["alerts"][0]["used_percent"] == 83.0
+
+
+def test_an_outage_is_told_from_a_machine_that_slept(history, monkeypatch, tmp_path):
+    own = Paths(tmp_path / "config", tmp_path / "state")
+    lived.live(own)
+    use(own, monkeypatch, tmp_path)
+    for before, kind in ((90, "timeout"), (25, "timeout"), (20, "timeout"), (15, "server")):
+        at = lived.NOW - timedelta(minutes=before)
+        with closing(Store(own.state_dir / FILE_NAME, now=at)) as store:
+            failure = Failure(provider="nano_gpt", at=at, kind=kind, message="no answer")
+            store.write(lambda store=store, failure=failure: store.record(failure), now=at)
+    (series,) = json.loads(history("nano_gpt", "--json"))["series"]
+    assert [(each["from"][11:16], each["to"][11:16], each["kind"], each["polls"]) for each in series["outages"]] == [
+        ("07:30", "07:30", "timeout", 1),
+        ("08:35", "08:40", "timeout", 2),
+        ("08:45", "08:45", "server", 1),
+    ]
+    told = " ".join(history("nano_gpt").split())
+    assert told.endswith("no answer 3 times (timeout), no answer (server)")
 
 
 def test_money_and_counts_are_numbers_in_the_document(history):

@@ -13,7 +13,7 @@ from watcher.core import phrases
 from watcher.core.course import Course, Point
 from watcher.core.kinds import level
 from watcher.core.lookout import Line
-from watcher.core.model import Event, Series, Severity, Transition
+from watcher.core.model import Event, Failure, Series, Severity, Transition
 
 FULL = 100.0
 
@@ -36,6 +36,7 @@ class Track(Struct, frozen=True, kw_only=True):
     course: Course
     lines: tuple[Line, ...] = ()  # of the rules in force
     moments: tuple[Moment, ...] = ()
+    failures: tuple[Failure, ...] = ()  # polls of its account that gave nothing, in time order
 
     @property
     def in_percent(self) -> bool:

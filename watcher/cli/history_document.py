@@ -2,11 +2,13 @@
 
 import csv
 import io
+from bisect import bisect
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from watcher.charts import Moment, Track
 from watcher.core.course import Point
@@ -48,6 +50,15 @@ class Alert(Struct, frozen=True, kw_only=True):
     used_percent: float | None
 
 
+class Outage(Struct, frozen=True, kw_only=True, rename={"began_at": "from", "ended_at": "to"}):
+    """Polls of the account in a row that gave nothing, for one reason; between two of them was no answer."""
+
+    began_at: datetime
+    ended_at: datetime
+    kind: str
+    polls: int
+
+
 class Threshold(Struct, frozen=True, kw_only=True):
     """Where a rule in force would fire: percent used, or what is left where the window counts no percent."""
 
@@ -71,6 +82,7 @@ class Series(Struct, frozen=True, kw_only=True):
     resets: list[Reset]
     alerts: list[Alert]
     thresholds: list[Threshold]
+    outages: list[Outage]
 
 
 class History(Struct, frozen=True, kw_only=True):
@@ -137,7 +149,20 @@ def _series(written: str, account: str, track: Track) -> Series:
         resets=[Reset(at=turn.at, spent_percent=turn.spent_percent, early=turn.early) for turn in course.turns],
         alerts=[_alert(moment) for moment in track.moments],
         thresholds=[Threshold(rule=line.rule, severity=line.severity.value, value=line.value) for line in track.lines],
+        outages=_outages(track),
     )
+
+
+def _outages(track: Track) -> list[Outage]:
+    answered = [point.at for point in track.course.points]
+    found: list[Outage] = []
+    for poll in track.failures:
+        last = found[-1] if found else None
+        if last is None or last.kind != poll.kind or bisect(answered, last.ended_at) != bisect(answered, poll.at):
+            found.append(Outage(began_at=poll.at, ended_at=poll.at, kind=poll.kind, polls=1))
+        else:
+            found[-1] = replace(last, ended_at=poll.at, polls=last.polls + 1)
+    return found
 
 
 def _read(point: Point) -> Read:

@@ -114,6 +114,10 @@ def _happened(track: Track, start: datetime, end: datetime) -> list[str]:
     turns = [turn for turn in track.course.turns if start <= turn.at < end]
     said = Counter(f"{moment.rule} {moment.event}" for moment in track.moments if start <= moment.at < end)
     words = [what if times == 1 else f"{what} {times} times" for what, times in said.items()]
+    silent = Counter(poll.kind for poll in track.failures if start <= poll.at < end)
+    words += [
+        f"no answer {times} times ({kind})" if times > 1 else f"no answer ({kind})" for kind, times in silent.items()
+    ]
     return [_turned(turns), *words] if turns else words
 
 
