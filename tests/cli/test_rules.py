@@ -311,6 +311,20 @@ def test_a_poll_that_failed_is_explained_too(home):
     assert "there was no answer: the alert stays as it is" in home.say("explain", "mine").out
 
 
+def test_an_account_is_called_by_its_name_where_there_are_several(home):
+    (home.rules / "a.toml").write_text(RULE)
+    store = Store(home.path / "state" / FILE_NAME, now=NOW)
+    reading = Reading(window="five_hour", kind=Kind.SESSION, used_percent=90.0, window_seconds=18000)
+    for key, name in (("acc-1", "me@example.com"), ("acc-2", "you\x1b[2J@example.com")):
+        news = Snapshot(provider="claude", account=key, account_name=name, at=NOW, readings=(reading,))
+        observe(store, in_force(), news, now=NOW, every=timedelta(minutes=5))
+    store.close()
+    out = home.say("explain", "mine").out
+    assert "\nclaude[me@example.com].five_hour\n" in out
+    assert "firing (above) claude[you\\x1b[2J@example.com].five_hour" in out
+    assert "acc-1" not in out
+
+
 def test_a_past_outage_is_explained_in_three_lines(home):
     (home.rules / "a.toml").write_text('[[rule]]\nname = "down"\nwhen = "not claude.up"\n')
     remember(home, 40.0, *[None] * 9, 42.0)

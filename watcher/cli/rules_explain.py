@@ -1,6 +1,6 @@
 """`watcher rules explain`: the last readings of each of a rule's series, with what was decided at each, and why."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 
@@ -13,6 +13,7 @@ from watcher.cli.rule_files import in_force, named, own_paths
 from watcher.clock import LocalZone
 from watcher.clock import now as clock_now
 from watcher.core.decisions import Decision
+from watcher.core.diagnostics import visible
 from watcher.core.examples import explained
 from watcher.core.model import Delivery, DeliveryState, Event, Rule, Series, Transition
 from watcher.core.phrases import percent
@@ -20,7 +21,11 @@ from watcher.core.plan import Choice
 from watcher.core.units import read_duration
 from watcher.errors import UsageError, WatcherError
 from watcher.recall import recall
+from watcher.standing import written
 from watcher.store import FILE_NAME, Store
+
+Spell = Callable[[Series], str]
+"""A series as a person knows it."""
 
 _ROOMY = 100  # columns in which a row has room for the year and the seconds
 _HOLDS = {True: "holds", False: "does not", None: "unknown"}
@@ -64,6 +69,7 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
         said = store.transitions(since=now - span, rule=rule)
         silences = store.silences(since=now - span, rule=rule)
         deliveries = [each for state in DeliveryState for each in store.deliveries(state, since=now - span)]
+        spell = _speller(store)
     finally:
         store.close()
     if as_json:
@@ -73,9 +79,9 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
         for choice in silences[-last:]:
             click.echo(msgspec.json.encode(as_silence(choice)).decode())
         return
-    for line in _in_words(found, decisions, last):
+    for line in _in_words(found, decisions, last, spell):
         click.echo(line)
-    for line in _told(found, said, deliveries, silences, last):
+    for line in _told(found, said, deliveries, silences, last, spell=spell):
         for part in wrapped(line, room(), indent=len(line) - len(line.lstrip()) + 4) or [""]:
             click.echo(part)
 
@@ -106,7 +112,14 @@ def as_silence(choice: Choice) -> dict[str, object]:
     }
 
 
-def _in_words(rule: Rule, decisions: dict[Series, list[Decision]], last: int) -> Iterator[str]:
+def _speller(store: Store) -> Spell:
+    """How a series is written for people: with its account, by name, where the provider has several."""
+    several = store.crowded()
+    names = {(account.provider, account.account): account.name for account in store.accounts()}
+    return lambda series: visible(written(series, several, names), 200)
+
+
+def _in_words(rule: Rule, decisions: dict[Series, list[Decision]], last: int, spell: Spell) -> Iterator[str]:
     for level in rule.levels:
         told = f"{rule.name} ({level.severity}): fires when {level.when}, ends when {level.clear}"
         yield from wrapped(told, room(), indent=4)
@@ -117,7 +130,7 @@ def _in_words(rule: Rule, decisions: dict[Series, list[Decision]], last: int) ->
         yield from wrapped(about, room(), indent=4)
     for series, decided in decisions.items():
         yield ""
-        yield str(series)
+        yield spell(series)
         yield from columns(_rows(decided, last), indent="  ", width=room())
 
 
@@ -139,8 +152,14 @@ def _row(decision: Decision) -> Sequence[str]:
     return at, used.rjust(6), _HOLDS[decision.condition], decision.phase.value, decision.text
 
 
-def _told(
-    rule: Rule, said: Sequence[Transition], deliveries: Sequence[Delivery], silences: Sequence[Choice], last: int
+def _told(  # noqa: PLR0913 - all that was recorded
+    rule: Rule,
+    said: Sequence[Transition],
+    deliveries: Sequence[Delivery],
+    silences: Sequence[Choice],
+    last: int,
+    *,
+    spell: Spell,
 ) -> Iterator[str]:
     """What was made of it: each change as it was recorded, what became of its messages, and why some were not sent."""
     if not said:
@@ -148,7 +167,7 @@ def _told(
     yield ""
     yield "what was said"
     for transition in said[-last:]:
-        yield f"  {_local(transition.at)}  {transition.event} ({transition.reason}) {transition.series}"
+        yield f"  {_local(transition.at)}  {transition.event} ({transition.reason}) {spell(transition.series)}"
         fates = [each for each in deliveries if _is_about(each, transition)]
         for each in fates:
             yield f"    {each.channel}: {each.state} ({each.reason}){f', {each.outcome}' if each.outcome else ''}"
