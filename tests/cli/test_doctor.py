@@ -34,6 +34,14 @@ def test_warnings_alone_are_exit_code_0(ward, capsys):
     assert "fail" not in capsys.readouterr().out
 
 
+def test_no_line_is_wider_than_the_terminal_but_for_a_word_that_is(ward, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    ward.sign_in_to_gemini()
+    root.run(["doctor", "--provider", "gemini_cli"])
+    wide = [line for line in capsys.readouterr().out.splitlines() if len(line) > 60]
+    assert all(len(line.split()[-1]) > 30 for line in wide), wide
+
+
 def test_one_provider_is_told_with_all_that_its_login_says(ward, capsys):
     id_token = ward.sign_in_to_gemini()
     assert root.run(["doctor", "--provider", "gemini_cli"]) == 0

@@ -69,6 +69,13 @@ def test_what_gemini_s_own_file_says(tmp_path):
     }
 
 
+def test_the_other_places_of_an_account_are_named():
+    spares = tuple(Credential(provider="copilot", place="x", path=path, token="gho_x") for path in ("/b", "/c", "/b"))
+    login = Credential(provider="copilot", place="OpenCode", path="/a", token="gho_a", spares=spares)
+    assert facts(login, NOW)["also in"] == "/b, /c"
+    assert "also in" not in facts(spares[0], NOW)
+
+
 def test_what_is_missing_is_said():
     found = facts(Credential(provider="gemini_cli", place="x", path="y", token=""), NOW)
     assert found == {"place": "x", "source": "y", "access token": "missing", "refresh token": "missing"}

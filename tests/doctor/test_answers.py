@@ -47,6 +47,27 @@ def test_what_waiting_does_not_mend_is_a_failure(ward, kind, verdict):
     assert found.cure
 
 
+@pytest.mark.parametrize(
+    ("kind", "wait", "cure"),
+    [
+        ("expired", None, "run `claude` once"),
+        ("rate_limited", timedelta(minutes=30), "nothing: it is asked again in 30 min"),
+        ("rate_limited", timedelta(0), "nothing: it is asked again soon"),
+        ("rate_limited", None, "nothing: it is asked again soon"),
+        ("unsupported", None, "sign in with another account, or set enabled = false under [providers.claude]"),
+        ("blocked", None, "watcher status --refresh"),
+        ("server", None, "watcher status --refresh"),
+    ],
+)
+def test_to_ask_again_is_a_cure_only_where_it_may_help(ward, kind, wait, cure):
+    at = ward.clock.at
+    again = None if wait is None else at + wait
+    failure = Failure(provider="claude", at=at, kind=kind, message="words", retry_at=again)
+    ward.write(lambda store: store.record(failure))
+    (found,) = answers.answers(ward.scene())
+    assert found.cure == cure
+
+
 def test_an_answer_that_has_grown_old_is_a_warning(ward, two_days):
     ward.lived(two_days)
     ward.write(lambda store: store.set_fact("every", '{"nano_gpt": 300}', ward.clock.at))

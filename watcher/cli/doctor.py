@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from watcher import doors
-from watcher.cli.columns import room, say, wrapped
+from watcher.cli.columns import columns, room, say, wrapped
 from watcher.core.diagnostics import visible
 from watcher.core.redaction import Redactor
 from watcher.doctor import Finding, Report, Verdict
@@ -61,7 +61,7 @@ def said(report: Report, width: int, *, in_full: bool) -> Iterator[str]:
         for finding in findings:
             yield from _finding(finding, width)
             if in_full:
-                yield from _facts(finding)
+                yield from _facts(finding, width)
         yield ""
     yield _summary(report.checks)
 
@@ -83,10 +83,9 @@ def _wrapped(text: str, width: int) -> list[str]:
     return wrapped(clear, width - len(_INDENT) - 3, indent=0)
 
 
-def _facts(finding: Finding) -> Iterator[str]:
-    wide = max((len(name) for name in finding.facts), default=0)
-    for name, fact in finding.facts.items():
-        yield f"{_INDENT}{name:<{wide}}  {visible(fact, 500)}"
+def _facts(finding: Finding, width: int) -> Iterator[str]:
+    if finding.facts:
+        yield from columns([(name, visible(fact, 500)) for name, fact in finding.facts.items()], _INDENT, width=width)
 
 
 def _summary(findings: Sequence[Finding]) -> str:

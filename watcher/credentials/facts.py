@@ -22,6 +22,7 @@ def facts(credential: Credential, now: datetime) -> dict[str, str]:
     found = {
         "place": credential.place,
         "source": credential.path,
+        "also in": ", ".join(dict.fromkeys(spare.path for spare in credential.spares)),
         "account": credential.account_name or credential.account,
         "plan": credential.plan or "",
         **_identity(credential),

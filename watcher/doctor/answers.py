@@ -6,7 +6,7 @@ from datetime import datetime
 from watcher.core import phrases
 from watcher.doctor import Finding, Scene, Verdict
 from watcher.providers.registry import PROVIDERS
-from watcher.status_document import AccountStatus
+from watcher.status_document import AccountStatus, Problem
 
 GROUP = "answers"
 THE_PERSON = frozenset({"not_signed_in", "expired", "forbidden", "blocked"})
@@ -43,13 +43,9 @@ def _answer(account: AccountStatus, now: datetime) -> Finding:
     name = f"{account.provider} ({account.account})" if account.account else account.provider
     if account.error is not None:
         since = "" if account.error.since is None else f" (for {phrases.duration(now - account.error.since)})"
-        provider = PROVIDERS.get(account.provider)
-        cure = provider.sign_in if provider and account.error.kind in THE_PERSON - {"blocked"} else ""
-        if account.error.kind == "shape":
-            cure = "pip install --upgrade ai-usage-watcher, or report it"
         verdict = Verdict.FAIL if account.error.kind in THE_PERSON | {"shape"} else Verdict.WARN
         message = f"{account.error.kind}: {account.error.message}{since}"
-        return _finding(account.provider, verdict, message, cure or "watcher status --refresh", name)
+        return _finding(account.provider, verdict, message, _cure(account.provider, account.error, now), name)
     if account.fetched_at is None:
         return _finding(account.provider, Verdict.WARN, "never answered yet", "watcher check", name)
     ago = phrases.duration(now - account.fetched_at)
@@ -60,6 +56,20 @@ def _answer(account: AccountStatus, now: datetime) -> Finding:
         said = account.note or "its answer held no window"
         return _finding(account.provider, Verdict.WARN, f"answered {ago} ago, but {said}", "", name)
     return _finding(account.provider, Verdict.OK, f"answered {ago} ago: {many}", "", name)
+
+
+def _cure(provider: str, error: Problem, now: datetime) -> str:
+    """What a person can do about a failure; to ask again is no cure where that is what must not be done."""
+    if error.kind in THE_PERSON - {"blocked"} and provider in PROVIDERS:
+        return PROVIDERS[provider].sign_in
+    if error.kind == "shape":
+        return "pip install --upgrade ai-usage-watcher, or report it"
+    if error.kind == "unsupported":
+        return f"sign in with another account, or set enabled = false under [providers.{provider}]"
+    if error.kind == "rate_limited":
+        until = f"in {phrases.duration(error.retry_at - now)}" if error.retry_at and error.retry_at > now else "soon"
+        return f"nothing: it is asked again {until}"
+    return "watcher status --refresh"
 
 
 def _finding(provider: str, verdict: Verdict, message: str, cure: str = "", subject: str = "") -> Finding:
