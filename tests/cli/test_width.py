@@ -9,8 +9,8 @@ from watcher.cli import check, history_table, words
 from watcher.cli.columns import columns
 
 COMMANDS = (
-    ("check",), ("history",), ("history", "claude"), ("rules", "list"), ("rules", "explain", "claude-session"),
-    ("rules", "test"), ("doctor",), ("snooze",), ("help", "exit-codes"),
+    ("check",), ("status", "--all"), ("history",), ("history", "claude"), ("rules", "list"),
+    ("rules", "explain", "claude-session"), ("rules", "test"), ("doctor",), ("snooze",), ("help", "exit-codes"),
 )  # fmt: skip
 
 

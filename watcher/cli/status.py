@@ -11,6 +11,7 @@ from msgspec import structs
 
 from watcher import clock, doors, inbox, paths
 from watcher.cli import BARS, bar, complete, selection, words
+from watcher.cli.columns import room
 from watcher.core.selector import Selector
 from watcher.errors import NoReadingsError
 from watcher.lock import Lock
@@ -175,7 +176,7 @@ def draw(console: "Console", document: Status, own: Paths, *, every_provider: bo
         names={provider: facts.name for provider, facts in PROVIDERS.items()},
         absent=absent,
         ascii_=not _writes_blocks(console.encoding),
-        wraps=console.is_terminal,
+        wraps=room() == console.width,  # a terminal, or a width that somebody asked for; a program gets whole lines
     )
     for line in lines:
         console.print(line, soft_wrap=True)

@@ -40,6 +40,7 @@ _LAYOUTS = (
     Layout(bar=14, label=28, rules=False, below=True),
     Layout(bar=10, label=24, rules=False, below=True, long=False),
     Layout(bar=8, label=20, rules=False, below=True, long=False),
+    Layout(bar=4, label=20, rules=False, below=True, long=False),  # a name is worth more than a finer bar
     Layout(bar=6, label=16, rules=False, below=True, long=False),
     Layout(bar=2, label=12, rules=False, below=True, long=False),
 )
