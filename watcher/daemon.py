@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from watcher import config as configuration
-from watcher import config_stamp, pipeline
+from watcher import config_stamp, pipeline, rhythm
 from watcher.calls import Call, Calls
 from watcher.config import Config
 from watcher.config_stamp import Stamp
@@ -20,6 +20,7 @@ from watcher.core.redaction import Redactor
 from watcher.doors import Doors
 from watcher.errors import ConfigError
 from watcher.log import Log
+from watcher.notebook import HEARTBEAT_EVERY
 from watcher.paths import Paths
 from watcher.postman import Postman
 from watcher.rounds import Rounds
@@ -27,12 +28,10 @@ from watcher.secrets import resolver
 from watcher.store import Store
 from watcher.timetable import Timetable
 
-HEARTBEAT_EVERY = timedelta(minutes=5)
 CONFIG_ERROR = "config_error"  # the fact that says what is wrong with the config; empty: nothing
 CONFIG_REFUSED = "config_refused"  # likewise, of a single poll: not yet said on the desktop
 TIDY_EVERY = timedelta(hours=24)
 REFRESH, WANTED, DONE = "refresh", "wanted", "done"  # the fact by which another process wishes for fresh readings
-SLOWING = 4  # a gap many times longer than the one before is no schedule but a sleep: three polls of this are the limit
 SLEPT = timedelta(minutes=1)  # a wall clock ahead by more than this means that the machine was suspended
 
 
@@ -128,7 +127,9 @@ class Daemon:
 
     def _hear(self, news: Snapshot | Failure | None) -> None:
         now = self._doors.clock.now()
-        every = self._every(news) if news is not None else timedelta(0)
+        every = timedelta(0)
+        if news is not None:
+            every = rhythm.of(self._store, news, self.config.providers[news.provider].pace, by_hand=self._by_hand)
         seen = pipeline.observe(self._store, self.config, news, now=now, every=every)
         due = seen.judgement.next_due
         if due is not None:
@@ -161,26 +162,6 @@ class Daemon:
             self._refreshing = False
             now = self._doors.clock.now()
             self._store.write(lambda: self._store.set_fact(REFRESH, DONE, now), now=now)
-
-    def _was_every(self, news: Snapshot | Failure, usual: timedelta) -> timedelta:
-        """How far apart polls of this account were when it last was heard of."""
-        states = self._store.memory().series.values()
-        of_account = (s.every for s in states if (s.series.provider, s.series.account) == (news.provider, news.account))
-        return max(of_account, default=usual)
-
-    def _every(self, news: Snapshot | Failure) -> timedelta:
-        """How far apart polls of this account are at present: a calm one is asked less often than usual, by plan."""
-        pace = self.config.providers[news.provider].pace
-        planned = self._store.next_polls().get(news.provider)
-        known = (
-            each for each in self._store.accounts() if (each.provider, each.account) == (news.provider, news.account)
-        )
-        account = next(known, None)
-        if account is not None and self._by_hand:  # cron's pace is the one that counts, however slow it is
-            return max(pace.every, min(news.at - account.asked_at, SLOWING * self._was_every(news, pace.every)))
-        if planned is None or account is None:
-            return pace.every
-        return max(pace.every, min(planned[0] - account.asked_at, pace.ceiling))  # beyond: a cooldown, not calm
 
     def _wake(self, step: timedelta) -> None:
         self._log.info(f"the clock moved on by {step}: the machine slept, or the clock was set; asking everybody anew")

@@ -3,10 +3,12 @@
 Never put readings, alerts or deliveries here: they are the store's.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from watcher import rows
 from watcher.database import Database
+
+HEARTBEAT_EVERY = timedelta(minutes=5)  # so often a daemon that lives says so
 
 
 class Notebook(Database):

@@ -14,6 +14,7 @@ from watcher.core.memory import Memory, SeriesState, Standing
 from watcher.core.model import Delivery, DeliveryState, Failure, Phase, Reading, Series, Snooze
 from watcher.core.view import View
 from watcher.glance import is_stale
+from watcher.notebook import HEARTBEAT_EVERY
 from watcher.rows import Account
 from watcher.status_document import (
     SCHEMA,
@@ -28,7 +29,6 @@ from watcher.status_document import (
 )
 from watcher.store import Store
 
-HEARTBEAT_EVERY = timedelta(minutes=5)
 MISSED = 3  # heartbeats after which a daemon that did not say farewell is taken for dead
 ON_PACE = 5.0  # points around the even use of a window that are still on pace
 
