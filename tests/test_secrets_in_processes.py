@@ -22,7 +22,7 @@ from tests.test_secrets import (  # noqa: F401 - fixtures are known by their nam
     once,
 )
 
-ROUTE = '[route]\ndefault = ["slack", "discord", "hook", "ntfy"]\n'
+ROUTE = '[route]\ndefault = ["slack", "discord", "hook", "ntfy", "private"]\n'
 REPO = Path(__file__).parent.parent
 
 
