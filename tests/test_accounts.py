@@ -163,6 +163,13 @@ def test_one_quota_under_two_tokens_is_known_by_its_owner(logins, owners, kept, 
     assert merged(logins, owners) == kept, why
 
 
+def test_what_was_only_cached_of_an_account_does_not_stand_in_for_its_login():
+    """Else an expired login would look as if it answered."""
+    logins = accounts.identify([A, CACHED])
+    [only] = accounts.merge(logins, {accounts.token_hash(each): "me@x.io" for each in logins}, NOW)
+    assert (only.token, only.spares) == ("a", ())
+
+
 def test_a_login_that_proves_to_be_anothers_is_its_spare():
     logins = accounts.identify([A, B, NAMED])
     owners = {accounts.token_hash(each): "me@x.io" for each in logins}

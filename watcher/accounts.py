@@ -68,9 +68,10 @@ def _join(first: Credential, second: Credential, now: datetime) -> Credential:
 
 
 def _spares(used: Credential, other: Credential) -> tuple[Credential, ...]:
-    """The first login's spares with the other one and its own, each secret once."""
+    """The first login's spares with the other one and its own, each secret once; what holds none answers for nobody."""
     found = {token_hash(each): each for each in (used, *used.spares, replace(other, spares=()), *other.spares)}
-    return tuple(each for each in found.values() if token_hash(each) != token_hash(used))
+    others = (each for each in found.values() if token_hash(each) != token_hash(used))
+    return tuple(each for each in others if each.token or each.refresh_token)
 
 
 def _id(credential: Credential) -> str:
