@@ -4,6 +4,7 @@ import base64
 import copy
 import json
 from datetime import UTC, datetime
+from math import isclose
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from watcher import poll
 from watcher.core.model import Failure, Response, Rows, Snapshot
 from watcher.credentials import Credential
-from watcher.providers import antigravity, antigravity_message, fractions, registry
+from watcher.providers import answers, antigravity, antigravity_message, fractions, registry
+from watcher.providers import antigravity_pools as pools
 from watcher.providers.protobuf import MalformedError
 
 AT = datetime(2026, 2, 24, tzinfo=UTC)
@@ -79,7 +81,7 @@ def test_any_field_may_become_anything(data):
     bodies = []
     for exchange in record["exchanges"]:
         body = copy.deepcopy(exchange.get("body", {}))
-        for place in data.draw(st.lists(st.sampled_from(list(leaves(body))), max_size=3), label="places"):
+        for place in data.draw(st.lists(st.sampled_from(list(leaves(body))), max_size=6, unique=True), label="places"):
             body = put(body, place, data.draw(JSON, label="value"))
         bodies.append((exchange["status"], json.dumps(body).encode()))
     outcome = ask(provider, record, bodies)
@@ -90,13 +92,40 @@ def test_any_field_may_become_anything(data):
     windows = [reading.window for reading in outcome.readings]
     assert len(windows) == len(set(windows))
     said = b" ".join(body for _, body in bodies).decode().lower()
+    meant = percents([json.loads(body) for _, body in bodies])
     for reading in outcome.readings:
         assert reading.used_percent is None or 0 <= reading.used_percent < 1e18
+        assert reading.used_percent is None or any(isclose(reading.used_percent, each, abs_tol=1e-6) for each in meant)
         assert reading.resets_at is None or reading.resets_at.tzinfo is UTC
         assert not (reading.unlimited and reading.used_percent is not None)
         for number in (reading.limit, reading.remaining):
             assert number is None or number.is_finite()
         assert reading.label.lower()[:3] in said or reading.window.split("_")[0] in said
+
+
+def percents(value):
+    """Every percentage used that a body can mean: a number in it, or its hundredfold, used or left, or of another."""
+    numbers = set(numbers_of(value))
+    parts = {abs(number) for number in numbers} | numbers
+    left = {max(0.0, 100 - number) for number in numbers} | {100 * (1 - min(max(number, 0), 1)) for number in numbers}
+    of_whole = {ratio for part in parts for whole in numbers if whole > 0 for ratio in _of(part, whole)}
+    of_both = {100 * part / (part + rest) for part in numbers for rest in numbers if part + rest > 0}
+    return {*numbers, *(100 * number for number in numbers), *left, *of_whole, *of_both}
+
+
+def _of(part, whole):
+    return 100 * part / whole, max(0.0, 100 * (whole - part) / whole), 100 * (whole + part) / whole
+
+
+def numbers_of(value):
+    if isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from numbers_of(inner)
+    else:
+        text = value.strip().removesuffix("%") if isinstance(value, str) else value
+        number = answers.number(text)
+        if number is not None:
+            yield number
 
 
 def event_of(outcome):
@@ -111,6 +140,70 @@ def test_any_body_is_a_snapshot_or_a_documented_failure(id_, body, status):
     outcome = ask(registry.PROVIDERS[id_], record, [(status, body)] * 6)
     event_of(outcome)
     assert "unexpected" not in getattr(outcome, "message", "")
+
+
+QUOTA = st.fixed_dictionaries({}, optional={"remainingFraction": JSON, "resetTime": JSON})
+REMAINING = st.fixed_dictionaries({}, optional={"remainingFraction": JSON, "case": JSON, "value": JSON})
+BUCKET = dict.fromkeys(("bucketId", "displayName", "description", "disabled", "resetTime", "remainingFraction"), JSON)
+GROUPS = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "displayName": JSON,
+            "buckets": st.lists(st.fixed_dictionaries({}, optional={**BUCKET, "remaining": REMAINING | JSON}) | JSON),
+        },
+    ),
+    max_size=3,
+)
+MODELS = st.lists(st.fixed_dictionaries({}, optional={"label": JSON, "quotaInfo": QUOTA | JSON}) | JSON, max_size=4)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(groups=GROUPS | JSON, models=MODELS | JSON, wrap=st.sampled_from(["response", "summary", ""]))
+def test_whatever_the_language_server_says_is_readings_that_it_bears_out(groups, models, wrap):
+    summary = {wrap: {"groups": groups}} if wrap else {"groups": groups}
+    meant = percents([groups, models])
+    for reading in (*pools.of_summary(summary), *pools.of_models(models)):
+        assert reading.window == answers.slug(reading.window) != ""
+        assert reading.used_percent is None or any(isclose(reading.used_percent, each, abs_tol=1e-6) for each in meant)
+        assert reading.resets_at is None or reading.resets_at.tzinfo is UTC
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    content=JSON
+    | st.fixed_dictionaries({"userTier": JSON, "planStatus": JSON | st.fixed_dictionaries({"planInfo": JSON})})
+)
+def test_a_plan_is_words_or_nothing(content):
+    plan = pools.plan(answers.mapping(content))
+    assert plan is None or plan == answers.text(plan)
+
+
+OWNER = st.dictionaries(st.sampled_from(["email", "account", "login", "id", "uuid"]), JSON)
+WHOSE = {"claude": "/oauth/", "copilot": "/user", "gemini_cli": "userinfo"}
+
+
+@pytest.mark.parametrize("id_", WHOSE)
+@settings(max_examples=60, deadline=None)
+@given(
+    said=JSON | st.dictionaries(st.sampled_from(["email", "account", "login", "id", "uuid"]), JSON),
+    status=st.integers(200, 599),
+)
+def test_whatever_is_said_of_the_owner_costs_no_reading(id_, said, status):
+    record = json.loads((DATA / id_ / "normal.json").read_text(encoding="utf-8"))
+    good = record["exchanges"][-1]["body"]
+    body = json.dumps(said).encode()
+
+    def send(request):
+        if WHOSE[id_] in request.url and "usage" not in request.url and "copilot_internal" not in request.url:
+            return Response(status=status, body=body, at=AT)
+        return Response(status=200, body=json.dumps(good).encode(), at=AT)
+
+    login = Credential(provider=id_, place="x", path="x", token="t", extra={"others": "yes", "project": "p"})
+    outcome = poll.ask(registry.PROVIDERS[id_], login, now=lambda: AT, send=send, read_database=None, kept={})
+    assert isinstance(outcome, Snapshot), outcome
+    assert outcome.readings
+    assert outcome.account_name == (answers.text(outcome.account_name) or "")
 
 
 VECTOR = base64.b64decode(

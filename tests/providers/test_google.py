@@ -84,8 +84,9 @@ def test_another_login_never_uses_the_token_of_the_one_before():
     assert server.asked == ["token", "retrieveUserQuota"]
 
 
-def test_a_token_without_an_end_is_not_kept():
-    server = Google(token={"access_token": "ya29.new"})
+@pytest.mark.parametrize("lives", [None, -63_905_328_001, 0, 1e15, True, "soon"])
+def test_a_token_without_an_end_that_can_be_is_not_kept(lives):
+    server = Google(token={"access_token": "ya29.new", "expires_in": lives})
     for _ in range(2):
         server.poll()
         assert server.asked == ["token", "retrieveUserQuota"]

@@ -51,13 +51,13 @@ def renewed(credential: Credential, kept: Kept) -> Talk:
             continue
         _refuse(response, credential)
         content = answers.body(response, name=name_of(credential))
-        token, lives_s = answers.text(content.get("access_token")), answers.number(content.get("expires_in"))
+        token, until = answers.text(content.get("access_token")), answers.later(response.at, content.get("expires_in"))
         if not token:
             raise ShapeChangedError(
                 f"{name_of(credential)}: no access_token in Google's answer: it is asked again later"
             )
-        if lives_s:
-            kept.update(access=token, access_until=response.at + timedelta(seconds=lives_s), owner=owner(credential))
+        if until:
+            kept.update(access=token, access_until=until, owner=owner(credential))
         return token
     raise NotSignedInError(
         f"{name_of(credential)}: this login was issued to another client: set {NEEDED} to that client"
