@@ -1,5 +1,6 @@
 import json
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.providers.codex_poll import (
     write,
 )
 from watcher import http, poll
-from watcher.core.model import Response
+from watcher.core.model import Response, Snapshot
 from watcher.credentials import Credential
 from watcher.demo.server import Reply, Server
 from watcher.providers import Overrides, codex
@@ -126,23 +127,38 @@ def test_the_person_may_choose_the_name_under_which_it_asks(tmp_path):
 PROXY = {"usage_url": "https://proxy.example.com/api/codex/usage", "if_unknown": "vendor"}
 
 
-def test_opencodes_proxy_answers_for_the_vendor_unless_it_knows_nothing_of_usage():
+@pytest.mark.parametrize(
+    ("proxy", "hosts"),
+    [
+        (Response(status=200, body=json.dumps(USAGE).encode(), at=NOW), ["proxy.example.com"]),
+        (Response(status=429, at=NOW), ["proxy.example.com"]),
+        (Response(status=500, at=NOW), ["proxy.example.com"]),
+        (Response(status=200, body=b"{}", at=NOW), ["proxy.example.com"]),
+        (Response(status=200, body=b"<html>", at=NOW), ["proxy.example.com", "chatgpt.com"]),
+        *((Response(status=each, at=NOW), ["proxy.example.com", "chatgpt.com"]) for each in (401, 403, 404, 405)),
+    ],
+)
+def test_opencodes_proxy_answers_for_the_vendor_unless_it_knows_nothing_of_the_login(proxy, hosts):
     asked = []
 
-    def send(status, request):
-        asked.append(request.url)
+    def send(request):
+        asked.append(urlsplit(request.url).hostname)
         is_proxy = request.url == PROXY["usage_url"]
-        return Response(status=status if is_proxy else 200, body=json.dumps(USAGE).encode(), at=NOW)
+        return proxy if is_proxy else Response(status=200, body=json.dumps(USAGE).encode(), at=NOW)
 
-    for status, kinds in ((200, ["proxy"]), (404, ["proxy", "vendor"]), (401, ["proxy"]), (500, ["proxy"])):
-        asked.clear()
-        outcome = poll.ask(
-            PROVIDER, login(account_id="ws-1", **PROXY), now=lambda: NOW, read_database=nowhere, kept={},
-            send=lambda request, status=status: send(status, request),
-        )  # fmt: skip
-        urls = {"proxy": PROXY["usage_url"], "vendor": codex.URL}
-        assert asked == [urls[kind] for kind in kinds]
-        assert hasattr(outcome, "readings") == (status in (200, 404))
+    outcome = poll.ask(
+        PROVIDER, login(account_id="ws-1", **PROXY), now=lambda: NOW, send=send, read_database=nowhere, kept={},
+    )  # fmt: skip
+    assert asked == hosts
+    assert isinstance(outcome, Snapshot) == (len(hosts) == 2 or proxy.body.startswith(b'{"rate'))
+
+
+def test_a_login_that_both_refuse_has_run_out():
+    failure = poll.ask(
+        PROVIDER, login(**PROXY), now=lambda: NOW, send=lambda _request: Response(status=401, at=NOW),
+        read_database=nowhere, kept={},
+    )  # fmt: skip
+    assert failure.kind == "expired"
 
 
 def test_a_proxy_that_codex_itself_names_is_the_only_one_asked():

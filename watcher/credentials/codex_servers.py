@@ -36,7 +36,7 @@ def of_codex(said: str) -> dict[str, str]:
 def of_opencode(said: str) -> dict[str, str]:
     """For a ChatGPT login of OpenCode, at its `baseURL`; {} for the vendor's.
 
-    `if_unknown` is asked where that server has no such address: not every proxy shares subscriptions, and the login is
+    `if_unknown` is asked where that server knows nothing of it: not every proxy shares subscriptions, and the login is
     the vendor's in any case.
     """
     parts = _parts(said)

@@ -36,6 +36,7 @@ from watcher.providers.codex_owner import Owner
 ID, NAME, SIGN_IN = "codex", "Codex", "run `codex` once"
 URL = "https://chatgpt.com/backend-api/wham/usage"
 AGENT, PERSONAL_AGENT = "codex-cli", "codex_cli_rs/0.50.0"
+_REFUSALS = range(400, 429)  # those above it are troubles of a server that does know
 
 
 def ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:
@@ -82,11 +83,16 @@ def _usage(credential: Credential, owner: Owner) -> Generator[Request, Response,
     url = credential.extra.get("usage_url", URL)
     headers = _headers(credential, credential.extra.get("account_id") or owner.account)
     response: Response = yield Request(url=url, headers=headers)
-    if response.status == 404 and "if_unknown" in credential.extra:  # noqa: PLR2004 - statuses are words
-        url = URL  # OpenCode's proxy knows nothing of subscriptions; the login is the vendor's
+    if "if_unknown" in credential.extra and _is_unknown(response):
+        url = URL
         response = yield Request(url=url, headers=headers)
     content = answers.read(response, name=NAME, sign_in=SIGN_IN)
     return Usage(url=url, headers=headers, content=content, at=response.at)
+
+
+def _is_unknown(response: Response) -> bool:
+    """Whether OpenCode's proxy knows nothing of this login or of subscriptions: it is the vendor's all the same."""
+    return response.status in _REFUSALS or (response.status < _REFUSALS.start and answers.is_html(response))
 
 
 def _snapshot(credential: Credential, owner: Owner, usage: Usage, kept: Kept) -> Generator[Request, Response, Snapshot]:
