@@ -35,6 +35,24 @@ def test_opencode_comes_first(tmp_path):
     assert found(machine(tmp_path)) == [("OpenCode", "gho_a", ""), ("GitHub Copilot", "gho_b", "octocat")]
 
 
+@pytest.mark.parametrize(
+    ("access", "refresh", "token"),
+    [
+        ("gho_a", "gho_a", "gho_a"),
+        ("tid=1;exp=2;sku=x", "gho_a", "gho_a"),
+        ("gho_a", "", "gho_a"),
+        ("of-another-kind", "no-token-of-github", "of-another-kind"),
+    ],
+)
+def test_github_s_own_token_is_taken_of_the_two_that_opencode_keeps(tmp_path, access, refresh, token):
+    path = tmp_path / ".local/share/opencode/auth.json"
+    path.parent.mkdir(parents=True)
+    login = {"type": "oauth", "access": access, "refresh": refresh, "expires": 0}
+    path.write_text(json.dumps({"github-copilot": login}))
+    (found,) = find(machine(tmp_path), Overrides())
+    assert found.token == token
+
+
 def test_enterprise_has_its_own_host(tmp_path):
     entry = {"type": "oauth", "access": "gho_a", "enterpriseUrl": "https://acme.ghe.com/"}
     write(tmp_path, ".local/share/opencode/auth.json", {"github-copilot": entry})

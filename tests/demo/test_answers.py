@@ -6,12 +6,20 @@ import pytest
 from msgspec import structs
 
 from watcher import http, poll
-from watcher.core.model import Snapshot
+from watcher.core.model import Rows, Snapshot
 from watcher.credentials import Credential
-from watcher.demo.answers import ENDPOINTS, WORKSPACE, antigravity_status, claude_usage, codex_usage, copilot_user
+from watcher.demo.answers import (
+    ENDPOINTS,
+    WORKSPACE,
+    antigravity_models,
+    antigravity_status,
+    claude_usage,
+    codex_usage,
+    copilot_user,
+)
 from watcher.demo.day import Day, Turn
 from watcher.demo.server import Asked, Reply, Server, json_reply
-from watcher.providers import codex
+from watcher.providers import antigravity_cache, antigravity_cloud, codex
 
 DAY = Day()
 clock, use = DAY.at, DAY.use
@@ -23,6 +31,14 @@ def test_every_answer_is_json_at_every_hour() -> None:
         at = clock(f"{hour}:00")
         for answer in ENDPOINTS.values():
             json.dumps(answer(use(at), at), allow_nan=False)
+
+
+def test_google_tells_of_antigravity_what_its_cache_tells() -> None:
+    rows = Rows(rows=((antigravity_status(use(NOON)),),), modified_at=NOON, at=NOON)
+    cached = antigravity_cache.read(rows, "state.vscdb").readings
+    said = antigravity_cloud.read(antigravity_models(use(NOON), NOON))
+    assert [each.window for each in said] == [each.window for each in cached]
+    assert [each.used_percent for each in said] == pytest.approx([each.used_percent for each in cached], abs=1e-4)
 
 
 def test_claude_answers_percents_and_utc_times() -> None:

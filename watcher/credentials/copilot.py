@@ -23,6 +23,7 @@ CURE = "sign in to GitHub Copilot again in the editor"
 HOST = "github.com"
 GH = "GitHub CLI"
 KEYCHAIN = {"copilot-cli": "Copilot CLI", "gh:github.com": GH}  # service -> place
+_GITHUB = re.compile(r"gh[a-z]_|github_pat_")  # how GitHub's tokens begin
 _PACKED = "go-keyring-base64:"
 _LINE = re.compile(r"^(?P<indent>[ \t]*)(?P<key>[^#:\s][^:]*|\"[^\"]+\"):\s*(?P<value>.*?)\s*$")
 
@@ -41,13 +42,14 @@ def credential(place: str, path: str, token: str, *, user: str = "", host: str =
 
 
 def from_opencode(surroundings: Surroundings, path: str | None = None) -> list[Credential]:
-    """OpenCode's GitHub login; its `refresh` is the same token as its `access`."""
+    """OpenCode's GitHub login; its `refresh` is the same token as its `access`, unless that one is Copilot's own."""
     entry = opencode.find(surroundings, "github-copilot", path)
     if entry is None:
         return []
     enterprise = entry.fields.get("enterpriseUrl")
     host = re.sub(r"^https?://|/.*$", "", enterprise.strip()) if isinstance(enterprise, str) else ""
-    return [credential(opencode.PLACE, entry.path, entry.token, host=host or HOST)]
+    token = next((each for each in (entry.token, entry.refresh_token) if _GITHUB.match(each)), entry.token)
+    return [credential(opencode.PLACE, entry.path, token, host=host or HOST)]
 
 
 def from_keychain(surroundings: Surroundings) -> list[Credential]:

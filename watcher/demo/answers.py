@@ -167,6 +167,20 @@ def gemini_quota(use: Use, _at: datetime) -> dict[str, Any]:
     return {"buckets": [_bucket(model, turn) for model, turn in use.gemini.items()]}
 
 
+def google_user(_use: Use, _at: datetime) -> dict[str, Any]:
+    """`GET /oauth2/v1/userinfo`."""
+    return {"id": "100000000000000000001", "email": ACCOUNT, "verified_email": True}
+
+
+def antigravity_models(use: Use, _at: datetime) -> dict[str, Any]:
+    """`POST /v1internal:fetchAvailableModels`."""
+
+    def model(label: str, turn: Turn) -> dict[str, Any]:
+        return {"displayName": label, "quotaInfo": _bucket(label, turn)}
+
+    return {"models": {label.lower(): model(label, turn) for label, turn in use.antigravity.items()}}
+
+
 ENDPOINTS: Mapping[tuple[str, str], Callable[[Use, datetime], dict[str, Any]]] = {
     ("GET", "/api/oauth/usage"): claude_usage,
     ("GET", "/api/oauth/profile"): claude_profile,
@@ -183,6 +197,8 @@ ENDPOINTS: Mapping[tuple[str, str], Callable[[Use, datetime], dict[str, Any]]] =
     ("POST", "/token"): google_token,
     ("POST", "/v1internal:loadCodeAssist"): gemini_project,
     ("POST", "/v1internal:retrieveUserQuota"): gemini_quota,
+    ("POST", "/v1internal:fetchAvailableModels"): antigravity_models,
+    ("GET", "/oauth2/v1/userinfo"): google_user,
 }
 """Method and path -> the answer. The paths of all providers differ, so one server stands for all of them."""
 
