@@ -140,6 +140,23 @@ def test_an_account_that_is_better_known_keeps_its_alerts_and_its_history(world,
     assert [title.partition(":")[0] for title in world.titles()] == ["firing", "resolved"]
 
 
+def test_the_status_line_speaks_of_an_account_that_is_better_known_now(world):
+    world.login({})
+    claude_code(world)
+    world.check()
+    world.machine.passes(timedelta(minutes=1))
+    claude_code(world, **ME)
+    window = {"used_percentage": 91, "resets_at": (START + timedelta(hours=4)).timestamp()}
+    said = {"rate_limits": {"five_hour": window}}
+    inbox.put(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, said, world.machine.now())
+    handover.take_in(world.paths, world.doors())
+    assert rows(world) == {"uuid-1": None}
+    world.machine.passes(timedelta(minutes=30))
+    world.check()
+    assert rows(world) == {"uuid-1": None}
+    assert len(world.received) == 1
+
+
 def test_a_login_of_the_same_email_with_an_id_takes_over_where_the_other_is_gone(world):
     world.login({})
     plugin(world)

@@ -19,6 +19,7 @@ from watcher.paths import Paths
 from watcher.providers import claude, claude_statusline
 from watcher.secrets import resolver
 from watcher.store import FILE_NAME, Store
+from watcher.successions import Successions
 
 
 def from_statusline(store: Store, logins: Sequence[Credential]) -> tuple[datetime, Snapshot | None] | None:
@@ -63,6 +64,9 @@ def take_in(own: Paths, world: Doors) -> None:
             logins = Logins(store)
             found = poll.find(claude.PROVIDER, around, settings.overrides, keys=logins.keys(claude.ID))
             logins.take(claude.ID, found.credentials, now)
+            successions = Successions(store=store, logins=logins, kept={}, hear=lambda _failure: None)
+            troubled = {each.account for each in found.failures}
+            successions.settle(claude.ID, config, now, spared=troubled, whole=False)
             handed = from_statusline(store, logins.now(claude.ID, now))
             if handed is not None and handed[1] is not None:
                 pipeline.observe(store, config, handed[1], now=now, every=settings.pace.every)

@@ -4,7 +4,8 @@ A round asks every account of one provider, each in a thread of its own, and end
 else, the store included, happens on the loop's thread: threads only look and talk. Never judge a reading here.
 
 One file although it is a long one: a round is one story told in callbacks, and its steps share whom it waits for. What
-is known of a login (`sights`), whose it is (`logins`) and what is said where nobody answers (`absences`) are elsewhere.
+is known of a login (`sights`), whose it is (`logins`), what becomes of a gone one (`successions`) and what is said
+where nobody answers (`absences`) are elsewhere.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from watcher import absences, handover, pipeline, poll
+from watcher import absences, handover, poll
 from watcher.calls import Calls
 from watcher.config import Config
 from watcher.core.cadence import REFUSALS
@@ -25,12 +26,13 @@ from watcher.credentials import Credential
 from watcher.doors import Doors
 from watcher.logins import Logins
 from watcher.losses import Losses
-from watcher.providers import claude
+from watcher.providers import Kept, claude
 from watcher.providers.registry import PROVIDERS
 from watcher.rows import Account
 from watcher.sights import Sights
 from watcher.skew import Skew
 from watcher.store import Store
+from watcher.successions import Successions
 from watcher.timetable import Timetable
 
 News = Snapshot | Failure
@@ -68,8 +70,9 @@ class Rounds:
         self._open: dict[str, Round] = {}
         self._logins = Logins(store)
         self._troubles: dict[str, str] = {}  # provider -> what is wrong with places that no account hangs on
-        self._kept: dict[tuple[str, str], dict[str, Any]] = {}
+        self._kept: dict[tuple[str, str], Kept] = {}
         self._sights = Sights(doors=doors, store=store)
+        self._successions = Successions(store=store, logins=self._logins, kept=self._kept, hear=hear)
         self._losses = Losses()
         self._skew = Skew()
         self._handed_at: datetime | None = None  # when Claude Code's status line last said something
@@ -122,7 +125,8 @@ class Rounds:
     # --- one round --------------------------------------------------------------------------------------------------
 
     def _found(self, provider: str, round_: Round, found: poll.Found) -> None:
-        if self._is_late(provider, round_):
+        config = self._config
+        if self._is_late(provider, round_) or config is None:
             return
         round_.finding = False
         now = self._doors.clock.now()
@@ -130,7 +134,8 @@ class Rounds:
         logins = [login for each in found.credentials for login in (each, *each.spares)]
         self._learn(secret for each in logins for secret in (each.token, each.refresh_token))
         self._hear_troubles(provider, found)
-        self._settle(provider, found, now)
+        troubled = {each.account for each in found.failures}
+        self._successions.settle(provider, config, now, spared=troubled, whole=not found.failures)
         self._take_statusline(provider)
         if not (found.credentials or found.failures) and self._settings(provider).enabled:
             self._hear(absences.no_login(provider, now))
@@ -146,38 +151,6 @@ class Rounds:
         for failure in found.failures:
             if failure.account not in here:
                 self._hear(failure)
-
-    def _settle(self, provider: str, found: poll.Found, now: datetime) -> None:
-        """Part with accounts that no login has any more; with broken places nobody knows which those are."""
-        troubled = {each.account for each in found.failures}
-        stored = self._accounts(provider)
-        heirs = self._logins.heirs(provider, stored, now)
-        for account in stored:
-            heir = heirs.get(account.account)
-            if heir is None or account.account in troubled:
-                continue
-            if heir:
-                self._hand_over(provider, account.account, heir, now)
-            elif not found.failures:
-                self._is_gone(account, now)
-
-    def _is_gone(self, account: Account, now: datetime) -> None:
-        """No place has that login: it was signed out, or it was only ever a place that could not be used."""
-        if account.snapshot is not None:
-            self._hear(absences.signed_out(account, now))
-        else:
-            self._store.write(lambda: self._store.forget_trouble(account.provider, account.account), now=now)
-
-    def _hand_over(self, provider: str, old: str, new: str, now: datetime) -> None:
-        """What stood under one key stands under another now: nothing of it is lost, and nothing is told again."""
-        if self._config is None:
-            return
-        if pipeline.rename(self._store, provider, old, new, now=now):
-            self._logins.rename(provider, old, new, now)
-            self._kept[provider, new] = self._kept.pop((provider, old), {})
-            return
-        pipeline.forget(self._store, self._config, provider, old, now=now)
-        self._logins.forget(provider, old, now)
 
     def _may_ask(self, provider: str, credential: Credential, round_: Round, now: datetime) -> bool:
         if self._sights.is_resting(credential, now):
@@ -281,11 +254,8 @@ class Rounds:
         try:
             for credential, news in round_.held:  # first whose each is, then whose is shown
                 self._logins.learn(provider, credential, news)
-            now = self._doors.clock.now()
-            heirs = self._logins.heirs(provider, self._accounts(provider), now) if round_.held else {}
-            for old, new in heirs.items():
-                if new:
-                    self._hand_over(provider, old, new, now)
+            if round_.held and self._config is not None:
+                self._successions.settle(provider, self._config, self._doors.clock.now(), whole=False)
             for credential, news in round_.held:
                 self._take(provider, credential, news)
         finally:
