@@ -91,7 +91,9 @@ def test_two_workspaces_of_one_person_are_two_accounts():
 
 def test_two_people_of_one_workspace_are_two_accounts():
     one, other = (login(t, account="ws", account_name=f"{t}@x.io") for t in "ab")
-    assert [c.account for c in found(one, other)] == ["ws", "b@x.io"]
+    assert [c.account for c in found(one, other)] == ["a@x.io", "b@x.io"]
+    assert [c.account for c in found(other, one)] == ["b@x.io", "a@x.io"], "in whatever order they are found"
+    assert [c.account for c in found(other)] == ["ws"]
 
 
 def test_the_better_places_token_is_used_unless_it_has_run_out():
@@ -175,6 +177,38 @@ def test_a_login_that_proves_to_be_anothers_is_its_spare():
     owners = {accounts.token_hash(each): "me@x.io" for each in logins}
     [only] = accounts.merge(logins, owners, NOW)
     assert (only.token, [each.token for each in only.spares]) == ("n", ["a", "b"])
+
+
+WS = login("a", account="ws", account_name="a@x.io", path="/a")
+COLLEAGUE = login("b", account="ws", account_name="b@x.io", path="/b")
+
+
+@pytest.mark.parametrize(
+    ("account", "logins", "used", "heir", "why"),
+    [
+        (
+            ("ws", "a@x.io", "a"),
+            [WS, COLLEAGUE],
+            ["ws"],
+            "a@x.io",
+            "a colleague came: the id tells no more whose it is",
+        ),
+        (("b@x.io", "b@x.io", "b"), [COLLEAGUE], ["a@x.io", "b@x.io"], "ws", "and went: the id is enough"),
+        (("a@x.io", "a@x.io", "a"), [COLLEAGUE], ["a@x.io", "b@x.io"], "", "who went is gone"),
+        (("", "", "n"), [NAMED], [""], "id-1", "the same token names itself"),
+        (("", "", "old"), [NAMED], [""], "id-1", "the same place does"),
+        (("", "", "old"), [NAMED], ["", "id-1"], "", "it was there all the time: somebody else's"),
+        (("", "me@x.io", "old"), [NAMED], ["", "id-1"], "id-1", "its answers said whose it is"),
+        (("id-2", "me@x.io", "old"), [NAMED], ["id-2"], "", "another account of one person"),
+        (("id-2", "me@x.io", "n"), [NAMED], ["id-2"], "id-1", "an id that was wrong"),
+        (("id-2", "me@x.io", "n"), [NAMED], ["id-2", "id-1"], "", "one token for two workspaces"),
+    ],
+)
+def test_an_account_without_a_login_of_its_key_is_another_or_gone(account, logins, used, heir, why):
+    key, name, asked_with = account
+    keys = accounts.Keys(used=frozenset(used), nameless=short_hash("/n"))
+    secret = accounts.token_hash(login(asked_with))
+    assert accounts.heir(key, name, secret, accounts.identify(logins), keys) == heir, why
 
 
 def test_another_servers_account_of_the_same_name_is_another_account():

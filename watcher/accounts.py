@@ -1,9 +1,10 @@
 """Which logins are one account, and what it is called.
 
-An account's key outlives restarts and token renewals: the account id, else the email. Of the logins that say neither,
-one has the key "": the one that always had it, else the one in the best place. Each further one has a short hash, of
-its place where it is alone there (tokens are renewed every few hours, places stay), else of its token; and who once
-has a hash keeps it, also when the other is gone. What was called what comes as `Keys`. Never ask anybody here.
+An account's key outlives restarts and token renewals: the account id, else, also where two people share that, the
+email. Of the logins that say neither, one has the key "": the one that always had it, else the one in the best place.
+Each further one has a short hash, of its place where it is alone there (tokens are renewed every few hours, places
+stay), else of its token; and who once has a hash keeps it, also when the other is gone. What was called what comes as
+`Keys`. Never ask anybody here.
 """
 
 import hashlib
@@ -100,8 +101,11 @@ def identify(
     bearer = _bearer(nameless, keys, complete=complete)
     taken: set[str] = set()
     result = []
+    ids = [each.account for each in credentials]
     for credential in credentials:
         key = credential.account or credential.account_name
+        if ids.count(key) > 1:  # two people of one workspace: whoever is found first would have its key
+            key = _email(credential) or key
         if "@" in key:
             key = key.lower()
         if not key and credential is not bearer:
