@@ -249,6 +249,21 @@ def test_a_file_that_was_damaged_meanwhile_is_set_aside_and_written_anew(path, s
     assert facts(path, None) == ["a", "b"]
 
 
+def test_a_disk_without_room_is_not_even_opened(path, shelter, monkeypatch):
+    store = in_shelter(path, shelter)
+    FullDisk.full = False
+    size = store._size()
+    monkeypatch.setattr(refuge, "free_bytes", lambda _folder: size + refuge.SPARE - 1)
+    monkeypatch.setattr(store, "_open", None)  # SQLite would map a file into memory: on a full disk that is the end
+    store.leave_refuge(now=NOW)
+    assert store.in_refuge
+    monkeypatch.undo()
+    monkeypatch.setattr(refuge, "free_bytes", lambda _folder: size + refuge.SPARE)
+    store.leave_refuge(now=NOW)
+    assert not store.in_refuge
+    store.close()
+
+
 # --- where it is ----------------------------------------------------------------------------------------------------
 
 

@@ -236,6 +236,10 @@ class Database:
             return None
         return copy
 
+    def _size(self) -> int:
+        (pages,), (size,) = (self._db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
+        return int(pages * size)
+
     def _connect(self, place: Path | str) -> sqlite3.Connection:
         connection = sqlite3.connect(place, isolation_level=None)
         try:
@@ -267,7 +271,7 @@ class Database:
 
     def leave_refuge(self, *, now: datetime) -> None:
         """Write everything back to the disk, if it takes it again; otherwise stay where it is."""
-        if not self.in_refuge:
+        if not self.in_refuge or not refuge.has_room(self.path, self._size()):
             return
         disk = None
         try:

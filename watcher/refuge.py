@@ -6,6 +6,7 @@ memory), else one of this person's own among the temporary files. Never open a d
 """
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -18,6 +19,8 @@ from watcher.paths import NAME
 FORGOTTEN = timedelta(days=1)
 """A refuge so much older than the file it stands for is of a time that nobody remembers: messages live no longer."""
 
+SPARE = 1 << 20
+"""Bytes beside the database's own: for SQLite's two other files."""
 _SESSIONS = Path("/run/user")
 
 
@@ -33,6 +36,23 @@ def is_left(refuge: Path, database: Path) -> bool:
         return False
     gap_s = max(_modified_s(_with(database, suffix)) for suffix in ("", "-wal")) - _modified_s(refuge)
     return gap_s < FORGOTTEN.total_seconds()
+
+
+def has_room(database: Path, size: int) -> bool:
+    """Whether the disk could take so many bytes more.
+
+    It is asked before the file is opened: SQLite maps a file of its own into memory there, and a disk that has no block
+    left for a page of it ends the process (SIGBUS), without any error that could be caught.
+    """
+    try:
+        return free_bytes(database.parent) >= size + SPARE
+    except OSError:
+        return False
+
+
+def free_bytes(folder: Path) -> int:
+    """Of the disk that the folder is on."""
+    return shutil.disk_usage(folder).free
 
 
 def prepare(refuge: Path) -> None:
