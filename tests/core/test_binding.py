@@ -53,6 +53,15 @@ def test_only_a_rule_about_silence_knows_waits():
     assert bound("*.age > 45m and used_percent > 1%").is_cyclic
 
 
+def test_other_series_are_looked_at_only_where_they_decide():
+    rule = bound("claude.five_hour > 90% and *.weekly > 90%")
+
+    def others(*, lasting):  # noqa: ARG001 - as the protocol has it
+        raise AssertionError
+
+    assert holds(rule, CLAUDE, others, clearing=False) == (False,)
+
+
 def test_one_match_is_enough_to_hold_and_all_are_needed_to_be_over():
     full, free = view("codex", "weekly", 95), view("copilot_x", "weekly", 10)
     when = "claude.five_hour > 80% and *.weekly > 90%"
@@ -81,5 +90,5 @@ def test_many_wildcards_are_tried_in_bounded_number():
         answer = asked("claude.five_hour > 80% and *.weekly > 200% and codex.*.used_percent > 200%", CLAUDE, *crowd)
     finally:
         binding.evaluate = original
-    assert len(tried) == binding.MOST_COMBINATIONS
+    assert len(tried) == 1 + binding.MOST_COMBINATIONS  # the first asks whether the others matter at all
     assert answer is None

@@ -128,9 +128,9 @@ def holds(bound: Bound, view: View, others: Others, *, clearing: bool) -> tuple[
         clearing: ask whether it is over instead.
     """
     expressions = [level.clear if clearing else level.when for level in bound.rule.levels]
-    if not bound.others:
-        answers = tuple([evaluate(expression, view) for expression in expressions])
-    else:
+    alone = _reader({bound.subject: view}) if bound.others else view
+    answers = tuple([evaluate(expression, alone) for expression in expressions])
+    if bound.others and None in answers:  # else whatever the other series say changes nothing
         values = list(_combined(bound, view, others(lasting=view.lasting)))
         combine = _all if clearing else _any
         untried: list[bool | None] = [None] if len(values) == MOST_COMBINATIONS else []
