@@ -18,6 +18,7 @@ from watcher.status_document import Problem, Snoozed, Undelivered
         ({}, "82 % used, resets in 1 h 40 min (13:40)"),
         ({"unlimited": True, "used_percent": None}, "unlimited"),
         ({"used_percent": None, "resets_at": None}, "unknown"),
+        ({"used_percent": None}, "unknown, resets in 1 h 40 min (13:40)"),
         ({"used_percent": 99.97}, "99.9 % used, resets in 1 h 40 min (13:40)"),
         ({"resets_at": NOW - 5 * M}, "82 % used, reset was due at 11:55"),
         ({"unconfirmed": True}, "82 % used, resets in 1 h 40 min (13:40), not confirmed yet"),

@@ -43,8 +43,9 @@ class Tongue:
     def window(self, window: Window) -> str:
         """Everything of a window in one phrase: `82 % used, 54 of 300 requests left, resets in 1 h (16:00)`."""
         used = f"{much} used" if (much := percent(window)) not in ("", "unlimited") else much
-        parts = [used, left(window), self.reset(window), "not confirmed yet" if window.unconfirmed else ""]
-        return ", ".join(part for part in parts if part) or "unknown"
+        known = used or left(window)
+        parts = [used, left(window), "" if known else "unknown", self.reset(window)]
+        return ", ".join(part for part in [*parts, "not confirmed yet" if window.unconfirmed else ""] if part)
 
     # --- an account -------------------------------------------------------------------------------------------------
 
