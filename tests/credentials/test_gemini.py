@@ -118,6 +118,18 @@ def test_the_cli_s_own_login_says_whose_it_is(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("audience", "first"),
+    [("client-2", "client-2"), (["x", "client-2"], "client-2"), ("x", "client-1"), ([], "client-1"), (7, "client-1")],
+)
+def test_the_client_that_issued_the_login_is_tried_first(tmp_path, audience, first):
+    cli(tmp_path, id_token=id_token(aud=audience, email="me@work.com"))
+    (found,) = find(tmp_path, **CLIENT, **OTHER)
+    clients = [id_ for id_, _ in json.loads(found.extra["clients"])]
+    assert clients[0] == first
+    assert sorted(clients) == ["client-1", "client-2"]
+
+
+@pytest.mark.parametrize(
     ("more", "env", "project"),
     [
         ({"quota_project_id": "q"}, {}, "q"),
