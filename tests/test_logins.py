@@ -9,6 +9,7 @@ import pytest
 from tests.world import START, Machine, World
 from watcher import accounts, handover, inbox, standing
 from watcher.core.model import Snooze
+from watcher.credentials import claude_code as tool
 from watcher.credentials.places import short_hash
 from watcher.logins import Logins
 
@@ -138,6 +139,32 @@ def test_an_account_that_is_better_known_keeps_its_alerts_and_its_history(world,
     world.usage(20)
     world.watch(timedelta(minutes=30))
     assert [title.partition(":")[0] for title in world.titles()] == ["firing", "resolved"]
+
+
+def test_a_keychain_s_renewed_login_is_tried_at_once_where_the_old_one_is_refused(world, monkeypatch):
+    def sign_in(token):
+        login = {"accessToken": token, "expiresAt": 1_900_000_000_000}
+        world.keychain["Claude Code-credentials"] = json.dumps({"claudeAiOauth": login})
+
+    def alive_s():
+        return world.machine.alive.total_seconds()
+
+    tool._keychain.clear()
+    monkeypatch.setattr(tool.clock, "monotonic_s", alive_s)
+    world.login({})
+    world.platform = "darwin"
+    usage, good = world.answers["/api/oauth/usage"], ["old"]
+    world.answers["/api/oauth/usage"] = lambda request: (
+        usage(request) if request.headers["Authorization"].endswith(good[0]) else world.json({}, 401)
+    )
+    sign_in("sk-ant-oat01-old")
+    world.check()
+    world.machine.passes(timedelta(minutes=6))
+    good[0] = "new"
+    sign_in("sk-ant-oat01-new")
+    world.check()
+    tool._keychain.clear()
+    assert rows(world) == {"": None}
 
 
 def test_the_status_line_speaks_of_an_account_that_is_better_known_now(world):

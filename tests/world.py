@@ -128,6 +128,8 @@ class World:
         self.shelter: Path | None = None  # where the store goes on while the disk refuses
         self.answers: dict[str, Answer] = {}
         self.env: dict[str, str] = {}
+        self.platform = sys.platform
+        self.keychain: dict[str, str] = {}  # service -> what the macOS Keychain holds
         self.asked: list[tuple[datetime, str]] = []
         self.received: list[dict[str, Any]] = []
         self.paths = paths.Paths(config_dir=home / ".config" / "w", state_dir=home / ".local" / "w")
@@ -174,6 +176,8 @@ class World:
         return [at for at, path in self.asked if path == "/api/oauth/usage"]
 
     def run(self, command: Command) -> Finished:
+        if command.argv[0] == "/usr/bin/security" and (held := self.keychain.get(command.argv[3])):
+            return Finished(exit_code=0, stdout=held)
         return Finished(exit_code=127, stderr=f"{command.argv[0]}: not on this machine")
 
     def doors(self) -> Doors:
@@ -183,7 +187,7 @@ class World:
             run=self.run,
             read_database=files.read_database,
             surroundings=lambda: Surroundings(
-                home=self.home, env=self.env, platform=sys.platform, run=self.run, read_database=files.read_database
+                home=self.home, env=self.env, platform=self.platform, run=self.run, read_database=files.read_database
             ),
             jitter=lambda: 0.0,
         )

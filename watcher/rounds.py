@@ -181,7 +181,7 @@ class Rounds:
                 read_database=doors.read_database,
                 kept=kept,
                 base_url=settings.base_url,
-                again=lambda: find(doors.surroundings()).credentials,
+                again=lambda: find(msgspec.structs.replace(doors.surroundings(), fresh=True)).credentials,
             ),
             lambda news: self._answered(provider, round_, credential, news),
         )

@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from watcher.core.model import Finished
 from watcher.credentials import Surroundings, claude_code
@@ -280,6 +281,23 @@ def test_a_login_that_has_ended_is_looked_for_again_within_a_minute(tmp_path, mo
     assert token_after(60) == "sk-ant-oat01-renewed"
     assert token_after(300) == "sk-ant-oat01-renewed"
     assert len(security.asked) == 2
+
+
+def test_after_a_refusal_the_keychain_is_asked_again_but_not_twice_a_minute(tmp_path):
+    security, cache = Security(Claude_Code_credentials="old"), {}
+    usual = machine(tmp_path, "darwin", security)
+    fresh = replace(usual, fresh=True)
+
+    def ask(surroundings, now_s):
+        return claude_code.keychain(surroundings, "Claude Code-credentials", cache=cache, now_s=now_s)
+
+    assert ask(usual, 0) == "old"
+    security.held["Claude Code credentials"] = "new"
+    assert (ask(fresh, 59), ask(usual, 90), ask(fresh, 61), ask(usual, 62)) == ("old", "old", "new", "new")
+    del security.held["Claude Code credentials"]
+    assert ask(fresh, 121) is None
+    assert ask(fresh, 500) is None
+    assert len(security.asked) == 3, "a refusal is a refusal"
 
 
 def test_a_login_that_stays_ended_does_not_ask_the_keychain_at_every_look(tmp_path):

@@ -25,6 +25,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     platform: str  # as sys.platform: linux, darwin, win32
     run: Callable[[Command], Finished]  # for the macOS Keychain
     read_database: Callable[[ReadDatabase], Rows]  # for OpenCode 2 and Antigravity
+    fresh: bool = False  # a token was refused just now: what a Keychain said a minute ago may be old
     proc: Path | None = None  # where Linux tells of running programs; None: on no system are they looked at for files
 
 

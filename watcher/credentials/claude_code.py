@@ -143,6 +143,7 @@ def keychain(
     now_s = clock.monotonic_s() if now_s is None else now_s
     if service in cache:
         asked_s, payload = cache[service]
+        every_s = min(every_s, KEYCHAIN_ENDED_S) if surroundings.fresh else every_s
         if now_s - asked_s < (every_s if payload else KEYCHAIN_REFUSED_S):
             return payload
     argv = ("/usr/bin/security", "find-generic-password", "-s", service, "-w")
