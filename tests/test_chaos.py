@@ -1,6 +1,8 @@
 """The daemon in a hostile world, in small; `python -m benchmarks chaos` plays thousands of polls."""
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,8 @@ from benchmarks.hostile import faults
 from benchmarks.hostile.judge import Tally, compare
 from benchmarks.hostile.receivers import CHANNELS, Heard
 from benchmarks.hostile.world import SECRETS, World
+
+TOP = Path(__file__).parents[1]
 
 
 def test_nothing_is_lost_false_or_told_twice_whatever_goes_wrong():
@@ -78,3 +82,9 @@ def test_a_secret_and_a_crash_are_seen_wherever_they_are(tmp_path):
 def test_every_known_fault_is_in_the_mix_or_has_a_reason_not_to_be():
     assert all(bool(row.faults) is not bool(row.why_not) for row in faults.ROWS)
     assert {name for row in faults.ROWS for name in row.faults} == faults.names()
+
+
+def test_the_tests_that_stand_in_for_what_is_left_out_exist():
+    named = re.findall(r"tests/[\w/*.]+", " ".join(faults.left_out()))
+    assert len(named) > 5
+    assert [name for name in named if not list(TOP.glob(name))] == []
