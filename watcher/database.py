@@ -7,7 +7,8 @@ begun anew. Both leave a notice for the person. Never put a table's name here.
 
 import os
 import sqlite3  # noqa: TID251 - this is the place
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +30,16 @@ _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 def _code(error: sqlite3.Error) -> int:
     """The primary result code; 0 where SQLite gave none."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+@contextmanager
+def _closed_if_refused(connection: sqlite3.Connection) -> Iterator[None]:
+    """A file that cannot be used must not stay open: it may be moved away next."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 class Database:
@@ -84,11 +95,12 @@ class Database:
                 f"cannot write {self.path}: {error.strerror}; make the folder writable or set WATCHER_STATE_DIR"
             ) from error
         connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # an alert said to be sent must still be so after a power cut
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA cache_size = -512")  # half a MiB: the working set is tiny
-        self._migrate(connection)
+        with _closed_if_refused(connection):
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # an alert said to be sent is so after a power cut too
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA cache_size = -512")  # half a MiB: the working set is tiny
+            self._migrate(connection)
         return connection
 
     def _open_to_read(self) -> sqlite3.Connection:
@@ -98,15 +110,15 @@ class Database:
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None
         )
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == len(MIGRATIONS):
-            return connection
-        connection.close()
-        if not version:
-            raise nothing
-        if version > len(MIGRATIONS):
-            raise self._too_new(version)
-        raise StoreError(f"{self.path} was written by an older version of this program: run `watcher check` once")
+        with _closed_if_refused(connection):
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version == len(MIGRATIONS):
+                return connection
+            if not version:
+                raise nothing
+            if version > len(MIGRATIONS):
+                raise self._too_new(version)
+            raise StoreError(f"{self.path} was written by an older version of this program: run `watcher check` once")
 
     def _too_new(self, version: int) -> StoreError:
         return StoreError(

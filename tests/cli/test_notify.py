@@ -148,17 +148,23 @@ def test_names_of_channels_are_completed(ask, port):
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-def stopped(tmp_path, name="good"):
-    """A store in which that channel has refused for good and one message waits for it."""
+@pytest.fixture
+def stopped(tmp_path):
+    """Makes a store in which a channel has refused for good and one message waits for it."""
     store = Store(tmp_path / FILE_NAME, now=NOW)
-    waiting = delivery(channel=name, next_attempt_at=LATER, outcome="refused: answered 404 Not Found")
-    refusal = Stop(channel=name, settings="0123456789abcdef", at=NOW, detail="answered 404 Not Found")
-    store.write(lambda: (store.enqueue([waiting]), store.stop(refusal)), now=NOW)
-    return store
+
+    def by(name):
+        waiting = delivery(channel=name, next_attempt_at=LATER, outcome="refused: answered 404 Not Found")
+        refusal = Stop(channel=name, settings="0123456789abcdef", at=NOW, detail="answered 404 Not Found")
+        store.write(lambda: (store.enqueue([waiting]), store.stop(refusal)), now=NOW)
+        return store
+
+    yield by
+    store.close()
 
 
-def test_a_test_that_arrives_ends_the_stop_of_its_channel_and_frees_what_waits(ask, port, tmp_path):
-    store = stopped(tmp_path)
+def test_a_test_that_arrives_ends_the_stop_of_its_channel_and_frees_what_waits(ask, port, stopped):
+    store = stopped("good")
     result = ask(CONFIG.format(port=port), "good")
     assert result.output.splitlines() == [
         "good (slack): delivered: answered 200 OK",
@@ -170,8 +176,8 @@ def test_a_test_that_arrives_ends_the_stop_of_its_channel_and_frees_what_waits(a
     assert "used again" not in ask(CONFIG.format(port=port), "good").output, "it is said once"
 
 
-def test_a_test_that_fails_leaves_the_stop_and_one_of_another_channel_too(ask, port, tmp_path):
-    store = stopped(tmp_path, "bad")
+def test_a_test_that_fails_leaves_the_stop_and_one_of_another_channel_too(ask, port, stopped):
+    store = stopped("bad")
     result = ask(CONFIG.format(port=port))
     assert "used again" not in result.output
     assert [stop.channel for stop in store.stops()] == ["bad"]
