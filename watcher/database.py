@@ -161,6 +161,17 @@ class Database:
                 raise StoreError(self._explain(error)) from error
         return self._transact(work)
 
+    def write_down(self, work: Callable[[], T], *, now: datetime) -> T:
+        """As `write`, for a process that ends at once: what the disk does not take would end with it.
+
+        Raises:
+            StoreError: it is not on the disk.
+        """
+        result = self.write(work, now=now)
+        if self.in_refuge:
+            raise StoreError(f"cannot write {self.path}: free some disk space, or mend the permissions, and try again")
+        return result
+
     def _transact(self, work: Callable[[], T]) -> T:
         try:
             self._begin()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from watcher import config as configuration
-from watcher import inbox, pipeline, poll
+from watcher import inbox, pipeline, poll, refuge
 from watcher.core.model import Snapshot
 from watcher.credentials import Credential, claude_code
 from watcher.doors import Doors
@@ -59,7 +59,8 @@ def take_in(own: Paths, world: Doors) -> None:
         config = configuration.load(own, resolver(around.env, around.home, world.run), around.home)
         settings = config.providers[claude.ID]
         now = world.clock.now()
-        store = Store(own.state_dir / FILE_NAME, now=now)
+        path = own.state_dir / FILE_NAME
+        store = Store(path, now=now, shelter=refuge.place(path, around.env))
         try:
             logins = Logins(store)
             found = poll.find(claude.PROVIDER, around, settings.overrides, keys=logins.keys(claude.ID))

@@ -23,7 +23,7 @@ from watcher.demo.server import Server
 from watcher.store import FILE_NAME
 
 STALLED_S = 60.0
-NO_STORE, BAD_CONFIG = 74, 78  # as `watcher run` ends
+NO_STORE, BAD_CONFIG = 74, 78  # between child and parent
 GARBAGE = ("[[rule", "\x00\x01", "[rule]\nx=1\n", '[[rule]]\nname="r"\n')
 STEPS_S = (-3600, -600, -90, 90, 600, 3600, 30_000)
 A_WHILE = 15  # polls that a fault lasts

@@ -198,3 +198,23 @@ def test_completion_is_silent_where_nothing_is_there_or_the_config_is_broken(own
     assert completions("snooze") == []
     assert completions("unsnooze") == []
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_the_disk_does_not_take_is_not_said_to_be_snoozed(firing, own, monkeypatch, capsys):
+    class Full(Store):
+        def _open(self):
+            connection = super()._open()
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {pages}")
+            return connection
+
+        def snooze(self, snooze):
+            super().snooze(snooze)
+            self.set_fact("filler", "x" * 100_000, clock.now())
+
+    monkeypatch.setattr("watcher.cli.snooze.Store", Full)
+    assert root.run(["snooze", "claude-session", "--for", "2h"]) == 1
+    assert firing.snoozes() == []
+    said = capsys.readouterr()
+    assert "snoozed" not in said.out
+    assert f"cannot write {own.state_dir / FILE_NAME}: free some disk space" in said.err

@@ -75,7 +75,7 @@ def snooze(rule_or_series: str | None, span: str | None, *, until_reset: bool) -
     store = Store(own.state_dir / FILE_NAME, now=now)
     try:
         wish = _wish(rule_or_series, span, own, store, now)
-        store.write(lambda: store.snooze(wish), now=now)
+        store.write_down(lambda: store.snooze(wish), now=now)
     finally:
         store.close()
     Lock(own.state_dir).tell()
@@ -94,7 +94,7 @@ def unsnooze(rule_or_series: str | None, *, everything: bool) -> None:
     try:
         known = [snooze.target for snooze in store.snoozes()]
         targets = known if rule_or_series is None else [rule_or_series]
-        ended = store.write(lambda: [target for target in targets if store.unsnooze(target)], now=now)
+        ended = store.write_down(lambda: [target for target in targets if store.unsnooze(target)], now=now)
     finally:
         store.close()
     if rule_or_series is not None and not ended:
