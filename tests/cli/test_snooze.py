@@ -200,7 +200,7 @@ def test_completion_is_silent_where_nothing_is_there_or_the_config_is_broken(own
     assert capsys.readouterr() == ("", "")
 
 
-def test_what_the_disk_does_not_take_is_not_said_to_be_snoozed(firing, own, monkeypatch, capsys):
+def test_what_the_disk_does_not_take_is_not_said_to_be_snoozed(firing, monkeypatch, capsys):
     class Full(Store):
         def _open(self):
             connection = super()._open()
@@ -214,7 +214,10 @@ def test_what_the_disk_does_not_take_is_not_said_to_be_snoozed(firing, own, monk
 
     monkeypatch.setattr("watcher.cli.snooze.Store", Full)
     assert root.run(["snooze", "claude-session", "--for", "2h"]) == 1
-    assert firing.snoozes() == []
+    monkeypatch.undo()
+    kept = Store(firing.state_dir / FILE_NAME, now=clock.now(), read_only=True)
+    assert kept.snoozes() == []
+    kept.close()
     said = capsys.readouterr()
     assert "snoozed" not in said.out
-    assert f"cannot write {own.state_dir / FILE_NAME}: free some disk space" in said.err
+    assert f"cannot write {firing.state_dir / FILE_NAME}: free some disk space" in said.err
