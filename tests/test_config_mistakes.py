@@ -2,7 +2,7 @@
 
 import pytest
 
-from watcher import config
+from watcher import config, config_stamp
 from watcher.errors import ConfigError
 from watcher.paths import Paths
 
@@ -114,11 +114,17 @@ def test_a_strange_value_in_the_place_of_a_table_loads_or_is_refused_in_words(tm
         ("[route]\ncritical = [1]\n", "config.toml:2:12: `critical` takes a text, not a whole number\n"),
         ("[providers.claude]\nenabled = []\n", "config.toml:2:11: `enabled` takes true or false, not a list\n"),
         ("channels = 1979-05-27\n", "config.toml:1:12: `channels` takes a table, not a date\n"),
+        ("[rule]\nname = 1\n", "config.toml:1:1: rules are written under [[rule]], not as a table\n"),
+        ("# words\n\n[channel.x]\n", "config.toml:3:1: unknown key `channel`; did you mean `channels`?\n"),
         ("[channels]\nteam = 5\n", "config.toml:1:1: `channels` takes a table, not a whole number\n"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused_in_the_words_of_toml(tmp_path, text, words):
     assert words in said(tmp_path, text)
+
+
+def test_a_list_of_rules_that_is_a_table_is_told_once(tmp_path):
+    assert said(tmp_path, '[rule]\nname = "a"\n').count("config.toml:") == 1
 
 
 def test_an_unknown_zone_is_told_the_nearest(tmp_path):
@@ -129,6 +135,41 @@ def test_an_unknown_zone_is_told_the_nearest(tmp_path):
 def test_an_unknown_kind_of_channel_is_told_the_nearest(tmp_path):
     text = said(tmp_path, '[channels.team]\ntype = "slak"\n')
     assert 'config.toml:2:8: unknown type "slak"; did you mean `slack`?' in text
+
+
+def test_a_folder_of_rules_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path):
+    paths = Paths(tmp_path / "own", tmp_path)
+    paths.config_dir.mkdir()
+    before = config_stamp.stamp(paths)
+    paths.rules_dir.write_text("no folder: as unreadable as one without the right to look")
+    with pytest.raises(ConfigError) as caught:
+        config.load(paths, str, tmp_path)
+    assert str(caught.value) == f"{paths.rules_dir}:1:1: cannot be read: Not a directory"
+    assert config_stamp.stamp(paths) != before  # a running daemon looks, and keeps the last good rules
+
+
+def test_a_config_whose_folder_cannot_be_read_is_not_taken_for_an_absent_one(tmp_path):
+    paths = Paths(tmp_path / "own", tmp_path)
+    paths.config_dir.symlink_to(paths.config_dir)  # as unreadable as one without the right to look, also for root
+    with pytest.raises(ConfigError) as caught:
+        config.load(paths, str, tmp_path)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{paths.config_file}:1:1: cannot be read: ")
+    assert second.startswith(f"{paths.rules_dir}:1:1: cannot be read: ")
+
+
+def test_a_config_that_is_a_link_to_nothing_is_not_taken_for_an_absent_one(tmp_path):
+    (tmp_path / "config.toml").symlink_to(tmp_path / "dotfiles")
+    with pytest.raises(ConfigError, match=r"config\.toml:1:1: cannot be read: No such file or directory"):
+        config.load(Paths(tmp_path, tmp_path), str, tmp_path)
+
+
+def test_what_an_editor_lays_beside_a_rule_file_is_no_rule_file(tmp_path):
+    paths = Paths(tmp_path, tmp_path)
+    paths.rules_dir.mkdir()
+    (paths.rules_dir / ".#mine.toml").symlink_to("me@host.1234:5678")  # the lock of Emacs
+    (paths.rules_dir / "mine.toml").write_text('[[rule]]\nname = "mine"\nwhen = "claude > 80%"\n')
+    assert [rule.name for rule in config.load(paths, str, tmp_path).rules] == ["mine"]
 
 
 def test_a_million_characters_are_refused(tmp_path):

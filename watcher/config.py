@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from watcher import shipped
 from watcher.clock import LocalZone
-from watcher.config_file import ConfigFile, Document, ProviderTable, Where, read_text
+from watcher.config_file import ConfigFile, Document, ProviderTable, Where, read_text, unreadable
 from watcher.config_secrets import ConfigSecrets
-from watcher.config_stamp import Stamp, rule_files, stamp
+from watcher.config_stamp import Stamp, is_there, rule_files, stamp
 from watcher.core import cadence, quiet, rulebook
 from watcher.core.active import ActiveError, check_zone
 from watcher.core.diagnostics import listed
@@ -99,7 +99,7 @@ class _Reader:
         return config
 
     def _document(self) -> Document:
-        document = self._file.read() if self._paths.config_file.exists() else Document()
+        document = self._file.read() if is_there(self._paths.config_file) else Document()
         if not document.channels and not self._file.problems:
             document.channels = {"desktop": {"type": "desktop"}}
         return document
@@ -273,16 +273,23 @@ class _Reader:
 
     def _rules(self, channels: Mapping[str, Channel]) -> tuple[Rule, ...]:
         sources: list[tuple[str, str]] = []
-        if self._paths.config_file.exists():
-            if self._file.text:
-                sources.append((self._file.path, self._file.text))
-        else:
+        files = self._rule_files()
+        if self._file.text:
+            sources.append((self._file.path, self._file.text))
+        elif not (files or is_there(self._paths.config_file)):
             path, text = shipped.default_rules()
-            if not rule_files(self._paths):
-                sources.append((str(path), text))
-        for path in rule_files(self._paths):
+            sources.append((str(path), text))
+        for path in files:
             text = read_text(path, self._file.problems) or ""
             sources.append((str(path), text))
         rules, problems = rulebook.read_files(sources, channels=tuple(channels), config_path=self._file.path)
         self._file.problems.extend(problems)
         return rules
+
+    def _rule_files(self) -> list[Path]:
+        try:
+            return rule_files(self._paths)
+        except OSError as error:
+            folder = str(self._paths.rules_dir)
+            self._file.problems.append(unreadable(folder, error))
+            return []

@@ -60,7 +60,7 @@ class Document(Struct, forbid_unknown_fields=True):
     channels: dict[str, dict[str, Any]] = field(default_factory=dict)
     route: dict[str, list[str]] = field(default_factory=dict)
     quiet: QuietTable | None = None
-    rule: list[Any] = field(default_factory=list)
+    rule: Any = None  # whatever it is: the rulebook reads it, and says what is wrong with it
 
 
 def read_text(path: Path, problems: list[Diagnostic]) -> str | None:
@@ -68,7 +68,7 @@ def read_text(path: Path, problems: list[Diagnostic]) -> str | None:
     try:
         data = path.read_bytes()
     except OSError as error:
-        problems.append(Diagnostic(path=str(path), line=1, column=1, message=f"cannot be read: {error.strerror}"))
+        problems.append(unreadable(str(path), error))
         return None
     if len(data) > MOST_BYTES:
         message = f"is {len(data):,} bytes; at most {MOST_BYTES:,} are read"
@@ -81,6 +81,11 @@ def read_text(path: Path, problems: list[Diagnostic]) -> str | None:
         message = "is not UTF-8 text; save it as UTF-8"
         problems.append(Diagnostic(path=str(path), line=line, column=1, message=message))
         return None
+
+
+def unreadable(path: str, error: OSError) -> Diagnostic:
+    """What is said of a file or folder that is there and cannot be read."""
+    return Diagnostic(path=path, line=1, column=1, message=f"cannot be read: {error.strerror}")
 
 
 class ConfigFile:

@@ -11,9 +11,30 @@ Stamp = tuple[tuple[str, int, int], ...]
 """(path, time of the last change in ns, size) of each file."""
 
 
+def is_there(path: Path) -> bool:
+    """Whether the person has such a file, be it one that cannot be read: a link that leads nowhere, a closed folder.
+
+    Taken for absent, it would be replaced by what ships without a word; whoever reads it says what is wrong.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def rule_files(paths: Paths) -> list[Path]:
-    """Every file in the folder of rules, by name."""
-    return sorted(paths.rules_dir.glob("*.toml"))
+    """Every file in the folder of rules, by name; none where there is no folder. Hidden ones are an editor's own.
+
+    Errors: OSError where there is one that cannot be read. `glob` would find nothing in it, and end every alert.
+    """
+    try:
+        found = list(paths.rules_dir.iterdir())
+    except FileNotFoundError:
+        return []
+    return sorted(path for path in found if path.suffix == ".toml" and not path.name.startswith("."))
 
 
 def stamp(paths: Paths, *, of_modes: bool = False) -> Stamp:
@@ -24,7 +45,12 @@ def stamp(paths: Paths, *, of_modes: bool = False) -> Stamp:
         of_modes: a file whose owner or mode was changed has changed too.
     """
     found = []
-    for path in (paths.config_file, *rule_files(paths)):
+    try:
+        rules = rule_files(paths)
+    except OSError:
+        rules = []
+        found.append((str(paths.rules_dir), 0, -1))  # a change like any other: reading it says what is wrong
+    for path in (paths.config_file, *rules):
         try:
             status = path.stat()
         except OSError:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from watcher import config_schema, doors, paths, shipped
 from watcher.cli.columns import room, wrapped
 from watcher.cli.config import as_json
+from watcher.config_stamp import is_there
 from watcher.core import entries
 from watcher.credentials import Surroundings
 from watcher.errors import ConfigError, WatcherError
@@ -91,7 +92,7 @@ def init() -> None:
     for name, text, _ in rows:
         for line in wrapped(f"  {name:15} {text}", room(), indent=18):
             click.echo(line)
-    is_first = not own.config_file.exists()
+    is_first = not is_there(own.config_file)
     wish = _ask_for_channel() if asks and is_first else None
     click.echo("\nFiles:")
     for path, text, is_ours in files(own, wish):
@@ -130,7 +131,7 @@ def _overrides(own: Paths) -> dict[str, Overrides]:
     """The places that the person's own config names; none where there is no config that can be read."""
     from watcher.cli.rule_files import in_force  # noqa: PLC0415 - only where there is a config
 
-    if not own.config_file.exists():
+    if not is_there(own.config_file):
         return {}
     try:
         return {name: settings.overrides for name, settings in in_force().providers.items()}

@@ -12,6 +12,7 @@ from watcher.cli.rule_files import in_files, in_force, own_paths
 from watcher.cli.rules_add import add
 from watcher.cli.rules_explain import explain
 from watcher.cli.rules_list import list_rules
+from watcher.config_stamp import is_there
 from watcher.core import examples
 from watcher.core.examples import Ran
 from watcher.core.model import Rule
@@ -46,7 +47,7 @@ def check(files: tuple[str, ...]) -> None:
         config = in_force(with_secrets=True)
         found = config.rules
         config_file = own_paths().config_file
-        names = tuple(dict.fromkeys([*([str(config_file)] if config_file.exists() else []), *(r.path for r in found)]))
+        names = tuple(dict.fromkeys([*([str(config_file)] if is_there(config_file) else []), *(r.path for r in found)]))
         for channel, why in config.broken_channels.items():
             if channel in config.channels:
                 click.echo(f"channel {channel}: {why}; its messages wait until then", err=True)

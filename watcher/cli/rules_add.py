@@ -12,6 +12,7 @@ import click
 
 from watcher.cli import toml
 from watcher.cli.rule_files import in_force, own_paths
+from watcher.config_stamp import is_there, rule_files
 from watcher.core import rulebook
 from watcher.core.diagnostics import diagnose, listed
 from watcher.core.model import Rule, Severity
@@ -56,7 +57,7 @@ def add(*, name: str, dry_run: bool, **flags: Any) -> None:
     if dry_run:
         click.echo(text, nl=False)
         return
-    were_shipped = not own.config_file.exists() and not any(own.rules_dir.glob("*.toml"))
+    were_shipped = not is_there(own.config_file) and not rule_files(own)
     _write(path, text)
     click.echo(f"written: {path}")
     if were_shipped:

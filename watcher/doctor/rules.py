@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from shlex import quote
 
+from watcher.config_stamp import is_there
 from watcher.core import phrases
 from watcher.core.binding import bind
 from watcher.core.memory import SeriesState
@@ -23,7 +24,7 @@ def config(scene: Scene) -> Iterator[Finding]:
             subject = "names" if _TAKEN in line else "config"
             yield _finding(subject, Verdict.FAIL, line, "watcher rules check")
         return
-    if not scene.own.config_file.exists():
+    if not is_there(scene.own.config_file):
         message = "there is no config.toml: the desktop is told, by the rules that ship"
         yield _finding("config", Verdict.WARN, message, "watcher init")
     count = len(scene.config.rules)
