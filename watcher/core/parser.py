@@ -230,7 +230,7 @@ class Parser:
         message = f"{_name(measured)} is {measured.unit}, {_name(other)} is {other.unit}"
         hint = f"valid: such as `{measured.unit.example}`"
         if measured.unit is Unit.PERCENT and other.unit is Unit.NUMBER:
-            hint = f"did you mean `{other.node}%`?" if isinstance(other.node, Literal) else hint
+            hint = f"did you mean `{_as_percent(other.node)}`?" if isinstance(other.node, Literal) else hint
         elif isinstance(measured.node, Measure):
             selector = measured.node.selector
             units = {**FIELDS, **dict.fromkeys(COUNTED, vocabulary.count_of(selector.provider, selector.window))}
@@ -270,6 +270,12 @@ class Parser:
 
     def _wrong(self, message: str, token: Token, hint: str = "") -> NoReturn:
         raise ExpressionError(message, token.start, token.end, hint)
+
+
+def _as_percent(literal: Literal) -> str:
+    """The percent that was meant by a plain number: a part of one, as other programs write it, is so much of all."""
+    worth = float(literal.worth)
+    return f"{worth * 100:g}%" if 0 < worth < 1 else f"{literal}%"
 
 
 def _name(part: Part) -> str:

@@ -81,9 +81,9 @@ class Places:
         path: Path = ()
         for i, name in enumerate(names):
             path = (*path, name)
+            self.keys.setdefault(path, Place(start, self._at))  # also of a table that has no header of its own
             if is_array and i == len(names) - 1:
                 self._counts[path] = self._counts.get(path, 0) + 1
-                self.keys.setdefault(path, Place(start, self._at))
             if path in self._counts:
                 path = (*path, self._counts[path] - 1)
         self.keys[path] = Place(start, self._at)

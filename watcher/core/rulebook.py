@@ -26,6 +26,7 @@ MOST_RULES = 1_000
 _MOST_DOTS = 16
 
 _WHERE = re.compile(r" \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)$")
+_HEADER = re.compile(r"\s*(\[[^\[\]]+\])")
 _UNQUOTED = re.compile(r"\s*([A-Za-z_]+)\s*=\s*([^\s\"'\[{#][^#\n]*)")
 _PART = r"(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+"
 _LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_PART}(?:\.[ \t]*+{_PART}){{16}}")
@@ -213,7 +214,8 @@ def _syntax(text: str, path: str, error: str) -> Diagnostic:
     column = int(found.group(2)) - 1
     if "overwrite" in message or "twice" in message:
         place = Place(place.start + len(line) - len(line.lstrip()), place.start + len(line.rstrip()))
-        message += "; something is given twice"
+        header = _HEADER.match(line)
+        message = _twice(text, header.group(1)) if header else message + "; something is given twice"
     elif "illegal character '\\n'" in message:
         place = Place(place.start + column, place.start + column + 1)
         message += "; a closing quote is missing"
@@ -224,6 +226,13 @@ def _syntax(text: str, path: str, error: str) -> Diagnostic:
     else:
         place = Place(place.start + column, place.start + column + 1)
     return diagnose(path, text, place, message)
+
+
+def _twice(text: str, header: str) -> str:
+    """What is said of the second header of one table."""
+    if f"\n[{header}]" in f"\n{text}":
+        return f"not TOML: {header} stands where the others are [{header}]; write it like them"
+    return f"not TOML: {header} is given twice; write all its keys below one of them"
 
 
 def _line_place(text: str, line: int) -> Place:
