@@ -481,6 +481,13 @@ def test_a_snooze_of_something_else_holds_nothing(target):
     assert post.states() == ["queued"]
 
 
+@pytest.mark.parametrize(("target", "state"), [("*.session", "held"), ("*.weekly", "queued")])
+def test_a_snooze_of_a_kind_also_means_a_window_that_was_never_read(target, state):
+    post = Post(snoozes=[snooze(target)])
+    post.news(transition(rule="blind", reading=None))
+    assert post.states() == [state]
+
+
 def test_a_snooze_holds_even_what_is_critical_and_lets_it_go_in_time():
     post = Post(snoozes=[snooze()])
     post.news(transition(severity="critical"))

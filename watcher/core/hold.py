@@ -11,6 +11,7 @@ from functools import lru_cache
 from msgspec import Struct
 
 from watcher.core.expression import ExpressionError, parse_selector
+from watcher.core.kinds import kind_of
 from watcher.core.model import OPENING, Event, Series, Severity, Snooze, Transition
 from watcher.core.phrases import clock
 from watcher.core.quiet import Quiet, ends_at
@@ -90,8 +91,8 @@ def covers(target: str, transition: Transition) -> bool:
     """Whether a snooze's target, a rule's name or a written series, means the alert of a transition."""
     if target == transition.rule:
         return True
-    kind = str(transition.reading.kind) if transition.reading else ""
-    return is_meant(target, transition.series, transition.account_name, kind)
+    series, reading = transition.series, transition.reading
+    return is_meant(target, series, transition.account_name, str(reading.kind if reading else kind_of(series)))
 
 
 def is_meant(target: str, series: Series, account_name: str, kind: str) -> bool:
