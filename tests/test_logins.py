@@ -234,6 +234,76 @@ def test_an_alert_that_waits_to_be_told_waits_under_the_new_name(world):
     assert {each.alert for each in waiting} == {"a|claude[uuid-1].five_hour"}, "its end finds its beginning"
 
 
+def test_an_alert_that_is_being_told_is_renamed_with_its_account(world):
+    world.login({})
+    claude_code(world)
+    receive = world.answers["/hook"]
+
+    def renamed_meanwhile(_request):
+        world.answers["/hook"] = lambda _: world.json({}, 503)
+        store, now = world.store(), world.machine.now()
+        assert store.write(lambda: store.rename_account("claude", "", "uuid-1"), now=now)
+        return world.json({}, 503)
+
+    world.answers["/hook"] = renamed_meanwhile
+    world.check()
+    assert [each.series.account for row in world.store().outbox() for each in row.about] == ["uuid-1"]
+    world.machine.passes(timedelta(minutes=30))
+    claude_code(world, **ME)
+    world.usage(20)
+    world.check()
+    world.answers["/hook"] = receive
+    world.machine.passes(timedelta(hours=2))
+    world.check()
+    assert [title.partition(":")[0] for title in world.titles()] == ["resolved"], "beginning and end in one message"
+
+
+def test_a_login_that_names_itself_no_more_takes_its_history_along(world):
+    world.login({})
+    claude_code(world, **ME)
+    world.check()
+    world.machine.passes(timedelta(minutes=30))
+    (world.home / ".claude.json").write_text("{}")
+    world.check()
+    assert rows(world) == {"": None}, "the token is the same"
+    assert [series.account for series in world.store().all_series()] == [""]
+    assert len(world.received) == 1
+
+
+def test_the_next_account_of_a_key_is_told_of_in_the_words_of_the_one_before(world):
+    world.check()
+    world.machine.passes(timedelta(minutes=30))
+    claude_code(world, **ME)
+    owned_by(world, fake="me@x.io")
+    world.check()
+    assert rows(world) == {"uuid-1": None}
+    assert len(world.received) == 1
+    world.machine.passes(timedelta(minutes=30))
+    world.login({"anthropic": {"type": "oauth", "access": "sk-ant-oat01-another", "expires": 0}})
+    world.check()
+    assert rows(world) == {"": None, "uuid-1": None}
+    assert len(world.received) == 2, "the other's alert had the same key"
+
+
+@pytest.mark.parametrize(
+    ("target", "after"),
+    [
+        ("claude[ab12cd34].five_hour", "claude[uuid-1].five_hour"),
+        ("*[ab12cd34]", "*[uuid-1]"),
+        ("codex[ab12cd34]", "codex[ab12cd34]"),
+        ("claude[ab12cd34x]", "claude[ab12cd34x]"),
+        ("claude.five_hour", "claude.five_hour"),
+    ],
+)
+def test_a_snooze_of_an_account_by_its_key_means_the_account_under_its_new_one(world, target, after):
+    world.check()
+    store, now = world.store(), world.machine.now()
+    store.write(lambda: store.rename_account("claude", "", "ab12cd34"), now=now)
+    store.write(lambda: store.snooze(Snooze(target=target, created_at=now)), now=now)
+    store.write(lambda: store.rename_account("claude", "ab12cd34", "uuid-1"), now=now)
+    assert [each.target for each in store.snoozes()] == [after]
+
+
 def test_a_snooze_until_the_reset_holds_under_the_new_name(world):
     world.login({})
     claude_code(world)

@@ -146,8 +146,8 @@ def is_stand_in(key: str) -> bool:
     return not key or re.fullmatch(r"[0-9a-f]{8}", key) is not None
 
 
-def heir(key: str, name: str, asked_with: str, logins: Sequence[Credential], keys: Keys) -> str:
-    """The key under which an account's login is found now that none has its own any more; empty: under none.
+def heir(key: str, name: str, asked_with: str, logins: Sequence[Credential], keys: Keys) -> str | None:
+    """The key under which an account's login is found now that none has its own any more; None: under none.
 
     A key that is a stand-in or an email gives way to a login of that name, whoever has it. Beyond that, the login that
     was asked with, or the one in the place for which the stand-in stood, is the same account better known, unless
@@ -169,7 +169,7 @@ def heir(key: str, name: str, asked_with: str, logins: Sequence[Credential], key
         *(login for login in unknown if token_hash(login) == asked_with),
         *(login for login in unknown if is_stand_in(key) and short_hash(login.path) == place),
     ]
-    return found[0].account if found else ""
+    return found[0].account if found else None
 
 
 # --- one account under two tokens -------------------------------------------------------------------------------------

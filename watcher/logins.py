@@ -59,8 +59,8 @@ class Logins:
         merged = accounts.merge(self._found.get(provider, ()), owners, now)
         return [_named(login, owners) for login in merged]
 
-    def heirs(self, provider: str, stored: Sequence[Account], now: datetime) -> dict[str, str]:
-        """Key of each account that no login has any more under its own -> key that it has now; "": it has none.
+    def heirs(self, provider: str, stored: Sequence[Account], now: datetime) -> dict[str, str | None]:
+        """Key of each account that no login has any more under its own -> key that it has now; None: it has none.
 
         Args:
             provider: its id.
@@ -73,8 +73,9 @@ class Logins:
         gone = [each for each in stored if each.account not in here]
         keys = self.keys(provider)
         return {
-            each.account: joined.get(each.account)
-            or accounts.heir(each.account, each.name, book.asked_with.get(each.account, ""), logins, keys)
+            each.account: joined[each.account]
+            if each.account in joined
+            else accounts.heir(each.account, each.name, book.asked_with.get(each.account, ""), logins, keys)
             for each in gone
         }
 

@@ -51,18 +51,28 @@ def observe(
 
 def forget(store: Store, config: Config, provider: str, account: str, *, now: datetime) -> None:
     """Forget an account that proved to be one that is known already, and withdraw what is still to be said of it."""
-
-    def work() -> None:
-        closed = store.forget_account(provider, account)
-        rules = {rule.name: rule for rule in config.rules}
-        keep(store, plan.plan((), rules, store.outbox(), routing(store, config), store.snoozes(), now, closed=closed))
-
-    store.write(work, now=now)
+    store.write(lambda: _forget(store, config, provider, account, now), now=now)
 
 
-def rename(store: Store, provider: str, old: str, new: str, *, now: datetime) -> bool:
-    """Put all that is known of an account under its new key, its alerts as they stand; False where that is taken."""
-    return store.write(lambda: store.rename_account(provider, old, new), now=now)
+def _forget(store: Store, config: Config, provider: str, account: str, now: datetime) -> None:
+    closed = store.forget_account(provider, account)
+    rules = {rule.name: rule for rule in config.rules}
+    keep(store, plan.plan((), rules, store.outbox(), routing(store, config), store.snoozes(), now, closed=closed))
+
+
+def rename(store: Store, config: Config, provider: str, old: str, new: str, *, now: datetime) -> bool:  # noqa: PLR0913 - as `forget`, with both keys
+    """Put all that is known of an account under its new key, its alerts as they stand; False where that is taken.
+
+    An account of that key that never answered gives way: what is still to be said of it is withdrawn.
+    """
+
+    def work() -> bool:
+        if store.has_readings(provider, new):
+            return False
+        _forget(store, config, provider, new, now)
+        return store.rename_account(provider, old, new)
+
+    return store.write(work, now=now)
 
 
 def over(judgement: judge.Judgement) -> list[tuple[str, Series]]:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from watcher import outbox, pipeline
 from watcher.calls import Calls
 from watcher.config import Config
@@ -185,6 +187,8 @@ class Postman:
         """What the attempt made of its delivery; that, and what it means to the channel, is kept."""
         now = self._now()
         jitter = abs(self._doors.jitter())
+        kept = next((row for row in self._store.outbox() if row.id == delivery.id), delivery)
+        delivery = structs.replace(delivery, about=kept.about)  # its account may have another key since it was begun
         settled = outbox.settle(delivery, outcome, channel, routing, now, jitter=jitter, stopped=self._stopped())
         if channel is not None:
             self._paced[channel.name] = outbox.pace(channel, outcome, now)

@@ -30,6 +30,7 @@ class Renames(Outages):
 
         Readings that another account of that key left behind, before it was forgotten, stay in its history.
         """
+        self._free_keys(provider, new)
         for table, column, path in _RECORDS:
             self._db.execute(
                 f"UPDATE {table} SET {column} = json_set({column}, '{path}', ?3)"  # noqa: S608 - constants
@@ -47,6 +48,19 @@ class Renames(Outages):
             (provider, old, new),
         )
         self._rename_series(provider, old, new)
+
+    def _free_keys(self, provider: str, account: str) -> None:
+        """Let messages to come have the keys of those that are done; inside `write`.
+
+        The account is another's from now on, and counts from the beginning: what it has to say is no repeat of what the
+        one before it said in the same words.
+        """
+        self._db.execute(
+            "UPDATE delivery SET key = key || '|' || id WHERE state NOT IN ('queued', 'held') AND EXISTS ("
+            "SELECT 1 FROM json_each(CASE WHEN json_valid(record) THEN record ELSE '{}' END, '$.about') AS one"
+            " WHERE one.value ->> '$.series.provider' = ? AND one.value ->> '$.series.account' = ?)",
+            (provider, account),
+        )
 
     def _rename_series(self, provider: str, old: str, new: str) -> None:
         """The series and their readings; into what is left of a series of that key, where there is such."""
@@ -70,7 +84,18 @@ def renamed(delivery: Delivery, names: Mapping[Series, Series]) -> Delivery:
 
 
 def resnoozed(snooze: Snooze, names: Mapping[Series, Series]) -> Snooze:
-    """The snooze until the reset of the same series under their new names."""
+    """The snooze of the same series, also until their reset, under their new names."""
     written = {str(old): str(new) for old, new in names.items()}
     episodes = {written.get(series, series): episode for series, episode in (snooze.episodes or {}).items()}
-    return replace(snooze, episodes=None if snooze.episodes is None else episodes)
+    target = next((_retold(snooze.target, old, new) for old, new in names.items() if old.account), snooze.target)
+    return replace(snooze, target=target, episodes=None if snooze.episodes is None else episodes)
+
+
+def _retold(target: str, old: Series, new: Series) -> str:
+    """What was written of an account by a key that means nobody any more; an email stays a name of it."""
+    if "@" in old.account:
+        return target
+    for provider in (old.provider, "*"):
+        if target == f"{provider}[{old.account}]" or target.startswith(f"{provider}[{old.account}]."):
+            return target.replace(f"[{old.account}]", f"[{new.account}]", 1)
+    return target

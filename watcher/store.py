@@ -105,6 +105,9 @@ class Store(Renames):
 
     def record(self, news: Snapshot | Failure) -> None:
         """Keep a poll's result; inside `write`. A failure leaves the last good snapshot where it is."""
+        of = news.provider, news.account
+        if not self._db.execute("SELECT 1 FROM account WHERE provider = ? AND account = ?", of).fetchone():
+            self._free_keys(*of)
         if isinstance(news, Failure):
             self._note_failure(news)
             self._db.execute(
@@ -121,7 +124,6 @@ class Store(Renames):
             " asked_at = ?4",
             (news.provider, news.account, rows.encode(rows.merged(last, news)), rows.ms(news.at)),
         )
-        of = news.provider, news.account
         self._db.executemany(
             "INSERT INTO series (provider, account, window, kind, label, unit, window_seconds)"
             " VALUES (?, ?, ?, ?4, ?5, ?6, ?7) ON CONFLICT (provider, account, window)"
@@ -134,6 +136,10 @@ class Store(Renames):
             " WHERE provider = ?1 AND account = ?2 AND window = ?3",
             [(*of, reading.window, *rows.reading_row(reading, news.at)) for reading in news.readings],
         )
+
+    def has_readings(self, provider: str, account: str) -> bool:
+        """Whether an account of that key has ever answered, and is not forgotten."""
+        return self._snapshot(provider, account) is not None
 
     def _snapshot(self, provider: str, account: str) -> Snapshot | None:
         return next(
@@ -185,7 +191,7 @@ class Store(Renames):
 
         False, and nothing is changed, where that key has readings already; trouble alone gives way.
         """
-        if self._snapshot(provider, new) is not None:
+        if self.has_readings(provider, new):
             return False
         self.forget_account(provider, new)
         mine = [each for each in self.memory().series if (each.provider, each.account) == (provider, old)]
@@ -193,6 +199,7 @@ class Store(Renames):
         self._rename(provider, old, new)
         self.update(renamed(delivery, names) for delivery in self.outbox())
         for snooze in self.snoozes():
+            self.unsnooze(snooze.target)
             self.snooze(resnoozed(snooze, names))
         self.forget()
         return True

@@ -44,10 +44,10 @@ class Successions:
         stored = [account for account in self._store.accounts() if account.provider == provider]
         heirs = self._logins.heirs(provider, stored, now)
         for account in stored:
-            heir = heirs.get(account.account)
-            if heir is None or account.account in spared:
+            if account.account not in heirs or account.account in spared:
                 continue
-            if heir:
+            heir = heirs[account.account]
+            if heir is not None:
                 self._hand_over(account, heir, config, now)
             elif whole:
                 self._is_gone(account, now)
@@ -55,7 +55,7 @@ class Successions:
     def _hand_over(self, account: Account, heir: str, config: Config, now: datetime) -> None:
         """What stood under one key stands under another now: nothing of it is lost, and nothing is told again."""
         provider, old = account.provider, account.account
-        if pipeline.rename(self._store, provider, old, heir, now=now):
+        if pipeline.rename(self._store, config, provider, old, heir, now=now):
             self._logins.rename(provider, old, heir, now)
             self._kept[provider, heir] = self._kept.pop((provider, old), {})
             return
