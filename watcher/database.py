@@ -105,8 +105,14 @@ class Database:
 
     def _open_to_read(self) -> sqlite3.Connection:
         nothing = NoReadingsError(f"no readings yet in {self.path.parent}: run `watcher run` or `watcher check` first")
-        if not self.path.exists():
-            raise nothing
+        try:
+            self.path.stat()
+        except FileNotFoundError:
+            raise nothing from None
+        except OSError as error:
+            raise StoreError(
+                f"cannot read {self.path}: {error.strerror}; give yourself the right, or set WATCHER_STATE_DIR"
+            ) from error
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None
         )

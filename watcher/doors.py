@@ -7,11 +7,10 @@ import os
 import random
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from msgspec import Struct
 
-from watcher import files, process
+from watcher import files, paths, process
 from watcher.clock import Clock
 from watcher.core.model import Command, Finished, ReadDatabase, Request, Response, Rows
 from watcher.credentials import Surroundings
@@ -38,7 +37,7 @@ def _send(request: Request) -> Response:
 def surroundings() -> Surroundings:
     """The machine as it is now."""
     return Surroundings(
-        home=Path.home(),
+        home=paths.home(),
         env=dict(os.environ),
         platform=sys.platform,
         run=process.run,

@@ -38,8 +38,11 @@ def put(state: Path, source: str, content: dict[str, Any], at: datetime) -> None
 
 
 def waits(state: Path, source: str) -> bool:
-    """Whether anything lies there, at the cost of one look."""
-    return (state / FOLDER / f"{source}.json").exists()
+    """Whether anything lies there, at the cost of one look; nothing does where nobody may look."""
+    try:
+        return (state / FOLDER / f"{source}.json").exists()
+    except OSError:
+        return False
 
 
 def take(state: Path, source: str) -> tuple[dict[str, Any], datetime] | None:

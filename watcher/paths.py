@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from watcher.errors import ConfigError
+
 NAME = "ai-usage-watcher"
 
 
@@ -27,6 +29,18 @@ class Paths(NamedTuple):
     def rules_dir(self) -> Path:
         """The folder of rule files; it may be absent."""
         return self.config_dir / "rules"
+
+
+def home() -> Path:
+    """The home of the person who runs this.
+
+    Raises:
+        ConfigError: nobody says where it is: no variable, and no entry for this user on the machine.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise ConfigError("no home folder is known for this user: set HOME to it") from None
 
 
 def find(env: Mapping[str, str], home: Path, platform: str = sys.platform) -> Paths:

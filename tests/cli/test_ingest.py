@@ -1,5 +1,6 @@
 """`watcher ingest claude-statusline`: quick, quiet, and never a reason for a broken status line."""
 
+import io
 import json
 import os
 import stat
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher import inbox
+from watcher import cli, inbox
+from watcher.cli import statusline
 from watcher.cli.statusline import take
 
 NOWHERE = Path(os.devnull, "state")
@@ -112,6 +114,25 @@ def test_the_command_ends_well_whatever_comes(tmp_path, data):
     done = run(tmp_path, data)
     assert (done.returncode, done.stderr) == (0, b"")
     assert len(done.stdout.splitlines()) == 1
+
+
+def test_ctrl_c_while_it_waits_for_input_leaves_no_traceback(monkeypatch):
+    def interrupted(_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        cli.main()
+
+
+def test_a_status_line_without_any_home_is_still_a_line(monkeypatch, capsys):
+    def nobody(_cls):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", classmethod(nobody))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"{}")))
+    assert statusline.main() == 0
+    assert capsys.readouterr().out == "watcher: no home folder is known for this user: set HOME to it\n"
 
 
 def test_the_command_imports_nothing_heavy():

@@ -151,6 +151,39 @@ def test_a_reader_that_hangs_up_is_no_error(served):
         assert writer.stderr.read() == b""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("words", [("status",), ("check",), ("history", "--csv"), ("help",)])
+def test_output_that_cannot_be_written_is_no_defect(served, words):
+    with Path("/dev/full").open("w") as full:
+        argv = [sys.executable, "-m", "watcher", *words]
+        done = subprocess.run(argv, env=served.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    said = "cannot write the output: No space left on device; make room, or send it elsewhere\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_a_terminal_without_a_width_gets_the_table_all_the_same(served):
+    assert served.watcher("status", COLUMNS="0").stdout == served.watcher("status").stdout != ""
+
+
+def test_where_no_home_is_known_it_is_said(monkeypatch, capsys):
+    def nobody(_cls):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", classmethod(nobody))
+    assert root.run(["status"]) == root.run(["guard", "claude < 90%"]) == 78
+    assert capsys.readouterr().err == 2 * "no home folder is known for this user: set HOME to it\n"
+
+
+@pytest.mark.parametrize(("words", "code"), [(("status",), 1), (("guard", "claude < 90%"), 69), (("history",), 1)])
+def test_a_state_folder_that_cannot_be_read_is_said_and_never_an_answer(empty_home, words, code):
+    state = empty_home.paths.state_dir
+    state.symlink_to(state)  # as unreadable as one without the right to look, also for root
+    done = empty_home.watcher(*words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"cannot read {state / 'watcher.db'}: ")
+    assert done.stderr.endswith("; give yourself the right, or set WATCHER_STATE_DIR\n")
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_the_shells_script(empty_home, shell):
     done = empty_home.watcher("completion", shell)

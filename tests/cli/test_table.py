@@ -46,6 +46,13 @@ def test_no_row_of_a_window_is_wider_than_the_terminal(width):
     assert max(map(len, rows if width >= 60 else [row for row in rows if "read" not in row])) <= width
 
 
+@pytest.mark.parametrize("width", [35, 40, 50])
+def test_a_narrow_terminal_still_says_when_a_window_resets(width):
+    text = "\n".join(shown(known(account(window(pace="ahead"))), width))
+    assert "82 %" in text
+    assert "    in 1 h 40 min (13:40)" in text
+
+
 def test_without_utf_8_every_sign_is_ascii():
     document = known(account(window(), PREMIUM, account="ü@example.com", provider="claude"))
     text = "\n".join(shown(document, ascii_=True))

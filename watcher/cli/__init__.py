@@ -62,7 +62,11 @@ BARS = ("line", "tmux", "waybar")
 
 def main() -> None:
     """The command `watcher`."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while a command was still loading, or on a quick way
+        code = EXIT_INTERRUPTED
+    sys.exit(code)
 
 
 def run(args: list[str]) -> int:

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from watcher import clock, glance, paths
 from watcher.core import phrases
@@ -27,7 +26,7 @@ def show(form: str) -> int:
     now = clock.now()
     encoding = sys.stdout.encoding or "ascii"
     try:
-        seen: Glance | str = glance.take(paths.find(os.environ, Path.home()).state_dir / DATABASE, now)
+        seen: Glance | str = glance.take(paths.find(os.environ, paths.home()).state_dir / DATABASE, now)
     except Exception as error:  # noqa: BLE001 - a bar that shows nothing would be silent about it
         seen = f"watcher: no reading can be had ({error}); watcher status says more"
     print(writable(FORMS[form](seen, now), encoding))  # noqa: T201 - this is the command line

@@ -50,11 +50,10 @@ def _series() -> Words:
 
 def _paths() -> "Paths":
     import os  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
 
     from watcher import paths  # noqa: PLC0415
 
-    return paths.find(os.environ, Path.home())
+    return paths.find(os.environ, paths.home())
 
 
 def _config() -> "Config":

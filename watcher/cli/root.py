@@ -3,6 +3,7 @@
 Never put a command here.
 """
 
+import errno
 import os
 import re
 import sys
@@ -27,6 +28,9 @@ from watcher.errors import ConfigError, NoReadingsError, UsageError, WatcherErro
 
 _CODES = {ConfigError: EXIT_CONFIG, UsageError: EXIT_USAGE, NoReadingsError: EXIT_UNAVAILABLE}
 """What an error's kind means to a script; all others are 1."""
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""Why what a program says cannot be written."""
 
 _NO_COMMAND = re.compile("No such command '([^']*)'")
 REPORT = "https://github.com/ai-usage-watcher/ai-usage-watcher/issues"
@@ -103,6 +107,8 @@ def watcher() -> None:
 
 def run(args: Sequence[str]) -> int:
     """Run a command line; the exit code. Whatever goes wrong is one line on stderr."""
+    if os.environ.get("COLUMNS") == "0":  # as some editors and containers set it: a table of no width is empty
+        del os.environ["COLUMNS"]
     try:
         code = watcher.main(list(args), prog_name="watcher", standalone_mode=False)
         if sys.stdout is not None:  # pythonw has none
@@ -111,13 +117,21 @@ def run(args: Sequence[str]) -> int:
         return stop.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # what is still buffered has nobody to read it: the interpreter must not complain while it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1  # as click says, where it notices first
     except Exception as error:  # noqa: BLE001 - the last place where a defect can become a sentence
-        return explained(error, args)
+        return 1 if _is_output_refused(error) else explained(error, args)  # 1, as click says where it notices first
     return code if isinstance(code, int) else 0
+
+
+def _is_output_refused(error: Exception) -> bool:
+    """Whether what was to be said cannot be written; said on stderr, but of a reader that has had enough."""
+    is_gone = isinstance(error, BrokenPipeError)
+    if not isinstance(error, OSError) or not (is_gone or (error.filename is None and error.errno in _NO_ROOM)):
+        return False
+    # what is still buffered has nowhere to go: the interpreter must not complain while it ends
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not is_gone:
+        click.echo(f"cannot write the output: {error.strerror}; make room, or send it elsewhere", err=True)
+    return True
 
 
 def explained(error: Exception, args: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from watcher import clock, inbox, paths
+from watcher.errors import ConfigError
 
 MAX_INPUT = 1024 * 1024
 NAMES = {"five_hour": "5h", "seven_day": "7d"}
@@ -24,7 +25,10 @@ def main() -> int:
         said = "watcher: pipe Claude Code's status line input into this command"
     else:
         data = sys.stdin.buffer.read(MAX_INPUT + 1)
-        said = take(data, paths.find(os.environ, Path.home()).state_dir, clock.now())
+        try:
+            said = take(data, paths.find(os.environ, paths.home()).state_dir, clock.now())
+        except ConfigError as error:
+            said = f"watcher: {error}"
     encoding = sys.stdout.encoding or "ascii"
     print(said.encode(encoding, "replace").decode(encoding))  # noqa: T201 - this is the command line
     return 0

@@ -30,6 +30,7 @@ class Layout(NamedTuple):
     label: int  # at most
     below: bool = False  # what is left, and where it will end, in a line of its own
     long: bool = True  # resets with the word
+    apart: bool = False  # the reset is below, too
     rules: bool = True  # names of the alerts that fire
 
 
@@ -43,6 +44,9 @@ _LAYOUTS = (
     Layout(bar=4, label=20, rules=False, below=True, long=False),  # a name is worth more than a finer bar
     Layout(bar=6, label=16, rules=False, below=True, long=False),
     Layout(bar=2, label=12, rules=False, below=True, long=False),
+    Layout(bar=8, label=20, rules=False, below=True, long=False, apart=True),
+    Layout(bar=2, label=20, rules=False, below=True, long=False, apart=True),
+    Layout(bar=2, label=12, rules=False, below=True, long=False, apart=True),
 )
 """Widest first; the first that fits is taken, else the last, cut off."""
 
@@ -115,7 +119,7 @@ def _accounts(known: Status, tongue: Tongue, width: int, names: Mapping[str, str
         yield from _heading(account, tongue, width, names, polled=known.daemon_running)
         for window, cells in zip(account.windows, grid, strict=True):
             yield _row(cells, widths, width)
-            if (more := _below(window, layout)) is not None:
+            if (more := _below(window, tongue, layout)) is not None:
                 yield more
         yield Text()
 
@@ -160,10 +164,7 @@ def _heading(
 def _cells(window: Window, tongue: Tongue, layout: Layout, alerts: Marks) -> list[Text]:
     """Label, bar, percent, pace, left, reset, alerts: each padded by the row."""
     style = _style(window, alerts)
-    reset = tongue.reset(window)
-    if not layout.long:
-        reset = reset.removeprefix("resets ").replace("reset was due at", "was due")
-    unsure = " (not confirmed yet)" if window.unconfirmed else " (old)" if window.stale else ""
+    reset = "" if layout.apart else _reset(window, tongue, layout)
     pace = words.pace(window)
     return [
         Text(_clipped(window.label or window.window, layout.label)),
@@ -171,17 +172,30 @@ def _cells(window: Window, tongue: Tongue, layout: Layout, alerts: Marks) -> lis
         Text(_percent(window) + ("!" if alerts else ""), style=style),
         Text(pace.partition(",")[0] if layout.below else pace, style="yellow" if window.pace == "ahead" else "dim"),
         Text("" if layout.below or _is_amount(window) else words.left(window)),
-        Text(reset + unsure, style="" if not unsure else "dim"),
+        Text(reset, style="dim" if _unsure(window) else ""),
         Text(", ".join(rule for rule, _ in alerts) if layout.rules else "", style=style),
     ]
 
 
-def _below(window: Window, layout: Layout) -> Text | None:
+def _reset(window: Window, tongue: Tongue, layout: Layout) -> str:
+    """When it resets, and how far the reading is to be believed."""
+    reset = tongue.reset(window)
+    if not layout.long:
+        reset = reset.removeprefix("resets ").replace("reset was due at", "was due")
+    return reset + _unsure(window)
+
+
+def _unsure(window: Window) -> str:
+    return " (not confirmed yet)" if window.unconfirmed else " (old)" if window.stale else ""
+
+
+def _below(window: Window, tongue: Tongue, layout: Layout) -> Text | None:
     """What a narrow row has no room for."""
     if not layout.below:
         return None
     projected = words.pace(window).partition(", ")[2]
-    parts = ["" if _is_amount(window) else words.left(window), projected]
+    reset = _reset(window, tongue, layout).strip() if layout.apart else ""
+    parts = [reset, "" if _is_amount(window) else words.left(window), projected]
     text = ", ".join(part for part in parts if part)
     return Text(f"{_GAP}  {text}", style="dim") if text else None
 
