@@ -5,9 +5,8 @@ import os
 from datetime import timedelta
 
 import pytest
-from freezegun import freeze_time
 
-from tests.world import START, Hand, Machine, World
+from tests.world import HOOK, SESSION, START, Hand, made
 from watcher import inbox
 from watcher.core.model import Response
 from watcher.daemon import DONE, REFRESH, WANTED
@@ -15,25 +14,13 @@ from watcher.errors import ConfigError, TimedOutError
 
 H, M, S = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 
-CONFIG = """
-[channels.hook]
-type = "webhook"
-url = "http://127.0.0.1:9/hook"
-[[rule]]
-name = "session"
-when = "claude.five_hour > 80%"
-clear = "< 70%"
-"""
+CONFIG = HOOK + SESSION
 
 
 @pytest.fixture
 def world(tmp_path):
-    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:  # only `schedule` reads that clock
-        world = World(tmp_path, Machine(frozen))
-        world.config(CONFIG)
-        world.usage(50)
+    with made(tmp_path, CONFIG) as world:
         yield world
-        world.leave()
 
 
 def test_an_alert_goes_out_once_and_its_end_once(world):

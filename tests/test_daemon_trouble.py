@@ -4,22 +4,13 @@ import itertools
 from datetime import timedelta
 
 import pytest
-from freezegun import freeze_time
 
-from tests.world import START, Hand, Machine, World
+from tests.world import HOOK, SESSION, START, Hand, made
 from watcher.errors import OfflineError
 from watcher.store import Store
 
 D, H, M, S = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
-CONFIG = """
-[channels.hook]
-type = "webhook"
-url = "http://127.0.0.1:9/hook"
-[[rule]]
-name = "session"
-when = "claude.five_hour > 80%"
-clear = "< 70%"
-"""
+CONFIG = HOOK + SESSION
 
 
 class HangsForEver(BaseException):
@@ -47,10 +38,7 @@ class Threads(Hand):
 
 @pytest.fixture
 def world(tmp_path):
-    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:
-        world = World(tmp_path, Machine(frozen))
-        world.config(CONFIG)
-        world.usage(50)
+    with made(tmp_path, CONFIG) as world:
         yield world
 
 

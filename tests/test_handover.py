@@ -4,9 +4,8 @@ import json
 from datetime import timedelta
 
 import pytest
-from freezegun import freeze_time
 
-from tests.world import START, Machine, World
+from tests.world import START, made
 from watcher import handover, inbox
 from watcher.credentials import Credential
 from watcher.lock import Lock
@@ -26,12 +25,8 @@ ENDS = START + timedelta(hours=4)
 
 @pytest.fixture
 def world(tmp_path):
-    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:
-        world = World(tmp_path, Machine(frozen))
-        world.config(RULES)
-        world.usage(10, ENDS)
+    with made(tmp_path, RULES, 10) as world:
         yield world
-        world.leave()
 
 
 def speak(world, used, **more):

@@ -3,10 +3,9 @@
 import json
 from datetime import timedelta
 
-import freezegun
 import pytest
 
-from tests.world import START, Machine, World
+from tests.world import START, made
 from watcher import accounts, handover, inbox, standing
 from watcher.core.model import Snooze
 from watcher.credentials import claude_code as tool
@@ -23,12 +22,8 @@ QUOTA = "/v1internal:retrieveUserQuota"
 
 @pytest.fixture
 def world(tmp_path):
-    with freezegun.freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:
-        made = World(tmp_path, Machine(frozen))
-        made.config(RULE + ROUTE)
-        made.usage(85)
-        yield made
-        made.leave()
+    with made(tmp_path, RULE + ROUTE, 85) as world:
+        yield world
 
 
 def claude_code(world, token="sk-ant-oat01-second", **account):

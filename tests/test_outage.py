@@ -3,17 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from freezegun import freeze_time
 
-from tests.world import START, Machine, World
+from tests.world import HOOK, START, made
 
 H, M = timedelta(hours=1), timedelta(minutes=1)
 
-CONFIG = """
-[channels.hook]
-type = "webhook"
-url = "http://127.0.0.1:9/hook"
-[[rule]]
+CONFIG = f"""{HOOK}[[rule]]
 name = "blind"
 when = "*.age > 45m"
 [[rule]]
@@ -25,9 +20,7 @@ for = "30m"
 
 @pytest.fixture
 def world(tmp_path):
-    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:  # only `schedule` reads that clock
-        world = World(tmp_path, Machine(frozen))
-        world.config(CONFIG)
+    with made(tmp_path, CONFIG, None) as world:
         world.login(
             {
                 "anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0},

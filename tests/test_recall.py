@@ -6,9 +6,8 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from freezegun import freeze_time
 
-from tests.world import START, Machine, World
+from tests.world import HOOK, START, made
 from watcher import config
 from watcher.core import replay
 from watcher.core.model import Failure, Kind, Reading, Snapshot
@@ -18,11 +17,7 @@ from watcher.schema import MIGRATIONS
 from watcher.store import Store
 
 D, H, M = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
-CONFIG = """
-[channels.hook]
-type = "webhook"
-url = "http://127.0.0.1:9/hook"
-[[rule]]
+CONFIG = f"""{HOOK}[[rule]]
 name = "quiet"
 when = "claude.age > 45m"
 remind = "1h"
@@ -38,12 +33,8 @@ when = "claude.five_hour > 80%"
 
 @pytest.fixture
 def world(tmp_path):
-    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:  # only `schedule` reads that clock
-        world = World(tmp_path, Machine(frozen))
-        world.config(CONFIG)
-        world.usage(50)
+    with made(tmp_path, CONFIG) as world:
         yield world
-        world.leave()
 
 
 def fails_with(error):

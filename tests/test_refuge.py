@@ -6,24 +6,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from freezegun import freeze_time
 
-from tests.world import START, Machine, World
+from tests.world import HOOK, SESSION, START, made
 from watcher import refuge
 from watcher.errors import StoreError
 from watcher.store import Store
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 M = timedelta(minutes=1)
-CONFIG = """
-[channels.hook]
-type = "webhook"
-url = "http://127.0.0.1:9/hook"
-[[rule]]
-name = "session"
-when = "claude.five_hour > 80%"
-clear = "< 70%"
-"""
+CONFIG = HOOK + SESSION
 
 
 class Killed(BaseException):
@@ -58,15 +49,12 @@ def kill() -> None:
 
 @pytest.fixture
 def world(tmp_path):
-    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:  # only `schedule` reads that clock
-        world = World(tmp_path, Machine(frozen))
-        world.config(CONFIG)
+    with made(tmp_path, CONFIG, None) as world:
         world.store_kind = FullDisk
         world.shelter = tmp_path / "shelter.db"
         FullDisk.full = False
         yield world
         FullDisk.full = False
-        world.leave()
 
 
 def watch_until_killed(world, *events) -> None:

@@ -5,11 +5,14 @@ Work that a daemon would give to a thread is done at once; where it would wait, 
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from freezegun import freeze_time
 
 from watcher import files, paths
 from watcher.calls import Call, Calls
@@ -25,6 +28,18 @@ from watcher.store import Store
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 Answer = Callable[[Request], Response | Exception]
+
+HOOK = """
+[channels.hook]
+type = "webhook"
+url = "http://127.0.0.1:9/hook"
+"""
+SESSION = """
+[[rule]]
+name = "session"
+when = "claude.five_hour > 80%"
+clear = "< 70%"
+"""
 
 
 class Machine(Clock):
@@ -231,3 +246,15 @@ class World:
 
     def titles(self) -> list[str]:
         return [f"{body['event']}: {body['title']}" for body in self.received]
+
+
+@contextmanager
+def made(home: Path, config: str, percent: float | None = 50) -> Iterator[World]:
+    """A world with that config, whose Claude says that percentage; None: whose servers are not there."""
+    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:  # only `schedule` reads that clock
+        world = World(home, Machine(frozen))
+        world.config(config)
+        if percent is not None:
+            world.usage(percent)
+        yield world
+        world.leave()

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from freezegun import freeze_time
 
-from tests.world import START, Machine, World
+from tests.world import HOOK, made
 from watcher import glance, standing
 from watcher.cli import bar
 from watcher.errors import TimedOutError
@@ -17,11 +16,7 @@ from watcher.glance import Account, Glance, Window
 from watcher.store import Store
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-CONFIG = """
-[channels.hook]
-type = "webhook"
-url = "http://127.0.0.1:9/hook"
-[[rule]]
+CONFIG = f"""{HOOK}[[rule]]
 name = "session"
 when = "claude.five_hour > 80%"
 severity = "critical"
@@ -166,10 +161,7 @@ def test_the_quick_ways_import_nothing_heavy(served, words, said):
 
 @pytest.fixture
 def world(tmp_path):
-    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:
-        world = World(tmp_path, Machine(frozen))
-        world.config(CONFIG)
-        world.usage(50)
+    with made(tmp_path, CONFIG) as world:
         yield world
 
 
