@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.credentials.servers import SERVERS
 from watcher.core.model import Command, Finished
 from watcher.credentials import Surroundings, chatgpt, claude_code, codex
 from watcher.errors import NotSignedInError
@@ -116,25 +117,6 @@ def test_a_file_without_a_login_is_none(tmp_path, content):
 def test_an_api_key_alone_is_marked_as_one(tmp_path, content):
     [login] = find(tmp_path, content)
     assert (login.token, login.account, login.extra) == ("sk-x", "", {"api_key": "yes"})
-
-
-SERVERS = pytest.mark.parametrize(
-    ("server", "asked"),
-    [
-        ("http://127.0.0.1:2455/v1", "http://127.0.0.1:2455/v1/usage"),
-        ("https://proxy.example.com/backend-api/codex", "https://proxy.example.com/v1/usage"),
-        ("https://me:secret@proxy.example.com/", "https://proxy.example.com/v1/usage"),
-        ("https://notopenai.com", "https://notopenai.com/v1/usage"),
-        ("https://api.openai.com/v1", None),
-        ("https://chatgpt.com/backend-api", None),
-        ("https://CHATGPT.com", None),
-        ("https://chat.openai.com", None),
-        ("ftp://proxy.example.com", None),
-        ("https://[", None),
-        ("https://", None),
-        ("", None),
-    ],
-)
 
 
 @SERVERS

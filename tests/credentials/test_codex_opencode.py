@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.credentials.servers import SERVERS
 from watcher import poll
 from watcher.credentials import Surroundings, chatgpt, codex_opencode
 from watcher.credentials.places import UnusablePlaceError
@@ -80,25 +81,6 @@ def test_an_api_key_may_be_written_in_several_ways(tmp_path, entry):
     write(tmp_path / ".local/share/opencode/auth.json", {"openai": entry})
     [login] = codex_opencode.find(machine(tmp_path))
     assert (login.token, login.extra) == ("sk-x", {"api_key": "yes"})
-
-
-SERVERS = pytest.mark.parametrize(
-    ("server", "asked"),
-    [
-        ("http://127.0.0.1:2455/v1", "http://127.0.0.1:2455/v1/usage"),
-        ("https://proxy.example.com/backend-api/codex", "https://proxy.example.com/v1/usage"),
-        ("https://me:secret@proxy.example.com/", "https://proxy.example.com/v1/usage"),
-        ("https://notopenai.com", "https://notopenai.com/v1/usage"),
-        ("https://api.openai.com/v1", None),
-        ("https://chatgpt.com/backend-api", None),
-        ("https://CHATGPT.com", None),
-        ("https://chat.openai.com", None),
-        ("ftp://proxy.example.com", None),
-        ("https://[", None),
-        ("https://", None),
-        ("", None),
-    ],
-)
 
 
 @SERVERS

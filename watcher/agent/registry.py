@@ -1,5 +1,7 @@
 """The three systems, and the item that belongs to this environment. Add a system here and nowhere else."""
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,6 +9,7 @@ from watcher.agent import KEPT_PATHS, Item, Manager
 from watcher.agent.launchd import LAUNCHD
 from watcher.agent.systemd import SYSTEMD
 from watcher.agent.windows import WINDOWS
+from watcher.credentials import Surroundings
 from watcher.errors import UsageError
 
 MANAGERS: Mapping[str, Manager] = {"darwin": LAUNCHD, "linux": SYSTEMD, "win32": WINDOWS}
@@ -54,5 +57,19 @@ def item(  # noqa: PLR0913 - all that the machine says, named at the call
         session_env={name: env[name] for name in _SESSION if env.get(name)},
         user_id=user_id,
         user="\\".join(filter(None, (env.get("USERDOMAIN"), env.get("USERNAME")))),
+        headless=headless,
+    )
+
+
+def item_here(around: Surroundings, state_dir: Path, *, headless: bool) -> Item:
+    """The item that starts the program of this very process."""
+    return item(
+        platform=around.platform,
+        executable=sys.executable,
+        env=around.env,
+        home=around.home,
+        folder=Path.cwd(),
+        state_dir=state_dir,
+        user_id=os.getuid() if hasattr(os, "getuid") else 0,
         headless=headless,
     )

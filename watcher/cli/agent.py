@@ -3,12 +3,9 @@
 Never decide here how a system starts things at login: `watcher.agent` knows.
 """
 
-import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from threading import Event
 
 import click
@@ -16,7 +13,7 @@ from msgspec import structs
 
 from watcher import doors, paths
 from watcher.agent import Item, Manager, Step
-from watcher.agent.registry import item as describe_item
+from watcher.agent.registry import item_here
 from watcher.agent.registry import manager as find_manager
 from watcher.agent.steps import describe, perform
 from watcher.agent.systemd import has_desktop
@@ -117,16 +114,7 @@ def _found(headless: bool | None) -> tuple[Paths, Item, Manager]:  # noqa: FBT00
     around = world.surroundings()
     own = paths.find(around.env, around.home)
     manager = find_manager(around.platform)
-    here = describe_item(
-        platform=around.platform,
-        executable=sys.executable,
-        env=around.env,
-        home=around.home,
-        folder=Path.cwd(),
-        state_dir=own.state_dir,
-        user_id=os.getuid() if hasattr(os, "getuid") else 0,
-        headless=bool(headless),
-    )
+    here = item_here(around, own.state_dir, headless=bool(headless))
     if headless is None and around.platform == "linux":
         here = structs.replace(here, headless=not has_desktop(world.run, here))
     return own, here, manager

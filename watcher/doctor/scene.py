@@ -1,8 +1,6 @@
 """Lays out the scene: this machine, looked at once, through its own doors. Never judge what is seen here."""
 
-import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,16 +112,7 @@ def _agent(around: Surroundings, own: Paths) -> tuple[Manager | None, Item | Non
         manager = agents.manager(around.platform)
     except UsageError:
         return None, None
-    return manager, agents.item(
-        platform=around.platform,
-        executable=sys.executable,
-        env=around.env,
-        home=around.home,
-        folder=Path.cwd(),
-        state_dir=own.state_dir,
-        user_id=os.getuid() if hasattr(os, "getuid") else 0,
-        headless=True,
-    )
+    return manager, agents.item_here(around, own.state_dir, headless=True)
 
 
 def _desktop(around: Surroundings) -> Callable[[], str]:

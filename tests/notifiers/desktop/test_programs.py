@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from watcher.core.model import Command, Finished, Message, Severity
+from tests.notifiers.desktop import samples
+from watcher.core.model import Command, Finished, Severity
 from watcher.notifiers.desktop import CHAINS, chain, deliver_by, macos, notify_send, plyer, plyer_sender, windows
 from watcher.notifiers.text import clean_message, utf16
 from watcher.process import run
@@ -39,19 +40,7 @@ sys.exit({code})
 
 
 def message(**changes):
-    facts = {
-        "id": "claude-session|claude.five_hour|3|firing",
-        "thread": "claude-session|claude.five_hour",
-        "event": "firing",
-        "severity": Severity.WARNING,
-        "title": "Claude 5-hour window at 82 %",
-        "body": "resets in 1 h 40 min (16:00)",
-        "used_percent": 82.0,
-        "at": NOW,
-        "since": NOW,
-        "link": "https://claude.ai/settings/usage",
-    }
-    return clean_message(Message(**facts | changes))
+    return clean_message(samples.message(**changes))
 
 
 class StandIns:
