@@ -9,7 +9,9 @@ import pytest
 
 from tests.world import HOOK, SESSION, START, made
 from watcher import refuge
+from watcher.cli import refresh, status
 from watcher.errors import StoreError
+from watcher.paths import NAME
 from watcher.store import Store
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -110,6 +112,42 @@ def test_a_kill_and_a_start_while_the_disk_is_still_full_change_nothing(world):
     assert alerts(world) == ["firing", "resolved"]
     assert len(world.store().transitions(since=START)) == 2
     assert not world.shelter.exists()
+
+
+def test_who_only_looks_sees_what_is_kept_elsewhere_and_changes_nothing(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    path = world.paths.state_dir / "watcher.db"
+    assert refuge.seen(path, os.environ) is None
+    assert not (tmp_path / NAME).exists()
+    world.shelter = refuge.place(path, os.environ)
+    world.usage(40)
+    watch_until_killed(world, (10 * M, fills), (11 * M, used(world, 91)))
+    before = world.shelter.read_bytes()
+    (alert,) = status.known(world.paths, world.machine.now()).alerts
+    assert (alert.rule, alert.state) == ("session", "firing")
+    assert world.shelter.read_bytes() == before
+
+
+def test_what_was_kept_elsewhere_and_is_no_database_hides_nothing(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    world.usage(91)
+    world.check()
+    refuge.prepare(refuge.place(world.paths.state_dir / "watcher.db", os.environ))  # killed before all was copied
+    (alert,) = status.known(world.paths, world.machine.now()).alerts
+    assert alert.rule == "session"
+
+
+def test_a_poll_on_a_full_disk_says_so(world, monkeypatch):
+    class FullOnceOpen(FullDisk):
+        def __init__(self, *args, **named):
+            super().__init__(*args, **named)
+            fills()
+
+    world.usage(40)
+    assert refresh.refresh(world.paths, world.doors()) == ""
+    monkeypatch.setattr(refresh, "Store", FullOnceOpen)
+    remark = refresh.refresh(world.paths, world.doors())
+    assert remark.startswith(f"{world.paths.state_dir / 'watcher.db'} cannot be written: alerts go on from elsewhere")
 
 
 def test_single_polls_on_a_full_disk_tell_once_between_them(world):

@@ -8,7 +8,7 @@ begun anew. Both leave a notice for the person. Never put a table's name here.
 import os
 import sqlite3  # noqa: TID251 - this is the place
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -60,12 +60,12 @@ class Database:
             now: the instant, for the name of a damaged file.
             read_only: change nothing.
             shelter: the file that stands in while the disk refuses writes; None: memory does. Only for the process
-                that holds the watcher's lock: another one's must be left alone.
+                that holds the watcher's lock, and for who only reads: another one's must be left alone.
         """
         self.path = path
         self.notices: list[str] = []
         self._read_only, self._shelter = read_only, shelter
-        kept = self._left_behind()
+        kept = None if read_only else self._left_behind()
         if kept is not None and shelter is not None:
             self._db, self._refuge = kept, shelter
             self.leave_refuge(now=now)
@@ -104,17 +104,24 @@ class Database:
         return connection
 
     def _open_to_read(self) -> sqlite3.Connection:
+        """What is kept elsewhere while the disk refuses writes, for that is what is so; else the file."""
+        if self._shelter is not None:
+            with suppress(sqlite3.Error, StoreError):
+                return self._connected_to_read(self._shelter)
+        return self._connected_to_read(self.path)
+
+    def _connected_to_read(self, path: Path) -> sqlite3.Connection:
         nothing = NoReadingsError(f"no readings yet in {self.path.parent}: run `watcher run` or `watcher check` first")
         try:
-            self.path.stat()
+            path.stat()
         except FileNotFoundError:
             raise nothing from None
         except OSError as error:
             raise StoreError(
-                f"cannot read {self.path}: {error.strerror}; give yourself the right, or set WATCHER_STATE_DIR"
+                f"cannot read {path}: {error.strerror}; give yourself the right, or set WATCHER_STATE_DIR"
             ) from error
         connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None
         )
         with _closed_if_refused(connection):
             (version,) = connection.execute("PRAGMA user_version").fetchone()

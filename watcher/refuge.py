@@ -24,10 +24,16 @@ SPARE = 1 << 20
 _SESSIONS = Path("/run/user")
 
 
-def place(database: Path, env: Mapping[str, str]) -> Path | None:
+def place(database: Path, env: Mapping[str, str], *, make: bool = True) -> Path | None:
     """The file that stands for this database, its folder made; None where no folder is this person's alone."""
     name = sha256(os.fsencode(database.absolute())).hexdigest()[:16]
-    return next((folder / f"{name}.db" for folder in _folders(env) if _is_private(folder)), None)
+    return next((folder / f"{name}.db" for folder in _folders(env) if _is_private(folder, make=make)), None)
+
+
+def seen(database: Path, env: Mapping[str, str]) -> Path | None:
+    """The same for who only looks: no folder is made, and there is None where nothing is kept."""
+    found = place(database, env, make=False)
+    return found if found is not None and is_left(found, database) else None
 
 
 def is_left(refuge: Path, database: Path) -> bool:
@@ -77,10 +83,11 @@ def _folders(env: Mapping[str, str]) -> Iterator[Path]:
     yield temporary / f"{NAME}-{user}"
 
 
-def _is_private(folder: Path) -> bool:
+def _is_private(folder: Path, *, make: bool) -> bool:
     """Make the folder; False where it cannot be had, or is somebody else's: anybody may lay one into /tmp."""
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        if make:
+            folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
     except OSError:
         return False

@@ -15,7 +15,7 @@ from watcher.status_document import Status
 
 
 @click.command()
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but which channel is mute; the exit code tells.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only which channel is mute, or that the disk is full.")
 def check(*, quiet: bool) -> int:
     """Poll once, judge once, send what is due. For cron and scripts.
 

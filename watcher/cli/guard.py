@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from watcher import clock, doors, paths
 from watcher.cli import EXIT_UNAVAILABLE
-from watcher.cli.status import take_in
+from watcher.cli.status import opened, take_in
 from watcher.core.expression import Expression, ExpressionError, parse
 from watcher.core.guard import Verdict, judge
 from watcher.core.kinds import level
@@ -19,7 +19,6 @@ from watcher.core.units import read_duration
 from watcher.errors import NoReadingsError, StoreError, UsageError
 from watcher.paths import Paths
 from watcher.standing import written
-from watcher.store import FILE_NAME, Store
 
 Names = dict[Series, tuple[str, str]]
 """Series -> as a person writes it, and what is used of it in words."""
@@ -112,7 +111,7 @@ def _judged(own: Paths, condition: Expression, now: datetime, max_age: timedelta
     """The verdict, and each series as a person writes it with what is used of it."""
     take_in(own)
     try:
-        store = Store(own.state_dir / FILE_NAME, now=now, read_only=True)
+        store = opened(own, now)
     except NoReadingsError:
         return judge(condition, (), now, max_age=max_age), {}
     try:

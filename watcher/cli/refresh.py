@@ -18,6 +18,7 @@ from watcher.store import FILE_NAME, Store
 
 PATIENCE = timedelta(seconds=25)  # one whole answer may take 20 s
 GLANCE_S = 0.1
+FULL = "alerts go on from elsewhere; free some disk space or mend the permissions"
 
 
 def refresh(own: Paths, world: Doors, *, patience: timedelta = PATIENCE) -> str:
@@ -38,10 +39,11 @@ def refresh(own: Paths, world: Doors, *, patience: timedelta = PATIENCE) -> str:
     except ConfigError as error:
         note_refusal(store, str(error), world)
         raise
+    else:
+        return f"{path} cannot be written: {FULL}" if store.in_refuge else ""
     finally:
         store.close()
         lock.release()
-    return ""
 
 
 def note_refusal(store: Store, error: str, world: Doors) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec import structs
 
-from watcher import clock, doors, inbox, paths
+from watcher import clock, doors, inbox, paths, refuge
 from watcher.cli import BARS, bar, complete, selection, words
 from watcher.cli.columns import room
 from watcher.core.selector import Selector
@@ -100,7 +100,7 @@ def known(own: Paths, now: datetime) -> Status:
     """The document; of a machine that was never asked anything, an empty one."""
     take_in(own)
     try:
-        store = Store(own.state_dir / FILE_NAME, now=now, read_only=True)
+        store = opened(own, now)
     except NoReadingsError:
         return empty(now)
     try:
@@ -110,6 +110,16 @@ def known(own: Paths, now: datetime) -> Status:
     if found.daemon_running and Lock(own.state_dir).holder() is None:
         found = structs.replace(found, daemon_running=False)  # killed: it could not say farewell
     return found if refused is None else _looked_at_again(found, refused, own)
+
+
+def opened(own: Paths, now: datetime) -> Store:
+    """The store, to be looked at: also what is kept elsewhere while its disk refuses writes.
+
+    Raises:
+        StoreError: it cannot be read; `NoReadingsError` where there is none.
+    """
+    path = own.state_dir / FILE_NAME
+    return Store(path, now=now, read_only=True, shelter=refuge.seen(path, doors.surroundings().env))
 
 
 def _looked_at_again(found: Status, refused: tuple[str, datetime], own: Paths) -> Status:
