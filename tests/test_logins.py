@@ -136,6 +136,24 @@ def test_an_account_that_is_better_known_keeps_its_alerts_and_its_history(world,
     assert [title.partition(":")[0] for title in world.titles()] == ["firing", "resolved"]
 
 
+def test_a_spare_rests_after_429_also_when_it_takes_the_first_one_s_place(world):
+    def usage(request):
+        refused = request.headers["Authorization"].endswith("plugin")
+        return world.json({}, 401) if refused else world.json({}, 429, **{"retry-after": "7200"})
+
+    world.login({})
+    plugin(world)
+    claude_code(world, **ME)
+    world.answers["/api/oauth/usage"] = usage
+    world.check()
+    assert asked(world, "/api/oauth/usage") == 2, "the first is refused, and its spare told to wait"
+    (world.home / ".config/opencode/opencode-anthropic-auth/accounts.json").unlink()
+    world.watch(timedelta(minutes=119))
+    assert asked(world, "/api/oauth/usage") == 2
+    world.watch(timedelta(minutes=10))
+    assert asked(world, "/api/oauth/usage") == 3
+
+
 def test_a_keychain_s_renewed_login_is_tried_at_once_where_the_old_one_is_refused(world, monkeypatch):
     def sign_in(token):
         login = {"accessToken": token, "expiresAt": 1_900_000_000_000}

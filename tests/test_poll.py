@@ -265,6 +265,19 @@ def test_where_all_are_refused_the_best_one_s_refusal_is_told_now_and_as_long_as
     assert tokens(door) == ["best", "spare", "last"]
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_of_many_refused_logins_none_is_tried_twice_in_a_while(status):
+    names = [f"spare{number}" for number in range(12)]
+    many = login("best", spares=tuple(login(name) for name in names))
+    kept, sent = {}, []
+    for minute in (0, 4, 8, 12):
+        door = Door(*(response(status) for _ in range(13)))
+        outcome = ask(acme(), door, many, kept=kept, now=lambda at=minute: NOW + at * MINUTE)
+        assert isinstance(outcome, Failure)
+        sent.append(tokens(door))
+    assert sent == [["best", *names], [], [], []]
+
+
 def test_a_renewed_login_comes_before_the_spares():
     door = Door(response(401), response())
     assert isinstance(ask(acme(), door, TWO, again=lambda: [login("renewed", spares=TWO.spares)]), Snapshot)
@@ -278,7 +291,7 @@ def test_a_spare_that_cannot_be_asked_says_why():
 
 def test_no_refusals_pile_up():
     kept = {}
-    for number in range(50):
+    for number in range(2 * poll.MOST_REFUSALS):
         ask(acme(), Door(response(401)), login(f"token {number}"), kept=kept)
     assert all(len(each) <= poll.MOST_REFUSALS for each in kept.values())
 

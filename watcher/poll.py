@@ -25,7 +25,7 @@ REFUSED_FOR = timedelta(minutes=15)  # a refused token is left alone so long, un
 RENEWERS = {opencode.PLACE: "OpenCode's: run `opencode` once", codex_lb.PLACE: "codex-lb's: start it once"}
 """Place -> which other program renews the logins in it."""
 REFUSED = (ExpiredError, ForbiddenError)  # what another login of the same account may be spared
-MOST_REFUSALS = 8  # that are remembered of one account
+MOST_REFUSALS = 64  # that are remembered of one account
 _REFUSALS = "poll.refusals"  # in `kept`: hash of the login -> when it was refused, and in which words
 
 
@@ -114,7 +114,7 @@ def ask(  # noqa: PLR0913 - the doors to the world arrive one by one
         return send(rewrite(question, base_url)) if isinstance(question, Request) else read_database(question)
 
     def once(login: Credential) -> Snapshot:
-        return _ask(provider, login, now, answer, kept)
+        return _ask(provider, login, now, answer, kept, alone=not credential.spares)
 
     try:
         try:
@@ -145,12 +145,14 @@ def _instead(
     raise refusal
 
 
-def _ask(
+def _ask(  # noqa: PLR0913 - as `ask`
     provider: Provider,
     credential: Credential,
     now: Callable[[], datetime],
     answer: Callable[[Question], Answer],
     kept: Kept,
+    *,
+    alone: bool,
 ) -> Snapshot:
     at = now()
     refusals: dict[str, tuple[datetime, ProviderError]] = kept.setdefault(_REFUSALS, {})
@@ -161,7 +163,7 @@ def _ask(
     try:
         snapshot = _converse(provider.ask(credential, at, kept), answer)
     except REFUSED as error:
-        if isinstance(error, ExpiredError) or credential.spares:
+        if isinstance(error, ExpiredError) or not alone:
             refusals[login] = (at, error)
             for oldest in list(refusals)[:-MOST_REFUSALS]:
                 del refusals[oldest]

@@ -49,13 +49,24 @@ class Sights:
         return cadence.is_resting(until, now)
 
     def settle(self, credential: Credential, news: Snapshot | Failure) -> Snapshot | Failure:
-        """The news, with the cooldown in it where the token was refused with 429; a good answer forgives one strike."""
+        """The news, with the cooldown in it where the token was refused with 429; a good answer forgives one strike.
+
+        Nobody says which of the account's logins was refused, and their quota is one: its spares rest as long, so that
+        none is asked early when it takes the first one's place.
+        """
         token_hash = accounts.token_hash(credential)
-        _, strikes = self._store.cooldowns().get(token_hash, (news.at, 0))
+        cooldowns = self._store.cooldowns()
+        _, strikes = cooldowns.get(token_hash, (news.at, 0))
         if isinstance(news, Failure) and news.kind == "rate_limited":
             said = None if news.retry_at is None else news.retry_at - news.at
             until = cadence.cooldown(strikes + 1, said, news.at)
-            self._store.write(lambda: self._store.cool_down(token_hash, until, strikes + 1), now=news.at)
+            logins = {token_hash, *map(accounts.token_hash, credential.spares)}
+
+            def rest() -> None:
+                for login in logins:
+                    self._store.cool_down(login, until, cooldowns.get(login, (until, 0))[1] + 1)
+
+            self._store.write(rest, now=news.at)
             return msgspec.structs.replace(news, retry_at=until)
         if isinstance(news, Snapshot) and strikes:
             forgiven = cadence.forgive(strikes)
