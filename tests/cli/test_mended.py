@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from watcher.cli.mended import LOOK_EVERY_S, await_change
-from watcher.config_stamp import SETTLED
+from watcher.config_stamp import SETTLED, stamp
 from watcher.paths import Paths
 from watcher.store import FILE_NAME, Store
 
@@ -97,7 +97,7 @@ def own(tmp_path):
 
 def test_a_mended_file_is_waited_for_until_nobody_writes_it_any_more(own):
     waits = Waits(nothing, lambda: own.config_file.write_text("[po"), lambda: own.config_file.write_text(""), nothing)
-    await_change(own, waits)
+    await_change(own, stamp(own, of_modes=True), waits)
     assert waits.spans == [LOOK_EVERY_S, LOOK_EVERY_S, SETTLED.total_seconds(), SETTLED.total_seconds()]
 
 
@@ -111,11 +111,19 @@ def test_a_mended_file_is_waited_for_until_nobody_writes_it_any_more(own):
 )
 def test_a_mode_a_file_less_and_a_file_more_are_changes(own, mend):
     waits = Waits(lambda: mend(own) and None, nothing)
-    await_change(own, waits)
+    await_change(own, stamp(own, of_modes=True), waits)
     assert waits.script == []
 
 
 def test_whoever_says_that_it_is_time_is_heard_at_once(own):
     waits = Waits(lambda: True)
-    await_change(own, waits)
+    await_change(own, stamp(own, of_modes=True), waits)
     assert waits.spans == [LOOK_EVERY_S]
+
+
+def test_what_is_mended_while_the_mistake_is_still_being_told_is_a_change(own):
+    before = stamp(own, of_modes=True)
+    own.config_file.write_text("")
+    waits = Waits(nothing, nothing)
+    await_change(own, before, waits)
+    assert waits.script == []

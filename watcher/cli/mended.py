@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from watcher import config, doors, secrets
-from watcher.config_stamp import SETTLED, stamp
+from watcher.config_stamp import SETTLED, Stamp, stamp
 from watcher.core.model import Command, Finished
 from watcher.errors import ConfigError
 from watcher.paths import Paths
@@ -47,14 +47,15 @@ def _changed_at(own: Paths) -> datetime:
 LOOK_EVERY_S = 30.0
 
 
-def await_change(own: Paths, wait: Callable[[float], bool]) -> None:
+def await_change(own: Paths, before: Stamp, wait: Callable[[float], bool]) -> None:
     """Return when the person's files have changed, their modes included, and nobody writes them any more.
 
     Args:
         own: where they are.
+        before: how they were, their modes included, before they were read in vain.
         wait: for so many seconds; True where somebody says that it is time.
     """
-    before = seen = stamp(own, of_modes=True)
+    seen = before
     while not wait(LOOK_EVERY_S if seen == before else SETTLED.total_seconds()):
         now = stamp(own, of_modes=True)
         if now == seen != before:

@@ -11,8 +11,9 @@ import threading
 from collections.abc import Mapping
 from types import FrameType
 
-from watcher import doors, light, paths, refuge
+from watcher import config_stamp, doors, light, paths, refuge
 from watcher.cli import EXIT_BUSY, messages
+from watcher.config_stamp import Stamp
 from watcher.core.redaction import Redactor
 from watcher.daemon import CONFIG_ERROR, Daemon
 from watcher.doors import Doors
@@ -65,6 +66,7 @@ def _born(own: Paths, world: Doors, lock: Lock, log: Log, redactor: Redactor) ->
     env, path = world.surroundings().env, own.state_dir / FILE_NAME
     while True:
         store = Store(path, now=world.clock.now(), shelter=refuge.place(path, env))
+        files = config_stamp.stamp(own, of_modes=True)  # before they are read: what is mended meanwhile is a change
         try:
             return Daemon(paths=own, doors=world, store=store, log=log, redactor=redactor), store
         except ConfigError as error:
@@ -73,7 +75,7 @@ def _born(own: Paths, world: Doors, lock: Lock, log: Log, redactor: Redactor) ->
             if not waits:
                 raise
         lock.release()  # meanwhile `watcher check` may say what is wrong
-        _await_another_config(own)
+        _await_another_config(own, files)
         _take(lock)
 
 
@@ -94,14 +96,14 @@ def _is_login_item(env: Mapping[str, str]) -> bool:
     return env.get("SYSTEMD_EXEC_PID") == str(os.getpid()) or env.get("XPC_SERVICE_NAME") == LABEL
 
 
-def _await_another_config(own: Paths) -> None:
+def _await_another_config(own: Paths, files: Stamp) -> None:
     """Until the person's files have changed, or SIGHUP says that they, or what they point to, are mended."""
     from watcher.cli.mended import await_change  # noqa: PLC0415 - likewise
 
     told = threading.Event()
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda _number, _frame: told.set())
-    await_change(own, told.wait)
+    await_change(own, files, told.wait)
 
 
 def _refuse(text: str, store: Store, log: Log, world: Doors, *, waits: bool = False) -> None:
