@@ -137,7 +137,9 @@ def test_what_was_kept_elsewhere_and_is_no_database_hides_nothing(world, tmp_pat
     assert alert.rule == "session"
 
 
-def test_a_poll_on_a_full_disk_says_so(world, monkeypatch):
+def test_a_poll_on_a_full_disk_says_so(world, tmp_path, monkeypatch):
+    world.env["XDG_RUNTIME_DIR"] = str(tmp_path)
+
     class FullOnceOpen(FullDisk):
         def __init__(self, *args, **named):
             super().__init__(*args, **named)

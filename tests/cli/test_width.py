@@ -11,6 +11,7 @@ from watcher.cli.columns import columns
 COMMANDS = (
     ("check",), ("status", "--all"), ("history",), ("history", "claude"), ("rules", "list"),
     ("rules", "explain", "claude-session"), ("rules", "test"), ("doctor",), ("snooze",), ("help", "exit-codes"),
+    ("notify", "test"),
 )  # fmt: skip
 
 
@@ -25,6 +26,15 @@ def test_no_line_runs_over_eighty_columns(served, words):
     said = served.watcher(*words, COLUMNS="80")
     assert said.stdout
     assert too_long(said.stdout) == []
+
+
+def test_why_a_channel_failed_is_broken_at_words(empty_home):
+    empty_home.paths.config_dir.mkdir(parents=True)
+    config = '[channels.team]\ntype = "slack"\nurl = "env:A_NAME_THAT_NOBODY_HAS_SET_ON_THIS_MACHINE"\n'
+    empty_home.paths.config_file.write_text(config)
+    lines = empty_home.watcher("notify", "test", COLUMNS="60").stdout.splitlines()
+    assert lines[0] == "team (slack): NOT delivered: the environment variable"
+    assert (len(lines) > 2, max(map(len, lines)) <= 60) == (True, True)
 
 
 def test_a_long_account_does_not_make_a_replay_unreadable(empty_home):

@@ -45,7 +45,7 @@ def agent() -> None:
     """
 
 
-@agent.command()
+@agent.command(short_help="Put the login item in, and start it.")
 @_dry_run
 @_desktop
 def install(*, dry_run: bool, headless: bool | None) -> None:
@@ -77,7 +77,7 @@ def uninstall(*, dry_run: bool) -> None:
     )
 
 
-@agent.command()
+@agent.command(short_help="Say whether it is installed and runs.")
 @click.pass_context
 def status(context: click.Context) -> None:
     """Say whether it is installed and runs, and where its logs are; exit code 1 where it is not or does not."""

@@ -10,7 +10,7 @@ def ingest() -> None:
     """Take readings from another program's pipe."""
 
 
-@ingest.command("claude-statusline")
+@ingest.command("claude-statusline", short_help="Take Claude Code's status line.")
 def claude_statusline() -> None:
     """Read what Claude Code pipes to its status line command; print a status line.
 

@@ -9,6 +9,7 @@ from click.shell_completion import CompletionItem
 
 from watcher import config as configuration
 from watcher import doors, notifiers, outbox, paths, secrets
+from watcher.cli.columns import room, wrapped
 from watcher.config import Config
 from watcher.core.model import Message, Outcome, Severity
 from watcher.core.redaction import Redactor
@@ -58,7 +59,7 @@ def test(channel: str | None) -> None:
     working = []
     for each in tried.values():
         outcome = attempt(each, config.broken_channels.get(each.name), world)
-        click.echo(clean(line(each, outcome)))
+        click.echo("\n".join(wrapped(clean(line(each, outcome)), room(), indent=4)))
         working += [each.name] if arrived(outcome) else []
     for said in _use_again(working, world):
         click.echo(said)
