@@ -1,7 +1,9 @@
 """The disk refuses, alerts go on, the process is killed: what was told from elsewhere is known to the next one."""
 
 import os
+import re
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from watcher import refuge
 from watcher.cli import refresh, status
 from watcher.errors import StoreError
 from watcher.paths import NAME
+from watcher.schema import MIGRATIONS
 from watcher.store import Store
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -254,6 +257,18 @@ def test_half_a_copy_and_a_broken_one_are_no_copy(path, shelter):
         shelter.write_bytes(content)
         assert facts(path, shelter) == ["a"]
         assert not shelter.exists()
+
+
+def test_what_a_newer_version_kept_elsewhere_is_left_alone(path, shelter):
+    in_shelter(path, shelter).close()
+    FullDisk.full = False
+    with closing(sqlite3.connect(shelter)) as kept:
+        kept.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    with pytest.raises(StoreError, match=re.escape(f"{shelter} was written by a newer version of this program")):
+        FullDisk(path, now=NOW, shelter=shelter)
+    with closing(sqlite3.connect(shelter)) as kept:
+        kept.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    assert facts(path, shelter) == ["a", "b"]
 
 
 def test_what_was_kept_elsewhere_long_before_the_file_changed_is_not_taken_up(path, shelter):

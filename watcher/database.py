@@ -133,10 +133,10 @@ class Database:
                 raise self._too_new(version)
             raise StoreError(f"{self.path} was written by an older version of this program: run `watcher check` once")
 
-    def _too_new(self, version: int) -> StoreError:
+    def _too_new(self, version: int, path: Path | None = None) -> StoreError:
         return StoreError(
-            f"{self.path} was written by a newer version of this program (its format is {version}, this one knows"
-            f" {len(MIGRATIONS)}): upgrade ai-usage-watcher, or move the file away to start afresh"
+            f"{path or self.path} was written by a newer version of this program (its format is {version}, this one"
+            f" knows {len(MIGRATIONS)}): upgrade ai-usage-watcher, or move the file away to start afresh"
         )
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
@@ -294,11 +294,14 @@ class Database:
         try:
             kept = self._connect(self._shelter)
             (version,) = kept.execute("PRAGMA user_version").fetchone()
+            if version > len(MIGRATIONS):
+                kept.close()
+                raise self._too_new(version, self._shelter)
             whole = version and kept.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
             if whole:  # else it was killed before all was copied, and nothing was told from there
                 self._migrate(kept)
                 return kept
-        except (sqlite3.Error, StoreError):
+        except sqlite3.Error:
             pass
         if kept is not None:
             kept.close()
