@@ -221,6 +221,33 @@ def test_a_newer_format_is_left_alone(path):
         Store(path, now=NOW)
 
 
+class Slow:
+    """A connection that another process overtakes whenever this one has looked which format the file has."""
+
+    def __init__(self, connection, overtake):
+        self.connection, self.overtake = connection, overtake
+
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
+
+    def execute(self, sql):
+        found = self.connection.execute(sql)
+        if sql != "PRAGMA user_version":
+            return found
+        version = found.fetchone()
+        self.overtake()
+        return self.connection.execute(f"SELECT {version[0]}")
+
+
+def test_two_processes_that_bring_a_file_up_to_date_at_once_do_it_once(path):
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        store = Store(path.with_name("other.db"), now=NOW)
+        store._migrate(Slow(connection, lambda: Store(path, now=NOW).close()))
+        store.close()
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+
+
 @pytest.mark.parametrize("version", range(len(MIGRATIONS)))
 def test_every_earlier_format_is_brought_up_to_date(path, version):
     path.parent.mkdir(parents=True)

@@ -42,6 +42,12 @@ def _closed_if_refused(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def _version(connection: sqlite3.Connection) -> int:
+    """Of the format: how many migrations were made; 0 for a new file."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
 class Database:
     """The file, owned by one thread.
 
@@ -140,11 +146,18 @@ class Database:
         )
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        while (version := _version(connection)) < len(MIGRATIONS):
+            try:
+                connection.executescript(
+                    f"BEGIN IMMEDIATE; {MIGRATIONS[version]} PRAGMA user_version = {version + 1}; COMMIT;"
+                )
+            except sqlite3.OperationalError:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                if _version(connection) == version:  # else another process did it just now
+                    raise
         if version > len(MIGRATIONS):
             raise self._too_new(version)
-        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-            connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
 
     def damage(self) -> list[str]:
         """What SQLite's own quick check finds wrong with the file; empty where it is whole."""
@@ -293,7 +306,7 @@ class Database:
         kept = None
         try:
             kept = self._connect(self._shelter)
-            (version,) = kept.execute("PRAGMA user_version").fetchone()
+            version = _version(kept)
             if version > len(MIGRATIONS):
                 kept.close()
                 raise self._too_new(version, self._shelter)
