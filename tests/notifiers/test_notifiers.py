@@ -29,7 +29,7 @@ def sent(error):
 
 
 COMPOSED = [kind for kind, notifier in NOTIFIERS.items() if notifier.compose]
-BY_REQUEST = ["slack", "discord", "webhook", "ntfy"]
+BY_REQUEST = [kind for kind in COMPOSED if kind not in ("desktop", "command", "apprise")]
 
 
 @pytest.mark.parametrize("kind", NOTIFIERS)

@@ -3,8 +3,11 @@
 Every fault against every provider: `tests/demo/test_faults.py`.
 """
 
+import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,15 +17,16 @@ from watcher.credentials import Credential
 from watcher.demo.server import Reply, Server, json_reply
 from watcher.providers import registry
 
+DATA = Path(__file__).parent / "data"
 SECRET = "sk-ant-oat01-very-secret-token"
-ASKED_FIRST = {
-    "claude": "/api/oauth/usage",
-    "codex": "/backend-api/wham/usage",
-    "copilot": "/copilot_internal/user",
-    "nano_gpt": "/api/subscription/v1/usage",
-    "gemini_cli": "/v1internal:retrieveUserQuota",
-}
 each_provider = pytest.mark.parametrize("provider", registry.PROVIDERS.keys() - {"antigravity"})
+
+
+def asked_first(provider):
+    """The path of what it asks first with a token in hand, by its recorded answer."""
+    exchanges = json.loads((DATA / provider / "normal.json").read_text("utf-8"))["exchanges"]
+    paths = [urlsplit(each["ask"].partition(" ")[2]).path for each in exchanges]
+    return next(path for path in paths if path != "/token")
 
 
 def fail(provider, reply, token=SECRET):
@@ -31,7 +35,7 @@ def fail(provider, reply, token=SECRET):
         provider=provider, place="here", path="x", token=token, account="me", account_name="me", extra={"project": "p"}
     )
     with Server(lambda _asked: json_reply({})) as server:
-        server.fail(ASKED_FIRST[provider], reply)
+        server.fail(asked_first(provider), reply)
         outcome = poll.ask(
             registry.PROVIDERS[provider], login, now=clock.now, send=http.send, read_database=None, kept={},
             base_url=server.url,
