@@ -1,6 +1,9 @@
 """Leaving out the rules that have nothing to do changes nothing, and leaves out nearly all of them."""
 
+import math
 from datetime import timedelta
+from decimal import Decimal
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -9,11 +12,11 @@ from msgspec import structs
 
 from tests.core.samples import NOW
 from tests.core.test_properties import history, modest, polls
-from watcher.core import evaluate, judge, shortlist
+from watcher.core import binding, evaluate, judge, shortlist
 from watcher.core.binding import bind
 from watcher.core.evaluate import Observation
 from watcher.core.memory import AlertState, Memory
-from watcher.core.model import Kind, Phase, Reading, Series, Severity, Snapshot
+from watcher.core.model import Failure, Kind, Phase, Reading, Series, Severity, Snapshot
 from watcher.core.rulebook import parse_rules
 
 EVERY = timedelta(minutes=5)
@@ -69,6 +72,91 @@ def test_judging_only_the_shortlist_gives_what_judging_everything_gives(rows, ed
     answers = list(history(rows))
     few, all_of_them = (played(answers, everything=each, edit_at=edit_at) for each in (False, True))
     assert few == all_of_them
+
+
+ODD = (
+    None,
+    math.nan,
+    -4.0,
+    0.0,
+    3.0,
+    20.0,
+    70.9999995,
+    71.0,
+    80.0,
+    80.0000005,
+    80.000001,
+    95.0,
+    100.0,
+    140.0,
+    1e9,
+    math.inf,
+)
+WINDOWS = (("five_hour", Kind.SESSION), ("weekly", Kind.WEEKLY), ("extra_usage", Kind.BALANCE))
+OTHERS = parse_rules(
+    "".join(
+        table(n, when, MORE[n % len(MORE)])
+        for n, when in enumerate(
+            (
+                "claude.extra_usage.used > $5",
+                "claude.extra_usage.remaining < 5",
+                "*.balance.used >= $0 and *.balance.used < $9",
+                "claude > 80% and claude.weekly < 50%",
+                "claude > 80% or claude.weekly > 95%",
+                "claude[a@x] >= 71%",
+                "claude.weekly > 95% or claude.weekly < 1%",
+                "*.* > 100%",
+                "*.*.used_percent < 0%",
+                "claude.weekly.age > 9m and claude.five_hour > 20%",
+            )
+        )
+    )
+    + f"[[rule]]\n{LADDER}",
+    "rules.toml",
+)
+amounts = st.none() | st.sampled_from([Decimal(-3), Decimal(0), Decimal(5), Decimal(12)])
+
+
+@st.composite
+def answers_of_all_kinds(draw):
+    """Some windows of two accounts, with levels beside every threshold and beyond all sense; failures among them."""
+    found = []
+    for step in range(draw(st.integers(1, 12))):
+        account, at = draw(st.sampled_from("ab")), NOW + step * EVERY
+        who = {"provider": "claude", "account": account, "account_name": f"{account}@x", "at": at}
+        if draw(st.integers(0, 9)) == 0:
+            found.append(Failure(**who, kind="server", message="m"))
+            continue
+        readings = [
+            Reading(
+                window=window,
+                kind=kind,
+                used_percent=draw(st.sampled_from(ODD)),
+                used=draw(amounts),
+                remaining=draw(amounts),
+                unit=draw(st.sampled_from(("usd", "credits"))),
+                unlimited=draw(st.integers(0, 9)) == 0,
+            )
+            for window, kind in draw(st.lists(st.sampled_from(WINDOWS), unique=True))
+        ]
+        found.append(Snapshot(**who, readings=tuple(readings), whole=draw(st.booleans())))
+    return found
+
+
+@modest
+@given(answers_of_all_kinds(), st.sampled_from((RULES, OTHERS)))
+def test_whatever_is_read_the_shelves_hide_no_rule_that_would_do_something(answers, rules):
+    def judged():
+        memory, found = Memory({}, {}), []
+        for answer in answers:
+            one = judge.judge(list(rules), memory, answer, answer.at, every=EVERY)
+            memory = judge.after(memory, one)
+            found.append(repr(one))  # NaN is not even itself
+        return found
+
+    few = judged()
+    with mock.patch.object(binding, "shelved", return_value=()):
+        assert judged() == few
 
 
 def alert(**more):
