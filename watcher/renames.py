@@ -20,6 +20,8 @@ _RECORDS = (  # table, column, where in the record the account stands
 )
 _ROWS = ("account", "alert", "outage", "transition")  # tables with a column of that name, series apart
 _READINGS = ("reading", "reading_hourly")
+_FREED = "|freed"
+"""Behind the key of a message that is done, with its number: another may have the key."""
 
 
 class Renames(Outages):
@@ -50,17 +52,30 @@ class Renames(Outages):
         self._rename_series(provider, old, new)
 
     def _free_keys(self, provider: str, account: str) -> None:
-        """Let messages to come have the keys of those that are done; inside `write`.
+        """Let messages to come be told from those that are done, whose keys they would have; inside `write`.
 
         The account is another's from now on, and counts from the beginning: what it has to say is no repeat of what the
         one before it said in the same words.
         """
         self._db.execute(
-            "UPDATE delivery SET key = key || '|' || id WHERE state NOT IN ('queued', 'held') AND EXISTS ("
+            f"UPDATE delivery SET key = key || '{_FREED} ' || id WHERE state NOT IN ('queued', 'held')"  # noqa: S608 - constants
+            f" AND instr(key, '{_FREED} ') = 0 AND EXISTS ("
             "SELECT 1 FROM json_each(CASE WHEN json_valid(record) THEN record ELSE '{}' END, '$.about') AS one"
             " WHERE one.value ->> '$.series.provider' = ? AND one.value ->> '$.series.account' = ?)",
             (provider, account),
         )
+
+    def _rekeyed(self, delivery: Delivery) -> Delivery:
+        """The delivery under a key that no earlier account's message had: receivers know a repeat by it."""
+        key = delivery.key
+        (freed,) = self._db.execute(
+            "SELECT count(*) FROM delivery WHERE channel = ? AND key > ? AND key < ?",
+            (delivery.channel, f"{key}{_FREED} ", f"{key}{_FREED}!"),
+        ).fetchone()
+        if not freed:
+            return delivery
+        key = f"{key}|account {freed + 1}"
+        return replace(delivery, key=key, message=replace(delivery.message, id=key))
 
     def _rename_series(self, provider: str, old: str, new: str) -> None:
         """The series and their readings; into what is left of a series of that key, where there is such."""

@@ -269,7 +269,7 @@ class Store(Renames):
         self._db.executemany(
             "INSERT INTO delivery (key, channel, state, created_at, record) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (key, channel) DO NOTHING",
-            [rows.delivery_row(delivery) for delivery in deliveries],
+            [rows.delivery_row(self._rekeyed(delivery)) for delivery in deliveries],
         )
 
     def update(self, deliveries: Iterable[Delivery]) -> None:
