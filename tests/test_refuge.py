@@ -230,6 +230,20 @@ def test_it_is_gone_once_all_is_written_down(path, shelter):
     assert facts(path, None) == ["a", "b"]
 
 
+def test_what_cannot_be_removed_while_somebody_looks_is_not_taken_up_again(path, shelter, monkeypatch):
+    store = in_shelter(path, shelter)
+    FullDisk.full = False
+    with monkeypatch.context() as looked_at:
+        looked_at.setattr(Path, "unlink", lambda _path: (_ for _ in ()).throw(PermissionError("in use")))
+        store.leave_refuge(now=NOW)
+    store.write(lambda: store.set_fact("b", "disk", NOW), now=NOW)
+    store.close()
+    assert shelter.exists()
+    after = FullDisk(path, now=NOW, shelter=shelter)
+    assert after.fact("b") == ("disk", NOW)
+    after.close()
+
+
 def test_where_that_has_no_room_either_memory_serves(path, tmp_path):
     store = in_shelter(path, tmp_path / "not a folder" / "shelter.db")
     assert "Alerts go on from memory" in store.notices[0]

@@ -72,6 +72,8 @@ def discard(refuge: Path) -> None:
     for suffix in ("-journal", "-wal", "-shm", ""):
         with suppress(OSError):
             _with(refuge, suffix).unlink()
+    with suppress(OSError):  # where somebody looks at it just now, Windows keeps it: what is empty stands for nothing
+        os.truncate(refuge, 0)
 
 
 def _folders(env: Mapping[str, str]) -> Iterator[Path]:
