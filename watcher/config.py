@@ -56,6 +56,7 @@ class Config(Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...]
     hints: bool  # whether to look at the tools' own folders for signs of use
     secrets: tuple[str, ...]  # every secret in use, for the redactor
+    secret_files: tuple[Path, ...]  # where `file:PATH` found one
     broken_channels: Mapping[str, str]  # name -> why its secret could not be had; its messages wait
     stamp: Stamp  # of every file read: has anything changed?
 
@@ -78,7 +79,7 @@ class _Reader:
     def __init__(self, paths: Paths, resolve: Resolve, home: Path) -> None:
         self._paths, self._home = paths, home
         self._file = ConfigFile(paths.config_file)
-        self._secrets = ConfigSecrets(self._file, resolve)
+        self._secrets = ConfigSecrets(self._file, resolve, home)
 
     def read(self) -> Config:
         before = stamp(self._paths)
@@ -91,6 +92,7 @@ class _Reader:
             rules=self._rules(channels),
             hints=document.poll.hints,
             secrets=tuple(self._secrets.found),
+            secret_files=tuple(self._secrets.files),
             broken_channels=self._secrets.broken,
             stamp=before,
         )

@@ -15,12 +15,14 @@ class ConfigSecrets:
 
     Attributes:
         found: every secret in use.
+        files: every file that one was read from.
         broken: dotted key, or a channel's name -> why the secret could not be had.
     """
 
-    def __init__(self, file: ConfigFile, resolve: Resolve) -> None:
-        self._file, self._resolve = file, resolve
+    def __init__(self, file: ConfigFile, resolve: Resolve, home: Path) -> None:
+        self._file, self._resolve, self._home = file, resolve, home
         self.found: list[str] = []
+        self.files: list[Path] = []
         self.broken: dict[str, str] = {}
 
     def secret(self, where: tuple[str, ...], text: str | None) -> str | None:
@@ -33,6 +35,8 @@ class ConfigSecrets:
             self.broken[".".join(where)] = str(error)
             return None
         self.found += (secret, *secrets.in_address(secret))
+        file = secrets.file_of(text, self._home)
+        self.files += [file] if file is not None else []
         if secrets.is_literal(text) and not secrets.is_harmless(text):
             self._demand_private(where)
         return secret

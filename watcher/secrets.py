@@ -47,6 +47,12 @@ def resolver(env: Mapping[str, str], home: Path, run: Callable[[Command], Finish
     return resolve
 
 
+def file_of(text: str, home: Path) -> Path | None:
+    """The file that a secret is to be read from; None where it is had elsewhere."""
+    found = _INDIRECT.fullmatch(text)
+    return expand(found[2], home) if found is not None and found[1] == "file" else None
+
+
 def _from_env(name: str, env: Mapping[str, str]) -> str:
     if name not in env:
         raise Unavailable(f"the environment variable {name} is not set where the watcher runs")

@@ -198,6 +198,18 @@ def test_our_own_files_are_private(ward):
     assert [each.subject for each in findings][:2] == [str(ward.own.config_file), str(ward.own.state_dir)]
 
 
+def test_a_secret_of_the_config_that_others_may_read_comes_with_its_command(ward):
+    path = ward.home / "slack url"
+    path.write_text("https://hooks.slack.com/services/T/B/x")
+    ward.config('[channels.team]\ntype = "slack"\nurl = "file:~/slack url"\n')
+    path.chmod(0o600)
+    assert list(files.secrets(ward.scene())) == []
+    path.chmod(0o644)
+    ward.home.chmod(0o755)
+    (found,) = files.secrets(ward.scene())
+    assert (found.subject, found.verdict, found.cure) == (str(path), "warn", f"chmod 600 '{path}'")
+
+
 def test_what_others_may_look_at_comes_with_its_command(ward):
     ward.store().close()
     database_file = ward.own.state_dir / "watcher.db"

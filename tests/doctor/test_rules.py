@@ -44,6 +44,26 @@ def test_what_waits_for_another_provider_or_kind_is_no_trouble(ward, two_days):
     ]
 
 
+def test_a_count_of_a_window_that_tells_only_a_percent_is_never_known(ward, two_days):
+    ward.lived(two_days)
+    ward.config(
+        rule("left", "claude.five_hour.remaining < 5") + rule("fine", "claude.five_hour.remaining_percent < 5%")
+    )
+    (found,) = rules.uncounted(ward.scene())
+    assert (found.subject, found.verdict.value) == ("left", "warn")
+    assert found.message == (
+        "`claude.five_hour.remaining` is never known: the provider tells a percent and no count there;"
+        " ask for `remaining_percent`"
+    )
+    assert found.cure == f"correct line 1 of {ward.own.config_file}"
+
+
+def test_a_count_that_is_told_is_well(ward, two_days):
+    ward.lived(two_days)
+    ward.config(rule("left", "copilot.remaining < 5") + rule("all", "*.*.used > 5") + rule("none", "codex.used > 5"))
+    assert list(rules.uncounted(ward.scene())) == []
+
+
 def test_before_the_first_answer_nothing_is_unreachable(ward):
     ward.config(rule("a", "claude.five_hour > 80%"))
     assert list(rules.unreachable(ward.scene())) == []

@@ -38,6 +38,14 @@ def _state(own: Paths) -> Iterator[Finding]:
             yield _private(own.state_dir / name, "600")
 
 
+def secrets(scene: Scene) -> Iterator[Finding]:
+    """Files that the config takes secrets from: what names them is private, and they must be."""
+    for path in dict.fromkeys(() if scene.config is None else scene.config.secret_files):
+        if _reachable(path, scene.around.home):
+            message = "holds a secret of the config, and others on this machine may read it"
+            yield _finding(path, Verdict.WARN, message, f"chmod 600 {quote(str(path))}")
+
+
 def tools(scene: Scene) -> Iterator[Finding]:
     """Files that hold other tools' logins: they belong to those tools, so this is only a word."""
     paths = {

@@ -26,6 +26,7 @@ from watcher.doctor import (
 CHECKS: tuple[tuple[str, Check], ...] = (
     (rules.GROUP, rules.config),
     (rules.GROUP, rules.unreachable),
+    (rules.GROUP, rules.uncounted),
     (logins.GROUP, logins.logins),
     (answers.GROUP, answers.answers),
     (channels.GROUP, channels.channels),
@@ -34,6 +35,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     (watching.GROUP, watching.daemon),
     (database.GROUP, database.database),
     (files.GROUP, files.permissions),
+    (files.GROUP, files.secrets),
     (files.GROUP, files.tools),
     (clock.GROUP, clock.clock),
     (clock.GROUP, clock.zone),

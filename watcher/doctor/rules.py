@@ -7,12 +7,15 @@ from watcher.config_stamp import is_there
 from watcher.core import phrases
 from watcher.core.binding import bind
 from watcher.core.memory import SeriesState
-from watcher.core.model import Rule
+from watcher.core.model import Reading, Rule
 from watcher.core.selector import Selector
+from watcher.core.tree import measures
 from watcher.core.vocabulary import near
 from watcher.doctor import Finding, Scene, Verdict
 
 GROUP = "rules"
+_COUNTS = {"used": "used_percent", "remaining": "remaining_percent", "limit": ""}
+"""Field that counts -> the percent that says as much."""
 _TAKEN = "this name is taken"
 
 
@@ -58,6 +61,27 @@ def unreachable(scene: Scene) -> Iterator[Finding]:
     if idle:
         names = ", ".join(dict.fromkeys(idle))
         yield _finding("idle", Verdict.OK, f"they wait for a provider or a window that is not here yet: {names}")
+
+
+def uncounted(scene: Scene) -> Iterator[Finding]:
+    """Rules that ask for a count of windows that tell nothing but a percent: unknown for ever, and so never true."""
+    if scene.config is None or scene.store is None:
+        return
+    states = [state for state in scene.store.memory().series.values() if not state.gone and state.reading is not None]
+    for rule in scene.config.rules:
+        asked = {(each.selector, each.field): each for level in rule.levels for each in measures(level.when)}
+        for (selector, field), measure in asked.items():
+            meant = [state.reading for state in states if _means(selector, state)] if field in _COUNTS else []
+            if meant and not any(_counts(reading) for reading in meant):
+                instead = f"; ask for `{_COUNTS[field]}`" if _COUNTS[field] else ""
+                message = f"`{measure}` is never known: the provider tells a percent and no count there{instead}"
+                cure = f"correct line {rule.line} of {quote(rule.path)}"
+                yield _finding(rule.name, Verdict.WARN, message, cure)
+
+
+def _counts(reading: Reading | None) -> bool:
+    """Whether it says anything but a percent; of a window without a limit nothing is expected."""
+    return reading is None or reading.unlimited or not reading.used is reading.limit is reading.remaining is None
 
 
 def _may_come(selector: Selector, answering: set[str]) -> bool:
