@@ -52,6 +52,16 @@ def test_what_is_wrong_with_an_account_is_said_with_its_time():
     assert said == "claude  expired: run `claude` once (since 10:00, asked again in 7 min)"
 
 
+def test_who_polls_by_hand_is_told_before_when_it_is_in_vain():
+    message = "Claude: asked too often (429): it is asked again later"
+    error = Problem(kind="rate_limited", message=message, retry_at=NOW + 2 * H, since=None)
+    assert TONGUE.problem(account(ok=False, error=error), again=False) == (
+        "asked too often (429): it is asked again later (not asked before 14:00)"
+    )
+    over = structs.replace(error, retry_at=NOW - H)
+    assert TONGUE.problem(account(ok=False, error=over), again=False).endswith("again later")
+
+
 def test_a_provider_is_not_named_twice():
     error = Problem(kind="server", message="Nano-GPT: failed (500): again later", retry_at=None, since=None)
     failing = account(provider="nano_gpt", ok=False, error=error, next_poll_at=None)

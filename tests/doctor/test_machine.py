@@ -302,6 +302,17 @@ def test_a_clock_that_was_set_back_shows_in_the_store(ward):
     )
 
 
+@pytest.mark.parametrize(
+    ("named", "verdict"),
+    [("Mars/Phobos", "warn"), (":Europe/Berln", "warn"), ("Europe/Berlin", "ok"), ("EST5EDT", "ok")],
+)
+def test_a_zone_that_is_none_is_not_taken_for_utc_without_a_word(ward, named, verdict):
+    ward.env["TZ"] = named
+    (found,) = clock.zone(ward.scene(), timezone(timedelta(0), "Mars"))
+    assert found.verdict == verdict
+    assert (f"TZ={named.removeprefix(':')} is no zone" in found.message) == (verdict == "warn")
+
+
 def test_the_zone_is_told(ward):
     (found,) = clock.zone(ward.scene(), timezone(timedelta(hours=1), "CET"))
     assert found.message == "CET, UTC+0100, so it is 10:00 now"

@@ -54,7 +54,7 @@ class Tongue:
 
         Args:
             account: it.
-            again: say when it is asked again, too.
+            again: say when it is asked again, too; else only before when it is not.
         """
         error = account.error
         if error is None:
@@ -62,6 +62,8 @@ class Tongue:
         parts = [f"since {self.clock(error.since)}" if error.since is not None else ""]
         if again and account.next_poll_at is not None:
             parts.append(f"asked again {self.until(account.next_poll_at)}")
+        elif error.retry_at is not None and error.retry_at > self.now:  # by whomever: the store remembers it
+            parts.append(f"not asked before {self.clock(error.retry_at)}")
         return _unnamed(error.message, account.provider) + said(parts)
 
     def freshness(self, account: AccountStatus, *, polled: bool, why: bool) -> str:

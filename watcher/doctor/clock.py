@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from watcher.clock import LocalZone
 from watcher.core import phrases
@@ -29,10 +30,23 @@ def clock(scene: Scene) -> Iterator[Finding]:
 
 def zone(scene: Scene, local: tzinfo | None = None) -> Iterator[Finding]:
     """The zone in which quiet hours and `active` spans are told."""
+    named = scene.around.env.get("TZ", "").removeprefix(":")
+    if "/" in named and not named.startswith("/") and not _is_zone(named):  # other forms need no table of zones
+        message = f"TZ={named} is no zone that this machine knows, so all times are told in UTC"
+        yield _finding("zone", Verdict.WARN, message, "correct TZ, or install the table of time zones (tzdata)")
+        return
     here = scene.now.astimezone(local or LocalZone())
     set_zone = None if scene.config is None or scene.config.routing.quiet is None else scene.config.routing.voice.tz
     hours = "" if set_zone is None or isinstance(set_zone, LocalZone) else f"; quiet hours are in {set_zone}"
     yield _finding("zone", Verdict.OK, f"{here.tzname()}, UTC{here:%z}, so it is {here:%H:%M} now{hours}")
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _offset(offset: timedelta, ago: str) -> Finding:
