@@ -13,7 +13,8 @@ from watcher.core.hysteresis import default_clear
 from watcher.core.rulebook import parse_rules
 from watcher.core.vocabulary import FIELDS, TEMPLATE_NAMES
 
-TEXT = (Path(__file__).parent.parent / "docs" / "rules.md").read_text()
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "docs" / "rules.md").read_text()
 BLOCKS = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
 
 
@@ -36,6 +37,14 @@ def test_every_block_loads_and_does_what_its_examples_say(block):
     for rule in parse_rules(block, "rules.md"):
         for example in rule.examples:
             assert run(rule, example).passed, rule.name
+
+
+def test_what_is_copied_from_a_page_collides_with_no_default_rule():
+    """Whoever pastes an example beside what `watcher init` wrote gets a rule, not a mistake."""
+    shipped = {rule.name for rule in parse_rules((ROOT / "rules/default.toml").read_text("utf-8"), "default.toml")}
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        named = re.findall(r'^\[\[rule\]\]\nname +?= "([^"]+)"', page.read_text("utf-8"), re.MULTILINE)
+        assert (page.name, shipped & set(named)) == (page.name, set())
 
 
 def test_the_tables_of_keys_are_those_of_the_records():

@@ -62,7 +62,7 @@ def test_two_rules_of_one_name_in_two_files_are_a_mistake():
     with pytest.raises(ConfigError) as caught:
         assemble([("a.toml", RULE.format("x")), ("b.toml", "\n" + RULE.format("x"))])
     assert str(caught.value) == (
-        'b.toml:2:1: rule "x": this name is taken by the rule in a.toml, line 1; names are unique\n'
+        'b.toml:2:1: rule "x": this name is taken by the rule in a.toml, line 1; rename one, or take one out\n'
         "  2 | [[rule]]\n"
         "    | ^^^^^^^^"
     )

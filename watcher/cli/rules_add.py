@@ -129,7 +129,7 @@ def _check(path: str, text: str) -> list[Rule]:
     for rule in found:
         if rule.name in taken:
             first = taken[rule.name]
-            message = f"this name is taken by the rule in {first.path}, line {first.line}; names are unique"
+            message = f"this name is taken by the rule in {first.path}, line {first.line}; rename one, or take one out"
             place = Places(text).value(("rule", 0, "name"))
             mistakes.append(diagnose(path, text, place, message, rule=rule.name))
     if mistakes:

@@ -106,7 +106,9 @@ def read_files(
             first = rules.setdefault(rule.name, rule)
             if first is not rule:
                 place = _line_place(text, rule.line)
-                message = f"this name is taken by the rule in {first.path}, line {first.line}; names are unique"
+                message = (
+                    f"this name is taken by the rule in {first.path}, line {first.line}; rename one, or take one out"
+                )
                 diagnostics.append(diagnose(path, text, place, message, rule=rule.name))
     return tuple(rules.values()), diagnostics
 
@@ -172,7 +174,7 @@ def _rules(source: Source, tables: Any, channels: Collection[str] | None) -> tup
             continue
         first = rules.setdefault(rule.name, rule)
         if first is not rule:
-            message = f"this name is taken by the rule in line {first.line}; names are unique"
+            message = f"this name is taken by the rule in line {first.line}; rename one, or take one out"
             source.wrong(source.places.value(("rule", index, "name")), message, rule=rule.name)
     return tuple(rules.values())
 
