@@ -140,6 +140,21 @@ def test_what_was_kept_elsewhere_and_is_no_database_hides_nothing(world, tmp_pat
     assert alert.rule == "session"
 
 
+def test_a_start_where_nothing_can_be_written_says_what_to_do(tmp_path):
+    class ReadOnly(Store):
+        def _open(self):
+            error = sqlite3.OperationalError("attempt to write a readonly database")
+            error.sqlite_errorcode = sqlite3.SQLITE_READONLY
+            raise error
+
+    with pytest.raises(StoreError) as caught:
+        ReadOnly(tmp_path / "watcher.db", now=NOW)
+    assert str(caught.value) == (
+        f"cannot write {tmp_path / 'watcher.db'} (attempt to write a readonly database): free some disk space, or mend"
+        " the permissions of its folder"
+    )
+
+
 def test_a_poll_on_a_full_disk_says_so(world, tmp_path, monkeypatch):
     world.env["XDG_RUNTIME_DIR"] = str(tmp_path)
 

@@ -231,6 +231,8 @@ class Database:
             return f"{self.path} is damaged: move it away; a new one is begun at the next `watcher run`"
         if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return f"{self.path} is locked by another process: end it, or try again"
+        if _code(error) in _DISK_TROUBLE and not self._read_only:
+            return f"cannot write {self.path} ({error}): free some disk space, or mend the permissions of its folder"
         return f"cannot use {self.path}: {error}"
 
     # --- when the disk or the file fails ----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tests.core.test_backoff import delivery
 from watcher.cli import notify
 from watcher.cli.notify import attempt, chosen, line
 from watcher.core.model import Outcome, Stop
-from watcher.errors import UsageError
+from watcher.errors import StoreError, UsageError
 from watcher.notifiers import Channel
 from watcher.store import FILE_NAME, Store
 
@@ -181,6 +181,15 @@ def test_a_test_that_fails_leaves_the_stop_and_one_of_another_channel_too(ask, p
     result = ask(CONFIG.format(port=port))
     assert "used again" not in result.output
     assert [stop.channel for stop in store.stops()] == ["bad"]
+
+
+def test_a_store_that_cannot_be_looked_at_is_said_after_the_test(ask, port, tmp_path):
+    database = tmp_path / FILE_NAME
+    database.symlink_to(database)  # as unreadable as one without the right to look, also for root
+    result = ask(CONFIG.format(port=port), "good")
+    assert result.output == "good (slack): delivered: answered 200 OK\n"
+    assert isinstance(result.exception, StoreError)
+    assert str(result.exception).startswith(f"cannot write {database}: ")
 
 
 def test_a_test_without_a_store_makes_none(ask, port, tmp_path):

@@ -11,6 +11,7 @@ from watcher import config as configuration
 from watcher import doors, notifiers, outbox, paths, secrets
 from watcher.cli.columns import room, wrapped
 from watcher.config import Config
+from watcher.config_stamp import is_there
 from watcher.core.model import Message, Outcome, Severity
 from watcher.core.redaction import Redactor
 from watcher.core.vocabulary import near
@@ -70,7 +71,7 @@ def _use_again(working: Sequence[str], world: Doors) -> Iterator[str]:
     """End the stops of channels that work, and tell a daemon that runs; a line for each."""
     around, now = world.surroundings(), world.clock.now()
     own = paths.find(around.env, around.home)
-    if not (own.state_dir / FILE_NAME).exists():
+    if not is_there(own.state_dir / FILE_NAME):
         return
     store = Store(own.state_dir / FILE_NAME, now=now)
     try:
