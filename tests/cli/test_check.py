@@ -11,12 +11,22 @@ default = ["team"]
 """
 
 
-def test_a_quiet_check_says_nothing_but_that_a_channel_is_mute(empty_home):
-    assert (empty_home.watcher("check", "-q").stdout, empty_home.watcher("check", "-q").stderr) == ("", "")
-    folder = empty_home.paths.config_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.toml").write_text(MUTE)
+def test_a_quiet_check_says_that_nobody_is_watched(empty_home):
     done = empty_home.watcher("check", "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "",
+        "no login of any provider was found: `watcher init` says where it looks\n",
+    )
+
+
+def test_a_quiet_check_says_nothing_but_that_a_channel_is_mute(serving):
+    config = serving.paths.config_file
+    providers = config.read_text().partition("[channels")[0]
+    config.write_text(providers)
+    assert (serving.watcher("check", "-q").stdout, serving.watcher("check", "-q").stderr) == ("", "")
+    config.write_text(providers + MUTE)
+    done = serving.watcher("check", "-q")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == (
         "channel team waits for its secret: the environment variable NO_SUCH is not set where the watcher runs\n"

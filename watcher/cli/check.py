@@ -13,9 +13,11 @@ from watcher.cli.status import known as look
 from watcher.core.model import Phase
 from watcher.status_document import Status
 
+NOBODY = "no login of any provider was found: `watcher init` says where it looks"
+
 
 @click.command()
-@click.option("-q", "--quiet", is_flag=True, help="Say only which channel is mute, or that the disk is full.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what keeps it from working; the exit code tells.")
 def check(*, quiet: bool) -> int:
     """Poll once, judge once, send what is due. For cron and scripts.
 
@@ -38,7 +40,7 @@ def check(*, quiet: bool) -> int:
     known = look(own, now)
     tongue = words.Tongue(now, clock.LocalZone())
     if quiet:
-        for line in tongue.mute(known):
+        for line in (*([] if known.providers else [NOBODY]), *tongue.mute(known)):
             click.echo(words.printable(line), err=True)
     else:
         for text in report(known, tongue):
@@ -60,7 +62,7 @@ def fitted(text: str) -> Iterator[str]:
 def report(known: Status, tongue: words.Tongue) -> Iterator[str]:
     """One line a window, aligned; then what fires, and what stands in the way."""
     if not known.providers:
-        yield "no login of any provider was found: `watcher init` says where it looks"
+        yield NOBODY
     rows = []
     crowded = words.crowded(known)
     for account in known.providers:
