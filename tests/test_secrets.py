@@ -8,7 +8,7 @@ import base64
 import json
 import os
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 
 import pytest
@@ -221,9 +221,8 @@ def once(home, **changes):
     redactor = Redactor()
     store = Store(own.state_dir / FILE_NAME, now=NOON)
     log = logs.FileLog(own.state_dir, redactor, verbose=True)
-    daemon = Daemon(paths=own, doors=real, store=store, log=log, redactor=redactor)
-    daemon.once()
-    store.close()
+    with closing(store):
+        Daemon(paths=own, doors=real, store=store, log=log, redactor=redactor).once()
 
 
 INSIGHT = (

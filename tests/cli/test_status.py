@@ -28,7 +28,8 @@ def test_status_says_the_same_in_every_form(served):
     line = served.watcher("status", "claude", "--template", "{used_percent:.0f}").stdout.strip()
     assert document["schema"] == "watcher.status.v1"
     assert line == f"{session['used_percent']:.0f}"
-    assert re.search(rf"5-hour window +[█░]+ +{line} %!", text)
+    (shown,) = re.findall(r"5-hour window +[█░]+ +(8[0-9.]+) %!", text)
+    assert float(shown) == pytest.approx(session["used_percent"], abs=0.05)
     assert [(each["rule"], each["state"]) for each in document["alerts"]] == [("claude-session", "firing")]
 
 
