@@ -276,6 +276,17 @@ def test_a_digest_lists_the_most_severe_first_and_what_is_over_last():
     assert (message.event, message.severity, message.id) == ("digest", Severity.CRITICAL, "digest|1")
 
 
+def test_two_rules_about_one_window_are_told_apart_in_a_digest():
+    over = of("copilot", read=reading(101, resets_at=None))
+    about = (over, structs.replace(over, rule="monthly"), of("claude", read=reading(84, resets_at=None)))
+    body = digest(about, {"claude-session": rule()}, VOICE, NOW, key="d").body
+    assert body.splitlines() == [
+        "GitHub Copilot 5-hour window at 101 % (claude-session)",
+        "GitHub Copilot 5-hour window at 101 % (monthly)",
+        "Claude 5-hour window at 84 %",
+    ]
+
+
 def test_a_long_digest_is_cut_and_counts_the_rest():
     about = [
         of("claude", f"window_{number}", read=reading(90, label="", resets_at=None)) for number in range(LINES + 8)

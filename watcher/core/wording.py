@@ -98,7 +98,10 @@ def digest(  # noqa: PLR0913 - likewise
     """
     turns = [list(turns) for _, turns in groupby(about, key=lambda transition: transition.alert)]
     turns.sort(key=lambda each: -each[-1].severity.rank if each[-1].event in OPENING else 1)
-    shown = [_line(each, rules, voice, now) for each in turns[:LINES]]
+    lines = [_line(each, rules, voice, now) for each in turns[:LINES]]
+    shown = [  # two rules about one window say the same of it: then their names tell them apart
+        f"{line} ({each[-1].rule})" if lines.count(line) > 1 else line for line, each in zip(lines, turns, strict=False)
+    ]
     if len(turns) > LINES:
         shown.append(f"and {len(turns) - LINES} more: watcher status")
     lasting = [each[-1] for each in turns if each[-1].event in OPENING]
