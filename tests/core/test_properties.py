@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.core.timeline import restarted
@@ -173,6 +173,9 @@ def test_silence_inserted_between_regular_polls_does_not_move_a_clock(values, in
 
 @modest
 @given(polls, inserted)
+@example(
+    rows=[(2, 50.0)] * 9 + [(2, 81.0), (16, 81.0)], insertions=[(10, 0.75, "?")]
+)  # a pause too long to count at all
 def test_silence_in_a_longer_pause_is_the_one_exception_it_may_only_delay_what_must_hold_for_a_while(rows, insertions):
     # In a pause of more than one and a half polls the unknown stands where a poll was lost: nobody knows whether the
     # condition held from there on, so that time does not count for `for`. It never makes a rule speak sooner.

@@ -46,15 +46,15 @@ def timed(alert: AlertState, whens: Sequence[bool | None], now: datetime, *, eve
 def _gone_by(alert: AlertState, every: timedelta, now: datetime) -> timedelta:
     """What the clocks move on by: the time since the last known observation, less the silence in between.
 
-    What was unknown between two answers that came one poll apart was no lost poll, and takes nothing away.
+    What was unknown between two answers that came one poll apart was no lost poll, and takes nothing away. A gap that
+    is too long to count at all counts for nothing also where something unknown was heard in it.
     """
-    if alert.clock_at is None:
+    if alert.clock_at is None or now - alert.clock_at > FEW_POLLS * every:
         return timedelta(0)
     until = now
     if alert.silent_at is not None and now - alert.clock_at > ONE_POLL * every:
         until = alert.silent_at
-    span = until - alert.clock_at
-    return span if timedelta(0) < span <= FEW_POLLS * every else timedelta(0)
+    return max(until - alert.clock_at, timedelta(0))
 
 
 def _run(was: timedelta | None, when: bool | None, gone_by: timedelta) -> timedelta | None:  # noqa: FBT001 - three-valued
