@@ -187,7 +187,7 @@ class Postman:
         """What the attempt made of its delivery; that, and what it means to the channel, is kept."""
         now = self._now()
         jitter = abs(self._doors.jitter())
-        kept = next((row for row in self._store.outbox() if row.id == delivery.id), delivery)
+        kept = self._store.delivery(delivery.id) or delivery
         delivery = structs.replace(delivery, about=kept.about)  # its account may have another key since it was begun
         settled = outbox.settle(delivery, outcome, channel, routing, now, jitter=jitter, stopped=self._stopped())
         if channel is not None:

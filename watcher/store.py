@@ -254,6 +254,10 @@ class Store(Renames):
         """Deliveries that are not yet done (queued or held), oldest first."""
         return self._deliveries("state IN ('queued', 'held')")
 
+    def delivery(self, number: int) -> Delivery | None:
+        """The delivery of that id, whatever became of it; None where there is none."""
+        return next(iter(self._deliveries("id = ?", (number,))), None)
+
     def deliveries(self, state: DeliveryState, *, since: datetime) -> list[Delivery]:
         """Deliveries that ended in one state, oldest first."""
         return self._deliveries("state = ? AND created_at >= ?", (state.value, rows.ms(since)))
