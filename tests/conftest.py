@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("watcher", deadline=None)  # a busy machine is slow, not wrong
+EXPLORE = os.environ.get("WATCHER_EXPLORE") == "1"  # look where no run has looked: `--hypothesis-seed=N` says where
+# A commit passes or fails alike wherever it is tested; a busy machine is slow, not wrong.
+settings.register_profile("watcher", deadline=None, derandomize=not EXPLORE)
 settings.load_profile("watcher")
 
 for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "WATCHER_CONFIG_DIR", "WATCHER_STATE_DIR", "WATCHER_DEBUG"):
