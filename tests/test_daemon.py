@@ -1,6 +1,7 @@
 """The daemon as a whole, under a clock moved by hand: whom it asks, what it says, what it survives."""
 
 import itertools
+import json
 import os
 from datetime import timedelta
 
@@ -249,6 +250,13 @@ def test_a_mended_config_takes_the_problem_away(world):
     world.watch(H, (10 * M, lambda: world.config("[[rule]\n")), (30 * M, lambda: world.config(CONFIG)))
     store = world.store()
     assert store.fact("config_error")[0] == ""
+
+
+def test_a_notice_says_where_without_naming_the_home(world):
+    world.watch(60 * M, (10 * M, lambda: world.config(CONFIG + '[[rule]]\nname = "x"\nwhen = "claude >"\n')))
+    [body] = [each for each in world.received if each["event"] == "notice"]
+    assert "~/.config/w/config.toml:" in body["message"]
+    assert str(world.home) not in json.dumps(body)
 
 
 def test_a_config_with_a_mistake_does_not_start(world):

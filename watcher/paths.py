@@ -4,6 +4,7 @@ Never put other tools' files here: `watcher.credentials` knows those. Standard l
 command can afford it.
 """
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,3 +83,8 @@ def _own(env: Mapping[str, str], name: str, home: Path) -> Path | None:
 def expand(text: str, home: Path) -> Path:
     """A path as a person writes it: `~` is this home."""
     return home / text[2:] if text.startswith(("~/", "~\\")) else home if text == "~" else Path(text)
+
+
+def with_tilde(text: str, home: Path) -> str:
+    """The text with the home folder written `~`: what goes to a team's channel need not say whose machine it is."""
+    return text if home == Path(home.anchor) else text.replace(f"{home}{os.sep}", f"~{os.sep}")

@@ -18,6 +18,7 @@ from watcher.core.backoff import LIFETIME
 from watcher.core.model import Delivery, DeliveryState, Outcome
 from watcher.doors import Doors
 from watcher.losses import Losses
+from watcher.paths import with_tilde
 from watcher.store import Store
 from watcher.timetable import Timetable
 
@@ -83,7 +84,7 @@ class Postman:
         config, now = self._config, self._now()
         if config is None:
             return
-        key = f"notice|{title}|{now.isoformat()}"
+        key, body = f"notice|{title}|{now.isoformat()}", with_tilde(body, self._doors.surroundings().home)
         deliveries = [
             Delivery(
                 key=key,
