@@ -81,6 +81,13 @@ def test_where_nobody_polls_no_next_poll_is_promised():
     assert next(check.report(document, TONGUE)) == "claude  cannot be reached"
 
 
+def test_of_two_long_names_that_would_read_alike_the_end_is_kept():
+    names = [f"GPT-5.3-Codex-Spark for those who wait, {length} window" for length in ("5-hour", "weekly")]
+    rows = shown(known(account(*(window(label=name, window=name, pace="ahead") for name in (*names, "z" * 40)))))
+    cut = [re.split(" {2,}", row.strip())[0] for row in rows if "…" in row]
+    assert cut == ["GPT-5.3…t, 5-hour window", "GPT-5.3…t, weekly window", "z" * 23 + "…"]
+
+
 def test_long_sentences_are_broken_at_words_on_a_terminal_alone():
     message = "the server said something that takes more than one line of a small terminal to say"
     error = Problem(kind="server", message=message, retry_at=None, since=None)

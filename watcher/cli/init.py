@@ -98,7 +98,8 @@ def init() -> None:
     for path, text, is_ours in files(own, wish):
         click.echo(f"  {_put(path, text, is_ours=is_ours)}: {path}")
     if not any(is_found for _, _, is_found in rows):
-        click.echo("\nNo login was found: sign in to one of the tools first, then run `watcher init` again.")
+        nothing = "No login was found: sign in to one of the tools first, then run `watcher init` again."
+        click.echo("\n" + "\n".join(wrapped(nothing, room(), indent=0)))
     if is_first and wish is None and surroundings.platform == "linux" and not bus.addresses(surroundings.env):
         click.echo(f"\n{NO_DESKTOP}")
     watches = asks and _ask_for_login_item()

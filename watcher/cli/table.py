@@ -109,7 +109,10 @@ def _accounts(known: Status, tongue: Tongue, width: int, names: Mapping[str, str
     layout = _LAYOUTS[0]
     for layout in _LAYOUTS:
         grids = [
-            [_cells(window, tongue, layout, marks) for window, marks in zip(account.windows, each, strict=True)]
+            [
+                _cells(window, label, tongue, layout, marks)
+                for window, label, marks in zip(account.windows, _labels(account, layout.label), each, strict=True)
+            ]
             for account, each in zip(known.providers, alerts, strict=True)
         ]
         widths = _widths(grids, layout.bar)
@@ -161,13 +164,13 @@ def _heading(
         yield Text(_GAP + account.note, style="dim")
 
 
-def _cells(window: Window, tongue: Tongue, layout: Layout, alerts: Marks) -> list[Text]:
+def _cells(window: Window, label: str, tongue: Tongue, layout: Layout, alerts: Marks) -> list[Text]:
     """Label, bar, percent, pace, left, reset, alerts: each padded by the row."""
     style = _style(window, alerts)
     reset = "" if layout.apart else _reset(window, tongue, layout)
     pace = words.pace(window)
     return [
-        Text(_clipped(window.label or window.window, layout.label)),
+        Text(label),
         _bar(window, layout.bar, style),
         Text(_percent(window) + ("!" if alerts else ""), style=style),
         Text(pace.partition(",")[0] if layout.below else pace, style="yellow" if window.pace == "ahead" else "dim"),
@@ -232,8 +235,15 @@ def _bar(window: Window, size: int, style: str) -> Text:
     return Text.assemble(("█" * full, style), ("░" * (size - full), "dim"))
 
 
-def _clipped(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _labels(account: AccountStatus, most: int) -> list[str]:
+    """The windows' names, cut off at the end, or in the middle where two would read alike."""
+    whole = [window.label or window.window for window in account.windows]
+    cut = [text if len(text) <= most else text[: most - 1] + "…" for text in whole]
+    head = (most - 1) // 3
+    return [
+        f"{text[:head]}…{text[head + 1 - most :]}" if len(text) > most and cut.count(short) > 1 else short
+        for text, short in zip(whole, cut, strict=True)
+    ]
 
 
 def _widths(grids: Sequence[Sequence[Sequence[Text]]], bar: int) -> list[int]:
