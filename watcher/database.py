@@ -3,6 +3,9 @@
 A full or read-only disk moves everything into a refuge until the disk takes it back, so that alerts still go out: a
 file elsewhere, which the next process takes up where this one is killed, else memory. A damaged file is set aside and
 begun anew. Both leave a notice for the person. Never put a table's name here.
+
+One file although it is a long one: opening, writing and surviving share one connection, and each may put another in
+its place. Where the refuge is, and whether it may be trusted, is `refuge`'s.
 """
 
 import os
