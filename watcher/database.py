@@ -133,7 +133,7 @@ class Database:
             f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None
         )
         with _closed_if_refused(connection):
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            version = _version(connection)
             if version == len(MIGRATIONS):
                 return connection
             if not version:
@@ -277,16 +277,14 @@ class Database:
 
     def _copy(self, place: Path | str) -> sqlite3.Connection | None:
         """All that is known, in that place; None where that has no room either, or nothing can be read."""
-        copy = None
         try:
             if isinstance(place, Path):
                 refuge.prepare(place)
             copy = self._connect(place)
-            self._db.backup(copy)
-            copy.execute("PRAGMA journal_mode = TRUNCATE")  # the copy is in the mode of the disk's: with two more files
+            with _closed_if_refused(copy):
+                self._db.backup(copy)
+                copy.execute("PRAGMA journal_mode = TRUNCATE")  # it is in the mode of the disk's: with two more files
         except (OSError, sqlite3.Error):
-            if copy is not None:
-                copy.close()
             return None
         return copy
 
@@ -296,33 +294,25 @@ class Database:
 
     def _connect(self, place: Path | str) -> sqlite3.Connection:
         connection = sqlite3.connect(place, isolation_level=None)
-        try:
+        with _closed_if_refused(connection):
             connection.execute("PRAGMA synchronous = OFF")  # it has to outlive this process, not the machine
             connection.execute("PRAGMA foreign_keys = ON")
-        except sqlite3.Error:
-            connection.close()
-            raise
         return connection
 
     def _left_behind(self) -> sqlite3.Connection | None:
         """What an earlier process kept elsewhere, and could not write down before it ended."""
         if self._shelter is None or not refuge.is_left(self._shelter, self.path):
             return None
-        kept = None
-        try:
+        with suppress(sqlite3.Error):
             kept = self._connect(self._shelter)
-            version = _version(kept)
-            if version > len(MIGRATIONS):
-                kept.close()
-                raise self._too_new(version, self._shelter)
-            whole = version and kept.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
-            if whole:  # else it was killed before all was copied, and nothing was told from there
-                self._migrate(kept)
-                return kept
-        except sqlite3.Error:
-            pass
-        if kept is not None:
-            kept.close()
+            with _closed_if_refused(kept):
+                version = _version(kept)
+                if version > len(MIGRATIONS):
+                    raise self._too_new(version, self._shelter)
+                if version and kept.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
+                    self._migrate(kept)
+                    return kept
+            kept.close()  # killed before all was copied: nothing was told from there
         refuge.discard(self._shelter)
         return None
 
@@ -330,13 +320,11 @@ class Database:
         """Write everything back to the disk, if it takes it again; otherwise stay where it is."""
         if not self.in_refuge or not refuge.has_room(self.path, self._size()):
             return
-        disk = None
         try:
             disk = self._open()
-            self._db.backup(disk)
+            with _closed_if_refused(disk):
+                self._db.backup(disk)
         except (sqlite3.Error, StoreError) as error:
-            if disk is not None:
-                disk.close()
             if isinstance(error, sqlite3.Error) and _code(error) in _DAMAGE:  # a new one is begun there the next time
                 self._move_aside(now)
             return
