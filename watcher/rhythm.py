@@ -34,5 +34,5 @@ def of(store: Store, news: Snapshot | Failure, pace: Pace, *, by_hand: bool) -> 
 def _before(store: Store, news: Snapshot | Failure, usual: timedelta) -> timedelta:
     """How far apart polls of this account were when it last was heard of."""
     states = store.memory().series.values()
-    of_account = (s.every for s in states if (s.series.provider, s.series.account) == (news.provider, news.account))
+    of_account = (state.every for state in states if state.owner == (news.provider, news.account))
     return max(of_account, default=usual)

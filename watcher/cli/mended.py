@@ -12,6 +12,8 @@ from watcher.core.model import Command, Finished
 from watcher.errors import ConfigError
 from watcher.paths import Paths
 
+LOOK_EVERY_S = 30.0
+
 
 def still_wrong(text: str, at: datetime, own: Paths) -> str | None:
     """What is wrong with the config at this moment; None where it can be used again.
@@ -42,9 +44,6 @@ def _changed_at(own: Paths) -> datetime:
     written = [modified_ns / 1e9 for _, modified_ns, _ in stamp(own)]
     folders = [folder.stat().st_mtime for folder in (own.config_dir, own.rules_dir) if folder.is_dir()]
     return datetime.fromtimestamp(max([*written, *folders], default=0), UTC)
-
-
-LOOK_EVERY_S = 30.0
 
 
 def await_change(own: Paths, before: Stamp, wait: Callable[[float], bool]) -> None:

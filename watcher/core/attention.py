@@ -62,8 +62,8 @@ def is_gone(state: SeriesState, now: datetime) -> bool:
 
 
 def _latest(state: SeriesState) -> datetime:
-    seen = max(state.heard_at, state.asked_at)
-    return max(seen, *(at for at in (state.read_at, state.watched_from, state.failing_since) if at is not None), seen)
+    seen = (state.heard_at, state.asked_at, state.read_at, state.watched_from, state.failing_since)
+    return max(at for at in seen if at is not None)
 
 
 def _seen_by(state: SeriesState, now: datetime) -> SeriesState:

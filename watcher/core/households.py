@@ -49,7 +49,7 @@ def looked_for(series: Mapping[Series, SeriesState], news: Snapshot | Failure) -
 
 
 def _is_of(state: SeriesState, news: Snapshot | Failure) -> bool:
-    return state.series.provider == news.provider and state.series.account == news.account
+    return state.owner == (news.provider, news.account)
 
 
 def _heard(state: SeriesState, reading: Reading, news: Snapshot, every: timedelta) -> SeriesState:
