@@ -11,7 +11,7 @@ import pytest
 
 from tests.world import HOOK, SESSION, START, made
 from watcher import refuge
-from watcher.cli import refresh, status
+from watcher.cli import refresh, root, status
 from watcher.errors import StoreError
 from watcher.paths import NAME
 from watcher.schema import MIGRATIONS
@@ -129,6 +129,19 @@ def test_who_only_looks_sees_what_is_kept_elsewhere_and_changes_nothing(world, t
     (alert,) = status.known(world.paths, world.machine.now()).alerts
     assert (alert.rule, alert.state) == ("session", "firing")
     assert world.shelter.read_bytes() == before
+
+
+def test_commands_about_the_past_see_what_is_kept_elsewhere(world, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("HOME", str(world.home))
+    monkeypatch.setenv("WATCHER_CONFIG_DIR", str(world.paths.config_dir))
+    monkeypatch.setenv("WATCHER_STATE_DIR", str(world.paths.state_dir))
+    world.shelter = refuge.place(world.paths.state_dir / "watcher.db", os.environ)
+    world.usage(40)
+    watch_until_killed(world, (10 * M, fills), (11 * M, used(world, 91)))
+    for words in (["rules", "explain", "session"], ["history", "claude.five_hour"]):
+        assert root.run([*words, "--since", "3650d"]) == 0
+        assert "91 %" in capsys.readouterr().out, words
 
 
 def test_what_was_kept_elsewhere_and_is_no_database_hides_nothing(world, tmp_path, monkeypatch):

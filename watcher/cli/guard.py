@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from watcher import clock, doors, paths
 from watcher.cli import EXIT_UNAVAILABLE
-from watcher.cli.status import opened, take_in
+from watcher.cli.status import take_in
+from watcher.cli.stored import opened
 from watcher.core.expression import Expression, ExpressionError, parse
 from watcher.core.guard import Verdict, judge
 from watcher.core.kinds import level

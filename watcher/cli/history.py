@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from watcher import doors, past, paths
+from watcher import doors, past
 from watcher.charts import Span, Track, svg, terminal
 from watcher.charts.palette import Theme
 from watcher.cli import complete, history_document, history_table, selection
 from watcher.cli.columns import say
-from watcher.cli.rule_files import in_force
+from watcher.cli.rule_files import in_force, own_paths
+from watcher.cli.stored import opened
 from watcher.clock import LocalZone
 from watcher.clock import now as clock_now
 from watcher.core import phrases
@@ -21,7 +22,6 @@ from watcher.core.units import read_duration
 from watcher.errors import ConfigError, UsageError
 from watcher.standing import written
 from watcher.status_document import as_json
-from watcher.store import FILE_NAME, Store
 
 TERMINAL = ("terminal", "-")
 Row = tuple[str, str, Track]
@@ -103,8 +103,7 @@ def _check_target(target: str | None) -> None:
 
 def _rows(texts: tuple[str, ...], span: Span) -> list[Row]:
     selectors = selection.parse(texts)
-    around = doors.surroundings()
-    store = Store(paths.find(around.env, around.home).state_dir / FILE_NAME, now=span.end, read_only=True)
+    store = opened(own_paths(), span.end)
     try:
         states = store.memory().series
         chosen = []

@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from watcher import doors, paths
 from watcher.cli.columns import room, wrapped
-from watcher.cli.rule_files import read_bounded
+from watcher.cli.rule_files import own_paths, read_bounded
+from watcher.cli.stored import opened
 from watcher.clock import now as clock_now
 from watcher.core import history, replay, rulebook
 from watcher.core.diagnostics import visible
@@ -19,7 +19,6 @@ from watcher.core.phrases import percent
 from watcher.core.units import read_duration
 from watcher.errors import UsageError
 from watcher.recall import recall
-from watcher.store import FILE_NAME, Store
 
 
 @click.command("replay", short_help="What rules would have said to a history.")
@@ -111,8 +110,7 @@ def _from_store(since: str, now: datetime) -> list[News]:
         span = read_duration(since)
     except ValueError as error:
         raise UsageError(f"--since: {error}") from error
-    around = doors.surroundings()
-    store = Store(paths.find(around.env, around.home).state_dir / FILE_NAME, now=now, read_only=True)
+    store = opened(own_paths(), now)
     try:
         return recall(store, now - span)
     finally:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from watcher import __version__, doors, past, paths
+from watcher import __version__, past
 from watcher.charts import Span, Track, page, stamp
 from watcher.charts.page import Card, Page, Part, Table
 from watcher.cli import words
-from watcher.cli.rule_files import in_force
+from watcher.cli.rule_files import in_force, own_paths
+from watcher.cli.stored import opened
 from watcher.cli.words import Tongue
 from watcher.clock import LocalZone
 from watcher.clock import now as clock_now
@@ -24,7 +25,6 @@ from watcher.providers.registry import PROVIDERS
 from watcher.rows import Account
 from watcher.standing import status as standing
 from watcher.status_document import AccountStatus, Status, Window
-from watcher.store import FILE_NAME, Store
 
 MOST_ALERTS = 200
 _FULL = 100.0
@@ -59,8 +59,7 @@ def report(days: int, output: str | None) -> None:
 
 
 def _page(span: Span, days: int) -> Page:
-    around = doors.surroundings()
-    store = Store(paths.find(around.env, around.home).state_dir / FILE_NAME, now=span.end, read_only=True)
+    store = opened(own_paths(), span.end)
     try:
         known = standing(store, now=span.end)
         accounts = store.accounts()

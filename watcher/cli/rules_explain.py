@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 
 from watcher.cli.columns import columns, room, wrapped
 from watcher.cli.rule_files import in_force, named, own_paths
+from watcher.cli.stored import opened
 from watcher.clock import LocalZone
 from watcher.clock import now as clock_now
 from watcher.core.decisions import Decision
@@ -22,7 +23,7 @@ from watcher.core.units import read_duration
 from watcher.errors import UsageError, WatcherError
 from watcher.recall import recall
 from watcher.standing import written
-from watcher.store import FILE_NAME, Store
+from watcher.store import Store
 
 Spell = Callable[[Series], str]
 """A series as a person knows it."""
@@ -62,7 +63,7 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
     except ValueError as error:
         raise UsageError(f"--since: {error}") from error
     now = clock_now()
-    store = Store(own_paths().state_dir / FILE_NAME, now=now, read_only=True)
+    store = opened(own_paths(), now)
     try:
         paces = {name: settings.pace.every for name, settings in config.providers.items()}
         decisions = explained(config.rules, recall(store, now - span), rule, usual=paces, tz=LocalZone(), until=now)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 from msgspec import structs
 
-from watcher import clock, doors, inbox, paths, refuge
+from watcher import clock, doors, inbox, paths
 from watcher.cli import BARS, bar, complete, selection, words
 from watcher.cli.columns import room
+from watcher.cli.stored import opened
 from watcher.core.selector import Selector
 from watcher.errors import NoReadingsError
 from watcher.lock import Lock
@@ -19,7 +20,6 @@ from watcher.paths import Paths
 from watcher.standing import refusal
 from watcher.standing import status as standing
 from watcher.status_document import Status, as_json, empty
-from watcher.store import FILE_NAME, Store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,16 +110,6 @@ def known(own: Paths, now: datetime) -> Status:
     if found.daemon_running and Lock(own.state_dir).holder() is None:
         found = structs.replace(found, daemon_running=False)  # killed: it could not say farewell
     return found if refused is None else _looked_at_again(found, refused, own)
-
-
-def opened(own: Paths, now: datetime) -> Store:
-    """The store, to be looked at: also what is kept elsewhere while its disk refuses writes.
-
-    Raises:
-        StoreError: it cannot be read; `NoReadingsError` where there is none.
-    """
-    path = own.state_dir / FILE_NAME
-    return Store(path, now=now, read_only=True, shelter=refuge.seen(path, doors.surroundings().env))
 
 
 def _looked_at_again(found: Status, refused: tuple[str, datetime], own: Paths) -> Status:
