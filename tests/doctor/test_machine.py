@@ -253,6 +253,20 @@ def test_a_home_that_is_closed_to_this_user_is_told_and_not_stumbled_over(open_p
     assert ("database", "watcher.db") in failed
 
 
+def test_a_folder_of_rules_that_cannot_be_read_is_a_failure(open_place, nobody):
+    ward = Ward(open_place)
+    ward.own.rules_dir.mkdir()
+    (ward.own.rules_dir / ".#mine.toml").symlink_to("somebody@here.1")  # an editor's lock is no file of rules
+    scene = ward.scene()
+    for folder, mode in ((ward.home, 0o755), (ward.own.config_dir, 0o755), (ward.own.rules_dir, 0o000)):
+        folder.chmod(mode)
+    with nobody():
+        findings = list(files.permissions(scene))
+    ward.own.rules_dir.chmod(0o700)
+    assert one(findings, str(ward.own.rules_dir)).cure == f"chmod u+rx {ward.own.rules_dir}"
+    assert not [each for each in files.permissions(scene) if ".#mine" in each.subject]
+
+
 @pytest.mark.skipif(not root(), reason="only root can give a file away")
 def test_a_file_that_sudo_left_behind_is_a_failure(ward):
     import os  # noqa: PLC0415 - for root alone

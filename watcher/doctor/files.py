@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 
+from watcher.config_stamp import rule_files
 from watcher.doctor import Finding, Scene, Verdict
 from watcher.inbox import CLAUDE_STATUSLINE
 from watcher.paths import Paths
@@ -26,7 +27,12 @@ def permissions(scene: Scene) -> Iterator[Finding]:
 def _config(own: Paths) -> Iterator[Finding]:
     if own.config_file.exists():
         yield _private(own.config_file, "600")
-    for path in sorted(own.rules_dir.glob("*.toml")):
+    try:
+        files = rule_files(own)
+    except OSError:
+        yield _finding(own.rules_dir, Verdict.FAIL, "cannot be read", f"chmod u+rx {quote(str(own.rules_dir))}")
+        return
+    for path in files:
         if not may(path, os.R_OK):
             yield _finding(path, Verdict.FAIL, "cannot be read", f"chmod u+r {quote(str(path))}")
 
