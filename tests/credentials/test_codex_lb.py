@@ -1,5 +1,4 @@
 import base64
-import json
 import sqlite3
 import sys
 from contextlib import closing
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
+from tests.credentials.homes import jwt
 from watcher.credentials import Surroundings, codex_lb
 from watcher.credentials.places import UnusablePlaceError
 from watcher.errors import NotSignedInError, ShapeChangedError
@@ -27,11 +27,6 @@ def nowhere(question):
 
 def machine(home: Path, **env: str) -> Surroundings:
     return Surroundings(home=home, env=env, platform="linux", run=nowhere, read_database=read_database)
-
-
-def jwt(**claims) -> str:
-    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-    return f"e30.{part}.c2ln"
 
 
 def seal(token: str) -> bytes:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.credentials.homes import jwt, write
 from tests.credentials.servers import SERVERS
 from watcher.core.model import Command, Finished
 from watcher.credentials import Surroundings, chatgpt, claude_code, codex
@@ -40,17 +41,6 @@ def keychain(payload, asked=None):
         return Finished(exit_code=44 if payload is None else 0, stdout=f"{payload}\n", stderr="")
 
     return run
-
-
-def write(path: Path, content) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-    return path
-
-
-def jwt(**claims) -> str:
-    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-    return f"e30.{part}.c2ln"
 
 
 def find(tmp_path, content, **env):

@@ -1,4 +1,3 @@
-import base64
 import json
 import sqlite3
 from contextlib import closing
@@ -7,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.credentials.homes import jwt, machine, nowhere, write
 from tests.credentials.servers import SERVERS
 from watcher import poll
 from watcher.credentials import Surroundings, chatgpt, codex_opencode
@@ -16,25 +16,6 @@ from watcher.providers import codex
 
 AUTH = chatgpt.AUTH_CLAIM
 CONFIG = ".config/opencode/opencode.json"
-
-
-def nowhere(question):
-    raise AssertionError(f"asked {question}")
-
-
-def machine(home: Path, **env: str) -> Surroundings:
-    return Surroundings(home=home, env=env, platform="linux", run=nowhere, read_database=nowhere)
-
-
-def write(path: Path, content) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-    return path
-
-
-def jwt(**claims) -> str:
-    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-    return f"e30.{part}.c2ln"
 
 
 def options(**named: str) -> dict:

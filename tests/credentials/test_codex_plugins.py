@@ -5,19 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from watcher.credentials import Surroundings, codex_plugins
+from tests.credentials.homes import machine
+from watcher.credentials import codex_plugins
 from watcher.credentials.places import UnusablePlaceError
 
 CODEX = ".opencode/openai-codex-accounts.json"
 CACHE = ".config/opencode/opencode-anthropic-auth/codex-accounts.json"
-
-
-def nowhere(question):
-    raise AssertionError(f"asked {question}")
-
-
-def machine(home: Path, **env: str) -> Surroundings:
-    return Surroundings(home=home, env=env, platform="linux", run=nowhere, read_database=nowhere)
 
 
 def write(path: Path, *accounts) -> Path:

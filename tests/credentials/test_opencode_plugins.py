@@ -4,21 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.credentials.homes import machine
 from watcher import poll
-from watcher.credentials import Surroundings, opencode_plugins
+from watcher.credentials import opencode_plugins
 from watcher.providers import claude, codex
 
 CLAUDE = ".config/opencode/opencode-anthropic-auth/accounts.json"
 ENDS = 1769729563641  # ms
 CODEX = ".opencode/openai-codex-accounts.json"
-
-
-def nowhere(question):
-    raise AssertionError(f"asked {question}")
-
-
-def machine(home: Path, **env: str) -> Surroundings:
-    return Surroundings(home=home, env=env, platform="linux", run=nowhere, read_database=nowhere)
 
 
 def write(path: Path, *accounts) -> Path:
