@@ -14,16 +14,16 @@ from typing import TypeVar
 from msgspec import structs
 
 from watcher import files, process
-from watcher.calls import Call, Calls
+from watcher.calls import Callback, WorkQueue
 from watcher.cli import service
 from watcher.clock import Clock
-from watcher.core.model import ReadDatabase, Request, Response, Rows
+from watcher.core.model import DatabaseQuery, QueryResult, Request, Response
 from watcher.core.redaction import Redactor
-from watcher.credentials import Surroundings
+from watcher.credentials import HostInfo
 from watcher.daemon import Daemon
-from watcher.doors import Doors
+from watcher.doors import Environment
 from watcher.paths import Paths
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
 T = TypeVar("T")
 SPEED = 100_000.0
@@ -44,35 +44,35 @@ class Jumps(Clock):
     def now(self) -> datetime:
         return self.at
 
-    def machine_s(self, span: timedelta) -> float:
+    def to_real_seconds(self, span: timedelta) -> float:
         return span.total_seconds() / SPEED
 
-    def ahead(self) -> timedelta:
+    def wall_offset(self) -> timedelta:
         return timedelta(0)
 
-    def zone(self) -> timedelta:
+    def utc_offset(self) -> timedelta:
         return timedelta(0)
 
 
-class JumpCalls(Calls):
+class JumpCalls(WorkQueue):
     """The daemon's queue; with nobody to wait for, a wait moves the clock."""
 
     def __init__(self, clock: Jumps) -> None:
         super().__init__()
         self._clock, self._under_way = clock, 0
 
-    def fetch(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+    def run_in_thread(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
         def finish(result: T) -> None:
             self._under_way -= 1
             then(result)
 
         self._under_way += 1
-        super().fetch(work, finish)
+        super().run_in_thread(work, finish)
 
-    def take(self, timeout_s: float | None) -> Call | None:
+    def get(self, timeout_s: float | None) -> Callback | None:
         if self._under_way:
-            return super().take(None)
-        call = super().take(timeout_s)
+            return super().get(None)
+        call = super().get(timeout_s)
         if call is None and timeout_s is not None:
             self._clock.at += timedelta(seconds=timeout_s * SPEED)
         return call
@@ -118,7 +118,7 @@ def main() -> None:
     folder, marks = Path(sys.argv[1]), [int(word) for word in sys.argv[2].split(",")]
     clock = Jumps()
     own = Paths(config_dir=folder / "config", state_dir=folder / "state-of-growth")
-    counter = Counter(clock, own.state_dir / FILE_NAME, marks)
+    counter = Counter(clock, own.state_dir / DATABASE_FILE_NAME, marks)
 
     def send(request: Request) -> Response:
         stamped = structs.replace(request, headers={**request.headers, "x-simulated-at": clock.now().isoformat()})
@@ -128,30 +128,30 @@ def main() -> None:
             if any(path in request.url for path in USAGE):
                 counter.count()
 
-    def read_database(question: ReadDatabase) -> Rows:
+    def read_database(question: DatabaseQuery) -> QueryResult:
         rows = files.read_database(question, now=clock.now)
         counter.count()
         return structs.replace(rows, modified_at=clock.now())
 
-    surroundings = Surroundings(
+    surroundings = HostInfo(
         home=folder / "home",
         env={"GEMINI_CLIENT_ID": "demo-client", "GEMINI_CLIENT_SECRET": "demo-secret"},
         platform="linux",
-        run=process.run,
+        run_command=process.run_command,
         read_database=read_database,
     )
-    doors = Doors(
+    doors = Environment(
         clock=clock,
         send=send,
-        run=process.run,
+        run=process.run_command,
         read_database=read_database,
-        surroundings=lambda: surroundings,
+        read_host_info=lambda: surroundings,
         jitter=lambda: 0.0,
     )
     redactor = Redactor()
-    store = Store(own.state_dir / FILE_NAME, now=clock.now())
+    store = Store(own.state_dir / DATABASE_FILE_NAME, now=clock.now())
     log = service.logs.FileLog(own.state_dir, redactor)
-    daemon = Daemon(paths=own, doors=doors, store=store, log=log, redactor=redactor, calls=JumpCalls(clock))
+    daemon = Daemon(paths=own, environment=doors, store=store, log=log, redactor=redactor, work_queue=JumpCalls(clock))
     counter.stop = daemon.stop
     daemon.run()
     store.close()

@@ -16,8 +16,8 @@ from statistics import median
 from msgspec import Struct, field
 
 from watcher.core import forecast
-from watcher.core.cadence import next_poll, pace
-from watcher.core.sight import Pace, Sight, Watch
+from watcher.core.cadence import choose_next_poll, make_pace
+from watcher.core.sight import Pace, PollContext, SeriesOutlook
 from watcher.providers.registry import PROVIDERS
 
 STEP_S = 10
@@ -40,7 +40,7 @@ class Model(Struct, frozen=True):
 
 def _model(provider: str, window: str, share: float) -> Model:
     facts = PROVIDERS[provider]
-    return Model(provider, pace(facts.floor, facts.default, facts.ceiling), window, share)
+    return Model(provider, make_pace(facts.min_interval, facts.default_interval, facts.max_interval), window, share)
 
 
 MODELS = (
@@ -210,34 +210,34 @@ def ours(*, hint: bool) -> Policy:
     def choose(seen: Seen, day: Day, model: Model, step: int) -> int:
         sight = _sight(seen, day, model, step, hint=hint)
         now = _at(step)
-        choice = next_poll(sight, now)
-        instants = [at for at in (choice.at, choice.look_at) if at is not None]
+        choice = choose_next_poll(sight, now)
+        instants = [at for at in (choice.at, choice.recheck_at) if at is not None]
         return max(-int(-(min(instants) - MIDNIGHT).total_seconds() // STEP_S), 0)
 
     return choose
 
 
-def _sight(seen: Seen, day: Day, model: Model, step: int, *, hint: bool) -> Sight:
+def _sight(seen: Seen, day: Day, model: Model, step: int, *, hint: bool) -> PollContext:
     if not seen.asked:
-        return Sight(pace=model.pace)
+        return PollContext(pace=model.pace)
     used = bisect_right(day.local, step)
     active = _at(day.local[used - 1]) if used else MIDNIGHT - timedelta(days=1)
     length_s = {"session": 5 * 3600, "day": 24 * 3600}.get(model.window, 30 * 24 * 3600)
-    watch = Watch(
+    watch = SeriesOutlook(
         name=model.window,
         used_percent=float(seen.values[-1]),
         thresholds=THRESHOLDS,
-        rate=forecast.rate(seen.samples, timedelta(seconds=length_s)),
+        rate=forecast.estimate_rate(seen.samples, timedelta(seconds=length_s)),
         changed_at=None if seen.changed is None else _at(seen.changed),
         resets_at=None if seen.resets is None else _at(seen.resets),
         window_seconds=length_s,
     )
     recent = tuple(_at(asked) for asked in seen.asked[-130:] if (step - asked) * STEP_S < 3600)
-    return Sight(
+    return PollContext(
         pace=model.pace,
-        asked_at=_at(seen.asked[-1]),
-        watches=(watch,),
-        spent=recent,
+        polled_at=_at(seen.asked[-1]),
+        series_outlooks=(watch,),
+        recent_requests=recent,
         active_at=active if hint else None,
         woke_at=None if seen.woke is None else _at(seen.woke),
     )
@@ -267,7 +267,7 @@ def live(day: Day, model: Model, policy: Policy) -> Outcome:
             seen.changed = step
         seen.asked.append(step)
         seen.values.append(value)
-        seen.samples = forecast.kept(seen.samples, _at(step), value)
+        seen.samples = forecast.add_sample(seen.samples, _at(step), value)
         seen.resets = day.resets[step]
         step += 1
     return _judged(day, seen)

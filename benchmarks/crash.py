@@ -26,7 +26,7 @@ from benchmarks.crashes.tally import Tally, compare
 from benchmarks.crashes.victim import Victim
 from benchmarks.crashes.world import FAULTS, STARTS_AT, World
 from watcher import clock
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
 LIFE_S = 0.6  # of a daemon that is killed at no particular moment
 SOON_S = 0.08  # a poll and its messages take less
@@ -100,11 +100,11 @@ def _end_well(home: Path, world: World, victim: Victim, *, whole: bool) -> None:
 
 
 def _waits(home: Path) -> bool:
-    path = home / "state" / FILE_NAME
+    path = home / "state" / DATABASE_FILE_NAME
     if not path.exists():
         return True
     store = Store(path, now=STARTS_AT, read_only=True)
-    waits = bool(store.outbox())
+    waits = bool(store.load_outbox())
     store.close()
     return waits
 

@@ -25,12 +25,12 @@ from benchmarks import incumbents
 from benchmarks.incumbents import pause
 from watcher import clock, doors, pipeline
 from watcher import config as configuration
-from watcher.core.model import DeliveryState, Kind, Reading, Snapshot
+from watcher.core.model import DeliveryState, Reading, Snapshot, WindowKind
 from watcher.core.redaction import Redactor
-from watcher.daemon import REFRESH, WANTED, Daemon
+from watcher.daemon import REFRESH_FACT, REFRESH_REQUESTED, Daemon
 from watcher.log import Log
 from watcher.paths import Paths
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
 SHAPES = ((100, 100), (10_000, 1))
 LOW, HIGH = 62.0, 87.0
@@ -52,8 +52,8 @@ def ours(rules: int, series: int, times: int) -> dict[str, float]:
         text = '[channels.hook]\ntype = "webhook"\nurl = "http://127.0.0.1:9/"\n[route]\ndefault = ["hook"]\n'
         (folder / "config.toml").write_text(text, "utf-8")
         (folder / "config.toml").chmod(0o600)
-        config = configuration.load(Paths(config_dir=folder, state_dir=folder), lambda secret: secret, folder)
-        store = Store(folder / FILE_NAME, now=START)
+        config = configuration.load_config(Paths(config_dir=folder, state_dir=folder), lambda secret: secret, folder)
+        store = Store(folder / DATABASE_FILE_NAME, now=START)
         now = START
         spans: dict[str, list[float]] = {"quiet": [], "all begin": [], "all firing": []}
         for phase, base, rounds in (("quiet", 40.0, times), ("all begin", 92.0, 1), ("all firing", 92.0, times)):
@@ -61,10 +61,10 @@ def ours(rules: int, series: int, times: int) -> dict[str, float]:
                 now += EVERY
                 answer = _answer(series, base + turn % 7 / 10, now)
                 began = clock.monotonic_s()
-                observed = pipeline.observe(store, config, answer, now=now, every=EVERY)
+                observed = pipeline.process_result(store, config, answer, now=now, every=EVERY)
                 spans[phase].append(clock.monotonic_s() - began)
-                if len(observed.judgement.transitions) != (rules * series if phase == "all begin" else 0):
-                    raise RuntimeError(f"{phase}: {len(observed.judgement.transitions)} transitions")
+                if len(observed.evaluation.transitions) != (rules * series if phase == "all begin" else 0):
+                    raise RuntimeError(f"{phase}: {len(observed.evaluation.transitions)} transitions")
                 _told(store, now)
         store.close()
     # The first poll of all reads the state and prepares the rules.
@@ -73,15 +73,15 @@ def ours(rules: int, series: int, times: int) -> dict[str, float]:
 
 def _told(store: Store, now: datetime) -> None:
     """Nothing waits: what was planned has been sent."""
-    done = [structs.replace(delivery, state=DeliveryState.SENT) for delivery in store.outbox()]
-    store.write(lambda: store.update(done), now=now)
+    done = [structs.replace(delivery, state=DeliveryState.SENT) for delivery in store.load_outbox()]
+    store.run_transaction(lambda: store.update_deliveries(done), now=now)
 
 
 def _answer(series: int, used: float, now: datetime) -> Snapshot:
     readings = tuple(
         Reading(
             window=f"w{number}",
-            kind=Kind.WEEKLY,
+            kind=WindowKind.WEEKLY,
             used_percent=used + number / 1000,
             resets_at=START + timedelta(days=7),
             window_seconds=604_800,
@@ -139,7 +139,7 @@ def delivered(times: int) -> list[float]:
     answered, arrived = [0.0], threading.Event()
     used = [LOW]
     spans: list[float] = []
-    resets_at = (clock.now() + timedelta(hours=4)).isoformat()
+    resets_at = (clock.utc_now() + timedelta(hours=4)).isoformat()
 
     def answer() -> str:
         answered[0] = clock.monotonic_s()
@@ -153,26 +153,28 @@ def delivered(times: int) -> list[float]:
         home = Path(name)
         own = _laid_out(home, url)
         os.environ |= {"HOME": name, "XDG_DATA_HOME": str(home / "data")}
-        store = Store(own.state_dir / FILE_NAME, now=clock.now())
+        store = Store(own.state_dir / DATABASE_FILE_NAME, now=clock.utc_now())
         store.close()
         daemons: list[Daemon] = []
 
         def live() -> None:
-            kept = Store(own.state_dir / FILE_NAME, now=clock.now())
-            daemons.append(Daemon(paths=own, doors=doors.real(), store=kept, log=_Quiet(), redactor=Redactor()))
+            kept = Store(own.state_dir / DATABASE_FILE_NAME, now=clock.utc_now())
+            daemons.append(
+                Daemon(paths=own, environment=doors.create_environment(), store=kept, log=_Quiet(), redactor=Redactor())
+            )
             daemons[0].run()
             kept.close()
 
         thread = threading.Thread(target=live, daemon=True)
         thread.start()
         pause(3)
-        wishes = Store(own.state_dir / FILE_NAME, now=clock.now())
+        wishes = Store(own.state_dir / DATABASE_FILE_NAME, now=clock.utc_now())
         for turn in range(times):
             used[0] = HIGH if turn % 2 == 0 else LOW
             arrived.clear()
-            now = clock.now()
-            wishes.write(lambda now=now: wishes.set_fact(REFRESH, WANTED, now), now=now)  # type: ignore[misc]
-            daemons[0].look()
+            now = clock.utc_now()
+            wishes.run_transaction(lambda now=now: wishes.save_fact(REFRESH_FACT, REFRESH_REQUESTED, now), now=now)  # type: ignore[misc]
+            daemons[0].check_requests()
             if not arrived.wait(10):
                 raise RuntimeError(f"no message after the answer of {used[0]:g} %")
             pause(0.3)

@@ -30,10 +30,10 @@ from watcher import clock
 from watcher.core.model import Delivery, DeliveryState, Message, Severity, Snapshot
 from watcher.demo import machine
 from watcher.demo.answers import ENDPOINTS
-from watcher.demo.day import Day
-from watcher.demo.server import Asked, Reply, Server, json_reply
+from watcher.demo.day import SimulatedDay
+from watcher.demo.server import ReceivedRequest, Reply, Server, json_reply
 from watcher.providers.registry import PROVIDERS
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
 TOP = Path(__file__).parents[1]
 ROUNDS, IDLE_S, WARM_S, RIVAL_S = 20, 30.0, 10.0, 60.0
@@ -103,20 +103,20 @@ def environment(**more: str) -> dict[str, str]:
     return kept | more
 
 
-def answer(asked: Asked) -> Reply:
+def answer(asked: ReceivedRequest) -> Reply:
     """Every day is the demonstration's day, by the clock that the request brings along or by the machine's."""
     endpoint = ENDPOINTS.get((asked.method, asked.path))
     if endpoint is None:
-        return Reply(status=204) if asked.path == machine.ALERTS else json_reply({}, 404)
+        return Reply(status=204) if asked.path == machine.WEBHOOK_PATH else json_reply({}, 404)
     said = asked.headers.get("x-simulated-at")
-    at = datetime.fromisoformat(said) if said else clock.now()
+    at = datetime.fromisoformat(said) if said else clock.utc_now()
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    return json_reply(endpoint(Day(midnight).use(at), at))
+    return json_reply(endpoint(SimulatedDay(midnight).usage_at(at), at))
 
 
 def lay_out(folder: Path, url: str) -> None:
     """A home with six logins, and 50 rules."""
-    machine.lay_out(folder, url, Day(), desktop=False)
+    machine.write_home(folder, url, SimulatedDay(), desktop=False)
     config = folder / "config" / "config.toml"
     rules = "".join(
         f'[[rule]]\nname = "rule-{number}"\nwhen = "{condition}"\n' for number, condition in enumerate(RULES, 1)
@@ -148,9 +148,9 @@ def daemon(python: Path, folder: Path, *flags: str) -> Iterator[subprocess.Popen
 
 def refreshed(store: Store, pid: int, name: str = "refresh") -> None:
     """One poll of every provider, as `watcher status --refresh` asks for it, and its end awaited."""
-    store.write(lambda: store.set_fact(name, "wanted", clock.now()), now=clock.now())
+    store.run_transaction(lambda: store.save_fact(name, "wanted", clock.utc_now()), now=clock.utc_now())
     os.kill(pid, signal.SIGUSR1)
-    _until(lambda: (store.fact(name) or ("",))[0] == "done")
+    _until(lambda: (store.load_fact(name) or ("",))[0] == "done")
 
 
 def _until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -167,11 +167,11 @@ def _until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 def at_rest(python: Path, folder: Path, *flags: str) -> tuple[Cost, float, float]:
     """After 20 polls of six providers: the process, its CPU seconds a round, its wake-ups a minute between jobs."""
     with daemon(python, folder, *flags) as process:
-        state = folder / "state" / FILE_NAME
+        state = folder / "state" / DATABASE_FILE_NAME
         _until(state.exists)
         _until(lambda: len(_answered(state)) >= len(PROVIDERS))
         time.sleep(2)  # noqa: TID251 - the alerts of the first round are delivered meanwhile
-        store = Store(state, now=clock.now())
+        store = Store(state, now=clock.utc_now())
         before = cost(process.pid)
         for _ in range(ROUNDS):
             refreshed(store, process.pid)
@@ -185,8 +185,8 @@ def at_rest(python: Path, folder: Path, *flags: str) -> tuple[Cost, float, float
 
 def _answered(state: Path) -> set[str]:
     """Providers that have answered."""
-    with contextlib.closing(Store(state, now=clock.now())) as store:
-        return {account.provider for account in store.accounts() if account.snapshot is not None}
+    with contextlib.closing(Store(state, now=clock.utc_now())) as store:
+        return {account.provider for account in store.load_accounts() if account.snapshot is not None}
 
 
 def growth(python: Path, folder: Path, polls: int) -> list[dict[str, float]]:
@@ -201,15 +201,15 @@ def growth(python: Path, folder: Path, polls: int) -> list[dict[str, float]]:
 
 def year(folder: Path) -> tuple[float, float]:
     """MB of the database after a year of polls at the usual intervals, and the largest that it was."""
-    with contextlib.closing(Store(folder / "state" / FILE_NAME, now=clock.now())) as store:
-        last = [account.snapshot for account in store.accounts() if account.snapshot is not None]
-    path = folder / "year" / FILE_NAME
+    with contextlib.closing(Store(folder / "state" / DATABASE_FILE_NAME, now=clock.utc_now())) as store:
+        last = [account.snapshot for account in store.load_accounts() if account.snapshot is not None]
+    path = folder / "year" / DATABASE_FILE_NAME
     began, largest = datetime(2026, 1, 1, tzinfo=UTC), 0.0
     with contextlib.closing(Store(path, now=began)) as store:
         for day in range(365):
             midnight = began + timedelta(days=day)
-            store.write(lambda now=midnight: _one_day(store, last, now), now=midnight)
-            store.write(lambda now=midnight: store.forget_old(now), now=midnight)
+            store.run_transaction(lambda now=midnight: _one_day(store, last, now), now=midnight)
+            store.run_transaction(lambda now=midnight: store.delete_old_records(now), now=midnight)
             largest = max(largest, _size(path))
     return _size(path), largest
 
@@ -220,11 +220,11 @@ def _size(path: Path) -> float:
 
 def _one_day(store: Store, last: list[Snapshot], midnight: datetime) -> None:
     for snapshot in last:
-        every = PROVIDERS[snapshot.provider].default
+        every = PROVIDERS[snapshot.provider].default_interval
         for poll in range(timedelta(days=1) // every):
             at, share = midnight + poll * every, poll * every / timedelta(days=1)
             readings = tuple(structs.replace(each, used_percent=100 * share) for each in snapshot.readings)
-            store.record(structs.replace(snapshot, at=at, readings=readings))
+            store.save_result(structs.replace(snapshot, at=at, readings=readings))
     for number in range(20):
         key = f"{midnight:%F} {number}"
         text = "Claude: 5-hour window at 81 %, resets in 1 h 20 min, at this rate used up in 35 min"
@@ -232,7 +232,7 @@ def _one_day(store: Store, last: list[Snapshot], midnight: datetime) -> None:
             id=key, thread=key, event="firing", severity=Severity.WARNING, title=text, body=text, at=midnight,
             since=midnight,
         )  # fmt: skip
-        store.enqueue(
+        store.enqueue_deliveries(
             [
                 Delivery(
                     key=key,
@@ -252,7 +252,7 @@ def rival(python: Path, folder: Path) -> tuple[Cost, float]:
     """`claude-monitor` in a terminal of its own, with a day of Claude Code's log to show; CPU seconds an hour."""
     sessions = folder / ".claude" / "projects" / "work"
     sessions.mkdir(parents=True)
-    began = clock.now() - timedelta(hours=2)
+    began = clock.utc_now() - timedelta(hours=2)
     with (sessions / "session.jsonl").open("w", encoding="utf-8") as log:
         for number in range(200):
             usage = {"input_tokens": 900, "output_tokens": 300, "cache_read_input_tokens": 4000}
@@ -298,7 +298,7 @@ def requests_alone(python: Path, url: str) -> float:
 
 def polls_an_hour() -> float:
     """Of six providers at their usual intervals."""
-    return sum(timedelta(hours=1) / provider.default for provider in PROVIDERS.values())
+    return sum(timedelta(hours=1) / provider.default_interval for provider in PROVIDERS.values())
 
 
 def main() -> None:
@@ -307,7 +307,7 @@ def main() -> None:
     options.add_argument("--runs", type=int, default=3, help="starts of the daemon; the median counts")
     options.add_argument("--without-rival", action="store_true")
     chosen = options.parse_args()
-    with tempfile.TemporaryDirectory() as name, Server(answer, remember=10) as server:
+    with tempfile.TemporaryDirectory() as name, Server(answer, max_requests=10) as server:
         _report(Path(name), server, chosen)
 
 

@@ -24,8 +24,8 @@ from typing import Any
 from msgspec import Struct, field
 
 from watcher import clock
-from watcher.core.expression import parse
-from watcher.core.model import ReadDatabase, Response, Rows, Snapshot
+from watcher.core.expression import parse_condition
+from watcher.core.model import DatabaseQuery, QueryResult, Response, Snapshot
 from watcher.core.rulebook import parse_rules
 from watcher.core.tokens import ExpressionError
 from watcher.credentials import Credential
@@ -167,17 +167,17 @@ def _encoded(value: Any) -> bytes:
 
 def _asked(name: str, status: int, answers: list[bytes]) -> None:
     provider = registry.PROVIDERS[name]
-    login = Credential(provider=name, place="p", path="p", token="t", refresh_token="r")
-    conversation = provider.ask(login, NOW, {})
+    login = Credential(provider=name, source_name="p", path="p", token="t", refresh_token="r")
+    conversation = provider.fetch_usage(login, NOW, {})
     try:
         question = next(conversation)
         for number in range(20):
-            if isinstance(question, ReadDatabase):
-                question = conversation.send(Rows(rows=(), modified_at=NOW, at=NOW))
+            if isinstance(question, DatabaseQuery):
+                question = conversation.send(QueryResult(rows=(), modified_at=NOW, received_at=NOW))
             else:
                 headers = {"content-type": "application/json"}
                 body = answers[number % len(answers)]
-                question = conversation.send(Response(status=status, headers=headers, body=body, at=NOW))
+                question = conversation.send(Response(status=status, headers=headers, body=body, received_at=NOW))
     except StopIteration as end:
         _is_sound(end.value)
     finally:
@@ -196,15 +196,15 @@ def messages() -> Target:
     good = []
     for path in sorted((TESTS / "providers" / "data" / "antigravity").glob("*.json")):
         good += [text for text in _strings(json.loads(path.read_text("utf-8"))) if _is_message(text)]
-    raw = [antigravity_message.decoded(text) for text in good] or [b"\x0a\x03abc\x10\x01"]
+    raw = [antigravity_message.decode_base64(text) for text in good] or [b"\x0a\x03abc\x10\x01"]
 
     def make(luck: random.Random) -> tuple[Any, Callable[[], None]]:
         data = broken_bytes(luck, luck.choice(raw)) if luck.random() < 0.9 else luck.randbytes(luck.randint(0, 300))
 
         def attempt() -> None:
-            for each in protobuf.fields(data):
-                protobuf.real(each)
-            antigravity_message.read(base64.b64encode(data).decode())
+            for each in protobuf.iter_fields(data):
+                protobuf.to_float(each)
+            antigravity_message.parse_user_status(base64.b64encode(data).decode())
 
         return data, attempt
 
@@ -220,7 +220,7 @@ def _strings(value: Any) -> list[str]:
 
 def _is_message(text: str) -> bool:
     try:
-        return len(text) > 40 and bool(antigravity_message.read(text))
+        return len(text) > 40 and bool(antigravity_message.parse_user_status(text))
     except (ProviderError, protobuf.MalformedError, ValueError):
         return False
 
@@ -239,8 +239,8 @@ def expressions() -> Target:
             text = " ".join(luck.choice(WORDS) for _ in range(luck.randint(1, 60)))
 
         def attempt() -> None:
-            tree = parse(text)
-            if parse(str(tree)) != tree:
+            tree = parse_condition(text)
+            if parse_condition(str(tree)) != tree:
                 raise AssertionError(f"reads back as {tree}")
 
         return text, attempt
@@ -275,7 +275,7 @@ def statusline() -> Target:
 
         def attempt() -> None:
             if isinstance(content, dict):
-                _is_sound(claude_statusline.read(content, NOW))
+                _is_sound(claude_statusline.parse_statusline(content, NOW))
 
         return content, attempt
 

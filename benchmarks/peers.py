@@ -25,10 +25,10 @@ from benchmarks import days
 from benchmarks.days import Day, Due, Poll, Shown
 from benchmarks.peer_adapters import ENGINES
 from tests.core.timeline import Player, Timeline, lines, restarted, rules_of
-from watcher.core.judge import after, judge
-from watcher.core.kinds import kind_of, length, level
-from watcher.core.memory import Memory
-from watcher.core.model import Event, Failure, Reading, Series, Snapshot
+from watcher.core.judge import apply_evaluation, evaluate_poll
+from watcher.core.kinds import get_used_percent, get_window_length, infer_kind
+from watcher.core.memory import EngineState
+from watcher.core.model import AlertEvent, PollFailure, Reading, Series, Snapshot
 
 Alerts = list[tuple[datetime, str]]
 
@@ -91,26 +91,26 @@ def _ours(case: Day) -> Alerts:
     table = {"name": "r", "when": f"*.* >= {case.threshold:g}%"}
     rules = rules_of([table if case.clear is None else {**table, "clear": case.clear}])
     every = timedelta(seconds=case.every_s)
-    memory = Memory({}, {})
+    memory = EngineState({}, {})
     told: Alerts = []
     for poll in case.polls:
         if poll.restart:
             memory = restarted(memory)
-        judged = judge(rules, memory, _news(poll), poll.at, every=every)
-        memory = after(memory, judged)
-        told += [(poll.at, str(each.series)) for each in judged.transitions if each.event is Event.FIRING]
+        judged = evaluate_poll(rules, memory, _news(poll), poll.at, every=every)
+        memory = apply_evaluation(memory, judged)
+        told += [(poll.at, str(each.series)) for each in judged.transitions if each.event is AlertEvent.FIRING]
     return told
 
 
-def _news(poll: Poll) -> Snapshot | Failure | None:
+def _news(poll: Poll) -> Snapshot | PollFailure | None:
     if poll.tick:
         return None
     if poll.error is not None:
-        return Failure(provider=poll.provider, at=poll.at, kind=poll.error, message=poll.error)
+        return PollFailure(provider=poll.provider, at=poll.at, kind=poll.error, message=poll.error)
     readings = tuple(
         Reading(
             window=name,
-            kind=kind_of(Series(poll.provider, name), shown.length_s),
+            kind=infer_kind(Series(poll.provider, name), shown.length_s),
             used_percent=shown.used,
             resets_at=shown.resets_at,
             window_seconds=shown.length_s,
@@ -190,7 +190,7 @@ class _Reader(Player):
         for news in self._news(msgspec.structs.replace(line, at=at, words=words)):
             if news is None:
                 found.append(Poll(at=at, provider="", tick=True))
-            elif isinstance(news, Failure):
+            elif isinstance(news, PollFailure):
                 found.append(Poll(at=at, provider=news.provider, error=news.kind))
             else:
                 found.append(Poll(at=at, provider=news.provider, windows=self._shown(news)))
@@ -199,11 +199,11 @@ class _Reader(Player):
     def _shown(self, news: Snapshot) -> dict[str, Shown]:
         shown = {}
         for reading in news.readings:
-            whole = length(reading)
+            whole = get_window_length(reading)
             if whole is None or reading.unlimited or reading.stale or reading.low_confidence or news.account:
                 self.is_odd = True
                 continue
-            shown[reading.window] = Shown(level(reading), reading.resets_at, int(whole.total_seconds()))
+            shown[reading.window] = Shown(get_used_percent(reading), reading.resets_at, int(whole.total_seconds()))
         return shown
 
 

@@ -16,8 +16,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from watcher.core.model import Kind, Reading, Snapshot
-from watcher.store import FILE_NAME, Store
+from watcher.core.model import Reading, Snapshot, WindowKind
+from watcher.store import DATABASE_FILE_NAME, Store
 
 LIMITS = {"status --format line": 5.0, "ingest claude-statusline": 5.0}
 """Command -> how many bare interpreters it may take."""
@@ -70,14 +70,16 @@ def measure(lines: dict[str, list[str]], env: dict[str, str], runs: int) -> dict
 def fill(state: Path) -> None:
     """A database as six providers leave it."""
     now = datetime.now(UTC)  # noqa: TID251 - the commands read the machine's clock too
-    store = Store(state / FILE_NAME, now=now)
+    store = Store(state / DATABASE_FILE_NAME, now=now)
     for provider in ("antigravity", "claude", "codex", "copilot", "gemini_cli", "nano_gpt"):
         readings = tuple(
-            Reading(window=f"window_{i}", kind=Kind.SESSION, used_percent=10.0 * i, resets_at=now + timedelta(hours=i))
+            Reading(
+                window=f"window_{i}", kind=WindowKind.SESSION, used_percent=10.0 * i, resets_at=now + timedelta(hours=i)
+            )
             for i in range(6)
         )
         snapshot = Snapshot(provider=provider, at=now, readings=readings)
-        store.write(lambda snapshot=snapshot: store.record(snapshot), now=now)
+        store.run_transaction(lambda snapshot=snapshot: store.save_result(snapshot), now=now)
     store.close()
 
 

@@ -30,12 +30,12 @@ from benchmarks import incumbents
 from benchmarks.incumbents import pause
 from watcher import clock, doors, pipeline
 from watcher import config as configuration
-from watcher.core.model import DeliveryState, Kind, Reading, Snapshot
+from watcher.core.model import DeliveryState, Reading, Snapshot, WindowKind
 from watcher.core.redaction import Redactor
 from watcher.daemon import Daemon
 from watcher.log import Log
 from watcher.paths import Paths
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
 CHILD = "--child"
 WINDOWS, LOW, HIGH = 100, 62.0, 87.0
@@ -122,10 +122,10 @@ def _lay_out(folder: Path, url: str) -> None:
 
 
 def _compare(folder: Path, receiver: Receiver, outcome: Outcome) -> None:
-    store = Store(folder / FILE_NAME, now=clock.now(), read_only=True)
+    store = Store(folder / DATABASE_FILE_NAME, now=clock.utc_now(), read_only=True)
     heard = Counter(key for key, _ in receiver.heard)
     told: Counter[str] = Counter()
-    for delivery in store.deliveries(DeliveryState.SENT, since=LONG_AGO):
+    for delivery in store.load_finished_deliveries(DeliveryState.SENT, since=LONG_AGO):
         for transition in delivery.about:
             told[transition.key] += heard[delivery.key]
     store.close()
@@ -144,16 +144,18 @@ def unsent(alerts: int) -> float:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _lay_out(folder, "http://127.0.0.1:9/")
-        config = configuration.load(Paths(config_dir=folder, state_dir=folder), lambda secret: secret, folder)
-        store = Store(folder / FILE_NAME, now=clock.now())
+        config = configuration.load_config(Paths(config_dir=folder, state_dir=folder), lambda secret: secret, folder)
+        store = Store(folder / DATABASE_FILE_NAME, now=clock.utc_now())
         span = 0.0
         for used in (HIGH, LOW):
             answer = _answer({f"w{number}": used for number in range(alerts)})
             began = clock.monotonic_s()
-            seen = pipeline.observe(store, config, answer, now=answer.at, every=timedelta(minutes=5))
+            seen = pipeline.process_result(store, config, answer, now=answer.at, every=timedelta(minutes=5))
             span = clock.monotonic_s() - began
-            if len(seen.judgement.transitions) != alerts or len(seen.plan.new) != 1:
-                raise RuntimeError(f"{len(seen.judgement.transitions)} transitions, {len(seen.plan.new)} messages")
+            if len(seen.evaluation.transitions) != alerts or len(seen.plan.new_deliveries) != 1:
+                raise RuntimeError(
+                    f"{len(seen.evaluation.transitions)} transitions, {len(seen.plan.new_deliveries)} messages"
+                )
         store.close()
     return span
 
@@ -162,29 +164,29 @@ class _Told(Log):
     def warning(self, message: str) -> None:
         print(message, file=sys.stderr)
 
-    def crash(self, where: str, error: BaseException) -> None:
+    def exception(self, where: str, error: BaseException) -> None:
         raise RuntimeError(where) from error
 
 
 def child(folder: Path, alerts: int, *, singly: bool) -> None:
     """The process that is killed: hears of what it has not heard of yet, and tells it."""
-    store = Store(folder / FILE_NAME, now=clock.now())
+    store = Store(folder / DATABASE_FILE_NAME, now=clock.utc_now())
     own = Paths(config_dir=folder, state_dir=folder)
-    world = structs.replace(doors.real(), jitter=lambda: 0.0)
-    daemon = Daemon(paths=own, doors=world, store=store, log=_Told(), redactor=Redactor())
-    daemon._begin()  # noqa: SLF001 - the daemon's own loop, fed by hand
-    known = len(store.transitions(since=LONG_AGO))
+    world = structs.replace(doors.create_environment(), jitter=lambda: 0.0)
+    daemon = Daemon(paths=own, environment=world, store=store, log=_Told(), redactor=Redactor())
+    daemon._start()  # noqa: SLF001 - the daemon's own loop, fed by hand
+    known = len(store.load_transitions(since=LONG_AGO))
     (folder / "at work").touch()
     _until_told(daemon)
     answers = (_flip(number) for number in range(known, alerts)) if singly else iter([] if known else [_all(alerts)])
     for answer in answers:
-        daemon._hear(answer)  # noqa: SLF001 - likewise
+        daemon._on_result(answer)  # noqa: SLF001 - likewise
         _until_told(daemon)
     store.close()
 
 
 def _until_told(daemon: Daemon) -> None:
-    daemon._turn(lambda: not daemon._postman.busy)  # noqa: SLF001 - likewise
+    daemon._run_loop(lambda: not daemon._dispatcher.is_busy)  # noqa: SLF001 - likewise
 
 
 def _all(alerts: int) -> Snapshot:
@@ -200,10 +202,10 @@ def _flip(number: int) -> Snapshot:
 
 def _answer(used: dict[str, float]) -> Snapshot:
     readings = tuple(
-        Reading(window=window, kind=Kind.WEEKLY, used_percent=percent, window_seconds=604_800)
+        Reading(window=window, kind=WindowKind.WEEKLY, used_percent=percent, window_seconds=604_800)
         for window, percent in used.items()
     )
-    return Snapshot(provider="copilot", at=clock.now(), readings=readings, whole=False)
+    return Snapshot(provider="copilot", at=clock.utc_now(), readings=readings, whole=False)
 
 
 # --- Alertmanager ----------------------------------------------------------------------------------------------------
@@ -243,7 +245,7 @@ def theirs(alerts: int, *, sent_again: bool) -> Outcome:
 
 
 def _post(manager: str, alerts: int) -> None:
-    ends_at = (clock.now() + timedelta(hours=1)).isoformat()
+    ends_at = (clock.utc_now() + timedelta(hours=1)).isoformat()
     for first in range(0, alerts, 500):
         batch = [
             {"labels": {"alertname": "r", "n": str(number)}, "endsAt": ends_at} for number in range(first, first + 500)

@@ -18,7 +18,7 @@ def login(token="t", **fields) -> Credential:
 
 
 def found(*credentials):
-    return accounts.identify(accounts.once(credentials, NOW))
+    return accounts.assign_keys(accounts.merge_duplicates(credentials, NOW))
 
 
 def test_one_nameless_login_has_no_key_and_keeps_it_over_renewals():
@@ -27,8 +27,8 @@ def test_one_nameless_login_has_no_key_and_keeps_it_over_renewals():
 
 
 def keys_of(*credentials, used=(), nameless="", complete=True):
-    known = accounts.Keys(used=frozenset(used), nameless=nameless)
-    logins = accounts.identify(accounts.once(credentials, NOW), known, complete=complete)
+    known = accounts.KnownKeys(keys=frozenset(used), default_fallback_key=nameless)
+    logins = accounts.assign_keys(accounts.merge_duplicates(credentials, NOW), known, all_sources_read=complete)
     return {credential.path: credential.account for credential in logins}
 
 
@@ -38,7 +38,7 @@ def test_of_several_nameless_logins_the_best_has_no_key_and_the_others_their_pla
 
 
 def test_several_nameless_logins_in_one_file_are_told_apart_by_their_tokens():
-    assert [each.account for each in found(login("a"), login("b"))] == ["", short_hash(accounts.token_hash(login("b")))]
+    assert [each.account for each in found(login("a"), login("b"))] == ["", short_hash(accounts.hash_token(login("b")))]
 
 
 ONE, TWO = short_hash("/one"), short_hash("/two")
@@ -110,10 +110,10 @@ def test_the_better_places_token_is_used_unless_it_has_run_out():
 def test_the_other_logins_of_an_account_are_its_spares_each_secret_once():
     one, two, three = (login(token, account="id-1", path=f"/{token}") for token in "abc")
     [only] = found(one, two, one, three, two)
-    assert (only.token, [each.token for each in only.spares]) == ("a", ["b", "c"])
+    assert (only.token, [each.token for each in only.fallbacks]) == ("a", ["b", "c"])
     [only] = found(msgspec.structs.replace(one, expires_at=NOW), two)
-    assert (only.token, [each.token for each in only.spares]) == ("b", ["a"])
-    assert found(login("a", account="id-1"), login("a"))[0].spares == ()
+    assert (only.token, [each.token for each in only.fallbacks]) == ("b", ["a"])
+    assert found(login("a", account="id-1"), login("a"))[0].fallbacks == ()
 
 
 names = st.sampled_from(["", "", "id-1", "id-2", "a@x.io", "A@x.io", "b@x.io"])
@@ -136,8 +136,8 @@ def test_no_two_accounts_share_a_key_or_a_nameless_token(credentials):
 
 
 def merged(logins, owners, now=NOW):
-    known = {accounts.token_hash(each): owners[each.token] for each in logins if each.token in owners}
-    return [(each.account, each.token) for each in accounts.merge(accounts.identify(logins), known, now)]
+    known = {accounts.hash_token(each): owners[each.token] for each in logins if each.token in owners}
+    return [(each.account, each.token) for each in accounts.merge_anonymous(accounts.assign_keys(logins), known, now)]
 
 
 HASH = short_hash("/b")
@@ -167,16 +167,16 @@ def test_one_quota_under_two_tokens_is_known_by_its_owner(logins, owners, kept, 
 
 def test_what_was_only_cached_of_an_account_does_not_stand_in_for_its_login():
     """Else an expired login would look as if it answered."""
-    logins = accounts.identify([A, CACHED])
-    [only] = accounts.merge(logins, {accounts.token_hash(each): "me@x.io" for each in logins}, NOW)
-    assert (only.token, only.spares) == ("a", ())
+    logins = accounts.assign_keys([A, CACHED])
+    [only] = accounts.merge_anonymous(logins, {accounts.hash_token(each): "me@x.io" for each in logins}, NOW)
+    assert (only.token, only.fallbacks) == ("a", ())
 
 
 def test_a_login_that_proves_to_be_anothers_is_its_spare():
-    logins = accounts.identify([A, B, NAMED])
-    owners = {accounts.token_hash(each): "me@x.io" for each in logins}
-    [only] = accounts.merge(logins, owners, NOW)
-    assert (only.token, [each.token for each in only.spares]) == ("n", ["a", "b"])
+    logins = accounts.assign_keys([A, B, NAMED])
+    owners = {accounts.hash_token(each): "me@x.io" for each in logins}
+    [only] = accounts.merge_anonymous(logins, owners, NOW)
+    assert (only.token, [each.token for each in only.fallbacks]) == ("n", ["a", "b"])
 
 
 WS = login("a", account="ws", account_name="a@x.io", path="/a")
@@ -208,9 +208,9 @@ COLLEAGUE = login("b", account="ws", account_name="b@x.io", path="/b")
 )
 def test_an_account_without_a_login_of_its_key_is_another_or_gone(account, logins, used, heir, why):
     key, name, asked_with = account
-    keys = accounts.Keys(used=frozenset(used), nameless=short_hash("/n"))
-    secret = accounts.token_hash(login(asked_with))
-    assert accounts.heir(key, name, secret, accounts.identify(logins), keys) == heir, why
+    keys = accounts.KnownKeys(keys=frozenset(used), default_fallback_key=short_hash("/n"))
+    secret = accounts.hash_token(login(asked_with))
+    assert accounts.find_successor_key(key, name, secret, accounts.assign_keys(logins), keys) == heir, why
 
 
 def test_another_servers_account_of_the_same_name_is_another_account():

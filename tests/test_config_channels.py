@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from watcher import config, secrets
-from watcher.core.model import Finished
+from watcher.core.model import CommandResult
 from watcher.errors import ConfigError
 from watcher.paths import Paths
 
@@ -18,8 +18,8 @@ def load(tmp_path):
         own = Paths(config_dir=tmp_path, state_dir=tmp_path)
         own.config_file.write_text(text, "utf-8")
         own.config_file.chmod(0o600)
-        resolve = secrets.resolver(env or {}, Path("/nowhere"), lambda _: Finished(exit_code=1))
-        return config.load(own, resolve, Path("/nowhere"))
+        resolve = secrets.make_secret_resolver(env or {}, Path("/nowhere"), lambda _: CommandResult(exit_code=1))
+        return config.load_config(own, resolve, Path("/nowhere"))
 
     return read
 

@@ -70,7 +70,7 @@ def load(folder, text):
     file = folder / "config.toml"
     file.write_text(text, encoding="utf-8")
     file.chmod(0o600)
-    return config.load(Paths(folder, folder), str, folder)
+    return config.load_config(Paths(folder, folder), str, folder)
 
 
 def said(folder, text):
@@ -140,19 +140,21 @@ def test_an_unknown_kind_of_channel_is_told_the_nearest(tmp_path):
 def test_a_folder_of_rules_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path):
     paths = Paths(tmp_path / "own", tmp_path)
     paths.config_dir.mkdir()
-    before = config_stamp.stamp(paths)
+    before = config_stamp.fingerprint_config_files(paths)
     paths.rules_dir.write_text("no folder: as unreadable as one without the right to look")
     with pytest.raises(ConfigError) as caught:
-        config.load(paths, str, tmp_path)
+        config.load_config(paths, str, tmp_path)
     assert str(caught.value) == f"{paths.rules_dir}:1:1: cannot be read: Not a directory"
-    assert config_stamp.stamp(paths) != before  # a running daemon looks, and keeps the last good rules
+    assert (
+        config_stamp.fingerprint_config_files(paths) != before
+    )  # a running daemon looks, and keeps the last good rules
 
 
 def test_a_config_whose_folder_cannot_be_read_is_not_taken_for_an_absent_one(tmp_path):
     paths = Paths(tmp_path / "own", tmp_path)
     paths.config_dir.symlink_to(paths.config_dir)  # as unreadable as one without the right to look, also for root
     with pytest.raises(ConfigError) as caught:
-        config.load(paths, str, tmp_path)
+        config.load_config(paths, str, tmp_path)
     first, second = str(caught.value).splitlines()
     assert first.startswith(f"{paths.config_file}:1:1: cannot be read: ")
     assert second.startswith(f"{paths.rules_dir}:1:1: cannot be read: ")
@@ -161,7 +163,7 @@ def test_a_config_whose_folder_cannot_be_read_is_not_taken_for_an_absent_one(tmp
 def test_a_config_that_is_a_link_to_nothing_is_not_taken_for_an_absent_one(tmp_path):
     (tmp_path / "config.toml").symlink_to(tmp_path / "dotfiles")
     with pytest.raises(ConfigError, match=r"config\.toml:1:1: cannot be read: No such file or directory"):
-        config.load(Paths(tmp_path, tmp_path), str, tmp_path)
+        config.load_config(Paths(tmp_path, tmp_path), str, tmp_path)
 
 
 def test_what_an_editor_lays_beside_a_rule_file_is_no_rule_file(tmp_path):
@@ -169,7 +171,7 @@ def test_what_an_editor_lays_beside_a_rule_file_is_no_rule_file(tmp_path):
     paths.rules_dir.mkdir()
     (paths.rules_dir / ".#mine.toml").symlink_to("me@host.1234:5678")  # the lock of Emacs
     (paths.rules_dir / "mine.toml").write_text('[[rule]]\nname = "mine"\nwhen = "claude > 80%"\n')
-    assert [rule.name for rule in config.load(paths, str, tmp_path).rules] == ["mine"]
+    assert [rule.name for rule in config.load_config(paths, str, tmp_path).rules] == ["mine"]
 
 
 def test_a_million_characters_are_refused(tmp_path):

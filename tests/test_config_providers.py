@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from watcher import config, secrets
-from watcher.core.model import Finished
+from watcher.core.model import CommandResult
 from watcher.errors import ConfigError
 from watcher.paths import Paths
 
@@ -13,8 +13,8 @@ from watcher.paths import Paths
 def load(folder, text):
     own = Paths(config_dir=folder, state_dir=folder)
     own.config_file.write_text(text, "utf-8")
-    resolve = secrets.resolver({}, Path("/nowhere"), lambda _: Finished(exit_code=1))
-    return config.load(own, resolve, Path("/home/me"))
+    resolve = secrets.make_secret_resolver({}, Path("/nowhere"), lambda _: CommandResult(exit_code=1))
+    return config.load_config(own, resolve, Path("/home/me"))
 
 
 @pytest.mark.parametrize("source", ["cache", "server", "auto"])

@@ -8,19 +8,19 @@ import jsonschema
 import pytest
 
 from watcher.cli import root
-from watcher.cli.init import CONFIG
-from watcher.config_file import Document
-from watcher.config_schema import schema
-from watcher.core.entries import schema as rules_schema
+from watcher.cli.init import CONFIG_TEMPLATE
+from watcher.config_file import ConfigDocument
+from watcher.config_schema import build_config_schema
+from watcher.core.entries import build_rules_schema as rules_schema
 from watcher.notifiers.registry import NOTIFIERS
 from watcher.providers.registry import PROVIDERS
 
-VALIDATOR = jsonschema.Draft202012Validator(schema())
+VALIDATOR = jsonschema.Draft202012Validator(build_config_schema())
 UNCOMMENTED = "\n".join(
     line.removeprefix("# ")
     if line.startswith(("# [", "# type", "# url", "# every", "# enabled", "# hours", "# critical"))
     else line
-    for line in CONFIG.splitlines()
+    for line in CONFIG_TEMPLATE.splitlines()
 )
 CONTRACT = """
 [poll]
@@ -47,7 +47,7 @@ when = "claude.five_hour > 80%"
 """
 
 
-@pytest.mark.parametrize("text", ["", CONTRACT, CONFIG, UNCOMMENTED])
+@pytest.mark.parametrize("text", ["", CONTRACT, CONFIG_TEMPLATE, UNCOMMENTED])
 def test_what_is_right_is_taken(text):
     VALIDATOR.validate(tomllib.loads(text))
 
@@ -80,20 +80,20 @@ def test_what_is_wrong_is_refused(text):
 
 
 def test_the_schema_itself_is_one():
-    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.Draft202012Validator.check_schema(build_config_schema())
     jsonschema.Draft202012Validator.check_schema(rules_schema())
 
 
 def test_every_key_provider_and_channel_is_in_it():
-    document = schema()
-    assert set(document["properties"]) == set(Document.__struct_fields__)
+    document = build_config_schema()
+    assert set(document["properties"]) == set(ConfigDocument.__struct_fields__)
     assert list(document["properties"]["providers"]["properties"]) == list(PROVIDERS)
     kinds = document["properties"]["channels"]["additionalProperties"]["oneOf"]
     assert [each["properties"]["type"]["const"] for each in kinds] == list(NOTIFIERS)
 
 
 def test_every_key_says_what_it_is_for():
-    document = schema()
+    document = build_config_schema()
     for name, table in [("", document), *((name, document["$defs"][name]) for name in document["$defs"])]:
         if name in ("LevelsEntry", "Severity"):
             continue
@@ -103,7 +103,7 @@ def test_every_key_says_what_it_is_for():
 
 def test_the_command_prints_either(capsys):
     assert root.run(["config", "schema"]) == 0
-    assert json.loads(capsys.readouterr().out) == schema()
+    assert json.loads(capsys.readouterr().out) == build_config_schema()
     assert root.run(["config", "schema", "--rules"]) == 0
     assert json.loads(capsys.readouterr().out) == rules_schema()
 

@@ -10,7 +10,7 @@ import pytest
 from tests.world import HOOK, SESSION, START, Hand, made
 from watcher import inbox
 from watcher.core.model import Response
-from watcher.daemon import DONE, REFRESH, WANTED
+from watcher.daemon import REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED
 from watcher.errors import ConfigError, TimedOutError
 
 H, M, S = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
@@ -242,14 +242,14 @@ def test_a_config_with_a_mistake_leaves_the_old_one_in_force_and_is_said_once(wo
     )
     assert [body["event"] for body in world.received] == ["notice", "firing"]
     store = world.store()
-    problem, _ = store.fact("config_error")
+    problem, _ = store.load_fact("config_error")
     assert "config.toml:1" in problem
 
 
 def test_a_mended_config_takes_the_problem_away(world):
     world.watch(H, (10 * M, lambda: world.config("[[rule]\n")), (30 * M, lambda: world.config(CONFIG)))
     store = world.store()
-    assert store.fact("config_error")[0] == ""
+    assert store.load_fact("config_error")[0] == ""
 
 
 def test_a_notice_says_where_without_naming_the_home(world):
@@ -271,7 +271,7 @@ def test_a_server_that_hangs_holds_up_nobody(world):
     calls.until = START + H
     daemon.run()
     store.close()
-    accounts = world.store().fact("heartbeat")
+    accounts = world.store().load_fact("heartbeat")
     assert accounts[0] == "stopped"
 
 
@@ -287,7 +287,9 @@ def test_a_renewed_login_is_asked_within_minutes_and_the_refused_one_is_left_alo
     world.usage(85)
     good = world.answers["/api/oauth/usage"]
     world.answers["/api/oauth/usage"] = lambda request: (
-        good(request) if "renewed" in request.headers["Authorization"] else Response(status=401, at=START, body=b"{}")
+        good(request)
+        if "renewed" in request.headers["Authorization"]
+        else Response(status=401, received_at=START, body=b"{}")
     )
     login = {"anthropic": {"type": "oauth", "access": "sk-ant-oat01-renewed", "refresh": "r", "expires": 0}}
     world.watch(12 * M, (7 * M, lambda: world.login(login)))
@@ -299,7 +301,7 @@ def test_a_renewed_login_is_asked_within_minutes_and_the_refused_one_is_left_alo
 def test_the_status_line_costs_no_request_and_brings_the_news_sooner(world):
     def handed(percent):
         limits = {"five_hour": {"used_percentage": percent, "resets_at": (START + 4 * H).isoformat()}}
-        inbox.put(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, {"rate_limits": limits}, world.machine.now())
+        inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, {"rate_limits": limits}, world.machine.now())
 
     world.usage(60)
     world.watch(17 * M, (1 * M, lambda: handed(60)), (11 * M, lambda: handed(61)), (13 * M, lambda: handed(85)))
@@ -378,28 +380,30 @@ def test_what_was_queued_before_a_crash_is_sent_after_it(world):
 def test_hand_is_a_real_queue(world):
     calls = Hand(world.machine)
     calls.put(lambda: None)
-    assert calls.take(0) is not None
+    assert calls.get(0) is not None
 
 
 def test_a_wish_for_fresh_readings_is_granted_and_its_end_told(world):
     def wish():
         store = world.store()
-        store.write(lambda: store.set_fact(REFRESH, WANTED, world.machine.now()), now=world.machine.now())
+        store.write(
+            lambda: store.save_fact(REFRESH_FACT, REFRESH_REQUESTED, world.machine.now()), now=world.machine.now()
+        )
         store.close()
-        daemon.look()
+        daemon.check_requests()
 
     daemon, calls, store = world.daemon()
     calls.until = START + 7 * M
     calls.events = [(START + 6 * M, wish)]
     daemon.run()
     assert [round((at - START) / M) for at in world.polls()] == [0, 6]
-    assert store.fact(REFRESH)[0] == DONE
+    assert store.load_fact(REFRESH_FACT)[0] == REFRESH_DONE
 
 
 def test_a_look_at_the_snoozes_asks_nobody(world):
     daemon, calls, _ = world.daemon()
     calls.until = START + 7 * M
-    calls.events = [(START + 6 * M, daemon.look)]
+    calls.events = [(START + 6 * M, daemon.check_requests)]
     daemon.run()
     assert len(world.polls()) == 1
 
@@ -467,11 +471,11 @@ def test_a_daemon_that_is_told_to_look_reads_a_config_whose_mode_was_mended(worl
         daemon.reload()
 
     def mended():
-        assert "chmod 600" in store.fact("config_error")[0]
+        assert "chmod 600" in store.load_fact("config_error")[0]
         world.paths.config_file.chmod(0o600)
-        daemon.look()
+        daemon.check_requests()
 
     calls.events = [(START + M, unreadable), (START + 2 * M, mended)]
     daemon.run()
     store.close()
-    assert world.store().fact("config_error")[0] == ""
+    assert world.store().load_fact("config_error")[0] == ""

@@ -24,7 +24,7 @@ class Threads(Hand):
         super().__init__(machine)
         self.hung = []
 
-    def start(self, body):
+    def start_thread(self, body):
         try:
             body()
         except HangsForEver:
@@ -33,7 +33,7 @@ class Threads(Hand):
     def come_back(self):
         hung, self.hung = self.hung, []
         for body in hung:
-            self.start(body)
+            self.start_thread(body)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def hang(_request):
 
 def failure(world):
     store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
-    (account,) = (each for each in store.accounts() if each.provider == "claude")
+    (account,) = (each for each in store.load_accounts() if each.provider == "claude")
     store.close()
     return account.failure
 
@@ -177,7 +177,7 @@ def test_a_changed_config_is_in_force_at_the_next_waking_of_any_kind(world):
         world,
         8 * M,
         (7 * M, lambda *_: world.config(CONFIG.replace('"session"', '"new"'))),  # between heartbeats
-        (7 * M + S, lambda daemon, _: daemon.look()),
+        (7 * M + S, lambda daemon, _: daemon.check_requests()),
         (7 * M + 2 * S, lambda daemon, _: rules.extend(rule.name for rule in daemon.config.rules)),
     )
     assert rules == ["new"]
@@ -188,7 +188,7 @@ def test_a_config_that_is_refused_is_read_once_and_not_at_every_waking(world):
         world,
         8 * M,
         (6 * M, lambda *_: world.config("[[rule]\n")),
-        *[(6 * M + n * S, lambda daemon, _: daemon.look()) for n in range(1, 20)],
+        *[(6 * M + n * S, lambda daemon, _: daemon.check_requests()) for n in range(1, 20)],
     )
     assert sum("cannot be used" in line for line in world.log.lines) == 1
     assert [body["event"] for body in world.received] == ["notice"]

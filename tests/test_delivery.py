@@ -9,10 +9,10 @@ import pytest
 from freezegun import freeze_time
 
 from tests.world import START, Hand, Machine, World
-from watcher.cli.notify import _resume
+from watcher.cli.notify import _save_resumed_channels
 from watcher.core.model import DeliveryState, Severity, Snooze
 from watcher.errors import TimedOutError
-from watcher.standing import status
+from watcher.standing import build_status
 
 D, H, M, S = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -90,7 +90,7 @@ def tried(world):
 
 def outbox(world):
     store = world.store()
-    rows = store.outbox()
+    rows = store.load_outbox()
     store.close()
     return rows
 
@@ -179,7 +179,7 @@ def test_a_channel_that_is_down_in_the_evening_is_left_alone_at_night(made):
 def test_what_may_have_arrived_in_the_evening_is_not_said_again_at_night(made):
     world = made(local(2026, 3, 2, 21, 59, 58), HOOK + RULE + NIGHT)
     use(world, 85)
-    world.answers["/hook"] = lambda _request: TimedOutError("the server gave no answer in 20 s", sent=True)
+    world.answers["/hook"] = lambda _request: TimedOutError("the server gave no answer in 20 s", request_sent=True)
     world.watch(14 * H, (H, lambda: up(world)))
     assert tried(world)[0] < local(2026, 3, 2, 22)
     assert tried(world)[1:] == [local(2026, 3, 3, 8)]
@@ -282,9 +282,9 @@ def test_what_could_not_be_delivered_for_a_day_is_dead_and_shown_in_status(world
     use(world, 85)
     world.watch(25 * H)
     store = world.store()
-    (dead,) = store.deliveries(DeliveryState.DEAD, since=START)
+    (dead,) = store.load_finished_deliveries(DeliveryState.DEAD, since=START)
     assert dead.outcome.startswith("not delivered within 24 h; the last answer: answered 503 Service Unavailable")
-    shown = status(store, now=world.machine.now())
+    shown = build_status(store, now=world.machine.now())
     assert "Claude 5-hour window at 85 %" in repr(shown)
     assert len(tried(world)) < 24 * 4 + 12, "ever more slowly, a quarter of an hour apart at last"
 
@@ -377,7 +377,7 @@ def test_a_test_message_that_arrives_ends_a_stop_and_what_waited_is_sent(world):
     world.watch(H)
     assert world.received == [], "nothing has changed as far as the watcher knows"
     store, now = world.store(), world.machine.now()
-    store.write(lambda: _resume(store, ["hook"], now), now=now)
+    store.write(lambda: _save_resumed_channels(store, ["hook"], now), now=now)
     store.close()
     world.watch(M)
     assert [body["event"] for body in world.received] == ["firing"]
@@ -390,9 +390,9 @@ class StuckError(BaseException):
 class Threads(Hand):
     """A thread that is stuck ends nothing but itself."""
 
-    def start(self, body):
+    def start_thread(self, body):
         with suppress(StuckError):
-            super().start(body)
+            super().start_thread(body)
 
 
 def test_a_receiver_that_hangs_delays_neither_polls_nor_other_channels_and_is_sent_to_after_a_restart(made):

@@ -104,7 +104,7 @@ def test_a_command_line_is_one_that_the_program_takes(line):
     for words in calls(line):
         parse(watcher, words)
         if words[:1] == ["guard"] and words[1:] not in ([], ["EXPRESSION"]):
-            expression.parse(next(word for word in words[1:] if not word.startswith("-")), level=None)
+            expression.parse_condition(next(word for word in words[1:] if not word.startswith("-")), level=None)
 
 
 def parse(command, words):
@@ -133,9 +133,9 @@ def test_a_toml_block_is_one_that_the_program_reads(text, tmp_path):
     paths.config_file.chmod(0o600)
 
     def resolve(text):
-        return text if secrets.is_literal(text) else "https://discord.com/api/webhooks/1/fake"
+        return text if secrets.is_literal_secret(text) else "https://discord.com/api/webhooks/1/fake"
 
-    assert config.load(paths, resolve, tmp_path)
+    assert config.load_config(paths, resolve, tmp_path)
 
 
 @pytest.mark.parametrize("text", blocks("json"))

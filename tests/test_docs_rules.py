@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from watcher.core.entries import ExampleEntry, RuleEntry
-from watcher.core.examples import run
-from watcher.core.expression import parse
-from watcher.core.hysteresis import default_clear
+from watcher.core.examples import run_example
+from watcher.core.expression import parse_condition
+from watcher.core.hysteresis import make_default_clear
 from watcher.core.rulebook import parse_rules
-from watcher.core.vocabulary import FIELDS, TEMPLATE_NAMES
+from watcher.core.vocabulary import FIELD_UNITS, TEMPLATE_FIELD_UNITS
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "rules.md").read_text()
@@ -36,7 +36,7 @@ def keys(title):
 def test_every_block_loads_and_does_what_its_examples_say(block):
     for rule in parse_rules(block, "rules.md"):
         for example in rule.examples:
-            assert run(rule, example).passed, rule.name
+            assert run_example(rule, example).passed, rule.name
 
 
 def test_what_is_copied_from_a_page_collides_with_no_default_rule():
@@ -53,21 +53,23 @@ def test_the_tables_of_keys_are_those_of_the_records():
 
 
 def test_the_table_of_fields_is_that_of_the_language():
-    assert {row[0].strip("`"): row[1] for row in rows("Fields")} == {name: unit.value for name, unit in FIELDS.items()}
+    assert {row[0].strip("`"): row[1] for row in rows("Fields")} == {
+        name: unit.value for name, unit in FIELD_UNITS.items()
+    }
 
 
 def test_the_table_of_series_holds_series():
     for written, _meaning in rows("Series"):
-        assert parse(f"{written.strip('`')} > 5%")
+        assert parse_condition(f"{written.strip('`')} > 5%")
 
 
 def test_what_is_said_to_end_an_alert_ends_it():
     found = rows("When an alert ends")
     assert len(found) > 3
     for when, ends in found:
-        assert str(default_clear(parse(when.strip("`")))) == ends.strip("`")
+        assert str(make_default_clear(parse_condition(when.strip("`")))) == ends.strip("`")
 
 
 def test_every_word_of_templates_is_listed():
     words = re.findall(r"`\{(\w+)\}`", section("Words in `title` and `message`"))
-    assert words == list(TEMPLATE_NAMES)
+    assert words == list(TEMPLATE_FIELD_UNITS)

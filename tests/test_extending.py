@@ -14,9 +14,9 @@ from types import ModuleType
 import pytest
 
 from watcher import poll
-from watcher.core.model import Failure, Finished, Message, Response, Severity
-from watcher.credentials import Surroundings
-from watcher.notifiers import Channel, Notifier, registry, send
+from watcher.core.model import CommandResult, Message, PollFailure, Response, Severity
+from watcher.credentials import HostInfo
+from watcher.notifiers import Channel, Notifier, registry, send_message
 from watcher.providers import Overrides
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -38,21 +38,27 @@ def module(name):
 
 
 def nothing(_question):
-    return Finished(exit_code=127)
+    return CommandResult(exit_code=127)
 
 
 def asked(provider, body, status=200):
-    surroundings = Surroundings(
-        home=Path("/nowhere"), env={"ACME_API_KEY": "fake"}, platform="linux", run=nothing, read_database=nothing
+    surroundings = HostInfo(
+        home=Path("/nowhere"),
+        env={"ACME_API_KEY": "fake"},
+        platform="linux",
+        run_command=nothing,
+        read_database=nothing,
     )
-    (credential,) = poll.find(provider, surroundings, Overrides(), now=lambda: NOW).credentials
+    (credential,) = poll.find_logins(provider, surroundings, Overrides(), now=lambda: NOW).credentials
     requests = []
 
     def answer(request):
         requests.append(request)
-        return Response(status=status, headers={"content-type": "application/json"}, body=body, at=NOW)
+        return Response(status=status, headers={"content-type": "application/json"}, body=body, received_at=NOW)
 
-    news = poll.ask(provider, credential, now=lambda: NOW, send=answer, read_database=nothing, kept={})
+    news = poll.poll_account(
+        provider, credential, now=lambda: NOW, send=answer, read_database=nothing, provider_state={}
+    )
     assert requests[0].headers["Authorization"] == "Bearer fake"
     return news
 
@@ -77,7 +83,7 @@ def test_the_provider_reads_an_answer():
 )
 def test_the_provider_turns_every_other_answer_into_a_failure(body, status, kind):
     news = asked(module("watcher/providers/acme.py").PROVIDER, body, status)
-    assert isinstance(news, Failure)
+    assert isinstance(news, PollFailure)
     assert news.kind == kind
 
 
@@ -93,9 +99,9 @@ def test_the_notifier_sends_a_message(monkeypatch):
 
     def answer(request):
         sent.append(request)
-        return Response(status=200, body=b"ok", at=NOW)
+        return Response(status=200, body=b"ok", received_at=NOW)
 
-    assert send(message, channel, send=answer, run=nothing).delivered
+    assert send_message(message, channel, send=answer, run=nothing).delivered
     assert len(sent[0].json["text"]) == 500
     assert sent[0].json["key"] == "k"
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from watcher import files
-from watcher.core.model import ReadDatabase
+from watcher.core.model import DatabaseQuery
 from watcher.errors import ForbiddenError, NotSignedInError, ShapeChangedError, TimedOutError
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -48,7 +48,7 @@ def held(path, *statements):
 
 
 def ask(path, sql="SELECT value FROM ItemTable WHERE key = ?", parameters=("k",)):
-    return files.read_database(ReadDatabase(path=str(path), sql=sql, parameters=parameters), now=lambda: NOW)
+    return files.read_database(DatabaseQuery(path=str(path), sql=sql, parameters=parameters), now=lambda: NOW)
 
 
 def traces(folder):
@@ -122,13 +122,13 @@ def test_copies_are_private_and_do_not_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(files.tempfile, "tempdir", str(place))
     monkeypatch.setattr(files, "LOCK_TIMEOUT_S", 0.05)
     seen = []
-    copy = files._copy
+    copy = files._copy_database
 
     def looking(source, target):
         copy(source, target)
         seen.append(stat.S_IMODE(target.parent.stat().st_mode))
 
-    monkeypatch.setattr(files, "_copy", looking)
+    monkeypatch.setattr(files, "_copy_database", looking)
     path = make(tmp_path / "state.vscdb")
     with held(path, "PRAGMA locking_mode=EXCLUSIVE", "INSERT INTO ItemTable VALUES ('k', 'second')"):
         ask(path)
@@ -147,13 +147,13 @@ def test_a_locked_database_too_large_to_copy_says_so(tmp_path, monkeypatch):
 
 def test_a_file_that_never_stands_still_says_so(tmp_path, monkeypatch):
     path = make(tmp_path / "state.vscdb")
-    rows = files._rows
+    rows = files._query_rows
 
     def while_it_is_written(uri, question):
         os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
         return rows(uri, question)
 
-    monkeypatch.setattr(files, "_rows", while_it_is_written)
+    monkeypatch.setattr(files, "_query_rows", while_it_is_written)
     with pytest.raises(TimedOutError, match="is being written all the time"):
         ask(path)
 

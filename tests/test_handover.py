@@ -31,7 +31,7 @@ def world(tmp_path):
 
 def speak(world, used, **more):
     window = {"used_percentage": used, "resets_at": ENDS.timestamp()}
-    inbox.put(
+    inbox.write_entry(
         world.paths.state_dir,
         inbox.CLAUDE_STATUSLINE,
         {"rate_limits": {"five_hour": window, **more}},
@@ -64,23 +64,23 @@ def test_the_daemon_takes_the_word_and_an_alert_goes_out(world):
 def test_without_a_daemon_the_next_command_takes_it(world):
     world.check()
     speak(world, 20)
-    handover.take_in(world.paths, world.doors())
+    handover.import_statusline(world.paths, world.doors())
     assert known(world) == [("", "five_hour", 20.0, "statusline")]
-    assert not inbox.waits(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
+    assert not inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
 
 
 def test_on_a_fresh_machine_it_is_the_first_reading(world):
     speak(world, 20)
-    handover.take_in(world.paths, world.doors())
+    handover.import_statusline(world.paths, world.doors())
     assert known(world) == [("", "five_hour", 20.0, "statusline")]
 
 
 def test_the_alert_it_raises_waits_for_whoever_sends(world):
     speak(world, 90)
-    handover.take_in(world.paths, world.doors())
+    handover.import_statusline(world.paths, world.doors())
     assert world.received == []
     store = world.store()
-    assert [delivery.message.rule for delivery in store.outbox()] == ["session"]
+    assert [delivery.message.rule for delivery in store.load_outbox()] == ["session"]
     store.close()
 
 
@@ -90,14 +90,14 @@ def test_windows_that_it_does_not_speak_of_stay(world):
     )
     world.check()
     speak(world, 20)
-    handover.take_in(world.paths, world.doors())
+    handover.import_statusline(world.paths, world.doors())
     assert [(window, used) for _, window, used, _ in known(world)] == [("five_hour", 20.0), ("seven_day_opus", 50.0)]
 
 
 def test_old_words_of_an_idle_session_change_nothing(world):
     world.check()
     speak(world, 5)
-    handover.take_in(world.paths, world.doors())
+    handover.import_statusline(world.paths, world.doors())
     assert known(world) == [("", "five_hour", 10.0, "api")]
 
 
@@ -105,25 +105,25 @@ def test_it_is_left_to_a_running_daemon(world):
     speak(world, 20)
     lock = Lock(world.paths.state_dir)
     assert lock.acquire()
-    handover.take_in(world.paths, world.doors())
+    handover.import_statusline(world.paths, world.doors())
     lock.release()
-    assert inbox.waits(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
+    assert inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
 
 
 def test_it_is_left_where_the_config_has_a_mistake(world):
     world.config("[[rule]]\nname = 3\n")
     speak(world, 20)
-    handover.take_in(world.paths, world.doors())
-    assert inbox.waits(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
+    handover.import_statusline(world.paths, world.doors())
+    assert inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
 
 
 def test_with_nothing_to_take_nothing_is_made(world):
-    handover.take_in(world.paths, world.doors())
+    handover.import_statusline(world.paths, world.doors())
     assert not world.paths.state_dir.exists()
 
 
 def login(account, place="OpenCode"):
-    return Credential(provider="claude", place=place, path="x", token=f"t-{account}", account=account)
+    return Credential(provider="claude", source_name=place, path="x", token=f"t-{account}", account=account)
 
 
 @pytest.mark.parametrize(
@@ -138,17 +138,17 @@ def login(account, place="OpenCode"):
 def test_whose_use_it_is(world, logins, owner):
     speak(world, 20)
     store = world.store()
-    at, snapshot = handover.from_statusline(store, logins)
+    at, snapshot = handover.read_statusline(store, logins)
     store.close()
     assert at == START
     assert (None if snapshot is None else snapshot.account) == owner
 
 
 def test_what_says_nothing_is_taken_and_is_no_news(world):
-    inbox.put(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, {"rate_limits": json.loads("[]")}, START)
+    inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, {"rate_limits": json.loads("[]")}, START)
     store = world.store()
-    assert handover.from_statusline(store, ()) == (START, None)
-    assert handover.from_statusline(store, ()) is None
+    assert handover.read_statusline(store, ()) == (START, None)
+    assert handover.read_statusline(store, ()) is None
     store.close()
 
 

@@ -71,9 +71,11 @@ def raw_server(*pieces: bytes, every_s: float = 0.0) -> Iterator[str]:
 
 def test_an_answer_comes_whole_with_its_headers_in_lower_case(server):
     at = datetime(2026, 1, 29, 15, tzinfo=UTC)
-    server.fail("/usage", Reply(status=418, headers={"X-Tea": "Green"}, body=b"short and stout"))
-    response = http.send(Request(url=f"{server.url}/usage?q=1", headers={"Authorization": "Bearer t"}), now=lambda: at)
-    assert (response.status, response.body, response.at) == (418, b"short and stout", at)
+    server.queue_fault("/usage", Reply(status=418, headers={"X-Tea": "Green"}, body=b"short and stout"))
+    response = http.send_request(
+        Request(url=f"{server.url}/usage?q=1", headers={"Authorization": "Bearer t"}), now=lambda: at
+    )
+    assert (response.status, response.body, response.received_at) == (418, b"short and stout", at)
     assert response.headers["x-tea"] == "Green"
     asked = server.asked[0]
     assert (asked.method, asked.query, asked.headers["authorization"]) == ("GET", "q=1", "Bearer t")
@@ -81,9 +83,9 @@ def test_an_answer_comes_whole_with_its_headers_in_lower_case(server):
 
 
 def test_a_body_goes_out_as_json_as_a_form_or_as_it_is(server):
-    http.send(Request(method="POST", url=server.url, json={"a": [1]}))
-    http.send(Request(method="POST", url=server.url, form={"grant_type": "refresh_token", "x": "a b"}))
-    http.send(Request(method="POST", url=server.url, body=b"\x00raw", headers={"Content-Type": "x/y"}))
+    http.send_request(Request(method="POST", url=server.url, json={"a": [1]}))
+    http.send_request(Request(method="POST", url=server.url, form={"grant_type": "refresh_token", "x": "a b"}))
+    http.send_request(Request(method="POST", url=server.url, body=b"\x00raw", headers={"Content-Type": "x/y"}))
     bodies = [(asked.headers.get("content-type"), asked.body) for asked in server.asked]
     assert bodies == [
         ("application/json", b'{"a": [1]}'),
@@ -94,10 +96,10 @@ def test_a_body_goes_out_as_json_as_a_form_or_as_it_is(server):
 
 @pytest.mark.parametrize("fault", ["slow", "drip"])
 def test_an_answer_that_takes_too_long_is_given_up_in_time(server, fault):
-    server.fail("/usage", fault)
+    server.queue_fault("/usage", fault)
     started = time.perf_counter()
     with pytest.raises(TimedOutError, match=r"^127\.0\.0\.1: no whole answer within 0\.3 s: it is asked again later$"):
-        http.send(Request(url=f"{server.url}/usage", total_s=0.3))
+        http.send_request(Request(url=f"{server.url}/usage", timeout_s=0.3))
     assert time.perf_counter() - started < 2
 
 
@@ -106,7 +108,7 @@ def test_headers_that_drip_are_given_up_in_time_though_each_read_is_quick():
     with raw_server(*drops, every_s=0.02) as url:
         started = time.perf_counter()
         with pytest.raises(TimedOutError):
-            http.send(Request(url=url, total_s=0.3))
+            http.send_request(Request(url=url, timeout_s=0.3))
         assert time.perf_counter() - started < 2
 
 
@@ -123,7 +125,7 @@ def test_a_handshake_that_drips_is_given_up_in_time_and_leaves_no_connection_ope
         opened = len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
         started = time.perf_counter()
         with pytest.raises(TimedOutError):
-            http.send(Request(url=target, total_s=0.5))
+            http.send_request(Request(url=target, timeout_s=0.5))
         assert time.perf_counter() - started < 2
         gc.collect()
         assert sys.platform != "linux" or len(list(Path("/proc/self/fd").iterdir())) <= opened + 1  # the server's own
@@ -132,33 +134,33 @@ def test_a_handshake_that_drips_is_given_up_in_time_and_leaves_no_connection_ope
 @pytest.mark.parametrize(
     ("body", "encoding"),
     [
-        (b"x" * (http.MAX_BODY + 1), ""),
+        (b"x" * (http.MAX_BODY_BYTES + 1), ""),
         (gzip.compress(b"x" * (64 << 20)), "gzip"),
         (zlib.compress(b"x" * (64 << 20)), "deflate"),
     ],
 )
 def test_a_huge_answer_is_refused_also_when_it_is_small_while_packed(server, body, encoding):
-    server.fail("/usage", Reply(headers={"content-encoding": encoding}, body=body))
+    server.queue_fault("/usage", Reply(headers={"content-encoding": encoding}, body=body))
     with pytest.raises(ShapeChangedError, match=r"^127\.0\.0\.1: the answer is larger than 2 MiB: no usage data is$"):
-        http.send(Request(url=f"{server.url}/usage"))
+        http.send_request(Request(url=f"{server.url}/usage"))
 
 
 def test_an_answer_of_exactly_the_limit_is_taken(server):
-    server.fail("/usage", Reply(body=b"x" * http.MAX_BODY))
-    assert len(http.send(Request(url=f"{server.url}/usage")).body) == http.MAX_BODY
+    server.queue_fault("/usage", Reply(body=b"x" * http.MAX_BODY_BYTES))
+    assert len(http.send_request(Request(url=f"{server.url}/usage")).body) == http.MAX_BODY_BYTES
 
 
 @pytest.mark.parametrize(
     ("pack", "encoding"), [(gzip.compress, "gzip"), (gzip.compress, "X-GZIP"), (zlib.compress, "deflate")]
 )
 def test_a_packed_answer_is_unpacked(server, pack, encoding):
-    server.fail("/usage", Reply(headers={"content-encoding": encoding}, body=pack(b'{"five_hour": 1}' * 1000)))
-    assert http.send(Request(url=f"{server.url}/usage")).body == b'{"five_hour": 1}' * 1000
+    server.queue_fault("/usage", Reply(headers={"content-encoding": encoding}, body=pack(b'{"five_hour": 1}' * 1000)))
+    assert http.send_request(Request(url=f"{server.url}/usage")).body == b'{"five_hour": 1}' * 1000
 
 
 def test_an_empty_body_said_to_be_packed_is_just_empty(server):
-    server.fail("/usage", Reply(status=204, headers={"content-encoding": "gzip"}))
-    assert http.send(Request(url=f"{server.url}/usage")).body == b""
+    server.queue_fault("/usage", Reply(status=204, headers={"content-encoding": "gzip"}))
+    assert http.send_request(Request(url=f"{server.url}/usage")).body == b""
 
 
 @pytest.mark.parametrize(
@@ -171,9 +173,9 @@ def test_an_empty_body_said_to_be_packed_is_just_empty(server):
     ],
 )
 def test_an_answer_that_breaks_off_or_cannot_be_unpacked_is_the_servers_failure(server, reply, words):
-    server.fail("/usage", reply)
+    server.queue_fault("/usage", reply)
     with pytest.raises(ServerError, match=f"^127.0.0.1: {words}: it is asked again later$"):
-        http.send(Request(url=f"{server.url}/usage"))
+        http.send_request(Request(url=f"{server.url}/usage"))
 
 
 def test_chunks_that_stop_in_the_middle_are_the_servers_failure():
@@ -181,21 +183,21 @@ def test_chunks_that_stop_in_the_middle_are_the_servers_failure():
         raw_server(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{}") as url,
         pytest.raises(ServerError),
     ):
-        http.send(Request(url=url))
+        http.send_request(Request(url=url))
 
 
 def test_something_that_is_not_http_is_the_servers_failure():
     words = r"^127\.0\.0\.1: the answer is not HTTP: it is asked again later$"
     with raw_server(b"SSH-2.0-OpenSSH_9.2\r\n\r\n") as url, pytest.raises(ServerError, match=words):
-        http.send(Request(url=url))
+        http.send_request(Request(url=url))
 
 
 def test_a_reset_and_a_silent_hang_up_are_no_connection(server):
-    server.fail("/usage", "reset")
+    server.queue_fault("/usage", "reset")
     with pytest.raises(OfflineError, match=r"^127\.0\.0\.1: the connection broke: it is asked again later$"):
-        http.send(Request(url=f"{server.url}/usage"))
+        http.send_request(Request(url=f"{server.url}/usage"))
     with raw_server() as url, pytest.raises(OfflineError):
-        http.send(Request(url=url))
+        http.send_request(Request(url=url))
 
 
 @pytest.mark.parametrize(
@@ -209,23 +211,23 @@ def test_a_reset_and_a_silent_hang_up_are_no_connection(server):
 )
 def test_no_connection_says_why_and_names_the_host_alone(url, error, words):
     with pytest.raises(error) as caught:
-        http.send(Request(url=f"{url}{SECRET}?key={SECRET}"))
+        http.send_request(Request(url=f"{url}{SECRET}?key={SECRET}"))
     assert str(caught.value) == words
 
 
 @pytest.mark.parametrize("token", [f"{SECRET}\nX-Injected: 1", f"{SECRET}\u2026"])
 def test_a_token_that_no_header_can_hold_is_refused_without_being_told(token):
     with pytest.raises(NotSignedInError) as caught:
-        http.send(Request(url="http://127.0.0.1:1/", headers={"Authorization": token}))
+        http.send_request(Request(url="http://127.0.0.1:1/", headers={"Authorization": token}))
     assert str(caught.value) == "127.0.0.1: a header holds what cannot be sent: look at the token"
 
 
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name not in ("slow", "drip")])
 def test_no_error_holds_a_path_a_query_or_a_header(server, fault):
-    server.fail(f"/{SECRET}", fault)
+    server.queue_fault(f"/{SECRET}", fault)
     told = ""
     try:
-        http.send(Request(url=f"{server.url}/{SECRET}?key={SECRET}", headers={"Authorization": SECRET}))
+        http.send_request(Request(url=f"{server.url}/{SECRET}?key={SECRET}", headers={"Authorization": SECRET}))
     except ProviderError as error:
         told = "".join(traceback.format_exception(error))  # as a log would show it, causes and all
     assert SECRET not in told
@@ -237,26 +239,26 @@ def test_no_error_holds_a_path_a_query_or_a_header(server, fault):
 def test_a_redirect_to_another_host_is_not_followed(server):
     with Server(lambda _asked: json_reply({"stolen": True})) as elsewhere:
         for place in (f"{elsewhere.url}/usage", elsewhere.url.replace("127.0.0.1", "localhost"), "//usage.invalid/"):
-            server.fail("/usage", Reply(status=302, headers={"location": place}))
-            response = http.send(Request(url=f"{server.url}/usage", headers={"Authorization": SECRET}))
+            server.queue_fault("/usage", Reply(status=302, headers={"location": place}))
+            response = http.send_request(Request(url=f"{server.url}/usage", headers={"Authorization": SECRET}))
             assert response.status == 302
-        assert elsewhere.asked == []
+        assert elsewhere.requests == []
 
 
 def test_a_redirect_on_the_same_host_is_followed_three_times_and_no_more(server):
     for hop in range(3):
-        server.fail(f"/{hop}", Reply(status=307, headers={"location": f"/{hop + 1}"}))
-    assert http.send(Request(url=f"{server.url}/0")).body == b'{"path": "/3"}'
-    server.fail("/round", Reply(status=302, headers={"location": f"{server.url}/round"}), times=9)
-    assert http.send(Request(url=f"{server.url}/round")).status == 302
+        server.queue_fault(f"/{hop}", Reply(status=307, headers={"location": f"/{hop + 1}"}))
+    assert http.send_request(Request(url=f"{server.url}/0")).body == b'{"path": "/3"}'
+    server.queue_fault("/round", Reply(status=302, headers={"location": f"{server.url}/round"}), times=9)
+    assert http.send_request(Request(url=f"{server.url}/round")).status == 302
     assert [asked.path for asked in server.asked].count("/round") == 4
 
 
 def test_a_redirect_of_a_post_or_without_a_place_is_an_answer(server):
-    server.fail("/usage", Reply(status=302, headers={"location": "/other"}))
-    assert http.send(Request(method="POST", url=f"{server.url}/usage", json={})).status == 302
-    server.fail("/usage", Reply(status=302))
-    assert http.send(Request(url=f"{server.url}/usage")).status == 302
+    server.queue_fault("/usage", Reply(status=302, headers={"location": "/other"}))
+    assert http.send_request(Request(method="POST", url=f"{server.url}/usage", json={})).status == 302
+    server.queue_fault("/usage", Reply(status=302))
+    assert http.send_request(Request(url=f"{server.url}/usage")).status == 302
     assert {asked.path for asked in server.asked} == {"/usage"}
 
 
@@ -267,9 +269,9 @@ def test_cookies_are_not_kept_and_a_netrc_is_not_read(server, tmp_path, monkeypa
     netrc = tmp_path / "netrc"
     netrc.write_text(f"machine 127.0.0.1 login me password {SECRET}\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    server.fail("/usage", Reply(headers={"set-cookie": "session=1; Path=/"}, body=b"{}"))
-    http.send(Request(url=f"{server.url}/usage"))
-    http.send(Request(url=f"{server.url}/usage"))
+    server.queue_fault("/usage", Reply(headers={"set-cookie": "session=1; Path=/"}, body=b"{}"))
+    http.send_request(Request(url=f"{server.url}/usage"))
+    http.send_request(Request(url=f"{server.url}/usage"))
     assert all("cookie" not in asked.headers and "authorization" not in asked.headers for asked in server.asked)
 
 
@@ -278,26 +280,26 @@ def test_a_loopback_address_is_asked_past_any_proxy(server, monkeypatch):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    assert http.send(Request(url=server.url)).status == 200
-    assert http.send(Request(url=server.url.replace("127.0.0.1", "localhost"))).status == 200
+    assert http.send_request(Request(url=server.url)).status == 200
+    assert http.send_request(Request(url=server.url.replace("127.0.0.1", "localhost"))).status == 200
 
 
 def test_the_proxy_of_the_environment_is_used_for_every_other_host(server, monkeypatch):
     monkeypatch.setenv("http_proxy", server.url)
     monkeypatch.setenv("no_proxy", "")
-    assert http.send(Request(url="http://usage.invalid/x")).status == 200
+    assert http.send_request(Request(url="http://usage.invalid/x")).status == 200
     assert server.asked[0].path == "http://usage.invalid/x"
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with pytest.raises(OfflineError, match=r"^usage\.invalid: the proxy cannot be used: look at HTTPS_PROXY$"):
-        http.send(Request(url="http://usage.invalid/x"))
+        http.send_request(Request(url="http://usage.invalid/x"))
 
 
 def test_a_deadline_holds_behind_a_proxy_too(server, monkeypatch):
     monkeypatch.setenv("http_proxy", server.url)
     monkeypatch.setenv("no_proxy", "")
-    server.fail("http://usage.invalid/x", "drip")
+    server.queue_fault("http://usage.invalid/x", "drip")
     with pytest.raises(TimedOutError):
-        http.send(Request(url="http://usage.invalid/x", total_s=0.3))
+        http.send_request(Request(url="http://usage.invalid/x", timeout_s=0.3))
 
 
 @contextmanager
@@ -329,8 +331,8 @@ def tls_server() -> Iterator[str]:
 def test_an_unknown_certificate_is_refused_unless_it_is_asked_for_on_this_machine():
     with tls_server() as url:
         with pytest.raises(BlockedError, match=r"^127\.0\.0\.1: its certificate is not trusted: look for a network"):
-            http.send(Request(url=url))
-        assert http.send(Request(url=url, loopback_tls=True)).body == b"{}"
+            http.send_request(Request(url=url))
+        assert http.send_request(Request(url=url, allow_self_signed=True)).body == b"{}"
 
 
 def test_tls_runs_through_a_proxys_tunnel_and_the_far_sides_certificate_still_counts(monkeypatch):
@@ -338,7 +340,7 @@ def test_tls_runs_through_a_proxys_tunnel_and_the_far_sides_certificate_still_co
         monkeypatch.setenv("https_proxy", proxy)
         monkeypatch.setenv("no_proxy", "")
         with pytest.raises(BlockedError, match=r"^usage\.invalid: its certificate is not trusted"):
-            http.send(Request(url=f"https://usage.invalid/{SECRET}", headers={"Authorization": SECRET}))
+            http.send_request(Request(url=f"https://usage.invalid/{SECRET}", headers={"Authorization": SECRET}))
     assert asked[0].startswith(b"CONNECT usage.invalid:443 ")
     assert SECRET.encode() not in b"".join(asked)
 
@@ -395,13 +397,13 @@ def test_an_unknown_certificate_is_never_taken_from_another_machine(host):
     with pytest.raises(
         BlockedError, match="is not this machine: an unknown certificate is accepted from loopback only"
     ):
-        http.send(Request(url=f"https://{host}/", loopback_tls=True))
+        http.send_request(Request(url=f"https://{host}/", allow_self_signed=True))
 
 
 def test_it_speaks_through_requests():
     with responses.RequestsMock() as mock:
         mock.get("https://api.example.com/usage", json={"a": 1}, headers={"Retry-After": "5"})
-        response = http.send(Request(url="https://api.example.com/usage"))
+        response = http.send_request(Request(url="https://api.example.com/usage"))
     assert (response.body, response.headers["retry-after"]) == (b'{"a": 1}', "5")
 
 

@@ -40,14 +40,14 @@ def more_config(home: Home, text: str) -> None:
 
 def test_all_servers_hang(home, server):
     for path in ANSWERS:
-        server.fail(path, "drip", times=50)
+        server.queue_fault(path, "drip", times=50)
     process = begun(home)
     until(lambda: len(server.asked) >= 3)
     ends_at_once(process)
 
 
 def test_the_receiver_of_messages_hangs(home, server):
-    server.fail("/hook", "slow", times=50)
+    server.queue_fault("/hook", "slow", times=50)
     process = begun(home)
     until(lambda: received(server))
     ends_at_once(process)

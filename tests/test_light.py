@@ -53,7 +53,7 @@ def test_what_was_left_out_is_there_for_whoever_imports_it_later():
 
 
 def test_what_is_loaded_already_stays():
-    with light.without(absent=("json",), hollow=("subprocess",)):
+    with light.suppress_imports(missing=("json",), stubbed=("subprocess",)):
         assert sys.modules["json"] is json
         assert sys.modules["subprocess"] is subprocess
 
@@ -61,7 +61,7 @@ def test_what_is_loaded_already_stays():
 def test_an_absent_module_is_not_found_and_a_hollow_one_is_empty(monkeypatch):
     for name in ("colorsys", "sndhdr_like"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    with light.without(absent=("colorsys",), hollow=("sndhdr_like",)):
+    with light.suppress_imports(missing=("colorsys",), stubbed=("sndhdr_like",)):
         with pytest.raises(ImportError):
             __import__("colorsys")
         assert __import__("sndhdr_like").anything is None

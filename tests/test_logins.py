@@ -10,7 +10,7 @@ from watcher import accounts, handover, inbox, standing
 from watcher.core.model import Snooze
 from watcher.credentials import claude_code as tool
 from watcher.credentials.places import short_hash
-from watcher.logins import Logins
+from watcher.logins import AccountRegistry
 
 RULE = '[[rule]]\nname = "a"\nwhen = "claude.five_hour > 80%"\n[channels.h]\ntype = "webhook"\nurl = "http://127.0.0.1:9/hook"\n'
 ROUTE = '[route]\ndefault = ["h"]\n'
@@ -91,7 +91,7 @@ def test_a_login_that_proves_to_be_another_s_leaves_no_row_and_no_alert_behind(w
     world.check()
     assert rows(world) == {"uuid-1": None}
     now = world.machine.now()
-    shown = standing.status(world.store(), now=now)
+    shown = standing.build_status(world.store(), now=now)
     assert [(each.account, each.ok) for each in shown.providers] == [("me@x.io", True)]
     assert [alert.series for alert in shown.alerts] == ["claude.five_hour"]
     assert {series.account for _, series in world.store().memory().alerts} == {"uuid-1"}
@@ -126,7 +126,7 @@ def test_an_account_that_is_better_known_keeps_its_alerts_and_its_history(world,
     assert rows(world) == {"uuid-1": None}, why
     assert len(world.received) == 1, why
     store = world.store()
-    [series] = store.all_series()
+    [series] = store.load_series()
     assert series.account == "uuid-1" != old
     assert len(list(store.history(series, since=START))) == 2
     assert [each.series for each in store.transitions(since=START)] == [series]
@@ -162,7 +162,7 @@ def test_a_keychain_s_renewed_login_is_tried_at_once_where_the_old_one_is_refuse
     def alive_s():
         return world.machine.alive.total_seconds()
 
-    tool._keychain.clear()
+    tool._keychain_cache.clear()
     monkeypatch.setattr(tool.clock, "monotonic_s", alive_s)
     world.login({})
     world.platform = "darwin"
@@ -176,7 +176,7 @@ def test_a_keychain_s_renewed_login_is_tried_at_once_where_the_old_one_is_refuse
     good[0] = "new"
     sign_in("sk-ant-oat01-new")
     world.check()
-    tool._keychain.clear()
+    tool._keychain_cache.clear()
     assert rows(world) == {"": None}
 
 
@@ -188,8 +188,8 @@ def test_the_status_line_speaks_of_an_account_that_is_better_known_now(world):
     claude_code(world, **ME)
     window = {"used_percentage": 91, "resets_at": (START + timedelta(hours=4)).timestamp()}
     said = {"rate_limits": {"five_hour": window}}
-    inbox.put(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, said, world.machine.now())
-    handover.take_in(world.paths, world.doors())
+    inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, said, world.machine.now())
+    handover.import_statusline(world.paths, world.doors())
     assert rows(world) == {"uuid-1": None}
     world.machine.passes(timedelta(minutes=30))
     world.check()
@@ -242,7 +242,7 @@ def test_an_alert_that_waits_to_be_told_waits_under_the_new_name(world):
     world.usage(20)
     world.check()
     assert rows(world) == {"uuid-1": None}
-    waiting = [each for row in world.store().outbox() for each in row.about]
+    waiting = [each for row in world.store().load_outbox() for each in row.about]
     assert [str(each.event) for each in waiting] == ["firing", "resolved"]
     assert {each.alert for each in waiting} == {"a|claude[uuid-1].five_hour"}, "its end finds its beginning"
 
@@ -260,7 +260,7 @@ def test_an_alert_that_is_being_told_is_renamed_with_its_account(world):
 
     world.answers["/hook"] = renamed_meanwhile
     world.check()
-    assert [each.series.account for row in world.store().outbox() for each in row.about] == ["uuid-1"]
+    assert [each.series.account for row in world.store().load_outbox() for each in row.about] == ["uuid-1"]
     world.machine.passes(timedelta(minutes=30))
     claude_code(world, **ME)
     world.usage(20)
@@ -279,7 +279,7 @@ def test_a_login_that_names_itself_no_more_takes_its_history_along(world):
     (world.home / ".claude.json").write_text("{}")
     world.check()
     assert rows(world) == {"": None}, "the token is the same"
-    assert [series.account for series in world.store().all_series()] == [""]
+    assert [series.account for series in world.store().load_series()] == [""]
     assert len(world.received) == 1
 
 
@@ -369,7 +369,7 @@ def test_a_broken_place_is_no_trouble_of_an_account_that_answers(world):
     world.config(RULE + ROUTE + '[[rule]]\nname = "b"\nwhen = "not claude.up"\n')
     world.watch(timedelta(hours=2))
     assert rows(world) == {"": None}
-    [shown] = standing.status(world.store(), now=world.machine.now()).providers
+    [shown] = standing.build_status(world.store(), now=world.machine.now()).providers
     assert shown.ok
     assert ".credentials.json is not JSON: run `claude` once" in shown.note
     assert len(world.received) == 1, "nothing but the use itself"
@@ -389,8 +389,8 @@ def test_a_login_in_a_broken_place_is_in_trouble_whatever_else_is_there(world):
 def test_what_was_kept_by_another_version_is_learnt_again(world):
     store = world.store()
     now = world.machine.now()
-    store.write(lambda: store.set_fact("logins claude", '{"nameless": 7}', now), now=now)
-    assert Logins(store).keys("claude") == accounts.NO_KEYS
+    store.write(lambda: store.save_fact("logins claude", '{"nameless": 7}', now), now=now)
+    assert AccountRegistry(store).get_known_keys("claude") == accounts.NO_KNOWN_KEYS
 
 
 def test_a_service_that_ended_is_asked_again_only_with_another_login(world):
@@ -522,7 +522,7 @@ def test_the_status_line_speaks_of_the_account_that_is_shown(world):
     world.machine.passes(timedelta(minutes=1))
     window = {"used_percentage": 91, "resets_at": (START + timedelta(hours=4)).timestamp()}
     said = {"rate_limits": {"five_hour": window}}
-    inbox.put(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, said, world.machine.now())
-    handover.take_in(world.paths, world.doors())
+    inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, said, world.machine.now())
+    handover.import_statusline(world.paths, world.doors())
     [account] = [each for each in world.store().accounts() if each.provider == "claude"]
     assert (account.account, [each.used_percent for each in account.snapshot.readings]) == ("", [91])

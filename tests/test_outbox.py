@@ -11,10 +11,10 @@ from msgspec import structs
 from tests.core.samples import NOW, H, M, of, reading, routing, rule, transition
 from tests.receiver import receiver
 from watcher import http, outbox
-from watcher.core.model import Delivery, DeliveryState, Finished, Outcome, Severity, Stop
-from watcher.core.plan import plan, release
-from watcher.core.quiet import parse
-from watcher.core.wording import notice
+from watcher.core.model import CommandResult, Delivery, DeliveryOutcome, DeliveryState, Severity, StoppedChannel
+from watcher.core.plan import plan_deliveries, plan_release
+from watcher.core.quiet import parse_quiet_hours
+from watcher.core.wording import compose_notice
 from watcher.notifiers import Channel
 from watcher.notifiers.registry import NOTIFIERS
 
@@ -24,7 +24,7 @@ IN_OUTBOX = {DeliveryState.QUEUED, DeliveryState.HELD}
 
 
 def channel(kind="webhook", name=None, **settings):
-    record = msgspec.convert(settings, NOTIFIERS[kind].settings)
+    record = msgspec.convert(settings, NOTIFIERS[kind].settings_class)
     return Channel(name=name or kind, type=kind, settings=record)
 
 
@@ -49,42 +49,46 @@ class Desk:
         return [row for row in self.rows if row.state in IN_OUTBOX]
 
     def news(self, *transitions):
-        planned = plan(transitions, RULES, self.open(), self.routing, (), self.now)
-        self.keep(planned.new, planned.changed)
+        planned = plan_deliveries(transitions, RULES, self.open(), self.routing, (), self.now)
+        self.keep(planned.new_deliveries, planned.changed_deliveries)
 
     def stopped(self):
         return {stop.channel for stop in self.stops}
 
     def send(self, request):
-        return http.send(structs.replace(request, total_s=self.limit_s), now=lambda: self.now)
+        return http.send_request(structs.replace(request, timeout_s=self.limit_s), now=lambda: self.now)
 
     def run(self, command):
         raise AssertionError(command)
 
     def turn(self):
         """Attempt what is due now."""
-        for delivery in outbox.due(self.open(), (), self.now, stopped=self.stopped(), paced=self.paced):
-            begun = outbox.begin(delivery, RULES, self.routing, self.now)
+        for delivery in outbox.select_due_deliveries(
+            self.open(), (), self.now, stopped_channels=self.stopped(), next_send_at=self.paced
+        ):
+            begun = outbox.prepare_attempt(delivery, RULES, self.routing, self.now)
             self.keep(changed=[begun])
             where = self.channels.get(begun.channel)
             if begun.channel == "desktop":
-                outcome = Outcome(delivered=True, detail="shown")
+                outcome = DeliveryOutcome(delivered=True, detail="shown")
                 where = Channel(name="desktop", type="desktop", settings=None)
             else:
-                outcome = outbox.attempt(begun, where, send=self.send, run=self.run)
+                outcome = outbox.attempt_delivery(begun, where, send=self.send, run=self.run)
             self.times.append(self.now)
-            settled = outbox.settle(begun, outcome, where, self.routing, self.now, jitter=0.0, stopped=self.stopped())
-            self.keep(settled.new, [settled.delivery])
+            settled = outbox.apply_outcome(
+                begun, outcome, where, self.routing, self.now, jitter=0.0, stopped_channels=self.stopped()
+            )
+            self.keep(settled.new_deliveries, [settled.delivery])
             if settled.stop:
                 self.stops.append(settled.stop)
             if where:
-                self.paced[where.name] = outbox.pace(where, outcome, self.now)
+                self.paced[where.name] = outbox.compute_next_send_at(where, outcome, self.now)
 
     def work(self, until=24 * H, most=100):
         """Attempt whatever becomes due in that time."""
         end = self.now + until
         for _ in range(most):
-            at = outbox.next_due(self.open(), (), stopped=self.stopped(), paced=self.paced)
+            at = outbox.find_next_attempt_at(self.open(), (), stopped_channels=self.stopped(), next_send_at=self.paced)
             if at is None or at > end:
                 return
             self.now = max(self.now, at)
@@ -182,39 +186,47 @@ def test_what_waited_for_a_stopped_channel_is_sent_when_its_settings_change():
         desk.news(transition())
         desk.work()
         desk.now += H
-        assert outbox.resume(desk.stops, desk.channels, desk.open(), desk.now) == outbox.Resumed()
+        assert (
+            outbox.resume_reconfigured_channels(desk.stops, desk.channels, desk.open(), desk.now)
+            == outbox.ResumedChannels()
+        )
         desk.channels["webhook"] = channel(url=f"{far.url}/new")
-        resumed = outbox.resume(desk.stops, desk.channels, desk.open(), desk.now)
+        resumed = outbox.resume_reconfigured_channels(desk.stops, desk.channels, desk.open(), desk.now)
         assert resumed.channels == ("webhook",)
         desk.stops = []
-        desk.keep(changed=resumed.changed)
+        desk.keep(changed=resumed.changed_deliveries)
         desk.work(until=M)
         assert [path for path, _, _ in far.got] == ["/old", "/new"]
         assert far.titles() == ["Claude 5-hour window at 82 %, resets in 40 min (16:00)"], "worded for the new instant"
 
 
 def test_the_stop_of_a_channel_that_is_gone_is_forgotten():
-    stop = Stop(channel="team", settings="x", at=NOW, detail="410")
-    assert outbox.resume([stop], {}, [], NOW).channels == ("team",)
+    stop = StoppedChannel(channel="team", settings="x", at=NOW, detail="410")
+    assert outbox.resume_reconfigured_channels([stop], {}, [], NOW).channels == ("team",)
 
 
 def test_the_notice_goes_elsewhere_where_there_is_no_desktop_and_nowhere_where_nothing_is_left():
     team, other = channel(name="team", url="http://127.0.0.1:9/"), channel(name="other", url="http://127.0.0.1:9/")
-    refused = Outcome(delivered=False, detail="answered 410 Gone", permanent=True)
+    refused = DeliveryOutcome(delivered=False, detail="answered 410 Gone", permanent=True)
     settings = routing(channels={"team": "webhook", "other": "webhook"}, default=("team", "other"))
     desk = Desk(team, other, settings=settings)
     desk.news(transition())
     row = desk.rows[0]
-    assert [n.channel for n in outbox.settle(row, refused, team, settings, NOW, jitter=0).new] == ["other"]
-    assert outbox.settle(row, refused, team, settings, NOW, jitter=0, stopped={"other"}).new == ()
+    assert [n.channel for n in outbox.apply_outcome(row, refused, team, settings, NOW, jitter=0).new_deliveries] == [
+        "other"
+    ]
+    assert (
+        outbox.apply_outcome(row, refused, team, settings, NOW, jitter=0, stopped_channels={"other"}).new_deliveries
+        == ()
+    )
 
 
 def test_the_notice_of_a_stop_waits_for_the_morning():
-    night = routing(quiet=parse("14:00-16:00"))
-    refused = Outcome(delivered=False, detail="answered 410 Gone", permanent=True)
+    night = routing(quiet=parse_quiet_hours("14:00-16:00"))
+    refused = DeliveryOutcome(delivered=False, detail="answered 410 Gone", permanent=True)
     desk = Desk(channel(name="team", url="http://127.0.0.1:9/"))
     desk.news(transition())
-    (notice,) = outbox.settle(desk.rows[0], refused, desk.channels["team"], night, NOW, jitter=0).new
+    (notice,) = outbox.apply_outcome(desk.rows[0], refused, desk.channels["team"], night, NOW, jitter=0).new_deliveries
     assert (notice.state, notice.next_attempt_at) == (DeliveryState.HELD, NOW + 100 * M)
 
 
@@ -262,9 +274,9 @@ def test_a_channel_that_waits_holds_up_no_other():
 )
 def test_a_channel_gets_no_more_than_it_likes(kind, settings, apart):
     where = channel(kind, **settings)
-    assert outbox.pace(where, Outcome(delivered=True, detail="200"), NOW) == NOW + apart
-    asked = Outcome(delivered=True, detail="200", retry_after=9 * S)
-    assert outbox.pace(where, asked, NOW) == NOW + 9 * S
+    assert outbox.compute_next_send_at(where, DeliveryOutcome(delivered=True, detail="200"), NOW) == NOW + apart
+    asked = DeliveryOutcome(delivered=True, detail="200", retry_after=9 * S)
+    assert outbox.compute_next_send_at(where, asked, NOW) == NOW + 9 * S
 
 
 def test_three_messages_to_a_webhook_follow_one_another_without_a_wait():
@@ -282,7 +294,7 @@ def row(number, where="team", **more):
         "id": number,
         "key": change.key,
         "channel": where,
-        "message": notice(change.key, "t", "b", NOW),
+        "message": compose_notice(change.key, "t", "b", NOW),
         "reason": "above",
         "created_at": NOW,
         "next_attempt_at": NOW,
@@ -293,48 +305,50 @@ def row(number, where="team", **more):
 
 def test_of_each_channel_only_the_first_is_due_and_none_of_a_busy_or_stopped_one():
     waiting = [row(1), row(2), row(3, "desktop"), row(4, "busy"), row(5, "stopped")]
-    ready = outbox.due(waiting, {"busy"}, NOW, stopped={"stopped"})
+    ready = outbox.select_due_deliveries(waiting, {"busy"}, NOW, stopped_channels={"stopped"})
     assert [each.id for each in ready] == [1, 3]
-    assert outbox.due(waiting[:2], {"team"}, NOW) == []
+    assert outbox.select_due_deliveries(waiting[:2], {"team"}, NOW) == []
 
 
 def test_what_is_held_or_paced_is_not_due_and_the_next_instant_is_known():
     held = row(1, state=DeliveryState.HELD)
-    assert [each.id for each in outbox.due([held, row(2)], (), NOW)] == [2]
-    assert outbox.due([row(1, next_attempt_at=NOW + M), row(2)], (), NOW) == [], "the first keeps its place"
-    assert outbox.next_due([row(1, next_attempt_at=NOW + M), row(2)], ()) == NOW + M
-    assert outbox.due([row(1)], (), NOW, paced={"team": NOW + S}) == []
-    assert outbox.next_due([row(1)], (), paced={"team": NOW + S}) == NOW + S
-    assert outbox.next_due([held], ()) is None
+    assert [each.id for each in outbox.select_due_deliveries([held, row(2)], (), NOW)] == [2]
+    assert outbox.select_due_deliveries([row(1, next_attempt_at=NOW + M), row(2)], (), NOW) == [], (
+        "the first keeps its place"
+    )
+    assert outbox.find_next_attempt_at([row(1, next_attempt_at=NOW + M), row(2)], ()) == NOW + M
+    assert outbox.select_due_deliveries([row(1)], (), NOW, next_send_at={"team": NOW + S}) == []
+    assert outbox.find_next_attempt_at([row(1)], (), next_send_at={"team": NOW + S}) == NOW + S
+    assert outbox.find_next_attempt_at([held], ()) is None
 
 
 def test_a_first_attempt_behind_one_that_waits_is_not_about_to_begin():
-    assert outbox.is_about_to_begin([row(1)], NOW)
-    assert outbox.is_about_to_begin([row(1)], NOW, paced={"team": NOW + S})
-    assert not outbox.is_about_to_begin([row(1, attempts=1, next_attempt_at=NOW + M), row(2)], NOW)
-    assert not outbox.is_about_to_begin([row(1, next_attempt_at=NOW + H)], NOW)
-    assert not outbox.is_about_to_begin([row(1)], NOW, stopped={"team"})
+    assert outbox.is_first_attempt_due_soon([row(1)], NOW)
+    assert outbox.is_first_attempt_due_soon([row(1)], NOW, next_send_at={"team": NOW + S})
+    assert not outbox.is_first_attempt_due_soon([row(1, attempts=1, next_attempt_at=NOW + M), row(2)], NOW)
+    assert not outbox.is_first_attempt_due_soon([row(1, next_attempt_at=NOW + H)], NOW)
+    assert not outbox.is_first_attempt_due_soon([row(1)], NOW, stopped_channels={"team"})
 
 
 def test_an_attempt_that_was_begun_is_marked_before_it_is_made():
-    begun = outbox.begin(row(1), RULES, routing(), NOW)
+    begun = outbox.prepare_attempt(row(1), RULES, routing(), NOW)
     assert begun.in_doubt
     assert begun.message.title == "t", "a fresh message is sent as it is kept"
 
 
 def test_a_desktop_that_took_the_message_without_a_word_is_not_told_twice():
-    took = Outcome(delivered=None, detail="osascript ended with 0", accepted=True)
+    took = DeliveryOutcome(delivered=None, detail="osascript ended with 0", accepted=True)
     desktop = Channel(name="desktop", type="desktop", settings=None)
-    settled = outbox.settle(row(1, "desktop", in_doubt=True), took, desktop, routing(), NOW, jitter=0)
+    settled = outbox.apply_outcome(row(1, "desktop", in_doubt=True), took, desktop, routing(), NOW, jitter=0)
     assert settled.delivery.state is DeliveryState.SENT
 
 
 def test_a_fingerprint_tells_settings_apart_and_gives_none_away():
     one, two = channel(url="https://example.com/secret-1"), channel(url="https://example.com/secret-2")
-    assert outbox.fingerprint(one) == outbox.fingerprint(channel(url="https://example.com/secret-1"))
-    assert outbox.fingerprint(one) != outbox.fingerprint(two)
-    assert "secret" not in outbox.fingerprint(one)
-    assert len(outbox.fingerprint(one)) == 16
+    assert outbox.fingerprint_settings(one) == outbox.fingerprint_settings(channel(url="https://example.com/secret-1"))
+    assert outbox.fingerprint_settings(one) != outbox.fingerprint_settings(two)
+    assert "secret" not in outbox.fingerprint_settings(one)
+    assert len(outbox.fingerprint_settings(one)) == 16
 
 
 # --- bounds ---------------------------------------------------------------------------------------------------------
@@ -346,8 +360,8 @@ def test_a_receiver_that_is_down_for_two_days_is_asked_gently_and_gets_no_flood_
         for hour in range(48):
             for provider in ("claude", "codex", "copilot", "nano_gpt", "gemini_cli"):
                 desk.news(of(provider, at=desk.now, nth=hour + 1, read=reading(resets_at=None)))
-            planned = release(desk.open(), RULES, desk.routing, (), desk.now)
-            desk.keep(planned.new, planned.changed)
+            planned = plan_release(desk.open(), RULES, desk.routing, (), desk.now)
+            desk.keep(planned.new_deliveries, planned.changed_deliveries)
             end = desk.now + H
             desk.work(until=H)
             desk.now = end
@@ -363,8 +377,8 @@ def test_a_receiver_that_is_down_for_two_days_is_asked_gently_and_gets_no_flood_
 
 def test_a_command_that_is_not_there_is_a_refusal():
     where = channel("command", argv=["/nonexistent/program"])
-    gone = Finished(exit_code=None, stderr="/nonexistent/program: not found")
-    outcome = outbox.attempt(row(1), where, send=None, run=lambda _command: gone)
+    gone = CommandResult(exit_code=None, stderr="/nonexistent/program: not found")
+    outcome = outbox.attempt_delivery(row(1), where, send=None, run=lambda _command: gone)
     assert outcome.permanent
     assert "check the channel's argv" in outcome.detail
 
@@ -373,15 +387,15 @@ def test_an_attempt_never_raises():
     def broken(_request):
         raise RuntimeError("https://hooks.example.com/secret")
 
-    outcome = outbox.attempt(row(1), channel(url="https://example.com/x"), send=broken, run=None)
+    outcome = outbox.attempt_delivery(row(1), channel(url="https://example.com/x"), send=broken, run=None)
     assert outcome.delivered is not True
     assert "secret" not in outcome.detail
 
 
 def test_a_critical_message_is_worded_in_the_readers_zone_when_it_is_sent_late():
     change = transition(severity="critical", read=reading(97))
-    settings = routing(voice=structs.replace(routing().voice, tz=ZoneInfo("America/New_York")))
+    settings = routing(voice=structs.replace(routing().formatter, tz=ZoneInfo("America/New_York")))
     late = row(1, about=(change,), key=change.key)
-    begun = outbox.begin(late, RULES, settings, NOW + H)
+    begun = outbox.prepare_attempt(late, RULES, settings, NOW + H)
     assert begun.message.title == "Claude 5-hour window at 97 %, resets in 40 min (10:00)"
     assert (begun.key, begun.message.id, begun.message.severity) == (change.key, change.key, Severity.CRITICAL)

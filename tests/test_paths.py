@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.paths import find
+from watcher.paths import resolve_paths
 
 HOME = Path("/home/me")
 
@@ -37,5 +37,5 @@ HOME = Path("/home/me")
     ],
 )
 def test_folders(env, platform, config, state):
-    found = find(env, HOME, platform)
+    found = resolve_paths(env, HOME, platform)
     assert (str(found.config_dir), str(found.state_dir)) == (config, state)

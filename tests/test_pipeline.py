@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from watcher import pipeline
-from watcher.core.model import Failure, Kind, Reading, Snapshot
+from watcher.core.model import PollFailure, Reading, Snapshot, WindowKind
 from watcher.store import Store
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -19,11 +19,11 @@ def store(tmp_path):
 
 
 def heard(store, provider, *, kind="", source="api"):
-    reading = Reading(window="five_hour", kind=Kind.SESSION, used_percent=10.0, source=source)
-    store.write(lambda: store.record(Snapshot(provider=provider, at=NOW, readings=(reading,))), now=NOW)
+    reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=10.0, source=source)
+    store.write(lambda: store.save_result(Snapshot(provider=provider, at=NOW, readings=(reading,))), now=NOW)
     if kind:
-        failure = Failure(provider=provider, at=NOW + timedelta(minutes=5), kind=kind, message="no")
-        store.write(lambda: store.record(failure), now=NOW)
+        failure = PollFailure(provider=provider, at=NOW + timedelta(minutes=5), kind=kind, message="no")
+        store.write(lambda: store.save_result(failure), now=NOW)
 
 
 def test_a_machine_that_was_never_online_is_not_offline(store):
@@ -49,6 +49,6 @@ def test_one_answer_is_enough_to_be_online(store):
 
 
 def test_an_account_without_a_reading_yet_is_asked_over_the_network(store):
-    failure = Failure(provider="claude", at=NOW, kind="offline", message="no")
-    store.write(lambda: store.record(failure), now=NOW)
+    failure = PollFailure(provider="claude", at=NOW, kind="offline", message="no")
+    store.write(lambda: store.save_result(failure), now=NOW)
     assert pipeline.is_offline(store)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from watcher import http, poll
-from watcher.core.model import Failure, Kind, ReadDatabase, Reading, Request, Response, Rows, Snapshot
-from watcher.credentials import Credential, Surroundings
-from watcher.credentials.places import UnusablePlaceError, gather
+from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Reading, Request, Response, Snapshot, WindowKind
+from watcher.credentials import Credential, HostInfo
+from watcher.credentials.places import UnusableSourceError, collect_credentials
 from watcher.demo.server import FAULTS, Server, json_reply
 from watcher.errors import NotSignedInError, OfflineError, RateLimitedError, ServerError
 from watcher.providers import Overrides, Provider, answers, claude, codex
@@ -23,20 +23,20 @@ def acme(ask=None, find=None) -> Provider:
     return Provider(
         id="acme",
         name="Acme",
-        page="https://acme.invalid",
-        sign_in="run `acme` once",
-        primary=(),
-        find=find or (lambda _surroundings, _overrides: []),
-        ask=ask or plain,
-        floor=MINUTE,
-        default=MINUTE,
-        ceiling=MINUTE,
+        usage_page="https://acme.invalid",
+        sign_in_hint="run `acme` once",
+        primary_windows=(),
+        find_credentials=find or (lambda _surroundings, _overrides: []),
+        fetch_usage=ask or plain,
+        min_interval=MINUTE,
+        default_interval=MINUTE,
+        max_interval=MINUTE,
     )
 
 
 def plain(credential, _now, _kept):
     response = yield Request(url=URL, headers={"Authorization": credential.token})
-    answers.read(response, name="Acme", sign_in="run `acme` once")
+    answers.parse_response(response, name="Acme", sign_in_hint="run `acme` once")
     return Snapshot(provider="acme", account="not the key", at=response.at)
 
 
@@ -45,7 +45,7 @@ def login(token="t", **fields) -> Credential:
 
 
 def response(status=200, body=b"{}", **headers) -> Response:
-    return Response(status=status, headers=headers, body=body, at=NOW)
+    return Response(status=status, headers=headers, body=body, received_at=NOW)
 
 
 def nowhere(question):
@@ -68,11 +68,11 @@ class Door:
 
 def ask(provider, door, credential=None, **more):
     fields = {"now": lambda: NOW, "read_database": nowhere, "kept": {}, **more}
-    return poll.ask(provider, credential or login(), send=door, **fields)
+    return poll.poll_account(provider, credential or login(), send=door, **fields)
 
 
-def surroundings(home, **env) -> Surroundings:
-    return Surroundings(home=home, env=env, platform="linux", run=nowhere, read_database=nowhere)
+def surroundings(home, **env) -> HostInfo:
+    return HostInfo(home=home, env=env, platform="linux", run_command=nowhere, read_database=nowhere)
 
 
 # --- asking ---------------------------------------------------------------------------------------------------------
@@ -106,14 +106,14 @@ def test_base_url_replaces_scheme_host_and_port_of_every_request():
 
 def test_a_question_to_a_database_goes_to_the_database():
     def local(credential, _now, _kept):
-        rows = yield ReadDatabase(path=credential.path, sql="SELECT 1")
+        rows = yield DatabaseQuery(path=credential.path, sql="SELECT 1")
         return Snapshot(provider="acme", at=rows.at, note=str(rows.rows))
 
     asked = []
 
     def read_database(question):
         asked.append(question.path)
-        return Rows(rows=((1,),), modified_at=NOW, at=NOW)
+        return QueryResult(rows=((1,),), modified_at=NOW, received_at=NOW)
 
     assert ask(acme(local), nowhere, read_database=read_database).note == "((1,),)"
     assert asked == ["/login"]
@@ -130,7 +130,7 @@ def test_a_question_to_a_database_goes_to_the_database():
 )
 def test_every_error_becomes_a_failure_of_one_line(trouble, kind, retry_at):
     failure = ask(acme(), Door(trouble), login(account="id-1"))
-    assert failure == Failure(
+    assert failure == PollFailure(
         provider="acme", account="id-1", account_name="id-1", at=NOW, kind=kind,
         message=" ".join(str(trouble).split()), retry_at=retry_at,
     )  # fmt: skip
@@ -207,7 +207,7 @@ def test_a_look_for_logins_that_fails_does_not_hide_the_refusal():
     def again():
         raise OSError
 
-    assert isinstance(ask(acme(), Door(response(401)), again=again), Failure)
+    assert isinstance(ask(acme(), Door(response(401)), again=again), PollFailure)
 
 
 def test_a_refused_token_rests_for_a_while_and_a_renewed_one_does_not():
@@ -253,7 +253,7 @@ def test_a_refused_login_is_spared_for_a_while_also_while_another_answers():
 @pytest.mark.parametrize("reply", [response(500), response(429), response(body=b""), OfflineError("x")])
 def test_what_is_no_refusal_is_not_tried_with_another_login(reply):
     door = Door(reply)
-    assert isinstance(ask(acme(), door, TWO), Failure)
+    assert isinstance(ask(acme(), door, TWO), PollFailure)
     assert tokens(door) == ["best"]
 
 
@@ -273,14 +273,14 @@ def test_of_many_refused_logins_none_is_tried_twice_in_a_while(status):
     for minute in (0, 4, 8, 12):
         door = Door(*(response(status) for _ in range(13)))
         outcome = ask(acme(), door, many, kept=kept, now=lambda at=minute: NOW + at * MINUTE)
-        assert isinstance(outcome, Failure)
+        assert isinstance(outcome, PollFailure)
         sent.append(tokens(door))
     assert sent == [["best", *names], [], [], []]
 
 
 def test_a_renewed_login_comes_before_the_spares():
     door = Door(response(401), response())
-    assert isinstance(ask(acme(), door, TWO, again=lambda: [login("renewed", spares=TWO.spares)]), Snapshot)
+    assert isinstance(ask(acme(), door, TWO, again=lambda: [login("renewed", spares=TWO.fallbacks)]), Snapshot)
     assert tokens(door) == ["best", "renewed"]
 
 
@@ -291,9 +291,9 @@ def test_a_spare_that_cannot_be_asked_says_why():
 
 def test_no_refusals_pile_up():
     kept = {}
-    for number in range(2 * poll.MOST_REFUSALS):
+    for number in range(2 * poll.MAX_REFUSALS):
         ask(acme(), Door(response(401)), login(f"token {number}"), kept=kept)
-    assert all(len(each) <= poll.MOST_REFUSALS for each in kept.values())
+    assert all(len(each) <= poll.MAX_REFUSALS for each in kept.values())
 
 
 def tokens(door):
@@ -327,9 +327,9 @@ def test_a_broken_place_is_a_failure_beside_the_logins_of_the_others():
         raise NotSignedInError("/a is not JSON: sign in again")
 
     def find(_surroundings, _overrides):
-        return gather(broken, lambda: [login()], broken)
+        return collect_credentials(broken, lambda: [login()], broken)
 
-    outcome = poll.find(acme(find=find), surroundings(None), now=lambda: NOW)
+    outcome = poll.find_logins(acme(find=find), surroundings(None), now=lambda: NOW)
     assert [credential.token for credential in outcome.credentials] == ["t"]
     assert [(failure.kind, failure.message) for failure in outcome.failures] == [
         ("not_signed_in", "/a is not JSON: sign in again")
@@ -340,7 +340,7 @@ def test_a_search_that_breaks_in_an_unforeseen_way_is_a_failure_too():
     def find(_surroundings, _overrides):
         raise ZeroDivisionError
 
-    [failure] = poll.find(acme(find=find), surroundings(None), now=lambda: NOW).failures
+    [failure] = poll.find_logins(acme(find=find), surroundings(None), now=lambda: NOW).failures
     assert failure.message.startswith("Acme: unexpected ZeroDivisionError at test_poll.py:")
 
 
@@ -348,20 +348,20 @@ def test_troubles_inside_troubles_come_out_flat():
     def broken():
         raise NotSignedInError("x")
 
-    with pytest.raises(UnusablePlaceError) as caught:
-        gather(lambda: gather(broken, lambda: [login("a")]), lambda: [login("b")])
-    assert [credential.token for credential in caught.value.found] == ["a", "b"]
-    assert len(caught.value.troubles) == 1
+    with pytest.raises(UnusableSourceError) as caught:
+        collect_credentials(lambda: collect_credentials(broken, lambda: [login("a")]), lambda: [login("b")])
+    assert [credential.token for credential in caught.value.credentials] == ["a", "b"]
+    assert len(caught.value.errors) == 1
 
 
 def test_a_place_that_the_person_named_is_worth_a_word_where_it_is_empty(tmp_path):
     home = surroundings(tmp_path)
     missing = Overrides(credentials="~/elsewhere.json")
-    [failure] = poll.find(claude.PROVIDER, home, missing, now=lambda: NOW).failures
+    [failure] = poll.find_logins(claude.PROVIDER, home, missing, now=lambda: NOW).failures
     path = tmp_path / "elsewhere.json"
     assert failure.message == f"{path} does not exist: look at `credentials` under [providers.claude]"
     path.write_text("{}")
-    [failure] = poll.find(claude.PROVIDER, home, missing, now=lambda: NOW).failures
+    [failure] = poll.find_logins(claude.PROVIDER, home, missing, now=lambda: NOW).failures
     assert failure.message == f"{path} holds no login for Claude: look at `credentials` under [providers.claude]"
     assert failure.kind == "not_signed_in"
 
@@ -418,20 +418,20 @@ def test_no_answer_makes_us_touch_a_login_or_ask_a_token_endpoint(home, fate):
     before = state_of(home)
     with Server(lambda asked: json_reply(USAGE.get(asked.path, {}))) as server:
         for path in USAGE if fate != "good" else ():
-            server.fail(path, fate, times=9)
+            server.queue_fault(path, fate, times=9)
         for provider in (claude.PROVIDER, codex.PROVIDER):
-            credentials = poll.find(provider, surroundings(home)).credentials
+            credentials = poll.find_logins(provider, surroundings(home)).credentials
             assert len(credentials) == 2
             for credential in credentials:
-                outcome = poll.ask(
-                    provider, credential, now=lambda: NOW, send=http.send, read_database=nowhere, kept={},
-                    base_url=server.url, again=lambda asked=provider: poll.find(asked, surroundings(home)).credentials,
+                outcome = poll.poll_account(
+                    provider, credential, now=lambda: NOW, send=http.send_request, read_database=nowhere, provider_state={},
+                    base_url=server.url, find_again=lambda asked=provider: poll.find_logins(asked, surroundings(home)).credentials,
                 )  # fmt: skip
                 assert isinstance(outcome, Snapshot) == (fate == "good")
         owners = OWNERS if fate == "good" else []  # whose the nameless one is, where there is something to show
-        assert sorted(asked.path for asked in server.asked) == sorted([*USAGE, *USAGE, *owners])
-        assert {asked.method for asked in server.asked} == {"GET"}
-        sent = b"".join(asked.body for asked in server.asked) + repr([a.headers for a in server.asked]).encode()
+        assert sorted(asked.path for asked in server.requests) == sorted([*USAGE, *USAGE, *owners])
+        assert {asked.method for asked in server.requests} == {"GET"}
+        sent = b"".join(asked.body for asked in server.requests) + repr([a.headers for a in server.requests]).encode()
         assert b"sk-ant-ort01" not in sent
         assert b"rt_" not in sent
     assert state_of(home) == before
@@ -450,9 +450,9 @@ def test_the_documented_files_give_windows_whatever_else_the_server_refuses(home
         keys = []
         for _restart in range(2):
             for provider in (claude.PROVIDER, codex.PROVIDER):
-                for credential in poll.find(provider, surroundings(home)).credentials:
-                    outcome = poll.ask(
-                        provider, credential, now=lambda: NOW, send=http.send, read_database=nowhere, kept={},
+                for credential in poll.find_logins(provider, surroundings(home)).credentials:
+                    outcome = poll.poll_account(
+                        provider, credential, now=lambda: NOW, send=http.send_request, read_database=nowhere, provider_state={},
                         base_url=server.url,
                     )  # fmt: skip
                     assert isinstance(outcome, Snapshot)
@@ -470,7 +470,7 @@ def test_the_documented_files_give_windows_whatever_else_the_server_refuses(home
 
 
 def test_a_reading_is_kept_as_the_provider_gave_it():
-    reading = Reading(window="a", kind=Kind.DAILY, used_percent=1.5)
+    reading = Reading(window="a", kind=WindowKind.DAILY, used_percent=1.5)
 
     def one(_credential, _now, _kept):
         response = yield Request(url=URL)

@@ -10,7 +10,7 @@ import pytest
 
 from watcher import process
 from watcher.core.model import Command
-from watcher.process import OUTPUT_LIMIT, environment, run
+from watcher.process import MAX_OUTPUT_BYTES, build_environment, run_command
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs used here are Unix's")
 
@@ -29,7 +29,7 @@ def alive(pid):
 
 
 def test_what_went_in_and_what_came_out():
-    finished = run(
+    finished = run_command(
         python("import sys; print(sys.stdin.read().upper()); print('oh', file=sys.stderr); sys.exit(75)", stdin="zwölf")
     )
     assert (finished.exit_code, finished.stdout, finished.stderr, finished.timed_out) == (75, "ZWÖLF\n", "oh\n", False)
@@ -38,7 +38,7 @@ def test_what_went_in_and_what_came_out():
 def test_arguments_are_never_read_by_a_shell(tmp_path):
     mark = tmp_path / "mark"
     words = ("$(touch " + str(mark) + ")", "; touch " + str(mark), "`id`", "a b", "*", "--", "")
-    finished = run(Command(argv=(sys.executable, "-c", "import sys; print(sys.argv[1:])", *words)))
+    finished = run_command(Command(argv=(sys.executable, "-c", "import sys; print(sys.argv[1:])", *words)))
     assert finished.stdout.strip() == str(list(words))
     assert not mark.exists()
 
@@ -46,7 +46,7 @@ def test_arguments_are_never_read_by_a_shell(tmp_path):
 def test_a_token_in_the_environment_is_not_handed_on(monkeypatch):
     monkeypatch.setenv("SLACK_WEBHOOK_URL", "plantedsecret")
     monkeypatch.setenv("LC_TIME", "de_DE.UTF-8")
-    finished = run(python("import os; print(dict(os.environ))", env={"WATCHER_TITLE": "hello"}))
+    finished = run_command(python("import os; print(dict(os.environ))", env={"WATCHER_TITLE": "hello"}))
     assert "plantedsecret" not in finished.stdout
     assert "'WATCHER_TITLE': 'hello'" in finished.stdout
     assert "'LC_TIME': 'de_DE.UTF-8'" in finished.stdout
@@ -54,7 +54,7 @@ def test_a_token_in_the_environment_is_not_handed_on(monkeypatch):
 
 
 def test_a_commands_own_variable_wins():
-    assert environment({"HOME": "/mine"}, {"HOME": "/theirs", "AWS_SECRET": "x"}) == {"HOME": "/mine"}
+    assert build_environment({"HOME": "/mine"}, {"HOME": "/theirs", "AWS_SECRET": "x"}) == {"HOME": "/mine"}
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_commands_own_variable_wins():
     ],
 )
 def test_what_cannot_be_started_is_an_answer_that_shows_no_argument(argv, stderr):
-    finished = run(Command(argv=argv))
+    finished = run_command(Command(argv=argv))
     assert (finished.exit_code, finished.timed_out, finished.stderr) == (None, False, stderr)
 
 
@@ -76,22 +76,22 @@ def test_a_script_without_its_interpreter_is_an_answer_too(tmp_path):
     script = tmp_path / "script"
     script.write_text("#!/nowhere/interpreter\n")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    assert run(Command(argv=(str(script),))).exit_code is None
+    assert run_command(Command(argv=(str(script),))).exit_code is None
 
 
 def test_endless_output_is_bounded_and_does_not_stall_the_program():
-    code = f"import sys; sys.stdout.write('x' * {4 << 20}); sys.stderr.write('y' * {3 * OUTPUT_LIMIT})"
-    finished = run(python(code))
+    code = f"import sys; sys.stdout.write('x' * {4 << 20}); sys.stderr.write('y' * {3 * MAX_OUTPUT_BYTES})"
+    finished = run_command(python(code))
     assert finished.exit_code == 0
-    assert len(finished.stdout) == len(finished.stderr) == OUTPUT_LIMIT
+    assert len(finished.stdout) == len(finished.stderr) == MAX_OUTPUT_BYTES
 
 
 def test_output_that_is_no_text_is_replaced():
-    assert run(python("import sys; sys.stdout.buffer.write(b'a\\xff')")).stdout == "a\ufffd"
+    assert run_command(python("import sys; sys.stdout.buffer.write(b'a\\xff')")).stdout == "a\ufffd"
 
 
 def test_a_program_that_does_not_read_its_stdin_is_no_error():
-    assert run(python("", stdin="x" * 1_000_000)).exit_code == 0
+    assert run_command(python("", stdin="x" * 1_000_000)).exit_code == 0
 
 
 def shell(code, **changes):
@@ -100,7 +100,7 @@ def shell(code, **changes):
 
 def test_at_its_limit_a_program_is_asked_to_stop():
     began = time.monotonic()
-    finished = run(shell("trap 'echo bye; exit 0' TERM; echo up; sleep 60 & wait", timeout_s=0.7))
+    finished = run_command(shell("trap 'echo bye; exit 0' TERM; echo up; sleep 60 & wait", timeout_s=0.7))
     assert time.monotonic() - began < 0.7 + process.GRACE_S
     assert (finished.exit_code, finished.timed_out, finished.stderr) == (None, True, "stopped after 0.7 s")
     assert finished.stdout == "up\nbye\n"
@@ -108,7 +108,7 @@ def test_at_its_limit_a_program_is_asked_to_stop():
 
 def test_a_program_that_does_not_obey_is_killed_with_its_children(monkeypatch):
     monkeypatch.setattr(process, "GRACE_S", 0.3)
-    finished = run(shell("trap '' TERM; sleep 60 & echo $!; wait", timeout_s=0.7))
+    finished = run_command(shell("trap '' TERM; sleep 60 & echo $!; wait", timeout_s=0.7))
     assert finished.timed_out
     pid = int(finished.stdout)
     deadline = time.monotonic() + 5
@@ -120,7 +120,7 @@ def test_a_child_that_outlives_its_parent_holds_nothing_up(monkeypatch):
     monkeypatch.setattr(process, "GRACE_S", 0.2)
     code = "import subprocess, sys; print(subprocess.Popen(['sleep', '30']).pid, flush=True)"
     began = time.monotonic()
-    finished = run(python(code, timeout_s=20))
+    finished = run_command(python(code, timeout_s=20))
     assert time.monotonic() - began < 5
     assert finished.exit_code == 0
     os.kill(int(finished.stdout), 9)

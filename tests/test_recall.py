@@ -10,9 +10,9 @@ import pytest
 from tests.world import HOOK, START, made
 from watcher import config
 from watcher.core import replay
-from watcher.core.model import Failure, Kind, Reading, Snapshot
+from watcher.core.model import PollFailure, Reading, Snapshot, WindowKind
 from watcher.errors import ServerError, TimedOutError
-from watcher.recall import recall
+from watcher.recall import load_poll_results
 from watcher.schema import MIGRATIONS
 from watcher.store import Store
 
@@ -57,10 +57,10 @@ def test_a_replay_of_past_outages_says_what_the_daemon_said(world):
         (5 * H + 20 * M, lambda: world.usage(86)),
     )
     store = world.store()
-    past, said = recall(store, START - H), store.transitions(since=START - H)
-    rules = config.load(world.paths, lambda text: text, world.home).rules
-    played = replay.play(rules, past, until=world.machine.now())
-    again = [each for moment in played for each in moment.judgement.transitions]
+    past, said = load_poll_results(store, START - H), store.transitions(since=START - H)
+    rules = config.load_config(world.paths, lambda text: text, world.home).rules
+    played = replay.replay_rules(rules, past, until=world.machine.now())
+    again = [each for moment in played for each in moment.evaluation.transitions]
     story = [(each.rule, each.event.value) for each in said]
     assert ("quiet", "reminder") in story
     assert story.count(("down", "firing")) == 2
@@ -88,19 +88,19 @@ def store(tmp_path):
 
 
 def failure(after, kind="timeout", **facts):
-    return Failure(
+    return PollFailure(
         **{"provider": "claude", "account": "a", "at": START + after, "kind": kind, "message": "no", **facts}
     )
 
 
 def answer(after):
-    reading = Reading(window="five_hour", kind=Kind.SESSION, used_percent=10.0)
+    reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=10.0)
     return Snapshot(provider="claude", account="a", at=START + after, readings=(reading,))
 
 
 def record(store, *news):
     for each in news:
-        store.write(lambda each=each: store.record(each), now=each.at)
+        store.write(lambda each=each: store.save_result(each), now=each.at)
 
 
 def rows(store):
@@ -129,7 +129,7 @@ def test_what_says_something_else_begins_a_row_of_its_own(store, between):
     news = [failure(0 * M), failure(5 * M), between, failure(10 * M), failure(15 * M)]
     record(store, *news)
     assert [row[3] for row in rows(store) if row[2]] == ["300000", "300000"]
-    assert list(store.failures(since=START)) == [each for each in news if isinstance(each, Failure)]
+    assert list(store.failures(since=START)) == [each for each in news if isinstance(each, PollFailure)]
 
 
 def test_accounts_are_kept_apart_and_a_clock_set_back_loses_nothing(store):
@@ -148,7 +148,7 @@ def test_a_row_never_grows_without_end(store):
 
 def test_they_go_when_the_readings_of_their_time_go(store):
     record(store, failure(0 * M), answer(M), failure(10 * M), failure(D))
-    store.write(lambda: store.forget_old(START + 14 * D + H), now=START)
+    store.write(lambda: store.delete_old_records(START + 14 * D + H), now=START)
     assert [each.at for each in store.failures(since=START)] == [START + 10 * M, START + D]
 
 
@@ -171,7 +171,7 @@ def test_what_failed_before_an_upgrade_is_known_from_its_beginning(tmp_path, sin
         file.execute("INSERT INTO account VALUES ('copilot', '', '{}', NULL, NULL, 0, ?)", (last,))
     store = Store(path, now=START + H)
     try:
-        assert [(each.at, each.kind, each.message) for each in store.failures(since=START - D)] == [
+        assert [(each.at, each.kind, each.message) for each in store.iter_failures(since=START - D)] == [
             (at, "timeout", "no") for at in found
         ]
     finally:

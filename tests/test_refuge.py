@@ -13,7 +13,7 @@ from tests.world import HOOK, SESSION, START, made
 from watcher import refuge
 from watcher.cli import refresh, root, status
 from watcher.errors import StoreError
-from watcher.paths import NAME
+from watcher.paths import APP_NAME
 from watcher.schema import MIGRATIONS
 from watcher.store import Store
 
@@ -36,12 +36,12 @@ class FullDisk(Store):
             raise StoreError("database or disk is full")
         return super()._open()
 
-    def _transact(self, work):
-        if FullDisk.full and not self.in_refuge:
+    def _attempt_transaction(self, work):
+        if FullDisk.full and not self.uses_fallback:
             error = sqlite3.OperationalError("database or disk is full")
             error.sqlite_errorcode = sqlite3.SQLITE_FULL
             raise error
-        return super()._transact(work)
+        return super()._attempt_transaction(work)
 
 
 def fills() -> None:
@@ -121,12 +121,12 @@ def test_who_only_looks_sees_what_is_kept_elsewhere_and_changes_nothing(world, t
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     path = world.paths.state_dir / "watcher.db"
     assert refuge.seen(path, os.environ) is None
-    assert not (tmp_path / NAME).exists()
+    assert not (tmp_path / APP_NAME).exists()
     world.shelter = refuge.place(path, os.environ)
     world.usage(40)
     watch_until_killed(world, (10 * M, fills), (11 * M, used(world, 91)))
     before = world.shelter.read_bytes()
-    (alert,) = status.known(world.paths, world.machine.now()).alerts
+    (alert,) = status.load_status(world.paths, world.machine.now()).alerts
     assert (alert.rule, alert.state) == ("session", "firing")
     assert world.shelter.read_bytes() == before
 
@@ -149,7 +149,7 @@ def test_what_was_kept_elsewhere_and_is_no_database_hides_nothing(world, tmp_pat
     world.usage(91)
     world.check()
     refuge.prepare(refuge.place(world.paths.state_dir / "watcher.db", os.environ))  # killed before all was copied
-    (alert,) = status.known(world.paths, world.machine.now()).alerts
+    (alert,) = status.load_status(world.paths, world.machine.now()).alerts
     assert alert.rule == "session"
 
 
@@ -177,9 +177,9 @@ def test_a_poll_on_a_full_disk_says_so(world, tmp_path, monkeypatch):
             fills()
 
     world.usage(40)
-    assert refresh.refresh(world.paths, world.doors()) == ""
+    assert refresh.refresh_readings(world.paths, world.doors()) == ""
     monkeypatch.setattr(refresh, "Store", FullOnceOpen)
-    remark = refresh.refresh(world.paths, world.doors())
+    remark = refresh.refresh_readings(world.paths, world.doors())
     assert remark.startswith(f"{world.paths.state_dir / 'watcher.db'} cannot be written: alerts go on from elsewhere")
 
 
@@ -216,10 +216,10 @@ def test_what_is_in_memory_is_written_down_at_the_end_where_there_is_room_again(
 def in_shelter(path: Path, shelter: Path) -> FullDisk:
     """A store whose disk filled up after `a` was kept; `b` is kept elsewhere."""
     FullDisk.full = False
-    store = FullDisk(path, now=NOW, shelter=shelter)
-    store.write(lambda: store.set_fact("a", "disk", NOW), now=NOW)
+    store = FullDisk(path, now=NOW, fallback_path=shelter)
+    store.run_transaction(lambda: store.save_fact("a", "disk", NOW), now=NOW)
     FullDisk.full = True
-    store.write(lambda: store.set_fact("b", "elsewhere", NOW), now=NOW)
+    store.run_transaction(lambda: store.save_fact("b", "elsewhere", NOW), now=NOW)
     return store
 
 
@@ -235,8 +235,8 @@ def shelter(tmp_path):
 
 
 def facts(path: Path, shelter: Path | None) -> list[str]:
-    store = FullDisk(path, now=NOW, shelter=shelter)
-    found = [name for name in ("a", "b") if store.fact(name)]
+    store = FullDisk(path, now=NOW, fallback_path=shelter)
+    found = [name for name in ("a", "b") if store.load_fact(name)]
     store.close()
     return found
 
@@ -252,7 +252,7 @@ def test_nobody_else_can_read_what_is_kept_elsewhere(path, shelter):
 def test_it_is_gone_once_all_is_written_down(path, shelter):
     store = in_shelter(path, shelter)
     FullDisk.full = False
-    store.leave_refuge(now=NOW)
+    store.restore_from_fallback(now=NOW)
     store.close()
     assert sorted(each.name for each in shelter.parent.iterdir()) == ["state"]
     assert facts(path, None) == ["a", "b"]
@@ -263,21 +263,21 @@ def test_what_cannot_be_removed_while_somebody_looks_is_not_taken_up_again(path,
     FullDisk.full = False
     with monkeypatch.context() as looked_at:
         looked_at.setattr(Path, "unlink", lambda _path: (_ for _ in ()).throw(PermissionError("in use")))
-        store.leave_refuge(now=NOW)
-    store.write(lambda: store.set_fact("b", "disk", NOW), now=NOW)
+        store.restore_from_fallback(now=NOW)
+    store.run_transaction(lambda: store.save_fact("b", "disk", NOW), now=NOW)
     store.close()
     assert shelter.exists()
-    after = FullDisk(path, now=NOW, shelter=shelter)
-    assert after.fact("b") == ("disk", NOW)
+    after = FullDisk(path, now=NOW, fallback_path=shelter)
+    assert after.load_fact("b") == ("disk", NOW)
     after.close()
 
 
 def test_where_that_has_no_room_either_memory_serves(path, tmp_path):
     store = in_shelter(path, tmp_path / "not a folder" / "shelter.db")
     assert "Alerts go on from memory" in store.notices[0]
-    assert store.fact("b")
+    assert store.load_fact("b")
     FullDisk.full = False
-    store.leave_refuge(now=NOW)
+    store.restore_from_fallback(now=NOW)
     store.close()
     assert facts(path, None) == ["a", "b"]
 
@@ -286,9 +286,9 @@ def test_a_file_elsewhere_that_fills_up_itself_is_left_for_memory(path, shelter)
     store = in_shelter(path, shelter)
     (pages,) = store._db.execute("PRAGMA page_count").fetchone()
     store._db.execute(f"PRAGMA max_page_count = {pages}")
-    store.write(lambda: store.set_fact("c", "x" * 100_000, NOW), now=NOW)
+    store.run_transaction(lambda: store.save_fact("c", "x" * 100_000, NOW), now=NOW)
     assert "Alerts go on from memory" in store.notices[1]
-    assert (store.fact("b"), bool(store.fact("c"))) == (("elsewhere", NOW), True)
+    assert (store.load_fact("b"), bool(store.load_fact("c"))) == (("elsewhere", NOW), True)
     store.close()
 
 
@@ -307,7 +307,7 @@ def test_what_a_newer_version_kept_elsewhere_is_left_alone(path, shelter):
     with closing(sqlite3.connect(shelter)) as kept:
         kept.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     with pytest.raises(StoreError, match=re.escape(f"{shelter} was written by a newer version of this program")):
-        FullDisk(path, now=NOW, shelter=shelter)
+        FullDisk(path, now=NOW, fallback_path=shelter)
     with closing(sqlite3.connect(shelter)) as kept:
         kept.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     assert facts(path, shelter) == ["a", "b"]
@@ -327,9 +327,9 @@ def test_a_file_that_was_damaged_meanwhile_is_set_aside_and_written_anew(path, s
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     path.write_bytes(b"not a database!!" * 500)
-    store = FullDisk(path, now=NOW, shelter=shelter)
-    store.leave_refuge(now=NOW)
-    assert not store.in_refuge
+    store = FullDisk(path, now=NOW, fallback_path=shelter)
+    store.restore_from_fallback(now=NOW)
+    assert not store.uses_fallback
     store.close()
     assert facts(path, None) == ["a", "b"]
 
@@ -337,15 +337,15 @@ def test_a_file_that_was_damaged_meanwhile_is_set_aside_and_written_anew(path, s
 def test_a_disk_without_room_is_not_even_opened(path, shelter, monkeypatch):
     store = in_shelter(path, shelter)
     FullDisk.full = False
-    size = store._size()
+    size = store._size_bytes()
     monkeypatch.setattr(refuge, "free_bytes", lambda _folder: size + refuge.SPARE - 1)
     monkeypatch.setattr(store, "_open", None)  # SQLite would map a file into memory: on a full disk that is the end
-    store.leave_refuge(now=NOW)
-    assert store.in_refuge
+    store.restore_from_fallback(now=NOW)
+    assert store.uses_fallback
     monkeypatch.undo()
     monkeypatch.setattr(refuge, "free_bytes", lambda _folder: size + refuge.SPARE)
-    store.leave_refuge(now=NOW)
-    assert not store.in_refuge
+    store.restore_from_fallback(now=NOW)
+    assert not store.uses_fallback
     store.close()
 
 

@@ -6,23 +6,23 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from watcher.core.judge import Judgement
+from watcher.core.judge import EvaluationResult
 from watcher.core.memory import AlertState, SeriesState
 from watcher.core.model import (
+    AlertEvent,
+    AlertPhase,
     Delivery,
-    Event,
-    Failure,
-    Kind,
     Message,
-    Phase,
+    PollFailure,
     Reading,
     Series,
     Severity,
     Snapshot,
     Snooze,
     Transition,
+    WindowKind,
 )
-from watcher.core.plan import Choice
+from watcher.core.plan import RoutingDecision
 from watcher.store import Store
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -41,7 +41,7 @@ def series(account, window="five_hour", provider="claude"):
 
 
 def reading(used, window="five_hour"):
-    return Reading(window=window, kind=Kind.SESSION, label="5-hour window", used_percent=float(used))
+    return Reading(window=window, kind=WindowKind.SESSION, label="5-hour window", used_percent=float(used))
 
 
 def live(store, account, at=NOW, used=81, provider="claude"):
@@ -52,14 +52,14 @@ def live(store, account, at=NOW, used=81, provider="claude"):
         rule="a",
         series=about,
         episode=0,
-        event=Event.FIRING,
+        event=AlertEvent.FIRING,
         severity=Severity.WARNING,
         reason="above",
         since=at,
     )
     message = Message(
         id=fired.key,
-        thread=fired.alert,
+        thread=fired.alert_id,
         event="firing",
         severity=Severity.WARNING,
         title="t",
@@ -72,7 +72,7 @@ def live(store, account, at=NOW, used=81, provider="claude"):
         rule="a",
         series=about,
         fingerprint="f",
-        phase=Phase.FIRING,
+        phase=AlertPhase.FIRING,
         severity=Severity.WARNING,
         since=at,
         at=at,
@@ -80,12 +80,14 @@ def live(store, account, at=NOW, used=81, provider="claude"):
     )
 
     def work():
-        store.record(Snapshot(provider=provider, account=account, at=at, readings=(reading(used), reading(1, "x"))))
-        store.record(
-            Failure(provider=provider, account=account, at=at + timedelta(minutes=1), kind="server", message="m")
+        store.save_result(
+            Snapshot(provider=provider, account=account, at=at, readings=(reading(used), reading(1, "x")))
         )
-        store.save(Judgement(series=(state,), alerts=(alert,), transitions=(fired,)))
-        store.enqueue(
+        store.save_result(
+            PollFailure(provider=provider, account=account, at=at + timedelta(minutes=1), kind="server", message="m")
+        )
+        store.save_evaluation(EvaluationResult(series_states=(state,), alert_states=(alert,), transitions=(fired,)))
+        store.enqueue_deliveries(
             [
                 Delivery(
                     key=fired.key, channel="h", message=message, reason="above", about=(fired,), created_at=at,
@@ -93,8 +95,8 @@ def live(store, account, at=NOW, used=81, provider="claude"):
                 )
             ]
         )  # fmt: skip
-        choice = {"at": at, "key": fired.key, "rule": "a", "series": about, "event": Event.FIRING}
-        store.note([Choice(**choice, channel="h", said=False, reason="snoozed")])
+        choice = {"at": at, "key": fired.key, "rule": "a", "series": about, "event": AlertEvent.FIRING}
+        store.note([RoutingDecision(**choice, channel="h", said=False, reason="snoozed")])
         store.snooze(Snooze(target=f"{provider} {account}", created_at=at, episodes={str(about): 3}))
 
     store.write(work, now=at)
@@ -114,11 +116,11 @@ def known_of(store, account, provider="claude"):
                     f"SELECT {kept} FROM {table} WHERE provider = ? AND account = ? ORDER BY 1, 2, 3",
                     (provider, account),
                 ).fetchall()
-    found["readings"] = [list(store.history(each, since=NOW - timedelta(days=1))) for each in store.all_series()
+    found["readings"] = [list(store.history(each, since=NOW - timedelta(days=1))) for each in store.load_series()
                          if (each.provider, each.account) == (provider, account)]  # fmt: skip
     mine = (provider, account)
-    about = [each.series for row in store.outbox() for each in row.about]
-    about += [each.series for each in store.silences(since=NOW, rule="a")]
+    about = [each.series for row in store.load_outbox() for each in row.about]
+    about += [each.series for each in store.load_suppressions(since=NOW, rule="a")]
     found["written of"] = [each for each in about if (each.provider, each.account) == mine]
     found["snoozes"] = [each.episodes for each in store.snoozes() if f"{provider}[{account}]" in str(each.episodes)]
     return {name: repr(rows).replace(account, "KEY") for name, rows in found.items()}
@@ -138,7 +140,7 @@ def test_all_that_is_known_goes_along_and_nothing_stays_behind(store):
     assert known_of(store, OLD) == nothing
     memory = store.memory()
     assert {each.account for each in memory.series if each.provider == "claude"} == {NEW, OTHER}
-    assert memory.alerts["a", series(NEW)].phase is Phase.FIRING
+    assert memory.alerts["a", series(NEW)].phase is AlertPhase.FIRING
 
 
 def test_a_key_under_which_something_is_known_is_not_taken(store):
@@ -156,4 +158,4 @@ def test_the_history_of_an_account_that_was_forgotten_under_that_key_stays(store
     store.write(lambda: store.rename_account("claude", OLD, NEW), now=NOW)
     past = store.history(series(NEW), since=NOW - timedelta(days=1))
     assert [each.used_percent for _, each in past] == [40.0, 81.0]
-    assert store.all_series() == [series(NEW), series(NEW, "x")]
+    assert store.load_series() == [series(NEW), series(NEW, "x")]

@@ -170,7 +170,7 @@ def test_no_answer_makes_the_program_touch_a_file_or_spend_a_login(home, fate):
         Server(lambda asked: json_reply(ANSWERS.get(asked.path, {}), 200 if asked.path in ANSWERS else 404)) as server,
     ):
         for path in ASKED if fate != "good" else ():
-            server.fail(path, fate, times=99)
+            server.queue_fault(path, fate, times=99)
         proxy = f"http://127.0.0.1:{elsewhere.getsockname()[1]}"
         done = run(home, server.url, proxy, "check")
         shown = json.loads(run(home, server.url, proxy, "status", "--json").stdout)["providers"]
@@ -179,9 +179,9 @@ def test_no_answer_makes_the_program_touch_a_file_or_spend_a_login(home, fate):
             elsewhere.accept()
     assert state_of(home) == before
     assert "Traceback" not in done.stderr + done.stdout
-    assert {asked.path for asked in server.asked} <= {*ASKED, "/hook"}
-    assert fate != "good" or [asked.path for asked in server.asked].count(WHOAMI) == 1
-    for asked in server.asked:
+    assert {asked.path for asked in server.requests} <= {*ASKED, "/hook"}
+    assert fate != "good" or [asked.path for asked in server.requests].count(WHOAMI) == 1
+    for asked in server.requests:
         sent = f"{asked.path} {asked.headers} {asked.body!r}"
         assert not any(secret in sent for secret in SPENT_BY_USE), sent
         assert asked.method == "GET" or asked.path not in (WHOAMI, "/backend-api/wham/usage")
@@ -207,7 +207,7 @@ def test_a_home_with_api_keys_alone_is_left_as_it_is(tmp_path, fate):
         Server(lambda asked: json_reply({"limits": [limit]} if asked.path == "/v1/usage" else {})) as server,
     ):
         if fate != "good":
-            server.fail("/v1/usage", fate, times=99)
+            server.queue_fault("/v1/usage", fate, times=99)
         proxy = f"http://127.0.0.1:{elsewhere.getsockname()[1]}"
         done = run(home, server.url, proxy, "check")
         shown = json.loads(run(home, server.url, proxy, "status", "--json").stdout)["providers"]
@@ -216,7 +216,7 @@ def test_a_home_with_api_keys_alone_is_left_as_it_is(tmp_path, fate):
             elsewhere.accept()
     assert state_of(home) == before
     assert "Traceback" not in done.stderr + done.stdout
-    asked = [each for each in server.asked if each.path != "/hook"]
+    asked = [each for each in server.requests if each.path != "/hook"]
     assert {(each.method, each.path) for each in asked} == {("GET", "/v1/usage")}
     assert {each.headers["authorization"] for each in asked} == {"Bearer sk-clb-fake-a", "Bearer sk-clb-fake-b"}
     assert [each["ok"] for each in shown if each["provider"] == "codex"] == [fate == "good"] * 2

@@ -20,11 +20,11 @@ from watcher.cli import root
 from watcher.core.redaction import Redactor
 from watcher.daemon import Daemon
 from watcher.demo.answers import ENDPOINTS
-from watcher.demo.day import Day
+from watcher.demo.day import SimulatedDay
 from watcher.demo.server import FAULTS, Reply, Server, json_reply
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
-NOON = Day().starts_at + timedelta(hours=4)
+NOON = SimulatedDay().starts_at + timedelta(hours=4)
 CHANNEL_PATHS = ("/services/", "/api/v10/webhooks/", "/hook/", "/ntfy")
 
 
@@ -109,7 +109,7 @@ class Far:
         if is_channel:
             return Reply(body=b"ok")
         endpoint = ENDPOINTS.get((asked.method, asked.path))
-        return json_reply(endpoint(Day().use(NOON), NOON)) if endpoint else json_reply({}, 404)
+        return json_reply(endpoint(SimulatedDay().usage_at(NOON), NOON)) if endpoint else json_reply({}, 404)
 
     def indiscreet(self, asked):
         quoted = json.dumps([asked.method, asked.path, asked.query, dict(asked.headers), asked.body.decode()]).encode()
@@ -203,26 +203,26 @@ def home(tmp_path, monkeypatch, far):
     monkeypatch.setenv("NTFY_TOKEN", SECRETS["NtfyToken"])
     monkeypatch.setenv("GEMINI_CLIENT_ID", "client-1")
     monkeypatch.setenv("GEMINI_CLIENT_SECRET", SECRETS["GoogleClientSecret"])
-    monkeypatch.setattr(outbox, "_SPACING_ELSE", timedelta(0))
-    monkeypatch.setattr(outbox, "SPACING", {})
+    monkeypatch.setattr(outbox, "_DEFAULT_SPACING", timedelta(0))
+    monkeypatch.setattr(outbox, "CHANNEL_SPACING", {})
     yield tmp_path
     logger.remove()
 
 
 def send(request):
     """As the daemon does, at noon and in a hurry."""
-    return http.send(structs.replace(request, total_s=min(request.total_s, 1.0)), now=lambda: NOON)
+    return http.send_request(structs.replace(request, timeout_s=min(request.timeout_s, 1.0)), now=lambda: NOON)
 
 
 def once(home, **changes):
     """One round of the daemon: poll, judge, deliver; logged as `watcher run --verbose` does."""
-    real = structs.replace(doors.real(), clock=Noon(), **({"send": send} | changes))
-    own = paths.find(os.environ, home)
+    real = structs.replace(doors.create_environment(), clock=Noon(), **({"send": send} | changes))
+    own = paths.resolve_paths(os.environ, home)
     redactor = Redactor()
-    store = Store(own.state_dir / FILE_NAME, now=NOON)
+    store = Store(own.state_dir / DATABASE_FILE_NAME, now=NOON)
     log = logs.FileLog(own.state_dir, redactor, verbose=True)
     with closing(store):
-        Daemon(paths=own, doors=real, store=store, log=log, redactor=redactor).once()
+        Daemon(paths=own, environment=real, store=store, log=log, redactor=redactor).run_once()
 
 
 INSIGHT = (
@@ -257,7 +257,7 @@ def test_success_gives_nothing_away_and_uses_what_it_must(home, far, capsys):
     commands(["notify", "test"])
     found = everything(home, far, capsys)
     assert leaks(found) == []
-    assert b"full" in found[f"state/{FILE_NAME}"] + found.get(f"state/{FILE_NAME}-wal", b"")
+    assert b"full" in found[f"state/{DATABASE_FILE_NAME}"] + found.get(f"state/{DATABASE_FILE_NAME}-wal", b"")
     assert far.messages
     asked = json.dumps([[each.path, each.query, dict(each.headers), each.body.decode()] for each in far.server.asked])
     assert [name for name, secret in SENT.items() if secret not in asked] == []
@@ -281,7 +281,7 @@ def test_no_fault_gives_anything_away(home, far, capsys, fault, of_channels):
 
 def test_silence_gives_nothing_away(home, far, capsys):
     def hurried(request):
-        return send(structs.replace(request, total_s=0.2))
+        return send(structs.replace(request, timeout_s=0.2))
 
     far.fault = "slow"
     for far.of_channels in (True, False):
@@ -305,10 +305,10 @@ def test_a_defect_gives_nothing_away(home, far, capsys):
 
 def test_a_crash_of_the_loop_is_logged_without_secrets(home, far, capsys):
     redactor = Redactor()
-    redactor.learn(SECRETS.values())
+    redactor.add_secrets(SECRETS.values())
     (home / "state").mkdir()
     log = logs.FileLog(home / "state", redactor, json_lines=True)
-    log.crash("here", RuntimeError(" ".join(SECRETS.values())))
+    log.exception("here", RuntimeError(" ".join(SECRETS.values())))
     found = everything(home, far, capsys)
     assert leaks(found) == []
     assert b"RuntimeError" in found["state/watcher.log"]

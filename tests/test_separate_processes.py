@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from watcher import config, pipeline
 from watcher.core import history, replay
 from watcher.paths import Paths
-from watcher.recall import recall
-from watcher.store import FILE_NAME, Store
+from watcher.recall import load_poll_results
+from watcher.store import DATABASE_FILE_NAME, Store
 
 BEGAN = datetime(2026, 3, 4, 9, tzinfo=UTC)
 WINDOW = timedelta(hours=5)
@@ -90,8 +90,8 @@ def line(what, at):
 
 
 def played(book, news):
-    moments = replay.play(book, news)
-    return [each for moment in moments for each in moment.judgement.transitions]
+    moments = replay.replay_rules(book, news)
+    return [each for moment in moments for each in moment.evaluation.transitions]
 
 
 def observed(home, book, news):
@@ -100,18 +100,18 @@ def observed(home, book, news):
     own.config_dir.mkdir(parents=True)
     own.config_file.write_text(RULES)
     own.config_file.chmod(0o600)
-    loaded = config.load(own, lambda text: text, Path("/nowhere"))
+    loaded = config.load_config(own, lambda text: text, Path("/nowhere"))
     assert [rule.name for rule in loaded.rules] == [rule.name for rule in book]
-    paces = replay.intervals(news)
+    paces = replay.measure_intervals(news)
     said = []
     for each in news:
-        store = Store(own.state_dir / FILE_NAME, now=each.at)
-        every = paces.get(each.provider, replay.USUALLY_EVERY)
-        said += pipeline.observe(store, loaded, each, now=each.at, every=every).judgement.transitions
+        store = Store(own.state_dir / DATABASE_FILE_NAME, now=each.at)
+        every = paces.get(each.provider, replay.DEFAULT_INTERVAL)
+        said += pipeline.process_result(store, loaded, each, now=each.at, every=every).evaluation.transitions
         store.close()
-    store = Store(own.state_dir / FILE_NAME, now=news[-1].at)
-    recalled = recall(store, BEGAN - timedelta(days=1))
-    kept = store.transitions(since=BEGAN - timedelta(days=1))
+    store = Store(own.state_dir / DATABASE_FILE_NAME, now=news[-1].at)
+    recalled = load_poll_results(store, BEGAN - timedelta(days=1))
+    kept = store.load_transitions(since=BEGAN - timedelta(days=1))
     store.close()
     return said, kept, recalled
 
@@ -129,10 +129,10 @@ def test_processes_one_after_another_say_what_a_replay_says(polls):
     for minutes, what in polls:
         at += timedelta(minutes=minutes)
         lines.append(json.dumps(line(what, at)))
-    news = list(history.news(history.read(lines, "readings.jsonl")))
+    news = list(history.build_poll_results(history.read_history_lines(lines, "readings.jsonl")))
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        book = config.load(_paths(home), lambda text: text, Path("/nowhere")).rules
+        book = config.load_config(_paths(home), lambda text: text, Path("/nowhere")).rules
         said, kept, recalled = observed(home / "lived", book, news)
         assert told(said) == told(played(book, news))
         assert told(kept) == told(said)

@@ -7,8 +7,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from watcher.core.entries import ExampleEntry, LevelsEntry, RuleEntry, schema
-from watcher.core.rulebook import assemble, parse_rules
+from watcher.core.entries import ExampleEntry, LevelsEntry, RuleEntry, build_rules_schema
+from watcher.core.rulebook import parse_rule_files, parse_rules
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "rules"
@@ -23,7 +23,7 @@ def test_the_files_are_those_that_are_promised():
 
 
 def test_all_of_them_can_be_in_force_together():
-    book = assemble([(path.name, path.read_text()) for path in FILES], channels=["desktop", "team"])
+    book = parse_rule_files([(path.name, path.read_text()) for path in FILES], channels=["desktop", "team"])
     assert len(book) > 20
 
 
@@ -41,7 +41,7 @@ def test_only_the_teams_rules_name_a_channel():
 
 
 def test_the_schema_that_ships_is_that_of_the_types():
-    assert json.loads(SCHEMA_FILE.read_text()) == schema()
+    assert json.loads(SCHEMA_FILE.read_text()) == build_rules_schema()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -66,14 +66,14 @@ def test_the_schema_takes_what_the_reader_takes(path):
 
 def test_every_key_says_in_the_schema_what_it_is_for():
     for entry in (RuleEntry, ExampleEntry):
-        for key, described in schema()["$defs"][entry.__name__]["properties"].items():
+        for key, described in build_rules_schema()["$defs"][entry.__name__]["properties"].items():
             assert described.get("description"), key
             assert "null" not in json.dumps(described), key
-    assert set(schema()["$defs"][LevelsEntry.__name__]["properties"]) == {"info", "warning", "critical"}
+    assert set(build_rules_schema()["$defs"][LevelsEntry.__name__]["properties"]) == {"info", "warning", "critical"}
 
 
 def validator():
-    return jsonschema.Draft202012Validator(schema())
+    return jsonschema.Draft202012Validator(build_rules_schema())
 
 
 def plain(value):

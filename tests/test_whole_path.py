@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.demo.server import Asked, Reply, Server, json_reply
+from watcher.demo.server import ReceivedRequest, Reply, Server, json_reply
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and permissions of POSIX")
 
@@ -151,7 +151,7 @@ class Home:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{tables}{channel}{rules}", "utf-8")
 
-    def answer(self, asked: Asked) -> Reply:
+    def answer(self, asked: ReceivedRequest) -> Reply:
         content = self.answers.get(asked.path)
         return json_reply({"error": "no such thing"}, 404) if content is None else json_reply(content)
 
@@ -210,7 +210,7 @@ def home(tmp_path, server):
 
 
 def received(server: Server) -> list[dict[str, object]]:
-    return [json.loads(asked.body) for asked in server.asked if asked.path == "/hook"]
+    return [json.loads(asked.body) for asked in server.requests if asked.path == "/hook"]
 
 
 def until(condition, seconds: float = 20.0) -> None:
@@ -232,10 +232,10 @@ def windows(home: Home) -> dict[str, dict[str, object]]:
 
 def test_a_channel_that_fails_does_not_hold_up_a_check(home, server):
     home.config(RULES.replace("80%", "20%").replace("70%", "10%"))
-    server.fail("/hook", "500", times=99)
+    server.queue_fault("/hook", "500", times=99)
     assert home.watcher("check").returncode == 10
     assert len(received(server)) == 1  # the other waits in line behind it
-    server.heal()
+    server.clear_faults()
 
 
 def test_the_documented_answers_of_six_providers_become_these_readings(home):
@@ -382,7 +382,7 @@ def test_the_daemon_alerts_and_ends_at_once_when_told(home, server):
 
 def test_the_daemon_ends_within_two_seconds_whatever_hangs(home, server):
     for path in ANSWERS:
-        server.fail(path, "slow", times=50)
+        server.queue_fault(path, "slow", times=50)
     process = home.start()
     until(lambda: len(server.asked) >= 3)
     told_at = time.monotonic()

@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 from freezegun import freeze_time
 
 from watcher import files, paths
-from watcher.calls import Call, Calls
+from watcher.calls import Callback, WorkQueue
 from watcher.clock import Clock
-from watcher.core.model import Command, Finished, Request, Response
+from watcher.core.model import Command, CommandResult, Request, Response
 from watcher.core.redaction import Redactor
-from watcher.credentials import Surroundings
+from watcher.credentials import HostInfo
 from watcher.daemon import Daemon
-from watcher.doors import Doors
+from watcher.doors import Environment
 from watcher.errors import OfflineError
 from watcher.log import Log
 from watcher.store import Store
@@ -58,10 +58,10 @@ class Machine(Clock):
     def now(self) -> datetime:
         return self.utc
 
-    def ahead(self) -> timedelta:
+    def wall_offset(self) -> timedelta:
         return self.utc - datetime(1970, 1, 1, tzinfo=UTC) - self.alive
 
-    def zone(self) -> timedelta:
+    def utc_offset(self) -> timedelta:
         return self.local
 
     def passes(self, span: timedelta) -> None:
@@ -82,24 +82,24 @@ class Machine(Clock):
         self._show()
 
 
-class Hand(Calls):
+class Hand(WorkQueue):
     """Calls without threads: work is done when it is given, and waiting moves the clock."""
 
     def __init__(self, machine: Machine) -> None:
         super().__init__()
         self.machine = machine
         self.until = machine.now()
-        self.at_end: Call = lambda: None
-        self.events: list[tuple[datetime, Call]] = []
+        self.at_end: Callback = lambda: None
+        self.events: list[tuple[datetime, Callback]] = []
         self.waits: list[float | None] = []
         self.hold = False  # work that is given is never done: a server that hangs
 
-    def start(self, body: Call) -> None:
+    def start_thread(self, body: Callback) -> None:
         if not self.hold:
             body()
 
-    def take(self, timeout_s: float | None) -> Call | None:
-        call = super().take(0)
+    def get(self, timeout_s: float | None) -> Callback | None:
+        call = super().get(0)
         if call is not None:
             return call
         self.waits.append(timeout_s)
@@ -128,7 +128,7 @@ class Diary(Log):
     def warning(self, message: str) -> None:
         self.lines.append(message)
 
-    def crash(self, where: str, error: BaseException) -> None:
+    def exception(self, where: str, error: BaseException) -> None:
         self.lines.append(f"CRASH {where}: {error!r}")
 
 
@@ -169,7 +169,7 @@ class World:
 
     def json(self, content: Any, status: int = 200, **headers: str) -> Response:
         named = {"content-type": "application/json", **headers}
-        return Response(status=status, headers=named, body=json.dumps(content).encode(), at=self.machine.now())
+        return Response(status=status, headers=named, body=json.dumps(content).encode(), received_at=self.machine.now())
 
     def _receive(self, request: Request) -> Response:
         body = request.json if request.json is not None else json.loads(request.body or b"{}")
@@ -190,19 +190,23 @@ class World:
     def polls(self) -> list[datetime]:
         return [at for at, path in self.asked if path == "/api/oauth/usage"]
 
-    def run(self, command: Command) -> Finished:
+    def run(self, command: Command) -> CommandResult:
         if command.argv[0] == "/usr/bin/security" and (held := self.keychain.get(command.argv[3])):
-            return Finished(exit_code=0, stdout=held)
-        return Finished(exit_code=127, stderr=f"{command.argv[0]}: not on this machine")
+            return CommandResult(exit_code=0, stdout=held)
+        return CommandResult(exit_code=127, stderr=f"{command.argv[0]}: not on this machine")
 
-    def doors(self) -> Doors:
-        return Doors(
+    def doors(self) -> Environment:
+        return Environment(
             clock=self.machine,
             send=self.send,
             run=self.run,
             read_database=files.read_database,
-            surroundings=lambda: Surroundings(
-                home=self.home, env=self.env, platform=self.platform, run=self.run, read_database=files.read_database
+            read_host_info=lambda: HostInfo(
+                home=self.home,
+                env=self.env,
+                platform=self.platform,
+                run_command=self.run,
+                read_database=files.read_database,
             ),
             jitter=lambda: 0.0,
         )
@@ -210,7 +214,7 @@ class World:
     def store(self) -> Store:
         """The store of this machine, open until the machine is left."""
         path = self.paths.state_dir / "watcher.db"
-        store = self.store_kind(path, now=self.machine.now(), shelter=self.shelter)
+        store = self.store_kind(path, now=self.machine.now(), fallback_path=self.shelter)
         self._stores.append(store)
         return store
 
@@ -222,12 +226,12 @@ class World:
         calls = calls or Hand(self.machine)
         store = self.store()
         daemon = Daemon(
-            paths=self.paths, doors=self.doors(), store=store, log=self.log, redactor=Redactor(), calls=calls
+            paths=self.paths, environment=self.doors(), store=store, log=self.log, redactor=Redactor(), work_queue=calls
         )
         calls.at_end = daemon.stop
         return daemon, calls, store
 
-    def watch(self, span: timedelta, *events: tuple[timedelta, Call]) -> Hand:
+    def watch(self, span: timedelta, *events: tuple[timedelta, Callback]) -> Hand:
         """Run a daemon for a while; `events` happen at these times after its start."""
         daemon, calls, store = self.daemon()
         began = self.machine.now()
@@ -241,7 +245,7 @@ class World:
         """`watcher check`."""
         daemon, calls, store = self.daemon()
         calls.until = self.machine.now() + timedelta(minutes=5)
-        daemon.once()
+        daemon.run_once()
         store.close()
 
     def titles(self) -> list[str]:

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from watcher.credentials import Surroundings
+from watcher.credentials import HostInfo
 
-MOST_LOOKS = 400  # entries looked at, newest folders first: a long history costs no more than a short one
-DEEPEST = 4  # Codex keeps its sessions below year/month/day
+MAX_ENTRIES = 400  # entries looked at, newest folders first: a long history costs no more than a short one
+MAX_DEPTH = 4  # Codex keeps its sessions below year/month/day
 
-FOLDERS: dict[str, tuple[str, ...]] = {
+SESSION_FOLDERS: dict[str, tuple[str, ...]] = {
     "claude": (".claude/projects", ".local/share/opencode/storage/session"),
     "codex": (".codex/sessions", ".local/share/opencode/storage/session"),
     "copilot": (".copilot/history-session-state", ".local/share/opencode/storage/session"),
@@ -24,27 +24,29 @@ FOLDERS: dict[str, tuple[str, ...]] = {
 """Provider -> where its tools keep their sessions, below the home folder."""
 
 
-def newest(provider: str, surroundings: Surroundings) -> datetime | None:
+def find_last_activity(provider: str, host_info: HostInfo) -> datetime | None:
     """When a session of the provider last changed; None where there is no trace."""
-    times = [at for folder in _folders(provider, surroundings) if (at := _newest_in(folder)) is not None]
+    times = [
+        at for folder in _list_session_folders(provider, host_info) if (at := _find_newest_mtime(folder)) is not None
+    ]
     return datetime.fromtimestamp(max(times), UTC) if times else None
 
 
-def _folders(provider: str, surroundings: Surroundings) -> Iterator[Path]:
-    for folder in FOLDERS.get(provider, ()):
-        yield surroundings.home / folder
-    if provider == "claude" and (own := surroundings.env.get("CLAUDE_CONFIG_DIR")):
+def _list_session_folders(provider: str, host_info: HostInfo) -> Iterator[Path]:
+    for folder in SESSION_FOLDERS.get(provider, ()):
+        yield host_info.home / folder
+    if provider == "claude" and (own := host_info.env.get("CLAUDE_CONFIG_DIR")):
         yield Path(own) / "projects"
-    if provider == "codex" and (own := surroundings.env.get("CODEX_HOME")):
+    if provider == "codex" and (own := host_info.env.get("CODEX_HOME")):
         yield Path(own) / "sessions"
 
 
-def _newest_in(folder: Path) -> float | None:
+def _find_newest_mtime(folder: Path) -> float | None:
     """Seconds since 1970 of the newest entry, looking into the newest folders first."""
     newest: float | None = None
     looks = 0
     ahead = [(0.0, 0, str(folder))]
-    while ahead and looks < MOST_LOOKS:
+    while ahead and looks < MAX_ENTRIES:
         ahead.sort()
         _, depth, path = ahead.pop()
         try:
@@ -54,7 +56,7 @@ def _newest_in(folder: Path) -> float | None:
         with entries:
             for entry in entries:
                 looks += 1
-                if looks > MOST_LOOKS:
+                if looks > MAX_ENTRIES:
                     break
                 try:
                     changed = entry.stat(follow_symlinks=False).st_mtime
@@ -62,6 +64,6 @@ def _newest_in(folder: Path) -> float | None:
                 except OSError:
                     continue
                 newest = changed if newest is None else max(newest, changed)
-                if is_folder and depth + 1 < DEEPEST:
+                if is_folder and depth + 1 < MAX_DEPTH:
                     ahead.append((changed, depth + 1, entry.path))
     return newest

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta, tzinfo
 
 
-def now() -> datetime:
+def utc_now() -> datetime:
     """This instant, aware, in UTC."""
     return datetime.now(UTC)  # noqa: TID251 - this is the place
 
@@ -22,19 +22,19 @@ class Clock:
 
     def now(self) -> datetime:
         """This instant, aware, in UTC."""
-        return now()
+        return utc_now()
 
-    def machine_s(self, span: timedelta) -> float:
+    def to_real_seconds(self, span: timedelta) -> float:
         """How many seconds the machine must wait for `span` to pass."""
         return span.total_seconds()
 
-    def ahead(self) -> timedelta:
+    def wall_offset(self) -> timedelta:
         """UTC wall time less monotonic time: it changes only when the clock is set, or over a suspend."""
-        return now() - datetime.fromtimestamp(monotonic_s(), UTC)
+        return utc_now() - datetime.fromtimestamp(monotonic_s(), UTC)
 
-    def zone(self) -> timedelta:
+    def utc_offset(self) -> timedelta:
         """The local zone's offset from UTC at this instant."""
-        return now().astimezone().utcoffset() or timedelta(0)
+        return utc_now().astimezone().utcoffset() or timedelta(0)
 
 
 class LocalZone(tzinfo):

@@ -11,13 +11,13 @@ import msgspec
 from msgspec import Struct, field
 
 from watcher.core import rulebook
-from watcher.core.diagnostics import Diagnostic, diagnose
-from watcher.core.places import Place, Places
-from watcher.core.vocabulary import near
+from watcher.core.diagnostics import Diagnostic, create_diagnostic
+from watcher.core.places import TextSpan, TomlPositions
+from watcher.core.vocabulary import find_close_match
 
-MOST_BYTES = 1_000_000  # of one file; more is not something a person wrote
+MAX_FILE_BYTES = 1_000_000  # of one file; more is not something a person wrote
 
-Where = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Keys and indexes from the top of the file: ("channels", "team", "url")."""
 
 # --- the shape of config.toml; docstrings become the editor's help --------------------------------------------------
@@ -52,7 +52,7 @@ class QuietTable(Struct, forbid_unknown_fields=True):
     tz: str | None = None
 
 
-class Document(Struct, forbid_unknown_fields=True):
+class ConfigDocument(Struct, forbid_unknown_fields=True):
     """The whole file. Rules are read by the rulebook, channels by their notifiers."""
 
     poll: PollTable = field(default_factory=PollTable)
@@ -68,10 +68,10 @@ def read_text(path: Path, problems: list[Diagnostic]) -> str | None:
     try:
         data = path.read_bytes()
     except OSError as error:
-        problems.append(unreadable(str(path), error))
+        problems.append(make_unreadable_diagnostic(str(path), error))
         return None
-    if len(data) > MOST_BYTES:
-        message = f"is {len(data):,} bytes; at most {MOST_BYTES:,} are read"
+    if len(data) > MAX_FILE_BYTES:
+        message = f"is {len(data):,} bytes; at most {MAX_FILE_BYTES:,} are read"
         problems.append(Diagnostic(path=str(path), line=1, column=1, message=message))
         return None
     try:
@@ -83,7 +83,7 @@ def read_text(path: Path, problems: list[Diagnostic]) -> str | None:
         return None
 
 
-def unreadable(path: str, error: OSError) -> Diagnostic:
+def make_unreadable_diagnostic(path: str, error: OSError) -> Diagnostic:
     """What is said of a file or folder that is there and cannot be read."""
     return Diagnostic(path=path, line=1, column=1, message=f"cannot be read: {error.strerror}")
 
@@ -101,101 +101,102 @@ class ConfigFile:
         self.path = str(path)
         self.text = ""
         self.problems: list[Diagnostic] = []
-        self._places: Places | None = None
+        self._positions: TomlPositions | None = None
 
-    def read(self) -> Document:
+    def read(self) -> ConfigDocument:
         """The whole file, or what of it can be used: `problems` says what cannot."""
         text = read_text(Path(self.path), self.problems)
         if text is None:
-            return Document()
+            return ConfigDocument()
         self.text = text
-        found = rulebook.read_document(text, self.path)
+        found = rulebook.parse_toml_document(text, self.path)
         if isinstance(found, Diagnostic):
-            return Document()  # the rulebook reads the same file, and says what and where
-        raw, self._places = found
-        document: Document = self.table(raw, Document, ())
+            return ConfigDocument()  # the rulebook reads the same file, and says what and where
+        raw, self._positions = found
+        document: ConfigDocument = self.convert_table(raw, ConfigDocument, ())
         return document
 
-    def table(self, raw: Any, kind: type[Any], where: Where) -> Any:
+    def convert_table(self, raw: Any, kind: type[Any], key_path: KeyPath) -> Any:
         """`raw` as a table of that kind; unknown keys and wrong types are problems, the rest is kept."""
         if not isinstance(raw, dict):
-            self.problem(where, "must be a table")
+            self.add_problem(key_path, "must be a table")
             return kind() if kind is not QuietTable else None
         good = {}
         types = {each.encode_name: each for each in msgspec.structs.fields(kind)}
         for key, value in raw.items():
             if key not in types:
-                self.unknown((*where, key), "key", key, tuple(types))
+                self.add_unknown_word((*key_path, key), "key", key, tuple(types))
                 continue
             try:
-                good[key] = self._member(types[key].type, value, (*where, key))
+                good[key] = self._convert_value(types[key].type, value, (*key_path, key))
             except msgspec.ValidationError as error:
                 kinds = get_args(types[key].type)
                 words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
-                said = f": choose one of {', '.join(words)}" if words else f" {_refusal(error)}"
-                self.problem((*where, key), f"`{key}`{said}")
+                said = f": choose one of {', '.join(words)}" if words else f" {_describe_type_error(error)}"
+                self.add_problem((*key_path, key), f"`{key}`{said}")
         missing = [name for name, each in types.items() if each.required and name not in good and name not in raw]
         for name in missing:
-            self.problem(where, f"`{name}` is missing", at_key=True)
+            self.add_problem(key_path, f"`{name}` is missing", at_key=True)
         if any(each.required and name not in good for name, each in types.items()):
             return None
         try:
             return kind(**good)
         except ValueError as error:  # what the record itself demands of its values; it names the key, never the value
             named = re.match(r"`(\w+)`", str(error))
-            self.problem((*where, named[1]) if named and named[1] in raw else where, str(error))
+            self.add_problem((*key_path, named[1]) if named and named[1] in raw else key_path, str(error))
             return None
 
-    def _member(self, kind: Any, value: Any, where: Where) -> Any:
+    def _convert_value(self, kind: Any, value: Any, key_path: KeyPath) -> Any:
         if isinstance(kind, type) and issubclass(kind, Struct):
-            return self.table(value, kind, where)
+            return self.convert_table(value, kind, key_path)
         if kind == QuietTable | None:
-            return self.table(value, QuietTable, where)
+            return self.convert_table(value, QuietTable, key_path)
         if kind == dict[str, ProviderTable] and isinstance(value, dict):
-            return {name: self.table(table, ProviderTable, (*where, name)) for name, table in value.items()}
+            return {name: self.convert_table(table, ProviderTable, (*key_path, name)) for name, table in value.items()}
         if kind == dict[str, list[str]] and isinstance(value, dict):
-            return self._lists(value, where)
+            return self._convert_lists(value, key_path)
         return msgspec.convert(value, kind)
 
-    def _lists(self, raw: dict[str, Any], where: Where) -> dict[str, list[str]]:
+    def _convert_lists(self, raw: dict[str, Any], key_path: KeyPath) -> dict[str, list[str]]:
         """A table of lists; each that is none is a problem of its own, at its own place."""
         good = {}
         for key, value in raw.items():
             try:
                 good[key] = msgspec.convert(value, list[str])
             except msgspec.ValidationError as error:
-                self.problem((*where, key), f"`{key}` {_refusal(error)}")
+                self.add_problem((*key_path, key), f"`{key}` {_describe_type_error(error)}")
         return good
 
-    def problem(self, where: Where, message: str, *, at_key: bool = False) -> None:
+    def add_problem(self, key_path: KeyPath, message: str, *, at_key: bool = False) -> None:
         """Note what is wrong with the value at a place, or with its key."""
-        if self._places is None:
-            place = Place(0, 1)
+        if self._positions is None:
+            place = TextSpan(0, 1)
         else:
-            place = self._places.key(where) if at_key else self._places.value(where)
-        self.problems.append(diagnose(self.path, self.text, place, message))
+            place = self._positions.find_key(key_path) if at_key else self._positions.find_value(key_path)
+        self.problems.append(create_diagnostic(self.path, self.text, place, message))
 
-    def unknown(self, where: Where, what: str, word: str, valid: tuple[str, ...]) -> None:
+    def add_unknown_word(self, key_path: KeyPath, what: str, word: str, valid: tuple[str, ...]) -> None:
         """Note a word that means nothing here, with the nearest one that does."""
-        close = near(word, valid)
+        close = find_close_match(word, valid)
         hint = f"did you mean `{close}`?" if close else f"valid: {', '.join(valid)}"
-        self.problem(where, f"unknown {what} `{word}`; {hint}", at_key=True)
+        self.add_problem(key_path, f"unknown {what} `{word}`; {hint}", at_key=True)
 
 
-_WORDS = {
+_TYPE_NAMES = {
     "array": "a list", "object": "a table", "str": "a text", "int": "a whole number", "float": "a number",
     "bool": "true or false", "datetime": "a date", "date": "a date", "time": "a time",
 }  # fmt: skip
-_REFUSAL = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
+_TYPE_ERROR_PATTERN = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
 
 
-def _refusal(error: msgspec.ValidationError) -> str:
+def _describe_type_error(error: msgspec.ValidationError) -> str:
     """What a key takes and what it was given, in the words of TOML."""
     text = str(error).split(" - at ")[0]
-    found = _REFUSAL.fullmatch(text)
+    found = _TYPE_ERROR_PATTERN.fullmatch(text)
     if found is None:
         return f"is refused: {text}"
     wanted, given = (
-        " or ".join(_WORDS.get(word, word) for word in group.split(" | ") if word != "null") for group in found.groups()
+        " or ".join(_TYPE_NAMES.get(word, word) for word in group.split(" | ") if word != "null")
+        for group in found.groups()
     )
     return f"takes {wanted}, not {given}"

@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 
-from watcher.config_file import Document, PollTable, ProviderTable, QuietTable
-from watcher.core.entries import DIALECT, DURATION_PATTERN, RuleEntry, without_null
+from watcher.config_file import ConfigDocument, PollTable, ProviderTable, QuietTable
+from watcher.core.entries import DURATION_PATTERN, JSON_SCHEMA_DIALECT, RuleEntry, strip_null
 from watcher.core.model import Severity
 from watcher.notifiers.registry import NOTIFIERS
 from watcher.providers.registry import PROVIDERS
 
-SECRET = "env:NAME, file:PATH, cmd:ARGV, or the value itself (then nobody else may read the file)."  # noqa: S105
-ABOUT = {
+SECRET_DESCRIPTION = "env:NAME, file:PATH, cmd:ARGV, or the value itself (then nobody else may read the file)."  # noqa: S105
+DESCRIPTIONS = {
     "poll": "How often to ask, unless a provider says otherwise.",
     "poll.every": "The usual interval: 5m. Left out: each provider's own.",
     "poll.hints": "Ask sooner while a tool is in use, seen by when its own folder last changed. Default: true.",
@@ -23,7 +23,7 @@ ABOUT = {
     "providers.every": "How often: 10m. Never more often than the provider allows.",
     "providers.base_url": "Replaces scheme, host and port of its requests: http://127.0.0.1:8080.",
     "providers.credentials": "The file that holds the login, in place of the usual places.",
-    "providers.token": f"The login itself: {SECRET}",
+    "providers.token": f"The login itself: {SECRET_DESCRIPTION}",
     "providers.database": "antigravity: path of state.vscdb.",
     "providers.accounts": "gemini_cli, antigravity: path of antigravity-accounts.json.",
     "providers.source": "antigravity: cache (default), server or auto.",
@@ -40,29 +40,34 @@ ABOUT = {
 """Key -> what it is for."""
 
 
-def schema() -> dict[str, Any]:
+def build_config_schema() -> dict[str, Any]:
     """The JSON Schema of `config.toml`."""
     (refs, parts) = msgspec.json.schema_components(
-        [Document, PollTable, ProviderTable, QuietTable, RuleEntry], ref_template="#/$defs/{name}"
+        [ConfigDocument, PollTable, ProviderTable, QuietTable, RuleEntry], ref_template="#/$defs/{name}"
     )
-    parts = without_null(parts)
+    parts = strip_null(parts)
     document = parts.pop(refs[0]["$ref"].rpartition("/")[2])
     keys = document["properties"]
-    keys["providers"] = _table(dict.fromkeys(PROVIDERS, refs[2]))
-    keys["channels"] = {"type": "object", "additionalProperties": {"oneOf": [_channel(kind) for kind in NOTIFIERS]}}
-    keys["route"] = _table({name: _names() for name in ("default", *(each.value for each in Severity))})
+    keys["providers"] = _make_table_schema(dict.fromkeys(PROVIDERS, refs[2]))
+    keys["channels"] = {
+        "type": "object",
+        "additionalProperties": {"oneOf": [_make_channel_schema(kind) for kind in NOTIFIERS]},
+    }
+    keys["route"] = _make_table_schema(
+        {name: _make_name_list_schema() for name in ("default", *(each.value for each in Severity))}
+    )
     keys["rule"] = {"type": "array", "items": refs[4]}
-    for path, about in ABOUT.items():
-        _at(path, keys, parts)["description"] = about
+    for path, about in DESCRIPTIONS.items():
+        _find_key_schema(path, keys, parts)["description"] = about
     for severity in Severity:
         keys["route"]["properties"][severity.value]["description"] = f"Channels for alerts that are {severity}."
     for table in (parts["PollTable"], parts["ProviderTable"]):
         table["properties"]["every"]["pattern"] = DURATION_PATTERN
     told = {"title": "Config of the AI usage watcher", "description": "All of it may be left out."}
-    return {"$schema": DIALECT, **document, **told, "$defs": parts}
+    return {"$schema": JSON_SCHEMA_DIALECT, **document, **told, "$defs": parts}
 
 
-def _at(path: str, keys: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+def _find_key_schema(path: str, keys: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
     """The part of the schema that describes a key."""
     table, _, key = path.partition(".")
     if not key:
@@ -75,23 +80,23 @@ def _at(path: str, keys: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any
     return found
 
 
-def _table(keys: dict[str, Any]) -> dict[str, Any]:
+def _make_table_schema(keys: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": keys, "additionalProperties": False}
 
 
-def _names() -> dict[str, Any]:
+def _make_name_list_schema() -> dict[str, Any]:
     return {"type": "array", "items": {"type": "string"}}
 
 
-def _channel(kind: str) -> dict[str, Any]:
+def _make_channel_schema(kind: str) -> dict[str, Any]:
     """A channel's table: its type, and that notifier's settings."""
     notifier = NOTIFIERS[kind]
-    _, parts = msgspec.json.schema_components([notifier.settings], ref_template="#/$defs/{name}")
-    (table,) = without_null(parts).values()
+    _, parts = msgspec.json.schema_components([notifier.settings_class], ref_template="#/$defs/{name}")
+    (table,) = strip_null(parts).values()
     properties = table.get("properties", {})
-    for key in notifier.secrets:
+    for key in notifier.secret_settings:
         if properties.get(key, {}).get("type") == "string":
-            properties[key]["description"] = SECRET
+            properties[key]["description"] = SECRET_DESCRIPTION
     return {
         "type": "object",
         "title": kind,

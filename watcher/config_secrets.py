@@ -6,8 +6,8 @@ Never put here which setting is a secret: the provider's table and the notifier 
 from pathlib import Path
 
 from watcher import secrets
-from watcher.config_file import ConfigFile, Where
-from watcher.secrets import Resolve
+from watcher.config_file import ConfigFile, KeyPath
+from watcher.secrets import SecretResolver
 
 
 class ConfigSecrets:
@@ -19,40 +19,40 @@ class ConfigSecrets:
         broken: dotted key, or a channel's name -> why the secret could not be had.
     """
 
-    def __init__(self, file: ConfigFile, resolve: Resolve, home: Path) -> None:
+    def __init__(self, file: ConfigFile, resolve: SecretResolver, home: Path) -> None:
         self._file, self._resolve, self._home = file, resolve, home
-        self.found: list[str] = []
+        self.values: list[str] = []
         self.files: list[Path] = []
-        self.broken: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
 
-    def secret(self, where: tuple[str, ...], text: str | None) -> str | None:
+    def resolve_secret(self, key_path: tuple[str, ...], text: str | None) -> str | None:
         """The secret that stands or is named there; None where there is none, or where it cannot be had."""
         if text is None:
             return None
         try:
             secret = self._resolve(text)
-        except secrets.Unavailable as error:
-            self.broken[".".join(where)] = str(error)
+        except secrets.SecretUnavailableError as error:
+            self.errors[".".join(key_path)] = str(error)
             return None
-        self.found += (secret, *secrets.in_address(secret))
-        file = secrets.file_of(text, self._home)
+        self.values += (secret, *secrets.extract_url_passwords(secret))
+        file = secrets.find_secret_file(text, self._home)
         self.files += [file] if file is not None else []
-        if secrets.is_literal(text) and not secrets.is_harmless(text):
-            self._demand_private(where)
+        if secrets.is_literal_secret(text) and not secrets.is_loopback_url(text):
+            self._require_private_file(key_path)
         return secret
 
-    def guard_address(self, where: Where, text: str) -> None:
+    def collect_url_password(self, key_path: KeyPath, text: str) -> None:
         """A password within an address is a secret like any other."""
-        found = secrets.in_address(text)
-        self.found += found
-        if found and not secrets.is_harmless(text):
-            self._demand_private(where)
+        found = secrets.extract_url_passwords(text)
+        self.values += found
+        if found and not secrets.is_loopback_url(text):
+            self._require_private_file(key_path)
 
-    def _demand_private(self, where: Where) -> None:
+    def _require_private_file(self, key_path: KeyPath) -> None:
         path = Path(self._file.path)
-        if secrets.readable_by_others(path):
-            self._file.problem(
-                where,
-                f"`{where[-1]}` holds a secret in a file that others can read: chmod 600 {path},"
+        if secrets.is_readable_by_others(path):
+            self._file.add_problem(
+                key_path,
+                f"`{key_path[-1]}` holds a secret in a file that others can read: chmod 600 {path},"
                 " or use env:NAME, file:PATH or cmd:ARGV",
             )

@@ -12,272 +12,300 @@ from functools import partial
 
 from watcher import config as configuration
 from watcher import config_stamp, pipeline, rhythm
-from watcher.calls import Call, Calls
+from watcher.calls import Callback, WorkQueue
 from watcher.config import Config
-from watcher.config_stamp import Stamp
-from watcher.core.model import Failure, Snapshot
+from watcher.config_stamp import ConfigFingerprint
+from watcher.core.model import PollFailure, Snapshot
 from watcher.core.redaction import Redactor
-from watcher.doors import Doors
+from watcher.doors import Environment
 from watcher.errors import ConfigError
 from watcher.log import Log
 from watcher.notebook import HEARTBEAT_EVERY
 from watcher.paths import Paths
-from watcher.postman import Postman
-from watcher.rounds import Rounds
-from watcher.secrets import resolver
+from watcher.postman import Dispatcher
+from watcher.rounds import Poller
+from watcher.secrets import make_secret_resolver
 from watcher.store import Store
-from watcher.timetable import Timetable
+from watcher.timetable import Scheduler
 
-CONFIG_ERROR = "config_error"  # the fact that says what is wrong with the config; empty: nothing
-CONFIG_REFUSED = "config_refused"  # likewise, of a single poll: not yet said on the desktop
-TIDY_EVERY = timedelta(hours=24)
-REFRESH, WANTED, DONE = "refresh", "wanted", "done"  # the fact by which another process wishes for fresh readings
-SLEPT = timedelta(minutes=1)  # a wall clock ahead by more than this means that the machine was suspended
+CONFIG_ERROR_FACT = "config_error"  # the fact that says what is wrong with the config; empty: nothing
+CHECK_CONFIG_ERROR_FACT = "config_refused"  # likewise, of a single poll: not yet said on the desktop
+CLEANUP_EVERY = timedelta(hours=24)
+REFRESH_FACT, REFRESH_REQUESTED, REFRESH_DONE = (
+    "refresh",
+    "wanted",
+    "done",
+)  # the fact by which another process wishes for fresh readings
+SUSPEND_THRESHOLD = timedelta(minutes=1)  # a wall clock ahead by more than this means that the machine was suspended
 
 
 class Daemon:
     """One watcher: the timetable, the polling rounds and the post, around one store."""
 
     def __init__(  # noqa: PLR0913 - what a process is made of
-        self, *, paths: Paths, doors: Doors, store: Store, log: Log, redactor: Redactor, calls: Calls | None = None
+        self,
+        *,
+        paths: Paths,
+        environment: Environment,
+        store: Store,
+        log: Log,
+        redactor: Redactor,
+        work_queue: WorkQueue | None = None,
     ) -> None:
-        self._paths, self._doors, self._store, self._log, self._redactor = paths, doors, store, log, redactor
-        self._stopping = self._refreshing = self._loading = self._load_again = False
-        self._by_hand = False  # polled by `check`, not by this loop
-        self._failing: dict[tuple[str, str], str] = {}  # account -> kind: said when it begins and when it ends
-        self._calls = calls = calls or Calls()
-        timetable = Timetable(doors.clock, lambda name, error: log.crash(f"job {name}", error))
-        self._timetable = timetable
-        self._rounds = Rounds(
-            doors=doors, store=store, timetable=timetable, calls=calls, hear=self._hear, learn=redactor.learn
+        self._paths, self._environment, self._store, self._log, self._redactor = (
+            paths,
+            environment,
+            store,
+            log,
+            redactor,
         )
-        self._postman = Postman(doors=doors, store=store, timetable=timetable, calls=calls, say=log.warning)
-        self.config = self._load()
-        self._stamp = self.config.stamp  # of the files that were last read, in force or refused
+        self._stopping = self._refreshing = self._loading = self._reload_pending = False
+        self._one_shot = False  # polled by `check`, not by this loop
+        self._failure_kinds: dict[tuple[str, str], str] = {}  # account -> kind: said when it begins and when it ends
+        self._work_queue = work_queue = work_queue or WorkQueue()
+        timetable = Scheduler(environment.clock, lambda name, error: log.exception(f"job {name}", error))
+        self._scheduler = timetable
+        self._poller = Poller(
+            environment=environment,
+            store=store,
+            scheduler=timetable,
+            work_queue=work_queue,
+            on_result=self._on_result,
+            add_secrets=redactor.add_secrets,
+        )
+        self._dispatcher = Dispatcher(
+            environment=environment, store=store, scheduler=timetable, work_queue=work_queue, log_warning=log.warning
+        )
+        self.config = self._load_config()
+        self._fingerprint = self.config.fingerprint  # of the files that were last read, in force or refused
 
     # --- from outside: signal handlers, commands --------------------------------------------------------------------
 
     def stop(self) -> None:
         """End the loop after the call in hand; safe in a signal handler."""
         self._stopping = True
-        self._calls.put(lambda: None)
+        self._work_queue.put(lambda: None)
 
     def reload(self) -> None:
         """Read the config anew and look at the outbox; safe in a signal handler."""
-        self._calls.put(self._reload)
+        self._work_queue.put(self._reload)
 
-    def look(self) -> None:
+    def check_requests(self) -> None:
         """Look at what another process may have changed: outbox, snoozes, a wish for fresh readings.
 
         Safe in a signal handler.
         """
-        self._calls.put(self._look)
+        self._work_queue.put(self._check_requests)
 
     def run(self) -> None:
         """Watch until `stop`."""
-        self._begin()
-        self._heartbeat()
-        self._tidy()
-        self._rounds.use(self.config)
-        self._postman.gather(busy=lambda: self._rounds.busy)
-        self._turn(lambda: self._stopping)
-        self._guarded("farewell", self._farewell)
+        self._start()
+        self._write_heartbeat()
+        self._delete_old_records()
+        self._poller.apply_config(self.config)
+        self._dispatcher.delay_sending(is_busy=lambda: self._poller.is_busy)
+        self._run_loop(lambda: self._stopping)
+        self._call_safely("farewell", self._record_shutdown)
 
-    def once(self) -> None:
+    def run_once(self) -> None:
         """One poll of everything, one evaluation, one attempt at each delivery that is due; then return."""
-        self._by_hand = True
-        self._begin()
-        self._rounds.use(self.config, poll=False)
-        self._rounds.begin_all()
-        self._postman.gather(busy=lambda: self._rounds.busy)
-        self._turn(lambda: self._stopping or not (self._rounds.busy or self._postman.busy))
-        self._guarded("farewell", lambda: self._store.leave_refuge(now=self._doors.clock.now()))
+        self._one_shot = True
+        self._start()
+        self._poller.apply_config(self.config, start_polling=False)
+        self._poller.start_all_cycles()
+        self._dispatcher.delay_sending(is_busy=lambda: self._poller.is_busy)
+        self._run_loop(lambda: self._stopping or not (self._poller.is_busy or self._dispatcher.is_busy))
+        self._call_safely("farewell", lambda: self._store.restore_from_fallback(now=self._environment.clock.now()))
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
-    def _turn(self, done: Callable[[], bool]) -> None:
-        while not done():
-            step = self._timetable.run_due()
-            if step > SLEPT:
-                self._guarded("waking", partial(self._wake, step))
-            if done():
+    def _run_loop(self, is_done: Callable[[], bool]) -> None:
+        while not is_done():
+            step = self._scheduler.run_due_jobs()
+            if step > SUSPEND_THRESHOLD:
+                self._call_safely("waking", partial(self._on_wake, step))
+            if is_done():
                 return
-            call = self._calls.take(self._timetable.idle_s())
+            call = self._work_queue.get(self._scheduler.idle_s())
             if call is not None:
-                self._guarded("answer", call)
-                self._end_refresh()
-                self._postman.gathered()
-            if not self._by_hand:
-                self._guarded("config", self._look_at_config)
+                self._call_safely("answer", call)
+                self._finish_refresh()
+                self._dispatcher.send_if_idle()
+            if not self._one_shot:
+                self._call_safely("config", self._reload_if_changed)
 
-    def _guarded(self, where: str, call: Call) -> None:
+    def _call_safely(self, context: str, callback: Callback) -> None:
         try:
-            call()
+            callback()
         except Exception as error:  # noqa: BLE001 - whatever one provider or channel does, the others go on
-            self._log.crash(where, error)
-        self._pass_on_notices()
+            self._log.exception(context, error)
+        self._publish_notices()
 
-    def _pass_on_notices(self) -> None:
+    def _publish_notices(self) -> None:
         while self._store.notices:
             text = self._store.notices.pop(0)
             self._log.warning(text)
-            self._postman.notice("The watcher's database", text)
+            self._dispatcher.queue_notice("The watcher's database", text)
 
     # --- news -------------------------------------------------------------------------------------------------------
 
-    def _hear(self, news: Snapshot | Failure | None) -> None:
-        now = self._doors.clock.now()
+    def _on_result(self, result: Snapshot | PollFailure | None) -> None:
+        now = self._environment.clock.now()
         every = timedelta(0)
-        if news is not None:
-            every = rhythm.of(self._store, news, self.config.providers[news.provider].pace, by_hand=self._by_hand)
-        seen = pipeline.observe(self._store, self.config, news, now=now, every=every)
-        due = seen.judgement.next_due
+        if result is not None:
+            every = rhythm.estimate_interval(
+                self._store, result, self.config.providers[result.provider].pace, one_shot=self._one_shot
+            )
+        seen = pipeline.process_result(self._store, self.config, result, now=now, every=every)
+        due = seen.evaluation.next_due_at
         if due is not None:
-            self._timetable.put("tick", max(due, now + timedelta(seconds=1)), lambda: self._hear(None))
-        self._tell(news, seen)
-        self._postman.pump()
+            self._scheduler.schedule_at("tick", max(due, now + timedelta(seconds=1)), lambda: self._on_result(None))
+        self._log_result(result, seen)
+        self._dispatcher.start_due_attempts()
 
-    def _tell(self, news: Snapshot | Failure | None, seen: pipeline.Observed) -> None:
-        for transition in seen.judgement.transitions:
+    def _log_result(self, result: Snapshot | PollFailure | None, processed: pipeline.PipelineResult) -> None:
+        for transition in processed.evaluation.transitions:
             self._log.info(f"{transition.event} {transition.rule} on {transition.series}: {transition.reason}")
-        if isinstance(news, Snapshot):
-            self._log.detail(f"{news.provider}: {len(news.readings)} windows")
-            if self._failing.pop((news.provider, news.account), None):
-                self._log.info(f"{news.provider}: answers again")
-        elif news is not None and self._failing.get((news.provider, news.account)) != news.kind:
-            self._failing[news.provider, news.account] = news.kind
-            self._log.warning(f"{news.provider}: {news.kind}: {news.message}")
+        if isinstance(result, Snapshot):
+            self._log.debug(f"{result.provider}: {len(result.readings)} windows")
+            if self._failure_kinds.pop((result.provider, result.account), None):
+                self._log.info(f"{result.provider}: answers again")
+        elif result is not None and self._failure_kinds.get((result.provider, result.account)) != result.kind:
+            self._failure_kinds[result.provider, result.account] = result.kind
+            self._log.warning(f"{result.provider}: {result.kind}: {result.message}")
 
-    def _look(self) -> None:
-        self._postman.release()
+    def _check_requests(self) -> None:
+        self._dispatcher.release_deliveries()
         self._retry_config()
-        wish = self._store.fact(REFRESH)
-        if wish is not None and wish[0] == WANTED:
+        wish = self._store.load_fact(REFRESH_FACT)
+        if wish is not None and wish[0] == REFRESH_REQUESTED:
             self._refreshing = True
-            self._rounds.begin_all()
+            self._poller.start_all_cycles()
 
-    def _end_refresh(self) -> None:
+    def _finish_refresh(self) -> None:
         """Tell whoever wished for fresh readings that they are in."""
-        if self._refreshing and not self._rounds.busy:
+        if self._refreshing and not self._poller.is_busy:
             self._refreshing = False
-            now = self._doors.clock.now()
-            self._store.write(lambda: self._store.set_fact(REFRESH, DONE, now), now=now)
+            now = self._environment.clock.now()
+            self._store.run_transaction(lambda: self._store.save_fact(REFRESH_FACT, REFRESH_DONE, now), now=now)
 
-    def _wake(self, step: timedelta) -> None:
+    def _on_wake(self, step: timedelta) -> None:
         self._log.info(f"the clock moved on by {step}: the machine slept, or the clock was set; asking everybody anew")
-        self._postman.gather(busy=lambda: self._rounds.busy)
-        self._rounds.wake(self._doors.clock.now())
+        self._dispatcher.delay_sending(is_busy=lambda: self._poller.is_busy)
+        self._poller.on_wake(self._environment.clock.now())
 
     # --- config -----------------------------------------------------------------------------------------------------
 
-    def _load(self) -> Config:
-        surroundings = self._doors.surroundings()
-        resolve = resolver(surroundings.env, surroundings.home, self._doors.run)
-        config = configuration.load(self._paths, resolve, surroundings.home)
-        self._redactor.learn(config.secrets)
+    def _load_config(self) -> Config:
+        surroundings = self._environment.read_host_info()
+        resolve = make_secret_resolver(surroundings.env, surroundings.home, self._environment.run)
+        config = configuration.load_config(self._paths, resolve, surroundings.home)
+        self._redactor.add_secrets(config.secrets)
         return config
 
-    def _look_at_config(self) -> None:
+    def _reload_if_changed(self) -> None:
         """Read the config anew if a file of it changed: at every waking, because it costs one `stat` a file."""
-        stamp = config_stamp.stamp(self._paths)
-        if stamp != self._stamp and self._is_settled(stamp):
-            self._stamp = stamp
+        stamp = config_stamp.fingerprint_config_files(self._paths)
+        if stamp != self._fingerprint and self._is_settled(stamp):
+            self._fingerprint = stamp
             self._reload()
 
     def _retry_config(self) -> None:
         """Read anew what is not in force, also what was refused: its mode may be mended, which no stamp tells."""
-        stamp = config_stamp.stamp(self._paths)
-        if stamp != self.config.stamp and self._is_settled(stamp):
+        stamp = config_stamp.fingerprint_config_files(self._paths)
+        if stamp != self.config.fingerprint and self._is_settled(stamp):
             self._reload()
 
-    def _is_settled(self, stamp: Stamp) -> bool:
+    def _is_settled(self, fingerprint: ConfigFingerprint) -> bool:
         """Whether nobody seems to be writing; where somebody may be, it is looked at again soon."""
-        now = self._doors.clock.now()
-        if config_stamp.is_settled(stamp, now):
+        now = self._environment.clock.now()
+        if config_stamp.is_settled(fingerprint, now):
             return True
-        self._timetable.put("config", now + config_stamp.SETTLED, self._look_at_config)
+        self._scheduler.schedule_at("config", now + config_stamp.SETTLE_FOR, self._reload_if_changed)
         return False
 
     def _reload(self) -> None:
         """Read the config anew, in a thread: a secret may come from a program that takes its time."""
         if self._loading:
-            self._load_again = True  # what is being read may be older than the wish
+            self._reload_pending = True  # what is being read may be older than the wish
             return
         self._loading = True
-        self._calls.fetch(self._attempt_load, self._loaded)
+        self._work_queue.run_in_thread(self._try_load_config, self._on_config_loaded)
 
-    def _attempt_load(self) -> Config | Exception:
+    def _try_load_config(self) -> Config | Exception:
         try:
-            return self._load()
+            return self._load_config()
         except Exception as error:  # noqa: BLE001 - it is dealt with on the loop's thread
             return error
 
-    def _loaded(self, config: Config | Exception) -> None:
-        now, self._loading = self._doors.clock.now(), False
-        if self._load_again:
-            self._load_again = False
+    def _on_config_loaded(self, config: Config | Exception) -> None:
+        now, self._loading = self._environment.clock.now(), False
+        if self._reload_pending:
+            self._reload_pending = False
             self._reload()
         elif isinstance(config, ConfigError):
-            self._refused(str(config), now)
+            self._reject_config(str(config), now)
         elif isinstance(config, Exception):
             raise config
         else:
-            self._adopt(config, now)
+            self._apply_config(config, now)
 
-    def _adopt(self, config: Config, now: datetime) -> None:
-        self.config, self._stamp = config, config.stamp
-        self._note_config(now)
+    def _apply_config(self, config: Config, now: datetime) -> None:
+        self.config, self._fingerprint = config, config.fingerprint
+        self._save_config_facts(now)
         self._log.info(f"config read: {len(config.rules)} rules, {len(config.channels)} channels")
-        self._postman.use(config)
-        self._rounds.use(config)
-        self._hear(None)
+        self._dispatcher.apply_config(config)
+        self._poller.apply_config(config)
+        self._on_result(None)
 
-    def _note_config(self, now: datetime) -> None:
+    def _save_config_facts(self, now: datetime) -> None:
         """What of the config in force `watcher status` shows: it reads the store alone, and asks for no secret."""
         every = {name: each.pace.every.total_seconds() for name, each in self.config.providers.items()}
-        waiting = [rule.name for rule in self.config.rules if rule.waits]
+        waiting = [rule.name for rule in self.config.rules if rule.notifies_only_at_end]
 
         def work() -> None:
-            self._store.set_fact(CONFIG_ERROR, "", now)
-            self._store.set_fact(CONFIG_REFUSED, "", now)
-            self._store.set_fact("every", json.dumps(every), now)
-            self._store.set_fact("waiting_rules", json.dumps(waiting), now)
-            self._store.set_fact("broken_channels", json.dumps(dict(self.config.broken_channels)), now)
+            self._store.save_fact(CONFIG_ERROR_FACT, "", now)
+            self._store.save_fact(CHECK_CONFIG_ERROR_FACT, "", now)
+            self._store.save_fact("every", json.dumps(every), now)
+            self._store.save_fact("waiting_rules", json.dumps(waiting), now)
+            self._store.save_fact("broken_channels", json.dumps(dict(self.config.broken_channels)), now)
 
-        self._store.write(work, now=now)
+        self._store.run_transaction(work, now=now)
 
-    def _refused(self, text: str, now: datetime) -> None:
+    def _reject_config(self, text: str, now: datetime) -> None:
         """The old config stays in force; said once for each different mistake."""
-        known = self._store.fact(CONFIG_ERROR)
-        self._store.write(lambda: self._store.set_fact(CONFIG_ERROR, text, now), now=now)
+        known = self._store.load_fact(CONFIG_ERROR_FACT)
+        self._store.run_transaction(lambda: self._store.save_fact(CONFIG_ERROR_FACT, text, now), now=now)
         if known is not None and known[0] == text:
             return
         self._log.warning(f"the config cannot be used, the last good one stays in force:\n{text}")
-        self._postman.notice("The watcher's config has a mistake", f"The last good one stays in force.\n{text}")
+        self._dispatcher.queue_notice(
+            "The watcher's config has a mistake", f"The last good one stays in force.\n{text}"
+        )
 
     # --- the daemon's own jobs --------------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        now = self._doors.clock.now()
-        self._note_config(now)
-        self._postman.use(self.config)
-        self._guarded("start", lambda: self._hear(None))
+    def _start(self) -> None:
+        now = self._environment.clock.now()
+        self._save_config_facts(now)
+        self._dispatcher.apply_config(self.config)
+        self._call_safely("start", lambda: self._on_result(None))
 
-    def _heartbeat(self) -> None:
-        now = self._doors.clock.now()
-        self._timetable.put("heartbeat", now + HEARTBEAT_EVERY, self._heartbeat)
-        self._store.leave_refuge(now=now)
-        self._store.write(lambda: self._store.set_fact("heartbeat", "running", now), now=now)
+    def _write_heartbeat(self) -> None:
+        now = self._environment.clock.now()
+        self._scheduler.schedule_at("heartbeat", now + HEARTBEAT_EVERY, self._write_heartbeat)
+        self._store.restore_from_fallback(now=now)
+        self._store.run_transaction(lambda: self._store.save_fact("heartbeat", "running", now), now=now)
         self._retry_config()
-        self._postman.release()  # where there is no signal for it, a snooze that another process ended shows here
+        self._dispatcher.release_deliveries()  # where there is no signal for it, a snooze that another process ended shows here
 
-    def _tidy(self) -> None:
-        now = self._doors.clock.now()
-        self._timetable.put("tidy", now + TIDY_EVERY, self._tidy)
-        self._store.write(lambda: self._store.forget_old(now), now=now)
-        self._redactor.learn(self.config.secrets)  # it forgets what it has not seen for long
+    def _delete_old_records(self) -> None:
+        now = self._environment.clock.now()
+        self._scheduler.schedule_at("tidy", now + CLEANUP_EVERY, self._delete_old_records)
+        self._store.run_transaction(lambda: self._store.delete_old_records(now), now=now)
+        self._redactor.add_secrets(self.config.secrets)  # it forgets what it has not seen for long
 
-    def _farewell(self) -> None:
-        now = self._doors.clock.now()
-        self._store.leave_refuge(now=now)
-        self._store.write(lambda: self._store.set_fact("heartbeat", "stopped", now), now=now)
+    def _record_shutdown(self) -> None:
+        now = self._environment.clock.now()
+        self._store.restore_from_fallback(now=now)
+        self._store.run_transaction(lambda: self._store.save_fact("heartbeat", "stopped", now), now=now)

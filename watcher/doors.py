@@ -12,47 +12,47 @@ from msgspec import Struct
 
 from watcher import files, paths, process
 from watcher.clock import Clock
-from watcher.core.model import Command, Finished, ReadDatabase, Request, Response, Rows
-from watcher.credentials import Surroundings
-from watcher.credentials.processes import PROC
+from watcher.core.model import Command, CommandResult, DatabaseQuery, QueryResult, Request, Response
+from watcher.credentials import HostInfo
+from watcher.credentials.processes import PROC_PATH
 
 
-class Doors(Struct, frozen=True, kw_only=True):
+class Environment(Struct, frozen=True, kw_only=True):
     """Everything that reaches out of the process."""
 
     clock: Clock
     send: Callable[[Request], Response]
-    run: Callable[[Command], Finished]
-    read_database: Callable[[ReadDatabase], Rows]
-    surroundings: Callable[[], Surroundings]
+    run: Callable[[Command], CommandResult]
+    read_database: Callable[[DatabaseQuery], QueryResult]
+    read_host_info: Callable[[], HostInfo]
     jitter: Callable[[], float]  # -1..1
 
 
-def _send(request: Request) -> Response:
+def _send_request(request: Request) -> Response:
     from watcher import http  # noqa: PLC0415 - 20 MB and a fifth of a second, only where something is sent
 
-    return http.send(request)
+    return http.send_request(request)
 
 
-def surroundings() -> Surroundings:
+def read_host_info() -> HostInfo:
     """The machine as it is now."""
-    return Surroundings(
-        home=paths.home(),
+    return HostInfo(
+        home=paths.find_home(),
         env=dict(os.environ),
         platform=sys.platform,
-        run=process.run,
+        run_command=process.run_command,
         read_database=files.read_database,
-        proc=PROC,
+        proc_path=PROC_PATH,
     )
 
 
-def real() -> Doors:
+def create_environment() -> Environment:
     """The machine's own doors."""
-    return Doors(
+    return Environment(
         clock=Clock(),
-        send=_send,
-        run=process.run,
+        send=_send_request,
+        run=process.run_command,
         read_database=files.read_database,
-        surroundings=surroundings,
+        read_host_info=read_host_info,
         jitter=lambda: random.uniform(-1, 1),  # noqa: S311 - spreads retries, guards nothing
     )

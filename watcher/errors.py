@@ -57,7 +57,7 @@ class ProviderError(WatcherError):
     """
 
     kind: ClassVar[str] = "server"
-    sent: bool = False
+    request_sent: bool = False
     account_name: str = ""
 
 

@@ -14,97 +14,105 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from watcher import clock
-from watcher.core.model import ReadDatabase, Rows
+from watcher.core.model import DatabaseQuery, QueryResult
 from watcher.errors import ForbiddenError, NotSignedInError, ProviderError, ShapeChangedError, TimedOutError
 
 LOCK_TIMEOUT_S = 2.0
-ATTEMPTS = 3  # a file that changes under our eyes is read again
+READ_ATTEMPTS = 3  # a file that changes under our eyes is read again
 MAX_COPY_BYTES = 512 * 1024 * 1024  # a larger database is not an editor's state; copying it would be felt
-NEIGHBOURS = ("-wal", "-journal")  # what a copy needs beside the main file; `-shm` is rebuilt from them
+SIDECAR_SUFFIXES = ("-wal", "-journal")  # what a copy needs beside the main file; `-shm` is rebuilt from them
 HEADER_BYTES = 100
-SETTLED = timedelta(seconds=2)  # a clock's tick may hide a second change: what is this young is read again
-DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+SETTLE_FOR = timedelta(seconds=2)  # a clock's tick may hide a second change: what is this young is read again
+CORRUPTION_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 WAL_VERSION = 2  # of the header's byte 18; 1 is a rollback journal
 
-Stamp = tuple[tuple[int, int] | None, ...]  # (modification time in ns, size) of the file and its neighbours
+FileFingerprint = tuple[tuple[int, int] | None, ...]  # (modification time in ns, size) of the file and its neighbours
 
 
-def read_database(question: ReadDatabase, *, now: Callable[[], datetime] = clock.now) -> Rows:
+def read_database(query: DatabaseQuery, *, now: Callable[[], datetime] = clock.utc_now) -> QueryResult:
     """The rows that the question asks for, as another program last committed them; no rows where the table is missing.
 
     Errors: `NotSignedInError` where there is no such file, `ForbiddenError` where it may not be read, `TimedOutError`
     where it stays locked or keeps changing, `ShapeChangedError` where it is damaged or no database.
     """
-    path = Path(question.path).resolve()  # a log lies beside the file itself, not beside a link to it
-    for _ in range(ATTEMPTS):
-        before = _stamp(path)
-        if question.known and question.known == _word(before):
-            return Rows(rows=(), modified_at=_modified_at(path), at=now(), stamp=question.known, unchanged=True)
+    path = Path(query.path).resolve()  # a log lies beside the file itself, not beside a link to it
+    for _ in range(READ_ATTEMPTS):
+        before = _fingerprint_files(path)
+        if query.known_version and query.known_version == _encode_fingerprint(before):
+            return QueryResult(
+                rows=(),
+                modified_at=_find_modified_at(path),
+                received_at=now(),
+                version=query.known_version,
+                unchanged=True,
+            )
         try:
-            rows = _read_in_place(path, question)
+            rows = _read_in_place(path, query)
         except sqlite3.DatabaseError as error:
-            if _stamp(path) != before:
+            if _fingerprint_files(path) != before:
                 continue  # it was being written: what we saw of it proves nothing
-            if _code(error) in DAMAGE:
-                raise _damaged(path) from None
-            if _code(error) == sqlite3.SQLITE_ERROR:
+            if _error_code(error) in CORRUPTION_CODES:
+                raise _make_damaged_error(path) from None
+            if _error_code(error) == sqlite3.SQLITE_ERROR:
                 raise ShapeChangedError(
                     f"{path} is laid out in a new way ({error}); look for a newer version"
                 ) from None
-            rows = _read_copy(path, question)
+            rows = _read_copy(path, query)
         else:
             if rows is None:  # changed while it was read without a lock
                 continue
-        modified_at, at = _modified_at(path), now()
-        stamp = _word(before) if at - modified_at > SETTLED and _stamp(path) == before else ""
-        return Rows(rows=tuple(rows), modified_at=modified_at, at=at, stamp=stamp)
+        modified_at, at = _find_modified_at(path), now()
+        stamp = (
+            _encode_fingerprint(before) if at - modified_at > SETTLE_FOR and _fingerprint_files(path) == before else ""
+        )
+        return QueryResult(rows=tuple(rows), modified_at=modified_at, received_at=at, version=stamp)
     raise TimedOutError(f"{path} is being written all the time; it is read again at the next poll")
 
 
-def _read_in_place(path: Path, question: ReadDatabase) -> list[tuple[object, ...]] | None:
+def _read_in_place(path: Path, query: DatabaseQuery) -> list[tuple[object, ...]] | None:
     """Rows through a connection to the file itself; None where the file changed while it was read without a lock."""
     address = path.absolute().as_uri()
     if not _is_wal(path):
-        return _rows(f"{address}?mode=ro", question)
-    if _beside(path, "-wal").exists():
-        return _rows(f"{address}?mode=ro&readonly_shm=1", question)
-    before = _stamp(path)
-    rows = _rows(f"{address}?mode=ro&immutable=1", question)  # at rest: nobody has it open, and no log to miss
-    return rows if _stamp(path) == before else None
+        return _query_rows(f"{address}?mode=ro", query)
+    if _sidecar_path(path, "-wal").exists():
+        return _query_rows(f"{address}?mode=ro&readonly_shm=1", query)
+    before = _fingerprint_files(path)
+    rows = _query_rows(f"{address}?mode=ro&immutable=1", query)  # at rest: nobody has it open, and no log to miss
+    return rows if _fingerprint_files(path) == before else None
 
 
-def _read_copy(path: Path, question: ReadDatabase) -> list[tuple[object, ...]]:
+def _read_copy(path: Path, query: DatabaseQuery) -> list[tuple[object, ...]]:
     """Rows from a copy in a private folder (mode 0700), gone when this returns."""
     if path.stat().st_size > MAX_COPY_BYTES:
         raise TimedOutError(f"{path} is locked by another program and too large to copy; it is read again later")
     with tempfile.TemporaryDirectory(prefix="ai-usage-watcher-") as folder:
         copy = Path(folder, "copy.db")
-        for _ in range(ATTEMPTS):
-            before = _stamp(path)
+        for _ in range(READ_ATTEMPTS):
+            before = _fingerprint_files(path)
             try:
-                _copy(path, copy)
-                rows = _rows(copy.as_uri(), question)
+                _copy_database(path, copy)
+                rows = _query_rows(copy.as_uri(), query)
             except (OSError, sqlite3.DatabaseError):
                 rows = None
-            if rows is not None and _stamp(path) == before:
+            if rows is not None and _fingerprint_files(path) == before:
                 return rows
     raise TimedOutError(f"{path} is locked by another program; it is read again at the next poll")
 
 
-def _copy(path: Path, copy: Path) -> None:
+def _copy_database(path: Path, copy: Path) -> None:
     shutil.copyfile(path, copy)
-    for suffix in (*NEIGHBOURS, "-shm"):
-        _beside(copy, suffix).unlink(missing_ok=True)
-    for suffix in NEIGHBOURS:
-        if _beside(path, suffix).exists():
-            shutil.copyfile(_beside(path, suffix), _beside(copy, suffix))
+    for suffix in (*SIDECAR_SUFFIXES, "-shm"):
+        _sidecar_path(copy, suffix).unlink(missing_ok=True)
+    for suffix in SIDECAR_SUFFIXES:
+        if _sidecar_path(path, suffix).exists():
+            shutil.copyfile(_sidecar_path(path, suffix), _sidecar_path(copy, suffix))
 
 
-def _rows(uri: str, question: ReadDatabase) -> list[tuple[object, ...]]:
+def _query_rows(uri: str, query: DatabaseQuery) -> list[tuple[object, ...]]:
     connection = sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S, isolation_level=None)
     try:
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-        return connection.execute(question.sql, question.parameters).fetchall()
+        return connection.execute(query.sql, query.parameters).fetchall()
     except sqlite3.OperationalError as error:
         if str(error).startswith("no such table"):
             return []
@@ -125,31 +133,31 @@ def _is_wal(path: Path) -> bool:
     except OSError as error:
         raise ForbiddenError(f"{path} cannot be read: {error.strerror}; let this user read it") from None
     if header and not header.startswith(b"SQLite format 3\0"):
-        raise _damaged(path)
+        raise _make_damaged_error(path)
     return len(header) == HEADER_BYTES and header[18] == WAL_VERSION
 
 
-def _code(error: sqlite3.DatabaseError) -> int:
+def _error_code(error: sqlite3.DatabaseError) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _damaged(path: Path) -> ProviderError:
+def _make_damaged_error(path: Path) -> ProviderError:
     return ShapeChangedError(f"{path} is damaged or no SQLite database; let the program that keeps it write it anew")
 
 
-def _beside(path: Path, suffix: str) -> Path:
+def _sidecar_path(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _stamp(path: Path) -> Stamp:
-    return tuple(_facts(each) for each in (path, *(_beside(path, suffix) for suffix in NEIGHBOURS)))
+def _fingerprint_files(path: Path) -> FileFingerprint:
+    return tuple(_stat_file(each) for each in (path, *(_sidecar_path(path, suffix) for suffix in SIDECAR_SUFFIXES)))
 
 
-def _word(stamp: Stamp) -> str:
-    return "" if stamp[0] is None else repr(stamp)
+def _encode_fingerprint(fingerprint: FileFingerprint) -> str:
+    return "" if fingerprint[0] is None else repr(fingerprint)
 
 
-def _facts(path: Path) -> tuple[int, int] | None:
+def _stat_file(path: Path) -> tuple[int, int] | None:
     try:
         facts = path.stat()
     except OSError:
@@ -157,6 +165,6 @@ def _facts(path: Path) -> tuple[int, int] | None:
     return facts.st_mtime_ns, facts.st_size
 
 
-def _modified_at(path: Path) -> datetime:
-    stamps = [facts[0] for facts in (_facts(path), _facts(_beside(path, "-wal"))) if facts]
+def _find_modified_at(path: Path) -> datetime:
+    stamps = [facts[0] for facts in (_stat_file(path), _stat_file(_sidecar_path(path, "-wal"))) if facts]
     return datetime.fromtimestamp(max(stamps, default=0) / 1e9, UTC)

@@ -33,14 +33,14 @@ from watcher.errors import (
 )
 from watcher.http_sessions import deadline, session
 
-CONNECT_S = 5.0
-MAX_BODY = 2 * 1024 * 1024
+CONNECT_TIMEOUT_S = 5.0
+MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_REDIRECTS = 3
-CHUNK = 64 * 1024
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
-PORTS = {"http": 80, "https": 443}
+CHUNK_BYTES = 64 * 1024
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
-MEANINGS: tuple[tuple[tuple[type[BaseException], ...], type[ProviderError], str], ...] = (
+ERROR_MAPPING: tuple[tuple[tuple[type[BaseException], ...], type[ProviderError], str], ...] = (
     # the first that is among an error's causes says what it means; the order is part of the meaning
     (
         (exceptions.ProxyError, urllib3.exceptions.ProxyError),
@@ -49,7 +49,7 @@ MEANINGS: tuple[tuple[tuple[type[BaseException], ...], type[ProviderError], str]
     ),
     ((urllib3.exceptions.NameResolutionError,), OfflineError, "the name cannot be found: look at the network"),
     ((ConnectionRefusedError,), OfflineError, "the connection was refused: look at the network"),
-    ((requests.ConnectTimeout,), TimedOutError, f"no connection within {CONNECT_S:.0f} s: look at the network"),
+    ((requests.ConnectTimeout,), TimedOutError, f"no connection within {CONNECT_TIMEOUT_S:.0f} s: look at the network"),
     (
         (TimeoutError, requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError),
         TimedOutError,
@@ -83,11 +83,13 @@ MEANINGS: tuple[tuple[tuple[type[BaseException], ...], type[ProviderError], str]
     ),
 )
 
-SENT = frozenset({TimeoutError, http.client.IncompleteRead, http.client.RemoteDisconnected, http.client.HTTPException})
+ERRORS_AFTER_SEND = frozenset(
+    {TimeoutError, http.client.IncompleteRead, http.client.RemoteDisconnected, http.client.HTTPException}
+)
 """Of those, what can only happen after the request went out, so that nobody knows what became of it."""
 
 
-def send(request: Request, *, now: Callable[[], datetime] = clock.now) -> Response:
+def send_request(request: Request, *, now: Callable[[], datetime] = clock.utc_now) -> Response:
     """The answer, whatever its status.
 
     Raises:
@@ -102,19 +104,19 @@ def send(request: Request, *, now: Callable[[], datetime] = clock.now) -> Respon
         host = urlsplit(request.url).hostname or "?"
     except ValueError:
         raise OfflineError("not an address that can be asked: look at base_url") from None
-    if request.loopback_tls and not is_loopback(host):
+    if request.allow_self_signed and not is_loopback(host):
         raise BlockedError(f"{host} is not this machine: an unknown certificate is accepted from loopback only")
-    deadline.at_s = clock.monotonic_s() + request.total_s
+    deadline.at_s = clock.monotonic_s() + request.timeout_s
     try:
-        return _exchange(request, host, now)
+        return _send_following_redirects(request, host, now)
     except ProviderError as error:
-        error.sent = True  # an answer had begun
+        error.request_sent = True  # an answer had begun
         raise
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise _explain(error, host, request.total_s) from None
+        raise _translate_error(error, host, request.timeout_s) from None
 
 
-def prepare() -> None:
+def preload_certificates() -> None:
     """Read the certificates now, for a process that will need them for long. What is wrong with them is said later."""
     with contextlib.suppress(OSError):
         session("https")
@@ -131,23 +133,27 @@ def is_loopback(host: str) -> bool:
 # --- one exchange ---------------------------------------------------------------------------------------------------
 
 
-def _exchange(request: Request, host: str, now: Callable[[], datetime]) -> Response:
+def _send_following_redirects(request: Request, host: str, now: Callable[[], datetime]) -> Response:
     url = request.url
     for hops in range(MAX_REDIRECTS + 1):
-        with _ask(request, url) as answer:
-            onward = _onward(url, answer.headers.get("location")) if answer.status_code in REDIRECTS else None
+        with _send_once(request, url) as answer:
+            onward = (
+                _resolve_redirect(url, answer.headers.get("location"))
+                if answer.status_code in REDIRECT_STATUSES
+                else None
+            )
             if onward is None or request.method != "GET" or hops == MAX_REDIRECTS:
-                body = _body(answer, host)
+                body = _read_body(answer, host)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Response(status=answer.status_code, headers=headers, body=body, at=now())
+                return Response(status=answer.status_code, headers=headers, body=body, received_at=now())
             url = onward
     raise AssertionError("unreachable")  # the last hop returns
 
 
-def _ask(request: Request, url: str) -> requests.Response:
+def _send_once(request: Request, url: str) -> requests.Response:
     parts = urlsplit(url)
     loopback = parts.hostname == "localhost" or is_loopback(parts.hostname or "")
-    return session("loopback" if request.loopback_tls else parts.scheme).request(
+    return session("loopback" if request.allow_self_signed else parts.scheme).request(
         request.method,
         url,
         headers=dict(request.headers),
@@ -155,12 +161,12 @@ def _ask(request: Request, url: str) -> requests.Response:
         data=request.body if request.body is not None else request.form,
         stream=True,
         allow_redirects=False,
-        timeout=(min(CONNECT_S, _left_s()), _left_s()),
+        timeout=(min(CONNECT_TIMEOUT_S, _remaining_s()), _remaining_s()),
         proxies=None if loopback else dict(get_environ_proxies(url)),
     )
 
 
-def _onward(url: str, location: str | None) -> str | None:
+def _resolve_redirect(url: str, location: str | None) -> str | None:
     """Where a redirect leads, if that is the same host by the same means; else None."""
     if not location:
         return None
@@ -170,32 +176,32 @@ def _onward(url: str, location: str | None) -> str | None:
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
 
 
-def _left_s() -> float:
+def _remaining_s() -> float:
     left = float(deadline.at_s) - clock.monotonic_s()
     if left <= 0:
         raise TimeoutError
     return left
 
 
-def _body(answer: requests.Response, host: str) -> bytes:
+def _read_body(response: requests.Response, host: str) -> bytes:
     parts: list[bytes] = []
     size = 0
-    for part in _decompressed(answer, host):
+    for part in _iter_decompressed(response, host):
         size += len(part)
-        if size > MAX_BODY:
+        if size > MAX_BODY_BYTES:
             raise ShapeChangedError(f"{host}: the answer is larger than 2 MiB: no usage data is")
         parts.append(part)
-        _left_s()
+        _remaining_s()
     return b"".join(parts)
 
 
-def _decompressed(answer: requests.Response, host: str) -> Iterator[bytes]:
+def _iter_decompressed(response: requests.Response, host: str) -> Iterator[bytes]:
     """The body in pieces of bounded size, so that a small answer cannot unpack into a huge one."""
-    raw = answer.raw.stream(CHUNK, decode_content=False)
-    encoding = answer.headers.get("content-encoding", "").strip().lower()
+    raw = response.raw.stream(CHUNK_BYTES, decode_content=False)
+    encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
         yield from raw
         return
@@ -208,9 +214,9 @@ def _decompressed(answer: requests.Response, host: str) -> Iterator[bytes]:
             empty = empty and not packed
             rest = packed
             while rest:
-                yield unpacker.decompress(rest, CHUNK)
+                yield unpacker.decompress(rest, CHUNK_BYTES)
                 rest = unpacker.unconsumed_tail
-        yield unpacker.flush(CHUNK)
+        yield unpacker.flush(CHUNK_BYTES)
     except zlib.error:
         raise ServerError(f"{host}: the answer cannot be unpacked: it is asked again later") from None
     if not empty and not unpacker.eof:
@@ -220,21 +226,21 @@ def _decompressed(answer: requests.Response, host: str) -> Iterator[bytes]:
 # --- what a failure means -------------------------------------------------------------------------------------------
 
 
-def _explain(error: Exception, host: str, total_s: float) -> ProviderError:
+def _translate_error(error: Exception, host: str, total_s: float) -> ProviderError:
     """The same failure in our words. Nothing of the library's text is kept: it holds the whole URL."""
-    causes = list(_causes(error))
-    for types, meaning, words in MEANINGS:
+    causes = list(_iter_causes(error))
+    for types, meaning, words in ERROR_MAPPING:
         if any(isinstance(cause, types) for cause in causes):
             explained = meaning(f"{host}: {words.format(total_s=total_s)}")
-            explained.sent = not SENT.isdisjoint(types)
+            explained.request_sent = not ERRORS_AFTER_SEND.isdisjoint(types)
             return explained
     return OfflineError(f"{host}: cannot be reached: look at the network")
 
 
-def _causes(error: object, depth: int = 0) -> Iterator[BaseException]:
+def _iter_causes(error: object, depth: int = 0) -> Iterator[BaseException]:
     """The error and everything that it wraps, in whichever way its library does that."""
     if not isinstance(error, BaseException) or depth > 6:  # noqa: PLR2004 - libraries wrap twice or thrice
         return
     yield error
     for inner in (*error.args, getattr(error, "reason", None), error.__cause__, error.__context__):
-        yield from _causes(inner, depth + 1)
+        yield from _iter_causes(inner, depth + 1)

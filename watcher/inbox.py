@@ -12,21 +12,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-FOLDER = "inbox"
+INBOX_FOLDER = "inbox"
 CLAUDE_STATUSLINE = "claude-statusline"
-LARGEST = 64 * 1024
+MAX_ENTRY_CHARS = 64 * 1024
 
 
-def put(state: Path, source: str, content: dict[str, Any], at: datetime) -> None:
+def write_entry(state_dir: Path, source: str, content: dict[str, Any], at: datetime) -> None:
     """Lay it down, whole or not at all.
 
     Errors: OSError where the folder cannot be written, ValueError where it is far too large.
     """
     text = json.dumps({"at": at.isoformat(), "content": content})
-    if len(text) > LARGEST:
+    if len(text) > MAX_ENTRY_CHARS:
         raise ValueError("larger than any status line")
-    folder = state / FOLDER
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = state_dir / INBOX_FOLDER
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     draft = folder / f"{source}.{os.getpid()}.tmp"
     try:
@@ -37,17 +37,17 @@ def put(state: Path, source: str, content: dict[str, Any], at: datetime) -> None
         draft.unlink(missing_ok=True)
 
 
-def waits(state: Path, source: str) -> bool:
+def has_entry(state_dir: Path, source: str) -> bool:
     """Whether anything lies there, at the cost of one look; nothing does where nobody may look."""
     try:
-        return (state / FOLDER / f"{source}.json").exists()
+        return (state_dir / INBOX_FOLDER / f"{source}.json").exists()
     except OSError:
         return False
 
 
-def take(state: Path, source: str) -> tuple[dict[str, Any], datetime] | None:
+def pop_entry(state_dir: Path, source: str) -> tuple[dict[str, Any], datetime] | None:
     """What was laid down last and when, taken away; None where nothing was, or nothing that can be read."""
-    path = state / FOLDER / f"{source}.json"
+    path = state_dir / INBOX_FOLDER / f"{source}.json"
     mine = path.with_suffix(f".{os.getpid()}.taken")
     try:
         path.replace(mine)

@@ -1,7 +1,7 @@
 """Heavy libraries without the parts of them that this program never calls: half of why the daemon is small.
 
 `requests` loads a detector of text encodings (3 MB; bodies here are JSON) and a reader of package versions (0.4 MB; for
-HTTP/2), `loguru` an event loop (1.5 MB; no sink here is a coroutine). Inside `without`, an import of these finds
+HTTP/2), `loguru` an event loop (1.5 MB; no sink here is a coroutine). Inside `suppress_imports`, an import of these finds
 nothing, or a module whose every name is None; afterwards whoever needs the real one gets it. Never put a library here
 that anything of ours calls.
 """
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 
-class _Hollow(ModuleType):
+class _StubModule(ModuleType):
     """Stands in for a module whose names are only stored."""
 
     def __getattr__(self, name: str) -> None:
@@ -22,11 +22,11 @@ class _Hollow(ModuleType):
 
 
 @contextmanager
-def without(*, absent: tuple[str, ...] = (), hollow: tuple[str, ...] = ()) -> Iterator[None]:
-    """Inside, `absent` modules seem not to be installed and `hollow` ones are empty; what is loaded already stays."""
+def suppress_imports(*, missing: tuple[str, ...] = (), stubbed: tuple[str, ...] = ()) -> Iterator[None]:
+    """Inside, `missing` modules seem not to be installed and `stubbed` ones are empty; what is loaded already stays."""
     modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment] # None is how Python notes absence
-    put = {name: None for name in absent if name not in modules} | {
-        name: _Hollow(name) for name in hollow if name not in modules
+    put = {name: None for name in missing if name not in modules} | {
+        name: _StubModule(name) for name in stubbed if name not in modules
     }
     modules.update(put)
     try:

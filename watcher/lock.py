@@ -12,7 +12,7 @@ from pathlib import Path
 
 from watcher.errors import StoreError
 
-FILE_NAME = "watcher.lock"
+LOCK_FILE_NAME = "watcher.lock"
 
 if sys.platform == "win32":
     import msvcrt
@@ -36,7 +36,7 @@ else:
         return True
 
 
-def _survive_being_told() -> None:
+def _ignore_wake_signal() -> None:
     """Whoever holds the lock may get SIGUSR1, "look at the outbox"; one that cannot look must not die of it."""
     told = getattr(signal, "SIGUSR1", None)
     if told and threading.current_thread() is threading.main_thread() and signal.getsignal(told) == signal.SIG_DFL:
@@ -47,7 +47,7 @@ class Lock:
     """The lock of one state folder."""
 
     def __init__(self, state_dir: Path) -> None:
-        self.path = state_dir / FILE_NAME
+        self.path = state_dir / LOCK_FILE_NAME
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
@@ -59,7 +59,7 @@ class Lock:
             raise StoreError(
                 f"cannot write {self.path}: {error.strerror}; make the folder writable or set WATCHER_STATE_DIR"
             ) from error
-        _survive_being_told()
+        _ignore_wake_signal()
         if not _try_lock(descriptor):
             os.close(descriptor)
             return False
@@ -80,9 +80,9 @@ class Lock:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def tell(self) -> bool:
+    def signal_holder(self) -> bool:
         """Have the process that holds it look at the outbox anew; False where nobody holds it or there is no signal."""
-        holder = self.holder()
+        holder = self.read_holder_pid()
         if not holder or not hasattr(signal, "SIGUSR1"):
             return False
         with suppress(OSError):  # it has just ended
@@ -90,15 +90,15 @@ class Lock:
             return True
         return False
 
-    def holder(self) -> int | None:
+    def read_holder_pid(self) -> int | None:
         """The process id of whoever holds it now; None where nobody does."""
-        if self.acquire_is_possible():
+        if self.is_free():
             return None
         with suppress(OSError, ValueError):
             return int(self.path.read_text("ascii"))
         return 0
 
-    def acquire_is_possible(self) -> bool:
+    def is_free(self) -> bool:
         """True where nobody holds it; asks without keeping or creating anything."""
         try:
             descriptor = os.open(self.path, os.O_RDWR)

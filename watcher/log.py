@@ -4,7 +4,7 @@
 class Log:
     """Four loudnesses, one line each."""
 
-    def detail(self, message: str) -> None:
+    def debug(self, message: str) -> None:
         """Every poll."""
 
     def info(self, message: str) -> None:
@@ -13,5 +13,5 @@ class Log:
     def warning(self, message: str) -> None:
         """Something a person should know."""
 
-    def crash(self, where: str, error: BaseException) -> None:
+    def exception(self, context: str, error: BaseException) -> None:
         """Something that should not have happened."""

@@ -6,7 +6,7 @@ ever. Never start one here.
 
 from datetime import datetime
 
-from watcher.core.cadence import after_loss
+from watcher.core.cadence import compute_hung_request_pause
 
 
 class Losses:
@@ -19,7 +19,7 @@ class Losses:
     def lose(self, name: str, count: int, now: datetime) -> datetime:
         """So many more are lost; the instant until which no other is to be risked."""
         self._lost[name] = lost = self._lost.get(name, 0) + count
-        self._until[name] = after_loss(lost, now)
+        self._until[name] = compute_hung_request_pause(lost, now)
         return self._until[name]
 
     def regain(self, name: str) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from watcher import rows
-from watcher.core.model import Failure
-from watcher.notebook import Notebook
+from watcher.core.model import PollFailure
+from watcher.notebook import DaemonRecords
 
 
-class Outages(Notebook):
+class FailureRecords(DaemonRecords):
     """The table of outages. What writes says so, and belongs inside `write`."""
 
-    def _note_failure(self, failure: Failure) -> None:
+    def _save_failure(self, failure: PollFailure) -> None:
         """Keep a failed poll: with those before it where it only says the same again; inside `write`.
 
         Before the account's own row is changed: that says whether it has answered in between.
@@ -26,9 +26,9 @@ class Outages(Notebook):
             " ORDER BY ended_at DESC LIMIT 1",
             (failure.provider, failure.account),
         ).fetchone()
-        joined = None if last is None else rows.joined(last, failure)
+        joined = None if last is None else rows.extend_outage_row(last, failure)
         if joined is None:
-            row = (failure.provider, failure.account, *rows.outage_row(failure))
+            row = (failure.provider, failure.account, *rows.encode_outage_row(failure))
             self._db.execute("INSERT OR REPLACE INTO outage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             return
         self._db.execute(
@@ -36,11 +36,11 @@ class Outages(Notebook):
             (*joined, failure.provider, failure.account, last[0]),
         )
 
-    def failures(self, *, since: datetime) -> Iterator[Failure]:
+    def iter_failures(self, *, since: datetime) -> Iterator[PollFailure]:
         """Every failed poll since then, account by account, each in time order; 14 days back at most."""
         for provider, account, *row in self._db.execute(
             "SELECT provider, account, began_at, ended_at, kind, message, retry_at, gaps FROM outage"
             " WHERE ended_at >= ? ORDER BY provider, account, began_at",
-            (rows.ms(since),),
+            (rows.to_milliseconds(since),),
         ):
-            yield from (each for each in rows.failures(provider, account, row) if each.at >= since)
+            yield from (each for each in rows.decode_failures(provider, account, row) if each.at >= since)

@@ -3,57 +3,62 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from watcher.charts import Track, moments
+from watcher.charts import Track, build_alert_markers
 from watcher.core import course, lookout
-from watcher.core.diagnostics import visible
-from watcher.core.kinds import usual_length
-from watcher.core.model import Failure, Rule, Series
+from watcher.core.diagnostics import sanitize_for_terminal
+from watcher.core.kinds import infer_length
+from watcher.core.model import PollFailure, Rule, Series
 from watcher.providers.registry import PROVIDERS
 from watcher.store import Store
 
-LEAD_LEAST = timedelta(days=1)
+MIN_LEAD = timedelta(days=1)
 """Read before the span as well: what is believed of its first readings depends on those before them."""
 
 
-def tracks(store: Store, rules: Sequence[Rule], series: Iterable[Series], since: datetime) -> list[Track]:
+def build_tracks(store: Store, rules: Sequence[Rule], series: Iterable[Series], since: datetime) -> list[Track]:
     """The tracks of these series since then, in the order of the providers; one without a reading is left out."""
-    transitions = store.transitions(since=since)
-    states = store.memory().series
-    failures = list(store.failures(since=since))
+    transitions = store.load_transitions(since=since)
+    states = store.load_engine_state().series_states
+    failures = list(store.iter_failures(since=since))
     found = []
-    for each in sorted(series, key=_order):
-        lead = max(usual_length(each) or LEAD_LEAST, LEAD_LEAST)
-        whole = course.follow(each, list(store.history(each, since=since - lead)))
-        part = course.since(whole, since)
+    for each in sorted(series, key=_sort_key):
+        lead = max(infer_length(each) or MIN_LEAD, MIN_LEAD)
+        whole = course.build_usage_history(each, list(store.iter_history(each, since=since - lead)))
+        part = course.trim_before(whole, since)
         if part.points:
             state = states.get(each)
-            lines = () if state is None else lookout.lines(state, rules)
-            name = name_of(store, each, part.label)
-            said, silent = moments(each, transitions), tuple(poll for poll in failures if _is_of(poll, each))
-            found.append(Track(name=name, course=part, lines=lines, moments=said, failures=silent))
+            lines = () if state is None else lookout.find_threshold_lines(state, rules)
+            name = format_series_name(store, each, part.label)
+            said, silent = (
+                build_alert_markers(each, transitions),
+                tuple(poll for poll in failures if _is_failure_of(poll, each)),
+            )
+            found.append(
+                Track(name=name, usage_history=part, threshold_lines=lines, alert_markers=said, failures=silent)
+            )
     return found
 
 
-def _is_of(failure: Failure, series: Series) -> bool:
+def _is_failure_of(failure: PollFailure, series: Series) -> bool:
     return (failure.provider, failure.account) == (series.provider, series.account)
 
 
-def name_of(store: Store, series: Series, label: str) -> str:
+def format_series_name(store: Store, series: Series, label: str) -> str:
     """`Claude, 5-hour window`; the account is named only where the provider has several."""
     provider = PROVIDERS.get(series.provider)
     name = provider.name if provider else series.provider
-    if series.provider in store.crowded():
-        name += f" ({visible(account_name(store, series), 60)})"
-    return f"{name}, {visible(label or series.window, 60)}"
+    if series.provider in store.load_multi_account_providers():
+        name += f" ({sanitize_for_terminal(find_account_name(store, series), 60)})"
+    return f"{name}, {sanitize_for_terminal(label or series.window, 60)}"
 
 
-def account_name(store: Store, series: Series) -> str:
+def find_account_name(store: Store, series: Series) -> str:
     """The account as a person knows it."""
-    known = {(account.provider, account.account): account.name for account in store.accounts()}
+    known = {(account.provider, account.account): account.name for account in store.load_accounts()}
     return known.get((series.provider, series.account)) or series.account
 
 
-def _order(series: Series) -> tuple[int, str, str]:
+def _sort_key(series: Series) -> tuple[int, str, str]:
     names = list(PROVIDERS)
     place = names.index(series.provider) if series.provider in names else len(names)
     return place, series.account, series.window

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from watcher.errors import ConfigError
 
-NAME = "ai-usage-watcher"
+APP_NAME = "ai-usage-watcher"
 
 
 class Paths(NamedTuple):
@@ -32,7 +32,7 @@ class Paths(NamedTuple):
         return self.config_dir / "rules"
 
 
-def home() -> Path:
+def find_home() -> Path:
     """The home of the person who runs this.
 
     Raises:
@@ -44,47 +44,47 @@ def home() -> Path:
         raise ConfigError("no home folder is known for this user: set HOME to it") from None
 
 
-def find(env: Mapping[str, str], home: Path, platform: str = sys.platform) -> Paths:
+def resolve_paths(env: Mapping[str, str], home: Path, platform: str = sys.platform) -> Paths:
     """The folders that this environment names."""
     if platform == "win32":
-        config = _windows(env.get("APPDATA"), home / "AppData" / "Roaming", roaming=True) / NAME
-        state = _windows(env.get("LOCALAPPDATA"), home / "AppData" / "Local", roaming=False) / NAME
+        config = _windows_folder(env.get("APPDATA"), home / "AppData" / "Roaming", roaming=True) / APP_NAME
+        state = _windows_folder(env.get("LOCALAPPDATA"), home / "AppData" / "Local", roaming=False) / APP_NAME
     else:
-        config = _xdg(env, "XDG_CONFIG_HOME", home / ".config") / NAME
-        state = _xdg(env, "XDG_STATE_HOME", home / ".local" / "state") / NAME
+        config = _xdg_folder(env, "XDG_CONFIG_HOME", home / ".config") / APP_NAME
+        state = _xdg_folder(env, "XDG_STATE_HOME", home / ".local" / "state") / APP_NAME
     return Paths(
-        config_dir=_own(env, "WATCHER_CONFIG_DIR", home) or config,
-        state_dir=_own(env, "WATCHER_STATE_DIR", home) or state,
+        config_dir=_override_folder(env, "WATCHER_CONFIG_DIR", home) or config,
+        state_dir=_override_folder(env, "WATCHER_STATE_DIR", home) or state,
     )
 
 
-def _windows(named: str | None, usual: Path, *, roaming: bool) -> Path:
+def _windows_folder(configured: str | None, default: Path, *, roaming: bool) -> Path:
     """The folder that the environment names; where it names none, as under a scheduler, the one that Windows knows."""
-    if named:
-        return Path(named)
+    if configured:
+        return Path(configured)
     if sys.platform == "win32":
         import platformdirs  # noqa: PLC0415 - heavy for a path that is hardly ever taken
 
         return platformdirs.user_data_path(appname=None, appauthor=False, roaming=roaming)
-    return usual  # a test of that layout, on another system
+    return default  # a test of that layout, on another system
 
 
-def _xdg(env: Mapping[str, str], name: str, default: Path) -> Path:
+def _xdg_folder(env: Mapping[str, str], name: str, default: Path) -> Path:
     # the specification: a relative path is invalid and must be ignored
     path = Path(env.get(name, ""))
     return path if path.is_absolute() else default
 
 
-def _own(env: Mapping[str, str], name: str, home: Path) -> Path | None:
+def _override_folder(env: Mapping[str, str], name: str, home: Path) -> Path | None:
     text = env.get(name, "")
-    return expand(text, home).absolute() if text else None
+    return expand_home(text, home).absolute() if text else None
 
 
-def expand(text: str, home: Path) -> Path:
+def expand_home(text: str, home: Path) -> Path:
     """A path as a person writes it: `~` is this home."""
     return home / text[2:] if text.startswith(("~/", "~\\")) else home if text == "~" else Path(text)
 
 
-def with_tilde(text: str, home: Path) -> str:
+def abbreviate_home(text: str, home: Path) -> str:
     """The text with the home folder written `~`: what goes to a team's channel need not say whose machine it is."""
     return text if home == Path(home.anchor) else text.replace(f"{home}{os.sep}", f"~{os.sep}")

@@ -1,6 +1,6 @@
 """One poll's news -> transitions -> deliveries, in one transaction: a crash loses nothing between seen and queued.
 
-`observe` is the whole of it: the engine judges, the plan decides who hears of it, the store keeps all three together.
+`process_result` is the whole of it: the engine judges, the plan decides who hears of it, the store keeps all three together.
 Never judge, word or send here.
 """
 
@@ -10,57 +10,68 @@ from msgspec import Struct, structs
 
 from watcher.config import Config
 from watcher.core import judge, offline, plan
-from watcher.core.model import Failure, Phase, Series, Snapshot
-from watcher.core.view import FROM_AFAR
+from watcher.core.model import AlertPhase, PollFailure, Series, Snapshot
+from watcher.core.view import NETWORK_SOURCE
 from watcher.rows import Account
 from watcher.store import Store
 
 
-class Observed(Struct, frozen=True, kw_only=True):
+class PipelineResult(Struct, frozen=True, kw_only=True):
     """What one piece of news came to."""
 
-    judgement: judge.Judgement
-    plan: plan.Plan
+    evaluation: judge.EvaluationResult
+    plan: plan.OutboxPlan
 
 
-def observe(
-    store: Store, config: Config, news: Snapshot | Failure | None, *, now: datetime, every: timedelta
-) -> Observed:
-    """Judge the news, plan its deliveries and keep all of it; `news` None: only time has passed."""
+def process_result(
+    store: Store, config: Config, result: Snapshot | PollFailure | None, *, now: datetime, every: timedelta
+) -> PipelineResult:
+    """Judge the news, plan its deliveries and keep all of it; `result` None: only time has passed."""
 
-    def work() -> Observed:
-        if news is not None:
-            store.record(news)
-        judgement = judge.judge(config.rules, store.memory(), news, now, every=every)
-        planned = plan.plan(
+    def work() -> PipelineResult:
+        if result is not None:
+            store.save_result(result)
+        judgement = judge.evaluate_poll(config.rules, store.load_engine_state(), result, now, every=every)
+        planned = plan.plan_deliveries(
             judgement.transitions,
             {rule.name: rule for rule in config.rules},
-            store.outbox(),
-            routing(store, config),
-            store.snoozes(),
+            store.load_outbox(),
+            build_routing(store, config),
+            store.load_snoozes(),
             now,
-            closed=over(judgement),
+            closed_alerts=list_closed_alerts(judgement),
             offline=is_offline(store),
         )
-        store.save(judgement)
-        keep(store, planned)
-        return Observed(judgement=judgement, plan=planned)
+        store.save_evaluation(judgement)
+        save_plan(store, planned)
+        return PipelineResult(evaluation=judgement, plan=planned)
 
-    return store.write(work, now=now)
+    return store.run_transaction(work, now=now)
 
 
-def forget(store: Store, config: Config, provider: str, account: str, *, now: datetime) -> None:
+def forget_account(store: Store, config: Config, provider: str, account: str, *, now: datetime) -> None:
     """Forget an account that proved to be one that is known already, and withdraw what is still to be said of it."""
-    store.write(lambda: _forget(store, config, provider, account, now), now=now)
+    store.run_transaction(lambda: _forget_account(store, config, provider, account, now), now=now)
 
 
-def _forget(store: Store, config: Config, provider: str, account: str, now: datetime) -> None:
+def _forget_account(store: Store, config: Config, provider: str, account: str, now: datetime) -> None:
     closed = store.forget_account(provider, account)
     rules = {rule.name: rule for rule in config.rules}
-    keep(store, plan.plan((), rules, store.outbox(), routing(store, config), store.snoozes(), now, closed=closed))
+    save_plan(
+        store,
+        plan.plan_deliveries(
+            (),
+            rules,
+            store.load_outbox(),
+            build_routing(store, config),
+            store.load_snoozes(),
+            now,
+            closed_alerts=closed,
+        ),
+    )
 
 
-def rename(store: Store, config: Config, provider: str, old: str, new: str, *, now: datetime) -> bool:  # noqa: PLR0913 - as `forget`, with both keys
+def rename_account(store: Store, config: Config, provider: str, old: str, new: str, *, now: datetime) -> bool:  # noqa: PLR0913 - as `forget_account`, with both keys
     """Put all that is known of an account under its new key, its alerts as they stand; False where that is taken.
 
     An account of that key that never answered gives way: what is still to be said of it is withdrawn.
@@ -69,63 +80,65 @@ def rename(store: Store, config: Config, provider: str, old: str, new: str, *, n
     def work() -> bool:
         if store.has_readings(provider, new):
             return False
-        _forget(store, config, provider, new, now)
+        _forget_account(store, config, provider, new, now)
         return store.rename_account(provider, old, new)
 
-    return store.write(work, now=now)
+    return store.run_transaction(work, now=now)
 
 
-def over(judgement: judge.Judgement) -> list[tuple[str, Series]]:
+def list_closed_alerts(evaluation: judge.EvaluationResult) -> list[tuple[str, Series]]:
     """The alerts that no longer fire, whether or not a transition says so: their unsaid messages would be false."""
-    quiet = [(alert.rule, alert.series) for alert in judgement.alerts if alert.phase is not Phase.FIRING]
-    return [*judgement.closed, *quiet]
+    quiet = [(alert.rule, alert.series) for alert in evaluation.alert_states if alert.phase is not AlertPhase.FIRING]
+    return [*evaluation.closed_alerts, *quiet]
 
 
-def release(store: Store, config: Config, *, now: datetime) -> plan.Plan:
+def release_deliveries(store: Store, config: Config, *, now: datetime) -> plan.OutboxPlan:
     """What time alone changes in the outbox: quiet hours and snoozes begin and end, messages expire."""
 
-    def work() -> plan.Plan:
-        states = store.memory().series
-        planned = plan.release(
-            store.outbox(),
+    def work() -> plan.OutboxPlan:
+        states = store.load_engine_state().series_states
+        planned = plan.plan_release(
+            store.load_outbox(),
             {rule.name: rule for rule in config.rules},
-            routing(store, config),
-            store.snoozes(),
+            build_routing(store, config),
+            store.load_snoozes(),
             now,
             offline=is_offline(store),
-            latest={series: state.reading for series, state in states.items() if state.reading is not None},
+            latest_readings={series: state.reading for series, state in states.items() if state.reading is not None},
             episodes={str(series): state.episode for series, state in states.items()},
         )
-        keep(store, planned)
+        save_plan(store, planned)
         return planned
 
-    return store.write(work, now=now)
+    return store.run_transaction(work, now=now)
 
 
-def routing(store: Store, config: Config) -> plan.Routing:
+def build_routing(store: Store, config: Config) -> plan.Routing:
     """The config's routing, with the accounts named in messages of the providers that have several."""
-    crowded = store.crowded()
+    crowded = store.load_multi_account_providers()
     if not crowded:
         return config.routing
-    return structs.replace(config.routing, voice=structs.replace(config.routing.voice, crowded=crowded))
+    return structs.replace(
+        config.routing, formatter=structs.replace(config.routing.formatter, multi_account_providers=crowded)
+    )
 
 
 def is_offline(store: Store) -> bool:
     """Whether this machine itself seems cut off, as far as the last polls can tell."""
-    afar = (account for account in store.accounts() if _is_asked_afar(account))
-    return offline.is_cut_off(None if account.failure is None else account.failure.kind for account in afar)
+    afar = (account for account in store.load_accounts() if _is_remote(account))
+    return offline.is_machine_offline(None if account.failure is None else account.failure.kind for account in afar)
 
 
-def _is_asked_afar(account: Account) -> bool:
+def _is_remote(account: Account) -> bool:
     """Whether its answers come over the network; a tool's own file answers in any weather."""
     readings = () if account.snapshot is None else account.snapshot.readings
-    return not readings or any(reading.source == FROM_AFAR for reading in readings)
+    return not readings or any(reading.source == NETWORK_SOURCE for reading in readings)
 
 
-def keep(store: Store, planned: plan.Plan) -> None:
+def save_plan(store: Store, planned: plan.OutboxPlan) -> None:
     """What a plan changes; inside `Store.write`."""
-    store.enqueue(planned.new)
-    store.update(planned.changed)
-    store.note(planned.choices)
-    for snooze in planned.ended:
-        store.unsnooze(snooze.target)
+    store.enqueue_deliveries(planned.new_deliveries)
+    store.update_deliveries(planned.changed_deliveries)
+    store.save_suppressions(planned.decisions)
+    for snooze in planned.ended_snoozes:
+        store.delete_snooze(snooze.target)

@@ -14,66 +14,71 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher import accounts, clock
-from watcher.core.model import Failure, ReadDatabase, Request, Response, Rows, Snapshot
-from watcher.credentials import Credential, Surroundings, codex_lb, opencode
-from watcher.credentials.places import UnusablePlaceError, short_hash
+from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Request, Response, Snapshot
+from watcher.credentials import Credential, HostInfo, codex_lb, opencode
+from watcher.credentials.places import UnusableSourceError, short_hash
 from watcher.errors import ExpiredError, ForbiddenError, NotSignedInError, ProviderError, RateLimitedError
-from watcher.providers import Answer, Conversation, Kept, Overrides, Provider, Question
+from watcher.providers import Conversation, Overrides, Provider, ProviderState, SourceRequest, SourceResponse
 
-MAX_QUESTIONS = 32  # a conversation that long goes in circles
+MAX_REQUESTS = 32  # a conversation that long goes in circles
 REFUSED_FOR = timedelta(minutes=15)  # a refused token is left alone so long, unless it changes
-RENEWERS = {opencode.PLACE: "OpenCode's: run `opencode` once", codex_lb.PLACE: "codex-lb's: start it once"}
+RENEWING_PROGRAMS = {
+    opencode.SOURCE_NAME: "OpenCode's: run `opencode` once",
+    codex_lb.PLACE: "codex-lb's: start it once",
+}
 """Place -> which other program renews the logins in it."""
-REFUSED = (ExpiredError, ForbiddenError)  # what another login of the same account may be spared
-MOST_REFUSALS = 64  # that are remembered of one account
-_REFUSALS = "poll.refusals"  # in `kept`: hash of the login -> when it was refused, and in which words
+REFUSAL_ERRORS = (ExpiredError, ForbiddenError)  # what another login of the same account may be spared
+MAX_REFUSALS = 64  # that are remembered of one account
+_REFUSALS_KEY = "poll.refusals"  # in `kept`: hash of the login -> when it was refused, and in which words
 
 
-class Found(Struct, frozen=True, kw_only=True):
+class FoundLogins(Struct, frozen=True, kw_only=True):
     """The logins of one provider, each account once, and what stood in the way of finding more."""
 
     credentials: tuple[Credential, ...] = ()
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[PollFailure, ...] = ()
 
 
 # --- finding --------------------------------------------------------------------------------------------------------
 
 
-def find(
+def find_logins(
     provider: Provider,
-    surroundings: Surroundings,
+    host_info: HostInfo,
     overrides: Overrides | None = None,
     *,
-    now: Callable[[], datetime] = clock.now,
-    keys: accounts.Keys = accounts.NO_KEYS,
-) -> Found:
+    now: Callable[[], datetime] = clock.utc_now,
+    known_keys: accounts.KnownKeys = accounts.NO_KNOWN_KEYS,
+) -> FoundLogins:
     """Every account of that provider once, with its stable key, and a failure for each place that cannot be used."""
     troubles: Sequence[Exception] = ()
     found: Sequence[Credential] = ()
-    overrides = _at_home(overrides or Overrides(), surroundings.home)
+    overrides = _expand_override_paths(overrides or Overrides(), host_info.home)
     try:
-        found = provider.find(surroundings, overrides)
+        found = provider.find_credentials(host_info, overrides)
         named = next((name for name in ("credentials", "accounts") if getattr(overrides, name)), None)
         if not found and named:
-            troubles = (_nothing_in(provider, named, Path(getattr(overrides, named))),)
-    except UnusablePlaceError as error:
-        found, troubles = error.found, error.troubles
+            troubles = (_make_no_login_error(provider, named, Path(getattr(overrides, named))),)
+    except UnusableSourceError as error:
+        found, troubles = error.credentials, error.errors
     except Exception as error:  # noqa: BLE001 - one provider never stops another
         troubles = (error,)
-    return Found(
-        credentials=accounts.identify(accounts.once(found, now()), keys, complete=not troubles),
-        failures=tuple(_failure(provider, None, trouble, now()) for trouble in troubles),
+    return FoundLogins(
+        credentials=accounts.assign_keys(
+            accounts.merge_duplicates(found, now()), known_keys, all_sources_read=not troubles
+        ),
+        failures=tuple(_make_failure(provider, None, trouble, now()) for trouble in troubles),
     )
 
 
-def _at_home(overrides: Overrides, home: Path) -> Overrides:
+def _expand_override_paths(overrides: Overrides, home: Path) -> Overrides:
     """The same with `~` replaced in the paths."""
     names = ("credentials", "database", "accounts")
     paths = {name: path for name in names if (path := getattr(overrides, name)) and path.startswith("~/")}
     return replace(overrides, **{name: str(home / path[2:]) for name, path in paths.items()})
 
 
-def _nothing_in(provider: Provider, key: str, path: Path) -> NotSignedInError:
+def _make_no_login_error(provider: Provider, key: str, path: Path) -> NotSignedInError:
     """A place that the person named is worth a word where it holds nothing; the usual places are not."""
     what = f"holds no login for {provider.name}" if path.exists() else "does not exist"
     return NotSignedInError(f"{path} {what}: look at `{key}` under [providers.{provider.id}]")
@@ -82,17 +87,17 @@ def _nothing_in(provider: Provider, key: str, path: Path) -> NotSignedInError:
 # --- asking ---------------------------------------------------------------------------------------------------------
 
 
-def ask(  # noqa: PLR0913 - the doors to the world arrive one by one
+def poll_account(  # noqa: PLR0913 - the doors to the world arrive one by one
     provider: Provider,
     credential: Credential,
     *,
     now: Callable[[], datetime],
     send: Callable[[Request], Response],
-    read_database: Callable[[ReadDatabase], Rows],
-    kept: Kept,
+    read_database: Callable[[DatabaseQuery], QueryResult],
+    provider_state: ProviderState,
     base_url: str | None = None,
-    again: Callable[[], Sequence[Credential]] | None = None,
-) -> Snapshot | Failure:
+    find_again: Callable[[], Sequence[Credential]] | None = None,
+) -> Snapshot | PollFailure:
     """One poll of one account; never raises.
 
     A token past its own date is tried once all the same, because the server is the judge and clocks differ. A refused
@@ -105,67 +110,67 @@ def ask(  # noqa: PLR0913 - the doors to the world arrive one by one
         now: the clock.
         send: the door to the network.
         read_database: the door to other programs' databases.
-        kept: what the provider remembers in memory of this account between polls; changed in place.
+        provider_state: what the provider remembers in memory of this account between polls; changed in place.
         base_url: takes the place of scheme, host and port of every request.
-        again: looks for the logins anew; asked once after a refusal, in case that the tool has just renewed its token.
+        find_again: looks for the logins anew; asked once after a refusal, in case that the tool has just renewed its token.
     """
 
-    def answer(question: Question) -> Answer:
-        return send(rewrite(question, base_url)) if isinstance(question, Request) else read_database(question)
+    def answer(question: SourceRequest) -> SourceResponse:
+        return send(apply_base_url(question, base_url)) if isinstance(question, Request) else read_database(question)
 
     def once(login: Credential) -> Snapshot:
-        return _ask(provider, login, now, answer, kept, alone=not credential.spares)
+        return _poll_login(provider, login, now, answer, provider_state, is_only_login=not credential.fallbacks)
 
     try:
         try:
             return once(credential)
-        except REFUSED as error:
-            return _instead(credential, error, again, once)
+        except REFUSAL_ERRORS as error:
+            return _poll_other_logins(credential, error, find_again, once)
     except Exception as error:  # noqa: BLE001 - one provider never stops another
-        return _failure(provider, credential, error, now())
+        return _make_failure(provider, credential, error, now())
 
 
-def _instead(
+def _poll_other_logins(
     credential: Credential,
     refusal: ProviderError,
-    again: Callable[[], Sequence[Credential]] | None,
-    once: Callable[[Credential], Snapshot],
+    find_again: Callable[[], Sequence[Credential]] | None,
+    poll_once: Callable[[Credential], Snapshot],
 ) -> Snapshot:
     """The answer to another login of the same account: the renewed one, then its spares; else raises the refusal."""
-    renewed = _renewed(credential, again) if isinstance(refusal, ExpiredError) else None
+    renewed = _find_renewed_login(credential, find_again) if isinstance(refusal, ExpiredError) else None
     if renewed is not None:
         try:
-            return once(renewed)
-        except REFUSED as error:
+            return poll_once(renewed)
+        except REFUSAL_ERRORS as error:
             refusal = error
-    for spare in credential.spares:
+    for spare in credential.fallbacks:
         name = credential.account_name or spare.account_name
-        with contextlib.suppress(*REFUSED):
-            return once(replace(spare, account=credential.account, account_name=name))
+        with contextlib.suppress(*REFUSAL_ERRORS):
+            return poll_once(replace(spare, account=credential.account, account_name=name))
     raise refusal
 
 
-def _ask(  # noqa: PLR0913 - as `ask`
+def _poll_login(  # noqa: PLR0913 - as `poll_account`
     provider: Provider,
     credential: Credential,
     now: Callable[[], datetime],
-    answer: Callable[[Question], Answer],
-    kept: Kept,
+    perform: Callable[[SourceRequest], SourceResponse],
+    provider_state: ProviderState,
     *,
-    alone: bool,
+    is_only_login: bool,
 ) -> Snapshot:
     at = now()
-    refusals: dict[str, tuple[datetime, ProviderError]] = kept.setdefault(_REFUSALS, {})
-    login = _login_hash(credential)
-    if login in refusals and _is_refused(credential, refusals[login][0], at):
+    refusals: dict[str, tuple[datetime, ProviderError]] = provider_state.setdefault(_REFUSALS_KEY, {})
+    login = _hash_login(credential)
+    if login in refusals and _is_refusal_active(credential, refusals[login][0], at):
         said = refusals[login][1]
         raise type(said)(*said.args)
     try:
-        snapshot = _converse(provider.ask(credential, at, kept), answer)
-    except REFUSED as error:
-        if isinstance(error, ExpiredError) or not alone:
+        snapshot = _run_conversation(provider.fetch_usage(credential, at, provider_state), perform)
+    except REFUSAL_ERRORS as error:
+        if isinstance(error, ExpiredError) or not is_only_login:
             refusals[login] = (at, error)
-            for oldest in list(refusals)[:-MOST_REFUSALS]:
+            for oldest in list(refusals)[:-MAX_REFUSALS]:
                 del refusals[oldest]
         raise
     refusals.pop(login, None)
@@ -173,13 +178,13 @@ def _ask(  # noqa: PLR0913 - as `ask`
     return replace(snapshot, account=credential.account, account_name=name)
 
 
-def _converse(conversation: Conversation, answer: Callable[[Question], Answer]) -> Snapshot:
+def _run_conversation(conversation: Conversation, perform: Callable[[SourceRequest], SourceResponse]) -> Snapshot:
     """Run a provider to its end. An error at a door is raised where the provider asked, so that it may do without."""
     try:
         question = next(conversation)
-        for _ in range(MAX_QUESTIONS):
+        for _ in range(MAX_REQUESTS):
             try:
-                reply = answer(question)
+                reply = perform(question)
             except ProviderError as error:
                 question = conversation.throw(error)
             else:
@@ -193,26 +198,28 @@ def _converse(conversation: Conversation, answer: Callable[[Question], Answer]) 
     raise RecursionError("too many questions")
 
 
-def _is_refused(credential: Credential, refused_at: datetime, now: datetime) -> bool:
+def _is_refusal_active(credential: Credential, refused_at: datetime, now: datetime) -> bool:
     """Whether a refusal of then still counts."""
     renewable = bool(credential.refresh_token)  # by us, in memory: then the date says nothing of the login
     expired = not renewable and credential.expires_at is not None and credential.expires_at <= now
     return expired or now - refused_at < REFUSED_FOR
 
 
-def _login_hash(credential: Credential) -> str:
+def _hash_login(credential: Credential) -> str:
     return short_hash(f"{credential.token} {credential.refresh_token}")
 
 
-def _renewed(credential: Credential, again: Callable[[], Sequence[Credential]] | None) -> Credential | None:
+def _find_renewed_login(
+    credential: Credential, find_again: Callable[[], Sequence[Credential]] | None
+) -> Credential | None:
     """The same account's login, if it has changed since."""
-    for found in again() if again is not None else ():
-        if found.account == credential.account and _login_hash(found) != _login_hash(credential):
+    for found in find_again() if find_again is not None else ():
+        if found.account == credential.account and _hash_login(found) != _hash_login(credential):
             return found
     return None
 
 
-def rewrite(request: Request, base_url: str | None) -> Request:
+def apply_base_url(request: Request, base_url: str | None) -> Request:
     """The same request to another scheme, host and port."""
     if not base_url:
         return request
@@ -220,16 +227,16 @@ def rewrite(request: Request, base_url: str | None) -> Request:
     return replace(request, url=urlunsplit((base.scheme, base.netloc, own.path, own.query, "")))
 
 
-def _failure(provider: Provider, credential: Credential | None, error: Exception, at: datetime) -> Failure:
-    kind, message, retry_after = "shape", _unexpected(provider, error), None
+def _make_failure(provider: Provider, credential: Credential | None, error: Exception, at: datetime) -> PollFailure:
+    kind, message, retry_after = "shape", _describe_unexpected(provider, error), None
     if isinstance(error, ProviderError):
         kind, message = error.kind, " ".join(str(error).split())
         retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
-    if kind == "expired" and credential and credential.place in RENEWERS and "opencode" not in message:
-        message += f"; this login is {RENEWERS[credential.place]}"
+    if kind == "expired" and credential and credential.source_name in RENEWING_PROGRAMS and "opencode" not in message:
+        message += f"; this login is {RENEWING_PROGRAMS[credential.source_name]}"
     whose = error.account_name if isinstance(error, ProviderError) else ""
     known = (credential.account_name or whose or credential.account) if credential else ""
-    return Failure(
+    return PollFailure(
         provider=provider.id,
         account=credential.account if credential else "",
         account_name=known,
@@ -240,7 +247,7 @@ def _failure(provider: Provider, credential: Credential | None, error: Exception
     )
 
 
-def _unexpected(provider: Provider, error: Exception) -> str:
+def _describe_unexpected(provider: Provider, error: Exception) -> str:
     """Where it happened and of what kind it was; not its text, which may hold a piece of the answer."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

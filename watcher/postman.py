@@ -11,204 +11,219 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from watcher import outbox, pipeline
-from watcher.calls import Calls
+from watcher.calls import WorkQueue
 from watcher.config import Config
 from watcher.core import plan, wording
-from watcher.core.backoff import LIFETIME
-from watcher.core.model import Delivery, DeliveryState, Outcome
-from watcher.doors import Doors
+from watcher.core.backoff import DELIVERY_LIFETIME
+from watcher.core.model import Delivery, DeliveryOutcome, DeliveryState
+from watcher.doors import Environment
 from watcher.losses import Losses
-from watcher.paths import with_tilde
+from watcher.paths import abbreviate_home
 from watcher.store import Store
-from watcher.timetable import Timetable
+from watcher.timetable import Scheduler
 
 if TYPE_CHECKING:
     from watcher.notifiers import Channel
 
-ATTEMPT_ENDS = timedelta(minutes=10)  # every attempt has its own limit; this one is for what none foresaw
-GATHERED_IN = timedelta(minutes=1)  # after a sleep: time enough to hear from everybody, or from nobody
+ATTEMPT_TIMEOUT = timedelta(minutes=10)  # every attempt has its own limit; this one is for what none foresaw
+GATHER_FOR = timedelta(minutes=1)  # after a sleep: time enough to hear from everybody, or from nobody
 
 
-class Postman:
+class Dispatcher:
     """All delivering of one process."""
 
     def __init__(
         self,
         *,
-        doors: Doors,
+        environment: Environment,
         store: Store,
-        timetable: Timetable,
-        calls: Calls,
-        say: Callable[[str], None],
+        scheduler: Scheduler,
+        work_queue: WorkQueue,
+        log_warning: Callable[[str], None],
     ) -> None:
-        self._doors, self._store, self._timetable = doors, store, timetable
-        self._calls, self._say = calls, say
+        self._environment, self._store, self._scheduler = environment, store, scheduler
+        self._work_queue, self._log_warning = work_queue, log_warning
         self._config: Config | None = None
-        self._busy: dict[str, Delivery] = {}  # channel -> what is being delivered there
+        self._in_flight: dict[str, Delivery] = {}  # channel -> what is being delivered there
         self._losses = Losses()
-        self._failing: dict[str, str] = {}  # channel -> what is wrong: said when it begins and when it ends
-        self._paced: dict[str, datetime] = {}
-        self._gathering: tuple[Callable[[], bool], datetime] | None = None
+        self._channel_errors: dict[str, str] = {}  # channel -> what is wrong: said when it begins and when it ends
+        self._next_send_at: dict[str, datetime] = {}
+        self._delay: tuple[Callable[[], bool], datetime] | None = None
 
     @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether an attempt is under way, or a first one about to begin."""
-        return bool(self._busy) or outbox.is_about_to_begin(
-            self._store.outbox(), self._now(), stopped=self._stopped(), paced=self._paced
+        return bool(self._in_flight) or outbox.is_first_attempt_due_soon(
+            self._store.load_outbox(),
+            self._now(),
+            stopped_channels=self._stopped_channels(),
+            next_send_at=self._next_send_at,
         )
 
-    def _stopped(self) -> set[str]:
-        return {stop.channel for stop in self._store.stops()}
+    def _stopped_channels(self) -> set[str]:
+        return {stop.channel for stop in self._store.load_stops()}
 
     def _now(self) -> datetime:
-        return self._doors.clock.now()
+        return self._environment.clock.now()
 
-    def use(self, config: Config) -> None:
+    def apply_config(self, config: Config) -> None:
         """Deliver by this config from now on; channels whose settings changed are tried again."""
         self._config = config
         now = self._now()
-        resumed = outbox.resume(self._store.stops(), config.channels, self._store.outbox(), now)
+        resumed = outbox.resume_reconfigured_channels(
+            self._store.load_stops(), config.channels, self._store.load_outbox(), now
+        )
 
         def work() -> None:
             for channel in resumed.channels:
-                self._store.resume(channel)
-            self._store.update(resumed.changed)
+                self._store.delete_stop(channel)
+            self._store.update_deliveries(resumed.changed_deliveries)
 
-        self._store.write(work, now=now)
+        self._store.run_transaction(work, now=now)
         for channel in resumed.channels:
-            self._say(f"channel {channel}: its settings changed, it is used again")
-        self.pump()
+            self._log_warning(f"channel {channel}: its settings changed, it is used again")
+        self.start_due_attempts()
 
-    def notice(self, title: str, body: str) -> None:
+    def queue_notice(self, title: str, body: str) -> None:
         """What the watcher says of itself, on the default route."""
         config, now = self._config, self._now()
         if config is None:
             return
-        key, body = f"notice|{title}|{now.isoformat()}", with_tilde(body, self._doors.surroundings().home)
+        key, body = f"notice|{title}|{now.isoformat()}", abbreviate_home(body, self._environment.read_host_info().home)
         deliveries = [
             Delivery(
                 key=key,
                 channel=channel,
-                message=wording.notice(key, title, body, now),
+                message=wording.compose_notice(key, title, body, now),
                 reason="notice",
                 created_at=now,
                 next_attempt_at=now,
-                expires_at=now + LIFETIME,
+                expires_at=now + DELIVERY_LIFETIME,
             )
             for channel in config.routing.default
         ]
-        self._store.write(lambda: self._store.enqueue(deliveries), now=now)
-        self.pump()
+        self._store.run_transaction(lambda: self._store.enqueue_deliveries(deliveries), now=now)
+        self.start_due_attempts()
 
-    def release(self) -> None:
+    def release_deliveries(self) -> None:
         """Let go what quiet hours or a snooze held back, if they are over."""
         if self._config is not None:
-            pipeline.release(self._store, self._config, now=self._now())
-            self.pump()
+            pipeline.release_deliveries(self._store, self._config, now=self._now())
+            self.start_due_attempts()
 
-    def gather(self, *, busy: Callable[[], bool]) -> None:
+    def delay_sending(self, *, is_busy: Callable[[], bool]) -> None:
         """Send nothing while everybody is asked at once, a minute at most: what comes together is told together."""
-        self._gathering = busy, self._now() + GATHERED_IN
+        self._delay = is_busy, self._now() + GATHER_FOR
 
-    def gathered(self) -> None:
+    def send_if_idle(self) -> None:
         """Send what was gathered, if nobody is awaited any more."""
-        if self._gathering is not None and not self._gathering[0]():
-            self.pump()
+        if self._delay is not None and not self._delay[0]():
+            self.start_due_attempts()
 
-    def pump(self) -> None:
+    def start_due_attempts(self) -> None:
         """Start an attempt at every delivery that is due, and see to it that the next is not missed."""
         config, now = self._config, self._now()
         if config is None:
             return
-        if self._gathering is not None:
-            busy, until = self._gathering
+        if self._delay is not None:
+            busy, until = self._delay
             if busy() and now < until:
-                self._timetable.put("post", until, self.pump)
+                self._scheduler.schedule_at("post", until, self.start_due_attempts)
                 return
-            self._gathering = None
-        waiting = self._store.outbox()
-        stopped = self._stopped()
-        for delivery in outbox.due(waiting, self._busy, now, stopped=stopped, paced=self._paced):
-            self._start(delivery, config, now)
-        again = outbox.next_due(waiting, self._busy, stopped=stopped, paced=self._paced)
-        self._at("post", again, self.pump)
-        self._at("release", plan.next_release(waiting, config.routing, self._store.snoozes(), now), self.release)
+            self._delay = None
+        waiting = self._store.load_outbox()
+        stopped = self._stopped_channels()
+        for delivery in outbox.select_due_deliveries(
+            waiting, self._in_flight, now, stopped_channels=stopped, next_send_at=self._next_send_at
+        ):
+            self._start_attempt(delivery, config, now)
+        again = outbox.find_next_attempt_at(
+            waiting, self._in_flight, stopped_channels=stopped, next_send_at=self._next_send_at
+        )
+        self._schedule("post", again, self.start_due_attempts)
+        self._schedule(
+            "release",
+            plan.find_next_release(waiting, config.routing, self._store.load_snoozes(), now),
+            self.release_deliveries,
+        )
 
-    def _at(self, name: str, at: datetime | None, job: Callable[[], None]) -> None:
+    def _schedule(self, name: str, at: datetime | None, job: Callable[[], None]) -> None:
         if at is None:
-            self._timetable.take_away(name)
+            self._scheduler.cancel(name)
         else:
-            self._timetable.put(name, at, job)
+            self._scheduler.schedule_at(name, at, job)
 
-    def _start(self, delivery: Delivery, config: Config, now: datetime) -> None:
+    def _start_attempt(self, delivery: Delivery, config: Config, now: datetime) -> None:
         rules = {rule.name: rule for rule in config.rules}
-        begun = outbox.begin(delivery, rules, pipeline.routing(self._store, config), now)
-        self._store.write(lambda: self._store.update([begun]), now=now)
+        begun = outbox.prepare_attempt(delivery, rules, pipeline.build_routing(self._store, config), now)
+        self._store.run_transaction(lambda: self._store.update_deliveries([begun]), now=now)
         channel = config.channels.get(begun.channel)
         why_not = config.broken_channels.get(begun.channel)
-        self._busy[begun.channel] = begun
+        self._in_flight[begun.channel] = begun
         end = f"end of attempt {begun.channel}"
-        self._timetable.put_after(end, ATTEMPT_ENDS, lambda: self._give_up(begun, channel))
-        doors = self._doors
+        self._scheduler.schedule_after(end, ATTEMPT_TIMEOUT, lambda: self._time_out_attempt(begun, channel))
+        doors = self._environment
 
-        def attempt() -> Outcome:
+        def attempt() -> DeliveryOutcome:
             if why_not is not None:
-                return Outcome(delivered=False, detail=why_not)
-            return outbox.attempt(begun, channel, send=doors.send, run=doors.run)
+                return DeliveryOutcome(delivered=False, detail=why_not)
+            return outbox.attempt_delivery(begun, channel, send=doors.send, run=doors.run)
 
-        self._calls.fetch(attempt, lambda outcome: self._ended(begun, channel, outcome))
+        self._work_queue.run_in_thread(attempt, lambda outcome: self._on_attempt_done(begun, channel, outcome))
 
-    def _give_up(self, delivery: Delivery, channel: "Channel | None") -> None:
+    def _time_out_attempt(self, delivery: Delivery, channel: "Channel | None") -> None:
         """Count an attempt as one of unknown fate. Its thread cannot be ended: each that is lost doubles the pause."""
-        if self._busy.get(delivery.channel) is not delivery:
+        if self._in_flight.get(delivery.channel) is not delivery:
             return
         name = delivery.channel
-        detail = f"no end in {ATTEMPT_ENDS.seconds // 60} minutes; it is tried again later"
-        self._ended(delivery, channel, Outcome(delivered=None, detail=detail))
-        self._paced[name] = self._losses.lose(name, 1, self._now())
-        self.pump()
+        detail = f"no end in {ATTEMPT_TIMEOUT.seconds // 60} minutes; it is tried again later"
+        self._on_attempt_done(delivery, channel, DeliveryOutcome(delivered=None, detail=detail))
+        self._next_send_at[name] = self._losses.lose(name, 1, self._now())
+        self.start_due_attempts()
 
-    def _ended(self, delivery: Delivery, channel: "Channel | None", outcome: Outcome) -> None:
-        if self._busy.get(delivery.channel) is not delivery:  # given up before; the thread at least is back
+    def _on_attempt_done(self, delivery: Delivery, channel: "Channel | None", outcome: DeliveryOutcome) -> None:
+        if self._in_flight.get(delivery.channel) is not delivery:  # given up before; the thread at least is back
             self._losses.regain(delivery.channel)
             return
-        del self._busy[delivery.channel]
-        self._timetable.take_away(f"end of attempt {delivery.channel}")
+        del self._in_flight[delivery.channel]
+        self._scheduler.cancel(f"end of attempt {delivery.channel}")
         if self._config is None:
             return
-        settled = self._settled(delivery, channel, outcome, pipeline.routing(self._store, self._config))
-        self._tell(settled, outcome)
+        settled = self._apply_outcome(delivery, channel, outcome, pipeline.build_routing(self._store, self._config))
+        self._log_outcome(settled, outcome)
         if settled.state is not DeliveryState.SENT:
-            self.release()  # quiet hours or a snooze may have begun meanwhile
-        self.pump()
+            self.release_deliveries()  # quiet hours or a snooze may have begun meanwhile
+        self.start_due_attempts()
 
-    def _settled(
-        self, delivery: Delivery, channel: "Channel | None", outcome: Outcome, routing: plan.Routing
+    def _apply_outcome(
+        self, delivery: Delivery, channel: "Channel | None", outcome: DeliveryOutcome, routing: plan.Routing
     ) -> Delivery:
         """What the attempt made of its delivery; that, and what it means to the channel, is kept."""
         now = self._now()
-        jitter = abs(self._doors.jitter())
-        kept = self._store.delivery(delivery.id) or delivery
+        jitter = abs(self._environment.jitter())
+        kept = self._store.load_delivery(delivery.id) or delivery
         delivery = structs.replace(delivery, about=kept.about)  # its account may have another key since it was begun
-        settled = outbox.settle(delivery, outcome, channel, routing, now, jitter=jitter, stopped=self._stopped())
+        settled = outbox.apply_outcome(
+            delivery, outcome, channel, routing, now, jitter=jitter, stopped_channels=self._stopped_channels()
+        )
         if channel is not None:
-            self._paced[channel.name] = outbox.pace(channel, outcome, now)
+            self._next_send_at[channel.name] = outbox.compute_next_send_at(channel, outcome, now)
 
         def work() -> None:
-            self._store.update([settled.delivery])
-            self._store.enqueue(settled.new)
+            self._store.update_deliveries([settled.delivery])
+            self._store.enqueue_deliveries(settled.new_deliveries)
             if settled.stop is not None:
-                self._store.stop(settled.stop)
+                self._store.save_stop(settled.stop)
 
-        self._store.write(work, now=now)
+        self._store.run_transaction(work, now=now)
         return settled.delivery
 
-    def _tell(self, delivery: Delivery, outcome: Outcome) -> None:
+    def _log_outcome(self, delivery: Delivery, outcome: DeliveryOutcome) -> None:
         """One line when a channel begins to fail, one when it delivers again, one for each message that is given up."""
         name, detail = delivery.channel, delivery.outcome or outcome.detail
         if delivery.state is DeliveryState.SENT:
-            if self._failing.pop(name, None) is not None:
-                self._say(f"channel {name}: delivers again")
-        elif self._failing.get(name) != detail or delivery.state is DeliveryState.DEAD:
-            self._failing[name] = detail
-            self._say(f"channel {name}: {detail}")
+            if self._channel_errors.pop(name, None) is not None:
+                self._log_warning(f"channel {name}: delivers again")
+        elif self._channel_errors.get(name) != detail or delivery.state is DeliveryState.DEAD:
+            self._channel_errors[name] = detail
+            self._log_warning(f"channel {name}: {detail}")

@@ -13,15 +13,15 @@ import threading
 from collections.abc import Mapping
 from typing import IO
 
-from watcher.core.model import Command, Finished
+from watcher.core.model import Command, CommandResult
 
-OUTPUT_LIMIT = 64 * 1024
+MAX_OUTPUT_BYTES = 64 * 1024
 """Bytes kept of each of stdout and stderr; the rest is read and thrown away, so that the program does not stall."""
 
 GRACE_S = 2.0
 """How long a program has between TERM and KILL; also how long is waited for output that a child of it holds open."""
 
-PASSED_ON = frozenset(
+INHERITED_VARIABLES = frozenset(
     {
         # who and where
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"),
@@ -36,61 +36,63 @@ PASSED_ON = frozenset(
 )
 """The variables a program gets, beside `LC_*` and its command's own: tokens in the environment stay here."""
 
-WINDOWS = sys.platform == "win32"
+IS_WINDOWS = sys.platform == "win32"
 
 
-def run(command: Command) -> Finished:
+def run_command(command: Command) -> CommandResult:
     """How the command ended. Returns within its time limit and twice the grace, whatever the program does."""
     try:
-        process = _start(command)
+        process = _start_process(command)
     except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in an argument
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "an argument cannot be passed on"
-        return Finished(exit_code=None, stderr=f"cannot start {_name(command)}: {reason}")
-    stdout, stderr = _Drain(process.stdout), _Drain(process.stderr)
-    feeder = threading.Thread(target=_feed, args=(process.stdin, command.stdin), daemon=True)
+        return CommandResult(exit_code=None, stderr=f"cannot start {_format_program_name(command)}: {reason}")
+    stdout, stderr = _PipeReader(process.stdout), _PipeReader(process.stderr)
+    feeder = threading.Thread(target=_write_stdin, args=(process.stdin, command.stdin), daemon=True)
     feeder.start()
-    timed_out = _wait(process, command.timeout_s)
+    timed_out = _wait_timed_out(process, command.timeout_s)
     if timed_out:
-        _stop(process)
-    return Finished(
+        _terminate(process)
+    return CommandResult(
         exit_code=None if timed_out else process.returncode,
-        stdout=stdout.text(),
-        stderr=f"stopped after {command.timeout_s:g} s" if timed_out else stderr.text(),
+        stdout=stdout.read_all(),
+        stderr=f"stopped after {command.timeout_s:g} s" if timed_out else stderr.read_all(),
         timed_out=timed_out,
     )
 
 
-def environment(own: Mapping[str, str], surrounding: Mapping[str, str]) -> dict[str, str]:
-    """What a program gets to see: the allowed part of `surrounding`, then the command's own variables."""
+def build_environment(command_env: Mapping[str, str], parent_env: Mapping[str, str]) -> dict[str, str]:
+    """What a program gets to see: the allowed part of `parent_env`, then the command's own variables."""
     allowed = {
-        name: value for name, value in surrounding.items() if name.upper() in PASSED_ON or name.startswith("LC_")
+        name: value
+        for name, value in parent_env.items()
+        if name.upper() in INHERITED_VARIABLES or name.startswith("LC_")
     }
-    return allowed | dict(own)
+    return allowed | dict(command_env)
 
 
-def _name(command: Command) -> str:
+def _format_program_name(command: Command) -> str:
     """The program, without its arguments: those may hold a secret."""
     return repr(command.argv[0]) if command.argv else "a command without a program"
 
 
-def _start(command: Command) -> subprocess.Popen[bytes]:
+def _start_process(command: Command) -> subprocess.Popen[bytes]:
     if not command.argv:
         raise ValueError("no program")
     flags = 0
-    if WINDOWS:  # pragma: no cover - no console window flashes up, and a group of its own to stop
+    if IS_WINDOWS:  # pragma: no cover - no console window flashes up, and a group of its own to stop
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
     return subprocess.Popen(  # noqa: S603 - an argument list from the person's own config or from our constants
         list(command.argv),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment(command.env, os.environ),
-        start_new_session=not WINDOWS,
+        env=build_environment(command.env, os.environ),
+        start_new_session=not IS_WINDOWS,
         creationflags=flags,
     )
 
 
-def _feed(pipe: IO[bytes] | None, text: str) -> None:
+def _write_stdin(pipe: IO[bytes] | None, text: str) -> None:
     """Write stdin and close it. A program that does not read it, or is gone, is no error."""
     if pipe is not None:
         with contextlib.suppress(OSError, ValueError):
@@ -99,11 +101,11 @@ def _feed(pipe: IO[bytes] | None, text: str) -> None:
             pipe.close()
 
 
-class _Drain:
-    """Reads a pipe to its end in a thread of its own, keeping the first `OUTPUT_LIMIT` bytes."""
+class _PipeReader:
+    """Reads a pipe to its end in a thread of its own, keeping the first `MAX_OUTPUT_BYTES` bytes."""
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
-        self._kept = bytearray()
+        self._buffer = bytearray()
         self._pipe = pipe
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -113,41 +115,41 @@ class _Drain:
             return
         with contextlib.suppress(OSError, ValueError), self._pipe as pipe:
             while chunk := os.read(pipe.fileno(), 65536):
-                self._kept += chunk[: OUTPUT_LIMIT - len(self._kept)]
+                self._buffer += chunk[: MAX_OUTPUT_BYTES - len(self._buffer)]
 
-    def text(self) -> str:
+    def read_all(self) -> str:
         """What was read. A child that outlives the program and holds the pipe open is not waited for."""
         self._thread.join(GRACE_S)
-        return bytes(self._kept).decode("utf-8", "replace")
+        return bytes(self._buffer).decode("utf-8", "replace")
 
 
-def _wait(process: subprocess.Popen[bytes], limit_s: float) -> bool:
+def _wait_timed_out(process: subprocess.Popen[bytes], timeout_s: float) -> bool:
     """True where the program was still running at its limit."""
     try:
-        process.wait(limit_s)
+        process.wait(timeout_s)
     except subprocess.TimeoutExpired:
         return True
     return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _terminate(process: subprocess.Popen[bytes]) -> None:
     """TERM and, after the grace, KILL, to the whole group: a script's children must not outlive its limit."""
-    _signal(process, force=False)
-    still_there = _wait(process, GRACE_S)
-    _signal(process, force=True)  # also when the program obeyed: a child of it may not have
+    _send_signal(process, force=False)
+    still_there = _wait_timed_out(process, GRACE_S)
+    _send_signal(process, force=True)  # also when the program obeyed: a child of it may not have
     if still_there:
-        _wait(process, GRACE_S)
+        _wait_timed_out(process, GRACE_S)
 
 
-def _signal(process: subprocess.Popen[bytes], *, force: bool) -> None:
+def _send_signal(process: subprocess.Popen[bytes], *, force: bool) -> None:
     with contextlib.suppress(OSError):  # it ended meanwhile
-        if WINDOWS:  # pragma: no cover - tried on Linux only as far as argv goes
-            _signal_windows(process, force=force)
+        if IS_WINDOWS:  # pragma: no cover - tried on Linux only as far as argv goes
+            _send_windows_signal(process, force=force)
         else:
             os.killpg(process.pid, signal.SIGKILL if force else signal.SIGTERM)
 
 
-def _signal_windows(process: subprocess.Popen[bytes], *, force: bool) -> None:  # pragma: no cover
+def _send_windows_signal(process: subprocess.Popen[bytes], *, force: bool) -> None:  # pragma: no cover
     if force:
         tree = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
         with contextlib.suppress(subprocess.TimeoutExpired):

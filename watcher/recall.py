@@ -7,19 +7,19 @@ from datetime import datetime
 
 import msgspec
 
-from watcher.core.history import News
+from watcher.core.history import PollResult
 from watcher.core.model import Reading, Snapshot
 from watcher.store import Store
 
 
-def recall(store: Store, since: datetime) -> list[News]:
+def load_poll_results(store: Store, since: datetime) -> list[PollResult]:
     """Every answer and every failed poll since then, in time order."""
-    names = {(account.provider, account.account): account.name for account in store.accounts()}
+    names = {(account.provider, account.account): account.name for account in store.load_accounts()}
     answers: dict[tuple[datetime, str, str], list[Reading]] = {}
-    for series in store.all_series():
-        for at, reading in store.history(series, since=since):
+    for series in store.load_series():
+        for at, reading in store.iter_history(series, since=since):
             answers.setdefault((at, series.provider, series.account), []).append(reading)
-    news: list[News] = [
+    news: list[PollResult] = [
         Snapshot(
             provider=provider,
             account=account,
@@ -30,7 +30,7 @@ def recall(store: Store, since: datetime) -> list[News]:
         )
         for (at, provider, account), readings in answers.items()
     ]
-    for failure in store.failures(since=since):
+    for failure in store.iter_failures(since=since):
         name = names.get((failure.provider, failure.account), failure.account)
         news.append(msgspec.structs.replace(failure, account_name=name))
     return sorted(news, key=lambda each: each.at)

@@ -14,7 +14,7 @@ from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
-from watcher.paths import NAME
+from watcher.paths import APP_NAME
 
 FORGOTTEN = timedelta(days=1)
 """A refuge so much older than the file it stands for is of a time that nobody remembers: messages live no longer."""
@@ -80,9 +80,9 @@ def _folders(env: Mapping[str, str]) -> Iterator[Path]:
     user = str(os.getuid()) if hasattr(os, "getuid") else ""
     for folder in (env.get("XDG_RUNTIME_DIR", ""), str(_SESSIONS / user) if user else ""):  # cron knows no session
         if Path(folder).is_absolute() and Path(folder).is_dir():
-            yield Path(folder) / NAME
+            yield Path(folder) / APP_NAME
     temporary = Path(env.get("TMPDIR") or env.get("TEMP") or "/tmp")  # noqa: S108 - made private below, or not used
-    yield temporary / f"{NAME}-{user}"
+    yield temporary / f"{APP_NAME}-{user}"
 
 
 def _is_private(folder: Path, *, make: bool) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from watcher.core.model import Delivery, Series, Snooze
-from watcher.outages import Outages
+from watcher.outages import FailureRecords
 
 _RECORDS = (  # table, column, where in the record the account stands
     ("account", "snapshot", "$.account"),
@@ -24,7 +24,7 @@ _FREED = "|freed"
 """Behind the key of a message that is done, with its number: another may have the key."""
 
 
-class Renames(Outages):
+class Renames(FailureRecords):
     """The tables in which an account stands by its key. What writes says so, and belongs inside `write`."""
 
     def _rename(self, provider: str, old: str, new: str) -> None:

@@ -17,303 +17,331 @@ import msgspec
 from msgspec import Struct, field
 
 from watcher import absences, handover, poll
-from watcher.calls import Calls
+from watcher.calls import WorkQueue
 from watcher.config import Config
-from watcher.core.cadence import REFUSALS
-from watcher.core.model import Failure, Snapshot
+from watcher.core.cadence import LOGIN_FAILURES
+from watcher.core.model import PollFailure, Snapshot
 from watcher.core.sight import NextPoll
 from watcher.credentials import Credential
-from watcher.doors import Doors
-from watcher.logins import Logins
+from watcher.doors import Environment
+from watcher.logins import AccountRegistry
 from watcher.losses import Losses
-from watcher.providers import Kept, claude
+from watcher.providers import ProviderState, claude
 from watcher.providers.registry import PROVIDERS
 from watcher.rows import Account
-from watcher.sights import Sights
-from watcher.skew import Skew
+from watcher.sights import PollPlanner
+from watcher.skew import ClockSkew
 from watcher.store import Store
 from watcher.successions import Successions
-from watcher.timetable import Timetable
+from watcher.timetable import Scheduler
 
-News = Snapshot | Failure
-LOOK_AGAIN = timedelta(minutes=15)  # where no login was found: a person may sign in at any time
-IN_USE = timedelta(minutes=30)  # a status line that spoke so lately speaks again soon, ...
-LOOK_AT_HAND = timedelta(minutes=1)  # ... and looking costs no request
-ROUND_ENDS = timedelta(minutes=2)  # every answer has its own limit; this one is for what none foresaw
+PollResult = Snapshot | PollFailure
+LOGIN_SEARCH_EVERY = timedelta(minutes=15)  # where no login was found: a person may sign in at any time
+STATUSLINE_ACTIVE_FOR = timedelta(minutes=30)  # a status line that spoke so lately speaks again soon, ...
+STATUSLINE_CHECK_EVERY = timedelta(minutes=1)  # ... and looking costs no request
+CYCLE_TIMEOUT = timedelta(minutes=2)  # every answer has its own limit; this one is for what none foresaw
 
 
-class Round(Struct):
+class PollCycle(Struct):
     """One provider being asked."""
 
-    asked_for: bool  # by a person: at once, cooldowns aside
-    finding: bool = True  # logins are being looked for
-    waiting: set[str] = field(default_factory=set)  # accounts that have not answered
-    held: list[tuple[Credential, News]] = field(default_factory=list)  # answers that may be another account's
+    requested: bool  # by a person: at once, cooldowns aside
+    finding_logins: bool = True  # logins are being looked for
+    pending_accounts: set[str] = field(default_factory=set)  # accounts that have not answered
+    ambiguous_results: list[tuple[Credential, PollResult]] = field(
+        default_factory=list
+    )  # answers that may be another account's
 
 
-class Rounds:
+class Poller:
     """All polling of one process."""
 
     def __init__(  # noqa: PLR0913 - the parts of the process it works with
         self,
         *,
-        doors: Doors,
+        environment: Environment,
         store: Store,
-        timetable: Timetable,
-        calls: Calls,
-        hear: Callable[[News], None],
-        learn: Callable[[Iterable[str]], None],
+        scheduler: Scheduler,
+        work_queue: WorkQueue,
+        on_result: Callable[[PollResult], None],
+        add_secrets: Callable[[Iterable[str]], None],
     ) -> None:
-        self._doors, self._store, self._timetable = doors, store, timetable
-        self._calls, self._hear, self._learn = calls, hear, learn
+        self._environment, self._store, self._scheduler = environment, store, scheduler
+        self._work_queue, self._on_result, self._add_secrets = work_queue, on_result, add_secrets
         self._config: Config | None = None
-        self._open: dict[str, Round] = {}
-        self._logins = Logins(store)
-        self._troubles: dict[str, str] = {}  # provider -> what is wrong with places that no account hangs on
-        self._kept: dict[tuple[str, str], Kept] = {}
-        self._sights = Sights(doors=doors, store=store)
-        self._successions = Successions(store=store, logins=self._logins, kept=self._kept, hear=hear)
+        self._cycles: dict[str, PollCycle] = {}
+        self._account_registry = AccountRegistry(store)
+        self._source_errors: dict[str, str] = {}  # provider -> what is wrong with places that no account hangs on
+        self._provider_states: dict[tuple[str, str], ProviderState] = {}
+        self._poll_planner = PollPlanner(environment=environment, store=store)
+        self._successions = Successions(
+            store=store, logins=self._account_registry, kept=self._provider_states, hear=on_result
+        )
         self._losses = Losses()
-        self._skew = Skew()
-        self._handed_at: datetime | None = None  # when Claude Code's status line last said something
+        self._clock_skew = ClockSkew()
+        self._statusline_at: datetime | None = None  # when Claude Code's status line last said something
 
     @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether any answer is awaited."""
-        return bool(self._open)
+        return bool(self._cycles)
 
-    def use(self, config: Config, *, poll: bool = True) -> None:
+    def apply_config(self, config: Config, *, start_polling: bool = True) -> None:
         """Ask by this config from now on; a provider that was switched off is not asked again."""
         self._config = config
-        self._sights.use(config)
-        for provider in PROVIDERS if poll else ():
+        self._poll_planner.apply_config(config)
+        for provider in PROVIDERS if start_polling else ():
             if config.providers[provider].enabled is False:
-                self._timetable.take_away(_job(provider))
-            elif self._timetable.due(_job(provider)) is None and provider not in self._open:
-                self.begin(provider)
+                self._scheduler.cancel(_job_name(provider))
+            elif self._scheduler.get_due_at(_job_name(provider)) is None and provider not in self._cycles:
+                self.start_cycle(provider)
 
-    def wake(self, now: datetime) -> None:
+    def on_wake(self, now: datetime) -> None:
         """The machine slept: what is known is old."""
-        self._sights.woke_at = now
+        self._poll_planner.woke_at = now
         for provider in PROVIDERS:
-            if self._timetable.due(_job(provider)) is not None:
-                self._timetable.take_away(_job(provider))
-                self.begin(provider)
+            if self._scheduler.get_due_at(_job_name(provider)) is not None:
+                self._scheduler.cancel(_job_name(provider))
+                self.start_cycle(provider)
 
-    def begin_all(self) -> None:
+    def start_all_cycles(self) -> None:
         """A round of every provider, because a person asked for it."""
         for provider in PROVIDERS:
-            self.begin(provider, asked_for=True)
+            self.start_cycle(provider, requested=True)
 
-    def begin(self, provider: str, *, asked_for: bool = False) -> None:
+    def start_cycle(self, provider: str, *, requested: bool = False) -> None:
         """Begin a round, unless one is open: look for logins first."""
         config = self._config
-        if config is None or provider in self._open or config.providers[provider].enabled is False:
+        if config is None or provider in self._cycles or config.providers[provider].enabled is False:
             return
-        now = self._doors.clock.now()
-        if self._rests(provider, now):
+        now = self._environment.clock.now()
+        if self._is_paused(provider, now):
             return
-        self._open[provider] = round_ = Round(asked_for=asked_for)
-        self._timetable.put_after(f"end of round {provider}", ROUND_ENDS, lambda: self._give_up(provider))
+        self._cycles[provider] = round_ = PollCycle(requested=requested)
+        self._scheduler.schedule_after(
+            f"end of round {provider}", CYCLE_TIMEOUT, lambda: self._time_out_cycle(provider)
+        )
         overrides = config.providers[provider].overrides
-        surroundings, keys = self._doors.surroundings, self._logins.keys(provider)
-        self._calls.fetch(
-            lambda: poll.find(PROVIDERS[provider], surroundings(), overrides, keys=keys),
-            lambda found: self._found(provider, round_, found),
+        surroundings, keys = self._environment.read_host_info, self._account_registry.get_known_keys(provider)
+        self._work_queue.run_in_thread(
+            lambda: poll.find_logins(PROVIDERS[provider], surroundings(), overrides, known_keys=keys),
+            lambda found: self._on_logins_found(provider, round_, found),
         )
 
     # --- one round --------------------------------------------------------------------------------------------------
 
-    def _found(self, provider: str, round_: Round, found: poll.Found) -> None:
+    def _on_logins_found(self, provider: str, cycle: PollCycle, found: poll.FoundLogins) -> None:
         config = self._config
-        if self._is_late(provider, round_) or config is None:
+        if self._is_outdated(provider, cycle) or config is None:
             return
-        round_.finding = False
-        now = self._doors.clock.now()
-        self._logins.take(provider, found.credentials, now)
-        logins = [login for each in found.credentials for login in (each, *each.spares)]
-        self._learn(secret for each in logins for secret in (each.token, each.refresh_token))
-        self._hear_troubles(provider, found)
+        cycle.finding_logins = False
+        now = self._environment.clock.now()
+        self._account_registry.record_credentials(provider, found.credentials, now)
+        logins = [login for each in found.credentials for login in (each, *each.fallbacks)]
+        self._add_secrets(secret for each in logins for secret in (each.token, each.refresh_token))
+        self._report_source_failures(provider, found)
         troubled = {each.account for each in found.failures}
         self._successions.settle(provider, config, now, spared=troubled, whole=not found.failures)
-        self._take_statusline(provider)
-        if not (found.credentials or found.failures) and self._settings(provider).enabled:
-            self._hear(absences.no_login(provider, now))
-        for credential in self._logins.now(provider, now):
-            if self._may_ask(provider, credential, round_, now):
-                self._ask(provider, credential, round_, now)
-        self._end_if_done(provider)
+        self._import_statusline(provider)
+        if not (found.credentials or found.failures) and self._get_settings(provider).enabled:
+            self._on_result(absences.make_no_login_failure(provider, now))
+        for credential in self._account_registry.list_logins(provider, now):
+            if self._is_poll_allowed(provider, credential, cycle, now):
+                self._start_poll(provider, credential, cycle, now)
+        self._finish_if_done(provider)
 
-    def _hear_troubles(self, provider: str, found: poll.Found) -> None:
+    def _report_source_failures(self, provider: str, found: poll.FoundLogins) -> None:
         """Places that cannot be used are the nameless account's trouble, unless its login was found elsewhere."""
         here = {credential.account for credential in found.credentials}
-        self._troubles[provider] = "; ".join(each.message for each in found.failures if each.account in here)
+        self._source_errors[provider] = "; ".join(each.message for each in found.failures if each.account in here)
         for failure in found.failures:
             if failure.account not in here:
-                self._hear(failure)
+                self._on_result(failure)
 
-    def _may_ask(self, provider: str, credential: Credential, round_: Round, now: datetime) -> bool:
-        if self._sights.is_resting(credential, now):
+    def _is_poll_allowed(self, provider: str, credential: Credential, cycle: PollCycle, now: datetime) -> bool:
+        if self._poll_planner.is_cooling_down(credential, now):
             return False
-        settings = self._settings(provider)
-        choice = self._next_poll(provider, credential, now)
-        if round_.asked_for:
-            account = self._account(provider, credential.account)
+        settings = self._get_settings(provider)
+        choice = self._plan_next_poll(provider, credential, now)
+        if cycle.requested:
+            account = self._find_account(provider, credential.account)
             if choice.at is None:
                 return False
             # the floor spares the vendor's servers; another address is the person's own affair
-            return account is None or settings.base_url is not None or now - account.asked_at >= settings.pace.floor
+            return account is None or settings.base_url is not None or now - account.polled_at >= settings.pace.floor
         return choice.at is not None and choice.at <= now
 
-    def _ask(self, provider: str, credential: Credential, round_: Round, now: datetime) -> None:
-        round_.waiting.add(credential.account)
-        self._sights.note_use(credential, now)
-        self._logins.ask(provider, credential, now)
-        kept = self._kept.setdefault((provider, credential.account), {})
-        settings, doors, keys = self._settings(provider), self._doors, self._logins.keys(provider)
-        find = partial(poll.find, PROVIDERS[provider], overrides=settings.overrides, keys=keys)
-        self._calls.fetch(
-            lambda: poll.ask(
+    def _start_poll(self, provider: str, credential: Credential, cycle: PollCycle, now: datetime) -> None:
+        cycle.pending_accounts.add(credential.account)
+        self._poll_planner.record_request(credential, now)
+        self._account_registry.record_request(provider, credential, now)
+        kept = self._provider_states.setdefault((provider, credential.account), {})
+        settings, doors, keys = (
+            self._get_settings(provider),
+            self._environment,
+            self._account_registry.get_known_keys(provider),
+        )
+        find = partial(poll.find_logins, PROVIDERS[provider], overrides=settings.overrides, known_keys=keys)
+        self._work_queue.run_in_thread(
+            lambda: poll.poll_account(
                 PROVIDERS[provider],
                 credential,
                 now=doors.clock.now,
-                send=self._skew.through(doors.send),
+                send=self._clock_skew.wrap_send(doors.send),
                 read_database=doors.read_database,
-                kept=kept,
+                provider_state=kept,
                 base_url=settings.base_url,
-                again=lambda: find(msgspec.structs.replace(doors.surroundings(), fresh=True)).credentials,
+                find_again=lambda: (
+                    find(msgspec.structs.replace(doors.read_host_info(), force_refresh=True)).credentials
+                ),
             ),
-            lambda news: self._answered(provider, round_, credential, news),
+            lambda news: self._on_poll_done(provider, cycle, credential, news),
         )
 
-    def _answered(self, provider: str, round_: Round, credential: Credential, news: News) -> None:
-        news = self._sights.settle(credential, news)
-        if self._is_late(provider, round_):
+    def _on_poll_done(self, provider: str, cycle: PollCycle, credential: Credential, result: PollResult) -> None:
+        result = self._poll_planner.apply_cooldown(credential, result)
+        if self._is_outdated(provider, cycle):
             return
-        round_.waiting.discard(credential.account)
+        cycle.pending_accounts.discard(credential.account)
         try:
-            if self._may_be_another_s(provider, credential, news):
-                round_.held.append((credential, news))
+            if self._is_ambiguous(provider, credential, result):
+                cycle.ambiguous_results.append((credential, result))
             else:
-                self._take(provider, credential, news)
+                self._accept_result(provider, credential, result)
         finally:
-            self._end_if_done(provider)
+            self._finish_if_done(provider)
 
-    def _may_be_another_s(self, provider: str, credential: Credential, news: News) -> bool:
+    def _is_ambiguous(self, provider: str, credential: Credential, result: PollResult) -> bool:
         """Whether this answer may yet prove to be one of another key: of a nameless login, or what that one becomes."""
-        if self._account(provider, credential.account) is None:
-            return any(self._logins.is_unsure(provider, each) for each in self._logins.now(provider, news.at))
-        return self._logins.is_unsure(provider, credential) and bool(news.account_name)
+        if self._find_account(provider, credential.account) is None:
+            return any(
+                self._account_registry.is_ambiguous(provider, each)
+                for each in self._account_registry.list_logins(provider, result.at)
+            )
+        return self._account_registry.is_ambiguous(provider, credential) and bool(result.account_name)
 
-    def _take(self, provider: str, credential: Credential, news: News) -> None:
+    def _accept_result(self, provider: str, credential: Credential, result: PollResult) -> None:
         """Hear the answer, unless it proved to be one of an account that is asked under its name."""
-        self._logins.learn(provider, credential, news)
-        if news.account not in {each.account for each in self._logins.now(provider, news.at)}:
+        self._account_registry.record_owner(provider, credential, result)
+        if result.account not in {each.account for each in self._account_registry.list_logins(provider, result.at)}:
             return
-        if isinstance(news, Snapshot):
-            trouble = "" if news.account else self._troubles.get(provider, "")
-            note = "; ".join(part for part in (news.note, trouble) if part)
-            news = msgspec.structs.replace(news, note=note or None)
-        self._hear(news)
+        if isinstance(result, Snapshot):
+            trouble = "" if result.account else self._source_errors.get(provider, "")
+            note = "; ".join(part for part in (result.note, trouble) if part)
+            result = msgspec.structs.replace(result, note=note or None)
+        self._on_result(result)
 
-    def _give_up(self, provider: str) -> None:
+    def _time_out_cycle(self, provider: str) -> None:
         """End a round that did not end by itself. Its threads cannot be ended: each that is lost doubles the rest."""
-        round_ = self._open.get(provider)
+        round_ = self._cycles.get(provider)
         if round_ is None:
             return
-        now, silent = self._doors.clock.now(), round_.waiting
-        self._losses.lose(provider, max(len(round_.waiting), 1), now)
-        if round_.finding:
-            silent = {account.account for account in self._accounts(provider)} or {""}
-        for failure in absences.never_came(provider, silent, ROUND_ENDS, now, finding=round_.finding):
-            self._hear(failure)
-        round_.finding, round_.waiting = False, set()
-        self._end_if_done(provider)
+        now, silent = self._environment.clock.now(), round_.pending_accounts
+        self._losses.lose(provider, max(len(round_.pending_accounts), 1), now)
+        if round_.finding_logins:
+            silent = {account.account for account in self._list_accounts(provider)} or {""}
+        for failure in absences.make_timeout_failures(
+            provider, silent, CYCLE_TIMEOUT, now, finding_logins=round_.finding_logins
+        ):
+            self._on_result(failure)
+        round_.finding_logins, round_.pending_accounts = False, set()
+        self._finish_if_done(provider)
 
-    def _is_late(self, provider: str, round_: Round) -> bool:
+    def _is_outdated(self, provider: str, cycle: PollCycle) -> bool:
         """Whether a round was given up before this came of it. Then the thread at least is back."""
-        if round_ is self._open.get(provider):
+        if cycle is self._cycles.get(provider):
             return False
         self._losses.regain(provider)
         return True
 
-    def _rests(self, provider: str, now: datetime) -> bool:
+    def _is_paused(self, provider: str, now: datetime) -> bool:
         """Whether threads were lost to this provider so lately that another one is not risked yet."""
         until = self._losses.rests_until(provider, now)
         if until is not None:
-            self._timetable.put(_job(provider), until, partial(self.begin, provider))
+            self._scheduler.schedule_at(_job_name(provider), until, partial(self.start_cycle, provider))
         return until is not None
 
-    def _end_if_done(self, provider: str) -> None:
-        round_ = self._open.get(provider)
-        if round_ is None or round_.finding or round_.waiting:
+    def _finish_if_done(self, provider: str) -> None:
+        round_ = self._cycles.get(provider)
+        if round_ is None or round_.finding_logins or round_.pending_accounts:
             return
-        del self._open[provider]
-        self._skew.keep(self._store, self._doors.clock.now())
-        self._timetable.take_away(f"end of round {provider}")
+        del self._cycles[provider]
+        self._clock_skew.save(self._store, self._environment.clock.now())
+        self._scheduler.cancel(f"end of round {provider}")
         try:
-            for credential, news in round_.held:  # first whose each is, then whose is shown
-                self._logins.learn(provider, credential, news)
-            if round_.held and self._config is not None:
-                self._successions.settle(provider, self._config, self._doors.clock.now(), whole=False)
-            for credential, news in round_.held:
-                self._take(provider, credential, news)
+            for credential, news in round_.ambiguous_results:  # first whose each is, then whose is shown
+                self._account_registry.record_owner(provider, credential, news)
+            if round_.ambiguous_results and self._config is not None:
+                self._successions.settle(provider, self._config, self._environment.clock.now(), whole=False)
+            for credential, news in round_.ambiguous_results:
+                self._accept_result(provider, credential, news)
         finally:
-            self._plan_next(provider)
+            self._schedule_next_cycle(provider)
 
-    def _plan_next(self, provider: str) -> None:
+    def _schedule_next_cycle(self, provider: str) -> None:
         """Choose the next round, and a glance at the tools' own folders that may bring it forward."""
-        now = self._doors.clock.now()
-        choices = [self._next_poll(provider, credential, now) for credential in self._logins.now(provider, now)]
+        now = self._environment.clock.now()
+        choices = [
+            self._plan_next_poll(provider, credential, now)
+            for credential in self._account_registry.list_logins(provider, now)
+        ]
         nobody = NextPoll(at=None, reason="no login found; looking again")
         later = [choice for choice in choices if choice.at is not None]
         choice = min(later, key=lambda choice: choice.at or now) if later else next(iter(choices), nobody)
-        at, reason = max(choice.at or now + LOOK_AGAIN, now + timedelta(seconds=1)), choice.reason
+        at, reason = max(choice.at or now + LOGIN_SEARCH_EVERY, now + timedelta(seconds=1)), choice.reason
         rested = self._losses.rests_until(provider, at)
         if rested is not None:
             at, reason = rested, "an answer never came; waiting longer each time"
-        self._timetable.put(_job(provider), at, lambda: self.begin(provider))
-        self._store.write(lambda: self._store.plan_poll(provider, at, reason), now=now)
-        glances = [each.look_at for each in later if each.look_at is not None and each.look_at < at]
-        if provider == claude.ID and self._handed_at is not None and now - self._handed_at < IN_USE:
-            glances.append(now + LOOK_AT_HAND)
+        self._scheduler.schedule_at(_job_name(provider), at, lambda: self.start_cycle(provider))
+        self._store.run_transaction(lambda: self._store.save_next_poll(provider, at, reason), now=now)
+        glances = [each.recheck_at for each in later if each.recheck_at is not None and each.recheck_at < at]
+        if (
+            provider == claude.ID
+            and self._statusline_at is not None
+            and now - self._statusline_at < STATUSLINE_ACTIVE_FOR
+        ):
+            glances.append(now + STATUSLINE_CHECK_EVERY)
         if glances:
-            self._timetable.put(f"look {provider}", min(glances), partial(self._glance, provider))
+            self._scheduler.schedule_at(f"look {provider}", min(glances), partial(self._check_activity, provider))
 
-    def _glance(self, provider: str) -> None:
-        if any(account.failure and account.failure.kind in REFUSALS for account in self._accounts(provider)):
-            self.begin(provider)  # looks for logins; a refused one is not asked before its time, another at once
-        elif provider not in self._open:
-            self._take_statusline(provider)
-            self._plan_next(provider)
+    def _check_activity(self, provider: str) -> None:
+        if any(account.failure and account.failure.kind in LOGIN_FAILURES for account in self._list_accounts(provider)):
+            self.start_cycle(provider)  # looks for logins; a refused one is not asked before its time, another at once
+        elif provider not in self._cycles:
+            self._import_statusline(provider)
+            self._schedule_next_cycle(provider)
 
-    def _take_statusline(self, provider: str) -> None:
+    def _import_statusline(self, provider: str) -> None:
         """What Claude Code handed over is as good as an answer, and costs no request."""
         if provider != claude.ID:
             return
-        handed = handover.from_statusline(self._store, self._logins.now(provider, self._doors.clock.now()))
+        handed = handover.read_statusline(
+            self._store, self._account_registry.list_logins(provider, self._environment.clock.now())
+        )
         if handed is None:
             return
-        self._handed_at, fresh = handed
+        self._statusline_at, fresh = handed
         if fresh is not None:
-            self._hear(fresh)
+            self._on_result(fresh)
 
-    def _next_poll(self, provider: str, credential: Credential, now: datetime) -> NextPoll:
-        changed = self._logins.has_changed(provider, credential)
-        requested_at = self._logins.asked_at(provider, credential)
-        return self._sights.next_poll(provider, credential, now, changed=changed, requested_at=requested_at)
+    def _plan_next_poll(self, provider: str, credential: Credential, now: datetime) -> NextPoll:
+        changed = self._account_registry.has_changed(provider, credential)
+        requested_at = self._account_registry.get_last_requested_at(provider, credential)
+        return self._poll_planner.plan_next_poll(
+            provider, credential, now, login_changed=changed, requested_at=requested_at
+        )
 
-    def _settings(self, provider: str) -> Any:
+    def _get_settings(self, provider: str) -> Any:
         if self._config is None:
             raise RuntimeError("no config in use yet")
         return self._config.providers[provider]
 
-    def _accounts(self, provider: str) -> list[Account]:
-        return [account for account in self._store.accounts() if account.provider == provider]
+    def _list_accounts(self, provider: str) -> list[Account]:
+        return [account for account in self._store.load_accounts() if account.provider == provider]
 
-    def _account(self, provider: str, key: str) -> Account | None:
-        return next((account for account in self._accounts(provider) if account.account == key), None)
+    def _find_account(self, provider: str, key: str) -> Account | None:
+        return next((account for account in self._list_accounts(provider) if account.account == key), None)
 
 
-def _job(provider: str) -> str:
+def _job_name(provider: str) -> str:
     return f"poll {provider}"

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from watcher.core.memory import AlertState
-from watcher.core.model import Delivery, Failure, Kind, Reading, Series, Snapshot, Transition
+from watcher.core.model import Delivery, PollFailure, Reading, Series, Snapshot, Transition, WindowKind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -25,10 +25,10 @@ class Account(Struct, frozen=True, kw_only=True):
     provider: str
     account: str
     snapshot: Snapshot | None
-    failure: Failure | None
+    failure: PollFailure | None
     failing_since: datetime | None
-    failures: int  # polls in a row that failed
-    asked_at: datetime
+    failure_count: int  # polls in a row that failed
+    polled_at: datetime
 
     @property
     def name(self) -> str:
@@ -41,79 +41,85 @@ class Account(Struct, frozen=True, kw_only=True):
         )
 
 
-def ms(at: datetime) -> int:
+def to_milliseconds(at: datetime) -> int:
     """An aware instant as milliseconds since 1970 in UTC."""
     return (at - _EPOCH) // _MILLISECOND
 
 
-def instant(milliseconds: int) -> datetime:
-    """The reverse of `ms`, aware, in UTC."""
+def from_milliseconds(milliseconds: int) -> datetime:
+    """The reverse of `to_milliseconds`, aware, in UTC."""
     return _EPOCH + milliseconds * _MILLISECOND
 
 
-def encode(record: Struct) -> str:
+def encode_json(record: Struct) -> str:
     """A record as JSON text."""
     return _encoder.encode(record).decode()
 
 
-def series_key(series: Series) -> tuple[str, str, str]:
+def encode_series_key(series: Series) -> tuple[str, str, str]:
     """(provider, account, window)."""
     return series.provider, series.account, series.window
 
 
-def alert_row(state: AlertState) -> tuple[Any, ...]:
+def encode_alert_row(state: AlertState) -> tuple[Any, ...]:
     """The columns of `alert`, in order."""
-    since = None if state.since is None else ms(state.since)
+    since = None if state.since is None else to_milliseconds(state.since)
     severity = None if state.severity is None else state.severity.value
-    return (state.rule, *series_key(state.series), state.phase.value, severity, since, encode(state))
+    return (state.rule, *encode_series_key(state.series), state.phase.value, severity, since, encode_json(state))
 
 
-def transition_row(transition: Transition) -> tuple[Any, ...]:
+def encode_transition_row(transition: Transition) -> tuple[Any, ...]:
     """The columns of `transition` but its id, in order."""
-    key = series_key(transition.series)
-    return (ms(transition.at), transition.rule, *key, transition.event.value, encode(transition))
+    key = encode_series_key(transition.series)
+    return (to_milliseconds(transition.at), transition.rule, *key, transition.event.value, encode_json(transition))
 
 
-def delivery_row(delivery: Delivery) -> tuple[Any, ...]:
+def encode_delivery_row(delivery: Delivery) -> tuple[Any, ...]:
     """The columns of `delivery` but its id, in order."""
-    return delivery.key, delivery.channel, delivery.state.value, ms(delivery.created_at), encode(delivery)
+    return (
+        delivery.key,
+        delivery.channel,
+        delivery.state.value,
+        to_milliseconds(delivery.created_at),
+        encode_json(delivery),
+    )
 
 
-def series_facts(reading: Reading) -> tuple[Any, ...]:
+def encode_series_columns(reading: Reading) -> tuple[Any, ...]:
     """(window, kind, label, unit, window_seconds): what changes rarely."""
     return reading.window, reading.kind.value, reading.label, reading.unit, reading.window_seconds
 
 
-def reading_row(reading: Reading, at: datetime) -> tuple[Any, ...]:
+def encode_reading_row(reading: Reading, at: datetime) -> tuple[Any, ...]:
     """(at, used_percent, used, quota, remaining, resets_at, flags, source)."""
     flags = _UNLIMITED * reading.unlimited + _STALE * reading.stale + _LOW_CONFIDENCE * reading.low_confidence
     return (
-        ms(at),
+        to_milliseconds(at),
         reading.used_percent,
-        _text(reading.used),
-        _text(reading.limit),
-        _text(reading.remaining),
-        None if reading.resets_at is None else ms(reading.resets_at),
+        _encode_decimal(reading.used),
+        _encode_decimal(reading.limit),
+        _encode_decimal(reading.remaining),
+        None if reading.resets_at is None else to_milliseconds(reading.resets_at),
         flags,
         reading.source,
     )
 
 
-def reading(facts: Sequence[Any], row: Sequence[Any]) -> tuple[datetime, Reading]:
-    """The reverse of `series_facts` and `reading_row`."""
-    window, kind, label, unit, window_seconds = facts
+def decode_reading(series_columns: Sequence[Any], row: Sequence[Any]) -> tuple[datetime, Reading]:
+    """The reverse of `encode_series_columns` and `encode_reading_row`."""
+    window, kind, label, unit, window_seconds = series_columns
     at, used_percent, used, quota, remaining, resets_at, flags, source = row
-    return instant(at), Reading(
+    return from_milliseconds(at), Reading(
         window=window,
-        kind=Kind(kind),
+        kind=WindowKind(kind),
         label=label,
         unit=unit,
         window_seconds=window_seconds,
         used_percent=used_percent,
-        used=_decimal(used),
-        limit=_decimal(quota),
-        remaining=_decimal(remaining),
-        resets_at=None if resets_at is None else instant(resets_at),
+        used=_decode_decimal(used),
+        limit=_decode_decimal(quota),
+        remaining=_decode_decimal(remaining),
+        resets_at=None if resets_at is None else from_milliseconds(resets_at),
         unlimited=bool(flags & _UNLIMITED),
         stale=bool(flags & _STALE),
         low_confidence=bool(flags & _LOW_CONFIDENCE),
@@ -121,73 +127,73 @@ def reading(facts: Sequence[Any], row: Sequence[Any]) -> tuple[datetime, Reading
     )
 
 
-MOST_POLLS = 100
+MAX_OUTAGE_POLLS = 100
 """Failed polls of one row at most: it is written anew with each."""
 
 
-def outage_row(failure: Failure) -> tuple[Any, ...]:
+def encode_outage_row(failure: PollFailure) -> tuple[Any, ...]:
     """The columns of `outage` after the account: (began_at, ended_at, kind, message, retry_at, gaps)."""
-    retry_at = None if failure.retry_at is None else ms(failure.retry_at)
-    return ms(failure.at), ms(failure.at), failure.kind, failure.message, retry_at, ""
+    retry_at = None if failure.retry_at is None else to_milliseconds(failure.retry_at)
+    return to_milliseconds(failure.at), to_milliseconds(failure.at), failure.kind, failure.message, retry_at, ""
 
 
-def joined(row: Sequence[Any], failure: Failure) -> tuple[int, str] | None:
+def extend_outage_row(row: Sequence[Any], failure: PollFailure) -> tuple[int, str] | None:
     """(ended_at, gaps) of a row with one more poll in it; None where the poll says something else, or the row is full.
 
     Args:
-        row: as of `outage_row`.
+        row: as of `encode_outage_row`.
         failure: the next poll of the same account.
     """
     _, ended_at, kind, message, retry_at, gaps = row
-    gap = ms(failure.at) - ended_at
+    gap = to_milliseconds(failure.at) - ended_at
     alike = (kind, message, retry_at) == (failure.kind, failure.message, None) and failure.retry_at is None
-    if not alike or gap <= 0 or gaps.count(" ") + 2 >= MOST_POLLS:
+    if not alike or gap <= 0 or gaps.count(" ") + 2 >= MAX_OUTAGE_POLLS:
         return None
-    return ms(failure.at), f"{gaps} {gap}".strip()
+    return to_milliseconds(failure.at), f"{gaps} {gap}".strip()
 
 
-def failures(provider: str, account: str, row: Sequence[Any]) -> Iterator[Failure]:
+def decode_failures(provider: str, account: str, row: Sequence[Any]) -> Iterator[PollFailure]:
     """Every failed poll that a row of `outage` stands for, in time order."""
     began_at, _, kind, message, retry_at, gaps = row
     for at in accumulate(map(int, gaps.split()), initial=began_at):
-        yield Failure(
+        yield PollFailure(
             provider=provider,
             account=account,
-            at=instant(at),
+            at=from_milliseconds(at),
             kind=kind,
             message=message,
-            retry_at=None if retry_at is None else instant(retry_at),
+            retry_at=None if retry_at is None else from_milliseconds(retry_at),
         )
 
 
-def account(
-    provider: str, key: str, snapshot: Snapshot | None, failure: Failure | None, counts: Sequence[Any]
+def decode_account(
+    provider: str, key: str, snapshot: Snapshot | None, failure: PollFailure | None, counts: Sequence[Any]
 ) -> Account:
-    """A row of `account`, its two records decoded; `counts`: failing_since, failures, asked_at."""
+    """A row of `decode_account`, its two records decoded; `counts`: failing_since, failures, asked_at."""
     failing_since, failures, asked_at = counts
     return Account(
         provider=provider,
         account=key,
         snapshot=snapshot,
         failure=failure,
-        failing_since=None if failing_since is None else instant(failing_since),
-        failures=failures,
-        asked_at=instant(asked_at),
+        failing_since=None if failing_since is None else from_milliseconds(failing_since),
+        failure_count=failures,
+        polled_at=from_milliseconds(asked_at),
     )
 
 
-def merged(last: Snapshot | None, snapshot: Snapshot) -> Snapshot:
+def merge_snapshots(previous: Snapshot | None, snapshot: Snapshot) -> Snapshot:
     """The last snapshot with the windows of this partial one in place: what is known of the account now."""
-    if last is None:
+    if previous is None:
         return snapshot
     new = {reading.window: reading for reading in snapshot.readings}
-    old = tuple(new.pop(reading.window, reading) for reading in last.readings)
-    return msgspec.structs.replace(last, at=snapshot.at, readings=(*old, *new.values()))
+    old = tuple(new.pop(reading.window, reading) for reading in previous.readings)
+    return msgspec.structs.replace(previous, at=snapshot.at, readings=(*old, *new.values()))
 
 
-def _text(value: Decimal | None) -> str | None:
+def _encode_decimal(value: Decimal | None) -> str | None:
     return None if value is None else str(value)
 
 
-def _decimal(text: str | None) -> Decimal | None:
+def _decode_decimal(text: str | None) -> Decimal | None:
     return None if text is None else Decimal(text)

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE_DIR = Path(__file__).parent
 
 
-def rules_dir() -> Path:
+def find_shipped_rules_dir() -> Path:
     """The folder of shipped rule files: inside an installed wheel, or at the top of a source tree."""
-    installed = _PACKAGE / "_rules"
-    return installed if installed.is_dir() else _PACKAGE.parent / "rules"
+    installed = _PACKAGE_DIR / "_rules"
+    return installed if installed.is_dir() else _PACKAGE_DIR.parent / "rules"
 
 
-def default_rules() -> tuple[Path, str]:
+def read_default_rules() -> tuple[Path, str]:
     """The file that `watcher init` copies, and its text."""
-    path = rules_dir() / "default.toml"
+    path = find_shipped_rules_dir() / "default.toml"
     return path, path.read_text("utf-8")

@@ -9,11 +9,11 @@ from decimal import Decimal
 import msgspec
 from msgspec import Struct
 
-SCHEMA = "watcher.status.v1"
-WAITING = "waiting"
+SCHEMA_NAME = "watcher.status.v1"
+WAITING_STATE = "waiting"
 
 
-class Window(Struct, frozen=True, kw_only=True):
+class WindowStatus(Struct, frozen=True, kw_only=True):
     """One window, as the contract has it. None is unknown."""
 
     window: str
@@ -56,7 +56,7 @@ class AccountStatus(Struct, frozen=True, kw_only=True):
     note: str | None
     next_poll_at: datetime | None
     next_poll_reason: str | None
-    windows: list[Window]
+    windows: list[WindowStatus]
 
 
 class AlertStatus(Struct, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ class AlertStatus(Struct, frozen=True, kw_only=True):
     since: datetime | None
 
 
-class Undelivered(Struct, frozen=True, kw_only=True):
+class UndeliveredMessage(Struct, frozen=True, kw_only=True):
     """A message that waits or was given up."""
 
     channel: str
@@ -81,14 +81,14 @@ class Undelivered(Struct, frozen=True, kw_only=True):
     next_attempt_at: datetime | None
 
 
-class Snoozed(Struct, frozen=True, kw_only=True):
+class ActiveSnooze(Struct, frozen=True, kw_only=True):
     """A rule or a series that says nothing for now."""
 
     target: str
     until: datetime | None  # None: until the reset
 
 
-class Status(Struct, frozen=True, kw_only=True):
+class StatusDocument(Struct, frozen=True, kw_only=True):
     """The whole document."""
 
     schema: str
@@ -98,17 +98,17 @@ class Status(Struct, frozen=True, kw_only=True):
     daemon_seen_at: datetime | None
     config_error: str | None
     stopped_channels: dict[str, str]
-    undelivered: list[Undelivered]
+    undelivered: list[UndeliveredMessage]
     waiting: list[AlertStatus] = []  # of rules that speak only of the end: the condition holds, and nothing fires
-    snoozes: list[Snoozed] = []
+    snoozes: list[ActiveSnooze] = []
     daemon_running: bool = False
     broken_channels: dict[str, str] = {}  # those whose secret cannot be had, and why; their messages wait
 
 
-def empty(now: datetime) -> Status:
+def make_empty_status(now: datetime) -> StatusDocument:
     """The document of a machine that was never asked anything."""
-    return Status(
-        schema=SCHEMA,
+    return StatusDocument(
+        schema=SCHEMA_NAME,
         generated_at=now,
         providers=[],
         alerts=[],
@@ -121,6 +121,6 @@ def empty(now: datetime) -> Status:
     )
 
 
-def as_json(document: Struct) -> str:
+def format_json(document: Struct) -> str:
     """A document as indented JSON: money and counts as numbers, instants in UTC with a `Z`."""
     return msgspec.json.format(msgspec.json.Encoder(decimal_format="number").encode(document), indent=2).decode()

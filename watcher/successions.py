@@ -9,9 +9,9 @@ from datetime import datetime
 
 from watcher import absences, pipeline
 from watcher.config import Config
-from watcher.core.model import Failure
-from watcher.logins import Logins
-from watcher.providers import Kept
+from watcher.core.model import PollFailure
+from watcher.logins import AccountRegistry
+from watcher.providers import ProviderState
 from watcher.rows import Account
 from watcher.store import Store
 
@@ -23,9 +23,9 @@ class Successions:
         self,
         *,
         store: Store,
-        logins: Logins,
-        kept: MutableMapping[tuple[str, str], Kept],
-        hear: Callable[[Failure], None],
+        logins: AccountRegistry,
+        kept: MutableMapping[tuple[str, str], ProviderState],
+        hear: Callable[[PollFailure], None],
     ) -> None:
         self._store, self._logins, self._kept, self._hear = store, logins, kept, hear
 
@@ -41,8 +41,8 @@ class Successions:
             spared: accounts in whose places there is trouble: nobody knows yet.
             whole: whether every place was looked at; else nobody is known to be signed out.
         """
-        stored = [account for account in self._store.accounts() if account.provider == provider]
-        heirs = self._logins.heirs(provider, stored, now)
+        stored = [account for account in self._store.load_accounts() if account.provider == provider]
+        heirs = self._logins.find_successor_keys(provider, stored, now)
         for account in stored:
             if account.account not in heirs or account.account in spared:
                 continue
@@ -55,16 +55,18 @@ class Successions:
     def _hand_over(self, account: Account, heir: str, config: Config, now: datetime) -> None:
         """What stood under one key stands under another now: nothing of it is lost, and nothing is told again."""
         provider, old = account.provider, account.account
-        if pipeline.rename(self._store, config, provider, old, heir, now=now):
-            self._logins.rename(provider, old, heir, now)
+        if pipeline.rename_account(self._store, config, provider, old, heir, now=now):
+            self._logins.rename_account(provider, old, heir, now)
             self._kept[provider, heir] = self._kept.pop((provider, old), {})
             return
-        pipeline.forget(self._store, config, provider, old, now=now)
-        self._logins.forget(provider, old, now)
+        pipeline.forget_account(self._store, config, provider, old, now=now)
+        self._logins.forget_account(provider, old, now)
 
     def _is_gone(self, account: Account, now: datetime) -> None:
         """No place has that login: it was signed out, or it was only ever a place that could not be used."""
         if account.snapshot is not None:
-            self._hear(absences.signed_out(account, now))
+            self._hear(absences.make_signed_out_failure(account, now))
         else:
-            self._store.write(lambda: self._store.forget_trouble(account.provider, account.account), now=now)
+            self._store.run_transaction(
+                lambda: self._store.forget_unanswered_account(account.provider, account.account), now=now
+            )

@@ -13,75 +13,75 @@ import schedule
 
 from watcher.clock import Clock
 
-STEP = timedelta(seconds=5)  # less is drift; more is a step
-_SHORTEST_S = 0.001  # schedule loops for ever on an interval of 0
+CLOCK_STEP_THRESHOLD = timedelta(seconds=5)  # less is drift; more is a step
+_MIN_WAIT_S = 0.001  # schedule loops for ever on an interval of 0
 
 
 class _Job(NamedTuple):
-    due: datetime
+    due_at: datetime
     job: Callable[[], None]
-    is_span: bool  # due after a span of this process' time, not at an instant: it moves along with the clock
+    is_relative: bool  # due after a span of this process' time, not at an instant: it moves along with the clock
 
 
-class Timetable:
+class Scheduler:
     """Jobs by name; one name, one job: a later `put` replaces the earlier."""
 
     def __init__(self, clock: Clock, on_error: Callable[[str, Exception], None]) -> None:
         self._clock = clock
         self._on_error = on_error
-        self._scheduler = schedule.Scheduler()
+        self._backend = schedule.Scheduler()
         self._jobs: dict[str, _Job] = {}
-        self._ahead, self._zone = clock.ahead(), clock.zone()
+        self._wall_offset, self._utc_offset = clock.wall_offset(), clock.utc_offset()
 
-    def put_after(self, name: str, span: timedelta, job: Callable[[], None]) -> None:
-        """Do `job` once when `span` has passed for this process: neither a sleep nor a clock that is set counts."""
-        self._put(name, _Job(self._clock.now() + span, job, is_span=True))
+    def schedule_after(self, name: str, delay: timedelta, job: Callable[[], None]) -> None:
+        """Do `job` once when `delay` has passed for this process: neither a sleep nor a clock that is set counts."""
+        self._schedule(name, _Job(self._clock.now() + delay, job, is_relative=True))
 
-    def put(self, name: str, due: datetime, job: Callable[[], None]) -> None:
-        """Do `job` once at `due`, or at the next run where that has passed."""
-        self._put(name, _Job(due, job, is_span=False))
+    def schedule_at(self, name: str, due_at: datetime, job: Callable[[], None]) -> None:
+        """Do `job` once at `due_at`, or at the next run where that has passed."""
+        self._schedule(name, _Job(due_at, job, is_relative=False))
 
-    def _put(self, name: str, entry: "_Job") -> None:
-        self._scheduler.clear(name)
+    def _schedule(self, name: str, entry: "_Job") -> None:
+        self._backend.clear(name)
         self._jobs[name] = entry
-        wait_s = max(self._clock.machine_s(entry.due - self._clock.now()), _SHORTEST_S)
+        wait_s = max(self._clock.to_real_seconds(entry.due_at - self._clock.now()), _MIN_WAIT_S)
         # a float is what timedelta wants; the library's annotation is narrower than its code
-        self._scheduler.every(wait_s).seconds.do(self._run, name).tag(name)  # type: ignore[arg-type]
+        self._backend.every(wait_s).seconds.do(self._run_job, name).tag(name)  # type: ignore[arg-type]
 
-    def take_away(self, name: str) -> None:
+    def cancel(self, name: str) -> None:
         """Forget a job; nothing happens where there is none."""
-        self._scheduler.clear(name)
+        self._backend.clear(name)
         self._jobs.pop(name, None)
 
-    def due(self, name: str) -> datetime | None:
+    def get_due_at(self, name: str) -> datetime | None:
         """When a job is due; None where there is none."""
         entry = self._jobs.get(name)
-        return None if entry is None else entry.due
+        return None if entry is None else entry.due_at
 
-    def run_due(self) -> timedelta:
+    def run_due_jobs(self) -> timedelta:
         """Run what is due. Returns how far the wall clock stepped since the last call: mostly nothing."""
-        ahead, zone = self._clock.ahead(), self._clock.zone()
-        step = ahead - self._ahead
-        if abs(step) >= STEP or zone != self._zone:
+        ahead, zone = self._clock.wall_offset(), self._clock.utc_offset()
+        step = ahead - self._wall_offset
+        if abs(step) >= CLOCK_STEP_THRESHOLD or zone != self._utc_offset:
             back = min(step, timedelta(0))  # set back: the old instants lie an hour too late; on: overdue is overdue
             for name, entry in list(self._jobs.items()):
-                self._put(name, entry._replace(due=entry.due + (step if entry.is_span else back)))
-        self._ahead, self._zone = ahead, zone
-        self._scheduler.run_pending()
-        return step if abs(step) >= STEP else timedelta(0)
+                self._schedule(name, entry._replace(due_at=entry.due_at + (step if entry.is_relative else back)))
+        self._wall_offset, self._utc_offset = ahead, zone
+        self._backend.run_pending()
+        return step if abs(step) >= CLOCK_STEP_THRESHOLD else timedelta(0)
 
     def idle_s(self) -> float | None:
         """Seconds of the machine's time until the next job; None where there is none."""
-        idle_s = self._scheduler.idle_seconds
+        idle_s = self._backend.idle_seconds
         return None if idle_s is None else max(idle_s, 0.0)
 
-    def _run(self, name: str) -> type[schedule.CancelJob]:
+    def _run_job(self, name: str) -> type[schedule.CancelJob]:
         entry = self._jobs.get(name)
         if entry is not None:
-            if entry.due > self._clock.now():  # rounded down by the library's clock: put it again for the rest
-                self._put(name, entry)
+            if entry.due_at > self._clock.now():  # rounded down by the library's clock: put it again for the rest
+                self._schedule(name, entry)
             else:
-                self.take_away(name)
+                self.cancel(name)
                 try:
                     entry.job()
                 except Exception as error:  # noqa: BLE001 - the wrapper that keeps the loop alive

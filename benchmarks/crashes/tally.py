@@ -8,8 +8,8 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from benchmarks.crashes.world import SHAKY, STARTS_AT, STEADY, Receipt, World
-from watcher.core.model import Delivery, DeliveryState, Event, Transition
-from watcher.store import FILE_NAME, Store
+from watcher.core.model import AlertEvent, Delivery, DeliveryState, Transition
+from watcher.store import DATABASE_FILE_NAME, Store
 
 
 class Tally(Struct, kw_only=True):
@@ -38,10 +38,10 @@ class Tally(Struct, kw_only=True):
 
 def compare(home: Path, world: World, killed_rounds: set[int], tally: Tally) -> None:
     """Fill in the tally from the database and from what the receivers took in."""
-    store = Store(home / "state" / FILE_NAME, now=STARTS_AT, read_only=True)
-    transitions = store.transitions(since=STARTS_AT)
-    sent = store.deliveries(DeliveryState.SENT, since=STARTS_AT)
-    tally.lost = len(store.outbox()) + len(store.deliveries(DeliveryState.DEAD, since=STARTS_AT))
+    store = Store(home / "state" / DATABASE_FILE_NAME, now=STARTS_AT, read_only=True)
+    transitions = store.load_transitions(since=STARTS_AT)
+    sent = store.load_finished_deliveries(DeliveryState.SENT, since=STARTS_AT)
+    tally.lost = len(store.load_outbox()) + len(store.load_finished_deliveries(DeliveryState.DEAD, since=STARTS_AT))
     store.close()
     tally.rounds, tally.polls, tally.refused = world.round, world.polls, world.refused
     tally.transitions = len(transitions)
@@ -85,14 +85,14 @@ def _count_losses(
     tally.unordered += _unordered(transitions, place)
     for window, high in world.high.items():
         believed = [one for one in transitions if one.series.window == window and one in told][-1:]
-        tally.wrong += bool(believed and believed[0].event is Event.FIRING) is not high
+        tally.wrong += bool(believed and believed[0].event is AlertEvent.FIRING) is not high
 
 
 def _lost(transitions: list[Transition], told: list[Transition]) -> int:
     """Those that nobody read, and after which nobody read anything of the same alert."""
     lost = 0
-    for alert in {one.alert for one in transitions}:
-        of_alert = [one for one in transitions if one.alert == alert]
+    for alert in {one.alert_id for one in transitions}:
+        of_alert = [one for one in transitions if one.alert_id == alert]
         read = [number for number, one in enumerate(of_alert) if one in told]
         lost += len(of_alert) - 1 - max(read, default=-1)
     return lost
@@ -101,7 +101,7 @@ def _lost(transitions: list[Transition], told: list[Transition]) -> int:
 def _unordered(transitions: list[Transition], place: dict[str, int]) -> int:
     """Messages of one alert whose first arrivals are not in the order of what they tell."""
     wrong = 0
-    for alert in {transition.alert for transition in transitions}:
-        places = [place[one.key] for one in transitions if one.alert == alert and one.key in place]
+    for alert in {transition.alert_id for transition in transitions}:
+        places = [place[one.key] for one in transitions if one.alert_id == alert and one.key in place]
         wrong += sum(later < earlier for earlier, later in pairwise(places))
     return wrong

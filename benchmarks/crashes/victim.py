@@ -58,15 +58,15 @@ class Fast(Clock):
         """This simulated instant."""
         return STARTS_AT + timedelta(seconds=(monotonic_s() - self._origin_s) * SPEED)
 
-    def machine_s(self, span: timedelta) -> float:
+    def to_real_seconds(self, span: timedelta) -> float:
         """How long the machine waits for it."""
         return span.total_seconds() / SPEED
 
-    def ahead(self) -> timedelta:
+    def wall_offset(self) -> timedelta:
         """Nobody sets this clock."""
         return timedelta(0)
 
-    def zone(self) -> timedelta:
+    def utc_offset(self) -> timedelta:
         """Nor its zone."""
         return timedelta(0)
 
@@ -149,16 +149,16 @@ def _live(clock: Fast, *, loop: bool) -> None:
     from watcher.core.redaction import Redactor  # noqa: PLC0415 - likewise
     from watcher.daemon import Daemon  # noqa: PLC0415 - likewise
     from watcher.log import Log  # noqa: PLC0415 - likewise
-    from watcher.store import FILE_NAME, Store  # noqa: PLC0415 - likewise
+    from watcher.store import DATABASE_FILE_NAME, Store  # noqa: PLC0415 - likewise
 
     def send(request: Request) -> Response:
-        return http.send(request, now=clock.now)
+        return http.send_request(request, now=clock.now)
 
-    world = structs.replace(doors.real(), clock=clock, send=send)
-    around = world.surroundings()
-    own = paths.find(around.env, around.home)
-    store = Store(own.state_dir / FILE_NAME, now=clock.now())
-    daemon = Daemon(paths=own, doors=world, store=store, log=Log(), redactor=Redactor())
+    world = structs.replace(doors.create_environment(), clock=clock, send=send)
+    around = world.read_host_info()
+    own = paths.resolve_paths(around.env, around.home)
+    store = Store(own.state_dir / DATABASE_FILE_NAME, now=clock.now())
+    daemon = Daemon(paths=own, environment=world, store=store, log=Log(), redactor=Redactor())
     settings = dict(daemon.config.providers)
     settings["claude"] = structs.replace(settings["claude"], pace=Pace(floor=EVERY / 3, every=EVERY, ceiling=EVERY))
     daemon.config = structs.replace(daemon.config, providers=settings)
@@ -166,14 +166,14 @@ def _live(clock: Fast, *, loop: bool) -> None:
         signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
         daemon.run()
     else:
-        daemon.once()
+        daemon.run_once()
     store.close()
 
 
 def _sabotage() -> None:
     from watcher import http, outbox  # noqa: PLC0415 - only where it is wanted
 
-    begin, send = outbox.begin, http.send
+    begin, send = outbox.prepare_attempt, http.send_request
 
     def begun(*args: object) -> Delivery:
         return structs.replace(begin(*args), state=DeliveryState.SENT)  # type: ignore[arg-type]
@@ -183,8 +183,8 @@ def _sabotage() -> None:
             threading.Event().wait(0.05)
         return send(request, **more)  # type: ignore[arg-type]
 
-    outbox.begin = begun  # type: ignore[assignment]
-    http.send = late
+    outbox.prepare_attempt = begun  # type: ignore[assignment]
+    http.send_request = late
 
 
 def _lay_out(home: Path, url: str) -> None:

@@ -12,8 +12,8 @@ from watcher.demo.server import Reply, json_reply
 
 LIMIT_S = 1.0  # of a whole answer here; a tool's is 20 s, and no simulated clock shortens what a socket waits
 SCALED: Mapping[str, Reply] = {
-    "slow": structs.replace(server.FAULTS["slow"], after_s=3 * LIMIT_S),
-    "drip": structs.replace(server.FAULTS["drip"], drip_s=LIMIT_S / 5),
+    "slow": structs.replace(server.FAULTS["slow"], delay_s=3 * LIMIT_S),
+    "drip": structs.replace(server.FAULTS["drip"], chunk_delay_s=LIMIT_S / 5),
 }
 _RETRY_INFO = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "30s"}
 FAULTS: Mapping[str, Reply] = {

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from benchmarks.hostile.receivers import CHANNELS, Heard
 from benchmarks.hostile.world import SECRETS, World
-from watcher.core.model import DeliveryState, Event, Transition
+from watcher.core.model import AlertEvent, DeliveryState, Transition
 from watcher.store import Store
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -63,10 +63,10 @@ class Era(Struct, frozen=True):
 def read_era(path: Path, now: datetime) -> Era:
     """What the database holds now."""
     store = Store(path, now=now)
-    transitions = store.transitions(since=LONG_AGO)
-    sent = store.deliveries(DeliveryState.SENT, since=LONG_AGO)
+    transitions = store.load_transitions(since=LONG_AGO)
+    sent = store.load_finished_deliveries(DeliveryState.SENT, since=LONG_AGO)
     told = {(each.channel, each.key): each.about for each in sent}
-    waiting = len(store.outbox())
+    waiting = len(store.load_outbox())
     store.close()
     return Era(transitions, told, waiting)
 
@@ -112,7 +112,7 @@ def _count_wrong(world: World, channel: str, heard: Sequence[Heard], tally: Tall
     """What the receiver believes in the end, having read all in the order of arrival, and what is so."""
     believed = {plain(series): event for each in heard for series, event in each.about}
     for name, used in world.used.items():
-        if (believed.get(name) == Event.FIRING.value) is not (used > HIGH):
+        if (believed.get(name) == AlertEvent.FIRING.value) is not (used > HIGH):
             tally.wrong += 1
             tally.details.append(f"wrong: {name} stands at {used} %, {channel} heard {believed.get(name)} of it last")
 
@@ -135,13 +135,13 @@ def _untold(transitions: Sequence[Transition], told: Sequence[Transition]) -> li
     lost, later = [], set()
     for transition in reversed(transitions):
         if transition in told:
-            later.add(transition.alert)
-        lost += [] if transition.alert in later else [transition]
+            later.add(transition.alert_id)
+        lost += [] if transition.alert_id in later else [transition]
     return lost
 
 
 def _is_true(transition: Transition, world: World) -> bool:
-    if transition.event is not Event.FIRING:
+    if transition.event is not AlertEvent.FIRING:
         return True
     used = None if transition.reading is None else transition.reading.used_percent
     if used is None and transition.reading is not None and transition.reading.remaining is not None:

@@ -18,9 +18,9 @@ from benchmarks.hostile.receivers import CHANNELS, address
 from benchmarks.hostile.victim import Life
 from benchmarks.hostile.world import GOOGLE, LOGINS, PATHS, World
 from watcher.demo import machine
-from watcher.demo.day import Day
+from watcher.demo.day import SimulatedDay
 from watcher.demo.server import Server
-from watcher.store import FILE_NAME
+from watcher.store import DATABASE_FILE_NAME
 
 STALLED_S = 60.0
 NO_STORE, BAD_CONFIG = 74, 78  # between child and parent
@@ -37,8 +37,8 @@ class Play:
         self.luck = random.Random(seed)
         self.world = World(random.Random(seed + 1))
         self.folder, self.polls, self.disks = folder, polls, disks
-        self.state = machine.paths(folder).state_dir
-        self.config = machine.paths(folder).config_file
+        self.state = machine.make_paths(folder).state_dir
+        self.config = machine.make_paths(folder).config_file
         self.disk = Disk(self.state, folder)
         self.tally = Tally()
         self.eras: list[judge.Era] = []
@@ -47,7 +47,7 @@ class Play:
 
     def run(self) -> Tally:
         """All of it."""
-        with Server(self.world.answer, remember=0) as server:
+        with Server(self.world.answer, max_requests=0) as server:
             self.url = server.url
             self._lay_out()
             try:
@@ -66,7 +66,7 @@ class Play:
         shutil.copy(self.folder / "stderr.txt", folder)
 
     def _lay_out(self) -> None:
-        machine.lay_out(self.folder, self.url, Day(), desktop=False)
+        machine.write_home(self.folder, self.url, SimulatedDay(), desktop=False)
         home = self.folder / "home"
         (home / ".local" / "share" / "opencode" / "auth.json").write_text(json.dumps(LOGINS), "utf-8")
         accounts = json.dumps({"version": 3, "accounts": [GOOGLE], "activeIndex": 0})
@@ -206,7 +206,7 @@ class Play:
         """Full for a while; the process may be killed meanwhile, and the next one start while it still is."""
         what = self.luck.choice(("disk full", "disk full, killed", "disk full, killed and started"))
         self._happens(what)
-        self.disk.fill(self.state / FILE_NAME)
+        self.disk.fill(self.state / DATABASE_FILE_NAME)
         self._polled(life, A_WHILE)
         if what != "disk full":
             self._kill(life)
@@ -243,14 +243,14 @@ class Play:
 
     def _corrupt(self) -> None:
         """Destroy the database while nobody has it open; not where another place still holds what it held."""
-        path = self.state / FILE_NAME
+        path = self.state / DATABASE_FILE_NAME
         if self._refuge_is_left() or not path.exists():
             return
         self.eras.append(judge.read_era(path, self.world.at))
         self.world.era += 1
         self._happens("database destroyed")
         for suffix in ("-wal", "-shm"):
-            path.with_name(FILE_NAME + suffix).unlink(missing_ok=True)
+            path.with_name(DATABASE_FILE_NAME + suffix).unlink(missing_ok=True)
         content = bytearray(path.read_bytes())
         noise = self.luck.randbytes(min(len(content), 3000))
         at = 0 if self.luck.random() < 0.5 else self.luck.randrange(max(len(content) - len(noise), 1))
@@ -277,7 +277,7 @@ class Play:
             self._note("the last life did not end well")
         if self._refuge_is_left():
             self._note("the refuge was not left")
-        self.eras.append(judge.read_era(self.state / FILE_NAME, self.world.at))
+        self.eras.append(judge.read_era(self.state / DATABASE_FILE_NAME, self.world.at))
         third = len(life.samples) // 3
         if third:  # the least of each: a connection that is open at the moment is no leak
             first = [min(column) for column in zip(*life.samples[:third], strict=True)]
@@ -290,7 +290,7 @@ class Play:
         life = self._begin()
         self._polled(life, A_HEARTBEAT)
         self._happens("disk full, killed")
-        self.disk.fill(self.state / FILE_NAME)
+        self.disk.fill(self.state / DATABASE_FILE_NAME)
         self.world.turn_over()
         self._polled(life, A_HEARTBEAT)
         self._kill(life)

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from benchmarks.hostile.faults import LIMIT_S
-from watcher.demo.server import Asked, Reply, json_reply
+from watcher.demo.server import ReceivedRequest, Reply, json_reply
 
 CHANNELS = ("hook", "slack", "discord")
 PASSWORDS = {name: f"planted-{name}-5c1f9e" for name in CHANNELS}
@@ -83,7 +83,7 @@ class Receiver:
         """Another address, which is open."""
         self.closed, self.number = None, self.number + 1
 
-    def take(self, asked: Asked, at: datetime, era: int, *, calm: bool) -> tuple[Reply, Heard | None]:
+    def take(self, asked: ReceivedRequest, at: datetime, era: int, *, calm: bool) -> tuple[Reply, Heard | None]:
         """The answer, and what was taken in, if anything."""
         life = asked.headers.get("x-life", "")
         chance = 1.0 if calm else self._luck.random()
@@ -102,7 +102,7 @@ class Receiver:
             return self.closed or Reply(status=404)
         if self.down > 0:
             self.down -= 1
-            return self._bad("dead", Reply(reset=True))
+            return self._bad("dead", Reply(reset_connection=True))
         rushed = self._is_rushed(life, at)
         if rushed or 0.05 <= chance < 0.10:
             return self._bad("asks to wait", self._wait(1 if rushed else self._luck.randint(1, 600)))
@@ -120,10 +120,12 @@ class Receiver:
         """What comes in place of an answer to a message that was taken; None: an answer."""
         if 0.12 <= chance < 0.20:
             self._faults["receiver: takes it, never answers"] += 1
-            return Reply(reset=True) if self._luck.random() < 0.5 else Reply(body=b"{}" * 9, cut=True)
+            return (
+                Reply(reset_connection=True) if self._luck.random() < 0.5 else Reply(body=b"{}" * 9, truncate_body=True)
+            )
         if 0.20 <= chance < 0.22:
             self._faults["receiver: takes it, answers too late"] += 1
-            return Reply(status=204, after_s=3 * LIMIT_S)
+            return Reply(status=204, delay_s=3 * LIMIT_S)
         return None
 
     def _thanks(self) -> Reply:

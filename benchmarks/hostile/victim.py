@@ -25,16 +25,16 @@ from benchmarks.footprint import cost
 from benchmarks.hostile.faults import LIMIT_S
 from benchmarks.hostile.receivers import channel_of, key_of
 from watcher import refuge
-from watcher.calls import Call, Calls
+from watcher.calls import Callback, WorkQueue
 from watcher.clock import Clock
 from watcher.core.model import Delivery, Request, Response
 from watcher.core.redaction import Redactor
 from watcher.daemon import Daemon
 from watcher.demo import machine
-from watcher.demo.day import Day
+from watcher.demo.day import SimulatedDay
 from watcher.errors import TimedOutError
 from watcher.log import Log
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
 if TYPE_CHECKING:
     from watcher.demo.clock import FastClock
@@ -57,15 +57,15 @@ class SteppedClock(Clock):
         """This simulated instant."""
         return self.at
 
-    def machine_s(self, span: timedelta) -> float:
+    def to_real_seconds(self, span: timedelta) -> float:
         """The machine waits but a moment."""
         return span.total_seconds() / SPEED
 
-    def ahead(self) -> timedelta:
+    def wall_offset(self) -> timedelta:
         """By how much it was set."""
         return self.set_by
 
-    def zone(self) -> timedelta:
+    def utc_offset(self) -> timedelta:
         """Never changes."""
         return timedelta(0)
 
@@ -79,7 +79,7 @@ class SteppedClock(Clock):
         self.set_by += step
 
 
-class JumpingCalls(Calls):
+class JumpingCalls(WorkQueue):
     """The daemon's queue; a wait in which nothing is under way moves the clock on."""
 
     def __init__(self, clock: SteppedClock) -> None:
@@ -87,7 +87,7 @@ class JumpingCalls(Calls):
         self.clock = clock
         self.under_way = 0
 
-    def fetch(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+    def run_in_thread(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
         """As the daemon's own, and counted."""
 
         def finish(result: T) -> None:
@@ -95,11 +95,11 @@ class JumpingCalls(Calls):
             then(result)
 
         self.under_way += 1
-        super().fetch(work, finish)
+        super().run_in_thread(work, finish)
 
-    def take(self, timeout_s: float | None) -> Call | None:
+    def get(self, timeout_s: float | None) -> Callback | None:
         """The next call, or none once the time is over."""
-        call = super().take(None if self.under_way else timeout_s)
+        call = super().get(None if self.under_way else timeout_s)
         if call is None and timeout_s is not None:
             self.clock.passes(timedelta(seconds=timeout_s * SPEED))
         return call
@@ -110,13 +110,13 @@ class Noted(Store):
 
     begun: dict[str, list[tuple[str, str]]] = {}  # noqa: RUF012 - one a process
 
-    def update(self, deliveries: Iterable[Delivery]) -> None:
+    def update_deliveries(self, deliveries: Iterable[Delivery]) -> None:
         """As the store's own."""
         rows = list(deliveries)
         for row in rows:
             if row.in_doubt:
                 self.begun[row.key] = [(str(one.series), one.event.value) for one in row.about]
-        super().update(rows)
+        super().update_deliveries(rows)
 
 
 class Told(Log):
@@ -131,7 +131,7 @@ class Told(Log):
 
     info = warning = say
 
-    def detail(self, message: str) -> None:
+    def debug(self, message: str) -> None:
         """An answer came; now and then, what this process has grown to."""
         self.say(message)
         self.polls += 1
@@ -139,7 +139,7 @@ class Told(Log):
             now = cost(os.getpid())
             print(json.dumps({"cost": [now.rss, now.fds, now.threads]}), flush=True)
 
-    def crash(self, where: str, error: BaseException) -> None:
+    def exception(self, where: str, error: BaseException) -> None:
         """What nobody expected."""
         self.say(f"CRASH {where}: {error!r} {' '.join(traceback.format_exception(error))}")
 
@@ -149,13 +149,13 @@ def child(folder: Path, starts_at: datetime) -> None:
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)
     clock = SteppedClock(starts_at)
-    own = machine.paths(folder)
-    doors = machine.doors(folder, cast("FastClock", clock), Day())  # it only asks for `now`
-    path, env = own.state_dir / FILE_NAME, {"XDG_RUNTIME_DIR": str(folder / "session")}
-    store = Noted(path, now=clock.now(), shelter=refuge.place(path, env))
+    own = machine.make_paths(folder)
+    doors = machine.make_environment(folder, cast("FastClock", clock), SimulatedDay())  # it only asks for `now`
+    path, env = own.state_dir / DATABASE_FILE_NAME, {"XDG_RUNTIME_DIR": str(folder / "session")}
+    store = Noted(path, now=clock.now(), fallback_path=refuge.place(path, env))
     calls = JumpingCalls(clock)
     doors = structs.replace(doors, send=_sender(doors.send, clock, calls, store))
-    daemon = Daemon(paths=own, doors=doors, store=store, log=Told(), redactor=Redactor(), calls=calls)
+    daemon = Daemon(paths=own, environment=doors, store=store, log=Told(), redactor=Redactor(), work_queue=calls)
 
     def obey() -> None:
         for line in sys.stdin:
@@ -170,7 +170,7 @@ def child(folder: Path, starts_at: datetime) -> None:
 
 
 def _sender(
-    send_on: Callable[[Request], Response], clock: SteppedClock, calls: Calls, store: Noted
+    send_on: Callable[[Request], Response], clock: SteppedClock, calls: WorkQueue, store: Noted
 ) -> Callable[[Request], Response]:
     """The real door, with a shorter limit, and with what the judge needs in the headers."""
     life = str(os.getpid())
@@ -181,9 +181,9 @@ def _sender(
             body = request.json if request.json is not None else json.loads(request.body or b"{}")
             headers["x-about"] = json.dumps(store.begun.get(key_of(body), []))
         try:
-            return send_on(structs.replace(request, headers=headers, total_s=LIMIT_S))
+            return send_on(structs.replace(request, headers=headers, timeout_s=LIMIT_S))
         except TimedOutError:
-            calls.put(partial(clock.passes, timedelta(seconds=request.total_s)))
+            calls.put(partial(clock.passes, timedelta(seconds=request.timeout_s)))
             raise
 
     return send

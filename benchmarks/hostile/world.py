@@ -11,8 +11,8 @@ from msgspec import structs
 from benchmarks.hostile.faults import FAULTS
 from benchmarks.hostile.receivers import CHANNELS, PASSWORDS, Heard, Receiver, channel_of
 from watcher.demo.answers import ENDPOINTS
-from watcher.demo.day import Copilot, Day, Nano, Turn, Use
-from watcher.demo.server import Asked, Reply, json_reply
+from watcher.demo.day import CopilotUsage, NanoGptUsage, SimulatedDay, SimulatedUsage, WindowUsage
+from watcher.demo.server import ReceivedRequest, Reply, json_reply
 
 START = datetime(2026, 3, 2, 7, tzinfo=UTC)
 FAR = START + timedelta(days=300)
@@ -72,21 +72,21 @@ class World:
         with self.lock:
             self.used = {name: LEAST_LOW if used >= LEAST_HIGH else LEAST_HIGH for name, used in self.used.items()}
 
-    def answer(self, asked: Asked) -> Reply:
+    def answer(self, asked: ReceivedRequest) -> Reply:
         """To whatever is asked."""
         with self.lock:
             self.at = datetime.fromisoformat(asked.headers.get("x-simulated-at", START.isoformat()))
             channel = channel_of(asked.path)
             return self._provide(asked) if channel is None else self._receive(channel, asked)
 
-    def _provide(self, asked: Asked) -> Reply:
+    def _provide(self, asked: ReceivedRequest) -> Reply:
         endpoint = ENDPOINTS.get((asked.method, asked.path))
         if endpoint is None:
             return json_reply({"error": "nothing here"}, 404)
         self.polls += 1
         if self.offline > 0:
             self.offline -= 1
-            return Reply(reset=True)
+            return Reply(reset_connection=True)
         if not self.calm and self.luck.random() < 0.15:
             name = self.luck.choice(sorted(FAULTS))
             self.faults[f"provider: {name}"] += 1
@@ -99,26 +99,28 @@ class World:
             self.used[name] = self.luck.randint(*bounds)
         return json_reply(endpoint(self._use(asked.path), self.at))
 
-    def _use(self, path: str) -> Use:
+    def _use(self, path: str) -> SimulatedUsage:
         used = self.used
         for name, value in used.items():
             if PATHS[name.partition(".")[0]] == path:
                 self.served[name].add(value)
                 self.note(f"{name} is said to be {value} %")
-        turns = {name: Turn(float(value), FAR) for name, value in used.items()}
+        turns = {name: WindowUsage(float(value), FAR) for name, value in used.items()}
         return structs.replace(
-            Day().use(START + timedelta(hours=3)),
+            SimulatedDay().usage_at(START + timedelta(hours=3)),
             claude_session=turns["claude.five_hour"],
             claude_week=turns["claude.seven_day"],
-            claude_sonnet_week=Turn(5.0, FAR),
+            claude_sonnet_week=WindowUsage(5.0, FAR),
             codex_session=turns["codex.five_hour"],
             codex_week=turns["codex.weekly"],
-            copilot=Copilot(used["copilot.premium_interactions"], 100, FAR),
-            nano=Nano(used["nano_gpt.daily"] * 50, 5000, FAR, used["nano_gpt.monthly"] * 600, 60_000, FAR, 99.0),
-            gemini={"gemini-2.5-pro": turns["gemini_cli.gemini_2_5_pro"], "gemini-2.5-flash": Turn(5.0, FAR)},
+            copilot=CopilotUsage(used["copilot.premium_interactions"], 100, FAR),
+            nano_gpt=NanoGptUsage(
+                used["nano_gpt.daily"] * 50, 5000, FAR, used["nano_gpt.monthly"] * 600, 60_000, FAR, 99.0
+            ),
+            gemini={"gemini-2.5-pro": turns["gemini_cli.gemini_2_5_pro"], "gemini-2.5-flash": WindowUsage(5.0, FAR)},
         )
 
-    def _receive(self, channel: str, asked: Asked) -> Reply:
+    def _receive(self, channel: str, asked: ReceivedRequest) -> Reply:
         self.bodies.append(asked.body)
         reply, heard = self.receivers[channel].take(asked, self.at, self.era, calm=self.calm)
         if heard is not None:

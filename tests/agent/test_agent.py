@@ -5,15 +5,15 @@ import pytest
 from msgspec import structs
 
 from tests.agent import stand_ins
-from watcher.agent import Call, Run, Step, UntilGone
+from watcher.agent import Run, RunProgram, Step, WaitUntilGone
 from watcher.agent.launchd import LABEL, LAUNCHD
-from watcher.agent.registry import MANAGERS, item, manager
-from watcher.agent.steps import AgentError, describe, perform
+from watcher.agent.registry import MANAGERS, get_manager, make_login_item
+from watcher.agent.steps import AgentError, describe_steps, perform_steps
 from watcher.agent.systemd import SYSTEMD, UNIT, has_desktop
 from watcher.agent.windows import WINDOWS
-from watcher.core.model import Command, Finished
+from watcher.core.model import Command, CommandResult
 from watcher.errors import UsageError
-from watcher.process import run
+from watcher.process import run_command
 
 SCRIPTS = {
     "darwin": ("launchctl", stand_ins.LAUNCHCTL),
@@ -34,12 +34,12 @@ class Machine:
         self.manager = MANAGERS[platform]
         self.waits: list[object] = []
         env = {"USERDOMAIN": "BOX", "USERNAME": "me"} if platform == "win32" else {}
-        here = item(
+        here = make_login_item(
             platform=platform,
             executable="/opt/tools/bin/python",
             env=env,
             home=self.home,
-            folder=folder,
+            base_folder=folder,
             state_dir=self.home / "state",
             user_id=501,
         )
@@ -50,13 +50,13 @@ class Machine:
         self.item = structs.replace(here, session_env=session)
 
     def install(self) -> None:
-        self._perform(self.manager.install(self.item))
+        self._perform(self.manager.plan_install(self.item))
 
     def uninstall(self) -> None:
-        self._perform(self.manager.uninstall(self.item))
+        self._perform(self.manager.plan_uninstall(self.item))
 
     def _perform(self, steps: list[Step]) -> None:
-        perform(steps, run=run, wait=self.waits.append, env=self.item.session_env)
+        perform_steps(steps, run=run_command, wait=self.waits.append, env=self.item.session_env)
 
     def files(self) -> set[str]:
         return {str(path.relative_to(self.home)) for path in self.home.rglob("*") if not path.is_dir()}
@@ -86,17 +86,17 @@ def windows(tmp_path: Path) -> Machine:
 
 
 def test_before_installing_nothing_is_installed(machine: Machine) -> None:
-    state = machine.manager.state(machine.item, run)
+    state = machine.manager.get_state(machine.item, run_command)
     assert (state.installed, state.current) == (False, False)
     assert not state.running
 
 
 def test_after_installing_it_is_there_current_and_not_known_to_be_dead(machine: Machine) -> None:
     machine.install()
-    state = machine.manager.state(machine.item, run)
+    state = machine.manager.get_state(machine.item, run_command)
     assert (state.installed, state.current) == (True, True)
     assert state.running in {True, None}
-    assert machine.manager.path(machine.item).read_bytes() == machine.manager.render(machine.item)
+    assert machine.manager.get_path(machine.item).read_bytes() == machine.manager.render(machine.item)
 
 
 def test_installing_twice_is_installing_once(machine: Machine) -> None:
@@ -104,15 +104,15 @@ def test_installing_twice_is_installing_once(machine: Machine) -> None:
     files = machine.files()
     machine.install()
     assert machine.files() == files
-    assert machine.manager.state(machine.item, run).current
+    assert machine.manager.get_state(machine.item, run_command).current
 
 
 def test_an_upgrade_replaces_the_older_one_in_place(machine: Machine) -> None:
     machine.install()
     machine.item = structs.replace(machine.item, argv=("/opt/newer/bin/python", "-P", "-m", "watcher", "run"))
-    assert not machine.manager.state(machine.item, run).current
+    assert not machine.manager.get_state(machine.item, run_command).current
     machine.install()
-    assert machine.manager.state(machine.item, run).current
+    assert machine.manager.get_state(machine.item, run_command).current
     loaded = next(machine.state / name for name in ("loaded", "running", "task") if (machine.state / name).exists())
     registered = machine.state / "task" if (machine.state / "task").exists() else loaded
     assert registered.read_bytes() == machine.manager.render(machine.item)
@@ -122,7 +122,7 @@ def test_uninstalling_leaves_nothing(machine: Machine) -> None:
     machine.install()
     machine.uninstall()
     assert machine.files() == set()
-    assert not machine.manager.state(machine.item, run).installed
+    assert not machine.manager.get_state(machine.item, run_command).installed
     assert not {"loaded", "running", "task"} & {path.name for path in machine.state.iterdir()}
 
 
@@ -132,8 +132,8 @@ def test_uninstalling_what_is_not_there_is_no_error(machine: Machine) -> None:
 
 
 def test_the_description_of_a_plan_names_every_file_and_program_and_does_nothing(machine: Machine) -> None:
-    lines = describe(machine.manager.install(machine.item))
-    assert any(str(machine.manager.path(machine.item)) in line for line in lines)
+    lines = describe_steps(machine.manager.plan_install(machine.item))
+    assert any(str(machine.manager.get_path(machine.item)) in line for line in lines)
     assert any(
         SCRIPTS[next(key for key, value in MANAGERS.items() if value is machine.manager)][0] in line for line in lines
     )
@@ -142,7 +142,7 @@ def test_the_description_of_a_plan_names_every_file_and_program_and_does_nothing
 
 
 def test_every_manager_says_where_the_logs_are(machine: Machine) -> None:
-    assert str(machine.home / "state" / "watcher.log") in machine.manager.logs(machine.item)
+    assert str(machine.home / "state" / "watcher.log") in machine.manager.describe_logs(machine.item)
 
 
 # --- launchd ---------------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def test_the_old_job_is_awaited_before_the_new_one_is_put_in(mac: Machine) -> No
 def test_a_bootstrap_that_comes_too_soon_is_tried_once_more(mac: Machine) -> None:
     (mac.state / "refuse").touch()
     mac.install()
-    assert mac.manager.state(mac.item, run).running
+    assert mac.manager.get_state(mac.item, run_command).running
     assert [call.split()[0] for call in mac.calls()][:5] == ["bootout", "print", "enable", "bootstrap", "bootstrap"]
 
 
@@ -177,7 +177,7 @@ def test_a_job_that_never_goes_is_an_error_with_a_cure(mac: Machine) -> None:
 
 def test_the_property_list_is_what_launchd_wants(mac: Machine) -> None:
     plist = plistlib.loads(LAUNCHD.render(mac.item))
-    assert plist["Label"] == LAUNCHD.path(mac.item).stem
+    assert plist["Label"] == LAUNCHD.get_path(mac.item).stem
     assert plist["KeepAlive"] == {"SuccessfulExit": False}
     assert (plist["RunAtLoad"], plist["ThrottleInterval"]) == (True, 30)
     assert (plist["ProcessType"], plist["LimitLoadToSessionType"]) == ("Background", "Aqua")
@@ -195,7 +195,7 @@ def test_the_log_folder_is_made_because_launchd_does_not(mac: Machine) -> None:
 
 def test_a_loaded_job_says_its_process(mac: Machine) -> None:
     mac.install()
-    assert mac.manager.state(mac.item, run).detail == "running, pid 4711"
+    assert mac.manager.get_state(mac.item, run_command).detail == "running, pid 4711"
 
 
 # --- systemd ---------------------------------------------------------------------------------------------------------
@@ -215,9 +215,9 @@ def test_without_a_desktop_the_unit_does_not_wait_for_one(linux: Machine) -> Non
 
 
 def test_a_desktop_is_what_systemd_calls_one(linux: Machine) -> None:
-    assert not has_desktop(run, linux.item)
+    assert not has_desktop(run_command, linux.item)
     (linux.state / "desktop").touch()
-    assert has_desktop(run, linux.item)
+    assert has_desktop(run_command, linux.item)
 
 
 def test_a_session_without_a_manager_is_an_error_with_a_cure(linux: Machine) -> None:
@@ -263,12 +263,12 @@ def test_a_forbidden_task_is_an_error_with_a_cure(windows: Machine) -> None:
 
 
 def test_the_task_is_started_without_a_console_and_for_this_person_alone() -> None:
-    here = item(
+    here = make_login_item(
         platform="win32",
         executable=r"C:\tools\Scripts\python.exe",
         env={"USERDOMAIN": "BOX", "USERNAME": "me"},
         home=Path("/home/me"),
-        folder=Path("/home/me"),
+        base_folder=Path("/home/me"),
         state_dir=Path("/home/me/state"),
     )
     assert here.user == r"BOX\me"
@@ -278,20 +278,20 @@ def test_the_task_is_started_without_a_console_and_for_this_person_alone() -> No
 
 def test_variables_of_the_shell_must_be_made_lasting_on_windows(windows: Machine) -> None:
     kept = structs.replace(windows.item, env={"CODEX_HOME": "D:\\codex"})
-    assert WINDOWS.after(kept) == 'so that it finds the same files: setx CODEX_HOME "D:\\codex"'
-    assert WINDOWS.after(windows.item) == ""
+    assert WINDOWS.describe_next_steps(kept) == 'so that it finds the same files: setx CODEX_HOME "D:\\codex"'
+    assert WINDOWS.describe_next_steps(windows.item) == ""
 
 
 # --- the item --------------------------------------------------------------------------------------------------------
 
 
 def test_paths_of_this_shell_become_absolute_and_secrets_stay_behind(tmp_path: Path) -> None:
-    here = item(
+    here = make_login_item(
         platform="linux",
         executable="/opt/bin/python",
         env={"WATCHER_CONFIG_DIR": "conf", "CODEX_HOME": "/srv/codex", "SLACK_WEBHOOK_URL": "https://hooks.example/x"},
         home=Path("/home/me"),
-        folder=tmp_path,
+        base_folder=tmp_path,
         state_dir=Path("/home/me/state"),
     )
     assert here.env == {"WATCHER_CONFIG_DIR": str(tmp_path / "conf"), "CODEX_HOME": "/srv/codex"}
@@ -300,12 +300,12 @@ def test_paths_of_this_shell_become_absolute_and_secrets_stay_behind(tmp_path: P
 
 
 def test_the_daemon_is_started_by_the_python_that_installs_it() -> None:
-    here = item(
+    here = make_login_item(
         platform="darwin",
         executable="/opt/venv/bin/python3",
         env={},
         home=Path("/Users/me"),
-        folder=Path("/"),
+        base_folder=Path("/"),
         state_dir=Path("/Users/me/state"),
     )
     assert here.argv == ("/opt/venv/bin/python3", "-OO", "-P", "-m", "watcher", "run")
@@ -313,7 +313,7 @@ def test_the_daemon_is_started_by_the_python_that_installs_it() -> None:
 
 def test_an_unknown_system_is_told_what_to_do() -> None:
     with pytest.raises(UsageError) as caught:
-        manager("freebsd14")
+        get_manager("freebsd14")
     assert str(caught.value) == (
         "no login item for freebsd14 (only darwin, linux, win32); start `watcher run` from your session's autostart"
     )
@@ -326,9 +326,9 @@ def ends(*codes: int | None) -> tuple[Run, list[Command]]:
     asked: list[Command] = []
     left = list(codes)
 
-    def fake(command: Command) -> Finished:
+    def fake(command: Command) -> CommandResult:
         asked.append(command)
-        return Finished(exit_code=left.pop(0), stderr="no such thing\n")
+        return CommandResult(exit_code=left.pop(0), stderr="no such thing\n")
 
     return fake, asked
 
@@ -336,13 +336,15 @@ def ends(*codes: int | None) -> tuple[Run, list[Command]]:
 def test_a_failing_program_stops_the_plan_with_its_own_words() -> None:
     fake, asked = ends(7)
     with pytest.raises(AgentError, match=r"^frob 'a b': exit code 7 \(no such thing\); push harder$"):
-        perform([Call(("frob", "a b"), cure="push harder"), Call(("never",))], run=fake, wait=print, env={})
+        perform_steps(
+            [RunProgram(("frob", "a b"), hint="push harder"), RunProgram(("never",))], run=fake, wait=print, env={}
+        )
     assert len(asked) == 1
 
 
 def test_a_program_that_may_fail_does_not_stop_the_plan() -> None:
     fake, asked = ends(7, 0)
-    perform([Call(("frob",), may_fail=True), Call(("then",))], run=fake, wait=print, env={"A": "b"})
+    perform_steps([RunProgram(("frob",), may_fail=True), RunProgram(("then",))], run=fake, wait=print, env={"A": "b"})
     assert [command.argv for command in asked] == [("frob",), ("then",)]
     assert asked[0].env == {"A": "b"}
 
@@ -350,7 +352,7 @@ def test_a_program_that_may_fail_does_not_stop_the_plan() -> None:
 def test_waiting_ends_with_the_first_failure() -> None:
     fake, asked = ends(0, 0, 113)
     waits: list[object] = []
-    perform([UntilGone(("look",), cure="")], run=fake, wait=waits.append, env={})
+    perform_steps([WaitUntilGone(("look",), hint="")], run=fake, wait=waits.append, env={})
     assert (len(asked), len(waits)) == (3, 2)
 
 

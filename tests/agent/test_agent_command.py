@@ -12,7 +12,7 @@ from tests.agent import stand_ins
 from watcher import clock
 from watcher.agent.systemd import UNIT
 from watcher.lock import Lock
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
 
@@ -36,9 +36,9 @@ class Person:
         return [path for path in self.home.rglob("*") if not path.is_dir()]
 
     def beats(self, word: str, ago: timedelta) -> None:
-        now = clock.now()
-        store = Store(self.state_dir / FILE_NAME, now=now)
-        store.write(lambda: store.set_fact("heartbeat", word, now - ago), now=now)
+        now = clock.utc_now()
+        store = Store(self.state_dir / DATABASE_FILE_NAME, now=now)
+        store.run_transaction(lambda: store.save_fact("heartbeat", word, now - ago), now=now)
         store.close()
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from watcher.agent import Item
+from watcher.agent import LoginItem
 from watcher.agent.launchd import LABEL, LAUNCHD
-from watcher.agent.registry import item
+from watcher.agent.registry import make_login_item
 from watcher.agent.systemd import SYSTEMD, UNIT
 from watcher.agent.windows import WINDOWS
 
@@ -19,13 +19,13 @@ TOP = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
 
 
-def shipped(platform: str, home: str, *, headless: bool = False) -> Item:
-    return item(
+def shipped(platform: str, home: str, *, headless: bool = False) -> LoginItem:
+    return make_login_item(
         platform=platform,
         executable=f"{home}/.venvs/watcher/bin/python",
         env={},
         home=Path(home),
-        folder=Path("/"),
+        base_folder=Path("/"),
         state_dir=Path(home) / ".local" / "state" / "ai-usage-watcher",
         user_id=501,
         headless=headless,
@@ -67,14 +67,14 @@ def verify(unit: bytes, folder: Path) -> tuple[int, str]:
     return checked.returncode, checked.stderr
 
 
-def local(folder: Path, *, headless: bool) -> Item:
+def local(folder: Path, *, headless: bool) -> LoginItem:
     """With this interpreter: a missing program is one of the things that the checker looks for."""
-    return item(
+    return make_login_item(
         platform="linux",
         executable=sys.executable,
         env={"CODEX_HOME": "/srv/100% odd"},
         home=folder,
-        folder=folder,
+        base_folder=folder,
         state_dir=folder,
         headless=headless,
     )
@@ -95,12 +95,12 @@ def test_systemd_would_say_so_if_a_key_were_wrong(tmp_path: Path) -> None:
 
 
 def task(folder: Path) -> Path:
-    here = item(
+    here = make_login_item(
         platform="win32",
         executable=r"C:\Program Files\watcher & co\Scripts\python.exe",
         env={"USERDOMAIN": "BOX", "USERNAME": "Zoë"},
         home=folder,
-        folder=folder,
+        base_folder=folder,
         state_dir=folder,
     )
     file = folder / "task.xml"

@@ -17,7 +17,7 @@ def test_the_long_run_tells_how_the_daemon_stands_at_each_mark(tmp_path: Path) -
     with Server(footprint.answer) as server:
         footprint.lay_out(tmp_path, server.url)
         marks = footprint.growth(Path(sys.executable), tmp_path, 60)
-        alerts = [asked for asked in server.asked if asked.path == "/alerts"]
+        alerts = [asked for asked in server.requests if asked.path == "/alerts"]
     assert [mark["polls"] for mark in marks] == [12, 36, 60]
     assert marks[-1]["hours"] > marks[0]["hours"] > 0
     assert all(mark["rss_mb"] > 10 and mark["threads"] < 12 and mark["fds"] < 30 for mark in marks)

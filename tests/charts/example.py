@@ -4,17 +4,17 @@ import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from watcher.charts import Span, Track, moments, svg
+from watcher.charts import TimeRange, Track, build_alert_markers, svg
 from watcher.charts.palette import Theme
 from watcher.core import judge, lookout
-from watcher.core.course import follow
-from watcher.core.judge import Memory
-from watcher.core.model import Kind, Reading, Series, Snapshot, Transition
+from watcher.core.course import build_usage_history
+from watcher.core.judge import EngineState
+from watcher.core.model import Reading, Series, Snapshot, Transition, WindowKind
 from watcher.core.rulebook import parse_rules
 
 FILE = Path(__file__).parents[2] / "docs" / "usage.svg"
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
-SPAN = Span(start=START, end=START + timedelta(days=7), tz=UTC)
+SPAN = TimeRange(start=START, end=START + timedelta(days=7), tz=UTC)
 STEP = timedelta(minutes=10)
 SESSION, WEEK = Series(provider="claude", window="five_hour"), Series(provider="claude", window="seven_day")
 RULES = """
@@ -32,21 +32,21 @@ def draw() -> str:
     """The picture."""
     snapshots = list(_week())
     rules = parse_rules(RULES, "example.toml", channels=())
-    memory, told = Memory({}, {}), list[Transition]()
+    memory, told = EngineState({}, {}), list[Transition]()
     for snapshot in snapshots:
-        judged = judge.judge(rules, memory, snapshot, snapshot.at, every=STEP, tz=UTC)
-        memory = judge.after(memory, judged)
+        judged = judge.evaluate_poll(rules, memory, snapshot, snapshot.at, every=STEP, tz=UTC)
+        memory = judge.apply_evaluation(memory, judged)
         told += judged.transitions
     tracks = [
         Track(
             name=name,
-            course=follow(series, [(each.at, each.readings[index]) for each in snapshots]),
-            lines=lookout.lines(memory.series[series], rules),
-            moments=moments(series, told),
+            usage_history=build_usage_history(series, [(each.at, each.readings[index]) for each in snapshots]),
+            threshold_lines=lookout.find_threshold_lines(memory.series_states[series], rules),
+            alert_markers=build_alert_markers(series, told),
         )
         for index, (series, name) in enumerate(((SESSION, "Claude, 5-hour window"), (WEEK, "Claude, 7-day window")))
     ]
-    return svg.picture(tracks, SPAN, theme=Theme.AUTO, title="AI usage, last 7 days")
+    return svg.render_svg(tracks, SPAN, theme=Theme.AUTO, title="AI usage, last 7 days")
 
 
 def _week():
@@ -72,7 +72,7 @@ def _week():
 def _session(used, at, ends):
     return Reading(
         window="five_hour",
-        kind=Kind.SESSION,
+        kind=WindowKind.SESSION,
         label="5-hour window",
         used_percent=round(used, 1),
         resets_at=ends if used else at + timedelta(hours=5),
@@ -83,7 +83,7 @@ def _session(used, at, ends):
 def _seven_days(week, turns):
     return Reading(
         window="seven_day",
-        kind=Kind.WEEKLY,
+        kind=WindowKind.WEEKLY,
         label="7-day window",
         used_percent=round(week, 1),
         resets_at=turns,

@@ -12,7 +12,7 @@ import pytest
 
 from watcher.clock import Clock
 from watcher.demo import machine
-from watcher.demo.day import Day, hours
+from watcher.demo.day import SimulatedDay, parse_hours
 from watcher.demo.server import Server
 
 NOON = "12:20"  # Claude's session is at 83 %, and fires
@@ -23,7 +23,7 @@ class Home:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.paths = machine.paths(folder)
+        self.paths = machine.make_paths(folder)
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder / "home"),
@@ -58,9 +58,9 @@ def empty_home(tmp_path: Path) -> Home:
 def at_noon(folder: Path) -> Iterator[Home]:
     """A machine with six logins, at noon of the demonstration's day."""
     clock = Clock()
-    day = Day(midnight=clock.now() - timedelta(hours=hours(NOON)))
-    with Server(lambda asked: machine.answer(asked, clock, day)) as server:
-        machine.lay_out(folder, server.url, day, desktop=False)
+    day = SimulatedDay(midnight=clock.now() - timedelta(hours=parse_hours(NOON)))
+    with Server(lambda asked: machine.answer_request(asked, clock, day)) as server:
+        machine.write_home(folder, server.url, day, desktop=False)
         home = Home(folder)
         home.server = server  # type: ignore[attr-defined]
         yield home

@@ -5,12 +5,12 @@ from decimal import Decimal
 
 from msgspec import structs
 
-from watcher.cli.table import table
-from watcher.cli.words import Tongue
-from watcher.status_document import AccountStatus, AlertStatus, Window, empty
+from watcher.cli.table import render_status_table
+from watcher.cli.words import StatusFormatter
+from watcher.status_document import AccountStatus, AlertStatus, WindowStatus, make_empty_status
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-TONGUE = Tongue(NOW, UTC)
+TONGUE = StatusFormatter(NOW, UTC)
 NAMES = {"claude": "Claude", "copilot": "Copilot", "codex": "Codex"}
 M, H = timedelta(minutes=1), timedelta(hours=1)
 
@@ -31,7 +31,7 @@ def window(name="five_hour", **facts):
         "stale": False,
         "primary": True,
     }
-    return Window(**{**known, **facts})
+    return WindowStatus(**{**known, **facts})
 
 
 def account(*windows, **facts):
@@ -52,11 +52,15 @@ def account(*windows, **facts):
 
 
 def known(*accounts, **facts):
-    return structs.replace(empty(NOW), providers=list(accounts), daemon_running=True, daemon_seen_at=NOW, **facts)
+    return structs.replace(
+        make_empty_status(NOW), providers=list(accounts), daemon_running=True, daemon_seen_at=NOW, **facts
+    )
 
 
 def shown(document, width=80, **options):
-    lines = table(document, TONGUE, width, names=NAMES, ascii_=options.pop("ascii_", False), **options)
+    lines = render_status_table(
+        document, TONGUE, width, provider_names=NAMES, ascii_only=options.pop("ascii_", False), **options
+    )
     return [line.plain.rstrip() for line in lines]
 
 

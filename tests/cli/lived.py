@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tests.core.samples import balance, premium, reading
 from watcher import config, pipeline
-from watcher.core.model import Failure, Kind, Reading, Snapshot
+from watcher.core.model import PollFailure, Reading, Snapshot, WindowKind
 from watcher.paths import Paths
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
 EVERY = timedelta(minutes=30)
 BEGAN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)  # a Monday
@@ -35,21 +35,23 @@ def live(own: Paths, *, until: datetime = NOW, account_name: str = EVIL) -> None
     if not own.config_file.exists():
         own.config_file.write_text(RULES)
         own.config_file.chmod(0o600)
-    settings = config.load(own, lambda text: text, Path("/nowhere"))
-    store = Store(own.state_dir / FILE_NAME, now=until)
+    settings = config.load_config(own, lambda text: text, Path("/nowhere"))
+    store = Store(own.state_dir / DATABASE_FILE_NAME, now=until)
     for step in range(97):
         at = until - timedelta(days=2) + step * EVERY
         claude = Snapshot(
             provider="claude", account="acc-1", account_name=account_name, plan="max", at=at, readings=_claude(step, at)
         )
-        pipeline.observe(store, settings, claude, now=at, every=EVERY)
+        pipeline.process_result(store, settings, claude, now=at, every=EVERY)
         nano = Snapshot(provider="nano_gpt", at=at, readings=(balance(f"{14.50 - step / 10:.2f}"),))
-        pipeline.observe(store, settings, nano, now=at, every=EVERY)
+        pipeline.process_result(store, settings, nano, now=at, every=EVERY)
         if step < 90:
             copilot = Snapshot(provider="copilot", at=at, readings=(premium(100 + step),))
-            pipeline.observe(store, settings, copilot, now=at, every=EVERY)
-    lost = Failure(provider="copilot", at=until, kind="expired", message="GitHub Copilot: expired: run `gh auth login`")
-    pipeline.observe(store, settings, lost, now=until, every=EVERY)
+            pipeline.process_result(store, settings, copilot, now=at, every=EVERY)
+    lost = PollFailure(
+        provider="copilot", at=until, kind="expired", message="GitHub Copilot: expired: run `gh auth login`"
+    )
+    pipeline.process_result(store, settings, lost, now=until, every=EVERY)
     store.close()
 
 
@@ -63,7 +65,7 @@ def _claude(step: int, at: datetime) -> tuple[Reading, ...]:
         reading(
             20 + step / 2,
             window="seven_day",
-            kind=Kind.WEEKLY,
+            kind=WindowKind.WEEKLY,
             label="7-day window",
             window_seconds=7 * 86400,
             resets_at=at - step * EVERY + timedelta(days=5),
@@ -73,11 +75,11 @@ def _claude(step: int, at: datetime) -> tuple[Reading, ...]:
 
 def another_account(own: Paths) -> None:
     """A second account of Claude, read twice."""
-    settings = config.load(own, lambda text: text, Path("/nowhere"))
-    store = Store(own.state_dir / FILE_NAME, now=NOW)
+    settings = config.load_config(own, lambda text: text, Path("/nowhere"))
+    store = Store(own.state_dir / DATABASE_FILE_NAME, now=NOW)
     for at in (NOW - EVERY, NOW):
         other = Snapshot(
             provider="claude", account="acc-2", account_name="you@example.com", at=at, readings=(reading(12.0),)
         )
-        pipeline.observe(store, settings, other, now=at, every=EVERY)
+        pipeline.process_result(store, settings, other, now=at, every=EVERY)
     store.close()

@@ -12,7 +12,7 @@ from tests.world import HOOK, made
 from watcher import glance, standing
 from watcher.cli import bar
 from watcher.errors import TimedOutError
-from watcher.glance import Account, Glance, Window
+from watcher.glance import AccountSummary, StatusSummary, WindowSummary
 from watcher.store import Store
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -36,12 +36,12 @@ def window(**facts):
         "primary": True,
         "severity": None,
     }
-    return Window(**{**known, **facts})
+    return WindowSummary(**{**known, **facts})
 
 
 def account(*windows, **facts):
     known = {"provider": "claude", "name": "", "stale": False, "error": None, "windows": windows}
-    return Account(**{**known, **facts})
+    return AccountSummary(**{**known, **facts})
 
 
 @pytest.mark.parametrize(
@@ -65,24 +65,28 @@ def account(*windows, **facts):
     ],
 )
 def test_one_account_is_one_phrase(seen, said):
-    assert bar.line(Glance((seen,)), NOW) == said
+    assert bar.format_line(StatusSummary((seen,)), NOW) == said
 
 
 def test_accounts_stand_side_by_side_and_none_is_said_too():
-    assert bar.line(Glance((account(window()), account(provider="codex"))), NOW) == "claude 82% 1h40m · codex ?"
-    assert bar.line(Glance(), NOW) == "watcher: no readings yet"
+    assert (
+        bar.format_line(StatusSummary((account(window()), account(provider="codex"))), NOW)
+        == "claude 82% 1h40m · codex ?"
+    )
+    assert bar.format_line(StatusSummary(), NOW) == "watcher: no readings yet"
 
 
 def test_tmux_colours_what_fires_and_what_is_old():
-    seen = Glance((account(window(severity="critical")), account(window(), name="#1", stale=True)))
+    seen = StatusSummary((account(window(severity="critical")), account(window(), name="#1", stale=True)))
     assert (
-        bar.tmux(seen, NOW) == "#[fg=red]claude 82%! 1h40m#[default] · #[fg=colour244]claude ##1 82%? 1h40m#[default]"
+        bar.format_tmux(seen, NOW)
+        == "#[fg=red]claude 82%! 1h40m#[default] · #[fg=colour244]claude ##1 82%? 1h40m#[default]"
     )
 
 
 def test_waybar_gets_escaped_markup_a_class_and_a_percentage():
-    seen = Glance((account(window(severity="critical", label="<&>"), name="a&b"),), "critical")
-    assert json.loads(bar.waybar(seen, NOW)) == {
+    seen = StatusSummary((account(window(severity="critical", label="<&>"), name="a&b"),), "critical")
+    assert json.loads(bar.format_waybar(seen, NOW)) == {
         "text": "claude a&amp;b 82%! 1h40m",
         "alt": "critical",
         "tooltip": "claude a&amp;b &lt;&amp;&gt;: 82%, resets in 1 h 40 min "
@@ -95,21 +99,21 @@ def test_waybar_gets_escaped_markup_a_class_and_a_percentage():
 @pytest.mark.parametrize(
     ("seen", "word"),
     [
-        (Glance(), "empty"),
-        (Glance((account(window()),)), "ok"),
-        (Glance((account(window(), stale=True),)), "stale"),
-        (Glance((account(window(severity="info")),), "info"), "info"),
+        (StatusSummary(), "empty"),
+        (StatusSummary((account(window()),)), "ok"),
+        (StatusSummary((account(window(), stale=True),)), "stale"),
+        (StatusSummary((account(window(severity="info")),), "info"), "info"),
         ("watcher: damaged", "error"),
     ],
 )
 def test_waybar_is_always_json_with_a_word_for_its_state(seen, word):
-    assert json.loads(bar.waybar(seen, NOW))["class"] == word
+    assert json.loads(bar.format_waybar(seen, NOW))["class"] == word
 
 
 def test_a_terminal_without_the_sign_gets_another():
-    assert bar.writable("a · ü", "ascii") == "a | ?"
-    assert bar.writable("a · ü", "utf-8") == "a · ü"
-    assert bar.writable("a\x1b[2J\nb", "utf-8") == "a?[2J?b"
+    assert bar.sanitize_line("a · ü", "ascii") == "a | ?"
+    assert bar.sanitize_line("a · ü", "utf-8") == "a · ü"
+    assert bar.sanitize_line("a\x1b[2J\nb", "utf-8") == "a?[2J?b"
 
 
 @pytest.mark.parametrize("form", ["line", "tmux", "waybar"])
@@ -169,9 +173,9 @@ def both(world, later=timedelta(0)):
     now = world.machine.now() + later
     path = world.paths.state_dir / "watcher.db"
     store = Store(path, now=now, read_only=True)
-    document = standing.status(store, now=now)
+    document = standing.build_status(store, now=now)
     store.close()
-    return glance.take(path, now), document
+    return glance.read_summary(path, now), document
 
 
 def agree(seen, document):

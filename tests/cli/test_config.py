@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from watcher.cli import root
-from watcher.cli.config import span
+from watcher.cli.config import format_config_duration
 
 CONFIG = """
 [poll]
@@ -137,4 +137,4 @@ def test_the_places_are_named(shell):
     ("seconds", "text"), [(0, "0s"), (90, "1m30s"), (5400, "1h30m"), (86400, "1d"), (93784, "1d2h3m4s")]
 )
 def test_a_span_is_written_as_it_is_read(seconds, text):
-    assert span(timedelta(seconds=seconds)) == text
+    assert format_config_duration(timedelta(seconds=seconds)) == text

@@ -10,7 +10,7 @@ from watcher.cli import root
 @pytest.fixture
 def ward(tmp_path, monkeypatch):
     found = Ward(tmp_path)
-    monkeypatch.setattr(doors, "real", found.doors)
+    monkeypatch.setattr(doors, "create_environment", found.doors)
     monkeypatch.setenv("COLUMNS", "90")
     return found
 

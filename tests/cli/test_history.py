@@ -10,9 +10,9 @@ import pytest
 from tests.cli import lived
 from watcher.cli import history as command
 from watcher.cli import png, root
-from watcher.core.model import Command, Failure, Finished
-from watcher.paths import Paths, find
-from watcher.store import FILE_NAME, Store
+from watcher.core.model import Command, CommandResult, PollFailure
+from watcher.paths import Paths, resolve_paths
+from watcher.store import DATABASE_FILE_NAME, Store
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -20,7 +20,9 @@ PNG = b"\x89PNG\r\n\x1a\n"
 @pytest.fixture(scope="session")
 def two_days(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two_days")
-    own = find({"WATCHER_CONFIG_DIR": str(folder / "config"), "WATCHER_STATE_DIR": str(folder / "state")}, folder)
+    own = resolve_paths(
+        {"WATCHER_CONFIG_DIR": str(folder / "config"), "WATCHER_STATE_DIR": str(folder / "state")}, folder
+    )
     lived.live(own)
     return own
 
@@ -37,7 +39,7 @@ def use(own: Paths, monkeypatch, home):
     monkeypatch.setenv("WATCHER_STATE_DIR", str(own.state_dir))
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr(command, "clock_now", lambda: lived.NOW)
+    monkeypatch.setattr(command, "utc_now", lambda: lived.NOW)
 
 
 @pytest.fixture
@@ -114,9 +116,9 @@ def test_an_outage_is_told_from_a_machine_that_slept(history, monkeypatch, tmp_p
     use(own, monkeypatch, tmp_path)
     for before, kind in ((90, "timeout"), (25, "timeout"), (20, "timeout"), (15, "server")):
         at = lived.NOW - timedelta(minutes=before)
-        with closing(Store(own.state_dir / FILE_NAME, now=at)) as store:
-            failure = Failure(provider="nano_gpt", at=at, kind=kind, message="no answer")
-            store.write(lambda store=store, failure=failure: store.record(failure), now=at)
+        with closing(Store(own.state_dir / DATABASE_FILE_NAME, now=at)) as store:
+            failure = PollFailure(provider="nano_gpt", at=at, kind=kind, message="no answer")
+            store.run_transaction(lambda store=store, failure=failure: store.save_result(failure), now=at)
     (series,) = json.loads(history("nano_gpt", "--json"))["series"]
     assert [(each["from"][11:16], each["to"][11:16], each["kind"], each["polls"]) for each in series["outages"]] == [
         ("07:30", "07:30", "timeout", 1),
@@ -182,7 +184,7 @@ def test_a_picture_is_written_as_png(history, tmp_path, monkeypatch, by):
     elif shutil.which("rsvg-convert") is None:
         pytest.skip("rsvg-convert is not installed")
     else:
-        monkeypatch.setattr(png, "_by_library", lambda _drawing: None)
+        monkeypatch.setattr(png, "_convert_with_library", lambda _drawing: None)
     file = tmp_path / "usage.png"
     history("claude", "--plot", str(file), "--theme", "dark")
     image = file.read_bytes()
@@ -191,15 +193,15 @@ def test_a_picture_is_written_as_png(history, tmp_path, monkeypatch, by):
 
 
 def test_without_a_converter_it_is_said_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(png, "_by_library", lambda _drawing: None)
+    monkeypatch.setattr(png, "_convert_with_library", lambda _drawing: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(png.NoConverterError, match=r"pip install 'ai-usage-watcher\[png\]'.*librsvg2-bin.*FILE\.svg"):
-        png.write(tmp_path / "usage.png", "<svg/>", lambda _command: Finished(exit_code=0))
+        png.write_png(tmp_path / "usage.png", "<svg/>", lambda _command: CommandResult(exit_code=0))
     assert not (tmp_path / "usage.png").exists()
 
 
 def test_a_converter_that_fails_is_quoted(tmp_path, monkeypatch):
-    monkeypatch.setattr(png, "_by_library", lambda _drawing: None)
+    monkeypatch.setattr(png, "_convert_with_library", lambda _drawing: None)
     (tmp_path / "rsvg-convert").write_text("")
     (tmp_path / "rsvg-convert").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -207,10 +209,10 @@ def test_a_converter_that_fails_is_quoted(tmp_path, monkeypatch):
 
     def run(command):
         ran.append(command)
-        return Finished(exit_code=1, stderr="no\nfonts")
+        return CommandResult(exit_code=1, stderr="no\nfonts")
 
     with pytest.raises(png.NoConverterError, match=r"rsvg-convert failed \(no fonts\)"):
-        png.write(tmp_path / "usage.png", "<svg/>", run)
+        png.write_png(tmp_path / "usage.png", "<svg/>", run)
     assert ran[0].argv[0] == "rsvg-convert"
 
 
@@ -268,7 +270,7 @@ def test_nothing_read_yet_says_what_to_do(tmp_path, monkeypatch, capsys):
 
 
 def test_nothing_read_in_that_time_says_where_to_look(history, monkeypatch):
-    monkeypatch.setattr(command, "clock_now", lambda: lived.NOW + timedelta(days=9))
+    monkeypatch.setattr(command, "utc_now", lambda: lived.NOW + timedelta(days=9))
     assert history("claude") == (
         "nothing was read of claude in the last 7d: `watcher history` shows what there is, --since goes further back\n"
     )
@@ -279,10 +281,10 @@ def test_what_was_thinned_to_hours_is_still_there(tmp_path, monkeypatch, capsys)
     use(own, monkeypatch, tmp_path)
     lived.live(own)
     later = datetime(2026, 4, 1, tzinfo=UTC)
-    store = Store(own.state_dir / FILE_NAME, now=later)
-    store.write(lambda: store.forget_old(later), now=later)
+    store = Store(own.state_dir / DATABASE_FILE_NAME, now=later)
+    store.run_transaction(lambda: store.delete_old_records(later), now=later)
     store.close()
-    monkeypatch.setattr(command, "clock_now", lambda: later)
+    monkeypatch.setattr(command, "utc_now", lambda: later)
     assert root.run(["history", "claude.five_hour", "--json", "--since", "60d"]) == 0
     (series,) = json.loads(capsys.readouterr().out)["series"]
     assert len(series["readings"]) == 49

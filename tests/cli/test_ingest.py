@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from watcher import cli, inbox
 from watcher.cli import statusline
-from watcher.cli.statusline import take
+from watcher.cli.statusline import process_input
 
 NOWHERE = Path(os.devnull, "state")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -30,12 +30,12 @@ INPUT = {
 
 
 def line(content, state):
-    return take(json.dumps(content).encode(), state, NOW)
+    return process_input(json.dumps(content).encode(), state, NOW)
 
 
 def test_it_prints_what_is_used_and_hands_the_limits_over(tmp_path):
     assert line(INPUT, tmp_path) == "Opus · 5h 23% (2h10m) · 7d 4% (2d3h)"
-    assert inbox.take(tmp_path, inbox.CLAUDE_STATUSLINE) == ({"rate_limits": INPUT["rate_limits"]}, NOW)
+    assert inbox.pop_entry(tmp_path, inbox.CLAUDE_STATUSLINE) == ({"rate_limits": INPUT["rate_limits"]}, NOW)
 
 
 def test_nothing_but_the_limits_is_kept(tmp_path):
@@ -74,12 +74,12 @@ def test_whatever_is_known_is_shown(tmp_path, content, said):
 
 
 def test_what_is_no_json_is_said(tmp_path):
-    assert take(b"{", tmp_path, NOW) == "watcher: no JSON came from Claude Code"
+    assert process_input(b"{", tmp_path, NOW) == "watcher: no JSON came from Claude Code"
 
 
 def test_without_limits_nothing_is_handed_over(tmp_path):
     line({"model": {"display_name": "Opus"}}, tmp_path)
-    assert inbox.take(tmp_path, inbox.CLAUDE_STATUSLINE) is None
+    assert inbox.pop_entry(tmp_path, inbox.CLAUDE_STATUSLINE) is None
 
 
 def test_a_folder_that_cannot_be_written_is_a_word_in_the_line(tmp_path):
@@ -93,12 +93,12 @@ def test_a_folder_that_cannot_be_written_is_a_word_in_the_line(tmp_path):
 def test_far_too_much_is_a_word_in_the_line(tmp_path):
     content = {"rate_limits": {"five_hour": {"used_percentage": 5}, "x": "y" * 70_000}}
     assert line(content, tmp_path) == "5h 5% · not kept: larger than any status line"
-    assert inbox.take(tmp_path, inbox.CLAUDE_STATUSLINE) is None
+    assert inbox.pop_entry(tmp_path, inbox.CLAUDE_STATUSLINE) is None
 
 
 @given(st.binary(max_size=50) | st.builds(lambda text: json.dumps({"rate_limits": text}).encode(), st.text()))
 def test_any_input_gives_one_line(data):
-    said = take(data, NOWHERE, NOW)
+    said = process_input(data, NOWHERE, NOW)
     assert said
     assert "\n" not in said
 
@@ -131,7 +131,7 @@ def test_a_status_line_without_any_home_is_still_a_line(monkeypatch, capsys):
 
     monkeypatch.setattr(Path, "home", classmethod(nobody))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"{}")))
-    assert statusline.main() == 0
+    assert statusline.run_statusline() == 0
     assert capsys.readouterr().out == "watcher: no home folder is known for this user: set HOME to it\n"
 
 

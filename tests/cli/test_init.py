@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.cli.init import CONFIG, NO_DESKTOP
+from watcher.cli.init import CONFIG_TEMPLATE, NO_DESKTOP_MESSAGE
 
 FILES = ["config.toml", "rules/default.toml", "rules/rules.schema.json", "watcher.schema.json"]
 
@@ -48,8 +48,8 @@ def test_a_machine_without_a_desktop_is_told_to_use_another_channel(empty_home, 
     if not address and Path(f"/run/user/{os.getuid()}/bus").exists():
         pytest.skip("this machine has a desktop")
     done = empty_home.watcher("init", DBUS_SESSION_BUS_ADDRESS=address)
-    assert (NO_DESKTOP in done.stdout) is not bool(address)
-    assert done.stdout.index("Next:") > done.stdout.find(NO_DESKTOP)
+    assert (NO_DESKTOP_MESSAGE in done.stdout) is not bool(address)
+    assert done.stdout.index("Next:") > done.stdout.find(NO_DESKTOP_MESSAGE)
 
 
 def test_it_writes_for_the_owner_alone_with_the_schema_on_top(empty_home):
@@ -136,7 +136,7 @@ def converse(home, *answers):
 def test_on_a_terminal_enter_is_no_to_everything(empty_home):
     code, _ = converse(empty_home, ("Enter: nobody", ""), ("at every login?", ""))
     assert code == 0
-    assert (empty_home.paths.config_dir / "config.toml").read_text() == CONFIG
+    assert (empty_home.paths.config_dir / "config.toml").read_text() == CONFIG_TEMPLATE
 
 
 def test_a_channel_that_was_asked_for_is_used_and_its_address_kept_apart(empty_home):
@@ -166,7 +166,7 @@ def test_an_address_that_is_none_is_left_out(empty_home):
         empty_home, ("Enter: nobody", "discord"), ("incoming webhook", "discord"), ("at every login?", "n")
     )
     assert "that is not one, so discord is left out" in seen
-    assert (empty_home.paths.config_dir / "config.toml").read_text() == CONFIG
+    assert (empty_home.paths.config_dir / "config.toml").read_text() == CONFIG_TEMPLATE
 
 
 def test_no_channel_is_offered_where_a_config_is_there(empty_home):

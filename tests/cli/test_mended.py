@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from watcher.cli.mended import LOOK_EVERY_S, await_change
-from watcher.config_stamp import SETTLED, stamp
+from watcher.cli.mended import CHECK_EVERY_S, wait_for_change
+from watcher.config_stamp import SETTLE_FOR, fingerprint_config_files
 from watcher.paths import Paths
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
 WRONG = "[poll]\nevery = 'soon'\n"
 COMMAND = '[channels.team]\ntype = "slack"\nurl = "cmd:pass show slack"\n'
@@ -19,8 +19,10 @@ COMMAND = '[channels.team]\ntype = "slack"\nurl = "cmd:pass show slack"\n'
 def config(empty_home):
     """Writes the config of a machine on which the last reading of it stumbled, ten minutes ago."""
     refused_at = datetime.now(UTC) - timedelta(minutes=10)
-    store = Store(empty_home.paths.state_dir / FILE_NAME, now=refused_at)
-    store.write(lambda: store.set_fact("config_error", "config.toml:2:9: it was so", refused_at), now=refused_at)
+    store = Store(empty_home.paths.state_dir / DATABASE_FILE_NAME, now=refused_at)
+    store.run_transaction(
+        lambda: store.save_fact("config_error", "config.toml:2:9: it was so", refused_at), now=refused_at
+    )
     store.close()
 
     def write(text, *, before_that=False, mode=0o600):
@@ -97,8 +99,8 @@ def own(tmp_path):
 
 def test_a_mended_file_is_waited_for_until_nobody_writes_it_any_more(own):
     waits = Waits(nothing, lambda: own.config_file.write_text("[po"), lambda: own.config_file.write_text(""), nothing)
-    await_change(own, stamp(own, of_modes=True), waits)
-    assert waits.spans == [LOOK_EVERY_S, LOOK_EVERY_S, SETTLED.total_seconds(), SETTLED.total_seconds()]
+    wait_for_change(own, fingerprint_config_files(own, include_modes=True), waits)
+    assert waits.spans == [CHECK_EVERY_S, CHECK_EVERY_S, SETTLE_FOR.total_seconds(), SETTLE_FOR.total_seconds()]
 
 
 @pytest.mark.parametrize(
@@ -111,19 +113,19 @@ def test_a_mended_file_is_waited_for_until_nobody_writes_it_any_more(own):
 )
 def test_a_mode_a_file_less_and_a_file_more_are_changes(own, mend):
     waits = Waits(lambda: mend(own) and None, nothing)
-    await_change(own, stamp(own, of_modes=True), waits)
+    wait_for_change(own, fingerprint_config_files(own, include_modes=True), waits)
     assert waits.script == []
 
 
 def test_whoever_says_that_it_is_time_is_heard_at_once(own):
     waits = Waits(lambda: True)
-    await_change(own, stamp(own, of_modes=True), waits)
-    assert waits.spans == [LOOK_EVERY_S]
+    wait_for_change(own, fingerprint_config_files(own, include_modes=True), waits)
+    assert waits.spans == [CHECK_EVERY_S]
 
 
 def test_what_is_mended_while_the_mistake_is_still_being_told_is_a_change(own):
-    before = stamp(own, of_modes=True)
+    before = fingerprint_config_files(own, include_modes=True)
     own.config_file.write_text("")
     waits = Waits(nothing, nothing)
-    await_change(own, before, waits)
+    wait_for_change(own, before, waits)
     assert waits.script == []

@@ -10,11 +10,11 @@ from click.testing import CliRunner
 from tests.core.samples import NOW
 from tests.core.test_backoff import delivery
 from watcher.cli import notify
-from watcher.cli.notify import attempt, chosen, line
-from watcher.core.model import Outcome, Stop
+from watcher.cli.notify import format_outcome, select_channels, send_test_message
+from watcher.core.model import DeliveryOutcome, StoppedChannel
 from watcher.errors import StoreError, UsageError
 from watcher.notifiers import Channel
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
 TEAM = Channel(name="team", type="slack", settings=None)
 DESK = Channel(name="desktop", type="desktop", settings=None)
@@ -23,39 +23,42 @@ DESK = Channel(name="desktop", type="desktop", settings=None)
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
-        (Outcome(delivered=True, detail="answered 200 OK"), "team (slack): delivered: answered 200 OK"),
+        (DeliveryOutcome(delivered=True, detail="answered 200 OK"), "team (slack): delivered: answered 200 OK"),
         (
-            Outcome(delivered=None, detail="handed to macOS", accepted=True),
+            DeliveryOutcome(delivered=None, detail="handed to macOS", accepted=True),
             "team (slack): handed over: handed to macOS",
         ),
-        (Outcome(delivered=None, detail="it may have arrived"), "team (slack): perhaps delivered: it may have arrived"),
         (
-            Outcome(delivered=False, detail="answered 500 Internal Server Error; will be sent again"),
+            DeliveryOutcome(delivered=None, detail="it may have arrived"),
+            "team (slack): perhaps delivered: it may have arrived",
+        ),
+        (
+            DeliveryOutcome(delivered=False, detail="answered 500 Internal Server Error; will be sent again"),
             "team (slack): NOT delivered: answered 500 Internal Server Error; a real message would be sent again",
         ),
     ],
 )
 def test_each_outcome_has_its_word(outcome, said):
-    assert line(TEAM, outcome) == said
+    assert format_outcome(TEAM, outcome) == said
 
 
 def test_a_channel_that_is_not_there_is_a_usage_error_that_helps():
     channels = {"desktop": DESK, "team": TEAM}
-    assert chosen(channels, None) == channels
-    assert chosen(channels, "team") == {"team": TEAM}
+    assert select_channels(channels, None) == channels
+    assert select_channels(channels, "team") == {"team": TEAM}
     for name, words in (
         ("taem", "no channel is called taem; did you mean team?"),
         ("zzzzzz", "there are: desktop, team"),
     ):
         with pytest.raises(UsageError) as refusal:
-            chosen(channels, name)
+            select_channels(channels, name)
         assert words in str(refusal.value)
     with pytest.raises(UsageError, match="no channel is configured"):
-        chosen({}, None)
+        select_channels({}, None)
 
 
 def test_a_channel_without_its_secret_is_not_tried():
-    outcome = attempt(TEAM, "the environment variable SLACK_URL is not set where the watcher runs", None)
+    outcome = send_test_message(TEAM, "the environment variable SLACK_URL is not set where the watcher runs", None)
     assert outcome.detail == "the environment variable SLACK_URL is not set where the watcher runs; nothing was sent"
 
 
@@ -129,17 +132,17 @@ def test_one_channel_that_takes_it_is_exit_0(ask, port):
 
 
 def test_a_test_message_that_was_taken_is_remembered(ask, port, tmp_path):
-    Store(tmp_path / FILE_NAME, now=NOW).close()
+    Store(tmp_path / DATABASE_FILE_NAME, now=NOW).close()
     ask(CONFIG.format(port=port))
-    store = Store(tmp_path / FILE_NAME, now=NOW)
-    assert [store.fact(f"tried {name}") is not None for name in ("good", "bad", "late")] == [True, False, False]
+    store = Store(tmp_path / DATABASE_FILE_NAME, now=NOW)
+    assert [store.load_fact(f"tried {name}") is not None for name in ("good", "bad", "late")] == [True, False, False]
     store.close()
 
 
 def test_names_of_channels_are_completed(ask, port):
     ask(CONFIG.format(port=port), "good")
-    assert [item.value for item in notify._names(None, None, "")] == ["good", "bad", "late"]
-    assert [item.value for item in notify._names(None, None, "ba")] == ["bad"]
+    assert [item.value for item in notify._complete_channels(None, None, "")] == ["good", "bad", "late"]
+    assert [item.value for item in notify._complete_channels(None, None, "ba")] == ["bad"]
 
 
 # --- a channel that had stopped --------------------------------------------------------------------------------------
@@ -151,12 +154,12 @@ LATER = datetime(2100, 1, 1, tzinfo=UTC)
 @pytest.fixture
 def stopped(tmp_path):
     """Makes a store in which a channel has refused for good and one message waits for it."""
-    store = Store(tmp_path / FILE_NAME, now=NOW)
+    store = Store(tmp_path / DATABASE_FILE_NAME, now=NOW)
 
     def by(name):
         waiting = delivery(channel=name, next_attempt_at=LATER, outcome="refused: answered 404 Not Found")
-        refusal = Stop(channel=name, settings="0123456789abcdef", at=NOW, detail="answered 404 Not Found")
-        store.write(lambda: (store.enqueue([waiting]), store.stop(refusal)), now=NOW)
+        refusal = StoppedChannel(channel=name, settings="0123456789abcdef", at=NOW, detail="answered 404 Not Found")
+        store.run_transaction(lambda: (store.enqueue_deliveries([waiting]), store.save_stop(refusal)), now=NOW)
         return store
 
     yield by
@@ -171,7 +174,7 @@ def test_a_test_that_arrives_ends_the_stop_of_its_channel_and_frees_what_waits(a
         "good had stopped and is used again; what waited for it is sent by the next `watcher run` or `watcher check`",
     ]
     assert store.stops() == []
-    (row,) = store.outbox()
+    (row,) = store.load_outbox()
     assert row.next_attempt_at < LATER
     assert "used again" not in ask(CONFIG.format(port=port), "good").output, "it is said once"
 
@@ -184,7 +187,7 @@ def test_a_test_that_fails_leaves_the_stop_and_one_of_another_channel_too(ask, p
 
 
 def test_a_store_that_cannot_be_looked_at_is_said_after_the_test(ask, port, tmp_path):
-    database = tmp_path / FILE_NAME
+    database = tmp_path / DATABASE_FILE_NAME
     database.symlink_to(database)  # as unreadable as one without the right to look, also for root
     result = ask(CONFIG.format(port=port), "good")
     assert result.output == "good (slack): delivered: answered 200 OK\n"
@@ -194,4 +197,4 @@ def test_a_store_that_cannot_be_looked_at_is_said_after_the_test(ask, port, tmp_
 
 def test_a_test_without_a_store_makes_none(ask, port, tmp_path):
     ask(CONFIG.format(port=port), "good")
-    assert not (tmp_path / FILE_NAME).exists()
+    assert not (tmp_path / DATABASE_FILE_NAME).exists()

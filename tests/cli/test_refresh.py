@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from watcher import doors
-from watcher.cli.refresh import refresh
-from watcher.daemon import DONE, REFRESH, WANTED
+from watcher.cli.refresh import refresh_readings
+from watcher.daemon import REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED
 from watcher.lock import Lock
 from watcher.paths import Paths
 from watcher.store import Store
@@ -53,30 +53,31 @@ def no_sending(_request):
 
 
 def world():
-    return type(doors.real())(
-        **{name: getattr(doors.real(), name) for name in doors.Doors.__struct_fields__} | {"send": no_sending}
+    return type(doors.create_environment())(
+        **{name: getattr(doors.create_environment(), name) for name in doors.Environment.__struct_fields__}
+        | {"send": no_sending}
     )
 
 
 def store(own):
-    return Store(own.paths.state_dir / "watcher.db", now=doors.real().clock.now())
+    return Store(own.paths.state_dir / "watcher.db", now=doors.create_environment().clock.now())
 
 
 def test_the_daemon_is_asked_and_its_answer_awaited(own, nudged):
     def grant():
         mine = store(own)
-        assert mine.fact(REFRESH)[0] == WANTED
-        now = doors.real().clock.now()
-        mine.write(lambda: mine.set_fact(REFRESH, DONE, now), now=now)
+        assert mine.load_fact(REFRESH_FACT)[0] == REFRESH_REQUESTED
+        now = doors.create_environment().clock.now()
+        mine.write(lambda: mine.save_fact(REFRESH_FACT, REFRESH_DONE, now), now=now)
         mine.close()
 
     nudged.then = grant
-    assert refresh(own.paths, world(), patience=timedelta(seconds=30)) == ""
+    assert refresh_readings(own.paths, world(), timeout=timedelta(seconds=30)) == ""
     assert nudged == [1]
 
 
 def test_a_daemon_that_does_not_answer_is_not_waited_for_for_ever(own, nudged):
-    said = refresh(own.paths, world(), patience=SOON)
+    said = refresh_readings(own.paths, world(), timeout=SOON)
     assert said == (
         f"the watcher that is running (process {os.getpid()}) was asked to poll and has not finished;"
         " this is what it knows"
@@ -87,7 +88,7 @@ def test_a_daemon_that_does_not_answer_is_not_waited_for_for_ever(own, nudged):
 def test_a_daemon_that_cannot_be_named_is_left_alone(own, nudged):
     (own.paths.state_dir / "watcher.lock").write_text("")
     assert (
-        refresh(own.paths, world(), patience=SOON)
+        refresh_readings(own.paths, world(), timeout=SOON)
         == "the watcher that is running polls by itself; this is what it knows"
     )
     assert nudged == []
@@ -95,4 +96,4 @@ def test_a_daemon_that_cannot_be_named_is_left_alone(own, nudged):
 
 def test_a_single_poll_of_another_command_is_waited_for(own, nudged):
     nudged.then = own.lock.release
-    assert refresh(own.paths, world(), patience=timedelta(seconds=30)) == ""
+    assert refresh_readings(own.paths, world(), timeout=timedelta(seconds=30)) == ""

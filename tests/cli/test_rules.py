@@ -9,15 +9,15 @@ from types import SimpleNamespace
 import pytest
 
 from watcher.cli import root
-from watcher.cli.rule_files import in_force
-from watcher.cli.rules_add import slug
+from watcher.cli.rule_files import load_effective_config
+from watcher.cli.rules_add import make_slug
 from watcher.cli.rules_explain import explain
-from watcher.cli.rules_list import listed
+from watcher.cli.rules_list import format_rules
 from watcher.core import judge
-from watcher.core.model import Failure, Kind, Reading, Severity, Snapshot, Snooze
+from watcher.core.model import PollFailure, Reading, Severity, Snapshot, Snooze, WindowKind
 from watcher.core.rulebook import parse_rules
-from watcher.pipeline import observe
-from watcher.store import FILE_NAME, Store
+from watcher.pipeline import process_result
+from watcher.store import DATABASE_FILE_NAME, Store
 
 ROOT = Path(__file__).parent.parent.parent
 SHIPPED = sorted(str(path) for path in (ROOT / "rules").glob("*.toml"))
@@ -136,7 +136,7 @@ def test_each_level_of_a_rule_has_its_line(home):
 
 def test_a_long_condition_is_folded_in_its_column():
     rules = parse_rules(RULE.replace('80%"', '80% and resets_in > 1h and rate > 10% and codex.weekly < 90%"'), "a.toml")
-    header, first, second = listed(rules, 160)
+    header, first, second = format_rules(rules, 160)
     fires = header.index("FIRES")
     assert first[fires:].startswith("claude.five_hour > 80% and resets_in > 1h and rate > 10% and  ")
     assert second[fires:].startswith("  codex.weekly < 90%")
@@ -167,7 +167,7 @@ def test_the_shipped_rules_are_listed_within_80_columns_and_as_a_table_within_20
     monkeypatch.setenv("COLUMNS", "80")
     narrow = home.say("list").out.splitlines()
     assert [line for line in narrow if len(line) > 80 and not line.startswith("  in ")] == []
-    listing = listed(parse_rules(Path(path).read_text(), "rules/own.toml"), 200)
+    listing = format_rules(parse_rules(Path(path).read_text(), "rules/own.toml"), 200)
     assert listing[0].startswith("RULE")
     assert max(map(len, listing)) <= 200
 
@@ -252,29 +252,29 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 def remember(home, *percents, every=timedelta(minutes=5)):
     """A store that has seen these, the last of them a minute ago; None is a poll that failed."""
-    store = Store(home.path / "state" / FILE_NAME, now=NOW)
+    store = Store(home.path / "state" / DATABASE_FILE_NAME, now=NOW)
     rules = parse_rules(RULE, "a.toml")
     config = SimpleNamespace(rules=rules)
     for index, used in enumerate(percents):
         at = NOW - timedelta(minutes=1) - (len(percents) - 1 - index) * every
         reading = Reading(
             window="five_hour",
-            kind=Kind.SESSION,
+            kind=WindowKind.SESSION,
             used_percent=used,
             resets_at=NOW + timedelta(hours=2),
             window_seconds=18000,
         )
         news = (
-            Failure(provider="claude", at=at, kind="timeout", message="no answer within 20 s")
+            PollFailure(provider="claude", at=at, kind="timeout", message="no answer within 20 s")
             if used is None
             else Snapshot(provider="claude", at=at, readings=(reading,))
         )
 
         def keep(news=news, at=at):
-            store.record(news)
-            store.save(judge.judge(config.rules, store.memory(), news, at, every=every))
+            store.save_result(news)
+            store.save_evaluation(judge.evaluate_poll(config.rules, store.load_engine_state(), news, at, every=every))
 
-        store.write(keep, now=at)
+        store.run_transaction(keep, now=at)
     store.close()
 
 
@@ -313,11 +313,11 @@ def test_a_poll_that_failed_is_explained_too(home):
 
 def test_an_account_is_called_by_its_name_where_there_are_several(home):
     (home.rules / "a.toml").write_text(RULE)
-    store = Store(home.path / "state" / FILE_NAME, now=NOW)
-    reading = Reading(window="five_hour", kind=Kind.SESSION, used_percent=90.0, window_seconds=18000)
+    store = Store(home.path / "state" / DATABASE_FILE_NAME, now=NOW)
+    reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=90.0, window_seconds=18000)
     for key, name in (("acc-1", "me@example.com"), ("acc-2", "you\x1b[2J@example.com")):
         news = Snapshot(provider="claude", account=key, account_name=name, at=NOW, readings=(reading,))
-        observe(store, in_force(), news, now=NOW, every=timedelta(minutes=5))
+        process_result(store, load_effective_config(), news, now=NOW, every=timedelta(minutes=5))
     store.close()
     out = home.say("explain", "mine").out
     assert "\nclaude[me@example.com].five_hour\n" in out
@@ -343,13 +343,13 @@ def test_a_past_outage_is_explained_in_three_lines(home):
 
 def test_what_was_held_back_is_explained_with_the_reason(home):
     home.config.write_text(f'[channels.desktop]\ntype = "desktop"\n{RULE}')
-    config = in_force()
-    store = Store(home.path / "state" / FILE_NAME, now=NOW)
+    config = load_effective_config()
+    store = Store(home.path / "state" / DATABASE_FILE_NAME, now=NOW)
     silence = Snooze(target="mine", created_at=NOW, until=NOW + timedelta(hours=2), severity=Severity.CRITICAL)
-    store.write(lambda: store.snooze(silence), now=NOW)
-    reading = Reading(window="five_hour", kind=Kind.SESSION, used_percent=90.0, window_seconds=18000)
+    store.run_transaction(lambda: store.save_snooze(silence), now=NOW)
+    reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=90.0, window_seconds=18000)
     news = Snapshot(provider="claude", at=NOW, readings=(reading,))
-    observe(store, config, news, now=NOW, every=timedelta(minutes=5))
+    process_result(store, config, news, now=NOW, every=timedelta(minutes=5))
     store.close()
     lines = home.say("explain", "mine").out.splitlines()
     assert lines[-1].startswith("    desktop: held (snooze")
@@ -358,14 +358,14 @@ def test_what_was_held_back_is_explained_with_the_reason(home):
 def snoozed(home, *polls):
     """What the store knows after polls five minutes apart, while the rule was snoozed."""
     home.config.write_text(f'[channels.desktop]\ntype = "desktop"\n{RULE}')
-    config, began = in_force(), NOW - timedelta(hours=1)
-    store = Store(home.path / "state" / FILE_NAME, now=NOW)
+    config, began = load_effective_config(), NOW - timedelta(hours=1)
+    store = Store(home.path / "state" / DATABASE_FILE_NAME, now=NOW)
     silence = Snooze(target="mine", created_at=began, until=NOW + timedelta(hours=2), severity=Severity.CRITICAL)
-    store.write(lambda: store.snooze(silence), now=began)
+    store.run_transaction(lambda: store.save_snooze(silence), now=began)
     for step, used in enumerate(polls):
         at = began + step * timedelta(minutes=5)
-        reading = Reading(window="five_hour", kind=Kind.SESSION, used_percent=used, window_seconds=18000)
-        observe(store, config, Snapshot(provider="claude", at=at, readings=(reading,)), now=at, every=EVERY)
+        reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=used, window_seconds=18000)
+        process_result(store, config, Snapshot(provider="claude", at=at, readings=(reading,)), now=at, every=EVERY)
     return store
 
 
@@ -392,7 +392,9 @@ def test_a_script_may_ask_too_why_nothing_was_said(home):
 def test_polls_that_change_nothing_leave_no_word_behind(home):
     store = snoozed(home, 75.0, 90.0, *[91.0 + step / 10 for step in range(20)])
     try:
-        assert [choice.event for choice in store.silences(since=NOW - timedelta(days=1), rule="mine")] == ["firing"]
+        assert [choice.event for choice in store.load_suppressions(since=NOW - timedelta(days=1), rule="mine")] == [
+            "firing"
+        ]
     finally:
         store.close()
 
@@ -461,7 +463,7 @@ def test_a_rule_is_written_and_in_force(home):
         ("warning", "*.weekly > 80%"),
         ("critical", "*.weekly > 95%"),
     ]
-    assert (rule.hold, rule.remind) == (timedelta(minutes=10), timedelta(hours=2))
+    assert (rule.pending_for, rule.remind) == (timedelta(minutes=10), timedelta(hours=2))
     assert (rule.title, rule.message) == ('a "quoted" {provider}', "two\nlines ü")
     assert "My Ladder" in home.say("list").out
 
@@ -544,7 +546,7 @@ def test_a_rule_that_says_what_another_says_already_is_warned_of(home):
     ],
 )
 def test_a_file_is_called_after_its_rule_and_stays_in_its_folder(name, file):
-    assert slug(name) == file
+    assert make_slug(name) == file
 
 
 def test_a_shell_completes_the_names_of_rules(home):

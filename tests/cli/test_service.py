@@ -8,7 +8,7 @@ from freezegun import freeze_time
 
 from tests.world import START, Machine, World
 from watcher.cli import service
-from watcher.cli.service import CONFIG_ERROR
+from watcher.cli.service import CONFIG_ERROR_FACT
 from watcher.store import Store
 
 
@@ -21,7 +21,7 @@ def refuse(tmp_path, monkeypatch):
 
         def once(text: str) -> list[str]:
             store = Store(world.paths.state_dir / "watcher.db", now=START)
-            service._refuse(text, store, world.log, world.doors())
+            service._report_config_error(text, store, world.log, world.doors())
             return told
 
         once.world = world
@@ -38,7 +38,7 @@ def test_a_broken_config_is_told_to_the_desktop_once_and_another_mistake_again(r
 def test_status_shows_why_it_did_not_start(refuse):
     refuse("config.toml:1: a mistake")
     with closing(Store(refuse.world.paths.state_dir / "watcher.db", now=START)) as store:
-        assert store.fact(CONFIG_ERROR) == ("config.toml:1: a mistake", START)
+        assert store.load_fact(CONFIG_ERROR_FACT) == ("config.toml:1: a mistake", START)
 
 
 @pytest.mark.parametrize(

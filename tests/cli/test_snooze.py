@@ -9,10 +9,10 @@ from tests.core.samples import reading
 from watcher import clock, pipeline
 from watcher import config as configuration
 from watcher.cli import root
-from watcher.core.model import DeliveryState, Kind, Severity, Snapshot
+from watcher.core.model import DeliveryState, Severity, Snapshot, WindowKind
 from watcher.lock import Lock
-from watcher.paths import find
-from watcher.store import FILE_NAME, Store
+from watcher.paths import resolve_paths
+from watcher.store import DATABASE_FILE_NAME, Store
 
 CONFIG = """
 [channels.desktop]
@@ -42,15 +42,15 @@ def own(tmp_path, monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "config.toml").write_text(CONFIG)
-    return find(os.environ, tmp_path)
+    return resolve_paths(os.environ, tmp_path)
 
 
 @pytest.fixture
 def firing(own):
     """A store in which the session fires at 82 % and the week is at 60 %."""
-    now = clock.now()
-    config = configuration.load(own, RESOLVE, own.config_dir.parent)
-    store = Store(own.state_dir / FILE_NAME, now=now)
+    now = clock.utc_now()
+    config = configuration.load_config(own, RESOLVE, own.config_dir.parent)
+    store = Store(own.state_dir / DATABASE_FILE_NAME, now=now)
     snapshot = Snapshot(
         provider="claude",
         account="acc-1",
@@ -58,23 +58,23 @@ def firing(own):
         at=now,
         readings=(
             reading(82.0, resets_at=now + timedelta(hours=2)),
-            reading(60.0, window="seven_day", kind=Kind.WEEKLY, label="7-day window", resets_at=None),
+            reading(60.0, window="seven_day", kind=WindowKind.WEEKLY, label="7-day window", resets_at=None),
         ),
     )
-    pipeline.observe(store, config, snapshot, now=now, every=timedelta(minutes=5))
+    pipeline.process_result(store, config, snapshot, now=now, every=timedelta(minutes=5))
     store.close()
     return own
 
 
 def kept(own):
-    store = Store(own.state_dir / FILE_NAME, now=clock.now(), read_only=True)
-    snoozes = store.snoozes()
+    store = Store(own.state_dir / DATABASE_FILE_NAME, now=clock.utc_now(), read_only=True)
+    snoozes = store.load_snoozes()
     store.close()
     return snoozes
 
 
 def test_a_snooze_for_a_time_is_kept_with_the_level_that_fires(firing, capsys):
-    before = clock.now()
+    before = clock.utc_now()
     assert root.run(["snooze", "claude-session", "--for", "2h"]) == 0
     (snooze,) = kept(firing)
     assert (snooze.target, snooze.severity, snooze.episodes) == ("claude-session", Severity.WARNING, None)
@@ -140,15 +140,15 @@ def test_a_later_snooze_of_the_same_takes_the_place_of_the_earlier(firing):
 
 
 def test_what_already_waits_is_held_and_let_go(firing):
-    now = clock.now()
-    config = configuration.load(firing, RESOLVE, firing.config_dir.parent)
+    now = clock.utc_now()
+    config = configuration.load_config(firing, RESOLVE, firing.config_dir.parent)
     root.run(["snooze", "claude", "--for", "2h"])
-    store = Store(firing.state_dir / FILE_NAME, now=now)
-    pipeline.release(store, config, now=now)
-    assert {row.state for row in store.outbox()} == {DeliveryState.HELD}
+    store = Store(firing.state_dir / DATABASE_FILE_NAME, now=now)
+    pipeline.release_deliveries(store, config, now=now)
+    assert {row.state for row in store.load_outbox()} == {DeliveryState.HELD}
     root.run(["unsnooze", "claude"])
-    pipeline.release(store, config, now=now)
-    assert DeliveryState.QUEUED in {row.state for row in store.outbox()}
+    pipeline.release_deliveries(store, config, now=now)
+    assert DeliveryState.QUEUED in {row.state for row in store.load_outbox()}
     store.close()
 
 
@@ -172,11 +172,11 @@ def test_whoever_holds_the_lock_survives_being_told(own):
     lock = Lock(own.state_dir)
     try:
         assert lock.acquire()
-        assert lock.tell()
+        assert lock.signal_holder()
     finally:
         lock.release()
         signal.signal(signal.SIGUSR1, before)
-    assert not lock.tell()
+    assert not lock.signal_holder()
 
 
 def completions(*words, incomplete=""):
@@ -208,16 +208,16 @@ def test_what_the_disk_does_not_take_is_not_said_to_be_snoozed(firing, monkeypat
             connection.execute(f"PRAGMA max_page_count = {pages}")
             return connection
 
-        def snooze(self, snooze):
-            super().snooze(snooze)
-            self.set_fact("filler", "x" * 100_000, clock.now())
+        def save_snooze(self, snooze):
+            super().save_snooze(snooze)
+            self.save_fact("filler", "x" * 100_000, clock.utc_now())
 
     monkeypatch.setattr("watcher.cli.snooze.Store", Full)
     assert root.run(["snooze", "claude-session", "--for", "2h"]) == 1
     monkeypatch.undo()
-    kept = Store(firing.state_dir / FILE_NAME, now=clock.now(), read_only=True)
-    assert kept.snoozes() == []
+    kept = Store(firing.state_dir / DATABASE_FILE_NAME, now=clock.utc_now(), read_only=True)
+    assert kept.load_snoozes() == []
     kept.close()
     said = capsys.readouterr()
     assert "snoozed" not in said.out
-    assert f"cannot write {firing.state_dir / FILE_NAME}: free some disk space" in said.err
+    assert f"cannot write {firing.state_dir / DATABASE_FILE_NAME}: free some disk space" in said.err

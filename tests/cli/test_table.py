@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tests.cli.documents import BALANCE, FIRING, PREMIUM, TONGUE, account, known, shown, window
 from watcher.cli import check
-from watcher.cli.status import live
+from watcher.cli.status import run_live_display
 from watcher.status_document import Problem
 
 
@@ -78,7 +78,7 @@ def test_where_nobody_polls_no_next_poll_is_promised():
     error = Problem(kind="offline", message="cannot be reached", retry_at=None, since=None)
     document = structs.replace(known(account(window(), ok=False, error=error)), daemon_running=False)
     assert shown(document)[0].endswith("read 3 min ago")
-    assert next(check.report(document, TONGUE)) == "claude  cannot be reached"
+    assert next(check.format_check_report(document, TONGUE)) == "claude  cannot be reached"
 
 
 def test_of_two_long_names_that_would_read_alike_the_end_is_kept():
@@ -108,5 +108,5 @@ def test_the_live_view_ends_cleanly_and_leaves_what_was_seen_last():
             raise KeyboardInterrupt
 
     with io.StringIO() as nowhere:
-        live(Console(file=nowhere, force_terminal=True), lambda: drawn.append(1), wait)
+        run_live_display(Console(file=nowhere, force_terminal=True), lambda: drawn.append(1), wait)
     assert len(drawn) == 4

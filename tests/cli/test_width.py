@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.documents import account, known, window
 from watcher.cli import check, history_table, words
-from watcher.cli.columns import columns
+from watcher.cli.columns import format_columns
 
 COMMANDS = (
     ("check",), ("status", "--all"), ("history",), ("history", "claude"), ("rules", "list"),
@@ -55,7 +55,7 @@ ROWS = [("09:00", "ok", "the condition does not hold"), ("09:05", "firing", "the
 
 
 def test_the_last_column_goes_on_below_itself():
-    assert list(columns(ROWS, "  ", width=44)) == [
+    assert list(format_columns(ROWS, "  ", width=44)) == [
         "  09:00  ok      the condition does not hold",
         "  09:05  firing  the condition has held so",
         "                 long: fired",
@@ -63,7 +63,7 @@ def test_the_last_column_goes_on_below_itself():
 
 
 def test_where_that_would_be_too_narrow_it_goes_on_below_the_row():
-    assert list(columns(ROWS, "  ", width=36))[2:] == [
+    assert list(format_columns(ROWS, "  ", width=36))[2:] == [
         "  09:05  firing  the condition has",
         "      held so long: fired",
     ]
@@ -71,11 +71,11 @@ def test_where_that_would_be_too_narrow_it_goes_on_below_the_row():
 
 def test_windows_stand_below_their_account_where_all_in_one_line_is_too_wide(monkeypatch):
     document = known(account(window(label="a window with a long name"), account="someone.long@example.com"))
-    tongue = words.Tongue(document.generated_at, document.generated_at.tzinfo)
-    monkeypatch.setattr(check, "room", lambda: 100)
-    assert next(check.report(document, tongue)).startswith("claude  a window with a long name  82 % used")
-    monkeypatch.setattr(check, "room", lambda: 60)
-    first, second = list(check.report(document, tongue))[:2]
+    tongue = words.StatusFormatter(document.generated_at, document.generated_at.tzinfo)
+    monkeypatch.setattr(check, "get_output_width", lambda: 100)
+    assert next(check.format_check_report(document, tongue)).startswith("claude  a window with a long name  82 % used")
+    monkeypatch.setattr(check, "get_output_width", lambda: 60)
+    first, second = list(check.format_check_report(document, tongue))[:2]
     assert (first, second[:31]) == ("claude", "  a window with a long name  82")
 
 
@@ -84,5 +84,5 @@ def test_series_names_have_lines_of_their_own_where_the_course_would_have_no_roo
     assert whole[0].split()[:2] == ["series", "course"]
     assert [line.strip() for line in narrow[:2]] == ["series", narrow[1].strip()]
     assert narrow[1].startswith("  course")
-    assert history_table.LINE_LEAST <= len(narrow[1]) <= 66
+    assert history_table.MIN_LINE_WIDTH <= len(narrow[1]) <= 66
     assert {line.split()[0] for line in whole[:-2]} == set(narrow[:-3:2])

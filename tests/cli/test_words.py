@@ -7,9 +7,9 @@ from msgspec import structs
 
 from tests.cli.documents import BALANCE, FIRING, NOW, PREMIUM, TONGUE, H, M, account, known, shown, window
 from watcher.cli import check, selection
-from watcher.core.model import Kind, Reading
-from watcher.standing import pace
-from watcher.status_document import Problem, Snoozed, Undelivered
+from watcher.core.model import Reading, WindowKind
+from watcher.standing import compute_pace
+from watcher.status_document import ActiveSnooze, Problem, UndeliveredMessage
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ from watcher.status_document import Problem, Snoozed, Undelivered
     ],
 )
 def test_a_window_is_one_phrase(facts, said):
-    assert TONGUE.window(window(**facts)) == said
+    assert TONGUE.format_window(window(**facts)) == said
 
 
 def test_what_is_wrong_with_an_account_is_said_with_its_time():
@@ -48,28 +48,28 @@ def test_what_is_wrong_with_an_account_is_said_with_its_time():
     text = "\n".join(shown(known(failing), 100))
     assert "read 2 h ago (old), next in 7 min" in text
     assert "  expired: run `claude` once (since 10:00)" in text
-    (said, *_) = check.report(known(failing), TONGUE)
+    (said, *_) = check.format_check_report(known(failing), TONGUE)
     assert said == "claude  expired: run `claude` once (since 10:00, asked again in 7 min)"
 
 
 def test_who_polls_by_hand_is_told_before_when_it_is_in_vain():
     message = "Claude: asked too often (429): it is asked again later"
     error = Problem(kind="rate_limited", message=message, retry_at=NOW + 2 * H, since=None)
-    assert TONGUE.problem(account(ok=False, error=error), again=False) == (
+    assert TONGUE.format_problem(account(ok=False, error=error), include_retry=False) == (
         "asked too often (429): it is asked again later (not asked before 14:00)"
     )
     over = structs.replace(error, retry_at=NOW - H)
-    assert TONGUE.problem(account(ok=False, error=over), again=False).endswith("again later")
+    assert TONGUE.format_problem(account(ok=False, error=over), include_retry=False).endswith("again later")
 
 
 def test_a_provider_is_not_named_twice():
     error = Problem(kind="server", message="Nano-GPT: failed (500): again later", retry_at=None, since=None)
     failing = account(provider="nano_gpt", ok=False, error=error, next_poll_at=None)
-    assert TONGUE.problem(failing) == "failed (500): again later"
+    assert TONGUE.format_problem(failing) == "failed (500): again later"
 
 
 def test_every_trouble_is_said_and_what_waits_is_counted():
-    waiting = Undelivered(
+    waiting = UndeliveredMessage(
         channel="team",
         title="Claude at 82 %",
         state="queued",
@@ -89,7 +89,7 @@ def test_every_trouble_is_said_and_what_waits_is_counted():
             structs.replace(waiting, channel="desktop", state="held"),
         ],
     )
-    assert TONGUE.troubles(document) == [
+    assert TONGUE.list_problems(document) == [
         "the config has a mistake, and the last good one is in force:\nconfig.toml:3:1: no",
         "channel team refused for good and is silent until its settings change: 404 no_service (1 message waiting)",
         "channel phone waits for its secret: NTFY is not set",
@@ -102,10 +102,10 @@ def test_every_trouble_is_said_and_what_waits_is_counted():
 
 def test_what_is_snoozed_is_said_with_its_end():
     document = known(
-        snoozes=[Snoozed(target="session", until=NOW + 2 * H), Snoozed(target="claude.seven_day", until=None)]
+        snoozes=[ActiveSnooze(target="session", until=NOW + 2 * H), ActiveSnooze(target="claude.seven_day", until=None)]
     )
     said = ["snoozed: session until 14:00", "snoozed: claude.seven_day until the reset"]
-    assert list(check.report(document, TONGUE))[1:] == said
+    assert list(check.format_check_report(document, TONGUE))[1:] == said
     assert [line for line in shown(document) if line.startswith("snoozed")] == said
 
 
@@ -122,7 +122,7 @@ def test_what_is_snoozed_is_said_with_its_end():
 )
 def test_whether_anybody_watches_is_said(facts, said):
     document = structs.replace(known(), daemon_seen_at=NOW - 2 * H)
-    assert TONGUE.watching(structs.replace(document, **facts)).startswith(said)
+    assert TONGUE.format_daemon_state(structs.replace(document, **facts)).startswith(said)
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_whether_anybody_watches_is_said(facts, said):
 )
 def test_pace_is_use_against_an_even_use_of_the_window(used, left, word):
     reading = Reading(
-        window="five_hour", kind=Kind.SESSION, used_percent=used, resets_at=NOW + left, window_seconds=18000
+        window="five_hour", kind=WindowKind.SESSION, used_percent=used, resets_at=NOW + left, window_seconds=18000
     )
-    assert pace(reading, NOW) == word
+    assert compute_pace(reading, NOW) == word
 
 
 def test_check_says_the_same_in_one_aligned_block():
@@ -151,7 +151,7 @@ def test_check_says_the_same_in_one_aligned_block():
         account(provider="copilot"),
         alerts=[FIRING],
     )
-    assert list(check.report(document, TONGUE)) == [
+    assert list(check.format_check_report(document, TONGUE)) == [
         "claude   5-hour window  82 % used, resets in 1 h 40 min (13:40)",
         "claude   balance        $4.20 left",
         "codex    cannot be reached",
@@ -169,7 +169,7 @@ def test_windows_are_chosen_by_provider_window_kind_and_account():
     )
 
     def names(*selectors):
-        found = selection.chosen(document, selection.parse(selectors))
+        found = selection.select_windows(document, selection.parse_selectors(selectors))
         return [(each.provider, each.account, w.window) for each in found.providers for w in each.windows]
 
     a, b, c = ("claude", "a@example.com"), ("claude", "b@example.com"), ("copilot", None)
@@ -189,7 +189,7 @@ def test_the_alerts_are_those_of_the_chosen_windows():
     )
 
     def alerts(*selectors):
-        return [each.series for each in selection.chosen(document, selection.parse(selectors)).alerts]
+        return [each.series for each in selection.select_windows(document, selection.parse_selectors(selectors)).alerts]
 
     assert alerts("claude") == ["claude.five_hour", "claude.seven_day"]
     assert alerts("claude.five_hour") == ["claude.five_hour"]
@@ -203,7 +203,7 @@ def test_of_several_accounts_an_alert_stays_with_its_own():
     )
 
     def marked(*selectors):
-        found = selection.chosen(document, selection.parse(selectors))
+        found = selection.select_windows(document, selection.parse_selectors(selectors))
         return ["!" in line for line in shown(found) if "%" in line]
 
     assert marked() == [False, True]
@@ -215,10 +215,14 @@ def test_a_template_is_filled_for_the_primary_window_or_for_those_that_were_name
     weekly = window("seven_day", kind="weekly", primary=False, used_percent=None)
     document = known(account(window(), weekly), alerts=[FIRING])
     text = "{series} {used_percent:.0f}% {resets_in} {resets_at} {severity} {rule} {age}"
-    assert list(selection.lines(document, text, TONGUE, ())) == [
+    assert list(selection.render_template_lines(document, text, TONGUE, ())) == [
         "claude.five_hour 82% 1 h 40 min 13:40 warning session 3 min"
     ]
-    assert list(selection.lines(document, "{window} {used_percent:.0f}", TONGUE, selection.parse(("*.weekly",)))) == [
+    assert list(
+        selection.render_template_lines(
+            document, "{window} {used_percent:.0f}", TONGUE, selection.parse_selectors(("*.weekly",))
+        )
+    ) == [
         "five_hour 82",
         "seven_day ?",
     ]

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from watcher.core.expression import parse, parse_clear
-from watcher.core.model import Event, Kind, Level, Reading, Rule, Series, Severity, Transition
+from watcher.core.expression import parse_clear, parse_condition
+from watcher.core.model import AlertEvent, Level, Reading, Rule, Series, Severity, Transition, WindowKind
 from watcher.core.plan import Routing
-from watcher.core.tree import measures
-from watcher.core.wording import About, Voice
+from watcher.core.tree import iter_field_references
+from watcher.core.wording import Formatter, ProviderInfo
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 1, 7, 13, 20, tzinfo=UTC)  # a Wednesday, 14:20 in Berlin
@@ -16,20 +16,20 @@ H = timedelta(hours=1)
 M = timedelta(minutes=1)
 
 SERIES = Series(provider="claude", window="five_hour", account="acc-1")
-USUAL = frozenset({Event.FIRING, Event.ESCALATED, Event.RESOLVED})
-VOICE = Voice(
+USUAL = frozenset({AlertEvent.FIRING, AlertEvent.ESCALATED, AlertEvent.RESOLVED})
+VOICE = Formatter(
     tz=BERLIN,
     providers={
-        "claude": About(name="Claude", page="https://claude.ai/settings/usage"),
-        "codex": About(name="Codex"),
-        "copilot": About(name="GitHub Copilot", page="https://github.com/settings/copilot"),
-        "nano_gpt": About(name="Nano-GPT"),
+        "claude": ProviderInfo(name="Claude", usage_page="https://claude.ai/settings/usage"),
+        "codex": ProviderInfo(name="Codex"),
+        "copilot": ProviderInfo(name="GitHub Copilot", usage_page="https://github.com/settings/copilot"),
+        "nano_gpt": ProviderInfo(name="Nano-GPT"),
     },
 )
 
 
 def rule(name="claude-session", when="claude.five_hour > 80%", clear="< 70%", **more):
-    condition = parse(when)
+    condition = parse_condition(when)
     level = Level(
         severity=Severity.WARNING, when=condition, clear=parse_clear(clear, condition) if clear else condition
     )
@@ -37,7 +37,7 @@ def rule(name="claude-session", when="claude.five_hour > 80%", clear="< 70%", **
         "name": name,
         "path": "rules.toml",
         "line": 1,
-        "subject": next(measures(condition)).selector,
+        "subject": next(iter_field_references(condition)).selector,
         "levels": (level,),
         "on": USUAL,
         "fingerprint": "1",
@@ -48,7 +48,7 @@ def rule(name="claude-session", when="claude.five_hour > 80%", clear="< 70%", **
 def reading(used_percent=82.0, **more):
     parts = {
         "window": "five_hour",
-        "kind": Kind.SESSION,
+        "kind": WindowKind.SESSION,
         "label": "5-hour window",
         "used_percent": used_percent,
         "resets_at": NOW + timedelta(hours=1, minutes=40),
@@ -61,7 +61,7 @@ def premium(used, limit=300):
     used, limit = Decimal(used), Decimal(limit)
     return Reading(
         window="premium_interactions",
-        kind=Kind.MONTHLY,
+        kind=WindowKind.MONTHLY,
         label="premium requests",
         used_percent=float(used / limit * 100),
         used=used,
@@ -73,7 +73,9 @@ def premium(used, limit=300):
 
 
 def balance(remaining, unit="usd"):
-    return Reading(window="balance_usd", kind=Kind.BALANCE, label="balance", remaining=Decimal(remaining), unit=unit)
+    return Reading(
+        window="balance_usd", kind=WindowKind.BALANCE, label="balance", remaining=Decimal(remaining), unit=unit
+    )
 
 
 def transition(event="firing", severity="warning", read=None, **more):
@@ -83,7 +85,7 @@ def transition(event="firing", severity="warning", read=None, **more):
         "series": SERIES,
         "account_name": "me@example.com",
         "episode": 3,
-        "event": Event(event),
+        "event": AlertEvent(event),
         "severity": Severity(severity),
         "reason": {"firing": "above", "resolved": "recovered"}.get(event, event),
         "since": more.get("at", NOW),

@@ -2,7 +2,7 @@ from datetime import time
 
 import pytest
 
-from watcher.core.active import ActiveError, check_zone, parse_active
+from watcher.core.active import TimeIntervalError, check_time_zone, parse_active_interval
 
 ALL = frozenset(range(7))
 
@@ -20,7 +20,7 @@ ALL = frozenset(range(7))
     ],
 )
 def test_days_and_hours(text, days, start, end):
-    active = parse_active(text)
+    active = parse_active_interval(text)
     assert (active.days, active.start, active.end, active.tz) == (frozenset(days), start, end, None)
 
 
@@ -28,19 +28,19 @@ def test_days_and_hours(text, days, start, end):
     "text", ["", "Mon-", "Monday", "Mon 9-18", "24:01-03:00", "09:60-10:00", "Mon Tue Wed", "Mon,,Tue", "09:00-09:00"]
 )
 def test_what_names_no_time_is_refused(text):
-    with pytest.raises(ActiveError):
-        parse_active(text)
+    with pytest.raises(TimeIntervalError):
+        parse_active_interval(text)
 
 
 @pytest.mark.parametrize(
     "zone", ["Europe/Berln", "berlin time", "../etc/passwd", "", "a" * 10_000, "\x00", "/etc/localtime"]
 )
 def test_what_is_no_zone_is_refused(zone):
-    with pytest.raises(ActiveError, match="this is no time zone"):
-        check_zone(zone)
+    with pytest.raises(TimeIntervalError, match="this is no time zone"):
+        check_time_zone(zone)
 
 
 @pytest.mark.parametrize(("zone", "hint"), [("Europe/Berln", "Europe/Berlin"), ("New York", "America/New_York")])
 def test_the_nearest_zone_is_named(zone, hint):
-    with pytest.raises(ActiveError, match=f'did you mean "{hint}"'):
-        check_zone(zone)
+    with pytest.raises(TimeIntervalError, match=f'did you mean "{hint}"'):
+        check_time_zone(zone)

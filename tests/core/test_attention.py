@@ -7,7 +7,7 @@ import pytest
 
 from tests.core.samples import NOW
 from watcher.core import attention, cycle
-from watcher.core.memory import Standing
+from watcher.core.memory import Validity
 from watcher.core.model import Series, Snapshot
 
 EVERY = timedelta(minutes=5)
@@ -18,8 +18,8 @@ def minutes(number):
 
 
 def state(**facts):
-    fresh = cycle.first(Series("claude", "five_hour"), Snapshot(provider="claude", at=NOW))
-    return msgspec.structs.replace(fresh, **({"every": EVERY, "standing": Standing.BELIEVED} | facts))
+    fresh = cycle.create_series_state(Series("claude", "five_hour"), Snapshot(provider="claude", at=NOW))
+    return msgspec.structs.replace(fresh, **({"every": EVERY, "standing": Validity.BELIEVED} | facts))
 
 
 @pytest.mark.parametrize(
@@ -34,22 +34,22 @@ def state(**facts):
     ],
 )
 def test_nobody_watched_when_nothing_was_asked_for_longer_than_usual(facts, later, asleep):
-    assert attention.nobody_watched([state(**facts)], NOW + minutes(later), timedelta(0)) is asleep
+    assert attention.was_suspended([state(**facts)], NOW + minutes(later), timedelta(0)) is asleep
 
 
 def test_one_account_that_was_asked_is_enough_to_have_been_awake():
     other = state(asked_at=NOW + minutes(100))
-    assert not attention.nobody_watched([state(), other], NOW + minutes(101), EVERY)
+    assert not attention.was_suspended([state(), other], NOW + minutes(101), EVERY)
 
 
 def test_a_program_that_knows_nothing_yet_has_not_slept():
-    assert not attention.nobody_watched([], NOW, EVERY)
+    assert not attention.was_suspended([], NOW, EVERY)
 
 
 @pytest.mark.parametrize(("later", "alone"), [(5, False), (6, True), (25, True), (26, False)])
 def test_a_good_answer_is_left_alone_for_five_polls(later, alone):
-    assert attention.is_left_alone(state(), NOW + minutes(later)) is alone
-    assert not attention.is_left_alone(state(standing=Standing.FAILED), NOW + minutes(later))
+    assert attention.is_between_polls(state(), NOW + minutes(later)) is alone
+    assert not attention.is_between_polls(state(standing=Validity.FAILED), NOW + minutes(later))
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 from tests.core.samples import NOW
 from watcher.core import binding, cycle
-from watcher.core.binding import bind, holds, touches
-from watcher.core.kinds import kind_of
+from watcher.core.binding import compile_rules, depends_on_provider, evaluate_condition
+from watcher.core.kinds import infer_kind
 from watcher.core.model import Reading, Series, Snapshot
 from watcher.core.rulebook import parse_rules
-from watcher.core.view import View
+from watcher.core.view import SeriesMetrics
 
 
 def rules(when):
@@ -16,19 +16,21 @@ def rules(when):
 
 
 def bound(when):
-    (one,) = bind(rules(when)).bound
+    (one,) = compile_rules(rules(when)).rules
     return one
 
 
 def view(provider, window, used, account=""):
     series = Series(provider, window, account)
-    reading = Reading(window=window, kind=kind_of(series), used_percent=used)
-    state = cycle.observe(cycle.first(series, Snapshot(provider=provider, at=NOW)), reading, NOW, timedelta(minutes=5))
-    return View(state, NOW)
+    reading = Reading(window=window, kind=infer_kind(series), used_percent=used)
+    state = cycle.apply_reading(
+        cycle.create_series_state(series, Snapshot(provider=provider, at=NOW)), reading, NOW, timedelta(minutes=5)
+    )
+    return SeriesMetrics(state, NOW)
 
 
 def asked(when, subject, *others, clearing=False):
-    return holds(bound(when), subject, lambda *, lasting: [subject, *others], clearing=clearing)[0]  # noqa: ARG005
+    return evaluate_condition(bound(when), subject, lambda *, lasting: [subject, *others], clearing=clearing)[0]  # noqa: ARG005
 
 
 CLAUDE = view("claude", "five_hour", 85)
@@ -36,21 +38,21 @@ CLAUDE = view("claude", "five_hour", 85)
 
 def test_the_same_rules_are_read_once():
     same = rules("claude > 80%")
-    assert bind(same) is bind(same)
-    assert bind(list(same)) is not bind(same)
+    assert compile_rules(same) is compile_rules(same)
+    assert compile_rules(list(same)) is not compile_rules(same)
 
 
 def test_a_rule_touches_every_provider_that_it_names():
     one = bound("claude.five_hour > 80% and codex.weekly < 95%")
-    assert [touches(one, provider) for provider in ("claude", "codex", "copilot")] == [True, True, False]
-    assert touches(bound("*.weekly > 80%"), "copilot")
+    assert [depends_on_provider(one, provider) for provider in ("claude", "codex", "copilot")] == [True, True, False]
+    assert depends_on_provider(bound("*.weekly > 80%"), "copilot")
 
 
 def test_only_a_rule_about_silence_knows_waits():
-    assert bound("*.age > 45m").waits_s == (2700.0,)
-    assert bound("claude.resets_in < 45m").waits_s == ()
-    assert not bound("*.age > 45m").is_cyclic
-    assert bound("*.age > 45m and used_percent > 1%").is_cyclic
+    assert bound("*.age > 45m").durations_s == (2700.0,)
+    assert bound("claude.resets_in < 45m").durations_s == ()
+    assert not bound("*.age > 45m").resolves_on_reset
+    assert bound("*.age > 45m and used_percent > 1%").resolves_on_reset
 
 
 def test_other_series_are_looked_at_only_where_they_decide():
@@ -59,7 +61,7 @@ def test_other_series_are_looked_at_only_where_they_decide():
     def others(*, lasting):  # noqa: ARG001 - as the protocol has it
         raise AssertionError
 
-    assert holds(rule, CLAUDE, others, clearing=False) == (False,)
+    assert evaluate_condition(rule, CLAUDE, others, clearing=False) == (False,)
 
 
 def test_one_match_is_enough_to_hold_and_all_are_needed_to_be_over():
@@ -85,10 +87,10 @@ def test_another_window_of_the_same_provider_is_the_same_accounts():
 def test_many_wildcards_are_tried_in_bounded_number():
     crowd = [view("codex", f"w{number}_weekly", number % 100) for number in range(400)]
     tried = []
-    original, binding.evaluate = binding.evaluate, lambda *words: tried.append(1) or original(*words)
+    original, binding.evaluate_boolean = binding.evaluate_boolean, lambda *words: tried.append(1) or original(*words)
     try:
         answer = asked("claude.five_hour > 80% and *.weekly > 200% and codex.*.used_percent > 200%", CLAUDE, *crowd)
     finally:
-        binding.evaluate = original
-    assert len(tried) == 1 + binding.MOST_COMBINATIONS  # the first asks whether the others matter at all
+        binding.evaluate_boolean = original
+    assert len(tried) == 1 + binding.MAX_COMBINATIONS  # the first asks whether the others matter at all
     assert answer is None

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watcher.core.cadence import cooldown, forgive, is_resting, next_poll, pace
-from watcher.core.sight import NextPoll, Pace, Sight, Watch
+from watcher.core.cadence import choose_next_poll, compute_cooldown, forgive_strike, is_cooling_down, make_pace
+from watcher.core.sight import NextPoll, Pace, PollContext, SeriesOutlook
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CLAUDE = Pace(floor=timedelta(minutes=5), every=timedelta(minutes=10), ceiling=timedelta(minutes=30))
@@ -22,21 +22,21 @@ def after(choice: NextPoll) -> timedelta:
     return choice.at - NOON
 
 
-def sight(*watches: Watch, pace: Pace = CODEX, **known: object) -> Sight:
-    return Sight(**{"pace": pace, "asked_at": NOON, "watches": watches, **known})  # type: ignore[arg-type]
+def sight(*watches: SeriesOutlook, pace: Pace = CODEX, **known: object) -> PollContext:
+    return PollContext(**{"pace": pace, "asked_at": NOON, "watches": watches, **known})  # type: ignore[arg-type]
 
 
-def moving(used: float, **known: object) -> Watch:
+def moving(used: float, **known: object) -> SeriesOutlook:
     basis = {"name": "five_hour", "changed_at": NOON, "window_seconds": SESSION, "thresholds": (80.0,)}
-    return Watch(used_percent=used, **{**basis, **known})  # type: ignore[arg-type]
+    return SeriesOutlook(used_percent=used, **{**basis, **known})  # type: ignore[arg-type]
 
 
-def choose(seen: Sight) -> NextPoll:
-    return next_poll(seen, NOON)
+def choose(seen: PollContext) -> NextPoll:
+    return choose_next_poll(seen, NOON)
 
 
 def test_a_login_never_asked_is_asked_at_once() -> None:
-    assert choose(Sight(pace=CODEX)) == NextPoll(at=NOON, reason="not asked yet")
+    assert choose(PollContext(pace=CODEX)) == NextPoll(at=NOON, reason="not asked yet")
 
 
 def test_far_from_every_threshold_the_usual_interval_holds() -> None:
@@ -80,7 +80,7 @@ def test_unchanged_for_long_it_is_asked_later_up_to_the_ceiling(calm: int, wait:
 
 
 def test_an_amount_without_a_percent_can_stand_still_too() -> None:
-    balance = Watch(name="balance_usd", changed_at=NOON - minutes(600))
+    balance = SeriesOutlook(name="balance_usd", changed_at=NOON - minutes(600))
     assert after(choose(sight(balance))) == minutes(30)
     assert after(choose(sight(balance, moving(10)))) == minutes(5)
 
@@ -130,11 +130,11 @@ def test_a_tool_in_use_is_not_taken_for_still() -> None:
 def test_a_tool_not_in_use_is_left_alone_and_glanced_at_for_free() -> None:
     choice = choose(sight(moving(10, changed_at=NOON - minutes(11)), active_at=NOON - minutes(11)))
     assert after(choice) == minutes(30)
-    assert choice.look_at == NOON + minutes(2)
+    assert choice.recheck_at == NOON + minutes(2)
 
 
 def test_without_the_hint_nothing_is_glanced_at() -> None:
-    assert choose(sight(moving(10, changed_at=NOON - minutes(600)))).look_at is None
+    assert choose(sight(moving(10, changed_at=NOON - minutes(600)))).recheck_at is None
 
 
 def test_a_reset_is_looked_at_half_a_minute_after_it() -> None:
@@ -178,7 +178,7 @@ def test_a_doubt_never_breaks_a_cooldown() -> None:
 def test_a_refused_login_is_not_hammered(kind: str) -> None:
     choice = choose(sight(failure=kind, failures=7))
     assert after(choice) == minutes(15)
-    assert choice.look_at == NOON + minutes(3)
+    assert choice.recheck_at == NOON + minutes(3)
     assert choice.reason == "waiting for another login"
 
 
@@ -203,28 +203,28 @@ def test_offline_backs_off_gently_and_may_undercut_the_floor() -> None:
 
 def test_a_machine_that_woke_asks_at_once() -> None:
     seen = sight(moving(10), asked_at=NOON - timedelta(hours=8), woke_at=NOON, failure="offline", failures=9)
-    assert next_poll(seen, NOON) == NextPoll(at=NOON, reason="the machine woke")
+    assert choose_next_poll(seen, NOON) == NextPoll(at=NOON, reason="the machine woke")
 
 
 def test_a_clock_set_back_makes_nobody_wait_until_it_has_caught_up() -> None:
     ahead = sight(moving(10), asked_at=NOON + timedelta(days=1), spent=(NOON + timedelta(days=1),))
-    assert next_poll(ahead, NOON).at == NOON
+    assert choose_next_poll(ahead, NOON).at == NOON
     failing = sight(asked_at=NOON + timedelta(days=1), failure="server", failures=3)
-    assert next_poll(failing, NOON).at == NOON
+    assert choose_next_poll(failing, NOON).at == NOON
 
 
 def test_a_clock_set_back_a_little_still_spares_the_server() -> None:
-    at = next_poll(sight(asked_at=NOON + minutes(1)), NOON).at
+    at = choose_next_poll(sight(asked_at=NOON + minutes(1)), NOON).at
     assert at is not None
     assert at > NOON + minutes(1)
 
 
 def test_a_cooldown_that_ends_later_than_any_can_is_over() -> None:
     ahead = sight(moving(10), asked_at=NOON + timedelta(days=3), cooldown_until=NOON + timedelta(days=3, hours=1))
-    assert next_poll(ahead, NOON).at == NOON
-    assert is_resting(NOON + timedelta(hours=6), NOON)
-    assert not is_resting(NOON, NOON)
-    assert not is_resting(None, NOON)
+    assert choose_next_poll(ahead, NOON).at == NOON
+    assert is_cooling_down(NOON + timedelta(hours=6), NOON)
+    assert not is_cooling_down(NOON, NOON)
+    assert not is_cooling_down(None, NOON)
 
 
 def test_waking_breaks_neither_floor_nor_cooldown() -> None:
@@ -265,7 +265,7 @@ def test_after_a_429_it_is_not_asked_sooner_than_usual_until_forgiven() -> None:
 
 
 def test_another_use_of_the_token_counts_against_the_floor() -> None:
-    choice = next_poll(sight(moving(79.9, rate=60.0), spent=(NOON + minutes(1),)), NOON + minutes(1))
+    choice = choose_next_poll(sight(moving(79.9, rate=60.0), spent=(NOON + minutes(1),)), NOON + minutes(1))
     assert choice.at == NOON + minutes(3)
 
 
@@ -280,32 +280,32 @@ def test_a_token_has_an_hourly_budget_for_all_who_use_it() -> None:
     ("strikes", "wait"), [(0, 5), (1, 5), (2, 10), (3, 20), (6, 160), (7, 320), (8, 360), (900, 360)]
 )
 def test_a_cooldown_doubles_from_five_minutes_to_six_hours(strikes: int, wait: int) -> None:
-    assert cooldown(strikes, None, NOON) == NOON + minutes(wait)
+    assert compute_cooldown(strikes, None, NOON) == NOON + minutes(wait)
 
 
 def test_a_servers_own_word_lengthens_a_cooldown_and_never_shortens_it() -> None:
-    assert cooldown(1, timedelta(seconds=1), NOON) == NOON + minutes(5)
-    assert cooldown(1, minutes(17), NOON) == NOON + minutes(17)
-    assert cooldown(1, timedelta(hours=9), NOON) == NOON + timedelta(hours=9)
+    assert compute_cooldown(1, timedelta(seconds=1), NOON) == NOON + minutes(5)
+    assert compute_cooldown(1, minutes(17), NOON) == NOON + minutes(17)
+    assert compute_cooldown(1, timedelta(hours=9), NOON) == NOON + timedelta(hours=9)
 
 
 def test_an_absurd_retry_after_does_not_silence_a_provider_for_ever() -> None:
-    assert cooldown(1, timedelta(days=9000), NOON) == NOON + timedelta(hours=24)
+    assert compute_cooldown(1, timedelta(days=9000), NOON) == NOON + timedelta(hours=24)
 
 
 def test_a_good_answer_forgives_one_strike() -> None:
-    assert [forgive(strikes) for strikes in (3, 1, 0)] == [2, 0, 0]
+    assert [forgive_strike(strikes) for strikes in (3, 1, 0)] == [2, 0, 0]
 
 
 def test_a_persons_interval_never_undercuts_the_floor_and_may_exceed_the_ceiling() -> None:
     bounds = (minutes(5), minutes(10), minutes(30))
-    assert pace(*bounds).every == minutes(10)
-    assert pace(*bounds, minutes(1)).every == minutes(5)
-    assert pace(*bounds, minutes(60)) == Pace(floor=minutes(5), every=minutes(60), ceiling=minutes(60))
+    assert make_pace(*bounds).every == minutes(10)
+    assert make_pace(*bounds, minutes(1)).every == minutes(5)
+    assert make_pace(*bounds, minutes(60)) == Pace(floor=minutes(5), every=minutes(60), ceiling=minutes(60))
 
 
 watches = st.builds(
-    Watch,
+    SeriesOutlook,
     name=st.just("five_hour"),
     used_percent=st.none() | st.floats(0, 150),
     thresholds=st.lists(st.floats(0, 150), max_size=3).map(tuple),
@@ -326,12 +326,12 @@ watches = st.builds(
     late=st.integers(0, 90),
 )
 def test_a_good_answer_is_followed_within_floor_and_ceiling(
-    seen: list[Watch], doubts: int, active: int | None, which: Pace, late: int
+    seen: list[SeriesOutlook], doubts: int, active: int | None, which: Pace, late: int
 ) -> None:
     active_at = None if active is None else NOON + minutes(active)
     known = sight(*seen, pace=which, doubts=doubts, active_at=active_at)
     now = NOON + minutes(late)
-    choice = next_poll(known, now)
+    choice = choose_next_poll(known, now)
     assert choice.at is not None
     assert choice.reason
     # A reset may delay a look by a floor and half a minute, never more.

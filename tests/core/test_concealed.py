@@ -1,7 +1,7 @@
 import pytest
 
-from watcher.core.diagnostics import diagnose
-from watcher.core.places import Place
+from watcher.core.diagnostics import create_diagnostic
+from watcher.core.places import TextSpan
 
 TEXT = """\
 [channels.team]
@@ -15,7 +15,7 @@ when = "claude.five_hour>80%"
 def shown(line, text=TEXT):
     text = text.format(line=line)
     start = text.index(line)
-    return diagnose("config.toml", text, Place(start, start + 3), "wrong").source
+    return create_diagnostic("config.toml", text, TextSpan(start, start + 3), "wrong").source
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,10 @@ def test_inline_and_dotted_tables_are_no_way_around():
 
 def test_rules_are_shown_as_they_are():
     start = TEXT.index("when")
-    assert diagnose("config.toml", TEXT, Place(start, start + 3), "wrong").source == 'when = "claude.five_hour>80%"'
+    assert (
+        create_diagnostic("config.toml", TEXT, TextSpan(start, start + 3), "wrong").source
+        == 'when = "claude.five_hour>80%"'
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from datetime import time, timedelta
 
-from watcher.core.model import Event, Severity
+from watcher.core.model import AlertEvent, Severity
 from watcher.core.rulebook import parse_rules
 
 TEXT = """
@@ -68,8 +68,8 @@ def test_a_percent_compares_used_percent_and_clear_is_about_the_same():
 def test_left_out_keys_have_their_defaults():
     rule = RULES["copilot-overage"]
     assert [level.severity for level in rule.levels] == [Severity.WARNING]
-    assert (rule.notify, rule.hold, rule.remind, rule.active) == (None, timedelta(0), None, None)
-    assert rule.on == {Event.FIRING, Event.ESCALATED, Event.RESOLVED}
+    assert (rule.notify, rule.pending_for, rule.remind, rule.active) == (None, timedelta(0), None, None)
+    assert rule.on == {AlertEvent.FIRING, AlertEvent.ESCALATED, AlertEvent.RESOLVED}
 
 
 def test_a_provider_alone_means_its_primary_window():
@@ -92,12 +92,12 @@ def test_a_ladder_has_a_condition_for_each_level_least_severe_first():
 def test_a_bare_field_belongs_to_the_first_selector():
     rule = RULES["runs-dry-before-reset"]
     asked = []
-    rule.levels[0].when.result(lambda selector, field: asked.append((str(selector), field)))
+    rule.levels[0].when.evaluate(lambda selector, field: asked.append((str(selector), field)))
     assert asked == [("*.session", "exhausts_in"), ("*.session", "resets_in")]
     assert holds(rule.levels[0].when, exhausts_in=44 * 60, resets_in=61 * 60) is True
     assert holds(rule.levels[0].when, exhausts_in=44 * 60, resets_in=59 * 60) is False
-    assert (rule.hold, rule.remind) == (timedelta(minutes=10), timedelta(hours=2))
-    assert rule.on == {Event.FIRING, Event.RESOLVED, Event.REMINDER}
+    assert (rule.pending_for, rule.remind) == (timedelta(minutes=10), timedelta(hours=2))
+    assert rule.on == {AlertEvent.FIRING, AlertEvent.RESOLVED, AlertEvent.REMINDER}
 
 
 def test_active_names_days_and_hours():

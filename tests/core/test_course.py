@@ -4,7 +4,7 @@ import pytest
 
 from tests.core.samples import NOW, H, M, reading
 from watcher.core import course
-from watcher.core.model import Kind, Series
+from watcher.core.model import Series, WindowKind
 
 SESSION = Series(provider="claude", window="five_hour")
 EVERY = 5 * M
@@ -24,12 +24,12 @@ def recorded(*used, every=EVERY, ends=5 * H):
 
 
 def follow(*used, **more):
-    return course.follow(SESSION, recorded(*used, **more))
+    return course.build_usage_history(SESSION, recorded(*used, **more))
 
 
 def test_nothing_was_read():
-    empty = course.follow(SESSION, [])
-    assert (empty.points, empty.turns, empty.last, empty.peak, empty.label) == ((), (), None, None, "")
+    empty = course.build_usage_history(SESSION, [])
+    assert (empty.points, empty.periods, empty.last_believed, empty.peak, empty.label) == ((), (), None, None, "")
 
 
 def test_what_was_spent_before_each_reset_is_the_last_reading_before_it():
@@ -37,7 +37,7 @@ def test_what_was_spent_before_each_reset_is_the_last_reading_before_it():
     assert [turn.spent_percent for turn in found.turns] == [72.5, 91]
     assert [turn.early for turn in found.turns] == [False, False]
     assert found.turns[0].at == NOW + 150 * M
-    assert course.mean_spent(found.turns) == pytest.approx(81.75)
+    assert course.mean_used_percent(found.turns) == pytest.approx(81.75)
     assert [turn.whole for turn in found.turns] == [False, True]
 
 
@@ -63,36 +63,36 @@ def test_an_early_reset_counts_once_it_is_confirmed():
 
 def test_after_a_long_silence_no_line_leads_on():
     found = follow(3, 4, *[None] * 30, 6, 7)
-    assert [point.after_silence for point in found.points] == [False, False, True, False]
+    assert [point.after_gap for point in found.points] == [False, False, True, False]
 
 
 def test_an_unknown_value_is_neither_zero_nor_what_it_was():
     found = follow(30, None, 31)
     rows = recorded(30, 31)
     rows.insert(1, (NOW + M, reading(None, used=None)))
-    found = course.follow(SESSION, rows)
+    found = course.build_usage_history(SESSION, rows)
     assert [point.used_percent for point in found.points] == [30, None, 31]
     assert [point.believed for point in found.points] == [True, False, True]
 
 
 def test_a_balance_is_topped_up_and_never_reset():
-    rows = [(NOW + i * H, reading(None, kind=Kind.BALANCE, remaining=left)) for i, left in enumerate((5, 1, 20))]
-    assert course.follow(SESSION, rows).turns == ()
+    rows = [(NOW + i * H, reading(None, kind=WindowKind.BALANCE, remaining=left)) for i, left in enumerate((5, 1, 20))]
+    assert course.build_usage_history(SESSION, rows).periods == ()
 
 
 def test_a_later_part_keeps_what_was_learned_before_it():
     whole = follow(10, 40, 72.5, 5, 20, 60, 80, 91, 3, every=H, ends=150 * M)
-    part = course.since(whole, NOW + 6 * H)
-    assert [turn.spent_percent for turn in part.turns] == [91]
+    part = course.trim_before(whole, NOW + 6 * H)
+    assert [turn.used_percent for turn in part.periods] == [91]
     assert [point.used_percent for point in part.points] == [80, 91, 3]
     assert part.state == whole.state
 
 
 def test_the_usual_gap_is_the_median():
-    assert course.usual_gap([]) == course.usual_gap([NOW]) == timedelta(minutes=5)
-    assert course.usual_gap([NOW, NOW + M, NOW + 3 * M, NOW + 20 * H]) == 2 * M
+    assert course.median_interval([]) == course.median_interval([NOW]) == timedelta(minutes=5)
+    assert course.median_interval([NOW, NOW + M, NOW + 3 * M, NOW + 20 * H]) == 2 * M
 
 
 def test_the_mean_of_what_nobody_saw_is_unknown():
-    turn = course.Turn(at=NOW, spent_percent=None, read_at=None, early=False, whole=False)
-    assert course.mean_spent([turn]) is None
+    turn = course.WindowPeriod(ended_at=NOW, used_percent=None, read_at=None, ended_early=False, complete=False)
+    assert course.mean_used_percent([turn]) is None

@@ -8,8 +8,8 @@ import pytest
 
 from tests.core.samples import NOW
 from watcher.core import cycle
-from watcher.core.memory import SeriesState, Standing
-from watcher.core.model import Failure, Kind, Reading, Series, Snapshot
+from watcher.core.memory import SeriesState, Validity
+from watcher.core.model import PollFailure, Reading, Series, Snapshot, WindowKind
 
 EVERY = timedelta(minutes=5)
 SERIES = Series("claude", "five_hour")
@@ -21,16 +21,16 @@ def hours(number):
 
 
 def reading(used=50.0, ends=NOW + timedelta(hours=3), **more):
-    parts = {"window": "five_hour", "kind": Kind.SESSION, "window_seconds": 18_000}
+    parts = {"window": "five_hour", "kind": WindowKind.SESSION, "window_seconds": 18_000}
     return Reading(**(parts | {"used_percent": used, "resets_at": ends} | more))
 
 
 def seen(*readings, start=NOW, every=EVERY):
     """The states after each reading, one a poll."""
-    state = cycle.first(SERIES, Snapshot(provider="claude", at=start))
+    state = cycle.create_series_state(SERIES, Snapshot(provider="claude", at=start))
     states = []
     for turn, each in enumerate(readings):
-        state = cycle.observe(state, each, start + turn * every, every)
+        state = cycle.apply_reading(state, each, start + turn * every, every)
         states.append(state)
     return states
 
@@ -38,29 +38,29 @@ def seen(*readings, start=NOW, every=EVERY):
 ENDED = NOW + timedelta(minutes=4)
 NEXT = NOW + timedelta(hours=5, minutes=4)
 TABLE = [
-    ("a stale reading", reading(), reading(10, stale=True), Standing.UNKNOWN),
-    ("an unreliable reading", reading(), reading(10, low_confidence=True), Standing.UNKNOWN),
-    ("no value", reading(), reading(None), Standing.UNKNOWN),
-    ("the percent is missing", reading(), reading(None, limit=None, remaining=Decimal(5)), Standing.UNKNOWN),
-    ("a leap", reading(10), reading(70), Standing.SUSPECT),
-    ("no leap yet", reading(10), reading(69.9), Standing.BELIEVED),
-    ("limited before, now unlimited", reading(50), reading(None, unlimited=True), Standing.SUSPECT),
-    ("passed and moved on", reading(50, ENDED), reading(50, NEXT), Standing.RESET),
-    ("passed and fell", reading(50, ENDED), reading(45, ENDED), Standing.RESET),
-    ("passed and fell to nothing", reading(2, ENDED), reading(1, ENDED), Standing.RESET),
-    ("passed and fell by a little", reading(50, ENDED), reading(46, ENDED), Standing.BELIEVED),
-    ("passed, and was never used", reading(0, ENDED), reading(0, None), Standing.RESET),
-    ("passed and unchanged", reading(50, ENDED), reading(50, ENDED), Standing.FROZEN),
-    ("passed and unchanged, no boundary", reading(50, ENDED), reading(50, None), Standing.FROZEN),
-    ("passed and rose", reading(50, ENDED), reading(51, ENDED), Standing.BELIEVED),
-    ("moved on early and fell", reading(50), reading(20, NOW + hours(5)), Standing.SUSPECT),
-    ("moved on early, did not fall", reading(50), reading(50, NOW + hours(5)), Standing.BELIEVED),
-    ("moved on early, fell by a little", reading(50), reading(47, NOW + hours(5)), Standing.BELIEVED),
-    ("fell from 30 to 10", reading(30), reading(10), Standing.SUSPECT),
-    ("fell from 31 to 11", reading(31), reading(11), Standing.BELIEVED),
-    ("fell from 29 to 10", reading(29), reading(10), Standing.BELIEVED),
-    ("boundary within tolerance", reading(), reading(50, NOW + hours(3.25)), Standing.BELIEVED),
-    ("unused and rolling", reading(0, NOW + hours(5)), reading(0, LATER + hours(5)), Standing.BELIEVED),
+    ("a stale reading", reading(), reading(10, stale=True), Validity.UNKNOWN),
+    ("an unreliable reading", reading(), reading(10, low_confidence=True), Validity.UNKNOWN),
+    ("no value", reading(), reading(None), Validity.UNKNOWN),
+    ("the percent is missing", reading(), reading(None, limit=None, remaining=Decimal(5)), Validity.UNKNOWN),
+    ("a leap", reading(10), reading(70), Validity.SUSPECT),
+    ("no leap yet", reading(10), reading(69.9), Validity.BELIEVED),
+    ("limited before, now unlimited", reading(50), reading(None, unlimited=True), Validity.SUSPECT),
+    ("passed and moved on", reading(50, ENDED), reading(50, NEXT), Validity.RESET),
+    ("passed and fell", reading(50, ENDED), reading(45, ENDED), Validity.RESET),
+    ("passed and fell to nothing", reading(2, ENDED), reading(1, ENDED), Validity.RESET),
+    ("passed and fell by a little", reading(50, ENDED), reading(46, ENDED), Validity.BELIEVED),
+    ("passed, and was never used", reading(0, ENDED), reading(0, None), Validity.RESET),
+    ("passed and unchanged", reading(50, ENDED), reading(50, ENDED), Validity.FROZEN),
+    ("passed and unchanged, no boundary", reading(50, ENDED), reading(50, None), Validity.FROZEN),
+    ("passed and rose", reading(50, ENDED), reading(51, ENDED), Validity.BELIEVED),
+    ("moved on early and fell", reading(50), reading(20, NOW + hours(5)), Validity.SUSPECT),
+    ("moved on early, did not fall", reading(50), reading(50, NOW + hours(5)), Validity.BELIEVED),
+    ("moved on early, fell by a little", reading(50), reading(47, NOW + hours(5)), Validity.BELIEVED),
+    ("fell from 30 to 10", reading(30), reading(10), Validity.SUSPECT),
+    ("fell from 31 to 11", reading(31), reading(11), Validity.BELIEVED),
+    ("fell from 29 to 10", reading(29), reading(10), Validity.BELIEVED),
+    ("boundary within tolerance", reading(), reading(50, NOW + hours(3.25)), Validity.BELIEVED),
+    ("unused and rolling", reading(0, NOW + hours(5)), reading(0, LATER + hours(5)), Validity.BELIEVED),
 ]
 
 
@@ -103,11 +103,11 @@ def test_a_confirmed_early_reset_keeps_both_its_readings_for_the_forecast():
 
 def test_a_balance_that_rises_is_no_new_episode():
     def balance(amount):
-        return Reading(window="balance_usd", kind=Kind.BALANCE, remaining=Decimal(amount), unit="usd")
+        return Reading(window="balance_usd", kind=WindowKind.BALANCE, remaining=Decimal(amount), unit="usd")
 
     states = seen(balance(3), balance(40), balance(0), balance(0))
     assert {state.episode for state in states} == {0}
-    assert all(state.standing is Standing.BELIEVED for state in states)
+    assert all(state.standing is Validity.BELIEVED for state in states)
 
 
 def test_a_boundary_that_has_passed_is_forgotten_when_a_later_answer_names_none():
@@ -120,12 +120,12 @@ def test_a_boundary_that_an_answer_leaves_out_is_remembered_until_it_passes():
 
 def test_a_failure_keeps_what_is_believed_and_says_since_when():
     (state,) = seen(reading(50))
-    first = Failure(provider="claude", at=LATER, kind="timeout", message="no answer")
+    first = PollFailure(provider="claude", at=LATER, kind="timeout", message="no answer")
     second = msgspec.structs.replace(first, at=LATER + EVERY, kind="server", message="it failed")
-    state = cycle.failed(cycle.failed(state, first, EVERY), second, EVERY)
+    state = cycle.apply_failure(cycle.apply_failure(state, first, EVERY), second, EVERY)
     assert state.reading == reading(50)
-    assert (state.standing, state.error_kind, state.failing_since) == (Standing.FAILED, "server", LATER)
-    answered = cycle.answered(state, Snapshot(provider="claude", at=LATER + 2 * EVERY), EVERY)
+    assert (state.standing, state.error_kind, state.failing_since) == (Validity.FAILED, "server", LATER)
+    answered = cycle.apply_snapshot(state, Snapshot(provider="claude", at=LATER + 2 * EVERY), EVERY)
     assert (answered.error, answered.failing_since) == (None, None)
 
 

@@ -7,32 +7,32 @@ from msgspec.structs import replace
 
 from tests.core.samples import NOW
 from watcher.core import cycle
-from watcher.core.decisions import REASONS, decision
-from watcher.core.memory import Doubt, Standing
-from watcher.core.model import Kind, Phase, Reading, Series, Snapshot
-from watcher.core.view import View
+from watcher.core.decisions import REASONS, make_decision
+from watcher.core.memory import SuspectReading, Validity
+from watcher.core.model import AlertPhase, Reading, Series, Snapshot, WindowKind
+from watcher.core.view import SeriesMetrics
 
-READING = Reading(window="five_hour", kind=Kind.SESSION, used_percent=30.0)
+READING = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=30.0)
 
 
 def state(**facts):
-    fresh = cycle.first(Series("claude", "five_hour"), Snapshot(provider="claude", at=NOW))
-    known = {"reading": READING, "read_at": NOW, "standing": Standing.BELIEVED}
+    fresh = cycle.create_series_state(Series("claude", "five_hour"), Snapshot(provider="claude", at=NOW))
+    known = {"reading": READING, "read_at": NOW, "standing": Validity.BELIEVED}
     return replace(fresh, **(known | facts))
 
 
 def decided(whens=(None,), reason="unknown", **facts):
-    return decision("r", View(state(**facts), NOW), whens, Phase.OK, reason)
+    return make_decision("r", SeriesMetrics(state(**facts), NOW), whens, AlertPhase.OK, reason)
 
 
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        ({"standing": Standing.SUSPECT}, "suspect"),
-        ({"standing": Standing.FROZEN}, "frozen"),
-        ({"standing": Standing.MISSING}, "missing"),
-        ({"standing": Standing.FAILED}, "failed"),
-        ({"standing": Standing.UNKNOWN}, "stale"),
+        ({"standing": Validity.SUSPECT}, "suspect"),
+        ({"standing": Validity.FROZEN}, "frozen"),
+        ({"standing": Validity.MISSING}, "missing"),
+        ({"standing": Validity.FAILED}, "failed"),
+        ({"standing": Validity.UNKNOWN}, "stale"),
         ({"boundary": NOW - timedelta(hours=1), "read_at": NOW - timedelta(hours=2)}, "ended"),
         ({}, "unknown"),
     ],
@@ -42,17 +42,17 @@ def test_the_unknown_is_told_by_what_made_it_so(facts, reason):
 
 
 def test_every_standing_that_is_not_believed_has_a_reason():
-    for standing in Standing:
+    for standing in Validity:
         assert decided(standing=standing).text == REASONS[decided(standing=standing).reason]
 
 
 def test_a_doubted_reading_is_shown_as_it_was_read():
-    doubt = Doubt(reading=replace(READING, used_percent=99.0), at=NOW, turn=False)
-    assert decided(standing=Standing.SUSPECT, doubt=doubt).used_percent == 99.0
+    doubt = SuspectReading(reading=replace(READING, used_percent=99.0), at=NOW, turn=False)
+    assert decided(standing=Validity.SUSPECT, doubt=doubt).used_percent == 99.0
 
 
 def test_what_was_not_read_is_not_shown():
-    assert decided(standing=Standing.FAILED).used_percent is None
+    assert decided(standing=Validity.FAILED).used_percent is None
     assert decided().used_percent == 30.0
 
 

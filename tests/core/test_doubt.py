@@ -6,40 +6,40 @@ from tests.core.samples import NOW, H, M, reading, routing, transition
 from tests.core.test_backoff import delivery, failed
 from tests.core.test_plan import EVENING, MORNING, NIGHT, Post, at
 from watcher import outbox
-from watcher.core.backoff import LIFETIME, LONGEST_WAIT, after
-from watcher.core.model import DeliveryState, Outcome
+from watcher.core.backoff import DELIVERY_LIFETIME, MAX_RETRY_WAIT, apply_outcome
+from watcher.core.model import DeliveryOutcome, DeliveryState
 
-UNKNOWN = Outcome(delivered=None, detail="no answer within 20 s")
+UNKNOWN = DeliveryOutcome(delivered=None, detail="no answer within 20 s")
 
 
 def begun(row):
-    return outbox.begin(row, {}, routing(), NOW)
+    return outbox.prepare_attempt(row, {}, routing(), NOW)
 
 
 def test_a_refusal_after_an_attempt_without_an_answer_leaves_the_doubt():
-    waiting = after(begun(delivery()), UNKNOWN, NOW, 0.0)
+    waiting = apply_outcome(begun(delivery()), UNKNOWN, NOW, 0.0)
     assert waiting.in_doubt
-    again = after(begun(waiting), failed(), NOW, 0.0)
+    again = apply_outcome(begun(waiting), failed(), NOW, 0.0)
     assert again.in_doubt
     assert again.outcome == "answered 503 Service Unavailable"
-    stopped = after(begun(again), failed("answered 404 Not Found", permanent=True), NOW, 0.0)
+    stopped = apply_outcome(begun(again), failed("answered 404 Not Found", permanent=True), NOW, 0.0)
     assert stopped.in_doubt
 
 
 def test_a_refusal_after_a_crash_in_an_attempt_leaves_the_doubt():
     cut_off = begun(delivery())  # and nothing more was kept
-    assert after(begun(cut_off), failed(), NOW, 0.0).in_doubt
+    assert apply_outcome(begun(cut_off), failed(), NOW, 0.0).in_doubt
 
 
 def test_a_refused_first_attempt_leaves_no_doubt():
-    refused = after(begun(delivery()), failed(), NOW, 0.0)
+    refused = apply_outcome(begun(delivery()), failed(), NOW, 0.0)
     assert not refused.in_doubt
-    assert not after(begun(refused), failed(), NOW, 0.0).in_doubt
+    assert not apply_outcome(begun(refused), failed(), NOW, 0.0).in_doubt
 
 
 def test_an_arrival_ends_all_doubt():
-    waiting = after(begun(delivery()), UNKNOWN, NOW, 0.0)
-    sent = after(begun(waiting), Outcome(delivered=True, detail="answered 200 OK"), NOW, 0.0)
+    waiting = apply_outcome(begun(delivery()), UNKNOWN, NOW, 0.0)
+    sent = apply_outcome(begun(waiting), DeliveryOutcome(delivered=True, detail="answered 200 OK"), NOW, 0.0)
     assert (sent.state, sent.in_doubt, sent.doubted) == (DeliveryState.SENT, False, False)
 
 
@@ -107,7 +107,7 @@ def test_doubt_does_not_keep_a_message_for_ever():
     post = Post()
     post.news(transition())
     post.mark(in_doubt=True, outcome="unknown: no answer within 20 s")
-    post.time(NOW + LIFETIME + M)
+    post.time(NOW + DELIVERY_LIFETIME + M)
     assert post.states() == ["queued"], "its last attempt may be under way"
-    post.time(NOW + LIFETIME + LONGEST_WAIT)
+    post.time(NOW + DELIVERY_LIFETIME + MAX_RETRY_WAIT)
     assert post.states() == ["dead"]

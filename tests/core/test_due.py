@@ -6,10 +6,10 @@ from msgspec.structs import replace
 
 from tests.core.samples import NOW
 from watcher.core import cycle
-from watcher.core.binding import bind
-from watcher.core.due import next_due
+from watcher.core.binding import compile_rules
+from watcher.core.due import find_next_due
 from watcher.core.memory import AlertState
-from watcher.core.model import Kind, Phase, Reading, Series, Snapshot
+from watcher.core.model import AlertPhase, Reading, Series, Snapshot, WindowKind
 from watcher.core.rulebook import parse_rules
 
 M = timedelta(minutes=1)
@@ -17,16 +17,16 @@ SERIES = Series("claude", "five_hour")
 
 
 def state():
-    reading = Reading(window="five_hour", kind=Kind.SESSION, used_percent=10.0)
+    reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=10.0)
     answer = Snapshot(provider="claude", at=NOW)
-    seen = cycle.answered(cycle.first(SERIES, answer), answer, 5 * M)
-    return cycle.observe(seen, reading, NOW, 5 * M)
+    seen = cycle.apply_snapshot(cycle.create_series_state(SERIES, answer), answer, 5 * M)
+    return cycle.apply_reading(seen, reading, NOW, 5 * M)
 
 
 def due(when="*.age > 45m", *, states=None, alerts=(), more="", now=NOW):
-    bound = bind(parse_rules(f'[[rule]]\nname = "q"\nwhen = "{when}"\n{more}', "rules.toml")).bound
-    silent = [one for one in bound if one.speaks_of_silence]
-    found = next_due(silent, [state()] if states is None else states, alerts, lambda _bound, _state: True, now)
+    bound = compile_rules(parse_rules(f'[[rule]]\nname = "q"\nwhen = "{when}"\n{more}', "rules.toml")).rules
+    silent = [one for one in bound if one.is_availability_rule]
+    found = find_next_due(silent, [state()] if states is None else states, alerts, lambda _bound, _state: True, now)
     return None if found is None else found - NOW
 
 
@@ -56,10 +56,10 @@ def test_after_a_gap_silence_is_counted_from_when_watching_went_on():
 
 
 def test_a_reminder_is_due_at_its_time():
-    firing = alert(phase=Phase.FIRING, remind_at=NOW + 12 * M)
+    firing = alert(phase=AlertPhase.FIRING, remind_at=NOW + 12 * M)
     assert due(alerts=[firing], more='remind = "2h"') == 12 * M
 
 
 def test_a_running_hold_is_due_at_its_end():
-    pending = alert(phase=Phase.PENDING, clock_at=NOW + 2 * M, held=(4 * M,))
+    pending = alert(phase=AlertPhase.PENDING, clock_at=NOW + 2 * M, held=(4 * M,))
     assert due(alerts=[pending], more='for = "10m"') == 8 * M

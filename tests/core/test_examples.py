@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from watcher.core.examples import START, answers, explained, run, series_of
-from watcher.core.model import Example, Kind, Phase, Series
+from watcher.core.examples import DEFAULT_START_AT, explain_rule, get_example_series, make_snapshots, run_example
+from watcher.core.model import AlertPhase, Example, Series, WindowKind
 from watcher.core.rulebook import parse_rules
 
 EVERY = timedelta(minutes=5)
@@ -23,80 +23,90 @@ def rule(when, **more):
 
 
 def test_the_example_of_the_documentation():
-    ran = run(
+    ran = run_example(
         rule("claude.five_hour > 80%", clear="< 70%"),
         example(70, 81, 79, 81, 69, 82, expect=(".", "F", "F", "F", ".", "F")),
     )
     assert ran.passed
-    assert ran.misses == ()
+    assert ran.failed_steps == ()
 
 
 def test_a_miss_names_its_steps():
-    ran = run(rule("claude.five_hour > 80%"), example(70, 81, 82, expect=(".", ".", "F")))
+    ran = run_example(rule("claude.five_hour > 80%"), example(70, 81, 82, expect=(".", ".", "F")))
     assert not ran.passed
-    assert (ran.phases, ran.misses) == ((".", "F", "F"), (1,))
+    assert (ran.phases, ran.failed_steps) == ((".", "F", "F"), (1,))
 
 
 def test_pending_is_a_phase_of_its_own():
-    assert run(rule("claude.five_hour > 80%", **{"for": "10m"}), example(81, 82, 83)).phases == ("p", "p", "F")
+    assert run_example(rule("claude.five_hour > 80%", **{"for": "10m"}), example(81, 82, 83)).phases == ("p", "p", "F")
 
 
 def test_a_question_mark_is_a_poll_without_the_series():
-    assert [len(each.readings) for each in answers(example(70, "?", 71))] == [1, 0, 1]
+    assert [len(each.readings) for each in make_snapshots(example(70, "?", 71))] == [1, 0, 1]
 
 
 def test_a_reset_turns_the_window_over_at_that_poll():
-    polls = list(answers(example(90, 95, "reset", 3)))
+    polls = list(make_snapshots(example(90, 95, "reset", 3)))
     boundaries = [poll.readings[0].resets_at for poll in polls]
-    turn = START + 2 * EVERY
+    turn = DEFAULT_START_AT + 2 * EVERY
     assert boundaries[0] == boundaries[1] < turn < boundaries[2] == boundaries[3]
     assert polls[2].readings[0].used_percent == 0
 
 
 def test_a_boundary_that_is_given_is_kept():
-    (poll,) = answers(example(40, resets_in=timedelta(hours=2), start=datetime(2026, 1, 5, 9, tzinfo=UTC)))
+    (poll,) = make_snapshots(example(40, resets_in=timedelta(hours=2), start=datetime(2026, 1, 5, 9, tzinfo=UTC)))
     assert poll.readings[0].resets_at == datetime(2026, 1, 5, 11, tzinfo=UTC)
 
 
 def test_a_row_of_what_remains_counts_in_the_windows_own_unit():
     money, count = (
-        next(answers(example(used=(), remaining=(4.5,), series=series)))
+        next(make_snapshots(example(used=(), remaining=(4.5,), series=series)))
         for series in ("nano_gpt.balance_usd", "copilot.premium_interactions")
     )
-    assert (money.readings[0].unit, money.readings[0].kind) == ("usd", Kind.BALANCE)
-    assert (count.readings[0].unit, count.readings[0].kind) == ("requests", Kind.MONTHLY)
+    assert (money.readings[0].unit, money.readings[0].kind) == ("usd", WindowKind.BALANCE)
+    assert (count.readings[0].unit, count.readings[0].kind) == ("requests", WindowKind.MONTHLY)
     assert count.readings[0].used_percent is None
 
 
 def test_with_a_limit_the_percent_is_known():
-    (poll,) = answers(example(used=(), remaining=(75,), limit=300, series="copilot.premium_interactions"))
+    (poll,) = make_snapshots(example(used=(), remaining=(75,), limit=300, series="copilot.premium_interactions"))
     assert poll.readings[0].used_percent == pytest.approx(75)
 
 
 def test_a_provider_alone_means_its_primary_window():
-    assert series_of(example(1, series="copilot")) == Series("copilot", "premium_interactions")
+    assert get_example_series(example(1, series="copilot")) == Series("copilot", "premium_interactions")
 
 
 def test_a_rule_about_other_series_stays_silent():
-    assert run(rule("codex.weekly > 10%"), example(99)).phases == (".",)
+    assert run_example(rule("codex.weekly > 10%"), example(99)).phases == (".",)
 
 
 @pytest.mark.parametrize("path", sorted(HOUSE.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_rule_that_ships_does_what_its_examples_say(path):
     rules = parse_rules(path.read_text(), path.name)
     assert all(rule.examples for rule in rules)
-    missed = [(ran.rule, ran.phases) for rule in rules for each in rule.examples if not (ran := run(rule, each)).passed]
+    missed = [
+        (ran.rule, ran.phases)
+        for rule in rules
+        for each in rule.examples
+        if not (ran := run_example(rule, each)).passed
+    ]
     assert missed == []
 
 
 def test_an_explanation_has_every_decision_of_one_rule_by_series():
     rules = (rule("claude.five_hour > 80%"),)
-    decisions = explained(rules, list(answers(example(70, 81, "?", 79))), "r")
+    decisions = explain_rule(rules, list(make_snapshots(example(70, 81, "?", 79))), "r")
     (series,) = decisions
     assert series == Series("claude", "five_hour")
     assert [each.reason for each in decisions[series]] == ["below", "above", "missing", "hysteresis"]
-    assert [each.phase for each in decisions[series]] == [Phase.OK, Phase.FIRING, Phase.FIRING, Phase.FIRING]
+    assert [each.phase for each in decisions[series]] == [
+        AlertPhase.OK,
+        AlertPhase.FIRING,
+        AlertPhase.FIRING,
+        AlertPhase.FIRING,
+    ]
 
 
 def test_a_rule_that_is_not_there_has_no_decisions():
-    assert explained((rule("claude > 80%"),), list(answers(example(90))), "other") == {}
+    assert explain_rule((rule("claude > 80%"),), list(make_snapshots(example(90))), "other") == {}

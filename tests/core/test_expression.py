@@ -5,19 +5,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from watcher.core.expression import (
-    DEEPEST,
-    LONGEST_TEXT,
+    MAX_CONDITION_LENGTH,
+    MAX_DEPTH,
     ExpressionError,
     Literal,
     Selector,
-    parse,
+    find_subject,
     parse_clear,
+    parse_condition,
     parse_literal,
     parse_selector,
-    subject_of,
 )
-from watcher.core.tree import And, Arithmetic, Comparison, Measure, Negative, Not, Or
-from watcher.core.units import Unit, common
+from watcher.core.tree import And, Arithmetic, Comparison, FieldReference, Negative, Not, Or
+from watcher.core.units import Unit, find_common_unit
 
 LEVEL = parse_literal("80%")
 
@@ -25,7 +25,7 @@ LEVEL = parse_literal("80%")
 def refused(text, **more):
     """What is said of a text, and the part of it that is pointed at."""
     with pytest.raises(ExpressionError) as caught:
-        parse(text, **more)
+        parse_condition(text, **more)
     error = caught.value
     return (f"{error.message}; {error.hint}" if error.hint else error.message), text[error.start : error.end]
 
@@ -67,7 +67,7 @@ def refused(text, **more):
     ],
 )
 def test_a_tree_prints_back_to_its_text(text):
-    assert str(parse(text)) == text
+    assert str(parse_condition(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -80,30 +80,30 @@ def test_a_tree_prints_back_to_its_text(text):
     ],
 )
 def test_blanks_and_needless_parentheses_are_not_kept(text, printed):
-    assert str(parse(text)) == printed
+    assert str(parse_condition(text)) == printed
 
 
 def test_a_level_stands_for_its_value():
-    assert str(parse("*.weekly > level", level=LEVEL)) == "*.weekly > 80%"
+    assert str(parse_condition("*.weekly > level", level=LEVEL)) == "*.weekly > 80%"
 
 
 def test_products_bind_tighter_than_sums_and_sums_than_comparisons():
-    tree = parse("copilot.used + 2 * 3 > copilot.limit")
+    tree = parse_condition("copilot.used + 2 * 3 > copilot.limit")
     assert isinstance(tree, Comparison)
     assert isinstance(tree.left, Arithmetic)
     assert tree.left.operator == "+"
 
 
 def test_and_binds_tighter_than_or():
-    tree = parse("claude > 1% or claude > 2% and claude > 3%")
+    tree = parse_condition("claude > 1% or claude > 2% and claude > 3%")
     assert isinstance(tree, Or)
     assert isinstance(tree.terms[1], And)
 
 
 def test_a_bare_field_belongs_to_the_first_selector_wherever_it_stands():
-    tree = parse("resets_in < 1h and codex.weekly > 5% and claude.age < 1h")
+    tree = parse_condition("resets_in < 1h and codex.weekly > 5% and claude.age < 1h")
     assert tree.terms[0].left.selector == Selector("codex", "", "weekly")
-    assert subject_of(tree) == Selector("codex", "", "weekly")
+    assert find_subject(tree) == Selector("codex", "", "weekly")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_bare_field_belongs_to_the_first_selector_wherever_it_stands():
     ],
 )
 def test_the_parts_of_a_selector(text, selector, field):
-    tree = parse(f"{text} > 5%")
+    tree = parse_condition(f"{text} > 5%")
     assert (tree.left.selector, tree.left.field) == (selector, field)
 
 
@@ -336,7 +336,7 @@ def test_a_slip_is_pointed_at(text, message, spot):
     ],
 )
 def test_windows_that_an_api_may_add_are_taken(text):
-    assert str(parse(text)) == text
+    assert str(parse_condition(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -351,18 +351,19 @@ def test_windows_that_an_api_may_add_are_taken(text):
 )
 def test_what_is_nested_too_deep_is_refused(text):
     message, _ = refused(text)
-    assert message == f"nested more than {DEEPEST} deep; split it into several rules"
+    assert message == f"nested more than {MAX_DEPTH} deep; split it into several rules"
 
 
 def test_many_conditions_side_by_side_are_not_deep():
     text = " or ".join(["claude > 5%"] * 120)
-    assert str(parse(text)) == text
+    assert str(parse_condition(text)) == text
 
 
 def test_a_text_of_a_million_characters_is_refused_unread():
     message, _ = refused("claude and " * 100_000)
     assert (
-        message == f"1,100,000 characters long; a condition holds at most {LONGEST_TEXT:,}; split it into several rules"
+        message
+        == f"1,100,000 characters long; a condition holds at most {MAX_CONDITION_LENGTH:,}; split it into several rules"
     )
 
 
@@ -381,24 +382,24 @@ def test_a_text_of_a_million_characters_is_refused_unread():
 def test_a_bare_clear_is_about_what_when_compares_first(when, clear, printed):
     if printed is None:
         with pytest.raises(ExpressionError, match="unexpected `or`"):
-            parse_clear(clear, parse(when))
+            parse_clear(clear, parse_condition(when))
     else:
-        assert str(parse_clear(clear, parse(when))) == printed
+        assert str(parse_clear(clear, parse_condition(when))) == printed
 
 
 def test_a_clear_may_count_from_the_level():
-    when = parse("*.weekly > level", level=LEVEL)
+    when = parse_condition("*.weekly > level", level=LEVEL)
     assert str(parse_clear("< level - 10%", when, level=LEVEL)) == "*.weekly < 80% - 10%"
 
 
 def test_a_bare_clear_has_its_units_checked():
     with pytest.raises(ExpressionError, match=r"`claude` is a percent, `2h` is a duration"):
-        parse_clear("< 2h", parse("claude > 80%"))
+        parse_clear("< 2h", parse_condition("claude > 80%"))
 
 
 def test_a_bare_clear_needs_a_comparison_to_be_about():
     with pytest.raises(ExpressionError, match="`when` compares nothing"):
-        parse_clear("< 2h", parse("not claude.up"))
+        parse_clear("< 2h", parse_condition("not claude.up"))
 
 
 @pytest.mark.parametrize(
@@ -458,7 +459,7 @@ def measured(draw, unit):
     selector = Selector(provider, account, window)
     field = draw(st.sampled_from(FIELDS[unit]))
     spelling = str(selector) if provider == "claude" and field == "used_percent" else f"{selector}.{field}"
-    return Measure(spelling, selector, field)
+    return FieldReference(spelling, selector, field)
 
 
 def values(unit):
@@ -485,7 +486,7 @@ def comparison(draw):
 
 
 CONDITIONS = st.recursive(
-    st.one_of(comparison(), st.just(Measure("claude.up", Selector("claude"), "up"))),
+    st.one_of(comparison(), st.just(FieldReference("claude.up", Selector("claude"), "up"))),
     lambda part: st.one_of(
         part.map(Not),
         st.lists(part, min_size=2, max_size=3).map(tuple).map(And),
@@ -498,7 +499,7 @@ CONDITIONS = st.recursive(
 @given(CONDITIONS)
 @settings(max_examples=150, deadline=None)
 def test_every_tree_is_read_back_from_its_text(tree):
-    assert parse(str(tree)) == tree
+    assert parse_condition(str(tree)) == tree
 
 
 @given(st.text(alphabet="claude.five_hour*[]()<>=!%$ 0123456789andornotlevel-+/\n\x00é", max_size=60))
@@ -506,24 +507,24 @@ def test_every_tree_is_read_back_from_its_text(tree):
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_read_or_refused_within_its_bounds(text):
     try:
-        tree = parse(text, level=LEVEL)
+        tree = parse_condition(text, level=LEVEL)
     except ExpressionError as error:
         within, printed = 0 <= error.start < error.end <= len(text) + 1, "\n" not in error.message
     else:
-        within, printed = True, str(parse(str(tree), level=LEVEL)) == str(tree)
+        within, printed = True, str(parse_condition(str(tree), level=LEVEL)) == str(tree)
     assert (within, printed) == (True, True)
 
 
 @given(st.sampled_from(Unit), st.sampled_from(Unit))
 def test_whether_two_units_fit_does_not_depend_on_their_order(left, right):
-    assert common(left, right) == common(right, left)
+    assert find_common_unit(left, right) == find_common_unit(right, left)
 
 
 @given(st.one_of(st.text(max_size=40), st.text(max_size=20).map("claude.five_hour > 80% and {}".format)))
 @settings(max_examples=200, deadline=None)
 def test_no_text_ends_in_anything_but_a_tree_or_a_refusal(text):
-    when = parse("claude.five_hour > 80% and resets_in < 1h")
-    for read in (parse, parse_literal, parse_selector, lambda clear: parse_clear(clear, when)):
+    when = parse_condition("claude.five_hour > 80% and resets_in < 1h")
+    for read in (parse_condition, parse_literal, parse_selector, lambda clear: parse_clear(clear, when)):
         try:
             found = read(text)
         except ExpressionError as error:

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from watcher.core.forecast import MOST, Sample, exhausts_in_s, kept, projected, rate
+from watcher.core.forecast import MAX_SAMPLES, Sample, add_sample, estimate_exhaustion_s, estimate_rate, project_usage
 
 START = datetime(2026, 3, 4, 9, tzinfo=UTC)
 SESSION = timedelta(hours=5)
@@ -20,85 +20,85 @@ def minutes(number):
 def sampled(values, every=5):
     samples = ()
     for step, used in enumerate(values):
-        samples = kept(samples, START + step * minutes(every), used)
+        samples = add_sample(samples, START + step * minutes(every), used)
     return samples
 
 
 def test_two_readings_tell_nothing():
-    assert rate(sampled([10, 30], every=30), SESSION) is None
+    assert estimate_rate(sampled([10, 30], every=30), SESSION) is None
 
 
 def test_three_readings_within_ten_minutes_tell_nothing():
-    assert rate(sampled([10, 20, 30], every=4), SESSION) is None
+    assert estimate_rate(sampled([10, 20, 30], every=4), SESSION) is None
 
 
 def test_three_readings_over_ten_minutes_tell_the_rate():
-    assert rate(sampled([10, 11, 12]), SESSION) == pytest.approx(12)
+    assert estimate_rate(sampled([10, 11, 12]), SESSION) == pytest.approx(12)
 
 
 def test_two_readings_a_second_apart_do_not_upset_the_rate():
     samples = sampled([10, 11, 12, 13, 14])
-    shaken = kept(samples, samples[-1].at + timedelta(seconds=1), 14.4)
-    assert rate(shaken, SESSION) == pytest.approx(12, rel=0.15)
+    shaken = add_sample(samples, samples[-1].at + timedelta(seconds=1), 14.4)
+    assert estimate_rate(shaken, SESSION) == pytest.approx(12, rel=0.15)
 
 
 def test_a_flat_line_has_no_rate_and_never_runs_dry():
-    flat = rate(sampled([40] * 12), SESSION)
+    flat = estimate_rate(sampled([40] * 12), SESSION)
     assert flat == 0
-    assert exhausts_in_s(40, flat, minutes(0)) == math.inf
+    assert estimate_exhaustion_s(40, flat, minutes(0)) == math.inf
 
 
 def test_what_is_used_up_is_used_up_at_any_rate():
-    assert exhausts_in_s(100, None, minutes(0)) == 0
+    assert estimate_exhaustion_s(100, None, minutes(0)) == 0
 
 
 def test_an_unknown_rate_projects_nothing():
-    assert projected(40, None, minutes(60)) is None
-    assert exhausts_in_s(40, None, minutes(0)) is None
+    assert project_usage(40, None, minutes(60)) is None
+    assert estimate_exhaustion_s(40, None, minutes(0)) is None
 
 
 def test_an_unknown_or_past_reset_projects_nothing():
-    assert projected(40, 10, None) is None
-    assert projected(40, 10, minutes(-1)) is None
+    assert project_usage(40, 10, None) is None
+    assert project_usage(40, 10, minutes(-1)) is None
 
 
 def test_the_projection_is_the_line_drawn_out():
-    assert projected(40, 12, minutes(90)) == pytest.approx(58)
+    assert project_usage(40, 12, minutes(90)) == pytest.approx(58)
 
 
 def test_the_time_to_exhaustion_counts_from_now_not_from_the_reading():
-    assert exhausts_in_s(40, 12, minutes(0)) == pytest.approx(5 * 3600)
-    assert exhausts_in_s(40, 12, minutes(60)) == pytest.approx(4 * 3600)
-    assert exhausts_in_s(40, 12, minutes(6000)) == 0
+    assert estimate_exhaustion_s(40, 12, minutes(0)) == pytest.approx(5 * 3600)
+    assert estimate_exhaustion_s(40, 12, minutes(60)) == pytest.approx(4 * 3600)
+    assert estimate_exhaustion_s(40, 12, minutes(6000)) == 0
 
 
 def test_a_correction_downwards_starts_the_measuring_anew():
-    samples = kept(sampled([10, 20, 30]), START + minutes(15), 5)
+    samples = add_sample(sampled([10, 20, 30]), START + minutes(15), 5)
     assert samples == (Sample(START + minutes(15), 5),)
 
 
 def test_the_rate_is_never_negative():
-    assert rate(sampled([10, 9.5, 9.2, 9.0]), SESSION) == 0
+    assert estimate_rate(sampled([10, 9.5, 9.2, 9.0]), SESSION) == 0
 
 
 def test_a_burst_that_has_ended_is_forgotten():
-    assert rate(sampled([10, 30, 50] + [50] * 20), SESSION) < 10
+    assert estimate_rate(sampled([10, 30, 50] + [50] * 20), SESSION) < 10
 
 
 def test_a_slow_start_does_not_hide_a_burst():
-    assert rate(sampled([1] * 20 + [5, 10, 15, 20, 25, 30]), SESSION) > 45
+    assert estimate_rate(sampled([1] * 20 + [5, 10, 15, 20, 25, 30]), SESSION) > 45
 
 
 def test_the_samples_are_bounded_and_keep_both_ends():
     samples = sampled([step / 10 for step in range(1000)])
-    assert len(samples) <= MOST
+    assert len(samples) <= MAX_SAMPLES
     assert samples[0].at == START
     assert samples[-1].at == START + 999 * minutes(5)
-    assert rate(samples, SESSION) == pytest.approx(1.2)
+    assert estimate_rate(samples, SESSION) == pytest.approx(1.2)
 
 
 def test_a_clock_that_was_set_back_leaves_no_samples_in_the_future():
-    samples = kept(sampled([10, 11, 12, 13]), START + minutes(7), 14)
+    samples = add_sample(sampled([10, 11, 12, 13]), START + minutes(7), 14)
     assert [sample.at for sample in samples] == sorted(sample.at for sample in samples)
     assert samples[-1].at == START + minutes(7)
 
@@ -120,8 +120,8 @@ def test_the_rate_is_near_the_simulated_truth(truth):
     samples, at, used = (), START, 0.0
     while used < 95:
         shown = used if grain == 1.0 else math.floor(used * grain / 100) * 100 / grain
-        samples = kept(samples, at, shown)
-        guess = rate(samples, window)
+        samples = add_sample(samples, at, shown)
+        guess = estimate_rate(samples, window)
         if guess is not None and used > 30:
             errors.append(abs(guess - true_rate) / true_rate)
         pause = minutes(every) * random.uniform(0.7, 1.5)
@@ -135,8 +135,8 @@ def test_the_rate_is_near_the_simulated_truth(truth):
 def test_the_time_of_exhaustion_is_near_the_simulated_truth():
     true_rate, at, used, samples, errors = 25.0, START, 0.0, (), []
     while used < 100:
-        samples = kept(samples, at, round(used))
-        guess = exhausts_in_s(round(used), rate(samples, SESSION), timedelta(0))
+        samples = add_sample(samples, at, round(used))
+        guess = estimate_exhaustion_s(round(used), estimate_rate(samples, SESSION), timedelta(0))
         if guess is not None and used > 50:
             errors.append(abs(guess / 3600 - (100 - used) / true_rate))
         at, used = at + minutes(5), used + true_rate / 12

@@ -6,10 +6,10 @@ from decimal import Decimal
 import pytest
 
 from watcher.core import cycle
-from watcher.core.expression import parse
-from watcher.core.guard import judge
+from watcher.core.expression import parse_condition
+from watcher.core.guard import evaluate_guard
 from watcher.core.memory import SeriesState
-from watcher.core.model import Failure, Kind, Reading, Series, Snapshot
+from watcher.core.model import PollFailure, Reading, Series, Snapshot, WindowKind
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -17,14 +17,14 @@ HOUR = timedelta(hours=1)
 
 def state(name: str, used: float | None, *, account="", ago=timedelta(minutes=5), **facts) -> SeriesState:
     provider, window = name.split(".")
-    kind = Kind.SESSION if window == "five_hour" else Kind.WEEKLY
+    kind = WindowKind.SESSION if window == "five_hour" else WindowKind.WEEKLY
     known = {"kind": kind, "used_percent": used, "resets_at": NOW + 2 * HOUR, **facts}
     reading = Reading(window=window, **known)
     news = Snapshot(provider=provider, account=account, account_name=account, at=NOW - ago, readings=(reading,))
     series = Series(provider=provider, account=account, window=window)
-    seen = cycle.observe(cycle.first(series, news), reading, news.at, HOUR)
+    seen = cycle.apply_reading(cycle.create_series_state(series, news), reading, news.at, HOUR)
     return SeriesState(
-        **{name: getattr(seen, name) for name in seen.__struct_fields__} | {"primary": kind is Kind.SESSION}
+        **{name: getattr(seen, name) for name in seen.__struct_fields__} | {"primary": kind is WindowKind.SESSION}
     )
 
 
@@ -57,13 +57,13 @@ ALL = (CLAUDE, CODEX, WEEK, CODEX_WEEK)
     ],
 )
 def test_it_must_hold_for_all_that_are_meant(condition, result):
-    assert judge(parse(condition), ALL, NOW, max_age=HOUR).result is result
+    assert evaluate_guard(parse_condition(condition), ALL, NOW, max_age=HOUR).result is result
 
 
 def test_each_series_is_answered_by_itself():
-    verdict = judge(parse("*.session < 50%"), ALL, NOW, max_age=HOUR)
+    verdict = evaluate_guard(parse_condition("*.session < 50%"), ALL, NOW, max_age=HOUR)
     assert verdict.series == {CLAUDE.series: False, CODEX.series: True}
-    assert verdict.why == ()
+    assert verdict.reasons == ()
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_each_series_is_answered_by_itself():
 )
 def test_what_has_no_limit_counts_as_unused(condition, result):
     chat = state("copilot.chat", None, unlimited=True, resets_at=None)
-    assert judge(parse(condition), (chat,), NOW, max_age=HOUR).result is result
+    assert evaluate_guard(parse_condition(condition), (chat,), NOW, max_age=HOUR).result is result
 
 
 def test_an_old_reading_is_unknown_and_says_how_old():
     old = state("claude.five_hour", 10.0, ago=3 * HOUR)
-    verdict = judge(parse("claude < 90%"), (old,), NOW, max_age=HOUR)
-    assert (verdict.result, verdict.why) == (
+    verdict = evaluate_guard(parse_condition("claude < 90%"), (old,), NOW, max_age=HOUR)
+    assert (verdict.result, verdict.reasons) == (
         None,
         ("claude.five_hour: last read 3 h ago, longer than the 1 h allowed",),
     )
@@ -94,35 +94,42 @@ def test_an_old_reading_is_unknown_and_says_how_old():
 
 def test_a_window_that_has_turned_over_since_is_unknown():
     over = state("claude.five_hour", 10.0, ago=30 * timedelta(minutes=1), resets_at=NOW - 5 * timedelta(minutes=1))
-    verdict = judge(parse("claude < 90%"), (over,), NOW, max_age=HOUR)
-    assert (verdict.result, verdict.why) == (
+    verdict = evaluate_guard(parse_condition("claude < 90%"), (over,), NOW, max_age=HOUR)
+    assert (verdict.result, verdict.reasons) == (
         None,
         ("claude.five_hour: its window has turned over, or its last reading is not confirmed yet",),
     )
 
 
 def test_a_failing_provider_is_unknown_and_says_why_unless_silence_is_the_question():
-    failed = cycle.failed(
-        CLAUDE, Failure(provider="claude", at=NOW, kind="expired", message="expired: run `claude`"), HOUR
+    failed = cycle.apply_failure(
+        CLAUDE, PollFailure(provider="claude", at=NOW, kind="expired", message="expired: run `claude`"), HOUR
     )
-    verdict = judge(parse("claude < 90%"), (failed,), NOW, max_age=HOUR)
-    assert (verdict.result, verdict.why) == (None, ("claude.five_hour: expired: run `claude`",))
-    assert judge(parse("claude.up"), (failed,), NOW, max_age=HOUR).result is False
+    verdict = evaluate_guard(parse_condition("claude < 90%"), (failed,), NOW, max_age=HOUR)
+    assert (verdict.result, verdict.reasons) == (None, ("claude.five_hour: expired: run `claude`",))
+    assert evaluate_guard(parse_condition("claude.up"), (failed,), NOW, max_age=HOUR).result is False
 
 
 def test_what_was_never_read_is_named():
-    assert judge(parse("claude < 90%"), (), NOW, max_age=HOUR).why == ("claude's primary window was never read",)
-    assert judge(parse("*.weekly < 9%"), (), NOW, max_age=HOUR).why == ("*.weekly was never read",)
+    assert evaluate_guard(parse_condition("claude < 90%"), (), NOW, max_age=HOUR).reasons == (
+        "claude's primary window was never read",
+    )
+    assert evaluate_guard(parse_condition("*.weekly < 9%"), (), NOW, max_age=HOUR).reasons == (
+        "*.weekly was never read",
+    )
 
 
 def test_of_several_accounts_all_must_hold_unless_one_is_named():
     mine = state("claude.five_hour", 10.0, account="me@example.com")
     theirs = state("claude.five_hour", 99.0, account="you@example.com")
     both = (mine, theirs)
-    assert judge(parse("claude < 90%"), both, NOW, max_age=HOUR).result is False
-    assert judge(parse("claude[me@example.com] < 90%"), both, NOW, max_age=HOUR).result is True
+    assert evaluate_guard(parse_condition("claude < 90%"), both, NOW, max_age=HOUR).result is False
+    assert evaluate_guard(parse_condition("claude[me@example.com] < 90%"), both, NOW, max_age=HOUR).result is True
 
 
 def test_money_is_compared_as_money():
-    balance = state("nano_gpt.balance_usd", None, kind=Kind.BALANCE, remaining=Decimal("4.20"), unit="usd")
-    assert judge(parse("nano_gpt.balance_usd.remaining > $5"), (balance,), NOW, max_age=HOUR).result is False
+    balance = state("nano_gpt.balance_usd", None, kind=WindowKind.BALANCE, remaining=Decimal("4.20"), unit="usd")
+    assert (
+        evaluate_guard(parse_condition("nano_gpt.balance_usd.remaining > $5"), (balance,), NOW, max_age=HOUR).result
+        is False
+    )

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from watcher.core.history import news, read
-from watcher.core.model import Failure, Kind, Snapshot
+from watcher.core.history import build_poll_results, read_history_lines
+from watcher.core.model import PollFailure, Snapshot, WindowKind
 from watcher.errors import UsageError
 
 AT = "2026-03-02T09:00:00Z"
@@ -19,7 +19,7 @@ def line(**parts):
 
 
 def become(*lines):
-    return list(news(read(lines, "readings.jsonl")))
+    return list(build_poll_results(read_history_lines(lines, "readings.jsonl")))
 
 
 def test_a_line_of_the_contract_becomes_a_reading():
@@ -39,7 +39,7 @@ def test_a_line_of_the_contract_becomes_a_reading():
     assert isinstance(snapshot, Snapshot)
     assert (snapshot.provider, snapshot.account, snapshot.at, snapshot.whole) == ("claude", "me", NINE, False)
     (reading,) = snapshot.readings
-    assert (reading.window, reading.kind, reading.used_percent) == ("five_hour", Kind.SESSION, 81.5)
+    assert (reading.window, reading.kind, reading.used_percent) == ("five_hour", WindowKind.SESSION, 81.5)
     assert (reading.used, reading.limit, reading.remaining) == (Decimal(3), Decimal(300), Decimal(297))
     assert reading.resets_at == datetime(2026, 3, 2, 11, tzinfo=UTC)
 
@@ -61,7 +61,7 @@ def test_lines_of_one_instant_and_account_are_one_answer():
 
 def test_an_error_is_a_failure():
     (failure,) = become(line(account="me", error="rate_limited"))
-    assert isinstance(failure, Failure)
+    assert isinstance(failure, PollFailure)
     assert (failure.kind, failure.message, failure.account) == ("rate_limited", "rate limited", "me")
 
 
@@ -72,10 +72,10 @@ def test_empty_lines_are_left_out():
 @pytest.mark.parametrize(
     ("window", "seconds", "kind"),
     [
-        ("five_hour", None, Kind.SESSION),
-        ("weekly", None, Kind.WEEKLY),
-        ("x", 604_800, Kind.WEEKLY),
-        ("x", None, Kind.OTHER),
+        ("five_hour", None, WindowKind.SESSION),
+        ("weekly", None, WindowKind.WEEKLY),
+        ("x", 604_800, WindowKind.WEEKLY),
+        ("x", None, WindowKind.OTHER),
     ],
 )
 def test_the_kind_is_told_by_the_length_or_the_name(window, seconds, kind):
@@ -181,5 +181,5 @@ def test_a_key_that_was_meant_to_say_something_is_not_passed_over(parts, said):
 def test_keys_that_say_nothing_are_gathered():
     others: set[str] = set()
     lines = [line(window="five_hour", used_percent=1, plan="max"), line(error="timeout", attempt=2)]
-    assert len(list(read(lines, "readings.jsonl", others))) == 2
+    assert len(list(read_history_lines(lines, "readings.jsonl", others))) == 2
     assert others == {"plan", "attempt"}

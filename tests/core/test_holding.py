@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.core.samples import NOW
-from watcher.core.holding import span, timed
+from watcher.core.holding import get_met_duration, update_timers
 from watcher.core.memory import AlertState
 from watcher.core.model import Series
 
@@ -17,12 +17,12 @@ def after(*row):
     """The alert after observations: (minutes since the start, whether each step's condition held)."""
     alert = ALERT
     for minutes, *whens in row:
-        alert = timed(alert, whens, NOW + timedelta(minutes=minutes), every=EVERY)
+        alert = update_timers(alert, whens, NOW + timedelta(minutes=minutes), every=EVERY)
     return alert
 
 
 def minutes(alert, place=0):
-    return span(alert, place) / timedelta(minutes=1)
+    return get_met_duration(alert, place) / timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from watcher.core.active import parse_active
+from watcher.core.active import parse_active_interval
 from watcher.core.hours import is_active
-from watcher.core.model import Active
+from watcher.core.model import ActiveInterval
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -34,16 +34,16 @@ def at(text):
     ],
 )
 def test_a_span_is_open_in_the_wall_time_of_its_zone(span, moment, answer):
-    assert is_active(parse_active(span, "Europe/Berlin"), at(moment)) is answer
-    assert is_active(parse_active(span), at(moment), BERLIN) is answer
+    assert is_active(parse_active_interval(span, "Europe/Berlin"), at(moment)) is answer
+    assert is_active(parse_active_interval(span), at(moment), BERLIN) is answer
 
 
 def test_a_span_that_ends_when_it_starts_is_the_whole_day():
-    whole = Active(days=frozenset({2}), start=time(0), end=time(0))
+    whole = ActiveInterval(days=frozenset({2}), start=time(0), end=time(0))
     assert is_active(whole, datetime(2026, 3, 4, 23, 59, tzinfo=UTC), UTC)
     assert not is_active(whole, datetime(2026, 3, 5, tzinfo=UTC), UTC)
 
 
 def test_its_own_zone_goes_before_the_machines():
-    tokyo = parse_active("09:00-18:00", "Asia/Tokyo")
+    tokyo = parse_active_interval("09:00-18:00", "Asia/Tokyo")
     assert is_active(tokyo, datetime(2026, 3, 4, 1, tzinfo=UTC), BERLIN)

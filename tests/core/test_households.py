@@ -4,20 +4,22 @@ from datetime import timedelta
 
 from tests.core.samples import NOW
 from watcher.core import households
-from watcher.core.model import Failure, Kind, Reading, Series, Snapshot
+from watcher.core.model import PollFailure, Reading, Series, Snapshot, WindowKind
 
 EVERY = timedelta(minutes=5)
 
 
 def answer(provider="gemini_cli", account="", *, whole=True, **windows):
-    readings = tuple(Reading(window=window, kind=Kind.OTHER, used_percent=used) for window, used in windows.items())
+    readings = tuple(
+        Reading(window=window, kind=WindowKind.OTHER, used_percent=used) for window, used in windows.items()
+    )
     return Snapshot(provider=provider, account=account, at=NOW, readings=readings, whole=whole)
 
 
 def told(*news):
     series = {}
     for each in news:
-        series |= {state.series: state for state in households.told(series, each, EVERY)}
+        series |= {state.series: state for state in households.apply_poll(series, each, EVERY)}
     return series
 
 
@@ -49,18 +51,18 @@ def test_a_provider_without_its_named_window_has_no_primary_one():
 
 def test_part_of_an_answer_says_nothing_of_the_rest():
     before = told(answer(a=10, b=30))
-    after = households.told(before, answer(whole=False, a=11), EVERY)
+    after = households.apply_poll(before, answer(whole=False, a=11), EVERY)
     assert [state.series.window for state in after] == ["a"]
 
 
 def test_a_login_that_is_not_there_is_not_watched():
-    failure = Failure(provider="claude", at=NOW, kind="not_signed_in", message="sign in")
+    failure = PollFailure(provider="claude", at=NOW, kind="not_signed_in", message="sign in")
     assert told(failure) == {}
 
 
 def test_a_provider_that_never_answered_stands_under_its_primary_window():
-    failure = Failure(provider="claude", account="a", at=NOW, kind="expired", message="run `claude` once")
+    failure = PollFailure(provider="claude", account="a", at=NOW, kind="expired", message="run `claude` once")
     assert list(told(failure)) == [Series("claude", "five_hour", "a")]
-    nameless = Failure(provider="gemini_cli", at=NOW, kind="expired", message="run `gemini` once")
+    nameless = PollFailure(provider="gemini_cli", at=NOW, kind="expired", message="run `gemini` once")
     (series,) = told(nameless)
     assert str(series) == "gemini_cli"

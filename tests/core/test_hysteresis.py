@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watcher.core.expression import evaluate, parse
-from watcher.core.hysteresis import both_hold, default_clear, opposite
+from watcher.core.expression import evaluate_boolean, parse_condition
+from watcher.core.hysteresis import find_overlap, make_default_clear, negate_condition
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ from watcher.core.hysteresis import both_hold, default_clear, opposite
     ],
 )
 def test_left_out_a_clear_is_five_points_back_or_the_opposite(when, clear):
-    assert str(default_clear(parse(when))) == clear
+    assert str(make_default_clear(parse_condition(when))) == clear
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_left_out_a_clear_is_five_points_back_or_the_opposite(when, clear):
     ],
 )
 def test_a_value_at_which_both_hold_is_found(when, clear, value):
-    assert both_hold(parse(when), parse(clear)) == value
+    assert find_overlap(parse_condition(when), parse_condition(clear)) == value
 
 
 CONDITIONS = st.recursive(
@@ -80,7 +80,7 @@ CONDITIONS = st.recursive(
         st.tuples(part, part).map(lambda two: f"({two[0]}) or ({two[1]})"),
     ),
     max_leaves=4,
-).map(parse)
+).map(parse_condition)
 WORTH = st.one_of(st.none(), st.floats(0, 120))
 
 
@@ -92,7 +92,7 @@ def test_a_condition_and_its_clear_never_hold_together(when, one, two, three):
     def value(selector, field):
         return worths[selector.provider, field]
 
-    holds = evaluate(when, value)
-    assert not (holds and evaluate(default_clear(when), value))
-    against = evaluate(opposite(when), value)
+    holds = evaluate_boolean(when, value)
+    assert not (holds and evaluate_boolean(make_default_clear(when), value))
+    against = evaluate_boolean(negate_condition(when), value)
     assert against is (None if holds is None else not holds)

@@ -9,8 +9,8 @@ import pytest
 from tests.core.samples import NOW
 from watcher.core import judge
 from watcher.core.decisions import REASONS
-from watcher.core.memory import Memory
-from watcher.core.model import Event, Failure, Kind, Phase, Reading, Series, Snapshot
+from watcher.core.memory import EngineState
+from watcher.core.model import AlertEvent, AlertPhase, PollFailure, Reading, Series, Snapshot, WindowKind
 from watcher.core.rulebook import parse_rules
 
 EVERY = timedelta(minutes=5)
@@ -24,28 +24,28 @@ def minutes(number):
 
 
 def answer(used, at=NOW, *, more=(), **facts):
-    reading = Reading(window="five_hour", kind=Kind.SESSION, label="5-hour window", used_percent=used, **facts)
+    reading = Reading(window="five_hour", kind=WindowKind.SESSION, label="5-hour window", used_percent=used, **facts)
     return Snapshot(
         provider="claude", account="a", account_name="me@example.com", plan="max", at=at, readings=(reading, *more)
     )
 
 
 def failure(at, kind="timeout"):
-    return Failure(provider="claude", account="a", at=at, kind=kind, message="no answer in 20 s")
+    return PollFailure(provider="claude", account="a", at=at, kind=kind, message="no answer in 20 s")
 
 
 def played(*news, rules=RULES, memory=None):
-    memory, judgements = memory or Memory({}, {}), []
+    memory, judgements = memory or EngineState({}, {}), []
     for each in news:
-        judgements.append(judge.judge(rules, memory, each, each.at, every=EVERY, explain=True))
-        memory = judge.after(memory, judgements[-1])
+        judgements.append(judge.evaluate_poll(rules, memory, each, each.at, every=EVERY, explain=True))
+        memory = judge.apply_evaluation(memory, judgements[-1])
     return judgements, memory
 
 
 def test_nothing_that_was_given_is_changed():
-    memory = Memory({}, {})
-    judge.judge(RULES, memory, answer(90), NOW, every=EVERY)
-    assert memory == Memory({}, {})
+    memory = EngineState({}, {})
+    judge.evaluate_poll(RULES, memory, answer(90), NOW, every=EVERY)
+    assert memory == EngineState({}, {})
 
 
 def test_a_pair_with_nothing_to_remember_is_not_kept():
@@ -58,18 +58,22 @@ def test_a_pair_with_nothing_to_remember_is_not_kept():
 def test_an_alert_that_stays_as_it_is_is_not_written_again():
     (_, second), _ = played(answer(90), answer(91, NOW + EVERY))
     assert second.alerts == ()
-    assert second.closed == ()
+    assert second.closed_alerts == ()
 
 
 def test_a_transition_carries_all_that_its_readers_need():
     weekly = Reading(
-        window="seven_day", kind=Kind.WEEKLY, label="7-day window", used_percent=100, resets_at=NOW + timedelta(days=2)
+        window="seven_day",
+        kind=WindowKind.WEEKLY,
+        label="7-day window",
+        used_percent=100,
+        resets_at=NOW + timedelta(days=2),
     )
     (judgement,), _ = played(answer(90, more=(weekly,), resets_at=NOW + minutes(90)))
     (transition,) = judgement.transitions
     assert transition.series == SERIES
     assert transition.account_name == "me@example.com"
-    assert (transition.event, transition.reason, transition.nth) == (Event.FIRING, "above", 1)
+    assert (transition.event, transition.reason, transition.nth) == (AlertEvent.FIRING, "above", 1)
     assert transition.reading is not None
     assert transition.reading.used_percent == 90
     assert transition.facts == {
@@ -111,16 +115,16 @@ def test_a_frozen_answer_asks_to_be_asked_again():
 
 def test_a_rule_about_silence_is_due_when_its_time_has_gone_by():
     (judgement,), _ = played(answer(10), rules=QUIET)
-    assert judgement.next_due is not None
-    assert NOW + minutes(25) < judgement.next_due <= NOW + minutes(46)
+    assert judgement.next_due_at is not None
+    assert NOW + minutes(25) < judgement.next_due_at <= NOW + minutes(46)
 
 
 def test_without_rules_about_silence_time_alone_changes_nothing_for_a_week():
     (judgement,), memory = played(answer(90))
-    assert judgement.next_due is not None
-    assert judgement.next_due > NOW + timedelta(days=7)
-    ticked = judge.judge(RULES, memory, None, NOW + minutes(15), every=EVERY)
-    assert (ticked.series, ticked.alerts, ticked.transitions) == ((), (), ())
+    assert judgement.next_due_at is not None
+    assert judgement.next_due_at > NOW + timedelta(days=7)
+    ticked = judge.evaluate_poll(RULES, memory, None, NOW + minutes(15), every=EVERY)
+    assert (ticked.series_states, ticked.alert_states, ticked.transitions) == ((), (), ())
 
 
 def test_every_decision_has_a_reason_in_words():
@@ -140,7 +144,7 @@ def test_every_decision_has_a_reason_in_words():
 def test_hysteresis_is_a_reason():
     judgements, _ = played(answer(81), answer(78, NOW + EVERY), answer(82, NOW + 2 * EVERY))
     assert [judgement.decisions[0].reason for judgement in judgements] == ["above", "hysteresis", "unchanged"]
-    assert [judgement.decisions[0].phase for judgement in judgements] == [Phase.FIRING] * 3
+    assert [judgement.decisions[0].phase for judgement in judgements] == [AlertPhase.FIRING] * 3
     assert [judgement.decisions[0].condition for judgement in judgements] == [True, False, True]
 
 
@@ -160,31 +164,38 @@ def test_what_a_rule_does_not_ask_for_is_decided_and_not_told():
 
 def test_a_removed_rule_is_closed_with_a_reason():
     _, memory = played(answer(90))
-    judgement = judge.judge((), memory, None, NOW + EVERY, every=EVERY)
+    judgement = judge.evaluate_poll((), memory, None, NOW + EVERY, every=EVERY)
     assert [each.reason for each in judgement.decisions] == ["rule removed"]
-    assert judge.after(memory, judgement).alerts["r", SERIES].phase is Phase.OK
+    assert judge.apply_evaluation(memory, judgement).alert_states["r", SERIES].phase is AlertPhase.OK
 
 
 def test_what_is_left_of_a_removed_rule_goes_with_the_next_episode():
     _, memory = played(answer(90, resets_at=NOW + minutes(7)))
-    memory = judge.after(memory, judge.judge((), memory, None, NOW + EVERY, every=EVERY))
+    memory = judge.apply_evaluation(memory, judge.evaluate_poll((), memory, None, NOW + EVERY, every=EVERY))
     news = answer(2, NOW + minutes(10), resets_at=NOW + minutes(307))
-    memory = judge.after(memory, judge.judge((), memory, news, news.at, every=EVERY))
-    assert judge.after(memory, judge.judge((), memory, None, NOW + minutes(11), every=EVERY)).alerts == {}
+    memory = judge.apply_evaluation(memory, judge.evaluate_poll((), memory, news, news.at, every=EVERY))
+    assert (
+        judge.apply_evaluation(
+            memory, judge.evaluate_poll((), memory, None, NOW + minutes(11), every=EVERY)
+        ).alert_states
+        == {}
+    )
 
 
 def test_ten_thousand_quiet_pairs_take_tens_of_milliseconds():
     text = "".join(f'[[rule]]\nname = "r{number}"\nwhen = "*.* > {50 + number / 50}%"\n' for number in range(1000))
     rules = parse_rules(text, "rules.toml")
-    readings = tuple(Reading(window=f"w{number}", kind=Kind.OTHER, used_percent=20 + number) for number in range(10))
+    readings = tuple(
+        Reading(window=f"w{number}", kind=WindowKind.OTHER, used_percent=20 + number) for number in range(10)
+    )
     news = Snapshot(provider="antigravity", at=NOW, readings=readings)
-    judge.judge(rules, Memory({}, {}), news, NOW, every=EVERY)
+    judge.evaluate_poll(rules, EngineState({}, {}), news, NOW, every=EVERY)
     took = []
     for _ in range(3):
         began = perf_counter()
-        judgement = judge.judge(rules, Memory({}, {}), news, NOW, every=EVERY)
+        judgement = judge.evaluate_poll(rules, EngineState({}, {}), news, NOW, every=EVERY)
         took.append(perf_counter() - began)
-    assert judgement.alerts == ()
+    assert judgement.alert_states == ()
     assert min(took) < 0.2  # measured: 0.02 s; the rest is for slow machines
 
 
@@ -209,9 +220,9 @@ levels = { info = "50%", warning = "80%", critical = "95%" }
 def test_an_end_knows_under_which_severities_its_alert_was_told(asked, values, heard):
     rules = parse_rules(LADDER + asked, "rules.toml")
     news = [answer(used, NOW + minutes(5 * place)) for place, used in enumerate(values)]
-    memory, transitions = Memory({}, {}), []
+    memory, transitions = EngineState({}, {}), []
     for each in news:
-        judged = judge.judge(rules, memory, each, each.at, every=minutes(5))
-        memory = judge.after(memory, judged)
+        judged = judge.evaluate_poll(rules, memory, each, each.at, every=minutes(5))
+        memory = judge.apply_evaluation(memory, judged)
         transitions += judged.transitions
-    assert (transitions[-1].event, list(transitions[-1].heard)) == (Event.RESOLVED, heard)
+    assert (transitions[-1].event, list(transitions[-1].heard)) == (AlertEvent.RESOLVED, heard)

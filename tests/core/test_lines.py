@@ -4,16 +4,16 @@ from msgspec.structs import replace
 
 from tests.core.samples import NOW, SERIES, balance, premium, reading, rule
 from watcher.core import cycle, lookout
-from watcher.core.model import Failure, Level, Series, Severity
+from watcher.core.model import Level, PollFailure, Series, Severity
 
 
 def state(read, series=SERIES):
-    nothing = Failure(provider=series.provider, account=series.account, at=NOW, kind="", message="")
-    return replace(cycle.first(series, nothing), reading=read, primary=True)
+    nothing = PollFailure(provider=series.provider, account=series.account, at=NOW, kind="", message="")
+    return replace(cycle.create_series_state(series, nothing), reading=read, primary=True)
 
 
 def values(read, *rules, series=SERIES):
-    return [line.value for line in lookout.lines(state(read, series), rules)]
+    return [line.value for line in lookout.find_threshold_lines(state(read, series), rules)]
 
 
 def test_a_percent_is_drawn_where_it_fires_and_not_where_it_clears():
@@ -45,5 +45,5 @@ def test_each_level_has_its_line_with_its_severity():
             Level(severity=Severity.CRITICAL, when=rule(when="claude.five_hour > 95%").levels[0].when, clear=one.clear),
         ),
     )
-    found = lookout.lines(state(reading()), [ladder])
+    found = lookout.find_threshold_lines(state(reading()), [ladder])
     assert [(line.value, line.severity.value) for line in found] == [(80, "warning"), (95, "critical")]

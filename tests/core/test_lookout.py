@@ -3,12 +3,12 @@ from decimal import Decimal
 
 import pytest
 
-from watcher.core.judge import judge
-from watcher.core.lookout import look
-from watcher.core.memory import Memory
-from watcher.core.model import Kind, Reading, Series, Snapshot
+from watcher.core.judge import evaluate_poll
+from watcher.core.lookout import build_outlook
+from watcher.core.memory import EngineState
+from watcher.core.model import Reading, Series, Snapshot, WindowKind
 from watcher.core.rulebook import parse_rules
-from watcher.core.sight import Watch
+from watcher.core.sight import SeriesOutlook
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 M = timedelta(minutes=1)
@@ -16,19 +16,27 @@ M = timedelta(minutes=1)
 
 def session(used: float) -> Reading:
     ends = NOON + timedelta(hours=3)
-    return Reading(window="five_hour", kind=Kind.SESSION, used_percent=used, resets_at=ends, window_seconds=18_000)
+    return Reading(
+        window="five_hour", kind=WindowKind.SESSION, used_percent=used, resets_at=ends, window_seconds=18_000
+    )
 
 
-def seen(text: str, *readings: Reading, provider: str = "claude", polls: int = 1) -> tuple[Memory, list[Watch]]:
+def seen(
+    text: str, *readings: Reading, provider: str = "claude", polls: int = 1
+) -> tuple[EngineState, list[SeriesOutlook]]:
     """What the lookout sees after so many equal polls, five minutes apart."""
     rules = parse_rules(text, "rules.toml")
-    memory = Memory({}, {})
+    memory = EngineState({}, {})
     for number in range(polls):
         at = NOON + 5 * M * number
-        judged = judge(rules, memory, Snapshot(provider=provider, at=at, readings=readings), at, every=5 * M, tz=UTC)
-        series = {**memory.series, **{state.series: state for state in judged.series}}
-        memory = Memory(series, {**memory.alerts, **{(alert.rule, alert.series): alert for alert in judged.alerts}})
-    return memory, list(look(memory, rules, provider, "").watches)
+        judged = evaluate_poll(
+            rules, memory, Snapshot(provider=provider, at=at, readings=readings), at, every=5 * M, tz=UTC
+        )
+        series = {**memory.series_states, **{state.series: state for state in judged.series_states}}
+        memory = EngineState(
+            series, {**memory.alert_states, **{(alert.rule, alert.series): alert for alert in judged.alert_states}}
+        )
+    return memory, list(build_outlook(memory, rules, provider, "").series_outlooks)
 
 
 def rule(when: str, more: str = "") -> str:
@@ -59,7 +67,7 @@ def test_a_clear_is_no_threshold_ahead() -> None:
 def test_amounts_become_percents_of_their_limit() -> None:
     premium = Reading(
         window="premium_interactions",
-        kind=Kind.MONTHLY,
+        kind=WindowKind.MONTHLY,
         used_percent=50.0,
         used=Decimal(150),
         limit=Decimal(300),
@@ -85,9 +93,9 @@ def test_what_never_changed_stands_still_since_it_was_first_seen() -> None:
 def test_a_pending_alert_is_told() -> None:
     memory, (watch,) = seen(rule("claude.five_hour > 80%", "for = '30m'"), session(85))
     assert watch.pending
-    assert Series("claude", "five_hour") in memory.series
+    assert Series("claude", "five_hour") in memory.series_states
 
 
 def test_another_account_is_not_looked_at() -> None:
     memory, _ = seen(rule("claude.five_hour > 80%"), session(85))
-    assert look(memory, (), "claude", "somebody@else").watches == ()
+    assert build_outlook(memory, (), "claude", "somebody@else").series_outlooks == ()

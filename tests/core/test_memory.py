@@ -1,7 +1,7 @@
 """Alerts are one mapping by rule and series, and are found by series too."""
 
 from tests.core.samples import NOW
-from watcher.core.memory import Alerts, AlertState
+from watcher.core.memory import AlertIndex, AlertState
 from watcher.core.model import Series
 
 CLAUDE, CODEX = Series("claude", "five_hour"), Series("codex", "weekly")
@@ -12,23 +12,23 @@ def alert(rule, series, episode=1):
 
 
 def test_alerts_are_found_by_key_and_by_series():
-    known = Alerts([alert("a", CLAUDE), alert("b", CLAUDE), alert("a", CODEX)])
+    known = AlertIndex([alert("a", CLAUDE), alert("b", CLAUDE), alert("a", CODEX)])
     assert known == {(each.rule, each.series): each for each in known.values()}
     assert set(known) == {("a", CLAUDE), ("b", CLAUDE), ("a", CODEX)}
     assert len(known) == 3
-    assert set(known.of(CLAUDE)) == {"a", "b"}
+    assert set(known.for_series(CLAUDE)) == {"a", "b"}
     assert ("b", CODEX) not in known
-    assert known.of(Series("copilot", "chat")) == {}
+    assert known.for_series(Series("copilot", "chat")) == {}
 
 
 def test_what_is_learnt_takes_the_place_of_what_was_known_and_what_is_closed_is_forgotten():
-    known = Alerts([alert("a", CLAUDE), alert("a", CODEX)])
-    known.learn([alert("a", CLAUDE, episode=2)], closed=[("a", CODEX), ("never", CODEX)])
+    known = AlertIndex([alert("a", CLAUDE), alert("a", CODEX)])
+    known.apply_changes([alert("a", CLAUDE, episode=2)], closed=[("a", CODEX), ("never", CODEX)])
     assert known["a", CLAUDE].episode == 2
-    assert [series for series, _ in known.by_series()] == [CLAUDE]
+    assert [series for series, _ in known.group_by_series()] == [CLAUDE]
 
 
 def test_alerts_that_are_grouped_already_are_not_grouped_again():
-    known = Alerts([alert("a", CLAUDE)])
-    assert Alerts.grouped(known) is known
-    assert Alerts.grouped(dict(known)) == known
+    known = AlertIndex([alert("a", CLAUDE)])
+    assert AlertIndex.from_mapping(known) is known
+    assert AlertIndex.from_mapping(dict(known)) == known

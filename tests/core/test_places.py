@@ -8,7 +8,7 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watcher.core.places import Places
+from watcher.core.places import TomlPositions
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = sorted([*(ROOT / "rules").glob("*.toml"), *(ROOT / "tests" / "rules" / "valid").glob("*.toml")])
@@ -51,22 +51,22 @@ def leaves(value, path=()):
 def test_every_value_stands_where_it_is_said_to_stand(text):
     document = tomllib.loads(text)
     text = text.replace("\r\n", "\n")
-    places = Places(text)
+    places = TomlPositions(text)
     for path, value in leaves(document):
-        place = places.values[path]
+        place = places.value_spans[path]
         assert tomllib.loads("x = " + text[place.start : place.end]) == {"x": value}
-        assert path in places.keys or any(isinstance(part, int) for part in path)
+        assert path in places.key_spans or any(isinstance(part, int) for part in path)
 
 
 @pytest.mark.parametrize("text", [HARD, *[path.read_text() for path in FILES]])
 def test_every_character_of_a_text_stands_where_it_is_said_to_stand(text):
     text = text.replace("\r\n", "\n")
-    places = Places(text)
+    places = TomlPositions(text)
     for path, value in leaves(tomllib.loads(text)):
         if not isinstance(value, str):
             continue
         for index, character in enumerate(value):
-            place = places.within(path, index, index + 1)
+            place = places.find_in_value(path, index, index + 1)
             assert text[place.start] in (character, "\\")
 
 
@@ -86,25 +86,25 @@ def test_every_value_of_any_document_stands_where_it_is_said_to_stand(document, 
         document = tomllib.loads(text)
     except (ValueError, UnicodeEncodeError):
         return
-    places = Places(text)
+    places = TomlPositions(text)
     for path, value in leaves(document):
-        place = places.values[path]
+        place = places.value_spans[path]
         assert tomllib.loads("x = " + text[place.start : place.end]) == {"x": value}
 
 
 def test_a_header_is_the_place_of_its_table():
-    places = Places("[[rule]]\nname = 1\n[[rule]]\n[rule.levels]\ninfo = 2\n")
-    place = places.key(("rule", 1))
+    places = TomlPositions("[[rule]]\nname = 1\n[[rule]]\n[rule.levels]\ninfo = 2\n")
+    place = places.find_key(("rule", 1))
     assert places.text[place.start : place.end] == "[[rule]]"
     assert place.start == 18
-    assert places.text[slice(*_span(places.key(("rule", 1, "levels"))))] == "[rule.levels]"
-    assert places.text[slice(*_span(places.value(("rule", 1, "levels", "info"))))] == "2"
+    assert places.text[slice(*_span(places.find_key(("rule", 1, "levels"))))] == "[rule.levels]"
+    assert places.text[slice(*_span(places.find_value(("rule", 1, "levels", "info"))))] == "2"
 
 
 def test_what_is_not_written_has_the_place_of_what_holds_it():
-    places = Places("[[rule]]\nname = 1\n")
-    assert places.key(("rule", 0, "when")) == places.key(("rule", 0))
-    assert _span(places.key(("nothing",))) == (0, 1)
+    places = TomlPositions("[[rule]]\nname = 1\n")
+    assert places.find_key(("rule", 0, "when")) == places.find_key(("rule", 0))
+    assert _span(places.find_key(("nothing",))) == (0, 1)
 
 
 def _span(place):

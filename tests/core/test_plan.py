@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from tests.core.samples import BERLIN, NOW, SERIES, H, M, of, reading, routing, rule, transition
-from watcher.core.model import DeliveryState, Event, Series, Severity, Snooze
-from watcher.core.plan import freshen, next_release, plan, release
-from watcher.core.quiet import parse
+from watcher.core.model import AlertEvent, DeliveryState, Series, Severity, Snooze
+from watcher.core.plan import find_next_release, plan_deliveries, plan_release, refresh_message
+from watcher.core.quiet import parse_quiet_hours
 
-NIGHT = parse("22:00-08:00")
+NIGHT = parse_quiet_hours("22:00-08:00")
 QUIET = routing(quiet=NIGHT)
 EVENING = datetime(2026, 1, 7, 23, 0, tzinfo=BERLIN).astimezone(UTC)
 MORNING = datetime(2026, 1, 8, 8, 0, tzinfo=BERLIN).astimezone(UTC)
@@ -33,24 +33,24 @@ class Post:
         return [row for row in self.rows if row.state not in ENDED]
 
     def keep(self, planned):
-        known = {row.id: row for row in planned.changed}
+        known = {row.id: row for row in planned.changed_deliveries}
         assert all(row_id for row_id in known)
         self.rows = [known.get(row.id, row) for row in self.rows]
-        for row in planned.new:
+        for row in planned.new_deliveries:
             assert row.state not in ENDED
             self.rows.append(structs.replace(row, id=len(self.rows) + 1))
         keys = [(row.key, row.channel) for row in self.rows]
         assert len(keys) == len(set(keys)), "the store refuses a second row of one key and channel"
-        self.snoozes = [snooze for snooze in self.snoozes if snooze not in planned.ended]
+        self.snoozes = [snooze for snooze in self.snoozes if snooze not in planned.ended_snoozes]
         self.choices += planned.choices
         return planned
 
     def news(self, *transitions, now=None, **more):
         now = now or transitions[0].at
-        return self.keep(plan(transitions, self.rules, self.open(), self.routing, self.snoozes, now, **more))
+        return self.keep(plan_deliveries(transitions, self.rules, self.open(), self.routing, self.snoozes, now, **more))
 
     def time(self, now, **more):
-        return self.keep(release(self.open(), self.rules, self.routing, self.snoozes, now, **more))
+        return self.keep(plan_release(self.open(), self.rules, self.routing, self.snoozes, now, **more))
 
     def mark(self, **changes):
         """Change what is queued, as an attempt at it does."""
@@ -241,7 +241,11 @@ def test_a_new_firing_takes_the_place_of_the_history_that_was_not_delivered():
 def test_an_alert_that_ended_without_a_word_takes_its_message_along():
     post = Post()
     post.news(transition())
-    post.keep(plan((), post.rules, post.open(), post.routing, (), NOW + M, closed=[("claude-session", SERIES)]))
+    post.keep(
+        plan_deliveries(
+            (), post.rules, post.open(), post.routing, (), NOW + M, closed_alerts=[("claude-session", SERIES)]
+        )
+    )
     assert (post.states(), post.rows[0].outcome) == (["withdrawn"], "the alert is over")
 
 
@@ -250,7 +254,11 @@ def test_an_end_without_a_word_does_not_take_back_an_end_that_was_told():
     post.news(transition())
     post.deliver()
     post.news(at(EVENING, "resolved"), closed=[("claude-session", SERIES)])
-    post.keep(plan((), post.rules, post.open(), post.routing, (), EVENING + M, closed=[("claude-session", SERIES)]))
+    post.keep(
+        plan_deliveries(
+            (), post.rules, post.open(), post.routing, (), EVENING + M, closed_alerts=[("claude-session", SERIES)]
+        )
+    )
     assert post.states() == ["sent", "held"]
 
 
@@ -267,8 +275,8 @@ def test_a_withdrawn_message_leaves_its_waiting_time_to_the_next():
     post.news(of("claude"))
     post.mark(attempts=1, next_attempt_at=NOW + H)  # the far side asked for it
     post.news(of("codex", at=NOW + M))
-    planned = plan(
-        (), post.rules, post.open(), post.routing, (), NOW + M, closed=[("claude-session", of("claude").series)]
+    planned = plan_deliveries(
+        (), post.rules, post.open(), post.routing, (), NOW + M, closed_alerts=[("claude-session", of("claude").series)]
     )
     post.keep(planned)
     assert [(str(row.state), row.next_attempt_at) for row in post.rows][1] == ("queued", NOW + H)
@@ -321,8 +329,14 @@ def test_an_alert_that_ends_leaves_the_digest_that_was_not_sent():
     assert digest.message.title == "4 alerts, 1 resolved"
     assert digest.message.body.splitlines()[-1].endswith("(over before it could be said)")
     post.keep(
-        plan(
-            (), post.rules, post.open(), post.routing, (), NOW + 2 * M, closed=[("claude-session", of("claude").series)]
+        plan_deliveries(
+            (),
+            post.rules,
+            post.open(),
+            post.routing,
+            (),
+            NOW + 2 * M,
+            closed_alerts=[("claude-session", of("claude").series)],
         )
     )
     assert [row.message.title for row in post.open()] == ["3 alerts, 1 resolved"]
@@ -351,7 +365,7 @@ def test_quiet_hours_end_in_one_digest_of_what_still_fires():
     post.news(*six(5, at=EVENING))
     post.news(of("codex", event="resolved", at=EVENING + H))
     post.news(of("copilot", event="resolved", reason="reset", at=EVENING + 2 * H))
-    assert post.time(MORNING - M).new == ()
+    assert post.time(MORNING - M).new_deliveries == ()
     post.time(MORNING)
     assert post.deliver() == ["After quiet hours: 3 alerts"]
     body = post.rows[-1].message.body
@@ -438,7 +452,7 @@ def test_quiet_hours_end_by_the_clock_on_the_wall_when_it_is_changed(evening, mo
     post.news(at(now, read=reading(82, resets_at=None)))
     post.time(morning - timedelta(seconds=1))
     assert post.states() == ["held"]
-    assert next_release(post.open(), QUIET, (), now) == morning
+    assert find_next_release(post.open(), QUIET, (), now) == morning
     post.time(morning)
     assert len(post.deliver()) == 1
 
@@ -519,7 +533,7 @@ def test_a_higher_level_ends_a_snooze():
     post.news(transition("reminder"))
     assert post.states() == ["held"]
     planned = post.news(at(NOW + M, "escalated", severity="critical"))
-    assert [each.target for each in planned.ended] == ["claude-session"]
+    assert [each.target for each in planned.ended_snoozes] == ["claude-session"]
     assert post.states() == ["queued"]
 
 
@@ -687,7 +701,7 @@ def test_whatever_happens_the_reader_knows_in_the_end_what_fires(steps):  # noqa
     def read(rows):
         for row in rows:
             for change in row.about:
-                told[change.series.provider] = change.event not in {Event.RESOLVED, Event.RESET}
+                told[change.series.provider] = change.event not in {AlertEvent.RESOLVED, AlertEvent.RESET}
 
     def send():
         ready = [row for row in post.open() if row.state is DeliveryState.QUEUED]
@@ -726,7 +740,7 @@ def test_whatever_happens_the_reader_knows_in_the_end_what_fires(steps):  # noqa
 def test_a_message_is_worded_anew_under_the_same_key():
     post = Post()
     post.news(transition())
-    fresh = freshen(post.rows[0], post.rules, post.routing, NOW + H)
+    fresh = refresh_message(post.rows[0], post.rules, post.routing, NOW + H)
     assert (fresh.key, fresh.message.id) == (post.rows[0].key, post.rows[0].key)
     assert fresh.message.title == "Claude 5-hour window at 82 %, resets in 40 min (16:00)"
 
@@ -735,7 +749,7 @@ def test_a_digest_keeps_its_heading_when_it_is_worded_anew():
     post = Post(QUIET)
     post.news(of("claude", at=EVENING), of("codex", at=EVENING))
     post.time(MORNING)
-    fresh = freshen(post.open()[0], post.rules, post.routing, MORNING + H)
+    fresh = refresh_message(post.open()[0], post.rules, post.routing, MORNING + H)
     assert fresh.message.title == "After quiet hours: 2 alerts"
 
 
@@ -744,7 +758,7 @@ def test_nothing_new_changes_nothing():
     post.news(transition(), of("codex", at=NOW))
     before = post.rows
     planned = post.time(NOW + timedelta(seconds=1))
-    assert (planned.new, planned.changed, post.rows) == ((), (), before)
+    assert (planned.new_deliveries, planned.changed_deliveries, post.rows) == ((), (), before)
 
 
 def test_series_of_one_provider_are_apart():

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tests.core.timeline import restarted
 from watcher.core import judge
-from watcher.core.forecast import MOST
-from watcher.core.memory import Memory
-from watcher.core.model import Event, Failure, Kind, Phase, Reading, Series, Snapshot
+from watcher.core.forecast import MAX_SAMPLES
+from watcher.core.memory import EngineState
+from watcher.core.model import AlertEvent, AlertPhase, PollFailure, Reading, Series, Snapshot, WindowKind
 from watcher.core.rulebook import parse_rules
 
 START = datetime(2026, 3, 4, 9, tzinfo=UTC)
@@ -66,7 +66,7 @@ polls = st.lists(poll, min_size=1, max_size=25)
 def news(what, at, *, jitter=timedelta(0)):
     """An answer in a world whose windows turn over every five hours."""
     if what == "error":
-        return Failure(provider="claude", at=at, kind="timeout", message="no answer")
+        return PollFailure(provider="claude", at=at, kind="timeout", message="no answer")
     boundary = START + WINDOW
     while boundary <= at:
         boundary += WINDOW
@@ -75,7 +75,7 @@ def news(what, at, *, jitter=timedelta(0)):
         readings = [
             Reading(
                 window="five_hour",
-                kind=Kind.SESSION,
+                kind=WindowKind.SESSION,
                 used_percent=None if what == "?" else 42 if isinstance(what, str) else what,
                 resets_at=boundary + jitter,
                 window_seconds=18_000,
@@ -95,12 +95,12 @@ def history(rows):
 
 def play(rules, answers, memory=None, *, restart=False):
     """Each answer's transitions, and the memory after it."""
-    memory = memory or Memory({}, {})
+    memory = memory or EngineState({}, {})
     for answer in answers:
         if restart:
             memory = restarted(memory)
-        judged = judge.judge(rules, memory, answer, answer.at, every=EVERY, tz=UTC)
-        memory = judge.after(memory, judged)
+        judged = judge.evaluate_poll(rules, memory, answer, answer.at, every=EVERY, tz=UTC)
+        memory = judge.apply_evaluation(memory, judged)
         yield judged.transitions, memory
 
 
@@ -124,7 +124,7 @@ def test_values_inside_the_band_fire_nothing(rows):
 @modest
 @given(st.lists(st.tuples(st.just(5), st.floats(70, 80)), max_size=20))
 def test_values_inside_the_band_resolve_nothing(rows):
-    assert [each.event for each in told(RULES[:1], history([(5, 81), *rows]))] == [Event.FIRING]
+    assert [each.event for each in told(RULES[:1], history([(5, 81), *rows]))] == [AlertEvent.FIRING]
 
 
 @modest
@@ -133,12 +133,12 @@ def test_firing_and_resolved_alternate(rows):
     firing = {}
     for each in told((*RULES, *HOLDING), history(rows)):
         key = (each.rule, each.series)
-        if each.event is Event.FIRING:
+        if each.event is AlertEvent.FIRING:
             assert key not in firing
             firing[key] = each.episode
         else:
             assert firing[key] == each.episode
-            if each.event in (Event.RESOLVED, Event.RESET):
+            if each.event in (AlertEvent.RESOLVED, AlertEvent.RESET):
                 del firing[key]
 
 
@@ -193,7 +193,7 @@ def test_a_jittering_boundary_changes_nothing(rows, jitters):
     clear = [answer for answer in history(rows) if 20 < (answer.at - START) % WINDOW / timedelta(minutes=1) < 280]
     shaken = [
         answer
-        if isinstance(answer, Failure) or not answer.readings
+        if isinstance(answer, PollFailure) or not answer.readings
         else msgspec.structs.replace(
             answer,
             readings=tuple(
@@ -215,7 +215,7 @@ def test_three_polls_above_the_threshold_always_fire(rows):
         at += EVERY
     answers += [news(used_percent, at + turn * EVERY) for turn, used_percent in enumerate((88, 89, 90), 1)]
     *_, (_, memory) = play(RULES, answers)
-    assert memory.alerts[("plain", SERIES)].phase is Phase.FIRING
+    assert memory.alerts[("plain", SERIES)].phase is AlertPhase.FIRING
 
 
 @modest
@@ -278,21 +278,23 @@ def test_the_order_of_series_changes_nothing(rows):
         """,
         "rules.toml",
     )
-    forwards, backwards, at = Memory({}, {}), Memory({}, {}), START
+    forwards, backwards, at = EngineState({}, {}), EngineState({}, {}), START
     for minutes, provider, values in rows:
         at += timedelta(minutes=minutes)
         readings = [
-            Reading(window=window, kind=Kind.OTHER, used_percent=value)
+            Reading(window=window, kind=WindowKind.OTHER, used_percent=value)
             for window, value in zip(WINDOWS, values, strict=True)
         ]
         answer = Snapshot(provider=provider, at=at, readings=tuple(readings))
         turned = Snapshot(provider=provider, at=at, readings=tuple(reversed(readings)))
-        one = judge.judge(rules, forwards, answer, at, every=EVERY, tz=UTC)
-        other = judge.judge(rules[::-1], backwards, turned, at, every=EVERY, tz=UTC)
+        one = judge.evaluate_poll(rules, forwards, answer, at, every=EVERY, tz=UTC)
+        other = judge.evaluate_poll(rules[::-1], backwards, turned, at, every=EVERY, tz=UTC)
         assert other.transitions == one.transitions
-        forwards, other_memory = judge.after(forwards, one), judge.after(backwards, other)
-        backwards = Memory(dict(reversed(other_memory.series.items())), dict([*other_memory.alerts.items()][::-1]))
-        assert (backwards.series, backwards.alerts) == (forwards.series, forwards.alerts)
+        forwards, other_memory = judge.apply_evaluation(forwards, one), judge.apply_evaluation(backwards, other)
+        backwards = EngineState(
+            dict(reversed(other_memory.series_states.items())), dict([*other_memory.alert_states.items()][::-1])
+        )
+        assert (backwards.series_states, backwards.alert_states) == (forwards.series_states, forwards.alert_states)
 
 
 @modest
@@ -301,7 +303,10 @@ def test_one_answer_makes_one_transition_or_two_when_a_reset_refires(rows):
     for transitions, _ in play((*RULES, *HOLDING), history(rows)):
         for rule in {each.rule for each in transitions}:
             events = [each.event for each in transitions if each.rule == rule]
-            assert len(events) == 1 or events in ([Event.RESOLVED, Event.FIRING], [Event.RESET, Event.FIRING])
+            assert len(events) == 1 or events in (
+                [AlertEvent.RESOLVED, AlertEvent.FIRING],
+                [AlertEvent.RESET, AlertEvent.FIRING],
+            )
 
 
 @modest
@@ -315,7 +320,7 @@ def test_no_two_messages_have_one_identity(rows):
 @given(polls)
 def test_what_is_kept_is_bounded(rows):
     for _, memory in play((*RULES, *HOLDING), history(rows * 4)):
-        assert all(len(state.samples) <= MOST for state in memory.series.values())
+        assert all(len(state.samples) <= MAX_SAMPLES for state in memory.series.values())
         assert len(memory.alerts) <= len(RULES) + len(HOLDING)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from watcher.core.redaction import Redactor, mask
+from watcher.core.redaction import Redactor, mask_secret
 
 
 @pytest.mark.parametrize(
@@ -30,29 +30,29 @@ def test_a_secret_is_known_by_its_shape(text, clean):
 
 def test_a_secret_in_use_is_known_by_its_value():
     redactor = Redactor()
-    redactor.learn(["hunter2hunter2"])
+    redactor.add_secrets(["hunter2hunter2"])
     assert redactor("wrong: hunter2hunter2!") == "wrong: ***!"
 
 
 def test_what_was_learnt_stays_learnt():
     redactor = Redactor()
-    redactor.learn(["first-secret"])
-    redactor.learn(["second-secret"])
+    redactor.add_secrets(["first-secret"])
+    redactor.add_secrets(["second-secret"])
     assert redactor("first-secret second-secret") == "*** ***"
 
 
 def test_a_secret_within_another_leaves_no_rest():
     redactor = Redactor()
-    redactor.learn(["abcdef", "abcdefghij"])
+    redactor.add_secrets(["abcdef", "abcdefghij"])
     assert redactor("abcdefghij") == "***"
 
 
 def test_what_is_too_short_to_be_a_secret_blots_out_no_words():
     redactor = Redactor()
-    redactor.learn(["", "team"])
+    redactor.add_secrets(["", "team"])
     assert redactor("the team is told") == "the team is told"
 
 
 def test_a_mask_tells_two_secrets_apart_and_gives_neither_away():
-    assert mask("sk-ant-oat01-abcdefgh12") == "sk-ant...gh12"
-    assert mask("0123456789") == mask("sk-0123456789-abcde") == "***"
+    assert mask_secret("sk-ant-oat01-abcdefgh12") == "sk-ant...gh12"
+    assert mask_secret("0123456789") == mask_secret("sk-0123456789-abcde") == "***"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.core.samples import NOW
 from watcher.core import replay
-from watcher.core.model import Failure, Kind, Reading, Snapshot
+from watcher.core.model import PollFailure, Reading, Snapshot, WindowKind
 from watcher.core.rulebook import parse_rules
 
 RULES = parse_rules(
@@ -24,19 +24,19 @@ RULES = parse_rules(
 
 
 def answer(used, minutes, provider="claude", window="five_hour"):
-    reading = Reading(window=window, kind=Kind.SESSION, used_percent=used)
+    reading = Reading(window=window, kind=WindowKind.SESSION, used_percent=used)
     return Snapshot(provider=provider, at=NOW + timedelta(minutes=minutes), readings=(reading,), whole=False)
 
 
 def failure(minutes, provider="claude"):
-    return Failure(provider=provider, at=NOW + timedelta(minutes=minutes), kind="timeout", message="no answer")
+    return PollFailure(provider=provider, at=NOW + timedelta(minutes=minutes), kind="timeout", message="no answer")
 
 
 def told(history, **more):
     return [
         (each.at - NOW, each.rule, each.event.value)
-        for moment in replay.play(RULES, history, **more)
-        for each in moment.judgement.transitions
+        for moment in replay.replay_rules(RULES, history, **more)
+        for each in moment.evaluation.transitions
     ]
 
 
@@ -54,21 +54,23 @@ def test_windows_recorded_at_different_times_do_not_stop_each_others_clocks():
     history = [
         each for turn in range(4) for each in (answer(81, 5 * turn), answer(20, 5 * turn + 1, window="seven_day"))
     ]
-    said = [each.at - NOW for moment in replay.play(rules, history) for each in moment.judgement.transitions]
+    said = [each.at - NOW for moment in replay.replay_rules(rules, history) for each in moment.evaluation.transitions]
     assert said == [timedelta(minutes=10)]
 
 
 def test_the_interval_is_the_usual_pause_between_two_answers():
     history = [answer(1, minutes) for minutes in (0, 10, 20, 29, 600)]
-    assert replay.intervals(history) == {"claude": timedelta(minutes=10)}
+    assert replay.measure_intervals(history) == {"claude": timedelta(minutes=10)}
 
 
 def test_two_lines_are_too_few_to_tell_the_interval():
-    assert replay.intervals([answer(1, 0), answer(1, 30)]) == {}
+    assert replay.measure_intervals([answer(1, 0), answer(1, 30)]) == {}
 
 
 def test_failures_count_for_the_interval():
-    assert replay.intervals([answer(1, 0), failure(5), failure(10), answer(1, 15)]) == {"claude": timedelta(minutes=5)}
+    assert replay.measure_intervals([answer(1, 0), failure(5), failure(10), answer(1, 15)]) == {
+        "claude": timedelta(minutes=5)
+    }
 
 
 def test_where_the_history_is_too_short_the_providers_own_interval_counts():
@@ -85,13 +87,13 @@ def test_time_passes_to_the_end_that_is_given():
 
 
 def test_without_rules_there_is_nothing_to_say():
-    assert [moment.judgement.transitions for moment in replay.play((), [answer(99, 0)])] == [()]
+    assert [moment.evaluation.transitions for moment in replay.replay_rules((), [answer(99, 0)])] == [()]
 
 
 @pytest.mark.parametrize("rules", [RULES[:1], RULES], ids=["plain", "with silence"])
 def test_ten_thousand_readings_take_well_under_a_second(rules):
     history = [answer(turn % 60 * 1.5, 5 * turn) for turn in range(10_000)]
     began = perf_counter()
-    moments = sum(1 for _ in replay.play(rules, history))
+    moments = sum(1 for _ in replay.replay_rules(rules, history))
     assert moments >= 10_000
     assert perf_counter() - began < 3  # measured: 0.3 s; the rest is for slow machines

@@ -8,11 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watcher.core.diagnostics import MOST
+from watcher.core.diagnostics import MAX_DIAGNOSTICS
 from watcher.core.entries import ExampleEntry, LevelsEntry, RuleEntry
 from watcher.core.model import Severity
-from watcher.core.rulebook import LARGEST_FILE, Rulebook, assemble, decode, parse_rules, read_rules
-from watcher.core.table import _takes
+from watcher.core.rulebook import (
+    MAX_FILE_LENGTH,
+    RuleSet,
+    decode_utf8,
+    parse_rule_files,
+    parse_rules,
+    parse_rules_with_diagnostics,
+)
+from watcher.core.table import _describe_type
 from watcher.errors import ConfigError
 
 FILES = Path(__file__).parent.parent / "rules"
@@ -34,13 +41,13 @@ def only(text):
 
 @pytest.mark.parametrize("path", sorted((FILES / "invalid").glob("*.toml")), ids=lambda path: path.stem)
 def test_a_wrong_file_is_refused_in_these_words(path):
-    text = decode(path.read_bytes(), path.name)
+    text = decode_utf8(path.read_bytes(), path.name)
     assert said(text, path.name, channels=CHANNELS) + "\n" == path.with_suffix(".txt").read_text()
 
 
 @pytest.mark.parametrize("path", sorted((FILES / "valid").glob("*.toml")), ids=lambda path: path.stem)
 def test_a_right_file_is_read(path):
-    text = decode(path.read_bytes(), path.name)
+    text = decode_utf8(path.read_bytes(), path.name)
     assert len(parse_rules(text, path.name, channels=CHANNELS)) == text.count("name =") + text.count("name     =")
 
 
@@ -51,16 +58,16 @@ def test_every_wrong_file_has_its_words_and_no_words_lack_their_file():
 
 
 def test_rules_of_all_files_are_one_book_in_their_order():
-    book = assemble([("a.toml", RULE.format("b")), ("c.toml", RULE.format("a"))])
+    book = parse_rule_files([("a.toml", RULE.format("b")), ("c.toml", RULE.format("a"))])
     assert [rule.name for rule in book] == ["b", "a"]
     assert len(book) == 2
-    assert book.named("a").path == "c.toml"
-    assert book.named("c") is None
+    assert book.get_rule("a").path == "c.toml"
+    assert book.get_rule("c") is None
 
 
 def test_two_rules_of_one_name_in_two_files_are_a_mistake():
     with pytest.raises(ConfigError) as caught:
-        assemble([("a.toml", RULE.format("x")), ("b.toml", "\n" + RULE.format("x"))])
+        parse_rule_files([("a.toml", RULE.format("x")), ("b.toml", "\n" + RULE.format("x"))])
     assert str(caught.value) == (
         'b.toml:2:1: rule "x": this name is taken by the rule in a.toml, line 1; rename one, or take one out\n'
         "  2 | [[rule]]\n"
@@ -70,7 +77,7 @@ def test_two_rules_of_one_name_in_two_files_are_a_mistake():
 
 def test_the_mistakes_of_all_files_are_told_at_once():
     with pytest.raises(ConfigError) as caught:
-        assemble([("b.toml", "x = 1"), ("a.toml", "[[rule]]\n")])
+        parse_rule_files([("b.toml", "x = 1"), ("a.toml", "[[rule]]\n")])
     assert [line for line in str(caught.value).split("\n") if ".toml:" in line] == [
         'a.toml:1:1: `name` is missing: a name such as "claude-session"',
         'a.toml:1:1: `when` is missing: a condition such as "claude.five_hour > 80%"',
@@ -79,8 +86,8 @@ def test_the_mistakes_of_all_files_are_told_at_once():
 
 
 def test_no_rules_are_an_empty_book():
-    assert len(assemble([])) == 0
-    assert len(Rulebook()) == 0
+    assert len(parse_rule_files([])) == 0
+    assert len(RuleSet()) == 0
 
 
 def test_other_keys_are_somebody_elses_to_check():
@@ -91,7 +98,7 @@ def test_other_keys_are_somebody_elses_to_check():
 
 
 def test_a_wrong_rule_does_not_hide_the_right_ones():
-    rules, wrong = read_rules(RULE.format("a") + '[[rule]]\nname = "b"\nwhen = "x"\n', "rules.toml")
+    rules, wrong = parse_rules_with_diagnostics(RULE.format("a") + '[[rule]]\nname = "b"\nwhen = "x"\n', "rules.toml")
     assert [rule.name for rule in rules] == ["a"]
     assert [(each.line, each.column, each.rule) for each in wrong] == [(6, 9, "b")]
 
@@ -158,17 +165,17 @@ def test_an_example_of_a_series_that_the_rule_is_never_about_is_a_mistake():
 
 def test_what_is_not_utf_8_is_named_by_its_place():
     with pytest.raises(ConfigError) as caught:
-        decode('# café\nname = "é"\n'.encode() + b"x = \xff\n", "rules.toml")
+        decode_utf8('# café\nname = "é"\n'.encode() + b"x = \xff\n", "rules.toml")
     assert str(caught.value) == "rules.toml:3:5: byte 0xff is not UTF-8; save the file in that encoding"
 
 
 def test_a_byte_order_mark_is_no_mistake():
-    assert parse_rules(decode(b"\xef\xbb\xbf" + RULE.format("a").encode(), "x"), "x")[0].line == 1
+    assert parse_rules(decode_utf8(b"\xef\xbb\xbf" + RULE.format("a").encode(), "x"), "x")[0].line == 1
 
 
 def test_utf_16_is_refused():
     with pytest.raises(ConfigError, match="byte 0xff is not UTF-8"):
-        decode(RULE.format("a").encode("utf-16"), "rules.toml")
+        decode_utf8(RULE.format("a").encode("utf-16"), "rules.toml")
 
 
 def test_line_ends_of_windows_count_as_one():
@@ -177,7 +184,7 @@ def test_line_ends_of_windows_count_as_one():
 
 def test_a_file_of_a_million_characters_is_refused_unread():
     assert said("#" * 1_000_000) == (
-        f"rules.toml:1:1: 1,000,000 characters long; a file of rules holds at most {LARGEST_FILE:,}"
+        f"rules.toml:1:1: 1,000,000 characters long; a file of rules holds at most {MAX_FILE_LENGTH:,}"
     )
 
 
@@ -190,12 +197,12 @@ def test_a_line_of_a_hundred_thousand_characters_is_refused_unread():
 
 def test_of_many_mistakes_the_first_are_told():
     text = said("".join(f"key{i} = 1\n" for i in range(1000)))
-    assert text.count("unknown key") == MOST
+    assert text.count("unknown key") == MAX_DIAGNOSTICS
     assert text.endswith("\n... and 950 more")
 
 
 def full(head, part, tail=""):
-    return head + part * ((LARGEST_FILE - len(head) - len(tail)) // len(part)) + tail
+    return head + part * ((MAX_FILE_LENGTH - len(head) - len(tail)) // len(part)) + tail
 
 
 @pytest.mark.parametrize(
@@ -239,7 +246,7 @@ def test_the_fullest_files_are_refused_in_bounded_time(text):
 @given(st.text(alphabet="[]{}=\"'#.,\n\\ rulenamewhex>%501\x00", max_size=80))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_read_or_refused(text):
-    _rules, wrong = read_rules(text, "rules.toml")
+    _rules, wrong = parse_rules_with_diagnostics(text, "rules.toml")
     for each in wrong:
         assert 1 <= each.line <= text.count("\n") + 1
         assert each.column >= 1
@@ -250,7 +257,9 @@ def test_any_text_is_read_or_refused(text):
 def test_a_file_with_one_character_changed_is_read_or_refused(path, at, character):
     text = path.read_text()
     at = min(at, len(text))
-    _rules, wrong = read_rules(text[:at] + character + text[at + 1 :], "rules.toml", channels=CHANNELS)
+    _rules, wrong = parse_rules_with_diagnostics(
+        text[:at] + character + text[at + 1 :], "rules.toml", channels=CHANNELS
+    )
     for each in wrong:
         assert each.message
         assert "\x1b" not in str(each)
@@ -259,7 +268,7 @@ def test_a_file_with_one_character_changed_is_read_or_refused(path, at, characte
 def test_every_key_has_words_for_what_it_takes():
     for entry in (RuleEntry, ExampleEntry, LevelsEntry):
         for field in msgspec.structs.fields(entry):
-            assert _takes(field.type)
+            assert _describe_type(field.type)
 
 
 def test_no_key_is_read_and_then_not_used():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from watcher.core.rulebook import parse_rules
 from watcher.core.shelves import NOTHING, shelved
-from watcher.core.tree import evaluate
+from watcher.core.tree import evaluate_boolean
 
 
 def rules_of(*conditions):
@@ -37,7 +37,7 @@ def test_a_shelf_never_contradicts_a_condition(used, resets_in):
     def value(_selector, field):
         return {"used_percent": used, "resets_in": resets_in}.get(field)
 
-    truth = {place: evaluate(rule.levels[0].when, value) for place, rule in RULES.items()}
+    truth = {place: evaluate_boolean(rule.levels[0].when, value) for place, rule in RULES.items()}
     maybe = set()
     for shelf in shelved(RULES):
         found = shelf.sorted_out(value(None, shelf.field))

@@ -13,10 +13,10 @@ from msgspec import structs
 from tests.core.samples import NOW
 from tests.core.test_properties import history, modest, polls
 from watcher.core import binding, evaluate, judge, shortlist
-from watcher.core.binding import bind
+from watcher.core.binding import compile_rules
 from watcher.core.evaluate import Observation
-from watcher.core.memory import AlertState, Memory
-from watcher.core.model import Failure, Kind, Phase, Reading, Series, Severity, Snapshot
+from watcher.core.memory import AlertState, EngineState
+from watcher.core.model import AlertPhase, PollFailure, Reading, Series, Severity, Snapshot, WindowKind
 from watcher.core.rulebook import parse_rules
 
 EVERY = timedelta(minutes=5)
@@ -57,12 +57,12 @@ EDITED = parse_rules("".join(table(n, "claude.five_hour > 71%", "") for n in ran
 
 
 def played(answers, *, everything, edit_at):
-    memory, found = Memory({}, {}), []
+    memory, found = EngineState({}, {}), []
     for number, answer in enumerate(answers):
         rules = EDITED if edit_at is not None and number >= edit_at else RULES
-        judged = judge.judge(rules, memory, answer, answer.at, every=EVERY, explain=everything)
-        memory = judge.after(memory, judged)
-        found.append((judged.transitions, memory, judged.next_due))
+        judged = judge.evaluate_poll(rules, memory, answer, answer.at, every=EVERY, explain=everything)
+        memory = judge.apply_evaluation(memory, judged)
+        found.append((judged.transitions, memory, judged.next_due_at))
     return found
 
 
@@ -92,7 +92,7 @@ ODD = (
     1e9,
     math.inf,
 )
-WINDOWS = (("five_hour", Kind.SESSION), ("weekly", Kind.WEEKLY), ("extra_usage", Kind.BALANCE))
+WINDOWS = (("five_hour", WindowKind.SESSION), ("weekly", WindowKind.WEEKLY), ("extra_usage", WindowKind.BALANCE))
 OTHERS = parse_rules(
     "".join(
         table(n, when, MORE[n % len(MORE)])
@@ -125,7 +125,7 @@ def answers_of_all_kinds(draw):
         account, at = draw(st.sampled_from("ab")), NOW + step * EVERY
         who = {"provider": "claude", "account": account, "account_name": f"{account}@x", "at": at}
         if draw(st.integers(0, 9)) == 0:
-            found.append(Failure(**who, kind="server", message="m"))
+            found.append(PollFailure(**who, kind="server", message="m"))
             continue
         readings = [
             Reading(
@@ -147,10 +147,10 @@ def answers_of_all_kinds(draw):
 @given(answers_of_all_kinds(), st.sampled_from((RULES, OTHERS)))
 def test_whatever_is_read_the_shelves_hide_no_rule_that_would_do_something(answers, rules):
     def judged():
-        memory, found = Memory({}, {}), []
+        memory, found = EngineState({}, {}), []
         for answer in answers:
-            one = judge.judge(list(rules), memory, answer, answer.at, every=EVERY)
-            memory = judge.after(memory, one)
+            one = judge.evaluate_poll(list(rules), memory, answer, answer.at, every=EVERY)
+            memory = judge.apply_evaluation(memory, one)
             found.append(repr(one))  # NaN is not even itself
         return found
 
@@ -160,7 +160,7 @@ def test_whatever_is_read_the_shelves_hide_no_rule_that_would_do_something(answe
 
 
 def alert(**more):
-    parts = {"phase": Phase.FIRING, "severity": Severity.WARNING, "step": 0, "told": 0, "since": NOW, "fired": 1}
+    parts = {"phase": AlertPhase.FIRING, "severity": Severity.WARNING, "step": 0, "told": 0, "since": NOW, "fired": 1}
     (rule,) = parse_rules('[[rule]]\nname = "r"\nwhen = "claude > 80%"\n', "rules.toml")
     known = AlertState(
         rule="r", series=Series("claude", "five_hour"), fingerprint=rule.fingerprint, at=NOW, episode=1, **parts
@@ -168,15 +168,15 @@ def alert(**more):
     return rule, structs.replace(known, **more)
 
 
-REST = {"phase": Phase.OK, "severity": None, "step": -1, "told": -1, "since": None}
+REST = {"phase": AlertPhase.OK, "severity": None, "step": -1, "told": -1, "since": None}
 
 
 @pytest.mark.parametrize(("more", "answer"), [({}, True), (REST, False)])
 def test_an_alert_that_is_still_is_one_that_a_step_leaves_as_it_is_without_a_word(more, answer):
     rule, known = alert(**more)
     assert shortlist.is_still(rule, known, 1, answer)
-    seen = Observation(whens=(answer,), clears=(not answer,), episode=1, every=EVERY)
-    done = evaluate.step(rule, known, seen, NOW + EVERY)
+    seen = Observation(levels_met=(answer,), levels_cleared=(not answer,), episode=1, every=EVERY)
+    done = evaluate.update_alert(rule, known, seen, NOW + EVERY)
     assert (done.alert, done.changes) == (known, ())
     assert done.reason in {"unchanged", "below"}
 
@@ -192,7 +192,7 @@ def test_an_alert_that_is_still_is_one_that_a_step_leaves_as_it_is_without_a_wor
         ({"severity": Severity.INFO}, 1, True),
         ({"remind_at": NOW}, 1, True),
         ({"told": -1}, 1, True),
-        ({"phase": Phase.PENDING}, 1, True),
+        ({"phase": AlertPhase.PENDING}, 1, True),
         (REST, 1, True),
         (REST, 1, None),
         (REST, 2, False),
@@ -207,19 +207,19 @@ def test_an_alert_that_may_move_or_speak_is_not_still(more, episode, answer):
 
 def crowd(rules, windows, used, at, memory):
     """One poll of so many windows, and how many pairs were judged in it."""
-    readings = tuple(Reading(window=f"w{n}", kind=Kind.WEEKLY, used_percent=used) for n in range(windows))
+    readings = tuple(Reading(window=f"w{n}", kind=WindowKind.WEEKLY, used_percent=used) for n in range(windows))
     news = Snapshot(provider="copilot", at=at, readings=readings)
-    judged = judge.judge(rules, memory, news, at, every=EVERY)
-    return judged, judge.after(memory, judged)
+    judged = judge.evaluate_poll(rules, memory, news, at, every=EVERY)
+    return judged, judge.apply_evaluation(memory, judged)
 
 
 def test_of_many_rules_only_those_are_judged_that_may_move(monkeypatch):
     rules = parse_rules("".join(table(n, f"*.* > {50 + n}%", "") for n in range(40)), "rules.toml")
-    assert len(bind(rules).shelves) == 1
+    assert len(compile_rules(rules).shelves) == 1
     asked = []
-    holds = judge.holds
-    monkeypatch.setattr(judge, "holds", lambda *args, **more: asked.append(args) or holds(*args, **more))
-    memory, counts = Memory({}, {}), []
+    holds = judge.evaluate_condition
+    monkeypatch.setattr(judge, "evaluate_condition", lambda *args, **more: asked.append(args) or holds(*args, **more))
+    memory, counts = EngineState({}, {}), []
     for poll, used in enumerate((40, 45, 90.5, 91, 91, 70.5)):
         asked.clear()
         _, memory = crowd(rules, 10, used, NOW + poll * EVERY, memory)

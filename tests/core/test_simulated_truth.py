@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from watcher.core import history, replay
-from watcher.core.model import Event
+from watcher.core.model import AlertEvent
 from watcher.core.rulebook import parse_rules
 
 BEGAN = datetime(2026, 3, 4, 9, tzinfo=UTC)
@@ -59,14 +59,14 @@ def lived(seed):
 @pytest.mark.parametrize("seed", range(40))
 def test_what_is_told_is_what_was_so_and_is_told_once(seed):
     lines, truth = lived(seed)
-    news = list(history.news(history.read(lines, "life")))
-    told = [each for moment in replay.play(RULES, news) for each in moment.judgement.transitions]
-    fired = [truth[each.at][0] for each in told if each.event is Event.FIRING]
+    news = list(history.build_poll_results(history.read_history_lines(lines, "life")))
+    told = [each for moment in replay.replay_rules(RULES, news) for each in moment.evaluation.transitions]
+    fired = [truth[each.at][0] for each in told if each.event is AlertEvent.FIRING]
     assert len(fired) == len(set(fired)), "once in each window"
     fired_in = -1
     for each in told:
         episode, used = truth[each.at]
-        if each.event is Event.FIRING:
+        if each.event is AlertEvent.FIRING:
             assert used > 80, f"false alarm at {each.at}"
             fired_in = episode
         elif each.reason == "reset":

@@ -6,7 +6,7 @@ from msgspec import structs
 
 from tests.core.samples import NOW, VOICE, M, routing, rule, transition
 from watcher.core.model import DeliveryState, Series
-from watcher.core.plan import plan
+from watcher.core.plan import plan_deliveries
 
 COUNTED = Counter()
 
@@ -36,17 +36,19 @@ def news(event, count, at):
 
 
 def kept(planned):
-    return [structs.replace(row, id=number) for number, row in enumerate(planned.new, start=1)]
+    return [structs.replace(row, id=number) for number, row in enumerate(planned.new_deliveries, start=1)]
 
 
 def counted(count, *, in_doubt=False):
     """What it takes to let so many alerts fire and end before anything of it was sent, and what is to be sent then."""
     COUNTED.clear()
-    begun = plan(news("firing", count, NOW), RULES, [], ROUTING, [], NOW)
+    begun = plan_deliveries(news("firing", count, NOW), RULES, [], ROUTING, [], NOW)
     waiting = [structs.replace(row, in_doubt=in_doubt) for row in kept(begun)]
-    ended = plan(news("resolved", count, NOW + M), RULES, waiting, ROUTING, [], NOW + M)
-    assert [row.state for row in ended.changed] == [DeliveryState.QUEUED if in_doubt else DeliveryState.WITHDRAWN]
-    (row,) = ended.new
+    ended = plan_deliveries(news("resolved", count, NOW + M), RULES, waiting, ROUTING, [], NOW + M)
+    assert [row.state for row in ended.changed_deliveries] == [
+        DeliveryState.QUEUED if in_doubt else DeliveryState.WITHDRAWN
+    ]
+    (row,) = ended.new_deliveries
     return dict(COUNTED), row
 
 
@@ -72,19 +74,19 @@ def test_twice_as_many_that_end_while_nobody_knows_what_arrived_take_twice_the_w
 
 
 def test_some_that_leave_a_digest_leave_the_others_in_it():
-    begun = kept(plan(news("firing", 100, NOW), RULES, [], ROUTING, [], NOW))
-    planned = plan(news("resolved", 97, NOW + M), RULES, begun, ROUTING, [], NOW + M)
-    (row,) = planned.new
-    assert planned.changed[0].state is DeliveryState.WITHDRAWN
+    begun = kept(plan_deliveries(news("firing", 100, NOW), RULES, [], ROUTING, [], NOW))
+    planned = plan_deliveries(news("resolved", 97, NOW + M), RULES, begun, ROUTING, [], NOW + M)
+    (row,) = planned.new_deliveries
+    assert planned.changed_deliveries[0].state is DeliveryState.WITHDRAWN
     assert row.message.title == "3 alerts, 97 resolved"
     assert {each.series.window for each in row.about if each.event == "firing"} == {f"w{n}" for n in range(100)}
     assert len(row.about) == 197
 
 
 def test_a_digest_whose_alerts_ended_without_a_word_is_worded_anew_under_its_key():
-    begun = kept(plan(news("firing", 100, NOW), RULES, [], ROUTING, [], NOW))
+    begun = kept(plan_deliveries(news("firing", 100, NOW), RULES, [], ROUTING, [], NOW))
     gone = [("claude-session", Series("claude", f"w{number}")) for number in range(99)]
-    (row,) = plan([], RULES, begun, ROUTING, [], NOW + M, closed=gone).changed
+    (row,) = plan_deliveries([], RULES, begun, ROUTING, [], NOW + M, closed_alerts=gone).changed_deliveries
     assert (row.state, row.key, row.id) == (DeliveryState.QUEUED, begun[0].key, begun[0].id)
     assert [each.series.window for each in row.about] == ["w99"]
     assert (row.message.id, row.message.event) == (row.key, "firing")

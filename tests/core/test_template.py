@@ -1,24 +1,24 @@
 import pytest
 
-from watcher.core.template import TemplateError, check, render
+from watcher.core.template import TemplateError, check_template, render_template
 
 
 def refusal(text):
     with pytest.raises(TemplateError) as caught:
-        check(text)
+        check_template(text)
     return str(caught.value)
 
 
 def test_names_and_formats_are_filled():
     text = "{provider} {window} at {used_percent:.0f} %, {{as meant}}"
-    check(text)
-    assert render(text, {"provider": "Claude", "window": "5-hour window", "used_percent": 81.6}) == (
+    check_template(text)
+    assert render_template(text, {"provider": "Claude", "window": "5-hour window", "used_percent": 81.6}) == (
         "Claude 5-hour window at 82 %, {as meant}"
     )
 
 
 def test_the_unknown_is_a_question_mark_and_never_a_zero():
-    assert render("{used_percent:.0f} % used, {error}", {"used_percent": None}) == "? % used, ?"
+    assert render_template("{used_percent:.0f} % used, {error}", {"used_percent": None}) == "? % used, ?"
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watcher.core.expression import evaluate, parse
-from watcher.core.model import Kind, Series
+from watcher.core.expression import evaluate_boolean, parse_condition
+from watcher.core.model import Series, WindowKind
 from watcher.core.selector import Selector
-from watcher.core.tree import Not, compared
-from watcher.core.vocabulary import FIELDS
+from watcher.core.tree import Not, compare
+from watcher.core.vocabulary import FIELD_UNITS
 
 YES, NO, UNKNOWN = "claude.up", "codex.up", "copilot.up"
 
@@ -20,7 +20,7 @@ def value(selector, _field):
 
 
 def worth(text, **fields):
-    return evaluate(parse(text), lambda _selector, field: fields.get(field))
+    return evaluate_boolean(parse_condition(text), lambda _selector, field: fields.get(field))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def worth(text, **fields):
     ],
 )
 def test_unknown_is_neither_true_nor_false(text, truth):
-    assert evaluate(parse(text), value) is truth
+    assert evaluate_boolean(parse_condition(text), value) is truth
 
 
 @pytest.mark.parametrize("operator", [">", ">=", "<", "<=", "==", "!="])
@@ -125,42 +125,44 @@ SERIES = Series(provider="claude", window="five_hour", account="8f1c")
     ],
 )
 def test_which_series_a_selector_means(selector, matches):
-    assert selector.matches(SERIES, "me@example.com", Kind.SESSION, primary=False) is matches
+    assert selector.matches(SERIES, "me@example.com", WindowKind.SESSION, primary=False) is matches
 
 
 def test_no_window_means_the_primary_one():
-    assert Selector("claude").matches(SERIES, "", Kind.SESSION, primary=True)
-    assert not Selector("claude").matches(SERIES, "", Kind.SESSION, primary=False)
+    assert Selector("claude").matches(SERIES, "", WindowKind.SESSION, is_primary=True)
+    assert not Selector("claude").matches(SERIES, "", WindowKind.SESSION, is_primary=False)
 
 
 def test_a_word_that_is_both_names_the_window_where_the_provider_is_named():
     review = Series(provider="codex", window="code_review_weekly")
     weekly = Series(provider="codex", window="weekly")
-    assert Selector("*", "", "weekly").matches(review, "", Kind.WEEKLY, primary=False)
-    assert not Selector("codex", "", "weekly").matches(review, "", Kind.WEEKLY, primary=False)
-    assert Selector("codex", "", "weekly").matches(weekly, "", Kind.WEEKLY, primary=False)
+    assert Selector("*", "", "weekly").matches(review, "", WindowKind.WEEKLY, is_primary=False)
+    assert not Selector("codex", "", "weekly").matches(review, "", WindowKind.WEEKLY, is_primary=False)
+    assert Selector("codex", "", "weekly").matches(weekly, "", WindowKind.WEEKLY, is_primary=False)
     claude = Series(provider="claude", window="seven_day")
-    assert Selector("claude", "", "weekly").matches(claude, "", Kind.WEEKLY, primary=False)
+    assert Selector("claude", "", "weekly").matches(claude, "", WindowKind.WEEKLY, is_primary=False)
 
 
 def test_a_series_of_no_name_has_no_account_in_common_with_a_named_one():
     nameless = Series(provider="claude", window="five_hour")
-    assert not Selector("claude", "me@example.com", "five_hour").matches(nameless, "", Kind.SESSION, primary=True)
+    assert not Selector("claude", "me@example.com", "five_hour").matches(
+        nameless, "", WindowKind.SESSION, is_primary=True
+    )
 
 
 def test_every_field_can_be_asked_for():
     asked = []
-    for field in FIELDS:
+    for field in FIELD_UNITS:
         if field == "error":
             continue
         for text in (f"claude.{field} > 5%", f"claude.{field} > 5m", f"claude.{field} > 5", f"claude.{field}"):
             try:
-                tree = parse(text)
+                tree = parse_condition(text)
             except Exception:  # noqa: BLE001 - the other units
                 continue
-            tree.result(lambda _selector, name: asked.append(name))
+            tree.evaluate(lambda _selector, name: asked.append(name))
             break
-    assert asked == [field for field in FIELDS if field != "error"]
+    assert asked == [field for field in FIELD_UNITS if field != "error"]
 
 
 AMOUNTS = st.one_of(st.none(), st.floats(0, 120), st.sampled_from([50.0, 80.0, 80.0000001]))
@@ -169,9 +171,9 @@ AMOUNTS = st.one_of(st.none(), st.floats(0, 120), st.sampled_from([50.0, 80.0, 8
 @given(AMOUNTS, AMOUNTS, st.sampled_from([">", ">=", "<", "<=", "==", "!="]))
 @settings(max_examples=200, deadline=None)
 def test_a_condition_and_its_opposite_are_never_both_true(one, other, operator):
-    tree = parse(f"claude {operator} 80% and claude.projected < 50%")
-    known = tree.result(lambda _selector, field: {"used_percent": one, "projected": other}[field])
-    opposite = Not(tree).result(lambda _selector, field: {"used_percent": one, "projected": other}[field])
+    tree = parse_condition(f"claude {operator} 80% and claude.projected < 50%")
+    known = tree.evaluate(lambda _selector, field: {"used_percent": one, "projected": other}[field])
+    opposite = Not(tree).evaluate(lambda _selector, field: {"used_percent": one, "projected": other}[field])
     assert (known is None) == (opposite is None)
     assert known is None or known is not opposite
 
@@ -179,4 +181,4 @@ def test_a_condition_and_its_opposite_are_never_both_true(one, other, operator):
 @given(st.floats(-200, 200), st.floats(-200, 200), st.sampled_from([(">", "<="), (">=", "<"), ("==", "!=")]))
 @settings(max_examples=200, deadline=None)
 def test_opposite_comparisons_never_agree(left, right, pair):
-    assert compared(left, pair[0], right, 1e-6) is not compared(left, pair[1], right, 1e-6)
+    assert compare(left, pair[0], right, 1e-6) is not compare(left, pair[1], right, 1e-6)

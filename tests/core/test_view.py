@@ -10,10 +10,10 @@ import pytest
 from tests.core.samples import NOW
 from watcher.core import cycle
 from watcher.core.forecast import Sample
-from watcher.core.model import Failure, Kind, Reading, Series, Snapshot
+from watcher.core.model import PollFailure, Reading, Series, Snapshot, WindowKind
 from watcher.core.selector import Selector
-from watcher.core.view import View
-from watcher.core.vocabulary import FIELDS
+from watcher.core.view import SeriesMetrics
+from watcher.core.vocabulary import FIELD_UNITS
 
 EVERY = timedelta(minutes=5)
 
@@ -24,12 +24,16 @@ def minutes(number):
 
 def state(**facts):
     series = Series("claude", "five_hour")
-    reading = Reading(**({"window": "five_hour", "kind": Kind.SESSION, "resets_at": NOW + minutes(60)} | facts))
-    return cycle.observe(cycle.first(series, Snapshot(provider="claude", at=NOW)), reading, NOW, EVERY)
+    reading = Reading(**({"window": "five_hour", "kind": WindowKind.SESSION, "resets_at": NOW + minutes(60)} | facts))
+    return cycle.apply_reading(
+        cycle.create_series_state(series, Snapshot(provider="claude", at=NOW)), reading, NOW, EVERY
+    )
 
 
 def failed(before):
-    return cycle.failed(before, Failure(provider="claude", at=NOW, kind="timeout", message="no answer"), EVERY)
+    return cycle.apply_failure(
+        before, PollFailure(provider="claude", at=NOW, kind="timeout", message="no answer"), EVERY
+    )
 
 
 COUNTED = {"used": Decimal(75), "limit": Decimal(300), "unit": "requests", "window_seconds": 7200}
@@ -69,41 +73,44 @@ COUNTED = {"used": Decimal(75), "limit": Decimal(300), "unit": "requests", "wind
     ],
 )
 def test_a_field_is_worth_what_the_reading_says(facts, field, worth):
-    assert View(state(**facts), NOW).worth(field) == worth
+    assert SeriesMetrics(state(**facts), NOW).value_of(field) == worth
 
 
 def test_every_field_of_the_language_is_worth_something_somewhere():
     samples = tuple(Sample(NOW - minutes(10 * turn), 50 - 5 * turn) for turn in (2, 1, 0))
     full = msgspec.structs.replace(state(**COUNTED, used_percent=50.0), samples=samples, error="no answer")
-    view = View(full, NOW)
-    assert [field for field in FIELDS if view.worth(field) is None] == []
+    view = SeriesMetrics(full, NOW)
+    assert [field for field in FIELD_UNITS if view.value_of(field) is None] == []
 
 
 def test_the_forecast_looks_ahead_from_now():
     samples = tuple(Sample(NOW - minutes(10 * turn), 50 - 5 * turn) for turn in (2, 1, 0))
-    view = View(msgspec.structs.replace(state(used_percent=50.0), samples=samples), NOW + minutes(10))
-    assert view.worth("rate") == pytest.approx(30)
-    assert view.worth("exhausts_in") == pytest.approx(90 * 60)
-    assert view.worth("projected") == pytest.approx(50 + 30 * 50 / 60)
+    view = SeriesMetrics(msgspec.structs.replace(state(used_percent=50.0), samples=samples), NOW + minutes(10))
+    assert view.value_of("rate") == pytest.approx(30)
+    assert view.value_of("exhausts_in") == pytest.approx(90 * 60)
+    assert view.value_of("projected") == pytest.approx(50 + 30 * 50 / 60)
     flat = tuple(Sample(NOW - minutes(10 * turn), 50.0) for turn in (2, 1, 0))
-    assert View(msgspec.structs.replace(state(used_percent=50.0), samples=flat), NOW).worth("exhausts_in") == math.inf
+    assert (
+        SeriesMetrics(msgspec.structs.replace(state(used_percent=50.0), samples=flat), NOW).value_of("exhausts_in")
+        == math.inf
+    )
 
 
 def test_without_a_fresh_answer_only_silence_is_known():
-    view = View(failed(state(used_percent=81.0)), NOW + minutes(7))
-    assert (view.worth("used_percent"), view.worth("resets_in")) == (None, None)
-    assert (view.worth("age"), view.worth("up"), view.worth("error")) == (420.0, False, "no answer")
+    view = SeriesMetrics(failed(state(used_percent=81.0)), NOW + minutes(7))
+    assert (view.value_of("used_percent"), view.value_of("resets_in")) == (None, None)
+    assert (view.value_of("age"), view.value_of("up"), view.value_of("error")) == (420.0, False, "no answer")
 
 
 def test_for_a_rule_about_silence_the_last_reading_counts_until_its_window_ends():
     silent = failed(state(used_percent=81.0))
-    assert View(silent, NOW + minutes(59), lasting=True).worth("used_percent") == 81
-    assert View(silent, NOW + minutes(63), lasting=True).worth("used_percent") is None
+    assert SeriesMetrics(silent, NOW + minutes(59), use_last_reading=True).value_of("used_percent") == 81
+    assert SeriesMetrics(silent, NOW + minutes(63), use_last_reading=True).value_of("used_percent") is None
 
 
 def test_silence_that_nobody_could_hear_is_unknown():
-    assert View(state(used_percent=81.0), NOW + minutes(60), unasked=True).worth("age") is None
+    assert SeriesMetrics(state(used_percent=81.0), NOW + minutes(60), not_polled=True).value_of("age") is None
 
 
 def test_a_view_answers_any_selector_with_its_own_series():
-    assert View(state(used_percent=81.0), NOW)(Selector("*", "", "session"), "used_percent") == 81
+    assert SeriesMetrics(state(used_percent=81.0), NOW)(Selector("*", "", "session"), "used_percent") == 81

@@ -2,28 +2,35 @@
 
 import pytest
 
-from watcher.core.model import Kind
+from watcher.core.model import WindowKind
 from watcher.core.units import Unit
-from watcher.core.vocabulary import FIELDS, KINDS, PROVIDERS, count_of, is_window, near
+from watcher.core.vocabulary import (
+    FIELD_UNITS,
+    PROVIDER_WINDOWS,
+    WINDOW_KINDS,
+    find_close_match,
+    get_count_unit,
+    is_window,
+)
 from watcher.providers.registry import PROVIDERS as REGISTRY
 
 
 def test_the_core_knows_the_providers_of_the_registry_in_their_order():
-    assert list(PROVIDERS) == list(REGISTRY)
+    assert list(PROVIDER_WINDOWS) == list(REGISTRY)
 
 
 @pytest.mark.parametrize("provider", list(REGISTRY))
 def test_the_core_knows_each_providers_primary_windows(provider):
-    assert PROVIDERS[provider].primary == REGISTRY[provider].primary
-    assert all(window in PROVIDERS[provider].known for window in PROVIDERS[provider].primary)
+    assert PROVIDER_WINDOWS[provider].primary == REGISTRY[provider].primary_windows
+    assert all(window in PROVIDER_WINDOWS[provider].known for window in PROVIDER_WINDOWS[provider].primary)
 
 
 def test_kinds_are_those_of_the_model():
-    assert set(KINDS) == set(Kind) - {Kind.OTHER}
+    assert set(WINDOW_KINDS) == set(WindowKind) - {WindowKind.OTHER}
 
 
 def test_no_window_has_the_name_of_a_field():
-    assert not {window for each in PROVIDERS.values() for window in each.known} & set(FIELDS)
+    assert not {window for each in PROVIDER_WINDOWS.values() for window in each.known} & set(FIELD_UNITS)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +71,7 @@ def test_which_windows_there_may_be(provider, window, possible):
     ],
 )
 def test_what_a_window_counts_in(provider, window, unit):
-    assert count_of(provider, window) is unit
+    assert get_count_unit(provider, window) is unit
 
 
 @pytest.mark.parametrize(
@@ -82,4 +89,4 @@ def test_what_a_window_counts_in(provider, window, unit):
     ],
 )
 def test_the_nearest_word(word, meant):
-    assert near(word, ("info", "warning", "critical", "?")) == meant
+    assert find_close_match(word, ("info", "warning", "critical", "?")) == meant

@@ -6,18 +6,24 @@ import pytest
 from msgspec import structs
 
 from tests.core.samples import BERLIN, NOW, VOICE, H, M, balance, of, premium, reading, rule, transition
-from watcher.core.model import Event, Kind, Series, Severity
-from watcher.core.wording import LINES, both, compose, digest, say
+from watcher.core.model import AlertEvent, Series, Severity, WindowKind
+from watcher.core.wording import (
+    MAX_DIGEST_LINES,
+    build_message,
+    compose_combined_message,
+    compose_digest,
+    compose_message,
+)
 
 ABOUT_AGE = rule("blind", "*.age > 45m", None)
 
 
 def title(change, of_rule=None, now=None):
-    return say(change, of_rule or rule(), VOICE, now or change.at).title
+    return compose_message(change, of_rule or rule(), VOICE, now or change.at).title
 
 
 def body(change, of_rule=None, now=None):
-    return say(change, of_rule or rule(), VOICE, now or change.at).body
+    return compose_message(change, of_rule or rule(), VOICE, now or change.at).body
 
 
 def copilot(used, **more):
@@ -35,12 +41,12 @@ def test_a_firing_says_what_how_much_and_until_when():
 
 def test_the_clock_is_that_of_the_reader():
     change = transition()
-    message = compose(change, rule(), tz=ZoneInfo("America/New_York"), provider_name="Claude")
+    message = build_message(change, rule(), tz=ZoneInfo("America/New_York"), provider_name="Claude")
     assert message.title == "Claude 5-hour window at 82 %, resets in 1 h 40 min (10:00)"
 
 
 def test_a_message_carries_its_identity_and_its_values():
-    message = say(transition(), rule(), VOICE, NOW)
+    message = compose_message(transition(), rule(), VOICE, NOW)
     assert message.id == "claude-session|claude[acc-1].five_hour|3|firing"
     assert message.thread == "claude-session|claude[acc-1].five_hour"
     assert (message.event, message.severity, message.used_percent) == ("firing", Severity.WARNING, 82.0)
@@ -110,7 +116,9 @@ def test_money_and_credits_are_said_as_such(read, said):
 
 
 def test_a_unit_that_the_label_names_is_not_said_twice():
-    purse = reading(None, window="credits", kind=Kind.BALANCE, label="credits", remaining=Decimal(12), unit="credits")
+    purse = reading(
+        None, window="credits", kind=WindowKind.BALANCE, label="credits", remaining=Decimal(12), unit="credits"
+    )
     assert title(of("codex", "credits", read=structs.replace(purse, resets_at=None))) == "Codex credits at 12"
 
 
@@ -118,7 +126,7 @@ def test_money_spent_of_a_limit():
     read = reading(
         84.2,
         window="extra_usage",
-        kind=Kind.BALANCE,
+        kind=WindowKind.BALANCE,
         label="extra usage",
         used=Decimal("42.10"),
         limit=Decimal(50),
@@ -140,7 +148,7 @@ def test_what_is_unknown_is_said_to_be_so_and_never_0():
 
 
 def test_an_account_is_named_in_the_title_where_there_are_several():
-    message = compose(transition(), rule(), tz=BERLIN, provider_name="Claude", name_account=True)
+    message = build_message(transition(), rule(), tz=BERLIN, provider_name="Claude", name_account=True)
     assert message.title == "Claude (me@example.com) 5-hour window at 82 %, resets in 1 h 40 min (16:00)"
 
 
@@ -220,7 +228,7 @@ def test_a_message_that_waited_is_worded_for_the_moment_it_is_read():
 
 def test_templates_fill_in_names():
     own = rule(title="{provider} at {used_percent:.0f} %", message="{window}: {resets_in} left, {age}, {error}")
-    message = say(transition(), own, VOICE, NOW)
+    message = compose_message(transition(), own, VOICE, NOW)
     assert (message.title, message.body) == ("Claude at 82 %", "5-hour window: 1 h 40 min left, ?, no error")
 
 
@@ -230,7 +238,7 @@ def test_a_reminder_in_the_rules_own_words_says_still():
 
 def test_the_end_of_an_alert_never_repeats_the_words_of_its_beginning():
     own = rule("blind", "*.age > 45m", None, title="{provider} has gone quiet", message="last reading {age} ago")
-    ended = say(transition("resolved", rule="blind", read=reading(12)), own, VOICE, NOW)
+    ended = compose_message(transition("resolved", rule="blind", read=reading(12)), own, VOICE, NOW)
     assert (ended.title, ended.body) == (
         "Claude answers again, 5-hour window at 12 %",
         "Rule blind.",
@@ -238,9 +246,9 @@ def test_the_end_of_an_alert_never_repeats_the_words_of_its_beginning():
 
 
 def test_a_rule_for_resets_alone_may_word_them():
-    own = rule(title="{window}: fresh", on=frozenset({Event.RESET}))
+    own = rule(title="{window}: fresh", on=frozenset({AlertEvent.RESET}))
     assert title(transition("reset", read=reading(0)), own) == "5-hour window: fresh"
-    usual = rule(title="{window}: nearly full", on=frozenset({Event.FIRING, Event.RESET}))
+    usual = rule(title="{window}: nearly full", on=frozenset({AlertEvent.FIRING, AlertEvent.RESET}))
     assert title(transition("reset", read=reading(0)), usual) == "Claude 5-hour window has reset, 0 % used"
 
 
@@ -251,7 +259,7 @@ def test_words_from_outside_are_not_read_as_a_template():
 
 
 def test_a_rule_no_longer_in_force_is_worded_all_the_same():
-    message = say(transition("resolved", read=reading(60)), None, VOICE, NOW)
+    message = compose_message(transition("resolved", read=reading(60)), None, VOICE, NOW)
     assert message.title == "Claude 5-hour window is back to 60 %, resets in 1 h 40 min (16:00)"
 
 
@@ -265,7 +273,7 @@ def test_a_digest_lists_the_most_severe_first_and_what_is_over_last():
         of("claude", severity="critical", read=reading(97, resets_at=None)),
         of("copilot", event="reset", read=reading(0, label="premium requests", resets_at=None)),
     )
-    message = digest(about, {"claude-session": rule()}, VOICE, NOW, key="digest|1", heading="After quiet hours")
+    message = compose_digest(about, {"claude-session": rule()}, VOICE, NOW, key="digest|1", heading="After quiet hours")
     assert message.title == "After quiet hours: 2 alerts (1 critical), 1 resolved, 1 window reset"
     assert message.body.splitlines() == [
         "Claude 5-hour window at 97 %",
@@ -279,7 +287,7 @@ def test_a_digest_lists_the_most_severe_first_and_what_is_over_last():
 def test_two_rules_about_one_window_are_told_apart_in_a_digest():
     over = of("copilot", read=reading(101, resets_at=None))
     about = (over, structs.replace(over, rule="monthly"), of("claude", read=reading(84, resets_at=None)))
-    body = digest(about, {"claude-session": rule()}, VOICE, NOW, key="d").body
+    body = compose_digest(about, {"claude-session": rule()}, VOICE, NOW, key="d").body
     assert body.splitlines() == [
         "GitHub Copilot 5-hour window at 101 % (claude-session)",
         "GitHub Copilot 5-hour window at 101 % (monthly)",
@@ -289,15 +297,16 @@ def test_two_rules_about_one_window_are_told_apart_in_a_digest():
 
 def test_a_long_digest_is_cut_and_counts_the_rest():
     about = [
-        of("claude", f"window_{number}", read=reading(90, label="", resets_at=None)) for number in range(LINES + 8)
+        of("claude", f"window_{number}", read=reading(90, label="", resets_at=None))
+        for number in range(MAX_DIGEST_LINES + 8)
     ]
-    lines = digest(about, {"claude-session": rule()}, VOICE, NOW, key="d").body.splitlines()
-    assert (len(lines), lines[-1]) == (LINES + 1, "and 8 more: watcher status")
+    lines = compose_digest(about, {"claude-session": rule()}, VOICE, NOW, key="d").body.splitlines()
+    assert (len(lines), lines[-1]) == (MAX_DIGEST_LINES + 1, "and 8 more: watcher status")
 
 
 def test_one_message_says_both_where_the_beginning_was_never_read():
     ended = transition("resolved", at=NOW + 3 * H, read=reading(12, resets_at=None))
-    message = both(transition(), ended, rule(), VOICE, NOW + 3 * H)
+    message = compose_combined_message(transition(), ended, rule(), VOICE, NOW + 3 * H)
     assert message.title == "Claude 5-hour window is back to 12 %"
     assert message.body.splitlines()[0] == (
         "At 14:20: Claude 5-hour window at 82 %. This could not be delivered while it lasted."
@@ -311,7 +320,7 @@ def test_nothing_is_claimed_of_a_facts_type_that_is_not_what_it_should_be():
 
 def test_a_digest_of_one_provider_links_to_it():
     about = [of("claude", window) for window in ("five_hour", "seven_day")]
-    message = digest(about, {}, VOICE, datetime(2026, 1, 7, 14, tzinfo=UTC), key="d")
+    message = compose_digest(about, {}, VOICE, datetime(2026, 1, 7, 14, tzinfo=UTC), key="d")
     assert (message.provider, message.link) == ("claude", "https://claude.ai/settings/usage")
 
 
@@ -350,11 +359,11 @@ def test_what_the_title_says_of_the_forecast_the_body_does_not_repeat():
 
 
 def test_an_account_is_named_once_where_there_are_several_and_never_where_there_is_one():
-    many = structs.replace(VOICE, crowded=frozenset({"claude"}))
+    many = structs.replace(VOICE, multi_account_providers=frozenset({"claude"}))
     for own, says in ((rule(), 1), (rule(title="{window} is full"), 1), (rule(title="{account}: full"), 1)):
-        message = say(transition(), own, many, NOW)
+        message = compose_message(transition(), own, many, NOW)
         assert f"{message.title} {message.body}".count("me@example.com") == says
-        assert "me@example.com" not in say(transition(), rule(), VOICE, NOW).body
+        assert "me@example.com" not in compose_message(transition(), rule(), VOICE, NOW).body
 
 
 def test_a_trouble_is_told_without_the_name_that_stands_in_the_title():
@@ -369,5 +378,5 @@ def test_a_trouble_is_told_without_the_name_that_stands_in_the_title():
 
 def test_in_a_digest_a_rules_own_words_are_whole():
     own = rule(title="{provider} is nearly full.", message="{used_percent:.0f} % used\nand more")
-    message = digest((of("claude"), of("codex")), {"claude-session": own}, VOICE, NOW, key="d")
+    message = compose_digest((of("claude"), of("codex")), {"claude-session": own}, VOICE, NOW, key="d")
     assert message.body.splitlines() == ["Claude is nearly full. 82 % used", "Codex is nearly full. 82 % used"]

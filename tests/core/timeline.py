@@ -25,13 +25,13 @@ from msgspec import Struct
 
 from watcher.core import judge
 from watcher.core.expression import parse_selector
-from watcher.core.history import News
-from watcher.core.kinds import kind_of
-from watcher.core.memory import AlertState, Memory, SeriesState
-from watcher.core.model import Failure, Phase, Reading, Rule, Series, Snapshot, Transition
+from watcher.core.history import PollResult
+from watcher.core.kinds import infer_kind
+from watcher.core.memory import AlertState, EngineState, SeriesState
+from watcher.core.model import AlertPhase, PollFailure, Reading, Rule, Series, Snapshot, Transition
 from watcher.core.rulebook import parse_rules
 
-MARKS = {Phase.OK: ".", Phase.PENDING: "p", Phase.FIRING: "F"}
+MARKS = {AlertPhase.OK: ".", AlertPhase.PENDING: "p", AlertPhase.FIRING: "F"}
 FAILURES = {"error": "timeout", "expired": "expired", "offline": "offline", "limited": "rate_limited"}
 START = datetime(2026, 3, 4, 9, tzinfo=UTC)
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -97,7 +97,7 @@ class Player:
         self.every = span(timeline.every)
         table = {"name": "r", "when": timeline.when, **timeline.rule}
         self.rules = rules_of([table, *timeline.others])
-        self.memory = Memory({}, {})
+        self.memory = EngineState({}, {})
         self.last: dict[Series, Reading] = {}
 
     def play(self) -> Iterator[tuple[Line, str, list[Transition]]]:
@@ -105,25 +105,27 @@ class Player:
             told: list[Transition] = []
             for news in self._news(line):
                 told += self._judge(news, line.at)
-            alert = self.memory.alerts.get((self.timeline.rule.get("name", "r"), self.series))
-            yield line, MARKS[Phase.OK if alert is None else alert.phase], told
+            alert = self.memory.alert_states.get((self.timeline.rule.get("name", "r"), self.series))
+            yield line, MARKS[AlertPhase.OK if alert is None else alert.phase], told
 
-    def _judge(self, news: News | None, now: datetime) -> tuple[Transition, ...]:
+    def _judge(self, news: PollResult | None, now: datetime) -> tuple[Transition, ...]:
         if self.restarts:
             self.memory = restarted(self.memory)
         rules, memory = self.rules, self.memory
         if self.backwards:
             rules = rules[::-1]
-            memory = Memory(dict(reversed(memory.series.items())), dict([*memory.alerts.items()][::-1]))
+            memory = EngineState(
+                dict(reversed(memory.series_states.items())), dict([*memory.alert_states.items()][::-1])
+            )
             if isinstance(news, Snapshot):
                 news = msgspec.structs.replace(news, readings=news.readings[::-1])
-        judged = judge.judge(rules, memory, news, now, every=self.every, tz=UTC)
-        self.memory = judge.after(memory, judged)
+        judged = judge.evaluate_poll(rules, memory, news, now, every=self.every, tz=UTC)
+        self.memory = judge.apply_evaluation(memory, judged)
         return judged.transitions
 
-    def _news(self, line: Line) -> list[News | None]:
+    def _news(self, line: Line) -> list[PollResult | None]:
         answers: dict[tuple[str, str], list[Reading]] = {}
-        failures: list[News | None] = []
+        failures: list[PollResult | None] = []
         for word in line.words:
             kind, _, detail = word.partition(":")
             if kind == "edit":
@@ -144,19 +146,19 @@ class Player:
             for (provider, account), readings in answers.items()
         ]
 
-    def _failure(self, word: str, detail: str, at: datetime) -> Failure:
+    def _failure(self, word: str, detail: str, at: datetime) -> PollFailure:
         provider, account, retry_at = self.series.provider, self.series.account, None
         if word == "limited":
             retry_at = at + span(detail)
         elif detail:
             provider, account = detail, ""
-        return Failure(
+        return PollFailure(
             provider=provider, account=account, at=at, kind=FAILURES[word], message="no answer", retry_at=retry_at
         )
 
     def _reading(self, series: Series, what: str) -> Reading:
         amount, _, boundary = what.partition("@")
-        boundary = boundary or ("null" if kind_of(series) == "balance" else self.timeline.resets)
+        boundary = boundary or ("null" if infer_kind(series) == "balance" else self.timeline.resets)
         resets_at = None if boundary == "null" else self.timeline.start + span(boundary)
         flag, _, value = amount.rpartition(":")
         facts: dict[str, Any] = {}
@@ -171,7 +173,7 @@ class Player:
             facts = {"used_percent": float(value)}
         return Reading(
             window=series.window,
-            kind=kind_of(series),
+            kind=infer_kind(series),
             label=series.window,
             resets_at=resets_at,
             stale=flag in ("stale", "old"),
@@ -181,11 +183,13 @@ class Player:
         )
 
 
-def restarted(memory: Memory) -> Memory:
+def restarted(memory: EngineState) -> EngineState:
     """The memory as it comes back from a disk."""
-    series = msgspec.json.decode(msgspec.json.encode(list(memory.series.values())), type=list[SeriesState])
-    alerts = msgspec.json.decode(msgspec.json.encode(list(memory.alerts.values())), type=list[AlertState])
-    return Memory({state.series: state for state in series}, {(alert.rule, alert.series): alert for alert in alerts})
+    series = msgspec.json.decode(msgspec.json.encode(list(memory.series_states.values())), type=list[SeriesState])
+    alerts = msgspec.json.decode(msgspec.json.encode(list(memory.alert_states.values())), type=list[AlertState])
+    return EngineState(
+        {state.series: state for state in series}, {(alert.rule, alert.series): alert for alert in alerts}
+    )
 
 
 def said(transition: Transition, wanted: str) -> bool:

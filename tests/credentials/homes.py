@@ -4,15 +4,15 @@ import base64
 import json
 from pathlib import Path
 
-from watcher.credentials import Surroundings
+from watcher.credentials import HostInfo
 
 
 def nowhere(question):
     raise AssertionError(f"asked {question}")
 
 
-def machine(home: Path, **env: str) -> Surroundings:
-    return Surroundings(home=home, env=env, platform="linux", run=nowhere, read_database=nowhere)
+def machine(home: Path, **env: str) -> HostInfo:
+    return HostInfo(home=home, env=env, platform="linux", run_command=nowhere, read_database=nowhere)
 
 
 def write(path: Path, content) -> Path:

@@ -9,14 +9,14 @@ import pytest
 from msgspec.structs import replace
 
 from watcher import files
-from watcher.core.model import Finished
-from watcher.credentials import Surroundings
-from watcher.credentials.antigravity import cache, candidates
+from watcher.core.model import CommandResult
+from watcher.credentials import HostInfo
+from watcher.credentials.antigravity import find_cache, list_cache_paths
 from watcher.errors import NotSignedInError, ShapeChangedError
 
 
 def machine(home, platform="linux", **env):
-    return Surroundings(home=home, env=env, platform=platform, run=None, read_database=files.read_database)
+    return HostInfo(home=home, env=env, platform=platform, run_command=None, read_database=files.read_database)
 
 
 def write(path, content, *, oauth=None, age_s=0):
@@ -47,28 +47,28 @@ TAIL = "User/globalStorage/state.vscdb"
 )
 def test_the_usual_places(platform, env, places):
     home = Path("/home/me")
-    assert candidates(machine(home, platform, **env)) == [home / place / TAIL for place in places]
+    assert list_cache_paths(machine(home, platform, **env)) == [home / place / TAIL for place in places]
 
 
 def test_the_system_may_say_otherwise():
     home = Path("/home/me")
-    first = candidates(machine(home, XDG_CONFIG_HOME="/xdg"))
+    first = list_cache_paths(machine(home, XDG_CONFIG_HOME="/xdg"))
     assert first[:3] == [
         Path("/xdg/Antigravity", TAIL),
         Path("/xdg/Antigravity IDE", TAIL),
         home / ".config/Antigravity" / TAIL,
     ]
-    assert candidates(machine(home, XDG_CONFIG_HOME="xdg"))[0] == home / ".config/Antigravity" / TAIL
-    assert candidates(machine(home, "win32", APPDATA="/app"))[0] == Path("/app/Antigravity", TAIL)
+    assert list_cache_paths(machine(home, XDG_CONFIG_HOME="xdg"))[0] == home / ".config/Antigravity" / TAIL
+    assert list_cache_paths(machine(home, "win32", APPDATA="/app"))[0] == Path("/app/Antigravity", TAIL)
 
 
 def test_no_cache_is_no_login(tmp_path):
-    assert cache(machine(tmp_path)) == []
+    assert find_cache(machine(tmp_path)) == []
 
 
 def test_the_login_says_whose_it_is(tmp_path):
     path = write(tmp_path / ".config/Antigravity" / TAIL, "\ufeff" + LOGIN, oauth="b2F1dGg=")
-    (found,) = cache(machine(tmp_path))
+    (found,) = find_cache(machine(tmp_path))
     assert (found.path, found.account, found.account_name, found.token) == (
         str(path),
         "me@example.com",
@@ -80,19 +80,19 @@ def test_the_login_says_whose_it_is(tmp_path):
 
 def test_a_value_may_be_bytes(tmp_path):
     write(tmp_path / ".config/Antigravity" / TAIL, LOGIN.encode())
-    assert cache(machine(tmp_path))[0].account == "me@example.com"
+    assert find_cache(machine(tmp_path))[0].account == "me@example.com"
 
 
 def test_of_two_the_one_with_a_login_wins(tmp_path):
     write(tmp_path / ".config/Antigravity" / TAIL, None)
     signed_in = write(tmp_path / ".config/Antigravity IDE" / TAIL, LOGIN, age_s=1000)
-    assert [found.path for found in cache(machine(tmp_path))] == [str(signed_in)]
+    assert [found.path for found in find_cache(machine(tmp_path))] == [str(signed_in)]
 
 
 def test_of_two_logins_the_one_written_last_wins(tmp_path):
     write(tmp_path / ".config/Antigravity" / TAIL, LOGIN, age_s=1000)
     newer = write(tmp_path / ".config/Antigravity IDE" / TAIL, LOGIN)
-    assert [found.path for found in cache(machine(tmp_path))] == [str(newer)]
+    assert [found.path for found in find_cache(machine(tmp_path))] == [str(newer)]
 
 
 def test_a_damaged_one_hides_no_good_one(tmp_path):
@@ -100,9 +100,9 @@ def test_a_damaged_one_hides_no_good_one(tmp_path):
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"no database")
     with pytest.raises(ShapeChangedError, match="is damaged"):
-        cache(machine(tmp_path))
+        find_cache(machine(tmp_path))
     good = write(tmp_path / ".config/Antigravity IDE" / TAIL, LOGIN, age_s=1000)
-    assert [found.path for found in cache(machine(tmp_path))] == [str(good)]
+    assert [found.path for found in find_cache(machine(tmp_path))] == [str(good)]
 
 
 @pytest.mark.parametrize("named", ["~/elsewhere/state.vscdb", "{home}/elsewhere/state.vscdb"])
@@ -110,17 +110,17 @@ def test_another_place_may_be_named(tmp_path, named):
     write(tmp_path / ".config/Antigravity" / TAIL, LOGIN)
     path = tmp_path / "elsewhere" / "state.vscdb"
     with pytest.raises(NotSignedInError, match="is not there"):
-        cache(machine(tmp_path), named.format(home=tmp_path))
+        find_cache(machine(tmp_path), named.format(home=tmp_path))
     write(path, LOGIN)
-    (found,) = cache(machine(tmp_path), named.format(home=tmp_path))
+    (found,) = find_cache(machine(tmp_path), named.format(home=tmp_path))
     assert (found.path, found.account) == (str(path), "me@example.com")
 
 
 def test_one_that_was_read_before_keeps_its_owner_while_it_cannot_be_read(tmp_path):
     path = write(tmp_path / ".config/Antigravity" / TAIL, LOGIN)
-    before = cache(machine(tmp_path))
+    before = find_cache(machine(tmp_path))
     path.write_bytes(b"no database")
-    assert cache(machine(tmp_path)) == before
+    assert find_cache(machine(tmp_path)) == before
 
 
 # --- elsewhere, as the running editor was told ------------------------------------------------------------------------
@@ -132,7 +132,9 @@ def running(home, *argv, platform="linux", run=None):
     (proc / "77").mkdir(parents=True)
     (proc / "77" / "cmdline").write_bytes(b"\0".join(word.encode() for word in argv))
     (proc / "88").mkdir()
-    return Surroundings(home=home, env={}, platform=platform, run=run, read_database=files.read_database, proc=proc)
+    return HostInfo(
+        home=home, env={}, platform=platform, run_command=run, read_database=files.read_database, proc_path=proc
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,9 +150,9 @@ def running(home, *argv, platform="linux", run=None):
 def test_the_running_editor_says_where_it_keeps_its_cache(tmp_path, argv, folder):
     path = write(tmp_path / folder / TAIL, LOGIN)
     around = running(tmp_path, *(word.format(home=tmp_path) for word in argv))
-    (found,) = cache(around)
+    (found,) = find_cache(around)
     assert (found.path, found.account) == (str(path), "me@example.com")
-    assert cache(machine(tmp_path)) == [], "where running programs are not looked at"
+    assert find_cache(machine(tmp_path)) == [], "where running programs are not looked at"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_the_running_editor_says_where_it_keeps_its_cache(tmp_path, argv, folder
 )
 def test_other_programs_say_nothing_of_it(tmp_path, argv):
     write(tmp_path / "elsewhere" / TAIL, LOGIN)
-    assert cache(running(tmp_path, *(word.format(home=tmp_path) for word in argv))) == []
+    assert find_cache(running(tmp_path, *(word.format(home=tmp_path) for word in argv))) == []
 
 
 def test_a_login_in_a_usual_place_comes_first_and_no_program_is_looked_at(tmp_path):
@@ -174,10 +176,10 @@ def test_a_login_in_a_usual_place_comes_first_and_no_program_is_looked_at(tmp_pa
     other = write(tmp_path / "elsewhere" / TAIL, LOGIN)
     os.utime(other)
     linux = replace(around, platform="linux")
-    assert [each.path for each in cache(linux)] == [str(usual)]
+    assert [each.path for each in find_cache(linux)] == [str(usual)]
     usual.unlink()
     write(usual, None, age_s=9)
-    assert [each.path for each in cache(linux)] == [str(other)], "one without a login does not stand in its way"
+    assert [each.path for each in find_cache(linux)] == [str(other)], "one without a login does not stand in its way"
 
 
 def test_on_macos_and_windows_the_system_is_asked(tmp_path):
@@ -189,8 +191,8 @@ def test_on_macos_and_windows_the_system_is_asked(tmp_path):
     }
 
     def run(command):
-        return Finished(exit_code=0, stdout=line if command.argv[0] == "powershell" else outputs[command.argv])
+        return CommandResult(exit_code=0, stdout=line if command.argv[0] == "powershell" else outputs[command.argv])
 
     for platform in ("darwin", "win32"):
         around = replace(running(tmp_path / platform, platform=platform, run=run), home=tmp_path)
-        assert [each.path for each in cache(around)] == [str(path)]
+        assert [each.path for each in find_cache(around)] == [str(path)]

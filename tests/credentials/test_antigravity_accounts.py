@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from watcher.credentials import Surroundings
-from watcher.credentials.antigravity_accounts import ANTIGRAVITY_POOLS, CLI_POOLS, find
+from watcher.credentials import HostInfo
+from watcher.credentials.antigravity_accounts import ANTIGRAVITY_POOLS, CLI_POOLS, find_accounts
 from watcher.errors import NotSignedInError
 
 LATER_MS = 1_900_000_000_000
@@ -15,7 +15,7 @@ LATER = datetime.fromtimestamp(LATER_MS / 1000, UTC)
 
 
 def machine(home, platform="linux", **env):
-    return Surroundings(home=home, env=env, platform=platform, run=None, read_database=None)
+    return HostInfo(home=home, env=env, platform=platform, run_command=None, read_database=None)
 
 
 def write(home, content, folder=".config/opencode"):
@@ -54,10 +54,10 @@ def test_every_version_is_read_and_its_refusals_are_of_the_pool_that_they_name(
     path = write(
         tmp_path, {"version": version, "accounts": [account("a", addedAt=1, lastUsed=2, **limits)], "activeIndex": 0}
     )
-    (found,) = find(machine(tmp_path))
+    (found,) = find_accounts(machine(tmp_path))
     assert (found.email, found.refresh_token, found.project) == ("a@example.com", "1//a", "a-project")
     assert found.path == str(path)
-    assert (found.refused_until(CLI_POOLS), found.refused_until(ANTIGRAVITY_POOLS)) == (cli, antigravity)
+    assert (found.get_refused_until(CLI_POOLS), found.get_refused_until(ANTIGRAVITY_POOLS)) == (cli, antigravity)
 
 
 def test_the_managed_project_stands_in(tmp_path):
@@ -65,12 +65,12 @@ def test_the_managed_project_stands_in(tmp_path):
         tmp_path,
         {"accounts": [account("a", projectId=" ", managedProjectId=" managed "), account("b", projectId=None)]},
     )
-    assert [each.project for each in find(machine(tmp_path))] == ["managed", ""]
+    assert [each.project for each in find_accounts(machine(tmp_path))] == ["managed", ""]
 
 
 def test_disabled_accounts_are_left_out(tmp_path):
     write(tmp_path, {"accounts": [account("a", enabled=False), account("b", enabled=True), account("c")]})
-    assert names(find(machine(tmp_path))) == ["b", "c"]
+    assert names(find_accounts(machine(tmp_path))) == ["b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_disabled_accounts_are_left_out(tmp_path):
 )
 def test_the_active_account_comes_first(tmp_path, index, order):
     write(tmp_path, {"accounts": [account(name) for name in "abc"], **index})
-    assert "".join(names(find(machine(tmp_path)))) == order
+    assert "".join(names(find_accounts(machine(tmp_path)))) == order
 
 
 def test_an_active_account_that_is_disabled_is_passed_over(tmp_path):
     write(tmp_path, {"accounts": [account("a"), account("b", enabled=False)], "activeIndex": 1})
-    assert names(find(machine(tmp_path))) == ["a"]
+    assert names(find_accounts(machine(tmp_path))) == ["a"]
 
 
 def test_of_one_email_the_login_used_last_counts_and_nameless_ones_stay(tmp_path):
@@ -103,7 +103,7 @@ def test_of_one_email_the_login_used_last_counts_and_nameless_ones_stay(tmp_path
         account("a", refreshToken="older", addedAt=5),
     ]
     write(tmp_path, {"accounts": accounts})
-    assert {each.refresh_token for each in find(machine(tmp_path))} == {"nameless 1", "new", "nameless 2"}
+    assert {each.refresh_token for each in find_accounts(machine(tmp_path))} == {"nameless 1", "new", "nameless 2"}
 
 
 def test_an_odd_entry_costs_only_itself(tmp_path):
@@ -111,7 +111,7 @@ def test_an_odd_entry_costs_only_itself(tmp_path):
         tmp_path,
         {"accounts": [None, {"email": "x"}, {"refreshToken": 7}, account("a", lastUsed="soon", enabled="yes")]},
     )
-    assert names(find(machine(tmp_path))) == ["a"]
+    assert names(find_accounts(machine(tmp_path))) == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -126,20 +126,20 @@ def test_an_odd_entry_costs_only_itself(tmp_path):
 def test_a_file_that_cannot_be_used_says_so(tmp_path, content, trouble):
     path = write(tmp_path, content)
     with pytest.raises(NotSignedInError) as caught:
-        find(machine(tmp_path))
+        find_accounts(machine(tmp_path))
     assert str(caught.value) == f"{path} {trouble}: sign in again with `opencode auth login`"
 
 
 def test_no_file_and_no_accounts_are_no_logins(tmp_path):
-    assert find(machine(tmp_path)) == []
+    assert find_accounts(machine(tmp_path)) == []
     write(tmp_path, {"accounts": []})
-    assert find(machine(tmp_path)) == []
+    assert find_accounts(machine(tmp_path)) == []
 
 
 def test_a_file_that_is_being_replaced_is_looked_for_again(tmp_path):
     path = tmp_path / ".config/opencode/antigravity-accounts.json"
     path.with_name(f"{path.name}.lock").mkdir(parents=True)
-    found = find(machine(tmp_path), pause=lambda: write(tmp_path, {"accounts": [account("a")]}) and None)
+    found = find_accounts(machine(tmp_path), wait=lambda: write(tmp_path, {"accounts": [account("a")]}) and None)
     assert names(found) == ["a"]
 
 
@@ -157,10 +157,10 @@ def test_a_file_that_is_being_replaced_is_looked_for_again(tmp_path):
 def test_the_places_of_every_system(tmp_path, platform, env, folder):
     write(tmp_path, {"accounts": [account("a")]}, folder)
     env = {name: value.format(home=tmp_path) for name, value in env.items()}
-    assert names(find(machine(tmp_path, platform, **env))) == ["a"]
+    assert names(find_accounts(machine(tmp_path, platform, **env))) == ["a"]
 
 
 def test_another_file_may_be_named(tmp_path):
     write(tmp_path, {"accounts": [account("a")]})
     other = write(tmp_path, {"accounts": [account("b")]}, "other")
-    assert names(find(machine(tmp_path), str(other))) == ["b"]
+    assert names(find_accounts(machine(tmp_path), str(other))) == ["b"]

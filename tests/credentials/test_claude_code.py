@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from watcher.core.model import Finished
-from watcher.credentials import Surroundings, claude_code
-from watcher.credentials.places import UnusablePlaceError
+from watcher.core.model import CommandResult
+from watcher.credentials import HostInfo, claude_code
+from watcher.credentials.places import UnusableSourceError
 from watcher.errors import NotSignedInError
 
 USUAL = ".claude/.credentials.json"
@@ -25,8 +25,8 @@ def nowhere(question):
     raise AssertionError(f"asked {question}")
 
 
-def machine(home: Path, platform: str = "linux", run=nowhere, **env: str) -> Surroundings:
-    return Surroundings(home=home, env=env, platform=platform, run=run, read_database=nowhere)
+def machine(home: Path, platform: str = "linux", run=nowhere, **env: str) -> HostInfo:
+    return HostInfo(home=home, env=env, platform=platform, run_command=run, read_database=nowhere)
 
 
 def write(path: Path, content) -> Path:
@@ -37,16 +37,16 @@ def write(path: Path, content) -> Path:
 
 @pytest.fixture(autouse=True)
 def _empty_cache():
-    claude_code._keychain.clear()
+    claude_code._keychain_cache.clear()
     yield
-    claude_code._keychain.clear()
+    claude_code._keychain_cache.clear()
 
 
 def test_the_login_is_read_with_all_that_it_says(tmp_path):
     path = write(tmp_path / USUAL, {"claudeAiOauth": LOGIN, "mcpOAuth": {}})
     write(tmp_path / ".claude.json", {"oauthAccount": {"accountUuid": "uuid-1", "emailAddress": "me@example.com"}})
-    [login] = claude_code.find(machine(tmp_path))
-    assert (login.provider, login.place, login.path) == ("claude", "Claude Code", str(path))
+    [login] = claude_code.find_claude_code_credentials(machine(tmp_path))
+    assert (login.provider, login.source_name, login.path) == ("claude", "Claude Code", str(path))
     assert (login.token, login.plan) == ("sk-ant-oat01-a", "max")
     assert login.expires_at == datetime(2026, 1, 29, 23, 32, 43, 641000, tzinfo=UTC)
     assert (login.account, login.account_name) == ("uuid-1", "me@example.com")
@@ -68,14 +68,14 @@ def test_the_login_is_read_with_all_that_it_says(tmp_path):
 def test_the_folder_may_be_elsewhere(tmp_path, folder, env, platform):
     write(tmp_path / folder / ".credentials.json", {"claudeAiOauth": LOGIN})
     env = {name: text.replace("{home}", str(tmp_path)) for name, text in env.items()}
-    assert len(claude_code.find(machine(tmp_path, platform, **env))) == 1
+    assert len(claude_code.find_claude_code_credentials(machine(tmp_path, platform, **env))) == 1
 
 
 def test_who_is_signed_in_stands_in_the_named_folder(tmp_path):
     write(tmp_path / "own/.credentials.json", {"claudeAiOauth": LOGIN})
     write(tmp_path / "own/.claude.json", {"oauthAccount": {"emailAddress": "own@example.com"}})
     write(tmp_path / ".claude.json", {"oauthAccount": {"emailAddress": "home@example.com"}})
-    [login] = claude_code.find(machine(tmp_path, CLAUDE_CONFIG_DIR=str(tmp_path / "own")))
+    [login] = claude_code.find_claude_code_credentials(machine(tmp_path, CLAUDE_CONFIG_DIR=str(tmp_path / "own")))
     assert login.account == login.account_name == "own@example.com"
 
 
@@ -83,21 +83,21 @@ def test_who_is_signed_in_stands_in_the_named_folder(tmp_path):
 def test_not_knowing_who_is_signed_in_costs_nothing(tmp_path, content):
     write(tmp_path / USUAL, {"claudeAiOauth": LOGIN})
     write(tmp_path / ".claude.json", content)
-    [login] = claude_code.find(machine(tmp_path))
+    [login] = claude_code.find_claude_code_credentials(machine(tmp_path))
     assert (login.account, login.account_name) == ("", "")
 
 
 @pytest.mark.parametrize("content", [{}, {"mcpOAuth": {"accessToken": "not this one"}}, {"claudeAiOauth": None}])
 def test_a_file_without_a_login_is_not_signed_in_and_no_error(tmp_path, content):
     write(tmp_path / USUAL, content)
-    assert claude_code.find(machine(tmp_path)) == []
+    assert claude_code.find_claude_code_credentials(machine(tmp_path)) == []
 
 
 @pytest.mark.parametrize("named", [False, True])
 def test_a_login_without_a_token_names_the_file(tmp_path, named):
     path = write(tmp_path / USUAL, {"claudeAiOauth": {"refreshToken": "r"}})
-    with pytest.raises(NotSignedInError if named else UnusablePlaceError) as caught:
-        claude_code.find(machine(tmp_path), str(path) if named else None)
+    with pytest.raises(NotSignedInError if named else UnusableSourceError) as caught:
+        claude_code.find_claude_code_credentials(machine(tmp_path), str(path) if named else None)
     assert str(caught.value) == f"{path} holds no access token: run `claude` once"
 
 
@@ -116,7 +116,7 @@ def test_a_login_without_a_token_names_the_file(tmp_path, named):
 )
 def test_older_spellings_are_read_too(tmp_path, content):
     write(tmp_path / ".config/claude-code/auth.json", content)
-    assert [login.token for login in claude_code.find(machine(tmp_path))] == ["t"]
+    assert [login.token for login in claude_code.find_claude_code_credentials(machine(tmp_path))] == ["t"]
 
 
 @pytest.mark.parametrize(
@@ -133,57 +133,57 @@ def test_older_spellings_are_read_too(tmp_path, content):
 )
 def test_the_plan_is_the_subscription_else_the_tier(tmp_path, fields, plan):
     write(tmp_path / USUAL, {"claudeAiOauth": {"accessToken": "t", **fields}})
-    [login] = claude_code.find(machine(tmp_path))
+    [login] = claude_code.find_claude_code_credentials(machine(tmp_path))
     assert login.plan == plan
 
 
 def test_a_token_in_the_environment_counts_where_there_is_no_other(tmp_path):
     surroundings = machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN=" env-token ")
-    [login] = claude_code.find(surroundings)
+    [login] = claude_code.find_claude_code_credentials(surroundings)
     assert (login.token, login.path, login.account) == ("env-token", "env:CLAUDE_CODE_OAUTH_TOKEN", "")
     write(tmp_path / USUAL, {"claudeAiOauth": LOGIN})
-    assert [login.token for login in claude_code.find(surroundings)] == ["sk-ant-oat01-a"]
-    assert claude_code.find(machine(tmp_path / "empty", CLAUDE_CODE_OAUTH_TOKEN=" ")) == []
+    assert [login.token for login in claude_code.find_claude_code_credentials(surroundings)] == ["sk-ant-oat01-a"]
+    assert claude_code.find_claude_code_credentials(machine(tmp_path / "empty", CLAUDE_CODE_OAUTH_TOKEN=" ")) == []
     both = machine(tmp_path / "empty", CLAUDE_CODE_OAUTH_TOKEN="", CLAUDE_ACCESS_TOKEN="other")
-    assert [each.path for each in claude_code.find(both)] == ["env:CLAUDE_ACCESS_TOKEN"]
+    assert [each.path for each in claude_code.find_claude_code_credentials(both)] == ["env:CLAUDE_ACCESS_TOKEN"]
 
 
 @pytest.mark.parametrize("broken", ["{", {"claudeAiOauth": {"refreshToken": "r"}}])
 def test_a_broken_file_hides_no_login_in_a_place_after_it(tmp_path, broken):
     path = write(tmp_path / USUAL, broken)
-    with pytest.raises(UnusablePlaceError) as caught:
-        claude_code.find(machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN="env-token"))
-    assert [login.token for login in caught.value.found] == ["env-token"]
+    with pytest.raises(UnusableSourceError) as caught:
+        claude_code.find_claude_code_credentials(machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN="env-token"))
+    assert [login.token for login in caught.value.credentials] == ["env-token"]
     assert str(path) in str(caught.value)
     write(tmp_path / ".config/claude-code/auth.json", {"accessToken": "older"})
-    with pytest.raises(UnusablePlaceError) as caught:
-        claude_code.find(machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN="env-token"))
-    assert [login.token for login in caught.value.found] == ["older"]
+    with pytest.raises(UnusableSourceError) as caught:
+        claude_code.find_claude_code_credentials(machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN="env-token"))
+    assert [login.token for login in caught.value.credentials] == ["older"]
 
 
 def test_a_file_that_the_person_named_is_the_only_place(tmp_path):
     write(tmp_path / USUAL, {"claudeAiOauth": LOGIN})
     mine = write(tmp_path / "mine.json", {"claudeAiOauth": {"accessToken": "mine"}})
     surroundings = machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN="env-token")
-    assert [login.token for login in claude_code.find(surroundings, str(mine))] == ["mine"]
-    assert claude_code.find(surroundings, str(tmp_path / "none.json")) == []
+    assert [login.token for login in claude_code.find_claude_code_credentials(surroundings, str(mine))] == ["mine"]
+    assert claude_code.find_claude_code_credentials(surroundings, str(tmp_path / "none.json")) == []
 
 
 def from_opencode(tmp_path, entry):
     write(tmp_path / ".local/share/opencode/auth.json", {"anthropic": entry})
-    return claude_code.from_opencode(machine(tmp_path))
+    return claude_code.find_in_opencode(machine(tmp_path))
 
 
 def test_opencodes_login_is_a_token_without_a_name(tmp_path):
     [login] = from_opencode(tmp_path, {"type": "oauth", "access": "t", "refresh": "r", "expires": 1769904000000})
-    assert (login.place, login.token, login.account, login.refresh_token) == ("OpenCode", "t", "", "")
+    assert (login.source_name, login.token, login.account, login.refresh_token) == ("OpenCode", "t", "", "")
     assert login.expires_at == datetime(2026, 2, 1, tzinfo=UTC)
 
 
 def test_opencodes_api_key_is_no_login_unless_it_is_a_token_after_all(tmp_path):
     assert from_opencode(tmp_path, {"type": "api", "key": "sk-ant-api03-x"}) == []
     assert len(from_opencode(tmp_path, "sk-ant-oat01-x")) == 1
-    assert claude_code.from_opencode(machine(tmp_path / "empty")) == []
+    assert claude_code.find_in_opencode(machine(tmp_path / "empty")) == []
 
 
 # --- the macOS Keychain -----------------------------------------------------------------------------------------------
@@ -196,13 +196,17 @@ class Security:
         self.held = {name.replace("_", " "): text for name, text in held.items()}
         self.asked = []
 
-    def __call__(self, command) -> Finished:
+    def __call__(self, command) -> CommandResult:
         assert command.argv[:3] == ("/usr/bin/security", "find-generic-password", "-s")
         assert command.argv[4:] == ("-w",)
         assert 0 < command.timeout_s <= 10
         self.asked.append(command.argv[3])
         text = self.held.get(command.argv[3].replace("-credentials", " credentials"))
-        return Finished(exit_code=44, stderr="not found") if text is None else Finished(exit_code=0, stdout=f"{text}\n")
+        return (
+            CommandResult(exit_code=44, stderr="not found")
+            if text is None
+            else CommandResult(exit_code=0, stdout=f"{text}\n")
+        )
 
 
 @pytest.mark.parametrize(
@@ -218,7 +222,7 @@ def test_the_keychain_is_read_in_all_its_forms(tmp_path, payload):
     write(tmp_path / USUAL, {"claudeAiOauth": {"accessToken": "a stale leftover"}})
     write(tmp_path / ".claude.json", {"oauthAccount": {"accountUuid": "uuid-1"}})
     security = Security(Claude_Code_credentials=payload)
-    [login] = claude_code.find(machine(tmp_path, "darwin", security))
+    [login] = claude_code.find_claude_code_credentials(machine(tmp_path, "darwin", security))
     assert (login.token, login.path) == ("sk-ant-oat01-a", "keychain:Claude Code-credentials")
     assert login.account == "uuid-1"
 
@@ -227,19 +231,23 @@ def test_the_keychain_is_read_in_all_its_forms(tmp_path, payload):
 def test_a_keychain_without_a_login_leaves_it_to_the_file(tmp_path, payload):
     write(tmp_path / USUAL, {"claudeAiOauth": {"accessToken": "file"}})
     security = Security(Claude_Code_credentials=payload)
-    [login] = claude_code.find(machine(tmp_path, "darwin", security))
+    [login] = claude_code.find_claude_code_credentials(machine(tmp_path, "darwin", security))
     assert login.token == "file"
     assert security.asked == ["Claude Code-credentials", "Claude Code"]
 
 
 def test_the_older_service_is_asked_second(tmp_path):
     security = Security(Claude_Code=json.dumps({"claudeAiOauth": LOGIN}))
-    [login] = claude_code.find(machine(tmp_path, "darwin", security))
+    [login] = claude_code.find_claude_code_credentials(machine(tmp_path, "darwin", security))
     assert login.path == "keychain:Claude Code"
 
 
 def test_other_systems_have_no_keychain(tmp_path):
-    assert claude_code.find(machine(tmp_path, "linux")) == claude_code.find(machine(tmp_path, "win32")) == []
+    assert (
+        claude_code.find_claude_code_credentials(machine(tmp_path, "linux"))
+        == claude_code.find_claude_code_credentials(machine(tmp_path, "win32"))
+        == []
+    )
 
 
 def test_the_keychain_is_asked_seldom_and_after_a_refusal_more_seldom_still(tmp_path):
@@ -248,16 +256,16 @@ def test_the_keychain_is_asked_seldom_and_after_a_refusal_more_seldom_still(tmp_
     cache: dict = {}
 
     def ask(service, now_s):
-        return claude_code.keychain(surroundings, service, cache=cache, now_s=now_s)
+        return claude_code.read_keychain(surroundings, service, cache=cache, now_s=now_s)
 
     assert ask("Claude Code-credentials", 0) == "first"
     security.held["Claude Code credentials"] = "second"
-    assert ask("Claude Code-credentials", claude_code.KEYCHAIN_EVERY_S - 1) == "first"
-    assert ask("Claude Code-credentials", claude_code.KEYCHAIN_EVERY_S) == "second"
+    assert ask("Claude Code-credentials", claude_code.KEYCHAIN_TTL_S - 1) == "first"
+    assert ask("Claude Code-credentials", claude_code.KEYCHAIN_TTL_S) == "second"
     assert ask("Claude Code", 0) is None
     security.held["Claude Code"] = "granted"
-    assert ask("Claude Code", claude_code.KEYCHAIN_REFUSED_S - 1) is None
-    assert ask("Claude Code", claude_code.KEYCHAIN_REFUSED_S) == "granted"
+    assert ask("Claude Code", claude_code.KEYCHAIN_REFUSED_TTL_S - 1) is None
+    assert ask("Claude Code", claude_code.KEYCHAIN_REFUSED_TTL_S) == "granted"
     assert len(security.asked) == 4
 
 
@@ -271,7 +279,7 @@ def test_a_login_that_has_ended_is_looked_for_again_within_a_minute(tmp_path, mo
     def token_after(passed_s):
         seconds[0] += passed_s
         at[0] += timedelta(seconds=passed_s)
-        return claude_code.find(surroundings)[0].token
+        return claude_code.find_claude_code_credentials(surroundings)[0].token
 
     assert token_after(0) == "sk-ant-oat01-a"
     renewed = {**LOGIN, "accessToken": "sk-ant-oat01-renewed", "expiresAt": LOGIN["expiresAt"] + 28_800_000}
@@ -286,10 +294,10 @@ def test_a_login_that_has_ended_is_looked_for_again_within_a_minute(tmp_path, mo
 def test_after_a_refusal_the_keychain_is_asked_again_but_not_twice_a_minute(tmp_path):
     security, cache = Security(Claude_Code_credentials="old"), {}
     usual = machine(tmp_path, "darwin", security)
-    fresh = replace(usual, fresh=True)
+    fresh = replace(usual, force_refresh=True)
 
     def ask(surroundings, now_s):
-        return claude_code.keychain(surroundings, "Claude Code-credentials", cache=cache, now_s=now_s)
+        return claude_code.read_keychain(surroundings, "Claude Code-credentials", cache=cache, now_s=now_s)
 
     assert ask(usual, 0) == "old"
     security.held["Claude Code credentials"] = "new"
@@ -304,12 +312,12 @@ def test_a_login_that_stays_ended_does_not_ask_the_keychain_at_every_look(tmp_pa
     ended = {**LOGIN, "expiresAt": 1_700_000_000_000}
     security = Security(Claude_Code_credentials=json.dumps({"claudeAiOauth": ended}))
     for _ in range(3):
-        assert len(claude_code.find(machine(tmp_path, "darwin", security))) == 1
+        assert len(claude_code.find_claude_code_credentials(machine(tmp_path, "darwin", security))) == 1
     assert security.asked == ["Claude Code-credentials"]
 
 
 def test_a_dialog_that_nobody_answers_is_a_refusal(tmp_path):
     def silent(command):
-        return Finished(exit_code=None, stdout="", stderr=f"killed after {command.timeout_s} s")
+        return CommandResult(exit_code=None, stdout="", stderr=f"killed after {command.timeout_s} s")
 
-    assert claude_code.find(machine(tmp_path, "darwin", silent)) == []
+    assert claude_code.find_claude_code_credentials(machine(tmp_path, "darwin", silent)) == []

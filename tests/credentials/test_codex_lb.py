@@ -8,8 +8,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from tests.credentials.homes import jwt
-from watcher.credentials import Surroundings, codex_lb
-from watcher.credentials.places import UnusablePlaceError
+from watcher.credentials import HostInfo, codex_lb
+from watcher.credentials.places import UnusableSourceError
 from watcher.errors import NotSignedInError, ShapeChangedError
 from watcher.files import read_database
 
@@ -25,8 +25,8 @@ def nowhere(question):
     raise AssertionError(f"asked {question}")
 
 
-def machine(home: Path, **env: str) -> Surroundings:
-    return Surroundings(home=home, env=env, platform="linux", run=nowhere, read_database=read_database)
+def machine(home: Path, **env: str) -> HostInfo:
+    return HostInfo(home=home, env=env, platform="linux", run_command=nowhere, read_database=read_database)
 
 
 def seal(token: str) -> bytes:
@@ -65,7 +65,7 @@ def test_every_account_in_the_store_is_a_login(tmp_path):
     )
     one, two, three = codex_lb.find(machine(tmp_path))
     assert (one.token, one.account, one.account_name, one.plan) == (access, "claim", "Two@example.com", "plus")
-    assert (one.provider, one.place, one.path) == ("codex", "codex-lb", str(path))
+    assert (one.provider, one.source_name, one.path) == ("codex", "codex-lb", str(path))
     assert one.expires_at is not None
     assert (two.token, two.account, two.extra) == ("opaque", "ws-2", {"account_id": "ws-2"})
     assert (three.account, three.account_name, three.extra) == ("claimed@example.com", "claimed@example.com", {})
@@ -163,7 +163,7 @@ def test_an_empty_store_asks_for_no_library(tmp_path, monkeypatch):
 )
 def test_a_key_that_does_not_fit_is_named_and_not_shown(tmp_path, key, line):
     lay(tmp_path / ".codex-lb", row("t"), key=key)
-    with pytest.raises((NotSignedInError, UnusablePlaceError)) as caught:
+    with pytest.raises((NotSignedInError, UnusableSourceError)) as caught:
         codex_lb.find(machine(tmp_path))
     assert str(caught.value) == line.format(folder=tmp_path / ".codex-lb")
 
@@ -171,10 +171,10 @@ def test_a_key_that_does_not_fit_is_named_and_not_shown(tmp_path, key, line):
 @pytest.mark.parametrize("odd", [b"junk", "text", 5, 1.5])
 def test_an_account_that_cannot_be_read_hides_no_other(tmp_path, odd):
     lay(tmp_path / ".codex-lb", row(b"", access_token_encrypted=odd), row(b"x"), row("good"))
-    with pytest.raises(UnusablePlaceError) as caught:
+    with pytest.raises(UnusableSourceError) as caught:
         codex_lb.find(machine(tmp_path))
-    assert [login.token for login in caught.value.found] == ["good"]
-    [trouble] = caught.value.troubles
+    assert [login.token for login in caught.value.credentials] == ["good"]
+    [trouble] = caught.value.errors
     assert str(trouble).endswith("store.db: encryption.key does not open 2 accounts in it: sign in again in codex-lb")
 
 

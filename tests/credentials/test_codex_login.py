@@ -7,8 +7,8 @@ import pytest
 
 from tests.credentials.homes import jwt, write
 from tests.credentials.servers import SERVERS
-from watcher.core.model import Command, Finished
-from watcher.credentials import Surroundings, chatgpt, claude_code, codex
+from watcher.core.model import Command, CommandResult
+from watcher.credentials import HostInfo, chatgpt, claude_code, codex
 from watcher.errors import NotSignedInError
 
 USUAL = ".codex/auth.json"
@@ -19,33 +19,33 @@ def nowhere(question):
     raise AssertionError(f"asked {question}")
 
 
-def machine(home: Path, platform: str = "linux", run=nowhere, **env: str) -> Surroundings:
-    return Surroundings(home=home, env=env, platform=platform, run=run, read_database=nowhere)
+def machine(home: Path, platform: str = "linux", run=nowhere, **env: str) -> HostInfo:
+    return HostInfo(home=home, env=env, platform=platform, run_command=run, read_database=nowhere)
 
 
 @pytest.fixture(autouse=True)
 def _no_memory():
-    claude_code._keychain.clear()
+    claude_code._keychain_cache.clear()
     yield
-    claude_code._keychain.clear()
+    claude_code._keychain_cache.clear()
 
 
 def keychain(payload, asked=None):
     """macOS's `security`, which holds Codex's login."""
 
-    def run(command: Command) -> Finished:
+    def run(command: Command) -> CommandResult:
         assert command.argv == ("/usr/bin/security", "find-generic-password", "-s", "Codex Auth", "-w")
         assert command.timeout_s == claude_code.KEYCHAIN_TIMEOUT_S
         if asked is not None:
             asked.append(command)
-        return Finished(exit_code=44 if payload is None else 0, stdout=f"{payload}\n", stderr="")
+        return CommandResult(exit_code=44 if payload is None else 0, stdout=f"{payload}\n", stderr="")
 
     return run
 
 
 def find(tmp_path, content, **env):
     write(tmp_path / USUAL, content)
-    return codex.find(machine(tmp_path, **env))
+    return codex.find_codex_credentials(machine(tmp_path, **env))
 
 
 def test_the_login_is_read_with_all_that_its_tokens_say(tmp_path):
@@ -53,7 +53,7 @@ def test_the_login_is_read_with_all_that_its_tokens_say(tmp_path):
     id_token = jwt(email="me@example.com")
     tokens = {"access_token": access, "refresh_token": "rt", "id_token": id_token, "account_id": "stored"}
     [login] = find(tmp_path, {"OPENAI_API_KEY": None, "tokens": tokens, "last_refresh": "2026-01-01T00:00:00Z"})
-    assert (login.provider, login.place, login.token) == ("codex", "Codex", access)
+    assert (login.provider, login.source_name, login.token) == ("codex", "Codex", access)
     assert (login.account, login.account_name, login.plan) == ("ws-1", "me@example.com", "pro")
     assert login.expires_at == datetime(2026, 1, 29, 23, 32, 43, tzinfo=UTC)
     assert login.extra == {"account_id": "ws-1"}
@@ -133,50 +133,52 @@ def test_without_a_file_macos_keychain_holds_the_login(tmp_path, pack):
     asked: list = []
     tokens = {"access_token": "t", "refresh_token": "rt", "account_id": "ws-1"}
     mac = machine(tmp_path, "darwin", keychain(pack({"tokens": tokens}), asked))
-    [login] = codex.find(mac)
+    [login] = codex.find_codex_credentials(mac)
     assert (login.token, login.account, login.path) == ("t", "ws-1", "keychain:Codex Auth")
     assert login.refresh_token == ""
-    assert codex.find(mac) == [login]
+    assert codex.find_codex_credentials(mac) == [login]
     assert len(asked) == 1  # a dialog may open each time
-    assert codex.find(mac, str(tmp_path / "mine.json")) == []
+    assert codex.find_codex_credentials(mac, str(tmp_path / "mine.json")) == []
     (tmp_path / ".codex").mkdir()
     (tmp_path / ".codex/config.toml").write_text('chatgpt_base_url = "https://proxy.example.com"')
-    assert codex.find(mac)[0].extra["usage_url"] == "https://proxy.example.com/api/codex/usage"
+    assert codex.find_codex_credentials(mac)[0].extra["usage_url"] == "https://proxy.example.com/api/codex/usage"
 
 
 def test_a_home_of_its_own_is_not_looked_for_in_the_keychain(tmp_path):
     """The entry there may be another home's."""
-    assert codex.find(machine(tmp_path, "darwin", nowhere, CODEX_HOME=str(tmp_path / "own"))) == []
+    assert codex.find_codex_credentials(machine(tmp_path, "darwin", nowhere, CODEX_HOME=str(tmp_path / "own"))) == []
 
 
 def test_where_there_is_a_file_the_keychain_is_left_alone(tmp_path):
     write(tmp_path / USUAL, {"tokens": {"access_token": "file"}})
-    assert [login.token for login in codex.find(machine(tmp_path, "darwin", nowhere))] == ["file"]
+    assert [login.token for login in codex.find_codex_credentials(machine(tmp_path, "darwin", nowhere))] == ["file"]
     for platform in ("linux", "win32"):
-        assert codex.find(machine(tmp_path / "empty", platform, nowhere)) == []
+        assert codex.find_codex_credentials(machine(tmp_path / "empty", platform, nowhere)) == []
 
 
 @pytest.mark.parametrize("payload", [None, "", "junk", "[]", "{}", "00ff"])
 def test_a_keychain_without_a_login_or_that_refuses_is_no_login(tmp_path, payload):
     asked: list = []
     mac = machine(tmp_path, "darwin", keychain(payload, asked))
-    assert codex.find(mac) == codex.find(mac) == []
+    assert codex.find_codex_credentials(mac) == codex.find_codex_credentials(mac) == []
     assert len(asked) == 1
 
 
 def test_a_keychain_entry_without_an_access_token_is_named(tmp_path):
     with pytest.raises(NotSignedInError, match=r"^keychain:Codex Auth holds no access token: run `codex login`$"):
-        codex.find(machine(tmp_path, "darwin", keychain('{"tokens": {"refresh_token": "rt"}}')))
+        codex.find_codex_credentials(machine(tmp_path, "darwin", keychain('{"tokens": {"refresh_token": "rt"}}')))
 
 
 def test_codex_home_is_the_only_place_where_it_is_set(tmp_path):
     write(tmp_path / USUAL, {"tokens": {"access_token": "usual"}})
-    assert [login.token for login in codex.find(machine(tmp_path))] == ["usual"]
-    assert codex.find(machine(tmp_path, CODEX_HOME=str(tmp_path / "own"))) == []
+    assert [login.token for login in codex.find_codex_credentials(machine(tmp_path))] == ["usual"]
+    assert codex.find_codex_credentials(machine(tmp_path, CODEX_HOME=str(tmp_path / "own"))) == []
     write(tmp_path / "own/auth.json", {"tokens": {"access_token": "own"}})
-    assert [login.token for login in codex.find(machine(tmp_path, CODEX_HOME=str(tmp_path / "own")))] == ["own"]
+    assert [
+        login.token for login in codex.find_codex_credentials(machine(tmp_path, CODEX_HOME=str(tmp_path / "own")))
+    ] == ["own"]
     mine = write(tmp_path / "mine.json", {"tokens": {"access_token": "mine"}})
-    assert [login.token for login in codex.find(machine(tmp_path), str(mine))] == ["mine"]
+    assert [login.token for login in codex.find_codex_credentials(machine(tmp_path), str(mine))] == ["mine"]
 
 
 @pytest.mark.parametrize(
@@ -223,15 +225,15 @@ def test_a_broken_config_of_codex_costs_nothing(tmp_path, content):
     ],
 )
 def test_a_token_that_the_person_gives_is_told_by_its_looks(token, account, extra):
-    login = codex.given(token)
-    assert (login.token, login.place, login.account, login.extra) == (token, "config", account, extra)
+    login = codex.make_credential_from_token(token)
+    assert (login.token, login.source_name, login.account, login.extra) == (token, "config", account, extra)
 
 
 def test_a_file_of_another_place_is_read_where_the_person_names_it(tmp_path):
     """The config folder was Codex's home once."""
     legacy = write(tmp_path / ".config/codex/auth.json", {"tokens": {"access_token": "legacy"}})
-    assert codex.find(machine(tmp_path)) == []
-    assert [login.token for login in codex.find(machine(tmp_path), str(legacy))] == ["legacy"]
+    assert codex.find_codex_credentials(machine(tmp_path)) == []
+    assert [login.token for login in codex.find_codex_credentials(machine(tmp_path), str(legacy))] == ["legacy"]
 
 
 def test_a_login_of_long_ago_is_still_tried_because_the_server_is_the_judge(tmp_path):
@@ -242,7 +244,7 @@ def test_a_login_of_long_ago_is_still_tried_because_the_server_is_the_judge(tmp_
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
 def test_the_place_is_the_same_on_every_system(tmp_path, platform):
     write(tmp_path / USUAL, {"tokens": {"access_token": "t"}})
-    assert [login.token for login in codex.find(machine(tmp_path, platform, CODEX_HOME=""))] == ["t"]
+    assert [login.token for login in codex.find_codex_credentials(machine(tmp_path, platform, CODEX_HOME=""))] == ["t"]
 
 
 def test_a_claim_is_read_whatever_letters_its_encoding_needs(tmp_path):

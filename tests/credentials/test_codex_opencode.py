@@ -9,8 +9,8 @@ import pytest
 from tests.credentials.homes import jwt, machine, nowhere, write
 from tests.credentials.servers import SERVERS
 from watcher import poll
-from watcher.credentials import Surroundings, chatgpt, codex_opencode
-from watcher.credentials.places import UnusablePlaceError
+from watcher.credentials import HostInfo, chatgpt, codex_opencode
+from watcher.credentials.places import UnusableSourceError
 from watcher.files import read_database
 from watcher.providers import codex
 
@@ -24,12 +24,12 @@ def options(**named: str) -> dict:
 
 def from_opencode(tmp_path, **entry):
     write(tmp_path / ".local/share/opencode/auth.json", {"openai": entry})
-    return codex_opencode.find(machine(tmp_path))
+    return codex_opencode.find_opencode_credentials(machine(tmp_path))
 
 
 def test_opencodes_login_is_read_with_its_account(tmp_path):
     [login] = from_opencode(tmp_path, type="oauth", access="t", refresh="r", expires=1769904000000, accountId=71)
-    assert (login.place, login.token, login.account) == ("OpenCode", "t", "71")
+    assert (login.source_name, login.token, login.account) == ("OpenCode", "t", "71")
     assert login.extra == {"account_id": "71"}
     assert login.expires_at == datetime(2026, 2, 1, tzinfo=UTC)
     assert login.refresh_token == ""
@@ -46,7 +46,7 @@ def test_opencodes_account_may_be_overridden_by_hand(tmp_path):
 def test_opencodes_api_key_is_marked_as_one_unless_it_is_a_token_after_all(tmp_path):
     assert from_opencode(tmp_path, type="api", key="sk-x")[0].extra == {"api_key": "yes"}
     assert from_opencode(tmp_path, type="api", key=jwt(sub="x"))[0].extra == {}
-    assert codex_opencode.find(machine(tmp_path / "empty")) == []
+    assert codex_opencode.find_opencode_credentials(machine(tmp_path / "empty")) == []
 
 
 def test_what_other_programs_add_to_the_entry_does_no_harm(tmp_path):
@@ -60,7 +60,7 @@ def test_what_other_programs_add_to_the_entry_does_no_harm(tmp_path):
 @pytest.mark.parametrize("entry", ["sk-x", {"key": "sk-x"}, {"token": "sk-x"}, {"apiKey": "sk-x"}, {"value": "sk-x"}])
 def test_an_api_key_may_be_written_in_several_ways(tmp_path, entry):
     write(tmp_path / ".local/share/opencode/auth.json", {"openai": entry})
-    [login] = codex_opencode.find(machine(tmp_path))
+    [login] = codex_opencode.find_opencode_credentials(machine(tmp_path))
     assert (login.token, login.extra) == ("sk-x", {"api_key": "yes"})
 
 
@@ -68,7 +68,7 @@ def test_an_api_key_may_be_written_in_several_ways(tmp_path, entry):
 def test_opencodes_config_says_which_proxy_tells_a_key_its_usage(tmp_path, server, asked):
     write(tmp_path / CONFIG, options(baseURL=server))
     [login] = from_opencode(tmp_path, type="api", key="sk-x")
-    assert (login.place, login.token, login.extra.get("usage_url")) == ("OpenCode", "sk-x", asked)
+    assert (login.source_name, login.token, login.extra.get("usage_url")) == ("OpenCode", "sk-x", asked)
 
 
 @SERVERS
@@ -81,13 +81,15 @@ def test_a_chatgpt_login_is_asked_about_at_the_proxy_that_opencode_uses(tmp_path
 
 def test_opencodes_config_may_hold_the_key_itself(tmp_path):
     path = write(tmp_path / CONFIG, options(baseURL="http://{env:PROXY}/v1", apiKey="{env:PROXY_KEY}"))
-    [login] = codex_opencode.find(machine(tmp_path, PROXY="127.0.0.1:2455", PROXY_KEY="sk-clb-x"))
+    [login] = codex_opencode.find_opencode_credentials(machine(tmp_path, PROXY="127.0.0.1:2455", PROXY_KEY="sk-clb-x"))
     assert (login.token, login.path) == ("sk-clb-x", str(path))
     assert login.extra == {"api_key": "yes", "usage_url": "http://127.0.0.1:2455/v1/usage"}
-    assert codex_opencode.find(machine(tmp_path)) == []
-    assert codex_opencode.find(machine(tmp_path, PROXY_KEY="k"), str(tmp_path / "mine.json")) == []
+    assert codex_opencode.find_opencode_credentials(machine(tmp_path)) == []
+    assert codex_opencode.find_opencode_credentials(machine(tmp_path, PROXY_KEY="k"), str(tmp_path / "mine.json")) == []
     write(tmp_path / ".local/share/opencode/auth.json", {"openai": {"type": "oauth", "access": "t"}})
-    assert [login.token for login in codex_opencode.find(machine(tmp_path, PROXY_KEY="k"))] == ["t"]
+    assert [login.token for login in codex_opencode.find_opencode_credentials(machine(tmp_path, PROXY_KEY="k"))] == [
+        "t"
+    ]
 
 
 def lay_database(home: Path, value) -> Path:
@@ -105,20 +107,20 @@ def test_after_a_move_to_opencode_2_the_database_holds_the_login_that_is_renewed
     new = {"type": "oauth", "access": "new", "expires": 1893456000000, "accountId": "ws-1"}
     write(tmp_path / ".local/share/opencode/auth.json", {"openai": old})
     path = lay_database(tmp_path, new)
-    around = Surroundings(home=tmp_path, env={}, platform="linux", run=nowhere, read_database=read_database)
-    assert [login.token for login in codex_opencode.find(around)] == ["old", "new"]
+    around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=nowhere, read_database=read_database)
+    assert [login.token for login in codex_opencode.find_opencode_credentials(around)] == ["old", "new"]
     for at, token in ((datetime(2026, 1, 1, tzinfo=UTC), "old"), (datetime(2026, 6, 1, tzinfo=UTC), "new")):
-        [login] = poll.find(codex.PROVIDER, around, now=lambda at=at: at).credentials
+        [login] = poll.find_logins(codex.PROVIDER, around, now=lambda at=at: at).credentials
         assert (login.token, login.account) == (token, "ws-1")
     write(tmp_path / ".local/share/opencode/auth.json", {})
-    [login] = codex_opencode.find(around)
+    [login] = codex_opencode.find_opencode_credentials(around)
     assert (login.token, login.path) == ("new", str(path))
 
 
 def test_a_broken_file_hides_no_login_in_the_database(tmp_path):
     lay_database(tmp_path, {"type": "oauth", "access": "new"})
     (tmp_path / ".local/share/opencode/auth.json").write_text("{")
-    around = Surroundings(home=tmp_path, env={}, platform="linux", run=nowhere, read_database=read_database)
-    with pytest.raises(UnusablePlaceError) as caught:
-        codex_opencode.find(around)
-    assert [login.token for login in caught.value.found] == ["new"]
+    around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=nowhere, read_database=read_database)
+    with pytest.raises(UnusableSourceError) as caught:
+        codex_opencode.find_opencode_credentials(around)
+    assert [login.token for login in caught.value.credentials] == ["new"]

@@ -5,16 +5,16 @@ import json
 
 import pytest
 
-from watcher.core.model import Finished
-from watcher.credentials import Surroundings, claude_code, copilot
-from watcher.credentials.places import UnusablePlaceError
+from watcher.core.model import CommandResult
+from watcher.credentials import HostInfo, claude_code, copilot
+from watcher.credentials.places import UnusableSourceError
 from watcher.errors import NotSignedInError
 from watcher.providers import Overrides
-from watcher.providers.copilot import find
+from watcher.providers.copilot import find_credentials
 
 
 def machine(home, platform="linux", run=None, **env):
-    return Surroundings(home=home, env=env, platform=platform, run=run, read_database=None)
+    return HostInfo(home=home, env=env, platform=platform, run_command=run, read_database=None)
 
 
 def write(home, path, content):
@@ -25,7 +25,10 @@ def write(home, path, content):
 
 
 def found(surroundings, **overrides):
-    return [(each.place, each.token, each.account_name) for each in find(surroundings, Overrides(**overrides))]
+    return [
+        (each.source_name, each.token, each.account_name)
+        for each in find_credentials(surroundings, Overrides(**overrides))
+    ]
 
 
 def test_opencode_comes_first(tmp_path):
@@ -49,14 +52,14 @@ def test_github_s_own_token_is_taken_of_the_two_that_opencode_keeps(tmp_path, ac
     path.parent.mkdir(parents=True)
     login = {"type": "oauth", "access": access, "refresh": refresh, "expires": 0}
     path.write_text(json.dumps({"github-copilot": login}))
-    (found,) = find(machine(tmp_path), Overrides())
+    (found,) = find_credentials(machine(tmp_path), Overrides())
     assert found.token == token
 
 
 def test_enterprise_has_its_own_host(tmp_path):
     entry = {"type": "oauth", "access": "gho_a", "enterpriseUrl": "https://acme.ghe.com/"}
     write(tmp_path, ".local/share/opencode/auth.json", {"github-copilot": entry})
-    (credential,) = find(machine(tmp_path), Overrides())
+    (credential,) = find_credentials(machine(tmp_path), Overrides())
     assert credential.extra == {"host": "acme.ghe.com"}
 
 
@@ -94,7 +97,7 @@ def test_hosts_come_before_apps_and_each_user_once(tmp_path):
 def test_the_editors_places(tmp_path, platform, env, folder):
     write(tmp_path, f"{folder}/github-copilot/apps.json", {"github.com": {"oauth_token": "gho_a"}})
     env = {name: value.format(home=tmp_path) for name, value in env.items()}
-    run = lambda command: Finished(exit_code=44)  # noqa: E731, ARG005
+    run = lambda command: CommandResult(exit_code=44)  # noqa: E731, ARG005
     assert found(machine(tmp_path, platform, run, **env)) == [("GitHub Copilot", "gho_a", "")]
 
 
@@ -128,7 +131,7 @@ acme.ghe.com:
 def test_github_cli_with_several_users(tmp_path, platform, env, folder):
     write(tmp_path, f"{folder}/hosts.yml", GH)
     env = {name: value.format(home=tmp_path) for name, value in env.items()}
-    run = lambda command: Finished(exit_code=44)  # noqa: E731, ARG005
+    run = lambda command: CommandResult(exit_code=44)  # noqa: E731, ARG005
     assert found(machine(tmp_path, platform, run, **env)) == [
         ("GitHub CLI", "gho_octo", "octocat"),
         ("GitHub CLI", "gho_second", "second"),
@@ -142,14 +145,16 @@ def test_github_cli_with_the_token_in_the_keyring_is_no_login_and_no_trouble(tmp
 
 
 def test_the_keychain_is_asked_on_macos_alone_and_seldom(tmp_path, monkeypatch):
-    monkeypatch.setattr(claude_code, "_keychain", {})
-    monkeypatch.setattr(claude_code.keychain, "__kwdefaults__", {**claude_code.keychain.__kwdefaults__, "cache": {}})
+    monkeypatch.setattr(claude_code, "_keychain_cache", {})
+    monkeypatch.setattr(
+        claude_code.read_keychain, "__kwdefaults__", {**claude_code.read_keychain.__kwdefaults__, "cache": {}}
+    )
     asked = []
 
     def run(command):
         asked.append(command.argv[3])
         packed = "go-keyring-base64:" + base64.b64encode(b"gho_gh").decode()
-        return Finished(exit_code=0, stdout={"copilot-cli": "gho_cli\n", "gh:github.com": packed}[command.argv[3]])
+        return CommandResult(exit_code=0, stdout={"copilot-cli": "gho_cli\n", "gh:github.com": packed}[command.argv[3]])
 
     mac = machine(tmp_path, "darwin", run)
     for _ in range(3):
@@ -160,7 +165,9 @@ def test_the_keychain_is_asked_on_macos_alone_and_seldom(tmp_path, monkeypatch):
 
 def test_github_cli_is_asked_only_for_hosts_that_have_no_other_login(tmp_path, monkeypatch):
     """Its tokens are often refused: one must not stand as a failure beside a login that works."""
-    monkeypatch.setattr(claude_code.keychain, "__kwdefaults__", {**claude_code.keychain.__kwdefaults__, "cache": {}})
+    monkeypatch.setattr(
+        claude_code.read_keychain, "__kwdefaults__", {**claude_code.read_keychain.__kwdefaults__, "cache": {}}
+    )
     write(tmp_path, ".config/gh/hosts.yml", GH)
     everywhere = [("GitHub CLI", "gho_octo"), ("GitHub CLI", "gho_second"), ("GitHub CLI", "gho_acme")]
     assert [login[:2] for login in found(machine(tmp_path))] == everywhere
@@ -172,16 +179,18 @@ def test_github_cli_is_asked_only_for_hosts_that_have_no_other_login(tmp_path, m
 
     def run(command):
         stdout = "gho_keychain" if command.argv[3] == "gh:github.com" else ""
-        return Finished(exit_code=0 if stdout else 44, stdout=stdout)
+        return CommandResult(exit_code=0 if stdout else 44, stdout=stdout)
 
     mac = machine(tmp_path, "darwin", run)
     assert [login[1] for login in found(mac)] == ["gho_b", "gho_acme"]
 
 
 def test_a_keychain_entry_that_cannot_be_unpacked_is_no_login_and_hides_no_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(claude_code.keychain, "__kwdefaults__", {**claude_code.keychain.__kwdefaults__, "cache": {}})
+    monkeypatch.setattr(
+        claude_code.read_keychain, "__kwdefaults__", {**claude_code.read_keychain.__kwdefaults__, "cache": {}}
+    )
     packed = {"copilot-cli": "go-keyring-base64:!", "gh:github.com": "go-keyring-base64:/w=="}
-    mac = machine(tmp_path, "darwin", lambda command: Finished(exit_code=0, stdout=packed[command.argv[3]]))
+    mac = machine(tmp_path, "darwin", lambda command: CommandResult(exit_code=0, stdout=packed[command.argv[3]]))
     write(tmp_path, ".config/github-copilot/hosts.json", {"github.com": {"user": "octocat", "oauth_token": "gho_b"}})
     assert found(mac) == [("GitHub Copilot", "gho_b", "octocat")]
 
@@ -196,9 +205,9 @@ def test_a_token_without_a_name_takes_it_from_another_place(tmp_path):
 def test_a_broken_place_hides_no_good_one(tmp_path):
     broken = write(tmp_path, ".config/github-copilot/hosts.json", {"github.com": {"user": "octocat"}})
     write(tmp_path, ".config/github-copilot/apps.json", {"github.com": {"oauth_token": "gho_a"}, "x": 3})
-    with pytest.raises(UnusablePlaceError) as caught:
-        find(machine(tmp_path), Overrides())
-    assert [each.token for each in caught.value.found] == ["gho_a"]
+    with pytest.raises(UnusableSourceError) as caught:
+        find_credentials(machine(tmp_path), Overrides())
+    assert [each.token for each in caught.value.credentials] == ["gho_a"]
     assert str(caught.value) == f"{broken} holds no oauth_token: sign in to GitHub Copilot again in the editor"
 
 
@@ -221,11 +230,11 @@ def test_a_token_may_be_named(tmp_path):
 
 def test_a_file_named_that_is_not_there_is_no_login(tmp_path):
     assert found(machine(tmp_path), credentials=str(tmp_path / "gone.json")) == []
-    assert copilot.from_gh(machine(tmp_path)) == []
+    assert copilot.find_in_gh(machine(tmp_path)) == []
 
 
 def test_what_is_no_json_says_what_to_do(tmp_path):
     path = write(tmp_path, "hosts.json", "{")
     with pytest.raises(NotSignedInError) as caught:
-        find(machine(tmp_path), Overrides(credentials=str(path)))
+        find_credentials(machine(tmp_path), Overrides(credentials=str(path)))
     assert str(caught.value) == f"{path} is not JSON: sign in to GitHub Copilot again in the editor"

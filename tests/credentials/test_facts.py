@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from tests.test_sacred import FILES
 from watcher import poll
-from watcher.core.model import Rows
-from watcher.credentials import Credential, Surroundings, gemini
-from watcher.credentials.facts import facts
+from watcher.core.model import QueryResult
+from watcher.credentials import Credential, HostInfo, gemini
+from watcher.credentials.facts import describe_credential
 from watcher.providers.registry import PROVIDERS
 
 NOW = datetime(2026, 1, 30, 12, tzinfo=UTC)
@@ -44,11 +44,11 @@ def test_what_gemini_s_own_file_says(tmp_path):
     }
     (folder / "oauth_creds.json").write_text(json.dumps(content))
     client = {"GEMINI_CLIENT_ID": "client-1.apps.googleusercontent.com", "GEMINI_CLIENT_SECRET": "a-secret"}
-    surroundings = Surroundings(home=tmp_path, env=client, platform="linux", run=None, read_database=None)
-    (credential,) = gemini.from_cli(surroundings)
-    without_client = facts(replace(credential, extra={}), datetime(2026, 1, 30, 14, tzinfo=UTC))
+    surroundings = HostInfo(home=tmp_path, env=client, platform="linux", run_command=None, read_database=None)
+    (credential,) = gemini.find_in_cli(surroundings)
+    without_client = describe_credential(replace(credential, extra={}), datetime(2026, 1, 30, 14, tzinfo=UTC))
     assert without_client["expires"].endswith("past: renewing it needs GEMINI_CLIENT_ID and GEMINI_CLIENT_SECRET")
-    assert facts(credential, datetime(2026, 1, 30, 14, tzinfo=UTC)) == {
+    assert describe_credential(credential, datetime(2026, 1, 30, 14, tzinfo=UTC)) == {
         "place": "Gemini CLI",
         "source": str(folder / "oauth_creds.json"),
         "account": "me@work.com",
@@ -70,14 +70,16 @@ def test_what_gemini_s_own_file_says(tmp_path):
 
 
 def test_the_other_places_of_an_account_are_named():
-    spares = tuple(Credential(provider="copilot", place="x", path=path, token="gho_x") for path in ("/b", "/c", "/b"))
-    login = Credential(provider="copilot", place="OpenCode", path="/a", token="gho_a", spares=spares)
-    assert facts(login, NOW)["also in"] == "/b, /c"
-    assert "also in" not in facts(spares[0], NOW)
+    spares = tuple(
+        Credential(provider="copilot", source_name="x", path=path, token="gho_x") for path in ("/b", "/c", "/b")
+    )
+    login = Credential(provider="copilot", source_name="OpenCode", path="/a", token="gho_a", fallbacks=spares)
+    assert describe_credential(login, NOW)["also in"] == "/b, /c"
+    assert "also in" not in describe_credential(spares[0], NOW)
 
 
 def test_what_is_missing_is_said():
-    found = facts(Credential(provider="gemini_cli", place="x", path="y", token=""), NOW)
+    found = describe_credential(Credential(provider="gemini_cli", source_name="x", path="y", token=""), NOW)
     assert found == {"place": "x", "source": "y", "access token": "missing", "refresh token": "missing"}
 
 
@@ -90,21 +92,21 @@ def test_what_is_missing_is_said():
     ],
 )
 def test_when_a_login_ends(expires_at, said):
-    credential = Credential(provider="claude", place="x", path="y", token="t", expires_at=expires_at)
-    assert facts(credential, NOW)["expires"] == said
+    credential = Credential(provider="claude", source_name="x", path="y", token="t", expires_at=expires_at)
+    assert describe_credential(credential, NOW)["expires"] == said
 
 
 def test_every_provider_s_login_can_be_shown():
     credential = Credential(
         provider="antigravity",
-        place="Antigravity",
+        source_name="Antigravity",
         path="/state.vscdb",
         token="ya29.secret-access-token",
         account="me@example.com",
         account_name="Me@Example.com",
         extra={"oauth_blob": "a-long-secret-blob-of-text", "host": "acme.ghe.com", "account_id": "acct"},
     )
-    found = facts(credential, NOW)
+    found = describe_credential(credential, NOW)
     assert found["sign-in blob"] == "present, 26 characters, a-long...text"
     assert (found["host"], found["account id"], found["account"]) == ("acme.ghe.com", "acct", "Me@Example.com")
 
@@ -117,7 +119,9 @@ def test_every_provider_s_login_can_be_shown():
 )
 def test_any_claim_can_be_shown(claims):
     token = "e30." + base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=") + ".x"
-    found = facts(Credential(provider="gemini_cli", place="x", path="y", extra={"id_token": token}), NOW)
+    found = describe_credential(
+        Credential(provider="gemini_cli", source_name="x", path="y", extra={"id_token": token}), NOW
+    )
     assert all(isinstance(fact, str) and fact for fact in found.values())
 
 
@@ -129,19 +133,19 @@ def test_what_is_shown_of_each_providers_logins_holds_no_secret(provider, tmp_pa
         path.write_text(content if isinstance(content, str) else json.dumps(content))
     cache = {"email": "user@example.com", "apiKey": "ya29.secret-of-the-editor"}
     env = {"GEMINI_CLIENT_ID": "client", "GEMINI_CLIENT_SECRET": "a-secret-of-the-client"}
-    rows = Rows(rows=((json.dumps(cache), "a-long-secret-blob-of-text"),), modified_at=NOW, at=NOW)
-    around = Surroundings(home=tmp_path, env=env, platform="linux", run=None, read_database=lambda _: rows)
+    rows = QueryResult(rows=((json.dumps(cache), "a-long-secret-blob-of-text"),), modified_at=NOW, received_at=NOW)
+    around = HostInfo(home=tmp_path, env=env, platform="linux", run_command=None, read_database=lambda _: rows)
     (tmp_path / ".config/Antigravity/User/globalStorage").mkdir(parents=True)
     (tmp_path / ".config/Antigravity/User/globalStorage/state.vscdb").touch()
-    logins = poll.find(provider, around).credentials
+    logins = poll.find_logins(provider, around).credentials
     assert logins
     for login in logins:
-        shown = facts(login, NOW)
+        shown = describe_credential(login, NOW)
         secrets = [login.token, login.refresh_token, *(login.extra.get(key, "") for key in ("id_token", "oauth_blob"))]
         assert any(secrets)
         for secret in filter(None, [*secrets, "a-secret-of-the-client"]):
             assert not any(secret in fact for fact in shown.values()), secret
         assert shown["access token"].startswith("present, ") == bool(login.token)
-        assert shown["place"] == login.place
+        assert shown["place"] == login.source_name
         assert (shown.get("expires") == "not said") == (login.expires_at is None and bool(login.token))
         assert shown.get("account", "") == (login.account_name or login.account)

@@ -16,26 +16,26 @@ def fail() -> None:
 def test_a_whole_file_is_read_at_once(tmp_path):
     path = tmp_path / "auth.json"
     path.write_bytes(b'\xef\xbb\xbf{"a": 1}')
-    assert files.read_json(path, cure=CURE, pause=fail) == {"a": 1}
+    assert files.read_json(path, hint=CURE, wait=fail) == {"a": 1}
 
 
 def test_no_file_and_no_folder_are_nothing(tmp_path):
-    assert files.read_json(tmp_path / "auth.json", cure=CURE, pause=fail) is None
+    assert files.read_json(tmp_path / "auth.json", hint=CURE, wait=fail) is None
     (tmp_path / "file").write_text("")
-    assert files.read_json(tmp_path / "file" / "auth.json", cure=CURE, pause=fail) is None
+    assert files.read_json(tmp_path / "file" / "auth.json", hint=CURE, wait=fail) is None
 
 
 @pytest.mark.parametrize("half", ['{"a": ', "", '{"a": 1}{'])
 def test_a_file_caught_in_the_middle_of_a_write_is_read_again(tmp_path, half):
     path = tmp_path / "auth.json"
     path.write_text(half)
-    assert files.read_json(path, cure=CURE, pause=lambda: path.write_text('{"a": 2}') and None) == {"a": 2}
+    assert files.read_json(path, hint=CURE, wait=lambda: path.write_text('{"a": 2}') and None) == {"a": 2}
 
 
 def test_a_file_that_vanishes_while_it_is_replaced_is_nothing(tmp_path):
     path = tmp_path / "auth.json"
     path.write_text("{")
-    assert files.read_json(path, cure=CURE, pause=path.unlink) is None
+    assert files.read_json(path, hint=CURE, wait=path.unlink) is None
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_file_that_vanishes_while_it_is_replaced_is_nothing(tmp_path):
         (b"", "is empty"),
         (b"[]", "holds no JSON object"),
         (b"null", "holds no JSON object"),
-        (b" " * (files.LARGEST + 1), "is too large for a login file"),
+        (b" " * (files.MAX_BYTES + 1), "is too large for a login file"),
     ],
 )
 def test_a_broken_file_is_one_line_with_its_name_and_the_cure(tmp_path, content, trouble):
@@ -56,14 +56,14 @@ def test_a_broken_file_is_one_line_with_its_name_and_the_cure(tmp_path, content,
     path.write_bytes(content)
     waits = []
     with pytest.raises(NotSignedInError) as caught:
-        files.read_json(path, cure=CURE, pause=lambda: waits.append(1))
+        files.read_json(path, hint=CURE, wait=lambda: waits.append(1))
     assert str(caught.value) == f"{path} {trouble}: {CURE}"
-    assert len(waits) == (files.TRIES - 1 if trouble in ("is not JSON", "is empty") else 0)
+    assert len(waits) == (files.MAX_ATTEMPTS - 1 if trouble in ("is not JSON", "is empty") else 0)
 
 
 def test_a_folder_in_the_place_of_a_file_is_said_so(tmp_path):
     with pytest.raises(NotSignedInError) as caught:
-        files.read_json(tmp_path, cure=CURE, pause=fail)
+        files.read_json(tmp_path, hint=CURE, wait=fail)
     assert str(caught.value) == f"{tmp_path} is a folder, not a file: {CURE}"
 
 
@@ -72,7 +72,7 @@ def test_a_file_that_may_not_be_read_is_said_so(open_place, nobody):
     path.write_text("{}")
     path.chmod(0)
     with nobody(), pytest.raises(NotSignedInError) as caught:
-        files.read_json(path, cure=CURE, pause=fail)
+        files.read_json(path, hint=CURE, wait=fail)
     assert str(caught.value) == f"{path} may not be read: give yourself permission to read it"
 
 
@@ -81,12 +81,12 @@ def test_a_link_that_leads_round_in_circles_is_said_so(tmp_path):
     path = tmp_path / "auth.json"
     path.symlink_to(path)
     with pytest.raises(NotSignedInError, match="cannot be read"):
-        files.read_json(path, cure=CURE, pause=fail)
+        files.read_json(path, hint=CURE, wait=fail)
 
 
 def test_the_time_of_the_last_change_is_known_for_a_file_that_is_there(tmp_path):
     path = tmp_path / "auth.json"
-    assert files.modified_s(path) is None
+    assert files.read_mtime_s(path) is None
     path.write_text("{}")
     os.utime(path, (1, 5))
-    assert files.modified_s(path) == 5
+    assert files.read_mtime_s(path) == 5

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from watcher import poll
-from watcher.credentials import Surroundings, gemini
-from watcher.credentials.places import UnusablePlaceError
+from watcher.credentials import HostInfo, gemini
+from watcher.credentials.places import UnusableSourceError
 from watcher.errors import NotSignedInError, UnsupportedError
 from watcher.providers import Overrides, gemini_cli
 
@@ -17,7 +17,7 @@ OTHER = {"GEMINI_OAUTH_CLIENT_ID": "client-2", "GEMINI_OAUTH_CLIENT_SECRET": "se
 
 
 def machine(home, **env):
-    return Surroundings(home=home, env=env, platform="linux", run=None, read_database=None)
+    return HostInfo(home=home, env=env, platform="linux", run_command=None, read_database=None)
 
 
 def write(home, path, content):
@@ -51,7 +51,7 @@ def id_token(**claims):
 
 
 def find(home, overrides=None, **env):
-    return list(gemini_cli.find(machine(home, **env), overrides or Overrides()))
+    return list(gemini_cli.find_credentials(machine(home, **env), overrides or Overrides()))
 
 
 def test_opencode_keeps_the_project_beside_the_refresh_token(tmp_path):
@@ -104,7 +104,12 @@ def test_the_cli_s_own_login_says_whose_it_is(tmp_path):
     token = id_token(aud="client-2", email="Me@work.com", sub="123456789012345678901", hd="work.com")
     path = cli(tmp_path, id_token=token, scope="openid email", project_id="mine")
     (found,) = find(tmp_path, **CLIENT, **OTHER)
-    assert (found.place, found.path, found.token, found.refresh_token) == ("Gemini CLI", str(path), "ya29.x", "1//cli")
+    assert (found.source_name, found.path, found.token, found.refresh_token) == (
+        "Gemini CLI",
+        str(path),
+        "ya29.x",
+        "1//cli",
+    )
     assert (found.account, found.account_name) == ("me@work.com", "Me@work.com")
     assert found.expires_at == datetime(2026, 1, 30, 17, 5, 2, tzinfo=UTC)
     assert found.extra == {
@@ -168,9 +173,9 @@ def test_a_broken_id_token_costs_only_the_name(tmp_path, broken):
 def test_a_login_by_key_has_no_quota_to_read(tmp_path, chosen):
     cli(tmp_path)
     path = write(tmp_path, ".gemini/settings.json", {"security": {"auth": {"selectedType": chosen}}})
-    with pytest.raises(UnusablePlaceError) as caught:
+    with pytest.raises(UnusableSourceError) as caught:
         find(tmp_path)
-    (trouble,) = caught.value.troubles
+    (trouble,) = caught.value.errors
     assert isinstance(trouble, UnsupportedError)
     assert str(trouble) == (
         f"{path}: Gemini CLI signs in by {chosen}, which has no quota to read: choose Login with Google in `gemini`"
@@ -189,13 +194,13 @@ def test_one_account_in_three_places_is_asked_once(tmp_path):
     accounts(tmp_path, {"email": "me@example.com", "refreshToken": "1//a", "projectId": "pa"})
     cli(tmp_path, id_token=id_token(email="ME@example.com"))
     (found,) = find(tmp_path)
-    assert (found.place, found.account, found.extra["project"]) == ("OpenCode", "me@example.com", "pa")
-    assert len(poll.find(gemini_cli.PROVIDER, machine(tmp_path)).credentials) == 1
+    assert (found.source_name, found.account, found.extra["project"]) == ("OpenCode", "me@example.com", "pa")
+    assert len(poll.find_logins(gemini_cli.PROVIDER, machine(tmp_path)).credentials) == 1
 
 
 def test_a_nameless_cli_login_counts_only_where_it_is_alone(tmp_path):
     cli(tmp_path)
-    assert [each.place for each in find(tmp_path)] == ["Gemini CLI"]
+    assert [each.source_name for each in find(tmp_path)] == ["Gemini CLI"]
     accounts(tmp_path, {"email": "me@example.com", "refreshToken": "1//a"})
     assert [each.account for each in find(tmp_path)] == ["me@example.com"]
 
@@ -203,23 +208,23 @@ def test_a_nameless_cli_login_counts_only_where_it_is_alone(tmp_path):
 def test_a_broken_place_hides_no_good_one(tmp_path):
     broken = write(tmp_path, ".local/share/opencode/auth.json", "{")
     cli(tmp_path)
-    with pytest.raises(UnusablePlaceError) as caught:
+    with pytest.raises(UnusableSourceError) as caught:
         find(tmp_path)
-    assert [each.place for each in caught.value.found] == ["Gemini CLI"]
+    assert [each.source_name for each in caught.value.credentials] == ["Gemini CLI"]
     assert str(broken) in str(caught.value)
 
 
 def test_a_broken_cli_login_says_what_to_do(tmp_path):
     path = write(tmp_path, ".gemini/oauth_creds.json", "{")
     with pytest.raises(NotSignedInError) as caught:
-        gemini.from_cli(machine(tmp_path))
+        gemini.find_in_cli(machine(tmp_path))
     assert str(caught.value) == f"{path} is not JSON: run `gemini` once and sign in with Google"
 
 
 def test_a_person_may_name_the_token_the_file_and_the_accounts(tmp_path):
     accounts(tmp_path, {"email": "usual@example.com", "refreshToken": "1//u"})
     (found,) = find(tmp_path, Overrides(token="ya29.mine"))
-    assert (found.place, found.token) == ("config", "ya29.mine")
+    assert (found.source_name, found.token) == ("config", "ya29.mine")
     other = write(tmp_path, "other.json", {"accounts": [{"email": "o@example.com", "refreshToken": "1//o"}]})
     assert [each.account for each in find(tmp_path, Overrides(accounts=str(other)))] == ["o@example.com"]
     creds = write(tmp_path, "creds.json", {"access_token": "ya29.f", "refresh_token": "1//f"})
@@ -233,9 +238,9 @@ def test_clients_come_from_the_environment_and_from_an_installed_cli(tmp_path):
         tmp_path, "oauth2.js", "const OAUTH_CLIENT_ID = 'client-3';\nconst OAUTH_CLIENT_SECRET = \"secret-3\";\n"
     )
     env = {**CLIENT, **OTHER, "GEMINI_OAUTH2_JS_PATH": str(script)}
-    assert gemini.clients(env) == [("client-1", "secret-1"), ("client-2", "secret-2"), ("client-3", "secret-3")]
-    assert gemini.clients({"GEMINI_CLIENT_ID": "half"}) == []
-    assert gemini.clients({"GEMINI_OAUTH2_JS_PATH": str(tmp_path / "gone.js")}) == []
+    assert gemini.find_clients(env) == [("client-1", "secret-1"), ("client-2", "secret-2"), ("client-3", "secret-3")]
+    assert gemini.find_clients({"GEMINI_CLIENT_ID": "half"}) == []
+    assert gemini.find_clients({"GEMINI_OAUTH2_JS_PATH": str(tmp_path / "gone.js")}) == []
 
 
 def test_secrets_do_not_show(tmp_path):
@@ -246,7 +251,7 @@ def test_secrets_do_not_show(tmp_path):
 def test_a_file_without_any_token_says_so(tmp_path):
     path = write(tmp_path, ".gemini/oauth_creds.json", {"token_type": "Bearer"})
     with pytest.raises(NotSignedInError) as caught:
-        gemini.from_cli(machine(tmp_path))
+        gemini.find_in_cli(machine(tmp_path))
     assert str(caught.value) == f"{path} holds no token: run `gemini` once and sign in with Google"
 
 
@@ -257,5 +262,5 @@ def test_a_named_file_is_known_by_its_shape(tmp_path):
 
 def test_an_accounts_file_that_is_named_and_not_there_is_said(tmp_path):
     path = tmp_path / "gone.json"
-    (failure,) = poll.find(gemini_cli.PROVIDER, machine(tmp_path), Overrides(accounts=str(path))).failures
+    (failure,) = poll.find_logins(gemini_cli.PROVIDER, machine(tmp_path), Overrides(accounts=str(path))).failures
     assert failure.message == f"{path} does not exist: look at `accounts` under [providers.gemini_cli]"

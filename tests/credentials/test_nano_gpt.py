@@ -4,16 +4,16 @@ import json
 
 import pytest
 
-from watcher.credentials import Surroundings
+from watcher.credentials import HostInfo
 from watcher.providers import Overrides
-from watcher.providers.nano_gpt import find
+from watcher.providers.nano_gpt import find_credentials
 
 
 def keys(home, overrides=None, **env):
-    surroundings = Surroundings(home=home, env=env, platform="linux", run=None, read_database=None)
+    surroundings = HostInfo(home=home, env=env, platform="linux", run_command=None, read_database=None)
     return [
-        (each.place, each.path.removeprefix(str(home)), each.token)
-        for each in find(surroundings, overrides or Overrides())
+        (each.source_name, each.path.removeprefix(str(home)), each.token)
+        for each in find_credentials(surroundings, overrides or Overrides())
     ]
 
 

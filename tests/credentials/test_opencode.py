@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from watcher.core.model import ReadDatabase, Rows
-from watcher.credentials import Surroundings, opencode
+from watcher.core.model import DatabaseQuery, QueryResult
+from watcher.credentials import HostInfo, opencode
 from watcher.errors import NotSignedInError
 from watcher.files import read_database
 
@@ -18,8 +18,8 @@ def nowhere(question):
     raise AssertionError(f"asked {question}")
 
 
-def machine(home: Path, platform: str = "linux", read=nowhere, **env: str) -> Surroundings:
-    return Surroundings(home=home, env=env, platform=platform, run=nowhere, read_database=read)
+def machine(home: Path, platform: str = "linux", read=nowhere, **env: str) -> HostInfo:
+    return HostInfo(home=home, env=env, platform=platform, run_command=nowhere, read_database=read)
 
 
 def write(path: Path, content) -> Path:
@@ -50,23 +50,23 @@ def key(text: str) -> dict:
 def test_the_login_is_found_in_every_place(tmp_path, platform, folder, env):
     path = write(tmp_path / folder / "auth.json", key("token"))
     env = {name: text.replace("{home}", str(tmp_path)) for name, text in env.items()}
-    entry = opencode.find(machine(tmp_path, platform, **env), "anthropic")
+    entry = opencode.find_entry(machine(tmp_path, platform, **env), "anthropic")
     assert (entry.token, entry.path) == ("token", str(path))
 
 
 def test_the_first_file_that_holds_the_key_wins(tmp_path):
     write(tmp_path / "xdg/opencode/auth.json", {"openai": {"type": "api", "key": "x"}})
     write(tmp_path / USUAL, key("usual"))
-    assert opencode.find(machine(tmp_path, XDG_DATA_HOME=str(tmp_path / "xdg")), "anthropic").token == "usual"
+    assert opencode.find_entry(machine(tmp_path, XDG_DATA_HOME=str(tmp_path / "xdg")), "anthropic").token == "usual"
     write(tmp_path / "xdg/opencode/auth.json", key("named"))
-    assert opencode.find(machine(tmp_path, XDG_DATA_HOME=str(tmp_path / "xdg")), "anthropic").token == "named"
+    assert opencode.find_entry(machine(tmp_path, XDG_DATA_HOME=str(tmp_path / "xdg")), "anthropic").token == "named"
 
 
 def test_a_file_that_the_person_named_is_the_only_one_read(tmp_path):
     write(tmp_path / USUAL, key("usual"))
     path = write(tmp_path / "mine.json", key("mine"))
-    assert opencode.find(machine(tmp_path), "anthropic", str(path)).token == "mine"
-    assert opencode.find(machine(tmp_path), "anthropic", str(tmp_path / "none.json")) is None
+    assert opencode.find_entry(machine(tmp_path), "anthropic", str(path)).token == "mine"
+    assert opencode.find_entry(machine(tmp_path), "anthropic", str(tmp_path / "none.json")) is None
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_file_that_the_person_named_is_the_only_one_read(tmp_path):
 )
 def test_every_kind_of_entry_gives_its_token(tmp_path, value, kind, token):
     write(tmp_path / USUAL, {"other": 5, "anthropic": value})
-    entry = opencode.find(machine(tmp_path), "anthropic")
+    entry = opencode.find_entry(machine(tmp_path), "anthropic")
     assert (entry.kind, entry.token) == (kind, token)
 
 
@@ -96,16 +96,16 @@ def test_every_kind_of_entry_gives_its_token(tmp_path, value, kind, token):
 def test_an_entry_without_a_token_names_the_file_and_the_entry(tmp_path, value):
     path = write(tmp_path / USUAL, {"anthropic": value, "openai": {"type": "api", "key": "x"}})
     with pytest.raises(NotSignedInError) as caught:
-        opencode.find(machine(tmp_path), "anthropic")
+        opencode.find_entry(machine(tmp_path), "anthropic")
     words = f"{path}: the entry `anthropic` holds no token: sign in again with `opencode auth login`"
     assert str(caught.value) == words
-    assert opencode.find(machine(tmp_path), "openai").token == "x"
+    assert opencode.find_entry(machine(tmp_path), "openai").token == "x"
 
 
 def test_a_key_that_is_not_there_or_null_is_no_login(tmp_path):
     write(tmp_path / USUAL, {"anthropic": None})
-    assert opencode.find(machine(tmp_path), "anthropic") is None
-    assert opencode.find(machine(tmp_path), "openai") is None
+    assert opencode.find_entry(machine(tmp_path), "anthropic") is None
+    assert opencode.find_entry(machine(tmp_path), "openai") is None
 
 
 @pytest.mark.parametrize(
@@ -123,15 +123,15 @@ def test_an_end_is_read_in_all_its_forms_and_zero_means_never(tmp_path, expires,
     path = write(tmp_path / USUAL, {"anthropic": {"type": "oauth", "access": "a", "expires": expires}})
     written = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
     os.utime(path, (written, written))
-    found = opencode.find(machine(tmp_path), "anthropic").expires_at
+    found = opencode.find_entry(machine(tmp_path), "anthropic").expires_at
     assert found == (None if at is None else datetime.fromisoformat(at))
 
 
 def test_a_changed_file_is_read_anew(tmp_path):
     write(tmp_path / USUAL, key("old"))
-    assert opencode.find(machine(tmp_path), "anthropic").token == "old"
+    assert opencode.find_entry(machine(tmp_path), "anthropic").token == "old"
     write(tmp_path / USUAL, key("new"))
-    assert opencode.find(machine(tmp_path), "anthropic").token == "new"
+    assert opencode.find_entry(machine(tmp_path), "anthropic").token == "new"
 
 
 @pytest.mark.parametrize(
@@ -146,11 +146,11 @@ def test_after_a_move_to_opencode_2_the_login_is_in_its_database(tmp_path, value
         database.execute("INSERT INTO credential VALUES ('1', 'anthropic', ?)", (value,))
     database.close()
     surroundings = machine(tmp_path, read=read_database)
-    assert opencode.find(surroundings, "anthropic").token == token
-    assert opencode.find(surroundings, "anthropic").path == str(path)
-    assert opencode.find(surroundings, "openai") is None
+    assert opencode.find_entry(surroundings, "anthropic").token == token
+    assert opencode.find_entry(surroundings, "anthropic").path == str(path)
+    assert opencode.find_entry(surroundings, "openai") is None
     write(tmp_path / USUAL, key("file first"))
-    assert opencode.find(surroundings, "anthropic").token == "file first"
+    assert opencode.find_entry(surroundings, "anthropic").token == "file first"
 
 
 def test_a_database_of_opencode_without_the_table_or_the_value_is_no_login(tmp_path):
@@ -159,10 +159,12 @@ def test_a_database_of_opencode_without_the_table_or_the_value_is_no_login(tmp_p
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE other (id TEXT)")
     database.close()
-    assert opencode.find(machine(tmp_path, read=read_database), "anthropic") is None
+    assert opencode.find_entry(machine(tmp_path, read=read_database), "anthropic") is None
 
-    def odd(_question: ReadDatabase) -> Rows:
-        return Rows(rows=((None,),), modified_at=datetime(2026, 1, 1, tzinfo=UTC), at=datetime(2026, 1, 1, tzinfo=UTC))
+    def odd(_question: DatabaseQuery) -> QueryResult:
+        return QueryResult(
+            rows=((None,),), modified_at=datetime(2026, 1, 1, tzinfo=UTC), received_at=datetime(2026, 1, 1, tzinfo=UTC)
+        )
 
     with pytest.raises(NotSignedInError):
-        opencode.find(machine(tmp_path, read=odd), "anthropic")
+        opencode.find_entry(machine(tmp_path, read=odd), "anthropic")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.credentials import Surroundings, opencode_config
+from watcher.credentials import HostInfo, opencode_config
 
 USUAL = ".config/opencode/opencode.json"
 
@@ -12,8 +12,8 @@ def nowhere(question):
     raise AssertionError(f"asked {question}")
 
 
-def machine(home: Path, platform: str = "linux", **env: str) -> Surroundings:
-    return Surroundings(home=home, env=env, platform=platform, run=nowhere, read_database=nowhere)
+def machine(home: Path, platform: str = "linux", **env: str) -> HostInfo:
+    return HostInfo(home=home, env=env, platform=platform, run_command=nowhere, read_database=nowhere)
 
 
 def write(path: Path, content) -> Path:
@@ -22,8 +22,8 @@ def write(path: Path, content) -> Path:
     return path
 
 
-def base_url(surroundings: Surroundings, provider: str) -> str:
-    return opencode_config.option(surroundings, provider, "baseURL").value
+def base_url(surroundings: HostInfo, provider: str) -> str:
+    return opencode_config.find_option(surroundings, provider, "baseURL").value
 
 
 def named(server: str) -> dict:
@@ -94,5 +94,5 @@ def test_variables_and_files_in_a_value_are_expanded_as_opencode_does(tmp_path, 
 
 def test_an_option_comes_with_the_config_that_names_it(tmp_path):
     path = write(tmp_path / USUAL, {"provider": {"openai": {"options": {"apiKey": "{env:PROXY_KEY}"}}}})
-    assert opencode_config.option(machine(tmp_path, PROXY_KEY="k"), "openai", "apiKey") == ("k", str(path))
-    assert opencode_config.option(machine(tmp_path), "openai", "apiKey") == ("", "")
+    assert opencode_config.find_option(machine(tmp_path, PROXY_KEY="k"), "openai", "apiKey") == ("k", str(path))
+    assert opencode_config.find_option(machine(tmp_path), "openai", "apiKey") == ("", "")

@@ -6,23 +6,23 @@ import pytest
 from msgspec import structs
 
 from watcher import http, poll
-from watcher.core.model import Rows, Snapshot
+from watcher.core.model import QueryResult, Snapshot
 from watcher.credentials import Credential
 from watcher.demo.answers import (
+    CHATGPT_WORKSPACE,
     ENDPOINTS,
-    WORKSPACE,
     antigravity_models,
-    antigravity_status,
     claude_usage,
     codex_usage,
     copilot_user,
+    encode_antigravity_status,
 )
-from watcher.demo.day import Day, Turn
-from watcher.demo.server import Asked, Reply, Server, json_reply
+from watcher.demo.day import SimulatedDay, WindowUsage
+from watcher.demo.server import ReceivedRequest, Reply, Server, json_reply
 from watcher.providers import antigravity_cache, antigravity_cloud, codex
 
-DAY = Day()
-clock, use = DAY.at, DAY.use
+DAY = SimulatedDay()
+clock, use = DAY.instant_at, DAY.usage_at
 NOON = clock("12:00")
 
 
@@ -34,9 +34,9 @@ def test_every_answer_is_json_at_every_hour() -> None:
 
 
 def test_google_tells_of_antigravity_what_its_cache_tells() -> None:
-    rows = Rows(rows=((antigravity_status(use(NOON)),),), modified_at=NOON, at=NOON)
-    cached = antigravity_cache.read(rows, "state.vscdb").readings
-    said = antigravity_cloud.read(antigravity_models(use(NOON), NOON))
+    rows = QueryResult(rows=((encode_antigravity_status(use(NOON)),),), modified_at=NOON, received_at=NOON)
+    cached = antigravity_cache.parse_snapshot(rows, "state.vscdb").readings
+    said = antigravity_cloud.parse_readings(antigravity_models(use(NOON), NOON))
     assert [each.window for each in said] == [each.window for each in cached]
     assert [each.used_percent for each in said] == pytest.approx([each.used_percent for each in cached], abs=1e-4)
 
@@ -74,16 +74,18 @@ def test_codex_answers_both_the_instant_and_the_time_left() -> None:
     ],
 )
 def test_every_request_of_codex_has_its_answer(extra, plan, windows) -> None:
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ReceivedRequest) -> Reply:
         body = ENDPOINTS[asked.method, asked.path](use(NOON), NOON)
         controls = {} if plan == "plus" else {"plan_type": plan, "spend_control": {"reached": False}}
         return json_reply(body | controls if "rate_limit" in body else body)
 
-    login = Credential(provider="codex", place="p", path="p", token="t", extra={"account_id": WORKSPACE, **extra})
+    login = Credential(
+        provider="codex", source_name="p", path="p", token="t", extra={"account_id": CHATGPT_WORKSPACE, **extra}
+    )
     with Server(answer) as server:
-        found = poll.ask(
-            codex.PROVIDER, login, now=lambda: NOON, send=lambda request: http.send(request, now=lambda: NOON),
-            read_database=lambda _question: None, kept={}, base_url=server.url,
+        found = poll.poll_account(
+            codex.PROVIDER, login, now=lambda: NOON, send=lambda request: http.send_request(request, now=lambda: NOON),
+            read_database=lambda _question: None, provider_state={}, base_url=server.url,
         )  # fmt: skip
     assert isinstance(found, Snapshot), found
     assert [each.window for each in found.readings] == windows
@@ -98,10 +100,10 @@ def test_copilot_remaining_is_negative_in_overage() -> None:
 
 def test_the_editors_status_is_the_documented_protobuf() -> None:
     models = {
-        "Claude Sonnet 4.6 (Thinking)": Turn(15, datetime(2026, 2, 28, 16, 53, 8, tzinfo=UTC)),
-        "Gemini 3.1 Pro (High)": Turn(80, datetime(2026, 2, 24, 7, 25, 48, tzinfo=UTC)),
+        "Claude Sonnet 4.6 (Thinking)": WindowUsage(15, datetime(2026, 2, 28, 16, 53, 8, tzinfo=UTC)),
+        "Gemini 3.1 Pro (High)": WindowUsage(80, datetime(2026, 2, 24, 7, 25, 48, tzinfo=UTC)),
     }
-    status = json.loads(antigravity_status(structs.replace(use(NOON), antigravity=models), "user@example.com"))
+    status = json.loads(encode_antigravity_status(structs.replace(use(NOON), antigravity=models), "user@example.com"))
     assert status["userStatusProtoBinaryBase64"] == (
         "OhB1c2VyQGV4YW1wbGUuY29tigJXCi0KHENsYXVkZSBTb25uZXQgNC42IChUaGlua2luZyl6DQ2amVk/EgYI9LqMzQYKJgoVR2VtaW5p"
         "IDMuMSBQcm8gKEhpZ2gpeg0NzcxMPhIGCPyk9cwG"
@@ -110,7 +112,7 @@ def test_the_editors_status_is_the_documented_protobuf() -> None:
 
 def test_a_window_not_opened_carries_no_reset_in_the_protobuf() -> None:
     morning = use(clock("7:30"))
-    assert morning.antigravity["Claude Sonnet 4.6 (Thinking)"] == Turn(0.0, None)
-    proto = base64.b64decode(json.loads(antigravity_status(morning))["userStatusProtoBinaryBase64"])
+    assert morning.antigravity["Claude Sonnet 4.6 (Thinking)"] == WindowUsage(0.0, None)
+    proto = base64.b64decode(json.loads(encode_antigravity_status(morning))["userStatusProtoBinaryBase64"])
     label = b"Claude Sonnet 4.6 (Thinking)"
     assert proto[proto.index(label) + len(label) :][:7] == bytes.fromhex("7a050d0000803f")

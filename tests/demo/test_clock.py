@@ -3,7 +3,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from watcher.demo.clock import FastClock, HeldCalls
+from watcher.demo.clock import FastClock, SimulatedWorkQueue
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -21,19 +21,19 @@ def test_it_runs_as_many_times_faster_as_told() -> None:
     clock = FastClock(NOON, 60, machine)
     machine.s += 2
     assert clock.now() == NOON + timedelta(minutes=2)
-    assert clock.machine_s(timedelta(hours=1)) == 60
+    assert clock.to_real_seconds(timedelta(hours=1)) == 60
 
 
 def test_it_stands_still_while_anybody_holds_it() -> None:
     machine = Machine()
     clock = FastClock(NOON, 60, machine)
-    clock.hold()
-    clock.hold()
+    clock.pause()
+    clock.pause()
     machine.s += 5
-    clock.release()
+    clock.resume()
     machine.s += 5
     assert clock.now() == NOON
-    clock.release()
+    clock.resume()
     machine.s += 1
     assert clock.now() == NOON + timedelta(minutes=1)
 
@@ -41,15 +41,15 @@ def test_it_stands_still_while_anybody_holds_it() -> None:
 def test_it_never_steps() -> None:
     machine = Machine()
     clock = FastClock(NOON, 60, machine)
-    before = clock.ahead(), clock.zone()
+    before = clock.wall_offset(), clock.utc_offset()
     machine.s += 1000
-    assert (clock.ahead(), clock.zone()) == before
+    assert (clock.wall_offset(), clock.utc_offset()) == before
 
 
 def test_work_of_the_daemon_takes_no_simulated_time_even_where_it_fails() -> None:
     machine = Machine()
     clock = FastClock(NOON, 60, machine)
-    calls = HeldCalls(clock)
+    calls = SimulatedWorkQueue(clock)
     seen: SimpleQueue[datetime] = SimpleQueue()
 
     def work() -> str:
@@ -61,8 +61,8 @@ def test_work_of_the_daemon_takes_no_simulated_time_even_where_it_fails() -> Non
         seen.put(clock.now())
         raise RuntimeError("whatever happens to the result")
 
-    calls.fetch(work, then)
-    call = calls.take(5)
+    calls.run_in_thread(work, then)
+    call = calls.get(5)
     assert call is not None
     with pytest.raises(RuntimeError):
         call()
@@ -72,15 +72,15 @@ def test_work_of_the_daemon_takes_no_simulated_time_even_where_it_fails() -> Non
 def test_time_passes_only_while_the_daemon_waits_and_never_longer_than_it_meant_to() -> None:
     machine = Machine()
     clock = FastClock(NOON, 60, machine)
-    calls = HeldCalls(clock)
+    calls = SimulatedWorkQueue(clock)
     machine.s += 5  # the loop is busy
     assert clock.now() == NOON
-    clock.release(2)  # it waits for two seconds, and is woken after nine
+    clock.resume(2)  # it waits for two seconds, and is woken after nine
     machine.s += 1
     assert clock.now() == NOON + timedelta(minutes=1)
     machine.s += 8
     assert clock.now() == NOON + timedelta(minutes=2)
-    clock.hold()
+    clock.pause()
     machine.s += 3
-    assert calls.take(0) is None
+    assert calls.get(0) is None
     assert clock.now() == NOON + timedelta(minutes=2)

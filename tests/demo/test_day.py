@@ -3,15 +3,17 @@ from itertools import pairwise
 
 import pytest
 
-from watcher.demo.day import Day, curve, hours
+from watcher.demo.day import SimulatedDay, parse_curve, parse_hours
 
-DAY = Day()
-clock, use = DAY.at, DAY.use
+DAY = SimulatedDay()
+clock, use = DAY.instant_at, DAY.usage_at
 
 
 def test_a_curve_is_straight_between_points_and_level_outside() -> None:
-    line = curve("8:00 10, 9:00 40")
-    assert [line(hours(at)) for at in ("7:00", "8:00", "8:20", "9:00", "25:15")] == pytest.approx([10, 10, 20, 40, 40])
+    line = parse_curve("8:00 10, 9:00 40")
+    assert [line(parse_hours(at)) for at in ("7:00", "8:00", "8:20", "9:00", "25:15")] == pytest.approx(
+        [10, 10, 20, 40, 40]
+    )
 
 
 def test_the_session_crosses_eighty_and_wobbles_without_leaving_the_seventies() -> None:
@@ -36,9 +38,9 @@ def test_copilot_goes_into_overage_in_the_afternoon() -> None:
 
 
 def test_daily_quotas_turn_at_their_own_midnights() -> None:
-    assert use(clock("23:59")).nano.used_today == 3100
-    assert use(clock("24:01")).nano.used_today == 0
-    assert use(clock("24:01")).nano.used_this_month == 9200 + 3100
+    assert use(clock("23:59")).nano_gpt.used_today == 3100
+    assert use(clock("24:01")).nano_gpt.used_today == 0
+    assert use(clock("24:01")).nano_gpt.used_this_month == 9200 + 3100
     assert use(clock("31:59")).gemini["gemini-2.5-pro"].used_percent == 55
     assert use(clock("32:01")).gemini["gemini-2.5-pro"].used_percent == 0
 
@@ -61,9 +63,9 @@ def test_no_amount_leaves_its_range_and_no_open_window_is_past() -> None:
 
 
 def test_a_day_elsewhere_shows_the_same_times_on_its_own_clock() -> None:
-    pacific = Day(datetime(2026, 3, 2, tzinfo=timezone(timedelta(hours=-8))))
+    pacific = SimulatedDay(datetime(2026, 3, 2, tzinfo=timezone(timedelta(hours=-8))))
     assert pacific.starts_at == datetime(2026, 3, 2, 15, tzinfo=UTC)
-    morning = pacific.use(pacific.at("12:00"))
+    morning = pacific.usage_at(pacific.instant_at("12:00"))
     assert morning.claude_session.used_percent == use(clock("12:00")).claude_session.used_percent
-    assert morning.claude_session.resets_at == pacific.at("13:10")
-    assert morning.nano.day_ends_at == pacific.at("24:00")
+    assert morning.claude_session.resets_at == pacific.instant_at("13:10")
+    assert morning.nano_gpt.day_ends_at == pacific.instant_at("24:00")

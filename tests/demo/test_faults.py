@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from watcher import poll
-from watcher.core.model import Failure, Snapshot
+from watcher.core.model import PollFailure, Snapshot
 from watcher.demo import machine
 from watcher.demo.clock import FastClock
-from watcher.demo.day import Day
+from watcher.demo.day import SimulatedDay
 from watcher.demo.server import FAULTS, Server
-from watcher.doors import Doors
+from watcher.doors import Environment
 from watcher.providers.registry import PROVIDERS
 
-DAY = Day()
+DAY = SimulatedDay()
 USAGE = {
     "claude": "/api/oauth/usage",
     "codex": "/backend-api/wham/usage",
@@ -40,34 +40,34 @@ class Place:
     """A home, a server and the doors between them, at noon of the simulated day."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock = FastClock(DAY.at("12:00"), 1)
-        self.server = Server(lambda asked: machine.answer(asked, self.clock, DAY))
+        self.clock = FastClock(DAY.instant_at("12:00"), 1)
+        self.server = Server(lambda asked: machine.answer_request(asked, self.clock, DAY))
         self.folder = folder
 
-    def open(self) -> Doors:
+    def open(self) -> Environment:
         self.server.__enter__()
-        machine.lay_out(self.folder, self.server.url, DAY, desktop=False)
-        return machine.doors(self.folder, self.clock, DAY)
+        machine.write_home(self.folder, self.server.url, DAY, desktop=False)
+        return machine.make_environment(self.folder, self.clock, DAY)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, Doors]]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, Environment]]:
     made = Place(tmp_path_factory.mktemp("place"))
     doors = made.open()
     yield made, doors
     made.server.__exit__()
 
 
-def ask(place: Place, doors: Doors, provider: str) -> Snapshot | Failure:
+def ask(place: Place, doors: Environment, provider: str) -> Snapshot | PollFailure:
     facts = PROVIDERS[provider]
-    (credential,) = poll.find(facts, doors.surroundings(), now=doors.clock.now).credentials
-    return poll.ask(
+    (credential,) = poll.find_logins(facts, doors.read_host_info(), now=doors.clock.now).credentials
+    return poll.poll_account(
         facts,
         credential,
         now=doors.clock.now,
         send=doors.send,
         read_database=doors.read_database,
-        kept={},
+        provider_state={},
         base_url=place.server.url,
     )
 
@@ -79,13 +79,13 @@ def test_every_fault_has_its_kind() -> None:
 @pytest.mark.parametrize("fault", sorted(KINDS))
 @pytest.mark.parametrize("provider", sorted(USAGE))
 def test_it_becomes_one_clear_line_and_the_next_answer_is_read(
-    place: tuple[Place, Doors], provider: str, fault: str
+    place: tuple[Place, Environment], provider: str, fault: str
 ) -> None:
     here, doors = place
-    here.server.fail(USAGE[provider], fault, times=2)  # Google's token is renewed once after a 401
+    here.server.queue_fault(USAGE[provider], fault, times=2)  # Google's token is renewed once after a 401
     news = ask(here, doors, provider)
-    here.server.heal()
-    assert isinstance(news, Failure), news
+    here.server.clear_faults()
+    assert isinstance(news, PollFailure), news
     assert news.kind == OTHERWISE.get((provider, fault), KINDS[fault]), news
     assert news.message.startswith((PROVIDERS[provider].name, "127.0.0.1: "))  # where no answer came, the host
     assert "\n" not in news.message

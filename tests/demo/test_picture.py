@@ -4,15 +4,23 @@ from decimal import Decimal
 import pytest
 from msgspec import structs
 
-from watcher.demo.day import Day
-from watcher.demo.picture import ASCII, BLOCKS, firing_session, notification, picture, quiet_words, style
-from watcher.status_document import SCHEMA, AccountStatus, AlertStatus, Status, Window
+from watcher.demo.day import SimulatedDay
+from watcher.demo.picture import (
+    ASCII_SCREEN_SYMBOLS,
+    BLOCK_SCREEN_SYMBOLS,
+    choose_symbols,
+    explain_no_message,
+    format_notification,
+    get_firing_session_percent,
+    render_status,
+)
+from watcher.status_document import SCHEMA_NAME, AccountStatus, AlertStatus, StatusDocument, WindowStatus
 
-NOON = Day().at("12:00")
+NOON = SimulatedDay().instant_at("12:00")
 
 
-def window(name: str, used_percent: float | None, **known: object) -> Window:
-    basis = Window(
+def window(name: str, used_percent: float | None, **known: object) -> WindowStatus:
+    basis = WindowStatus(
         window=name,
         kind="session",
         label="",
@@ -29,7 +37,7 @@ def window(name: str, used_percent: float | None, **known: object) -> Window:
     return structs.replace(basis, **known)
 
 
-def account(provider: str, *windows: Window) -> AccountStatus:
+def account(provider: str, *windows: WindowStatus) -> AccountStatus:
     return AccountStatus(
         provider=provider,
         account=None,
@@ -45,13 +53,13 @@ def account(provider: str, *windows: Window) -> AccountStatus:
     )
 
 
-def status(*accounts: AccountStatus, firing: tuple[str, str] | None = None) -> Status:
+def status(*accounts: AccountStatus, firing: tuple[str, str] | None = None) -> StatusDocument:
     alerts = []
     if firing is not None:
         rule, series = firing
         alerts = [AlertStatus(rule=rule, series=series, state="firing", severity="warning", since=NOON)]
-    return Status(
-        schema=SCHEMA,
+    return StatusDocument(
+        schema=SCHEMA_NAME,
         generated_at=NOON,
         providers=list(accounts),
         alerts=alerts,
@@ -64,49 +72,62 @@ def status(*accounts: AccountStatus, firing: tuple[str, str] | None = None) -> S
 
 def test_a_bar_is_as_full_as_the_window_and_marked_while_its_alert_fires() -> None:
     now = status(account("claude", window("five_hour", 50.0)), firing=("claude-session", "claude.five_hour"))
-    title, line, *_ = picture(now, NOON, ASCII, NOON.tzinfo)
+    title, line, *_ = render_status(now, NOON, ASCII_SCREEN_SYMBOLS, NOON.tzinfo)
     assert title == "Monday 12:00, simulated"
     assert line == "! Claude, 5 hours     #############.............    50.0 %  resets 13:10"
 
 
 def test_times_are_those_of_the_zone() -> None:
     there = timezone(timedelta(hours=2))
-    title, line, *_ = picture(status(account("claude", window("five_hour", 50.0))), NOON, ASCII, there)
+    title, line, *_ = render_status(
+        status(account("claude", window("five_hour", 50.0))), NOON, ASCII_SCREEN_SYMBOLS, there
+    )
     assert title == "Monday 14:00, simulated"
     assert line.endswith("resets 15:10")
 
 
 def test_overage_fills_the_bar_and_never_more() -> None:
     month = window("premium_interactions", 106.0, used=Decimal(318), limit=Decimal(300), resets_at=None)
-    line = picture(status(account("copilot", month)), NOON, ASCII)[5]
+    line = render_status(status(account("copilot", month)), NOON, ASCII_SCREEN_SYMBOLS)[5]
     assert line == "  Copilot, month      ########################## 318 / 300"
 
 
 def test_what_is_not_known_is_a_question_mark_and_not_nothing() -> None:
-    assert picture(status(), NOON, ASCII)[1].endswith("?")
-    assert picture(status(account("claude", window("five_hour", None))), NOON, ASCII)[1].endswith("?")
+    assert render_status(status(), NOON, ASCII_SCREEN_SYMBOLS)[1].endswith("?")
+    assert render_status(status(account("claude", window("five_hour", None))), NOON, ASCII_SCREEN_SYMBOLS)[1].endswith(
+        "?"
+    )
 
 
-@pytest.mark.parametrize("look", [ASCII, BLOCKS])
+@pytest.mark.parametrize("look", [ASCII_SCREEN_SYMBOLS, BLOCK_SCREEN_SYMBOLS])
 def test_no_line_is_wider_than_eighty_columns(look: object) -> None:
     full = window("five_hour", 123.4, resets_at=NOON + timedelta(days=9))
-    lines = picture(status(account("claude", full)), NOON, look)  # type: ignore[arg-type]
+    lines = render_status(status(account("claude", full)), NOON, look)  # type: ignore[arg-type]
     payload = {"severity": "critical", "event": "firing", "title": "word " * 60, "message": "word " * 60 + "\nend"}
-    lines += [f"12:34  {line}" for line in notification(payload, look)]  # type: ignore[arg-type]
+    lines += [f"12:34  {line}" for line in format_notification(payload, look)]  # type: ignore[arg-type]
     assert max(len(line) for line in lines) <= 80
 
 
 def test_a_message_says_its_severity_when_it_fires_and_else_what_happened() -> None:
     payload = {"severity": "warning", "event": "firing", "title": "Claude at 81 %", "message": "body"}
-    assert notification(payload, ASCII) == ["! WARNING: Claude at 81 %", "  body"]
-    assert notification({**payload, "event": "resolved"}, ASCII)[0] == "! RESOLVED: Claude at 81 %"
+    assert format_notification(payload, ASCII_SCREEN_SYMBOLS) == ["! WARNING: Claude at 81 %", "  body"]
+    assert (
+        format_notification({**payload, "event": "resolved"}, ASCII_SCREEN_SYMBOLS)[0] == "! RESOLVED: Claude at 81 %"
+    )
 
 
 @pytest.mark.parametrize(
-    ("encoding", "look"), [("utf-8", BLOCKS), ("ascii", ASCII), ("latin-1", ASCII), (None, ASCII), ("odd", ASCII)]
+    ("encoding", "look"),
+    [
+        ("utf-8", BLOCK_SCREEN_SYMBOLS),
+        ("ascii", ASCII_SCREEN_SYMBOLS),
+        ("latin-1", ASCII_SCREEN_SYMBOLS),
+        (None, ASCII_SCREEN_SYMBOLS),
+        ("odd", ASCII_SCREEN_SYMBOLS),
+    ],
 )
 def test_blocks_are_drawn_only_where_the_terminal_has_them(encoding: str | None, look: object) -> None:
-    assert style(encoding) is look
+    assert choose_symbols(encoding) is look
 
 
 @pytest.mark.parametrize(
@@ -123,10 +144,10 @@ def test_blocks_are_drawn_only_where_the_terminal_has_them(encoding: str | None,
 def test_a_wobble_about_the_threshold_is_explained(
     before: float | None, after: float | None, words: str | None
 ) -> None:
-    assert quiet_words(before, after) == words
+    assert explain_no_message(before, after) == words
 
 
 def test_a_session_counts_only_while_its_alert_fires() -> None:
     claude = account("claude", window("five_hour", 81.0))
-    assert firing_session(status(claude)) is None
-    assert firing_session(status(claude, firing=("claude-session", "claude.five_hour"))) == 81.0
+    assert get_firing_session_percent(status(claude)) is None
+    assert get_firing_session_percent(status(claude, firing=("claude-session", "claude.five_hour"))) == 81.0

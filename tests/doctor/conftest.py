@@ -2,7 +2,7 @@ import pytest
 
 from tests.cli import lived
 from tests.doctor.ward import OPENED, Ward
-from watcher.paths import find
+from watcher.paths import resolve_paths
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +20,8 @@ def ward(tmp_path):
 @pytest.fixture(scope="session")
 def two_days(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two_days")
-    own = find({"WATCHER_CONFIG_DIR": str(folder / "config"), "WATCHER_STATE_DIR": str(folder / "state")}, folder)
+    own = resolve_paths(
+        {"WATCHER_CONFIG_DIR": str(folder / "config"), "WATCHER_STATE_DIR": str(folder / "state")}, folder
+    )
     lived.live(own, account_name="me@example.com")
     return own

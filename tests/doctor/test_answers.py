@@ -4,13 +4,13 @@ import pytest
 from msgspec.structs import replace
 
 from tests.doctor.ward import one, told
-from watcher.core.model import Failure
+from watcher.core.model import PollFailure
 from watcher.doctor import answers
 
 
 def test_the_last_answer_of_each_account(ward, two_days):
     ward.lived(two_days)
-    found = list(answers.answers(ward.scene()))
+    found = list(answers.check_answers(ward.scene()))
     assert told(found) == [
         ("claude (me@example.com)", "ok", "answered less than a minute ago: 2 windows"),
         (
@@ -40,9 +40,9 @@ def test_the_last_answer_of_each_account(ward, two_days):
     ],
 )
 def test_what_waiting_does_not_mend_is_a_failure(ward, kind, verdict):
-    failure = Failure(provider="claude", at=ward.clock.at - timedelta(hours=1), kind=kind, message="words")
-    ward.write(lambda store: store.record(failure))
-    (found,) = answers.answers(ward.scene())
+    failure = PollFailure(provider="claude", at=ward.clock.at - timedelta(hours=1), kind=kind, message="words")
+    ward.write(lambda store: store.save_result(failure))
+    (found,) = answers.check_answers(ward.scene())
     assert (found.verdict, found.message) == (verdict, f"{kind}: words (for 1 h)")
     assert found.cure
 
@@ -62,42 +62,42 @@ def test_what_waiting_does_not_mend_is_a_failure(ward, kind, verdict):
 def test_to_ask_again_is_a_cure_only_where_it_may_help(ward, kind, wait, cure):
     at = ward.clock.at
     again = None if wait is None else at + wait
-    failure = Failure(provider="claude", at=at, kind=kind, message="words", retry_at=again)
-    ward.write(lambda store: store.record(failure))
-    (found,) = answers.answers(ward.scene())
+    failure = PollFailure(provider="claude", at=at, kind=kind, message="words", retry_at=again)
+    ward.write(lambda store: store.save_result(failure))
+    (found,) = answers.check_answers(ward.scene())
     assert found.cure == cure
 
 
 def test_an_answer_that_has_grown_old_is_a_warning(ward, two_days):
     ward.lived(two_days)
-    ward.write(lambda store: store.set_fact("every", '{"nano_gpt": 300}', ward.clock.at))
+    ward.write(lambda store: store.save_fact("every", '{"nano_gpt": 300}', ward.clock.at))
     ward.clock.at += timedelta(days=1)
-    found = one(answers.answers(ward.scene()), "nano_gpt")
+    found = one(answers.check_answers(ward.scene()), "nano_gpt")
     assert (found.verdict, found.message) == ("warn", "nothing new for 24 h")
     assert found.cure == "watcher status --refresh"
 
 
 def test_a_login_that_was_never_asked_is_a_warning(ward):
     ward.sign_in_to_claude()
-    assert told(answers.answers(ward.scene())) == [("claude", "warn", "never asked yet")]
+    assert told(answers.check_answers(ward.scene())) == [("claude", "warn", "never asked yet")]
 
 
 def test_a_provider_that_is_switched_off_is_passed_over(ward, two_days):
     ward.lived(two_days)
     ward.config("[providers.copilot]\nenabled = false\n")
-    assert [each.provider for each in answers.answers(ward.scene())] == ["claude", "nano_gpt"]
+    assert [each.provider for each in answers.check_answers(ward.scene())] == ["claude", "nano_gpt"]
 
 
 def test_a_daemon_that_goes_on_with_an_older_config_is_told_of(ward):
-    ward.write(lambda store: store.set_fact("config_error", "config.toml:3:1: unknown key\n  3 | x", ward.clock.at))
-    (found,) = answers.answers(replace(ward.scene(), holder=4711))
+    ward.write(lambda store: store.save_fact("config_error", "config.toml:3:1: unknown key\n  3 | x", ward.clock.at))
+    (found,) = answers.check_answers(replace(ward.scene(), holder=4711))
     assert found.message == "the daemon goes on with an older config: config.toml:3:1: unknown key"
 
 
 def test_a_config_that_stopped_all_polls_is_told_of_until_one_has_read_it_mended(ward):
-    ward.write(lambda store: store.set_fact("config_error", "config.toml:3:1: unknown key\n  3 | x", ward.clock.at))
-    (found,) = answers.answers(replace(ward.scene(), config=None))
+    ward.write(lambda store: store.save_fact("config_error", "config.toml:3:1: unknown key\n  3 | x", ward.clock.at))
+    (found,) = answers.check_answers(replace(ward.scene(), config=None))
     assert told([found]) == [("config", "fail", "nothing is polled with this config: config.toml:3:1: unknown key")]
-    (found,) = answers.answers(ward.scene())
+    (found,) = answers.check_answers(ward.scene())
     assert (found.verdict, found.cure) == ("warn", "watcher check")
     assert found.message == "the last poll refused the config, which is mended now: config.toml:3:1: unknown key"

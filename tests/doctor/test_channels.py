@@ -4,15 +4,15 @@ from msgspec.structs import replace
 
 from tests.doctor.ward import CONFIG, SECRETS, one, told
 from watcher.core import wording
-from watcher.core.model import Delivery, DeliveryState, Stop
-from watcher.doctor import Unanswered, channels
+from watcher.core.model import Delivery, DeliveryState, StoppedChannel
+from watcher.doctor import DesktopUnavailableError, channels
 
 
 def delivery(now, channel, state, outcome="", key="k"):
     return Delivery(
         key=key,
         channel=channel,
-        message=wording.notice("k", "title", "body", now),
+        message=wording.compose_notice("k", "title", "body", now),
         reason="",
         state=state,
         created_at=now - timedelta(hours=3),
@@ -23,12 +23,12 @@ def delivery(now, channel, state, outcome="", key="k"):
 
 
 def keep(ward, *deliveries):
-    ward.write(lambda store: store.enqueue(deliveries))
+    ward.write(lambda store: store.enqueue_deliveries(deliveries))
 
 
 def test_a_channel_that_took_a_message_is_well_and_one_that_never_did_is_unproven(ward):
     keep(ward, delivery(ward.clock.at, "desktop", DeliveryState.SENT))
-    found = list(channels.channels(ward.scene()))
+    found = list(channels.check_channels(ward.scene()))
     assert told(found) == [
         ("desktop", "ok", "took a message 3 h ago"),
         ("team", "warn", "it has not taken a message yet, so nobody knows if it works"),
@@ -37,22 +37,22 @@ def test_a_channel_that_took_a_message_is_well_and_one_that_never_did_is_unprove
 
 
 def test_a_test_message_that_was_taken_is_proof_enough(ward):
-    ward.write(lambda store: store.set_fact("tried team", "taken", ward.clock.at - timedelta(hours=1)))
-    assert told([one(channels.channels(ward.scene()), "team")]) == [("team", "ok", "took a test message 1 h ago")]
+    ward.write(lambda store: store.save_fact("tried team", "taken", ward.clock.at - timedelta(hours=1)))
+    assert told([one(channels.check_channels(ward.scene()), "team")]) == [("team", "ok", "took a test message 1 h ago")]
 
 
 def test_a_missing_secret_fails_and_is_named_by_its_variable(ward):
     del ward.env["TEAM_URL"]
-    found = one(channels.channels(ward.scene()), "team")
+    found = one(channels.check_channels(ward.scene()), "team")
     assert found.verdict == "fail"
     assert "the environment variable TEAM_URL is not set" in found.message
     assert found.cure == "set it, then watcher notify test team"
 
 
 def test_a_channel_that_refused_for_good_fails_with_the_far_side_s_words(ward):
-    stop = Stop(channel="team", settings="0", at=ward.clock.at, detail="404 no_service")
+    stop = StoppedChannel(channel="team", settings="0", at=ward.clock.at, detail="404 no_service")
     ward.write(lambda store: store.stop(stop))
-    found = one(channels.channels(ward.scene()), "team")
+    found = one(channels.check_channels(ward.scene()), "team")
     assert (found.verdict, found.message) == ("fail", "it refused for good and is silent: 404 no_service")
     assert found.cure == "correct [channels.team], then watcher notify test team"
 
@@ -60,83 +60,85 @@ def test_a_channel_that_refused_for_good_fails_with_the_far_side_s_words(ward):
 def test_messages_that_were_given_up_are_counted(ward):
     lost = delivery(ward.clock.at, "team", DeliveryState.DEAD, outcome="no connection")
     keep(ward, lost, replace(lost, key="k2"))
-    found = one(channels.channels(ward.scene()), "team")
+    found = one(channels.check_channels(ward.scene()), "team")
     assert (found.verdict, found.message) == ("warn", "2 messages given up in the last week: no connection")
 
 
 def test_a_channel_that_nothing_uses_is_never_told_anything(ward):
     ward.config(CONFIG.replace('critical = ["desktop", "team"]', ""))
-    found = one(channels.channels(ward.scene()), "team")
+    found = one(channels.check_channels(ward.scene()), "team")
     assert (found.verdict, found.message) == ("warn", "no route and no rule uses it, so it is never told anything")
     ward.config(
         CONFIG.replace('critical = ["desktop", "team"]', "").replace(
             'name = "session"', 'name = "session"\nnotify = ["team"]'
         )
     )
-    assert "not taken a message" in one(channels.channels(ward.scene()), "team").message
+    assert "not taken a message" in one(channels.check_channels(ward.scene()), "team").message
 
 
 def test_a_route_of_a_severity_that_no_rule_has_is_no_use(ward):
     ward.config(CONFIG.replace(', critical = "95%"', ""))
-    assert "no route and no rule uses it" in one(channels.channels(ward.scene()), "team").message
+    assert "no route and no rule uses it" in one(channels.check_channels(ward.scene()), "team").message
 
 
 def test_routes_that_lead_nowhere_are_a_failure(ward):
     ward.config('[channels.desktop]\ntype = "desktop"\n[route]\ndefault = []\n')
-    assert ("route", "fail", "no route leads to a channel: no alert is told") in told(channels.channels(ward.scene()))
+    assert ("route", "fail", "no route leads to a channel: no alert is told") in told(
+        channels.check_channels(ward.scene())
+    )
 
 
 def test_a_config_that_cannot_be_read_has_no_channels_to_judge(ward):
     ward.config("[channels")
-    assert list(channels.channels(ward.scene())) == []
+    assert list(channels.check_channels(ward.scene())) == []
 
 
 # --- the desktop ------------------------------------------------------------------------------------------------------
 
 
 def unanswered():
-    raise Unanswered("no notification daemon is running; start one, for instance dunst or mako")
+    raise DesktopUnavailableError("no notification daemon is running; start one, for instance dunst or mako")
 
 
 def test_the_notification_service_is_named(ward):
-    scene = replace(ward.scene(), desktop=lambda: "dunst 1.9.0 answers on the session bus")
-    assert told(channels.desktop(scene)) == [("notifications", "ok", "dunst 1.9.0 answers on the session bus")]
+    scene = replace(ward.scene(), query_desktop=lambda: "dunst 1.9.0 answers on the session bus")
+    assert told(channels.check_desktop(scene)) == [("notifications", "ok", "dunst 1.9.0 answers on the session bus")]
 
 
 def test_no_notification_service_is_a_failure_where_alerts_go_there(ward):
-    (found,) = channels.desktop(replace(ward.scene(), desktop=unanswered))
+    (found,) = channels.check_desktop(replace(ward.scene(), query_desktop=unanswered))
     assert (found.verdict, found.message) == ("fail", "no notification daemon is running")
     assert found.cure == "start one, for instance dunst or mako"
     ward.config(CONFIG.replace('"desktop"]', '"team"]').replace('["desktop", "team"]', '["team"]'))
-    (found,) = channels.desktop(replace(ward.scene(), desktop=unanswered))
+    (found,) = channels.check_desktop(replace(ward.scene(), query_desktop=unanswered))
     assert found.verdict == "warn"
 
 
 def test_where_no_channel_needs_the_desktop_it_is_not_asked(ward):
     ward.config('[channels.team]\ntype = "slack"\nurl = "env:TEAM_URL"\n')
-    assert told(channels.desktop(replace(ward.scene(), desktop=unanswered))) == [
+    assert told(channels.check_desktop(replace(ward.scene(), query_desktop=unanswered))) == [
         ("notifications", "ok", "no channel uses the desktop")
     ]
 
 
 def test_without_a_bus_the_reason_says_what_to_do(ward):
     ward.env["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=/nowhere/bus"
-    (found,) = channels.desktop(ward.scene())
+    (found,) = channels.check_desktop(ward.scene())
     assert found.verdict == "fail"
     assert "the session bus cannot be reached" in found.message
 
 
 def test_on_other_systems_the_program_that_shows_it_is_looked_for(ward, tmp_path):
     ward.platform = "darwin"
-    (found,) = channels.desktop(ward.scene())
+    (found,) = channels.check_desktop(ward.scene())
     assert (found.verdict, found.message) == ("fail", "none of terminal-notifier, osascript is there")
     (tmp_path / "osascript").write_text("")
     (tmp_path / "osascript").chmod(0o755)
     ward.env["PATH"] = str(tmp_path)
-    (found,) = channels.desktop(ward.scene())
+    (found,) = channels.check_desktop(ward.scene())
     assert (found.verdict, found.message.split(";")[0]) == ("ok", "shown by osascript")
 
 
 def test_a_webhook_s_address_is_in_no_finding(ward):
-    findings = [*channels.channels(ward.scene()), *channels.desktop(ward.scene())]
+    findings = [*channels.check_channels(ward.scene()), *channels.check_desktop(ward.scene())]
     assert SECRETS["team"] not in repr(findings)

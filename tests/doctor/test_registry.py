@@ -3,8 +3,8 @@ from pathlib import Path
 
 from tests.doctor.ward import SECRETS
 from watcher.doctor import Finding, Verdict, registry
-from watcher.doctor.registry import CHECKS, examine
-from watcher.status_document import as_json
+from watcher.doctor.registry import CHECKS, run_checks
+from watcher.status_document import format_json
 
 FOLDER = Path(registry.__file__).parent
 
@@ -36,7 +36,7 @@ def test_each_check_s_findings_are_in_its_group(ward, two_days):
 
 def test_whatever_is_not_well_comes_with_a_cure(ward, two_days):
     ward.lived(two_days)
-    report = examine(ward.scene(), ward.clean)
+    report = run_checks(ward.scene(), ward.clean)
     assert [each for each in report.checks if each.verdict is not Verdict.OK and not each.cure] == []
 
 
@@ -45,7 +45,7 @@ def test_it_is_not_ok_when_anything_failed(ward):
         return [("g", lambda _scene: [finding(), finding(verdict)])]
 
     scene = ward.scene()
-    assert [examine(scene, ward.clean, checks=checks(each)).ok for each in Verdict] == [True, True, False]
+    assert [run_checks(scene, ward.clean, checks=checks(each)).ok for each in Verdict] == [True, True, False]
 
 
 def test_a_check_that_breaks_is_a_failure_and_stops_no_other(ward):
@@ -53,7 +53,7 @@ def test_a_check_that_breaks_is_a_failure_and_stops_no_other(ward):
         yield finding()
         raise RuntimeError(SECRETS["claude"])
 
-    report = examine(ward.scene(), ward.clean, checks=[("g", broken), ("h", lambda _scene: [finding(group="h")])])
+    report = run_checks(ward.scene(), ward.clean, checks=[("g", broken), ("h", lambda _scene: [finding(group="h")])])
     assert [each.group for each in report.checks] == ["g", "g", "h"]
     assert report.checks[1].verdict is Verdict.FAIL
     assert report.checks[1].message.startswith("this check itself failed (RuntimeError at test_registry.py:")
@@ -63,7 +63,7 @@ def test_a_check_that_breaks_is_a_failure_and_stops_no_other(ward):
 def test_one_provider_alone(ward, two_days):
     ward.lived(two_days)
     ward.sign_in_to_claude()
-    report = examine(ward.scene(), ward.clean, "claude")
+    report = run_checks(ward.scene(), ward.clean, "claude")
     assert {each.provider for each in report.checks} == {"claude"}
     assert {each.group for each in report.checks} == {"logins", "answers"}
 
@@ -75,8 +75,8 @@ def test_no_secret_that_was_seen_on_the_way_comes_out(ward, two_days):
     ward.sign_in_to_codex_lb()
     ward.env["NANOGPT_API_KEY"] = SECRETS["nano"]
     leak = [("g", lambda _scene: [finding(message=f"x {secret} y", cure=secret) for secret in SECRETS.values()])]
-    report = examine(ward.scene(), ward.clean, checks=[*CHECKS, *leak])
-    text = as_json(report)
+    report = run_checks(ward.scene(), ward.clean, checks=[*CHECKS, *leak])
+    text = format_json(report)
     for secret in (*SECRETS.values(), id_token):
         assert secret not in text
     assert len([each for each in report.checks if each.facts]) == 4
@@ -93,6 +93,6 @@ def test_nothing_is_written_and_nothing_is_asked(ward, two_days):
         return {path: path.stat().st_mtime_ns for path in everything}
 
     before = seen()
-    examine(ward.scene(), ward.clean)
+    run_checks(ward.scene(), ward.clean)
     assert seen() == before
     assert {command.argv[0] for command in ward.ran} <= {"systemctl"}

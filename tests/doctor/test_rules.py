@@ -11,7 +11,7 @@ def rule(name, when):
 def unreachable(ward, two_days, *texts):
     ward.lived(two_days)
     ward.config("\n".join(texts))
-    return list(rules.unreachable(ward.scene()))
+    return list(rules.check_unreachable_rules(ward.scene()))
 
 
 def test_rules_that_have_a_window_are_well(ward, two_days):
@@ -49,7 +49,7 @@ def test_a_count_of_a_window_that_tells_only_a_percent_is_never_known(ward, two_
     ward.config(
         rule("left", "claude.five_hour.remaining < 5") + rule("fine", "claude.five_hour.remaining_percent < 5%")
     )
-    (found,) = rules.uncounted(ward.scene())
+    (found,) = rules.check_unknown_counts(ward.scene())
     assert (found.subject, found.verdict.value) == ("left", "warn")
     assert found.message == (
         "`claude.five_hour.remaining` is never known: the provider tells a percent and no count there;"
@@ -61,17 +61,17 @@ def test_a_count_of_a_window_that_tells_only_a_percent_is_never_known(ward, two_
 def test_a_count_that_is_told_is_well(ward, two_days):
     ward.lived(two_days)
     ward.config(rule("left", "copilot.remaining < 5") + rule("all", "*.*.used > 5") + rule("none", "codex.used > 5"))
-    assert list(rules.uncounted(ward.scene())) == []
+    assert list(rules.check_unknown_counts(ward.scene())) == []
 
 
 def test_before_the_first_answer_nothing_is_unreachable(ward):
     ward.config(rule("a", "claude.five_hour > 80%"))
-    assert list(rules.unreachable(ward.scene())) == []
+    assert list(rules.check_unreachable_rules(ward.scene())) == []
 
 
 def test_two_rules_with_one_name_are_told_apart_from_other_mistakes(ward):
     ward.config(rule("a", "claude > 80%") + rule("a", "claude > 90%") + rule("b", "claude > 2h"))
-    found = list(rules.config(ward.scene()))
+    found = list(rules.check_config(ward.scene()))
     assert [each.subject for each in found] == ["names", "config"]
     assert "this name is taken by the rule in line 1" in one(found, "names").message
     assert {each.verdict.value for each in found} == {"fail"}
@@ -81,16 +81,16 @@ def test_two_rules_with_one_name_are_told_apart_from_other_mistakes(ward):
 def test_names_are_compared_over_all_files(ward):
     ward.own.rules_dir.mkdir()
     (ward.own.rules_dir / "more.toml").write_text(rule("session", "claude > 80%"))
-    assert "this name is taken" in one(rules.config(ward.scene()), "names").message
+    assert "this name is taken" in one(rules.check_config(ward.scene()), "names").message
 
 
 def test_rules_that_are_well_are_counted(ward):
-    assert told(rules.config(ward.scene())) == [("names", "ok", "1 rule from 1 file, no two with one name")]
+    assert told(rules.check_config(ward.scene())) == [("names", "ok", "1 rule from 1 file, no two with one name")]
 
 
 def test_without_a_config_the_rules_that_ship_are_in_force(ward):
     ward.own.config_file.unlink()
-    found = list(rules.config(ward.scene()))
+    found = list(rules.check_config(ward.scene()))
     assert (found[0].verdict, found[0].cure) == ("warn", "watcher init")
     assert one(found, "names").verdict == "ok"
 
@@ -98,4 +98,4 @@ def test_without_a_config_the_rules_that_ship_are_in_force(ward):
 @pytest.mark.parametrize("text", ["", "[poll]\nevery = '5m'\n"])
 def test_no_rules_at_all_are_a_failure(ward, text):
     ward.config(text)
-    assert one(rules.config(ward.scene()), "names").message == "there are no rules, so nothing is ever told"
+    assert one(rules.check_config(ward.scene()), "names").message == "there are no rules, so nothing is ever told"

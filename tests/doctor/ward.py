@@ -14,14 +14,14 @@ from cryptography.fernet import Fernet
 from tests.cli.lived import NOW
 from watcher import files
 from watcher.clock import Clock
-from watcher.core.model import Command, Finished
+from watcher.core.model import Command, CommandResult
 from watcher.core.redaction import Redactor
-from watcher.credentials import Surroundings
-from watcher.doctor import Finding, Scene
-from watcher.doctor.scene import look
-from watcher.doors import Doors
+from watcher.credentials import HostInfo
+from watcher.doctor import DoctorContext, Finding
+from watcher.doctor.scene import build_context
+from watcher.doors import Environment
 from watcher.paths import Paths
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
 CONFIG = """
 [channels.desktop]
@@ -75,7 +75,7 @@ class Ward:
         self.clock = Fixed()
         self.platform = "linux"
         self.env = {"TEAM_URL": SECRETS["team"], "PATH": "/nowhere"}
-        self.said = Finished(exit_code=0, stdout=SYSTEMD)
+        self.said = CommandResult(exit_code=0, stdout=SYSTEMD)
         self.ran: list[Command] = []
         self.clean = Redactor()
         self.config(CONFIG)
@@ -134,26 +134,26 @@ class Ward:
 
     def store(self) -> Store:
         self.own.state_dir.mkdir(mode=0o700, exist_ok=True)
-        return Store(self.own.state_dir / FILE_NAME, now=self.clock.at)
+        return Store(self.own.state_dir / DATABASE_FILE_NAME, now=self.clock.at)
 
     def write(self, work) -> None:
         store = self.store()
-        store.write(lambda: work(store), now=self.clock.at)
+        store.run_transaction(lambda: work(store), now=self.clock.at)
         store.close()
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
-    def run(self, command: Command) -> Finished:
+    def run(self, command: Command) -> CommandResult:
         self.ran.append(command)
         return self.said
 
-    def doors(self) -> Doors:
-        return Doors(
+    def doors(self) -> Environment:
+        return Environment(
             clock=self.clock,
             send=lambda _request: (_ for _ in ()).throw(AssertionError("the doctor asks nobody")),
             run=self.run,
             read_database=files.read_database,
-            surroundings=lambda: Surroundings(
+            read_host_info=lambda: HostInfo(
                 home=self.home,
                 env={
                     **self.env,
@@ -161,14 +161,14 @@ class Ward:
                     "WATCHER_STATE_DIR": str(self.own.state_dir),
                 },
                 platform=self.platform,
-                run=self.run,
+                run_command=self.run,
                 read_database=files.read_database,
             ),
             jitter=lambda: 0.0,
         )
 
-    def scene(self) -> Scene:
-        scene = look(self.doors(), self.clean)
+    def scene(self) -> DoctorContext:
+        scene = build_context(self.doors(), self.clean)
         if scene.store is not None:
             OPENED.append(scene.store)
         return scene

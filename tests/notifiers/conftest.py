@@ -55,7 +55,9 @@ def channel():
 
     def make(kind, **changes):
         notifier = NOTIFIERS[kind]
-        return Channel(name="mine", type=kind, settings=msgspec.convert(SETTINGS[kind] | changes, notifier.settings))
+        return Channel(
+            name="mine", type=kind, settings=msgspec.convert(SETTINGS[kind] | changes, notifier.settings_class)
+        )
 
     return make
 
@@ -65,7 +67,7 @@ def compose(message, channel):
     """`compose("slack", {"url": ...}, title=...)`: what that channel would send."""
 
     def make(kind, how=None, **changes):
-        return NOTIFIERS[kind].compose(message(**changes), channel(kind, **how or {}).settings)
+        return NOTIFIERS[kind].build_request(message(**changes), channel(kind, **how or {}).settings)
 
     return make
 
@@ -76,6 +78,6 @@ def answered():
 
     def make(status, body=b"", **headers):
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Response(status=status, headers=named, body=body, at=NOW)
+        return Response(status=status, headers=named, body=body, received_at=NOW)
 
     return make

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from watcher.core.model import Finished
+from watcher.core.model import CommandResult
 from watcher.notifiers import answers
 
 
@@ -40,7 +40,7 @@ from watcher.notifiers import answers
     ],
 )
 def test_a_status_is_arrived_again_or_never(answered, status, delivered, permanent, detail):
-    outcome = answers.judge(answered(status, b"https://hooks.example/plantedsecret"))
+    outcome = answers.interpret_result(answered(status, b"https://hooks.example/plantedsecret"))
     assert (outcome.delivered, outcome.permanent, outcome.detail) == (delivered, permanent, detail)
 
 
@@ -72,13 +72,13 @@ def test_a_status_is_arrived_again_or_never(answered, status, delivered, permane
     ],
 )
 def test_every_form_of_asking_to_wait_is_understood(answered, headers, body, seconds):
-    outcome = answers.judge(answered(429, body, **headers))
+    outcome = answers.interpret_result(answered(429, body, **headers))
     assert outcome.retry_after == (None if seconds is None else timedelta(seconds=seconds))
     assert (outcome.delivered, outcome.permanent) == (False, False)
 
 
 def test_a_server_in_trouble_may_say_when_it_is_back(answered):
-    outcome = answers.judge(answered(503, retry_after="120"))
+    outcome = answers.interpret_result(answered(503, retry_after="120"))
     assert outcome.retry_after == timedelta(minutes=2)
     assert outcome.detail.endswith("will be sent again, not before 120 s from now, as it asks")
 
@@ -86,18 +86,18 @@ def test_a_server_in_trouble_may_say_when_it_is_back(answered):
 @pytest.mark.parametrize(
     ("finished", "delivered", "permanent", "detail"),
     [
-        (Finished(exit_code=0), True, False, "ended with exit code 0"),
-        (Finished(exit_code=75), False, False, "ended with exit code 75 (not now); will be run again"),
-        (Finished(exit_code=1), False, True, "ended with exit code 1; run the command by hand to see why"),
-        (Finished(exit_code=-9), False, True, "ended with exit code -9; run the command by hand to see why"),
+        (CommandResult(exit_code=0), True, False, "ended with exit code 0"),
+        (CommandResult(exit_code=75), False, False, "ended with exit code 75 (not now); will be run again"),
+        (CommandResult(exit_code=1), False, True, "ended with exit code 1; run the command by hand to see why"),
+        (CommandResult(exit_code=-9), False, True, "ended with exit code -9; run the command by hand to see why"),
         (
-            Finished(exit_code=None, stderr="cannot start '/x': No such file or directory"),
+            CommandResult(exit_code=None, stderr="cannot start '/x': No such file or directory"),
             False,
             True,
             "cannot start '/x': No such file or directory; check the channel's argv",
         ),
         (
-            Finished(exit_code=None, stderr="stopped after 10 s", timed_out=True),
+            CommandResult(exit_code=None, stderr="stopped after 10 s", timed_out=True),
             None,
             False,
             "stopped after 10 s, so it may have arrived; give it more time (timeout)",
@@ -105,5 +105,5 @@ def test_a_server_in_trouble_may_say_when_it_is_back(answered):
     ],
 )
 def test_an_exit_code_is_arrived_again_or_never(finished, delivered, permanent, detail):
-    outcome = answers.judge(finished)
+    outcome = answers.interpret_result(finished)
     assert (outcome.delivered, outcome.permanent, outcome.detail) == (delivered, permanent, detail)

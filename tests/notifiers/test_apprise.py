@@ -7,10 +7,10 @@ from importlib.util import find_spec
 import msgspec
 import pytest
 
-from watcher.core.model import Command, Finished, Severity
+from watcher.core.model import Command, CommandResult, Severity
 from watcher.demo.server import Reply, Server
 from watcher.notifiers import apprise
-from watcher.process import run
+from watcher.process import run_command
 
 STAND_IN = """
 import json, os
@@ -34,7 +34,7 @@ def with_library(tmp_path):
 
     def there(command):
         env = {"PYTHONPATH": str(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "told.json")}
-        return run(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
+        return run_command(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
 
     there.told = lambda: json.loads((tmp_path / "told.json").read_text())
     return there
@@ -48,7 +48,7 @@ def test_the_address_is_never_among_the_arguments(compose):
 
 def test_the_library_gets_plain_text_and_a_type(compose, with_library):
     finished = with_library(compose("apprise", severity=Severity.CRITICAL, body="*a* \\n <b>"))
-    assert apprise.judge(finished).delivered
+    assert apprise.interpret_result(finished).delivered
     assert with_library.told() == {
         "url": "json://plantedsecret@receiver.example",
         "title": "Claude 5-hour window at 82 %",
@@ -67,15 +67,17 @@ def test_the_library_gets_plain_text_and_a_type(compose, with_library):
     ],
 )
 def test_a_refusal_is_tried_again_and_an_unknown_address_is_not(compose, with_library, url, permanent, detail):
-    outcome = apprise.judge(with_library(compose("apprise", {"url": url})))
+    outcome = apprise.interpret_result(with_library(compose("apprise", {"url": url})))
     assert (outcome.delivered, outcome.permanent, outcome.detail) == (False, permanent, detail)
 
 
 def test_without_the_library_the_person_is_told_what_to_install(compose, tmp_path):
     (tmp_path / "apprise.py").write_text("raise ImportError")
     command = compose("apprise")
-    finished = run(Command(argv=command.argv, stdin=command.stdin, env={"PYTHONPATH": str(tmp_path)}, timeout_s=30))
-    outcome = apprise.judge(finished)
+    finished = run_command(
+        Command(argv=command.argv, stdin=command.stdin, env={"PYTHONPATH": str(tmp_path)}, timeout_s=30)
+    )
+    outcome = apprise.interpret_result(finished)
     assert (outcome.permanent, outcome.detail) == (
         True,
         "Apprise is not installed; run: pip install 'ai-usage-watcher[apprise]'",
@@ -100,15 +102,15 @@ def test_what_some_service_could_take_for_a_mention_is_disarmed(compose, mention
 def test_the_real_library_sends_it(compose, status, delivered):
     with Server(lambda _: Reply(status=status)) as server:
         url = server.url.replace("http://", "json://")
-        outcome = apprise.judge(run(compose("apprise", {"url": url}, title="ü & <b>")))
+        outcome = apprise.interpret_result(run_command(compose("apprise", {"url": url}, title="ü & <b>")))
     assert (outcome.delivered, outcome.permanent) == (delivered, False)
-    [asked] = server.asked
+    [asked] = server.requests
     sent = json.loads(asked.body)
     assert (sent["title"], sent["type"]) == ("ü & <b>", "warning")
 
 
 def test_a_sender_that_hangs_leaves_it_open():
-    outcome = apprise.judge(Finished(exit_code=None, stderr="stopped after 60 s", timed_out=True))
+    outcome = apprise.interpret_result(CommandResult(exit_code=None, stderr="stopped after 60 s", timed_out=True))
     assert outcome.delivered is None
 
 

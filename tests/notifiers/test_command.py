@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from watcher import notifiers
-from watcher.process import run
+from watcher.process import run_command
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs used here are Unix's")
 
@@ -38,11 +38,11 @@ def test_a_program_gets_the_contract_on_stdin_and_in_variables(script, tmp_path,
         "json.dump(seen, open(sys.argv[1], 'w'))"
     )
     hostile = '$(touch /tmp/x) `id` "; rm -rf ~" %PATH% \\ \0'
-    outcome = notifiers.send(
+    outcome = notifiers.send_message(
         message(title=hostile, body="a\nb"),
         channel("command", argv=[program, str(into), "$HOME"]),
         send=not_sent,
-        run=run,
+        run=run_command,
     )
     assert outcome.delivered, outcome.detail
     seen = json.loads(into.read_text())
@@ -60,20 +60,22 @@ def test_a_program_gets_the_contract_on_stdin_and_in_variables(script, tmp_path,
     [("", True, False), ("raise SystemExit(75)", False, False), ("raise SystemExit(1)", False, True)],
 )
 def test_the_exit_code_decides(script, channel, message, *, code, delivered, permanent):
-    outcome = notifiers.send(message(), channel("command", argv=[script(code)]), send=not_sent, run=run)
+    outcome = notifiers.send_message(message(), channel("command", argv=[script(code)]), send=not_sent, run=run_command)
     assert (outcome.delivered, outcome.permanent) == (delivered, permanent)
 
 
 def test_a_program_that_hangs_is_stopped_at_its_own_limit(script, channel, message):
     program = script("import time; time.sleep(60)")
-    outcome = notifiers.send(message(), channel("command", argv=[program], timeout="0.3s"), send=not_sent, run=run)
+    outcome = notifiers.send_message(
+        message(), channel("command", argv=[program], timeout="0.3s"), send=not_sent, run=run_command
+    )
     assert (outcome.delivered, outcome.permanent) == (None, False)
     assert outcome.detail.startswith("stopped after 0.3 s")
 
 
 def test_a_huge_text_fits_into_the_environment(script, channel, message):
     sent = message(title="t" * 500_000, body="ü" * 500_000)
-    outcome = notifiers.send(sent, channel("command", argv=[script("")]), send=not_sent, run=run)
+    outcome = notifiers.send_message(sent, channel("command", argv=[script("")]), send=not_sent, run=run_command)
     assert outcome.delivered, outcome.detail
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from watcher.core.model import Severity
 from watcher.notifiers import discord
-from watcher.notifiers.text import clean_message, utf16
+from watcher.notifiers.text import clean_message, count_utf16_units
 
 SCHEMA = jsonschema.Draft202012Validator(json.loads(Path(__file__).with_name("discord.schema.json").read_text("utf-8")))
 SPECIAL = "\\*_~`|<>@#:()[]{}!-&\n1. aé\U0001f680"
@@ -27,10 +27,10 @@ def judge(body):
     for embed in body["embeds"]:
         texts = [embed["title"], embed["description"], embed["footer"]["text"]]
         texts += [field[part] for field in embed["fields"] for part in ("name", "value")]
-        assert utf16(embed["title"]) <= 256
-        assert utf16(embed["description"]) <= 4096
+        assert count_utf16_units(embed["title"]) <= 256
+        assert count_utf16_units(embed["description"]) <= 4096
         assert any(text.strip() for text in texts)
-        total += sum(map(utf16, texts))
+        total += sum(map(count_utf16_units, texts))
     assert total <= 6000
 
 
@@ -79,12 +79,12 @@ def test_whatever_the_text_the_payload_keeps_discords_limits(
     sent = message(
         title=title, body=body, id=identity, severity=severity, used_percent=used, remaining=remaining, unit=unit
     )
-    judge(discord.compose(clean_message(sent), channel("discord").settings).json)
+    judge(discord.build_request(clean_message(sent), channel("discord").settings).json)
 
 
 @given(st.text(SPECIAL, max_size=80))
 def test_a_backslash_stands_before_every_mark_that_could_format_or_mention(raw):
-    escaped = discord.escape(raw)
+    escaped = discord.escape_markdown(raw)
     bare = re.sub(r"\\[^0-9A-Za-z\s]", "x", escaped)
     assert not re.search(r"[\\*_~`|<>@#:()\[\]{}!-]", bare)
     assert not re.search(r"(?m)^\s*\d+\.", bare)
@@ -121,10 +121,13 @@ def test_an_address_that_is_no_webhook_is_refused_without_being_shown(channel, u
 
 
 def test_the_pause_after_the_last_message_the_limit_allows_is_kept(answered):
-    outcome = discord.judge(answered(200, b"{}", x_ratelimit_remaining="0", x_ratelimit_reset_after="1.25"))
+    outcome = discord.interpret_result(answered(200, b"{}", x_ratelimit_remaining="0", x_ratelimit_reset_after="1.25"))
     assert (outcome.delivered, outcome.retry_after) == (True, timedelta(seconds=1.25))
     assert (
-        discord.judge(answered(200, b"{}", x_ratelimit_remaining="3", x_ratelimit_reset_after="1")).retry_after is None
+        discord.interpret_result(
+            answered(200, b"{}", x_ratelimit_remaining="3", x_ratelimit_reset_after="1")
+        ).retry_after
+        is None
     )
 
 
@@ -139,7 +142,7 @@ def test_the_pause_after_the_last_message_the_limit_allows_is_kept(answered):
     ],
 )
 def test_a_refusal_is_permanent_and_explained(answered, status, body, detail):
-    outcome = discord.judge(answered(status, body))
+    outcome = discord.interpret_result(answered(status, body))
     assert (outcome.delivered, outcome.permanent) == (False, True)
     assert detail is None or outcome.detail == detail
 

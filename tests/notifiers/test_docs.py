@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from watcher.notifiers.payload import payload
+from watcher.notifiers.payload import build_payload
 from watcher.notifiers.registry import NOTIFIERS
 
 PAGE = Path(__file__).parents[2].joinpath("docs", "channels.md").read_text("utf-8")
@@ -27,10 +27,10 @@ def test_every_channel_has_a_section_whose_example_shows_every_setting(kind):
     assert table.pop("type") == kind
     if "url" in table and kind in SECRETS:
         table["url"] = SECRETS[kind]
-    settings = msgspec.convert(table, NOTIFIERS[kind].settings)
+    settings = msgspec.convert(table, NOTIFIERS[kind].settings_class)
     assert set(table) == set(settings.__struct_fields__)
 
 
 def test_the_example_of_the_payload_has_the_contracts_keys(message):
     example = msgspec.json.decode(re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)[1])
-    assert list(example) == list(payload(message()))
+    assert list(example) == list(build_payload(message()))

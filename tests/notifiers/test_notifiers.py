@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher import notifiers
-from watcher.core.model import Command, Finished, Request
+from watcher.core.model import Command, CommandResult, Request
 from watcher.errors import OfflineError, ServerError, ShapeChangedError, TimedOutError
 from watcher.notifiers import Channel
 from watcher.notifiers.registry import NOTIFIERS
@@ -28,7 +28,7 @@ def sent(error):
     return error
 
 
-COMPOSED = [kind for kind, notifier in NOTIFIERS.items() if notifier.compose]
+COMPOSED = [kind for kind, notifier in NOTIFIERS.items() if notifier.build_request]
 BY_REQUEST = [kind for kind in COMPOSED if kind not in ("desktop", "command", "apprise")]
 
 
@@ -36,8 +36,8 @@ BY_REQUEST = [kind for kind in COMPOSED if kind not in ("desktop", "command", "a
 def test_every_channel_is_complete(kind):
     notifier = NOTIFIERS[kind]
     assert notifier.type == kind
-    assert (notifier.compose is None) != (notifier.deliver is None)
-    assert set(notifier.secrets) <= set(notifier.settings.__struct_fields__)
+    assert (notifier.build_request is None) != (notifier.deliver is None)
+    assert set(notifier.secret_settings) <= set(notifier.settings_class.__struct_fields__)
     module = __import__(f"watcher.notifiers.{kind}", fromlist=["x"])
     assert "Lost:" in module.__doc__
     assert "Permanent:" in module.__doc__
@@ -86,7 +86,7 @@ def test_whatever_is_raised_becomes_an_outcome_that_is_tried_again(message, chan
     def fails(_request):
         raise error
 
-    outcome = notifiers.send(message(), channel(kind), send=fails, run=not_run)
+    outcome = notifiers.send_message(message(), channel(kind), send=fails, run=not_run)
     assert outcome.delivered is delivered
     assert not outcome.permanent
     assert "plantedsecret" not in outcome.detail
@@ -94,12 +94,14 @@ def test_whatever_is_raised_becomes_an_outcome_that_is_tried_again(message, chan
 
 @pytest.mark.parametrize("kind", ["command", "apprise"])
 def test_a_command_channel_never_touches_the_network(message, channel, kind):
-    outcome = notifiers.send(message(), channel(kind), send=refused, run=lambda _: Finished(exit_code=0))
+    outcome = notifiers.send_message(message(), channel(kind), send=refused, run=lambda _: CommandResult(exit_code=0))
     assert outcome.delivered is True
 
 
 def test_an_unknown_kind_of_channel_is_an_outcome_too(message):
-    outcome = notifiers.send(message(), Channel(name="x", type="pigeon", settings=None), send=refused, run=not_run)
+    outcome = notifiers.send_message(
+        message(), Channel(name="x", type="pigeon", settings=None), send=refused, run=not_run
+    )
     assert outcome.delivered is False
     assert "pigeon" in outcome.detail
 
@@ -133,9 +135,9 @@ def test_no_text_and_no_number_makes_a_channel_fail(
 
     def take(work):
         sent.append(text_of(work))
-        return Finished(exit_code=0) if isinstance(work, Command) else answered(200, b"ok")
+        return CommandResult(exit_code=0) if isinstance(work, Command) else answered(200, b"ok")
 
-    outcome = notifiers.send(
+    outcome = notifiers.send_message(
         message(title=title, body=body, label=label, used_percent=used, remaining=left),
         channel(kind),
         send=take,

@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from watcher import http, notifiers
-from watcher.core.model import Finished
+from watcher.core.model import CommandResult
 from watcher.demo.server import Reply, Server, json_reply
 
 PATHS = {
@@ -44,15 +44,15 @@ def deliver(kind, server, channel, message):
 
     def attempt(*, limit_s=20.0, **changes):
         def send(request):
-            return http.send(structs.replace(request, total_s=min(request.total_s, limit_s)))
+            return http.send_request(structs.replace(request, timeout_s=min(request.timeout_s, limit_s)))
 
-        return notifiers.send(message(**changes), channel(kind, **how), send=send, run=not_run)
+        return notifiers.send_message(message(**changes), channel(kind, **how), send=send, run=not_run)
 
     return attempt
 
 
 def not_run(_command):
-    return Finished(exit_code=1)
+    return CommandResult(exit_code=1)
 
 
 def test_a_message_arrives_once_as_a_post(deliver, server, kind):
@@ -78,7 +78,7 @@ def test_a_message_arrives_once_as_a_post(deliver, server, kind):
     ],
 )
 def test_a_limit_is_obeyed_in_whichever_form_it_is_told(deliver, server, kind, reply, wait):
-    server.fail(ASKED[kind], reply)
+    server.queue_fault(ASKED[kind], reply)
     outcome = deliver()
     assert (outcome.delivered, outcome.permanent, outcome.retry_after) == (False, False, wait)
     assert deliver().delivered
@@ -94,10 +94,10 @@ def test_a_limit_is_obeyed_in_whichever_form_it_is_told(deliver, server, kind, r
         (Reply(status=400, body=b"\xff\xfe{"), False, True),
         (Reply(status=302, headers={"Location": "https://elsewhere.invalid/plantedsecret"}), False, True),
         (Reply(status=307, headers={"Location": "/another"}), False, True),
-        (Reply(reset=True), None, False),
-        (Reply(after_s=30.0), None, False),
-        (Reply(body=b"x" * 160, drip_s=10.0), None, False),
-        (Reply(body=b"ok" * 100, cut=True), None, False),
+        (Reply(reset_connection=True), None, False),
+        (Reply(delay_s=30.0), None, False),
+        (Reply(body=b"x" * 160, chunk_delay_s=10.0), None, False),
+        (Reply(body=b"ok" * 100, truncate_body=True), None, False),
         (Reply(body=b"x" * (3 << 20)), None, False),
     ],
     ids=["500", "503", "404", "410", "400", "302", "307", "reset", "silence", "drip", "cut", "huge"],
@@ -105,8 +105,8 @@ def test_a_limit_is_obeyed_in_whichever_form_it_is_told(deliver, server, kind, r
 def test_each_fault_is_again_never_or_in_doubt_and_tells_no_secret(
     deliver, server, kind, *, reply, delivered, permanent
 ):
-    server.fail(ASKED[kind], reply)
-    outcome = deliver(limit_s=0.5 if reply.after_s or reply.drip_s else 20.0)
+    server.queue_fault(ASKED[kind], reply)
+    outcome = deliver(limit_s=0.5 if reply.delay_s or reply.chunk_delay_s else 20.0)
     assert (outcome.delivered, outcome.permanent) == (delivered, permanent), outcome.detail
     assert "plantedsecret" not in outcome.detail
     assert len(server.asked) == 1  # no redirect was followed, and nothing was sent twice
@@ -117,18 +117,18 @@ def test_where_nobody_listens_it_has_certainly_not_arrived(kind, channel, messag
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     how = {"server": url} if kind == "ntfy" else {"url": url + PATHS[kind]}
-    outcome = notifiers.send(message(), channel(kind, **how), send=http.send, run=not_run)
+    outcome = notifiers.send_message(message(), channel(kind, **how), send=http.send_request, run=not_run)
     assert (outcome.delivered, outcome.permanent) == (False, False)
     assert outcome.detail == "127.0.0.1: the connection was refused: look at the network"
 
 
 def test_every_attempt_at_one_message_carries_one_key(channel, message):
     with Server(lambda _: Reply(status=204)) as server:
-        server.fail("/hook", Reply(reset=True))
+        server.queue_fault("/hook", Reply(reset_connection=True))
         mine = channel("webhook", url=f"{server.url}/hook")
-        assert notifiers.send(message(), mine, send=http.send, run=not_run).delivered is None
-        assert notifiers.send(message(), mine, send=http.send, run=not_run).delivered is True
-        first, second = server.asked
+        assert notifiers.send_message(message(), mine, send=http.send_request, run=not_run).delivered is None
+        assert notifiers.send_message(message(), mine, send=http.send_request, run=not_run).delivered is True
+        first, second = server.requests
     assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
     assert first.body == second.body
     assert first.headers["x-watcher-signature-256"] == second.headers["x-watcher-signature-256"]

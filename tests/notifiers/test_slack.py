@@ -113,7 +113,7 @@ def test_whatever_the_text_the_blocks_are_valid_and_mention_nobody(
         unit=unit,
         link=link,
     )
-    payload = slack.compose(clean_message(sent), channel("slack").settings).json
+    payload = slack.build_request(clean_message(sent), channel("slack").settings).json
     judge(payload)
     assert "<" not in payload["text"]
     assert ">" not in payload["text"]
@@ -173,7 +173,7 @@ def test_text_from_outside_is_shown_and_not_read(compose, mention):
     ],
 )
 def test_slacks_words_are_understood(answered, *, status, body, delivered, permanent, detail):
-    outcome = slack.judge(answered(status, body))
+    outcome = slack.interpret_result(answered(status, body))
     assert (outcome.delivered, outcome.permanent, outcome.detail) == (delivered, permanent, detail)
 
 

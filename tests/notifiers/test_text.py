@@ -24,21 +24,21 @@ from watcher.notifiers import discord, slack, text
     ],
 )
 def test_what_makes_programs_choke_is_taken_out(raw, clean):
-    assert text.clean(raw) == clean
+    assert text.clean_text(raw) == clean
 
 
 @given(st.text(st.characters(codec=None)))
 def test_clean_text_can_be_encoded_and_stays_as_it_is(raw):
-    clean = text.clean(raw)
+    clean = text.clean_text(raw)
     clean.encode("utf-8")
-    assert text.clean(clean) == clean
+    assert text.clean_text(clean) == clean
 
 
 @given(
     st.text("ab&<*`…\U0001f680\n ", max_size=60),
     st.integers(1, 40),
-    st.sampled_from([str, slack.escape, discord.escape]),
-    st.sampled_from([len, text.utf8, text.utf16]),
+    st.sampled_from([str, slack.escape_text, discord.escape_markdown]),
+    st.sampled_from([len, text.count_utf8_bytes, text.count_utf16_units]),
 )
 def test_a_clipped_text_fits_and_is_a_start_of_the_whole(raw, limit, escape, measure):
     clipped = text.clip(raw, limit, escape=escape, measure=measure)
@@ -63,20 +63,20 @@ def test_a_clipped_text_fits_and_is_a_start_of_the_whole(raw, limit, escape, mea
     ],
 )
 def test_a_bar_is_ten_blocks(percent, bar):
-    assert text.bar(percent) == bar
+    assert text.draw_bar(percent) == bar
 
 
 def test_use_reads_as_in_the_title(message):
-    assert text.usage(message(used_percent=99.96)).endswith(" 99.9 %")
-    assert text.usage(message(used_percent=12347.0)).endswith(" 12347 %")
+    assert text.format_usage(message(used_percent=99.96)).endswith(" 99.9 %")
+    assert text.format_usage(message(used_percent=12347.0)).endswith(" 12347 %")
 
 
 def test_remaining_is_not_said_twice(message):
-    assert text.remaining(message()) == ""
-    assert text.remaining(message(remaining=Decimal(-3821), unit="requests")) == "-3,821 requests"
-    assert text.remaining(message(remaining=Decimal("4.2"), unit="usd")) == "$4.20"
-    assert text.remaining(message(remaining=Decimal(10) ** 40, unit="requests")).startswith("10,000,000,")
-    assert text.remaining(message(remaining=None, unit="requests")) == ""
+    assert text.format_remaining(message()) == ""
+    assert text.format_remaining(message(remaining=Decimal(-3821), unit="requests")) == "-3,821 requests"
+    assert text.format_remaining(message(remaining=Decimal("4.2"), unit="usd")) == "$4.20"
+    assert text.format_remaining(message(remaining=Decimal(10) ** 40, unit="requests")).startswith("10,000,000,")
+    assert text.format_remaining(message(remaining=None, unit="requests")) == ""
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_remaining_is_not_said_twice(message):
     ],
 )
 def test_a_link_is_a_plain_web_address_or_nothing(message, link, kept):
-    assert text.link(message(link=link)) == (link if kept else "")
+    assert text.get_safe_link(message(link=link)) == (link if kept else "")
 
 
 def test_good_news_is_green_and_the_rest_has_its_severity(message):
-    assert text.colour(message(event="resolved", severity=Severity.CRITICAL)) == text.GREEN
-    colours = {text.colour(message(severity=severity)) for severity in Severity}
+    assert text.get_colour(message(event="resolved", severity=Severity.CRITICAL)) == text.GREEN
+    colours = {text.get_colour(message(severity=severity)) for severity in Severity}
     assert len(colours | {text.GREEN}) == 4
 
 

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from watcher.notifiers import webhook
-from watcher.notifiers.payload import payload
+from watcher.notifiers.payload import build_payload
 
 
 def test_the_payload_is_the_contract_to_the_key(compose):
@@ -56,7 +56,7 @@ def test_unknown_is_null_and_money_is_exact(compose, message):
     assert b'"remaining":129.46956147' in sent
     unknown = json.loads(sent)
     assert (unknown["used_percent"], unknown["resets_at"], unknown["rule"]) == (None, None, None)
-    assert payload(message(remaining=None))["remaining"] is None
+    assert build_payload(message(remaining=None))["remaining"] is None
 
 
 def test_the_signature_is_of_the_very_bytes(compose):
@@ -77,10 +77,10 @@ def test_headers_are_the_persons_but_for_ours(compose):
     "identity", ["a|b", "zwölf|\U0001f680", "evil\r\nX-Injected: 1", "x" * 500, "ü" * 500, "claude[me@x.de].five_hour"]
 )
 def test_the_idempotency_key_is_stable_and_fits_a_header(identity):
-    key = webhook.idempotency_key(identity)
-    assert key == webhook.idempotency_key(identity)
+    key = webhook.make_idempotency_key(identity)
+    assert key == webhook.make_idempotency_key(identity)
     assert re.fullmatch(r"[ -~]{1,200}", key)
-    assert key != webhook.idempotency_key(identity + "x")
+    assert key != webhook.make_idempotency_key(identity + "x")
 
 
 @pytest.mark.parametrize(

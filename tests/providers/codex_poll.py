@@ -6,7 +6,7 @@ from pathlib import Path
 
 from watcher import poll
 from watcher.core.model import Response
-from watcher.credentials import Credential, Surroundings
+from watcher.credentials import Credential, HostInfo
 from watcher.providers import Overrides, codex
 
 NOW = datetime(2026, 1, 29, 15, tzinfo=UTC)
@@ -18,12 +18,12 @@ def nowhere(question):
     raise AssertionError(f"asked {question}")
 
 
-def machine(home: Path, **env: str) -> Surroundings:
-    return Surroundings(home=home, env=env, platform="linux", run=nowhere, read_database=nowhere)
+def machine(home: Path, **env: str) -> HostInfo:
+    return HostInfo(home=home, env=env, platform="linux", run_command=nowhere, read_database=nowhere)
 
 
 def login(**extra: str) -> Credential:
-    return Credential(provider="codex", place="p", path="p", token="t", extra=extra)
+    return Credential(provider="codex", source_name="p", path="p", token="t", extra=extra)
 
 
 def write(path: Path, content) -> None:
@@ -32,11 +32,11 @@ def write(path: Path, content) -> None:
 
 
 def found_in(home: Path, **overrides: str):
-    return poll.find(PROVIDER, machine(home), Overrides(**overrides))
+    return poll.find_logins(PROVIDER, machine(home), Overrides(**overrides))
 
 
 def request_for(credential: Credential):
-    return next(codex.ask(credential, NOW, {}))
+    return next(codex.fetch_usage(credential, NOW, {}))
 
 
 def asked(content, credential=None, kept=None):
@@ -46,9 +46,9 @@ def asked(content, credential=None, kept=None):
     def send(request):
         questions.append(request)
         assert len(questions) == 1
-        return Response(status=200, body=json.dumps(content).encode(), at=NOW)
+        return Response(status=200, body=json.dumps(content).encode(), received_at=NOW)
 
-    return poll.ask(
+    return poll.poll_account(
         PROVIDER, credential or login(), now=lambda: NOW, send=send, read_database=nowhere,
-        kept={} if kept is None else kept,
+        provider_state={} if kept is None else kept,
     )  # fmt: skip

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from watcher import poll
-from watcher.core.model import Failure, ReadDatabase, Request, Response, Rows, Snapshot
+from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Request, Response, Snapshot
 from watcher.credentials import Credential
 from watcher.providers import Provider
 
 DATA = Path(__file__).parent / "data"
-Play = Callable[[Provider, dict[str, Any]], Snapshot | Failure]
+Play = Callable[[Provider, dict[str, Any]], Snapshot | PollFailure]
 
 
 def body_of(exchange: dict[str, Any]) -> bytes:
@@ -50,21 +50,23 @@ def play() -> Play:
             exchange = left.pop(0)
             assert f"{request.method} {request.url}" == exchange["ask"]
             headers = {name.lower(): text for name, text in exchange.get("headers", {}).items()}
-            return Response(status=exchange.get("status", 200), headers=headers, body=body_of(exchange), at=at)
+            return Response(status=exchange.get("status", 200), headers=headers, body=body_of(exchange), received_at=at)
 
-        def read_database(_question: ReadDatabase) -> Rows:
+        def read_database(_question: DatabaseQuery) -> QueryResult:
             exchange = left.pop(0)
             assert exchange["ask"] == "READ"
             rows = tuple(tuple(row) for row in exchange["rows"])
-            return Rows(rows=rows, modified_at=datetime.fromisoformat(exchange.get("modified_at", record["at"])), at=at)
+            return QueryResult(
+                rows=rows, modified_at=datetime.fromisoformat(exchange.get("modified_at", record["at"])), received_at=at
+            )
 
         fields = {"provider": provider.id, "place": "recorded", "path": "recorded", **record["credential"]}
         for name in ("expires_at",):
             if fields.get(name):
                 fields[name] = datetime.fromisoformat(fields[name])
         door = from_record if send is None else lambda request: send(request, now=lambda: at)
-        return poll.ask(
-            provider, Credential(**fields), now=lambda: at, send=door, read_database=read_database, kept={},
+        return poll.poll_account(
+            provider, Credential(**fields), now=lambda: at, send=door, read_database=read_database, provider_state={},
             base_url=record.get("base_url"),
         )  # fmt: skip
 
@@ -72,12 +74,12 @@ def play() -> Play:
 
 
 @pytest.fixture
-def check() -> Callable[[Snapshot | Failure, dict[str, Any]], None]:
+def check() -> Callable[[Snapshot | PollFailure, dict[str, Any]], None]:
     """Compares what came out with what a record expects."""
 
-    def run(outcome: Snapshot | Failure, expect: dict[str, Any]) -> None:
+    def run(outcome: Snapshot | PollFailure, expect: dict[str, Any]) -> None:
         if "error" in expect:
-            assert isinstance(outcome, Failure), outcome
+            assert isinstance(outcome, PollFailure), outcome
             assert (outcome.kind, outcome.message) == (expect["error"], expect["message"])
             if "retry_at" in expect:
                 assert outcome.retry_at == _instant(expect["retry_at"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.core.model import Kind, Response
+from watcher.core.model import Response, WindowKind
 from watcher.errors import (
     BlockedError,
     ExpiredError,
@@ -26,11 +26,11 @@ AT = datetime(2026, 1, 29, 15, tzinfo=UTC)
 
 def response(status=200, body=b"{}", **headers) -> Response:
     named = {name.replace("_", "-"): text for name, text in headers.items()}
-    return Response(status=status, headers=named, body=body, at=AT)
+    return Response(status=status, headers=named, body=body, received_at=AT)
 
 
 def read(*args, **kwargs):
-    return answers.read(response(*args, **kwargs), name="Acme", sign_in="run `acme` once")
+    return answers.parse_response(response(*args, **kwargs), name="Acme", sign_in_hint="run `acme` once")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_good_answer_is_its_object():
     ],
 )
 def test_retry_after_is_read_in_all_its_forms(said, wait):
-    assert answers.retry_after(response(429, retry_after=said)) == wait
+    assert answers.parse_retry_after(response(429, retry_after=said)) == wait
     with pytest.raises(RateLimitedError) as caught:
         read(429, retry_after=said)
     assert caught.value.retry_after == wait
@@ -142,14 +142,16 @@ def test_retry_after_is_read_in_all_its_forms(said, wait):
 def test_the_end_of_a_rate_limit_stands_in_for_a_missing_wait():
     ends = str(int((AT + timedelta(minutes=9)).timestamp()))
     spent = {"x_ratelimit_remaining": "0"}
-    assert answers.retry_after(response(403, x_ratelimit_reset=ends, **spent)) == timedelta(minutes=9)
-    assert answers.retry_after(response(403, x_ratelimit_reset=ends, retry_after="60", **spent)) == timedelta(minutes=1)
-    assert answers.retry_after(response(403, x_ratelimit_reset="1769000000", **spent)) is None
-    assert answers.retry_after(response(403, x_ratelimit_reset=ends, x_ratelimit_remaining="7")) is None
+    assert answers.parse_retry_after(response(403, x_ratelimit_reset=ends, **spent)) == timedelta(minutes=9)
+    assert answers.parse_retry_after(response(403, x_ratelimit_reset=ends, retry_after="60", **spent)) == timedelta(
+        minutes=1
+    )
+    assert answers.parse_retry_after(response(403, x_ratelimit_reset="1769000000", **spent)) is None
+    assert answers.parse_retry_after(response(403, x_ratelimit_reset=ends, x_ratelimit_remaining="7")) is None
 
 
 def test_no_retry_after_is_no_wait():
-    assert answers.retry_after(response(429)) is None
+    assert answers.parse_retry_after(response(429)) is None
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_no_retry_after_is_no_wait():
     ],
 )  # fmt: skip
 def test_a_number_is_a_finite_number_or_its_digits_and_never_a_boolean(value, number):
-    assert answers.number(value) == number
+    assert answers.parse_number(value) == number
 
 
 @pytest.mark.parametrize(
@@ -170,39 +172,39 @@ def test_a_number_is_a_finite_number_or_its_digits_and_never_a_boolean(value, nu
     [("129.46956147", "129.46956147"), (0.1, "0.1"), (-3821, "-3821"), (True, None), ("1e400", None), (" 7 ", "7")],
 )
 def test_a_decimal_keeps_every_digit(value, exact):
-    assert answers.decimal(value) == (None if exact is None else Decimal(exact))
+    assert answers.parse_decimal(value) == (None if exact is None else Decimal(exact))
 
 
 def test_counts_are_whole_and_percentages_are_not_negative():
-    assert [answers.count(value) for value in (18000, "604800", 5.0, 5.5, -1, True, None)] == [
+    assert [answers.parse_count(value) for value in (18000, "604800", 5.0, 5.5, -1, True, None)] == [
         18000, 604800, 5, None, None, None, None,
     ]  # fmt: skip
-    assert [answers.percent(value) for value in (0, "104.5", -0.1, False)] == [0, 104.5, None, None]
+    assert [answers.parse_percent(value) for value in (0, "104.5", -0.1, False)] == [0, 104.5, None, None]
 
 
 def test_a_whole_next_to_nothing_makes_no_infinite_percentage():
-    assert answers.ratio(Decimal(45), Decimal("1e-320")) is None
+    assert answers.compute_percent(Decimal(45), Decimal("1e-320")) is None
 
 
 def test_a_ratio_needs_a_positive_whole():
-    assert answers.ratio(Decimal(45), Decimal(60000)) == 0.075
+    assert answers.compute_percent(Decimal(45), Decimal(60000)) == 0.075
     for part, whole in ((None, Decimal(1)), (Decimal(1), None), (Decimal(1), Decimal(0)), (Decimal(1), Decimal(-1))):
-        assert answers.ratio(part, whole) is None
+        assert answers.compute_percent(part, whole) is None
 
 
 def test_texts_mappings_and_slugs():
-    assert [answers.text(value) for value in (" pro\n", "", "  ", 5, None, "a\x00\x1b[1mb")] == [
+    assert [answers.parse_text(value) for value in (" pro\n", "", "  ", 5, None, "a\x00\x1b[1mb")] == [
         "pro", None, None, None, None, "a[1mb",
     ]  # fmt: skip
-    assert answers.mapping([1]) == answers.mapping(None) == {}
-    assert answers.mappings([{"a": 1}, "junk", None, {}]) == [{"a": 1}, {}]
-    assert answers.mappings({"a": 1}) == answers.mappings(None) == []
+    assert answers.as_mapping([1]) == answers.as_mapping(None) == {}
+    assert answers.as_mappings([{"a": 1}, "junk", None, {}]) == [{"a": 1}, {}]
+    assert answers.as_mappings({"a": 1}) == answers.as_mappings(None) == []
     names = {
         "GPT-5.3-Codex-Spark": "gpt_5_3_codex_spark",
         " Claude Sonnet 4.6 (Thinking)": "claude_sonnet_4_6_thinking",
     }
-    assert {name: answers.slug(name) for name in names} == names
-    assert answers.slug("???") == ""
+    assert {name: answers.slugify(name) for name in names} == names
+    assert answers.slugify("???") == ""
 
 
 @pytest.mark.parametrize(
@@ -232,37 +234,37 @@ def test_texts_mappings_and_slugs():
     ],
 )  # fmt: skip
 def test_an_instant_is_read_in_all_its_forms(said, instant):
-    found = answers.instant(said)
+    found = answers.parse_timestamp(said)
     assert found == (None if instant is None else datetime.fromisoformat(instant))
     assert found is None or found.tzinfo is UTC
 
 
 def test_a_relative_instant_counts_from_the_answer():
-    assert answers.later(AT, 7252) == datetime(2026, 1, 29, 17, 0, 52, tzinfo=UTC)
-    assert answers.later(AT, "0") == AT
-    assert [answers.later(AT, value) for value in (-1, None, True, 1e9, "x")] == [None] * 5
+    assert answers.add_seconds(AT, 7252) == datetime(2026, 1, 29, 17, 0, 52, tzinfo=UTC)
+    assert answers.add_seconds(AT, "0") == AT
+    assert [answers.add_seconds(AT, value) for value in (-1, None, True, 1e9, "x")] == [None] * 5
 
 
 @pytest.mark.parametrize(
     ("seconds", "kind"),
     [
-        (None, Kind.OTHER),
-        (0, Kind.OTHER),
-        (1, Kind.SESSION),
-        (18000, Kind.SESSION),
-        (21600, Kind.SESSION),
-        (21601, Kind.OTHER),
-        (86400, Kind.DAILY),
-        (604800, Kind.WEEKLY),
-        (2592000, Kind.MONTHLY),
-        (2628000, Kind.MONTHLY),
-        (28 * 86400, Kind.MONTHLY),
-        (31 * 86400, Kind.MONTHLY),
-        (1209600, Kind.OTHER),
+        (None, WindowKind.OTHER),
+        (0, WindowKind.OTHER),
+        (1, WindowKind.SESSION),
+        (18000, WindowKind.SESSION),
+        (21600, WindowKind.SESSION),
+        (21601, WindowKind.OTHER),
+        (86400, WindowKind.DAILY),
+        (604800, WindowKind.WEEKLY),
+        (2592000, WindowKind.MONTHLY),
+        (2628000, WindowKind.MONTHLY),
+        (28 * 86400, WindowKind.MONTHLY),
+        (31 * 86400, WindowKind.MONTHLY),
+        (1209600, WindowKind.OTHER),
     ],
 )
 def test_a_windows_kind_is_its_length(seconds, kind):
-    assert answers.kind_of(seconds) is kind
+    assert answers.classify_window(seconds) is kind
 
 
 anything = st.recursive(
@@ -274,12 +276,19 @@ anything = st.recursive(
 
 @given(anything)
 def test_no_field_however_odd_raises(value):
-    for function in (answers.number, answers.decimal, answers.count, answers.percent, answers.text, answers.instant):
+    for function in (
+        answers.parse_number,
+        answers.parse_decimal,
+        answers.parse_count,
+        answers.parse_percent,
+        answers.parse_text,
+        answers.parse_timestamp,
+    ):
         result = function(value)
         assert result is None or not isinstance(result, bool)
-    answers.later(AT, value)
-    answers.mapping(value)
-    answers.mappings(value)
+    answers.add_seconds(AT, value)
+    answers.as_mapping(value)
+    answers.as_mappings(value)
 
 
 @given(st.binary(max_size=200) | anything.map(lambda value: json.dumps(value).encode()))

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from watcher import files, poll
-from watcher.core.model import Failure, Snapshot
-from watcher.credentials import Surroundings
+from watcher.core.model import PollFailure, Snapshot
+from watcher.credentials import HostInfo
 from watcher.providers import Overrides
 from watcher.providers.antigravity import PROVIDER
 
@@ -51,13 +51,15 @@ def database(tmp_path):
 
 
 def asked(home, overrides=None):
-    around = Surroundings(home=home, env={}, platform="linux", run=None, read_database=files.read_database)
-    found = poll.find(PROVIDER, around, overrides or Overrides(), now=lambda: NOW)
+    around = HostInfo(home=home, env={}, platform="linux", run_command=None, read_database=files.read_database)
+    found = poll.find_logins(PROVIDER, around, overrides or Overrides(), now=lambda: NOW)
     if found.failures:
         (failure,) = found.failures
         return failure
     (credential,) = found.credentials
-    return poll.ask(PROVIDER, credential, now=lambda: NOW, send=None, read_database=files.read_database, kept={})
+    return poll.poll_account(
+        PROVIDER, credential, now=lambda: NOW, send=None, read_database=files.read_database, provider_state={}
+    )
 
 
 def used(snapshot):
@@ -112,7 +114,7 @@ def test_another_database_may_be_named(tmp_path, database):
 def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path, database, content, kind, words):
     database.write_bytes(content)
     failure = asked(tmp_path)
-    assert isinstance(failure, Failure)
+    assert isinstance(failure, PollFailure)
     assert (failure.kind, failure.message) == (kind, words.format(path=database))
 
 

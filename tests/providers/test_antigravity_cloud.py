@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher import files, poll
-from watcher.core.model import Failure, Request, Response, Snapshot
-from watcher.credentials import Surroundings
+from watcher.core.model import PollFailure, Request, Response, Snapshot
+from watcher.credentials import HostInfo
 from watcher.errors import OfflineError, ShapeChangedError
 from watcher.providers import Overrides, antigravity_cloud
 from watcher.providers.antigravity import PROVIDER
-from watcher.providers.antigravity_cloud import PLAN
+from watcher.providers.antigravity_cloud import PLAN_NAME
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 CLIENT = {"GEMINI_CLIENT_ID": "id", "GEMINI_CLIENT_SECRET": "secret"}
@@ -71,19 +71,21 @@ class Door:
         if said is None:
             raise OfflineError("no such server")
         status, body = said if isinstance(said, tuple) else (200, said)
-        return Response(status=status, body=json.dumps(body).encode(), at=NOW)
+        return Response(status=status, body=json.dumps(body).encode(), received_at=NOW)
 
     def methods(self):
         return [request.url.rpartition(":")[2].rpartition("/")[2] for request in self.asked]
 
 
 def asked(home, door, overrides=None, env=CLIENT):
-    around = Surroundings(home=home, env=env, platform="linux", run=None, read_database=files.read_database)
-    found = poll.find(PROVIDER, around, overrides or Overrides(), now=lambda: NOW)
+    around = HostInfo(home=home, env=env, platform="linux", run_command=None, read_database=files.read_database)
+    found = poll.find_logins(PROVIDER, around, overrides or Overrides(), now=lambda: NOW)
     if not found.credentials:
         return found.failures[0] if found.failures else None
     (credential,) = found.credentials
-    return poll.ask(PROVIDER, credential, now=lambda: NOW, send=door, read_database=files.read_database, kept={})
+    return poll.poll_account(
+        PROVIDER, credential, now=lambda: NOW, send=door, read_database=files.read_database, provider_state={}
+    )
 
 
 def test_signed_out_in_the_cache_the_active_account_is_asked_for(tmp_path):
@@ -92,7 +94,7 @@ def test_signed_out_in_the_cache_the_active_account_is_asked_for(tmp_path):
     door = Door(fetchAvailableModels=MODELS)
     snapshot = asked(tmp_path, door)
     assert isinstance(snapshot, Snapshot), snapshot
-    assert (snapshot.account, snapshot.plan) == ("me@x.io", PLAN)
+    assert (snapshot.account, snapshot.plan) == ("me@x.io", PLAN_NAME)
     assert {each.window: each.used_percent for each in snapshot.readings} == {
         "gemini_3_1_pro_high": pytest.approx(80),
         "claude_sonnet_4_6_thinking": None,
@@ -130,13 +132,18 @@ def test_google_is_asked_every_five_minutes_and_after_a_reset_however_often_the_
     accounts(tmp_path, "me@x.io")
     model = {"displayName": "A", "quotaInfo": {"remainingFraction": 0.5, "resetTime": reset}}
     door = Door(fetchAvailableModels={"models": {"a": model}})
-    around = Surroundings(home=tmp_path, env=CLIENT, platform="linux", run=None, read_database=files.read_database)
-    (credential,) = poll.find(PROVIDER, around).credentials
+    around = HostInfo(home=tmp_path, env=CLIENT, platform="linux", run_command=None, read_database=files.read_database)
+    (credential,) = poll.find_logins(PROVIDER, around).credentials
     kept = {}
     for minute in (0, 1, 5):
         at = NOW + timedelta(minutes=minute, seconds=30 * minute)
-        snapshot = poll.ask(
-            PROVIDER, credential, now=lambda at=at: at, send=door, read_database=files.read_database, kept=kept
+        snapshot = poll.poll_account(
+            PROVIDER,
+            credential,
+            now=lambda at=at: at,
+            send=door,
+            read_database=files.read_database,
+            provider_state=kept,
         )
         assert [each.used_percent for each in snapshot.readings] == [50]
     assert door.methods().count("fetchAvailableModels") == asks
@@ -182,7 +189,7 @@ def test_a_damaged_cache_is_said_and_not_passed_over(tmp_path):
     path.write_bytes(b"no database")
     accounts(tmp_path, "me@x.io")
     failure = asked(tmp_path, Door(fetchAvailableModels=MODELS))
-    assert isinstance(failure, Failure)
+    assert isinstance(failure, PollFailure)
     assert str(path) in failure.message
 
 
@@ -192,7 +199,7 @@ def test_a_named_accounts_file_stands_in_for_any_cache(tmp_path, damage):
         cache(tmp_path).write_bytes(damage)
     named = Overrides(accounts=accounts(tmp_path, "me@x.io", path="elsewhere.json"))
     snapshot = asked(tmp_path, Door(fetchAvailableModels=MODELS), named)
-    assert (snapshot.account, snapshot.plan) == ("me@x.io", PLAN)
+    assert (snapshot.account, snapshot.plan) == ("me@x.io", PLAN_NAME)
     assert ("damaged" if damage else "no cache was found") in snapshot.note
 
 
@@ -246,8 +253,8 @@ def test_a_named_accounts_file_that_is_broken_is_one_line_and_hides_no_cache(tmp
     cache(tmp_path, email="me@x.io", userStatusProtoBinaryBase64=HALF)
     path = tmp_path / "elsewhere.json"
     path.write_text("{")
-    around = Surroundings(home=tmp_path, env=CLIENT, platform="linux", run=None, read_database=files.read_database)
-    found = poll.find(PROVIDER, around, Overrides(accounts=str(path)), now=lambda: NOW)
+    around = HostInfo(home=tmp_path, env=CLIENT, platform="linux", run_command=None, read_database=files.read_database)
+    found = poll.find_logins(PROVIDER, around, Overrides(accounts=str(path)), now=lambda: NOW)
     assert [each.account for each in found.credentials] == ["me@x.io"]
     assert [each.message for each in found.failures] == [
         f"{path} is not JSON: sign in again with `opencode auth login`"
@@ -266,7 +273,7 @@ NAMES = {"displayName": ANY, "label": ANY, "modelName": ANY, "quotaInfo": QUOTA 
 @given(st.dictionaries(st.text(max_size=4), st.fixed_dictionaries({}, optional=NAMES) | ANY, max_size=4) | ANY)
 def test_any_answer_is_readings_within_their_bounds_or_a_documented_error(models):
     try:
-        readings = antigravity_cloud.read({"models": models})
+        readings = antigravity_cloud.parse_readings({"models": models})
     except ShapeChangedError:
         return
     assert all(each.used_percent is None or 0 <= each.used_percent <= 100 for each in readings)
@@ -285,11 +292,13 @@ def test_a_cache_that_nobody_wrote_to_is_not_opened_again(tmp_path):
         opened.append(not rows.unchanged)
         return rows
 
-    around = Surroundings(home=tmp_path, env={}, platform="linux", run=None, read_database=read)
+    around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=None, read_database=read)
 
     def poll_once():
-        (credential,) = poll.find(PROVIDER, around, now=lambda: at[0]).credentials
-        return poll.ask(PROVIDER, credential, now=lambda: at[0], send=None, read_database=read, kept=kept)
+        (credential,) = poll.find_logins(PROVIDER, around, now=lambda: at[0]).credentials
+        return poll.poll_account(
+            PROVIDER, credential, now=lambda: at[0], send=None, read_database=read, provider_state=kept
+        )
 
     first = poll_once()
     at[0] += timedelta(minutes=1)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from watcher.core.model import Kind
+from watcher.core.model import WindowKind
 from watcher.providers import antigravity_pools as pools
 
 
 def pool(**bucket):
-    (reading,) = pools.of_summary({"groups": [{"displayName": "Gemini", "buckets": [bucket]}]})
+    (reading,) = pools.parse_summary({"groups": [{"displayName": "Gemini", "buckets": [bucket]}]})
     return reading
 
 
@@ -15,18 +15,21 @@ def pool(**bucket):
     ("words", "kind"),
     [
         *(
-            (word, Kind.SESSION)
+            (word, WindowKind.SESSION)
             for word in ("session", "5h", "5-hour", "Five Hour", "five-hour", "gemini_5h", "5 hours")
         ),
-        *((word, Kind.WEEKLY) for word in ("weekly", "gemini-weekly", "3p_weekly", "Weekly limit")),
-        *((word, Kind.OTHER) for word in ("sessions", "obsession", "15h", "5hx", "biweekly", "weeklyish", "daily", "")),
+        *((word, WindowKind.WEEKLY) for word in ("weekly", "gemini-weekly", "3p_weekly", "Weekly limit")),
+        *(
+            (word, WindowKind.OTHER)
+            for word in ("sessions", "obsession", "15h", "5hx", "biweekly", "weeklyish", "daily", "")
+        ),
     ],
 )
 @pytest.mark.parametrize("field", ["bucketId", "displayName", "description"])
 def test_a_cadence_is_a_whole_word_wherever_it_stands(words, kind, field):
     reading = pool(**{"bucketId": "x", field: words, "remainingFraction": 1})
     assert reading.kind is kind
-    assert reading.window_seconds == {Kind.SESSION: 18000, Kind.WEEKLY: 604800}.get(kind)
+    assert reading.window_seconds == {WindowKind.SESSION: 18000, WindowKind.WEEKLY: 604800}.get(kind)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +64,10 @@ def test_what_is_left_is_read_in_its_three_spellings_and_unknown_otherwise(bucke
     ],
 )
 def test_the_plan_is_the_tier_s_name_else_one_of_the_plan_s(status, plan):
-    assert pools.plan(status) == plan
+    assert pools.parse_plan(status) == plan
 
 
 @pytest.mark.parametrize("wrap", ["response", "summary", None])
 def test_groups_may_be_wrapped_and_hold_junk(wrap):
     groups = {"groups": [None, {"buckets": [5, {"bucketId": "a", "remainingFraction": 1}]}, {"buckets": "x"}]}
-    assert [each.window for each in pools.of_summary({wrap: groups} if wrap else groups)] == ["a"]
+    assert [each.window for each in pools.parse_summary({wrap: groups} if wrap else groups)] == ["a"]

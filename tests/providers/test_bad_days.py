@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from watcher import clock, http, poll
-from watcher.core.model import Failure
+from watcher.core.model import PollFailure
 from watcher.credentials import Credential
 from watcher.demo.server import Reply, Server, json_reply
 from watcher.providers import registry
@@ -32,15 +32,21 @@ def asked_first(provider):
 def fail(provider, reply, token=SECRET):
     """What comes of one poll of a server that answers like that."""
     login = Credential(
-        provider=provider, place="here", path="x", token=token, account="me", account_name="me", extra={"project": "p"}
+        provider=provider,
+        source_name="here",
+        path="x",
+        token=token,
+        account="me",
+        account_name="me",
+        extra={"project": "p"},
     )
     with Server(lambda _asked: json_reply({})) as server:
-        server.fail(asked_first(provider), reply)
-        outcome = poll.ask(
-            registry.PROVIDERS[provider], login, now=clock.now, send=http.send, read_database=None, kept={},
+        server.queue_fault(asked_first(provider), reply)
+        outcome = poll.poll_account(
+            registry.PROVIDERS[provider], login, now=clock.utc_now, send=http.send_request, read_database=None, provider_state={},
             base_url=server.url,
         )  # fmt: skip
-    assert isinstance(outcome, Failure), outcome
+    assert isinstance(outcome, PollFailure), outcome
     assert SECRET not in outcome.message
     assert outcome.message.isprintable()
     return outcome
@@ -70,7 +76,7 @@ def test_a_redirect_to_another_host_never_sees_the_token(provider):
         place = elsewhere.url.replace("127.0.0.1", "localhost")
         for status in (301, 302, 303, 307, 308):
             assert fail(provider, Reply(status=status, headers={"location": f"{place}/x"})).kind == "blocked"
-        assert elsewhere.asked == []
+        assert elsewhere.requests == []
 
 
 @each_provider

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from watcher import accounts, poll
 from watcher.core.model import Response
-from watcher.credentials import Credential, Surroundings
+from watcher.credentials import Credential, HostInfo
 from watcher.errors import OfflineError
 from watcher.providers import Overrides, claude
 
@@ -19,12 +19,12 @@ def nowhere(question):
     raise AssertionError(f"asked {question}")
 
 
-def machine(home: Path, **env: str) -> Surroundings:
-    return Surroundings(home=home, env=env, platform="linux", run=nowhere, read_database=nowhere)
+def machine(home: Path, **env: str) -> HostInfo:
+    return HostInfo(home=home, env=env, platform="linux", run_command=nowhere, read_database=nowhere)
 
 
 def request_for(credential: Credential):
-    return next(claude.ask(credential, NOW, {}))
+    return next(claude.fetch_usage(credential, NOW, {}))
 
 
 def sign_in(home: Path) -> None:
@@ -34,7 +34,7 @@ def sign_in(home: Path) -> None:
 
 
 def test_it_asks_as_claude_code_does():
-    request = request_for(Credential(provider="claude", place="p", path="p", token="sk-ant-oat01-x"))
+    request = request_for(Credential(provider="claude", source_name="p", path="p", token="sk-ant-oat01-x"))
     assert (request.method, request.url) == ("GET", "https://api.anthropic.com/api/oauth/usage")
     assert request.headers == {
         "Authorization": "Bearer sk-ant-oat01-x",
@@ -57,7 +57,7 @@ def test_it_asks_as_claude_code_does():
 )
 def test_the_environment_may_name_another_version(tmp_path, env, agent, beta):
     sign_in(tmp_path)
-    [login] = poll.find(PROVIDER, machine(tmp_path, **env)).credentials
+    [login] = poll.find_logins(PROVIDER, machine(tmp_path, **env)).credentials
     headers = request_for(login).headers
     assert (headers["User-Agent"], headers["anthropic-beta"]) == (agent, beta)
 
@@ -67,10 +67,10 @@ def test_the_config_may_give_the_token_or_the_file(tmp_path):
     mine = tmp_path / "mine.json"
     for content in ({"claudeAiOauth": {"accessToken": "mine"}}, {"anthropic": {"type": "oauth", "access": "mine"}}):
         mine.write_text(json.dumps(content))
-        found = poll.find(PROVIDER, machine(tmp_path), Overrides(credentials=str(mine)))
+        found = poll.find_logins(PROVIDER, machine(tmp_path), Overrides(credentials=str(mine)))
         assert [login.token for login in found.credentials] == ["mine"]
         assert found.failures == ()
-    found = poll.find(PROVIDER, machine(tmp_path), Overrides(token="given", credentials=str(mine)))
+    found = poll.find_logins(PROVIDER, machine(tmp_path), Overrides(token="given", credentials=str(mine)))
     assert [(login.token, login.account) for login in found.credentials] == [("given", "")]
 
 
@@ -89,8 +89,8 @@ class Door:
 
     def __call__(self, request) -> Response:
         self.asked.append(request.url)
-        if request.url == claude.URL:
-            return Response(status=200, body=USAGE, at=NOW)
+        if request.url == claude.USAGE_URL:
+            return Response(status=200, body=USAGE, received_at=NOW)
         assert request.headers["Authorization"] == "Bearer t"
         said = self.owners[request.url]
         if isinstance(said, Exception):
@@ -99,31 +99,34 @@ class Door:
 
 
 def ask(door: Door, kept: dict, **extra: str):
-    login = Credential(provider="claude", place="p", path="p", token="t", extra=extra)
-    return poll.ask(PROVIDER, login, now=lambda: NOW, send=door, read_database=nowhere, kept=kept)
+    login = Credential(provider="claude", source_name="p", path="p", token="t", extra=extra)
+    return poll.poll_account(PROVIDER, login, now=lambda: NOW, send=door, read_database=nowhere, provider_state=kept)
 
 
 def test_only_one_question_is_asked_for_an_answer():
     door, kept = Door(OfflineError("never asked")), {}
     for _ in range(3):
         assert ask(door, kept).account_name == ""
-    assert door.asked == [claude.URL] * 3
+    assert door.asked == [claude.USAGE_URL] * 3
 
 
 def test_a_nameless_login_beside_others_is_asked_whose_it_is_once_for_each_token():
-    door, kept = Door(Response(status=200, body=PROFILE, at=NOW)), {}
+    door, kept = Door(Response(status=200, body=PROFILE, received_at=NOW)), {}
     for _ in range(3):
         snapshot = ask(door, kept, others="yes")
         assert (snapshot.account, snapshot.account_name) == ("", "me@example.com")
-    assert door.asked == [claude.URL, PROFILE_URL, claude.URL, claude.URL]
+    assert door.asked == [claude.USAGE_URL, PROFILE_URL, claude.USAGE_URL, claude.USAGE_URL]
 
 
 @pytest.mark.parametrize(
     "profile",
     [
         OfflineError("api.anthropic.com: gone"),
-        *(Response(status=status, body=b"{}", at=NOW) for status in (401, 403, 404, 429, 500)),
-        *(Response(status=200, body=body, at=NOW) for body in (b"", b"<html>", b"{}", b'{"account": 5, "email": 7}')),
+        *(Response(status=status, body=b"{}", received_at=NOW) for status in (401, 403, 404, 429, 500)),
+        *(
+            Response(status=200, body=body, received_at=NOW)
+            for body in (b"", b"<html>", b"{}", b'{"account": 5, "email": 7}')
+        ),
     ],
 )
 def test_not_learning_whose_it_is_costs_no_reading_and_is_not_tried_again(profile):
@@ -147,7 +150,7 @@ def test_not_learning_whose_it_is_costs_no_reading_and_is_not_tried_again(profil
 )
 def test_where_the_profile_does_not_say_whose_it_is_the_account_may(profile, account, name, asked):
     first, second = (
-        Response(status=status, body=json.dumps(body).encode(), at=NOW) for status, body in (profile, account)
+        Response(status=status, body=json.dumps(body).encode(), received_at=NOW) for status, body in (profile, account)
     )
     door = Door(first, second)
     assert ask(door, {}, others="yes").account_name == name
@@ -160,10 +163,12 @@ def test_one_account_under_two_tokens_is_known_for_what_it_is(tmp_path):
     (tmp_path / ".claude/.credentials.json").write_text('{"claudeAiOauth": {"accessToken": "t2"}}')
     account = {"oauthAccount": {"accountUuid": "uuid-1", "emailAddress": "Me@example.com"}}
     (tmp_path / ".claude.json").write_text(json.dumps(account))
-    nameless, named = poll.find(PROVIDER, machine(tmp_path)).credentials
-    door = Door(Response(status=200, body=PROFILE, at=NOW))
-    snapshot = poll.ask(PROVIDER, nameless, now=lambda: NOW, send=door, read_database=nowhere, kept={})
-    owners = {accounts.token_hash(nameless): snapshot.account_name}
-    assert accounts.merge([nameless, named], owners, NOW) == [replace(named, spares=(nameless,))]
-    [only] = accounts.merge([nameless, replace(named, expires_at=NOW)], owners, NOW)
+    nameless, named = poll.find_logins(PROVIDER, machine(tmp_path)).credentials
+    door = Door(Response(status=200, body=PROFILE, received_at=NOW))
+    snapshot = poll.poll_account(
+        PROVIDER, nameless, now=lambda: NOW, send=door, read_database=nowhere, provider_state={}
+    )
+    owners = {accounts.hash_token(nameless): snapshot.account_name}
+    assert accounts.merge_anonymous([nameless, named], owners, NOW) == [replace(named, fallbacks=(nameless,))]
+    [only] = accounts.merge_anonymous([nameless, replace(named, expires_at=NOW)], owners, NOW)
     assert (only.account, only.token) == ("uuid-1", nameless.token), "the only one that can answer stands in"

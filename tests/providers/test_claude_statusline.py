@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.core.model import Kind, Reading, Snapshot
-from watcher.providers.claude_statusline import news, read
-from watcher.rows import merged
+from watcher.core.model import Reading, Snapshot, WindowKind
+from watcher.providers.claude_statusline import filter_newer_readings, parse_statusline
+from watcher.rows import merge_snapshots
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ENDS = NOW + timedelta(hours=2)
@@ -28,8 +28,8 @@ def limits(used, resets_at=None, window="five_hour"):
     "resets_at", [ENDS.timestamp(), int(ENDS.timestamp()), ENDS.isoformat(), "2026-03-01T14:00:00Z"]
 )
 def test_the_reset_may_be_epoch_or_iso(resets_at):
-    (reading,) = read(limits(23.4, resets_at), NOW).readings
-    assert (reading.window, reading.kind, reading.used_percent) == ("five_hour", Kind.SESSION, 23.4)
+    (reading,) = parse_statusline(limits(23.4, resets_at), NOW).readings
+    assert (reading.window, reading.kind, reading.used_percent) == ("five_hour", WindowKind.SESSION, 23.4)
     assert (reading.resets_at, reading.source, reading.window_seconds) == (ENDS, "statusline", 18000)
 
 
@@ -42,7 +42,9 @@ def test_every_window_is_read_and_money_is_not():
             "extra_usage": {"used_percentage": 3},
         }
     }
-    found = {reading.window: (reading.used_percent, reading.resets_at) for reading in read(content, NOW).readings}
+    found = {
+        reading.window: (reading.used_percent, reading.resets_at) for reading in parse_statusline(content, NOW).readings
+    }
     assert found == {"five_hour": (1.0, None), "seven_day": (4.0, None), "seven_day_opus": (0.0, None)}
 
 
@@ -61,13 +63,13 @@ def test_every_window_is_read_and_money_is_not():
     ],
 )
 def test_nothing_known_is_no_snapshot(content):
-    assert read(content, NOW) is None
+    assert parse_statusline(content, NOW) is None
 
 
 def test_a_reset_in_the_past_is_stale_and_no_news():
-    snapshot = read(limits(80, NOW.timestamp() - 1), NOW)
+    snapshot = parse_statusline(limits(80, NOW.timestamp() - 1), NOW)
     assert snapshot.readings[0].stale
-    assert news(snapshot, None) is None
+    assert filter_newer_readings(snapshot, None) is None
 
 
 @pytest.mark.parametrize(
@@ -85,27 +87,32 @@ def test_only_what_moves_on_is_news(used, ends, is_news, why):
     known = Snapshot(
         provider="claude",
         at=NOW,
-        readings=(Reading(window="five_hour", kind=Kind.SESSION, used_percent=30.0, resets_at=ENDS),),
+        readings=(Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=30.0, resets_at=ENDS),),
     )
-    assert (news(read(limits(used, ends.timestamp()), NOW), known) is not None) is is_news, why
+    assert (
+        filter_newer_readings(parse_statusline(limits(used, ends.timestamp()), NOW), known) is not None
+    ) is is_news, why
 
 
 def test_a_window_not_known_before_is_news():
     known = Snapshot(provider="claude", at=NOW, readings=())
-    assert news(read(limits(1), NOW), known).readings[0].used_percent == 1.0
+    assert filter_newer_readings(parse_statusline(limits(1), NOW), known).readings[0].used_percent == 1.0
 
 
 def test_merging_keeps_what_the_status_line_does_not_say():
-    opus = Reading(window="seven_day_opus", kind=Kind.WEEKLY, used_percent=50.0)
+    opus = Reading(window="seven_day_opus", kind=WindowKind.WEEKLY, used_percent=50.0)
     known = Snapshot(
         provider="claude",
         account="a",
         plan="Max",
         at=NOW - timedelta(hours=1),
-        readings=(Reading(window="five_hour", kind=Kind.SESSION, used_percent=30.0), opus),
+        readings=(Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=30.0), opus),
     )
-    result = merged(
-        known, read({"rate_limits": {**limits(40)["rate_limits"], **limits(4, window="seven_day")["rate_limits"]}}, NOW)
+    result = merge_snapshots(
+        known,
+        parse_statusline(
+            {"rate_limits": {**limits(40)["rate_limits"], **limits(4, window="seven_day")["rate_limits"]}}, NOW
+        ),
     )
     assert (result.account, result.plan, result.at) == ("a", "Max", NOW)
     assert [(each.window, each.used_percent) for each in result.readings] == [
@@ -116,8 +123,8 @@ def test_merging_keeps_what_the_status_line_does_not_say():
 
 
 def test_merging_into_nothing_is_the_snapshot_itself():
-    snapshot = read(limits(40), NOW)
-    assert merged(None, snapshot) is snapshot
+    snapshot = parse_statusline(limits(40), NOW)
+    assert merge_snapshots(None, snapshot) is snapshot
 
 
 @given(
@@ -130,5 +137,5 @@ def test_merging_into_nothing_is_the_snapshot_itself():
     )
 )
 def test_any_json_is_a_snapshot_or_none(content):
-    snapshot = read(content, NOW)
+    snapshot = parse_statusline(content, NOW)
     assert snapshot is None or all(each.used_percent >= 0 for each in snapshot.readings)

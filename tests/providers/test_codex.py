@@ -48,17 +48,17 @@ def test_the_config_may_give_the_token_or_the_file(tmp_path):
     mine = tmp_path / "mine.json"
     for content in ({"tokens": {"access_token": "mine"}}, {"openai": {"type": "oauth", "access": "mine"}}):
         mine.write_text(json.dumps(content))
-        found = poll.find(PROVIDER, machine(tmp_path), Overrides(credentials=str(mine)))
+        found = poll.find_logins(PROVIDER, machine(tmp_path), Overrides(credentials=str(mine)))
         assert [login.token for login in found.credentials] == ["mine"]
-    found = poll.find(PROVIDER, machine(tmp_path), Overrides(token="given"))
+    found = poll.find_logins(PROVIDER, machine(tmp_path), Overrides(token="given"))
     assert [login.token for login in found.credentials] == ["given"]
 
 
 def test_the_answer_names_the_account_for_people():
     body = json.dumps({"email": "me@example.com", "credits": {"balance": 1}}).encode()
-    snapshot = poll.ask(
-        PROVIDER, login(), now=lambda: NOW, send=lambda _request: Response(status=200, body=body, at=NOW),
-        read_database=nowhere, kept={},
+    snapshot = poll.poll_account(
+        PROVIDER, login(), now=lambda: NOW, send=lambda _request: Response(status=200, body=body, received_at=NOW),
+        read_database=nowhere, provider_state={},
     )  # fmt: skip
     assert (snapshot.account, snapshot.account_name) == ("", "me@example.com")
 
@@ -86,9 +86,9 @@ def test_an_answer_without_a_window_or_a_balance_is_an_error_and_not_nothing_use
 def test_a_refusal_is_told_by_its_status_and_never_repeats_the_body(status, kind, detail):
     body = json.dumps({"detail": detail}).encode()
     headers = {"retry-after": "90"} if status == 429 else {}
-    failure = poll.ask(
-        PROVIDER, login(), now=lambda: NOW, read_database=nowhere, kept={},
-        send=lambda _request: Response(status=status, headers=headers, body=body, at=NOW),
+    failure = poll.poll_account(
+        PROVIDER, login(), now=lambda: NOW, read_database=nowhere, provider_state={},
+        send=lambda _request: Response(status=status, headers=headers, body=body, received_at=NOW),
     )  # fmt: skip
     assert failure.kind == kind
     assert "secret" not in failure.message
@@ -107,12 +107,12 @@ def test_an_answer_that_may_be_cached_is_never_given_to_another_account():
 
     with Server(answer) as server:
         for token in ("a", "b", "a"):
-            snapshot = poll.ask(
-                PROVIDER, Credential(provider="codex", place="p", path="p", token=token), now=lambda: NOW,
-                send=http.send, read_database=nowhere, kept={}, base_url=server.url,
+            snapshot = poll.poll_account(
+                PROVIDER, Credential(provider="codex", source_name="p", path="p", token=token), now=lambda: NOW,
+                send=http.send_request, read_database=nowhere, provider_state={}, base_url=server.url,
             )  # fmt: skip
             assert [each.used_percent for each in snapshot.readings] == [answers[f"Bearer {token}"]]
-        assert [each.headers["cache-control"] for each in server.asked] == ["no-cache"] * 3
+        assert [each.headers["cache-control"] for each in server.requests] == ["no-cache"] * 3
 
 
 def test_the_person_may_choose_the_name_under_which_it_asks(tmp_path):
@@ -120,7 +120,7 @@ def test_the_person_may_choose_the_name_under_which_it_asks(tmp_path):
     [login] = found_in(tmp_path, user_agent="codex_cli_rs/1.2.3").credentials
     assert request_for(login).headers["User-Agent"] == "codex_cli_rs/1.2.3"
     [login] = found_in(tmp_path / "empty", token="at-x", user_agent="mine/1").credentials
-    first = codex.ask(login, NOW, {})
+    first = codex.fetch_usage(login, NOW, {})
     assert next(first).headers["User-Agent"] == "mine/1"
 
 
@@ -130,12 +130,15 @@ PROXY = {"usage_url": "https://proxy.example.com/api/codex/usage", "if_unknown":
 @pytest.mark.parametrize(
     ("proxy", "hosts"),
     [
-        (Response(status=200, body=json.dumps(USAGE).encode(), at=NOW), ["proxy.example.com"]),
-        (Response(status=429, at=NOW), ["proxy.example.com"]),
-        (Response(status=500, at=NOW), ["proxy.example.com"]),
-        (Response(status=200, body=b"{}", at=NOW), ["proxy.example.com"]),
-        (Response(status=200, body=b"<html>", at=NOW), ["proxy.example.com", "chatgpt.com"]),
-        *((Response(status=each, at=NOW), ["proxy.example.com", "chatgpt.com"]) for each in (401, 403, 404, 405)),
+        (Response(status=200, body=json.dumps(USAGE).encode(), received_at=NOW), ["proxy.example.com"]),
+        (Response(status=429, received_at=NOW), ["proxy.example.com"]),
+        (Response(status=500, received_at=NOW), ["proxy.example.com"]),
+        (Response(status=200, body=b"{}", received_at=NOW), ["proxy.example.com"]),
+        (Response(status=200, body=b"<html>", received_at=NOW), ["proxy.example.com", "chatgpt.com"]),
+        *(
+            (Response(status=each, received_at=NOW), ["proxy.example.com", "chatgpt.com"])
+            for each in (401, 403, 404, 405)
+        ),
     ],
 )
 def test_opencodes_proxy_answers_for_the_vendor_unless_it_knows_nothing_of_the_login(proxy, hosts):
@@ -144,28 +147,28 @@ def test_opencodes_proxy_answers_for_the_vendor_unless_it_knows_nothing_of_the_l
     def send(request):
         asked.append(urlsplit(request.url).hostname)
         is_proxy = request.url == PROXY["usage_url"]
-        return proxy if is_proxy else Response(status=200, body=json.dumps(USAGE).encode(), at=NOW)
+        return proxy if is_proxy else Response(status=200, body=json.dumps(USAGE).encode(), received_at=NOW)
 
-    outcome = poll.ask(
-        PROVIDER, login(account_id="ws-1", **PROXY), now=lambda: NOW, send=send, read_database=nowhere, kept={},
+    outcome = poll.poll_account(
+        PROVIDER, login(account_id="ws-1", **PROXY), now=lambda: NOW, send=send, read_database=nowhere, provider_state={},
     )  # fmt: skip
     assert asked == hosts
     assert isinstance(outcome, Snapshot) == (len(hosts) == 2 or proxy.body.startswith(b'{"rate'))
 
 
 def test_a_login_that_both_refuse_has_run_out():
-    failure = poll.ask(
-        PROVIDER, login(**PROXY), now=lambda: NOW, send=lambda _request: Response(status=401, at=NOW),
-        read_database=nowhere, kept={},
+    failure = poll.poll_account(
+        PROVIDER, login(**PROXY), now=lambda: NOW, send=lambda _request: Response(status=401, received_at=NOW),
+        read_database=nowhere, provider_state={},
     )  # fmt: skip
     assert failure.kind == "expired"
 
 
 def test_a_proxy_that_codex_itself_names_is_the_only_one_asked():
     proxy = login(usage_url="https://proxy.example.com/api/codex/usage")
-    failure = poll.ask(
-        PROVIDER, proxy, now=lambda: NOW, send=lambda _request: Response(status=404, at=NOW), read_database=nowhere,
-        kept={},
+    failure = poll.poll_account(
+        PROVIDER, proxy, now=lambda: NOW, send=lambda _request: Response(status=404, received_at=NOW), read_database=nowhere,
+        provider_state={},
     )  # fmt: skip
     assert failure.kind == "server"
 

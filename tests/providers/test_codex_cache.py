@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from watcher import poll
-from watcher.credentials import Surroundings
+from watcher.credentials import HostInfo
 from watcher.providers import codex
 
 SEEN = datetime(2026, 5, 10, 10, 52, 47, 180000, tzinfo=UTC)
@@ -39,13 +39,15 @@ def lay(home: Path, usage=USAGE, **account) -> None:
 
 
 def logins(home: Path):
-    around = Surroundings(home=home, env={}, platform="linux", run=nowhere, read_database=nowhere)
-    return poll.find(codex.PROVIDER, around).credentials
+    around = HostInfo(home=home, env={}, platform="linux", run_command=nowhere, read_database=nowhere)
+    return poll.find_logins(codex.PROVIDER, around).credentials
 
 
 def ask(home: Path, at: datetime):
     [login] = logins(home)
-    return poll.ask(codex.PROVIDER, login, now=lambda: at, send=nowhere, read_database=nowhere, kept={})
+    return poll.poll_account(
+        codex.PROVIDER, login, now=lambda: at, send=nowhere, read_database=nowhere, provider_state={}
+    )
 
 
 def test_what_was_cached_is_shown_without_asking_anybody(tmp_path):

@@ -10,13 +10,13 @@ from watcher.core.model import Response, Snapshot
 from watcher.credentials import Credential
 from watcher.errors import OfflineError, ServerError, TimedOutError
 from watcher.providers import codex, codex_balances
-from watcher.providers.answers import WEEK
+from watcher.providers.answers import WEEK_S
 
 NOW = datetime(2026, 11, 20, 15, tzinfo=UTC)
 BASE = "https://chatgpt.com/backend-api"
 MONTHLY = f"{BASE}/accounts/ws-1/spend-controls/current-user/monthly-usage"
 RESETS = f"{BASE}/wham/rate-limit-reset-credits"
-WEEKLY = {"primary_window": {"used_percent": 9, "limit_window_seconds": WEEK}}
+WEEKLY = {"primary_window": {"used_percent": 9, "limit_window_seconds": WEEK_S}}
 TEAM = {"plan_type": "team", "rate_limit": WEEKLY, "spend_control": {"reached": False, "individual_limit": None}}
 SPENT = {
     "current_month_usage": 3046.45,
@@ -39,7 +39,7 @@ class Door:
     """Answers by address; what it has no answer to is not there."""
 
     def __init__(self, usage, **further):
-        self.answers = {codex.URL: usage, MONTHLY: further.get("monthly", {}), RESETS: further.get("resets", {})}
+        self.answers = {codex.USAGE_URL: usage, MONTHLY: further.get("monthly", {}), RESETS: further.get("resets", {})}
         self.asked = []
         self.at = NOW
         self.kept = {}
@@ -51,15 +51,15 @@ class Door:
             raise answer
         if isinstance(answer, Response):
             return answer
-        return Response(status=200, body=json.dumps(answer).encode(), at=self.at)
+        return Response(status=200, body=json.dumps(answer).encode(), received_at=self.at)
 
     def poll(self, **extra):
         self.asked.clear()
         extra = {"account_id": "ws-1", **extra}
-        login = Credential(provider="codex", place="p", path="p", token="t", account="ws-1", extra=extra)
-        return poll.ask(
+        login = Credential(provider="codex", source_name="p", path="p", token="t", account="ws-1", extra=extra)
+        return poll.poll_account(
             codex.PROVIDER, login, now=lambda: self.at, send=self, read_database=lambda _question: None,
-            kept=self.kept,
+            provider_state=self.kept,
         )  # fmt: skip
 
     @property
@@ -82,7 +82,7 @@ def test_a_workspaces_limit_is_asked_for_where_the_usage_does_not_tell_it():
     assert (limit.unit, limit.label, limit.resets_at) == ("credits", "individual limit", None)
     usage, monthly = door.asked
     assert (monthly.method, monthly.url, monthly.headers) == ("GET", MONTHLY, usage.headers)
-    assert monthly.total_s < usage.total_s
+    assert monthly.timeout_s < usage.timeout_s
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def test_a_workspaces_limit_is_asked_for_where_the_usage_does_not_tell_it():
 def test_elsewhere_nothing_more_is_asked(usage):
     door = Door(usage)
     assert isinstance(door.poll(), Snapshot)
-    assert door.urls == [codex.URL]
+    assert door.urls == [codex.USAGE_URL]
 
 
 def test_without_a_workspace_or_at_a_proxy_nothing_more_is_asked():
     door = Door(TEAM)
     door.poll(account_id="")
-    assert door.urls == [codex.URL]
+    assert door.urls == [codex.USAGE_URL]
     door.answers["https://proxy.example.com/api/codex/usage"] = TEAM
     door.poll(usage_url="https://proxy.example.com/api/codex/usage", reset_credits="yes")
     assert door.urls == ["https://proxy.example.com/api/codex/usage"]
@@ -133,15 +133,15 @@ def test_it_is_asked_every_quarter_of_an_hour_at_most():
 @pytest.mark.parametrize(
     "trouble",
     [
-        Response(status=401, at=NOW),
-        Response(status=403, body=b"<html>", at=NOW),
-        Response(status=404, at=NOW),
-        Response(status=429, headers={"retry-after": "7200"}, at=NOW),
-        Response(status=500, at=NOW),
-        Response(status=200, body=b"not json", at=NOW),
-        Response(status=200, body=b"[]", at=NOW),
-        Response(status=200, body=b"{}", at=NOW),
-        Response(status=200, body=b'{"current_month_usage": "x", "effective_monthly_limit": []}', at=NOW),
+        Response(status=401, received_at=NOW),
+        Response(status=403, body=b"<html>", received_at=NOW),
+        Response(status=404, received_at=NOW),
+        Response(status=429, headers={"retry-after": "7200"}, received_at=NOW),
+        Response(status=500, received_at=NOW),
+        Response(status=200, body=b"not json", received_at=NOW),
+        Response(status=200, body=b"[]", received_at=NOW),
+        Response(status=200, body=b"{}", received_at=NOW),
+        Response(status=200, body=b'{"current_month_usage": "x", "effective_monthly_limit": []}', received_at=NOW),
         TimedOutError("no answer"),
         ServerError("broke off"),
         OfflineError("no network"),
@@ -158,9 +158,9 @@ def test_no_trouble_with_it_costs_the_usage(trouble):
 @pytest.mark.parametrize(
     ("trouble", "asked_after"),
     [
-        (Response(status=403, at=NOW), timedelta(hours=1)),
-        (Response(status=429, headers={"retry-after": "7200"}, at=NOW), timedelta(hours=2)),
-        (Response(status=429, headers={"retry-after": "5"}, at=NOW), timedelta(hours=1)),
+        (Response(status=403, received_at=NOW), timedelta(hours=1)),
+        (Response(status=429, headers={"retry-after": "7200"}, received_at=NOW), timedelta(hours=2)),
+        (Response(status=429, headers={"retry-after": "5"}, received_at=NOW), timedelta(hours=1)),
         (TimedOutError("no answer"), timedelta(hours=1)),
         (OfflineError("it never left"), timedelta(0)),
     ],
@@ -177,7 +177,7 @@ def test_a_refusal_is_left_alone_for_a_while(trouble, asked_after):
 
 @pytest.mark.parametrize("mode", ["NONE", "none", "disabled", "OFF", "no_limit", "NO-LIMIT"])
 def test_a_limit_that_is_not_enforced_is_none(mode):
-    [reading] = codex_balances.monthly(
+    [reading] = codex_balances.parse_monthly_limit(
         {"current_month_usage": 5, "effective_monthly_limit": {"limit": 7, "enforcement_mode": mode}}
     )
     assert (reading.unlimited, reading.limit, reading.used_percent, reading.used) == (True, None, None, 5)
@@ -185,24 +185,24 @@ def test_a_limit_that_is_not_enforced_is_none(mode):
 
 @pytest.mark.parametrize("fields", [{"limit": 0}, {"limit": None}, {"enforcement_mode": "HARD_CAP"}, None, "junk"])
 def test_a_missing_limit_is_none(fields):
-    [reading] = codex_balances.monthly({"current_month_usage": "5", "effective_monthly_limit": fields})
+    [reading] = codex_balances.parse_monthly_limit({"current_month_usage": "5", "effective_monthly_limit": fields})
     assert reading.unlimited
 
 
 @pytest.mark.parametrize("used", [None, "x", True, -1, []])
 def test_use_that_is_not_said_is_no_reading(used):
-    assert list(codex_balances.monthly({**SPENT, "current_month_usage": used})) == []
+    assert list(codex_balances.parse_monthly_limit({**SPENT, "current_month_usage": used})) == []
 
 
 def test_resets_in_hand_are_asked_for_only_where_the_person_wants_it():
     door = Door({"plan_type": "plus", "rate_limit": WEEKLY}, resets=IN_HAND)
     assert [each.window for each in door.poll().readings] == ["weekly"]
-    assert door.urls == [codex.URL]
+    assert door.urls == [codex.USAGE_URL]
     outcome = door.poll(reset_credits="yes")
     assert [(each.window, each.remaining) for each in outcome.readings] == [("weekly", None), ("reset_credits", 2)]
     assert outcome.note == "a reset in hand is good until 2026-12-02 10:30 UTC"
     resets = door.asked[1]
-    assert (resets.method, resets.url, resets.total_s) == ("GET", RESETS, 4)
+    assert (resets.method, resets.url, resets.timeout_s) == ("GET", RESETS, 4)
     assert (resets.headers["OpenAI-Beta"], resets.headers["originator"]) == ("codex-1", "Codex Desktop")
     assert resets.headers["Authorization"] == "Bearer t"
 

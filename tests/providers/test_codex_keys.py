@@ -17,7 +17,7 @@ def test_an_api_key_of_the_vendor_asks_nobody_and_says_so(tmp_path):
     write(path, {"OPENAI_API_KEY": "sk-x"})
     assert found_in(tmp_path).credentials == (), "unasked, it is no login of Codex"
     [key] = found_in(tmp_path, credentials=str(path)).credentials
-    failure = poll.ask(PROVIDER, key, now=lambda: NOW, send=nowhere, read_database=nowhere, kept={})
+    failure = poll.poll_account(PROVIDER, key, now=lambda: NOW, send=nowhere, read_database=nowhere, provider_state={})
     assert (failure.kind, failure.message) == (
         "unsupported",
         "Codex: an API key cannot read subscription usage: run `codex login` with ChatGPT",
@@ -68,9 +68,9 @@ def test_a_limit_of_a_key_is_named_by_its_window_and_its_model():
         ("12h", "12h", 43200),
         ("per sprint", "per_sprint", None),
     ):
-        [reading] = codex_keys.read({"limits": [keyed(limit_window=word)]})
+        [reading] = codex_keys.parse_readings({"limits": [keyed(limit_window=word)]})
         assert (reading.window, reading.window_seconds, reading.used_percent) == (window, seconds, 25)
-    [reading] = codex_keys.read({"limits": [keyed(model_filter="gpt-5.3-codex-spark")]})
+    [reading] = codex_keys.parse_readings({"limits": [keyed(model_filter="gpt-5.3-codex-spark")]})
     assert (reading.window, reading.label) == (
         "gpt_5_3_codex_spark_five_hour",
         "gpt-5.3-codex-spark 5-hour window",
@@ -80,7 +80,7 @@ def test_a_limit_of_a_key_is_named_by_its_window_and_its_model():
 def test_limits_of_several_types_keep_their_names_whatever_their_order():
     limits = [keyed(limit_type="total_tokens", current_value=20), keyed(limit_type="cost_usd", current_value=180)]
     for order in (limits, limits[::-1]):
-        cost, tokens = codex_keys.read({"limits": order})
+        cost, tokens = codex_keys.parse_readings({"limits": order})
         assert (cost.window, cost.used_percent, cost.used, cost.unit) == ("five_hour", 90, None, "percent")
         assert (tokens.window, tokens.used_percent, tokens.used, tokens.unit) == (
             "five_hour_total_tokens", 10, 20, "tokens",
@@ -95,31 +95,31 @@ def test_limits_of_several_types_keep_their_names_whatever_their_order():
     ],
 )  # fmt: skip
 def test_a_limit_that_cannot_be_read_costs_only_itself(entry):
-    readings = codex_keys.read({"limits": [entry, keyed(limit_window="7d")]})
+    readings = codex_keys.parse_readings({"limits": [entry, keyed(limit_window="7d")]})
     assert [reading.window for reading in readings] == ["weekly"]
 
 
 def test_what_remains_tells_what_was_used():
-    [reading] = codex_keys.read({"limits": [keyed(current_value=None, remaining_value=20)]})
+    [reading] = codex_keys.parse_readings({"limits": [keyed(current_value=None, remaining_value=20)]})
     assert (reading.used, reading.used_percent) == (180, 90)
 
 
 def test_the_windows_that_all_keys_of_a_proxy_share_are_told_apart_from_the_keys_own():
     own = keyed(source="api_key_limit")
     shared = [keyed(limit_window="7d", current_value=150), keyed(current_value=100)]
-    readings = codex_keys.read({"limits": [own], "upstream_limits": [*shared, "junk"]})
+    readings = codex_keys.parse_readings({"limits": [own], "upstream_limits": [*shared, "junk"]})
     assert [(each.window, each.used_percent) for each in readings] == [
         ("five_hour", 25), ("upstream_weekly", 75), ("upstream_five_hour", 50),
     ]  # fmt: skip
     assert readings[1].label == "upstream weekly window"
-    older = codex_keys.read({"limits": [own, *({**each, "source": "aggregate"} for each in shared)]})
+    older = codex_keys.parse_readings({"limits": [own, *({**each, "source": "aggregate"} for each in shared)]})
     assert older == readings
-    assert codex_keys.read({"limits": "junk", "upstream_limits": None}) == []
+    assert codex_keys.parse_readings({"limits": "junk", "upstream_limits": None}) == []
 
 
 def test_a_key_may_have_a_limit_for_life():
     entry = keyed(limit_window="lifetime", limit_type="total_tokens", reset_at="9999-12-31T23:59:59.999999Z")
-    [reading] = codex_keys.read({"limits": [entry]})
+    [reading] = codex_keys.parse_readings({"limits": [entry]})
     assert (reading.window, reading.used_percent, reading.resets_at, reading.unit) == ("lifetime", 25, None, "tokens")
 
 

@@ -13,9 +13,9 @@ from cryptography.fernet import Fernet
 
 from watcher import poll, shipped
 from watcher.core import replay
-from watcher.core.model import Kind, Reading, Response, Snapshot
+from watcher.core.model import Reading, Response, Snapshot, WindowKind
 from watcher.core.rulebook import parse_rules
-from watcher.credentials import Surroundings, codex_lb
+from watcher.credentials import HostInfo, codex_lb
 from watcher.files import read_database
 from watcher.providers import Overrides, codex
 
@@ -48,18 +48,18 @@ def lay_store(home: Path, token: str = "lb", **fields: str) -> Path:
 
 
 def find(home: Path, **overrides: str):
-    around = Surroundings(home=home, env={}, platform="linux", run=lambda _: None, read_database=read_database)
-    return poll.find(codex.PROVIDER, around, Overrides(**overrides), now=lambda: NOW)
+    around = HostInfo(home=home, env={}, platform="linux", run_command=lambda _: None, read_database=read_database)
+    return poll.find_logins(codex.PROVIDER, around, Overrides(**overrides), now=lambda: NOW)
 
 
 def ask(login, response: Response):
-    return poll.ask(
-        codex.PROVIDER, login, now=lambda: NOW, send=lambda _request: response, read_database=read_database, kept={},
+    return poll.poll_account(
+        codex.PROVIDER, login, now=lambda: NOW, send=lambda _request: response, read_database=read_database, provider_state={},
     )  # fmt: skip
 
 
 def good() -> Response:
-    return Response(status=200, body=json.dumps(USAGE).encode(), at=NOW)
+    return Response(status=200, body=json.dumps(USAGE).encode(), received_at=NOW)
 
 
 def test_an_account_in_every_place_is_asked_once_from_the_best_one(tmp_path):
@@ -96,7 +96,7 @@ def test_without_the_library_other_logins_are_watched_and_a_note_says_what_to_in
     [login] = beside.credentials
     assert ask(login, good()).note == line
     reached = json.dumps({"rate_limit": {**USAGE["rate_limit"], "allowed": False}}).encode()
-    note = ask(login, Response(status=200, body=reached, at=NOW)).note
+    note = ask(login, Response(status=200, body=reached, received_at=NOW)).note
     assert note == f"limit reached: Codex refuses work until the reset; {line}"
 
 
@@ -126,7 +126,7 @@ def test_a_broken_place_beside_the_missing_library_stays_a_trouble(tmp_path, mon
 def test_a_token_of_codex_lbs_that_ran_out_names_who_renews_it(tmp_path):
     lay_store(tmp_path)
     [login] = find(tmp_path).credentials
-    assert ask(login, Response(status=401, at=NOW)).message == (
+    assert ask(login, Response(status=401, received_at=NOW)).message == (
         "Codex: expired: run `codex` once; this login is codex-lb's: start it once"
     )
 
@@ -136,18 +136,18 @@ def test_a_token_of_codex_lbs_that_ran_out_names_who_renews_it(tmp_path):
 )
 def test_few_resets_in_hand_are_no_low_balance(count, unit, said):
     """The last row is what the rule is for: what is counted is no money."""
-    path, text = shipped.default_rules()
-    few = Reading(window="reset_credits", kind=Kind.BALANCE, remaining=Decimal(count), unit=unit)
+    path, text = shipped.read_default_rules()
+    few = Reading(window="reset_credits", kind=WindowKind.BALANCE, remaining=Decimal(count), unit=unit)
     history = [Snapshot(provider="codex", at=NOW, readings=(few,))]
-    played = list(replay.play(parse_rules(text, str(path)), history))
-    assert [event.rule for moment in played for event in moment.judgement.transitions] == said
+    played = list(replay.replay_rules(parse_rules(text, str(path)), history))
+    assert [event.rule for moment in played for event in moment.evaluation.transitions] == said
 
 
 @pytest.mark.parametrize(
     ("base_url", "asked"),
     [
         (None, "http://127.0.0.1:2455/api/codex/usage"),
-        ("https://chatgpt.com", codex.URL),
+        ("https://chatgpt.com", codex.USAGE_URL),
         ("http://localhost:9", "http://localhost:9/api/codex/usage"),
     ],
 )
@@ -163,7 +163,7 @@ def test_the_person_may_have_the_vendor_asked_whatever_proxy_opencode_uses(tmp_p
         requests.append(request.url)
         return good()
 
-    poll.ask(
-        codex.PROVIDER, login, now=lambda: NOW, send=send, read_database=read_database, kept={}, base_url=base_url,
+    poll.poll_account(
+        codex.PROVIDER, login, now=lambda: NOW, send=send, read_database=read_database, provider_state={}, base_url=base_url,
     )  # fmt: skip
     assert requests == [asked]

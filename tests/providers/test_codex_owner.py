@@ -18,28 +18,33 @@ class Door:
     """Answers whoami and usage, and remembers what was asked."""
 
     def __init__(self, whoami=None):
-        self.whoami = whoami if whoami is not None else Response(status=200, body=json.dumps(WHOAMI).encode(), at=NOW)
+        self.whoami = (
+            whoami if whoami is not None else Response(status=200, body=json.dumps(WHOAMI).encode(), received_at=NOW)
+        )
         self.asked = []
 
     def __call__(self, request):
         self.asked.append(request)
         if request.url != codex_owner.WHOAMI_URL:
-            return Response(status=200, body=json.dumps(USAGE).encode(), at=NOW)
+            return Response(status=200, body=json.dumps(USAGE).encode(), received_at=NOW)
         if isinstance(self.whoami, Exception):
             raise self.whoami
         return self.whoami
 
     def poll(self, credential, kept):
         self.asked.clear()
-        return poll.ask(
-            PROVIDER, credential, now=lambda: NOW, send=self, read_database=nowhere, kept=kept
+        return poll.poll_account(
+            PROVIDER, credential, now=lambda: NOW, send=self, read_database=nowhere, provider_state=kept
         )  # fmt: skip
 
 
 def test_a_personal_token_is_asked_once_whose_it_is_and_sent_as_the_tool_sends_it():
     door, kept = Door(), {}
     snapshot = door.poll(login(personal="yes"), kept)
-    assert [(each.method, each.url) for each in door.asked] == [("GET", codex_owner.WHOAMI_URL), ("GET", codex.URL)]
+    assert [(each.method, each.url) for each in door.asked] == [
+        ("GET", codex_owner.WHOAMI_URL),
+        ("GET", codex.USAGE_URL),
+    ]
     for each in door.asked:
         assert each.headers["Authorization"] == "Bearer t"
         assert each.headers["originator"] == "codex_cli_rs"
@@ -48,19 +53,19 @@ def test_a_personal_token_is_asked_once_whose_it_is_and_sent_as_the_tool_sends_i
     assert door.asked[1].headers["ChatGPT-Account-Id"] == "ws-9"
     assert (snapshot.account_name, snapshot.plan) == ("me@example.com", "business")
     assert door.poll(login(personal="yes"), kept) == snapshot
-    assert [each.url for each in door.asked] == [codex.URL]
+    assert [each.url for each in door.asked] == [codex.USAGE_URL]
     assert door.asked[0].headers["ChatGPT-Account-Id"] == "ws-9"
-    door.poll(Credential(provider="codex", place="p", path="p", token="new", extra={"personal": "yes"}), kept)
-    assert [each.url for each in door.asked] == [codex_owner.WHOAMI_URL, codex.URL]
+    door.poll(Credential(provider="codex", source_name="p", path="p", token="new", extra={"personal": "yes"}), kept)
+    assert [each.url for each in door.asked] == [codex_owner.WHOAMI_URL, codex.USAGE_URL]
 
 
 @pytest.mark.parametrize(
     "whoami",
     [
-        Response(status=401, at=NOW),
-        Response(status=429, at=NOW),
-        Response(status=200, body=b"<html>", at=NOW),
-        Response(status=200, body=b'{"email": 5, "chatgpt_account_id": []}', at=NOW),
+        Response(status=401, received_at=NOW),
+        Response(status=429, received_at=NOW),
+        Response(status=200, body=b"<html>", received_at=NOW),
+        Response(status=200, body=b'{"email": 5, "chatgpt_account_id": []}', received_at=NOW),
         TimedOutError("no answer"),
     ],
 )
@@ -71,14 +76,14 @@ def test_a_personal_token_that_nobody_names_costs_only_the_name(whoami):
     assert (snapshot.account_name, snapshot.plan) == ("", None)
     assert "ChatGPT-Account-Id" not in door.asked[1].headers
     door.poll(login(personal="yes"), kept)
-    assert [each.url for each in door.asked] == [codex.URL]
+    assert [each.url for each in door.asked] == [codex.USAGE_URL]
 
 
 def test_a_question_that_never_left_is_asked_again():
     door, kept = Door(OfflineError("offline")), {}
     door.poll(login(personal="yes"), kept)
     door.poll(login(personal="yes"), kept)
-    assert [each.url for each in door.asked] == [codex_owner.WHOAMI_URL, codex.URL]
+    assert [each.url for each in door.asked] == [codex_owner.WHOAMI_URL, codex.USAGE_URL]
 
 
 def test_beside_other_logins_a_personal_token_goes_by_its_workspace():
@@ -98,7 +103,7 @@ def test_a_personal_token_in_the_config_is_asked_whose_it_is_as_one_in_codexs_fi
     door, kept = Door(), {}
     [login] = found_in(tmp_path, token="at-x").credentials
     snapshot = door.poll(login, kept)
-    assert [each.url for each in door.asked] == [codex_owner.WHOAMI_URL, codex.URL]
+    assert [each.url for each in door.asked] == [codex_owner.WHOAMI_URL, codex.USAGE_URL]
     assert all(each.headers["originator"] == "codex_cli_rs" for each in door.asked)
     assert door.asked[1].headers["ChatGPT-Account-Id"] == "ws-9"
     assert (snapshot.account_name, snapshot.plan) == ("me@example.com", "business")

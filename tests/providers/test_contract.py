@@ -10,11 +10,11 @@ import pytest
 import responses
 
 from watcher import http, poll
-from watcher.core.model import Failure, Kind, Response, Snapshot
-from watcher.credentials import Surroundings
+from watcher.core.model import PollFailure, Response, Snapshot, WindowKind
+from watcher.credentials import HostInfo
 from watcher.demo import answers as simulated
-from watcher.demo.day import Day
-from watcher.demo.server import Asked, Reply, Server, json_reply
+from watcher.demo.day import SimulatedDay
+from watcher.demo.server import ReceivedRequest, Reply, Server, json_reply
 from watcher.providers import registry
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def test_it_is_read_the_same_through_requests(path, play, check):
                     content_type=content_type,
                 )  # fmt: skip
         local = [exchange for exchange in record["exchanges"] if exchange["ask"] == "READ"]
-        outcome = play(registry.PROVIDERS[path.parent.name], record | {"exchanges": local}, http.send)
+        outcome = play(registry.PROVIDERS[path.parent.name], record | {"exchanges": local}, http.send_request)
     check(outcome, record["expect"])
 
 
@@ -69,7 +69,7 @@ def test_it_is_read_the_same_from_a_server_under_base_url(path, play, check):
     asked = [exchange for exchange in record["exchanges"] if exchange["ask"] != "READ"]
     left = list(asked)
 
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ReceivedRequest) -> Reply:
         exchange = left.pop(0)
         method, _, url = exchange["ask"].partition(" ")
         assert (asked.method, asked.path) == (method, urlsplit(url).path)
@@ -78,8 +78,8 @@ def test_it_is_read_the_same_from_a_server_under_base_url(path, play, check):
     with Server(answer) as server:
         local = [exchange for exchange in record["exchanges"] if exchange["ask"] == "READ"]
         under = record | {"exchanges": local, "base_url": server.url}
-        outcome = play(registry.PROVIDERS[path.parent.name], under, http.send)
-        assert len(server.asked) == len(asked)
+        outcome = play(registry.PROVIDERS[path.parent.name], under, http.send_request)
+        assert len(server.requests) == len(asked)
     check(outcome, record["expect"])
 
 
@@ -101,7 +101,7 @@ def test_its_good_answer_gives_truthful_readings(provider, recorded, play):
     for reading in outcome.readings:
         assert re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", reading.window)
         assert reading.label
-        assert isinstance(reading.kind, Kind)
+        assert isinstance(reading.kind, WindowKind)
         assert reading.resets_at is None or reading.resets_at.tzinfo is UTC
         assert reading.used_percent is None or reading.used_percent >= 0
     windows = [reading.window for reading in outcome.readings]
@@ -111,16 +111,16 @@ def test_its_good_answer_gives_truthful_readings(provider, recorded, play):
 
 @each_provider
 def test_the_embedded_server_simulates_it(provider, recorded, play):
-    noon = Day().at("12:00")
+    noon = SimulatedDay().instant_at("12:00")
 
-    def answer(asked: Asked) -> Reply:
-        return json_reply(simulated.ENDPOINTS[asked.method, asked.path](Day().use(noon), noon))
+    def answer(asked: ReceivedRequest) -> Reply:
+        return json_reply(simulated.ENDPOINTS[asked.method, asked.path](SimulatedDay().usage_at(noon), noon))
 
     with Server(answer) as server:
-        rows = [[simulated.antigravity_status(Day().use(noon))]] if provider.id in LOCAL else None
+        rows = [[simulated.encode_antigravity_status(SimulatedDay().usage_at(noon))]] if provider.id in LOCAL else None
         local = [{"ask": "READ", "rows": rows}] if rows else []
         record = recorded(provider.id, "normal") | {"exchanges": local, "base_url": server.url}
-        outcome = play(provider, record | {"at": noon.isoformat()}, http.send)
+        outcome = play(provider, record | {"at": noon.isoformat()}, http.send_request)
     assert isinstance(outcome, Snapshot), outcome
     assert outcome.readings
 
@@ -130,7 +130,7 @@ def test_its_bad_answers_give_one_clear_line(provider, recorded, play):
     for name in ("empty", "changed_shape", *(() if provider.id in LOCAL else ("signed_out", "rate_limited"))):
         record = recorded(provider.id, name)
         outcome = play(provider, record)
-        assert isinstance(outcome, Failure), name
+        assert isinstance(outcome, PollFailure), name
         assert outcome.kind in KINDS
         assert outcome.message.isprintable()
         assert ": " in outcome.message
@@ -142,8 +142,8 @@ def test_its_bad_answers_give_one_clear_line(provider, recorded, play):
 def test_it_says_who_it_is(provider):
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", provider.id)
     assert provider.name
-    assert provider.page.startswith("https://")
-    assert provider.sign_in
+    assert provider.usage_page.startswith("https://")
+    assert provider.sign_in_hint
     assert timedelta(0) < provider.floor <= provider.default <= provider.ceiling <= timedelta(hours=1)
     source = __import__(f"watcher.providers.{provider.id}", fromlist=["PROVIDER"])
     assert source.PROVIDER is provider
@@ -180,7 +180,7 @@ def normal(provider):
 
 @each_provider
 def test_an_empty_home_is_no_error_and_no_login(provider, tmp_path):
-    assert poll.find(provider, surroundings(tmp_path)) == poll.Found()
+    assert poll.find_logins(provider, surroundings(tmp_path)) == poll.FoundLogins()
 
 
 @each_provider
@@ -189,7 +189,7 @@ def test_a_broken_login_file_is_one_line_that_names_it(provider, tmp_path):
         path = tmp_path / folder
         path.parent.mkdir(parents=True)
         path.write_text('{"anthropic": {"type": "oa')
-    found = poll.find(provider, surroundings(tmp_path))
+    found = poll.find_logins(provider, surroundings(tmp_path))
     assert found.credentials == ()
     assert found.failures or provider.id in LOCAL or "OpenCode" not in readme_row(provider)[2]
     for failure in found.failures:
@@ -204,8 +204,8 @@ def test_the_registry_begins_with_the_six_in_order():
     assert all(key == provider.id for key, provider in registry.PROVIDERS.items())
 
 
-def surroundings(home: Path, **env: str) -> Surroundings:
+def surroundings(home: Path, **env: str) -> HostInfo:
     def refuse(question: object) -> Response:
         raise AssertionError(f"asked {question}")
 
-    return Surroundings(home=home, env=env, platform="linux", run=refuse, read_database=refuse)  # type: ignore[arg-type]
+    return HostInfo(home=home, env=env, platform="linux", run_command=refuse, read_database=refuse)  # type: ignore[arg-type]

@@ -17,9 +17,15 @@ def server():
 
 
 def ask(server, kept, **login):
-    credential = copilot.credential("OpenCode", "auth.json", "gho_a", **login)
-    return poll.ask(
-        PROVIDER, credential, now=clock.now, send=http.send, read_database=None, kept=kept, base_url=server.url
+    credential = copilot.make_credential("OpenCode", "auth.json", "gho_a", **login)
+    return poll.poll_account(
+        PROVIDER,
+        credential,
+        now=clock.utc_now,
+        send=http.send_request,
+        read_database=None,
+        provider_state=kept,
+        base_url=server.url,
     )
 
 
@@ -50,5 +56,5 @@ def test_whose_a_nameless_token_is_is_asked_once(server):
     ],
 )
 def test_an_enterprise_has_an_address_of_its_own(host, url):
-    login = copilot.credential("OpenCode", "auth.json", "gho_a", user="me", host=host)
-    assert next(PROVIDER.ask(login, None, {})).url == url
+    login = copilot.make_credential("OpenCode", "auth.json", "gho_a", user="me", host=host)
+    assert next(PROVIDER.fetch_usage(login, None, {})).url == url

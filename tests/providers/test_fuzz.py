@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from watcher import poll
-from watcher.core.model import Failure, Response, Snapshot
+from watcher.core.model import PollFailure, Response, Snapshot
 from watcher.credentials import Credential
 from watcher.providers import answers, registry
 
@@ -67,23 +67,23 @@ def broken(draw: st.DrawFn, provider: str) -> Any:
     return body
 
 
-def ask(provider: str, body: bytes) -> Snapshot | Failure:
-    response = Response(status=200, headers={"content-type": "application/json"}, body=body, at=NOW)
-    login = Credential(provider=provider, place="p", path="p", token="t")
-    return poll.ask(
+def ask(provider: str, body: bytes) -> Snapshot | PollFailure:
+    response = Response(status=200, headers={"content-type": "application/json"}, body=body, received_at=NOW)
+    login = Credential(provider=provider, source_name="p", path="p", token="t")
+    return poll.poll_account(
         registry.PROVIDERS[provider], login, now=lambda: NOW, send=lambda _request: response,
-        read_database=lambda question: pytest.fail(f"asked {question}"), kept={},
+        read_database=lambda question: pytest.fail(f"asked {question}"), provider_state={},
     )  # fmt: skip
 
 
-def sound(outcome: Snapshot | Failure) -> None:
-    if isinstance(outcome, Failure):
+def sound(outcome: Snapshot | PollFailure) -> None:
+    if isinstance(outcome, PollFailure):
         assert outcome.kind in ("shape", "blocked")
         assert "unexpected" not in outcome.message
         return
     windows = [reading.window for reading in outcome.readings]
     assert 0 < len(windows) == len(set(windows))
-    assert all(window and window == answers.slug(window) for window in windows)
+    assert all(window and window == answers.slugify(window) for window in windows)
     for reading in outcome.readings:
         assert reading.used_percent is None or 0 <= reading.used_percent <= 1e18
         assert reading.resets_at is None or reading.resets_at.tzinfo is UTC
@@ -94,7 +94,7 @@ def sound(outcome: Snapshot | Failure) -> None:
 
 def said(body: Any, *, amounts: bool) -> set[float]:
     """Every percentage that the body can mean: a number in it; of amounts also one in another, or what one leaves."""
-    numbers = {number for leaf in leaves(body) if (number := answers.number(leaf)) is not None}
+    numbers = {number for leaf in leaves(body) if (number := answers.parse_number(leaf)) is not None}
     if amounts:
         numbers |= {max(0, 100 - number) for number in numbers} | {
             part / whole * 100 for part in numbers for whole in numbers if whole > 0
@@ -151,4 +151,4 @@ def test_a_body_of_anything_at_all_is_a_failure_or_sound(provider, body):
 @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_a_body_cut_anywhere_is_a_failure(provider, data):
     body = json.dumps(data.draw(st.sampled_from(bodies(provider)))).encode()
-    assert isinstance(ask(provider, body[: data.draw(st.integers(0, len(body) - 1))]), Failure)
+    assert isinstance(ask(provider, body[: data.draw(st.integers(0, len(body) - 1))]), PollFailure)

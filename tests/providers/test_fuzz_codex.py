@@ -10,9 +10,9 @@ from tests.providers.test_codex_cache import USAGE
 from tests.providers.test_codex_extras import IN_HAND, MONTHLY, RESETS, SPENT, TEAM
 from tests.providers.test_fuzz import odd, places, put, sound
 from watcher import poll
-from watcher.core.model import Response, Rows, Snapshot
-from watcher.credentials import Credential, Surroundings, codex_lb, codex_plugins
-from watcher.credentials.places import UnusablePlaceError
+from watcher.core.model import QueryResult, Response, Snapshot
+from watcher.credentials import Credential, HostInfo, codex_lb, codex_plugins
+from watcher.credentials.places import UnusableSourceError
 from watcher.errors import ProviderError
 from watcher.providers import codex, codex_keys
 
@@ -34,15 +34,17 @@ def nowhere(question):
 @given(monthly=broken(SPENT), resets=broken(IN_HAND))
 @ANYTHING
 def test_nothing_that_a_further_request_answers_costs_the_usage(monthly, resets):
-    said = {codex.URL: TEAM, MONTHLY: monthly, RESETS: resets}
+    said = {codex.USAGE_URL: TEAM, MONTHLY: monthly, RESETS: resets}
 
     def send(request):
-        return Response(status=200, body=json.dumps(said[request.url]).encode(), at=NOW)
+        return Response(status=200, body=json.dumps(said[request.url]).encode(), received_at=NOW)
 
     login = Credential(
-        provider="codex", place="p", path="p", token="t", extra={"account_id": "ws-1", "reset_credits": "yes"}
+        provider="codex", source_name="p", path="p", token="t", extra={"account_id": "ws-1", "reset_credits": "yes"}
     )
-    outcome = poll.ask(codex.PROVIDER, login, now=lambda: NOW, send=send, read_database=nowhere, kept={})
+    outcome = poll.poll_account(
+        codex.PROVIDER, login, now=lambda: NOW, send=send, read_database=nowhere, provider_state={}
+    )
     assert isinstance(outcome, Snapshot), outcome
     sound(outcome)
     assert (outcome.readings[0].window, outcome.readings[0].used_percent) == ("weekly", 9)
@@ -53,9 +55,15 @@ def test_nothing_that_a_further_request_answers_costs_the_usage(monthly, resets)
 @ANYTHING
 def test_a_cache_of_anything_is_sound_or_says_what_to_do(usage):
     login = Credential(
-        provider="codex", place="p", path="p", account="ws-1", extra={codex_plugins.CACHED: json.dumps(usage)}
+        provider="codex",
+        source_name="p",
+        path="p",
+        account="ws-1",
+        extra={codex_plugins.CACHED_USAGE_KEY: json.dumps(usage)},
     )
-    outcome = poll.ask(codex.PROVIDER, login, now=lambda: NOW, send=nowhere, read_database=nowhere, kept={})
+    outcome = poll.poll_account(
+        codex.PROVIDER, login, now=lambda: NOW, send=nowhere, read_database=nowhere, provider_state={}
+    )
     if isinstance(outcome, Snapshot):
         sound(outcome)
         assert {each.source for each in outcome.readings} == {"cache"}
@@ -69,7 +77,7 @@ LIMIT = {"limit_type": "credits", "limit_window": "5h", "max_value": 9, "current
 @given(content=broken({"limits": [LIMIT, {**LIMIT, "source": None}], "upstream_limits": [LIMIT], "total_cost_usd": 1}))
 @ANYTHING
 def test_what_a_proxy_says_of_a_key_is_sound(content):
-    readings = codex_keys.read(content if isinstance(content, dict) else {})
+    readings = codex_keys.parse_readings(content if isinstance(content, dict) else {})
     if readings:
         sound(Snapshot(provider="codex", at=NOW, readings=tuple(readings)))
 
@@ -84,15 +92,15 @@ def test_a_plugins_file_of_anything_gives_logins_or_one_line(content, tmp_path):
     path = tmp_path / ".opencode/openai-codex-accounts.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content))
-    around = Surroundings(home=tmp_path, env={}, platform="linux", run=nowhere, read_database=nowhere)
+    around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=nowhere, read_database=nowhere)
     found, trouble = [], f"{path} is no such file"
     try:
-        found = codex_plugins.find(around)
-    except UnusablePlaceError as error:
+        found = codex_plugins.find_plugin_credentials(around)
+    except UnusableSourceError as error:
         trouble = str(error)
     assert trouble.startswith(str(path))
     for login in found:
-        assert login.token or codex_plugins.CACHED in login.extra
+        assert login.token or codex_plugins.CACHED_USAGE_KEY in login.extra
         assert all(isinstance(each, str) for each in (login.token, login.account, login.account_name))
 
 
@@ -107,9 +115,9 @@ def test_a_store_with_anything_in_it_gives_logins_or_one_line(row, tmp_path):
 
     def read_database(question):
         rows = [(name,) for name in columns] if "pragma" in question.sql else [row]
-        return Rows(rows=tuple(rows), modified_at=NOW, at=NOW)
+        return QueryResult(rows=tuple(rows), modified_at=NOW, received_at=NOW)
 
-    around = Surroundings(home=tmp_path, env={}, platform="linux", run=nowhere, read_database=read_database)
+    around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=nowhere, read_database=read_database)
     line = f"{folder / 'store.db'}: encryption.key does not open an account in it: sign in again in codex-lb"
     found, trouble = [], line
     try:

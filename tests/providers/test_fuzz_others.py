@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from watcher import poll
-from watcher.core.model import Failure, Response, Rows, Snapshot
+from watcher.core.model import PollFailure, QueryResult, Response, Snapshot
 from watcher.credentials import Credential
 from watcher.providers import answers, antigravity, antigravity_message, fractions, registry
 from watcher.providers import antigravity_pools as pools
@@ -67,9 +67,11 @@ def ask(provider, record, bodies):
 
     def send(_request):
         status, body = left.pop(0) if left else (404, b"{}")
-        return Response(status=status, body=body, at=at)
+        return Response(status=status, body=body, received_at=at)
 
-    return poll.ask(provider, Credential(**fields), now=lambda: at, send=send, read_database=None, kept={})
+    return poll.poll_account(
+        provider, Credential(**fields), now=lambda: at, send=send, read_database=None, provider_state={}
+    )
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -86,7 +88,7 @@ def test_any_field_may_become_anything(data):
         bodies.append((exchange["status"], json.dumps(body).encode()))
     outcome = ask(provider, record, bodies)
     event_of(outcome)
-    if isinstance(outcome, Failure):
+    if isinstance(outcome, PollFailure):
         assert "unexpected" not in outcome.message
         return
     windows = [reading.window for reading in outcome.readings]
@@ -123,13 +125,13 @@ def numbers_of(value):
             yield from numbers_of(inner)
     else:
         text = value.strip().removesuffix("%") if isinstance(value, str) else value
-        number = answers.number(text)
+        number = answers.parse_number(text)
         if number is not None:
             yield number
 
 
 def event_of(outcome):
-    assert isinstance(outcome, (Snapshot, Failure))
+    assert isinstance(outcome, (Snapshot, PollFailure))
 
 
 @pytest.mark.parametrize("id_", ["copilot", "nano_gpt", "gemini_cli"])
@@ -163,8 +165,8 @@ MODELS = st.lists(st.fixed_dictionaries({}, optional={"label": JSON, "quotaInfo"
 def test_whatever_the_language_server_says_is_readings_that_it_bears_out(groups, models, wrap):
     summary = {wrap: {"groups": groups}} if wrap else {"groups": groups}
     meant = percents([groups, models])
-    for reading in (*pools.of_summary(summary), *pools.of_models(models)):
-        assert reading.window == answers.slug(reading.window) != ""
+    for reading in (*pools.parse_summary(summary), *pools.parse_models(models)):
+        assert reading.window == answers.slugify(reading.window) != ""
         assert reading.used_percent is None or any(isclose(reading.used_percent, each, abs_tol=1e-6) for each in meant)
         assert reading.resets_at is None or reading.resets_at.tzinfo is UTC
 
@@ -175,8 +177,8 @@ def test_whatever_the_language_server_says_is_readings_that_it_bears_out(groups,
     | st.fixed_dictionaries({"userTier": JSON, "planStatus": JSON | st.fixed_dictionaries({"planInfo": JSON})})
 )
 def test_a_plan_is_words_or_nothing(content):
-    plan = pools.plan(answers.mapping(content))
-    assert plan is None or plan == answers.text(plan)
+    plan = pools.parse_plan(answers.as_mapping(content))
+    assert plan is None or plan == answers.parse_text(plan)
 
 
 OWNER = st.dictionaries(st.sampled_from(["email", "account", "login", "id", "uuid"]), JSON)
@@ -196,14 +198,16 @@ def test_whatever_is_said_of_the_owner_costs_no_reading(id_, said, status):
 
     def send(request):
         if WHOSE[id_] in request.url and "usage" not in request.url and "copilot_internal" not in request.url:
-            return Response(status=status, body=body, at=AT)
-        return Response(status=200, body=json.dumps(good).encode(), at=AT)
+            return Response(status=status, body=body, received_at=AT)
+        return Response(status=200, body=json.dumps(good).encode(), received_at=AT)
 
-    login = Credential(provider=id_, place="x", path="x", token="t", extra={"others": "yes", "project": "p"})
-    outcome = poll.ask(registry.PROVIDERS[id_], login, now=lambda: AT, send=send, read_database=None, kept={})
+    login = Credential(provider=id_, source_name="x", path="x", token="t", extra={"others": "yes", "project": "p"})
+    outcome = poll.poll_account(
+        registry.PROVIDERS[id_], login, now=lambda: AT, send=send, read_database=None, provider_state={}
+    )
     assert isinstance(outcome, Snapshot), outcome
     assert outcome.readings
-    assert outcome.account_name == (answers.text(outcome.account_name) or "")
+    assert outcome.account_name == (answers.parse_text(outcome.account_name) or "")
 
 
 VECTOR = base64.b64decode(
@@ -215,15 +219,15 @@ VECTOR = base64.b64decode(
 
 def read(raw):
     value = json.dumps({"userStatusProtoBinaryBase64": base64.b64encode(raw).decode()})
-    found = poll.ask(
+    found = poll.poll_account(
         antigravity.PROVIDER,
-        Credential(provider="antigravity", place="x", path="x"),
+        Credential(provider="antigravity", source_name="x", path="x"),
         now=lambda: AT,
         send=None,
-        read_database=lambda _: Rows(rows=((value,),), modified_at=AT, at=AT),
-        kept={},
+        read_database=lambda _: QueryResult(rows=((value,),), modified_at=AT, received_at=AT),
+        provider_state={},
     )
-    if isinstance(found, Failure):
+    if isinstance(found, PollFailure):
         assert found.kind in ("shape", "not_signed_in")
         assert "unexpected" not in found.message
         return []
@@ -256,13 +260,13 @@ def test_a_cache_cut_short_is_an_error_or_what_came_before(length):
 @given(st.text(max_size=40))
 def test_any_text_is_base64_or_malformed(text):
     try:
-        antigravity_message.decoded(text)
+        antigravity_message.decode_base64(text)
     except MalformedError:
         return
 
 
 @given(st.none() | st.floats())
 def test_what_is_used_is_known_or_unknown(left):
-    used = fractions.used_percent(left)
+    used = fractions.compute_used_percent(left)
     assert used is None or 0 <= used <= 100
     assert (used is None) == (left is None or left != left or abs(left) == float("inf"))  # noqa: PLR0124

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from watcher import files, http, poll
-from watcher.core.model import Failure, Response, Snapshot
-from watcher.credentials import Credential, Surroundings
+from watcher.core.model import PollFailure, Response, Snapshot
+from watcher.credentials import Credential, HostInfo
 from watcher.demo.server import Server, json_reply
 from watcher.errors import OfflineError, TimedOutError
 from watcher.providers import google, google_refusals
@@ -19,7 +19,7 @@ START = datetime(2026, 1, 30, tzinfo=UTC)
 BUCKETS = {"buckets": [{"modelId": "gemini-2.5-pro", "remainingFraction": 0.85, "resetTime": "2026-01-30T17:05:02Z"}]}
 LOGIN = Credential(
     provider="gemini_cli",
-    place="x",
+    source_name="x",
     path="x",
     refresh_token="1//one",
     account="me@example.com",
@@ -46,12 +46,14 @@ class Google:
         if isinstance(answer, Exception):
             raise answer
         status = 404 if answer is None else 200
-        return Response(status=status, body=json.dumps(answer or {}).encode(), at=self.now)
+        return Response(status=status, body=json.dumps(answer or {}).encode(), received_at=self.now)
 
     def poll(self, credential=LOGIN, after=timedelta(0)):
         self.now += after
         self.asked, self.sent = [], []
-        return poll.ask(PROVIDER, credential, now=lambda: self.now, send=self.send, read_database=None, kept=self.kept)
+        return poll.poll_account(
+            PROVIDER, credential, now=lambda: self.now, send=self.send, read_database=None, provider_state=self.kept
+        )
 
 
 def test_a_renewed_token_serves_until_a_minute_before_its_end():
@@ -138,7 +140,7 @@ def test_a_rate_limit_while_the_project_is_asked_for_ends_the_poll():
 
     def limited(request):
         answer = plain(request)
-        return Response(status=429, at=answer.at) if server.asked[-1] == "loadCodeAssist" else answer
+        return Response(status=429, received_at=answer.at) if server.asked[-1] == "loadCodeAssist" else answer
 
     server.send = limited
     assert server.poll(login).kind == "rate_limited"
@@ -172,9 +174,9 @@ def test_whose_a_nameless_login_is_is_asked_once_beside_others_and_costs_no_read
 )
 def test_code_assist_is_told_which_of_its_clients_asks(provider, client):
     login = replace(LOGIN, provider=provider, token="ya29.x", expires_at=START + timedelta(hours=1), extra={})
-    conversation = google.project(login, START, {})
+    conversation = google.fetch_project(login, START, {})
     request = next(conversation)
-    assert (request.url, request.json) == (f"{google.API}loadCodeAssist", {"metadata": client})
+    assert (request.url, request.json) == (f"{google.API_URL}loadCodeAssist", {"metadata": client})
 
 
 def test_nobody_is_onboarded():
@@ -194,7 +196,7 @@ def test_a_plugin_s_own_limit_is_a_word_in_the_note():
 @pytest.mark.parametrize("delay", ["0s", "soon", 5, None, "1e9s", "-3s"])
 def test_a_wait_that_cannot_be_read_is_unknown(delay):
     body = json.dumps({"error": {"details": [{"retryDelay": delay}]}}).encode()
-    assert google_refusals.retry_delay(Response(status=429, body=body, at=START)) is None
+    assert google_refusals.parse_retry_delay(Response(status=429, body=body, received_at=START)) is None
 
 
 def test_from_the_accounts_file_to_the_reading_through_a_real_server(tmp_path):
@@ -204,7 +206,7 @@ def test_from_the_accounts_file_to_the_reading_through_a_real_server(tmp_path):
     path.write_text(json.dumps({"version": 3, "accounts": [account], "activeIndex": 0}))
     before = (path.read_bytes(), path.stat().st_mtime_ns, sorted(Path(tmp_path).rglob("*")))
     env = {"GEMINI_CLIENT_ID": "client-1", "GEMINI_CLIENT_SECRET": "secret-1"}
-    around = Surroundings(home=tmp_path, env=env, platform="linux", run=None, read_database=files.read_database)
+    around = HostInfo(home=tmp_path, env=env, platform="linux", run_command=None, read_database=files.read_database)
 
     def answer(asked):
         if (asked.method, asked.path) == ("POST", "/token"):
@@ -215,17 +217,17 @@ def test_from_the_accounts_file_to_the_reading_through_a_real_server(tmp_path):
         return json_reply(BUCKETS)
 
     with Server(answer) as server:
-        (credential,) = poll.find(PROVIDER, around).credentials
-        outcome = poll.ask(
+        (credential,) = poll.find_logins(PROVIDER, around).credentials
+        outcome = poll.poll_account(
             PROVIDER,
             credential,
             now=lambda: START,
-            send=http.send,
+            send=http.send_request,
             read_database=files.read_database,
-            kept={},
+            provider_state={},
             base_url=server.url,
         )
-    assert not isinstance(outcome, Failure), outcome
+    assert not isinstance(outcome, PollFailure), outcome
     assert [(each.window, each.used_percent) for each in outcome.readings] == [("gemini_2_5_pro", 15.0)]
     assert before == (path.read_bytes(), path.stat().st_mtime_ns, sorted(Path(tmp_path).rglob("*")))
 
@@ -247,6 +249,8 @@ def test_from_the_accounts_file_to_the_reading_through_a_real_server(tmp_path):
 )
 def test_the_end_of_personal_accounts_is_known_by_its_words_alone(status, said, ends):
     assert (
-        google_refusals.is_cut_off(Response(status=status, body=said.encode(), at=datetime(2026, 6, 18, tzinfo=UTC)))
+        google_refusals.is_account_unsupported(
+            Response(status=status, body=said.encode(), received_at=datetime(2026, 6, 18, tzinfo=UTC))
+        )
         is ends
     )

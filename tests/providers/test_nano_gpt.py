@@ -12,12 +12,18 @@ ANSWERS = {
 
 
 def test_the_key_goes_along_with_both_questions_and_nothing_else_does():
-    login = Credential(provider="nano_gpt", place="OpenCode", path="auth.json", token="the-key")
+    login = Credential(provider="nano_gpt", source_name="OpenCode", path="auth.json", token="the-key")
     with Server(lambda asked: json_reply(ANSWERS[asked.path])) as server:
-        snapshot = poll.ask(
-            PROVIDER, login, now=clock.now, send=http.send, read_database=None, kept={}, base_url=server.url
+        snapshot = poll.poll_account(
+            PROVIDER,
+            login,
+            now=clock.utc_now,
+            send=http.send_request,
+            read_database=None,
+            provider_state={},
+            base_url=server.url,
         )
-        usage, balance = server.asked
+        usage, balance = server.requests
     assert [reading.window for reading in snapshot.readings] == ["daily", "balance_usd"]
     said = [{name.lower(): text for name, text in asked.headers.items()} for asked in (usage, balance)]
     assert (usage.method, usage.path, usage.body) == ("GET", "/api/subscription/v1/usage", b"")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.providers.protobuf import Field, MalformedError, Wire, fields, messages, real, varint
+from watcher.providers.protobuf import Field, MalformedError, WireType, get_messages, iter_fields, read_varint, to_float
 
 
 def number(value):
@@ -30,7 +30,7 @@ def number(value):
     ],
 )
 def test_numbers(raw, value):
-    assert varint(raw, 0) == (value, len(raw))
+    assert read_varint(raw, 0) == (value, len(raw))
 
 
 @pytest.mark.parametrize(
@@ -44,16 +44,16 @@ def test_numbers(raw, value):
 )
 def test_numbers_that_are_none(raw, why):
     with pytest.raises(MalformedError, match=why):
-        varint(raw, 0)
+        read_varint(raw, 0)
 
 
 def test_fields_come_in_order_and_unknown_ones_are_skipped_by_their_wire_type():
     raw = bytes.fromhex("089601 1203616263 0d0000003f 11000000000000e03f".replace(" ", ""))
-    assert list(fields(raw)) == [
-        Field(1, Wire.VARINT, 150),
-        Field(2, Wire.BYTES, b"abc"),
-        Field(1, Wire.FIXED32, bytes.fromhex("0000003f")),
-        Field(2, Wire.FIXED64, bytes.fromhex("000000000000e03f")),
+    assert list(iter_fields(raw)) == [
+        Field(1, WireType.VARINT, 150),
+        Field(2, WireType.BYTES, b"abc"),
+        Field(1, WireType.FIXED32, bytes.fromhex("0000003f")),
+        Field(2, WireType.FIXED64, bytes.fromhex("000000000000e03f")),
     ]
 
 
@@ -74,39 +74,39 @@ def test_fields_come_in_order_and_unknown_ones_are_skipped_by_their_wire_type():
 )
 def test_what_is_no_message(raw, why):
     with pytest.raises(MalformedError, match=why):
-        list(fields(bytes.fromhex(raw)))
+        list(iter_fields(bytes.fromhex(raw)))
 
 
 def test_a_flood_of_fields_is_refused():
     with pytest.raises(MalformedError, match="too many fields"):
-        list(fields(b"\x08\x00" * 4097))
+        list(iter_fields(b"\x08\x00" * 4097))
 
 
 def test_messages_are_the_length_delimited_fields_of_one_number():
-    assert messages(bytes.fromhex("0a0161" + "0801" + "120163" + "0a0162"), 1) == [b"a", b"b"]
+    assert get_messages(bytes.fromhex("0a0161" + "0801" + "120163" + "0a0162"), 1) == [b"a", b"b"]
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        (Field(1, Wire.FIXED32, struct.pack("<f", 0.5)), 0.5),
-        (Field(1, Wire.FIXED64, struct.pack("<d", 0.85)), 0.85),
-        (Field(1, Wire.VARINT, 1), 1.0),
-        (Field(1, Wire.BYTES, b"abcd"), None),
+        (Field(1, WireType.FIXED32, struct.pack("<f", 0.5)), 0.5),
+        (Field(1, WireType.FIXED64, struct.pack("<d", 0.85)), 0.85),
+        (Field(1, WireType.VARINT, 1), 1.0),
+        (Field(1, WireType.BYTES, b"abcd"), None),
     ],
 )
 def test_numbers_with_a_fraction(field, value):
-    assert real(field) == value
+    assert to_float(field) == value
 
 
 @pytest.mark.parametrize("percent", range(101))
 def test_a_single_is_the_decimal_that_it_was_written_for(percent):
-    assert real(Field(1, Wire.FIXED32, struct.pack("<f", percent / 100))) == percent / 100
+    assert to_float(Field(1, WireType.FIXED32, struct.pack("<f", percent / 100))) == percent / 100
 
 
 @given(st.binary(min_size=4, max_size=4))
 def test_any_four_bytes_are_a_number_that_is_written_with_them(raw):
-    value = real(Field(1, Wire.FIXED32, raw))
+    value = to_float(Field(1, WireType.FIXED32, raw))
     (exact,) = struct.unpack("<f", raw)
     assert struct.pack("<f", value) == raw or exact != exact, "only NaN has several spellings"  # noqa: PLR0124
 
@@ -114,7 +114,7 @@ def test_any_four_bytes_are_a_number_that_is_written_with_them(raw):
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_malformed(raw):
     try:
-        found = list(fields(raw))
+        found = list(iter_fields(raw))
     except MalformedError:
         return
     assert sum(len(each.value) for each in found if isinstance(each.value, bytes)) < len(raw) + 1
@@ -122,4 +122,4 @@ def test_any_bytes_are_a_message_or_malformed(raw):
 
 @given(st.integers(0, 2**64 - 1), st.binary(max_size=10))
 def test_a_number_reads_back(value, tail):
-    assert varint(number(value) + tail, 0) == (value, len(number(value)))
+    assert read_varint(number(value) + tail, 0) == (value, len(number(value)))

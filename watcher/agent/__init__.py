@@ -10,11 +10,11 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from watcher.core.model import Command, Finished
+from watcher.core.model import Command, CommandResult
 
-Run = Callable[[Command], Finished]
+Run = Callable[[Command], CommandResult]
 
-KEPT_PATHS = (
+PATH_VARIABLES = (
     "WATCHER_CONFIG_DIR",
     "WATCHER_STATE_DIR",
     "XDG_CONFIG_HOME",
@@ -27,7 +27,7 @@ KEPT_PATHS = (
 """Variables that say where files are. A login item does not see the shell's; secrets never go into its file."""
 
 
-class Item(Struct, frozen=True, kw_only=True):
+class LoginItem(Struct, frozen=True, kw_only=True):
     """What is to run at login, and for whom. All paths are absolute."""
 
     argv: tuple[str, ...]
@@ -41,45 +41,45 @@ class Item(Struct, frozen=True, kw_only=True):
     headless: bool = False  # systemd: no graphical session to belong to
 
 
-class Write(Struct, frozen=True, tag=True):
+class WriteFile(Struct, frozen=True, tag=True):
     """Put a file there, whole or not at all, with its folders."""
 
     path: Path
     content: bytes
 
 
-class Remove(Struct, frozen=True, tag=True):
+class RemovePath(Struct, frozen=True, tag=True):
     """Take a file or an empty folder away; nothing happens where there is none."""
 
     path: Path
 
 
-class Folder(Struct, frozen=True, tag=True):
+class MakeFolder(Struct, frozen=True, tag=True):
     """Make sure that a folder is there."""
 
     path: Path
 
 
-class Call(Struct, frozen=True, tag=True):
+class RunProgram(Struct, frozen=True, tag=True):
     """Run a program of the system."""
 
     argv: tuple[str, ...]
     may_fail: bool = False  # it only brings about what may already be so
-    tries: int = 1  # launchd refuses a bootstrap that comes too soon after a bootout
-    cure: str = ""  # what the person can do where it fails
+    max_attempts: int = 1  # launchd refuses a bootstrap that comes too soon after a bootout
+    hint: str = ""  # what the person can do where it fails
 
 
-class UntilGone(Struct, frozen=True, tag=True):
+class WaitUntilGone(Struct, frozen=True, tag=True):
     """Run a program again and again until it fails: that is how launchd says that a job is gone."""
 
     argv: tuple[str, ...]
-    cure: str
+    hint: str
 
 
-Step = Write | Remove | Folder | Call | UntilGone
+Step = WriteFile | RemovePath | MakeFolder | RunProgram | WaitUntilGone
 
 
-class State(Struct, frozen=True, kw_only=True):
+class ItemState(Struct, frozen=True, kw_only=True):
     """What the system knows of the login item."""
 
     installed: bool
@@ -92,10 +92,10 @@ class Manager(Struct, frozen=True, kw_only=True):
     """One system's way to start things at login."""
 
     name: str  # for people
-    path: Callable[[Item], Path]  # the file that is written
-    render: Callable[[Item], bytes]
-    install: Callable[[Item], Sequence[Step]]
-    uninstall: Callable[[Item], Sequence[Step]]
-    state: Callable[[Item, Run], State]
-    logs: Callable[[Item], str]  # where what it says can be read: one or two lines
-    after: Callable[[Item], str]  # what else the person may want to do; empty: nothing
+    get_path: Callable[[LoginItem], Path]  # the file that is written
+    render: Callable[[LoginItem], bytes]
+    plan_install: Callable[[LoginItem], Sequence[Step]]
+    plan_uninstall: Callable[[LoginItem], Sequence[Step]]
+    get_state: Callable[[LoginItem, Run], ItemState]
+    describe_logs: Callable[[LoginItem], str]  # where what it says can be read: one or two lines
+    describe_next_steps: Callable[[LoginItem], str]  # what else the person may want to do; empty: nothing

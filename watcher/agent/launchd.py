@@ -8,27 +8,38 @@ import plistlib
 import re
 from pathlib import Path
 
-from watcher.agent import Call, Folder, Item, Manager, Remove, Run, State, Step, UntilGone, Write
+from watcher.agent import (
+    ItemState,
+    LoginItem,
+    MakeFolder,
+    Manager,
+    RemovePath,
+    Run,
+    RunProgram,
+    Step,
+    WaitUntilGone,
+    WriteFile,
+)
 from watcher.core.model import Command
 
 LABEL = "io.github.ai-usage-watcher"
-_PATH = "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"  # terminal-notifier comes from Homebrew
-_STATE = re.compile(r"^\s*state = (.+?)\s*$", re.MULTILINE)
-_PID = re.compile(r"^\s*pid = (\d+)\s*$", re.MULTILINE)
+_SEARCH_PATH = "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"  # terminal-notifier comes from Homebrew
+_STATE_LINE = re.compile(r"^\s*state = (.+?)\s*$", re.MULTILINE)
+_PID_LINE = re.compile(r"^\s*pid = (\d+)\s*$", re.MULTILINE)
 
 
-def path(item: Item) -> Path:
+def get_path(item: LoginItem) -> Path:
     """Where launchd looks for a person's agents; the file is named as the label."""
     return item.home / "Library" / "LaunchAgents" / f"{LABEL}.plist"
 
 
-def render(item: Item) -> bytes:
+def render(item: LoginItem) -> bytes:
     """The property list, as XML."""
-    log = str(_log(item))
+    log = str(_get_log_path(item))
     return plistlib.dumps({
         "Label": LABEL,
         "ProgramArguments": list(item.argv),
-        "EnvironmentVariables": {"PATH": _PATH, **item.env},
+        "EnvironmentVariables": {"PATH": _SEARCH_PATH, **item.env},
         "RunAtLoad": True,
         "KeepAlive": {"SuccessfulExit": False},  # a clean stop is meant; anything else starts again
         "ThrottleInterval": 30,
@@ -39,64 +50,76 @@ def render(item: Item) -> bytes:
     })  # fmt: skip
 
 
-def install(item: Item) -> list[Step]:
+def plan_install(item: LoginItem) -> list[Step]:
     """Takes an older one out first: a job keeps the file that it was loaded with."""
-    domain, cure = _domain(item), "log in at the Mac's own screen and try again"
+    domain, cure = _get_domain(item), "log in at the Mac's own screen and try again"
     return [
-        Folder(_log(item).parent),
-        *_out(item),
-        Write(path(item), render(item)),
-        Call(("launchctl", "enable", f"{domain}/{LABEL}"), may_fail=True),  # undoes an earlier `disable`
-        Call(("launchctl", "bootstrap", domain, str(path(item))), tries=2, cure=cure),
+        MakeFolder(_get_log_path(item).parent),
+        *_plan_unload(item),
+        WriteFile(get_path(item), render(item)),
+        RunProgram(("launchctl", "enable", f"{domain}/{LABEL}"), may_fail=True),  # undoes an earlier `disable`
+        RunProgram(("launchctl", "bootstrap", domain, str(get_path(item))), max_attempts=2, hint=cure),
     ]
 
 
-def uninstall(item: Item) -> list[Step]:
+def plan_uninstall(item: LoginItem) -> list[Step]:
     """Takes out the job, its file and its log."""
-    return [*_out(item), Remove(path(item)), Remove(_log(item)), Remove(_log(item).parent)]
+    return [
+        *_plan_unload(item),
+        RemovePath(get_path(item)),
+        RemovePath(_get_log_path(item)),
+        RemovePath(_get_log_path(item).parent),
+    ]
 
 
-def state(item: Item, run: Run) -> State:
+def get_state(item: LoginItem, run: Run) -> ItemState:
     """Asks launchd itself."""
-    file = path(item)
+    file = get_path(item)
     there = file.is_file()
-    said = run(Command(argv=("launchctl", "print", f"{_domain(item)}/{LABEL}"), env=item.session_env))
+    said = run(Command(argv=("launchctl", "print", f"{_get_domain(item)}/{LABEL}"), env=item.session_env))
     current = there and file.read_bytes() == render(item)
     if said.exit_code != 0:
-        return State(installed=there, current=current, running=False, detail="not loaded")
-    status, pid = _STATE.search(said.stdout), _PID.search(said.stdout)
+        return ItemState(installed=there, current=current, running=False, detail="not loaded")
+    status, pid = _STATE_LINE.search(said.stdout), _PID_LINE.search(said.stdout)
     word = status.group(1) if status else "loaded"
     detail = f"{word}, pid {pid.group(1)}" if pid else word
-    return State(installed=there, current=current, running=word == "running", detail=detail)
+    return ItemState(installed=there, current=current, running=word == "running", detail=detail)
 
 
-def logs(item: Item) -> str:
+def describe_logs(item: LoginItem) -> str:
     """The daemon's own log, and what launchd caught of its output."""
-    return f"{item.state_dir / 'watcher.log'}\n{_log(item)} (output at start)"
+    return f"{item.state_dir / 'watcher.log'}\n{_get_log_path(item)} (output at start)"
 
 
-def after(_item: Item) -> str:
+def describe_next_steps(_item: LoginItem) -> str:
     """Nothing is left to do."""
     return ""
 
 
-def _out(item: Item) -> list[Step]:
-    job = f"{_domain(item)}/{LABEL}"
+def _plan_unload(item: LoginItem) -> list[Step]:
+    job = f"{_get_domain(item)}/{LABEL}"
     cure = "log out and in, then try again"
     return [
-        Call(("launchctl", "bootout", job), may_fail=True),
-        UntilGone(("launchctl", "print", job), cure=cure),
+        RunProgram(("launchctl", "bootout", job), may_fail=True),
+        WaitUntilGone(("launchctl", "print", job), hint=cure),
     ]
 
 
-def _domain(item: Item) -> str:
+def _get_domain(item: LoginItem) -> str:
     return f"gui/{item.user_id}"
 
 
-def _log(item: Item) -> Path:
+def _get_log_path(item: LoginItem) -> Path:
     return item.home / "Library" / "Logs" / "ai-usage-watcher" / "agent.log"
 
 
 LAUNCHD = Manager(
-    name="launchd", path=path, render=render, install=install, uninstall=uninstall, state=state, logs=logs, after=after
+    name="launchd",
+    get_path=get_path,
+    render=render,
+    plan_install=plan_install,
+    plan_uninstall=plan_uninstall,
+    get_state=get_state,
+    describe_logs=describe_logs,
+    describe_next_steps=describe_next_steps,
 )

@@ -5,20 +5,20 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from watcher.agent import KEPT_PATHS, Item, Manager
+from watcher.agent import PATH_VARIABLES, LoginItem, Manager
 from watcher.agent.launchd import LAUNCHD
 from watcher.agent.systemd import SYSTEMD
 from watcher.agent.windows import WINDOWS
-from watcher.credentials import Surroundings
+from watcher.credentials import HostInfo
 from watcher.errors import UsageError
 
 MANAGERS: Mapping[str, Manager] = {"darwin": LAUNCHD, "linux": SYSTEMD, "win32": WINDOWS}
 """By `sys.platform`."""
 
-_SESSION = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+_SESSION_VARIABLES = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
 
 
-def manager(platform: str) -> Manager:
+def get_manager(platform: str) -> Manager:
     """This platform's; `UsageError` where there is none."""
     if platform not in MANAGERS:
         known = ", ".join(sorted(MANAGERS))
@@ -28,18 +28,18 @@ def manager(platform: str) -> Manager:
     return MANAGERS[platform]
 
 
-def item(  # noqa: PLR0913 - all that the machine says, named at the call
+def make_login_item(  # noqa: PLR0913 - all that the machine says, named at the call
     *,
     platform: str,
     executable: str,
     env: Mapping[str, str],
     home: Path,
-    folder: Path,
+    base_folder: Path,
     state_dir: Path,
     user_id: int = 0,
     headless: bool = False,
-) -> Item:
-    """The item that starts this very installation at login; relative paths in `env` are below `folder`.
+) -> LoginItem:
+    """The item that starts this very installation at login; relative paths in `env` are below `base_folder`.
 
     `-P` keeps the folder that the daemon starts in (the home, on Linux) from supplying a module named `watcher`;
     `-OO` leaves out the docstrings, 1.5 MB for as long as somebody is logged in.
@@ -48,27 +48,27 @@ def item(  # noqa: PLR0913 - all that the machine says, named at the call
     if platform == "win32" and python.name.lower() == "python.exe":
         python = python.with_name("pythonw.exe")  # no console window
     config_home = env.get("XDG_CONFIG_HOME", "")
-    return Item(
+    return LoginItem(
         argv=(str(python), "-OO", "-P", "-m", "watcher", "run"),
         home=home,
         state_dir=state_dir,
         config_home=Path(config_home) if config_home.startswith("/") else home / ".config",
-        env={name: str(folder / env[name]) for name in KEPT_PATHS if env.get(name)},
-        session_env={name: env[name] for name in _SESSION if env.get(name)},
+        env={name: str(base_folder / env[name]) for name in PATH_VARIABLES if env.get(name)},
+        session_env={name: env[name] for name in _SESSION_VARIABLES if env.get(name)},
         user_id=user_id,
         user="\\".join(filter(None, (env.get("USERDOMAIN"), env.get("USERNAME")))),
         headless=headless,
     )
 
 
-def item_here(around: Surroundings, state_dir: Path, *, headless: bool) -> Item:
+def make_current_login_item(host_info: HostInfo, state_dir: Path, *, headless: bool) -> LoginItem:
     """The item that starts the program of this very process."""
-    return item(
-        platform=around.platform,
+    return make_login_item(
+        platform=host_info.platform,
         executable=sys.executable,
-        env=around.env,
-        home=around.home,
-        folder=Path.cwd(),
+        env=host_info.env,
+        home=host_info.home,
+        base_folder=Path.cwd(),
         state_dir=state_dir,
         user_id=os.getuid() if hasattr(os, "getuid") else 0,
         headless=headless,

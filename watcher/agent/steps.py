@@ -5,13 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 from shlex import join
 
-from watcher.agent import Call, Folder, Remove, Run, Step, UntilGone, Write
-from watcher.core.model import Command, Finished
+from watcher.agent import MakeFolder, RemovePath, Run, RunProgram, Step, WaitUntilGone, WriteFile
+from watcher.core.model import Command, CommandResult
 from watcher.errors import WatcherError
 
-PAUSE = timedelta(milliseconds=250)
-LOOKS = 40  # ten seconds: launchd gives a job five to stop and then kills it
-CALL_TIMEOUT_S = 30.0
+CHECK_EVERY = timedelta(milliseconds=250)
+MAX_CHECKS = 40  # ten seconds: launchd gives a job five to stop and then kills it
+PROGRAM_TIMEOUT_S = 30.0
 
 Wait = Callable[[timedelta], None]
 
@@ -20,42 +20,42 @@ class AgentError(WatcherError):
     """The system did not take the login item in, or did not let it go."""
 
 
-def describe(steps: Sequence[Step]) -> list[str]:
+def describe_steps(steps: Sequence[Step]) -> list[str]:
     """One line a step, as a person would do it."""
-    return [_line(step) for step in steps]
+    return [_describe_step(step) for step in steps]
 
 
-def perform(steps: Sequence[Step], *, run: Run, wait: Wait, env: Mapping[str, str]) -> None:
+def perform_steps(steps: Sequence[Step], *, run: Run, wait: Wait, env: Mapping[str, str]) -> None:
     """Do all steps in order. Raises `AgentError` at the first that fails and must not."""
     for step in steps:
         match step:
-            case Write():
-                _write(step)
-            case Remove():
-                _remove(step.path)
-            case Folder():
+            case WriteFile():
+                _write_file(step)
+            case RemovePath():
+                _remove_path(step.path)
+            case MakeFolder():
                 step.path.mkdir(parents=True, exist_ok=True)
-            case Call():
-                _call(step, run, wait, env)
-            case UntilGone():
-                _until_gone(step, run, wait, env)
+            case RunProgram():
+                _run_program(step, run, wait, env)
+            case WaitUntilGone():
+                _wait_until_gone(step, run, wait, env)
 
 
-def _line(step: Step) -> str:
+def _describe_step(step: Step) -> str:
     match step:
-        case Write():
+        case WriteFile():
             return f"write {step.path}"
-        case Remove():
+        case RemovePath():
             return f"remove {step.path}"
-        case Folder():
+        case MakeFolder():
             return f"make folder {step.path}"
-        case Call():
+        case RunProgram():
             return f"run {join(step.argv)}"
-        case UntilGone():
+        case WaitUntilGone():
             return f"wait until it fails: {join(step.argv)}"
 
 
-def _write(step: Write) -> None:
+def _write_file(step: WriteFile) -> None:
     beside = step.path.with_name(f"{step.path.name}.new")
     try:
         step.path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def _write(step: Write) -> None:
         ) from error
 
 
-def _remove(path: Path) -> None:
+def _remove_path(path: Path) -> None:
     try:
         if path.is_dir() and not path.is_symlink():
             if not any(path.iterdir()):
@@ -78,26 +78,26 @@ def _remove(path: Path) -> None:
         raise AgentError(f"{path}: cannot be removed ({error.strerror}); remove it by hand") from error
 
 
-def _call(step: Call, run: Run, wait: Wait, env: Mapping[str, str]) -> None:
-    for attempt in range(step.tries):
+def _run_program(step: RunProgram, run: Run, wait: Wait, env: Mapping[str, str]) -> None:
+    for attempt in range(step.max_attempts):
         if attempt:
-            wait(PAUSE * 4)
-        finished = run(Command(argv=step.argv, env=env, timeout_s=CALL_TIMEOUT_S))
+            wait(CHECK_EVERY * 4)
+        finished = run(Command(argv=step.argv, env=env, timeout_s=PROGRAM_TIMEOUT_S))
         if finished.exit_code == 0 or step.may_fail:
             return
-    raise AgentError(f"{join(step.argv)}: {_said(finished)}" + (f"; {step.cure}" if step.cure else ""))
+    raise AgentError(f"{join(step.argv)}: {_describe_failure(finished)}" + (f"; {step.hint}" if step.hint else ""))
 
 
-def _until_gone(step: UntilGone, run: Run, wait: Wait, env: Mapping[str, str]) -> None:
-    for _ in range(LOOKS):
-        if run(Command(argv=step.argv, env=env, timeout_s=CALL_TIMEOUT_S)).exit_code != 0:
+def _wait_until_gone(step: WaitUntilGone, run: Run, wait: Wait, env: Mapping[str, str]) -> None:
+    for _ in range(MAX_CHECKS):
+        if run(Command(argv=step.argv, env=env, timeout_s=PROGRAM_TIMEOUT_S)).exit_code != 0:
             return
-        wait(PAUSE)
-    waited_s = LOOKS * PAUSE.total_seconds()
-    raise AgentError(f"{join(step.argv)}: the old job is still there after {waited_s:.0f} s; {step.cure}")
+        wait(CHECK_EVERY)
+    waited_s = MAX_CHECKS * CHECK_EVERY.total_seconds()
+    raise AgentError(f"{join(step.argv)}: the old job is still there after {waited_s:.0f} s; {step.hint}")
 
 
-def _said(finished: Finished) -> str:
+def _describe_failure(finished: CommandResult) -> str:
     """The program's last words, on one line."""
     words = " ".join((finished.stderr or finished.stdout).split())[:300]
     if finished.exit_code is None:

@@ -10,19 +10,19 @@ from datetime import datetime, timedelta, tzinfo
 from msgspec import Struct
 
 from watcher.core import phrases
-from watcher.core.course import Course, Point
-from watcher.core.kinds import level
-from watcher.core.lookout import Line
-from watcher.core.model import Event, Failure, Series, Severity, Transition
+from watcher.core.course import Point, UsageHistory
+from watcher.core.kinds import get_used_percent
+from watcher.core.lookout import ThresholdLine
+from watcher.core.model import AlertEvent, PollFailure, Series, Severity, Transition
 
-FULL = 100.0
+FULL_PERCENT = 100.0
 
 
-class Moment(Struct, frozen=True, kw_only=True):
+class AlertMarker(Struct, frozen=True, kw_only=True):
     """An alert changed."""
 
     at: datetime
-    event: Event
+    event: AlertEvent
     severity: Severity
     rule: str
     used_percent: float | None
@@ -33,67 +33,67 @@ class Track(Struct, frozen=True, kw_only=True):
     """One series as it is drawn."""
 
     name: str  # for people: "Claude, 5-hour window"
-    course: Course
-    lines: tuple[Line, ...] = ()  # of the rules in force
-    moments: tuple[Moment, ...] = ()
-    failures: tuple[Failure, ...] = ()  # polls of its account that gave nothing, in time order
+    usage_history: UsageHistory
+    threshold_lines: tuple[ThresholdLine, ...] = ()  # of the rules in force
+    alert_markers: tuple[AlertMarker, ...] = ()
+    failures: tuple[PollFailure, ...] = ()  # polls of its account that gave nothing, in time order
 
     @property
-    def in_percent(self) -> bool:
+    def is_in_percent(self) -> bool:
         """Whether it is drawn as percent used; else as what is left."""
-        return not any(_left(point) is not None for point in self.course.points) or any(
-            point.used_percent is not None for point in self.course.points
+        return not any(_get_remaining(point) is not None for point in self.usage_history.points) or any(
+            point.used_percent is not None for point in self.usage_history.points
         )
 
-    def values(self) -> Iterator[tuple[Point, float | None]]:
+    def iter_values(self) -> Iterator[tuple[Point, float | None]]:
         """Each believed reading, and the height at which it is drawn; None where it is unknown or unlimited."""
-        percent = self.in_percent
-        for point in self.course.points:
+        percent = self.is_in_percent
+        for point in self.usage_history.points:
             if point.believed or (point.used_percent is None and not point.reading.unlimited):
-                yield point, point.used_percent if percent else _left(point)
+                yield point, point.used_percent if percent else _get_remaining(point)
 
     @property
-    def top(self) -> float:
+    def scale_max(self) -> float:
         """The highest value on the scale."""
-        highest = max((value for _, value in self.values() if value is not None), default=0.0)
-        if self.in_percent:
-            return FULL if highest <= FULL else highest * 1.05
-        return max([highest, 0.0, *(line.value for line in self.lines)]) * 1.1 or 1.0
+        highest = max((value for _, value in self.iter_values() if value is not None), default=0.0)
+        if self.is_in_percent:
+            return FULL_PERCENT if highest <= FULL_PERCENT else highest * 1.05
+        return max([highest, 0.0, *(line.value for line in self.threshold_lines)]) * 1.1 or 1.0
 
     @property
-    def bottom(self) -> float:
+    def scale_min(self) -> float:
         """The lowest: zero, or below it for a debt."""
-        return min((value for _, value in self.values() if value is not None and value < 0), default=0.0) * 1.1
+        return min((value for _, value in self.iter_values() if value is not None and value < 0), default=0.0) * 1.1
 
-    def worded(self, value: float) -> str:
+    def format_value(self, value: float) -> str:
         """A value with its unit."""
-        if self.in_percent:
-            return phrases.percent(value)
-        last = self.course.points[-1].reading.unit if self.course.points else ""
-        return phrases.amount(value, last)
+        if self.is_in_percent:
+            return phrases.format_percent(value)
+        last = self.usage_history.points[-1].reading.unit if self.usage_history.points else ""
+        return phrases.format_amount(value, last)
 
 
-class Span(Struct, frozen=True, kw_only=True):
+class TimeRange(Struct, frozen=True, kw_only=True):
     """What of time is drawn, and in which zone it is told."""
 
     start: datetime
     end: datetime
     tz: tzinfo
 
-    def share(self, at: datetime) -> float:
+    def fraction_at(self, at: datetime) -> float:
         """0 at the start, 1 at the end."""
         return (at - self.start) / (self.end - self.start)
 
 
-def moments(series: Series, transitions: Sequence[Transition]) -> tuple[Moment, ...]:
+def build_alert_markers(series: Series, transitions: Sequence[Transition]) -> tuple[AlertMarker, ...]:
     """What happened to the alerts of one series."""
     return tuple(
-        Moment(
+        AlertMarker(
             at=each.at,
             event=each.event,
             severity=each.severity,
             rule=each.rule,
-            used_percent=None if each.reading is None else level(each.reading),
+            used_percent=None if each.reading is None else get_used_percent(each.reading),
             remaining=None if each.reading is None or each.reading.remaining is None else float(each.reading.remaining),
         )
         for each in transitions
@@ -101,21 +101,21 @@ def moments(series: Series, transitions: Sequence[Transition]) -> tuple[Moment, 
     )
 
 
-def ticks(span: Span, most: int) -> list[tuple[datetime, str]]:
+def compute_ticks(time_range: TimeRange, max_count: int) -> list[tuple[datetime, str]]:
     """Round local times inside the span, at most so many, each with its label."""
-    whole = span.end - span.start
+    whole = time_range.end - time_range.start
     steps_h = (1, 2, 3, 6, 12, 24, 48, 168, 336, 720, 2160)
-    step_h = next((hours for hours in steps_h if whole / timedelta(hours=hours) <= most), steps_h[-1])
-    at = span.start.astimezone(span.tz).replace(hour=0, minute=0, second=0, microsecond=0)
+    step_h = next((hours for hours in steps_h if whole / timedelta(hours=hours) <= max_count), steps_h[-1])
+    at = time_range.start.astimezone(time_range.tz).replace(hour=0, minute=0, second=0, microsecond=0)
     found = []
-    while at <= span.end:
-        if at >= span.start:
+    while at <= time_range.end:
+        if at >= time_range.start:
             found.append((at, _tick_label(at, step_h)))
-        at = _later(at, step_h)
+        at = _add_wall_hours(at, step_h)
     return found
 
 
-def _later(at: datetime, hours: int) -> datetime:
+def _add_wall_hours(at: datetime, hours: int) -> datetime:
     """So many hours on, in wall time: midnight stays midnight when the clocks change."""
     return (at.replace(tzinfo=None) + timedelta(hours=hours)).replace(tzinfo=at.tzinfo)
 
@@ -133,34 +133,34 @@ def _tick_label(at: datetime, step_h: int) -> str:
     return f"{at.day} {_MONTHS[at.month - 1]}"
 
 
-def day(at: datetime, tz: tzinfo) -> str:
+def format_date(at: datetime, tz: tzinfo) -> str:
     """`22 Nov 2026`."""
     local = at.astimezone(tz)
     return f"{local.day} {_MONTHS[local.month - 1]} {local.year}"
 
 
-def stamp(at: datetime, tz: tzinfo) -> str:
+def format_timestamp(at: datetime, tz: tzinfo) -> str:
     """`Sun 22 Nov 16:00`: clear in a document that is read on another day."""
     local = at.astimezone(tz)
     return f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]} {local:%H:%M}"
 
 
-def summary(track: Track) -> str:
+def summarize_track(track: Track) -> str:
     """What a picture says in words, for those who do not see it: `82 % now, 97 % at most, 12 resets, 3 alerts`."""
-    course, parts = track.course, []
-    drawn = [(point, value) for point, value in track.values() if value is not None]
+    course, parts = track.usage_history, []
+    drawn = [(point, value) for point, value in track.iter_values() if value is not None]
     if drawn:
-        parts.append(f"{track.worded(drawn[-1][1])} {'used' if track.in_percent else 'left'} at the end")
+        parts.append(f"{track.format_value(drawn[-1][1])} {'used' if track.is_in_percent else 'left'} at the end")
         highest = max(value for _, value in drawn)
-        parts.append(f"{track.worded(highest)} at most")
+        parts.append(f"{track.format_value(highest)} at most")
     elif course.points:
         parts.append("unlimited" if course.points[-1].reading.unlimited else "unknown")
     else:
         parts.append("no reading")
-    fired = sum(moment.event in (Event.FIRING, Event.ESCALATED) for moment in track.moments)
-    parts += [phrases.amount(len(course.turns), "resets"), phrases.amount(fired, "alerts")]
+    fired = sum(moment.event in (AlertEvent.FIRING, AlertEvent.ESCALATED) for moment in track.alert_markers)
+    parts += [phrases.format_amount(len(course.periods), "resets"), phrases.format_amount(fired, "alerts")]
     return ", ".join(parts)
 
 
-def _left(point: Point) -> float | None:
+def _get_remaining(point: Point) -> float | None:
     return None if point.reading.remaining is None else float(point.reading.remaining)

@@ -9,11 +9,11 @@ from html import escape
 
 from msgspec import Struct
 
-from watcher.charts import Span, Track, day, svg
-from watcher.charts.palette import DARK, FONT, LIGHT, Theme, rules
+from watcher.charts import TimeRange, Track, format_date, svg
+from watcher.charts.palette import DARK_COLOURS, FONT_FAMILY, LIGHT_COLOURS, Theme, make_chart_css
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-KEY = (
+CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+PICTURE_LEGEND = (
     "In the pictures: a triangle, an alert fired; a ring, it was over; dotted, a reset; dashed, a rule's threshold;"
     " a gap, nothing was read."
 )
@@ -22,10 +22,10 @@ KEY = (
 class Table(Struct, frozen=True, kw_only=True):
     """Rows of words; `severity` of a row, where it has one, is shown beside its first cell."""
 
-    heads: tuple[str, ...]
+    headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     severities: tuple[str, ...] = ()  # of each row, or none at all
-    numeric: frozenset[int] = frozenset()  # columns whose figures stand below each other
+    numeric_columns: frozenset[int] = frozenset()  # columns whose figures stand below each other
 
 
 class Card(Struct, frozen=True, kw_only=True):
@@ -34,120 +34,120 @@ class Card(Struct, frozen=True, kw_only=True):
     title: str
     track: Track
     facts: tuple[tuple[str, str], ...]
-    turns: Table
+    resets: Table
 
 
-class Part(Struct, frozen=True, kw_only=True):
+class AccountSection(Struct, frozen=True, kw_only=True):
     """One account of one provider."""
 
     name: str
     note: str  # its plan
-    trouble: str  # what is wrong with it; empty: nothing
+    error: str  # what is wrong with it; empty: nothing
     cards: tuple[Card, ...]
 
 
-class Page(Struct, frozen=True, kw_only=True):
+class ReportPage(Struct, frozen=True, kw_only=True):
     """The whole page."""
 
     title: str
-    span: Span
-    figures: tuple[tuple[str, str], ...]  # (number, what it counts)
-    parts: tuple[Part, ...]
+    time_range: TimeRange
+    key_figures: tuple[tuple[str, str], ...]  # (number, what it counts)
+    sections: tuple[AccountSection, ...]
     alerts: Table
-    made: str  # when, and by what
+    footer: str  # when, and by what
 
 
-def html(page: Page) -> str:
+def render_page(page: ReportPage) -> str:
     """The page as one file."""
-    dates = f"{day(page.span.start, page.span.tz)} to {day(page.span.end, page.span.tz)}"
+    dates = f"{format_date(page.time_range.start, page.time_range.tz)} to {format_date(page.time_range.end, page.time_range.tz)}"
     lines = [
         "<!doctype html>",
         '<html lang="en">',
         "<head>",
         '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+        f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_SECURITY_POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
         '<meta name="referrer" content="no-referrer">',
-        f"<title>{_safe(page.title)}</title>",
-        f"<style>{_style()}</style>",
+        f"<title>{_escape_text(page.title)}</title>",
+        f"<style>{_make_style_sheet()}</style>",
         "</head>",
         "<body>",
-        f"<header><h1>{_safe(page.title)}</h1><p>{_safe(dates)}</p></header>",
+        f"<header><h1>{_escape_text(page.title)}</h1><p>{_escape_text(dates)}</p></header>",
         "<main>",
         '<ul class="figures">',
-        *(f"<li><b>{_safe(number)}</b> {_safe(what)}</li>" for number, what in page.figures),
+        *(f"<li><b>{_escape_text(number)}</b> {_escape_text(what)}</li>" for number, what in page.key_figures),
         "</ul>",
-        f'<p class="key">{_safe(KEY)}</p>' if any(part.cards for part in page.parts) else "",
+        f'<p class="key">{_escape_text(PICTURE_LEGEND)}</p>' if any(part.cards for part in page.sections) else "",
     ]
-    for part in page.parts:
-        lines += _part(part, page.span)
-    lines += _alerts(page.alerts)
-    lines += ["</main>", f"<footer><p>{_safe(page.made)}</p></footer>", "</body>", "</html>", ""]
+    for part in page.sections:
+        lines += _render_section(part, page.time_range)
+    lines += _render_alerts(page.alerts)
+    lines += ["</main>", f"<footer><p>{_escape_text(page.footer)}</p></footer>", "</body>", "</html>", ""]
     return "\n".join(lines)
 
 
-def _part(part: Part, span: Span) -> Iterator[str]:
-    note = f" <small>{_safe(part.note)}</small>" if part.note else ""
-    yield f"<section><h2>{_safe(part.name)}{note}</h2>"
-    if part.trouble:
-        yield f'<p class="trouble"><b>Trouble:</b> {_safe(part.trouble)}</p>'
-    if not part.cards:
+def _render_section(section: AccountSection, time_range: TimeRange) -> Iterator[str]:
+    note = f" <small>{_escape_text(section.note)}</small>" if section.note else ""
+    yield f"<section><h2>{_escape_text(section.name)}{note}</h2>"
+    if section.error:
+        yield f'<p class="trouble"><b>Trouble:</b> {_escape_text(section.error)}</p>'
+    if not section.cards:
         yield "<p>Nothing was read in this time.</p>"
-    for card in part.cards:
-        yield from _card(card, span)
+    for card in section.cards:
+        yield from _render_card(card, time_range)
     yield "</section>"
 
 
-def _card(card: Card, span: Span) -> Iterator[str]:
-    yield f"<article><h3>{_safe(card.title)}</h3>"
-    yield f'<div class="wide">{svg.panel(card.track, span)}</div>'
+def _render_card(card: Card, time_range: TimeRange) -> Iterator[str]:
+    yield f"<article><h3>{_escape_text(card.title)}</h3>"
+    yield f'<div class="wide">{svg.render_panel(card.track, time_range)}</div>'
     yield "<dl>"
-    yield from (f"<div><dt>{_safe(name)}</dt><dd>{_safe(fact)}</dd></div>" for name, fact in card.facts)
+    yield from (f"<div><dt>{_escape_text(name)}</dt><dd>{_escape_text(fact)}</dd></div>" for name, fact in card.facts)
     yield "</dl>"
-    count = len(card.turns.rows)
+    count = len(card.resets.rows)
     if count:
         words = "the reset" if count == 1 else f"each of {count} resets"
         opened = " open" if count <= 8 else ""  # noqa: PLR2004 - more would push all else off the screen
         yield f"<details{opened}><summary>Spent before {words}</summary>"
-        yield from _table(card.turns)
+        yield from _render_table(card.resets)
         yield "</details>"
     yield "</article>"
 
 
-def _alerts(table: Table) -> Iterator[str]:
+def _render_alerts(table: Table) -> Iterator[str]:
     yield "<section><h2>Alerts</h2>"
     if table.rows:
-        yield from _table(table)
+        yield from _render_table(table)
     else:
         yield "<p>No alert fired in this time.</p>"
     yield "</section>"
 
 
-def _table(table: Table) -> Iterator[str]:
-    classes = [' class="n"' if column in table.numeric else "" for column in range(len(table.heads))]
+def _render_table(table: Table) -> Iterator[str]:
+    classes = [' class="n"' if column in table.numeric_columns else "" for column in range(len(table.headers))]
     heads = "".join(
-        f'<th scope="col"{each}>{_safe(head)}</th>' for head, each in zip(table.heads, classes, strict=True)
+        f'<th scope="col"{each}>{_escape_text(head)}</th>' for head, each in zip(table.headers, classes, strict=True)
     )
     yield f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>'
     for index, row in enumerate(table.rows):
-        cells = [f"<td{each}>{_safe(word)}</td>" for word, each in zip(row, classes, strict=True)]
+        cells = [f"<td{each}>{_escape_text(word)}</td>" for word, each in zip(row, classes, strict=True)]
         if table.severities:
-            severity = _safe(table.severities[index])
+            severity = _escape_text(table.severities[index])
             cells[0] = cells[0].replace(">", f'><span class="badge {severity}">{severity}</span> ', 1)
         yield f"<tr>{''.join(cells)}</tr>"
     yield "</tbody></table></div>"
 
 
-def _safe(text: str) -> str:
+def _escape_text(text: str) -> str:
     """Escaped for text and attributes; without control characters and what turns the direction of writing."""
     return escape("".join(sign for sign in text if sign.isprintable()), quote=True)
 
 
-def _style() -> str:
+def _make_style_sheet() -> str:
     return (
-        f":root{{{_variables(LIGHT)}}}@media(prefers-color-scheme:dark){{:root{{{_variables(DARK)}}}}}"
-        f"*{{box-sizing:border-box}}body{{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 {FONT}}}"
+        f":root{{{_format_css_variables(LIGHT_COLOURS)}}}@media(prefers-color-scheme:dark){{:root{{{_format_css_variables(DARK_COLOURS)}}}}}"
+        f"*{{box-sizing:border-box}}body{{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 {FONT_FAMILY}}}"
         "header,main,footer{max-width:60rem;margin:0 auto;padding:0 1.25rem}header{padding-top:2rem}"
         "h1{margin:0;font-size:1.75rem}h2{margin:2.5rem 0 .75rem;font-size:1.25rem;overflow-wrap:anywhere}"
         "h3{margin:0 0 .25rem;font-size:1rem;overflow-wrap:anywhere}"
@@ -170,9 +170,9 @@ def _style() -> str:
         ".trouble{border-left:3px solid var(--critical);padding-left:.75rem;overflow-wrap:anywhere}"
         "footer{padding-top:2rem;padding-bottom:2rem;font-size:.8rem}"
         "@media print{article{break-inside:avoid}details>*{display:block}}"
-        f"{rules(Theme.AUTO)}.usage-chart .paper{{fill:none}}.usage-chart text{{font-family:{FONT}}}"
+        f"{make_chart_css(Theme.AUTO)}.usage-chart .paper{{fill:none}}.usage-chart text{{font-family:{FONT_FAMILY}}}"
     )
 
 
-def _variables(colours: dict[str, str]) -> str:
+def _format_css_variables(colours: dict[str, str]) -> str:
     return "".join(f"--{name}:{value};" for name, value in colours.items())

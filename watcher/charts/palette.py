@@ -5,7 +5,7 @@ Contrast of text and of lines that matter against the background is 4.5 or bette
 
 from enum import StrEnum
 
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+FONT_FAMILY = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 
 class Theme(StrEnum):
@@ -16,7 +16,7 @@ class Theme(StrEnum):
     DARK = "dark"
 
 
-LIGHT = {
+LIGHT_COLOURS = {
     "paper": "#ffffff",
     "card": "#f6f8fa",
     "ink": "#1f2328",
@@ -28,7 +28,7 @@ LIGHT = {
     "critical": "#cf222e",
     "ok": "#1a7f37",
 }
-DARK = {
+DARK_COLOURS = {
     "paper": "#0d1117",
     "card": "#161b22",
     "ink": "#e6edf3",
@@ -43,14 +43,14 @@ DARK = {
 _SEVERITIES = ("info", "warning", "critical")
 
 
-def rules(theme: Theme) -> str:
+def make_chart_css(theme: Theme) -> str:
     """The style rules of `.usage-chart`, for an SVG that stands alone or for a page that holds several."""
     if theme is not Theme.AUTO:
-        return _chart(LIGHT if theme is Theme.LIGHT else DARK)
-    return f"{_chart(LIGHT)}@media(prefers-color-scheme:dark){{{_chart(DARK)}}}"
+        return _make_theme_css(LIGHT_COLOURS if theme is Theme.LIGHT else DARK_COLOURS)
+    return f"{_make_theme_css(LIGHT_COLOURS)}@media(prefers-color-scheme:dark){{{_make_theme_css(DARK_COLOURS)}}}"
 
 
-def _chart(colours: dict[str, str]) -> str:
+def _make_theme_css(colours: dict[str, str]) -> str:
     """Written out without variables: converters to PNG know classes, and no `var()`."""
     parts = {
         ".paper": f"fill:{colours['paper']}",

@@ -3,50 +3,50 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from watcher.charts import Span, Track
+from watcher.charts import TimeRange, Track
 
-Dot = tuple[float, float]
+PlotPoint = tuple[float, float]
 
 
-def strokes(track: Track, span: Span) -> list[list[Dot]]:
+def build_segments(track: Track, time_range: TimeRange) -> list[list[PlotPoint]]:
     """Pieces of the course as (share of time 0..1, value).
 
     A piece ends with the episode, where nothing was heard for long, and where a reading was unknown: what nobody saw
     is not drawn.
     """
-    pieces: list[list[Dot]] = []
+    pieces: list[list[PlotPoint]] = []
     episode: int | None = None
-    for point, value in track.values():
-        if not span.start <= point.at <= span.end:
+    for point, value in track.iter_values():
+        if not time_range.start <= point.at <= time_range.end:
             continue
         if value is None:
             episode = None
             continue
-        if point.after_silence or point.episode != episode or not pieces:
+        if point.after_gap or point.episode != episode or not pieces:
             pieces.append([])
-        pieces[-1].append((span.share(point.at), value))
+        pieces[-1].append((time_range.fraction_at(point.at), value))
         episode = point.episode
     return pieces
 
 
-def thinned(piece: Sequence[Dot], columns: int) -> list[Dot]:
+def downsample(segment: Sequence[PlotPoint], columns: int) -> list[PlotPoint]:
     """The same line with no more dots than can be seen: of each column first, lowest, highest and last."""
-    kept: list[Dot] = []
-    for _, group in groupby(piece, key=lambda dot: int(dot[0] * columns)):
+    kept: list[PlotPoint] = []
+    for _, group in groupby(segment, key=lambda dot: int(dot[0] * columns)):
         dots = list(group)
-        chosen = {dots[0], dots[-1], min(dots, key=_height), max(dots, key=_height)}
+        chosen = {dots[0], dots[-1], min(dots, key=_get_value), max(dots, key=_get_value)}
         kept += sorted(chosen)
-    return list(_bends(kept))
+    return list(_drop_flat_points(kept))
 
 
-def _bends(dots: Sequence[Dot]) -> Iterator[Dot]:
+def _drop_flat_points(points: Sequence[PlotPoint]) -> Iterator[PlotPoint]:
     """Without the dots in the middle of a flat stretch."""
-    last = len(dots) - 1
-    for index, dot in enumerate(dots):
-        if 0 < index < last and dots[index - 1][1] == dot[1] == dots[index + 1][1]:
+    last = len(points) - 1
+    for index, dot in enumerate(points):
+        if 0 < index < last and points[index - 1][1] == dot[1] == points[index + 1][1]:
             continue
         yield dot
 
 
-def _height(dot: Dot) -> float:
-    return dot[1]
+def _get_value(point: PlotPoint) -> float:
+    return point[1]

@@ -5,116 +5,124 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from watcher.charts import Moment, Span, Track, ticks
-from watcher.charts.strokes import strokes
-from watcher.core.model import Event
+from watcher.charts import AlertMarker, TimeRange, Track, compute_ticks
+from watcher.charts.strokes import build_segments
+from watcher.core.model import AlertEvent
 
-GUTTER = 9
-_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of U+2800, by row and column
-_DOWN, _ACROSS = 4, 2
-_ENDS = (Event.RESOLVED, Event.RESET)
+MIN_GUTTER = 9
+_BRAILLE_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of U+2800, by row and column
+_CELL_ROWS, _CELL_COLUMNS = 4, 2
+_END_EVENTS = (AlertEvent.RESOLVED, AlertEvent.RESET)
 
 
-class Style(Struct, frozen=True):
+class PlotSymbols(Struct, frozen=True):
     """The signs that a terminal can show."""
 
     braille: bool
-    limit: str
+    threshold: str
     axis: str
-    turn: str
+    reset: str
     alert: str
-    over: str
+    alert_over: str
 
 
-DOTS = Style(braille=True, limit="┄", axis="─", turn="┊", alert="▲", over="○")
-ASCII = Style(braille=False, limit="-", axis="-", turn="|", alert="^", over="o")
+BRAILLE_PLOT_SYMBOLS = PlotSymbols(braille=True, threshold="┄", axis="─", reset="┊", alert="▲", alert_over="○")
+ASCII_PLOT_SYMBOLS = PlotSymbols(braille=False, threshold="-", axis="-", reset="|", alert="^", alert_over="o")
 
 
-def plot(track: Track, span: Span, style: Style, *, width: int, height: int = 10) -> list[str]:
+def render_plot(
+    track: Track, time_range: TimeRange, symbols: PlotSymbols, *, width: int, height: int = 10
+) -> list[str]:
     """Lines of text, the last ones being the axis, what happened, and the times."""
-    scale = [_scale(track, row, height) for row in range(height)]
-    gutter = max(GUTTER, *map(len, scale))
+    scale = [_format_scale_label(track, row, height) for row in range(height)]
+    gutter = max(MIN_GUTTER, *map(len, scale))
     columns = max(width - gutter - 1, 10)
-    canvas = _drawn(track, span, columns, height)
-    limits = {_row(track, line.value, height) for line in track.lines if track.bottom <= line.value <= track.top}
+    canvas = _draw_canvas(track, time_range, columns, height)
+    limits = {
+        _find_row(track, line.value, height)
+        for line in track.threshold_lines
+        if track.scale_min <= line.value <= track.scale_max
+    }
     lines = []
     for row in range(height):
-        cells = [_sign(canvas[row][column], style, limit=row in limits) for column in range(columns)]
+        cells = [_choose_symbol(canvas[row][column], symbols, is_threshold=row in limits) for column in range(columns)]
         lines.append(f"{scale[row]:>{gutter}} {''.join(cells)}".rstrip())
-    lines.append(f"{'':>{gutter}} {style.axis * columns}")
-    happened = _happened(track, span, columns, style)
+    lines.append(f"{'':>{gutter}} {symbols.axis * columns}")
+    happened = _format_event_row(track, time_range, columns, symbols)
     if happened.strip():
         lines.append(f"{'':>{gutter}} {happened}".rstrip())
-    lines.append(f"{'':>{gutter}} {_times(span, columns)}".rstrip())
+    lines.append(f"{'':>{gutter}} {_format_time_axis(time_range, columns)}".rstrip())
     return lines
 
 
-def _drawn(track: Track, span: Span, columns: int, height: int) -> list[list[int]]:
+def _draw_canvas(track: Track, time_range: TimeRange, columns: int, height: int) -> list[list[int]]:
     """Braille bits of each cell."""
     canvas = [[0] * columns for _ in range(height)]
-    low, high = track.bottom, track.top
-    wide, tall = columns * _ACROSS - 1, height * _DOWN - 1
-    for piece in strokes(track, span):
+    low, high = track.scale_min, track.scale_max
+    wide, tall = columns * _CELL_COLUMNS - 1, height * _CELL_ROWS - 1
+    for piece in build_segments(track, time_range):
         dots = [
             (round(share * wide), round((1 - (min(max(value, low), high) - low) / (high - low)) * tall))
             for share, value in piece
         ]
-        for x, y in _joined(dots):
-            canvas[y // _DOWN][x // _ACROSS] |= _BITS[y % _DOWN][x % _ACROSS]
+        for x, y in _interpolate(dots):
+            canvas[y // _CELL_ROWS][x // _CELL_COLUMNS] |= _BRAILLE_BITS[y % _CELL_ROWS][x % _CELL_COLUMNS]
     return canvas
 
 
-def _joined(dots: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _interpolate(points: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Every dot on the line through these."""
-    yield dots[0]
-    for (x0, y0), (x1, y1) in pairwise(dots):
+    yield points[0]
+    for (x0, y0), (x1, y1) in pairwise(points):
         steps = max(abs(x1 - x0), abs(y1 - y0))
         for step in range(1, steps + 1):
             yield round(x0 + (x1 - x0) * step / steps), round(y0 + (y1 - y0) * step / steps)
 
 
-def _sign(bits: int, style: Style, *, limit: bool) -> str:
+def _choose_symbol(bits: int, symbols: PlotSymbols, *, is_threshold: bool) -> str:
     if bits:
-        return chr(0x2800 + bits) if style.braille else "*"
-    return style.limit if limit else " "
+        return chr(0x2800 + bits) if symbols.braille else "*"
+    return symbols.threshold if is_threshold else " "
 
 
-def _row(track: Track, value: float, height: int) -> int:
-    share = (value - track.bottom) / (track.top - track.bottom)
+def _find_row(track: Track, value: float, height: int) -> int:
+    share = (value - track.scale_min) / (track.scale_max - track.scale_min)
     return min(int((1 - share) * height), height - 1)
 
 
-def _scale(track: Track, row: int, height: int) -> str:
+def _format_scale_label(track: Track, row: int, height: int) -> str:
     if row == 0:
-        return track.worded(round(track.top, 2))
+        return track.format_value(round(track.scale_max, 2))
     if row == height - 1:
-        return track.worded(round(track.bottom, 2))
-    return track.worded(round((track.top + track.bottom) / 2, 2)) if row == height // 2 else ""
+        return track.format_value(round(track.scale_min, 2))
+    return track.format_value(round((track.scale_max + track.scale_min) / 2, 2)) if row == height // 2 else ""
 
 
-def _happened(track: Track, span: Span, columns: int, style: Style) -> str:
+def _format_event_row(track: Track, time_range: TimeRange, columns: int, symbols: PlotSymbols) -> str:
     signs = [" "] * columns
-    for turn in track.course.turns:
-        if span.start <= turn.at <= span.end:
-            signs[_column(span.share(turn.at), columns)] = style.turn
-    for moment in sorted(track.moments, key=lambda each: each.event not in _ENDS):  # where both fell, the alert shows
-        if span.start <= moment.at <= span.end:
-            signs[_column(span.share(moment.at), columns)] = _of_alert(moment, style)
+    for turn in track.usage_history.periods:
+        if time_range.start <= turn.ended_at <= time_range.end:
+            signs[_find_column(time_range.fraction_at(turn.ended_at), columns)] = symbols.reset
+    for moment in sorted(
+        track.alert_markers, key=lambda each: each.event not in _END_EVENTS
+    ):  # where both fell, the alert shows
+        if time_range.start <= moment.at <= time_range.end:
+            signs[_find_column(time_range.fraction_at(moment.at), columns)] = _choose_alert_symbol(moment, symbols)
     return "".join(signs)
 
 
-def _of_alert(moment: Moment, style: Style) -> str:
-    return style.over if moment.event in _ENDS else style.alert
+def _choose_alert_symbol(marker: AlertMarker, symbols: PlotSymbols) -> str:
+    return symbols.alert_over if marker.event in _END_EVENTS else symbols.alert
 
 
-def _times(span: Span, columns: int) -> str:
+def _format_time_axis(time_range: TimeRange, columns: int) -> str:
     line = ""
-    for at, word in ticks(span, max(columns // 10, 1)):
-        start = _column(span.share(at), columns)
+    for at, word in compute_ticks(time_range, max(columns // 10, 1)):
+        start = _find_column(time_range.fraction_at(at), columns)
         if start >= len(line) + bool(line) and start + len(word) <= columns:
             line = line.ljust(start) + word
     return line
 
 
-def _column(share: float, columns: int) -> int:
-    return min(int(share * columns), columns - 1)
+def _find_column(fraction: float, columns: int) -> int:
+    return min(int(fraction * columns), columns - 1)

@@ -56,7 +56,7 @@ EXIT_CODES = (
 """Every exit code and what it means: the table of `watcher help exit-codes`."""
 
 
-BARS = ("line", "tmux", "waybar")
+BAR_FORMATS = ("line", "tmux", "waybar")
 """Forms of `status --format`."""
 
 
@@ -72,38 +72,38 @@ def main() -> None:
 def run(args: list[str]) -> int:
     """Run a command line; the exit code. What other programs ask many times a minute goes the quick way."""
     words = [part for word in args for part in word.split("=", 1)]
-    if words[:2] == ["status", "--format"] and len(words) == 3 and words[2] in BARS:  # noqa: PLR2004 - a bar's whole line
+    if words[:2] == ["status", "--format"] and len(words) == 3 and words[2] in BAR_FORMATS:  # noqa: PLR2004 - a bar's whole line
         from watcher.cli import bar  # noqa: PLC0415 - the quick way
 
-        return bar.show(words[2])
+        return bar.print_status_line(words[2])
     if args == ["ingest", "claude-statusline"]:
         from watcher.cli import statusline  # noqa: PLC0415 - likewise
 
-        return statusline.main()
+        return statusline.run_statusline()
     if args == ["run"]:
-        return _watch()
+        return _run_daemon()
     from watcher.cli import root  # noqa: PLC0415 - click, which the quick ways never need
 
     return root.run(args)
 
 
-def _watch() -> int:
+def _run_daemon() -> int:
     """`watcher run` as a login item starts it: past click, which the process would carry for weeks."""
-    outlive_a_reload()
+    ignore_reload_signal()
     try:
         from watcher.cli import service  # noqa: PLC0415 - only here
 
-        service.watch()
+        service.run_daemon()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last place where a defect can become a sentence
         from watcher.cli import root  # noqa: PLC0415 - likewise
 
-        return root.explained(error, ["run"])
+        return root.report_error(error, ["run"])
     return 0
 
 
-def outlive_a_reload() -> None:
+def ignore_reload_signal() -> None:
     """A SIGHUP that comes while the daemon still loads has nothing to read anew, and must not end it."""
     import signal  # noqa: PLC0415 - not on the way of commands that run many times a minute
 

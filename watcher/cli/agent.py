@@ -12,21 +12,21 @@ import click
 from msgspec import structs
 
 from watcher import doors, paths
-from watcher.agent import Item, Manager, Step
-from watcher.agent.registry import item_here
-from watcher.agent.registry import manager as find_manager
-from watcher.agent.steps import describe, perform
+from watcher.agent import LoginItem, Manager, Step
+from watcher.agent.registry import get_manager as find_manager
+from watcher.agent.registry import make_current_login_item
+from watcher.agent.steps import describe_steps, perform_steps
 from watcher.agent.systemd import has_desktop
-from watcher.clock import now as clock_now
+from watcher.clock import utc_now as clock_now
 from watcher.errors import WatcherError
 from watcher.lock import Lock
 from watcher.paths import Paths
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
-_FROM_ENVIRONMENT = re.compile("""["']env:([A-Za-z_][A-Za-z0-9_]*)["']""")
+_ENV_REFERENCE_PATTERN = re.compile("""["']env:([A-Za-z_][A-Za-z0-9_]*)["']""")
 
-_dry_run = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-_desktop = click.option(
+_dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+_desktop_option = click.option(
     "--headless/--graphical",
     default=None,
     help="Linux: start with any login, or with the graphical session; left out: what this session has.",
@@ -46,32 +46,32 @@ def agent() -> None:
 
 
 @agent.command(short_help="Put the login item in, and start it.")
-@_dry_run
-@_desktop
+@_dry_run_option
+@_desktop_option
 def install(*, dry_run: bool, headless: bool | None) -> None:
     """Put the login item in and start it; what an older one left is replaced."""
-    own, here, manager = _found(headless)
+    own, here, manager = _resolve_agent(headless)
     if dry_run:
-        _say_steps(manager.install(here))
+        _print_steps(manager.plan_install(here))
         return
-    already = Lock(own.state_dir).holder()
-    if already is not None and not manager.state(here, doors.real().run).running:
+    already = Lock(own.state_dir).read_holder_pid()
+    if already is not None and not manager.get_state(here, doors.create_environment().run).running:
         click.echo(f"A watcher runs in the foreground (process {already}): end it, and the login item takes over.")
-    _perform(manager.install(here), here)
-    click.echo(f"Installed for {manager.name} and started: {manager.path(here)}")
-    for line in [*_log_lines(manager, here), *_notes(manager, here, own)]:
+    _run_steps(manager.plan_install(here), here)
+    click.echo(f"Installed for {manager.name} and started: {manager.get_path(here)}")
+    for line in [*_format_log_lines(manager, here), *_list_notes(manager, here, own)]:
         click.echo(line)
 
 
 @agent.command()
-@_dry_run
+@_dry_run_option
 def uninstall(*, dry_run: bool) -> None:
     """Stop it and take the login item out."""
-    own, here, manager = _found(headless=True)
+    own, here, manager = _resolve_agent(headless=True)
     if dry_run:
-        _say_steps(manager.uninstall(here))
+        _print_steps(manager.plan_uninstall(here))
         return
-    _perform(manager.uninstall(here), here)
+    _run_steps(manager.plan_uninstall(here), here)
     click.echo(
         f"Uninstalled from {manager.name}. Your config stays in {own.config_dir}, the readings in {own.state_dir}"
     )
@@ -81,9 +81,9 @@ def uninstall(*, dry_run: bool) -> None:
 @click.pass_context
 def status(context: click.Context) -> None:
     """Say whether it is installed and runs, and where its logs are; exit code 1 where it is not or does not."""
-    own, here, manager = _found(headless=True)
-    state = manager.state(here, doors.real().run)
-    beat = _heartbeat(own)
+    own, here, manager = _resolve_agent(headless=True)
+    state = manager.get_state(here, doors.create_environment().run)
+    beat = _read_heartbeat(own)
     alive = beat is not None and beat[1]
     installed = "installed" if state.installed else "not installed: run `watcher agent install`"
     if state.installed and not state.current:
@@ -91,8 +91,8 @@ def status(context: click.Context) -> None:
     click.echo(f"{manager.name}: {installed}")
     click.echo(f"state: {state.detail}")
     click.echo(f"heartbeat: {'none yet' if beat is None else beat[0]}")
-    click.echo(f"file: {manager.path(here)}")
-    for line in _log_lines(manager, here):
+    click.echo(f"file: {manager.get_path(here)}")
+    for line in _format_log_lines(manager, here):
         click.echo(line)
     runs = alive if state.running is None else state.running
     if not (state.installed and runs):
@@ -100,77 +100,77 @@ def status(context: click.Context) -> None:
 
 
 @agent.command(name="print")
-@_desktop
+@_desktop_option
 def print_(*, headless: bool | None) -> None:
     """Print the file that `install` would write."""
-    _, here, manager = _found(headless)
+    _, here, manager = _resolve_agent(headless)
     content = manager.render(here)
     click.echo(content.decode("utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8"), nl=False)
 
 
-def _found(headless: bool | None) -> tuple[Paths, Item, Manager]:  # noqa: FBT001 - the option as it was given
+def _resolve_agent(headless: bool | None) -> tuple[Paths, LoginItem, Manager]:  # noqa: FBT001 - the option as it was given
     """This environment's own folders, item and manager."""
-    world = doors.real()
-    around = world.surroundings()
-    own = paths.find(around.env, around.home)
+    world = doors.create_environment()
+    around = world.read_host_info()
+    own = paths.resolve_paths(around.env, around.home)
     manager = find_manager(around.platform)
-    here = item_here(around, own.state_dir, headless=bool(headless))
+    here = make_current_login_item(around, own.state_dir, headless=bool(headless))
     if headless is None and around.platform == "linux":
         here = structs.replace(here, headless=not has_desktop(world.run, here))
     return own, here, manager
 
 
-def _perform(steps: Sequence[Step], here: Item) -> None:
+def _run_steps(steps: Sequence[Step], item: LoginItem) -> None:
     pause = Event()
 
     def wait(span: timedelta) -> None:
         pause.wait(span.total_seconds())
 
-    perform(steps, run=doors.real().run, wait=wait, env=here.session_env)
+    perform_steps(steps, run=doors.create_environment().run, wait=wait, env=item.session_env)
 
 
-def _say_steps(steps: Sequence[Step]) -> None:
-    for line in describe(steps):
+def _print_steps(steps: Sequence[Step]) -> None:
+    for line in describe_steps(steps):
         click.echo(line)
 
 
-def _log_lines(manager: Manager, here: Item) -> list[str]:
-    first, *others = manager.logs(here).splitlines()
+def _format_log_lines(manager: Manager, item: LoginItem) -> list[str]:
+    first, *others = manager.describe_logs(item).splitlines()
     return [f"logs: {first}", *(f"      {other}" for other in others)]
 
 
-def _notes(manager: Manager, here: Item, own: Paths) -> Iterator[str]:
+def _list_notes(manager: Manager, item: LoginItem, paths: Paths) -> Iterator[str]:
     """What the person may have to do besides."""
-    after = manager.after(here)
+    after = manager.describe_next_steps(item)
     if after:
         yield from after.splitlines()
-    names = sorted(_named_variables(own))
+    names = sorted(_find_env_references(paths))
     if names:
         yield f"note: the config takes {', '.join(names)} from the environment, and a login item does not see your"
         yield "      shell's; file:PATH and cmd:ARGV work everywhere"
 
 
-def _named_variables(own: Paths) -> set[str]:
+def _find_env_references(paths: Paths) -> set[str]:
     try:
-        return set(_FROM_ENVIRONMENT.findall(own.config_file.read_text("utf-8", errors="replace")))
+        return set(_ENV_REFERENCE_PATTERN.findall(paths.config_file.read_text("utf-8", errors="replace")))
     except OSError:
         return set()
 
 
-def _heartbeat(own: Paths) -> tuple[str, bool] | None:
+def _read_heartbeat(paths: Paths) -> tuple[str, bool] | None:
     """When the daemon was last heard, in words, and whether that is recent enough to be alive; None: never."""
     try:
-        store = Store(own.state_dir / FILE_NAME, now=clock_now(), read_only=True)
+        store = Store(paths.state_dir / DATABASE_FILE_NAME, now=clock_now(), read_only=True)
     except WatcherError:
         return None
-    beat = store.fact("heartbeat")
+    beat = store.load_fact("heartbeat")
     store.close()
-    return None if beat is None else _in_words(*beat, clock_now())
+    return None if beat is None else _format_heartbeat(*beat, clock_now())
 
 
-def _in_words(word: str, at: datetime, now: datetime) -> tuple[str, bool]:
+def _format_heartbeat(state: str, at: datetime, now: datetime) -> tuple[str, bool]:
     minutes = int((now - at).total_seconds() // 60)
     ago = "just now" if minutes < 1 else f"{minutes} min ago" if minutes < 120 else f"{minutes // 60} h ago"  # noqa: PLR2004 - two hours
-    if word == "stopped":
+    if state == "stopped":
         return f"stopped {ago}", False
     return ago, now - at < timedelta(minutes=11)

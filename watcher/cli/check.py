@@ -7,13 +7,13 @@ import click
 
 from watcher import clock, doors, paths
 from watcher.cli import EXIT_CONFIG, EXIT_FIRING, EXIT_UNKNOWN, words
-from watcher.cli.columns import room, wrapped
-from watcher.cli.refresh import refresh
-from watcher.cli.status import known as look
-from watcher.core.model import Phase
-from watcher.status_document import Status
+from watcher.cli.columns import get_output_width, wrap_line
+from watcher.cli.refresh import refresh_readings
+from watcher.cli.status import load_status as look
+from watcher.core.model import AlertPhase
+from watcher.status_document import StatusDocument
 
-NOBODY = "no login of any provider was found: `watcher init` says where it looks"
+NO_LOGIN_MESSAGE = "no login of any provider was found: `watcher init` says where it looks"
 
 
 @click.command()
@@ -31,67 +31,67 @@ def check(*, quiet: bool) -> int:
     */10 * * * *  watcher check -q                       in place of the daemon
     watcher check || notify-send "look at your quotas"
     """
-    around = doors.surroundings()
-    own = paths.find(around.env, around.home)
-    remark = refresh(own, doors.real())
+    around = doors.read_host_info()
+    own = paths.resolve_paths(around.env, around.home)
+    remark = refresh_readings(own, doors.create_environment())
     if remark:
         click.echo(remark, err=True)
-    now = clock.now()
+    now = clock.utc_now()
     known = look(own, now)
-    tongue = words.Tongue(now, clock.LocalZone())
+    tongue = words.StatusFormatter(now, clock.LocalZone())
     if quiet:
-        for line in (*([] if known.providers else [NOBODY]), *tongue.mute(known)):
-            click.echo(words.printable(line), err=True)
+        for line in (*([] if known.providers else [NO_LOGIN_MESSAGE]), *tongue.list_silent_channels(known)):
+            click.echo(words.replace_unprintable(line), err=True)
     else:
-        for text in report(known, tongue):
-            for line in fitted(text):
-                click.echo(words.printable(line))
+        for text in format_check_report(known, tongue):
+            for line in wrap_text(text):
+                click.echo(words.replace_unprintable(line))
     if known.config_error and not known.daemon_running:
         return EXIT_CONFIG  # another process was polling, and ended over it
-    if any(alert.state == Phase.FIRING for alert in known.alerts):
+    if any(alert.state == AlertPhase.FIRING for alert in known.alerts):
         return EXIT_FIRING
     return EXIT_UNKNOWN if any(not account.ok for account in known.providers) else 0
 
 
-def fitted(text: str) -> Iterator[str]:
+def wrap_text(text: str) -> Iterator[str]:
     """The lines of a text, broken where the terminal ends; a program that reads gets each whole."""
     for line in text.splitlines():
-        yield from wrapped(line, room(), indent=len(line) - len(line.lstrip()) + 4)
+        yield from wrap_line(line, get_output_width(), indent=len(line) - len(line.lstrip()) + 4)
 
 
-def report(known: Status, tongue: words.Tongue) -> Iterator[str]:
+def format_check_report(document: StatusDocument, formatter: words.StatusFormatter) -> Iterator[str]:
     """One line a window, aligned; then what fires, and what stands in the way."""
-    if not known.providers:
-        yield NOBODY
+    if not document.providers:
+        yield NO_LOGIN_MESSAGE
     rows = []
-    crowded = words.crowded(known)
-    for account in known.providers:
-        name = words.account_name(account, {}, crowded)
+    crowded = words.find_multi_account_providers(document)
+    for account in document.providers:
+        name = words.format_account_name(account, {}, crowded)
         if account.error is not None:
-            rows.append((name, "", tongue.problem(account, again=known.daemon_running)))
+            rows.append((name, "", formatter.format_problem(account, include_retry=document.daemon_running)))
             continue
-        rows += [(name, window.label or window.window, tongue.window(window)) for window in account.windows]
+        rows += [(name, window.label or window.window, formatter.format_window(window)) for window in account.windows]
         if not account.windows:
             rows.append((name, "", "answered, without any window"))
-    yield from _aligned(rows)
-    for account in known.providers:
+    yield from _align_rows(rows)
+    for account in document.providers:
         if account.note and account.error is None:
-            yield f"{words.account_name(account, {}, crowded)}: {account.note}"
-    for alert in known.alerts:
-        yield tongue.alert(alert)
-    yield from (tongue.waiting(alert) for alert in known.waiting)
-    yield from (tongue.snooze(snooze) for snooze in known.snoozes)
-    yield from tongue.troubles(known)
+            yield f"{words.format_account_name(account, {}, crowded)}: {account.note}"
+    for alert in document.alerts:
+        yield formatter.format_alert(alert)
+    yield from (formatter.format_waiting(alert) for alert in document.waiting)
+    yield from (formatter.format_snooze(snooze) for snooze in document.snoozes)
+    yield from formatter.list_problems(document)
 
 
-def _aligned(rows: Sequence[tuple[str, str, str]]) -> Iterator[str]:
+def _align_rows(rows: Sequence[tuple[str, str, str]]) -> Iterator[str]:
     """Rows of a name, a window and a text in columns; where they are too wide, below the name on a line of its own."""
     widest = max((len(label) for _, label, _ in rows), default=0)
     wide = max((len(name) for name, *_ in rows), default=0)
     lines = [
         f"{name:{wide}}  {label:{widest}}  {text}" if label else f"{name:{wide}}  {text}" for name, label, text in rows
     ]
-    if max(map(len, lines), default=0) <= room():
+    if max(map(len, lines), default=0) <= get_output_width():
         yield from lines
         return
     for name, together in groupby(rows, key=lambda row: row[0]):

@@ -7,30 +7,30 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-_ANY_WIDTH = 10_000
-_LEAST = 24  # columns in which a sentence can still be read
+_UNLIMITED_WIDTH = 10_000
+_MIN_SENTENCE_WIDTH = 24  # columns in which a sentence can still be read
 
 
-def room() -> int:
+def get_output_width() -> int:
     """The columns of the terminal; where a program or a file reads, as many as are wanted."""
-    return shutil.get_terminal_size((_ANY_WIDTH, 24)).columns
+    return shutil.get_terminal_size((_UNLIMITED_WIDTH, 24)).columns
 
 
-def columns(rows: Sequence[Sequence[str]], indent: str = "", *, width: int = _ANY_WIDTH) -> Iterator[str]:
+def format_columns(rows: Sequence[Sequence[str]], indent: str = "", *, width: int = _UNLIMITED_WIDTH) -> Iterator[str]:
     """One line a row; each column is as wide as its longest word.
 
     Where a row is wider than `width`, its last column goes on below itself, or below the row where that is too narrow.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     before = len(indent) + sum(each + 2 for each in widths[:-1])
-    hanging = before if width - before >= _LEAST else len(indent) + 4
+    hanging = before if width - before >= _MIN_SENTENCE_WIDTH else len(indent) + 4
     for row in rows:
         padded = [word.ljust(each) for word, each in zip(row, widths, strict=True)]
         line = (indent + "  ".join(padded)).rstrip()
-        yield from [line] if len(line) <= width else wrapped(line, width, indent=hanging)
+        yield from [line] if len(line) <= width else wrap_line(line, width, indent=hanging)
 
 
-def wrapped(line: str, width: int, *, indent: int) -> list[str]:
+def wrap_line(line: str, width: int, *, indent: int) -> list[str]:
     """A line that may be too long, broken at its words; what follows is indented. A word is never broken."""
     return textwrap.wrap(
         line,
@@ -42,12 +42,12 @@ def wrapped(line: str, width: int, *, indent: int) -> list[str]:
     )
 
 
-def counted(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """`1 rule`, `2 rules`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def say(line: str) -> None:
+def echo(line: str) -> None:
     """Print a line, with `?` for every sign that the terminal does not have."""
     encoding = sys.stdout.encoding or "ascii"
     click.echo(line.encode(encoding, "replace").decode(encoding))

@@ -18,10 +18,10 @@ from watcher.errors import WatcherError
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from watcher.demo.picture import Style
-    from watcher.demo.play import Happening
+    from watcher.demo.picture import ScreenSymbols
+    from watcher.demo.play import DemoEvent
 
-PICTURE_EVERY = timedelta(hours=4)  # simulated; where the picture cannot be redrawn in place
+REDRAW_EVERY = timedelta(hours=4)  # simulated; where the picture cannot be redrawn in place
 
 
 class DemoError(WatcherError):
@@ -37,34 +37,34 @@ def demo(speed: float) -> None:
     Everything is real but the providers and the clock: a temporary home, configuration and database, and a server on
     the loopback address that plays all six. Your own logins and settings are not touched.
     """
-    from watcher.demo.day import MONDAY, Day  # noqa: PLC0415 - likewise
-    from watcher.demo.picture import style  # noqa: PLC0415 - a demonstration's own weight
-    from watcher.demo.play import Play, has_desktop  # noqa: PLC0415 - likewise
+    from watcher.demo.day import MONDAY, SimulatedDay  # noqa: PLC0415 - likewise
+    from watcher.demo.picture import choose_symbols  # noqa: PLC0415 - a demonstration's own weight
+    from watcher.demo.play import DemoPlayer, can_notify_desktop  # noqa: PLC0415 - likewise
 
-    look = style(sys.stdout.encoding)
-    day = Day(MONDAY.replace(tzinfo=None).astimezone())  # its wall clock is this machine's
-    signal.signal(signal.SIGTERM, _end)  # so that the temporary folder goes, as with Ctrl-C
-    world = doors.real()
-    desktop = has_desktop(world, world.clock.now())
-    for line in _opening(desktop=desktop):
+    look = choose_symbols(sys.stdout.encoding)
+    day = SimulatedDay(MONDAY.replace(tzinfo=None).astimezone())  # its wall clock is this machine's
+    signal.signal(signal.SIGTERM, _exit_on_signal)  # so that the temporary folder goes, as with Ctrl-C
+    world = doors.create_environment()
+    desktop = can_notify_desktop(world, world.clock.now())
+    for line in _make_introduction(desktop=desktop):
         click.echo(line)
     with (
         tempfile.TemporaryDirectory(prefix="watcher-demo-") as folder,
-        Play(Path(folder), day, speed, desktop=desktop) as play,
+        DemoPlayer(Path(folder), day, speed, desktop=desktop) as play,
     ):
-        troubles, told = _show(play.happenings(), look)
-        asked = len(play.server.asked) - told
+        troubles, told = _print_events(play.iter_events(), look)
+        asked = len(play.server.requests) - told
     click.echo(f"\nThe day is over: {asked} requests to the providers, {told} notifications.")
     click.echo("Now with your own logins: watcher init, then watcher run")
     if troubles:
         raise DemoError(f"the demonstration had trouble: {troubles[0]}; please report it")
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
+def _exit_on_signal(signal_number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + signal_number)
 
 
-def _opening(*, desktop: bool) -> list[str]:
+def _make_introduction(*, desktop: bool) -> list[str]:
     where = (
         "Notifications appear on this desktop, and here."
         if desktop
@@ -77,36 +77,36 @@ def _opening(*, desktop: bool) -> list[str]:
     ]
 
 
-def _show(happenings: Iterable["Happening"], look: "Style") -> tuple[list[str], int]:
+def _print_events(events: Iterable["DemoEvent"], symbols: "ScreenSymbols") -> tuple[list[str], int]:
     """Show all of it as it comes. Returns what went wrong, and how many notifications there were."""
-    from watcher.demo.picture import firing_session, notification, picture, quiet_words  # noqa: PLC0415 - as above
-    from watcher.demo.play import Frame, Notified  # noqa: PLC0415 - as above
+    from watcher.demo.picture import explain_no_message, format_notification, get_firing_session_percent, render_status  # noqa: PLC0415 - as above
+    from watcher.demo.play import NotificationReceived, StatusFrame  # noqa: PLC0415 - as above
 
-    screen = _screen()
+    screen = _create_display()
     troubles: list[str] = []
     told = 0
     used: float | None = None
     drawn: datetime | None = None
     with screen or nullcontext():
-        say = _above(screen)
-        for happening in happenings:
-            if isinstance(happening, Frame):
-                before, used = used, firing_session(happening.status)
-                words = quiet_words(before, used)
+        say = _make_line_printer(screen)
+        for happening in events:
+            if isinstance(happening, StatusFrame):
+                before, used = used, get_firing_session_percent(happening.status)
+                words = explain_no_message(before, used)
                 if words:
                     say(happening.at, [words])
-                lines = picture(happening.status, happening.at, look)
-                drawn = _draw(screen, lines, happening.at, drawn)
-            elif isinstance(happening, Notified):
+                lines = render_status(happening.status, happening.at, symbols)
+                drawn = _draw_status(screen, lines, happening.at, drawn)
+            elif isinstance(happening, NotificationReceived):
                 told += 1
-                say(happening.at, notification(happening.payload, look))
+                say(happening.at, format_notification(happening.payload, symbols))
             else:
                 troubles.append(happening.text)
                 say(happening.at, [f"trouble: {happening.text}"])
     return troubles, told
 
 
-def _screen() -> "Live | None":
+def _create_display() -> "Live | None":
     """A picture redrawn in place; None where the output is no terminal."""
     if not sys.stdout.isatty():
         return None
@@ -117,28 +117,28 @@ def _screen() -> "Live | None":
     return None if console.is_dumb_terminal else Live(console=console, auto_refresh=False)
 
 
-def _above(screen: "Live | None") -> Callable[[datetime, list[str]], None]:
+def _make_line_printer(display: "Live | None") -> Callable[[datetime, list[str]], None]:
     """Says lines that stay, with the simulated time before the first."""
 
     def say(at: datetime, lines: list[str]) -> None:
         stamped = [f"{at.astimezone():%H:%M}  {lines[0]}", *(f"       {line}" for line in lines[1:])]
         for line in stamped:
-            if screen is None:
+            if display is None:
                 click.echo(line)
             else:
-                screen.console.print(line, markup=False)
+                display.console.print(line, markup=False)
 
     return say
 
 
-def _draw(screen: "Live | None", lines: list[str], at: datetime, drawn: datetime | None) -> datetime:
+def _draw_status(display: "Live | None", lines: list[str], at: datetime, drawn_at: datetime | None) -> datetime:
     """Draw the picture: in place, or now and then below what was said. Returns when it was last drawn."""
-    if screen is not None:
+    if display is not None:
         from rich.text import Text  # noqa: PLC0415 - as above
 
-        screen.update(Text("\n".join(["", *lines])), refresh=True)
+        display.update(Text("\n".join(["", *lines])), refresh=True)
         return at
-    if drawn is not None and at - drawn < PICTURE_EVERY:
-        return drawn
+    if drawn_at is not None and at - drawn_at < REDRAW_EVERY:
+        return drawn_at
     click.echo("\n".join(["", *lines]))
     return at

@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 import click
 
 from watcher import doors
-from watcher.cli.columns import columns, room, say, wrapped
-from watcher.core.diagnostics import visible
+from watcher.cli.columns import echo, format_columns, get_output_width, wrap_line
+from watcher.core.diagnostics import sanitize_for_terminal
 from watcher.core.redaction import Redactor
 from watcher.doctor import Finding, Report, Verdict
-from watcher.doctor.registry import by_group, examine
-from watcher.doctor.scene import look
+from watcher.doctor.registry import group_findings, run_checks
+from watcher.doctor.scene import build_context
 from watcher.providers.registry import PROVIDERS
-from watcher.status_document import as_json
+from watcher.status_document import format_json
 
 _COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
 _INDENT = "        "
-_LEAST_WIDTH = 60
+_MIN_WIDTH = 60
 
 
 @click.command()
@@ -41,54 +41,56 @@ def doctor(context: click.Context, *, as_document: bool, provider: str | None) -
                 1  something failed: an alert may be missed
     """
     clean = Redactor()
-    scene = look(doors.real(), clean)
-    report = examine(scene, clean, provider)
+    scene = build_context(doors.create_environment(), clean)
+    report = run_checks(scene, clean, provider)
     if scene.store is not None:
         scene.store.close()
     if as_document:
-        click.echo(as_json(report))
+        click.echo(format_json(report))
     else:
-        width = max(room(), _LEAST_WIDTH)
-        for line in said(report, width, in_full=provider is not None):
-            say(line)
+        width = max(get_output_width(), _MIN_WIDTH)
+        for line in format_doctor_report(report, width, show_facts=provider is not None):
+            echo(line)
     context.exit(0 if report.ok else 1)
 
 
-def said(report: Report, width: int, *, in_full: bool) -> Iterator[str]:
-    """The report for people. `in_full`: with every fact of each login."""
-    for group, findings in by_group(report.checks):
+def format_doctor_report(report: Report, width: int, *, show_facts: bool) -> Iterator[str]:
+    """The report for people. `show_facts`: with every fact of each login."""
+    for group, findings in group_findings(report.checks):
         yield click.style(group, bold=True)
         for finding in findings:
-            yield from _finding(finding, width)
-            if in_full:
-                yield from _facts(finding, width)
+            yield from _format_finding(finding, width)
+            if show_facts:
+                yield from _format_facts(finding, width)
         yield ""
-    yield _summary(report.checks)
+    yield _format_summary(report.checks)
 
 
-def _finding(finding: Finding, width: int) -> Iterator[str]:
+def _format_finding(finding: Finding, width: int) -> Iterator[str]:
     word = click.style(f"{finding.verdict:<4}", fg=_COLOURS[finding.verdict], bold=finding.verdict is Verdict.FAIL)
-    first, *rest = _wrapped(f"{finding.subject}: {finding.message}", width)
+    first, *rest = _wrap_text(f"{finding.subject}: {finding.message}", width)
     yield f"  {word}  {first}"
     yield from (_INDENT + line for line in rest)
     if finding.cure:
-        first, *rest = _wrapped(f"-> {finding.cure}", width)
+        first, *rest = _wrap_text(f"-> {finding.cure}", width)
         yield _INDENT + click.style(first, bold=True)
         yield from (_INDENT + "   " + click.style(line, bold=True) for line in rest)
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def _wrap_text(text: str, width: int) -> list[str]:
     """Paths and commands are never broken: they are there to be copied."""
-    clear = visible(" ".join(text.split()), 2000)
-    return wrapped(clear, width - len(_INDENT) - 3, indent=0)
+    clear = sanitize_for_terminal(" ".join(text.split()), 2000)
+    return wrap_line(clear, width - len(_INDENT) - 3, indent=0)
 
 
-def _facts(finding: Finding, width: int) -> Iterator[str]:
+def _format_facts(finding: Finding, width: int) -> Iterator[str]:
     if finding.facts:
-        yield from columns([(name, visible(fact, 500)) for name, fact in finding.facts.items()], _INDENT, width=width)
+        yield from format_columns(
+            [(name, sanitize_for_terminal(fact, 500)) for name, fact in finding.facts.items()], _INDENT, width=width
+        )
 
 
-def _summary(findings: Sequence[Finding]) -> str:
+def _format_summary(findings: Sequence[Finding]) -> str:
     count = Counter(finding.verdict for finding in findings)
     failed, warned = count[Verdict.FAIL], count[Verdict.WARN]
     parts = [f"{count[Verdict.OK]} ok", f"{warned} to look at" if warned else "", f"{failed} failed" if failed else ""]

@@ -8,27 +8,27 @@ from msgspec import Struct
 
 from watcher import clock, doors, paths
 from watcher.cli import EXIT_UNAVAILABLE
-from watcher.cli.status import take_in
-from watcher.cli.stored import opened
-from watcher.core.expression import Expression, ExpressionError, parse
-from watcher.core.guard import Verdict, judge
-from watcher.core.kinds import level
+from watcher.cli.status import import_pending_statusline
+from watcher.cli.stored import open_store
+from watcher.core.expression import Expression, ExpressionError, parse_condition
+from watcher.core.guard import GuardResult, evaluate_guard
+from watcher.core.kinds import get_used_percent
 from watcher.core.memory import SeriesState
 from watcher.core.model import Series
-from watcher.core.phrases import percent
-from watcher.core.units import read_duration
+from watcher.core.phrases import format_percent
+from watcher.core.units import parse_duration
 from watcher.errors import NoReadingsError, StoreError, UsageError
 from watcher.paths import Paths
-from watcher.standing import written
+from watcher.standing import format_series
 
-Names = dict[Series, tuple[str, str]]
+SeriesNames = dict[Series, tuple[str, str]]
 """Series -> as a person writes it, and what is used of it in words."""
 
-SCHEMA = "watcher.guard.v1"
-MAX_AGE = "2h"  # the slowest provider is asked once an hour while nothing moves
+SCHEMA_NAME = "watcher.guard.v1"
+DEFAULT_MAX_AGE = "2h"  # the slowest provider is asked once an hour while nothing moves
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class GuardDocument(Struct, frozen=True, kw_only=True):
     """The document of `--json`."""
 
     schema: str
@@ -43,7 +43,11 @@ class Answer(Struct, frozen=True, kw_only=True):
 @click.argument("expression")
 @click.option("--refresh", is_flag=True, help="Poll first.")
 @click.option(
-    "--max-age", default=MAX_AGE, show_default=True, metavar="DURATION", help="An older reading counts as unknown."
+    "--max-age",
+    default=DEFAULT_MAX_AGE,
+    show_default=True,
+    metavar="DURATION",
+    help="An older reading counts as unknown.",
 )
 @click.option("--json", "as_document", is_flag=True, help="Print the answer as one JSON object (watcher.guard.v1).")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing; the exit code tells.")
@@ -65,87 +69,91 @@ def guard(expression: str, max_age: str, *, refresh: bool, as_document: bool, qu
     In CI, where unknown must not stop the work:
     watcher guard "copilot.remaining > 20" || [ $? -eq 69 ]
     """
-    condition, span = _parsed(expression), _age(max_age)
-    around = doors.surroundings()
-    own = paths.find(around.env, around.home)
+    condition, span = _parse_expression(expression), _parse_max_age(max_age)
+    around = doors.read_host_info()
+    own = paths.resolve_paths(around.env, around.home)
     try:
         if refresh:
-            _refresh(own, quiet=quiet)
-        now = clock.now()
-        verdict, names = _judged(own, condition, now, span)
+            _refresh_readings(own, quiet=quiet)
+        now = clock.utc_now()
+        verdict, names = _evaluate_expression(own, condition, now, span)
     except StoreError as error:  # not 1: a script would take it for an answer
         click.echo(str(error), err=True)
         return EXIT_UNAVAILABLE
     if as_document:
-        click.echo(document(verdict, names, expression, now))
+        click.echo(encode_guard_document(verdict, names, expression, now))
     elif not quiet and not verdict.result:
-        click.echo(sentence(verdict, names), err=True)
+        click.echo(format_result(verdict, names), err=True)
     return EXIT_UNAVAILABLE if verdict.result is None else 0 if verdict.result else 1
 
 
-def _refresh(own: Paths, *, quiet: bool) -> None:
-    from watcher.cli.refresh import refresh  # noqa: PLC0415 - the daemon's machinery, only where it polls
+def _refresh_readings(paths: Paths, *, quiet: bool) -> None:
+    from watcher.cli.refresh import refresh_readings  # noqa: PLC0415 - the daemon's machinery, only where it polls
 
-    remark = refresh(own, doors.real())
+    remark = refresh_readings(paths, doors.create_environment())
     if remark and not quiet:
         click.echo(remark, err=True)
 
 
-def _parsed(text: str) -> Expression:
+def _parse_expression(text: str) -> Expression:
     line = text.replace("\n", " ")  # a shell script may break it
     try:
-        return parse(line)
+        return parse_condition(line)
     except ExpressionError as error:
         hint = f"; {error.hint}" if error.hint else ""
         caret = " " * error.start + "^" * max(1, min(error.end, len(line)) - error.start)
         raise UsageError(f"watcher guard: {error.message}{hint}\n  {line}\n  {caret}") from None
 
 
-def _age(text: str) -> timedelta:
+def _parse_max_age(text: str) -> timedelta:
     try:
-        return read_duration(text)
+        return parse_duration(text)
     except ValueError as error:
         raise click.UsageError(f"--max-age: {error}") from None
 
 
-def _judged(own: Paths, condition: Expression, now: datetime, max_age: timedelta) -> tuple[Verdict, Names]:
+def _evaluate_expression(
+    paths: Paths, condition: Expression, now: datetime, max_age: timedelta
+) -> tuple[GuardResult, SeriesNames]:
     """The verdict, and each series as a person writes it with what is used of it."""
-    take_in(own)
+    import_pending_statusline(paths)
     try:
-        store = opened(own, now)
+        store = open_store(paths, now)
     except NoReadingsError:
-        return judge(condition, (), now, max_age=max_age), {}
+        return evaluate_guard(condition, (), now, max_age=max_age), {}
     try:
-        states = store.memory().series
-        crowded = store.crowded()
+        states = store.load_engine_state().series_states
+        crowded = store.load_multi_account_providers()
     finally:
         store.close()
     accounts = {(state.series.provider, state.series.account): state.account_name for state in states.values()}
-    names = {series: (written(series, crowded, accounts), _used(state)) for series, state in states.items()}
-    return judge(condition, states.values(), now, max_age=max_age), names
+    names = {
+        series: (format_series(series, crowded, accounts), _format_used(state)) for series, state in states.items()
+    }
+    return evaluate_guard(condition, states.values(), now, max_age=max_age), names
 
 
-def _used(state: SeriesState) -> str:
-    used = None if state.reading is None else level(state.reading)
-    return "" if used is None else f" ({percent(used)} used)"
+def _format_used(state: SeriesState) -> str:
+    used = None if state.reading is None else get_used_percent(state.reading)
+    return "" if used is None else f" ({format_percent(used)} used)"
 
 
-def document(verdict: Verdict, names: Names, expression: str, now: datetime) -> str:
+def encode_guard_document(guard_result: GuardResult, names: SeriesNames, expression: str, now: datetime) -> str:
     """The answer as JSON on one line."""
-    answer = Answer(
-        schema=SCHEMA,
+    answer = GuardDocument(
+        schema=SCHEMA_NAME,
         at=now,
         expression=expression,
-        result=verdict.result,
-        series={names[series][0]: result for series, result in sorted(verdict.series.items())},
-        why=list(verdict.why),
+        result=guard_result.result,
+        series={names[series][0]: result for series, result in sorted(guard_result.series.items())},
+        why=list(guard_result.reasons),
     )
     return msgspec.json.encode(answer).decode()
 
 
-def sentence(verdict: Verdict, names: Names) -> str:
+def format_result(guard_result: GuardResult, names: SeriesNames) -> str:
     """Why a script is not let pass."""
-    if verdict.result is None:
-        return f"unknown: {'; '.join(verdict.why) or 'no reading says so'} (ask now with --refresh)"
-    failing = (names[series] for series, result in sorted(verdict.series.items()) if result is False)
+    if guard_result.result is None:
+        return f"unknown: {'; '.join(guard_result.reasons) or 'no reading says so'} (ask now with --refresh)"
+    failing = (names[series] for series, result in sorted(guard_result.series.items()) if result is False)
     return "false for " + ", ".join(name + used for name, used in failing)

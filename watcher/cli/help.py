@@ -3,12 +3,12 @@
 import click
 
 from watcher.cli import COMMANDS, EXIT_CODES
-from watcher.cli.columns import room, wrapped
-from watcher.cli.root import unknown_command
+from watcher.cli.columns import get_output_width, wrap_line
+from watcher.cli.root import describe_unknown_command
 
 TOPICS = ("exit-codes", "environment")
 
-ENVIRONMENT = (
+ENVIRONMENT_VARIABLES = (
     ("WATCHER_CONFIG_DIR", "the folder of config.toml and rules/"),
     ("WATCHER_STATE_DIR", "the folder of the database, the log and the lock"),
     ("WATCHER_DEBUG", "1: show the traceback of a defect"),
@@ -32,26 +32,26 @@ def topic(context: click.Context, words: tuple[str, ...]) -> None:
     if not words:
         click.echo(root.get_help())
     elif words == ("exit-codes",):
-        _table(tuple((str(code), meaning) for code, meaning in EXIT_CODES))
+        _print_table(tuple((str(code), meaning) for code, meaning in EXIT_CODES))
     elif words == ("environment",):
-        _table(ENVIRONMENT)
+        _print_table(ENVIRONMENT_VARIABLES)
     else:
-        click.echo(_of_command(root, words))
+        click.echo(_format_command_help(root, words))
 
 
-def _of_command(context: click.Context, words: tuple[str, ...]) -> str:
+def _format_command_help(context: click.Context, words: tuple[str, ...]) -> str:
     for i, word in enumerate(words):
         group = context.command
         names = tuple(group.list_commands(context)) if isinstance(group, click.Group) else ()
         command = group.get_command(context, word) if isinstance(group, click.Group) else None
         if command is None:
-            raise click.UsageError(unknown_command(word, names if i else (*COMMANDS, *TOPICS)))
+            raise click.UsageError(describe_unknown_command(word, names if i else (*COMMANDS, *TOPICS)))
         context = click.Context(command, info_name=word, parent=context)
     return context.get_help()
 
 
-def _table(rows: tuple[tuple[str, str], ...]) -> None:
+def _print_table(rows: tuple[tuple[str, str], ...]) -> None:
     wide = max(len(left) for left, _ in rows)
     for left, right in rows:
-        for line in wrapped(f"{left:>{wide}}  {right}", room(), indent=wide + 2):
+        for line in wrap_line(f"{left:>{wide}}  {right}", get_output_width(), indent=wide + 2):
             click.echo(line)

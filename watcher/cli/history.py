@@ -8,28 +8,28 @@ from pathlib import Path
 import click
 
 from watcher import doors, past
-from watcher.charts import Span, Track, svg, terminal
+from watcher.charts import TimeRange, Track, svg, terminal
 from watcher.charts.palette import Theme
 from watcher.cli import complete, history_document, history_table, selection
-from watcher.cli.columns import say
-from watcher.cli.rule_files import in_force, own_paths
-from watcher.cli.stored import opened
+from watcher.cli.columns import echo
+from watcher.cli.rule_files import find_paths, load_effective_config
+from watcher.cli.stored import open_store
 from watcher.clock import LocalZone
-from watcher.clock import now as clock_now
+from watcher.clock import utc_now as clock_now
 from watcher.core import phrases
 from watcher.core.model import Rule, Series
-from watcher.core.units import read_duration
+from watcher.core.units import parse_duration
 from watcher.errors import ConfigError, UsageError
-from watcher.standing import written
-from watcher.status_document import as_json
+from watcher.standing import format_series
+from watcher.status_document import format_json
 
-TERMINAL = ("terminal", "-")
-Row = tuple[str, str, Track]
+TERMINAL_TARGETS = ("terminal", "-")
+HistoryRow = tuple[str, str, Track]
 """The series as a person writes it, the account's name, its track."""
 
 
 @click.command()
-@click.argument("series", nargs=-1, shell_complete=complete.series)
+@click.argument("series", nargs=-1, shell_complete=complete.complete_series)
 @click.option("--since", default="7d", show_default=True, metavar="SPAN", help="How far back: 12h, 7d, 30d.")
 @click.option("--json", "as_document", is_flag=True, help="Every reading, reset and alert (watcher.history.v1).")
 @click.option("--csv", "as_csv", is_flag=True, help="Every reading, one a line.")
@@ -67,26 +67,26 @@ def history(  # noqa: PLR0913 - one argument an option
         raise click.UsageError("give one of --json, --csv and --plot")
     _check_target(target)
     now = clock_now()
-    span = Span(start=now - _span(since), end=now, tz=LocalZone())
-    rows = _rows(series, span)
+    span = TimeRange(start=now - _parse_since(since), end=now, tz=LocalZone())
+    rows = _load_rows(series, span)
     tracks = [track for _, _, track in rows]
     if as_document:
-        click.echo(as_json(history_document.document(rows, span.start, now)))
+        click.echo(format_json(history_document.build_history_document(rows, span.start, now)))
     elif as_csv:
-        click.echo(history_document.as_csv(rows), nl=False)
+        click.echo(history_document.format_csv(rows), nl=False)
     elif not rows:
-        click.echo(_nothing(series, since))
-    elif target in TERMINAL:
-        _plot_here(rows, span)
+        click.echo(_format_no_readings(series, since))
+    elif target in TERMINAL_TARGETS:
+        _print_plots(rows, span)
     elif target is not None:
-        _write(Path(target), tracks, span, Theme(theme))
+        _write_picture(Path(target), tracks, span, Theme(theme))
     else:
-        _print(rows, span, alone=len(rows) == 1 and bool(series))
+        _print_table(rows, span, is_single=len(rows) == 1 and bool(series))
 
 
-def _span(text: str) -> timedelta:
+def _parse_since(text: str) -> timedelta:
     try:
-        span = read_duration(text)
+        span = parse_duration(text)
     except ValueError as error:
         raise click.UsageError(f"--since: {error}") from None
     if span < timedelta(minutes=1):
@@ -95,63 +95,67 @@ def _span(text: str) -> timedelta:
 
 
 def _check_target(target: str | None) -> None:
-    if target is not None and target not in TERMINAL and Path(target).suffix.lower() not in (".svg", ".png"):
+    if target is not None and target not in TERMINAL_TARGETS and Path(target).suffix.lower() not in (".svg", ".png"):
         raise click.UsageError(
             f"--plot: {target} is neither FILE.svg nor FILE.png; put --plot last to draw in the terminal"
         )
 
 
-def _rows(texts: tuple[str, ...], span: Span) -> list[Row]:
-    selectors = selection.parse(texts)
-    store = opened(own_paths(), span.end)
+def _load_rows(selector_texts: tuple[str, ...], time_range: TimeRange) -> list[HistoryRow]:
+    selectors = selection.parse_selectors(selector_texts)
+    store = open_store(find_paths(), time_range.end)
     try:
-        states = store.memory().series
+        states = store.load_engine_state().series_states
         chosen = []
-        for each in store.all_series():
+        for each in store.load_series():
             state = states.get(each)
-            name, kind = past.account_name(store, each), "" if state is None else state.kind.value
+            name, kind = past.find_account_name(store, each), "" if state is None else state.kind.value
             primary = state is not None and state.primary
-            if not selectors or any(one.every_window.matches(each, name, kind, primary=primary) for one in selectors):
+            if not selectors or any(
+                one.for_all_windows.matches(each, name, kind, is_primary=primary) for one in selectors
+            ):
                 chosen.append(each)
-        names = {(each.provider, each.account): past.account_name(store, each) for each in chosen}
-        several = store.crowded()
+        names = {(each.provider, each.account): past.find_account_name(store, each) for each in chosen}
+        several = store.load_multi_account_providers()
         return [
-            (_written(track.course.series, several, names), names[_owner(track)], track)
-            for track in past.tracks(store, _rules(), chosen, span.start)
+            (_format_series_name(track.usage_history.series, several, names), names[_account_key(track)], track)
+            for track in past.build_tracks(store, _load_rules(), chosen, time_range.start)
         ]
     finally:
         store.close()
 
 
-def _written(series: Series, several: frozenset[str], names: dict[tuple[str, str], str]) -> str:
-    return "".join(sign for sign in written(series, several, names) if sign.isprintable())
+def _format_series_name(
+    series: Series, multi_account_providers: frozenset[str], account_names: dict[tuple[str, str], str]
+) -> str:
+    return "".join(sign for sign in format_series(series, multi_account_providers, account_names) if sign.isprintable())
 
 
-def _owner(track: Track) -> tuple[str, str]:
-    return track.course.series.provider, track.course.series.account
+def _account_key(track: Track) -> tuple[str, str]:
+    return track.usage_history.series.provider, track.usage_history.series.account
 
 
-def _rules() -> tuple[Rule, ...]:
+def _load_rules() -> tuple[Rule, ...]:
     """Those in force, for their thresholds; a mistake in them is no reason to show no history."""
     try:
-        return in_force().rules
+        return load_effective_config().rules
     except ConfigError:
         click.echo("the rules have a mistake, so their thresholds are left out: `watcher rules check`", err=True)
         return ()
 
 
-def _nothing(series: tuple[str, ...], since: str) -> str:
+def _format_no_readings(series: tuple[str, ...], since: str) -> str:
     whom = f" of {', '.join(series)}" if series else ""
     return (
         f"nothing was read{whom} in the last {since}: `watcher history` shows what there is, --since goes further back"
     )
 
 
-def _width() -> int:
+def _get_terminal_width() -> int:
     return shutil.get_terminal_size((80, 24)).columns
 
 
-def _ascii_only() -> bool:
+def _is_ascii_only() -> bool:
     try:
         "█▁┄⣿▲".encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -159,35 +163,39 @@ def _ascii_only() -> bool:
     return False
 
 
-def _print(rows: list[Row], span: Span, *, alone: bool) -> None:
-    poor, width = _ascii_only(), _width()
-    if alone:
-        lines = history_table.details(rows[0][0], rows[0][2], span, width, ascii_only=poor)
+def _print_table(rows: list[HistoryRow], time_range: TimeRange, *, is_single: bool) -> None:
+    poor, width = _is_ascii_only(), _get_terminal_width()
+    if is_single:
+        lines = history_table.format_details(rows[0][0], rows[0][2], time_range, width, ascii_only=poor)
     else:
-        lines = history_table.overview([(name, track) for name, _, track in rows], span, width, ascii_only=poor)
+        lines = history_table.format_overview(
+            [(name, track) for name, _, track in rows], time_range, width, ascii_only=poor
+        )
     for line in lines:
-        say(line)
+        echo(line)
 
 
-def _plot_here(rows: list[Row], span: Span) -> None:
-    style = terminal.ASCII if _ascii_only() else terminal.DOTS
+def _print_plots(rows: list[HistoryRow], time_range: TimeRange) -> None:
+    style = terminal.ASCII_PLOT_SYMBOLS if _is_ascii_only() else terminal.BRAILLE_PLOT_SYMBOLS
     for name, _, track in rows:
-        say(f"{name}  {track.name}")
-        for line in terminal.plot(track, span, style, width=_width()):
-            say(line)
-        say("")
-    say(f"{style.alert} alert   {style.over} over   {style.turn} reset   {style.limit * 3} threshold of a rule")
+        echo(f"{name}  {track.name}")
+        for line in terminal.render_plot(track, time_range, style, width=_get_terminal_width()):
+            echo(line)
+        echo("")
+    echo(
+        f"{style.alert} alert   {style.alert_over} over   {style.reset} reset   {style.threshold * 3} threshold of a rule"
+    )
 
 
-def _write(path: Path, tracks: list[Track], span: Span, theme: Theme) -> None:
-    title = f"AI usage, last {phrases.duration(span.end - span.start)}"
-    drawing = svg.picture(tracks, span, theme=theme, title=title)
+def _write_picture(path: Path, tracks: list[Track], time_range: TimeRange, theme: Theme) -> None:
+    title = f"AI usage, last {phrases.format_duration(time_range.end - time_range.start)}"
+    drawing = svg.render_svg(tracks, time_range, theme=theme, title=title)
     if path.suffix.lower() == ".png":
         from watcher.cli import png  # noqa: PLC0415 - only where one is wanted
 
         if theme is Theme.AUTO:  # a bitmap cannot follow whoever looks at it
-            drawing = svg.picture(tracks, span, theme=Theme.LIGHT, title=title)
-        png.write(path, drawing, doors.real().run)
+            drawing = svg.render_svg(tracks, time_range, theme=Theme.LIGHT, title=title)
+        png.write_png(path, drawing, doors.create_environment().run)
     else:
         try:
             path.write_text(drawing, "utf-8")

@@ -10,15 +10,15 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from watcher.charts import Moment, Track
+from watcher.charts import AlertMarker, Track
 from watcher.core.course import Point
 
-SCHEMA = "watcher.history.v1"
-COLUMNS = ("at", "provider", "account", "window", "used_percent", "used", "limit", "remaining", "unit", "resets_at")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+SCHEMA_NAME = "watcher.history.v1"
+CSV_COLUMNS = ("at", "provider", "account", "window", "used_percent", "used", "limit", "remaining", "unit", "resets_at")
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 
 
-class Read(Struct, frozen=True, kw_only=True):
+class HistoryReading(Struct, frozen=True, kw_only=True):
     """One reading. None is unknown."""
 
     at: datetime
@@ -32,7 +32,7 @@ class Read(Struct, frozen=True, kw_only=True):
     source: str
 
 
-class Reset(Struct, frozen=True, kw_only=True):
+class HistoryReset(Struct, frozen=True, kw_only=True):
     """The window turned over."""
 
     at: datetime
@@ -40,7 +40,7 @@ class Reset(Struct, frozen=True, kw_only=True):
     early: bool
 
 
-class Alert(Struct, frozen=True, kw_only=True):
+class HistoryAlert(Struct, frozen=True, kw_only=True):
     """An alert changed."""
 
     at: datetime
@@ -50,7 +50,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     used_percent: float | None
 
 
-class Outage(Struct, frozen=True, kw_only=True, rename={"began_at": "from", "ended_at": "to"}):
+class HistoryOutage(Struct, frozen=True, kw_only=True, rename={"began_at": "from", "ended_at": "to"}):
     """Polls of the account in a row that gave nothing, for one reason; between two of them was no answer."""
 
     began_at: datetime
@@ -59,7 +59,7 @@ class Outage(Struct, frozen=True, kw_only=True, rename={"began_at": "from", "end
     polls: int
 
 
-class Threshold(Struct, frozen=True, kw_only=True):
+class HistoryThreshold(Struct, frozen=True, kw_only=True):
     """Where a rule in force would fire: percent used, or what is left where the window counts no percent."""
 
     rule: str
@@ -67,7 +67,7 @@ class Threshold(Struct, frozen=True, kw_only=True):
     value: float
 
 
-class Series(Struct, frozen=True, kw_only=True):
+class HistorySeries(Struct, frozen=True, kw_only=True):
     """One series."""
 
     series: str
@@ -78,66 +78,68 @@ class Series(Struct, frozen=True, kw_only=True):
     label: str
     unit: str
     window_seconds: int | None
-    readings: list[Read]
-    resets: list[Reset]
-    alerts: list[Alert]
-    thresholds: list[Threshold]
-    outages: list[Outage]
+    readings: list[HistoryReading]
+    resets: list[HistoryReset]
+    alerts: list[HistoryAlert]
+    thresholds: list[HistoryThreshold]
+    outages: list[HistoryOutage]
 
 
-class History(Struct, frozen=True, kw_only=True):
+class HistoryDocument(Struct, frozen=True, kw_only=True):
     """The whole document."""
 
     schema: str
     generated_at: datetime
     since: datetime
-    series: list[Series]
+    series: list[HistorySeries]
 
 
-def document(rows: Sequence[tuple[str, str, Track]], since: datetime, now: datetime) -> History:
+def build_history_document(rows: Sequence[tuple[str, str, Track]], since: datetime, now: datetime) -> HistoryDocument:
     """The document; rows are (series as written, account's name, track)."""
-    return History(schema=SCHEMA, generated_at=now, since=since, series=[_series(*row) for row in rows])
+    return HistoryDocument(
+        schema=SCHEMA_NAME, generated_at=now, since=since, series=[_build_series(*row) for row in rows]
+    )
 
 
-def as_csv(rows: Sequence[tuple[str, str, Track]]) -> str:
+def format_csv(rows: Sequence[tuple[str, str, Track]]) -> str:
     """One line a reading, in time order within each series; an empty cell is unknown.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(CSV_COLUMNS)
     for _, account, track in rows:
-        series = track.course.series
-        for point in track.course.points:
+        series = track.usage_history.series
+        for point in track.usage_history.points:
             read = point.reading
             writer.writerow(
                 [
-                    _instant(point.at),
+                    _format_time(point.at),
                     series.provider,
-                    _text(account),
-                    _text(series.window),
+                    _escape_formula(account),
+                    _escape_formula(series.window),
                     "" if point.used_percent is None else point.used_percent,
                     *("" if value is None else value for value in (read.used, read.limit, read.remaining)),
-                    _text(read.unit),
-                    "" if read.resets_at is None else _instant(read.resets_at),
+                    _escape_formula(read.unit),
+                    "" if read.resets_at is None else _format_time(read.resets_at),
                 ]
             )
     return out.getvalue()
 
 
-def _instant(at: datetime) -> str:
+def _format_time(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _text(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+def _escape_formula(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA_PREFIXES) else text
 
 
-def _series(written: str, account: str, track: Track) -> Series:
-    course, last = track.course, track.course.points[-1].reading
-    return Series(
-        series=written,
+def _build_series(series_name: str, account: str, track: Track) -> HistorySeries:
+    course, last = track.usage_history, track.usage_history.points[-1].reading
+    return HistorySeries(
+        series=series_name,
         provider=course.series.provider,
         account=account or None,
         window=course.series.window,
@@ -145,29 +147,35 @@ def _series(written: str, account: str, track: Track) -> Series:
         label=course.label,
         unit=last.unit,
         window_seconds=last.window_seconds,
-        readings=[_read(point) for point in course.points],
-        resets=[Reset(at=turn.at, spent_percent=turn.spent_percent, early=turn.early) for turn in course.turns],
-        alerts=[_alert(moment) for moment in track.moments],
-        thresholds=[Threshold(rule=line.rule, severity=line.severity.value, value=line.value) for line in track.lines],
-        outages=_outages(track),
+        readings=[_build_reading(point) for point in course.points],
+        resets=[
+            HistoryReset(at=turn.ended_at, spent_percent=turn.used_percent, early=turn.ended_early)
+            for turn in course.periods
+        ],
+        alerts=[_build_alert(moment) for moment in track.alert_markers],
+        thresholds=[
+            HistoryThreshold(rule=line.rule, severity=line.severity.value, value=line.value)
+            for line in track.threshold_lines
+        ],
+        outages=_build_outages(track),
     )
 
 
-def _outages(track: Track) -> list[Outage]:
-    answered = [point.at for point in track.course.points]
-    found: list[Outage] = []
+def _build_outages(track: Track) -> list[HistoryOutage]:
+    answered = [point.at for point in track.usage_history.points]
+    found: list[HistoryOutage] = []
     for poll in track.failures:
         last = found[-1] if found else None
         if last is None or last.kind != poll.kind or bisect(answered, last.ended_at) != bisect(answered, poll.at):
-            found.append(Outage(began_at=poll.at, ended_at=poll.at, kind=poll.kind, polls=1))
+            found.append(HistoryOutage(began_at=poll.at, ended_at=poll.at, kind=poll.kind, polls=1))
         else:
             found[-1] = replace(last, ended_at=poll.at, polls=last.polls + 1)
     return found
 
 
-def _read(point: Point) -> Read:
+def _build_reading(point: Point) -> HistoryReading:
     reading = point.reading
-    return Read(
+    return HistoryReading(
         at=point.at,
         used_percent=point.used_percent,
         used=reading.used,
@@ -180,11 +188,11 @@ def _read(point: Point) -> Read:
     )
 
 
-def _alert(moment: Moment) -> Alert:
-    return Alert(
-        at=moment.at,
-        rule=moment.rule,
-        event=moment.event.value,
-        severity=moment.severity.value,
-        used_percent=moment.used_percent,
+def _build_alert(marker: AlertMarker) -> HistoryAlert:
+    return HistoryAlert(
+        at=marker.at,
+        rule=marker.rule,
+        event=marker.event.value,
+        severity=marker.severity.value,
+        used_percent=marker.used_percent,
     )

@@ -20,4 +20,4 @@ def claude_statusline() -> None:
     "statusLine": {"type": "command",
                    "command": "watcher ingest claude-statusline"}
     """
-    statusline.main()
+    statusline.run_statusline()

@@ -13,19 +13,19 @@ import click
 from msgspec import Struct
 
 from watcher import config_schema, doors, paths, shipped
-from watcher.cli.columns import room, wrapped
-from watcher.cli.config import as_json
-from watcher.config_stamp import is_there
+from watcher.cli.columns import get_output_width, wrap_line
+from watcher.cli.config import format_schema
+from watcher.config_stamp import may_exist
 from watcher.core import entries
-from watcher.credentials import Surroundings
+from watcher.credentials import HostInfo
 from watcher.errors import ConfigError, WatcherError
 from watcher.notifiers.desktop import bus
 from watcher.paths import Paths
-from watcher.poll import find
+from watcher.poll import find_logins
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
 
-CONFIG = """\
+CONFIG_TEMPLATE = """\
 #:schema ./watcher.schema.json
 # What the watcher does. Everything here may be left out; `watcher config show` prints what is in force.
 
@@ -52,21 +52,21 @@ default = ["desktop"]
 # [quiet]
 # hours = "22:00-08:00"           # held back until the morning, all but critical
 """
-_TEAM = CONFIG[CONFIG.index("# More channels;") : CONFIG.index("[route]")]
-_ROUTE = CONFIG[CONFIG.index("[route]") : CONFIG.index("# [quiet]")]
+_CHANNEL_EXAMPLE = CONFIG_TEMPLATE[CONFIG_TEMPLATE.index("# More channels;") : CONFIG_TEMPLATE.index("[route]")]
+_ROUTE_SECTION = CONFIG_TEMPLATE[CONFIG_TEMPLATE.index("[route]") : CONFIG_TEMPLATE.index("# [quiet]")]
 
-NEXT = (
+NEXT_COMMANDS = (
     ("watcher check", "one poll, and what it says"),
     ("watcher notify test", "does a notification reach you?"),
     ("watcher agent install", "watch from now on, and at every login"),
 )
-NO_DESKTOP = """\
+NO_DESKTOP_MESSAGE = """\
 No desktop session was found, so notifications cannot be shown here: add a
 channel to config.toml, as its comments show, and name it under [route]."""
-_TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
+_TOPIC_PATTERN = re.compile(r"[-_A-Za-z0-9]{1,64}")
 
 
-class Wish(Struct, frozen=True):
+class RequestedChannel(Struct, frozen=True):
     """A channel that a person asked for here."""
 
     type: str  # slack, discord, ntfy
@@ -84,27 +84,27 @@ def init() -> None:
     watcher init                                        the usual places
     WATCHER_CONFIG_DIR=~/dotfiles/watcher watcher init  your own
     """
-    surroundings = doors.surroundings()
-    own = paths.find(surroundings.env, surroundings.home)
+    surroundings = doors.read_host_info()
+    own = paths.resolve_paths(surroundings.env, surroundings.home)
     asks = is_interactive()
     click.echo("Logins:")
-    rows = list(logins(surroundings, _overrides(own)))
+    rows = list(describe_logins(surroundings, _load_overrides(own)))
     for name, text, _ in rows:
-        for line in wrapped(f"  {name:15} {text}", room(), indent=18):
+        for line in wrap_line(f"  {name:15} {text}", get_output_width(), indent=18):
             click.echo(line)
-    is_first = not is_there(own.config_file)
+    is_first = not may_exist(own.config_file)
     wish = _ask_for_channel() if asks and is_first else None
     click.echo("\nFiles:")
-    for path, text, is_ours in files(own, wish):
-        click.echo(f"  {_put(path, text, is_ours=is_ours)}: {path}")
+    for path, text, is_ours in list_files(own, wish):
+        click.echo(f"  {_write_file(path, text, overwrite=is_ours)}: {path}")
     if not any(is_found for _, _, is_found in rows):
         nothing = "No login was found: sign in to one of the tools first, then run `watcher init` again."
-        click.echo("\n" + "\n".join(wrapped(nothing, room(), indent=0)))
-    if is_first and wish is None and surroundings.platform == "linux" and not bus.addresses(surroundings.env):
-        click.echo(f"\n{NO_DESKTOP}")
+        click.echo("\n" + "\n".join(wrap_line(nothing, get_output_width(), indent=0)))
+    if is_first and wish is None and surroundings.platform == "linux" and not bus.list_bus_addresses(surroundings.env):
+        click.echo(f"\n{NO_DESKTOP_MESSAGE}")
     watches = asks and _ask_for_login_item()
     click.echo("\nNext:")
-    for command, what in NEXT:
+    for command, what in NEXT_COMMANDS:
         if not (watches and command == "watcher agent install"):
             click.echo(f"  {command:23} {what}")
 
@@ -114,28 +114,28 @@ def is_interactive() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
-def logins(surroundings: Surroundings, overrides: dict[str, Overrides]) -> Iterator[tuple[str, str, bool]]:
+def describe_logins(host_info: HostInfo, overrides: dict[str, Overrides]) -> Iterator[tuple[str, str, bool]]:
     """Of each provider: its name, what was found and where, whether that is a login."""
     for provider in PROVIDERS.values():
-        found = find(provider, surroundings, overrides.get(provider.id))
+        found = find_logins(provider, host_info, overrides.get(provider.id))
         for credential in found.credentials:
             who = f" ({credential.account_name})" if credential.account_name else ""
             where = f": {credential.path}" if credential.path else ""
-            yield provider.name, f"found in {credential.place}{who}{where}", True
+            yield provider.name, f"found in {credential.source_name}{who}{where}", True
         for failure in found.failures:
             yield provider.name, failure.message, False
         if not found.credentials and not found.failures:
-            yield provider.name, f"not found; {provider.sign_in}", False
+            yield provider.name, f"not found; {provider.sign_in_hint}", False
 
 
-def _overrides(own: Paths) -> dict[str, Overrides]:
+def _load_overrides(paths: Paths) -> dict[str, Overrides]:
     """The places that the person's own config names; none where there is no config that can be read."""
-    from watcher.cli.rule_files import in_force  # noqa: PLC0415 - only where there is a config
+    from watcher.cli.rule_files import load_effective_config  # noqa: PLC0415 - only where there is a config
 
-    if not is_there(own.config_file):
+    if not may_exist(paths.config_file):
         return {}
     try:
-        return {name: settings.overrides for name, settings in in_force().providers.items()}
+        return {name: settings.overrides for name, settings in load_effective_config().providers.items()}
     except ConfigError as error:
         click.echo(f"The config has a mistake, so only the usual places are looked at:\n{error}\n", err=True)
         return {}
@@ -144,40 +144,44 @@ def _overrides(own: Paths) -> dict[str, Overrides]:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def files(own: Paths, wish: Wish | None) -> Iterator[tuple[Path, str, bool]]:
+def list_files(paths: Paths, requested_channel: RequestedChannel | None) -> Iterator[tuple[Path, str, bool]]:
     """Every file to write: where, its text, and whether it is this program's own, to be renewed after an upgrade."""
-    if wish is not None and wish.type != "ntfy":  # a topic stands in the config itself
-        yield secret_file(own, wish), wish.address + "\n", False
-    yield own.config_file, config_text(own, wish), False
-    yield own.rules_dir / "default.toml", shipped.default_rules()[1], False
-    yield own.config_dir / "watcher.schema.json", as_json(config_schema.schema()), True
-    yield own.rules_dir / "rules.schema.json", as_json(entries.schema()), True
+    if requested_channel is not None and requested_channel.type != "ntfy":  # a topic stands in the config itself
+        yield get_secret_path(paths, requested_channel), requested_channel.address + "\n", False
+    yield paths.config_file, render_config(paths, requested_channel), False
+    yield paths.rules_dir / "default.toml", shipped.read_default_rules()[1], False
+    yield paths.config_dir / "watcher.schema.json", format_schema(config_schema.build_config_schema()), True
+    yield paths.rules_dir / "rules.schema.json", format_schema(entries.build_rules_schema()), True
 
 
-def secret_file(own: Paths, wish: Wish) -> Path:
+def get_secret_path(paths: Paths, requested_channel: RequestedChannel) -> Path:
     """Where the address of a channel is kept: whoever knows it can write there."""
-    return own.config_dir / f"{wish.type}.secret"
+    return paths.config_dir / f"{requested_channel.type}.secret"
 
 
-def config_text(own: Paths, wish: Wish | None) -> str:
+def render_config(paths: Paths, requested_channel: RequestedChannel | None) -> str:
     """The config, with the channel that was asked for."""
-    if wish is None:
-        return CONFIG
-    key = "topic" if wish.type == "ntfy" else "url"
-    value = wish.address if wish.type == "ntfy" else f"file:{secret_file(own, wish)}"
-    channel = f"[channels.{wish.type}]\ntype = \"{wish.type}\"\n{key} = '{value}'\n\n"
-    route = f'[route]\ndefault = ["desktop", "{wish.type}"]\n\n'
-    return CONFIG.replace(_TEAM, channel).replace(_ROUTE, route)
+    if requested_channel is None:
+        return CONFIG_TEMPLATE
+    key = "topic" if requested_channel.type == "ntfy" else "url"
+    value = (
+        requested_channel.address
+        if requested_channel.type == "ntfy"
+        else f"file:{get_secret_path(paths, requested_channel)}"
+    )
+    channel = f"[channels.{requested_channel.type}]\ntype = \"{requested_channel.type}\"\n{key} = '{value}'\n\n"
+    route = f'[route]\ndefault = ["desktop", "{requested_channel.type}"]\n\n'
+    return CONFIG_TEMPLATE.replace(_CHANNEL_EXAMPLE, channel).replace(_ROUTE_SECTION, route)
 
 
-def _put(path: Path, text: str, *, is_ours: bool) -> str:
+def _write_file(path: Path, text: str, *, overwrite: bool) -> str:
     """Write a file that only its owner may read; what became of it in a word."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
-            if not is_ours or path.read_text("utf-8") == text:
+            if not overwrite or path.read_text("utf-8") == text:
                 return "kept, it was there already"
             path.write_text(text, "utf-8")
             return "renewed, it belongs to this program"
@@ -192,7 +196,7 @@ def _put(path: Path, text: str, *, is_ours: bool) -> str:
 # --- questions --------------------------------------------------------------------------------------------------------
 
 
-def _ask_for_channel() -> Wish | None:
+def _ask_for_channel() -> RequestedChannel | None:
     click.echo("")
     question = "Beside the desktop, also tell (slack, discord, ntfy; Enter: nobody)"
     kind = click.prompt(question, default="", show_default=False, type=click.Choice(["", "slack", "discord", "ntfy"]),
@@ -203,11 +207,11 @@ def _ask_for_channel() -> Wish | None:
         "Topic (choose one that cannot be guessed)" if kind == "ntfy" else "Address of its incoming webhook (not shown)"
     )
     address = click.prompt(what, default="", show_default=False, hide_input=kind != "ntfy").strip()
-    usable = _TOPIC.fullmatch(address) if kind == "ntfy" else address.startswith("https://")
+    usable = _TOPIC_PATTERN.fullmatch(address) if kind == "ntfy" else address.startswith("https://")
     if not usable:
         click.echo(f"  that is not one, so {kind} is left out; add it to config.toml later")
         return None
-    return Wish(kind, address)
+    return RequestedChannel(kind, address)
 
 
 def _ask_for_login_item() -> bool:

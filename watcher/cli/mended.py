@@ -7,56 +7,58 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from watcher import config, doors, secrets
-from watcher.config_stamp import SETTLED, Stamp, stamp
-from watcher.core.model import Command, Finished
+from watcher.config_stamp import SETTLE_FOR, ConfigFingerprint, fingerprint_config_files
+from watcher.core.model import Command, CommandResult
 from watcher.errors import ConfigError
 from watcher.paths import Paths
 
-LOOK_EVERY_S = 30.0
+CHECK_EVERY_S = 30.0
 
 
-def still_wrong(text: str, at: datetime, own: Paths) -> str | None:
+def recheck_config(previous_error: str, failed_at: datetime, paths: Paths) -> str | None:
     """What is wrong with the config at this moment; None where it can be used again.
 
     Args:
-        text: what was wrong with it when it was last read.
-        at: when that was.
-        own: where the person's files are.
+        previous_error: what was wrong with it when it was last read.
+        failed_at: when that was.
+        paths: where the person's files are.
     """
-    around = doors.surroundings()
+    around = doors.read_host_info()
     try:
-        found = config.load(own, secrets.resolver(around.env, around.home, _unasked), around.home)
+        found = config.load_config(
+            paths, secrets.make_secret_resolver(around.env, around.home, _skip_command), around.home
+        )
     except ConfigError as error:
         return str(error)
     except OSError:
-        return text
+        return previous_error
     unseen = any(name.startswith(("channels.", "providers.")) for name in found.broken_channels)
     # a secret that cannot be had from here hides the settings beside it, in which the mistake may still stand
-    return text if unseen and _changed_at(own) <= at else None
+    return previous_error if unseen and _find_last_change(paths) <= failed_at else None
 
 
-def _unasked(_command: Command) -> Finished:
-    return Finished(exit_code=127)
+def _skip_command(_command: Command) -> CommandResult:
+    return CommandResult(exit_code=127)
 
 
-def _changed_at(own: Paths) -> datetime:
+def _find_last_change(paths: Paths) -> datetime:
     """When the newest of the files was written, or the folder of rules lost one."""
-    written = [modified_ns / 1e9 for _, modified_ns, _ in stamp(own)]
-    folders = [folder.stat().st_mtime for folder in (own.config_dir, own.rules_dir) if folder.is_dir()]
+    written = [modified_ns / 1e9 for _, modified_ns, _ in fingerprint_config_files(paths)]
+    folders = [folder.stat().st_mtime for folder in (paths.config_dir, paths.rules_dir) if folder.is_dir()]
     return datetime.fromtimestamp(max([*written, *folders], default=0), UTC)
 
 
-def await_change(own: Paths, before: Stamp, wait: Callable[[float], bool]) -> None:
+def wait_for_change(paths: Paths, previous: ConfigFingerprint, wait: Callable[[float], bool]) -> None:
     """Return when the person's files have changed, their modes included, and nobody writes them any more.
 
     Args:
-        own: where they are.
-        before: how they were, their modes included, before they were read in vain.
+        paths: where they are.
+        previous: how they were, their modes included, before they were read in vain.
         wait: for so many seconds; True where somebody says that it is time.
     """
-    seen = before
-    while not wait(LOOK_EVERY_S if seen == before else SETTLED.total_seconds()):
-        now = stamp(own, of_modes=True)
-        if now == seen != before:
+    seen = previous
+    while not wait(CHECK_EVERY_S if seen == previous else SETTLE_FOR.total_seconds()):
+        now = fingerprint_config_files(paths, include_modes=True)
+        if now == seen != previous:
             return
         seen = now

@@ -9,22 +9,22 @@ from click.shell_completion import CompletionItem
 
 from watcher import config as configuration
 from watcher import doors, notifiers, outbox, paths, secrets
-from watcher.cli.columns import room, wrapped
+from watcher.cli.columns import get_output_width, wrap_line
 from watcher.config import Config
-from watcher.config_stamp import is_there
-from watcher.core.model import Message, Outcome, Severity
+from watcher.config_stamp import may_exist
+from watcher.core.model import DeliveryOutcome, Message, Severity
 from watcher.core.redaction import Redactor
-from watcher.core.vocabulary import near
-from watcher.doors import Doors
+from watcher.core.vocabulary import find_close_match
+from watcher.doors import Environment
 from watcher.errors import UsageError, WatcherError
 from watcher.lock import Lock
 from watcher.notifiers import Channel
-from watcher.store import FILE_NAME, TRIED, Store
+from watcher.store import CHANNEL_TESTED_PREFIX, DATABASE_FILE_NAME, Store
 
 
-def _names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def _complete_channels(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     try:
-        channels = _load(doors.real()).channels
+        channels = _load_config(doors.create_environment()).channels
     except WatcherError:  # a config with a mistake completes nothing
         return []
     return [CompletionItem(name, help=each.type) for name, each in channels.items() if name.startswith(incomplete)]
@@ -36,7 +36,7 @@ def notify() -> None:
 
 
 @notify.command()
-@click.argument("channel", required=False, shell_complete=_names)
+@click.argument("channel", required=False, shell_complete=_complete_channels)
 def test(channel: str | None) -> None:
     """Send a test message to CHANNEL, or to all, and say what came of it.
 
@@ -52,57 +52,57 @@ def test(channel: str | None) -> None:
                64  there is no such channel
                78  the config has a mistake
     """
-    world = doors.real()
-    config = _load(world)
+    world = doors.create_environment()
+    config = _load_config(world)
     clean = Redactor()
-    clean.learn(config.secrets)
-    tried = chosen(config.channels, channel)
+    clean.add_secrets(config.secrets)
+    tried = select_channels(config.channels, channel)
     working = []
     for each in tried.values():
-        outcome = attempt(each, config.broken_channels.get(each.name), world)
-        click.echo("\n".join(wrapped(clean(line(each, outcome)), room(), indent=4)))
-        working += [each.name] if arrived(outcome) else []
-    for said in _use_again(working, world):
+        outcome = send_test_message(each, config.broken_channels.get(each.name), world)
+        click.echo("\n".join(wrap_line(clean(format_outcome(each, outcome)), get_output_width(), indent=4)))
+        working += [each.name] if was_accepted(outcome) else []
+    for said in _resume_working_channels(working, world):
         click.echo(said)
     sys.exit(0 if len(working) == len(tried) else 1)
 
 
-def _use_again(working: Sequence[str], world: Doors) -> Iterator[str]:
+def _resume_working_channels(tested_channels: Sequence[str], environment: Environment) -> Iterator[str]:
     """End the stops of channels that work, and tell a daemon that runs; a line for each."""
-    around, now = world.surroundings(), world.clock.now()
-    own = paths.find(around.env, around.home)
-    if not is_there(own.state_dir / FILE_NAME):
+    around, now = environment.read_host_info(), environment.clock.now()
+    own = paths.resolve_paths(around.env, around.home)
+    if not may_exist(own.state_dir / DATABASE_FILE_NAME):
         return
-    store = Store(own.state_dir / FILE_NAME, now=now)
+    store = Store(own.state_dir / DATABASE_FILE_NAME, now=now)
     try:
-        resumed = store.write(lambda: _resume(store, working, now), now=now)
+        resumed = store.run_transaction(lambda: _save_resumed_channels(store, tested_channels, now), now=now)
     finally:
         store.close()
     if not resumed.channels:
         return
-    running = Lock(own.state_dir).tell()
+    running = Lock(own.state_dir).signal_holder()
     for name in resumed.channels:
         when = "now" if running else "by the next `watcher run` or `watcher check`"
         yield f"{name} had stopped and is used again; what waited for it is sent {when}"
 
 
-def _resume(store: Store, working: Sequence[str], now: datetime) -> outbox.Resumed:
-    for name in working:
-        store.set_fact(TRIED + name, "taken", now)  # for `watcher doctor`
-    resumed = outbox.resume_working(store.stops(), working, store.outbox(), now)
+def _save_resumed_channels(store: Store, tested_channels: Sequence[str], now: datetime) -> outbox.ResumedChannels:
+    for name in tested_channels:
+        store.save_fact(CHANNEL_TESTED_PREFIX + name, "taken", now)  # for `watcher doctor`
+    resumed = outbox.resume_tested_channels(store.load_stops(), tested_channels, store.load_outbox(), now)
     for name in resumed.channels:
-        store.resume(name)
-    store.update(resumed.changed)
+        store.delete_stop(name)
+    store.update_deliveries(resumed.changed_deliveries)
     return resumed
 
 
-def _load(world: Doors) -> Config:
-    around = world.surroundings()
-    resolve = secrets.resolver(around.env, around.home, world.run)
-    return configuration.load(paths.find(around.env, around.home), resolve, around.home)
+def _load_config(environment: Environment) -> Config:
+    around = environment.read_host_info()
+    resolve = secrets.make_secret_resolver(around.env, around.home, environment.run)
+    return configuration.load_config(paths.resolve_paths(around.env, around.home), resolve, around.home)
 
 
-def chosen(channels: Mapping[str, Channel], name: str | None) -> Mapping[str, Channel]:
+def select_channels(channels: Mapping[str, Channel], name: str | None) -> Mapping[str, Channel]:
     """The channels to try.
 
     Raises:
@@ -113,20 +113,22 @@ def chosen(channels: Mapping[str, Channel], name: str | None) -> Mapping[str, Ch
     if name is None:
         return channels
     if name not in channels:
-        meant = near(name, tuple(channels))
+        meant = find_close_match(name, tuple(channels))
         hint = f"did you mean {meant}?" if meant else f"there are: {', '.join(channels)}"
         raise UsageError(f"no channel is called {name}; {hint}")
     return {name: channels[name]}
 
 
-def attempt(channel: Channel, broken: str | None, world: Doors) -> Outcome:
+def send_test_message(channel: Channel, secret_error: str | None, environment: Environment) -> DeliveryOutcome:
     """One try, past the outbox: nothing of it is kept or repeated."""
-    if broken is not None:
-        return Outcome(delivered=False, detail=f"{broken}; nothing was sent")
-    return notifiers.send(message(channel, world.clock.now()), channel, send=world.send, run=world.run)
+    if secret_error is not None:
+        return DeliveryOutcome(delivered=False, detail=f"{secret_error}; nothing was sent")
+    return notifiers.send_message(
+        make_test_message(channel, environment.clock.now()), channel, send=environment.send, run=environment.run
+    )
 
 
-def message(channel: Channel, now: datetime) -> Message:
+def make_test_message(channel: Channel, now: datetime) -> Message:
     """A message that nobody takes for an alert."""
     return Message(
         id=f"test|{channel.name}|{now:%Y-%m-%dT%H:%M:%SZ}",
@@ -140,12 +142,12 @@ def message(channel: Channel, now: datetime) -> Message:
     )
 
 
-def arrived(outcome: Outcome) -> bool:
+def was_accepted(outcome: DeliveryOutcome) -> bool:
     """Whether there is nothing to mend."""
     return outcome.delivered is True or outcome.accepted
 
 
-def line(channel: Channel, outcome: Outcome) -> str:
+def format_outcome(channel: Channel, outcome: DeliveryOutcome) -> str:
     """Channel, verdict, and the far side's answer in words."""
     if outcome.delivered:
         verdict = "delivered"

@@ -9,46 +9,46 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from watcher.core.model import Command, Finished
+from watcher.core.model import Command, CommandResult
 from watcher.errors import UsageError, WatcherError
 
 SCALE = 2  # as sharp as a screen of today
-_LIMIT_S = 30.0
+_TIMEOUT_S = 30.0
 
 
 class NoConverterError(WatcherError):
     """Nothing here can turn an SVG into a PNG, or what can did not."""
 
 
-def write(path: Path, drawing: str, run: Callable[[Command], Finished]) -> None:
+def write_png(path: Path, svg_text: str, run: Callable[[Command], CommandResult]) -> None:
     """Write the picture as a PNG file.
 
     Raises:
         NoConverterError: there is neither the extra nor a converter, or it failed.
         UsageError: the file cannot be written.
     """
-    image = _by_library(drawing)
+    image = _convert_with_library(svg_text)
     if image is None:
-        image = _by_program(drawing, run)
+        image = _convert_with_program(svg_text, run)
     try:
         path.write_bytes(image)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _by_library(drawing: str) -> bytes | None:
+def _convert_with_library(svg_text: str) -> bytes | None:
     """By resvg, the extra; None where it is not installed."""
     try:
         import resvg_py  # noqa: PLC0415 - optional
     except ImportError:
         return None
     try:
-        return bytes(resvg_py.svg_to_bytes(svg_string=drawing, zoom=SCALE))
+        return bytes(resvg_py.svg_to_bytes(svg_string=svg_text, zoom=SCALE))
     except Exception as error:
         raise NoConverterError(f"resvg_py did not take the picture ({type(error).__name__}); write FILE.svg") from error
 
 
-def _by_program(drawing: str, run: Callable[[Command], Finished]) -> bytes:
+def _convert_with_program(svg_text: str, run: Callable[[Command], CommandResult]) -> bytes:
     """By librsvg's own program."""
     if shutil.which("rsvg-convert") is None:
         raise NoConverterError(
@@ -57,8 +57,10 @@ def _by_program(drawing: str, run: Callable[[Command], Finished]) -> bytes:
         )
     with tempfile.TemporaryDirectory(prefix="ai-usage-watcher-") as folder:
         source, target = Path(folder, "usage.svg"), Path(folder, "usage.png")
-        source.write_text(drawing, "utf-8")
-        done = run(Command(argv=("rsvg-convert", "-z", str(SCALE), "-o", str(target), str(source)), timeout_s=_LIMIT_S))
+        source.write_text(svg_text, "utf-8")
+        done = run(
+            Command(argv=("rsvg-convert", "-z", str(SCALE), "-o", str(target), str(source)), timeout_s=_TIMEOUT_S)
+        )
         if done.exit_code != 0 or not target.exists():
             words = " ".join(done.stderr.split())[:200]
             raise NoConverterError(f"rsvg-convert failed ({words or 'no word why'}); write FILE.svg instead")

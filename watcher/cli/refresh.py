@@ -8,20 +8,20 @@ from threading import Event
 
 from watcher import refuge
 from watcher.core.redaction import Redactor
-from watcher.daemon import CONFIG_REFUSED, DONE, REFRESH, WANTED, Daemon
-from watcher.doors import Doors
+from watcher.daemon import CHECK_CONFIG_ERROR_FACT, REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED, Daemon
+from watcher.doors import Environment
 from watcher.errors import ConfigError
 from watcher.lock import Lock
 from watcher.log import Log
 from watcher.paths import Paths
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
-PATIENCE = timedelta(seconds=25)  # one whole answer may take 20 s
-GLANCE_S = 0.1
-FULL = "alerts go on from elsewhere; free some disk space or mend the permissions"
+DEFAULT_TIMEOUT = timedelta(seconds=25)  # one whole answer may take 20 s
+CHECK_INTERVAL_S = 0.1
+DISK_FULL_HINT = "alerts go on from elsewhere; free some disk space or mend the permissions"
 
 
-def refresh(own: Paths, world: Doors, *, patience: timedelta = PATIENCE) -> str:
+def refresh_readings(paths: Paths, environment: Environment, *, timeout: timedelta = DEFAULT_TIMEOUT) -> str:
     """Poll everything once, judge it, deliver what is due; what must be said about it, empty where all went well.
 
     Where a daemon runs it is asked to do so, and waited for.
@@ -29,45 +29,45 @@ def refresh(own: Paths, world: Doors, *, patience: timedelta = PATIENCE) -> str:
     Raises:
         ConfigError: the config cannot be used.
     """
-    lock = Lock(own.state_dir)
+    lock = Lock(paths.state_dir)
     if not lock.acquire():
-        return _ask_the_holder(own, world, lock, patience)
-    path = own.state_dir / FILE_NAME
-    store = Store(path, now=world.clock.now(), shelter=refuge.place(path, world.surroundings().env))
+        return _request_refresh(paths, environment, lock, timeout)
+    path = paths.state_dir / DATABASE_FILE_NAME
+    store = Store(path, now=environment.clock.now(), fallback_path=refuge.place(path, environment.read_host_info().env))
     try:
-        Daemon(paths=own, doors=world, store=store, log=Log(), redactor=Redactor()).once()
+        Daemon(paths=paths, environment=environment, store=store, log=Log(), redactor=Redactor()).run_once()
     except ConfigError as error:
-        note_refusal(store, str(error), world)
+        record_config_error(store, str(error), environment)
         raise
     else:
-        return f"{path} cannot be written: {FULL}" if store.in_refuge else ""
+        return f"{path} cannot be written: {DISK_FULL_HINT}" if store.uses_fallback else ""
     finally:
         store.close()
         lock.release()
 
 
-def note_refusal(store: Store, error: str, world: Doors) -> None:
+def record_config_error(store: Store, error: str, environment: Environment) -> None:
     """Keep that nothing can be done with this config, for `watcher status`; the next good one takes it back."""
-    now = world.clock.now()
-    store.write(lambda: store.set_fact(CONFIG_REFUSED, error, now), now=now)
+    now = environment.clock.now()
+    store.run_transaction(lambda: store.save_fact(CHECK_CONFIG_ERROR_FACT, error, now), now=now)
 
 
-def _ask_the_holder(own: Paths, world: Doors, lock: Lock, patience: timedelta) -> str:
+def _request_refresh(paths: Paths, environment: Environment, lock: Lock, timeout: timedelta) -> str:
     """Wish for fresh readings from the daemon, or wait for another command that is polling."""
-    process_id = lock.holder()
+    process_id = lock.read_holder_pid()
     who = f"the watcher that is running (process {process_id})" if process_id else "the watcher that is running"
-    store = Store(own.state_dir / FILE_NAME, now=world.clock.now())
+    store = Store(paths.state_dir / DATABASE_FILE_NAME, now=environment.clock.now())
     try:
-        now = world.clock.now()
-        store.write(lambda: store.set_fact(REFRESH, WANTED, now), now=now)
-        if not lock.tell():
+        now = environment.clock.now()
+        store.run_transaction(lambda: store.save_fact(REFRESH_FACT, REFRESH_REQUESTED, now), now=now)
+        if not lock.signal_holder():
             return f"{who} polls by itself; this is what it knows"
         waiting = Event()  # nobody sets it: it is a wait that Ctrl-C ends at once
-        while world.clock.now() - now < patience:
-            waiting.wait(GLANCE_S)
-            if (fact := store.fact(REFRESH)) is not None and fact[0] == DONE:
+        while environment.clock.now() - now < timeout:
+            waiting.wait(CHECK_INTERVAL_S)
+            if (fact := store.load_fact(REFRESH_FACT)) is not None and fact[0] == REFRESH_DONE:
                 return ""
-            if lock.holder() is None:
+            if lock.read_holder_pid() is None:
                 return ""  # it was no daemon but a single poll, and that is done
     finally:
         store.close()

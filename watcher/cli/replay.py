@@ -6,19 +6,19 @@ from pathlib import Path
 import click
 import msgspec
 
-from watcher.cli.columns import room, wrapped
-from watcher.cli.rule_files import own_paths, read_bounded
-from watcher.cli.stored import opened
-from watcher.clock import now as clock_now
+from watcher.cli.columns import get_output_width, wrap_line
+from watcher.cli.rule_files import find_paths, read_bounded
+from watcher.cli.stored import open_store
+from watcher.clock import utc_now as clock_now
 from watcher.core import history, replay, rulebook
-from watcher.core.diagnostics import visible
-from watcher.core.history import News
-from watcher.core.kinds import level
-from watcher.core.model import Event, Rule, Transition
-from watcher.core.phrases import percent
-from watcher.core.units import read_duration
+from watcher.core.diagnostics import sanitize_for_terminal
+from watcher.core.history import PollResult
+from watcher.core.kinds import get_used_percent
+from watcher.core.model import AlertEvent, Rule, Transition
+from watcher.core.phrases import format_percent
+from watcher.core.units import parse_duration
 from watcher.errors import UsageError
-from watcher.recall import recall
+from watcher.recall import load_poll_results
 
 
 @click.command("replay", short_help="What rules would have said to a history.")
@@ -35,27 +35,31 @@ def replay_command(*, rules: str, readings: str | None, since: str | None, as_js
     """
     if (readings is None) == (since is None):
         raise UsageError("give either a file of readings or --since: `watcher replay rules.toml readings.jsonl`")
-    book = _rules(rules)
+    book = _load_rules(rules)
     now = None if since is None else clock_now()
-    past = _from_file(readings or "") if now is None else _from_store(since or "", now)
+    past = _load_results_from_file(readings or "") if now is None else _load_results_from_store(since or "", now)
     from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - slow to import, and only needed here
 
-    usual = {provider.id: provider.default for provider in PROVIDERS.values()}
+    usual = {provider.id: provider.default_interval for provider in PROVIDERS.values()}
     said = 0
-    for moment in replay.play(book, past, usual=usual, until=now):
-        for transition in moment.judgement.transitions:
+    for moment in replay.replay_rules(book, past, default_intervals=usual, until=now):
+        for transition in moment.evaluation.transitions:
             said += 1
-            for part in [as_line(transition)] if as_json else wrapped(_in_words(transition), room(), indent=4):
+            for part in (
+                [encode_transition(transition)]
+                if as_json
+                else wrap_line(_format_transition(transition), get_output_width(), indent=4)
+            ):
                 click.echo(part)
     if not as_json:
         click.echo(
-            f"{_counted(said, 'transition')} from {_counted(len(past), 'answer')} under {_counted(len(book), 'rule')}"
+            f"{_format_count(said, 'transition')} from {_format_count(len(past), 'answer')} under {_format_count(len(book), 'rule')}"
         )
 
 
-def as_line(transition: Transition) -> str:
+def encode_transition(transition: Transition) -> str:
     """One transition as a line of `--json`; a reset that a rule asked for is `resolved`, by reason of a reset."""
-    event = Event.RESOLVED if transition.event is Event.RESET else transition.event
+    event = AlertEvent.RESOLVED if transition.event is AlertEvent.RESET else transition.event
     return msgspec.json.encode(
         {
             "at": transition.at,
@@ -68,34 +72,34 @@ def as_line(transition: Transition) -> str:
     ).decode()
 
 
-def _in_words(transition: Transition) -> str:
-    used = None if transition.reading is None else level(transition.reading)
+def _format_transition(transition: Transition) -> str:
+    used = None if transition.reading is None else get_used_percent(transition.reading)
     parts = [
         transition.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
         f"{transition.event:<9}",
         f"{transition.severity:<8}",
-        "     ?" if used is None else f"{percent(used):>6}",
-        f"{transition.rule} on {visible(str(transition.series), 200)}",
+        "     ?" if used is None else f"{format_percent(used):>6}",
+        f"{transition.rule} on {sanitize_for_terminal(str(transition.series), 200)}",
         f"({transition.reason})",
     ]
     return "  ".join(parts)
 
 
-def _counted(number: int, noun: str) -> str:
+def _format_count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _rules(path: str) -> tuple[Rule, ...]:
+def _load_rules(path: str) -> tuple[Rule, ...]:
     """Of one file, which may be a whole `config.toml`."""
-    text = rulebook.decode(read_bounded(Path(path)), path)
-    return rulebook.assemble([(path, text)], channels=None, other_keys=None).rules
+    text = rulebook.decode_utf8(read_bounded(Path(path)), path)
+    return rulebook.parse_rule_files([(path, text)], channels=None, other_keys=None).rules
 
 
-def _from_file(path: str) -> list[News]:
+def _load_results_from_file(path: str) -> list[PollResult]:
     passed_over: set[str] = set()
     try:
         with click.open_file(path, "rb") as lines:
-            found = list(history.news(history.read(lines, path, passed_over)))
+            found = list(history.build_poll_results(history.read_history_lines(lines, path, passed_over)))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; give a file of readings, or --since") from error
     if passed_over:
@@ -104,14 +108,14 @@ def _from_file(path: str) -> list[News]:
     return found
 
 
-def _from_store(since: str, now: datetime) -> list[News]:
+def _load_results_from_store(since: str, now: datetime) -> list[PollResult]:
     """What was heard since then, each answer and each poll that failed."""
     try:
-        span = read_duration(since)
+        span = parse_duration(since)
     except ValueError as error:
         raise UsageError(f"--since: {error}") from error
-    store = opened(own_paths(), now)
+    store = open_store(find_paths(), now)
     try:
-        return recall(store, now - span)
+        return load_poll_results(store, now - span)
     finally:
         store.close()

@@ -8,26 +8,26 @@ from pathlib import Path
 import click
 
 from watcher import __version__, past
-from watcher.charts import Span, Track, page, stamp
-from watcher.charts.page import Card, Page, Part, Table
+from watcher.charts import TimeRange, Track, format_timestamp, page
+from watcher.charts.page import AccountSection, Card, ReportPage, Table
 from watcher.cli import words
-from watcher.cli.rule_files import in_force, own_paths
-from watcher.cli.stored import opened
-from watcher.cli.words import Tongue
+from watcher.cli.rule_files import find_paths, load_effective_config
+from watcher.cli.stored import open_store
+from watcher.cli.words import StatusFormatter
 from watcher.clock import LocalZone
-from watcher.clock import now as clock_now
+from watcher.clock import utc_now as clock_now
 from watcher.core import phrases
-from watcher.core.course import Turn, mean_spent
-from watcher.core.model import Event, Phase, Rule
-from watcher.core.spells import Spell, spells
+from watcher.core.course import WindowPeriod, mean_used_percent
+from watcher.core.model import AlertEvent, AlertPhase, Rule
+from watcher.core.spells import AlertPeriod, build_alert_periods
 from watcher.errors import ConfigError, UsageError
 from watcher.providers.registry import PROVIDERS
 from watcher.rows import Account
-from watcher.standing import status as standing
-from watcher.status_document import AccountStatus, Status, Window
+from watcher.standing import build_status as standing
+from watcher.status_document import AccountStatus, StatusDocument, WindowStatus
 
-MOST_ALERTS = 200
-_FULL = 100.0
+MAX_ALERTS = 200
+_FULL_PERCENT = 100.0
 
 
 @click.command()
@@ -45,8 +45,8 @@ def report(days: int, output: str | None) -> None:
     watcher report -o - | ssh me@example.com 'cat > usage.html'
     """
     now = clock_now()
-    span = Span(start=now - timedelta(days=days), end=now, tz=LocalZone())
-    text = page.html(_page(span, days))
+    span = TimeRange(start=now - timedelta(days=days), end=now, tz=LocalZone())
+    text = page.render_page(_build_page(span, days))
     if output == "-":
         sys.stdout.buffer.write(text.encode())
         return
@@ -58,143 +58,163 @@ def report(days: int, output: str | None) -> None:
     click.echo(f"written: {path}", err=True)
 
 
-def _page(span: Span, days: int) -> Page:
-    store = opened(own_paths(), span.end)
+def _build_page(time_range: TimeRange, days: int) -> ReportPage:
+    store = open_store(find_paths(), time_range.end)
     try:
-        known = standing(store, now=span.end)
-        accounts = store.accounts()
-        tracks = past.tracks(store, _rules(), store.all_series(), span.start)
-        firing = [key for key, alert in store.memory().alerts.items() if alert.phase is Phase.FIRING]
-        found = spells(store.transitions(since=span.start), firing)
-        names = {each: past.name_of(store, each, "") for each in {spell.series for spell in found}}
-        crowded = store.crowded()
+        known = standing(store, now=time_range.end)
+        accounts = store.load_accounts()
+        tracks = past.build_tracks(store, _load_rules(), store.load_series(), time_range.start)
+        firing = [
+            key for key, alert in store.load_engine_state().alert_states.items() if alert.phase is AlertPhase.FIRING
+        ]
+        found = build_alert_periods(store.load_transitions(since=time_range.start), firing)
+        names = {each: past.format_series_name(store, each, "") for each in {spell.series for spell in found}}
+        crowded = store.load_multi_account_providers()
     finally:
         store.close()
-    names |= {track.course.series: track.name for track in tracks}
+    names |= {track.usage_history.series: track.name for track in tracks}
     told = [(spell, names[spell.series]) for spell in reversed(found)]
-    return Page(
-        title=f"AI usage, last {phrases.amount(days, 'days')}",
-        span=span,
-        figures=_figures(tracks, found),
-        parts=_parts(accounts, known, tracks, span, crowded),
-        alerts=_alerts(told[:MOST_ALERTS], span),
-        made=f"Made {stamp(span.end, span.tz)} by AI usage watcher {__version__}. It loads nothing from anywhere.",
+    return ReportPage(
+        title=f"AI usage, last {phrases.format_amount(days, 'days')}",
+        time_range=time_range,
+        key_figures=_build_key_figures(tracks, found),
+        sections=_build_sections(accounts, known, tracks, time_range, crowded),
+        alerts=_build_alert_table(told[:MAX_ALERTS], time_range),
+        footer=f"Made {format_timestamp(time_range.end, time_range.tz)} by AI usage watcher {__version__}. It loads nothing from anywhere.",
     )
 
 
-def _rules() -> tuple[Rule, ...]:
+def _load_rules() -> tuple[Rule, ...]:
     try:
-        return in_force().rules
+        return load_effective_config().rules
     except ConfigError:
         click.echo("the rules have a mistake, so their thresholds are left out: `watcher rules check`", err=True)
         return ()
 
 
-def _figures(tracks: Sequence[Track], found: Sequence[Spell]) -> tuple[tuple[str, str], ...]:
-    turns = [turn for track in tracks for turn in track.course.turns]
-    spent = mean_spent(turns)
-    peaks = [(point.used_percent or 0.0, track.name) for track in tracks if (point := track.course.peak) is not None]
+def _build_key_figures(tracks: Sequence[Track], alert_periods: Sequence[AlertPeriod]) -> tuple[tuple[str, str], ...]:
+    turns = [turn for track in tracks for turn in track.usage_history.periods]
+    spent = mean_used_percent(turns)
+    peaks = [
+        (point.used_percent or 0.0, track.name) for track in tracks if (point := track.usage_history.peak) is not None
+    ]
     highest = max(peaks, default=None)
     figures = [
         (str(len(tracks)), "window watched" if len(tracks) == 1 else "windows watched"),
-        (str(len(found)), "alert" if len(found) == 1 else "alerts"),
+        (str(len(alert_periods)), "alert" if len(alert_periods) == 1 else "alerts"),
         (str(len(turns)), "reset" if len(turns) == 1 else "resets"),
     ]
     if spent is not None:
-        figures.append((phrases.percent(spent), "spent before a reset, on average"))
+        figures.append((phrases.format_percent(spent), "spent before a reset, on average"))
     if highest is not None:
-        figures.append((phrases.percent(highest[0]), f"at most: {highest[1]}"))
+        figures.append((phrases.format_percent(highest[0]), f"at most: {highest[1]}"))
     return tuple(figures)
 
 
 # --- accounts and windows -------------------------------------------------------------------------------------------
 
 
-def _parts(
-    accounts: Sequence[Account], known: Status, tracks: Sequence[Track], span: Span, crowded: frozenset[str]
-) -> tuple[Part, ...]:
+def _build_sections(
+    accounts: Sequence[Account],
+    document: StatusDocument,
+    tracks: Sequence[Track],
+    time_range: TimeRange,
+    multi_account_providers: frozenset[str],
+) -> tuple[AccountSection, ...]:
     order = list(PROVIDERS)
-    both = sorted(zip(accounts, known.providers, strict=True), key=lambda pair: order.index(pair[0].provider))
-    return tuple(_part(account, status, tracks, span, crowded) for account, status in both)
+    both = sorted(zip(accounts, document.providers, strict=True), key=lambda pair: order.index(pair[0].provider))
+    return tuple(
+        _build_section(account, status, tracks, time_range, multi_account_providers) for account, status in both
+    )
 
 
-def _part(
-    account: Account, status: AccountStatus, tracks: Sequence[Track], span: Span, crowded: frozenset[str]
-) -> Part:
-    tongue = Tongue(span.end, span.tz)
+def _build_section(
+    account: Account,
+    status: AccountStatus,
+    tracks: Sequence[Track],
+    time_range: TimeRange,
+    multi_account_providers: frozenset[str],
+) -> AccountSection:
+    tongue = StatusFormatter(time_range.end, time_range.tz)
     windows = {window.window: window for window in status.windows}
     mine = [
         track
         for track in tracks
-        if (track.course.series.provider, track.course.series.account) == (account.provider, account.account)
+        if (track.usage_history.series.provider, track.usage_history.series.account)
+        == (account.provider, account.account)
     ]
     names = {provider.id: provider.name for provider in PROVIDERS.values()}
-    return Part(
-        name=words.account_name(status, names, crowded),
+    return AccountSection(
+        name=words.format_account_name(status, names, multi_account_providers),
         note=status.plan or "",
-        trouble=tongue.problem(status),
-        cards=tuple(_card(track, windows.get(track.course.series.window), tongue, span) for track in mine),
-    )
-
-
-def _card(track: Track, window: Window | None, tongue: Tongue, span: Span) -> Card:
-    course, peak, spent = track.course, track.course.peak, mean_spent(track.course.turns)
-    facts = [
-        ("at most", "" if peak is None else phrases.percent(peak.used_percent or 0.0)),
-        ("spent before a reset, on average", "" if spent is None else phrases.percent(spent)),
-        ("alerts", _count(track)),
-        ("read", phrases.amount(len(course.points), "times")),
-    ]
-    if window is not None:
-        now = [("now", words.percent(window)), ("left", words.left(window).removesuffix(" left"))]
-        facts = [*now, ("pace", words.pace(window)), ("reset", tongue.reset(window)), *facts]
-    return Card(
-        title=course.label or course.series.window,
-        track=track,
-        facts=tuple((name, fact) for name, fact in facts if fact),
-        turns=Table(
-            heads=("reset", "spent", "left unused", "last read before it"),
-            rows=tuple(_turn(turn, span) for turn in reversed(course.turns)),
-            numeric=frozenset({1, 2}),
+        error=tongue.format_problem(status),
+        cards=tuple(
+            _build_card(track, windows.get(track.usage_history.series.window), tongue, time_range) for track in mine
         ),
     )
 
 
-def _count(track: Track) -> str:
-    fired = sum(moment.event in (Event.FIRING, Event.ESCALATED) for moment in track.moments)
-    return str(fired) if fired else ""
-
-
-def _turn(turn: Turn, span: Span) -> tuple[str, ...]:
-    spent = turn.spent_percent
-    return (
-        stamp(turn.at, span.tz) + (", early" if turn.early else ""),
-        "unknown" if spent is None else phrases.percent(spent),
-        "unknown" if spent is None else phrases.percent(max(_FULL - spent, 0.0)),
-        "" if turn.read_at is None else _before(turn.at, turn.read_at),
+def _build_card(track: Track, window: WindowStatus | None, formatter: StatusFormatter, time_range: TimeRange) -> Card:
+    course, peak, spent = track.usage_history, track.usage_history.peak, mean_used_percent(track.usage_history.periods)
+    facts = [
+        ("at most", "" if peak is None else phrases.format_percent(peak.used_percent or 0.0)),
+        ("spent before a reset, on average", "" if spent is None else phrases.format_percent(spent)),
+        ("alerts", _format_alert_count(track)),
+        ("read", phrases.format_amount(len(course.points), "times")),
+    ]
+    if window is not None:
+        now = [
+            ("now", words.format_used_percent(window)),
+            ("left", words.format_remaining_amount(window).removesuffix(" left")),
+        ]
+        facts = [*now, ("pace", words.format_pace(window)), ("reset", formatter.format_reset(window)), *facts]
+    return Card(
+        title=course.label or course.series.window,
+        track=track,
+        facts=tuple((name, fact) for name, fact in facts if fact),
+        resets=Table(
+            headers=("reset", "spent", "left unused", "last read before it"),
+            rows=tuple(_format_window_period(turn, time_range) for turn in reversed(course.periods)),
+            numeric_columns=frozenset({1, 2}),
+        ),
     )
 
 
-def _before(at: datetime, read_at: datetime) -> str:
-    return f"{phrases.duration(at - read_at)} before" if at > read_at else "at that moment"
+def _format_alert_count(track: Track) -> str:
+    fired = sum(moment.event in (AlertEvent.FIRING, AlertEvent.ESCALATED) for moment in track.alert_markers)
+    return str(fired) if fired else ""
+
+
+def _format_window_period(period: WindowPeriod, time_range: TimeRange) -> tuple[str, ...]:
+    spent = period.used_percent
+    return (
+        format_timestamp(period.ended_at, time_range.tz) + (", early" if period.ended_early else ""),
+        "unknown" if spent is None else phrases.format_percent(spent),
+        "unknown" if spent is None else phrases.format_percent(max(_FULL_PERCENT - spent, 0.0)),
+        "" if period.read_at is None else _format_reading_age(period.ended_at, period.read_at),
+    )
+
+
+def _format_reading_age(reset_at: datetime, read_at: datetime) -> str:
+    return f"{phrases.format_duration(reset_at - read_at)} before" if reset_at > read_at else "at that moment"
 
 
 # --- alerts ---------------------------------------------------------------------------------------------------------
 
 
-def _alerts(told: Sequence[tuple[Spell, str]], span: Span) -> Table:
+def _build_alert_table(named_periods: Sequence[tuple[AlertPeriod, str]], time_range: TimeRange) -> Table:
     return Table(
-        heads=("rule", "window", "from", "for", "used"),
-        rows=tuple(_spell(spell, name, span) for spell, name in told),
-        severities=tuple(spell.severity.value for spell, _ in told),
-        numeric=frozenset({4}),
+        headers=("rule", "window", "from", "for", "used"),
+        rows=tuple(_format_alert_period(spell, name, time_range) for spell, name in named_periods),
+        severities=tuple(spell.severity.value for spell, _ in named_periods),
+        numeric_columns=frozenset({4}),
     )
 
 
-def _spell(spell: Spell, name: str, span: Span) -> tuple[str, ...]:
-    if spell.until is not None:
-        lasted = phrases.duration(spell.until - spell.since) + (f", {spell.reason}" if spell.reason else "")
+def _format_alert_period(period: AlertPeriod, name: str, time_range: TimeRange) -> tuple[str, ...]:
+    if period.until is not None:
+        lasted = phrases.format_duration(period.until - period.since) + (f", {period.reason}" if period.reason else "")
     else:
-        lasted = f"{phrases.duration(span.end - spell.since)}, fires now" if spell.lasts else "over"
-    used = "" if spell.used_percent is None else phrases.percent(spell.used_percent)
-    return spell.rule, name, stamp(spell.since, span.tz), lasted, used
+        lasted = f"{phrases.format_duration(time_range.end - period.since)}, fires now" if period.is_firing else "over"
+    used = "" if period.peak_used_percent is None else phrases.format_percent(period.peak_used_percent)
+    return period.rule, name, format_timestamp(period.since, time_range.tz), lasted, used

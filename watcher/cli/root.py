@@ -26,14 +26,14 @@ from watcher.cli import (
 )
 from watcher.errors import ConfigError, NoReadingsError, UsageError, WatcherError
 
-_CODES = {ConfigError: EXIT_CONFIG, UsageError: EXIT_USAGE, NoReadingsError: EXIT_UNAVAILABLE}
+_EXIT_CODES_BY_ERROR = {ConfigError: EXIT_CONFIG, UsageError: EXIT_USAGE, NoReadingsError: EXIT_UNAVAILABLE}
 """What an error's kind means to a script; all others are 1."""
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_OUTPUT_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """Why what a program says cannot be written."""
 
-_NO_COMMAND = re.compile("No such command '([^']*)'")
-REPORT = "https://github.com/ai-usage-watcher/ai-usage-watcher/issues"
+_UNKNOWN_COMMAND_PATTERN = re.compile("No such command '([^']*)'")
+ISSUES_URL = "https://github.com/ai-usage-watcher/ai-usage-watcher/issues"
 EPILOG = """\b
 A first alert in a minute:
   watcher init            find logins, write a commented config
@@ -73,7 +73,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, but a word that is no command is told what was probably meant."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            context.fail(unknown_command(args[0], tuple(COMMANDS)))
+            context.fail(describe_unknown_command(args[0], tuple(COMMANDS)))
         return super().resolve_command(context, args)
 
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -82,13 +82,13 @@ class LazyGroup(click.Group):
         return named if named and not incomplete.startswith("-") else super().shell_complete(context, incomplete)
 
 
-def unknown_command(word: str, valid: tuple[str, ...]) -> str:
+def describe_unknown_command(word: str, valid_words: tuple[str, ...]) -> str:
     """What is said to a word that is no command."""
-    from watcher.core.vocabulary import near  # noqa: PLC0415 - only where somebody mistyped
+    from watcher.core.vocabulary import find_close_match  # noqa: PLC0415 - only where somebody mistyped
 
-    meant = near(word, valid)
+    meant = find_close_match(word, valid_words)
     return f"no command is called `{word}`; " + (
-        f"did you mean `{meant}`?" if meant else f"there are: {', '.join(valid)}"
+        f"did you mean `{meant}`?" if meant else f"there are: {', '.join(valid_words)}"
     )
 
 
@@ -118,14 +118,14 @@ def run(args: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last place where a defect can become a sentence
-        return 1 if _is_output_refused(error) else explained(error, args)  # 1, as click says where it notices first
+        return 1 if _is_output_error(error) else report_error(error, args)  # 1, as click says where it notices first
     return code if isinstance(code, int) else 0
 
 
-def _is_output_refused(error: Exception) -> bool:
+def _is_output_error(error: Exception) -> bool:
     """Whether what was to be said cannot be written; said on stderr, but of a reader that has had enough."""
     is_gone = isinstance(error, BrokenPipeError)
-    if not isinstance(error, OSError) or not (is_gone or (error.filename is None and error.errno in _NO_ROOM)):
+    if not isinstance(error, OSError) or not (is_gone or (error.filename is None and error.errno in _OUTPUT_ERRNOS)):
         return False
     # what is still buffered has nowhere to go: the interpreter must not complain while it ends
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -134,37 +134,37 @@ def _is_output_refused(error: Exception) -> bool:
     return True
 
 
-def explained(error: Exception, args: Sequence[str]) -> int:
+def report_error(error: Exception, args: Sequence[str]) -> int:
     """Say an error on stderr in its shortest true form; its exit code."""
-    if isinstance(error, click.UsageError) and error.ctx is not None and is_bare(error):
+    if isinstance(error, click.UsageError) and error.ctx is not None and is_missing_subcommand(error):
         click.echo(error.ctx.get_help(), err=True)
         return EXIT_USAGE
     if isinstance(error, click.ClickException):
-        click.echo(misuse(error), err=True)
+        click.echo(describe_usage_error(error), err=True)
         return EXIT_USAGE if isinstance(error, click.UsageError) else 1
     if isinstance(error, WatcherError):
         click.echo(str(error), err=True)
-        return next((code for kind, code in _CODES.items() if isinstance(error, kind)), 1)
+        return next((code for kind, code in _EXIT_CODES_BY_ERROR.items() if isinstance(error, kind)), 1)
     if wants_traceback(args):
         traceback.print_exception(error)
     else:
-        click.echo(defect(error), err=True)
+        click.echo(describe_defect(error), err=True)
     return EXIT_SOFTWARE
 
 
-def is_bare(error: click.UsageError) -> bool:
+def is_missing_subcommand(error: click.UsageError) -> bool:
     """Whether a group was called without a word: its help is what was missing. Before click 8.2 help was no error."""
     return type(error).__name__ == "NoArgsIsHelpError"
 
 
-def misuse(error: click.ClickException) -> str:
+def describe_usage_error(error: click.ClickException) -> str:
     """What click found wrong with a command line, in one line, with where to read on."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "watcher"
     message = " ".join(error.format_message().split()).rstrip(".")
-    word = _NO_COMMAND.match(message)
+    word = _UNKNOWN_COMMAND_PATTERN.match(message)
     if word and context is not None and isinstance(context.command, click.Group):
-        message = unknown_command(word.group(1), tuple(context.command.list_commands(context)))
+        message = describe_unknown_command(word.group(1), tuple(context.command.list_commands(context)))
     return f"{path}: {message[:1].lower()}{message[1:]}; see `{path} --help`"
 
 
@@ -173,12 +173,12 @@ def wants_traceback(args: Sequence[str]) -> bool:
     return "-v" in args or "--verbose" in args or os.environ.get("WATCHER_DEBUG", "0") not in ("", "0")
 
 
-def defect(error: Exception) -> str:
+def describe_defect(error: Exception) -> str:
     """A defect in one line: what, where, what to do. The error's own text is left out: it may quote a secret."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "watcher" in Path(frame.filename).parts] or list(frames)
     where = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
     return (
         f"watcher {__version__}: this is a defect ({type(error).__name__}{where}). Run it again with `watcher -v ...`"
-        f" and report what it prints: {REPORT}"
+        f" and report what it prints: {ISSUES_URL}"
     )

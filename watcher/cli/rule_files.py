@@ -6,23 +6,23 @@ from pathlib import Path
 from watcher import config, doors, paths, secrets
 from watcher.config import Config
 from watcher.core import rulebook
-from watcher.core.diagnostics import Diagnostic, listed
+from watcher.core.diagnostics import Diagnostic, format_diagnostics
 from watcher.core.model import Rule
-from watcher.core.vocabulary import near
+from watcher.core.vocabulary import find_close_match
 from watcher.errors import ConfigError, UsageError
 from watcher.paths import Paths
 
-_MOST_BYTES = 4 * rulebook.LARGEST_FILE + 1
+_MAX_RULE_FILE_BYTES = 4 * rulebook.MAX_FILE_LENGTH + 1
 """More cannot be a file of rules, whatever its characters: what is cut off would be refused anyway."""
 
 
-def own_paths() -> Paths:
+def find_paths() -> Paths:
     """Where the person's files are."""
-    around = doors.surroundings()
-    return paths.find(around.env, around.home)
+    around = doors.read_host_info()
+    return paths.resolve_paths(around.env, around.home)
 
 
-def in_force(*, with_secrets: bool = False) -> Config:
+def load_effective_config(*, with_secrets: bool = False) -> Config:
     """The config and its rules.
 
     Args:
@@ -31,13 +31,13 @@ def in_force(*, with_secrets: bool = False) -> Config:
     Raises:
         ConfigError: with every mistake in all of the person's files.
     """
-    world = doors.real()
-    around = world.surroundings()
-    resolve = secrets.resolver(around.env, around.home, world.run) if with_secrets else _unasked
-    return config.load(paths.find(around.env, around.home), resolve, around.home)
+    world = doors.create_environment()
+    around = world.read_host_info()
+    resolve = secrets.make_secret_resolver(around.env, around.home, world.run) if with_secrets else _refuse_secret
+    return config.load_config(paths.resolve_paths(around.env, around.home), resolve, around.home)
 
 
-def in_files(names: Sequence[str]) -> tuple[Rule, ...]:
+def load_rules_from_files(names: Sequence[str]) -> tuple[Rule, ...]:
     """The rules of some files, of which one may be a whole `config.toml`.
 
     Raises:
@@ -47,13 +47,15 @@ def in_files(names: Sequence[str]) -> tuple[Rule, ...]:
     texts, wrong = [], []
     for name in names:
         try:
-            texts.append((name, rulebook.decode(read_bounded(Path(name)), name)))
+            texts.append((name, rulebook.decode_utf8(read_bounded(Path(name)), name)))
         except ConfigError as error:
             wrong.append(str(error))
     whole = next((name for name in names if Path(name).name == "config.toml"), None)
-    found, mistakes = rulebook.read_files(texts, channels=known_channels(), config_path=whole)
+    found, mistakes = rulebook.parse_rule_files_with_diagnostics(
+        texts, channels=read_channel_names(), config_path=whole
+    )
     if mistakes or wrong:
-        raise ConfigError("\n".join([*wrong, *([listed(mistakes)] if mistakes else [])]))
+        raise ConfigError("\n".join([*wrong, *([format_diagnostics(mistakes)] if mistakes else [])]))
     return found
 
 
@@ -65,16 +67,16 @@ def read_bounded(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            return file.read(_MOST_BYTES)
+            return file.read(_MAX_RULE_FILE_BYTES)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; give files of rules") from error
 
 
-def known_channels() -> tuple[str, ...] | None:
+def read_channel_names() -> tuple[str, ...] | None:
     """The channels that the config names; None where there is no config, or none that can be read."""
-    path = own_paths().config_file
+    path = find_paths().config_file
     try:
-        found = rulebook.read_document(rulebook.decode(read_bounded(path), str(path)), str(path))
+        found = rulebook.parse_toml_document(rulebook.decode_utf8(read_bounded(path), str(path)), str(path))
     except (UsageError, ConfigError):
         return None
     if isinstance(found, Diagnostic):
@@ -83,7 +85,7 @@ def known_channels() -> tuple[str, ...] | None:
     return tuple(channels) if isinstance(channels, dict) else None
 
 
-def named(rules: Sequence[Rule], name: str) -> Rule:
+def find_rule(rules: Sequence[Rule], name: str) -> Rule:
     """The rule of that name.
 
     Raises:
@@ -93,16 +95,16 @@ def named(rules: Sequence[Rule], name: str) -> Rule:
     for rule in rules:
         if rule.name == name:
             return rule
-    meant = near(name, names)
+    meant = find_close_match(name, names)
     hint = f"did you mean `{meant}`?" if meant else f"there are: {', '.join(names) or 'none'}"
     raise UsageError(f"no rule is called `{name}`; {hint}")
 
 
-def _unasked(_text: str) -> str:
-    raise secrets.Unavailable("not asked for: this command needs no secret")
+def _refuse_secret(_text: str) -> str:
+    raise secrets.SecretUnavailableError("not asked for: this command needs no secret")
 
 
-def by_file(rules: Sequence[Rule]) -> dict[str, list[Rule]]:
+def group_rules_by_file(rules: Sequence[Rule]) -> dict[str, list[Rule]]:
     """The rules by the file that they are from, in their order."""
     files: dict[str, list[Rule]] = {}
     for rule in rules:

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from watcher.cli.columns import columns, counted, room, wrapped
-from watcher.cli.rule_files import in_files, in_force, own_paths
+from watcher.cli.columns import format_columns, format_count, get_output_width, wrap_line
+from watcher.cli.rule_files import find_paths, load_effective_config, load_rules_from_files
 from watcher.cli.rules_add import add
 from watcher.cli.rules_explain import explain
 from watcher.cli.rules_list import list_rules
-from watcher.config_stamp import is_there
+from watcher.config_stamp import may_exist
 from watcher.core import examples
-from watcher.core.examples import Ran
+from watcher.core.examples import ExampleResult
 from watcher.core.model import Rule
-from watcher.core.phrases import duration
+from watcher.core.phrases import format_duration
 
 
 @click.group()
@@ -41,20 +41,22 @@ def check(files: tuple[str, ...]) -> None:
                78  mistakes, each with file, line, column and what would be valid
     """
     if files:
-        found = in_files(files)
+        found = load_rules_from_files(files)
         names: tuple[str, ...] = files
     else:
-        config = in_force(with_secrets=True)
+        config = load_effective_config(with_secrets=True)
         found = config.rules
-        config_file = own_paths().config_file
-        names = tuple(dict.fromkeys([*([str(config_file)] if is_there(config_file) else []), *(r.path for r in found)]))
+        config_file = find_paths().config_file
+        names = tuple(
+            dict.fromkeys([*([str(config_file)] if may_exist(config_file) else []), *(r.path for r in found)])
+        )
         for channel, why in config.broken_channels.items():
             if channel in config.channels:
                 click.echo(f"channel {channel}: {why}; its messages wait until then", err=True)
     for name in names:
         here = [rule for rule in found if rule.path == name]
         shown = sum(len(rule.examples) for rule in here)
-        click.echo(f"{name}: {counted(len(here), 'rule')}, {counted(shown, 'example')}, no mistake")
+        click.echo(f"{name}: {format_count(len(here), 'rule')}, {format_count(shown, 'example')}, no mistake")
 
 
 @rules.command(short_help="Run the examples of the rules.")
@@ -70,19 +72,19 @@ def test(files: tuple[str, ...]) -> int:
                 1  some did not
                78  a file has mistakes
     """
-    found = in_files(files) if files else in_force().rules
-    ran = [examples.run(rule, example) for rule in found for example in rule.examples]
+    found = load_rules_from_files(files) if files else load_effective_config().rules
+    ran = [examples.run_example(rule, example) for rule in found for example in rule.examples]
     rows = [("ok" if each.passed else "MISS", each.rule, each.example.series, "".join(each.phases)) for each in ran]
-    for line, each in zip(columns(rows), ran, strict=True):
+    for line, each in zip(format_columns(rows), ran, strict=True):
         click.echo(line)
-        for miss in _misses(each, found):
+        for miss in _describe_misses(each, found):
             click.echo(f"      {miss}")
     without = [rule.name for rule in found if not rule.examples]
     if without:
-        for line in wrapped(f"without an example: {', '.join(without)}", room(), indent=4):
+        for line in wrap_line(f"without an example: {', '.join(without)}", get_output_width(), indent=4):
             click.echo(line)
     missed = sum(not each.passed for each in ran)
-    click.echo(f"{counted(len(ran), 'example')}, {f'{missed} not as expected' if missed else 'all as expected'}")
+    click.echo(f"{format_count(len(ran), 'example')}, {f'{missed} not as expected' if missed else 'all as expected'}")
     return 1 if missed else 0
 
 
@@ -91,18 +93,18 @@ rules.add_command(explain)
 rules.add_command(add)
 
 
-def _misses(ran: Ran, rules: Sequence[Rule]) -> Iterator[str]:
+def _describe_misses(result: ExampleResult, rules: Sequence[Rule]) -> Iterator[str]:
     """What went otherwise than expected, step by step; and the neighbour that the example was meant for, if any."""
-    if ran.passed:
+    if result.passed:
         return
-    example = ran.example
+    example = result.example
     row = example.used or example.remaining
-    for step in ran.misses:
-        after = f", {duration(step * example.every)} after the first" if step else ""
-        expected, found = example.expect[step], ran.phases[step]
+    for step in result.failed_steps:
+        after = f", {format_duration(step * example.every)} after the first" if step else ""
+        expected, found = example.expect[step], result.phases[step]
         yield f"reading {step + 1} ({row[step]}{after}): expected {expected}, came out {found}"
-    path = next(rule.path for rule in rules if rule.name == ran.rule)
+    path = next(rule.path for rule in rules if rule.name == result.rule)
     for rule in rules:
-        if rule.name != ran.rule and rule.path == path and examples.run(rule, example).passed:
+        if rule.name != result.rule and rule.path == path and examples.run_example(rule, example).passed:
             yield f"the rule `{rule.name}` does this: an example belongs to the [[rule]] above it"
             return

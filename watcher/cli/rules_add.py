@@ -11,17 +11,17 @@ from typing import Any
 import click
 
 from watcher.cli import toml
-from watcher.cli.rule_files import in_force, own_paths
-from watcher.config_stamp import is_there, rule_files
+from watcher.cli.rule_files import find_paths, load_effective_config
+from watcher.config_stamp import list_rule_files, may_exist
 from watcher.core import rulebook
-from watcher.core.diagnostics import diagnose, listed
+from watcher.core.diagnostics import create_diagnostic, format_diagnostics
 from watcher.core.model import Rule, Severity
-from watcher.core.places import Places
+from watcher.core.places import TomlPositions
 from watcher.errors import ConfigError, UsageError
 
 SCHEMA_LINE = "#:schema ./rules.schema.json\n"
-_MOST_IN_NAME = 60  # bytes
-_IS_DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")  # no file on Windows can be called so
+_MAX_NAME_BYTES = 60  # bytes
+_DEVICE_NAME_PATTERN = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")  # no file on Windows can be called so
 
 
 @click.command(short_help="Write one rule into a file of its own.")
@@ -49,36 +49,36 @@ def add(*, name: str, dry_run: bool, **flags: Any) -> None:
     watcher rules add ladder --when "*.weekly > level" \\
       --level warning=80% --level critical=95%
     """
-    own = own_paths()
-    path = own.rules_dir / f"{slug(name)}.toml"
-    text = as_toml(name, flags)
-    for alike in _check(str(path), text):
+    own = find_paths()
+    path = own.rules_dir / f"{make_slug(name)}.toml"
+    text = format_rule_toml(name, flags)
+    for alike in _validate_rule(str(path), text):
         click.echo(f"{alike.name} ({alike.path}, line {alike.line}) has the same condition: both will speak", err=True)
     if dry_run:
         click.echo(text, nl=False)
         return
-    were_shipped = not is_there(own.config_file) and not rule_files(own)
-    _write(path, text)
+    were_shipped = not may_exist(own.config_file) and not list_rule_files(own)
+    _write_new_file(path, text)
     click.echo(f"written: {path}")
     if were_shipped:
         click.echo("the default rules, in force while there were no others, no longer are: `watcher init` writes them")
 
 
-def slug(name: str) -> str:
+def make_slug(name: str) -> str:
     """The file name for a rule's name: lower case, letters of any script, every run of other characters one `-`."""
     word = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", name).lower()).strip("-")
-    while len(word.encode(errors="replace")) > _MOST_IN_NAME:
+    while len(word.encode(errors="replace")) > _MAX_NAME_BYTES:
         word = word[:-1].rstrip("-")
-    return f"rule-{word}" if _IS_DEVICE.fullmatch(word) else word or "rule"
+    return f"rule-{word}" if _DEVICE_NAME_PATTERN.fullmatch(word) else word or "rule"
 
 
-def as_toml(name: str, flags: dict[str, Any]) -> str:
+def format_rule_toml(name: str, flags: dict[str, Any]) -> str:
     """The file; flags that were not given are left out.
 
     Raises:
         UsageError: a level is not `SEVERITY=VALUE`, or a text is none that TOML can hold.
     """
-    levels = _levels(flags["levels"])
+    levels = _parse_levels(flags["levels"])
     given = {
         "name": name,
         "when": flags["when"],
@@ -95,19 +95,19 @@ def as_toml(name: str, flags: dict[str, Any]) -> str:
     }
     rule = {key: value for key, value in given.items() if value is not None}
     try:
-        text = f"{SCHEMA_LINE}\n[[rule]]\n{toml.dumps(rule)}"
+        text = f"{SCHEMA_LINE}\n[[rule]]\n{toml.format_toml(rule)}"
         if levels:
-            text += f"\n{toml.dumps({'rule': {'levels': levels}})}"
+            text += f"\n{toml.format_toml({'rule': {'levels': levels}})}"
         text.encode()
     except UnicodeEncodeError as error:
         raise UsageError("a flag holds bytes that are not UTF-8 text") from error
     return text
 
 
-def _levels(given: Sequence[str]) -> dict[str, str]:
+def _parse_levels(level_options: Sequence[str]) -> dict[str, str]:
     """Severity -> value, of `warning=80%` and the like."""
     levels: dict[str, str] = {}
-    for each in given:
+    for each in level_options:
         severity, equals, value = each.partition("=")
         if not equals or severity not in list(Severity):
             raise UsageError(f"--level {each}: write it as warning=80%; severities are {', '.join(Severity)}")
@@ -117,33 +117,33 @@ def _levels(given: Sequence[str]) -> dict[str, str]:
     return levels
 
 
-def _check(path: str, text: str) -> list[Rule]:
+def _validate_rule(path: str, text: str) -> list[Rule]:
     """Refuses what would not load beside everything that is in force; the rules in force that fire with it.
 
     Raises:
         ConfigError: with every mistake, of the rule or of the files that are there already.
     """
-    config = in_force()
-    found, mistakes = rulebook.read_rules(text, path, channels=tuple(config.channels))
+    config = load_effective_config()
+    found, mistakes = rulebook.parse_rules_with_diagnostics(text, path, channels=tuple(config.channels))
     taken = {rule.name: rule for rule in config.rules}
     for rule in found:
         if rule.name in taken:
             first = taken[rule.name]
             message = f"this name is taken by the rule in {first.path}, line {first.line}; rename one, or take one out"
-            place = Places(text).value(("rule", 0, "name"))
-            mistakes.append(diagnose(path, text, place, message, rule=rule.name))
+            place = TomlPositions(text).find_value(("rule", 0, "name"))
+            mistakes.append(create_diagnostic(path, text, place, message, rule=rule.name))
     if mistakes:
-        raise ConfigError(f"{listed(mistakes)}\nnothing was written")
-    conditions = [_condition(rule) for rule in found]
-    return [rule for rule in config.rules if _condition(rule) in conditions]
+        raise ConfigError(f"{format_diagnostics(mistakes)}\nnothing was written")
+    conditions = [_condition_key(rule) for rule in found]
+    return [rule for rule in config.rules if _condition_key(rule) in conditions]
 
 
-def _condition(rule: Rule) -> tuple[tuple[str, ...], timedelta]:
+def _condition_key(rule: Rule) -> tuple[tuple[str, ...], timedelta]:
     """What makes two rules fire at the same moments, however they are written."""
-    return tuple(str(level.when) for level in rule.levels), rule.hold
+    return tuple(str(level.when) for level in rule.levels), rule.pending_for
 
 
-def _write(path: Path, text: str) -> None:
+def _write_new_file(path: Path, text: str) -> None:
     """Writes a new file, for its owner alone.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import click
 
-from watcher.cli import outlive_a_reload
+from watcher.cli import ignore_reload_signal
 
 
 @click.command()
@@ -13,7 +13,7 @@ def run(log_format: str, *, verbose: bool) -> None:
 
     SIGTERM and SIGINT end it, SIGHUP reads the config anew.
     """
-    outlive_a_reload()
+    ignore_reload_signal()
     from watcher.cli import service  # noqa: PLC0415 - loguru and requests are heavy, and only the daemon needs both
 
-    service.watch(json_lines=log_format == "json", verbose=verbose)
+    service.run_daemon(json_lines=log_format == "json", verbose=verbose)

@@ -7,18 +7,18 @@ import click
 from msgspec import structs
 
 from watcher.cli import words
-from watcher.cli.words import Tongue
+from watcher.cli.words import StatusFormatter
 from watcher.core import phrases, template
 from watcher.core.expression import ExpressionError, parse_selector
 from watcher.core.model import Series
 from watcher.core.selector import Selector
 from watcher.errors import WatcherError
-from watcher.status_document import AccountStatus, AlertStatus, Status, Window
+from watcher.status_document import AccountStatus, AlertStatus, StatusDocument, WindowStatus
 
-_PROVIDER = re.compile(r"[.\[]")
+_PROVIDER_END_PATTERN = re.compile(r"[.\[]")
 
 
-def parse(texts: tuple[str, ...]) -> tuple[Selector, ...]:
+def parse_selectors(texts: tuple[str, ...]) -> tuple[Selector, ...]:
     """The selectors of a command line.
 
     Raises:
@@ -37,104 +37,116 @@ def parse(texts: tuple[str, ...]) -> tuple[Selector, ...]:
     return tuple(selectors)
 
 
-def check(text: str) -> None:
+def validate_template(template_text: str) -> None:
     """Refuse a template that cannot be filled.
 
     Raises:
         click.UsageError: says what would be valid.
     """
     try:
-        template.check(text)
+        template.check_template(template_text)
     except template.TemplateError as error:
         raise click.UsageError(f"--template: {error}") from None
 
 
-def chosen(known: Status, selectors: tuple[Selector, ...]) -> Status:
+def select_windows(document: StatusDocument, selectors: tuple[Selector, ...]) -> StatusDocument:
     """The document with those windows alone, and their alerts; a provider without a window means all of them."""
     if not selectors:
-        return known
+        return document
     accounts = []
-    for account in known.providers:
-        windows = [window for window in account.windows if any(_is_meant(each, account, window) for each in selectors)]
-        if windows or any(_is_account(each, account) for each in selectors):
+    for account in document.providers:
+        windows = [
+            window for window in account.windows if any(_matches_window(each, account, window) for each in selectors)
+        ]
+        if windows or any(_matches_account(each, account) for each in selectors):
             accounts.append(structs.replace(account, windows=windows))
-    crowded = words.crowded(known)
-    left_out = set(names(known.providers, crowded)) - set(names(accounts, crowded))
+    crowded = words.find_multi_account_providers(document)
+    left_out = set(list_series(document.providers, crowded)) - set(list_series(accounts, crowded))
     here = {account.provider for account in accounts}
 
     def meant(alerts: Iterable[AlertStatus]) -> list[AlertStatus]:
         return [
             alert
             for alert in alerts
-            if alert.series not in left_out and _PROVIDER.split(alert.series, maxsplit=1)[0] in here
+            if alert.series not in left_out and _PROVIDER_END_PATTERN.split(alert.series, maxsplit=1)[0] in here
         ]
 
-    return structs.replace(known, providers=accounts, alerts=meant(known.alerts), waiting=meant(known.waiting))
+    return structs.replace(document, providers=accounts, alerts=meant(document.alerts), waiting=meant(document.waiting))
 
 
-def names(accounts: Iterable[AccountStatus], crowded: Collection[str]) -> list[str]:
+def list_series(accounts: Iterable[AccountStatus], multi_account_providers: Collection[str]) -> list[str]:
     """Every window, as alerts name it where these providers have several accounts."""
-    return [words.series(account, window, crowded) for account in accounts for window in account.windows]
+    return [
+        words.format_status_series(account, window, multi_account_providers)
+        for account in accounts
+        for window in account.windows
+    ]
 
 
-def refuse_nothing(known: Status, selectors: tuple[Selector, ...]) -> None:
+def require_match(document: StatusDocument, selectors: tuple[Selector, ...]) -> None:
     """Raise where there are readings, but none of what was asked for.
 
     Raises:
         WatcherError: names what there is.
     """
-    if known.providers and not chosen(known, selectors).providers:
+    if document.providers and not select_windows(document, selectors).providers:
         asked = ", ".join(f"`{selector}`" for selector in selectors)
-        there_are = ", ".join(names(known.providers, words.crowded(known))) or "none"
+        there_are = ", ".join(list_series(document.providers, words.find_multi_account_providers(document))) or "none"
         raise WatcherError(f"no reading of {asked}; there are: {there_are}")
 
 
-def _is_meant(selector: Selector, account: AccountStatus, window: Window) -> bool:
+def _matches_window(selector: Selector, account: AccountStatus, window: WindowStatus) -> bool:
     name = account.account or ""
     series = Series(provider=account.provider, account=name, window=window.window)
-    return selector.every_window.matches(series, name, window.kind, primary=window.primary)
+    return selector.for_all_windows.matches(series, name, window.kind, is_primary=window.primary)
 
 
-def _is_account(selector: Selector, account: AccountStatus) -> bool:
+def _matches_account(selector: Selector, account: AccountStatus) -> bool:
     """Whether the account is meant although it has no window: its error is the answer."""
     named = not selector.account or selector.account.casefold() == (account.account or "").casefold()
     return not account.windows and selector.provider in ("*", account.provider) and named
 
 
-def lines(known: Status, text: str, tongue: Tongue, selectors: tuple[Selector, ...]) -> Iterator[str]:
+def render_template_lines(
+    document: StatusDocument, template_text: str, formatter: StatusFormatter, selectors: tuple[Selector, ...]
+) -> Iterator[str]:
     """The template, filled once a window: those that were chosen by name, else each account's primary one."""
     named = [selector for selector in selectors if selector.window]
-    for account in known.providers:
+    for account in document.providers:
         for window in account.windows:
-            if window.primary or any(_is_meant(selector, account, window) for selector in named):
-                yield template.render(text, _values(known, account, window, tongue))
+            if window.primary or any(_matches_window(selector, account, window) for selector in named):
+                yield template.render_template(
+                    template_text, _collect_template_values(document, account, window, formatter)
+                )
 
 
-def _values(known: Status, account: AccountStatus, window: Window, tongue: Tongue) -> dict[str, object]:
-    spelled = words.spellings(account, window)
-    alert = next((each for each in known.alerts if each.series in spelled and each.state == "firing"), None)
+def _collect_template_values(
+    document: StatusDocument, account: AccountStatus, window: WindowStatus, formatter: StatusFormatter
+) -> dict[str, object]:
+    spelled = words.list_series_spellings(account, window)
+    alert = next((each for each in document.alerts if each.series in spelled and each.state == "firing"), None)
     at = window.resets_at
-    ahead = at is not None and at > tongue.now
+    ahead = at is not None and at > formatter.now
     return {
         "provider": account.provider,
         "account": account.account,
         "plan": account.plan,
         "window": window.window,
         "label": window.label or window.window,
-        "series": words.series(account, window, words.crowded(known)),
+        "series": words.format_status_series(account, window, words.find_multi_account_providers(document)),
         "used_percent": window.used_percent,
         "remaining_percent": None if window.used_percent is None else 100 - window.used_percent,
         "used": window.used,
         "limit": window.limit,
         "remaining": window.remaining,
         "unit": window.unit,
-        "resets_in": phrases.duration(at - tongue.now) if at is not None and ahead else None,
-        "resets_at": tongue.clock(at) if at is not None and ahead else None,
+        "resets_in": phrases.format_duration(at - formatter.now) if at is not None and ahead else None,
+        "resets_at": formatter.format_time(at) if at is not None and ahead else None,
         "projected": window.projected_percent,
-        "age": None if account.fetched_at is None else phrases.duration(tongue.now - account.fetched_at),
+        "age": None if account.fetched_at is None else phrases.format_duration(formatter.now - account.fetched_at),
         "error": None if account.error is None else account.error.message,
         "rule": None if alert is None else alert.rule,
         "severity": None if alert is None else alert.severity,
-        "since": None if alert is None or alert.since is None else tongue.clock(alert.since),
+        "since": None if alert is None or alert.since is None else formatter.format_time(alert.since),
         "event": None if alert is None else alert.state,
     }

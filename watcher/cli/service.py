@@ -13,25 +13,25 @@ from types import FrameType
 
 from watcher import config_stamp, doors, light, paths, refuge
 from watcher.cli import EXIT_BUSY, messages
-from watcher.config_stamp import Stamp
+from watcher.config_stamp import ConfigFingerprint
 from watcher.core.redaction import Redactor
-from watcher.daemon import CONFIG_ERROR, Daemon
-from watcher.doors import Doors
+from watcher.daemon import CONFIG_ERROR_FACT, Daemon
+from watcher.doors import Environment
 from watcher.errors import ConfigError
 from watcher.lock import Lock
 from watcher.log import Log
 from watcher.paths import Paths
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
-with light.without(hollow=("asyncio",)):
+with light.suppress_imports(stubbed=("asyncio",)):
     from watcher import logs
-with light.without(absent=("chardet", "charset_normalizer"), hollow=("importlib.metadata",)):
+with light.suppress_imports(missing=("chardet", "charset_normalizer"), stubbed=("importlib.metadata",)):
     from watcher import http
 
-LAST_CALL_S = 1.5  # what is not done so long after the signal is not kept: whoever sent it waits for two seconds
+SHUTDOWN_TIMEOUT_S = 1.5  # what is not done so long after the signal is not kept: whoever sent it waits for two seconds
 
 
-def watch(*, json_lines: bool = False, verbose: bool = False) -> None:
+def run_daemon(*, json_lines: bool = False, verbose: bool = False) -> None:
     """Watch until a signal ends it; then the process is gone.
 
     Raises:
@@ -39,16 +39,16 @@ def watch(*, json_lines: bool = False, verbose: bool = False) -> None:
         StoreError: the state folder cannot be used.
     """
     os.umask(0o077)
-    world = doors.real()
-    around = world.surroundings()
-    own = paths.find(around.env, around.home)
+    world = doors.create_environment()
+    around = world.read_host_info()
+    own = paths.resolve_paths(around.env, around.home)
     lock = Lock(own.state_dir)
-    _take(lock)
+    _acquire_lock(lock)
     redactor = Redactor()
     log = logs.FileLog(own.state_dir, redactor, json_lines=json_lines, verbose=verbose)
-    daemon, store = _born(own, world, lock, log, redactor)
-    _obey(daemon)
-    http.prepare()
+    daemon, store = _create_daemon(own, world, lock, log, redactor)
+    _install_signal_handlers(daemon)
+    http.preload_certificates()
     gc.collect()
     gc.freeze()  # what is loaded now stays: no later collection need look at it
     log.info(f"watching; process {os.getpid()}, state in {own.state_dir}")
@@ -61,27 +61,31 @@ def watch(*, json_lines: bool = False, verbose: bool = False) -> None:
     os._exit(0)  # threads that wait for a slow server must not hold up the end
 
 
-def _born(own: Paths, world: Doors, lock: Lock, log: Log, redactor: Redactor) -> tuple[Daemon, Store]:
+def _create_daemon(
+    paths: Paths, environment: Environment, lock: Lock, log: Log, redactor: Redactor
+) -> tuple[Daemon, Store]:
     """The daemon and its store, as soon as the config can be used."""
-    env, path = world.surroundings().env, own.state_dir / FILE_NAME
+    env, path = environment.read_host_info().env, paths.state_dir / DATABASE_FILE_NAME
     while True:
-        store = Store(path, now=world.clock.now(), shelter=refuge.place(path, env))
-        files = config_stamp.stamp(own, of_modes=True)  # before they are read: what is mended meanwhile is a change
+        store = Store(path, now=environment.clock.now(), fallback_path=refuge.place(path, env))
+        files = config_stamp.fingerprint_config_files(
+            paths, include_modes=True
+        )  # before they are read: what is mended meanwhile is a change
         try:
-            return Daemon(paths=own, doors=world, store=store, log=log, redactor=redactor), store
+            return Daemon(paths=paths, environment=environment, store=store, log=log, redactor=redactor), store
         except ConfigError as error:
             waits = _is_login_item(env)
-            _refuse(str(error), store, log, world, waits=waits)
+            _report_config_error(str(error), store, log, environment, will_retry=waits)
             if not waits:
                 raise
         lock.release()  # meanwhile `watcher check` may say what is wrong
-        _await_another_config(own, files)
-        _take(lock)
+        _wait_for_config_change(paths, files)
+        _acquire_lock(lock)
 
 
-def _take(lock: Lock) -> None:
+def _acquire_lock(lock: Lock) -> None:
     if not lock.acquire():
-        messages.complain(messages.already_running(lock.holder()))
+        messages.print_error(messages.format_already_running(lock.read_holder_pid()))
         sys.exit(EXIT_BUSY)
 
 
@@ -96,31 +100,35 @@ def _is_login_item(env: Mapping[str, str]) -> bool:
     return env.get("SYSTEMD_EXEC_PID") == str(os.getpid()) or env.get("XPC_SERVICE_NAME") == LABEL
 
 
-def _await_another_config(own: Paths, files: Stamp) -> None:
+def _wait_for_config_change(paths: Paths, fingerprint: ConfigFingerprint) -> None:
     """Until the person's files have changed, or SIGHUP says that they, or what they point to, are mended."""
-    from watcher.cli.mended import await_change  # noqa: PLC0415 - likewise
+    from watcher.cli.mended import wait_for_change  # noqa: PLC0415 - likewise
 
     told = threading.Event()
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda _number, _frame: told.set())
-    await_change(own, files, told.wait)
+    wait_for_change(paths, fingerprint, told.wait)
 
 
-def _refuse(text: str, store: Store, log: Log, world: Doors, *, waits: bool = False) -> None:
+def _report_config_error(
+    message: str, store: Store, log: Log, environment: Environment, *, will_retry: bool = False
+) -> None:
     """Say what is wrong with the config; on the desktop once, however often it is looked at."""
-    log.warning(f"the config cannot be used{', waiting until it is mended' if waits else ''}:\n{text}")
-    known, now = store.fact(CONFIG_ERROR), world.clock.now()
-    if known is None or known[0] != text:
-        store.write(lambda: store.set_fact(CONFIG_ERROR, text, now), now=now)
-        title = "The watcher waits: its config has a mistake" if waits else "The watcher did not start"
-        messages.tell_the_desktop(title, text, world)
+    log.warning(f"the config cannot be used{', waiting until it is mended' if will_retry else ''}:\n{message}")
+    known, now = store.load_fact(CONFIG_ERROR_FACT), environment.clock.now()
+    if known is None or known[0] != message:
+        store.run_transaction(lambda: store.save_fact(CONFIG_ERROR_FACT, message, now), now=now)
+        title = "The watcher waits: its config has a mistake" if will_retry else "The watcher did not start"
+        messages.notify_desktop(title, message, environment)
     store.close()
 
 
-def _obey(daemon: Daemon) -> None:
+def _install_signal_handlers(daemon: Daemon) -> None:
     def end(_number: int, _frame: FrameType | None) -> None:
         daemon.stop()
-        late = threading.Timer(LAST_CALL_S, os._exit, (0,))  # the loop may itself wait, for another writer of the store
+        late = threading.Timer(
+            SHUTDOWN_TIMEOUT_S, os._exit, (0,)
+        )  # the loop may itself wait, for another writer of the store
         late.daemon = True
         late.start()
 
@@ -128,7 +136,7 @@ def _obey(daemon: Daemon) -> None:
         daemon.reload()
 
     def look(_number: int, _frame: FrameType | None) -> None:
-        daemon.look()
+        daemon.check_requests()
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)

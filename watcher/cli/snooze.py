@@ -12,39 +12,39 @@ from click.shell_completion import CompletionItem
 from watcher import config as configuration
 from watcher import doors, paths
 from watcher.clock import LocalZone
-from watcher.clock import now as clock_now
-from watcher.core.hold import is_meant, over
+from watcher.clock import utc_now as clock_now
+from watcher.core.hold import has_snooze_expired, target_matches_series
 from watcher.core.memory import SeriesState
-from watcher.core.model import Phase, Rule, Severity, Snooze
-from watcher.core.phrases import clock
-from watcher.core.units import read_duration
-from watcher.core.vocabulary import near
+from watcher.core.model import AlertPhase, Rule, Severity, Snooze
+from watcher.core.phrases import format_time
+from watcher.core.units import parse_duration
+from watcher.core.vocabulary import find_close_match
 from watcher.errors import ConfigError, UsageError, WatcherError
 from watcher.lock import Lock
 from watcher.paths import Paths
-from watcher.secrets import Unavailable
-from watcher.store import FILE_NAME, Store
+from watcher.secrets import SecretUnavailableError
+from watcher.store import DATABASE_FILE_NAME, Store
 
 
 def _complete_target(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Rule names and series. Nothing may be printed here, whatever is wrong with the files."""
     try:
-        own = _paths()
-        words = [(rule.name, "rule") for rule in _rules(own)]
-        store = Store(own.state_dir / FILE_NAME, now=clock_now(), read_only=True)
-        words += [(f"{state.series.provider}.{state.series.window}", "series") for state in _states(store)]
+        own = _resolve_paths()
+        words = [(rule.name, "rule") for rule in _load_rules(own)]
+        store = Store(own.state_dir / DATABASE_FILE_NAME, now=clock_now(), read_only=True)
+        words += [(f"{state.series.provider}.{state.series.window}", "series") for state in _load_states(store)]
         store.close()
     except WatcherError:
-        words = [(rule.name, "rule") for rule in _rules(_paths())]
+        words = [(rule.name, "rule") for rule in _load_rules(_resolve_paths())]
     return [CompletionItem(word, help=kind) for word, kind in dict.fromkeys(words) if word.startswith(incomplete)]
 
 
 def _complete_snoozed(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     try:
-        store = Store(_paths().state_dir / FILE_NAME, now=clock_now(), read_only=True)
+        store = Store(_resolve_paths().state_dir / DATABASE_FILE_NAME, now=clock_now(), read_only=True)
     except WatcherError:
         return []
-    targets = [snooze.target for snooze in store.snoozes()]
+    targets = [snooze.target for snooze in store.load_snoozes()]
     store.close()
     return [CompletionItem(target) for target in targets if target.startswith(incomplete)]
 
@@ -64,22 +64,22 @@ def snooze(rule_or_series: str | None, span: str | None, *, until_reset: bool) -
     watcher snooze claude.five_hour --until-reset
     watcher snooze '*.weekly' --for 7d
     """
-    own, now = _paths(), clock_now()
+    own, now = _resolve_paths(), clock_now()
     if rule_or_series is None:
         if span is not None or until_reset:
             raise UsageError("snooze: which rule or series? such as `watcher snooze session --for 2h`")
-        _list(own, now)
+        _print_snoozes(own, now)
         return
     if (span is None) is not until_reset:
         raise UsageError("snooze: for how long? give one of `--for 2h` and `--until-reset`")
-    store = Store(own.state_dir / FILE_NAME, now=now)
+    store = Store(own.state_dir / DATABASE_FILE_NAME, now=now)
     try:
-        wish = _wish(rule_or_series, span, own, store, now)
-        store.write_down(lambda: store.snooze(wish), now=now)
+        wish = _make_snooze(rule_or_series, span, own, store, now)
+        store.run_durable_transaction(lambda: store.save_snooze(wish), now=now)
     finally:
         store.close()
-    Lock(own.state_dir).tell()
-    click.echo(f"snoozed {_shown(wish, now)}")
+    Lock(own.state_dir).signal_holder()
+    click.echo(f"snoozed {_format_snooze(wish, now)}")
 
 
 @click.command(short_help="End a snooze.")
@@ -89,50 +89,52 @@ def unsnooze(rule_or_series: str | None, *, everything: bool) -> None:
     """End a snooze: what it held back and still fires is told at once."""
     if (rule_or_series is None) is not everything:
         raise UsageError("unsnooze: which one? a rule or series as `watcher snooze` lists it, or `--all`")
-    own, now = _paths(), clock_now()
-    store = Store(own.state_dir / FILE_NAME, now=now)
+    own, now = _resolve_paths(), clock_now()
+    store = Store(own.state_dir / DATABASE_FILE_NAME, now=now)
     try:
-        known = [snooze.target for snooze in store.snoozes()]
+        known = [snooze.target for snooze in store.load_snoozes()]
         targets = known if rule_or_series is None else [rule_or_series]
-        ended = store.write_down(lambda: [target for target in targets if store.unsnooze(target)], now=now)
+        ended = store.run_durable_transaction(
+            lambda: [target for target in targets if store.delete_snooze(target)], now=now
+        )
     finally:
         store.close()
     if rule_or_series is not None and not ended:
         listed = f"; snoozed are: {', '.join(known)}" if known else "; nothing is snoozed"
         raise UsageError(f"unsnooze: `{rule_or_series}` is not snoozed{listed}")
-    Lock(own.state_dir).tell()
+    Lock(own.state_dir).signal_holder()
     click.echo(f"no longer snoozed: {', '.join(ended)}" if ended else "nothing is snoozed")
 
 
 # --- what is wished for --------------------------------------------------------------------------------------------
 
 
-def _wish(target: str, span: str | None, own: Paths, store: Store, now: datetime) -> Snooze:
-    rules = {rule.name: rule for rule in _rules(own)}
-    states = _states(store)
-    alerts = store.memory().alerts
+def _make_snooze(target: str, duration_text: str | None, paths: Paths, store: Store, now: datetime) -> Snooze:
+    rules = {rule.name: rule for rule in _load_rules(paths)}
+    states = _load_states(store)
+    alerts = store.load_engine_state().alert_states
     named = target in rules or any(rule == target for rule, _ in alerts)
-    meant = [state for state in states if _means(target, rules.get(target), state)]
+    meant = [state for state in states if _matches_target(target, rules.get(target), state)]
     if not named and not meant:
-        raise UsageError(_unknown(target, [*rules, *(_written(state) for state in states)]))
+        raise UsageError(_format_unknown_target(target, [*rules, *(_format_series(state) for state in states)]))
     series = {state.series for state in meant}
     severities = [
         alert.severity
         for (rule, of), alert in alerts.items()
-        if alert.phase is Phase.FIRING and alert.severity and (rule == target if named else of in series)
+        if alert.phase is AlertPhase.FIRING and alert.severity and (rule == target if named else of in series)
     ]
     return Snooze(
         target=target,
         created_at=now,
-        until=None if span is None else now + _span(span),
-        episodes=None if span is not None else _episodes(target, meant),
+        until=None if duration_text is None else now + _parse_span(duration_text),
+        episodes=None if duration_text is not None else _find_episodes(target, meant),
         severity=max(severities, key=lambda severity: severity.rank, default=None),
     )
 
 
-def _span(text: str) -> timedelta:
+def _parse_span(text: str) -> timedelta:
     try:
-        span = read_duration(text)
+        span = parse_duration(text)
     except ValueError as error:
         raise UsageError(f"snooze: --for: {error}") from error
     if span <= timedelta(0):
@@ -140,23 +142,23 @@ def _span(text: str) -> timedelta:
     return span
 
 
-def _episodes(target: str, meant: Sequence[SeriesState]) -> dict[str, int]:
+def _find_episodes(target: str, states: Sequence[SeriesState]) -> dict[str, int]:
     """The present episode of each series that will reset."""
-    episodes = {str(state.series): state.episode for state in meant if state.boundary is not None}
+    episodes = {str(state.series): state.episode for state in states if state.boundary is not None}
     if not episodes:
         raise UsageError(f"snooze: no reset of `{target}` is known; give a time: `--for 2h`")
     return episodes
 
 
-def _means(target: str, rule: Rule | None, state: SeriesState) -> bool:
+def _matches_target(target: str, rule: Rule | None, state: SeriesState) -> bool:
     series = state.series
     if rule is not None:
-        return rule.subject.matches(series, state.account_name, str(state.kind), primary=state.primary)
-    return is_meant(target, series, state.account_name, str(state.kind))
+        return rule.subject.matches(series, state.account_name, str(state.kind), is_primary=state.primary)
+    return target_matches_series(target, series, state.account_name, str(state.kind))
 
 
-def _unknown(target: str, known: Sequence[str]) -> str:
-    close = near(target, tuple(known))
+def _format_unknown_target(target: str, known_targets: Sequence[str]) -> str:
+    close = find_close_match(target, tuple(known_targets))
     hint = f"did you mean `{close}`?" if close else "`watcher status` lists series, `watcher rules list` rules"
     return f"snooze: neither a rule nor a series is called `{target}`; {hint}"
 
@@ -164,42 +166,42 @@ def _unknown(target: str, known: Sequence[str]) -> str:
 # --- what is there ---------------------------------------------------------------------------------------------------
 
 
-def _list(own: Paths, now: datetime) -> None:
-    store = Store(own.state_dir / FILE_NAME, now=now, read_only=True)
-    snoozes = [snooze for snooze in store.snoozes() if not over(snooze, now)]
+def _print_snoozes(paths: Paths, now: datetime) -> None:
+    store = Store(paths.state_dir / DATABASE_FILE_NAME, now=now, read_only=True)
+    snoozes = [snooze for snooze in store.load_snoozes() if not has_snooze_expired(snooze, now)]
     store.close()
     for each in snoozes:
-        click.echo(_shown(each, now))
+        click.echo(_format_snooze(each, now))
     if not snoozes:
         click.echo("nothing is snoozed")
 
 
-def _shown(snooze: Snooze, now: datetime) -> str:
-    when = "its reset" if snooze.until is None else clock(snooze.until, now, LocalZone())
+def _format_snooze(snooze: Snooze, now: datetime) -> str:
+    when = "its reset" if snooze.until is None else format_time(snooze.until, now, LocalZone())
     higher = "" if snooze.severity is Severity.CRITICAL else ", or a higher level"
     return f"{snooze.target} until {when}{higher}"
 
 
-def _written(state: SeriesState) -> str:
+def _format_series(state: SeriesState) -> str:
     return f"{state.series.provider}.{state.series.window}"
 
 
-def _states(store: Store) -> list[SeriesState]:
-    return [state for state in store.memory().series.values() if not state.gone]
+def _load_states(store: Store) -> list[SeriesState]:
+    return [state for state in store.load_engine_state().series_states.values() if not state.gone]
 
 
-def _paths() -> Paths:
-    around = doors.surroundings()
-    return paths.find(around.env, around.home)
+def _resolve_paths() -> Paths:
+    around = doors.read_host_info()
+    return paths.resolve_paths(around.env, around.home)
 
 
-def _rules(own: Paths) -> tuple[Rule, ...]:
+def _load_rules(paths: Paths) -> tuple[Rule, ...]:
     """The rules in force; none where the config has a mistake: then those that are known to have fired still count."""
 
     def no_secret(_text: str) -> str:
-        raise Unavailable("not needed here")
+        raise SecretUnavailableError("not needed here")
 
     try:
-        return configuration.load(own, no_secret, doors.surroundings().home).rules
+        return configuration.load_config(paths, no_secret, doors.read_host_info().home).rules
     except ConfigError:
         return ()

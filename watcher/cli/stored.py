@@ -4,14 +4,14 @@ from datetime import datetime
 
 from watcher import doors, refuge
 from watcher.paths import Paths
-from watcher.store import FILE_NAME, Store
+from watcher.store import DATABASE_FILE_NAME, Store
 
 
-def opened(own: Paths, now: datetime) -> Store:
+def open_store(paths: Paths, now: datetime) -> Store:
     """The store, to be looked at: also what is kept elsewhere while its disk refuses writes.
 
     Raises:
         StoreError: it cannot be read; `NoReadingsError` where there is none.
     """
-    path = own.state_dir / FILE_NAME
-    return Store(path, now=now, read_only=True, shelter=refuge.seen(path, doors.surroundings().env))
+    path = paths.state_dir / DATABASE_FILE_NAME
+    return Store(path, now=now, read_only=True, fallback_path=refuge.seen(path, doors.read_host_info().env))

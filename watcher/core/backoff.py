@@ -16,15 +16,15 @@ from datetime import datetime, timedelta
 
 from msgspec import structs
 
-from watcher.core.model import Delivery, DeliveryState, Outcome
+from watcher.core.model import Delivery, DeliveryOutcome, DeliveryState
 
-LIFETIME = timedelta(hours=24)
-FIRST_WAIT = timedelta(seconds=10)
-LONGEST_WAIT = timedelta(minutes=30)
-_DOUBLINGS = 12  # more would only overflow: the longest wait is reached long before
+DELIVERY_LIFETIME = timedelta(hours=24)
+FIRST_RETRY_WAIT = timedelta(seconds=10)
+MAX_RETRY_WAIT = timedelta(minutes=30)
+_MAX_DOUBLINGS = 12  # more would only overflow: the longest wait is reached long before
 
 
-def after(delivery: Delivery, outcome: Outcome, now: datetime, jitter: float) -> Delivery:
+def apply_outcome(delivery: Delivery, outcome: DeliveryOutcome, now: datetime, jitter: float) -> Delivery:
     """The delivery as it stands after one attempt.
 
     Args:
@@ -44,27 +44,27 @@ def after(delivery: Delivery, outcome: Outcome, now: datetime, jitter: float) ->
         return structs.replace(done, state=DeliveryState.SENT, outcome=f"unknown: {outcome.detail}")
     waiting = structs.replace(done, in_doubt=unknown or delivery.doubted)
     if outcome.permanent:
-        return structs.replace(waiting, outcome=f"refused: {outcome.detail}", next_attempt_at=now + LONGEST_WAIT)
+        return structs.replace(waiting, outcome=f"refused: {outcome.detail}", next_attempt_at=now + MAX_RETRY_WAIT)
     detail = f"unknown: {outcome.detail}" if unknown else outcome.detail
-    next_at = now + wait(attempts, jitter, outcome.retry_after)
+    next_at = now + compute_retry_wait(attempts, jitter, outcome.retry_after)
     waiting = structs.replace(waiting, outcome=detail, next_attempt_at=next_at)
     if next_at < delivery.expires_at:
         return waiting
     if len(delivery.about) > 1:  # a digest: only the older part of it dies, which `plan.release` sees to
         return structs.replace(waiting, in_doubt=False)
-    return give_up(waiting)
+    return mark_dead(waiting)
 
 
-def wait(attempts: int, jitter: float, retry_after: timedelta | None = None) -> timedelta:
+def compute_retry_wait(attempts: int, jitter: float, retry_after: timedelta | None = None) -> timedelta:
     """How long to wait after that many attempts: half of the doubled wait for sure, the other half by luck."""
-    doubled: timedelta = min(FIRST_WAIT * 2 ** min(attempts - 1, _DOUBLINGS), LONGEST_WAIT)
+    doubled: timedelta = min(FIRST_RETRY_WAIT * 2 ** min(attempts - 1, _MAX_DOUBLINGS), MAX_RETRY_WAIT)
     own = doubled * (1 + jitter) / 2
     if retry_after is None or retry_after <= timedelta(0):
         return own
-    return max(own, retry_after + FIRST_WAIT * jitter / 10)
+    return max(own, retry_after + FIRST_RETRY_WAIT * jitter / 10)
 
 
-def give_up(delivery: Delivery) -> Delivery:
+def mark_dead(delivery: Delivery) -> Delivery:
     """The delivery as dead after its lifetime, with what was heard last."""
     last = f"; the last answer: {delivery.outcome}" if delivery.outcome else "; it was never attempted"
     return structs.replace(delivery, state=DeliveryState.DEAD, outcome=f"not delivered within 24 h{last}")

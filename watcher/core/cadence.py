@@ -21,36 +21,42 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from watcher.core.sight import NextPoll, Pace, Sight, Watch
+from watcher.core.sight import NextPoll, Pace, PollContext, SeriesOutlook
 
-AFTER_RESET = timedelta(seconds=30)  # servers turn a window over some seconds late
-COOLDOWN_LEAST = timedelta(minutes=5)
-COOLDOWN_DOUBLED_TO = timedelta(hours=6)
-COOLDOWN_MOST = timedelta(hours=24)  # what a server may demand; longer is a mistake of the server's
+RESET_DELAY = timedelta(seconds=30)  # servers turn a window over some seconds late
+MIN_COOLDOWN = timedelta(minutes=5)
+MAX_BACKOFF = timedelta(hours=6)
+MAX_COOLDOWN = timedelta(hours=24)  # what a server may demand; longer is a mistake of the server's
 REFUSED_EVERY = timedelta(minutes=15)
-LOGIN_LOOKED_FOR_EVERY = timedelta(minutes=3)  # looking for a login costs no request
+LOGIN_CHECK_EVERY = timedelta(minutes=3)  # looking for a login costs no request
 BLOCKED_EVERY = timedelta(minutes=15)
-LOST_FIRST = timedelta(minutes=5)  # after the first thread that never came back
-OFFLINE_FIRST = timedelta(minutes=1)
-OFFLINE_MOST = timedelta(minutes=15)
-NEW_LOGIN_AFTER = timedelta(seconds=5)  # the tool may still be writing
-COUNTED_AFTER = timedelta(seconds=60)  # use this young may not be in the server's count yet
-SWIFT = 3.0  # times the even pace over a window's busy hours: as fast as one person uses it up
-BUSY = ((6, 1.0), (24, 1 / 3), (24 * 30, 5 / 21))  # hours of a window, and the part of them in which people work
-NEAR = 2.0  # points below a threshold at which it is worth looking twice as often while the value moves
-PATIENT = 0.9  # of the age at which a rule speaks
-HASTE = 1.5  # a rate may rise by this before the next look
+FIRST_HUNG_REQUEST_PAUSE = timedelta(minutes=5)  # after the first thread that never came back
+OFFLINE_FIRST_WAIT = timedelta(minutes=1)
+OFFLINE_MAX_WAIT = timedelta(minutes=15)
+NEW_LOGIN_DELAY = timedelta(seconds=5)  # the tool may still be writing
+USAGE_COUNT_DELAY = timedelta(seconds=60)  # use this young may not be in the server's count yet
+MAX_BURST_FACTOR = 3.0  # times the even pace over a window's busy hours: as fast as one person uses it up
+BUSY_FRACTIONS = (
+    (6, 1.0),
+    (24, 1 / 3),
+    (24 * 30, 5 / 21),
+)  # hours of a window, and the part of them in which people work
+NEAR_THRESHOLD_PERCENT = (
+    2.0  # points below a threshold at which it is worth looking twice as often while the value moves
+)
+MAX_AGE_FRACTION = 0.9  # of the age at which a rule speaks
+RATE_SAFETY_FACTOR = 1.5  # a rate may rise by this before the next look
 
-REFUSALS = frozenset({"not_signed_in", "expired", "forbidden"})
+LOGIN_FAILURES = frozenset({"not_signed_in", "expired", "forbidden"})
 
 
-def pace(floor: timedelta, default: timedelta, ceiling: timedelta, every: timedelta | None = None) -> Pace:
+def make_pace(floor: timedelta, default: timedelta, ceiling: timedelta, every: timedelta | None = None) -> Pace:
     """A provider's pace with the person's own `every`, which never undercuts the floor and may exceed the ceiling."""
     usual = max(default if every is None else every, floor)
     return Pace(floor=floor, every=usual, ceiling=max(ceiling, usual))
 
 
-def cooldown(strikes: int, retry_after: timedelta | None, now: datetime) -> datetime:
+def compute_cooldown(strikes: int, retry_after: timedelta | None, now: datetime) -> datetime:
     """Until when a token rests after a 429.
 
     Args:
@@ -58,227 +64,242 @@ def cooldown(strikes: int, retry_after: timedelta | None, now: datetime) -> date
         retry_after: what the server said; None or zero where it said nothing.
         now: when the 429 came.
     """
-    doubled = min(_doubled(COOLDOWN_LEAST, strikes), COOLDOWN_DOUBLED_TO)
-    said = min(retry_after or timedelta(0), COOLDOWN_MOST)
+    doubled = min(_double_wait(MIN_COOLDOWN, strikes), MAX_BACKOFF)
+    said = min(retry_after or timedelta(0), MAX_COOLDOWN)
     return now + max(doubled, said)
 
 
-def after_loss(lost: int, now: datetime) -> datetime:
+def compute_hung_request_pause(hung_requests: int, now: datetime) -> datetime:
     """Until when a provider rests that has kept so many threads for good: their number stays small for ever."""
-    return now + _doubled(LOST_FIRST, lost)
+    return now + _double_wait(FIRST_HUNG_REQUEST_PAUSE, hung_requests)
 
 
-def forgive(strikes: int) -> int:
+def forgive_strike(strikes: int) -> int:
     """Strikes after a good answer: one less, so that a server that refuses every other request is not asked faster."""
     return max(strikes - 1, 0)
 
 
-def next_poll(sight: Sight, now: datetime) -> NextPoll:
+def choose_next_poll(context: PollContext, now: datetime) -> NextPoll:
     """When to ask this login next, and why."""
-    if sight.failure == "unsupported" and not sight.login_changed:
+    if context.failure_kind == "unsupported" and not context.login_changed:
         return NextPoll(at=None, reason="stopped: this account is not supported; sign in with another")
-    sight = _by_this_clock(sight, now)
-    choice = _wanted(sight, now)
-    free = _budget_frees(sight, now)
+    context = _drop_future_poll(context, now)
+    choice = _choose_without_limits(context, now)
+    free = _find_budget_free_at(context, now)
     if free is not None and choice.at is not None and choice.at < free:
-        spent_up = len(_recent(sight, now)) >= sight.pace.an_hour
+        spent_up = len(_list_recent_requests(context, now)) >= context.pace.requests_per_hour
         reason = "this token's hourly budget is used up" if spent_up else choice.reason
-        choice = NextPoll(at=free, reason=reason, look_at=choice.look_at)
-    until = sight.cooldown_until
-    if choice.at is not None and until is not None and is_resting(until, now) and until > choice.at:
+        choice = NextPoll(at=free, reason=reason, recheck_at=choice.recheck_at)
+    until = context.cooldown_until
+    if choice.at is not None and until is not None and is_cooling_down(until, now) and until > choice.at:
         return NextPoll(at=until, reason="cooling down after 429")
     return choice
 
 
-def is_resting(until: datetime | None, now: datetime) -> bool:
+def is_cooling_down(until: datetime | None, now: datetime) -> bool:
     """Whether a cooldown lasts. One that ends later than any can was begun by a clock that has been set back since."""
-    return until is not None and now < until <= now + COOLDOWN_MOST
+    return until is not None and now < until <= now + MAX_COOLDOWN
 
 
-def _by_this_clock(sight: Sight, now: datetime) -> Sight:
+def _drop_future_poll(context: PollContext, now: datetime) -> PollContext:
     """The sight without a poll that was made "later" than now: the clock was set back, and nobody waits until then.
 
     A step back by less than the usual interval makes the next poll that much later and needs no rule.
     """
-    if sight.asked_at is None or sight.asked_at - now <= sight.pace.every:
-        return sight
-    return replace(sight, asked_at=None, requested_at=None)
+    if context.polled_at is None or context.polled_at - now <= context.pace.every:
+        return context
+    return replace(context, polled_at=None, requested_at=None)
 
 
-def _wanted(sight: Sight, now: datetime) -> NextPoll:
+def _choose_without_limits(context: PollContext, now: datetime) -> NextPoll:
     """When to ask if tokens had no budget and no cooldown."""
-    asked_at = sight.asked_at
+    asked_at = context.polled_at
     if asked_at is None:
         return NextPoll(at=now, reason="not asked yet")
-    if sight.login_changed:
-        return NextPoll(at=asked_at + NEW_LOGIN_AFTER, reason="another login was found")
-    if sight.woke_at is not None and sight.woke_at > asked_at and sight.failure not in REFUSALS | {"rate_limited"}:
-        return NextPoll(at=sight.woke_at, reason="the machine woke")
-    if sight.failure is not None:
-        return _after_failure(sight, asked_at, now)
-    choice = _after_answer(sight, asked_at, now)
-    if sight.strikes:
-        rested = asked_at + sight.pace.every
+    if context.login_changed:
+        return NextPoll(at=asked_at + NEW_LOGIN_DELAY, reason="another login was found")
+    if (
+        context.woke_at is not None
+        and context.woke_at > asked_at
+        and context.failure_kind not in LOGIN_FAILURES | {"rate_limited"}
+    ):
+        return NextPoll(at=context.woke_at, reason="the machine woke")
+    if context.failure_kind is not None:
+        return _choose_after_failure(context, asked_at, now)
+    choice = _choose_after_answer(context, asked_at, now)
+    if context.strikes:
+        rested = asked_at + context.pace.every
         if choice.at is None or choice.at < rested:
             return NextPoll(at=rested, reason="not sooner: refused with 429 a short while ago")
     return choice
 
 
-def _budget_frees(sight: Sight, now: datetime) -> datetime | None:
+def _find_budget_free_at(context: PollContext, now: datetime) -> datetime | None:
     """The first instant at which this token may be used; None: nothing holds it back."""
-    recent = _recent(sight, now)
+    recent = _list_recent_requests(context, now)
     # Offline, no server has seen the last request; and no server has yet seen another login's token.
-    free = None if not recent or sight.failure == "offline" or sight.login_changed else recent[-1] + sight.pace.floor
-    if len(recent) >= sight.pace.an_hour:
-        freed = recent[-sight.pace.an_hour] + timedelta(hours=1)
+    free = (
+        None
+        if not recent or context.failure_kind == "offline" or context.login_changed
+        else recent[-1] + context.pace.floor
+    )
+    if len(recent) >= context.pace.requests_per_hour:
+        freed = recent[-context.pace.requests_per_hour] + timedelta(hours=1)
         return freed if free is None else max(free, freed)
     return free
 
 
-def _recent(sight: Sight, now: datetime) -> list[datetime]:
+def _list_recent_requests(context: PollContext, now: datetime) -> list[datetime]:
     """Uses of the token in the last hour, oldest first; the last poll counts even where the caller kept no list."""
-    known = {at for at in (*sight.spent, sight.requested_at or sight.asked_at) if at is not None}
-    return sorted(at for at in known if -sight.pace.every <= now - at < timedelta(hours=1))
+    known = {at for at in (*context.recent_requests, context.requested_at or context.polled_at) if at is not None}
+    return sorted(at for at in known if -context.pace.every <= now - at < timedelta(hours=1))
 
 
-def _after_failure(sight: Sight, asked_at: datetime, now: datetime) -> NextPoll:
-    kind = sight.failure
+def _choose_after_failure(context: PollContext, asked_at: datetime, now: datetime) -> NextPoll:
+    kind = context.failure_kind
     if kind == "rate_limited":
-        until = max(sight.retry_at or asked_at, sight.cooldown_until or cooldown(sight.strikes, None, asked_at))
+        until = max(
+            context.retry_at or asked_at, context.cooldown_until or compute_cooldown(context.strikes, None, asked_at)
+        )
         return NextPoll(at=until, reason="cooling down after 429")
     look_at = None
-    if kind in REFUSALS:
-        wait, why = max(REFUSED_EVERY, sight.pace.every), "waiting for another login"
-        look_at = now + LOGIN_LOOKED_FOR_EVERY
+    if kind in LOGIN_FAILURES:
+        wait, why = max(REFUSED_EVERY, context.pace.every), "waiting for another login"
+        look_at = now + LOGIN_CHECK_EVERY
     elif kind == "offline":
-        wait, why = min(_doubled(OFFLINE_FIRST, sight.failures), OFFLINE_MOST), "offline"
+        wait, why = min(_double_wait(OFFLINE_FIRST_WAIT, context.failure_count), OFFLINE_MAX_WAIT), "offline"
     elif kind == "blocked":
-        first = max(BLOCKED_EVERY, sight.pace.every)
-        wait, why = min(_doubled(first, sight.failures), COOLDOWN_DOUBLED_TO), "blocked on the way"
+        first = max(BLOCKED_EVERY, context.pace.every)
+        wait, why = min(_double_wait(first, context.failure_count), MAX_BACKOFF), "blocked on the way"
     else:
-        wait, why = min(_doubled(sight.pace.every, sight.failures), sight.pace.ceiling), f"after a failure: {kind}"
-    at = asked_at + wait * (1 + sight.jitter / 10)
-    if sight.retry_at is not None and sight.retry_at > at:
-        return NextPoll(at=sight.retry_at, reason=f"{why}; asked to wait")
-    return NextPoll(at=at, reason=why, look_at=look_at)
+        wait, why = (
+            min(_double_wait(context.pace.every, context.failure_count), context.pace.ceiling),
+            f"after a failure: {kind}",
+        )
+    at = asked_at + wait * (1 + context.jitter / 10)
+    if context.retry_at is not None and context.retry_at > at:
+        return NextPoll(at=context.retry_at, reason=f"{why}; asked to wait")
+    return NextPoll(at=at, reason=why, recheck_at=look_at)
 
 
-def _after_answer(sight: Sight, asked_at: datetime, now: datetime) -> NextPoll:
-    pace_ = sight.pace
-    if sight.doubts:
-        wait = min(_doubled(pace_.floor, sight.doubts), pace_.every)
+def _choose_after_answer(context: PollContext, asked_at: datetime, now: datetime) -> NextPoll:
+    pace_ = context.pace
+    if context.suspect_count:
+        wait = min(_double_wait(pace_.floor, context.suspect_count), pace_.every)
         return NextPoll(at=asked_at + wait, reason="the last answer is doubted")
-    intervals = [_interval(watch, sight, asked_at) for watch in sight.watches]
-    wait, reason = min(intervals, default=(pace_.every, _usual(pace_)))
-    patience = _patience(sight)
+    intervals = [_choose_interval(watch, context, asked_at) for watch in context.series_outlooks]
+    wait, reason = min(intervals, default=(pace_.every, _format_usual_interval(pace_)))
+    patience = _compute_max_wait(context)
     if wait > patience:
-        wait, reason = patience, f"a rule asks for readings: every {_brief(patience)}"
+        wait, reason = patience, f"a rule asks for readings: every {_format_duration(patience)}"
     at = asked_at + wait
-    turn = _next_reset(sight, asked_at)
+    turn = _find_next_reset(context, asked_at)
     # Asking within a floor before the reset would push the look at the new window a whole floor past it; only a
     # crossing that would otherwise never be seen is worth that.
     late = wait >= pace_.every and turn is not None and turn - at < pace_.floor and turn - asked_at <= patience
     if turn is not None and (at > turn or late):
         at, reason = turn, "a window resets"
-    whole = min(sight.requested_at or asked_at, asked_at) + min(pace_.ceiling, patience)
-    if sight.requested_at is not None and whole < at:
+    whole = min(context.requested_at or asked_at, asked_at) + min(pace_.ceiling, patience)
+    if context.requested_at is not None and whole < at:
         at, reason = whole, "only a part was heard since the last whole answer"
-    return NextPoll(at=at, reason=reason, look_at=_glance(sight, at, now))
+    return NextPoll(at=at, reason=reason, recheck_at=_choose_recheck_at(context, at, now))
 
 
-def _patience(sight: Sight) -> timedelta:
+def _compute_max_wait(context: PollContext) -> timedelta:
     """The longest that may pass without a reading before a rule would take our own calm for the provider's silence."""
-    limits = [watch.fresh_for for watch in sight.watches if watch.fresh_for is not None]
-    return max(min(limits, default=timedelta.max / 2) * PATIENT, sight.pace.floor)
+    limits = [watch.fresh_for for watch in context.series_outlooks if watch.fresh_for is not None]
+    return max(min(limits, default=timedelta.max / 2) * MAX_AGE_FRACTION, context.pace.floor)
 
 
-def _next_reset(sight: Sight, asked_at: datetime) -> datetime | None:
+def _find_next_reset(context: PollContext, asked_at: datetime) -> datetime | None:
     """Just after the next turn of a window in use. An unused window's boundary rolls with the clock: it never comes."""
-    used = (watch for watch in sight.watches if watch.resets_at is not None and watch.used_percent != 0)
-    turns = (watch.resets_at + AFTER_RESET for watch in used if watch.resets_at is not None)
+    used = (watch for watch in context.series_outlooks if watch.resets_at is not None and watch.used_percent != 0)
+    turns = (watch.resets_at + RESET_DELAY for watch in used if watch.resets_at is not None)
     return min((turn for turn in turns if turn > asked_at), default=None)
 
 
-def _glance(sight: Sight, at: datetime, now: datetime) -> datetime | None:
+def _choose_recheck_at(context: PollContext, at: datetime, now: datetime) -> datetime | None:
     """A `stat` is free where a request is not; it pays only while the next request is far away."""
-    if sight.active_at is None or at - now <= 2 * sight.pace.floor:
+    if context.active_at is None or at - now <= 2 * context.pace.floor:
         return None
-    return now + max(sight.pace.floor, timedelta(minutes=2))
+    return now + max(context.pace.floor, timedelta(minutes=2))
 
 
-def _interval(watch: Watch, sight: Sight, asked_at: datetime) -> tuple[timedelta, str]:
+def _choose_interval(outlook: SeriesOutlook, context: PollContext, asked_at: datetime) -> tuple[timedelta, str]:
     """How long one series can wait, and why."""
-    still = _stillness(watch, sight, asked_at)
-    gap, threshold = _gap(watch)
+    still = _compute_idle_wait(outlook, context, asked_at)
+    gap, threshold = _find_next_threshold(outlook)
     if gap is not None:
-        nearing = _nearing(watch, sight.pace, gap, threshold, moving=still is None)
+        nearing = _choose_near_interval(outlook, context.pace, gap, threshold, moving=still is None)
         if nearing is not None:
             return nearing
-    if still is None or watch.pending:
-        return sight.pace.every, _usual(sight.pace)
-    wait = min(max(sight.pace.every, still), sight.pace.ceiling)
+    if still is None or outlook.pending:
+        return context.pace.every, _format_usual_interval(context.pace)
+    wait = min(max(context.pace.every, still), context.pace.ceiling)
     if gap is not None:
         # Unused for an hour and one burst from the line: not as late as what cannot cross before the next look.
-        wait = min(wait, max(sight.pace.every, _soonest(watch, gap)))
-    return wait, f"unchanged: every {_brief(wait)}"
+        wait = min(wait, max(context.pace.every, _estimate_soonest_crossing(outlook, gap)))
+    return wait, f"unchanged: every {_format_duration(wait)}"
 
 
-def _stillness(watch: Watch, sight: Sight, asked_at: datetime) -> timedelta | None:
+def _compute_idle_wait(outlook: SeriesOutlook, context: PollContext, asked_at: datetime) -> timedelta | None:
     """How late a series may be asked for having stood still; None: it moves, or nobody knows yet."""
-    if watch.changed_at is None:
+    if outlook.changed_at is None:
         return None
-    calm = asked_at - watch.changed_at
-    if sight.active_at is not None:
-        if sight.active_at + COUNTED_AFTER >= asked_at:
+    calm = asked_at - outlook.changed_at
+    if context.active_at is not None:
+        if context.active_at + USAGE_COUNT_DELAY >= asked_at:
             return None  # the tool is in use: what has not moved yet is about to
-        if calm > sight.pace.every:
-            return sight.pace.ceiling
-    if calm <= 2 * sight.pace.every:
+        if calm > context.pace.every:
+            return context.pace.ceiling
+    if calm <= 2 * context.pace.every:
         return None
-    return sight.pace.every + calm / 4
+    return context.pace.every + calm / 4
 
 
-def _gap(watch: Watch) -> tuple[float | None, float]:
+def _find_next_threshold(outlook: SeriesOutlook) -> tuple[float | None, float]:
     """Points to the next threshold, and that threshold. One just reached is still ahead: `> 80%` waits for 81 at 80."""
-    if watch.used_percent is None:
+    if outlook.used_percent is None:
         return None, 0.0
-    above = [threshold for threshold in watch.thresholds if threshold >= watch.used_percent]
-    return (min(above) - watch.used_percent, min(above)) if above else (None, 0.0)
+    above = [threshold for threshold in outlook.thresholds if threshold >= outlook.used_percent]
+    return (min(above) - outlook.used_percent, min(above)) if above else (None, 0.0)
 
 
-def _nearing(watch: Watch, pace_: Pace, gap: float, threshold: float, *, moving: bool) -> tuple[timedelta, str] | None:
+def _choose_near_interval(
+    outlook: SeriesOutlook, pace: Pace, gap: float, threshold: float, *, moving: bool
+) -> tuple[timedelta, str] | None:
     """Sooner than usual, because a threshold is near or reached soon at this rate; None: it is not."""
-    floor, every = pace_.floor, pace_.every
-    if watch.rate is not None and watch.rate > 0:
-        expected = timedelta(hours=min(gap / watch.rate, 10_000))
+    floor, every = pace.floor, pace.every
+    if outlook.rate is not None and outlook.rate > 0:
+        expected = timedelta(hours=min(gap / outlook.rate, 10_000))
         if expected / 2 < every:
-            return max(expected / 2, floor), f"{watch.name}: {threshold:g}% expected in {_brief(expected)}"
+            return max(expected / 2, floor), f"{outlook.name}: {threshold:g}% expected in {_format_duration(expected)}"
     if not moving:
         return None
-    wait = max(_soonest(watch, gap) / 2, floor)
-    if gap <= NEAR:
+    wait = max(_estimate_soonest_crossing(outlook, gap) / 2, floor)
+    if gap <= NEAR_THRESHOLD_PERCENT:
         wait = min(wait, max(every / 2, floor))
-    return (wait, f"{watch.name}: {gap:.3g} points from {threshold:g}%") if wait < every else None
+    return (wait, f"{outlook.name}: {gap:.3g} points from {threshold:g}%") if wait < every else None
 
 
-def _soonest(watch: Watch, gap: float) -> timedelta:
+def _estimate_soonest_crossing(outlook: SeriesOutlook, gap: float) -> timedelta:
     """The earliest time in which a busy person could use up `gap` points."""
-    hours = watch.window_seconds / 3600 if watch.window_seconds else BUSY[-1][0]
-    busy = next((part for length, part in BUSY if hours <= length), BUSY[-1][1])
-    fastest = max(SWIFT * 100 / (hours * busy), HASTE * (watch.rate or 0.0))
+    hours = outlook.window_seconds / 3600 if outlook.window_seconds else BUSY_FRACTIONS[-1][0]
+    busy = next((part for length, part in BUSY_FRACTIONS if hours <= length), BUSY_FRACTIONS[-1][1])
+    fastest = max(MAX_BURST_FACTOR * 100 / (hours * busy), RATE_SAFETY_FACTOR * (outlook.rate or 0.0))
     return timedelta(hours=min(gap / fastest, 10_000))
 
 
-def _doubled(first: timedelta, times: int) -> timedelta:
+def _double_wait(first: timedelta, times: int) -> timedelta:
     """`first`, doubled at every time after the first; bounded, because counts may be."""
     return first * (1 << min(max(times - 1, 0), 16))
 
 
-def _usual(pace_: Pace) -> str:
-    return f"every {_brief(pace_.every)}"
+def _format_usual_interval(pace: Pace) -> str:
+    return f"every {_format_duration(pace.every)}"
 
 
-def _brief(span: timedelta) -> str:
+def _format_duration(span: timedelta) -> str:
     """`45s`, `6m`, `1h30m`."""
     seconds = round(span.total_seconds())
     if seconds < 60:  # noqa: PLR2004 - a minute

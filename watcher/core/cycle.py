@@ -29,30 +29,30 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from watcher.core import forecast
-from watcher.core.kinds import length, level, tolerance
-from watcher.core.memory import Doubt, SeriesState, Standing
-from watcher.core.model import Failure, Kind, Reading, Series, Snapshot
+from watcher.core.kinds import get_boundary_tolerance, get_used_percent, get_window_length
+from watcher.core.memory import SeriesState, SuspectReading, Validity
+from watcher.core.model import PollFailure, Reading, Series, Snapshot, WindowKind
 
-CLOCKS_DIFFER = timedelta(minutes=2)
-FEW_POLLS = 3
-LEAP = 60.0
-LEAPT_IN = 1 / 6  # of the window: in more time so much may well be used, however seldom it is asked
-LEAST_LEAP = timedelta(minutes=15)  # however short the window, three polls of the usual pace
-COLLAPSE = 20.0
-COLLAPSED_TO = 10.0
-FALL = 1.0
-EARLY_FALL = 5.0
-TINY = 1e-6
+CLOCK_SKEW_TOLERANCE = timedelta(minutes=2)
+SHORT_GAP_POLLS = 3
+JUMP_PERCENT = 60.0
+JUMP_WINDOW_FRACTION = 1 / 6  # of the window: in more time so much may well be used, however seldom it is asked
+MIN_JUMP_SPAN = timedelta(minutes=15)  # however short the window, three polls of the usual pace
+LARGE_DROP_PERCENT = 20.0
+LARGE_DROP_MAX_USED_PERCENT = 10.0
+DROP_TO_ZERO_PERCENT = 1.0
+DROP_PERCENT = 5.0
+EPSILON = 1e-6
 
 
-def first(series: Series, news: Snapshot | Failure) -> SeriesState:
+def create_series_state(series: Series, result: Snapshot | PollFailure) -> SeriesState:
     """The state of a series that was never seen before this news."""
     return SeriesState(
-        series=series, account_name=news.account_name, episode_at=news.at, heard_at=news.at, asked_at=news.at
+        series=series, account_name=result.account_name, episode_at=result.at, heard_at=result.at, asked_at=result.at
     )
 
 
-def observe(state: SeriesState, reading: Reading, at: datetime, every: timedelta) -> SeriesState:
+def apply_reading(state: SeriesState, reading: Reading, at: datetime, every: timedelta) -> SeriesState:
     """The state after a reading.
 
     Args:
@@ -61,33 +61,33 @@ def observe(state: SeriesState, reading: Reading, at: datetime, every: timedelta
         at: when the answer was received.
         every: how often this provider is asked at present.
     """
-    if not _tells(state, reading):
-        return replace(state, standing=Standing.UNKNOWN)
+    if not _is_usable(state, reading):
+        return replace(state, standing=Validity.UNKNOWN)
     if state.reading is None:
         overdue = timedelta(0) if reading.resets_at is None else at - reading.resets_at
         # Past its boundary it is the old answer still; past it by a whole window, the date is what is out of order.
-        whole = length(reading) or tolerance(reading)
-        return _frozen(state) if CLOCKS_DIFFER < overdue <= whole else _believed(state, reading, at)
-    standing = _by_boundary(state, reading, at)
-    if standing is Standing.FROZEN:
-        return _frozen(state)
-    if state.doubt is not None and _nearer(reading, state.doubt.reading, state.reading):
-        turned = state.doubt.turn or standing is Standing.RESET
-        return _turned(state, reading, at) if turned else _believed(state, reading, at)
-    leaps = _leaps(state, reading, at, every)
-    if leaps or (standing is Standing.BELIEVED and _collapses(state, reading, at)):
-        turn = not leaps and state.reading.kind is not Kind.BALANCE and not reading.unlimited
-        return _doubted(state, reading, at, turn=turn)
-    return _turned(state, reading, at) if standing is Standing.RESET else _believed(state, reading, at)
+        whole = get_window_length(reading) or get_boundary_tolerance(reading)
+        return _mark_frozen(state) if CLOCK_SKEW_TOLERANCE < overdue <= whole else _accept_reading(state, reading, at)
+    standing = _classify_by_boundary(state, reading, at)
+    if standing is Validity.FROZEN:
+        return _mark_frozen(state)
+    if state.doubt is not None and _confirms_suspect(reading, state.doubt.reading, state.reading):
+        turned = state.doubt.turn or standing is Validity.RESET
+        return _start_episode(state, reading, at) if turned else _accept_reading(state, reading, at)
+    leaps = _is_suspicious_jump(state, reading, at, every)
+    if leaps or (standing is Validity.BELIEVED and _is_suspicious_drop(state, reading, at)):
+        turn = not leaps and state.reading.kind is not WindowKind.BALANCE and not reading.unlimited
+        return _mark_suspect(state, reading, at, is_reset=turn)
+    return _start_episode(state, reading, at) if standing is Validity.RESET else _accept_reading(state, reading, at)
 
 
-def answered(state: SeriesState, news: Snapshot, every: timedelta) -> SeriesState:
+def apply_snapshot(state: SeriesState, snapshot: Snapshot, every: timedelta) -> SeriesState:
     """The state with what an answer says beside the reading: the account is up, its name, its plan."""
     return replace(
         state,
-        account_name=news.account_name,
-        plan=news.plan,
-        asked_at=news.at,
+        account_name=snapshot.account_name,
+        plan=snapshot.plan,
+        asked_at=snapshot.at,
         every=every,
         retry_at=None,
         error=None,
@@ -96,16 +96,16 @@ def answered(state: SeriesState, news: Snapshot, every: timedelta) -> SeriesStat
     )
 
 
-def missing(state: SeriesState, news: Snapshot, every: timedelta) -> SeriesState:
+def mark_missing(state: SeriesState, snapshot: Snapshot, every: timedelta) -> SeriesState:
     """The state after an answer that did not hold this series."""
-    return replace(answered(state, news, every), standing=Standing.MISSING)
+    return replace(apply_snapshot(state, snapshot, every), standing=Validity.MISSING)
 
 
-def failed(state: SeriesState, failure: Failure, every: timedelta) -> SeriesState:
+def apply_failure(state: SeriesState, failure: PollFailure, every: timedelta) -> SeriesState:
     """The state after a poll that gave nothing."""
     return replace(
         state,
-        standing=Standing.FAILED,
+        standing=Validity.FAILED,
         error=failure.message,
         error_kind=failure.kind,
         failing_since=state.failing_since or failure.at,
@@ -116,180 +116,185 @@ def failed(state: SeriesState, failure: Failure, every: timedelta) -> SeriesStat
     )
 
 
-def _tells(state: SeriesState, reading: Reading) -> bool:
+def _is_usable(state: SeriesState, reading: Reading) -> bool:
     """Whether the reading says anything that could be judged."""
     if reading.stale or reading.low_confidence:
         return False
-    if reading.unlimited or level(reading) is not None:
+    if reading.unlimited or get_used_percent(reading) is not None:
         return True
-    if state.reading is not None and level(state.reading) is not None:
+    if state.reading is not None and get_used_percent(state.reading) is not None:
         return False  # the percent is missing today: unknown, not gone
     return reading.used is not None or reading.remaining is not None
 
 
-def _leaps(state: SeriesState, reading: Reading, at: datetime, every: timedelta) -> bool:
+def _is_suspicious_jump(state: SeriesState, reading: Reading, at: datetime, every: timedelta) -> bool:
     if state.reading is None or state.read_at is None:
         return False
-    was, now = level(state.reading), level(reading)
-    if was is None or now is None or now - was < LEAP - TINY:
+    was, now = get_used_percent(state.reading), get_used_percent(reading)
+    if was is None or now is None or now - was < JUMP_PERCENT - EPSILON:
         return False
-    whole = length(reading)
-    few = FEW_POLLS * every
-    return at - state.read_at < (few if whole is None else min(few, max(whole * LEAPT_IN, LEAST_LEAP)))
+    whole = get_window_length(reading)
+    few = SHORT_GAP_POLLS * every
+    return at - state.read_at < (few if whole is None else min(few, max(whole * JUMP_WINDOW_FRACTION, MIN_JUMP_SPAN)))
 
 
-def _collapses(state: SeriesState, reading: Reading, at: datetime) -> bool:
+def _is_suspicious_drop(state: SeriesState, reading: Reading, at: datetime) -> bool:
     """Whether use fell in a way that only a second reading can make believable."""
     if state.reading is None:
         return False
-    was, now = level(state.reading), level(reading)
+    was, now = get_used_percent(state.reading), get_used_percent(reading)
     if reading.unlimited:
-        return was is not None and was >= COLLAPSE
+        return was is not None and was >= LARGE_DROP_PERCENT
     if was is None or now is None:
         return False
-    if _is_collapse(was, now):
+    if _is_large_drop(was, now):
         return True
-    early = _moved_on(state, reading) and not _passed(state, at)
-    return early and _is_fall(was, now)
+    early = _has_boundary_moved(state, reading) and not _has_boundary_passed(state, at)
+    return early and _is_drop(was, now)
 
 
-def _is_fall(was: float | None, now: float | None) -> bool:
+def _is_drop(before: float | None, after: float | None) -> bool:
     """Whether use fell by more than servers correct themselves by: a point or two, up and down, is no news."""
-    if was is None or now is None:
+    if before is None or after is None:
         return False
-    fell = was - now + TINY
-    return fell >= EARLY_FALL or (fell >= FALL and now <= FALL + TINY)
+    fell = before - after + EPSILON
+    return fell >= DROP_PERCENT or (fell >= DROP_TO_ZERO_PERCENT and after <= DROP_TO_ZERO_PERCENT + EPSILON)
 
 
-def _is_collapse(was: float | None, now: float | None) -> bool:
-    return was is not None and now is not None and was - now >= COLLAPSE - TINY and now <= COLLAPSED_TO + TINY
+def _is_large_drop(before: float | None, after: float | None) -> bool:
+    return (
+        before is not None
+        and after is not None
+        and before - after >= LARGE_DROP_PERCENT - EPSILON
+        and after <= LARGE_DROP_MAX_USED_PERCENT + EPSILON
+    )
 
 
-def _by_boundary(state: SeriesState, reading: Reading, at: datetime) -> Standing:
+def _classify_by_boundary(state: SeriesState, reading: Reading, at: datetime) -> Validity:
     """RESET, FROZEN or BELIEVED, as the boundary and the clock have it."""
-    if state.reading is None or state.reading.kind is Kind.BALANCE or _unbegun(state):
-        return Standing.BELIEVED
-    if _is_of_the_last(state, reading, at):
-        return Standing.FROZEN
-    if not _passed(state, at):
-        return Standing.RESET if _is_late(state) and _moved_on(state, reading) else Standing.BELIEVED
-    was, now = level(state.reading), level(reading)
+    if state.reading is None or state.reading.kind is WindowKind.BALANCE or _is_unused_window(state):
+        return Validity.BELIEVED
+    if _is_from_previous_window(state, reading, at):
+        return Validity.FROZEN
+    if not _has_boundary_passed(state, at):
+        return Validity.RESET if _is_reset_overdue(state) and _has_boundary_moved(state, reading) else Validity.BELIEVED
+    was, now = get_used_percent(state.reading), get_used_percent(reading)
     ended = state.boundary is not None and at >= state.boundary
-    if _moved_on(state, reading) or (_is_fall(was, now) if ended else _is_collapse(was, now)):
-        return Standing.RESET
+    if _has_boundary_moved(state, reading) or (_is_drop(was, now) if ended else _is_large_drop(was, now)):
+        return Validity.RESET
     if ended and was == now == 0.0 and reading.resets_at is None:
-        return Standing.RESET  # nothing used, no boundary: the next window, which nobody has begun
+        return Validity.RESET  # nothing used, no boundary: the next window, which nobody has begun
     ends = reading.resets_at or state.boundary
     same = (
-        (was is None or now is None or abs(was - now) <= TINY)
+        (was is None or now is None or abs(was - now) <= EPSILON)
         and reading.remaining == state.reading.remaining
         and reading.used == state.reading.used
     )
-    return Standing.FROZEN if same and ends is not None and ends <= at else Standing.BELIEVED
+    return Validity.FROZEN if same and ends is not None and ends <= at else Validity.BELIEVED
 
 
-def _passed(state: SeriesState, at: datetime) -> bool:
+def _has_boundary_passed(state: SeriesState, at: datetime) -> bool:
     if state.boundary is None or (state.read_at is not None and state.read_at >= state.boundary):
         return False  # it had passed before the last believed reading: its passing says nothing of this one
-    return at >= state.boundary - CLOCKS_DIFFER
+    return at >= state.boundary - CLOCK_SKEW_TOLERANCE
 
 
-def _is_of_the_last(state: SeriesState, reading: Reading, at: datetime) -> bool:
+def _is_from_previous_window(state: SeriesState, reading: Reading, at: datetime) -> bool:
     """Whether the answer is of the window whose end was just seen: it names that end, and more use than there is now.
 
     Only for a while: a server may also count the new window's use under a date that it forgot to move.
     """
     if not state.episode or state.reading is None or reading.resets_at is None:
         return False
-    was, now = level(state.reading), level(reading)
-    near = tolerance(reading)
+    was, now = get_used_percent(state.reading), get_used_percent(reading)
+    near = get_boundary_tolerance(reading)
     return (
         was is not None
         and now is not None
-        and now - was >= EARLY_FALL
-        and reading.resets_at - state.episode_at <= min(CLOCKS_DIFFER, near)
+        and now - was >= DROP_PERCENT
+        and reading.resets_at - state.episode_at <= min(CLOCK_SKEW_TOLERANCE, near)
         and at - reading.resets_at <= near
     )
 
 
-def _is_late(state: SeriesState) -> bool:
+def _is_reset_overdue(state: SeriesState) -> bool:
     """Whether the boundary had passed when use was last seen to rise: the server is late, if the date was right."""
     if state.boundary is None or state.read_at is None or state.reading is None:
         return False
-    whole = length(state.reading) or tolerance(state.reading)
+    whole = get_window_length(state.reading) or get_boundary_tolerance(state.reading)
     return timedelta(0) <= state.read_at - state.boundary <= whole
 
 
-def _moved_on(state: SeriesState, reading: Reading) -> bool:
+def _has_boundary_moved(state: SeriesState, reading: Reading) -> bool:
     if state.boundary is None or reading.resets_at is None:
         return False
-    return reading.resets_at > state.boundary and reading.resets_at - state.boundary > tolerance(reading)
+    return reading.resets_at > state.boundary and reading.resets_at - state.boundary > get_boundary_tolerance(reading)
 
 
-def _unbegun(state: SeriesState) -> bool:
+def _is_unused_window(state: SeriesState) -> bool:
     """Whether the window was not in use when it was last read: its boundary then is only now + its length."""
     if state.reading is None or state.boundary is None or state.read_at is None:
         return False
-    used = level(state.reading)
-    if used is None or used > TINY:
+    used = get_used_percent(state.reading)
+    if used is None or used > EPSILON:
         return False
-    whole = length(state.reading)
+    whole = get_window_length(state.reading)
     if whole is None:
         return True  # it cannot be told whether its boundary rolls; where nothing was used nothing is lost either way
-    return state.boundary - state.read_at >= whole - tolerance(state.reading)
+    return state.boundary - state.read_at >= whole - get_boundary_tolerance(state.reading)
 
 
-def _nearer(reading: Reading, doubted: Reading, believed: Reading) -> bool:
+def _confirms_suspect(reading: Reading, suspect: Reading, believed: Reading) -> bool:
     """Whether the reading speaks for the doubted one."""
-    now, doubtful, was = level(reading), level(doubted), level(believed)
+    now, doubtful, was = get_used_percent(reading), get_used_percent(suspect), get_used_percent(believed)
     if now is None or doubtful is None or was is None:
-        return reading.unlimited and doubted.unlimited
+        return reading.unlimited and suspect.unlimited
     return abs(now - doubtful) < abs(now - was)
 
 
-def _doubted(state: SeriesState, reading: Reading, at: datetime, *, turn: bool) -> SeriesState:
+def _mark_suspect(state: SeriesState, reading: Reading, at: datetime, *, is_reset: bool) -> SeriesState:
     return replace(
         state,
-        standing=Standing.SUSPECT,
-        doubt=Doubt(reading=reading, at=at, turn=turn),
+        standing=Validity.SUSPECT,
+        doubt=SuspectReading(reading=reading, at=at, turn=is_reset),
         doubts=state.doubts + 1,
     )
 
 
-def _frozen(state: SeriesState) -> SeriesState:
-    return replace(state, standing=Standing.FROZEN, doubt=None, doubts=state.doubts + 1)
+def _mark_frozen(state: SeriesState) -> SeriesState:
+    return replace(state, standing=Validity.FROZEN, doubt=None, doubts=state.doubts + 1)
 
 
-def _believed(state: SeriesState, reading: Reading, at: datetime) -> SeriesState:
-    used = level(reading)
+def _accept_reading(state: SeriesState, reading: Reading, at: datetime) -> SeriesState:
+    used = get_used_percent(reading)
     boundary = reading.resets_at
     if boundary is None and state.boundary is not None and at < state.boundary:
         boundary = state.boundary  # the answer left it out this time
     changed = state.reading is not None and (used, reading.used, reading.remaining) != (
-        level(state.reading),
+        get_used_percent(state.reading),
         state.reading.used,
         state.reading.remaining,
     )
     return replace(
         state,
-        standing=Standing.BELIEVED,
+        standing=Validity.BELIEVED,
         reading=reading,
         read_at=at,
         changed_at=at if changed else state.changed_at,
         boundary=boundary,
         doubt=None,
         doubts=0,
-        samples=state.samples if used is None else forecast.kept(state.samples, at, used),
+        samples=state.samples if used is None else forecast.add_sample(state.samples, at, used),
     )
 
 
-def _turned(state: SeriesState, reading: Reading, at: datetime) -> SeriesState:
+def _start_episode(state: SeriesState, reading: Reading, at: datetime) -> SeriesState:
     """A new episode, with the reading as its first, or its second after the one that was doubted."""
     began = at if state.doubt is None or not state.doubt.turn else state.doubt.at
     if state.boundary is not None and state.boundary < began:
         began = state.boundary
-    seen = None if state.doubt is None or state.doubt.at >= at else level(state.doubt.reading)
-    doubted = () if state.doubt is None or seen is None else forecast.kept((), state.doubt.at, seen)
+    seen = None if state.doubt is None or state.doubt.at >= at else get_used_percent(state.doubt.reading)
+    doubted = () if state.doubt is None or seen is None else forecast.add_sample((), state.doubt.at, seen)
     fresh = replace(
         state,
         episode=state.episode + 1,
@@ -297,4 +302,4 @@ def _turned(state: SeriesState, reading: Reading, at: datetime) -> SeriesState:
         samples=doubted,
         boundary=None,
     )
-    return replace(_believed(fresh, reading, at), standing=Standing.RESET, changed_at=at)
+    return replace(_accept_reading(fresh, reading, at), standing=Validity.RESET, changed_at=at)

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from watcher.core.kinds import level
-from watcher.core.memory import Standing
-from watcher.core.model import Phase, Series
-from watcher.core.view import View
+from watcher.core.kinds import get_used_percent
+from watcher.core.memory import Validity
+from watcher.core.model import AlertPhase, Series
+from watcher.core.view import SeriesMetrics
 
 REASONS = {
     "above": "the condition has held for as long as the rule asks: fired",
@@ -39,12 +39,12 @@ REASONS = {
 }
 """Reason -> the sentence for it."""
 
-_SILENT = {
-    Standing.SUSPECT: "suspect",
-    Standing.FROZEN: "frozen",
-    Standing.MISSING: "missing",
-    Standing.FAILED: "failed",
-    Standing.UNKNOWN: "stale",
+_REASON_BY_VALIDITY = {
+    Validity.SUSPECT: "suspect",
+    Validity.FROZEN: "frozen",
+    Validity.MISSING: "missing",
+    Validity.FAILED: "failed",
+    Validity.UNKNOWN: "stale",
 }
 
 
@@ -55,7 +55,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     series: Series
     at: datetime
     condition: bool | None  # whether it held, on any level; None: unknown
-    phase: Phase  # after it
+    phase: AlertPhase  # after it
     reason: str  # one of `REASONS`
     used_percent: float | None = None  # as read at that moment, believed or not; None: unknown
 
@@ -65,34 +65,36 @@ class Decision(Struct, frozen=True, kw_only=True):
         return REASONS[self.reason]
 
 
-def decision(rule: str, view: View, whens: tuple[bool | None, ...], phase: Phase, reason: str) -> Decision:
+def make_decision(
+    rule: str, metrics: SeriesMetrics, levels_met: tuple[bool | None, ...], phase: AlertPhase, reason: str
+) -> Decision:
     """The record of one decision.
 
     Args:
         rule: its name.
-        view: of the series that was judged.
-        whens: whether each level's condition held.
+        metrics: of the series that was judged.
+        levels_met: whether each level's condition held.
         phase: of the alert, afterwards.
         reason: one of `REASONS`; "unknown" is made more precise.
     """
-    state = view.state
-    doubted = state.doubt is not None and state.standing is Standing.SUSPECT
+    state = metrics.state
+    doubted = state.doubt is not None and state.standing is Validity.SUSPECT
     reading = state.doubt.reading if doubted and state.doubt is not None else state.reading
-    shown = reading if doubted or state.standing.is_believed or state.standing is Standing.FROZEN else None
+    shown = reading if doubted or state.standing.is_believed or state.standing is Validity.FROZEN else None
     if reason == "unknown":
-        reason = _why_unknown(view)
+        reason = _explain_unknown(metrics)
     return Decision(
         rule=rule,
         series=state.series,
-        at=view.now,
-        condition=True if True in whens else None if None in whens or not whens else False,
+        at=metrics.now,
+        condition=True if True in levels_met else None if None in levels_met or not levels_met else False,
         phase=phase,
         reason=reason,
-        used_percent=None if shown is None else level(shown),
+        used_percent=None if shown is None else get_used_percent(shown),
     )
 
 
-def _why_unknown(view: View) -> str:
-    if not view.state.standing.is_believed:
-        return _SILENT[view.state.standing]
-    return "unknown" if view.known else "ended"
+def _explain_unknown(metrics: SeriesMetrics) -> str:
+    if not metrics.state.standing.is_believed:
+        return _REASON_BY_VALIDITY[metrics.state.standing]
+    return "unknown" if metrics.is_current else "ended"

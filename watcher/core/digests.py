@@ -9,104 +9,134 @@ from hashlib import sha256
 from msgspec import structs
 
 from watcher.core import facts, wording
-from watcher.core.desk import Desk
-from watcher.core.hold import OFFLINE, hold_quiet
+from watcher.core.desk import OutboxChanges
+from watcher.core.hold import OFFLINE_REASON, find_quiet_hours_mute
 from watcher.core.model import Delivery, DeliveryState, Severity, Transition
-from watcher.core.parcels import IN_OUTBOX, alerts_of, delivery, lives_until, unworded
-from watcher.core.phrases import clock
+from watcher.core.parcels import OUTBOX_STATES, collect_alerts, compute_expiry, create_delivery, make_placeholder
+from watcher.core.phrases import format_time
 
-ONE_BY_ONE = 3
+MAX_SINGLE_MESSAGES = 3
 """As many alerts wait for a channel as single messages; more become a digest."""
 
-_NOTICE = "offline|"
+_OFFLINE_KEY_PREFIX = "offline|"
 _OFFLINE_BODY = "No provider can be reached; the last reading is from {since}."
 
 
-def tidy(desk: Desk) -> None:
+def group_deliveries(changes: OutboxChanges) -> None:
     """One notice where the machine is offline, digests where many wait, and nobody ahead of a waiting channel."""
-    _mind_network(desk)
-    for channel in dict.fromkeys(row.channel for row in desk.rows):
-        _collapse(desk, channel)
-        _keep_waiting(desk, channel)
+    _update_network_notices(changes)
+    for channel in dict.fromkeys(row.channel for row in changes.rows):
+        _group_waiting(changes, channel)
+        _keep_retry_delay(changes, channel)
 
 
-def _collapse(desk: Desk, channel: str) -> None:
+def _group_waiting(changes: OutboxChanges, channel: str) -> None:
     waiting = [
         index
-        for index, row in enumerate(desk.rows)
+        for index, row in enumerate(changes.rows)
         if row.channel == channel and row.state is DeliveryState.QUEUED and row.about and not row.in_doubt
     ]
-    if len(waiting) > 1 and len(alerts_of(desk.rows[index] for index in waiting)) > ONE_BY_ONE:
-        gather(desk, channel, waiting, "more than three at once")
+    if len(waiting) > 1 and len(collect_alerts(changes.rows[index] for index in waiting)) > MAX_SINGLE_MESSAGES:
+        merge_into_digest(changes, channel, waiting, "more than three at once")
 
 
-def gather(desk: Desk, channel: str, indexes: Sequence[int], reason: str, *, heading: str = "") -> None:
+def merge_into_digest(
+    changes: OutboxChanges, channel: str, indexes: Sequence[int], reason: str, *, heading: str = ""
+) -> None:
     """One digest in place of several rows. It waits as long as they had to and lives as long as the oldest."""
-    rows = [desk.rows[index] for index in indexes]
+    rows = [changes.rows[index] for index in indexes]
     for index, row in zip(indexes, rows, strict=True):
-        desk.rows[index] = structs.replace(row, state=DeliveryState.WITHDRAWN, outcome="part of a digest")
+        changes.rows[index] = structs.replace(row, state=DeliveryState.WITHDRAWN, outcome="part of a digest")
     about = [transition for row in rows for transition in row.about]
-    row = digest(desk, channel, about, [row.key for row in rows], reason=reason, heading=heading)
-    desk.rows.append(
+    row = create_digest(changes, channel, about, [row.key for row in rows], reason=reason, heading=heading)
+    changes.rows.append(
         structs.replace(
             row,
             attempts=max(row.attempts for row in rows),
             next_attempt_at=max(row.next_attempt_at for row in rows),
-            expires_at=min(lives_until(row, row.about) for row in rows),
+            expires_at=min(compute_expiry(row, row.about) for row in rows),
         )
     )
 
 
-def digest(  # noqa: PLR0913 - a message has this many sides
-    desk: Desk, channel: str, about: Sequence[Transition], keys: Sequence[str], *, reason: str, heading: str = ""
+def create_digest(  # noqa: PLR0913 - a message has this many sides
+    changes: OutboxChanges,
+    channel: str,
+    about: Sequence[Transition],
+    keys: Sequence[str],
+    *,
+    reason: str,
+    heading: str = "",
 ) -> Delivery:
     """A digest whose key comes from those of the messages in whose place it is: each is replaced only once."""
-    about = tuple(sorted(about, key=lambda transition: transition.alert))  # stable: an alert's own order is kept
+    about = tuple(sorted(about, key=lambda transition: transition.alert_id))  # stable: an alert's own order is kept
     key = f"digest|{sha256('|'.join(keys).encode()).hexdigest()[:16]}"
-    return delivery(key, channel, unworded(desk.now, heading), desk.now, reason=reason, about=about)
+    return create_delivery(
+        key, channel, make_placeholder(changes.now, heading), changes.now, reason=reason, about=about
+    )
 
 
-def _keep_waiting(desk: Desk, channel: str) -> None:
+def _keep_retry_delay(changes: OutboxChanges, channel: str) -> None:
     """A withdrawn message leaves its waiting time to the next: the far side asked for it, or needs it."""
     until = max(
-        (row.next_attempt_at for row in desk.before if row.channel == channel and row.attempts), default=desk.now
+        (row.next_attempt_at for row in changes.outbox_before if row.channel == channel and row.attempts),
+        default=changes.now,
     )
-    for index, row in enumerate(desk.rows):
+    for index, row in enumerate(changes.rows):
         if row.channel == channel and row.state is DeliveryState.QUEUED:
             if row.next_attempt_at < until:
-                desk.rows[index] = structs.replace(row, next_attempt_at=until)
+                changes.rows[index] = structs.replace(row, next_attempt_at=until)
             return
 
 
 # --- the machine's own network ---
 
 
-def _offline_channels(rows: Sequence[Delivery]) -> dict[str, Delivery]:
-    held = (row for row in rows if row.state is DeliveryState.HELD and row.reason == OFFLINE)
+def _find_offline_channels(rows: Sequence[Delivery]) -> dict[str, Delivery]:
+    held = (row for row in rows if row.state is DeliveryState.HELD and row.reason == OFFLINE_REASON)
     return {row.channel: row for row in held}
 
 
-def _mind_network(desk: Desk) -> None:
-    waited, waiting = _offline_channels(desk.before), _offline_channels(desk.rows)
+def _update_network_notices(changes: OutboxChanges) -> None:
+    waited, waiting = _find_offline_channels(changes.outbox_before), _find_offline_channels(changes.rows)
     for channel, row in waiting.items():
         if channel not in waited:
-            age = facts.age(row.about[0], desk.now)
-            since = clock(desk.now - age if age else row.about[0].since, desk.now, desk.routing.voice.tz)
-            _notice(desk, channel, f"{_NOTICE}{row.key}", "This machine is offline", _OFFLINE_BODY.format(since=since))
+            age = facts.get_reading_age(row.about[0], changes.now)
+            since = format_time(
+                changes.now - age if age else row.about[0].since, changes.now, changes.routing.formatter.tz
+            )
+            _queue_notice(
+                changes,
+                channel,
+                f"{_OFFLINE_KEY_PREFIX}{row.key}",
+                "This machine is offline",
+                _OFFLINE_BODY.format(since=since),
+            )
     for channel, row in waited.items():
-        if channel not in waiting and not desk.situation.offline:
-            _say_online(desk, channel, row)
+        if channel not in waiting and not changes.context.offline:
+            _end_offline_notice(changes, channel, row)
 
 
-def _say_online(desk: Desk, channel: str, was: Delivery) -> None:
+def _end_offline_notice(changes: OutboxChanges, channel: str, offline_row: Delivery) -> None:
     """The end of the notice; where the notice itself never got out, neither is worth a word."""
-    for index, row in enumerate(desk.rows):
-        if row.channel == channel and row.key.startswith(_NOTICE) and row.state in IN_OUTBOX and not row.in_doubt:
-            desk.rows[index] = structs.replace(row, state=DeliveryState.WITHDRAWN, outcome="online again")
+    for index, row in enumerate(changes.rows):
+        if (
+            row.channel == channel
+            and row.key.startswith(_OFFLINE_KEY_PREFIX)
+            and row.state in OUTBOX_STATES
+            and not row.in_doubt
+        ):
+            changes.rows[index] = structs.replace(row, state=DeliveryState.WITHDRAWN, outcome="online again")
             return
-    _notice(desk, channel, f"online|{was.key}", "This machine is online again", "Providers can be reached again.")
+    _queue_notice(
+        changes, channel, f"online|{offline_row.key}", "This machine is online again", "Providers can be reached again."
+    )
 
 
-def _notice(desk: Desk, channel: str, key: str, title: str, body: str) -> None:
-    message = wording.notice(key, title, body, desk.now, Severity.INFO)
-    desk.rows.append(delivery(key, channel, message, desk.now, reason="network", held=hold_quiet(desk.situation)))
+def _queue_notice(changes: OutboxChanges, channel: str, key: str, title: str, body: str) -> None:
+    message = wording.compose_notice(key, title, body, changes.now, Severity.INFO)
+    changes.rows.append(
+        create_delivery(
+            key, channel, message, changes.now, reason="network", mute=find_quiet_hours_mute(changes.context)
+        )
+    )

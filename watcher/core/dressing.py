@@ -7,35 +7,37 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from watcher.core.evaluate import Change
-from watcher.core.kinds import level
+from watcher.core.evaluate import AlertChange
+from watcher.core.kinds import get_used_percent
 from watcher.core.memory import SeriesState
-from watcher.core.model import Event, Rule, Transition
-from watcher.core.view import View
+from watcher.core.model import AlertEvent, Rule, Transition
+from watcher.core.view import SeriesMetrics
 
-FULL = 100.0 - 1e-6
+FULL_PERCENT = 100.0 - 1e-6
 
 
-def event_of(rule: Rule, change: Change) -> Event | None:
+def choose_event(rule: Rule, change: AlertChange) -> AlertEvent | None:
     """What the change is called for this rule; None where its `on` does not ask for it."""
-    if change.event is Event.REMINDER:
+    if change.event is AlertEvent.REMINDER:
         return change.event  # `remind` asks for it
-    if change.event is Event.RESOLVED and change.reason == "reset" and Event.RESET in rule.on:
-        return Event.RESET
+    if change.event is AlertEvent.RESOLVED and change.reason == "reset" and AlertEvent.RESET in rule.on:
+        return AlertEvent.RESET
     return change.event if change.event in rule.on else None
 
 
-def dressed(event: Event, rule: Rule, change: Change, view: View, siblings: Iterable[View]) -> Transition:
+def make_transition(
+    event: AlertEvent, rule: Rule, change: AlertChange, metrics: SeriesMetrics, siblings: Iterable[SeriesMetrics]
+) -> Transition:
     """The transition, with what is believed and known at this moment.
 
     Args:
-        event: what it is called, from `event_of`.
+        event: what it is called, from `choose_event`.
         rule: whose alert changed.
         change: of it.
-        view: of its series.
+        metrics: of its series.
         siblings: the account's other series.
     """
-    state = view.state
+    state = metrics.state
     return Transition(
         at=change.at,
         rule=rule.name,
@@ -47,21 +49,21 @@ def dressed(event: Event, rule: Rule, change: Change, view: View, siblings: Iter
         reason=change.reason,
         since=change.since,
         reading=state.reading,
-        heard=change.heard,
-        nth=change.nth,
-        facts=facts(view, siblings),
+        heard=change.notified_severities,
+        nth=change.occurrence,
+        facts=collect_facts(metrics, siblings),
     )
 
 
-def facts(view: View, siblings: Iterable[View]) -> dict[str, Any]:
+def collect_facts(metrics: SeriesMetrics, siblings: Iterable[SeriesMetrics]) -> dict[str, Any]:
     """What is known beyond the reading, as plain JSON values; what is unknown is left out."""
-    state = view.state
-    spent = [_row(sibling) for sibling in siblings if is_spent(sibling)]
+    state = metrics.state
+    spent = [_make_exhausted_row(sibling) for sibling in siblings if is_exhausted(sibling)]
     found = {
-        "rate": view.worth("rate"),
-        "projected": view.worth("projected"),
-        "exhausts_in_s": view.worth("exhausts_in"),
-        "age_s": view.read_s_ago(),
+        "rate": metrics.value_of("rate"),
+        "projected": metrics.value_of("projected"),
+        "exhausts_in_s": metrics.value_of("exhausts_in"),
+        "age_s": metrics.reading_age_s(),
         "error": state.error,
         "error_kind": state.error_kind,
         "plan": state.plan,
@@ -70,19 +72,19 @@ def facts(view: View, siblings: Iterable[View]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None and value != math.inf}
 
 
-def is_full(state: SeriesState) -> bool:
-    """Whether the window was used up when it was last read; whether it still is, `is_spent` says."""
-    used = None if state.reading is None or state.gone else level(state.reading)
-    return used is not None and used >= FULL
+def was_exhausted(state: SeriesState) -> bool:
+    """Whether the window was used up when it was last read; whether it still is, `is_exhausted` says."""
+    used = None if state.reading is None or state.gone else get_used_percent(state.reading)
+    return used is not None and used >= FULL_PERCENT
 
 
-def is_spent(view: View) -> bool:
+def is_exhausted(metrics: SeriesMetrics) -> bool:
     """Whether nothing is left in that window."""
-    used = view.worth("used_percent")
-    return isinstance(used, float | int) and used >= FULL
+    used = metrics.value_of("used_percent")
+    return isinstance(used, float | int) and used >= FULL_PERCENT
 
 
-def _row(view: View) -> list[str | None]:
-    reading, boundary = view.state.reading, view.state.boundary
-    label = (reading.label if reading is not None else "") or view.state.series.window
+def _make_exhausted_row(metrics: SeriesMetrics) -> list[str | None]:
+    reading, boundary = metrics.state.reading, metrics.state.boundary
+    label = (reading.label if reading is not None else "") or metrics.state.series.window
     return [label, None if boundary is None else boundary.isoformat()]

@@ -12,15 +12,15 @@ from msgspec import Meta, Struct, field
 
 from watcher.core.model import Severity
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
+JSON_SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DURATION_PATTERN = r"^(?=[0-9])([0-9.]+w)?([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?$"
-_DURATION = {"pattern": DURATION_PATTERN}
+_DURATION_SCHEMA = {"pattern": DURATION_PATTERN}
 
-Duration = Annotated[str, Meta(title='a duration such as "45m", "2h" or "1h30m"', extra_json_schema=_DURATION)]
+Duration = Annotated[str, Meta(title='a duration such as "45m", "2h" or "1h30m"', extra_json_schema=_DURATION_SCHEMA)]
 Condition = Annotated[str, Meta(title='a condition such as "claude.five_hour > 80%"')]
 Threshold = Annotated[str, Meta(title='a value such as "80%", "2h", "$5" or "50"')]
 Template = Annotated[str, Meta(title='a text such as "{provider} is at {used_percent:.0f} %"')]
-Row = Annotated[
+ExampleRow = Annotated[
     list[Annotated[int | float | Literal["?", "reset"], Meta(title='a number, "?" or "reset"')]],
     Meta(title='a list of numbers, "?" (no reading) and "reset"'),
 ]
@@ -31,10 +31,10 @@ class ExampleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaul
 
     series: Annotated[str, Meta(title='one series such as "claude.five_hour"', description="What the readings are of.")]
     every: Annotated[Duration, Meta(description="How far the readings are apart.")] = "5m"
-    used: Annotated[Row, Meta(description="Percent used, poll by poll. Either this or `remaining`.")] = field(
+    used: Annotated[ExampleRow, Meta(description="Percent used, poll by poll. Either this or `remaining`.")] = field(
         default_factory=list
     )
-    remaining: Annotated[Row, Meta(description="What is left, poll by poll, in the window's own unit.")] = field(
+    remaining: Annotated[ExampleRow, Meta(description="What is left, poll by poll, in the window's own unit.")] = field(
         default_factory=list
     )
     expect: Annotated[
@@ -141,19 +141,19 @@ class RulesDocument(Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
     )
 
 
-def schema() -> dict[str, Any]:
+def build_rules_schema() -> dict[str, Any]:
     """The JSON Schema of a file of rules, for editors."""
     document = msgspec.json.schema(RulesDocument)
-    return {"$schema": DIALECT, "title": "Rules of the AI usage watcher", **without_null(document)}
+    return {"$schema": JSON_SCHEMA_DIALECT, "title": "Rules of the AI usage watcher", **strip_null(document)}
 
 
-def without_null(node: Any) -> Any:
+def strip_null(node: Any) -> Any:
     """A JSON Schema without `null`, which TOML cannot write: a key that may be None is a key that may be left out."""
     if isinstance(node, list):
-        return [without_null(each) for each in node]
+        return [strip_null(each) for each in node]
     if not isinstance(node, dict):
         return node
-    kept = {key: without_null(each) for key, each in node.items() if not (key == "default" and each in (None, [], {}))}
+    kept = {key: strip_null(each) for key, each in node.items() if not (key == "default" and each in (None, [], {}))}
     choices = kept.get("anyOf")
     if isinstance(choices, list):
         choices = [each for each in choices if each != {"type": "null"}]

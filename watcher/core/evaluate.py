@@ -1,6 +1,6 @@
 """One alert, one observation, one step: when to speak, when to hold still, when to take it back.
 
-The phases and what moves them, drawn from `TABLE`. To change the engine, change the table first; a test holds this
+The phases and what moves them, drawn from `TRANSITION_TABLE`. To change the engine, change the table first; a test holds this
 drawing to it::
 
     phase      seen        becomes    says
@@ -32,35 +32,35 @@ from msgspec.structs import replace
 
 from watcher.core import holding
 from watcher.core.memory import AlertState
-from watcher.core.model import Event, Phase, Rule, Series, Severity
+from watcher.core.model import AlertEvent, AlertPhase, Rule, Series, Severity
 
 
-class Seen(StrEnum):
+class AlertInput(StrEnum):
     """What an observation means to an alert."""
 
-    HOLDING = "holding"
-    HELD = "held"
-    NOT = "not"
-    HIGHER = "higher"
-    LOWER = "lower"
-    DUE = "due"
-    CLEAR = "clear"
+    MET = "holding"
+    MET_LONG_ENOUGH = "held"
+    NOT_MET = "not"
+    HIGHER_LEVEL = "higher"
+    LOWER_LEVEL = "lower"
+    REMINDER_DUE = "due"
+    CLEARED = "clear"
     RESET = "reset"
-    NOTHING = "nothing"  # between the thresholds, or as before
+    UNCHANGED = "nothing"  # between the thresholds, or as before
     UNKNOWN = "unknown"
 
 
-TABLE: dict[tuple[Phase, Seen], tuple[Phase, Event | None]] = {
-    (Phase.OK, Seen.HOLDING): (Phase.PENDING, None),
-    (Phase.OK, Seen.HELD): (Phase.FIRING, Event.FIRING),
-    (Phase.PENDING, Seen.HELD): (Phase.FIRING, Event.FIRING),
-    (Phase.PENDING, Seen.NOT): (Phase.OK, None),
-    (Phase.PENDING, Seen.RESET): (Phase.OK, None),
-    (Phase.FIRING, Seen.HIGHER): (Phase.FIRING, Event.ESCALATED),
-    (Phase.FIRING, Seen.LOWER): (Phase.FIRING, None),
-    (Phase.FIRING, Seen.DUE): (Phase.FIRING, Event.REMINDER),
-    (Phase.FIRING, Seen.CLEAR): (Phase.OK, Event.RESOLVED),
-    (Phase.FIRING, Seen.RESET): (Phase.OK, Event.RESOLVED),
+TRANSITION_TABLE: dict[tuple[AlertPhase, AlertInput], tuple[AlertPhase, AlertEvent | None]] = {
+    (AlertPhase.OK, AlertInput.MET): (AlertPhase.PENDING, None),
+    (AlertPhase.OK, AlertInput.MET_LONG_ENOUGH): (AlertPhase.FIRING, AlertEvent.FIRING),
+    (AlertPhase.PENDING, AlertInput.MET_LONG_ENOUGH): (AlertPhase.FIRING, AlertEvent.FIRING),
+    (AlertPhase.PENDING, AlertInput.NOT_MET): (AlertPhase.OK, None),
+    (AlertPhase.PENDING, AlertInput.RESET): (AlertPhase.OK, None),
+    (AlertPhase.FIRING, AlertInput.HIGHER_LEVEL): (AlertPhase.FIRING, AlertEvent.ESCALATED),
+    (AlertPhase.FIRING, AlertInput.LOWER_LEVEL): (AlertPhase.FIRING, None),
+    (AlertPhase.FIRING, AlertInput.REMINDER_DUE): (AlertPhase.FIRING, AlertEvent.REMINDER),
+    (AlertPhase.FIRING, AlertInput.CLEARED): (AlertPhase.OK, AlertEvent.RESOLVED),
+    (AlertPhase.FIRING, AlertInput.RESET): (AlertPhase.OK, AlertEvent.RESOLVED),
 }
 """(phase, seen) -> (phase after it, what is said)."""
 
@@ -68,43 +68,43 @@ TABLE: dict[tuple[Phase, Seen], tuple[Phase, Event | None]] = {
 class Observation(Struct, frozen=True, kw_only=True):
     """What is seen of one series through one rule. The tuples go along with the rule's levels."""
 
-    whens: tuple[bool | None, ...]
-    clears: tuple[bool | None, ...]  # only looked at while firing
+    levels_met: tuple[bool | None, ...]
+    levels_cleared: tuple[bool | None, ...]  # only looked at while firing
     episode: int
-    cyclic: bool = True  # a new episode ends the alert; not so for rules about silence alone
+    resolves_on_reset: bool = True  # a new episode ends the alert; not so for rules about silence alone
     active: bool = True  # the rule may speak at this hour
-    mute: bool = False  # if it fires now, another alert has said it already
-    unmute: bool = False  # what was muted must be said by itself now
+    inhibit: bool = False  # if it fires now, another alert has said it already
+    end_inhibit: bool = False  # what was muted must be said by itself now
     every: timedelta
 
 
-class Change(Struct, frozen=True, kw_only=True):
+class AlertChange(Struct, frozen=True, kw_only=True):
     """Something to say."""
 
-    event: Event
+    event: AlertEvent
     severity: Severity
     reason: str
     since: datetime
-    nth: int
+    occurrence: int
     episode: int
     at: datetime
-    heard: tuple[Severity, ...] = ()
+    notified_severities: tuple[Severity, ...] = ()
 
 
-class Step(Struct, frozen=True):
+class AlertUpdate(Struct, frozen=True):
     """What a step came to: the alert after it, what to say, and the reason for saying it or for saying nothing."""
 
     alert: AlertState
-    changes: tuple[Change, ...]
+    changes: tuple[AlertChange, ...]
     reason: str
 
 
-def unseen(rule: Rule, series: Series, episode: int, now: datetime) -> AlertState:
+def create_alert(rule: Rule, series: Series, episode: int, now: datetime) -> AlertState:
     """The state of an alert of which nothing is known yet."""
     return AlertState(rule=rule.name, series=series, fingerprint=rule.fingerprint, at=now, episode=episode)
 
 
-def retired(alert: AlertState, now: datetime) -> AlertState | None:
+def close_alert(alert: AlertState, now: datetime) -> AlertState | None:
     """What is left of an alert whose rule or series is gone: closed without a word.
 
     The counts stay until the window turns over, so that the same rule, put back, may speak and is no repeat of itself.
@@ -112,37 +112,37 @@ def retired(alert: AlertState, now: datetime) -> AlertState | None:
     """
     if not alert.fired:
         return None
-    return _at_rest(alert, max(now, alert.at), fingerprint="")
+    return _return_to_ok(alert, max(now, alert.at), fingerprint="")
 
 
-def step(rule: Rule, alert: AlertState, seen: Observation, now: datetime) -> Step:
+def update_alert(rule: Rule, alert: AlertState, observation: Observation, now: datetime) -> AlertUpdate:
     """The alert after an observation, and what to say.
 
     Args:
         rule: in force.
-        alert: before it; `unseen` where there was none.
-        seen: through this rule.
+        alert: before it; `create_alert` where there was none.
+        observation: through this rule.
         now: the instant of the observation; where the clock was set back, nothing is stored as earlier than before.
     """
-    changes: tuple[Change, ...] = ()
+    changes: tuple[AlertChange, ...] = ()
     edited = alert.fingerprint != rule.fingerprint
     if edited:
-        alert = _at_rest(alert, alert.at, fingerprint=rule.fingerprint)
-    if alert.episode != seen.episode:
-        alert, changes = _next_episode(alert, seen, now)
-    known = any(when is not None for when in seen.whens)
-    if rule.hold and (alert.phase is not Phase.FIRING or alert.step < len(rule.levels) - 1):
-        alert = holding.timed(alert, seen.whens, now, every=seen.every)
+        alert = _return_to_ok(alert, alert.at, fingerprint=rule.fingerprint)
+    if alert.episode != observation.episode:
+        alert, changes = _start_episode(alert, observation, now)
+    known = any(when is not None for when in observation.levels_met)
+    if rule.pending_for and (alert.phase is not AlertPhase.FIRING or alert.step < len(rule.levels) - 1):
+        alert = holding.update_timers(alert, observation.levels_met, now, every=observation.every)
     if not known:
-        return Step(alert, changes, "unknown")
-    verdict = _verdict(rule, alert, seen, now)
-    after = _moved(rule, alert, verdict, seen, now)
-    if edited and not after.changes and verdict[1] in (Seen.NOTHING, Seen.NOT):
-        return Step(after.alert, changes, "edited")
-    return Step(after.alert, changes + after.changes, after.reason)
+        return AlertUpdate(alert, changes, "unknown")
+    verdict = _classify_observation(rule, alert, observation, now)
+    after = _apply_input(rule, alert, verdict, observation, now)
+    if edited and not after.changes and verdict[1] in (AlertInput.UNCHANGED, AlertInput.NOT_MET):
+        return AlertUpdate(after.alert, changes, "edited")
+    return AlertUpdate(after.alert, changes + after.changes, after.reason)
 
 
-def _at_rest(alert: AlertState, at: datetime, *, fingerprint: str) -> AlertState:
+def _return_to_ok(alert: AlertState, at: datetime, *, fingerprint: str) -> AlertState:
     return AlertState(
         rule=alert.rule,
         series=alert.series,
@@ -154,91 +154,102 @@ def _at_rest(alert: AlertState, at: datetime, *, fingerprint: str) -> AlertState
     )
 
 
-def _next_episode(alert: AlertState, seen: Observation, now: datetime) -> tuple[AlertState, tuple[Change, ...]]:
+def _start_episode(
+    alert: AlertState, observation: Observation, now: datetime
+) -> tuple[AlertState, tuple[AlertChange, ...]]:
     """The window turned over: what was firing is over, whatever the new reading says."""
-    if not seen.cyclic:
-        return (alert if alert.phase is Phase.FIRING else replace(alert, episode=seen.episode)), ()
-    changes: tuple[Change, ...] = ()
-    if alert.phase is Phase.FIRING and not alert.muted:
-        changes = (_change(alert, Event.RESOLVED, "reset", max(now, alert.at)),)
+    if not observation.resolves_on_reset:
+        return (alert if alert.phase is AlertPhase.FIRING else replace(alert, episode=observation.episode)), ()
+    changes: tuple[AlertChange, ...] = ()
+    if alert.phase is AlertPhase.FIRING and not alert.muted:
+        changes = (_make_change(alert, AlertEvent.RESOLVED, "reset", max(now, alert.at)),)
     fresh = AlertState(
         rule=alert.rule,
         series=alert.series,
         fingerprint=alert.fingerprint,
         at=max(now, alert.at),
-        episode=seen.episode,
+        episode=observation.episode,
     )
     return fresh, changes
 
 
-def _verdict(rule: Rule, alert: AlertState, seen: Observation, now: datetime) -> tuple[int, Seen]:
+def _classify_observation(
+    rule: Rule, alert: AlertState, observation: Observation, now: datetime
+) -> tuple[int, AlertInput]:
     """The ladder's step that is reached after all, and what that means."""
     held = [
-        when and (not rule.hold or holding.span(alert, place) >= rule.hold) for place, when in enumerate(seen.whens)
+        when and (not rule.pending_for or holding.get_met_duration(alert, place) >= rule.pending_for)
+        for place, when in enumerate(observation.levels_met)
     ]
     reached = max((place for place, long_enough in enumerate(held) if long_enough), default=-1)
-    if alert.phase is not Phase.FIRING:
-        return reached, _rising(alert, seen, reached)
+    if alert.phase is not AlertPhase.FIRING:
+        return reached, _classify_not_firing(alert, observation, reached)
     kept = max(
         (
             place
-            for place in range(min(alert.step, len(seen.whens) - 1) + 1)
-            if seen.whens[place] or not seen.clears[place]
+            for place in range(min(alert.step, len(observation.levels_met) - 1) + 1)
+            if observation.levels_met[place] or not observation.levels_cleared[place]
         ),
         default=-1,
     )
     place = max(reached, kept)
     if place < 0:
-        return place, Seen.CLEAR
-    if not seen.active and place > alert.told:
+        return place, AlertInput.CLEARED
+    if not observation.active and place > alert.told:
         place = alert.step
-    if place > alert.told or seen.unmute:
-        return place, Seen.HIGHER
-    if rule.remind is not None and seen.active and alert.remind_at is not None and now >= alert.remind_at:
-        return place, Seen.DUE
-    return place, Seen.LOWER if place < alert.step else Seen.NOTHING
+    if place > alert.told or observation.end_inhibit:
+        return place, AlertInput.HIGHER_LEVEL
+    if rule.remind is not None and observation.active and alert.remind_at is not None and now >= alert.remind_at:
+        return place, AlertInput.REMINDER_DUE
+    return place, AlertInput.LOWER_LEVEL if place < alert.step else AlertInput.UNCHANGED
 
 
-def _rising(alert: AlertState, seen: Observation, reached: int) -> Seen:
-    if reached >= 0 and seen.active:
-        return Seen.HELD
-    if any(seen.whens):
-        return Seen.HOLDING
-    if all(when is False for when in seen.whens):
-        return Seen.NOT
-    return Seen.NOTHING if alert.phase is Phase.OK else Seen.UNKNOWN
+def _classify_not_firing(alert: AlertState, observation: Observation, reached_level: int) -> AlertInput:
+    if reached_level >= 0 and observation.active:
+        return AlertInput.MET_LONG_ENOUGH
+    if any(observation.levels_met):
+        return AlertInput.MET
+    if all(when is False for when in observation.levels_met):
+        return AlertInput.NOT_MET
+    return AlertInput.UNCHANGED if alert.phase is AlertPhase.OK else AlertInput.UNKNOWN
 
 
-def _moved(rule: Rule, alert: AlertState, verdict: tuple[int, Seen], seen: Observation, now: datetime) -> Step:
+def _apply_input(
+    rule: Rule, alert: AlertState, classified: tuple[int, AlertInput], observation: Observation, now: datetime
+) -> AlertUpdate:
     """The alert after what was seen, by the table."""
-    place, meaning = verdict
-    phase, event = TABLE.get((alert.phase, meaning), (alert.phase, None))
-    if alert.phase is Phase.FIRING and phase is Phase.FIRING:
-        return _lasting(rule, alert, verdict, seen, now)
+    place, meaning = classified
+    phase, event = TRANSITION_TABLE.get((alert.phase, meaning), (alert.phase, None))
+    if alert.phase is AlertPhase.FIRING and phase is AlertPhase.FIRING:
+        return _continue_firing(rule, alert, classified, observation, now)
     if phase is alert.phase:
-        return Step(alert, (), _why_still(meaning, seen))
+        return AlertUpdate(alert, (), _explain_unchanged(meaning, observation))
     at = max(now, alert.at)
-    if phase is Phase.OK:
-        changes = (_change(alert, Event.RESOLVED, "recovered", at),) if event and not alert.muted else ()
-        return Step(_at_rest(alert, at, fingerprint=alert.fingerprint), changes, "recovered" if event else "below")
+    if phase is AlertPhase.OK:
+        changes = (_make_change(alert, AlertEvent.RESOLVED, "recovered", at),) if event and not alert.muted else ()
+        return AlertUpdate(
+            _return_to_ok(alert, at, fingerprint=alert.fingerprint), changes, "recovered" if event else "below"
+        )
     since = alert.since or at
-    if phase is Phase.PENDING:
-        return Step(replace(alert, phase=phase, since=since, at=at), (), _why_still(meaning, seen))
-    fired = _fired(rule, replace(alert, phase=phase, since=since, at=at), place, now)
-    if seen.mute:
-        return Step(replace(fired, muted=True), (), "offline, said once")
-    return Step(fired, (_change(fired, Event.FIRING, "above", at),), "above")
+    if phase is AlertPhase.PENDING:
+        return AlertUpdate(
+            replace(alert, phase=phase, since=since, at=at), (), _explain_unchanged(meaning, observation)
+        )
+    fired = _fire(rule, replace(alert, phase=phase, since=since, at=at), place, now)
+    if observation.inhibit:
+        return AlertUpdate(replace(fired, muted=True), (), "offline, said once")
+    return AlertUpdate(fired, (_make_change(fired, AlertEvent.FIRING, "above", at),), "above")
 
 
-def _fired(rule: Rule, alert: AlertState, place: int, now: datetime) -> AlertState:
+def _fire(rule: Rule, alert: AlertState, level_index: int, now: datetime) -> AlertState:
     """An alert that begins to fire on a step of its ladder; the clocks run on only where a higher step may follow."""
-    is_highest = place == len(rule.levels) - 1
+    is_highest = level_index == len(rule.levels) - 1
     return replace(
         alert,
-        severity=rule.levels[place].severity,
-        step=place,
-        told=place,
-        heard=(rule.levels[place].severity,),
+        severity=rule.levels[level_index].severity,
+        step=level_index,
+        told=level_index,
+        heard=(rule.levels[level_index].severity,),
         fired=alert.fired + 1,
         remind_at=None if rule.remind is None else now + rule.remind,
         muted=False,
@@ -247,32 +258,38 @@ def _fired(rule: Rule, alert: AlertState, place: int, now: datetime) -> AlertSta
     )
 
 
-def _lasting(rule: Rule, alert: AlertState, verdict: tuple[int, Seen], seen: Observation, now: datetime) -> Step:
+def _continue_firing(
+    rule: Rule, alert: AlertState, classified: tuple[int, AlertInput], observation: Observation, now: datetime
+) -> AlertUpdate:
     """An alert that goes on firing: a higher step, a lower one, a reminder, or nothing."""
-    place, meaning = verdict
+    place, meaning = classified
     severity = rule.levels[place].severity
     after = alert
     if place != alert.step or severity is not alert.severity:
         after = replace(alert, step=place, severity=severity, at=max(now, alert.at))
-    after = _reminding(rule, after, now)
-    if seen.unmute and alert.muted:
+    after = _schedule_reminder(rule, after, now)
+    if observation.end_inhibit and alert.muted:
         spoken = replace(after, muted=False, told=max(place, after.told), heard=(severity,), at=max(now, alert.at))
-        return Step(spoken, (_change(spoken, Event.FIRING, "above", spoken.at),), "above")
-    if meaning not in (Seen.HIGHER, Seen.DUE):
-        still = "unchanged" if any(seen.whens) else "hysteresis"
-        return Step(after, (), "stepped down" if place < alert.step else still)
+        return AlertUpdate(spoken, (_make_change(spoken, AlertEvent.FIRING, "above", spoken.at),), "above")
+    if meaning not in (AlertInput.HIGHER_LEVEL, AlertInput.REMINDER_DUE):
+        still = "unchanged" if any(observation.levels_met) else "hysteresis"
+        return AlertUpdate(after, (), "stepped down" if place < alert.step else still)
     at = max(now, alert.at)
     after = replace(after, remind_at=None if rule.remind is None else now + rule.remind, at=at)
-    if meaning is Seen.DUE:
-        after = replace(after, reminded=after.reminded + 1, heard=after.also_heard(severity))
-        changes = (_change(after, Event.REMINDER, "remind", at),)
-        return Step(after, () if alert.muted else changes, "remind")
-    after = replace(after, told=place, heard=after.also_heard(severity) if Event.ESCALATED in rule.on else after.heard)
-    changes = (_change(after, Event.ESCALATED, "escalated", at),)
-    return Step(after, () if alert.muted else changes, "escalated")
+    if meaning is AlertInput.REMINDER_DUE:
+        after = replace(after, reminded=after.reminded + 1, heard=after.with_notified_severity(severity))
+        changes = (_make_change(after, AlertEvent.REMINDER, "remind", at),)
+        return AlertUpdate(after, () if alert.muted else changes, "remind")
+    after = replace(
+        after,
+        told=place,
+        heard=after.with_notified_severity(severity) if AlertEvent.ESCALATED in rule.on else after.heard,
+    )
+    changes = (_make_change(after, AlertEvent.ESCALATED, "escalated", at),)
+    return AlertUpdate(after, () if alert.muted else changes, "escalated")
 
 
-def _reminding(rule: Rule, alert: AlertState, now: datetime) -> AlertState:
+def _schedule_reminder(rule: Rule, alert: AlertState, now: datetime) -> AlertState:
     """The next reminder where `remind` was edited or the clock was set back: never further off than one interval."""
     if rule.remind is None:
         return alert if alert.remind_at is None else replace(alert, remind_at=None)
@@ -281,20 +298,20 @@ def _reminding(rule: Rule, alert: AlertState, now: datetime) -> AlertState:
     return alert
 
 
-def _why_still(verdict: Seen, seen: Observation) -> str:
-    if verdict is Seen.HOLDING:
-        return "holding" if seen.active else "not active at this hour"
-    return "unknown" if verdict is Seen.UNKNOWN else "below"
+def _explain_unchanged(alert_input: AlertInput, observation: Observation) -> str:
+    if alert_input is AlertInput.MET:
+        return "holding" if observation.active else "not active at this hour"
+    return "unknown" if alert_input is AlertInput.UNKNOWN else "below"
 
 
-def _change(alert: AlertState, event: Event, reason: str, at: datetime) -> Change:
-    return Change(
+def _make_change(alert: AlertState, event: AlertEvent, reason: str, at: datetime) -> AlertChange:
+    return AlertChange(
         event=event,
         severity=alert.severity or Severity.WARNING,
         reason=reason,
         since=alert.since or at,
-        heard=alert.heard,
-        nth=alert.reminded if event is Event.REMINDER else max(alert.fired, 1),
+        notified_severities=alert.heard,
+        occurrence=alert.reminded if event is AlertEvent.REMINDER else max(alert.fired, 1),
         episode=alert.episode,
         at=at,
     )

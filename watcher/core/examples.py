@@ -13,25 +13,25 @@ from msgspec import Struct
 from watcher.core import judge
 from watcher.core.decisions import Decision
 from watcher.core.expression import parse_selector
-from watcher.core.history import News
-from watcher.core.kinds import kind_of, usual_length
-from watcher.core.memory import Memory
-from watcher.core.model import Example, Phase, Reading, Rule, Series, Snapshot
-from watcher.core.replay import play
+from watcher.core.history import PollResult
+from watcher.core.kinds import infer_kind, infer_length
+from watcher.core.memory import EngineState
+from watcher.core.model import AlertPhase, Example, Reading, Rule, Series, Snapshot
+from watcher.core.replay import replay_rules
 from watcher.core.units import Unit
-from watcher.core.vocabulary import PROVIDERS, count_of
+from watcher.core.vocabulary import PROVIDER_WINDOWS, get_count_unit
 
-START = datetime(2026, 1, 7, 12, tzinfo=UTC)
+DEFAULT_START_AT = datetime(2026, 1, 7, 12, tzinfo=UTC)
 """Some Wednesday noon."""
 
-MARKS = {Phase.OK: ".", Phase.PENDING: "p", Phase.FIRING: "F"}
-RESET = "reset"
-UNKNOWN = "?"
+PHASE_MARKS = {AlertPhase.OK: ".", AlertPhase.PENDING: "p", AlertPhase.FIRING: "F"}
+RESET_MARK = "reset"
+UNKNOWN_MARK = "?"
 
-_JUST_BEFORE = timedelta(seconds=1)
+_BOUNDARY_MARGIN = timedelta(seconds=1)
 
 
-class Ran(Struct, frozen=True, kw_only=True):
+class ExampleResult(Struct, frozen=True, kw_only=True):
     """How one example went."""
 
     rule: str
@@ -44,39 +44,39 @@ class Ran(Struct, frozen=True, kw_only=True):
         return self.phases == self.example.expect
 
     @property
-    def misses(self) -> tuple[int, ...]:
+    def failed_steps(self) -> tuple[int, ...]:
         """The steps that did not, from 0."""
         pairs = zip(self.phases, self.example.expect, strict=False)
         return tuple(step for step, (got, wanted) in enumerate(pairs) if got != wanted)
 
 
-def run(rule: Rule, example: Example) -> Ran:
+def run_example(rule: Rule, example: Example) -> ExampleResult:
     """The phases that the rule goes through in its example."""
-    rules, memory, marks = (rule,), Memory({}, {}), []
-    series = series_of(example)
-    for answer in answers(example):
-        judged = judge.judge(rules, memory, answer, answer.at, every=example.every, tz=UTC)
-        memory = judge.after(memory, judged)
-        alert = memory.alerts.get((rule.name, series))
-        marks.append(MARKS[Phase.OK if alert is None else alert.phase])
-    return Ran(rule=rule.name, example=example, phases=tuple(marks))
+    rules, memory, marks = (rule,), EngineState({}, {}), []
+    series = get_example_series(example)
+    for answer in make_snapshots(example):
+        judged = judge.evaluate_poll(rules, memory, answer, answer.at, every=example.every, tz=UTC)
+        memory = judge.apply_evaluation(memory, judged)
+        alert = memory.alert_states.get((rule.name, series))
+        marks.append(PHASE_MARKS[AlertPhase.OK if alert is None else alert.phase])
+    return ExampleResult(rule=rule.name, example=example, phases=tuple(marks))
 
 
-def series_of(example: Example) -> Series:
+def get_example_series(example: Example) -> Series:
     """The series that the example is about; its provider's primary window where it names none."""
     selector, _field = parse_selector(example.series)
-    windows = PROVIDERS.get(selector.provider)
+    windows = PROVIDER_WINDOWS.get(selector.provider)
     primary = windows.primary[0] if windows is not None and windows.primary else ""
     return Series(provider=selector.provider, window=selector.window or primary, account=selector.account)
 
 
-def answers(example: Example) -> Iterator[Snapshot]:
+def make_snapshots(example: Example) -> Iterator[Snapshot]:
     """The polls of an example, one a step."""
-    series = series_of(example)
+    series = get_example_series(example)
     row = example.used or example.remaining
-    start = (example.start or START).astimezone(UTC)
-    for step, (what, boundary) in enumerate(zip(row, _boundaries(example, row, start), strict=True)):
-        reading = None if what == UNKNOWN else _reading(example, series, what, boundary)
+    start = (example.start or DEFAULT_START_AT).astimezone(UTC)
+    for step, (what, boundary) in enumerate(zip(row, _compute_boundaries(example, row, start), strict=True)):
+        reading = None if what == UNKNOWN_MARK else _make_reading(example, series, what, boundary)
         yield Snapshot(
             provider=series.provider,
             account=series.account,
@@ -86,16 +86,16 @@ def answers(example: Example) -> Iterator[Snapshot]:
         )
 
 
-def _boundaries(example: Example, row: Sequence[float | str], start: datetime) -> list[datetime | None]:
+def _compute_boundaries(example: Example, row: Sequence[float | str], start: datetime) -> list[datetime | None]:
     """For each step, when the window ends that is open then: just before the next `reset`, else after its length."""
-    resets = [step for step, what in enumerate(row) if what == RESET]
-    length = example.window or usual_length(series_of(example))
+    resets = [step for step, what in enumerate(row) if what == RESET_MARK]
+    length = example.window_length or infer_length(get_example_series(example))
     ends: list[datetime | None] = []
     opened = start
     for step in range(len(row)):
         if step in resets:
             opened = start + step * example.every
-        coming = next((start + reset * example.every - _JUST_BEFORE for reset in resets if reset > step), None)
+        coming = next((start + reset * example.every - _BOUNDARY_MARGIN for reset in resets if reset > step), None)
         announced = example.resets_in is not None and opened == start
         if announced and example.resets_in is not None:
             end: datetime | None = start + example.resets_in
@@ -105,17 +105,17 @@ def _boundaries(example: Example, row: Sequence[float | str], start: datetime) -
     return ends
 
 
-def _reading(example: Example, series: Series, what: float | str, boundary: datetime | None) -> Reading:
-    seconds = None if example.window is None else int(example.window.total_seconds())
-    kind = kind_of(series, seconds)
+def _make_reading(example: Example, series: Series, value: float | str, resets_at: datetime | None) -> Reading:
+    seconds = None if example.window_length is None else int(example.window_length.total_seconds())
+    kind = infer_kind(series, seconds)
     if example.used:
-        percent = 0.0 if what == RESET else float(what)
+        percent = 0.0 if value == RESET_MARK else float(value)
         return Reading(
-            window=series.window, kind=kind, used_percent=percent, resets_at=boundary, window_seconds=seconds
+            window=series.window, kind=kind, used_percent=percent, resets_at=resets_at, window_seconds=seconds
         )
     limit = None if example.limit is None else Decimal(str(example.limit))
-    remaining = limit if what == RESET else Decimal(str(what))
-    money = count_of(series.provider, series.window) is Unit.MONEY
+    remaining = limit if value == RESET_MARK else Decimal(str(value))
+    money = get_count_unit(series.provider, series.window) is Unit.MONEY
     percent_used = float((limit - remaining) / limit * 100) if limit and remaining is not None else None
     return Reading(
         window=series.window,
@@ -124,17 +124,17 @@ def _reading(example: Example, series: Series, what: float | str, boundary: date
         limit=limit,
         remaining=remaining,
         unit="usd" if money else "requests",
-        resets_at=boundary,
+        resets_at=resets_at,
         window_seconds=seconds,
     )
 
 
-def explained(  # noqa: PLR0913 - likewise
+def explain_rule(  # noqa: PLR0913 - likewise
     rules: Sequence[Rule],
-    history: Sequence[News],
+    history: Sequence[PollResult],
     name: str,
     *,
-    usual: Mapping[str, timedelta] | None = None,
+    default_intervals: Mapping[str, timedelta] | None = None,
     tz: tzinfo | None = None,
     until: datetime | None = None,
 ) -> dict[Series, list[Decision]]:
@@ -144,13 +144,13 @@ def explained(  # noqa: PLR0913 - likewise
         rules: in force.
         history: answers and failures, in time order.
         name: of the rule.
-        usual: provider -> how often it is asked, where the history is too short to tell.
+        default_intervals: provider -> how often it is asked, where the history is too short to tell.
         tz: the machine's zone.
         until: this instant, for what time alone has changed since the last answer; None: that is not asked.
     """
     found: dict[Series, list[Decision]] = {}
     only = tuple(rule for rule in rules if rule.name == name)
-    for moment in play(only, history, usual=usual, tz=tz, explain=True, until=until):
-        for decision in moment.judgement.decisions:
+    for moment in replay_rules(only, history, default_intervals=default_intervals, tz=tz, explain=True, until=until):
+        for decision in moment.evaluation.decisions:
             found.setdefault(decision.series, []).append(decision)
     return dict(sorted(found.items()))

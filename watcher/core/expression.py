@@ -15,29 +15,43 @@
 Units are checked while reading, so a tree that exists has a meaning. Never put IO or a reading here.
 """
 
-from watcher.core.parser import COMPARING, DEEPEST, Parser, Part
+from watcher.core.parser import COMPARISON_OPERATORS, MAX_DEPTH, ParsedNode, Parser
 from watcher.core.selector import Selector
-from watcher.core.tokens import LONGEST_TEXT, ExpressionError, literal_of, selector_of, shown
-from watcher.core.tree import Expression, Literal, Value, comparisons, evaluate, is_constant, measures
-from watcher.core.vocabulary import FIELDS
+from watcher.core.tokens import (
+    MAX_CONDITION_LENGTH,
+    ExpressionError,
+    parse_literal_token,
+    parse_selector_token,
+    quote_text,
+)
+from watcher.core.tree import (
+    Expression,
+    FieldLookup,
+    Literal,
+    evaluate_boolean,
+    is_constant,
+    iter_comparisons,
+    iter_field_references,
+)
+from watcher.core.vocabulary import FIELD_UNITS
 
 __all__ = [
-    "DEEPEST",
-    "LONGEST_TEXT",
+    "MAX_CONDITION_LENGTH",
+    "MAX_DEPTH",
     "Expression",
     "ExpressionError",
+    "FieldLookup",
     "Literal",
-    "Value",
-    "evaluate",
-    "parse",
+    "evaluate_boolean",
+    "find_subject",
     "parse_clear",
+    "parse_condition",
     "parse_literal",
     "parse_selector",
-    "subject_of",
 ]
 
 
-def parse(text: str, *, level: Literal | None = None, subject: Selector | None = None) -> Expression:
+def parse_condition(text: str, *, level: Literal | None = None, subject: Selector | None = None) -> Expression:
     """The condition that the text states.
 
     Args:
@@ -49,7 +63,7 @@ def parse(text: str, *, level: Literal | None = None, subject: Selector | None =
         ExpressionError: with the place, and what would be valid.
     """
     parser = Parser(text, level, subject)
-    return parser.whole().node
+    return parser.parse_all().node
 
 
 def parse_clear(text: str, when: Expression, *, level: Literal | None = None) -> Expression:
@@ -60,16 +74,16 @@ def parse_clear(text: str, when: Expression, *, level: Literal | None = None) ->
     Raises:
         ExpressionError: with the place, and what would be valid.
     """
-    parser = Parser(text, level, subject_of(when))
-    if parser.next.text not in COMPARING:
-        return parser.whole().node
-    first = next(comparisons(when), None)
+    parser = Parser(text, level, find_subject(when))
+    if parser.next_token.text not in COMPARISON_OPERATORS:
+        return parser.parse_all().node
+    first = next(iter_comparisons(when), None)
     if first is None:
         raise ExpressionError(
             "`when` compares nothing that this could be about", 0, len(text), "write a whole condition"
         )
     measured, unit = (first.right if is_constant(first.left) else first.left), first.unit
-    return parser.whole(Part(measured, unit, 0, 0)).node
+    return parser.parse_all(ParsedNode(measured, unit, 0, 0)).node
 
 
 def parse_literal(text: str) -> Literal:
@@ -79,13 +93,13 @@ def parse_literal(text: str) -> Literal:
         ExpressionError: it is none, or more than one.
     """
     parser = Parser(text, None, None)
-    token = parser.take()
+    token = parser.advance()
     negative = token.text == "-"
-    token = parser.take() if negative else token
-    if token.kind != "amount" or parser.next.kind != "end":
-        raise ExpressionError(f"{shown(text)} is not one value", 0, len(text), "valid: `80%`, `2h`, `$5` or `50`")
-    literal = literal_of(token)
-    return Literal("-" + literal.text, -literal.worth, literal.unit) if negative else literal
+    token = parser.advance() if negative else token
+    if token.kind != "amount" or parser.next_token.kind != "end":
+        raise ExpressionError(f"{quote_text(text)} is not one value", 0, len(text), "valid: `80%`, `2h`, `$5` or `50`")
+    literal = parse_literal_token(token)
+    return Literal("-" + literal.text, -literal.value, literal.unit) if negative else literal
 
 
 def parse_selector(text: str) -> tuple[Selector, str]:
@@ -95,12 +109,12 @@ def parse_selector(text: str) -> tuple[Selector, str]:
         ExpressionError: it is none, or names something unknown.
     """
     parser = Parser(text, None, None)
-    token = parser.take()
-    if token.kind != "selector" or parser.next.kind != "end" or token.text in FIELDS:
-        raise ExpressionError(f"{shown(text)} is not a series", 0, len(text), "valid: such as `claude.five_hour`")
-    return selector_of(token)
+    token = parser.advance()
+    if token.kind != "selector" or parser.next_token.kind != "end" or token.text in FIELD_UNITS:
+        raise ExpressionError(f"{quote_text(text)} is not a series", 0, len(text), "valid: such as `claude.five_hour`")
+    return parse_selector_token(token)
 
 
-def subject_of(expression: Expression) -> Selector:
+def find_subject(expression: Expression) -> Selector:
     """The selector that the rule is about: the first in the text. Every condition has one."""
-    return next(measures(expression)).selector
+    return next(iter_field_references(expression)).selector

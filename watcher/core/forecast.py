@@ -17,15 +17,15 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-MOST = 48
+MAX_SAMPLES = 48
 """Samples kept for one series; beyond it the older half is thinned to every other one."""
 
-LEAST_READINGS = 3
-LEAST_SPAN = timedelta(minutes=10)
-RECENT_LEAST = timedelta(minutes=30)
-RECENT_PART = 10
-RISES = 3
-FALL = 1.0
+MIN_READINGS = 3
+MIN_SPAN = timedelta(minutes=10)
+MIN_RECENT_SPAN = timedelta(minutes=30)
+RECENT_WINDOW_DIVISOR = 10
+MIN_RISES = 3
+RESTART_DROP_PERCENT = 1.0
 
 _HOUR = timedelta(hours=1)
 
@@ -37,32 +37,32 @@ class Sample(Struct, frozen=True, array_like=True):
     used_percent: float
 
 
-def kept(samples: tuple[Sample, ...], at: datetime, used_percent: float) -> tuple[Sample, ...]:
-    """The samples with one more, in time order, at most `MOST`; anew after a fall, none later than `at`."""
+def add_sample(samples: tuple[Sample, ...], at: datetime, used_percent: float) -> tuple[Sample, ...]:
+    """The samples with one more, in time order, at most `MAX_SAMPLES`; anew after a fall, none later than `at`."""
     if samples and samples[-1].at >= at:
         samples = tuple(sample for sample in samples if sample.at < at)
-    if samples and samples[-1].used_percent - used_percent >= FALL:
+    if samples and samples[-1].used_percent - used_percent >= RESTART_DROP_PERCENT:
         samples = ()
     samples = (*samples, Sample(at, used_percent))
-    if len(samples) > MOST:
+    if len(samples) > MAX_SAMPLES:
         middle = len(samples) // 2
         samples = samples[:middle:2] + samples[middle:]
     return samples
 
 
-def rate(samples: tuple[Sample, ...], window: timedelta | None) -> float | None:
+def estimate_rate(samples: tuple[Sample, ...], window: timedelta | None) -> float | None:
     """Percent an hour, zero or more; None until three readings span ten minutes."""
-    if len(samples) < LEAST_READINGS or samples[-1].at - samples[0].at < LEAST_SPAN:
+    if len(samples) < MIN_READINGS or samples[-1].at - samples[0].at < MIN_SPAN:
         return None
-    recent = max(RECENT_LEAST, window / RECENT_PART if window else RECENT_LEAST)
+    recent = max(MIN_RECENT_SPAN, window / RECENT_WINDOW_DIVISOR if window else MIN_RECENT_SPAN)
     last, first, rises = samples[-1], len(samples) - 1, 0
-    while first > 0 and (last.at - samples[first].at < recent or rises < RISES):
+    while first > 0 and (last.at - samples[first].at < recent or rises < MIN_RISES):
         first -= 1
         rises += samples[first + 1].used_percent > samples[first].used_percent
-    return max(_slope(samples[first:]), 0.0)
+    return max(_fit_slope(samples[first:]), 0.0)
 
 
-def _slope(samples: tuple[Sample, ...]) -> float:
+def _fit_slope(samples: tuple[Sample, ...]) -> float:
     """Of the least-squares line, in percent an hour."""
     origin = samples[0].at
     hours = [(sample.at - origin) / _HOUR for sample in samples]
@@ -75,25 +75,25 @@ def _slope(samples: tuple[Sample, ...]) -> float:
     return along / across if across else 0.0
 
 
-def projected(used_percent: float, rate_: float | None, resets_in: timedelta | None) -> float | None:
+def project_usage(used_percent: float, rate: float | None, resets_in: timedelta | None) -> float | None:
     """Percent used when the window resets, if it goes on like this; None where the rate or the reset is unknown."""
-    if rate_ is None or resets_in is None or resets_in < timedelta(0):
+    if rate is None or resets_in is None or resets_in < timedelta(0):
         return None
-    return used_percent + rate_ * (resets_in / _HOUR)
+    return used_percent + rate * (resets_in / _HOUR)
 
 
-def exhausts_in_s(used_percent: float, rate_: float | None, age: timedelta) -> float | None:
+def estimate_exhaustion_s(used_percent: float, rate: float | None, age: timedelta) -> float | None:
     """Seconds until 100 % from now; infinite on a flat line; None where the rate is unknown.
 
     Args:
         used_percent: as last believed.
-        rate_: percent an hour.
+        rate: percent an hour.
         age: how long ago the reading was made.
     """
     if used_percent >= 100:  # noqa: PLR2004 - percent
         return 0.0
-    if rate_ is None:
+    if rate is None:
         return None
-    if rate_ <= 0:
+    if rate <= 0:
         return math.inf
-    return max((100 - used_percent) / rate_ * 3600 - age.total_seconds(), 0.0)
+    return max((100 - used_percent) / rate * 3600 - age.total_seconds(), 0.0)

@@ -10,16 +10,16 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from watcher.core.binding import Bound, bind, holds, means
-from watcher.core.expression import Expression, subject_of
+from watcher.core.binding import CompiledRule, compile_rules, evaluate_condition, selector_matches
+from watcher.core.expression import Expression, find_subject
 from watcher.core.memory import SeriesState
 from watcher.core.model import Level, Rule, Series, Severity
-from watcher.core.phrases import duration
+from watcher.core.phrases import format_duration
 from watcher.core.selector import Selector
-from watcher.core.tree import measures
-from watcher.core.view import SILENCE, View, Worth
+from watcher.core.tree import iter_field_references
+from watcher.core.view import AVAILABILITY_FIELDS, FieldValue, SeriesMetrics
 
-_UNUSED: Mapping[str, float] = {
+_UNLIMITED_VALUES: Mapping[str, float] = {
     "used_percent": 0.0,
     "remaining_percent": 100.0,
     "remaining": float("inf"),
@@ -31,21 +31,21 @@ _UNUSED: Mapping[str, float] = {
 """What the fields of a window without a limit are worth to a guard."""
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class GuardResult(Struct, frozen=True, kw_only=True):
     """What a guard says. None is unknown."""
 
     result: bool | None
     series: Mapping[Series, bool | None]  # of the condition's subject, each by itself
-    why: tuple[str, ...]  # what is not known, one line each; empty where the result is
+    reasons: tuple[str, ...]  # what is not known, one line each; empty where the result is
 
 
-class _Sight(View):
+class _GuardMetrics(SeriesMetrics):
     """A series as a guard sees it."""
 
     __slots__ = ("max_age",)
 
-    def __init__(self, state: SeriesState, now: datetime, *, lasting: bool, max_age: timedelta) -> None:
-        super().__init__(state, now, lasting=lasting)
+    def __init__(self, state: SeriesState, now: datetime, *, use_last_reading: bool, max_age: timedelta) -> None:
+        super().__init__(state, now, use_last_reading=use_last_reading)
         self.max_age = max_age
 
     @property
@@ -53,23 +53,25 @@ class _Sight(View):
         """Whether the last believed reading was made too long ago."""
         return self.state.read_at is None or self.now - self.state.read_at > self.max_age
 
-    def _is_known(self) -> bool:
-        return not self.is_old and super()._is_known()
+    def _check_is_current(self) -> bool:
+        return not self.is_old and super()._check_is_current()
 
     @property
     def unlimited(self) -> bool:
         """Never, to the engine: here its fields have a worth instead."""
         return False
 
-    def worth(self, field: str) -> Worth:
+    def value_of(self, field: str) -> FieldValue:
         """As in a rule, but what has no limit is unused."""
         reading = self.state.reading
-        if self.known and reading is not None and reading.unlimited and field in _UNUSED:
-            return _UNUSED[field]
-        return super().worth(field)
+        if self.is_current and reading is not None and reading.unlimited and field in _UNLIMITED_VALUES:
+            return _UNLIMITED_VALUES[field]
+        return super().value_of(field)
 
 
-def judge(condition: Expression, states: Iterable[SeriesState], now: datetime, *, max_age: timedelta) -> Verdict:
+def evaluate_guard(
+    condition: Expression, states: Iterable[SeriesState], now: datetime, *, max_age: timedelta
+) -> GuardResult:
     """Whether the condition holds for every series that it is about; unknown where there is none.
 
     Args:
@@ -78,63 +80,65 @@ def judge(condition: Expression, states: Iterable[SeriesState], now: datetime, *
         now: this moment.
         max_age: how old a reading may be.
     """
-    bound = _bound(condition)
+    bound = _compile_condition(condition)
     sights = [
-        _Sight(state, now, lasting=bound.speaks_of_silence, max_age=max_age) for state in states if not state.gone
+        _GuardMetrics(state, now, use_last_reading=bound.is_availability_rule, max_age=max_age)
+        for state in states
+        if not state.gone
     ]
 
-    def others(*, lasting: bool) -> Iterable[View]:  # noqa: ARG001 - all are seen in the one way that was asked for
+    def others(*, use_last_reading: bool) -> Iterable[SeriesMetrics]:  # noqa: ARG001 - all are seen in the one way that was asked for
         return sights
 
     series = {
-        sight.state.series: holds(bound, sight, others, clearing=True)[0]
+        sight.state.series: evaluate_condition(bound, sight, others, clearing=True)[0]
         for sight in sights
-        if means(bound.subject, sight)
+        if selector_matches(bound.subject, sight)
     }
     answers = set(series.values())
     result = None if not answers else False if False in answers else None if None in answers else True
-    why = tuple(dict.fromkeys(_unknown(condition, sights, now))) if result is None else ()
-    return Verdict(result=result, series=series, why=why)
+    why = tuple(dict.fromkeys(_explain_unknown(condition, sights, now))) if result is None else ()
+    return GuardResult(result=result, series=series, reasons=why)
 
 
-def _bound(condition: Expression) -> Bound:
+def _compile_condition(condition: Expression) -> CompiledRule:
     """The condition as the engine takes it: `holds` with `clearing` asks whether it is so with all other series."""
     rule = Rule(
         name="guard",
         path="",
         line=0,
-        subject=subject_of(condition),
+        subject=find_subject(condition),
         levels=(Level(severity=Severity.INFO, when=condition, clear=condition),),
         on=frozenset(),
         fingerprint="",
     )
-    return bind((rule,)).bound[0]
+    return compile_rules((rule,)).rules[0]
 
 
-def _unknown(condition: Expression, sights: Iterable[_Sight], now: datetime) -> Iterable[str]:
+def _explain_unknown(condition: Expression, all_metrics: Iterable[_GuardMetrics], now: datetime) -> Iterable[str]:
     """What a person must know of the series that could not answer."""
-    everything = list(sights)
-    for measure in measures(condition):
-        meant = [sight for sight in everything if means(measure.selector, sight)]
+    everything = list(all_metrics)
+    for measure in iter_field_references(condition):
+        meant = [sight for sight in everything if selector_matches(measure.selector, sight)]
         if not meant:
-            yield f"{_named(measure.selector)} was never read"
+            yield f"{_format_selector(measure.selector)} was never read"
         for sight in meant:
-            if measure.field not in SILENCE and sight.worth(measure.field) is None:
-                yield f"{sight.state.series}: {_reason(sight, measure.field, now)}"
+            if measure.field not in AVAILABILITY_FIELDS and sight.value_of(measure.field) is None:
+                yield f"{sight.state.series}: {_explain_unknown_field(sight, measure.field, now)}"
 
 
-def _named(selector: Selector) -> str:
+def _format_selector(selector: Selector) -> str:
     return str(selector) if selector.window or selector.provider == "*" else f"{selector}'s primary window"
 
 
-def _reason(sight: _Sight, field: str, now: datetime) -> str:
-    state = sight.state
+def _explain_unknown_field(metrics: _GuardMetrics, field: str, now: datetime) -> str:
+    state = metrics.state
     if state.read_at is None:
         return state.error or "never read"
-    if sight.is_old:
-        return f"last read {duration(now - state.read_at)} ago, longer than the {duration(sight.max_age)} allowed"
+    if metrics.is_old:
+        return f"last read {format_duration(now - state.read_at)} ago, longer than the {format_duration(metrics.max_age)} allowed"
     if state.error:
         return state.error
-    if not sight.known:
+    if not metrics.is_current:
         return "its window has turned over, or its last reading is not confirmed yet"
     return f"{field} is not known"

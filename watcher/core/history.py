@@ -14,25 +14,25 @@ from itertools import groupby
 import msgspec
 from msgspec import Struct
 
-from watcher.core.diagnostics import visible
-from watcher.core.kinds import kind_of
-from watcher.core.model import Failure, Reading, Series, Snapshot
-from watcher.core.vocabulary import near
+from watcher.core.diagnostics import sanitize_for_terminal
+from watcher.core.kinds import infer_kind
+from watcher.core.model import PollFailure, Reading, Series, Snapshot
+from watcher.core.vocabulary import find_close_match
 from watcher.errors import UsageError
 
-LONGEST_LINE = 100_000
-LARGEST = 10**15  # beyond it a number is junk, and arithmetic on it misleads or overflows
-LONGEST_WINDOW_S = 3650 * 86400
-EARLIEST = datetime(2001, 1, 1, tzinfo=UTC)
-LATEST = datetime(2200, 1, 1, tzinfo=UTC)
-ONE_READING = 'one reading is {"at": ..., "provider": ..., "window": ...}'
+MAX_LINE_LENGTH = 100_000
+MAX_NUMBER = 10**15  # beyond it a number is junk, and arithmetic on it misleads or overflows
+MAX_WINDOW_S = 3650 * 86400
+MIN_TIME = datetime(2001, 1, 1, tzinfo=UTC)
+MAX_TIME = datetime(2200, 1, 1, tzinfo=UTC)
+READING_FORMAT_HINT = 'one reading is {"at": ..., "provider": ..., "window": ...}'
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_AT_KEY = re.compile(r"(?P<what>.*) - at `\$\.(?P<key>\w+)`")
+_KEY_ERROR_PATTERN = re.compile(r"(?P<what>.*) - at `\$\.(?P<key>\w+)`")
 
-News = Snapshot | Failure
+PollResult = Snapshot | PollFailure
 
 
-class Line(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HistoryLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line. Unknown is null or left out."""
 
     at: datetime
@@ -61,66 +61,70 @@ class Line(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return not self.unlimited and all(each is None for each in said)
 
     @property
-    def asked(self) -> tuple[datetime, str, str, bool]:
+    def poll_key(self) -> tuple[datetime, str, str, bool]:
         """What lines of one answer have in common."""
         return self.at, self.provider, self.account or "", self.error is not None
 
 
-class _LooseLine(Line, frozen=True, kw_only=True, forbid_unknown_fields=False):
+class _LenientHistoryLine(HistoryLine, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """One line, whatever else is in it."""
 
 
-KEYS = tuple(each.encode_name for each in msgspec.structs.fields(Line))
+LINE_KEYS = tuple(each.encode_name for each in msgspec.structs.fields(HistoryLine))
 
 
-def read(lines: Iterable[str | bytes], path: str, passed_over: set[str] | None = None) -> Iterator[Line]:
+def read_history_lines(
+    lines: Iterable[str | bytes], path: str, ignored_keys: set[str] | None = None
+) -> Iterator[HistoryLine]:
     """The lines that say something; empty ones are left out.
 
     Args:
         lines: in time order.
         path: what messages shall call them.
-        passed_over: takes the keys that mean nothing here, whose values are not read; None: they are of no interest.
+        ignored_keys: takes the keys that mean nothing here, whose values are not read; None: they are of no interest.
 
     Raises:
         UsageError: at the first line that makes no sense, with its number and what is wrong.
     """
-    decoder = msgspec.json.Decoder(Line)
+    decoder = msgspec.json.Decoder(HistoryLine)
     latest: datetime | None = None
     for number, written in enumerate(lines, 1):
-        text = _without_mark(written) if number == 1 else written
+        text = _strip_byte_order_mark(written) if number == 1 else written
         if not text.strip():
             continue
         place = f"{path}, line {number}"
-        if len(text) > LONGEST_LINE:
-            raise UsageError(f"{place}: longer than {LONGEST_LINE} characters; one reading a line is expected")
-        line = _decoded(decoder, text, place, set() if passed_over is None else passed_over)
+        if len(text) > MAX_LINE_LENGTH:
+            raise UsageError(f"{place}: longer than {MAX_LINE_LENGTH} characters; one reading a line is expected")
+        line = _decode_line(decoder, text, place, set() if ignored_keys is None else ignored_keys)
         if latest is not None and line.at < latest:
             raise UsageError(f"{place}: {line.at:%Y-%m-%dT%H:%M:%SZ} is earlier than the line before it; sort by `at`")
         latest = line.at
         yield line
 
 
-def _without_mark(text: str | bytes) -> str | bytes:
+def _strip_byte_order_mark(text: str | bytes) -> str | bytes:
     """The first line without the byte order mark that some editors and shells put before it."""
     return text.removeprefix(_BYTE_ORDER_MARK) if isinstance(text, bytes) else text.removeprefix("\ufeff")
 
 
-def _decoded(decoder: msgspec.json.Decoder[Line], text: str | bytes, place: str, passed_over: set[str]) -> Line:
+def _decode_line(
+    decoder: msgspec.json.Decoder[HistoryLine], text: str | bytes, location: str, ignored_keys: set[str]
+) -> HistoryLine:
     try:
-        line = _strictly(decoder, text) or _loosely(text, place, passed_over)
+        line = _decode_strict(decoder, text) or _decode_lenient(text, location, ignored_keys)
     except (msgspec.MsgspecError, UnicodeError) as error:
-        found = _AT_KEY.fullmatch(str(error))
+        found = _KEY_ERROR_PATTERN.fullmatch(str(error))
         what = f"`{found['key']}`: {found['what']}" if found else str(error)
-        raise UsageError(f"{place}: {what}; {ONE_READING}") from None
+        raise UsageError(f"{location}: {what}; {READING_FORMAT_HINT}") from None
     if line.window is None and line.error is None:
-        raise UsageError(f"{place}: neither `window` nor `error` is given; {ONE_READING}")
-    at = _instant(line.at, "at", place)
-    resets_at = None if line.resets_at is None else _instant(line.resets_at, "resets_at", place)
-    _check_numbers(line, place)
+        raise UsageError(f"{location}: neither `window` nor `error` is given; {READING_FORMAT_HINT}")
+    at = _convert_to_utc(line.at, "at", location)
+    resets_at = None if line.resets_at is None else _convert_to_utc(line.resets_at, "resets_at", location)
+    _check_numbers(line, location)
     return msgspec.structs.replace(line, at=at, resets_at=resets_at)
 
 
-def _strictly(decoder: msgspec.json.Decoder[Line], text: str | bytes) -> Line | None:
+def _decode_strict(decoder: msgspec.json.Decoder[HistoryLine], text: str | bytes) -> HistoryLine | None:
     """The line, of keys that are known alone; None where there are others."""
     try:
         return decoder.decode(text)
@@ -130,75 +134,79 @@ def _strictly(decoder: msgspec.json.Decoder[Line], text: str | bytes) -> Line | 
         raise
 
 
-def _loosely(text: str | bytes, place: str, passed_over: set[str]) -> Line:
+def _decode_lenient(text: str | bytes, location: str, ignored_keys: set[str]) -> HistoryLine:
     """The line without the keys that mean nothing here, unless one of them was meant to mean something."""
-    line = msgspec.json.decode(text, type=_LooseLine)
-    unknown = [key for key in msgspec.json.decode(text) if key not in KEYS]
+    line = msgspec.json.decode(text, type=_LenientHistoryLine)
+    unknown = [key for key in msgspec.json.decode(text) if key not in LINE_KEYS]
     for key in unknown:
-        shown = visible(key, 40)
-        if (meant := near(key, KEYS)) is not None:
-            raise UsageError(f"{place}: unknown key `{shown}`; did you mean `{meant}`?")
+        shown = sanitize_for_terminal(key, 40)
+        if (meant := find_close_match(key, LINE_KEYS)) is not None:
+            raise UsageError(f"{location}: unknown key `{shown}`; did you mean `{meant}`?")
         if line.is_empty:
             raise UsageError(
-                f"{place}: unknown key `{shown}`, and nothing else says how full; valid: {', '.join(KEYS)}"
+                f"{location}: unknown key `{shown}`, and nothing else says how full; valid: {', '.join(LINE_KEYS)}"
             )
-        passed_over.add(shown)
+        ignored_keys.add(shown)
     return line
 
 
-def _instant(moment: datetime, name: str, place: str) -> datetime:
+def _convert_to_utc(moment: datetime, name: str, location: str) -> datetime:
     if moment.tzinfo is None:
-        raise UsageError(f"{place}: `{name}` has no time zone; write it with Z or an offset")
+        raise UsageError(f"{location}: `{name}` has no time zone; write it with Z or an offset")
     try:
         instant = moment.astimezone(UTC)
     except OverflowError:  # at the ends of the calendar
         instant = datetime.max.replace(tzinfo=UTC)
-    if not EARLIEST <= instant < LATEST:
-        raise UsageError(f"{place}: `{name}` is not between the years 2001 and 2200")
+    if not MIN_TIME <= instant < MAX_TIME:
+        raise UsageError(f"{location}: `{name}` is not between the years 2001 and 2200")
     return instant
 
 
-def _check_numbers(line: Line, place: str) -> None:
+def _check_numbers(line: HistoryLine, location: str) -> None:
     for name in ("used_percent", "used", "limit", "remaining"):
         number = getattr(line, name)
-        if number is not None and not (_is_finite(number) and abs(number) <= LARGEST):
-            raise UsageError(f"{place}: `{name}` is no number up to {LARGEST:.0e}; where it is unknown, leave it out")
-    if line.window_seconds is not None and not 0 <= line.window_seconds <= LONGEST_WINDOW_S:
-        raise UsageError(f"{place}: `window_seconds` is not between 0 and ten years; where it is unknown, leave it out")
+        if number is not None and not (_is_finite(number) and abs(number) <= MAX_NUMBER):
+            raise UsageError(
+                f"{location}: `{name}` is no number up to {MAX_NUMBER:.0e}; where it is unknown, leave it out"
+            )
+    if line.window_seconds is not None and not 0 <= line.window_seconds <= MAX_WINDOW_S:
+        raise UsageError(
+            f"{location}: `window_seconds` is not between 0 and ten years; where it is unknown, leave it out"
+        )
 
 
 def _is_finite(number: float | Decimal) -> bool:
     return number.is_finite() if isinstance(number, Decimal) else math.isfinite(number)
 
 
-def news(lines: Iterable[Line]) -> Iterator[News]:
+def build_poll_results(lines: Iterable[HistoryLine]) -> Iterator[PollResult]:
     """The answers and failures that the lines are the record of."""
-    for (at, provider, account, failed), group in groupby(lines, key=lambda line: line.asked):
+    for (at, provider, account, failed), group in groupby(lines, key=lambda line: line.poll_key):
         together = list(group)
         name = next((line.account_name for line in together if line.account_name), account)
         if failed:
             kind = together[-1].error or ""
             message = together[-1].message or kind.replace("_", " ")
-            yield Failure(provider=provider, account=account, account_name=name, at=at, kind=kind, message=message)
+            yield PollFailure(provider=provider, account=account, account_name=name, at=at, kind=kind, message=message)
             continue
-        readings = {line.window: _reading(line) for line in together}
+        readings = {line.window: _make_reading(line) for line in together}
         yield Snapshot(
             provider=provider, account=account, account_name=name, at=at, readings=tuple(readings.values()), whole=False
         )
 
 
-def _reading(line: Line) -> Reading:
+def _make_reading(line: HistoryLine) -> Reading:
     window = line.window or ""
     counted = line.used is not None or line.limit is not None or line.remaining is not None
     return Reading(
         window=window,
-        kind=kind_of(Series(line.provider, window, line.account or ""), line.window_seconds),
+        kind=infer_kind(Series(line.provider, window, line.account or ""), line.window_seconds),
         label=line.label,
         used_percent=line.used_percent,
         used=line.used,
         limit=line.limit,
         remaining=line.remaining,
-        unit=line.unit or _unit(window, counted=counted),
+        unit=line.unit or _infer_unit(window, has_counts=counted),
         resets_at=line.resets_at,
         window_seconds=line.window_seconds,
         unlimited=line.unlimited,
@@ -207,8 +215,8 @@ def _reading(line: Line) -> Reading:
     )
 
 
-def _unit(window: str, *, counted: bool) -> str:
+def _infer_unit(window: str, *, has_counts: bool) -> str:
     """What the numbers count, where the line does not say: balances are money, all else is requests."""
     if window.endswith("_usd") or window == "extra_usage":
         return "usd"
-    return "requests" if counted else "percent"
+    return "requests" if has_counts else "percent"

@@ -11,74 +11,74 @@ from functools import lru_cache
 from msgspec import Struct
 
 from watcher.core.expression import ExpressionError, parse_selector
-from watcher.core.kinds import kind_of
-from watcher.core.model import OPENING, Event, Series, Severity, Snooze, Transition
-from watcher.core.phrases import clock
-from watcher.core.quiet import Quiet, ends_at
+from watcher.core.kinds import infer_kind
+from watcher.core.model import FIRING_EVENTS, AlertEvent, Series, Severity, Snooze, Transition
+from watcher.core.phrases import format_time
+from watcher.core.quiet import QuietHours, find_quiet_hours_end
 from watcher.core.selector import Selector
 
-OFFLINE = "this machine is offline"
-SNOOZED = "snoozed"
-QUIET = "quiet hours"
+OFFLINE_REASON = "this machine is offline"
+SNOOZED_REASON = "snoozed"
+QUIET_HOURS_REASON = "quiet hours"
 
 
-class Hold(Struct, frozen=True):
+class Mute(Struct, frozen=True):
     """Why, and until when where that is known."""
 
     reason: str
     until: datetime | None = None
 
 
-class Situation(Struct, frozen=True, kw_only=True):
+class MutingContext(Struct, frozen=True, kw_only=True):
     """All that can hold a message back, at one instant."""
 
     now: datetime
     tz: tzinfo
-    quiet: Quiet | None = None
+    quiet_hours: QuietHours | None = None
     snoozes: tuple[Snooze, ...] = ()
     offline: bool = False
 
 
-def hold(transition: Transition, situation: Situation, *, silence: bool = False) -> Hold | None:
-    """What holds a transition back; None where it may be said. `silence`: its rule is about missing readings."""
-    if situation.offline and silence and transition.event in OPENING:
-        return Hold(OFFLINE)
-    for snooze in situation.snoozes:
-        if snoozes(snooze, transition, situation.now):
-            when = f"until {clock(snooze.until, situation.now, situation.tz)}" if snooze.until else "until the reset"
-            return Hold(f"{SNOOZED} {when}: {snooze.target}", snooze.until)
-    loud = transition.severity is Severity.CRITICAL and transition.event in OPENING
-    return None if loud else hold_quiet(situation)
+def find_mute(transition: Transition, context: MutingContext, *, about_availability: bool = False) -> Mute | None:
+    """What holds a transition back; None where it may be said. `about_availability`: its rule is about missing readings."""
+    if context.offline and about_availability and transition.event in FIRING_EVENTS:
+        return Mute(OFFLINE_REASON)
+    for snooze in context.snoozes:
+        if is_snoozed_by(snooze, transition, context.now):
+            when = f"until {format_time(snooze.until, context.now, context.tz)}" if snooze.until else "until the reset"
+            return Mute(f"{SNOOZED_REASON} {when}: {snooze.target}", snooze.until)
+    loud = transition.severity is Severity.CRITICAL and transition.event in FIRING_EVENTS
+    return None if loud else find_quiet_hours_mute(context)
 
 
-def hold_quiet(situation: Situation) -> Hold | None:
+def find_quiet_hours_mute(context: MutingContext) -> Mute | None:
     """What quiet hours hold back: anything that is not critical."""
-    if situation.quiet is None:
+    if context.quiet_hours is None:
         return None
-    until = ends_at(situation.quiet, situation.now, situation.tz)
-    return Hold(f"{QUIET} until {clock(until, situation.now, situation.tz)}", until) if until else None
+    until = find_quiet_hours_end(context.quiet_hours, context.now, context.tz)
+    return Mute(f"{QUIET_HOURS_REASON} until {format_time(until, context.now, context.tz)}", until) if until else None
 
 
-def snoozes(snooze: Snooze, transition: Transition, now: datetime) -> bool:
+def is_snoozed_by(snooze: Snooze, transition: Transition, now: datetime) -> bool:
     """Whether a snooze holds a transition back. One until the reset lets the reset itself and all after it speak."""
-    if over(snooze, now) or not covers(snooze.target, transition):
+    if has_snooze_expired(snooze, now) or not target_matches(snooze.target, transition):
         return False
     if snooze.episodes is None:
         return True
-    if transition.event is Event.RESET or transition.reason == "reset":
+    if transition.event is AlertEvent.RESET or transition.reason == "reset":
         return False
     return transition.episode <= snooze.episodes.get(str(transition.series), -1)
 
 
-def ended_by(snooze: Snooze, transition: Transition) -> bool:
+def ends_snooze(snooze: Snooze, transition: Transition) -> bool:
     """Whether a transition that a snooze covers ends it: a level higher than what was firing when it began."""
-    if transition.event is Event.ESCALATED:
+    if transition.event is AlertEvent.ESCALATED:
         return snooze.severity is None or transition.severity.rank > snooze.severity.rank
     higher = snooze.severity is not None and transition.severity.rank > snooze.severity.rank
-    return transition.event is Event.FIRING and higher
+    return transition.event is AlertEvent.FIRING and higher
 
 
-def over(snooze: Snooze, now: datetime, episodes: Mapping[str, int] | None = None) -> bool:
+def has_snooze_expired(snooze: Snooze, now: datetime, episodes: Mapping[str, int] | None = None) -> bool:
     """Whether a snooze has run out. `episodes`: the present episode of each written series, where known."""
     if snooze.until is not None and now >= snooze.until:
         return True
@@ -87,30 +87,32 @@ def over(snooze: Snooze, now: datetime, episodes: Mapping[str, int] | None = Non
     return all(episodes.get(series, then) > then for series, then in snooze.episodes.items())
 
 
-def covers(target: str, transition: Transition) -> bool:
+def target_matches(target: str, transition: Transition) -> bool:
     """Whether a snooze's target, a rule's name or a written series, means the alert of a transition."""
     if target == transition.rule:
         return True
     series, reading = transition.series, transition.reading
-    return is_meant(target, series, transition.account_name, str(reading.kind if reading else kind_of(series)))
+    return target_matches_series(
+        target, series, transition.account_name, str(reading.kind if reading else infer_kind(series))
+    )
 
 
-def is_meant(target: str, series: Series, account_name: str, kind: str) -> bool:
+def target_matches_series(target: str, series: Series, account_name: str, kind: str) -> bool:
     """Whether a written series means this one: `claude`, `claude.five_hour`, `codex[me@example.com]`, `*.weekly`, `*`.
 
     A provider alone means all its windows. A text that names no series means none.
     """
-    selector = _selector(target)
-    named = selector is not None and selector.matches(series, account_name, kind, primary=False)
+    selector = _parse_target(target)
+    named = selector is not None and selector.matches(series, account_name, kind, is_primary=False)
     return named or target == str(series)
 
 
 @lru_cache(maxsize=64)
-def _selector(target: str) -> Selector | None:
+def _parse_target(target: str) -> Selector | None:
     if target == "*":
         return Selector("*", window="*")
     try:
         selector, field = parse_selector(target)
     except ExpressionError:
         return None
-    return None if field else selector.every_window
+    return None if field else selector.for_all_windows

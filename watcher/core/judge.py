@@ -13,287 +13,328 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core import attention, dressing, due, evaluate, households, offline, shortlist
-from watcher.core.binding import Bound, bind, holds, touches
-from watcher.core.decisions import Decision, decision
+from watcher.core.binding import CompiledRule, compile_rules, depends_on_provider, evaluate_condition
+from watcher.core.decisions import Decision, make_decision
 from watcher.core.evaluate import Observation
 from watcher.core.hours import is_active
-from watcher.core.memory import Alerts, AlertState, Key, Memory, SeriesState
-from watcher.core.model import Failure, Phase, Rule, Series, Snapshot, Transition
-from watcher.core.view import View
+from watcher.core.memory import AlertIndex, AlertKey, AlertState, EngineState, SeriesState
+from watcher.core.model import AlertPhase, PollFailure, Rule, Series, Snapshot, Transition
+from watcher.core.view import SeriesMetrics
 
 
-class Judgement(Struct, frozen=True, kw_only=True):
+class EvaluationResult(Struct, frozen=True, kw_only=True):
     """What changed, what is to be said, and when to look again. What did not change is not in it."""
 
-    series: tuple[SeriesState, ...] = ()
-    alerts: tuple[AlertState, ...] = ()
-    closed: tuple[Key, ...] = ()  # alerts of which nothing is left to remember
+    series_states: tuple[SeriesState, ...] = ()
+    alert_states: tuple[AlertState, ...] = ()
+    closed_alerts: tuple[AlertKey, ...] = ()  # alerts of which nothing is left to remember
     transitions: tuple[Transition, ...] = ()
     decisions: tuple[Decision, ...] = ()
-    next_due: datetime | None = None  # when time alone may change something: judge no news then
+    next_due_at: datetime | None = None  # when time alone may change something: judge no news then
 
 
-def judge(  # noqa: PLR0913 - everything it depends on is an argument
+def evaluate_poll(  # noqa: PLR0913 - everything it depends on is an argument
     rules: Sequence[Rule],
-    memory: Memory,
-    news: Snapshot | Failure | None,
+    engine_state: EngineState,
+    result: Snapshot | PollFailure | None,
     now: datetime,
     *,
     every: timedelta,
     tz: tzinfo | None = None,
     explain: bool = False,
-) -> Judgement:
+) -> EvaluationResult:
     """What these rules make of this news.
 
     Args:
         rules: in force; a tuple that is passed again is not prepared again.
-        memory: what the last call left.
-        news: of one account; None: only time has passed.
+        engine_state: what the last call left.
+        result: of one account; None: only time has passed.
         now: this instant.
         every: how often this provider is asked at present.
         tz: the machine's zone, for `active` hours that name none; None: what the system says.
         explain: give a decision also for each rule and series where nothing happened.
     """
-    sitting = _Sitting(rules, memory, now, every)
+    sitting = _Evaluation(rules, engine_state, now, every)
     sitting.tz, sitting.explain = tz, explain
-    return sitting.held(news)
+    return sitting.run(result)
 
 
-def after(memory: Memory, judgement: Judgement) -> Memory:
+def apply_evaluation(engine_state: EngineState, evaluation: EvaluationResult) -> EngineState:
     """The memory with a judgement's changes in it."""
-    alerts = Alerts(memory.alerts.values())
-    alerts.learn(judgement.alerts, judgement.closed)
-    return Memory({**memory.series, **{state.series: state for state in judgement.series}}, alerts)
+    alerts = AlertIndex(engine_state.alert_states.values())
+    alerts.apply_changes(evaluation.alert_states, evaluation.closed_alerts)
+    return EngineState(
+        {**engine_state.series_states, **{state.series: state for state in evaluation.series_states}}, alerts
+    )
 
 
-class _Sitting:
+class _Evaluation:
     """The work of one call."""
 
-    def __init__(self, rules: Sequence[Rule], memory: Memory, now: datetime, every: timedelta) -> None:
-        self.bindings = bind(rules)
-        self.memory = memory
-        self.known = Alerts.grouped(memory.alerts)  # before this call
+    def __init__(self, rules: Sequence[Rule], engine_state: EngineState, now: datetime, every: timedelta) -> None:
+        self.compiled = compile_rules(rules)
+        self.engine_state = engine_state
+        self.previous_alerts = AlertIndex.from_mapping(engine_state.alert_states)  # before this call
         self.now = now
         self.every = every
         self.tz: tzinfo | None = None
         self.explain = False
-        self.series: dict[Series, SeriesState] = {}  # changed in this call
-        self.alerts: dict[Key, AlertState] = {}  # changed in this call
-        self.closed: list[Key] = []
+        self.changed_series: dict[Series, SeriesState] = {}  # changed in this call
+        self.changed_alerts: dict[AlertKey, AlertState] = {}  # changed in this call
+        self.closed_alerts: list[AlertKey] = []
         self.transitions: list[Transition] = []
         self.decisions: list[Decision] = []
-        self.asleep = False
-        self.leaving: set[Series] = set()  # heard of for the last time in this call
-        self._views: tuple[dict[Series, View], dict[Series, View]] = ({}, {})
-        self._spent: dict[tuple[str, str], list[View]] = {}
+        self.suspended = False
+        self.newly_gone: set[Series] = set()  # heard of for the last time in this call
+        self._metrics_cache: tuple[dict[Series, SeriesMetrics], dict[Series, SeriesMetrics]] = ({}, {})
+        self._exhausted_windows: dict[tuple[str, str], list[SeriesMetrics]] = {}
 
-    def held(self, news: Snapshot | Failure | None) -> Judgement:
+    def run(self, result: Snapshot | PollFailure | None) -> EvaluationResult:
         """Everything in its order."""
-        self._put_clock_right()
-        self.asleep = attention.nobody_watched(self.memory.series.values(), self.now, self.every)
-        heard = () if news is None else households.told(self.memory.series, news, self.every)
-        if news is not None:
-            self.series.update((state.series, state) for state in households.looked_for(self.memory.series, news))
-        self.series.update((state.series, state) for state in heard)
-        if news is not None and self.asleep:
-            self._wake()
-        self.leaving = {state.series for state in heard if state.gone}
-        self._close_what_is_gone()
-        heard = tuple(self.series[state.series] for state in heard)
-        for bound, state in self._concerned(news, heard):
-            self._judge(bound, state, news)
-        return Judgement(
-            series=tuple(self.series.values()),
-            alerts=tuple(self.alerts.values()),
-            closed=tuple(self.closed),
+        self._clamp_future_times()
+        self.suspended = attention.was_suspended(self.engine_state.series_states.values(), self.now, self.every)
+        heard = () if result is None else households.apply_poll(self.engine_state.series_states, result, self.every)
+        if result is not None:
+            self.changed_series.update(
+                (state.series, state)
+                for state in households.mark_provider_polled(self.engine_state.series_states, result)
+            )
+        self.changed_series.update((state.series, state) for state in heard)
+        if result is not None and self.suspended:
+            self._resume_after_suspend()
+        self.newly_gone = {state.series for state in heard if state.gone}
+        self._close_orphaned_alerts()
+        heard = tuple(self.changed_series[state.series] for state in heard)
+        for bound, state in self._select_affected(result, heard):
+            self._evaluate_rule(bound, state, result)
+        return EvaluationResult(
+            series_states=tuple(self.changed_series.values()),
+            alert_states=tuple(self.changed_alerts.values()),
+            closed_alerts=tuple(self.closed_alerts),
             transitions=tuple(sorted(self.transitions, key=lambda each: (each.rule, each.series))),
             decisions=tuple(self.decisions),
-            next_due=self._next_due(),
+            next_due_at=self._find_next_due(),
         )
 
     @cached_property
-    def everything(self) -> list[SeriesState]:
+    def sorted_states(self) -> list[SeriesState]:
         """Every series, in order, once all news is in."""
-        return sorted(self._all(), key=lambda state: state.series)
+        return sorted(self._all_states(), key=lambda state: state.series)
 
-    def _all(self) -> Iterator[SeriesState]:
+    def _all_states(self) -> Iterator[SeriesState]:
         """Every series as it is now, those of this news included."""
-        for series, state in self.memory.series.items():
-            yield self.series.get(series, state)
-        yield from (state for series, state in self.series.items() if series not in self.memory.series)
+        for series, state in self.engine_state.series_states.items():
+            yield self.changed_series.get(series, state)
+        yield from (
+            state for series, state in self.changed_series.items() if series not in self.engine_state.series_states
+        )
 
-    def _alerts(self) -> Iterator[AlertState]:
+    def _all_alerts(self) -> Iterator[AlertState]:
         """Every alert as it is now."""
-        yield from (alert for key, alert in self.known.items() if key not in self.alerts)
-        yield from self.alerts.values()
+        yield from (alert for key, alert in self.previous_alerts.items() if key not in self.changed_alerts)
+        yield from self.changed_alerts.values()
 
-    def _view(self, state: SeriesState, *, lasting: bool) -> View:
-        views = self._views[lasting]
+    def _get_metrics(self, state: SeriesState, *, use_last_reading: bool) -> SeriesMetrics:
+        views = self._metrics_cache[use_last_reading]
         view = views.get(state.series)
         if view is None:
-            unasked = self.asleep or attention.is_left_alone(state, self.now)
-            view = views[state.series] = View(state, self.now, lasting=lasting, unasked=unasked)
+            unasked = self.suspended or attention.is_between_polls(state, self.now)
+            view = views[state.series] = SeriesMetrics(
+                state, self.now, use_last_reading=use_last_reading, not_polled=unasked
+            )
         return view
 
     # --- what has ended ----------------------------------------------------------------------------------------------
 
-    def _put_clock_right(self) -> None:
-        ahead = {state.series: state for state in attention.put_right(self.memory.series.values(), self.now)}
+    def _clamp_future_times(self) -> None:
+        ahead = {
+            state.series: state
+            for state in attention.clamp_future_times(self.engine_state.series_states.values(), self.now)
+        }
         if ahead:
-            self.memory = Memory({**self.memory.series, **ahead}, self.memory.alerts)
-            self.series.update(ahead)
+            self.engine_state = EngineState(
+                {**self.engine_state.series_states, **ahead}, self.engine_state.alert_states
+            )
+            self.changed_series.update(ahead)
 
-    def _wake(self) -> None:
+    def _resume_after_suspend(self) -> None:
         """Watching goes on: silence is counted from now."""
-        for state in list(self._all()):
-            self.series[state.series] = replace(state, watched_from=self.now)
-        self.asleep = False
+        for state in list(self._all_states()):
+            self.changed_series[state.series] = replace(state, watched_from=self.now)
+        self.suspended = False
 
-    def _close_what_is_gone(self) -> None:
+    def _close_orphaned_alerts(self) -> None:
         """Close, without a word, the alerts of rules and series that are gone."""
-        for state in [] if self.asleep else list(self._all()):
+        for state in [] if self.suspended else list(self._all_states()):
             if not state.gone and attention.is_gone(state, self.now):
-                self.series[state.series] = replace(state, gone=True, samples=(), doubt=None)
-        in_force = self.bindings.places.keys()
-        for series, alerts in self.known.by_series():
-            of = self.series.get(series) or self.memory.series.get(series)
-            gone = of is None or (of.gone and series not in self.leaving)
+                self.changed_series[state.series] = replace(state, gone=True, samples=(), doubt=None)
+        in_force = self.compiled.positions.keys()
+        for series, alerts in self.previous_alerts.group_by_series():
+            of = self.changed_series.get(series) or self.engine_state.series_states.get(series)
+            gone = of is None or (of.gone and series not in self.newly_gone)
             if gone or not alerts.keys() <= in_force:
                 for alert in [alert for alert in alerts.values() if gone or alert.rule not in in_force]:
-                    self._retire(alert, of, "series gone" if alert.rule in in_force else "rule removed")
+                    self._close_alert(alert, of, "series gone" if alert.rule in in_force else "rule removed")
 
-    def _retire(self, alert: AlertState, state: SeriesState | None, reason: str) -> None:
+    def _close_alert(self, alert: AlertState, state: SeriesState | None, reason: str) -> None:
         if alert.fingerprint:
-            remains = evaluate.retired(alert, self.now)
-            if state is not None and (alert.phase is not Phase.OK or self.explain):
-                view = self._view(state, lasting=False)
-                self.decisions.append(decision(alert.rule, view, (), Phase.OK, reason))
+            remains = evaluate.close_alert(alert, self.now)
+            if state is not None and (alert.phase is not AlertPhase.OK or self.explain):
+                view = self._get_metrics(state, use_last_reading=False)
+                self.decisions.append(make_decision(alert.rule, view, (), AlertPhase.OK, reason))
         else:
             remains = alert if state is not None and state.episode == alert.episode else None
         if remains is None:
-            self.closed.append((alert.rule, alert.series))
+            self.closed_alerts.append((alert.rule, alert.series))
         elif remains is not alert:
-            self.alerts[alert.rule, alert.series] = remains
+            self.changed_alerts[alert.rule, alert.series] = remains
 
     # --- who is concerned --------------------------------------------------------------------------------------------
 
-    def _concerned(
-        self, news: Snapshot | Failure | None, heard: Sequence[SeriesState]
-    ) -> Iterator[tuple[Bound, SeriesState]]:
+    def _select_affected(
+        self, result: Snapshot | PollFailure | None, updated: Sequence[SeriesState]
+    ) -> Iterator[tuple[CompiledRule, SeriesState]]:
         """Every rule with every series of which this news may change what the rule says, each pair once."""
-        bounds = self.bindings.bound
-        views = [self._view(state, lasting=False) for state in heard]
-        chosen = {} if self.explain else shortlist.chosen(self.bindings, views, self.known)
-        for place in range(len(bounds)) if self.explain else sorted(self.bindings.unshelved | chosen.keys()):
+        bounds = self.compiled.rules
+        views = [self._get_metrics(state, use_last_reading=False) for state in updated]
+        chosen = {} if self.explain else shortlist.chosen(self.compiled, views, self.previous_alerts)
+        for place in range(len(bounds)) if self.explain else sorted(self.compiled.unshelved | chosen.keys()):
             bound = bounds[place]
-            if news is None:
-                candidates: Iterable[SeriesState] = self.everything if bound.speaks_of_silence else ()
+            if result is None:
+                candidates: Iterable[SeriesState] = self.sorted_states if bound.is_availability_rule else ()
             elif place in chosen:
                 candidates = chosen[place]
-            elif not touches(bound, news.provider):
+            elif not depends_on_provider(bound, result.provider):
                 continue
-            elif any(other.provider in ("*", news.provider) for other in bound.others):
-                here = {state.series for state in heard}
+            elif any(other.provider in ("*", result.provider) for other in bound.other_selectors):
+                here = {state.series for state in updated}
                 candidates = [
-                    state for state in self.everything if state.series in here or state.series.provider != news.provider
+                    state
+                    for state in self.sorted_states
+                    if state.series in here or state.series.provider != result.provider
                 ]
             else:
-                candidates = heard
+                candidates = updated
             for state in candidates:
                 if self._is_subject(bound, state):
                     yield bound, state
 
-    def _is_subject(self, bound: Bound, state: SeriesState) -> bool:
-        if state.gone and state.series not in self.leaving:
+    def _is_subject(self, compiled: CompiledRule, state: SeriesState) -> bool:
+        if state.gone and state.series not in self.newly_gone:
             return False
-        if bound.subject.matches(state.series, state.account_name, state.kind, primary=state.primary):
+        if compiled.subject.matches(state.series, state.account_name, state.kind, is_primary=state.primary):
             return True
         # A window that was the fullest when its alert fired must still be able to resolve it.
-        alert = self.known.of(state.series).get(bound.rule.name)
-        return alert is not None and alert.phase is not Phase.OK and alert.fingerprint == bound.rule.fingerprint
+        alert = self.previous_alerts.for_series(state.series).get(compiled.rule.name)
+        return alert is not None and alert.phase is not AlertPhase.OK and alert.fingerprint == compiled.rule.fingerprint
 
     # --- one rule, one series ----------------------------------------------------------------------------------------
 
-    def _judge(self, bound: Bound, state: SeriesState, news: Snapshot | Failure | None) -> None:
-        rule = bound.rule
-        view = self._view(state, lasting=bound.speaks_of_silence)
-        whens = holds(bound, view, self._others, clearing=False)
-        before = self.known.of(state.series).get(rule.name)
+    def _evaluate_rule(self, compiled: CompiledRule, state: SeriesState, result: Snapshot | PollFailure | None) -> None:
+        rule = compiled.rule
+        view = self._get_metrics(state, use_last_reading=compiled.is_availability_rule)
+        whens = evaluate_condition(compiled, view, self._list_metrics, clearing=False)
+        before = self.previous_alerts.for_series(state.series).get(rule.name)
         if before is None:
             if True not in whens:
                 if self.explain:
-                    self._decide(bound, view, whens, Phase.OK, "below" if None not in whens else "unknown")
+                    self._record_decision(
+                        compiled, view, whens, AlertPhase.OK, "below" if None not in whens else "unknown"
+                    )
                 return
-            before = evaluate.unseen(rule, state.series, state.episode, self.now)
+            before = evaluate.create_alert(rule, state.series, state.episode, self.now)
         seen = Observation(
-            whens=whens,
-            clears=holds(bound, view, self._others, clearing=True) if before.phase is Phase.FIRING else (),
+            levels_met=whens,
+            levels_cleared=evaluate_condition(compiled, view, self._list_metrics, clearing=True)
+            if before.phase is AlertPhase.FIRING
+            else (),
             episode=state.episode,
-            cyclic=bound.is_cyclic,
+            resolves_on_reset=compiled.resolves_on_reset,
             active=rule.active is None or is_active(rule.active, self.now, self.tz),
-            mute=before.phase is not Phase.FIRING and True in whens and self._is_said(bound, state),
-            unmute=before.muted and offline.must_speak(list(self._all()), state, news),
-            every=self.every if news is not None else state.every,
+            inhibit=before.phase is not AlertPhase.FIRING
+            and True in whens
+            and self._is_already_reported(compiled, state),
+            end_inhibit=before.muted and offline.must_report(list(self._all_states()), state, result),
+            every=self.every if result is not None else state.every,
         )
-        done = evaluate.step(rule, before, seen, self.now)
-        self._keep(before, done.alert)
-        self._say(bound, view, whens, done)
+        done = evaluate.update_alert(rule, before, seen, self.now)
+        self._record_alert(before, done.alert)
+        self._record_update(compiled, view, whens, done)
 
-    def _others(self, *, lasting: bool) -> Iterable[View]:
+    def _list_metrics(self, *, use_last_reading: bool) -> Iterable[SeriesMetrics]:
         """Every series, for conditions about more than one."""
-        return [self._view(state, lasting=lasting) for state in self._all() if not state.gone]
+        return [
+            self._get_metrics(state, use_last_reading=use_last_reading)
+            for state in self._all_states()
+            if not state.gone
+        ]
 
-    def _is_said(self, bound: Bound, state: SeriesState) -> bool:
+    def _is_already_reported(self, compiled: CompiledRule, state: SeriesState) -> bool:
         """Whether this alert would only say once more that this machine is offline."""
-        if bound.is_cyclic or state.error_kind != offline.KIND:
+        if compiled.resolves_on_reset or state.error_kind != offline.OFFLINE_KIND:
             return False
         said = [
             alert.series
-            for alert in self._alerts()
-            if alert.rule == bound.rule.name and alert.phase is Phase.FIRING and not alert.muted
+            for alert in self._all_alerts()
+            if alert.rule == compiled.rule.name and alert.phase is AlertPhase.FIRING and not alert.muted
         ]
-        return offline.is_said(self._all(), state, said)
+        return offline.is_already_reported(self._all_states(), state, said)
 
-    def _keep(self, before: AlertState, alert: AlertState) -> None:
+    def _record_alert(self, previous: AlertState, alert: AlertState) -> None:
         key = (alert.rule, alert.series)
-        stored = alert.rule in self.known.of(alert.series)
-        if alert.phase is Phase.OK and not alert.fired:
+        stored = alert.rule in self.previous_alerts.for_series(alert.series)
+        if alert.phase is AlertPhase.OK and not alert.fired:
             if stored:
-                self.closed.append(key)
-        elif not stored or alert != before:
-            self.alerts[key] = alert
+                self.closed_alerts.append(key)
+        elif not stored or alert != previous:
+            self.changed_alerts[key] = alert
 
-    def _say(self, bound: Bound, view: View, whens: tuple[bool | None, ...], done: evaluate.Step) -> None:
-        reason = done.reason
-        for change in done.changes:
-            event = dressing.event_of(bound.rule, change)
+    def _record_update(
+        self,
+        compiled: CompiledRule,
+        metrics: SeriesMetrics,
+        levels_met: tuple[bool | None, ...],
+        update: evaluate.AlertUpdate,
+    ) -> None:
+        reason = update.reason
+        for change in update.changes:
+            event = dressing.choose_event(compiled.rule, change)
             if event is not None:
-                siblings = self._siblings(view.state)
-                self.transitions.append(dressing.dressed(event, bound.rule, change, view, siblings))
+                siblings = self._find_exhausted_siblings(metrics.state)
+                self.transitions.append(dressing.make_transition(event, compiled.rule, change, metrics, siblings))
             elif change.reason == reason:
                 reason = "not asked for"
-            if change.reason != done.reason:  # a reset, after which the same reading was judged anew
-                self._decide(bound, view, whens, Phase.OK, change.reason)
-        if self.explain or done.changes or reason not in ("unchanged", "hysteresis", "below"):
-            self._decide(bound, view, whens, done.alert.phase, reason)
+            if change.reason != update.reason:  # a reset, after which the same reading was judged anew
+                self._record_decision(compiled, metrics, levels_met, AlertPhase.OK, change.reason)
+        if self.explain or update.changes or reason not in ("unchanged", "hysteresis", "below"):
+            self._record_decision(compiled, metrics, levels_met, update.alert.phase, reason)
 
-    def _siblings(self, state: SeriesState) -> list[View]:
+    def _find_exhausted_siblings(self, state: SeriesState) -> list[SeriesMetrics]:
         """The account's other series, those that are used up: looked for once, however many alerts there are."""
-        account = state.owner
-        if account not in self._spent:
-            full = (other for other in self.everything if other.owner == account and dressing.is_full(other))
-            views = (self._view(other, lasting=True) for other in full)
-            self._spent[account] = [view for view in views if dressing.is_spent(view)]
-        return [view for view in self._spent[account] if view.state.series != state.series]
+        account = state.account_key
+        if account not in self._exhausted_windows:
+            full = (
+                other for other in self.sorted_states if other.account_key == account and dressing.was_exhausted(other)
+            )
+            views = (self._get_metrics(other, use_last_reading=True) for other in full)
+            self._exhausted_windows[account] = [view for view in views if dressing.is_exhausted(view)]
+        return [view for view in self._exhausted_windows[account] if view.state.series != state.series]
 
-    def _decide(self, bound: Bound, view: View, whens: tuple[bool | None, ...], phase: Phase, reason: str) -> None:
-        self.decisions.append(decision(bound.rule.name, view, whens, phase, reason))
+    def _record_decision(
+        self,
+        compiled: CompiledRule,
+        metrics: SeriesMetrics,
+        levels_met: tuple[bool | None, ...],
+        phase: AlertPhase,
+        reason: str,
+    ) -> None:
+        self.decisions.append(make_decision(compiled.rule.name, metrics, levels_met, phase, reason))
 
-    def _next_due(self) -> datetime | None:
-        return due.next_due(
-            [bound for bound in self.bindings.bound if bound.speaks_of_silence],
-            [state for state in self._all() if not state.gone],
-            self._alerts(),
+    def _find_next_due(self) -> datetime | None:
+        return due.find_next_due(
+            [bound for bound in self.compiled.rules if bound.is_availability_rule],
+            [state for state in self._all_states() if not state.gone],
+            self._all_alerts(),
             self._is_subject,
             self.now,
         )

@@ -8,74 +8,74 @@ import re
 from datetime import timedelta
 from math import isinf
 
-from watcher.core.model import Kind, Reading, Series
+from watcher.core.model import Reading, Series, WindowKind
 
-_HOUR = 3600
-_DAY = 24 * _HOUR
+_HOUR_S = 3600
+_DAY_S = 24 * _HOUR_S
 
-_LONGEST = 3650 * _DAY  # what claims to be longer is junk, and would overflow
-_BY_LENGTH = (
-    (1, 6 * _HOUR, Kind.SESSION),
-    (_DAY, _DAY, Kind.DAILY),
-    (7 * _DAY, 7 * _DAY, Kind.WEEKLY),
-    (28 * _DAY, 31 * _DAY, Kind.MONTHLY),
+_MAX_LENGTH_S = 3650 * _DAY_S  # what claims to be longer is junk, and would overflow
+_KINDS_BY_LENGTH = (
+    (1, 6 * _HOUR_S, WindowKind.SESSION),
+    (_DAY_S, _DAY_S, WindowKind.DAILY),
+    (7 * _DAY_S, 7 * _DAY_S, WindowKind.WEEKLY),
+    (28 * _DAY_S, 31 * _DAY_S, WindowKind.MONTHLY),
 )
-_BY_WORD = {
-    "five_hour": (Kind.SESSION, 5 * _HOUR),
-    "daily": (Kind.DAILY, _DAY),
-    "seven_day": (Kind.WEEKLY, 7 * _DAY),
-    "weekly": (Kind.WEEKLY, 7 * _DAY),
-    "monthly": (Kind.MONTHLY, None),
-    "balance": (Kind.BALANCE, None),
+_KINDS_BY_WORD = {
+    "five_hour": (WindowKind.SESSION, 5 * _HOUR_S),
+    "daily": (WindowKind.DAILY, _DAY_S),
+    "seven_day": (WindowKind.WEEKLY, 7 * _DAY_S),
+    "weekly": (WindowKind.WEEKLY, 7 * _DAY_S),
+    "monthly": (WindowKind.MONTHLY, None),
+    "balance": (WindowKind.BALANCE, None),
 }
-_BY_NAME = {
-    "copilot": {"": Kind.MONTHLY},  # every window of it
-    "claude": {"extra_usage": Kind.MONTHLY},
-    "codex": {"credits": Kind.BALANCE},
+_KINDS_BY_PROVIDER = {
+    "copilot": {"": WindowKind.MONTHLY},  # every window of it
+    "claude": {"extra_usage": WindowKind.MONTHLY},
+    "codex": {"credits": WindowKind.BALANCE},
 }
-_HOURS = re.compile(r"(?:.*_)?([1-9][0-9]{0,4})h")
-_WORDS = re.compile("|".join(rf"(?:(?<=_)|^){word}(?=_|$)" for word in _BY_WORD))
+_HOURS_PATTERN = re.compile(r"(?:.*_)?([1-9][0-9]{0,4})h")
+_WORD_PATTERN = re.compile("|".join(rf"(?:(?<=_)|^){word}(?=_|$)" for word in _KINDS_BY_WORD))
 
 
-LENGTHS = {
-    Kind.SESSION: timedelta(hours=5),
-    Kind.DAILY: timedelta(days=1),
-    Kind.WEEKLY: timedelta(days=7),
-    Kind.MONTHLY: timedelta(days=30),
+DEFAULT_LENGTHS = {
+    WindowKind.SESSION: timedelta(hours=5),
+    WindowKind.DAILY: timedelta(days=1),
+    WindowKind.WEEKLY: timedelta(days=7),
+    WindowKind.MONTHLY: timedelta(days=30),
 }
 """How long a window is where the answer does not say."""
 
 
-def kind_of(series: Series, window_seconds: int | None = None) -> Kind:
+def infer_kind(series: Series, window_seconds: int | None = None) -> WindowKind:
     """The kind of a window, by its length where that is known, else by its name; OTHER where neither tells."""
-    seconds = window_seconds or length_of(series)
+    seconds = window_seconds or infer_length_s(series)
     if seconds:
-        return next((kind for least, most, kind in _BY_LENGTH if least <= seconds <= most), Kind.OTHER)
-    names = _BY_NAME.get(series.provider, {})
+        return next((kind for least, most, kind in _KINDS_BY_LENGTH if least <= seconds <= most), WindowKind.OTHER)
+    names = _KINDS_BY_PROVIDER.get(series.provider, {})
     if series.window in names or "" in names:
         return names.get(series.window) or names[""]
-    word = _WORDS.search(series.window)
-    return Kind.OTHER if word is None else _BY_WORD[word.group()][0]
+    word = _WORD_PATTERN.search(series.window)
+    return WindowKind.OTHER if word is None else _KINDS_BY_WORD[word.group()][0]
 
 
-def length_of(series: Series) -> int | None:
+def infer_length_s(series: Series) -> int | None:
     """How long a window of that name is, in seconds; None where the name does not tell."""
-    hours = _HOURS.fullmatch(series.window)
+    hours = _HOURS_PATTERN.fullmatch(series.window)
     if hours is not None:
-        return int(hours.group(1)) * _HOUR
-    word = _WORDS.search(series.window)
-    return None if word is None else _BY_WORD[word.group()][1]
+        return int(hours.group(1)) * _HOUR_S
+    word = _WORD_PATTERN.search(series.window)
+    return None if word is None else _KINDS_BY_WORD[word.group()][1]
 
 
-def usual_length(series: Series) -> timedelta | None:
-    """As `length_of`, and a month for what turns over monthly; None for what never does."""
-    seconds = length_of(series)
-    if seconds is None and kind_of(series) is Kind.MONTHLY:
-        seconds = 30 * _DAY
+def infer_length(series: Series) -> timedelta | None:
+    """As `infer_length_s`, and a month for what turns over monthly; None for what never does."""
+    seconds = infer_length_s(series)
+    if seconds is None and infer_kind(series) is WindowKind.MONTHLY:
+        seconds = 30 * _DAY_S
     return None if seconds is None else timedelta(seconds=seconds)
 
 
-def level(reading: Reading) -> float | None:
+def get_used_percent(reading: Reading) -> float | None:
     """Percent used: as answered, else from the counts; None where unknown or unlimited."""
     if reading.unlimited:
         return None
@@ -90,14 +90,14 @@ def level(reading: Reading) -> float | None:
     return None if percent is None or isinf(percent) else percent
 
 
-def length(reading: Reading) -> timedelta | None:
+def get_window_length(reading: Reading) -> timedelta | None:
     """The window's length: as answered, else by its kind; None where it has none."""
-    if reading.window_seconds and 0 < reading.window_seconds <= _LONGEST:
+    if reading.window_seconds and 0 < reading.window_seconds <= _MAX_LENGTH_S:
         return timedelta(seconds=reading.window_seconds)
-    return LENGTHS.get(reading.kind)
+    return DEFAULT_LENGTHS.get(reading.kind)
 
 
-def tolerance(reading: Reading) -> timedelta:
+def get_boundary_tolerance(reading: Reading) -> timedelta:
     """How far a boundary may move and still be the same one."""
-    whole = length(reading) or timedelta(0)
+    whole = get_window_length(reading) or timedelta(0)
     return min(max(whole / 20, timedelta(minutes=1)), timedelta(hours=1))

@@ -11,17 +11,17 @@ from enum import StrEnum
 from msgspec import Struct
 
 from watcher.core.forecast import Sample
-from watcher.core.kinds import kind_of
-from watcher.core.model import Kind, Phase, Reading, Series, Severity
+from watcher.core.kinds import infer_kind
+from watcher.core.model import AlertPhase, Reading, Series, Severity, WindowKind
 
 SERIES_VERSION = 1
 ALERT_VERSION = 1
 
-Key = tuple[str, Series]
+AlertKey = tuple[str, Series]
 """An alert: its rule's name, and the series."""
 
 
-class Standing(StrEnum):
+class Validity(StrEnum):
     """What the last news of a series was. Only the first two are readings that rules may judge."""
 
     BELIEVED = "believed"
@@ -35,10 +35,10 @@ class Standing(StrEnum):
     @property
     def is_believed(self) -> bool:
         """Whether the last news was a reading that rules may judge."""
-        return self in (Standing.BELIEVED, Standing.RESET)
+        return self in (Validity.BELIEVED, Validity.RESET)
 
 
-class Doubt(Struct, frozen=True, kw_only=True):
+class SuspectReading(Struct, frozen=True, kw_only=True):
     """A reading that is not yet believed."""
 
     reading: Reading
@@ -58,9 +58,9 @@ class SeriesState(Struct, frozen=True, kw_only=True):
     read_at: datetime | None = None  # when that was, by the wall clock of then
     changed_at: datetime | None = None  # when a believed reading last differed from the one before
     boundary: datetime | None = None  # when this episode ends, as last heard
-    doubt: Doubt | None = None
+    doubt: SuspectReading | None = None
     doubts: int = 0  # answers in a row that were not believed
-    standing: Standing = Standing.UNKNOWN
+    standing: Validity = Validity.UNKNOWN
     episode: int = 0
     episode_at: datetime  # when this episode began, as far as is known
     samples: tuple[Sample, ...] = ()
@@ -75,14 +75,14 @@ class SeriesState(Struct, frozen=True, kw_only=True):
     gone: bool = False  # not heard of for so long that its alerts were closed
 
     @property
-    def owner(self) -> tuple[str, str]:
+    def account_key(self) -> tuple[str, str]:
         """(provider, account)."""
         return self.series.provider, self.series.account
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> WindowKind:
         """Of the window; by its name until something was read."""
-        return kind_of(self.series) if self.reading is None else self.reading.kind
+        return infer_kind(self.series) if self.reading is None else self.reading.kind
 
 
 class AlertState(Struct, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ class AlertState(Struct, frozen=True, kw_only=True):
     rule: str
     series: Series
     fingerprint: str  # of the condition that was judged; empty: the rule is gone, only the counts are remembered
-    phase: Phase = Phase.OK
+    phase: AlertPhase = AlertPhase.OK
     severity: Severity | None = None  # while firing
     since: datetime | None = None  # when the condition began to hold, while pending or firing
     at: datetime  # the last change; never earlier than the one before
@@ -108,53 +108,53 @@ class AlertState(Struct, frozen=True, kw_only=True):
     reminded: int = 0  # likewise
     muted: bool = False  # it fires, and another alert has said so for all: this machine is offline
 
-    def also_heard(self, severity: Severity) -> tuple[Severity, ...]:
+    def with_notified_severity(self, severity: Severity) -> tuple[Severity, ...]:
         """`heard`, and this one."""
         return self.heard if severity in self.heard else (*self.heard, severity)
 
 
-class Alerts(Mapping[Key, AlertState]):
+class AlertIndex(Mapping[AlertKey, AlertState]):
     """Alerts by rule and series, kept by series: those of one are found without a look at the others."""
 
     def __init__(self, alerts: Iterable[AlertState] = ()) -> None:
-        self._of: dict[Series, dict[str, AlertState]] = {}
-        self.learn(alerts)
+        self._by_series: dict[Series, dict[str, AlertState]] = {}
+        self.apply_changes(alerts)
 
     @classmethod
-    def grouped(cls, alerts: Mapping[Key, AlertState]) -> "Alerts":
+    def from_mapping(cls, alerts: Mapping[AlertKey, AlertState]) -> "AlertIndex":
         """The very same where they are grouped already."""
-        return alerts if isinstance(alerts, Alerts) else cls(alerts.values())
+        return alerts if isinstance(alerts, AlertIndex) else cls(alerts.values())
 
-    def __getitem__(self, key: Key) -> AlertState:
-        return self._of[key[1]][key[0]]
+    def __getitem__(self, key: AlertKey) -> AlertState:
+        return self._by_series[key[1]][key[0]]
 
-    def __iter__(self) -> Iterator[Key]:
-        return ((rule, series) for series, alerts in self._of.items() for rule in alerts)
+    def __iter__(self) -> Iterator[AlertKey]:
+        return ((rule, series) for series, alerts in self._by_series.items() for rule in alerts)
 
     def __len__(self) -> int:
-        return sum(map(len, self._of.values()))
+        return sum(map(len, self._by_series.values()))
 
-    def by_series(self) -> Iterable[tuple[Series, Mapping[str, AlertState]]]:
+    def group_by_series(self) -> Iterable[tuple[Series, Mapping[str, AlertState]]]:
         """Each series that has alerts, with these by rule."""
-        return self._of.items()
+        return self._by_series.items()
 
-    def of(self, series: Series) -> Mapping[str, AlertState]:
+    def for_series(self, series: Series) -> Mapping[str, AlertState]:
         """The alerts on one series, by rule."""
-        return self._of.get(series) or {}
+        return self._by_series.get(series) or {}
 
-    def learn(self, changed: Iterable[AlertState], closed: Iterable[Key] = ()) -> None:
+    def apply_changes(self, changed: Iterable[AlertState], closed: Iterable[AlertKey] = ()) -> None:
         """Keep these in place of what was known of them, and forget those that are closed."""
         for alert in changed:
-            self._of.setdefault(alert.series, {})[alert.rule] = alert
+            self._by_series.setdefault(alert.series, {})[alert.rule] = alert
         for rule, series in closed:
-            of = self._of.get(series, {})
+            of = self._by_series.get(series, {})
             of.pop(rule, None)
             if not of:
-                self._of.pop(series, None)
+                self._by_series.pop(series, None)
 
 
-class Memory(Struct, frozen=True):
+class EngineState(Struct, frozen=True):
     """Everything that one call leaves to the next. Persisted by the store."""
 
-    series: Mapping[Series, SeriesState]
-    alerts: Mapping[Key, AlertState]
+    series_states: Mapping[Series, SeriesState]
+    alert_states: Mapping[AlertKey, AlertState]

@@ -53,7 +53,7 @@ class Series(Struct, frozen=True, order=True, cache_hash=True):
         return f"{self.provider}{account}.{self.window}" if self.window else self.provider + account
 
 
-class Kind(StrEnum):
+class WindowKind(StrEnum):
     """A window's kind by its length; a selector may use it: `*.weekly`."""
 
     SESSION = "session"  # up to 6 hours
@@ -68,7 +68,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     """What one answer says of one window at one instant. None is unknown, which is never 0 and never 100."""
 
     window: str
-    kind: Kind
+    kind: WindowKind
     label: str = ""  # for people: "5-hour window"
     used_percent: float | None = None  # 0..100, more in overage
     used: Decimal | None = None
@@ -96,7 +96,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     whole: bool = True  # a window that is not in it is missing; False: part of an answer, it says nothing of the rest
 
 
-class Failure(Struct, frozen=True, kw_only=True):
+class PollFailure(Struct, frozen=True, kw_only=True):
     """A poll that gave no reading. `kind` is one of the contract's words (`status --json`: `error.kind`)."""
 
     provider: str
@@ -120,8 +120,8 @@ class Request(Struct, frozen=True, kw_only=True):
     json: Any = None  # body as JSON, or
     form: Mapping[str, str] | None = None  # body as a form, or
     body: bytes | None = None  # body as it is
-    loopback_tls: bool = False  # accept a self-signed certificate; refused unless the host is a loopback address
-    total_s: float = 20.0  # whole answer
+    allow_self_signed: bool = False  # accept a self-signed certificate; refused unless the host is a loopback address
+    timeout_s: float = 20.0  # whole answer
 
     def __repr__(self) -> str:
         host = re.split(r"[/?#]", self.url.partition("://")[2])[0].rpartition("@")[2]
@@ -134,25 +134,25 @@ class Response(Struct, frozen=True, kw_only=True):
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
     body: bytes = b""  # at most 2 MiB, decompressed
-    at: datetime  # when it was received, aware UTC
+    received_at: datetime  # when it was received, aware UTC
 
 
-class ReadDatabase(Struct, frozen=True, kw_only=True):
-    """A question to another program's SQLite file, asked read-only. Answered by `Rows`."""
+class DatabaseQuery(Struct, frozen=True, kw_only=True):
+    """A question to another program's SQLite file, asked read-only. Answered by `QueryResult`."""
 
     path: str
     sql: str
     parameters: tuple[str, ...] = ()
-    known: str = ""  # the stamp of an earlier answer: an unchanged file is not opened again
+    known_version: str = ""  # the stamp of an earlier answer: an unchanged file is not opened again
 
 
-class Rows(Struct, frozen=True, kw_only=True):
-    """The answer to a `ReadDatabase`: rows of SQLite values; none where the table is missing."""
+class QueryResult(Struct, frozen=True, kw_only=True):
+    """The answer to a `DatabaseQuery`: rows of SQLite values; none where the table is missing."""
 
     rows: tuple[tuple[Any, ...], ...]
     modified_at: datetime  # the newest of the file's and its WAL's modification times
-    at: datetime
-    stamp: str = ""  # stands for the file and its WAL as they were read; empty where they were changed just then
+    received_at: datetime
+    version: str = ""  # stands for the file and its WAL as they were read; empty where they were changed just then
     unchanged: bool = False  # the file is as the question's `known` says, and was not opened: `rows` is empty
 
 
@@ -168,7 +168,7 @@ class Command(Struct, frozen=True, kw_only=True):
         return f"Command({', '.join(self.argv[:1])})"  # the rest may be a secret
 
 
-class Finished(Struct, frozen=True, kw_only=True):
+class CommandResult(Struct, frozen=True, kw_only=True):
     """How a `Command` ended. `exit_code` is None where it was killed at its time limit or could not be started."""
 
     exit_code: int | None
@@ -193,7 +193,7 @@ class Severity(StrEnum):
         return ("info", "warning", "critical").index(self.value)
 
 
-class Phase(StrEnum):
+class AlertPhase(StrEnum):
     """Where an alert stands."""
 
     OK = "ok"
@@ -201,7 +201,7 @@ class Phase(StrEnum):
     FIRING = "firing"
 
 
-class Event(StrEnum):
+class AlertEvent(StrEnum):
     """What happened to an alert."""
 
     FIRING = "firing"
@@ -211,7 +211,7 @@ class Event(StrEnum):
     RESET = "reset"  # a window turned over; only for rules that ask (`on = ["reset"]`)
 
 
-OPENING = frozenset({Event.FIRING, Event.ESCALATED, Event.REMINDER})
+FIRING_EVENTS = frozenset({AlertEvent.FIRING, AlertEvent.ESCALATED, AlertEvent.REMINDER})
 """The events after which an alert lasts; after the others it is over."""
 
 
@@ -223,7 +223,7 @@ class Level(Struct, frozen=True, kw_only=True):
     clear: Expression
 
 
-class Active(Struct, frozen=True, kw_only=True):
+class ActiveInterval(Struct, frozen=True, kw_only=True):
     """When a rule may fire at all, in wall time of a zone; `end` before `start` runs over midnight."""
 
     days: frozenset[int]  # 0 Monday .. 6 Sunday: the day on which the span begins
@@ -245,7 +245,7 @@ class Example(Struct, frozen=True, kw_only=True):
     remaining: tuple[float | str, ...] = ()  # what is left, in the window's own unit; negative in overage
     expect: tuple[str, ...]  # "." ok, "p" pending, "F" firing: as long as the row
     limit: float | None = None  # with `remaining`: the whole; None: unknown, and then so is the percent
-    window: timedelta | None = None  # the window's length; None: by the window's name or kind, else unknown
+    window_length: timedelta | None = None  # the window's length; None: by the window's name or kind, else unknown
     resets_in: timedelta | None = None  # from the first poll to the first boundary; None: a whole window
     start: datetime | None = None  # of the first poll, aware; None: some Wednesday noon in UTC
 
@@ -259,19 +259,19 @@ class Rule(Struct, frozen=True, kw_only=True):
     subject: Selector  # the condition's first selector: one alert for each series it matches
     levels: tuple[Level, ...]  # least severe first; never empty
     notify: tuple[str, ...] | None = None  # channel names; None: the route of its severity
-    hold: timedelta = timedelta(0)  # `for`: how long the condition must hold before it fires
+    pending_for: timedelta = timedelta(0)  # `for`: how long the condition must hold before it fires
     remind: timedelta | None = None
-    on: frozenset[Event]
-    active: Active | None = None
+    on: frozenset[AlertEvent]
+    active: ActiveInterval | None = None
     title: str | None = None  # template
     message: str | None = None  # template
     examples: tuple[Example, ...] = ()
     fingerprint: str  # of the condition (when, clear, levels, for): changes when the meaning changes
 
     @property
-    def waits(self) -> bool:
+    def notifies_only_at_end(self) -> bool:
         """Whether it says nothing while its condition holds, by its own `on`: only that this is over."""
-        return self.remind is None and not self.on & {Event.FIRING, Event.ESCALATED}
+        return self.remind is None and not self.on & {AlertEvent.FIRING, AlertEvent.ESCALATED}
 
 
 class Transition(Struct, frozen=True, kw_only=True):
@@ -282,7 +282,7 @@ class Transition(Struct, frozen=True, kw_only=True):
     series: Series
     account_name: str = ""
     episode: int
-    event: Event
+    event: AlertEvent
     severity: Severity
     reason: str  # "above", "escalated", "remind", "recovered", "reset", ...
     since: datetime  # when it became true, not when it was noticed
@@ -296,14 +296,14 @@ class Transition(Struct, frozen=True, kw_only=True):
     the instant of its reset as ISO text or None: `[["7-day window", "2026-01-05T09:00:00+00:00"], ...]`)."""
 
     @property
-    def alert(self) -> str:
+    def alert_id(self) -> str:
         """Identity of the alert: what a later message of the same alert may replace."""
         return f"{self.rule}|{self.series}"
 
     @property
     def key(self) -> str:
         """Identity across restarts: no timestamp, value or text is part of it. A level and a repeat add theirs."""
-        level = f"|{self.severity}" if self.event is Event.ESCALATED else ""
+        level = f"|{self.severity}" if self.event is AlertEvent.ESCALATED else ""
         repeat = f"|{self.nth}" if self.nth > 1 else ""
         return f"{self.rule}|{self.series}|{self.episode}|{self.event}{level}{repeat}"
 
@@ -363,7 +363,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     outcome: str = ""  # what the far side said last
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
+class DeliveryOutcome(Struct, frozen=True, kw_only=True):
     """How one attempt at a delivery ended."""
 
     delivered: bool | None  # None: nobody can tell (the answer never came, or the system gives none)
@@ -383,7 +383,7 @@ class Snooze(Struct, frozen=True, kw_only=True):
     severity: Severity | None = None  # the highest level that was firing then; a higher one ends the snooze
 
 
-class Stop(Struct, frozen=True, kw_only=True):
+class StoppedChannel(Struct, frozen=True, kw_only=True):
     """A channel that refused for good. It takes nothing until its settings change."""
 
     channel: str

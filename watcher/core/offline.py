@@ -7,42 +7,42 @@ has spoken for the same reason, and nothing on the network has answered since. N
 from collections.abc import Iterable
 
 from watcher.core.memory import SeriesState
-from watcher.core.model import Failure, Series, Snapshot
-from watcher.core.view import FROM_AFAR
+from watcher.core.model import PollFailure, Series, Snapshot
+from watcher.core.view import NETWORK_SOURCE
 
-KIND = "offline"
+OFFLINE_KIND = "offline"
 """The contract's word for a failure to reach anything."""
 
-NO_PROOF = frozenset({"expired", "not_signed_in", "unsupported"})
+INCONCLUSIVE_KINDS = frozenset({"expired", "not_signed_in", "unsupported"})
 """Failures that are found without the network, or stay as they are: they say nothing of it."""
 
 
-def is_cut_off(kinds: Iterable[str | None]) -> bool:
+def is_machine_offline(kinds: Iterable[str | None]) -> bool:
     """Whether this machine itself seems cut off: of all that was asked over the network nothing could be reached.
 
     `kinds`: of each such account's present failure; None: it answered.
     """
-    return set(kinds) - NO_PROOF == {KIND}
+    return set(kinds) - INCONCLUSIVE_KINDS == {OFFLINE_KIND}
 
 
-def is_said(states: Iterable[SeriesState], state: SeriesState, said: Iterable[Series]) -> bool:
+def is_already_reported(states: Iterable[SeriesState], state: SeriesState, reported: Iterable[Series]) -> bool:
     """Whether one of the series that were spoken of is silent for the same reason as this one."""
-    spoken = set(said) - {state.series}
+    spoken = set(reported) - {state.series}
     if not spoken:
         return False
     everything = list(states)
     for other in everything:
-        same = other.series in spoken and other.error_kind == KIND and other.failing_since is not None
+        same = other.series in spoken and other.error_kind == OFFLINE_KIND and other.failing_since is not None
         if same and not _has_answered_since(everything, other):
             return True
     return False
 
 
-def must_speak(states: Iterable[SeriesState], state: SeriesState, news: Snapshot | Failure | None) -> bool:
+def must_report(states: Iterable[SeriesState], state: SeriesState, result: Snapshot | PollFailure | None) -> bool:
     """Whether an alert that was muted is news after all: this provider failed again, and the machine is online."""
-    if not isinstance(news, Failure) or news.provider != state.series.provider:
+    if not isinstance(result, PollFailure) or result.provider != state.series.provider:
         return False
-    return state.error_kind != KIND or _has_answered_since(states, state)
+    return state.error_kind != OFFLINE_KIND or _has_answered_since(states, state)
 
 
 def _has_answered_since(states: Iterable[SeriesState], state: SeriesState) -> bool:
@@ -50,7 +50,7 @@ def _has_answered_since(states: Iterable[SeriesState], state: SeriesState) -> bo
     return any(
         other.error_kind is None
         and other.reading is not None
-        and other.reading.source == FROM_AFAR
+        and other.reading.source == NETWORK_SOURCE
         and state.failing_since is not None
         and other.heard_at > state.failing_since
         for other in states

@@ -8,68 +8,68 @@ from decimal import Decimal
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_SIGNS = {"usd": "$", "eur": "€", "gbp": "£"}
-_CODE_LENGTH = 3  # of a currency: anything else is a word such as "requests"
-_UNIT_WORDS = {"percent": "%", "nano": "NANO"}
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_HOURS_UP_TO = 48  # from here on hours are counted in days
-_ALL = 100
-_WEEK_DAYS = 6  # as far as a weekday's name says which day is meant
+_CURRENCY_SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
+_CURRENCY_CODE_LENGTH = 3  # of a currency: anything else is a word such as "requests"
+_UNIT_SYMBOLS = {"percent": "%", "nano": "NANO"}
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+_MAX_HOURS = 48  # from here on hours are counted in days
+_FULL_PERCENT = 100
+_WEEKDAY_RANGE_DAYS = 6  # as far as a weekday's name says which day is meant
 
 
-def duration(span: timedelta) -> str:
+def format_duration(duration: timedelta) -> str:
     """A duration in at most two units, cut off and never rounded up: "1 h 40 min", "3 days 4 h"."""
-    seconds = int(span.total_seconds())
-    if seconds < _MINUTE:
+    seconds = int(duration.total_seconds())
+    if seconds < _MINUTE_S:
         return "less than a minute"
-    if seconds < _HOUR:
-        return f"{seconds // _MINUTE} min"
-    if seconds < _HOURS_UP_TO * _HOUR:
-        return _two(seconds // _HOUR, "h", seconds % _HOUR // _MINUTE, "min")
-    days = seconds // _DAY
-    return _two(days, "days", seconds % _DAY // _HOUR, "h") if days < _WEEK_DAYS else f"{days} days"
+    if seconds < _HOUR_S:
+        return f"{seconds // _MINUTE_S} min"
+    if seconds < _MAX_HOURS * _HOUR_S:
+        return _join_units(seconds // _HOUR_S, "h", seconds % _HOUR_S // _MINUTE_S, "min")
+    days = seconds // _DAY_S
+    return _join_units(days, "days", seconds % _DAY_S // _HOUR_S, "h") if days < _WEEKDAY_RANGE_DAYS else f"{days} days"
 
 
-def clock(at: datetime, now: datetime, tz: tzinfo) -> str:
+def format_time(at: datetime, now: datetime, tz: tzinfo) -> str:
     """An instant in wall time, as short as is still clear on the day of `now`: "16:00", "Tue 16:00", "1 Dec 16:00"."""
     local, today = at.astimezone(tz), now.astimezone(tz).date()
     time, apart = f"{local:%H:%M}", (local.date() - today).days
     if apart == 0:
         return time
-    if abs(apart) <= _WEEK_DAYS:
+    if abs(apart) <= _WEEKDAY_RANGE_DAYS:
         return f"{_DAYS[local.weekday()]} {time}"
     year = f" {local.year}" if local.year != today.year else ""
     return f"{local.day} {_MONTHS[local.month - 1]}{year} {time}"
 
 
-def percent(value: float) -> str:
+def format_percent(value: float) -> str:
     """A percentage, with a tenth where it has one: "82 %", "99.6 %". It never says 100 of what is less."""
     tenths = round(value, 1)
-    if value < _ALL <= tenths:
-        tenths = _ALL - 0.1
+    if value < _FULL_PERCENT <= tenths:
+        tenths = _FULL_PERCENT - 0.1
     if tenths == round(tenths):
         return f"{tenths:.0f} %"
     return f"{tenths:.1f} %"
 
 
-def number(value: Decimal | float) -> str:
+def format_number(value: Decimal | float) -> str:
     """A number with separated thousands and at most two decimals: "1,234.5"."""
     text = f"{Decimal(str(value)):,.2f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def amount(value: Decimal | float, unit: str) -> str:
+def format_amount(value: Decimal | float, unit: str) -> str:
     """A number with its unit: "$4.20", "12.50 CHF", "321 requests", "1 request"."""
-    sign = _SIGNS.get(unit)
+    sign = _CURRENCY_SYMBOLS.get(unit)
     if sign:
         return f"{'-' if value < 0 else ''}{sign}{abs(value):,.2f}"
-    if len(unit) == _CODE_LENGTH and unit.isalpha():
+    if len(unit) == _CURRENCY_CODE_LENGTH and unit.isalpha():
         return f"{value:,.2f} {unit.upper()}"
-    word = _UNIT_WORDS.get(unit, unit)
+    word = _UNIT_SYMBOLS.get(unit, unit)
     if abs(value) == 1 and word.endswith("s"):
         word = word[:-1]
-    return f"{number(value)} {word}".rstrip()
+    return f"{format_number(value)} {word}".rstrip()
 
 
-def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+def _join_units(large: int, large_unit: str, small: int, small_unit: str) -> str:
     return f"{large} {large_unit} {small} {small_unit}" if small else f"{large} {large_unit}"

@@ -9,166 +9,168 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Keys and indexes from the top: ("rule", 0, "example", 1, "used", 3)."""
 
 _BLANK = re.compile(r"(?:[ \t\n]+|#[^\n]*)+")
 _SPACE = re.compile(r"[ \t]*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BARE_VALUE = re.compile(r"[^,\]}#\n]*")
-_PLAIN = re.compile(r'[^"\\]+')
-_ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
+_UNESCAPED_TEXT = re.compile(r'[^"\\]+')
+_ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
 
 
-class Place(Struct, frozen=True):
+class TextSpan(Struct, frozen=True):
     """A stretch of the text, as offsets of characters."""
 
     start: int
     end: int
 
 
-class Places:
+class TomlPositions:
     """All places of one document."""
 
     def __init__(self, text: str) -> None:
         """`text` is valid TOML, its line ends single line feeds."""
         self.text = text
-        self.keys: dict[Path, Place] = {}
-        self.values: dict[Path, Place] = {}
-        self._at = 0
-        self._counts: dict[Path, int] = {}  # tables of each array of tables, so far
-        self._document()
+        self.key_spans: dict[KeyPath, TextSpan] = {}
+        self.value_spans: dict[KeyPath, TextSpan] = {}
+        self._offset = 0
+        self._array_lengths: dict[KeyPath, int] = {}  # tables of each array of tables, so far
+        self._scan_document()
 
-    def key(self, path: Path) -> Place:
+    def find_key(self, path: KeyPath) -> TextSpan:
         """Where that key is written, or the table's header; the nearest one above where it is not."""
         for length in range(len(path), 0, -1):
-            place = self.keys.get(path[:length]) or self.values.get(path[:length])
+            place = self.key_spans.get(path[:length]) or self.value_spans.get(path[:length])
             if place is not None:
                 return place
-        return Place(0, 1)
+        return TextSpan(0, 1)
 
-    def value(self, path: Path) -> Place:
+    def find_value(self, path: KeyPath) -> TextSpan:
         """Where that value is written; its key where the value is a table with a header of its own."""
-        return self.values.get(path) or self.key(path)
+        return self.value_spans.get(path) or self.find_key(path)
 
-    def within(self, path: Path, start: int, end: int) -> Place:
+    def find_in_value(self, path: KeyPath, start: int, end: int) -> TextSpan:
         """Where a stretch of a text value is written, given as offsets into the text that it stands for."""
-        place = self.value(path)
-        offsets = list(_offsets(self.text, place))
+        place = self.find_value(path)
+        offsets = list(_iter_offsets(self.text, place))
         if not offsets:
             return place
         last = len(offsets) - 1  # the closing quote
         first = offsets[min(start, last)]
-        return Place(first, max(offsets[min(end, last)], first + 1))
+        return TextSpan(first, max(offsets[min(end, last)], first + 1))
 
-    def _document(self) -> None:
-        table: Path = ()
+    def _scan_document(self) -> None:
+        table: KeyPath = ()
         while True:
-            self._blank()
-            if self._at >= len(self.text):
+            self._skip_blank()
+            if self._offset >= len(self.text):
                 return
-            if self.text[self._at] == "[":
-                table = self._header()
+            if self.text[self._offset] == "[":
+                table = self._scan_header()
             else:
-                self._pair(table)
+                self._scan_pair(table)
 
-    def _header(self) -> Path:
-        start = self._at
+    def _scan_header(self) -> KeyPath:
+        start = self._offset
         is_array = self.text.startswith("[[", start)
-        self._at += 2 if is_array else 1
-        names = self._key()
-        self._at += 2 if is_array else 1
-        path: Path = ()
+        self._offset += 2 if is_array else 1
+        names = self._scan_key()
+        self._offset += 2 if is_array else 1
+        path: KeyPath = ()
         for i, name in enumerate(names):
             path = (*path, name)
-            self.keys.setdefault(path, Place(start, self._at))  # also of a table that has no header of its own
+            self.key_spans.setdefault(
+                path, TextSpan(start, self._offset)
+            )  # also of a table that has no header of its own
             if is_array and i == len(names) - 1:
-                self._counts[path] = self._counts.get(path, 0) + 1
-            if path in self._counts:
-                path = (*path, self._counts[path] - 1)
-        self.keys[path] = Place(start, self._at)
+                self._array_lengths[path] = self._array_lengths.get(path, 0) + 1
+            if path in self._array_lengths:
+                path = (*path, self._array_lengths[path] - 1)
+        self.key_spans[path] = TextSpan(start, self._offset)
         return path
 
-    def _pair(self, table: Path) -> None:
-        start = self._at
-        names = self._key()
+    def _scan_pair(self, table: KeyPath) -> None:
+        start = self._offset
+        names = self._scan_key()
         path = (*table, *names)
         for length in range(len(table) + 1, len(path) + 1):
-            self.keys.setdefault(path[:length], Place(start, self._at))
-        self._space()
-        self._at += 1  # the equals sign
-        self._space()
-        self._value(path)
+            self.key_spans.setdefault(path[:length], TextSpan(start, self._offset))
+        self._skip_space()
+        self._offset += 1  # the equals sign
+        self._skip_space()
+        self._scan_value(path)
 
-    def _value(self, path: Path) -> None:
-        start = self._at
+    def _scan_value(self, path: KeyPath) -> None:
+        start = self._offset
         first = self.text[start]
         if first in "\"'":
-            self._at = _after_string(self.text, start)
+            self._offset = _find_string_end(self.text, start)
         elif first == "[":
-            self._array(path)
+            self._scan_array(path)
         elif first == "{":
-            self._inline_table(path)
+            self._scan_inline_table(path)
         else:
             found = _BARE_VALUE.match(self.text, start)
-            self._at = start + len(found.group().rstrip()) if found else start + 1
-        self.values[path] = Place(start, self._at)
+            self._offset = start + len(found.group().rstrip()) if found else start + 1
+        self.value_spans[path] = TextSpan(start, self._offset)
 
-    def _array(self, path: Path) -> None:
-        self._at += 1
+    def _scan_array(self, path: KeyPath) -> None:
+        self._offset += 1
         index = 0
         while True:
-            self._blank()
-            if self.text[self._at] == "]":
+            self._skip_blank()
+            if self.text[self._offset] == "]":
                 break
-            self._value((*path, index))
+            self._scan_value((*path, index))
             index += 1
-            self._blank()
-            if self.text[self._at] == ",":
-                self._at += 1
-        self._at += 1
+            self._skip_blank()
+            if self.text[self._offset] == ",":
+                self._offset += 1
+        self._offset += 1
 
-    def _inline_table(self, path: Path) -> None:
-        self._at += 1
+    def _scan_inline_table(self, path: KeyPath) -> None:
+        self._offset += 1
         while True:
-            self._blank()
-            if self.text[self._at] == "}":
+            self._skip_blank()
+            if self.text[self._offset] == "}":
                 break
-            self._pair(path)
-            self._blank()
-            if self.text[self._at] == ",":
-                self._at += 1
-        self._at += 1
+            self._scan_pair(path)
+            self._skip_blank()
+            if self.text[self._offset] == ",":
+                self._offset += 1
+        self._offset += 1
 
-    def _key(self) -> list[str]:
+    def _scan_key(self) -> list[str]:
         names = []
         while True:
-            self._space()
-            start = self._at
+            self._skip_space()
+            start = self._offset
             if self.text[start] in "\"'":
-                self._at = _after_string(self.text, start)
-                names.append("".join(_characters(self.text, Place(start, self._at))))
+                self._offset = _find_string_end(self.text, start)
+                names.append("".join(_iter_characters(self.text, TextSpan(start, self._offset))))
             else:
                 found = _BARE_KEY.match(self.text, start)
-                self._at = found.end() if found else start + 1
-                names.append(self.text[start : self._at])
-            end = self._at
-            self._space()
-            if not self.text.startswith(".", self._at):
-                self._at = end if not self.text.startswith("]", self._at) else self._at
+                self._offset = found.end() if found else start + 1
+                names.append(self.text[start : self._offset])
+            end = self._offset
+            self._skip_space()
+            if not self.text.startswith(".", self._offset):
+                self._offset = end if not self.text.startswith("]", self._offset) else self._offset
                 return names
-            self._at += 1
+            self._offset += 1
 
-    def _blank(self) -> None:
-        found = _BLANK.match(self.text, self._at)
-        self._at = found.end() if found else self._at
+    def _skip_blank(self) -> None:
+        found = _BLANK.match(self.text, self._offset)
+        self._offset = found.end() if found else self._offset
 
-    def _space(self) -> None:
-        found = _SPACE.match(self.text, self._at)
-        self._at = found.end() if found else self._at
+    def _skip_space(self) -> None:
+        found = _SPACE.match(self.text, self._offset)
+        self._offset = found.end() if found else self._offset
 
 
-def _after_string(text: str, start: int) -> int:
+def _find_string_end(text: str, start: int) -> int:
     """The offset after the string literal that begins at `start`."""
     quote = text[start]
     fence = quote * 3 if text.startswith(quote * 3, start) else quote
@@ -177,7 +179,7 @@ def _after_string(text: str, start: int) -> int:
         at = text.index(fence, at)
     else:
         while not text.startswith(fence, at):
-            plain = _PLAIN.match(text, at)
+            plain = _UNESCAPED_TEXT.match(text, at)
             at = plain.end() if plain else at + (2 if text[at] == "\\" else 1)
     at += len(fence)
     if len(fence) > 1:  # up to two quotes may stand before the closing three
@@ -186,11 +188,11 @@ def _after_string(text: str, start: int) -> int:
     return at
 
 
-def _steps(text: str, place: Place) -> Iterator[tuple[int, str]]:
+def _iter_offset_characters(text: str, span: TextSpan) -> Iterator[tuple[int, str]]:
     """Every character that a string literal stands for, with the offset at which it is written."""
-    quote = text[place.start]
-    fence = 3 if text.startswith(quote * 3, place.start) and place.end - place.start >= 6 else 1  # noqa: PLR2004
-    at, end = place.start + fence, place.end - fence
+    quote = text[span.start]
+    fence = 3 if text.startswith(quote * 3, span.start) and span.end - span.start >= 6 else 1  # noqa: PLR2004
+    at, end = span.start + fence, span.end - fence
     if fence > 1 and text.startswith("\n", at):
         at += 1
     while at < end:
@@ -208,18 +210,18 @@ def _steps(text: str, place: Place) -> Iterator[tuple[int, str]]:
             while at < end and text[at] in " \t\n":
                 at += 1
         else:
-            yield at, _ESCAPED.get(mark, mark)
+            yield at, _ESCAPES.get(mark, mark)
             at += 2
 
 
-def _characters(text: str, place: Place) -> Iterator[str]:
-    return (character for _, character in _steps(text, place))
+def _iter_characters(text: str, span: TextSpan) -> Iterator[str]:
+    return (character for _, character in _iter_offset_characters(text, span))
 
 
-def _offsets(text: str, place: Place) -> Iterator[int]:
+def _iter_offsets(text: str, span: TextSpan) -> Iterator[int]:
     """Where each character of a string literal is written, and last where it closes; nothing for other values."""
-    if text[place.start] not in "\"'":
+    if text[span.start] not in "\"'":
         return
-    yield from (at for at, _ in _steps(text, place))
-    fence = 3 if text.startswith(text[place.start] * 3, place.start) and place.end - place.start >= 6 else 1  # noqa: PLR2004
-    yield place.end - fence
+    yield from (at for at, _ in _iter_offset_characters(text, span))
+    fence = 3 if text.startswith(text[span.start] * 3, span.start) and span.end - span.start >= 6 else 1  # noqa: PLR2004
+    yield span.end - fence

@@ -19,26 +19,36 @@ from datetime import datetime
 from msgspec import Struct
 
 from watcher.core import waiting
-from watcher.core.desk import Choice, Desk
-from watcher.core.digests import tidy
-from watcher.core.hold import Situation, covers, ended_by, over
+from watcher.core.desk import OutboxChanges, RoutingDecision
+from watcher.core.digests import group_deliveries
+from watcher.core.hold import MutingContext, ends_snooze, has_snooze_expired, target_matches
 from watcher.core.model import Delivery, DeliveryState, Reading, Rule, Series, Snooze, Transition
-from watcher.core.parcels import Routing, freshen
-from watcher.core.quiet import starts_at as quiet_starts_at
+from watcher.core.parcels import Routing, refresh_message
+from watcher.core.quiet import find_next_quiet_hours_start as quiet_starts_at
 
-__all__ = ["Choice", "Plan", "Routing", "freshen", "next_release", "plan", "release"]
+__all__ = [
+    "OutboxPlan",
+    "Routing",
+    "RoutingDecision",
+    "find_next_release",
+    "plan_deliveries",
+    "plan_release",
+    "refresh_message",
+]
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class OutboxPlan(Struct, frozen=True, kw_only=True):
     """What becomes of the outbox. All of it belongs in the transaction of the alert states that led to it."""
 
-    new: tuple[Delivery, ...] = ()  # in the order in which they are to be sent
-    changed: tuple[Delivery, ...] = ()  # known by `id`: withdrawn, held, released, worded anew, moved into a digest
-    ended: tuple[Snooze, ...] = ()  # to be forgotten
-    choices: tuple[Choice, ...] = ()
+    new_deliveries: tuple[Delivery, ...] = ()  # in the order in which they are to be sent
+    changed_deliveries: tuple[
+        Delivery, ...
+    ] = ()  # known by `id`: withdrawn, held, released, worded anew, moved into a digest
+    ended_snoozes: tuple[Snooze, ...] = ()  # to be forgotten
+    decisions: tuple[RoutingDecision, ...] = ()
 
 
-def plan(  # noqa: PLR0913, PLR0917 - the contract of the pipeline; the rare ones are named
+def plan_deliveries(  # noqa: PLR0913, PLR0917 - the contract of the pipeline; the rare ones are named
     transitions: Sequence[Transition],
     rules: Mapping[str, Rule],
     outbox: Sequence[Delivery],
@@ -46,9 +56,9 @@ def plan(  # noqa: PLR0913, PLR0917 - the contract of the pipeline; the rare one
     snoozes: Sequence[Snooze],
     now: datetime,
     *,
-    closed: Collection[tuple[str, Series]] = (),
+    closed_alerts: Collection[tuple[str, Series]] = (),
     offline: bool = False,
-) -> Plan:
+) -> OutboxPlan:
     """What one judgement changes in the outbox.
 
     Args:
@@ -58,28 +68,31 @@ def plan(  # noqa: PLR0913, PLR0917 - the contract of the pipeline; the rare one
         routing: where messages go.
         snoozes: those not yet forgotten.
         now: the instant of the judgement.
-        closed: alerts that no longer fire, whatever the reason: where no transition says so, nobody asked to hear of
+        closed_alerts: alerts that no longer fire, whatever the reason: where no transition says so, nobody asked to hear of
             it or there is nothing true to say, and what waits of them is withdrawn.
         offline: no provider can be reached: alerts about missing readings wait behind one notice.
     """
     ended = tuple(
         snooze
         for snooze in snoozes
-        if over(snooze, now) or any(covers(snooze.target, one) and ended_by(snooze, one) for one in transitions)
+        if has_snooze_expired(snooze, now)
+        or any(target_matches(snooze.target, one) and ends_snooze(snooze, one) for one in transitions)
     )
-    desk = Desk(outbox, rules, routing, _situation(routing, [s for s in snoozes if s not in ended], now, offline))
+    desk = OutboxChanges(
+        outbox, rules, routing, _make_context(routing, [s for s in snoozes if s not in ended], now, offline)
+    )
     for transition in transitions:
-        desk.take(transition)
+        desk.route_transition(transition)
     spoken = {(transition.rule, transition.series) for transition in transitions}
-    for rule, series in closed:
+    for rule, series in closed_alerts:
         if (rule, series) not in spoken:
-            desk.forget(f"{rule}|{series}")
-    desk.settle()
-    tidy(desk)
-    return _planned(desk, ended)
+            desk.withdraw_alert(f"{rule}|{series}")
+    desk.apply_removals()
+    group_deliveries(desk)
+    return _make_plan(desk, ended)
 
 
-def release(  # noqa: PLR0913 - as `plan`
+def plan_release(  # noqa: PLR0913 - as `plan_deliveries`
     outbox: Sequence[Delivery],
     rules: Mapping[str, Rule],
     routing: Routing,
@@ -87,44 +100,53 @@ def release(  # noqa: PLR0913 - as `plan`
     now: datetime,
     *,
     offline: bool = False,
-    latest: Mapping[Series, Reading] | None = None,
+    latest_readings: Mapping[Series, Reading] | None = None,
     episodes: Mapping[str, int] | None = None,
-) -> Plan:
+) -> OutboxPlan:
     """What time alone changes in the outbox: the end of quiet hours or of a snooze, their beginning, expiry.
 
     Args:
-        outbox: as in `plan`.
-        rules: as in `plan`.
-        routing: as in `plan`.
-        snoozes: as in `plan`.
+        outbox: as in `plan_deliveries`.
+        rules: as in `plan_deliveries`.
+        routing: as in `plan_deliveries`.
+        snoozes: as in `plan_deliveries`.
         now: the instant.
-        offline: as in `plan`.
-        latest: the last believed reading of each series, so that what waited is told with the values of now.
+        offline: as in `plan_deliveries`.
+        latest_readings: the last believed reading of each series, so that what waited is told with the values of now.
         episodes: the present episode of each written series: ends snoozes that last until the reset.
     """
-    ended = tuple(snooze for snooze in snoozes if over(snooze, now, episodes))
-    desk = Desk(outbox, rules, routing, _situation(routing, [s for s in snoozes if s not in ended], now, offline))
-    waiting.expire(desk)
-    waiting.release(desk, latest or {})
-    tidy(desk)
-    return _planned(desk, ended)
+    ended = tuple(snooze for snooze in snoozes if has_snooze_expired(snooze, now, episodes))
+    desk = OutboxChanges(
+        outbox, rules, routing, _make_context(routing, [s for s in snoozes if s not in ended], now, offline)
+    )
+    waiting.expire_deliveries(desk)
+    waiting.update_held_deliveries(desk, latest_readings or {})
+    group_deliveries(desk)
+    return _make_plan(desk, ended)
 
 
-def next_release(
+def find_next_release(
     outbox: Sequence[Delivery], routing: Routing, snoozes: Sequence[Snooze], now: datetime
 ) -> datetime | None:
-    """When `release` has something to do at the latest; None where only news can bring that about."""
+    """When `plan_release` has something to do at the latest; None where only news can bring that about."""
     instants = [delivery.expires_at for delivery in outbox if delivery.state is DeliveryState.QUEUED]
     instants += [delivery.next_attempt_at for delivery in outbox if delivery.state is DeliveryState.HELD]
     instants += [snooze.until for snooze in snoozes if snooze.until]
-    if outbox and routing.quiet:
-        instants.append(quiet_starts_at(routing.quiet, now, routing.voice.tz))
+    if outbox and routing.quiet_hours:
+        instants.append(quiet_starts_at(routing.quiet_hours, now, routing.formatter.tz))
     return min((instant for instant in instants if instant > now), default=None)
 
 
-def _situation(routing: Routing, snoozes: Sequence[Snooze], now: datetime, offline: bool) -> Situation:  # noqa: FBT001
-    return Situation(now=now, tz=routing.voice.tz, quiet=routing.quiet, snoozes=tuple(snoozes), offline=offline)
+def _make_context(routing: Routing, snoozes: Sequence[Snooze], now: datetime, offline: bool) -> MutingContext:  # noqa: FBT001
+    return MutingContext(
+        now=now, tz=routing.formatter.tz, quiet_hours=routing.quiet_hours, snoozes=tuple(snoozes), offline=offline
+    )
 
 
-def _planned(desk: Desk, ended: tuple[Snooze, ...]) -> Plan:
-    return Plan(new=desk.new, changed=desk.changed, ended=ended, choices=tuple(desk.choices))
+def _make_plan(changes: OutboxChanges, ended_snoozes: tuple[Snooze, ...]) -> OutboxPlan:
+    return OutboxPlan(
+        new_deliveries=changes.new_deliveries,
+        changed_deliveries=changes.changed_deliveries,
+        ended_snoozes=ended_snoozes,
+        decisions=tuple(changes.decisions),
+    )

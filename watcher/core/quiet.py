@@ -9,61 +9,63 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from msgspec import Struct
 
-_HOURS = re.compile(r"\s*(\d{1,2}):(\d{2})\s*(?:-|\u2013|to)\s*(\d{1,2}):(\d{2})\s*")
-_DAY = timedelta(days=1)
+_QUIET_HOURS_PATTERN = re.compile(r"\s*(\d{1,2}):(\d{2})\s*(?:-|\u2013|to)\s*(\d{1,2}):(\d{2})\s*")
+_ONE_DAY = timedelta(days=1)
 
 
-class Quiet(Struct, frozen=True, kw_only=True):
+class QuietHours(Struct, frozen=True, kw_only=True):
     """Daily quiet hours in wall time; `end` at or before `start` runs over midnight."""
 
     start: time
     end: time
 
 
-def parse(hours: str) -> Quiet:
+def parse_quiet_hours(text: str) -> QuietHours:
     """The quiet hours written as "22:00-08:00".
 
     Raises:
         ValueError: one line that says what would be valid.
     """
-    found = _HOURS.fullmatch(hours)
+    found = _QUIET_HOURS_PATTERN.fullmatch(text)
     if not found:
-        raise ValueError(f'"{hours}" are no hours; write them as "22:00-08:00"')
+        raise ValueError(f'"{text}" are no hours; write them as "22:00-08:00"')
     first, second, third, fourth = (int(part) for part in found.groups())
     try:
-        quiet = Quiet(start=time(first, second), end=time(0) if (third, fourth) == (24, 0) else time(third, fourth))
+        quiet = QuietHours(
+            start=time(first, second), end=time(0) if (third, fourth) == (24, 0) else time(third, fourth)
+        )
     except ValueError:
-        raise ValueError(f'"{hours}": hours run from 00:00 to 24:00, minutes from 00 to 59') from None
+        raise ValueError(f'"{text}": hours run from 00:00 to 24:00, minutes from 00 to 59') from None
     if quiet.start == quiet.end:
-        raise ValueError(f'"{hours}" begins when it ends; to hold everything back, use `watcher snooze`')
+        raise ValueError(f'"{text}" begins when it ends; to hold everything back, use `watcher snooze`')
     return quiet
 
 
-def ends_at(quiet: Quiet, now: datetime, tz: tzinfo) -> datetime | None:
+def find_quiet_hours_end(quiet_hours: QuietHours, now: datetime, tz: tzinfo) -> datetime | None:
     """When the span ends in which `now` lies, aware UTC; None where it is not quiet."""
     today = now.astimezone(tz).date()
-    for day in (today, today - _DAY):
-        start, end = _span(quiet, day, tz)
+    for day in (today, today - _ONE_DAY):
+        start, end = _quiet_hours_on(quiet_hours, day, tz)
         if start <= now < end:
             return end
     return None
 
 
-def starts_at(quiet: Quiet, now: datetime, tz: tzinfo) -> datetime:
+def find_next_quiet_hours_start(quiet_hours: QuietHours, now: datetime, tz: tzinfo) -> datetime:
     """When the next span begins after `now`, aware UTC."""
     today = now.astimezone(tz).date()
-    starts = (_span(quiet, today + _DAY * offset, tz)[0] for offset in range(-1, 3))
+    starts = (_quiet_hours_on(quiet_hours, today + _ONE_DAY * offset, tz)[0] for offset in range(-1, 3))
     return min(start for start in starts if start > now)
 
 
-def _span(quiet: Quiet, day: date, tz: tzinfo) -> tuple[datetime, datetime]:
-    last = day if quiet.start < quiet.end else day + _DAY
-    return _instant(day, quiet.start, tz, fold=0), _instant(last, quiet.end, tz, fold=1)
+def _quiet_hours_on(quiet_hours: QuietHours, day: date, tz: tzinfo) -> tuple[datetime, datetime]:
+    last = day if quiet_hours.start < quiet_hours.end else day + _ONE_DAY
+    return _resolve_wall_time(day, quiet_hours.start, tz, fold=0), _resolve_wall_time(last, quiet_hours.end, tz, fold=1)
 
 
-def _instant(day: date, at: time, tz: tzinfo, *, fold: int) -> datetime:
+def _resolve_wall_time(day: date, wall_time: time, tz: tzinfo, *, fold: int) -> datetime:
     """The instant of a wall time: of two, the one that `fold` names; of none, the end of the leap."""
-    wall = datetime.combine(day, at, tz)
+    wall = datetime.combine(day, wall_time, tz)
     instant = wall.replace(fold=fold).astimezone(UTC)
     if instant.astimezone(tz).replace(tzinfo=None) == wall.replace(tzinfo=None):
         return instant

@@ -12,31 +12,31 @@ from statistics import median
 from msgspec import Struct
 
 from watcher.core import judge
-from watcher.core.history import News
-from watcher.core.judge import Judgement
-from watcher.core.memory import Alerts, Memory, SeriesState
-from watcher.core.model import Failure, Rule, Series
+from watcher.core.history import PollResult
+from watcher.core.judge import EvaluationResult
+from watcher.core.memory import AlertIndex, EngineState, SeriesState
+from watcher.core.model import PollFailure, Rule, Series
 
-USUALLY_EVERY = timedelta(minutes=5)
+DEFAULT_INTERVAL = timedelta(minutes=5)
 """How often a provider is asked, where neither its history nor the caller can tell."""
 
-SHORTEST = timedelta(seconds=30)
-LEAST_PAUSES = 2
+MIN_INTERVAL = timedelta(seconds=30)
+MIN_PAUSES = 2
 
 
-class Played(Struct, frozen=True):
+class ReplayStep(Struct, frozen=True):
     """One moment of a replay."""
 
-    news: News | None  # None: only time had passed
-    judgement: Judgement
+    result: PollResult | None  # None: only time had passed
+    evaluation: EvaluationResult
 
 
-def intervals(history: Iterable[News]) -> dict[str, timedelta]:
+def measure_intervals(history: Iterable[PollResult]) -> dict[str, timedelta]:
     """How often each provider was asked: the median pause between two answers about one series."""
     instants: dict[tuple[str, str], dict[str, list[datetime]]] = {}
     for news in history:
         windows = instants.setdefault((news.provider, news.account), {})
-        if isinstance(news, Failure):
+        if isinstance(news, PollFailure):
             for moments in windows.values():
                 moments.append(news.at)
             continue
@@ -48,61 +48,63 @@ def intervals(history: Iterable[News]) -> dict[str, timedelta]:
             found = [(later - earlier).total_seconds() for earlier, later in pairwise(moments) if later > earlier]
             pauses.setdefault(provider, []).extend(found)
     return {
-        provider: max(timedelta(seconds=median(found)), SHORTEST)
+        provider: max(timedelta(seconds=median(found)), MIN_INTERVAL)
         for provider, found in pauses.items()
-        if len(found) >= LEAST_PAUSES
+        if len(found) >= MIN_PAUSES
     }
 
 
-def play(  # noqa: PLR0913 - everything it depends on is an argument
+def replay_rules(  # noqa: PLR0913 - everything it depends on is an argument
     rules: Sequence[Rule],
-    history: Sequence[News],
+    history: Sequence[PollResult],
     *,
-    usual: Mapping[str, timedelta] | None = None,
+    default_intervals: Mapping[str, timedelta] | None = None,
     tz: tzinfo | None = None,
     explain: bool = False,
     until: datetime | None = None,
-) -> Iterator[Played]:
+) -> Iterator[ReplayStep]:
     """Each moment of the history, as these rules would have judged it.
 
     Args:
         rules: to be tried.
         history: answers and failures in time order.
-        usual: provider -> how often it is asked, where the history is too short to tell.
+        default_intervals: provider -> how often it is asked, where the history is too short to tell.
         tz: the machine's zone, for `active` hours that name none.
         explain: give a decision also where nothing happened.
         until: the end, for rules about silence: time passes up to it after the last answer; None: it ends there.
     """
-    paces = {**(usual or {}), **intervals(history)}
-    slowest = max((paces.get(news.provider, USUALLY_EVERY) for news in history), default=USUALLY_EVERY)
-    table = _Table(tuple(rules), tz, explain=explain)
+    paces = {**(default_intervals or {}), **measure_intervals(history)}
+    slowest = max((paces.get(news.provider, DEFAULT_INTERVAL) for news in history), default=DEFAULT_INTERVAL)
+    table = _Replay(tuple(rules), tz, explain=explain)
     for news in history:
-        yield from table.until(news.at, slowest)
-        yield table.judged(news, news.at, paces.get(news.provider, USUALLY_EVERY))
+        yield from table.evaluate_due_before(news.at, slowest)
+        yield table.evaluate_at(news, news.at, paces.get(news.provider, DEFAULT_INTERVAL))
     if until is not None:
-        yield from table.until(until, slowest)
-        yield table.judged(None, until, slowest)
+        yield from table.evaluate_due_before(until, slowest)
+        yield table.evaluate_at(None, until, slowest)
 
 
-class _Table:
+class _Replay:
     """What a replay has in hand: the states, and when time alone may change them."""
 
     def __init__(self, rules: tuple[Rule, ...], tz: tzinfo | None, *, explain: bool) -> None:
         self._rules, self._tz, self._explain = rules, tz, explain
-        self._series: dict[Series, SeriesState] = {}
-        self._alerts = Alerts()
-        self._due: datetime | None = None
+        self._series_states: dict[Series, SeriesState] = {}
+        self._alert_states = AlertIndex()
+        self._next_due_at: datetime | None = None
 
-    def judged(self, news: News | None, at: datetime, every: timedelta) -> Played:
+    def evaluate_at(self, result: PollResult | None, at: datetime, every: timedelta) -> ReplayStep:
         """One moment; of the states what it changes is kept in place, for a history may be long."""
-        memory = Memory(self._series, self._alerts)
-        judgement = judge.judge(self._rules, memory, news, at, every=every, tz=self._tz, explain=self._explain)
-        self._series.update((state.series, state) for state in judgement.series)
-        self._alerts.learn(judgement.alerts, judgement.closed)
-        self._due = judgement.next_due
-        return Played(news, judgement)
+        memory = EngineState(self._series_states, self._alert_states)
+        judgement = judge.evaluate_poll(
+            self._rules, memory, result, at, every=every, tz=self._tz, explain=self._explain
+        )
+        self._series_states.update((state.series, state) for state in judgement.series_states)
+        self._alert_states.apply_changes(judgement.alert_states, judgement.closed_alerts)
+        self._next_due_at = judgement.next_due_at
+        return ReplayStep(result, judgement)
 
-    def until(self, at: datetime, every: timedelta) -> Iterator[Played]:
+    def evaluate_due_before(self, at: datetime, every: timedelta) -> Iterator[ReplayStep]:
         """Every moment before that at which time alone may change something."""
-        while self._due is not None and self._due < at:
-            yield self.judged(None, self._due, every)
+        while self._next_due_at is not None and self._next_due_at < at:
+            yield self.evaluate_at(None, self._next_due_at, every)

@@ -15,10 +15,18 @@ from msgspec import Struct
 
 from watcher.core.model import Rule
 from watcher.core.selector import Selector
-from watcher.core.tree import TOLERANCE, And, Comparison, Expression, Measure, constant, is_constant
+from watcher.core.tree import (
+    PERCENT_TOLERANCE,
+    And,
+    Comparison,
+    Expression,
+    FieldReference,
+    evaluate_constant,
+    is_constant,
+)
 from watcher.core.units import Unit
 
-MARGIN = 2 * TOLERANCE
+MARGIN = 2 * PERCENT_TOLERANCE
 """A value nearer to a threshold than this is left to the condition itself."""
 
 _ABOVE = {">": True, ">=": True, "<": False, "<=": False}
@@ -103,9 +111,9 @@ def _read(term: Expression, subject: Selector) -> tuple[str, bool, float] | None
     above, left, right = _ABOVE[term.operator], term.left, term.right
     if is_constant(left):
         above, left, right = not above, right, left
-    if not isinstance(left, Measure) or left.selector != subject or not is_constant(right):
+    if not isinstance(left, FieldReference) or left.selector != subject or not is_constant(right):
         return None
-    threshold = constant(right)
+    threshold = evaluate_constant(right)
     if threshold is None or isinstance(threshold, bool) or math.isnan(threshold):
         return None
     return left.field, above, float(threshold)

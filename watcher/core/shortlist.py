@@ -8,13 +8,13 @@ would leave as it is, without a word, and a test holds the two together.
 
 from collections.abc import Iterable, Mapping
 
-from watcher.core.binding import Bindings, means
-from watcher.core.memory import Alerts, AlertState, SeriesState
-from watcher.core.model import Phase, Rule
-from watcher.core.view import View
+from watcher.core.binding import CompiledRules, selector_matches
+from watcher.core.memory import AlertIndex, AlertState, SeriesState
+from watcher.core.model import AlertPhase, Rule
+from watcher.core.view import SeriesMetrics
 
 
-def chosen(bindings: Bindings, views: Iterable[View], alerts: Alerts) -> dict[int, list[SeriesState]]:
+def chosen(bindings: CompiledRules, views: Iterable[SeriesMetrics], alerts: AlertIndex) -> dict[int, list[SeriesState]]:
     """Places of those rules on the shelves that must be judged, each with the series on which.
 
     Args:
@@ -24,14 +24,18 @@ def chosen(bindings: Bindings, views: Iterable[View], alerts: Alerts) -> dict[in
     """
     found: dict[int, list[SeriesState]] = {}
     for view in views:
-        for place in _chosen(bindings, view, alerts.of(view.state.series)):
+        for place in _chosen(bindings, view, alerts.for_series(view.state.series)):
             found.setdefault(place, []).append(view.state)
     return found
 
 
-def _chosen(bindings: Bindings, view: View, alerts: Mapping[str, AlertState]) -> set[int]:
+def _chosen(bindings: CompiledRules, view: SeriesMetrics, alerts: Mapping[str, AlertState]) -> set[int]:
     """Places for one series; `alerts`: on it, by rule."""
-    told = [shelf.sorted_out(view.worth(shelf.field)) for shelf in bindings.shelves if means(shelf.subject, view)]
+    told = [
+        shelf.sorted_out(view.value_of(shelf.field))
+        for shelf in bindings.shelves
+        if selector_matches(shelf.subject, view)
+    ]
     places = {place for each in told for place in each.true + each.perhaps}
     if not alerts:
         return places
@@ -39,7 +43,7 @@ def _chosen(bindings: Bindings, view: View, alerts: Mapping[str, AlertState]) ->
     for each in told:
         answers.update(dict.fromkeys(each.true, True))
         answers.update(dict.fromkeys(each.false, False))
-    known, bounds, episode = bindings.places, bindings.bound, view.state.episode
+    known, bounds, episode = bindings.positions, bindings.rules, view.state.episode
     for name, alert in alerts.items():
         place = known.get(name)
         if place is not None and is_still(bounds[place].rule, alert, episode, answers.get(place)):
@@ -59,9 +63,9 @@ def is_still(rule: Rule, alert: AlertState, episode: int, answer: bool | None) -
         return False
     if not answer:
         timed = alert.held or alert.clock_at is not None or alert.silent_at is not None
-        return alert.phase is Phase.OK and alert.fired > 0 and not timed
+        return alert.phase is AlertPhase.OK and alert.fired > 0 and not timed
     return (
-        alert.phase is Phase.FIRING
+        alert.phase is AlertPhase.FIRING
         and alert.step == alert.told == 0
         and alert.severity is rule.levels[0].severity
         and alert.remind_at is None

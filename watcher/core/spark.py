@@ -7,32 +7,32 @@ because unknown is neither zero nor what it was before. Never put colour here.
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-BLOCKS = "▁▂▃▄▅▆▇█"
-ASCII = "_.-:=+*#"
-_FULL = 100.0
+UNICODE_SYMBOLS = "▁▂▃▄▅▆▇█"
+ASCII_SYMBOLS = "_.-:=+*#"
+_FULL_PERCENT = 100.0
 
 
-def binned(
-    values: Iterable[tuple[datetime, float | None]], start: datetime, end: datetime, count: int
+def bin_values(
+    values: Iterable[tuple[datetime, float | None]], start: datetime, end: datetime, bin_count: int
 ) -> list[float | None]:
-    """The highest value of each of `count` equal spans from `start` to `end`; None where nothing was read."""
-    bins: list[float | None] = [None] * count
-    span = (end - start) / count
+    """The highest value of each of `bin_count` equal spans from `start` to `end`; None where nothing was read."""
+    bins: list[float | None] = [None] * bin_count
+    span = (end - start) / bin_count
     if span <= timedelta(0):
         return bins
     for at, value in values:
         if value is None or not start <= at <= end:
             continue
-        place = min(int((at - start) / span), count - 1)
+        place = min(int((at - start) / span), bin_count - 1)
         known = bins[place]
         bins[place] = value if known is None else max(known, value)
     return bins
 
 
-def sparkline(values: Sequence[float | None], *, signs: str = BLOCKS) -> str:
+def render_sparkline(values: Sequence[float | None], *, symbols: str = UNICODE_SYMBOLS) -> str:
     """One sign a value, 0 to 100 from low to high; a space where it is unknown."""
-    return "".join(" " if value is None else signs[_step(value, len(signs))] for value in values)
+    return "".join(" " if value is None else symbols[_get_symbol_index(value, len(symbols))] for value in values)
 
 
-def _step(value: float, steps: int) -> int:
-    return min(max(int(value / _FULL * steps), 0), steps - 1)
+def _get_symbol_index(value: float, symbol_count: int) -> int:
+    return min(max(int(value / _FULL_PERCENT * symbol_count), 0), symbol_count - 1)

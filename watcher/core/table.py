@@ -10,122 +10,130 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from watcher.core.diagnostics import Diagnostic, diagnose, visible
+from watcher.core.diagnostics import Diagnostic, create_diagnostic, sanitize_for_terminal
 from watcher.core.expression import ExpressionError
-from watcher.core.model import Event
-from watcher.core.places import Path, Place, Places
-from watcher.core.units import read_duration
-from watcher.core.vocabulary import near
+from watcher.core.model import AlertEvent
+from watcher.core.places import KeyPath, TextSpan, TomlPositions
+from watcher.core.units import parse_duration
+from watcher.core.vocabulary import find_close_match
 
 T = TypeVar("T")
-_LONGEST_NUMBER = 100  # bits
-_MEANT = {
+_MAX_NUMBER_BITS = 100  # bits
+_KEY_CORRECTIONS = {
     "channel": "notify", "channels": "notify", "condition": "when", "expr": "when", "hold": "for", "repeat": "remind",
     "reminder": "remind", "timezone": "tz", "text": "message", "body": "message", "threshold": "when",
 }  # fmt: skip
 
 
-class Source(Struct):
+class SourceFile(Struct):
     """A file that is being read, and what was wrong so far."""
 
     path: str
     text: str
-    places: Places
+    positions: TomlPositions
     diagnostics: list[Diagnostic] = msgspec.field(default_factory=list)
 
-    def wrong(self, place: Place, message: str, *, rule: str = "") -> None:
+    def add_error(self, span: TextSpan, message: str, *, rule: str = "") -> None:
         """Notes a mistake."""
-        self.diagnostics.append(diagnose(self.path, self.text, place, message, rule=rule))
+        self.diagnostics.append(create_diagnostic(self.path, self.text, span, message, rule=rule))
 
 
 class TableReader:
     """What readers of tables have in common: types, durations, expressions, and the noting of mistakes."""
 
-    def __init__(self, source: Source, path: Path, name: str) -> None:
-        """`name`: of the rule that the table is, or belongs to."""
+    def __init__(self, source: SourceFile, path: KeyPath, rule_name: str) -> None:
+        """`rule_name`: of the rule that the table is, or belongs to."""
         self.source = source
         self.path = path
-        self.name = name
+        self.rule_name = rule_name
 
-    def _typed(self, path: Path, table: dict[str, Any], entry: type[Struct]) -> dict[str, Any]:
+    def _read_typed_keys(self, path: KeyPath, table: dict[str, Any], entry_type: type[Struct]) -> dict[str, Any]:
         """The table's keys that are known and of the right type; all others are noted."""
-        fields = {field.encode_name: field for field in msgspec.structs.fields(entry)}
+        fields = {field.encode_name: field for field in msgspec.structs.fields(entry_type)}
         good: dict[str, Any] = {}
         for key, value in table.items():
             field = fields.get(key)
             if field is None:
-                meant = _MEANT.get(key) if _MEANT.get(key) in fields else near(key, tuple(fields))
+                meant = (
+                    _KEY_CORRECTIONS.get(key)
+                    if _KEY_CORRECTIONS.get(key) in fields
+                    else find_close_match(key, tuple(fields))
+                )
                 hint = f"did you mean `{meant}`?" if meant else f"valid: {', '.join(fields)}"
-                self._wrong((*path, key), f"unknown key `{visible(key, 40)}`; {hint}", of_key=True)
+                self._add_error((*path, key), f"unknown key `{sanitize_for_terminal(key, 40)}`; {hint}", at_key=True)
             elif key in ("levels", "example"):
                 good[key] = value  # tables of their own
-            elif self._is_typed((*path, key), value, field.type):
+            elif self._has_valid_type((*path, key), value, field.type):
                 good[key] = value
         for key, field in fields.items():
             if field.required and key not in table:
-                self._wrong(path, f"`{key}` is missing: {_takes(field.type)}", of_key=True)
+                self._add_error(path, f"`{key}` is missing: {_describe_type(field.type)}", at_key=True)
         return good
 
-    def _is_typed(self, path: Path, value: Any, wanted: Any) -> bool:
+    def _has_valid_type(self, path: KeyPath, value: Any, expected_type: Any) -> bool:
         try:
-            msgspec.convert(value, wanted)
+            msgspec.convert(value, expected_type)
         except msgspec.ValidationError as error:
             index = str(error).rpartition("$[")[2].partition("]")[0]
             if isinstance(value, list) and index.isdigit() and int(index) < len(value):
                 path, value = (*path, int(index)), value[int(index)]
             key = next(part for part in reversed(path) if isinstance(part, str))
-            hint = _near_choice(value, wanted)
-            self._wrong(path, f"`{key}` takes {_takes(wanted)}, not {shown(value)}{hint}")
+            hint = _suggest_choice(value, expected_type)
+            self._add_error(
+                path, f"`{key}` takes {_describe_type(expected_type)}, not {format_toml_value(value)}{hint}"
+            )
             return False
         return True
 
-    def _expression(self, path: Path, read: Callable[[], T], level: Path | None = None) -> T | None:
-        """What was read; None, and a note, where it is wrong. `level`: where the value of the word `level` stands."""
+    def _read_expression(self, path: KeyPath, parse: Callable[[], T], level_path: KeyPath | None = None) -> T | None:
+        """What was read; None, and a note, where it is wrong. `level_path`: where the value of the word `level_path` stands."""
         try:
-            return read()
+            return parse()
         except ExpressionError as error:
-            place = self.source.places.within(path, error.start, error.end)
-            if level in self.source.places.values and self._is_level(place):
-                place = self.source.places.within(level or path, 0, len(self.source.text))
+            place = self.source.positions.find_in_value(path, error.start, error.end)
+            if level_path in self.source.positions.value_spans and self._is_level_word(place):
+                place = self.source.positions.find_in_value(level_path or path, 0, len(self.source.text))
             message = f"{error.message}; {error.hint}" if error.hint else error.message
-            self.source.wrong(place, message, rule=self.name)
+            self.source.add_error(place, message, rule=self.rule_name)
             return None
 
-    def _is_level(self, place: Place) -> bool:
-        return self.source.text[place.start : place.end] == "level"
+    def _is_level_word(self, span: TextSpan) -> bool:
+        return self.source.text[span.start : span.end] == "level"
 
-    def _duration(self, path: Path, text: str | None) -> timedelta | None:
+    def _read_duration(self, path: KeyPath, text: str | None) -> timedelta | None:
         if text is None:
             return None
         try:
-            return read_duration(text)
+            return parse_duration(text)
         except ValueError as error:
-            self._wrong(path, str(error))
+            self._add_error(path, str(error))
             return None
 
-    def _wrong(self, path: Path, message: str, *, of_key: bool = False) -> None:
-        places = self.source.places
-        self.source.wrong(places.key(path) if of_key else places.value(path), message, rule=self.name)
+    def _add_error(self, path: KeyPath, message: str, *, at_key: bool = False) -> None:
+        places = self.source.positions
+        self.source.add_error(
+            places.find_key(path) if at_key else places.find_value(path), message, rule=self.rule_name
+        )
 
 
-def shown(value: Any, *, quote: bool = True) -> str:
+def format_toml_value(value: Any, *, quote: bool = True) -> str:
     """A TOML value in a message, clipped."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f'"{visible(value, 40)}"' if quote else visible(value, 80)
+        return f'"{sanitize_for_terminal(value, 40)}"' if quote else sanitize_for_terminal(value, 80)
     if isinstance(value, list):
         return "a list"
     if isinstance(value, dict):
         return "a table"
-    if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER:
+    if isinstance(value, int) and value.bit_length() > _MAX_NUMBER_BITS:
         return "a number of very many digits"  # which Python would refuse to write out
-    return visible(str(value), 40)
+    return sanitize_for_terminal(str(value), 40)
 
 
-def _takes(wanted: Any) -> str:
+def _describe_type(expected_type: Any) -> str:
     """What a key takes, in the words of its type."""
-    waiting = [wanted]
+    waiting = [expected_type]
     while waiting:
         each = waiting.pop(0)
         for note in getattr(each, "__metadata__", ()):
@@ -135,15 +143,15 @@ def _takes(wanted: Any) -> str:
     raise TypeError("a key without words for what it takes")
 
 
-def _near_choice(value: Any, wanted: Any) -> str:
+def _suggest_choice(value: Any, expected_type: Any) -> str:
     """`; did you mean "warning"?` where the value is a slip of one of the texts in what the key takes."""
     if not isinstance(value, str):
         return ""
-    if value == Event.REMINDER:
+    if value == AlertEvent.REMINDER:
         return "; reminders are asked for by `remind`"
-    takes = _takes(wanted)
+    takes = _describe_type(expected_type)
     choices = [part.strip('",.') for part in takes.split() if part.startswith('"')]
-    meant = near(value, choices)
+    meant = find_close_match(value, choices)
     if meant and takes.startswith("a list of") and meant == value:
         return f'; did you mean ["{meant}"]?'
     return f'; did you mean "{meant}"?' if meant else ""

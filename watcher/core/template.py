@@ -10,16 +10,18 @@ from difflib import get_close_matches
 from string import Formatter
 
 from watcher.core.units import Unit
-from watcher.core.vocabulary import TEMPLATE_NAMES
+from watcher.core.vocabulary import TEMPLATE_FIELD_UNITS
 
-NUMBERS = frozenset(name for name, unit in TEMPLATE_NAMES.items() if unit in {Unit.PERCENT, Unit.AMOUNT})
+NUMBER_FIELDS = frozenset(name for name, unit in TEMPLATE_FIELD_UNITS.items() if unit in {Unit.PERCENT, Unit.AMOUNT})
 """The fields that are numbers and take a number's format: `{used_percent:.0f}`. All others are texts."""
 
-UNKNOWN = "?"
+UNKNOWN_TEXT = "?"
 """What stands for a value that is not known: never 0."""
 
-_NUMBER = re.compile(r"[<>^]?[+ ]?0?\d{0,2},?(\.\d)?[fg]?")  # two digits of width: a rule must not fill the memory
-_TEXT = re.compile(r"[<>^]?\d{0,2}")
+_NUMBER_FORMAT = re.compile(
+    r"[<>^]?[+ ]?0?\d{0,2},?(\.\d)?[fg]?"
+)  # two digits of width: a rule must not fill the memory
+_TEXT_FORMAT = re.compile(r"[<>^]?\d{0,2}")
 
 
 class TemplateError(ValueError):
@@ -34,42 +36,42 @@ class TemplateError(ValueError):
         self.field = field
 
 
-def check(text: str) -> None:
+def check_template(text: str) -> None:
     """Refuse a template that names an unknown field, reaches into one, or formats it in a way that it cannot take.
 
     Raises:
         TemplateError: with what would be valid.
     """
-    for _, name, spec in _parts(text):
+    for _, name, spec in _parse_template(text):
         if name is None:
             continue
-        if not (_NUMBER if name in NUMBERS else _TEXT).fullmatch(spec):
-            kind = "a number, as in :.0f" if name in NUMBERS else "a text, as in :>8"
+        if not (_NUMBER_FORMAT if name in NUMBER_FIELDS else _TEXT_FORMAT).fullmatch(spec):
+            kind = "a number, as in :.0f" if name in NUMBER_FIELDS else "a text, as in :>8"
             raise TemplateError(f'"{{{name}:{spec}}}": {name} is {kind}; "{spec}" is no format of it', name)
 
 
-def render(text: str, values: Mapping[str, object]) -> str:
-    """`text`, which `check` has passed, with its fields filled from `values`; a missing one or None gives "?".
+def render_template(text: str, values: Mapping[str, object]) -> str:
+    """`text`, which `check_template` has passed, with its fields filled from `values`; a missing one or None gives "?".
 
-    `values` has keys of `TEMPLATE_NAMES`: an int, float or Decimal for those in `NUMBERS`, a text for all others.
+    `values` has keys of `TEMPLATE_NAMES`: an int, float or Decimal for those in `NUMBER_FIELDS`, a text for all others.
 
     Raises:
-        TemplateError: as `check`.
+        TemplateError: as `check_template`.
     """
     written: list[str] = []
-    for literal, name, spec in _parts(text):
+    for literal, name, spec in _parse_template(text):
         written.append(literal)
         if name is None:
             continue
         value = values.get(name)
         if value is None:
-            written.append(UNKNOWN)
+            written.append(UNKNOWN_TEXT)
             continue
         written.append(format(value, spec) if spec else str(value))
     return "".join(written)
 
 
-def _parts(text: str) -> Iterator[tuple[str, str | None, str]]:
+def _parse_template(text: str) -> Iterator[tuple[str, str | None, str]]:
     try:
         parts = list(Formatter().parse(text))
     except ValueError as error:
@@ -78,8 +80,8 @@ def _parts(text: str) -> Iterator[tuple[str, str | None, str]]:
         if name is None:
             yield literal, None, ""
             continue
-        if name not in TEMPLATE_NAMES:
-            raise TemplateError(_unknown(name), name)
+        if name not in TEMPLATE_FIELD_UNITS:
+            raise TemplateError(_describe_unknown_field(name), name)
         if conversion or "{" in (spec or ""):
             raise TemplateError(
                 f'"{{{name}}}": only a name and a format are valid here, as in {{used_percent:.0f}}', name
@@ -87,9 +89,9 @@ def _parts(text: str) -> Iterator[tuple[str, str | None, str]]:
         yield literal, name, spec or ""
 
 
-def _unknown(name: str) -> str:
-    close = get_close_matches(name, TEMPLATE_NAMES, n=1)
-    hint = f"did you mean {{{close[0]}}}?" if close else "valid are " + ", ".join(TEMPLATE_NAMES)
+def _describe_unknown_field(name: str) -> str:
+    close = get_close_matches(name, TEMPLATE_FIELD_UNITS, n=1)
+    hint = f"did you mean {{{close[0]}}}?" if close else "valid are " + ", ".join(TEMPLATE_FIELD_UNITS)
     if any(sign in name for sign in ".[]"):
         hint = "a name alone is valid, without . or []"
     return f'unknown field "{{{name}}}": {hint}'

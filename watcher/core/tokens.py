@@ -11,13 +11,13 @@ from msgspec import Struct
 from watcher.core import vocabulary
 from watcher.core.selector import Selector
 from watcher.core.tree import Literal
-from watcher.core.units import LARGEST, LONGEST, Unit, duration_s, number
-from watcher.core.vocabulary import FIELDS, KINDS, PROVIDERS, near
+from watcher.core.units import MAX_DURATION, MAX_NUMBER, Unit, parse_duration_s, parse_number
+from watcher.core.vocabulary import FIELD_UNITS, PROVIDER_WINDOWS, WINDOW_KINDS, find_close_match
 
-SPLIT = "split it into several rules"
-LONGEST_TEXT = 2000
+SPLIT_RULE_HINT = "split it into several rules"
+MAX_CONDITION_LENGTH = 2000
 
-_TOKEN = re.compile(
+_TOKEN_PATTERN = re.compile(
     r"""(?P<space>\s+)
     |(?P<amount>\$?[0-9][0-9.]*(?:[eE][+-]?[0-9]+)?[A-Za-z_0-9.]*(?:[ ]?%)?)
     |(?P<selector>(?:\*(?=[.\[])|[A-Za-z_][A-Za-z0-9_]*)(?:\[[^\]\n]*\])?(?:\.(?:\*|[A-Za-z0-9_]+))*)
@@ -26,12 +26,12 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-_MEANT = {
+_OPERATOR_CORRECTIONS = {
     "=>": ">=", "=<": "<=", "<>": "!=", "===": "==", "&": "and", "&&": "and", "|": "or", "||": "or",
     "!": "not", "=": "==", "≥": ">=", "≤": "<=", "≠": "!=",
 }  # fmt: skip
-_DASHED = re.compile(r"[A-Za-z*][A-Za-z0-9_.]*(?:-[A-Za-z][A-Za-z0-9_.]*)+")
-_SELECTOR = re.compile(r"([^.\[]+)(?:\[([^\]]*)\])?((?:\..*)?)")
+_DASHED_NAME = re.compile(r"[A-Za-z*][A-Za-z0-9_.]*(?:-[A-Za-z][A-Za-z0-9_.]*)+")
+_SELECTOR_PATTERN = re.compile(r"([^.\[]+)(?:\[([^\]]*)\])?((?:\..*)?)")
 
 
 class ExpressionError(Exception):
@@ -61,26 +61,28 @@ class Token(Struct, frozen=True):
     end: int
 
 
-def tokens(text: str) -> list[Token]:
+def tokenize(text: str) -> list[Token]:
     """The words of a text, and last one of kind `end`.
 
     Raises:
         ExpressionError: something in it is no word, or it is too long, or empty.
     """
-    if len(text) > LONGEST_TEXT:
-        message = f"{len(text):,} characters long; a condition holds at most {LONGEST_TEXT:,}"
-        raise ExpressionError(message, 0, 1, SPLIT)
+    if len(text) > MAX_CONDITION_LENGTH:
+        message = f"{len(text):,} characters long; a condition holds at most {MAX_CONDITION_LENGTH:,}"
+        raise ExpressionError(message, 0, 1, SPLIT_RULE_HINT)
     tokens, at = [], 0
     while at < len(text):
-        found = _TOKEN.match(text, at)
+        found = _TOKEN_PATTERN.match(text, at)
         if found is None:
-            raise ExpressionError(f"unexpected {shown(text[at])}", at, at + 1, _hint(text, at))
+            raise ExpressionError(f"unexpected {quote_text(text[at])}", at, at + 1, _suggest_fix(text, at))
         kind = found.lastgroup or ""
         if kind == "strange":
-            meant = _MEANT[found.group()]
-            raise ExpressionError(f"unexpected {shown(found.group())}", at, found.end(), f"did you mean `{meant}`?")
+            meant = _OPERATOR_CORRECTIONS[found.group()]
+            raise ExpressionError(
+                f"unexpected {quote_text(found.group())}", at, found.end(), f"did you mean `{meant}`?"
+            )
         if kind == "selector":
-            _refuse_dashes(text, found)
+            _reject_dashes(text, found)
         if kind != "space":
             tokens.append(Token(kind, found.group(), at, found.end()))
         at = found.end()
@@ -90,14 +92,14 @@ def tokens(text: str) -> list[Token]:
     return tokens
 
 
-def _hint(text: str, at: int) -> str:
+def _suggest_fix(text: str, offset: int) -> str:
     """What was probably meant by a character that begins no word."""
-    match text[at]:
+    match text[offset]:
         case "[":
             return "close the account with `]`"
         case "%" | "$":
             return "write a percent as `80%` and money as `$12.50`"
-        case "." if text[at + 1 : at + 2].isdigit():
+        case "." if text[offset + 1 : offset + 2].isdigit():
             return "write a zero before it: `0.5`"
         case ".":
             return "a series is written without blanks: `claude.five_hour`"
@@ -105,18 +107,20 @@ def _hint(text: str, at: int) -> str:
             return ""
 
 
-def _refuse_dashes(text: str, found: re.Match[str]) -> None:
+def _reject_dashes(text: str, match: re.Match[str]) -> None:
     """Refuses `claude.five-hour`, which would read as a difference, where underscores make a known word of it."""
-    dashed = _DASHED.match(text, found.start())
+    dashed = _DASHED_NAME.match(text, match.start())
     if dashed is None:
         return
     meant = dashed.group().replace("-", "_")
     last = meant.rpartition(".")[2]
-    if last in (*PROVIDERS, *vocabulary.known_windows("*"), *FIELDS):
-        raise ExpressionError(f"unexpected `-` in {shown(dashed.group())}", *dashed.span(), f"did you mean `{meant}`?")
+    if last in (*PROVIDER_WINDOWS, *vocabulary.known_windows("*"), *FIELD_UNITS):
+        raise ExpressionError(
+            f"unexpected `-` in {quote_text(dashed.group())}", *dashed.span(), f"did you mean `{meant}`?"
+        )
 
 
-def literal_of(token: Token) -> Literal:
+def parse_literal_token(token: Token) -> Literal:
     """The value that a token of kind `amount` spells.
 
     Raises:
@@ -124,34 +128,34 @@ def literal_of(token: Token) -> Literal:
     """
     text = token.text.replace(" ", "")
     if text.endswith("%"):
-        unit, worth = Unit.PERCENT, number(text[:-1])
+        unit, worth = Unit.PERCENT, parse_number(text[:-1])
     elif text.startswith("$"):
-        unit, worth = Unit.MONEY, number(text[1:])
+        unit, worth = Unit.MONEY, parse_number(text[1:])
     else:
-        unit, worth = Unit.NUMBER, number(text)
+        unit, worth = Unit.NUMBER, parse_number(text)
         if worth is None:
-            unit, worth = Unit.DURATION, duration_s(text)
+            unit, worth = Unit.DURATION, parse_duration_s(text)
     if worth is None:
         hint = "valid: `80%`, `45m`, `2h`, `7d`, `1h30m`, `$12.50` or `50`"
-        raise ExpressionError(f"{shown(text)} is not a value", token.start, token.end, hint)
-    if unit is Unit.DURATION and worth > LONGEST.total_seconds():
-        raise ExpressionError(f"{shown(text)} is longer than ten years", token.start, token.end)
-    if not math.isfinite(worth) or worth > LARGEST:
-        raise ExpressionError(f"{shown(text)} is too large", token.start, token.end, f"at most {LARGEST:.0e}")
+        raise ExpressionError(f"{quote_text(text)} is not a value", token.start, token.end, hint)
+    if unit is Unit.DURATION and worth > MAX_DURATION.total_seconds():
+        raise ExpressionError(f"{quote_text(text)} is longer than ten years", token.start, token.end)
+    if not math.isfinite(worth) or worth > MAX_NUMBER:
+        raise ExpressionError(f"{quote_text(text)} is too large", token.start, token.end, f"at most {MAX_NUMBER:.0e}")
     return Literal(text, worth, unit)
 
 
-def selector_of(token: Token) -> tuple[Selector, str]:
+def parse_selector_token(token: Token) -> tuple[Selector, str]:
     """The selector that a token spells, and the field after it; empty where it names none.
 
     Raises:
         ExpressionError: a word in it is not known.
     """
-    found = _SELECTOR.fullmatch(token.text)
+    found = _SELECTOR_PATTERN.fullmatch(token.text)
     if found is None:
-        raise ExpressionError(f"{shown(token.text)} is not a series", token.start, token.end)
+        raise ExpressionError(f"{quote_text(token.text)} is not a series", token.start, token.end)
     provider, account, rest = found.groups()
-    _known_provider(provider, token)
+    _check_provider(provider, token)
     if account is not None and not account.strip():
         raise ExpressionError("the account is empty", token.start, token.end, f"leave it out for all: `{provider}`")
     words = rest.split(".")[1:]
@@ -160,7 +164,7 @@ def selector_of(token: Token) -> tuple[Selector, str]:
     match words:
         case []:
             pass
-        case [word] if word in FIELDS:
+        case [word] if word in FIELD_UNITS:
             field = word
         case [word]:
             window = word
@@ -168,50 +172,50 @@ def selector_of(token: Token) -> tuple[Selector, str]:
             pass
         case _:
             hint = "write provider.window.field, as in `claude.five_hour.resets_in`"
-            raise ExpressionError(f"{shown(token.text)} has too many parts", token.start, token.end, hint)
+            raise ExpressionError(f"{quote_text(token.text)} has too many parts", token.start, token.end, hint)
     if window:
-        _known_window(provider, window, start)
-    if field and field not in FIELDS:
-        meant = near(field, tuple(FIELDS))
-        hint = f"did you mean `{meant}`?" if meant else f"valid: {', '.join(FIELDS)}"
-        raise ExpressionError(f"unknown field {shown(field)}", token.end - len(field), token.end, hint)
+        _check_window(provider, window, start)
+    if field and field not in FIELD_UNITS:
+        meant = find_close_match(field, tuple(FIELD_UNITS))
+        hint = f"did you mean `{meant}`?" if meant else f"valid: {', '.join(FIELD_UNITS)}"
+        raise ExpressionError(f"unknown field {quote_text(field)}", token.end - len(field), token.end, hint)
     return Selector(provider, account or "", window), field
 
 
-def _known_provider(provider: str, token: Token) -> None:
-    if provider == "*" or provider in PROVIDERS:
+def _check_provider(provider: str, token: Token) -> None:
+    if provider == "*" or provider in PROVIDER_WINDOWS:
         return
     alone = token.text == provider
-    meant = near(provider, (*PROVIDERS, *(FIELDS if alone else ())))
-    hint = f"did you mean `{meant}`?" if meant else f"valid: {', '.join(PROVIDERS)}"
+    meant = find_close_match(provider, (*PROVIDER_WINDOWS, *(FIELD_UNITS if alone else ())))
+    hint = f"did you mean `{meant}`?" if meant else f"valid: {', '.join(PROVIDER_WINDOWS)}"
     if provider.lower() in ("and", "or", "not"):
         hint = f"write `{provider.lower()}` in lower case"
     what = "unknown word" if alone else "unknown provider"
-    raise ExpressionError(f"{what} {shown(provider)}", token.start, token.start + len(provider), hint)
+    raise ExpressionError(f"{what} {quote_text(provider)}", token.start, token.start + len(provider), hint)
 
 
-def _known_window(provider: str, window: str, start: int) -> None:
+def _check_window(provider: str, window: str, start: int) -> None:
     """Refuses what cannot be a window of that provider, and what is one slip away from a word that is known."""
     known = vocabulary.known_windows(provider)
-    if window == "*" or window in KINDS or window in known:
+    if window == "*" or window in WINDOW_KINDS or window in known:
         return
-    words = (*known, *KINDS, *FIELDS)
+    words = (*known, *WINDOW_KINDS, *FIELD_UNITS)
     possible = vocabulary.is_window(provider, window)
     whose = "no provider has a window" if provider == "*" else f"{provider} has no window"
     # Where the API may name new windows, only an obvious slip is refused, and a new number is none: opus, opus_4.
     slack = (2 if len(window) > 8 else 1) if possible else None  # noqa: PLR2004 - longer words gather more slips
-    meant = near(window, words, slack)
-    if possible and (meant is None or _digits(meant) != _digits(window)):
+    meant = find_close_match(window, words, slack)
+    if possible and (meant is None or _extract_digits(meant) != _extract_digits(window)):
         return
-    hint = f"did you mean `{meant}`?" if meant else f"valid: {', '.join(known or KINDS)}"
-    raise ExpressionError(f"{whose} or field {shown(window)}", start, start + len(window), hint)
+    hint = f"did you mean `{meant}`?" if meant else f"valid: {', '.join(known or WINDOW_KINDS)}"
+    raise ExpressionError(f"{whose} or field {quote_text(window)}", start, start + len(window), hint)
 
 
-def _digits(word: str) -> str:
+def _extract_digits(word: str) -> str:
     return "".join(character for character in word if character.isdigit())
 
 
-def shown(text: str) -> str:
+def quote_text(text: str) -> str:
     """The text as a message quotes it: short, on one line, harmless on a terminal."""
     longest = 60
     shown = text if len(text) <= longest else text[:longest] + "..."

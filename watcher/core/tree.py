@@ -14,15 +14,15 @@ from typing import ClassVar
 from msgspec import Struct
 
 from watcher.core.selector import Selector
-from watcher.core.units import Unit, is_money
+from watcher.core.units import Unit, is_currency
 
-TOLERANCE = 1e-6
+PERCENT_TOLERANCE = 1e-6
 """Percents nearer than this are equal: float32 sources cannot hold 0.2 exactly."""
 
-COUNTED = ("used", "limit", "remaining")
+COUNT_FIELDS = ("used", "limit", "remaining")
 """Fields that count what the window has: requests, credits, dollars."""
 
-Value = Callable[[Selector, str], "float | bool | str | None"]
+FieldLookup = Callable[[Selector, str], "float | bool | str | None"]
 """What the readings say: (selector, field) -> percents as 0..100, durations in seconds, None for unknown.
 
 A bare field comes with the rule's first selector. Asked for "unit" it gives the reading's unit: so that a rule about
@@ -33,18 +33,18 @@ dollars never judges requests. May be infinite: a flat line never runs dry.
 class Expression(Struct, frozen=True):
     """One node of the tree. `str` gives its text; equal trees print equally."""
 
-    tightness: ClassVar[int] = 8
+    base_precedence: ClassVar[int] = 8
 
     @property
-    def binding(self) -> int:
+    def precedence(self) -> int:
         """How tightly its parts hold together: a part that binds looser than its place demands needs parentheses."""
-        return self.tightness
+        return self.base_precedence
 
-    def parts(self) -> tuple[Expression, ...]:
+    def children(self) -> tuple[Expression, ...]:
         """The nodes directly below, left to right."""
         return ()
 
-    def result(self, value: Value) -> float | bool | None:
+    def evaluate(self, lookup: FieldLookup) -> float | bool | None:
         """What it comes to, for these readings: a number, a truth, or None for unknown."""
         raise NotImplementedError
 
@@ -53,30 +53,30 @@ class Literal(Expression, frozen=True):
     """A value as the person wrote it: `80%`, `1h30m`, `$12.50`, `true`."""
 
     text: str
-    worth: float | bool
+    value: float | bool
     unit: Unit
 
     def __str__(self) -> str:
         return self.text
 
-    def result(self, value: Value) -> float | bool | None:  # noqa: ARG002 - the same for all readings
+    def evaluate(self, lookup: FieldLookup) -> float | bool | None:  # noqa: ARG002 - the same for all readings
         """What it says, durations in seconds."""
-        return self.worth
+        return self.value
 
 
-class Measure(Expression, frozen=True):
+class FieldReference(Expression, frozen=True):
     """A field of a series: `claude.five_hour.resets_in`, or a bare `resets_in`."""
 
-    spelling: str
+    text: str
     selector: Selector
     field: str
 
     def __str__(self) -> str:
-        return self.spelling
+        return self.text
 
-    def result(self, value: Value) -> float | bool | None:
+    def evaluate(self, lookup: FieldLookup) -> float | bool | None:
         """What the readings say; text and what is not a number are unknown."""
-        answer = value(self.selector, self.field)
+        answer = lookup(self.selector, self.field)
         if answer is None or isinstance(answer, (bool, str)):
             return None if isinstance(answer, str) else answer
         amount = float(answer)
@@ -88,18 +88,18 @@ class Negative(Expression, frozen=True):
 
     operand: Expression
 
-    tightness = 7  # tighter than a product
+    base_precedence = 7  # tighter than a product
 
     def __str__(self) -> str:
-        return "-" + _within(self.operand, 7)
+        return "-" + _parenthesize(self.operand, 7)
 
-    def parts(self) -> tuple[Expression, ...]:
+    def children(self) -> tuple[Expression, ...]:
         """The operand."""
         return (self.operand,)
 
-    def result(self, value: Value) -> float | bool | None:
+    def evaluate(self, lookup: FieldLookup) -> float | bool | None:
         """The operand's value, negated."""
-        amount = self.operand.result(value)
+        amount = self.operand.evaluate(lookup)
         return None if amount is None else -amount
 
 
@@ -111,21 +111,21 @@ class Arithmetic(Expression, frozen=True):
     right: Expression
 
     @property
-    def binding(self) -> int:
+    def precedence(self) -> int:
         """Products bind tighter than sums."""
         return 5 if self.operator in "+-" else 6
 
     def __str__(self) -> str:
-        left, right = _within(self.left, self.binding), _within(self.right, self.binding + 1)
+        left, right = _parenthesize(self.left, self.precedence), _parenthesize(self.right, self.precedence + 1)
         return f"{left} {self.operator} {right}"
 
-    def parts(self) -> tuple[Expression, ...]:
+    def children(self) -> tuple[Expression, ...]:
         """Left, right."""
         return (self.left, self.right)
 
-    def result(self, value: Value) -> float | bool | None:
+    def evaluate(self, lookup: FieldLookup) -> float | bool | None:
         """The value; unknown where a part is unknown, for a division by zero, and for infinity less infinity."""
-        left, right = self.left.result(value), self.right.result(value)
+        left, right = self.left.evaluate(lookup), self.right.evaluate(lookup)
         if left is None or right is None:
             return None
         match self.operator:
@@ -148,23 +148,23 @@ class Comparison(Expression, frozen=True):
     right: Expression
     unit: Unit
 
-    tightness = 4  # tighter than `not`, looser than a sum
+    base_precedence = 4  # tighter than `not`, looser than a sum
 
     def __str__(self) -> str:
-        return f"{_within(self.left, 5)} {self.operator} {_within(self.right, 5)}"
+        return f"{_parenthesize(self.left, 5)} {self.operator} {_parenthesize(self.right, 5)}"
 
-    def parts(self) -> tuple[Expression, ...]:
+    def children(self) -> tuple[Expression, ...]:
         """Left, right."""
         return (self.left, self.right)
 
-    def result(self, value: Value) -> bool | None:
+    def evaluate(self, lookup: FieldLookup) -> bool | None:
         """Whether it holds; unknown where a side is unknown, or where money is compared and the readings are none."""
-        left, right = self.left.result(value), self.right.result(value)
+        left, right = self.left.evaluate(lookup), self.right.evaluate(lookup)
         if left is None or right is None:
             return None
-        if self.unit is Unit.MONEY and not _all_money(self, value):
+        if self.unit is Unit.MONEY and not _has_only_money_fields(self, lookup):
             return None
-        return compared(left, self.operator, right, TOLERANCE if self.unit is Unit.PERCENT else 0.0)
+        return compare(left, self.operator, right, PERCENT_TOLERANCE if self.unit is Unit.PERCENT else 0.0)
 
 
 class Not(Expression, frozen=True):
@@ -172,65 +172,65 @@ class Not(Expression, frozen=True):
 
     operand: Expression
 
-    tightness = 3  # tighter than `and`, looser than a comparison
+    base_precedence = 3  # tighter than `and`, looser than a comparison
 
     def __str__(self) -> str:
-        return "not " + _within(self.operand, 3)
+        return "not " + _parenthesize(self.operand, 3)
 
-    def parts(self) -> tuple[Expression, ...]:
+    def children(self) -> tuple[Expression, ...]:
         """The operand."""
         return (self.operand,)
 
-    def result(self, value: Value) -> bool | None:
+    def evaluate(self, lookup: FieldLookup) -> bool | None:
         """The opposite; of unknown, unknown."""
-        truth = self.operand.result(value)
+        truth = self.operand.evaluate(lookup)
         return None if truth is None else not truth
 
 
-class Junction(Expression, frozen=True):
+class BooleanOperation(Expression, frozen=True):
     """Conditions joined by one word. Evaluated from the left, and no further than is needed."""
 
     terms: tuple[Expression, ...]
 
-    word: ClassVar[str]
-    decisive: ClassVar[bool]  # one term of this truth decides the whole
+    keyword: ClassVar[str]
+    deciding_value: ClassVar[bool]  # one term of this truth decides the whole
 
     def __str__(self) -> str:
-        return f" {self.word} ".join(_within(term, self.binding + 1) for term in self.terms)
+        return f" {self.keyword} ".join(_parenthesize(term, self.precedence + 1) for term in self.terms)
 
-    def parts(self) -> tuple[Expression, ...]:
+    def children(self) -> tuple[Expression, ...]:
         """The terms."""
         return self.terms
 
-    def result(self, value: Value) -> bool | None:
+    def evaluate(self, lookup: FieldLookup) -> bool | None:
         """The deciding truth as soon as one term has it, else unknown if one is unknown, else the opposite."""
         known = True
         for term in self.terms:
-            truth = term.result(value)
+            truth = term.evaluate(lookup)
             if truth is None:
                 known = False
-            elif bool(truth) is self.decisive:
-                return self.decisive
-        return not self.decisive if known else None
+            elif bool(truth) is self.deciding_value:
+                return self.deciding_value
+        return not self.deciding_value if known else None
 
 
-class And(Junction, frozen=True):
+class And(BooleanOperation, frozen=True):
     """Conditions that must all hold: one that is false decides."""
 
-    word = "and"
-    decisive = False
-    tightness = 2  # tighter than `or`
+    keyword = "and"
+    deciding_value = False
+    base_precedence = 2  # tighter than `or`
 
 
-class Or(Junction, frozen=True):
+class Or(BooleanOperation, frozen=True):
     """Conditions of which one must hold: one that is true decides."""
 
-    word = "or"
-    decisive = True
-    tightness = 1  # loosest of all
+    keyword = "or"
+    deciding_value = True
+    base_precedence = 1  # loosest of all
 
 
-def compared(left: float, operator: str, right: float, tolerance: float) -> bool:
+def compare(left: float, operator: str, right: float, tolerance: float) -> bool:
     """Whether the comparison holds. `>` and `<=` are opposites, as are `<` and `>=`, `==` and `!=`."""
     equal = left == right or abs(left - right) <= tolerance
     match operator:
@@ -248,48 +248,48 @@ def compared(left: float, operator: str, right: float, tolerance: float) -> bool
             return not equal
 
 
-def evaluate(expression: Expression, value: Value) -> bool | None:
+def evaluate_boolean(expression: Expression, lookup: FieldLookup) -> bool | None:
     """Whether the condition holds: True, False, or None for unknown."""
-    truth = expression.result(value)
+    truth = expression.evaluate(lookup)
     return truth if isinstance(truth, bool) else None
 
 
-def nodes(expression: Expression) -> Iterator[Expression]:
+def walk_expression(expression: Expression) -> Iterator[Expression]:
     """The expression and everything below it, left to right."""
     yield expression
-    for part in expression.parts():
-        yield from nodes(part)
+    for part in expression.children():
+        yield from walk_expression(part)
 
 
-def measures(expression: Expression) -> Iterator[Measure]:
+def iter_field_references(expression: Expression) -> Iterator[FieldReference]:
     """Every field that the expression asks for, left to right, repeats included."""
-    return (node for node in nodes(expression) if isinstance(node, Measure))
+    return (node for node in walk_expression(expression) if isinstance(node, FieldReference))
 
 
-def comparisons(expression: Expression) -> Iterator[Comparison]:
+def iter_comparisons(expression: Expression) -> Iterator[Comparison]:
     """Every comparison in the expression, left to right."""
-    return (node for node in nodes(expression) if isinstance(node, Comparison))
+    return (node for node in walk_expression(expression) if isinstance(node, Comparison))
 
 
 def is_constant(expression: Expression) -> bool:
     """Whether it is the same for all readings."""
-    return next(measures(expression), None) is None
+    return next(iter_field_references(expression), None) is None
 
 
-def constant(expression: Expression) -> float | bool | None:
+def evaluate_constant(expression: Expression) -> float | bool | None:
     """The value of an expression without fields; None where it has some, or divides by zero."""
-    return expression.result(lambda _selector, _field: None)
+    return expression.evaluate(lambda _selector, _field: None)
 
 
-def _within(expression: Expression, place: int) -> str:
+def _parenthesize(expression: Expression, min_precedence: int) -> str:
     text = str(expression)
-    return text if expression.binding >= place else f"({text})"
+    return text if expression.precedence >= min_precedence else f"({text})"
 
 
-def _all_money(expression: Expression, value: Value) -> bool:
-    for measure in measures(expression):
-        if measure.field in COUNTED:
-            unit = value(measure.selector, "unit")
-            if isinstance(unit, str) and not is_money(unit):
+def _has_only_money_fields(expression: Expression, lookup: FieldLookup) -> bool:
+    for measure in iter_field_references(expression):
+        if measure.field in COUNT_FIELDS:
+            unit = lookup(measure.selector, "unit")
+            if isinstance(unit, str) and not is_currency(unit):
                 return False
     return True

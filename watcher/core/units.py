@@ -8,13 +8,13 @@ import re
 from datetime import timedelta
 from enum import StrEnum
 
-LONGEST = timedelta(days=3660)
-LARGEST = 1e15  # above it a float can no longer hold every whole number
-_DURATION = re.compile(r"(?:([0-9]+(?:\.[0-9]+)?)w)?(?:([0-9]+(?:\.[0-9]+)?)d)?(?:([0-9]+(?:\.[0-9]+)?)h)?"
+MAX_DURATION = timedelta(days=3660)
+MAX_NUMBER = 1e15  # above it a float can no longer hold every whole number
+_DURATION_PATTERN = re.compile(r"(?:([0-9]+(?:\.[0-9]+)?)w)?(?:([0-9]+(?:\.[0-9]+)?)d)?(?:([0-9]+(?:\.[0-9]+)?)h)?"
                        r"(?:([0-9]+(?:\.[0-9]+)?)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?")  # fmt: skip
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_SECONDS = (604800, 86400, 3600, 60, 1)
-_MOST_CHARACTERS = 40
+_NUMBER_PATTERN = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_UNIT_SECONDS = (604800, 86400, 3600, 60, 1)
+_MAX_LITERAL_LENGTH = 40
 
 
 class Unit(StrEnum):
@@ -45,21 +45,21 @@ _EXAMPLES = {
     Unit.BOOLEAN: "true",
     Unit.TEXT: "text",
 }
-_COUNTABLE = (Unit.AMOUNT, Unit.COUNT, Unit.MONEY, Unit.NUMBER)
+_COUNTABLE_UNITS = (Unit.AMOUNT, Unit.COUNT, Unit.MONEY, Unit.NUMBER)
 
 
-def common(left: Unit, right: Unit) -> Unit | None:
+def find_common_unit(left: Unit, right: Unit) -> Unit | None:
     """The unit in which two values can be compared, added or subtracted; None where they cannot be."""
     if left is right:
         return left
-    if left not in _COUNTABLE or right not in _COUNTABLE or {left, right} == {Unit.COUNT, Unit.MONEY}:
+    if left not in _COUNTABLE_UNITS or right not in _COUNTABLE_UNITS or {left, right} == {Unit.COUNT, Unit.MONEY}:
         return None
     if Unit.NUMBER in (left, right):  # a plain number is taken in the other's unit
         return right if left is Unit.NUMBER else left
     return right if left is Unit.AMOUNT else left
 
 
-def scaled(left: Unit, operator: str, right: Unit) -> Unit | None:
+def find_scaled_unit(left: Unit, operator: str, right: Unit) -> Unit | None:
     """The unit of a product or a quotient; None where it has no meaning."""
     if {left, right} & {Unit.BOOLEAN, Unit.TEXT}:
         return None
@@ -67,41 +67,41 @@ def scaled(left: Unit, operator: str, right: Unit) -> Unit | None:
         return left
     if operator == "*":
         return right if left is Unit.NUMBER else None
-    return Unit.NUMBER if common(left, right) is not None and left is not Unit.NUMBER else None
+    return Unit.NUMBER if find_common_unit(left, right) is not None and left is not Unit.NUMBER else None
 
 
-def is_money(word: str) -> bool:
+def is_currency(unit: str) -> bool:
     """Whether a reading's unit is a currency: `usd`, `eur`."""
-    return len(word) == 3 and word.isalpha()  # noqa: PLR2004 - the length of every ISO 4217 code
+    return len(unit) == 3 and unit.isalpha()  # noqa: PLR2004 - the length of every ISO 4217 code
 
 
-def duration_s(text: str) -> float | None:
+def parse_duration_s(text: str) -> float | None:
     """Seconds of `45m`, `2h`, `7d`, `1h30m`; None where the text is no duration. The largest unit comes first."""
-    found = _DURATION.fullmatch(text) if 0 < len(text) <= _MOST_CHARACTERS else None
+    found = _DURATION_PATTERN.fullmatch(text) if 0 < len(text) <= _MAX_LITERAL_LENGTH else None
     if found is None:
         return None
-    return sum(float(part) * seconds for part, seconds in zip(found.groups(), _SECONDS, strict=True) if part)
+    return sum(float(part) * seconds for part, seconds in zip(found.groups(), _UNIT_SECONDS, strict=True) if part)
 
 
-def number(text: str) -> float | None:
+def parse_number(text: str) -> float | None:
     """The value of a plain number; None where the text is none. May be infinite: `1e999`."""
-    return float(text) if len(text) <= _MOST_CHARACTERS and _NUMBER.fullmatch(text) else None
+    return float(text) if len(text) <= _MAX_LITERAL_LENGTH and _NUMBER_PATTERN.fullmatch(text) else None
 
 
-def read_duration(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
     """The duration that a text names.
 
     Raises:
         ValueError: with a message for people: not a duration, or longer than ten years.
     """
-    seconds = duration_s(text)
+    seconds = parse_duration_s(text)
     if seconds is None:
-        raise ValueError(f"{_quoted(text)} is not a duration: write one such as 45m, 2h, 7d or 1h30m")
-    if not math.isfinite(seconds) or seconds > LONGEST.total_seconds():
-        raise ValueError(f"{_quoted(text)} is longer than ten years")
+        raise ValueError(f"{_quote(text)} is not a duration: write one such as 45m, 2h, 7d or 1h30m")
+    if not math.isfinite(seconds) or seconds > MAX_DURATION.total_seconds():
+        raise ValueError(f"{_quote(text)} is longer than ten years")
     return timedelta(seconds=seconds)
 
 
-def _quoted(text: str) -> str:
-    shown = text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "..."
+def _quote(text: str) -> str:
+    shown = text if len(text) <= _MAX_LITERAL_LENGTH else text[:_MAX_LITERAL_LENGTH] + "..."
     return '"' + shown.encode("unicode_escape").decode("ascii") + '"'

@@ -8,20 +8,20 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from watcher.core import forecast
-from watcher.core.cycle import CLOCKS_DIFFER
-from watcher.core.kinds import length, level
+from watcher.core.cycle import CLOCK_SKEW_TOLERANCE
+from watcher.core.kinds import get_used_percent, get_window_length
 from watcher.core.memory import SeriesState
 
-Worth = float | bool | str | None
+FieldValue = float | bool | str | None
 
-FROM_AFAR = "api"
+NETWORK_SOURCE = "api"
 """The source of readings that came over the network; all others are files and servers on this machine."""
 
-SILENCE = frozenset({"age", "up", "error"})
+AVAILABILITY_FIELDS = frozenset({"age", "up", "error"})
 """Fields that speak of the watching itself: they are worth something when there is no reading."""
 
 
-class View:
+class SeriesMetrics:
     """One series at one instant. Each field is worked out once, when a rule first asks for it.
 
     Attributes:
@@ -32,52 +32,56 @@ class View:
         unasked: whether nobody has asked lately: then silence means nothing.
     """
 
-    __slots__ = ("_known", "_worths", "lasting", "now", "state", "unasked")
+    __slots__ = ("_is_current", "_values", "not_polled", "now", "state", "use_last_reading")
 
-    def __init__(self, state: SeriesState, now: datetime, *, lasting: bool = False, unasked: bool = False) -> None:
-        self.unasked = unasked
+    def __init__(
+        self, state: SeriesState, now: datetime, *, use_last_reading: bool = False, not_polled: bool = False
+    ) -> None:
+        self.not_polled = not_polled
         self.state = state
         self.now = now
-        self.lasting = lasting
-        self._worths: dict[str, Worth] = {}
-        self._known: bool | None = None
+        self.use_last_reading = use_last_reading
+        self._values: dict[str, FieldValue] = {}
+        self._is_current: bool | None = None
 
     @property
-    def known(self) -> bool:
+    def is_current(self) -> bool:
         """Whether there is a believed reading that still says how things are."""
-        if self._known is None:
-            self._known = self._is_known()
-        return self._known
+        if self._is_current is None:
+            self._is_current = self._check_is_current()
+        return self._is_current
 
-    def _is_known(self) -> bool:
+    def _check_is_current(self) -> bool:
         state = self.state
-        if state.reading is None or state.read_at is None or not (self.lasting or state.standing.is_believed):
+        if state.reading is None or state.read_at is None or not (self.use_last_reading or state.standing.is_believed):
             return False
-        ended = state.boundary is not None and self.now >= state.boundary + CLOCKS_DIFFER
+        ended = state.boundary is not None and self.now >= state.boundary + CLOCK_SKEW_TOLERANCE
         return not ended or (state.boundary is not None and state.read_at >= state.boundary)
 
     @property
     def unlimited(self) -> bool:
         """Whether the window is known to have no limit: no condition on its use can hold."""
-        return self.known and self.state.reading is not None and self.state.reading.unlimited
+        return self.is_current and self.state.reading is not None and self.state.reading.unlimited
 
-    def __call__(self, _selector: object, field: str) -> Worth:
+    def __call__(self, _selector: object, field: str) -> FieldValue:
         """The field's worth, whatever the selector: for conditions about this series alone."""
-        return self.worth(field)
+        return self.value_of(field)
 
-    def worth(self, field: str) -> Worth:
+    def value_of(self, field: str) -> FieldValue:
         """What the field is worth; None is unknown."""
         try:
-            return self._worths[field]
+            return self._values[field]
         except KeyError:
             pass
-        worth = self._worths[field] = (
-            _WORTH[field](self) if field in SILENCE or (self.known and field in _WORTH) else None
+        worth = self._values[field] = (
+            _FIELD_GETTERS[field](self)
+            if field in AVAILABILITY_FIELDS or (self.is_current and field in _FIELD_GETTERS)
+            else None
         )
         return worth
 
     def _used_percent(self) -> float | None:
-        return None if self.state.reading is None else level(self.state.reading)
+        return None if self.state.reading is None else get_used_percent(self.state.reading)
 
     def _remaining_percent(self) -> float | None:
         used = self._used_percent()
@@ -108,13 +112,13 @@ class View:
         return None if boundary is None else max((boundary - self.now).total_seconds(), 0.0)
 
     def _window(self) -> float | None:
-        whole = None if self.state.reading is None else length(self.state.reading)
+        whole = None if self.state.reading is None else get_window_length(self.state.reading)
         return None if whole is None else whole.total_seconds()
 
     def _unit(self) -> str | None:
         return None if self.state.reading is None else self.state.reading.unit
 
-    def read_s_ago(self) -> float:
+    def reading_age_s(self) -> float:
         """How old the last believed reading is; where there was none, how long one has been asked for."""
         since = self.state.heard_at if self.state.read_at is None else self.state.read_at
         return max((self.now - since).total_seconds(), 0.0)
@@ -124,12 +128,14 @@ class View:
 
         Such a file is only written while the tool is in use: that it is old is no outage.
         """
-        if self.unasked:
+        if self.not_polled:
             return None
         state = self.state
-        rests = state.reading is not None and state.reading.source != FROM_AFAR
+        rests = state.reading is not None and state.reading.source != NETWORK_SOURCE
         since = [state.watched_from, state.heard_at if rests else None]
-        return min([self.read_s_ago(), *(max((self.now - at).total_seconds(), 0.0) for at in since if at is not None)])
+        return min(
+            [self.reading_age_s(), *(max((self.now - at).total_seconds(), 0.0) for at in since if at is not None)]
+        )
 
     def _up(self) -> bool:
         return self.state.error_kind is None
@@ -141,36 +147,36 @@ class View:
         if self.unlimited:
             return None
         window = self._window()
-        return forecast.rate(self.state.samples, None if window is None else timedelta(seconds=window))
+        return forecast.estimate_rate(self.state.samples, None if window is None else timedelta(seconds=window))
 
     def _projected(self) -> float | None:
-        used, rate, resets_in = self.worth("used_percent"), self.worth("rate"), self.worth("resets_in")
+        used, rate, resets_in = self.value_of("used_percent"), self.value_of("rate"), self.value_of("resets_in")
         if not isinstance(used, float | int) or not isinstance(rate, float) or not isinstance(resets_in, float):
             return None
-        return forecast.projected(used, rate, timedelta(seconds=resets_in))
+        return forecast.project_usage(used, rate, timedelta(seconds=resets_in))
 
     def _exhausts_in(self) -> float | None:
-        used, rate = self.worth("used_percent"), self.worth("rate")
+        used, rate = self.value_of("used_percent"), self.value_of("rate")
         if not isinstance(used, float | int):
             return None
-        return forecast.exhausts_in_s(
-            used, rate if isinstance(rate, float) else None, timedelta(seconds=self.read_s_ago())
+        return forecast.estimate_exhaustion_s(
+            used, rate if isinstance(rate, float) else None, timedelta(seconds=self.reading_age_s())
         )
 
 
-_WORTH: dict[str, Callable[[View], Worth]] = {
-    "used_percent": View._used_percent,  # noqa: SLF001 - the class's own table
-    "remaining_percent": View._remaining_percent,  # noqa: SLF001
-    "used": View._used,  # noqa: SLF001
-    "limit": View._limit,  # noqa: SLF001
-    "remaining": View._remaining,  # noqa: SLF001
-    "resets_in": View._resets_in,  # noqa: SLF001
-    "window": View._window,  # noqa: SLF001
-    "unit": View._unit,  # noqa: SLF001
-    "age": View._age,  # noqa: SLF001
-    "up": View._up,  # noqa: SLF001
-    "error": View._error,  # noqa: SLF001
-    "rate": View._rate,  # noqa: SLF001
-    "projected": View._projected,  # noqa: SLF001
-    "exhausts_in": View._exhausts_in,  # noqa: SLF001
+_FIELD_GETTERS: dict[str, Callable[[SeriesMetrics], FieldValue]] = {
+    "used_percent": SeriesMetrics._used_percent,  # noqa: SLF001 - the class's own table
+    "remaining_percent": SeriesMetrics._remaining_percent,  # noqa: SLF001
+    "used": SeriesMetrics._used,  # noqa: SLF001
+    "limit": SeriesMetrics._limit,  # noqa: SLF001
+    "remaining": SeriesMetrics._remaining,  # noqa: SLF001
+    "resets_in": SeriesMetrics._resets_in,  # noqa: SLF001
+    "window": SeriesMetrics._window,  # noqa: SLF001
+    "unit": SeriesMetrics._unit,  # noqa: SLF001
+    "age": SeriesMetrics._age,  # noqa: SLF001
+    "up": SeriesMetrics._up,  # noqa: SLF001
+    "error": SeriesMetrics._error,  # noqa: SLF001
+    "rate": SeriesMetrics._rate,  # noqa: SLF001
+    "projected": SeriesMetrics._projected,  # noqa: SLF001
+    "exhausts_in": SeriesMetrics._exhausts_in,  # noqa: SLF001
 }

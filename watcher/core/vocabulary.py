@@ -11,19 +11,19 @@ from msgspec import Struct
 from watcher.core.units import Unit
 
 
-class Windows(Struct, frozen=True, kw_only=True):
+class ProviderWindows(Struct, frozen=True, kw_only=True):
     """The windows of one provider, as far as anybody can know them beforehand."""
 
     primary: tuple[str, ...]  # in order of preference; empty: the fullest
     known: dict[str, Unit]  # window -> what `used`, `limit` and `remaining` count in it
-    others: str  # pattern of the further windows that the API may name
-    others_count: Unit = Unit.AMOUNT
+    others_pattern: str  # pattern of the further windows that the API may name
+    others_unit: Unit = Unit.AMOUNT
 
 
 _ANY_SLUG = r"[a-z0-9]+(?:_[a-z0-9]+)*"
 
-PROVIDERS: dict[str, Windows] = {
-    "claude": Windows(
+PROVIDER_WINDOWS: dict[str, ProviderWindows] = {
+    "claude": ProviderWindows(
         primary=("five_hour", "seven_day", "seven_day_oauth_apps", "seven_day_sonnet", "seven_day_opus", "extra_usage"),
         known={
             "five_hour": Unit.AMOUNT,
@@ -33,9 +33,9 @@ PROVIDERS: dict[str, Windows] = {
             "seven_day_opus": Unit.AMOUNT,
             "extra_usage": Unit.MONEY,
         },
-        others=_ANY_SLUG,
+        others_pattern=_ANY_SLUG,
     ),
-    "codex": Windows(
+    "codex": ProviderWindows(
         primary=("five_hour", "weekly", "monthly"),
         known={
             "five_hour": Unit.AMOUNT,
@@ -47,16 +47,16 @@ PROVIDERS: dict[str, Windows] = {
             "reset_credits": Unit.COUNT,
             "cost": Unit.MONEY,
         },
-        others=r"(?:[a-z0-9]+_)*(?:five_hour|weekly|monthly|lifetime|[1-9][0-9]{0,5}[hm])"
+        others_pattern=r"(?:[a-z0-9]+_)*(?:five_hour|weekly|monthly|lifetime|[1-9][0-9]{0,5}[hm])"
         r"(?:_(?:(?:total|input|output)_tokens|cost_usd|credits))?",  # behind it: what a proxy's limit counts
     ),
-    "copilot": Windows(
+    "copilot": ProviderWindows(
         primary=("premium_interactions",),
         known={"premium_interactions": Unit.COUNT, "chat": Unit.COUNT, "completions": Unit.COUNT},
-        others=_ANY_SLUG,
-        others_count=Unit.COUNT,
+        others_pattern=_ANY_SLUG,
+        others_unit=Unit.COUNT,
     ),
-    "nano_gpt": Windows(
+    "nano_gpt": ProviderWindows(
         primary=("daily", "weekly_input_tokens", "monthly"),
         known={
             "daily": Unit.COUNT,
@@ -67,17 +67,17 @@ PROVIDERS: dict[str, Windows] = {
             "balance_usd": Unit.MONEY,
             "balance_nano": Unit.COUNT,
         },
-        others="",
+        others_pattern="",
     ),
-    "gemini_cli": Windows(primary=(), known={}, others=_ANY_SLUG),
-    "antigravity": Windows(primary=(), known={}, others=_ANY_SLUG),
+    "gemini_cli": ProviderWindows(primary=(), known={}, others_pattern=_ANY_SLUG),
+    "antigravity": ProviderWindows(primary=(), known={}, others_pattern=_ANY_SLUG),
 }
 """Provider id -> its windows, in the order of the documentation."""
 
-KINDS = ("session", "daily", "weekly", "monthly", "balance")
+WINDOW_KINDS = ("session", "daily", "weekly", "monthly", "balance")
 """Kinds of windows by their length; a selector may use one in the place of a window."""
 
-FIELDS: dict[str, Unit] = {
+FIELD_UNITS: dict[str, Unit] = {
     "used_percent": Unit.PERCENT,
     "remaining_percent": Unit.PERCENT,
     "used": Unit.AMOUNT,
@@ -94,7 +94,7 @@ FIELDS: dict[str, Unit] = {
 }
 """Field -> its unit. AMOUNT: a count or money, as the window has it."""
 
-TEMPLATE_NAMES: dict[str, Unit] = {
+TEMPLATE_FIELD_UNITS: dict[str, Unit] = {
     "provider": Unit.TEXT,
     "account": Unit.TEXT,
     "window": Unit.TEXT,
@@ -124,58 +124,58 @@ TEMPLATE_NAMES: dict[str, Unit] = {
 """Name that a rule's `title` and `message` may use -> its unit. Numbers take a format (`{used_percent:.0f}`)."""
 
 
-def is_window(provider: str, word: str) -> bool:
+def is_window(provider: str, window: str) -> bool:
     """Whether that provider may have a window of this id. `*`: whether any provider may."""
     if provider == "*":
-        return any(is_window(each, word) for each in PROVIDERS)
-    windows = PROVIDERS[provider]
-    return word in windows.known or bool(windows.others and re.fullmatch(windows.others, word))
+        return any(is_window(each, window) for each in PROVIDER_WINDOWS)
+    windows = PROVIDER_WINDOWS[provider]
+    return window in windows.known or bool(windows.others_pattern and re.fullmatch(windows.others_pattern, window))
 
 
 def known_windows(provider: str) -> tuple[str, ...]:
     """The window ids known beforehand, in the documentation's order. `*`: of all providers, each once."""
     if provider == "*":
-        return tuple(dict.fromkeys(window for each in PROVIDERS.values() for window in each.known))
-    return tuple(PROVIDERS[provider].known)
+        return tuple(dict.fromkeys(window for each in PROVIDER_WINDOWS.values() for window in each.known))
+    return tuple(PROVIDER_WINDOWS[provider].known)
 
 
-def count_of(provider: str, window: str) -> Unit:
+def get_count_unit(provider: str, window: str) -> Unit:
     """What `used`, `limit` and `remaining` of that window are: COUNT, MONEY, or AMOUNT where only a reading can say."""
-    windows = PROVIDERS.get(provider)
+    windows = PROVIDER_WINDOWS.get(provider)
     if windows is None:
         return Unit.AMOUNT
     if not window:  # the primary window; one answer only where all candidates agree
         units = {windows.known[each] for each in windows.primary}
         return units.pop() if len(units) == 1 else Unit.AMOUNT
-    if window == "*" or (window in KINDS and window not in windows.known):
+    if window == "*" or (window in WINDOW_KINDS and window not in windows.known):
         return Unit.AMOUNT
-    return windows.known.get(window, windows.others_count)
+    return windows.known.get(window, windows.others_unit)
 
 
-def near(word: str, words: tuple[str, ...] | list[str], slack: int | None = None) -> str | None:
-    """The one of `words` that was probably meant; None where nothing is near.
+def find_close_match(word: str, candidates: tuple[str, ...] | list[str], max_typos: int | None = None) -> str | None:
+    """The one of `candidates` that was probably meant; None where nothing is near.
 
     Args:
         word: as it was written.
-        words: what would be valid, likelier first.
-        slack: how many slips (a wrong, missing, extra or swapped character) are forgiven; left out: a third.
+        candidates: what would be valid, likelier first.
+        max_typos: how many slips (a wrong, missing, extra or swapped character) are forgiven; left out: a third.
     """
-    if slack is None and len(word) >= 3:  # noqa: PLR2004 - shorter beginnings say nothing
-        begun = [each for each in words if each.startswith(word.lower())]
+    if max_typos is None and len(word) >= 3:  # noqa: PLR2004 - shorter beginnings say nothing
+        begun = [each for each in candidates if each.startswith(word.lower())]
         if begun:
             return begun[0]
     best, fewest = None, len(word) + 1
-    for each in words:
+    for each in candidates:
         shorter = min(len(word), len(each))
-        allowed = slack if slack is not None else max(1, shorter // 3) if shorter > 2 else 0  # noqa: PLR2004 - likewise
+        allowed = max_typos if max_typos is not None else max(1, shorter // 3) if shorter > 2 else 0  # noqa: PLR2004 - likewise
         if abs(len(each) - len(word)) <= allowed and len(word) <= len(each) + allowed:
-            slips = _slips(word.lower(), each.lower())
+            slips = _edit_distance(word.lower(), each.lower())
             if slips <= allowed and slips < fewest:
                 best, fewest = each, slips
     return best
 
 
-def _slips(left: str, right: str) -> int:
+def _edit_distance(left: str, right: str) -> int:
     """How many single-character slips lead from one word to the other (a swap of neighbours is one)."""
     before: list[int] = []
     row = list(range(len(right) + 1))

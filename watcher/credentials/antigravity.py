@@ -11,37 +11,37 @@ import re
 from pathlib import Path
 from typing import Any
 
-from watcher.core.model import ReadDatabase, Rows
-from watcher.credentials import Credential, Surroundings, processes
+from watcher.core.model import DatabaseQuery, QueryResult
+from watcher.credentials import Credential, HostInfo, processes
 from watcher.errors import ProviderError, ShapeChangedError
 
 STATUS_KEY = "antigravityAuthStatus"
 OAUTH_KEY = "antigravityUnifiedStateSync.oauthToken"  # read only so that `doctor` can say that it is there
-QUERY = "SELECT value FROM ItemTable WHERE key = ?"
-BOTH = f"SELECT ({QUERY}), ({QUERY})"
-BUILDS = ("Antigravity", "Antigravity IDE")
-_read_before: dict[str, tuple[str, tuple[bool, float], Credential]] = {}  # path -> its stamp, rank and login then
-TAIL = Path("User", "globalStorage", "state.vscdb")
-_EDITOR = re.compile(r".*?[/\\]antigravity(?: ide)?(?:\.exe|\.app[/\\]\S*)?\"?(?=\s|$)", re.IGNORECASE)
-_USER_DATA = re.compile(r"--user-data-dir[= ]\s*(\"[^\"]+\"|.+?)(?=\s+--|\s*$)")
+ITEM_QUERY = "SELECT value FROM ItemTable WHERE key = ?"
+STATUS_AND_OAUTH_QUERY = f"SELECT ({ITEM_QUERY}), ({ITEM_QUERY})"
+APP_FOLDERS = ("Antigravity", "Antigravity IDE")
+_last_reads: dict[str, tuple[str, tuple[bool, float], Credential]] = {}  # path -> its stamp, rank and login then
+DATABASE_SUBPATH = Path("User", "globalStorage", "state.vscdb")
+_EDITOR_PROGRAM = re.compile(r".*?[/\\]antigravity(?: ide)?(?:\.exe|\.app[/\\]\S*)?\"?(?=\s|$)", re.IGNORECASE)
+_USER_DATA_OPTION = re.compile(r"--user-data-dir[= ]\s*(\"[^\"]+\"|.+?)(?=\s+--|\s*$)")
 
 
-def cache(surroundings: Surroundings, override: str | None = None) -> list[Credential]:
+def find_cache(host_info: HostInfo, database_path: str | None = None) -> list[Credential]:
     """The cache with a login that was written last; one without where no cache has a login; [] where there is none.
 
     Raises:
         ProviderError: none can be read, and none was ever read before in this process.
     """
-    if override:
-        home = surroundings.home / override[1:].lstrip("/\\")
-        return [_credential(surroundings, home if override.startswith("~") else Path(override))[1]]
+    if database_path:
+        home = host_info.home / database_path[1:].lstrip("/\\")
+        return [_read_credential(host_info, home if database_path.startswith("~") else Path(database_path))[1]]
     found: list[tuple[tuple[bool, float], Credential]] = []
     troubles: list[ProviderError] = []
-    for places in (candidates, of_running):
-        for path in places(surroundings):
+    for places in (list_cache_paths, list_running_cache_paths):
+        for path in places(host_info):
             try:
                 if path.exists():
-                    found.append(_credential(surroundings, path))
+                    found.append(_read_credential(host_info, path))
             except ProviderError as error:
                 troubles.append(error)
         if any(rank[0] for rank, _ in found):
@@ -52,34 +52,34 @@ def cache(surroundings: Surroundings, override: str | None = None) -> list[Crede
     return [credential for _rank, credential in found[:1]]
 
 
-def candidates(surroundings: Surroundings) -> list[Path]:
+def list_cache_paths(host_info: HostInfo) -> list[Path]:
     """Where `state.vscdb` may be on this system."""
-    env, home = surroundings.env, surroundings.home
-    if surroundings.platform == "darwin":
+    env, home = host_info.env, host_info.home
+    if host_info.platform == "darwin":
         roots = [home / "Library" / "Application Support"]
-    elif surroundings.platform == "win32":
+    elif host_info.platform == "win32":
         roots = [Path(env["APPDATA"])] if env.get("APPDATA") else [home / "AppData" / "Roaming"]
     else:
         roots = [home / ".config"]
         if Path(env.get("XDG_CONFIG_HOME", "")).is_absolute():
             roots.insert(0, Path(env["XDG_CONFIG_HOME"]))
-    return list(dict.fromkeys(root / build / TAIL for root in roots for build in BUILDS))
+    return list(dict.fromkeys(root / build / DATABASE_SUBPATH for root in roots for build in APP_FOLDERS))
 
 
-def of_running(surroundings: Surroundings) -> list[Path]:
+def list_running_cache_paths(host_info: HostInfo) -> list[Path]:
     """Where the running editor was told to keep it, or keeps it because it is a portable one."""
-    if surroundings.proc is None:
+    if host_info.proc_path is None:
         return []
     folders = []
-    for _, command in processes.commands(surroundings, "antigravity", surroundings.proc):
-        program = _EDITOR.match(command)
+    for _, command in processes.list_processes(host_info, "antigravity", host_info.proc_path):
+        program = _EDITOR_PROGRAM.match(command)
         if program:
-            folders += [Path(named.strip('"')) for named in _USER_DATA.findall(command)]
+            folders += [Path(named.strip('"')) for named in _USER_DATA_OPTION.findall(command)]
             folders.append(Path(program[0].strip('"')).parent / "data" / "user-data")
-    return list(dict.fromkeys(folder / TAIL for folder in folders if folder.is_absolute()))
+    return list(dict.fromkeys(folder / DATABASE_SUBPATH for folder in folders if folder.is_absolute()))
 
 
-def status(rows: Rows, path: str) -> dict[str, Any]:
+def parse_status(rows: QueryResult, path: str) -> dict[str, Any]:
     """The login's JSON object; {} where there is none, `ShapeChangedError` where it is something else."""
     value = rows.rows[0][0] if rows.rows and rows.rows[0] else None
     if isinstance(value, bytes):
@@ -95,15 +95,17 @@ def status(rows: Rows, path: str) -> dict[str, Any]:
     return found
 
 
-def _credential(surroundings: Surroundings, path: Path) -> tuple[tuple[bool, float], Credential]:
+def _read_credential(host_info: HostInfo, path: Path) -> tuple[tuple[bool, float], Credential]:
     """The login in that file and its rank. One read before that cannot be now keeps its owner: asking says why."""
-    known, rank, last = _read_before.get(str(path), ("", (False, 0.0), None))
-    question = ReadDatabase(path=str(path), sql=BOTH, parameters=(STATUS_KEY, OAUTH_KEY), known=known)
+    known, rank, last = _last_reads.get(str(path), ("", (False, 0.0), None))
+    question = DatabaseQuery(
+        path=str(path), sql=STATUS_AND_OAUTH_QUERY, parameters=(STATUS_KEY, OAUTH_KEY), known_version=known
+    )
     try:
-        rows = surroundings.read_database(question)
+        rows = host_info.read_database(question)
         if rows.unchanged and last is not None:
             return rank, last
-        found = status(rows, str(path))
+        found = parse_status(rows, str(path))
     except ProviderError:
         if last is None:
             raise
@@ -113,7 +115,7 @@ def _credential(surroundings: Surroundings, path: Path) -> tuple[tuple[bool, flo
     blob = rows.rows[0][1] if rows.rows else None
     credential = Credential(
         provider="antigravity",
-        place="Antigravity",
+        source_name="Antigravity",
         path=str(path),
         token=key if isinstance(key, str) else "",
         account=name.casefold(),
@@ -121,5 +123,5 @@ def _credential(surroundings: Surroundings, path: Path) -> tuple[tuple[bool, flo
         extra={"oauth_blob": blob} if isinstance(blob, str) and blob else {},
     )
     rank = (bool(found), rows.modified_at.timestamp())
-    _read_before[str(path)] = (rows.stamp, rank, credential)
+    _last_reads[str(path)] = (rows.version, rank, credential)
     return rank, credential

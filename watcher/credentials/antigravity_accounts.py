@@ -13,79 +13,89 @@ from typing import Any
 
 from msgspec import Struct
 
-from watcher.credentials import Surroundings, files
-from watcher.credentials.opencode import config_folders, expiry
+from watcher.credentials import HostInfo, files
+from watcher.credentials.opencode import list_config_folders, parse_expiry
 from watcher.errors import NotSignedInError
 
-PLACE = "OpenCode Antigravity accounts"
-CURE = "sign in again with `opencode auth login`"
-NAME = "antigravity-accounts.json"
+ACCOUNTS_SOURCE_NAME = "OpenCode Antigravity accounts"
+SIGN_IN_HINT = "sign in again with `opencode auth login`"
+ACCOUNTS_FILE = "antigravity-accounts.json"
 CLI_POOLS, ANTIGRAVITY_POOLS = ("gemini-cli",), ("claude", "gemini-antigravity")
 
 
-class Account(Struct, frozen=True, kw_only=True):
+class GoogleAccount(Struct, frozen=True, kw_only=True):
     """One enabled Google account; the one in use comes first."""
 
     path: str
     refresh_token: str
     email: str = ""
     project: str = ""
-    refusals: Mapping[str, datetime] = {}  # pool, or `pool:model` -> until when the plugin itself was refused there
+    refused_until_by_pool: Mapping[
+        str, datetime
+    ] = {}  # pool, or `pool:model` -> until when the plugin itself was refused there
 
-    def refused_until(self, pools: Collection[str]) -> datetime | None:
+    def get_refused_until(self, pools: Collection[str]) -> datetime | None:
         """Until when the plugin was refused in these pools, or for a model of them; None: it was not."""
-        return max((at for key, at in self.refusals.items() if key.partition(":")[0] in pools), default=None)
+        return max(
+            (at for key, at in self.refused_until_by_pool.items() if key.partition(":")[0] in pools), default=None
+        )
 
 
-def find(surroundings: Surroundings, path: str | None = None, pause: Callable[[], None] = files.pause) -> list[Account]:
+def find_accounts(
+    host_info: HostInfo, path: str | None = None, wait: Callable[[], None] = files.wait_for_writer
+) -> list[GoogleAccount]:
     """The enabled accounts, the active one first; [] where there is no file or none in it.
 
     Raises:
         NotSignedInError: the file is there and cannot be used.
     """
-    for where in [Path(path)] if path is not None else [each / NAME for each in config_folders(surroundings)]:
-        content = files.read_json(where, cure=CURE)
+    for where in (
+        [Path(path)] if path is not None else [each / ACCOUNTS_FILE for each in list_config_folders(host_info)]
+    ):
+        content = files.read_json(where, hint=SIGN_IN_HINT)
         if content is None and where.with_name(f"{where.name}.lock").exists():
-            pause()  # it is being replaced
-            content = files.read_json(where, cure=CURE)
+            wait()  # it is being replaced
+            content = files.read_json(where, hint=SIGN_IN_HINT)
         if content is not None:
-            return _accounts(content, where)
+            return _parse_accounts(content, where)
     return []
 
 
-def _accounts(content: Mapping[str, Any], path: Path) -> list[Account]:
+def _parse_accounts(content: Mapping[str, Any], path: Path) -> list[GoogleAccount]:
     entries = content.get("accounts")
     if not isinstance(entries, list):
-        raise NotSignedInError(f"{path} holds no list of accounts: {CURE}")
+        raise NotSignedInError(f"{path} holds no list of accounts: {SIGN_IN_HINT}")
     kept = {
-        index: entry for index, entry in enumerate(entries) if isinstance(entry, dict) and _text(entry, "refreshToken")
+        index: entry
+        for index, entry in enumerate(entries)
+        if isinstance(entry, dict) and _get_text(entry, "refreshToken")
     }
     if entries and not kept:
-        raise NotSignedInError(f"{path} holds no account that can be used: {CURE}")
-    newest = _newest(kept)
+        raise NotSignedInError(f"{path} holds no account that can be used: {SIGN_IN_HINT}")
+    newest = _drop_duplicates(kept)
     enabled = [index for index in newest if kept[index].get("enabled", True) is not False]
-    active = _active(content, len(entries))
+    active = _get_active_index(content, len(entries))
     enabled.sort(key=lambda index: index != active)
-    return [_account(kept[index], path) for index in enabled]
+    return [_parse_account(kept[index], path) for index in enabled]
 
 
-def _newest(entries: Mapping[int, Mapping[str, Any]]) -> list[int]:
+def _drop_duplicates(entries: Mapping[int, Mapping[str, Any]]) -> list[int]:
     """The entries' indexes; of several with one email only the one last used, without an email each by itself."""
     best: dict[object, int] = {}
     for index, entry in entries.items():
-        email = _text(entry, "email").casefold() or index
-        if email not in best or _age(entry) > _age(entries[best[email]]):
+        email = _get_text(entry, "email").casefold() or index
+        if email not in best or _get_last_use(entry) > _get_last_use(entries[best[email]]):
             best[email] = index
     return sorted(best.values())
 
 
-def _age(entry: Mapping[str, Any]) -> tuple[float, float]:
+def _get_last_use(entry: Mapping[str, Any]) -> tuple[float, float]:
     values = (entry.get("lastUsed"), entry.get("addedAt"))
     used, added = (float(value) if isinstance(value, (int, float)) else 0.0 for value in values)
     return used, added
 
 
-def _active(content: Mapping[str, Any], count: int) -> int:
+def _get_active_index(content: Mapping[str, Any], count: int) -> int:
     """The index in use for Gemini, clamped to the list."""
     families = content.get("activeIndexByFamily")
     named = families.get("gemini") if isinstance(families, dict) else None
@@ -95,17 +105,17 @@ def _active(content: Mapping[str, Any], count: int) -> int:
     return 0
 
 
-def _account(entry: Mapping[str, Any], path: Path) -> Account:
-    return Account(
+def _parse_account(entry: Mapping[str, Any], path: Path) -> GoogleAccount:
+    return GoogleAccount(
         path=str(path),
-        refresh_token=_text(entry, "refreshToken"),
-        email=_text(entry, "email"),
-        project=_text(entry, "projectId") or _text(entry, "managedProjectId"),
-        refusals=_refusals(entry),
+        refresh_token=_get_text(entry, "refreshToken"),
+        email=_get_text(entry, "email"),
+        project=_get_text(entry, "projectId") or _get_text(entry, "managedProjectId"),
+        refused_until_by_pool=_parse_refusals(entry),
     )
 
 
-def _refusals(entry: Mapping[str, Any]) -> dict[str, datetime]:
+def _parse_refusals(entry: Mapping[str, Any]) -> dict[str, datetime]:
     """The plugin's refusals by the names of version 3; before that, `gemini` was Antigravity's pool."""
     limits = entry.get("rateLimitResetTimes")
     said = (
@@ -115,10 +125,10 @@ def _refusals(entry: Mapping[str, Any]) -> dict[str, datetime]:
     )
     if not said:  # version 1: one time for all
         said = dict.fromkeys(ANTIGRAVITY_POOLS, entry.get("rateLimitResetTime"))
-    times = {key: expiry(value, None) for key, value in said.items()}
+    times = {key: parse_expiry(value, None) for key, value in said.items()}
     return {key: at for key, at in times.items() if at is not None}
 
 
-def _text(entry: Mapping[str, Any], name: str) -> str:
+def _get_text(entry: Mapping[str, Any], name: str) -> str:
     value = entry.get(name)
     return value.strip() if isinstance(value, str) else ""

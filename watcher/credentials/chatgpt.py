@@ -9,43 +9,43 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from watcher.credentials import Credential, opencode
-from watcher.credentials.jwt import claims
+from watcher.credentials.jwt import decode_claims
 
 AUTH_CLAIM = "https://api.openai.com/auth"
 PROFILE_CLAIM = "https://api.openai.com/profile"
 
 
-def credential(  # noqa: PLR0913 - each is a field that one of the files may hold
-    place: str,
+def make_credential(  # noqa: PLR0913 - each is a field that one of the files may hold
+    source_name: str,
     path: str,
-    access: str,
+    access_token: str,
     *,
     id_token: str = "",
-    stored: str = "",
-    override: str = "",
-    entry: opencode.Entry | None = None,
+    stored_account_id: str = "",
+    account_id_override: str = "",
+    entry: opencode.OpenCodeEntry | None = None,
 ) -> Credential:
     """A login from an access token and whatever stands beside it; what the token itself says is believed first.
 
     Args:
-        place: for people.
+        source_name: for people.
         path: the file.
-        access: the token that is sent.
+        access_token: the token that is sent.
         id_token: another token about the same person.
-        stored: the account that the file names.
-        override: the account that the person chose in place of the token's own.
+        stored_account_id: the account that the file names.
+        account_id_override: the account that the person chose in place of the token's own.
         entry: OpenCode's, for when the token ends.
     """
-    mine, identity = claims(access), claims(id_token)
-    account = override or account_id((mine, identity), stored)
-    email = text(_inner(mine, PROFILE_CLAIM), "email") or text(identity, "email")
-    plans = (text(_inner(each, AUTH_CLAIM), "chatgpt_plan_type") for each in (mine, identity))
+    mine, identity = decode_claims(access_token), decode_claims(id_token)
+    account = account_id_override or pick_account_id((mine, identity), stored_account_id)
+    email = get_text(_get_mapping(mine, PROFILE_CLAIM), "email") or get_text(identity, "email")
+    plans = (get_text(_get_mapping(each, AUTH_CLAIM), "chatgpt_plan_type") for each in (mine, identity))
     return Credential(
         provider="codex",
-        place=place,
+        source_name=source_name,
         path=path,
-        token=access,
-        expires_at=opencode.expiry(mine.get("exp"), None) or (entry.expires_at if entry else None),
+        token=access_token,
+        expires_at=opencode.parse_expiry(mine.get("exp"), None) or (entry.expires_at if entry else None),
         account=account or email,
         account_name=email,
         plan=next((plan for plan in plans if plan), None),
@@ -53,35 +53,37 @@ def credential(  # noqa: PLR0913 - each is a field that one of the files may hol
     )
 
 
-def personal(place: str, path: str, token: str) -> Credential:
+def make_personal_credential(source_name: str, path: str, token: str) -> Credential:
     """A personal access token, which says nothing of its owner: he is asked for."""
-    return Credential(provider="codex", place=place, path=path, token=token, extra={"personal": "yes"})
+    return Credential(provider="codex", source_name=source_name, path=path, token=token, extra={"personal": "yes"})
 
 
-def api_key(place: str, path: str, key: str, address: Mapping[str, str]) -> Credential:
+def make_api_key_credential(source_name: str, path: str, key: str, server_extra: Mapping[str, str]) -> Credential:
     """An API key, with where a proxy tells it its usage (`codex_servers.about_key`)."""
-    return Credential(provider="codex", place=place, path=path, token=key, extra={"api_key": "yes", **address})
+    return Credential(
+        provider="codex", source_name=source_name, path=path, token=key, extra={"api_key": "yes", **server_extra}
+    )
 
 
-def account_id(tokens: Iterable[Mapping[str, Any]], stored: str) -> str:
+def pick_account_id(claim_sets: Iterable[Mapping[str, Any]], stored_account_id: str) -> str:
     """The ChatGPT account: the claim, else what the file stores (no organization's id), else a claimed organization."""
-    tokens = tuple(tokens)
-    for token in tokens:
-        found = text(_inner(token, AUTH_CLAIM), "chatgpt_account_id") or text(token, "chatgpt_account_id")
+    claim_sets = tuple(claim_sets)
+    for token in claim_sets:
+        found = get_text(_get_mapping(token, AUTH_CLAIM), "chatgpt_account_id") or get_text(token, "chatgpt_account_id")
         if found:
             return found
-    if stored and not stored.startswith("org-"):
-        return stored
-    for token in tokens:
+    if stored_account_id and not stored_account_id.startswith("org-"):
+        return stored_account_id
+    for token in claim_sets:
         organizations = token.get("organizations")
         for organization in organizations if isinstance(organizations, list) else ():
-            found = text(organization, "id") if isinstance(organization, dict) else ""
+            found = get_text(organization, "id") if isinstance(organization, dict) else ""
             if found and not found.startswith("org-"):
                 return found
     return ""
 
 
-def text(content: Mapping[str, Any], *names: str) -> str:
+def get_text(content: Mapping[str, Any], *names: str) -> str:
     """The first of those that is a text or a whole number (ids are at times); "" where none is."""
     for name in names:
         value = content.get(name)
@@ -92,6 +94,6 @@ def text(content: Mapping[str, Any], *names: str) -> str:
     return ""
 
 
-def _inner(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _get_mapping(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = content.get(name)
     return value if isinstance(value, dict) else {}

@@ -14,9 +14,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from watcher.core.model import ReadDatabase
-from watcher.credentials import Credential, Surroundings, chatgpt, files
-from watcher.credentials.places import UnusablePlaceError
+from watcher.core.model import DatabaseQuery
+from watcher.credentials import Credential, HostInfo, chatgpt, files
+from watcher.credentials.places import UnusableSourceError
 from watcher.errors import NotSignedInError, ProviderError
 
 PLACE = "codex-lb"
@@ -34,7 +34,7 @@ class LibraryMissingError(NotSignedInError):
     """The store is there, and the optional library is not: nothing is broken, and the line says what to install."""
 
 
-def find(surroundings: Surroundings) -> list[Credential]:
+def find(surroundings: HostInfo) -> list[Credential]:
     """The accounts in the first of codex-lb's stores that is there, [] where there is none.
 
     Raises:
@@ -49,7 +49,7 @@ def find(surroundings: Surroundings) -> list[Credential]:
     return _logins(folder, rows, _decrypt(folder)) if rows else []
 
 
-def _folders(surroundings: Surroundings) -> Iterator[Path]:
+def _folders(surroundings: HostInfo) -> Iterator[Path]:
     named = Path(surroundings.env.get("CODEX_LB_HOME", ""))
     if named.is_absolute():
         yield named
@@ -64,21 +64,21 @@ def _holds_a_store(folder: Path) -> bool:
         return False  # the system's may be closed to this user: then its accounts are not his
 
 
-def _rows(surroundings: Surroundings, path: Path) -> list[Mapping[str, Any]]:
+def _rows(surroundings: HostInfo, path: Path) -> list[Mapping[str, Any]]:
     """The accounts, by the names of those columns that this version has."""
     names = surroundings.read_database(
-        ReadDatabase(path=str(path), sql="SELECT name FROM pragma_table_info('accounts')")
+        DatabaseQuery(path=str(path), sql="SELECT name FROM pragma_table_info('accounts')")
     )
     there = {row[0] for row in names.rows}
     columns = [column for column in COLUMNS if column in there]
     if TOKEN not in columns:
         return []
-    question = ReadDatabase(path=str(path), sql=f"SELECT {', '.join(columns)} FROM accounts")  # noqa: S608 - our own words
+    question = DatabaseQuery(path=str(path), sql=f"SELECT {', '.join(columns)} FROM accounts")  # noqa: S608 - our own words
     return [dict(zip(columns, row, strict=True)) for row in surroundings.read_database(question).rows]
 
 
 def _is_ours(row: Mapping[str, Any]) -> bool:
-    provider, status = (chatgpt.text(row, name).lower() for name in ("provider", "status"))
+    provider, status = (chatgpt.get_text(row, name).lower() for name in ("provider", "status"))
     return provider in ("", "codex") and status not in ASLEEP and bool(row[TOKEN])
 
 
@@ -88,7 +88,7 @@ def _decrypt(folder: Path) -> Decrypt:
         from cryptography.fernet import Fernet, InvalidToken  # noqa: PLC0415 - optional, and only here
     except ImportError:
         raise LibraryMissingError(f"{folder / STORE} is encrypted: {INSTALL} to watch the accounts in it") from None
-    key = files.read_text(folder / KEY, cure="start codex-lb once")
+    key = files.read_text(folder / KEY, hint="start codex-lb once")
     if key is None:
         raise NotSignedInError(f"{folder / KEY} is not there, and {STORE} is encrypted with it: start codex-lb once")
     try:
@@ -120,14 +120,14 @@ def _logins(folder: Path, rows: Sequence[Mapping[str, Any]], decrypt: Decrypt) -
         trouble: ProviderError = NotSignedInError(
             f"{folder / STORE}: {KEY} does not open {count} in it: sign in again in codex-lb"
         )
-        raise UnusablePlaceError(found, [trouble])
+        raise UnusableSourceError(found, [trouble])
     return found
 
 
 def _login(path: Path, row: Mapping[str, Any], decrypt: Decrypt) -> Credential:
     identity = decrypt(row[ID_TOKEN]) if row.get(ID_TOKEN) else ""
-    stored, email = chatgpt.text(row, "chatgpt_account_id"), chatgpt.text(row, "email")
-    login = chatgpt.credential(PLACE, str(path), decrypt(row[TOKEN]), id_token=identity, stored=stored)
+    stored, email = chatgpt.get_text(row, "chatgpt_account_id"), chatgpt.get_text(row, "email")
+    login = chatgpt.make_credential(PLACE, str(path), decrypt(row[TOKEN]), id_token=identity, stored_account_id=stored)
     email = login.account_name or email
-    plan = login.plan or chatgpt.text(row, "plan_type") or None
+    plan = login.plan or chatgpt.get_text(row, "plan_type") or None
     return replace(login, account=login.account or email, account_name=email, plan=plan)

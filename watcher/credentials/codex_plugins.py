@@ -17,43 +17,43 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from watcher.credentials import Credential, Surroundings, chatgpt, files, opencode
-from watcher.credentials.places import gather
+from watcher.credentials import Credential, HostInfo, chatgpt, files, opencode
+from watcher.credentials.places import collect_credentials
 
-PLACE = "OpenCode plugin"
-ACCOUNTS = "openai-codex-accounts.json"
-CACHED = "cached_usage"
+SOURCE_NAME = "OpenCode plugin"
+ACCOUNTS_FILE = "openai-codex-accounts.json"
+CACHED_USAGE_KEY = "cached_usage"
 """Key of `Credential.extra`: what the plugin was told last, as JSON, in place of a token."""
 
 
-def find(surroundings: Surroundings) -> list[Credential]:
-    """The enabled ChatGPT accounts, [] where no plugin has any; one with `CACHED` has no token.
+def find_plugin_credentials(host_info: HostInfo) -> list[Credential]:
+    """The enabled ChatGPT accounts, [] where no plugin has any; one with `CACHED_USAGE_KEY` has no token.
 
     Raises:
         UnusablePlaceError: a file is there and cannot be used.
     """
-    return gather(*(partial(_accounts, path) for path in _paths(surroundings)))
+    return collect_credentials(*(partial(_read_accounts, path) for path in _list_files(host_info)))
 
 
-def _paths(surroundings: Surroundings) -> Iterator[Path]:
-    own = surroundings.home / ".opencode"
-    multi = surroundings.env.get("CODEX_MULTI_AUTH_DIR")
+def _list_files(host_info: HostInfo) -> Iterator[Path]:
+    own = host_info.home / ".opencode"
+    multi = host_info.env.get("CODEX_MULTI_AUTH_DIR")
     yield own / "auth" / "openai.json"
-    yield own / ACCOUNTS
-    yield from sorted((own / "projects").glob(f"*/{ACCOUNTS}"))
-    yield (Path(multi) if multi else surroundings.home / ".codex" / "multi-auth") / ACCOUNTS
-    for folder in opencode.config_folders(surroundings):
+    yield own / ACCOUNTS_FILE
+    yield from sorted((own / "projects").glob(f"*/{ACCOUNTS_FILE}"))
+    yield (Path(multi) if multi else host_info.home / ".codex" / "multi-auth") / ACCOUNTS_FILE
+    for folder in opencode.list_config_folders(host_info):
         yield folder / "opencode-anthropic-auth" / "codex-accounts.json"
 
 
-def _accounts(path: Path) -> list[Credential]:
-    content = files.read_json(path, cure=opencode.CURE)
-    entries = [] if content is None else _entries(content)
-    found = (_account(path, {_plain(key): value for key, value in entry.items()}) for entry in entries)
+def _read_accounts(path: Path) -> list[Credential]:
+    content = files.read_json(path, hint=opencode.SIGN_IN_HINT)
+    entries = [] if content is None else _list_entries(content)
+    found = (_parse_account(path, {_normalize_key(key): value for key, value in entry.items()}) for entry in entries)
     return [login for login in found if login is not None]
 
 
-def _entries(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _list_entries(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The accounts in a list, else the file as the one account that it is."""
     accounts = content.get("accounts")
     if accounts is None:
@@ -62,34 +62,36 @@ def _entries(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [entry for entry in accounts if isinstance(entry, dict)] if isinstance(accounts, list) else []
 
 
-def _plain(key: str) -> str:
+def _normalize_key(key: str) -> str:
     """`accessToken`, `access_token` -> `accesstoken`."""
     return re.sub(r"[^a-z]", "", key.lower())
 
 
-def _account(path: Path, entry: Mapping[str, Any]) -> Credential | None:
-    status = chatgpt.text(entry, "status").lower()
+def _parse_account(path: Path, entry: Mapping[str, Any]) -> Credential | None:
+    status = chatgpt.get_text(entry, "status").lower()
     if entry.get("enabled") is False or status not in ("", "active"):
         return None
-    email, stored = chatgpt.text(entry, "email"), chatgpt.text(entry, "accountid", "chatgptaccountid")
-    token = chatgpt.text(entry, "accesstoken", "access")
+    email, stored = chatgpt.get_text(entry, "email"), chatgpt.get_text(entry, "accountid", "chatgptaccountid")
+    token = chatgpt.get_text(entry, "accesstoken", "access")
     if not token:
-        return _cached(path, entry.get("usage"), stored, email)
-    override, id_token = chatgpt.text(entry, "accountidoverride"), chatgpt.text(entry, "idtoken")
-    login = chatgpt.credential(PLACE, str(path), token, id_token=id_token, stored=stored, override=override)
+        return _make_cached_credential(path, entry.get("usage"), stored, email)
+    override, id_token = chatgpt.get_text(entry, "accountidoverride"), chatgpt.get_text(entry, "idtoken")
+    login = chatgpt.make_credential(
+        SOURCE_NAME, str(path), token, id_token=id_token, stored_account_id=stored, account_id_override=override
+    )
     email = login.account_name or email
-    ends = opencode.expiry(entry.get("expiresat", entry.get("expires")), files.modified_s(path))
+    ends = opencode.parse_expiry(entry.get("expiresat", entry.get("expires")), files.read_mtime_s(path))
     return replace(login, account=login.account or email, account_name=email, expires_at=login.expires_at or ends)
 
 
-def _cached(path: Path, usage: object, account: str, email: str) -> Credential | None:
+def _make_cached_credential(path: Path, usage: object, account: str, email: str) -> Credential | None:
     if not isinstance(usage, dict) or not (account or email):
         return None
     return Credential(
         provider="codex",
-        place=f"{PLACE}'s cache",
+        source_name=f"{SOURCE_NAME}'s cache",
         path=str(path),
         account=account or email,
         account_name=email,
-        extra={CACHED: json.dumps(usage)},
+        extra={CACHED_USAGE_KEY: json.dumps(usage)},
     )

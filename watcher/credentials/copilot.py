@@ -14,173 +14,175 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from watcher.credentials import Credential, Surroundings, files, opencode
-from watcher.credentials.claude_code import keychain
-from watcher.credentials.places import gather
+from watcher.credentials import Credential, HostInfo, files, opencode
+from watcher.credentials.claude_code import read_keychain
+from watcher.credentials.places import collect_credentials
 from watcher.errors import NotSignedInError
 
-CURE = "sign in to GitHub Copilot again in the editor"
-HOST = "github.com"
-GH = "GitHub CLI"
-KEYCHAIN = {"copilot-cli": "Copilot CLI", "gh:github.com": GH}  # service -> place
-_GITHUB = re.compile(r"gh[a-z]_|github_pat_")  # how GitHub's tokens begin
-_PACKED = "go-keyring-base64:"
-_LINE = re.compile(r"^(?P<indent>[ \t]*)(?P<key>[^#:\s][^:]*|\"[^\"]+\"):\s*(?P<value>.*?)\s*$")
+SIGN_IN_HINT = "sign in to GitHub Copilot again in the editor"
+DEFAULT_HOST = "github.com"
+GH_SOURCE_NAME = "GitHub CLI"
+KEYCHAIN_SERVICES = {"copilot-cli": "Copilot CLI", "gh:github.com": GH_SOURCE_NAME}  # service -> place
+_GITHUB_TOKEN = re.compile(r"gh[a-z]_|github_pat_")  # how GitHub's tokens begin
+_BASE64_PREFIX = "go-keyring-base64:"
+_YAML_LINE = re.compile(r"^(?P<indent>[ \t]*)(?P<key>[^#:\s][^:]*|\"[^\"]+\"):\s*(?P<value>.*?)\s*$")
 
 
-def credential(place: str, path: str, token: str, *, user: str = "", host: str = HOST) -> Credential:
+def make_credential(source_name: str, path: str, token: str, *, user: str = "", host: str = DEFAULT_HOST) -> Credential:
     """A GitHub login."""
     return Credential(
         provider="copilot",
-        place=place,
+        source_name=source_name,
         path=path,
         token=token,
         account=user.casefold(),
         account_name=user,
-        extra={"host": host} if host != HOST else {},
+        extra={"host": host} if host != DEFAULT_HOST else {},
     )
 
 
-def from_opencode(surroundings: Surroundings, path: str | None = None) -> list[Credential]:
+def find_in_opencode(host_info: HostInfo, path: str | None = None) -> list[Credential]:
     """OpenCode's GitHub login; its `refresh` is the same token as its `access`, unless that one is Copilot's own."""
-    entry = opencode.find(surroundings, "github-copilot", path)
+    entry = opencode.find_entry(host_info, "github-copilot", path)
     if entry is None:
         return []
     enterprise = entry.fields.get("enterpriseUrl")
     host = re.sub(r"^https?://|/.*$", "", enterprise.strip()) if isinstance(enterprise, str) else ""
-    token = next((each for each in (entry.token, entry.refresh_token) if _GITHUB.match(each)), entry.token)
-    return [credential(opencode.PLACE, entry.path, token, host=host or HOST)]
+    token = next((each for each in (entry.token, entry.refresh_token) if _GITHUB_TOKEN.match(each)), entry.token)
+    return [make_credential(opencode.SOURCE_NAME, entry.path, token, host=host or DEFAULT_HOST)]
 
 
-def from_keychain(surroundings: Surroundings) -> list[Credential]:
+def find_in_keychain(host_info: HostInfo) -> list[Credential]:
     """Copilot CLI's and GitHub CLI's logins in the macOS Keychain; [] elsewhere, and where it may not be read."""
-    if surroundings.platform != "darwin":
+    if host_info.platform != "darwin":
         return []
     found = []
-    for service, place in KEYCHAIN.items():
-        token = _unpacked(keychain(surroundings, service) or "")
+    for service, place in KEYCHAIN_SERVICES.items():
+        token = _decode_token(read_keychain(host_info, service) or "")
         if token:
-            found.append(credential(place, f"keychain:{service}", token))
+            found.append(make_credential(place, f"keychain:{service}", token))
     return found
 
 
-def _unpacked(token: str) -> str:
+def _decode_token(token: str) -> str:
     """The token as it is sent; "" where it is packed in a way that nobody can read."""
-    if not token.startswith(_PACKED):
+    if not token.startswith(_BASE64_PREFIX):
         return token
     try:
-        return b64decode(token.removeprefix(_PACKED) + "==").decode().strip()
+        return b64decode(token.removeprefix(_BASE64_PREFIX) + "==").decode().strip()
     except ValueError:
         return ""
 
 
-def from_editors(surroundings: Surroundings) -> list[Credential]:
+def find_in_editors(host_info: HostInfo) -> list[Credential]:
     """The editors' logins, `hosts.json` before `apps.json`."""
-    paths = [folder / name for name in ("hosts.json", "apps.json") for folder in _folders(surroundings)]
-    return gather(*(partial(_from_editor, path) for path in paths))
+    paths = [folder / name for name in ("hosts.json", "apps.json") for folder in _list_editor_folders(host_info)]
+    return collect_credentials(*(partial(_read_editor_file, path) for path in paths))
 
 
-def _from_editor(path: Path) -> list[Credential]:
-    content = files.read_json(path, cure=CURE)
-    return [] if content is None else _entries(content, str(path))
+def _read_editor_file(path: Path) -> list[Credential]:
+    content = files.read_json(path, hint=SIGN_IN_HINT)
+    return [] if content is None else _parse_entries(content, str(path))
 
 
-def from_gh(surroundings: Surroundings) -> list[Credential]:
+def find_in_gh(host_info: HostInfo) -> list[Credential]:
     """GitHub CLI's logins in `hosts.yml`."""
-    env, home = surroundings.env, surroundings.home
+    env, home = host_info.env, host_info.home
     folder = home / ".config" / "gh"
-    if surroundings.platform == "win32":
+    if host_info.platform == "win32":
         folder = Path(env.get("APPDATA", str(home / "AppData" / "Roaming"))) / "GitHub CLI"
     elif Path(env.get("XDG_CONFIG_HOME", "")).is_absolute():
         folder = Path(env["XDG_CONFIG_HOME"]) / "gh"
     if env.get("GH_CONFIG_DIR"):
         folder = Path(env["GH_CONFIG_DIR"])
     path = folder / "hosts.yml"
-    content = files.read_text(path, cure="run `gh auth login`")
-    return [] if content is None else _entries(_yaml(content), str(path), GH)
+    content = files.read_text(path, hint="run `gh auth login`")
+    return [] if content is None else _parse_entries(_parse_yaml(content), str(path), GH_SOURCE_NAME)
 
 
-def from_file(surroundings: Surroundings, path: str) -> list[Credential]:
+def find_in_file(host_info: HostInfo, path: str) -> list[Credential]:
     """The login in a file that the person named: OpenCode's, an editor's or GitHub CLI's."""
     where = Path(path)
     if where.suffix in (".yml", ".yaml"):
-        content = files.read_text(where, cure="run `gh auth login`")
-        return [] if content is None else _entries(_yaml(content), path, GH)
-    entries = files.read_json(where, cure=CURE)
+        content = files.read_text(where, hint="run `gh auth login`")
+        return [] if content is None else _parse_entries(_parse_yaml(content), path, GH_SOURCE_NAME)
+    entries = files.read_json(where, hint=SIGN_IN_HINT)
     if entries is not None and "github-copilot" not in entries:
-        return _entries(entries, path)
-    return from_opencode(surroundings, path)
+        return _parse_entries(entries, path)
+    return find_in_opencode(host_info, path)
 
 
-def one_each(found: list[Credential]) -> list[Credential]:
+def merge_duplicates(credentials: list[Credential]) -> list[Credential]:
     """The logins without repeats, one for each named user of a host; a user's other tokens are spares.
 
     GitHub CLI's are for hosts that have no other: GitHub refuses Copilot's quota to many of its tokens.
     """
     kept: list[Credential] = []
-    for each in found:
-        same = next((index for index, other in enumerate(kept) if _same(each, other)), None)
+    for each in credentials:
+        same = next((index for index, other in enumerate(kept) if _is_same_login(each, other)), None)
         if same is None:
             kept.append(each)
         else:
             best = kept[same]
             named = best if best.account else each
-            known = {login.token for login in (best, *best.spares)}
-            spares = best.spares if each.token in known else (*best.spares, each)
-            kept[same] = replace(best, account=named.account, account_name=named.account_name, spares=spares)
-    own = {_host(each) for each in kept if each.place != GH}
-    return [each for each in kept if each.place != GH or _host(each) not in own]
+            known = {login.token for login in (best, *best.fallbacks)}
+            spares = best.fallbacks if each.token in known else (*best.fallbacks, each)
+            kept[same] = replace(best, account=named.account, account_name=named.account_name, fallbacks=spares)
+    own = {_get_host(each) for each in kept if each.source_name != GH_SOURCE_NAME}
+    return [each for each in kept if each.source_name != GH_SOURCE_NAME or _get_host(each) not in own]
 
 
-def _same(one: Credential, other: Credential) -> bool:
-    return one.token == other.token or bool(one.account and (one.account, _host(one)) == (other.account, _host(other)))
+def _is_same_login(one: Credential, other: Credential) -> bool:
+    return one.token == other.token or bool(
+        one.account and (one.account, _get_host(one)) == (other.account, _get_host(other))
+    )
 
 
-def _host(credential: Credential) -> str:
-    return credential.extra.get("host", HOST)
+def _get_host(credential: Credential) -> str:
+    return credential.extra.get("host", DEFAULT_HOST)
 
 
-def _folders(surroundings: Surroundings) -> list[Path]:
-    env, home = surroundings.env, surroundings.home
+def _list_editor_folders(host_info: HostInfo) -> list[Path]:
+    env, home = host_info.env, host_info.home
     roots = [Path(env["XDG_CONFIG_HOME"])] if Path(env.get("XDG_CONFIG_HOME", "")).is_absolute() else []
     roots.append(home / ".config")
-    if surroundings.platform == "darwin":
+    if host_info.platform == "darwin":
         roots.append(home / "Library" / "Application Support")
-    if surroundings.platform == "win32":
+    if host_info.platform == "win32":
         roots.insert(0, Path(env["LOCALAPPDATA"]) if env.get("LOCALAPPDATA") else home / "AppData" / "Local")
     return [root / "github-copilot" for root in dict.fromkeys(roots)]
 
 
-def _entries(content: Mapping[str, Any], path: str, place: str = "GitHub Copilot") -> list[Credential]:
+def _parse_entries(content: Mapping[str, Any], path: str, source_name: str = "GitHub Copilot") -> list[Credential]:
     """The logins in `{host[:client]: {oauth_token, user, users?}}`; an odd entry costs only itself."""
     found = []
     for key, value in content.items():
         fields = value if isinstance(value, dict) else {}
         user = fields.get("user")
         user = user.strip() if isinstance(user, str) else ""
-        logins = [(user, fields.get("oauth_token")), *_users(fields.get("users"))]
+        logins = [(user, fields.get("oauth_token")), *_iter_users(fields.get("users"))]
         host = key.partition(":")[0]
         for name, token in logins:
             if isinstance(token, str) and token.strip():
-                found.append(credential(place, path, token.strip(), user=name, host=host))
-    if content and not found and place != GH:  # gh leaves the token out where the keyring has it
-        raise NotSignedInError(f"{path} holds no oauth_token: {CURE}")
+                found.append(make_credential(source_name, path, token.strip(), user=name, host=host))
+    if content and not found and source_name != GH_SOURCE_NAME:  # gh leaves the token out where the keyring has it
+        raise NotSignedInError(f"{path} holds no oauth_token: {SIGN_IN_HINT}")
     return found
 
 
-def _users(users: object) -> Iterator[tuple[str, Any]]:
+def _iter_users(users: object) -> Iterator[tuple[str, Any]]:
     """GitHub CLI's further users of a host."""
     for name, fields in (users if isinstance(users, dict) else {}).items():
         if isinstance(fields, dict):
             yield name, fields.get("oauth_token")
 
 
-def _yaml(text: str) -> dict[str, Any]:
+def _parse_yaml(text: str) -> dict[str, Any]:
     """The nested mappings of a YAML file that holds nothing else, as `hosts.yml` does; other lines are passed over."""
     root: dict[str, Any] = {}
     open_: list[tuple[int, dict[str, Any]]] = [(-1, root)]
     for line in text.splitlines():
-        found = _LINE.match(line)
+        found = _YAML_LINE.match(line)
         if found is None:
             continue
         depth, key, value = len(found["indent"].expandtabs()), found["key"].strip("\"' "), found["value"]

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 
-def claims(token: str) -> dict[str, Any]:
+def decode_claims(token: str) -> dict[str, Any]:
     """The payload's claims; {} where the text is no such token."""
     parts = token.split(".")
     if len(parts) != 3:  # noqa: PLR2004 - header, payload, signature

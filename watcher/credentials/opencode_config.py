@@ -11,64 +11,64 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from watcher.credentials import Surroundings, files, opencode
+from watcher.credentials import HostInfo, files, opencode
 from watcher.errors import NotSignedInError
 
-NAMES = ("opencode.json", "opencode.jsonc")
-_VARIABLE, _FILE = re.compile(r"\{env:([^}]+)\}"), re.compile(r"\{file:([^}]+)\}")
+CONFIG_FILES = ("opencode.json", "opencode.jsonc")
+_ENV_PLACEHOLDER, _FILE_PLACEHOLDER = re.compile(r"\{env:([^}]+)\}"), re.compile(r"\{file:([^}]+)\}")
 
 
-class Option(NamedTuple):
+class ConfigOption(NamedTuple):
     """One option of a provider; both empty where no config names it."""
 
     value: str = ""
     path: str = ""  # the config that says so
 
 
-def option(surroundings: Surroundings, provider: str, name: str) -> Option:
+def find_option(host_info: HostInfo, provider: str, name: str) -> ConfigOption:
     """That option of the first config that names it. OpenCode itself will complain of a broken file.
 
     Args:
-        surroundings: the machine.
+        host_info: the machine.
         provider: OpenCode's word for it: `openai`.
         name: `baseURL`, `apiKey`.
     """
-    for path in _paths(surroundings):
+    for path in _list_config_paths(host_info):
         try:
-            value = json.loads(_without_comments(files.read_text(path, cure=opencode.CURE) or ""))
+            value = json.loads(_strip_comments(files.read_text(path, hint=opencode.SIGN_IN_HINT) or ""))
         except (NotSignedInError, ValueError, RecursionError):
             continue
         for key in ("provider", provider, "options", name):
             value = value.get(key) if isinstance(value, dict) else None
-        said = _expanded(value, path.parent, surroundings) if isinstance(value, str) else ""
+        said = _expand_placeholders(value, path.parent, host_info) if isinstance(value, str) else ""
         if said:
-            return Option(said, str(path))
-    return Option()
+            return ConfigOption(said, str(path))
+    return ConfigOption()
 
 
-def _paths(surroundings: Surroundings) -> Iterator[Path]:
-    named = Path(surroundings.env.get("OPENCODE_CONFIG", ""))
+def _list_config_paths(host_info: HostInfo) -> Iterator[Path]:
+    named = Path(host_info.env.get("OPENCODE_CONFIG", ""))
     if named.is_absolute():
         yield named
-    yield from (folder / name for folder in opencode.config_folders(surroundings) for name in NAMES)
+    yield from (folder / name for folder in opencode.list_config_folders(host_info) for name in CONFIG_FILES)
 
 
-def _without_comments(text: str) -> str:
+def _strip_comments(text: str) -> str:
     """JSON from JSON with comments and commas before a bracket."""
     for extra in (r"//[^\n]*|/\*.*?\*/", r",(?=\s*[}\]])"):
         text = re.sub(rf'("(?:\\.|[^"\\])*")|{extra}', lambda found: found[1] or "", text, flags=re.DOTALL)
     return text
 
 
-def _expanded(value: str, folder: Path, surroundings: Surroundings) -> str:
+def _expand_placeholders(value: str, folder: Path, host_info: HostInfo) -> str:
     """The value with its variables and files in their places; an unset variable and a missing file are empty."""
 
     def content(found: re.Match[str]) -> str:
-        path = Path(surroundings.home, found[1][2:]) if found[1].startswith("~/") else folder / found[1]
+        path = Path(host_info.home, found[1][2:]) if found[1].startswith("~/") else folder / found[1]
         try:
-            return (files.read_text(path, cure=opencode.CURE) or "").strip()
+            return (files.read_text(path, hint=opencode.SIGN_IN_HINT) or "").strip()
         except NotSignedInError:
             return ""
 
-    value = _VARIABLE.sub(lambda found: surroundings.env.get(found[1], ""), value)
-    return _FILE.sub(content, value).strip()
+    value = _ENV_PLACEHOLDER.sub(lambda found: host_info.env.get(found[1], ""), value)
+    return _FILE_PLACEHOLDER.sub(content, value).strip()

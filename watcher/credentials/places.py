@@ -10,7 +10,7 @@ from watcher.credentials import Credential
 from watcher.errors import ProviderError
 
 
-class UnusablePlaceError(ProviderError):
+class UnusableSourceError(ProviderError):
     """Some places are there and cannot be used.
 
     Attributes:
@@ -20,13 +20,13 @@ class UnusablePlaceError(ProviderError):
 
     kind = "not_signed_in"
 
-    def __init__(self, found: Sequence[Credential], troubles: Sequence[ProviderError]) -> None:
-        super().__init__("; ".join(str(trouble) for trouble in troubles))
-        self.found = tuple(found)
-        self.troubles = tuple(troubles)
+    def __init__(self, credentials: Sequence[Credential], errors: Sequence[ProviderError]) -> None:
+        super().__init__("; ".join(str(trouble) for trouble in errors))
+        self.credentials = tuple(credentials)
+        self.errors = tuple(errors)
 
 
-def gather(*places: Callable[[], Sequence[Credential]]) -> list[Credential]:
+def collect_credentials(*sources: Callable[[], Sequence[Credential]]) -> list[Credential]:
     """The logins of all places in the order given; [] where all are empty.
 
     Raises:
@@ -34,20 +34,20 @@ def gather(*places: Callable[[], Sequence[Credential]]) -> list[Credential]:
     """
     found: list[Credential] = []
     troubles: list[ProviderError] = []
-    for place in places:
+    for place in sources:
         try:
             found.extend(place())
-        except UnusablePlaceError as error:
-            found.extend(error.found)
-            troubles.extend(error.troubles)
+        except UnusableSourceError as error:
+            found.extend(error.credentials)
+            troubles.extend(error.errors)
         except ProviderError as error:
             troubles.append(error)
     if troubles:
-        raise UnusablePlaceError(found, troubles)
+        raise UnusableSourceError(found, troubles)
     return found
 
 
-def first(*places: Callable[[], Sequence[Credential]]) -> list[Credential]:
+def find_first_credentials(*sources: Callable[[], Sequence[Credential]]) -> list[Credential]:
     """The logins of the first place that has any; [] where all are empty.
 
     Raises:
@@ -55,7 +55,7 @@ def first(*places: Callable[[], Sequence[Credential]]) -> list[Credential]:
     """
     found: list[Credential] = []
     troubles: list[ProviderError] = []
-    for place in places:
+    for place in sources:
         if found:
             break
         try:
@@ -63,7 +63,7 @@ def first(*places: Callable[[], Sequence[Credential]]) -> list[Credential]:
         except ProviderError as error:
             troubles.append(error)
     if troubles:
-        raise UnusablePlaceError(found, troubles)
+        raise UnusableSourceError(found, troubles)
     return found
 
 

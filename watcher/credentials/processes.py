@@ -8,56 +8,58 @@ import re
 from pathlib import Path
 
 from watcher.core.model import Command
-from watcher.credentials import Surroundings
+from watcher.credentials import HostInfo
 
-PROC = Path("/proc")
-_LSOF = re.compile(r"TCP (?:127\.0\.0\.1|\[::1\]|\*):(\d+) \(LISTEN\)")
-_LISTENING = "0A"  # the state's number in /proc/net/tcp
-_LIMIT_S = 5.0
+PROC_PATH = Path("/proc")
+_LSOF_PORT = re.compile(r"TCP (?:127\.0\.0\.1|\[::1\]|\*):(\d+) \(LISTEN\)")
+_TCP_STATE_LISTEN = "0A"  # the state's number in /proc/net/tcp
+_TIMEOUT_S = 5.0
 
 
-def commands(surroundings: Surroundings, word: str, proc: Path = PROC) -> list[tuple[int, str]]:
+def list_processes(host_info: HostInfo, name_prefix: str, proc_path: Path = PROC_PATH) -> list[tuple[int, str]]:
     """Process id and command line of the programs whose name may be that one, and on Linux of all others too.
 
     Args:
-        surroundings: the machine.
-        word: how the program's name begins, in lower case, `-` standing for `_` too.
-        proc: where Linux tells of its processes.
+        host_info: the machine.
+        name_prefix: how the program's name begins, in lower case, `-` standing for `_` too.
+        proc_path: where Linux tells of its processes.
     """
-    if surroundings.platform.startswith("linux"):
-        return _from_proc(proc)
-    if surroundings.platform == "win32":
-        query = f"Get-CimInstance Win32_Process -Filter \"Name LIKE '{word.replace('-', '%')}%'\""
+    if host_info.platform.startswith("linux"):
+        return _list_proc_processes(proc_path)
+    if host_info.platform == "win32":
+        query = f"Get-CimInstance Win32_Process -Filter \"Name LIKE '{name_prefix.replace('-', '%')}%'\""
         shown = ' | ForEach-Object { "$($_.ProcessId) $($_.CommandLine)" }'
         argv: tuple[str, ...] = ("powershell", "-NoProfile", "-NonInteractive", "-Command", query + shown)
     else:  # narrowed by the system: the whole list may be longer than what is kept of an output
-        pids = _said(surroundings, "pgrep", "-i", "-f", word.replace("-", "[_-]")).split()
+        pids = _run_program(host_info, "pgrep", "-i", "-f", name_prefix.replace("-", "[_-]")).split()
         if not pids:
             return []
         argv = ("ps", "-ww", "-o", "pid=,command=", "-p", ",".join(pids))
-    pairs = [line.strip().partition(" ") for line in _said(surroundings, *argv).splitlines()]
+    pairs = [line.strip().partition(" ") for line in _run_program(host_info, *argv).splitlines()]
     return [(int(pid), command.strip()) for pid, _, command in pairs if pid.isdecimal()]
 
 
-def ports(surroundings: Surroundings, pid: int, proc: Path = PROC) -> list[int]:
+def list_listening_ports(host_info: HostInfo, pid: int, proc_path: Path = PROC_PATH) -> list[int]:
     """The ports of this machine on which that process listens."""
-    if surroundings.platform.startswith("linux"):
-        return _ports_from_proc(proc, pid)
-    if surroundings.platform == "win32":
+    if host_info.platform.startswith("linux"):
+        return _list_proc_ports(proc_path, pid)
+    if host_info.platform == "win32":
         rows = rf"TCP\s+\S+:(\d+)\s+\S+\s+LISTENING\s+{pid}\s*$"
-        found = re.findall(rows, _said(surroundings, "netstat", "-ano", "-p", "TCP"), re.MULTILINE)
+        found = re.findall(rows, _run_program(host_info, "netstat", "-ano", "-p", "TCP"), re.MULTILINE)
     else:  # without -a, lsof lists what matches any of the conditions
-        found = _LSOF.findall(_said(surroundings, "lsof", "-nP", "-iTCP", "-sTCP:LISTEN", "-a", "-p", str(pid)))
+        found = _LSOF_PORT.findall(
+            _run_program(host_info, "lsof", "-nP", "-iTCP", "-sTCP:LISTEN", "-a", "-p", str(pid))
+        )
     return [int(port) for port in found]
 
 
-def _said(surroundings: Surroundings, *argv: str) -> str:
-    return surroundings.run(Command(argv=argv, timeout_s=_LIMIT_S)).stdout
+def _run_program(host_info: HostInfo, *argv: str) -> str:
+    return host_info.run_command(Command(argv=argv, timeout_s=_TIMEOUT_S)).stdout
 
 
-def _from_proc(proc: Path) -> list[tuple[int, str]]:
+def _list_proc_processes(proc_path: Path) -> list[tuple[int, str]]:
     found = []
-    for folder in proc.glob("[0-9]*"):
+    for folder in proc_path.glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:  # ended meanwhile, or another user's
@@ -66,10 +68,10 @@ def _from_proc(proc: Path) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def _ports_from_proc(proc: Path, pid: int) -> list[int]:
+def _list_proc_ports(proc_path: Path, pid: int) -> list[int]:
     inodes = set()
     try:
-        for link in (proc / str(pid) / "fd").iterdir():
+        for link in (proc_path / str(pid) / "fd").iterdir():
             target = str(link.readlink())
             if target.startswith("socket:["):
                 inodes.add(target[8:-1])
@@ -78,9 +80,11 @@ def _ports_from_proc(proc: Path, pid: int) -> list[int]:
     found = []
     for table in ("tcp", "tcp6"):
         try:
-            lines = (proc / "net" / table).read_text().splitlines()[1:]
+            lines = (proc_path / "net" / table).read_text().splitlines()[1:]
         except OSError:
             continue
         rows = [line.split() for line in lines]
-        found += [int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == _LISTENING and row[9] in inodes]
+        found += [
+            int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == _TCP_STATE_LISTEN and row[9] in inodes
+        ]
     return found

@@ -14,14 +14,14 @@ MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 SESSION_HOURS = 5.0
 
 
-class Turn(Struct, frozen=True):
+class WindowUsage(Struct, frozen=True):
     """One window as it stands: percent used, and when it resets; None: it has not been opened by a first use."""
 
     used_percent: float
     resets_at: datetime | None
 
 
-class Copilot(Struct, frozen=True):
+class CopilotUsage(Struct, frozen=True):
     """A month's allowance of premium requests; the used count may exceed it."""
 
     used: int
@@ -29,7 +29,7 @@ class Copilot(Struct, frozen=True):
     resets_at: datetime
 
 
-class Nano(Struct, frozen=True):
+class NanoGptUsage(Struct, frozen=True):
     """A day's and a month's requests, and the money left."""
 
     used_today: int
@@ -41,18 +41,18 @@ class Nano(Struct, frozen=True):
     balance_usd: float
 
 
-class Use(Struct, frozen=True, kw_only=True):
+class SimulatedUsage(Struct, frozen=True, kw_only=True):
     """Everything used at one instant."""
 
-    claude_session: Turn
-    claude_week: Turn
-    claude_sonnet_week: Turn
-    codex_session: Turn
-    codex_week: Turn
-    copilot: Copilot
-    nano: Nano
-    gemini: dict[str, Turn]  # by model id, as the API writes it
-    antigravity: dict[str, Turn]  # by label, as the editor writes it
+    claude_session: WindowUsage
+    claude_week: WindowUsage
+    claude_sonnet_week: WindowUsage
+    codex_session: WindowUsage
+    codex_week: WindowUsage
+    copilot: CopilotUsage
+    nano_gpt: NanoGptUsage
+    gemini: dict[str, WindowUsage]  # by model id, as the API writes it
+    antigravity: dict[str, WindowUsage]  # by label, as the editor writes it
 
 
 class Curve(Struct, frozen=True):
@@ -72,41 +72,41 @@ class Curve(Struct, frozen=True):
         return self.values[after - 1] + (self.values[after] - self.values[after - 1]) * share
 
 
-def hours(text: str) -> float:
+def parse_hours(text: str) -> float:
     """`13:10` as hours since Monday's midnight; `25:15` is Tuesday."""
     whole, minutes = text.split(":")
     return int(whole) + int(minutes) / 60
 
 
-def curve(text: str) -> Curve:
+def parse_curve(text: str) -> Curve:
     """Reads `8:10 0, 9:30 31`: times and values, in order."""
     points = [point.split() for point in text.split(",")]
-    return Curve(tuple(hours(time) for time, _ in points), tuple(float(value) for _, value in points))
+    return Curve(tuple(parse_hours(time) for time, _ in points), tuple(float(value) for _, value in points))
 
 
 CLAUDE_SESSIONS = (
     # Crosses 80 at a quarter past eleven, then wobbles about it until the server's recount settles.
-    curve(
+    parse_curve(
         "8:10 0, 9:30 31, 10:40 68, 11:15 81.5, 11:25 78.9, 11:35 81.2, 11:45 79.1, 11:55 82, 12:05 79.4, 12:20 83,"
         " 13:09 92"
     ),
-    curve("13:40 0, 16:00 44, 18:00 63"),
-    curve("20:15 0, 21:30 22"),
+    parse_curve("13:40 0, 16:00 44, 18:00 63"),
+    parse_curve("20:15 0, 21:30 22"),
 )
-CODEX_SESSIONS = curve("9:05 0, 11:00 34, 13:30 55"), curve("14:20 0, 17:30 47")
-ANTIGRAVITY_SESSIONS = curve("10:00 0, 12:00 22, 14:00 35"), curve("15:30 0, 17:00 18")
-CLAUDE_WEEK = curve("8:10 38, 13:00 46, 18:00 51, 21:30 52")
-CLAUDE_SONNET_WEEK = curve("8:10 12, 18:00 15")
-CODEX_WEEK = curve("9:05 61, 13:30 66, 17:30 70")
-COPILOT = curve("8:30 287, 12:00 291, 15:30 299, 16:05 302, 18:00 311, 23:00 318")
-NANO_MONDAY = curve("0:00 0, 8:00 40, 12:00 900, 18:00 2300, 22:00 3100")
-NANO_BALANCE = curve("8:00 129.46956147, 22:00 126.20")
-GEMINI_PRO = curve("9:00 0, 12:00 27, 17:00 55")
-GEMINI_FLASH = curve("9:00 0, 17:00 10")
-GEMINI_TURNS = 8.0  # midnight in California, seen from Greenwich in winter
+CODEX_SESSIONS = parse_curve("9:05 0, 11:00 34, 13:30 55"), parse_curve("14:20 0, 17:30 47")
+ANTIGRAVITY_SESSIONS = parse_curve("10:00 0, 12:00 22, 14:00 35"), parse_curve("15:30 0, 17:00 18")
+CLAUDE_WEEK = parse_curve("8:10 38, 13:00 46, 18:00 51, 21:30 52")
+CLAUDE_SONNET_WEEK = parse_curve("8:10 12, 18:00 15")
+CODEX_WEEK = parse_curve("9:05 61, 13:30 66, 17:30 70")
+COPILOT_REQUESTS = parse_curve("8:30 287, 12:00 291, 15:30 299, 16:05 302, 18:00 311, 23:00 318")
+NANO_GPT_REQUESTS = parse_curve("0:00 0, 8:00 40, 12:00 900, 18:00 2300, 22:00 3100")
+NANO_GPT_BALANCE = parse_curve("8:00 129.46956147, 22:00 126.20")
+GEMINI_PRO = parse_curve("9:00 0, 12:00 27, 17:00 55")
+GEMINI_FLASH = parse_curve("9:00 0, 17:00 10")
+GEMINI_RESET_HOUR = 8.0  # midnight in California, seen from Greenwich in winter
 
 
-class Day(Struct, frozen=True):
+class SimulatedDay(Struct, frozen=True):
     """The day, put where its wall clock shows what a person expects: its times are those of one zone."""
 
     midnight: datetime = MONDAY  # the beginning of Monday
@@ -114,55 +114,55 @@ class Day(Struct, frozen=True):
     @property
     def starts_at(self) -> datetime:
         """Seven in the morning."""
-        return self.at("7:00")
+        return self.instant_at("7:00")
 
     @property
     def ends_at(self) -> datetime:
         """Seven in the next morning."""
-        return self.at("31:00")
+        return self.instant_at("31:00")
 
-    def at(self, text: str) -> datetime:
+    def instant_at(self, text: str) -> datetime:
         """The instant of `HH:MM`, counted from Monday's midnight."""
-        return self._instant(hours(text))
+        return self._convert_hour(parse_hours(text))
 
-    def use(self, at: datetime) -> Use:
+    def usage_at(self, at: datetime) -> SimulatedUsage:
         """All amounts at an instant; before and after the day they stand still, only the windows turn."""
         hour = (at - self.midnight) / timedelta(hours=1)
-        week_ends, month_ends = self.at("81:00"), datetime(2026, 4, 1, tzinfo=UTC)  # Thursday 09:00
-        return Use(
-            claude_session=self._session(CLAUDE_SESSIONS, hour),
-            claude_week=Turn(CLAUDE_WEEK(hour), week_ends),
-            claude_sonnet_week=Turn(CLAUDE_SONNET_WEEK(hour), week_ends),
-            codex_session=self._session(CODEX_SESSIONS, hour),
-            codex_week=Turn(CODEX_WEEK(hour), self.at("106:30")),
-            copilot=Copilot(int(COPILOT(hour)), 300, month_ends),
-            nano=self._nano(hour, month_ends),
-            gemini=self._gemini(hour),
+        week_ends, month_ends = self.instant_at("81:00"), datetime(2026, 4, 1, tzinfo=UTC)  # Thursday 09:00
+        return SimulatedUsage(
+            claude_session=self._find_session(CLAUDE_SESSIONS, hour),
+            claude_week=WindowUsage(CLAUDE_WEEK(hour), week_ends),
+            claude_sonnet_week=WindowUsage(CLAUDE_SONNET_WEEK(hour), week_ends),
+            codex_session=self._find_session(CODEX_SESSIONS, hour),
+            codex_week=WindowUsage(CODEX_WEEK(hour), self.instant_at("106:30")),
+            copilot=CopilotUsage(int(COPILOT_REQUESTS(hour)), 300, month_ends),
+            nano_gpt=self._make_nano_gpt_usage(hour, month_ends),
+            gemini=self._make_gemini_usage(hour),
             antigravity={
-                "Claude Sonnet 4.6 (Thinking)": self._session(ANTIGRAVITY_SESSIONS, hour),
-                "Gemini 3.1 Pro (High)": Turn(GEMINI_FLASH(hour) * 3, self.at("130:00")),
+                "Claude Sonnet 4.6 (Thinking)": self._find_session(ANTIGRAVITY_SESSIONS, hour),
+                "Gemini 3.1 Pro (High)": WindowUsage(GEMINI_FLASH(hour) * 3, self.instant_at("130:00")),
             },
         )
 
-    def _instant(self, hour: float) -> datetime:
+    def _convert_hour(self, hour: float) -> datetime:
         return self.midnight + timedelta(seconds=round(hour * 3600))
 
-    def _session(self, curves: tuple[Curve, ...], hour: float) -> Turn:
+    def _find_session(self, curves: tuple[Curve, ...], hour: float) -> WindowUsage:
         """A window of five hours that opens with the first use after the last one ended."""
         for session in curves:
             opens = session.hours[0]
             if opens <= hour < opens + SESSION_HOURS:
-                return Turn(session(hour), self._instant(opens + SESSION_HOURS))
-        return Turn(0.0, None)
+                return WindowUsage(session(hour), self._convert_hour(opens + SESSION_HOURS))
+        return WindowUsage(0.0, None)
 
-    def _nano(self, hour: float, month_ends: datetime) -> Nano:
-        midnights, spent = int(hour // 24), int(NANO_MONDAY(hour))
+    def _make_nano_gpt_usage(self, hour: float, month_ends: datetime) -> NanoGptUsage:
+        midnights, spent = int(hour // 24), int(NANO_GPT_REQUESTS(hour))
         today = 0 if midnights > 0 else spent
-        day_ends = self._instant((midnights + 1) * 24)
-        return Nano(today, 5000, day_ends, 9200 + spent, 60_000, month_ends, NANO_BALANCE(hour))
+        day_ends = self._convert_hour((midnights + 1) * 24)
+        return NanoGptUsage(today, 5000, day_ends, 9200 + spent, 60_000, month_ends, NANO_GPT_BALANCE(hour))
 
-    def _gemini(self, hour: float) -> dict[str, Turn]:
-        turns = int((hour - GEMINI_TURNS) // 24) + 1
-        turns_at = self._instant(GEMINI_TURNS + turns * 24)
+    def _make_gemini_usage(self, hour: float) -> dict[str, WindowUsage]:
+        turns = int((hour - GEMINI_RESET_HOUR) // 24) + 1
+        turns_at = self._convert_hour(GEMINI_RESET_HOUR + turns * 24)
         pro, flash = (0.0, 0.0) if turns > 1 else (GEMINI_PRO(hour), GEMINI_FLASH(hour))
-        return {"gemini-2.5-pro": Turn(pro, turns_at), "gemini-2.5-flash": Turn(flash, turns_at)}
+        return {"gemini-2.5-pro": WindowUsage(pro, turns_at), "gemini-2.5-flash": WindowUsage(flash, turns_at)}

@@ -19,61 +19,61 @@ from watcher.core import wording
 from watcher.core.redaction import Redactor
 from watcher.daemon import Daemon
 from watcher.demo import machine
-from watcher.demo.clock import FastClock, HeldCalls
-from watcher.demo.day import Day
-from watcher.demo.server import Asked, Reply, Server
-from watcher.doors import Doors
+from watcher.demo.clock import FastClock, SimulatedWorkQueue
+from watcher.demo.day import SimulatedDay
+from watcher.demo.server import ReceivedRequest, Reply, Server
+from watcher.doors import Environment
 from watcher.log import Log
 from watcher.notifiers import Channel
 from watcher.notifiers.registry import NOTIFIERS
-from watcher.standing import status as standing
-from watcher.status_document import Status
-from watcher.store import FILE_NAME, Store
+from watcher.standing import build_status as standing
+from watcher.status_document import StatusDocument
+from watcher.store import DATABASE_FILE_NAME, Store
 
-FRAME_S = 0.1
-BEGINS_WITHIN_S = 30.0
-ENDS_WITHIN_S = 10.0
+FRAME_INTERVAL_S = 0.1
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
 
 
-class Frame(Struct, frozen=True):
+class StatusFrame(Struct, frozen=True):
     """How things stand at one simulated instant."""
 
     at: datetime
-    status: Status
+    status: StatusDocument
 
 
-class Notified(Struct, frozen=True):
+class NotificationReceived(Struct, frozen=True):
     """A message arrived at the webhook."""
 
     at: datetime
     payload: dict[str, Any]
 
 
-class Trouble(Struct, frozen=True):
+class DemoProblem(Struct, frozen=True):
     """Something that should not happen in a demonstration."""
 
     at: datetime
     text: str
 
 
-Happening = Frame | Notified | Trouble
+DemoEvent = StatusFrame | NotificationReceived | DemoProblem
 
 
-class Play:
+class DemoPlayer:
     """One day, from `with Play(folder, speed) as play:`; iterate over `play.happenings()` to its end."""
 
-    def __init__(self, folder: Path, day: Day, speed: float, *, desktop: bool) -> None:
+    def __init__(self, folder: Path, day: SimulatedDay, speed: float, *, desktop: bool) -> None:
         self._folder, self._day, self._desktop = folder, day, desktop
         self.clock = FastClock(day.starts_at, speed)
-        self._queue: SimpleQueue[Happening] = SimpleQueue()
-        self.server = Server(self._answer)
-        self._begun, self._ended = threading.Event(), threading.Event()
+        self._queue: SimpleQueue[DemoEvent] = SimpleQueue()
+        self.server = Server(self._answer_request)
+        self._started, self._ended = threading.Event(), threading.Event()
         self._daemon: Daemon | None = None
         self._thread = threading.Thread(target=self._run, name="demo-daemon", daemon=True)
 
     def __enter__(self) -> Self:
         self.server.__enter__()
-        machine.lay_out(self._folder, self.server.url, self._day, desktop=self._desktop)
+        machine.write_home(self._folder, self.server.url, self._day, desktop=self._desktop)
         self._thread.start()
         return self
 
@@ -81,24 +81,26 @@ class Play:
         self._stop()
         self.server.__exit__()
 
-    def happenings(self) -> Iterator[Happening]:
-        """All that happens until the day ends, a frame at least every `FRAME_S` of the machine's time."""
-        self._begun.wait(BEGINS_WITHIN_S)
+    def iter_events(self) -> Iterator[DemoEvent]:
+        """All that happens until the day ends, a frame at least every `FRAME_INTERVAL_S` of the machine's time."""
+        self._started.wait(START_TIMEOUT_S)
         if self._daemon is None:
-            yield from self._next(0)  # says why it did not begin
+            yield from self._drain_events(0)  # says why it did not begin
             return
-        store = Store(machine.paths(self._folder).state_dir / FILE_NAME, now=self.clock.now(), read_only=True)
+        store = Store(
+            machine.make_paths(self._folder).state_dir / DATABASE_FILE_NAME, now=self.clock.now(), read_only=True
+        )
         try:
             while not self._ended.is_set() and self.clock.now() < self._day.ends_at:
-                yield from self._next(FRAME_S)
+                yield from self._drain_events(FRAME_INTERVAL_S)
                 now = self.clock.now()
-                yield Frame(now, standing(store, now=now))
+                yield StatusFrame(now, standing(store, now=now))
             self._stop()
-            yield from self._next(0)
+            yield from self._drain_events(0)
         finally:
             store.close()
 
-    def _next(self, wait_s: float) -> Iterator[Happening]:
+    def _drain_events(self, wait_s: float) -> Iterator[DemoEvent]:
         """All that waits, and the first that comes within `wait_s`."""
         try:
             yield self._queue.get(timeout=wait_s)
@@ -107,62 +109,62 @@ class Play:
         except Empty:
             return
 
-    def _answer(self, asked: Asked) -> Reply:
-        if asked.path == machine.ALERTS:
-            self._queue.put(Notified(self.clock.now(), json.loads(asked.body)))
+    def _answer_request(self, request: ReceivedRequest) -> Reply:
+        if request.path == machine.WEBHOOK_PATH:
+            self._queue.put(NotificationReceived(self.clock.now(), json.loads(request.body)))
             return Reply(status=204)
-        return machine.answer(asked, self.clock, self._day)
+        return machine.answer_request(request, self.clock, self._day)
 
     def _run(self) -> None:
         try:
-            own = machine.paths(self._folder)
-            store = Store(own.state_dir / FILE_NAME, now=self.clock.now())
-            doors = machine.doors(self._folder, self.clock, self._day)
+            own = machine.make_paths(self._folder)
+            store = Store(own.state_dir / DATABASE_FILE_NAME, now=self.clock.now())
+            doors = machine.make_environment(self._folder, self.clock, self._day)
             self._daemon = Daemon(
                 paths=own,
-                doors=doors,
+                environment=doors,
                 store=store,
-                log=_Told(self),
+                log=_EventLog(self),
                 redactor=Redactor(),
-                calls=HeldCalls(self.clock),
+                work_queue=SimulatedWorkQueue(self.clock),
             )
-            self._begun.set()
+            self._started.set()
             self._daemon.run()
             store.close()
         except Exception as error:  # noqa: BLE001 - said where somebody looks, not lost in a thread
-            self.trouble(f"the daemon ended: {type(error).__name__}: {error}")
+            self.report_problem(f"the daemon ended: {type(error).__name__}: {error}")
         finally:
-            self._begun.set()
+            self._started.set()
             self._ended.set()
 
     def _stop(self) -> None:
         if self._daemon is not None:
             self._daemon.stop()
-        self._thread.join(ENDS_WITHIN_S)
+        self._thread.join(STOP_TIMEOUT_S)
 
-    def trouble(self, text: str) -> None:
+    def report_problem(self, text: str) -> None:
         """Tell whoever watches."""
-        self._queue.put(Trouble(self.clock.now(), text))
+        self._queue.put(DemoProblem(self.clock.now(), text))
 
 
-class _Told(Log):
+class _EventLog(Log):
     """The daemon's warnings, passed on: in a demonstration there should be none."""
 
-    def __init__(self, play: Play) -> None:
-        self._play = play
+    def __init__(self, player: DemoPlayer) -> None:
+        self._player = player
 
     def warning(self, message: str) -> None:
         """Nothing should fail here."""
-        self._play.trouble(message)
+        self._player.report_problem(message)
 
-    def crash(self, where: str, error: BaseException) -> None:
+    def exception(self, context: str, error: BaseException) -> None:
         """Least of all this."""
-        self._play.trouble(f"{where}: {type(error).__name__}: {error}")
+        self._player.report_problem(f"{context}: {type(error).__name__}: {error}")
 
 
-def has_desktop(doors: Doors, now: datetime) -> bool:
+def can_notify_desktop(environment: Environment, now: datetime) -> bool:
     """Whether a first notification was taken: the only proof that there is somebody to show them."""
-    message = wording.notice("demo", "AI usage watcher: demonstration", "Notifications appear here.", now)
-    channel = Channel(name="desktop", type="desktop", settings=NOTIFIERS["desktop"].settings())
-    outcome = notifiers.send(message, channel, send=doors.send, run=doors.run)
+    message = wording.compose_notice("demo", "AI usage watcher: demonstration", "Notifications appear here.", now)
+    channel = Channel(name="desktop", type="desktop", settings=NOTIFIERS["desktop"].settings_class())
+    outcome = notifiers.send_message(message, channel, send=environment.send, run=environment.run)
     return bool(outcome.delivered) or outcome.accepted

@@ -17,7 +17,7 @@ from typing import Any, Self
 from msgspec import Struct, field
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class ReceivedRequest(Struct, frozen=True, kw_only=True):
     """A request as it arrived."""
 
     method: str
@@ -33,10 +33,10 @@ class Reply(Struct, frozen=True, kw_only=True):
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    after_s: float = 0.0  # silence before the first byte
-    drip_s: float = 0.0  # silence after each sixteenth of the body: a server that never stops and never ends
-    cut: bool = False  # announces the whole body, sends half of it, hangs up
-    reset: bool = False  # a TCP reset in place of an answer
+    delay_s: float = 0.0  # silence before the first byte
+    chunk_delay_s: float = 0.0  # silence after each sixteenth of the body: a server that never stops and never ends
+    truncate_body: bool = False  # announces the whole body, sends half of it, hangs up
+    reset_connection: bool = False  # a TCP reset in place of an answer
 
 
 def json_reply(value: Any, status: int = 200, **headers: str) -> Reply:
@@ -45,20 +45,25 @@ def json_reply(value: Any, status: int = 200, **headers: str) -> Reply:
     return Reply(status=status, headers={"content-type": "application/json", **named}, body=json.dumps(value).encode())
 
 
-_PAGE = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>Checking your browser</body></html>"
-_LIMITED = {"type": "error", "error": {"type": "rate_limit_error", "message": "Rate limited. Please try again later."}}
+_HTML_PAGE = (
+    b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>Checking your browser</body></html>"
+)
+_RATE_LIMIT_BODY = {
+    "type": "error",
+    "error": {"type": "rate_limit_error", "message": "Rate limited. Please try again later."},
+}
 
 FAULTS: Mapping[str, Reply] = {
-    "429": json_reply(_LIMITED, 429),
-    "429 retry-after 0": json_reply(_LIMITED, 429, retry_after="0"),
-    "429 retry-after 600": json_reply(_LIMITED, 429, retry_after="600"),
+    "429": json_reply(_RATE_LIMIT_BODY, 429),
+    "429 retry-after 0": json_reply(_RATE_LIMIT_BODY, 429, retry_after="0"),
+    "429 retry-after 600": json_reply(_RATE_LIMIT_BODY, 429, retry_after="600"),
     "401": json_reply({"error": {"message": "OAuth token has expired."}}, 401),
     "403": json_reply({"error": {"message": "not allowed"}}, 403),
     "404": json_reply({"message": "Not Found"}, 404),
     "500": json_reply({"error": "internal"}, 500),
-    "502 html": Reply(status=502, headers={"content-type": "text/html"}, body=_PAGE),
-    "html": Reply(headers={"content-type": "text/html"}, body=_PAGE),
-    "challenge": Reply(status=403, headers={"content-type": "text/html", "cf-mitigated": "challenge"}, body=_PAGE),
+    "502 html": Reply(status=502, headers={"content-type": "text/html"}, body=_HTML_PAGE),
+    "html": Reply(headers={"content-type": "text/html"}, body=_HTML_PAGE),
+    "challenge": Reply(status=403, headers={"content-type": "text/html", "cf-mitigated": "challenge"}, body=_HTML_PAGE),
     "empty": Reply(headers={"content-type": "application/json"}),
     "null": json_reply(None),
     "list": json_reply([]),
@@ -69,29 +74,29 @@ FAULTS: Mapping[str, Reply] = {
     "huge": Reply(headers={"content-type": "application/json"}, body=b'"' + b"x" * (3 << 20) + b'"'),
     "bad gzip": Reply(headers={"content-type": "application/json", "content-encoding": "gzip"}, body=b"not gzip"),
     "elsewhere": Reply(status=302, headers={"location": "https://elsewhere.invalid/login"}),
-    "slow": Reply(headers={"content-type": "application/json"}, body=b"{}", after_s=120.0),
-    "drip": Reply(headers={"content-type": "application/json"}, body=b" " * 160, drip_s=10.0),
+    "slow": Reply(headers={"content-type": "application/json"}, body=b"{}", delay_s=120.0),
+    "drip": Reply(headers={"content-type": "application/json"}, body=b" " * 160, chunk_delay_s=10.0),
     "cut": Reply(
-        headers={"content-type": "application/json"}, body=b'{"five_hour": null, "seven_day": null}', cut=True
+        headers={"content-type": "application/json"}, body=b'{"five_hour": null, "seven_day": null}', truncate_body=True
     ),
-    "reset": Reply(reset=True),
+    "reset": Reply(reset_connection=True),
 }
 """Everything an API has been seen to do in place of answering, by name."""
 
-Answer = Callable[[Asked], Reply]
-_NO_LINGERING = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+RequestHandler = Callable[[ReceivedRequest], Reply]
+_LINGER_FOR_RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 class Server:
     """Answers on a free port of 127.0.0.1 from `with Server(answer) as server:` until the block ends."""
 
-    def __init__(self, answer: Answer, *, remember: int | None = None) -> None:
-        self._answer = answer
+    def __init__(self, handler: RequestHandler, *, max_requests: int | None = None) -> None:
+        self._answer_request = handler
         self._lock = threading.Lock()
-        self._asked: deque[Asked] = deque(maxlen=remember)
+        self._requests: deque[ReceivedRequest] = deque(maxlen=max_requests)
         self._faults: defaultdict[str, deque[Reply]] = defaultdict(deque)
         self._closing = threading.Event()
-        self._http = _Listener(("127.0.0.1", 0), self._handler())
+        self._http = _Listener(("127.0.0.1", 0), self._make_handler_class())
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), name="demo-server", daemon=True)
 
@@ -106,32 +111,32 @@ class Server:
         self._thread.join()
 
     @property
-    def asked(self) -> list[Asked]:
+    def requests(self) -> list[ReceivedRequest]:
         """All requests so far, or the last `remember` of them, in order of arrival."""
         with self._lock:
-            return list(self._asked)
+            return list(self._requests)
 
-    def fail(self, path: str, fault: str | Reply, times: int = 1) -> None:
+    def queue_fault(self, path: str, fault: str | Reply, times: int = 1) -> None:
         """Answer the next requests to a path badly: by a name of `FAULTS`, or as told. Several calls queue up."""
         reply = FAULTS[fault] if isinstance(fault, str) else fault
         with self._lock:
             self._faults[path].extend([reply] * times)
 
-    def heal(self) -> None:
+    def clear_faults(self) -> None:
         """Forget all faults not yet used."""
         with self._lock:
             self._faults.clear()
 
-    def _reply(self, asked: Asked) -> Reply:
+    def _choose_reply(self, request: ReceivedRequest) -> Reply:
         with self._lock:
-            self._asked.append(asked)
-            queued = self._faults.get(asked.path)
+            self._requests.append(request)
+            queued = self._faults.get(request.path)
             if queued:
                 return queued.popleft()
-        return self._answer(asked)
+        return self._answer_request(request)
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        reply, closing = self._reply, self._closing
+    def _make_handler_class(self) -> type[BaseHTTPRequestHandler]:
+        reply, closing = self._choose_reply, self._closing
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -141,8 +146,8 @@ class Server:
                 path, _, query = self.path.partition("?")
                 headers = {name.lower(): text for name, text in self.headers.items()}
                 body = self.rfile.read(length)
-                asked = Asked(method=self.command, path=path, query=query, headers=headers, body=body)
-                _send(self, reply(asked), closing)
+                asked = ReceivedRequest(method=self.command, path=path, query=query, headers=headers, body=body)
+                _send_reply(self, reply(asked), closing)
 
             do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _serve  # noqa: N815 - the names that the library calls
 
@@ -158,7 +163,7 @@ class _Listener(ThreadingHTTPServer):
 
     def shutdown_request(self, request: Any) -> None:
         """Close; a connection to be reset must not be ended politely first."""
-        if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_NO_LINGERING)) == _NO_LINGERING:
+        if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_LINGER_FOR_RESET)) == _LINGER_FOR_RESET:
             self.close_request(request)
         else:
             super().shutdown_request(request)
@@ -167,12 +172,12 @@ class _Listener(ThreadingHTTPServer):
         """Say nothing: a client that hung up is what half of the faults are for."""
 
 
-def _send(handler: BaseHTTPRequestHandler, reply: Reply, closing: threading.Event) -> None:
-    if reply.after_s:
-        closing.wait(reply.after_s)
-    if reply.reset:
+def _send_reply(handler: BaseHTTPRequestHandler, reply: Reply, closing: threading.Event) -> None:
+    if reply.delay_s:
+        closing.wait(reply.delay_s)
+    if reply.reset_connection:
         # Linger, for no time: the close sends RST in place of FIN.
-        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_FOR_RESET)
         handler.close_connection = True
         return
     handler.send_response(reply.status)
@@ -182,12 +187,12 @@ def _send(handler: BaseHTTPRequestHandler, reply: Reply, closing: threading.Even
     handler.end_headers()
     if handler.command == "HEAD":
         return
-    if reply.cut:
+    if reply.truncate_body:
         handler.wfile.write(reply.body[: len(reply.body) // 2])
         handler.close_connection = True
         return
-    piece = max(len(reply.body) // 16, 1) if reply.drip_s else max(len(reply.body), 1)
+    piece = max(len(reply.body) // 16, 1) if reply.chunk_delay_s else max(len(reply.body), 1)
     for start in range(0, len(reply.body), piece):
         handler.wfile.write(reply.body[start : start + piece])
-        if reply.drip_s and closing.wait(reply.drip_s):
+        if reply.chunk_delay_s and closing.wait(reply.chunk_delay_s):
             return

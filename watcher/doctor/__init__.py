@@ -1,6 +1,6 @@
 """Is everything in order? One small function a check, each with a sentence and the command that mends it.
 
-A check looks and never touches: it writes nothing, sends nothing, asks no provider. What it needs is in the `Scene`, so
+A check looks and never touches: it writes nothing, sends nothing, asks no provider. What it needs is in the `DoctorContext`, so
 that a test can lay one out. Add a check to its group's file and to `registry.CHECKS`. Never print here.
 """
 
@@ -10,16 +10,16 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
-from watcher.agent import Item, Manager
+from watcher.agent import LoginItem, Manager
 from watcher.config import Config
-from watcher.core.model import Command, Finished
-from watcher.credentials import Surroundings
+from watcher.core.model import Command, CommandResult
+from watcher.credentials import HostInfo
 from watcher.paths import Paths
-from watcher.poll import Found
-from watcher.status_document import Status
+from watcher.poll import FoundLogins
+from watcher.status_document import StatusDocument
 from watcher.store import Store
 
-SCHEMA = "watcher.doctor.v1"
+SCHEMA_NAME = "watcher.doctor.v1"
 
 
 class Verdict(StrEnum):
@@ -42,31 +42,31 @@ class Finding(Struct, frozen=True, kw_only=True):
     facts: Mapping[str, str] = field(default_factory=dict)  # more for people, secrets masked
 
 
-class Scene(Struct, frozen=True, kw_only=True):
+class DoctorContext(Struct, frozen=True, kw_only=True):
     """The machine as the checks see it."""
 
-    own: Paths
-    around: Surroundings
+    paths: Paths
+    host_info: HostInfo
     now: datetime
-    run: Callable[[Command], Finished]
+    run_command: Callable[[Command], CommandResult]
     config: Config | None  # None: it cannot be read
     config_error: str  # why
-    found: Mapping[str, Found]  # logins, by provider
+    found_logins: Mapping[str, FoundLogins]  # logins, by provider
     store: Store | None  # None: there is none, or it cannot be opened
     store_error: str  # why
-    never_asked: bool  # there is no store yet
-    status: Status  # empty where there is no store
-    holder: int | None  # the process that watches; None: none does; 0: some process
+    never_polled: bool  # there is no store yet
+    status: StatusDocument  # empty where there is no store
+    holder_pid: int | None  # the process that watches; None: none does; 0: some process
     manager: Manager | None  # None: no login item for this system
-    item: Item | None
-    desktop: Callable[[], str]  # the notification service in words; raises `Unanswered`
+    agent_item: LoginItem | None
+    query_desktop: Callable[[], str]  # the notification service in words; raises `DesktopUnavailableError`
 
 
-class Unanswered(Exception):  # noqa: N818 - an answer, not an error of the program
+class DesktopUnavailableError(Exception):
     """The notification service cannot be reached; the text says why and what to do."""
 
 
-Check = Callable[[Scene], Iterable[Finding]]
+Check = Callable[[DoctorContext], Iterable[Finding]]
 
 
 class Report(Struct, frozen=True, kw_only=True):

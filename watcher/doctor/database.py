@@ -6,71 +6,77 @@ from collections.abc import Iterator
 from shlex import quote
 
 from watcher.core import phrases
-from watcher.doctor import Finding, Scene, Verdict
-from watcher.doctor.files import may
-from watcher.store import FILE_NAME, Store
+from watcher.doctor import DoctorContext, Finding, Verdict
+from watcher.doctor.files import has_access
+from watcher.store import DATABASE_FILE_NAME, Store
 
-GROUP = "database"
-LARGE = 512 * 2**20
-SCARCE = 64 * 2**20
-_UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+DATABASE_GROUP = "database"
+LARGE_BYTES = 512 * 2**20
+LOW_DISK_BYTES = 64 * 2**20
+_BYTE_UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
-def database(scene: Scene) -> Iterator[Finding]:
+def check_database(context: DoctorContext) -> Iterator[Finding]:
     """Size and integrity, what was set aside, and room on the disk."""
-    path = scene.own.state_dir / FILE_NAME
-    if scene.store is None:
-        if scene.never_asked:
-            yield _finding(Verdict.WARN, "there is none yet: nothing was ever asked", "watcher check")
+    path = context.paths.state_dir / DATABASE_FILE_NAME
+    if context.store is None:
+        if context.never_polled:
+            yield _make_database_finding(Verdict.WARN, "there is none yet: nothing was ever asked", "watcher check")
         else:
-            yield _unusable(scene.store_error, str(path))
+            yield _make_unusable_finding(context.store_error, str(path))
     else:
-        yield _whole(scene, scene.store)
-    for aside in sorted(scene.own.state_dir.glob(f"{FILE_NAME}.damaged-*")):
+        yield _make_size_finding(context, context.store)
+    for aside in sorted(context.paths.state_dir.glob(f"{DATABASE_FILE_NAME}.damaged-*")):
         if not aside.name.endswith(("-wal", "-shm")):
             message = f"{aside.name} was damaged and set aside; history before it is lost"
-            yield _finding(Verdict.WARN, message, f"rm {quote(str(aside))}*")
-    yield from _disk(scene)
+            yield _make_database_finding(Verdict.WARN, message, f"rm {quote(str(aside))}*")
+    yield from _check_disk(context)
 
 
-def _unusable(error: str, path: str) -> Finding:
+def _make_unusable_finding(error: str, path: str) -> Finding:
     """What `StoreError` says ends with what to do; only a damaged file must go, and never one of another version."""
     if "damaged" in error:
-        return _finding(Verdict.FAIL, error, f"end the watcher, move {quote(path)} away, start it again")
+        return _make_database_finding(Verdict.FAIL, error, f"end the watcher, move {quote(path)} away, start it again")
     message, _, cure = error.rpartition(": ")
-    return _finding(Verdict.FAIL, message or error, cure if message else f"ls -l {quote(path)}")
+    return _make_database_finding(Verdict.FAIL, message or error, cure if message else f"ls -l {quote(path)}")
 
 
-def _whole(scene: Scene, store: Store) -> Finding:
-    path = scene.own.state_dir / FILE_NAME
-    size = sum(each.stat().st_size for each in (path, path.with_name(f"{FILE_NAME}-wal")) if each.exists())
-    many = phrases.amount(len(store.all_series()), "windows")
-    if size > LARGE:
-        return _finding(Verdict.WARN, f"it is whole, and has grown to {_bytes(size)}", "report it, please")
-    return _finding(Verdict.OK, f"whole, {_bytes(size)}, {many} remembered")
+def _make_size_finding(context: DoctorContext, store: Store) -> Finding:
+    path = context.paths.state_dir / DATABASE_FILE_NAME
+    size = sum(each.stat().st_size for each in (path, path.with_name(f"{DATABASE_FILE_NAME}-wal")) if each.exists())
+    many = phrases.format_amount(len(store.load_series()), "windows")
+    if size > LARGE_BYTES:
+        return _make_database_finding(
+            Verdict.WARN, f"it is whole, and has grown to {_format_bytes(size)}", "report it, please"
+        )
+    return _make_database_finding(Verdict.OK, f"whole, {_format_bytes(size)}, {many} remembered")
 
 
-def _disk(scene: Scene) -> Iterator[Finding]:
+def _check_disk(context: DoctorContext) -> Iterator[Finding]:
     """Where the disk refuses, the daemon goes on elsewhere and says so; what it keeps there ends with the session."""
-    folder = scene.own.state_dir
+    folder = context.paths.state_dir
     if not folder.is_dir():
         return
     free = shutil.disk_usage(folder).free
-    if not may(folder, os.W_OK | os.X_OK):
+    if not has_access(folder, os.W_OK | os.X_OK):
         message = "the disk takes nothing, so a running daemon keeps everything elsewhere until it does"
-        yield _finding(Verdict.FAIL, message, f"chmod u+w {quote(str(folder))}, or make the disk writable", "disk")
-    elif free < SCARCE:
-        yield _finding(Verdict.FAIL, f"only {_bytes(free)} are free", "free some disk space", "disk")
+        yield _make_database_finding(
+            Verdict.FAIL, message, f"chmod u+w {quote(str(folder))}, or make the disk writable", "disk"
+        )
+    elif free < LOW_DISK_BYTES:
+        yield _make_database_finding(
+            Verdict.FAIL, f"only {_format_bytes(free)} are free", "free some disk space", "disk"
+        )
     else:
-        yield _finding(Verdict.OK, f"{_bytes(free)} free", subject="disk")
+        yield _make_database_finding(Verdict.OK, f"{_format_bytes(free)} free", subject="disk")
 
 
-def _bytes(count: int) -> str:
-    for unit, size in _UNITS:
+def _format_bytes(count: int) -> str:
+    for unit, size in _BYTE_UNITS:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count} bytes"
 
 
-def _finding(verdict: Verdict, message: str, cure: str = "", subject: str = FILE_NAME) -> Finding:
-    return Finding(group=GROUP, subject=subject, verdict=verdict, message=message, cure=cure)
+def _make_database_finding(verdict: Verdict, message: str, fix: str = "", subject: str = DATABASE_FILE_NAME) -> Finding:
+    return Finding(group=DATABASE_GROUP, subject=subject, verdict=verdict, message=message, cure=fix)

@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from watcher.core.redaction import Redactor
 from watcher.doctor import (
-    SCHEMA,
+    SCHEMA_NAME,
     Check,
+    DoctorContext,
     Finding,
     Report,
-    Scene,
     Verdict,
     answers,
     channels,
@@ -24,47 +24,50 @@ from watcher.doctor import (
 )
 
 CHECKS: tuple[tuple[str, Check], ...] = (
-    (rules.GROUP, rules.config),
-    (rules.GROUP, rules.unreachable),
-    (rules.GROUP, rules.uncounted),
-    (logins.GROUP, logins.logins),
-    (answers.GROUP, answers.answers),
-    (channels.GROUP, channels.channels),
-    (channels.GROUP, channels.desktop),
-    (watching.GROUP, watching.agent),
-    (watching.GROUP, watching.daemon),
-    (database.GROUP, database.database),
-    (files.GROUP, files.permissions),
-    (files.GROUP, files.secrets),
-    (files.GROUP, files.tools),
-    (clock.GROUP, clock.clock),
-    (clock.GROUP, clock.zone),
+    (rules.RULES_GROUP, rules.check_config),
+    (rules.RULES_GROUP, rules.check_unreachable_rules),
+    (rules.RULES_GROUP, rules.check_unknown_counts),
+    (logins.LOGINS_GROUP, logins.check_logins),
+    (answers.ANSWERS_GROUP, answers.check_answers),
+    (channels.CHANNELS_GROUP, channels.check_channels),
+    (channels.CHANNELS_GROUP, channels.check_desktop),
+    (watching.DAEMON_GROUP, watching.check_login_item),
+    (watching.DAEMON_GROUP, watching.check_daemon),
+    (database.DATABASE_GROUP, database.check_database),
+    (files.FILES_GROUP, files.check_permissions),
+    (files.FILES_GROUP, files.check_secret_files),
+    (files.FILES_GROUP, files.check_tool_login_files),
+    (clock.CLOCK_GROUP, clock.check_clock),
+    (clock.CLOCK_GROUP, clock.check_local_time_zone),
 )
 """(group, check)."""
 
 
-def examine(
-    scene: Scene, clean: Redactor, provider: str | None = None, checks: Sequence[tuple[str, Check]] = CHECKS
+def run_checks(
+    context: DoctorContext,
+    redactor: Redactor,
+    provider: str | None = None,
+    checks: Sequence[tuple[str, Check]] = CHECKS,
 ) -> Report:
     """All findings, with every secret taken out; of one provider alone where it is named."""
     found = [
-        _cleaned(finding, clean)
+        _redact_finding(finding, redactor)
         for group, check in checks
-        for finding in _made(group, check, scene)
+        for finding in _run_check(group, check, context)
         if provider is None or finding.provider == provider
     ]
     return Report(
-        schema=SCHEMA,
-        generated_at=scene.now,
+        schema=SCHEMA_NAME,
+        generated_at=context.now,
         ok=all(finding.verdict is not Verdict.FAIL for finding in found),
         checks=found,
     )
 
 
-def _made(group: str, check: Check, scene: Scene) -> Iterable[Finding]:
+def _run_check(group: str, check: Check, context: DoctorContext) -> Iterable[Finding]:
     """What a check finds. One that breaks is a finding too, and stops no other; its error's text may hold a secret."""
     try:
-        yield from check(scene)
+        yield from check(context)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with this machine, the rest is worth knowing
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
@@ -79,17 +82,17 @@ def _made(group: str, check: Check, scene: Scene) -> Iterable[Finding]:
         )
 
 
-def _cleaned(finding: Finding, clean: Redactor) -> Finding:
+def _redact_finding(finding: Finding, redactor: Redactor) -> Finding:
     return replace(
         finding,
-        subject=clean(finding.subject),
-        message=clean(finding.message),
-        cure=clean(finding.cure),
-        facts={name: clean(fact) for name, fact in finding.facts.items()},
+        subject=redactor(finding.subject),
+        message=redactor(finding.message),
+        cure=redactor(finding.cure),
+        facts={name: redactor(fact) for name, fact in finding.facts.items()},
     )
 
 
-def by_group(findings: Iterable[Finding]) -> Iterator[tuple[str, list[Finding]]]:
+def group_findings(findings: Iterable[Finding]) -> Iterator[tuple[str, list[Finding]]]:
     """The findings group by group, in the order of the checks."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:

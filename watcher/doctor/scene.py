@@ -6,84 +6,86 @@ from pathlib import Path
 
 from watcher import config as configuration
 from watcher import paths, poll, secrets
-from watcher.agent import Item, Manager
+from watcher.agent import LoginItem, Manager
 from watcher.agent import registry as agents
 from watcher.config import Config
 from watcher.core.redaction import Redactor
-from watcher.credentials import Surroundings
-from watcher.doctor import Scene, Unanswered
-from watcher.doors import Doors
+from watcher.credentials import HostInfo
+from watcher.doctor import DesktopUnavailableError, DoctorContext
+from watcher.doors import Environment
 from watcher.errors import ConfigError, NoReadingsError, StoreError, UsageError
 from watcher.lock import Lock
 from watcher.notifiers.desktop import bus
 from watcher.paths import Paths
-from watcher.poll import Found
+from watcher.poll import FoundLogins
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
-from watcher.standing import status
-from watcher.status_document import empty
-from watcher.store import FILE_NAME, Store
+from watcher.standing import build_status
+from watcher.status_document import make_empty_status
+from watcher.store import DATABASE_FILE_NAME, Store
 
-_PROGRAMS = {"darwin": ("terminal-notifier", "osascript"), "win32": ("powershell", "pwsh")}
+_DESKTOP_PROGRAMS = {"darwin": ("terminal-notifier", "osascript"), "win32": ("powershell", "pwsh")}
 
 
-def look(world: Doors, clean: Redactor) -> Scene:
-    """The scene of this machine; every secret that was seen on the way is made known to `clean`."""
-    around = world.surroundings()
-    own = paths.find(around.env, around.home)
-    now = world.clock.now()
-    config, config_error = _config(world, around, own)
-    clean.learn(config.secrets if config is not None else ())
-    found = _logins(world, around, config)
-    clean.learn(_secrets(found))
-    store, store_error, never_asked = _store(own, world)
-    manager, item = _agent(around, own)
-    return Scene(
-        own=own,
-        around=around,
+def build_context(environment: Environment, redactor: Redactor) -> DoctorContext:
+    """The scene of this machine; every secret that was seen on the way is made known to `redactor`."""
+    around = environment.read_host_info()
+    own = paths.resolve_paths(around.env, around.home)
+    now = environment.clock.now()
+    config, config_error = _load_config(environment, around, own)
+    redactor.add_secrets(config.secrets if config is not None else ())
+    found = _find_logins(environment, around, config)
+    redactor.add_secrets(_list_secrets(found))
+    store, store_error, never_asked = _open_store(own, environment)
+    manager, item = _find_agent(around, own)
+    return DoctorContext(
+        paths=own,
+        host_info=around,
         now=now,
-        run=world.run,
+        run_command=environment.run,
         config=config,
         config_error=config_error,
-        found=found,
+        found_logins=found,
         store=store,
         store_error=store_error,
-        never_asked=never_asked,
-        status=empty(now) if store is None else status(store, now=now),
-        holder=Lock(own.state_dir).holder(),
+        never_polled=never_asked,
+        status=make_empty_status(now) if store is None else build_status(store, now=now),
+        holder_pid=Lock(own.state_dir).read_holder_pid(),
         manager=manager,
-        item=item,
-        desktop=_desktop(around),
+        agent_item=item,
+        query_desktop=_make_desktop_query(around),
     )
 
 
-def _config(world: Doors, around: Surroundings, own: Paths) -> tuple[Config | None, str]:
+def _load_config(environment: Environment, host_info: HostInfo, paths: Paths) -> tuple[Config | None, str]:
     try:
-        return configuration.load(own, secrets.resolver(around.env, around.home, world.run), around.home), ""
+        return configuration.load_config(
+            paths, secrets.make_secret_resolver(host_info.env, host_info.home, environment.run), host_info.home
+        ), ""
     except ConfigError as error:
         return None, str(error)
     except OSError as error:
-        return None, _unreadable(error, own.config_dir)
+        return None, _describe_os_error(error, paths.config_dir)
 
 
-def _unreadable(error: OSError, path: Path) -> str:
+def _describe_os_error(error: OSError, path: Path) -> str:
     return f"{error.filename or path} cannot be read: {error.strerror or 'no reason is known'}"
 
 
-def _logins(world: Doors, around: Surroundings, config: Config | None) -> dict[str, Found]:
+def _find_logins(environment: Environment, host_info: HostInfo, config: Config | None) -> dict[str, FoundLogins]:
     return {
-        name: poll.find(
+        name: poll.find_logins(
             provider,
-            around,
+            host_info,
             Overrides() if config is None else config.providers[name].overrides,
-            now=world.clock.now,
+            now=environment.clock.now,
         )
         for name, provider in PROVIDERS.items()
     }
 
 
-def _secrets(found: dict[str, Found]) -> list[str]:
-    credentials = [credential for each in found.values() for credential in each.credentials]
+def _list_secrets(found_logins: dict[str, FoundLogins]) -> list[str]:
+    credentials = [credential for each in found_logins.values() for credential in each.credentials]
     tokens = [secret for each in credentials for secret in (each.token, each.refresh_token)]
     return [
         *tokens,
@@ -91,50 +93,50 @@ def _secrets(found: dict[str, Found]) -> list[str]:
     ]
 
 
-def _store(own: Paths, world: Doors) -> tuple[Store | None, str, bool]:
+def _open_store(paths: Paths, environment: Environment) -> tuple[Store | None, str, bool]:
     try:
-        store = Store(own.state_dir / FILE_NAME, now=world.clock.now(), read_only=True)
+        store = Store(paths.state_dir / DATABASE_FILE_NAME, now=environment.clock.now(), read_only=True)
     except NoReadingsError as error:
         return None, str(error), True
     except StoreError as error:
         return None, str(error), False
     except OSError as error:
-        return None, _unreadable(error, own.state_dir), False
-    damage = store.damage()
+        return None, _describe_os_error(error, paths.state_dir), False
+    damage = store.check_integrity()
     if not damage:
         return store, "", False
     store.close()  # what it says cannot be relied on, and reading on may fail anywhere
     return None, f"it is damaged ({damage[0]})", False
 
 
-def _agent(around: Surroundings, own: Paths) -> tuple[Manager | None, Item | None]:
+def _find_agent(host_info: HostInfo, paths: Paths) -> tuple[Manager | None, LoginItem | None]:
     try:
-        manager = agents.manager(around.platform)
+        manager = agents.get_manager(host_info.platform)
     except UsageError:
         return None, None
-    return manager, agents.item_here(around, own.state_dir, headless=True)
+    return manager, agents.make_current_login_item(host_info, paths.state_dir, headless=True)
 
 
-def _desktop(around: Surroundings) -> Callable[[], str]:
-    programs = _PROGRAMS.get(around.platform)
+def _make_desktop_query(host_info: HostInfo) -> Callable[[], str]:
+    programs = _DESKTOP_PROGRAMS.get(host_info.platform)
     if programs is None:
-        return lambda: _on_the_bus(around)
+        return lambda: _query_dbus(host_info)
 
     def program() -> str:
-        there = [name for name in programs if shutil.which(name, path=around.env.get("PATH"))]
+        there = [name for name in programs if shutil.which(name, path=host_info.env.get("PATH"))]
         if not there:
-            raise Unanswered(f"none of {', '.join(programs)} is there; mend PATH where the watcher runs")
+            raise DesktopUnavailableError(f"none of {', '.join(programs)} is there; mend PATH where the watcher runs")
         return f"shown by {there[0]}; the system never says whether anybody saw it"
 
     return program
 
 
-def _on_the_bus(around: Surroundings) -> str:
+def _query_dbus(host_info: HostInfo) -> str:
     try:
-        from watcher.notifiers.desktop.session import Silence, Unreachable  # noqa: PLC0415 - heavy
+        from watcher.notifiers.desktop.session import NoReplyError, UnreachableError  # noqa: PLC0415 - heavy
     except ImportError:
-        raise Unanswered("the library jeepney is not installed; pip install jeepney") from None
+        raise DesktopUnavailableError("the library jeepney is not installed; pip install jeepney") from None
     try:
-        return f"{bus.server(around.env)} answers on the session bus"
-    except (Silence, Unreachable) as error:
-        raise Unanswered(str(error)) from None
+        return f"{bus.get_server_info(host_info.env)} answers on the session bus"
+    except (NoReplyError, UnreachableError) as error:
+        raise DesktopUnavailableError(str(error)) from None

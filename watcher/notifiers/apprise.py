@@ -12,22 +12,22 @@ import sys
 
 import msgspec
 
-from watcher.core.model import Command, Finished, Message, Outcome, Response, Severity
+from watcher.core.model import Command, CommandResult, DeliveryOutcome, Message, Response, Severity
 from watcher.notifiers import Notifier, answers
-from watcher.notifiers.settings import Own
-from watcher.notifiers.text import clip, link
+from watcher.notifiers.settings import ChannelSettings
+from watcher.notifiers.text import clip, get_safe_link
 
-NOT_INSTALLED = 69
-BAD_ADDRESS = 78
+EXIT_NOT_INSTALLED = 69
+EXIT_BAD_ADDRESS = 78
 
-_TYPES = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}
-_PERMANENT = {
-    NOT_INSTALLED: "Apprise is not installed; run: pip install 'ai-usage-watcher[apprise]'",
-    BAD_ADDRESS: "Apprise does not know this address; check the channel's url",
+_NOTIFY_TYPES = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}
+_PERMANENT_HINTS = {
+    EXIT_NOT_INSTALLED: "Apprise is not installed; run: pip install 'ai-usage-watcher[apprise]'",
+    EXIT_BAD_ADDRESS: "Apprise does not know this address; check the channel's url",
 }
 
 
-class Settings(Own, frozen=True, forbid_unknown_fields=True):
+class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "apprise"`."""
 
     url: str
@@ -37,29 +37,35 @@ class Settings(Own, frozen=True, forbid_unknown_fields=True):
             raise ValueError("`url` must be an address that Apprise knows, such as mailto://... or tgram://...")
 
 
-def compose(message: Message, settings: Settings) -> Command:
+def build_request(message: Message, settings: Settings) -> Command:
     """One run of the sender; everything on stdin, nothing in its arguments."""
-    lines = [message.body or message.title, link(message), f"alert {message.id}"]
-    kind = "success" if message.event in {"resolved", "reset"} else _TYPES[message.severity]
-    body = clip("\n".join(line for line in lines if line), 4000, escape=disarm)
-    job = {"url": settings.url, "title": clip(message.title, 250, escape=disarm), "body": body, "type": kind}
+    lines = [message.body or message.title, get_safe_link(message), f"alert {message.id}"]
+    kind = "success" if message.event in {"resolved", "reset"} else _NOTIFY_TYPES[message.severity]
+    body = clip("\n".join(line for line in lines if line), 4000, escape=escape_mentions)
+    job = {"url": settings.url, "title": clip(message.title, 250, escape=escape_mentions), "body": body, "type": kind}
     argv = (sys.executable, "-P", "-m", "watcher.notifiers.apprise_sender")
     return Command(argv=argv, stdin=msgspec.json.encode(job).decode(), timeout_s=60.0)
 
 
-def disarm(text: str) -> str:
+def escape_mentions(text: str) -> str:
     """An invisible mark in whatever some service could take for a mention: it is unknown which service this is."""
     return re.sub(r"@|<(?=[!#])", "\\g<0>\u200b", text)
 
 
-def judge(answer: Response | Finished) -> Outcome:
+def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
     """The sender's exit codes; a refusal by the service is not known to be permanent."""
-    outcome = answers.judge(answer)
-    if not isinstance(answer, Finished) or not outcome.permanent:
+    outcome = answers.interpret_result(result)
+    if not isinstance(result, CommandResult) or not outcome.permanent:
         return outcome
-    if answer.exit_code in _PERMANENT:
-        return Outcome(delivered=False, detail=_PERMANENT[answer.exit_code], permanent=True)
-    return Outcome(delivered=False, detail="the service did not take it; will be sent again")
+    if result.exit_code in _PERMANENT_HINTS:
+        return DeliveryOutcome(delivered=False, detail=_PERMANENT_HINTS[result.exit_code], permanent=True)
+    return DeliveryOutcome(delivered=False, detail="the service did not take it; will be sent again")
 
 
-NOTIFIER = Notifier(type="apprise", settings=Settings, compose=compose, judge=judge, secrets=("url",))
+NOTIFIER = Notifier(
+    type="apprise",
+    settings_class=Settings,
+    build_request=build_request,
+    interpret_result=interpret_result,
+    secret_settings=("url",),
+)

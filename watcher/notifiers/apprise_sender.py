@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 
-from watcher.notifiers.apprise import BAD_ADDRESS, NOT_INSTALLED
+from watcher.notifiers.apprise import EXIT_BAD_ADDRESS, EXIT_NOT_INSTALLED
 
 
 def main() -> int:
@@ -18,10 +18,10 @@ def main() -> int:
     try:
         import apprise  # noqa: PLC0415 - the whole point of this process
     except ImportError:
-        return NOT_INSTALLED
+        return EXIT_NOT_INSTALLED
     service = apprise.Apprise()
     if not service.add(job["url"]):
-        return BAD_ADDRESS
+        return EXIT_BAD_ADDRESS
     sent = service.notify(
         title=job["title"], body=job["body"], notify_type=job["type"], body_format="text", interpret_escapes=False
     )

@@ -12,15 +12,15 @@ import msgspec
 
 from watcher.core.model import Command, Message
 from watcher.notifiers import Notifier
-from watcher.notifiers.payload import encode
-from watcher.notifiers.settings import Own
-from watcher.notifiers.text import clip, utf8
+from watcher.notifiers.payload import encode_payload
+from watcher.notifiers.settings import ChannelSettings
+from watcher.notifiers.text import clip, count_utf8_bytes
 
-LONGEST_S = 300
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0}
+MAX_TIMEOUT_S = 300
+_UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0}
 
 
-class Settings(Own, frozen=True, forbid_unknown_fields=True):
+class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "command"`."""
 
     argv: tuple[str, ...]
@@ -31,31 +31,31 @@ class Settings(Own, frozen=True, forbid_unknown_fields=True):
             raise ValueError('`argv` must name a program: argv = ["/path/to/program", "argument"]')
         if any("\0" in argument for argument in self.argv):
             raise ValueError("`argv` must not hold a NUL character")
-        if not 0 < self.timeout_s <= LONGEST_S:
+        if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
             raise ValueError('`timeout` must be between "1s" and "5m"')
 
     @property
     def timeout_s(self) -> float:
         """Seconds; 0 where the text is no duration."""
         found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)(s|m|)", self.timeout)
-        return float(found[1]) * _UNITS[found[2]] if found else 0.0
+        return float(found[1]) * _UNITS_S[found[2]] if found else 0.0
 
 
-def compose(message: Message, settings: Settings) -> Command:
+def build_request(message: Message, settings: Settings) -> Command:
     """One run. What is unknown is an empty variable."""
-    body = encode(message)
+    body = encode_payload(message)
     values = msgspec.json.decode(body)
     return Command(
         argv=settings.argv,
         stdin=body.decode(),
-        env={f"WATCHER_{name.upper()}": _variable(value) for name, value in values.items()},
+        env={f"WATCHER_{name.upper()}": _format_variable(value) for name, value in values.items()},
         timeout_s=settings.timeout_s,
     )
 
 
-def _variable(value: object) -> str:
+def _format_variable(value: object) -> str:
     """`value` as a variable can hold it: never longer than systems allow, never a NUL."""
-    return clip("" if value is None else str(value).replace("\0", ""), 16_000, measure=utf8)
+    return clip("" if value is None else str(value).replace("\0", ""), 16_000, measure=count_utf8_bytes)
 
 
-NOTIFIER = Notifier(type="command", settings=Settings, compose=compose)
+NOTIFIER = Notifier(type="command", settings_class=Settings, build_request=build_request)

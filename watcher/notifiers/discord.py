@@ -11,88 +11,98 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from msgspec import structs
 
-from watcher.core.model import Finished, Message, Outcome, Request, Response
+from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
 from watcher.notifiers import Notifier, answers
-from watcher.notifiers.settings import Own, check_url
-from watcher.notifiers.text import clip, colour, link, remaining, usage, utf16
+from watcher.notifiers.settings import ChannelSettings, check_url
+from watcher.notifiers.text import clip, count_utf16_units, format_remaining, format_usage, get_colour, get_safe_link
 
-_REASONS = {
+_ERROR_HINTS = {
     10003: "the channel is gone; make a webhook in another one",
     10015: "the webhook has been deleted; make a new one",
     50006: "it counted as empty; please report this",
     50027: "the address is wrong; copy it again",
     50035: "it was not understood; please report this",
 }
-_WEBHOOK = re.compile(r"(?:/api(?:/v\d+)?)?/webhooks/(\d+)/([\w-]+)/?", re.ASCII)
-_HOSTS = {"discordapp.com", "discord.com", "canary.discord.com", "ptb.discord.com", "canary.discordapp.com"}
+_WEBHOOK_PATH = re.compile(r"(?:/api(?:/v\d+)?)?/webhooks/(\d+)/([\w-]+)/?", re.ASCII)
+_DISCORD_HOSTS = {"discordapp.com", "discord.com", "canary.discord.com", "ptb.discord.com", "canary.discordapp.com"}
 
 
-class Settings(Own, frozen=True, forbid_unknown_fields=True):
+class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "discord"`."""
 
     url: str
 
     def __post_init__(self) -> None:
-        check_url(self.url, secret=True)
-        if not _WEBHOOK.fullmatch(urlsplit(self.url).path):
+        check_url(self.url, is_secret=True)
+        if not _WEBHOOK_PATH.fullmatch(urlsplit(self.url).path):
             raise ValueError("`url` must be a channel's webhook: https://discord.com/api/webhooks/NUMBER/TOKEN")
 
 
-def compose(message: Message, settings: Settings) -> Request:
+def build_request(message: Message, settings: Settings) -> Request:
     """One embed in the severity's colour. Title, body, fields and footer together stay below the 6,000 in all."""
     embed: dict[str, Any] = {
-        "title": _clip(message.title, 256),
-        "description": _clip(message.body, 4000),
-        "color": colour(message),
-        "fields": _fields(message),
-        "footer": {"text": clip(f"alert {message.id}", 300, measure=utf16)},  # a footer is not Markdown
+        "title": _clip_escaped(message.title, 256),
+        "description": _clip_escaped(message.body, 4000),
+        "color": get_colour(message),
+        "fields": _build_fields(message),
+        "footer": {"text": clip(f"alert {message.id}", 300, measure=count_utf16_units)},  # a footer is not Markdown
         "timestamp": message.at.isoformat(),
     }
-    if page := link(message):
+    if page := get_safe_link(message):
         embed["url"] = page
     return Request(
-        method="POST", url=address(settings.url), json={"embeds": [embed], "allowed_mentions": {"parse": []}}
+        method="POST", url=build_url(settings.url), json={"embeds": [embed], "allowed_mentions": {"parse": []}}
     )
 
 
-def escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """A backslash before whatever Discord's Markdown could read, the colon of an address and of an emoji too."""
     marked = re.sub(r"([\\*_~`|<>@#:()\[\]{}!-])", r"\\\1", text)
     return re.sub(r"(?m)^(\s*\d+)\.", r"\1\\.", marked)
 
 
-def address(url: str) -> str:
+def build_url(url: str) -> str:
     """The webhook's address with the API's version, and asking for an answer that proves the arrival."""
     parts = urlsplit(url)
-    found = _WEBHOOK.fullmatch(parts.path)
+    found = _WEBHOOK_PATH.fullmatch(parts.path)
     path = f"/api/v10/webhooks/{found[1]}/{found[2]}" if found else parts.path
-    host = "discord.com" if parts.netloc.lower() in _HOSTS else parts.netloc
+    host = "discord.com" if parts.netloc.lower() in _DISCORD_HOSTS else parts.netloc
     query = {**dict(parse_qsl(parts.query)), "wait": "true"}
     return urlunsplit((parts.scheme, host, path, urlencode(query), ""))
 
 
-def _clip(text: str, limit: int) -> str:
-    return clip(text, limit, escape=escape, measure=utf16)
+def _clip_escaped(text: str, limit: int) -> str:
+    return clip(text, limit, escape=escape_markdown, measure=count_utf16_units)
 
 
-def _fields(message: Message) -> list[dict[str, Any]]:
+def _build_fields(message: Message) -> list[dict[str, Any]]:
     """The numbers that are known; the reset in the reader's own time."""
     resets = "" if message.resets_at is None else "<t:{0}:f> (<t:{0}:R>)".format(int(message.resets_at.timestamp()))
-    known = (("Used", usage(message)), ("Remaining", _clip(remaining(message), 200)), ("Resets", resets))
+    known = (
+        ("Used", format_usage(message)),
+        ("Remaining", _clip_escaped(format_remaining(message), 200)),
+        ("Resets", resets),
+    )
     return [{"name": name, "value": value, "inline": True} for name, value in known if value]
 
 
-def judge(answer: Response | Finished) -> Outcome:
+def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
     """Arrived: the default, with the pause asked for when this was the last message the limit allows."""
-    outcome = answers.judge(answer)
-    if not isinstance(answer, Response):
+    outcome = answers.interpret_result(result)
+    if not isinstance(result, Response):
         return outcome
-    if outcome.delivered and answer.headers.get("x-ratelimit-remaining") == "0":
-        return structs.replace(outcome, retry_after=answers.retry_after(answer))
-    code = answers.field(answer.body, "code")
-    if outcome.permanent and isinstance(code, int) and code in _REASONS:
-        return structs.replace(outcome, detail=f"Discord refused it with code {code}: {_REASONS[code]}")
+    if outcome.delivered and result.headers.get("x-ratelimit-remaining") == "0":
+        return structs.replace(outcome, retry_after=answers.parse_retry_after(result))
+    code = answers.get_json_field(result.body, "code")
+    if outcome.permanent and isinstance(code, int) and code in _ERROR_HINTS:
+        return structs.replace(outcome, detail=f"Discord refused it with code {code}: {_ERROR_HINTS[code]}")
     return outcome
 
 
-NOTIFIER = Notifier(type="discord", settings=Settings, compose=compose, judge=judge, secrets=("url",))
+NOTIFIER = Notifier(
+    type="discord",
+    settings_class=Settings,
+    build_request=build_request,
+    interpret_result=interpret_result,
+    secret_settings=("url",),
+)

@@ -12,13 +12,13 @@ from msgspec import Meta
 
 from watcher.core.model import Message, Request, Severity
 from watcher.notifiers import Notifier
-from watcher.notifiers.settings import Own, check_header, check_url
-from watcher.notifiers.text import clip, link, remaining, usage, utf8
+from watcher.notifiers.settings import ChannelSettings, check_header, check_url
+from watcher.notifiers.text import clip, count_utf8_bytes, format_remaining, format_usage, get_safe_link
 
 _PRIORITIES = {Severity.INFO: 3, Severity.WARNING: 4, Severity.CRITICAL: 5}
 
 
-class Settings(Own, frozen=True, forbid_unknown_fields=True):
+class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "ntfy"`."""
 
     topic: str
@@ -33,22 +33,22 @@ class Settings(Own, frozen=True, forbid_unknown_fields=True):
             raise ValueError("`topic` must be 1 to 64 letters, digits, `-` or `_`")
 
 
-def compose(message: Message, settings: Settings) -> Request:
+def build_request(message: Message, settings: Settings) -> Request:
     """One JSON publication, posted to the server's root."""
     good = message.event in {"resolved", "reset"}
-    numbers = [value for value in (usage(message), remaining(message)) if value]
+    numbers = [value for value in (format_usage(message), format_remaining(message)) if value]
     text = "\n".join([message.body or message.title, *numbers, f"alert {message.id}"])
     body = {
         "topic": settings.topic,
-        "title": clip(message.title, 250, measure=utf8),
-        "message": clip(text, 3900, measure=utf8),
+        "title": clip(message.title, 250, measure=count_utf8_bytes),
+        "message": clip(text, 3900, measure=count_utf8_bytes),
         "priority": settings.priority or (3 if good else _PRIORITIES[message.severity]),
         "tags": [f"{message.event}-event", f"{message.severity}-severity"],
     }
-    if page := link(message):
+    if page := get_safe_link(message):
         body["click"] = page
     headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
     return Request(method="POST", url=settings.server.rstrip("/") + "/", headers=headers, json=body)
 
 
-NOTIFIER = Notifier(type="ntfy", settings=Settings, compose=compose, secrets=("token",))
+NOTIFIER = Notifier(type="ntfy", settings_class=Settings, build_request=build_request, secret_settings=("token",))

@@ -6,15 +6,15 @@ import msgspec
 
 from watcher.core.model import Message
 
-SCHEMA = "watcher.alert.v1"
+PAYLOAD_SCHEMA = "watcher.alert.v1"
 
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_PAYLOAD_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
-def payload(message: Message) -> dict[str, Any]:
+def build_payload(message: Message) -> dict[str, Any]:
     """The contract's keys in its order; None for what is unknown or does not apply (a digest has no window)."""
     return {
-        "schema": SCHEMA,
+        "schema": PAYLOAD_SCHEMA,
         "id": message.id,
         "event": message.event,
         "rule": message.rule or None,
@@ -34,6 +34,6 @@ def payload(message: Message) -> dict[str, Any]:
     }
 
 
-def encode(message: Message) -> bytes:
+def encode_payload(message: Message) -> bytes:
     """The payload as UTF-8 JSON; instants in RFC 3339, amounts as numbers."""
-    return _ENCODER.encode(payload(message))
+    return _PAYLOAD_ENCODER.encode(build_payload(message))

@@ -9,12 +9,12 @@ from typing import Any
 
 from msgspec import structs
 
-from watcher.core.model import Finished, Message, Outcome, Request, Response
+from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
 from watcher.notifiers import Notifier, answers
-from watcher.notifiers.settings import Own, check_url
-from watcher.notifiers.text import clip, colour, link, remaining, usage
+from watcher.notifiers.settings import ChannelSettings, check_url
+from watcher.notifiers.text import clip, format_remaining, format_usage, get_colour, get_safe_link
 
-_REASONS = {
+_ERROR_HINTS = {
     "action_prohibited": "an administrator forbids it; ask for the app to be allowed",
     "channel_is_archived": "the channel is archived; make a webhook for another one",
     "channel_not_found": "the channel is gone; make a webhook for another one",
@@ -28,49 +28,51 @@ _REASONS = {
 }
 
 
-class Settings(Own, frozen=True, forbid_unknown_fields=True):
+class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "slack"`."""
 
     url: str
 
     def __post_init__(self) -> None:
-        check_url(self.url, secret=True)
+        check_url(self.url, is_secret=True)
 
 
-def compose(message: Message, settings: Settings) -> Request:
+def build_request(message: Message, settings: Settings) -> Request:
     """A header, and beside a bar in the severity's colour the body, its numbers and where it comes from."""
-    title = {"type": "header", "text": _plain(message.title, 150)}
-    context = [_plain(f"alert {message.id}", 300)]
-    if page := link(message):
-        context.insert(0, {"type": "mrkdwn", "text": f"<{escape(page)}|Usage page>"})
-    detail: list[dict[str, Any]] = [{"type": "section", "text": _plain(message.body or message.title, 2900)}]
-    if fields := _fields(message):
+    title = {"type": "header", "text": _make_plain_text(message.title, 150)}
+    context = [_make_plain_text(f"alert {message.id}", 300)]
+    if page := get_safe_link(message):
+        context.insert(0, {"type": "mrkdwn", "text": f"<{escape_text(page)}|Usage page>"})
+    detail: list[dict[str, Any]] = [{"type": "section", "text": _make_plain_text(message.body or message.title, 2900)}]
+    if fields := _build_fields(message):
         detail.append({"type": "section", "fields": fields})
     detail.append({"type": "context", "elements": context})
     body = {
-        "text": clip(f"{message.title}: {message.body}", 2900, escape=escape),  # for what shows no blocks: lock screens
+        "text": clip(
+            f"{message.title}: {message.body}", 2900, escape=escape_text
+        ),  # for what shows no blocks: lock screens
         "mrkdwn": False,
         "unfurl_links": False,
         "unfurl_media": False,
         "blocks": [title],
-        "attachments": [{"color": f"#{colour(message):06x}", "blocks": detail}],
+        "attachments": [{"color": f"#{get_colour(message):06x}", "blocks": detail}],
     }
     return Request(method="POST", url=settings.url, json=body)
 
 
-def escape(text: str) -> str:
+def escape_text(text: str) -> str:
     """The three characters that Slack reads: without them there is no mention and no link."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _plain(text: str, limit: int) -> dict[str, Any]:
+def _make_plain_text(text: str, limit: int) -> dict[str, Any]:
     return {"type": "plain_text", "text": clip(text, limit), "emoji": False}
 
 
-def _fields(message: Message) -> list[dict[str, Any]]:
+def _build_fields(message: Message) -> list[dict[str, Any]]:
     """The numbers that are known; the reset in the reader's own time."""
-    fields = [_plain(f"{name}\n{value}", 2000) for name, value in
-              (("Used", usage(message)), ("Remaining", remaining(message))) if value]  # fmt: skip
+    fields = [_make_plain_text(f"{name}\n{value}", 2000) for name, value in
+              (("Used", format_usage(message)), ("Remaining", format_remaining(message))) if value]  # fmt: skip
     if message.resets_at is not None:
         plain = f"{message.resets_at:%Y-%m-%d %H:%M} UTC"
         date = f"<!date^{int(message.resets_at.timestamp())}^{{date_short_pretty}}, {{time}}|{plain}>"
@@ -78,15 +80,23 @@ def _fields(message: Message) -> list[dict[str, Any]]:
     return fields
 
 
-def judge(answer: Response | Finished) -> Outcome:
+def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
     """Success is 200 with the body `ok`; a refusal names its reason."""
-    outcome = answers.judge(answer)
-    said = answer.body.decode("utf-8", "replace").strip() if isinstance(answer, Response) else ""
+    outcome = answers.interpret_result(result)
+    said = result.body.decode("utf-8", "replace").strip() if isinstance(result, Response) else ""
     if outcome.delivered and said != "ok":
-        return Outcome(delivered=False, detail="something other than Slack answered; check the address and the network")
-    if outcome.permanent and said in _REASONS:
-        return structs.replace(outcome, detail=f"Slack answered {said}; {_REASONS[said]}")
+        return DeliveryOutcome(
+            delivered=False, detail="something other than Slack answered; check the address and the network"
+        )
+    if outcome.permanent and said in _ERROR_HINTS:
+        return structs.replace(outcome, detail=f"Slack answered {said}; {_ERROR_HINTS[said]}")
     return outcome
 
 
-NOTIFIER = Notifier(type="slack", settings=Settings, compose=compose, judge=judge, secrets=("url",))
+NOTIFIER = Notifier(
+    type="slack",
+    settings_class=Settings,
+    build_request=build_request,
+    interpret_result=interpret_result,
+    secret_settings=("url",),
+)

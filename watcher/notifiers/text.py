@@ -10,9 +10,9 @@ from collections.abc import Callable
 from msgspec import structs
 
 from watcher.core.model import Message, Severity
-from watcher.core.phrases import amount, percent
+from watcher.core.phrases import format_amount, format_percent
 
-COLOURS = {Severity.INFO: 0x2F81F7, Severity.WARNING: 0xD29922, Severity.CRITICAL: 0xDA3633}
+SEVERITY_COLOURS = {Severity.INFO: 0x2F81F7, Severity.WARNING: 0xD29922, Severity.CRITICAL: 0xDA3633}
 """Severity -> 0xRRGGBB, the same on every channel."""
 
 GREEN = 0x2DA44E
@@ -25,15 +25,15 @@ APP_NAME = "AI usage watcher"
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """`text` without anything that makes a program choke: control characters, direction marks, lone surrogates."""
     paired = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return _UNPRINTABLE.sub("", paired.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
-def one_line(text: str) -> str:
+def clean_line(text: str) -> str:
     """`text` cleaned, on one line."""
-    return " ".join(clean(text).split())
+    return " ".join(clean_text(text).split())
 
 
 def clean_message(message: Message) -> Message:
@@ -41,12 +41,29 @@ def clean_message(message: Message) -> Message:
     used, left = message.used_percent, message.remaining
     used = used if used is not None and math.isfinite(used) else None
     left = left if left is not None and left.is_finite() else None
-    texts = {name: one_line(getattr(message, name)) for name in _ONE_LINERS}
-    own = {"title": texts["title"] or APP_NAME, "body": clean(message.body), "used_percent": used, "remaining": left}
+    texts = {name: clean_line(getattr(message, name)) for name in _SINGLE_LINE_FIELDS}
+    own = {
+        "title": texts["title"] or APP_NAME,
+        "body": clean_text(message.body),
+        "used_percent": used,
+        "remaining": left,
+    }
     return structs.replace(message, **texts | own)
 
 
-_ONE_LINERS = ("id", "thread", "event", "title", "rule", "provider", "account", "window", "label", "unit", "link")
+_SINGLE_LINE_FIELDS = (
+    "id",
+    "thread",
+    "event",
+    "title",
+    "rule",
+    "provider",
+    "account",
+    "window",
+    "label",
+    "unit",
+    "link",
+)
 
 
 def clip(
@@ -70,17 +87,17 @@ def clip(
     return escape(text[:low].rstrip(" \n\u200d\ufe0f")) + "…" if limit > 0 else ""
 
 
-def utf16(text: str) -> int:
+def count_utf16_units(text: str) -> int:
     """Length as Windows and JavaScript count it."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def utf8(text: str) -> int:
+def count_utf8_bytes(text: str) -> int:
     """Length in bytes."""
     return len(text.encode("utf-8", "replace"))
 
 
-def bar(used_percent: float, width: int = 10) -> str:
+def draw_bar(used_percent: float, width: int = 10) -> str:
     """`used_percent` as a row of blocks; more than 100 is a full one, and anything above nothing shows."""
     full = round(max(0.0, min(100.0, used_percent)) * width / 100)
     if used_percent > 0 and full == 0:
@@ -88,23 +105,27 @@ def bar(used_percent: float, width: int = 10) -> str:
     return "\u2588" * full + "\u2591" * (width - full)
 
 
-def colour(message: Message) -> int:
+def get_colour(message: Message) -> int:
     """0xRRGGBB by severity; good news is green."""
-    return GREEN if message.event in {"resolved", "reset"} else COLOURS[message.severity]
+    return GREEN if message.event in {"resolved", "reset"} else SEVERITY_COLOURS[message.severity]
 
 
-def usage(message: Message) -> str:
+def format_usage(message: Message) -> str:
     """A bar and the percent used; empty where it is unknown."""
-    return "" if message.used_percent is None else f"{bar(message.used_percent)} {percent(message.used_percent)}"
+    return (
+        ""
+        if message.used_percent is None
+        else f"{draw_bar(message.used_percent)} {format_percent(message.used_percent)}"
+    )
 
 
-def remaining(message: Message) -> str:
+def format_remaining(message: Message) -> str:
     """What is left, with its unit; empty where it is unknown or says no more than the percent."""
     if message.remaining is None or message.unit in {"", "percent"}:
         return ""
-    return amount(message.remaining, message.unit)
+    return format_amount(message.remaining, message.unit)
 
 
-def link(message: Message) -> str:
+def get_safe_link(message: Message) -> str:
     """The provider's page, if it is a plain web address; else nothing, as a channel would have to trust it."""
     return message.link if re.fullmatch(r"https?://[\w.:-]+(/[\w./?=&%#~+,:@-]*)?", message.link, re.ASCII) else ""

@@ -14,13 +14,13 @@ from msgspec import field
 
 from watcher.core.model import Message, Request
 from watcher.notifiers import Notifier
-from watcher.notifiers.payload import encode
-from watcher.notifiers.settings import Own, check_header, check_url
+from watcher.notifiers.payload import encode_payload
+from watcher.notifiers.settings import ChannelSettings, check_header, check_url
 
-LONGEST_KEY = 200
+MAX_KEY_LENGTH = 200
 
 
-class Settings(Own, frozen=True, forbid_unknown_fields=True):
+class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "webhook"`."""
 
     url: str
@@ -34,20 +34,26 @@ class Settings(Own, frozen=True, forbid_unknown_fields=True):
             check_header(value, f"headers.{name}")
 
 
-def compose(message: Message, settings: Settings) -> Request:
+def build_request(message: Message, settings: Settings) -> Request:
     """One signed POST."""
-    body = encode(message)
-    headers = {"Content-Type": "application/json", **settings.headers, "Idempotency-Key": idempotency_key(message.id)}
+    body = encode_payload(message)
+    headers = {
+        "Content-Type": "application/json",
+        **settings.headers,
+        "Idempotency-Key": make_idempotency_key(message.id),
+    }
     if settings.secret:
         signature = hmac.new(settings.secret.encode(), body, hashlib.sha256).hexdigest()
         headers["X-Watcher-Signature-256"] = f"sha256={signature}"
     return Request(method="POST", url=settings.url, headers=headers, body=body)
 
 
-def idempotency_key(identity: str) -> str:
+def make_idempotency_key(delivery_key: str) -> str:
     """The delivery's key as a header can hold it: readable, and where that is too long, its SHA-256."""
-    readable = quote(identity, safe="|:.@[] /-_+", encoding="utf-8", errors="replace")
-    return readable if len(readable) <= LONGEST_KEY else hashlib.sha256(readable.encode()).hexdigest()
+    readable = quote(delivery_key, safe="|:.@[] /-_+", encoding="utf-8", errors="replace")
+    return readable if len(readable) <= MAX_KEY_LENGTH else hashlib.sha256(readable.encode()).hexdigest()
 
 
-NOTIFIER = Notifier(type="webhook", settings=Settings, compose=compose, secrets=("url", "secret", "headers"))
+NOTIFIER = Notifier(
+    type="webhook", settings_class=Settings, build_request=build_request, secret_settings=("url", "secret", "headers")
+)

@@ -10,13 +10,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from watcher.core.model import ReadDatabase, Request, Response, Rows, Snapshot
-from watcher.credentials import Credential, Surroundings
+from watcher.core.model import DatabaseQuery, QueryResult, Request, Response, Snapshot
+from watcher.credentials import Credential, HostInfo
 
-Question = Request | ReadDatabase
-Answer = Response | Rows
-Conversation = Generator[Question, Any, Snapshot]  # receives the `Answer` that belongs to what it yielded
-Kept = MutableMapping[
+SourceRequest = Request | DatabaseQuery
+SourceResponse = Response | QueryResult
+Conversation = Generator[SourceRequest, Any, Snapshot]  # receives the `SourceResponse` that belongs to what it yielded
+ProviderState = MutableMapping[
     str, Any
 ]  # what a provider may remember in memory between two polls of one account; never written
 
@@ -39,11 +39,11 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     id: str
     name: str  # for people
-    page: str  # where a person looks at the usage: the link in messages
-    sign_in: str  # what to do when signed out: "run `claude` once"
-    primary: tuple[str, ...]  # windows in order of preference for a selector without one; empty: the fullest
-    find: Callable[[Surroundings, Overrides], Sequence[Credential]]  # every account once, best place first
-    ask: Callable[[Credential, datetime, Kept], Conversation]  # (credential, now, kept)
-    floor: timedelta  # never asked more often
-    default: timedelta
-    ceiling: timedelta  # never asked less often, cooldowns aside
+    usage_page: str  # where a person looks at the usage: the link in messages
+    sign_in_hint: str  # what to do when signed out: "run `claude` once"
+    primary_windows: tuple[str, ...]  # windows in order of preference for a selector without one; empty: the fullest
+    find_credentials: Callable[[HostInfo, Overrides], Sequence[Credential]]  # every account once, best place first
+    fetch_usage: Callable[[Credential, datetime, ProviderState], Conversation]  # (credential, now, kept)
+    min_interval: timedelta  # never asked more often
+    default_interval: timedelta
+    max_interval: timedelta  # never asked less often, cooldowns aside

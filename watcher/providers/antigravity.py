@@ -12,71 +12,77 @@ from datetime import datetime, timedelta
 
 from msgspec import structs
 
-from watcher.credentials import Credential, Surroundings
+from watcher.credentials import Credential, HostInfo
 from watcher.credentials import antigravity as places
 from watcher.credentials import antigravity_server as servers
 from watcher.errors import NotSignedInError, ProviderError
-from watcher.providers import Conversation, Kept, Overrides, Provider, antigravity_cache, antigravity_server
+from watcher.providers import Conversation, Overrides, Provider, ProviderState, antigravity_cache, antigravity_server
 from watcher.providers import antigravity_cloud as cloud
 
 
-def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
+def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
     """The cache, or the running server where `source` says so; [] where there is neither."""
     if overrides.source not in ("server", "auto"):
-        return _cache(surroundings, overrides)
-    found = servers.find(surroundings)
+        return _find_cache(host_info, overrides)
+    found = servers.find_servers(host_info)
     if overrides.source == "server":
         return found or [servers.NOT_RUNNING]
     try:
-        cache = _cache(surroundings, overrides)
+        cache = _find_cache(host_info, overrides)
     except ProviderError:
         if not found:
             raise
         cache = []
-    if found and cache and cloud.ALONE not in cache[0].extra:
-        return [_with_cache(found[0], cache[0])]
+    if found and cache and cloud.FALLBACK_REASON_KEY not in cache[0].extra:
+        return [_add_cache_fallback(found[0], cache[0])]
     return found or cache
 
 
-def _cache(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
+def _find_cache(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
     """The cache, with an account to fall back on; the account alone where the person named its file."""
     try:
-        found = places.cache(surroundings, overrides.database)
+        found = places.find_cache(host_info, overrides.database)
     except ProviderError as error:
-        found = cloud.alone(surroundings, overrides.accounts, str(error)) if overrides.accounts else []
+        found = cloud.find_account_only(host_info, overrides.accounts, str(error)) if overrides.accounts else []
         if not found:
             raise
         return found
     if not found:
-        return cloud.alone(surroundings, overrides.accounts, "no cache was found") if overrides.accounts else []
-    return [cloud.with_account(found[0], surroundings, overrides.accounts)]
+        return (
+            cloud.find_account_only(host_info, overrides.accounts, "no cache was found") if overrides.accounts else []
+        )
+    return [cloud.add_account(found[0], host_info, overrides.accounts)]
 
 
-def _with_cache(server: Credential, cache: Credential) -> Credential:
+def _add_cache_fallback(server: Credential, cache: Credential) -> Credential:
     """One login in two places: the server, and the cache for when it does not answer."""
     account = {"account": cache.account, "account_name": cache.account_name}
     return structs.replace(server, **account, extra={**server.extra, "database": cache.path})
 
 
-def ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:
+def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderState) -> Conversation:
     """What is left of each model, from the place where the login was found."""
     path = credential.path
-    if servers.BASES in credential.extra:
+    if servers.ENDPOINTS_KEY in credential.extra:
         try:
-            return (yield from antigravity_server.ask(credential))
+            return (yield from antigravity_server.fetch_server_usage(credential))
         except ProviderError:
             path = credential.extra.get("database", "")
             if not path:
                 raise
-    if cloud.ALONE in credential.extra:
-        return (yield from cloud.ask(credential, now, kept, credential.extra[cloud.ALONE]))
+    if cloud.FALLBACK_REASON_KEY in credential.extra:
+        return (
+            yield from cloud.fetch_cloud_usage(
+                credential, now, provider_state, credential.extra[cloud.FALLBACK_REASON_KEY]
+            )
+        )
     try:
-        return (yield from antigravity_cache.ask(path, kept, credential.account_name))
+        return (yield from antigravity_cache.fetch_cached_usage(path, provider_state, credential.account_name))
     except NotSignedInError as trouble:
         if not credential.refresh_token:
             raise
         try:
-            return (yield from cloud.ask(credential, now, kept, str(trouble)))
+            return (yield from cloud.fetch_cloud_usage(credential, now, provider_state, str(trouble)))
         except ProviderError:
             raise trouble from None
 
@@ -84,12 +90,12 @@ def ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:
 PROVIDER = Provider(
     id="antigravity",
     name=antigravity_cache.NAME,
-    page="https://antigravity.google",
-    sign_in=antigravity_cache.SIGN_IN,
-    primary=(),
-    find=find,
-    ask=ask,
-    floor=timedelta(seconds=30),
-    default=timedelta(seconds=60),
-    ceiling=timedelta(minutes=30),
+    usage_page="https://antigravity.google",
+    sign_in_hint=antigravity_cache.SIGN_IN_HINT,
+    primary_windows=(),
+    find_credentials=find_credentials,
+    fetch_usage=fetch_usage,
+    min_interval=timedelta(seconds=30),
+    default_interval=timedelta(seconds=60),
+    max_interval=timedelta(minutes=30),
 )

@@ -11,41 +11,41 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
-from watcher.providers.answers import slug
-from watcher.providers.protobuf import Field, MalformedError, Wire, fields, messages, real
+from watcher.providers.answers import slugify
+from watcher.providers.protobuf import Field, MalformedError, WireType, get_messages, iter_fields, to_float
 
-EMAIL, GROUP, MODEL, LABEL, QUOTA = 7, 33, 1, 1, 15  # field numbers
-FRACTION, RESET = 1, 2
-LAST_SECOND = 253402300799  # of the year 9999
-MAX_BASE64 = 1_500_000
+EMAIL_FIELD, GROUP_FIELD, MODEL_FIELD, LABEL_FIELD, QUOTA_FIELD = 7, 33, 1, 1, 15  # field numbers
+FRACTION_FIELD, RESET_FIELD = 1, 2
+MAX_TIMESTAMP_S = 253402300799  # of the year 9999
+MAX_BASE64_CHARS = 1_500_000
 
 
-class Model(Struct, frozen=True):
+class ModelQuota(Struct, frozen=True):
     """One model: what people call it, the fraction left (None: not said), when it is full again (None: not said)."""
 
     label: str
-    left: float | None
+    remaining_fraction: float | None
     resets_at: datetime | None
 
 
-class Status(Struct, frozen=True):
+class UserStatus(Struct, frozen=True):
     """The whole message."""
 
     email: str
-    models: tuple[Model, ...]
-    lost: int  # how many models or groups could not be read
+    models: tuple[ModelQuota, ...]
+    unreadable_count: int  # how many models or groups could not be read
 
 
-def read(encoded: str) -> Status:
+def parse_user_status(encoded: str) -> UserStatus:
     """The message, from base64; `MalformedError` where it is none at all."""
-    root = list(fields(decoded(encoded)))
-    models, lost = _models(root)
-    return Status(_text(root, EMAIL), tuple(models.values()), lost)
+    root = list(iter_fields(decode_base64(encoded)))
+    models, lost = _parse_models(root)
+    return UserStatus(_get_text(root, EMAIL_FIELD), tuple(models.values()), lost)
 
 
-def decoded(encoded: str) -> bytes:
+def decode_base64(encoded: str) -> bytes:
     """Base64 in either alphabet, with or without blanks and padding."""
-    if len(encoded) > MAX_BASE64:
+    if len(encoded) > MAX_BASE64_CHARS:
         raise MalformedError("too large")
     letters = "".join(encoded.split()).replace("-", "+").replace("_", "/").rstrip("=")
     try:
@@ -54,48 +54,48 @@ def decoded(encoded: str) -> bytes:
         raise MalformedError("not base64") from None
 
 
-def _models(root: Sequence[Field]) -> tuple[dict[str, Model], int]:
+def _parse_models(root: Sequence[Field]) -> tuple[dict[str, ModelQuota], int]:
     """Models by window, the last of two alike winning, and how many could not be read: a bad one loses only itself."""
-    found: dict[str, Model] = {}
+    found: dict[str, ModelQuota] = {}
     lost = 0
     for group in root:
-        if group.number != GROUP or not isinstance(group.value, bytes) or group.wire is not Wire.BYTES:
+        if group.number != GROUP_FIELD or not isinstance(group.value, bytes) or group.wire_type is not WireType.BYTES:
             continue
         try:
-            raws = messages(group.value, MODEL)
+            raws = get_messages(group.value, MODEL_FIELD)
         except MalformedError:
             lost += 1
             continue
         for raw in raws:
             try:
-                model = _model(raw)
+                model = _parse_model(raw)
             except MalformedError:
                 lost += 1
             else:
                 if model:
-                    found[slug(model.label)] = model
+                    found[slugify(model.label)] = model
     return found, lost
 
 
-def _model(raw: bytes) -> Model | None:
+def _parse_model(raw: bytes) -> ModelQuota | None:
     """One model; None where it has no name or no quota."""
-    parts = list(fields(raw))
+    parts = list(iter_fields(raw))
     label, quotas = (
-        _text(parts, LABEL),
-        [each.value for each in parts if each.number == QUOTA and each.wire is Wire.BYTES],
+        _get_text(parts, LABEL_FIELD),
+        [each.value for each in parts if each.number == QUOTA_FIELD and each.wire_type is WireType.BYTES],
     )
     if not label or not quotas or not isinstance(quotas[0], bytes):
         return None
-    quota = list(fields(quotas[0]))
-    left = [real(each) for each in quota if each.number == FRACTION]
-    resets = [each.value for each in quota if each.number == RESET and each.wire is Wire.BYTES]
-    return Model(label, left[-1] if left else None, _instant(resets[-1]) if resets else None)
+    quota = list(iter_fields(quotas[0]))
+    left = [to_float(each) for each in quota if each.number == FRACTION_FIELD]
+    resets = [each.value for each in quota if each.number == RESET_FIELD and each.wire_type is WireType.BYTES]
+    return ModelQuota(label, left[-1] if left else None, _parse_timestamp(resets[-1]) if resets else None)
 
 
-def _text(parts: Sequence[Field], number: int) -> str:
+def _get_text(parts: Sequence[Field], field_number: int) -> str:
     """The text of that field; empty where it is missing, blank or not UTF-8."""
     for part in parts:
-        if part.number == number and part.wire is Wire.BYTES and isinstance(part.value, bytes):
+        if part.number == field_number and part.wire_type is WireType.BYTES and isinstance(part.value, bytes):
             try:
                 return part.value.decode().strip()
             except UnicodeDecodeError:
@@ -103,15 +103,20 @@ def _text(parts: Sequence[Field], number: int) -> str:
     return ""
 
 
-def _instant(raw: int | bytes) -> datetime | None:
+def _parse_timestamp(raw: int | bytes) -> datetime | None:
     """A Timestamp message; None where it is not one: only the reset is lost."""
     if not isinstance(raw, bytes):
         return None
     try:
-        parts = {each.number: each.value for each in fields(raw) if each.wire is Wire.VARINT}
+        parts = {each.number: each.value for each in iter_fields(raw) if each.wire_type is WireType.VARINT}
     except MalformedError:
         return None
     seconds, nanos = parts.get(1), parts.get(2, 0)
-    if not isinstance(seconds, int) or not isinstance(nanos, int) or not 0 < seconds <= LAST_SECOND or nanos >= 10**9:
+    if (
+        not isinstance(seconds, int)
+        or not isinstance(nanos, int)
+        or not 0 < seconds <= MAX_TIMESTAMP_S
+        or nanos >= 10**9
+    ):
         return None
     return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=nanos // 1000)

@@ -13,64 +13,69 @@ from typing import Any
 
 from watcher.core.model import Request, Response, Snapshot
 from watcher.credentials import Credential
-from watcher.credentials.antigravity_server import BASES
+from watcher.credentials.antigravity_server import ENDPOINTS_KEY
 from watcher.errors import ForbiddenError, OfflineError, ProviderError, ShapeChangedError
 from watcher.providers import answers, fractions
 from watcher.providers import antigravity_pools as pools
 
 NAME = "Antigravity"
-SERVICE = "exa.language_server_pb.LanguageServerService"
-EDITOR = {
+SERVICE_NAME = "exa.language_server_pb.LanguageServerService"
+EDITOR_METADATA = {
     "metadata": {"ideName": "antigravity", "extensionName": "antigravity", "ideVersion": "unknown", "locale": "en"}
 }
-FINE = (None, 0, "0", "ok", "success")  # what `code` may be; anything else under status 200 is a refusal
-REFUSED, UNKNOWN = (401, 403), (404, 405, 501)  # what a server says to a wrong token, and to a method it lacks
+SUCCESS_CODES = (None, 0, "0", "ok", "success")  # what `code` may be; anything else under status 200 is a refusal
+REFUSED_STATUSES, UNSUPPORTED_STATUSES = (
+    (401, 403),
+    (404, 405, 501),
+)  # what a server says to a wrong token, and to a method it lacks
 
-Base = tuple[str, str]  # address and token
-Call = Generator[Request, Response, dict[str, Any]]
+Endpoint = tuple[str, str]  # address and token
+JsonConversation = Generator[Request, Response, dict[str, Any]]
 
 
-def ask(credential: Credential) -> Generator[Request, Response, Snapshot]:
+def fetch_server_usage(credential: Credential) -> Generator[Request, Response, Snapshot]:
     """Pools and models, as far as this build of the server gives them.
 
     Errors: `OfflineError` where no server runs or answers, `ForbiddenError` where it refuses its own token,
     `ShapeChangedError` where it answers without any quota.
     """
-    base, at = yield from _probe([(address, token) for address, token in json.loads(credential.extra[BASES])])
-    summary = yield from _call(base, "RetrieveUserQuotaSummary", {"forceRefresh": True})
-    answer = yield from _call(base, "GetUserStatus", EDITOR)
-    status = answers.mapping(answer.get("userStatus"))
-    configs = answers.mapping(status.get("cascadeModelConfigData")).get("clientModelConfigs")
+    base, at = yield from _find_working_endpoint(
+        [(address, token) for address, token in json.loads(credential.extra[ENDPOINTS_KEY])]
+    )
+    summary = yield from _call_method(base, "RetrieveUserQuotaSummary", {"forceRefresh": True})
+    answer = yield from _call_method(base, "GetUserStatus", EDITOR_METADATA)
+    status = answers.as_mapping(answer.get("userStatus"))
+    configs = answers.as_mapping(status.get("cascadeModelConfigData")).get("clientModelConfigs")
     if not configs:
-        configs = (yield from _call(base, "GetCommandModelConfigs", EDITOR)).get("clientModelConfigs")
-    found = {each.window: each for each in (*pools.of_summary(summary), *pools.of_models(configs))}
+        configs = (yield from _call_method(base, "GetCommandModelConfigs", EDITOR_METADATA)).get("clientModelConfigs")
+    found = {each.window: each for each in (*pools.parse_summary(summary), *pools.parse_models(configs))}
     if not found:
         raise ShapeChangedError(f"{NAME}: its server names no quota: look for a newer version of this program")
-    name = answers.text(status.get("email")) or credential.account_name
+    name = answers.parse_text(status.get("email")) or credential.account_name
     return Snapshot(
         provider="antigravity",
         account=name.casefold(),
         account_name=name,
-        plan=pools.plan(status),
+        plan=pools.parse_plan(status),
         at=at,
         readings=tuple(found.values()),
-        note="; ".join(fractions.doubts(found.values())) or None,
+        note="; ".join(fractions.describe_unknown(found.values())) or None,
     )
 
 
-def _probe(bases: list[Base]) -> Generator[Request, Response, tuple[Base, datetime]]:
+def _find_working_endpoint(endpoints: list[Endpoint]) -> Generator[Request, Response, tuple[Endpoint, datetime]]:
     """The first address that takes the probe, else the first where a server is that does not know it; and when."""
     refused, spare = False, None
-    for base in bases:
+    for base in endpoints:
         try:
-            response = yield _request(base, "GetUnleashData", EDITOR, total_s=2.0)
+            response = yield _build_request(base, "GetUnleashData", EDITOR_METADATA, total_s=2.0)
         except ProviderError:
             continue
         if response.status == 200:  # noqa: PLR2004 - statuses are words
-            return base, response.at
-        refused = refused or response.status in REFUSED
-        if response.status in UNKNOWN and spare is None:
-            spare = base, response.at
+            return base, response.received_at
+        refused = refused or response.status in REFUSED_STATUSES
+        if response.status in UNSUPPORTED_STATUSES and spare is None:
+            spare = base, response.received_at
     if spare is not None:
         return spare
     if refused:
@@ -78,26 +83,26 @@ def _probe(bases: list[Base]) -> Generator[Request, Response, tuple[Base, dateti
     raise OfflineError(f'{NAME}: not running: open it, or set source = "cache"')
 
 
-def _call(base: Base, method: str, body: Mapping[str, Any]) -> Call:
+def _call_method(endpoint: Endpoint, method: str, body: Mapping[str, Any]) -> JsonConversation:
     """The method's answer; {} where this build does not have the method or refuses it: the next one is asked."""
     try:
-        response = yield _request(base, method, body, total_s=8.0)
-        answer = answers.read(response, name=NAME, sign_in="open Antigravity and sign in")
+        response = yield _build_request(endpoint, method, body, total_s=8.0)
+        answer = answers.parse_response(response, name=NAME, sign_in_hint="open Antigravity and sign in")
     except ProviderError:
         return {}
     code = answer.get("code")
     code = code.lower() if isinstance(code, str) else code
-    return answer if not isinstance(code, bool) and code in FINE else {}
+    return answer if not isinstance(code, bool) and code in SUCCESS_CODES else {}
 
 
-def _request(base: Base, method: str, body: Mapping[str, Any], total_s: float) -> Request:
-    address, token = base
+def _build_request(endpoint: Endpoint, method: str, body: Mapping[str, Any], total_s: float) -> Request:
+    address, token = endpoint
     headers = {"Connect-Protocol-Version": "1", **({"X-Codeium-Csrf-Token": token} if token else {})}
     return Request(
         method="POST",
-        url=f"{address}/{SERVICE}/{method}",
+        url=f"{address}/{SERVICE_NAME}/{method}",
         headers=headers,
         json=dict(body),
-        loopback_tls=address.startswith("https:"),
-        total_s=total_s,
+        allow_self_signed=address.startswith("https:"),
+        timeout_s=total_s,
     )

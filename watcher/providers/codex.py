@@ -20,8 +20,8 @@ from watcher.core.model import Request, Response
 from watcher.credentials import Credential, codex_plugins, codex_servers
 from watcher.providers import (
     Conversation,
-    Kept,
     Provider,
+    ProviderState,
     answers,
     codex_answer,
     codex_cache,
@@ -30,80 +30,84 @@ from watcher.providers import (
     codex_owner,
 )
 from watcher.providers.codex_answer import ID, NAME
-from watcher.providers.codex_extras import Usage
-from watcher.providers.codex_owner import Owner
+from watcher.providers.codex_extras import UsageResponse
+from watcher.providers.codex_owner import TokenOwner
 
-SIGN_IN = "run `codex` once"
-URL = "https://chatgpt.com/backend-api/wham/usage"
-AGENT, PERSONAL_AGENT = "codex-cli", "codex_cli_rs/0.50.0"
-_REFUSALS = range(400, 429)  # those above it are troubles of a server that does know
+SIGN_IN_HINT = "run `codex` once"
+USAGE_URL = "https://chatgpt.com/backend-api/wham/usage"
+USER_AGENT, PERSONAL_USER_AGENT = "codex-cli", "codex_cli_rs/0.50.0"
+_REFUSAL_STATUSES = range(400, 429)  # those above it are troubles of a server that does know
 
 
-def ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:
+def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderState) -> Conversation:
     """The usage, or what stands in for it, with what the person should know of other places."""
-    snapshot = yield from _ask(credential, now, kept)
-    notes = (snapshot.note, credential.extra.get(codex_logins.NOTE))
+    snapshot = yield from _fetch_snapshot(credential, now, provider_state)
+    notes = (snapshot.note, credential.extra.get(codex_logins.NOTE_KEY))
     return replace(snapshot, note="; ".join(filter(None, notes)) or None)
 
 
-def _ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:
+def _fetch_snapshot(credential: Credential, now: datetime, provider_state: ProviderState) -> Conversation:
     """The usage; before it, whose a personal access token is; after it, what takes a request of its own."""
-    if codex_plugins.CACHED in credential.extra:
-        return codex_cache.read(credential, now)
+    if codex_plugins.CACHED_USAGE_KEY in credential.extra:
+        return codex_cache.read_cached_snapshot(credential, now)
     if "api_key" in credential.extra:
-        return (yield from codex_keys.ask(credential))
-    owner = yield from _owner(credential, kept)
-    usage = yield from _usage(credential, owner)
-    return (yield from codex_answer.read(credential, owner, usage, kept))
+        return (yield from codex_keys.fetch_key_usage(credential))
+    owner = yield from _fetch_token_owner(credential, provider_state)
+    usage = yield from _request_usage(credential, owner)
+    return (yield from codex_answer.build_snapshot(credential, owner, usage, provider_state))
 
 
-def _headers(credential: Credential, account: str = "") -> dict[str, str]:
+def _build_headers(credential: Credential, account_id: str = "") -> dict[str, str]:
     headers = {
         "Authorization": f"Bearer {credential.token}",
         "Accept": "application/json",
-        "User-Agent": AGENT,
+        "User-Agent": USER_AGENT,
         "Cache-Control": "no-cache",  # an answer may call itself public: no cache on the way may give it to another
     }
     if credential.extra.get("personal"):
-        headers |= {"User-Agent": PERSONAL_AGENT, "originator": "codex_cli_rs"}
-    if credential.extra.get(codex_logins.AGENT):
-        headers["User-Agent"] = credential.extra[codex_logins.AGENT]
-    return {**headers, "ChatGPT-Account-Id": account} if account else headers
+        headers |= {"User-Agent": PERSONAL_USER_AGENT, "originator": "codex_cli_rs"}
+    if credential.extra.get(codex_logins.USER_AGENT_KEY):
+        headers["User-Agent"] = credential.extra[codex_logins.USER_AGENT_KEY]
+    return {**headers, "ChatGPT-Account-Id": account_id} if account_id else headers
 
 
-def _owner(credential: Credential, kept: Kept) -> Generator[Request, Response, Owner]:
+def _fetch_token_owner(
+    credential: Credential, provider_state: ProviderState
+) -> Generator[Request, Response, TokenOwner]:
     """Whose a personal access token is; one for another server is shown to that one alone."""
-    host = urlsplit(credential.extra.get("usage_url", URL)).hostname
-    if not credential.extra.get("personal") or not codex_servers.is_vendor(host):
-        return Owner()
-    return (yield from codex_owner.ask(credential.token, _headers(credential), kept))
+    host = urlsplit(credential.extra.get("usage_url", USAGE_URL)).hostname
+    if not credential.extra.get("personal") or not codex_servers.is_vendor_host(host):
+        return TokenOwner()
+    return (yield from codex_owner.fetch_owner(credential.token, _build_headers(credential), provider_state))
 
 
-def _usage(credential: Credential, owner: Owner) -> Generator[Request, Response, Usage]:
-    url = credential.extra.get("usage_url", URL)
-    headers = _headers(credential, credential.extra.get("account_id") or owner.account)
+def _request_usage(credential: Credential, owner: TokenOwner) -> Generator[Request, Response, UsageResponse]:
+    url = credential.extra.get("usage_url", USAGE_URL)
+    headers = _build_headers(credential, credential.extra.get("account_id") or owner.account_id)
     response: Response = yield Request(url=url, headers=headers)
-    if "if_unknown" in credential.extra and _is_unknown(response):
-        url = URL
+    if "if_unknown" in credential.extra and _is_unknown_login(response):
+        url = USAGE_URL
         response = yield Request(url=url, headers=headers)
-    content = answers.read(response, name=NAME, sign_in=SIGN_IN)
-    return Usage(url=url, headers=headers, content=content, at=response.at)
+    content = answers.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
+    return UsageResponse(url=url, headers=headers, content=content, at=response.received_at)
 
 
-def _is_unknown(response: Response) -> bool:
+def _is_unknown_login(response: Response) -> bool:
     """Whether OpenCode's proxy knows nothing of this login or of subscriptions: it is the vendor's all the same."""
-    return response.status in _REFUSALS or (response.status < _REFUSALS.start and answers.is_html(response))
+    return response.status in _REFUSAL_STATUSES or (
+        response.status < _REFUSAL_STATUSES.start and answers.is_html(response)
+    )
 
 
 PROVIDER = Provider(
     id=ID,
     name=NAME,
-    page="https://chatgpt.com/codex/settings/usage",
-    sign_in=SIGN_IN,
-    primary=("five_hour", "weekly", "monthly"),
-    find=codex_logins.find,
-    ask=ask,
-    floor=timedelta(minutes=2),
-    default=timedelta(minutes=5),
-    ceiling=timedelta(minutes=30),
+    usage_page="https://chatgpt.com/codex/settings/usage",
+    sign_in_hint=SIGN_IN_HINT,
+    primary_windows=("five_hour", "weekly", "monthly"),
+    find_credentials=codex_logins.find_credentials,
+    fetch_usage=fetch_usage,
+    min_interval=timedelta(minutes=2),
+    default_interval=timedelta(minutes=5),
+    max_interval=timedelta(minutes=30),
 )

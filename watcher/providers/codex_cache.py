@@ -15,12 +15,12 @@ from msgspec.structs import replace
 
 from watcher.core.model import Reading, Snapshot
 from watcher.credentials import Credential
-from watcher.credentials.codex_plugins import CACHED
+from watcher.credentials.codex_plugins import CACHED_USAGE_KEY
 from watcher.errors import NotSignedInError
 from watcher.providers import answers, codex_windows
 
 FRESH_FOR = timedelta(minutes=30)
-SLOTS = {  # the cache's word -> the usage answer's
+SLOT_KEYS = {  # the cache's word -> the usage answer's
     "primary": "primary_window",
     "secondary": "secondary_window",
     "sparkPrimary": "spark_primary_window",
@@ -28,35 +28,35 @@ SLOTS = {  # the cache's word -> the usage answer's
 }
 
 
-def read(credential: Credential, now: datetime) -> Snapshot:
+def read_cached_snapshot(credential: Credential, now: datetime) -> Snapshot:
     """The snapshot in the cache.
 
     Raises:
         NotSignedInError: there is nothing in it, and no login to ask with.
     """
-    usage = answers.mapping(json.loads(credential.extra[CACHED]))
-    fetched_at = answers.instant(usage.get("fetchedAt"))
-    readings = tuple(_aged(each, fetched_at, now) for each in _readings(usage, now))
+    usage = answers.as_mapping(json.loads(credential.extra[CACHED_USAGE_KEY]))
+    fetched_at = answers.parse_timestamp(usage.get("fetchedAt"))
+    readings = tuple(_mark_stale(each, fetched_at, now) for each in _parse_readings(usage, now))
     if not readings:
         raise NotSignedInError(f"Codex: {credential.path} holds neither a token nor usage: run `codex login`")
     seen = f"{fetched_at:%Y-%m-%d %H:%M} UTC" if fetched_at else "an unknown time"
     return Snapshot(
         provider=credential.provider,
-        plan=answers.text(usage.get("planType")),
+        plan=answers.parse_text(usage.get("planType")),
         at=now,
         readings=readings,
         note=f"no login: as opencode-anthropic-auth saw it at {seen}; `codex login` brings it up to date",
     )
 
 
-def _readings(usage: Mapping[str, Any], now: datetime) -> Iterator[Reading]:
-    windows = {slot: _window(answers.mapping(usage.get(word))) for word, slot in SLOTS.items()}
+def _parse_readings(usage: Mapping[str, Any], now: datetime) -> Iterator[Reading]:
+    windows = {slot: _convert_window(answers.as_mapping(usage.get(word))) for word, slot in SLOT_KEYS.items()}
     balance = {"balance": usage.get("creditsBalance"), "unlimited": usage.get("creditsUnlimited")}
-    yield from codex_windows.read({"rate_limit": windows, "credits": balance}, now)
+    yield from codex_windows.parse_readings({"rate_limit": windows, "credits": balance}, now)
 
 
-def _window(fields: Mapping[str, Any]) -> dict[str, Any]:
-    length_ms = answers.count(fields.get("windowMs"))
+def _convert_window(fields: Mapping[str, Any]) -> dict[str, Any]:
+    length_ms = answers.parse_count(fields.get("windowMs"))
     return {
         "used_percent": fields.get("utilization"),
         "limit_window_seconds": length_ms // 1000 if length_ms else None,
@@ -64,7 +64,7 @@ def _window(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _aged(reading: Reading, fetched_at: datetime | None, now: datetime) -> Reading:
+def _mark_stale(reading: Reading, fetched_at: datetime | None, now: datetime) -> Reading:
     is_old = fetched_at is None or now - fetched_at > FRESH_FOR
     is_over = reading.resets_at is not None and reading.resets_at <= now
     return replace(reading, source="cache", stale=is_old or is_over)

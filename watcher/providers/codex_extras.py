@@ -13,17 +13,19 @@ from urllib.parse import quote
 
 from watcher.core.model import Reading, Request, Response
 from watcher.errors import OfflineError, ProviderError, RateLimitedError
-from watcher.providers import Kept, answers, codex_balances
+from watcher.providers import ProviderState, answers, codex_balances
 
-NOBODYS = frozenset({"", "unknown", "guest", "free", "go", "plus", "pro", "prolite"})  # plans without a workspace
-TOTAL_S = 4.0  # nobody waits longer for what is not needed
-MONTHLY_EVERY, RESETS_EVERY = timedelta(minutes=15), timedelta(hours=1)
-REST = timedelta(hours=1)  # after a refusal
+PERSONAL_PLANS = frozenset(
+    {"", "unknown", "guest", "free", "go", "plus", "pro", "prolite"}
+)  # plans without a workspace
+TIMEOUT_S = 4.0  # nobody waits longer for what is not needed
+MONTHLY_LIMIT_EVERY, RESET_CREDITS_EVERY = timedelta(minutes=15), timedelta(hours=1)
+REFUSAL_COOLDOWN = timedelta(hours=1)  # after a refusal
 
-Answer = Generator[Request, Response, Mapping[str, Any]]
+JsonConversation = Generator[Request, Response, Mapping[str, Any]]
 
 
-class Usage(NamedTuple):
+class UsageResponse(NamedTuple):
     """The usage as it was asked for and answered."""
 
     url: str
@@ -32,57 +34,67 @@ class Usage(NamedTuple):
     at: datetime
 
 
-def monthly(usage: Usage, account: str, kept: Kept) -> Generator[Request, Response, tuple[Reading, ...]]:
+def fetch_monthly_limit(
+    usage: UsageResponse, account_id: str, provider_state: ProviderState
+) -> Generator[Request, Response, tuple[Reading, ...]]:
     """The limit set for this person by a workspace, where only its spend controls tell it; () elsewhere.
 
     Args:
         usage: what was just told.
-        account: the workspace.
-        kept: what was told the last time.
+        account_id: the workspace.
+        provider_state: what was told the last time.
     """
     base, found, _ = usage.url.partition("/wham/usage")
-    plan = (answers.text(usage.content.get("plan_type")) or "").lower()
+    plan = (answers.parse_text(usage.content.get("plan_type")) or "").lower()
     has_controls = isinstance(usage.content.get("spend_control"), dict)
-    is_told = any(codex_balances.individual(usage.content, usage.at))
-    if not (found and account and has_controls) or is_told or plan in NOBODYS:
+    is_told = any(codex_balances.parse_individual_limit(usage.content, usage.at))
+    if not (found and account_id and has_controls) or is_told or plan in PERSONAL_PLANS:
         return ()
-    url = f"{base}/accounts/{quote(account, safe='')}/spend-controls/current-user/monthly-usage"
-    request = Request(url=url, headers=usage.headers, total_s=TOTAL_S)
-    return tuple(codex_balances.monthly((yield from _ask(request, MONTHLY_EVERY, usage.at, kept))))
+    url = f"{base}/accounts/{quote(account_id, safe='')}/spend-controls/current-user/monthly-usage"
+    request = Request(url=url, headers=usage.headers, timeout_s=TIMEOUT_S)
+    return tuple(
+        codex_balances.parse_monthly_limit(
+            (yield from _fetch_cached(request, MONTHLY_LIMIT_EVERY, usage.at, provider_state))
+        )
+    )
 
 
-def resets(usage: Usage, kept: Kept) -> Generator[Request, Response, tuple[tuple[Reading, ...], str]]:
+def fetch_reset_credits(
+    usage: UsageResponse, provider_state: ProviderState
+) -> Generator[Request, Response, tuple[tuple[Reading, ...], str]]:
     """The resets in hand, where the usage does not count them, and a line that says until when they are good."""
     base, found, _ = usage.url.partition("/wham/usage")
     if not found:
         return (), ""
     headers = {**usage.headers, "OpenAI-Beta": "codex-1", "originator": "Codex Desktop"}
-    request = Request(url=f"{base}/wham/rate-limit-reset-credits", headers=headers, total_s=TOTAL_S)
-    content = yield from _ask(request, RESETS_EVERY, usage.at, kept)
+    request = Request(url=f"{base}/wham/rate-limit-reset-credits", headers=headers, timeout_s=TIMEOUT_S)
+    content = yield from _fetch_cached(request, RESET_CREDITS_EVERY, usage.at, provider_state)
     ends = [
-        answers.instant(each.get("expires_at")) for each in answers.mappings(content.get("credits")) if _is_good(each)
+        answers.parse_timestamp(each.get("expires_at"))
+        for each in answers.as_mappings(content.get("credits"))
+        if _is_available(each)
     ]
     first = min((end for end in ends if end and end > usage.at), default=None)
     note = f"a reset in hand is good until {first:%Y-%m-%d %H:%M} UTC" if first else ""
-    return tuple(codex_balances.resets(content)), note
+    return tuple(codex_balances.parse_reset_credits(content)), note
 
 
-def _is_good(credit: Mapping[str, Any]) -> bool:
-    return (answers.text(credit.get("status")) or "available").lower() == "available"
+def _is_available(credit: Mapping[str, Any]) -> bool:
+    return (answers.parse_text(credit.get("status")) or "available").lower() == "available"
 
 
-def _ask(request: Request, every: timedelta, now: datetime, kept: Kept) -> Answer:
+def _fetch_cached(request: Request, every: timedelta, now: datetime, provider_state: ProviderState) -> JsonConversation:
     """The answer, asked for so seldom; {} where there is none, which costs nothing else."""
-    until, content = kept.get(request.url, (now, {}))
+    until, content = provider_state.get(request.url, (now, {}))
     if now < until:
         return dict(content)
     try:
-        content = answers.read((yield request), name="Codex", sign_in="")
+        content = answers.parse_response((yield request), name="Codex", sign_in_hint="")
     except OfflineError:
         return {}  # it was never asked
     except ProviderError as error:
         wait = error.retry_after if isinstance(error, RateLimitedError) else None
-        kept[request.url] = now + max(REST, wait or REST), {}
+        provider_state[request.url] = now + max(REFUSAL_COOLDOWN, wait or REFUSAL_COOLDOWN), {}
         return {}
-    kept[request.url] = now + every, content
+    provider_state[request.url] = now + every, content
     return content

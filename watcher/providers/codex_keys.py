@@ -14,19 +14,19 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from watcher.core.model import Kind, Reading, Request, Response, Snapshot
+from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import Credential
 from watcher.errors import ShapeChangedError, UnsupportedError
 from watcher.providers import Conversation, answers, codex_windows
 
 NAME = "Codex"
-SIGN_IN = "take a new key from the proxy"
-_LENGTHS = {"daily": answers.DAY, "weekly": answers.WEEK, "monthly": codex_windows.MONTHS[0]}
-SHARED = "upstream"  # begins the id of a window that all keys of the proxy share
-_UNITS = {"h": answers.HOUR, "d": answers.DAY}
+SIGN_IN_HINT = "take a new key from the proxy"
+_LENGTHS_S = {"daily": answers.DAY_S, "weekly": answers.WEEK_S, "monthly": codex_windows.MONTH_LENGTHS_S[0]}
+SHARED_PREFIX = "upstream"  # begins the id of a window that all keys of the proxy share
+_UNITS_S = {"h": answers.HOUR_S, "d": answers.DAY_S}
 
 
-def ask(credential: Credential) -> Conversation:
+def fetch_key_usage(credential: Credential) -> Conversation:
     """One question, one answer; none where the key is the vendor's."""
     url = credential.extra.get("usage_url")
     if url is None:
@@ -38,73 +38,76 @@ def ask(credential: Credential) -> Conversation:
         raise UnsupportedError(
             f"{NAME}: {host} does not tell an API key its usage (404): run `codex login` with ChatGPT"
         )
-    content = answers.read(response, name=NAME, sign_in=SIGN_IN)
-    readings = read(content)
+    content = answers.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
+    readings = parse_readings(content)
     if not readings:
         raise ShapeChangedError(
             f"{NAME}: no window in the answer (limits, total_cost_usd): look for a newer version of this program"
         )
-    return Snapshot(provider=credential.provider, at=response.at, readings=tuple(readings))
+    return Snapshot(provider=credential.provider, at=response.received_at, readings=tuple(readings))
 
 
-def read(content: Mapping[str, Any]) -> list[Reading]:
+def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
     """Every limit that can be read, in the order of their types, the key's own first, and the cost.
 
     Limits of several types may share a window: the first has the plain name, the others their type behind it.
     """
-    entries = answers.mappings(content.get("limits"))
+    entries = answers.as_mappings(content.get("limits"))
     own = [entry for entry in entries if entry.get("source") != "aggregate"]
     shared = [entry for entry in entries if entry.get("source") == "aggregate"]
-    shared += answers.mappings(content.get("upstream_limits"))
+    shared += answers.as_mappings(content.get("upstream_limits"))
     found: dict[str, Reading] = {}
-    for prefix, limits in (("", own), (SHARED, shared)):
-        for entry in sorted(limits, key=_type):
-            reading = _limit(entry, prefix)
-            if reading is not None and reading.window in found and _type(entry):
-                label = f"{reading.label} ({_type(entry).replace('_', ' ')})"
-                reading = replace(reading, window=f"{reading.window}_{_type(entry)}", label=label)
+    for prefix, limits in (("", own), (SHARED_PREFIX, shared)):
+        for entry in sorted(limits, key=_get_limit_type):
+            reading = _parse_limit(entry, prefix)
+            if reading is not None and reading.window in found and _get_limit_type(entry):
+                label = f"{reading.label} ({_get_limit_type(entry).replace('_', ' ')})"
+                reading = replace(reading, window=f"{reading.window}_{_get_limit_type(entry)}", label=label)
             if reading is not None:
                 found.setdefault(reading.window, reading)
-    cost = answers.decimal(content.get("total_cost_usd"))
+    cost = answers.parse_decimal(content.get("total_cost_usd"))
     if cost is not None:
-        found.setdefault("cost", Reading(window="cost", kind=Kind.OTHER, label="cost", used=cost, unit="usd"))
+        found.setdefault("cost", Reading(window="cost", kind=WindowKind.OTHER, label="cost", used=cost, unit="usd"))
     return list(found.values())
 
 
-def _type(entry: Mapping[str, Any]) -> str:
-    return answers.slug(answers.text(entry.get("limit_type")) or "")
+def _get_limit_type(entry: Mapping[str, Any]) -> str:
+    return answers.slugify(answers.parse_text(entry.get("limit_type")) or "")
 
 
-def _limit(entry: Mapping[str, Any], prefix: str) -> Reading | None:
-    word, model = answers.text(entry.get("limit_window")) or "", answers.text(entry.get("model_filter")) or ""
-    seconds = _seconds(word.lower())
-    id_, people = codex_windows.named(seconds) if seconds else (answers.slug(word), word)
+def _parse_limit(entry: Mapping[str, Any], prefix: str) -> Reading | None:
+    word, model = (
+        answers.parse_text(entry.get("limit_window")) or "",
+        answers.parse_text(entry.get("model_filter")) or "",
+    )
+    seconds = _parse_length(word.lower())
+    id_, people = codex_windows.name_window(seconds) if seconds else (answers.slugify(word), word)
     limit, used, remaining = (
-        answers.decimal(entry.get(name)) for name in ("max_value", "current_value", "remaining_value")
+        answers.parse_decimal(entry.get(name)) for name in ("max_value", "current_value", "remaining_value")
     )
     if used is None and limit is not None and remaining is not None:
         used = limit - remaining
-    percent = answers.ratio(used, limit)
+    percent = answers.compute_percent(used, limit)
     if percent is None or not id_:
         return None
     reading = Reading(
-        window="_".join(part for part in (prefix, answers.slug(model), id_) if part),
-        kind=answers.kind_of(seconds),
+        window="_".join(part for part in (prefix, answers.slugify(model), id_) if part),
+        kind=answers.classify_window(seconds),
         label=" ".join(part for part in (prefix, model, people, "window") if part),
         used_percent=percent,
         used=used,
         limit=limit,
         remaining=remaining,
-        unit=_type(entry).rpartition("_")[2] or "units",
-        resets_at=answers.instant(entry.get("reset_at")),
+        unit=_get_limit_type(entry).rpartition("_")[2] or "units",
+        resets_at=answers.parse_timestamp(entry.get("reset_at")),
         window_seconds=seconds,
     )
-    if _type(entry).startswith("cost"):  # its unit is not said: whole dollars, cents or millionths
+    if _get_limit_type(entry).startswith("cost"):  # its unit is not said: whole dollars, cents or millionths
         return replace(reading, used=None, limit=None, remaining=None, unit="percent")
     return reading
 
 
-def _seconds(word: str) -> int | None:
+def _parse_length(text: str) -> int | None:
     """A window's length from its word: `5h`, `7d`, `weekly`; None where it has another."""
-    found = re.fullmatch(r"([1-9]\d{0,3})([hd])", word)
-    return int(found[1]) * _UNITS[found[2]] if found else _LENGTHS.get(word)
+    found = re.fullmatch(r"([1-9]\d{0,3})([hd])", text)
+    return int(found[1]) * _UNITS_S[found[2]] if found else _LENGTHS_S.get(text)

@@ -10,29 +10,33 @@ from typing import NamedTuple
 
 from watcher.core.model import Request, Response
 from watcher.errors import OfflineError, ProviderError
-from watcher.providers import Kept, answers
+from watcher.providers import ProviderState, answers
 
 WHOAMI_URL = "https://auth.openai.com/api/accounts/v1/user-auth-credential/whoami"
 
 
-class Owner(NamedTuple):
+class TokenOwner(NamedTuple):
     """Whose a personal access token is; empty where it is not said."""
 
-    account: str = ""
+    account_id: str = ""
     plan: str = ""
     email: str = ""
 
 
-def ask(token: str, headers: Mapping[str, str], kept: Kept) -> Generator[Request, Response, Owner]:
+def fetch_owner(
+    token: str, headers: Mapping[str, str], provider_state: ProviderState
+) -> Generator[Request, Response, TokenOwner]:
     """Whose the token is, asked once; nobody where it is not said, which costs no reading."""
-    if kept.get("owner_of") != token:
-        kept["owner_of"], kept["owner"] = token, Owner()
+    if provider_state.get("owner_of") != token:
+        provider_state["owner_of"], provider_state["owner"] = token, TokenOwner()
         try:
-            content = answers.read((yield Request(url=WHOAMI_URL, headers=headers)), name="Codex", sign_in="")
+            content = answers.parse_response(
+                (yield Request(url=WHOAMI_URL, headers=headers)), name="Codex", sign_in_hint=""
+            )
             names = ("chatgpt_account_id", "chatgpt_plan_type", "email")
-            kept["owner"] = Owner(*(answers.text(content.get(name)) or "" for name in names))
+            provider_state["owner"] = TokenOwner(*(answers.parse_text(content.get(name)) or "" for name in names))
         except ProviderError as error:
             if isinstance(error, OfflineError):
-                del kept["owner_of"]  # it was never asked
-    owner: Owner = kept["owner"]
+                del provider_state["owner_of"]  # it was never asked
+    owner: TokenOwner = provider_state["owner"]
     return owner

@@ -14,12 +14,12 @@ from functools import partial
 from typing import Any
 
 from watcher.core.model import Reading, Request, Response, Snapshot
-from watcher.credentials import OTHERS, Credential, Surroundings, copilot
-from watcher.credentials.places import UnusablePlaceError, gather
+from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, copilot
+from watcher.credentials.places import UnusableSourceError, collect_credentials
 from watcher.errors import ForbiddenError, ProviderError, ShapeChangedError
-from watcher.providers import Conversation, Kept, Overrides, Provider, answers, copilot_quotas
+from watcher.providers import Conversation, Overrides, Provider, ProviderState, answers, copilot_quotas
 
-ID, NAME, SIGN_IN = "copilot", "Copilot", "sign in to GitHub Copilot with `opencode auth login` or in the editor"
+ID, NAME, SIGN_IN_HINT = "copilot", "Copilot", "sign in to GitHub Copilot with `opencode auth login` or in the editor"
 HEADERS = {
     "Accept": "application/json",
     "Editor-Version": "vscode/1.96.2",
@@ -29,76 +29,76 @@ HEADERS = {
 }
 
 
-def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
+def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
     """GitHub logins, OpenCode's first, each once."""
     if overrides.token:
-        return [copilot.credential("config", "config", overrides.token)]
+        return [copilot.make_credential("config", "config", overrides.token)]
     path = overrides.credentials
     if path:
-        return copilot.one_each(copilot.from_file(surroundings, path))
-    each = (copilot.from_opencode, copilot.from_keychain, copilot.from_editors, copilot.from_gh)
+        return copilot.merge_duplicates(copilot.find_in_file(host_info, path))
+    each = (copilot.find_in_opencode, copilot.find_in_keychain, copilot.find_in_editors, copilot.find_in_gh)
     try:
-        return copilot.one_each(gather(*(partial(place, surroundings) for place in each)))
-    except UnusablePlaceError as error:
-        raise UnusablePlaceError(copilot.one_each(list(error.found)), error.troubles) from None
+        return copilot.merge_duplicates(collect_credentials(*(partial(place, host_info) for place in each)))
+    except UnusableSourceError as error:
+        raise UnusableSourceError(copilot.merge_duplicates(list(error.credentials)), error.errors) from None
 
 
-def ask(credential: Credential, _now: datetime, kept: Kept) -> Conversation:
+def fetch_usage(credential: Credential, _now: datetime, provider_state: ProviderState) -> Conversation:
     """The quotas, and whose they are where neither the login nor the answer says so."""
-    api = f"https://api.{credential.extra.get('host', copilot.HOST)}"
+    api = f"https://api.{credential.extra.get('host', copilot.DEFAULT_HOST)}"
     headers = {**HEADERS, "Authorization": f"token {credential.token}"}
     response: Response = yield Request(url=f"{api}/copilot_internal/user", headers=headers)
     try:
-        content = _content(response)
+        content = _parse_content(response)
     except ForbiddenError as error:  # of another app's token; the same person's may be there too
-        if OTHERS in credential.extra:
-            error.account_name = yield from _login(f"{api}/user", headers, credential, kept)
+        if OWNER_UNKNOWN_KEY in credential.extra:
+            error.account_name = yield from _fetch_login(f"{api}/user", headers, credential, provider_state)
         raise
-    if not copilot_quotas.names_any(content):
+    if not copilot_quotas.has_quotas(content):
         raise ShapeChangedError(f"{NAME}: no quota in the answer (quota_snapshots): nothing is claimed")
-    readings = copilot_quotas.read(content)
-    name = credential.account_name or answers.text(content.get("login"))
+    readings = copilot_quotas.parse_readings(content)
+    name = credential.account_name or answers.parse_text(content.get("login"))
     if not name:
-        name = yield from _login(f"{api}/user", headers, credential, kept)
+        name = yield from _fetch_login(f"{api}/user", headers, credential, provider_state)
     return Snapshot(
         provider=ID,
         account=name.casefold(),
         account_name=name,
-        plan=answers.text(content.get("copilot_plan")) or answers.text(content.get("plan")),
-        at=response.at,
+        plan=answers.parse_text(content.get("copilot_plan")) or answers.parse_text(content.get("plan")),
+        at=response.received_at,
         readings=tuple(readings),
-        note=_note(content, readings),
+        note=_make_note(content, readings),
     )
 
 
-def _content(response: Response) -> dict[str, Any]:
+def _parse_content(response: Response) -> dict[str, Any]:
     if response.status == 404:  # noqa: PLR2004 - statuses are words
-        raise ForbiddenError(f"{NAME}: this token may not read quota, or has no Copilot (404): {SIGN_IN}")
-    return answers.read(response, name=NAME, sign_in=SIGN_IN)
+        raise ForbiddenError(f"{NAME}: this token may not read quota, or has no Copilot (404): {SIGN_IN_HINT}")
+    return answers.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
 
 
-def _login(url: str, headers: Mapping[str, str], credential: Credential, kept: Kept) -> Any:
+def _fetch_login(url: str, headers: Mapping[str, str], credential: Credential, provider_state: ProviderState) -> Any:
     """The login's name, asked once for each token; "" where GitHub does not say it, which costs no reading."""
-    if kept.get("token") != credential.token:
-        kept.update(token=credential.token, login="")
+    if provider_state.get("token") != credential.token:
+        provider_state.update(token=credential.token, login="")
         try:
             response = yield Request(url=url, headers=headers)
-            said = answers.read(response, name=NAME, sign_in=SIGN_IN)
+            said = answers.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
         except ProviderError:
             return ""
-        kept["login"] = answers.text(said.get("login")) or ""
-    return kept["login"]
+        provider_state["login"] = answers.parse_text(said.get("login")) or ""
+    return provider_state["login"]
 
 
-def _note(content: Mapping[str, Any], readings: Sequence[Reading]) -> str | None:
+def _make_note(content: Mapping[str, Any], readings: Sequence[Reading]) -> str | None:
     """What the counts do not say: overage and whether it is billed, or that only credits are counted."""
-    snapshots = answers.mapping(content.get("quota_snapshots"))
+    snapshots = answers.as_mapping(content.get("quota_snapshots"))
     for reading in readings:
-        fields = answers.mapping(snapshots.get(reading.window))
+        fields = answers.as_mapping(snapshots.get(reading.window))
         if reading.remaining is not None and reading.remaining < 0 and "overage_permitted" in fields:
             billed = "billed" if fields.get("overage_permitted") is True else "blocked"
             return f"{reading.label}: {-reading.remaining} over the limit, further requests are {billed}"
-    credits_ = [answers.decimal(answers.mapping(each).get("credits_used")) for each in snapshots.values()]
+    credits_ = [answers.parse_decimal(answers.as_mapping(each).get("credits_used")) for each in snapshots.values()]
     spent = sum((each for each in credits_ if each), Decimal(0))
     if content.get("token_based_billing") is True:
         return f"billed by token: there is no limit to watch; {spent} credits used"
@@ -108,12 +108,12 @@ def _note(content: Mapping[str, Any], readings: Sequence[Reading]) -> str | None
 PROVIDER = Provider(
     id=ID,
     name=NAME,
-    page="https://github.com/settings/copilot",
-    sign_in=SIGN_IN,
-    primary=("premium_interactions",),
-    find=find,
-    ask=ask,
-    floor=timedelta(minutes=5),
-    default=timedelta(minutes=15),
-    ceiling=timedelta(hours=1),
+    usage_page="https://github.com/settings/copilot",
+    sign_in_hint=SIGN_IN_HINT,
+    primary_windows=("premium_interactions",),
+    find_credentials=find_credentials,
+    fetch_usage=fetch_usage,
+    min_interval=timedelta(minutes=5),
+    default_interval=timedelta(minutes=15),
+    max_interval=timedelta(hours=1),
 )

@@ -13,47 +13,56 @@ from typing import Any
 
 from msgspec import structs
 
-from watcher.core.model import Kind, Reading, Snapshot
-from watcher.credentials import Credential, Surroundings, gemini
-from watcher.credentials.places import UnusablePlaceError, gather
+from watcher.core.model import Reading, Snapshot, WindowKind
+from watcher.credentials import Credential, HostInfo, gemini
+from watcher.credentials.places import UnusableSourceError, collect_credentials
 from watcher.errors import ShapeChangedError
-from watcher.providers import Conversation, Kept, Overrides, Provider, answers, fractions, google, google_refusals
+from watcher.providers import (
+    Conversation,
+    Overrides,
+    Provider,
+    ProviderState,
+    answers,
+    fractions,
+    google,
+    google_refusals,
+)
 
-ID, NAME = "gemini_cli", google_refusals.NAME
-DOUBT = "no project known: low confidence: set GEMINI_PROJECT_ID"
+ID, NAME = "gemini_cli", google_refusals.GEMINI_CLI_NAME
+NO_PROJECT_NOTE = "no project known: low confidence: set GEMINI_PROJECT_ID"
 
 
-def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
+def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
     """Google logins, OpenCode's first, each account once."""
     if overrides.token:
-        return [Credential(provider=ID, place="config", path="config", token=overrides.token)]
+        return [Credential(provider=ID, source_name="config", path="config", token=overrides.token)]
     path, accounts = overrides.credentials, overrides.accounts
     if path:
-        places = [partial(gemini.from_file, surroundings, path)]
+        places = [partial(gemini.find_in_file, host_info, path)]
     elif accounts:
-        places = [partial(gemini.from_accounts, surroundings, accounts)]
+        places = [partial(gemini.find_in_accounts, host_info, accounts)]
     else:
-        each = (gemini.from_opencode, gemini.from_accounts, gemini.from_cli)
-        places = [partial(place, surroundings) for place in each]
+        each = (gemini.find_in_opencode, gemini.find_in_accounts, gemini.find_in_cli)
+        places = [partial(place, host_info) for place in each]
     try:
-        return gemini.with_project(gemini.one_each(gather(*places)), surroundings.env)
-    except UnusablePlaceError as error:
-        found = gemini.with_project(gemini.one_each(error.found), surroundings.env)
-        raise UnusablePlaceError(found, error.troubles) from None
+        return gemini.add_project(gemini.merge_duplicates(collect_credentials(*places)), host_info.env)
+    except UnusableSourceError as error:
+        found = gemini.add_project(gemini.merge_duplicates(error.credentials), host_info.env)
+        raise UnusableSourceError(found, error.errors) from None
 
 
-def ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:
+def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderState) -> Conversation:
     """The project where nobody knows it yet, then the quota, then whose it is where that decides what is shown."""
-    project, plan = yield from google.project(credential, now, kept)
+    project, plan = yield from google.fetch_project(credential, now, provider_state)
     body = {"project": project} if project else {}
-    content, response = yield from google.post("retrieveUserQuota", body, credential, now, kept)
-    readings = read(content, has_project=bool(project))
-    notes = [*fractions.doubts(readings), *([] if project else [DOUBT])]
-    notes += google.refused_elsewhere(credential, response.at)
+    content, response = yield from google.call_api("retrieveUserQuota", body, credential, now, provider_state)
+    readings = parse_readings(content, has_project=bool(project))
+    notes = [*fractions.describe_unknown(readings), *([] if project else [NO_PROJECT_NOTE])]
+    notes += google.describe_plugin_refusal(credential, response.at)
     return Snapshot(
         provider=ID,
         account=credential.account,
-        account_name=credential.account_name or (yield from google.whose(credential, now, kept)),
+        account_name=credential.account_name or (yield from google.fetch_owner_email(credential, now, provider_state)),
         plan=plan,
         at=response.at,
         readings=tuple(readings),
@@ -61,15 +70,15 @@ def ask(credential: Credential, now: datetime, kept: Kept) -> Conversation:
     )
 
 
-def read(content: Mapping[str, Any], *, has_project: bool = True) -> list[Reading]:
+def parse_readings(content: Mapping[str, Any], *, has_project: bool = True) -> list[Reading]:
     """One reading for each model, from its emptiest bucket.
 
     Errors: `ShapeChangedError` where no bucket names a model.
     """
     found: dict[str, Reading] = {}
-    for bucket in answers.mappings(content.get("buckets")):
-        reading = _reading(bucket)
-        if reading and (reading.window not in found or _fullness(reading) > _fullness(found[reading.window])):
+    for bucket in answers.as_mappings(content.get("buckets")):
+        reading = _parse_bucket(bucket)
+        if reading and (reading.window not in found or _rank_usage(reading) > _rank_usage(found[reading.window])):
             found[reading.window] = reading
     if not found:
         raise ShapeChangedError(f"{NAME}: no model in the answer (buckets): nothing is claimed")
@@ -78,29 +87,31 @@ def read(content: Mapping[str, Any], *, has_project: bool = True) -> list[Readin
     return [structs.replace(reading, low_confidence=True) for reading in found.values()]
 
 
-def _fullness(reading: Reading) -> float:
+def _rank_usage(reading: Reading) -> float:
     return -1.0 if reading.used_percent is None else reading.used_percent
 
 
-def _reading(bucket: Mapping[str, Any]) -> Reading | None:
-    model = answers.text(bucket.get("modelId"))
-    if not model or not answers.slug(model):
+def _parse_bucket(bucket: Mapping[str, Any]) -> Reading | None:
+    model = answers.parse_text(bucket.get("modelId"))
+    if not model or not answers.slugify(model):
         return None
-    amount = answers.decimal(bucket.get("remainingAmount"))
-    unit = (answers.text(bucket.get("tokenType")) or "requests").lower() if amount is not None else "percent"
-    day = answers.DAY
-    return fractions.from_json(model, bucket, kind=Kind.DAILY, window_seconds=day, remaining=amount, unit=unit)
+    amount = answers.parse_decimal(bucket.get("remainingAmount"))
+    unit = (answers.parse_text(bucket.get("tokenType")) or "requests").lower() if amount is not None else "percent"
+    day = answers.DAY_S
+    return fractions.parse_reading(
+        model, bucket, kind=WindowKind.DAILY, window_seconds=day, remaining=amount, unit=unit
+    )
 
 
 PROVIDER = Provider(
     id=ID,
     name=NAME,
-    page="https://codeassist.google.com",
-    sign_in="run `gemini` once",
-    primary=(),
-    find=find,
-    ask=ask,
-    floor=timedelta(minutes=2),
-    default=timedelta(minutes=5),
-    ceiling=timedelta(minutes=30),
+    usage_page="https://codeassist.google.com",
+    sign_in_hint="run `gemini` once",
+    primary_windows=(),
+    find_credentials=find_credentials,
+    fetch_usage=fetch_usage,
+    min_interval=timedelta(minutes=2),
+    default_interval=timedelta(minutes=5),
+    max_interval=timedelta(minutes=30),
 )

@@ -10,74 +10,84 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from watcher.core.model import Request
-from watcher.credentials import OTHERS, Credential
-from watcher.credentials.gemini import LIMITED
+from watcher.credentials import OWNER_UNKNOWN_KEY, Credential
+from watcher.credentials.gemini import LIMITED_UNTIL_KEY
 from watcher.errors import ExpiredError, NotSignedInError, ProviderError, RateLimitedError, UnsupportedError
-from watcher.providers import Kept, answers, google_tokens
-from watcher.providers.google_refusals import name_of, refuse
-from watcher.providers.google_tokens import Talk
+from watcher.providers import ProviderState, answers, google_tokens
+from watcher.providers.google_refusals import get_provider_name, raise_for_google_error
+from watcher.providers.google_tokens import HttpConversation
 
-API = "https://cloudcode-pa.googleapis.com/v1internal:"
-PROJECTS = "https://cloudresourcemanager.googleapis.com/v1/projects"
-USER = "https://www.googleapis.com/oauth2/v1/userinfo?alt=json"
-LEARNT_FOR = timedelta(hours=1)  # how long what Code Assist says of the project is believed
-CLIENTS = {
+API_URL = "https://cloudcode-pa.googleapis.com/v1internal:"
+PROJECTS_URL = "https://cloudresourcemanager.googleapis.com/v1/projects"
+USER_INFO_URL = "https://www.googleapis.com/oauth2/v1/userinfo?alt=json"
+PROJECT_VALID_FOR = timedelta(hours=1)  # how long what Code Assist says of the project is believed
+CLIENT_METADATA = {
     "gemini_cli": {"ideType": "GEMINI_CLI", "pluginType": "GEMINI"},
     "antigravity": {"ideType": "ANTIGRAVITY", "platform": "PLATFORM_UNSPECIFIED", "pluginType": "GEMINI"},
 }
 
 
-def post(method: str, body: Mapping[str, Any], credential: Credential, now: datetime, kept: Kept) -> Talk:
+def call_api(
+    method: str, body: Mapping[str, Any], credential: Credential, now: datetime, provider_state: ProviderState
+) -> HttpConversation:
     """The JSON answer of one method, with its `Response`; a refused token is renewed once."""
-    return (yield from _signed(Request(method="POST", url=f"{API}{method}", json=dict(body)), credential, now, kept))
+    return (
+        yield from _send_authorized(
+            Request(method="POST", url=f"{API_URL}{method}", json=dict(body)), credential, now, provider_state
+        )
+    )
 
 
-def _signed(request: Request, credential: Credential, now: datetime, kept: Kept) -> Talk:
-    token, fresh = yield from google_tokens.current(credential, now, kept)
-    response = yield _with(request, token)
+def _send_authorized(
+    request: Request, credential: Credential, now: datetime, provider_state: ProviderState
+) -> HttpConversation:
+    token, fresh = yield from google_tokens.get_access_token(credential, now, provider_state)
+    response = yield _with_token(request, token)
     if response.status == 401 and not fresh and credential.refresh_token:  # noqa: PLR2004 - statuses are words
-        kept.pop("access", None)
-        token = yield from google_tokens.renewed(credential, kept)
-        response = yield _with(request, token)
-    refuse(response, credential)
-    return answers.body(response, name=name_of(credential)), response
+        provider_state.pop("access", None)
+        token = yield from google_tokens.refresh_access_token(credential, provider_state)
+        response = yield _with_token(request, token)
+    raise_for_google_error(response, credential)
+    return answers.parse_body(response, name=get_provider_name(credential)), response
 
 
-def _with(request: Request, token: str) -> Request:
+def _with_token(request: Request, token: str) -> Request:
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
     return Request(method=request.method, url=request.url, headers=headers, json=request.json)
 
 
-def refused_elsewhere(credential: Credential, at: datetime) -> list[str]:
+def describe_plugin_refusal(credential: Credential, at: datetime) -> list[str]:
     """A sentence, at most one, where OpenCode's plugin was refused lately and still waits; for a snapshot's note."""
-    until = credential.extra.get(LIMITED, "")
+    until = credential.extra.get(LIMITED_UNTIL_KEY, "")
     return [f"OpenCode's plugin was refused until {until}"] if until > at.isoformat() else []
 
 
 # --- whose it is ------------------------------------------------------------------------------------------------------
 
 
-def whose(credential: Credential, now: datetime, kept: Kept) -> Talk:
+def fetch_owner_email(credential: Credential, now: datetime, provider_state: ProviderState) -> HttpConversation:
     """The email of a login that does not say whose it is and stands beside others; "" where Google does not say it.
 
     Asked once for each login: an answer that cannot be had costs no reading.
     """
-    if OTHERS not in credential.extra:
+    if OWNER_UNKNOWN_KEY not in credential.extra:
         return ""
-    if kept.get("whose_owner") != google_tokens.owner(credential):
-        kept.update(whose="", whose_owner=google_tokens.owner(credential))
+    if provider_state.get("whose_owner") != google_tokens.hash_login(credential):
+        provider_state.update(whose="", whose_owner=google_tokens.hash_login(credential))
         try:
-            content, _ = yield from _signed(Request(url=USER), credential, now, kept)
+            content, _ = yield from _send_authorized(Request(url=USER_INFO_URL), credential, now, provider_state)
         except ProviderError:
             return ""
-        kept["whose"] = answers.text(content.get("email")) or answers.text(content.get("id")) or ""
-    return kept["whose"]
+        provider_state["whose"] = (
+            answers.parse_text(content.get("email")) or answers.parse_text(content.get("id")) or ""
+        )
+    return provider_state["whose"]
 
 
 # --- the project ------------------------------------------------------------------------------------------------------
 
 
-def project(credential: Credential, now: datetime, kept: Kept) -> Talk:
+def fetch_project(credential: Credential, now: datetime, provider_state: ProviderState) -> HttpConversation:
     """The project whose quota is meant, and the plan where it became known: (id or "", plan or None).
 
     The login's own, else the one that Code Assist names, else the one that was made for the Gemini API. Where nothing
@@ -85,41 +95,46 @@ def project(credential: Credential, now: datetime, kept: Kept) -> Talk:
     """
     if credential.extra.get("project"):
         return credential.extra["project"], None
-    if kept.get("project_owner") == google_tokens.owner(credential) and kept["project_until"] > now:
-        return kept["project"], kept["plan"]
+    if (
+        provider_state.get("project_owner") == google_tokens.hash_login(credential)
+        and provider_state["project_until"] > now
+    ):
+        return provider_state["project"], provider_state["plan"]
     try:
-        body = {"metadata": CLIENTS[credential.provider]}
-        content, _ = yield from post("loadCodeAssist", body, credential, now, kept)
+        body = {"metadata": CLIENT_METADATA[credential.provider]}
+        content, _ = yield from call_api("loadCodeAssist", body, credential, now, provider_state)
     except (UnsupportedError, ExpiredError, NotSignedInError, RateLimitedError):
         raise
     except ProviderError:
         return "", None
     named = content.get("cloudaicompanionProject")
-    inner = answers.mapping(named)
-    found = answers.text(named) or answers.text(inner.get("id")) or answers.text(inner.get("projectId"))
-    plan = _plan(content, credential)
+    inner = answers.as_mapping(named)
+    found = (
+        answers.parse_text(named) or answers.parse_text(inner.get("id")) or answers.parse_text(inner.get("projectId"))
+    )
+    plan = _parse_plan(content, credential)
     if not found:
-        found = yield from _made_for_gemini(credential, now, kept)
-    owner = google_tokens.owner(credential)
-    kept.update(project=found, plan=plan, project_until=now + LEARNT_FOR, project_owner=owner)
+        found = yield from _find_gemini_project(credential, now, provider_state)
+    owner = google_tokens.hash_login(credential)
+    provider_state.update(project=found, plan=plan, project_until=now + PROJECT_VALID_FOR, project_owner=owner)
     return found, plan
 
 
-def _made_for_gemini(credential: Credential, now: datetime, kept: Kept) -> Talk:
+def _find_gemini_project(credential: Credential, now: datetime, provider_state: ProviderState) -> HttpConversation:
     try:
-        content, _ = yield from _signed(Request(url=PROJECTS), credential, now, kept)
+        content, _ = yield from _send_authorized(Request(url=PROJECTS_URL), credential, now, provider_state)
     except ProviderError:
         return ""
-    for each in answers.mappings(content.get("projects")):
-        id_ = answers.text(each.get("projectId")) or ""
-        if id_.startswith("gen-lang-client-") or "generative-language" in answers.mapping(each.get("labels")):
+    for each in answers.as_mappings(content.get("projects")):
+        id_ = answers.parse_text(each.get("projectId")) or ""
+        if id_.startswith("gen-lang-client-") or "generative-language" in answers.as_mapping(each.get("labels")):
             return id_
     return ""
 
 
-def _plan(content: Mapping[str, Any], credential: Credential) -> str | None:
+def _parse_plan(content: Mapping[str, Any], credential: Credential) -> str | None:
     """The plan's name for people; None where the answer does not say."""
-    paid = answers.text(answers.mapping(content.get("paidTier")).get("name"))
-    tier = answers.text(answers.mapping(content.get("currentTier")).get("id")) or ""
+    paid = answers.parse_text(answers.as_mapping(content.get("paidTier")).get("name"))
+    tier = answers.parse_text(answers.as_mapping(content.get("currentTier")).get("id")) or ""
     free = "Workspace" if credential.extra.get("domain") else "Free"
     return paid or {"standard-tier": "Paid", "free-tier": free, "legacy-tier": "Legacy"}.get(tier)

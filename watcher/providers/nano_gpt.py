@@ -10,70 +10,75 @@ from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from watcher.core.model import Kind, Reading, Request, Response, Snapshot
-from watcher.credentials import Credential, Surroundings, nano_gpt
-from watcher.credentials.places import gather
+from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
+from watcher.credentials import Credential, HostInfo, nano_gpt
+from watcher.credentials.places import collect_credentials
 from watcher.errors import ProviderError, ShapeChangedError
-from watcher.providers import Conversation, Kept, Overrides, Provider, answers, nano_gpt_windows
+from watcher.providers import Conversation, Overrides, Provider, ProviderState, answers, nano_gpt_windows
 
-ID, NAME, SIGN_IN = "nano_gpt", "Nano-GPT", "make a new key at nano-gpt.com/api and give it to OpenCode"
-HOST = "https://nano-gpt.com"
-BALANCES = (("usd_balance", "balance_usd", "usd", "balance"), ("nano_balance", "balance_nano", "nano", "nano balance"))
+ID, NAME, SIGN_IN_HINT = "nano_gpt", "Nano-GPT", "make a new key at nano-gpt.com/api and give it to OpenCode"
+BASE_URL = "https://nano-gpt.com"
+BALANCE_FIELDS = (
+    ("usd_balance", "balance_usd", "usd", "balance"),
+    ("nano_balance", "balance_nano", "nano", "nano balance"),
+)
 
 
-def find(surroundings: Surroundings, overrides: Overrides) -> Sequence[Credential]:
+def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
     """Keys, OpenCode's first."""
     if overrides.token:
-        return [Credential(provider=ID, place="config", path="config", token=overrides.token)]
+        return [Credential(provider=ID, source_name="config", path="config", token=overrides.token)]
     if overrides.credentials:
-        return nano_gpt.from_opencode(surroundings, overrides.credentials)
-    return gather(lambda: nano_gpt.from_opencode(surroundings), lambda: nano_gpt.from_environment(surroundings))
+        return nano_gpt.find_in_opencode(host_info, overrides.credentials)
+    return collect_credentials(
+        lambda: nano_gpt.find_in_opencode(host_info), lambda: nano_gpt.find_in_environment(host_info)
+    )
 
 
-def ask(credential: Credential, _now: datetime, _kept: Kept) -> Conversation:
+def fetch_usage(credential: Credential, _now: datetime, _provider_state: ProviderState) -> Conversation:
     """The usage, then the balance, whose failure costs only itself."""
     key = {"x-api-key": credential.token, "Accept": "application/json"}
     headers = {**key, "Authorization": f"Bearer {credential.token}"}
-    response: Response = yield Request(url=f"{HOST}/api/subscription/v1/usage", headers=headers)
-    content = answers.read(response, name=NAME, sign_in=SIGN_IN)
-    if "error" in content and not nano_gpt_windows.names_any(content):
-        raise ShapeChangedError(f"{NAME}: an error came instead of usage: {SIGN_IN}")
-    readings = nano_gpt_windows.read(content)
+    response: Response = yield Request(url=f"{BASE_URL}/api/subscription/v1/usage", headers=headers)
+    content = answers.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
+    if "error" in content and not nano_gpt_windows.has_usage(content):
+        raise ShapeChangedError(f"{NAME}: an error came instead of usage: {SIGN_IN_HINT}")
+    readings = nano_gpt_windows.parse_readings(content)
     if not readings and not nano_gpt_windows.is_inactive(content):
         raise ShapeChangedError(f"{NAME}: no window in the answer (limits, daily, monthly): nothing is claimed")
-    balances, trouble = yield from _balances(key)
+    balances, trouble = yield from _fetch_balances(key)
     return Snapshot(
         provider=ID,
         account=credential.account,
         account_name=credential.account_name,
-        at=response.at,
+        at=response.received_at,
         readings=(*readings, *balances),
-        note="; ".join(note for note in (_state(content), trouble) if note) or None,
+        note="; ".join(note for note in (_describe_state(content), trouble) if note) or None,
     )
 
 
-def _balances(headers: Mapping[str, str]) -> Generator[Request, Response, tuple[list[Reading], str]]:
+def _fetch_balances(headers: Mapping[str, str]) -> Generator[Request, Response, tuple[list[Reading], str]]:
     """Both balances, and why there are none."""
     request = Request(
-        method="POST", url=f"{HOST}/api/check-balance", headers={**headers, "Content-Length": "0"}, body=b""
+        method="POST", url=f"{BASE_URL}/api/check-balance", headers={**headers, "Content-Length": "0"}, body=b""
     )
     try:
         response = yield request
-        content = answers.read(response, name=NAME, sign_in=SIGN_IN)
+        content = answers.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
     except ProviderError as error:
         return [], f"no balance ({error.kind})"
-    amounts = [(each, answers.decimal(content.get(each[0]))) for each in BALANCES]
+    amounts = [(each, answers.parse_decimal(content.get(each[0]))) for each in BALANCE_FIELDS]
     return [
-        Reading(window=window, kind=Kind.BALANCE, label=label, remaining=amount, unit=unit)
+        Reading(window=window, kind=WindowKind.BALANCE, label=label, remaining=amount, unit=unit)
         for (_key, window, unit, label), amount in amounts
         if amount is not None
     ], ""
 
 
-def _state(content: Mapping[str, Any]) -> str:
+def _describe_state(content: Mapping[str, Any]) -> str:
     """The subscription's state in words, where it is not simply active, and whether a day's limit binds."""
     if content.get("state") == "grace":
-        until = answers.instant(content.get("graceUntil"))
+        until = answers.parse_timestamp(content.get("graceUntil"))
         return f"grace period until {until:%Y-%m-%d}" if until else "grace period"
     if nano_gpt_windows.is_inactive(content):
         return "subscription inactive: no quota to watch"
@@ -83,12 +88,12 @@ def _state(content: Mapping[str, Any]) -> str:
 PROVIDER = Provider(
     id=ID,
     name=NAME,
-    page="https://nano-gpt.com/subscription",
-    sign_in=SIGN_IN,
-    primary=("daily", "weekly_input_tokens", "monthly"),
-    find=find,
-    ask=ask,
-    floor=timedelta(minutes=1),
-    default=timedelta(minutes=5),
-    ceiling=timedelta(minutes=30),
+    usage_page="https://nano-gpt.com/subscription",
+    sign_in_hint=SIGN_IN_HINT,
+    primary_windows=("daily", "weekly_input_tokens", "monthly"),
+    find_credentials=find_credentials,
+    fetch_usage=fetch_usage,
+    min_interval=timedelta(minutes=1),
+    default_interval=timedelta(minutes=5),
+    max_interval=timedelta(minutes=30),
 )

@@ -13,51 +13,59 @@ from msgspec import Struct
 
 from watcher.providers import answers
 
-USED = ("used", "usage", "inputTokensUsed", "usedTokens")
-LEFT = ("remaining", "left")
-PERCENT = ("percentUsed", "usagePercent")
-RESET = ("resetAt", "nextResetAt")
-_FLAT = ("used", "remaining", "percentUsed", "resetAt")  # with more, `dailyInputTokensUsed` would be `daily`'s too
-_HOLDERS = ("inputTokens", "input_tokens")
+USED_NAMES = ("used", "usage", "inputTokensUsed", "usedTokens")
+REMAINING_NAMES = ("remaining", "left")
+PERCENT_NAMES = ("percentUsed", "usagePercent")
+RESET_NAMES = ("resetAt", "nextResetAt")
+_FLAT_NAMES = (
+    "used",
+    "remaining",
+    "percentUsed",
+    "resetAt",
+)  # with more, `dailyInputTokensUsed` would be `daily`'s too
+_CONTAINER_NAMES = ("inputTokens", "input_tokens")
 
 
-class Shape(Struct, frozen=True):
+class FieldNames(Struct, frozen=True):
     """One window as the answer has it."""
 
     id: str
-    aliases: tuple[str, ...] = ()  # further names of its limit
-    word: str = ""  # its name inside `inputTokens`; empty: it is never there
+    limit_aliases: tuple[str, ...] = ()  # further names of its limit
+    nested_name: str = ""  # its name inside `inputTokens`; empty: it is never there
 
 
-def fields(content: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
+def get_fields(content: Mapping[str, Any], field_names: FieldNames) -> dict[str, Any]:
     """The window's fields, {} where the answer has none."""
-    nested = [answers.mapping(content.get(name)) for name in _HOLDERS] if shape.word else []
-    named = [(content, shape.id), *((holder, name) for holder in nested for name in (shape.id, shape.word))]
+    nested = [answers.as_mapping(content.get(name)) for name in _CONTAINER_NAMES] if field_names.nested_name else []
+    named = [
+        (content, field_names.id),
+        *((holder, name) for holder in nested for name in (field_names.id, field_names.nested_name)),
+    ]
     for holder, name in named:
-        for spelling in _spellings(name):
+        for spelling in _iter_spellings(name):
             if isinstance(holder.get(spelling), dict):
                 return dict(holder[spelling])
-    flat = ((name, shape.id + name[0].upper() + name[1:]) for name in _FLAT)
-    return {name: content[spelling] for name, key in flat for spelling in _spellings(key) if spelling in content}
+    flat = ((name, field_names.id + name[0].upper() + name[1:]) for name in _FLAT_NAMES)
+    return {name: content[spelling] for name, key in flat for spelling in _iter_spellings(key) if spelling in content}
 
 
-def limit(content: Mapping[str, Any], shape: Shape) -> Decimal | None:
+def get_limit(content: Mapping[str, Any], field_names: FieldNames) -> Decimal | None:
     """The window's limit, among `limits` or beside its other fields; a negative one is none."""
-    limits = answers.mapping(content.get("limits"))
-    names = [each for name in (shape.id, *shape.aliases) for each in (name, f"{name}Limit")]
-    found = [limits.get(spelling) for name in names for spelling in _spellings(name)]
-    found += [content.get(spelling) for spelling in _spellings(f"{shape.id}Limit")]
-    found.append(fields(content, shape).get("limit"))
-    known = (answers.decimal(each) for each in found)
+    limits = answers.as_mapping(content.get("limits"))
+    names = [each for name in (field_names.id, *field_names.limit_aliases) for each in (name, f"{name}Limit")]
+    found = [limits.get(spelling) for name in names for spelling in _iter_spellings(name)]
+    found += [content.get(spelling) for spelling in _iter_spellings(f"{field_names.id}Limit")]
+    found.append(get_fields(content, field_names).get("limit"))
+    known = (answers.parse_decimal(each) for each in found)
     return next((each for each in known if each is not None and each >= 0), None)
 
 
-def first(of: Mapping[str, Any], names: Sequence[str]) -> Any:
+def get_first(values: Mapping[str, Any], names: Sequence[str]) -> Any:
     """The first of those names, in either spelling, that is not null."""
-    spellings = (spelling for name in names for spelling in _spellings(name))
-    return next((of[each] for each in spellings if of.get(each) is not None), None)
+    spellings = (spelling for name in names for spelling in _iter_spellings(name))
+    return next((values[each] for each in spellings if values.get(each) is not None), None)
 
 
-def _spellings(name: str) -> Iterator[str]:
+def _iter_spellings(name: str) -> Iterator[str]:
     yield name
     yield re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

@@ -10,19 +10,19 @@ from typing import Any
 
 from msgspec import Struct
 
-from watcher.core.model import Kind, Reading
+from watcher.core.model import Reading, WindowKind
 from watcher.providers import answers
 from watcher.providers import nano_gpt_fields as names
-from watcher.providers.nano_gpt_fields import Shape
+from watcher.providers.nano_gpt_fields import FieldNames
 
 
-class Window(Struct, frozen=True):
+class WindowSpec(Struct, frozen=True):
     """One window: how the answer has it, and what it is called here."""
 
-    shape: Shape
+    field_names: FieldNames
     window: str
     unit: str
-    seconds: int | None  # None: a calendar month
+    length_s: int | None  # None: a calendar month
 
     @property
     def label(self) -> str:
@@ -30,30 +30,34 @@ class Window(Struct, frozen=True):
         return self.window.replace("_", " ") if self.unit != "requests" else f"{self.window} requests"
 
 
-DAILY = Window(Shape("daily"), "daily", "requests", answers.DAY)
-DAILY_TOKENS = Window(
-    Shape("dailyInputTokens", ("dailyInputToken",), "daily"), "daily_input_tokens", "tokens", answers.DAY
+DAILY = WindowSpec(FieldNames("daily"), "daily", "requests", answers.DAY_S)
+DAILY_TOKENS = WindowSpec(
+    FieldNames("dailyInputTokens", ("dailyInputToken",), "daily"), "daily_input_tokens", "tokens", answers.DAY_S
 )
-WEEKLY_TOKENS = Window(
-    Shape("weeklyInputTokens", ("weekly", "weeklyInputToken"), "weekly"), "weekly_input_tokens", "tokens", answers.WEEK
+WEEKLY_TOKENS = WindowSpec(
+    FieldNames("weeklyInputTokens", ("weekly", "weeklyInputToken"), "weekly"),
+    "weekly_input_tokens",
+    "tokens",
+    answers.WEEK_S,
 )
 WINDOWS = (
     DAILY,
-    Window(Shape("monthly"), "monthly", "requests", None),
+    WindowSpec(FieldNames("monthly"), "monthly", "requests", None),
     WEEKLY_TOKENS,
     DAILY_TOKENS,
-    Window(Shape("dailyImages", ("dailyImage",)), "daily_images", "images", answers.DAY),
+    WindowSpec(FieldNames("dailyImages", ("dailyImage",)), "daily_images", "images", answers.DAY_S),
 )
 
 
-def read(content: Mapping[str, Any]) -> list[Reading]:
+def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
     """One reading for each window that the answer has, of either generation; none of an inactive subscription."""
     if is_inactive(content):
         return []
     return [
-        _reading(each, content, fields, limit)
-        for each, fields, limit in _windows(content)
-        if content.get(each.shape.id, ...) is not None  # null says that there is no such quota, whatever its limit was
+        _make_reading(each, content, fields, limit)
+        for each, fields, limit in _iter_windows(content)
+        if content.get(each.field_names.id, ...)
+        is not None  # null says that there is no such quota, whatever its limit was
         and (fields or limit is not None)
     ]
 
@@ -63,52 +67,59 @@ def is_inactive(content: Mapping[str, Any]) -> bool:
     return content.get("active") is False or content.get("state") == "inactive"
 
 
-def names_any(content: Mapping[str, Any]) -> bool:
+def has_usage(content: Mapping[str, Any]) -> bool:
     """Whether the answer is one about usage at all."""
-    return any(name in content for name in ("limits", "active", "state", *(each.shape.id for each in WINDOWS)))
+    return any(name in content for name in ("limits", "active", "state", *(each.field_names.id for each in WINDOWS)))
 
 
-def _windows(content: Mapping[str, Any]) -> Iterator[tuple[Window, dict[str, Any], Decimal | None]]:
+def _iter_windows(content: Mapping[str, Any]) -> Iterator[tuple[WindowSpec, dict[str, Any], Decimal | None]]:
     """Every window with its fields and its limit. Where days are counted in tokens `limits.daily` is of tokens too."""
-    by_tokens = bool(names.fields(content, DAILY_TOKENS.shape)) and not names.fields(content, DAILY.shape)
+    by_tokens = bool(names.get_fields(content, DAILY_TOKENS.field_names)) and not names.get_fields(
+        content, DAILY.field_names
+    )
     for each in WINDOWS:
-        fields, limit = names.fields(content, each.shape), names.limit(content, each.shape)
+        fields, limit = names.get_fields(content, each.field_names), names.get_limit(content, each.field_names)
         if by_tokens and each is DAILY:
             continue
         if by_tokens and each is DAILY_TOKENS and limit is None:
-            limit = names.limit(content, DAILY.shape)
+            limit = names.get_limit(content, DAILY.field_names)
         yield each, fields, limit
 
 
-def _reading(each: Window, content: Mapping[str, Any], fields: Mapping[str, Any], limit: Decimal | None) -> Reading:
-    used, left = answers.decimal(names.first(fields, names.USED)), answers.decimal(names.first(fields, names.LEFT))
+def _make_reading(
+    spec: WindowSpec, content: Mapping[str, Any], fields: Mapping[str, Any], limit: Decimal | None
+) -> Reading:
+    used, left = (
+        answers.parse_decimal(names.get_first(fields, names.USED_NAMES)),
+        answers.parse_decimal(names.get_first(fields, names.REMAINING_NAMES)),
+    )
     if used is None and left is not None and limit is not None:
         used = limit - left
     if left is None and used is not None and limit is not None:
         left = limit - used
     if limit is None and used is not None and left is not None:
         limit = used + left
-    ends = answers.mapping(content.get("period")).get("currentPeriodEnd") if each.window == "monthly" else None
+    ends = answers.as_mapping(content.get("period")).get("currentPeriodEnd") if spec.window == "monthly" else None
     return Reading(
-        window=each.window,
-        kind=answers.kind_of(each.seconds) if each.seconds else Kind.MONTHLY,
-        label=each.label,
-        used_percent=_percent(used, limit, names.first(fields, names.PERCENT)),
+        window=spec.window,
+        kind=answers.classify_window(spec.length_s) if spec.length_s else WindowKind.MONTHLY,
+        label=spec.label,
+        used_percent=_compute_percent(used, limit, names.get_first(fields, names.PERCENT_NAMES)),
         used=used,
         limit=limit,
         remaining=left,
-        unit=each.unit,
-        resets_at=answers.instant(names.first(fields, names.RESET)) or answers.instant(ends),
-        window_seconds=each.seconds,
+        unit=spec.unit,
+        resets_at=answers.parse_timestamp(names.get_first(fields, names.RESET_NAMES)) or answers.parse_timestamp(ends),
+        window_seconds=spec.length_s,
     )
 
 
-def _percent(used: Decimal | None, limit: Decimal | None, said: object) -> float | None:
+def _compute_percent(used: Decimal | None, limit: Decimal | None, reported: object) -> float | None:
     """Used of limit; else what was said: a text with % as it is, a plain number as a fraction. Of nothing: unknown."""
-    computed = answers.ratio(used, limit)
+    computed = answers.compute_percent(used, limit)
     if computed is not None or limit == 0:
         return computed
-    if isinstance(said, str) and said.strip().endswith("%"):
-        return answers.percent(said.strip()[:-1])
-    fraction = answers.percent(said)
-    return None if fraction is None else answers.finite(fraction * 100)
+    if isinstance(reported, str) and reported.strip().endswith("%"):
+        return answers.parse_percent(reported.strip()[:-1])
+    fraction = answers.parse_percent(reported)
+    return None if fraction is None else answers.discard_huge(fraction * 100)

@@ -12,17 +12,17 @@ from msgspec import Struct
 
 MAX_VARINT_BYTES = 10
 MAX_FIELDS = 4096  # of one message; an honest one has dozens
-MAX_NUMBER = 2**29 - 1
+MAX_FIELD_NUMBER = 2**29 - 1
 MAX_VARINT = 2**64 - 1
-SINGLE_DIGITS = 9  # so many significant digits tell every float32 from its neighbours
-LARGEST_SINGLE = 3.4028234663852886e38
+FLOAT32_DIGITS = 9  # so many significant digits tell every float32 from its neighbours
+MAX_FLOAT32 = 3.4028234663852886e38
 
 
 class MalformedError(ValueError):
     """These bytes are not a protobuf message."""
 
 
-class Wire(IntEnum):
+class WireType(IntEnum):
     """How a value is written. The group types 3 and 4 are obsolete and refused like unknown ones."""
 
     VARINT = 0
@@ -35,80 +35,80 @@ class Field(Struct, frozen=True):
     """One field: an int for varints, raw little-endian bytes for everything else."""
 
     number: int
-    wire: Wire
+    wire_type: WireType
     value: int | bytes
 
 
-def fields(data: bytes) -> Iterator[Field]:
+def iter_fields(data: bytes) -> Iterator[Field]:
     """The message's fields in order, unknown ones too; `MalformedError` at the first byte that cannot be right."""
     at = count = 0
     while at < len(data):
         count += 1
         if count > MAX_FIELDS:
             raise MalformedError("too many fields")
-        tag, at = varint(data, at)
+        tag, at = read_varint(data, at)
         number = tag >> 3
-        if not 1 <= number <= MAX_NUMBER:
+        if not 1 <= number <= MAX_FIELD_NUMBER:
             raise MalformedError("a field number out of range")
-        value, at = _value(data, at, tag & 7)
-        yield Field(number, Wire(tag & 7), value)
+        value, at = _read_value(data, at, tag & 7)
+        yield Field(number, WireType(tag & 7), value)
 
 
-def varint(data: bytes, at: int) -> tuple[int, int]:
-    """The unsigned number that starts at `at`, and where the next thing starts."""
+def read_varint(data: bytes, offset: int) -> tuple[int, int]:
+    """The unsigned number that starts at `offset`, and where the next thing starts."""
     value = 0
     for step in range(MAX_VARINT_BYTES):
-        if at + step >= len(data):
+        if offset + step >= len(data):
             raise MalformedError("a number is cut short")
-        byte = data[at + step]
+        byte = data[offset + step]
         value |= (byte & 0x7F) << (7 * step)
         if byte < 0x80:  # noqa: PLR2004 - the continuation bit
             if value > MAX_VARINT:
                 raise MalformedError("a number of more than 64 bits")
-            return value, at + step + 1
+            return value, offset + step + 1
     raise MalformedError("a number of more than ten bytes")
 
 
-def messages(data: bytes, number: int) -> list[bytes]:
+def get_messages(data: bytes, field_number: int) -> list[bytes]:
     """The values of every length-delimited field of that number, in order."""
     return [
         each.value
-        for each in fields(data)
-        if each.number == number and isinstance(each.value, bytes) and each.wire is Wire.BYTES
+        for each in iter_fields(data)
+        if each.number == field_number and isinstance(each.value, bytes) and each.wire_type is WireType.BYTES
     ]
 
 
-def real(field: Field) -> float | None:
+def to_float(field: Field) -> float | None:
     """The field as a floating-point number; None where it holds bytes. A varint counts as the number it is."""
     if isinstance(field.value, int):
         return float(field.value)
-    if field.wire is Wire.BYTES:
+    if field.wire_type is WireType.BYTES:
         return None
-    if field.wire is Wire.FIXED32:
-        return _single(field.value)
+    if field.wire_type is WireType.FIXED32:
+        return _decode_float32(field.value)
     (value,) = struct.unpack("<d", field.value)
     return float(value)
 
 
-def _single(raw: bytes) -> float:
+def _decode_float32(raw: bytes) -> float:
     """The number that a float32 was written for: the shortest that it stands for, 0.3 and not 0.30000001192."""
     (value,) = struct.unpack("<f", raw)
-    for digits in range(1, SINGLE_DIGITS + 1):
+    for digits in range(1, FLOAT32_DIGITS + 1):
         short = float(f"{value:.{digits}g}")
-        if abs(short) <= LARGEST_SINGLE and struct.pack("<f", short) == raw:
+        if abs(short) <= MAX_FLOAT32 and struct.pack("<f", short) == raw:
             return short
     return float(value)
 
 
-def _value(data: bytes, at: int, wire: int) -> tuple[int | bytes, int]:
-    if wire == Wire.VARINT:
-        return varint(data, at)
-    if wire == Wire.BYTES:
-        length, at = varint(data, at)
-    elif wire in (Wire.FIXED32, Wire.FIXED64):
-        length = 4 if wire == Wire.FIXED32 else 8
+def _read_value(data: bytes, offset: int, wire_type: int) -> tuple[int | bytes, int]:
+    if wire_type == WireType.VARINT:
+        return read_varint(data, offset)
+    if wire_type == WireType.BYTES:
+        length, offset = read_varint(data, offset)
+    elif wire_type in (WireType.FIXED32, WireType.FIXED64):
+        length = 4 if wire_type == WireType.FIXED32 else 8
     else:
         raise MalformedError("an unknown wire type")
-    if at + length > len(data):
+    if offset + length > len(data):
         raise MalformedError("a value is cut short")
-    return data[at : at + length], at + length
+    return data[offset : offset + length], offset + length

@@ -2,6 +2,6 @@
 
 from watcher.providers import Provider, antigravity, claude, codex, copilot, gemini_cli, nano_gpt
 
-_ALL = (claude, codex, copilot, nano_gpt, gemini_cli, antigravity)
+_MODULES = (claude, codex, copilot, nano_gpt, gemini_cli, antigravity)
 
-PROVIDERS: dict[str, Provider] = {module.PROVIDER.id: module.PROVIDER for module in _ALL}
+PROVIDERS: dict[str, Provider] = {module.PROVIDER.id: module.PROVIDER for module in _MODULES}

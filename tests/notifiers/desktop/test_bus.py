@@ -9,10 +9,10 @@ import pytest
 
 from tests.notifiers.desktop.samples import message
 from watcher.core.model import Severity
-from watcher.notifiers.desktop import Backend, deliver_by
-from watcher.notifiers.desktop.answer import Answer
-from watcher.notifiers.desktop.bus import REMEMBERED, Bubbles, addresses, server
-from watcher.notifiers.desktop.session import Session, Silence, Unreachable
+from watcher.notifiers.desktop import Backend, try_backends
+from watcher.notifiers.desktop.answer import BackendResult
+from watcher.notifiers.desktop.bus import MAX_REMEMBERED, DBusNotifier, get_server_info, list_bus_addresses
+from watcher.notifiers.desktop.session import BusConnection, NoReplyError, UnreachableError
 
 NOW = datetime(2026, 1, 5, 14, 20, tzinfo=UTC)
 
@@ -26,13 +26,13 @@ def show(bubbles, sent, env):
 
 
 def quick(at):
-    return Session(at, limit_s=0.2)
+    return BusConnection(at, timeout_s=0.2)
 
 
 @pytest.mark.system
 def test_the_arguments_of_notify_are_exact(bus_env, daemon):
     recorder = daemon()
-    answer = show(Bubbles(), message(), bus_env)
+    answer = show(DBusNotifier(), message(), bus_env)
     assert answer.delivered is True
     assert answer.reason == "the notification daemon took it (id 41)"
     assert recorder.notified == [
@@ -67,7 +67,7 @@ def test_the_arguments_of_notify_are_exact(bus_env, daemon):
 )
 def test_urgency_is_the_severity_and_good_news_is_never_critical(bus_env, daemon, event, severity, urgency):
     recorder = daemon()
-    show(Bubbles(), message(event=event, severity=severity), bus_env)
+    show(DBusNotifier(), message(event=event, severity=severity), bus_env)
     assert recorder.notified[0][6]["urgency"] == ("y", urgency)
 
 
@@ -85,13 +85,13 @@ def test_urgency_is_the_severity_and_good_news_is_never_critical(bus_env, daemon
 )
 def test_the_body_is_escaped_only_for_a_daemon_that_reads_markup(bus_env, daemon, capabilities, body):
     recorder = daemon(capabilities=capabilities)
-    show(Bubbles(), message(body="91 % > <90 %> & up", link="https://example.com/a?b=1&c=2"), bus_env)
+    show(DBusNotifier(), message(body="91 % > <90 %> & up", link="https://example.com/a?b=1&c=2"), bus_env)
     assert recorder.notified[0][4] == body
 
 
 @pytest.mark.system
 def test_a_later_message_of_an_alert_replaces_the_earlier_and_no_other(bus_env, daemon):
-    recorder, bubbles = daemon(), Bubbles()
+    recorder, bubbles = daemon(), DBusNotifier()
     for thread in ("a", "b", "a", "", ""):
         show(bubbles, message(thread=thread), bus_env)
     assert [call[1] for call in recorder.notified] == [0, 0, 41, 0, 0]
@@ -99,7 +99,7 @@ def test_a_later_message_of_an_alert_replaces_the_earlier_and_no_other(bus_env, 
 
 @pytest.mark.system
 def test_a_daemon_that_was_restarted_is_not_asked_to_replace_what_it_never_showed(bus_env, daemon):
-    bubbles, first = Bubbles(), daemon()
+    bubbles, first = DBusNotifier(), daemon()
     show(bubbles, message(), bus_env)
     first.close()
     second = daemon()
@@ -108,15 +108,15 @@ def test_a_daemon_that_was_restarted_is_not_asked_to_replace_what_it_never_showe
 
 
 def test_memory_of_shown_alerts_is_bounded():
-    bubbles = Bubbles()
-    for number in range(3 * REMEMBERED):
+    bubbles = DBusNotifier()
+    for number in range(3 * MAX_REMEMBERED):
         bubbles._remember(f"alert {number}", ("daemon", number))
-    assert len(bubbles._shown) == REMEMBERED
+    assert len(bubbles._shown) == MAX_REMEMBERED
 
 
 @pytest.mark.system
 def test_a_bus_that_restarts_is_survived(bus, daemon, bus_env):
-    bubbles = Bubbles()
+    bubbles = DBusNotifier()
     daemon()
     assert show(bubbles, message(), bus_env).delivered is True
     bus.stop()
@@ -131,7 +131,7 @@ def test_a_bus_that_restarts_is_survived(bus, daemon, bus_env):
 
 @pytest.mark.system
 def test_without_a_daemon_the_reason_says_so(bus_env):
-    answer = show(Bubbles(), message(), bus_env)
+    answer = show(DBusNotifier(), message(), bus_env)
     assert answer.delivered is False
     assert answer.reason == "no notification daemon is running; start one, for instance dunst or mako"
 
@@ -158,7 +158,7 @@ def test_without_a_daemon_the_reason_says_so(bus_env):
 )
 def test_a_daemon_that_misbehaves_is_told_from_one_that_works(bus_env, daemon, *, behaviour, delivered, last, reason):
     daemon(behaviour=behaviour)
-    answer = show(Bubbles(quick), message(), bus_env)
+    answer = show(DBusNotifier(quick), message(), bus_env)
     assert (answer.delivered, answer.last, answer.reason) == (delivered, last, reason)
 
 
@@ -166,7 +166,7 @@ def test_a_daemon_that_misbehaves_is_told_from_one_that_works(bus_env, daemon, *
 def test_a_hung_daemon_holds_nothing_up_for_more_than_two_seconds(bus_env, daemon):
     daemon(behaviour={"GetCapabilities": "hang"})
     began = time.monotonic()
-    outcome = deliver_by([Backend(name="D-Bus", show=Bubbles().show), NEVER], message(), not_run, bus_env)
+    outcome = try_backends([Backend(name="D-Bus", show=DBusNotifier().show), NEVER], message(), not_run, bus_env)
     assert 1.9 < time.monotonic() - began < 5
     assert outcome.delivered is False
     assert outcome.detail == "D-Bus: the notification daemon did not answer within 2 s"
@@ -186,7 +186,7 @@ def silent_socket(tmp_path_factory):
 
 
 def test_a_bus_that_never_says_a_word_is_given_up(silent_socket):
-    answer = show(Bubbles(quick), message(), {"DBUS_SESSION_BUS_ADDRESS": silent_socket})
+    answer = show(DBusNotifier(quick), message(), {"DBUS_SESSION_BUS_ADDRESS": silent_socket})
     assert (answer.delivered, answer.last) == (False, True)
     assert answer.reason == "the session bus did not answer within 0.2 s"
 
@@ -216,7 +216,7 @@ def test_a_bus_that_refuses_is_a_reason_and_not_an_exception(tmp_path_factory, l
 
         refusing = threading.Thread(target=refuse)
         refusing.start()
-        answer = show(Bubbles(quick), message(), {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={path}"})
+        answer = show(DBusNotifier(quick), message(), {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={path}"})
         refusing.join(5)
     assert (answer.delivered, answer.reason) == (False, reason)
 
@@ -249,7 +249,7 @@ def test_a_bus_that_talks_nonsense_is_given_up(tmp_path_factory, garbage):
 
         talking = threading.Thread(target=talk)
         talking.start()
-        answer = show(Bubbles(quick), message(), {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={path}"})
+        answer = show(DBusNotifier(quick), message(), {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={path}"})
         talking.join(5)
     assert (answer.delivered, answer.last) == (False, True)
 
@@ -261,7 +261,7 @@ def test_a_bus_that_talks_nonsense_is_given_up(tmp_path_factory, garbage):
 )
 def test_a_daemon_that_answers_in_another_shape_is_not_believed(bus_env, daemon, strange, delivered):
     daemon(strange=strange)
-    assert show(Bubbles(), message(), bus_env).delivered is delivered
+    assert show(DBusNotifier(), message(), bus_env).delivered is delivered
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_a_daemon_that_answers_in_another_shape_is_not_believed(bus_env, daemon,
     ],
 )
 def test_no_bus_is_one_line_that_says_what_to_do(env, reason):
-    answer = show(Bubbles(), message(), env)
+    answer = show(DBusNotifier(), message(), env)
     assert (answer.delivered, answer.reason) == (False, reason)
 
 
@@ -294,23 +294,23 @@ def test_the_bus_is_where_the_environment_says_then_where_systemd_puts_it(tmp_pa
         (tmp_path / folder / "bus").touch()
     mine, usual = str(tmp_path / "mine"), str(tmp_path / "usual")
     given = {"DBUS_SESSION_BUS_ADDRESS": "unix:abstract=x", "XDG_RUNTIME_DIR": mine}
-    assert addresses(given, usual) == ["unix:abstract=x", f"unix:path={mine}/bus", f"unix:path={usual}/bus"]
-    assert addresses({"XDG_RUNTIME_DIR": mine}, mine) == [f"unix:path={mine}/bus"]
-    assert addresses({"XDG_RUNTIME_DIR": "/nowhere"}, usual) == [f"unix:path={usual}/bus"]
-    assert addresses({}, "/nowhere") == []
+    assert list_bus_addresses(given, usual) == ["unix:abstract=x", f"unix:path={mine}/bus", f"unix:path={usual}/bus"]
+    assert list_bus_addresses({"XDG_RUNTIME_DIR": mine}, mine) == [f"unix:path={mine}/bus"]
+    assert list_bus_addresses({"XDG_RUNTIME_DIR": "/nowhere"}, usual) == [f"unix:path={usual}/bus"]
+    assert list_bus_addresses({}, "/nowhere") == []
 
 
 @pytest.mark.system
 def test_an_address_left_over_from_an_old_session_is_passed_over(bus, daemon):
     daemon()
     old = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere/bus", "XDG_RUNTIME_DIR": str(bus.folder)}
-    assert show(Bubbles(), message(), old).delivered is True
+    assert show(DBusNotifier(), message(), old).delivered is True
 
 
 @pytest.mark.system
 def test_a_bus_that_only_the_runtime_folder_tells_of_is_found(bus, daemon):
     daemon()
-    assert show(Bubbles(), message(), {"XDG_RUNTIME_DIR": str(bus.folder)}).delivered is True
+    assert show(DBusNotifier(), message(), {"XDG_RUNTIME_DIR": str(bus.folder)}).delivered is True
 
 
 def test_the_chain_ends_at_the_first_that_takes_the_message():
@@ -319,7 +319,7 @@ def test_the_chain_ends_at_the_first_that_takes_the_message():
     def backend(name, **answer):
         def show(*_):
             asked.append(name)
-            return Answer(reason=f"{name} said so", **answer)
+            return BackendResult(reason=f"{name} said so", **answer)
 
         return Backend(name=name, show=show)
 
@@ -331,7 +331,7 @@ def test_the_chain_ends_at_the_first_that_takes_the_message():
     took = backend("took", delivered=None, accepted=True)
 
     def end(*backends):
-        return deliver_by(backends, message(), not_run, {})
+        return try_backends(backends, message(), not_run, {})
 
     assert end(no, yes, perhaps).detail == "yes: yes said so"
     assert asked == ["no", "yes"]
@@ -347,25 +347,27 @@ def test_the_chain_ends_at_the_first_that_takes_the_message():
 @pytest.mark.system
 def test_the_daemon_is_asked_for_its_name_and_shows_nothing(bus_env, daemon):
     recorder = daemon()
-    assert server(bus_env) == "recorder 1"
+    assert get_server_info(bus_env) == "recorder 1"
     assert recorder.notified == []
 
 
 @pytest.mark.system
 def test_without_a_daemon_there_is_no_name(bus_env):
-    with pytest.raises(Unreachable, match="no notification daemon is running; start one, for instance dunst or mako"):
-        server(bus_env)
+    with pytest.raises(
+        UnreachableError, match="no notification daemon is running; start one, for instance dunst or mako"
+    ):
+        get_server_info(bus_env)
 
 
 @pytest.mark.system
 def test_a_daemon_that_hangs_has_no_name(bus_env, daemon):
     daemon(behaviour={"GetServerInformation": "hang"})
-    with pytest.raises(Silence, match="did not answer"):
-        server(bus_env, quick)
+    with pytest.raises(NoReplyError, match="did not answer"):
+        get_server_info(bus_env, quick)
 
 
 @pytest.mark.system
 def test_a_daemon_that_gives_its_name_in_another_shape_is_not_believed(bus_env, daemon):
     daemon(strange={"GetServerInformation": ("u", (1,))})
-    with pytest.raises(Unreachable, match="answers in an unknown way"):
-        server(bus_env)
+    with pytest.raises(UnreachableError, match="answers in an unknown way"):
+        get_server_info(bus_env)

@@ -18,7 +18,7 @@ from watcher.notifiers.desktop import bus as desktop_bus
 from watcher.notifiers.desktop import notify_send
 from watcher.notifiers.registry import NOTIFIERS
 from watcher.notifiers.text import clean_message
-from watcher.process import run
+from watcher.process import run_command
 
 pytestmark = pytest.mark.system
 
@@ -62,14 +62,14 @@ def unescaped(body):
 
 @pytest.fixture
 def by_bus(dunst, bus):  # noqa: ARG001 - it must run
-    bubbles = desktop_bus.Bubbles()
-    return lambda sent: bubbles.show(clean_message(sent), run, bus.env)
+    bubbles = desktop_bus.DBusNotifier()
+    return lambda sent: bubbles.show(clean_message(sent), run_command, bus.env)
 
 
 @pytest.fixture
 def by_notify_send(dunst):
     def there(command):
-        return run(Command(argv=command.argv, env=dunst.env, timeout_s=command.timeout_s))
+        return run_command(Command(argv=command.argv, env=dunst.env, timeout_s=command.timeout_s))
 
     return lambda sent: notify_send.show(clean_message(sent), there, {})
 
@@ -152,7 +152,7 @@ def test_the_picture_in_the_readme_is_what_the_program_says(by_bus, dunst, tmp_p
             read=samples.reading(2.0, **week),
         ),
     ):
-        by_bus(wording.say(told, None, samples.VOICE, samples.NOW))
+        by_bus(wording.compose_message(told, None, samples.VOICE, samples.NOW))
     dunst.wait_for(3)
     drawn = tmp_path / "notification.png"
     dunst.picture(drawn)
@@ -171,10 +171,10 @@ def test_the_whole_channel_shows_it_with_the_urgency_of_its_severity(dunst, bus,
     """Through the door that the daemon uses, read back from dunst's own hook."""
     for name, value in bus.env.items():
         monkeypatch.setenv(name, value)
-    desktop = Channel(name="desktop", type="desktop", settings=NOTIFIERS["desktop"].settings())
+    desktop = Channel(name="desktop", type="desktop", settings=NOTIFIERS["desktop"].settings_class())
     for severity in Severity:
         sent = message(f"a {severity} title", f"a {severity} body", severity=severity)
-        outcome = notifiers.send(sent, desktop, send=None, run=run)
+        outcome = notifiers.send_message(sent, desktop, send=None, run=run_command)
         assert outcome.delivered is True, outcome.detail
     dunst.wait_for(3)
     assert dunst.hooked(3) == [

@@ -9,10 +9,19 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.notifiers.desktop import samples
-from watcher.core.model import Command, Finished, Severity
-from watcher.notifiers.desktop import CHAINS, chain, deliver_by, macos, notify_send, plyer, plyer_sender, windows
-from watcher.notifiers.text import clean_message, utf16
-from watcher.process import run
+from watcher.core.model import Command, CommandResult, Severity
+from watcher.notifiers.desktop import (
+    BACKENDS,
+    get_backends,
+    macos,
+    notify_send,
+    plyer,
+    plyer_sender,
+    try_backends,
+    windows,
+)
+from watcher.notifiers.text import clean_message, count_utf16_units
+from watcher.process import run_command
 
 NOW = datetime(2026, 1, 5, 14, 20, tzinfo=UTC)
 
@@ -57,7 +66,7 @@ class StandIns:
 
     def run(self, command):
         env = {**command.env, "PATH": str(self._folder)}
-        return run(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
+        return run_command(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
 
     def seen(self):
         return [json.loads(line) for line in self._output.read_text().splitlines()] if self._output.exists() else []
@@ -69,15 +78,15 @@ def stand_ins(tmp_path):
 
 
 def by(platform, sent, there, env=None):
-    programs = [backend for backend in chain(platform) if backend.name not in {"D-Bus", "plyer"}]
-    return deliver_by(programs, sent, there.run, env or {})
+    programs = [backend for backend in get_backends(platform) if backend.name not in {"D-Bus", "plyer"}]
+    return try_backends(programs, sent, there.run, env or {})
 
 
 # --- macOS ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_arguments_of_terminal_notifier_are_exact():
-    assert macos.terminal_notifier(message()).argv == (
+    assert macos.build_terminal_notifier_command(message()).argv == (
         "terminal-notifier",
         *("-title", "Claude 5-hour window at 82 %"),
         *("-message", "resets in 1 h 40 min (16:00)"),
@@ -87,7 +96,7 @@ def test_the_arguments_of_terminal_notifier_are_exact():
 
 
 def test_the_arguments_of_osascript_are_exact():
-    assert macos.osascript(message()).argv == (
+    assert macos.build_osascript_command(message()).argv == (
         "osascript",
         *("-e", "on run argv"),
         *("-e", "display notification (item 2 of argv) with title (item 1 of argv)"),
@@ -150,7 +159,7 @@ WINDOWS_ENV = {"SYSTEMROOT": r"C:\Windows"}
 
 
 def test_the_script_is_a_constant_in_encoded_form():
-    command = windows.command(message(), WINDOWS_ENV)
+    command = windows.build_command(message(), WINDOWS_ENV)
     assert command.argv[:-1] == (
         r"C:\Windows\System32\WindowsPowerShell\v1.0\powershell.exe",
         "-NoLogo",
@@ -159,7 +168,7 @@ def test_the_script_is_a_constant_in_encoded_form():
         "-EncodedCommand",
     )
     assert base64.b64decode(command.argv[-1]).decode("utf-16-le") == windows.SCRIPT
-    assert command.argv == windows.command(message(title="another", body="text"), WINDOWS_ENV).argv
+    assert command.argv == windows.build_command(message(title="another", body="text"), WINDOWS_ENV).argv
     assert len(" ".join(command.argv)) < 8000  # cmd.exe's limit is 8,191; CreateProcess has four times that
 
 
@@ -172,7 +181,7 @@ def test_the_script_reads_text_only_as_text_nodes():
 
 
 def test_the_text_travels_in_variables():
-    env = windows.command(message(severity=Severity.CRITICAL), {}).env
+    env = windows.build_command(message(severity=Severity.CRITICAL), {}).env
     assert env == {
         "WATCHER_TITLE": "Claude 5-hour window at 82 %",
         "WATCHER_MESSAGE": "resets in 1 h 40 min (16:00)",
@@ -180,23 +189,23 @@ def test_the_text_travels_in_variables():
         "WATCHER_URGENCY": "critical",
         "WATCHER_TAG": "4eb7d91f3a029550",
     }
-    assert env["WATCHER_TAG"] == windows.command(message(id="later"), {}).env["WATCHER_TAG"]
-    assert env["WATCHER_TAG"] != windows.command(message(thread="other"), {}).env["WATCHER_TAG"]
+    assert env["WATCHER_TAG"] == windows.build_command(message(id="later"), {}).env["WATCHER_TAG"]
+    assert env["WATCHER_TAG"] != windows.build_command(message(thread="other"), {}).env["WATCHER_TAG"]
 
 
 def test_the_text_is_clipped_in_windows_own_units():
-    env = windows.command(message(title="\U0001f680" * 100, body="\U0001f680" * 500), {}).env
-    assert utf16(env["WATCHER_TITLE"]) <= 63
-    assert utf16(env["WATCHER_MESSAGE"]) <= 255
+    env = windows.build_command(message(title="\U0001f680" * 100, body="\U0001f680" * 500), {}).env
+    assert count_utf16_units(env["WATCHER_TITLE"]) <= 63
+    assert count_utf16_units(env["WATCHER_MESSAGE"]) <= 255
     assert env["WATCHER_MESSAGE"].endswith("…")
 
 
 def test_a_title_that_is_too_long_for_windows_begins_the_body():
     title = "Claude (somebody@example.com) 5-hour window at 82 %, resets in 1 h 40 min (16:00)"
     long = message(title=title, body="Rule session.")
-    assert windows.command(long, {}).env["WATCHER_MESSAGE"] == f"{title}\nRule session."
-    assert json.loads(plyer.command(long).stdin)["message"] == f"{title}\nRule session."
-    assert windows.command(message(title="short", body="b"), {}).env["WATCHER_MESSAGE"] == "b"
+    assert windows.build_command(long, {}).env["WATCHER_MESSAGE"] == f"{title}\nRule session."
+    assert json.loads(plyer.build_command(long).stdin)["message"] == f"{title}\nRule session."
+    assert windows.build_command(message(title="short", body="b"), {}).env["WATCHER_MESSAGE"] == "b"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +240,7 @@ def test_on_windows_no_text_is_among_the_arguments(stand_ins, text):
 
 
 def test_the_arguments_of_notify_send_are_exact():
-    assert notify_send.command(message(severity=Severity.CRITICAL, body=r"a <b> & C:\new")).argv == (
+    assert notify_send.build_command(message(severity=Severity.CRITICAL, body=r"a <b> & C:\new")).argv == (
         "notify-send",
         "-p",
         "--app-name=AI usage watcher",
@@ -246,11 +255,11 @@ def test_the_arguments_of_notify_send_are_exact():
 @pytest.mark.parametrize(
     ("finished", "delivered", "accepted"),
     [
-        (Finished(exit_code=0, stdout="7\n"), True, False),
-        (Finished(exit_code=0), None, True),
-        (Finished(exit_code=1, stderr="Unknown option -p"), False, False),
-        (Finished(exit_code=None, stderr="stopped after 2 s", timed_out=True), None, False),
-        (Finished(exit_code=None, stderr="cannot start 'notify-send': No such file or directory"), False, False),
+        (CommandResult(exit_code=0, stdout="7\n"), True, False),
+        (CommandResult(exit_code=0), None, True),
+        (CommandResult(exit_code=1, stderr="Unknown option -p"), False, False),
+        (CommandResult(exit_code=None, stderr="stopped after 2 s", timed_out=True), None, False),
+        (CommandResult(exit_code=None, stderr="cannot start 'notify-send': No such file or directory"), False, False),
     ],
 )
 def test_only_an_id_proves_that_notify_send_delivered(finished, delivered, accepted):
@@ -262,7 +271,7 @@ def test_only_an_id_proves_that_notify_send_delivered(finished, delivered, accep
 
 
 def test_plyer_gets_its_text_on_stdin_in_a_process_of_its_own():
-    command = plyer.command(message())
+    command = plyer.build_command(message())
     assert command.argv[0] == sys.executable
     assert json.loads(command.stdin) == {
         "title": "Claude 5-hour window at 82 %",
@@ -300,7 +309,7 @@ def with_dbus_python(tmp_path):
 
     def there(command, **more):
         env = {"PYTHONPATH": str(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "told.json"), **more}
-        return run(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
+        return run_command(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
 
     there.told = lambda: json.loads((tmp_path / "told.json").read_text())
     return there
@@ -324,13 +333,13 @@ def test_what_the_real_plyer_raises_is_its_reason(with_dbus_python):
 def test_plyer_is_not_asked_to_run_what_has_just_failed(monkeypatch):
     monkeypatch.setattr(plyer_sender, "find_spec", lambda _: None)
     with pytest.raises(RuntimeError, match="only run notify-send again"):
-        plyer_sender.refuse_on_linux()
+        plyer_sender.check_linux_backend()
 
 
 def test_plyer_is_never_led_to_put_text_into_a_gdbus_call(monkeypatch):
     monkeypatch.setattr(plyer_sender.os.path, "isdir", lambda path: path == "/app")
     with pytest.raises(RuntimeError, match="for a Flatpak"):
-        plyer_sender.refuse_on_linux()
+        plyer_sender.check_linux_backend()
 
 
 # --- the chains -------------------------------------------------------------------------------------------------------
@@ -346,13 +355,13 @@ def test_plyer_is_never_led_to_put_text_into_a_gdbus_call(monkeypatch):
     ],
 )
 def test_each_system_has_its_chain(platform, names):
-    assert [backend.name for backend in chain(platform)] == names
-    assert set(CHAINS) == {"linux", "darwin", "win32"}
+    assert [backend.name for backend in get_backends(platform)] == names
+    assert set(BACKENDS) == {"linux", "darwin", "win32"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the Linux chain")
 def test_a_machine_without_any_desktop_hears_why_from_every_backend(stand_ins):
-    outcome = deliver_by(chain("linux"), message(), stand_ins.run, {})
+    outcome = try_backends(get_backends("linux"), message(), stand_ins.run, {})
     assert outcome.delivered is False
     assert not outcome.permanent  # a desktop comes with the next login
     assert outcome.detail.split("; ")[0] == "D-Bus: there is no session bus"

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from watcher import files, http, poll, process
-from watcher.core.model import Finished, Kind, Snapshot
-from watcher.credentials import Surroundings, antigravity_server
+from watcher.core.model import CommandResult, Snapshot, WindowKind
+from watcher.credentials import HostInfo, antigravity_server
 from watcher.providers import Overrides
 from watcher.providers.antigravity import PROVIDER
 
@@ -39,18 +39,23 @@ def running(mode="new", *flags, name="/opt/antigravity/bin/language_server_linux
             server.kill()
 
 
-def machine(home, platform="linux", run=process.run):
-    return Surroundings(home=home, env={}, platform=platform, run=run, read_database=files.read_database)
+def machine(home, platform="linux", run=process.run_command):
+    return HostInfo(home=home, env={}, platform=platform, run_command=run, read_database=files.read_database)
 
 
 def asked(home, source="server"):
     """What comes of one poll, or None where there is no login."""
-    found = poll.find(PROVIDER, machine(home), Overrides(source=source))
+    found = poll.find_logins(PROVIDER, machine(home), Overrides(source=source))
     assert found.failures == ()
     assert len(found.credentials) <= 1
     for credential in found.credentials:
-        return poll.ask(
-            PROVIDER, credential, now=lambda: NOW, send=http.send, read_database=files.read_database, kept={}
+        return poll.poll_account(
+            PROVIDER,
+            credential,
+            now=lambda: NOW,
+            send=http.send_request,
+            read_database=files.read_database,
+            provider_state={},
         )
     return None
 
@@ -76,14 +81,14 @@ def test_pools_and_models_of_a_new_build(tmp_path):
     found = {each.window: (each.kind, each.used_percent, each.resets_at) for each in snapshot.readings}
     sonnet, pro = datetime(2026, 2, 28, 16, 53, 8, tzinfo=UTC), datetime(2026, 2, 24, 7, 25, 48, tzinfo=UTC)
     assert found == {
-        "gemini_weekly": (Kind.WEEKLY, 50.0, None),
-        "gemini_5h": (Kind.SESSION, 75.0, datetime(2026, 2, 24, 2, tzinfo=UTC)),
-        "3p_weekly": (Kind.WEEKLY, None, None),
-        "claude_and_gpt_five_hour_limit": (Kind.SESSION, 0.0, None),
-        "claude_and_gpt_obsessions_biweekly": (Kind.OTHER, None, None),
-        "claude_sonnet_4_6_thinking": (Kind.OTHER, 15.0, sonnet),
-        "gemini_3_1_pro_high": (Kind.OTHER, 80.0, pro),
-        "gemini_3_flash": (Kind.OTHER, None, sonnet.replace(microsecond=500000)),
+        "gemini_weekly": (WindowKind.WEEKLY, 50.0, None),
+        "gemini_5h": (WindowKind.SESSION, 75.0, datetime(2026, 2, 24, 2, tzinfo=UTC)),
+        "3p_weekly": (WindowKind.WEEKLY, None, None),
+        "claude_and_gpt_five_hour_limit": (WindowKind.SESSION, 0.0, None),
+        "claude_and_gpt_obsessions_biweekly": (WindowKind.OTHER, None, None),
+        "claude_sonnet_4_6_thinking": (WindowKind.OTHER, 15.0, sonnet),
+        "gemini_3_1_pro_high": (WindowKind.OTHER, 80.0, pro),
+        "gemini_3_flash": (WindowKind.OTHER, None, sonnet.replace(microsecond=500000)),
     }
     assert {each.source for each in snapshot.readings} == {"server"}
     assert "Gemini 3 Flash" in snapshot.note
@@ -177,14 +182,14 @@ def test_its_names_and_marks(tmp_path, name, flags):
 @linux
 def test_the_token_shows_nowhere(tmp_path):
     with running("old"):
-        found = antigravity_server.find(machine(tmp_path))
+        found = antigravity_server.find_servers(machine(tmp_path))
     assert TOKEN in json.dumps([each.token for each in found])
     assert TOKEN not in repr(found)
 
 
 @linux
 def test_a_server_that_refuses_its_token_is_no_reading(tmp_path, monkeypatch):
-    monkeypatch.setattr(antigravity_server, "_FLAG", antigravity_server.re.compile("--(csrf)_(nothing)"))
+    monkeypatch.setattr(antigravity_server, "_SERVER_FLAG", antigravity_server.re.compile("--(csrf)_(nothing)"))
     with running("old"):
         failure = asked(tmp_path)
     assert (failure.kind, failure.message) == (
@@ -226,7 +231,7 @@ def test_auto_takes_the_server_where_the_cache_is_broken(tmp_path):
     path.write_bytes(b"no database")
     with running("old"):
         assert {each.source for each in asked(tmp_path, "auto").readings} == {"server"}
-    found = poll.find(PROVIDER, machine(tmp_path), Overrides(source="auto"))
+    found = poll.find_logins(PROVIDER, machine(tmp_path), Overrides(source="auto"))
     assert [failure.kind for failure in found.failures] == ["shape"]
 
 
@@ -251,8 +256,8 @@ def test_macos_is_asked_through_pgrep_ps_and_lsof(tmp_path):
             "language_ 77 me 13u IPv4 0x1 0t0 TCP 192.168.0.7:51003 (LISTEN)\n"
         ),
     }
-    run = lambda command: Finished(exit_code=0, stdout=outputs[command.argv])  # noqa: E731
-    (found,) = antigravity_server.find(machine(tmp_path, "darwin", run))
+    run = lambda command: CommandResult(exit_code=0, stdout=outputs[command.argv])  # noqa: E731
+    (found,) = antigravity_server.find_servers(machine(tmp_path, "darwin", run))
     assert (found.token, found.path) == ("abc", "process 77")
     assert json.loads(found.extra["bases"]) == [
         ["https://127.0.0.1:51001", "abc"],
@@ -267,29 +272,29 @@ def test_windows_is_asked_through_powershell_and_netstat(tmp_path):
     def run(command):
         if command.argv[0] == "powershell":
             line = r'9 "C:\Programs\Antigravity\bin\language_server_windows_x64.exe" --csrf_token abc'
-            return Finished(exit_code=0, stdout=line + "\r\n")
+            return CommandResult(exit_code=0, stdout=line + "\r\n")
         assert command.argv == ("netstat", "-ano", "-p", "TCP")
         lines = [
             "  TCP    127.0.0.1:51001        0.0.0.0:0              LISTENING       9",
             "  TCP    127.0.0.1:51002        0.0.0.0:0              LISTENING       99",
             "  TCP    127.0.0.1:51003        127.0.0.1:80           ESTABLISHED     9",
         ]
-        return Finished(exit_code=0, stdout="\n".join(lines))
+        return CommandResult(exit_code=0, stdout="\n".join(lines))
 
-    (found,) = antigravity_server.find(machine(tmp_path, "win32", run))
+    (found,) = antigravity_server.find_servers(machine(tmp_path, "win32", run))
     assert json.loads(found.extra["bases"]) == [["https://127.0.0.1:51001", "abc"], ["http://127.0.0.1:51001", "abc"]]
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_programs_that_cannot_be_started_find_nothing(tmp_path, platform):
-    run = lambda command: Finished(exit_code=None, stderr="cannot start")  # noqa: E731, ARG005
-    assert antigravity_server.find(machine(tmp_path, platform, run)) == []
+    run = lambda command: CommandResult(exit_code=None, stderr="cannot start")  # noqa: E731, ARG005
+    assert antigravity_server.find_servers(machine(tmp_path, platform, run)) == []
 
 
 @linux
 def test_of_several_servers_the_one_that_answers_is_asked(tmp_path):
     with running("old", TLS="no", token="first"), running("old") as (pid, _):
-        (found,) = antigravity_server.find(machine(tmp_path))
+        (found,) = antigravity_server.find_servers(machine(tmp_path))
         assert str(pid) in found.path
         assert isinstance(asked(tmp_path), Snapshot)
 
@@ -298,7 +303,7 @@ def test_a_process_table_that_may_not_be_read_finds_nothing(tmp_path):
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()
     (tmp_path / "2" / "cmdline").write_bytes(b"\0".join([b"/opt/antigravity/language_server", b"--csrf_token", b"x"]))
-    assert antigravity_server.find(machine(tmp_path), proc=tmp_path) == []
+    assert antigravity_server.find_servers(machine(tmp_path), proc_path=tmp_path) == []
 
 
 def test_the_documented_cache_is_what_these_tests_use():

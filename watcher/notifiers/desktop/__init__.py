@@ -18,14 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from watcher.core.model import Message, Outcome
+from watcher.core.model import DeliveryOutcome, Message
 from watcher.notifiers import Notifier, Run
 from watcher.notifiers.desktop import bus, macos, notify_send, plyer, windows
-from watcher.notifiers.desktop.answer import Answer
-from watcher.notifiers.settings import Own
+from watcher.notifiers.desktop.answer import BackendResult
+from watcher.notifiers.settings import ChannelSettings
 
 
-class Settings(Own, frozen=True, forbid_unknown_fields=True):
+class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "desktop"`: there is nothing to set."""
 
 
@@ -33,48 +33,48 @@ class Backend(Struct, frozen=True, kw_only=True):
     """One way to show a notification."""
 
     name: str  # for people
-    show: Callable[[Message, Run, Mapping[str, str]], Answer]
+    show: Callable[[Message, Run, Mapping[str, str]], BackendResult]
 
 
-_BUS = Backend(name="D-Bus", show=bus.Bubbles().show)
+_DBUS = Backend(name="D-Bus", show=bus.DBusNotifier().show)
 _NOTIFY_SEND = Backend(name="notify-send", show=notify_send.show)
 _TERMINAL_NOTIFIER = Backend(name="terminal-notifier", show=macos.show_by_terminal_notifier)
 _OSASCRIPT = Backend(name="osascript", show=macos.show_by_osascript)
 _TOAST = Backend(name="Windows toast", show=windows.show)
 _PLYER = Backend(name="plyer", show=plyer.show)
 
-CHAINS: Mapping[str, Sequence[Backend]] = {
-    "linux": (_BUS, _NOTIFY_SEND, _PLYER),
+BACKENDS: Mapping[str, Sequence[Backend]] = {
+    "linux": (_DBUS, _NOTIFY_SEND, _PLYER),
     "darwin": (_TERMINAL_NOTIFIER, _OSASCRIPT, _PLYER),
     "win32": (_TOAST, _PLYER),
 }
 """sys.platform -> backends, best first."""
 
 
-def chain(platform: str) -> Sequence[Backend]:
+def get_backends(platform: str) -> Sequence[Backend]:
     """The backends of a system; the BSDs have what Linux has."""
-    return CHAINS.get(platform, CHAINS["linux"])
+    return BACKENDS.get(platform, BACKENDS["linux"])
 
 
-def deliver(message: Message, _settings: Settings, run: Run) -> Outcome:
+def deliver(message: Message, _settings: Settings, run: Run) -> DeliveryOutcome:
     """Show it on the desktop of this machine."""
-    return deliver_by(chain(sys.platform), message, run, os.environ)
+    return try_backends(get_backends(sys.platform), message, run, os.environ)
 
 
-def deliver_by(backends: Sequence[Backend], message: Message, run: Run, env: Mapping[str, str]) -> Outcome:
+def try_backends(backends: Sequence[Backend], message: Message, run: Run, env: Mapping[str, str]) -> DeliveryOutcome:
     """Ask one backend after the other. A doubtful one after definite failures is asked again later, never believed."""
     failures: list[str] = []
     for backend in backends:
         answer = backend.show(message, run, env)
         if answer.delivered:
-            return Outcome(delivered=True, detail=f"{backend.name}: {answer.reason}")
+            return DeliveryOutcome(delivered=True, detail=f"{backend.name}: {answer.reason}")
         if answer.delivered is None:
             detail = "; ".join([f"{backend.name}: {answer.reason}", *failures])
-            return Outcome(delivered=None, detail=detail, accepted=answer.accepted)
+            return DeliveryOutcome(delivered=None, detail=detail, accepted=answer.accepted)
         failures.append(f"{backend.name}: {answer.reason}")
-        if answer.last:
+        if answer.is_final:
             break
-    return Outcome(delivered=False, detail="; ".join(failures))
+    return DeliveryOutcome(delivered=False, detail="; ".join(failures))
 
 
-NOTIFIER = Notifier(type="desktop", settings=Settings, deliver=deliver)
+NOTIFIER = Notifier(type="desktop", settings_class=Settings, deliver=deliver)

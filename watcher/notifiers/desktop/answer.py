@@ -4,42 +4,46 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from watcher.core.model import Command, Finished, Message
-from watcher.notifiers.text import clip, one_line
+from watcher.core.model import Command, CommandResult, Message
+from watcher.notifiers.text import clean_line, clip
 
 TITLE_LIMIT = 200
 BODY_LIMIT = 1000
-LIMIT_S = 2.0
+TIMEOUT_S = 2.0
 """For one backend's whole attempt on Linux: a hung notification daemon must not hold up anything."""
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class BackendResult(Struct, frozen=True, kw_only=True):
     """Delivered (True), failed (False) or unknown (None), and why."""
 
     delivered: bool | None
     reason: str  # one line, no text of the message
     accepted: bool = False  # unknown, but the system took it without complaint: sending again would only repeat it
-    last: bool = False  # failed, and the backends behind it would fail the same way
+    is_final: bool = False  # failed, and the backends behind it would fail the same way
 
 
-def urgency(message: Message) -> int:
+def get_urgency(message: Message) -> int:
     """0 low, 1 normal, 2 critical, by severity; good news is never critical, as that would stay until it is clicked."""
     good = message.event in {"resolved", "reset"}
     return min(message.severity.rank, 1) if good else message.severity.rank
 
 
-def attempt(command: Command, run: Callable[[Command], Finished]) -> tuple[Finished, Answer | None]:
+def run_backend(
+    command: Command, run: Callable[[Command], CommandResult]
+) -> tuple[CommandResult, BackendResult | None]:
     """Run a backend's program. The answer where it did not end well; None where its exit code is 0."""
     finished = run(command)
     if finished.timed_out:
-        return finished, Answer(delivered=None, reason=f"{finished.stderr}, so it may have been shown")
+        return finished, BackendResult(delivered=None, reason=f"{finished.stderr}, so it may have been shown")
     if finished.exit_code is None:
-        return finished, Answer(delivered=False, reason=finished.stderr)
+        return finished, BackendResult(delivered=False, reason=finished.stderr)
     if finished.exit_code != 0:
-        return finished, Answer(delivered=False, reason=f"exit code {finished.exit_code}{_last_line(finished.stderr)}")
+        return finished, BackendResult(
+            delivered=False, reason=f"exit code {finished.exit_code}{_format_last_line(finished.stderr)}"
+        )
     return finished, None
 
 
-def _last_line(stderr: str) -> str:
+def _format_last_line(stderr: str) -> str:
     lines = stderr.strip().splitlines()
-    return f" ({clip(one_line(lines[-1]), 160)})" if lines else ""
+    return f" ({clip(clean_line(lines[-1]), 160)})" if lines else ""

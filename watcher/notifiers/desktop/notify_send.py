@@ -9,25 +9,25 @@ from collections.abc import Mapping
 
 from watcher.core.model import Command, Message
 from watcher.notifiers import Run
-from watcher.notifiers.desktop.answer import BODY_LIMIT, LIMIT_S, TITLE_LIMIT, Answer, attempt, urgency
-from watcher.notifiers.desktop.bus import escape
-from watcher.notifiers.text import APP_NAME, clip, link
+from watcher.notifiers.desktop.answer import BODY_LIMIT, TIMEOUT_S, TITLE_LIMIT, BackendResult, get_urgency, run_backend
+from watcher.notifiers.desktop.bus import escape_markup
+from watcher.notifiers.text import APP_NAME, clip, get_safe_link
 
 _URGENCIES = ("low", "normal", "critical")
 
 
-def show(message: Message, run: Run, _env: Mapping[str, str]) -> Answer:
+def show(message: Message, run: Run, _env: Mapping[str, str]) -> BackendResult:
     """Delivered with an id; failed with an exit code; unknown without either."""
-    finished, answer = attempt(command(message), run)
+    finished, answer = run_backend(build_command(message), run)
     if answer is not None:
         return answer
     number = finished.stdout.strip()
     if number.isascii() and number.isdigit():
-        return Answer(delivered=True, reason=f"the notification daemon took it (id {number})")
-    return Answer(delivered=None, reason="it ended well but gave no id", accepted=True)
+        return BackendResult(delivered=True, reason=f"the notification daemon took it (id {number})")
+    return BackendResult(delivered=None, reason="it ended well but gave no id", accepted=True)
 
 
-def command(message: Message) -> Command:
+def build_command(message: Message) -> Command:
     """The argument list; `--` in front of the text, so that a title may begin with a dash."""
     hint = (
         () if message.used_percent is None else (f"--hint=int:value:{max(0, min(100, round(message.used_percent)))}",)
@@ -37,18 +37,20 @@ def command(message: Message) -> Command:
             "notify-send",
             "-p",
             f"--app-name={APP_NAME}",
-            f"--urgency={_URGENCIES[urgency(message)]}",
+            f"--urgency={_URGENCIES[get_urgency(message)]}",
             *hint,
             "--",
             clip(message.title, TITLE_LIMIT) or APP_NAME,
             "\n".join(
-                part for part in (clip(message.body, BODY_LIMIT, escape=escape_body), escape(link(message))) if part
+                part
+                for part in (clip(message.body, BODY_LIMIT, escape=escape_body), escape_markup(get_safe_link(message)))
+                if part
             ),
         ),
-        timeout_s=LIMIT_S,
+        timeout_s=TIMEOUT_S,
     )
 
 
 def escape_body(text: str) -> str:
     """Markup, and the backslash that notify-send would take for an escape."""
-    return escape(text).replace("\\", "\\\\")
+    return escape_markup(text).replace("\\", "\\\\")

@@ -11,24 +11,24 @@ import msgspec
 
 from watcher.core.model import Command, Message
 from watcher.notifiers import Run
-from watcher.notifiers.desktop.answer import Answer, attempt
-from watcher.notifiers.desktop.windows import BODY_LIMIT, TITLE_LIMIT, body
-from watcher.notifiers.text import APP_NAME, clip, utf16
+from watcher.notifiers.desktop.answer import BackendResult, run_backend
+from watcher.notifiers.desktop.windows import BODY_LIMIT, TITLE_LIMIT, format_body
+from watcher.notifiers.text import APP_NAME, clip, count_utf16_units
 
 _TIMEOUT_S = 10.0  # on Windows the balloon lives as long as the process
 
 
-def show(message: Message, run: Run, _env: Mapping[str, str]) -> Answer:
+def show(message: Message, run: Run, _env: Mapping[str, str]) -> BackendResult:
     """Unknown where plyer ran; failed where it said so."""
-    _, answer = attempt(command(message), run)
-    return answer or Answer(delivered=None, reason="plyer took it, and never says how it went", accepted=True)
+    _, answer = run_backend(build_command(message), run)
+    return answer or BackendResult(delivered=None, reason="plyer took it, and never says how it went", accepted=True)
 
 
-def command(message: Message) -> Command:
+def build_command(message: Message) -> Command:
     """The sender, with the text on its stdin."""
     job = {
-        "title": clip(message.title, TITLE_LIMIT, measure=utf16) or APP_NAME,
-        "message": clip(body(message), BODY_LIMIT, measure=utf16) or " ",
+        "title": clip(message.title, TITLE_LIMIT, measure=count_utf16_units) or APP_NAME,
+        "message": clip(format_body(message), BODY_LIMIT, measure=count_utf16_units) or " ",
         "app_name": APP_NAME,
     }
     argv = (sys.executable, "-P", "-m", "watcher.notifiers.desktop.plyer_sender")

@@ -9,9 +9,9 @@ import sys
 import warnings
 from importlib.util import find_spec
 
-from watcher.notifiers.desktop.bus import escape
+from watcher.notifiers.desktop.bus import escape_markup
 
-BALLOON_S = 5
+BALLOON_TIMEOUT_S = 5
 
 
 def main() -> int:
@@ -20,18 +20,18 @@ def main() -> int:
     warnings.simplefilter("ignore")
     try:
         if sys.platform.startswith("linux"):
-            refuse_on_linux()
-            job["message"] = escape(job["message"])
+            check_linux_backend()
+            job["message"] = escape_markup(job["message"])
         from plyer import notification  # noqa: PLC0415 - the whole point of this process
 
-        notification.notify(**job, timeout=BALLOON_S)
+        notification.notify(**job, timeout=BALLOON_TIMEOUT_S)
     except Exception as error:  # noqa: BLE001 - whatever it is, the chain must hear of it
         sys.stderr.write(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}\n")
         return 1
     return 0
 
 
-def refuse_on_linux() -> None:
+def check_linux_backend() -> None:
     """Of plyer's three ways on Linux only dbus-python is worth asking: it raises what went wrong.
 
     Raises:

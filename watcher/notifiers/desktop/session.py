@@ -15,35 +15,35 @@ from jeepney.low_level import HeaderFields, MessageType, Parser
 from jeepney.low_level import Message as BusMessage
 
 from watcher.clock import monotonic_s
-from watcher.notifiers.desktop.answer import LIMIT_S
+from watcher.notifiers.desktop.answer import TIMEOUT_S
 
-_BUS = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
-_DAEMON = DBusAddress(
+_BUS_OBJECT = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
+_DAEMON_OBJECT = DBusAddress(
     "/org/freedesktop/Notifications", "org.freedesktop.Notifications", "org.freedesktop.Notifications"
 )
-_NAMES = {_BUS.bus_name: "the session bus", _DAEMON.bus_name: "the notification daemon"}
-_ABSENT = ("ServiceUnknown", "NameHasNoOwner", "Spawn.", "NoServer")
+_PEER_NAMES = {_BUS_OBJECT.bus_name: "the session bus", _DAEMON_OBJECT.bus_name: "the notification daemon"}
+_NO_DAEMON_ERRORS = ("ServiceUnknown", "NameHasNoOwner", "Spawn.", "NoServer")
 
 
-class Unreachable(Exception):  # noqa: N818 - an answer of this conversation, not an error of the program
+class UnreachableError(Exception):
     """No bus, no daemon, or a refusal: the message was certainly not shown."""
 
 
-class Silence(Exception):  # noqa: N818 - likewise
+class NoReplyError(Exception):
     """No answer, or the connection broke while it was awaited."""
 
 
-class Session:
+class BusConnection:
     """One connection, used for one message."""
 
-    def __init__(self, address: str, limit_s: float = LIMIT_S) -> None:
-        self._deadline_s = monotonic_s() + limit_s
-        self._limit_s = limit_s
+    def __init__(self, address: str, timeout_s: float = TIMEOUT_S) -> None:
+        self._deadline_s = monotonic_s() + timeout_s
+        self._timeout_s = timeout_s
         self._serial = 0
         self._parser = Parser()
         self._socket = socket.socket(socket.AF_UNIX)
         try:
-            self._open(address)
+            self._connect(address)
         except BaseException:
             self._socket.close()
             raise
@@ -56,46 +56,46 @@ class Session:
     ) -> None:
         self._socket.close()
 
-    def capabilities(self) -> tuple[tuple[str, ...], str]:
+    def get_capabilities(self) -> tuple[tuple[str, ...], str]:
         """What the daemon can show, and which daemon this is: its bus and its name on it."""
-        reply = self._call(_DAEMON, "GetCapabilities")
-        bus_id = self._call(_BUS, "GetId")
+        reply = self._call(_DAEMON_OBJECT, "GetCapabilities")
+        bus_id = self._call(_BUS_OBJECT, "GetId")
         match reply.body, bus_id.body:
             case (list(words),), (str(bus),):
                 return tuple(map(str, words)), f"{bus} {reply.header.fields.get(HeaderFields.sender, '')}"
-        raise Unreachable("the notification daemon answers in an unknown way")
+        raise UnreachableError("the notification daemon answers in an unknown way")
 
-    def server(self) -> tuple[str, str]:
+    def get_server_info(self) -> tuple[str, str]:
         """The daemon's name and version; asking shows nothing."""
-        match self._call(_DAEMON, "GetServerInformation").body:
+        match self._call(_DAEMON_OBJECT, "GetServerInformation").body:
             case (str(name), str(_vendor), str(version), *_):
                 return name, version
-        raise Unreachable("the notification daemon answers in an unknown way")
+        raise UnreachableError("the notification daemon answers in an unknown way")
 
     def notify(self, arguments: tuple[Any, ...]) -> int:
         """The id under which the daemon shows it."""
-        match self._call(_DAEMON, "Notify", "susssasa{sv}i", arguments).body:
+        match self._call(_DAEMON_OBJECT, "Notify", "susssasa{sv}i", arguments).body:
             case (int(number),):
                 return number
-        raise Silence("the notification daemon gave no id")
+        raise NoReplyError("the notification daemon gave no id")
 
-    def _open(self, address: str) -> None:
+    def _connect(self, address: str) -> None:
         try:
             path = next(iter(get_connectable_addresses(address)))
         except (RuntimeError, ValueError, StopIteration):
-            raise Unreachable("DBUS_SESSION_BUS_ADDRESS names no Unix socket; correct it") from None
+            raise UnreachableError("DBUS_SESSION_BUS_ADDRESS names no Unix socket; correct it") from None
         try:
-            self._socket.settimeout(self._left_s())
+            self._socket.settimeout(self._remaining_s())
             self._socket.connect(path)
             self._authenticate()
         except TimeoutError:
-            raise Silence(f"the session bus did not answer within {self._limit_s:g} s") from None
+            raise NoReplyError(f"the session bus did not answer within {self._timeout_s:g} s") from None
         except OSError as error:
             reason = error.strerror or str(error)
-            raise Unreachable(f"the session bus cannot be reached ({reason}); log in to a desktop") from None
+            raise UnreachableError(f"the session bus cannot be reached ({reason}); log in to a desktop") from None
         except ValueError:
-            raise Unreachable("the session bus refused this user; log in to a desktop of one's own") from None
-        self._call(_BUS, "Hello")
+            raise UnreachableError("the session bus refused this user; log in to a desktop of one's own") from None
+        self._call(_BUS_OBJECT, "Hello")
 
     def _authenticate(self) -> None:
         conversation = Authenticator()
@@ -106,29 +106,31 @@ class Session:
         self._send(BEGIN)
 
     def _call(
-        self, to: DBusAddress, method: str, signature: str | None = None, body: tuple[Any, ...] = ()
+        self, destination: DBusAddress, method: str, signature: str | None = None, body: tuple[Any, ...] = ()
     ) -> BusMessage:
         self._serial += 1
-        message = new_method_call(to, method, signature, body)
+        message = new_method_call(destination, method, signature, body)
         try:
             self._send(message.serialise(serial=self._serial))
-            reply = self._reply()
+            reply = self._read_reply()
         except TimeoutError:
-            raise Silence(f"{_NAMES[to.bus_name]} did not answer within {self._limit_s:g} s") from None
+            raise NoReplyError(
+                f"{_PEER_NAMES[destination.bus_name]} did not answer within {self._timeout_s:g} s"
+            ) from None
         except OSError:
-            raise Silence("the session bus broke off the connection") from None
+            raise NoReplyError("the session bus broke off the connection") from None
         except Exception:  # noqa: BLE001 - whatever jeepney's parser makes of bytes that are no message
-            raise Silence("the session bus sent what is no D-Bus message") from None
+            raise NoReplyError("the session bus sent what is no D-Bus message") from None
         if reply.header.message_type is MessageType.error:
             name = str(reply.header.fields.get(HeaderFields.error_name, ""))
-            if any(word in name for word in _ABSENT):
-                raise Unreachable("no notification daemon is running; start one, for instance dunst or mako")
+            if any(word in name for word in _NO_DAEMON_ERRORS):
+                raise UnreachableError("no notification daemon is running; start one, for instance dunst or mako")
             if name.endswith(("NoReply", "Timeout", "TimedOut", "Disconnected")):
-                raise Silence("the notification daemon went away before it answered")
-            raise Unreachable(f"the notification daemon refused it ({name})")
+                raise NoReplyError("the notification daemon went away before it answered")
+            raise UnreachableError(f"the notification daemon refused it ({name})")
         return reply
 
-    def _reply(self) -> BusMessage:
+    def _read_reply(self) -> BusMessage:
         while True:
             message = self._parser.get_next_message()
             if message is None:
@@ -137,17 +139,17 @@ class Session:
                 return message
 
     def _send(self, data: bytes) -> None:
-        self._socket.settimeout(self._left_s())
+        self._socket.settimeout(self._remaining_s())
         self._socket.sendall(data)
 
     def _receive(self) -> bytes:
-        self._socket.settimeout(self._left_s())
+        self._socket.settimeout(self._remaining_s())
         data = self._socket.recv(4096)
         if not data:
             raise ConnectionResetError("the bus closed the connection")
         return data
 
-    def _left_s(self) -> float:
+    def _remaining_s(self) -> float:
         left = self._deadline_s - monotonic_s()
         if left <= 0:
             raise TimeoutError

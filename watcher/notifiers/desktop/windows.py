@@ -11,14 +11,14 @@ from collections.abc import Mapping
 
 from watcher.core.model import Command, Message
 from watcher.notifiers import Run
-from watcher.notifiers.desktop.answer import Answer, attempt, urgency
-from watcher.notifiers.text import APP_NAME, clip, link, utf16
+from watcher.notifiers.desktop.answer import BackendResult, get_urgency, run_backend
+from watcher.notifiers.text import APP_NAME, clip, count_utf16_units, get_safe_link
 
 TITLE_LIMIT = 63
 BODY_LIMIT = 255
 """UTF-16 units, the limits of a balloon, which a toast wraps to four lines anyway."""
 
-SWITCHED_OFF = 3
+EXIT_SWITCHED_OFF = 3
 """The script's exit code where Windows says that it will not show the toast."""
 
 _TIMEOUT_S = 10.0  # a cold start of PowerShell takes seconds
@@ -48,21 +48,23 @@ $notifier.Show($toast)
 """Constant. The toast is shown in the name of Windows PowerShell: an unregistered name would show nothing."""
 
 
-def show(message: Message, run: Run, env: Mapping[str, str]) -> Answer:
+def show(message: Message, run: Run, env: Mapping[str, str]) -> BackendResult:
     """Unknown where Windows took it; failed where PowerShell is missing or notifications are switched off."""
-    finished, answer = attempt(command(message, env), run)
-    if finished.exit_code == SWITCHED_OFF:
-        return Answer(delivered=False, reason="notifications are switched off; see Settings, System, Notifications")
+    finished, answer = run_backend(build_command(message, env), run)
+    if finished.exit_code == EXIT_SWITCHED_OFF:
+        return BackendResult(
+            delivered=False, reason="notifications are switched off; see Settings, System, Notifications"
+        )
     reason = "handed to Windows, which does not say whether it was shown; if not, see Settings, System, Notifications"
-    return answer or Answer(delivered=None, reason=reason, accepted=True)
+    return answer or BackendResult(delivered=None, reason=reason, accepted=True)
 
 
-def body(message: Message) -> str:
+def format_body(message: Message) -> str:
     """The body, after the whole title where that is too long for its own place: its end says until when."""
-    return message.body if utf16(message.title) <= TITLE_LIMIT else f"{message.title}\n{message.body}"
+    return message.body if count_utf16_units(message.title) <= TITLE_LIMIT else f"{message.title}\n{message.body}"
 
 
-def command(message: Message, env: Mapping[str, str]) -> Command:
+def build_command(message: Message, env: Mapping[str, str]) -> Command:
     """The constant script, and the text in variables. The tag makes a later message of an alert replace the earlier."""
     root = env.get("SYSTEMROOT") or env.get("SystemRoot")
     program = rf"{root}\System32\WindowsPowerShell\v1.0\powershell.exe" if root else "powershell.exe"
@@ -70,10 +72,10 @@ def command(message: Message, env: Mapping[str, str]) -> Command:
     return Command(
         argv=(program, "-NoLogo", "-NoProfile", "-NonInteractive", "-EncodedCommand", encoded),
         env={
-            "WATCHER_TITLE": clip(message.title, TITLE_LIMIT, measure=utf16) or APP_NAME,
-            "WATCHER_MESSAGE": clip(body(message), BODY_LIMIT, measure=utf16),
-            "WATCHER_LINK": link(message),
-            "WATCHER_URGENCY": ("low", "normal", "critical")[urgency(message)],
+            "WATCHER_TITLE": clip(message.title, TITLE_LIMIT, measure=count_utf16_units) or APP_NAME,
+            "WATCHER_MESSAGE": clip(format_body(message), BODY_LIMIT, measure=count_utf16_units),
+            "WATCHER_LINK": get_safe_link(message),
+            "WATCHER_URGENCY": ("low", "normal", "critical")[get_urgency(message)],
             "WATCHER_TAG": hashlib.sha256(message.thread.encode()).hexdigest()[:16] if message.thread else "",
         },
         timeout_s=_TIMEOUT_S,
