@@ -13,17 +13,17 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from watcher import files, process
-from watcher.calls import Callback, WorkQueue
 from watcher.cli import service
-from watcher.clock import Clock
 from watcher.core.model import DatabaseQuery, QueryResult, Request, Response
 from watcher.core.redaction import Redactor
 from watcher.credentials import HostInfo
 from watcher.daemon import Daemon
-from watcher.doors import Environment
-from watcher.paths import Paths
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.environment import Environment
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system import foreign_databases, process
+from watcher.system.clock import Clock
+from watcher.system.paths import Paths
+from watcher.system.work_queue import Callback, WorkQueue
 
 T = TypeVar("T")
 SPEED = 100_000.0
@@ -129,7 +129,7 @@ def main() -> None:
                 counter.count()
 
     def read_database(question: DatabaseQuery) -> QueryResult:
-        rows = files.read_database(question, now=clock.now)
+        rows = foreign_databases.read_database(question, now=clock.now)
         counter.count()
         return structs.replace(rows, modified_at=clock.now())
 

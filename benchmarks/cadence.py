@@ -15,9 +15,8 @@ from statistics import median
 
 from msgspec import Struct, field
 
-from watcher.core import forecast
-from watcher.core.cadence import choose_next_poll, make_pace
-from watcher.core.sight import Pace, PollContext, SeriesOutlook
+from watcher.core.engine import forecast
+from watcher.polling.interval import Pace, PollContext, SeriesOutlook, choose_next_poll, make_pace
 from watcher.providers.registry import PROVIDERS
 
 STEP_S = 10
@@ -205,7 +204,7 @@ def menu(seen: Seen, day: Day, _model: Model, step: int) -> int:
 
 
 def ours(*, hint: bool) -> Policy:
-    """`watcher.core.cadence`, with or without a glance at the tools' session folders."""
+    """`watcher.polling.interval`, with or without a glance at the tools' session folders."""
 
     def choose(seen: Seen, day: Day, model: Model, step: int) -> int:
         sight = _sight(seen, day, model, step, hint=hint)

@@ -25,8 +25,8 @@ from pathlib import Path
 from benchmarks.crashes.tally import Tally, compare
 from benchmarks.crashes.victim import Victim
 from benchmarks.crashes.world import FAULTS, STARTS_AT, World
-from watcher import clock
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system import clock
 
 LIFE_S = 0.6  # of a daemon that is killed at no particular moment
 SOON_S = 0.08  # a poll and its messages take less

@@ -23,14 +23,15 @@ from msgspec import structs
 
 from benchmarks import incumbents
 from benchmarks.incumbents import pause
-from watcher import clock, doors, pipeline
-from watcher import config as configuration
+from watcher import environment, pipeline
+from watcher.config import loader as configuration
 from watcher.core.model import DeliveryState, Reading, Snapshot, WindowKind
 from watcher.core.redaction import Redactor
 from watcher.daemon import REFRESH_FACT, REFRESH_REQUESTED, Daemon
-from watcher.log import Log
-from watcher.paths import Paths
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system import clock
+from watcher.system.log import Log
+from watcher.system.paths import Paths
 
 SHAPES = ((100, 100), (10_000, 1))
 LOW, HIGH = 62.0, 87.0
@@ -160,7 +161,13 @@ def delivered(times: int) -> list[float]:
         def live() -> None:
             kept = Store(own.state_dir / DATABASE_FILE_NAME, now=clock.utc_now())
             daemons.append(
-                Daemon(paths=own, environment=doors.create_environment(), store=kept, log=_Quiet(), redactor=Redactor())
+                Daemon(
+                    paths=own,
+                    environment=environment.create_environment(),
+                    store=kept,
+                    log=_Quiet(),
+                    redactor=Redactor(),
+                )
             )
             daemons[0].run()
             kept.close()

@@ -26,14 +26,14 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from watcher import clock
 from watcher.core.model import Delivery, DeliveryState, Message, Severity, Snapshot
-from watcher.demo import machine
-from watcher.demo.answers import ENDPOINTS
-from watcher.demo.day import SimulatedDay
+from watcher.demo import simulation
+from watcher.demo.responses import ENDPOINTS
+from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import ReceivedRequest, Reply, Server, json_reply
 from watcher.providers.registry import PROVIDERS
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system import clock
 
 TOP = Path(__file__).parents[1]
 ROUNDS, IDLE_S, WARM_S, RIVAL_S = 20, 30.0, 10.0, 60.0
@@ -107,7 +107,7 @@ def answer(asked: ReceivedRequest) -> Reply:
     """Every day is the demonstration's day, by the clock that the request brings along or by the machine's."""
     endpoint = ENDPOINTS.get((asked.method, asked.path))
     if endpoint is None:
-        return Reply(status=204) if asked.path == machine.WEBHOOK_PATH else json_reply({}, 404)
+        return Reply(status=204) if asked.path == simulation.WEBHOOK_PATH else json_reply({}, 404)
     said = asked.headers.get("x-simulated-at")
     at = datetime.fromisoformat(said) if said else clock.utc_now()
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -116,7 +116,7 @@ def answer(asked: ReceivedRequest) -> Reply:
 
 def lay_out(folder: Path, url: str) -> None:
     """A home with six logins, and 50 rules."""
-    machine.write_home(folder, url, SimulatedDay(), desktop=False)
+    simulation.write_home(folder, url, SimulatedDay(), desktop=False)
     config = folder / "config" / "config.toml"
     rules = "".join(
         f'[[rule]]\nname = "rule-{number}"\nwhen = "{condition}"\n' for number, condition in enumerate(RULES, 1)

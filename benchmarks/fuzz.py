@@ -23,14 +23,15 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from watcher import clock
-from watcher.core.expression import parse_condition
 from watcher.core.model import DatabaseQuery, QueryResult, Response, Snapshot
-from watcher.core.rulebook import parse_rules
-from watcher.core.tokens import ExpressionError
+from watcher.core.rules.lexer import ExpressionError
+from watcher.core.rules.loader import parse_rules
+from watcher.core.rules.parser import parse_condition
 from watcher.credentials import Credential
 from watcher.errors import ConfigError, ProviderError
-from watcher.providers import antigravity_message, claude_statusline, protobuf, registry
+from watcher.providers import claude_statusline, protobuf, registry
+from watcher.providers.antigravity import cache
+from watcher.system import clock
 
 TESTS = Path(__file__).parent.parent / "tests"
 NOW = datetime(2026, 1, 29, 15, tzinfo=UTC)
@@ -196,7 +197,7 @@ def messages() -> Target:
     good = []
     for path in sorted((TESTS / "providers" / "data" / "antigravity").glob("*.json")):
         good += [text for text in _strings(json.loads(path.read_text("utf-8"))) if _is_message(text)]
-    raw = [antigravity_message.decode_base64(text) for text in good] or [b"\x0a\x03abc\x10\x01"]
+    raw = [cache.decode_base64(text) for text in good] or [b"\x0a\x03abc\x10\x01"]
 
     def make(luck: random.Random) -> tuple[Any, Callable[[], None]]:
         data = broken_bytes(luck, luck.choice(raw)) if luck.random() < 0.9 else luck.randbytes(luck.randint(0, 300))
@@ -204,7 +205,7 @@ def messages() -> Target:
         def attempt() -> None:
             for each in protobuf.iter_fields(data):
                 protobuf.to_float(each)
-            antigravity_message.parse_user_status(base64.b64encode(data).decode())
+            cache.parse_user_status(base64.b64encode(data).decode())
 
         return data, attempt
 
@@ -220,7 +221,7 @@ def _strings(value: Any) -> list[str]:
 
 def _is_message(text: str) -> bool:
     try:
-        return len(text) > 40 and bool(antigravity_message.parse_user_status(text))
+        return len(text) > 40 and bool(cache.parse_user_status(text))
     except (ProviderError, protobuf.MalformedError, ValueError):
         return False
 

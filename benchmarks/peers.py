@@ -24,10 +24,10 @@ from msgspec import Struct
 from benchmarks import days
 from benchmarks.days import Day, Due, Poll, Shown
 from benchmarks.peer_adapters import ENGINES
-from tests.core.timeline import Player, Timeline, lines, restarted, rules_of
-from watcher.core.judge import apply_evaluation, evaluate_poll
-from watcher.core.kinds import get_used_percent, get_window_length, infer_kind
-from watcher.core.memory import EngineState
+from tests.core.engine.timeline_files import Player, Timeline, lines, restarted, rules_of
+from watcher.core.engine.evaluator import apply_evaluation, evaluate_poll
+from watcher.core.engine.state import EngineState
+from watcher.core.engine.windows import get_used_percent, get_window_length, infer_kind
 from watcher.core.model import AlertEvent, PollFailure, Reading, Series, Snapshot
 
 Alerts = list[tuple[datetime, str]]

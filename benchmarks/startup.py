@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from watcher.core.model import Reading, Snapshot, WindowKind
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage.store import DATABASE_FILE_NAME, Store
 
 LIMITS = {"status --format line": 5.0, "ingest claude-statusline": 5.0}
 """Command -> how many bare interpreters it may take."""

@@ -28,14 +28,15 @@ from msgspec import Struct, structs
 
 from benchmarks import incumbents
 from benchmarks.incumbents import pause
-from watcher import clock, doors, pipeline
-from watcher import config as configuration
+from watcher import environment, pipeline
+from watcher.config import loader as configuration
 from watcher.core.model import DeliveryState, Reading, Snapshot, WindowKind
 from watcher.core.redaction import Redactor
 from watcher.daemon import Daemon
-from watcher.log import Log
-from watcher.paths import Paths
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system import clock
+from watcher.system.log import Log
+from watcher.system.paths import Paths
 
 CHILD = "--child"
 WINDOWS, LOW, HIGH = 100, 62.0, 87.0
@@ -172,7 +173,7 @@ def child(folder: Path, alerts: int, *, singly: bool) -> None:
     """The process that is killed: hears of what it has not heard of yet, and tells it."""
     store = Store(folder / DATABASE_FILE_NAME, now=clock.utc_now())
     own = Paths(config_dir=folder, state_dir=folder)
-    world = structs.replace(doors.create_environment(), jitter=lambda: 0.0)
+    world = structs.replace(environment.create_environment(), jitter=lambda: 0.0)
     daemon = Daemon(paths=own, environment=world, store=store, log=_Told(), redactor=Redactor())
     daemon._start()  # noqa: SLF001 - the daemon's own loop, fed by hand
     known = len(store.load_transitions(since=LONG_AGO))

@@ -6,7 +6,7 @@ import pytest
 
 from watcher import pipeline
 from watcher.core.model import PollFailure, Reading, Snapshot, WindowKind
-from watcher.store import Store
+from watcher.storage.store import Store
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 

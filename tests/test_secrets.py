@@ -15,14 +15,17 @@ import pytest
 from loguru import logger
 from msgspec import structs
 
-from watcher import clock, doors, http, logs, outbox, paths
-from watcher.cli import root
+from watcher import environment
+from watcher.cli import app
 from watcher.core.redaction import Redactor
 from watcher.daemon import Daemon
-from watcher.demo.answers import ENDPOINTS
-from watcher.demo.day import SimulatedDay
+from watcher.delivery import outbox
+from watcher.demo.responses import ENDPOINTS
+from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import FAULTS, Reply, Server, json_reply
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system import clock, http, paths
+from watcher.system import log as logs
 
 NOON = SimulatedDay().starts_at + timedelta(hours=4)
 CHANNEL_PATHS = ("/services/", "/api/v10/webhooks/", "/hook/", "/ntfy")
@@ -216,7 +219,7 @@ def send(request):
 
 def once(home, **changes):
     """One round of the daemon: poll, judge, deliver; logged as `watcher run --verbose` does."""
-    real = structs.replace(doors.create_environment(), clock=Noon(), **({"send": send} | changes))
+    real = structs.replace(environment.create_environment(), clock=Noon(), **({"send": send} | changes))
     own = paths.resolve_paths(os.environ, home)
     redactor = Redactor()
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=NOON)
@@ -236,7 +239,7 @@ INSIGHT = (
 def commands(*more):
     for args in (["status"], ["status", "--json"], ["snooze"], ["config", "path"], *INSIGHT, *more):
         with suppress(SystemExit):
-            root.run(args)
+            app.run(args)
 
 
 def everything(home, far, capsys):

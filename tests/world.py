@@ -14,17 +14,17 @@ from urllib.parse import urlsplit
 
 from freezegun import freeze_time
 
-from watcher import files, paths
-from watcher.calls import Callback, WorkQueue
-from watcher.clock import Clock
 from watcher.core.model import Command, CommandResult, Request, Response
 from watcher.core.redaction import Redactor
 from watcher.credentials import HostInfo
 from watcher.daemon import Daemon
-from watcher.doors import Environment
+from watcher.environment import Environment
 from watcher.errors import OfflineError
-from watcher.log import Log
-from watcher.store import Store
+from watcher.storage.store import Store
+from watcher.system import foreign_databases, paths
+from watcher.system.clock import Clock
+from watcher.system.log import Log
+from watcher.system.work_queue import Callback, WorkQueue
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 Answer = Callable[[Request], Response | Exception]
@@ -200,13 +200,13 @@ class World:
             clock=self.machine,
             send=self.send,
             run=self.run,
-            read_database=files.read_database,
+            read_database=foreign_databases.read_database,
             read_host_info=lambda: HostInfo(
                 home=self.home,
                 env=self.env,
                 platform=self.platform,
                 run_command=self.run,
-                read_database=files.read_database,
+                read_database=foreign_databases.read_database,
             ),
             jitter=lambda: 0.0,
         )

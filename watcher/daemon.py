@@ -10,23 +10,25 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
-from watcher import config as configuration
-from watcher import config_stamp, pipeline, rhythm
-from watcher.calls import Callback, WorkQueue
-from watcher.config import Config
-from watcher.config_stamp import ConfigFingerprint
+from watcher import pipeline
+from watcher.config import changes
+from watcher.config import loader as configuration
+from watcher.config.changes import ConfigFingerprint
+from watcher.config.loader import Config
+from watcher.config.secrets import make_secret_resolver
 from watcher.core.model import PollFailure, Snapshot
 from watcher.core.redaction import Redactor
-from watcher.doors import Environment
+from watcher.delivery.dispatcher import Dispatcher
+from watcher.environment import Environment
 from watcher.errors import ConfigError
-from watcher.log import Log
-from watcher.notebook import HEARTBEAT_EVERY
-from watcher.paths import Paths
-from watcher.postman import Dispatcher
-from watcher.rounds import Poller
-from watcher.secrets import make_secret_resolver
-from watcher.store import Store
-from watcher.timetable import Scheduler
+from watcher.polling import next_poll
+from watcher.polling.poller import Poller
+from watcher.storage.poll_records import HEARTBEAT_EVERY
+from watcher.storage.store import Store
+from watcher.system.log import Log
+from watcher.system.paths import Paths
+from watcher.system.scheduler import Scheduler
+from watcher.system.work_queue import Callback, WorkQueue
 
 CONFIG_ERROR_FACT = "config_error"  # the fact that says what is wrong with the config; empty: nothing
 CHECK_CONFIG_ERROR_FACT = "config_refused"  # likewise, of a single poll: not yet said on the desktop
@@ -153,7 +155,7 @@ class Daemon:
         now = self._environment.clock.now()
         every = timedelta(0)
         if result is not None:
-            every = rhythm.estimate_interval(
+            every = next_poll.estimate_interval(
                 self._store, result, self.config.providers[result.provider].pace, one_shot=self._one_shot
             )
         seen = pipeline.process_result(self._store, self.config, result, now=now, every=every)
@@ -205,23 +207,23 @@ class Daemon:
 
     def _reload_if_changed(self) -> None:
         """Read the config anew if a file of it changed: at every waking, because it costs one `stat` a file."""
-        stamp = config_stamp.fingerprint_config_files(self._paths)
+        stamp = changes.fingerprint_config_files(self._paths)
         if stamp != self._fingerprint and self._is_settled(stamp):
             self._fingerprint = stamp
             self._reload()
 
     def _retry_config(self) -> None:
         """Read anew what is not in force, also what was refused: its mode may be mended, which no stamp tells."""
-        stamp = config_stamp.fingerprint_config_files(self._paths)
+        stamp = changes.fingerprint_config_files(self._paths)
         if stamp != self.config.fingerprint and self._is_settled(stamp):
             self._reload()
 
     def _is_settled(self, fingerprint: ConfigFingerprint) -> bool:
         """Whether nobody seems to be writing; where somebody may be, it is looked at again soon."""
         now = self._environment.clock.now()
-        if config_stamp.is_settled(fingerprint, now):
+        if changes.is_settled(fingerprint, now):
             return True
-        self._scheduler.schedule_at("config", now + config_stamp.SETTLE_FOR, self._reload_if_changed)
+        self._scheduler.schedule_at("config", now + changes.SETTLE_FOR, self._reload_if_changed)
         return False
 
     def _reload(self) -> None:

@@ -8,19 +8,20 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct, structs
 
-from watcher.config import Config
-from watcher.core import judge, offline, plan
+from watcher.config.loader import Config
+from watcher.core.engine import evaluator, staleness
+from watcher.core.engine.metrics import NETWORK_SOURCE
 from watcher.core.model import AlertPhase, PollFailure, Series, Snapshot
-from watcher.core.view import NETWORK_SOURCE
-from watcher.rows import Account
-from watcher.store import Store
+from watcher.core.routing import planner
+from watcher.storage.records import Account
+from watcher.storage.store import Store
 
 
 class PipelineResult(Struct, frozen=True, kw_only=True):
     """What one piece of news came to."""
 
-    evaluation: judge.EvaluationResult
-    plan: plan.OutboxPlan
+    evaluation: evaluator.EvaluationResult
+    plan: planner.OutboxPlan
 
 
 def process_result(
@@ -31,8 +32,8 @@ def process_result(
     def work() -> PipelineResult:
         if result is not None:
             store.save_result(result)
-        judgement = judge.evaluate_poll(config.rules, store.load_engine_state(), result, now, every=every)
-        planned = plan.plan_deliveries(
+        judgement = evaluator.evaluate_poll(config.rules, store.load_engine_state(), result, now, every=every)
+        planned = planner.plan_deliveries(
             judgement.transitions,
             {rule.name: rule for rule in config.rules},
             store.load_outbox(),
@@ -59,7 +60,7 @@ def _forget_account(store: Store, config: Config, provider: str, account: str, n
     rules = {rule.name: rule for rule in config.rules}
     save_plan(
         store,
-        plan.plan_deliveries(
+        planner.plan_deliveries(
             (),
             rules,
             store.load_outbox(),
@@ -86,18 +87,18 @@ def rename_account(store: Store, config: Config, provider: str, old: str, new: s
     return store.run_transaction(work, now=now)
 
 
-def list_closed_alerts(evaluation: judge.EvaluationResult) -> list[tuple[str, Series]]:
+def list_closed_alerts(evaluation: evaluator.EvaluationResult) -> list[tuple[str, Series]]:
     """The alerts that no longer fire, whether or not a transition says so: their unsaid messages would be false."""
     quiet = [(alert.rule, alert.series) for alert in evaluation.alert_states if alert.phase is not AlertPhase.FIRING]
     return [*evaluation.closed_alerts, *quiet]
 
 
-def release_deliveries(store: Store, config: Config, *, now: datetime) -> plan.OutboxPlan:
+def release_deliveries(store: Store, config: Config, *, now: datetime) -> planner.OutboxPlan:
     """What time alone changes in the outbox: quiet hours and snoozes begin and end, messages expire."""
 
-    def work() -> plan.OutboxPlan:
+    def work() -> planner.OutboxPlan:
         states = store.load_engine_state().series_states
-        planned = plan.plan_release(
+        planned = planner.plan_release(
             store.load_outbox(),
             {rule.name: rule for rule in config.rules},
             build_routing(store, config),
@@ -113,7 +114,7 @@ def release_deliveries(store: Store, config: Config, *, now: datetime) -> plan.O
     return store.run_transaction(work, now=now)
 
 
-def build_routing(store: Store, config: Config) -> plan.Routing:
+def build_routing(store: Store, config: Config) -> planner.Routing:
     """The config's routing, with the accounts named in messages of the providers that have several."""
     crowded = store.load_multi_account_providers()
     if not crowded:
@@ -126,7 +127,7 @@ def build_routing(store: Store, config: Config) -> plan.Routing:
 def is_offline(store: Store) -> bool:
     """Whether this machine itself seems cut off, as far as the last polls can tell."""
     afar = (account for account in store.load_accounts() if _is_remote(account))
-    return offline.is_machine_offline(None if account.failure is None else account.failure.kind for account in afar)
+    return staleness.is_machine_offline(None if account.failure is None else account.failure.kind for account in afar)
 
 
 def _is_remote(account: Account) -> bool:
@@ -135,7 +136,7 @@ def _is_remote(account: Account) -> bool:
     return not readings or any(reading.source == NETWORK_SOURCE for reading in readings)
 
 
-def save_plan(store: Store, planned: plan.OutboxPlan) -> None:
+def save_plan(store: Store, planned: planner.OutboxPlan) -> None:
     """What a plan changes; inside `Store.write`."""
     store.enqueue_deliveries(planned.new_deliveries)
     store.update_deliveries(planned.changed_deliveries)

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from benchmarks.crashes.world import SHAKY, STARTS_AT, STEADY, Receipt, World
 from watcher.core.model import AlertEvent, Delivery, DeliveryState, Transition
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage.store import DATABASE_FILE_NAME, Store
 
 
 class Tally(Struct, kw_only=True):

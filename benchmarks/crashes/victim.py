@@ -17,9 +17,9 @@ from pathlib import Path
 from msgspec import structs
 
 from benchmarks.crashes.world import SHAKY, STARTS_AT, STEADY
-from watcher.clock import Clock, monotonic_s
-from watcher.core.cadence import Pace
 from watcher.core.model import Delivery, DeliveryState, Request, Response
+from watcher.polling.interval import Pace
+from watcher.system.clock import Clock, monotonic_s
 
 SPEED = 300.0
 EVERY = timedelta(seconds=30)  # a tenth of a second, as this clock runs
@@ -145,16 +145,17 @@ def fork_on_demand(origin_s: float, *, loop: bool, sabotage: bool) -> None:
 
 
 def _live(clock: Fast, *, loop: bool) -> None:
-    from watcher import doors, http, paths  # noqa: PLC0415 - only this process needs them
+    from watcher import environment  # noqa: PLC0415 - only this process needs them
     from watcher.core.redaction import Redactor  # noqa: PLC0415 - likewise
     from watcher.daemon import Daemon  # noqa: PLC0415 - likewise
-    from watcher.log import Log  # noqa: PLC0415 - likewise
-    from watcher.store import DATABASE_FILE_NAME, Store  # noqa: PLC0415 - likewise
+    from watcher.storage.store import DATABASE_FILE_NAME, Store  # noqa: PLC0415 - likewise
+    from watcher.system import http, paths  # noqa: PLC0415 - only this process needs them
+    from watcher.system.log import Log  # noqa: PLC0415 - likewise
 
     def send(request: Request) -> Response:
         return http.send_request(request, now=clock.now)
 
-    world = structs.replace(doors.create_environment(), clock=clock, send=send)
+    world = structs.replace(environment.create_environment(), clock=clock, send=send)
     around = world.read_host_info()
     own = paths.resolve_paths(around.env, around.home)
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=clock.now())
@@ -171,7 +172,8 @@ def _live(clock: Fast, *, loop: bool) -> None:
 
 
 def _sabotage() -> None:
-    from watcher import http, outbox  # noqa: PLC0415 - only where it is wanted
+    from watcher.delivery import outbox  # noqa: PLC0415 - only where it is wanted
+    from watcher.system import http  # noqa: PLC0415 - only where it is wanted
 
     begin, send = outbox.prepare_attempt, http.send_request
 

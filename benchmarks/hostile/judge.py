@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from benchmarks.hostile.receivers import CHANNELS, Heard
 from benchmarks.hostile.world import SECRETS, World
 from watcher.core.model import AlertEvent, DeliveryState, Transition
-from watcher.store import Store
+from watcher.storage.store import Store
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 HIGH = 80

@@ -17,10 +17,10 @@ from benchmarks.hostile.judge import Tally
 from benchmarks.hostile.receivers import CHANNELS, address
 from benchmarks.hostile.victim import Life
 from benchmarks.hostile.world import GOOGLE, LOGINS, PATHS, World
-from watcher.demo import machine
-from watcher.demo.day import SimulatedDay
+from watcher.demo import simulation
+from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import Server
-from watcher.store import DATABASE_FILE_NAME
+from watcher.storage.store import DATABASE_FILE_NAME
 
 STALLED_S = 60.0
 NO_STORE, BAD_CONFIG = 74, 78  # between child and parent
@@ -37,8 +37,8 @@ class Play:
         self.luck = random.Random(seed)
         self.world = World(random.Random(seed + 1))
         self.folder, self.polls, self.disks = folder, polls, disks
-        self.state = machine.make_paths(folder).state_dir
-        self.config = machine.make_paths(folder).config_file
+        self.state = simulation.make_paths(folder).state_dir
+        self.config = simulation.make_paths(folder).config_file
         self.disk = Disk(self.state, folder)
         self.tally = Tally()
         self.eras: list[judge.Era] = []
@@ -66,7 +66,7 @@ class Play:
         shutil.copy(self.folder / "stderr.txt", folder)
 
     def _lay_out(self) -> None:
-        machine.write_home(self.folder, self.url, SimulatedDay(), desktop=False)
+        simulation.write_home(self.folder, self.url, SimulatedDay(), desktop=False)
         home = self.folder / "home"
         (home / ".local" / "share" / "opencode" / "auth.json").write_text(json.dumps(LOGINS), "utf-8")
         accounts = json.dumps({"version": 3, "accounts": [GOOGLE], "activeIndex": 0})

@@ -24,17 +24,17 @@ from msgspec import structs
 from benchmarks.footprint import cost
 from benchmarks.hostile.faults import LIMIT_S
 from benchmarks.hostile.receivers import channel_of, key_of
-from watcher import refuge
-from watcher.calls import Callback, WorkQueue
-from watcher.clock import Clock
 from watcher.core.model import Delivery, Request, Response
 from watcher.core.redaction import Redactor
 from watcher.daemon import Daemon
-from watcher.demo import machine
-from watcher.demo.day import SimulatedDay
+from watcher.demo import simulation
+from watcher.demo.scenario import SimulatedDay
 from watcher.errors import TimedOutError
-from watcher.log import Log
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage import fallback
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system.clock import Clock
+from watcher.system.log import Log
+from watcher.system.work_queue import Callback, WorkQueue
 
 if TYPE_CHECKING:
     from watcher.demo.clock import FastClock
@@ -149,10 +149,10 @@ def child(folder: Path, starts_at: datetime) -> None:
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)
     clock = SteppedClock(starts_at)
-    own = machine.make_paths(folder)
-    doors = machine.make_environment(folder, cast("FastClock", clock), SimulatedDay())  # it only asks for `now`
+    own = simulation.make_paths(folder)
+    doors = simulation.make_environment(folder, cast("FastClock", clock), SimulatedDay())  # it only asks for `now`
     path, env = own.state_dir / DATABASE_FILE_NAME, {"XDG_RUNTIME_DIR": str(folder / "session")}
-    store = Noted(path, now=clock.now(), fallback_path=refuge.place(path, env))
+    store = Noted(path, now=clock.now(), fallback_path=fallback.place(path, env))
     calls = JumpingCalls(clock)
     doors = structs.replace(doors, send=_sender(doors.send, clock, calls, store))
     daemon = Daemon(paths=own, environment=doors, store=store, log=Told(), redactor=Redactor(), work_queue=calls)

@@ -10,8 +10,8 @@ from msgspec import structs
 
 from benchmarks.hostile.faults import FAULTS
 from benchmarks.hostile.receivers import CHANNELS, PASSWORDS, Heard, Receiver, channel_of
-from watcher.demo.answers import ENDPOINTS
-from watcher.demo.day import CopilotUsage, NanoGptUsage, SimulatedDay, SimulatedUsage, WindowUsage
+from watcher.demo.responses import ENDPOINTS
+from watcher.demo.scenario import CopilotUsage, NanoGptUsage, SimulatedDay, SimulatedUsage, WindowUsage
 from watcher.demo.server import ReceivedRequest, Reply, json_reply
 
 START = datetime(2026, 3, 2, 7, tzinfo=UTC)

@@ -13,7 +13,7 @@ from watcher.agent.systemd import SYSTEMD, UNIT, has_desktop
 from watcher.agent.windows import WINDOWS
 from watcher.core.model import Command, CommandResult
 from watcher.errors import UsageError
-from watcher.process import run_command
+from watcher.system.process import run_command
 
 SCRIPTS = {
     "darwin": ("launchctl", stand_ins.LAUNCHCTL),
@@ -142,7 +142,7 @@ def test_the_description_of_a_plan_names_every_file_and_program_and_does_nothing
 
 
 def test_every_manager_says_where_the_logs_are(machine: Machine) -> None:
-    assert str(machine.home / "state" / "watcher.log") in machine.manager.describe_logs(machine.item)
+    assert str(machine.home / "state" / "watcher.system.log") in machine.manager.describe_logs(machine.item)
 
 
 # --- launchd ---------------------------------------------------------------------------------------------------------

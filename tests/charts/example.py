@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from watcher.charts import TimeRange, Track, build_alert_markers, svg
-from watcher.charts.palette import Theme
-from watcher.core import judge, lookout
-from watcher.core.course import build_usage_history
-from watcher.core.judge import EngineState
+from watcher.charts.svg import Theme
+from watcher.core.engine import evaluator, thresholds
+from watcher.core.engine.evaluator import EngineState
+from watcher.core.engine.timeline import build_usage_history
 from watcher.core.model import Reading, Series, Snapshot, Transition, WindowKind
-from watcher.core.rulebook import parse_rules
+from watcher.core.rules.loader import parse_rules
 
 FILE = Path(__file__).parents[2] / "docs" / "usage.svg"
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
@@ -34,14 +34,14 @@ def draw() -> str:
     rules = parse_rules(RULES, "example.toml", channels=())
     memory, told = EngineState({}, {}), list[Transition]()
     for snapshot in snapshots:
-        judged = judge.evaluate_poll(rules, memory, snapshot, snapshot.at, every=STEP, tz=UTC)
-        memory = judge.apply_evaluation(memory, judged)
+        judged = evaluator.evaluate_poll(rules, memory, snapshot, snapshot.at, every=STEP, tz=UTC)
+        memory = evaluator.apply_evaluation(memory, judged)
         told += judged.transitions
     tracks = [
         Track(
             name=name,
             usage_history=build_usage_history(series, [(each.at, each.readings[index]) for each in snapshots]),
-            threshold_lines=lookout.find_threshold_lines(memory.series_states[series], rules),
+            threshold_lines=thresholds.find_threshold_lines(memory.series_states[series], rules),
             alert_markers=build_alert_markers(series, told),
         )
         for index, (series, name) in enumerate(((SESSION, "Claude, 5-hour window"), (WEEK, "Claude, 7-day window")))

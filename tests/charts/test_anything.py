@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tests.core.samples import BERLIN, NOW, SERIES, reading, transition
 from watcher.charts import TimeRange, Track, build_alert_markers, summarize_track, svg, terminal
-from watcher.charts.palette import Theme
-from watcher.core import course
-from watcher.core.lookout import ThresholdLine
+from watcher.charts.svg import Theme
+from watcher.core.engine import timeline
+from watcher.core.engine.thresholds import ThresholdLine
 from watcher.core.model import AlertEvent, Severity, WindowKind
 
 SPAN = TimeRange(start=NOW - timedelta(days=7), end=NOW, tz=BERLIN)
@@ -63,7 +63,7 @@ HAPPENED = st.lists(
 @given(READINGS, LINES, HAPPENED)
 def test_whatever_was_read_can_be_drawn(rows, lines, happened):
     recorded = [(at(minutes), read) for minutes, read in sorted(rows, key=lambda row: row[0])]
-    found = course.build_usage_history(SERIES, recorded)
+    found = timeline.build_usage_history(SERIES, recorded)
     assert len(found.points) == len(recorded)
     assert all(one.ended_at < other.ended_at for one, other in zip(found.periods, found.periods[1:], strict=False))
     track = Track(

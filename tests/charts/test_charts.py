@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from tests.core.samples import BERLIN, NOW, SERIES, H, M, balance, reading, transition
 from watcher.charts import TimeRange, Track, build_alert_markers, compute_ticks, summarize_track, svg, terminal
-from watcher.charts.palette import DARK_COLOURS, LIGHT_COLOURS, Theme, make_chart_css
-from watcher.charts.strokes import build_segments, downsample
-from watcher.core import course
-from watcher.core.lookout import ThresholdLine
+from watcher.charts.svg import DARK_COLOURS, LIGHT_COLOURS, Theme, build_segments, downsample, make_chart_css
+from watcher.core.engine import timeline
+from watcher.core.engine.thresholds import ThresholdLine
 from watcher.core.model import Series, Severity, WindowKind
 
 SPAN = TimeRange(start=NOW - 24 * H, end=NOW, tz=BERLIN)
@@ -33,7 +32,7 @@ def track(*used, name="Claude, 5-hour window", lines=LINES, happened=(), every=H
     ]
     return Track(
         name=name,
-        usage_history=course.build_usage_history(SERIES, rows),
+        usage_history=timeline.build_usage_history(SERIES, rows),
         threshold_lines=lines,
         alert_markers=build_alert_markers(SERIES, happened),
     )
@@ -112,7 +111,7 @@ def test_a_reset_is_a_dotted_line_that_says_what_was_spent():
         (NOW - 3 * H, reading(93.0, resets_at=NOW - 2 * H)),
         (NOW - H, reading(2.0, resets_at=NOW + 3 * H)),
     ]
-    one = Track(name="x", usage_history=course.build_usage_history(SERIES, rows))
+    one = Track(name="x", usage_history=timeline.build_usage_history(SERIES, rows))
     titles = [each.find(f"{SVG}title").text for each in classed(drawn(one), "turn") if len(each)]
     assert titles == ["reset Wed 7 Jan 12:20; spent before it: 93 %"]
     assert len(build_segments(one, SPAN)) == 2
@@ -135,7 +134,7 @@ def test_overage_is_on_the_scale():
 def test_a_balance_is_drawn_as_what_is_left():
     series = Series(provider="nano_gpt", window="balance_usd")
     rows = [(NOW - 3 * H + i * H, balance(left)) for i, left in enumerate(("12.50", "7.25", "-1"))]
-    one = Track(name="Nano-GPT, balance", usage_history=course.build_usage_history(series, rows))
+    one = Track(name="Nano-GPT, balance", usage_history=timeline.build_usage_history(series, rows))
     assert not one.is_in_percent
     assert summarize_track(one) == "-$1.00 left at the end, $12.50 at most, 0 resets, 0 alerts"
     assert one.scale_min < -1

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from watcher.clock import Clock
-from watcher.demo import machine
-from watcher.demo.day import SimulatedDay, parse_hours
+from watcher.demo import simulation
+from watcher.demo.scenario import SimulatedDay, parse_hours
 from watcher.demo.server import Server
+from watcher.system.clock import Clock
 
 NOON = "12:20"  # Claude's session is at 83 %, and fires
 
@@ -23,7 +23,7 @@ class Home:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.paths = machine.make_paths(folder)
+        self.paths = simulation.make_paths(folder)
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder / "home"),
@@ -59,8 +59,8 @@ def at_noon(folder: Path) -> Iterator[Home]:
     """A machine with six logins, at noon of the demonstration's day."""
     clock = Clock()
     day = SimulatedDay(midnight=clock.now() - timedelta(hours=parse_hours(NOON)))
-    with Server(lambda asked: machine.answer_request(asked, clock, day)) as server:
-        machine.write_home(folder, server.url, day, desktop=False)
+    with Server(lambda asked: simulation.answer_request(asked, clock, day)) as server:
+        simulation.write_home(folder, server.url, day, desktop=False)
         home = Home(folder)
         home.server = server  # type: ignore[attr-defined]
         yield home

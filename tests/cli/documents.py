@@ -5,9 +5,9 @@ from decimal import Decimal
 
 from msgspec import structs
 
-from watcher.cli.table import render_status_table
-from watcher.cli.words import StatusFormatter
-from watcher.status_document import AccountStatus, AlertStatus, WindowStatus, make_empty_status
+from watcher.cli.format import StatusFormatter
+from watcher.cli.status_table import render_status_table
+from watcher.status.document import AccountStatus, AlertStatus, WindowStatus, make_empty_status
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TONGUE = StatusFormatter(NOW, UTC)

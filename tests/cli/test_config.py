@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from watcher.cli import root
+from watcher.cli import app
 from watcher.cli.config import format_config_duration
 
 CONFIG = """
@@ -58,7 +58,7 @@ def shell(tmp_path, monkeypatch, capsys):
     config.chmod(0o600)
 
     def say(*words):
-        code = root.run(["config", *words])
+        code = app.run(["config", *words])
         said = capsys.readouterr()
         return SimpleNamespace(code=code, out=said.out, err=said.err)
 

@@ -2,15 +2,15 @@ import json
 
 import pytest
 
-from tests.doctor.ward import SECRETS, Ward
-from watcher import doors
-from watcher.cli import root
+from tests.doctor.host import SECRETS, Ward
+from watcher import environment
+from watcher.cli import app
 
 
 @pytest.fixture
 def ward(tmp_path, monkeypatch):
     found = Ward(tmp_path)
-    monkeypatch.setattr(doors, "create_environment", found.doors)
+    monkeypatch.setattr(environment, "create_environment", found.doors)
     monkeypatch.setenv("COLUMNS", "90")
     return found
 
@@ -18,7 +18,7 @@ def ward(tmp_path, monkeypatch):
 def test_a_failure_is_exit_code_1_and_comes_with_what_mends_it(ward, capsys):
     path = ward.sign_in_to_claude()
     del ward.env["TEAM_URL"]
-    assert root.run(["doctor"]) == 1
+    assert app.run(["doctor"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "rules"
     assert any(line.startswith("  fail  team: its secret cannot be had: the environment variable") for line in lines)
@@ -30,21 +30,21 @@ def test_a_failure_is_exit_code_1_and_comes_with_what_mends_it(ward, capsys):
 def test_warnings_alone_are_exit_code_0(ward, capsys):
     ward.sign_in_to_claude()
     ward.config('[channels.team]\ntype = "slack"\nurl = "env:TEAM_URL"\n[[rule]]\nname = "a"\nwhen = "claude > 80%"\n')
-    assert root.run(["doctor"]) == 0
+    assert app.run(["doctor"]) == 0
     assert "fail" not in capsys.readouterr().out
 
 
 def test_no_line_is_wider_than_the_terminal_but_for_a_word_that_is(ward, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     ward.sign_in_to_gemini()
-    root.run(["doctor", "--provider", "gemini_cli"])
+    app.run(["doctor", "--provider", "gemini_cli"])
     wide = [line for line in capsys.readouterr().out.splitlines() if len(line) > 60]
     assert all(len(line.split()[-1]) > 30 for line in wide), wide
 
 
 def test_one_provider_is_told_with_all_that_its_login_says(ward, capsys):
     id_token = ward.sign_in_to_gemini()
-    assert root.run(["doctor", "--provider", "gemini_cli"]) == 0
+    assert app.run(["doctor", "--provider", "gemini_cli"]) == 0
     text = capsys.readouterr().out
     facts = {
         line.split("  ")[0]: line.split("  ")[-1].strip() for line in map(str.strip, text.splitlines()) if "  " in line
@@ -62,7 +62,7 @@ def test_one_provider_is_told_with_all_that_its_login_says(ward, capsys):
 def test_the_document_holds_every_finding_and_no_secret(ward, capsys):
     ward.sign_in_to_claude()
     ward.sign_in_to_gemini()
-    root.run(["doctor", "--json"])
+    app.run(["doctor", "--json"])
     text = capsys.readouterr().out
     document = json.loads(text)
     assert document["schema"] == "watcher.doctor.v1"
@@ -76,7 +76,7 @@ def test_the_document_holds_every_finding_and_no_secret(ward, capsys):
 
 def test_a_config_with_a_mistake_leaves_the_rest_examined(ward, capsys):
     ward.config("[channels.desktop\n")
-    assert root.run(["doctor"]) == 1
+    assert app.run(["doctor"]) == 1
     text = capsys.readouterr().out
     assert "-> watcher rules check" in text
     assert "login item" in text
@@ -84,7 +84,7 @@ def test_a_config_with_a_mistake_leaves_the_rest_examined(ward, capsys):
 
 def test_long_sentences_are_wrapped_and_no_path_is_broken(ward, capsys):
     path = ward.sign_in_to_claude()
-    root.run(["doctor"])
+    app.run(["doctor"])
     out = capsys.readouterr().out
     assert str(path) in out
     assert all(len(line) <= 90 or str(ward.home.parent) in line for line in out.splitlines())
@@ -92,7 +92,7 @@ def test_long_sentences_are_wrapped_and_no_path_is_broken(ward, capsys):
 
 def test_what_a_file_says_cannot_move_the_cursor(ward, capsys):
     ward.config('[[rule]]\nname = "a\\u001b[2Jb"\nwhen = "nobody > 1"\n')
-    assert root.run(["doctor"]) == 1
+    assert app.run(["doctor"]) == 1
     assert "\x1b" not in capsys.readouterr().out
 
 
@@ -108,5 +108,5 @@ def test_a_poor_terminal_gets_what_it_can_show(empty_home):
 
 def test_an_unknown_provider_is_misuse(ward, capsys):
     assert ward.own.config_file.exists()
-    assert root.run(["doctor", "--provider", "claud"]) == 64
+    assert app.run(["doctor", "--provider", "claud"]) == 64
     assert "'claud' is not one of" in capsys.readouterr().err

@@ -7,12 +7,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.cli import lived
+from tests.cli import sample_history
+from watcher.cli import app, png
 from watcher.cli import history as command
-from watcher.cli import png, root
 from watcher.core.model import Command, CommandResult, PollFailure
-from watcher.paths import Paths, resolve_paths
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system.paths import Paths, resolve_paths
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -23,7 +23,7 @@ def two_days(tmp_path_factory):
     own = resolve_paths(
         {"WATCHER_CONFIG_DIR": str(folder / "config"), "WATCHER_STATE_DIR": str(folder / "state")}, folder
     )
-    lived.live(own)
+    sample_history.live(own)
     return own
 
 
@@ -39,13 +39,13 @@ def use(own: Paths, monkeypatch, home):
     monkeypatch.setenv("WATCHER_STATE_DIR", str(own.state_dir))
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr(command, "utc_now", lambda: lived.NOW)
+    monkeypatch.setattr(command, "utc_now", lambda: sample_history.NOW)
 
 
 @pytest.fixture
 def history(own, capsys):  # noqa: ARG001 - the home that it runs in
     def run(*words):
-        assert root.run(["history", *words]) == 0, capsys.readouterr().err
+        assert app.run(["history", *words]) == 0, capsys.readouterr().err
         return capsys.readouterr().out
 
     return run
@@ -112,10 +112,10 @@ def test_the_document_holds_readings_resets_alerts_and_thresholds(history):
 
 def test_an_outage_is_told_from_a_machine_that_slept(history, monkeypatch, tmp_path):
     own = Paths(tmp_path / "config", tmp_path / "state")
-    lived.live(own)
+    sample_history.live(own)
     use(own, monkeypatch, tmp_path)
     for before, kind in ((90, "timeout"), (25, "timeout"), (20, "timeout"), (15, "server")):
-        at = lived.NOW - timedelta(minutes=before)
+        at = sample_history.NOW - timedelta(minutes=before)
         with closing(Store(own.state_dir / DATABASE_FILE_NAME, now=at)) as store:
             failure = PollFailure(provider="nano_gpt", at=at, kind=kind, message="no answer")
             store.run_transaction(lambda store=store, failure=failure: store.save_result(failure), now=at)
@@ -155,8 +155,8 @@ def test_csv_has_one_line_a_reading(history):
 def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path, monkeypatch, capsys):
     own = Paths(tmp_path / "config", tmp_path / "state")
     use(own, monkeypatch, tmp_path)
-    lived.live(own, account_name='=HYPERLINK("http://evil.example")')
-    assert root.run(["history", "claude", "--csv"]) == 0
+    sample_history.live(own, account_name='=HYPERLINK("http://evil.example")')
+    assert app.run(["history", "claude", "--csv"]) == 0
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert rows[0]["account"] == '\'=HYPERLINK("http://evil.example")'
 
@@ -226,9 +226,9 @@ def test_the_picture_in_the_terminal_has_a_key(history):
 def test_a_broken_rule_costs_only_the_thresholds(tmp_path, monkeypatch, capsys):
     own = Paths(tmp_path / "config", tmp_path / "state")
     use(own, monkeypatch, tmp_path)
-    lived.live(own)
+    sample_history.live(own)
     own.config_file.write_text("[[rule]]\nname = 3\n")
-    assert root.run(["history", "claude", "--json"]) == 0
+    assert app.run(["history", "claude", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["series"][0]["thresholds"] == []
     assert "the rules have a mistake, so their thresholds are left out" in err
@@ -253,24 +253,24 @@ def test_an_account_is_named_only_where_there_are_several(history):
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_would(capsys, words, said):
-    assert root.run(["history", *words]) == 64
+    assert app.run(["history", *words]) == 64
     assert said in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("own")
 def test_a_file_that_cannot_be_written_is_named(capsys, tmp_path):
-    assert root.run(["history", "--plot", str(tmp_path / "nowhere" / "usage.svg")]) == 64
+    assert app.run(["history", "--plot", str(tmp_path / "nowhere" / "usage.svg")]) == 64
     assert "nowhere/usage.svg: No such file or directory" in capsys.readouterr().err
 
 
 def test_nothing_read_yet_says_what_to_do(tmp_path, monkeypatch, capsys):
     use(Paths(tmp_path / "config", tmp_path / "state"), monkeypatch, tmp_path)
-    assert root.run(["history"]) == 69
+    assert app.run(["history"]) == 69
     assert "run `watcher run` or `watcher check` first" in capsys.readouterr().err
 
 
 def test_nothing_read_in_that_time_says_where_to_look(history, monkeypatch):
-    monkeypatch.setattr(command, "utc_now", lambda: lived.NOW + timedelta(days=9))
+    monkeypatch.setattr(command, "utc_now", lambda: sample_history.NOW + timedelta(days=9))
     assert history("claude") == (
         "nothing was read of claude in the last 7d: `watcher history` shows what there is, --since goes further back\n"
     )
@@ -279,13 +279,13 @@ def test_nothing_read_in_that_time_says_where_to_look(history, monkeypatch):
 def test_what_was_thinned_to_hours_is_still_there(tmp_path, monkeypatch, capsys):
     own = Paths(tmp_path / "config", tmp_path / "state")
     use(own, monkeypatch, tmp_path)
-    lived.live(own)
+    sample_history.live(own)
     later = datetime(2026, 4, 1, tzinfo=UTC)
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=later)
     store.run_transaction(lambda: store.delete_old_records(later), now=later)
     store.close()
     monkeypatch.setattr(command, "utc_now", lambda: later)
-    assert root.run(["history", "claude.five_hour", "--json", "--since", "60d"]) == 0
+    assert app.run(["history", "claude.five_hour", "--json", "--since", "60d"]) == 0
     (series,) = json.loads(capsys.readouterr().out)["series"]
     assert len(series["readings"]) == 49
     assert len(series["resets"]) == 9

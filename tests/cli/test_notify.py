@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
+from tests.core.routing.test_retry import delivery
 from tests.core.samples import NOW
-from tests.core.test_backoff import delivery
 from watcher.cli import notify
 from watcher.cli.notify import format_outcome, select_channels, send_test_message
 from watcher.core.model import DeliveryOutcome, StoppedChannel
 from watcher.errors import StoreError, UsageError
 from watcher.notifiers import Channel
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage.store import DATABASE_FILE_NAME, Store
 
 TEAM = Channel(name="team", type="slack", settings=None)
 DESK = Channel(name="desktop", type="desktop", settings=None)

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from watcher import doors
+from watcher import environment
 from watcher.cli.refresh import refresh_readings
 from watcher.daemon import REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED
-from watcher.lock import Lock
-from watcher.paths import Paths
-from watcher.store import Store
+from watcher.storage.store import Store
+from watcher.system.lock import Lock
+from watcher.system.paths import Paths
 
 SOON = timedelta(seconds=0.3)
 
@@ -53,21 +53,21 @@ def no_sending(_request):
 
 
 def world():
-    return type(doors.create_environment())(
-        **{name: getattr(doors.create_environment(), name) for name in doors.Environment.__struct_fields__}
+    return type(environment.create_environment())(
+        **{name: getattr(environment.create_environment(), name) for name in environment.Environment.__struct_fields__}
         | {"send": no_sending}
     )
 
 
 def store(own):
-    return Store(own.paths.state_dir / "watcher.db", now=doors.create_environment().clock.now())
+    return Store(own.paths.state_dir / "watcher.db", now=environment.create_environment().clock.now())
 
 
 def test_the_daemon_is_asked_and_its_answer_awaited(own, nudged):
     def grant():
         mine = store(own)
         assert mine.load_fact(REFRESH_FACT)[0] == REFRESH_REQUESTED
-        now = doors.create_environment().clock.now()
+        now = environment.create_environment().clock.now()
         mine.write(lambda: mine.save_fact(REFRESH_FACT, REFRESH_DONE, now), now=now)
         mine.close()
 
@@ -86,7 +86,7 @@ def test_a_daemon_that_does_not_answer_is_not_waited_for_for_ever(own, nudged):
 
 
 def test_a_daemon_that_cannot_be_named_is_left_alone(own, nudged):
-    (own.paths.state_dir / "watcher.lock").write_text("")
+    (own.paths.state_dir / "watcher.system.lock").write_text("")
     assert (
         refresh_readings(own.paths, world(), timeout=SOON)
         == "the watcher that is running polls by itself; this is what it knows"

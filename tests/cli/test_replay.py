@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from watcher.cli import root
+from watcher.cli import app
 
 RULES = """
 [[rule]]
@@ -47,7 +47,7 @@ def shell(tmp_path, monkeypatch, capsys):
     (tmp_path / "readings.jsonl").write_text("\n".join(json.dumps(each) for each in READINGS))
 
     def say(*words, rules="rules.toml"):
-        code = root.run(["replay", str(tmp_path / rules), *words])
+        code = app.run(["replay", str(tmp_path / rules), *words])
         said = capsys.readouterr()
         return SimpleNamespace(code=code, out=said.out, err=said.err)
 

@@ -9,12 +9,12 @@ from threading import Thread
 
 import pytest
 
-from tests.charts.test_page import Reader
-from tests.cli import lived
-from tests.doctor.ward import SECRETS
+from tests.charts.test_html import Reader
+from tests.cli import sample_history
+from tests.doctor.host import SECRETS
+from watcher.cli import app
 from watcher.cli import report as command
-from watcher.cli import root
-from watcher.paths import Paths
+from watcher.system.paths import Paths
 
 REQUIRED = os.environ.get("WATCHER_REQUIRE_SYSTEM_TESTS") == "1"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -27,14 +27,14 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("WATCHER_CONFIG_DIR", str(own.config_dir))
     monkeypatch.setenv("WATCHER_STATE_DIR", str(own.state_dir))
     monkeypatch.setenv("TZ", "UTC")
-    monkeypatch.setattr(command, "utc_now", lambda: lived.NOW)
+    monkeypatch.setattr(command, "utc_now", lambda: sample_history.NOW)
     monkeypatch.chdir(tmp_path)
     return own
 
 
 def made(tmp_path, *words):
     file = tmp_path / "usage.html"
-    assert root.run(["report", "--output", str(file), *words]) == 0
+    assert app.run(["report", "--output", str(file), *words]) == 0
     return file.read_text()
 
 
@@ -43,7 +43,7 @@ def words_of(text):
 
 
 def test_the_page_tells_windows_pace_alerts_and_what_was_spent(home, tmp_path):
-    lived.live(home)
+    sample_history.live(home)
     said = words_of(made(tmp_path))
     assert "AI usage, last 7 days 25 Feb 2026 to 4 Mar 2026" in said
     assert "4 windows watched" in said
@@ -59,7 +59,7 @@ def test_the_page_tells_windows_pace_alerts_and_what_was_spent(home, tmp_path):
 
 
 def test_an_alert_is_told_with_its_beginning_its_length_and_its_end(home, tmp_path):
-    lived.live(home)
+    sample_history.live(home)
     text = made(tmp_path)
     said = words_of(text).split("Alerts rule window from for used")[1]
     assert "warning session Claude, 5-hour window Mon 2 Mar 13:00 1 h, reset 83 %" in said
@@ -67,59 +67,59 @@ def test_an_alert_is_told_with_its_beginning_its_length_and_its_end(home, tmp_pa
 
 
 def test_days_choose_how_far_back_it_looks(home, tmp_path):
-    lived.live(home)
+    sample_history.live(home)
     assert "Spent before each of 5 resets" in made(tmp_path, "--days", "1")
     assert "AI usage, last 1 day" in made(tmp_path, "--days", "1")
     assert "AI usage, last 30 days" in made(tmp_path, "--days", "30")
 
 
 def test_without_a_name_the_file_is_called_after_the_day(home, tmp_path, capsys):
-    lived.live(home)
-    assert root.run(["report"]) == 0
+    sample_history.live(home)
+    assert app.run(["report"]) == 0
     assert (tmp_path / "ai-usage-2026-03-04.html").read_text().startswith("<!doctype html>")
     assert capsys.readouterr() == ("", "written: ai-usage-2026-03-04.html\n")
 
 
 def test_it_can_be_piped_on(home, capfdbinary):
-    lived.live(home)
-    assert root.run(["report", "-o", "-"]) == 0
+    sample_history.live(home)
+    assert app.run(["report", "-o", "-"]) == 0
     out, err = capfdbinary.readouterr()
     assert out.startswith(b"<!doctype html>")
     assert err == b""
 
 
 def test_markup_from_outside_stays_text(home, tmp_path):
-    lived.live(home)
+    sample_history.live(home)
     text = made(tmp_path)
     assert "<script" not in text
 
 
 def test_several_accounts_are_told_apart_and_escaped(home, tmp_path):
-    lived.live(home)
-    lived.another_account(home)
+    sample_history.live(home)
+    sample_history.another_account(home)
     text = made(tmp_path)
     assert "<script" not in text
-    assert f"Claude ({lived.EVIL})" in words_of(text)
+    assert f"Claude ({sample_history.EVIL})" in words_of(text)
     assert "Claude (you@example.com)" in words_of(text)
 
 
 def test_no_secret_is_in_the_page(home, tmp_path, monkeypatch):
     monkeypatch.setenv("TEAM_URL", SECRETS["team"])
-    lived.live(home)
-    home.config_file.write_text('[channels.team]\ntype = "slack"\nurl = "env:TEAM_URL"\n' + lived.RULES)
+    sample_history.live(home)
+    home.config_file.write_text('[channels.team]\ntype = "slack"\nurl = "env:TEAM_URL"\n' + sample_history.RULES)
     assert SECRETS["team"] not in made(tmp_path)
     assert "planted" not in made(tmp_path)
 
 
 def test_nothing_read_yet_says_what_to_do(home, capsys):
     assert not home.state_dir.exists()
-    assert root.run(["report"]) == 69
+    assert app.run(["report"]) == 69
     assert "run `watcher run` or `watcher check` first" in capsys.readouterr().err
 
 
 def test_nothing_read_in_that_time_is_a_page_that_says_so(home, tmp_path, monkeypatch):
-    lived.live(home)
-    monkeypatch.setattr(command, "utc_now", lambda: lived.NOW + timedelta(days=9))
+    sample_history.live(home)
+    monkeypatch.setattr(command, "utc_now", lambda: sample_history.NOW + timedelta(days=9))
     said = words_of(made(tmp_path))
     assert said.count("Nothing was read in this time.") == 3
     assert "No alert fired in this time." in said
@@ -133,8 +133,8 @@ def test_nothing_read_in_that_time_is_a_page_that_says_so(home, tmp_path, monkey
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_would(home, capsys, words, said):
-    lived.live(home)
-    assert root.run(["report", *words]) == 64
+    sample_history.live(home)
+    assert app.run(["report", *words]) == 64
     assert said in capsys.readouterr().err
 
 
@@ -198,8 +198,8 @@ def first_pixel(image):
 def test_a_real_browser_shows_it_and_runs_and_loads_nothing(home, tmp_path):
     with listening() as (port, asked):
         evil = f'<img src="http://127.0.0.1:{port}/leak"><script>document.title="taken"</script>'
-        lived.live(home, account_name=evil)
-        lived.another_account(home)
+        sample_history.live(home, account_name=evil)
+        sample_history.another_account(home)
         made(tmp_path)
         tree = browse(tmp_path, tmp_path / "usage.html", "--dump-dom")
     assert asked == []
@@ -212,7 +212,7 @@ def test_a_real_browser_shows_it_and_runs_and_loads_nothing(home, tmp_path):
 @pytest.mark.system
 @pytest.mark.parametrize(("scheme", "paper"), [(1, (255, 255, 255)), (0, (13, 17, 23))])
 def test_a_real_browser_paints_it_in_the_reader_s_theme(home, tmp_path, scheme, paper):
-    lived.live(home)
+    sample_history.live(home)
     made(tmp_path)
     shot = tmp_path / "shot.png"
     options = [f"--blink-settings=preferredColorScheme={scheme}", f"--screenshot={shot}"]
@@ -223,9 +223,9 @@ def test_a_real_browser_paints_it_in_the_reader_s_theme(home, tmp_path, scheme, 
 @pytest.mark.system
 @pytest.mark.parametrize(("scheme", "paper"), [(1, "#ffffff"), (0, "#0d1117")])
 def test_a_real_browser_shows_the_picture_in_the_reader_s_theme(home, tmp_path, scheme, paper):
-    lived.live(home)
+    sample_history.live(home)
     file, shot = tmp_path / "usage.svg", tmp_path / "shot.png"
-    assert root.run(["history", "--since", "3650d", "--plot", str(file)]) == 0
+    assert app.run(["history", "--since", "3650d", "--plot", str(file)]) == 0
     options = [f"--blink-settings=preferredColorScheme={scheme}", f"--screenshot={shot}"]
     file.write_text(file.read_text().replace(' rx="10"', ""))  # so that the first pixel is the paper's
     browse(tmp_path, file, *options)

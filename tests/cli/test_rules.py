@@ -8,16 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from watcher.cli import root
-from watcher.cli.rule_files import load_effective_config
+from watcher.cli import app
+from watcher.cli.context import load_effective_config
 from watcher.cli.rules_add import make_slug
 from watcher.cli.rules_explain import explain
 from watcher.cli.rules_list import format_rules
-from watcher.core import judge
+from watcher.core.engine import evaluator
 from watcher.core.model import PollFailure, Reading, Severity, Snapshot, Snooze, WindowKind
-from watcher.core.rulebook import parse_rules
+from watcher.core.rules.loader import parse_rules
 from watcher.pipeline import process_result
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage.store import DATABASE_FILE_NAME, Store
 
 ROOT = Path(__file__).parent.parent.parent
 SHIPPED = sorted(str(path) for path in (ROOT / "rules").glob("*.toml"))
@@ -37,7 +37,7 @@ def home(tmp_path, monkeypatch, capsys):
     rules.mkdir(parents=True)
 
     def say(*words):
-        code = root.run(["rules", *words])
+        code = app.run(["rules", *words])
         said = capsys.readouterr()
         return SimpleNamespace(code=code, out=said.out, err=said.err)
 
@@ -272,7 +272,9 @@ def remember(home, *percents, every=timedelta(minutes=5)):
 
         def keep(news=news, at=at):
             store.save_result(news)
-            store.save_evaluation(judge.evaluate_poll(config.rules, store.load_engine_state(), news, at, every=every))
+            store.save_evaluation(
+                evaluator.evaluate_poll(config.rules, store.load_engine_state(), news, at, every=every)
+            )
 
         store.run_transaction(keep, now=at)
     store.close()

@@ -9,7 +9,7 @@ from freezegun import freeze_time
 from tests.world import START, Machine, World
 from watcher.cli import service
 from watcher.cli.service import CONFIG_ERROR_FACT
-from watcher.store import Store
+from watcher.storage.store import Store
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from tests.core.samples import reading
-from watcher import clock, pipeline
-from watcher import config as configuration
-from watcher.cli import root
+from watcher import pipeline
+from watcher.cli import app
+from watcher.config import loader as configuration
 from watcher.core.model import DeliveryState, Severity, Snapshot, WindowKind
-from watcher.lock import Lock
-from watcher.paths import resolve_paths
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system import clock
+from watcher.system.lock import Lock
+from watcher.system.paths import resolve_paths
 
 CONFIG = """
 [channels.desktop]
@@ -75,7 +76,7 @@ def kept(own):
 
 def test_a_snooze_for_a_time_is_kept_with_the_level_that_fires(firing, capsys):
     before = clock.utc_now()
-    assert root.run(["snooze", "claude-session", "--for", "2h"]) == 0
+    assert app.run(["snooze", "claude-session", "--for", "2h"]) == 0
     (snooze,) = kept(firing)
     assert (snooze.target, snooze.severity, snooze.episodes) == ("claude-session", Severity.WARNING, None)
     assert timedelta(0) <= snooze.until - before - timedelta(hours=2) < timedelta(seconds=30)
@@ -83,7 +84,7 @@ def test_a_snooze_for_a_time_is_kept_with_the_level_that_fires(firing, capsys):
 
 
 def test_a_snooze_until_the_reset_remembers_the_episode(firing, capsys):
-    assert root.run(["snooze", "claude.five_hour", "--until-reset"]) == 0
+    assert app.run(["snooze", "claude.five_hour", "--until-reset"]) == 0
     (snooze,) = kept(firing)
     assert (snooze.until, snooze.episodes) == (None, {"claude[acc-1].five_hour": 0})
     assert capsys.readouterr().out == "snoozed claude.five_hour until its reset, or a higher level\n"
@@ -91,7 +92,7 @@ def test_a_snooze_until_the_reset_remembers_the_episode(firing, capsys):
 
 def test_a_rule_with_a_wildcard_is_snoozed_until_the_reset_of_each_series(firing):
     (firing.config_dir / "config.toml").write_text(CONFIG.replace("claude.five_hour", "*.session"))
-    assert root.run(["snooze", "claude-session", "--until-reset"]) == 0
+    assert app.run(["snooze", "claude-session", "--until-reset"]) == 0
     assert kept(firing)[0].episodes == {"claude[acc-1].five_hour": 0}
 
 
@@ -113,40 +114,40 @@ def test_a_rule_with_a_wildcard_is_snoozed_until_the_reset_of_each_series(firing
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_would(firing, capsys, args, said):
-    assert root.run(args) == 64
+    assert app.run(args) == 64
     assert said in capsys.readouterr().err
     assert kept(firing) == []
 
 
 @pytest.mark.usefixtures("firing")
 def test_snoozes_are_listed_and_ended(capsys):
-    root.run(["snooze", "claude-session", "--for", "2h"])
-    root.run(["snooze", "*.weekly", "--for", "7d"])
+    app.run(["snooze", "claude-session", "--for", "2h"])
+    app.run(["snooze", "*.weekly", "--for", "7d"])
     capsys.readouterr()
-    assert root.run(["snooze"]) == 0
+    assert app.run(["snooze"]) == 0
     listed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in listed] == ["*.weekly", "claude-session"]
-    assert root.run(["unsnooze", "claude-session"]) == 0
+    assert app.run(["unsnooze", "claude-session"]) == 0
     assert capsys.readouterr().out == "no longer snoozed: claude-session\n"
-    assert root.run(["unsnooze", "--all"]) == 0
-    assert root.run(["snooze"]) == 0
+    assert app.run(["unsnooze", "--all"]) == 0
+    assert app.run(["snooze"]) == 0
     assert capsys.readouterr().out == "no longer snoozed: *.weekly\nnothing is snoozed\n"
 
 
 def test_a_later_snooze_of_the_same_takes_the_place_of_the_earlier(firing):
-    root.run(["snooze", "claude-session", "--for", "2h"])
-    root.run(["snooze", "claude-session", "--for", "3h"])
+    app.run(["snooze", "claude-session", "--for", "2h"])
+    app.run(["snooze", "claude-session", "--for", "3h"])
     assert len(kept(firing)) == 1
 
 
 def test_what_already_waits_is_held_and_let_go(firing):
     now = clock.utc_now()
     config = configuration.load_config(firing, RESOLVE, firing.config_dir.parent)
-    root.run(["snooze", "claude", "--for", "2h"])
+    app.run(["snooze", "claude", "--for", "2h"])
     store = Store(firing.state_dir / DATABASE_FILE_NAME, now=now)
     pipeline.release_deliveries(store, config, now=now)
     assert {row.state for row in store.load_outbox()} == {DeliveryState.HELD}
-    root.run(["unsnooze", "claude"])
+    app.run(["unsnooze", "claude"])
     pipeline.release_deliveries(store, config, now=now)
     assert DeliveryState.QUEUED in {row.state for row in store.load_outbox()}
     store.close()
@@ -158,12 +159,12 @@ def test_a_running_daemon_is_told(firing):
     lock = Lock(firing.state_dir)
     try:
         assert lock.acquire()
-        assert root.run(["snooze", "claude-session", "--for", "2h"]) == 0
+        assert app.run(["snooze", "claude-session", "--for", "2h"]) == 0
         assert told == [True]
     finally:
         lock.release()
         signal.signal(signal.SIGUSR1, before)
-    assert root.run(["unsnooze", "claude-session"]) == 0
+    assert app.run(["unsnooze", "claude-session"]) == 0
     assert told == [True]
 
 
@@ -180,7 +181,7 @@ def test_whoever_holds_the_lock_survives_being_told(own):
 
 
 def completions(*words, incomplete=""):
-    complete = ShellComplete(root.watcher, {}, "watcher", "_WATCHER_COMPLETE")
+    complete = ShellComplete(app.watcher, {}, "watcher", "_WATCHER_COMPLETE")
     return [item.value for item in complete.get_completions(list(words), incomplete)]
 
 
@@ -188,7 +189,7 @@ def completions(*words, incomplete=""):
 def test_rules_and_series_are_completed():
     assert completions("snooze", incomplete="cl") == ["claude-session", "claude.five_hour", "claude.seven_day"]
     assert completions("snooze", incomplete="we") == ["weekly-ladder"]
-    root.run(["snooze", "claude-session", "--for", "2h"])
+    app.run(["snooze", "claude-session", "--for", "2h"])
     assert completions("unsnooze") == ["claude-session"]
 
 
@@ -213,7 +214,7 @@ def test_what_the_disk_does_not_take_is_not_said_to_be_snoozed(firing, monkeypat
             self.save_fact("filler", "x" * 100_000, clock.utc_now())
 
     monkeypatch.setattr("watcher.cli.snooze.Store", Full)
-    assert root.run(["snooze", "claude-session", "--for", "2h"]) == 1
+    assert app.run(["snooze", "claude-session", "--for", "2h"]) == 1
     monkeypatch.undo()
     kept = Store(firing.state_dir / DATABASE_FILE_NAME, now=clock.utc_now(), read_only=True)
     assert kept.load_snoozes() == []

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.cli.conftest import Home
-from watcher.lock import Lock
-from watcher.store import Store
+from watcher.storage.store import Store
+from watcher.system.lock import Lock
 
 
 def test_check_exits_10_while_an_alert_fires(served):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
 from tests.cli.documents import FIRING, NOW, PREMIUM, TONGUE, M, account, known, window
-from watcher.cli.table import render_status_table
+from watcher.cli.status_table import render_status_table
 from watcher.providers.registry import PROVIDERS
 
 PICTURE = Path(__file__).parents[2] / "docs" / "status.svg"

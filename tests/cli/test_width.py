@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.cli.documents import account, known, window
-from watcher.cli import check, history_table, words
-from watcher.cli.columns import format_columns
+from watcher.cli import check, format, history_table
+from watcher.cli.output import format_columns
 
 COMMANDS = (
     ("check",), ("status", "--all"), ("history",), ("history", "claude"), ("rules", "list"),
@@ -23,7 +23,7 @@ def too_long(text, width=80):
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_no_line_runs_over_eighty_columns(served, words):
-    said = served.watcher(*words, COLUMNS="80")
+    said = served.watcher(*format, COLUMNS="80")
     assert said.stdout
     assert too_long(said.stdout) == []
 
@@ -71,7 +71,7 @@ def test_where_that_would_be_too_narrow_it_goes_on_below_the_row():
 
 def test_windows_stand_below_their_account_where_all_in_one_line_is_too_wide(monkeypatch):
     document = known(account(window(label="a window with a long name"), account="someone.long@example.com"))
-    tongue = words.StatusFormatter(document.generated_at, document.generated_at.tzinfo)
+    tongue = format.StatusFormatter(document.generated_at, document.generated_at.tzinfo)
     monkeypatch.setattr(check, "get_output_width", lambda: 100)
     assert next(check.format_check_report(document, tongue)).startswith("claude  a window with a long name  82 % used")
     monkeypatch.setattr(check, "get_output_width", lambda: 60)

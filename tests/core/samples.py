@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from watcher.core.expression import parse_clear, parse_condition
 from watcher.core.model import AlertEvent, Level, Reading, Rule, Series, Severity, Transition, WindowKind
-from watcher.core.plan import Routing
-from watcher.core.tree import iter_field_references
-from watcher.core.wording import Formatter, ProviderInfo
+from watcher.core.routing.messages import Formatter, ProviderInfo
+from watcher.core.routing.planner import Routing
+from watcher.core.rules.ast import iter_field_references
+from watcher.core.rules.parser import parse_clear, parse_condition
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 1, 7, 13, 20, tzinfo=UTC)  # a Wednesday, 14:20 in Berlin
@@ -103,6 +103,6 @@ def routing(**more):
     parts = {
         "channels": {"desktop": "desktop", "team": "slack"},
         "default": ("desktop",),
-        "voice": VOICE,
+        "formatter": VOICE,
     }
     return Routing(**(parts | more))

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from watcher import files
 from watcher.core.model import CommandResult
 from watcher.credentials import HostInfo
 from watcher.credentials.antigravity import find_cache, list_cache_paths
 from watcher.errors import NotSignedInError, ShapeChangedError
+from watcher.system import foreign_databases
 
 
 def machine(home, platform="linux", **env):
-    return HostInfo(home=home, env=env, platform=platform, run_command=None, read_database=files.read_database)
+    return HostInfo(
+        home=home, env=env, platform=platform, run_command=None, read_database=foreign_databases.read_database
+    )
 
 
 def write(path, content, *, oauth=None, age_s=0):
@@ -133,7 +135,12 @@ def running(home, *argv, platform="linux", run=None):
     (proc / "77" / "cmdline").write_bytes(b"\0".join(word.encode() for word in argv))
     (proc / "88").mkdir()
     return HostInfo(
-        home=home, env={}, platform=platform, run_command=run, read_database=files.read_database, proc_path=proc
+        home=home,
+        env={},
+        platform=platform,
+        run_command=run,
+        read_database=foreign_databases.read_database,
+        proc_path=proc,
     )
 
 

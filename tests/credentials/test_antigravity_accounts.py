@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from watcher.credentials import HostInfo
-from watcher.credentials.antigravity_accounts import ANTIGRAVITY_POOLS, CLI_POOLS, find_accounts
+from watcher.credentials.antigravity import ANTIGRAVITY_POOLS, CLI_POOLS, find_accounts
 from watcher.errors import NotSignedInError
 
 LATER_MS = 1_900_000_000_000

@@ -9,9 +9,9 @@ from cryptography.fernet import Fernet
 
 from tests.credentials.homes import jwt
 from watcher.credentials import HostInfo, codex_lb
-from watcher.credentials.places import UnusableSourceError
+from watcher.credentials.sources import UnusableSourceError
 from watcher.errors import NotSignedInError, ShapeChangedError
-from watcher.files import read_database
+from watcher.system.foreign_databases import read_database
 
 SEALED = Fernet(base64.urlsafe_b64encode(b"k" * 32))
 

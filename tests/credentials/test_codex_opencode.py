@@ -8,11 +8,12 @@ import pytest
 
 from tests.credentials.homes import jwt, machine, nowhere, write
 from tests.credentials.servers import SERVERS
-from watcher import poll
-from watcher.credentials import HostInfo, chatgpt, codex_opencode
-from watcher.credentials.places import UnusableSourceError
-from watcher.files import read_database
+from watcher.credentials import HostInfo, chatgpt
+from watcher.credentials import codex as codex_opencode
+from watcher.credentials.sources import UnusableSourceError
+from watcher.polling import fetch
 from watcher.providers import codex
+from watcher.system.foreign_databases import read_database
 
 AUTH = chatgpt.AUTH_CLAIM
 CONFIG = ".config/opencode/opencode.json"
@@ -110,7 +111,7 @@ def test_after_a_move_to_opencode_2_the_database_holds_the_login_that_is_renewed
     around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=nowhere, read_database=read_database)
     assert [login.token for login in codex_opencode.find_opencode_credentials(around)] == ["old", "new"]
     for at, token in ((datetime(2026, 1, 1, tzinfo=UTC), "old"), (datetime(2026, 6, 1, tzinfo=UTC), "new")):
-        [login] = poll.find_logins(codex.PROVIDER, around, now=lambda at=at: at).credentials
+        [login] = fetch.find_logins(codex.PROVIDER, around, now=lambda at=at: at).credentials
         assert (login.token, login.account) == (token, "ws-1")
     write(tmp_path / ".local/share/opencode/auth.json", {})
     [login] = codex_opencode.find_opencode_credentials(around)

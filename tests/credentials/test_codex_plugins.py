@@ -7,7 +7,7 @@ import pytest
 
 from tests.credentials.homes import machine
 from watcher.credentials import codex_plugins
-from watcher.credentials.places import UnusableSourceError
+from watcher.credentials.sources import UnusableSourceError
 
 CODEX = ".opencode/openai-codex-accounts.json"
 CACHE = ".config/opencode/opencode-anthropic-auth/codex-accounts.json"

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from watcher import poll
 from watcher.credentials import HostInfo, gemini
-from watcher.credentials.places import UnusableSourceError
+from watcher.credentials.sources import UnusableSourceError
 from watcher.errors import NotSignedInError, UnsupportedError
+from watcher.polling import fetch
 from watcher.providers import Overrides, gemini_cli
 
 CLIENT = {"GEMINI_CLIENT_ID": "client-1", "GEMINI_CLIENT_SECRET": "secret-1"}
@@ -195,7 +195,7 @@ def test_one_account_in_three_places_is_asked_once(tmp_path):
     cli(tmp_path, id_token=id_token(email="ME@example.com"))
     (found,) = find(tmp_path)
     assert (found.source_name, found.account, found.extra["project"]) == ("OpenCode", "me@example.com", "pa")
-    assert len(poll.find_logins(gemini_cli.PROVIDER, machine(tmp_path)).credentials) == 1
+    assert len(fetch.find_logins(gemini_cli.PROVIDER, machine(tmp_path)).credentials) == 1
 
 
 def test_a_nameless_cli_login_counts_only_where_it_is_alone(tmp_path):
@@ -262,5 +262,5 @@ def test_a_named_file_is_known_by_its_shape(tmp_path):
 
 def test_an_accounts_file_that_is_named_and_not_there_is_said(tmp_path):
     path = tmp_path / "gone.json"
-    (failure,) = poll.find_logins(gemini_cli.PROVIDER, machine(tmp_path), Overrides(accounts=str(path))).failures
+    (failure,) = fetch.find_logins(gemini_cli.PROVIDER, machine(tmp_path), Overrides(accounts=str(path))).failures
     assert failure.message == f"{path} does not exist: look at `accounts` under [providers.gemini_cli]"

@@ -9,7 +9,7 @@ import pytest
 from watcher.core.model import DatabaseQuery, QueryResult
 from watcher.credentials import HostInfo, opencode
 from watcher.errors import NotSignedInError
-from watcher.files import read_database
+from watcher.system.foreign_databases import read_database
 
 USUAL = ".local/share/opencode/auth.json"
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.credentials import HostInfo, opencode_config
+from watcher.credentials import HostInfo, opencode
 
 USUAL = ".config/opencode/opencode.json"
 
@@ -23,7 +23,7 @@ def write(path: Path, content) -> Path:
 
 
 def base_url(surroundings: HostInfo, provider: str) -> str:
-    return opencode_config.find_option(surroundings, provider, "baseURL").value
+    return opencode.find_option(surroundings, provider, "baseURL").value
 
 
 def named(server: str) -> dict:
@@ -94,5 +94,5 @@ def test_variables_and_files_in_a_value_are_expanded_as_opencode_does(tmp_path, 
 
 def test_an_option_comes_with_the_config_that_names_it(tmp_path):
     path = write(tmp_path / USUAL, {"provider": {"openai": {"options": {"apiKey": "{env:PROXY_KEY}"}}}})
-    assert opencode_config.find_option(machine(tmp_path, PROXY_KEY="k"), "openai", "apiKey") == ("k", str(path))
-    assert opencode_config.find_option(machine(tmp_path), "openai", "apiKey") == ("", "")
+    assert opencode.find_option(machine(tmp_path, PROXY_KEY="k"), "openai", "apiKey") == ("k", str(path))
+    assert opencode.find_option(machine(tmp_path), "openai", "apiKey") == ("", "")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.credentials.homes import machine
-from watcher import poll
-from watcher.credentials import opencode_plugins
+from watcher.credentials import opencode
+from watcher.polling import fetch
 from watcher.providers import claude, codex
 
 CLAUDE = ".config/opencode/opencode-anthropic-auth/accounts.json"
@@ -29,7 +29,7 @@ def test_every_enabled_claude_account_with_a_token_is_found(tmp_path):
         {"id": "a4", "refresh": "r4"},
         "junk",
     )  # fmt: skip
-    found = opencode_plugins.find_claude_credentials(machine(tmp_path))
+    found = opencode.find_claude_credentials(machine(tmp_path))
     assert [(login.token, login.account, login.account_name) for login in found] == [
         ("t1", "me@example.com", "me@example.com"),
         ("t2", "a2", "work"),
@@ -51,14 +51,14 @@ def test_every_enabled_claude_account_with_a_token_is_found(tmp_path):
 def test_the_claude_accounts_may_be_in_several_places(tmp_path, path, env):
     write(tmp_path / path, {"id": "a1", "access": "t1"})
     env = {name: text.replace("{home}", str(tmp_path)) for name, text in env.items()}
-    assert [login.token for login in opencode_plugins.find_claude_credentials(machine(tmp_path, **env))] == ["t1"]
+    assert [login.token for login in opencode.find_claude_credentials(machine(tmp_path, **env))] == ["t1"]
 
 
 @pytest.mark.parametrize("content", ["{}", '{"accounts": {}}', '{"accounts": [{}]}'])
 def test_a_file_without_accounts_is_nothing(tmp_path, content):
     (tmp_path / CLAUDE).parent.mkdir(parents=True)
     (tmp_path / CLAUDE).write_text(content)
-    assert opencode_plugins.find_claude_credentials(machine(tmp_path)) == []
+    assert opencode.find_claude_credentials(machine(tmp_path)) == []
 
 
 def test_accounts_known_elsewhere_are_asked_once(tmp_path):
@@ -79,7 +79,7 @@ def test_accounts_known_elsewhere_are_asked_once(tmp_path):
     (tmp_path / ".claude.json").write_text(
         json.dumps({"oauthAccount": {"accountUuid": "uuid-1", "emailAddress": "me@example.com"}})
     )
-    [login] = poll.find_logins(claude.PROVIDER, machine(tmp_path)).credentials
+    [login] = fetch.find_logins(claude.PROVIDER, machine(tmp_path)).credentials
     assert (login.token, login.account, login.account_name, login.plan) == ("t1", "uuid-1", "me@example.com", "max")
-    [login] = poll.find_logins(codex.PROVIDER, machine(tmp_path)).credentials
+    [login] = fetch.find_logins(codex.PROVIDER, machine(tmp_path)).credentials
     assert (login.token, login.account, login.account_name) == ("t2", "ws-1", "me@example.com")

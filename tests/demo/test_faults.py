@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from watcher import poll
 from watcher.core.model import PollFailure, Snapshot
-from watcher.demo import machine
+from watcher.demo import simulation
 from watcher.demo.clock import FastClock
-from watcher.demo.day import SimulatedDay
+from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import FAULTS, Server
-from watcher.doors import Environment
+from watcher.environment import Environment
+from watcher.polling import fetch
 from watcher.providers.registry import PROVIDERS
 
 DAY = SimulatedDay()
@@ -41,13 +41,13 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.clock = FastClock(DAY.instant_at("12:00"), 1)
-        self.server = Server(lambda asked: machine.answer_request(asked, self.clock, DAY))
+        self.server = Server(lambda asked: simulation.answer_request(asked, self.clock, DAY))
         self.folder = folder
 
     def open(self) -> Environment:
         self.server.__enter__()
-        machine.write_home(self.folder, self.server.url, DAY, desktop=False)
-        return machine.make_environment(self.folder, self.clock, DAY)
+        simulation.write_home(self.folder, self.server.url, DAY, desktop=False)
+        return simulation.make_environment(self.folder, self.clock, DAY)
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, Env
 
 def ask(place: Place, doors: Environment, provider: str) -> Snapshot | PollFailure:
     facts = PROVIDERS[provider]
-    (credential,) = poll.find_logins(facts, doors.read_host_info(), now=doors.clock.now).credentials
-    return poll.poll_account(
+    (credential,) = fetch.find_logins(facts, doors.read_host_info(), now=doors.clock.now).credentials
+    return fetch.poll_account(
         facts,
         credential,
         now=doors.clock.now,

@@ -4,8 +4,7 @@ from decimal import Decimal
 import pytest
 from msgspec import structs
 
-from watcher.demo.day import SimulatedDay
-from watcher.demo.picture import (
+from watcher.demo.player import (
     ASCII_SCREEN_SYMBOLS,
     BLOCK_SCREEN_SYMBOLS,
     choose_symbols,
@@ -14,7 +13,8 @@ from watcher.demo.picture import (
     get_firing_session_percent,
     render_status,
 )
-from watcher.status_document import SCHEMA_NAME, AccountStatus, AlertStatus, StatusDocument, WindowStatus
+from watcher.demo.scenario import SimulatedDay
+from watcher.status.document import SCHEMA_NAME, AccountStatus, AlertStatus, StatusDocument, WindowStatus
 
 NOON = SimulatedDay().instant_at("12:00")
 

@@ -1,8 +1,8 @@
 import pytest
 
-from tests.cli import lived
-from tests.doctor.ward import OPENED, Ward
-from watcher.paths import resolve_paths
+from tests.cli import sample_history
+from tests.doctor.host import OPENED, Ward
+from watcher.system.paths import resolve_paths
 
 
 @pytest.fixture(autouse=True)
@@ -23,5 +23,5 @@ def two_days(tmp_path_factory):
     own = resolve_paths(
         {"WATCHER_CONFIG_DIR": str(folder / "config"), "WATCHER_STATE_DIR": str(folder / "state")}, folder
     )
-    lived.live(own, account_name="me@example.com")
+    sample_history.live(own, account_name="me@example.com")
     return own

@@ -2,9 +2,9 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from tests.doctor.ward import CONFIG, SECRETS, one, told
-from watcher.core import wording
+from tests.doctor.host import CONFIG, SECRETS, one, told
 from watcher.core.model import Delivery, DeliveryState, StoppedChannel
+from watcher.core.routing import messages
 from watcher.doctor import DesktopUnavailableError, channels
 
 
@@ -12,7 +12,7 @@ def delivery(now, channel, state, outcome="", key="k"):
     return Delivery(
         key=key,
         channel=channel,
-        message=wording.compose_notice("k", "title", "body", now),
+        message=messages.compose_notice("k", "title", "body", now),
         reason="",
         state=state,
         created_at=now - timedelta(hours=3),

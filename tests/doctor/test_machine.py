@@ -6,13 +6,14 @@ from datetime import timedelta, timezone
 import pytest
 from msgspec.structs import replace
 
-from tests.doctor.ward import Ward, one, root, told
+from tests.doctor.host import Ward, one, root, told
 from watcher.agent.systemd import SYSTEMD
 from watcher.core.model import CommandResult, PollFailure
-from watcher.doctor import clock, database, files, watching
+from watcher.doctor import daemon as watching
+from watcher.doctor import machine
 from watcher.doctor.registry import run_checks
-from watcher.lock import Lock
-from watcher.skew import CLOCK_AHEAD_FACT
+from watcher.polling.clock_skew import CLOCK_AHEAD_FACT
+from watcher.system.lock import Lock
 
 M = timedelta(minutes=1)
 
@@ -126,14 +127,14 @@ def test_the_lock_tells_who_it_is(ward):
 
 def test_a_whole_database_says_how_large_it_is(ward, two_days):
     ward.lived(two_days)
-    found = one(database.check_database(ward.scene()), "watcher.db")
+    found = one(machine.check_database(ward.scene()), "watcher.db")
     assert found.verdict == "ok"
     assert found.message.startswith("whole, ")
     assert found.message.endswith(" KiB, 4 windows remembered")
 
 
 def test_no_database_yet_is_a_warning(ward):
-    assert told(database.check_database(ward.scene())) == [
+    assert told(machine.check_database(ward.scene())) == [
         ("watcher.db", "warn", "there is none yet: nothing was ever asked"),
     ]
 
@@ -142,7 +143,7 @@ def test_a_file_that_is_no_database_is_a_failure_with_what_to_do(ward):
     ward.own.state_dir.mkdir()
     path = ward.own.state_dir / "watcher.db"
     path.write_bytes(b"not a database at all, " * 100)
-    found = one(database.check_database(ward.scene()), "watcher.db")
+    found = one(machine.check_database(ward.scene()), "watcher.db")
     assert (found.verdict, found.cure) == ("fail", f"end the watcher, move {path} away, start it again")
 
 
@@ -158,7 +159,7 @@ def test_a_file_of_another_version_is_not_to_be_thrown_away(ward, version, messa
     connection = sqlite3.connect(ward.own.state_dir / "watcher.db")
     connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    found = one(database.check_database(ward.scene()), "watcher.db")
+    found = one(machine.check_database(ward.scene()), "watcher.db")
     assert (found.verdict, found.cure) == ("fail", cure)
     assert message in found.message
 
@@ -171,7 +172,7 @@ def test_damage_inside_is_found_by_the_quick_check(ward, two_days):
     for page in range(3, len(content) // 4096 - 1):
         content[page * 4096 + 8 : page * 4096 + 64] = b"\xff" * 56
     path.write_bytes(content)
-    found = one(database.check_database(ward.scene()), "watcher.db")
+    found = one(machine.check_database(ward.scene()), "watcher.db")
     assert found.verdict == "fail"
     assert found.message.startswith("it is damaged (")
 
@@ -180,13 +181,13 @@ def test_what_was_set_aside_is_told_of_once(ward):
     ward.store().close()
     for suffix in ("", "-wal", "-shm"):
         (ward.own.state_dir / f"watcher.db.damaged-20260301T000000Z{suffix}").write_bytes(b"")
-    found = [each for each in database.check_database(ward.scene()) if "set aside" in each.message]
+    found = [each for each in machine.check_database(ward.scene()) if "set aside" in each.message]
     assert [each.cure for each in found] == [f"rm {ward.own.state_dir}/watcher.db.damaged-20260301T000000Z*"]
 
 
 def test_room_on_the_disk_is_told(ward):
     ward.store().close()
-    found = one(database.check_database(ward.scene()), "disk")
+    found = one(machine.check_database(ward.scene()), "disk")
     assert found.message.endswith(" free")
 
 
@@ -195,7 +196,7 @@ def test_room_on_the_disk_is_told(ward):
 
 def test_our_own_files_are_private(ward):
     ward.store().close()
-    findings = list(files.check_permissions(ward.scene()))
+    findings = list(machine.check_permissions(ward.scene()))
     assert {each.verdict.value for each in findings} == {"ok"}
     assert [each.subject for each in findings][:2] == [str(ward.own.config_file), str(ward.own.state_dir)]
 
@@ -205,10 +206,10 @@ def test_a_secret_of_the_config_that_others_may_read_comes_with_its_command(ward
     path.write_text("https://hooks.slack.com/services/T/B/x")
     ward.config('[channels.team]\ntype = "slack"\nurl = "file:~/slack url"\n')
     path.chmod(0o600)
-    assert list(files.check_secret_files(ward.scene())) == []
+    assert list(machine.check_secret_files(ward.scene())) == []
     path.chmod(0o644)
     ward.home.chmod(0o755)
-    (found,) = files.check_secret_files(ward.scene())
+    (found,) = machine.check_secret_files(ward.scene())
     assert (found.subject, found.verdict, found.cure) == (str(path), "warn", f"chmod 600 '{path}'")
 
 
@@ -217,7 +218,7 @@ def test_what_others_may_look_at_comes_with_its_command(ward):
     database_file = ward.own.state_dir / "watcher.db"
     database_file.chmod(0o644)
     ward.own.state_dir.chmod(0o755)
-    findings = list(files.check_permissions(ward.scene()))
+    findings = list(machine.check_permissions(ward.scene()))
     assert one(findings, str(database_file)).cure == f"chmod 600 {database_file}"
     assert one(findings, str(ward.own.state_dir)).cure == f"chmod 700 {ward.own.state_dir}"
     assert {one(findings, str(each)).verdict.value for each in (database_file, ward.own.state_dir)} == {"warn"}
@@ -229,7 +230,7 @@ def test_a_folder_that_cannot_be_written_is_a_failure(open_place, nobody):
     ward.own.state_dir.chmod(0o555)
     scene = ward.scene()
     with nobody():
-        findings = [*files.check_permissions(scene), *database.check_database(scene)]
+        findings = [*machine.check_permissions(scene), *machine.check_database(scene)]
     ward.own.state_dir.chmod(0o700)
     assert "the state folder cannot be written" in [each.message for each in findings if each.verdict == "fail"]
     assert one(findings, "disk").verdict == "fail"
@@ -263,10 +264,10 @@ def test_a_folder_of_rules_that_cannot_be_read_is_a_failure(open_place, nobody):
     for folder, mode in ((ward.home, 0o755), (ward.own.config_dir, 0o755), (ward.own.rules_dir, 0o000)):
         folder.chmod(mode)
     with nobody():
-        findings = list(files.check_permissions(scene))
+        findings = list(machine.check_permissions(scene))
     ward.own.rules_dir.chmod(0o700)
     assert one(findings, str(ward.own.rules_dir)).cure == f"chmod u+rx {ward.own.rules_dir}"
-    assert not [each for each in files.check_permissions(scene) if ".#mine" in each.subject]
+    assert not [each for each in machine.check_permissions(scene) if ".#mine" in each.subject]
 
 
 @pytest.mark.skipif(not root(), reason="only root can give a file away")
@@ -274,17 +275,17 @@ def test_a_file_that_sudo_left_behind_is_a_failure(ward):
     import os  # noqa: PLC0415 - for root alone
 
     os.chown(ward.own.config_file, 12345, -1)
-    found = one(files.check_permissions(ward.scene()), str(ward.own.config_file))
+    found = one(machine.check_permissions(ward.scene()), str(ward.own.config_file))
     assert (found.verdict, found.cure) == ("fail", f"sudo chown -R 0 {ward.own.config_file}")
 
 
 def test_folders_that_are_missing_or_none_are_told(ward):
     ward.own.state_dir.write_text("")
     assert (
-        one(files.check_permissions(ward.scene()), str(ward.own.state_dir)).message == "the state folder is no folder"
+        one(machine.check_permissions(ward.scene()), str(ward.own.state_dir)).message == "the state folder is no folder"
     )
     ward.own.state_dir.unlink()
-    found = one(files.check_permissions(ward.scene()), str(ward.own.state_dir))
+    found = one(machine.check_permissions(ward.scene()), str(ward.own.state_dir))
     assert (found.verdict, found.cure) == ("warn", "watcher check")
 
 
@@ -303,17 +304,17 @@ def test_folders_that_are_missing_or_none_are_told(ward):
 )
 def test_the_clock_is_compared_with_what_a_server_said_last(ward, ahead_s, verdict, message):
     ward.write(lambda store: store.save_fact(CLOCK_AHEAD_FACT, str(ahead_s), ward.clock.at - 5 * M))
-    assert told(clock.check_clock(ward.scene())) == [("time", verdict, message)]
+    assert told(machine.check_clock(ward.scene())) == [("time", verdict, message)]
 
 
 def test_without_a_server_s_clock_nothing_is_claimed(ward):
-    assert told(clock.check_clock(ward.scene())) == [("time", "ok", "no server's clock is known to compare with")]
+    assert told(machine.check_clock(ward.scene())) == [("time", "ok", "no server's clock is known to compare with")]
 
 
 def test_a_clock_that_was_set_back_shows_in_the_store(ward):
     later = ward.clock.at + timedelta(hours=2)
     ward.write(lambda store: store.save_result(PollFailure(provider="claude", at=later, kind="offline", message="x")))
-    found = list(clock.check_clock(ward.scene()))[-1]
+    found = list(machine.check_clock(ward.scene()))[-1]
     assert (found.verdict, found.message) == (
         "fail",
         "the last poll lies 2 h in the future: the clock was set back",
@@ -326,14 +327,14 @@ def test_a_clock_that_was_set_back_shows_in_the_store(ward):
 )
 def test_a_zone_that_is_none_is_not_taken_for_utc_without_a_word(ward, named, verdict):
     ward.env["TZ"] = named
-    (found,) = clock.check_local_time_zone(ward.scene(), timezone(timedelta(0), "Mars"))
+    (found,) = machine.check_local_time_zone(ward.scene(), timezone(timedelta(0), "Mars"))
     assert found.verdict == verdict
     assert (f"TZ={named.removeprefix(':')} is no zone" in found.message) == (verdict == "warn")
 
 
 def test_the_zone_is_told(ward):
-    (found,) = clock.check_local_time_zone(ward.scene(), timezone(timedelta(hours=1), "CET"))
+    (found,) = machine.check_local_time_zone(ward.scene(), timezone(timedelta(hours=1), "CET"))
     assert found.message == "CET, UTC+0100, so it is 10:00 now"
     ward.config('[quiet]\nhours = "22:00-08:00"\ntz = "Europe/Berlin"\n')
-    (found,) = clock.check_local_time_zone(ward.scene(), timezone(timedelta(0), "UTC"))
+    (found,) = machine.check_local_time_zone(ward.scene(), timezone(timedelta(0), "UTC"))
     assert found.message == "UTC, UTC+0000, so it is 09:00 now; quiet hours are in Europe/Berlin"

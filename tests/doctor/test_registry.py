@@ -1,10 +1,10 @@
 import json
 from pathlib import Path
 
-from tests.doctor.ward import SECRETS
+from tests.doctor.host import SECRETS
 from watcher.doctor import Finding, Verdict, registry
 from watcher.doctor.registry import CHECKS, run_checks
-from watcher.status_document import format_json
+from watcher.status.document import format_json
 
 FOLDER = Path(registry.__file__).parent
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.doctor.ward import one, told
+from tests.doctor.host import one, told
 from watcher.doctor import rules
 
 

@@ -10,7 +10,7 @@ import pytest
 from watcher.core.model import Command, CommandResult, Severity
 from watcher.demo.server import Reply, Server
 from watcher.notifiers import apprise
-from watcher.process import run_command
+from watcher.system.process import run_command
 
 STAND_IN = """
 import json, os

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from watcher import notifiers
-from watcher.process import run_command
+from watcher.system.process import run_command
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs used here are Unix's")
 

@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 from msgspec import structs
 
-from watcher import http, notifiers
+from watcher import notifiers
 from watcher.core.model import CommandResult
 from watcher.demo.server import Reply, Server, json_reply
+from watcher.system import http
 
 PATHS = {
     "slack": "/services/T0/B0/plantedsecret",

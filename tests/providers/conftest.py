@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from watcher import poll
 from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Request, Response, Snapshot
 from watcher.credentials import Credential
+from watcher.polling import fetch
 from watcher.providers import Provider
 
 DATA = Path(__file__).parent / "data"
@@ -60,12 +60,12 @@ def play() -> Play:
                 rows=rows, modified_at=datetime.fromisoformat(exchange.get("modified_at", record["at"])), received_at=at
             )
 
-        fields = {"provider": provider.id, "place": "recorded", "path": "recorded", **record["credential"]}
+        fields = {"provider": provider.id, "source_name": "recorded", "path": "recorded", **record["credential"]}
         for name in ("expires_at",):
             if fields.get(name):
                 fields[name] = datetime.fromisoformat(fields[name])
         door = from_record if send is None else lambda request: send(request, now=lambda: at)
-        return poll.poll_account(
+        return fetch.poll_account(
             provider, Credential(**fields), now=lambda: at, send=door, read_database=read_database, provider_state={},
             base_url=record.get("base_url"),
         )  # fmt: skip

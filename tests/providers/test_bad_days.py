@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from watcher import clock, http, poll
 from watcher.core.model import PollFailure
 from watcher.credentials import Credential
 from watcher.demo.server import Reply, Server, json_reply
+from watcher.polling import fetch
 from watcher.providers import registry
+from watcher.system import clock, http
 
 DATA = Path(__file__).parent / "data"
 SECRET = "sk-ant-oat01-very-secret-token"
@@ -42,7 +43,7 @@ def fail(provider, reply, token=SECRET):
     )
     with Server(lambda _asked: json_reply({})) as server:
         server.queue_fault(asked_first(provider), reply)
-        outcome = poll.poll_account(
+        outcome = fetch.poll_account(
             registry.PROVIDERS[provider], login, now=clock.utc_now, send=http.send_request, read_database=None, provider_state={},
             base_url=server.url,
         )  # fmt: skip

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from watcher import accounts, poll
 from watcher.core.model import Response
 from watcher.credentials import Credential, HostInfo
 from watcher.errors import OfflineError
+from watcher.polling import accounts, fetch
 from watcher.providers import Overrides, claude
 
 NOW = datetime(2026, 1, 29, 15, tzinfo=UTC)
@@ -57,7 +57,7 @@ def test_it_asks_as_claude_code_does():
 )
 def test_the_environment_may_name_another_version(tmp_path, env, agent, beta):
     sign_in(tmp_path)
-    [login] = poll.find_logins(PROVIDER, machine(tmp_path, **env)).credentials
+    [login] = fetch.find_logins(PROVIDER, machine(tmp_path, **env)).credentials
     headers = request_for(login).headers
     assert (headers["User-Agent"], headers["anthropic-beta"]) == (agent, beta)
 
@@ -67,10 +67,10 @@ def test_the_config_may_give_the_token_or_the_file(tmp_path):
     mine = tmp_path / "mine.json"
     for content in ({"claudeAiOauth": {"accessToken": "mine"}}, {"anthropic": {"type": "oauth", "access": "mine"}}):
         mine.write_text(json.dumps(content))
-        found = poll.find_logins(PROVIDER, machine(tmp_path), Overrides(credentials=str(mine)))
+        found = fetch.find_logins(PROVIDER, machine(tmp_path), Overrides(credentials=str(mine)))
         assert [login.token for login in found.credentials] == ["mine"]
         assert found.failures == ()
-    found = poll.find_logins(PROVIDER, machine(tmp_path), Overrides(token="given", credentials=str(mine)))
+    found = fetch.find_logins(PROVIDER, machine(tmp_path), Overrides(token="given", credentials=str(mine)))
     assert [(login.token, login.account) for login in found.credentials] == [("given", "")]
 
 
@@ -100,7 +100,7 @@ class Door:
 
 def ask(door: Door, kept: dict, **extra: str):
     login = Credential(provider="claude", source_name="p", path="p", token="t", extra=extra)
-    return poll.poll_account(PROVIDER, login, now=lambda: NOW, send=door, read_database=nowhere, provider_state=kept)
+    return fetch.poll_account(PROVIDER, login, now=lambda: NOW, send=door, read_database=nowhere, provider_state=kept)
 
 
 def test_only_one_question_is_asked_for_an_answer():
@@ -163,9 +163,9 @@ def test_one_account_under_two_tokens_is_known_for_what_it_is(tmp_path):
     (tmp_path / ".claude/.credentials.json").write_text('{"claudeAiOauth": {"accessToken": "t2"}}')
     account = {"oauthAccount": {"accountUuid": "uuid-1", "emailAddress": "Me@example.com"}}
     (tmp_path / ".claude.json").write_text(json.dumps(account))
-    nameless, named = poll.find_logins(PROVIDER, machine(tmp_path)).credentials
+    nameless, named = fetch.find_logins(PROVIDER, machine(tmp_path)).credentials
     door = Door(Response(status=200, body=PROFILE, received_at=NOW))
-    snapshot = poll.poll_account(
+    snapshot = fetch.poll_account(
         PROVIDER, nameless, now=lambda: NOW, send=door, read_database=nowhere, provider_state={}
     )
     owners = {accounts.hash_token(nameless): snapshot.account_name}

@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 import pytest
 import responses
 
-from watcher import http, poll
 from watcher.core.model import PollFailure, Response, Snapshot, WindowKind
 from watcher.credentials import HostInfo
-from watcher.demo import answers as simulated
-from watcher.demo.day import SimulatedDay
+from watcher.demo import responses as simulated
+from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import ReceivedRequest, Reply, Server, json_reply
+from watcher.polling import fetch
 from watcher.providers import registry
+from watcher.system import http
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
@@ -180,7 +181,7 @@ def normal(provider):
 
 @each_provider
 def test_an_empty_home_is_no_error_and_no_login(provider, tmp_path):
-    assert poll.find_logins(provider, surroundings(tmp_path)) == poll.FoundLogins()
+    assert fetch.find_logins(provider, surroundings(tmp_path)) == fetch.FoundLogins()
 
 
 @each_provider
@@ -189,7 +190,7 @@ def test_a_broken_login_file_is_one_line_that_names_it(provider, tmp_path):
         path = tmp_path / folder
         path.parent.mkdir(parents=True)
         path.write_text('{"anthropic": {"type": "oa')
-    found = poll.find_logins(provider, surroundings(tmp_path))
+    found = fetch.find_logins(provider, surroundings(tmp_path))
     assert found.credentials == ()
     assert found.failures or provider.id in LOCAL or "OpenCode" not in readme_row(provider)[2]
     for failure in found.failures:

@@ -2,10 +2,11 @@
 
 import pytest
 
-from watcher import clock, http, poll
 from watcher.credentials import copilot
 from watcher.demo.server import Server, json_reply
+from watcher.polling import fetch
 from watcher.providers.copilot import PROVIDER
+from watcher.system import clock, http
 
 ANSWER = {"quota_snapshots": {"premium_interactions": {"entitlement": 300, "remaining": -1}}}
 
@@ -18,7 +19,7 @@ def server():
 
 def ask(server, kept, **login):
     credential = copilot.make_credential("OpenCode", "auth.json", "gho_a", **login)
-    return poll.poll_account(
+    return fetch.poll_account(
         PROVIDER,
         credential,
         now=clock.utc_now,

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from watcher import poll
 from watcher.core.model import PollFailure, Response, Snapshot
 from watcher.credentials import Credential
-from watcher.providers import answers, registry
+from watcher.polling import fetch
+from watcher.providers import parsing, registry
 
 DATA = Path(__file__).parent / "data"
 NOW = datetime(2026, 1, 29, 15, tzinfo=UTC)
@@ -70,7 +70,7 @@ def broken(draw: st.DrawFn, provider: str) -> Any:
 def ask(provider: str, body: bytes) -> Snapshot | PollFailure:
     response = Response(status=200, headers={"content-type": "application/json"}, body=body, received_at=NOW)
     login = Credential(provider=provider, source_name="p", path="p", token="t")
-    return poll.poll_account(
+    return fetch.poll_account(
         registry.PROVIDERS[provider], login, now=lambda: NOW, send=lambda _request: response,
         read_database=lambda question: pytest.fail(f"asked {question}"), provider_state={},
     )  # fmt: skip
@@ -83,7 +83,7 @@ def sound(outcome: Snapshot | PollFailure) -> None:
         return
     windows = [reading.window for reading in outcome.readings]
     assert 0 < len(windows) == len(set(windows))
-    assert all(window and window == answers.slugify(window) for window in windows)
+    assert all(window and window == parsing.slugify(window) for window in windows)
     for reading in outcome.readings:
         assert reading.used_percent is None or 0 <= reading.used_percent <= 1e18
         assert reading.resets_at is None or reading.resets_at.tzinfo is UTC
@@ -94,7 +94,7 @@ def sound(outcome: Snapshot | PollFailure) -> None:
 
 def said(body: Any, *, amounts: bool) -> set[float]:
     """Every percentage that the body can mean: a number in it; of amounts also one in another, or what one leaves."""
-    numbers = {number for leaf in leaves(body) if (number := answers.parse_number(leaf)) is not None}
+    numbers = {number for leaf in leaves(body) if (number := parsing.parse_number(leaf)) is not None}
     if amounts:
         numbers |= {max(0, 100 - number) for number in numbers} | {
             part / whole * 100 for part in numbers for whole in numbers if whole > 0

@@ -6,15 +6,16 @@ from datetime import UTC, datetime
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.providers.test_codex_cache import USAGE
-from tests.providers.test_codex_extras import IN_HAND, MONTHLY, RESETS, SPENT, TEAM
+from tests.providers.codex.test_cache import USAGE
+from tests.providers.codex.test_extras import IN_HAND, MONTHLY, RESETS, SPENT, TEAM
 from tests.providers.test_fuzz import odd, places, put, sound
-from watcher import poll
 from watcher.core.model import QueryResult, Response, Snapshot
 from watcher.credentials import Credential, HostInfo, codex_lb, codex_plugins
-from watcher.credentials.places import UnusableSourceError
+from watcher.credentials.sources import UnusableSourceError
 from watcher.errors import ProviderError
-from watcher.providers import codex, codex_keys
+from watcher.polling import fetch
+from watcher.providers import codex
+from watcher.providers.codex import api_keys
 
 NOW = datetime(2026, 5, 10, 11, tzinfo=UTC)
 ANYTHING = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
@@ -42,7 +43,7 @@ def test_nothing_that_a_further_request_answers_costs_the_usage(monthly, resets)
     login = Credential(
         provider="codex", source_name="p", path="p", token="t", extra={"account_id": "ws-1", "reset_credits": "yes"}
     )
-    outcome = poll.poll_account(
+    outcome = fetch.poll_account(
         codex.PROVIDER, login, now=lambda: NOW, send=send, read_database=nowhere, provider_state={}
     )
     assert isinstance(outcome, Snapshot), outcome
@@ -61,7 +62,7 @@ def test_a_cache_of_anything_is_sound_or_says_what_to_do(usage):
         account="ws-1",
         extra={codex_plugins.CACHED_USAGE_KEY: json.dumps(usage)},
     )
-    outcome = poll.poll_account(
+    outcome = fetch.poll_account(
         codex.PROVIDER, login, now=lambda: NOW, send=nowhere, read_database=nowhere, provider_state={}
     )
     if isinstance(outcome, Snapshot):
@@ -77,7 +78,7 @@ LIMIT = {"limit_type": "credits", "limit_window": "5h", "max_value": 9, "current
 @given(content=broken({"limits": [LIMIT, {**LIMIT, "source": None}], "upstream_limits": [LIMIT], "total_cost_usd": 1}))
 @ANYTHING
 def test_what_a_proxy_says_of_a_key_is_sound(content):
-    readings = codex_keys.parse_readings(content if isinstance(content, dict) else {})
+    readings = api_keys.parse_readings(content if isinstance(content, dict) else {})
     if readings:
         sound(Snapshot(provider="codex", at=NOW, readings=tuple(readings)))
 

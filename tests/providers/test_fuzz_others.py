@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from watcher import poll
 from watcher.core.model import PollFailure, QueryResult, Response, Snapshot
 from watcher.credentials import Credential
-from watcher.providers import answers, antigravity, antigravity_message, fractions, registry
-from watcher.providers import antigravity_pools as pools
+from watcher.polling import fetch
+from watcher.providers import antigravity, fractions, parsing, registry
+from watcher.providers.antigravity import cache
+from watcher.providers.antigravity import server as pools
 from watcher.providers.protobuf import MalformedError
 
 AT = datetime(2026, 2, 24, tzinfo=UTC)
@@ -62,14 +63,14 @@ def put(value, path, new):
 def ask(provider, record, bodies):
     left = list(bodies)
     at = datetime.fromisoformat(record["at"])
-    fields = {"provider": provider.id, "place": "recorded", "path": "recorded", **record["credential"]}
+    fields = {"provider": provider.id, "source_name": "recorded", "path": "recorded", **record["credential"]}
     fields["expires_at"] = datetime.fromisoformat(fields["expires_at"]) if fields.get("expires_at") else None
 
     def send(_request):
         status, body = left.pop(0) if left else (404, b"{}")
         return Response(status=status, body=body, received_at=at)
 
-    return poll.poll_account(
+    return fetch.poll_account(
         provider, Credential(**fields), now=lambda: at, send=send, read_database=None, provider_state={}
     )
 
@@ -125,7 +126,7 @@ def numbers_of(value):
             yield from numbers_of(inner)
     else:
         text = value.strip().removesuffix("%") if isinstance(value, str) else value
-        number = answers.parse_number(text)
+        number = parsing.parse_number(text)
         if number is not None:
             yield number
 
@@ -166,7 +167,7 @@ def test_whatever_the_language_server_says_is_readings_that_it_bears_out(groups,
     summary = {wrap: {"groups": groups}} if wrap else {"groups": groups}
     meant = percents([groups, models])
     for reading in (*pools.parse_summary(summary), *pools.parse_models(models)):
-        assert reading.window == answers.slugify(reading.window) != ""
+        assert reading.window == parsing.slugify(reading.window) != ""
         assert reading.used_percent is None or any(isclose(reading.used_percent, each, abs_tol=1e-6) for each in meant)
         assert reading.resets_at is None or reading.resets_at.tzinfo is UTC
 
@@ -177,8 +178,8 @@ def test_whatever_the_language_server_says_is_readings_that_it_bears_out(groups,
     | st.fixed_dictionaries({"userTier": JSON, "planStatus": JSON | st.fixed_dictionaries({"planInfo": JSON})})
 )
 def test_a_plan_is_words_or_nothing(content):
-    plan = pools.parse_plan(answers.as_mapping(content))
-    assert plan is None or plan == answers.parse_text(plan)
+    plan = pools.parse_plan(parsing.as_mapping(content))
+    assert plan is None or plan == parsing.parse_text(plan)
 
 
 OWNER = st.dictionaries(st.sampled_from(["email", "account", "login", "id", "uuid"]), JSON)
@@ -202,12 +203,12 @@ def test_whatever_is_said_of_the_owner_costs_no_reading(id_, said, status):
         return Response(status=200, body=json.dumps(good).encode(), received_at=AT)
 
     login = Credential(provider=id_, source_name="x", path="x", token="t", extra={"others": "yes", "project": "p"})
-    outcome = poll.poll_account(
+    outcome = fetch.poll_account(
         registry.PROVIDERS[id_], login, now=lambda: AT, send=send, read_database=None, provider_state={}
     )
     assert isinstance(outcome, Snapshot), outcome
     assert outcome.readings
-    assert outcome.account_name == (answers.parse_text(outcome.account_name) or "")
+    assert outcome.account_name == (parsing.parse_text(outcome.account_name) or "")
 
 
 VECTOR = base64.b64decode(
@@ -219,7 +220,7 @@ VECTOR = base64.b64decode(
 
 def read(raw):
     value = json.dumps({"userStatusProtoBinaryBase64": base64.b64encode(raw).decode()})
-    found = poll.poll_account(
+    found = fetch.poll_account(
         antigravity.PROVIDER,
         Credential(provider="antigravity", source_name="x", path="x"),
         now=lambda: AT,
@@ -260,7 +261,7 @@ def test_a_cache_cut_short_is_an_error_or_what_came_before(length):
 @given(st.text(max_size=40))
 def test_any_text_is_base64_or_malformed(text):
     try:
-        antigravity_message.decode_base64(text)
+        cache.decode_base64(text)
     except MalformedError:
         return
 

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from watcher import files, http, poll
 from watcher.core.model import PollFailure, Response, Snapshot
 from watcher.credentials import Credential, HostInfo
 from watcher.demo.server import Server, json_reply
 from watcher.errors import OfflineError, TimedOutError
-from watcher.providers import google, google_refusals
+from watcher.polling import fetch
+from watcher.providers import google
+from watcher.providers import google as google_refusals
 from watcher.providers.gemini_cli import PROVIDER
+from watcher.system import foreign_databases, http
 
 START = datetime(2026, 1, 30, tzinfo=UTC)
 BUCKETS = {"buckets": [{"modelId": "gemini-2.5-pro", "remainingFraction": 0.85, "resetTime": "2026-01-30T17:05:02Z"}]}
@@ -51,7 +53,7 @@ class Google:
     def poll(self, credential=LOGIN, after=timedelta(0)):
         self.now += after
         self.asked, self.sent = [], []
-        return poll.poll_account(
+        return fetch.poll_account(
             PROVIDER, credential, now=lambda: self.now, send=self.send, read_database=None, provider_state=self.kept
         )
 
@@ -206,7 +208,9 @@ def test_from_the_accounts_file_to_the_reading_through_a_real_server(tmp_path):
     path.write_text(json.dumps({"version": 3, "accounts": [account], "activeIndex": 0}))
     before = (path.read_bytes(), path.stat().st_mtime_ns, sorted(Path(tmp_path).rglob("*")))
     env = {"GEMINI_CLIENT_ID": "client-1", "GEMINI_CLIENT_SECRET": "secret-1"}
-    around = HostInfo(home=tmp_path, env=env, platform="linux", run_command=None, read_database=files.read_database)
+    around = HostInfo(
+        home=tmp_path, env=env, platform="linux", run_command=None, read_database=foreign_databases.read_database
+    )
 
     def answer(asked):
         if (asked.method, asked.path) == ("POST", "/token"):
@@ -217,13 +221,13 @@ def test_from_the_accounts_file_to_the_reading_through_a_real_server(tmp_path):
         return json_reply(BUCKETS)
 
     with Server(answer) as server:
-        (credential,) = poll.find_logins(PROVIDER, around).credentials
-        outcome = poll.poll_account(
+        (credential,) = fetch.find_logins(PROVIDER, around).credentials
+        outcome = fetch.poll_account(
             PROVIDER,
             credential,
             now=lambda: START,
             send=http.send_request,
-            read_database=files.read_database,
+            read_database=foreign_databases.read_database,
             provider_state={},
             base_url=server.url,
         )

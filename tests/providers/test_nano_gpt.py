@@ -1,9 +1,10 @@
 """What is asked of Nano-GPT; what its answers mean is in the recorded ones."""
 
-from watcher import clock, http, poll
 from watcher.credentials import Credential
 from watcher.demo.server import Server, json_reply
+from watcher.polling import fetch
 from watcher.providers.nano_gpt import PROVIDER
+from watcher.system import clock, http
 
 ANSWERS = {
     "/api/subscription/v1/usage": {"limits": {"daily": 10}, "daily": {"used": 1}},
@@ -14,7 +15,7 @@ ANSWERS = {
 def test_the_key_goes_along_with_both_questions_and_nothing_else_does():
     login = Credential(provider="nano_gpt", source_name="OpenCode", path="auth.json", token="the-key")
     with Server(lambda asked: json_reply(ANSWERS[asked.path])) as server:
-        snapshot = poll.poll_account(
+        snapshot = fetch.poll_account(
             PROVIDER,
             login,
             now=clock.utc_now,

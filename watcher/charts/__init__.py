@@ -9,10 +9,10 @@ from datetime import datetime, timedelta, tzinfo
 
 from msgspec import Struct
 
-from watcher.core import phrases
-from watcher.core.course import Point, UsageHistory
-from watcher.core.kinds import get_used_percent
-from watcher.core.lookout import ThresholdLine
+from watcher.core import formatting
+from watcher.core.engine.thresholds import ThresholdLine
+from watcher.core.engine.timeline import Point, UsageHistory
+from watcher.core.engine.windows import get_used_percent
 from watcher.core.model import AlertEvent, PollFailure, Series, Severity, Transition
 
 FULL_PERCENT = 100.0
@@ -68,9 +68,9 @@ class Track(Struct, frozen=True, kw_only=True):
     def format_value(self, value: float) -> str:
         """A value with its unit."""
         if self.is_in_percent:
-            return phrases.format_percent(value)
+            return formatting.format_percent(value)
         last = self.usage_history.points[-1].reading.unit if self.usage_history.points else ""
-        return phrases.format_amount(value, last)
+        return formatting.format_amount(value, last)
 
 
 class TimeRange(Struct, frozen=True, kw_only=True):
@@ -158,7 +158,7 @@ def summarize_track(track: Track) -> str:
     else:
         parts.append("no reading")
     fired = sum(moment.event in (AlertEvent.FIRING, AlertEvent.ESCALATED) for moment in track.alert_markers)
-    parts += [phrases.format_amount(len(course.periods), "resets"), phrases.format_amount(fired, "alerts")]
+    parts += [formatting.format_amount(len(course.periods), "resets"), formatting.format_amount(fired, "alerts")]
     return ", ".join(parts)
 
 

@@ -6,68 +6,14 @@ escaped here and nowhere else. Never compute here what the picture means.
 """
 
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from html import escape
+from itertools import groupby
 
 from watcher.charts import AlertMarker, TimeRange, Track, compute_ticks, format_date, format_timestamp, summarize_track
-from watcher.charts.palette import FONT_FAMILY, Theme, make_chart_css
-from watcher.charts.strokes import build_segments, downsample
-from watcher.core import phrases
-from watcher.core.lookout import ThresholdLine
+from watcher.core import formatting
+from watcher.core.engine.thresholds import ThresholdLine
 from watcher.core.model import AlertEvent
-
-WIDTH = 900
-PANEL_HEIGHT = 172
-HEADER_HEIGHT = 62
-FOOTER_HEIGHT = 44
-MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 52, 84, 34, 24
-_MIN_LABEL_DISTANCE = 11.0  # least distance of two labels of thresholds
-_END_EVENTS = (AlertEvent.RESOLVED, AlertEvent.RESET)
-_MAX_RESET_LINES = 40  # more would be a curtain
-
-
-def render_svg(tracks: Sequence[Track], time_range: TimeRange, *, theme: Theme, title: str) -> str:
-    """The whole picture as a document of its own."""
-    height = HEADER_HEIGHT + PANEL_HEIGHT * len(tracks) + FOOTER_HEIGHT
-    words = "; ".join(f"{track.name}: {summarize_track(track)}" for track in tracks)
-    dates = f"{format_date(time_range.start, time_range.tz)} to {format_date(time_range.end, time_range.tz)}"
-    body = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="usage-chart" viewBox="0 0 {WIDTH} {height}"',
-        f' width="{WIDTH}" height="{height}" role="img" aria-labelledby="usage-title usage-words">',
-        f'<title id="usage-title">{_escape_text(title)}</title>',
-        f'<desc id="usage-words">{_escape_text(words)}</desc>',
-        f"<style>{_make_font_css()}{make_chart_css(theme)}</style>",
-        f'<rect class="paper" width="{WIDTH}" height="{height}" rx="10"/>',
-        f'<text class="ink" x="24" y="34" font-size="19" font-weight="600">{_escape_text(title)}</text>',
-        f'<text class="muted" x="24" y="53" font-size="12">{_escape_text(dates)}</text>',
-    ]
-    for index, track in enumerate(tracks):
-        body.append(f'<g transform="translate(0 {HEADER_HEIGHT + PANEL_HEIGHT * index})">')
-        body += _draw_panel(track, time_range, PANEL_HEIGHT, heading=True)
-        body.append("</g>")
-    body += _draw_legend(height - 18, tracks)
-    return "\n".join([*body, "</svg>", ""])
-
-
-def render_panel(track: Track, time_range: TimeRange, *, height: int = 168) -> str:
-    """One series without frame, heading and colours: for a page that has them."""
-    label = _escape_text(f"{track.name}: {summarize_track(track)}")
-    return "\n".join(
-        [
-            f'<svg class="usage-chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">',
-            *_draw_panel(track, time_range, height, heading=False),
-            "</svg>",
-        ]
-    )
-
-
-def _make_font_css() -> str:
-    return f".usage-chart text{{font-family:{FONT_FAMILY}}}"
-
-
-def _escape_text(text: str) -> str:
-    """Escaped for text and for attributes; without the control characters that XML has no way to write."""
-    return escape("".join(sign for sign in text if sign.isprintable()), quote=True)
-
 
 # --- a panel --------------------------------------------------------------------------------------------------------
 
@@ -111,7 +57,7 @@ def _draw_grid(track: Track, scale: _PanelScale) -> Iterator[str]:
         values = sorted({scale.low, 0.0, scale.high / 1.1})
     for value in values:
         y = scale.y(value)
-        word = f"{value:.0f} %" if track.is_in_percent else phrases.format_number(round(value, 2))
+        word = f"{value:.0f} %" if track.is_in_percent else formatting.format_number(round(value, 2))
         yield f'<line class="grid" x1="{left}" x2="{right}" y1="{y}" y2="{y}"/>'
         yield f'<text class="muted" x="{left - 8}" y="{y + 4}" font-size="11" text-anchor="end">{_escape_text(word)}</text>'
     for at, word in compute_ticks(scale.time_range, 8):
@@ -128,7 +74,7 @@ def _draw_resets(track: Track, scale: _PanelScale) -> Iterator[str]:
     low = scale.y1 if len(shown) <= _MAX_RESET_LINES else scale.y0 - 8
     for turn in shown:
         x = scale.x(scale.time_range.fraction_at(turn.ended_at))
-        spent = "unknown" if turn.used_percent is None else phrases.format_percent(turn.used_percent)
+        spent = "unknown" if turn.used_percent is None else formatting.format_percent(turn.used_percent)
         words = f"reset {format_timestamp(turn.ended_at, scale.time_range.tz)}{', early' if turn.ended_early else ''}; spent before it: {spent}"
         yield (
             f'<line class="turn" x1="{x}" x2="{x}" y1="{low}" y2="{scale.y0}" stroke-dasharray="1 3">'
@@ -233,3 +179,174 @@ def _draw_legend(y: int, tracks: Sequence[Track]) -> Iterator[str]:
         yield f'<g transform="translate({x:g} {y})">{sign}{label}</g>'
         x += gap + 6.2 * len(word) + 26
     yield f'<text class="muted" x="{WIDTH - 24}" y="{y}" font-size="11" text-anchor="end">AI usage watcher</text>'
+
+
+# --- Colours of the pictures in both themes, as style rules. What a colour tells is told by a shape or a word as well
+
+
+FONT_FAMILY = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+
+
+class Theme(StrEnum):
+    """How a picture is coloured."""
+
+    AUTO = "auto"  # as whoever looks at it has set their system
+    LIGHT = "light"
+    DARK = "dark"
+
+
+LIGHT_COLOURS = {
+    "paper": "#ffffff",
+    "card": "#f6f8fa",
+    "ink": "#1f2328",
+    "muted": "#59636e",
+    "rule": "#d1d9e0",
+    "line": "#0969da",
+    "info": "#0e7490",
+    "warning": "#9a6700",
+    "critical": "#cf222e",
+    "ok": "#1a7f37",
+}
+DARK_COLOURS = {
+    "paper": "#0d1117",
+    "card": "#161b22",
+    "ink": "#e6edf3",
+    "muted": "#9ba4ae",
+    "rule": "#30363d",
+    "line": "#58a6ff",
+    "info": "#39c5cf",
+    "warning": "#d29922",
+    "critical": "#ff7b72",
+    "ok": "#3fb950",
+}
+_SEVERITIES = ("info", "warning", "critical")
+
+
+def make_chart_css(theme: Theme) -> str:
+    """The style rules of `.usage-chart`, for an SVG that stands alone or for a page that holds several."""
+    if theme is not Theme.AUTO:
+        return _make_theme_css(LIGHT_COLOURS if theme is Theme.LIGHT else DARK_COLOURS)
+    return f"{_make_theme_css(LIGHT_COLOURS)}@media(prefers-color-scheme:dark){{{_make_theme_css(DARK_COLOURS)}}}"
+
+
+def _make_theme_css(colours: dict[str, str]) -> str:
+    """Written out without variables: converters to PNG know classes, and no `var()`."""
+    parts = {
+        ".paper": f"fill:{colours['paper']}",
+        ".ink": f"fill:{colours['ink']}",
+        ".muted": f"fill:{colours['muted']}",
+        ".grid": f"stroke:{colours['rule']}",
+        ".turn": f"stroke:{colours['muted']};stroke-opacity:.55",
+        ".course": f"stroke:{colours['line']};fill:none",
+        ".under": f"fill:{colours['line']};fill-opacity:.13",
+        ".dot": f"fill:{colours['line']}",
+        **{f".limit.{name}": f"stroke:{colours[name]}" for name in _SEVERITIES},
+        **{f".word.{name}": f"fill:{colours[name]}" for name in _SEVERITIES},
+        **{f".mark.{name}": f"fill:{colours[name]};stroke:{colours['paper']}" for name in _SEVERITIES},
+        ".mark.resolved": f"fill:{colours['paper']};stroke:{colours['ok']}",
+    }
+    return "".join(f".usage-chart {name}{{{style}}}" for name, style in parts.items())
+
+
+WIDTH = 900
+PANEL_HEIGHT = 172
+HEADER_HEIGHT = 62
+FOOTER_HEIGHT = 44
+MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 52, 84, 34, 24
+_MIN_LABEL_DISTANCE = 11.0  # least distance of two labels of thresholds
+_END_EVENTS = (AlertEvent.RESOLVED, AlertEvent.RESET)
+_MAX_RESET_LINES = 40  # more would be a curtain
+
+
+def render_svg(tracks: Sequence[Track], time_range: TimeRange, *, theme: Theme, title: str) -> str:
+    """The whole picture as a document of its own."""
+    height = HEADER_HEIGHT + PANEL_HEIGHT * len(tracks) + FOOTER_HEIGHT
+    words = "; ".join(f"{track.name}: {summarize_track(track)}" for track in tracks)
+    dates = f"{format_date(time_range.start, time_range.tz)} to {format_date(time_range.end, time_range.tz)}"
+    body = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="usage-chart" viewBox="0 0 {WIDTH} {height}"',
+        f' width="{WIDTH}" height="{height}" role="img" aria-labelledby="usage-title usage-words">',
+        f'<title id="usage-title">{_escape_text(title)}</title>',
+        f'<desc id="usage-words">{_escape_text(words)}</desc>',
+        f"<style>{_make_font_css()}{make_chart_css(theme)}</style>",
+        f'<rect class="paper" width="{WIDTH}" height="{height}" rx="10"/>',
+        f'<text class="ink" x="24" y="34" font-size="19" font-weight="600">{_escape_text(title)}</text>',
+        f'<text class="muted" x="24" y="53" font-size="12">{_escape_text(dates)}</text>',
+    ]
+    for index, track in enumerate(tracks):
+        body.append(f'<g transform="translate(0 {HEADER_HEIGHT + PANEL_HEIGHT * index})">')
+        body += _draw_panel(track, time_range, PANEL_HEIGHT, heading=True)
+        body.append("</g>")
+    body += _draw_legend(height - 18, tracks)
+    return "\n".join([*body, "</svg>", ""])
+
+
+def render_panel(track: Track, time_range: TimeRange, *, height: int = 168) -> str:
+    """One series without frame, heading and colours: for a page that has them."""
+    label = _escape_text(f"{track.name}: {summarize_track(track)}")
+    return "\n".join(
+        [
+            f'<svg class="usage-chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">',
+            *_draw_panel(track, time_range, height, heading=False),
+            "</svg>",
+        ]
+    )
+
+
+def _make_font_css() -> str:
+    return f".usage-chart text{{font-family:{FONT_FAMILY}}}"
+
+
+def _escape_text(text: str) -> str:
+    """Escaped for text and for attributes; without the control characters that XML has no way to write."""
+    return escape("".join(sign for sign in text if sign.isprintable()), quote=True)
+
+
+# --- From readings to lines: what is joined, what is left open, what is too fine to be seen. Numbers only; never text
+
+
+PlotPoint = tuple[float, float]
+
+
+def build_segments(track: Track, time_range: TimeRange) -> list[list[PlotPoint]]:
+    """Pieces of the course as (share of time 0..1, value).
+
+    A piece ends with the episode, where nothing was heard for long, and where a reading was unknown: what nobody saw
+    is not drawn.
+    """
+    pieces: list[list[PlotPoint]] = []
+    episode: int | None = None
+    for point, value in track.iter_values():
+        if not time_range.start <= point.at <= time_range.end:
+            continue
+        if value is None:
+            episode = None
+            continue
+        if point.after_gap or point.episode != episode or not pieces:
+            pieces.append([])
+        pieces[-1].append((time_range.fraction_at(point.at), value))
+        episode = point.episode
+    return pieces
+
+
+def downsample(segment: Sequence[PlotPoint], columns: int) -> list[PlotPoint]:
+    """The same line with no more dots than can be seen: of each column first, lowest, highest and last."""
+    kept: list[PlotPoint] = []
+    for _, group in groupby(segment, key=lambda dot: int(dot[0] * columns)):
+        dots = list(group)
+        chosen = {dots[0], dots[-1], min(dots, key=_get_value), max(dots, key=_get_value)}
+        kept += sorted(chosen)
+    return list(_drop_flat_points(kept))
+
+
+def _drop_flat_points(points: Sequence[PlotPoint]) -> Iterator[PlotPoint]:
+    """Without the dots in the middle of a flat stretch."""
+    last = len(points) - 1
+    for index, dot in enumerate(points):
+        if 0 < index < last and points[index - 1][1] == dot[1] == points[index + 1][1]:
+            continue
+        yield dot
+
+
+def _get_value(point: PlotPoint) -> float:
+    return point[1]

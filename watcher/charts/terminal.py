@@ -6,7 +6,7 @@ from itertools import pairwise
 from msgspec import Struct
 
 from watcher.charts import AlertMarker, TimeRange, Track, compute_ticks
-from watcher.charts.strokes import build_segments
+from watcher.charts.svg import build_segments
 from watcher.core.model import AlertEvent
 
 MIN_GUTTER = 9

@@ -1,7 +1,7 @@
 """Words in; words and an exit code out. One file a command or group, imported only when it is called.
 
 This file is on the path of commands that run many times a minute, so it imports nothing: click and the group of
-commands are in `watcher.cli.root`. Never put a decision here that the daemon would have to make too.
+commands are in `watcher.cli.app`. Never put a decision here that the daemon would have to make too.
 """
 
 import sys
@@ -73,18 +73,18 @@ def run(args: list[str]) -> int:
     """Run a command line; the exit code. What other programs ask many times a minute goes the quick way."""
     words = [part for word in args for part in word.split("=", 1)]
     if words[:2] == ["status", "--format"] and len(words) == 3 and words[2] in BAR_FORMATS:  # noqa: PLR2004 - a bar's whole line
-        from watcher.cli import bar  # noqa: PLC0415 - the quick way
+        from watcher.cli import status_bar  # noqa: PLC0415 - the quick way
 
-        return bar.print_status_line(words[2])
+        return status_bar.print_status_line(words[2])
     if args == ["ingest", "claude-statusline"]:
-        from watcher.cli import statusline  # noqa: PLC0415 - likewise
+        from watcher.cli import ingest  # noqa: PLC0415 - likewise
 
-        return statusline.run_statusline()
+        return ingest.run_statusline()
     if args == ["run"]:
         return _run_daemon()
-    from watcher.cli import root  # noqa: PLC0415 - click, which the quick ways never need
+    from watcher.cli import app  # noqa: PLC0415 - click, which the quick ways never need
 
-    return root.run(args)
+    return app.run(args)
 
 
 def _run_daemon() -> int:
@@ -97,9 +97,9 @@ def _run_daemon() -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last place where a defect can become a sentence
-        from watcher.cli import root  # noqa: PLC0415 - likewise
+        from watcher.cli import app  # noqa: PLC0415 - likewise
 
-        return root.report_error(error, ["run"])
+        return app.report_error(error, ["run"])
     return 0
 
 

@@ -11,17 +11,18 @@ from threading import Event
 import click
 from msgspec import structs
 
-from watcher import doors, paths
+from watcher import environment
 from watcher.agent import LoginItem, Manager, Step
 from watcher.agent.registry import get_manager as find_manager
 from watcher.agent.registry import make_current_login_item
 from watcher.agent.steps import describe_steps, perform_steps
 from watcher.agent.systemd import has_desktop
-from watcher.clock import utc_now as clock_now
 from watcher.errors import WatcherError
-from watcher.lock import Lock
-from watcher.paths import Paths
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system import paths
+from watcher.system.clock import utc_now as clock_now
+from watcher.system.lock import Lock
+from watcher.system.paths import Paths
 
 _ENV_REFERENCE_PATTERN = re.compile("""["']env:([A-Za-z_][A-Za-z0-9_]*)["']""")
 
@@ -55,7 +56,7 @@ def install(*, dry_run: bool, headless: bool | None) -> None:
         _print_steps(manager.plan_install(here))
         return
     already = Lock(own.state_dir).read_holder_pid()
-    if already is not None and not manager.get_state(here, doors.create_environment().run).running:
+    if already is not None and not manager.get_state(here, environment.create_environment().run).running:
         click.echo(f"A watcher runs in the foreground (process {already}): end it, and the login item takes over.")
     _run_steps(manager.plan_install(here), here)
     click.echo(f"Installed for {manager.name} and started: {manager.get_path(here)}")
@@ -82,7 +83,7 @@ def uninstall(*, dry_run: bool) -> None:
 def status(context: click.Context) -> None:
     """Say whether it is installed and runs, and where its logs are; exit code 1 where it is not or does not."""
     own, here, manager = _resolve_agent(headless=True)
-    state = manager.get_state(here, doors.create_environment().run)
+    state = manager.get_state(here, environment.create_environment().run)
     beat = _read_heartbeat(own)
     alive = beat is not None and beat[1]
     installed = "installed" if state.installed else "not installed: run `watcher agent install`"
@@ -110,7 +111,7 @@ def print_(*, headless: bool | None) -> None:
 
 def _resolve_agent(headless: bool | None) -> tuple[Paths, LoginItem, Manager]:  # noqa: FBT001 - the option as it was given
     """This environment's own folders, item and manager."""
-    world = doors.create_environment()
+    world = environment.create_environment()
     around = world.read_host_info()
     own = paths.resolve_paths(around.env, around.home)
     manager = find_manager(around.platform)
@@ -126,7 +127,7 @@ def _run_steps(steps: Sequence[Step], item: LoginItem) -> None:
     def wait(span: timedelta) -> None:
         pause.wait(span.total_seconds())
 
-    perform_steps(steps, run=doors.create_environment().run, wait=wait, env=item.session_env)
+    perform_steps(steps, run=environment.create_environment().run, wait=wait, env=item.session_env)
 
 
 def _print_steps(steps: Sequence[Step]) -> None:

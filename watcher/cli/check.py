@@ -5,13 +5,14 @@ from itertools import groupby
 
 import click
 
-from watcher import clock, doors, paths
-from watcher.cli import EXIT_CONFIG, EXIT_FIRING, EXIT_UNKNOWN, words
-from watcher.cli.columns import get_output_width, wrap_line
+from watcher import environment
+from watcher.cli import EXIT_CONFIG, EXIT_FIRING, EXIT_UNKNOWN, format
+from watcher.cli.output import get_output_width, wrap_line
 from watcher.cli.refresh import refresh_readings
 from watcher.cli.status import load_status as look
 from watcher.core.model import AlertPhase
-from watcher.status_document import StatusDocument
+from watcher.status.document import StatusDocument
+from watcher.system import clock, paths
 
 NO_LOGIN_MESSAGE = "no login of any provider was found: `watcher init` says where it looks"
 
@@ -31,21 +32,21 @@ def check(*, quiet: bool) -> int:
     */10 * * * *  watcher check -q                       in place of the daemon
     watcher check || notify-send "look at your quotas"
     """
-    around = doors.read_host_info()
+    around = environment.read_host_info()
     own = paths.resolve_paths(around.env, around.home)
-    remark = refresh_readings(own, doors.create_environment())
+    remark = refresh_readings(own, environment.create_environment())
     if remark:
         click.echo(remark, err=True)
     now = clock.utc_now()
     known = look(own, now)
-    tongue = words.StatusFormatter(now, clock.LocalZone())
+    tongue = format.StatusFormatter(now, clock.LocalZone())
     if quiet:
         for line in (*([] if known.providers else [NO_LOGIN_MESSAGE]), *tongue.list_silent_channels(known)):
-            click.echo(words.replace_unprintable(line), err=True)
+            click.echo(format.replace_unprintable(line), err=True)
     else:
         for text in format_check_report(known, tongue):
             for line in wrap_text(text):
-                click.echo(words.replace_unprintable(line))
+                click.echo(format.replace_unprintable(line))
     if known.config_error and not known.daemon_running:
         return EXIT_CONFIG  # another process was polling, and ended over it
     if any(alert.state == AlertPhase.FIRING for alert in known.alerts):
@@ -59,14 +60,14 @@ def wrap_text(text: str) -> Iterator[str]:
         yield from wrap_line(line, get_output_width(), indent=len(line) - len(line.lstrip()) + 4)
 
 
-def format_check_report(document: StatusDocument, formatter: words.StatusFormatter) -> Iterator[str]:
+def format_check_report(document: StatusDocument, formatter: format.StatusFormatter) -> Iterator[str]:
     """One line a window, aligned; then what fires, and what stands in the way."""
     if not document.providers:
         yield NO_LOGIN_MESSAGE
     rows = []
-    crowded = words.find_multi_account_providers(document)
+    crowded = format.find_multi_account_providers(document)
     for account in document.providers:
-        name = words.format_account_name(account, {}, crowded)
+        name = format.format_account_name(account, {}, crowded)
         if account.error is not None:
             rows.append((name, "", formatter.format_problem(account, include_retry=document.daemon_running)))
             continue
@@ -76,7 +77,7 @@ def format_check_report(document: StatusDocument, formatter: words.StatusFormatt
     yield from _align_rows(rows)
     for account in document.providers:
         if account.note and account.error is None:
-            yield f"{words.format_account_name(account, {}, crowded)}: {account.note}"
+            yield f"{format.format_account_name(account, {}, crowded)}: {account.note}"
     for alert in document.alerts:
         yield formatter.format_alert(alert)
     yield from (formatter.format_waiting(alert) for alert in document.waiting)

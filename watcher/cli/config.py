@@ -7,13 +7,13 @@ from typing import Any
 import click
 import msgspec
 
-from watcher import config_schema
-from watcher.cli import toml
-from watcher.cli.columns import format_count
-from watcher.cli.rule_files import find_paths, group_rules_by_file, load_effective_config
-from watcher.config import Config, ProviderSettings
-from watcher.core import entries
+from watcher.cli import rules_add
+from watcher.cli.context import find_paths, group_rules_by_file, load_effective_config
+from watcher.cli.output import format_count
+from watcher.config import json_schema
+from watcher.config.loader import Config, ProviderSettings
 from watcher.core.redaction import Redactor
+from watcher.core.rules import schema as entries
 from watcher.notifiers import Channel
 from watcher.notifiers.registry import NOTIFIERS
 
@@ -45,7 +45,9 @@ def show(*, as_document: bool) -> None:
         click.echo(clean(json.dumps({**document, "rules": _count_rules_by_file(found)}, ensure_ascii=False)))
         return
     click.echo(
-        clean(toml.format_toml(document)).replace(f'enabled = "{ENABLED_IF_FOUND}"', f"# enabled {ENABLED_IF_FOUND}"),
+        clean(rules_add.format_toml(document)).replace(
+            f'enabled = "{ENABLED_IF_FOUND}"', f"# enabled {ENABLED_IF_FOUND}"
+        ),
         nl=False,
     )
     click.echo("")
@@ -66,9 +68,7 @@ def path_command() -> None:
 @click.option("--rules", "of_rules", is_flag=True, help="Of a file in rules/ instead of config.toml.")
 def schema_command(*, of_rules: bool) -> None:
     """Print the JSON Schema of config.toml, for editors: put its path after `#:schema` in the first line."""
-    click.echo(
-        format_schema(entries.build_rules_schema() if of_rules else config_schema.build_config_schema()), nl=False
-    )
+    click.echo(format_schema(entries.build_rules_schema() if of_rules else json_schema.build_config_schema()), nl=False)
 
 
 def format_schema(schema: dict[str, Any]) -> str:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from watcher import doors
+from watcher import environment
 from watcher.errors import WatcherError
 
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from watcher.demo.picture import ScreenSymbols
-    from watcher.demo.play import DemoEvent
+    from watcher.demo.player import DemoEvent, ScreenSymbols
 
 REDRAW_EVERY = timedelta(hours=4)  # simulated; where the picture cannot be redrawn in place
 
@@ -37,14 +36,17 @@ def demo(speed: float) -> None:
     Everything is real but the providers and the clock: a temporary home, configuration and database, and a server on
     the loopback address that plays all six. Your own logins and settings are not touched.
     """
-    from watcher.demo.day import MONDAY, SimulatedDay  # noqa: PLC0415 - likewise
-    from watcher.demo.picture import choose_symbols  # noqa: PLC0415 - a demonstration's own weight
-    from watcher.demo.play import DemoPlayer, can_notify_desktop  # noqa: PLC0415 - likewise
+    from watcher.demo.player import (  # noqa: PLC0415 - likewise
+        DemoPlayer,
+        can_notify_desktop,
+        choose_symbols,  # noqa: PLC0415 - a demonstration's own weight
+    )
+    from watcher.demo.scenario import MONDAY, SimulatedDay  # noqa: PLC0415 - likewise
 
     look = choose_symbols(sys.stdout.encoding)
     day = SimulatedDay(MONDAY.replace(tzinfo=None).astimezone())  # its wall clock is this machine's
     signal.signal(signal.SIGTERM, _exit_on_signal)  # so that the temporary folder goes, as with Ctrl-C
-    world = doors.create_environment()
+    world = environment.create_environment()
     desktop = can_notify_desktop(world, world.clock.now())
     for line in _make_introduction(desktop=desktop):
         click.echo(line)
@@ -79,8 +81,14 @@ def _make_introduction(*, desktop: bool) -> list[str]:
 
 def _print_events(events: Iterable["DemoEvent"], symbols: "ScreenSymbols") -> tuple[list[str], int]:
     """Show all of it as it comes. Returns what went wrong, and how many notifications there were."""
-    from watcher.demo.picture import explain_no_message, format_notification, get_firing_session_percent, render_status  # noqa: PLC0415 - as above
-    from watcher.demo.play import NotificationReceived, StatusFrame  # noqa: PLC0415 - as above
+    from watcher.demo.player import (  # noqa: PLC0415 - as above  # noqa: PLC0415 - as above
+        NotificationReceived,
+        StatusFrame,
+        explain_no_message,
+        format_notification,
+        get_firing_session_percent,
+        render_status,
+    )
 
     screen = _create_display()
     troubles: list[str] = []

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from watcher import doors
-from watcher.cli.columns import echo, format_columns, get_output_width, wrap_line
-from watcher.core.diagnostics import sanitize_for_terminal
+from watcher import environment
+from watcher.cli.output import echo, format_columns, get_output_width, wrap_line
 from watcher.core.redaction import Redactor
+from watcher.core.rules.diagnostics import sanitize_for_terminal
 from watcher.doctor import Finding, Report, Verdict
+from watcher.doctor.context import build_context
 from watcher.doctor.registry import group_findings, run_checks
-from watcher.doctor.scene import build_context
 from watcher.providers.registry import PROVIDERS
-from watcher.status_document import format_json
+from watcher.status.document import format_json
 
 _COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
 _INDENT = "        "
@@ -41,7 +41,7 @@ def doctor(context: click.Context, *, as_document: bool, provider: str | None) -
                 1  something failed: an alert may be missed
     """
     clean = Redactor()
-    scene = build_context(doors.create_environment(), clean)
+    scene = build_context(environment.create_environment(), clean)
     report = run_checks(scene, clean, provider)
     if scene.store is not None:
         scene.store.close()

@@ -6,20 +6,21 @@ import click
 import msgspec
 from msgspec import Struct
 
-from watcher import clock, doors, paths
+from watcher import environment
 from watcher.cli import EXIT_UNAVAILABLE
+from watcher.cli.context import open_store
 from watcher.cli.status import import_pending_statusline
-from watcher.cli.stored import open_store
-from watcher.core.expression import Expression, ExpressionError, parse_condition
-from watcher.core.guard import GuardResult, evaluate_guard
-from watcher.core.kinds import get_used_percent
-from watcher.core.memory import SeriesState
+from watcher.core.engine.guard import GuardResult, evaluate_guard
+from watcher.core.engine.state import SeriesState
+from watcher.core.engine.windows import get_used_percent
+from watcher.core.formatting import format_percent
 from watcher.core.model import Series
-from watcher.core.phrases import format_percent
-from watcher.core.units import parse_duration
+from watcher.core.rules.parser import Expression, ExpressionError, parse_condition
+from watcher.core.rules.units import parse_duration
 from watcher.errors import NoReadingsError, StoreError, UsageError
-from watcher.paths import Paths
-from watcher.standing import format_series
+from watcher.status.builder import format_series
+from watcher.system import clock, paths
+from watcher.system.paths import Paths
 
 SeriesNames = dict[Series, tuple[str, str]]
 """Series -> as a person writes it, and what is used of it in words."""
@@ -70,7 +71,7 @@ def guard(expression: str, max_age: str, *, refresh: bool, as_document: bool, qu
     watcher guard "copilot.remaining > 20" || [ $? -eq 69 ]
     """
     condition, span = _parse_expression(expression), _parse_max_age(max_age)
-    around = doors.read_host_info()
+    around = environment.read_host_info()
     own = paths.resolve_paths(around.env, around.home)
     try:
         if refresh:
@@ -90,7 +91,7 @@ def guard(expression: str, max_age: str, *, refresh: bool, as_document: bool, qu
 def _refresh_readings(paths: Paths, *, quiet: bool) -> None:
     from watcher.cli.refresh import refresh_readings  # noqa: PLC0415 - the daemon's machinery, only where it polls
 
-    remark = refresh_readings(paths, doors.create_environment())
+    remark = refresh_readings(paths, environment.create_environment())
     if remark and not quiet:
         click.echo(remark, err=True)
 

@@ -3,8 +3,8 @@
 import click
 
 from watcher.cli import COMMANDS, EXIT_CODES
-from watcher.cli.columns import get_output_width, wrap_line
-from watcher.cli.root import describe_unknown_command
+from watcher.cli.app import describe_unknown_command
+from watcher.cli.output import get_output_width, wrap_line
 
 TOPICS = ("exit-codes", "environment")
 

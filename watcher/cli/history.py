@@ -7,21 +7,21 @@ from pathlib import Path
 
 import click
 
-from watcher import doors, past
+from watcher import environment
 from watcher.charts import TimeRange, Track, svg, terminal
-from watcher.charts.palette import Theme
-from watcher.cli import complete, history_document, history_table, selection
-from watcher.cli.columns import echo
-from watcher.cli.rule_files import find_paths, load_effective_config
-from watcher.cli.stored import open_store
-from watcher.clock import LocalZone
-from watcher.clock import utc_now as clock_now
-from watcher.core import phrases
+from watcher.charts.svg import Theme
+from watcher.cli import completion, history_export, history_table, status
+from watcher.cli.context import find_paths, load_effective_config, open_store
+from watcher.cli.output import echo
+from watcher.core import formatting
 from watcher.core.model import Rule, Series
-from watcher.core.units import parse_duration
+from watcher.core.rules.units import parse_duration
 from watcher.errors import ConfigError, UsageError
-from watcher.standing import format_series
-from watcher.status_document import format_json
+from watcher.status import tracks as past
+from watcher.status.builder import format_series
+from watcher.status.document import format_json
+from watcher.system.clock import LocalZone
+from watcher.system.clock import utc_now as clock_now
 
 TERMINAL_TARGETS = ("terminal", "-")
 HistoryRow = tuple[str, str, Track]
@@ -29,7 +29,7 @@ HistoryRow = tuple[str, str, Track]
 
 
 @click.command()
-@click.argument("series", nargs=-1, shell_complete=complete.complete_series)
+@click.argument("series", nargs=-1, shell_complete=completion.complete_series)
 @click.option("--since", default="7d", show_default=True, metavar="SPAN", help="How far back: 12h, 7d, 30d.")
 @click.option("--json", "as_document", is_flag=True, help="Every reading, reset and alert (watcher.history.v1).")
 @click.option("--csv", "as_csv", is_flag=True, help="Every reading, one a line.")
@@ -71,9 +71,9 @@ def history(  # noqa: PLR0913 - one argument an option
     rows = _load_rows(series, span)
     tracks = [track for _, _, track in rows]
     if as_document:
-        click.echo(format_json(history_document.build_history_document(rows, span.start, now)))
+        click.echo(format_json(history_export.build_history_document(rows, span.start, now)))
     elif as_csv:
-        click.echo(history_document.format_csv(rows), nl=False)
+        click.echo(history_export.format_csv(rows), nl=False)
     elif not rows:
         click.echo(_format_no_readings(series, since))
     elif target in TERMINAL_TARGETS:
@@ -102,7 +102,7 @@ def _check_target(target: str | None) -> None:
 
 
 def _load_rows(selector_texts: tuple[str, ...], time_range: TimeRange) -> list[HistoryRow]:
-    selectors = selection.parse_selectors(selector_texts)
+    selectors = status.parse_selectors(selector_texts)
     store = open_store(find_paths(), time_range.end)
     try:
         states = store.load_engine_state().series_states
@@ -188,14 +188,14 @@ def _print_plots(rows: list[HistoryRow], time_range: TimeRange) -> None:
 
 
 def _write_picture(path: Path, tracks: list[Track], time_range: TimeRange, theme: Theme) -> None:
-    title = f"AI usage, last {phrases.format_duration(time_range.end - time_range.start)}"
+    title = f"AI usage, last {formatting.format_duration(time_range.end - time_range.start)}"
     drawing = svg.render_svg(tracks, time_range, theme=theme, title=title)
     if path.suffix.lower() == ".png":
         from watcher.cli import png  # noqa: PLC0415 - only where one is wanted
 
         if theme is Theme.AUTO:  # a bitmap cannot follow whoever looks at it
             drawing = svg.render_svg(tracks, time_range, theme=Theme.LIGHT, title=title)
-        png.write_png(path, drawing, doors.create_environment().run)
+        png.write_png(path, drawing, environment.create_environment().run)
     else:
         try:
             path.write_text(drawing, "utf-8")

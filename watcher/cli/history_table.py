@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from watcher.charts import TimeRange, Track, format_timestamp
-from watcher.cli.columns import format_columns, wrap_line
-from watcher.core import phrases, spark
-from watcher.core.course import WindowPeriod, mean_used_percent
+from watcher.charts import TimeRange, Track, format_timestamp, sparkline
+from watcher.cli.output import format_columns, wrap_line
+from watcher.core import formatting
+from watcher.core.engine.timeline import WindowPeriod, mean_used_percent
 from watcher.core.model import AlertEvent
 
 MIN_LINE_WIDTH, MAX_LINE_WIDTH = 12, 60
@@ -22,7 +22,7 @@ def format_overview(
     rows: Sequence[tuple[str, Track]], time_range: TimeRange, width: int, *, ascii_only: bool
 ) -> Iterator[str]:
     """One line a series: its course, and the numbers that matter."""
-    signs = spark.ASCII_SYMBOLS if ascii_only else spark.UNICODE_SYMBOLS
+    signs = sparkline.ASCII_SYMBOLS if ascii_only else sparkline.UNICODE_SYMBOLS
     others = [_format_numbers(track) for _, track in rows]
     heads = ("now", "most", "resets", "spent", "alerts")
     taken = sum(max(map(len, column)) + 2 for column in zip(heads, *others, strict=True))
@@ -32,7 +32,7 @@ def format_overview(
     table: list[tuple[str, ...]] = [("course".ljust(room), *heads)]
     for (_, track), numbers in zip(rows, others, strict=True):
         table.append(
-            (spark.render_sparkline(_bin_values_for_sparkline(track, time_range, room), symbols=signs), *numbers)
+            (sparkline.render_sparkline(_bin_values_for_sparkline(track, time_range, room), symbols=signs), *numbers)
         )
     names = ["series", *(name for name, _ in rows)]
     if apart:
@@ -47,9 +47,9 @@ def format_overview(
 
 def format_details(name: str, track: Track, time_range: TimeRange, width: int, *, ascii_only: bool) -> Iterator[str]:
     """One series: its course as a line, then a row for each day or hour in which something was read."""
-    signs = spark.ASCII_SYMBOLS if ascii_only else spark.UNICODE_SYMBOLS
+    signs = sparkline.ASCII_SYMBOLS if ascii_only else sparkline.UNICODE_SYMBOLS
     yield f"{name}  {track.name}"
-    yield spark.render_sparkline(
+    yield sparkline.render_sparkline(
         _bin_values_for_sparkline(track, time_range, min(width, MAX_LINE_WIDTH * 2)), symbols=signs
     )
     yield ""
@@ -85,7 +85,7 @@ def _format_numbers(track: Track) -> tuple[str, ...]:
         "unlimited" if unlimited else _UNKNOWN_TEXT if now is None else track.format_value(now),
         _UNKNOWN_TEXT if not values else track.format_value(max(values)),
         str(len(course.periods)),
-        "" if spent is None else phrases.format_percent(spent),
+        "" if spent is None else formatting.format_percent(spent),
         str(fired),
     )
 
@@ -100,7 +100,7 @@ def _bin_values_for_sparkline(track: Track, time_range: TimeRange, bin_count: in
         (point.at, None if value is None else value / track.scale_max * _FULL_PERCENT)
         for point, value in track.iter_values()
     )
-    return spark.bin_values(values, time_range.start, time_range.end, bin_count)
+    return sparkline.bin_values(values, time_range.start, time_range.end, bin_count)
 
 
 def _iter_row_starts(time_range: TimeRange, step: timedelta) -> Iterator[datetime]:
@@ -130,7 +130,7 @@ def _format_row(
         else format_timestamp(start, time_range.tz).rsplit(" ", 1)[0],
         "" if most is None else _render_bar(most / track.scale_max, ascii_only=ascii_only),
         _UNKNOWN_TEXT if most is None else track.format_value(most),
-        "" if remaining is None or unit == "percent" else phrases.format_amount(remaining, unit),
+        "" if remaining is None or unit == "percent" else formatting.format_amount(remaining, unit),
         ", ".join(what),
     )
 
@@ -148,7 +148,7 @@ def _describe_events(track: Track, start: datetime, end: datetime) -> list[str]:
 
 def _describe_resets(periods: Sequence[WindowPeriod]) -> str:
     spent = [turn.used_percent for turn in periods if turn.used_percent is not None]
-    after = f" after {', '.join(phrases.format_percent(each) for each in spent)}" if spent else ""
+    after = f" after {', '.join(formatting.format_percent(each) for each in spent)}" if spent else ""
     return ("reset" if len(periods) == 1 else f"{len(periods)} resets") + after
 
 

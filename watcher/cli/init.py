@@ -12,18 +12,21 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from watcher import config_schema, doors, paths, shipped
-from watcher.cli.columns import get_output_width, wrap_line
+from watcher import environment
 from watcher.cli.config import format_schema
-from watcher.config_stamp import may_exist
-from watcher.core import entries
+from watcher.cli.output import get_output_width, wrap_line
+from watcher.config import json_schema
+from watcher.config.changes import may_exist
+from watcher.core.rules import schema
 from watcher.credentials import HostInfo
 from watcher.errors import ConfigError, WatcherError
-from watcher.notifiers.desktop import bus
-from watcher.paths import Paths
-from watcher.poll import find_logins
+from watcher.notifiers.desktop import dbus
+from watcher.polling.fetch import find_logins
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
+from watcher.system import paths
+from watcher.system import paths as shipped
+from watcher.system.paths import Paths
 
 CONFIG_TEMPLATE = """\
 #:schema ./watcher.schema.json
@@ -84,7 +87,7 @@ def init() -> None:
     watcher init                                        the usual places
     WATCHER_CONFIG_DIR=~/dotfiles/watcher watcher init  your own
     """
-    surroundings = doors.read_host_info()
+    surroundings = environment.read_host_info()
     own = paths.resolve_paths(surroundings.env, surroundings.home)
     asks = is_interactive()
     click.echo("Logins:")
@@ -100,7 +103,7 @@ def init() -> None:
     if not any(is_found for _, _, is_found in rows):
         nothing = "No login was found: sign in to one of the tools first, then run `watcher init` again."
         click.echo("\n" + "\n".join(wrap_line(nothing, get_output_width(), indent=0)))
-    if is_first and wish is None and surroundings.platform == "linux" and not bus.list_bus_addresses(surroundings.env):
+    if is_first and wish is None and surroundings.platform == "linux" and not dbus.list_bus_addresses(surroundings.env):
         click.echo(f"\n{NO_DESKTOP_MESSAGE}")
     watches = asks and _ask_for_login_item()
     click.echo("\nNext:")
@@ -130,7 +133,7 @@ def describe_logins(host_info: HostInfo, overrides: dict[str, Overrides]) -> Ite
 
 def _load_overrides(paths: Paths) -> dict[str, Overrides]:
     """The places that the person's own config names; none where there is no config that can be read."""
-    from watcher.cli.rule_files import load_effective_config  # noqa: PLC0415 - only where there is a config
+    from watcher.cli.context import load_effective_config  # noqa: PLC0415 - only where there is a config
 
     if not may_exist(paths.config_file):
         return {}
@@ -150,8 +153,8 @@ def list_files(paths: Paths, requested_channel: RequestedChannel | None) -> Iter
         yield get_secret_path(paths, requested_channel), requested_channel.address + "\n", False
     yield paths.config_file, render_config(paths, requested_channel), False
     yield paths.rules_dir / "default.toml", shipped.read_default_rules()[1], False
-    yield paths.config_dir / "watcher.schema.json", format_schema(config_schema.build_config_schema()), True
-    yield paths.rules_dir / "rules.schema.json", format_schema(entries.build_rules_schema()), True
+    yield paths.config_dir / "watcher.storage.migrations.json", format_schema(json_schema.build_config_schema()), True
+    yield paths.rules_dir / "rules.schema.json", format_schema(schema.build_rules_schema()), True
 
 
 def get_secret_path(paths: Paths, requested_channel: RequestedChannel) -> Path:

@@ -7,19 +7,23 @@ from datetime import datetime
 import click
 from click.shell_completion import CompletionItem
 
-from watcher import config as configuration
-from watcher import doors, notifiers, outbox, paths, secrets
-from watcher.cli.columns import get_output_width, wrap_line
-from watcher.config import Config
-from watcher.config_stamp import may_exist
+from watcher import environment as doors
+from watcher import notifiers
+from watcher.cli.output import get_output_width, wrap_line
+from watcher.config import loader as configuration
+from watcher.config import secrets
+from watcher.config.changes import may_exist
+from watcher.config.loader import Config
 from watcher.core.model import DeliveryOutcome, Message, Severity
 from watcher.core.redaction import Redactor
-from watcher.core.vocabulary import find_close_match
-from watcher.doors import Environment
+from watcher.core.rules.fields import find_close_match
+from watcher.delivery import outbox
+from watcher.environment import Environment
 from watcher.errors import UsageError, WatcherError
-from watcher.lock import Lock
 from watcher.notifiers import Channel
-from watcher.store import CHANNEL_TESTED_PREFIX, DATABASE_FILE_NAME, Store
+from watcher.storage.store import CHANNEL_TESTED_PREFIX, DATABASE_FILE_NAME, Store
+from watcher.system import paths
+from watcher.system.lock import Lock
 
 
 def _complete_channels(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -6,15 +6,15 @@ Never put here what is done with them.
 from datetime import timedelta
 from threading import Event
 
-from watcher import refuge
 from watcher.core.redaction import Redactor
 from watcher.daemon import CHECK_CONFIG_ERROR_FACT, REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED, Daemon
-from watcher.doors import Environment
+from watcher.environment import Environment
 from watcher.errors import ConfigError
-from watcher.lock import Lock
-from watcher.log import Log
-from watcher.paths import Paths
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage import fallback
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system.lock import Lock
+from watcher.system.log import Log
+from watcher.system.paths import Paths
 
 DEFAULT_TIMEOUT = timedelta(seconds=25)  # one whole answer may take 20 s
 CHECK_INTERVAL_S = 0.1
@@ -33,7 +33,9 @@ def refresh_readings(paths: Paths, environment: Environment, *, timeout: timedel
     if not lock.acquire():
         return _request_refresh(paths, environment, lock, timeout)
     path = paths.state_dir / DATABASE_FILE_NAME
-    store = Store(path, now=environment.clock.now(), fallback_path=refuge.place(path, environment.read_host_info().env))
+    store = Store(
+        path, now=environment.clock.now(), fallback_path=fallback.place(path, environment.read_host_info().env)
+    )
     try:
         Daemon(paths=paths, environment=environment, store=store, log=Log(), redactor=Redactor()).run_once()
     except ConfigError as error:

@@ -6,19 +6,20 @@ from pathlib import Path
 import click
 import msgspec
 
-from watcher.cli.columns import get_output_width, wrap_line
-from watcher.cli.rule_files import find_paths, read_bounded
-from watcher.cli.stored import open_store
-from watcher.clock import utc_now as clock_now
-from watcher.core import history, replay, rulebook
-from watcher.core.diagnostics import sanitize_for_terminal
-from watcher.core.history import PollResult
-from watcher.core.kinds import get_used_percent
+from watcher.cli.context import find_paths, open_store, read_bounded
+from watcher.cli.output import get_output_width, wrap_line
+from watcher.core.engine import replay
+from watcher.core.engine import replay as history
+from watcher.core.engine.replay import PollResult
+from watcher.core.engine.windows import get_used_percent
+from watcher.core.formatting import format_percent
 from watcher.core.model import AlertEvent, Rule, Transition
-from watcher.core.phrases import format_percent
-from watcher.core.units import parse_duration
+from watcher.core.rules import loader
+from watcher.core.rules.diagnostics import sanitize_for_terminal
+from watcher.core.rules.units import parse_duration
 from watcher.errors import UsageError
-from watcher.recall import load_poll_results
+from watcher.storage.history import load_poll_results
+from watcher.system.clock import utc_now as clock_now
 
 
 @click.command("replay", short_help="What rules would have said to a history.")
@@ -91,8 +92,8 @@ def _format_count(number: int, noun: str) -> str:
 
 def _load_rules(path: str) -> tuple[Rule, ...]:
     """Of one file, which may be a whole `config.toml`."""
-    text = rulebook.decode_utf8(read_bounded(Path(path)), path)
-    return rulebook.parse_rule_files([(path, text)], channels=None, other_keys=None).rules
+    text = loader.decode_utf8(read_bounded(Path(path)), path)
+    return loader.parse_rule_files([(path, text)], channels=None, other_keys=None).rules
 
 
 def _load_results_from_file(path: str) -> list[PollResult]:

@@ -7,24 +7,23 @@ from pathlib import Path
 
 import click
 
-from watcher import __version__, past
-from watcher.charts import TimeRange, Track, format_timestamp, page
-from watcher.charts.page import AccountSection, Card, ReportPage, Table
-from watcher.cli import words
-from watcher.cli.rule_files import find_paths, load_effective_config
-from watcher.cli.stored import open_store
-from watcher.cli.words import StatusFormatter
-from watcher.clock import LocalZone
-from watcher.clock import utc_now as clock_now
-from watcher.core import phrases
-from watcher.core.course import WindowPeriod, mean_used_percent
+from watcher import __version__
+from watcher.charts import TimeRange, Track, format_timestamp, html
+from watcher.charts.html import AccountSection, Card, ReportPage, Table
+from watcher.cli import format
+from watcher.cli.context import find_paths, load_effective_config, open_store
+from watcher.cli.format import StatusFormatter
+from watcher.core import formatting
+from watcher.core.engine.timeline import AlertPeriod, WindowPeriod, build_alert_periods, mean_used_percent
 from watcher.core.model import AlertEvent, AlertPhase, Rule
-from watcher.core.spells import AlertPeriod, build_alert_periods
 from watcher.errors import ConfigError, UsageError
 from watcher.providers.registry import PROVIDERS
-from watcher.rows import Account
-from watcher.standing import build_status as standing
-from watcher.status_document import AccountStatus, StatusDocument, WindowStatus
+from watcher.status import tracks as past
+from watcher.status.builder import build_status as standing
+from watcher.status.document import AccountStatus, StatusDocument, WindowStatus
+from watcher.storage.records import Account
+from watcher.system.clock import LocalZone
+from watcher.system.clock import utc_now as clock_now
 
 MAX_ALERTS = 200
 _FULL_PERCENT = 100.0
@@ -46,7 +45,7 @@ def report(days: int, output: str | None) -> None:
     """
     now = clock_now()
     span = TimeRange(start=now - timedelta(days=days), end=now, tz=LocalZone())
-    text = page.render_page(_build_page(span, days))
+    text = html.render_page(_build_page(span, days))
     if output == "-":
         sys.stdout.buffer.write(text.encode())
         return
@@ -75,7 +74,7 @@ def _build_page(time_range: TimeRange, days: int) -> ReportPage:
     names |= {track.usage_history.series: track.name for track in tracks}
     told = [(spell, names[spell.series]) for spell in reversed(found)]
     return ReportPage(
-        title=f"AI usage, last {phrases.format_amount(days, 'days')}",
+        title=f"AI usage, last {formatting.format_amount(days, 'days')}",
         time_range=time_range,
         key_figures=_build_key_figures(tracks, found),
         sections=_build_sections(accounts, known, tracks, time_range, crowded),
@@ -105,9 +104,9 @@ def _build_key_figures(tracks: Sequence[Track], alert_periods: Sequence[AlertPer
         (str(len(turns)), "reset" if len(turns) == 1 else "resets"),
     ]
     if spent is not None:
-        figures.append((phrases.format_percent(spent), "spent before a reset, on average"))
+        figures.append((formatting.format_percent(spent), "spent before a reset, on average"))
     if highest is not None:
-        figures.append((phrases.format_percent(highest[0]), f"at most: {highest[1]}"))
+        figures.append((formatting.format_percent(highest[0]), f"at most: {highest[1]}"))
     return tuple(figures)
 
 
@@ -145,7 +144,7 @@ def _build_section(
     ]
     names = {provider.id: provider.name for provider in PROVIDERS.values()}
     return AccountSection(
-        name=words.format_account_name(status, names, multi_account_providers),
+        name=format.format_account_name(status, names, multi_account_providers),
         note=status.plan or "",
         error=tongue.format_problem(status),
         cards=tuple(
@@ -157,17 +156,17 @@ def _build_section(
 def _build_card(track: Track, window: WindowStatus | None, formatter: StatusFormatter, time_range: TimeRange) -> Card:
     course, peak, spent = track.usage_history, track.usage_history.peak, mean_used_percent(track.usage_history.periods)
     facts = [
-        ("at most", "" if peak is None else phrases.format_percent(peak.used_percent or 0.0)),
-        ("spent before a reset, on average", "" if spent is None else phrases.format_percent(spent)),
+        ("at most", "" if peak is None else formatting.format_percent(peak.used_percent or 0.0)),
+        ("spent before a reset, on average", "" if spent is None else formatting.format_percent(spent)),
         ("alerts", _format_alert_count(track)),
-        ("read", phrases.format_amount(len(course.points), "times")),
+        ("read", formatting.format_amount(len(course.points), "times")),
     ]
     if window is not None:
         now = [
-            ("now", words.format_used_percent(window)),
-            ("left", words.format_remaining_amount(window).removesuffix(" left")),
+            ("now", format.format_used_percent(window)),
+            ("left", format.format_remaining_amount(window).removesuffix(" left")),
         ]
-        facts = [*now, ("pace", words.format_pace(window)), ("reset", formatter.format_reset(window)), *facts]
+        facts = [*now, ("pace", format.format_pace(window)), ("reset", formatter.format_reset(window)), *facts]
     return Card(
         title=course.label or course.series.window,
         track=track,
@@ -189,14 +188,14 @@ def _format_window_period(period: WindowPeriod, time_range: TimeRange) -> tuple[
     spent = period.used_percent
     return (
         format_timestamp(period.ended_at, time_range.tz) + (", early" if period.ended_early else ""),
-        "unknown" if spent is None else phrases.format_percent(spent),
-        "unknown" if spent is None else phrases.format_percent(max(_FULL_PERCENT - spent, 0.0)),
+        "unknown" if spent is None else formatting.format_percent(spent),
+        "unknown" if spent is None else formatting.format_percent(max(_FULL_PERCENT - spent, 0.0)),
         "" if period.read_at is None else _format_reading_age(period.ended_at, period.read_at),
     )
 
 
 def _format_reading_age(reset_at: datetime, read_at: datetime) -> str:
-    return f"{phrases.format_duration(reset_at - read_at)} before" if reset_at > read_at else "at that moment"
+    return f"{formatting.format_duration(reset_at - read_at)} before" if reset_at > read_at else "at that moment"
 
 
 # --- alerts ---------------------------------------------------------------------------------------------------------
@@ -213,8 +212,12 @@ def _build_alert_table(named_periods: Sequence[tuple[AlertPeriod, str]], time_ra
 
 def _format_alert_period(period: AlertPeriod, name: str, time_range: TimeRange) -> tuple[str, ...]:
     if period.until is not None:
-        lasted = phrases.format_duration(period.until - period.since) + (f", {period.reason}" if period.reason else "")
+        lasted = formatting.format_duration(period.until - period.since) + (
+            f", {period.reason}" if period.reason else ""
+        )
     else:
-        lasted = f"{phrases.format_duration(time_range.end - period.since)}, fires now" if period.is_firing else "over"
-    used = "" if period.peak_used_percent is None else phrases.format_percent(period.peak_used_percent)
+        lasted = (
+            f"{formatting.format_duration(time_range.end - period.since)}, fires now" if period.is_firing else "over"
+        )
+    used = "" if period.peak_used_percent is None else formatting.format_percent(period.peak_used_percent)
     return period.rule, name, format_timestamp(period.since, time_range.tz), lasted, used

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from watcher.cli.columns import format_columns, format_count, get_output_width, wrap_line
-from watcher.cli.rule_files import find_paths, load_effective_config, load_rules_from_files
+from watcher.cli.context import find_paths, load_effective_config, load_rules_from_files
+from watcher.cli.output import format_columns, format_count, get_output_width, wrap_line
 from watcher.cli.rules_add import add
 from watcher.cli.rules_explain import explain
 from watcher.cli.rules_list import list_rules
-from watcher.config_stamp import may_exist
-from watcher.core import examples
-from watcher.core.examples import ExampleResult
+from watcher.config.changes import may_exist
+from watcher.core.engine import rule_tests
+from watcher.core.engine.rule_tests import ExampleResult
+from watcher.core.formatting import format_duration
 from watcher.core.model import Rule
-from watcher.core.phrases import format_duration
 
 
 @click.group()
@@ -73,7 +73,7 @@ def test(files: tuple[str, ...]) -> int:
                78  a file has mistakes
     """
     found = load_rules_from_files(files) if files else load_effective_config().rules
-    ran = [examples.run_example(rule, example) for rule in found for example in rule.examples]
+    ran = [rule_tests.run_example(rule, example) for rule in found for example in rule.examples]
     rows = [("ok" if each.passed else "MISS", each.rule, each.example.series, "".join(each.phases)) for each in ran]
     for line, each in zip(format_columns(rows), ran, strict=True):
         click.echo(line)
@@ -105,6 +105,6 @@ def _describe_misses(result: ExampleResult, rules: Sequence[Rule]) -> Iterator[s
         yield f"reading {step + 1} ({row[step]}{after}): expected {expected}, came out {found}"
     path = next(rule.path for rule in rules if rule.name == result.rule)
     for rule in rules:
-        if rule.name != result.rule and rule.path == path and examples.run_example(rule, example).passed:
+        if rule.name != result.rule and rule.path == path and rule_tests.run_example(rule, example).passed:
             yield f"the rule `{rule.name}` does this: an example belongs to the [[rule]] above it"
             return

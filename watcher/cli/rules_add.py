@@ -3,20 +3,19 @@
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
-from watcher.cli import toml
-from watcher.cli.rule_files import find_paths, load_effective_config
-from watcher.config_stamp import list_rule_files, may_exist
-from watcher.core import rulebook
-from watcher.core.diagnostics import create_diagnostic, format_diagnostics
+from watcher.cli.context import find_paths, load_effective_config
+from watcher.config.changes import list_rule_files, may_exist
 from watcher.core.model import Rule, Severity
-from watcher.core.places import TomlPositions
+from watcher.core.rules import loader
+from watcher.core.rules.diagnostics import create_diagnostic, format_diagnostics
+from watcher.core.rules.toml_positions import TomlPositions
 from watcher.errors import ConfigError, UsageError
 
 SCHEMA_LINE = "#:schema ./rules.schema.json\n"
@@ -95,9 +94,9 @@ def format_rule_toml(name: str, flags: dict[str, Any]) -> str:
     }
     rule = {key: value for key, value in given.items() if value is not None}
     try:
-        text = f"{SCHEMA_LINE}\n[[rule]]\n{toml.format_toml(rule)}"
+        text = f"{SCHEMA_LINE}\n[[rule]]\n{format_toml(rule)}"
         if levels:
-            text += f"\n{toml.format_toml({'rule': {'levels': levels}})}"
+            text += f"\n{format_toml({'rule': {'levels': levels}})}"
         text.encode()
     except UnicodeEncodeError as error:
         raise UsageError("a flag holds bytes that are not UTF-8 text") from error
@@ -124,7 +123,7 @@ def _validate_rule(path: str, text: str) -> list[Rule]:
         ConfigError: with every mistake, of the rule or of the files that are there already.
     """
     config = load_effective_config()
-    found, mistakes = rulebook.parse_rules_with_diagnostics(text, path, channels=tuple(config.channels))
+    found, mistakes = loader.parse_rules_with_diagnostics(text, path, channels=tuple(config.channels))
     taken = {rule.name: rule for rule in config.rules}
     for rule in found:
         if rule.name in taken:
@@ -162,3 +161,23 @@ def _write_new_file(path: Path, text: str) -> None:
     except OSError as error:
         path.unlink()  # half a rule would be in force, or stop the others
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+# --- TOML as a person would write it. Never put what is written here
+
+
+_MULTILINE_ARRAY_PATTERN = re.compile(r"^([^\n=]+ = )\[\n((?:    [^\n]*,\n)+)\]$", re.MULTILINE)
+_MAX_ARRAY_LINE_LENGTH = 100
+
+
+def format_toml(document: Mapping[str, Any]) -> str:
+    """The document by tomli-w, which gives each item of a list a line of its own; short lists are one line here."""
+    import tomli_w  # noqa: PLC0415 - only where something is written
+
+    return _MULTILINE_ARRAY_PATTERN.sub(_join_array, tomli_w.dumps(document))
+
+
+def _join_array(array: re.Match[str]) -> str:
+    items = [line.strip().removesuffix(",") for line in array[2].splitlines()]
+    line = f"{array[1]}[{', '.join(items)}]"
+    return line if len(line) <= _MAX_ARRAY_LINE_LENGTH else array[0]

@@ -8,22 +8,21 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
-from watcher.cli.columns import format_columns, get_output_width, wrap_line
-from watcher.cli.rule_files import find_paths, find_rule, load_effective_config
-from watcher.cli.stored import open_store
-from watcher.clock import LocalZone
-from watcher.clock import utc_now as clock_now
-from watcher.core.decisions import Decision
-from watcher.core.diagnostics import sanitize_for_terminal
-from watcher.core.examples import explain_rule
+from watcher.cli.context import find_paths, find_rule, load_effective_config, open_store
+from watcher.cli.output import format_columns, get_output_width, wrap_line
+from watcher.core.engine.rule_tests import explain_rule
+from watcher.core.engine.transitions import Decision
+from watcher.core.formatting import format_percent
 from watcher.core.model import AlertEvent, Delivery, DeliveryState, Rule, Series, Transition
-from watcher.core.phrases import format_percent
-from watcher.core.plan import RoutingDecision
-from watcher.core.units import parse_duration
+from watcher.core.routing.planner import RoutingDecision
+from watcher.core.rules.diagnostics import sanitize_for_terminal
+from watcher.core.rules.units import parse_duration
 from watcher.errors import UsageError, WatcherError
-from watcher.recall import load_poll_results
-from watcher.standing import format_series
-from watcher.store import Store
+from watcher.status.builder import format_series
+from watcher.storage.history import load_poll_results
+from watcher.storage.store import Store
+from watcher.system.clock import LocalZone
+from watcher.system.clock import utc_now as clock_now
 
 SeriesFormatter = Callable[[Series], str]
 """A series as a person knows it."""

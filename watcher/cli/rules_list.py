@@ -7,10 +7,10 @@ from typing import Any
 import click
 import msgspec
 
-from watcher.cli.columns import format_columns, get_output_width, wrap_line
-from watcher.cli.rule_files import load_effective_config
+from watcher.cli.context import load_effective_config
+from watcher.cli.output import format_columns, get_output_width, wrap_line
+from watcher.core.formatting import format_duration
 from watcher.core.model import AlertEvent, Rule
-from watcher.core.phrases import format_duration
 
 _HEADER = ("RULE", "SEVERITY", "FIRES WHEN", "ENDS WHEN", "TELLS", "FILE")
 _MAX_CELL_WIDTHS = (10_000, 60, 48, 36)  # how wide a cell may be: as wide as it is, else as wide as fits

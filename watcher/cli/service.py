@@ -11,22 +11,25 @@ import threading
 from collections.abc import Mapping
 from types import FrameType
 
-from watcher import config_stamp, doors, light, paths, refuge
-from watcher.cli import EXIT_BUSY, messages
-from watcher.config_stamp import ConfigFingerprint
+from watcher import environment as doors
+from watcher.cli import EXIT_BUSY, output
+from watcher.config import changes
+from watcher.config.changes import ConfigFingerprint
 from watcher.core.redaction import Redactor
 from watcher.daemon import CONFIG_ERROR_FACT, Daemon
-from watcher.doors import Environment
+from watcher.environment import Environment
 from watcher.errors import ConfigError
-from watcher.lock import Lock
-from watcher.log import Log
-from watcher.paths import Paths
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage import fallback
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system import lazy_imports, paths
+from watcher.system.lock import Lock
+from watcher.system.log import Log
+from watcher.system.paths import Paths
 
-with light.suppress_imports(stubbed=("asyncio",)):
-    from watcher import logs
-with light.suppress_imports(missing=("chardet", "charset_normalizer"), stubbed=("importlib.metadata",)):
-    from watcher import http
+with lazy_imports.suppress_imports(stubbed=("asyncio",)):
+    from watcher.system import log as logs
+with lazy_imports.suppress_imports(missing=("chardet", "charset_normalizer"), stubbed=("importlib.metadata",)):
+    from watcher.system import http
 
 SHUTDOWN_TIMEOUT_S = 1.5  # what is not done so long after the signal is not kept: whoever sent it waits for two seconds
 
@@ -67,8 +70,8 @@ def _create_daemon(
     """The daemon and its store, as soon as the config can be used."""
     env, path = environment.read_host_info().env, paths.state_dir / DATABASE_FILE_NAME
     while True:
-        store = Store(path, now=environment.clock.now(), fallback_path=refuge.place(path, env))
-        files = config_stamp.fingerprint_config_files(
+        store = Store(path, now=environment.clock.now(), fallback_path=fallback.place(path, env))
+        files = changes.fingerprint_config_files(
             paths, include_modes=True
         )  # before they are read: what is mended meanwhile is a change
         try:
@@ -85,7 +88,7 @@ def _create_daemon(
 
 def _acquire_lock(lock: Lock) -> None:
     if not lock.acquire():
-        messages.print_error(messages.format_already_running(lock.read_holder_pid()))
+        output.print_error(output.format_already_running(lock.read_holder_pid()))
         sys.exit(EXIT_BUSY)
 
 
@@ -102,7 +105,7 @@ def _is_login_item(env: Mapping[str, str]) -> bool:
 
 def _wait_for_config_change(paths: Paths, fingerprint: ConfigFingerprint) -> None:
     """Until the person's files have changed, or SIGHUP says that they, or what they point to, are mended."""
-    from watcher.cli.mended import wait_for_change  # noqa: PLC0415 - likewise
+    from watcher.cli.config_recheck import wait_for_change  # noqa: PLC0415 - likewise
 
     told = threading.Event()
     if hasattr(signal, "SIGHUP"):
@@ -119,7 +122,7 @@ def _report_config_error(
     if known is None or known[0] != message:
         store.run_transaction(lambda: store.save_fact(CONFIG_ERROR_FACT, message, now), now=now)
         title = "The watcher waits: its config has a mistake" if will_retry else "The watcher did not start"
-        messages.notify_desktop(title, message, environment)
+        output.notify_desktop(title, message, environment)
     store.close()
 
 

@@ -9,21 +9,22 @@ from datetime import datetime, timedelta
 import click
 from click.shell_completion import CompletionItem
 
-from watcher import config as configuration
-from watcher import doors, paths
-from watcher.clock import LocalZone
-from watcher.clock import utc_now as clock_now
-from watcher.core.hold import has_snooze_expired, target_matches_series
-from watcher.core.memory import SeriesState
+from watcher import environment
+from watcher.config import loader as configuration
+from watcher.config.secrets import SecretUnavailableError
+from watcher.core.engine.state import SeriesState
+from watcher.core.formatting import format_time
 from watcher.core.model import AlertPhase, Rule, Severity, Snooze
-from watcher.core.phrases import format_time
-from watcher.core.units import parse_duration
-from watcher.core.vocabulary import find_close_match
+from watcher.core.routing.muting import has_snooze_expired, target_matches_series
+from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.units import parse_duration
 from watcher.errors import ConfigError, UsageError, WatcherError
-from watcher.lock import Lock
-from watcher.paths import Paths
-from watcher.secrets import SecretUnavailableError
-from watcher.store import DATABASE_FILE_NAME, Store
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system import paths
+from watcher.system.clock import LocalZone
+from watcher.system.clock import utc_now as clock_now
+from watcher.system.lock import Lock
+from watcher.system.paths import Paths
 
 
 def _complete_target(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -191,7 +192,7 @@ def _load_states(store: Store) -> list[SeriesState]:
 
 
 def _resolve_paths() -> Paths:
-    around = doors.read_host_info()
+    around = environment.read_host_info()
     return paths.resolve_paths(around.env, around.home)
 
 
@@ -202,6 +203,6 @@ def _load_rules(paths: Paths) -> tuple[Rule, ...]:
         raise SecretUnavailableError("not needed here")
 
     try:
-        return configuration.load_config(paths, no_secret, doors.read_host_info().home).rules
+        return configuration.load_config(paths, no_secret, environment.read_host_info().home).rules
     except ConfigError:
         return ()

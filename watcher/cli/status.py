@@ -9,27 +9,45 @@ from typing import TYPE_CHECKING
 import click
 from msgspec import structs
 
-from watcher import clock, doors, inbox, paths
-from watcher.cli import BAR_FORMATS, bar, complete, selection, words
-from watcher.cli.columns import get_output_width
-from watcher.cli.stored import open_store
-from watcher.core.selector import Selector
+from watcher import environment
+from watcher.cli import BAR_FORMATS, completion, format, status_bar
+from watcher.cli.context import open_store
+from watcher.cli.output import get_output_width
+from watcher.core.rules.selector import Selector
 from watcher.errors import NoReadingsError
-from watcher.lock import Lock
-from watcher.paths import Paths
-from watcher.standing import build_status as standing
-from watcher.standing import find_config_error
-from watcher.status_document import StatusDocument, format_json, make_empty_status
+from watcher.polling import inbox
+from watcher.status.builder import build_status as standing
+from watcher.status.builder import find_config_error
+from watcher.status.document import StatusDocument, format_json, make_empty_status
+from watcher.system import clock, paths
+from watcher.system.lock import Lock
+from watcher.system.paths import Paths
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+
+import click
+from msgspec import structs
+
+from watcher.cli import format
+from watcher.cli.format import StatusFormatter
+from watcher.core import formatting
+from watcher.core.model import Series
+from watcher.core.rules import template
+from watcher.core.rules.parser import ExpressionError, parse_selector
+from watcher.core.rules.selector import Selector
+from watcher.errors import WatcherError
+from watcher.status.document import AccountStatus, AlertStatus, StatusDocument, WindowStatus
 
 WATCH_EVERY_S = 2.0
 _CURSOR_HOME, _CLEAR_LINE_END, _CLEAR_SCREEN_END = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 @click.command()
-@click.argument("series", nargs=-1, shell_complete=complete.complete_series)
+@click.argument("series", nargs=-1, shell_complete=completion.complete_series)
 @click.option("--json", "as_document", is_flag=True, help="The whole document (watcher.status.v1).")
 @click.option("--watch", is_flag=True, help="Show it live, until Ctrl-C.")
 @click.option("--refresh", is_flag=True, help="Poll first.")
@@ -70,17 +88,17 @@ def status(  # noqa: PLR0913 - one argument an option
         raise click.UsageError("--all is for the table; the other forms hold what was read")
     if form and series:
         raise click.UsageError("--format shows every provider in one line; choose with --template instead")
-    chosen = selection.parse_selectors(series)
+    chosen = parse_selectors(series)
     if template is not None:
-        selection.validate_template(template)
-    around = doors.read_host_info()
+        validate_template(template)
+    around = environment.read_host_info()
     own = paths.resolve_paths(around.env, around.home)
     if refresh:
         _refresh_readings(own)
     if form:
-        bar.print_status_line(form)
+        status_bar.print_status_line(form)
     elif as_document:
-        click.echo(format_json(selection.select_windows(load_status(own, clock.utc_now()), chosen)))
+        click.echo(format_json(select_windows(load_status(own, clock.utc_now()), chosen)))
     else:
         _print_status(own, chosen, template, watch=watch, every_provider=every_provider)
 
@@ -91,20 +109,18 @@ def _print_status(
     """For people: the template's lines, or the table."""
     now = clock.utc_now()
     found = load_status(paths, now)
-    selection.require_match(found, selectors)
+    require_match(found, selectors)
     if template is None:
         _show_table(
-            lambda at: selection.select_windows(load_status(paths, at), selectors),
+            lambda at: select_windows(load_status(paths, at), selectors),
             paths,
             watch=watch,
             every_provider=every_provider,
         )
         return
-    tongue = words.StatusFormatter(now, clock.LocalZone())
-    for line in selection.render_template_lines(
-        selection.select_windows(found, selectors), template, tongue, selectors
-    ):
-        click.echo(bar.sanitize_line(line, sys.stdout.encoding or "ascii"))
+    tongue = format.StatusFormatter(now, clock.LocalZone())
+    for line in render_template_lines(select_windows(found, selectors), template, tongue, selectors):
+        click.echo(status_bar.sanitize_line(line, sys.stdout.encoding or "ascii"))
 
 
 def load_status(paths: Paths, now: datetime) -> StatusDocument:
@@ -125,7 +141,7 @@ def load_status(paths: Paths, now: datetime) -> StatusDocument:
 
 def _recheck_config_error(document: StatusDocument, last_error: tuple[str, datetime], paths: Paths) -> StatusDocument:
     """The document with what is wrong with the config now, and not when it was last read."""
-    from watcher.cli.mended import recheck_config  # noqa: PLC0415 - reads the whole config, only where it was refused
+    from watcher.cli.config_recheck import recheck_config  # noqa: PLC0415 - reads the whole config, only where it was refused
 
     wrong = recheck_config(*last_error, paths)
     if wrong is None:
@@ -136,9 +152,9 @@ def _recheck_config_error(document: StatusDocument, last_error: tuple[str, datet
 def import_pending_statusline(paths: Paths) -> None:
     """Take what Claude Code's status line handed over while no watcher ran."""
     if inbox.has_entry(paths.state_dir, inbox.CLAUDE_STATUSLINE):
-        from watcher import handover  # noqa: PLC0415 - the engine, only where there is something to judge
+        from watcher.polling import statusline  # noqa: PLC0415 - the engine, only where there is something to judge
 
-        handover.import_statusline(paths, doors.create_environment())
+        statusline.import_statusline(paths, environment.create_environment())
 
 
 def _require_one_format(formats: dict[str, bool]) -> None:
@@ -150,7 +166,7 @@ def _require_one_format(formats: dict[str, bool]) -> None:
 def _refresh_readings(paths: Paths) -> None:
     from watcher.cli.refresh import refresh_readings  # noqa: PLC0415 - the daemon's whole machinery, only where it polls
 
-    remark = refresh_readings(paths, doors.create_environment())
+    remark = refresh_readings(paths, environment.create_environment())
     if remark:
         click.echo(remark, err=True)
 
@@ -176,12 +192,12 @@ def _show_table(
 
 def draw_table(console: "Console", document: StatusDocument, paths: Paths, *, every_provider: bool) -> None:
     """Print the table."""
-    from watcher.cli.table import render_status_table  # noqa: PLC0415 - likewise
+    from watcher.cli.status_table import render_status_table  # noqa: PLC0415 - likewise
     from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - every provider, for their names alone
 
     here = {account.provider for account in document.providers}
     absent = [provider for provider in PROVIDERS if provider not in here] if every_provider else []
-    tongue = words.StatusFormatter(document.generated_at, clock.LocalZone())
+    tongue = format.StatusFormatter(document.generated_at, clock.LocalZone())
     if not document.providers:
         console.print(format_no_readings(document, paths), soft_wrap=True)
     lines = render_status_table(
@@ -236,3 +252,143 @@ def run_live_display(
                 wait(WATCH_EVERY_S)
     except KeyboardInterrupt:
         draw_once()
+
+
+# --- Which windows a person asked `status` for, and a line about each in the person's own words
+
+
+_PROVIDER_END_PATTERN = re.compile(r"[.\[]")
+
+
+def parse_selectors(texts: tuple[str, ...]) -> tuple[Selector, ...]:
+    """The selectors of a command line.
+
+    Raises:
+        click.UsageError: one is none; says what would be valid.
+    """
+    selectors = []
+    for text in texts:
+        try:
+            selector, field = parse_selector(text)
+        except ExpressionError as error:
+            hint = f"; {error.hint}" if error.hint else ""
+            raise click.UsageError(f"`{text}`: {error.message}{hint}") from None
+        if field:
+            raise click.UsageError(f"`{text}`: a series has no `.{field}` here; write `{selector}`")
+        selectors.append(selector)
+    return tuple(selectors)
+
+
+def validate_template(template_text: str) -> None:
+    """Refuse a template that cannot be filled.
+
+    Raises:
+        click.UsageError: says what would be valid.
+    """
+    try:
+        template.check_template(template_text)
+    except template.TemplateError as error:
+        raise click.UsageError(f"--template: {error}") from None
+
+
+def select_windows(document: StatusDocument, selectors: tuple[Selector, ...]) -> StatusDocument:
+    """The document with those windows alone, and their alerts; a provider without a window means all of them."""
+    if not selectors:
+        return document
+    accounts = []
+    for account in document.providers:
+        windows = [
+            window for window in account.windows if any(_matches_window(each, account, window) for each in selectors)
+        ]
+        if windows or any(_matches_account(each, account) for each in selectors):
+            accounts.append(structs.replace(account, windows=windows))
+    crowded = format.find_multi_account_providers(document)
+    left_out = set(list_series(document.providers, crowded)) - set(list_series(accounts, crowded))
+    here = {account.provider for account in accounts}
+
+    def meant(alerts: Iterable[AlertStatus]) -> list[AlertStatus]:
+        return [
+            alert
+            for alert in alerts
+            if alert.series not in left_out and _PROVIDER_END_PATTERN.split(alert.series, maxsplit=1)[0] in here
+        ]
+
+    return structs.replace(document, providers=accounts, alerts=meant(document.alerts), waiting=meant(document.waiting))
+
+
+def list_series(accounts: Iterable[AccountStatus], multi_account_providers: Collection[str]) -> list[str]:
+    """Every window, as alerts name it where these providers have several accounts."""
+    return [
+        format.format_status_series(account, window, multi_account_providers)
+        for account in accounts
+        for window in account.windows
+    ]
+
+
+def require_match(document: StatusDocument, selectors: tuple[Selector, ...]) -> None:
+    """Raise where there are readings, but none of what was asked for.
+
+    Raises:
+        WatcherError: names what there is.
+    """
+    if document.providers and not select_windows(document, selectors).providers:
+        asked = ", ".join(f"`{selector}`" for selector in selectors)
+        there_are = ", ".join(list_series(document.providers, format.find_multi_account_providers(document))) or "none"
+        raise WatcherError(f"no reading of {asked}; there are: {there_are}")
+
+
+def _matches_window(selector: Selector, account: AccountStatus, window: WindowStatus) -> bool:
+    name = account.account or ""
+    series = Series(provider=account.provider, account=name, window=window.window)
+    return selector.for_all_windows.matches(series, name, window.kind, is_primary=window.primary)
+
+
+def _matches_account(selector: Selector, account: AccountStatus) -> bool:
+    """Whether the account is meant although it has no window: its error is the answer."""
+    named = not selector.account or selector.account.casefold() == (account.account or "").casefold()
+    return not account.windows and selector.provider in ("*", account.provider) and named
+
+
+def render_template_lines(
+    document: StatusDocument, template_text: str, formatter: StatusFormatter, selectors: tuple[Selector, ...]
+) -> Iterator[str]:
+    """The template, filled once a window: those that were chosen by name, else each account's primary one."""
+    named = [selector for selector in selectors if selector.window]
+    for account in document.providers:
+        for window in account.windows:
+            if window.primary or any(_matches_window(selector, account, window) for selector in named):
+                yield template.render_template(
+                    template_text, _collect_template_values(document, account, window, formatter)
+                )
+
+
+def _collect_template_values(
+    document: StatusDocument, account: AccountStatus, window: WindowStatus, formatter: StatusFormatter
+) -> dict[str, object]:
+    spelled = format.list_series_spellings(account, window)
+    alert = next((each for each in document.alerts if each.series in spelled and each.state == "firing"), None)
+    at = window.resets_at
+    ahead = at is not None and at > formatter.now
+    return {
+        "provider": account.provider,
+        "account": account.account,
+        "plan": account.plan,
+        "window": window.window,
+        "label": window.label or window.window,
+        "series": format.format_status_series(account, window, format.find_multi_account_providers(document)),
+        "used_percent": window.used_percent,
+        "remaining_percent": None if window.used_percent is None else 100 - window.used_percent,
+        "used": window.used,
+        "limit": window.limit,
+        "remaining": window.remaining,
+        "unit": window.unit,
+        "resets_in": formatting.format_duration(at - formatter.now) if at is not None and ahead else None,
+        "resets_at": formatter.format_time(at) if at is not None and ahead else None,
+        "projected": window.projected_percent,
+        "age": None if account.fetched_at is None else formatting.format_duration(formatter.now - account.fetched_at),
+        "error": None if account.error is None else account.error.message,
+        "rule": None if alert is None else alert.rule,
+        "severity": None if alert is None else alert.severity,
+        "since": None if alert is None or alert.since is None else formatter.format_time(alert.since),
+        "event": None if alert is None else alert.state,
+    }

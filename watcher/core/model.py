@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
-    from watcher.core.expression import Expression
-    from watcher.core.selector import Selector
+    from watcher.core.rules.parser import Expression
+    from watcher.core.rules.selector import Selector
 
 # --- what is followed -------------------------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class PollFailure(Struct, frozen=True, kw_only=True):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """An HTTP request. Providers and notifiers build it; `watcher.http` sends it."""
+    """An HTTP request. Providers and notifiers build it; `watcher.system.http` sends it."""
 
     method: str = "GET"
     url: str
@@ -157,7 +157,7 @@ class QueryResult(Struct, frozen=True, kw_only=True):
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """Another program, as an argument list; never a shell. `watcher.process` runs it."""
+    """Another program, as an argument list; never a shell. `watcher.system.process` runs it."""
 
     argv: tuple[str, ...]
     stdin: str = ""
@@ -374,7 +374,7 @@ class DeliveryOutcome(Struct, frozen=True, kw_only=True):
 
 
 class Snooze(Struct, frozen=True, kw_only=True):
-    """A person's wish not to hear of a rule or a series for a while. `watcher.core.plan` says what it holds back."""
+    """A person's wish not to hear of a rule or a series for a while. `watcher.core.routing.planner` says what it holds back."""
 
     target: str  # a rule's name, or a series as written: `claude.five_hour`, `claude`, `*.weekly`
     created_at: datetime

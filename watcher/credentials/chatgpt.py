@@ -5,11 +5,12 @@ Observed; last checked 2026-11. The claims are those of the access token and of 
 `exp`. Never look for a token here.
 """
 
+import base64
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from watcher.credentials import Credential, opencode
-from watcher.credentials.jwt import decode_claims
 
 AUTH_CLAIM = "https://api.openai.com/auth"
 PROFILE_CLAIM = "https://api.openai.com/profile"
@@ -97,3 +98,18 @@ def get_text(content: Mapping[str, Any], *names: str) -> str:
 def _get_mapping(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = content.get(name)
     return value if isinstance(value, dict) else {}
+
+
+# --- What a JSON web token says of its owner, for identity and display only
+
+
+def decode_claims(token: str) -> dict[str, Any]:
+    """The payload's claims; {} where the text is no such token."""
+    parts = token.split(".")
+    if len(parts) != 3:  # noqa: PLR2004 - header, payload, signature
+        return {}
+    try:
+        content = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from watcher import clock
 from watcher.core.model import Command
 from watcher.credentials import Credential, HostInfo, files, opencode
-from watcher.credentials.places import find_first_credentials
+from watcher.credentials.sources import find_first_credentials
 from watcher.errors import NotSignedInError
+from watcher.system import clock
 
 SOURCE_NAME = "Claude Code"
 SIGN_IN_HINT = "run `claude` once"

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from watcher.core.model import DatabaseQuery
 from watcher.credentials import Credential, HostInfo, chatgpt, files
-from watcher.credentials.places import UnusableSourceError
+from watcher.credentials.sources import UnusableSourceError
 from watcher.errors import NotSignedInError, ProviderError
 
 PLACE = "codex-lb"

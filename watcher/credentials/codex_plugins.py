@@ -18,7 +18,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from watcher.credentials import Credential, HostInfo, chatgpt, files, opencode
-from watcher.credentials.places import collect_credentials
+from watcher.credentials.sources import collect_credentials
 
 SOURCE_NAME = "OpenCode plugin"
 ACCOUNTS_FILE = "openai-codex-accounts.json"

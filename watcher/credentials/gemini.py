@@ -14,8 +14,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from watcher.credentials import Credential, HostInfo, antigravity_accounts, files, opencode
-from watcher.credentials.jwt import decode_claims
+from watcher.credentials import Credential, HostInfo, antigravity, files, opencode
+from watcher.credentials.chatgpt import decode_claims
 from watcher.errors import NotSignedInError, UnsupportedError
 
 SOURCE_NAME = "Gemini CLI"
@@ -63,11 +63,11 @@ def find_in_opencode(host_info: HostInfo, path: str | None = None) -> list[Crede
 
 
 def find_in_accounts(
-    host_info: HostInfo, path: str | None = None, pools: Collection[str] = antigravity_accounts.CLI_POOLS
+    host_info: HostInfo, path: str | None = None, pools: Collection[str] = antigravity.CLI_POOLS
 ) -> list[Credential]:
     """Every enabled account of opencode-antigravity-auth, and until when the plugin was refused in these pools."""
     found = []
-    for account in antigravity_accounts.find_accounts(host_info, path):
+    for account in antigravity.find_accounts(host_info, path):
         extra = _build_extra(host_info, account.project)
         until = account.get_refused_until(pools)
         if until:
@@ -75,7 +75,7 @@ def find_in_accounts(
         found.append(
             Credential(
                 provider="gemini_cli",
-                source_name=antigravity_accounts.ACCOUNTS_SOURCE_NAME,
+                source_name=antigravity.ACCOUNTS_SOURCE_NAME,
                 path=account.path,
                 refresh_token=account.refresh_token,
                 account=account.email.casefold(),

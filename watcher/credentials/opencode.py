@@ -7,15 +7,18 @@ so that an odd one costs only its own provider. Never write here.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
 from watcher.core.model import DatabaseQuery
-from watcher.credentials import HostInfo, files
+from watcher.credentials import Credential, HostInfo, files
+from watcher.credentials.sources import collect_credentials
 from watcher.errors import NotSignedInError
 
 SOURCE_NAME = "OpenCode"
@@ -147,3 +150,125 @@ def parse_expiry(value: object, mtime_s: float | None) -> datetime | None:
         return datetime.fromtimestamp(seconds / 1000 if seconds > _MAX_EPOCH_S else seconds, UTC)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+# --- What the person wrote of a provider in OpenCode's own config, `opencode.json` or `opencode.jsonc`
+
+
+CONFIG_FILES = ("opencode.json", "opencode.jsonc")
+_ENV_PLACEHOLDER, _FILE_PLACEHOLDER = re.compile(r"\{env:([^}]+)\}"), re.compile(r"\{file:([^}]+)\}")
+
+
+class ConfigOption(NamedTuple):
+    """One option of a provider; both empty where no config names it."""
+
+    value: str = ""
+    path: str = ""  # the config that says so
+
+
+def find_option(host_info: HostInfo, provider: str, name: str) -> ConfigOption:
+    """That option of the first config that names it. OpenCode itself will complain of a broken file.
+
+    Args:
+        host_info: the machine.
+        provider: OpenCode's word for it: `openai`.
+        name: `baseURL`, `apiKey`.
+    """
+    for path in _list_config_paths(host_info):
+        try:
+            value = json.loads(_strip_comments(files.read_text(path, hint=SIGN_IN_HINT) or ""))
+        except (NotSignedInError, ValueError, RecursionError):
+            continue
+        for key in ("provider", provider, "options", name):
+            value = value.get(key) if isinstance(value, dict) else None
+        said = _expand_placeholders(value, path.parent, host_info) if isinstance(value, str) else ""
+        if said:
+            return ConfigOption(said, str(path))
+    return ConfigOption()
+
+
+def _list_config_paths(host_info: HostInfo) -> Iterator[Path]:
+    named = Path(host_info.env.get("OPENCODE_CONFIG", ""))
+    if named.is_absolute():
+        yield named
+    yield from (folder / name for folder in list_config_folders(host_info) for name in CONFIG_FILES)
+
+
+def _strip_comments(text: str) -> str:
+    """JSON from JSON with comments and commas before a bracket."""
+    for extra in (r"//[^\n]*|/\*.*?\*/", r",(?=\s*[}\]])"):
+        text = re.sub(rf'("(?:\\.|[^"\\])*")|{extra}', lambda found: found[1] or "", text, flags=re.DOTALL)
+    return text
+
+
+def _expand_placeholders(value: str, folder: Path, host_info: HostInfo) -> str:
+    """The value with its variables and files in their places; an unset variable and a missing file are empty."""
+
+    def content(found: re.Match[str]) -> str:
+        path = Path(host_info.home, found[1][2:]) if found[1].startswith("~/") else folder / found[1]
+        try:
+            return (files.read_text(path, hint=SIGN_IN_HINT) or "").strip()
+        except NotSignedInError:
+            return ""
+
+    value = _ENV_PLACEHOLDER.sub(lambda found: host_info.env.get(found[1], ""), value)
+    return _FILE_PLACEHOLDER.sub(content, value).strip()
+
+
+# --- Claude logins of an OpenCode plugin that keeps several accounts, opencode-anthropic-auth
+
+
+PLUGIN_SOURCE_NAME = "OpenCode plugin"
+
+
+def find_claude_credentials(host_info: HostInfo) -> list[Credential]:
+    """The enabled Claude accounts, [] where the plugin has none.
+
+    Raises:
+        UnusablePlaceError: a file is there and cannot be used.
+    """
+    env, home = host_info.env, host_info.home
+    tail = Path("opencode-anthropic-auth", "accounts.json")
+    folders = [_get_env_folder(env, "XDG_CONFIG_HOME", home / ".config") / "opencode", home / ".config" / "opencode"]
+    folders += [_get_env_folder(env, "XDG_DATA_HOME", home / ".local" / "share"), home / ".local" / "share"]
+    paths = [folder / tail for folder in dict.fromkeys(folders)]
+    if env.get("ANTHROPIC_ACCOUNTS_PATH"):
+        paths.insert(0, Path(env["ANTHROPIC_ACCOUNTS_PATH"]))
+    return collect_credentials(*(partial(_read_accounts, path) for path in paths))
+
+
+def _get_env_folder(env: Mapping[str, str], name: str, default: Path) -> Path:
+    named = Path(env.get(name, ""))
+    return named if named.is_absolute() else default
+
+
+def _read_accounts(path: Path) -> list[Credential]:
+    content = files.read_json(path, hint=SIGN_IN_HINT)
+    entries = None if content is None else content.get("accounts")
+    if not isinstance(entries, list):
+        return []
+    enabled = [entry for entry in entries if isinstance(entry, dict) and entry.get("enabled") is not False]
+    return [login for entry in enabled if (login := _parse_account(path, entry)) is not None]
+
+
+def _parse_account(path: Path, entry: Mapping[str, Any]) -> Credential | None:
+    token = _get_text(entry, "access")
+    if not token:
+        return None
+    email = next((name for name in (_get_text(entry, "email"), _get_text(entry, "label")) if "@" in name), "")
+    return Credential(
+        provider="claude",
+        source_name=PLUGIN_SOURCE_NAME,
+        path=str(path),
+        token=token,
+        expires_at=parse_expiry(entry.get("expires"), files.read_mtime_s(path)),
+        account=email or _get_text(entry, "id"),  # the id is the plugin's own: an email can be found elsewhere too
+        account_name=email or _get_text(entry, "label"),
+    )
+
+
+def _get_text(entry: Mapping[str, Any], name: str) -> str:
+    value = entry.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value.strip() if isinstance(value, str) else ""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from watcher.calls import Callback, WorkQueue
-from watcher.clock import Clock, monotonic_s
+from watcher.system.clock import Clock, monotonic_s
+from watcher.system.work_queue import Callback, WorkQueue
 
 T = TypeVar("T")
 

@@ -11,13 +11,13 @@ from enum import StrEnum
 from msgspec import Struct, field
 
 from watcher.agent import LoginItem, Manager
-from watcher.config import Config
+from watcher.config.loader import Config
 from watcher.core.model import Command, CommandResult
 from watcher.credentials import HostInfo
-from watcher.paths import Paths
-from watcher.poll import FoundLogins
-from watcher.status_document import StatusDocument
-from watcher.store import Store
+from watcher.polling.fetch import FoundLogins
+from watcher.status.document import StatusDocument
+from watcher.storage.store import Store
+from watcher.system.paths import Paths
 
 SCHEMA_NAME = "watcher.doctor.v1"
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from watcher.config import Config
-from watcher.core import phrases
+from watcher.config.loader import Config
+from watcher.core import formatting
 from watcher.core.model import DeliveryState
 from watcher.doctor import DesktopUnavailableError, DoctorContext, Finding, Verdict
-from watcher.store import CHANNEL_TESTED_PREFIX
+from watcher.storage.store import CHANNEL_TESTED_PREFIX
 
 CHANNELS_GROUP = "channels"
 SENT_WITHIN = timedelta(days=30)
@@ -34,17 +34,17 @@ def check_channels(context: DoctorContext) -> Iterator[Finding]:
             yield _make_finding(name, Verdict.WARN, "no route and no rule uses it, so it is never told anything", cure)
         elif name in dead:
             count, outcome = dead[name]
-            many = phrases.format_amount(count, "messages")
+            many = formatting.format_amount(count, "messages")
             yield _make_finding(name, Verdict.WARN, f"{many} given up in the last week: {outcome}", again)
         elif name not in sent and name in tried:
-            ago = phrases.format_duration(context.now - tried[name])
+            ago = formatting.format_duration(context.now - tried[name])
             yield _make_finding(name, Verdict.OK, f"took a test message {ago} ago")
         elif name not in sent:
             yield _make_finding(
                 name, Verdict.WARN, "it has not taken a message yet, so nobody knows if it works", again
             )
         else:
-            ago = phrases.format_duration(context.now - sent[name])
+            ago = formatting.format_duration(context.now - sent[name])
             yield _make_finding(name, Verdict.OK, f"took a message {ago} ago")
     if not used:
         yield _make_finding(

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from shlex import quote
 
-from watcher.config_stamp import may_exist
-from watcher.core import phrases
-from watcher.core.binding import compile_rules
-from watcher.core.memory import SeriesState
+from watcher.config.changes import may_exist
+from watcher.core import formatting
+from watcher.core.engine.matching import compile_rules
+from watcher.core.engine.state import SeriesState
 from watcher.core.model import Reading, Rule
-from watcher.core.selector import Selector
-from watcher.core.tree import iter_field_references
-from watcher.core.vocabulary import find_close_match
+from watcher.core.rules.ast import iter_field_references
+from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.selector import Selector
 from watcher.doctor import DoctorContext, Finding, Verdict
 
 RULES_GROUP = "rules"
@@ -38,7 +38,7 @@ def check_config(context: DoctorContext) -> Iterator[Finding]:
         yield _make_finding(
             "names",
             Verdict.OK,
-            f"{phrases.format_amount(count, 'rules')} from {phrases.format_amount(files, 'files')}, no two with one name",
+            f"{formatting.format_amount(count, 'rules')} from {formatting.format_amount(files, 'files')}, no two with one name",
         )
 
 

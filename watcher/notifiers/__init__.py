@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from watcher.core.model import Command, CommandResult, DeliveryOutcome, Message, Request, Response
 from watcher.errors import ProviderError, ServerError, ShapeChangedError
-from watcher.notifiers import answers, text
+from watcher.notifiers import responses, text
 
 Send = Callable[[Request], Response]
 Run = Callable[[Command], CommandResult]
@@ -25,7 +25,7 @@ class Notifier(Struct, frozen=True, kw_only=True):
     type: str  # the word in TOML: `type = "slack"`
     settings_class: SettingsClass  # the channel's keys in TOML, beside `type`
     build_request: Callable[[Message, Any], Request | Command] | None = None
-    interpret_result: Callable[[Response | CommandResult], DeliveryOutcome] = answers.interpret_result
+    interpret_result: Callable[[Response | CommandResult], DeliveryOutcome] = responses.interpret_result
     deliver: Callable[[Message, Any, Run], DeliveryOutcome] | None = None  # where one message may take several attempts
     secret_settings: tuple[str, ...] = ()  # names of the settings that hold secrets
 

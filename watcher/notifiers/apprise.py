@@ -13,7 +13,7 @@ import sys
 import msgspec
 
 from watcher.core.model import Command, CommandResult, DeliveryOutcome, Message, Response, Severity
-from watcher.notifiers import Notifier, answers
+from watcher.notifiers import Notifier, responses
 from watcher.notifiers.settings import ChannelSettings
 from watcher.notifiers.text import clip, get_safe_link
 
@@ -43,7 +43,7 @@ def build_request(message: Message, settings: Settings) -> Command:
     kind = "success" if message.event in {"resolved", "reset"} else _NOTIFY_TYPES[message.severity]
     body = clip("\n".join(line for line in lines if line), 4000, escape=escape_mentions)
     job = {"url": settings.url, "title": clip(message.title, 250, escape=escape_mentions), "body": body, "type": kind}
-    argv = (sys.executable, "-P", "-m", "watcher.notifiers.apprise_sender")
+    argv = (sys.executable, "-P", "-m", "watcher.notifiers.apprise_child")
     return Command(argv=argv, stdin=msgspec.json.encode(job).decode(), timeout_s=60.0)
 
 
@@ -54,7 +54,7 @@ def escape_mentions(text: str) -> str:
 
 def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
     """The sender's exit codes; a refusal by the service is not known to be permanent."""
-    outcome = answers.interpret_result(result)
+    outcome = responses.interpret_result(result)
     if not isinstance(result, CommandResult) or not outcome.permanent:
         return outcome
     if result.exit_code in _PERMANENT_HINTS:

@@ -1,7 +1,7 @@
 """Any program on this machine: `{argv, timeout?}`.
 
 An argument list, never a shell. The contract `watcher.alert.v1` (see `payload`) as JSON on stdin, and the same values
-as variables `WATCHER_ID`, `WATCHER_EVENT`, ...; of the environment only what `watcher.process` passes on. Lost:
+as variables `WATCHER_ID`, `WATCHER_EVENT`, ...; of the environment only what `watcher.system.process` passes on. Lost:
 nothing. Permanent: every exit code but 0 and 75 (EX_TEMPFAIL: run it again later), and a program that cannot be
 started.
 """
@@ -12,9 +12,8 @@ import msgspec
 
 from watcher.core.model import Command, Message
 from watcher.notifiers import Notifier
-from watcher.notifiers.payload import encode_payload
 from watcher.notifiers.settings import ChannelSettings
-from watcher.notifiers.text import clip, count_utf8_bytes
+from watcher.notifiers.text import clip, count_utf8_bytes, encode_payload
 
 MAX_TIMEOUT_S = 300
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0}

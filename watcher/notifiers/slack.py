@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import structs
 
 from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
-from watcher.notifiers import Notifier, answers
+from watcher.notifiers import Notifier, responses
 from watcher.notifiers.settings import ChannelSettings, check_url
 from watcher.notifiers.text import clip, format_remaining, format_usage, get_colour, get_safe_link
 
@@ -82,7 +82,7 @@ def _build_fields(message: Message) -> list[dict[str, Any]]:
 
 def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
     """Success is 200 with the body `ok`; a refusal names its reason."""
-    outcome = answers.interpret_result(result)
+    outcome = responses.interpret_result(result)
     said = result.body.decode("utf-8", "replace").strip() if isinstance(result, Response) else ""
     if outcome.delivered and said != "ok":
         return DeliveryOutcome(

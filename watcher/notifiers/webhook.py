@@ -14,8 +14,8 @@ from msgspec import field
 
 from watcher.core.model import Message, Request
 from watcher.notifiers import Notifier
-from watcher.notifiers.payload import encode_payload
 from watcher.notifiers.settings import ChannelSettings, check_header, check_url
+from watcher.notifiers.text import encode_payload
 
 MAX_KEY_LENGTH = 200
 

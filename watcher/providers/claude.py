@@ -12,15 +12,17 @@ for each token, so that one account under two tokens can be shown once; without 
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
-from watcher.core.model import Request, Response, Snapshot
-from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, claude_code, opencode_plugins
-from watcher.credentials.places import collect_credentials
+from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
+from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, claude_code, opencode
+from watcher.credentials.sources import collect_credentials
 from watcher.errors import ProviderError, RateLimitedError, ShapeChangedError
-from watcher.providers import Conversation, Overrides, Provider, ProviderState, answers, claude_windows
+from watcher.providers import Conversation, Overrides, Provider, ProviderState, parsing
 
 ID, NAME, SIGN_IN_HINT = "claude", "Claude", "run `claude` once"
 USAGE_URL = "https://api.anthropic.com/api/oauth/usage"
@@ -38,7 +40,7 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
         partial(claude_code.find_claude_code_credentials, host_info, path),
     ]
     if path is None:
-        places.insert(1, partial(opencode_plugins.find_claude_credentials, host_info))
+        places.insert(1, partial(opencode.find_claude_credentials, host_info))
     return collect_credentials(*(partial(_with_client_headers, place, host_info.env) for place in places))
 
 
@@ -60,8 +62,8 @@ def fetch_usage(credential: Credential, _now: datetime, provider_state: Provider
         "Content-Type": "application/json",
     }
     response: Response = yield Request(url=USAGE_URL, headers=headers)
-    content = answers.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
-    readings = claude_windows.parse_readings(content)
+    content = parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
+    readings = parse_readings(content)
     if not readings:
         raise ShapeChangedError(
             f"{NAME}: no window in the answer (five_hour, seven_day, ...): look for a newer version of this program"
@@ -79,15 +81,15 @@ def _fetch_owner(headers: Mapping[str, str]) -> Generator[Request, Response, str
     """The email of whoever signed in, else the account's id; "" where the API says neither, which costs no reading."""
     for url in OWNER_URLS:
         try:
-            content = answers.parse_response(
+            content = parsing.parse_response(
                 (yield Request(url=url, headers=headers)), name=NAME, sign_in_hint=SIGN_IN_HINT
             )
         except RateLimitedError:
             return ""
         except ProviderError:
             continue
-        account = {**content, **answers.as_mapping(content.get("account"))}
-        names = (answers.parse_text(account.get(key)) for key in ("email", "email_address", "emailAddress", "uuid"))
+        account = {**content, **parsing.as_mapping(content.get("account"))}
+        names = (parsing.parse_text(account.get(key)) for key in ("email", "email_address", "emailAddress", "uuid"))
         found = next((name for name in names if name), "")
         if found:
             return found
@@ -113,3 +115,101 @@ PROVIDER = Provider(
     default_interval=timedelta(minutes=10),
     max_interval=timedelta(minutes=30),
 )
+
+
+# --- The windows in Claude's answer: the API's own keys, weekly limits of single models, and money past the subscription
+
+
+NON_WINDOW_KEYS = frozenset({"extra_usage", "limits"})
+SHARED_WINDOWS = frozenset(
+    {"seven_day_design", "seven_day_omelette", "iguana_necktie"}
+)  # count against a limit shown already
+ROUTINES_KEYS = (  # names of one window over time: the first that is filled in is it
+    *("seven_day_cowork", "seven_day_routines", "seven_day_claude_routines"),
+    *("claude_routines", "routines", "routine", "cowork"),
+)
+
+
+def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
+    """Every window that can be read, in the answer's order, money last."""
+    filled = [
+        name
+        for name in ROUTINES_KEYS
+        if parsing.parse_percent(parsing.as_mapping(content.get(name)).get("utilization")) is not None
+    ]
+    found: dict[str, Reading] = {}
+    for key, value in content.items():
+        if key in NON_WINDOW_KEYS or key in filled[1:]:
+            continue
+        window, fields = parsing.slugify(key), parsing.as_mapping(value)
+        reading = _parse_window(window, _make_label(window), fields.get("utilization"), fields.get("resets_at"))
+        if reading is not None:
+            found.setdefault(window, reading)
+    for entry in parsing.as_mappings(content.get("limits")):
+        reading = _parse_limit(entry)
+        if reading is not None:
+            found.setdefault(reading.window, reading)
+    extra = _parse_extra_usage(parsing.as_mapping(content.get("extra_usage")))
+    return [*found.values(), *([extra] if extra else [])]
+
+
+def _parse_window(window: str, label: str, utilization: object, resets_at: object) -> Reading | None:
+    weekly = window.startswith("seven_day") or window in ROUTINES_KEYS
+    seconds = parsing.WEEK_S if weekly else 5 * parsing.HOUR_S if window == "five_hour" else None
+    reading = parsing.make_percent_reading(window, label, utilization, seconds, parsing.parse_timestamp(resets_at))
+    return replace(reading, low_confidence=True) if reading and window in SHARED_WINDOWS else reading
+
+
+def _make_label(window: str) -> str:
+    if window == "five_hour":
+        return "5-hour window"
+    if window in ROUTINES_KEYS:
+        return "weekly routines window"
+    if window.startswith("seven_day"):
+        model = window.removeprefix("seven_day").replace("_", " ").strip().title()
+        return f"weekly {model} window" if model else "weekly window"
+    return f"{window.replace('_', ' ')} window"
+
+
+def _parse_limit(entry: Mapping[str, Any]) -> Reading | None:
+    """One of `limits`. The plain ones repeat `five_hour` and `seven_day`, and count only where those are missing."""
+    plain = {"session": "five_hour", "weekly_all": "seven_day"}.get(str(entry.get("kind")))
+    if plain is not None:
+        return _parse_window(plain, _make_label(plain), entry.get("percent"), entry.get("resets_at"))
+    name = parsing.parse_text(
+        parsing.as_mapping(parsing.as_mapping(entry.get("scope")).get("model")).get("display_name")
+    )
+    if entry.get("kind") != "weekly_scoped" or entry.get("group") != "weekly" or name is None:
+        return None
+    word = parsing.slugify(name)
+    if word in ("", "all_models", "all"):
+        return None
+    return _parse_window(f"seven_day_{word}", f"weekly {name} window", entry.get("percent"), entry.get("resets_at"))
+
+
+def _parse_extra_usage(fields: Mapping[str, Any]) -> Reading | None:
+    """Money beyond the subscription; None where it is switched off, or says nothing."""
+    currency = parsing.parse_text(fields.get("currency", "usd")) if fields.get("currency") is not None else "usd"
+    if fields.get("is_enabled") is not True or currency is None:
+        return None
+    used, limit = (_parse_cents(fields.get(name)) for name in ("used_credits", "monthly_limit"))
+    used_percent = parsing.parse_percent(fields.get("utilization"))
+    if used_percent is None:
+        used_percent = parsing.compute_percent(used, limit)
+    if used is None and used_percent is None:
+        return None
+    return Reading(
+        window="extra_usage",
+        kind=WindowKind.MONTHLY,
+        label="extra usage",
+        used_percent=used_percent,
+        used=used,
+        limit=limit,
+        remaining=limit - used if limit is not None and used is not None else None,
+        unit=currency.lower(),
+    )
+
+
+def _parse_cents(value: object) -> Decimal | None:
+    cents = parsing.parse_decimal(value)
+    return (cents / 100).quantize(Decimal("0.01")) if cents is not None and cents >= 0 else None

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from watcher.core.model import Reading, Snapshot
-from watcher.providers import answers, claude_windows
+from watcher.providers import claude, parsing
 
 RESET_TOLERANCE = timedelta(minutes=15)  # boundaries of one turn of a window jitter by no more
 
@@ -24,15 +24,15 @@ def parse_statusline(
 
     A snapshot of this kind is partial: windows that it lacks are not gone.
     """
-    limits = answers.as_mapping(content.get("rate_limits"))
+    limits = parsing.as_mapping(content.get("rate_limits"))
     windows = {
         key: {"utilization": fields.get("used_percentage"), "resets_at": fields.get("resets_at")}
         for key, fields in limits.items()
-        if isinstance(fields, dict) and key not in claude_windows.NON_WINDOW_KEYS
+        if isinstance(fields, dict) and key not in claude.NON_WINDOW_KEYS
     }
     readings = tuple(
         replace(each, source="statusline", stale=each.resets_at is not None and each.resets_at <= at)
-        for each in claude_windows.parse_readings(windows)
+        for each in claude.parse_readings(windows)
     )
     if not readings:
         return None

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from watcher.core.model import Reading, WindowKind
-from watcher.providers.answers import parse_number, parse_timestamp, slugify
+from watcher.providers.parsing import parse_number, parse_timestamp, slugify
 
 
 def compute_used_percent(remaining_fraction: float | None) -> float | None:

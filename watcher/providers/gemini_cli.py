@@ -15,18 +15,10 @@ from msgspec import structs
 
 from watcher.core.model import Reading, Snapshot, WindowKind
 from watcher.credentials import Credential, HostInfo, gemini
-from watcher.credentials.places import UnusableSourceError, collect_credentials
+from watcher.credentials.sources import UnusableSourceError, collect_credentials
 from watcher.errors import ShapeChangedError
-from watcher.providers import (
-    Conversation,
-    Overrides,
-    Provider,
-    ProviderState,
-    answers,
-    fractions,
-    google,
-    google_refusals,
-)
+from watcher.providers import Conversation, Overrides, Provider, ProviderState, fractions, google, parsing
+from watcher.providers import google as google_refusals
 
 ID, NAME = "gemini_cli", google_refusals.GEMINI_CLI_NAME
 NO_PROJECT_NOTE = "no project known: low confidence: set GEMINI_PROJECT_ID"
@@ -76,7 +68,7 @@ def parse_readings(content: Mapping[str, Any], *, has_project: bool = True) -> l
     Errors: `ShapeChangedError` where no bucket names a model.
     """
     found: dict[str, Reading] = {}
-    for bucket in answers.as_mappings(content.get("buckets")):
+    for bucket in parsing.as_mappings(content.get("buckets")):
         reading = _parse_bucket(bucket)
         if reading and (reading.window not in found or _rank_usage(reading) > _rank_usage(found[reading.window])):
             found[reading.window] = reading
@@ -92,12 +84,12 @@ def _rank_usage(reading: Reading) -> float:
 
 
 def _parse_bucket(bucket: Mapping[str, Any]) -> Reading | None:
-    model = answers.parse_text(bucket.get("modelId"))
-    if not model or not answers.slugify(model):
+    model = parsing.parse_text(bucket.get("modelId"))
+    if not model or not parsing.slugify(model):
         return None
-    amount = answers.parse_decimal(bucket.get("remainingAmount"))
-    unit = (answers.parse_text(bucket.get("tokenType")) or "requests").lower() if amount is not None else "percent"
-    day = answers.DAY_S
+    amount = parsing.parse_decimal(bucket.get("remainingAmount"))
+    unit = (parsing.parse_text(bucket.get("tokenType")) or "requests").lower() if amount is not None else "percent"
+    day = parsing.DAY_S
     return fractions.parse_reading(
         model, bucket, kind=WindowKind.DAILY, window_seconds=day, remaining=amount, unit=unit
     )

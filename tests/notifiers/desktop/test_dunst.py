@@ -11,14 +11,14 @@ import pytest
 
 from tests.core import samples
 from watcher import notifiers
-from watcher.core import wording
 from watcher.core.model import Command, Message, Severity
+from watcher.core.routing import messages
 from watcher.notifiers import Channel
-from watcher.notifiers.desktop import bus as desktop_bus
+from watcher.notifiers.desktop import dbus as desktop_bus
 from watcher.notifiers.desktop import notify_send
 from watcher.notifiers.registry import NOTIFIERS
 from watcher.notifiers.text import clean_message
-from watcher.process import run_command
+from watcher.system.process import run_command
 
 pytestmark = pytest.mark.system
 
@@ -152,7 +152,7 @@ def test_the_picture_in_the_readme_is_what_the_program_says(by_bus, dunst, tmp_p
             read=samples.reading(2.0, **week),
         ),
     ):
-        by_bus(wording.compose_message(told, None, samples.VOICE, samples.NOW))
+        by_bus(messages.compose_message(told, None, samples.VOICE, samples.NOW))
     dunst.wait_for(3)
     drawn = tmp_path / "notification.png"
     dunst.picture(drawn)

@@ -16,12 +16,12 @@ from watcher.notifiers.desktop import (
     macos,
     notify_send,
     plyer,
-    plyer_sender,
+    plyer_child,
     try_backends,
     windows,
 )
 from watcher.notifiers.text import clean_message, count_utf16_units
-from watcher.process import run_command
+from watcher.system.process import run_command
 
 NOW = datetime(2026, 1, 5, 14, 20, tzinfo=UTC)
 
@@ -331,15 +331,15 @@ def test_what_the_real_plyer_raises_is_its_reason(with_dbus_python):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="plyer's Linux part")
 def test_plyer_is_not_asked_to_run_what_has_just_failed(monkeypatch):
-    monkeypatch.setattr(plyer_sender, "find_spec", lambda _: None)
+    monkeypatch.setattr(plyer_child, "find_spec", lambda _: None)
     with pytest.raises(RuntimeError, match="only run notify-send again"):
-        plyer_sender.check_linux_backend()
+        plyer_child.check_linux_backend()
 
 
 def test_plyer_is_never_led_to_put_text_into_a_gdbus_call(monkeypatch):
-    monkeypatch.setattr(plyer_sender.os.path, "isdir", lambda path: path == "/app")
+    monkeypatch.setattr(plyer_child.os.path, "isdir", lambda path: path == "/app")
     with pytest.raises(RuntimeError, match="for a Flatpak"):
-        plyer_sender.check_linux_backend()
+        plyer_child.check_linux_backend()
 
 
 # --- the chains -------------------------------------------------------------------------------------------------------

@@ -20,8 +20,8 @@ from msgspec import Struct
 
 from watcher.core.model import DeliveryOutcome, Message
 from watcher.notifiers import Notifier, Run
-from watcher.notifiers.desktop import bus, macos, notify_send, plyer, windows
-from watcher.notifiers.desktop.answer import BackendResult
+from watcher.notifiers.desktop import dbus, macos, notify_send, plyer, windows
+from watcher.notifiers.desktop.result import BackendResult
 from watcher.notifiers.settings import ChannelSettings
 
 
@@ -36,7 +36,7 @@ class Backend(Struct, frozen=True, kw_only=True):
     show: Callable[[Message, Run, Mapping[str, str]], BackendResult]
 
 
-_DBUS = Backend(name="D-Bus", show=bus.DBusNotifier().show)
+_DBUS = Backend(name="D-Bus", show=dbus.DBusNotifier().show)
 _NOTIFY_SEND = Backend(name="notify-send", show=notify_send.show)
 _TERMINAL_NOTIFIER = Backend(name="terminal-notifier", show=macos.show_by_terminal_notifier)
 _OSASCRIPT = Backend(name="osascript", show=macos.show_by_osascript)

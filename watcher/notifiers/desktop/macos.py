@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from watcher.core.model import Command, Message
 from watcher.notifiers import Run
-from watcher.notifiers.desktop.answer import BODY_LIMIT, TITLE_LIMIT, BackendResult, run_backend
+from watcher.notifiers.desktop.result import BODY_LIMIT, TITLE_LIMIT, BackendResult, run_backend
 from watcher.notifiers.text import APP_NAME, clip, get_safe_link
 
 MIN_TERMINAL_NOTIFIER_VERSION = 3

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from watcher.core.model import Command, Message
 from watcher.notifiers import Run
-from watcher.notifiers.desktop.answer import BODY_LIMIT, TIMEOUT_S, TITLE_LIMIT, BackendResult, get_urgency, run_backend
-from watcher.notifiers.desktop.bus import escape_markup
+from watcher.notifiers.desktop.dbus import escape_markup
+from watcher.notifiers.desktop.result import BODY_LIMIT, TIMEOUT_S, TITLE_LIMIT, BackendResult, get_urgency, run_backend
 from watcher.notifiers.text import APP_NAME, clip, get_safe_link
 
 _URGENCIES = ("low", "normal", "critical")

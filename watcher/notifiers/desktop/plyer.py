@@ -11,7 +11,7 @@ import msgspec
 
 from watcher.core.model import Command, Message
 from watcher.notifiers import Run
-from watcher.notifiers.desktop.answer import BackendResult, run_backend
+from watcher.notifiers.desktop.result import BackendResult, run_backend
 from watcher.notifiers.desktop.windows import BODY_LIMIT, TITLE_LIMIT, format_body
 from watcher.notifiers.text import APP_NAME, clip, count_utf16_units
 
@@ -31,5 +31,5 @@ def build_command(message: Message) -> Command:
         "message": clip(format_body(message), BODY_LIMIT, measure=count_utf16_units) or " ",
         "app_name": APP_NAME,
     }
-    argv = (sys.executable, "-P", "-m", "watcher.notifiers.desktop.plyer_sender")
+    argv = (sys.executable, "-P", "-m", "watcher.notifiers.desktop.plyer_child")
     return Command(argv=argv, stdin=msgspec.json.encode(job).decode(), timeout_s=_TIMEOUT_S)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from watcher.core.model import Command, Message
 from watcher.notifiers import Run
-from watcher.notifiers.desktop.answer import BackendResult, get_urgency, run_backend
+from watcher.notifiers.desktop.result import BackendResult, get_urgency, run_backend
 from watcher.notifiers.text import APP_NAME, clip, count_utf16_units, get_safe_link
 
 TITLE_LIMIT = 63

@@ -1,0 +1,265 @@
+"""Errors are one line, exit codes are those of the table, help teaches."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from watcher import __version__
+from watcher.cli import COMMANDS, EXIT_CODES, app
+from watcher.errors import ConfigError, StoreError, UsageError
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Makes `watcher boom` raise something."""
+
+    def install(error):
+        @click.command()
+        def boom():
+            raise error
+
+        monkeypatch.setitem(COMMANDS, "boom", "tests.cli.test_app:boom")
+        monkeypatch.setattr(app, "import_module", lambda _name: type("module", (), {"boom": boom}))
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("config.toml:3:1: no"), 78, "config.toml:3:1: no\n"),
+        (UsageError("no such thing"), 64, "no such thing\n"),
+        (StoreError("the disk is full"), 1, "the disk is full\n"),
+        (click.UsageError("what?"), 64, "watcher boom: what?; see `watcher boom --help`\n"),
+        (click.Abort(), 130, ""),
+        (KeyboardInterrupt(), 130, "\n"),
+    ],
+)
+def test_every_error_has_its_exit_code_and_one_line(command, capsys, error, code, said):
+    command(error)
+    assert app.run(["boom"]) == code
+    assert capsys.readouterr().err == said
+
+
+def test_a_defect_is_one_line_without_the_errors_own_words(command, capsys):
+    command(KeyError("sk-ant-secret"))
+    assert app.run(["boom"]) == 70
+    said = capsys.readouterr().err
+    assert re.fullmatch(
+        rf"watcher {re.escape(__version__)}: this is a defect \(KeyError at \w+\.py:\d+\)\."
+        r" Run it again with `watcher -v \.\.\.` and report what it prints: https://\S+\n",
+        said,
+    )
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(("args", "debug"), [(["-v", "boom"], ""), (["boom"], "1")])
+def test_the_traceback_is_shown_to_who_asks(command, capsys, monkeypatch, args, debug):
+    monkeypatch.setenv("WATCHER_DEBUG", debug)
+    command(KeyError("detail"))
+    assert app.run(args) == 70
+    assert "Traceback" in (said := capsys.readouterr().err)
+    assert "KeyError: 'detail'" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["stauts"], "watcher: no command is called `stauts`; did you mean `status`?; see `watcher --help`\n"),
+        (["status", "--jsn"], "watcher status: no such option"),
+        (["help", "chek"], "watcher help: no command is called `chek`; did you mean `check`?"),
+        (["help", "rules", "lst"], "watcher help: no command is called `lst`; did you mean `list`?"),
+        (
+            ["rules", "lst"],
+            "watcher rules: no command is called `lst`; did you mean `list`?; see `watcher rules --help`",
+        ),
+        (["guard"], "watcher guard: missing argument 'EXPRESSION'; see `watcher guard --help`\n"),
+        (["status", "--json", "--watch"], "watcher status: --json and --watch are different forms of the answer"),
+        (["status", "--json", "--all"], "watcher status: --all is for the table"),
+        (["status", "--watch"], "watcher status: --watch needs a terminal"),
+        (["status", "claud"], "watcher status: `claud`: unknown word `claud`; did you mean `claude`?"),
+        (["status", "--template", "{usd}"], 'watcher status: --template: unknown field "{usd}": did you mean {used}?'),
+        (["status", "claude", "--format", "line"], "watcher status: --format shows every provider in one line"),
+    ],
+)
+def test_a_wrong_word_is_told_what_was_meant_and_exits_64(empty_home, words, said):
+    done = empty_home.watcher(*words)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+
+
+def helps(command=app.watcher, context=None):
+    """Every command of every group, with its help."""
+    context = context or click.Context(command, info_name="watcher")
+    yield context.command_path, command.get_help(context)
+    for name in command.list_commands(context) if isinstance(command, click.Group) else ():
+        below = command.get_command(context, name)
+        yield from helps(below, click.Context(below, info_name=name, parent=context))
+
+
+def test_help_is_whole_in_80_columns_and_keeps_its_examples():
+    for path, text in helps():
+        wide = [line for line in text.splitlines() if len(line) > 80 and not line.strip().startswith("{")]
+        assert (path, wide) == (path, [])
+        assert "\\b" not in text, path
+        first = text.splitlines()[2].strip()
+        assert len(first) > 10, f"{path} says nothing of itself"
+
+
+def test_the_list_of_commands_is_never_cut_off():
+    listed = dict(helps())["watcher"].partition("Commands:")[2].partition("A first alert")[0]
+    assert [line.split()[0] for line in listed.strip().splitlines()] == list(COMMANDS)
+    for path, text in helps():
+        assert (path, [line for line in text.partition("Commands:")[2].splitlines() if line.endswith("...")]) == (
+            path,
+            [],
+        )
+
+
+def test_help_finds_commands_of_a_group(capsys):
+    assert app.run(["help", "rules", "check"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: watcher rules check ")
+
+
+def test_exit_codes_are_in_one_table(capsys):
+    assert app.run(["help", "exit-codes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [int(line.split()[0]) for line in lines] == [code for code, _ in EXIT_CODES]
+    assert {0, 1, 10, 20, 64, 69, 78} <= {code for code, _ in EXIT_CODES}
+
+
+def test_environment_is_explained(capsys):
+    assert app.run(["help", "environment"]) == 0
+    assert "WATCHER_STATE_DIR" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version_is_said(empty_home, option):
+    done = empty_home.watcher(option)
+    assert (done.returncode, done.stdout) == (0, f"watcher, version {__version__}\n")
+
+
+def test_a_reader_that_hangs_up_is_no_error(served):
+    with subprocess.Popen(
+        [sys.executable, "-m", "watcher", "help"], env=served.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as writer:
+        writer.stdout.close()
+        assert writer.wait(60) == 1
+        assert writer.stderr.read() == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("words", [("status",), ("check",), ("history", "--csv"), ("help",)])
+def test_output_that_cannot_be_written_is_no_defect(served, words):
+    with Path("/dev/full").open("w") as full:
+        argv = [sys.executable, "-m", "watcher", *words]
+        done = subprocess.run(argv, env=served.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    said = "cannot write the output: No space left on device; make room, or send it elsewhere\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_a_terminal_without_a_width_gets_the_table_all_the_same(served):
+    assert served.watcher("status", COLUMNS="0").stdout == served.watcher("status").stdout != ""
+
+
+def test_where_no_home_is_known_it_is_said(monkeypatch, capsys):
+    def nobody(_cls):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", classmethod(nobody))
+    assert app.run(["status"]) == app.run(["guard", "claude < 90%"]) == 78
+    assert capsys.readouterr().err == 2 * "no home folder is known for this user: set HOME to it\n"
+
+
+@pytest.mark.parametrize(("words", "code"), [(("status",), 1), (("guard", "claude < 90%"), 69), (("history",), 1)])
+def test_a_state_folder_that_cannot_be_read_is_said_and_never_an_answer(empty_home, words, code):
+    state = empty_home.paths.state_dir
+    state.symlink_to(state)  # as unreadable as one without the right to look, also for root
+    done = empty_home.watcher(*words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"cannot read {state / 'watcher.db'}: ")
+    assert done.stderr.endswith("; give yourself the right, or set WATCHER_STATE_DIR\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_the_shells_script(empty_home, shell):
+    done = empty_home.watcher("completion", shell)
+    assert done.returncode == 0
+    assert "_WATCHER_COMPLETE" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("watcher sta", {"status"}),
+        ("watcher status claude.f", {"claude.five_hour"}),
+        ("watcher status nano", {"nano_gpt", "nano_gpt.daily", "nano_gpt.monthly"}),
+        ("watcher notify test t", {"terminal"}),
+        ("watcher snooze claude-s", {"claude-session"}),
+        ("watcher rules explain copilot", {"copilot-overage"}),
+    ],
+)
+def test_words_are_completed_from_store_and_config(served, words, offered):
+    done = served.watcher(_WATCHER_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1))
+    assert offered <= {line.partition(",")[2] for line in done.stdout.splitlines()}
+    assert done.stderr == ""
+
+
+@pytest.mark.system
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_bash_completes_with_the_script(served, tmp_path):
+    shim = tmp_path / "watcher"
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m watcher "$@"\n')
+    shim.chmod(0o700)
+    script = (
+        'eval "$(watcher completion bash)"; COMP_WORDS=(watcher status claude.f); COMP_CWORD=2;'
+        ' _watcher_completion watcher; echo "${COMPREPLY[@]}"'
+    )
+    env = {**served.env, "PATH": f"{tmp_path}:{served.env['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("claude.five_hour\n", "")
+
+
+def test_completion_is_silent_where_there_is_nothing(empty_home):
+    empty_home.paths.config_dir.mkdir(parents=True)
+    (empty_home.paths.config_dir / "config.toml").write_text("not toml")
+    for words in ("watcher status cop", "watcher rules explain x", "watcher notify test x"):
+        done = empty_home.watcher(
+            _WATCHER_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1)
+        )
+        assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("args", "shown"), [([], "A first alert in a minute:"), (["rules"], "watcher rules explain")])
+def test_a_group_called_without_a_word_shows_its_help_line_by_line(capsys, args, shown):
+    assert app.run(args) == 64
+    said = capsys.readouterr().err
+    assert said.startswith("Usage: watcher")
+    assert any(line.strip().startswith(shown) for line in said.splitlines())
+
+
+@pytest.mark.parametrize(
+    "words", [("help", "exit-codes"), ("help", "environment"), ("rules", "explain", "claude-session")]
+)
+def test_no_line_is_wider_than_the_terminal(served, words):
+    shown = served.watcher(*words, COLUMNS="60").stdout.splitlines()
+    assert max(map(len, shown)) <= 60
+    assert len(shown) > 4
+
+
+def test_rules_named_in_help_are_ones_that_a_newcomer_has(empty_home):
+    named = {"session"}
+    for words in ((), ("rules",), ("snooze",)):
+        said = empty_home.watcher(*words, "--help").stdout
+        named |= set(re.findall(r"watcher (?:snooze|rules explain) ([a-z][a-z-]+)(?= )", said))
+    rules = json.loads(empty_home.watcher("config", "show", "--json").stdout)["rules"]
+    text = "".join(Path(path).read_text("utf-8") for path in rules)
+    assert [name for name in named if f'name   = "{name}"' not in text] == []

@@ -1,0 +1,228 @@
+"""`watcher status` and `watcher check`: the same facts in the same words."""
+
+from decimal import Decimal
+
+import pytest
+from msgspec import structs
+
+from tests.cli.documents import BALANCE, FIRING, NOW, PREMIUM, TONGUE, H, M, account, known, shown, window
+from watcher.cli import check, status
+from watcher.core.model import Reading, WindowKind
+from watcher.status.builder import compute_pace
+from watcher.status.document import ActiveSnooze, Problem, UndeliveredMessage
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({}, "82 % used, resets in 1 h 40 min (13:40)"),
+        ({"unlimited": True, "used_percent": None}, "unlimited"),
+        ({"used_percent": None, "resets_at": None}, "unknown"),
+        ({"used_percent": None}, "unknown, resets in 1 h 40 min (13:40)"),
+        ({"used_percent": 99.97}, "99.9 % used, resets in 1 h 40 min (13:40)"),
+        ({"resets_at": NOW - 5 * M}, "82 % used, reset was due at 11:55"),
+        ({"unconfirmed": True}, "82 % used, resets in 1 h 40 min (13:40), not confirmed yet"),
+        (
+            {"remaining": Decimal(-18), "limit": Decimal(300), "unit": "requests", "resets_at": None},
+            "82 % used, 18 requests over",
+        ),
+        (
+            {
+                "remaining": Decimal("12.5"),
+                "limit": Decimal(50),
+                "unit": "usd",
+                "resets_at": None,
+                "used_percent": None,
+            },
+            "$12.50 of $50.00 left",
+        ),
+    ],
+)
+def test_a_window_is_one_phrase(facts, said):
+    assert TONGUE.format_window(window(**facts)) == said
+
+
+def test_what_is_wrong_with_an_account_is_said_with_its_time():
+    error = Problem(kind="expired", message="expired: run `claude` once", retry_at=None, since=NOW - 2 * H)
+    failing = account(window(), ok=False, error=error, stale=True, fetched_at=NOW - 2 * H)
+    text = "\n".join(shown(known(failing), 100))
+    assert "read 2 h ago (old), next in 7 min" in text
+    assert "  expired: run `claude` once (since 10:00)" in text
+    (said, *_) = check.format_check_report(known(failing), TONGUE)
+    assert said == "claude  expired: run `claude` once (since 10:00, asked again in 7 min)"
+
+
+def test_who_polls_by_hand_is_told_before_when_it_is_in_vain():
+    message = "Claude: asked too often (429): it is asked again later"
+    error = Problem(kind="rate_limited", message=message, retry_at=NOW + 2 * H, since=None)
+    assert TONGUE.format_problem(account(ok=False, error=error), include_retry=False) == (
+        "asked too often (429): it is asked again later (not asked before 14:00)"
+    )
+    over = structs.replace(error, retry_at=NOW - H)
+    assert TONGUE.format_problem(account(ok=False, error=over), include_retry=False).endswith("again later")
+
+
+def test_a_provider_is_not_named_twice():
+    error = Problem(kind="server", message="Nano-GPT: failed (500): again later", retry_at=None, since=None)
+    failing = account(provider="nano_gpt", ok=False, error=error, next_poll_at=None)
+    assert TONGUE.format_problem(failing) == "failed (500): again later"
+
+
+def test_every_trouble_is_said_and_what_waits_is_counted():
+    waiting = UndeliveredMessage(
+        channel="team",
+        title="Claude at 82 %",
+        state="queued",
+        outcome="",
+        at=NOW,
+        attempts=0,
+        next_attempt_at=NOW,
+    )
+    document = known(
+        config_error="config.toml:3:1: no",
+        stopped_channels={"team": "404 no_service"},
+        broken_channels={"phone": "NTFY is not set", "providers.claude.token": "KEY is not set"},
+        undelivered=[
+            waiting,
+            structs.replace(waiting, channel="mail", attempts=2, outcome="timed out", next_attempt_at=NOW + 5 * M),
+            structs.replace(waiting, channel="old", state="dead", outcome="timed out", next_attempt_at=None),
+            structs.replace(waiting, channel="desktop", state="held"),
+        ],
+    )
+    assert TONGUE.list_problems(document) == [
+        "the config has a mistake, and the last good one is in force:\nconfig.toml:3:1: no",
+        "channel team refused for good and is silent until its settings change: 404 no_service (1 message waiting)",
+        "channel phone waits for its secret: NTFY is not set",
+        "the token of claude cannot be had: KEY is not set",
+        'not delivered to mail: "Claude at 82 %" (tried again in 5 min: timed out)',
+        'not delivered to old: "Claude at 82 %" (given up: timed out)',
+        "1 message held back by quiet hours or a snooze",
+    ]
+
+
+def test_what_is_snoozed_is_said_with_its_end():
+    document = known(
+        snoozes=[ActiveSnooze(target="session", until=NOW + 2 * H), ActiveSnooze(target="claude.seven_day", until=None)]
+    )
+    said = ["snoozed: session until 14:00", "snoozed: claude.seven_day until the reset"]
+    assert list(check.format_check_report(document, TONGUE))[1:] == said
+    assert [line for line in shown(document) if line.startswith("snoozed")] == said
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"daemon_running": True}, "watching in the background"),
+        ({"daemon_running": False}, "nothing watches in the background since 10:00: `watcher agent install`, or"),
+        (
+            {"daemon_running": False, "daemon_seen_at": None},
+            "nothing watches in the background: `watcher agent install`",
+        ),
+    ],
+)
+def test_whether_anybody_watches_is_said(facts, said):
+    document = structs.replace(known(), daemon_seen_at=NOW - 2 * H)
+    assert TONGUE.format_daemon_state(structs.replace(document, **facts)).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("used", "left", "word"),
+    [
+        (50.0, 2.5 * H, "on"),
+        (55.1, 2.5 * H, "ahead"),
+        (44.9, 2.5 * H, "behind"),
+        (None, 2.5 * H, None),
+        (50.0, -1 * M, None),
+        (50.0, 6 * H, None),
+    ],
+)
+def test_pace_is_use_against_an_even_use_of_the_window(used, left, word):
+    reading = Reading(
+        window="five_hour", kind=WindowKind.SESSION, used_percent=used, resets_at=NOW + left, window_seconds=18000
+    )
+    assert compute_pace(reading, NOW) == word
+
+
+def test_check_says_the_same_in_one_aligned_block():
+    error = Problem(kind="offline", message="cannot be reached", retry_at=None, since=None)
+    document = known(
+        account(window(), BALANCE),
+        account(provider="codex", ok=False, error=error, next_poll_at=None),
+        account(provider="copilot"),
+        alerts=[FIRING],
+    )
+    assert list(check.format_check_report(document, TONGUE)) == [
+        "claude   5-hour window  82 % used, resets in 1 h 40 min (13:40)",
+        "claude   balance        $4.20 left",
+        "codex    cannot be reached",
+        "copilot  answered, without any window",
+        "firing: session on claude.five_hour (warning) since 11:40",
+    ]
+
+
+def test_windows_are_chosen_by_provider_window_kind_and_account():
+    weekly = window("seven_day", kind="weekly", primary=False)
+    document = known(
+        account(window(), weekly, account="a@example.com"),
+        account(window(), account="b@example.com"),
+        account(PREMIUM, provider="copilot"),
+    )
+
+    def names(*selectors):
+        found = status.select_windows(document, status.parse_selectors(selectors))
+        return [(each.provider, each.account, w.window) for each in found.providers for w in each.windows]
+
+    a, b, c = ("claude", "a@example.com"), ("claude", "b@example.com"), ("copilot", None)
+    assert names() == [(*a, "five_hour"), (*a, "seven_day"), (*b, "five_hour"), (*c, "premium_interactions")]
+    assert names("claude") == [(*a, "five_hour"), (*a, "seven_day"), (*b, "five_hour")]
+    assert names("*.weekly", "copilot") == [(*a, "seven_day"), (*c, "premium_interactions")]
+    assert names("claude[b@example.com]") == [(*b, "five_hour")]
+
+
+def test_the_alerts_are_those_of_the_chosen_windows():
+    weekly = structs.replace(FIRING, series="claude.seven_day")
+    silent = structs.replace(FIRING, series="codex")
+    document = known(
+        account(window(), window("seven_day", kind="weekly", primary=False)),
+        account(provider="codex"),
+        alerts=[FIRING, weekly, silent],
+    )
+
+    def alerts(*selectors):
+        return [each.series for each in status.select_windows(document, status.parse_selectors(selectors)).alerts]
+
+    assert alerts("claude") == ["claude.five_hour", "claude.seven_day"]
+    assert alerts("claude.five_hour") == ["claude.five_hour"]
+    assert alerts("codex") == ["codex"]
+
+
+def test_of_several_accounts_an_alert_stays_with_its_own():
+    ours = structs.replace(FIRING, series="claude[b@example.com].five_hour")
+    document = known(
+        account(window(), account="a@example.com"), account(window(), account="b@example.com"), alerts=[ours]
+    )
+
+    def marked(*selectors):
+        found = status.select_windows(document, status.parse_selectors(selectors))
+        return ["!" in line for line in shown(found) if "%" in line]
+
+    assert marked() == [False, True]
+    assert marked("claude[b@example.com]") == [True]
+    assert marked("claude[a@example.com]") == [False]
+
+
+def test_a_template_is_filled_for_the_primary_window_or_for_those_that_were_named():
+    weekly = window("seven_day", kind="weekly", primary=False, used_percent=None)
+    document = known(account(window(), weekly), alerts=[FIRING])
+    text = "{series} {used_percent:.0f}% {resets_in} {resets_at} {severity} {rule} {age}"
+    assert list(status.render_template_lines(document, text, TONGUE, ())) == [
+        "claude.five_hour 82% 1 h 40 min 13:40 warning session 3 min"
+    ]
+    assert list(
+        status.render_template_lines(
+            document, "{window} {used_percent:.0f}", TONGUE, status.parse_selectors(("*.weekly",))
+        )
+    ) == [
+        "five_hour 82",
+        "seven_day ?",
+    ]

@@ -1,0 +1,177 @@
+"""Whatever stands in a config: it loads, or it is refused in words. Nothing in it ends the program."""
+
+import pytest
+
+from watcher.config import changes, loader
+from watcher.errors import ConfigError
+from watcher.system.paths import Paths
+
+EVERYTHING = """
+[poll]
+every = "5m"
+hints = true
+[providers.claude]
+enabled = true
+every = "10m"
+base_url = "http://127.0.0.1:8080"
+token = "env:X"
+source = "cache"
+[channels.desktop]
+type = "desktop"
+[channels.team]
+type = "slack"
+url = "https://hooks.slack.com/services/T/B/x"
+[channels.hook]
+type = "webhook"
+url = "https://h.example.com/"
+secret = "s"
+headers = { A = "b" }
+[channels.run]
+type = "command"
+argv = ["/bin/true"]
+timeout = "5s"
+[channels.phone]
+type = "ntfy"
+topic = "abc"
+priority = 3
+[route]
+default = ["desktop"]
+critical = ["team"]
+[quiet]
+hours = "22:00-08:00"
+tz = "Europe/Berlin"
+[[rule]]
+name = "a"
+when = "claude > level"
+clear = "< level - 5%"
+levels = { warning = "80%" }
+notify = ["desktop"]
+for = "5m"
+remind = "5m"
+on = ["firing"]
+active = "Mon"
+tz = "UTC"
+title = "x"
+message = "y"
+[[rule.example]]
+series = "claude.five_hour"
+every = "5m"
+used = [1]
+expect = ["."]
+"""
+LINES = EVERYTHING.splitlines()
+STRANGE = [
+    "0x" + "f" * 3900, "[0x" + "f" * 3900 + "]", "inf", "-nan", "true", "[]", "{}", '""', '"\\u0000"', '"\\uD7FF{"',
+    "2026-01-01", "[{ a = 1 }]", '"' + "x" * 3000 + '"', "-1", "{ a = { a = {} } }",
+]  # fmt: skip
+
+
+def load(folder, text):
+    file = folder / "config.toml"
+    file.write_text(text, encoding="utf-8")
+    file.chmod(0o600)
+    return loader.load_config(Paths(folder, folder), str, folder)
+
+
+def said(folder, text):
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text)
+    return str(caught.value)
+
+
+def test_it_loads_as_it_is(tmp_path):
+    assert len(load(tmp_path, EVERYTHING).rules) == 1
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=lambda value: value[:12])
+def test_a_strange_value_in_any_place_loads_or_is_refused_in_words(tmp_path, strange):
+    for number, line in enumerate(LINES):
+        key, equals, _ = line.partition("=")
+        if not equals:
+            continue
+        changed = "\n".join([*LINES[:number], f"{key}= {strange}", *LINES[number + 1 :]])
+        try:
+            load(tmp_path, changed)
+        except ConfigError as error:
+            assert f"config.toml:{number + 1}:" in str(error) or key.strip() in str(error)  # noqa: PT017 - both are right
+
+
+@pytest.mark.parametrize("key", ["poll", "providers", "channels", "route", "quiet", "rule"])
+@pytest.mark.parametrize("strange", STRANGE, ids=lambda value: value[:12])
+def test_a_strange_value_in_the_place_of_a_table_loads_or_is_refused_in_words(tmp_path, key, strange):
+    try:
+        load(tmp_path, f"{key} = {strange}\n")
+    except ConfigError as error:
+        assert "config.toml:1:" in str(error)  # noqa: PT017 - both are right
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[poll]\nevery = 5\n", "config.toml:2:9: `every` takes a text, not a whole number\n"),
+        ("[poll]\nhints = 1\n", "config.toml:2:9: `hints` takes true or false, not a whole number\n"),
+        ('[route]\ndefault = "x"\n', "config.toml:2:11: `default` takes a list, not a text\n"),
+        ("[route]\ncritical = [1]\n", "config.toml:2:12: `critical` takes a text, not a whole number\n"),
+        ("[providers.claude]\nenabled = []\n", "config.toml:2:11: `enabled` takes true or false, not a list\n"),
+        ("channels = 1979-05-27\n", "config.toml:1:12: `channels` takes a table, not a date\n"),
+        ("[rule]\nname = 1\n", "config.toml:1:1: rules are written under [[rule]], not as a table\n"),
+        ("# words\n\n[channel.x]\n", "config.toml:3:1: unknown key `channel`; did you mean `channels`?\n"),
+        ("[channels]\nteam = 5\n", "config.toml:1:1: `channels` takes a table, not a whole number\n"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_in_the_words_of_toml(tmp_path, text, words):
+    assert words in said(tmp_path, text)
+
+
+def test_a_list_of_rules_that_is_a_table_is_told_once(tmp_path):
+    assert said(tmp_path, '[rule]\nname = "a"\n').count("config.toml:") == 1
+
+
+def test_an_unknown_zone_is_told_the_nearest(tmp_path):
+    text = said(tmp_path, '[quiet]\nhours = "22:00-08:00"\ntz = "Europe/Berln"\n')
+    assert 'config.toml:3:6: this is no time zone; did you mean "Europe/Berlin"?' in text
+
+
+def test_an_unknown_kind_of_channel_is_told_the_nearest(tmp_path):
+    text = said(tmp_path, '[channels.team]\ntype = "slak"\n')
+    assert 'config.toml:2:8: unknown type "slak"; did you mean `slack`?' in text
+
+
+def test_a_folder_of_rules_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path):
+    paths = Paths(tmp_path / "own", tmp_path)
+    paths.config_dir.mkdir()
+    before = changes.fingerprint_config_files(paths)
+    paths.rules_dir.write_text("no folder: as unreadable as one without the right to look")
+    with pytest.raises(ConfigError) as caught:
+        loader.load_config(paths, str, tmp_path)
+    assert str(caught.value) == f"{paths.rules_dir}:1:1: cannot be read: Not a directory"
+    assert changes.fingerprint_config_files(paths) != before  # a running daemon looks, and keeps the last good rules
+
+
+def test_a_config_whose_folder_cannot_be_read_is_not_taken_for_an_absent_one(tmp_path):
+    paths = Paths(tmp_path / "own", tmp_path)
+    paths.config_dir.symlink_to(paths.config_dir)  # as unreadable as one without the right to look, also for root
+    with pytest.raises(ConfigError) as caught:
+        loader.load_config(paths, str, tmp_path)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{paths.config_file}:1:1: cannot be read: ")
+    assert second.startswith(f"{paths.rules_dir}:1:1: cannot be read: ")
+
+
+def test_a_config_that_is_a_link_to_nothing_is_not_taken_for_an_absent_one(tmp_path):
+    (tmp_path / "config.toml").symlink_to(tmp_path / "dotfiles")
+    with pytest.raises(ConfigError, match=r"config\.toml:1:1: cannot be read: No such file or directory"):
+        loader.load_config(Paths(tmp_path, tmp_path), str, tmp_path)
+
+
+def test_what_an_editor_lays_beside_a_rule_file_is_no_rule_file(tmp_path):
+    paths = Paths(tmp_path, tmp_path)
+    paths.rules_dir.mkdir()
+    (paths.rules_dir / ".#mine.toml").symlink_to("me@host.1234:5678")  # the lock of Emacs
+    (paths.rules_dir / "mine.toml").write_text('[[rule]]\nname = "mine"\nwhen = "claude > 80%"\n')
+    assert [rule.name for rule in loader.load_config(paths, str, tmp_path).rules] == ["mine"]
+
+
+def test_a_million_characters_are_refused(tmp_path):
+    assert "900,000 characters long" in said(tmp_path, "#" * 900_000)
+    assert "1,200,000 bytes" in said(tmp_path, "#" * 1_200_000)

@@ -1,0 +1,88 @@
+"""What a provider's table demands of its values."""
+
+from pathlib import Path
+
+import pytest
+
+from watcher.config import loader, secrets
+from watcher.core.model import CommandResult
+from watcher.errors import ConfigError
+from watcher.system.paths import Paths
+
+
+def load(folder, text):
+    own = Paths(config_dir=folder, state_dir=folder)
+    own.config_file.write_text(text, "utf-8")
+    resolve = secrets.make_secret_resolver({}, Path("/nowhere"), lambda _: CommandResult(exit_code=1))
+    return loader.load_config(own, resolve, Path("/home/me"))
+
+
+@pytest.mark.parametrize("source", ["cache", "server", "auto"])
+def test_antigravity_s_sources(tmp_path, source):
+    found = load(tmp_path, f'[providers.antigravity]\nsource = "{source}"\n')
+    assert found.providers["antigravity"].overrides.source == source
+
+
+def test_a_source_that_there_is_not_is_a_mistake_that_says_which_there_are(tmp_path):
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path, '[providers.antigravity]\nsource = "sever"\n')
+    assert str(refusal.value).splitlines()[0].endswith(":2:10: `source`: choose one of cache, server, auto")
+
+
+def test_a_value_of_the_wrong_kind_says_which_kind(tmp_path):
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path, "[providers.claude]\ncredentials = 3\n")
+    assert ":2:15: `credentials` takes a text, not a whole number" in str(refusal.value)
+
+
+def test_a_path_may_begin_at_home(tmp_path):
+    found = load(tmp_path, '[providers.antigravity]\ndatabase = "~/elsewhere/state.vscdb"\n')
+    assert found.providers["antigravity"].overrides.database == "/home/me/elsewhere/state.vscdb"
+
+
+def test_codexs_own_keys(tmp_path):
+    found = load(tmp_path, '[providers.codex]\nuser_agent = "mine/1"\nreset_credits = true\n').providers
+    assert (found["codex"].overrides.user_agent, found["codex"].overrides.reset_credits) == ("mine/1", True)
+    assert (found["claude"].overrides.user_agent, found["claude"].overrides.reset_credits) == (None, None)
+
+
+@pytest.mark.parametrize("key", ['user_agent = "x"', "reset_credits = false"])
+def test_a_key_of_another_provider_is_a_mistake_that_says_whose_it_is(tmp_path, key):
+    word = key.split()[0]
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path, f"[providers.claude]\n{key}\n")
+    line = f":2:1: `{word}` belongs under [providers.codex]; claude has no use for it"
+    assert str(refusal.value).splitlines()[0].endswith(line)
+
+
+@pytest.mark.parametrize("agent", ["", " ", "a\\nb", "caf\u00e9"])
+def test_a_name_that_no_header_can_hold_is_a_mistake(tmp_path, agent):
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path, f'[providers.codex]\nuser_agent = "{agent}"\n')
+    assert ':2:14: `user_agent`: write a name, such as "codex-cli"' in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('[providers.claude]\nbase_url = "https://me:hunter2@proxy.example"\n', ":2:12: `base_url`"),
+        (
+            '[channels.phone]\ntype = "ntfy"\ntopic = "t"\nserver = "https://tk_hunter@ntfy.example"\n',
+            ":4:10: `server`",
+        ),
+    ],
+)
+def test_a_password_in_an_address_is_a_secret_like_any_other(tmp_path, text, where):
+    (tmp_path / "config.toml").touch(mode=0o600)
+    found = load(tmp_path, text)
+    assert {"hunter2", "tk_hunter"} & set(found.secrets)
+    (tmp_path / "config.toml").chmod(0o644)
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path, text)
+    assert f"{where} holds a secret in a file that others can read: chmod 600" in str(refusal.value)
+    assert "hunter" not in str(refusal.value)
+
+
+def test_a_password_in_the_address_of_this_machine_is_learnt_and_the_file_may_be_read(tmp_path):
+    found = load(tmp_path, '[providers.claude]\nbase_url = "http://me:p%40ss@127.0.0.1:8080"\n')
+    assert found.secrets == ("p%40ss", "p@ss", "bWU6cEBzcw==")

@@ -1,0 +1,228 @@
+"""The one entry: what is in a judgement, and what is left out of it."""
+
+from datetime import timedelta
+from time import perf_counter
+
+import msgspec
+import pytest
+
+from tests.core.samples import NOW
+from watcher.core.engine import evaluator
+from watcher.core.engine.state import EngineState
+from watcher.core.engine.transitions import REASONS
+from watcher.core.model import AlertEvent, AlertPhase, PollFailure, Reading, Series, Snapshot, WindowKind
+from watcher.core.rules.loader import parse_rules
+
+EVERY = timedelta(minutes=5)
+SERIES = Series("claude", "five_hour", "a")
+RULES = parse_rules('[[rule]]\nname = "r"\nwhen = "claude.five_hour > 80%"', "rules.toml")
+QUIET = parse_rules('[[rule]]\nname = "q"\nwhen = "*.age > 45m"', "rules.toml")
+
+
+def minutes(number):
+    return timedelta(minutes=number)
+
+
+def answer(used, at=NOW, *, more=(), **facts):
+    reading = Reading(window="five_hour", kind=WindowKind.SESSION, label="5-hour window", used_percent=used, **facts)
+    return Snapshot(
+        provider="claude", account="a", account_name="me@example.com", plan="max", at=at, readings=(reading, *more)
+    )
+
+
+def failure(at, kind="timeout"):
+    return PollFailure(provider="claude", account="a", at=at, kind=kind, message="no answer in 20 s")
+
+
+def played(*news, rules=RULES, memory=None):
+    memory, judgements = memory or EngineState({}, {}), []
+    for each in news:
+        judgements.append(evaluator.evaluate_poll(rules, memory, each, each.at, every=EVERY, explain=True))
+        memory = evaluator.apply_evaluation(memory, judgements[-1])
+    return judgements, memory
+
+
+def test_nothing_that_was_given_is_changed():
+    memory = EngineState({}, {})
+    evaluator.evaluate_poll(RULES, memory, answer(90), NOW, every=EVERY)
+    assert memory == EngineState({}, {})
+
+
+def test_a_pair_with_nothing_to_remember_is_not_kept():
+    (judgement,), memory = played(answer(20))
+    assert judgement.alerts == ()
+    assert memory.alerts == {}
+    assert [state.series for state in judgement.series] == [SERIES]
+
+
+def test_an_alert_that_stays_as_it_is_is_not_written_again():
+    (_, second), _ = played(answer(90), answer(91, NOW + EVERY))
+    assert second.alerts == ()
+    assert second.closed_alerts == ()
+
+
+def test_a_transition_carries_all_that_its_readers_need():
+    weekly = Reading(
+        window="seven_day",
+        kind=WindowKind.WEEKLY,
+        label="7-day window",
+        used_percent=100,
+        resets_at=NOW + timedelta(days=2),
+    )
+    (judgement,), _ = played(answer(90, more=(weekly,), resets_at=NOW + minutes(90)))
+    (transition,) = judgement.transitions
+    assert transition.series == SERIES
+    assert transition.account_name == "me@example.com"
+    assert (transition.event, transition.reason, transition.nth) == (AlertEvent.FIRING, "above", 1)
+    assert transition.reading is not None
+    assert transition.reading.used_percent == 90
+    assert transition.facts == {
+        "age_s": 0.0,
+        "plan": "max",
+        "spent": [["7-day window", (NOW + timedelta(days=2)).isoformat()]],
+    }
+    assert msgspec.json.decode(msgspec.json.encode(transition), type=type(transition)) == transition
+
+
+def test_the_forecast_is_among_the_facts_once_it_is_known():
+    news = [answer(70 + 4 * turn, NOW + turn * EVERY, resets_at=NOW + minutes(120)) for turn in range(4)]
+    judgements, _ = played(*news)
+    facts = judgements[-1].transitions[0].facts
+    assert facts["rate"] == pytest.approx(48)
+    assert facts["exhausts_in_s"] == pytest.approx(18 / 48 * 3600)
+    assert facts["projected"] == pytest.approx(82 + 48 * 105 / 60)
+
+
+def test_a_failure_is_among_the_facts_of_a_silence():
+    news = [answer(10), *(failure(NOW + minutes(15 * turn)) for turn in range(1, 5))]
+    judgements, _ = played(*news, rules=QUIET)
+    (transition,) = judgements[-1].transitions
+    assert transition.facts["error"] == "no answer in 20 s"
+    assert transition.facts["error_kind"] == "timeout"
+    assert transition.facts["age_s"] == 3600
+
+
+def test_a_doubted_reading_asks_to_be_asked_again():
+    judgements, _ = played(answer(3), answer(99, NOW + EVERY), answer(4, NOW + 2 * EVERY))
+    assert [state.doubts for judgement in judgements for state in judgement.series] == [0, 1, 0]
+
+
+def test_a_frozen_answer_asks_to_be_asked_again():
+    ends = NOW + minutes(3)
+    _, memory = played(answer(30, resets_at=ends), answer(30, NOW + EVERY, resets_at=ends))
+    assert memory.series[SERIES].doubts == 1
+
+
+def test_a_rule_about_silence_is_due_when_its_time_has_gone_by():
+    (judgement,), _ = played(answer(10), rules=QUIET)
+    assert judgement.next_due_at is not None
+    assert NOW + minutes(25) < judgement.next_due_at <= NOW + minutes(46)
+
+
+def test_without_rules_about_silence_time_alone_changes_nothing_for_a_week():
+    (judgement,), memory = played(answer(90))
+    assert judgement.next_due_at is not None
+    assert judgement.next_due_at > NOW + timedelta(days=7)
+    ticked = evaluator.evaluate_poll(RULES, memory, None, NOW + minutes(15), every=EVERY)
+    assert (ticked.series_states, ticked.alert_states, ticked.transitions) == ((), (), ())
+
+
+def test_every_decision_has_a_reason_in_words():
+    silent = [
+        answer(3, resets_at=NOW + minutes(60)),
+        answer(99, NOW + EVERY, resets_at=NOW + minutes(60)),
+        failure(NOW + 2 * EVERY),
+        Snapshot(provider="claude", account="a", at=NOW + 3 * EVERY),
+        answer(None, NOW + 4 * EVERY),
+    ]
+    judgements, _ = played(*silent)
+    reasons = [[each.reason for each in judgement.decisions] for judgement in judgements]
+    assert reasons == [["below"], ["suspect"], ["failed"], ["missing"], ["stale"]]
+    assert all(each.text == REASONS[each.reason] for judgement in judgements for each in judgement.decisions)
+
+
+def test_hysteresis_is_a_reason():
+    judgements, _ = played(answer(81), answer(78, NOW + EVERY), answer(82, NOW + 2 * EVERY))
+    assert [judgement.decisions[0].reason for judgement in judgements] == ["above", "hysteresis", "unchanged"]
+    assert [judgement.decisions[0].phase for judgement in judgements] == [AlertPhase.FIRING] * 3
+    assert [judgement.decisions[0].condition for judgement in judgements] == [True, False, True]
+
+
+def test_a_reset_that_refires_is_two_decisions():
+    judgements, _ = played(
+        answer(95, resets_at=NOW + minutes(2)), answer(85, NOW + EVERY, resets_at=NOW + minutes(302))
+    )
+    assert [each.reason for each in judgements[-1].decisions] == ["reset", "above"]
+
+
+def test_what_a_rule_does_not_ask_for_is_decided_and_not_told():
+    rules = parse_rules('[[rule]]\nname = "r"\nwhen = "claude > 80%"\non = ["resolved"]', "rules.toml")
+    (judgement,), _ = played(answer(90), rules=rules)
+    assert judgement.transitions == ()
+    assert judgement.decisions[0].reason == "not asked for"
+
+
+def test_a_removed_rule_is_closed_with_a_reason():
+    _, memory = played(answer(90))
+    judgement = evaluator.evaluate_poll((), memory, None, NOW + EVERY, every=EVERY)
+    assert [each.reason for each in judgement.decisions] == ["rule removed"]
+    assert evaluator.apply_evaluation(memory, judgement).alert_states["r", SERIES].phase is AlertPhase.OK
+
+
+def test_what_is_left_of_a_removed_rule_goes_with_the_next_episode():
+    _, memory = played(answer(90, resets_at=NOW + minutes(7)))
+    memory = evaluator.apply_evaluation(memory, evaluator.evaluate_poll((), memory, None, NOW + EVERY, every=EVERY))
+    news = answer(2, NOW + minutes(10), resets_at=NOW + minutes(307))
+    memory = evaluator.apply_evaluation(memory, evaluator.evaluate_poll((), memory, news, news.at, every=EVERY))
+    assert (
+        evaluator.apply_evaluation(
+            memory, evaluator.evaluate_poll((), memory, None, NOW + minutes(11), every=EVERY)
+        ).alert_states
+        == {}
+    )
+
+
+def test_ten_thousand_quiet_pairs_take_tens_of_milliseconds():
+    text = "".join(f'[[rule]]\nname = "r{number}"\nwhen = "*.* > {50 + number / 50}%"\n' for number in range(1000))
+    rules = parse_rules(text, "rules.toml")
+    readings = tuple(
+        Reading(window=f"w{number}", kind=WindowKind.OTHER, used_percent=20 + number) for number in range(10)
+    )
+    news = Snapshot(provider="antigravity", at=NOW, readings=readings)
+    evaluator.evaluate_poll(rules, EngineState({}, {}), news, NOW, every=EVERY)
+    took = []
+    for _ in range(3):
+        began = perf_counter()
+        judgement = evaluator.evaluate_poll(rules, EngineState({}, {}), news, NOW, every=EVERY)
+        took.append(perf_counter() - began)
+    assert judgement.alert_states == ()
+    assert min(took) < 0.2  # measured: 0.02 s; the rest is for slow machines
+
+
+LADDER = """
+[[rule]]
+name = "ladder"
+when = "claude.five_hour > level"
+levels = { info = "50%", warning = "80%", critical = "95%" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "values", "heard"),
+    [
+        ("", (60, 97, 60, 40), ["info", "critical"]),
+        ("", (60, 82, 97, 40), ["info", "warning", "critical"]),
+        ("", (97, 60, 40), ["critical"]),
+        ('on = ["firing", "resolved"]', (60, 97, 40), ["info"]),
+        ('remind = "5m"', (97, 60, 40), ["critical", "info"]),
+    ],
+)
+def test_an_end_knows_under_which_severities_its_alert_was_told(asked, values, heard):
+    rules = parse_rules(LADDER + asked, "rules.toml")
+    news = [answer(used, NOW + minutes(5 * place)) for place, used in enumerate(values)]
+    memory, transitions = EngineState({}, {}), []
+    for each in news:
+        judged = evaluator.evaluate_poll(rules, memory, each, each.at, every=minutes(5))
+        memory = evaluator.apply_evaluation(memory, judged)
+        transitions += judged.transitions
+    assert (transitions[-1].event, list(transitions[-1].heard)) == (AlertEvent.RESOLVED, heard)

@@ -1,0 +1,92 @@
+"""Thousands of alerts at once: the work of planning grows with their number, not with its square."""
+
+from collections import Counter
+
+from msgspec import structs
+
+from tests.core.samples import NOW, VOICE, M, routing, rule, transition
+from watcher.core.model import DeliveryState, Series
+from watcher.core.routing.planner import plan_deliveries
+
+COUNTED = Counter()
+
+
+class Named(Series, frozen=True):
+    """A series that counts how often it is written out: each look at what a row speaks of does that."""
+
+    def __str__(self):
+        COUNTED["named"] += 1
+        return f"{self.provider}.{self.window}"
+
+
+class Providers(dict):
+    """Counts how many messages are worded: each asks for its provider's name."""
+
+    def get(self, *args):
+        COUNTED["worded"] += 1
+        return super().get(*args)
+
+
+ROUTING = routing(formatter=structs.replace(VOICE, providers=Providers(VOICE.providers)))
+RULES = {"claude-session": rule()}
+
+
+def news(event, count, at):
+    return [transition(event, series=Named("claude", f"w{number}"), at=at) for number in range(count)]
+
+
+def kept(planned):
+    return [structs.replace(row, id=number) for number, row in enumerate(planned.new_deliveries, start=1)]
+
+
+def counted(count, *, in_doubt=False):
+    """What it takes to let so many alerts fire and end before anything of it was sent, and what is to be sent then."""
+    COUNTED.clear()
+    begun = plan_deliveries(news("firing", count, NOW), RULES, [], ROUTING, [], NOW)
+    waiting = [structs.replace(row, in_doubt=in_doubt) for row in kept(begun)]
+    ended = plan_deliveries(news("resolved", count, NOW + M), RULES, waiting, ROUTING, [], NOW + M)
+    assert [row.state for row in ended.changed_deliveries] == [
+        DeliveryState.QUEUED if in_doubt else DeliveryState.WITHDRAWN
+    ]
+    (row,) = ended.new_deliveries
+    return dict(COUNTED), row
+
+
+def test_twice_as_many_that_end_unsent_take_twice_the_work():
+    once, _ = counted(300)
+    twice, row = counted(600)
+    assert twice["named"] <= 2 * once["named"] + 10
+    assert len(row.about) == 1200
+    assert row.message.title == "600 resolved"
+
+
+def test_only_what_is_to_be_read_is_worded():
+    few, _ = counted(20)
+    many, _ = counted(600)
+    assert many["worded"] == few["worded"] <= 40
+
+
+def test_twice_as_many_that_end_while_nobody_knows_what_arrived_take_twice_the_work():
+    once, _ = counted(300, in_doubt=True)
+    twice, row = counted(600, in_doubt=True)
+    assert twice["named"] <= 2 * once["named"] + 10
+    assert len(row.about) == 600
+
+
+def test_some_that_leave_a_digest_leave_the_others_in_it():
+    begun = kept(plan_deliveries(news("firing", 100, NOW), RULES, [], ROUTING, [], NOW))
+    planned = plan_deliveries(news("resolved", 97, NOW + M), RULES, begun, ROUTING, [], NOW + M)
+    (row,) = planned.new_deliveries
+    assert planned.changed_deliveries[0].state is DeliveryState.WITHDRAWN
+    assert row.message.title == "3 alerts, 97 resolved"
+    assert {each.series.window for each in row.about if each.event == "firing"} == {f"w{n}" for n in range(100)}
+    assert len(row.about) == 197
+
+
+def test_a_digest_whose_alerts_ended_without_a_word_is_worded_anew_under_its_key():
+    begun = kept(plan_deliveries(news("firing", 100, NOW), RULES, [], ROUTING, [], NOW))
+    gone = [("claude-session", Series("claude", f"w{number}")) for number in range(99)]
+    (row,) = plan_deliveries([], RULES, begun, ROUTING, [], NOW + M, closed_alerts=gone).changed_deliveries
+    assert (row.state, row.key, row.id) == (DeliveryState.QUEUED, begun[0].key, begun[0].id)
+    assert [each.series.window for each in row.about] == ["w99"]
+    assert (row.message.id, row.message.event) == (row.key, "firing")

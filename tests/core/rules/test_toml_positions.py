@@ -1,0 +1,111 @@
+"""Where keys and values stand: checked against what `tomllib` reads from the same stretch of text."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from watcher.core.rules.toml_positions import TomlPositions
+
+ROOT = Path(__file__).parents[3]
+FILES = sorted([*(ROOT / "rules").glob("*.toml"), *(ROOT / "tests" / "rules" / "valid").glob("*.toml")])
+HARD = r'''
+# [not.a.table]
+top = 1   # comment
+"quoted key" . inner = 'a # no comment'
+"" = 0
+[a . b]
+"c.d" = "say \"hi\" \u00e9 \\"
+[[t]]
+x = [ 1, [2, 3], # comment ]
+      "four,]", { k = 5, l.m = [6] } ]
+[[t]]
+[[t.u]]
+y = """
+first "" line \
+   goes on"""
+[[t.u]]
+z = \'\'\'raw ] " text\'\'\'\'
+w = 2026-03-04T12:00:00Z
+v = +1_000.5e3
+[t.last]
+n = true
+'''.replace("\\'", "'")
+
+
+def leaves(value, path=()):
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from leaves(each, (*path, key))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from leaves(each, (*path, index))
+    else:
+        yield path, value
+
+
+@pytest.mark.parametrize("text", [HARD, *[path.read_text() for path in FILES]])
+def test_every_value_stands_where_it_is_said_to_stand(text):
+    document = tomllib.loads(text)
+    text = text.replace("\r\n", "\n")
+    places = TomlPositions(text)
+    for path, value in leaves(document):
+        place = places.value_spans[path]
+        assert tomllib.loads("x = " + text[place.start : place.end]) == {"x": value}
+        assert path in places.key_spans or any(isinstance(part, int) for part in path)
+
+
+@pytest.mark.parametrize("text", [HARD, *[path.read_text() for path in FILES]])
+def test_every_character_of_a_text_stands_where_it_is_said_to_stand(text):
+    text = text.replace("\r\n", "\n")
+    places = TomlPositions(text)
+    for path, value in leaves(tomllib.loads(text)):
+        if not isinstance(value, str):
+            continue
+        for index, character in enumerate(value):
+            place = places.find_in_value(path, index, index + 1)
+            assert text[place.start] in (character, "\\")
+
+
+TEXTS = st.text(max_size=12)
+VALUES = st.recursive(
+    st.one_of(TEXTS, st.integers(-99, 99), st.booleans(), st.floats(allow_nan=False)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(TEXTS, VALUES, max_size=4), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_every_value_of_any_document_stands_where_it_is_said_to_stand(document, multiline):
+    try:
+        text = tomli_w.dumps(document, multiline_strings=multiline).replace("\r\n", "\n")
+        document = tomllib.loads(text)
+    except (ValueError, UnicodeEncodeError):
+        return
+    places = TomlPositions(text)
+    for path, value in leaves(document):
+        place = places.value_spans[path]
+        assert tomllib.loads("x = " + text[place.start : place.end]) == {"x": value}
+
+
+def test_a_header_is_the_place_of_its_table():
+    places = TomlPositions("[[rule]]\nname = 1\n[[rule]]\n[rule.levels]\ninfo = 2\n")
+    place = places.find_key(("rule", 1))
+    assert places.text[place.start : place.end] == "[[rule]]"
+    assert place.start == 18
+    assert places.text[slice(*_span(places.find_key(("rule", 1, "levels"))))] == "[rule.levels]"
+    assert places.text[slice(*_span(places.find_value(("rule", 1, "levels", "info"))))] == "2"
+
+
+def test_what_is_not_written_has_the_place_of_what_holds_it():
+    places = TomlPositions("[[rule]]\nname = 1\n")
+    assert places.find_key(("rule", 0, "when")) == places.find_key(("rule", 0))
+    assert _span(places.find_key(("nothing",))) == (0, 1)
+
+
+def _span(place):
+    return place.start, place.end

@@ -1,0 +1,481 @@
+"""The daemon as a whole, under a clock moved by hand: whom it asks, what it says, what it survives."""
+
+import itertools
+import json
+import os
+from datetime import timedelta
+
+import pytest
+
+from tests.world import HOOK, SESSION, START, Hand, made
+from watcher.core.model import Response
+from watcher.daemon import REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED
+from watcher.errors import ConfigError, TimedOutError
+from watcher.polling import inbox
+
+H, M, S = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
+
+CONFIG = HOOK + SESSION
+
+
+@pytest.fixture
+def world(tmp_path):
+    with made(tmp_path, CONFIG) as world:
+        yield world
+
+
+def test_an_alert_goes_out_once_and_its_end_once(world):
+    world.watch(
+        2 * H,
+        (15 * M, lambda: world.usage(85)),
+        (40 * M, lambda: world.usage(79)),
+        (60 * M, lambda: world.usage(84)),
+        (80 * M, lambda: world.usage(60)),
+    )
+    assert [body["event"] for body in world.received] == ["firing", "resolved"]
+
+
+def test_a_restart_says_nothing_again(world):
+    world.usage(85)
+    world.watch(30 * M)
+    world.watch(30 * M)
+    world.check()
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_restart_does_not_ask_before_the_time_that_was_chosen(world):
+    world.watch(1 * M)
+    asked = len(world.polls())
+    world.watch(1 * M)
+    assert len(world.polls()) == asked == 1
+
+
+def test_between_jobs_the_process_does_not_wake(world):
+    calls = world.watch(H)
+    jobs = len(world.polls()) + 12 + 4  # polls, a heartbeat each five minutes, the daemon's beginning
+    assert len(calls.waits) <= jobs
+
+
+def test_what_stands_still_is_asked_ever_less_often_and_a_balance_does_not_prevent_it(world):
+    window = {"utilization": 50, "resets_at": (START + 24 * H).isoformat()}
+    spent = {"is_enabled": True, "monthly_limit": None, "used_credits": 0, "utilization": None}
+    world.answers["/api/oauth/usage"] = lambda _request: world.json({"five_hour": window, "extra_usage": spent})
+    world.watch(6 * H)
+    waits = [(then - before) / M for before, then in itertools.pairwise(world.polls())]
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (10, 30)
+
+
+def test_a_rule_about_silence_does_not_fire_for_our_own_calm(world):
+    world.config(CONFIG + '[[rule]]\nname = "blind"\nwhen = "*.age > 25m"\n')
+    world.usage(3, START + 24 * H)
+    world.watch(6 * H)
+    assert world.received == []
+
+
+def test_a_glitch_after_hours_of_calm_is_doubted_though_polls_are_far_apart(world):
+    world.usage(3, START + 24 * H)
+    good, glitches = world.answers["/api/oauth/usage"], [100]
+
+    def answer(request):
+        if glitches and world.machine.now() > START + 4 * H:
+            world.usage(glitches.pop(), START + 24 * H)
+            glitch, world.answers["/api/oauth/usage"] = world.answers["/api/oauth/usage"], answer
+            return glitch(request)
+        return good(request)
+
+    world.answers["/api/oauth/usage"] = answer
+    world.watch(6 * H)
+    assert not glitches
+    assert world.received == []
+    late = [at for at in world.polls() if at > START + 4 * H]
+    assert late[1] - late[0] <= 10 * M
+
+
+def test_one_failing_provider_stops_no_other(world):
+    world.login(
+        {
+            "anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0},
+            "github-copilot": {"type": "oauth", "access": "gho_fake", "refresh": "gho_fake", "expires": 0},
+        }
+    )
+    world.answers["/copilot_internal/user"] = lambda _request: world.json({"message": "boom"}, 500)
+    world.usage(85)
+    world.watch(30 * M)
+    assert [body["event"] for body in world.received] == ["firing"]
+    assert sum("copilot" in line for line in world.log.lines) == 1
+
+
+def test_a_provider_that_raises_anything_is_reported_and_the_loop_goes_on(world):
+    def explode(_request):
+        raise ZeroDivisionError("not an error this program knows")
+
+    world.answers["/api/oauth/usage"] = explode
+    world.watch(15 * M, (12 * M, lambda: world.usage(85)))
+    world.watch(H)
+    assert [body["event"] for body in world.received] == ["firing"]
+    assert any("ZeroDivisionError" in line for line in world.log.lines)
+
+
+def test_too_many_requests_are_followed_by_a_rest_that_a_restart_does_not_end(world):
+    world.answers["/api/oauth/usage"] = lambda _request: world.json({"error": {}}, 429, **{"retry-after": "1800"})
+    world.watch(M)
+    world.watch(10 * M)
+    world.watch(10 * M)
+    assert len(world.polls()) == 1
+    world.usage(85)
+    world.watch(15 * M)
+    assert len(world.polls()) == 2
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_rests_double_while_refusals_go_on(world):
+    world.answers["/api/oauth/usage"] = lambda _request: world.json({"error": {}}, 429, **{"retry-after": "0"})
+    world.watch(3 * H)
+    polls = world.polls()
+    gaps = [later - earlier for earlier, later in itertools.pairwise(polls)]
+    assert gaps[0] >= 5 * M
+    assert all(later >= 1.9 * earlier for earlier, later in itertools.pairwise(gaps))
+
+
+def test_a_message_refused_for_a_while_is_tried_until_it_arrives(world):
+    fails = [world.json({}, 500), TimedOutError("no answer"), world.json({}, 429, **{"retry-after": "120"})]
+    receive = world.answers["/hook"]
+    world.answers["/hook"] = lambda request: fails.pop(0) if fails else receive(request)
+    world.usage(85)
+    world.watch(H)
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_channel_that_refuses_for_good_is_asked_once_and_again_when_its_settings_change(world):
+    tries = []
+    world.answers["/hook"] = lambda request: tries.append(request) or world.json({}, 410)
+    world.usage(85)
+    world.watch(3 * H)
+    assert len(tries) == 1
+    world.config(CONFIG.replace("/hook", "/new"))
+    received = []
+    world.answers["/new"] = lambda request: received.append(request) or world.json({})
+    world.watch(H)
+    assert len(received) == 1
+
+
+def test_after_a_night_everybody_is_asked_once_and_told_once(world):
+    def night():
+        world.usage(85, START + 12 * H)
+        world.machine.sleeps(8 * H)
+
+    world.watch(9 * H, (31 * M, night))
+    woke = START + 31 * M + 8 * H
+    after = [at for at in world.polls() if at >= woke]
+    assert after[0] - woke <= 5 * M
+    assert len([at for at in after if at - after[0] < M]) == 1
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_after_a_night_many_alerts_are_one_digest(world):
+    world.login(
+        {
+            "anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0},
+            "github-copilot": {"type": "oauth", "access": "gho_fake", "refresh": "gho_fake", "expires": 0},
+            "nano-gpt": {"type": "api", "key": "fake-key"},
+        }
+    )
+
+    def everything(used, left):
+        window = {"utilization": used, "resets_at": (START + 90 * H).isoformat()}
+        world.answers["/api/oauth/usage"] = lambda _: world.json({"five_hour": window, "seven_day": window})
+        quotas = {"premium_interactions": {"entitlement": 300, "remaining": left}}
+        copilot = {"copilot_plan": "pro", "quota_reset_date": "2026-04-01", "quota_snapshots": quotas}
+        world.answers["/copilot_internal/user"] = lambda _: world.json(copilot)
+        nano = {"active": True, "limits": {"daily": 300}, "daily": {"used": 300 - left, "remaining": left}}
+        world.answers["/api/subscription/v1/usage"] = lambda _: world.json(nano)
+
+    def night():
+        everything(85, 30)
+        world.machine.sleeps(8 * H)
+
+    world.config(CONFIG.replace("claude.five_hour > 80%", "*.* > 80%"))
+    everything(50, 150)
+    world.watch(9 * H, (31 * M, night))
+    assert [body["event"] for body in world.received] == ["digest"]
+
+
+def test_a_clock_set_back_delays_nothing(world):
+    world.watch(H, (12 * M, lambda: (world.machine.is_set(-H), world.usage(85))))
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_clock_that_was_a_day_ahead_stops_no_poll_when_it_is_put_right(world):
+    world.watch(H, (12 * M, lambda: world.machine.is_set(-24 * H)))
+    back = [at for at in world.polls() if at < START]
+    assert back[0] - (START + 12 * M - 24 * H) <= 10 * M
+    assert len(back) >= 5
+
+
+def test_a_changed_config_is_in_force_within_minutes(world):
+    world.usage(75)
+    world.watch(H, (10 * M, lambda: world.config(CONFIG.replace("80%", "72%"))))
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_config_caught_in_mid_write_is_not_read_yet(world):
+    def written(text):
+        world.config(text)
+        at = world.machine.now().timestamp()
+        os.utime(world.paths.config_file, (at, at))
+
+    changed = CONFIG.replace("80%", "72%")
+    world.watch(
+        30 * M, (10 * M, lambda: written("")), (10 * M + S, lambda: written(changed)), (20 * M, lambda: world.usage(75))
+    )
+    assert [line for line in world.log.lines if "config read" in line] == ["config read: 1 rules, 1 channels"]
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_config_with_a_mistake_leaves_the_old_one_in_force_and_is_said_once(world):
+    world.watch(
+        2 * H,
+        (10 * M, lambda: world.config("[[rule]\n")),
+        (40 * M, lambda: world.usage(85)),
+        (60 * M, lambda: world.config("[[rule]\n")),
+    )
+    assert [body["event"] for body in world.received] == ["notice", "firing"]
+    store = world.store()
+    problem, _ = store.load_fact("config_error")
+    assert "config.toml:1" in problem
+
+
+def test_a_mended_config_takes_the_problem_away(world):
+    world.watch(H, (10 * M, lambda: world.config("[[rule]\n")), (30 * M, lambda: world.config(CONFIG)))
+    store = world.store()
+    assert store.load_fact("config_error")[0] == ""
+
+
+def test_a_notice_says_where_without_naming_the_home(world):
+    world.watch(60 * M, (10 * M, lambda: world.config(CONFIG + '[[rule]]\nname = "x"\nwhen = "claude >"\n')))
+    [body] = [each for each in world.received if each["event"] == "notice"]
+    assert "~/.config/w/config.toml:" in body["message"]
+    assert str(world.home) not in json.dumps(body)
+
+
+def test_a_config_with_a_mistake_does_not_start(world):
+    world.config("[poll]\nevery = 'soon'\n")
+    with pytest.raises(ConfigError, match=r"config\.toml:2"):
+        world.daemon()
+
+
+def test_a_server_that_hangs_holds_up_nobody(world):
+    daemon, calls, store = world.daemon()
+    calls.hold = True
+    calls.until = START + H
+    daemon.run()
+    store.close()
+    accounts = world.store().load_fact("heartbeat")
+    assert accounts[0] == "stopped"
+
+
+def test_a_login_that_appears_later_is_found_without_a_restart(world):
+    (world.home / ".local/share/opencode/auth.json").unlink()
+    world.usage(85)
+    login = {"anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0}}
+    world.watch(H, (20 * M, lambda: world.login(login)))
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_renewed_login_is_asked_within_minutes_and_the_refused_one_is_left_alone(world):
+    world.usage(85)
+    good = world.answers["/api/oauth/usage"]
+    world.answers["/api/oauth/usage"] = lambda request: (
+        good(request)
+        if "renewed" in request.headers["Authorization"]
+        else Response(status=401, received_at=START, body=b"{}")
+    )
+    login = {"anthropic": {"type": "oauth", "access": "sk-ant-oat01-renewed", "refresh": "r", "expires": 0}}
+    world.watch(12 * M, (7 * M, lambda: world.login(login)))
+    assert [body["event"] for body in world.received] == ["firing"]
+    first, second = world.polls()
+    assert 7 * M <= second - first <= 10 * M
+
+
+def test_the_status_line_costs_no_request_and_brings_the_news_sooner(world):
+    def handed(percent):
+        limits = {"five_hour": {"used_percentage": percent, "resets_at": (START + 4 * H).isoformat()}}
+        inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, {"rate_limits": limits}, world.machine.now())
+
+    world.usage(60)
+    world.watch(17 * M, (1 * M, lambda: handed(60)), (11 * M, lambda: handed(61)), (13 * M, lambda: handed(85)))
+    assert [body["event"] for body in world.received] == ["firing"]
+    assert world.received[0]["at"] < (START + 15 * M).isoformat()
+    assert not [at for at in world.polls() if at > START + 11 * M]
+
+
+def test_a_rule_that_must_hold_fires_under_an_hourly_cron_too(world):
+    world.config(CONFIG.replace('clear = "< 70%"', 'for = "10m"'))
+    for used in (50, 85, 86, 87):
+        world.usage(used)
+        world.check()
+        world.machine.passes(H)
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_night_between_two_checks_adds_nothing_to_the_clock_of_a_rule(world):
+    world.config(CONFIG.replace('clear = "< 70%"', 'for = "30m"'))
+    world.answers["/api/oauth/usage"] = lambda _request: world.json({"five_hour": {"utilization": 85}})
+    for pause in (10 * M, 10 * M, 8 * H, 10 * M):
+        world.check()
+        world.machine.passes(pause)
+    assert world.received == [], "it held for twenty minutes, then nobody looked"
+    world.check()
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_an_hourly_cron_hears_of_a_window_used_up_within_the_hour(world):
+    for used in (5, 90, 91):
+        world.usage(used)
+        world.check()
+        world.machine.passes(H)
+    assert [body["event"] for body in world.received] == ["firing"]
+    assert world.received[0]["used_percent"] == 90
+
+
+def test_a_silence_is_told_under_an_hourly_cron_too(world):
+    world.config(CONFIG.replace("claude.five_hour > 80%", "claude.age > 90m").replace('clear = "< 70%"', ""))
+    world.check()
+    world.answers["/api/oauth/usage"] = lambda _request: world.json({}, 500)
+    for _ in range(4):
+        world.machine.passes(H)
+        world.check()
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_provider_that_was_switched_on_says_that_it_has_no_login(world):
+    world.config(CONFIG + "[providers.codex]\nenabled = true\n")
+    world.check()
+    codex = [account for account in world.store().accounts() if account.provider == "codex"]
+    assert [account.failure.kind for account in codex] == ["not_signed_in"]
+    assert "switched on in the config, but no login is found" in codex[0].failure.message
+    assert world.received == []
+
+
+def test_stop_ends_the_loop_after_the_call_in_hand(world):
+    daemon, calls, store = world.daemon()
+    calls.until = START + 24 * H
+    calls.events = [(START + 7 * M, daemon.stop)]
+    daemon.run()
+    assert world.machine.now() == START + 7 * M
+    store.close()
+
+
+def test_what_was_queued_before_a_crash_is_sent_after_it(world):
+    world.usage(85)
+    world.answers["/hook"] = lambda _request: world.json({}, 503)
+    world.watch(M)
+    assert world.received == []
+    world.answers["/hook"] = world._receive
+    world.watch(H)
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_hand_is_a_real_queue(world):
+    calls = Hand(world.machine)
+    calls.put(lambda: None)
+    assert calls.get(0) is not None
+
+
+def test_a_wish_for_fresh_readings_is_granted_and_its_end_told(world):
+    def wish():
+        store = world.store()
+        store.write(
+            lambda: store.save_fact(REFRESH_FACT, REFRESH_REQUESTED, world.machine.now()), now=world.machine.now()
+        )
+        store.close()
+        daemon.check_requests()
+
+    daemon, calls, store = world.daemon()
+    calls.until = START + 7 * M
+    calls.events = [(START + 6 * M, wish)]
+    daemon.run()
+    assert [round((at - START) / M) for at in world.polls()] == [0, 6]
+    assert store.load_fact(REFRESH_FACT)[0] == REFRESH_DONE
+
+
+def test_a_look_at_the_snoozes_asks_nobody(world):
+    daemon, calls, _ = world.daemon()
+    calls.until = START + 7 * M
+    calls.events = [(START + 6 * M, daemon.check_requests)]
+    daemon.run()
+    assert len(world.polls()) == 1
+
+
+@pytest.mark.parametrize("mended", ['{"github.com": {"user": "octocat", "oauth_token": "gho_x"}}', None])
+def test_a_broken_login_file_is_no_trouble_any_more_once_it_is_mended(world, mended):
+    hosts = world.home / ".config" / "github-copilot" / "hosts.json"
+    hosts.parent.mkdir(parents=True)
+    hosts.write_text("{")
+    quota = {"quota_snapshots": {"premium_interactions": {"entitlement": 300, "remaining": 1}}}
+    world.answers["/copilot_internal/user"] = lambda _request: world.json(quota)
+
+    def mend():
+        hosts.write_text(mended) if mended else hosts.unlink()
+
+    def copilots():
+        store = world.store()
+        try:
+            return [(each.account, each.failure is None) for each in store.accounts() if each.provider == "copilot"]
+        finally:
+            store.close()
+
+    world.watch(2 * M)
+    assert copilots() == [("", False)]
+    world.watch(65 * M, (5 * M, mend))
+    assert copilots() == ([("octocat", True)] if mended else [])
+
+
+def test_one_github_account_in_two_places_is_one_account(world):
+    world.login({"github-copilot": {"type": "oauth", "access": "gho_opencode", "expires": 0}})
+    hosts = world.home / ".config" / "github-copilot" / "hosts.json"
+    hosts.parent.mkdir(parents=True)
+    hosts.write_text('{"github.com": {"user": "Octocat", "oauth_token": "gho_editor"}}')
+    quota = {"quota_snapshots": {"premium_interactions": {"entitlement": 300, "remaining": -1}}}
+    world.answers["/copilot_internal/user"] = lambda _request: world.json(quota)
+    world.answers["/user"] = lambda _request: world.json({"login": "octocat"})
+    world.config(CONFIG + '[[rule]]\nname = "overage"\nwhen = "copilot.remaining < 0"\n')
+    world.watch(65 * M)
+    assert [body["event"] for body in world.received] == ["firing"]
+    assert len([path for _, path in world.asked if path == "/user"]) == 1
+    store = world.store()
+    assert [account.account for account in store.accounts() if account.provider == "copilot"] == ["octocat"]
+    store.close()
+
+
+def test_one_check_does_not_wait_for_a_channel_that_refuses(world):
+    world.config(
+        CONFIG.replace("[channels.hook]", "[channels.dead]\ntype = 'slack'\nurl = 'env:NOWHERE'\n[channels.hook]")
+    )
+    world.answers["/hook"] = lambda _request: world.json({}, 404)
+    world.usage(90)
+    before = world.machine.now()
+    world.check()
+    assert world.machine.now() - before < 1 * M
+
+
+def test_a_daemon_that_is_told_to_look_reads_a_config_whose_mode_was_mended(world):
+    literal = CONFIG.replace("http://127.0.0.1:9/hook", "https://example.com/a-secret-place")
+    daemon, calls, store = world.daemon()
+    calls.until = START + 4 * M
+
+    def unreadable():
+        world.config(literal)
+        world.paths.config_file.chmod(0o644)
+        daemon.reload()
+
+    def mended():
+        assert "chmod 600" in store.load_fact("config_error")[0]
+        world.paths.config_file.chmod(0o600)
+        daemon.check_requests()
+
+    calls.events = [(START + M, unreadable), (START + 2 * M, mended)]
+    daemon.run()
+    store.close()
+    assert world.store().load_fact("config_error")[0] == ""

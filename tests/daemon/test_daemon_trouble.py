@@ -1,0 +1,250 @@
+"""The daemon when something does not come back: threads that hang, a network that is late, a config in the making."""
+
+import itertools
+from datetime import timedelta
+
+import pytest
+
+from tests.world import HOOK, SESSION, START, Hand, made
+from watcher.errors import OfflineError
+from watcher.storage.store import Store
+
+D, H, M, S = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
+CONFIG = HOOK + SESSION
+
+
+class HangsForEver(BaseException):
+    """Raised where a thread would stand still; no handler of ours catches it."""
+
+
+class Threads(Hand):
+    """Threads that may hang; those that do are kept, and may come back."""
+
+    def __init__(self, machine):
+        super().__init__(machine)
+        self.hung = []
+
+    def start_thread(self, body):
+        try:
+            body()
+        except HangsForEver:
+            self.hung.append(body)
+
+    def come_back(self):
+        hung, self.hung = self.hung, []
+        for body in hung:
+            self.start_thread(body)
+
+
+@pytest.fixture
+def world(tmp_path):
+    with made(tmp_path, CONFIG) as world:
+        yield world
+
+
+def watch(world, span, *events):
+    calls = Threads(world.machine)
+    daemon, calls, store = world.daemon(calls)
+    began = world.machine.now()
+    calls.until = began + span
+    calls.events = [(began + after, lambda event=event: event(daemon, calls)) for after, event in events]
+    daemon.run()
+    store.close()
+    return calls
+
+
+def hang(_request):
+    raise HangsForEver
+
+
+def failure(world):
+    store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
+    (account,) = (each for each in store.load_accounts() if each.provider == "claude")
+    store.close()
+    return account.failure
+
+
+def crashes(world):
+    return [line for line in world.log.lines if line.startswith("CRASH")]
+
+
+def test_a_request_that_never_ends_costs_few_threads_in_a_month_and_is_said(world):
+    world.answers["/api/oauth/usage"] = hang
+    calls = watch(world, 30 * D)
+    assert 3 < len(calls.hung) <= 16
+    assert failure(world).message == "Claude gave no answer in 2 minutes; it is asked again later"
+    assert sum("gave no answer" in line for line in world.log.lines) == 1
+    assert crashes(world) == []
+
+
+def test_a_provider_whose_request_hung_is_asked_again_and_answers(world):
+    good = world.answers["/api/oauth/usage"]
+    world.answers["/api/oauth/usage"] = hang
+    watch(world, 2 * H, (20 * M, lambda *_: world.answers.update({"/api/oauth/usage": good})))
+    assert failure(world) is None
+
+
+def test_an_answer_that_comes_after_all_ends_the_rest_and_disturbs_no_later_round(world):
+    good = world.answers["/api/oauth/usage"]
+    world.answers["/api/oauth/usage"] = hang
+
+    def back(_daemon, calls):
+        world.answers["/api/oauth/usage"] = good
+        calls.come_back()
+
+    calls = watch(world, 6 * H, (31 * M, back))
+    assert calls.hung == []
+    assert failure(world) is None
+    assert crashes(world) == []
+
+
+def test_a_look_for_logins_that_never_ends_is_said_and_stops_nobody_else(world):
+    world.login(
+        {
+            "anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0},
+            "github-copilot": {"type": "oauth", "access": "gho_fake", "refresh": "gho_fake", "expires": 0},
+        }
+    )
+    quota = {"quota_snapshots": {"premium_interactions": {"entitlement": 300, "remaining": -1}}}
+    world.answers["/copilot_internal/user"] = lambda _request: world.json(quota)
+    world.config(CONFIG + '[[rule]]\nname = "overage"\nwhen = "copilot.remaining < 0"\n')
+    calls = Threads(world.machine)
+    daemon, calls, store = world.daemon(calls)
+    finds = itertools.count()
+    start = calls.start
+
+    def first_find_hangs(body):
+        if next(finds) == 0:
+            calls.hung.append(body)
+        else:
+            start(body)
+
+    calls.start = first_find_hangs
+    calls.until = START + 4 * M
+    daemon.run()
+    assert [body["event"] for body in world.received] == ["firing"]
+    (claude,) = (each for each in store.accounts() if each.provider == "claude")
+    assert "the look for logins took over 2 minutes" in claude.failure.message
+    store.close()
+
+
+def test_a_message_whose_attempt_never_ends_is_tried_again_with_the_same_key(world):
+    receive = world.answers["/hook"]
+    world.answers["/hook"] = hang
+    world.usage(85)
+    calls = watch(world, 2 * H, (5 * M, lambda *_: world.answers.update({"/hook": receive})))
+    assert [body["event"] for body in world.received] == ["firing"]
+    assert len(calls.hung) == 1
+
+
+def test_a_channel_that_always_hangs_costs_few_threads_in_a_day(world):
+    world.answers["/hook"] = hang
+    world.usage(85)
+    assert 1 < len(watch(world, D).hung) <= 10
+
+
+def test_the_network_that_is_late_after_a_sleep_is_asked_soon_again_and_makes_no_alert(world):
+    silence = (
+        '[[rule]]\nname = "blind"\nwhen = "*.age > 45m"\n[[rule]]\nname = "down"\nwhen = "not claude.up"\nfor = "5m"\n'
+    )
+    world.config(CONFIG + silence)
+    good = world.answers["/api/oauth/usage"]
+    up_at = START + 31 * M + 8 * H + 40 * S
+
+    def answer(request):
+        if START + 31 * M < world.machine.now() < up_at:
+            raise OfflineError("no network yet")
+        return good(request)
+
+    def night(*_):
+        world.usage(50, START + 12 * H)
+        nonlocal good
+        good = world.answers["/api/oauth/usage"]
+        world.answers["/api/oauth/usage"] = answer
+        world.machine.sleeps(8 * H)
+
+    watch(world, 10 * H, (31 * M, night))
+    woke = [at for at in world.polls() if at >= START + 31 * M + 8 * H]
+    assert woke[0] - (START + 31 * M + 8 * H) < 5 * M
+    assert woke[1] - woke[0] <= 90 * S
+    assert world.received == []
+    assert failure(world) is None
+
+
+def test_a_changed_config_is_in_force_at_the_next_waking_of_any_kind(world):
+    rules = []
+    watch(
+        world,
+        8 * M,
+        (7 * M, lambda *_: world.config(CONFIG.replace('"session"', '"new"'))),  # between heartbeats
+        (7 * M + S, lambda daemon, _: daemon.check_requests()),
+        (7 * M + 2 * S, lambda daemon, _: rules.extend(rule.name for rule in daemon.config.rules)),
+    )
+    assert rules == ["new"]
+
+
+def test_a_config_that_is_refused_is_read_once_and_not_at_every_waking(world):
+    watch(
+        world,
+        8 * M,
+        (6 * M, lambda *_: world.config("[[rule]\n")),
+        *[(6 * M + n * S, lambda daemon, _: daemon.check_requests()) for n in range(1, 20)],
+    )
+    assert sum("cannot be used" in line for line in world.log.lines) == 1
+    assert [body["event"] for body in world.received] == ["notice"]
+
+
+def test_a_reload_during_a_reload_reads_the_latest(world):
+    calls = Threads(world.machine)
+    daemon, calls, store = world.daemon(calls)
+    calls.until = START + 10 * M
+    start, held = calls.start, []
+
+    def twice():
+        calls.start = held.append
+        daemon.reload()
+        daemon.reload()
+
+    def go_on():
+        assert len(held) == 1  # one at a time
+        world.config(CONFIG.replace('"session"', '"new"'))
+        calls.start = start
+        while held:
+            start(held.pop(0))
+
+    calls.events = [(START + 6 * M, twice), (START + 6 * M + S, go_on)]
+    daemon.run()
+    store.close()
+    assert [rule.name for rule in daemon.config.rules] == ["new"]
+    assert sum("config read" in line for line in world.log.lines) == 1
+
+
+def test_a_failing_channel_is_one_line_when_it_begins_and_one_when_it_ends(world):
+    receive = world.answers["/hook"]
+    world.answers["/hook"] = lambda _request: world.json({}, 503)
+    world.usage(85)
+    watch(
+        world,
+        8 * H,
+        (2 * H, lambda *_: world.usage(60)),
+        (3 * H, lambda *_: world.usage(85)),
+        (5 * H, lambda *_: world.answers.update({"/hook": receive})),
+    )
+    said = [line for line in world.log.lines if line.startswith("channel hook")]
+    assert len(said) == 2
+    assert said[1] == "channel hook: delivers again"
+
+
+def test_a_failing_provider_is_one_line_when_it_begins_and_one_when_it_ends(world):
+    good = world.answers["/api/oauth/usage"]
+    world.answers["/api/oauth/usage"] = lambda _request: world.json({}, 503)
+    watch(world, 8 * H, (5 * H, lambda *_: world.answers.update({"/api/oauth/usage": good})))
+    said = [line for line in world.log.lines if line.startswith("claude")]
+    assert len(said) == 2
+    assert said[1] == "claude: answers again"
+
+
+def test_a_quiet_day_leaves_no_line(world):
+    world.usage(50, START + 30 * H)
+    watch(world, D)
+    assert world.log.lines == []

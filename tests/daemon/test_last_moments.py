@@ -1,0 +1,145 @@
+"""SIGTERM ends the daemon within two seconds, whatever hangs: real processes, real signals. And how one is not born."""
+
+import os
+import signal
+import sqlite3
+import sys
+import time
+from contextlib import closing
+
+import pytest
+
+from tests.daemon.test_whole_path import ANSWERS, Home, home, received, server, until
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+__all__ = ["home", "server"]  # fixtures
+FIRES = '[[rule]]\nname = "a"\nwhen = "claude.five_hour > 10%"\n'
+SLEEPS = f'["{sys.executable}", "-c", "import time; time.sleep(60)"]'
+
+
+def ends_at_once(process) -> None:
+    told_at = time.monotonic()
+    process.terminate()
+    code = process.wait(10)
+    assert time.monotonic() - told_at < 2
+    assert code == 0
+
+
+def begun(home: Home):
+    process = home.start()
+    until(lambda: "watching" in process.stderr.readline())
+    return process
+
+
+def more_config(home: Home, text: str) -> None:
+    path = home.path / ".config/ai-usage-watcher/config.toml"
+    path.write_text(text + path.read_text("utf-8"), "utf-8")
+    path.chmod(0o600)
+
+
+def test_all_servers_hang(home, server):
+    for path in ANSWERS:
+        server.queue_fault(path, "drip", times=50)
+    process = begun(home)
+    until(lambda: len(server.asked) >= 3)
+    ends_at_once(process)
+
+
+def test_the_receiver_of_messages_hangs(home, server):
+    server.queue_fault("/hook", "slow", times=50)
+    process = begun(home)
+    until(lambda: received(server))
+    ends_at_once(process)
+
+
+def test_a_command_that_takes_messages_hangs(home, server):
+    home.config(FIRES)
+    more_config(home, f'[channels.slow]\ntype = "command"\nargv = {SLEEPS}\n[route]\ndefault = ["slow", "hook"]\n')
+    process = begun(home)
+    until(lambda: received(server))
+    ends_at_once(process)
+
+
+def test_the_command_of_a_secret_hangs_while_the_config_is_read_anew(home, server):
+    process = begun(home)
+    until(lambda: received(server))
+    mark = home.path / "asked"
+    script = home.path / "secret"
+    script.write_text(f"#!/bin/sh\ntouch {mark}\nsleep 60\n", "utf-8")
+    script.chmod(0o700)
+    more_config(home, f'[channels.chat]\ntype = "slack"\nurl = "cmd:{script}"\n')
+    process.send_signal(signal.SIGHUP)
+    until(mark.exists)
+    ends_at_once(process)
+
+
+def test_the_command_of_a_secret_hangs_at_the_start(home):
+    mark, script = home.path / "asked", home.path / "secret"
+    script.write_text(f"#!/bin/sh\ntouch {mark}\nsleep 60\n", "utf-8")
+    script.chmod(0o700)
+    more_config(home, f'[channels.chat]\ntype = "slack"\nurl = "cmd:{script}"\n')
+    process = home.start()
+    until(mark.exists)
+    told_at = time.monotonic()
+    process.terminate()
+    process.wait(10)
+    assert time.monotonic() - told_at < 2
+
+
+def test_another_process_holds_the_database(home, server):
+    process = begun(home)
+    until(lambda: received(server))
+    path = home.path / ".local/state/ai-usage-watcher/watcher.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        until(lambda: _taken(other))
+        ends_at_once(process)
+
+
+def _taken(connection: sqlite3.Connection) -> bool:
+    connection.execute("BEGIN IMMEDIATE")
+    return True
+
+
+def test_a_reload_while_a_secret_hangs_holds_up_no_alert(home, server):
+    process = begun(home)
+    until(lambda: received(server))
+    mark, script = home.path / "asked", home.path / "secret"
+    script.write_text(f"#!/bin/sh\ntouch {mark}\nsleep 60\n", "utf-8")
+    script.chmod(0o700)
+    more_config(home, f'[channels.chat]\ntype = "slack"\nurl = "cmd:{script}"\n')
+    process.send_signal(signal.SIGHUP)
+    until(mark.exists)
+    before = len(server.asked)
+    assert home.watcher("status", "--refresh").returncode in (0, 10, 20)
+    assert len(server.asked) > before
+    ends_at_once(process)
+
+
+def test_a_login_item_waits_for_its_config_to_be_mended(home, server):
+    home.config('[[rule]]\nname = "a"\nwhen = "claude.five_hours > 80%"\n')
+    process = home.start(by_systemd=True)
+    until(lambda: "waiting until it is mended" in process.stderr.readline())
+    assert home.watcher("check").returncode == 78  # nobody holds the lock meanwhile
+    assert process.poll() is None
+    home.config(FIRES)
+    until(lambda: process.send_signal(signal.SIGHUP) is None and received(server))
+    ends_at_once(process)
+    log = (home.path / ".local/state/ai-usage-watcher/watcher.log").read_text("utf-8")
+    assert log.count("the config cannot be used") == 1
+
+
+def test_whoever_starts_it_by_hand_gets_the_mistake_and_the_shell_back(home):
+    home.config("[[rule]\n")
+    process = home.start()
+    assert process.wait(20) == 78
+
+
+def test_a_login_item_that_waits_ends_when_it_is_told(home):
+    home.config("[[rule]\n")
+    process = home.start(by_systemd=True)
+    until(lambda: "waiting until it is mended" in process.stderr.readline())
+    told_at = time.monotonic()
+    process.terminate()
+    assert process.wait(10) == -signal.SIGTERM
+    assert time.monotonic() - told_at < 2

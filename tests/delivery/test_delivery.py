@@ -1,0 +1,424 @@
+"""What a person gets to read, and when, proven on the whole daemon: nights, snoozes, channels that are down."""
+
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from freezegun import freeze_time
+
+from tests.world import START, Hand, Machine, World
+from watcher.cli.notify import _save_resumed_channels
+from watcher.core.model import DeliveryState, Severity, Snooze
+from watcher.errors import TimedOutError
+from watcher.status.builder import build_status
+
+D, H, M, S = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
+BERLIN = ZoneInfo("Europe/Berlin")
+WINDOWS = ("five_hour", "seven_day", "seven_day_opus", "seven_day_sonnet")
+FAR = START + 90 * D
+
+HOOK = """
+[poll]
+every = "10m"
+[channels.hook]
+type = "webhook"
+url = "http://127.0.0.1:9/hook"
+"""
+RULE = """
+[[rule]]
+name = "full"
+when = "*.* > level"
+levels = { warning = "80%", critical = "95%" }
+clear = "< 70%"
+"""
+NIGHT = '[quiet]\nhours = "22:00-08:00"\n'
+
+
+@pytest.fixture(autouse=True)
+def berlin(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def made(tmp_path):
+    """`made(at)`: a world at that instant."""
+    made = []
+    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:  # only `schedule` reads that clock
+
+        def make(at=START, config=HOOK + RULE):
+            world = World(tmp_path, Machine(frozen, at))
+            world.config(config)
+            use(world)
+            made.append(world)
+            return world
+
+        yield make
+        for world in made:
+            assert not [line for line in world.log.lines if line.startswith("CRASH")]
+            world.leave()
+
+
+@pytest.fixture
+def world(made):
+    return made()
+
+
+def use(world, *percents):
+    """What each of Claude's windows says from now on; left out: half."""
+    shares = dict(zip(WINDOWS, percents, strict=False))
+    body = {each: {"utilization": shares.get(each, 50), "resets_at": FAR.isoformat()} for each in WINDOWS}
+    world.answers["/api/oauth/usage"] = lambda _request: world.json(body)
+
+
+def down(world, status=503, **headers):
+    world.answers["/hook"] = lambda _request: world.json({}, status, **headers)
+
+
+def up(world):
+    world.answers["/hook"] = world._receive
+
+
+def tried(world):
+    return [at for at, path in world.asked if path == "/hook"]
+
+
+def outbox(world):
+    store = world.store()
+    rows = store.load_outbox()
+    store.close()
+    return rows
+
+
+def local(*parts):
+    """That wall time in Berlin; a sum, because under freezegun a new instant would be of its own class."""
+    return START + (datetime(*parts, tzinfo=BERLIN).astimezone(UTC) - START)
+
+
+# --- nights ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_night_ends_in_one_digest_of_what_still_fires(made):
+    world = made(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
+    world.watch(
+        14 * H,
+        (3 * H, lambda: use(world, 85, 82, 90)),
+        (6 * H, lambda: use(world, 86, 82, 40)),
+    )
+    assert world.titles() == ["digest: After quiet hours: 2 alerts"]
+    assert world.received[0]["message"].splitlines()[0].startswith("Claude 5-hour window at 86 %, resets in ")
+    assert world.received[0]["at"].startswith("2026-03-03T07:00:0"), "at eight in Berlin"
+
+
+def test_what_is_critical_wakes_and_its_end_waits_for_the_morning(made):
+    world = made(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
+    heard = []
+    world.watch(
+        14 * H,
+        (3 * H, lambda: use(world, 97)),
+        (5 * H, lambda: use(world, 60)),
+        (10 * H, lambda: heard.extend(world.titles())),
+    )
+    assert [title.partition(":")[0] for title in heard] == ["firing"]
+    assert [body["event"] for body in world.received] == ["firing", "resolved"]
+
+
+def test_what_begins_and_ends_at_night_is_never_told(made):
+    world = made(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
+    world.watch(14 * H, (3 * H, lambda: use(world, 85)), (5 * H, lambda: use(world, 60)))
+    assert world.received == []
+    assert outbox(world) == []
+
+
+def test_the_end_of_what_was_told_in_the_evening_is_told_in_the_morning(made):
+    world = made(local(2026, 3, 2, 20), HOOK + RULE + NIGHT)
+    use(world, 85)
+    world.watch(14 * H, (5 * H, lambda: use(world, 60)))
+    assert [body["event"] for body in world.received] == ["firing", "resolved"]
+    assert tried(world)[1] == local(2026, 3, 3, 8)
+
+
+@pytest.mark.parametrize(
+    ("evening", "morning"),
+    [
+        ((2026, 3, 28, 21), (2026, 3, 29, 8)),  # an hour shorter
+        ((2026, 10, 24, 21), (2026, 10, 25, 8)),  # an hour longer
+    ],
+)
+def test_the_night_ends_at_eight_by_the_clock_on_the_wall_when_it_is_changed(made, evening, morning):
+    world = made(local(*evening), HOOK + RULE + NIGHT)
+    world.watch(14 * H, (3 * H, lambda: use(world, 85)))
+    assert [body["event"] for body in world.received] == ["firing"]
+    assert tried(world) == [local(*morning)]
+
+
+def test_a_restart_at_night_keeps_the_silence_and_the_morning(made):
+    world = made(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
+    world.watch(4 * H, (2 * H, lambda: use(world, 85)))
+    world.watch(2 * H)
+    assert world.received == []
+    world.watch(8 * H)
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_channel_that_is_down_in_the_evening_is_left_alone_at_night(made):
+    world = made(local(2026, 3, 2, 21, 30), HOOK + RULE + NIGHT)
+    use(world, 85)
+    down(world)
+    world.watch(14 * H, (10 * H, lambda: up(world)))
+    quiet = [at for at in tried(world) if local(2026, 3, 2, 22) <= at < local(2026, 3, 3, 8)]
+    assert quiet == []
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_what_may_have_arrived_in_the_evening_is_not_said_again_at_night(made):
+    world = made(local(2026, 3, 2, 21, 59, 58), HOOK + RULE + NIGHT)
+    use(world, 85)
+    world.answers["/hook"] = lambda _request: TimedOutError("the server gave no answer in 20 s", request_sent=True)
+    world.watch(14 * H, (H, lambda: up(world)))
+    assert tried(world)[0] < local(2026, 3, 2, 22)
+    assert tried(world)[1:] == [local(2026, 3, 3, 8)]
+
+
+# --- snoozes ---------------------------------------------------------------------------------------------------------
+
+
+def snooze(world, target, **more):
+    store = world.store()
+    series = {str(state.series): state.episode for state in store.memory().series.values()}
+    parts = {"target": target, "created_at": world.machine.now()} | more
+    if parts.pop("until_reset", False):
+        parts["episodes"] = {name: number for name, number in series.items() if name.endswith("five_hour")}
+    store.write(lambda: store.snooze(Snooze(**parts)), now=world.machine.now())
+    store.close()
+
+
+def test_a_snooze_holds_back_for_its_time_and_what_still_fires_is_told_then(world):
+    world.watch(M)
+    snooze(world, "full", until=START + 3 * H)
+    world.watch(6 * H, (30 * M, lambda: use(world, 85)))
+    assert [body["event"] for body in world.received] == ["firing"]
+    assert tried(world) == [START + 3 * H]
+
+
+def test_a_higher_level_ends_a_snooze(world):
+    use(world, 85)
+    world.watch(M)
+    snooze(world, "full", until=START + 9 * H, severity=Severity.WARNING)
+    world.watch(6 * H, (2 * H, lambda: use(world, 97)))
+    assert [body["event"] for body in world.received] == ["firing", "escalated"]
+    assert world.store().snoozes() == []
+
+
+def test_a_snooze_until_the_reset_is_over_with_it(world):
+    def until(percent, resets_at):
+        body = {"five_hour": {"utilization": percent, "resets_at": resets_at.isoformat()}}
+        return lambda: world.answers.update({"/api/oauth/usage": lambda _request: world.json(body)})
+
+    first, second = START + 3 * H, START + 8 * H
+    until(75, first)()
+    world.watch(M)
+    snooze(world, "claude.five_hour", until_reset=True)
+    world.watch(
+        7 * H,
+        (20 * M, until(85, first)),
+        (3 * H, until(2, second)),
+        (5 * H, until(60, second)),
+        (6 * H, until(88, second)),
+    )
+    assert [body["event"] for body in world.received] == ["firing"]
+    assert tried(world)[0] > START + 6 * H
+
+
+# --- channels that are down or slow ----------------------------------------------------------------------------------
+
+
+def test_a_channel_that_was_down_hears_of_beginning_and_end_in_one_message(world):
+    down(world)
+    use(world, 85)
+    world.watch(4 * H, (H, lambda: use(world, 60)), (2 * H, lambda: up(world)))
+    (message,) = world.received
+    assert message["event"] == "resolved"
+    assert message["message"].startswith("At 10:00: Claude 5-hour window at 85 %. This could not be delivered")
+
+
+def test_more_than_three_alerts_of_one_poll_are_one_message(world):
+    use(world, 85, 86, 87, 88)
+    world.watch(H)
+    assert world.titles() == ["digest: 4 alerts"]
+
+
+def test_three_alerts_of_one_poll_are_three_messages_one_after_the_other(world):
+    use(world, 85, 86, 87)
+    world.watch(H)
+    first, second, third = tried(world)
+    assert first <= second <= third <= first + S
+    assert [message["used_percent"] for message in world.received] == [85, 86, 87]
+
+
+def test_the_wait_that_a_channel_asks_for_is_obeyed_and_holds_up_no_other(made):
+    other = (
+        '[channels.other]\ntype = "webhook"\nurl = "http://127.0.0.1:9/other"\n[route]\ndefault = ["hook", "other"]\n'
+    )
+    world = made(config=HOOK + other + RULE)
+    heard = []
+    world.answers["/other"] = lambda _request: (heard.append(world.machine.now()), world.json({}))[1]
+    down(world, 429, **{"retry-after": "1800"})
+    use(world, 85)
+    world.watch(2 * H, (10 * M, lambda: up(world)))
+    first, second = tried(world)
+    assert second - first >= 1800 * S
+    assert second - first < 1810 * S
+    assert heard == [first]
+
+
+def test_what_could_not_be_delivered_for_a_day_is_dead_and_shown_in_status(world):
+    down(world)
+    use(world, 85)
+    world.watch(25 * H)
+    store = world.store()
+    (dead,) = store.load_finished_deliveries(DeliveryState.DEAD, since=START)
+    assert dead.outcome.startswith("not delivered within 24 h; the last answer: answered 503 Service Unavailable")
+    shown = build_status(store, now=world.machine.now())
+    assert "Claude 5-hour window at 85 %" in repr(shown)
+    assert len(tried(world)) < 24 * 4 + 12, "ever more slowly, a quarter of an hour apart at last"
+
+
+def test_a_channel_that_is_down_for_a_week_costs_little_and_comes_back_without_a_flood(made):
+    world = made(config=HOOK.replace("10m", "30m") + RULE)
+    down(world)
+    sizes = []
+
+    def change(number):
+        def apply():
+            use(world, *((85, 97, 60, 88)[(number + each) % 4] for each in range(4)))
+            sizes.append(len(outbox(world)))
+
+        return apply
+
+    world.watch(7 * D + H, *((number * 4 * H + M, change(number)) for number in range(42)))
+    assert max(sizes) <= 6
+    up(world)
+    world.watch(2 * H)
+    assert 1 <= len(world.received) <= 4
+    assert outbox(world) == []
+
+
+def test_a_refusal_for_good_stops_the_channel_is_told_elsewhere_and_ends_with_the_config(made):
+    other = (
+        '[channels.other]\ntype = "webhook"\nurl = "http://127.0.0.1:9/other"\n[route]\ndefault = ["hook", "other"]\n'
+    )
+    world = made(config=HOOK + other + RULE)
+    heard = []
+    world.answers["/other"] = lambda request: (heard.append(request.body.decode()), world.json({}))[1]
+    world.answers["/new"] = world._receive
+    down(world, 404)
+    use(world, 85)
+    world.watch(3 * H)
+    assert len(tried(world)) == 1
+    assert sum("has stopped" in body for body in heard) == 1
+    world.config((HOOK + other + RULE).replace("9/hook", "9/new"))
+    world.watch(H)
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+DISCORD = """
+[channels.hook]
+type = "discord"
+url = "http://127.0.0.1:9/api/webhooks/1/token"
+"""
+DISCORD_PATH = "/api/v10/webhooks/1/token"
+
+
+def posted(world):
+    return [at for at, path in world.asked if path == DISCORD_PATH]
+
+
+def test_discords_own_wait_is_obeyed_to_the_second(made):
+    world = made(config=DISCORD + RULE)
+    answers = [world.json({"retry_after": 64.5, "global": False}, 429), world.json({})]
+    world.answers[DISCORD_PATH] = lambda _request: answers.pop(0)
+    use(world, 85)
+    world.watch(H)
+    first, second = posted(world)
+    assert 64.5 * S <= second - first < 66 * S
+
+
+def test_the_pause_after_the_last_message_that_discord_allows_is_kept(made):
+    world = made(config=DISCORD + RULE)
+    limits = {"x-ratelimit-remaining": "0", "x-ratelimit-reset-after": "40"}
+    world.answers[DISCORD_PATH] = lambda _request: world.json({}, **limits)
+    use(world, 85, 86)
+    world.watch(H)
+    first, second = posted(world)
+    assert second - first == 40 * S
+
+
+def test_a_restart_obeys_the_wait_that_a_channel_asked_for(world):
+    down(world, 429, **{"retry-after": "1800"})
+    use(world, 85)
+    world.watch(M)
+    up(world)
+    world.watch(H)
+    first, second = tried(world)
+    assert second - first >= 1800 * S
+
+
+def test_a_test_message_that_arrives_ends_a_stop_and_what_waited_is_sent(world):
+    down(world, 404)
+    use(world, 85)
+    world.watch(H)
+    up(world)
+    world.watch(H)
+    assert world.received == [], "nothing has changed as far as the watcher knows"
+    store, now = world.store(), world.machine.now()
+    store.write(lambda: _save_resumed_channels(store, ["hook"], now), now=now)
+    store.close()
+    world.watch(M)
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+class StuckError(BaseException):
+    """A receiver that took the connection and never says a word: its thread never comes back."""
+
+
+class Threads(Hand):
+    """A thread that is stuck ends nothing but itself."""
+
+    def start_thread(self, body):
+        with suppress(StuckError):
+            super().start_thread(body)
+
+
+def test_a_receiver_that_hangs_delays_neither_polls_nor_other_channels_and_is_sent_to_after_a_restart(made):
+    other = (
+        '[channels.other]\ntype = "webhook"\nurl = "http://127.0.0.1:9/other"\n[route]\ndefault = ["hook", "other"]\n'
+    )
+    world = made(config=HOOK + other + RULE)
+    world.answers["/other"] = world._receive
+    begun = []
+
+    def hang(request):
+        begun.append(request.headers["Idempotency-Key"])
+        raise StuckError
+
+    world.answers["/hook"] = hang
+    use(world, 85)
+    daemon, calls, store = world.daemon(Threads(world.machine))
+    calls.until, calls.events = START + 3 * H, [(START + H, lambda: use(world, 60))]
+    daemon.run()
+    store.close()
+    assert [body["event"] for body in world.received] == ["firing", "resolved"]
+    assert len(world.polls()) > 10
+    assert len(begun) < 8, "each lost thread doubles the pause"
+    assert len(set(begun)) == 1, "nothing gets ahead of it"
+    world.received.clear()
+    up(world)
+    world.watch(M)
+    assert [body["event"] for body in world.received] == ["firing", "resolved"]
+    assert world.received[0]["id"] == begun[0]

@@ -1,0 +1,402 @@
+"""The way out, against receivers that misbehave: a real socket, and a clock that is moved by hand."""
+
+from datetime import UTC, timedelta
+from email.utils import format_datetime
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from msgspec import structs
+
+from tests.core.samples import NOW, H, M, of, reading, routing, rule, transition
+from tests.receiver import receiver
+from watcher.core.model import CommandResult, Delivery, DeliveryOutcome, DeliveryState, Severity, StoppedChannel
+from watcher.core.routing.messages import compose_notice
+from watcher.core.routing.planner import plan_deliveries, plan_release
+from watcher.core.rules.time_intervals import parse_quiet_hours
+from watcher.delivery import outbox
+from watcher.notifiers import Channel
+from watcher.notifiers.registry import NOTIFIERS
+from watcher.system import http
+
+RULES = {"claude-session": rule()}
+S = timedelta(seconds=1)
+IN_OUTBOX = {DeliveryState.QUEUED, DeliveryState.HELD}
+
+
+def channel(kind="webhook", name=None, **settings):
+    record = msgspec.convert(settings, NOTIFIERS[kind].settings_class)
+    return Channel(name=name or kind, type=kind, settings=record)
+
+
+class Desk:
+    """The daemon's part in small: one thread, and a clock that leaps to what is due next."""
+
+    def __init__(self, *channels, settings=None, limit_s=2.0):
+        self.channels = {each.name: each for each in channels}
+        kinds = {"desktop": "desktop"} | {each.name: each.type for each in channels}
+        self.routing = settings or routing(channels=kinds, default=tuple(self.channels))
+        self.rows, self.stops, self.paced = [], [], {}
+        self.now = NOW
+        self.limit_s = limit_s
+        self.times = []
+
+    def keep(self, new=(), changed=()):
+        known = {row.id: row for row in changed}
+        self.rows = [known.get(row.id, row) for row in self.rows]
+        self.rows += [structs.replace(row, id=len(self.rows) + place) for place, row in enumerate(new, 1)]
+
+    def open(self):
+        return [row for row in self.rows if row.state in IN_OUTBOX]
+
+    def news(self, *transitions):
+        planned = plan_deliveries(transitions, RULES, self.open(), self.routing, (), self.now)
+        self.keep(planned.new_deliveries, planned.changed_deliveries)
+
+    def stopped(self):
+        return {stop.channel for stop in self.stops}
+
+    def send(self, request):
+        return http.send_request(structs.replace(request, timeout_s=self.limit_s), now=lambda: self.now)
+
+    def run(self, command):
+        raise AssertionError(command)
+
+    def turn(self):
+        """Attempt what is due now."""
+        for delivery in outbox.select_due_deliveries(
+            self.open(), (), self.now, stopped_channels=self.stopped(), next_send_at=self.paced
+        ):
+            begun = outbox.prepare_attempt(delivery, RULES, self.routing, self.now)
+            self.keep(changed=[begun])
+            where = self.channels.get(begun.channel)
+            if begun.channel == "desktop":
+                outcome = DeliveryOutcome(delivered=True, detail="shown")
+                where = Channel(name="desktop", type="desktop", settings=None)
+            else:
+                outcome = outbox.attempt_delivery(begun, where, send=self.send, run=self.run)
+            self.times.append(self.now)
+            settled = outbox.apply_outcome(
+                begun, outcome, where, self.routing, self.now, jitter=0.0, stopped_channels=self.stopped()
+            )
+            self.keep(settled.new_deliveries, [settled.delivery])
+            if settled.stop:
+                self.stops.append(settled.stop)
+            if where:
+                self.paced[where.name] = outbox.compute_next_send_at(where, outcome, self.now)
+
+    def work(self, until=24 * H, most=100):
+        """Attempt whatever becomes due in that time."""
+        end = self.now + until
+        for _ in range(most):
+            at = outbox.find_next_attempt_at(self.open(), (), stopped_channels=self.stopped(), next_send_at=self.paced)
+            if at is None or at > end:
+                return
+            self.now = max(self.now, at)
+            self.turn()
+        raise AssertionError("it never comes to rest")
+
+    def states(self):
+        return [str(row.state) for row in self.rows]
+
+
+def waits(desk):
+    return [later - earlier for earlier, later in zip(desk.times, desk.times[1:], strict=False)]
+
+
+# --- a receiver that misbehaves and recovers ------------------------------------------------------------------------
+
+AFTER_A_MINUTE = format_datetime(NOW.astimezone(UTC) + M + 2 * S, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "least"),
+    [
+        ((429, {"Retry-After": "120"}, b""), 120 * S),
+        ((429, {"Retry-After": AFTER_A_MINUTE}, b""), 60 * S),
+        ((429, {}, b'{"retry_after": 64.5, "global": false}'), 64.5 * S),
+        ((429, {"X-RateLimit-Reset-After": "33"}, b""), 33 * S),
+        ((429, {"Retry-After": "soon"}, b"{"), 5 * S),
+        ((429, {}, b""), 5 * S),
+        (500, 5 * S),
+        (503, 5 * S),
+        ((503, {"Retry-After": "7"}, b""), 7 * S),
+    ],
+)
+def test_what_passes_by_itself_is_sent_again_when_it_may_and_arrives_once(fault, least):
+    with receiver([fault]) as far:
+        desk = Desk(channel(url=f"{far.url}/hook"))
+        desk.news(transition())
+        desk.work()
+        assert len(far.taken) == 1
+        assert far.keys() == [far.keys()[0]] * 2, "each attempt at one message has the same key"
+        assert least <= waits(desk)[0] <= least + 2 * S
+        assert desk.states() == ["sent"]
+
+
+@pytest.mark.parametrize("fault", ["reset", "hang", "drip", "cut"])
+def test_a_message_whose_fate_is_unknown_is_sent_again_with_its_key(fault):
+    with receiver([fault]) as far:
+        desk = Desk(channel(url=f"{far.url}/hook"), limit_s=0.4)
+        desk.news(transition())
+        desk.work(until=3 * S)
+        (row,) = desk.rows
+        assert (str(row.state), row.in_doubt) == ("queued", True)
+        assert row.outcome.startswith("unknown: ")
+        desk.limit_s = 2.0
+        desk.work()
+        assert desk.states() == ["sent"]
+        assert len(far.got) == 2
+        assert len(set(far.keys())) == 1
+        assert all(far.keys())
+
+
+def test_nobody_listening_is_no_doubt_and_waits():
+    with receiver() as far:
+        url = far.url
+    desk = Desk(channel(url=url))
+    desk.news(transition())
+    desk.work(until=3 * S)
+    assert (desk.states(), desk.rows[0].in_doubt, desk.rows[0].attempts) == (["queued"], False, 1)
+
+
+# --- a receiver that refuses for good -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, (302, {"Location": "http://127.0.0.1:9/elsewhere"}, b"")])
+def test_a_refusal_for_good_stops_the_channel_and_tells_the_desktop_once(status):
+    with receiver([status]) as far:
+        desk = Desk(channel(url=f"{far.url}/T0/B0/secret-part"))
+        desk.news(transition())
+        desk.work()
+        desk.news(of("codex", at=desk.now))
+        desk.work(until=H)
+        assert len(far.got) == 1, "a channel that refused for good is left alone"
+        assert desk.stopped() == {"webhook"}
+        notices = [row for row in desk.rows if row.channel == "desktop"]
+        assert [row.message.title for row in notices] == ['Channel "webhook" has stopped']
+        body = notices[0].message.body
+        assert "Not delivered there: Claude 5-hour window at 82 %" in body
+        assert "change [channels.webhook] in the config" in body
+        assert "secret-part" not in msgspec.json.encode([desk.rows, desk.stops]).decode()
+
+
+def test_what_waited_for_a_stopped_channel_is_sent_when_its_settings_change():
+    with receiver([410]) as far:
+        desk = Desk(channel(url=f"{far.url}/old"))
+        desk.news(transition())
+        desk.work()
+        desk.now += H
+        assert (
+            outbox.resume_reconfigured_channels(desk.stops, desk.channels, desk.open(), desk.now)
+            == outbox.ResumedChannels()
+        )
+        desk.channels["webhook"] = channel(url=f"{far.url}/new")
+        resumed = outbox.resume_reconfigured_channels(desk.stops, desk.channels, desk.open(), desk.now)
+        assert resumed.channels == ("webhook",)
+        desk.stops = []
+        desk.keep(changed=resumed.changed_deliveries)
+        desk.work(until=M)
+        assert [path for path, _, _ in far.got] == ["/old", "/new"]
+        assert far.titles() == ["Claude 5-hour window at 82 %, resets in 40 min (16:00)"], "worded for the new instant"
+
+
+def test_the_stop_of_a_channel_that_is_gone_is_forgotten():
+    stop = StoppedChannel(channel="team", settings="x", at=NOW, detail="410")
+    assert outbox.resume_reconfigured_channels([stop], {}, [], NOW).channels == ("team",)
+
+
+def test_the_notice_goes_elsewhere_where_there_is_no_desktop_and_nowhere_where_nothing_is_left():
+    team, other = channel(name="team", url="http://127.0.0.1:9/"), channel(name="other", url="http://127.0.0.1:9/")
+    refused = DeliveryOutcome(delivered=False, detail="answered 410 Gone", permanent=True)
+    settings = routing(channels={"team": "webhook", "other": "webhook"}, default=("team", "other"))
+    desk = Desk(team, other, settings=settings)
+    desk.news(transition())
+    row = desk.rows[0]
+    assert [n.channel for n in outbox.apply_outcome(row, refused, team, settings, NOW, jitter=0).new_deliveries] == [
+        "other"
+    ]
+    assert (
+        outbox.apply_outcome(row, refused, team, settings, NOW, jitter=0, stopped_channels={"other"}).new_deliveries
+        == ()
+    )
+
+
+def test_the_notice_of_a_stop_waits_for_the_morning():
+    night = routing(quiet=parse_quiet_hours("14:00-16:00"))
+    refused = DeliveryOutcome(delivered=False, detail="answered 410 Gone", permanent=True)
+    desk = Desk(channel(name="team", url="http://127.0.0.1:9/"))
+    desk.news(transition())
+    (notice,) = outbox.apply_outcome(desk.rows[0], refused, desk.channels["team"], night, NOW, jitter=0).new_deliveries
+    assert (notice.state, notice.next_attempt_at) == (DeliveryState.HELD, NOW + 100 * M)
+
+
+def test_a_channel_that_is_no_longer_configured_ends_its_messages():
+    desk = Desk(channel(name="team", url="http://127.0.0.1:9/"))
+    desk.news(transition())
+    desk.channels = {}
+    desk.work()
+    assert (desk.states(), desk.rows[0].outcome) == (["dead"], "the channel is no longer in the config")
+    assert desk.stops == []
+
+
+# --- order, pace, one at a time -------------------------------------------------------------------------------------
+
+
+def test_order_is_kept_behind_a_message_that_has_to_wait():
+    with receiver([503, 503]) as far:
+        desk = Desk(channel(url=far.url))
+        desk.news(transition())
+        desk.turn()
+        desk.news(of("codex", at=desk.now))
+        desk.work()
+        assert [title.split()[0] for title in far.titles()] == ["Claude", "Codex"]
+        assert len(far.got) == 4
+
+
+def test_a_channel_that_waits_holds_up_no_other():
+    with receiver([(429, {"Retry-After": "3600"}, b"")]) as slow, receiver() as quick:
+        desk = Desk(channel(name="slow", url=slow.url), channel(name="quick", url=quick.url))
+        desk.news(transition())
+        desk.news(of("codex", at=desk.now))
+        desk.work(until=M)
+        assert (len(slow.taken), len(quick.taken)) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "apart"),
+    [
+        ("slack", {"url": "https://hooks.slack.com/services/T/B/x"}, 1 * S),
+        ("discord", {"url": "https://discord.com/api/webhooks/1/x"}, 2 * S),
+        ("ntfy", {"topic": "t"}, 5 * S),
+        ("apprise", {"url": "json://localhost"}, 1 * S),
+        ("webhook", {"url": "http://localhost/"}, 0 * S),
+    ],
+)
+def test_a_channel_gets_no_more_than_it_likes(kind, settings, apart):
+    where = channel(kind, **settings)
+    assert outbox.compute_next_send_at(where, DeliveryOutcome(delivered=True, detail="200"), NOW) == NOW + apart
+    asked = DeliveryOutcome(delivered=True, detail="200", retry_after=9 * S)
+    assert outbox.compute_next_send_at(where, asked, NOW) == NOW + 9 * S
+
+
+def test_three_messages_to_a_webhook_follow_one_another_without_a_wait():
+    with receiver() as far:
+        desk = Desk(channel(url=far.url))
+        desk.news(of("claude"), of("codex"), of("copilot"))
+        desk.work()
+        assert len(far.taken) == 3
+        assert waits(desk) == [0 * S, 0 * S]
+
+
+def row(number, where="team", **more):
+    change = transition(nth=number)
+    parts = {
+        "id": number,
+        "key": change.key,
+        "channel": where,
+        "message": compose_notice(change.key, "t", "b", NOW),
+        "reason": "above",
+        "created_at": NOW,
+        "next_attempt_at": NOW,
+        "expires_at": NOW + 24 * H,
+    }
+    return Delivery(**(parts | more))
+
+
+def test_of_each_channel_only_the_first_is_due_and_none_of_a_busy_or_stopped_one():
+    waiting = [row(1), row(2), row(3, "desktop"), row(4, "busy"), row(5, "stopped")]
+    ready = outbox.select_due_deliveries(waiting, {"busy"}, NOW, stopped_channels={"stopped"})
+    assert [each.id for each in ready] == [1, 3]
+    assert outbox.select_due_deliveries(waiting[:2], {"team"}, NOW) == []
+
+
+def test_what_is_held_or_paced_is_not_due_and_the_next_instant_is_known():
+    held = row(1, state=DeliveryState.HELD)
+    assert [each.id for each in outbox.select_due_deliveries([held, row(2)], (), NOW)] == [2]
+    assert outbox.select_due_deliveries([row(1, next_attempt_at=NOW + M), row(2)], (), NOW) == [], (
+        "the first keeps its place"
+    )
+    assert outbox.find_next_attempt_at([row(1, next_attempt_at=NOW + M), row(2)], ()) == NOW + M
+    assert outbox.select_due_deliveries([row(1)], (), NOW, next_send_at={"team": NOW + S}) == []
+    assert outbox.find_next_attempt_at([row(1)], (), next_send_at={"team": NOW + S}) == NOW + S
+    assert outbox.find_next_attempt_at([held], ()) is None
+
+
+def test_a_first_attempt_behind_one_that_waits_is_not_about_to_begin():
+    assert outbox.is_first_attempt_due_soon([row(1)], NOW)
+    assert outbox.is_first_attempt_due_soon([row(1)], NOW, next_send_at={"team": NOW + S})
+    assert not outbox.is_first_attempt_due_soon([row(1, attempts=1, next_attempt_at=NOW + M), row(2)], NOW)
+    assert not outbox.is_first_attempt_due_soon([row(1, next_attempt_at=NOW + H)], NOW)
+    assert not outbox.is_first_attempt_due_soon([row(1)], NOW, stopped_channels={"team"})
+
+
+def test_an_attempt_that_was_begun_is_marked_before_it_is_made():
+    begun = outbox.prepare_attempt(row(1), RULES, routing(), NOW)
+    assert begun.in_doubt
+    assert begun.message.title == "t", "a fresh message is sent as it is kept"
+
+
+def test_a_desktop_that_took_the_message_without_a_word_is_not_told_twice():
+    took = DeliveryOutcome(delivered=None, detail="osascript ended with 0", accepted=True)
+    desktop = Channel(name="desktop", type="desktop", settings=None)
+    settled = outbox.apply_outcome(row(1, "desktop", in_doubt=True), took, desktop, routing(), NOW, jitter=0)
+    assert settled.delivery.state is DeliveryState.SENT
+
+
+def test_a_fingerprint_tells_settings_apart_and_gives_none_away():
+    one, two = channel(url="https://example.com/secret-1"), channel(url="https://example.com/secret-2")
+    assert outbox.fingerprint_settings(one) == outbox.fingerprint_settings(channel(url="https://example.com/secret-1"))
+    assert outbox.fingerprint_settings(one) != outbox.fingerprint_settings(two)
+    assert "secret" not in outbox.fingerprint_settings(one)
+    assert len(outbox.fingerprint_settings(one)) == 16
+
+
+# --- bounds ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_receiver_that_is_down_for_two_days_is_asked_gently_and_gets_no_flood_at_its_return():
+    with receiver([503] * 10_000) as far:
+        desk = Desk(channel(url=far.url))
+        for hour in range(48):
+            for provider in ("claude", "codex", "copilot", "nano_gpt", "gemini_cli"):
+                desk.news(of(provider, at=desk.now, nth=hour + 1, read=reading(resets_at=None)))
+            planned = plan_release(desk.open(), RULES, desk.routing, (), desk.now)
+            desk.keep(planned.new_deliveries, planned.changed_deliveries)
+            end = desk.now + H
+            desk.work(until=H)
+            desk.now = end
+            assert len(desk.open()) <= 4
+        assert len(far.got) < 48 * 5, "no more than once in a quarter of an hour, on the whole"
+        far.faults = []
+        desk.now += H
+        desk.turn()
+        desk.work(until=H)
+        assert 1 <= len(far.taken) <= 4
+        assert desk.open() == []
+
+
+def test_a_command_that_is_not_there_is_a_refusal():
+    where = channel("command", argv=["/nonexistent/program"])
+    gone = CommandResult(exit_code=None, stderr="/nonexistent/program: not found")
+    outcome = outbox.attempt_delivery(row(1), where, send=None, run=lambda _command: gone)
+    assert outcome.permanent
+    assert "check the channel's argv" in outcome.detail
+
+
+def test_an_attempt_never_raises():
+    def broken(_request):
+        raise RuntimeError("https://hooks.example.com/secret")
+
+    outcome = outbox.attempt_delivery(row(1), channel(url="https://example.com/x"), send=broken, run=None)
+    assert outcome.delivered is not True
+    assert "secret" not in outcome.detail
+
+
+def test_a_critical_message_is_worded_in_the_readers_zone_when_it_is_sent_late():
+    change = transition(severity="critical", read=reading(97))
+    settings = routing(voice=structs.replace(routing().formatter, tz=ZoneInfo("America/New_York")))
+    late = row(1, about=(change,), key=change.key)
+    begun = outbox.prepare_attempt(late, RULES, settings, NOW + H)
+    assert begun.message.title == "Claude 5-hour window at 97 %, resets in 40 min (10:00)"
+    assert (begun.key, begun.message.id, begun.message.severity) == (change.key, change.key, Severity.CRITICAL)

@@ -1,0 +1,241 @@
+"""What the README and the documents show is what the program takes: every command line and every block."""
+
+import configparser
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+from watcher import cli
+from watcher.cli import app
+from watcher.cli.app import watcher
+from watcher.config import loader, secrets
+from watcher.core.rules import parser as expression
+from watcher.core.rules.loader import parse_rules
+from watcher.errors import ProviderError
+from watcher.system.paths import Paths
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SHOWN = re.compile(r"`(watcher [^`]+)`")
+UNLISTED = {"help", "completion"}
+SHELL = ("console", "sh", "bash", "shell")
+READ = {
+    *SHELL,
+    "toml",
+    "json",
+    "ini",
+    "tmux",
+    "crontab",
+    "yaml",
+    "python",
+    "text",
+    "css",
+}  # by this file, or test_extending
+
+
+def blocks(*languages):
+    return [
+        pytest.param(text, id=f"{page.name}:{page.read_text('utf-8')[: match.start()].count(chr(10)) + 1}")
+        for page in PAGES
+        for match in FENCED.finditer(page.read_text("utf-8"))
+        if match[1] in languages
+        for text in [match[2]]
+    ]
+
+
+def in_a_block(language, block):
+    """The lines of shell in a block of any language."""
+    if language in SHELL:
+        yield from block.replace("\\\n", " ").splitlines()
+    elif language == "json":
+        yield from strings(json.loads(block))
+    elif language == "ini":
+        yield from (re.sub("^[^=]*=", "", line).replace("%h", "~") for line in block.splitlines())
+    elif language == "tmux":
+        yield from re.findall(r"#\((.*?)\)", block)
+    elif language == "crontab":
+        yield from (line.split(maxsplit=5)[5] for line in block.splitlines())
+    elif language == "yaml":
+        yield from re.findall(r"run: (.*)", block)
+
+
+def strings(value):
+    """Every text in a document of JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from strings(each)
+
+
+def command_lines():
+    found = set()
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        for language, block in FENCED.findall(text):
+            lines = (line.strip().removeprefix("$ ") for line in in_a_block(language, block))
+            found |= {line for line in lines if re.search(r"(^|[\s/(])watcher\s", f"{line} ")}
+        found |= set(SHOWN.findall(FENCED.sub("", text)))
+    return sorted(found)
+
+
+def calls(line):
+    """Each call of the program in a line of shell: its words behind `watcher`."""
+    reader = shlex.shlex(line, posix=True, punctuation_chars=True)
+    reader.whitespace_split = True
+    words = list(reader)
+    while words:
+        if Path(words[0]).name == "watcher":
+            end = next((i for i, word in enumerate(words) if re.fullmatch(r"[();<>|&]+", word)), len(words))
+            yield words[1:end]
+            words = words[end:]
+        else:
+            words = words[1:]
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_a_command_line_is_one_that_the_program_takes(line):
+    for words in calls(line):
+        parse(watcher, words)
+        if words[:1] == ["guard"] and words[1:] not in ([], ["EXPRESSION"]):
+            expression.parse_condition(next(word for word in words[1:] if not word.startswith("-")), level=None)
+
+
+def parse(command, words):
+    """Read the words as the program would, without doing anything."""
+    words = list(words)
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        name = words.pop(0)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None, name
+        command = found
+    is_named_only = not words or any(re.fullmatch(r"\[?[A-Z]+(\.[a-z]+)?\]?", word) for word in words)
+    if not is_named_only:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(click.Context, "exit", lambda *_: None)  # --help and --version end the program
+            command.make_context("watcher", words)
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_a_toml_block_is_one_that_the_program_reads(text, tmp_path):
+    if "[[rule]]" in text and "[channels." not in text:
+        notify = set(re.findall(r'"([\w-]+)"', " ".join(re.findall(r"notify\s*=\s*(\[.*?\])", text))))
+        assert parse_rules(text, "block.toml", channels=notify, other_keys=None)
+        return
+    paths = Paths(config_dir=tmp_path, state_dir=tmp_path)
+    paths.config_file.write_text(text, "utf-8")
+    paths.config_file.chmod(0o600)
+
+    def resolve(text):
+        return text if secrets.is_literal_secret(text) else "https://discord.com/api/webhooks/1/fake"
+
+    assert loader.load_config(paths, resolve, tmp_path)
+
+
+@pytest.mark.parametrize("text", blocks("json"))
+def test_a_json_block_is_json(text):
+    assert json.loads(text)
+
+
+@pytest.mark.parametrize("text", blocks("ini"))
+def test_an_ini_block_is_one(text):
+    parser = configparser.RawConfigParser()
+    parser.read_string(text)
+    assert parser.sections()
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="no POSIX shell here")
+@pytest.mark.parametrize("text", blocks(*SHELL))
+def test_a_block_of_shell_is_shell(text):
+    lines = "\n".join(line.removeprefix("$ ") for line in text.splitlines())
+    done = subprocess.run(["sh", "-n"], input=lines, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def script(page, containing, folder, **programs):
+    """Runs the script of a page that contains a text, beside stand-ins for the programs that it calls."""
+    blocks_ = [block for _, block in FENCED.findall((ROOT / "docs" / page).read_text("utf-8")) if containing in block]
+    assert len(blocks_) == 1
+    for name, body in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+    env = {"PATH": f"{folder}:/usr/bin:/bin"}
+    return subprocess.run(["sh", "-c", blocks_[0]], input="{}", env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="no POSIX shell here")
+@pytest.mark.parametrize(
+    ("answers", "code", "said"),
+    [("0", 0, "made"), ("1 1 0", 0, "slept slept made"), ("69", 69, ""), ("1 64", 64, "slept")],
+)
+def test_the_script_that_waits_for_room_waits(tmp_path, answers, code, said):
+    (tmp_path / "answers").write_text(answers.replace(" ", "\n") + "\n")
+    rest, kept = tmp_path / "rest", tmp_path / "answers"
+    next_answer = f"read n < {kept}; sed 1d {kept} > {rest}; mv {rest} {kept}; exit $n"
+    done = script(
+        "bars-and-scripts.md",
+        "until watcher guard",
+        tmp_path,
+        watcher=next_answer,
+        sleep="echo slept",
+        make="echo made",
+    )
+    assert (done.returncode, done.stdout.split()) == (code, said.split())
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="no POSIX shell here")
+def test_the_status_line_of_two_programs_hands_the_input_to_both(tmp_path):
+    took = f"cat > {tmp_path}/took; echo not shown"
+    done = script("migrating.md", "ccusage statusline", tmp_path, watcher=took, ccusage="cat; echo ' shown'")
+    assert (done.stdout, (tmp_path / "took").read_text()) == ("{} shown\n", "{}")
+
+
+def test_the_readings_to_replay_are_ones_that_the_program_takes(tmp_path):
+    text = (ROOT / "docs" / "migrating.md").read_text("utf-8")
+    (tmp_path / "readings.jsonl").write_text(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
+    (tmp_path / "rules.toml").write_text('[[rule]]\nname = "x"\nwhen = "claude.five_hour > 80%"\n')
+    assert app.run(["replay", str(tmp_path / "rules.toml"), str(tmp_path / "readings.jsonl")]) == 0
+
+
+def test_every_kind_of_error_is_explained():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    assert [each.kind for each in kinds(ProviderError) if f"| `{each.kind}` |" not in page] == []
+
+
+def kinds(error):
+    for each in error.__subclasses__():
+        yield each
+        yield from kinds(each)
+
+
+def test_no_block_is_of_a_language_that_nobody_reads():
+    assert {language for page in PAGES for language, _ in FENCED.findall(page.read_text("utf-8"))} <= READ
+
+
+def test_every_command_has_a_row_in_the_readme():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [name for name in cli.COMMANDS if f"`watcher {name}" not in readme and name not in UNLISTED] == []
+
+
+def test_every_benchmark_has_a_row_in_the_readme():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    programs = [path for path in (ROOT / "benchmarks").glob("[a-z]*.py") if "\ndef main()" in path.read_text("utf-8")]
+    assert len(programs) > 4
+    assert [path.stem for path in programs if f"| `{path.stem}` |" not in readme] == []
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 200
+
+
+def test_every_link_between_the_pages_leads_somewhere():
+    targets = [(page, target) for page in PAGES for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8"))]
+    local = [(page, target) for page, target in targets if "://" not in target]
+    assert [f"{page.name}: {target}" for page, target in local if not (page.parent / target).exists()] == []

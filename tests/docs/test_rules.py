@@ -1,0 +1,75 @@
+"""`docs/rules.md` says what is: its blocks load, its examples run, its tables are those of the code."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from watcher.core.engine.rule_tests import run_example
+from watcher.core.rules.fields import FIELD_UNITS, TEMPLATE_FIELD_UNITS
+from watcher.core.rules.hysteresis import make_default_clear
+from watcher.core.rules.loader import parse_rules
+from watcher.core.rules.parser import parse_condition
+from watcher.core.rules.schema import ExampleEntry, RuleEntry
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "rules.md").read_text()
+BLOCKS = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+
+
+def section(title):
+    return TEXT.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+def rows(title):
+    """The cells of the table in that section, without the header."""
+    lines = [line for line in section(title).splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def keys(title):
+    return [row[0].strip("`") for row in rows(title)]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_block_loads_and_does_what_its_examples_say(block):
+    for rule in parse_rules(block, "rules.md"):
+        for example in rule.examples:
+            assert run_example(rule, example).passed, rule.name
+
+
+def test_what_is_copied_from_a_page_collides_with_no_default_rule():
+    """Whoever pastes an example beside what `watcher init` wrote gets a rule, not a mistake."""
+    shipped = {rule.name for rule in parse_rules((ROOT / "rules/default.toml").read_text("utf-8"), "default.toml")}
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        named = re.findall(r'^\[\[rule\]\]\nname +?= "([^"]+)"', page.read_text("utf-8"), re.MULTILINE)
+        assert (page.name, shipped & set(named)) == (page.name, set())
+
+
+def test_the_tables_of_keys_are_those_of_the_records():
+    assert set(keys("What a rule may have")) == {each.encode_name for each in msgspec.structs.fields(RuleEntry)}
+    assert set(keys("Examples")) == {each.encode_name for each in msgspec.structs.fields(ExampleEntry)}
+
+
+def test_the_table_of_fields_is_that_of_the_language():
+    assert {row[0].strip("`"): row[1] for row in rows("Fields")} == {
+        name: unit.value for name, unit in FIELD_UNITS.items()
+    }
+
+
+def test_the_table_of_series_holds_series():
+    for written, _meaning in rows("Series"):
+        assert parse_condition(f"{written.strip('`')} > 5%")
+
+
+def test_what_is_said_to_end_an_alert_ends_it():
+    found = rows("When an alert ends")
+    assert len(found) > 3
+    for when, ends in found:
+        assert str(make_default_clear(parse_condition(when.strip("`")))) == ends.strip("`")
+
+
+def test_every_word_of_templates_is_listed():
+    words = re.findall(r"`\{(\w+)\}`", section("Words in `title` and `message`"))
+    assert words == list(TEMPLATE_FIELD_UNITS)

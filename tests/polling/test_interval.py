@@ -1,0 +1,375 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from watcher.polling.interval import (
+    NextPoll,
+    Pace,
+    PollContext,
+    SeriesOutlook,
+    choose_next_poll,
+    compute_cooldown,
+    forgive_strike,
+    is_cooling_down,
+    make_pace,
+)
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+CLAUDE = Pace(floor=timedelta(minutes=5), every=timedelta(minutes=10), ceiling=timedelta(minutes=30))
+CODEX = Pace(floor=timedelta(minutes=2), every=timedelta(minutes=5), ceiling=timedelta(minutes=30))
+SESSION = 5 * 3600
+
+
+def minutes(count: float) -> timedelta:
+    return timedelta(minutes=count)
+
+
+def after(choice: NextPoll) -> timedelta:
+    assert choice.at is not None
+    return choice.at - NOON
+
+
+def sight(*watches: SeriesOutlook, pace: Pace = CODEX, **known: object) -> PollContext:
+    return PollContext(**{"pace": pace, "asked_at": NOON, "watches": watches, **known})  # type: ignore[arg-type]
+
+
+def moving(used: float, **known: object) -> SeriesOutlook:
+    basis = {"name": "five_hour", "changed_at": NOON, "window_seconds": SESSION, "thresholds": (80.0,)}
+    return SeriesOutlook(used_percent=used, **{**basis, **known})  # type: ignore[arg-type]
+
+
+def choose(seen: PollContext) -> NextPoll:
+    return choose_next_poll(seen, NOON)
+
+
+def test_a_login_never_asked_is_asked_at_once() -> None:
+    assert choose(PollContext(pace=CODEX)) == NextPoll(at=NOON, reason="not asked yet")
+
+
+def test_far_from_every_threshold_the_usual_interval_holds() -> None:
+    choice = choose(sight(moving(10)))
+    assert after(choice) == minutes(5)
+    assert choice.reason == "every 5m"
+
+
+def test_near_a_threshold_it_is_asked_sooner() -> None:
+    choice = choose(sight(moving(76)))
+    assert minutes(2) <= after(choice) < minutes(5)
+    assert choice.reason == "five_hour: 4 points from 80%"
+
+
+def test_a_threshold_already_passed_is_not_near() -> None:
+    assert after(choose(sight(moving(81)))) == minutes(5)
+
+
+def test_a_threshold_just_reached_is_still_ahead_because_whole_percents_stop_on_it() -> None:
+    assert after(choose(sight(moving(80)))) == minutes(2)
+
+
+def test_the_next_threshold_above_counts_not_the_one_behind() -> None:
+    assert "95%" in choose(sight(moving(93, thresholds=(95.0, 80.0)))).reason
+
+
+def test_rising_fast_it_looks_halfway_to_the_crossing() -> None:
+    choice = choose(sight(moving(70, rate=75.0)))  # 10 points at 75 an hour: 8 minutes
+    assert after(choice) == minutes(4)
+    assert choice.reason == "five_hour: 80% expected in 8m"
+
+
+def test_the_floor_holds_however_near_and_fast() -> None:
+    assert after(choose(sight(moving(79.9, rate=500.0)))) == minutes(2)
+
+
+@pytest.mark.parametrize(("calm", "wait"), [(10, 5), (20, 10), (60, 20), (600, 30)])
+def test_unchanged_for_long_it_is_asked_later_up_to_the_ceiling(calm: int, wait: int) -> None:
+    choice = choose(sight(moving(10, changed_at=NOON - minutes(calm))))
+    assert after(choice) == minutes(wait)
+
+
+def test_an_amount_without_a_percent_can_stand_still_too() -> None:
+    balance = SeriesOutlook(name="balance_usd", changed_at=NOON - minutes(600))
+    assert after(choose(sight(balance))) == minutes(30)
+    assert after(choose(sight(balance, moving(10)))) == minutes(5)
+
+
+def test_still_but_one_burst_from_the_line_is_not_left_to_the_ceiling() -> None:
+    still = NOON - minutes(600)
+    assert after(choose(sight(moving(79, changed_at=still)))) == minutes(5)
+    assert after(choose(sight(moving(74, changed_at=still, window_seconds=7 * 86400)))) == minutes(30)
+
+
+def test_a_long_window_is_used_up_in_its_busy_hours_not_evenly() -> None:
+    week = choose(sight(moving(79.8, window_seconds=7 * 86400)))  # evenly: 0.2 points in 20 minutes; busy: in 1.6
+    assert after(week) == minutes(2)
+
+
+def test_within_two_points_a_moving_value_is_looked_at_twice_as_often() -> None:
+    assert after(choose(sight(moving(78, window_seconds=30 * 86400)))) == minutes(2.5)
+    assert after(choose(sight(moving(77, window_seconds=30 * 86400)))) == minutes(5)
+
+
+def test_calm_never_outlasts_the_age_at_which_a_rule_speaks() -> None:
+    still = NOON - minutes(600)
+    choice = choose(sight(moving(10, changed_at=still, fresh_for=minutes(20))))
+    assert after(choice) == minutes(18)
+    assert choice.reason == "a rule asks for readings: every 18m"
+    assert after(choose(sight(moving(10, changed_at=still, fresh_for=minutes(1))))) == minutes(2)
+    assert after(choose(sight(moving(10, fresh_for=minutes(45))))) == minutes(5)
+
+
+def test_waiting_for_a_reset_does_not_outlast_it_either() -> None:
+    near = moving(10, resets_at=NOON + minutes(6), fresh_for=minutes(6))
+    assert after(choose(sight(near))) == minutes(5)
+
+
+def test_a_pending_alert_keeps_the_usual_interval() -> None:
+    still = NOON - minutes(600)
+    assert after(choose(sight(moving(85, changed_at=still)))) == minutes(30)
+    assert after(choose(sight(moving(85, changed_at=still, pending=True)))) == minutes(5)
+
+
+def test_a_tool_in_use_is_not_taken_for_still() -> None:
+    watch = moving(10, changed_at=NOON - minutes(600))
+    assert after(choose(sight(watch, active_at=NOON - timedelta(seconds=20)))) == minutes(5)
+    assert after(choose(sight(watch, active_at=NOON + minutes(1)))) == minutes(5)
+
+
+def test_a_tool_not_in_use_is_left_alone_and_glanced_at_for_free() -> None:
+    choice = choose(sight(moving(10, changed_at=NOON - minutes(11)), active_at=NOON - minutes(11)))
+    assert after(choice) == minutes(30)
+    assert choice.recheck_at == NOON + minutes(2)
+
+
+def test_without_the_hint_nothing_is_glanced_at() -> None:
+    assert choose(sight(moving(10, changed_at=NOON - minutes(600)))).recheck_at is None
+
+
+def test_a_reset_is_looked_at_half_a_minute_after_it() -> None:
+    choice = choose(sight(moving(50, resets_at=NOON + minutes(4))))
+    assert after(choice) == minutes(4.5)
+    assert choice.reason == "a window resets"
+
+
+def test_a_look_just_before_a_reset_waits_for_it() -> None:
+    assert after(choose(sight(moving(10, resets_at=NOON + minutes(6))))) == minutes(6.5)
+    assert after(choose(sight(moving(10, resets_at=NOON + minutes(8))))) == minutes(5)
+
+
+def test_a_crossing_that_the_reset_would_hide_is_not_left_to_it() -> None:
+    assert after(choose(sight(moving(79.5), moving(50, resets_at=NOON + minutes(3))))) == minutes(2)
+
+
+def test_the_rolling_boundary_of_an_unused_window_is_no_reset() -> None:
+    assert after(choose(sight(moving(0, resets_at=NOON + minutes(4))))) == minutes(5)
+
+
+def test_of_several_series_the_most_pressing_decides() -> None:
+    calm = moving(5, name="weekly", changed_at=NOON - minutes(600))
+    choice = choose(sight(calm, moving(79, rate=25.0)))
+    assert after(choice) == minutes(2)
+    assert choice.reason == "five_hour: 80% expected in 2m"
+
+
+def test_a_doubted_answer_is_asked_again_soon_then_less_soon() -> None:
+    waits = [after(choose(sight(moving(10), doubts=doubts))) for doubts in (1, 2, 3, 40)]
+    assert waits == [minutes(2), minutes(4), minutes(5), minutes(5)]
+
+
+def test_a_doubt_never_breaks_a_cooldown() -> None:
+    until = NOON + minutes(40)
+    choice = choose(sight(moving(10), doubts=1, cooldown_until=until))
+    assert choice == NextPoll(at=until, reason="cooling down after 429")
+
+
+@pytest.mark.parametrize("kind", ["not_signed_in", "expired", "forbidden"])
+def test_a_refused_login_is_not_hammered(kind: str) -> None:
+    choice = choose(sight(failure=kind, failures=7))
+    assert after(choice) == minutes(15)
+    assert choice.recheck_at == NOON + minutes(3)
+    assert choice.reason == "waiting for another login"
+
+
+@pytest.mark.parametrize("kind", ["not_signed_in", "expired", "forbidden", "unsupported"])
+def test_another_login_is_tried_at_once(kind: str) -> None:
+    assert after(choose(sight(failure=kind, failures=7, login_changed=True))) == timedelta(seconds=5)
+
+
+def test_another_login_waits_for_its_own_cooldown() -> None:
+    until = NOON + minutes(9)
+    assert choose(sight(failure="expired", login_changed=True, cooldown_until=until)).at == until
+
+
+def test_an_unsupported_account_is_not_asked_again() -> None:
+    assert choose(sight(failure="unsupported", failures=1)).at is None
+
+
+def test_offline_backs_off_gently_and_may_undercut_the_floor() -> None:
+    waits = [after(choose(sight(pace=CLAUDE, failure="offline", failures=n))) for n in (1, 2, 3, 5, 900)]
+    assert waits == [minutes(1), minutes(2), minutes(4), minutes(15), minutes(15)]
+
+
+def test_a_machine_that_woke_asks_at_once() -> None:
+    seen = sight(moving(10), asked_at=NOON - timedelta(hours=8), woke_at=NOON, failure="offline", failures=9)
+    assert choose_next_poll(seen, NOON) == NextPoll(at=NOON, reason="the machine woke")
+
+
+def test_a_clock_set_back_makes_nobody_wait_until_it_has_caught_up() -> None:
+    ahead = sight(moving(10), asked_at=NOON + timedelta(days=1), spent=(NOON + timedelta(days=1),))
+    assert choose_next_poll(ahead, NOON).at == NOON
+    failing = sight(asked_at=NOON + timedelta(days=1), failure="server", failures=3)
+    assert choose_next_poll(failing, NOON).at == NOON
+
+
+def test_a_clock_set_back_a_little_still_spares_the_server() -> None:
+    at = choose_next_poll(sight(asked_at=NOON + minutes(1)), NOON).at
+    assert at is not None
+    assert at > NOON + minutes(1)
+
+
+def test_a_cooldown_that_ends_later_than_any_can_is_over() -> None:
+    ahead = sight(moving(10), asked_at=NOON + timedelta(days=3), cooldown_until=NOON + timedelta(days=3, hours=1))
+    assert choose_next_poll(ahead, NOON).at == NOON
+    assert is_cooling_down(NOON + timedelta(hours=6), NOON)
+    assert not is_cooling_down(NOON, NOON)
+    assert not is_cooling_down(None, NOON)
+
+
+def test_waking_breaks_neither_floor_nor_cooldown() -> None:
+    assert choose(sight(woke_at=NOON + minutes(1))).at == NOON + minutes(2)
+    assert choose(sight(woke_at=NOON + minutes(1), cooldown_until=NOON + minutes(50))).at == NOON + minutes(50)
+    limited = sight(woke_at=NOON + minutes(1), failure="rate_limited", retry_at=NOON + minutes(50), strikes=1)
+    assert choose(limited).at == NOON + minutes(50)
+
+
+@pytest.mark.parametrize("kind", ["server", "timeout", "shape"])
+def test_a_failing_server_is_asked_ever_later_up_to_the_ceiling(kind: str) -> None:
+    waits = [after(choose(sight(failure=kind, failures=n))) for n in (1, 2, 3, 4, 90)]
+    assert waits == [minutes(5), minutes(10), minutes(20), minutes(30), minutes(30)]
+
+
+def test_jitter_moves_a_back_off_by_a_tenth_at_most() -> None:
+    waits = [after(choose(sight(failure="server", failures=2, jitter=jitter))) for jitter in (-1, 0, 1)]
+    assert waits == [minutes(9), minutes(10), minutes(11)]
+
+
+def test_a_wall_on_the_way_is_not_hammered() -> None:
+    waits = [after(choose(sight(failure="blocked", failures=n))) for n in (1, 2, 90)]
+    assert waits == [minutes(15), minutes(30), timedelta(hours=6)]
+
+
+def test_a_failing_server_that_names_a_time_is_believed() -> None:
+    choice = choose(sight(failure="server", failures=1, retry_at=NOON + minutes(45)))
+    assert choice == NextPoll(at=NOON + minutes(45), reason="after a failure: server; asked to wait")
+
+
+def test_a_429_without_a_stored_cooldown_still_waits() -> None:
+    assert after(choose(sight(failure="rate_limited", failures=1, strikes=3))) == minutes(20)
+
+
+def test_after_a_429_it_is_not_asked_sooner_than_usual_until_forgiven() -> None:
+    assert after(choose(sight(moving(79.9, rate=60.0), strikes=1))) == minutes(5)
+    assert after(choose(sight(moving(79.9, rate=60.0), strikes=0))) == minutes(2)
+
+
+def test_another_use_of_the_token_counts_against_the_floor() -> None:
+    choice = choose_next_poll(sight(moving(79.9, rate=60.0), spent=(NOON + minutes(1),)), NOON + minutes(1))
+    assert choice.at == NOON + minutes(3)
+
+
+def test_a_token_has_an_hourly_budget_for_all_who_use_it() -> None:
+    spent = tuple(NOON - minutes(2 * n) for n in range(24))  # the oldest 46 minutes ago
+    choice = choose(sight(moving(79.9, rate=60.0), spent=spent))
+    assert choice.at == NOON + minutes(14)
+    assert choice.reason == "this token's hourly budget is used up"
+
+
+@pytest.mark.parametrize(
+    ("strikes", "wait"), [(0, 5), (1, 5), (2, 10), (3, 20), (6, 160), (7, 320), (8, 360), (900, 360)]
+)
+def test_a_cooldown_doubles_from_five_minutes_to_six_hours(strikes: int, wait: int) -> None:
+    assert compute_cooldown(strikes, None, NOON) == NOON + minutes(wait)
+
+
+def test_a_servers_own_word_lengthens_a_cooldown_and_never_shortens_it() -> None:
+    assert compute_cooldown(1, timedelta(seconds=1), NOON) == NOON + minutes(5)
+    assert compute_cooldown(1, minutes(17), NOON) == NOON + minutes(17)
+    assert compute_cooldown(1, timedelta(hours=9), NOON) == NOON + timedelta(hours=9)
+
+
+def test_an_absurd_retry_after_does_not_silence_a_provider_for_ever() -> None:
+    assert compute_cooldown(1, timedelta(days=9000), NOON) == NOON + timedelta(hours=24)
+
+
+def test_a_good_answer_forgives_one_strike() -> None:
+    assert [forgive_strike(strikes) for strikes in (3, 1, 0)] == [2, 0, 0]
+
+
+def test_a_persons_interval_never_undercuts_the_floor_and_may_exceed_the_ceiling() -> None:
+    bounds = (minutes(5), minutes(10), minutes(30))
+    assert make_pace(*bounds).every == minutes(10)
+    assert make_pace(*bounds, minutes(1)).every == minutes(5)
+    assert make_pace(*bounds, minutes(60)) == Pace(floor=minutes(5), every=minutes(60), ceiling=minutes(60))
+
+
+watches = st.builds(
+    SeriesOutlook,
+    name=st.just("five_hour"),
+    used_percent=st.none() | st.floats(0, 150),
+    thresholds=st.lists(st.floats(0, 150), max_size=3).map(tuple),
+    rate=st.none() | st.floats(-100, 10_000),
+    changed_at=st.none() | st.integers(0, 600).map(lambda ago: NOON - minutes(ago)),
+    resets_at=st.none() | st.integers(-60, 6000).map(lambda ahead: NOON + minutes(ahead)),
+    window_seconds=st.none() | st.sampled_from([SESSION, 604_800]),
+    pending=st.booleans(),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seen=st.lists(watches, max_size=3),
+    doubts=st.integers(0, 3),
+    active=st.none() | st.integers(-600, 30),
+    which=st.sampled_from([CLAUDE, CODEX]),
+    late=st.integers(0, 90),
+)
+def test_a_good_answer_is_followed_within_floor_and_ceiling(
+    seen: list[SeriesOutlook], doubts: int, active: int | None, which: Pace, late: int
+) -> None:
+    active_at = None if active is None else NOON + minutes(active)
+    known = sight(*seen, pace=which, doubts=doubts, active_at=active_at)
+    now = NOON + minutes(late)
+    choice = choose_next_poll(known, now)
+    assert choice.at is not None
+    assert choice.reason
+    # A reset may delay a look by a floor and half a minute, never more.
+    assert max(choice.at, now) >= NOON + which.floor
+    assert choice.at - NOON <= which.ceiling + which.floor + timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("ago", "fresh_for", "wait", "why"),
+    [
+        (0, None, 10, "every 10m"),
+        (15, None, 10, "every 10m"),
+        (25, None, 5, "only a part was heard since the last whole answer"),
+        (90, None, -60, "only a part was heard since the last whole answer"),
+        (10, 20, 8, "only a part was heard since the last whole answer"),
+    ],
+)
+def test_what_is_heard_from_elsewhere_is_but_a_part_and_puts_a_request_off_only_so_long(
+    ago: float, fresh_for: float | None, wait: float, why: str
+) -> None:
+    patience = None if fresh_for is None else minutes(fresh_for)
+    seen = sight(moving(10, fresh_for=patience), pace=CLAUDE, requested_at=NOON - minutes(ago))
+    choice = choose(seen)
+    assert (after(choice), choice.reason) == (minutes(wait), why)
+
+
+def test_what_is_heard_from_elsewhere_spends_no_token() -> None:
+    seen = sight(moving(10), pace=CLAUDE, requested_at=NOON - minutes(27))
+    assert after(choose(seen)) == minutes(3), "the floor counts from the last request"
+    assert after(
+        choose(sight(moving(10), pace=CLAUDE, requested_at=NOON - minutes(3), woke_at=NOON + minutes(1)))
+    ) == minutes(2)

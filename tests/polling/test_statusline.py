@@ -1,0 +1,183 @@
+"""Claude Code's status line, from the inbox to the alert: with a daemon and without, for one account or several."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from tests.world import START, made
+from watcher.credentials import Credential
+from watcher.polling import inbox, statusline
+from watcher.system.lock import Lock
+
+RULES = """
+[channels.hook]
+type = "webhook"
+url = "http://127.0.0.1:9/hook"
+[route]
+default = ["hook"]
+[[rule]]
+name = "session"
+when = "claude.five_hour > 80%"
+"""
+ENDS = START + timedelta(hours=4)
+
+
+@pytest.fixture
+def world(tmp_path):
+    with made(tmp_path, RULES, 10) as world:
+        yield world
+
+
+def speak(world, used, **more):
+    window = {"used_percentage": used, "resets_at": ENDS.timestamp()}
+    inbox.write_entry(
+        world.paths.state_dir,
+        inbox.CLAUDE_STATUSLINE,
+        {"rate_limits": {"five_hour": window, **more}},
+        world.machine.now(),
+    )
+
+
+def known(world):
+    store = world.store()
+    try:
+        return [
+            (account.account, reading.window, reading.used_percent, reading.source)
+            for account in store.accounts()
+            for reading in (account.snapshot.readings if account.snapshot else ())
+        ]
+    finally:
+        store.close()
+
+
+def test_the_daemon_takes_the_word_and_an_alert_goes_out(world):
+    world.watch(
+        timedelta(minutes=40),
+        (timedelta(minutes=5), lambda: speak(world, 60)),
+        (timedelta(minutes=10), lambda: world.usage(91, ENDS)),
+        (timedelta(minutes=11), lambda: speak(world, 90)),
+    )
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_without_a_daemon_the_next_command_takes_it(world):
+    world.check()
+    speak(world, 20)
+    statusline.import_statusline(world.paths, world.doors())
+    assert known(world) == [("", "five_hour", 20.0, "statusline")]
+    assert not inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
+
+
+def test_on_a_fresh_machine_it_is_the_first_reading(world):
+    speak(world, 20)
+    statusline.import_statusline(world.paths, world.doors())
+    assert known(world) == [("", "five_hour", 20.0, "statusline")]
+
+
+def test_the_alert_it_raises_waits_for_whoever_sends(world):
+    speak(world, 90)
+    statusline.import_statusline(world.paths, world.doors())
+    assert world.received == []
+    store = world.store()
+    assert [delivery.message.rule for delivery in store.load_outbox()] == ["session"]
+    store.close()
+
+
+def test_windows_that_it_does_not_speak_of_stay(world):
+    world.answers["/api/oauth/usage"] = lambda _request: world.json(
+        {"five_hour": {"utilization": 1, "resets_at": ENDS.isoformat()}, "seven_day_opus": {"utilization": 50}}
+    )
+    world.check()
+    speak(world, 20)
+    statusline.import_statusline(world.paths, world.doors())
+    assert [(window, used) for _, window, used, _ in known(world)] == [("five_hour", 20.0), ("seven_day_opus", 50.0)]
+
+
+def test_old_words_of_an_idle_session_change_nothing(world):
+    world.check()
+    speak(world, 5)
+    statusline.import_statusline(world.paths, world.doors())
+    assert known(world) == [("", "five_hour", 10.0, "api")]
+
+
+def test_it_is_left_to_a_running_daemon(world):
+    speak(world, 20)
+    lock = Lock(world.paths.state_dir)
+    assert lock.acquire()
+    statusline.import_statusline(world.paths, world.doors())
+    lock.release()
+    assert inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
+
+
+def test_it_is_left_where_the_config_has_a_mistake(world):
+    world.config("[[rule]]\nname = 3\n")
+    speak(world, 20)
+    statusline.import_statusline(world.paths, world.doors())
+    assert inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
+
+
+def test_with_nothing_to_take_nothing_is_made(world):
+    statusline.import_statusline(world.paths, world.doors())
+    assert not world.paths.state_dir.exists()
+
+
+def login(account, place="OpenCode"):
+    return Credential(provider="claude", source_name=place, path="x", token=f"t-{account}", account=account)
+
+
+@pytest.mark.parametrize(
+    ("logins", "owner"),
+    [
+        ([login("a")], "a"),
+        ([login("a"), login("b", "Claude Code")], "b"),
+        ([login("a"), login("b")], None),
+        ([], ""),
+    ],
+)
+def test_whose_use_it_is(world, logins, owner):
+    speak(world, 20)
+    store = world.store()
+    at, snapshot = statusline.read_statusline(store, logins)
+    store.close()
+    assert at == START
+    assert (None if snapshot is None else snapshot.account) == owner
+
+
+def test_what_says_nothing_is_taken_and_is_no_news(world):
+    inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, {"rate_limits": json.loads("[]")}, START)
+    store = world.store()
+    assert statusline.read_statusline(store, ()) == (START, None)
+    assert statusline.read_statusline(store, ()) is None
+    store.close()
+
+
+def test_while_it_speaks_the_provider_is_asked_less_and_yet_for_what_it_does_not_say(world):
+    """Claude Code tells of two windows; a weekly limit of one model may be the one that binds."""
+
+    def answer(used):
+        scoped = {"kind": "weekly_scoped", "group": "weekly", "percent": used}
+        scope = {"model": {"display_name": "Fable"}}
+        ends = ENDS.isoformat()
+        content = {"five_hour": {"utilization": used, "resets_at": ends}, "limits": [{**scoped, "scope": scope}]}
+        world.answers["/api/oauth/usage"] = lambda _: world.json(content)
+
+    world.config(RULES + '[[rule]]\nname = "blind"\nwhen = "claude.seven_day_fable.age > 45m"\n')
+    answer(10)
+    used = [10 + minute / 6 for minute in range(0, 180, 3)]
+    each = [(timedelta(minutes=3 * n), used[n]) for n in range(1, len(used))]
+    world.watch(timedelta(hours=3), *[(at, lambda now=now: (answer(now), speak(world, now))) for at, now in each])
+    polls = [at - START for at in world.polls()]
+    assert polls == [timedelta(minutes=30 * n) for n in range(len(polls))]
+    assert len(polls) >= 6, "and not eighteen, as without it"
+    assert world.received == []
+
+
+def test_a_rule_s_patience_holds_for_what_it_does_not_say(world):
+    world.config(RULES + '[[rule]]\nname = "blind"\nwhen = "claude.seven_day.age > 15m"\n')
+    both = {"five_hour": {"utilization": 10, "resets_at": ENDS.isoformat()}, "seven_day": {"utilization": 3}}
+    world.answers["/api/oauth/usage"] = lambda _: world.json(both)
+    events = [(timedelta(minutes=3 * n), lambda n=n: speak(world, 10 + n)) for n in range(1, 20)]
+    world.watch(timedelta(hours=1), *events)
+    assert world.received == []
+    assert 4 <= len(world.polls()) <= 6

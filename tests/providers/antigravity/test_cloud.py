@@ -1,0 +1,326 @@
+"""Antigravity without a login in its cache: the same account is asked for at Google, and nobody else's."""
+
+import json
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watcher.core.model import PollFailure, Request, Response, Snapshot
+from watcher.credentials import HostInfo
+from watcher.errors import OfflineError, ShapeChangedError
+from watcher.polling import fetch
+from watcher.providers import Overrides
+from watcher.providers.antigravity import PROVIDER, cloud
+from watcher.providers.antigravity.cloud import PLAN_NAME
+from watcher.system import foreign_databases
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+CLIENT = {"GEMINI_CLIENT_ID": "id", "GEMINI_CLIENT_SECRET": "secret"}
+HALF = "igIUChIKAUF6DQ0AAAA/EgYI9LqMzQY="
+RESET = "2026-11-23T00:00:00Z"
+TOKEN = {"access_token": "ya29.new", "expires_in": 3599}
+MODELS = {
+    "models": {
+        "gemini-3.1-pro-high": {
+            "displayName": "Gemini 3.1 Pro (High)",
+            "quotaInfo": {"remainingFraction": 0.2, "resetTime": RESET},
+        },
+        "claude-sonnet": {"label": "Claude Sonnet 4.6 (Thinking)", "quotaInfo": {"resetTime": RESET}},
+        "gpt": {"modelName": "GPT", "quotaInfo": {"remainingFraction": 1}},
+        "odd": {"displayName": "Odd", "quotaInfo": {"remainingFraction": True, "resetTime": 5}},
+        "none": {"displayName": "No quota"},
+        "junk": 7,
+    }
+}
+FULL = {"models": {"a": {"displayName": "A", "quotaInfo": {"remainingFraction": 1}}}}
+
+
+def cache(home, **login):
+    path = home / ".config/Antigravity/User/globalStorage/state.vscdb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE ItemTable (key TEXT UNIQUE ON CONFLICT REPLACE, value BLOB)")
+    if login:
+        connection.execute("INSERT INTO ItemTable VALUES ('antigravityAuthStatus', ?)", (json.dumps(login),))
+    connection.commit()
+    connection.close()
+    return path
+
+
+def accounts(home, *emails, path=".config/opencode/antigravity-accounts.json", active=0):
+    where = home / path
+    where.parent.mkdir(parents=True, exist_ok=True)
+    entries = [{"email": email, "refreshToken": f"1//{email}", "projectId": "project-1"} for email in emails]
+    where.write_text(json.dumps({"version": 4, "accounts": entries, "activeIndexByFamily": {"gemini": active}}))
+    return str(where)
+
+
+class Door:
+    """Google, answering by the method that is asked for; what it does not know is offline."""
+
+    def __init__(self, **answers):
+        self.answers = {"token": TOKEN, **answers}
+        self.asked: list[Request] = []
+
+    def __call__(self, request):
+        self.asked.append(request)
+        said = self.answers.get(request.url.rpartition(":")[2].rpartition("/")[2])
+        if said is None:
+            raise OfflineError("no such server")
+        status, body = said if isinstance(said, tuple) else (200, said)
+        return Response(status=status, body=json.dumps(body).encode(), received_at=NOW)
+
+    def methods(self):
+        return [request.url.rpartition(":")[2].rpartition("/")[2] for request in self.asked]
+
+
+def asked(home, door, overrides=None, env=CLIENT):
+    around = HostInfo(
+        home=home, env=env, platform="linux", run_command=None, read_database=foreign_databases.read_database
+    )
+    found = fetch.find_logins(PROVIDER, around, overrides or Overrides(), now=lambda: NOW)
+    if not found.credentials:
+        return found.failures[0] if found.failures else None
+    (credential,) = found.credentials
+    return fetch.poll_account(
+        PROVIDER,
+        credential,
+        now=lambda: NOW,
+        send=door,
+        read_database=foreign_databases.read_database,
+        provider_state={},
+    )
+
+
+def test_signed_out_in_the_cache_the_active_account_is_asked_for(tmp_path):
+    path = cache(tmp_path)
+    accounts(tmp_path, "other@x.io", "me@x.io", active=1)
+    door = Door(fetchAvailableModels=MODELS)
+    snapshot = asked(tmp_path, door)
+    assert isinstance(snapshot, Snapshot), snapshot
+    assert (snapshot.account, snapshot.plan) == ("me@x.io", PLAN_NAME)
+    assert {each.window: each.used_percent for each in snapshot.readings} == {
+        "gemini_3_1_pro_high": pytest.approx(80),
+        "claude_sonnet_4_6_thinking": None,
+        "gpt": 0,
+        "odd": None,
+    }
+    assert snapshot.readings[0].resets_at == datetime(2026, 11, 23, tzinfo=UTC)
+    assert not any(each.low_confidence or each.stale for each in snapshot.readings)
+    assert f"signed out: no login in {path}" in snapshot.note
+    assert "not said how much is left (possibly exhausted): Claude Sonnet" in snapshot.note
+    assert door.methods() == ["token", "fetchAvailableModels"]
+    assert door.asked[0].form["refresh_token"] == "1//me@x.io"
+    assert door.asked[1].json == {"project": "project-1"}
+    assert door.asked[1].headers["Authorization"] == "Bearer ya29.new"
+
+
+@pytest.mark.parametrize(
+    ("pool", "said"), [("gemini-antigravity", True), ("claude:sonnet", True), ("gemini-cli", False)]
+)
+def test_a_refusal_of_the_plugin_in_antigravity_s_own_pools_is_a_word_in_the_note(tmp_path, pool, said):
+    cache(tmp_path)
+    path = Path(accounts(tmp_path, "me@x.io"))
+    content = json.loads(path.read_text())
+    content["accounts"][0]["rateLimitResetTimes"] = {pool: 1_900_000_000_000}
+    path.write_text(json.dumps(content))
+    snapshot = asked(tmp_path, Door(fetchAvailableModels=MODELS))
+    assert ("OpenCode's plugin was refused until 2030-03-17" in snapshot.note) is said
+
+
+@pytest.mark.parametrize(("reset", "asks"), [("2026-11-23T00:00:00Z", 2), ("2026-11-22T00:01:30Z", 3)])
+def test_google_is_asked_every_five_minutes_and_after_a_reset_however_often_the_cache_is_looked_at(
+    tmp_path, reset, asks
+):
+    cache(tmp_path)
+    accounts(tmp_path, "me@x.io")
+    model = {"displayName": "A", "quotaInfo": {"remainingFraction": 0.5, "resetTime": reset}}
+    door = Door(fetchAvailableModels={"models": {"a": model}})
+    around = HostInfo(
+        home=tmp_path, env=CLIENT, platform="linux", run_command=None, read_database=foreign_databases.read_database
+    )
+    (credential,) = fetch.find_logins(PROVIDER, around).credentials
+    kept = {}
+    for minute in (0, 1, 5):
+        at = NOW + timedelta(minutes=minute, seconds=30 * minute)
+        snapshot = fetch.poll_account(
+            PROVIDER,
+            credential,
+            now=lambda at=at: at,
+            send=door,
+            read_database=foreign_databases.read_database,
+            provider_state=kept,
+        )
+        assert [each.used_percent for each in snapshot.readings] == [50]
+    assert door.methods().count("fetchAvailableModels") == asks
+
+
+def test_a_cache_that_has_a_login_is_enough(tmp_path):
+    cache(tmp_path, email="me@x.io", userStatusProtoBinaryBase64=HALF)
+    accounts(tmp_path, "me@x.io")
+    door = Door()
+    assert [each.used_percent for each in asked(tmp_path, door).readings] == [50]
+    assert door.asked == []
+
+
+@pytest.mark.parametrize(
+    ("login", "emails", "env", "why"),
+    [
+        ({}, [], CLIENT, "there is no account"),
+        ({}, ["me@x.io"], {}, "without a client no token can be made"),
+        ({"email": "me@x.io"}, ["you@x.io"], CLIENT, "it is another person's"),
+    ],
+)
+def test_without_the_same_persons_account_the_cache_says_what_is_wrong(tmp_path, login, emails, env, why):
+    path = cache(tmp_path, **login)
+    if emails:
+        accounts(tmp_path, *emails)
+    door = Door()
+    failure = asked(tmp_path, door, env=env)
+    message = f"Antigravity: signed out: no login in {path}: open Antigravity and sign in"
+    assert (failure.kind, failure.message) == ("not_signed_in", message), why
+    assert door.asked == []
+
+
+def test_an_account_that_gives_nothing_either_leaves_the_first_word(tmp_path):
+    cache(tmp_path)
+    accounts(tmp_path, "me@x.io")
+    for door in (Door(), Door(token=(400, {"error": "invalid_grant"})), Door(fetchAvailableModels={})):
+        failure = asked(tmp_path, door)
+        assert (failure.kind, failure.message[:23]) == ("not_signed_in", "Antigravity: signed out")
+
+
+def test_a_damaged_cache_is_said_and_not_passed_over(tmp_path):
+    path = cache(tmp_path)
+    path.write_bytes(b"no database")
+    accounts(tmp_path, "me@x.io")
+    failure = asked(tmp_path, Door(fetchAvailableModels=MODELS))
+    assert isinstance(failure, PollFailure)
+    assert str(path) in failure.message
+
+
+@pytest.mark.parametrize("damage", [None, b"no database"])
+def test_a_named_accounts_file_stands_in_for_any_cache(tmp_path, damage):
+    if damage:
+        cache(tmp_path).write_bytes(damage)
+    named = Overrides(accounts=accounts(tmp_path, "me@x.io", path="elsewhere.json"))
+    snapshot = asked(tmp_path, Door(fetchAvailableModels=MODELS), named)
+    assert (snapshot.account, snapshot.plan) == ("me@x.io", PLAN_NAME)
+    assert ("damaged" if damage else "no cache was found") in snapshot.note
+
+
+def test_without_a_cache_and_without_a_named_file_there_is_no_login(tmp_path):
+    accounts(tmp_path, "me@x.io")
+    assert asked(tmp_path, Door()) is None
+
+
+@pytest.mark.parametrize(
+    ("quota", "believed"),
+    [
+        ({"buckets": [{"modelId": "m", "remainingFraction": 0.5}]}, False),
+        ({"buckets": [{"modelId": "m", "remainingFraction": 1}]}, True),
+        (None, True),
+    ],
+)
+def test_every_model_full_is_checked_against_the_other_address(tmp_path, quota, believed):
+    cache(tmp_path)
+    accounts(tmp_path, "me@x.io")
+    snapshot = asked(tmp_path, Door(fetchAvailableModels=FULL, retrieveUserQuota=quota))
+    assert [each.low_confidence for each in snapshot.readings] == [not believed]
+    assert ("every model full: not believed" in snapshot.note) is not believed
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind", "message"),
+    [
+        (
+            {"token": (400, {"error": "invalid_grant"})},
+            "expired",
+            "Antigravity: Google took this login back: sign in again with `opencode auth login`",
+        ),
+        (
+            {"fetchAvailableModels": (403, {"error": {"message": "UNSUPPORTED_CLIENT"}})},
+            "shape",
+            "Antigravity: Google gives this account no quota: open Antigravity once",
+        ),
+        (
+            {"fetchAvailableModels": {"models": []}},
+            "shape",
+            "Antigravity: no model in the answer (models): nothing is claimed",
+        ),
+    ],
+)
+def test_a_named_account_that_fails_says_so_itself(tmp_path, answers, kind, message):
+    failure = asked(tmp_path, Door(**answers), Overrides(accounts=accounts(tmp_path, "me@x.io")))
+    assert (failure.kind, failure.message) == (kind, message)
+
+
+def test_a_named_accounts_file_that_is_broken_is_one_line_and_hides_no_cache(tmp_path):
+    cache(tmp_path, email="me@x.io", userStatusProtoBinaryBase64=HALF)
+    path = tmp_path / "elsewhere.json"
+    path.write_text("{")
+    around = HostInfo(
+        home=tmp_path, env=CLIENT, platform="linux", run_command=None, read_database=foreign_databases.read_database
+    )
+    found = fetch.find_logins(PROVIDER, around, Overrides(accounts=str(path)), now=lambda: NOW)
+    assert [each.account for each in found.credentials] == ["me@x.io"]
+    assert [each.message for each in found.failures] == [
+        f"{path} is not JSON: sign in again with `opencode auth login`"
+    ]
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.sampled_from(["0.5", 10**400]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+QUOTA = st.fixed_dictionaries({}, optional={"remainingFraction": ANY, "resetTime": ANY})
+NAMES = {"displayName": ANY, "label": ANY, "modelName": ANY, "quotaInfo": QUOTA | ANY}
+
+
+@given(st.dictionaries(st.text(max_size=4), st.fixed_dictionaries({}, optional=NAMES) | ANY, max_size=4) | ANY)
+def test_any_answer_is_readings_within_their_bounds_or_a_documented_error(models):
+    try:
+        readings = cloud.parse_readings({"models": models})
+    except ShapeChangedError:
+        return
+    assert all(each.used_percent is None or 0 <= each.used_percent <= 100 for each in readings)
+    assert len({each.window for each in readings}) == len(readings)
+
+
+# --- a cache that nobody writes to ------------------------------------------------------------------------------------
+
+
+def test_a_cache_that_nobody_wrote_to_is_not_opened_again(tmp_path):
+    path = cache(tmp_path, email="me@x.io", userStatusProtoBinaryBase64=HALF)
+    opened, kept, at = [], {}, [datetime.now(UTC) + timedelta(minutes=1)]
+
+    def read(question):
+        rows = foreign_databases.read_database(question, now=lambda: at[0])
+        opened.append(not rows.unchanged)
+        return rows
+
+    around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=None, read_database=read)
+
+    def poll_once():
+        (credential,) = fetch.find_logins(PROVIDER, around, now=lambda: at[0]).credentials
+        return fetch.poll_account(
+            PROVIDER, credential, now=lambda: at[0], send=None, read_database=read, provider_state=kept
+        )
+
+    first = poll_once()
+    at[0] += timedelta(minutes=1)
+    again = poll_once()
+    assert opened == [True, True, False, False]
+    assert (again.readings, again.account, again.at) == (first.readings, "me@x.io", at[0])
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE ItemTable SET value = replace(value, 'me@', 'it@')")
+    connection.commit()
+    connection.close()
+    at[0] += timedelta(minutes=1)
+    assert poll_once().account == "it@x.io"
+    assert opened[4:] == [True, True]

@@ -1,0 +1,97 @@
+from datetime import timedelta
+
+import pytest
+
+from tests.providers.codex.codex_poll import NOW, USAGE, asked
+from watcher.providers.codex import windows
+from watcher.providers.parsing import HOUR_S
+
+
+@pytest.mark.parametrize(
+    ("seconds", "window", "label"),
+    [
+        (18000, "five_hour", "5-hour window"),
+        (604800, "weekly", "weekly window"),
+        (2592000, "monthly", "monthly window"),
+        (2628000, "monthly", "monthly window"),
+        (21600, "6h", "6-hour window"),
+        (86400, "24h", "24-hour window"),
+        (5400, "90m", "90-minute window"),
+    ],
+)
+def test_a_window_is_named_by_its_length_whatever_its_slot(seconds, window, label):
+    for slot in ("primary_window", "secondary_window"):
+        [reading] = windows.parse_windows({slot: {"used_percent": 1, "limit_window_seconds": seconds}}, NOW)
+        assert (reading.window, reading.label, reading.window_seconds) == (window, label, seconds)
+
+
+def test_a_window_that_says_its_length_beats_one_that_is_guessed():
+    limit = {
+        "primary_window": {"used_percent": 1},
+        "secondary_window": {"used_percent": 2, "limit_window_seconds": 18000},
+    }
+    assert [
+        (reading.window, reading.used_percent) for reading in windows.parse_readings({"rate_limit": limit}, NOW)
+    ] == [("five_hour", 2)]
+
+
+def test_a_reset_is_absolute_where_that_is_given_and_counted_from_the_answer_where_not():
+    ends = int((NOW + timedelta(hours=2)).timestamp())
+    both = {"used_percent": 1, "reset_at": ends, "reset_after_seconds": 60}
+    for fields, resets_at in (
+        (both, NOW + timedelta(hours=2)),
+        ({**both, "reset_at": None}, NOW + timedelta(minutes=1)),
+        ({**both, "reset_at": ends * 1000}, NOW + timedelta(hours=2)),
+        ({"used_percent": 1}, None),
+    ):
+        [reading] = windows.parse_windows({"primary_window": fields}, NOW)
+        assert reading.resets_at == resets_at
+
+
+@pytest.mark.parametrize("hours", [6, 12, 336, 672, 696])
+def test_any_other_length_is_a_window_of_its_own(hours):
+    limit = {"primary_window": {"used_percent": 1, "limit_window_seconds": hours * HOUR_S}}
+    [reading] = asked({"rate_limit": limit}).readings
+    assert (reading.window, reading.label) == (f"{hours}h", f"{hours}-hour window")
+
+
+@pytest.mark.parametrize(
+    ("key", "window"),
+    [
+        ("spark_primary_window", "spark_five_hour"),
+        ("spark_secondary_window", "spark_weekly"),
+        ("primary_window_spark", "spark_five_hour"),
+        ("secondary_window_spark", "spark_weekly"),
+        ("individual_limit", None),
+        ("allowed", None),
+    ],
+)
+def test_further_windows_inside_the_limit_are_named_by_their_key(key, window):
+    readings = windows.parse_windows({key: {"used_percent": 5}}, NOW)
+    assert [each.window for each in readings] == ([] if window is None else [window])
+
+
+def test_code_review_is_a_week_where_it_does_not_say_its_length():
+    limit = {"primary_window": {"used_percent": 7}, "secondary_window": None}
+    [_, reading] = asked({**USAGE, "code_review_rate_limit": limit}).readings
+    assert (reading.window, reading.label, reading.used_percent) == (
+        "code_review_weekly", "code review weekly window", 7,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["GPT-5.3-Codex-Spark", "gpt-5.3-codex-SPARK"])
+def test_spark_is_known_by_its_name_and_not_by_its_feature(name):
+    entry = {
+        "limit_name": name,
+        "metered_feature": "codex_bengalfox",
+        "rate_limit": {"primary_window": {"used_percent": 1}, "secondary_window": {"used_percent": 2}},
+    }
+    assert [each.window for each in asked({"additional_rate_limits": [entry]}).readings] == [
+        "gpt_5_3_codex_spark_five_hour",
+        "gpt_5_3_codex_spark_weekly",
+    ]
+
+
+@pytest.mark.parametrize("limits", [None, [], {}, {"a": 1}, "junk", 5, True, ["junk", None, 7, [], {}]])
+def test_additional_limits_may_be_anything(limits):
+    assert [each.window for each in asked({**USAGE, "additional_rate_limits": limits}).readings] == ["five_hour"]

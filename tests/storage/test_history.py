@@ -1,0 +1,178 @@
+"""What the store recalls is what happened: past outages too, so that a replay says what the daemon said."""
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from tests.world import HOOK, START, made
+from watcher.config import loader
+from watcher.core.engine import replay
+from watcher.core.model import PollFailure, Reading, Snapshot, WindowKind
+from watcher.errors import ServerError, TimedOutError
+from watcher.storage.history import load_poll_results
+from watcher.storage.migrations import MIGRATIONS
+from watcher.storage.store import Store
+
+D, H, M = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+CONFIG = f"""{HOOK}[[rule]]
+name = "quiet"
+when = "claude.age > 45m"
+remind = "1h"
+[[rule]]
+name = "down"
+when = "not claude.up"
+for = "12m"
+[[rule]]
+name = "session"
+when = "claude.five_hour > 80%"
+"""
+
+
+@pytest.fixture
+def world(tmp_path):
+    with made(tmp_path, CONFIG) as world:
+        yield world
+
+
+def fails_with(error):
+    def answer(_request):
+        return error
+
+    return answer
+
+
+def test_a_replay_of_past_outages_says_what_the_daemon_said(world):
+    def breaks(error):
+        return lambda: world.answers.update({"/api/oauth/usage": fails_with(error)})
+
+    world.watch(
+        9 * H,
+        (1 * H, breaks(TimedOutError("no answer"))),
+        (2 * H, breaks(ServerError("503"))),
+        (3 * H, lambda: world.usage(85)),
+        (5 * H, breaks(TimedOutError("no answer"))),
+        (5 * H + 20 * M, lambda: world.usage(86)),
+    )
+    store = world.store()
+    past, said = load_poll_results(store, START - H), store.transitions(since=START - H)
+    rules = loader.load_config(world.paths, lambda text: text, world.home).rules
+    played = replay.replay_rules(rules, past, until=world.machine.now())
+    again = [each for moment in played for each in moment.evaluation.transitions]
+    story = [(each.rule, each.event.value) for each in said]
+    assert ("quiet", "reminder") in story
+    assert story.count(("down", "firing")) == 2
+
+    def shape(transitions):
+        return sorted((each.rule, each.event, each.reason, each.severity) for each in transitions)
+
+    assert shape(again) == shape(said)
+    for then, now in zip(sorted(said, key=_order), sorted(again, key=_order), strict=True):
+        assert abs(then.at - now.at) < timedelta(minutes=1)
+
+
+def _order(transition):
+    return transition.rule, transition.at
+
+
+# --- how the store keeps them -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "watcher.db", now=START)
+    yield store
+    store.close()
+
+
+def failure(after, kind="timeout", **facts):
+    return PollFailure(
+        **{"provider": "claude", "account": "a", "at": START + after, "kind": kind, "message": "no", **facts}
+    )
+
+
+def answer(after):
+    reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=10.0)
+    return Snapshot(provider="claude", account="a", at=START + after, readings=(reading,))
+
+
+def record(store, *news):
+    for each in news:
+        store.write(lambda each=each: store.save_result(each), now=each.at)
+
+
+def rows(store):
+    with closing(sqlite3.connect(store.path)) as file:
+        return file.execute("SELECT account, kind, ended_at - began_at, gaps FROM outage ORDER BY began_at").fetchall()
+
+
+def test_polls_that_fail_alike_are_one_row_and_each_comes_back(store):
+    polls = [failure(each * M) for each in (0, 5, 10, 40, 45)]
+    record(store, *polls)
+    assert rows(store) == [("a", "timeout", 45 * 60_000, "300000 300000 1800000 300000")]
+    assert list(store.failures(since=START)) == polls
+    assert list(store.failures(since=START + 7 * M)) == polls[2:]
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        answer(7 * M),
+        failure(7 * M, kind="server"),
+        failure(7 * M, message="another"),
+        failure(7 * M, retry_at=START + H),
+    ],
+)
+def test_what_says_something_else_begins_a_row_of_its_own(store, between):
+    news = [failure(0 * M), failure(5 * M), between, failure(10 * M), failure(15 * M)]
+    record(store, *news)
+    assert [row[3] for row in rows(store) if row[2]] == ["300000", "300000"]
+    assert list(store.failures(since=START)) == [each for each in news if isinstance(each, PollFailure)]
+
+
+def test_accounts_are_kept_apart_and_a_clock_set_back_loses_nothing(store):
+    polls = [failure(0 * M), failure(0 * M, account="b"), failure(5 * M), failure(4 * M)]
+    record(store, *polls)
+    assert sorted(store.failures(since=START), key=lambda each: (each.account, each.at)) == [
+        polls[0], polls[3], polls[2], polls[1],
+    ]  # fmt: skip
+
+
+def test_a_row_never_grows_without_end(store):
+    record(store, *(failure(each * M) for each in range(250)))
+    assert [row[3].count(" ") + 2 for row in rows(store)] == [100, 100, 50]
+    assert len(list(store.failures(since=START))) == 250
+
+
+def test_they_go_when_the_readings_of_their_time_go(store):
+    record(store, failure(0 * M), answer(M), failure(10 * M), failure(D))
+    store.write(lambda: store.delete_old_records(START + 14 * D + H), now=START)
+    assert [each.at for each in store.failures(since=START)] == [START + 10 * M, START + D]
+
+
+def test_an_account_known_by_another_key_leaves_none_behind(store):
+    record(store, failure(0 * M), failure(0 * M, account="b"))
+    store.write(lambda: store.forget_account("claude", "a"), now=START)
+    assert [each.account for each in store.failures(since=START)] == ["b"]
+
+
+@pytest.mark.parametrize(("since", "found"), [(START, [START, START + H]), (START + H, [START + H])])
+def test_what_failed_before_an_upgrade_is_known_from_its_beginning(tmp_path, since, found):
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        for number, script in enumerate(MIGRATIONS[:2], start=1):
+            file.executescript(f"{script}; PRAGMA user_version = {number}")
+        began, last = (int(at.timestamp() * 1000) for at in (since, START + H))
+        text = msgspec.json.encode(failure(H)).decode()
+        file.execute("INSERT INTO account VALUES ('claude', 'a', NULL, ?, ?, 2, ?)", (text, began, last))
+        file.execute("INSERT INTO account VALUES ('codex', '', NULL, '{torn', ?, 2, ?)", (began, last))
+        file.execute("INSERT INTO account VALUES ('copilot', '', '{}', NULL, NULL, 0, ?)", (last,))
+    store = Store(path, now=START + H)
+    try:
+        assert [(each.at, each.kind, each.message) for each in store.iter_failures(since=START - D)] == [
+            (at, "timeout", "no") for at in found
+        ]
+    finally:
+        store.close()

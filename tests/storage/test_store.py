@@ -1,0 +1,334 @@
+"""The store on real files: kept whole, read beside a writer, and what happens when the disk or the file fails."""
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from watcher.core.model import (
+    AlertEvent,
+    Delivery,
+    DeliveryState,
+    Message,
+    PollFailure,
+    Reading,
+    Series,
+    Severity,
+    Snapshot,
+    WindowKind,
+)
+from watcher.core.routing.planner import RoutingDecision
+from watcher.errors import StoreError
+from watcher.storage.migrations import MIGRATIONS
+from watcher.storage.store import Store
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+M, H, D = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+def snapshot(at=NOW, percent=50.0, account="", **fields):
+    reading = Reading(
+        window="five_hour", kind=WindowKind.SESSION, label="5-hour window", used_percent=percent, **fields
+    )
+    return Snapshot(provider="claude", account=account, at=at, readings=(reading,))
+
+
+def delivery(key="k", channel="hook", at=NOW):
+    message = Message(
+        id=key, thread=key, event="firing", severity=Severity.WARNING, title="t", body="b", at=at, since=at
+    )
+    return Delivery(
+        key=key, channel=channel, message=message, reason="above", created_at=at, next_attempt_at=at, expires_at=at + D
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "watcher.db"
+
+
+@pytest.fixture
+def store(path):
+    store = Store(path, now=NOW)
+    yield store
+    store.close()
+
+
+def test_the_folder_and_its_files_are_the_owners_alone(store, path):
+    store.write(lambda: store.save_result(snapshot()), now=NOW)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
+
+
+@pytest.mark.usefixtures("store")
+def test_every_table_is_strict(path):
+    ask = "SELECT name, strict FROM pragma_table_list WHERE schema = 'main'"
+    with closing(sqlite3.connect(path)) as connection:
+        tables = connection.execute(ask).fetchall()
+    assert [name for name, strict in tables if not strict and not name.startswith("sqlite_")] == []
+
+
+def test_a_reading_comes_back_as_it_was(store):
+    reading = Reading(
+        window="balance_usd",
+        kind=WindowKind.BALANCE,
+        label="balance",
+        remaining=Decimal("129.46956147"),
+        unit="usd",
+        resets_at=NOW + D,
+        window_seconds=86400,
+        unlimited=True,
+        stale=True,
+        low_confidence=True,
+        source="cache",
+    )
+    news = Snapshot(provider="nano_gpt", at=NOW, readings=(reading,))
+    store.write(lambda: store.save_result(news), now=NOW)
+    series = Series(provider="nano_gpt", window="balance_usd")
+    assert list(store.history(series, since=NOW - H)) == [(NOW, reading)]
+    assert store.accounts()[0].snapshot == news
+
+
+def test_a_failure_leaves_the_last_good_snapshot_and_counts(store):
+    failure = PollFailure(provider="claude", at=NOW + M, kind="timeout", message="no answer")
+    store.write(lambda: store.save_result(snapshot()), now=NOW)
+    store.write(lambda: store.save_result(failure), now=NOW)
+    store.write(lambda: store.save_result(failure), now=NOW)
+    (account,) = store.accounts()
+    assert account.snapshot == snapshot()
+    assert (account.failure, account.failures, account.failing_since) == (failure, 2, NOW + M)
+    store.write(lambda: store.save_result(snapshot(NOW + H)), now=NOW)
+    (account,) = store.accounts()
+    assert (account.failure, account.failures, account.failing_since) == (None, 0, None)
+
+
+def test_a_transaction_that_fails_leaves_nothing(store):
+    def work():
+        store.save_result(snapshot())
+        raise ValueError("in the middle")
+
+    with pytest.raises(ValueError, match="in the middle"):
+        store.write(work, now=NOW)
+    assert store.accounts() == []
+
+
+def test_a_delivery_with_a_known_key_is_not_queued_twice(store):
+    store.write(lambda: store.enqueue_deliveries([delivery(), delivery(), delivery(channel="other")]), now=NOW)
+    assert [each.channel for each in store.load_outbox()] == ["hook", "other"]
+
+
+def test_what_was_sent_leaves_the_outbox_and_keeps_its_key(store):
+    store.write(lambda: store.enqueue_deliveries([delivery()]), now=NOW)
+    (queued,) = store.load_outbox()
+    sent = msgspec.structs.replace(queued, state=DeliveryState.SENT)
+    store.write(lambda: store.update([sent]), now=NOW)
+    store.write(lambda: store.enqueue_deliveries([delivery()]), now=NOW)
+    assert store.load_outbox() == []
+    assert store.load_finished_deliveries(DeliveryState.SENT, since=NOW - H) == [sent]
+
+
+def test_raw_readings_become_hourly_ones_after_two_weeks_and_go_after_a_year(store):
+    def fill():
+        for minute in range(0, 180, 10):
+            store.save_result(snapshot(NOW + minute * M, percent=minute / 2))
+
+    series = Series(provider="claude", window="five_hour")
+    store.write(fill, now=NOW)
+    later = NOW + 15 * D
+    store.write(lambda: store.delete_old_records(later), now=later)
+    kept = list(store.history(series, since=NOW - H))
+    assert [at for at, _ in kept] == [NOW + 50 * M, NOW + 110 * M, NOW + 170 * M]
+    assert [reading.used_percent for _, reading in kept] == [25.0, 55.0, 85.0]
+    store.write(lambda: store.delete_old_records(NOW + 366 * D), now=NOW)
+    assert list(store.history(series, since=NOW - H)) == []
+
+
+def silence(at, rule="mine", *, said=False):
+    series = Series(provider="claude", window="five_hour")
+    return RoutingDecision(
+        at=at, key="k", rule=rule, series=series, event=AlertEvent.FIRING, channel="hook", said=said, reason="snoozed"
+    )
+
+
+def test_only_what_was_not_said_is_kept_as_a_silence(store):
+    store.write(lambda: store.note([silence(NOW), silence(NOW, said=True)]), now=NOW)
+    assert store.load_suppressions(since=NOW, rule="mine") == [silence(NOW)]
+    assert store.load_suppressions(since=NOW, rule="other") == []
+
+
+def test_silences_go_after_two_weeks_and_never_grow_past_their_number(store):
+    store.write(lambda: store.note([silence(NOW + step * M) for step in range(250)]), now=NOW)
+    store.write(lambda: store.note([silence(NOW, rule="other")]), now=NOW)
+    store.write(lambda: store.delete_old_records(NOW + H), now=NOW)
+    kept = store.load_suppressions(since=NOW, rule="mine")
+    assert (len(kept), kept[0].at, kept[-1].at) == (200, NOW + 50 * M, NOW + 249 * M)
+    assert len(store.load_suppressions(since=NOW, rule="other")) == 1
+    store.write(lambda: store.delete_old_records(NOW + 14 * D + 100 * M), now=NOW)
+    assert store.load_suppressions(since=NOW, rule="mine")[0].at == NOW + 100 * M
+    assert store.load_suppressions(since=NOW, rule="other") == []
+
+
+def test_thinning_out_twice_changes_nothing(store):
+    store.write(lambda: [store.save_result(snapshot(NOW + i * M)) for i in range(90)], now=NOW)
+    for _ in range(2):
+        store.write(lambda: store.delete_old_records(NOW + 15 * D), now=NOW)
+    assert len(list(store.history(Series(provider="claude", window="five_hour"), since=NOW - H))) == 2
+
+
+def test_a_reader_sees_whole_transactions_while_a_writer_writes(store, path):
+    store.write(lambda: store.save_result(snapshot()), now=NOW)
+    reader = Store(path, now=NOW, read_only=True)
+
+    def work():
+        store.save_result(snapshot(NOW + H, percent=90))
+        return [account.snapshot.readings[0].used_percent for account in reader.load_accounts()]
+
+    assert store.write(work, now=NOW) == [50.0]
+    assert reader.load_accounts()[0].snapshot.readings[0].used_percent == 90.0
+    reader.close()
+
+
+def test_a_store_that_is_not_there_says_what_to_do(path):
+    with pytest.raises(StoreError, match="run `watcher run` or `watcher check` first"):
+        Store(path, now=NOW, read_only=True)
+
+
+def test_a_signal_is_heard_while_another_process_writes(store, path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        before = signal.signal(signal.SIGALRM, lambda _number, _frame: other.execute("ROLLBACK"))
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            store.write(lambda: store.save_result(snapshot()), now=NOW)  # heard too late, it would be refused
+        finally:
+            signal.signal(signal.SIGALRM, before)
+    assert store.accounts()
+
+
+def test_a_newer_format_is_left_alone(path):
+    Store(path, now=NOW).close()
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    connection.close()
+    with pytest.raises(StoreError, match="written by a newer version of this program"):
+        Store(path, now=NOW)
+
+
+class Slow:
+    """A connection that another process overtakes whenever this one has looked which format the file has."""
+
+    def __init__(self, connection, overtake):
+        self.connection, self.overtake = connection, overtake
+
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
+
+    def execute(self, sql):
+        found = self.connection.execute(sql)
+        if sql != "PRAGMA user_version":
+            return found
+        version = found.fetchone()
+        self.overtake()
+        return self.connection.execute(f"SELECT {version[0]}")
+
+
+def test_two_processes_that_bring_a_file_up_to_date_at_once_do_it_once(path):
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        store = Store(path.with_name("other.db"), now=NOW)
+        store._migrate(Slow(connection, lambda: Store(path, now=NOW).close()))
+        store.close()
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+
+
+@pytest.mark.parametrize("version", range(len(MIGRATIONS)))
+def test_every_earlier_format_is_brought_up_to_date(path, version):
+    path.parent.mkdir(parents=True)
+    connection = sqlite3.connect(path, isolation_level=None)
+    for number, script in enumerate(MIGRATIONS[:version], start=1):
+        connection.executescript(f"{script}; PRAGMA user_version = {number}")
+    connection.close()
+    store = Store(path, now=NOW)
+    store.run_transaction(lambda: store.save_result(snapshot()), now=NOW)
+    assert store.load_accounts()
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        (now_at,) = connection.execute("PRAGMA user_version").fetchone()
+    assert now_at == len(MIGRATIONS)
+
+
+@pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\x00" + b"\xff" * 5000])
+def test_a_damaged_file_is_set_aside_with_one_notice(path, content):
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    store = Store(path, now=NOW)
+    store.run_transaction(lambda: store.save_result(snapshot()), now=NOW)
+    assert store.load_accounts()
+    assert len(store.notices) == 1
+    assert "set aside as watcher.db.damaged-20260302T090000Z" in store.notices[0]
+    assert (path.parent / "watcher.db.damaged-20260302T090000Z").read_bytes() == content
+    store.close()
+
+
+def test_a_file_damaged_while_it_is_open_is_set_aside_and_the_work_done_again(store, path):
+    store.write(lambda: [store.save_result(snapshot(NOW + i * M)) for i in range(2000)], now=NOW)
+    store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    store._db.execute("PRAGMA cache_size = 0")
+    store.write(lambda: store.save_result(snapshot(NOW + D, percent=77)), now=NOW)
+    assert store.accounts()[0].snapshot.readings[0].used_percent == 77
+    assert len(store.notices) == 1
+
+
+def test_a_full_disk_is_survived_in_memory_and_written_down_when_there_is_room(store, path):
+    store.write(lambda: store.save_result(snapshot()), now=NOW)
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    for i in range(300):
+        store.write(lambda i=i: store.enqueue_deliveries([delivery(key=f"alert {i}")]), now=NOW)
+    assert store.uses_fallback
+    assert len(store.notices) == 1
+    assert len(store.load_outbox()) == 300
+    assert store.accounts()[0].snapshot == snapshot()
+    store.restore_from_fallback(now=NOW)
+    assert not store.uses_fallback
+    store.close()
+    again = Store(path, now=NOW)
+    assert len(again.load_outbox()) == 300
+    again.close()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_with_a_word(nobody):
+    with nobody(), pytest.raises(StoreError, match="make the folder writable or set WATCHER_STATE_DIR"):
+        Store(Path("/usr/nobody-may-write-here/watcher.db"), now=NOW)
+
+
+def test_a_process_killed_in_a_transaction_leaves_the_one_before(path):
+    script = f"""
+import os, signal
+from pathlib import Path
+from tests.storage.test_store import NOW, Store, snapshot
+store = Store(Path({str(path)!r}), now=NOW)
+store.write(lambda: store.record(snapshot(percent=1.0)), now=NOW)
+def work():
+    store.record(snapshot(percent=2.0))
+    os.kill(os.getpid(), signal.SIGKILL)
+store.write(work, now=NOW)
+"""
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, env={**os.environ, "PYTHONPATH": root}, check=False)
+    assert done.returncode == -9
+    store = Store(path, now=NOW)
+    assert store.load_accounts()[0].snapshot.readings[0].used_percent == 1.0
+    store.close()

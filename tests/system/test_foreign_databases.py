@@ -1,0 +1,274 @@
+"""Other programs' databases: read whole, while they are in use, and without a trace."""
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from watcher.core.model import DatabaseQuery
+from watcher.errors import ForbiddenError, NotSignedInError, ShapeChangedError, TimedOutError
+from watcher.system import foreign_databases
+
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
+
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+for statement in sys.argv[2:]:
+    connection.execute(statement)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def make(path, *, journal="wal", value="first"):
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(f"PRAGMA journal_mode={journal}")
+    connection.execute("CREATE TABLE ItemTable (key TEXT UNIQUE ON CONFLICT REPLACE, value BLOB)")
+    connection.execute("INSERT INTO ItemTable VALUES ('k', ?)", (value,))
+    connection.close()
+    return path
+
+
+@contextmanager
+def held(path, *statements):
+    """Another process that has done these statements and keeps its connection open."""
+    argv = [sys.executable, "-c", HOLDER, str(path), *statements]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def ask(path, sql="SELECT value FROM ItemTable WHERE key = ?", parameters=("k",)):
+    return foreign_databases.read_database(
+        DatabaseQuery(path=str(path), sql=sql, parameters=parameters), now=lambda: NOW
+    )
+
+
+def traces(folder):
+    return {each.name: (each.stat().st_mtime_ns, each.read_bytes()) for each in folder.iterdir()}
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_a_database_at_rest_is_read_and_left_as_it_was(tmp_path, journal):
+    path = make(tmp_path / "state.vscdb", journal=journal)
+    before = traces(tmp_path)
+    answer = ask(path)
+    assert (answer.rows, answer.at) == ((("first",),), NOW)
+    assert answer.modified_at.timestamp() == pytest.approx(path.stat().st_mtime)
+    assert traces(tmp_path) == before
+
+
+def test_what_another_process_has_only_written_to_its_log_is_read_and_nothing_is_touched(tmp_path):
+    path = make(tmp_path / "state.vscdb")
+    with held(path, "PRAGMA wal_autocheckpoint=0", "INSERT INTO ItemTable VALUES ('k', 'second')"):
+        before = traces(tmp_path)
+        assert b"second" not in path.read_bytes()
+        answer = ask(path)
+        assert answer.rows == (("second",),)
+        assert answer.modified_at.timestamp() == pytest.approx((tmp_path / "state.vscdb-wal").stat().st_mtime)
+        assert traces(tmp_path) == before
+
+
+def test_the_log_of_a_program_that_crashed_is_read(tmp_path):
+    path = make(tmp_path / "state.vscdb")
+    with held(path, "PRAGMA wal_autocheckpoint=0", "INSERT INTO ItemTable VALUES ('k', 'second')") as process:
+        process.kill()
+        process.wait()
+        before = traces(tmp_path)
+        assert ask(path).rows == (("second",),)
+        assert traces(tmp_path) == before
+
+
+def test_a_link_is_followed_to_where_the_log_is(tmp_path):
+    path = make(tmp_path / "state.vscdb")
+    link = tmp_path / "elsewhere" / "link.vscdb"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    with held(path, "PRAGMA wal_autocheckpoint=0", "INSERT INTO ItemTable VALUES ('k', 'second')"):
+        assert ask(link).rows == (("second",),)
+    assert [each.name for each in link.parent.iterdir()] == ["link.vscdb"]
+
+
+def test_a_log_without_its_index_is_read_from_a_copy(tmp_path, monkeypatch):
+    monkeypatch.setattr(foreign_databases, "LOCK_TIMEOUT_S", 0.05)
+    path = make(tmp_path / "state.vscdb")
+    with held(path, "PRAGMA locking_mode=EXCLUSIVE", "INSERT INTO ItemTable VALUES ('k', 'second')"):
+        assert not (tmp_path / "state.vscdb-shm").exists()
+        before = traces(tmp_path)
+        assert ask(path).rows == (("second",),)
+        assert traces(tmp_path) == before
+
+
+def test_a_locked_rollback_database_gives_what_was_committed(tmp_path, monkeypatch):
+    monkeypatch.setattr(foreign_databases, "LOCK_TIMEOUT_S", 0.05)
+    path = make(tmp_path / "state.vscdb", journal="delete")
+    statements = ("BEGIN EXCLUSIVE", "INSERT INTO ItemTable VALUES ('k', 'not yet')")
+    with held(path, *statements):
+        before = traces(tmp_path)
+        assert ask(path).rows == (("first",),)
+        assert traces(tmp_path) == before
+
+
+def test_copies_are_private_and_do_not_stay(tmp_path, monkeypatch):
+    place = tmp_path / "tmp"
+    place.mkdir()
+    monkeypatch.setattr(foreign_databases.tempfile, "tempdir", str(place))
+    monkeypatch.setattr(foreign_databases, "LOCK_TIMEOUT_S", 0.05)
+    seen = []
+    copy = foreign_databases._copy_database
+
+    def looking(source, target):
+        copy(source, target)
+        seen.append(stat.S_IMODE(target.parent.stat().st_mode))
+
+    monkeypatch.setattr(foreign_databases, "_copy_database", looking)
+    path = make(tmp_path / "state.vscdb")
+    with held(path, "PRAGMA locking_mode=EXCLUSIVE", "INSERT INTO ItemTable VALUES ('k', 'second')"):
+        ask(path)
+    assert seen == [0o700]
+    assert list(place.iterdir()) == []
+
+
+def test_a_locked_database_too_large_to_copy_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(foreign_databases, "LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(foreign_databases, "MAX_COPY_BYTES", 10)
+    path = make(tmp_path / "state.vscdb", journal="delete")
+    with held(path, "BEGIN EXCLUSIVE"), pytest.raises(TimedOutError) as caught:
+        ask(path)
+    assert str(caught.value) == f"{path} is locked by another program and too large to copy; it is read again later"
+
+
+def test_a_file_that_never_stands_still_says_so(tmp_path, monkeypatch):
+    path = make(tmp_path / "state.vscdb")
+    rows = foreign_databases._query_rows
+
+    def while_it_is_written(uri, question):
+        os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+        return rows(uri, question)
+
+    monkeypatch.setattr(foreign_databases, "_query_rows", while_it_is_written)
+    with pytest.raises(TimedOutError, match="is being written all the time"):
+        ask(path)
+
+
+@pytest.mark.parametrize("name", ["a b.db", "100%.db", "what?.db", "hash#1.db", "ümlaut.db", "file:x?mode=rwc.db"])
+def test_any_file_name_will_do(tmp_path, name):
+    assert ask(make(tmp_path / name)).rows == (("first",),)
+
+
+def test_a_missing_table_has_no_rows(tmp_path):
+    assert ask(make(tmp_path / "other.vscdb"), "SELECT value FROM Other", ()).rows == ()
+
+
+def test_an_empty_file_has_no_rows(tmp_path):
+    path = tmp_path / "state.vscdb"
+    path.touch()
+    assert ask(path).rows == ()
+    assert path.stat().st_size == 0
+
+
+def test_text_that_is_not_utf_8_loses_only_its_bad_bytes(tmp_path):
+    path = make(tmp_path / "state.vscdb")
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("UPDATE ItemTable SET value = CAST(x'41ff42' AS TEXT)")
+    connection.close()
+    assert ask(path).rows == (("A\ufffdB",),)
+
+
+def test_a_missing_file_says_what_to_do(tmp_path):
+    path = tmp_path / "state.vscdb"
+    with pytest.raises(NotSignedInError) as caught:
+        ask(path)
+    assert str(caught.value) == f"{path} is not there: start the program that keeps it once, or correct the path"
+
+
+@pytest.mark.parametrize("content", [b"not a database at all", b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_damaged_file_says_so(tmp_path, content):
+    path = tmp_path / "state.vscdb"
+    path.write_bytes(content)
+    with pytest.raises(ShapeChangedError) as caught:
+        ask(path)
+    assert str(caught.value) == f"{path} is damaged or no SQLite database; let the program that keeps it write it anew"
+
+
+def test_damage_past_the_header_says_so(tmp_path):
+    path = make(tmp_path / "state.vscdb", value="x" * 20000)
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xee" * (len(content) - 4096)
+    path.write_bytes(content)
+    with pytest.raises(ShapeChangedError, match="is damaged"):
+        ask(path)
+
+
+def test_another_layout_says_so(tmp_path):
+    path = make(tmp_path / "state.vscdb")
+    with pytest.raises(ShapeChangedError, match=r"laid out in a new way \(no such column: other\)"):
+        ask(path, "SELECT other FROM ItemTable", ())
+
+
+def test_a_file_without_permission_says_so(open_place, nobody):
+    path = make(open_place / "state.vscdb")
+    path.chmod(0)
+    with nobody(), pytest.raises(ForbiddenError) as caught:
+        ask(path)
+    assert str(caught.value) == f"{path} cannot be read: Permission denied; let this user read it"
+
+
+MANY = (
+    "WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) SELECT 'x' || i, hex(randomblob(500)) FROM n"
+)
+
+
+def test_a_transaction_that_a_crash_left_half_written_is_not_read(tmp_path):
+    path = make(tmp_path / "state.vscdb", journal="delete")
+    statements = (
+        "PRAGMA cache_size=1",
+        "BEGIN",
+        "UPDATE ItemTable SET value = 'half'",
+        f"INSERT INTO ItemTable {MANY}",
+    )
+    with held(path, *statements) as process:
+        process.kill()
+        process.wait()
+        assert (tmp_path / "state.vscdb-journal").stat().st_size > 0
+        assert b"half" in path.read_bytes() or path.stat().st_size > 20_000
+        before = traces(tmp_path)
+        assert ask(path).rows == (("first",),)
+        assert traces(tmp_path) == before
+
+
+WRITER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA wal_autocheckpoint=1")
+print("held", flush=True)
+for count in range(300):
+    connection.execute("INSERT INTO ItemTable VALUES ('k', ?)", (f"{count:04}" * 2000,))
+"""
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_a_database_that_is_written_all_the_time_is_read_whole_or_said_to_be_busy(tmp_path, journal):
+    path = make(tmp_path / "state.vscdb", journal=journal, value="0000" * 2000)
+    argv = [sys.executable, "-c", WRITER, str(path)]
+    seen = []
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "held\n"
+        while writer.poll() is None:
+            try:
+                ((value,),) = ask(path).rows
+            except TimedOutError:
+                continue
+            seen.append(value)
+    assert seen
+    assert all(value == value[:4] * 2000 for value in seen)
+    assert seen == sorted(seen)

@@ -1,0 +1,68 @@
+"""The daemon carries nothing that it never calls, and what it does without it still works."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from watcher.system import lazy_imports
+
+NEVER_CALLED = (
+    "asyncio",
+    "charset_normalizer",
+    "chardet",
+    "click",
+    "rich",
+    "tomli_w",
+    "plyer",
+    "apprise",
+    "jeepney",
+    "importlib.metadata",
+)
+LOADS_THE_DAEMON = """
+import json, sys, tempfile, threading
+from pathlib import Path
+from watcher.cli import service
+from watcher.core.model import Request
+from watcher.core.redaction import Redactor
+from watcher.demo.server import Server, json_reply
+loaded = [name for name in sys.argv[1:] if name in sys.modules]
+folder = Path(tempfile.mkdtemp())
+service.logs.FileLog(folder, Redactor()).info("a line")
+with Server(lambda asked: json_reply({"café": 1}, **{"content-type": "application/json; charset=latin-1"})) as server:
+    body = service.http.send(Request(url=server.url + "/x")).body
+print(json.dumps([loaded, (folder / "watcher.system.log").read_text()[20:].split(), json.loads(body)]))
+"""
+
+
+def test_the_daemon_loads_none_of_what_it_never_calls_and_works_without():
+    program = [sys.executable, "-W", "error", "-c", LOADS_THE_DAEMON, *NEVER_CALLED]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.stderr.count("a line") == 1
+    assert json.loads(done.stdout) == [[], ["INFO", "a", "line"], {"café": 1}]
+
+
+def test_what_was_left_out_is_there_for_whoever_imports_it_later():
+    program = (
+        "from watcher.cli import service\nimport asyncio, charset_normalizer\n"
+        "async def two(): return 2\nassert asyncio.run(two()) == 2\nassert charset_normalizer.__version__"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_loaded_already_stays():
+    with lazy_imports.suppress_imports(missing=("json",), stubbed=("subprocess",)):
+        assert sys.modules["json"] is json
+        assert sys.modules["subprocess"] is subprocess
+
+
+def test_an_absent_module_is_not_found_and_a_hollow_one_is_empty(monkeypatch):
+    for name in ("colorsys", "sndhdr_like"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with lazy_imports.suppress_imports(missing=("colorsys",), stubbed=("sndhdr_like",)):
+        with pytest.raises(ImportError):
+            __import__("colorsys")
+        assert __import__("sndhdr_like").anything is None
+    assert __import__("colorsys").rgb_to_hsv

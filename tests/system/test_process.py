@@ -1,0 +1,126 @@
+"""The one door to other programs: what they get, what is kept of what they say, and how they are stopped."""
+
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from watcher.core.model import Command
+from watcher.system import process
+from watcher.system.process import MAX_OUTPUT_BYTES, build_environment, run_command
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs used here are Unix's")
+
+
+def python(code, **changes):
+    return Command(argv=(sys.executable, "-c", code), **changes)
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")  # a zombie that nobody has buried yet is dead
+    return not status.exists() or status.read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+
+
+def test_what_went_in_and_what_came_out():
+    finished = run_command(
+        python("import sys; print(sys.stdin.read().upper()); print('oh', file=sys.stderr); sys.exit(75)", stdin="zwölf")
+    )
+    assert (finished.exit_code, finished.stdout, finished.stderr, finished.timed_out) == (75, "ZWÖLF\n", "oh\n", False)
+
+
+def test_arguments_are_never_read_by_a_shell(tmp_path):
+    mark = tmp_path / "mark"
+    words = ("$(touch " + str(mark) + ")", "; touch " + str(mark), "`id`", "a b", "*", "--", "")
+    finished = run_command(Command(argv=(sys.executable, "-c", "import sys; print(sys.argv[1:])", *words)))
+    assert finished.stdout.strip() == str(list(words))
+    assert not mark.exists()
+
+
+def test_a_token_in_the_environment_is_not_handed_on(monkeypatch):
+    monkeypatch.setenv("SLACK_WEBHOOK_URL", "plantedsecret")
+    monkeypatch.setenv("LC_TIME", "de_DE.UTF-8")
+    finished = run_command(python("import os; print(dict(os.environ))", env={"WATCHER_TITLE": "hello"}))
+    assert "plantedsecret" not in finished.stdout
+    assert "'WATCHER_TITLE': 'hello'" in finished.stdout
+    assert "'LC_TIME': 'de_DE.UTF-8'" in finished.stdout
+    assert "'PATH'" in finished.stdout
+
+
+def test_a_commands_own_variable_wins():
+    assert build_environment({"HOME": "/mine"}, {"HOME": "/theirs", "AWS_SECRET": "x"}) == {"HOME": "/mine"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "stderr"),
+    [
+        (("/nowhere/at/all", "plantedsecret"), "cannot start '/nowhere/at/all': No such file or directory"),
+        (("nul\0",), "cannot start 'nul\\x00': an argument cannot be passed on"),
+        (("echo", "sur\ud800"), "cannot start 'echo': an argument cannot be passed on"),
+        ((), "cannot start a command without a program: an argument cannot be passed on"),
+        (("/",), "cannot start '/': Permission denied"),
+    ],
+)
+def test_what_cannot_be_started_is_an_answer_that_shows_no_argument(argv, stderr):
+    finished = run_command(Command(argv=argv))
+    assert (finished.exit_code, finished.timed_out, finished.stderr) == (None, False, stderr)
+
+
+def test_a_script_without_its_interpreter_is_an_answer_too(tmp_path):
+    script = tmp_path / "script"
+    script.write_text("#!/nowhere/interpreter\n")
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    assert run_command(Command(argv=(str(script),))).exit_code is None
+
+
+def test_endless_output_is_bounded_and_does_not_stall_the_program():
+    code = f"import sys; sys.stdout.write('x' * {4 << 20}); sys.stderr.write('y' * {3 * MAX_OUTPUT_BYTES})"
+    finished = run_command(python(code))
+    assert finished.exit_code == 0
+    assert len(finished.stdout) == len(finished.stderr) == MAX_OUTPUT_BYTES
+
+
+def test_output_that_is_no_text_is_replaced():
+    assert run_command(python("import sys; sys.stdout.buffer.write(b'a\\xff')")).stdout == "a\ufffd"
+
+
+def test_a_program_that_does_not_read_its_stdin_is_no_error():
+    assert run_command(python("", stdin="x" * 1_000_000)).exit_code == 0
+
+
+def shell(code, **changes):
+    return Command(argv=("/bin/sh", "-c", code), **changes)  # starts in a millisecond, on a busy machine too
+
+
+def test_at_its_limit_a_program_is_asked_to_stop():
+    began = time.monotonic()
+    finished = run_command(shell("trap 'echo bye; exit 0' TERM; echo up; sleep 60 & wait", timeout_s=0.7))
+    assert time.monotonic() - began < 0.7 + process.GRACE_S
+    assert (finished.exit_code, finished.timed_out, finished.stderr) == (None, True, "stopped after 0.7 s")
+    assert finished.stdout == "up\nbye\n"
+
+
+def test_a_program_that_does_not_obey_is_killed_with_its_children(monkeypatch):
+    monkeypatch.setattr(process, "GRACE_S", 0.3)
+    finished = run_command(shell("trap '' TERM; sleep 60 & echo $!; wait", timeout_s=0.7))
+    assert finished.timed_out
+    pid = int(finished.stdout)
+    deadline = time.monotonic() + 5
+    while alive(pid):
+        assert time.monotonic() < deadline, "the child outlived its parent's limit"
+
+
+def test_a_child_that_outlives_its_parent_holds_nothing_up(monkeypatch):
+    monkeypatch.setattr(process, "GRACE_S", 0.2)
+    code = "import subprocess, sys; print(subprocess.Popen(['sleep', '30']).pid, flush=True)"
+    began = time.monotonic()
+    finished = run_command(python(code, timeout_s=20))
+    assert time.monotonic() - began < 5
+    assert finished.exit_code == 0
+    os.kill(int(finished.stdout), 9)

@@ -1,0 +1,255 @@
+"""`config.toml` as it is written: the shape of its tables, and what is wrong with a file that has another.
+
+Never put here what a setting means: `watcher.config.loader` does that.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+from msgspec import Struct, field
+
+from watcher.config import secrets
+from watcher.config.secrets import SecretResolver
+from watcher.core.rules import loader
+from watcher.core.rules.diagnostics import Diagnostic, create_diagnostic
+from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.toml_positions import TextSpan, TomlPositions
+
+MAX_FILE_BYTES = 1_000_000  # of one file; more is not something a person wrote
+
+KeyPath = tuple[str | int, ...]
+"""Keys and indexes from the top of the file: ("channels", "team", "url")."""
+
+# --- the shape of config.toml; docstrings become the editor's help --------------------------------------------------
+
+
+class PollTable(Struct, forbid_unknown_fields=True):
+    """How often to ask."""
+
+    every: str | None = None
+    hints: bool = True
+
+
+class ProviderTable(Struct, forbid_unknown_fields=True):
+    """One provider."""
+
+    enabled: bool | None = None
+    every: str | None = None
+    base_url: str | None = None
+    credentials: str | None = None
+    token: str | None = None
+    database: str | None = None
+    accounts: str | None = None
+    source: Literal["cache", "server", "auto"] | None = None
+    user_agent: str | None = None
+    reset_credits: bool | None = None
+
+
+class QuietTable(Struct, forbid_unknown_fields=True):
+    """When only what is critical is said."""
+
+    hours: str
+    tz: str | None = None
+
+
+class ConfigDocument(Struct, forbid_unknown_fields=True):
+    """The whole file. Rules are read by the rulebook, channels by their notifiers."""
+
+    poll: PollTable = field(default_factory=PollTable)
+    providers: dict[str, ProviderTable] = field(default_factory=dict)
+    channels: dict[str, dict[str, Any]] = field(default_factory=dict)
+    route: dict[str, list[str]] = field(default_factory=dict)
+    quiet: QuietTable | None = None
+    rule: Any = None  # whatever it is: the rulebook reads it, and says what is wrong with it
+
+
+def read_text(path: Path, problems: list[Diagnostic]) -> str | None:
+    """A file's text with line ends as newlines; None, and a problem, where it cannot be had."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        problems.append(make_unreadable_diagnostic(str(path), error))
+        return None
+    if len(data) > MAX_FILE_BYTES:
+        message = f"is {len(data):,} bytes; at most {MAX_FILE_BYTES:,} are read"
+        problems.append(Diagnostic(path=str(path), line=1, column=1, message=message))
+        return None
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = "is not UTF-8 text; save it as UTF-8"
+        problems.append(Diagnostic(path=str(path), line=line, column=1, message=message))
+        return None
+
+
+def make_unreadable_diagnostic(path: str, error: OSError) -> Diagnostic:
+    """What is said of a file or folder that is there and cannot be read."""
+    return Diagnostic(path=path, line=1, column=1, message=f"cannot be read: {error.strerror}")
+
+
+class ConfigFile:
+    """One `config.toml`, and everything that is found to be wrong with it.
+
+    Attributes:
+        path: as messages name it.
+        text: of the file; empty where there is none or it cannot be read.
+        problems: in the order of discovery; others that read beside it may add theirs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        self.text = ""
+        self.problems: list[Diagnostic] = []
+        self._positions: TomlPositions | None = None
+
+    def read(self) -> ConfigDocument:
+        """The whole file, or what of it can be used: `problems` says what cannot."""
+        text = read_text(Path(self.path), self.problems)
+        if text is None:
+            return ConfigDocument()
+        self.text = text
+        found = loader.parse_toml_document(text, self.path)
+        if isinstance(found, Diagnostic):
+            return ConfigDocument()  # the rulebook reads the same file, and says what and where
+        raw, self._positions = found
+        document: ConfigDocument = self.convert_table(raw, ConfigDocument, ())
+        return document
+
+    def convert_table(self, raw: Any, kind: type[Any], key_path: KeyPath) -> Any:
+        """`raw` as a table of that kind; unknown keys and wrong types are problems, the rest is kept."""
+        if not isinstance(raw, dict):
+            self.add_problem(key_path, "must be a table")
+            return kind() if kind is not QuietTable else None
+        good = {}
+        types = {each.encode_name: each for each in msgspec.structs.fields(kind)}
+        for key, value in raw.items():
+            if key not in types:
+                self.add_unknown_word((*key_path, key), "key", key, tuple(types))
+                continue
+            try:
+                good[key] = self._convert_value(types[key].type, value, (*key_path, key))
+            except msgspec.ValidationError as error:
+                kinds = get_args(types[key].type)
+                words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
+                said = f": choose one of {', '.join(words)}" if words else f" {_describe_type_error(error)}"
+                self.add_problem((*key_path, key), f"`{key}`{said}")
+        missing = [name for name, each in types.items() if each.required and name not in good and name not in raw]
+        for name in missing:
+            self.add_problem(key_path, f"`{name}` is missing", at_key=True)
+        if any(each.required and name not in good for name, each in types.items()):
+            return None
+        try:
+            return kind(**good)
+        except ValueError as error:  # what the record itself demands of its values; it names the key, never the value
+            named = re.match(r"`(\w+)`", str(error))
+            self.add_problem((*key_path, named[1]) if named and named[1] in raw else key_path, str(error))
+            return None
+
+    def _convert_value(self, kind: Any, value: Any, key_path: KeyPath) -> Any:
+        if isinstance(kind, type) and issubclass(kind, Struct):
+            return self.convert_table(value, kind, key_path)
+        if kind == QuietTable | None:
+            return self.convert_table(value, QuietTable, key_path)
+        if kind == dict[str, ProviderTable] and isinstance(value, dict):
+            return {name: self.convert_table(table, ProviderTable, (*key_path, name)) for name, table in value.items()}
+        if kind == dict[str, list[str]] and isinstance(value, dict):
+            return self._convert_lists(value, key_path)
+        return msgspec.convert(value, kind)
+
+    def _convert_lists(self, raw: dict[str, Any], key_path: KeyPath) -> dict[str, list[str]]:
+        """A table of lists; each that is none is a problem of its own, at its own place."""
+        good = {}
+        for key, value in raw.items():
+            try:
+                good[key] = msgspec.convert(value, list[str])
+            except msgspec.ValidationError as error:
+                self.add_problem((*key_path, key), f"`{key}` {_describe_type_error(error)}")
+        return good
+
+    def add_problem(self, key_path: KeyPath, message: str, *, at_key: bool = False) -> None:
+        """Note what is wrong with the value at a place, or with its key."""
+        if self._positions is None:
+            place = TextSpan(0, 1)
+        else:
+            place = self._positions.find_key(key_path) if at_key else self._positions.find_value(key_path)
+        self.problems.append(create_diagnostic(self.path, self.text, place, message))
+
+    def add_unknown_word(self, key_path: KeyPath, what: str, word: str, valid: tuple[str, ...]) -> None:
+        """Note a word that means nothing here, with the nearest one that does."""
+        close = find_close_match(word, valid)
+        hint = f"did you mean `{close}`?" if close else f"valid: {', '.join(valid)}"
+        self.add_problem(key_path, f"unknown {what} `{word}`; {hint}", at_key=True)
+
+
+_TYPE_NAMES = {
+    "array": "a list", "object": "a table", "str": "a text", "int": "a whole number", "float": "a number",
+    "bool": "true or false", "datetime": "a date", "date": "a date", "time": "a time",
+}  # fmt: skip
+_TYPE_ERROR_PATTERN = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
+
+
+def _describe_type_error(error: msgspec.ValidationError) -> str:
+    """What a key takes and what it was given, in the words of TOML."""
+    text = str(error).split(" - at ")[0]
+    found = _TYPE_ERROR_PATTERN.fullmatch(text)
+    if found is None:
+        return f"is refused: {text}"
+    wanted, given = (
+        " or ".join(_TYPE_NAMES.get(word, word) for word in group.split(" | ") if word != "null")
+        for group in found.groups()
+    )
+    return f"takes {wanted}, not {given}"
+
+
+# --- The secrets of one reading of the config: resolved, gathered for the redactor, guarded where the file holds them
+
+
+class ConfigSecrets:
+    """What was secret in one reading.
+
+    Attributes:
+        found: every secret in use.
+        files: every file that one was read from.
+        broken: dotted key, or a channel's name -> why the secret could not be had.
+    """
+
+    def __init__(self, file: ConfigFile, resolve: SecretResolver, home: Path) -> None:
+        self._file, self._resolve, self._home = file, resolve, home
+        self.values: list[str] = []
+        self.files: list[Path] = []
+        self.errors: dict[str, str] = {}
+
+    def resolve_secret(self, key_path: tuple[str, ...], text: str | None) -> str | None:
+        """The secret that stands or is named there; None where there is none, or where it cannot be had."""
+        if text is None:
+            return None
+        try:
+            secret = self._resolve(text)
+        except secrets.SecretUnavailableError as error:
+            self.errors[".".join(key_path)] = str(error)
+            return None
+        self.values += (secret, *secrets.extract_url_passwords(secret))
+        file = secrets.find_secret_file(text, self._home)
+        self.files += [file] if file is not None else []
+        if secrets.is_literal_secret(text) and not secrets.is_loopback_url(text):
+            self._require_private_file(key_path)
+        return secret
+
+    def collect_url_password(self, key_path: KeyPath, text: str) -> None:
+        """A password within an address is a secret like any other."""
+        found = secrets.extract_url_passwords(text)
+        self.values += found
+        if found and not secrets.is_loopback_url(text):
+            self._require_private_file(key_path)
+
+    def _require_private_file(self, key_path: KeyPath) -> None:
+        path = Path(self._file.path)
+        if secrets.is_readable_by_others(path):
+            self._file.add_problem(
+                key_path,
+                f"`{key_path[-1]}` holds a secret in a file that others can read: chmod 600 {path},"
+                " or use env:NAME, file:PATH or cmd:ARGV",
+            )

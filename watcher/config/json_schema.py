@@ -1,0 +1,107 @@
+"""The JSON Schema of `config.toml`, for editors, from the records that the file is read into.
+
+Never check a file here: a schema helps while typing, `watcher rules check` decides.
+"""
+
+from typing import Any
+
+import msgspec
+
+from watcher.config.file import ConfigDocument, PollTable, ProviderTable, QuietTable
+from watcher.core.model import Severity
+from watcher.core.rules.schema import DURATION_PATTERN, JSON_SCHEMA_DIALECT, RuleEntry, strip_null
+from watcher.notifiers.registry import NOTIFIERS
+from watcher.providers.registry import PROVIDERS
+
+SECRET_DESCRIPTION = "env:NAME, file:PATH, cmd:ARGV, or the value itself (then nobody else may read the file)."  # noqa: S105
+DESCRIPTIONS = {
+    "poll": "How often to ask, unless a provider says otherwise.",
+    "poll.every": "The usual interval: 5m. Left out: each provider's own.",
+    "poll.hints": "Ask sooner while a tool is in use, seen by when its own folder last changed. Default: true.",
+    "providers": "What to ask. Left out: every provider of which a login is found.",
+    "providers.enabled": "Whether to ask it. Left out: where a login is found.",
+    "providers.every": "How often: 10m. Never more often than the provider allows.",
+    "providers.base_url": "Replaces scheme, host and port of its requests: http://127.0.0.1:8080.",
+    "providers.credentials": "The file that holds the login, in place of the usual places.",
+    "providers.token": f"The login itself: {SECRET_DESCRIPTION}",
+    "providers.database": "antigravity: path of state.vscdb.",
+    "providers.accounts": "gemini_cli, antigravity: path of antigravity-accounts.json.",
+    "providers.source": "antigravity: cache (default), server or auto.",
+    "providers.user_agent": "codex: the name under which to ask, where a bot wall lets only some pass.",
+    "providers.reset_credits": "codex: whether to ask, hourly at most, for the resets in hand and their end.",
+    "channels": "Who is told, each under a name of your own: [channels.team].",
+    "route": "Which channels hear of alerts whose rule names none.",
+    "route.default": "Channels for every alert. Left out: all of them.",
+    "quiet": "When only what is critical is said; the rest waits for the end.",
+    "quiet.hours": "From and to: 22:00-08:00.",
+    "quiet.tz": "The zone of the hours: Europe/Berlin. Left out: local time.",
+    "rule": "Rules; they may as well stand in files of their own in rules/.",
+}
+"""Key -> what it is for."""
+
+
+def build_config_schema() -> dict[str, Any]:
+    """The JSON Schema of `config.toml`."""
+    (refs, parts) = msgspec.json.schema_components(
+        [ConfigDocument, PollTable, ProviderTable, QuietTable, RuleEntry], ref_template="#/$defs/{name}"
+    )
+    parts = strip_null(parts)
+    document = parts.pop(refs[0]["$ref"].rpartition("/")[2])
+    keys = document["properties"]
+    keys["providers"] = _make_table_schema(dict.fromkeys(PROVIDERS, refs[2]))
+    keys["channels"] = {
+        "type": "object",
+        "additionalProperties": {"oneOf": [_make_channel_schema(kind) for kind in NOTIFIERS]},
+    }
+    keys["route"] = _make_table_schema(
+        {name: _make_name_list_schema() for name in ("default", *(each.value for each in Severity))}
+    )
+    keys["rule"] = {"type": "array", "items": refs[4]}
+    for path, about in DESCRIPTIONS.items():
+        _find_key_schema(path, keys, parts)["description"] = about
+    for severity in Severity:
+        keys["route"]["properties"][severity.value]["description"] = f"Channels for alerts that are {severity}."
+    for table in (parts["PollTable"], parts["ProviderTable"]):
+        table["properties"]["every"]["pattern"] = DURATION_PATTERN
+    told = {"title": "Config of the AI usage watcher", "description": "All of it may be left out."}
+    return {"$schema": JSON_SCHEMA_DIALECT, **document, **told, "$defs": parts}
+
+
+def _find_key_schema(path: str, keys: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    """The part of the schema that describes a key."""
+    table, _, key = path.partition(".")
+    if not key:
+        found: dict[str, Any] = keys[table]
+    elif table == "route":
+        found = keys[table]["properties"][key]
+    else:
+        name = {"poll": "PollTable", "providers": "ProviderTable", "quiet": "QuietTable"}[table]
+        found = parts[name]["properties"][key]
+    return found
+
+
+def _make_table_schema(keys: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": keys, "additionalProperties": False}
+
+
+def _make_name_list_schema() -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string"}}
+
+
+def _make_channel_schema(kind: str) -> dict[str, Any]:
+    """A channel's table: its type, and that notifier's settings."""
+    notifier = NOTIFIERS[kind]
+    _, parts = msgspec.json.schema_components([notifier.settings_class], ref_template="#/$defs/{name}")
+    (table,) = strip_null(parts).values()
+    properties = table.get("properties", {})
+    for key in notifier.secret_settings:
+        if properties.get(key, {}).get("type") == "string":
+            properties[key]["description"] = SECRET_DESCRIPTION
+    return {
+        "type": "object",
+        "title": kind,
+        "description": table.get("description", ""),
+        "properties": {"type": {"const": kind}, **properties},
+        "required": ["type", *table.get("required", [])],
+        "additionalProperties": False,
+    }

@@ -1,0 +1,184 @@
+"""Why something was said, or was not: one record for each rule, series and moment, for `watcher rules explain`.
+
+Never decide anything here.
+"""
+
+import math
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from watcher.core.engine.metrics import SeriesMetrics
+from watcher.core.engine.state import SeriesState, Validity
+from watcher.core.engine.state_machine import AlertChange
+from watcher.core.engine.windows import get_used_percent
+from watcher.core.model import AlertEvent, AlertPhase, Rule, Series, Transition
+
+REASONS = {
+    "above": "the condition has held for as long as the rule asks: fired",
+    "escalated": "a higher level was reached: said",
+    "remind": "still firing, and the reminder was due: said",
+    "recovered": "the clearing condition holds: resolved",
+    "reset": "the window turned over: resolved",
+    "below": "the condition does not hold",
+    "holding": "the condition holds, but not yet for as long as `for` asks",
+    "unchanged": "still firing; nothing new to say",
+    "hysteresis": "the condition no longer holds, but the clearing condition does not hold yet: still firing",
+    "stepped down": "a lower level of the same alert: that is no news",
+    "unknown": "something that the condition asks for is unknown: the alert stays as it is",
+    "suspect": "the reading leaps or collapses: not believed until a second one confirms it",
+    "frozen": "the window has ended, but the answer is still the old one: asked again soon",
+    "missing": "the answer came without this window: the alert stays as it is",
+    "failed": "there was no answer: the alert stays as it is",
+    "stale": "the reading is old, unreliable or without a value: the alert stays as it is",
+    "ended": "the window has ended since the last reading: nothing is claimed until a fresh one",
+    "not active at this hour": "the condition holds, but outside of the rule's `active` hours",
+    "not asked for": "it changed, but the rule's `on` does not ask to be told of that",
+    "offline, said once": "this machine is offline, and another alert of this rule has said so",
+    "edited": "the condition was edited: judged anew, without a word about the old one",
+    "rule removed": "the rule is gone: closed without a word",
+    "series gone": "nothing was heard of this series for 7 days: closed without a word",
+}
+"""Reason -> the sentence for it."""
+
+_REASON_BY_VALIDITY = {
+    Validity.SUSPECT: "suspect",
+    Validity.FROZEN: "frozen",
+    Validity.MISSING: "missing",
+    Validity.FAILED: "failed",
+    Validity.UNKNOWN: "stale",
+}
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What was decided for one rule and one series at one moment, also where nothing was said."""
+
+    rule: str
+    series: Series
+    at: datetime
+    condition: bool | None  # whether it held, on any level; None: unknown
+    phase: AlertPhase  # after it
+    reason: str  # one of `REASONS`
+    used_percent: float | None = None  # as read at that moment, believed or not; None: unknown
+
+    @property
+    def text(self) -> str:
+        """One sentence for people."""
+        return REASONS[self.reason]
+
+
+def make_decision(
+    rule: str, metrics: SeriesMetrics, levels_met: tuple[bool | None, ...], phase: AlertPhase, reason: str
+) -> Decision:
+    """The record of one decision.
+
+    Args:
+        rule: its name.
+        metrics: of the series that was judged.
+        levels_met: whether each level's condition held.
+        phase: of the alert, afterwards.
+        reason: one of `REASONS`; "unknown" is made more precise.
+    """
+    state = metrics.state
+    doubted = state.doubt is not None and state.standing is Validity.SUSPECT
+    reading = state.doubt.reading if doubted and state.doubt is not None else state.reading
+    shown = reading if doubted or state.standing.is_believed or state.standing is Validity.FROZEN else None
+    if reason == "unknown":
+        reason = _explain_unknown(metrics)
+    return Decision(
+        rule=rule,
+        series=state.series,
+        at=metrics.now,
+        condition=True if True in levels_met else None if None in levels_met or not levels_met else False,
+        phase=phase,
+        reason=reason,
+        used_percent=None if shown is None else get_used_percent(shown),
+    )
+
+
+def _explain_unknown(metrics: SeriesMetrics) -> str:
+    if not metrics.state.standing.is_believed:
+        return _REASON_BY_VALIDITY[metrics.state.standing]
+    return "unknown" if metrics.is_current else "ended"
+
+
+# --- A change of an alert, dressed with everything that those who tell of it may need, so that nobody looks again
+
+
+FULL_PERCENT = 100.0 - 1e-6
+
+
+def choose_event(rule: Rule, change: AlertChange) -> AlertEvent | None:
+    """What the change is called for this rule; None where its `on` does not ask for it."""
+    if change.event is AlertEvent.REMINDER:
+        return change.event  # `remind` asks for it
+    if change.event is AlertEvent.RESOLVED and change.reason == "reset" and AlertEvent.RESET in rule.on:
+        return AlertEvent.RESET
+    return change.event if change.event in rule.on else None
+
+
+def make_transition(
+    event: AlertEvent, rule: Rule, change: AlertChange, metrics: SeriesMetrics, siblings: Iterable[SeriesMetrics]
+) -> Transition:
+    """The transition, with what is believed and known at this moment.
+
+    Args:
+        event: what it is called, from `choose_event`.
+        rule: whose alert changed.
+        change: of it.
+        metrics: of its series.
+        siblings: the account's other series.
+    """
+    state = metrics.state
+    return Transition(
+        at=change.at,
+        rule=rule.name,
+        series=state.series,
+        account_name=state.account_name,
+        episode=change.episode,
+        event=event,
+        severity=change.severity,
+        reason=change.reason,
+        since=change.since,
+        reading=state.reading,
+        heard=change.notified_severities,
+        nth=change.occurrence,
+        facts=collect_facts(metrics, siblings),
+    )
+
+
+def collect_facts(metrics: SeriesMetrics, siblings: Iterable[SeriesMetrics]) -> dict[str, Any]:
+    """What is known beyond the reading, as plain JSON values; what is unknown is left out."""
+    state = metrics.state
+    spent = [_make_exhausted_row(sibling) for sibling in siblings if is_exhausted(sibling)]
+    found = {
+        "rate": metrics.value_of("rate"),
+        "projected": metrics.value_of("projected"),
+        "exhausts_in_s": metrics.value_of("exhausts_in"),
+        "age_s": metrics.reading_age_s(),
+        "error": state.error,
+        "error_kind": state.error_kind,
+        "plan": state.plan,
+        "spent": sorted(spent, key=lambda row: (row[1] is None, row[1], row[0])) or None,
+    }
+    return {name: value for name, value in found.items() if value is not None and value != math.inf}
+
+
+def was_exhausted(state: SeriesState) -> bool:
+    """Whether the window was used up when it was last read; whether it still is, `is_exhausted` says."""
+    used = None if state.reading is None or state.gone else get_used_percent(state.reading)
+    return used is not None and used >= FULL_PERCENT
+
+
+def is_exhausted(metrics: SeriesMetrics) -> bool:
+    """Whether nothing is left in that window."""
+    used = metrics.value_of("used_percent")
+    return isinstance(used, float | int) and used >= FULL_PERCENT
+
+
+def _make_exhausted_row(metrics: SeriesMetrics) -> list[str | None]:
+    reading, boundary = metrics.state.reading, metrics.state.boundary
+    label = (reading.label if reading is not None else "") or metrics.state.series.window
+    return [label, None if boundary is None else boundary.isoformat()]

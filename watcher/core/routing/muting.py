@@ -1,0 +1,118 @@
+"""Why a message is held back for now: a snooze, quiet hours, a machine that is offline. Never drop anything here.
+
+What is held is not lost: it waits in the outbox, and `plan.release` lets it go. An alert's end is held even where its
+beginning was critical: good news wakes nobody.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from functools import lru_cache
+
+from msgspec import Struct
+
+from watcher.core.engine.windows import infer_kind
+from watcher.core.formatting import format_time
+from watcher.core.model import FIRING_EVENTS, AlertEvent, Series, Severity, Snooze, Transition
+from watcher.core.rules.parser import ExpressionError, parse_selector
+from watcher.core.rules.selector import Selector
+from watcher.core.rules.time_intervals import QuietHours, find_quiet_hours_end
+
+OFFLINE_REASON = "this machine is offline"
+SNOOZED_REASON = "snoozed"
+QUIET_HOURS_REASON = "quiet hours"
+
+
+class Mute(Struct, frozen=True):
+    """Why, and until when where that is known."""
+
+    reason: str
+    until: datetime | None = None
+
+
+class MutingContext(Struct, frozen=True, kw_only=True):
+    """All that can hold a message back, at one instant."""
+
+    now: datetime
+    tz: tzinfo
+    quiet_hours: QuietHours | None = None
+    snoozes: tuple[Snooze, ...] = ()
+    offline: bool = False
+
+
+def find_mute(transition: Transition, context: MutingContext, *, about_availability: bool = False) -> Mute | None:
+    """What holds a transition back; None where it may be said. `about_availability`: its rule is about missing readings."""
+    if context.offline and about_availability and transition.event in FIRING_EVENTS:
+        return Mute(OFFLINE_REASON)
+    for snooze in context.snoozes:
+        if is_snoozed_by(snooze, transition, context.now):
+            when = f"until {format_time(snooze.until, context.now, context.tz)}" if snooze.until else "until the reset"
+            return Mute(f"{SNOOZED_REASON} {when}: {snooze.target}", snooze.until)
+    loud = transition.severity is Severity.CRITICAL and transition.event in FIRING_EVENTS
+    return None if loud else find_quiet_hours_mute(context)
+
+
+def find_quiet_hours_mute(context: MutingContext) -> Mute | None:
+    """What quiet hours hold back: anything that is not critical."""
+    if context.quiet_hours is None:
+        return None
+    until = find_quiet_hours_end(context.quiet_hours, context.now, context.tz)
+    return Mute(f"{QUIET_HOURS_REASON} until {format_time(until, context.now, context.tz)}", until) if until else None
+
+
+def is_snoozed_by(snooze: Snooze, transition: Transition, now: datetime) -> bool:
+    """Whether a snooze holds a transition back. One until the reset lets the reset itself and all after it speak."""
+    if has_snooze_expired(snooze, now) or not target_matches(snooze.target, transition):
+        return False
+    if snooze.episodes is None:
+        return True
+    if transition.event is AlertEvent.RESET or transition.reason == "reset":
+        return False
+    return transition.episode <= snooze.episodes.get(str(transition.series), -1)
+
+
+def ends_snooze(snooze: Snooze, transition: Transition) -> bool:
+    """Whether a transition that a snooze covers ends it: a level higher than what was firing when it began."""
+    if transition.event is AlertEvent.ESCALATED:
+        return snooze.severity is None or transition.severity.rank > snooze.severity.rank
+    higher = snooze.severity is not None and transition.severity.rank > snooze.severity.rank
+    return transition.event is AlertEvent.FIRING and higher
+
+
+def has_snooze_expired(snooze: Snooze, now: datetime, episodes: Mapping[str, int] | None = None) -> bool:
+    """Whether a snooze has run out. `episodes`: the present episode of each written series, where known."""
+    if snooze.until is not None and now >= snooze.until:
+        return True
+    if not snooze.episodes or not episodes:
+        return False
+    return all(episodes.get(series, then) > then for series, then in snooze.episodes.items())
+
+
+def target_matches(target: str, transition: Transition) -> bool:
+    """Whether a snooze's target, a rule's name or a written series, means the alert of a transition."""
+    if target == transition.rule:
+        return True
+    series, reading = transition.series, transition.reading
+    return target_matches_series(
+        target, series, transition.account_name, str(reading.kind if reading else infer_kind(series))
+    )
+
+
+def target_matches_series(target: str, series: Series, account_name: str, kind: str) -> bool:
+    """Whether a written series means this one: `claude`, `claude.five_hour`, `codex[me@example.com]`, `*.weekly`, `*`.
+
+    A provider alone means all its windows. A text that names no series means none.
+    """
+    selector = _parse_target(target)
+    named = selector is not None and selector.matches(series, account_name, kind, is_primary=False)
+    return named or target == str(series)
+
+
+@lru_cache(maxsize=64)
+def _parse_target(target: str) -> Selector | None:
+    if target == "*":
+        return Selector("*", window="*")
+    try:
+        selector, field = parse_selector(target)
+    except ExpressionError:
+        return None
+    return None if field else selector.for_all_windows

@@ -1,0 +1,96 @@
+"""What is wrong with a text that a person wrote, where, and what would be valid: the form of every such message.
+
+::
+
+    rules/mine.toml:3:17: rule "claude": claude has no window or field `five_hours`; did you mean `five_hour`?
+      3 | when = "claude.five_hours > 80%"
+        |                ^^^^^^^^^^
+
+Never put a check here.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from functools import lru_cache
+
+from msgspec import Struct
+
+from watcher.core.redaction import redact_toml_line
+from watcher.core.rules.toml_positions import TextSpan
+
+MAX_DIAGNOSTICS = 50
+"""So many are shown; a file with more has one mistake many times."""
+
+_MAX_WIDTH = 100
+
+
+class Diagnostic(Struct, frozen=True, order=True):
+    """One mistake. Line and column count from 1; column and width in characters."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+    rule: str = ""  # the rule's name; empty outside of rules
+    source: str = ""  # the line it is in
+    width: int = 1
+
+    def __str__(self) -> str:
+        rule = f'rule "{sanitize_for_terminal(self.rule)}": ' if self.rule else ""
+        head = f"{sanitize_for_terminal(self.path, 1000)}:{self.line}:{self.column}: {rule}{self.message}"
+        if not self.source.strip():
+            return head
+        source, column, width = _clip_line(self.source, self.column - 1, self.width)
+        margin = " " * len(str(self.line))
+        return f"{head}\n  {self.line} | {source}\n  {margin} | {' ' * column}{'^' * width}"
+
+
+def create_diagnostic(path: str, text: str, span: TextSpan, message: str, *, rule: str = "") -> Diagnostic:
+    """The diagnostic that points at a place in a text."""
+    start = min(span.start, len(text))
+    starts = _find_line_starts(text)
+    line = bisect_right(starts, start)
+    line_start = starts[line - 1]
+    line_end = starts[line] - 1 if line < len(starts) else len(text)
+    return Diagnostic(
+        path=path,
+        line=line,
+        column=start - line_start + 1,
+        message=message,
+        rule=rule,
+        source=redact_toml_line(text, line_start, text[line_start:line_end]),
+        width=max(1, min(span.end, line_end) - start),
+    )
+
+
+@lru_cache(maxsize=2)  # one file often has many mistakes
+def _find_line_starts(text: str) -> list[int]:
+    starts = [0]
+    while (end := text.find("\n", starts[-1])) >= 0:
+        starts.append(end + 1)
+    return starts
+
+
+def format_diagnostics(diagnostics: Iterable[Diagnostic]) -> str:
+    """All of them as one text, in the order of the files; at most `MAX_DIAGNOSTICS`, and then how many more there are."""
+    ordered = sorted(diagnostics)
+    blocks = [str(each) for each in ordered[:MAX_DIAGNOSTICS]]
+    if len(ordered) > MAX_DIAGNOSTICS:
+        blocks.append(f"... and {len(ordered) - MAX_DIAGNOSTICS:,} more")
+    return "\n".join(blocks)
+
+
+def sanitize_for_terminal(text: str, max_length: int = 80) -> str:
+    """The text on one line, clipped, with nothing in it that could move a terminal's cursor."""
+    shown = text if len(text) <= max_length else text[: max_length - 3] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+
+
+def _clip_line(source: str, column: int, width: int) -> tuple[str, int, int]:
+    """The part of a long line around its mistake, with the caret moved along."""
+    line = "".join(c if c.isprintable() else " " if c == "\t" else "?" for c in source)
+    left = max(0, column - _MAX_WIDTH // 2) if len(line) > _MAX_WIDTH else 0
+    right = left + _MAX_WIDTH
+    before, after = "..." if left else "", "..." if right < len(line) else ""
+    width = max(1, min(width, right - column))
+    return before + line[left:right] + after, column - left + len(before), width

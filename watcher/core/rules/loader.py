@@ -1,0 +1,250 @@
+"""TOML text to rules, or everything that is wrong with it, each mistake with its place.
+
+What a file may hold is bounded before it is read (`MAX_FILE_LENGTH`, `MAX_LINE_LENGTH`), so that no file can take long.
+Never read a file here: texts come as arguments.
+"""
+
+import re
+import tomllib
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from watcher.core.model import Rule
+from watcher.core.rules.diagnostics import Diagnostic, create_diagnostic, format_diagnostics, sanitize_for_terminal
+from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.rule_reader import RuleReader
+from watcher.core.rules.table_reader import SourceFile, format_toml_value
+from watcher.core.rules.toml_positions import TextSpan, TomlPositions
+from watcher.errors import ConfigError
+
+MAX_FILE_LENGTH = 262_144
+MAX_LINE_LENGTH = 4_000
+MAX_RULES = 1_000
+
+_MAX_KEY_PARTS = 16
+
+_ERROR_POSITION = re.compile(r" \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)$")
+_TABLE_HEADER = re.compile(r"\s*(\[[^\[\]]+\])")
+_UNQUOTED_VALUE = re.compile(r"\s*([A-Za-z_]+)\s*=\s*([^\s\"'\[{#][^#\n]*)")
+_KEY_PART = r"(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+"
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_KEY_PART}(?:\.[ \t]*+{_KEY_PART}){{16}}")
+
+
+class RuleSet(Struct, frozen=True):
+    """The rules in force, in the order in which they were read."""
+
+    rules: tuple[Rule, ...] = ()
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self.rules)
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+    def get_rule(self, name: str) -> Rule | None:
+        """The rule of that name; None where there is none."""
+        return next((rule for rule in self.rules if rule.name == name), None)
+
+
+def parse_rules(
+    text: str, path: str, *, channels: Collection[str] | None = None, other_keys: Collection[str] | None = ()
+) -> tuple[Rule, ...]:
+    """The rules of one file.
+
+    Args:
+        text: of the file, decoded.
+        path: of the file, as messages shall name it.
+        channels: names that `notify` may use; None: any.
+        other_keys: top-level keys beside `rule` that the file may have; None: any, they are somebody else's to check.
+
+    Raises:
+        ConfigError: with every mistake in the file.
+    """
+    rules, diagnostics = parse_rules_with_diagnostics(text, path, channels=channels, other_keys=other_keys)
+    if diagnostics:
+        raise ConfigError(format_diagnostics(diagnostics))
+    return rules
+
+
+def parse_rule_files(
+    files: Iterable[tuple[str, str]],
+    *,
+    channels: Collection[str] | None = None,
+    other_keys: Collection[str] | None = (),
+) -> RuleSet:
+    """One rulebook from several files, given as (path, text).
+
+    Raises:
+        ConfigError: with every mistake in all files; two rules of one name are one.
+    """
+    rules, diagnostics = parse_rule_files_with_diagnostics(files, channels=channels, other_keys=other_keys)
+    if diagnostics:
+        raise ConfigError(format_diagnostics(diagnostics))
+    return RuleSet(rules)
+
+
+def parse_rule_files_with_diagnostics(
+    files: Iterable[tuple[str, str]],
+    *,
+    channels: Collection[str] | None = None,
+    other_keys: Collection[str] | None = (),
+    config_path: str | None = None,
+) -> tuple[tuple[Rule, ...], list[Diagnostic]]:
+    """What `parse_rule_files` does, for those who want the mistakes of several sources together: (rules, mistakes).
+
+    `config_path` names the one file whose other keys are the config's, and are checked there.
+    """
+    rules: dict[str, Rule] = {}
+    diagnostics: list[Diagnostic] = []
+    for path, text in files:
+        others = None if path == config_path else other_keys
+        found, wrong = parse_rules_with_diagnostics(text, path, channels=channels, other_keys=others)
+        diagnostics.extend(wrong)
+        for rule in found:
+            first = rules.setdefault(rule.name, rule)
+            if first is not rule:
+                place = _find_line_span(text, rule.line)
+                message = (
+                    f"this name is taken by the rule in {first.path}, line {first.line}; rename one, or take one out"
+                )
+                diagnostics.append(create_diagnostic(path, text, place, message, rule=rule.name))
+    return tuple(rules.values()), diagnostics
+
+
+def parse_rules_with_diagnostics(
+    text: str, path: str, *, channels: Collection[str] | None = None, other_keys: Collection[str] | None = ()
+) -> tuple[tuple[Rule, ...], list[Diagnostic]]:
+    """What `parse_rules` does, without raising: (the rules that are right, every mistake)."""
+    found = parse_toml_document(text, path)
+    if isinstance(found, Diagnostic):
+        return (), [found]
+    document, places = found
+    text = places.text
+    source = SourceFile(path, text, places)
+    if other_keys is not None:
+        _check_top_level_keys(source, document, other_keys)
+    return _parse_rule_tables(source, document.get("rule", []), channels), source.diagnostics
+
+
+def parse_toml_document(text: str, path: str) -> tuple[dict[str, Any], TomlPositions] | Diagnostic:
+    """A TOML text read in bounded time, with the places of its keys; or why it cannot be."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    wrong = _check_size(text, path)
+    if wrong is not None:
+        return wrong
+    try:
+        return tomllib.loads(text), TomlPositions(text)
+    except tomllib.TOMLDecodeError as error:
+        return _diagnose_syntax_error(text, path, str(error))
+    except RecursionError:
+        return create_diagnostic(path, text, TextSpan(0, 1), "brackets are nested too deep to read")
+    except ValueError:  # an integer of thousands of digits
+        return create_diagnostic(path, text, TextSpan(0, 1), "a number has too many digits to read")
+
+
+def decode_utf8(raw: bytes, path: str) -> str:
+    """The text of a file.
+
+    Raises:
+        ConfigError: it is not UTF-8; names the line and column.
+    """
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8-sig", "replace")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        found = f"byte 0x{raw[error.start]:02x} is not UTF-8; save the file in that encoding"
+        raise ConfigError(str(Diagnostic(path, line, column, found))) from None
+
+
+def _parse_rule_tables(source: SourceFile, tables: Any, channels: Collection[str] | None) -> tuple[Rule, ...]:
+    if not isinstance(tables, list):
+        source.add_error(
+            source.positions.find_key(("rule",)),
+            f"rules are written under [[rule]], not as {format_toml_value(tables)}",
+        )
+        return ()
+    if len(tables) > MAX_RULES:
+        message = f"{len(tables):,} rules; a file holds at most {MAX_RULES:,}"
+        source.add_error(source.positions.find_key(("rule", MAX_RULES)), message)
+        return ()
+    rules: dict[str, Rule] = {}
+    for index, table in enumerate(tables):
+        rule = RuleReader(source, index, channels).read_rule(table)
+        if rule is None:
+            continue
+        first = rules.setdefault(rule.name, rule)
+        if first is not rule:
+            message = f"this name is taken by the rule in line {first.line}; rename one, or take one out"
+            source.add_error(source.positions.find_value(("rule", index, "name")), message, rule=rule.name)
+    return tuple(rules.values())
+
+
+def _check_top_level_keys(source: SourceFile, document: dict[str, Any], other_keys: Collection[str]) -> None:
+    valid = ("rule", *other_keys)
+    for key in document:
+        if key not in valid:
+            meant = find_close_match(key, valid)
+            hint = f"did you mean `{meant}`?" if meant else f"valid: {', '.join(valid)}"
+            source.add_error(
+                source.positions.find_key((key,)), f"unknown key `{sanitize_for_terminal(key, 40)}`; {hint}"
+            )
+
+
+def _check_size(text: str, path: str) -> Diagnostic | None:
+    """What makes a file too big to be read in bounded time; None where nothing does."""
+    if len(text) > MAX_FILE_LENGTH:
+        message = f"{len(text):,} characters long; a file of rules holds at most {MAX_FILE_LENGTH:,}"
+        return Diagnostic(path, 1, 1, message)
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > MAX_LINE_LENGTH:
+            message = f"{len(line):,} characters in one line; at most {MAX_LINE_LENGTH:,}, so break the line"
+            return Diagnostic(path, number, 1, message)
+        if line.count(".") >= _MAX_KEY_PARTS and _LONG_KEY.search(line) and not line.lstrip().startswith("#"):
+            return Diagnostic(path, number, 1, f"a key of more than {_MAX_KEY_PARTS} parts", source=line)
+    return None
+
+
+def _diagnose_syntax_error(text: str, path: str, error: str) -> Diagnostic:
+    """What `tomllib` says, with its place, and what was probably meant."""
+    found = _ERROR_POSITION.search(error)
+    message = _ERROR_POSITION.sub("", error)
+    message = "not TOML: " + message[:1].lower() + message[1:]
+    if found is None or found.group(1) is None:
+        place = TextSpan(max(0, len(text.rstrip()) - 1), len(text.rstrip()))
+        return create_diagnostic(path, text, place, message + " at the end of the file")
+    place = _find_line_span(text, int(found.group(1)))
+    line = text[place.start : place.end]
+    unquoted = _UNQUOTED_VALUE.match(line)
+    column = int(found.group(2)) - 1
+    if "overwrite" in message or "twice" in message:
+        place = TextSpan(place.start + len(line) - len(line.lstrip()), place.start + len(line.rstrip()))
+        header = _TABLE_HEADER.match(line)
+        message = _describe_duplicate_table(text, header.group(1)) if header else message + "; something is given twice"
+    elif "illegal character '\\n'" in message:
+        place = TextSpan(place.start + column, place.start + column + 1)
+        message += "; a closing quote is missing"
+    elif unquoted:
+        value = unquoted.group(2).strip()
+        message += f'; texts stand in quotes: {unquoted.group(1)} = "{format_toml_value(value, quote=False)}"'
+        place = TextSpan(place.start + unquoted.start(2), place.start + unquoted.start(2) + len(value))
+    else:
+        place = TextSpan(place.start + column, place.start + column + 1)
+    return create_diagnostic(path, text, place, message)
+
+
+def _describe_duplicate_table(text: str, header: str) -> str:
+    """What is said of the second header of one table."""
+    if f"\n[{header}]" in f"\n{text}":
+        return f"not TOML: {header} stands where the others are [{header}]; write it like them"
+    return f"not TOML: {header} is given twice; write all its keys below one of them"
+
+
+def _find_line_span(text: str, line: int) -> TextSpan:
+    start = 0
+    for _ in range(line - 1):
+        start = text.find("\n", start) + 1
+    end = text.find("\n", start)
+    return TextSpan(start, len(text) if end < 0 else end)

@@ -1,0 +1,164 @@
+"""A rule as it is written in TOML: the keys, their types, and the words that say what each takes.
+
+The JSON Schema for editors and the messages of `watcher rules check` both come from here. Never put a meaning here:
+`watcher.core.rules.loader` reads what the texts say.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from watcher.core.model import Severity
+
+JSON_SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+DURATION_PATTERN = r"^(?=[0-9])([0-9.]+w)?([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?$"
+_DURATION_SCHEMA = {"pattern": DURATION_PATTERN}
+
+Duration = Annotated[str, Meta(title='a duration such as "45m", "2h" or "1h30m"', extra_json_schema=_DURATION_SCHEMA)]
+Condition = Annotated[str, Meta(title='a condition such as "claude.five_hour > 80%"')]
+Threshold = Annotated[str, Meta(title='a value such as "80%", "2h", "$5" or "50"')]
+Template = Annotated[str, Meta(title='a text such as "{provider} is at {used_percent:.0f} %"')]
+ExampleRow = Annotated[
+    list[Annotated[int | float | Literal["?", "reset"], Meta(title='a number, "?" or "reset"')]],
+    Meta(title='a list of numbers, "?" (no reading) and "reset"'),
+]
+
+
+class ExampleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One `[[rule.example]]`: readings, and what the rule makes of each. `watcher rules test` runs it."""
+
+    series: Annotated[str, Meta(title='one series such as "claude.five_hour"', description="What the readings are of.")]
+    every: Annotated[Duration, Meta(description="How far the readings are apart.")] = "5m"
+    used: Annotated[ExampleRow, Meta(description="Percent used, poll by poll. Either this or `remaining`.")] = field(
+        default_factory=list
+    )
+    remaining: Annotated[ExampleRow, Meta(description="What is left, poll by poll, in the window's own unit.")] = field(
+        default_factory=list
+    )
+    expect: Annotated[
+        list[Annotated[Literal[".", "p", "F"], Meta(title='".", "p" or "F"')]],
+        Meta(
+            title='a list of "." (ok), "p" (pending) and "F" (firing)',
+            description="What the alert is after each reading: as long as the row.",
+        ),
+    ]
+    limit: Annotated[
+        int | float | None, Meta(title="a number", description="With `remaining`: how much the whole window has.")
+    ] = None
+    window: Annotated[
+        Duration | None,
+        Meta(title='a duration such as "7d"', description="The window's length. Left out: by its name."),
+    ] = None
+    resets_in: Annotated[
+        Duration | None,
+        Meta(title='a duration such as "2h"', description="From the first reading to the reset. Left out: a window."),
+    ] = None
+    start: Annotated[
+        datetime | None,
+        Meta(
+            title="a date and time with an offset such as 2026-03-04T12:00:00Z",
+            description="When the first reading is. Left out: a Wednesday at 12:00 UTC.",
+        ),
+    ] = None
+
+
+class LevelsEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the word `level` stands for, for each severity."""
+
+    info: Threshold | None = None
+    warning: Threshold | None = None
+    critical: Threshold | None = None
+
+
+class RuleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename={"hold": "for"}):
+    """One `[[rule]]`: a condition, and what to do when it holds."""
+
+    name: Annotated[
+        str,
+        Meta(title='a name such as "claude-session"', description="What the alert is called; no other rule has it."),
+    ]
+    when: Annotated[Condition, Meta(description="The condition that fires the alert.")]
+    clear: Annotated[
+        str | None,
+        Meta(
+            title='a comparison such as "< 70%", or a whole condition',
+            description="The condition that ends the alert. Left out: five points back from a percent, else `when` "
+            "being false.",
+        ),
+    ] = None
+    levels: Annotated[
+        LevelsEntry | None,
+        Meta(
+            title='a table such as { warning = "80%", critical = "95%" }',
+            description="What the word `level` in `when` stands for, for each severity.",
+        ),
+    ] = None
+    severity: Annotated[
+        Severity, Meta(title='"info", "warning" or "critical"', description="How much the alert matters.")
+    ] = Severity.WARNING
+    notify: Annotated[
+        list[str] | None,
+        Meta(title='a list of channel names such as ["desktop"]', description="Left out: the default route."),
+    ] = None
+    hold: Annotated[
+        Duration | None,
+        Meta(title='a duration such as "10m"', description="How long `when` must hold before the alert fires."),
+    ] = None
+    remind: Annotated[
+        Duration | None,
+        Meta(title='a duration such as "2h"', description="Say it again this often while it lasts. Left out: never."),
+    ] = None
+    on: Annotated[
+        list[Annotated[Literal["firing", "escalated", "resolved", "reset"], Meta(title="an event")]] | None,
+        Meta(
+            title='a list of "firing", "escalated", "resolved" and "reset"',
+            description='What is worth a message. Left out: ["firing", "escalated", "resolved"].',
+        ),
+    ] = None
+    active: Annotated[
+        str | None,
+        Meta(title='days and hours such as "Mon-Fri 09:00-18:00"', description="When the rule may fire at all."),
+    ] = None
+    tz: Annotated[
+        str | None,
+        Meta(title='a time zone such as "Europe/Berlin"', description="The zone of `active`. Left out: local time."),
+    ] = None
+    title: Annotated[Template | None, Meta(title="a text", description="In place of the usual title.")] = None
+    message: Annotated[Template | None, Meta(title="a text", description="In place of the usual text.")] = None
+    example: Annotated[
+        list[ExampleEntry],
+        Meta(title="[[rule.example]] tables", description="Readings, and what the rule makes of them."),
+    ] = field(default_factory=list)
+
+
+class RulesDocument(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A file of rules."""
+
+    rule: Annotated[list[RuleEntry], Meta(title="[[rule]] tables", description="The rules.")] = field(
+        default_factory=list
+    )
+
+
+def build_rules_schema() -> dict[str, Any]:
+    """The JSON Schema of a file of rules, for editors."""
+    document = msgspec.json.schema(RulesDocument)
+    return {"$schema": JSON_SCHEMA_DIALECT, "title": "Rules of the AI usage watcher", **strip_null(document)}
+
+
+def strip_null(node: Any) -> Any:
+    """A JSON Schema without `null`, which TOML cannot write: a key that may be None is a key that may be left out."""
+    if isinstance(node, list):
+        return [strip_null(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: strip_null(each) for key, each in node.items() if not (key == "default" and each in (None, [], {}))}
+    choices = kept.get("anyOf")
+    if isinstance(choices, list):
+        choices = [each for each in choices if each != {"type": "null"}]
+        kept["anyOf"] = choices
+        if len(choices) == 1:
+            del kept["anyOf"]
+            kept = {**choices[0], **kept}
+    return kept

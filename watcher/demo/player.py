@@ -1,0 +1,279 @@
+"""Plays the day: server, machine and daemon together, and what happens as a stream of events.
+
+The daemon runs in a thread of its own, exactly as `watcher run` does; here it is only watched, through its store and
+through the webhook that it posts to. Never print here.
+"""
+
+import json
+import textwrap
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import datetime, tzinfo
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Self
+
+from msgspec import Struct
+
+from watcher import notifiers
+from watcher.core.redaction import Redactor
+from watcher.core.routing import messages
+from watcher.daemon import Daemon
+from watcher.demo import simulation
+from watcher.demo.clock import FastClock, SimulatedWorkQueue
+from watcher.demo.scenario import SimulatedDay
+from watcher.demo.server import ReceivedRequest, Reply, Server
+from watcher.demo.simulation import CLEARS_BELOW_PERCENT, FIRES_ABOVE_PERCENT
+from watcher.environment import Environment
+from watcher.notifiers import Channel
+from watcher.notifiers.registry import NOTIFIERS
+from watcher.status.builder import build_status as standing
+from watcher.status.document import StatusDocument, WindowStatus
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system.log import Log
+
+FRAME_INTERVAL_S = 0.1
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+
+
+class StatusFrame(Struct, frozen=True):
+    """How things stand at one simulated instant."""
+
+    at: datetime
+    status: StatusDocument
+
+
+class NotificationReceived(Struct, frozen=True):
+    """A message arrived at the webhook."""
+
+    at: datetime
+    payload: dict[str, Any]
+
+
+class DemoProblem(Struct, frozen=True):
+    """Something that should not happen in a demonstration."""
+
+    at: datetime
+    text: str
+
+
+DemoEvent = StatusFrame | NotificationReceived | DemoProblem
+
+
+class DemoPlayer:
+    """One day, from `with Play(folder, speed) as play:`; iterate over `play.happenings()` to its end."""
+
+    def __init__(self, folder: Path, day: SimulatedDay, speed: float, *, desktop: bool) -> None:
+        self._folder, self._day, self._desktop = folder, day, desktop
+        self.clock = FastClock(day.starts_at, speed)
+        self._queue: SimpleQueue[DemoEvent] = SimpleQueue()
+        self.server = Server(self._answer_request)
+        self._started, self._ended = threading.Event(), threading.Event()
+        self._daemon: Daemon | None = None
+        self._thread = threading.Thread(target=self._run, name="demo-daemon", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.server.__enter__()
+        simulation.write_home(self._folder, self.server.url, self._day, desktop=self._desktop)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+        self.server.__exit__()
+
+    def iter_events(self) -> Iterator[DemoEvent]:
+        """All that happens until the day ends, a frame at least every `FRAME_INTERVAL_S` of the machine's time."""
+        self._started.wait(START_TIMEOUT_S)
+        if self._daemon is None:
+            yield from self._drain_events(0)  # says why it did not begin
+            return
+        store = Store(
+            simulation.make_paths(self._folder).state_dir / DATABASE_FILE_NAME, now=self.clock.now(), read_only=True
+        )
+        try:
+            while not self._ended.is_set() and self.clock.now() < self._day.ends_at:
+                yield from self._drain_events(FRAME_INTERVAL_S)
+                now = self.clock.now()
+                yield StatusFrame(now, standing(store, now=now))
+            self._stop()
+            yield from self._drain_events(0)
+        finally:
+            store.close()
+
+    def _drain_events(self, wait_s: float) -> Iterator[DemoEvent]:
+        """All that waits, and the first that comes within `wait_s`."""
+        try:
+            yield self._queue.get(timeout=wait_s)
+            while True:
+                yield self._queue.get_nowait()
+        except Empty:
+            return
+
+    def _answer_request(self, request: ReceivedRequest) -> Reply:
+        if request.path == simulation.WEBHOOK_PATH:
+            self._queue.put(NotificationReceived(self.clock.now(), json.loads(request.body)))
+            return Reply(status=204)
+        return simulation.answer_request(request, self.clock, self._day)
+
+    def _run(self) -> None:
+        try:
+            own = simulation.make_paths(self._folder)
+            store = Store(own.state_dir / DATABASE_FILE_NAME, now=self.clock.now())
+            doors = simulation.make_environment(self._folder, self.clock, self._day)
+            self._daemon = Daemon(
+                paths=own,
+                environment=doors,
+                store=store,
+                log=_EventLog(self),
+                redactor=Redactor(),
+                work_queue=SimulatedWorkQueue(self.clock),
+            )
+            self._started.set()
+            self._daemon.run()
+            store.close()
+        except Exception as error:  # noqa: BLE001 - said where somebody looks, not lost in a thread
+            self.report_problem(f"the daemon ended: {type(error).__name__}: {error}")
+        finally:
+            self._started.set()
+            self._ended.set()
+
+    def _stop(self) -> None:
+        if self._daemon is not None:
+            self._daemon.stop()
+        self._thread.join(STOP_TIMEOUT_S)
+
+    def report_problem(self, text: str) -> None:
+        """Tell whoever watches."""
+        self._queue.put(DemoProblem(self.clock.now(), text))
+
+
+class _EventLog(Log):
+    """The daemon's warnings, passed on: in a demonstration there should be none."""
+
+    def __init__(self, player: DemoPlayer) -> None:
+        self._player = player
+
+    def warning(self, message: str) -> None:
+        """Nothing should fail here."""
+        self._player.report_problem(message)
+
+    def exception(self, context: str, error: BaseException) -> None:
+        """Least of all this."""
+        self._player.report_problem(f"{context}: {type(error).__name__}: {error}")
+
+
+def can_notify_desktop(environment: Environment, now: datetime) -> bool:
+    """Whether a first notification was taken: the only proof that there is somebody to show them."""
+    message = messages.compose_notice("demo", "AI usage watcher: demonstration", "Notifications appear here.", now)
+    channel = Channel(name="desktop", type="desktop", settings=NOTIFIERS["desktop"].settings_class())
+    outcome = notifiers.send_message(message, channel, send=environment.send, run=environment.run)
+    return bool(outcome.delivered) or outcome.accepted
+
+
+# --- What the demonstration shows, as lines of at most 80 columns. Pure: the watcher's own status in, text out
+
+
+DISPLAYED_WINDOWS = (
+    ("Claude, 5 hours", "claude", "five_hour"),
+    ("Claude, week", "claude", "seven_day"),
+    ("Codex, 5 hours", "codex", "five_hour"),
+    ("Codex, week", "codex", "weekly"),
+    ("Copilot, month", "copilot", "premium_interactions"),
+    ("Nano-GPT, day", "nano_gpt", "daily"),
+    ("Gemini 2.5 Pro", "gemini_cli", "gemini_2_5_pro"),
+    ("Antigravity, Sonnet", "antigravity", "claude_sonnet_4_6_thinking"),
+)
+BAR_WIDTH = 26
+TEXT_WIDTH = 72  # of what is said beside the time
+
+
+class ScreenSymbols(Struct, frozen=True):
+    """What the terminal can show."""
+
+    full: str
+    empty: str
+    alert: str
+
+
+BLOCK_SCREEN_SYMBOLS = ScreenSymbols("█", "░", "●")
+ASCII_SCREEN_SYMBOLS = ScreenSymbols("#", ".", "!")
+
+
+def choose_symbols(encoding: str | None) -> ScreenSymbols:
+    """Blocks where the terminal's encoding has them."""
+    try:
+        f"{BLOCK_SCREEN_SYMBOLS.full}{BLOCK_SCREEN_SYMBOLS.empty}{BLOCK_SCREEN_SYMBOLS.alert}".encode(
+            encoding or "ascii"
+        )
+    except (UnicodeEncodeError, LookupError):
+        return ASCII_SCREEN_SYMBOLS
+    return BLOCK_SCREEN_SYMBOLS
+
+
+def render_status(
+    status: StatusDocument, now: datetime, symbols: ScreenSymbols, zone: tzinfo | None = None
+) -> list[str]:
+    """A title with the simulated time, then a bar for each window."""
+    windows = {(account.provider, window.window): window for account in status.providers for window in account.windows}
+    firing = {alert.series for alert in status.alerts if alert.state == "firing"}
+    lines = [f"{now.astimezone(zone):%A %H:%M}, simulated"]
+    for label, provider, name in DISPLAYED_WINDOWS:
+        window = windows.get((provider, name))
+        mark = symbols.alert if f"{provider}.{name}" in firing else " "
+        lines.append(
+            f"{mark} {label:<20}{_render_bar(window, symbols)} {_format_window_amount(window):>9}  {_format_reset(window, now, zone)}".rstrip()
+        )
+    return lines
+
+
+def _render_bar(window: WindowStatus | None, symbols: ScreenSymbols) -> str:
+    percent = 0.0 if window is None or window.used_percent is None else window.used_percent
+    filled = min(max(round(percent / 100 * BAR_WIDTH), 0), BAR_WIDTH)
+    return symbols.full * filled + symbols.empty * (BAR_WIDTH - filled)
+
+
+def _format_window_amount(window: WindowStatus | None) -> str:
+    if window is None or window.used_percent is None:
+        return "?"
+    if window.window == "premium_interactions" and window.used is not None:
+        return f"{window.used:.0f} / {window.limit:.0f}"
+    return f"{window.used_percent:.1f} %"
+
+
+def _format_reset(window: WindowStatus | None, now: datetime, zone: tzinfo | None) -> str:
+    """An unused window's boundary only rolls along with the clock: it is not worth a word."""
+    if window is None or window.resets_at is None or not window.used_percent:
+        return ""
+    there = window.resets_at.astimezone(zone)
+    return f"resets {there:%H:%M}" if (window.resets_at - now).days < 1 else f"resets {there:%a %d %b}"
+
+
+def explain_no_message(percent_before: float | None, percent_now: float | None) -> str | None:
+    """Why nothing is said though a firing session crosses its threshold once more; None: it does not cross."""
+    if percent_before is None or percent_now is None:
+        return None
+    if percent_before > FIRES_ABOVE_PERCENT >= percent_now >= CLEARS_BELOW_PERCENT:
+        return (
+            f"Claude back at {percent_now:.1f} %: not below {CLEARS_BELOW_PERCENT} %, so still firing; nothing is sent"
+        )
+    if percent_before <= FIRES_ABOVE_PERCENT < percent_now:
+        return f"Claude again at {percent_now:.1f} %: the same alert; nothing is sent"
+    return None
+
+
+def get_firing_session_percent(status: StatusDocument) -> float | None:
+    """Percent used of Claude's session while its alert is firing; None: it is not, or not known."""
+    if not any(alert.state == "firing" and alert.rule == "claude-session" for alert in status.alerts):
+        return None
+    windows = (window for account in status.providers if account.provider == "claude" for window in account.windows)
+    return next((window.used_percent for window in windows if window.window == "five_hour"), None)
+
+
+def format_notification(payload: Mapping[str, object], symbols: ScreenSymbols) -> list[str]:
+    """A message as it arrived at the webhook: its title, and below it the body."""
+    word = payload["severity"] if payload["event"] == "firing" else payload["event"]
+    title = f"{symbols.alert} {str(word).upper()}: {payload['title']}"
+    body = [line for text in str(payload["message"]).splitlines() for line in textwrap.wrap(text, TEXT_WIDTH - 2)]
+    return [*textwrap.wrap(title, TEXT_WIDTH, subsequent_indent="  "), *(f"  {line}" for line in body)]

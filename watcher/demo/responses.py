@@ -1,0 +1,244 @@
+"""The simulated providers' words: a `Use` in the documented shape of each API. Pure; never put amounts here."""
+
+import base64
+import json
+import struct
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from watcher.demo.scenario import SimulatedUsage, WindowUsage
+
+ACCOUNT_EMAIL = "demo@example.com"
+CHATGPT_WORKSPACE = "demo-account"  # of ChatGPT
+RESET_CREDIT_COUNT = 2
+
+
+def claude_usage(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
+    """`GET /api/oauth/usage`."""
+    return {
+        "five_hour": _make_claude_window(usage.claude_session),
+        "seven_day": _make_claude_window(usage.claude_week),
+        "seven_day_sonnet": _make_claude_window(usage.claude_sonnet_week),
+        "seven_day_opus": None,
+        "extra_usage": {"is_enabled": True, "monthly_limit": 5000, "used_credits": 0, "utilization": None},
+    }
+
+
+def claude_profile(_usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
+    """`GET /api/oauth/profile`."""
+    return {"account": {"uuid": "00000000-0000-4000-8000-00000000demo", "email": ACCOUNT_EMAIL}}
+
+
+def codex_usage(usage: SimulatedUsage, at: datetime) -> dict[str, Any]:
+    """`GET /backend-api/wham/usage`."""
+
+    def window(turn: WindowUsage, seconds: int) -> dict[str, Any]:
+        left_s = seconds if turn.resets_at is None else int((turn.resets_at - at).total_seconds())
+        ends_at = int(at.timestamp()) + left_s
+        return {
+            "used_percent": round(turn.used_percent),
+            "limit_window_seconds": seconds,
+            "reset_after_seconds": left_s,
+            "reset_at": ends_at,
+        }
+
+    return {
+        "plan_type": "plus",
+        "email": ACCOUNT_EMAIL,
+        "rate_limit": {
+            "allowed": True,
+            "limit_reached": False,
+            "primary_window": window(usage.codex_session, 18_000),
+            "secondary_window": window(usage.codex_week, 604_800),
+        },
+        "credits": {"has_credits": False, "unlimited": False, "balance": "0"},
+        "rate_limit_reset_credits": {"available_count": RESET_CREDIT_COUNT},
+    }
+
+
+def codex_monthly_usage(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
+    """`GET /backend-api/accounts/ID/spend-controls/current-user/monthly-usage`, of the workspace `CHATGPT_WORKSPACE`."""
+    limit = {"limit": 7000, "enforcement_mode": "HARD_CAP", "limit_mode": "amount_credits"}
+    return {"current_month_usage": round(70 * usage.codex_week.used_percent, 2), "effective_monthly_limit": limit}
+
+
+def codex_reset_credits(_usage: SimulatedUsage, at: datetime) -> dict[str, Any]:
+    """`GET /backend-api/wham/rate-limit-reset-credits`."""
+    credits_ = [
+        {"id": f"reset-{days}", "status": "available", "expires_at": _format_iso(at + timedelta(days=days))}
+        for days in range(1, RESET_CREDIT_COUNT + 1)
+    ]
+    return {"available_count": RESET_CREDIT_COUNT, "credits": credits_}
+
+
+def codex_whoami(_usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
+    """`GET /api/accounts/v1/user-auth-credential/whoami`."""
+    return {"chatgpt_account_id": CHATGPT_WORKSPACE, "chatgpt_plan_type": "plus", "email": ACCOUNT_EMAIL}
+
+
+def codex_key_usage(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
+    """`GET /v1/usage`, as a proxy that shares subscriptions tells it a key."""
+
+    def limit(turn: WindowUsage, window: str, source: str) -> dict[str, Any]:
+        used = round(10 * turn.used_percent)
+        numbers = {"max_value": 1000, "current_value": used, "remaining_value": 1000 - used}
+        ends = None if turn.resets_at is None else _format_iso(turn.resets_at)
+        names = {"limit_type": "credits", "limit_window": window, "model_filter": None, "source": source}
+        return {**names, **numbers, "reset_at": ends}
+
+    return {
+        "request_count": 120,
+        "total_tokens": 240_000,
+        "cached_input_tokens": 90_000,
+        "total_cost_usd": 3.75,
+        "limits": [limit(usage.codex_session, "5h", "api_key_limit")],
+        "upstream_limits": [limit(usage.codex_week, "7d", "aggregate")],
+    }
+
+
+def copilot_user(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
+    """`GET /copilot_internal/user`."""
+    month = usage.copilot
+    left = month.limit - month.used
+    unlimited = {"entitlement": -1, "remaining": -1, "percent_remaining": 100.0, "unlimited": True}
+    premium = {
+        "entitlement": month.limit,
+        "remaining": left,
+        "percent_remaining": 100 * left / month.limit,
+        "unlimited": False,
+        "overage_permitted": True,
+        "overage_count": max(0, -left),
+    }
+    return {
+        "copilot_plan": "individual_pro",
+        "quota_reset_date": month.resets_at.date().isoformat(),
+        "quota_snapshots": {"chat": unlimited, "completions": unlimited, "premium_interactions": premium},
+    }
+
+
+def github_user(_usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
+    """`GET /user`."""
+    return {"login": "demo", "id": 1}
+
+
+def nano_gpt_usage(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
+    """`GET /api/subscription/v1/usage`."""
+    nano = usage.nano_gpt
+
+    def window(used: int, limit: int, ends_at: datetime) -> dict[str, Any]:
+        return {
+            "used": used,
+            "remaining": limit - used,
+            "percentUsed": used / limit,
+            "resetAt": int(ends_at.timestamp() * 1000),
+        }
+
+    return {
+        "active": True,
+        "limits": {"daily": nano.day_limit, "monthly": nano.month_limit},
+        "enforceDailyLimit": True,
+        "daily": window(nano.used_today, nano.day_limit, nano.day_ends_at),
+        "monthly": window(nano.used_this_month, nano.month_limit, nano.month_ends_at),
+        "period": {"currentPeriodEnd": _format_iso(nano.month_ends_at)},
+        "state": "active",
+        "graceUntil": None,
+    }
+
+
+def nano_gpt_balance(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
+    """`POST /api/check-balance`."""
+    return {"usd_balance": f"{usage.nano_gpt.balance_usd:.8f}", "nano_balance": "26.71801147"}
+
+
+def google_token(_usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
+    """`POST /token`."""
+    return {"access_token": "ya29.demo", "expires_in": 3599, "token_type": "Bearer", "scope": "cloud-platform"}
+
+
+def gemini_project(_usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
+    """`POST /v1internal:loadCodeAssist`."""
+    tier = {"id": "standard-tier", "name": "Standard"}
+    return {"cloudaicompanionProject": "demo-project", "currentTier": tier}
+
+
+def gemini_quota(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
+    """`POST /v1internal:retrieveUserQuota`."""
+    return {"buckets": [_make_quota_bucket(model, turn) for model, turn in usage.gemini.items()]}
+
+
+def google_user(_usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
+    """`GET /oauth2/v1/userinfo`."""
+    return {"id": "100000000000000000001", "email": ACCOUNT_EMAIL, "verified_email": True}
+
+
+def antigravity_models(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
+    """`POST /v1internal:fetchAvailableModels`."""
+
+    def model(label: str, turn: WindowUsage) -> dict[str, Any]:
+        return {"displayName": label, "quotaInfo": _make_quota_bucket(label, turn)}
+
+    return {"models": {label.lower(): model(label, turn) for label, turn in usage.antigravity.items()}}
+
+
+ENDPOINTS: Mapping[tuple[str, str], Callable[[SimulatedUsage, datetime], dict[str, Any]]] = {
+    ("GET", "/api/oauth/usage"): claude_usage,
+    ("GET", "/api/oauth/profile"): claude_profile,
+    ("GET", "/backend-api/wham/usage"): codex_usage,
+    ("GET", "/backend-api/wham/rate-limit-reset-credits"): codex_reset_credits,
+    (
+        "GET",
+        f"/backend-api/accounts/{CHATGPT_WORKSPACE}/spend-controls/current-user/monthly-usage",
+    ): codex_monthly_usage,
+    ("GET", "/api/accounts/v1/user-auth-credential/whoami"): codex_whoami,
+    ("GET", "/api/codex/usage"): codex_usage,
+    ("GET", "/v1/usage"): codex_key_usage,
+    ("GET", "/copilot_internal/user"): copilot_user,
+    ("GET", "/user"): github_user,
+    ("GET", "/api/subscription/v1/usage"): nano_gpt_usage,
+    ("POST", "/api/check-balance"): nano_gpt_balance,
+    ("POST", "/token"): google_token,
+    ("POST", "/v1internal:loadCodeAssist"): gemini_project,
+    ("POST", "/v1internal:retrieveUserQuota"): gemini_quota,
+    ("POST", "/v1internal:fetchAvailableModels"): antigravity_models,
+    ("GET", "/oauth2/v1/userinfo"): google_user,
+}
+"""Method and path -> the answer. The paths of all providers differ, so one server stands for all of them."""
+
+
+def encode_antigravity_status(usage: SimulatedUsage, email: str = ACCOUNT_EMAIL) -> str:
+    """The value of `antigravityAuthStatus` in the editor's database: JSON around base64 around protobuf."""
+    models = b"".join(_encode_field(1, _encode_model(label, turn)) for label, turn in usage.antigravity.items())
+    message = _encode_field(7, email.encode()) + _encode_field(33, models)
+    proto = base64.b64encode(message).decode()
+    return json.dumps({"name": "Demo", "email": email, "apiKey": "ya29.demo", "userStatusProtoBinaryBase64": proto})
+
+
+def _make_claude_window(window: WindowUsage) -> dict[str, Any]:
+    resets_at = None if window.resets_at is None else _format_iso(window.resets_at)
+    return {"utilization": round(window.used_percent, 1), "resets_at": resets_at}
+
+
+def _make_quota_bucket(model: str, window: WindowUsage) -> dict[str, Any]:
+    bucket = {"modelId": model, "tokenType": "REQUESTS", "remainingFraction": 1 - window.used_percent / 100}
+    return bucket if window.resets_at is None else {**bucket, "resetTime": _format_iso(window.resets_at)}
+
+
+def _format_iso(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def _encode_model(label: str, window: WindowUsage) -> bytes:
+    quota = _encode_varint(1 << 3 | 5) + struct.pack("<f", 1 - window.used_percent / 100)
+    if window.resets_at is not None:
+        quota += _encode_field(2, _encode_varint(1 << 3) + _encode_varint(int(window.resets_at.timestamp())))
+    return _encode_field(1, label.encode()) + _encode_field(15, quota)
+
+
+def _encode_field(number: int, payload: bytes) -> bytes:
+    return _encode_varint(number << 3 | 2) + _encode_varint(len(payload)) + payload
+
+
+def _encode_varint(number: int) -> bytes:
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + _encode_varint(rest) if rest else bytes([low])

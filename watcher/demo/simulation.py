@@ -1,0 +1,145 @@
+"""A machine of its own for the demonstration: a home with made-up logins, a configuration, and doors that lead there.
+
+Nothing of the person's own home, configuration or logins is read or written. Never put amounts or answers here.
+"""
+
+import json
+import sqlite3  # noqa: TID251 - plays the editor that writes this file; the watcher itself only reads it
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from msgspec import structs
+
+from watcher.core.model import DatabaseQuery, QueryResult, Request, Response
+from watcher.credentials import HostInfo
+from watcher.demo.clock import FastClock
+from watcher.demo.responses import ACCOUNT_EMAIL, CHATGPT_WORKSPACE, ENDPOINTS, encode_antigravity_status
+from watcher.demo.scenario import SimulatedDay
+from watcher.demo.server import ReceivedRequest, Reply, json_reply
+from watcher.environment import Environment
+from watcher.system import foreign_databases, process
+from watcher.system.paths import Paths
+
+WEBHOOK_PATH = "/alerts"  # where the webhook channel posts
+FIRES_ABOVE_PERCENT, CLEARS_BELOW_PERCENT = 80, 70
+ANTIGRAVITY_STATUS_KEY = "antigravityAuthStatus"
+_SIMULATED_PLATFORM = "linux"  # whose layout the home has, whatever this machine is
+
+
+def make_paths(folder: Path) -> Paths:
+    """Where the demonstration's watcher keeps its own files."""
+    return Paths(config_dir=folder / "config", state_dir=folder / "state")
+
+
+def write_home(folder: Path, url: str, day: SimulatedDay, *, desktop: bool) -> None:
+    """Write the home and the configuration below `folder`; the providers are at `url`."""
+    home = folder / "home"
+    logins = {
+        "anthropic": {"type": "oauth", "access": "sk-ant-oat01-demo", "refresh": "sk-ant-ort01-demo", "expires": 0},
+        "openai": {
+            "type": "oauth",
+            "access": "demo-codex",
+            "refresh": "r",
+            "expires": 0,
+            "accountId": CHATGPT_WORKSPACE,
+        },
+        "github-copilot": {"type": "oauth", "access": "gho_demo", "refresh": "gho_demo", "expires": 0},
+        "nano-gpt": {"type": "api", "key": "demo-nano"},
+    }
+    google = {"email": ACCOUNT_EMAIL, "refreshToken": "1//demo", "projectId": "demo-project", "enabled": True}
+    _write_file(home / ".local" / "share" / "opencode" / "auth.json", json.dumps(logins))
+    _write_file(
+        home / ".config" / "opencode" / "antigravity-accounts.json",
+        json.dumps({"version": 3, "accounts": [google], "activeIndex": 0}),
+    )
+    write_antigravity_status(folder, encode_antigravity_status(day.usage_at(day.starts_at)))
+    _write_file(make_paths(folder).config_file, _make_config_text(url, desktop=desktop))
+
+
+def write_antigravity_status(folder: Path, status: str) -> None:
+    """Write the editor's database as the editor does."""
+    path = _get_editor_database_path(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE IF NOT EXISTS ItemTable (key TEXT UNIQUE ON CONFLICT REPLACE, value BLOB)")
+        database.execute("INSERT INTO ItemTable VALUES (?, ?)", (ANTIGRAVITY_STATUS_KEY, status))
+
+
+def answer_request(request: ReceivedRequest, clock: FastClock, day: SimulatedDay) -> Reply:
+    """What the provider says at this simulated instant."""
+    endpoint = ENDPOINTS.get((request.method, request.path))
+    if endpoint is None:
+        return json_reply({"error": f"nothing at {request.method} {request.path}"}, 404)
+    now = clock.now()
+    return json_reply(endpoint(day.usage_at(now), now))
+
+
+def make_environment(folder: Path, clock: FastClock, day: SimulatedDay) -> Environment:
+    """The real doors, held to the simulated clock and to this home."""
+    from watcher.system import http  # noqa: PLC0415 - heavy, and only a running demonstration sends
+
+    def send(request: Request) -> Response:
+        return http.send_request(request, now=clock.now)
+
+    def read_database(question: DatabaseQuery) -> QueryResult:
+        if question.path == str(_get_editor_database_path(folder)):
+            write_antigravity_status(folder, encode_antigravity_status(day.usage_at(clock.now())))
+        rows = foreign_databases.read_database(question, now=clock.now)
+        # The file system's time is the machine's own.
+        return structs.replace(rows, modified_at=clock.now())
+
+    surroundings = HostInfo(
+        home=folder / "home",
+        env={"GEMINI_CLIENT_ID": "demo-client", "GEMINI_CLIENT_SECRET": "demo-secret"},
+        platform=_SIMULATED_PLATFORM,
+        run_command=process.run_command,
+        read_database=read_database,
+    )
+    return Environment(
+        clock=clock,
+        send=send,
+        run=process.run_command,
+        read_database=read_database,
+        read_host_info=lambda: surroundings,
+        jitter=partial(float, 0),
+    )
+
+
+def _make_config_text(url: str, *, desktop: bool) -> str:
+    providers = "".join(
+        f'[providers.{name}]\nbase_url = "{url}"\n' for name in ("claude", "codex", "copilot", "nano_gpt", "gemini_cli")
+    )
+    channels = '"terminal", "desktop"' if desktop else '"terminal"'
+    wanted = '[channels.desktop]\ntype = "desktop"\n' if desktop else ""
+    return f"""\
+[poll]
+every = "10m"
+{providers}
+[channels.terminal]
+type = "webhook"
+url = "{url}{WEBHOOK_PATH}"
+{wanted}
+[route]
+default = [{channels}]
+
+[[rule]]
+name  = "claude-session"
+when  = "claude.five_hour > {FIRES_ABOVE_PERCENT}%"
+clear = "< {CLEARS_BELOW_PERCENT}%"
+
+[[rule]]
+name     = "copilot-overage"
+when     = "copilot.remaining < 0"
+severity = "critical"
+"""
+
+
+def _get_editor_database_path(folder: Path) -> Path:
+    return folder / "home" / ".config" / "Antigravity" / "User" / "globalStorage" / "state.vscdb"
+
+
+def _write_file(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")

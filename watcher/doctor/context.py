@@ -1,0 +1,144 @@
+"""Lays out the scene: this machine, looked at once, through its own doors. Never judge what is seen here."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from watcher.agent import LoginItem, Manager
+from watcher.agent import registry as agents
+from watcher.config import loader as configuration
+from watcher.config import secrets
+from watcher.config.loader import Config
+from watcher.core.redaction import Redactor
+from watcher.credentials import HostInfo
+from watcher.doctor import DesktopUnavailableError, DoctorContext
+from watcher.environment import Environment
+from watcher.errors import ConfigError, NoReadingsError, StoreError, UsageError
+from watcher.notifiers.desktop import dbus
+from watcher.polling import fetch
+from watcher.polling.fetch import FoundLogins
+from watcher.providers import Overrides
+from watcher.providers.registry import PROVIDERS
+from watcher.status.builder import build_status
+from watcher.status.document import make_empty_status
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system import paths
+from watcher.system.lock import Lock
+from watcher.system.paths import Paths
+
+_DESKTOP_PROGRAMS = {"darwin": ("terminal-notifier", "osascript"), "win32": ("powershell", "pwsh")}
+
+
+def build_context(environment: Environment, redactor: Redactor) -> DoctorContext:
+    """The scene of this machine; every secret that was seen on the way is made known to `redactor`."""
+    around = environment.read_host_info()
+    own = paths.resolve_paths(around.env, around.home)
+    now = environment.clock.now()
+    config, config_error = _load_config(environment, around, own)
+    redactor.add_secrets(config.secrets if config is not None else ())
+    found = _find_logins(environment, around, config)
+    redactor.add_secrets(_list_secrets(found))
+    store, store_error, never_asked = _open_store(own, environment)
+    manager, item = _find_agent(around, own)
+    return DoctorContext(
+        paths=own,
+        host_info=around,
+        now=now,
+        run_command=environment.run,
+        config=config,
+        config_error=config_error,
+        found_logins=found,
+        store=store,
+        store_error=store_error,
+        never_polled=never_asked,
+        status=make_empty_status(now) if store is None else build_status(store, now=now),
+        holder_pid=Lock(own.state_dir).read_holder_pid(),
+        manager=manager,
+        agent_item=item,
+        query_desktop=_make_desktop_query(around),
+    )
+
+
+def _load_config(environment: Environment, host_info: HostInfo, paths: Paths) -> tuple[Config | None, str]:
+    try:
+        return configuration.load_config(
+            paths, secrets.make_secret_resolver(host_info.env, host_info.home, environment.run), host_info.home
+        ), ""
+    except ConfigError as error:
+        return None, str(error)
+    except OSError as error:
+        return None, _describe_os_error(error, paths.config_dir)
+
+
+def _describe_os_error(error: OSError, path: Path) -> str:
+    return f"{error.filename or path} cannot be read: {error.strerror or 'no reason is known'}"
+
+
+def _find_logins(environment: Environment, host_info: HostInfo, config: Config | None) -> dict[str, FoundLogins]:
+    return {
+        name: fetch.find_logins(
+            provider,
+            host_info,
+            Overrides() if config is None else config.providers[name].overrides,
+            now=environment.clock.now,
+        )
+        for name, provider in PROVIDERS.items()
+    }
+
+
+def _list_secrets(found_logins: dict[str, FoundLogins]) -> list[str]:
+    credentials = [credential for each in found_logins.values() for credential in each.credentials]
+    tokens = [secret for each in credentials for secret in (each.token, each.refresh_token)]
+    return [
+        *tokens,
+        *(each.extra[name] for each in credentials for name in ("id_token", "oauth_blob") if name in each.extra),
+    ]
+
+
+def _open_store(paths: Paths, environment: Environment) -> tuple[Store | None, str, bool]:
+    try:
+        store = Store(paths.state_dir / DATABASE_FILE_NAME, now=environment.clock.now(), read_only=True)
+    except NoReadingsError as error:
+        return None, str(error), True
+    except StoreError as error:
+        return None, str(error), False
+    except OSError as error:
+        return None, _describe_os_error(error, paths.state_dir), False
+    damage = store.check_integrity()
+    if not damage:
+        return store, "", False
+    store.close()  # what it says cannot be relied on, and reading on may fail anywhere
+    return None, f"it is damaged ({damage[0]})", False
+
+
+def _find_agent(host_info: HostInfo, paths: Paths) -> tuple[Manager | None, LoginItem | None]:
+    try:
+        manager = agents.get_manager(host_info.platform)
+    except UsageError:
+        return None, None
+    return manager, agents.make_current_login_item(host_info, paths.state_dir, headless=True)
+
+
+def _make_desktop_query(host_info: HostInfo) -> Callable[[], str]:
+    programs = _DESKTOP_PROGRAMS.get(host_info.platform)
+    if programs is None:
+        return lambda: _query_dbus(host_info)
+
+    def program() -> str:
+        there = [name for name in programs if shutil.which(name, path=host_info.env.get("PATH"))]
+        if not there:
+            raise DesktopUnavailableError(f"none of {', '.join(programs)} is there; mend PATH where the watcher runs")
+        return f"shown by {there[0]}; the system never says whether anybody saw it"
+
+    return program
+
+
+def _query_dbus(host_info: HostInfo) -> str:
+    try:
+        from watcher.notifiers.desktop.dbus_connection import NoReplyError, UnreachableError  # noqa: PLC0415 - heavy
+    except ImportError:
+        raise DesktopUnavailableError("the library jeepney is not installed; pip install jeepney") from None
+    try:
+        return f"{dbus.get_server_info(host_info.env)} answers on the session bus"
+    except (NoReplyError, UnreachableError) as error:
+        raise DesktopUnavailableError(str(error)) from None

@@ -1,0 +1,141 @@
+"""Linux: org.freedesktop.Notifications over the session's D-Bus, through jeepney.
+
+https://specifications.freedesktop.org/notification-spec/1.2/ - the reply to `Notify` holds an id, which proves that the
+daemon took the message. A new connection for each message, so that a bus that restarts is no event, and two seconds for
+all of it, so that a hung daemon is none either. This is the one socket outside `watcher.system.http`: it is a Unix socket, and
+never leaves the machine.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from watcher.core.model import Message
+from watcher.notifiers import Run
+from watcher.notifiers.desktop.result import BODY_LIMIT, TITLE_LIMIT, BackendResult, get_urgency
+from watcher.notifiers.text import APP_NAME, clip, get_safe_link
+
+if TYPE_CHECKING:
+    from watcher.notifiers.desktop.dbus_connection import BusConnection
+
+MAX_REMEMBERED = 256
+"""Alerts whose last bubble is remembered, so that the next message replaces it."""
+
+ShownNotification = tuple[str, int]
+"""Which daemon (bus, owner) gave which id: an id of a daemon that has been restarted belongs to somebody else now."""
+
+
+class DBusNotifier:
+    """Shows messages, and remembers in memory which bubble each alert has."""
+
+    def __init__(self, connect: Callable[[str], "BusConnection"] | None = None) -> None:
+        self._connect = connect
+        self._shown: OrderedDict[str, ShownNotification] = OrderedDict()
+
+    def show(self, message: Message, _run: Run, env: Mapping[str, str]) -> BackendResult:
+        """Delivered with the daemon's id; failed without a bus or daemon; unknown where no reply came."""
+        try:
+            from watcher.notifiers.desktop.dbus_connection import BusConnection, NoReplyError, UnreachableError  # noqa: PLC0415 - heavy
+        except ImportError:
+            return BackendResult(
+                delivered=False, reason="the library jeepney is not installed; run: pip install jeepney"
+            )
+        asked = False
+        try:
+            with connect_first(list_bus_addresses(env), self._connect or BusConnection) as session:
+                capabilities, daemon = session.get_capabilities()
+                replaces = self._get_replaced_id(message.thread, daemon)
+                asked = True
+                number = session.notify(build_notify_arguments(message, capabilities, replaces))
+        except UnreachableError as error:
+            return BackendResult(delivered=False, reason=str(error))
+        except NoReplyError as error:
+            if asked:
+                return BackendResult(delivered=None, reason=f"{error}, so it may have been shown")
+            return BackendResult(delivered=False, reason=str(error), is_final=True)  # others would ask the same daemon
+        self._remember(message.thread, (daemon, number))
+        return BackendResult(delivered=True, reason=f"the notification daemon took it (id {number})")
+
+    def _get_replaced_id(self, thread: str, daemon: str) -> int:
+        known, number = self._shown.get(thread, ("", 0))
+        return number if known == daemon else 0
+
+    def _remember(self, thread: str, shown: ShownNotification) -> None:
+        if thread:
+            self._shown[thread] = shown
+            self._shown.move_to_end(thread)
+            if len(self._shown) > MAX_REMEMBERED:
+                self._shown.popitem(last=False)
+
+
+def list_bus_addresses(env: Mapping[str, str], runtime_folder: str | None = None) -> list[str]:
+    """Where the session bus may be: as the environment says, then where systemd puts it. `runtime_folder`: its usual folder.
+
+    A shell that outlived its session (tmux) has the address of a bus that is gone; a cron job has none at all.
+    """
+    folders = [env.get("XDG_RUNTIME_DIR", ""), f"/run/user/{os.getuid()}" if runtime_folder is None else runtime_folder]
+    usual = [f"unix:path={folder}/bus" for folder in folders if folder and Path(folder, "bus").exists()]
+    given = env.get("DBUS_SESSION_BUS_ADDRESS", "")
+    return list(dict.fromkeys([given, *usual] if given else usual))
+
+
+def get_server_info(env: Mapping[str, str], connect: Callable[[str], "BusConnection"] | None = None) -> str:
+    """Name and version of the notification daemon, asked without showing anything.
+
+    Raises:
+        UnreachableError: there is no bus or no daemon; says what to do.
+        Silence: it does not answer.
+    """
+    from watcher.notifiers.desktop.dbus_connection import BusConnection  # noqa: PLC0415 - heavy
+
+    with connect_first(list_bus_addresses(env), connect or BusConnection) as session:
+        return " ".join(word for word in session.get_server_info() if word.isprintable())
+
+
+def connect_first(addresses: Sequence[str], connect: Callable[[str], "BusConnection"]) -> "BusConnection":
+    """A conversation with the first bus that takes one.
+
+    Raises:
+        UnreachableError: none did; the reason is the first one's.
+        Silence: one took the connection and said nothing.
+    """
+    from watcher.notifiers.desktop.dbus_connection import UnreachableError  # noqa: PLC0415 - heavy
+
+    first: UnreachableError | None = None
+    for candidate in addresses:
+        try:
+            return connect(candidate)
+        except UnreachableError as error:
+            first = first or error
+    raise first or UnreachableError(
+        "there is no session bus; log in to a desktop, set DBUS_SESSION_BUS_ADDRESS, or use another channel"
+    )
+
+
+def build_notify_arguments(message: Message, capabilities: Sequence[str], replaced_id: int) -> tuple[Any, ...]:
+    """The arguments of `Notify`, signature `susssasa{sv}i`."""
+    hints: dict[str, tuple[str, Any]] = {
+        "urgency": ("y", get_urgency(message)),
+        "x-watcher-alert-id": ("s", message.id),
+    }
+    if message.used_percent is not None:
+        hints["value"] = ("i", max(0, min(100, round(message.used_percent))))  # many daemons draw it as a bar
+    title = clip(message.title, TITLE_LIMIT) or APP_NAME
+    return (APP_NAME, replaced_id, "", title, format_body(message, capabilities), [], hints, -1)
+
+
+def format_body(message: Message, capabilities: Sequence[str]) -> str:
+    """The body, escaped where the daemon reads markup; the usage page as a link where it can show one, else as text."""
+    markup = "body-markup" in capabilities
+    own: Callable[[str], str] = escape_markup if markup else str
+    text, page = clip(message.body, BODY_LIMIT, escape=own), own(get_safe_link(message))
+    if page and markup and "body-hyperlinks" in capabilities:
+        page = f'<a href="{page}">Usage page</a>'
+    return "\n".join(part for part in (text, page) if part)
+
+
+def escape_markup(text: str) -> str:
+    """The three characters that a daemon reads as markup: unescaped, `> 80 <` loses its middle."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,156 @@
+"""A conversation with the session bus that ends in time: connect, authenticate, call, all within one limit.
+
+Jeepney's own blocking connection waits without limit for the answer to `Hello`, so a bus that accepts and says nothing
+would hold up its caller for ever: hence this, on Jeepney's messages. Never put anything about alerts here.
+"""
+
+import socket
+from types import TracebackType
+from typing import Any, Self
+
+from jeepney import DBusAddress, new_method_call
+from jeepney.auth import BEGIN, Authenticator
+from jeepney.bus import get_connectable_addresses
+from jeepney.low_level import HeaderFields, MessageType, Parser
+from jeepney.low_level import Message as BusMessage
+
+from watcher.notifiers.desktop.result import TIMEOUT_S
+from watcher.system.clock import monotonic_s
+
+_BUS_OBJECT = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
+_DAEMON_OBJECT = DBusAddress(
+    "/org/freedesktop/Notifications", "org.freedesktop.Notifications", "org.freedesktop.Notifications"
+)
+_PEER_NAMES = {_BUS_OBJECT.bus_name: "the session bus", _DAEMON_OBJECT.bus_name: "the notification daemon"}
+_NO_DAEMON_ERRORS = ("ServiceUnknown", "NameHasNoOwner", "Spawn.", "NoServer")
+
+
+class UnreachableError(Exception):
+    """No bus, no daemon, or a refusal: the message was certainly not shown."""
+
+
+class NoReplyError(Exception):
+    """No answer, or the connection broke while it was awaited."""
+
+
+class BusConnection:
+    """One connection, used for one message."""
+
+    def __init__(self, address: str, timeout_s: float = TIMEOUT_S) -> None:
+        self._deadline_s = monotonic_s() + timeout_s
+        self._timeout_s = timeout_s
+        self._serial = 0
+        self._parser = Parser()
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._connect(address)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def get_capabilities(self) -> tuple[tuple[str, ...], str]:
+        """What the daemon can show, and which daemon this is: its bus and its name on it."""
+        reply = self._call(_DAEMON_OBJECT, "GetCapabilities")
+        bus_id = self._call(_BUS_OBJECT, "GetId")
+        match reply.body, bus_id.body:
+            case (list(words),), (str(bus),):
+                return tuple(map(str, words)), f"{bus} {reply.header.fields.get(HeaderFields.sender, '')}"
+        raise UnreachableError("the notification daemon answers in an unknown way")
+
+    def get_server_info(self) -> tuple[str, str]:
+        """The daemon's name and version; asking shows nothing."""
+        match self._call(_DAEMON_OBJECT, "GetServerInformation").body:
+            case (str(name), str(_vendor), str(version), *_):
+                return name, version
+        raise UnreachableError("the notification daemon answers in an unknown way")
+
+    def notify(self, arguments: tuple[Any, ...]) -> int:
+        """The id under which the daemon shows it."""
+        match self._call(_DAEMON_OBJECT, "Notify", "susssasa{sv}i", arguments).body:
+            case (int(number),):
+                return number
+        raise NoReplyError("the notification daemon gave no id")
+
+    def _connect(self, address: str) -> None:
+        try:
+            path = next(iter(get_connectable_addresses(address)))
+        except (RuntimeError, ValueError, StopIteration):
+            raise UnreachableError("DBUS_SESSION_BUS_ADDRESS names no Unix socket; correct it") from None
+        try:
+            self._socket.settimeout(self._remaining_s())
+            self._socket.connect(path)
+            self._authenticate()
+        except TimeoutError:
+            raise NoReplyError(f"the session bus did not answer within {self._timeout_s:g} s") from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UnreachableError(f"the session bus cannot be reached ({reason}); log in to a desktop") from None
+        except ValueError:
+            raise UnreachableError("the session bus refused this user; log in to a desktop of one's own") from None
+        self._call(_BUS_OBJECT, "Hello")
+
+    def _authenticate(self) -> None:
+        conversation = Authenticator()
+        for line in conversation:
+            if line:
+                self._send(line)
+            conversation.feed(self._receive())
+        self._send(BEGIN)
+
+    def _call(
+        self, destination: DBusAddress, method: str, signature: str | None = None, body: tuple[Any, ...] = ()
+    ) -> BusMessage:
+        self._serial += 1
+        message = new_method_call(destination, method, signature, body)
+        try:
+            self._send(message.serialise(serial=self._serial))
+            reply = self._read_reply()
+        except TimeoutError:
+            raise NoReplyError(
+                f"{_PEER_NAMES[destination.bus_name]} did not answer within {self._timeout_s:g} s"
+            ) from None
+        except OSError:
+            raise NoReplyError("the session bus broke off the connection") from None
+        except Exception:  # noqa: BLE001 - whatever jeepney's parser makes of bytes that are no message
+            raise NoReplyError("the session bus sent what is no D-Bus message") from None
+        if reply.header.message_type is MessageType.error:
+            name = str(reply.header.fields.get(HeaderFields.error_name, ""))
+            if any(word in name for word in _NO_DAEMON_ERRORS):
+                raise UnreachableError("no notification daemon is running; start one, for instance dunst or mako")
+            if name.endswith(("NoReply", "Timeout", "TimedOut", "Disconnected")):
+                raise NoReplyError("the notification daemon went away before it answered")
+            raise UnreachableError(f"the notification daemon refused it ({name})")
+        return reply
+
+    def _read_reply(self) -> BusMessage:
+        while True:
+            message = self._parser.get_next_message()
+            if message is None:
+                self._parser.add_data(self._receive())
+            elif message.header.fields.get(HeaderFields.reply_serial) == self._serial:
+                return message
+
+    def _send(self, data: bytes) -> None:
+        self._socket.settimeout(self._remaining_s())
+        self._socket.sendall(data)
+
+    def _receive(self) -> bytes:
+        self._socket.settimeout(self._remaining_s())
+        data = self._socket.recv(4096)
+        if not data:
+            raise ConnectionResetError("the bus closed the connection")
+        return data
+
+    def _remaining_s(self) -> float:
+        left = self._deadline_s - monotonic_s()
+        if left <= 0:
+            raise TimeoutError
+        return left

@@ -1,0 +1,250 @@
+"""Which logins are one account, and what it is called.
+
+An account's key outlives restarts and token renewals: the account id, else, also where two people share that, the
+email. Of the logins that say neither, one has the key "": the one that always had it, else the one in the best place.
+Each further one has a short hash, of its place where it is alone there (tokens are renewed every few hours, places
+stay), else of its token; and who once has a hash keeps it, also when the other is gone. What was called what comes as
+`KnownKeys`. Never ask anybody here.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from watcher.credentials import OWNER_UNKNOWN_KEY, Credential
+from watcher.credentials.sources import short_hash
+
+
+class KnownKeys(Struct, frozen=True, kw_only=True):
+    """What was called what until now."""
+
+    keys: frozenset[str] = frozenset()  # keys under which something is known
+    default_fallback_key: str = (
+        ""  # stand-in (see `make_fallback_key`) of the login that has the key ""; empty: none had it yet
+    )
+
+
+NO_KNOWN_KEYS = KnownKeys()
+
+
+def merge_duplicates(credentials: Sequence[Credential], now: datetime) -> list[Credential]:
+    """Each account once. The better place's token is used, unless it has run out and another's has not."""
+    accounts: list[Credential] = []
+    for credential in credentials:
+        whole, place = credential, len(accounts)
+        while same := [
+            known for known in accounts if _is_same_account(known, whole)
+        ]:  # what is joined may match yet another
+            place = min(place, accounts.index(same[0]))
+            accounts.remove(same[0])
+            whole = _merge_credentials(same[0], whole, now)
+        accounts.insert(place, whole)
+    return accounts
+
+
+def _is_same_account(one: Credential, other: Credential) -> bool:
+    ids = {_account_id(one), _account_id(other)} - {""}
+    emails = {_email(one), _email(other)} - {""}
+    if len(ids) == 2:  # noqa: PLR2004 - both say, and they differ: two workspaces of one person are two quotas
+        return False
+    if _account_id(one) and _account_id(one) == _account_id(other):
+        return len(emails) < 2  # noqa: PLR2004 - two people of one workspace are two quotas
+    secrets = [(one.token, other.token), (one.refresh_token, other.refresh_token)]
+    if any(mine and mine == theirs for mine, theirs in secrets):
+        return True
+    return bool(_email(one)) and _email(one) == _email(other)
+
+
+def _merge_credentials(first: Credential, second: Credential, now: datetime) -> Credential:
+    expired = first.expires_at is not None and first.expires_at <= now
+    lives = second.expires_at is None or second.expires_at > now
+    used, spare = (second, first) if expired and lives else (first, second)
+    return replace(
+        used,
+        account=_account_id(used) or _account_id(spare) or used.account or spare.account,
+        account_name=used.account_name or spare.account_name,
+        plan=used.plan or spare.plan,
+        fallbacks=_collect_spares(used, spare),
+    )
+
+
+def _collect_spares(used: Credential, other: Credential) -> tuple[Credential, ...]:
+    """The first login's spares with the other one and its own, each secret once; what holds none answers for nobody."""
+    found = {hash_token(each): each for each in (used, *used.fallbacks, replace(other, fallbacks=()), *other.fallbacks)}
+    others = (each for each in found.values() if hash_token(each) != hash_token(used))
+    return tuple(each for each in others if each.token or each.refresh_token)
+
+
+def _account_id(credential: Credential) -> str:
+    return "" if "@" in credential.account else credential.account
+
+
+def _email(credential: Credential) -> str:
+    names = (credential.account, credential.account_name)
+    return next((name.lower() for name in names if "@" in name), "")
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def assign_keys(
+    credentials: Sequence[Credential], known_keys: KnownKeys = NO_KNOWN_KEYS, *, all_sources_read: bool = True
+) -> tuple[Credential, ...]:
+    """The same logins with their stable keys in `account`, no two alike.
+
+    Args:
+        credentials: each account once, best place first.
+        known_keys: what was called what until now.
+        all_sources_read: whether every place could be read; in one that could not be, the bearer of the key "" may be.
+    """
+    nameless = [each for each in credentials if not (each.account or each.account_name)]
+    bearer = _find_default_login(nameless, known_keys, all_sources_read=all_sources_read)
+    taken: set[str] = set()
+    result = []
+    ids = [each.account for each in credentials]
+    for credential in credentials:
+        key = credential.account or credential.account_name
+        if ids.count(key) > 1:  # two people of one workspace: whoever is found first would have its key
+            key = _email(credential) or key
+        if "@" in key:
+            key = key.lower()
+        if not key and credential is not bearer:
+            key = make_fallback_key(credential, nameless)
+        spares = (_email(credential), short_hash(hash_token(credential)))
+        key = next((name for name in (key, *spares) if name not in taken), spares[-1])
+        taken.add(key)
+        name = credential.account_name or credential.account
+        extra = (
+            {**credential.extra, OWNER_UNKNOWN_KEY: "yes"} if not name and len(credentials) > 1 else credential.extra
+        )
+        result.append(replace(credential, account=key, account_name=name, extra=extra))
+    return tuple(result)
+
+
+def _find_default_login(
+    anonymous: Sequence[Credential], known_keys: KnownKeys, *, all_sources_read: bool
+) -> Credential | None:
+    """The login that has the key ""."""
+    stand_ins = [(make_fallback_key(each, anonymous), each) for each in anonymous]
+    for name, each in stand_ins:
+        if known_keys.default_fallback_key and name == known_keys.default_fallback_key:
+            return each
+    if known_keys.default_fallback_key and not all_sources_read:
+        return None
+    return next((each for name, each in stand_ins if name not in known_keys.keys), None)
+
+
+def make_fallback_key(credential: Credential, anonymous: Sequence[Credential]) -> str:
+    """What a nameless login is known by among the nameless: a hash of its place, else of its token."""
+    alone = [other.path for other in anonymous].count(credential.path) == 1
+    return short_hash(credential.path if alone else hash_token(credential))
+
+
+def is_anonymous(credential: Credential) -> bool:
+    """Whether the login's key is only a stand-in, because its place does not say whose it is."""
+    return credential.account in ("", short_hash(credential.path), short_hash(hash_token(credential)))
+
+
+def is_fallback_key(key: str) -> bool:
+    """Whether the key is one that a nameless login gets."""
+    return not key or re.fullmatch(r"[0-9a-f]{8}", key) is not None
+
+
+def find_successor_key(
+    key: str, name: str, last_token_hash: str, logins: Sequence[Credential], known_keys: KnownKeys
+) -> str | None:
+    """The key under which an account's login is found now that none has its own any more; None: under none.
+
+    A key that is a stand-in or an email gives way to a login of that name, whoever has it. Beyond that, the login that
+    was asked with, or the one in the place for which the stand-in stood, is the same account better known, unless
+    something is known of that one already.
+
+    Args:
+        key: the account's own.
+        name: whose it is, as far as its answers said.
+        last_token_hash: hash of the token it was last asked with; empty where nobody knows.
+        logins: as found now, each account once.
+        known_keys: what was called what until now.
+    """
+    names = {key.casefold(), name.casefold()} - {""}
+    place = key or known_keys.default_fallback_key
+    unknown = [login for login in logins if login.account not in known_keys.keys]
+    named = logins if is_fallback_key(key) or "@" in key else ()
+    found = [
+        *(login for login in named if names & {login.account.casefold(), login.account_name.casefold()}),
+        *(login for login in unknown if hash_token(login) == last_token_hash),
+        *(login for login in unknown if is_fallback_key(key) and short_hash(login.path) == place),
+    ]
+    return found[0].account if found else None
+
+
+# --- one account under two tokens -------------------------------------------------------------------------------------
+
+
+def merge_anonymous(logins: Sequence[Credential], owners: Mapping[str, str], now: datetime) -> list[Credential]:
+    """The logins, each nameless one that proved to be another's account joined to that one.
+
+    It is the same quota, found in two places under two tokens: shown twice, every alert would come twice. A login that
+    names itself goes first, then the better place. Where the first one's token has run out the other lends its own,
+    else it is a spare.
+
+    Args:
+        logins: as `assign_keys` gave them.
+        owners: token hash -> whose the login is, as its API said; empty where it did not say.
+        now: the present.
+    """
+    joined = map_anonymous_keys(logins, owners)
+    kept = {login.account: login for login in logins if login.account not in joined}
+    for each in logins:
+        first = kept[joined.get(each.account, each.account)]
+        if each.account not in joined:
+            continue
+        lends = _is_expired(first, now) and not _is_expired(each, now)
+        used, spare = (each, first) if lends else (first, each)
+        kept[first.account] = replace(
+            used,
+            account=first.account,
+            account_name=first.account_name,
+            plan=used.plan or spare.plan,
+            fallbacks=_collect_spares(used, spare),
+        )
+    return list(kept.values())
+
+
+def map_anonymous_keys(logins: Sequence[Credential], owners: Mapping[str, str]) -> dict[str, str]:
+    """Key of each nameless login that proved to be another's account -> key of that one."""
+    kept: list[Credential] = []
+    joined: dict[str, str] = {}
+    for each in sorted(logins, key=is_anonymous):
+        owner = owners.get(hash_token(each), "").casefold() if is_anonymous(each) else ""
+        first = next((other for other in kept if owner and _belongs_to_owner(other, owner, owners, each)), None)
+        if first is None:
+            kept.append(each)
+        else:
+            joined[each.account] = first.account
+    return joined
+
+
+def _belongs_to_owner(login: Credential, owner: str, owners: Mapping[str, str], reference: Credential) -> bool:
+    names = (login.account, login.account_name, owners.get(hash_token(login), ""))
+    return owner in {name.casefold() for name in names} and login.extra.get("host") == reference.extra.get("host")
+
+
+def _is_expired(credential: Credential, now: datetime) -> bool:
+    """Whether it can answer no more, or never could, so that another login of the same account is welcome."""
+    if credential.refresh_token:
+        return False
+    return not credential.token or (credential.expires_at is not None and credential.expires_at <= now)
+
+
+def hash_token(credential: Credential) -> str:
+    """Stands for the secret that a server counts against: the key of its cooldown. It tells nothing of the secret.
+
+    Where the access token is renewed from a refresh token it is that one: another access token is not another login.
+    """
+    secret = credential.refresh_token or credential.token or credential.path
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()[:32]

@@ -1,0 +1,88 @@
+"""From the inbox to the store: what another program handed over, put to the account that it is about.
+
+The daemon takes it in its rounds; where none runs, a command that shows readings takes it first. Never ask anybody
+here.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from watcher import pipeline
+from watcher.config import loader as configuration
+from watcher.config.secrets import make_secret_resolver
+from watcher.core.model import Snapshot
+from watcher.credentials import Credential, claude_code
+from watcher.environment import Environment
+from watcher.errors import WatcherError
+from watcher.polling import fetch, inbox
+from watcher.polling.account_registry import AccountRegistry, Successions
+from watcher.providers import claude, claude_statusline
+from watcher.storage import fallback
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system.lock import Lock
+from watcher.system.paths import Paths
+
+
+def read_statusline(store: Store, logins: Sequence[Credential]) -> tuple[datetime, Snapshot | None] | None:
+    """When Claude Code's status line last spoke and what of it is news; None where it has not spoken since.
+
+    It does not say whose use it shows. It is Claude Code's own login's; where that is not known, the only one there is.
+    Of several it belongs to none.
+    """
+    handed = inbox.pop_entry(store.path.parent, inbox.CLAUDE_STATUSLINE)
+    if handed is None:
+        return None
+    content, at = handed
+    owners = [(each.account, each.account_name, each.source_name) for each in logins] or [
+        (each.account, each.name, "") for each in store.load_accounts() if each.provider == claude.ID
+    ]
+    own = [owner for owner in owners if owner[2] == claude_code.SOURCE_NAME] or owners or [("", "", "")]
+    if len(own) > 1:
+        return at, None
+    account, name, _ = own[0]
+    said = claude_statusline.parse_statusline(content, at, account=account, account_name=name)
+    known = next(
+        (each for each in store.load_accounts() if (each.provider, each.account) == (claude.ID, account)), None
+    )
+    return at, None if said is None else claude_statusline.filter_newer_readings(
+        said, known.snapshot if known else None
+    )
+
+
+def import_statusline(paths: Paths, environment: Environment) -> None:
+    """Take what lies in the inbox while no watcher runs, judge it and queue what is to be said; sends nothing.
+
+    Left lying where a watcher runs (it comes by itself) and where the config cannot be used (other commands say so).
+    """
+    if not inbox.has_entry(paths.state_dir, inbox.CLAUDE_STATUSLINE):
+        return
+    lock = Lock(paths.state_dir)
+    if not lock.acquire():
+        return
+    try:
+        around = environment.read_host_info()
+        config = configuration.load_config(
+            paths, make_secret_resolver(around.env, around.home, environment.run), around.home
+        )
+        settings = config.providers[claude.ID]
+        now = environment.clock.now()
+        path = paths.state_dir / DATABASE_FILE_NAME
+        store = Store(path, now=now, fallback_path=fallback.place(path, around.env))
+        try:
+            logins = AccountRegistry(store)
+            found = fetch.find_logins(
+                claude.PROVIDER, around, settings.overrides, known_keys=logins.get_known_keys(claude.ID)
+            )
+            logins.record_credentials(claude.ID, found.credentials, now)
+            successions = Successions(store=store, logins=logins, kept={}, hear=lambda _failure: None)
+            troubled = {each.account for each in found.failures}
+            successions.settle(claude.ID, config, now, spared=troubled, whole=False)
+            handed = read_statusline(store, logins.list_logins(claude.ID, now))
+            if handed is not None and handed[1] is not None:
+                pipeline.process_result(store, config, handed[1], now=now, every=settings.pace.every)
+        finally:
+            store.close()
+    except WatcherError:
+        return
+    finally:
+        lock.release()

@@ -1,0 +1,71 @@
+"""What another program was told of a ChatGPT account, for an account that has no login of its own.
+
+Observed in opencode-anthropic-auth; last checked 2026-11. `{fetchedAt (ms), planType, primary, secondary, sparkPrimary,
+sparkSecondary: {utilization, resetsAt (ISO), windowMs, label}, creditsBalance, creditsUnlimited}`. Nobody is asked. It
+is as old as that program left it: past its reset, or older than the slowest poll, a reading is stale, which is shown
+and never judged.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from watcher.core.model import Reading, Snapshot
+from watcher.credentials import Credential
+from watcher.credentials.codex_plugins import CACHED_USAGE_KEY
+from watcher.errors import NotSignedInError
+from watcher.providers import parsing
+from watcher.providers.codex import windows as codex_windows
+
+FRESH_FOR = timedelta(minutes=30)
+SLOT_KEYS = {  # the cache's word -> the usage answer's
+    "primary": "primary_window",
+    "secondary": "secondary_window",
+    "sparkPrimary": "spark_primary_window",
+    "sparkSecondary": "spark_secondary_window",
+}
+
+
+def read_cached_snapshot(credential: Credential, now: datetime) -> Snapshot:
+    """The snapshot in the cache.
+
+    Raises:
+        NotSignedInError: there is nothing in it, and no login to ask with.
+    """
+    usage = parsing.as_mapping(json.loads(credential.extra[CACHED_USAGE_KEY]))
+    fetched_at = parsing.parse_timestamp(usage.get("fetchedAt"))
+    readings = tuple(_mark_stale(each, fetched_at, now) for each in _parse_readings(usage, now))
+    if not readings:
+        raise NotSignedInError(f"Codex: {credential.path} holds neither a token nor usage: run `codex login`")
+    seen = f"{fetched_at:%Y-%m-%d %H:%M} UTC" if fetched_at else "an unknown time"
+    return Snapshot(
+        provider=credential.provider,
+        plan=parsing.parse_text(usage.get("planType")),
+        at=now,
+        readings=readings,
+        note=f"no login: as opencode-anthropic-auth saw it at {seen}; `codex login` brings it up to date",
+    )
+
+
+def _parse_readings(usage: Mapping[str, Any], now: datetime) -> Iterator[Reading]:
+    windows = {slot: _convert_window(parsing.as_mapping(usage.get(word))) for word, slot in SLOT_KEYS.items()}
+    balance = {"balance": usage.get("creditsBalance"), "unlimited": usage.get("creditsUnlimited")}
+    yield from codex_windows.parse_readings({"rate_limit": windows, "credits": balance}, now)
+
+
+def _convert_window(fields: Mapping[str, Any]) -> dict[str, Any]:
+    length_ms = parsing.parse_count(fields.get("windowMs"))
+    return {
+        "used_percent": fields.get("utilization"),
+        "limit_window_seconds": length_ms // 1000 if length_ms else None,
+        "reset_at": fields.get("resetsAt"),
+    }
+
+
+def _mark_stale(reading: Reading, fetched_at: datetime | None, now: datetime) -> Reading:
+    is_old = fetched_at is None or now - fetched_at > FRESH_FOR
+    is_over = reading.resets_at is not None and reading.resets_at <= now
+    return replace(reading, source="cache", stale=is_old or is_over)

@@ -1,0 +1,170 @@
+"""Other programs' SQLite files, read without leaving a trace: the only place that opens them.
+
+A plain read-only connection is not enough. In WAL mode (a program that holds its database open) it creates `-wal` and
+`-shm` files beside a database at rest and writes to the index of one in use; a copy of the main file alone is behind;
+`immutable` ignores the log. So the file's header and neighbours choose how it is opened, and where a lock forbids
+that, a private copy is read. Never write here; never open our own database here, which belongs to `watcher.storage.store`.
+"""
+
+import shutil
+import sqlite3  # noqa: TID251 - other programs' databases are opened here
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from watcher.core.model import DatabaseQuery, QueryResult
+from watcher.errors import ForbiddenError, NotSignedInError, ProviderError, ShapeChangedError, TimedOutError
+from watcher.system import clock
+
+LOCK_TIMEOUT_S = 2.0
+READ_ATTEMPTS = 3  # a file that changes under our eyes is read again
+MAX_COPY_BYTES = 512 * 1024 * 1024  # a larger database is not an editor's state; copying it would be felt
+SIDECAR_SUFFIXES = ("-wal", "-journal")  # what a copy needs beside the main file; `-shm` is rebuilt from them
+HEADER_BYTES = 100
+SETTLE_FOR = timedelta(seconds=2)  # a clock's tick may hide a second change: what is this young is read again
+CORRUPTION_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+WAL_VERSION = 2  # of the header's byte 18; 1 is a rollback journal
+
+FileFingerprint = tuple[tuple[int, int] | None, ...]  # (modification time in ns, size) of the file and its neighbours
+
+
+def read_database(query: DatabaseQuery, *, now: Callable[[], datetime] = clock.utc_now) -> QueryResult:
+    """The rows that the question asks for, as another program last committed them; no rows where the table is missing.
+
+    Errors: `NotSignedInError` where there is no such file, `ForbiddenError` where it may not be read, `TimedOutError`
+    where it stays locked or keeps changing, `ShapeChangedError` where it is damaged or no database.
+    """
+    path = Path(query.path).resolve()  # a log lies beside the file itself, not beside a link to it
+    for _ in range(READ_ATTEMPTS):
+        before = _fingerprint_files(path)
+        if query.known_version and query.known_version == _encode_fingerprint(before):
+            return QueryResult(
+                rows=(),
+                modified_at=_find_modified_at(path),
+                received_at=now(),
+                version=query.known_version,
+                unchanged=True,
+            )
+        try:
+            rows = _read_in_place(path, query)
+        except sqlite3.DatabaseError as error:
+            if _fingerprint_files(path) != before:
+                continue  # it was being written: what we saw of it proves nothing
+            if _error_code(error) in CORRUPTION_CODES:
+                raise _make_damaged_error(path) from None
+            if _error_code(error) == sqlite3.SQLITE_ERROR:
+                raise ShapeChangedError(
+                    f"{path} is laid out in a new way ({error}); look for a newer version"
+                ) from None
+            rows = _read_copy(path, query)
+        else:
+            if rows is None:  # changed while it was read without a lock
+                continue
+        modified_at, at = _find_modified_at(path), now()
+        stamp = (
+            _encode_fingerprint(before) if at - modified_at > SETTLE_FOR and _fingerprint_files(path) == before else ""
+        )
+        return QueryResult(rows=tuple(rows), modified_at=modified_at, received_at=at, version=stamp)
+    raise TimedOutError(f"{path} is being written all the time; it is read again at the next poll")
+
+
+def _read_in_place(path: Path, query: DatabaseQuery) -> list[tuple[object, ...]] | None:
+    """Rows through a connection to the file itself; None where the file changed while it was read without a lock."""
+    address = path.absolute().as_uri()
+    if not _is_wal(path):
+        return _query_rows(f"{address}?mode=ro", query)
+    if _sidecar_path(path, "-wal").exists():
+        return _query_rows(f"{address}?mode=ro&readonly_shm=1", query)
+    before = _fingerprint_files(path)
+    rows = _query_rows(f"{address}?mode=ro&immutable=1", query)  # at rest: nobody has it open, and no log to miss
+    return rows if _fingerprint_files(path) == before else None
+
+
+def _read_copy(path: Path, query: DatabaseQuery) -> list[tuple[object, ...]]:
+    """Rows from a copy in a private folder (mode 0700), gone when this returns."""
+    if path.stat().st_size > MAX_COPY_BYTES:
+        raise TimedOutError(f"{path} is locked by another program and too large to copy; it is read again later")
+    with tempfile.TemporaryDirectory(prefix="ai-usage-watcher-") as folder:
+        copy = Path(folder, "copy.db")
+        for _ in range(READ_ATTEMPTS):
+            before = _fingerprint_files(path)
+            try:
+                _copy_database(path, copy)
+                rows = _query_rows(copy.as_uri(), query)
+            except (OSError, sqlite3.DatabaseError):
+                rows = None
+            if rows is not None and _fingerprint_files(path) == before:
+                return rows
+    raise TimedOutError(f"{path} is locked by another program; it is read again at the next poll")
+
+
+def _copy_database(path: Path, copy: Path) -> None:
+    shutil.copyfile(path, copy)
+    for suffix in (*SIDECAR_SUFFIXES, "-shm"):
+        _sidecar_path(copy, suffix).unlink(missing_ok=True)
+    for suffix in SIDECAR_SUFFIXES:
+        if _sidecar_path(path, suffix).exists():
+            shutil.copyfile(_sidecar_path(path, suffix), _sidecar_path(copy, suffix))
+
+
+def _query_rows(uri: str, query: DatabaseQuery) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S, isolation_level=None)
+    try:
+        connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        return connection.execute(query.sql, query.parameters).fetchall()
+    except sqlite3.OperationalError as error:
+        if str(error).startswith("no such table"):
+            return []
+        raise
+    finally:
+        connection.close()
+
+
+def _is_wal(path: Path) -> bool:
+    """Whether the header says that this database keeps a write-ahead log."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise NotSignedInError(
+            f"{path} is not there: start the program that keeps it once, or correct the path"
+        ) from None
+    except OSError as error:
+        raise ForbiddenError(f"{path} cannot be read: {error.strerror}; let this user read it") from None
+    if header and not header.startswith(b"SQLite format 3\0"):
+        raise _make_damaged_error(path)
+    return len(header) == HEADER_BYTES and header[18] == WAL_VERSION
+
+
+def _error_code(error: sqlite3.DatabaseError) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _make_damaged_error(path: Path) -> ProviderError:
+    return ShapeChangedError(f"{path} is damaged or no SQLite database; let the program that keeps it write it anew")
+
+
+def _sidecar_path(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _fingerprint_files(path: Path) -> FileFingerprint:
+    return tuple(_stat_file(each) for each in (path, *(_sidecar_path(path, suffix) for suffix in SIDECAR_SUFFIXES)))
+
+
+def _encode_fingerprint(fingerprint: FileFingerprint) -> str:
+    return "" if fingerprint[0] is None else repr(fingerprint)
+
+
+def _stat_file(path: Path) -> tuple[int, int] | None:
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size
+
+
+def _find_modified_at(path: Path) -> datetime:
+    stamps = [facts[0] for facts in (_stat_file(path), _stat_file(_sidecar_path(path, "-wal"))) if facts]
+    return datetime.fromtimestamp(max(stamps, default=0) / 1e9, UTC)

@@ -1,0 +1,110 @@
+"""One watcher at a time: a lock file that the system frees when its holder ends, however it ends.
+
+Never decide here what to do when somebody else holds it.
+"""
+
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from watcher.errors import StoreError
+
+LOCK_FILE_NAME = "watcher.system.lock"
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> bool:
+        # far behind the text, because Windows locks are mandatory and others read the process id
+        os.lseek(descriptor, 4096, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+
+def _ignore_wake_signal() -> None:
+    """Whoever holds the lock may get SIGUSR1, "look at the outbox"; one that cannot look must not die of it."""
+    told = getattr(signal, "SIGUSR1", None)
+    if told and threading.current_thread() is threading.main_thread() and signal.getsignal(told) == signal.SIG_DFL:
+        signal.signal(told, signal.SIG_IGN)
+
+
+class Lock:
+    """The lock of one state folder."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.path = state_dir / LOCK_FILE_NAME
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock and write this process' id into it; False where somebody holds it."""
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {self.path}: {error.strerror}; make the folder writable or set WATCHER_STATE_DIR"
+            ) from error
+        _ignore_wake_signal()
+        if not _try_lock(descriptor):
+            os.close(descriptor)
+            return False
+        text = f"{os.getpid()}\n".encode()
+        try:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, text)  # over the old one: what is let go on a full disk is not had again
+            os.ftruncate(descriptor, len(text))
+        except OSError as error:
+            os.close(descriptor)
+            raise StoreError(f"cannot write {self.path}: {error.strerror}; free some disk space") from error
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Give the lock back; nothing happens where it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def signal_holder(self) -> bool:
+        """Have the process that holds it look at the outbox anew; False where nobody holds it or there is no signal."""
+        holder = self.read_holder_pid()
+        if not holder or not hasattr(signal, "SIGUSR1"):
+            return False
+        with suppress(OSError):  # it has just ended
+            os.kill(holder, signal.SIGUSR1)
+            return True
+        return False
+
+    def read_holder_pid(self) -> int | None:
+        """The process id of whoever holds it now; None where nobody does."""
+        if self.is_free():
+            return None
+        with suppress(OSError, ValueError):
+            return int(self.path.read_text("ascii"))
+        return 0
+
+    def is_free(self) -> bool:
+        """True where nobody holds it; asks without keeping or creating anything."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR)
+        except OSError:
+            return True
+        try:
+            return _try_lock(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,113 @@
+"""Where the daemon says what happens. This one says nothing: `check` and tests pass it; `watcher.system.log` writes."""
+
+import json
+import os
+import sys
+import traceback
+from contextlib import suppress
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loguru import logger
+
+from watcher.core.redaction import Redactor
+
+if TYPE_CHECKING:
+    from loguru import Record
+
+
+class Log:
+    """Four loudnesses, one line each."""
+
+    def debug(self, message: str) -> None:
+        """Every poll."""
+
+    def info(self, message: str) -> None:
+        """Something a person may want to know."""
+
+    def warning(self, message: str) -> None:
+        """Something a person should know."""
+
+    def exception(self, context: str, error: BaseException) -> None:
+        """Something that should not have happened."""
+
+
+# --- What is written down for the person who looks later: one readable line an event, rotated, bounded, without secrets
+
+
+LOG_FILE_NAME = "watcher.system.log"
+_LINE_FORMAT = "{time:YYYY-MM-DD HH:mm:ss} {level: <7} {message}"
+_MAX_FRAMES = 8  # of a traceback: where it began and where it ended are what a reader needs
+
+
+class FileLog(Log):
+    """The daemon's log: `watcher.system.log`, 4 files of 1 MB at most, and standard error where there is one."""
+
+    def __init__(self, state_dir: Path, redactor: Redactor, *, json_lines: bool = False, verbose: bool = False) -> None:
+        def clean(record: "Record") -> None:
+            record["message"] = redactor(_join_lines(record["message"]))
+
+        path = state_dir / LOG_FILE_NAME
+        with suppress(OSError):  # none yet, or not ours to change: then it cannot be written either, and loguru says so
+            path.chmod(0o600)
+        logger.remove()
+        logger.configure(patcher=clean)
+        rotated = {"rotation": "1 MB", "retention": 3, "encoding": "utf-8", "opener": _open_private}
+        sinks: list[tuple[Any, dict[str, Any]]] = [(path, rotated)]
+        if sys.stderr is not None:  # pythonw has none
+            sinks.append((sys.stderr, {}))
+        for sink, extra in sinks:
+            logger.add(
+                sink,
+                level="DEBUG" if verbose else "INFO",
+                format=_format_json_line if json_lines else _LINE_FORMAT,
+                diagnose=False,  # it would print the values of variables
+                backtrace=False,
+                catch=True,  # a full disk must not end the daemon
+                **extra,
+            )
+
+    def debug(self, message: str) -> None:
+        """Only with `--verbose`."""
+        logger.debug("{}", message)
+
+    def info(self, message: str) -> None:
+        """Something a person may want to know."""
+        logger.info("{}", message)
+
+    def warning(self, message: str) -> None:
+        """Something a person should know."""
+        logger.warning("{}", message)
+
+    def exception(self, context: str, error: BaseException) -> None:
+        """Something that should not have happened: the place, the error and the way there."""
+        logger.error("{}: {}", context, _format_traceback(error))
+
+
+def _format_json_line(record: "Record") -> str:
+    """The template of a JSON line: `at` (UTC), `level` and `message`, and never more than these."""
+    at = record["time"].astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    line = {"at": at, "level": record["level"].name.lower(), "message": record["message"]}
+    record["extra"]["line"] = json.dumps(line, ensure_ascii=False)
+    return "{extra[line]}\n"
+
+
+def _join_lines(text: str) -> str:
+    """Several lines as one; what only points at the line above, a caret, is left out."""
+    lines = (line.strip() for line in text.splitlines())
+    return " | ".join(line for line in lines if line.strip("^~|- "))
+
+
+def _format_traceback(error: BaseException) -> str:
+    """`ValueError: text (in daemon.py:120 < calls.py:33)`, innermost frame first."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames)][:_MAX_FRAMES]
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    why = f", because of {_format_traceback(cause)}" if cause is not None and cause is not error else ""
+    return f"{said} (in {' < '.join(places)}){why}" if places else f"{said}{why}"
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,108 @@
+"""Where this program's own files are (contract): from the environment alone, the same on Linux and macOS.
+
+Never put other tools' files here: `watcher.credentials` knows those. Standard library only, so that the quickest
+command can afford it.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from watcher.errors import ConfigError
+
+APP_NAME = "ai-usage-watcher"
+
+
+class Paths(NamedTuple):
+    """The two folders of one installation."""
+
+    config_dir: Path
+    state_dir: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The config itself; it may be absent."""
+        return self.config_dir / "config.toml"
+
+    @property
+    def rules_dir(self) -> Path:
+        """The folder of rule files; it may be absent."""
+        return self.config_dir / "rules"
+
+
+def find_home() -> Path:
+    """The home of the person who runs this.
+
+    Raises:
+        ConfigError: nobody says where it is: no variable, and no entry for this user on the machine.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise ConfigError("no home folder is known for this user: set HOME to it") from None
+
+
+def resolve_paths(env: Mapping[str, str], home: Path, platform: str = sys.platform) -> Paths:
+    """The folders that this environment names."""
+    if platform == "win32":
+        config = _windows_folder(env.get("APPDATA"), home / "AppData" / "Roaming", roaming=True) / APP_NAME
+        state = _windows_folder(env.get("LOCALAPPDATA"), home / "AppData" / "Local", roaming=False) / APP_NAME
+    else:
+        config = _xdg_folder(env, "XDG_CONFIG_HOME", home / ".config") / APP_NAME
+        state = _xdg_folder(env, "XDG_STATE_HOME", home / ".local" / "state") / APP_NAME
+    return Paths(
+        config_dir=_override_folder(env, "WATCHER_CONFIG_DIR", home) or config,
+        state_dir=_override_folder(env, "WATCHER_STATE_DIR", home) or state,
+    )
+
+
+def _windows_folder(configured: str | None, default: Path, *, roaming: bool) -> Path:
+    """The folder that the environment names; where it names none, as under a scheduler, the one that Windows knows."""
+    if configured:
+        return Path(configured)
+    if sys.platform == "win32":
+        import platformdirs  # noqa: PLC0415 - heavy for a path that is hardly ever taken
+
+        return platformdirs.user_data_path(appname=None, appauthor=False, roaming=roaming)
+    return default  # a test of that layout, on another system
+
+
+def _xdg_folder(env: Mapping[str, str], name: str, default: Path) -> Path:
+    # the specification: a relative path is invalid and must be ignored
+    path = Path(env.get(name, ""))
+    return path if path.is_absolute() else default
+
+
+def _override_folder(env: Mapping[str, str], name: str, home: Path) -> Path | None:
+    text = env.get(name, "")
+    return expand_home(text, home).absolute() if text else None
+
+
+def expand_home(text: str, home: Path) -> Path:
+    """A path as a person writes it: `~` is this home."""
+    return home / text[2:] if text.startswith(("~/", "~\\")) else home if text == "~" else Path(text)
+
+
+def abbreviate_home(text: str, home: Path) -> str:
+    """The text with the home folder written `~`: what goes to a team's channel need not say whose machine it is."""
+    return text if home == Path(home.anchor) else text.replace(f"{home}{os.sep}", f"~{os.sep}")
+
+
+# --- The rule files that ship with the program. Never put a path of the person's here
+
+
+_PACKAGE_DIR = Path(__file__).parents[1]
+
+
+def find_shipped_rules_dir() -> Path:
+    """The folder of shipped rule files: inside an installed wheel, or at the top of a source tree."""
+    installed = _PACKAGE_DIR / "_rules"
+    return installed if installed.is_dir() else _PACKAGE_DIR.parent / "rules"
+
+
+def read_default_rules() -> tuple[Path, str]:
+    """The file that `watcher init` copies, and its text."""
+    path = find_shipped_rules_dir() / "default.toml"
+    return path, path.read_text("utf-8")
