@@ -11,9 +11,10 @@ import pytest
 from hypothesis import settings
 
 EXPLORE = os.environ.get("WATCHER_EXPLORE") == "1"  # look where no run has looked: `--hypothesis-seed=N` says where
-# A commit passes or fails alike wherever it is tested; a busy machine is slow, not wrong.
-settings.register_profile("watcher", deadline=None, derandomize=not EXPLORE)
-settings.load_profile("watcher")
+# A commit passes or fails the same wherever it is tested; a busy machine is slow, not wrong.
+settings.register_profile("dev", deadline=None, derandomize=not EXPLORE, max_examples=25)
+settings.register_profile("ci", deadline=None, derandomize=not EXPLORE)
+settings.load_profile(os.environ.get("WATCHER_HYPOTHESIS_PROFILE", "dev"))
 
 for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "WATCHER_CONFIG_DIR", "WATCHER_STATE_DIR", "WATCHER_DEBUG"):
     os.environ.pop(name, None)  # what stands in a person's shell is not what is tested
