@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ EXPLORE = os.environ.get("WATCHER_EXPLORE") == "1"  # look where no run has look
 settings.register_profile("dev", deadline=None, derandomize=not EXPLORE, max_examples=25)
 settings.register_profile("ci", deadline=None, derandomize=not EXPLORE)
 settings.load_profile(os.environ.get("WATCHER_HYPOTHESIS_PROFILE", "dev"))
+
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile the program each for itself
 
 for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "WATCHER_CONFIG_DIR", "WATCHER_STATE_DIR", "WATCHER_DEBUG"):
     os.environ.pop(name, None)  # what stands in a person's shell is not what is tested
