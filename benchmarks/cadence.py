@@ -16,7 +16,8 @@ from statistics import median
 from msgspec import Struct, field
 
 from watcher.core.engine import forecast
-from watcher.polling.interval import Pace, PollContext, SeriesOutlook, choose_next_poll, make_pace
+from watcher.core.engine.thresholds import SeriesOutlook
+from watcher.polling.interval import Pace, PollContext, choose_next_poll, make_pace
 from watcher.providers.registry import PROVIDERS
 
 STEP_S = 10

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from watcher.core.engine.thresholds import SeriesOutlook
 from watcher.polling.interval import (
     NextPoll,
     Pace,
     PollContext,
-    SeriesOutlook,
     choose_next_poll,
     compute_cooldown,
     forgive_strike,

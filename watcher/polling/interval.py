@@ -22,6 +22,8 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
+from watcher.core.engine.thresholds import SeriesOutlook
+
 # --- What is known of one login when its next poll is chosen, and what comes of it. Never choose here: `cadence` does
 
 
@@ -36,20 +38,6 @@ class Pace(Struct, frozen=True, kw_only=True):
     def requests_per_hour(self) -> int:
         """Requests one token may make in an hour: bursts at the floor are short, twice the usual is enough for them."""
         return max(int(timedelta(hours=1) / self.every * 2), 4)
-
-
-class SeriesOutlook(Struct, frozen=True, kw_only=True):
-    """What matters of one series to its next poll. None is unknown."""
-
-    name: str  # for the reason: "five_hour"
-    used_percent: float | None = None  # last believed
-    thresholds: tuple[float, ...] = ()  # percents used at which a rule in force changes its answer, any order
-    rate: float | None = None  # percent per hour
-    changed_at: datetime | None = None  # since when it stands still, as far as was seen
-    resets_at: datetime | None = None
-    window_seconds: int | None = None
-    pending: bool = False  # a rule's `for` is running: it needs readings to go on
-    fresh_for: timedelta | None = None  # a rule speaks when it was not read for so long: asking late must not be why
 
 
 class PollContext(Struct, frozen=True, kw_only=True):

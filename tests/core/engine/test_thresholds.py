@@ -5,10 +5,9 @@ import pytest
 
 from watcher.core.engine.evaluator import evaluate_poll
 from watcher.core.engine.state import EngineState
-from watcher.core.engine.thresholds import build_outlook
+from watcher.core.engine.thresholds import SeriesOutlook, build_outlook
 from watcher.core.model import Reading, Series, Snapshot, WindowKind
 from watcher.core.rules.loader import parse_rules
-from watcher.polling.interval import SeriesOutlook
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 M = timedelta(minutes=1)

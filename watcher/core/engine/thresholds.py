@@ -4,7 +4,7 @@ Between the engine's memory and `cadence`, which knows neither rules nor series.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
@@ -14,9 +14,22 @@ from watcher.core.engine.windows import get_used_percent, get_window_length
 from watcher.core.model import AlertPhase, Rule, Severity
 from watcher.core.rules.ast import Comparison, FieldReference, Literal, iter_comparisons
 from watcher.core.rules.units import Unit
-from watcher.polling.interval import SeriesOutlook
 
 _FULL_PERCENT = 100.0
+
+
+class SeriesOutlook(Struct, frozen=True, kw_only=True):
+    """What matters of one series to its next poll. None is unknown."""
+
+    name: str  # for the reason: "five_hour"
+    used_percent: float | None = None  # last believed
+    thresholds: tuple[float, ...] = ()  # percents used at which a rule in force changes its answer, any order
+    rate: float | None = None  # percent per hour
+    changed_at: datetime | None = None  # since when it stands still, as far as was seen
+    resets_at: datetime | None = None
+    window_seconds: int | None = None
+    pending: bool = False  # a rule's `for` is running: it needs readings to go on
+    fresh_for: timedelta | None = None  # a rule speaks when it was not read for so long: asking late must not be why
 
 
 class AccountOutlook(Struct, frozen=True, kw_only=True):
