@@ -17,7 +17,8 @@ from msgspec import Struct, field
 
 from watcher.core.engine import forecast
 from watcher.core.engine.thresholds import SeriesOutlook
-from watcher.polling.interval import Pace, PollContext, choose_next_poll, make_pace
+from watcher.core.model import Pace, make_pace
+from watcher.polling.interval import PollContext, choose_next_poll
 from watcher.providers.registry import PROVIDERS
 
 STEP_S = 10

@@ -17,8 +17,7 @@ from pathlib import Path
 from msgspec import structs
 
 from benchmarks.crashes.world import SHAKY, STARTS_AT, STEADY
-from watcher.core.model import Delivery, DeliveryState, Request, Response
-from watcher.polling.interval import Pace
+from watcher.core.model import Delivery, DeliveryState, Pace, Request, Response
 from watcher.system.clock import Clock, monotonic_s
 
 SPEED = 300.0

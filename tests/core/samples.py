@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from watcher.core.model import AlertEvent, Level, Reading, Rule, Series, Severity, Transition, WindowKind
+from watcher.core.model import AlertEvent, Reading, Series, Severity, Transition, WindowKind
 from watcher.core.routing.messages import Formatter, ProviderInfo
 from watcher.core.routing.planner import Routing
 from watcher.core.rules.ast import iter_field_references
 from watcher.core.rules.parser import parse_clear, parse_condition
+from watcher.core.rules.rule import Level, Rule
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 1, 7, 13, 20, tzinfo=UTC)  # a Wednesday, 14:20 in Berlin

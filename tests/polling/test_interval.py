@@ -5,15 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher.core.engine.thresholds import SeriesOutlook
+from watcher.core.model import Pace, make_pace
 from watcher.polling.interval import (
     NextPoll,
-    Pace,
     PollContext,
     choose_next_poll,
     compute_cooldown,
     forgive_strike,
     is_cooling_down,
-    make_pace,
 )
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

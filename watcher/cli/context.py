@@ -7,10 +7,10 @@ from pathlib import Path
 from watcher import environment
 from watcher.config import loader, secrets
 from watcher.config.loader import Config
-from watcher.core.model import Rule
 from watcher.core.rules import loader as rules_loader
 from watcher.core.rules.diagnostics import Diagnostic, format_diagnostics
 from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.rule import Rule
 from watcher.errors import ConfigError, UsageError
 from watcher.storage import fallback
 from watcher.storage.store import DATABASE_FILE_NAME, Store

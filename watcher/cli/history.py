@@ -14,7 +14,8 @@ from watcher.cli import completion, history_export, history_table, status
 from watcher.cli.context import find_paths, load_effective_config, open_store
 from watcher.cli.output import echo
 from watcher.core import formatting
-from watcher.core.model import Rule, Series
+from watcher.core.model import Series
+from watcher.core.rules.rule import Rule
 from watcher.core.rules.units import parse_duration
 from watcher.errors import ConfigError, UsageError
 from watcher.status import tracks as past

@@ -13,9 +13,10 @@ from watcher.core.engine import replay as history
 from watcher.core.engine.replay import PollResult
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.formatting import format_percent
-from watcher.core.model import AlertEvent, Rule, Transition
+from watcher.core.model import AlertEvent, Transition
 from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import sanitize_for_terminal
+from watcher.core.rules.rule import Rule
 from watcher.core.rules.units import parse_duration
 from watcher.errors import UsageError
 from watcher.storage.history import load_poll_results

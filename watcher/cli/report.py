@@ -15,7 +15,8 @@ from watcher.cli.context import find_paths, load_effective_config, open_store
 from watcher.cli.format import StatusFormatter
 from watcher.core import formatting
 from watcher.core.engine.timeline import AlertPeriod, WindowPeriod, build_alert_periods, mean_used_percent
-from watcher.core.model import AlertEvent, AlertPhase, Rule
+from watcher.core.model import AlertEvent, AlertPhase
+from watcher.core.rules.rule import Rule
 from watcher.errors import ConfigError, UsageError
 from watcher.providers.registry import PROVIDERS
 from watcher.status import tracks as past

@@ -16,7 +16,7 @@ from watcher.config.changes import may_exist
 from watcher.core.engine import rule_tests
 from watcher.core.engine.rule_tests import ExampleResult
 from watcher.core.formatting import format_duration
-from watcher.core.model import Rule
+from watcher.core.rules.rule import Rule
 
 
 @click.group()

@@ -12,9 +12,10 @@ import click
 
 from watcher.cli.context import find_paths, load_effective_config
 from watcher.config.changes import list_rule_files, may_exist
-from watcher.core.model import Rule, Severity
+from watcher.core.model import Severity
 from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import create_diagnostic, format_diagnostics
+from watcher.core.rules.rule import Rule
 from watcher.core.rules.toml_positions import TomlPositions
 from watcher.errors import ConfigError, UsageError
 

@@ -13,9 +13,10 @@ from watcher.cli.output import format_columns, get_output_width, wrap_line
 from watcher.core.engine.rule_tests import explain_rule
 from watcher.core.engine.transitions import Decision
 from watcher.core.formatting import format_percent
-from watcher.core.model import AlertEvent, Delivery, DeliveryState, Rule, Series, Transition
+from watcher.core.model import AlertEvent, Delivery, DeliveryState, Series, Transition
 from watcher.core.routing.planner import RoutingDecision
 from watcher.core.rules.diagnostics import sanitize_for_terminal
+from watcher.core.rules.rule import Rule
 from watcher.core.rules.units import parse_duration
 from watcher.errors import UsageError, WatcherError
 from watcher.status.builder import format_series

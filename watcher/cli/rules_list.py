@@ -10,7 +10,8 @@ import msgspec
 from watcher.cli.context import load_effective_config
 from watcher.cli.output import format_columns, get_output_width, wrap_line
 from watcher.core.formatting import format_duration
-from watcher.core.model import AlertEvent, Rule
+from watcher.core.model import AlertEvent
+from watcher.core.rules.rule import Rule
 
 _HEADER = ("RULE", "SEVERITY", "FIRES WHEN", "ENDS WHEN", "TELLS", "FILE")
 _MAX_CELL_WIDTHS = (10_000, 60, 48, 36)  # how wide a cell may be: as wide as it is, else as wide as fits

@@ -14,9 +14,10 @@ from watcher.config import loader as configuration
 from watcher.config.secrets import SecretUnavailableError
 from watcher.core.engine.state import SeriesState
 from watcher.core.formatting import format_time
-from watcher.core.model import AlertPhase, Rule, Severity, Snooze
+from watcher.core.model import AlertPhase, Severity, Snooze
 from watcher.core.routing.muting import has_snooze_expired, target_matches_series
 from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.rule import Rule
 from watcher.core.rules.units import parse_duration
 from watcher.errors import ConfigError, UsageError, WatcherError
 from watcher.storage.store import DATABASE_FILE_NAME, Store

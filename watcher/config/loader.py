@@ -23,20 +23,19 @@ from watcher.config.file import (
     read_text,
 )
 from watcher.config.secrets import SecretResolver
-from watcher.core.model import Rule, Severity
+from watcher.core.model import Pace, Severity, make_pace
 from watcher.core.routing.messages import Formatter, ProviderInfo
 from watcher.core.routing.planner import Routing
 from watcher.core.rules import loader, time_intervals
 from watcher.core.rules.diagnostics import format_diagnostics
 from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.rule import Rule
 from watcher.core.rules.table_reader import format_toml_value
 from watcher.core.rules.time_intervals import TimeIntervalError, check_time_zone
 from watcher.core.rules.units import parse_duration
 from watcher.errors import ConfigError
 from watcher.notifiers import Channel, Notifier
 from watcher.notifiers.registry import NOTIFIERS
-from watcher.polling import interval
-from watcher.polling.interval import Pace
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
 from watcher.system import paths as shipped
@@ -141,7 +140,7 @@ class _ConfigLoader:
         self._check_provider_specific_keys(provider, table)
         return ProviderSettings(
             enabled=table.enabled,
-            pace=interval.make_pace(floor, facts.default_interval, facts.max_interval, every),
+            pace=make_pace(floor, facts.default_interval, facts.max_interval, every),
             base_url=table.base_url,
             overrides=Overrides(
                 credentials=self._expand_path(table.credentials),

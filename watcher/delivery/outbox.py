@@ -16,10 +16,11 @@ import msgspec
 from msgspec import Struct, structs
 
 from watcher import notifiers
-from watcher.core.model import Delivery, DeliveryOutcome, DeliveryState, Rule, StoppedChannel
+from watcher.core.model import Delivery, DeliveryOutcome, DeliveryState, StoppedChannel
 from watcher.core.routing import messages, retry
 from watcher.core.routing.muting import MutingContext, find_quiet_hours_mute
 from watcher.core.routing.planner import Routing, refresh_message
+from watcher.core.rules.rule import Rule
 from watcher.notifiers import Channel, Run, Send
 
 CHANNEL_SPACING: Mapping[str, timedelta] = {

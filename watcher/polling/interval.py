@@ -23,21 +23,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core.engine.thresholds import SeriesOutlook
+from watcher.core.model import Pace
 
 # --- What is known of one login when its next poll is chosen, and what comes of it. Never choose here: `cadence` does
-
-
-class Pace(Struct, frozen=True, kw_only=True):
-    """How often one provider may and should be asked."""
-
-    floor: timedelta  # never faster
-    every: timedelta  # the usual interval
-    ceiling: timedelta  # never slower, refusals and cooldowns aside
-
-    @property
-    def requests_per_hour(self) -> int:
-        """Requests one token may make in an hour: bursts at the floor are short, twice the usual is enough for them."""
-        return max(int(timedelta(hours=1) / self.every * 2), 4)
 
 
 class PollContext(Struct, frozen=True, kw_only=True):
@@ -99,12 +87,6 @@ MAX_AGE_FRACTION = 0.9  # of the age at which a rule speaks
 RATE_SAFETY_FACTOR = 1.5  # a rate may rise by this before the next look
 
 LOGIN_FAILURES = frozenset({"not_signed_in", "expired", "forbidden"})
-
-
-def make_pace(floor: timedelta, default: timedelta, ceiling: timedelta, every: timedelta | None = None) -> Pace:
-    """A provider's pace with the person's own `every`, which never undercuts the floor and may exceed the ceiling."""
-    usual = max(default if every is None else every, floor)
-    return Pace(floor=floor, every=usual, ceiling=max(ceiling, usual))
 
 
 def compute_cooldown(strikes: int, retry_after: timedelta | None, now: datetime) -> datetime:

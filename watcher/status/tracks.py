@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from watcher.charts import Track, build_alert_markers
 from watcher.core.engine import thresholds, timeline
 from watcher.core.engine.windows import infer_length
-from watcher.core.model import PollFailure, Rule, Series
+from watcher.core.model import PollFailure, Series
 from watcher.core.rules.diagnostics import sanitize_for_terminal
+from watcher.core.rules.rule import Rule
 from watcher.providers.registry import PROVIDERS
 from watcher.storage.store import Store
 

@@ -12,8 +12,9 @@ from watcher.core.engine.rule_tests import (
     make_snapshots,
     run_example,
 )
-from watcher.core.model import AlertPhase, Example, Series, WindowKind
+from watcher.core.model import AlertPhase, Series, WindowKind
 from watcher.core.rules.loader import parse_rules
+from watcher.core.rules.rule import Example
 
 EVERY = timedelta(minutes=5)
 HOUSE = Path(__file__).parents[3] / "rules"

@@ -4,7 +4,8 @@ from msgspec.structs import replace
 
 from tests.core.samples import NOW, SERIES, balance, premium, reading, rule
 from watcher.core.engine import reset_detection, thresholds
-from watcher.core.model import Level, PollFailure, Series, Severity
+from watcher.core.model import PollFailure, Series, Severity
+from watcher.core.rules.rule import Level
 
 
 def state(read, series=SERIES):

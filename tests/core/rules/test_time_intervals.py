@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from watcher.core.model import ActiveInterval
+from watcher.core.rules.rule import ActiveInterval
 from watcher.core.rules.time_intervals import is_active, parse_active_interval
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -19,7 +19,8 @@ from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.state import AlertIndex, AlertKey, AlertState, EngineState, SeriesState
 from watcher.core.engine.state_machine import Observation
 from watcher.core.engine.transitions import Decision, make_decision
-from watcher.core.model import AlertPhase, PollFailure, Rule, Series, Snapshot, Transition
+from watcher.core.model import AlertPhase, PollFailure, Series, Snapshot, Transition
+from watcher.core.rules.rule import Rule
 from watcher.core.rules.time_intervals import is_active
 
 

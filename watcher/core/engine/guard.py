@@ -14,9 +14,10 @@ from watcher.core.engine.matching import CompiledRule, compile_rules, evaluate_c
 from watcher.core.engine.metrics import AVAILABILITY_FIELDS, FieldValue, SeriesMetrics
 from watcher.core.engine.state import SeriesState
 from watcher.core.formatting import format_duration
-from watcher.core.model import Level, Rule, Series, Severity
+from watcher.core.model import Series, Severity
 from watcher.core.rules.ast import iter_field_references
 from watcher.core.rules.parser import Expression, find_subject
+from watcher.core.rules.rule import Level, Rule
 from watcher.core.rules.selector import Selector
 
 _UNLIMITED_VALUES: Mapping[str, float] = {

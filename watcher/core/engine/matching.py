@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from watcher.core.engine.metrics import AVAILABILITY_FIELDS, FieldValue, SeriesMetrics
 from watcher.core.engine.state import AlertIndex, AlertState, SeriesState
-from watcher.core.model import AlertPhase, Rule
+from watcher.core.model import AlertPhase
 from watcher.core.rules.ast import (
     PERCENT_TOLERANCE,
     And,
@@ -31,6 +31,7 @@ from watcher.core.rules.ast import (
     iter_field_references,
     walk_expression,
 )
+from watcher.core.rules.rule import Rule
 from watcher.core.rules.selector import Selector
 from watcher.core.rules.units import Unit
 

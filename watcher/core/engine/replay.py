@@ -19,9 +19,10 @@ from watcher.core.engine import evaluator
 from watcher.core.engine.evaluator import EvaluationResult
 from watcher.core.engine.state import AlertIndex, EngineState, SeriesState
 from watcher.core.engine.windows import infer_kind
-from watcher.core.model import PollFailure, Reading, Rule, Series, Snapshot
+from watcher.core.model import PollFailure, Reading, Series, Snapshot
 from watcher.core.rules.diagnostics import sanitize_for_terminal
 from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.rule import Rule
 from watcher.errors import UsageError
 
 # --- Recorded readings, one JSON object a line, and back into the news they once were (contract: `watcher replay`)

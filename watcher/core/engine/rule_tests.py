@@ -15,9 +15,10 @@ from watcher.core.engine.replay import PollResult, replay_rules
 from watcher.core.engine.state import EngineState
 from watcher.core.engine.transitions import Decision
 from watcher.core.engine.windows import infer_kind, infer_length
-from watcher.core.model import AlertPhase, Example, Reading, Rule, Series, Snapshot
+from watcher.core.model import AlertPhase, Reading, Series, Snapshot
 from watcher.core.rules.fields import PROVIDER_WINDOWS, get_count_unit
 from watcher.core.rules.parser import parse_selector
+from watcher.core.rules.rule import Example, Rule
 from watcher.core.rules.units import Unit
 
 DEFAULT_START_AT = datetime(2026, 1, 7, 12, tzinfo=UTC)

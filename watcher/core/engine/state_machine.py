@@ -32,7 +32,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core.engine.state import AlertState
-from watcher.core.model import AlertEvent, AlertPhase, Rule, Series, Severity
+from watcher.core.model import AlertEvent, AlertPhase, Series, Severity
+from watcher.core.rules.rule import Rule
 
 
 class AlertInput(StrEnum):

@@ -11,8 +11,9 @@ from msgspec import Struct
 from watcher.core.engine import forecast
 from watcher.core.engine.state import EngineState, SeriesState
 from watcher.core.engine.windows import get_used_percent, get_window_length
-from watcher.core.model import AlertPhase, Rule, Severity
+from watcher.core.model import AlertPhase, Severity
 from watcher.core.rules.ast import Comparison, FieldReference, Literal, iter_comparisons
+from watcher.core.rules.rule import Rule
 from watcher.core.rules.units import Unit
 
 _FULL_PERCENT = 100.0

@@ -14,7 +14,8 @@ from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.state import SeriesState, Validity
 from watcher.core.engine.state_machine import AlertChange
 from watcher.core.engine.windows import get_used_percent
-from watcher.core.model import AlertEvent, AlertPhase, Rule, Series, Transition
+from watcher.core.model import AlertEvent, AlertPhase, Series, Transition
+from watcher.core.rules.rule import Rule
 
 REASONS = {
     "above": "the condition has held for as long as the rule asks: fired",

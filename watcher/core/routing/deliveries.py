@@ -8,21 +8,12 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct, structs
 
-from watcher.core.model import (
-    FIRING_EVENTS,
-    Delivery,
-    DeliveryState,
-    Message,
-    Reading,
-    Rule,
-    Series,
-    Severity,
-    Transition,
-)
+from watcher.core.model import FIRING_EVENTS, Delivery, DeliveryState, Message, Reading, Series, Severity, Transition
 from watcher.core.routing import messages
 from watcher.core.routing.messages import Formatter
 from watcher.core.routing.muting import OFFLINE_REASON, QUIET_HOURS_REASON, SNOOZED_REASON, Mute
 from watcher.core.routing.retry import DELIVERY_LIFETIME
+from watcher.core.rules.rule import Rule
 from watcher.core.rules.time_intervals import QuietHours
 
 RECONNECT_GRACE_FOR = timedelta(minutes=10)

@@ -10,8 +10,9 @@ from msgspec import Struct
 
 from watcher.core.engine.metrics import AVAILABILITY_FIELDS
 from watcher.core.formatting import format_amount, format_duration, format_number, format_percent, format_time
-from watcher.core.model import FIRING_EVENTS, AlertEvent, Reading, Rule, Transition, WindowKind
+from watcher.core.model import FIRING_EVENTS, AlertEvent, Reading, Transition, WindowKind
 from watcher.core.rules.ast import FieldReference, iter_comparisons, iter_field_references
+from watcher.core.rules.rule import Rule
 
 _USED_FIELDS, _REMAINING_FIELDS = frozenset({"used_percent", "used"}), frozenset({"remaining_percent", "remaining"})
 _ABOVE_OPERATORS, _BELOW_OPERATORS = frozenset({">", ">="}), frozenset({"<", "<="})

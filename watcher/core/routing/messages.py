@@ -11,10 +11,11 @@ from itertools import groupby
 from msgspec import Struct, structs
 
 from watcher.core.formatting import format_duration, format_time
-from watcher.core.model import FIRING_EVENTS, AlertEvent, Message, Reading, Rule, Severity, Transition
+from watcher.core.model import FIRING_EVENTS, AlertEvent, Message, Reading, Severity, Transition
 from watcher.core.routing import message_text
 from watcher.core.routing.message_text import SeriesName, TimeFormatter
 from watcher.core.rules import template
+from watcher.core.rules.rule import Rule
 
 MAX_DIGEST_LINES = 12
 """As many alerts as a digest lists; the rest is counted."""

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from msgspec import Struct, structs
 
-from watcher.core.model import FIRING_EVENTS, AlertEvent, Delivery, DeliveryState, Rule, Series, Transition
+from watcher.core.model import FIRING_EVENTS, AlertEvent, Delivery, DeliveryState, Series, Transition
 from watcher.core.routing.deliveries import (
     OUTBOX_STATES,
     Routing,
@@ -21,6 +21,7 @@ from watcher.core.routing.deliveries import (
 )
 from watcher.core.routing.message_text import is_availability_rule
 from watcher.core.routing.muting import Mute, MutingContext, find_mute
+from watcher.core.rules.rule import Rule
 
 ALERT_OVER = "the alert is over"
 

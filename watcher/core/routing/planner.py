@@ -18,12 +18,13 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from watcher.core.model import Delivery, DeliveryState, Reading, Rule, Series, Snooze, Transition
+from watcher.core.model import Delivery, DeliveryState, Reading, Series, Snooze, Transition
 from watcher.core.routing import grouping
 from watcher.core.routing.deliveries import Routing, refresh_message
 from watcher.core.routing.grouping import group_deliveries
 from watcher.core.routing.muting import MutingContext, ends_snooze, has_snooze_expired, target_matches
 from watcher.core.routing.outbox_changes import OutboxChanges, RoutingDecision
+from watcher.core.rules.rule import Rule
 from watcher.core.rules.time_intervals import find_next_quiet_hours_start as quiet_starts_at
 
 __all__ = [

@@ -11,9 +11,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from watcher.core.model import Rule
 from watcher.core.rules.diagnostics import Diagnostic, create_diagnostic, format_diagnostics, sanitize_for_terminal
 from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.rule import Rule
 from watcher.core.rules.rule_reader import RuleReader
 from watcher.core.rules.table_reader import SourceFile, format_toml_value
 from watcher.core.rules.toml_positions import TextSpan, TomlPositions

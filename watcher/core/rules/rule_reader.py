@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-from watcher.core.model import ActiveInterval, AlertEvent, Level, Rule, Severity
+from watcher.core.model import AlertEvent, Severity
 from watcher.core.rules import template
 from watcher.core.rules.diagnostics import sanitize_for_terminal
 from watcher.core.rules.fields import find_close_match
@@ -21,6 +21,7 @@ from watcher.core.rules.parser import (
     parse_condition,
     parse_literal,
 )
+from watcher.core.rules.rule import ActiveInterval, Level, Rule
 from watcher.core.rules.schema import LevelsEntry, RuleEntry
 from watcher.core.rules.table_reader import ExampleReader, SourceFile, TableReader, format_toml_value
 from watcher.core.rules.time_intervals import TimeIntervalError, parse_active_interval

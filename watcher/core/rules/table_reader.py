@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from watcher.core.model import AlertEvent, Example
+from watcher.core.model import AlertEvent
 from watcher.core.rules.diagnostics import Diagnostic, create_diagnostic, sanitize_for_terminal
 from watcher.core.rules.fields import PROVIDER_WINDOWS, find_close_match
 from watcher.core.rules.parser import ExpressionError, parse_selector
+from watcher.core.rules.rule import Example
 from watcher.core.rules.schema import ExampleEntry
 from watcher.core.rules.selector import Selector
 from watcher.core.rules.toml_positions import KeyPath, TextSpan, TomlPositions

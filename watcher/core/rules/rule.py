@@ -1,0 +1,68 @@
+"""A rule that was read and checked, and what belongs to it."""
+
+from datetime import datetime, time, timedelta
+
+from msgspec import Struct
+
+from watcher.core.model import AlertEvent, Severity
+from watcher.core.rules.ast import Expression
+from watcher.core.rules.selector import Selector
+
+
+class Level(Struct, frozen=True, kw_only=True):
+    """One step of a rule's ladder: when it is reached, when it is left. A rule without `levels` has one."""
+
+    severity: Severity
+    when: Expression
+    clear: Expression
+
+
+class ActiveInterval(Struct, frozen=True, kw_only=True):
+    """When a rule may fire at all, in wall time of a zone; `end` before `start` runs over midnight."""
+
+    days: frozenset[int]  # 0 Monday .. 6 Sunday: the day on which the span begins
+    start: time
+    end: time
+    tz: str | None = None  # IANA name; None: the machine's local zone
+
+
+class Example(Struct, frozen=True, kw_only=True):
+    """A rule's own test: a row of polls and the phase wanted after each.
+
+    In a row a number is what the poll said, "?" a poll without this series (unknown), and "reset" a turn of the window
+    at that poll: nothing used, a new boundary. Exactly one of `used` and `remaining` is given.
+    """
+
+    series: str
+    every: timedelta
+    used: tuple[float | str, ...] = ()  # percent used, or
+    remaining: tuple[float | str, ...] = ()  # what is left, in the window's own unit; negative in overage
+    expect: tuple[str, ...]  # "." ok, "p" pending, "F" firing: as long as the row
+    limit: float | None = None  # with `remaining`: the whole; None: unknown, and then so is the percent
+    window_length: timedelta | None = None  # the window's length; None: by the window's name or kind, else unknown
+    resets_in: timedelta | None = None  # from the first poll to the first boundary; None: a whole window
+    start: datetime | None = None  # of the first poll, aware; None: some Wednesday noon in UTC
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """A condition that a person wrote, with units checked, and what to do when it holds."""
+
+    name: str
+    path: str  # the file it was read from
+    line: int  # of its `[[rule]]`
+    subject: Selector  # the condition's first selector: one alert for each series it matches
+    levels: tuple[Level, ...]  # least severe first; never empty
+    notify: tuple[str, ...] | None = None  # channel names; None: the route of its severity
+    pending_for: timedelta = timedelta(0)  # `for`: how long the condition must hold before it fires
+    remind: timedelta | None = None
+    on: frozenset[AlertEvent]
+    active: ActiveInterval | None = None
+    title: str | None = None  # template
+    message: str | None = None  # template
+    examples: tuple[Example, ...] = ()
+    fingerprint: str  # of the condition (when, clear, levels, for): changes when the meaning changes
+
+    @property
+    def notifies_only_at_end(self) -> bool:
+        """Whether it says nothing while its condition holds, by its own `on`: only that this is over."""
+        return self.remind is None and not self.on & {AlertEvent.FIRING, AlertEvent.ESCALATED}
