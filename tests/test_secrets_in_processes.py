@@ -111,7 +111,7 @@ def test_a_running_watcher_gives_nothing_away(home, far, capsys, fault, log_form
         stderr=subprocess.PIPE,
     )
     try:
-        log = home / "state" / "watcher.system.log"
+        log = home / "state" / "watcher.log"
         until(lambda: len(far.server.asked) >= 6 and log.exists())
         config = home / "config" / "config.toml"
         config.write_text(config.read_text().replace('type = "slack"', 'type = "slak"'))

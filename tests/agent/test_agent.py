@@ -142,7 +142,7 @@ def test_the_description_of_a_plan_names_every_file_and_program_and_does_nothing
 
 
 def test_every_manager_says_where_the_logs_are(machine: Machine) -> None:
-    assert str(machine.home / "state" / "watcher.system.log") in machine.manager.describe_logs(machine.item)
+    assert str(machine.home / "state" / "watcher.log") in machine.manager.describe_logs(machine.item)
 
 
 # --- launchd ---------------------------------------------------------------------------------------------------------

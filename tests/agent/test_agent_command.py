@@ -52,7 +52,7 @@ def test_installing_says_what_where_and_where_the_logs_are(person: Person) -> No
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         f"Installed for systemd and started: {person.unit}",
-        f"logs: {person.state_dir / 'watcher.system.log'}",
+        f"logs: {person.state_dir / 'watcher.log'}",
         f"      journalctl --user -u {UNIT}",
         "to have it run without anybody logged in: loginctl enable-linger",
     ]
@@ -152,4 +152,4 @@ def test_paths_set_in_this_shell_travel_along(person: Person) -> None:
     state = person.home / "elsewhere"
     done = person("install", WATCHER_STATE_DIR=str(state))
     assert f'Environment="WATCHER_STATE_DIR={state}"' in person.unit.read_text()
-    assert f"logs: {state / 'watcher.system.log'}" in done.stdout
+    assert f"logs: {state / 'watcher.log'}" in done.stdout

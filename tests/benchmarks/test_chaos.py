@@ -72,7 +72,7 @@ def test_a_secret_and_a_crash_are_seen_wherever_they_are(tmp_path):
     assert judged(tmp_path, log=(f"said {SECRETS[1]}", "CRASH answer: boom")).secrets == 1
     assert judged(tmp_path, log=("CRASH answer: boom",)).crashes == 1
     (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "watcher.system.log").write_text(SECRETS[2], "utf-8")
+    (tmp_path / "state" / "watcher.log").write_text(SECRETS[2], "utf-8")
     assert judged(tmp_path).secrets == 1
 
 

@@ -86,7 +86,7 @@ def test_a_daemon_that_does_not_answer_is_not_waited_for_for_ever(own, nudged):
 
 
 def test_a_daemon_that_cannot_be_named_is_left_alone(own, nudged):
-    (own.paths.state_dir / "watcher.system.lock").write_text("")
+    (own.paths.state_dir / "watcher.lock").write_text("")
     assert (
         refresh_readings(own.paths, world(), timeout=SOON)
         == "the watcher that is running polls by itself; this is what it knows"

@@ -272,7 +272,7 @@ def test_the_keychain_is_asked_seldom_and_after_a_refusal_more_seldom_still(tmp_
 def test_a_login_that_has_ended_is_looked_for_again_within_a_minute(tmp_path, monkeypatch):
     seconds, at = [1000.0], [datetime(2026, 1, 29, 23, 30, tzinfo=UTC)]  # the login ends at 23:32:43
     monkeypatch.setattr(claude_code.clock, "monotonic_s", lambda: seconds[0])
-    monkeypatch.setattr(claude_code.clock, "now", lambda: at[0])
+    monkeypatch.setattr(claude_code.clock, "utc_now", lambda: at[0])
     security = Security(Claude_Code_credentials=json.dumps({"claudeAiOauth": LOGIN}))
     surroundings = machine(tmp_path, "darwin", security)
 

@@ -51,7 +51,7 @@ def test_a_missing_secret_fails_and_is_named_by_its_variable(ward):
 
 def test_a_channel_that_refused_for_good_fails_with_the_far_side_s_words(ward):
     stop = StoppedChannel(channel="team", settings="0", at=ward.clock.at, detail="404 no_service")
-    ward.write(lambda store: store.stop(stop))
+    ward.write(lambda store: store.save_stop(stop))
     found = one(channels.check_channels(ward.scene()), "team")
     assert (found.verdict, found.message) == ("fail", "it refused for good and is silent: 404 no_service")
     assert found.cure == "correct [channels.team], then watcher notify test team"

@@ -22,7 +22,7 @@ M = timedelta(minutes=1)
 
 
 def install(ward):
-    item = ward.scene().item
+    item = ward.scene().agent_item
     path = SYSTEMD.get_path(item)
     path.parent.mkdir(parents=True)
     path.write_bytes(SYSTEMD.render(item))
@@ -53,10 +53,10 @@ def test_a_login_item_that_does_not_run_is_a_failure(ward):
 def test_a_login_item_that_nobody_can_be_asked_about_is_no_good_news_where_nothing_watches(ward):
     install(ward)
     ward.said = CommandResult(exit_code=1, stderr="Failed to connect to bus: No medium found")
-    (found,) = watching.check_login_item(replace(ward.scene(), holder=None))
+    (found,) = watching.check_login_item(replace(ward.scene(), holder_pid=None))
     assert (found.verdict, found.cure) == ("warn", "watcher run, or `watcher check` from cron")
     assert found.message.endswith("cannot be seen from here: Failed to connect to bus: No medium found")
-    (found,) = watching.check_login_item(replace(ward.scene(), holder=4711))
+    (found,) = watching.check_login_item(replace(ward.scene(), holder_pid=4711))
     assert found.verdict == "ok"
 
 
@@ -79,7 +79,7 @@ def beat(ward, ago, word="running"):
 
 
 def daemon(ward, holder):
-    (found,) = watching.check_daemon(replace(ward.scene(), holder=holder))
+    (found,) = watching.check_daemon(replace(ward.scene(), holder_pid=holder))
     return found.verdict.value, found.message
 
 

@@ -90,7 +90,7 @@ def test_a_provider_that_is_switched_off_is_passed_over(ward, two_days):
 
 def test_a_daemon_that_goes_on_with_an_older_config_is_told_of(ward):
     ward.write(lambda store: store.save_fact("config_error", "config.toml:3:1: unknown key\n  3 | x", ward.clock.at))
-    (found,) = providers.check_answers(replace(ward.scene(), holder=4711))
+    (found,) = providers.check_answers(replace(ward.scene(), holder_pid=4711))
     assert found.message == "the daemon goes on with an older config: config.toml:3:1: unknown key"
 
 

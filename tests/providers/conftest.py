@@ -61,6 +61,7 @@ def play() -> Play:
             )
 
         fields = {"provider": provider.id, "source_name": "recorded", "path": "recorded", **record["credential"]}
+        fields["source_name"] = fields.pop("place", fields["source_name"])
         for name in ("expires_at",):
             if fields.get(name):
                 fields[name] = datetime.fromisoformat(fields[name])

@@ -107,7 +107,7 @@ def test_its_good_answer_gives_truthful_readings(provider, recorded, play):
         assert reading.used_percent is None or reading.used_percent >= 0
     windows = [reading.window for reading in outcome.readings]
     assert len(windows) == len(set(windows)) > 0
-    assert not provider.primary or set(provider.primary) & set(windows)
+    assert not provider.primary_windows or set(provider.primary_windows) & set(windows)
 
 
 @each_provider
@@ -145,7 +145,9 @@ def test_it_says_who_it_is(provider):
     assert provider.name
     assert provider.usage_page.startswith("https://")
     assert provider.sign_in_hint
-    assert timedelta(0) < provider.floor <= provider.default <= provider.ceiling <= timedelta(hours=1)
+    assert (
+        timedelta(0) < provider.min_interval <= provider.default_interval <= provider.max_interval <= timedelta(hours=1)
+    )
     source = __import__(f"watcher.providers.{provider.id}", fromlist=["PROVIDER"])
     assert source.PROVIDER is provider
     about = " ".join(source.__doc__.split())
@@ -164,7 +166,9 @@ def test_the_documents_say_what_it_reads_where_it_sends_and_how_often(provider):
     hosts = {urlsplit(exchange["ask"].partition(" ")[2]).netloc for exchange in normal(provider)["exchanges"]} - {""}
     assert all(host in section[1] for host in hosts)
     assert provider.id in LOCAL or any(host in row[1] for host in hosts)
-    minutes = [span.total_seconds() / 60 for span in (provider.floor, provider.default, provider.ceiling)]
+    minutes = [
+        span.total_seconds() / 60 for span in (provider.min_interval, provider.default_interval, provider.max_interval)
+    ]
     words = " | ".join(f"{each:g} min" if each >= 1 else f"{each * 60:g} s" for each in minutes)
     assert f"| `{provider.id}` | {words} |" in page, "no row with its pace in docs/providers.md"
 

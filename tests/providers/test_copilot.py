@@ -32,7 +32,7 @@ def ask(server, kept, **login):
 
 def test_it_asks_as_an_editor_does(server):
     assert ask(server, {}, user="octocat").readings[0].used_percent == pytest.approx(100.3333, abs=1e-4)
-    [asked] = server.asked
+    [asked] = server.requests
     assert (asked.method, asked.path, asked.body) == ("GET", "/copilot_internal/user", b"")
     said = {name.lower(): text for name, text in asked.headers.items()}
     assert said["authorization"] == "token gho_a"
@@ -46,7 +46,7 @@ def test_whose_a_nameless_token_is_is_asked_once(server):
     kept = {}
     for _ in range(3):
         assert ask(server, kept).account_name == "octocat"
-    assert [asked.path for asked in server.asked].count("/user") == 1
+    assert [asked.path for asked in server.requests].count("/user") == 1
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_rate_limit_while_the_project_is_asked_for_ends_the_poll():
 
     def limited(request):
         answer = plain(request)
-        return Response(status=429, received_at=answer.at) if server.asked[-1] == "loadCodeAssist" else answer
+        return Response(status=429, received_at=answer.received_at) if server.asked[-1] == "loadCodeAssist" else answer
 
     server.send = limited
     assert server.poll(login).kind == "rate_limited"

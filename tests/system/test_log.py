@@ -39,7 +39,7 @@ def start(tmp_path, redactor):
 
 
 def lines(folder: Path) -> list[str]:
-    return (folder / "watcher.system.log").read_text("utf-8").splitlines()
+    return (folder / "watcher.log").read_text("utf-8").splitlines()
 
 
 def broken(text: str) -> ValueError:
@@ -98,7 +98,7 @@ def test_no_secret_is_written_however_it_comes(start, tmp_path, capsys, json_lin
 def test_the_file_is_the_owners_alone_also_one_that_was_not(start, tmp_path):
     old = os.umask(0o022)
     try:
-        (tmp_path / "watcher.system.log").touch(mode=0o644)
+        (tmp_path / "watcher.log").touch(mode=0o644)
         log = start()
         for _ in range(12_000):
             log.info("x" * 100)
@@ -142,7 +142,7 @@ def test_a_disk_that_takes_no_more_does_not_end_the_process(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "line 8" in done.stderr
-    assert (tmp_path / "watcher.system.log").stat().st_size == 100
+    assert (tmp_path / "watcher.log").stat().st_size == 100
 
 
 def test_tokens_that_were_renewed_long_ago_are_forgotten_and_those_in_use_are_not(redactor):

@@ -88,7 +88,7 @@ def get_state(item: LoginItem, run: Run) -> ItemState:
 
 def describe_logs(item: LoginItem) -> str:
     """The daemon's own log, and what launchd caught of its output."""
-    return f"{item.state_dir / 'watcher.system.log'}\n{_get_log_path(item)} (output at start)"
+    return f"{item.state_dir / 'watcher.log'}\n{_get_log_path(item)} (output at start)"
 
 
 def describe_next_steps(_item: LoginItem) -> str:

@@ -108,7 +108,7 @@ def get_state(item: LoginItem, run: Run) -> ItemState:
 
 def describe_logs(item: LoginItem) -> str:
     """The daemon's own log, and the journal."""
-    return f"{item.state_dir / 'watcher.system.log'}\njournalctl --user -u {UNIT}"
+    return f"{item.state_dir / 'watcher.log'}\njournalctl --user -u {UNIT}"
 
 
 def describe_next_steps(item: LoginItem) -> str:

@@ -79,7 +79,7 @@ def get_state(item: LoginItem, run: Run) -> ItemState:
 
 def describe_logs(item: LoginItem) -> str:
     """The daemon's own log."""
-    return str(item.state_dir / "watcher.system.log")
+    return str(item.state_dir / "watcher.log")
 
 
 def describe_next_steps(item: LoginItem) -> str:

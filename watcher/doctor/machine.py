@@ -24,8 +24,8 @@ _STATE_FILES = (
     "watcher.db",
     "watcher.db-wal",
     "watcher.db-shm",
-    "watcher.system.log",
-    "watcher.system.lock",
+    "watcher.log",
+    "watcher.lock",
     CLAUDE_STATUSLINE,
 )
 

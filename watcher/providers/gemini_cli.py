@@ -50,13 +50,13 @@ def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderS
     content, response = yield from google.call_api("retrieveUserQuota", body, credential, now, provider_state)
     readings = parse_readings(content, has_project=bool(project))
     notes = [*fractions.describe_unknown(readings), *([] if project else [NO_PROJECT_NOTE])]
-    notes += google.describe_plugin_refusal(credential, response.at)
+    notes += google.describe_plugin_refusal(credential, response.received_at)
     return Snapshot(
         provider=ID,
         account=credential.account,
         account_name=credential.account_name or (yield from google.fetch_owner_email(credential, now, provider_state)),
         plan=plan,
-        at=response.at,
+        at=response.received_at,
         readings=tuple(readings),
         note="; ".join(notes) or None,
     )

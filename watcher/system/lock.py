@@ -12,7 +12,7 @@ from pathlib import Path
 
 from watcher.errors import StoreError
 
-LOCK_FILE_NAME = "watcher.system.lock"
+LOCK_FILE_NAME = "watcher.lock"
 
 if sys.platform == "win32":
     import msvcrt

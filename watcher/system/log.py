@@ -1,4 +1,4 @@
-"""Where the daemon says what happens. This one says nothing: `check` and tests pass it; `watcher.system.log` writes."""
+"""Where the daemon says what happens. This one says nothing: `check` and tests pass it; `watcher.log` writes."""
 
 import json
 import os
@@ -36,13 +36,13 @@ class Log:
 # --- What is written down for the person who looks later: one readable line an event, rotated, bounded, without secrets
 
 
-LOG_FILE_NAME = "watcher.system.log"
+LOG_FILE_NAME = "watcher.log"
 _LINE_FORMAT = "{time:YYYY-MM-DD HH:mm:ss} {level: <7} {message}"
 _MAX_FRAMES = 8  # of a traceback: where it began and where it ended are what a reader needs
 
 
 class FileLog(Log):
-    """The daemon's log: `watcher.system.log`, 4 files of 1 MB at most, and standard error where there is one."""
+    """The daemon's log: `watcher.log`, 4 files of 1 MB at most, and standard error where there is one."""
 
     def __init__(self, state_dir: Path, redactor: Redactor, *, json_lines: bool = False, verbose: bool = False) -> None:
         def clean(record: "Record") -> None:

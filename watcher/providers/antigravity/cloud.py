@@ -79,13 +79,13 @@ def fetch_cloud_usage(
     if doubted:
         readings = [structs.replace(each, low_confidence=True) for each in readings]
     notes = [reason, *fractions.describe_unknown(readings), *(["every model full: not believed"] if doubted else [])]
-    notes += google.describe_plugin_refusal(credential, response.at)
+    notes += google.describe_plugin_refusal(credential, response.received_at)
     snapshot = Snapshot(
         provider="antigravity",
         account=credential.account,
         account_name=credential.account_name,
         plan=PLAN_NAME,
-        at=response.at,
+        at=response.received_at,
         readings=tuple(readings),
         note="; ".join(notes),
     )
