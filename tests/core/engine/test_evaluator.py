@@ -50,14 +50,14 @@ def test_nothing_that_was_given_is_changed():
 
 def test_a_pair_with_nothing_to_remember_is_not_kept():
     (judgement,), memory = played(answer(20))
-    assert judgement.alerts == ()
-    assert memory.alerts == {}
-    assert [state.series for state in judgement.series] == [SERIES]
+    assert judgement.alert_states == ()
+    assert memory.alert_states == {}
+    assert [state.series for state in judgement.series_states] == [SERIES]
 
 
 def test_an_alert_that_stays_as_it_is_is_not_written_again():
     (_, second), _ = played(answer(90), answer(91, NOW + EVERY))
-    assert second.alerts == ()
+    assert second.alert_states == ()
     assert second.closed_alerts == ()
 
 
@@ -104,13 +104,13 @@ def test_a_failure_is_among_the_facts_of_a_silence():
 
 def test_a_doubted_reading_asks_to_be_asked_again():
     judgements, _ = played(answer(3), answer(99, NOW + EVERY), answer(4, NOW + 2 * EVERY))
-    assert [state.doubts for judgement in judgements for state in judgement.series] == [0, 1, 0]
+    assert [state.doubts for judgement in judgements for state in judgement.series_states] == [0, 1, 0]
 
 
 def test_a_frozen_answer_asks_to_be_asked_again():
     ends = NOW + minutes(3)
     _, memory = played(answer(30, resets_at=ends), answer(30, NOW + EVERY, resets_at=ends))
-    assert memory.series[SERIES].doubts == 1
+    assert memory.series_states[SERIES].doubts == 1
 
 
 def test_a_rule_about_silence_is_due_when_its_time_has_gone_by():

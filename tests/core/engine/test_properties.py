@@ -215,7 +215,7 @@ def test_three_polls_above_the_threshold_always_fire(rows):
         at += EVERY
     answers += [news(used_percent, at + turn * EVERY) for turn, used_percent in enumerate((88, 89, 90), 1)]
     *_, (_, memory) = play(RULES, answers)
-    assert memory.alerts[("plain", SERIES)].phase is AlertPhase.FIRING
+    assert memory.alert_states[("plain", SERIES)].phase is AlertPhase.FIRING
 
 
 @modest
@@ -230,16 +230,16 @@ def test_time_never_runs_backwards_in_what_is_stored(rows, steps):
     latest = {}
     rules = (*RULES, *HOLDING)
     for answer, (transitions, memory) in zip(answers, play(rules, answers), strict=True):
-        known = {*memory.alerts, *memory.series}
+        known = {*memory.alert_states, *memory.series_states}
         latest = {key: mark for key, mark in latest.items() if key in known}
         for each in transitions:
             assert each.since <= each.at
             assert each.at >= latest.get((each.rule, each.series), each.at)
-        for key, alert in memory.alerts.items():
+        for key, alert in memory.alert_states.items():
             assert alert.at >= latest.get(key, alert.at)
             assert alert.since is None or alert.since <= alert.at
             latest[key] = alert.at
-        for series, state in memory.series.items():
+        for series, state in memory.series_states.items():
             marks = (state.episode, state.episode_at)
             assert marks >= latest.get(series, marks)
             latest[series] = marks
@@ -320,12 +320,12 @@ def test_no_two_messages_have_one_identity(rows):
 @given(polls)
 def test_what_is_kept_is_bounded(rows):
     for _, memory in play((*RULES, *HOLDING), history(rows * 4)):
-        assert all(len(state.samples) <= MAX_SAMPLES for state in memory.series.values())
-        assert len(memory.alerts) <= len(RULES) + len(HOLDING)
+        assert all(len(state.samples) <= MAX_SAMPLES for state in memory.series_states.values())
+        assert len(memory.alert_states) <= len(RULES) + len(HOLDING)
 
 
 def test_the_state_never_outgrows_a_page_of_a_database():
     rows = [(5, step % 100 + step / 1000) for step in range(400)]
     *_, (_, memory) = play((*RULES, *HOLDING), history(rows))
-    assert all(len(msgspec.json.encode(state)) < 4096 for state in memory.series.values())
-    assert all(len(msgspec.json.encode(alert)) < 1024 for alert in memory.alerts.values())
+    assert all(len(msgspec.json.encode(state)) < 4096 for state in memory.series_states.values())
+    assert all(len(msgspec.json.encode(alert)) < 1024 for alert in memory.alert_states.values())

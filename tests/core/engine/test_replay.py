@@ -75,8 +75,8 @@ def test_failures_count_for_the_interval():
 
 def test_where_the_history_is_too_short_the_providers_own_interval_counts():
     history = [answer(10, 0), answer(85, 20)]
-    assert told(history, usual={"claude": timedelta(minutes=5)}) == [(timedelta(minutes=20), "session", "firing")]
-    assert told(history, usual={"claude": timedelta(minutes=10)}) == []
+    assert told(history, default_intervals={"claude": timedelta(minutes=5)}) == [(timedelta(minutes=20), "session", "firing")]
+    assert told(history, default_intervals={"claude": timedelta(minutes=10)}) == []
 
 
 def test_time_passes_to_the_end_that_is_given():

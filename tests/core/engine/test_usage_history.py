@@ -34,17 +34,17 @@ def test_nothing_was_read():
 
 def test_what_was_spent_before_each_reset_is_the_last_reading_before_it():
     found = follow(10, 40, 72.5, 5, 20, 60, 80, 91, 3, every=H, ends=150 * M)
-    assert [turn.spent_percent for turn in found.turns] == [72.5, 91]
-    assert [turn.early for turn in found.turns] == [False, False]
-    assert found.turns[0].at == NOW + 150 * M
-    assert timeline.mean_used_percent(found.turns) == pytest.approx(81.75)
-    assert [turn.whole for turn in found.turns] == [False, True]
+    assert [turn.used_percent for turn in found.periods] == [72.5, 91]
+    assert [turn.ended_early for turn in found.periods] == [False, False]
+    assert found.periods[0].ended_at == NOW + 150 * M
+    assert timeline.mean_used_percent(found.periods) == pytest.approx(81.75)
+    assert [turn.complete for turn in found.periods] == [False, True]
 
 
 def test_a_glitch_is_not_believed_and_resets_nothing():
     found = follow(3, 100, 3, 4)
     assert [point.believed for point in found.points] == [True, False, True, True]
-    assert found.turns == ()
+    assert found.periods == ()
     assert found.peak.used_percent == 4
 
 
@@ -55,8 +55,8 @@ def test_a_leap_that_the_next_reading_confirms_was_true_from_its_first_reading_o
 
 def test_an_early_reset_counts_once_it_is_confirmed():
     found = follow(90, 91, 0, 1, 2)
-    assert [turn.spent_percent for turn in found.turns] == [91]
-    assert found.turns[0].early
+    assert [turn.used_percent for turn in found.periods] == [91]
+    assert found.periods[0].ended_early
     assert [point.episode for point in found.points] == [0, 0, 1, 1, 1]
     assert all(point.believed for point in found.points)
 
