@@ -88,7 +88,7 @@ def test_a_severity_is_a_word_and_not_only_a_colour():
 
 def test_the_pictures_signs_are_explained_where_there_are_pictures():
     assert "a triangle, an alert fired" in render_page(a_page())
-    assert "a triangle" not in render_page(structs.replace(a_page(), parts=()))
+    assert "a triangle" not in render_page(structs.replace(a_page(), sections=()))
 
 
 def test_few_resets_are_open_and_many_folded():

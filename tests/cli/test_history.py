@@ -39,7 +39,7 @@ def use(own: Paths, monkeypatch, home):
     monkeypatch.setenv("WATCHER_STATE_DIR", str(own.state_dir))
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr(command, "utc_now", lambda: sample_history.NOW)
+    monkeypatch.setattr(command, "clock_now", lambda: sample_history.NOW)
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ def test_nothing_read_yet_says_what_to_do(tmp_path, monkeypatch, capsys):
 
 
 def test_nothing_read_in_that_time_says_where_to_look(history, monkeypatch):
-    monkeypatch.setattr(command, "utc_now", lambda: sample_history.NOW + timedelta(days=9))
+    monkeypatch.setattr(command, "clock_now", lambda: sample_history.NOW + timedelta(days=9))
     assert history("claude") == (
         "nothing was read of claude in the last 7d: `watcher history` shows what there is, --since goes further back\n"
     )
@@ -284,7 +284,7 @@ def test_what_was_thinned_to_hours_is_still_there(tmp_path, monkeypatch, capsys)
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=later)
     store.run_transaction(lambda: store.delete_old_records(later), now=later)
     store.close()
-    monkeypatch.setattr(command, "utc_now", lambda: later)
+    monkeypatch.setattr(command, "clock_now", lambda: later)
     assert app.run(["history", "claude.five_hour", "--json", "--since", "60d"]) == 0
     (series,) = json.loads(capsys.readouterr().out)["series"]
     assert len(series["readings"]) == 49

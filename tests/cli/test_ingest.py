@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher import cli
-from watcher.cli import ingest
-from watcher.cli.ingest import process_input
+from watcher.cli import ingest_statusline
+from watcher.cli.ingest_statusline import process_input
 from watcher.polling import inbox
 
 NOWHERE = Path(os.devnull, "state")
@@ -132,14 +132,14 @@ def test_a_status_line_without_any_home_is_still_a_line(monkeypatch, capsys):
 
     monkeypatch.setattr(Path, "home", classmethod(nobody))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"{}")))
-    assert ingest.run_statusline() == 0
+    assert ingest_statusline.run_statusline() == 0
     assert capsys.readouterr().out == "watcher: no home folder is known for this user: set HOME to it\n"
 
 
 def test_the_command_imports_nothing_heavy():
-    code = "import sys, watcher.cli.ingest; print(*sorted(sys.modules))"
+    code = "import sys, watcher.cli.ingest_statusline; print(*sorted(sys.modules))"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"msgspec", "requests", "sqlite3", "loguru", "rich", "schedule"} & set(modules)
+    assert not {"click", "msgspec", "requests", "sqlite3", "loguru", "rich", "schedule"} & set(modules)
 
 
 def test_the_next_status_shows_it_where_no_watcher_runs(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from watcher.cli.init import CONFIG_TEMPLATE, NO_DESKTOP_MESSAGE
 
-FILES = ["config.toml", "rules/default.toml", "rules/rules.schema.json", "watcher.storage.migrations.json"]
+FILES = ["config.toml", "rules/default.toml", "rules/rules.schema.json", "watcher.schema.json"]
 
 
 def login(home):
@@ -77,7 +77,7 @@ def test_a_second_time_changes_nothing(empty_home):
 
 def test_a_schema_of_an_older_version_is_renewed(empty_home):
     empty_home.watcher("init")
-    schema = empty_home.paths.config_dir / "watcher.storage.migrations.json"
+    schema = empty_home.paths.config_dir / "watcher.schema.json"
     schema.write_text("{}")
     assert "renewed, it belongs to this program" in empty_home.watcher("init").stdout
     assert json.loads(schema.read_text())["title"]

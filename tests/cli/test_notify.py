@@ -173,7 +173,7 @@ def test_a_test_that_arrives_ends_the_stop_of_its_channel_and_frees_what_waits(a
         "good (slack): delivered: answered 200 OK",
         "good had stopped and is used again; what waited for it is sent by the next `watcher run` or `watcher check`",
     ]
-    assert store.stops() == []
+    assert store.load_stops() == []
     (row,) = store.load_outbox()
     assert row.next_attempt_at < LATER
     assert "used again" not in ask(CONFIG.format(port=port), "good").output, "it is said once"
@@ -183,7 +183,7 @@ def test_a_test_that_fails_leaves_the_stop_and_one_of_another_channel_too(ask, p
     store = stopped("bad")
     result = ask(CONFIG.format(port=port))
     assert "used again" not in result.output
-    assert [stop.channel for stop in store.stops()] == ["bad"]
+    assert [stop.channel for stop in store.load_stops()] == ["bad"]
 
 
 def test_a_store_that_cannot_be_looked_at_is_said_after_the_test(ask, port, tmp_path):

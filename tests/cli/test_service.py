@@ -14,7 +14,7 @@ from watcher.storage.store import Store
 
 @pytest.fixture
 def refuse(tmp_path, monkeypatch):
-    monkeypatch.setattr(service.messages, "tell_the_desktop", lambda _title, body, _doors: told.append(body))
+    monkeypatch.setattr(service.output, "notify_desktop", lambda _title, body, _doors: told.append(body))
     told: list[str] = []
     with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:
         world = World(tmp_path, Machine(frozen))

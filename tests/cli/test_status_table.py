@@ -93,7 +93,7 @@ def test_long_sentences_are_broken_at_words_on_a_terminal_alone():
     error = Problem(kind="server", message=message, retry_at=None, since=None)
     document = known(account(ok=False, error=error))
     assert f"  {message}" in shown(document, 60)
-    assert shown(document, 60, wraps=True)[1:4] == [
+    assert shown(document, 60, wrap=True)[1:4] == [
         "  the server said something that takes more than one line of",
         "    a small terminal to say",
         "",

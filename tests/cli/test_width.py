@@ -23,7 +23,7 @@ def too_long(text, width=80):
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_no_line_runs_over_eighty_columns(served, words):
-    said = served.watcher(*format, COLUMNS="80")
+    said = served.watcher(*words, COLUMNS="80")
     assert said.stdout
     assert too_long(said.stdout) == []
 

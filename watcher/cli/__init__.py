@@ -77,9 +77,9 @@ def run(args: list[str]) -> int:
 
         return status_bar.print_status_line(words[2])
     if args == ["ingest", "claude-statusline"]:
-        from watcher.cli import ingest  # noqa: PLC0415 - likewise
+        from watcher.cli import ingest_statusline  # noqa: PLC0415 - likewise
 
-        return ingest.run_statusline()
+        return ingest_statusline.run_statusline()
     if args == ["run"]:
         return _run_daemon()
     from watcher.cli import app  # noqa: PLC0415 - click, which the quick ways never need

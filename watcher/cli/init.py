@@ -153,7 +153,7 @@ def list_files(paths: Paths, requested_channel: RequestedChannel | None) -> Iter
         yield get_secret_path(paths, requested_channel), requested_channel.address + "\n", False
     yield paths.config_file, render_config(paths, requested_channel), False
     yield paths.rules_dir / "default.toml", shipped.read_default_rules()[1], False
-    yield paths.config_dir / "watcher.storage.migrations.json", format_schema(json_schema.build_config_schema()), True
+    yield paths.config_dir / "watcher.schema.json", format_schema(json_schema.build_config_schema()), True
     yield paths.rules_dir / "rules.schema.json", format_schema(schema.build_rules_schema()), True
 
 

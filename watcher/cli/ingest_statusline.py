@@ -1,0 +1,100 @@
+"""`watcher ingest claude-statusline`: stores the limits that Claude Code pipes in, and prints its status line.
+
+Claude Code runs it many times a minute: standard library only.
+"""
+
+import json
+import math
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from watcher.errors import ConfigError
+from watcher.polling import inbox
+from watcher.system import clock, paths
+
+MAX_INPUT_BYTES = 1024 * 1024
+WINDOW_LABELS = {"five_hour": "5h", "seven_day": "7d"}
+
+
+def run_statusline() -> int:
+    """Read the input and print the line; always 0."""
+    if sys.stdin is None or sys.stdin.isatty():
+        said = "watcher: pipe Claude Code's status line input into this command"
+    else:
+        data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+        try:
+            said = process_input(data, paths.resolve_paths(os.environ, paths.find_home()).state_dir, clock.utc_now())
+        except ConfigError as error:
+            said = f"watcher: {error}"
+    encoding = sys.stdout.encoding or "ascii"
+    print(said.encode(encoding, "replace").decode(encoding))  # noqa: T201 - this is the command line
+    return 0
+
+
+def process_input(data: bytes, state_dir: Path, now: datetime) -> str:
+    """Lay the limits down for the watcher and give the status line; trouble becomes a word in it, never an error."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return "watcher: no JSON came from Claude Code"
+    if not isinstance(content, dict):
+        return "watcher: no JSON object came from Claude Code"
+    limits = content.get("rate_limits")
+    parts = [_format_model(content)]
+    if isinstance(limits, dict) and limits:
+        parts += _format_limits(limits, now)
+        try:
+            inbox.write_entry(state_dir, inbox.CLAUDE_STATUSLINE, {"rate_limits": limits}, now)
+        except (OSError, ValueError) as error:
+            parts.append(f"not kept: {getattr(error, 'strerror', None) or error}")
+    return " · ".join(part for part in parts if part) or "Claude"
+
+
+def _format_model(content: dict[str, Any]) -> str:
+    model = content.get("model")
+    name = model.get("display_name") if isinstance(model, dict) else None
+    return "".join(sign for sign in name if sign.isprintable())[:40].strip() if isinstance(name, str) else ""
+
+
+def _format_limits(limits: dict[str, Any], now: datetime) -> list[str]:
+    """`5h 23% (2h10m)`: percent used and the time to the reset, of each window that is known."""
+    parts = []
+    for key, name in WINDOW_LABELS.items():
+        window = limits.get(key)
+        window = window if isinstance(window, dict) else {}
+        used, left = _parse_number(window.get("used_percentage")), _format_time_left(window.get("resets_at"), now)
+        if used is not None:
+            parts.append(f"{name} {used:.0f}%" + (f" ({left})" if left else ""))
+    return parts
+
+
+def _parse_number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and 0 <= number < 1e6 else None  # noqa: PLR2004 - a percent for a line
+
+
+def _format_time_left(resets_at: object, now: datetime) -> str:
+    """The time to an instant given as epoch seconds or ISO; empty where that is unknown or past."""
+    epoch = resets_at if isinstance(resets_at, (int, float)) and not isinstance(resets_at, bool) else None
+    if isinstance(resets_at, str):
+        try:
+            instant = datetime.fromisoformat(resets_at)
+        except ValueError:
+            epoch = _parse_number(resets_at)
+        else:
+            epoch = instant.timestamp() if instant.tzinfo else None
+    if epoch is None or not math.isfinite(epoch):
+        return ""
+    minutes = math.ceil((epoch - now.timestamp()) / 60)
+    days, hours = divmod(minutes // 60, 24)
+    if not 0 < minutes < 60 * 24 * 60:
+        return ""
+    return f"{days}d{hours}h" if days else f"{hours}h{minutes % 60:02d}m" if hours else f"{minutes}m"
