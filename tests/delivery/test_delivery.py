@@ -190,11 +190,11 @@ def test_what_may_have_arrived_in_the_evening_is_not_said_again_at_night(made):
 
 def snooze(world, target, **more):
     store = world.store()
-    series = {str(state.series): state.episode for state in store.memory().series.values()}
+    series = {str(state.series): state.episode for state in store.load_engine_state().series_states.values()}
     parts = {"target": target, "created_at": world.machine.now()} | more
     if parts.pop("until_reset", False):
         parts["episodes"] = {name: number for name, number in series.items() if name.endswith("five_hour")}
-    store.write(lambda: store.snooze(Snooze(**parts)), now=world.machine.now())
+    store.run_transaction(lambda: store.save_snooze(Snooze(**parts)), now=world.machine.now())
     store.close()
 
 
@@ -212,7 +212,7 @@ def test_a_higher_level_ends_a_snooze(world):
     snooze(world, "full", until=START + 9 * H, severity=Severity.WARNING)
     world.watch(6 * H, (2 * H, lambda: use(world, 97)))
     assert [body["event"] for body in world.received] == ["firing", "escalated"]
-    assert world.store().snoozes() == []
+    assert world.store().load_snoozes() == []
 
 
 def test_a_snooze_until_the_reset_is_over_with_it(world):
@@ -377,7 +377,7 @@ def test_a_test_message_that_arrives_ends_a_stop_and_what_waited_is_sent(world):
     world.watch(H)
     assert world.received == [], "nothing has changed as far as the watcher knows"
     store, now = world.store(), world.machine.now()
-    store.write(lambda: _save_resumed_channels(store, ["hook"], now), now=now)
+    store.run_transaction(lambda: _save_resumed_channels(store, ["hook"], now), now=now)
     store.close()
     world.watch(M)
     assert [body["event"] for body in world.received] == ["firing"]

@@ -223,7 +223,7 @@ def test_the_notice_goes_elsewhere_where_there_is_no_desktop_and_nowhere_where_n
 
 
 def test_the_notice_of_a_stop_waits_for_the_morning():
-    night = routing(quiet=parse_quiet_hours("14:00-16:00"))
+    night = routing(quiet_hours=parse_quiet_hours("14:00-16:00"))
     refused = DeliveryOutcome(delivered=False, detail="answered 410 Gone", permanent=True)
     desk = Desk(channel(name="team", url="http://127.0.0.1:9/"))
     desk.news(transition())
@@ -395,7 +395,7 @@ def test_an_attempt_never_raises():
 
 def test_a_critical_message_is_worded_in_the_readers_zone_when_it_is_sent_late():
     change = transition(severity="critical", read=reading(97))
-    settings = routing(voice=structs.replace(routing().formatter, tz=ZoneInfo("America/New_York")))
+    settings = routing(formatter=structs.replace(routing().formatter, tz=ZoneInfo("America/New_York")))
     late = row(1, about=(change,), key=change.key)
     begun = outbox.prepare_attempt(late, RULES, settings, NOW + H)
     assert begun.message.title == "Claude 5-hour window at 97 %, resets in 40 min (10:00)"

@@ -24,7 +24,7 @@ def not_run(_command):
 
 
 def sent(error):
-    error.sent = True
+    error.request_sent = True
     return error
 
 

@@ -59,7 +59,7 @@ def not_run(_command):
 def test_a_message_arrives_once_as_a_post(deliver, server, kind):
     outcome = deliver(title="Claude \U0001f680 ü <!channel> @everyone")
     assert outcome.delivered, outcome.detail
-    [asked] = server.asked
+    [asked] = server.requests
     assert (asked.method, asked.path) == ("POST", ASKED[kind])
     assert asked.headers["content-type"] == "application/json"
     assert asked.query == ("wait=true" if kind == "discord" else "")
@@ -110,7 +110,7 @@ def test_each_fault_is_again_never_or_in_doubt_and_tells_no_secret(
     outcome = deliver(limit_s=0.5 if reply.delay_s or reply.chunk_delay_s else 20.0)
     assert (outcome.delivered, outcome.permanent) == (delivered, permanent), outcome.detail
     assert "plantedsecret" not in outcome.detail
-    assert len(server.asked) == 1  # no redirect was followed, and nothing was sent twice
+    assert len(server.requests) == 1  # no redirect was followed, and nothing was sent twice
 
 
 def test_where_nobody_listens_it_has_certainly_not_arrived(kind, channel, message):

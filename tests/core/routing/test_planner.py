@@ -27,7 +27,7 @@ class Post:
         self.rules = RULES if rules is None else rules
         self.snoozes = list(snoozes)
         self.rows = []
-        self.choices = []
+        self.decisions = []
 
     def open(self):
         return [row for row in self.rows if row.state not in ENDED]
@@ -42,7 +42,7 @@ class Post:
         keys = [(row.key, row.channel) for row in self.rows]
         assert len(keys) == len(set(keys)), "the store refuses a second row of one key and channel"
         self.snoozes = [snooze for snooze in self.snoozes if snooze not in planned.ended_snoozes]
-        self.choices += planned.choices
+        self.decisions += planned.decisions
         return planned
 
     def news(self, *transitions, now=None, **more):
@@ -68,7 +68,7 @@ class Post:
         return [str(row.state) for row in self.rows]
 
     def reasons(self):
-        return [choice.reason for choice in self.choices]
+        return [decision.reason for decision in self.decisions]
 
 
 def at(now, event="firing", **more):
@@ -119,7 +119,7 @@ def test_what_reaches_nobody_says_why(settings, notify, reason):
     post = Post(settings, {"claude-session": rule(notify=notify)})
     post.news(transition())
     assert post.rows == []
-    assert [(choice.said, choice.reason) for choice in post.choices] == [(False, reason)]
+    assert [(decision.said, decision.reason) for decision in post.decisions] == [(False, reason)]
 
 
 def test_each_channel_has_its_own_row_and_key():
@@ -253,7 +253,7 @@ def test_an_end_without_a_word_does_not_take_back_an_end_that_was_told():
     post = Post(QUIET)
     post.news(transition())
     post.deliver()
-    post.news(at(EVENING, "resolved"), closed=[("claude-session", SERIES)])
+    post.news(at(EVENING, "resolved"), closed_alerts=[("claude-session", SERIES)])
     post.keep(
         plan_deliveries(
             (), post.rules, post.open(), post.routing, (), EVENING + M, closed_alerts=[("claude-session", SERIES)]
@@ -377,7 +377,7 @@ def test_quiet_hours_end_in_one_digest_of_what_still_fires():
 def test_a_single_alert_after_quiet_hours_is_told_with_the_values_of_the_morning():
     post = Post(QUIET)
     post.news(at(EVENING, read=reading(82, resets_at=MORNING + H)))
-    post.time(MORNING, latest={SERIES: reading(91, resets_at=MORNING + H)})
+    post.time(MORNING, latest_readings={SERIES: reading(91, resets_at=MORNING + H)})
     assert post.deliver() == ["Claude 5-hour window at 91 %, resets in 1 h (09:00)"]
 
 
