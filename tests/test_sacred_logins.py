@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from cryptography.fernet import Fernet
 
 from tests.daemon.test_whole_path import ANSWERS, ANTIGRAVITY
 from watcher.demo.server import FAULTS, Server, json_reply
@@ -88,21 +87,6 @@ KEYS_ALONE = {
 }
 
 
-def lay_store(folder: Path) -> None:
-    """codex-lb's, as it lies when codex-lb is at rest."""
-    key = Fernet.generate_key()
-    sealed = [Fernet(key).encrypt(word) for word in (b"fake-lb-access", b"rt_of-codex-lb", b"x.y.z")]
-    folder.mkdir(mode=0o700)
-    (folder / "encryption.key").write_bytes(key)
-    store = sqlite3.connect(folder / "store.db")
-    store.execute("PRAGMA journal_mode=WAL")
-    columns = "access_token_encrypted, refresh_token_encrypted, id_token_encrypted"
-    store.execute(f"CREATE TABLE accounts (id, chatgpt_account_id, email, plan_type, status, {columns})")
-    store.execute("INSERT INTO accounts VALUES ('i', 'ws-lb', 'lb@x.io', 'plus', 'active', ?, ?, ?)", sealed)
-    store.commit()
-    store.close()
-
-
 def write(home: Path, files) -> None:
     for name, content in files.items():
         path = home / name
@@ -120,7 +104,6 @@ def home(tmp_path):
     opencode.execute("CREATE TABLE credential (integration_id TEXT, value TEXT)")
     opencode.commit()
     opencode.close()
-    lay_store(home / ".codex-lb")
     database = home / ".config/Antigravity/User/globalStorage/state.vscdb"
     database.parent.mkdir(parents=True)
     connection = sqlite3.connect(database)
@@ -187,7 +170,6 @@ def test_no_answer_makes_the_program_touch_a_file_or_spend_a_login(home, fate):
         assert asked.method == "GET" or asked.path not in (WHOAMI, "/backend-api/wham/usage")
         assert asked.path != "/token" or b"refresh_token=1%2F%2F" in asked.body
     assert {each["provider"] for each in shown} == set(PROVIDERS)
-    assert fate != "good" or "lb@x.io" in {each["account"] for each in shown}
     for each in shown:
         if each["provider"] == "antigravity" or fate == "good":
             assert each["ok"], each

@@ -4,12 +4,8 @@ import base64
 import json
 import os
 import shutil
-import sqlite3
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-
-from cryptography.fernet import Fernet
 
 from tests.cli.sample_history import NOW
 from watcher.core.model import Command, CommandResult
@@ -115,17 +111,6 @@ class Ward:
         path.write_text(json.dumps(content))
         path.chmod(0o600)
         return id_token
-
-    def sign_in_to_codex_lb(self) -> Path:
-        key = Fernet.generate_key()
-        folder = self.home / ".codex-lb"
-        folder.mkdir()
-        (folder / "encryption.key").write_bytes(key)
-        row = ("ws-1", "me@example.com", Fernet(key).encrypt(SECRETS["codex"].encode()))
-        with closing(sqlite3.connect(folder / "store.db")) as database, database:
-            database.execute("CREATE TABLE accounts (chatgpt_account_id, email, access_token_encrypted)")
-            database.execute("INSERT INTO accounts VALUES (?, ?, ?)", row)
-        return folder / "store.db"
 
     def lived(self, two_days: Paths) -> None:
         """The store of a watcher that has run for two days."""

@@ -1,9 +1,7 @@
 import json
-import sys
 from datetime import timedelta
 
 from tests.doctor.host import SECRETS, one, told
-from watcher.credentials import codex_lb
 from watcher.doctor import machine, providers
 
 
@@ -97,21 +95,6 @@ def test_a_key_from_the_environment_has_no_file_to_look_at(ward):
     scene = ward.scene()
     assert one(providers.check_logins(scene), "nano_gpt").verdict == "ok"
     assert list(machine.check_tool_login_files(scene)) == []
-
-
-def test_a_login_in_codex_lbs_store_is_shown_masked(ward, monkeypatch):
-    monkeypatch.setattr(codex_lb, "SYSTEM", ward.home / "system")
-    path = ward.sign_in_to_codex_lb()
-    found = one(providers.check_logins(ward.scene()), "codex")
-    assert found.verdict == "ok"
-    assert found.message == f"login of me@example.com (codex-lb, {path}), token plante...6789"
-    assert found.facts["account id"] == "ws-1"
-    assert found.facts["access token"].startswith("present, ")
-    assert SECRETS["codex"] not in str(found)
-    monkeypatch.setitem(sys.modules, "cryptography.fernet", None)
-    found = one(providers.check_logins(ward.scene()), "codex")
-    assert found.verdict == "fail"
-    assert "pip install 'ai-usage-watcher[codex-lb]'" in found.message
 
 
 def test_how_codex_is_asked_is_shown(ward):

@@ -72,7 +72,8 @@ def test_no_secret_that_was_seen_on_the_way_comes_out(ward, two_days):
     ward.lived(two_days)
     ward.sign_in_to_claude().chmod(0o644)
     id_token = ward.sign_in_to_gemini()
-    ward.sign_in_to_codex_lb()
+    (ward.home / ".codex").mkdir()
+    (ward.home / ".codex/auth.json").write_text('{"personal_access_token": "' + SECRETS["codex"] + '"}')
     ward.env["NANOGPT_API_KEY"] = SECRETS["nano"]
     leak = [("g", lambda _scene: [finding(message=f"x {secret} y", cure=secret) for secret in SECRETS.values()])]
     report = run_checks(ward.scene(), ward.clean, checks=[*CHECKS, *leak])

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from tests.providers.codex.test_cache import USAGE
 from tests.providers.codex.test_extras import IN_HAND, MONTHLY, RESETS, SPENT, TEAM
 from tests.providers.test_fuzz import odd, places, put, sound
-from watcher.core.model import QueryResult, Response, Snapshot
-from watcher.credentials import Credential, HostInfo, codex_lb, codex_plugins
+from watcher.core.model import Response, Snapshot
+from watcher.credentials import Credential, HostInfo, codex_plugins
 from watcher.credentials.sources import UnusableSourceError
-from watcher.errors import ProviderError
 from watcher.polling import fetch
 from watcher.providers import codex
 from watcher.providers.codex import api_keys
@@ -103,26 +102,3 @@ def test_a_plugins_file_of_anything_gives_logins_or_one_line(content, tmp_path):
     for login in found:
         assert login.token or codex_plugins.CACHED_USAGE_KEY in login.extra
         assert all(isinstance(each, str) for each in (login.token, login.account, login.account_name))
-
-
-@given(row=st.tuples(*[odd | st.binary(max_size=9)] * 3))
-@ANYTHING
-def test_a_store_with_anything_in_it_gives_logins_or_one_line(row, tmp_path):
-    folder = tmp_path / ".codex-lb"
-    folder.mkdir(exist_ok=True)
-    (folder / "store.db").touch()
-    (folder / "encryption.key").write_bytes(b"a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=")
-    columns = ("access_token_encrypted", "email", "status")
-
-    def read_database(question):
-        rows = [(name,) for name in columns] if "pragma" in question.sql else [row]
-        return QueryResult(rows=tuple(rows), modified_at=NOW, received_at=NOW)
-
-    around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=nowhere, read_database=read_database)
-    line = f"{folder / 'store.db'}: encryption.key does not open an account in it: sign in again in codex-lb"
-    found, trouble = [], line
-    try:
-        found = codex_lb.find(around)
-    except ProviderError as error:
-        trouble = str(error)
-    assert (found, trouble) == ([], line)

@@ -32,7 +32,7 @@ folder = Path(tempfile.mkdtemp())
 service.logs.FileLog(folder, Redactor()).info("a line")
 with Server(lambda asked: json_reply({"café": 1}, **{"content-type": "application/json; charset=latin-1"})) as server:
     body = service.http.send(Request(url=server.url + "/x")).body
-print(json.dumps([loaded, (folder / "watcher.system.log").read_text()[20:].split(), json.loads(body)]))
+print(json.dumps([loaded, (folder / "watcher.log").read_text()[20:].split(), json.loads(body)]))
 """
 
 

@@ -36,7 +36,6 @@ def describe_credential(credential: Credential, now: datetime) -> dict[str, str]
         "host": credential.extra.get("host", ""),
         "asked at": _strip_url_secrets(credential.extra.get("usage_url", "")),
         "asked as": credential.extra.get("user_agent", ""),
-        "note": credential.extra.get("note", ""),
     }
     return {name: fact for name, fact in found.items() if fact}
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Request, Response, Snapshot
-from watcher.credentials import Credential, HostInfo, codex_lb, opencode
+from watcher.credentials import Credential, HostInfo, opencode
 from watcher.credentials.sources import UnusableSourceError, short_hash
 from watcher.errors import ExpiredError, ForbiddenError, NotSignedInError, ProviderError, RateLimitedError
 from watcher.polling import accounts
@@ -25,10 +25,7 @@ from watcher.system import clock
 
 MAX_REQUESTS = 32  # a conversation that long goes in circles
 REFUSED_FOR = timedelta(minutes=15)  # a refused token is left alone so long, unless it changes
-RENEWING_PROGRAMS = {
-    opencode.SOURCE_NAME: "OpenCode's: run `opencode` once",
-    codex_lb.PLACE: "codex-lb's: start it once",
-}
+RENEWING_PROGRAMS = {opencode.SOURCE_NAME: "OpenCode's: run `opencode` once"}
 """Place -> which other program renews the logins in it."""
 REFUSAL_ERRORS = (ExpiredError, ForbiddenError)  # what another login of the same account may be spared
 MAX_REFUSALS = 64  # that are remembered of one account

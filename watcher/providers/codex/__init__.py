@@ -15,8 +15,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from msgspec.structs import replace
-
 from watcher.core.model import Reading, Request, Response, Snapshot
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, codex, codex_plugins
 from watcher.errors import ShapeChangedError
@@ -74,13 +72,6 @@ _REFUSAL_STATUSES = range(400, 429)  # those above it are troubles of a server t
 
 
 def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderState) -> Conversation:
-    """The usage, or what stands in for it, with what the person should know of other places."""
-    snapshot = yield from _fetch_snapshot(credential, now, provider_state)
-    notes = (snapshot.note, credential.extra.get(logins.NOTE_KEY))
-    return replace(snapshot, note="; ".join(filter(None, notes)) or None)
-
-
-def _fetch_snapshot(credential: Credential, now: datetime, provider_state: ProviderState) -> Conversation:
     """The usage; before it, whose a personal access token is; after it, what takes a request of its own."""
     if codex_plugins.CACHED_USAGE_KEY in credential.extra:
         return cache.read_cached_snapshot(credential, now)

@@ -5,18 +5,14 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from watcher.credentials import Credential, HostInfo, codex, codex_lb, codex_plugins
+from watcher.credentials import Credential, HostInfo, codex, codex_plugins
 from watcher.credentials import codex as codex_opencode
 from watcher.credentials import codex as codex_servers
 from watcher.credentials.sources import UnusableSourceError, collect_credentials
-from watcher.errors import ProviderError
 from watcher.providers import Overrides
 
 USER_AGENT_KEY = "user_agent"
 """Key of `Credential.extra`: the name under which the person wants this program to ask."""
-
-NOTE_KEY = "note"
-"""Key of `Credential.extra`: what the person should know of other places."""
 
 RESET_CREDITS_KEY = "reset_credits"
 """Key of `Credential.extra`: the person wants the resets in hand to be asked for."""
@@ -30,21 +26,7 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
     try:
         return _select_usable(_collect_credentials(host_info, overrides), overrides)
     except UnusableSourceError as error:
-        found, troubles = _move_errors_to_note(_select_usable(error.credentials, overrides), error.errors)
-        if troubles:
-            raise UnusableSourceError(found, troubles) from None
-        return found
-
-
-def _move_errors_to_note(
-    credentials: list[Credential], errors: Sequence[ProviderError]
-) -> tuple[list[Credential], Sequence[ProviderError]]:
-    """What only wants installing is a note beside another login, and no trouble of an account that nobody named."""
-    wants = [each for each in errors if isinstance(each, codex_lb.LibraryMissingError)]
-    if not credentials or not wants:
-        return credentials, errors
-    first = replace(credentials[0], extra={**credentials[0].extra, NOTE_KEY: "; ".join(str(each) for each in wants)})
-    return [first, *credentials[1:]], [each for each in errors if each not in wants]
+        raise UnusableSourceError(_select_usable(error.credentials, overrides), error.errors) from None
 
 
 def _select_usable(credentials: Sequence[Credential], overrides: Overrides) -> list[Credential]:
@@ -83,5 +65,5 @@ def _collect_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[
         partial(codex.find_codex_credentials, host_info, path),
     ]
     if path is None:
-        places += [partial(codex_plugins.find_plugin_credentials, host_info), partial(codex_lb.find, host_info)]
+        places.append(partial(codex_plugins.find_plugin_credentials, host_info))
     return collect_credentials(*places)
