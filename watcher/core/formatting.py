@@ -1,10 +1,13 @@
-"""Numbers, times and durations as people read them: "1 h 40 min", "Tue 09:00", "$4.20", "321 requests".
+"""Formats values for people: "1 h 40 min", "Tue 09:00", "$4.20", "321 requests"; and cleans text from outside.
 
-English and without a locale, so that a message reads the same on every machine. Never put a sentence here.
+Always English, whatever the machine's locale, so that a message reads the same everywhere.
 """
 
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
+
+MAX_TEXT_LENGTH = 200
+"""Characters of one text from outside: a plan's name, an account, an error message."""
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -15,6 +18,16 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 _MAX_HOURS = 48  # from here on hours are counted in days
 _FULL_PERCENT = 100
 _WEEKDAY_RANGE_DAYS = 6  # as far as a weekday's name says which day is meant
+
+
+def clean_text(text: str, max_length: int = MAX_TEXT_LENGTH) -> str:
+    """The text on one line, clipped to `max_length`, without control characters and marks that change its direction.
+
+    Call it once, where text from outside becomes a record; everything after that can print the text as it is.
+    """
+    printable = (c if c.isprintable() else " " if c.isspace() else "" for c in text)
+    line = " ".join("".join(printable).split())
+    return line if len(line) <= max_length else line[: max_length - 3].rstrip() + "..."
 
 
 def format_duration(duration: timedelta) -> str:

@@ -125,7 +125,7 @@ SERIES = Series(provider="claude", window="five_hour", account="8f1c")
     ],
 )
 def test_which_series_a_selector_means(selector, matches):
-    assert selector.matches(SERIES, "me@example.com", WindowKind.SESSION, primary=False) is matches
+    assert selector.matches(SERIES, "me@example.com", WindowKind.SESSION, is_primary=False) is matches
 
 
 def test_no_window_means_the_primary_one():

@@ -54,7 +54,7 @@ def conditions(name):
 
 
 def holds(condition, **fields):
-    return condition.result(lambda _selector, field: fields.get(field))
+    return condition.evaluate(lambda _selector, field: fields.get(field))
 
 
 def test_a_percent_compares_used_percent_and_clear_is_about_the_same():
