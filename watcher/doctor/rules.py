@@ -54,7 +54,7 @@ def check_unreachable_rules(context: DoctorContext) -> Iterator[Finding]:
     ]
     answering = {state.series.provider for state in states}
     idle: list[str] = []
-    for bound in compile_rules(context.config.rules).rules:
+    for bound in compile_rules(context.config.rules):
         for selector in (bound.subject, *bound.other_selectors):
             if any(_selector_matches_state(selector, state) for state in states):
                 continue

@@ -16,7 +16,7 @@ def rules(when):
 
 
 def bound(when):
-    (one,) = compile_rules(rules(when)).rules
+    (one,) = compile_rules(rules(when))
     return one
 
 
@@ -33,7 +33,9 @@ def view(provider, window, used, account=""):
 
 
 def asked(when, subject, *others, clearing=False):
-    return evaluate_condition(bound(when), subject, lambda *, use_last_reading: [subject, *others], clearing=clearing)[0]  # noqa: ARG005
+    return evaluate_condition(bound(when), subject, lambda *, use_last_reading: [subject, *others], clearing=clearing)[
+        0
+    ]  # noqa: ARG005
 
 
 CLAUDE = view("claude", "five_hour", 85)
@@ -61,7 +63,7 @@ def test_only_a_rule_about_silence_knows_waits():
 def test_other_series_are_looked_at_only_where_they_decide():
     rule = bound("claude.five_hour > 90% and *.weekly > 90%")
 
-    def others(*, lasting):  # noqa: ARG001 - as the protocol has it
+    def others(*, use_last_reading):  # noqa: ARG001 - as the protocol has it
         raise AssertionError
 
     assert evaluate_condition(rule, CLAUDE, others, clearing=False) == (False,)

@@ -24,7 +24,7 @@ def state():
 
 
 def due(when="*.age > 45m", *, states=None, alerts=(), more="", now=NOW):
-    bound = compile_rules(parse_rules(f'[[rule]]\nname = "q"\nwhen = "{when}"\n{more}', "rules.toml")).rules
+    bound = compile_rules(parse_rules(f'[[rule]]\nname = "q"\nwhen = "{when}"\n{more}', "rules.toml"))
     silent = [one for one in bound if one.is_availability_rule]
     found = find_next_due(silent, [state()] if states is None else states, alerts, lambda _bound, _state: True, now)
     return None if found is None else found - NOW

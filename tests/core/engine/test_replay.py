@@ -75,7 +75,9 @@ def test_failures_count_for_the_interval():
 
 def test_where_the_history_is_too_short_the_providers_own_interval_counts():
     history = [answer(10, 0), answer(85, 20)]
-    assert told(history, default_intervals={"claude": timedelta(minutes=5)}) == [(timedelta(minutes=20), "session", "firing")]
+    assert told(history, default_intervals={"claude": timedelta(minutes=5)}) == [
+        (timedelta(minutes=20), "session", "firing")
+    ]
     assert told(history, default_intervals={"claude": timedelta(minutes=10)}) == []
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from msgspec import Struct
 from msgspec.structs import replace
 
-from watcher.core.engine import matching, snapshots, staleness, state_machine
+from watcher.core.engine import snapshots, staleness, state_machine
 from watcher.core.engine import transitions as dressing
 from watcher.core.engine.matching import CompiledRule, compile_rules, depends_on_provider, evaluate_condition
 from watcher.core.engine.metrics import SeriesMetrics
@@ -170,7 +170,7 @@ class _Evaluation:
         for state in [] if self.suspended else list(self._all_states()):
             if not state.gone and staleness.is_gone(state, self.now):
                 self.changed_series[state.series] = replace(state, gone=True, samples=(), doubt=None)
-        in_force = self.compiled.positions.keys()
+        in_force = {bound.rule.name for bound in self.compiled}
         for series, alerts in self.previous_alerts.group_by_series():
             of = self.changed_series.get(series) or self.engine_state.series_states.get(series)
             gone = of is None or (of.gone and series not in self.newly_gone)
@@ -197,15 +197,9 @@ class _Evaluation:
         self, result: Snapshot | PollFailure | None, updated: Sequence[SeriesState]
     ) -> Iterator[tuple[CompiledRule, SeriesState]]:
         """Every rule with every series of which this news may change what the rule says, each pair once."""
-        bounds = self.compiled.rules
-        views = [self._get_metrics(state, use_last_reading=False) for state in updated]
-        chosen = {} if self.explain else matching.chosen(self.compiled, views, self.previous_alerts)
-        for place in range(len(bounds)) if self.explain else sorted(self.compiled.unshelved | chosen.keys()):
-            bound = bounds[place]
+        for bound in self.compiled:
             if result is None:
                 candidates: Iterable[SeriesState] = self.sorted_states if bound.is_availability_rule else ()
-            elif place in chosen:
-                candidates = chosen[place]
             elif not depends_on_provider(bound, result.provider):
                 continue
             elif any(other.provider in ("*", result.provider) for other in bound.other_selectors):
@@ -334,7 +328,7 @@ class _Evaluation:
 
     def _find_next_due(self) -> datetime | None:
         return staleness.find_next_due(
-            [bound for bound in self.compiled.rules if bound.is_availability_rule],
+            [bound for bound in self.compiled if bound.is_availability_rule],
             [state for state in self._all_states() if not state.gone],
             self._all_alerts(),
             self._is_subject,

@@ -113,7 +113,7 @@ def _compile_condition(condition: Expression) -> CompiledRule:
         on=frozenset(),
         fingerprint="",
     )
-    return compile_rules((rule,)).rules[0]
+    return compile_rules((rule,))[0]
 
 
 def _explain_unknown(condition: Expression, all_metrics: Iterable[_GuardMetrics], now: datetime) -> Iterable[str]:
