@@ -1,4 +1,4 @@
-"""What the README and the documents show is what the program takes: every command line and every block."""
+"""Every command line and every block in the README and in docs/ is valid for the program."""
 
 import configparser
 import json
@@ -26,18 +26,7 @@ FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHOWN = re.compile(r"`(watcher [^`]+)`")
 UNLISTED = {"help", "completion"}
 SHELL = ("console", "sh", "bash", "shell")
-READ = {
-    *SHELL,
-    "toml",
-    "json",
-    "ini",
-    "tmux",
-    "crontab",
-    "yaml",
-    "python",
-    "text",
-    "css",
-}  # by this file, or test_extending
+TESTED_LANGUAGES = {*SHELL, "toml", "json", "ini", "tmux", "crontab", "yaml", "python", "text", "css"}
 
 
 def blocks(*languages):
@@ -50,8 +39,8 @@ def blocks(*languages):
     ]
 
 
-def in_a_block(language, block):
-    """The lines of shell in a block of any language."""
+def shell_lines(language, block):
+    """The shell commands in a block of any language."""
     if language in SHELL:
         yield from block.replace("\\\n", " ").splitlines()
     elif language == "json":
@@ -67,7 +56,7 @@ def in_a_block(language, block):
 
 
 def strings(value):
-    """Every text in a document of JSON."""
+    """Every string in a JSON document."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
@@ -80,14 +69,14 @@ def command_lines():
     for page in PAGES:
         text = page.read_text("utf-8")
         for language, block in FENCED.findall(text):
-            lines = (line.strip().removeprefix("$ ") for line in in_a_block(language, block))
+            lines = (line.strip().removeprefix("$ ") for line in shell_lines(language, block))
             found |= {line for line in lines if re.search(r"(^|[\s/(])watcher\s", f"{line} ")}
         found |= set(SHOWN.findall(FENCED.sub("", text)))
     return sorted(found)
 
 
 def calls(line):
-    """Each call of the program in a line of shell: its words behind `watcher`."""
+    """The arguments of each call of `watcher` in a line of shell."""
     reader = shlex.shlex(line, posix=True, punctuation_chars=True)
     reader.whitespace_split = True
     words = list(reader)
@@ -101,7 +90,7 @@ def calls(line):
 
 
 @pytest.mark.parametrize("line", command_lines())
-def test_a_command_line_is_one_that_the_program_takes(line):
+def test_a_command_line_is_valid(line):
     for words in calls(line):
         parse(watcher, words)
         if words[:1] == ["guard"] and words[1:] not in ([], ["EXPRESSION"]):
@@ -109,7 +98,7 @@ def test_a_command_line_is_one_that_the_program_takes(line):
 
 
 def parse(command, words):
-    """Read the words as the program would, without doing anything."""
+    """Parse the arguments without running the command."""
     words = list(words)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name = words.pop(0)
@@ -124,7 +113,7 @@ def parse(command, words):
 
 
 @pytest.mark.parametrize("text", blocks("toml"))
-def test_a_toml_block_is_one_that_the_program_reads(text, tmp_path):
+def test_a_toml_block_is_valid(text, tmp_path):
     if "[[rule]]" in text and "[channels." not in text:
         notify = set(re.findall(r'"([\w-]+)"', " ".join(re.findall(r"notify\s*=\s*(\[.*?\])", text))))
         assert parse_rules(text, "block.toml", channels=notify, other_keys=None)
@@ -145,7 +134,7 @@ def test_a_json_block_is_json(text):
 
 
 @pytest.mark.parametrize("text", blocks("ini"))
-def test_an_ini_block_is_one(text):
+def test_an_ini_block_is_ini(text):
     parser = configparser.RawConfigParser()
     parser.read_string(text)
     assert parser.sections()
@@ -160,7 +149,7 @@ def test_a_block_of_shell_is_shell(text):
 
 
 def script(page, containing, folder, **programs):
-    """Runs the script of a page that contains a text, beside stand-ins for the programs that it calls."""
+    """Runs the one block of a page that contains a text, with stand-ins for the programs that it calls."""
     blocks_ = [block for _, block in FENCED.findall((ROOT / "docs" / page).read_text("utf-8")) if containing in block]
     assert len(blocks_) == 1
     for name, body in programs.items():
@@ -172,32 +161,32 @@ def script(page, containing, folder, **programs):
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="no POSIX shell here")
 @pytest.mark.parametrize(
-    ("answers", "code", "said"),
+    ("exit_codes", "code", "output"),
     [("0", 0, "made"), ("1 1 0", 0, "slept slept made"), ("69", 69, ""), ("1 64", 64, "slept")],
 )
-def test_the_script_that_waits_for_room_waits(tmp_path, answers, code, said):
-    (tmp_path / "answers").write_text(answers.replace(" ", "\n") + "\n")
-    rest, kept = tmp_path / "rest", tmp_path / "answers"
-    next_answer = f"read n < {kept}; sed 1d {kept} > {rest}; mv {rest} {kept}; exit $n"
+def test_the_script_waits_until_the_guard_is_true(tmp_path, exit_codes, code, output):
+    codes, rest = tmp_path / "codes", tmp_path / "rest"
+    codes.write_text(exit_codes.replace(" ", "\n") + "\n")
+    exit_with_next_code = f"read n < {codes}; sed 1d {codes} > {rest}; mv {rest} {codes}; exit $n"
     done = script(
         "bars-and-scripts.md",
         "until watcher guard",
         tmp_path,
-        watcher=next_answer,
+        watcher=exit_with_next_code,
         sleep="echo slept",
         make="echo made",
     )
-    assert (done.returncode, done.stdout.split()) == (code, said.split())
+    assert (done.returncode, done.stdout.split()) == (code, output.split())
 
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="no POSIX shell here")
-def test_the_status_line_of_two_programs_hands_the_input_to_both(tmp_path):
-    took = f"cat > {tmp_path}/took; echo not shown"
-    done = script("migrating.md", "ccusage statusline", tmp_path, watcher=took, ccusage="cat; echo ' shown'")
-    assert (done.stdout, (tmp_path / "took").read_text()) == ("{} shown\n", "{}")
+def test_the_status_line_script_feeds_both_programs(tmp_path):
+    save_input = f"cat > {tmp_path}/input; echo not shown"
+    done = script("migrating.md", "ccusage statusline", tmp_path, watcher=save_input, ccusage="cat; echo ' shown'")
+    assert (done.stdout, (tmp_path / "input").read_text()) == ("{} shown\n", "{}")
 
 
-def test_the_readings_to_replay_are_ones_that_the_program_takes(tmp_path):
+def test_the_example_readings_can_be_replayed(tmp_path):
     text = (ROOT / "docs" / "migrating.md").read_text("utf-8")
     (tmp_path / "readings.jsonl").write_text(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
     (tmp_path / "rules.toml").write_text('[[rule]]\nname = "x"\nwhen = "claude.five_hour > 80%"\n')
@@ -215,8 +204,8 @@ def kinds(error):
         yield from kinds(each)
 
 
-def test_no_block_is_of_a_language_that_nobody_reads():
-    assert {language for page in PAGES for language, _ in FENCED.findall(page.read_text("utf-8"))} <= READ
+def test_every_block_is_of_a_tested_language():
+    assert {language for page in PAGES for language, _ in FENCED.findall(page.read_text("utf-8"))} <= TESTED_LANGUAGES
 
 
 def test_every_command_has_a_row_in_the_readme():
@@ -235,7 +224,7 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 200
 
 
-def test_every_link_between_the_pages_leads_somewhere():
+def test_every_local_link_has_a_target():
     targets = [(page, target) for page in PAGES for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8"))]
     local = [(page, target) for page, target in targets if "://" not in target]
     assert [f"{page.name}: {target}" for page, target in local if not (page.parent / target).exists()] == []

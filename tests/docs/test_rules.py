@@ -1,4 +1,4 @@
-"""`docs/rules.md` says what is: its blocks load, its examples run, its tables are those of the code."""
+"""`docs/rules.md` is true: its blocks load, its examples pass, its tables match the code."""
 
 import re
 from pathlib import Path
@@ -33,43 +33,43 @@ def keys(title):
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_every_block_loads_and_does_what_its_examples_say(block):
+def test_every_block_loads_and_its_examples_pass(block):
     for rule in parse_rules(block, "rules.md"):
         for example in rule.examples:
             assert run_example(rule, example).passed, rule.name
 
 
-def test_what_is_copied_from_a_page_collides_with_no_default_rule():
-    """Whoever pastes an example beside what `watcher init` wrote gets a rule, not a mistake."""
+def test_no_example_has_the_name_of_a_default_rule():
+    """An example can be pasted beside the rules that `watcher init` writes."""
     shipped = {rule.name for rule in parse_rules((ROOT / "rules/default.toml").read_text("utf-8"), "default.toml")}
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         named = re.findall(r'^\[\[rule\]\]\nname +?= "([^"]+)"', page.read_text("utf-8"), re.MULTILINE)
         assert (page.name, shipped & set(named)) == (page.name, set())
 
 
-def test_the_tables_of_keys_are_those_of_the_records():
+def test_the_tables_of_keys_match_the_code():
     assert set(keys("What a rule may have")) == {each.encode_name for each in msgspec.structs.fields(RuleEntry)}
     assert set(keys("Examples")) == {each.encode_name for each in msgspec.structs.fields(ExampleEntry)}
 
 
-def test_the_table_of_fields_is_that_of_the_language():
+def test_the_table_of_fields_matches_the_code():
     assert {row[0].strip("`"): row[1] for row in rows("Fields")} == {
         name: unit.value for name, unit in FIELD_UNITS.items()
     }
 
 
-def test_the_table_of_series_holds_series():
+def test_every_row_of_the_table_of_series_parses():
     for written, _meaning in rows("Series"):
         assert parse_condition(f"{written.strip('`')} > 5%")
 
 
-def test_what_is_said_to_end_an_alert_ends_it():
+def test_the_default_ends_match_the_code():
     found = rows("When an alert ends")
     assert len(found) > 3
     for when, ends in found:
         assert str(make_default_clear(parse_condition(when.strip("`")))) == ends.strip("`")
 
 
-def test_every_word_of_templates_is_listed():
+def test_every_template_word_is_listed():
     words = re.findall(r"`\{(\w+)\}`", section("Words in `title` and `message`"))
     assert words == list(TEMPLATE_FIELD_UNITS)

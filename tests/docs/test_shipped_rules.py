@@ -1,4 +1,4 @@
-"""The rule files that ship: right, of distinct names, with examples, and as the schema for editors has it."""
+"""The shipped rule files load together, have examples, and match the schema for editors."""
 
 import json
 import tomllib
@@ -14,57 +14,55 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "rules"
 FILES = sorted(RULES.glob("*.toml"))
 SCHEMA_FILE = RULES / "rules.schema.json"
-INVALID = ROOT / "tests" / "rules" / "invalid"
+RULE_FILES = ROOT / "tests" / "core" / "rules" / "files"
 
 
-def test_the_files_are_those_that_are_promised():
+def test_the_shipped_files_are_the_documented_ones():
     names = ["default.toml", "quiet.toml", "strict.toml", "team.toml", "use-it-or-lose-it.toml"]
     assert [path.name for path in FILES] == names
 
 
-def test_all_of_them_can_be_in_force_together():
+def test_all_files_load_together():
     book = parse_rule_files([(path.name, path.read_text()) for path in FILES], channels=["desktop", "team"])
     assert len(book) > 20
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_rule_shows_what_it_does(path):
+def test_every_rule_has_an_example_that_fires(path):
     for rule in parse_rules(path.read_text(), path.name):
         assert rule.examples, rule.name
         assert any("F" in example.expect for example in rule.examples), rule.name
 
 
-def test_only_the_teams_rules_name_a_channel():
+def test_only_the_team_rules_name_a_channel():
     for path in FILES:
         for rule in parse_rules(path.read_text(), path.name):
             assert rule.notify == (("team",) if path.stem == "team" else None)
 
 
-def test_the_schema_that_ships_is_that_of_the_types():
+def test_the_shipped_schema_matches_the_types():
     assert json.loads(SCHEMA_FILE.read_text()) == build_rules_schema()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_file_names_the_schema_and_obeys_it(path):
+def test_every_file_names_the_schema_and_is_valid(path):
     text = path.read_text()
     assert text.startswith(f"#:schema ./{SCHEMA_FILE.name}\n")
     validator().validate(plain(tomllib.loads(text)))
 
 
 @pytest.mark.parametrize("name", ["unknown_key", "wrong_types", "missing_keys", "not_an_array", "rule_is_a_number"])
-def test_the_schema_refuses_what_the_reader_refuses(name):
-    document = plain(tomllib.loads((INVALID / f"{name}.toml").read_text()))
+def test_the_schema_rejects_what_the_loader_rejects(name):
+    document = plain(tomllib.loads((RULE_FILES / "invalid" / f"{name}.toml").read_text()))
     assert not validator().is_valid(document)
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "tests" / "rules" / "valid").glob("*.toml")), ids=lambda path: path.stem
-)
-def test_the_schema_takes_what_the_reader_takes(path):
+@pytest.mark.parametrize("path", sorted((RULE_FILES / "valid").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_schema_accepts_what_the_loader_accepts(path):
     validator().validate(plain(tomllib.loads(path.read_text())))
 
 
-def test_every_key_says_in_the_schema_what_it_is_for():
+def test_every_key_has_a_description_in_the_schema():
     for entry in (RuleEntry, ExampleEntry):
         for key, described in build_rules_schema()["$defs"][entry.__name__]["properties"].items():
             assert described.get("description"), key
@@ -77,5 +75,5 @@ def validator():
 
 
 def plain(value):
-    """A TOML document as JSON has it: dates are texts."""
+    """A TOML document with its dates as text, as in JSON."""
     return json.loads(json.dumps(value, default=lambda each: each.isoformat()))
