@@ -21,7 +21,7 @@ def test_a_failure_is_exit_code_1_and_comes_with_what_mends_it(ward, capsys):
     assert app.run(["doctor"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "rules"
-    assert any(line.startswith("  fail  team: its secret cannot be had: the environment variable") for line in lines)
+    assert any(line.startswith("  fail  team: its secret cannot be read: the environment variable") for line in lines)
     assert "        -> set it, then watcher notify test team" in lines
     assert str(path) in "".join(lines)
     assert lines[-1].endswith(" failed")

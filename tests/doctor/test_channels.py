@@ -30,15 +30,17 @@ def test_a_channel_that_took_a_message_is_well_and_one_that_never_did_is_unprove
     keep(ward, delivery(ward.clock.at, "desktop", DeliveryState.SENT))
     found = list(channels.check_channels(ward.scene()))
     assert told(found) == [
-        ("desktop", "ok", "took a message 3 h ago"),
-        ("team", "warn", "it has not taken a message yet, so nobody knows if it works"),
+        ("desktop", "ok", "accepted a message 3 h ago"),
+        ("team", "warn", "it has not accepted a message yet"),
     ]
     assert found[1].cure == "watcher notify test team"
 
 
 def test_a_test_message_that_was_taken_is_proof_enough(ward):
     ward.write(lambda store: store.save_fact("tried team", "taken", ward.clock.at - timedelta(hours=1)))
-    assert told([one(channels.check_channels(ward.scene()), "team")]) == [("team", "ok", "took a test message 1 h ago")]
+    assert told([one(channels.check_channels(ward.scene()), "team")]) == [
+        ("team", "ok", "accepted a test message 1 h ago")
+    ]
 
 
 def test_a_missing_secret_fails_and_is_named_by_its_variable(ward):
@@ -53,7 +55,7 @@ def test_a_channel_that_refused_for_good_fails_with_the_far_side_s_words(ward):
     stop = StoppedChannel(channel="team", settings="0", at=ward.clock.at, detail="404 no_service")
     ward.write(lambda store: store.save_stop(stop))
     found = one(channels.check_channels(ward.scene()), "team")
-    assert (found.verdict, found.message) == ("fail", "it refused for good and is silent: 404 no_service")
+    assert (found.verdict, found.message) == ("fail", "it was stopped after a permanent error: 404 no_service")
     assert found.cure == "correct [channels.team], then watcher notify test team"
 
 
@@ -61,19 +63,19 @@ def test_messages_that_were_given_up_are_counted(ward):
     lost = delivery(ward.clock.at, "team", DeliveryState.DEAD, outcome="no connection")
     keep(ward, lost, replace(lost, key="k2"))
     found = one(channels.check_channels(ward.scene()), "team")
-    assert (found.verdict, found.message) == ("warn", "2 messages given up in the last week: no connection")
+    assert (found.verdict, found.message) == ("warn", "2 messages not delivered in the last week: no connection")
 
 
 def test_a_channel_that_nothing_uses_is_never_told_anything(ward):
     ward.config(CONFIG.replace('critical = ["desktop", "team"]', ""))
     found = one(channels.check_channels(ward.scene()), "team")
-    assert (found.verdict, found.message) == ("warn", "no route and no rule uses it, so it is never told anything")
+    assert (found.verdict, found.message) == ("warn", "no route and no rule uses it, so it never gets a message")
     ward.config(
         CONFIG.replace('critical = ["desktop", "team"]', "").replace(
             'name = "session"', 'name = "session"\nnotify = ["team"]'
         )
     )
-    assert "not taken a message" in one(channels.check_channels(ward.scene()), "team").message
+    assert "not accepted a message" in one(channels.check_channels(ward.scene()), "team").message
 
 
 def test_a_route_of_a_severity_that_no_rule_has_is_no_use(ward):
@@ -83,7 +85,7 @@ def test_a_route_of_a_severity_that_no_rule_has_is_no_use(ward):
 
 def test_routes_that_lead_nowhere_are_a_failure(ward):
     ward.config('[channels.desktop]\ntype = "desktop"\n[route]\ndefault = []\n')
-    assert ("route", "fail", "no route leads to a channel: no alert is told") in told(
+    assert ("route", "fail", "no route leads to a channel, so no alert is sent") in told(
         channels.check_channels(ward.scene())
     )
 
@@ -131,7 +133,7 @@ def test_without_a_bus_the_reason_says_what_to_do(ward):
 def test_on_other_systems_the_program_that_shows_it_is_looked_for(ward, tmp_path):
     ward.platform = "darwin"
     (found,) = channels.check_desktop(ward.scene())
-    assert (found.verdict, found.message) == ("fail", "none of terminal-notifier, osascript is there")
+    assert (found.verdict, found.message) == ("fail", "none of terminal-notifier, osascript is on PATH")
     (tmp_path / "osascript").write_text("")
     (tmp_path / "osascript").chmod(0o755)
     ward.env["PATH"] = str(tmp_path)

@@ -9,9 +9,8 @@ from msgspec.structs import replace
 from tests.doctor.host import Ward, one, root, told
 from watcher.agent.systemd import SYSTEMD
 from watcher.core.model import CommandResult, PollFailure
-from watcher.doctor import daemon as watching
 from watcher.doctor import machine
-from watcher.doctor.registry import run_checks
+from watcher.doctor.report import run_checks
 from watcher.polling.clock_skew import CLOCK_AHEAD_FACT
 from watcher.system.lock import Lock
 
@@ -30,7 +29,7 @@ def install(ward):
 
 
 def agent(ward):
-    (found,) = watching.check_login_item(ward.scene())
+    (found,) = machine.check_login_item(ward.scene())
     return found
 
 
@@ -47,16 +46,16 @@ def test_a_login_item_that_does_not_run_is_a_failure(ward):
         exit_code=0, stdout="ActiveState=failed\nSubState=failed\nMainPID=0\nUnitFileState=enabled\n"
     )
     assert (agent(ward).verdict, agent(ward).cure) == ("fail", "watcher agent install")
-    assert agent(ward).message == "installed, and does not run: failed (failed), enabled"
+    assert agent(ward).message == "installed, but not running: failed (failed), enabled"
 
 
 def test_a_login_item_that_nobody_can_be_asked_about_is_no_good_news_where_nothing_watches(ward):
     install(ward)
     ward.said = CommandResult(exit_code=1, stderr="Failed to connect to bus: No medium found")
-    (found,) = watching.check_login_item(replace(ward.scene(), holder_pid=None))
+    (found,) = machine.check_login_item(replace(ward.scene(), holder_pid=None))
     assert (found.verdict, found.cure) == ("warn", "watcher run, or `watcher check` from cron")
-    assert found.message.endswith("cannot be seen from here: Failed to connect to bus: No medium found")
-    (found,) = watching.check_login_item(replace(ward.scene(), holder_pid=4711))
+    assert found.message.endswith("its state is not known here: Failed to connect to bus: No medium found")
+    (found,) = machine.check_login_item(replace(ward.scene(), holder_pid=4711))
     assert found.verdict == "ok"
 
 
@@ -79,46 +78,46 @@ def beat(ward, ago, word="running"):
 
 
 def daemon(ward, holder):
-    (found,) = watching.check_daemon(replace(ward.scene(), holder_pid=holder))
+    (found,) = machine.check_daemon(replace(ward.scene(), holder_pid=holder))
     return found.verdict.value, found.message
 
 
 def test_a_daemon_is_alive_if_it_holds_the_lock_and_writes(ward):
     beat(ward, 2 * M)
-    assert daemon(ward, 4711) == ("ok", "process 4711 watches; its last sign of life came 2 min ago")
+    assert daemon(ward, 4711) == ("ok", "running as process 4711; last heartbeat 2 min ago")
 
 
 def test_a_daemon_that_no_longer_writes_hangs_or_has_no_disk(ward):
     beat(ward, timedelta(hours=3))
     verdict, message = daemon(ward, 4711)
     assert verdict == "fail"
-    assert message == "process 4711 lives, but has written nothing for 3 h: it hangs, or the disk takes nothing"
+    assert message == "process 4711 runs, but has not written anything for 3 h: it hangs, or the disk is full"
 
 
 def test_a_daemon_that_was_killed_is_missed(ward):
     beat(ward, 4 * M)
-    assert daemon(ward, None) == ("fail", "none runs; it was alive 4 min ago")
+    assert daemon(ward, None) == ("fail", "not running; last seen 4 min ago")
     beat(ward, timedelta(hours=2), "stopped")
-    assert daemon(ward, None) == ("fail", "none runs; it ended 2 h ago")
+    assert daemon(ward, None) == ("fail", "not running; ended 2 h ago")
 
 
 def test_a_daemon_that_has_never_run_is_a_warning(ward):
-    assert daemon(ward, None) == ("warn", "none has ever run: nothing watches")
-    assert daemon(ward, 0) == ("warn", "some process has begun and written nothing yet")
+    assert daemon(ward, None) == ("warn", "it has never run, so nothing is polled")
+    assert daemon(ward, 0) == ("warn", "an unknown process has started and not written anything yet")
 
 
 def test_who_lets_cron_check_needs_no_daemon(ward, two_days):
     ward.lived(two_days)
-    assert daemon(ward, None) == ("ok", "none runs, but `watcher check` asked within the last hour")
+    assert daemon(ward, None) == ("ok", "not running, but `watcher check` polled within the last hour")
 
 
 def test_the_lock_tells_who_it_is(ward):
     lock = Lock(ward.own.state_dir)
     assert lock.acquire()
     beat(ward, M)
-    (found,) = watching.check_daemon(ward.scene())
+    (found,) = machine.check_daemon(ward.scene())
     lock.release()
-    assert found.message.startswith("process ")
+    assert found.message.startswith("running as process ")
     assert found.verdict == "ok"
 
 
@@ -129,13 +128,13 @@ def test_a_whole_database_says_how_large_it_is(ward, two_days):
     ward.lived(two_days)
     found = one(machine.check_database(ward.scene()), "watcher.db")
     assert found.verdict == "ok"
-    assert found.message.startswith("whole, ")
-    assert found.message.endswith(" KiB, 4 windows remembered")
+    assert found.message.startswith("intact, ")
+    assert found.message.endswith(" KiB, history of 4 windows")
 
 
 def test_no_database_yet_is_a_warning(ward):
     assert told(machine.check_database(ward.scene())) == [
-        ("watcher.db", "warn", "there is none yet: nothing was ever asked"),
+        ("watcher.db", "warn", "there is none yet: nothing was ever polled"),
     ]
 
 
@@ -234,7 +233,7 @@ def test_a_folder_that_cannot_be_written_is_a_failure(open_place, nobody):
     ward.own.state_dir.chmod(0o700)
     assert "the state folder cannot be written" in [each.message for each in findings if each.verdict == "fail"]
     assert one(findings, "disk").verdict == "fail"
-    said = "the disk takes nothing, so a running daemon keeps everything elsewhere until it does"
+    said = "the disk cannot be written, so a running daemon keeps its data in memory until it can"
     assert one(findings, "disk").message == said
 
 
@@ -282,7 +281,8 @@ def test_a_file_that_sudo_left_behind_is_a_failure(ward):
 def test_folders_that_are_missing_or_none_are_told(ward):
     ward.own.state_dir.write_text("")
     assert (
-        one(machine.check_permissions(ward.scene()), str(ward.own.state_dir)).message == "the state folder is no folder"
+        one(machine.check_permissions(ward.scene()), str(ward.own.state_dir)).message
+        == "the state folder is not a folder"
     )
     ward.own.state_dir.unlink()
     found = one(machine.check_permissions(ward.scene()), str(ward.own.state_dir))
@@ -308,7 +308,7 @@ def test_the_clock_is_compared_with_what_a_server_said_last(ward, ahead_s, verdi
 
 
 def test_without_a_server_s_clock_nothing_is_claimed(ward):
-    assert told(machine.check_clock(ward.scene())) == [("time", "ok", "no server's clock is known to compare with")]
+    assert told(machine.check_clock(ward.scene())) == [("time", "ok", "no server's time is known to compare with")]
 
 
 def test_a_clock_that_was_set_back_shows_in_the_store(ward):
@@ -329,7 +329,7 @@ def test_a_zone_that_is_none_is_not_taken_for_utc_without_a_word(ward, named, ve
     ward.env["TZ"] = named
     (found,) = machine.check_local_time_zone(ward.scene(), timezone(timedelta(0), "Mars"))
     assert found.verdict == verdict
-    assert (f"TZ={named.removeprefix(':')} is no zone" in found.message) == (verdict == "warn")
+    assert (f"TZ={named.removeprefix(':')} is not a time zone" in found.message) == (verdict == "warn")
 
 
 def test_the_zone_is_told(ward):

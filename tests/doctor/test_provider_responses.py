@@ -51,9 +51,9 @@ def test_what_waiting_does_not_mend_is_a_failure(ward, kind, verdict):
     ("kind", "wait", "cure"),
     [
         ("expired", None, "run `claude` once"),
-        ("rate_limited", timedelta(minutes=30), "nothing: it is asked again in 30 min"),
-        ("rate_limited", timedelta(0), "nothing: it is asked again soon"),
-        ("rate_limited", None, "nothing: it is asked again soon"),
+        ("rate_limited", timedelta(minutes=30), "nothing: it is polled again in 30 min"),
+        ("rate_limited", timedelta(0), "nothing: it is polled again soon"),
+        ("rate_limited", None, "nothing: it is polled again soon"),
         ("unsupported", None, "sign in with another account, or set enabled = false under [providers.claude]"),
         ("blocked", None, "watcher status --refresh"),
         ("server", None, "watcher status --refresh"),
@@ -73,13 +73,13 @@ def test_an_answer_that_has_grown_old_is_a_warning(ward, two_days):
     ward.write(lambda store: store.save_fact("every", '{"nano_gpt": 300}', ward.clock.at))
     ward.clock.at += timedelta(days=1)
     found = one(providers.check_answers(ward.scene()), "nano_gpt")
-    assert (found.verdict, found.message) == ("warn", "nothing new for 24 h")
+    assert (found.verdict, found.message) == ("warn", "no new reading for 24 h")
     assert found.cure == "watcher status --refresh"
 
 
 def test_a_login_that_was_never_asked_is_a_warning(ward):
     ward.sign_in_to_claude()
-    assert told(providers.check_answers(ward.scene())) == [("claude", "warn", "never asked yet")]
+    assert told(providers.check_answers(ward.scene())) == [("claude", "warn", "never polled yet")]
 
 
 def test_a_provider_that_is_switched_off_is_passed_over(ward, two_days):
@@ -91,7 +91,7 @@ def test_a_provider_that_is_switched_off_is_passed_over(ward, two_days):
 def test_a_daemon_that_goes_on_with_an_older_config_is_told_of(ward):
     ward.write(lambda store: store.save_fact("config_error", "config.toml:3:1: unknown key\n  3 | x", ward.clock.at))
     (found,) = providers.check_answers(replace(ward.scene(), holder_pid=4711))
-    assert found.message == "the daemon goes on with an older config: config.toml:3:1: unknown key"
+    assert found.message == "the daemon still uses an older config: config.toml:3:1: unknown key"
 
 
 def test_a_config_that_stopped_all_polls_is_told_of_until_one_has_read_it_mended(ward):
@@ -100,4 +100,4 @@ def test_a_config_that_stopped_all_polls_is_told_of_until_one_has_read_it_mended
     assert told([found]) == [("config", "fail", "nothing is polled with this config: config.toml:3:1: unknown key")]
     (found,) = providers.check_answers(ward.scene())
     assert (found.verdict, found.cure) == ("warn", "watcher check")
-    assert found.message == "the last poll refused the config, which is mended now: config.toml:3:1: unknown key"
+    assert found.message == "the last poll refused the config, which is valid now: config.toml:3:1: unknown key"

@@ -9,7 +9,7 @@ def test_a_login_says_its_place_its_time_and_no_secret(ward):
     path = ward.sign_in_to_claude()
     found = one(providers.check_logins(ward.scene()), "claude")
     assert found.verdict == "ok"
-    assert found.message == f"login (Claude Code, {path}), token sk-ant...6789, good for 3 h"
+    assert found.message == f"login (Claude Code, {path}), token sk-ant...6789, valid for 3 h"
     assert found.facts["access token"] == "present, 45 characters, sk-ant...6789"
     assert found.facts["plan"] == "max"
 
@@ -48,16 +48,16 @@ def test_a_google_login_that_has_run_out_needs_a_client_to_be_renewed(ward):
 
 def test_a_provider_without_a_login_is_no_trouble_unless_it_was_asked_for(ward):
     ward.sign_in_to_claude()
-    assert one(providers.check_logins(ward.scene()), "codex").message == "no login found, so it is not watched"
+    assert one(providers.check_logins(ward.scene()), "codex").message == "no login found, so it is not polled"
     ward.config("[providers.codex]\nenabled = true\n[providers.claude]\nenabled = false\n")
     found = list(providers.check_logins(ward.scene()))
     assert one(found, "codex").verdict == "fail"
     assert one(found, "codex").message == "enabled in the config, but no login was found"
-    assert one(found, "claude").message == "switched off in the config"
+    assert one(found, "claude").message == "disabled in the config"
 
 
 def test_no_login_at_all_is_a_failure(ward):
-    assert ("all", "fail", "no login of any provider was found, so there is nothing to watch") in told(
+    assert ("all", "fail", "no login of any provider was found, so there is nothing to poll") in told(
         providers.check_logins(ward.scene())
     )
 

@@ -40,7 +40,7 @@ def test_the_other_half_of_a_condition_counts_as_well(ward, two_days):
 def test_what_waits_for_another_provider_or_kind_is_no_trouble(ward, two_days):
     texts = rule("codex", "codex.weekly > 80%"), rule("daily", "*.daily > 80%"), rule("fine", "claude > 80%")
     assert told(unreachable(ward, two_days, *texts)) == [
-        ("idle", "ok", "they wait for a provider or a window that is not here yet: codex, daily")
+        ("idle", "ok", "waiting for a provider or a window that is not known yet: codex, daily")
     ]
 
 
@@ -52,8 +52,8 @@ def test_a_count_of_a_window_that_tells_only_a_percent_is_never_known(ward, two_
     (found,) = rules.check_unknown_counts(ward.scene())
     assert (found.subject, found.verdict.value) == ("left", "warn")
     assert found.message == (
-        "`claude.five_hour.remaining` is never known: the provider tells a percent and no count there;"
-        " ask for `remaining_percent`"
+        "`claude.five_hour.remaining` is always unknown: the provider gives a percent and no count;"
+        " use `remaining_percent`"
     )
     assert found.cure == f"correct line 1 of {ward.own.config_file}"
 
@@ -85,7 +85,7 @@ def test_names_are_compared_over_all_files(ward):
 
 
 def test_rules_that_are_well_are_counted(ward):
-    assert told(rules.check_config(ward.scene())) == [("names", "ok", "1 rule from 1 file, no two with one name")]
+    assert told(rules.check_config(ward.scene())) == [("names", "ok", "1 rule from 1 file, all names unique")]
 
 
 def test_without_a_config_the_rules_that_ship_are_in_force(ward):
@@ -98,4 +98,4 @@ def test_without_a_config_the_rules_that_ship_are_in_force(ward):
 @pytest.mark.parametrize("text", ["", "[poll]\nevery = '5m'\n"])
 def test_no_rules_at_all_are_a_failure(ward, text):
     ward.config(text)
-    assert one(rules.check_config(ward.scene()), "names").message == "there are no rules, so nothing is ever told"
+    assert one(rules.check_config(ward.scene()), "names").message == "there are no rules, so no alert is ever sent"

@@ -9,9 +9,9 @@ from watcher import environment
 from watcher.cli.output import echo, format_columns, get_output_width, wrap_line
 from watcher.core.redaction import Redactor
 from watcher.core.rules.diagnostics import sanitize_for_terminal
-from watcher.doctor import Finding, Report, Verdict
+from watcher.doctor import Finding, Verdict
 from watcher.doctor.context import build_context
-from watcher.doctor.registry import group_findings, run_checks
+from watcher.doctor.report import Report, group_findings, run_checks
 from watcher.providers.registry import PROVIDERS
 from watcher.status.document import format_json
 

@@ -1,45 +1,59 @@
-"""Is everything in order? One small function a check, each with a sentence and the command that mends it.
+"""Checks of the installation: each finding has a verdict, one sentence and the command that fixes it.
 
-A check looks and never touches: it writes nothing, sends nothing, asks no provider. What it needs is in the `DoctorContext`, so
-that a test can lay one out. Add a check to its group's file and to `registry.CHECKS`. Never print here.
+`context` collects what the checks look at, `report` lists the checks and runs them. The checks are in `rules` (config
+and rules), `providers` (logins and last answers), `channels` and `machine` (login item, daemon, database, files,
+clock). A check only reads: it sends nothing and asks no provider.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from msgspec import Struct, field
 
 from watcher.agent import LoginItem, Manager
 from watcher.config.loader import Config
-from watcher.core.model import Command, CommandResult
 from watcher.credentials import HostInfo
 from watcher.polling.fetch import FoundLogins
 from watcher.status.document import StatusDocument
 from watcher.storage.store import Store
 from watcher.system.paths import Paths
 
-SCHEMA_NAME = "watcher.doctor.v1"
-
 
 class Verdict(StrEnum):
-    """How a check came out."""
+    """The result of a check."""
 
     OK = "ok"
-    WARN = "warn"  # it works, or works partly; somebody should know
+    WARN = "warn"  # it works, or works in part
     FAIL = "fail"  # an alert may be missed
 
 
 class Finding(Struct, frozen=True, kw_only=True):
     """What one check found."""
 
-    group: str  # of checks: "logins"
-    subject: str  # what was looked at: "claude", a path, a channel's name
+    group: str = ""  # "logins"; set by `report.run_checks`
+    subject: str  # what was checked: "claude", a path, a channel's name
     verdict: Verdict
     message: str  # one sentence
-    cure: str = ""  # the command that mends it, or what to do; empty where nothing need be done
-    provider: str = ""  # whom it is about
-    facts: Mapping[str, str] = field(default_factory=dict)  # more for people, secrets masked
+    cure: str = ""  # the command that fixes it, or what to do; empty if there is nothing to do
+    provider: str = ""  # the provider that it concerns
+    facts: Mapping[str, str] = field(default_factory=dict)  # details for `--provider`, secrets masked
+
+
+def ok(subject: str, message: str, **fields: Any) -> Finding:
+    """A finding without a problem."""
+    return Finding(subject=subject, verdict=Verdict.OK, message=message, **fields)
+
+
+def warn(subject: str, message: str, cure: str = "", **fields: Any) -> Finding:
+    """A problem that stops no alert."""
+    return Finding(subject=subject, verdict=Verdict.WARN, message=message, cure=cure, **fields)
+
+
+def fail(subject: str, message: str, cure: str = "", **fields: Any) -> Finding:
+    """A problem that may stop an alert."""
+    return Finding(subject=subject, verdict=Verdict.FAIL, message=message, cure=cure, **fields)
 
 
 class DoctorContext(Struct, frozen=True, kw_only=True):
@@ -48,31 +62,21 @@ class DoctorContext(Struct, frozen=True, kw_only=True):
     paths: Paths
     host_info: HostInfo
     now: datetime
-    run_command: Callable[[Command], CommandResult]
     config: Config | None  # None: it cannot be read
     config_error: str  # why
-    found_logins: Mapping[str, FoundLogins]  # logins, by provider
+    found_logins: Mapping[str, FoundLogins]  # by provider
     store: Store | None  # None: there is none, or it cannot be opened
     store_error: str  # why
-    never_polled: bool  # there is no store yet
-    status: StatusDocument  # empty where there is no store
-    holder_pid: int | None  # the process that watches; None: none does; 0: some process
-    manager: Manager | None  # None: no login item for this system
+    never_polled: bool  # there is no database yet
+    status: StatusDocument  # empty without a database
+    holder_pid: int | None  # the running daemon's process id; None: no daemon runs; 0: not known
+    manager: Manager | None  # None: no login item on this system
     agent_item: LoginItem | None
-    query_desktop: Callable[[], str]  # the notification service in words; raises `DesktopUnavailableError`
+    query_desktop: Callable[[], str]  # describes the notification service; raises `DesktopUnavailableError`
 
 
 class DesktopUnavailableError(Exception):
-    """The notification service cannot be reached; the text says why and what to do."""
+    """The notification service cannot be reached; the text says why and, after a semicolon, what to do."""
 
 
 Check = Callable[[DoctorContext], Iterable[Finding]]
-
-
-class Report(Struct, frozen=True, kw_only=True):
-    """The document of `watcher doctor --json`."""
-
-    schema: str
-    generated_at: datetime
-    ok: bool
-    checks: list[Finding]

@@ -1,4 +1,4 @@
-"""Lays out the scene: this machine, looked at once, through its own doors. Never judge what is seen here."""
+"""Collects the `DoctorContext`: config, logins, database, daemon and login item of this machine."""
 
 import shutil
 from collections.abc import Callable
@@ -22,60 +22,19 @@ from watcher.providers.registry import PROVIDERS
 from watcher.status.builder import build_status
 from watcher.status.document import make_empty_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
-from watcher.system import paths
 from watcher.system.lock import Lock
-from watcher.system.paths import Paths
+from watcher.system.paths import Paths, resolve_paths
 
 _DESKTOP_PROGRAMS = {"darwin": ("terminal-notifier", "osascript"), "win32": ("powershell", "pwsh")}
 
 
 def build_context(environment: Environment, redactor: Redactor) -> DoctorContext:
-    """The scene of this machine; every secret that was seen on the way is made known to `redactor`."""
-    around = environment.read_host_info()
-    own = paths.resolve_paths(around.env, around.home)
+    """The context of this machine. Every secret that was read is added to `redactor`."""
+    host_info = environment.read_host_info()
+    paths = resolve_paths(host_info.env, host_info.home)
     now = environment.clock.now()
-    config, config_error = _load_config(environment, around, own)
-    redactor.add_secrets(config.secrets if config is not None else ())
-    found = _find_logins(environment, around, config)
-    redactor.add_secrets(_list_secrets(found))
-    store, store_error, never_asked = _open_store(own, environment)
-    manager, item = _find_agent(around, own)
-    return DoctorContext(
-        paths=own,
-        host_info=around,
-        now=now,
-        run_command=environment.run,
-        config=config,
-        config_error=config_error,
-        found_logins=found,
-        store=store,
-        store_error=store_error,
-        never_polled=never_asked,
-        status=make_empty_status(now) if store is None else build_status(store, now=now),
-        holder_pid=Lock(own.state_dir).read_holder_pid(),
-        manager=manager,
-        agent_item=item,
-        query_desktop=_make_desktop_query(around),
-    )
-
-
-def _load_config(environment: Environment, host_info: HostInfo, paths: Paths) -> tuple[Config | None, str]:
-    try:
-        return configuration.load_config(
-            paths, secrets.make_secret_resolver(host_info.env, host_info.home, environment.run), host_info.home
-        ), ""
-    except ConfigError as error:
-        return None, str(error)
-    except OSError as error:
-        return None, _describe_os_error(error, paths.config_dir)
-
-
-def _describe_os_error(error: OSError, path: Path) -> str:
-    return f"{error.filename or path} cannot be read: {error.strerror or 'no reason is known'}"
-
-
-def _find_logins(environment: Environment, host_info: HostInfo, config: Config | None) -> dict[str, FoundLogins]:
-    return {
+    config, config_error = _load_config(environment, host_info, paths)
+    found_logins = {
         name: fetch.find_logins(
             provider,
             host_info,
@@ -84,30 +43,62 @@ def _find_logins(environment: Environment, host_info: HostInfo, config: Config |
         )
         for name, provider in PROVIDERS.items()
     }
+    redactor.add_secrets(config.secrets if config is not None else ())
+    redactor.add_secrets(_list_secrets(found_logins))
+    store, store_error, never_polled = _open_store(paths, environment)
+    manager, item = _find_agent(host_info, paths)
+    return DoctorContext(
+        paths=paths,
+        host_info=host_info,
+        now=now,
+        config=config,
+        config_error=config_error,
+        found_logins=found_logins,
+        store=store,
+        store_error=store_error,
+        never_polled=never_polled,
+        status=make_empty_status(now) if store is None else build_status(store, now=now),
+        holder_pid=Lock(paths.state_dir).read_holder_pid(),
+        manager=manager,
+        agent_item=item,
+        query_desktop=_make_desktop_query(host_info),
+    )
+
+
+def _load_config(environment: Environment, host_info: HostInfo, paths: Paths) -> tuple[Config | None, str]:
+    resolver = secrets.make_secret_resolver(host_info.env, host_info.home, environment.run)
+    try:
+        return configuration.load_config(paths, resolver, host_info.home), ""
+    except ConfigError as error:
+        return None, str(error)
+    except OSError as error:
+        return None, _describe_os_error(error, paths.config_dir)
+
+
+def _describe_os_error(error: OSError, path: Path) -> str:
+    return f"{error.filename or path} cannot be read: {error.strerror or 'unknown reason'}"
 
 
 def _list_secrets(found_logins: dict[str, FoundLogins]) -> list[str]:
-    credentials = [credential for each in found_logins.values() for credential in each.credentials]
+    credentials = [each for found in found_logins.values() for each in found.credentials]
     tokens = [secret for each in credentials for secret in (each.token, each.refresh_token)]
-    return [
-        *tokens,
-        *(each.extra[name] for each in credentials for name in ("id_token", "oauth_blob") if name in each.extra),
+    return tokens + [
+        each.extra[name] for each in credentials for name in ("id_token", "oauth_blob") if name in each.extra
     ]
 
 
 def _open_store(paths: Paths, environment: Environment) -> tuple[Store | None, str, bool]:
+    """The store, or why there is none, and whether that is because nothing was ever polled."""
     try:
         store = Store(paths.state_dir / DATABASE_FILE_NAME, now=environment.clock.now(), read_only=True)
-    except NoReadingsError as error:
-        return None, str(error), True
     except StoreError as error:
-        return None, str(error), False
+        return None, str(error), isinstance(error, NoReadingsError)
     except OSError as error:
         return None, _describe_os_error(error, paths.state_dir), False
     damage = store.check_integrity()
     if not damage:
         return store, "", False
-    store.close()  # what it says cannot be relied on, and reading on may fail anywhere
+    store.close()  # its content is not reliable, and any further read may fail
     return None, f"it is damaged ({damage[0]})", False
 
 
@@ -121,16 +112,16 @@ def _find_agent(host_info: HostInfo, paths: Paths) -> tuple[Manager | None, Logi
 
 def _make_desktop_query(host_info: HostInfo) -> Callable[[], str]:
     programs = _DESKTOP_PROGRAMS.get(host_info.platform)
-    if programs is None:
-        return lambda: _query_dbus(host_info)
 
-    def program() -> str:
-        there = [name for name in programs if shutil.which(name, path=host_info.env.get("PATH"))]
-        if not there:
-            raise DesktopUnavailableError(f"none of {', '.join(programs)} is there; mend PATH where the watcher runs")
-        return f"shown by {there[0]}; the system never says whether anybody saw it"
+    def query() -> str:
+        if programs is None:
+            return _query_dbus(host_info)
+        found = [name for name in programs if shutil.which(name, path=host_info.env.get("PATH"))]
+        if not found:
+            raise DesktopUnavailableError(f"none of {', '.join(programs)} is on PATH; fix PATH where the watcher runs")
+        return f"shown by {found[0]}; the system does not report whether a notification was seen"
 
-    return program
+    return query
 
 
 def _query_dbus(host_info: HostInfo) -> str:

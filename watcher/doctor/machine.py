@@ -1,4 +1,4 @@
-"""Files and folders: may we read and write ours, and may nobody else; are the tools' logins private. Only looks."""
+"""This machine: the login item, the daemon, the database, permissions of files and folders, and the clock."""
 
 import os
 import shutil
@@ -11,31 +11,164 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from watcher.config.changes import list_rule_files
 from watcher.core import formatting
-from watcher.doctor import DoctorContext, Finding, Verdict
+from watcher.doctor import DoctorContext, Finding, fail, ok, warn
 from watcher.polling.clock_skew import CLOCK_AHEAD_FACT
 from watcher.polling.inbox import CLAUDE_STATUSLINE
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.clock import LocalZone
 from watcher.system.paths import Paths
 
-FILES_GROUP = "files"
-_GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_STATE_FILES = (
-    "watcher.db",
-    "watcher.db-wal",
-    "watcher.db-shm",
-    "watcher.log",
-    "watcher.lock",
-    CLAUDE_STATUSLINE,
-)
+_RECENT_POLL_WITHIN = timedelta(hours=1)
+_INSTALL_COMMAND = "watcher agent install"
+_LARGE_BYTES = 512 * 2**20
+_LOW_DISK_BYTES = 64 * 2**20
+_STATE_FILES = ("watcher.db", "watcher.db-wal", "watcher.db-shm", "watcher.log", "watcher.lock", CLAUDE_STATUSLINE)
+_TOLERATED_OFFSET = timedelta(seconds=30)
+_FAILING_OFFSET = timedelta(minutes=5)
+_SET_CLOCK = "set the clock: timedatectl set-ntp true (Linux), sntp -sS time.apple.com (macOS), w32tm /resync (Windows)"
+
+
+# --- the login item and the daemon ------------------------------------------------------------------------------------
+
+
+def check_login_item(context: DoctorContext) -> Iterator[Finding]:
+    """The login item's state, as the system reports it."""
+    if context.manager is None or context.agent_item is None:
+        message = f"there is no login item for {context.host_info.platform}"
+        yield warn("login item", message, "start `watcher run` from your session's autostart")
+        return
+    name = f"login item ({context.manager.name})"
+    try:
+        state = context.manager.get_state(context.agent_item, context.host_info.run_command)
+    except OSError as error:
+        path = quote(str(error.filename or context.manager.get_path(context.agent_item)))
+        yield fail(name, f"its file cannot be read: {error.strerror}", f"ls -l {path}")
+        return
+    if not state.installed:
+        yield warn(name, "not installed: nothing starts the watcher at login", _INSTALL_COMMAND)
+    elif not state.current:
+        yield warn(name, "installed by another version or environment", _INSTALL_COMMAND)
+    elif state.running is False:
+        yield fail(name, f"installed, but not running: {state.detail}", _INSTALL_COMMAND)
+    elif state.running is None and context.holder_pid is None:
+        message = f"installed, but its state is not known here: {state.detail}"
+        yield warn(name, message, "watcher run, or `watcher check` from cron")
+    else:
+        yield ok(name, f"installed: {state.detail}")
+
+
+def check_daemon(context: DoctorContext) -> Iterator[Finding]:
+    """The lock shows whether the daemon runs, its heartbeat in the database whether it still works."""
+    seen, is_fresh = context.status.daemon_seen_at, context.status.daemon_running
+    ago = "" if seen is None else formatting.format_duration(context.now - seen)
+    process = f"process {context.holder_pid}" if context.holder_pid else "an unknown process"
+    if context.holder_pid is None:
+        if _was_polled_recently(context):
+            yield ok("daemon", "not running, but `watcher check` polled within the last hour")
+        elif seen is None:
+            yield warn("daemon", "it has never run, so nothing is polled", _INSTALL_COMMAND)
+        else:
+            verb = "last seen" if is_fresh else "ended"
+            yield fail("daemon", f"not running; {verb} {ago} ago", f"{_INSTALL_COMMAND}, or watcher run")
+    elif is_fresh:
+        yield ok("daemon", f"running as {process}; last heartbeat {ago} ago")
+    elif seen is None:
+        yield warn("daemon", f"{process} has started and not written anything yet", "watcher doctor")
+    else:
+        message = f"{process} runs, but has not written anything for {ago}: it hangs, or the disk is full"
+        yield fail("daemon", message, f"free some disk space, or end {process} and run {_INSTALL_COMMAND}")
+
+
+def _was_polled_recently(context: DoctorContext) -> bool:
+    """Whether `watcher check` polls in place of a daemon, which has never run here."""
+    return context.status.daemon_seen_at is None and any(
+        context.now - account.polled_at < _RECENT_POLL_WITHIN
+        for account in (context.store.load_accounts() if context.store else ())
+    )
+
+
+# --- the database -----------------------------------------------------------------------------------------------------
+
+
+def check_database(context: DoctorContext) -> Iterator[Finding]:
+    """Size and integrity, damaged files that were set aside, and free disk space."""
+    path = context.paths.state_dir / DATABASE_FILE_NAME
+    if context.store is not None:
+        yield _check_size(path, context.store)
+    elif context.never_polled:
+        yield warn(DATABASE_FILE_NAME, "there is none yet: nothing was ever polled", "watcher check")
+    else:
+        yield _check_store_error(context.store_error, quote(str(path)))
+    for copy in sorted(context.paths.state_dir.glob(f"{DATABASE_FILE_NAME}.damaged-*")):
+        if not copy.name.endswith(("-wal", "-shm")):
+            message = f"{copy.name} was damaged and set aside; history before it is lost"
+            yield warn(DATABASE_FILE_NAME, message, f"rm {quote(str(copy))}*")
+    yield from _check_disk(context.paths.state_dir)
+
+
+def _check_store_error(error: str, path: str) -> Finding:
+    """A `StoreError` ends with what to do. Only a damaged file is to be moved, never one of another version."""
+    if "damaged" in error:
+        return fail(DATABASE_FILE_NAME, error, f"end the watcher, move {path} away, start it again")
+    message, _, cure = error.rpartition(": ")
+    return fail(DATABASE_FILE_NAME, message or error, cure if message else f"ls -l {path}")
+
+
+def _check_size(path: Path, store: Store) -> Finding:
+    size = sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}-wal")) if each.exists())
+    if size > _LARGE_BYTES:
+        return warn(DATABASE_FILE_NAME, f"intact, but unusually large: {_format_bytes(size)}", "report it, please")
+    windows = formatting.format_amount(len(store.load_series()), "windows")
+    return ok(DATABASE_FILE_NAME, f"intact, {_format_bytes(size)}, history of {windows}")
+
+
+def _check_disk(folder: Path) -> Iterator[Finding]:
+    if not folder.is_dir():
+        return
+    free = shutil.disk_usage(folder).free
+    if not has_access(folder, os.W_OK | os.X_OK):
+        message = "the disk cannot be written, so a running daemon keeps its data in memory until it can"
+        yield fail("disk", message, f"chmod u+w {quote(str(folder))}, or make the disk writable")
+    elif free < _LOW_DISK_BYTES:
+        yield fail("disk", f"only {_format_bytes(free)} are free", "free some disk space")
+    else:
+        yield ok("disk", f"{_format_bytes(free)} free")
+
+
+def _format_bytes(count: int) -> str:
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
+
+
+# --- permissions ------------------------------------------------------------------------------------------------------
 
 
 def check_permissions(context: DoctorContext) -> Iterator[Finding]:
-    """Our own folders and files, then every file that holds a login."""
-    wrong = list(_check_folder(context.paths.config_dir, "config", "watcher init"))
-    yield from wrong or _check_config_files(context.paths)
-    wrong = list(_check_folder(context.paths.state_dir, "state", "watcher check", writable=True))
-    yield from wrong or _check_state_files(context.paths)
+    """Our own folders and files: usable, and closed to other users."""
+    paths = context.paths
+    problems = list(_check_folder(paths.config_dir, "config", "watcher init"))
+    yield from problems or _check_config_files(paths)
+    problems = list(_check_folder(paths.state_dir, "state", "watcher check", writable=True))
+    if problems:
+        yield from problems
+        return
+    yield _check_private(paths.state_dir, "700")
+    for name in _STATE_FILES:
+        if (paths.state_dir / name).exists():
+            yield _check_private(paths.state_dir / name, "600")
+
+
+def _check_folder(path: Path, name: str, create_command: str, *, writable: bool = False) -> Iterator[Finding]:
+    """What is wrong with a folder, apart from its mode; nothing if it can be used."""
+    if not path.exists():
+        yield warn(str(path), f"the {name} folder does not exist yet", create_command)
+    elif not path.is_dir():
+        yield fail(str(path), f"the {name} folder is not a folder", f"move {quote(str(path))} away")
+    elif not has_access(path, os.R_OK | os.X_OK | (os.W_OK if writable else 0)):
+        verb = "written" if writable else "read"
+        yield fail(str(path), f"the {name} folder cannot be {verb}", f"chmod u+rwx {quote(str(path))}")
 
 
 def _check_config_files(paths: Paths) -> Iterator[Finding]:
@@ -44,32 +177,39 @@ def _check_config_files(paths: Paths) -> Iterator[Finding]:
     try:
         files = list_rule_files(paths)
     except OSError:
-        yield _make_file_finding(
-            paths.rules_dir, Verdict.FAIL, "cannot be read", f"chmod u+rx {quote(str(paths.rules_dir))}"
-        )
+        yield fail(str(paths.rules_dir), "cannot be read", f"chmod u+rx {quote(str(paths.rules_dir))}")
         return
     for path in files:
         if not has_access(path, os.R_OK):
-            yield _make_file_finding(path, Verdict.FAIL, "cannot be read", f"chmod u+r {quote(str(path))}")
+            yield fail(str(path), "cannot be read", f"chmod u+r {quote(str(path))}")
 
 
-def _check_state_files(paths: Paths) -> Iterator[Finding]:
-    yield _check_private(paths.state_dir, "700")
-    for name in _STATE_FILES:
-        if (paths.state_dir / name).exists():
-            yield _check_private(paths.state_dir / name, "600")
+def _check_private(path: Path, mode: str) -> Finding:
+    quoted, chmod = quote(str(path)), f"chmod {mode} {quote(str(path))}"
+    try:
+        found = path.stat()
+    except OSError as error:
+        return fail(str(path), f"cannot be read: {error.strerror}", f"ls -l {quoted}")
+    if os.name == "posix" and found.st_uid != os.geteuid():
+        cure = f"sudo chown -R {os.geteuid()} {quoted}"
+        return fail(str(path), "belongs to another user (was the watcher run with sudo?)", cure)
+    if not has_access(path, os.R_OK | os.W_OK):
+        return fail(str(path), "cannot be read and written", chmod)
+    if os.name == "posix" and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return warn(str(path), "other users of this machine may read it", chmod)
+    return ok(str(path), "readable and writable by you alone")
 
 
 def check_secret_files(context: DoctorContext) -> Iterator[Finding]:
-    """Files that the config takes secrets from: what names them is private, and they must be."""
+    """Files that the config takes secrets from."""
     for path in dict.fromkeys(() if context.config is None else context.config.secret_files):
         if _is_readable_by_others(path, context.host_info.home):
-            message = "holds a secret of the config, and others on this machine may read it"
-            yield _make_file_finding(path, Verdict.WARN, message, f"chmod 600 {quote(str(path))}")
+            message = "holds a secret of the config, and other users of this machine may read it"
+            yield warn(str(path), message, f"chmod 600 {quote(str(path))}")
 
 
 def check_tool_login_files(context: DoctorContext) -> Iterator[Finding]:
-    """Files that hold other tools' logins: they belong to those tools, so this is only a word."""
+    """Files that hold the logins of other tools. They belong to those tools, so this is only a warning."""
     paths = {
         (credential.path, provider)
         for provider, found in context.found_logins.items()
@@ -79,14 +219,8 @@ def check_tool_login_files(context: DoctorContext) -> Iterator[Finding]:
     for text, provider in sorted(paths):
         path = Path(text)
         if path.is_absolute() and path.is_file() and _is_readable_by_others(path, context.host_info.home):
-            yield Finding(
-                group=FILES_GROUP,
-                subject=text,
-                verdict=Verdict.WARN,
-                message="holds a login, and others on this machine may read it",
-                cure=f"chmod 600 {quote(text)}",
-                provider=provider,
-            )
+            message = "holds a login, and other users of this machine may read it"
+            yield warn(text, message, f"chmod 600 {quote(text)}", provider=provider)
 
 
 def has_access(path: Path, mode: int) -> bool:
@@ -94,182 +228,58 @@ def has_access(path: Path, mode: int) -> bool:
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
-def _check_folder(path: Path, folder_name: str, create_command: str, *, writable: bool = False) -> Iterator[Finding]:
-    """What is wrong with a folder; nothing where all is well and its mode is looked at elsewhere."""
-    if not path.exists():
-        yield _make_file_finding(path, Verdict.WARN, f"the {folder_name} folder does not exist yet", create_command)
-    elif not path.is_dir():
-        yield _make_file_finding(
-            path, Verdict.FAIL, f"the {folder_name} folder is no folder", f"move {quote(str(path))} away"
-        )
-    elif not has_access(path, os.R_OK | os.X_OK | (os.W_OK if writable else 0)):
-        verb = "written" if writable else "read"
-        yield _make_file_finding(
-            path, Verdict.FAIL, f"the {folder_name} folder cannot be {verb}", f"chmod u+rwx {quote(str(path))}"
-        )
-
-
-def _check_private(path: Path, mode: str) -> Finding:
-    mine = getattr(os, "geteuid", None)
-    try:
-        owner = path.stat().st_uid
-    except OSError as error:
-        return _make_file_finding(
-            path, Verdict.FAIL, f"cannot be looked at: {error.strerror}", f"ls -l {quote(str(path))}"
-        )
-    if mine is not None and owner != mine():
-        cure = f"sudo chown -R {mine()} {quote(str(path))}"
-        return _make_file_finding(path, Verdict.FAIL, "belongs to another user (was the watcher run with sudo?)", cure)
-    if not has_access(path, os.R_OK | os.W_OK):
-        return _make_file_finding(path, Verdict.FAIL, "cannot be read and written", f"chmod {mode} {quote(str(path))}")
-    if _has_group_or_other_access(path):
-        return _make_file_finding(
-            path, Verdict.WARN, "others on this machine may look at it", f"chmod {mode} {quote(str(path))}"
-        )
-    return _make_file_finding(path, Verdict.OK, "readable and writable by you alone")
-
-
-def _has_group_or_other_access(path: Path) -> bool:
-    """Always False on Windows, whose home folders are private."""
-    try:
-        return os.name == "posix" and bool(path.stat().st_mode & _GROUP_AND_OTHERS)
-    except OSError:
-        return False
-
-
 def _is_readable_by_others(path: Path, home: Path) -> bool:
-    """Whether others can read a file below the home: its own mode lets them, and so does every folder on the way."""
-    inside = [folder for folder in path.parents if folder.is_relative_to(home)] or list(path.parents)
+    """Whether the modes of a file and of every folder between it and the home let other users read it."""
+    folders = [folder for folder in path.parents if folder.is_relative_to(home)] or list(path.parents)
     try:
         return (
             os.name == "posix"
             and bool(path.stat().st_mode & stat.S_IROTH)
-            and all(folder.stat().st_mode & stat.S_IXOTH for folder in inside)
+            and all(folder.stat().st_mode & stat.S_IXOTH for folder in folders)
         )
     except OSError:
         return False
 
 
-def _make_file_finding(path: Path, verdict: Verdict, message: str, fix: str = "") -> Finding:
-    return Finding(group=FILES_GROUP, subject=str(path), verdict=verdict, message=message, cure=fix)
-
-
-# --- The database: is it whole, how large, does the disk take more. Reads only
-
-
-DATABASE_GROUP = "database"
-LARGE_BYTES = 512 * 2**20
-LOW_DISK_BYTES = 64 * 2**20
-_BYTE_UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
-
-
-def check_database(context: DoctorContext) -> Iterator[Finding]:
-    """Size and integrity, what was set aside, and room on the disk."""
-    path = context.paths.state_dir / DATABASE_FILE_NAME
-    if context.store is None:
-        if context.never_polled:
-            yield _make_database_finding(Verdict.WARN, "there is none yet: nothing was ever asked", "watcher check")
-        else:
-            yield _make_unusable_finding(context.store_error, str(path))
-    else:
-        yield _make_size_finding(context, context.store)
-    for aside in sorted(context.paths.state_dir.glob(f"{DATABASE_FILE_NAME}.damaged-*")):
-        if not aside.name.endswith(("-wal", "-shm")):
-            message = f"{aside.name} was damaged and set aside; history before it is lost"
-            yield _make_database_finding(Verdict.WARN, message, f"rm {quote(str(aside))}*")
-    yield from _check_disk(context)
-
-
-def _make_unusable_finding(error: str, path: str) -> Finding:
-    """What `StoreError` says ends with what to do; only a damaged file must go, and never one of another version."""
-    if "damaged" in error:
-        return _make_database_finding(Verdict.FAIL, error, f"end the watcher, move {quote(path)} away, start it again")
-    message, _, cure = error.rpartition(": ")
-    return _make_database_finding(Verdict.FAIL, message or error, cure if message else f"ls -l {quote(path)}")
-
-
-def _make_size_finding(context: DoctorContext, store: Store) -> Finding:
-    path = context.paths.state_dir / DATABASE_FILE_NAME
-    size = sum(each.stat().st_size for each in (path, path.with_name(f"{DATABASE_FILE_NAME}-wal")) if each.exists())
-    many = formatting.format_amount(len(store.load_series()), "windows")
-    if size > LARGE_BYTES:
-        return _make_database_finding(
-            Verdict.WARN, f"it is whole, and has grown to {_format_bytes(size)}", "report it, please"
-        )
-    return _make_database_finding(Verdict.OK, f"whole, {_format_bytes(size)}, {many} remembered")
-
-
-def _check_disk(context: DoctorContext) -> Iterator[Finding]:
-    """Where the disk refuses, the daemon goes on elsewhere and says so; what it keeps there ends with the session."""
-    folder = context.paths.state_dir
-    if not folder.is_dir():
-        return
-    free = shutil.disk_usage(folder).free
-    if not has_access(folder, os.W_OK | os.X_OK):
-        message = "the disk takes nothing, so a running daemon keeps everything elsewhere until it does"
-        yield _make_database_finding(
-            Verdict.FAIL, message, f"chmod u+w {quote(str(folder))}, or make the disk writable", "disk"
-        )
-    elif free < LOW_DISK_BYTES:
-        yield _make_database_finding(
-            Verdict.FAIL, f"only {_format_bytes(free)} are free", "free some disk space", "disk"
-        )
-    else:
-        yield _make_database_finding(Verdict.OK, f"{_format_bytes(free)} free", subject="disk")
-
-
-def _format_bytes(count: int) -> str:
-    for unit, size in _BYTE_UNITS:
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
-
-
-def _make_database_finding(verdict: Verdict, message: str, fix: str = "", subject: str = DATABASE_FILE_NAME) -> Finding:
-    return Finding(group=DATABASE_GROUP, subject=subject, verdict=verdict, message=message, cure=fix)
-
-
-# --- The clock: resets and quiet hours are only as right as it is. Compared with what servers said last; asks nobody
-
-
-CLOCK_GROUP = "clock"
-TOLERATED_OFFSET = timedelta(seconds=30)
-FAILING_OFFSET = timedelta(minutes=5)
-_SET_CLOCK_FIX = (
-    "set the clock: timedatectl set-ntp true (Linux), sntp -sS time.apple.com (macOS), w32tm /resync (Windows)"
-)
+# --- the clock --------------------------------------------------------------------------------------------------------
 
 
 def check_clock(context: DoctorContext) -> Iterator[Finding]:
-    """How far it is from the last server's, and whether the store has seen a later time than now."""
-    said = None if context.store is None else context.store.load_fact(CLOCK_AHEAD_FACT)
-    if said is None:
-        yield _make_clock_finding("time", Verdict.OK, "no server's clock is known to compare with")
+    """The clock against the last server's, and against the newest poll in the database."""
+    fact = None if context.store is None else context.store.load_fact(CLOCK_AHEAD_FACT)
+    if fact is None:
+        yield ok("time", "no server's time is known to compare with")
     else:
-        yield _make_offset_finding(timedelta(seconds=float(said[0])), formatting.format_duration(context.now - said[1]))
-    ahead = [account.polled_at for account in (context.store.load_accounts() if context.store is not None else [])]
-    if ahead and max(ahead) - context.now > FAILING_OFFSET:
-        message = f"the last poll lies {formatting.format_duration(max(ahead) - context.now)} in the future: the clock was set back"
-        yield _make_clock_finding("time", Verdict.FAIL, message, _SET_CLOCK_FIX)
+        ago = formatting.format_duration(context.now - fact[1])
+        yield _check_offset(timedelta(seconds=float(fact[0])), ago)
+    polled_at = max((each.polled_at for each in (context.store.load_accounts() if context.store else ())), default=None)
+    if polled_at is not None and polled_at - context.now > _FAILING_OFFSET:
+        ahead = formatting.format_duration(polled_at - context.now)
+        yield fail("time", f"the last poll lies {ahead} in the future: the clock was set back", _SET_CLOCK)
+
+
+def _check_offset(offset: timedelta, ago: str) -> Finding:
+    size, seconds = abs(offset), f"{abs(offset).total_seconds():.0f} s"
+    if size <= _TOLERATED_OFFSET:
+        return ok("time", f"agrees with the servers' to {seconds} ({ago} ago)")
+    how_far = seconds if size < timedelta(minutes=1) else formatting.format_duration(size)
+    direction = "ahead of" if offset > timedelta(0) else "behind"
+    message = f"{how_far} {direction} the servers' clocks ({ago} ago)"
+    return (fail if size >= _FAILING_OFFSET else warn)("time", message, _SET_CLOCK)
 
 
 def check_local_time_zone(context: DoctorContext, local_zone: tzinfo | None = None) -> Iterator[Finding]:
-    """The zone in which quiet hours and `active` spans are told."""
+    """The zone of quiet hours and `active` intervals."""
     named = context.host_info.env.get("TZ", "").removeprefix(":")
-    if "/" in named and not named.startswith("/") and not _is_known_zone(named):  # other forms need no table of zones
-        message = f"TZ={named} is no zone that this machine knows, so all times are told in UTC"
-        yield _make_clock_finding(
-            "zone", Verdict.WARN, message, "correct TZ, or install the table of time zones (tzdata)"
-        )
+    if "/" in named and not named.startswith("/") and not _is_known_zone(named):  # other forms need no zone database
+        message = f"TZ={named} is not a time zone that this machine knows, so all times are in UTC"
+        yield warn("zone", message, "correct TZ, or install the time zone database (tzdata)")
         return
     here = context.now.astimezone(local_zone or LocalZone())
-    set_zone = (
-        None
-        if context.config is None or context.config.routing.quiet_hours is None
-        else context.config.routing.formatter.tz
-    )
-    hours = "" if set_zone is None or isinstance(set_zone, LocalZone) else f"; quiet hours are in {set_zone}"
-    yield _make_clock_finding("zone", Verdict.OK, f"{here.tzname()}, UTC{here:%z}, so it is {here:%H:%M} now{hours}")
+    routing = None if context.config is None else context.config.routing
+    quiet_zone = routing.formatter.tz if routing is not None and routing.quiet_hours is not None else None
+    hours = "" if quiet_zone is None or isinstance(quiet_zone, LocalZone) else f"; quiet hours are in {quiet_zone}"
+    yield ok("zone", f"{here.tzname()}, UTC{here:%z}, so it is {here:%H:%M} now{hours}")
 
 
 def _is_known_zone(name: str) -> bool:
@@ -278,19 +288,3 @@ def _is_known_zone(name: str) -> bool:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return False
     return True
-
-
-def _make_offset_finding(offset: timedelta, ago: str) -> Finding:
-    word = "ahead of" if offset > timedelta(0) else "behind"
-    size = abs(offset)
-    if size <= TOLERATED_OFFSET:
-        return _make_clock_finding(
-            "time", Verdict.OK, f"agrees with the servers' to {size.total_seconds():.0f} s ({ago} ago)"
-        )
-    verdict = Verdict.FAIL if size >= FAILING_OFFSET else Verdict.WARN
-    much = f"{size.total_seconds():.0f} s" if size < timedelta(minutes=1) else formatting.format_duration(size)
-    return _make_clock_finding("time", verdict, f"{much} {word} the servers' clocks ({ago} ago)", _SET_CLOCK_FIX)
-
-
-def _make_clock_finding(subject: str, verdict: Verdict, message: str, fix: str = "") -> Finding:
-    return Finding(group=CLOCK_GROUP, subject=subject, verdict=verdict, message=message, cure=fix)

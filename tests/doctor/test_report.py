@@ -2,11 +2,11 @@ import json
 from pathlib import Path
 
 from tests.doctor.host import SECRETS
-from watcher.doctor import Finding, Verdict, registry
-from watcher.doctor.registry import CHECKS, run_checks
+from watcher.doctor import Finding, Verdict, report
+from watcher.doctor.report import CHECKS, run_checks
 from watcher.status.document import format_json
 
-FOLDER = Path(registry.__file__).parent
+FOLDER = Path(report.__file__).parent
 
 
 def finding(verdict=Verdict.OK, **more):
@@ -16,7 +16,7 @@ def finding(verdict=Verdict.OK, **more):
 def test_every_public_check_is_in_the_table():
     checks = {(check.__module__, check.__name__) for _, check in CHECKS}
     for path in FOLDER.glob("*.py"):
-        if path.stem in ("__init__", "registry", "scene"):
+        if path.stem in ("__init__", "report", "context"):
             continue
         made = {
             line.split("(")[0].removeprefix("def ")
@@ -31,7 +31,7 @@ def test_each_check_s_findings_are_in_its_group(ward, two_days):
     ward.sign_in_to_claude()
     scene = ward.scene()
     for group, check in CHECKS:
-        assert {each.group for each in check(scene)} <= {group}
+        assert {each.group for each in run_checks(scene, ward.clean, checks=[(group, check)]).checks} <= {group}
 
 
 def test_whatever_is_not_well_comes_with_a_cure(ward, two_days):
@@ -56,7 +56,7 @@ def test_a_check_that_breaks_is_a_failure_and_stops_no_other(ward):
     report = run_checks(ward.scene(), ward.clean, checks=[("g", broken), ("h", lambda _scene: [finding(group="h")])])
     assert [each.group for each in report.checks] == ["g", "g", "h"]
     assert report.checks[1].verdict is Verdict.FAIL
-    assert report.checks[1].message.startswith("this check itself failed (RuntimeError at test_registry.py:")
+    assert report.checks[1].message.startswith("this check itself failed (RuntimeError at test_report.py:")
     assert SECRETS["claude"] not in repr(report)
 
 

@@ -1,0 +1,83 @@
+"""The list of checks, and the report that running them gives."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from watcher.core.redaction import Redactor
+from watcher.doctor import Check, DoctorContext, Finding, Verdict, channels, fail, machine, providers, rules
+
+SCHEMA_NAME = "watcher.doctor.v1"
+
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("rules", rules.check_config),
+    ("rules", rules.check_unreachable_rules),
+    ("rules", rules.check_unknown_counts),
+    ("logins", providers.check_logins),
+    ("answers", providers.check_answers),
+    ("channels", channels.check_channels),
+    ("channels", channels.check_desktop),
+    ("watching", machine.check_login_item),
+    ("watching", machine.check_daemon),
+    ("database", machine.check_database),
+    ("files", machine.check_permissions),
+    ("files", machine.check_secret_files),
+    ("files", machine.check_tool_login_files),
+    ("clock", machine.check_clock),
+    ("clock", machine.check_local_time_zone),
+)
+"""Group and check, in the order in which they are shown."""
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """The document of `watcher doctor --json`."""
+
+    schema: str = SCHEMA_NAME
+    generated_at: datetime
+    ok: bool
+    checks: list[Finding]
+
+
+def run_checks(
+    context: DoctorContext,
+    redactor: Redactor,
+    provider: str | None = None,
+    checks: Sequence[tuple[str, Check]] = CHECKS,
+) -> Report:
+    """All findings without secrets; only those of one provider if it is named."""
+    found = [
+        _redact_finding(replace(finding, group=group), redactor)
+        for group, check in checks
+        for finding in _run_check(check, context)
+        if provider is None or finding.provider == provider
+    ]
+    is_ok = all(finding.verdict is not Verdict.FAIL for finding in found)
+    return Report(generated_at=context.now, ok=is_ok, checks=found)
+
+
+def _run_check(check: Check, context: DoctorContext) -> Iterable[Finding]:
+    """The check's findings. An exception becomes a finding without its text, which may hold a secret."""
+    try:
+        yield from check(context)
+    except Exception as error:  # noqa: BLE001 - one broken check must not stop the others
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = "" if trace is None else f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+        yield fail(check.__name__, f"this check itself failed ({type(error).__name__}{where})", "report it, please")
+
+
+def _redact_finding(finding: Finding, redactor: Redactor) -> Finding:
+    texts = {name: redactor(getattr(finding, name)) for name in ("subject", "message", "cure")}
+    return replace(finding, **texts, facts={name: redactor(fact) for name, fact in finding.facts.items()})
+
+
+def group_findings(findings: Iterable[Finding]) -> Iterator[tuple[str, list[Finding]]]:
+    """The findings by group, in the order of the checks."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.group, []).append(finding)
+    yield from groups.items()
