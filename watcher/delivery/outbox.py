@@ -19,7 +19,7 @@ from watcher import notifiers
 from watcher.core.model import Delivery, DeliveryOutcome, DeliveryState, StoppedChannel
 from watcher.core.routing import messages, retry
 from watcher.core.routing.muting import MutingContext, find_quiet_hours_mute
-from watcher.core.routing.planner import Routing, refresh_message
+from watcher.core.routing.outbox_changes import Routing
 from watcher.core.rules.rule import Rule
 from watcher.notifiers import Channel, Run, Send
 
@@ -36,8 +36,6 @@ CHANNEL_SPACING: Mapping[str, timedelta] = {
 _DEFAULT_SPACING = timedelta(seconds=1)
 MAX_FIRST_ATTEMPT_WAIT = timedelta(seconds=10)
 """What `watcher check` waits for at most before it ends: the pace of a channel, but no back-off."""
-
-_FRESH_FOR = timedelta(minutes=1)  # a message older than this is worded anew before it is sent
 
 
 class AttemptResult(Struct, frozen=True, kw_only=True):
@@ -107,8 +105,7 @@ def is_first_attempt_due_soon(
 
 def prepare_attempt(delivery: Delivery, rules: Mapping[str, Rule], routing: Routing, now: datetime) -> Delivery:
     """The delivery as it is to be kept before the attempt, and attempted: marked, and worded for this instant."""
-    if now - delivery.message.at >= _FRESH_FOR:
-        delivery = refresh_message(delivery, rules, routing, now)
+    delivery = messages.write_message(delivery, rules, routing.formatter, now)
     return structs.replace(delivery, in_doubt=True, doubted=delivery.in_doubt)
 
 

@@ -7,7 +7,8 @@ from msgspec import structs
 
 from tests.core.samples import BERLIN, NOW, SERIES, H, M, of, reading, routing, rule, transition
 from watcher.core.model import AlertEvent, DeliveryState, Series, Severity, Snooze
-from watcher.core.routing.planner import find_next_release, plan_deliveries, plan_release, refresh_message
+from watcher.core.routing.messages import write_message
+from watcher.core.routing.planner import find_next_release, plan_deliveries, plan_release
 from watcher.core.rules.time_intervals import parse_quiet_hours
 
 NIGHT = parse_quiet_hours("22:00-08:00")
@@ -740,7 +741,7 @@ def test_whatever_happens_the_reader_knows_in_the_end_what_fires(steps):  # noqa
 def test_a_message_is_worded_anew_under_the_same_key():
     post = Post()
     post.news(transition())
-    fresh = refresh_message(post.rows[0], post.rules, post.routing, NOW + H)
+    fresh = write_message(post.rows[0], post.rules, post.routing.formatter, NOW + H)
     assert (fresh.key, fresh.message.id) == (post.rows[0].key, post.rows[0].key)
     assert fresh.message.title == "Claude 5-hour window at 82 %, resets in 40 min (16:00)"
 
@@ -749,7 +750,7 @@ def test_a_digest_keeps_its_heading_when_it_is_worded_anew():
     post = Post(QUIET)
     post.news(of("claude", at=EVENING), of("codex", at=EVENING))
     post.time(MORNING)
-    fresh = refresh_message(post.open()[0], post.rules, post.routing, MORNING + H)
+    fresh = write_message(post.open()[0], post.rules, post.routing.formatter, MORNING + H)
     assert fresh.message.title == "After quiet hours: 2 alerts"
 
 

@@ -11,9 +11,10 @@ from itertools import groupby
 from msgspec import Struct, structs
 
 from watcher.core.formatting import format_duration, format_time
-from watcher.core.model import FIRING_EVENTS, AlertEvent, Message, Reading, Severity, Transition
+from watcher.core.model import FIRING_EVENTS, AlertEvent, Delivery, Message, Reading, Severity, Transition
 from watcher.core.routing import message_text
 from watcher.core.routing.message_text import SeriesName, TimeFormatter
+from watcher.core.routing.muting import RELEASE_REASONS
 from watcher.core.rules import template
 from watcher.core.rules.rule import Rule
 
@@ -68,6 +69,22 @@ def build_message(  # noqa: PLR0913 - a sentence has many parts, and all but two
         if subject.account and subject.account not in f"{title} {body}":
             body = f"{body}\nAccount {subject.account}."
     return _make_message(transition, title, body, usage_page)
+
+
+def write_message(delivery: Delivery, rules: Mapping[str, Rule], formatter: Formatter, now: datetime) -> Delivery:
+    """The delivery with its message worded for `now`; a notice keeps its own words."""
+    if not delivery.about:
+        return delivery
+    first, last = delivery.about[0], delivery.about[-1]
+    rule = rules.get(last.rule)
+    if any(transition.alert_id != first.alert_id for transition in delivery.about):
+        heading = delivery.reason.capitalize() if delivery.reason in RELEASE_REASONS.values() else ""
+        message = compose_digest(delivery.about, rules, formatter, now, key=delivery.key, heading=heading)
+    elif first.event in FIRING_EVENTS and last.event not in FIRING_EVENTS:
+        message = compose_combined_message(first, last, rule, formatter, now)
+    else:
+        message = compose_message(last, rule, formatter, now)
+    return structs.replace(delivery, message=structs.replace(message, id=delivery.key))
 
 
 def compose_message(transition: Transition, rule: Rule | None, formatter: Formatter, now: datetime) -> Message:

@@ -21,6 +21,13 @@ OFFLINE_REASON = "this machine is offline"
 SNOOZED_REASON = "snoozed"
 QUIET_HOURS_REASON = "quiet hours"
 
+RELEASE_REASONS = {
+    QUIET_HOURS_REASON: "after quiet hours",
+    SNOOZED_REASON: "after a snooze",
+    OFFLINE_REASON: "back online",
+}
+"""What held messages back -> the reason of the digest that follows, whose title begins with it."""
+
 
 class Mute(Struct, frozen=True):
     """Why, and until when where that is known."""

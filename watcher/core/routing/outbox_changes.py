@@ -1,29 +1,56 @@
-"""The outbox while it is worked on, and what news changes in it: one transition, to every channel that it concerns.
+"""The outbox while a plan is made: one transition at a time is routed to every channel it concerns.
 
-Rows change in place; those that were there before keep their ids. What time changes is in `waiting`, what the number of
-rows changes in `digests`. Thousands of alerts may begin and end at once, so a row is worded, and freed of what left it,
-only when everything has been decided. Never word a message here.
+A message that surely has not arrived may still change. A newer message of an alert replaces an older one, an alert that
+ends before its beginning was sent is withdrawn or becomes one message that says both, and what may have arrived stays.
+`watcher.core.routing.planner` has the entry points, `grouping` what follows once everything has been routed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import Any
 
 from msgspec import Struct, structs
 
-from watcher.core.model import FIRING_EVENTS, AlertEvent, Delivery, DeliveryState, Series, Transition
-from watcher.core.routing.deliveries import (
-    OUTBOX_STATES,
-    Routing,
-    create_delivery,
-    make_placeholder,
-    release_delivery,
-    render_message,
+from watcher.core.model import (
+    FIRING_EVENTS,
+    AlertEvent,
+    Delivery,
+    DeliveryState,
+    Message,
+    Series,
+    Severity,
+    Transition,
 )
+from watcher.core.routing import messages
 from watcher.core.routing.message_text import is_availability_rule
-from watcher.core.routing.muting import Mute, MutingContext, find_mute
+from watcher.core.routing.messages import Formatter
+from watcher.core.routing.muting import OFFLINE_REASON, Mute, MutingContext, find_mute
+from watcher.core.routing.retry import DELIVERY_LIFETIME
 from watcher.core.rules.rule import Rule
+from watcher.core.rules.time_intervals import QuietHours
+
+RECONNECT_GRACE_FOR = timedelta(minutes=10)
+"""How long alerts about missing readings wait after the network came back, so that every provider is polled once."""
 
 ALERT_OVER = "the alert is over"
+
+_OUTBOX_STATES = frozenset({DeliveryState.QUEUED, DeliveryState.HELD})
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_UNWRITTEN = Message(
+    id="", thread="", event="", severity=Severity.INFO, title="", body="", at=_LONG_AGO, since=_LONG_AGO
+)
+
+
+class Routing(Struct, frozen=True, kw_only=True):
+    """Where messages go, when they may, and how they are worded."""
+
+    channels: Mapping[str, str]  # name -> type, in the order of the configuration
+    default: tuple[str, ...]
+    routes: Mapping[Severity, tuple[str, ...]] = {}  # in place of the default for these severities
+    quiet_hours: QuietHours | None = None
+    formatter: Formatter
 
 
 class RoutingDecision(Struct, frozen=True, kw_only=True):
@@ -42,57 +69,131 @@ class RoutingDecision(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+def create_delivery(  # noqa: PLR0913 - a record's parts, most of them named
+    key: str,
+    channel: str,
+    now: datetime,
+    *,
+    reason: str,
+    message: Message = _UNWRITTEN,
+    about: tuple[Transition, ...] = (),
+    mute: Mute | None = None,
+) -> Delivery:
+    """A new delivery, queued, or held by `mute`. Without `message` it is written when the plan is complete."""
+    grace = RECONNECT_GRACE_FOR if mute and mute.reason == OFFLINE_REASON else timedelta(0)
+    return Delivery(
+        key=key,
+        channel=channel,
+        message=message,
+        reason=mute.reason if mute else reason,
+        about=about,
+        state=DeliveryState.HELD if mute else DeliveryState.QUEUED,
+        created_at=now,
+        next_attempt_at=(mute and mute.until) or now + grace,
+        expires_at=now + DELIVERY_LIFETIME,
+    )
+
+
+class Row:
+    """One delivery while a plan is made; `about` has its transitions by alert."""
+
+    def __init__(self, delivery: Delivery, before: Delivery | None = None) -> None:
+        self.before = before  # as it was in the outbox; None for a new one
+        self.replace(delivery)
+
+    def replace(self, delivery: Delivery) -> None:
+        """Put another delivery in this place."""
+        self.delivery = delivery
+        self.about: dict[str, list[Transition]] = {}
+        for transition in delivery.about:
+            self.about.setdefault(transition.alert_id, []).append(transition)
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of the delivery, all but `about`."""
+        self.delivery = structs.replace(self.delivery, **changes)
+
+    def withdraw(self, outcome: str) -> None:
+        """Take the delivery out of the outbox unsent."""
+        self.update(state=DeliveryState.WITHDRAWN, outcome=outcome)
+
+    def release(self, now: datetime) -> None:
+        """Queue a held delivery."""
+        expires_at = now + DELIVERY_LIFETIME
+        self.update(
+            state=DeliveryState.QUEUED, next_attempt_at=now, expires_at=expires_at, reason="no longer held back"
+        )
+
+    @property
+    def transitions(self) -> tuple[Transition, ...]:
+        """What the message is about now."""
+        return tuple(chain.from_iterable(self.about.values()))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is in the outbox."""
+        return self.delivery.state in _OUTBOX_STATES
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits for quiet hours, a snooze or the network."""
+        return self.delivery.state is DeliveryState.HELD
+
+    def has_firing(self, alert: str) -> bool:
+        """Whether it says that an alert began."""
+        return any(transition.event is AlertEvent.FIRING for transition in self.about[alert])
+
+    def is_unread_opening(self, alert: str) -> bool:
+        """Whether it surely did not arrive and says that an alert began or lasts: it may still be withdrawn."""
+        return not self.delivery.in_doubt and any(each.event in FIRING_EVENTS for each in self.about[alert])
+
+
 class OutboxChanges:
-    """The outbox while it is worked on: rows change in place, what was there before keeps its id."""
+    """The rows of the outbox as a plan changes them, and the decisions. What was in the outbox keeps its id."""
 
     def __init__(
         self, outbox: Sequence[Delivery], rules: Mapping[str, Rule], routing: Routing, context: MutingContext
     ) -> None:
-        self.outbox_before = tuple(outbox)
-        self.rows = list(outbox)
         self.rules = rules
         self.routing = routing
         self.context = context
         self.now = context.now
         self.decisions: list[RoutingDecision] = []
-        self._transitions_by_alert: dict[
-            str, dict[int, list[Transition]]
-        ] = {}  # alert -> row -> what that row says of it
-        self._alert_counts: dict[int, int] = {}  # row -> of how many alerts it speaks
-        self._removed_alerts: dict[int, set[str]] = {}  # row -> alerts of which it is no longer to speak
-        self._indexed_count = 0
+        self.rows: list[Row] = []
+        self._rows_by_alert: dict[str, list[Row]] = defaultdict(list)
+        for delivery in outbox:
+            self.add(delivery, delivery)
 
-    @property
-    def new_deliveries(self) -> tuple[Delivery, ...]:
-        """The rows to be put into the outbox, in order."""
+    def add(self, delivery: Delivery, before: Delivery | None = None) -> Row:
+        """Put a delivery at the end of the outbox; `before` is the same where it is in the outbox already."""
+        row = Row(delivery, before)
+        self.rows.append(row)
+        for alert in row.about:
+            self._rows_by_alert[alert].append(row)
+        return row
+
+    def list_new_deliveries(self) -> tuple[Delivery, ...]:
+        """The deliveries to be put into the outbox, in order, with their messages."""
+        return tuple(self._write_message(row) for row in self.rows if row.before is None and row.is_open)
+
+    def list_changed_deliveries(self) -> tuple[Delivery, ...]:
+        """The deliveries of the outbox that are no longer as they were. One that left it keeps its last message."""
         return tuple(
-            self._render_message(row) for row in self.rows[len(self.outbox_before) :] if row.state in OUTBOX_STATES
+            self._write_message(row) if row.is_open else row.delivery
+            for row in self.rows
+            if row.before is not None and (row.delivery != row.before or row.transitions != row.before.about)
         )
 
-    @property
-    def changed_deliveries(self) -> tuple[Delivery, ...]:
-        """The rows that are no longer as they were; what is not sent any more keeps its last words."""
-        changed = ((row, was) for row, was in zip(self.rows, self.outbox_before, strict=False) if row is not was)
-        final = (
-            (
-                self._render_message(row) if row.state in OUTBOX_STATES else structs.replace(row, message=was.message),
-                was,
-            )
-            for row, was in changed
-        )
-        return tuple(row for row, was in final if row != was)
-
-    def _render_message(self, row: Delivery) -> Delivery:
-        return render_message(row, self.rules, self.routing.formatter, self.now)
+    def _write_message(self, row: Row) -> Delivery:
+        delivery = structs.replace(row.delivery, about=row.transitions)
+        return messages.write_message(delivery, self.rules, self.routing.formatter, self.now)
 
     def route_transition(self, transition: Transition) -> None:
-        """One transition to all channels that it concerns."""
+        """Send one transition to all channels that it concerns."""
         channels = self._resolve_channels(transition)
-        if transition.event not in FIRING_EVENTS:
-            routed = set(channels)
-            for channel in self._find_channels(transition.alert_id):
-                if channel not in routed:  # the route changed meanwhile: what waits there must not outlive the alert
-                    self._withdraw_rows(channel, transition.alert_id, ALERT_OVER)
+        if transition.event not in FIRING_EVENTS:  # after a change of the route, what waits on the old one is over too
+            for channel in self._list_channels(transition.alert_id):
+                if channel not in channels:
+                    self._withdraw(channel, transition.alert_id, ALERT_OVER)
         if not channels:
             self.record_decision(transition, "", "no route leads to a channel", delivered_now=False)
         for channel in channels:
@@ -104,185 +205,14 @@ class OutboxChanges:
                 self._queue_closing(transition, channel)
 
     def withdraw_alert(self, alert: str) -> None:
-        """An alert ended without a word: what was not yet said of it stays unsaid."""
-        for channel in self._find_channels(alert):
-            self._withdraw_rows(channel, alert, ALERT_OVER)
-
-    def apply_removals(self) -> None:
-        """Take out of each row, all at once, what it is no longer to speak of."""
-        for index, gone in self._removed_alerts.items():
-            row = self.rows[index]
-            rest = tuple(transition for transition in row.about if transition.alert_id not in gone)
-            self.rows[index] = structs.replace(row, about=rest, message=make_placeholder(self.now))
-        self._removed_alerts.clear()
-
-    def _find_rows(self, alert: str) -> list[int]:
-        """The rows that speak of an alert, in order."""
-        while self._indexed_count < len(self.rows):
-            self._index_row(self._indexed_count)
-            self._indexed_count += 1
-        return [
-            index
-            for index in sorted(self._transitions_by_alert.get(alert, ()))
-            if self.rows[index].state in OUTBOX_STATES
-        ]
-
-    def _index_row(self, index: int) -> None:
-        alerts = set()
-        for transition in self.rows[index].about:
-            alert = transition.alert_id
-            alerts.add(alert)
-            self._transitions_by_alert.setdefault(alert, {}).setdefault(index, []).append(transition)
-        self._alert_counts[index] = len(alerts)
-
-    def _is_undelivered_opening(self, index: int, alert: str) -> bool:
-        """Whether a row surely did not arrive and holds an alert's beginning: it may still be taken back."""
-        row = self.rows[index]
-        if row.in_doubt or row.state not in OUTBOX_STATES:
-            return False
-        return any(transition.event in FIRING_EVENTS for transition in self._transitions_by_alert[alert][index])
-
-    def _find_firings(self, indexes: Iterable[int], alert: str) -> list[Transition]:
-        return [
-            each
-            for index in indexes
-            for each in self._transitions_by_alert[alert][index]
-            if each.event is AlertEvent.FIRING
-        ]
-
-    def _find_channels(self, alert: str) -> list[str]:
-        return list(dict.fromkeys(self.rows[index].channel for index in self._find_rows(alert)))
-
-    def _queue_opening(self, transition: Transition, channel: str) -> None:
-        unsaid = self._find_undelivered_openings(channel, transition.alert_id)
-        if transition.event is AlertEvent.REMINDER and (
-            unsaid or self._has_delivery_in_doubt(channel, transition.alert_id)
-        ):
-            self.record_decision(
-                transition, channel, "duplicate: what it would repeat is still on its way", delivered_now=False
-            )
-            return
-        firing = next(iter(self._find_firings(unsaid, transition.alert_id)), None)
-        key = transition.key
-        if firing is not None and transition.event is AlertEvent.ESCALATED:  # the first that the reader will hear of it
-            transition = structs.replace(transition, event=AlertEvent.FIRING, nth=firing.nth, since=firing.since)
-        held = self.find_mute(transition)
-        if held is None:
-            self._release_closings(channel, transition.alert_id)
-        place = self._withdraw_rows(channel, transition.alert_id, "overtaken by a newer message")
-        self._queue_delivery(key, channel, (transition,), held, place)
-
-    def _queue_closing(self, transition: Transition, channel: str) -> None:
-        """The end of an alert; `reset` is the end that a rule asked to hear of for its own sake."""
-        unsaid = self._find_undelivered_openings(channel, transition.alert_id)
-        firings = self._find_firings(unsaid, transition.alert_id)
-        was_held = all(self.rows[index].state is DeliveryState.HELD for index in unsaid)
-        says_both = bool(firings) and not was_held
-        self._withdraw_repeats(channel, transition.alert_id)
-        place = self._withdraw_rows(channel, transition.alert_id, "" if says_both else ALERT_OVER)
-        if firings and was_held and transition.event is AlertEvent.RESOLVED:
-            self.record_decision(transition, channel, "it began and ended while it was held back", delivered_now=False)
-            return
-        about = (firings[0], transition) if says_both else (transition,)
-        self._queue_delivery(transition.key, channel, about, self.find_mute(transition), place)
-
-    def _queue_delivery(
-        self, key: str, channel: str, about: tuple[Transition, ...], mute: Mute | None, index: int | None
-    ) -> None:
-        """A message in the outbox: at the place of the one that it overtakes, else at the end."""
-        reason = mute.reason if mute else about[-1].reason
-        self.record_decision(about[-1], channel, reason, delivered_now=mute is None, transition_key=key)
-        row = create_delivery(key, channel, make_placeholder(self.now), self.now, reason=reason, about=about, mute=mute)
-        if index is None:
-            self.rows.append(row)
-            return
-        old = self.rows[index]
-        next_at = max(row.next_attempt_at, old.next_attempt_at) if old.attempts else row.next_attempt_at
-        self.rows[index] = structs.replace(
-            row,
-            id=old.id,
-            created_at=old.created_at,
-            attempts=old.attempts,
-            outcome=old.outcome,
-            next_attempt_at=next_at,
-        )
-        self._index_row(index)
-
-    def _withdraw_rows(self, channel: str, alert: str, reason: str) -> int | None:
-        """Take back what was not yet said of an alert. Returns the place of a row that spoke of nothing else.
-
-        `reason` is empty where the message that follows says it too. No place where a row of the alert that stays would
-        then come after what is put there.
-        """
-        place = None
-        for index in self._find_withdrawable(channel, alert):
-            row, gone = self.rows[index], self._transitions_by_alert[alert].pop(index)
-            for transition in gone if reason else ():
-                self.record_decision(transition, channel, reason, delivered_now=False)
-            self._alert_counts[index] -= 1
-            if self._alert_counts[index]:
-                self._removed_alerts.setdefault(index, set()).add(alert)
-            else:
-                self._removed_alerts.pop(index, None)
-                self.rows[index] = structs.replace(row, state=DeliveryState.WITHDRAWN, outcome=reason or ALERT_OVER)
-                place = index if place is None else place
-        staying = [index for index in self._find_rows(alert) if self.rows[index].channel == channel]
-        return None if place is not None and any(index > place for index in staying) else place
-
-    def _find_withdrawable(self, channel: str, alert: str) -> list[int]:
-        """The rows that surely nobody read: openings, and all that follows an unread beginning.
-
-        An attempt that is refused leaves its row unread although later ones were put behind it in the meantime.
-        """
-        rows = [index for index in self._find_rows(alert) if self.rows[index].channel == channel]
-        unsaid = [index for index in rows if self._is_undelivered_opening(index, alert)]
-        first = next((index for index in unsaid if self._find_firings([index], alert)), len(self.rows))
-        return [index for index in rows if index in unsaid or (index > first and not self.rows[index].in_doubt)]
-
-    def _withdraw_repeats(self, channel: str, alert: str) -> None:
-        """What may have arrived and is held back from being said again is not said again once the alert is over."""
-        for index in self._find_rows(alert):
-            row = self.rows[index]
-            doubtful = row.state is DeliveryState.HELD and row.in_doubt and row.channel == channel
-            if (
-                doubtful
-                and self._alert_counts[index] == 1
-                and all(t.event in FIRING_EVENTS for t in self._transitions_by_alert[alert][index])
-            ):
-                self.rows[index] = structs.replace(row, state=DeliveryState.WITHDRAWN, outcome=ALERT_OVER)
-
-    def _release_closings(self, channel: str, alert: str) -> None:
-        """An ending that is held may not come after the beginning that followed it."""
-        for index in self._find_rows(alert):
-            row = self.rows[index]
-            ending = row.state is DeliveryState.HELD and not self._is_undelivered_opening(index, alert)
-            if row.channel == channel and ending:
-                self.rows[index] = release_delivery(row, self.now)
-
-    def _find_undelivered_openings(self, channel: str, alert: str) -> list[int]:
-        return [
-            index for index in self._find_withdrawable(channel, alert) if self._is_undelivered_opening(index, alert)
-        ]
-
-    def _has_delivery_in_doubt(self, channel: str, alert: str) -> bool:
-        rows = (self.rows[index] for index in self._find_rows(alert))
-        return any(row.channel == channel and row.in_doubt for row in rows)
+        """Withdraw what has not been sent of an alert that ended without a transition."""
+        for channel in self._list_channels(alert):
+            self._withdraw(channel, alert, ALERT_OVER)
 
     def find_mute(self, transition: Transition) -> Mute | None:
-        """What holds a transition back at this instant; None: it may be said."""
+        """What holds a transition back now; None: it may be sent."""
         rule = self.rules.get(transition.rule)
         return find_mute(transition, self.context, about_availability=is_availability_rule(rule))
-
-    def _resolve_channels(self, transition: Transition) -> tuple[str, ...]:
-        rule = self.rules.get(transition.rule)
-        if rule is not None and rule.notify is not None:
-            return rule.notify
-        routes, default = self.routing.routes, self.routing.default
-        if transition.event in FIRING_EVENTS:
-            return routes.get(transition.severity, default)
-        # Whoever heard of it on its way up hears that it is over, whatever severity it came down to meanwhile.
-        heard = transition.heard or (transition.severity,)
-        return tuple(dict.fromkeys(channel for severity in heard for channel in routes.get(severity, default)))
 
     def record_decision(
         self, transition: Transition, channel: str, reason: str, *, delivered_now: bool, transition_key: str = ""
@@ -300,3 +230,127 @@ class OutboxChanges:
                 reason=reason,
             )
         )
+
+    def _resolve_channels(self, transition: Transition) -> tuple[str, ...]:
+        rule = self.rules.get(transition.rule)
+        if rule is not None and rule.notify is not None:
+            return rule.notify
+        routes, default = self.routing.routes, self.routing.default
+        if transition.event in FIRING_EVENTS:
+            return routes.get(transition.severity, default)
+        # A channel that was told of a higher severity is told of the end, whatever the severity is by then.
+        severities = transition.heard or (transition.severity,)
+        return tuple(dict.fromkeys(channel for severity in severities for channel in routes.get(severity, default)))
+
+    def _find_rows(self, alert: str, channel: str | None = None) -> list[Row]:
+        """The rows that are about an alert, in order."""
+        return [
+            row
+            for row in self._rows_by_alert[alert]
+            if row.is_open and alert in row.about and channel in {None, row.delivery.channel}
+        ]
+
+    def _list_channels(self, alert: str) -> list[str]:
+        return list(dict.fromkeys(row.delivery.channel for row in self._find_rows(alert)))
+
+    def _find_unread(self, channel: str, alert: str) -> list[Row]:
+        """The rows that surely nobody has read: openings, and all that follows an unread beginning.
+
+        A refused attempt leaves its row unread although later ones were queued behind it in the meantime.
+        """
+        found, has_unread_beginning = [], False
+        for row in self._find_rows(alert, channel):
+            is_opening = row.is_unread_opening(alert)
+            if is_opening or (has_unread_beginning and not row.delivery.in_doubt):
+                found.append(row)
+            has_unread_beginning = has_unread_beginning or (is_opening and row.has_firing(alert))
+        return found
+
+    def _find_unread_openings(self, channel: str, alert: str) -> list[Row]:
+        return [row for row in self._find_unread(channel, alert) if row.is_unread_opening(alert)]
+
+    def _queue_opening(self, transition: Transition, channel: str) -> None:
+        alert, key = transition.alert_id, transition.key
+        unread = self._find_unread_openings(channel, alert)
+        in_doubt = any(row.delivery.in_doubt for row in self._find_rows(alert, channel))
+        if transition.event is AlertEvent.REMINDER and (unread or in_doubt):
+            reason = "duplicate: what it would repeat is still on its way"
+            self.record_decision(transition, channel, reason, delivered_now=False)
+            return
+        firing = _find_firing(unread, alert)
+        if firing is not None and transition.event is AlertEvent.ESCALATED:  # the first that the reader gets of it
+            transition = structs.replace(transition, event=AlertEvent.FIRING, nth=firing.nth, since=firing.since)
+        mute = self.find_mute(transition)
+        if mute is None:
+            self._release_closings(channel, alert)
+        place = self._withdraw(channel, alert, "overtaken by a newer message")
+        self._queue(key, channel, (transition,), mute, place)
+
+    def _queue_closing(self, transition: Transition, channel: str) -> None:
+        """Queue the end of an alert, or the reset that a rule asked for."""
+        alert = transition.alert_id
+        unread = self._find_unread_openings(channel, alert)
+        firing = _find_firing(unread, alert)
+        was_held = all(row.is_held for row in unread)
+        says_both = firing is not None and not was_held
+        self._withdraw_repeats(channel, alert)
+        place = self._withdraw(channel, alert, "" if says_both else ALERT_OVER)
+        if firing is not None and was_held and transition.event is AlertEvent.RESOLVED:
+            self.record_decision(transition, channel, "it began and ended while it was held back", delivered_now=False)
+            return
+        about = (firing, transition) if firing is not None and says_both else (transition,)
+        self._queue(transition.key, channel, about, self.find_mute(transition), place)
+
+    def _queue(
+        self, key: str, channel: str, about: tuple[Transition, ...], mute: Mute | None, place: Row | None
+    ) -> None:
+        """Put a message into the outbox: in place of the one that it overtakes, else at the end."""
+        reason = mute.reason if mute else about[-1].reason
+        self.record_decision(about[-1], channel, reason, delivered_now=mute is None, transition_key=key)
+        delivery = create_delivery(key, channel, self.now, reason=reason, about=about, mute=mute)
+        if place is None:
+            self.add(delivery)
+            return
+        old = place.delivery
+        next_at = max(delivery.next_attempt_at, old.next_attempt_at) if old.attempts else delivery.next_attempt_at
+        place.replace(
+            structs.replace(delivery, id=old.id, attempts=old.attempts, outcome=old.outcome, next_attempt_at=next_at)
+        )
+
+    def _withdraw(self, channel: str, alert: str, reason: str) -> Row | None:
+        """Withdraw what nobody has read of an alert. Returns the first row that was about nothing else, to be reused.
+
+        `reason` is empty where the message that follows says it too. None where another row of the alert stays
+        behind it: that one would get ahead of the new message.
+        """
+        place = None
+        rows = self._find_rows(alert, channel)
+        for row in self._find_unread(channel, alert):
+            gone = row.about.pop(alert)
+            for transition in gone if reason else ():
+                self.record_decision(transition, channel, reason, delivered_now=False)
+            if not row.about:
+                row.withdraw(reason or ALERT_OVER)
+                place = place or row
+        if place is None or any(row.is_open and alert in row.about for row in rows[rows.index(place) :]):
+            return None
+        return place
+
+    def _withdraw_repeats(self, channel: str, alert: str) -> None:
+        """Withdraw what is held and may have arrived: once the alert is over it is not sent again."""
+        for row in self._find_rows(alert, channel):
+            is_repeat = row.is_held and row.delivery.in_doubt and len(row.about) == 1
+            if is_repeat and all(transition.event in FIRING_EVENTS for transition in row.about[alert]):
+                row.withdraw(ALERT_OVER)
+
+    def _release_closings(self, channel: str, alert: str) -> None:
+        """Release an ending that is held: it must not come after the beginning that followed it."""
+        for row in self._find_rows(alert, channel):
+            if row.is_held and not row.is_unread_opening(alert):
+                row.release(self.now)
+
+
+def _find_firing(rows: Sequence[Row], alert: str) -> Transition | None:
+    """The first transition in some rows that says that an alert began."""
+    transitions = (transition for row in rows for transition in row.about[alert])
+    return next((each for each in transitions if each.event is AlertEvent.FIRING), None)
