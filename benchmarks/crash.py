@@ -104,7 +104,7 @@ def _waits(home: Path) -> bool:
     if not path.exists():
         return True
     store = Store(path, now=STARTS_AT, read_only=True)
-    waits = bool(store.load_outbox())
+    waits = bool(store.outbox.load())
     store.close()
     return waits
 

@@ -74,8 +74,8 @@ def ours(rules: int, series: int, times: int) -> dict[str, float]:
 
 def _told(store: Store, now: datetime) -> None:
     """Nothing waits: what was planned has been sent."""
-    done = [structs.replace(delivery, state=DeliveryState.SENT) for delivery in store.load_outbox()]
-    store.run_transaction(lambda: store.update_deliveries(done), now=now)
+    done = [structs.replace(delivery, state=DeliveryState.SENT) for delivery in store.outbox.load()]
+    store.run_transaction(lambda: store.outbox.update(done), now=now)
 
 
 def _answer(series: int, used: float, now: datetime) -> Snapshot:
@@ -180,7 +180,7 @@ def delivered(times: int) -> list[float]:
             used[0] = HIGH if turn % 2 == 0 else LOW
             arrived.clear()
             now = clock.utc_now()
-            wishes.run_transaction(lambda now=now: wishes.save_fact(REFRESH_FACT, REFRESH_REQUESTED, now), now=now)  # type: ignore[misc]
+            wishes.run_transaction(lambda now=now: wishes.facts.save(REFRESH_FACT, REFRESH_REQUESTED, now), now=now)  # type: ignore[misc]
             daemons[0].check_requests()
             if not arrived.wait(10):
                 raise RuntimeError(f"no message after the answer of {used[0]:g} %")

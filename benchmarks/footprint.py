@@ -148,9 +148,9 @@ def daemon(python: Path, folder: Path, *flags: str) -> Iterator[subprocess.Popen
 
 def refreshed(store: Store, pid: int, name: str = "refresh") -> None:
     """One poll of every provider, as `watcher status --refresh` asks for it, and its end awaited."""
-    store.run_transaction(lambda: store.save_fact(name, "wanted", clock.utc_now()), now=clock.utc_now())
+    store.run_transaction(lambda: store.facts.save(name, "wanted", clock.utc_now()), now=clock.utc_now())
     os.kill(pid, signal.SIGUSR1)
-    _until(lambda: (store.load_fact(name) or ("",))[0] == "done")
+    _until(lambda: (store.facts.load(name) or ("",))[0] == "done")
 
 
 def _until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -186,7 +186,7 @@ def at_rest(python: Path, folder: Path, *flags: str) -> tuple[Cost, float, float
 def _answered(state: Path) -> set[str]:
     """Providers that have answered."""
     with contextlib.closing(Store(state, now=clock.utc_now())) as store:
-        return {account.provider for account in store.load_accounts() if account.snapshot is not None}
+        return {account.provider for account in store.accounts.load() if account.snapshot is not None}
 
 
 def growth(python: Path, folder: Path, polls: int) -> list[dict[str, float]]:
@@ -202,7 +202,7 @@ def growth(python: Path, folder: Path, polls: int) -> list[dict[str, float]]:
 def year(folder: Path) -> tuple[float, float]:
     """MB of the database after a year of polls at the usual intervals, and the largest that it was."""
     with contextlib.closing(Store(folder / "state" / DATABASE_FILE_NAME, now=clock.utc_now())) as store:
-        last = [account.snapshot for account in store.load_accounts() if account.snapshot is not None]
+        last = [account.snapshot for account in store.accounts.load() if account.snapshot is not None]
     path = folder / "year" / DATABASE_FILE_NAME
     began, largest = datetime(2026, 1, 1, tzinfo=UTC), 0.0
     with contextlib.closing(Store(path, now=began)) as store:
@@ -224,7 +224,7 @@ def _one_day(store: Store, last: list[Snapshot], midnight: datetime) -> None:
         for poll in range(timedelta(days=1) // every):
             at, share = midnight + poll * every, poll * every / timedelta(days=1)
             readings = tuple(structs.replace(each, used_percent=100 * share) for each in snapshot.readings)
-            store.save_result(structs.replace(snapshot, at=at, readings=readings))
+            store.readings.save_result(structs.replace(snapshot, at=at, readings=readings))
     for number in range(20):
         key = f"{midnight:%F} {number}"
         text = "Claude: 5-hour window at 81 %, resets in 1 h 20 min, at this rate used up in 35 min"
@@ -232,7 +232,7 @@ def _one_day(store: Store, last: list[Snapshot], midnight: datetime) -> None:
             id=key, thread=key, event="firing", severity=Severity.WARNING, title=text, body=text, at=midnight,
             since=midnight,
         )  # fmt: skip
-        store.enqueue_deliveries(
+        store.outbox.enqueue(
             [
                 Delivery(
                     key=key,

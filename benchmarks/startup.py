@@ -79,7 +79,7 @@ def fill(state: Path) -> None:
             for i in range(6)
         )
         snapshot = Snapshot(provider=provider, at=now, readings=readings)
-        store.run_transaction(lambda snapshot=snapshot: store.save_result(snapshot), now=now)
+        store.run_transaction(lambda snapshot=snapshot: store.readings.save_result(snapshot), now=now)
     store.close()
 
 

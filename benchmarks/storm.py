@@ -126,7 +126,7 @@ def _compare(folder: Path, receiver: Receiver, outcome: Outcome) -> None:
     store = Store(folder / DATABASE_FILE_NAME, now=clock.utc_now(), read_only=True)
     heard = Counter(key for key, _ in receiver.heard)
     told: Counter[str] = Counter()
-    for delivery in store.load_finished_deliveries(DeliveryState.SENT, since=LONG_AGO):
+    for delivery in store.outbox.load_finished(DeliveryState.SENT, since=LONG_AGO):
         for transition in delivery.about:
             told[transition.key] += heard[delivery.key]
     store.close()
@@ -176,7 +176,7 @@ def child(folder: Path, alerts: int, *, singly: bool) -> None:
     world = structs.replace(environment.create_environment(), jitter=lambda: 0.0)
     daemon = Daemon(paths=own, environment=world, store=store, log=_Told(), redactor=Redactor())
     daemon._start()  # noqa: SLF001 - the daemon's own loop, fed by hand
-    known = len(store.load_transitions(since=LONG_AGO))
+    known = len(store.alerts.load_transitions(since=LONG_AGO))
     (folder / "at work").touch()
     _until_told(daemon)
     answers = (_flip(number) for number in range(known, alerts)) if singly else iter([] if known else [_all(alerts)])

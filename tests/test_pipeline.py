@@ -20,10 +20,12 @@ def store(tmp_path):
 
 def heard(store, provider, *, kind="", source="api"):
     reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=10.0, source=source)
-    store.write(lambda: store.save_result(Snapshot(provider=provider, at=NOW, readings=(reading,))), now=NOW)
+    store.run_transaction(
+        lambda: store.readings.save_result(Snapshot(provider=provider, at=NOW, readings=(reading,))), now=NOW
+    )
     if kind:
         failure = PollFailure(provider=provider, at=NOW + timedelta(minutes=5), kind=kind, message="no")
-        store.write(lambda: store.save_result(failure), now=NOW)
+        store.run_transaction(lambda: store.readings.save_result(failure), now=NOW)
 
 
 def test_a_machine_that_was_never_online_is_not_offline(store):
@@ -50,5 +52,5 @@ def test_one_answer_is_enough_to_be_online(store):
 
 def test_an_account_without_a_reading_yet_is_asked_over_the_network(store):
     failure = PollFailure(provider="claude", at=NOW, kind="offline", message="no")
-    store.write(lambda: store.save_result(failure), now=NOW)
+    store.run_transaction(lambda: store.readings.save_result(failure), now=NOW)
     assert pipeline.is_offline(store)

@@ -140,7 +140,6 @@ class World:
         self.log = Diary()
         self._stores: list[Store] = []
         self.store_kind = Store
-        self.shelter: Path | None = None  # where the store goes on while the disk refuses
         self.answers: dict[str, Answer] = {}
         self.env: dict[str, str] = {}
         self.platform = sys.platform
@@ -214,7 +213,7 @@ class World:
     def store(self) -> Store:
         """The store of this machine, open until the machine is left."""
         path = self.paths.state_dir / "watcher.db"
-        store = self.store_kind(path, now=self.machine.now(), fallback_path=self.shelter)
+        store = self.store_kind(path, now=self.machine.now(), memory_fallback=True)
         self._stores.append(store)
         return store
 

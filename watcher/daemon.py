@@ -23,7 +23,7 @@ from watcher.environment import Environment
 from watcher.errors import ConfigError
 from watcher.polling import next_poll
 from watcher.polling.poller import Poller
-from watcher.storage.poll_records import HEARTBEAT_EVERY
+from watcher.storage.store import HEARTBEAT_EVERY
 from watcher.storage.store import Store
 from watcher.system.log import Log
 from watcher.system.paths import Paths
@@ -117,7 +117,7 @@ class Daemon:
         self._poller.start_all_cycles()
         self._dispatcher.delay_sending(is_busy=lambda: self._poller.is_busy)
         self._run_loop(lambda: self._stopping or not (self._poller.is_busy or self._dispatcher.is_busy))
-        self._call_safely("farewell", lambda: self._store.restore_from_fallback(now=self._environment.clock.now()))
+        self._call_safely("farewell", lambda: self._store.return_to_disk(now=self._environment.clock.now()))
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -179,7 +179,7 @@ class Daemon:
     def _check_requests(self) -> None:
         self._dispatcher.release_deliveries()
         self._retry_config()
-        wish = self._store.load_fact(REFRESH_FACT)
+        wish = self._store.facts.load(REFRESH_FACT)
         if wish is not None and wish[0] == REFRESH_REQUESTED:
             self._refreshing = True
             self._poller.start_all_cycles()
@@ -189,7 +189,7 @@ class Daemon:
         if self._refreshing and not self._poller.is_busy:
             self._refreshing = False
             now = self._environment.clock.now()
-            self._store.run_transaction(lambda: self._store.save_fact(REFRESH_FACT, REFRESH_DONE, now), now=now)
+            self._store.run_transaction(lambda: self._store.facts.save(REFRESH_FACT, REFRESH_DONE, now), now=now)
 
     def _on_wake(self, step: timedelta) -> None:
         self._log.info(f"the clock moved on by {step}: the machine slept, or the clock was set; asking everybody anew")
@@ -266,18 +266,18 @@ class Daemon:
         waiting = [rule.name for rule in self.config.rules if rule.notifies_only_at_end]
 
         def work() -> None:
-            self._store.save_fact(CONFIG_ERROR_FACT, "", now)
-            self._store.save_fact(CHECK_CONFIG_ERROR_FACT, "", now)
-            self._store.save_fact("every", json.dumps(every), now)
-            self._store.save_fact("waiting_rules", json.dumps(waiting), now)
-            self._store.save_fact("broken_channels", json.dumps(dict(self.config.broken_channels)), now)
+            self._store.facts.save(CONFIG_ERROR_FACT, "", now)
+            self._store.facts.save(CHECK_CONFIG_ERROR_FACT, "", now)
+            self._store.facts.save("every", json.dumps(every), now)
+            self._store.facts.save("waiting_rules", json.dumps(waiting), now)
+            self._store.facts.save("broken_channels", json.dumps(dict(self.config.broken_channels)), now)
 
         self._store.run_transaction(work, now=now)
 
     def _reject_config(self, text: str, now: datetime) -> None:
         """The old config stays in force; said once for each different mistake."""
-        known = self._store.load_fact(CONFIG_ERROR_FACT)
-        self._store.run_transaction(lambda: self._store.save_fact(CONFIG_ERROR_FACT, text, now), now=now)
+        known = self._store.facts.load(CONFIG_ERROR_FACT)
+        self._store.run_transaction(lambda: self._store.facts.save(CONFIG_ERROR_FACT, text, now), now=now)
         if known is not None and known[0] == text:
             return
         self._log.warning(f"the config cannot be used, the last good one stays in force:\n{text}")
@@ -296,8 +296,8 @@ class Daemon:
     def _write_heartbeat(self) -> None:
         now = self._environment.clock.now()
         self._scheduler.schedule_at("heartbeat", now + HEARTBEAT_EVERY, self._write_heartbeat)
-        self._store.restore_from_fallback(now=now)
-        self._store.run_transaction(lambda: self._store.save_fact("heartbeat", "running", now), now=now)
+        self._store.return_to_disk(now=now)
+        self._store.run_transaction(lambda: self._store.facts.save("heartbeat", "running", now), now=now)
         self._retry_config()
         self._dispatcher.release_deliveries()  # where there is no signal for it, a snooze that another process ended shows here
 
@@ -309,5 +309,5 @@ class Daemon:
 
     def _record_shutdown(self) -> None:
         now = self._environment.clock.now()
-        self._store.restore_from_fallback(now=now)
-        self._store.run_transaction(lambda: self._store.save_fact("heartbeat", "stopped", now), now=now)
+        self._store.return_to_disk(now=now)
+        self._store.run_transaction(lambda: self._store.facts.save("heartbeat", "stopped", now), now=now)

@@ -1,7 +1,6 @@
-"""One poll's news -> transitions -> deliveries, in one transaction: a crash loses nothing between seen and queued.
+"""A poll's result -> transitions -> deliveries, in one transaction: a crash loses nothing between seen and queued.
 
-`process_result` is the whole of it: the engine judges, the plan decides who hears of it, the store keeps all three together.
-Never judge, word or send here.
+`process_result` is the whole of it: the engine evaluates, the planner decides what is sent, the store saves all three.
 """
 
 from datetime import datetime, timedelta
@@ -18,7 +17,7 @@ from watcher.storage.store import Store
 
 
 class PipelineResult(Struct, frozen=True, kw_only=True):
-    """What one piece of news came to."""
+    """What one poll's result led to."""
 
     evaluation: evaluator.EvaluationResult
     plan: planner.OutboxPlan
@@ -27,23 +26,23 @@ class PipelineResult(Struct, frozen=True, kw_only=True):
 def process_result(
     store: Store, config: Config, result: Snapshot | PollFailure | None, *, now: datetime, every: timedelta
 ) -> PipelineResult:
-    """Judge the news, plan its deliveries and keep all of it; `result` None: only time has passed."""
+    """Evaluate a result, plan its deliveries and save all of it; `result` None: only time has passed."""
 
     def work() -> PipelineResult:
         if result is not None:
-            store.save_result(result)
-        judgement = evaluator.evaluate_poll(config.rules, store.load_engine_state(), result, now, every=every)
+            store.readings.save_result(result)
+        judgement = evaluator.evaluate_poll(config.rules, store.alerts.load_state(), result, now, every=every)
         planned = planner.plan_deliveries(
             judgement.transitions,
             {rule.name: rule for rule in config.rules},
-            store.load_outbox(),
+            store.outbox.load(),
             build_routing(store, config),
-            store.load_snoozes(),
+            store.snoozes.load(),
             now,
             closed_alerts=list_closed_alerts(judgement),
             offline=is_offline(store),
         )
-        store.save_evaluation(judgement)
+        store.alerts.save_evaluation(judgement)
         save_plan(store, planned)
         return PipelineResult(evaluation=judgement, plan=planned)
 
@@ -63,9 +62,9 @@ def _forget_account(store: Store, config: Config, provider: str, account: str, n
         planner.plan_deliveries(
             (),
             rules,
-            store.load_outbox(),
+            store.outbox.load(),
             build_routing(store, config),
-            store.load_snoozes(),
+            store.snoozes.load(),
             now,
             closed_alerts=closed,
         ),
@@ -79,7 +78,8 @@ def rename_account(store: Store, config: Config, provider: str, old: str, new: s
     """
 
     def work() -> bool:
-        if store.has_readings(provider, new):
+        known = store.accounts.find(provider, new)
+        if known is not None and known.snapshot is not None:
             return False
         _forget_account(store, config, provider, new, now)
         return store.rename_account(provider, old, new)
@@ -97,12 +97,12 @@ def release_deliveries(store: Store, config: Config, *, now: datetime) -> planne
     """What time alone changes in the outbox: quiet hours and snoozes begin and end, messages expire."""
 
     def work() -> planner.OutboxPlan:
-        states = store.load_engine_state().series_states
+        states = store.alerts.load_state().series_states
         planned = planner.plan_release(
-            store.load_outbox(),
+            store.outbox.load(),
             {rule.name: rule for rule in config.rules},
             build_routing(store, config),
-            store.load_snoozes(),
+            store.snoozes.load(),
             now,
             offline=is_offline(store),
             latest_readings={series: state.reading for series, state in states.items() if state.reading is not None},
@@ -116,7 +116,7 @@ def release_deliveries(store: Store, config: Config, *, now: datetime) -> planne
 
 def build_routing(store: Store, config: Config) -> planner.Routing:
     """The config's routing, with the accounts named in messages of the providers that have several."""
-    crowded = store.load_multi_account_providers()
+    crowded = store.accounts.load_multi_account_providers()
     if not crowded:
         return config.routing
     return structs.replace(
@@ -126,7 +126,7 @@ def build_routing(store: Store, config: Config) -> planner.Routing:
 
 def is_offline(store: Store) -> bool:
     """Whether this machine itself seems cut off, as far as the last polls can tell."""
-    afar = (account for account in store.load_accounts() if _is_remote(account))
+    afar = (account for account in store.accounts.load() if _is_remote(account))
     return staleness.is_machine_offline(None if account.failure is None else account.failure.kind for account in afar)
 
 
@@ -138,8 +138,8 @@ def _is_remote(account: Account) -> bool:
 
 def save_plan(store: Store, planned: planner.OutboxPlan) -> None:
     """What a plan changes; inside `Store.write`."""
-    store.enqueue_deliveries(planned.new_deliveries)
-    store.update_deliveries(planned.changed_deliveries)
-    store.save_suppressions(planned.decisions)
+    store.outbox.enqueue(planned.new_deliveries)
+    store.outbox.update(planned.changed_deliveries)
+    store.outbox.save_suppressions(planned.decisions)
     for snooze in planned.ended_snoozes:
-        store.delete_snooze(snooze.target)
+        store.snoozes.delete(snooze.target)

@@ -39,9 +39,9 @@ class Tally(Struct, kw_only=True):
 def compare(home: Path, world: World, killed_rounds: set[int], tally: Tally) -> None:
     """Fill in the tally from the database and from what the receivers took in."""
     store = Store(home / "state" / DATABASE_FILE_NAME, now=STARTS_AT, read_only=True)
-    transitions = store.load_transitions(since=STARTS_AT)
-    sent = store.load_finished_deliveries(DeliveryState.SENT, since=STARTS_AT)
-    tally.lost = len(store.load_outbox()) + len(store.load_finished_deliveries(DeliveryState.DEAD, since=STARTS_AT))
+    transitions = store.alerts.load_transitions(since=STARTS_AT)
+    sent = store.outbox.load_finished(DeliveryState.SENT, since=STARTS_AT)
+    tally.lost = len(store.outbox.load()) + len(store.outbox.load_finished(DeliveryState.DEAD, since=STARTS_AT))
     store.close()
     tally.rounds, tally.polls, tally.refused = world.round, world.polls, world.refused
     tally.transitions = len(transitions)

@@ -63,10 +63,10 @@ class Era(Struct, frozen=True):
 def read_era(path: Path, now: datetime) -> Era:
     """What the database holds now."""
     store = Store(path, now=now)
-    transitions = store.load_transitions(since=LONG_AGO)
-    sent = store.load_finished_deliveries(DeliveryState.SENT, since=LONG_AGO)
+    transitions = store.alerts.load_transitions(since=LONG_AGO)
+    sent = store.outbox.load_finished(DeliveryState.SENT, since=LONG_AGO)
     told = {(each.channel, each.key): each.about for each in sent}
-    waiting = len(store.load_outbox())
+    waiting = len(store.outbox.load())
     store.close()
     return Era(transitions, told, waiting)
 

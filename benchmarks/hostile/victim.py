@@ -30,7 +30,7 @@ from watcher.daemon import Daemon
 from watcher.demo import simulation
 from watcher.demo.scenario import SimulatedDay
 from watcher.errors import TimedOutError
-from watcher.storage import fallback
+from watcher.storage.outbox import Outbox
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.clock import Clock
 from watcher.system.log import Log
@@ -105,18 +105,18 @@ class JumpingCalls(WorkQueue):
         return call
 
 
-class Noted(Store):
-    """A store that remembers what each message that was begun is about, for the judge."""
+class NotedOutbox(Outbox):
+    """An outbox that remembers what each message that was begun is about, for the judge."""
 
     begun: dict[str, list[tuple[str, str]]] = {}  # noqa: RUF012 - one a process
 
-    def update_deliveries(self, deliveries: Iterable[Delivery]) -> None:
+    def update(self, deliveries: Iterable[Delivery]) -> None:
         """As the store's own."""
         rows = list(deliveries)
         for row in rows:
             if row.in_doubt:
                 self.begun[row.key] = [(str(one.series), one.event.value) for one in row.about]
-        super().update_deliveries(rows)
+        super().update(rows)
 
 
 class Told(Log):
@@ -151,10 +151,11 @@ def child(folder: Path, starts_at: datetime) -> None:
     clock = SteppedClock(starts_at)
     own = simulation.make_paths(folder)
     doors = simulation.make_environment(folder, cast("FastClock", clock), SimulatedDay())  # it only asks for `now`
-    path, env = own.state_dir / DATABASE_FILE_NAME, {"XDG_RUNTIME_DIR": str(folder / "session")}
-    store = Noted(path, now=clock.now(), fallback_path=fallback.place(path, env))
+    store = Store(own.state_dir / DATABASE_FILE_NAME, now=clock.now(), memory_fallback=True)
+    noted = NotedOutbox(store, store.accounts)
+    store.outbox = noted
     calls = JumpingCalls(clock)
-    doors = structs.replace(doors, send=_sender(doors.send, clock, calls, store))
+    doors = structs.replace(doors, send=_sender(doors.send, clock, calls, noted))
     daemon = Daemon(paths=own, environment=doors, store=store, log=Told(), redactor=Redactor(), work_queue=calls)
 
     def obey() -> None:
@@ -170,7 +171,7 @@ def child(folder: Path, starts_at: datetime) -> None:
 
 
 def _sender(
-    send_on: Callable[[Request], Response], clock: SteppedClock, calls: WorkQueue, store: Noted
+    send_on: Callable[[Request], Response], clock: SteppedClock, calls: WorkQueue, outbox: NotedOutbox
 ) -> Callable[[Request], Response]:
     """The real door, with a shorter limit, and with what the judge needs in the headers."""
     life = str(os.getpid())
@@ -179,7 +180,7 @@ def _sender(
         headers = {**request.headers, "x-simulated-at": clock.now().isoformat(), "x-life": life}
         if channel_of(request.url):
             body = request.json if request.json is not None else json.loads(request.body or b"{}")
-            headers["x-about"] = json.dumps(store.begun.get(key_of(body), []))
+            headers["x-about"] = json.dumps(outbox.begun.get(key_of(body), []))
         try:
             return send_on(structs.replace(request, headers=headers, timeout_s=LIMIT_S))
         except TimedOutError:

@@ -38,7 +38,7 @@ class Person:
     def beats(self, word: str, ago: timedelta) -> None:
         now = clock.utc_now()
         store = Store(self.state_dir / DATABASE_FILE_NAME, now=now)
-        store.run_transaction(lambda: store.save_fact("heartbeat", word, now - ago), now=now)
+        store.run_transaction(lambda: store.facts.save("heartbeat", word, now - ago), now=now)
         store.close()
 
 

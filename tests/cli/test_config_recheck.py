@@ -21,7 +21,7 @@ def config(empty_home):
     refused_at = datetime.now(UTC) - timedelta(minutes=10)
     store = Store(empty_home.paths.state_dir / DATABASE_FILE_NAME, now=refused_at)
     store.run_transaction(
-        lambda: store.save_fact("config_error", "config.toml:2:9: it was so", refused_at), now=refused_at
+        lambda: store.facts.save("config_error", "config.toml:2:9: it was so", refused_at), now=refused_at
     )
     store.close()
 

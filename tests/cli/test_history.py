@@ -118,7 +118,7 @@ def test_an_outage_is_told_from_a_machine_that_slept(history, monkeypatch, tmp_p
         at = sample_history.NOW - timedelta(minutes=before)
         with closing(Store(own.state_dir / DATABASE_FILE_NAME, now=at)) as store:
             failure = PollFailure(provider="nano_gpt", at=at, kind=kind, message="no answer")
-            store.run_transaction(lambda store=store, failure=failure: store.save_result(failure), now=at)
+            store.run_transaction(lambda store=store, failure=failure: store.readings.save_result(failure), now=at)
     (series,) = json.loads(history("nano_gpt", "--json"))["series"]
     assert [(each["from"][11:16], each["to"][11:16], each["kind"], each["polls"]) for each in series["outages"]] == [
         ("07:30", "07:30", "timeout", 1),

@@ -135,7 +135,7 @@ def test_a_test_message_that_was_taken_is_remembered(ask, port, tmp_path):
     Store(tmp_path / DATABASE_FILE_NAME, now=NOW).close()
     ask(CONFIG.format(port=port))
     store = Store(tmp_path / DATABASE_FILE_NAME, now=NOW)
-    assert [store.load_fact(f"tried {name}") is not None for name in ("good", "bad", "late")] == [True, False, False]
+    assert [store.facts.load(f"tried {name}") is not None for name in ("good", "bad", "late")] == [True, False, False]
     store.close()
 
 
@@ -159,7 +159,7 @@ def stopped(tmp_path):
     def by(name):
         waiting = delivery(channel=name, next_attempt_at=LATER, outcome="refused: answered 404 Not Found")
         refusal = StoppedChannel(channel=name, settings="0123456789abcdef", at=NOW, detail="answered 404 Not Found")
-        store.run_transaction(lambda: (store.enqueue_deliveries([waiting]), store.save_stop(refusal)), now=NOW)
+        store.run_transaction(lambda: (store.outbox.enqueue([waiting]), store.outbox.save_stop(refusal)), now=NOW)
         return store
 
     yield by
@@ -173,8 +173,8 @@ def test_a_test_that_arrives_ends_the_stop_of_its_channel_and_frees_what_waits(a
         "good (slack): delivered: answered 200 OK",
         "good had stopped and is used again; what waited for it is sent by the next `watcher run` or `watcher check`",
     ]
-    assert store.load_stops() == []
-    (row,) = store.load_outbox()
+    assert store.outbox.load_stops() == []
+    (row,) = store.outbox.load()
     assert row.next_attempt_at < LATER
     assert "used again" not in ask(CONFIG.format(port=port), "good").output, "it is said once"
 
@@ -183,7 +183,7 @@ def test_a_test_that_fails_leaves_the_stop_and_one_of_another_channel_too(ask, p
     store = stopped("bad")
     result = ask(CONFIG.format(port=port))
     assert "used again" not in result.output
-    assert [stop.channel for stop in store.load_stops()] == ["bad"]
+    assert [stop.channel for stop in store.outbox.load_stops()] == ["bad"]
 
 
 def test_a_store_that_cannot_be_looked_at_is_said_after_the_test(ask, port, tmp_path):

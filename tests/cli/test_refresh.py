@@ -66,9 +66,9 @@ def store(own):
 def test_the_daemon_is_asked_and_its_answer_awaited(own, nudged):
     def grant():
         mine = store(own)
-        assert mine.load_fact(REFRESH_FACT)[0] == REFRESH_REQUESTED
+        assert mine.facts.load(REFRESH_FACT)[0] == REFRESH_REQUESTED
         now = environment.create_environment().clock.now()
-        mine.run_transaction(lambda: mine.save_fact(REFRESH_FACT, REFRESH_DONE, now), now=now)
+        mine.run_transaction(lambda: mine.facts.save(REFRESH_FACT, REFRESH_DONE, now), now=now)
         mine.close()
 
     nudged.then = grant

@@ -271,9 +271,9 @@ def remember(home, *percents, every=timedelta(minutes=5)):
         )
 
         def keep(news=news, at=at):
-            store.save_result(news)
-            store.save_evaluation(
-                evaluator.evaluate_poll(config.rules, store.load_engine_state(), news, at, every=every)
+            store.readings.save_result(news)
+            store.alerts.save_evaluation(
+                evaluator.evaluate_poll(config.rules, store.alerts.load_state(), news, at, every=every)
             )
 
         store.run_transaction(keep, now=at)
@@ -348,7 +348,7 @@ def test_what_was_held_back_is_explained_with_the_reason(home):
     config = load_effective_config()
     store = Store(home.path / "state" / DATABASE_FILE_NAME, now=NOW)
     silence = Snooze(target="mine", created_at=NOW, until=NOW + timedelta(hours=2), severity=Severity.CRITICAL)
-    store.run_transaction(lambda: store.save_snooze(silence), now=NOW)
+    store.run_transaction(lambda: store.snoozes.save(silence), now=NOW)
     reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=90.0, window_seconds=18000)
     news = Snapshot(provider="claude", at=NOW, readings=(reading,))
     process_result(store, config, news, now=NOW, every=timedelta(minutes=5))
@@ -363,7 +363,7 @@ def snoozed(home, *polls):
     config, began = load_effective_config(), NOW - timedelta(hours=1)
     store = Store(home.path / "state" / DATABASE_FILE_NAME, now=NOW)
     silence = Snooze(target="mine", created_at=began, until=NOW + timedelta(hours=2), severity=Severity.CRITICAL)
-    store.run_transaction(lambda: store.save_snooze(silence), now=began)
+    store.run_transaction(lambda: store.snoozes.save(silence), now=began)
     for step, used in enumerate(polls):
         at = began + step * timedelta(minutes=5)
         reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=used, window_seconds=18000)
@@ -394,7 +394,7 @@ def test_a_script_may_ask_too_why_nothing_was_said(home):
 def test_polls_that_change_nothing_leave_no_word_behind(home):
     store = snoozed(home, 75.0, 90.0, *[91.0 + step / 10 for step in range(20)])
     try:
-        assert [choice.event for choice in store.load_suppressions(since=NOW - timedelta(days=1), rule="mine")] == [
+        assert [choice.event for choice in store.outbox.load_suppressions(since=NOW - timedelta(days=1), rule="mine")] == [
             "firing"
         ]
     finally:

@@ -38,7 +38,7 @@ def test_a_broken_config_is_told_to_the_desktop_once_and_another_mistake_again(r
 def test_status_shows_why_it_did_not_start(refuse):
     refuse("config.toml:1: a mistake")
     with closing(Store(refuse.world.paths.state_dir / "watcher.db", now=START)) as store:
-        assert store.load_fact(CONFIG_ERROR_FACT) == ("config.toml:1: a mistake", START)
+        assert store.facts.load(CONFIG_ERROR_FACT) == ("config.toml:1: a mistake", START)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def firing(own):
 
 def kept(own):
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=clock.utc_now(), read_only=True)
-    snoozes = store.load_snoozes()
+    snoozes = store.snoozes.load()
     store.close()
     return snoozes
 
@@ -146,10 +146,10 @@ def test_what_already_waits_is_held_and_let_go(firing):
     app.run(["snooze", "claude", "--for", "2h"])
     store = Store(firing.state_dir / DATABASE_FILE_NAME, now=now)
     pipeline.release_deliveries(store, config, now=now)
-    assert {row.state for row in store.load_outbox()} == {DeliveryState.HELD}
+    assert {row.state for row in store.outbox.load()} == {DeliveryState.HELD}
     app.run(["unsnooze", "claude"])
     pipeline.release_deliveries(store, config, now=now)
-    assert DeliveryState.QUEUED in {row.state for row in store.load_outbox()}
+    assert DeliveryState.QUEUED in {row.state for row in store.outbox.load()}
     store.close()
 
 
@@ -209,16 +209,20 @@ def test_what_the_disk_does_not_take_is_not_said_to_be_snoozed(firing, monkeypat
             connection.execute(f"PRAGMA max_page_count = {pages}")
             return connection
 
-        def save_snooze(self, snooze):
-            super().save_snooze(snooze)
-            self.save_fact("filler", "x" * 100_000, clock.utc_now())
+        def run_transaction(self, work, *, now):
+            def fill():
+                self.facts.save("filler", "x" * 100_000, now)
+                return work()
+
+            return super().run_transaction(fill, now=now)
 
     monkeypatch.setattr("watcher.cli.snooze.Store", Full)
     assert app.run(["snooze", "claude-session", "--for", "2h"]) == 1
     monkeypatch.undo()
     kept = Store(firing.state_dir / DATABASE_FILE_NAME, now=clock.utc_now(), read_only=True)
-    assert kept.load_snoozes() == []
+    assert kept.snoozes.load() == []
     kept.close()
     said = capsys.readouterr()
     assert "snoozed" not in said.out
-    assert f"cannot write {firing.state_dir / DATABASE_FILE_NAME}: free some disk space" in said.err
+    path = firing.state_dir / DATABASE_FILE_NAME
+    assert f"cannot write {path} (database or disk is full): free some disk space" in said.err

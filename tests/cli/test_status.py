@@ -141,7 +141,7 @@ def test_the_document_has_every_key_of_the_contract(served):
 def test_a_daemon_that_was_killed_is_not_said_to_watch(empty_home):
     now = datetime.now(UTC)
     store = Store(empty_home.paths.state_dir / "watcher.db", now=now)
-    store.run_transaction(lambda: store.save_fact("heartbeat", "running", now), now=now)
+    store.run_transaction(lambda: store.facts.save("heartbeat", "running", now), now=now)
     store.close()
     assert "nothing watches in the background since " in empty_home.watcher("status").stdout
     lock = Lock(empty_home.paths.state_dir)

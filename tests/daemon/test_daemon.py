@@ -242,14 +242,14 @@ def test_a_config_with_a_mistake_leaves_the_old_one_in_force_and_is_said_once(wo
     )
     assert [body["event"] for body in world.received] == ["notice", "firing"]
     store = world.store()
-    problem, _ = store.load_fact("config_error")
+    problem, _ = store.facts.load("config_error")
     assert "config.toml:1" in problem
 
 
 def test_a_mended_config_takes_the_problem_away(world):
     world.watch(H, (10 * M, lambda: world.config("[[rule]\n")), (30 * M, lambda: world.config(CONFIG)))
     store = world.store()
-    assert store.load_fact("config_error")[0] == ""
+    assert store.facts.load("config_error")[0] == ""
 
 
 def test_a_notice_says_where_without_naming_the_home(world):
@@ -271,7 +271,7 @@ def test_a_server_that_hangs_holds_up_nobody(world):
     calls.until = START + H
     daemon.run()
     store.close()
-    accounts = world.store().load_fact("heartbeat")
+    accounts = world.store().facts.load("heartbeat")
     assert accounts[0] == "stopped"
 
 
@@ -352,7 +352,7 @@ def test_a_silence_is_told_under_an_hourly_cron_too(world):
 def test_a_provider_that_was_switched_on_says_that_it_has_no_login(world):
     world.config(CONFIG + "[providers.codex]\nenabled = true\n")
     world.check()
-    codex = [account for account in world.store().accounts() if account.provider == "codex"]
+    codex = [account for account in world.store().accounts.load() if account.provider == "codex"]
     assert [account.failure.kind for account in codex] == ["not_signed_in"]
     assert "switched on in the config, but no login is found" in codex[0].failure.message
     assert world.received == []
@@ -386,8 +386,8 @@ def test_hand_is_a_real_queue(world):
 def test_a_wish_for_fresh_readings_is_granted_and_its_end_told(world):
     def wish():
         store = world.store()
-        store.write(
-            lambda: store.save_fact(REFRESH_FACT, REFRESH_REQUESTED, world.machine.now()), now=world.machine.now()
+        store.run_transaction(
+            lambda: store.facts.save(REFRESH_FACT, REFRESH_REQUESTED, world.machine.now()), now=world.machine.now()
         )
         store.close()
         daemon.check_requests()
@@ -397,7 +397,7 @@ def test_a_wish_for_fresh_readings_is_granted_and_its_end_told(world):
     calls.events = [(START + 6 * M, wish)]
     daemon.run()
     assert [round((at - START) / M) for at in world.polls()] == [0, 6]
-    assert store.load_fact(REFRESH_FACT)[0] == REFRESH_DONE
+    assert store.facts.load(REFRESH_FACT)[0] == REFRESH_DONE
 
 
 def test_a_look_at_the_snoozes_asks_nobody(world):
@@ -422,7 +422,7 @@ def test_a_broken_login_file_is_no_trouble_any_more_once_it_is_mended(world, men
     def copilots():
         store = world.store()
         try:
-            return [(each.account, each.failure is None) for each in store.accounts() if each.provider == "copilot"]
+            return [(each.account, each.failure is None) for each in store.accounts.load() if each.provider == "copilot"]
         finally:
             store.close()
 
@@ -445,7 +445,7 @@ def test_one_github_account_in_two_places_is_one_account(world):
     assert [body["event"] for body in world.received] == ["firing"]
     assert len([path for _, path in world.asked if path == "/user"]) == 1
     store = world.store()
-    assert [account.account for account in store.accounts() if account.provider == "copilot"] == ["octocat"]
+    assert [account.account for account in store.accounts.load() if account.provider == "copilot"] == ["octocat"]
     store.close()
 
 
@@ -471,11 +471,11 @@ def test_a_daemon_that_is_told_to_look_reads_a_config_whose_mode_was_mended(worl
         daemon.reload()
 
     def mended():
-        assert "chmod 600" in store.load_fact("config_error")[0]
+        assert "chmod 600" in store.facts.load("config_error")[0]
         world.paths.config_file.chmod(0o600)
         daemon.check_requests()
 
     calls.events = [(START + M, unreadable), (START + 2 * M, mended)]
     daemon.run()
     store.close()
-    assert world.store().load_fact("config_error")[0] == ""
+    assert world.store().facts.load("config_error")[0] == ""

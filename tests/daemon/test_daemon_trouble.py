@@ -59,7 +59,7 @@ def hang(_request):
 
 def failure(world):
     store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
-    (account,) = (each for each in store.load_accounts() if each.provider == "claude")
+    (account,) = (each for each in store.accounts.load() if each.provider == "claude")
     store.close()
     return account.failure
 
@@ -123,7 +123,7 @@ def test_a_look_for_logins_that_never_ends_is_said_and_stops_nobody_else(world):
     calls.until = START + 4 * M
     daemon.run()
     assert [body["event"] for body in world.received] == ["firing"]
-    (claude,) = (each for each in store.accounts() if each.provider == "claude")
+    (claude,) = (each for each in store.accounts.load() if each.provider == "claude")
     assert "the look for logins took over 2 minutes" in claude.failure.message
     store.close()
 

@@ -15,7 +15,6 @@ from watcher import pipeline
 from watcher.config import loader
 from watcher.core.engine import replay
 from watcher.core.engine import replay as history
-from watcher.storage.history import load_poll_results
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.paths import Paths
 
@@ -112,8 +111,8 @@ def observed(home, book, news):
         said += pipeline.process_result(store, loaded, each, now=each.at, every=every).evaluation.transitions
         store.close()
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=news[-1].at)
-    recalled = load_poll_results(store, BEGAN - timedelta(days=1))
-    kept = store.load_transitions(since=BEGAN - timedelta(days=1))
+    recalled = store.readings.load_poll_results(BEGAN - timedelta(days=1))
+    kept = store.alerts.load_transitions(since=BEGAN - timedelta(days=1))
     store.close()
     return said, kept, recalled
 

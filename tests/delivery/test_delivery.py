@@ -90,7 +90,7 @@ def tried(world):
 
 def outbox(world):
     store = world.store()
-    rows = store.load_outbox()
+    rows = store.outbox.load()
     store.close()
     return rows
 
@@ -190,11 +190,11 @@ def test_what_may_have_arrived_in_the_evening_is_not_said_again_at_night(made):
 
 def snooze(world, target, **more):
     store = world.store()
-    series = {str(state.series): state.episode for state in store.load_engine_state().series_states.values()}
+    series = {str(state.series): state.episode for state in store.alerts.load_state().series_states.values()}
     parts = {"target": target, "created_at": world.machine.now()} | more
     if parts.pop("until_reset", False):
         parts["episodes"] = {name: number for name, number in series.items() if name.endswith("five_hour")}
-    store.run_transaction(lambda: store.save_snooze(Snooze(**parts)), now=world.machine.now())
+    store.run_transaction(lambda: store.snoozes.save(Snooze(**parts)), now=world.machine.now())
     store.close()
 
 
@@ -212,7 +212,7 @@ def test_a_higher_level_ends_a_snooze(world):
     snooze(world, "full", until=START + 9 * H, severity=Severity.WARNING)
     world.watch(6 * H, (2 * H, lambda: use(world, 97)))
     assert [body["event"] for body in world.received] == ["firing", "escalated"]
-    assert world.store().load_snoozes() == []
+    assert world.store().snoozes.load() == []
 
 
 def test_a_snooze_until_the_reset_is_over_with_it(world):
@@ -282,7 +282,7 @@ def test_what_could_not_be_delivered_for_a_day_is_dead_and_shown_in_status(world
     use(world, 85)
     world.watch(25 * H)
     store = world.store()
-    (dead,) = store.load_finished_deliveries(DeliveryState.DEAD, since=START)
+    (dead,) = store.outbox.load_finished(DeliveryState.DEAD, since=START)
     assert dead.outcome.startswith("not delivered within 24 h; the last answer: answered 503 Service Unavailable")
     shown = build_status(store, now=world.machine.now())
     assert "Claude 5-hour window at 85 %" in repr(shown)

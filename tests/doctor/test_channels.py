@@ -23,7 +23,7 @@ def delivery(now, channel, state, outcome="", key="k"):
 
 
 def keep(ward, *deliveries):
-    ward.write(lambda store: store.enqueue_deliveries(deliveries))
+    ward.write(lambda store: store.outbox.enqueue(deliveries))
 
 
 def test_a_channel_that_took_a_message_is_well_and_one_that_never_did_is_unproven(ward):
@@ -37,7 +37,7 @@ def test_a_channel_that_took_a_message_is_well_and_one_that_never_did_is_unprove
 
 
 def test_a_test_message_that_was_taken_is_proof_enough(ward):
-    ward.write(lambda store: store.save_fact("tried team", "taken", ward.clock.at - timedelta(hours=1)))
+    ward.write(lambda store: store.facts.save("tried team", "taken", ward.clock.at - timedelta(hours=1)))
     assert told([one(channels.check_channels(ward.scene()), "team")]) == [
         ("team", "ok", "accepted a test message 1 h ago")
     ]
@@ -53,7 +53,7 @@ def test_a_missing_secret_fails_and_is_named_by_its_variable(ward):
 
 def test_a_channel_that_refused_for_good_fails_with_the_far_side_s_words(ward):
     stop = StoppedChannel(channel="team", settings="0", at=ward.clock.at, detail="404 no_service")
-    ward.write(lambda store: store.save_stop(stop))
+    ward.write(lambda store: store.outbox.save_stop(stop))
     found = one(channels.check_channels(ward.scene()), "team")
     assert (found.verdict, found.message) == ("fail", "it was stopped after a permanent error: 404 no_service")
     assert found.cure == "correct [channels.team], then watcher notify test team"

@@ -74,7 +74,7 @@ def test_a_system_without_login_items_is_told_another_way(ward):
 
 
 def beat(ward, ago, word="running"):
-    ward.write(lambda store: store.save_fact("heartbeat", word, ward.clock.at - ago))
+    ward.write(lambda store: store.facts.save("heartbeat", word, ward.clock.at - ago))
 
 
 def daemon(ward, holder):
@@ -303,7 +303,7 @@ def test_folders_that_are_missing_or_none_are_told(ward):
     ],
 )
 def test_the_clock_is_compared_with_what_a_server_said_last(ward, ahead_s, verdict, message):
-    ward.write(lambda store: store.save_fact(CLOCK_AHEAD_FACT, str(ahead_s), ward.clock.at - 5 * M))
+    ward.write(lambda store: store.facts.save(CLOCK_AHEAD_FACT, str(ahead_s), ward.clock.at - 5 * M))
     assert told(machine.check_clock(ward.scene())) == [("time", verdict, message)]
 
 
@@ -313,7 +313,7 @@ def test_without_a_server_s_clock_nothing_is_claimed(ward):
 
 def test_a_clock_that_was_set_back_shows_in_the_store(ward):
     later = ward.clock.at + timedelta(hours=2)
-    ward.write(lambda store: store.save_result(PollFailure(provider="claude", at=later, kind="offline", message="x")))
+    ward.write(lambda store: store.readings.save_result(PollFailure(provider="claude", at=later, kind="offline", message="x")))
     found = list(machine.check_clock(ward.scene()))[-1]
     assert (found.verdict, found.message) == (
         "fail",

@@ -41,7 +41,7 @@ def test_the_last_answer_of_each_account(ward, two_days):
 )
 def test_what_waiting_does_not_mend_is_a_failure(ward, kind, verdict):
     failure = PollFailure(provider="claude", at=ward.clock.at - timedelta(hours=1), kind=kind, message="words")
-    ward.write(lambda store: store.save_result(failure))
+    ward.write(lambda store: store.readings.save_result(failure))
     (found,) = providers.check_answers(ward.scene())
     assert (found.verdict, found.message) == (verdict, f"{kind}: words (for 1 h)")
     assert found.cure
@@ -63,14 +63,14 @@ def test_to_ask_again_is_a_cure_only_where_it_may_help(ward, kind, wait, cure):
     at = ward.clock.at
     again = None if wait is None else at + wait
     failure = PollFailure(provider="claude", at=at, kind=kind, message="words", retry_at=again)
-    ward.write(lambda store: store.save_result(failure))
+    ward.write(lambda store: store.readings.save_result(failure))
     (found,) = providers.check_answers(ward.scene())
     assert found.cure == cure
 
 
 def test_an_answer_that_has_grown_old_is_a_warning(ward, two_days):
     ward.lived(two_days)
-    ward.write(lambda store: store.save_fact("every", '{"nano_gpt": 300}', ward.clock.at))
+    ward.write(lambda store: store.facts.save("every", '{"nano_gpt": 300}', ward.clock.at))
     ward.clock.at += timedelta(days=1)
     found = one(providers.check_answers(ward.scene()), "nano_gpt")
     assert (found.verdict, found.message) == ("warn", "no new reading for 24 h")
@@ -89,13 +89,13 @@ def test_a_provider_that_is_switched_off_is_passed_over(ward, two_days):
 
 
 def test_a_daemon_that_goes_on_with_an_older_config_is_told_of(ward):
-    ward.write(lambda store: store.save_fact("config_error", "config.toml:3:1: unknown key\n  3 | x", ward.clock.at))
+    ward.write(lambda store: store.facts.save("config_error", "config.toml:3:1: unknown key\n  3 | x", ward.clock.at))
     (found,) = providers.check_answers(replace(ward.scene(), holder_pid=4711))
     assert found.message == "the daemon still uses an older config: config.toml:3:1: unknown key"
 
 
 def test_a_config_that_stopped_all_polls_is_told_of_until_one_has_read_it_mended(ward):
-    ward.write(lambda store: store.save_fact("config_error", "config.toml:3:1: unknown key\n  3 | x", ward.clock.at))
+    ward.write(lambda store: store.facts.save("config_error", "config.toml:3:1: unknown key\n  3 | x", ward.clock.at))
     (found,) = providers.check_answers(replace(ward.scene(), config=None))
     assert told([found]) == [("config", "fail", "nothing is polled with this config: config.toml:3:1: unknown key")]
     (found,) = providers.check_answers(ward.scene())

@@ -38,7 +38,7 @@ def claude_code(world, token="sk-ant-oat01-second", **account):
 def rows(world):
     return {
         each.account: None if each.failure is None else each.failure.message
-        for each in world.store().accounts()
+        for each in world.store().accounts.load()
         if each.provider == "claude"
     }
 
@@ -95,7 +95,7 @@ def test_a_login_that_proves_to_be_another_s_leaves_no_row_and_no_alert_behind(w
     shown = builder.build_status(world.store(), now=now)
     assert [(each.account, each.ok) for each in shown.providers] == [("me@x.io", True)]
     assert [alert.series for alert in shown.alerts] == ["claude.five_hour"]
-    assert {series.account for _, series in world.store().memory().alerts} == {"uuid-1"}
+    assert {series.account for _, series in world.store().alerts.load_state().alert_states} == {"uuid-1"}
     assert len(world.received) == 1, "it was told already"
 
 
@@ -127,10 +127,10 @@ def test_an_account_that_is_better_known_keeps_its_alerts_and_its_history(world,
     assert rows(world) == {"uuid-1": None}, why
     assert len(world.received) == 1, why
     store = world.store()
-    [series] = store.load_series()
+    [series] = store.readings.load_series()
     assert series.account == "uuid-1" != old
-    assert len(list(store.history(series, since=START))) == 2
-    assert [each.series for each in store.transitions(since=START)] == [series]
+    assert len(list(store.readings.iter_history(series, since=START))) == 2
+    assert [each.series for each in store.alerts.load_transitions(since=START)] == [series]
     world.machine.passes(timedelta(minutes=30))
     world.usage(20)
     world.watch(timedelta(minutes=30))
@@ -243,9 +243,9 @@ def test_an_alert_that_waits_to_be_told_waits_under_the_new_name(world):
     world.usage(20)
     world.check()
     assert rows(world) == {"uuid-1": None}
-    waiting = [each for row in world.store().load_outbox() for each in row.about]
+    waiting = [each for row in world.store().outbox.load() for each in row.about]
     assert [str(each.event) for each in waiting] == ["firing", "resolved"]
-    assert {each.alert for each in waiting} == {"a|claude[uuid-1].five_hour"}, "its end finds its beginning"
+    assert {each.alert_id for each in waiting} == {"a|claude[uuid-1].five_hour"}, "its end finds its beginning"
 
 
 def test_an_alert_that_is_being_told_is_renamed_with_its_account(world):
@@ -256,12 +256,12 @@ def test_an_alert_that_is_being_told_is_renamed_with_its_account(world):
     def renamed_meanwhile(_request):
         world.answers["/hook"] = lambda _: world.json({}, 503)
         store, now = world.store(), world.machine.now()
-        assert store.write(lambda: store.rename_account("claude", "", "uuid-1"), now=now)
+        assert store.run_transaction(lambda: store.rename_account("claude", "", "uuid-1"), now=now)
         return world.json({}, 503)
 
     world.answers["/hook"] = renamed_meanwhile
     world.check()
-    assert [each.series.account for row in world.store().load_outbox() for each in row.about] == ["uuid-1"]
+    assert [each.series.account for row in world.store().outbox.load() for each in row.about] == ["uuid-1"]
     world.machine.passes(timedelta(minutes=30))
     claude_code(world, **ME)
     world.usage(20)
@@ -280,7 +280,7 @@ def test_a_login_that_names_itself_no_more_takes_its_history_along(world):
     (world.home / ".claude.json").write_text("{}")
     world.check()
     assert rows(world) == {"": None}, "the token is the same"
-    assert [series.account for series in world.store().load_series()] == [""]
+    assert [series.account for series in world.store().readings.load_series()] == [""]
     assert len(world.received) == 1
 
 
@@ -317,10 +317,10 @@ def test_the_next_account_of_a_key_is_told_of_in_the_words_of_the_one_before(wor
 def test_a_snooze_of_an_account_by_its_key_means_the_account_under_its_new_one(world, target, after):
     world.check()
     store, now = world.store(), world.machine.now()
-    store.write(lambda: store.rename_account("claude", "", "ab12cd34"), now=now)
-    store.write(lambda: store.snooze(Snooze(target=target, created_at=now)), now=now)
-    store.write(lambda: store.rename_account("claude", "ab12cd34", "uuid-1"), now=now)
-    assert [each.target for each in store.snoozes()] == [after]
+    store.run_transaction(lambda: store.rename_account("claude", "", "ab12cd34"), now=now)
+    store.run_transaction(lambda: store.snoozes.save(Snooze(target=target, created_at=now)), now=now)
+    store.run_transaction(lambda: store.rename_account("claude", "ab12cd34", "uuid-1"), now=now)
+    assert [each.target for each in store.snoozes.load()] == [after]
 
 
 def test_a_snooze_until_the_reset_holds_under_the_new_name(world):
@@ -330,12 +330,12 @@ def test_a_snooze_until_the_reset_holds_under_the_new_name(world):
     world.check()
     store, now = world.store(), world.machine.now()
     snooze = Snooze(target="claude.five_hour", created_at=now, episodes={"claude.five_hour": 0})
-    store.write(lambda: store.snooze(snooze), now=now)
+    store.run_transaction(lambda: store.snoozes.save(snooze), now=now)
     world.machine.passes(timedelta(minutes=30))
     claude_code(world, **ME)
     world.usage(90)
     world.check()
-    assert [each.episodes for each in world.store().snoozes()] == [{"claude[uuid-1].five_hour": 0}]
+    assert [each.episodes for each in world.store().snoozes.load()] == [{"claude[uuid-1].five_hour": 0}]
     assert world.received == []
 
 
@@ -390,7 +390,7 @@ def test_a_login_in_a_broken_place_is_in_trouble_whatever_else_is_there(world):
 def test_what_was_kept_by_another_version_is_learnt_again(world):
     store = world.store()
     now = world.machine.now()
-    store.write(lambda: store.save_fact("logins claude", '{"nameless": 7}', now), now=now)
+    store.run_transaction(lambda: store.facts.save("logins claude", '{"nameless": 7}', now), now=now)
     assert AccountRegistry(store).get_known_keys("claude") == accounts.NO_KNOWN_KEYS
 
 
@@ -450,7 +450,7 @@ def test_one_person_s_refused_token_beside_a_good_one_is_no_trouble(world, refus
     for _ in range(3):
         world.check()
         world.machine.passes(timedelta(minutes=30))
-    shown = [each for each in world.store().accounts() if each.provider == "copilot"]
+    shown = [each for each in world.store().accounts.load() if each.provider == "copilot"]
     if (refused, status) == (["gho_opencode"], 401):  # a token that is none: nobody can say whose it was
         assert [each.account for each in shown if each.failure is None] == ["octocat"]
     else:
@@ -491,7 +491,7 @@ def test_of_two_nameless_google_logins_google_says_whose_they_are_once(world, ow
     for _ in range(3):
         world.check()
         world.machine.passes(timedelta(minutes=30))
-    shown = [each for each in world.store().accounts() if each.provider == "gemini_cli"]
+    shown = [each for each in world.store().accounts.load() if each.provider == "gemini_cli"]
     assert [each.failure for each in shown] == [None] * rows_
     assert {each.name.casefold() for each in shown} - set(keys_of(shown)) == {
         name.casefold() for name in owners.values()
@@ -513,7 +513,7 @@ def test_whose_a_token_is_is_asked_once_whatever_restarts(world):
         world.machine.passes(timedelta(minutes=30))
     assert asked(world, "/copilot_internal/user") == 3
     assert asked(world, "/user") == 1
-    assert [each.name for each in world.store().accounts()] == ["octocat"]
+    assert [each.name for each in world.store().accounts.load()] == ["octocat"]
 
 
 def test_the_status_line_speaks_of_the_account_that_is_shown(world):
@@ -525,5 +525,5 @@ def test_the_status_line_speaks_of_the_account_that_is_shown(world):
     said = {"rate_limits": {"five_hour": window}}
     inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, said, world.machine.now())
     statusline.import_statusline(world.paths, world.doors())
-    [account] = [each for each in world.store().accounts() if each.provider == "claude"]
+    [account] = [each for each in world.store().accounts.load() if each.provider == "claude"]
     assert (account.account, [each.used_percent for each in account.snapshot.readings]) == ("", [91])

@@ -44,7 +44,7 @@ def known(world):
     try:
         return [
             (account.account, reading.window, reading.used_percent, reading.source)
-            for account in store.accounts()
+            for account in store.accounts.load()
             for reading in (account.snapshot.readings if account.snapshot else ())
         ]
     finally:
@@ -80,7 +80,7 @@ def test_the_alert_it_raises_waits_for_whoever_sends(world):
     statusline.import_statusline(world.paths, world.doors())
     assert world.received == []
     store = world.store()
-    assert [delivery.message.rule for delivery in store.load_outbox()] == ["session"]
+    assert [delivery.message.rule for delivery in store.outbox.load()] == ["session"]
     store.close()
 
 

@@ -80,14 +80,16 @@ def live(store, account, at=NOW, used=81, provider="claude"):
     )
 
     def work():
-        store.save_result(
+        store.readings.save_result(
             Snapshot(provider=provider, account=account, at=at, readings=(reading(used), reading(1, "x")))
         )
-        store.save_result(
+        store.readings.save_result(
             PollFailure(provider=provider, account=account, at=at + timedelta(minutes=1), kind="server", message="m")
         )
-        store.save_evaluation(EvaluationResult(series_states=(state,), alert_states=(alert,), transitions=(fired,)))
-        store.enqueue_deliveries(
+        store.alerts.save_evaluation(
+            EvaluationResult(series_states=(state,), alert_states=(alert,), transitions=(fired,))
+        )
+        store.outbox.enqueue(
             [
                 Delivery(
                     key=fired.key, channel="h", message=message, reason="above", about=(fired,), created_at=at,
@@ -96,10 +98,10 @@ def live(store, account, at=NOW, used=81, provider="claude"):
             ]
         )  # fmt: skip
         choice = {"at": at, "key": fired.key, "rule": "a", "series": about, "event": AlertEvent.FIRING}
-        store.note([RoutingDecision(**choice, channel="h", said=False, reason="snoozed")])
-        store.snooze(Snooze(target=f"{provider} {account}", created_at=at, episodes={str(about): 3}))
+        store.outbox.save_suppressions([RoutingDecision(**choice, channel="h", said=False, reason="snoozed")])
+        store.snoozes.save(Snooze(target=f"{provider} {account}", created_at=at, episodes={str(about): 3}))
 
-    store.write(work, now=at)
+    store.run_transaction(work, now=at)
 
 
 def known_of(store, account, provider="claude"):
@@ -116,13 +118,18 @@ def known_of(store, account, provider="claude"):
                     f"SELECT {kept} FROM {table} WHERE provider = ? AND account = ? ORDER BY 1, 2, 3",
                     (provider, account),
                 ).fetchall()
-    found["readings"] = [list(store.history(each, since=NOW - timedelta(days=1))) for each in store.load_series()
-                         if (each.provider, each.account) == (provider, account)]  # fmt: skip
+    found["readings"] = [
+        list(store.readings.iter_history(each, since=NOW - timedelta(days=1)))
+        for each in store.readings.load_series()
+        if (each.provider, each.account) == (provider, account)
+    ]
     mine = (provider, account)
-    about = [each.series for row in store.load_outbox() for each in row.about]
-    about += [each.series for each in store.load_suppressions(since=NOW, rule="a")]
+    about = [each.series for row in store.outbox.load() for each in row.about]
+    about += [each.series for each in store.outbox.load_suppressions(since=NOW, rule="a")]
     found["written of"] = [each for each in about if (each.provider, each.account) == mine]
-    found["snoozes"] = [each.episodes for each in store.snoozes() if f"{provider}[{account}]" in str(each.episodes)]
+    found["snoozes"] = [
+        each.episodes for each in store.snoozes.load() if f"{provider}[{account}]" in str(each.episodes)
+    ]
     return {name: repr(rows).replace(account, "KEY") for name, rows in found.items()}
 
 
@@ -133,29 +140,29 @@ def test_all_that_is_known_goes_along_and_nothing_stays_behind(store):
     before, theirs, codex = known_of(store, OLD), known_of(store, OTHER), known_of(store, OLD, "codex")
     nothing = known_of(store, "nobody")
     assert all(before[name] != nothing[name] for name in nothing), "every table has something to lose"
-    assert store.write(lambda: store.rename_account("claude", OLD, NEW), now=NOW)
+    assert store.run_transaction(lambda: store.rename_account("claude", OLD, NEW), now=NOW)
     assert known_of(store, NEW) == before
     assert known_of(store, OTHER) == theirs
     assert known_of(store, OLD, "codex") == codex
     assert known_of(store, OLD) == nothing
-    memory = store.memory()
-    assert {each.account for each in memory.series if each.provider == "claude"} == {NEW, OTHER}
-    assert memory.alerts["a", series(NEW)].phase is AlertPhase.FIRING
+    memory = store.alerts.load_state()
+    assert {each.account for each in memory.series_states if each.provider == "claude"} == {NEW, OTHER}
+    assert memory.alert_states["a", series(NEW)].phase is AlertPhase.FIRING
 
 
 def test_a_key_under_which_something_is_known_is_not_taken(store):
     for account in (OLD, NEW):
         live(store, account)
     before = known_of(store, OLD), known_of(store, NEW)
-    assert not store.write(lambda: store.rename_account("claude", OLD, NEW), now=NOW)
+    assert not store.run_transaction(lambda: store.rename_account("claude", OLD, NEW), now=NOW)
     assert (known_of(store, OLD), known_of(store, NEW)) == before
 
 
 def test_the_history_of_an_account_that_was_forgotten_under_that_key_stays(store):
     live(store, NEW, at=NOW - timedelta(hours=1), used=40)
-    store.write(lambda: store.forget_account("claude", NEW), now=NOW)
+    store.run_transaction(lambda: store.forget_account("claude", NEW), now=NOW)
     live(store, OLD)
-    store.write(lambda: store.rename_account("claude", OLD, NEW), now=NOW)
-    past = store.history(series(NEW), since=NOW - timedelta(days=1))
+    store.run_transaction(lambda: store.rename_account("claude", OLD, NEW), now=NOW)
+    past = store.readings.iter_history(series(NEW), since=NOW - timedelta(days=1))
     assert [each.used_percent for _, each in past] == [40.0, 81.0]
-    assert store.load_series() == [series(NEW), series(NEW, "x")]
+    assert store.readings.load_series() == [series(NEW), series(NEW, "x")]

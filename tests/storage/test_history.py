@@ -12,7 +12,6 @@ from watcher.config import loader
 from watcher.core.engine import replay
 from watcher.core.model import PollFailure, Reading, Snapshot, WindowKind
 from watcher.errors import ServerError, TimedOutError
-from watcher.storage.history import load_poll_results
 from watcher.storage.migrations import MIGRATIONS
 from watcher.storage.store import Store
 
@@ -57,7 +56,7 @@ def test_a_replay_of_past_outages_says_what_the_daemon_said(world):
         (5 * H + 20 * M, lambda: world.usage(86)),
     )
     store = world.store()
-    past, said = load_poll_results(store, START - H), store.transitions(since=START - H)
+    past, said = store.readings.load_poll_results(START - H), store.alerts.load_transitions(since=START - H)
     rules = loader.load_config(world.paths, lambda text: text, world.home).rules
     played = replay.replay_rules(rules, past, until=world.machine.now())
     again = [each for moment in played for each in moment.evaluation.transitions]
@@ -100,7 +99,7 @@ def answer(after):
 
 def record(store, *news):
     for each in news:
-        store.write(lambda each=each: store.save_result(each), now=each.at)
+        store.run_transaction(lambda each=each: store.readings.save_result(each), now=each.at)
 
 
 def rows(store):
@@ -112,8 +111,8 @@ def test_polls_that_fail_alike_are_one_row_and_each_comes_back(store):
     polls = [failure(each * M) for each in (0, 5, 10, 40, 45)]
     record(store, *polls)
     assert rows(store) == [("a", "timeout", 45 * 60_000, "300000 300000 1800000 300000")]
-    assert list(store.failures(since=START)) == polls
-    assert list(store.failures(since=START + 7 * M)) == polls[2:]
+    assert list(store.readings.iter_failures(since=START)) == polls
+    assert list(store.readings.iter_failures(since=START + 7 * M)) == polls[2:]
 
 
 @pytest.mark.parametrize(
@@ -129,13 +128,13 @@ def test_what_says_something_else_begins_a_row_of_its_own(store, between):
     news = [failure(0 * M), failure(5 * M), between, failure(10 * M), failure(15 * M)]
     record(store, *news)
     assert [row[3] for row in rows(store) if row[2]] == ["300000", "300000"]
-    assert list(store.failures(since=START)) == [each for each in news if isinstance(each, PollFailure)]
+    assert list(store.readings.iter_failures(since=START)) == [each for each in news if isinstance(each, PollFailure)]
 
 
 def test_accounts_are_kept_apart_and_a_clock_set_back_loses_nothing(store):
     polls = [failure(0 * M), failure(0 * M, account="b"), failure(5 * M), failure(4 * M)]
     record(store, *polls)
-    assert sorted(store.failures(since=START), key=lambda each: (each.account, each.at)) == [
+    assert sorted(store.readings.iter_failures(since=START), key=lambda each: (each.account, each.at)) == [
         polls[0], polls[3], polls[2], polls[1],
     ]  # fmt: skip
 
@@ -143,19 +142,19 @@ def test_accounts_are_kept_apart_and_a_clock_set_back_loses_nothing(store):
 def test_a_row_never_grows_without_end(store):
     record(store, *(failure(each * M) for each in range(250)))
     assert [row[3].count(" ") + 2 for row in rows(store)] == [100, 100, 50]
-    assert len(list(store.failures(since=START))) == 250
+    assert len(list(store.readings.iter_failures(since=START))) == 250
 
 
 def test_they_go_when_the_readings_of_their_time_go(store):
     record(store, failure(0 * M), answer(M), failure(10 * M), failure(D))
-    store.write(lambda: store.delete_old_records(START + 14 * D + H), now=START)
-    assert [each.at for each in store.failures(since=START)] == [START + 10 * M, START + D]
+    store.run_transaction(lambda: store.delete_old_records(START + 14 * D + H), now=START)
+    assert [each.at for each in store.readings.iter_failures(since=START)] == [START + 10 * M, START + D]
 
 
 def test_an_account_known_by_another_key_leaves_none_behind(store):
     record(store, failure(0 * M), failure(0 * M, account="b"))
-    store.write(lambda: store.forget_account("claude", "a"), now=START)
-    assert [each.account for each in store.failures(since=START)] == ["b"]
+    store.run_transaction(lambda: store.forget_account("claude", "a"), now=START)
+    assert [each.account for each in store.readings.iter_failures(since=START)] == ["b"]
 
 
 @pytest.mark.parametrize(("since", "found"), [(START, [START, START + H]), (START + H, [START + H])])
@@ -171,7 +170,7 @@ def test_what_failed_before_an_upgrade_is_known_from_its_beginning(tmp_path, sin
         file.execute("INSERT INTO account VALUES ('copilot', '', '{}', NULL, NULL, 0, ?)", (last,))
     store = Store(path, now=START + H)
     try:
-        assert [(each.at, each.kind, each.message) for each in store.iter_failures(since=START - D)] == [
+        assert [(each.at, each.kind, each.message) for each in store.readings.iter_failures(since=START - D)] == [
             (at, "timeout", "no") for at in found
         ]
     finally:

@@ -64,7 +64,7 @@ def store(path):
 
 
 def test_the_folder_and_its_files_are_the_owners_alone(store, path):
-    store.write(lambda: store.save_result(snapshot()), now=NOW)
+    store.run_transaction(lambda: store.readings.save_result(snapshot()), now=NOW)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
 
@@ -92,64 +92,64 @@ def test_a_reading_comes_back_as_it_was(store):
         source="cache",
     )
     news = Snapshot(provider="nano_gpt", at=NOW, readings=(reading,))
-    store.write(lambda: store.save_result(news), now=NOW)
+    store.run_transaction(lambda: store.readings.save_result(news), now=NOW)
     series = Series(provider="nano_gpt", window="balance_usd")
-    assert list(store.history(series, since=NOW - H)) == [(NOW, reading)]
-    assert store.accounts()[0].snapshot == news
+    assert list(store.readings.iter_history(series, since=NOW - H)) == [(NOW, reading)]
+    assert store.accounts.load()[0].snapshot == news
 
 
 def test_a_failure_leaves_the_last_good_snapshot_and_counts(store):
     failure = PollFailure(provider="claude", at=NOW + M, kind="timeout", message="no answer")
-    store.write(lambda: store.save_result(snapshot()), now=NOW)
-    store.write(lambda: store.save_result(failure), now=NOW)
-    store.write(lambda: store.save_result(failure), now=NOW)
-    (account,) = store.accounts()
+    store.run_transaction(lambda: store.readings.save_result(snapshot()), now=NOW)
+    store.run_transaction(lambda: store.readings.save_result(failure), now=NOW)
+    store.run_transaction(lambda: store.readings.save_result(failure), now=NOW)
+    (account,) = store.accounts.load()
     assert account.snapshot == snapshot()
-    assert (account.failure, account.failures, account.failing_since) == (failure, 2, NOW + M)
-    store.write(lambda: store.save_result(snapshot(NOW + H)), now=NOW)
-    (account,) = store.accounts()
-    assert (account.failure, account.failures, account.failing_since) == (None, 0, None)
+    assert (account.failure, account.failure_count, account.failing_since) == (failure, 2, NOW + M)
+    store.run_transaction(lambda: store.readings.save_result(snapshot(NOW + H)), now=NOW)
+    (account,) = store.accounts.load()
+    assert (account.failure, account.failure_count, account.failing_since) == (None, 0, None)
 
 
 def test_a_transaction_that_fails_leaves_nothing(store):
     def work():
-        store.save_result(snapshot())
+        store.readings.save_result(snapshot())
         raise ValueError("in the middle")
 
     with pytest.raises(ValueError, match="in the middle"):
-        store.write(work, now=NOW)
-    assert store.accounts() == []
+        store.run_transaction(work, now=NOW)
+    assert store.accounts.load() == []
 
 
 def test_a_delivery_with_a_known_key_is_not_queued_twice(store):
-    store.write(lambda: store.enqueue_deliveries([delivery(), delivery(), delivery(channel="other")]), now=NOW)
-    assert [each.channel for each in store.load_outbox()] == ["hook", "other"]
+    store.run_transaction(lambda: store.outbox.enqueue([delivery(), delivery(), delivery(channel="other")]), now=NOW)
+    assert [each.channel for each in store.outbox.load()] == ["hook", "other"]
 
 
 def test_what_was_sent_leaves_the_outbox_and_keeps_its_key(store):
-    store.write(lambda: store.enqueue_deliveries([delivery()]), now=NOW)
-    (queued,) = store.load_outbox()
+    store.run_transaction(lambda: store.outbox.enqueue([delivery()]), now=NOW)
+    (queued,) = store.outbox.load()
     sent = msgspec.structs.replace(queued, state=DeliveryState.SENT)
-    store.write(lambda: store.update([sent]), now=NOW)
-    store.write(lambda: store.enqueue_deliveries([delivery()]), now=NOW)
-    assert store.load_outbox() == []
-    assert store.load_finished_deliveries(DeliveryState.SENT, since=NOW - H) == [sent]
+    store.run_transaction(lambda: store.outbox.update([sent]), now=NOW)
+    store.run_transaction(lambda: store.outbox.enqueue([delivery()]), now=NOW)
+    assert store.outbox.load() == []
+    assert store.outbox.load_finished(DeliveryState.SENT, since=NOW - H) == [sent]
 
 
 def test_raw_readings_become_hourly_ones_after_two_weeks_and_go_after_a_year(store):
     def fill():
         for minute in range(0, 180, 10):
-            store.save_result(snapshot(NOW + minute * M, percent=minute / 2))
+            store.readings.save_result(snapshot(NOW + minute * M, percent=minute / 2))
 
     series = Series(provider="claude", window="five_hour")
-    store.write(fill, now=NOW)
+    store.run_transaction(fill, now=NOW)
     later = NOW + 15 * D
-    store.write(lambda: store.delete_old_records(later), now=later)
-    kept = list(store.history(series, since=NOW - H))
+    store.run_transaction(lambda: store.delete_old_records(later), now=later)
+    kept = list(store.readings.iter_history(series, since=NOW - H))
     assert [at for at, _ in kept] == [NOW + 50 * M, NOW + 110 * M, NOW + 170 * M]
     assert [reading.used_percent for _, reading in kept] == [25.0, 55.0, 85.0]
-    store.write(lambda: store.delete_old_records(NOW + 366 * D), now=NOW)
-    assert list(store.history(series, since=NOW - H)) == []
+    store.run_transaction(lambda: store.delete_old_records(NOW + 366 * D), now=NOW)
+    assert list(store.readings.iter_history(series, since=NOW - H)) == []
 
 
 def silence(at, rule="mine", *, said=False):
@@ -160,40 +160,42 @@ def silence(at, rule="mine", *, said=False):
 
 
 def test_only_what_was_not_said_is_kept_as_a_silence(store):
-    store.write(lambda: store.note([silence(NOW), silence(NOW, said=True)]), now=NOW)
-    assert store.load_suppressions(since=NOW, rule="mine") == [silence(NOW)]
-    assert store.load_suppressions(since=NOW, rule="other") == []
+    store.run_transaction(lambda: store.outbox.save_suppressions([silence(NOW), silence(NOW, said=True)]), now=NOW)
+    assert store.outbox.load_suppressions(since=NOW, rule="mine") == [silence(NOW)]
+    assert store.outbox.load_suppressions(since=NOW, rule="other") == []
 
 
 def test_silences_go_after_two_weeks_and_never_grow_past_their_number(store):
-    store.write(lambda: store.note([silence(NOW + step * M) for step in range(250)]), now=NOW)
-    store.write(lambda: store.note([silence(NOW, rule="other")]), now=NOW)
-    store.write(lambda: store.delete_old_records(NOW + H), now=NOW)
-    kept = store.load_suppressions(since=NOW, rule="mine")
+    store.run_transaction(
+        lambda: store.outbox.save_suppressions([silence(NOW + step * M) for step in range(250)]), now=NOW
+    )
+    store.run_transaction(lambda: store.outbox.save_suppressions([silence(NOW, rule="other")]), now=NOW)
+    store.run_transaction(lambda: store.delete_old_records(NOW + H), now=NOW)
+    kept = store.outbox.load_suppressions(since=NOW, rule="mine")
     assert (len(kept), kept[0].at, kept[-1].at) == (200, NOW + 50 * M, NOW + 249 * M)
-    assert len(store.load_suppressions(since=NOW, rule="other")) == 1
-    store.write(lambda: store.delete_old_records(NOW + 14 * D + 100 * M), now=NOW)
-    assert store.load_suppressions(since=NOW, rule="mine")[0].at == NOW + 100 * M
-    assert store.load_suppressions(since=NOW, rule="other") == []
+    assert len(store.outbox.load_suppressions(since=NOW, rule="other")) == 1
+    store.run_transaction(lambda: store.delete_old_records(NOW + 14 * D + 100 * M), now=NOW)
+    assert store.outbox.load_suppressions(since=NOW, rule="mine")[0].at == NOW + 100 * M
+    assert store.outbox.load_suppressions(since=NOW, rule="other") == []
 
 
 def test_thinning_out_twice_changes_nothing(store):
-    store.write(lambda: [store.save_result(snapshot(NOW + i * M)) for i in range(90)], now=NOW)
+    store.run_transaction(lambda: [store.readings.save_result(snapshot(NOW + i * M)) for i in range(90)], now=NOW)
     for _ in range(2):
-        store.write(lambda: store.delete_old_records(NOW + 15 * D), now=NOW)
-    assert len(list(store.history(Series(provider="claude", window="five_hour"), since=NOW - H))) == 2
+        store.run_transaction(lambda: store.delete_old_records(NOW + 15 * D), now=NOW)
+    assert len(list(store.readings.iter_history(Series(provider="claude", window="five_hour"), since=NOW - H))) == 2
 
 
 def test_a_reader_sees_whole_transactions_while_a_writer_writes(store, path):
-    store.write(lambda: store.save_result(snapshot()), now=NOW)
+    store.run_transaction(lambda: store.readings.save_result(snapshot()), now=NOW)
     reader = Store(path, now=NOW, read_only=True)
 
     def work():
-        store.save_result(snapshot(NOW + H, percent=90))
-        return [account.snapshot.readings[0].used_percent for account in reader.load_accounts()]
+        store.readings.save_result(snapshot(NOW + H, percent=90))
+        return [account.snapshot.readings[0].used_percent for account in reader.accounts.load()]
 
-    assert store.write(work, now=NOW) == [50.0]
-    assert reader.load_accounts()[0].snapshot.readings[0].used_percent == 90.0
+    assert store.run_transaction(work, now=NOW) == [50.0]
+    assert reader.accounts.load()[0].snapshot.readings[0].used_percent == 90.0
     reader.close()
 
 
@@ -208,10 +210,10 @@ def test_a_signal_is_heard_while_another_process_writes(store, path):
         before = signal.signal(signal.SIGALRM, lambda _number, _frame: other.execute("ROLLBACK"))
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.05)
-            store.write(lambda: store.save_result(snapshot()), now=NOW)  # heard too late, it would be refused
+            store.run_transaction(lambda: store.readings.save_result(snapshot()), now=NOW)  # else refused
         finally:
             signal.signal(signal.SIGALRM, before)
-    assert store.accounts()
+    assert store.accounts.load()
 
 
 def test_a_newer_format_is_left_alone(path):
@@ -258,8 +260,8 @@ def test_every_earlier_format_is_brought_up_to_date(path, version):
         connection.executescript(f"{script}; PRAGMA user_version = {number}")
     connection.close()
     store = Store(path, now=NOW)
-    store.run_transaction(lambda: store.save_result(snapshot()), now=NOW)
-    assert store.load_accounts()
+    store.run_transaction(lambda: store.readings.save_result(snapshot()), now=NOW)
+    assert store.accounts.load()
     store.close()
     with closing(sqlite3.connect(path)) as connection:
         (now_at,) = connection.execute("PRAGMA user_version").fetchone()
@@ -271,41 +273,42 @@ def test_a_damaged_file_is_set_aside_with_one_notice(path, content):
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     store = Store(path, now=NOW)
-    store.run_transaction(lambda: store.save_result(snapshot()), now=NOW)
-    assert store.load_accounts()
+    store.run_transaction(lambda: store.readings.save_result(snapshot()), now=NOW)
+    assert store.accounts.load()
     assert len(store.notices) == 1
-    assert "set aside as watcher.db.damaged-20260302T090000Z" in store.notices[0]
+    assert "renamed to watcher.db.damaged-20260302T090000Z" in store.notices[0]
     assert (path.parent / "watcher.db.damaged-20260302T090000Z").read_bytes() == content
     store.close()
 
 
 def test_a_file_damaged_while_it_is_open_is_set_aside_and_the_work_done_again(store, path):
-    store.write(lambda: [store.save_result(snapshot(NOW + i * M)) for i in range(2000)], now=NOW)
+    store.run_transaction(lambda: [store.readings.save_result(snapshot(NOW + i * M)) for i in range(2000)], now=NOW)
     store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (path.stat().st_size - 4096))
     store._db.execute("PRAGMA cache_size = 0")
-    store.write(lambda: store.save_result(snapshot(NOW + D, percent=77)), now=NOW)
-    assert store.accounts()[0].snapshot.readings[0].used_percent == 77
+    store.run_transaction(lambda: store.readings.save_result(snapshot(NOW + D, percent=77)), now=NOW)
+    assert store.accounts.load()[0].snapshot.readings[0].used_percent == 77
     assert len(store.notices) == 1
 
 
-def test_a_full_disk_is_survived_in_memory_and_written_down_when_there_is_room(store, path):
-    store.write(lambda: store.save_result(snapshot()), now=NOW)
+def test_a_full_disk_is_survived_in_memory_and_written_down_when_there_is_room(path):
+    store = Store(path, now=NOW, memory_fallback=True)
+    store.run_transaction(lambda: store.readings.save_result(snapshot()), now=NOW)
     (pages,) = store._db.execute("PRAGMA page_count").fetchone()
     store._db.execute(f"PRAGMA max_page_count = {pages}")
     for i in range(300):
-        store.write(lambda i=i: store.enqueue_deliveries([delivery(key=f"alert {i}")]), now=NOW)
-    assert store.uses_fallback
+        store.run_transaction(lambda i=i: store.outbox.enqueue([delivery(key=f"alert {i}")]), now=NOW)
+    assert store.uses_memory
     assert len(store.notices) == 1
-    assert len(store.load_outbox()) == 300
-    assert store.accounts()[0].snapshot == snapshot()
-    store.restore_from_fallback(now=NOW)
-    assert not store.uses_fallback
+    assert len(store.outbox.load()) == 300
+    assert store.accounts.load()[0].snapshot == snapshot()
+    store.return_to_disk(now=NOW)
+    assert not store.uses_memory
     store.close()
     again = Store(path, now=NOW)
-    assert len(again.load_outbox()) == 300
+    assert len(again.outbox.load()) == 300
     again.close()
 
 
@@ -320,15 +323,15 @@ import os, signal
 from pathlib import Path
 from tests.storage.test_store import NOW, Store, snapshot
 store = Store(Path({str(path)!r}), now=NOW)
-store.write(lambda: store.record(snapshot(percent=1.0)), now=NOW)
+store.run_transaction(lambda: store.readings.save_result(snapshot(percent=1.0)), now=NOW)
 def work():
-    store.record(snapshot(percent=2.0))
+    store.readings.save_result(snapshot(percent=2.0))
     os.kill(os.getpid(), signal.SIGKILL)
-store.write(work, now=NOW)
+store.run_transaction(work, now=NOW)
 """
     root = str(Path(__file__).parents[2])
     done = subprocess.run([sys.executable, "-c", script], cwd=root, env={**os.environ, "PYTHONPATH": root}, check=False)
     assert done.returncode == -9
     store = Store(path, now=NOW)
-    assert store.load_accounts()[0].snapshot.readings[0].used_percent == 1.0
+    assert store.accounts.load()[0].snapshot.readings[0].used_percent == 1.0
     store.close()

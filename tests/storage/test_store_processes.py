@@ -35,9 +35,9 @@ while True:
     at = NOW + timedelta(minutes=number)
     def work():
         for part in range(20):
-            store.record(snapshot(at + timedelta(seconds=part), percent=number % 100))
-        store.enqueue([delivery(key=f"alert {number}")])
-    store.write(work, now=at)
+            store.readings.save_result(snapshot(at + timedelta(seconds=part), percent=number % 100))
+        store.outbox.enqueue([delivery(key=f"alert {number}")])
+    store.run_transaction(work, now=at)
     print(number, flush=True)
 """
 
@@ -63,7 +63,7 @@ def test_status_reads_whole_transactions_while_another_process_writes(home):
             assert len(json.loads(done.stdout)["providers"]) >= 6
         with closing(Store(path, now=NOW, read_only=True)) as store:
             for _ in range(50):
-                (claude,) = (each for each in store.load_accounts() if each.provider == "claude")
+                (claude,) = (each for each in store.accounts.load() if each.provider == "claude")
                 # a transaction's twenty answers end with second 19: nothing in between is ever seen
                 assert claude.snapshot.at.second == 19
         assert process.poll() is None
@@ -84,7 +84,7 @@ def test_a_writer_killed_at_any_moment_of_a_checkpoint_loses_nothing_it_had_comm
             assert raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         with closing(Store(path, now=NOW)) as store:
             assert {f"alert {number}" for number in range(1, committed + 1)} <= {
-                each.key for each in store.load_outbox()
+                each.key for each in store.outbox.load()
             }
             assert store.notices == []
 
@@ -96,8 +96,8 @@ def test_instants_are_kept_in_utc_whatever_the_zone(tmp_path, zone):
         "import sys; from datetime import datetime, timedelta, timezone; from pathlib import Path\n"
         "from tests.storage.test_store import NOW, snapshot; from watcher.storage.store import Store\n"
         "local = NOW.astimezone()\nstore = Store(Path(sys.argv[1]), now=local)\n"
-        "store.write(lambda: store.record(snapshot(local, resets_at=local)), now=local)\n"
-        "store.write(lambda: store.set_fact('heartbeat', 'running', local), now=local)\nstore.close()"
+        "store.run_transaction(lambda: store.readings.save_result(snapshot(local, resets_at=local)), now=local)\n"
+        "store.run_transaction(lambda: store.facts.save('heartbeat', 'running', local), now=local)\nstore.close()"
     )
     command, options = python(program, str(path), TZ=zone)
     subprocess.run(command, check=True, **options)
@@ -107,8 +107,8 @@ def test_instants_are_kept_in_utc_whatever_the_zone(tmp_path, zone):
         assert raw.execute("SELECT at FROM fact").fetchall() == [(ms,)]
         assert raw.execute("SELECT asked_at FROM account").fetchall() == [(ms,)]
     with closing(Store(path, now=NOW)) as store:
-        assert store.load_fact("heartbeat") == ("running", NOW)
-        assert store.load_accounts()[0].snapshot.at == NOW
+        assert store.facts.load("heartbeat") == ("running", NOW)
+        assert store.accounts.load()[0].snapshot.at == NOW
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_instants_are_kept_in_utc_whatever_the_zone(tmp_path, zone):
     [
         ("UPDATE account SET snapshot = '{\"provider\": 7}' WHERE account = 'a'", "Snapshot"),
         ("UPDATE account SET snapshot = 'torn {' WHERE account = 'a'", "Snapshot"),
-        ("UPDATE account SET failure = '[]' WHERE account = 'a'", "Failure"),
+        ("UPDATE account SET failure = '[]' WHERE account = 'a'", "PollFailure"),
         ("UPDATE series SET state = '{}' WHERE account = 'a'", "SeriesState"),
         ("UPDATE delivery SET record = 'null' WHERE key = 'a'", "Delivery"),
     ],
@@ -124,22 +124,21 @@ def test_instants_are_kept_in_utc_whatever_the_zone(tmp_path, zone):
 def test_one_row_that_cannot_be_read_loses_no_other_and_is_said_once(tmp_path, spoil, kind):
     path = tmp_path / "watcher.db"
     with closing(Store(path, now=NOW)) as store:
-        store.run_transaction(lambda: [store.save_result(snapshot(account=name)) for name in "ab"], now=NOW)
-        store.run_transaction(lambda: store.enqueue_deliveries([delivery(key="a"), delivery(key="b")]), now=NOW)
+        store.run_transaction(lambda: [store.readings.save_result(snapshot(account=name)) for name in "ab"], now=NOW)
+        store.run_transaction(lambda: store.outbox.enqueue([delivery(key="a"), delivery(key="b")]), now=NOW)
     with closing(sqlite3.connect(path)) as raw, raw:
         assert raw.execute(spoil).rowcount == 1
     with closing(Store(path, now=NOW)) as store:
         for _ in range(2):
-            good = {each.account: each.snapshot is not None for each in store.load_accounts()}
-            store.invalidate_cache()
-            store.load_engine_state()
-            waiting = [each.key for each in store.load_outbox()]
+            good = {each.account: each.snapshot is not None for each in store.accounts.load()}
+            store.alerts.load_state()
+            waiting = [each.key for each in store.outbox.load()]
         assert good == {"a": kind != "Snapshot", "b": True}
         assert waiting == (["b"] if kind == "Delivery" else ["a", "b"])
         assert len(store.notices) == 1
         assert f"one {kind} cannot be read and is left out" in store.notices[0]
-        store.run_transaction(lambda: store.save_result(snapshot(NOW + H, account="a", percent=9.0)), now=NOW)
-        assert store.load_accounts()[0].snapshot.readings[0].used_percent == 9.0
+        store.run_transaction(lambda: store.readings.save_result(snapshot(NOW + H, account="a", percent=9.0)), now=NOW)
+        assert store.accounts.load()[0].snapshot.readings[0].used_percent == 9.0
 
 
 @pytest.fixture(params=["a limit of the process", "a file system of its own"])

@@ -164,7 +164,7 @@ def _read_heartbeat(paths: Paths) -> tuple[str, bool] | None:
         store = Store(paths.state_dir / DATABASE_FILE_NAME, now=clock_now(), read_only=True)
     except WatcherError:
         return None
-    beat = store.load_fact("heartbeat")
+    beat = store.facts.load("heartbeat")
     store.close()
     return None if beat is None else _format_heartbeat(*beat, clock_now())
 

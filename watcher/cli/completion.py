@@ -72,7 +72,7 @@ def _list_series_words() -> CompletionWords:
 
     yield from ((provider, "provider") for provider in PROVIDER_WINDOWS)
     store = Store(_resolve_paths().state_dir / DATABASE_FILE_NAME, now=clock.utc_now(), read_only=True)
-    yield from ((f"{each.provider}.{each.window}", "window") for each in store.load_series())
+    yield from ((f"{each.provider}.{each.window}", "window") for each in store.readings.load_series())
     store.close()
 
 

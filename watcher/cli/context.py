@@ -12,7 +12,6 @@ from watcher.core.rules.diagnostics import Diagnostic, format_diagnostics
 from watcher.core.rules.fields import find_close_match
 from watcher.core.rules.rule import Rule
 from watcher.errors import ConfigError, UsageError
-from watcher.storage import fallback
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import paths
 from watcher.system.paths import Paths
@@ -121,10 +120,9 @@ def group_rules_by_file(rules: Sequence[Rule]) -> dict[str, list[Rule]]:
 
 
 def open_store(paths: Paths, now: datetime) -> Store:
-    """The store, to be looked at: also what is kept elsewhere while its disk refuses writes.
+    """The store, opened for reading.
 
     Raises:
         StoreError: it cannot be read; `NoReadingsError` where there is none.
     """
-    path = paths.state_dir / DATABASE_FILE_NAME
-    return Store(path, now=now, read_only=True, fallback_path=fallback.seen(path, environment.read_host_info().env))
+    return Store(paths.state_dir / DATABASE_FILE_NAME, now=now, read_only=True)

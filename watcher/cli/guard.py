@@ -123,8 +123,8 @@ def _evaluate_expression(
     except NoReadingsError:
         return evaluate_guard(condition, (), now, max_age=max_age), {}
     try:
-        states = store.load_engine_state().series_states
-        crowded = store.load_multi_account_providers()
+        states = store.alerts.load_state().series_states
+        crowded = store.accounts.load_multi_account_providers()
     finally:
         store.close()
     accounts = {(state.series.provider, state.series.account): state.account_name for state in states.values()}

@@ -106,9 +106,9 @@ def _load_rows(selector_texts: tuple[str, ...], time_range: TimeRange) -> list[H
     selectors = status.parse_selectors(selector_texts)
     store = open_store(find_paths(), time_range.end)
     try:
-        states = store.load_engine_state().series_states
+        states = store.alerts.load_state().series_states
         chosen = []
-        for each in store.load_series():
+        for each in store.readings.load_series():
             state = states.get(each)
             name, kind = past.find_account_name(store, each), "" if state is None else state.kind.value
             primary = state is not None and state.primary
@@ -117,7 +117,7 @@ def _load_rows(selector_texts: tuple[str, ...], time_range: TimeRange) -> list[H
             ):
                 chosen.append(each)
         names = {(each.provider, each.account): past.find_account_name(store, each) for each in chosen}
-        several = store.load_multi_account_providers()
+        several = store.accounts.load_multi_account_providers()
         return [
             (_format_series_name(track.usage_history.series, several, names), names[_account_key(track)], track)
             for track in past.build_tracks(store, _load_rules(), chosen, time_range.start)

@@ -92,11 +92,11 @@ def _resume_working_channels(tested_channels: Sequence[str], environment: Enviro
 
 def _save_resumed_channels(store: Store, tested_channels: Sequence[str], now: datetime) -> outbox.ResumedChannels:
     for name in tested_channels:
-        store.save_fact(CHANNEL_TESTED_PREFIX + name, "taken", now)  # for `watcher doctor`
-    resumed = outbox.resume_tested_channels(store.load_stops(), tested_channels, store.load_outbox(), now)
+        store.facts.save(CHANNEL_TESTED_PREFIX + name, "taken", now)  # for `watcher doctor`
+    resumed = outbox.resume_tested_channels(store.outbox.load_stops(), tested_channels, store.outbox.load(), now)
     for name in resumed.channels:
-        store.delete_stop(name)
-    store.update_deliveries(resumed.changed_deliveries)
+        store.outbox.delete_stop(name)
+    store.outbox.update(resumed.changed_deliveries)
     return resumed
 
 

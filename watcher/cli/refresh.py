@@ -10,7 +10,6 @@ from watcher.core.redaction import Redactor
 from watcher.daemon import CHECK_CONFIG_ERROR_FACT, REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED, Daemon
 from watcher.environment import Environment
 from watcher.errors import ConfigError
-from watcher.storage import fallback
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.lock import Lock
 from watcher.system.log import Log
@@ -18,7 +17,7 @@ from watcher.system.paths import Paths
 
 DEFAULT_TIMEOUT = timedelta(seconds=25)  # one whole answer may take 20 s
 CHECK_INTERVAL_S = 0.1
-DISK_FULL_HINT = "alerts go on from elsewhere; free some disk space or mend the permissions"
+DISK_FULL_HINT = "alerts go on from memory; free some disk space or fix the permissions"
 
 
 def refresh_readings(paths: Paths, environment: Environment, *, timeout: timedelta = DEFAULT_TIMEOUT) -> str:
@@ -33,16 +32,14 @@ def refresh_readings(paths: Paths, environment: Environment, *, timeout: timedel
     if not lock.acquire():
         return _request_refresh(paths, environment, lock, timeout)
     path = paths.state_dir / DATABASE_FILE_NAME
-    store = Store(
-        path, now=environment.clock.now(), fallback_path=fallback.place(path, environment.read_host_info().env)
-    )
+    store = Store(path, now=environment.clock.now(), memory_fallback=True)
     try:
         Daemon(paths=paths, environment=environment, store=store, log=Log(), redactor=Redactor()).run_once()
     except ConfigError as error:
         record_config_error(store, str(error), environment)
         raise
     else:
-        return f"{path} cannot be written: {DISK_FULL_HINT}" if store.uses_fallback else ""
+        return f"{path} cannot be written: {DISK_FULL_HINT}" if store.uses_memory else ""
     finally:
         store.close()
         lock.release()
@@ -51,7 +48,7 @@ def refresh_readings(paths: Paths, environment: Environment, *, timeout: timedel
 def record_config_error(store: Store, error: str, environment: Environment) -> None:
     """Keep that nothing can be done with this config, for `watcher status`; the next good one takes it back."""
     now = environment.clock.now()
-    store.run_transaction(lambda: store.save_fact(CHECK_CONFIG_ERROR_FACT, error, now), now=now)
+    store.run_transaction(lambda: store.facts.save(CHECK_CONFIG_ERROR_FACT, error, now), now=now)
 
 
 def _request_refresh(paths: Paths, environment: Environment, lock: Lock, timeout: timedelta) -> str:
@@ -61,13 +58,13 @@ def _request_refresh(paths: Paths, environment: Environment, lock: Lock, timeout
     store = Store(paths.state_dir / DATABASE_FILE_NAME, now=environment.clock.now())
     try:
         now = environment.clock.now()
-        store.run_transaction(lambda: store.save_fact(REFRESH_FACT, REFRESH_REQUESTED, now), now=now)
+        store.run_transaction(lambda: store.facts.save(REFRESH_FACT, REFRESH_REQUESTED, now), now=now)
         if not lock.signal_holder():
             return f"{who} polls by itself; this is what it knows"
         waiting = Event()  # nobody sets it: it is a wait that Ctrl-C ends at once
         while environment.clock.now() - now < timeout:
             waiting.wait(CHECK_INTERVAL_S)
-            if (fact := store.load_fact(REFRESH_FACT)) is not None and fact[0] == REFRESH_DONE:
+            if (fact := store.facts.load(REFRESH_FACT)) is not None and fact[0] == REFRESH_DONE:
                 return ""
             if lock.read_holder_pid() is None:
                 return ""  # it was no daemon but a single poll, and that is done

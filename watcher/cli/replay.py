@@ -19,7 +19,6 @@ from watcher.core.rules.diagnostics import sanitize_for_terminal
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.units import parse_duration
 from watcher.errors import UsageError
-from watcher.storage.history import load_poll_results
 from watcher.system.clock import utc_now as clock_now
 
 
@@ -118,6 +117,6 @@ def _load_results_from_store(since: str, now: datetime) -> list[PollResult]:
         raise UsageError(f"--since: {error}") from error
     store = open_store(find_paths(), now)
     try:
-        return load_poll_results(store, now - span)
+        return store.readings.load_poll_results(now - span)
     finally:
         store.close()

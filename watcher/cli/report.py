@@ -62,14 +62,14 @@ def _build_page(time_range: TimeRange, days: int) -> ReportPage:
     store = open_store(find_paths(), time_range.end)
     try:
         known = standing(store, now=time_range.end)
-        accounts = store.load_accounts()
-        tracks = past.build_tracks(store, _load_rules(), store.load_series(), time_range.start)
+        accounts = store.accounts.load()
+        tracks = past.build_tracks(store, _load_rules(), store.readings.load_series(), time_range.start)
         firing = [
-            key for key, alert in store.load_engine_state().alert_states.items() if alert.phase is AlertPhase.FIRING
+            key for key, alert in store.alerts.load_state().alert_states.items() if alert.phase is AlertPhase.FIRING
         ]
-        found = build_alert_periods(store.load_transitions(since=time_range.start), firing)
+        found = build_alert_periods(store.alerts.load_transitions(since=time_range.start), firing)
         names = {each: past.format_series_name(store, each, "") for each in {spell.series for spell in found}}
-        crowded = store.load_multi_account_providers()
+        crowded = store.accounts.load_multi_account_providers()
     finally:
         store.close()
     names |= {track.usage_history.series: track.name for track in tracks}

@@ -20,7 +20,6 @@ from watcher.core.rules.rule import Rule
 from watcher.core.rules.units import parse_duration
 from watcher.errors import UsageError, WatcherError
 from watcher.status.builder import format_series
-from watcher.storage.history import load_poll_results
 from watcher.storage.store import Store
 from watcher.system.clock import LocalZone
 from watcher.system.clock import utc_now as clock_now
@@ -67,12 +66,12 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
     try:
         paces = {name: settings.pace.every for name, settings in config.providers.items()}
         decisions = explain_rule(
-            config.rules, load_poll_results(store, now - span), rule, default_intervals=paces, tz=LocalZone(), until=now
+            config.rules, store.readings.load_poll_results(now - span), rule, default_intervals=paces, tz=LocalZone(), until=now
         )
-        said = store.load_transitions(since=now - span, rule=rule)
-        silences = store.load_suppressions(since=now - span, rule=rule)
+        said = store.alerts.load_transitions(since=now - span, rule=rule)
+        silences = store.outbox.load_suppressions(since=now - span, rule=rule)
         deliveries = [
-            each for state in DeliveryState for each in store.load_finished_deliveries(state, since=now - span)
+            each for state in DeliveryState for each in store.outbox.load_finished(state, since=now - span)
         ]
         spell = _make_series_formatter(store)
     finally:
@@ -119,8 +118,8 @@ def convert_routing_decision(routing_decision: RoutingDecision) -> dict[str, obj
 
 def _make_series_formatter(store: Store) -> SeriesFormatter:
     """How a series is written for people: with its account, by name, where the provider has several."""
-    several = store.load_multi_account_providers()
-    names = {(account.provider, account.account): account.name for account in store.load_accounts()}
+    several = store.accounts.load_multi_account_providers()
+    names = {(account.provider, account.account): account.name for account in store.accounts.load()}
     return lambda series: sanitize_for_terminal(format_series(series, several, names), 200)
 
 

@@ -19,7 +19,6 @@ from watcher.core.redaction import Redactor
 from watcher.daemon import CONFIG_ERROR_FACT, Daemon
 from watcher.environment import Environment
 from watcher.errors import ConfigError
-from watcher.storage import fallback
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import lazy_imports, paths
 from watcher.system.lock import Lock
@@ -70,7 +69,7 @@ def _create_daemon(
     """The daemon and its store, as soon as the config can be used."""
     env, path = environment.read_host_info().env, paths.state_dir / DATABASE_FILE_NAME
     while True:
-        store = Store(path, now=environment.clock.now(), fallback_path=fallback.place(path, env))
+        store = Store(path, now=environment.clock.now(), memory_fallback=True)
         files = changes.fingerprint_config_files(
             paths, include_modes=True
         )  # before they are read: what is mended meanwhile is a change
@@ -118,9 +117,9 @@ def _report_config_error(
 ) -> None:
     """Say what is wrong with the config; on the desktop once, however often it is looked at."""
     log.warning(f"the config cannot be used{', waiting until it is mended' if will_retry else ''}:\n{message}")
-    known, now = store.load_fact(CONFIG_ERROR_FACT), environment.clock.now()
+    known, now = store.facts.load(CONFIG_ERROR_FACT), environment.clock.now()
     if known is None or known[0] != message:
-        store.run_transaction(lambda: store.save_fact(CONFIG_ERROR_FACT, message, now), now=now)
+        store.run_transaction(lambda: store.facts.save(CONFIG_ERROR_FACT, message, now), now=now)
         title = "The watcher waits: its config has a mistake" if will_retry else "The watcher did not start"
         output.notify_desktop(title, message, environment)
     store.close()

@@ -46,7 +46,7 @@ def _complete_snoozed(_context: click.Context, _parameter: click.Parameter, inco
         store = Store(_resolve_paths().state_dir / DATABASE_FILE_NAME, now=clock_now(), read_only=True)
     except WatcherError:
         return []
-    targets = [snooze.target for snooze in store.load_snoozes()]
+    targets = [snooze.target for snooze in store.snoozes.load()]
     store.close()
     return [CompletionItem(target) for target in targets if target.startswith(incomplete)]
 
@@ -77,7 +77,7 @@ def snooze(rule_or_series: str | None, span: str | None, *, until_reset: bool) -
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=now)
     try:
         wish = _make_snooze(rule_or_series, span, own, store, now)
-        store.run_durable_transaction(lambda: store.save_snooze(wish), now=now)
+        store.run_transaction(lambda: store.snoozes.save(wish), now=now)
     finally:
         store.close()
     Lock(own.state_dir).signal_holder()
@@ -94,10 +94,10 @@ def unsnooze(rule_or_series: str | None, *, everything: bool) -> None:
     own, now = _resolve_paths(), clock_now()
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=now)
     try:
-        known = [snooze.target for snooze in store.load_snoozes()]
+        known = [snooze.target for snooze in store.snoozes.load()]
         targets = known if rule_or_series is None else [rule_or_series]
-        ended = store.run_durable_transaction(
-            lambda: [target for target in targets if store.delete_snooze(target)], now=now
+        ended = store.run_transaction(
+            lambda: [target for target in targets if store.snoozes.delete(target)], now=now
         )
     finally:
         store.close()
@@ -114,7 +114,7 @@ def unsnooze(rule_or_series: str | None, *, everything: bool) -> None:
 def _make_snooze(target: str, duration_text: str | None, paths: Paths, store: Store, now: datetime) -> Snooze:
     rules = {rule.name: rule for rule in _load_rules(paths)}
     states = _load_states(store)
-    alerts = store.load_engine_state().alert_states
+    alerts = store.alerts.load_state().alert_states
     named = target in rules or any(rule == target for rule, _ in alerts)
     meant = [state for state in states if _matches_target(target, rules.get(target), state)]
     if not named and not meant:
@@ -170,7 +170,7 @@ def _format_unknown_target(target: str, known_targets: Sequence[str]) -> str:
 
 def _print_snoozes(paths: Paths, now: datetime) -> None:
     store = Store(paths.state_dir / DATABASE_FILE_NAME, now=now, read_only=True)
-    snoozes = [snooze for snooze in store.load_snoozes() if not has_snooze_expired(snooze, now)]
+    snoozes = [snooze for snooze in store.snoozes.load() if not has_snooze_expired(snooze, now)]
     store.close()
     for each in snoozes:
         click.echo(_format_snooze(each, now))
@@ -189,7 +189,7 @@ def _format_series(state: SeriesState) -> str:
 
 
 def _load_states(store: Store) -> list[SeriesState]:
-    return [state for state in store.load_engine_state().series_states.values() if not state.gone]
+    return [state for state in store.alerts.load_state().series_states.values() if not state.gone]
 
 
 def _resolve_paths() -> Paths:

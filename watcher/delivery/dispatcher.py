@@ -54,14 +54,14 @@ class Dispatcher:
     def is_busy(self) -> bool:
         """Whether an attempt is under way, or a first one about to begin."""
         return bool(self._in_flight) or outbox.is_first_attempt_due_soon(
-            self._store.load_outbox(),
+            self._store.outbox.load(),
             self._now(),
             stopped_channels=self._stopped_channels(),
             next_send_at=self._next_send_at,
         )
 
     def _stopped_channels(self) -> set[str]:
-        return {stop.channel for stop in self._store.load_stops()}
+        return {stop.channel for stop in self._store.outbox.load_stops()}
 
     def _now(self) -> datetime:
         return self._environment.clock.now()
@@ -71,13 +71,13 @@ class Dispatcher:
         self._config = config
         now = self._now()
         resumed = outbox.resume_reconfigured_channels(
-            self._store.load_stops(), config.channels, self._store.load_outbox(), now
+            self._store.outbox.load_stops(), config.channels, self._store.outbox.load(), now
         )
 
         def work() -> None:
             for channel in resumed.channels:
-                self._store.delete_stop(channel)
-            self._store.update_deliveries(resumed.changed_deliveries)
+                self._store.outbox.delete_stop(channel)
+            self._store.outbox.update(resumed.changed_deliveries)
 
         self._store.run_transaction(work, now=now)
         for channel in resumed.channels:
@@ -102,7 +102,7 @@ class Dispatcher:
             )
             for channel in config.routing.default
         ]
-        self._store.run_transaction(lambda: self._store.enqueue_deliveries(deliveries), now=now)
+        self._store.run_transaction(lambda: self._store.outbox.enqueue(deliveries), now=now)
         self.start_due_attempts()
 
     def release_deliveries(self) -> None:
@@ -131,7 +131,7 @@ class Dispatcher:
                 self._scheduler.schedule_at("post", until, self.start_due_attempts)
                 return
             self._delay = None
-        waiting = self._store.load_outbox()
+        waiting = self._store.outbox.load()
         stopped = self._stopped_channels()
         for delivery in outbox.select_due_deliveries(
             waiting, self._in_flight, now, stopped_channels=stopped, next_send_at=self._next_send_at
@@ -143,7 +143,7 @@ class Dispatcher:
         self._schedule("post", again, self.start_due_attempts)
         self._schedule(
             "release",
-            planner.find_next_release(waiting, config.routing, self._store.load_snoozes(), now),
+            planner.find_next_release(waiting, config.routing, self._store.snoozes.load(), now),
             self.release_deliveries,
         )
 
@@ -156,7 +156,7 @@ class Dispatcher:
     def _start_attempt(self, delivery: Delivery, config: Config, now: datetime) -> None:
         rules = {rule.name: rule for rule in config.rules}
         begun = outbox.prepare_attempt(delivery, rules, pipeline.build_routing(self._store, config), now)
-        self._store.run_transaction(lambda: self._store.update_deliveries([begun]), now=now)
+        self._store.run_transaction(lambda: self._store.outbox.update([begun]), now=now)
         channel = config.channels.get(begun.channel)
         why_not = config.broken_channels.get(begun.channel)
         self._in_flight[begun.channel] = begun
@@ -201,7 +201,7 @@ class Dispatcher:
         """What the attempt made of its delivery; that, and what it means to the channel, is kept."""
         now = self._now()
         jitter = abs(self._environment.jitter())
-        kept = self._store.load_delivery(delivery.id) or delivery
+        kept = self._store.outbox.find(delivery.id) or delivery
         delivery = structs.replace(delivery, about=kept.about)  # its account may have another key since it was begun
         settled = outbox.apply_outcome(
             delivery, outcome, channel, routing, now, jitter=jitter, stopped_channels=self._stopped_channels()
@@ -210,10 +210,10 @@ class Dispatcher:
             self._next_send_at[channel.name] = outbox.compute_next_send_at(channel, outcome, now)
 
         def work() -> None:
-            self._store.update_deliveries([settled.delivery])
-            self._store.enqueue_deliveries(settled.new_deliveries)
+            self._store.outbox.update([settled.delivery])
+            self._store.outbox.enqueue(settled.new_deliveries)
             if settled.stop is not None:
-                self._store.save_stop(settled.stop)
+                self._store.outbox.save_stop(settled.stop)
 
         self._store.run_transaction(work, now=now)
         return settled.delivery

@@ -51,17 +51,17 @@ def _check_channel(name: str, context: DoctorContext, config: Config, *, is_used
 
 
 def _load_dead_outcomes(store: Store, channel: str, now: datetime) -> list[str]:
-    dead = store.load_finished_deliveries(DeliveryState.DEAD, since=now - FAILED_WITHIN)
+    dead = store.outbox.load_finished(DeliveryState.DEAD, since=now - FAILED_WITHIN)
     return [each.outcome or "no answer" for each in dead if each.channel == channel]
 
 
 def _load_last_sent(store: Store, channel: str, now: datetime) -> datetime | None:
-    sent = store.load_finished_deliveries(DeliveryState.SENT, since=now - SENT_WITHIN)
+    sent = store.outbox.load_finished(DeliveryState.SENT, since=now - SENT_WITHIN)
     return next((each.created_at for each in reversed(sent) if each.channel == channel), None)
 
 
 def _load_last_tested(store: Store, channel: str) -> datetime | None:
-    fact = store.load_fact(CHANNEL_TESTED_PREFIX + channel)
+    fact = store.facts.load(CHANNEL_TESTED_PREFIX + channel)
     return fact[1] if fact else None
 
 

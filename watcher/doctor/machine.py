@@ -83,7 +83,7 @@ def _was_polled_recently(context: DoctorContext) -> bool:
     """Whether `watcher check` polls in place of a daemon, which has never run here."""
     return context.status.daemon_seen_at is None and any(
         context.now - account.polled_at < _RECENT_POLL_WITHIN
-        for account in (context.store.load_accounts() if context.store else ())
+        for account in (context.store.accounts.load() if context.store else ())
     )
 
 
@@ -118,7 +118,7 @@ def _check_size(path: Path, store: Store) -> Finding:
     size = sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}-wal")) if each.exists())
     if size > _LARGE_BYTES:
         return warn(DATABASE_FILE_NAME, f"intact, but unusually large: {_format_bytes(size)}", "report it, please")
-    windows = formatting.format_amount(len(store.load_series()), "windows")
+    windows = formatting.format_amount(len(store.readings.load_series()), "windows")
     return ok(DATABASE_FILE_NAME, f"intact, {_format_bytes(size)}, history of {windows}")
 
 
@@ -246,13 +246,13 @@ def _is_readable_by_others(path: Path, home: Path) -> bool:
 
 def check_clock(context: DoctorContext) -> Iterator[Finding]:
     """The clock against the last server's, and against the newest poll in the database."""
-    fact = None if context.store is None else context.store.load_fact(CLOCK_AHEAD_FACT)
+    fact = None if context.store is None else context.store.facts.load(CLOCK_AHEAD_FACT)
     if fact is None:
         yield ok("time", "no server's time is known to compare with")
     else:
         ago = formatting.format_duration(context.now - fact[1])
         yield _check_offset(timedelta(seconds=float(fact[0])), ago)
-    polled_at = max((each.polled_at for each in (context.store.load_accounts() if context.store else ())), default=None)
+    polled_at = max((each.polled_at for each in (context.store.accounts.load() if context.store else ())), default=None)
     if polled_at is not None and polled_at - context.now > _FAILING_OFFSET:
         ahead = formatting.format_duration(polled_at - context.now)
         yield fail("time", f"the last poll lies {ahead} in the future: the clock was set back", _SET_CLOCK)

@@ -79,7 +79,7 @@ def check_unknown_counts(context: DoctorContext) -> Iterator[Finding]:
 def _load_states(context: DoctorContext) -> list[SeriesState]:
     if context.store is None:
         return []
-    return [state for state in context.store.load_engine_state().series_states.values() if not state.gone]
+    return [state for state in context.store.alerts.load_state().series_states.values() if not state.gone]
 
 
 def _has_count(reading: Reading) -> bool:

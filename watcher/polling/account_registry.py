@@ -40,7 +40,7 @@ class AccountRegistry:
 
     def get_known_keys(self, provider: str) -> accounts.KnownKeys:
         """What was called what until now."""
-        used = frozenset(account.account for account in self._store.load_accounts() if account.provider == provider)
+        used = frozenset(account.account for account in self._store.accounts.load() if account.provider == provider)
         return accounts.KnownKeys(keys=used, default_fallback_key=self._load_record(provider).nameless)
 
     def record_credentials(self, provider: str, credentials: Sequence[Credential], now: datetime) -> None:
@@ -133,7 +133,7 @@ class AccountRegistry:
 
     def _load_record(self, provider: str) -> AccountRecord:
         if provider not in self._records:
-            kept = self._store.load_fact(f"logins {provider}")
+            kept = self._store.facts.load(f"logins {provider}")
             try:
                 self._records[provider] = (
                     AccountRecord() if kept is None else msgspec.json.decode(kept[0], type=AccountRecord)
@@ -144,9 +144,9 @@ class AccountRegistry:
 
     def _save_record(self, provider: str, now: datetime) -> None:
         text = msgspec.json.encode(self._load_record(provider)).decode()
-        kept = self._store.load_fact(f"logins {provider}")
+        kept = self._store.facts.load(f"logins {provider}")
         if kept is None or kept[0] != text:
-            self._store.run_transaction(lambda: self._store.save_fact(f"logins {provider}", text, now), now=now)
+            self._store.run_transaction(lambda: self._store.facts.save(f"logins {provider}", text, now), now=now)
 
 
 def _apply_owner_name(login: Credential, owners: dict[str, str]) -> Credential:
@@ -186,7 +186,7 @@ class Successions:
             spared: accounts in whose places there is trouble: nobody knows yet.
             whole: whether every place was looked at; else nobody is known to be signed out.
         """
-        stored = [account for account in self._store.load_accounts() if account.provider == provider]
+        stored = [account for account in self._store.accounts.load() if account.provider == provider]
         heirs = self._logins.find_successor_keys(provider, stored, now)
         for account in stored:
             if account.account not in heirs or account.account in spared:
@@ -213,5 +213,5 @@ class Successions:
             self._hear(fetch.make_signed_out_failure(account, now))
         else:
             self._store.run_transaction(
-                lambda: self._store.forget_unanswered_account(account.provider, account.account), now=now
+                lambda: self._store.accounts.forget_unanswered(account.provider, account.account), now=now
             )

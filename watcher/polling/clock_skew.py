@@ -35,7 +35,7 @@ class ClockSkew:
         """Write down what was heard since the last time, if anything; on the store's own thread."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
-            store.run_transaction(lambda: store.save_fact(CLOCK_AHEAD_FACT, str(ahead.total_seconds()), now), now=now)
+            store.run_transaction(lambda: store.facts.save(CLOCK_AHEAD_FACT, str(ahead.total_seconds()), now), now=now)
 
 
 def measure_clock_ahead(response: Response) -> timedelta | None:

@@ -45,7 +45,7 @@ class PollPlanner:
 
     def is_cooling_down(self, credential: Credential, now: datetime) -> bool:
         """Whether the token cools down after a 429."""
-        until, _ = self._store.load_cooldowns().get(accounts.hash_token(credential), (None, 0))
+        until, _ = self._store.polls.load_cooldowns().get(accounts.hash_token(credential), (None, 0))
         return interval.is_cooling_down(until, now)
 
     def apply_cooldown(self, credential: Credential, result: Snapshot | PollFailure) -> Snapshot | PollFailure:
@@ -55,7 +55,7 @@ class PollPlanner:
         none is asked early when it takes the first one's place.
         """
         token_hash = accounts.hash_token(credential)
-        cooldowns = self._store.load_cooldowns()
+        cooldowns = self._store.polls.load_cooldowns()
         _, strikes = cooldowns.get(token_hash, (result.at, 0))
         if isinstance(result, PollFailure) and result.kind == "rate_limited":
             said = None if result.retry_at is None else result.retry_at - result.at
@@ -64,14 +64,14 @@ class PollPlanner:
 
             def rest() -> None:
                 for login in logins:
-                    self._store.save_cooldown(login, until, cooldowns.get(login, (until, 0))[1] + 1)
+                    self._store.polls.save_cooldown(login, until, cooldowns.get(login, (until, 0))[1] + 1)
 
             self._store.run_transaction(rest, now=result.at)
             return msgspec.structs.replace(result, retry_at=until)
         if isinstance(result, Snapshot) and strikes:
             forgiven = interval.forgive_strike(strikes)
             self._store.run_transaction(
-                lambda: self._store.save_cooldown(token_hash, result.at, forgiven), now=result.at
+                lambda: self._store.polls.save_cooldown(token_hash, result.at, forgiven), now=result.at
             )
         return result
 
@@ -101,15 +101,15 @@ class PollPlanner:
     def _build_context(self, provider: str, credential: Credential, *, login_changed: bool | None) -> PollContext:
         if self._config is None:
             raise RuntimeError("no config in use yet")
-        known = (each for each in self._store.load_accounts() if each.provider == provider)
+        known = (each for each in self._store.accounts.load() if each.provider == provider)
         account = next((each for each in known if each.account == credential.account), None)
         failure = None if account is None else account.failure
         if login_changed is None:  # it was a place that was of no use; now there is a login
             login_changed = failure is not None and failure.kind == "unsupported"
         token_hash = accounts.hash_token(credential)
-        until, strikes = self._store.load_cooldowns().get(token_hash, (None, 0))
+        until, strikes = self._store.polls.load_cooldowns().get(token_hash, (None, 0))
         outlook = thresholds.build_outlook(
-            self._store.load_engine_state(), self._config.rules, provider, credential.account
+            self._store.alerts.load_state(), self._config.rules, provider, credential.account
         )
         return PollContext(
             pace=self._config.providers[provider].pace,
@@ -148,9 +148,9 @@ def estimate_interval(store: Store, result: Snapshot | PollFailure, pace: Pace, 
         pace: what the provider is asked at as a rule; a calm account is asked less often, by plan.
         one_shot: polled by `check`, and not by the daemon: then cron's pace is the one that counts, however slow it is.
     """
-    planned = store.load_next_polls().get(result.provider)
+    planned = store.polls.load_next_polls().get(result.provider)
     known = (
-        each for each in store.load_accounts() if (each.provider, each.account) == (result.provider, result.account)
+        each for each in store.accounts.load() if (each.provider, each.account) == (result.provider, result.account)
     )
     account = next(known, None)
     if account is not None and one_shot:
@@ -165,6 +165,6 @@ def estimate_interval(store: Store, result: Snapshot | PollFailure, pace: Pace, 
 
 def _find_previous_interval(store: Store, result: Snapshot | PollFailure, default: timedelta) -> timedelta:
     """How far apart polls of this account were when it last was heard of."""
-    states = store.load_engine_state().series_states.values()
+    states = store.alerts.load_state().series_states.values()
     of_account = (state.every for state in states if state.account_key == (result.provider, result.account))
     return max(of_account, default=default)

@@ -290,7 +290,7 @@ class Poller:
         if rested is not None:
             at, reason = rested, "an answer never came; waiting longer each time"
         self._scheduler.schedule_at(_job_name(provider), at, lambda: self.start_cycle(provider))
-        self._store.run_transaction(lambda: self._store.save_next_poll(provider, at, reason), now=now)
+        self._store.run_transaction(lambda: self._store.polls.save_next_poll(provider, at, reason), now=now)
         glances = [each.recheck_at for each in later if each.recheck_at is not None and each.recheck_at < at]
         if (
             provider == claude.ID
@@ -334,7 +334,7 @@ class Poller:
         return self._config.providers[provider]
 
     def _list_accounts(self, provider: str) -> list[Account]:
-        return [account for account in self._store.load_accounts() if account.provider == provider]
+        return [account for account in self._store.accounts.load() if account.provider == provider]
 
     def _find_account(self, provider: str, key: str) -> Account | None:
         return next((account for account in self._list_accounts(provider) if account.account == key), None)

@@ -17,7 +17,6 @@ from watcher.errors import WatcherError
 from watcher.polling import fetch, inbox
 from watcher.polling.account_registry import AccountRegistry, Successions
 from watcher.providers import claude, claude_statusline
-from watcher.storage import fallback
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths
@@ -34,7 +33,7 @@ def read_statusline(store: Store, logins: Sequence[Credential]) -> tuple[datetim
         return None
     content, at = handed
     owners = [(each.account, each.account_name, each.source_name) for each in logins] or [
-        (each.account, each.name, "") for each in store.load_accounts() if each.provider == claude.ID
+        (each.account, each.name, "") for each in store.accounts.load() if each.provider == claude.ID
     ]
     own = [owner for owner in owners if owner[2] == claude_code.SOURCE_NAME] or owners or [("", "", "")]
     if len(own) > 1:
@@ -42,7 +41,7 @@ def read_statusline(store: Store, logins: Sequence[Credential]) -> tuple[datetim
     account, name, _ = own[0]
     said = claude_statusline.parse_statusline(content, at, account=account, account_name=name)
     known = next(
-        (each for each in store.load_accounts() if (each.provider, each.account) == (claude.ID, account)), None
+        (each for each in store.accounts.load() if (each.provider, each.account) == (claude.ID, account)), None
     )
     return at, None if said is None else claude_statusline.filter_newer_readings(
         said, known.snapshot if known else None
@@ -67,7 +66,7 @@ def import_statusline(paths: Paths, environment: Environment) -> None:
         settings = config.providers[claude.ID]
         now = environment.clock.now()
         path = paths.state_dir / DATABASE_FILE_NAME
-        store = Store(path, now=now, fallback_path=fallback.place(path, around.env))
+        store = Store(path, now=now, memory_fallback=True)
         try:
             logins = AccountRegistry(store)
             found = fetch.find_logins(

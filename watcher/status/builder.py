@@ -25,7 +25,7 @@ from watcher.status.document import (
     WindowStatus,
 )
 from watcher.status.fast_reader import is_stale
-from watcher.storage.poll_records import HEARTBEAT_EVERY
+from watcher.storage.store import HEARTBEAT_EVERY
 from watcher.storage.records import Account
 from watcher.storage.store import Store
 
@@ -35,12 +35,12 @@ ON_PACE_MARGIN_PERCENT = 5.0  # points around the even use of a window that are 
 
 def build_status(store: Store, *, now: datetime) -> StatusDocument:
     """What the store knows, judged for freshness at `now`."""
-    accounts = store.load_accounts()
-    memory = store.load_engine_state()
-    heartbeat = store.load_fact("heartbeat")
+    accounts = store.accounts.load()
+    memory = store.alerts.load_state()
+    heartbeat = store.facts.load("heartbeat")
     refused = find_config_error(store)
-    every, polls = _decode_intervals(store.load_fact("every")), store.load_next_polls()
-    firing, waiting = _build_alert_statuses(memory, accounts, _decode_names(store.load_fact("waiting_rules")))
+    every, polls = _decode_intervals(store.facts.load("every")), store.polls.load_next_polls()
+    firing, waiting = _build_alert_statuses(memory, accounts, _decode_names(store.facts.load("waiting_rules")))
     return StatusDocument(
         schema=SCHEMA_NAME,
         generated_at=now,
@@ -53,14 +53,14 @@ def build_status(store: Store, *, now: datetime) -> StatusDocument:
         daemon_running=_is_daemon_running(heartbeat, now),
         daemon_seen_at=None if heartbeat is None else heartbeat[1],
         config_error=None if refused is None else refused[0],
-        snoozes=_build_snoozes(store.load_snoozes(), memory, now),
-        broken_channels=_decode_broken_channels(store.load_fact("broken_channels")),
-        stopped_channels={stop.channel: stop.detail for stop in store.load_stops()},
+        snoozes=_build_snoozes(store.snoozes.load(), memory, now),
+        broken_channels=_decode_broken_channels(store.facts.load("broken_channels")),
+        stopped_channels={stop.channel: stop.detail for stop in store.outbox.load_stops()},
         undelivered=[
             _build_undelivered(delivery)
             for delivery in [
-                *store.load_outbox(),
-                *store.load_finished_deliveries(DeliveryState.DEAD, since=now - timedelta(days=7)),
+                *store.outbox.load(),
+                *store.outbox.load_finished(DeliveryState.DEAD, since=now - timedelta(days=7)),
             ]
         ],
     )
@@ -68,7 +68,7 @@ def build_status(store: Store, *, now: datetime) -> StatusDocument:
 
 def find_config_error(store: Store) -> tuple[str, datetime] | None:
     """What was wrong with the config when it was last read, and when that was; None where nothing was."""
-    found = (store.load_fact(name) for name in ("config_error", "config_refused"))
+    found = (store.facts.load(name) for name in ("config_error", "config_refused"))
     return next((fact for fact in found if fact is not None and fact[0]), None)
 
 

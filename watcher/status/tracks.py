@@ -18,13 +18,13 @@ MIN_LEAD = timedelta(days=1)
 
 def build_tracks(store: Store, rules: Sequence[Rule], series: Iterable[Series], since: datetime) -> list[Track]:
     """The tracks of these series since then, in the order of the providers; one without a reading is left out."""
-    transitions = store.load_transitions(since=since)
-    states = store.load_engine_state().series_states
-    failures = list(store.iter_failures(since=since))
+    transitions = store.alerts.load_transitions(since=since)
+    states = store.alerts.load_state().series_states
+    failures = list(store.readings.iter_failures(since=since))
     found = []
     for each in sorted(series, key=_sort_key):
         lead = max(infer_length(each) or MIN_LEAD, MIN_LEAD)
-        whole = timeline.build_usage_history(each, list(store.iter_history(each, since=since - lead)))
+        whole = timeline.build_usage_history(each, list(store.readings.iter_history(each, since=since - lead)))
         part = timeline.trim_before(whole, since)
         if part.points:
             state = states.get(each)
@@ -48,14 +48,14 @@ def format_series_name(store: Store, series: Series, label: str) -> str:
     """`Claude, 5-hour window`; the account is named only where the provider has several."""
     provider = PROVIDERS.get(series.provider)
     name = provider.name if provider else series.provider
-    if series.provider in store.load_multi_account_providers():
+    if series.provider in store.accounts.load_multi_account_providers():
         name += f" ({sanitize_for_terminal(find_account_name(store, series), 60)})"
     return f"{name}, {sanitize_for_terminal(label or series.window, 60)}"
 
 
 def find_account_name(store: Store, series: Series) -> str:
     """The account as a person knows it."""
-    known = {(account.provider, account.account): account.name for account in store.load_accounts()}
+    known = {(account.provider, account.account): account.name for account in store.accounts.load()}
     return known.get((series.provider, series.account)) or series.account
 
 

@@ -1,31 +1,31 @@
-"""One SQLite file with one writer: opened, migrated, written in whole transactions, survived when it fails.
+"""One SQLite file with one writer: opened, migrated, written in whole transactions, and kept going when it fails.
 
-A full or read-only disk moves everything into a refuge until the disk takes it back, so that alerts still go out: a
-file elsewhere, which the next process takes up where this one is killed, else memory. A damaged file is set aside and
-begun anew. Both leave a notice for the person. Never put a table's name here.
-
-One file although it is a long one: opening, writing and surviving share one connection, and each may put another in
-its place. Where the refuge is, and whether it may be trusted, is `refuge`'s.
+While the disk is full or read-only, the process that holds the watcher's lock goes on in memory, so that alerts still
+go out, and writes everything back once there is room. A damaged file is renamed and a new one begun. Both leave a
+notice for the person. Reads need no transaction.
 """
 
 import os
+import shutil
 import sqlite3  # noqa: TID251 - this is the place
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from watcher.errors import NoReadingsError, StoreError
-from watcher.storage import fallback
 from watcher.storage.migrations import MIGRATIONS
 
 T = TypeVar("T")
 
+SPARE_BYTES = 1 << 20
+"""Free bytes that the disk must have beside the database's own size: for SQLite's two other files."""
 _BUSY_TIMEOUT_S = 5.0
 _BUSY_WAIT_SLICES = 25
-"""A wait within SQLite hears no signal: to be ended politely within a second or two, it is waited in so many parts."""
-_IN_MEMORY = ":memory:"
+"""SQLite ignores signals while it waits for another writer: it waits in so many slices, with signals between them."""
 _DISK_ERRORS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _CORRUPTION_ERRORS = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -37,7 +37,7 @@ def _error_code(error: sqlite3.Error) -> int:
 
 @contextmanager
 def _close_on_error(connection: sqlite3.Connection) -> Iterator[None]:
-    """A file that cannot be used must not stay open: it may be moved away next."""
+    """Close a file that cannot be used: it may be renamed next."""
     try:
         yield
     except BaseException:
@@ -46,9 +46,14 @@ def _close_on_error(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _read_schema_version(connection: sqlite3.Connection) -> int:
-    """Of the format: how many migrations were made; 0 for a new file."""
+    """How many migrations the file has had; 0 for a new file."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
+
+
+def free_bytes(folder: Path) -> int:
+    """Free bytes of the disk that the folder is on."""
+    return shutil.disk_usage(folder).free
 
 
 class Database:
@@ -56,48 +61,47 @@ class Database:
 
     Attributes:
         path: the file.
-        notices: sentences for the person (damaged file set aside, disk full); whoever shows one takes it out.
+        notices: sentences for the person (damaged file renamed, disk full); whoever shows one removes it.
+        generation: changes whenever what was read before may no longer be so.
+        uses_memory: the disk refuses writes, and everything is in memory.
     """
 
-    _fallback: Path | str = ""  # where everything is while the disk refuses writes; empty: on the disk
-
-    def __init__(
-        self, path: Path, *, now: datetime, read_only: bool = False, fallback_path: Path | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, now: datetime, read_only: bool = False, memory_fallback: bool = False) -> None:
         """Open or begin the file.
 
         Args:
             path: the file.
             now: the instant, for the name of a damaged file.
-            read_only: change nothing.
-            fallback_path: the file that stands in while the disk refuses writes; None: memory does. Only for the process
-                that holds the watcher's lock, and for who only reads: another one's must be left alone.
+            read_only: change nothing, but for the migration of an older file.
+            memory_fallback: go on in memory while the disk refuses writes; for the process that holds the lock.
         """
         self.path = path
         self.notices: list[str] = []
-        self._read_only, self._fallback_path = read_only, fallback_path
-        kept = None if read_only else self._open_leftover_fallback()
-        if kept is not None and fallback_path is not None:
-            self._db, self._fallback = kept, fallback_path
-            self.restore_from_fallback(now=now)
-            return
+        self.generation = 0
+        self.uses_memory = False
+        self._reported: set[str] = set()
+        self._read_only, self._memory_fallback = read_only, memory_fallback
+        self._memory_marker = path.with_name(f"{path.name}.in-memory")
         try:
-            self._db = self._open()
+            self._db = self._open_read_only() if read_only else self._open()
         except sqlite3.DatabaseError as error:
             if read_only or _error_code(error) not in _CORRUPTION_ERRORS:
                 raise StoreError(self._describe_error(error)) from error
             self._replace_damaged_file(now, error)
 
     @property
-    def uses_fallback(self) -> bool:
-        """True while the disk refuses writes and everything is kept elsewhere."""
-        return self._fallback != ""
+    def disk_refuses_writes(self) -> bool:
+        """True while the process that holds the lock goes on in memory, or was killed then: this file is behind."""
+        return self._memory_marker.exists()
 
-    # --- opening, closing, transactions -----------------------------------------------------------------------------
+    def clear_memory_marker(self) -> None:
+        """Note that the file is no longer behind, unless this process is in memory itself."""
+        if not self.uses_memory:
+            self._memory_marker.unlink(missing_ok=True)
+
+    # --- opening and closing ----------------------------------------------------------------------------------------
 
     def _open(self) -> sqlite3.Connection:
-        if self._read_only:
-            return self._open_read_only()
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -108,54 +112,60 @@ class Database:
         connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         with _close_on_error(connection):
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")  # an alert said to be sent is so after a power cut too
-            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA synchronous = FULL")  # an alert marked as sent is so after a power cut too
             connection.execute("PRAGMA cache_size = -512")  # half a MiB: the working set is tiny
             self._migrate(connection)
+            connection.execute("PRAGMA foreign_keys = ON")  # not before: a migration replaces tables
         return connection
 
     def _open_read_only(self) -> sqlite3.Connection:
-        """What is kept elsewhere while the disk refuses writes, for that is what is so; else the file."""
-        if self._fallback_path is not None:
-            with suppress(sqlite3.Error, StoreError):
-                return self._connect_read_only(self._fallback_path)
-        return self._connect_read_only(self.path)
-
-    def _connect_read_only(self, path: Path) -> sqlite3.Connection:
-        nothing = NoReadingsError(f"no readings yet in {self.path.parent}: run `watcher run` or `watcher check` first")
-        try:
-            path.stat()
-        except FileNotFoundError:
-            raise nothing from None
-        except OSError as error:
-            raise StoreError(
-                f"cannot read {path}: {error.strerror}; give yourself the right, or set WATCHER_STATE_DIR"
-            ) from error
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None
-        )
+        connection = self._connect_read_only()
         with _close_on_error(connection):
             version = _read_schema_version(connection)
-            if version == len(MIGRATIONS):
-                return connection
             if not version:
-                raise nothing
+                raise self._make_no_readings_error()
             if version > len(MIGRATIONS):
                 raise self._make_too_new_error(version)
-            raise StoreError(f"{self.path} was written by an older version of this program: run `watcher check` once")
+        if version == len(MIGRATIONS):
+            return connection
+        connection.close()
+        try:
+            self._open().close()
+        except (sqlite3.Error, StoreError) as error:
+            raise StoreError(
+                f"{self.path} was written by an older version of this program: run `watcher check` once"
+            ) from error
+        return self._connect_read_only()
 
-    def _make_too_new_error(self, version: int, path: Path | None = None) -> StoreError:
+    def _connect_read_only(self) -> sqlite3.Connection:
+        try:
+            self.path.stat()
+        except FileNotFoundError:
+            raise self._make_no_readings_error() from None
+        except OSError as error:
+            raise StoreError(
+                f"cannot read {self.path}: {error.strerror}; give yourself the right, or set WATCHER_STATE_DIR"
+            ) from error
+        return sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None
+        )
+
+    def _make_no_readings_error(self) -> NoReadingsError:
+        return NoReadingsError(f"no readings yet in {self.path.parent}: run `watcher run` or `watcher check` first")
+
+    def _make_too_new_error(self, version: int) -> StoreError:
         return StoreError(
-            f"{path or self.path} was written by a newer version of this program (its format is {version}, this one"
+            f"{self.path} was written by a newer version of this program (its format is {version}, this one"
             f" knows {len(MIGRATIONS)}): upgrade ai-usage-watcher, or move the file away to start afresh"
         )
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
+        """Bring the file up to date, each migration in one transaction with its number."""
         while (version := _read_schema_version(connection)) < len(MIGRATIONS):
             try:
-                connection.executescript(
-                    f"BEGIN IMMEDIATE; {MIGRATIONS[version]} PRAGMA user_version = {version + 1}; COMMIT;"
-                )
+                connection.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[version]}")
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+                connection.execute("COMMIT")
             except sqlite3.OperationalError:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -176,32 +186,54 @@ class Database:
         """End the connection; what was committed stays."""
         self._db.close()
 
+    # --- reading and writing ----------------------------------------------------------------------------------------
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self._db.execute(sql, parameters)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each row."""
+        self._db.executemany(sql, rows)
+
+    def load_records(self, sql: str, kind: type[T], parameters: Sequence[Any] = ()) -> Iterator[T]:
+        """The records whose JSON text a query of one column finds; without those that cannot be read."""
+        found = (self.decode(text, kind) for (text,) in self._db.execute(sql, parameters))
+        return (record for record in found if record is not None)
+
+    def decode(self, text: str | None, kind: type[T]) -> T | None:
+        """A record from its JSON text; None where there is none, or it cannot be read, which is reported once."""
+        if text is None:
+            return None
+        try:
+            return msgspec.json.decode(text, type=kind)
+        except msgspec.MsgspecError as error:
+            notice = f"{self.path.name}: one {kind.__name__} cannot be read and is left out ({error})"
+            if notice not in self._reported:
+                self._reported.add(notice)
+                self.notices.append(notice)
+            return None
+
     def invalidate_cache(self) -> None:
-        """What was read before may no longer be so; a subclass that keeps anything overrides this."""
+        """What was read before may no longer be so."""
+        self.generation += 1
 
     def run_transaction(self, work: Callable[[], T], *, now: datetime) -> T:
-        """Do `work` in one transaction and return its result; `work` may run twice when the disk fails in between."""
+        """Do `work` in one transaction and return its result; `work` may run twice where the disk fails in between.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
         try:
             return self._attempt_transaction(work)
         except sqlite3.DatabaseError as error:
-            if _error_code(error) in _DISK_ERRORS and self._fallback != _IN_MEMORY:
-                self._switch_to_fallback(error)
+            if _error_code(error) in _DISK_ERRORS and self._memory_fallback and not self.uses_memory:
+                self._move_to_memory(error)
             elif _error_code(error) in _CORRUPTION_ERRORS:
                 self._replace_damaged_file(now, error)
             else:
                 raise StoreError(self._describe_error(error)) from error
         return self._attempt_transaction(work)
-
-    def run_durable_transaction(self, work: Callable[[], T], *, now: datetime) -> T:
-        """As `write`, for a process that ends at once: what the disk does not take would end with it.
-
-        Raises:
-            StoreError: it is not on the disk.
-        """
-        result = self.run_transaction(work, now=now)
-        if self.uses_fallback:
-            raise StoreError(f"cannot write {self.path}: free some disk space, or mend the permissions, and try again")
-        return result
 
     def _attempt_transaction(self, work: Callable[[], T]) -> T:
         try:
@@ -237,7 +269,7 @@ class Database:
         if _error_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return f"{self.path} is locked by another process: end it, or try again"
         if _error_code(error) in _DISK_ERRORS and not self._read_only:
-            return f"cannot write {self.path} ({error}): free some disk space, or mend the permissions of its folder"
+            return f"cannot write {self.path} ({error}): free some disk space, or fix the permissions of its folder"
         return f"cannot use {self.path}: {error}"
 
     # --- when the disk or the file fails ----------------------------------------------------------------------------
@@ -247,10 +279,10 @@ class Database:
             self._db.close()
         aside = self._rename_damaged_file(now)
         self.invalidate_cache()
-        self._db, self._fallback = self._open(), ""
+        self._db = self._open()
         self.notices.append(
-            f"The database was damaged ({error}). It was set aside as {aside} and a new one was begun: history starts"
-            " afresh, and what is firing now may be told once more."
+            f"The database was damaged ({error}). It was renamed to {aside} and a new one was begun: history starts"
+            " afresh, and alerts that are firing now may be repeated."
         )
 
     def _rename_damaged_file(self, now: datetime) -> str:
@@ -262,80 +294,56 @@ class Database:
                 part.replace(self.path.with_name(f"{self.path.name}.damaged-{stamp}{suffix}"))
         return f"{self.path.name}.damaged-{stamp}"
 
-    def _switch_to_fallback(self, error: sqlite3.Error) -> None:
-        places: list[Path | str] = (
-            [_IN_MEMORY] if self._fallback or not self._fallback_path else [self._fallback_path, _IN_MEMORY]
-        )
-        found = next(((place, kept) for place in places if (kept := self._copy_to(place)) is not None), None)
-        if found is None:  # what is there cannot even be read
-            found = _IN_MEMORY, self._connect_fallback(_IN_MEMORY)
-            self._migrate(found[1])
+    def _move_to_memory(self, error: sqlite3.Error) -> None:
+        memory = self._copy_to_memory()
         self._db.close()
-        self._fallback, self._db = found
+        self._db, self.uses_memory = memory, True
         self.invalidate_cache()
-        where = "memory" if self._fallback == _IN_MEMORY else str(self._fallback)
+        with suppress(OSError):  # an empty file needs no room, as a rule
+            self._memory_marker.touch(mode=0o600)
         self.notices.append(
-            f"{self.path} cannot be written ({error}). Alerts go on from {where}; free some disk space or mend the"
-            " permissions, and everything is written down again."
+            f"{self.path} cannot be written ({error}). Alerts go on from memory; free some disk space or fix the"
+            " permissions, and everything is written to the disk again."
         )
 
-    def _copy_to(self, target: Path | str) -> sqlite3.Connection | None:
-        """All that is known, in that place; None where that has no room either, or nothing can be read."""
+    def _copy_to_memory(self) -> sqlite3.Connection:
+        """All that is known; an empty database where nothing can be read."""
+        memory = sqlite3.connect(":memory:", isolation_level=None)
         try:
-            if isinstance(target, Path):
-                fallback.prepare(target)
-            copy = self._connect_fallback(target)
-            with _close_on_error(copy):
-                self._db.backup(copy)
-                copy.execute("PRAGMA journal_mode = TRUNCATE")  # it is in the mode of the disk's: with two more files
-        except (OSError, sqlite3.Error):
-            return None
-        return copy
+            self._db.backup(memory)
+            memory.execute("PRAGMA journal_mode = TRUNCATE")  # the copy is in the disk's mode, WAL
+        except sqlite3.Error:
+            memory.close()
+            memory = sqlite3.connect(":memory:", isolation_level=None)
+            self._migrate(memory)
+        memory.execute("PRAGMA foreign_keys = ON")
+        return memory
 
-    def _size_bytes(self) -> int:
-        (pages,), (size,) = (self._db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
-        return int(pages * size)
-
-    def _connect_fallback(self, target: Path | str) -> sqlite3.Connection:
-        connection = sqlite3.connect(target, isolation_level=None)
-        with _close_on_error(connection):
-            connection.execute("PRAGMA synchronous = OFF")  # it has to outlive this process, not the machine
-            connection.execute("PRAGMA foreign_keys = ON")
-        return connection
-
-    def _open_leftover_fallback(self) -> sqlite3.Connection | None:
-        """What an earlier process kept elsewhere, and could not write down before it ended."""
-        if self._fallback_path is None or not fallback.is_left(self._fallback_path, self.path):
-            return None
-        with suppress(sqlite3.Error):
-            kept = self._connect_fallback(self._fallback_path)
-            with _close_on_error(kept):
-                version = _read_schema_version(kept)
-                if version > len(MIGRATIONS):
-                    raise self._make_too_new_error(version, self._fallback_path)
-                if version and kept.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
-                    self._migrate(kept)
-                    return kept
-            kept.close()  # killed before all was copied: nothing was told from there
-        fallback.discard(self._fallback_path)
-        return None
-
-    def restore_from_fallback(self, *, now: datetime) -> None:
-        """Write everything back to the disk, if it takes it again; otherwise stay where it is."""
-        if not self.uses_fallback or not fallback.has_room(self.path, self._size_bytes()):
+    def return_to_disk(self, *, now: datetime) -> None:
+        """Write everything from memory to the disk, if it takes it again; otherwise stay in memory."""
+        if not self.uses_memory or not self._has_room():
             return
         try:
             disk = self._open()
             with _close_on_error(disk):
                 self._db.backup(disk)
         except (sqlite3.Error, StoreError) as error:
-            if (
-                isinstance(error, sqlite3.Error) and _error_code(error) in _CORRUPTION_ERRORS
-            ):  # a new one is begun there the next time
-                self._rename_damaged_file(now)
+            if isinstance(error, sqlite3.Error) and _error_code(error) in _CORRUPTION_ERRORS:
+                self._rename_damaged_file(now)  # a new one is begun at the next attempt
             return
         self._db.close()
-        self._db, self._fallback = disk, ""
-        if self._fallback_path:
-            fallback.discard(self._fallback_path)
+        self._db, self.uses_memory = disk, False
+        self.clear_memory_marker()
         self.invalidate_cache()
+
+    def _has_room(self) -> bool:
+        """Whether the disk could take the whole database.
+
+        Asked before the file is opened: SQLite maps a file of its own into memory there, and a disk without a free
+        block for it ends the process with SIGBUS, without an error that could be caught.
+        """
+        (pages,), (size,) = (self._db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
+        try:
+            return free_bytes(self.path.parent) >= int(pages) * int(size) + SPARE_BYTES
+        except OSError:
+            return False

@@ -1,15 +1,12 @@
-"""An account that is better known than before takes all that is known of it along: it is the same quota.
-
-A login that named nobody names itself; an email turns out to have an account id. Its alerts stand where they stood, so
-that nothing is told again. Never decide here which account is which.
-"""
+"""The accounts that were ever polled: their last answer, their last failure, and the key each one is known by."""
 
 from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from watcher.core.model import Delivery, Series, Snooze
-from watcher.storage.poll_records import FailureRecords
+from watcher.core.model import Delivery, PollFailure, Series, Snapshot, Snooze
+from watcher.storage import records
+from watcher.storage.database import Database
 
 _RECORDS = (  # table, column, where in the record the account stands
     ("account", "snapshot", "$.account"),
@@ -24,40 +21,75 @@ _FREED = "|freed"
 """Behind the key of a message that is done, with its number: another may have the key."""
 
 
-class Renames(FailureRecords):
-    """The tables in which an account stands by its key. What writes says so, and belongs inside `write`."""
+class Accounts:
+    """The accounts. What changes them belongs inside `Store.run_transaction`."""
 
-    def _rename(self, provider: str, old: str, new: str) -> None:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def load(self) -> list[records.Account]:
+        """Every account ever polled, with its last snapshot and its failure, by provider and key."""
+        found = self._database.execute(
+            "SELECT provider, account, snapshot, failure, failing_since, failures, asked_at FROM account"
+            " ORDER BY provider, account"
+        )
+        return [
+            records.decode_account(
+                provider,
+                account,
+                self._database.decode(snapshot, Snapshot),
+                self._database.decode(failure, PollFailure),
+                counts,
+            )
+            for provider, account, snapshot, failure, *counts in found
+        ]
+
+    def find(self, provider: str, key: str) -> records.Account | None:
+        """The account of that key; None where it was never polled."""
+        return next((each for each in self.load() if (each.provider, each.account) == (provider, key)), None)
+
+    def load_multi_account_providers(self) -> frozenset[str]:
+        """Providers that have several accounts."""
+        found = self._database.execute("SELECT provider FROM account GROUP BY provider HAVING count(*) > 1")
+        return frozenset(provider for (provider,) in found)
+
+    def forget_unanswered(self, provider: str, key: str) -> None:
+        """Forget an account that never gave a reading: its place was broken, and is repaired."""
+        self._database.execute(
+            "DELETE FROM account WHERE provider = ? AND account = ? AND snapshot IS NULL", (provider, key)
+        )
+
+    def rename(self, provider: str, old: str, new: str) -> None:
         """Put everything under another key; inside `write`. Nothing may be known of an account of that key yet.
 
         Readings that another account of that key left behind, before it was forgotten, stay in its history.
         """
-        self._free_keys(provider, new)
+        self.free_keys(provider, new)
         for table, column, path in _RECORDS:
-            self._db.execute(
+            self._database.execute(
                 f"UPDATE {table} SET {column} = json_set({column}, '{path}', ?3)"  # noqa: S608 - constants
                 f" WHERE provider = ?1 AND account = ?2 AND json_valid({column})",
                 (provider, old, new),
             )
         for table in _ROWS:
-            self._db.execute(
+            self._database.execute(
                 f"UPDATE OR REPLACE {table} SET account = ?3 WHERE provider = ?1 AND account = ?2",  # noqa: S608 - constants
                 (provider, old, new),
             )
-        self._db.execute(
+        self._database.execute(
             "UPDATE silence SET record = json_set(record, '$.series.account', ?3)"
             " WHERE record ->> '$.series.provider' = ?1 AND record ->> '$.series.account' = ?2",
             (provider, old, new),
         )
         self._rename_series(provider, old, new)
 
-    def _free_keys(self, provider: str, account: str) -> None:
+    def free_keys(self, provider: str, account: str) -> None:
         """Let messages to come be told from those that are done, whose keys they would have; inside `write`.
 
         The account is another's from now on, and counts from the beginning: what it has to say is no repeat of what the
         one before it said in the same words.
         """
-        self._db.execute(
+        self._database.execute(
             f"UPDATE delivery SET key = key || '{_FREED} ' || id WHERE state NOT IN ('queued', 'held')"  # noqa: S608 - constants
             f" AND instr(key, '{_FREED} ') = 0 AND EXISTS ("
             "SELECT 1 FROM json_each(CASE WHEN json_valid(record) THEN record ELSE '{}' END, '$.about') AS one"
@@ -65,10 +97,10 @@ class Renames(FailureRecords):
             (provider, account),
         )
 
-    def _rekeyed(self, delivery: Delivery) -> Delivery:
+    def rekey(self, delivery: Delivery) -> Delivery:
         """The delivery under a key that no earlier account's message had: receivers know a repeat by it."""
         key = delivery.key
-        (freed,) = self._db.execute(
+        (freed,) = self._database.execute(
             "SELECT count(*) FROM delivery WHERE channel = ? AND key > ? AND key < ?",
             (delivery.channel, f"{key}{_FREED} ", f"{key}{_FREED}!"),
         ).fetchone()
@@ -79,7 +111,7 @@ class Renames(FailureRecords):
 
     def _rename_series(self, provider: str, old: str, new: str) -> None:
         """The series and their readings; into what is left of a series of that key, where there is such."""
-        left = self._db.execute(
+        left = self._database.execute(
             "SELECT mine.id, theirs.id FROM series AS mine JOIN series AS theirs USING (provider, window)"
             " WHERE mine.provider = ? AND mine.account = ? AND theirs.account = ?",
             (provider, old, new),
@@ -87,9 +119,11 @@ class Renames(FailureRecords):
         for mine, theirs in left:
             for table in _READINGS:
                 sql = f"UPDATE OR REPLACE {table} SET series = ? WHERE series = ?"  # noqa: S608 - constants
-                self._db.execute(sql, (mine, theirs))
-            self._db.execute("DELETE FROM series WHERE id = ?", (theirs,))
-        self._db.execute("UPDATE series SET account = ?3 WHERE provider = ?1 AND account = ?2", (provider, old, new))
+                self._database.execute(sql, (mine, theirs))
+            self._database.execute("DELETE FROM series WHERE id = ?", (theirs,))
+        self._database.execute(
+            "UPDATE series SET account = ?3 WHERE provider = ?1 AND account = ?2", (provider, old, new)
+        )
 
 
 def renamed(delivery: Delivery, names: Mapping[Series, Series]) -> Delivery:
