@@ -440,6 +440,34 @@ def test_the_age_of_what_is_held_is_counted_from_its_release():
     assert post.open()[0].expires_at == NOW + 96 * H
 
 
+@pytest.mark.parametrize("attempts", [0, 5])
+@pytest.mark.parametrize("count", [1, 2])
+def test_quiet_hours_do_not_keep_an_undeliverable_message_alive(count, attempts):
+    """Attempted in vain before the night, or never attempted because its channel refused for good."""
+    post = Post(QUIET)
+    post.news(*six(count, at=EVENING - 2 * H))
+    latest = {of(provider).series: reading(85) for provider in PROVIDERS}
+    for day in range(3):
+        post.mark(attempts=attempts, outcome="answered 503")
+        post.time(EVENING + day * 24 * H, latest_readings=latest)
+        post.time(MORNING + day * 24 * H, latest_readings=latest)
+        post.time(MORNING + day * 24 * H + H, latest_readings=latest)
+    assert post.open() == []
+    assert "dead" in post.states()
+
+
+def test_a_message_held_since_it_was_made_is_dead_a_day_after_its_release():
+    post = Post(QUIET)
+    post.news(at(EVENING))
+    post.time(MORNING, latest_readings={SERIES: reading(85)})
+    post.mark(attempts=5, outcome="answered 503")
+    post.time(EVENING + 24 * H, latest_readings={SERIES: reading(85)})
+    post.time(MORNING + 24 * H, latest_readings={SERIES: reading(85)})
+    assert post.states() == ["queued"], "a last attempt in the morning"
+    post.time(MORNING + 25 * H)
+    assert post.states() == ["dead"]
+
+
 @pytest.mark.parametrize(
     ("evening", "morning"),
     [

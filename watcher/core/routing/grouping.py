@@ -41,6 +41,7 @@ def merge_into_digest(changes: OutboxChanges, rows: Sequence[Row], reason: str) 
         row.withdraw("part of a digest")
     digest = add_digest(changes, before[0].channel, about, [each.key for each in before], reason=reason)
     digest.update(
+        created_at=min(each.created_at for each in before),
         attempts=max(each.attempts for each in before),
         next_attempt_at=max(each.next_attempt_at for each in before),
         expires_at=min(compute_expiry(each, digest.transitions) for each in before),

@@ -27,7 +27,7 @@ from watcher.core.routing import messages
 from watcher.core.routing.message_text import is_availability_rule
 from watcher.core.routing.messages import Formatter
 from watcher.core.routing.muting import OFFLINE_REASON, Mute, MutingContext, find_mute
-from watcher.core.routing.retry import DELIVERY_LIFETIME
+from watcher.core.routing.retry import DELIVERY_LIFETIME, MAX_RETRY_WAIT
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.time_intervals import QuietHours
 
@@ -117,10 +117,13 @@ class Row:
         self.update(state=DeliveryState.WITHDRAWN, outcome=outcome)
 
     def release(self, now: datetime) -> None:
-        """Queue a held delivery."""
-        expires_at = now + DELIVERY_LIFETIME
+        """Queue a held delivery: the first time with a whole lifetime, later only with time for a last attempt."""
+        lifetime = DELIVERY_LIFETIME if self.is_untried else MAX_RETRY_WAIT
         self.update(
-            state=DeliveryState.QUEUED, next_attempt_at=now, expires_at=expires_at, reason="no longer held back"
+            state=DeliveryState.QUEUED,
+            next_attempt_at=now,
+            expires_at=max(self.delivery.expires_at, now + lifetime),
+            reason="no longer held back",
         )
 
     @property
@@ -132,6 +135,12 @@ class Row:
     def is_open(self) -> bool:
         """Whether it is in the outbox."""
         return self.delivery.state in _OUTBOX_STATES
+
+    @property
+    def is_untried(self) -> bool:
+        """Whether it was neither attempted nor released so far: its lifetime is still the one it was created with."""
+        lifetime = self.delivery.expires_at - self.delivery.created_at
+        return not self.delivery.attempts and lifetime == DELIVERY_LIFETIME
 
     @property
     def is_held(self) -> bool:

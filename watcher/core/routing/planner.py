@@ -211,8 +211,9 @@ def _release(changes: OutboxChanges, rows: Sequence[Row], latest_readings: Mappi
     """Release the held rows of a channel, with the readings of now; several alerts become a digest."""
     mute_reasons = [row.delivery.reason for row in rows]
     for row in rows:
+        at = changes.now if row.is_untried else None
         row.release(changes.now)
-        about = tuple(_refresh_transition(each, latest_readings, changes.now) for each in row.transitions)
+        about = tuple(_refresh_transition(each, latest_readings, at or each.at) for each in row.transitions)
         row.replace(structs.replace(row.delivery, about=about))
     certain = [row for row in rows if row.about and not row.delivery.in_doubt]
     if count_alerts(certain) > 1:
@@ -220,10 +221,10 @@ def _release(changes: OutboxChanges, rows: Sequence[Row], latest_readings: Mappi
         merge_into_digest(changes, certain, RELEASE_REASONS[causes[0]] if len(causes) == 1 else "what was held back")
 
 
-def _refresh_transition(transition: Transition, latest_readings: Mapping[Series, Reading], now: datetime) -> Transition:
-    """A transition of an alert that lasts, with the reading of now and without the old forecast."""
+def _refresh_transition(transition: Transition, latest_readings: Mapping[Series, Reading], at: datetime) -> Transition:
+    """A transition of an alert that lasts, dated `at`, with the latest reading and without the old forecast."""
     reading = latest_readings.get(transition.series)
     if reading is None or transition.event not in FIRING_EVENTS:
         return transition
     facts = {name: value for name, value in transition.facts.items() if name not in _STALE_FACTS}
-    return structs.replace(transition, reading=reading, facts=facts, at=now)
+    return structs.replace(transition, reading=reading, facts=facts, at=at)
