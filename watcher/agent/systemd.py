@@ -42,7 +42,7 @@ def render(item: LoginItem) -> bytes:
     )
     return f"""\
 [Unit]
-Description=AI usage watcher: one alert when a coding quota runs out, runs dry or resets
+Description=AI usage watcher: alerts when a coding quota runs low, runs out or resets
 {belongs}
 [Service]
 Type=exec

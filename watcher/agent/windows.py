@@ -25,7 +25,7 @@ def render(item: LoginItem) -> bytes:
     """The task, in UTF-16 with its byte order mark, the only encoding that every `schtasks` takes."""
     task = ET.Element("Task", version="1.2", xmlns=NAMESPACE)
     about = ET.SubElement(task, "RegistrationInfo")
-    _add_text(about, "Description", "One alert when an AI coding quota runs out, runs dry or resets")
+    _add_text(about, "Description", "Alerts when an AI coding quota runs low, runs out or resets")
     _add_text(about, "URI", f"\\{TASK_NAME}")
     trigger = ET.SubElement(ET.SubElement(task, "Triggers"), "LogonTrigger")
     _add_text(trigger, "Enabled", "true")
