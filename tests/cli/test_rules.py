@@ -494,7 +494,7 @@ def test_a_name_that_is_taken_is_refused(home):
     (home.rules / "a.toml").write_text(RULE)
     answer = home.say("add", "mine", "--when", "claude > 80%")
     assert answer.code == 78
-    assert f"this name is taken by the rule in {home.rules}/a.toml, line 1; rename one, or take one out" in answer.err
+    assert f"this name is taken by the rule in {home.rules}/a.toml, line 1; rename or remove one" in answer.err
     assert [path.name for path in home.rules.iterdir()] == ["a.toml"]
 
 

@@ -116,7 +116,7 @@ def parse(command, words):
 def test_a_toml_block_is_valid(text, tmp_path):
     if "[[rule]]" in text and "[channels." not in text:
         notify = set(re.findall(r'"([\w-]+)"', " ".join(re.findall(r"notify\s*=\s*(\[.*?\])", text))))
-        assert parse_rules(text, "block.toml", channels=notify, other_keys=None)
+        assert parse_rules(text, "block.toml", channels=notify, is_config=True)
         return
     paths = Paths(config_dir=tmp_path, state_dir=tmp_path)
     paths.config_file.write_text(text, "utf-8")

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from watcher.core.engine.rule_tests import run_example
-from watcher.core.rules.fields import FIELD_UNITS, TEMPLATE_FIELD_UNITS
+from watcher.core.rules.fields import FIELD_UNITS, TEMPLATE_FIELDS
 from watcher.core.rules.hysteresis import make_default_clear
 from watcher.core.rules.loader import parse_rules
 from watcher.core.rules.parser import parse_condition
@@ -72,4 +72,4 @@ def test_the_default_ends_match_the_code():
 
 def test_every_template_word_is_listed():
     words = re.findall(r"`\{(\w+)\}`", section("Template words"))
-    assert words == list(TEMPLATE_FIELD_UNITS)
+    assert words == list(TEMPLATE_FIELDS)

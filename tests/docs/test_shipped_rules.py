@@ -7,7 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from watcher.core.rules.loader import parse_rule_files, parse_rules
+from watcher.core.rules.loader import check_rule_files, parse_rules
 from watcher.core.rules.schema import ExampleEntry, LevelsEntry, RuleEntry, build_rules_schema
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,8 @@ def test_the_shipped_files_are_the_documented_ones():
 
 
 def test_all_files_load_together():
-    book = parse_rule_files([(path.name, path.read_text()) for path in FILES], channels=["desktop", "team"])
+    book, mistakes = check_rule_files([(path.name, path.read_text()) for path in FILES], channels=["desktop", "team"])
+    assert not mistakes
     assert len(book) > 20
 
 

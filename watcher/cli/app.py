@@ -84,7 +84,7 @@ class LazyGroup(click.Group):
 
 def describe_unknown_command(word: str, valid_words: tuple[str, ...]) -> str:
     """What is said to a word that is no command."""
-    from watcher.core.rules.fields import find_close_match  # noqa: PLC0415 - only where somebody mistyped
+    from watcher.core.rules.diagnostics import find_close_match  # noqa: PLC0415 - only where somebody mistyped
 
     meant = find_close_match(word, valid_words)
     return f"no command is called `{word}`; " + (

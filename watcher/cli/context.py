@@ -8,8 +8,7 @@ from watcher import environment
 from watcher.config import loader, secrets
 from watcher.config.loader import Config
 from watcher.core.rules import loader as rules_loader
-from watcher.core.rules.diagnostics import Diagnostic, format_diagnostics
-from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.diagnostics import Diagnostic, find_close_match, format_diagnostics
 from watcher.core.rules.rule import Rule
 from watcher.errors import ConfigError, UsageError
 from watcher.storage.store import DATABASE_FILE_NAME, Store
@@ -55,7 +54,7 @@ def load_rules_from_files(names: Sequence[str]) -> tuple[Rule, ...]:
         except ConfigError as error:
             wrong.append(str(error))
     whole = next((name for name in names if Path(name).name == "config.toml"), None)
-    found, mistakes = rules_loader.parse_rule_files_with_diagnostics(
+    found, mistakes = rules_loader.check_rule_files(
         texts, channels=read_channel_names(), config_path=whole
     )
     if mistakes or wrong:

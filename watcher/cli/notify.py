@@ -16,7 +16,7 @@ from watcher.config.changes import may_exist
 from watcher.config.loader import Config
 from watcher.core.model import DeliveryOutcome, Message, Severity
 from watcher.core.redaction import Redactor
-from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.diagnostics import find_close_match
 from watcher.delivery import outbox
 from watcher.environment import Environment
 from watcher.errors import UsageError, WatcherError

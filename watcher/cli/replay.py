@@ -93,7 +93,7 @@ def _format_count(number: int, noun: str) -> str:
 def _load_rules(path: str) -> tuple[Rule, ...]:
     """Of one file, which may be a whole `config.toml`."""
     text = loader.decode_utf8(read_bounded(Path(path)), path)
-    return loader.parse_rule_files([(path, text)], channels=None, other_keys=None).rules
+    return loader.parse_rules(text, path, is_config=True)
 
 
 def _load_results_from_file(path: str) -> list[PollResult]:

@@ -124,12 +124,12 @@ def _validate_rule(path: str, text: str) -> list[Rule]:
         ConfigError: with every mistake, of the rule or of the files that are there already.
     """
     config = load_effective_config()
-    found, mistakes = loader.parse_rules_with_diagnostics(text, path, channels=tuple(config.channels))
+    found, mistakes = loader.check_rules(text, path, channels=tuple(config.channels))
     taken = {rule.name: rule for rule in config.rules}
     for rule in found:
         if rule.name in taken:
             first = taken[rule.name]
-            message = f"this name is taken by the rule in {first.path}, line {first.line}; rename one, or take one out"
+            message = f"this name is taken by the rule in {first.path}, line {first.line}; rename or remove one"
             place = TomlPositions(text).find_value(("rule", 0, "name"))
             mistakes.append(create_diagnostic(path, text, place, message, rule=rule.name))
     if mistakes:

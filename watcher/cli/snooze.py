@@ -16,7 +16,7 @@ from watcher.core.engine.state import SeriesState
 from watcher.core.formatting import format_time
 from watcher.core.model import AlertPhase, Severity, Snooze
 from watcher.core.routing.muting import has_snooze_expired, target_matches_series
-from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.diagnostics import find_close_match
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.units import parse_duration
 from watcher.errors import ConfigError, UsageError, WatcherError

@@ -13,8 +13,7 @@ from msgspec import Struct, field
 from watcher.config import secrets
 from watcher.config.secrets import SecretResolver
 from watcher.core.rules import loader
-from watcher.core.rules.diagnostics import Diagnostic, create_diagnostic
-from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.diagnostics import Diagnostic, create_diagnostic, find_close_match
 from watcher.core.rules.toml_positions import TextSpan, TomlPositions
 
 MAX_FILE_BYTES = 1_000_000  # of one file; more is not something a person wrote

@@ -27,10 +27,9 @@ from watcher.core.model import Pace, Severity, make_pace
 from watcher.core.routing.messages import Formatter, ProviderInfo
 from watcher.core.routing.planner import Routing
 from watcher.core.rules import loader, time_intervals
-from watcher.core.rules.diagnostics import format_diagnostics
-from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.diagnostics import find_close_match, format_diagnostics
 from watcher.core.rules.rule import Rule
-from watcher.core.rules.table_reader import format_toml_value
+from watcher.core.rules.rule_reader import format_toml_value
 from watcher.core.rules.time_intervals import TimeIntervalError, check_time_zone
 from watcher.core.rules.units import parse_duration
 from watcher.errors import ConfigError
@@ -299,7 +298,7 @@ class _ConfigLoader:
         for path in files:
             text = read_text(path, self._file.problems) or ""
             sources.append((str(path), text))
-        rules, problems = loader.parse_rule_files_with_diagnostics(
+        rules, problems = loader.check_rule_files(
             sources, channels=tuple(channels), config_path=self._file.path
         )
         self._file.problems.extend(problems)

@@ -9,7 +9,7 @@ from watcher.core.engine.matching import compile_rules
 from watcher.core.engine.state import SeriesState
 from watcher.core.model import Reading
 from watcher.core.rules.ast import iter_field_references
-from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.diagnostics import find_close_match
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.selector import Selector
 from watcher.doctor import DoctorContext, Finding, fail, ok, warn

@@ -3,11 +3,11 @@
 import pytest
 
 from watcher.core.model import WindowKind
+from watcher.core.rules.diagnostics import find_close_match
 from watcher.core.rules.fields import (
     FIELD_UNITS,
     PROVIDER_WINDOWS,
     WINDOW_KINDS,
-    find_close_match,
     get_count_unit,
     is_window,
 )

@@ -9,17 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher.core.model import Severity
-from watcher.core.rules.diagnostics import MAX_DIAGNOSTICS
+from watcher.core.rules.diagnostics import MAX_DIAGNOSTICS, format_diagnostics
 from watcher.core.rules.loader import (
     MAX_FILE_LENGTH,
-    RuleSet,
+    check_rule_files,
+    check_rules,
     decode_utf8,
-    parse_rule_files,
     parse_rules,
-    parse_rules_with_diagnostics,
 )
+from watcher.core.rules.rule_reader import describe_type
 from watcher.core.rules.schema import ExampleEntry, LevelsEntry, RuleEntry
-from watcher.core.rules.table_reader import _describe_type
 from watcher.errors import ConfigError
 
 FILES = Path(__file__).parent / "files"
@@ -58,47 +57,40 @@ def test_every_wrong_file_has_its_words_and_no_words_lack_their_file():
 
 
 def test_rules_of_all_files_are_one_book_in_their_order():
-    book = parse_rule_files([("a.toml", RULE.format("b")), ("c.toml", RULE.format("a"))])
-    assert [rule.name for rule in book] == ["b", "a"]
-    assert len(book) == 2
-    assert book.get_rule("a").path == "c.toml"
-    assert book.get_rule("c") is None
+    rules, mistakes = check_rule_files([("a.toml", RULE.format("b")), ("c.toml", RULE.format("a"))])
+    assert [(rule.name, rule.path) for rule in rules] == [("b", "a.toml"), ("a", "c.toml")]
+    assert not mistakes
 
 
 def test_two_rules_of_one_name_in_two_files_are_a_mistake():
-    with pytest.raises(ConfigError) as caught:
-        parse_rule_files([("a.toml", RULE.format("x")), ("b.toml", "\n" + RULE.format("x"))])
-    assert str(caught.value) == (
-        'b.toml:2:1: rule "x": this name is taken by the rule in a.toml, line 1; rename one, or take one out\n'
+    rules, mistakes = check_rule_files([("a.toml", RULE.format("x")), ("b.toml", "\n" + RULE.format("x"))])
+    assert [rule.path for rule in rules] == ["a.toml"]
+    assert format_diagnostics(mistakes) == (
+        'b.toml:2:1: rule "x": this name is taken by the rule in a.toml, line 1; rename or remove one\n'
         "  2 | [[rule]]\n"
         "    | ^^^^^^^^"
     )
 
 
 def test_the_mistakes_of_all_files_are_told_at_once():
-    with pytest.raises(ConfigError) as caught:
-        parse_rule_files([("b.toml", "x = 1"), ("a.toml", "[[rule]]\n")])
-    assert [line for line in str(caught.value).split("\n") if ".toml:" in line] == [
+    _rules, mistakes = check_rule_files([("b.toml", "x = 1"), ("a.toml", "[[rule]]\n")])
+    assert [line for line in format_diagnostics(mistakes).split("\n") if ".toml:" in line] == [
         'a.toml:1:1: `name` is missing: a name such as "claude-session"',
         'a.toml:1:1: `when` is missing: a condition such as "claude.five_hour > 80%"',
         "b.toml:1:1: unknown key `x`; valid: rule",
     ]
 
 
-def test_no_rules_are_an_empty_book():
-    assert len(parse_rule_files([])) == 0
-    assert len(RuleSet()) == 0
-
-
-def test_other_keys_are_somebody_elses_to_check():
+def test_only_a_config_has_other_keys():
     text = '[poll]\nevery = "5m"\n' + RULE.format("a")
-    assert len(parse_rules(text, "config.toml", other_keys=None)) == 1
-    assert len(parse_rules(text, "config.toml", other_keys=["poll"])) == 1
-    assert "unknown key `poll`; valid: rule, providers" in said(text, other_keys=["providers"])
+    assert len(parse_rules(text, "config.toml", is_config=True)) == 1
+    assert "unknown key `poll`; valid: rule" in said(text)
+    assert check_rule_files([("config.toml", text), ("a.toml", "")], config_path="config.toml")[1] == []
+    assert len(check_rule_files([("a.toml", text)], config_path="config.toml")[1]) == 1
 
 
 def test_a_wrong_rule_does_not_hide_the_right_ones():
-    rules, wrong = parse_rules_with_diagnostics(RULE.format("a") + '[[rule]]\nname = "b"\nwhen = "x"\n', "rules.toml")
+    rules, wrong = check_rules(RULE.format("a") + '[[rule]]\nname = "b"\nwhen = "x"\n', "rules.toml")
     assert [rule.name for rule in rules] == ["a"]
     assert [(each.line, each.column, each.rule) for each in wrong] == [(6, 9, "b")]
 
@@ -246,7 +238,7 @@ def test_the_fullest_files_are_refused_in_bounded_time(text):
 @given(st.text(alphabet="[]{}=\"'#.,\n\\ rulenamewhex>%501\x00", max_size=80))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_read_or_refused(text):
-    _rules, wrong = parse_rules_with_diagnostics(text, "rules.toml")
+    _rules, wrong = check_rules(text, "rules.toml")
     for each in wrong:
         assert 1 <= each.line <= text.count("\n") + 1
         assert each.column >= 1
@@ -257,9 +249,7 @@ def test_any_text_is_read_or_refused(text):
 def test_a_file_with_one_character_changed_is_read_or_refused(path, at, character):
     text = path.read_text()
     at = min(at, len(text))
-    _rules, wrong = parse_rules_with_diagnostics(
-        text[:at] + character + text[at + 1 :], "rules.toml", channels=CHANNELS
-    )
+    _rules, wrong = check_rules(text[:at] + character + text[at + 1 :], "rules.toml", channels=CHANNELS)
     for each in wrong:
         assert each.message
         assert "\x1b" not in str(each)
@@ -268,7 +258,7 @@ def test_a_file_with_one_character_changed_is_read_or_refused(path, at, characte
 def test_every_key_has_words_for_what_it_takes():
     for entry in (RuleEntry, ExampleEntry, LevelsEntry):
         for field in msgspec.structs.fields(entry):
-            assert _describe_type(field.type)
+            assert describe_type(field.type)
 
 
 def test_no_key_is_read_and_then_not_used():

@@ -31,7 +31,7 @@ def test_the_unknown_is_a_question_mark_and_never_a_zero():
         ("{used:{limit}}", '"{used}": only a name and a format are valid here, as in {used_percent:.0f}'),
         ("{provider:.0f}", '"{provider:.0f}": provider is a text, as in :>8; ".0f" is no format of it'),
         ("{used:999999999f}", '"{used:999999999f}": used is a number, as in :.0f; "999999999f" is no format of it'),
-        ("{used", "expected '}' before end of string; write {{ and }} for braces that are meant as such"),
+        ("{used", "expected '}' before end of string; write {{ and }} for literal braces"),
     ],
 )
 def test_anything_else_is_refused_with_what_would_be_valid(text, said):

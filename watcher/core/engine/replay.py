@@ -20,8 +20,7 @@ from watcher.core.engine.evaluator import EvaluationResult
 from watcher.core.engine.state import AlertIndex, EngineState, SeriesState
 from watcher.core.engine.windows import infer_kind
 from watcher.core.model import PollFailure, Reading, Series, Snapshot
-from watcher.core.rules.diagnostics import sanitize_for_terminal
-from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.diagnostics import find_close_match, sanitize_for_terminal
 from watcher.core.rules.rule import Rule
 from watcher.errors import UsageError
 

@@ -10,7 +10,7 @@ Never put a check here.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from msgspec import Struct
@@ -94,3 +94,47 @@ def _clip_line(source: str, column: int, width: int) -> tuple[str, int, int]:
     before, after = "..." if left else "", "..." if right < len(line) else ""
     width = max(1, min(width, right - column))
     return before + line[left:right] + after, column - left + len(before), width
+
+
+def suggest_word(word: str, valid: Sequence[str]) -> str:
+    """A hint for an unknown word: "did you mean `weekly`?", or all that is valid."""
+    close = find_close_match(word, valid)
+    return f"did you mean `{close}`?" if close else f"valid: {', '.join(valid)}"
+
+
+def find_close_match(word: str, candidates: Sequence[str], max_typos: int | None = None) -> str | None:
+    """The one of `candidates` that was probably meant; None where nothing is near.
+
+    Args:
+        word: as it was written.
+        candidates: what would be valid, likelier first.
+        max_typos: how many slips (a wrong, missing, extra or swapped character) are forgiven; left out: a third.
+    """
+    if max_typos is None and len(word) >= 3:  # noqa: PLR2004 - shorter beginnings say nothing
+        begun = [each for each in candidates if each.startswith(word.lower())]
+        if begun:
+            return begun[0]
+    best, fewest = None, len(word) + 1
+    for each in candidates:
+        shorter = min(len(word), len(each))
+        allowed = max_typos if max_typos is not None else max(1, shorter // 3) if shorter > 2 else 0  # noqa: PLR2004 - likewise
+        if abs(len(each) - len(word)) <= allowed and len(word) <= len(each) + allowed:
+            slips = _edit_distance(word.lower(), each.lower())
+            if slips <= allowed and slips < fewest:
+                best, fewest = each, slips
+    return best
+
+
+def _edit_distance(left: str, right: str) -> int:
+    """How many single-character slips lead from one word to the other (a swap of neighbours is one)."""
+    before: list[int] = []
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
+        last, row, older = row, [i], before
+        for j, b in enumerate(right, 1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == right[j - 2] and left[i - 2] == b:
+                cost = min(cost, older[j - 2] + 1)
+            row.append(cost)
+        before = last
+    return row[-1]

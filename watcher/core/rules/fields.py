@@ -1,7 +1,6 @@
-"""The words that rules may use: providers, windows, kinds, fields, template names. One table for all who read them.
+"""The words that rules may use: providers, windows, kinds of windows, fields, template fields.
 
-The core must not import the providers, so their stable words are repeated here; a contract test keeps them equal to
-the registry. Never put a meaning here: what a field is worth is the engine's to say.
+The core cannot import the providers, so their ids are repeated here; a contract test keeps them equal to the registry.
 """
 
 import re
@@ -12,70 +11,69 @@ from watcher.core.rules.units import Unit
 
 
 class ProviderWindows(Struct, frozen=True, kw_only=True):
-    """The windows of one provider, as far as anybody can know them beforehand."""
+    """The windows of one provider, as far as they are known beforehand."""
 
     primary: tuple[str, ...]  # in order of preference; empty: the fullest
-    known: dict[str, Unit]  # window -> what `used`, `limit` and `remaining` count in it
-    others_pattern: str  # pattern of the further windows that the API may name
-    others_unit: Unit = Unit.AMOUNT
+    known: tuple[str, ...]
+    others_pattern: str  # matches the ids of other windows that the API may return
+    unit: Unit = Unit.AMOUNT  # of `used`, `limit` and `remaining`, but for those in `units`
+    units: dict[str, Unit] = {}
 
 
+_CLAUDE_WEEKS = ("seven_day", "seven_day_oauth_apps", "seven_day_sonnet", "seven_day_opus")
 _ANY_SLUG = r"[a-z0-9]+(?:_[a-z0-9]+)*"
 
 PROVIDER_WINDOWS: dict[str, ProviderWindows] = {
     "claude": ProviderWindows(
-        primary=("five_hour", "seven_day", "seven_day_oauth_apps", "seven_day_sonnet", "seven_day_opus", "extra_usage"),
-        known={
-            "five_hour": Unit.AMOUNT,
-            "seven_day": Unit.AMOUNT,
-            "seven_day_oauth_apps": Unit.AMOUNT,
-            "seven_day_sonnet": Unit.AMOUNT,
-            "seven_day_opus": Unit.AMOUNT,
-            "extra_usage": Unit.MONEY,
-        },
+        primary=("five_hour", *_CLAUDE_WEEKS, "extra_usage"),
+        known=("five_hour", *_CLAUDE_WEEKS, "extra_usage"),
         others_pattern=_ANY_SLUG,
+        units={"extra_usage": Unit.MONEY},
     ),
     "codex": ProviderWindows(
         primary=("five_hour", "weekly", "monthly"),
-        known={
-            "five_hour": Unit.AMOUNT,
-            "weekly": Unit.AMOUNT,
-            "monthly": Unit.AMOUNT,
-            "code_review_weekly": Unit.AMOUNT,
-            "credits": Unit.AMOUNT,
-            "individual_limit": Unit.AMOUNT,
-            "reset_credits": Unit.COUNT,
-            "cost": Unit.MONEY,
-        },
+        known=(
+            "five_hour",
+            "weekly",
+            "monthly",
+            "code_review_weekly",
+            "credits",
+            "individual_limit",
+            "reset_credits",
+            "cost",
+        ),
         others_pattern=r"(?:[a-z0-9]+_)*(?:five_hour|weekly|monthly|lifetime|[1-9][0-9]{0,5}[hm])"
-        r"(?:_(?:(?:total|input|output)_tokens|cost_usd|credits))?",  # behind it: what a proxy's limit counts
+        r"(?:_(?:(?:total|input|output)_tokens|cost_usd|credits))?",  # the suffix: what a proxy's limit counts
+        units={"reset_credits": Unit.COUNT, "cost": Unit.MONEY},
     ),
     "copilot": ProviderWindows(
         primary=("premium_interactions",),
-        known={"premium_interactions": Unit.COUNT, "chat": Unit.COUNT, "completions": Unit.COUNT},
+        known=("premium_interactions", "chat", "completions"),
         others_pattern=_ANY_SLUG,
-        others_unit=Unit.COUNT,
+        unit=Unit.COUNT,
     ),
     "nano_gpt": ProviderWindows(
         primary=("daily", "weekly_input_tokens", "monthly"),
-        known={
-            "daily": Unit.COUNT,
-            "monthly": Unit.COUNT,
-            "weekly_input_tokens": Unit.COUNT,
-            "daily_input_tokens": Unit.COUNT,
-            "daily_images": Unit.COUNT,
-            "balance_usd": Unit.MONEY,
-            "balance_nano": Unit.COUNT,
-        },
+        known=(
+            "daily",
+            "monthly",
+            "weekly_input_tokens",
+            "daily_input_tokens",
+            "daily_images",
+            "balance_usd",
+            "balance_nano",
+        ),
         others_pattern="",
+        unit=Unit.COUNT,
+        units={"balance_usd": Unit.MONEY},
     ),
-    "gemini_cli": ProviderWindows(primary=(), known={}, others_pattern=_ANY_SLUG),
-    "antigravity": ProviderWindows(primary=(), known={}, others_pattern=_ANY_SLUG),
+    "gemini_cli": ProviderWindows(primary=(), known=(), others_pattern=_ANY_SLUG),
+    "antigravity": ProviderWindows(primary=(), known=(), others_pattern=_ANY_SLUG),
 }
 """Provider id -> its windows, in the order of the documentation."""
 
 WINDOW_KINDS = ("session", "daily", "weekly", "monthly", "balance")
-"""Kinds of windows by their length; a selector may use one in the place of a window."""
+"""Kinds of windows by their length; a selector may use one in place of a window."""
 
 FIELD_UNITS: dict[str, Unit] = {
     "used_percent": Unit.PERCENT,
@@ -94,34 +92,17 @@ FIELD_UNITS: dict[str, Unit] = {
 }
 """Field -> its unit. AMOUNT: a count or money, as the window has it."""
 
-TEMPLATE_FIELD_UNITS: dict[str, Unit] = {
-    "provider": Unit.TEXT,
-    "account": Unit.TEXT,
-    "window": Unit.TEXT,
-    "label": Unit.TEXT,
-    "plan": Unit.TEXT,
-    "used_percent": Unit.PERCENT,
-    "remaining": Unit.AMOUNT,
-    "used": Unit.AMOUNT,
-    "limit": Unit.AMOUNT,
-    "unit": Unit.TEXT,
-    "resets_in": Unit.DURATION,
-    "resets_at": Unit.TEXT,
-    "age": Unit.DURATION,
-    "error": Unit.TEXT,
-    "rate": Unit.PERCENT,
-    "projected": Unit.PERCENT,
-    "exhausts_in": Unit.DURATION,
-    "rule": Unit.TEXT,
-    "severity": Unit.TEXT,
-    "series": Unit.TEXT,
-    "event": Unit.TEXT,
-    "reason": Unit.TEXT,
-    "remaining_percent": Unit.PERCENT,
-    "since": Unit.TEXT,
-    "duration": Unit.DURATION,
-}
-"""Name that a rule's `title` and `message` may use -> its unit. Numbers take a format (`{used_percent:.0f}`)."""
+TEMPLATE_NUMBER_FIELDS = frozenset(
+    {"used_percent", "remaining_percent", "used", "limit", "remaining", "rate", "projected"},
+)
+"""Fields of `title` and `message` that are numbers and take a number's format: `{used_percent:.0f}`."""
+
+TEMPLATE_FIELDS = (
+    "provider", "account", "window", "label", "plan", "used_percent", "remaining", "used", "limit", "unit", "resets_in",
+    "resets_at", "age", "error", "rate", "projected", "exhausts_in", "rule", "severity", "series", "event", "reason",
+    "remaining_percent", "since", "duration",
+)  # fmt: skip
+"""All fields of `title` and `message`. Those that are no numbers are texts."""
 
 
 def is_window(provider: str, window: str) -> bool:
@@ -136,55 +117,15 @@ def known_windows(provider: str) -> tuple[str, ...]:
     """The window ids known beforehand, in the documentation's order. `*`: of all providers, each once."""
     if provider == "*":
         return tuple(dict.fromkeys(window for each in PROVIDER_WINDOWS.values() for window in each.known))
-    return tuple(PROVIDER_WINDOWS[provider].known)
+    return PROVIDER_WINDOWS[provider].known
 
 
 def get_count_unit(provider: str, window: str) -> Unit:
-    """What `used`, `limit` and `remaining` of that window are: COUNT, MONEY, or AMOUNT where only a reading can say."""
+    """The unit of `used`, `limit` and `remaining` of that window; AMOUNT if only a reading can tell."""
     windows = PROVIDER_WINDOWS.get(provider)
-    if windows is None:
+    if windows is None or window == "*" or (window in WINDOW_KINDS and window not in windows.known):
         return Unit.AMOUNT
-    if not window:  # the primary window; one answer only where all candidates agree
-        units = {windows.known[each] for each in windows.primary}
+    if not window:  # the primary window: one unit only if all candidates agree
+        units = {windows.units.get(each, windows.unit) for each in windows.primary}
         return units.pop() if len(units) == 1 else Unit.AMOUNT
-    if window == "*" or (window in WINDOW_KINDS and window not in windows.known):
-        return Unit.AMOUNT
-    return windows.known.get(window, windows.others_unit)
-
-
-def find_close_match(word: str, candidates: tuple[str, ...] | list[str], max_typos: int | None = None) -> str | None:
-    """The one of `candidates` that was probably meant; None where nothing is near.
-
-    Args:
-        word: as it was written.
-        candidates: what would be valid, likelier first.
-        max_typos: how many slips (a wrong, missing, extra or swapped character) are forgiven; left out: a third.
-    """
-    if max_typos is None and len(word) >= 3:  # noqa: PLR2004 - shorter beginnings say nothing
-        begun = [each for each in candidates if each.startswith(word.lower())]
-        if begun:
-            return begun[0]
-    best, fewest = None, len(word) + 1
-    for each in candidates:
-        shorter = min(len(word), len(each))
-        allowed = max_typos if max_typos is not None else max(1, shorter // 3) if shorter > 2 else 0  # noqa: PLR2004 - likewise
-        if abs(len(each) - len(word)) <= allowed and len(word) <= len(each) + allowed:
-            slips = _edit_distance(word.lower(), each.lower())
-            if slips <= allowed and slips < fewest:
-                best, fewest = each, slips
-    return best
-
-
-def _edit_distance(left: str, right: str) -> int:
-    """How many single-character slips lead from one word to the other (a swap of neighbours is one)."""
-    before: list[int] = []
-    row = list(range(len(right) + 1))
-    for i, a in enumerate(left, 1):
-        last, row, older = row, [i], before
-        for j, b in enumerate(right, 1):
-            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (a != b))
-            if i > 1 and j > 1 and a == right[j - 2] and left[i - 2] == b:
-                cost = min(cost, older[j - 2] + 1)
-            row.append(cost)
-        before = last
-    return row[-1]
+    return windows.units.get(window, windows.unit)

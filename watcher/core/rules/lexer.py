@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from watcher.core.rules import fields
 from watcher.core.rules.ast import Literal
-from watcher.core.rules.fields import FIELD_UNITS, PROVIDER_WINDOWS, WINDOW_KINDS, find_close_match
+from watcher.core.rules.diagnostics import find_close_match
+from watcher.core.rules.fields import FIELD_UNITS, PROVIDER_WINDOWS, WINDOW_KINDS
 from watcher.core.rules.selector import Selector
 from watcher.core.rules.units import MAX_DURATION, MAX_NUMBER, Unit, parse_duration_s, parse_number
 

@@ -1,21 +1,22 @@
-"""TOML text to rules, or everything that is wrong with it, each mistake with its place.
+"""Reads the text of rule files: TOML to rules, or every mistake with its place.
 
-What a file may hold is bounded before it is read (`MAX_FILE_LENGTH`, `MAX_LINE_LENGTH`), so that no file can take long.
-Never read a file here: texts come as arguments.
+The size of a file is checked before it is parsed, so that no file takes long to read.
 """
 
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from msgspec import Struct
-
-from watcher.core.rules.diagnostics import Diagnostic, create_diagnostic, format_diagnostics, sanitize_for_terminal
-from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.diagnostics import (
+    Diagnostic,
+    create_diagnostic,
+    format_diagnostics,
+    sanitize_for_terminal,
+    suggest_word,
+)
 from watcher.core.rules.rule import Rule
-from watcher.core.rules.rule_reader import RuleReader
-from watcher.core.rules.table_reader import SourceFile, format_toml_value
+from watcher.core.rules.rule_reader import RuleReader, SourceFile, format_toml_value
 from watcher.core.rules.toml_positions import TextSpan, TomlPositions
 from watcher.errors import ConfigError
 
@@ -32,100 +33,65 @@ _KEY_PART = r"(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+"
 _LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_KEY_PART}(?:\.[ \t]*+{_KEY_PART}){{16}}")
 
 
-class RuleSet(Struct, frozen=True):
-    """The rules in force, in the order in which they were read."""
-
-    rules: tuple[Rule, ...] = ()
-
-    def __iter__(self) -> Iterator[Rule]:
-        return iter(self.rules)
-
-    def __len__(self) -> int:
-        return len(self.rules)
-
-    def get_rule(self, name: str) -> Rule | None:
-        """The rule of that name; None where there is none."""
-        return next((rule for rule in self.rules if rule.name == name), None)
-
-
 def parse_rules(
-    text: str, path: str, *, channels: Collection[str] | None = None, other_keys: Collection[str] | None = ()
+    text: str, path: str, *, channels: Collection[str] | None = None, is_config: bool = False
 ) -> tuple[Rule, ...]:
-    """The rules of one file.
-
-    Args:
-        text: of the file, decoded.
-        path: of the file, as messages shall name it.
-        channels: names that `notify` may use; None: any.
-        other_keys: top-level keys beside `rule` that the file may have; None: any, they are somebody else's to check.
+    """The rules of one file; arguments as for `check_rules`.
 
     Raises:
         ConfigError: with every mistake in the file.
     """
-    rules, diagnostics = parse_rules_with_diagnostics(text, path, channels=channels, other_keys=other_keys)
+    rules, diagnostics = check_rules(text, path, channels=channels, is_config=is_config)
     if diagnostics:
         raise ConfigError(format_diagnostics(diagnostics))
     return rules
 
 
-def parse_rule_files(
-    files: Iterable[tuple[str, str]],
-    *,
-    channels: Collection[str] | None = None,
-    other_keys: Collection[str] | None = (),
-) -> RuleSet:
-    """One rulebook from several files, given as (path, text).
+def check_rules(
+    text: str, path: str, *, channels: Collection[str] | None = None, is_config: bool = False
+) -> tuple[tuple[Rule, ...], list[Diagnostic]]:
+    """The rules of one file that are right, and every mistake in it.
 
-    Raises:
-        ConfigError: with every mistake in all files; two rules of one name are one.
+    Args:
+        text: of the file, decoded.
+        path: of the file, as messages name it.
+        channels: names that `notify` may use; None: any.
+        is_config: whether it is a whole `config.toml`, whose other keys are checked elsewhere.
     """
-    rules, diagnostics = parse_rule_files_with_diagnostics(files, channels=channels, other_keys=other_keys)
-    if diagnostics:
-        raise ConfigError(format_diagnostics(diagnostics))
-    return RuleSet(rules)
+    found = parse_toml_document(text, path)
+    if isinstance(found, Diagnostic):
+        return (), [found]
+    document, positions = found
+    source = SourceFile(path, positions.text, positions)
+    if not is_config:
+        for key in document.keys() - {"rule"}:
+            message = f"unknown key `{sanitize_for_terminal(key, 40)}`; {suggest_word(key, ('rule',))}"
+            source.add_error(source.positions.find_key((key,)), message)
+    return _read_rules(source, document.get("rule", []), channels), source.diagnostics
 
 
-def parse_rule_files_with_diagnostics(
+def check_rule_files(
     files: Iterable[tuple[str, str]],
     *,
     channels: Collection[str] | None = None,
-    other_keys: Collection[str] | None = (),
     config_path: str | None = None,
 ) -> tuple[tuple[Rule, ...], list[Diagnostic]]:
-    """What `parse_rule_files` does, for those who want the mistakes of several sources together: (rules, mistakes).
+    """The rules of several files, given as (path, text), and every mistake in all of them.
 
-    `config_path` names the one file whose other keys are the config's, and are checked there.
+    Two rules with one name are a mistake. `config_path` names the file that may have other keys than `rule`.
     """
     rules: dict[str, Rule] = {}
     diagnostics: list[Diagnostic] = []
     for path, text in files:
-        others = None if path == config_path else other_keys
-        found, wrong = parse_rules_with_diagnostics(text, path, channels=channels, other_keys=others)
-        diagnostics.extend(wrong)
+        found, mistakes = check_rules(text, path, channels=channels, is_config=path == config_path)
+        diagnostics.extend(mistakes)
         for rule in found:
             first = rules.setdefault(rule.name, rule)
             if first is not rule:
-                place = _find_line_span(text, rule.line)
-                message = (
-                    f"this name is taken by the rule in {first.path}, line {first.line}; rename one, or take one out"
-                )
-                diagnostics.append(create_diagnostic(path, text, place, message, rule=rule.name))
+                message = f"this name is taken by the rule in {first.path}, line {first.line}; rename or remove one"
+                span = _find_line_span(text, rule.line)
+                diagnostics.append(create_diagnostic(path, text, span, message, rule=rule.name))
     return tuple(rules.values()), diagnostics
-
-
-def parse_rules_with_diagnostics(
-    text: str, path: str, *, channels: Collection[str] | None = None, other_keys: Collection[str] | None = ()
-) -> tuple[tuple[Rule, ...], list[Diagnostic]]:
-    """What `parse_rules` does, without raising: (the rules that are right, every mistake)."""
-    found = parse_toml_document(text, path)
-    if isinstance(found, Diagnostic):
-        return (), [found]
-    document, places = found
-    text = places.text
-    source = SourceFile(path, text, places)
-    if other_keys is not None:
-        _check_top_level_keys(source, document, other_keys)
-    return _parse_rule_tables(source, document.get("rule", []), channels), source.diagnostics
 
 
 def parse_toml_document(text: str, path: str) -> tuple[dict[str, Any], TomlPositions] | Diagnostic:
@@ -159,12 +125,10 @@ def decode_utf8(raw: bytes, path: str) -> str:
         raise ConfigError(str(Diagnostic(path, line, column, found))) from None
 
 
-def _parse_rule_tables(source: SourceFile, tables: Any, channels: Collection[str] | None) -> tuple[Rule, ...]:
+def _read_rules(source: SourceFile, tables: Any, channels: Collection[str] | None) -> tuple[Rule, ...]:
     if not isinstance(tables, list):
-        source.add_error(
-            source.positions.find_key(("rule",)),
-            f"rules are written under [[rule]], not as {format_toml_value(tables)}",
-        )
+        message = f"rules are written under [[rule]], not as {format_toml_value(tables)}"
+        source.add_error(source.positions.find_key(("rule",)), message)
         return ()
     if len(tables) > MAX_RULES:
         message = f"{len(tables):,} rules; a file holds at most {MAX_RULES:,}"
@@ -177,20 +141,9 @@ def _parse_rule_tables(source: SourceFile, tables: Any, channels: Collection[str
             continue
         first = rules.setdefault(rule.name, rule)
         if first is not rule:
-            message = f"this name is taken by the rule in line {first.line}; rename one, or take one out"
+            message = f"this name is taken by the rule in line {first.line}; rename or remove one"
             source.add_error(source.positions.find_value(("rule", index, "name")), message, rule=rule.name)
     return tuple(rules.values())
-
-
-def _check_top_level_keys(source: SourceFile, document: dict[str, Any], other_keys: Collection[str]) -> None:
-    valid = ("rule", *other_keys)
-    for key in document:
-        if key not in valid:
-            meant = find_close_match(key, valid)
-            hint = f"did you mean `{meant}`?" if meant else f"valid: {', '.join(valid)}"
-            source.add_error(
-                source.positions.find_key((key,)), f"unknown key `{sanitize_for_terminal(key, 40)}`; {hint}"
-            )
 
 
 def _check_size(text: str, path: str) -> Diagnostic | None:
@@ -228,7 +181,7 @@ def _diagnose_syntax_error(text: str, path: str, error: str) -> Diagnostic:
         message += "; a closing quote is missing"
     elif unquoted:
         value = unquoted.group(2).strip()
-        message += f'; texts stand in quotes: {unquoted.group(1)} = "{format_toml_value(value, quote=False)}"'
+        message += f'; texts stand in quotes: {unquoted.group(1)} = "{sanitize_for_terminal(value)}"'
         place = TextSpan(place.start + unquoted.start(2), place.start + unquoted.start(2) + len(value))
     else:
         place = TextSpan(place.start + column, place.start + column + 1)

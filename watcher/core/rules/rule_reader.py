@@ -1,82 +1,116 @@
-"""One `[[rule]]` table to a `Rule`, noting every mistake instead of stopping at the first.
+"""Reads one `[[rule]]` table into a `Rule` and reports every mistake in it, not only the first."""
 
-Never look at the rest of the file here, nor at another rule.
-"""
-
-from collections.abc import Collection
-from datetime import timedelta
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
 
 from watcher.core.model import AlertEvent, Severity
-from watcher.core.rules import template
-from watcher.core.rules.diagnostics import sanitize_for_terminal
-from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.diagnostics import (
+    Diagnostic,
+    create_diagnostic,
+    find_close_match,
+    sanitize_for_terminal,
+    suggest_word,
+)
+from watcher.core.rules.fields import PROVIDER_WINDOWS
 from watcher.core.rules.hysteresis import extract_threshold, find_overlap, make_default_clear
+from watcher.core.rules.lexer import ExpressionError, tokenize
 from watcher.core.rules.parser import (
-    ExpressionError,
     Literal,
     find_subject,
     parse_clear,
     parse_condition,
     parse_literal,
+    parse_selector,
 )
-from watcher.core.rules.rule import ActiveInterval, Level, Rule
-from watcher.core.rules.schema import LevelsEntry, RuleEntry
-from watcher.core.rules.table_reader import ExampleReader, SourceFile, TableReader, format_toml_value
-from watcher.core.rules.time_intervals import TimeIntervalError, parse_active_interval
+from watcher.core.rules.rule import ActiveInterval, Example, Level, Rule
+from watcher.core.rules.schema import ExampleEntry, LevelsEntry, RuleEntry
+from watcher.core.rules.selector import Selector
+from watcher.core.rules.template import TemplateError, check_template
+from watcher.core.rules.time_intervals import check_time_zone, parse_active_interval
+from watcher.core.rules.toml_positions import KeyPath, TextSpan, TomlPositions
+from watcher.core.rules.units import MAX_NUMBER, parse_duration
 
+T = TypeVar("T")
 MAX_NAME_LENGTH = 80
 MAX_TEMPLATE_LENGTH = 2_000
 MAX_CHANNELS = 50
+MAX_EXAMPLE_READINGS = 2_000
+MAX_EXAMPLE_DURATION = timedelta(days=3650)
+MIN_EXAMPLE_YEAR, MAX_EXAMPLE_YEAR = 2001, 2150
+
+_MAX_NUMBER_BITS = 100
 _DEFAULT_EVENTS = frozenset({AlertEvent.FIRING, AlertEvent.ESCALATED, AlertEvent.RESOLVED})
-_ALERT_ID_SEPARATOR = "|"  # parts an alert's identity
+_ALERT_ID_SEPARATOR = "|"  # between the parts of an alert's id
+_KEY_CORRECTIONS = {
+    "channel": "notify", "channels": "notify", "condition": "when", "expr": "when", "hold": "for", "repeat": "remind",
+    "reminder": "remind", "timezone": "tz", "text": "message", "body": "message", "threshold": "when",
+}  # fmt: skip
 
 
-class RuleReader(TableReader):
-    """Reads one rule. A key that is wrong is noted and then treated as left out, so that the others are read too."""
+class SourceFile(Struct):
+    """A file that is being read, and the mistakes found in it so far."""
+
+    path: str
+    text: str
+    positions: TomlPositions
+    diagnostics: list[Diagnostic] = msgspec.field(default_factory=list)
+
+    def add_error(self, span: TextSpan, message: str, *, rule: str = "") -> None:
+        """Adds a mistake."""
+        self.diagnostics.append(create_diagnostic(self.path, self.text, span, message, rule=rule))
+
+
+class RuleReader:
+    """Reads one rule. A key with a mistake counts as left out, so that the other keys are checked too.
+
+    Key paths are relative to the rule's table: ("on",), ("levels", "info"), ("example", 0, "used", 3).
+    """
 
     def __init__(self, source: SourceFile, index: int, channels: Collection[str] | None) -> None:
-        super().__init__(source, ("rule", index), "")
+        self.source = source
+        self.path: KeyPath = ("rule", index)
         self.channels = channels
+        self.rule_name = ""
         self.initial_error_count = len(source.diagnostics)
 
     def read_rule(self, table: Any) -> Rule | None:
-        """The rule; None where something in it is wrong."""
+        """The rule; None if something in it is wrong."""
         if not isinstance(table, dict):
-            self.source.add_error(
-                self.source.positions.find_value(self.path), f"a rule is a table, not {format_toml_value(table)}"
-            )
+            self._add_error((), f"a rule is a table, not {format_toml_value(table)}")
             return None
         name = table.get("name")
         self.rule_name = sanitize_for_terminal(name) if isinstance(name, str) else ""
-        entry = self._read_typed_keys(self.path, table, RuleEntry)
+        entry = self._read_typed_keys((), table, RuleEntry)
         self._check_name(entry.get("name"))
-        levels = self._read_levels(entry, table)
-        rule = self._make_rule(entry, levels, table)
-        return rule if len(self.source.diagnostics) == self.initial_error_count else None
-
-    def _make_rule(self, entry: dict[str, Any], levels: tuple[Level, ...], table: dict[str, Any]) -> Rule | None:
-        hold = self._read_duration((*self.path, "for"), entry.get("for")) or timedelta(0)
-        remind = self._read_duration((*self.path, "remind"), entry.get("remind"))
+        levels = self._read_levels(entry, has_severity="severity" in table)
+        pending_for = self._read_duration(("for",), entry) or timedelta(0)
+        remind = self._read_duration(("remind",), entry)
         if remind == timedelta(0):
-            self._add_error((*self.path, "remind"), "`remind` takes a duration above zero; leave it out for never")
+            self._add_error(("remind",), "`remind` takes a duration above zero; leave it out for never")
         on = self._read_events(entry.get("on"), has_reminder=remind is not None)
-        notify, active = self._read_channels(entry.get("notify")), self._read_active(entry)
+        notify = self._read_channels(entry.get("notify"))
+        active = self._read_active(entry)
         title, message = self._read_template(entry, "title"), self._read_template(entry, "message")
-        example_reader = ExampleReader(self.source, (*self.path, "example"), self.rule_name)
-        examples = example_reader.read_examples(table.get("example", []))
-        if not levels:
+        examples = self._read_examples(entry.get("example", []))
+        if not levels or self._has_errors():
             return None
-        if len(self.source.diagnostics) == self.initial_error_count:
-            example_reader.check_subjects(find_subject(levels[0].when), examples)
+        subject = find_subject(levels[0].when)
+        self._check_example_series(subject, examples)
+        if self._has_errors():
+            return None
         return Rule(
-            name=entry.get("name", ""),
+            name=entry["name"],
             path=self.source.path,
             line=self.source.text.count("\n", 0, self.source.positions.find_key(self.path).start) + 1,
-            subject=find_subject(levels[0].when),
+            subject=subject,
             levels=levels,
-            pending_for=hold,
+            pending_for=pending_for,
             remind=remind,
             on=on,
             notify=notify,
@@ -84,103 +118,157 @@ class RuleReader(TableReader):
             title=title,
             message=message,
             examples=examples,
-            fingerprint=compute_fingerprint(levels, hold),
+            fingerprint=compute_fingerprint(levels, pending_for),
         )
 
-    # --- the condition -------------------------------------------------------------------------------------------
+    # --- keys of any table -----------------------------------------------------------------------------------------
 
-    def _read_levels(self, entry: dict[str, Any], table: dict[str, Any]) -> tuple[Level, ...]:
-        """The rule's ladder, least severe first; empty where it cannot be read."""
-        literals: dict[Severity, Literal] = {}
-        if "levels" in table:
-            if "severity" in table:
-                message = "`levels` gives the severities; leave `severity` out"
-                self._add_error((*self.path, "severity"), message, at_key=True)
-            literals = self._read_literals(table["levels"])
-        if "when" not in entry or ("levels" in table and not literals):
-            return ()
-        if not literals:
-            level = self._make_level(entry, Severity(entry.get("severity", "warning")), None)
+    def _add_error(self, key: KeyPath, message: str, *, at_key: bool = False) -> None:
+        positions, path = self.source.positions, (*self.path, *key)
+        span = positions.find_key(path) if at_key else positions.find_value(path)
+        self.source.add_error(span, message, rule=self.rule_name)
+
+    def _has_errors(self) -> bool:
+        return len(self.source.diagnostics) > self.initial_error_count
+
+    def _read_typed_keys(self, path: KeyPath, table: dict[str, Any], entry_type: type[Struct]) -> dict[str, Any]:
+        """The table's keys that are known and have the right type; reports all others."""
+        fields = {field.encode_name: field for field in msgspec.structs.fields(entry_type)}
+        good: dict[str, Any] = {}
+        for key, value in table.items():
+            field = fields.get(key)
+            if field is None:
+                correction = _KEY_CORRECTIONS.get(key)
+                hint = f"did you mean `{correction}`?" if correction in fields else suggest_word(key, tuple(fields))
+                self._add_error((*path, key), f"unknown key `{sanitize_for_terminal(key, 40)}`; {hint}", at_key=True)
+            elif key in ("levels", "example") or self._has_valid_type((*path, key), value, field.type):
+                good[key] = value  # `levels` and `example` are tables with keys of their own
+        for key, field in fields.items():
+            if field.required and key not in table:
+                self._add_error(path, f"`{key}` is missing: {describe_type(field.type)}", at_key=True)
+        return good
+
+    def _has_valid_type(self, path: KeyPath, value: Any, expected_type: Any) -> bool:
+        try:
+            msgspec.convert(value, expected_type)
+        except msgspec.ValidationError as error:
+            key = path[-1]
+            index = str(error).rpartition("$[")[2].partition("]")[0]
+            if isinstance(value, list) and index.isdigit() and int(index) < len(value):
+                path, value = (*path, int(index)), value[int(index)]
+            hint = _suggest_choice(value, expected_type)
+            message = f"`{key}` takes {describe_type(expected_type)}, not {format_toml_value(value)}{hint}"
+            self._add_error(path, message)
+            return False
+        return True
+
+    def _read_value(self, key: KeyPath, parse: Callable[[], T], level_key: KeyPath = ()) -> T | None:
+        """What `parse` returns; if it raises, reports the mistake and returns None.
+
+        `level_key` is where the value of the word `level` is written.
+        """
+        positions, path = self.source.positions, (*self.path, *key)
+        try:
+            return parse()
+        except ExpressionError as error:
+            span = positions.find_in_value(path, error.start, error.end)
+            if level_key and self.source.text[span.start : span.end] == "level":
+                level_path = (*self.path, *level_key)
+                if level_path in positions.value_spans:
+                    span = positions.find_in_value(level_path, 0, len(self.source.text))
+            message = f"{error.message}; {error.hint}" if error.hint else error.message
+            self.source.add_error(span, message, rule=self.rule_name)
+        except TemplateError as error:
+            span = positions.find_in_value(path, error.start, error.end)
+            self.source.add_error(span, str(error), rule=self.rule_name)
+        except ValueError as error:
+            self._add_error(key, str(error))
+        return None
+
+    def _read_duration(self, key: KeyPath, entry: dict[str, Any], default: str | None = None) -> timedelta | None:
+        text = entry.get(str(key[-1]), default)
+        return None if text is None else self._read_value(key, lambda: parse_duration(text))
+
+    # --- the condition -----------------------------------------------------------------------------------------------
+
+    def _read_levels(self, entry: dict[str, Any], *, has_severity: bool) -> tuple[Level, ...]:
+        """The rule's levels, least severe first; empty if they cannot be read."""
+        if "levels" not in entry:
+            if "when" not in entry:
+                return ()
+            level = self._read_level(entry, Severity(entry.get("severity", Severity.WARNING)), None)
             return (level,) if level else ()
-        return self._read_level_ladder(entry, literals)
-
-    def _read_level_ladder(self, entry: dict[str, Any], literals: dict[Severity, Literal]) -> tuple[Level, ...]:
-        found = []
+        if has_severity:
+            self._add_error(("severity",), "`levels` gives the severities; leave `severity` out", at_key=True)
+        literals = self._read_literals(entry["levels"])
+        if "when" not in entry or not literals:
+            return ()
+        levels: list[Level] = []
         for severity, literal in literals.items():
-            mistakes = len(self.source.diagnostics)
-            level = self._make_level(entry, severity, literal)
-            if level is None and len(self.source.diagnostics) > mistakes:
-                break  # the other levels would repeat it
-            if level is not None:
-                found.append(level)
-        if len(found) < len(literals):
-            return ()
-        if not _uses_level(entry["when"]):
+            level = self._read_level(entry, severity, literal)
+            if level is None:
+                return ()  # the other levels would repeat the mistake
+            levels.append(level)
+        if not any(token.text == "level" for token in tokenize(entry["when"])):
             message = "`levels` is given, but `when` does not use the word `level`: such as `*.weekly > level`"
-            self._add_error((*self.path, "when"), message)
+            self._add_error(("when",), message)
             return ()
-        self._check_level_order(found, literals)
-        return tuple(found)
+        self._check_level_order(levels, literals)
+        return tuple(levels)
 
     def _read_literals(self, levels: Any) -> dict[Severity, Literal]:
-        path = (*self.path, "levels")
+        """What `level` stands for, for each severity; empty if one of them is wrong."""
         if not isinstance(levels, dict):
-            self._add_error(
-                path, f'`levels` takes a table such as {{ warning = "80%" }}, not {format_toml_value(levels)}'
-            )
+            message = f'`levels` takes a table such as {{ warning = "80%" }}, not {format_toml_value(levels)}'
+            self._add_error(("levels",), message)
             return {}
-        typed = self._read_typed_keys(path, levels, LevelsEntry)
         if not levels:
-            self._add_error(path, '`levels` is empty: give at least one, such as { warning = "80%" }')
+            self._add_error(("levels",), '`levels` is empty: give at least one, such as { warning = "80%" }')
+        texts = self._read_typed_keys(("levels",), levels, LevelsEntry)
         literals = {}
         for severity in Severity:
-            if severity in typed:
-                literal = self._read_expression((*path, severity.value), lambda: parse_literal(typed[severity]))  # noqa: B023 - called at once
+            if severity in texts:
+                literal = self._read_value(("levels", severity.value), partial(parse_literal, texts[severity]))
                 if literal is not None:
                     literals[severity] = literal
         return literals if len(literals) == len(levels) else {}
 
-    def _make_level(self, entry: dict[str, Any], severity: Severity, literal: Literal | None) -> Level | None:
-        step = (*self.path, "levels", severity.value)
-        when = self._read_expression((*self.path, "when"), lambda: parse_condition(entry["when"], level=literal), step)
+    def _read_level(self, entry: dict[str, Any], severity: Severity, literal: Literal | None) -> Level | None:
+        level_key = ("levels", severity.value)
+        when = self._read_value(("when",), lambda: parse_condition(entry["when"], level=literal), level_key)
         if when is None:
             return None
-        clear = make_default_clear(when)
-        if "clear" in entry:
-            path = (*self.path, "clear")
-            given = self._read_expression(path, lambda: parse_clear(entry["clear"], when, level=literal), step)
-            if given is None:
-                return None
-            both = find_overlap(when, given)
-            if both is not None:
-                message = f"`{given}` and `{when}` can both hold, such as at {both:g}: the alert would never rest"
-                self._add_error(path, f"{message}; `clear` must lie beyond, such as `{clear}`")
-                return None
-            clear = given
+        default_clear = make_default_clear(when)
+        if "clear" not in entry:
+            return Level(severity=severity, when=when, clear=default_clear)
+        clear = self._read_value(("clear",), lambda: parse_clear(entry["clear"], when, level=literal), level_key)
+        if clear is None:
+            return None
+        overlap = find_overlap(when, clear)
+        if overlap is not None:
+            message = f"`{clear}` and `{when}` can both hold, such as at {overlap:g}: the alert would never rest"
+            self._add_error(("clear",), f"{message}; `clear` must lie beyond, such as `{default_clear}`")
+            return None
         return Level(severity=severity, when=when, clear=clear)
 
     def _check_level_order(self, levels: list[Level], literals: dict[Severity, Literal]) -> None:
-        """Refuses a ladder on which a more severe level is reached before a lesser one, which would never speak."""
-        worths = [float(literal.value) for literal in literals.values()]
-        found = extract_threshold(levels[0].when)
-        rising = all(a < b for a, b in pairwise(worths))
-        falling = all(a > b for a, b in pairwise(worths))
-        right = rising or falling
-        if found is not None and found[1] in (">", ">="):
-            right = rising
-        elif found is not None and found[1] in ("<", "<="):
-            right = falling
-        if not right and len(worths) > 1:
-            names = [f'{severity} = "{literal}"' for severity, literal in literals.items()]
-            message = f"a more severe level must be harder to reach: {', '.join(names)}"
-            self._add_error((*self.path, "levels"), message)
+        """Reports levels of which a more severe one is reached before a less severe one, which would never fire."""
+        values = [float(literal.value) for literal in literals.values()]
+        threshold = extract_threshold(levels[0].when)
+        operator = threshold[1] if threshold else "=="
+        is_ordered = (operator not in ("<", "<=") and all(a < b for a, b in pairwise(values))) or (
+            operator not in (">", ">=") and all(a > b for a, b in pairwise(values))
+        )
+        if not is_ordered:
+            written = ", ".join(f'{severity} = "{literal}"' for severity, literal in literals.items())
+            self._add_error(("levels",), f"a more severe level must be harder to reach: {written}")
 
-    # --- the other keys ------------------------------------------------------------------------------------------
+    # --- the other keys ----------------------------------------------------------------------------------------------
 
     def _check_name(self, name: str | None) -> None:
+        message = ""
         if name is None:
             return
-        message = ""
         if not name.strip():
             message = 'the name is empty; give one such as "claude-session"'
         elif len(name) > MAX_NAME_LENGTH:
@@ -188,83 +276,197 @@ class RuleReader(TableReader):
         elif name != name.strip() or not name.isprintable() or _ALERT_ID_SEPARATOR in name:
             message = "a name has no blank at its ends, no line break and no `|`"
         if message:
-            self._add_error((*self.path, "name"), message)
+            self._add_error(("name",), message)
 
     def _read_events(self, events: list[str] | None, *, has_reminder: bool) -> frozenset[AlertEvent]:
         if events is not None and not events:
-            self._add_error((*self.path, "on"), "`on` is empty: nothing would ever be said; leave it out for the usual")
+            self._add_error(("on",), "`on` is empty: nothing would ever be said; leave it out for the usual")
         on = _DEFAULT_EVENTS if events is None else frozenset(AlertEvent(each) for each in events)
         return on | {AlertEvent.REMINDER} if has_reminder else on
 
     def _read_channels(self, names: list[str] | None) -> tuple[str, ...] | None:
         if names is None:
             return None
-        path = (*self.path, "notify")
         if len(names) > MAX_CHANNELS:
-            self._add_error(path, f"`notify` names {len(names):,} channels; at most {MAX_CHANNELS}")
+            self._add_error(("notify",), f"`notify` names {len(names):,} channels; at most {MAX_CHANNELS}")
             return None
         if not names:
-            self._add_error(path, "`notify` is empty: nobody would be told; leave it out for the default route")
+            self._add_error(("notify",), "`notify` is empty: nobody would be told; leave it out for the default route")
         for index, name in enumerate(names):
             if self.channels is not None and name not in self.channels:
-                meant = find_close_match(name, tuple(self.channels))
-                valid = f"valid: {', '.join(self.channels)}" if self.channels else "no channel is configured"
-                hint = f"did you mean `{meant}`?" if meant else valid
-                self._add_error((*path, index), f"unknown channel {format_toml_value(name)}; {hint}")
+                hint = suggest_word(name, tuple(self.channels)) if self.channels else "no channel is configured"
+                self._add_error(("notify", index), f"unknown channel {format_toml_value(name)}; {hint}")
         return tuple(dict.fromkeys(names))
 
     def _read_active(self, entry: dict[str, Any]) -> ActiveInterval | None:
         text, zone = entry.get("active"), entry.get("tz")
         if text is None:
             if zone is not None:
-                self._add_error((*self.path, "tz"), "`tz` is the zone of `active`, which is missing", at_key=True)
+                self._add_error(("tz",), "`tz` is the zone of `active`, which is missing", at_key=True)
             return None
-        active = self._parse_active("active", text, None)
+        active = self._read_value(("active",), lambda: parse_active_interval(text, zone))
         if zone is not None:
-            return self._parse_active("tz", text if active else "00:00-24:00", zone)
+            self._read_value(("tz",), lambda: check_time_zone(zone))
         return active
-
-    def _parse_active(self, key: str, text: str, zone: str | None) -> ActiveInterval | None:
-        try:
-            return parse_active_interval(text, zone)
-        except TimeIntervalError as error:
-            self._add_error((*self.path, key), str(error))
-            return None
 
     def _read_template(self, entry: dict[str, Any], key: str) -> str | None:
         text: str | None = entry.get(key)
         if text is None:
             return None
         if len(text) > MAX_TEMPLATE_LENGTH:
-            self._add_error((*self.path, key), f"`{key}` has {len(text):,} characters; at most {MAX_TEMPLATE_LENGTH:,}")
+            self._add_error((key,), f"`{key}` has {len(text):,} characters; at most {MAX_TEMPLATE_LENGTH:,}")
             return None
-        try:
-            template.check_template(text)
-        except template.TemplateError as error:
-            path = (*self.path, key)
-            start = text.find("{" + error.field) + 1 if error.field else 0
-            end = start + len(error.field) if error.field else len(text)
-            self.source.add_error(
-                self.source.positions.find_in_value(path, start, end), str(error), rule=self.rule_name
-            )
+        self._read_value((key,), lambda: check_template(text))
+        return text
+
+    # --- examples ------------------------------------------------------------------------------------------------------
+
+    def _read_examples(self, tables: Any) -> tuple[Example, ...]:
+        if not isinstance(tables, list):
+            message = f"examples are written under [[rule.example]], not as {format_toml_value(tables)}"
+            self._add_error(("example",), message)
+            return ()
+        examples = []
+        for index, table in enumerate(tables):
+            if isinstance(table, dict):
+                examples.append(self._read_example(("example", index), table))
+            else:
+                self._add_error(("example", index), f"an example is a table, not {format_toml_value(table)}")
+        return tuple(example for example in examples if example)
+
+    def _read_example(self, path: KeyPath, table: dict[str, Any]) -> Example | None:
+        entry = self._read_typed_keys(path, table, ExampleEntry)
+        every = self._read_duration((*path, "every"), entry, "5m")
+        if every == timedelta(0):
+            self._add_error((*path, "every"), "`every` takes a duration above zero")
+        window_length = self._read_duration((*path, "window"), entry)
+        resets_in = self._read_duration((*path, "resets_in"), entry)
+        series = self._read_series((*path, "series"), entry.get("series"))
+        self._check_rows(path, entry, table)
+        self._check_times(path, entry.get("start"), every, len(entry.get("expect", ())))
+        if every is None or series is None:
+            return None
+        return Example(
+            series=series,
+            every=every,
+            used=tuple(entry.get("used", ())),
+            remaining=tuple(entry.get("remaining", ())),
+            expect=tuple(entry.get("expect", ())),
+            limit=entry.get("limit"),
+            window_length=window_length,
+            resets_in=resets_in,
+            start=entry.get("start"),
+        )
+
+    def _read_series(self, path: KeyPath, text: str | None) -> str | None:
+        """The text of one series: provider and window, neither of them a wildcard."""
+        if text is None:
+            return None
+        found = self._read_value(path, lambda: parse_selector(text))
+        if found is None:
+            return None
+        selector, field = found
+        if "*" in (selector.provider, selector.window) or not selector.window or field or selector.kind:
+            self._add_error(path, f"{format_toml_value(text)} is not one series; valid: such as `claude.five_hour`")
             return None
         return text
 
+    def _check_rows(self, path: KeyPath, entry: dict[str, Any], table: dict[str, Any]) -> None:
+        if ("used" in table) == ("remaining" in table):
+            self._add_error(path, "an example has either `used` or `remaining`", at_key=True)
+            return
+        key = "used" if "used" in table else "remaining"
+        row, expect, limit = entry.get(key), entry.get("expect"), entry.get("limit")
+        if row is None:
+            return
+        if not row or len(row) > MAX_EXAMPLE_READINGS:
+            message = f"`{key}` has {len(row):,} readings; at least 1, at most {MAX_EXAMPLE_READINGS:,}"
+            self._add_error((*path, key), message)
+        for index, value in enumerate(row):
+            if not isinstance(value, str) and not abs(value) <= MAX_NUMBER:
+                message = f'{format_toml_value(value)} is no number up to {MAX_NUMBER:.0e}; unknown is "?"'
+                self._add_error((*path, key, index), message)
+        if limit is not None and not 0 < limit <= MAX_NUMBER:
+            self._add_error((*path, "limit"), f"`limit` takes a number above zero, at most {MAX_NUMBER:.0e}")
+        if limit is not None and key == "used":
+            self._add_error((*path, "limit"), "`limit` belongs to `remaining`; `used` is in percent", at_key=True)
+        if expect is not None and len(expect) != len(row):
+            message = f"`{key}` has {len(row)} readings and `expect` {len(expect)}; as many each"
+            self._add_error((*path, "expect"), message)
+
+    def _check_times(self, path: KeyPath, start: datetime | None, every: timedelta | None, steps: int) -> None:
+        """Keeps the readings within the dates that `datetime` can hold."""
+        if start is not None and start.tzinfo is None:
+            self._add_error((*path, "start"), f"`start` needs an offset, such as {start.isoformat()}Z")
+        elif start is not None and not MIN_EXAMPLE_YEAR <= start.year < MAX_EXAMPLE_YEAR:
+            message = f"`start` is not between the years {MIN_EXAMPLE_YEAR} and {MAX_EXAMPLE_YEAR}"
+            self._add_error((*path, "start"), message)
+        if every is not None and every * min(steps, MAX_EXAMPLE_READINGS) > MAX_EXAMPLE_DURATION:
+            self._add_error((*path, "every"), "the readings go on for longer than ten years")
+
+    def _check_example_series(self, subject: Selector, examples: tuple[Example, ...]) -> None:
+        """Reports an example of a series that the rule never matches."""
+        for index, example in enumerate(examples):
+            selector, _ = parse_selector(example.series)
+            primary = PROVIDER_WINDOWS[selector.provider].primary
+            is_window = subject.window not in ("", "*") and subject.kind is None
+            if (
+                subject.provider not in ("*", selector.provider)
+                or (is_window and subject.window != selector.window)
+                or (not subject.window and primary and selector.window not in primary)
+            ):
+                message = f"this rule is about `{subject}`, never about `{selector}`"
+                self._add_error(("example", index, "series"), message)
+
 
 def compute_fingerprint(levels: tuple[Level, ...], pending_for: timedelta) -> str:
-    """The meaning of a rule's condition as a text: equal as long as an edit changes no meaning.
+    """The meaning of a rule's condition as text: equal as long as an edit does not change the meaning.
 
-    The severity of a rule's only level is no part of it: a changed severity judges nothing anew.
+    It leaves out the severity of a rule's only level: a changed severity does not restart the alert.
     """
-    ladder = [f"{level.severity}: {level.when} / {level.clear}" for level in levels]
+    parts = [f"{level.severity}: {level.when} / {level.clear}" for level in levels]
     if len(levels) == 1:
-        ladder = [f"{levels[0].when} / {levels[0].clear}"]
-    return "; ".join([*ladder, f"for {pending_for.total_seconds():g}s"])
+        parts = [f"{levels[0].when} / {levels[0].clear}"]
+    return "; ".join([*parts, f"for {pending_for.total_seconds():g}s"])
 
 
-def _uses_level(text: str) -> bool:
-    try:
-        parse_condition(text)
-    except ExpressionError as error:
-        return text[error.start : error.end] == "level"
-    return False
+def format_toml_value(value: Any) -> str:
+    """A TOML value as a message quotes it, clipped."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'"{sanitize_for_terminal(value, 40)}"'
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, int) and value.bit_length() > _MAX_NUMBER_BITS:
+        return "a number of very many digits"  # which Python refuses to convert to text
+    return sanitize_for_terminal(str(value), 40)
+
+
+def describe_type(expected_type: Any) -> str:
+    """What a key takes: the first title in its type."""
+    waiting = [expected_type]
+    while waiting:
+        each = waiting.pop(0)
+        for note in getattr(each, "__metadata__", ()):
+            if note.title:
+                return str(note.title)
+        waiting += [getattr(each, "__origin__", None), *getattr(each, "__args__", ())]
+    raise TypeError("the type of a key has no title")
+
+
+def _suggest_choice(value: Any, expected_type: Any) -> str:
+    """`; did you mean "warning"?` if the value is close to one of the texts that the key takes."""
+    if not isinstance(value, str):
+        return ""
+    if value == AlertEvent.REMINDER:
+        return "; reminders are asked for by `remind`"
+    description = describe_type(expected_type)
+    choices = [part.strip('",.') for part in description.split() if part.startswith('"')]
+    choice = find_close_match(value, choices)
+    if choice is None:
+        return ""
+    is_list = description.startswith("a list of") and choice == value
+    return f'; did you mean ["{choice}"]?' if is_list else f'; did you mean "{choice}"?'

@@ -1,26 +1,21 @@
-"""A rule's own words: `{provider} at {used_percent:.0f} %`. Names and format specifications, nothing else.
+"""Templates for `title` and `message`: `{provider} at {used_percent:.0f} %`. Field names and formats, nothing else.
 
-`str.format` would let a rule file read attributes and items of whatever it is given; here a field is one of
-`TEMPLATE_NAMES`, and it is replaced by a text or a number. Never look up anything here: values come as an argument.
+`str.format` would let a rule file read attributes and items of whatever it is given. Here a field is one of
+`TEMPLATE_FIELDS`, and a text or a number replaces it.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from string import Formatter
 
-from watcher.core.rules.fields import TEMPLATE_FIELD_UNITS
-from watcher.core.rules.units import Unit
-
-NUMBER_FIELDS = frozenset(name for name, unit in TEMPLATE_FIELD_UNITS.items() if unit in {Unit.PERCENT, Unit.AMOUNT})
-"""The fields that are numbers and take a number's format: `{used_percent:.0f}`. All others are texts."""
+from watcher.core.rules.diagnostics import find_close_match
+from watcher.core.rules.fields import TEMPLATE_FIELDS, TEMPLATE_NUMBER_FIELDS
 
 UNKNOWN_TEXT = "?"
-"""What stands for a value that is not known: never 0."""
+"""Replaces a field whose value is unknown."""
 
-_NUMBER_FORMAT = re.compile(
-    r"[<>^]?[+ ]?0?\d{0,2},?(\.\d)?[fg]?"
-)  # two digits of width: a rule must not fill the memory
+# Two digits of width, so that a rule cannot fill the memory.
+_NUMBER_FORMAT = re.compile(r"[<>^]?[+ ]?0?\d{0,2},?(\.\d)?[fg]?")
 _TEXT_FORMAT = re.compile(r"[<>^]?\d{0,2}")
 
 
@@ -28,70 +23,63 @@ class TemplateError(ValueError):
     """A template that cannot be used; the message says what would be valid.
 
     Attributes:
-        field: the field it is about, as written; empty where the braces themselves are wrong.
+        start: of the wrong field's name, as an offset into the template; 0 if the braces are wrong.
+        end: of the name; of the template if the braces are wrong.
     """
 
-    def __init__(self, message: str, field: str = "") -> None:
+    def __init__(self, message: str, text: str, field: str = "") -> None:
         super().__init__(message)
-        self.field = field
+        self.start = text.find("{" + field) + 1 if field else 0
+        self.end = self.start + len(field) if field else len(text)
 
 
 def check_template(text: str) -> None:
-    """Refuse a template that names an unknown field, reaches into one, or formats it in a way that it cannot take.
+    """Refuses a template with an unknown field, an attribute, an index, or a format that does not fit its field.
 
     Raises:
         TemplateError: with what would be valid.
     """
     for _, name, spec in _parse_template(text):
-        if name is None:
-            continue
-        if not (_NUMBER_FORMAT if name in NUMBER_FIELDS else _TEXT_FORMAT).fullmatch(spec):
-            kind = "a number, as in :.0f" if name in NUMBER_FIELDS else "a text, as in :>8"
-            raise TemplateError(f'"{{{name}:{spec}}}": {name} is {kind}; "{spec}" is no format of it', name)
+        if name and not (_NUMBER_FORMAT if name in TEMPLATE_NUMBER_FIELDS else _TEXT_FORMAT).fullmatch(spec):
+            kind = "a number, as in :.0f" if name in TEMPLATE_NUMBER_FIELDS else "a text, as in :>8"
+            raise TemplateError(f'"{{{name}:{spec}}}": {name} is {kind}; "{spec}" is no format of it', text, name)
 
 
 def render_template(text: str, values: Mapping[str, object]) -> str:
-    """`text`, which `check_template` has passed, with its fields filled from `values`; a missing one or None gives "?".
+    """`text`, which `check_template` has accepted, filled from `values`. A missing value or None gives "?".
 
-    `values` has keys of `TEMPLATE_NAMES`: an int, float or Decimal for those in `NUMBER_FIELDS`, a text for all others.
+    The keys of `values` are `TEMPLATE_FIELDS`: an int, float or Decimal for a number field, a text for all others.
 
     Raises:
         TemplateError: as `check_template`.
     """
-    written: list[str] = []
+    parts: list[str] = []
     for literal, name, spec in _parse_template(text):
-        written.append(literal)
-        if name is None:
-            continue
-        value = values.get(name)
-        if value is None:
-            written.append(UNKNOWN_TEXT)
-            continue
-        written.append(format(value, spec) if spec else str(value))
-    return "".join(written)
+        parts.append(literal)
+        if name:
+            value = values.get(name)
+            parts.append(UNKNOWN_TEXT if value is None else format(value, spec) if spec else str(value))
+    return "".join(parts)
 
 
-def _parse_template(text: str) -> Iterator[tuple[str, str | None, str]]:
+def _parse_template(text: str) -> Iterator[tuple[str, str, str]]:
+    """(text before the field, its name, its format); the name is empty where no field follows."""
     try:
         parts = list(Formatter().parse(text))
     except ValueError as error:
-        raise TemplateError(f"{error}; write {{{{ and }}}} for braces that are meant as such") from None
+        raise TemplateError(f"{error}; write {{{{ and }}}} for literal braces", text) from None
     for literal, name, spec, conversion in parts:
-        if name is None:
-            yield literal, None, ""
-            continue
-        if name not in TEMPLATE_FIELD_UNITS:
-            raise TemplateError(_describe_unknown_field(name), name)
-        if conversion or "{" in (spec or ""):
-            raise TemplateError(
-                f'"{{{name}}}": only a name and a format are valid here, as in {{used_percent:.0f}}', name
-            )
-        yield literal, name, spec or ""
+        if name is not None and name not in TEMPLATE_FIELDS:
+            raise TemplateError(_describe_unknown_field(name), text, name)
+        if name and (conversion or "{" in (spec or "")):
+            message = f'"{{{name}}}": only a name and a format are valid here, as in {{used_percent:.0f}}'
+            raise TemplateError(message, text, name)
+        yield literal, name or "", spec or ""
 
 
 def _describe_unknown_field(name: str) -> str:
-    close = get_close_matches(name, TEMPLATE_FIELD_UNITS, n=1)
-    hint = f"did you mean {{{close[0]}}}?" if close else "valid are " + ", ".join(TEMPLATE_FIELD_UNITS)
-    if any(sign in name for sign in ".[]"):
-        hint = "a name alone is valid, without . or []"
+    if any(character in name for character in ".[]"):
+        return f'unknown field "{{{name}}}": a name alone is valid, without . or []'
+    close = find_close_match(name, TEMPLATE_FIELDS)
+    hint = f"did you mean {{{close}}}?" if close else f"valid are {', '.join(TEMPLATE_FIELDS)}"
     return f'unknown field "{{{name}}}": {hint}'

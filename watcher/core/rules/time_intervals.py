@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from msgspec import Struct
 
-from watcher.core.rules.fields import find_close_match
+from watcher.core.rules.diagnostics import find_close_match
 from watcher.core.rules.rule import ActiveInterval
 
 DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -26,7 +26,7 @@ def parse_active_interval(text: str, tz: str | None = None) -> ActiveInterval:
     """The days and hours that the text names; days or hours left out mean all of them.
 
     Raises:
-        ActiveError: with what would be valid.
+        TimeIntervalError: with what would be valid.
     """
     words = text.split()
     days: frozenset[int] = frozenset(range(7))
@@ -40,8 +40,6 @@ def parse_active_interval(text: str, tz: str | None = None) -> ActiveInterval:
             days, (start, end) = _parse_days(first), _parse_hours(second)
         case _:
             raise TimeIntervalError(f"this names no days and hours; {_VALID_HINT}")
-    if tz is not None:
-        check_time_zone(tz)
     return ActiveInterval(days=days, start=start, end=end, tz=tz)
 
 
@@ -49,7 +47,7 @@ def check_time_zone(name: str) -> None:
     """Refuses what is no time zone of the IANA database.
 
     Raises:
-        ActiveError: with the nearest name, if any.
+        TimeIntervalError: with the nearest name, if any.
     """
     try:
         ZoneInfo(name)
