@@ -121,7 +121,7 @@ class RuleReader:
             fingerprint=compute_fingerprint(levels, pending_for),
         )
 
-    # --- keys of any table -----------------------------------------------------------------------------------------
+    # --- keys of any table ---
 
     def _add_error(self, key: KeyPath, message: str, *, at_key: bool = False) -> None:
         positions, path = self.source.positions, (*self.path, *key)
@@ -189,7 +189,7 @@ class RuleReader:
         text = entry.get(str(key[-1]), default)
         return None if text is None else self._read_value(key, lambda: parse_duration(text))
 
-    # --- the condition -----------------------------------------------------------------------------------------------
+    # --- the condition ---
 
     def _read_levels(self, entry: dict[str, Any], *, has_severity: bool) -> tuple[Level, ...]:
         """The rule's levels, least severe first; empty if they cannot be read."""
@@ -263,7 +263,7 @@ class RuleReader:
             written = ", ".join(f'{severity} = "{literal}"' for severity, literal in literals.items())
             self._add_error(("levels",), f"a more severe level must be harder to reach: {written}")
 
-    # --- the other keys ----------------------------------------------------------------------------------------------
+    # --- the other keys ---
 
     def _check_name(self, name: str | None) -> None:
         message = ""
@@ -319,7 +319,7 @@ class RuleReader:
         self._read_value((key,), lambda: check_template(text))
         return text
 
-    # --- examples ------------------------------------------------------------------------------------------------------
+    # --- examples ---
 
     def _read_examples(self, tables: Any) -> tuple[Example, ...]:
         if not isinstance(tables, list):
