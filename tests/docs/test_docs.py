@@ -1,5 +1,6 @@
 """Every command line and every block in the README and in docs/ is valid for the program."""
 
+import ast
 import configparser
 import json
 import re
@@ -228,3 +229,20 @@ def test_every_local_link_has_a_target():
     targets = [(page, target) for page in PAGES for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8"))]
     local = [(page, target) for page, target in targets if "://" not in target]
     assert [f"{page.name}: {target}" for page, target in local if not (page.parent / target).exists()] == []
+
+
+def literals():
+    """Every piece of text in the program's code."""
+    for path in (ROOT / "watcher").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def test_every_message_that_troubleshooting_quotes_is_one_of_the_program():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    cells = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
+    quotes = {piece for cell in cells for quote in re.findall(r'"(.+?)"', cell) for piece in quote.split(" ... ")}
+    texts = list(literals())
+    assert len(quotes) > 8
+    assert [quote for quote in sorted(quotes) if not any(quote in text for text in texts)] == []
