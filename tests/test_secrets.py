@@ -19,7 +19,7 @@ from watcher import environment
 from watcher.cli import app
 from watcher.core.redaction import Redactor
 from watcher.daemon import Daemon
-from watcher.delivery import outbox
+from watcher.delivery import attempts
 from watcher.demo.responses import ENDPOINTS
 from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import FAULTS, Reply, Server, json_reply
@@ -206,8 +206,8 @@ def home(tmp_path, monkeypatch, far):
     monkeypatch.setenv("NTFY_TOKEN", SECRETS["NtfyToken"])
     monkeypatch.setenv("GEMINI_CLIENT_ID", "client-1")
     monkeypatch.setenv("GEMINI_CLIENT_SECRET", SECRETS["GoogleClientSecret"])
-    monkeypatch.setattr(outbox, "_DEFAULT_SPACING", timedelta(0))
-    monkeypatch.setattr(outbox, "CHANNEL_SPACING", {})
+    monkeypatch.setattr(attempts, "_DEFAULT_SPACING", timedelta(0))
+    monkeypatch.setattr(attempts, "CHANNEL_SPACING", {})
     yield tmp_path
     logger.remove()
 

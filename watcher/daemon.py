@@ -76,7 +76,12 @@ class Daemon:
             add_secrets=redactor.add_secrets,
         )
         self._dispatcher = Dispatcher(
-            environment=environment, store=store, scheduler=timetable, work_queue=work_queue, log_warning=log.warning
+            environment=environment,
+            store=store,
+            scheduler=timetable,
+            work_queue=work_queue,
+            is_polling=lambda: self._poller.is_busy,
+            log_warning=log.warning,
         )
         self.config = self._load_config()
         self._fingerprint = self.config.fingerprint  # of the files that were last read, in force or refused
@@ -105,7 +110,7 @@ class Daemon:
         self._write_heartbeat()
         self._delete_old_records()
         self._poller.apply_config(self.config)
-        self._dispatcher.delay_sending(is_busy=lambda: self._poller.is_busy)
+        self._dispatcher.delay_sending()
         self._run_loop(lambda: self._stopping)
         self._call_safely("farewell", self._record_shutdown)
 
@@ -115,7 +120,7 @@ class Daemon:
         self._start()
         self._poller.apply_config(self.config, start_polling=False)
         self._poller.start_all_cycles()
-        self._dispatcher.delay_sending(is_busy=lambda: self._poller.is_busy)
+        self._dispatcher.delay_sending()
         self._run_loop(lambda: self._stopping or not (self._poller.is_busy or self._dispatcher.is_busy))
         self._call_safely("farewell", lambda: self._store.return_to_disk(now=self._environment.clock.now()))
 
@@ -193,7 +198,7 @@ class Daemon:
 
     def _on_wake(self, step: timedelta) -> None:
         self._log.info(f"the clock moved on by {step}: the machine slept, or the clock was set; asking everybody anew")
-        self._dispatcher.delay_sending(is_busy=lambda: self._poller.is_busy)
+        self._dispatcher.delay_sending()
         self._poller.on_wake(self._environment.clock.now())
 
     # --- config -----------------------------------------------------------------------------------------------------

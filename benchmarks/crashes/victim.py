@@ -171,10 +171,10 @@ def _live(clock: Fast, *, loop: bool) -> None:
 
 
 def _sabotage() -> None:
-    from watcher.delivery import outbox  # noqa: PLC0415 - only where it is wanted
+    from watcher.delivery import attempts  # noqa: PLC0415 - only where it is wanted
     from watcher.system import http  # noqa: PLC0415 - only where it is wanted
 
-    begin, send = outbox.prepare_attempt, http.send_request
+    begin, send = attempts.prepare_attempt, http.send_request
 
     def begun(*args: object) -> Delivery:
         return structs.replace(begin(*args), state=DeliveryState.SENT)  # type: ignore[arg-type]
@@ -184,7 +184,7 @@ def _sabotage() -> None:
             threading.Event().wait(0.05)
         return send(request, **more)  # type: ignore[arg-type]
 
-    outbox.prepare_attempt = begun  # type: ignore[assignment]
+    attempts.prepare_attempt = begun  # type: ignore[assignment]
     http.send_request = late
 
 

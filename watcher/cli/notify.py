@@ -17,7 +17,7 @@ from watcher.config.loader import Config
 from watcher.core.model import DeliveryOutcome, Message, Severity
 from watcher.core.redaction import Redactor
 from watcher.core.rules.diagnostics import find_close_match
-from watcher.delivery import outbox
+from watcher.delivery import attempts
 from watcher.environment import Environment
 from watcher.errors import UsageError, WatcherError
 from watcher.notifiers import Channel
@@ -79,24 +79,22 @@ def _resume_working_channels(tested_channels: Sequence[str], environment: Enviro
         return
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=now)
     try:
-        resumed = store.run_transaction(lambda: _save_resumed_channels(store, tested_channels, now), now=now)
+        resumed = store.run_transaction(lambda: _resume_tested_channels(store, tested_channels, now), now=now)
     finally:
         store.close()
-    if not resumed.channels:
+    if not resumed:
         return
     running = Lock(own.state_dir).signal_holder()
-    for name in resumed.channels:
+    for name in resumed:
         when = "now" if running else "by the next `watcher run` or `watcher check`"
         yield f"{name} had stopped and is used again; what waited for it is sent {when}"
 
 
-def _save_resumed_channels(store: Store, tested_channels: Sequence[str], now: datetime) -> outbox.ResumedChannels:
+def _resume_tested_channels(store: Store, tested_channels: Sequence[str], now: datetime) -> list[str]:
     for name in tested_channels:
         store.facts.save(CHANNEL_TESTED_PREFIX + name, "taken", now)  # for `watcher doctor`
-    resumed = outbox.resume_tested_channels(store.outbox.load_stops(), tested_channels, store.outbox.load(), now)
-    for name in resumed.channels:
-        store.outbox.delete_stop(name)
-    store.outbox.update(resumed.changed_deliveries)
+    resumed = sorted(stop.channel for stop in store.outbox.load_stops() if stop.channel in tested_channels)
+    attempts.resume_channels(store.outbox, resumed, now)
     return resumed
 
 

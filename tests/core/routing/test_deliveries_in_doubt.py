@@ -7,13 +7,13 @@ from tests.core.routing.test_retry import delivery, failed
 from tests.core.samples import NOW, H, M, reading, routing, transition
 from watcher.core.model import DeliveryOutcome, DeliveryState
 from watcher.core.routing.retry import DELIVERY_LIFETIME, MAX_RETRY_WAIT, apply_outcome
-from watcher.delivery import outbox
+from watcher.delivery import attempts
 
 UNKNOWN = DeliveryOutcome(delivered=None, detail="no answer within 20 s")
 
 
 def begun(row):
-    return outbox.prepare_attempt(row, {}, routing(), NOW)
+    return attempts.prepare_attempt(row, {}, routing(), NOW)
 
 
 def test_a_refusal_after_an_attempt_without_an_answer_leaves_the_doubt():

@@ -6,9 +6,9 @@ from hashlib import sha256
 
 from watcher.core.formatting import format_time
 from watcher.core.model import Delivery, DeliveryState, Severity, Transition
-from watcher.core.routing import message_text, messages
+from watcher.core.routing import message_text
 from watcher.core.routing.muting import OFFLINE_REASON, find_quiet_hours_mute
-from watcher.core.routing.outbox_changes import OutboxChanges, Row, create_delivery
+from watcher.core.routing.outbox_changes import OutboxChanges, Row, create_delivery, create_notice
 from watcher.core.routing.retry import DELIVERY_LIFETIME
 
 MAX_SINGLE_MESSAGES = 3
@@ -111,6 +111,7 @@ def _end_offline_notice(changes: OutboxChanges, offline: Delivery) -> None:
 
 
 def _add_notice(changes: OutboxChanges, channel: str, key: str, title: str, body: str) -> None:
-    message = messages.compose_notice(key, title, body, changes.now, Severity.INFO)
     mute = find_quiet_hours_mute(changes.context)
-    changes.add(create_delivery(key, channel, changes.now, reason="network", message=message, mute=mute))
+    changes.add(
+        create_notice(key, channel, title, body, changes.now, reason="network", severity=Severity.INFO, mute=mute)
+    )

@@ -94,6 +94,22 @@ def create_delivery(  # noqa: PLR0913 - a record's parts, most of them named
     )
 
 
+def create_notice(  # noqa: PLR0913 - likewise
+    key: str,
+    channel: str,
+    title: str,
+    body: str,
+    now: datetime,
+    *,
+    reason: str,
+    severity: Severity = Severity.WARNING,
+    mute: Mute | None = None,
+) -> Delivery:
+    """A new delivery of something that the watcher says of itself."""
+    message = messages.compose_notice(key, title, body, now, severity)
+    return create_delivery(key, channel, now, reason=reason, message=message, mute=mute)
+
+
 class Row:
     """One delivery while a plan is made; `about` has its transitions by alert."""
 

@@ -14,7 +14,7 @@ from watcher.core.model import CommandResult, Delivery, DeliveryOutcome, Deliver
 from watcher.core.routing.messages import compose_notice
 from watcher.core.routing.planner import plan_deliveries, plan_release
 from watcher.core.rules.time_intervals import parse_quiet_hours
-from watcher.delivery import outbox
+from watcher.delivery import attempts
 from watcher.notifiers import Channel
 from watcher.notifiers.registry import NOTIFIERS
 from watcher.system import http
@@ -27,6 +27,16 @@ IN_OUTBOX = {DeliveryState.QUEUED, DeliveryState.HELD}
 def channel(kind="webhook", name=None, **settings):
     record = msgspec.convert(settings, NOTIFIERS[kind].settings_class)
     return Channel(name=name or kind, type=kind, settings=record)
+
+
+def due(deliveries, now, excluded=(), paced=None):
+    found = attempts.find_next_deliveries(deliveries, excluded, paced or {})
+    return [delivery for delivery, ready_at in found if ready_at <= now]
+
+
+def next_at(deliveries, excluded=(), paced=None):
+    found = attempts.find_next_deliveries(deliveries, excluded, paced or {})
+    return min((ready_at for _, ready_at in found), default=None)
 
 
 class Desk:
@@ -64,32 +74,30 @@ class Desk:
 
     def turn(self):
         """Attempt what is due now."""
-        for delivery in outbox.select_due_deliveries(
-            self.open(), (), self.now, stopped_channels=self.stopped(), next_send_at=self.paced
-        ):
-            begun = outbox.prepare_attempt(delivery, RULES, self.routing, self.now)
+        for delivery in due(self.open(), self.now, self.stopped(), self.paced):
+            begun = attempts.prepare_attempt(delivery, RULES, self.routing, self.now)
             self.keep(changed=[begun])
             where = self.channels.get(begun.channel)
             if begun.channel == "desktop":
                 outcome = DeliveryOutcome(delivered=True, detail="shown")
                 where = Channel(name="desktop", type="desktop", settings=None)
             else:
-                outcome = outbox.attempt_delivery(begun, where, send=self.send, run=self.run)
+                outcome = attempts.attempt_delivery(begun, where, send=self.send, run=self.run)
             self.times.append(self.now)
-            settled = outbox.apply_outcome(
+            settled = attempts.apply_outcome(
                 begun, outcome, where, self.routing, self.now, jitter=0.0, stopped_channels=self.stopped()
             )
             self.keep(settled.new_deliveries, [settled.delivery])
             if settled.stop:
                 self.stops.append(settled.stop)
             if where:
-                self.paced[where.name] = outbox.compute_next_send_at(where, outcome, self.now)
+                self.paced[where.name] = attempts.compute_next_send_at(where, outcome, self.now)
 
     def work(self, until=24 * H, most=100):
         """Attempt whatever becomes due in that time."""
         end = self.now + until
         for _ in range(most):
-            at = outbox.find_next_attempt_at(self.open(), (), stopped_channels=self.stopped(), next_send_at=self.paced)
+            at = next_at(self.open(), self.stopped(), self.paced)
             if at is None or at > end:
                 return
             self.now = max(self.now, at)
@@ -187,15 +195,11 @@ def test_what_waited_for_a_stopped_channel_is_sent_when_its_settings_change():
         desk.news(transition())
         desk.work()
         desk.now += H
-        assert (
-            outbox.resume_reconfigured_channels(desk.stops, desk.channels, desk.open(), desk.now)
-            == outbox.ResumedChannels()
-        )
+        assert attempts.find_reconfigured_channels(desk.stops, desk.channels) == []
         desk.channels["webhook"] = channel(url=f"{far.url}/new")
-        resumed = outbox.resume_reconfigured_channels(desk.stops, desk.channels, desk.open(), desk.now)
-        assert resumed.channels == ("webhook",)
+        assert attempts.find_reconfigured_channels(desk.stops, desk.channels) == ["webhook"]
         desk.stops = []
-        desk.keep(changed=resumed.changed_deliveries)
+        desk.keep(changed=attempts.make_due(desk.open(), ["webhook"], desk.now))
         desk.work(until=M)
         assert [path for path, _, _ in far.got] == ["/old", "/new"]
         assert far.titles() == ["Claude 5-hour window at 82 %, resets in 40 min (16:00)"], "worded for the new instant"
@@ -203,7 +207,7 @@ def test_what_waited_for_a_stopped_channel_is_sent_when_its_settings_change():
 
 def test_the_stop_of_a_channel_that_is_gone_is_forgotten():
     stop = StoppedChannel(channel="team", settings="x", at=NOW, detail="410")
-    assert outbox.resume_reconfigured_channels([stop], {}, [], NOW).channels == ("team",)
+    assert attempts.find_reconfigured_channels([stop], {}) == ["team"]
 
 
 def test_the_notice_goes_elsewhere_where_there_is_no_desktop_and_nowhere_where_nothing_is_left():
@@ -213,11 +217,11 @@ def test_the_notice_goes_elsewhere_where_there_is_no_desktop_and_nowhere_where_n
     desk = Desk(team, other, settings=settings)
     desk.news(transition())
     row = desk.rows[0]
-    assert [n.channel for n in outbox.apply_outcome(row, refused, team, settings, NOW, jitter=0).new_deliveries] == [
+    assert [n.channel for n in attempts.apply_outcome(row, refused, team, settings, NOW, jitter=0).new_deliveries] == [
         "other"
     ]
     assert (
-        outbox.apply_outcome(row, refused, team, settings, NOW, jitter=0, stopped_channels={"other"}).new_deliveries
+        attempts.apply_outcome(row, refused, team, settings, NOW, jitter=0, stopped_channels={"other"}).new_deliveries
         == ()
     )
 
@@ -227,7 +231,9 @@ def test_the_notice_of_a_stop_waits_for_the_morning():
     refused = DeliveryOutcome(delivered=False, detail="answered 410 Gone", permanent=True)
     desk = Desk(channel(name="team", url="http://127.0.0.1:9/"))
     desk.news(transition())
-    (notice,) = outbox.apply_outcome(desk.rows[0], refused, desk.channels["team"], night, NOW, jitter=0).new_deliveries
+    (notice,) = attempts.apply_outcome(
+        desk.rows[0], refused, desk.channels["team"], night, NOW, jitter=0
+    ).new_deliveries
     assert (notice.state, notice.next_attempt_at) == (DeliveryState.HELD, NOW + 100 * M)
 
 
@@ -275,9 +281,9 @@ def test_a_channel_that_waits_holds_up_no_other():
 )
 def test_a_channel_gets_no_more_than_it_likes(kind, settings, apart):
     where = channel(kind, **settings)
-    assert outbox.compute_next_send_at(where, DeliveryOutcome(delivered=True, detail="200"), NOW) == NOW + apart
+    assert attempts.compute_next_send_at(where, DeliveryOutcome(delivered=True, detail="200"), NOW) == NOW + apart
     asked = DeliveryOutcome(delivered=True, detail="200", retry_after=9 * S)
-    assert outbox.compute_next_send_at(where, asked, NOW) == NOW + 9 * S
+    assert attempts.compute_next_send_at(where, asked, NOW) == NOW + 9 * S
 
 
 def test_three_messages_to_a_webhook_follow_one_another_without_a_wait():
@@ -306,33 +312,34 @@ def row(number, where="team", **more):
 
 def test_of_each_channel_only_the_first_is_due_and_none_of_a_busy_or_stopped_one():
     waiting = [row(1), row(2), row(3, "desktop"), row(4, "busy"), row(5, "stopped")]
-    ready = outbox.select_due_deliveries(waiting, {"busy"}, NOW, stopped_channels={"stopped"})
-    assert [each.id for each in ready] == [1, 3]
-    assert outbox.select_due_deliveries(waiting[:2], {"team"}, NOW) == []
+    assert [each.id for each in due(waiting, NOW, {"busy", "stopped"})] == [1, 3]
+    assert due(waiting[:2], NOW, {"team"}) == []
 
 
 def test_what_is_held_or_paced_is_not_due_and_the_next_instant_is_known():
-    held = row(1, state=DeliveryState.HELD)
-    assert [each.id for each in outbox.select_due_deliveries([held, row(2)], (), NOW)] == [2]
-    assert outbox.select_due_deliveries([row(1, next_attempt_at=NOW + M), row(2)], (), NOW) == [], (
-        "the first keeps its place"
-    )
-    assert outbox.find_next_attempt_at([row(1, next_attempt_at=NOW + M), row(2)], ()) == NOW + M
-    assert outbox.select_due_deliveries([row(1)], (), NOW, next_send_at={"team": NOW + S}) == []
-    assert outbox.find_next_attempt_at([row(1)], (), next_send_at={"team": NOW + S}) == NOW + S
-    assert outbox.find_next_attempt_at([held], ()) is None
+    held, later = row(1, state=DeliveryState.HELD), row(1, next_attempt_at=NOW + M)
+    assert [each.id for each in due([held, row(2)], NOW)] == [2]
+    assert due([later, row(2)], NOW) == [], "the first keeps its place"
+    assert next_at([later, row(2)]) == NOW + M
+    assert due([row(1)], NOW, paced={"team": NOW + S}) == []
+    assert next_at([row(1)], paced={"team": NOW + S}) == NOW + S
+    assert next_at([held]) is None
 
 
 def test_a_first_attempt_behind_one_that_waits_is_not_about_to_begin():
-    assert outbox.is_first_attempt_due_soon([row(1)], NOW)
-    assert outbox.is_first_attempt_due_soon([row(1)], NOW, next_send_at={"team": NOW + S})
-    assert not outbox.is_first_attempt_due_soon([row(1, attempts=1, next_attempt_at=NOW + M), row(2)], NOW)
-    assert not outbox.is_first_attempt_due_soon([row(1, next_attempt_at=NOW + H)], NOW)
-    assert not outbox.is_first_attempt_due_soon([row(1)], NOW, stopped_channels={"team"})
+    def soon(*rows, excluded=(), paced=None):
+        found = attempts.find_next_deliveries(rows, excluded, paced or {})
+        return attempts.is_first_attempt_due_soon(found, NOW)
+
+    assert soon(row(1))
+    assert soon(row(1), paced={"team": NOW + S})
+    assert not soon(row(1, attempts=1, next_attempt_at=NOW + M), row(2))
+    assert not soon(row(1, next_attempt_at=NOW + H))
+    assert not soon(row(1), excluded={"team"})
 
 
 def test_an_attempt_that_was_begun_is_marked_before_it_is_made():
-    begun = outbox.prepare_attempt(row(1), RULES, routing(), NOW)
+    begun = attempts.prepare_attempt(row(1), RULES, routing(), NOW)
     assert begun.in_doubt
     assert begun.message.title == "t", "a fresh message is sent as it is kept"
 
@@ -340,16 +347,18 @@ def test_an_attempt_that_was_begun_is_marked_before_it_is_made():
 def test_a_desktop_that_took_the_message_without_a_word_is_not_told_twice():
     took = DeliveryOutcome(delivered=None, detail="osascript ended with 0", accepted=True)
     desktop = Channel(name="desktop", type="desktop", settings=None)
-    settled = outbox.apply_outcome(row(1, "desktop", in_doubt=True), took, desktop, routing(), NOW, jitter=0)
+    settled = attempts.apply_outcome(row(1, "desktop", in_doubt=True), took, desktop, routing(), NOW, jitter=0)
     assert settled.delivery.state is DeliveryState.SENT
 
 
 def test_a_fingerprint_tells_settings_apart_and_gives_none_away():
     one, two = channel(url="https://example.com/secret-1"), channel(url="https://example.com/secret-2")
-    assert outbox.fingerprint_settings(one) == outbox.fingerprint_settings(channel(url="https://example.com/secret-1"))
-    assert outbox.fingerprint_settings(one) != outbox.fingerprint_settings(two)
-    assert "secret" not in outbox.fingerprint_settings(one)
-    assert len(outbox.fingerprint_settings(one)) == 16
+    assert attempts.fingerprint_settings(one) == attempts.fingerprint_settings(
+        channel(url="https://example.com/secret-1")
+    )
+    assert attempts.fingerprint_settings(one) != attempts.fingerprint_settings(two)
+    assert "secret" not in attempts.fingerprint_settings(one)
+    assert len(attempts.fingerprint_settings(one)) == 16
 
 
 # --- bounds ---------------------------------------------------------------------------------------------------------
@@ -379,7 +388,7 @@ def test_a_receiver_that_is_down_for_two_days_is_asked_gently_and_gets_no_flood_
 def test_a_command_that_is_not_there_is_a_refusal():
     where = channel("command", argv=["/nonexistent/program"])
     gone = CommandResult(exit_code=None, stderr="/nonexistent/program: not found")
-    outcome = outbox.attempt_delivery(row(1), where, send=None, run=lambda _command: gone)
+    outcome = attempts.attempt_delivery(row(1), where, send=None, run=lambda _command: gone)
     assert outcome.permanent
     assert "check the channel's argv" in outcome.detail
 
@@ -388,7 +397,7 @@ def test_an_attempt_never_raises():
     def broken(_request):
         raise RuntimeError("https://hooks.example.com/secret")
 
-    outcome = outbox.attempt_delivery(row(1), channel(url="https://example.com/x"), send=broken, run=None)
+    outcome = attempts.attempt_delivery(row(1), channel(url="https://example.com/x"), send=broken, run=None)
     assert outcome.delivered is not True
     assert "secret" not in outcome.detail
 
@@ -397,6 +406,6 @@ def test_a_critical_message_is_worded_in_the_readers_zone_when_it_is_sent_late()
     change = transition(severity="critical", read=reading(97))
     settings = routing(formatter=structs.replace(routing().formatter, tz=ZoneInfo("America/New_York")))
     late = row(1, about=(change,), key=change.key)
-    begun = outbox.prepare_attempt(late, RULES, settings, NOW + H)
+    begun = attempts.prepare_attempt(late, RULES, settings, NOW + H)
     assert begun.message.title == "Claude 5-hour window at 97 %, resets in 40 min (10:00)"
     assert (begun.key, begun.message.id, begun.message.severity) == (change.key, change.key, Severity.CRITICAL)
