@@ -10,10 +10,9 @@ from watcher.cli.context import find_paths, open_store, read_bounded
 from watcher.cli.output import get_output_width, wrap_line
 from watcher.core.engine import replay
 from watcher.core.engine import replay as history
-from watcher.core.engine.replay import PollResult
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.formatting import format_percent
-from watcher.core.model import AlertEvent, Transition
+from watcher.core.model import AlertEvent, PollResult, Transition
 from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import sanitize_for_terminal
 from watcher.core.rules.rule import Rule

@@ -104,6 +104,10 @@ class PollFailure(Struct, frozen=True, kw_only=True):
     retry_at: datetime | None = None  # not to be asked again before
 
 
+PollResult = Snapshot | PollFailure
+"""What a poll of one account gave."""
+
+
 class Pace(Struct, frozen=True, kw_only=True):
     """How often one provider may and should be asked."""
 

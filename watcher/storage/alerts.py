@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from watcher.core.engine.evaluator import EvaluationResult
-from watcher.core.engine.state import AlertIndex, AlertState, EngineState, SeriesState
-from watcher.core.model import AlertPhase, Series, Transition
+from watcher.core.engine.evaluator import EvaluationResult, apply_evaluation
+from watcher.core.engine.state import AlertState, EngineState, SeriesState
+from watcher.core.model import AlertPhase, Transition
 from watcher.storage import records
 from watcher.storage.database import Database
 
@@ -14,7 +14,7 @@ class Alerts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._engine_state: tuple[dict[Series, SeriesState], AlertIndex] | None = None
+        self._engine_state: EngineState | None = None
         self._version: tuple[int, int] | None = None
 
     def load_state(self) -> EngineState:
@@ -24,9 +24,11 @@ class Alerts:
         if self._engine_state is None or version != self._version:
             series = self._database.load_records("SELECT state FROM series WHERE state IS NOT NULL", SeriesState)
             alerts = self._database.load_records("SELECT state FROM alert", AlertState)
-            self._engine_state = ({state.series: state for state in series}, AlertIndex(alerts))
+            self._engine_state = EngineState(
+                {state.series: state for state in series}, {(alert.rule, alert.series): alert for alert in alerts}
+            )
             self._version = version
-        return EngineState(*self._engine_state)
+        return self._engine_state
 
     def save_evaluation(self, evaluation: EvaluationResult) -> None:
         """Keep what the engine decided."""
@@ -52,9 +54,7 @@ class Alerts:
             [records.encode_transition_row(transition) for transition in evaluation.transitions],
         )
         if self._engine_state is not None:
-            series, alerts = self._engine_state
-            series.update((state.series, state) for state in evaluation.series_states)
-            alerts.apply_changes(evaluation.alert_states, evaluation.closed_alerts)
+            self._engine_state = apply_evaluation(self._engine_state, evaluation)
 
     def rearm(self) -> None:
         """Let every alert that is firing fire again: nobody knows what was sent since it was saved."""

@@ -5,8 +5,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from watcher.core.engine.replay import PollResult
-from watcher.core.model import PollFailure, Reading, Series, Snapshot
+from watcher.core.model import PollFailure, PollResult, Reading, Series, Snapshot
 from watcher.storage import records
 from watcher.storage.accounts import Accounts
 from watcher.storage.database import Database

@@ -35,7 +35,7 @@ def view(provider, window, used, account=""):
 def asked(when, subject, *others, clearing=False):
     return evaluate_condition(bound(when), subject, lambda *, use_last_reading: [subject, *others], clearing=clearing)[
         0
-    ]  # noqa: ARG005
+    ]
 
 
 CLAUDE = view("claude", "five_hour", 85)

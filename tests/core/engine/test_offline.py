@@ -7,7 +7,10 @@ from msgspec.structs import replace
 
 from tests.core.samples import NOW
 from watcher.core.engine import reset_detection, staleness
-from watcher.core.model import PollFailure, Reading, Series, Snapshot, WindowKind
+from watcher.core.engine.evaluator import apply_evaluation, evaluate_poll
+from watcher.core.engine.state import EngineState
+from watcher.core.model import AlertPhase, PollFailure, Reading, Series, Snapshot, WindowKind
+from watcher.core.rules.loader import parse_rules
 
 EVERY = timedelta(minutes=5)
 M = timedelta(minutes=1)
@@ -52,43 +55,76 @@ def test_a_machine_is_cut_off_when_nothing_that_needs_the_network_could_be_reach
     assert staleness.is_machine_offline(kinds) is cut_off
 
 
-def test_the_second_alert_of_an_outage_only_repeats_the_first():
-    assert staleness.is_already_reported([CLAUDE, CODEX], CODEX, [CLAUDE.series])
+def test_the_second_alert_of_an_outage_repeats_the_first():
+    assert staleness.is_outage_reported([CLAUDE, CODEX], {CLAUDE.series})
 
 
-def test_the_first_alert_repeats_nothing():
-    assert not staleness.is_already_reported([CLAUDE, CODEX], CLAUDE, [])
-    assert not staleness.is_already_reported([CLAUDE, CODEX], CLAUDE, [CLAUDE.series])
+def test_the_first_alert_of_an_outage_repeats_nothing():
+    assert not staleness.is_outage_reported([CLAUDE, CODEX], set())
 
 
-def test_an_alert_that_fired_for_another_reason_says_nothing_of_an_outage():
+def test_an_alert_that_fired_for_another_reason_reports_no_outage():
     expired = silent("claude", NOW, kind="expired")
-    assert not staleness.is_already_reported([expired, CODEX], CODEX, [expired.series])
+    assert not staleness.is_outage_reported([expired, CODEX], {expired.series})
 
 
-def test_once_anything_on_the_network_answered_the_outage_that_was_told_of_is_over():
+def test_an_answer_over_the_network_ends_the_outage():
     answered = heard("copilot", NOW + 2 * M)
-    assert not staleness.is_already_reported([CLAUDE, CODEX, answered], CODEX, [CLAUDE.series])
+    assert not staleness.is_outage_reported([CLAUDE, CODEX, answered], {CLAUDE.series})
 
 
 def test_a_file_on_this_machine_proves_no_network():
     cached = heard("antigravity", NOW + 2 * M, source="cache")
-    assert staleness.is_already_reported([CLAUDE, CODEX, cached], CODEX, [CLAUDE.series])
+    assert staleness.is_outage_reported([CLAUDE, CODEX, cached], {CLAUDE.series})
 
 
-def test_what_was_muted_must_speak_when_its_provider_fails_for_a_reason_of_its_own():
-    expired = silent("codex", NOW + M, kind="expired")
-    assert staleness.must_report([CLAUDE, expired], expired, failure("codex", NOW + 5 * M, "expired"))
+RULES = parse_rules('[[rule]]\nname = "r"\nwhen = "not *.up"\n', "rules.toml")
 
 
-def test_what_was_muted_must_speak_when_the_machine_is_online_and_its_provider_is_not():
-    answered = heard("claude", NOW + 4 * M)
-    again = failure("codex", NOW + 5 * M)
-    assert staleness.must_report([answered, CODEX], CODEX, again)
-    assert not staleness.must_report([CLAUDE, CODEX], CODEX, again)
+def play(*results):
+    """What is reported after each result, and the engine state at the end."""
+    engine_state, reported = EngineState({}, {}), []
+    for result in results:
+        at = NOW if result is None else result.at
+        evaluation = evaluate_poll(RULES, engine_state, result, at, every=EVERY)
+        engine_state = apply_evaluation(engine_state, evaluation)
+        reported.append([f"{each.event} {each.series.provider}" for each in evaluation.transitions])
+    return reported, engine_state
 
 
-def test_only_the_providers_own_failure_makes_it_speak():
-    answered = heard("claude", NOW + 4 * M)
-    for news in (None, failure("copilot", NOW + 5 * M), Snapshot(provider="codex", at=NOW + 5 * M)):
-        assert not staleness.must_report([answered, CODEX], CODEX, news)
+def answer(provider, at):
+    reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=10.0)
+    return Snapshot(provider=provider, at=at, readings=(reading,))
+
+
+OUTAGE = (answer("claude", NOW), answer("codex", NOW), failure("claude", NOW + 5 * M), failure("codex", NOW + 6 * M))
+
+
+def test_an_inhibited_alert_is_pending_and_says_why():
+    reported, engine_state = play(*OUTAGE)
+    assert reported == [[], [], ["firing claude"], []]
+    assert engine_state.alert_states["r", CODEX.series].phase is AlertPhase.PENDING
+    again = evaluate_poll(RULES, engine_state, failure("codex", NOW + 7 * M), NOW + 7 * M, every=EVERY)
+    assert [decision.reason for decision in again.decisions] == ["offline, said once"]
+
+
+def test_an_inhibited_alert_fires_when_its_provider_fails_for_a_reason_of_its_own():
+    reported, _ = play(*OUTAGE, failure("codex", NOW + 10 * M, "expired"))
+    assert reported[-1] == ["firing codex"]
+
+
+def test_an_inhibited_alert_fires_when_the_machine_is_online_and_its_provider_is_not():
+    reported, _ = play(*OUTAGE, answer("claude", NOW + 9 * M), failure("codex", NOW + 10 * M))
+    assert reported[-2:] == [["resolved claude"], ["firing codex"]]
+
+
+def test_an_inhibited_alert_waits_for_its_own_providers_next_poll():
+    _, engine_state = play(*OUTAGE, answer("claude", NOW + 9 * M))
+    for result in (None, failure("copilot", NOW + 10 * M), answer("claude", NOW + 10 * M)):
+        evaluation = evaluate_poll(RULES, engine_state, result, NOW + 10 * M, every=EVERY)
+        assert not [each for each in evaluation.transitions if each.series == CODEX.series]
+
+
+def test_an_inhibited_alert_that_recovers_says_nothing():
+    reported, _ = play(*OUTAGE, answer("codex", NOW + 9 * M))
+    assert reported[-1] == []

@@ -14,9 +14,9 @@ ALERT = AlertState(rule="r", series=Series("claude", "five_hour"), fingerprint="
 def test_the_header_draws_the_table():
     header = state_machine.__doc__ or ""
     heading, *drawn = [line.strip() for line in header.splitlines() if line.startswith("    ")]
-    assert heading.split() == ["phase", "seen", "becomes", "says"]
+    assert heading.split() == ["phase", "input", "next", "phase", "event"]
     assert drawn == [
-        f"{phase:<10} {seen:<11} {after:<10} {said or '-'}" for (phase, seen), (after, said) in TRANSITION_TABLE.items()
+        f"{phase:<10} {seen:<25} {after:<11} {said or '-'}" for (phase, seen), (after, said) in TRANSITION_TABLE.items()
     ]
 
 

@@ -24,10 +24,9 @@ import tomli_w
 from msgspec import Struct
 
 from watcher.core.engine import evaluator
-from watcher.core.engine.replay import PollResult
 from watcher.core.engine.state import AlertState, EngineState, SeriesState
 from watcher.core.engine.windows import infer_kind
-from watcher.core.model import AlertPhase, PollFailure, Reading, Series, Snapshot, Transition
+from watcher.core.model import AlertPhase, PollFailure, PollResult, Reading, Series, Snapshot, Transition
 from watcher.core.rules.loader import parse_rules
 from watcher.core.rules.parser import parse_selector
 from watcher.core.rules.rule import Rule

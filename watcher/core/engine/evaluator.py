@@ -1,70 +1,70 @@
-"""News in, transitions out: the one entry that the daemon, `replay`, `rules test` and `rules explain` share.
+"""Evaluates a poll's result: the one entry that the daemon, `replay`, `rules test` and `rules explain` share.
 
-One call takes one account's news (or the passing of time) through the whole core: which readings are believed
-(`cycle`), what each field is worth (`view`), which rules are concerned (`binding`), and what each alert does
-(`evaluate`). Nothing that was given is changed. Never put a clock, a store or a channel here.
+One call applies the result of one account's poll (or the passing of time) to the series' states, finds the rules that
+it affects, and moves their alerts. What it is given stays unchanged.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from watcher.core.engine import snapshots, staleness, state_machine
-from watcher.core.engine import transitions as dressing
+from watcher.core.engine import snapshots, staleness, state_machine, transitions
 from watcher.core.engine.matching import CompiledRule, compile_rules, depends_on_provider, evaluate_condition
 from watcher.core.engine.metrics import SeriesMetrics
-from watcher.core.engine.state import AlertIndex, AlertKey, AlertState, EngineState, SeriesState
-from watcher.core.engine.state_machine import Observation
+from watcher.core.engine.state import AlertKey, AlertState, EngineState, SeriesState
+from watcher.core.engine.state_machine import AlertUpdate, Observation
 from watcher.core.engine.transitions import Decision, make_decision
-from watcher.core.model import AlertPhase, PollFailure, Series, Snapshot, Transition
+from watcher.core.model import AlertPhase, PollFailure, PollResult, Series, Transition
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.time_intervals import is_active
 
 
 class EvaluationResult(Struct, frozen=True, kw_only=True):
-    """What changed, what is to be said, and when to look again. What did not change is not in it."""
+    """What changed, the transitions, and when to evaluate again. What did not change is left out."""
 
     series_states: tuple[SeriesState, ...] = ()
     alert_states: tuple[AlertState, ...] = ()
-    closed_alerts: tuple[AlertKey, ...] = ()  # alerts of which nothing is left to remember
+    closed_alerts: tuple[AlertKey, ...] = ()  # alerts to delete: nothing of them is left to remember
     transitions: tuple[Transition, ...] = ()
     decisions: tuple[Decision, ...] = ()
-    next_due_at: datetime | None = None  # when time alone may change something: judge no news then
+    next_due_at: datetime | None = None  # when time alone may change something: evaluate without a result then
 
 
 def evaluate_poll(  # noqa: PLR0913 - everything it depends on is an argument
     rules: Sequence[Rule],
     engine_state: EngineState,
-    result: Snapshot | PollFailure | None,
+    result: PollResult | None,
     now: datetime,
     *,
     every: timedelta,
     tz: tzinfo | None = None,
     explain: bool = False,
 ) -> EvaluationResult:
-    """What these rules make of this news.
+    """Evaluates the rules after a poll.
 
     Args:
-        rules: in force; a tuple that is passed again is not prepared again.
-        engine_state: what the last call left.
-        result: of one account; None: only time has passed.
-        now: this instant.
-        every: how often this provider is asked at present.
-        tz: the machine's zone, for `active` hours that name none; None: what the system says.
-        explain: give a decision also for each rule and series where nothing happened.
+        rules: in force. Pass the same tuple again, and it is not compiled again.
+        engine_state: from the last call.
+        result: of one account's poll; None: only time has passed.
+        now: the instant of the evaluation.
+        every: the provider's present polling interval.
+        tz: the machine's zone, for `active` hours that name none; None: the system's.
+        explain: record a decision also for each rule and series where nothing happened.
     """
-    sitting = _Evaluation(rules, engine_state, now, every)
-    sitting.tz, sitting.explain = tz, explain
-    return sitting.run(result)
+    return _Evaluation(rules, engine_state, result, now, every=every, tz=tz, explain=explain).run()
 
 
 def apply_evaluation(engine_state: EngineState, evaluation: EvaluationResult) -> EngineState:
-    """The memory with a judgement's changes in it."""
-    alerts = AlertIndex(engine_state.alert_states.values())
-    alerts.apply_changes(evaluation.alert_states, evaluation.closed_alerts)
+    """The engine state with an evaluation's changes."""
+    alerts = {
+        **engine_state.alert_states,
+        **{(alert.rule, alert.series): alert for alert in evaluation.alert_states},
+    }
+    for key in evaluation.closed_alerts:
+        alerts.pop(key, None)
     return EngineState(
         {**engine_state.series_states, **{state.series: state for state in evaluation.series_states}}, alerts
     )
@@ -73,264 +73,234 @@ def apply_evaluation(engine_state: EngineState, evaluation: EvaluationResult) ->
 class _Evaluation:
     """The work of one call."""
 
-    def __init__(self, rules: Sequence[Rule], engine_state: EngineState, now: datetime, every: timedelta) -> None:
-        self.compiled = compile_rules(rules)
-        self.engine_state = engine_state
-        self.previous_alerts = AlertIndex.from_mapping(engine_state.alert_states)  # before this call
+    def __init__(  # noqa: PLR0913 - as `evaluate_poll`
+        self,
+        rules: Sequence[Rule],
+        engine_state: EngineState,
+        result: PollResult | None,
+        now: datetime,
+        *,
+        every: timedelta,
+        tz: tzinfo | None,
+        explain: bool,
+    ) -> None:
+        self.rules = compile_rules(rules)
+        self.states = dict(engine_state.series_states)
+        self.alerts = dict(engine_state.alert_states)
+        self.result = result
         self.now = now
         self.every = every
-        self.tz: tzinfo | None = None
-        self.explain = False
-        self.changed_series: dict[Series, SeriesState] = {}  # changed in this call
-        self.changed_alerts: dict[AlertKey, AlertState] = {}  # changed in this call
+        self.tz = tz
+        self.explain = explain
+        self.changed_series: dict[Series, SeriesState] = {}
+        self.changed_alerts: dict[AlertKey, AlertState] = {}
         self.closed_alerts: list[AlertKey] = []
         self.transitions: list[Transition] = []
         self.decisions: list[Decision] = []
         self.suspended = False
-        self.newly_gone: set[Series] = set()  # heard of for the last time in this call
-        self._metrics_cache: tuple[dict[Series, SeriesMetrics], dict[Series, SeriesMetrics]] = ({}, {})
+        self.updated_series: dict[Series, None] = {}  # what this result is about, in its order
+        self.newly_gone: frozenset[Series] = frozenset()  # this result is the last that says anything of them
+        self._metrics: Mapping[bool, dict[Series, SeriesMetrics]] = {False: {}, True: {}}
         self._exhausted_windows: dict[tuple[str, str], list[SeriesMetrics]] = {}
 
-    def run(self, result: Snapshot | PollFailure | None) -> EvaluationResult:
+    def run(self) -> EvaluationResult:
         """Everything in its order."""
-        self._clamp_future_times()
-        self.suspended = staleness.was_suspended(self.engine_state.series_states.values(), self.now, self.every)
-        heard = () if result is None else snapshots.apply_poll(self.engine_state.series_states, result, self.every)
+        result = self.result
+        self._update_series(staleness.clamp_future_times(self.states.values(), self.now))
+        self.suspended = staleness.was_suspended(self.states.values(), self.now, self.every)
         if result is not None:
-            self.changed_series.update(
-                (state.series, state)
-                for state in snapshots.mark_provider_polled(self.engine_state.series_states, result)
-            )
-        self.changed_series.update((state.series, state) for state in heard)
-        if result is not None and self.suspended:
-            self._resume_after_suspend()
-        self.newly_gone = {state.series for state in heard if state.gone}
+            updated = snapshots.apply_poll(self.states, result, self.every)
+            self._update_series(snapshots.mark_provider_polled(self.states, result))
+            self._update_series(updated)
+            self.updated_series = {state.series: None for state in updated}
+            if self.suspended:
+                self._update_series([replace(state, watched_from=self.now) for state in self.states.values()])
+                self.suspended = False
+            self.newly_gone = frozenset(state.series for state in updated if state.gone)
         self._close_orphaned_alerts()
-        heard = tuple(self.changed_series[state.series] for state in heard)
-        for bound, state in self._select_affected(result, heard):
-            self._evaluate_rule(bound, state, result)
+        for compiled in self.rules:
+            for state in self._list_candidates(compiled):
+                if self._is_subject(compiled, state):
+                    self._evaluate_rule(compiled, state)
         return EvaluationResult(
             series_states=tuple(self.changed_series.values()),
             alert_states=tuple(self.changed_alerts.values()),
             closed_alerts=tuple(self.closed_alerts),
             transitions=tuple(sorted(self.transitions, key=lambda each: (each.rule, each.series))),
             decisions=tuple(self.decisions),
-            next_due_at=self._find_next_due(),
+            next_due_at=staleness.find_next_due(
+                [rule for rule in self.rules if rule.is_availability_rule],
+                [state for state in self.states.values() if not state.gone],
+                self.alerts.values(),
+                self._is_subject,
+                self.now,
+            ),
         )
+
+    def _update_series(self, states: Iterable[SeriesState]) -> None:
+        for state in states:
+            self.states[state.series] = self.changed_series[state.series] = state
+
+    def _update_alert(self, key: AlertKey, alert: AlertState | None) -> None:
+        """Keeps an alert's new state; None: deletes it."""
+        if alert is not None:
+            self.alerts[key] = self.changed_alerts[key] = alert
+        elif self.alerts.pop(key, None) is not None:
+            self.closed_alerts.append(key)
 
     @cached_property
-    def sorted_states(self) -> list[SeriesState]:
-        """Every series, in order, once all news is in."""
-        return sorted(self._all_states(), key=lambda state: state.series)
+    def _sorted_states(self) -> list[SeriesState]:
+        """Every series in order. Only for use after the result has been applied; likewise the next two."""
+        return sorted(self.states.values(), key=lambda state: state.series)
 
-    def _all_states(self) -> Iterator[SeriesState]:
-        """Every series as it is now, those of this news included."""
-        for series, state in self.engine_state.series_states.items():
-            yield self.changed_series.get(series, state)
-        yield from (
-            state for series, state in self.changed_series.items() if series not in self.engine_state.series_states
-        )
+    @cached_property
+    def _updated_states(self) -> list[SeriesState]:
+        return [self.states[series] for series in self.updated_series]
 
-    def _all_alerts(self) -> Iterator[AlertState]:
-        """Every alert as it is now."""
-        yield from (alert for key, alert in self.previous_alerts.items() if key not in self.changed_alerts)
-        yield from self.changed_alerts.values()
+    @cached_property
+    def _updated_and_foreign_states(self) -> list[SeriesState]:
+        """The series of this result, and those of other providers whose rules may refer to them."""
+        return [
+            state
+            for state in self._sorted_states
+            if state.series in self.updated_series
+            or (self.result is not None and state.series.provider != self.result.provider)
+        ]
 
     def _get_metrics(self, state: SeriesState, *, use_last_reading: bool) -> SeriesMetrics:
-        views = self._metrics_cache[use_last_reading]
-        view = views.get(state.series)
-        if view is None:
-            unasked = self.suspended or staleness.is_between_polls(state, self.now)
-            view = views[state.series] = SeriesMetrics(
-                state, self.now, use_last_reading=use_last_reading, not_polled=unasked
+        known = self._metrics[use_last_reading]
+        metrics = known.get(state.series)
+        if metrics is None:
+            not_polled = self.suspended or staleness.is_between_polls(state, self.now)
+            metrics = known[state.series] = SeriesMetrics(
+                state, self.now, use_last_reading=use_last_reading, not_polled=not_polled
             )
-        return view
+        return metrics
 
-    # --- what has ended ----------------------------------------------------------------------------------------------
-
-    def _clamp_future_times(self) -> None:
-        ahead = {
-            state.series: state
-            for state in staleness.clamp_future_times(self.engine_state.series_states.values(), self.now)
-        }
-        if ahead:
-            self.engine_state = EngineState(
-                {**self.engine_state.series_states, **ahead}, self.engine_state.alert_states
-            )
-            self.changed_series.update(ahead)
-
-    def _resume_after_suspend(self) -> None:
-        """Watching goes on: silence is counted from now."""
-        for state in list(self._all_states()):
-            self.changed_series[state.series] = replace(state, watched_from=self.now)
-        self.suspended = False
+    def _list_metrics(self, *, use_last_reading: bool) -> Iterable[SeriesMetrics]:
+        """Every series, for conditions about more than one."""
+        present = (state for state in self.states.values() if not state.gone)
+        return [self._get_metrics(state, use_last_reading=use_last_reading) for state in present]
 
     def _close_orphaned_alerts(self) -> None:
-        """Close, without a word, the alerts of rules and series that are gone."""
-        for state in [] if self.suspended else list(self._all_states()):
-            if not state.gone and staleness.is_gone(state, self.now):
-                self.changed_series[state.series] = replace(state, gone=True, samples=(), doubt=None)
-        in_force = {bound.rule.name for bound in self.compiled}
-        for series, alerts in self.previous_alerts.group_by_series():
-            of = self.changed_series.get(series) or self.engine_state.series_states.get(series)
-            gone = of is None or (of.gone and series not in self.newly_gone)
-            if gone or not alerts.keys() <= in_force:
-                for alert in [alert for alert in alerts.values() if gone or alert.rule not in in_force]:
-                    self._close_alert(alert, of, "series gone" if alert.rule in in_force else "rule removed")
+        """Closes the alerts of rules and series that are gone, without a transition."""
+        if not self.suspended:
+            left = [state for state in self.states.values() if not state.gone and staleness.is_gone(state, self.now)]
+            self._update_series([replace(state, gone=True, samples=(), doubt=None) for state in left])
+        in_force = {compiled.rule.name for compiled in self.rules}
+        for alert in list(self.alerts.values()):
+            state = self.states.get(alert.series)
+            if state is None or (state.gone and state.series not in self.newly_gone) or alert.rule not in in_force:
+                self._close_alert(alert, state, "series gone" if alert.rule in in_force else "rule removed")
 
     def _close_alert(self, alert: AlertState, state: SeriesState | None, reason: str) -> None:
+        key = alert.rule, alert.series
         if alert.fingerprint:
-            remains = state_machine.close_alert(alert, self.now)
+            self._update_alert(key, state_machine.close_alert(alert, self.now))
             if state is not None and (alert.phase is not AlertPhase.OK or self.explain):
-                view = self._get_metrics(state, use_last_reading=False)
-                self.decisions.append(make_decision(alert.rule, view, (), AlertPhase.OK, reason))
-        else:
-            remains = alert if state is not None and state.episode == alert.episode else None
-        if remains is None:
-            self.closed_alerts.append((alert.rule, alert.series))
-        elif remains is not alert:
-            self.changed_alerts[alert.rule, alert.series] = remains
+                metrics = self._get_metrics(state, use_last_reading=False)
+                self.decisions.append(make_decision(alert.rule, metrics, (), AlertPhase.OK, reason))
+        elif state is None or state.episode != alert.episode:
+            self._update_alert(key, None)
 
-    # --- who is concerned --------------------------------------------------------------------------------------------
-
-    def _select_affected(
-        self, result: Snapshot | PollFailure | None, updated: Sequence[SeriesState]
-    ) -> Iterator[tuple[CompiledRule, SeriesState]]:
-        """Every rule with every series of which this news may change what the rule says, each pair once."""
-        for bound in self.compiled:
-            if result is None:
-                candidates: Iterable[SeriesState] = self.sorted_states if bound.is_availability_rule else ()
-            elif not depends_on_provider(bound, result.provider):
-                continue
-            elif any(other.provider in ("*", result.provider) for other in bound.other_selectors):
-                here = {state.series for state in updated}
-                candidates = [
-                    state
-                    for state in self.sorted_states
-                    if state.series in here or state.series.provider != result.provider
-                ]
-            else:
-                candidates = updated
-            for state in candidates:
-                if self._is_subject(bound, state):
-                    yield bound, state
+    def _list_candidates(self, compiled: CompiledRule) -> Sequence[SeriesState]:
+        """The series among which the result may change the rule's alerts."""
+        if self.result is None:
+            return self._sorted_states if compiled.is_availability_rule else ()
+        if any(other.provider in ("*", self.result.provider) for other in compiled.other_selectors):
+            return self._updated_and_foreign_states
+        return self._updated_states if depends_on_provider(compiled, self.result.provider) else ()
 
     def _is_subject(self, compiled: CompiledRule, state: SeriesState) -> bool:
         if state.gone and state.series not in self.newly_gone:
             return False
         if compiled.subject.matches(state.series, state.account_name, state.kind, is_primary=state.primary):
             return True
-        # A window that was the fullest when its alert fired must still be able to resolve it.
-        alert = self.previous_alerts.for_series(state.series).get(compiled.rule.name)
+        # A window that was its provider's primary one when the alert fired must still be able to resolve it.
+        alert = self.alerts.get((compiled.rule.name, state.series))
         return alert is not None and alert.phase is not AlertPhase.OK and alert.fingerprint == compiled.rule.fingerprint
 
-    # --- one rule, one series ----------------------------------------------------------------------------------------
-
-    def _evaluate_rule(self, compiled: CompiledRule, state: SeriesState, result: Snapshot | PollFailure | None) -> None:
-        rule = compiled.rule
-        view = self._get_metrics(state, use_last_reading=compiled.is_availability_rule)
-        whens = evaluate_condition(compiled, view, self._list_metrics, clearing=False)
-        before = self.previous_alerts.for_series(state.series).get(rule.name)
-        if before is None:
-            if True not in whens:
-                if self.explain:
-                    self._record_decision(
-                        compiled, view, whens, AlertPhase.OK, "below" if None not in whens else "unknown"
-                    )
-                return
-            before = state_machine.create_alert(rule, state.series, state.episode, self.now)
-        seen = Observation(
-            levels_met=whens,
-            levels_cleared=evaluate_condition(compiled, view, self._list_metrics, clearing=True)
-            if before.phase is AlertPhase.FIRING
+    def _evaluate_rule(self, compiled: CompiledRule, state: SeriesState) -> None:
+        """Moves the alert of one rule on one series."""
+        rule, key = compiled.rule, (compiled.rule.name, state.series)
+        metrics = self._get_metrics(state, use_last_reading=compiled.is_availability_rule)
+        levels_met = evaluate_condition(compiled, metrics, self._list_metrics, clearing=False)
+        stored = self.alerts.get(key)
+        if stored is None and True not in levels_met:
+            if self.explain:
+                reason = "below" if None not in levels_met else "unknown"
+                self.decisions.append(make_decision(rule.name, metrics, levels_met, AlertPhase.OK, reason))
+            return
+        before = stored or state_machine.create_alert(rule, state.series, state.episode, self.now)
+        is_firing = before.phase is AlertPhase.FIRING
+        observation = Observation(
+            levels_met=levels_met,
+            levels_cleared=evaluate_condition(compiled, metrics, self._list_metrics, clearing=True)
+            if is_firing and not all(levels_met)
             else (),
             episode=state.episode,
             resolves_on_reset=compiled.resolves_on_reset,
             active=rule.active is None or is_active(rule.active, self.now, self.tz),
-            inhibit=before.phase is not AlertPhase.FIRING
-            and True in whens
-            and self._is_already_reported(compiled, state),
-            end_inhibit=before.muted and staleness.must_report(list(self._all_states()), state, result),
-            every=self.every if result is not None else state.every,
+            inhibited=not is_firing and True in levels_met and self._is_inhibited(compiled, state, before),
+            every=state.every if self.result is None else self.every,
         )
-        done = state_machine.update_alert(rule, before, seen, self.now)
-        self._record_alert(before, done.alert)
-        self._record_update(compiled, view, whens, done)
+        update = state_machine.update_alert(rule, before, observation, self.now)
+        if update.alert.phase is AlertPhase.OK and not update.alert.fired:
+            self._update_alert(key, None)
+        elif update.alert != stored:
+            self._update_alert(key, update.alert)
+        self._record_update(compiled, metrics, levels_met, update)
 
-    def _list_metrics(self, *, use_last_reading: bool) -> Iterable[SeriesMetrics]:
-        """Every series, for conditions about more than one."""
-        return [
-            self._get_metrics(state, use_last_reading=use_last_reading)
-            for state in self._all_states()
-            if not state.gone
-        ]
-
-    def _is_already_reported(self, compiled: CompiledRule, state: SeriesState) -> bool:
-        """Whether this alert would only say once more that this machine is offline."""
-        if compiled.resolves_on_reset or state.error_kind != staleness.OFFLINE_KIND:
+    def _is_inhibited(self, compiled: CompiledRule, state: SeriesState, alert: AlertState) -> bool:
+        """Whether the alert would only repeat that this machine is offline."""
+        if compiled.resolves_on_reset:
             return False
-        said = [
-            alert.series
-            for alert in self._all_alerts()
-            if alert.rule == compiled.rule.name and alert.phase is AlertPhase.FIRING and not alert.muted
-        ]
-        return staleness.is_already_reported(self._all_states(), state, said)
+        if alert.inhibited:
+            return not self._has_failed_by_itself(state)
+        reported = {
+            each.series
+            for each in self.alerts.values()
+            if each.rule == alert.rule and each.phase is AlertPhase.FIRING and each.series != alert.series
+        }
+        is_offline = state.error_kind == staleness.OFFLINE_KIND
+        return is_offline and staleness.is_outage_reported(self.states.values(), reported)
 
-    def _record_alert(self, previous: AlertState, alert: AlertState) -> None:
-        key = (alert.rule, alert.series)
-        stored = alert.rule in self.previous_alerts.for_series(alert.series)
-        if alert.phase is AlertPhase.OK and not alert.fired:
-            if stored:
-                self.closed_alerts.append(key)
-        elif not stored or alert != previous:
-            self.changed_alerts[key] = alert
+    def _has_failed_by_itself(self, state: SeriesState) -> bool:
+        """Whether this poll failed although the network is up, or for a reason that has nothing to do with it."""
+        if not isinstance(self.result, PollFailure) or self.result.provider != state.series.provider:
+            return False
+        is_up = state.failing_since is not None and staleness.is_network_up(self.states.values(), state.failing_since)
+        return is_up or state.error_kind != staleness.OFFLINE_KIND
 
     def _record_update(
         self,
         compiled: CompiledRule,
         metrics: SeriesMetrics,
         levels_met: tuple[bool | None, ...],
-        update: state_machine.AlertUpdate,
+        update: AlertUpdate,
     ) -> None:
-        reason = update.reason
+        """Records an alert's transitions and decisions."""
+        rule, reason = compiled.rule, update.reason
         for change in update.changes:
-            event = dressing.choose_event(compiled.rule, change)
+            event = transitions.choose_event(rule, change)
             if event is not None:
                 siblings = self._find_exhausted_siblings(metrics.state)
-                self.transitions.append(dressing.make_transition(event, compiled.rule, change, metrics, siblings))
+                self.transitions.append(transitions.make_transition(event, rule, change, metrics, siblings))
             elif change.reason == reason:
                 reason = "not asked for"
-            if change.reason != update.reason:  # a reset, after which the same reading was judged anew
-                self._record_decision(compiled, metrics, levels_met, AlertPhase.OK, change.reason)
+            if change.reason != update.reason:  # a reset, after which the same reading was evaluated again
+                self.decisions.append(make_decision(rule.name, metrics, levels_met, AlertPhase.OK, change.reason))
         if self.explain or update.changes or reason not in ("unchanged", "hysteresis", "below"):
-            self._record_decision(compiled, metrics, levels_met, update.alert.phase, reason)
+            self.decisions.append(make_decision(rule.name, metrics, levels_met, update.alert.phase, reason))
 
     def _find_exhausted_siblings(self, state: SeriesState) -> list[SeriesMetrics]:
-        """The account's other series, those that are used up: looked for once, however many alerts there are."""
+        """The account's other series that are used up; found once for all alerts of the account."""
         account = state.account_key
         if account not in self._exhausted_windows:
-            full = (
-                other for other in self.sorted_states if other.account_key == account and dressing.was_exhausted(other)
+            candidates = (
+                self._get_metrics(other, use_last_reading=True)
+                for other in self._sorted_states
+                if other.account_key == account and transitions.was_exhausted(other)
             )
-            views = (self._get_metrics(other, use_last_reading=True) for other in full)
-            self._exhausted_windows[account] = [view for view in views if dressing.is_exhausted(view)]
-        return [view for view in self._exhausted_windows[account] if view.state.series != state.series]
-
-    def _record_decision(
-        self,
-        compiled: CompiledRule,
-        metrics: SeriesMetrics,
-        levels_met: tuple[bool | None, ...],
-        phase: AlertPhase,
-        reason: str,
-    ) -> None:
-        self.decisions.append(make_decision(compiled.rule.name, metrics, levels_met, phase, reason))
-
-    def _find_next_due(self) -> datetime | None:
-        return staleness.find_next_due(
-            [bound for bound in self.compiled if bound.is_availability_rule],
-            [state for state in self._all_states() if not state.gone],
-            self._all_alerts(),
-            self._is_subject,
-            self.now,
-        )
+            self._exhausted_windows[account] = [each for each in candidates if transitions.is_exhausted(each)]
+        return [each for each in self._exhausted_windows[account] if each.state.series != state.series]

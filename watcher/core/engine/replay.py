@@ -17,9 +17,9 @@ from msgspec import Struct
 
 from watcher.core.engine import evaluator
 from watcher.core.engine.evaluator import EvaluationResult
-from watcher.core.engine.state import AlertIndex, EngineState, SeriesState
+from watcher.core.engine.state import EngineState
 from watcher.core.engine.windows import infer_kind
-from watcher.core.model import PollFailure, Reading, Series, Snapshot
+from watcher.core.model import PollFailure, PollResult, Reading, Series, Snapshot
 from watcher.core.rules.diagnostics import find_close_match, sanitize_for_terminal
 from watcher.core.rules.rule import Rule
 from watcher.errors import UsageError
@@ -35,8 +35,6 @@ MAX_TIME = datetime(2200, 1, 1, tzinfo=UTC)
 READING_FORMAT_HINT = 'one reading is {"at": ..., "provider": ..., "window": ...}'
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _KEY_ERROR_PATTERN = re.compile(r"(?P<what>.*) - at `\$\.(?P<key>\w+)`")
-
-PollResult = Snapshot | PollFailure
 
 
 class HistoryLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -287,36 +285,33 @@ def replay_rules(  # noqa: PLR0913 - everything it depends on is an argument
     """
     paces = {**(default_intervals or {}), **measure_intervals(history)}
     slowest = max((paces.get(news.provider, DEFAULT_INTERVAL) for news in history), default=DEFAULT_INTERVAL)
-    table = _Replay(tuple(rules), tz, explain=explain)
-    for news in history:
-        yield from table.evaluate_due_before(news.at, slowest)
-        yield table.evaluate_at(news, news.at, paces.get(news.provider, DEFAULT_INTERVAL))
+    replay = _Replay(tuple(rules), tz, explain=explain)
+    for result in history:
+        yield from replay.evaluate_due_before(result.at, slowest)
+        yield replay.evaluate_at(result, result.at, paces.get(result.provider, DEFAULT_INTERVAL))
     if until is not None:
-        yield from table.evaluate_due_before(until, slowest)
-        yield table.evaluate_at(None, until, slowest)
+        yield from replay.evaluate_due_before(until, slowest)
+        yield replay.evaluate_at(None, until, slowest)
 
 
 class _Replay:
-    """What a replay has in hand: the states, and when time alone may change them."""
+    """The engine state of a replay, and when time alone may change it."""
 
     def __init__(self, rules: tuple[Rule, ...], tz: tzinfo | None, *, explain: bool) -> None:
         self._rules, self._tz, self._explain = rules, tz, explain
-        self._series_states: dict[Series, SeriesState] = {}
-        self._alert_states = AlertIndex()
+        self._engine_state = EngineState({}, {})
         self._next_due_at: datetime | None = None
 
     def evaluate_at(self, result: PollResult | None, at: datetime, every: timedelta) -> ReplayStep:
-        """One moment; of the states what it changes is kept in place, for a history may be long."""
-        memory = EngineState(self._series_states, self._alert_states)
-        judgement = evaluator.evaluate_poll(
-            self._rules, memory, result, at, every=every, tz=self._tz, explain=self._explain
+        """Evaluates one moment."""
+        evaluation = evaluator.evaluate_poll(
+            self._rules, self._engine_state, result, at, every=every, tz=self._tz, explain=self._explain
         )
-        self._series_states.update((state.series, state) for state in judgement.series_states)
-        self._alert_states.apply_changes(judgement.alert_states, judgement.closed_alerts)
-        self._next_due_at = judgement.next_due_at
-        return ReplayStep(result, judgement)
+        self._engine_state = evaluator.apply_evaluation(self._engine_state, evaluation)
+        self._next_due_at = evaluation.next_due_at
+        return ReplayStep(result, evaluation)
 
     def evaluate_due_before(self, at: datetime, every: timedelta) -> Iterator[ReplayStep]:
-        """Every moment before that at which time alone may change something."""
+        """Evaluates every earlier moment at which time alone may change something."""
         while self._next_due_at is not None and self._next_due_at < at:
             yield self.evaluate_at(None, self._next_due_at, every)

@@ -11,11 +11,11 @@ from decimal import Decimal
 from msgspec import Struct
 
 from watcher.core.engine import evaluator
-from watcher.core.engine.replay import PollResult, replay_rules
+from watcher.core.engine.replay import replay_rules
 from watcher.core.engine.state import EngineState
 from watcher.core.engine.transitions import Decision
 from watcher.core.engine.windows import infer_kind, infer_length
-from watcher.core.model import AlertPhase, Reading, Series, Snapshot
+from watcher.core.model import AlertPhase, PollResult, Reading, Series, Snapshot
 from watcher.core.rules.fields import PROVIDER_WINDOWS, get_count_unit
 from watcher.core.rules.parser import parse_selector
 from watcher.core.rules.rule import Example, Rule

@@ -13,7 +13,7 @@ from watcher.core.engine.matching import CompiledRule
 from watcher.core.engine.metrics import NETWORK_SOURCE
 from watcher.core.engine.reset_detection import SHORT_GAP_POLLS
 from watcher.core.engine.state import AlertState, SeriesState
-from watcher.core.model import AlertPhase, PollFailure, Series, Snapshot
+from watcher.core.model import AlertPhase, Series
 
 SUSPENDED_AFTER = timedelta(minutes=20)
 """Longer than any usual pause between polls: when nothing at all was asked for so long, nobody watched."""
@@ -154,33 +154,24 @@ def is_machine_offline(kinds: Iterable[str | None]) -> bool:
     return set(kinds) - INCONCLUSIVE_KINDS == {OFFLINE_KIND}
 
 
-def is_already_reported(states: Iterable[SeriesState], state: SeriesState, reported: Iterable[Series]) -> bool:
-    """Whether one of the series that were spoken of is silent for the same reason as this one."""
-    spoken = set(reported) - {state.series}
-    if not spoken:
-        return False
-    everything = list(states)
-    for other in everything:
-        same = other.series in spoken and other.error_kind == OFFLINE_KIND and other.failing_since is not None
-        if same and not _has_answered_since(everything, other):
-            return True
-    return False
+def is_outage_reported(states: Iterable[SeriesState], reported: Collection[Series]) -> bool:
+    """Whether an alert already reports that this machine is offline.
+
+    Args:
+        states: of every series.
+        reported: the series of the other alerts that fire by the same rule.
+    """
+    known = list(states)
+    unreachable = [each for each in known if each.series in reported and each.error_kind == OFFLINE_KIND]
+    return any(each.failing_since is not None and not is_network_up(known, each.failing_since) for each in unreachable)
 
 
-def must_report(states: Iterable[SeriesState], state: SeriesState, result: Snapshot | PollFailure | None) -> bool:
-    """Whether an alert that was muted is news after all: this provider failed again, and the machine is online."""
-    if not isinstance(result, PollFailure) or result.provider != state.series.provider:
-        return False
-    return state.error_kind != OFFLINE_KIND or _has_answered_since(states, state)
-
-
-def _has_answered_since(states: Iterable[SeriesState], state: SeriesState) -> bool:
-    """Whether the network has answered since this series fell silent; files on this machine prove nothing."""
+def is_network_up(states: Iterable[SeriesState], since: datetime) -> bool:
+    """Whether a provider has answered over the network after an instant. Files on this machine prove nothing."""
     return any(
-        other.error_kind is None
-        and other.reading is not None
-        and other.reading.source == NETWORK_SOURCE
-        and state.failing_since is not None
-        and other.heard_at > state.failing_since
-        for other in states
+        state.error_kind is None
+        and state.reading is not None
+        and state.reading.source == NETWORK_SOURCE
+        and state.heard_at > since
+        for state in states
     )

@@ -1,27 +1,25 @@
-"""One alert, one observation, one step: when to speak, when to hold still, when to take it back.
+"""The state machine of one alert: one observation in, the alert's next state and its changes out.
 
-The phases and what moves them, drawn from `TRANSITION_TABLE`. To change the engine, change the table first; a test holds this
-drawing to it::
+`TRANSITION_TABLE` is the whole of it: every change of phase and every event goes through it. This drawing is checked
+against the table by a test::
 
-    phase      seen        becomes    says
-    ok         holding     pending    -
-    ok         held        firing     firing
-    pending    held        firing     firing
-    pending    not         ok         -
-    pending    reset       ok         -
-    firing     higher      firing     escalated
-    firing     lower       firing     -
-    firing     due         firing     reminder
-    firing     clear       ok         resolved
-    firing     reset       ok         resolved
+    phase      input                     next phase  event
+    ok         holding                   pending     -
+    ok         not active at this hour   pending     -
+    ok         offline, said once        pending     -
+    ok         above                     firing      firing
+    pending    above                     firing      firing
+    pending    below                     ok          -
+    pending    reset                     ok          -
+    firing     escalated                 firing      escalated
+    firing     stepped down              firing      -
+    firing     remind                    firing      reminder
+    firing     recovered                 ok          resolved
+    firing     reset                     ok          resolved
 
-What is not in the table changes nothing. *holding*: the condition holds, `for` has not run out (or the hour is not
-`active`). *held*: it has held for `for` on believed readings. *not*: it does not hold. *higher*, *lower*: another step
-of the ladder is reached, or left. *due*: the next reminder's time has come. *clear*: the clearing condition of every
-step holds. *reset*: the window turned over; the same reading is then judged for the new episode. Unknown is none of
-these: it stops the `for` clock and moves nothing.
-
-Never put a clock, a channel or a word for people here.
+An input that is not in the table changes no phase. An input is named by the reason that `watcher rules explain` shows
+for it. Unknown stops the `for` timers and changes nothing else. After a reset the same reading is evaluated once more,
+for the new episode. An alert whose rule was edited, or whose rule or series is gone, is closed without an event.
 """
 
 from collections.abc import Sequence
@@ -35,24 +33,35 @@ from watcher.core.engine.state import AlertState
 from watcher.core.model import AlertEvent, AlertPhase, Series, Severity
 from watcher.core.rules.rule import Rule
 
+MAX_GAP_POLLS = 3
+"""A longer gap between two observations (sleep) adds nothing to the `for` timers."""
+
+CONSECUTIVE_GAP_POLLS = 1.5
+"""No poll was lost between two observations that are no further apart than this."""
+
 
 class AlertInput(StrEnum):
-    """What an observation means to an alert."""
+    """What an observation means for an alert. The value is the reason that is shown for it."""
 
-    MET = "holding"
-    MET_LONG_ENOUGH = "held"
-    NOT_MET = "not"
-    HIGHER_LEVEL = "higher"
-    LOWER_LEVEL = "lower"
-    REMINDER_DUE = "due"
-    CLEARED = "clear"
+    MET = "holding"  # the condition holds, but not yet for as long as `for` asks
+    INACTIVE = "not active at this hour"  # the condition holds outside of the rule's `active` hours
+    INHIBITED = "offline, said once"  # another alert of this rule reports that this machine is offline
+    MET_LONG_ENOUGH = "above"
+    NOT_MET = "below"
+    HIGHER_LEVEL = "escalated"
+    LOWER_LEVEL = "stepped down"
+    REMINDER_DUE = "remind"
+    UNCHANGED = "unchanged"
+    NOT_CLEARED = "hysteresis"  # neither the condition nor its clearing condition holds
+    CLEARED = "recovered"
     RESET = "reset"
-    UNCHANGED = "nothing"  # between the thresholds, or as before
     UNKNOWN = "unknown"
 
 
 TRANSITION_TABLE: dict[tuple[AlertPhase, AlertInput], tuple[AlertPhase, AlertEvent | None]] = {
     (AlertPhase.OK, AlertInput.MET): (AlertPhase.PENDING, None),
+    (AlertPhase.OK, AlertInput.INACTIVE): (AlertPhase.PENDING, None),
+    (AlertPhase.OK, AlertInput.INHIBITED): (AlertPhase.PENDING, None),
     (AlertPhase.OK, AlertInput.MET_LONG_ENOUGH): (AlertPhase.FIRING, AlertEvent.FIRING),
     (AlertPhase.PENDING, AlertInput.MET_LONG_ENOUGH): (AlertPhase.FIRING, AlertEvent.FIRING),
     (AlertPhase.PENDING, AlertInput.NOT_MET): (AlertPhase.OK, None),
@@ -63,24 +72,23 @@ TRANSITION_TABLE: dict[tuple[AlertPhase, AlertInput], tuple[AlertPhase, AlertEve
     (AlertPhase.FIRING, AlertInput.CLEARED): (AlertPhase.OK, AlertEvent.RESOLVED),
     (AlertPhase.FIRING, AlertInput.RESET): (AlertPhase.OK, AlertEvent.RESOLVED),
 }
-"""(phase, seen) -> (phase after it, what is said)."""
+"""(phase, input) -> (next phase, event)."""
 
 
 class Observation(Struct, frozen=True, kw_only=True):
-    """What is seen of one series through one rule. The tuples go along with the rule's levels."""
+    """One series seen through one rule. The tuples have one entry for each of the rule's levels."""
 
     levels_met: tuple[bool | None, ...]
-    levels_cleared: tuple[bool | None, ...]  # only looked at while firing
+    levels_cleared: tuple[bool | None, ...]  # only read while the alert fires and some level is not met
     episode: int
-    resolves_on_reset: bool = True  # a new episode ends the alert; not so for rules about silence alone
-    active: bool = True  # the rule may speak at this hour
-    inhibit: bool = False  # if it fires now, another alert has said it already
-    end_inhibit: bool = False  # what was muted must be said by itself now
-    every: timedelta
+    resolves_on_reset: bool = True  # False for rules about missing readings: a new episode does not end their alerts
+    active: bool = True  # inside the rule's `active` hours
+    inhibited: bool = False  # another alert of this rule reports that this machine is offline
+    every: timedelta  # the present polling interval of the series
 
 
 class AlertChange(Struct, frozen=True, kw_only=True):
-    """Something to say."""
+    """An event of an alert."""
 
     event: AlertEvent
     severity: Severity
@@ -93,7 +101,7 @@ class AlertChange(Struct, frozen=True, kw_only=True):
 
 
 class AlertUpdate(Struct, frozen=True):
-    """What a step came to: the alert after it, what to say, and the reason for saying it or for saying nothing."""
+    """The alert after an observation, its events, and the reason for the last event or for none."""
 
     alert: AlertState
     changes: tuple[AlertChange, ...]
@@ -101,53 +109,139 @@ class AlertUpdate(Struct, frozen=True):
 
 
 def create_alert(rule: Rule, series: Series, episode: int, now: datetime) -> AlertState:
-    """The state of an alert of which nothing is known yet."""
+    """An alert in phase OK, with no history."""
     return AlertState(rule=rule.name, series=series, fingerprint=rule.fingerprint, at=now, episode=episode)
 
 
 def close_alert(alert: AlertState, now: datetime) -> AlertState | None:
-    """What is left of an alert whose rule or series is gone: closed without a word.
+    """What to keep of an alert whose rule or series is gone; None: nothing.
 
-    The counts stay until the window turns over, so that the same rule, put back, may speak and is no repeat of itself.
-    None: there is nothing to remember.
+    The counts are kept until the next episode, so that a rule that comes back never repeats a message's key.
     """
-    if not alert.fired:
-        return None
-    return _return_to_ok(alert, max(now, alert.at), fingerprint="")
+    return replace(_return_to_ok(alert, max(now, alert.at)), fingerprint="") if alert.fired else None
 
 
 def update_alert(rule: Rule, alert: AlertState, observation: Observation, now: datetime) -> AlertUpdate:
-    """The alert after an observation, and what to say.
+    """The alert after an observation, with its events.
 
     Args:
         rule: in force.
-        alert: before it; `create_alert` where there was none.
-        observation: through this rule.
-        now: the instant of the observation; where the clock was set back, nothing is stored as earlier than before.
+        alert: before the observation; from `create_alert` where there was none.
+        observation: of the alert's series.
+        now: the instant of the observation. If the clock was set back, no stored time goes back with it.
     """
-    changes: tuple[AlertChange, ...] = ()
-    edited = alert.fingerprint != rule.fingerprint
-    if edited:
-        alert = _return_to_ok(alert, alert.at, fingerprint=rule.fingerprint)
-    if alert.episode != observation.episode:
-        alert, changes = _start_episode(alert, observation, now)
-    known = any(when is not None for when in observation.levels_met)
+    changes: list[AlertChange] = []
+    was_edited = alert.fingerprint != rule.fingerprint
+    if was_edited:
+        alert = replace(_return_to_ok(alert, alert.at), fingerprint=rule.fingerprint)
+    if alert.episode != observation.episode and observation.resolves_on_reset:
+        alert = _apply_input(rule, alert, AlertInput.RESET, -1, now, changes)
+        alert = replace(alert, episode=observation.episode, fired=0, reminded=0, at=max(now, alert.at))
+    elif alert.episode != observation.episode and alert.phase is not AlertPhase.FIRING:
+        alert = replace(alert, episode=observation.episode)
     if rule.pending_for and (alert.phase is not AlertPhase.FIRING or alert.step < len(rule.levels) - 1):
         alert = update_timers(alert, observation.levels_met, now, every=observation.every)
-    if not known:
-        return AlertUpdate(alert, changes, "unknown")
-    verdict = _classify_observation(rule, alert, observation, now)
-    after = _apply_input(rule, alert, verdict, observation, now)
-    if edited and not after.changes and verdict[1] in (AlertInput.UNCHANGED, AlertInput.NOT_MET):
-        return AlertUpdate(after.alert, changes, "edited")
-    return AlertUpdate(after.alert, changes + after.changes, after.reason)
+    alert_input, level = _classify_observation(rule, alert, observation, now)
+    alert = _apply_input(rule, alert, alert_input, level, now, changes)
+    reason = "edited" if was_edited and alert_input is AlertInput.NOT_MET else str(alert_input)
+    return AlertUpdate(alert, tuple(changes), reason)
 
 
-def _return_to_ok(alert: AlertState, at: datetime, *, fingerprint: str) -> AlertState:
+def _classify_observation(
+    rule: Rule, alert: AlertState, observation: Observation, now: datetime
+) -> tuple[AlertInput, int]:
+    """The input that the observation is, and the highest level that the alert has with it (-1: none)."""
+    if all(is_met is None for is_met in observation.levels_met):
+        return AlertInput.UNKNOWN, alert.step
+    reached = max(
+        (
+            level
+            for level, is_met in enumerate(observation.levels_met)
+            if is_met and (not rule.pending_for or get_met_duration(alert, level) >= rule.pending_for)
+        ),
+        default=-1,
+    )
+    if alert.phase is not AlertPhase.FIRING:
+        return _classify_not_firing(alert, observation, reached), reached
+    return _classify_firing(rule, alert, observation, reached, now)
+
+
+def _classify_not_firing(alert: AlertState, observation: Observation, reached_level: int) -> AlertInput:
+    if not any(observation.levels_met):
+        # Some levels are not met, others unknown: that keeps a pending alert pending, and makes no new one.
+        is_unknown = None in observation.levels_met and alert.phase is AlertPhase.PENDING
+        return AlertInput.UNKNOWN if is_unknown else AlertInput.NOT_MET
+    if not observation.active:
+        return AlertInput.INACTIVE
+    if reached_level < 0:
+        return AlertInput.MET
+    return AlertInput.INHIBITED if observation.inhibited else AlertInput.MET_LONG_ENOUGH
+
+
+def _classify_firing(
+    rule: Rule, alert: AlertState, observation: Observation, reached_level: int, now: datetime
+) -> tuple[AlertInput, int]:
+    levels_met = observation.levels_met
+    kept = range(min(alert.step, len(levels_met) - 1) + 1)
+    level = max((each for each in kept if levels_met[each] or not observation.levels_cleared[each]), default=-1)
+    level = max(level, reached_level)
+    if level < 0:
+        return AlertInput.CLEARED, level
+    if not observation.active and level > alert.told:
+        level = alert.step
+    if level > alert.told:
+        return AlertInput.HIGHER_LEVEL, level
+    if rule.remind is not None and observation.active and alert.remind_at is not None and now >= alert.remind_at:
+        return AlertInput.REMINDER_DUE, level
+    if level < alert.step:
+        return AlertInput.LOWER_LEVEL, level
+    return AlertInput.UNCHANGED if any(levels_met) else AlertInput.NOT_CLEARED, level
+
+
+def _apply_input(  # noqa: PLR0913, PLR0917 - the table's two keys, and what the next state is made of
+    rule: Rule, alert: AlertState, alert_input: AlertInput, level: int, now: datetime, changes: list[AlertChange]
+) -> AlertState:
+    """The alert after an input, by the table; its event is added to `changes`."""
+    phase, event = TRANSITION_TABLE.get((alert.phase, alert_input), (alert.phase, None))
+    at = max(now, alert.at)
+    after = alert
+    if alert_input is AlertInput.UNKNOWN:
+        return alert
+    if phase is AlertPhase.FIRING:
+        after = (
+            _continue_firing(rule, alert, level, event, now)
+            if alert.phase is phase
+            else _start_firing(rule, alert, level, now)
+        )
+    elif phase is AlertPhase.PENDING:
+        inhibited = alert.inhibited or alert_input is AlertInput.INHIBITED
+        if phase is not alert.phase or inhibited is not alert.inhibited:
+            after = replace(alert, phase=phase, since=alert.since or at, at=at, inhibited=inhibited)
+    elif phase is not alert.phase:
+        after = _return_to_ok(alert, at)
+    if event is not None:
+        of = alert if phase is AlertPhase.OK else after
+        changes.append(
+            AlertChange(
+                event=event,
+                severity=of.severity or Severity.WARNING,
+                reason=str(alert_input),
+                since=of.since or at,
+                notified_severities=of.heard,
+                occurrence=of.reminded if event is AlertEvent.REMINDER else max(of.fired, 1),
+                episode=of.episode,
+                at=at,
+            )
+        )
+    return after
+
+
+def _return_to_ok(alert: AlertState, at: datetime) -> AlertState:
+    """The alert in phase OK, with only its counts kept."""
     return AlertState(
         rule=alert.rule,
         series=alert.series,
-        fingerprint=fingerprint,
+        fingerprint=alert.fingerprint,
         at=at,
         episode=alert.episode,
         fired=alert.fired,
@@ -155,212 +249,84 @@ def _return_to_ok(alert: AlertState, at: datetime, *, fingerprint: str) -> Alert
     )
 
 
-def _start_episode(
-    alert: AlertState, observation: Observation, now: datetime
-) -> tuple[AlertState, tuple[AlertChange, ...]]:
-    """The window turned over: what was firing is over, whatever the new reading says."""
-    if not observation.resolves_on_reset:
-        return (alert if alert.phase is AlertPhase.FIRING else replace(alert, episode=observation.episode)), ()
-    changes: tuple[AlertChange, ...] = ()
-    if alert.phase is AlertPhase.FIRING and not alert.muted:
-        changes = (_make_change(alert, AlertEvent.RESOLVED, "reset", max(now, alert.at)),)
-    fresh = AlertState(
-        rule=alert.rule,
-        series=alert.series,
-        fingerprint=alert.fingerprint,
-        at=max(now, alert.at),
-        episode=observation.episode,
-    )
-    return fresh, changes
-
-
-def _classify_observation(
-    rule: Rule, alert: AlertState, observation: Observation, now: datetime
-) -> tuple[int, AlertInput]:
-    """The ladder's step that is reached after all, and what that means."""
-    held = [
-        when and (not rule.pending_for or get_met_duration(alert, place) >= rule.pending_for)
-        for place, when in enumerate(observation.levels_met)
-    ]
-    reached = max((place for place, long_enough in enumerate(held) if long_enough), default=-1)
-    if alert.phase is not AlertPhase.FIRING:
-        return reached, _classify_not_firing(alert, observation, reached)
-    kept = max(
-        (
-            place
-            for place in range(min(alert.step, len(observation.levels_met) - 1) + 1)
-            if observation.levels_met[place] or not observation.levels_cleared[place]
-        ),
-        default=-1,
-    )
-    place = max(reached, kept)
-    if place < 0:
-        return place, AlertInput.CLEARED
-    if not observation.active and place > alert.told:
-        place = alert.step
-    if place > alert.told or observation.end_inhibit:
-        return place, AlertInput.HIGHER_LEVEL
-    if rule.remind is not None and observation.active and alert.remind_at is not None and now >= alert.remind_at:
-        return place, AlertInput.REMINDER_DUE
-    return place, AlertInput.LOWER_LEVEL if place < alert.step else AlertInput.UNCHANGED
-
-
-def _classify_not_firing(alert: AlertState, observation: Observation, reached_level: int) -> AlertInput:
-    if reached_level >= 0 and observation.active:
-        return AlertInput.MET_LONG_ENOUGH
-    if any(observation.levels_met):
-        return AlertInput.MET
-    if all(when is False for when in observation.levels_met):
-        return AlertInput.NOT_MET
-    return AlertInput.UNCHANGED if alert.phase is AlertPhase.OK else AlertInput.UNKNOWN
-
-
-def _apply_input(
-    rule: Rule, alert: AlertState, classified: tuple[int, AlertInput], observation: Observation, now: datetime
-) -> AlertUpdate:
-    """The alert after what was seen, by the table."""
-    place, meaning = classified
-    phase, event = TRANSITION_TABLE.get((alert.phase, meaning), (alert.phase, None))
-    if alert.phase is AlertPhase.FIRING and phase is AlertPhase.FIRING:
-        return _continue_firing(rule, alert, classified, observation, now)
-    if phase is alert.phase:
-        return AlertUpdate(alert, (), _explain_unchanged(meaning, observation))
-    at = max(now, alert.at)
-    if phase is AlertPhase.OK:
-        changes = (_make_change(alert, AlertEvent.RESOLVED, "recovered", at),) if event and not alert.muted else ()
-        return AlertUpdate(
-            _return_to_ok(alert, at, fingerprint=alert.fingerprint), changes, "recovered" if event else "below"
-        )
-    since = alert.since or at
-    if phase is AlertPhase.PENDING:
-        return AlertUpdate(
-            replace(alert, phase=phase, since=since, at=at), (), _explain_unchanged(meaning, observation)
-        )
-    fired = _fire(rule, replace(alert, phase=phase, since=since, at=at), place, now)
-    if observation.inhibit:
-        return AlertUpdate(replace(fired, muted=True), (), "offline, said once")
-    return AlertUpdate(fired, (_make_change(fired, AlertEvent.FIRING, "above", at),), "above")
-
-
-def _fire(rule: Rule, alert: AlertState, level_index: int, now: datetime) -> AlertState:
-    """An alert that begins to fire on a step of its ladder; the clocks run on only where a higher step may follow."""
-    is_highest = level_index == len(rule.levels) - 1
+def _start_firing(rule: Rule, alert: AlertState, level: int, now: datetime) -> AlertState:
+    """The alert as it begins to fire. Its timers go on only where a higher level may follow."""
+    at, severity = max(now, alert.at), rule.levels[level].severity
+    is_highest = level == len(rule.levels) - 1
     return replace(
         alert,
-        severity=rule.levels[level_index].severity,
-        step=level_index,
-        told=level_index,
-        heard=(rule.levels[level_index].severity,),
+        phase=AlertPhase.FIRING,
+        since=alert.since or at,
+        at=at,
+        severity=severity,
+        step=level,
+        told=level,
+        heard=(severity,),
         fired=alert.fired + 1,
         remind_at=None if rule.remind is None else now + rule.remind,
-        muted=False,
         clock_at=None if is_highest else alert.clock_at,
         held=() if is_highest else alert.held,
+        inhibited=False,
     )
 
 
-def _continue_firing(
-    rule: Rule, alert: AlertState, classified: tuple[int, AlertInput], observation: Observation, now: datetime
-) -> AlertUpdate:
-    """An alert that goes on firing: a higher step, a lower one, a reminder, or nothing."""
-    place, meaning = classified
-    severity = rule.levels[place].severity
-    after = alert
-    if place != alert.step or severity is not alert.severity:
-        after = replace(alert, step=place, severity=severity, at=max(now, alert.at))
-    after = _schedule_reminder(rule, after, now)
-    if observation.end_inhibit and alert.muted:
-        spoken = replace(after, muted=False, told=max(place, after.told), heard=(severity,), at=max(now, alert.at))
-        return AlertUpdate(spoken, (_make_change(spoken, AlertEvent.FIRING, "above", spoken.at),), "above")
-    if meaning not in (AlertInput.HIGHER_LEVEL, AlertInput.REMINDER_DUE):
-        still = "unchanged" if any(observation.levels_met) else "hysteresis"
-        return AlertUpdate(after, (), "stepped down" if place < alert.step else still)
-    at = max(now, alert.at)
-    after = replace(after, remind_at=None if rule.remind is None else now + rule.remind, at=at)
-    if meaning is AlertInput.REMINDER_DUE:
-        after = replace(after, reminded=after.reminded + 1, heard=after.with_notified_severity(severity))
-        changes = (_make_change(after, AlertEvent.REMINDER, "remind", at),)
-        return AlertUpdate(after, () if alert.muted else changes, "remind")
-    after = replace(
-        after,
-        told=place,
-        heard=after.with_notified_severity(severity) if AlertEvent.ESCALATED in rule.on else after.heard,
-    )
-    changes = (_make_change(after, AlertEvent.ESCALATED, "escalated", at),)
-    return AlertUpdate(after, () if alert.muted else changes, "escalated")
-
-
-def _schedule_reminder(rule: Rule, alert: AlertState, now: datetime) -> AlertState:
-    """The next reminder where `remind` was edited or the clock was set back: never further off than one interval."""
-    if rule.remind is None:
-        return alert if alert.remind_at is None else replace(alert, remind_at=None)
-    if alert.remind_at is None or alert.remind_at > now + rule.remind:
-        return replace(alert, remind_at=now + rule.remind)
-    return alert
-
-
-def _explain_unchanged(alert_input: AlertInput, observation: Observation) -> str:
-    if alert_input is AlertInput.MET:
-        return "holding" if observation.active else "not active at this hour"
-    return "unknown" if alert_input is AlertInput.UNKNOWN else "below"
-
-
-def _make_change(alert: AlertState, event: AlertEvent, reason: str, at: datetime) -> AlertChange:
-    return AlertChange(
-        event=event,
-        severity=alert.severity or Severity.WARNING,
-        reason=reason,
-        since=alert.since or at,
-        notified_severities=alert.heard,
-        occurrence=alert.reminded if event is AlertEvent.REMINDER else max(alert.fired, 1),
-        episode=alert.episode,
-        at=at,
+def _continue_firing(rule: Rule, alert: AlertState, level: int, event: AlertEvent | None, now: datetime) -> AlertState:
+    """The alert as it goes on firing, on the same or another level."""
+    severity = rule.levels[level].severity
+    remind_at = None if rule.remind is None else now + rule.remind
+    if event is None:
+        # Where `remind` was edited or the clock was set back, a reminder is never further off than one interval.
+        if remind_at is not None and alert.remind_at is not None:
+            remind_at = min(alert.remind_at, remind_at)
+        if (level, severity, remind_at) == (alert.step, alert.severity, alert.remind_at):
+            return alert
+    has_moved = event is not None or level != alert.step or severity is not alert.severity
+    is_reported = event is AlertEvent.REMINDER or (event is AlertEvent.ESCALATED and event in rule.on)
+    return replace(
+        alert,
+        at=max(now, alert.at) if has_moved else alert.at,
+        step=level,
+        severity=severity,
+        told=level if event is AlertEvent.ESCALATED else alert.told,
+        heard=(*alert.heard, severity) if is_reported and severity not in alert.heard else alert.heard,
+        reminded=alert.reminded + (event is AlertEvent.REMINDER),
+        remind_at=remind_at,
     )
 
 
-# --- How long has the condition held? A clock for each step of an alert's ladder, for rules that say `for`
-
-
-MAX_GAP_POLLS = 3
-"""A longer gap between two observations was sleep, and nobody knows what was so meanwhile."""
-
-CONSECUTIVE_GAP_POLLS = 1.5
-"""Two observations no further apart than this have no lost poll between them."""
-
-
-def get_met_duration(alert: AlertState, level_index: int) -> timedelta:
-    """How long the condition of that step has held."""
-    span = alert.held[level_index] if level_index < len(alert.held) else None
-    return timedelta(0) if span is None else span
+def get_met_duration(alert: AlertState, level: int) -> timedelta:
+    """How long the condition of a level has held."""
+    duration = alert.held[level] if level < len(alert.held) else None
+    return timedelta(0) if duration is None else duration
 
 
 def update_timers(
     alert: AlertState, levels_met: Sequence[bool | None], now: datetime, *, every: timedelta
 ) -> AlertState:
-    """The `for` clocks, one a step: stopped by the unknown, not moved by a gap of more than three polls.
+    """The alert with its `for` timers, one for each level, after an observation.
 
     Args:
         alert: before the observation.
-        levels_met: whether each step's condition held in it; None: unknown.
+        levels_met: whether each level's condition held in it; None: unknown.
         now: the instant of the observation.
-        every: how often this series is asked at present.
+        every: the present polling interval of the series.
     """
-    if all(when is None for when in levels_met):
+    if all(is_met is None for is_met in levels_met):
         if alert.clock_at is None or alert.silent_at is not None:
             return alert
         return replace(alert, silent_at=max(now, alert.clock_at))
-    gone_by = _measure_elapsed(alert, every, now)
-    before = alert.held or (None,) * len(levels_met)
-    held = tuple(_advance_timer(was, when, gone_by) for was, when in zip(before, levels_met, strict=True))
-    running = any(span is not None for span in held)
-    return replace(alert, held=held if running else (), clock_at=now if running else None, silent_at=None)
+    elapsed = _measure_elapsed(alert, every, now)
+    timers = alert.held or (None,) * len(levels_met)
+    held = tuple(_advance_timer(timer, is_met, elapsed) for timer, is_met in zip(timers, levels_met, strict=True))
+    is_running = any(timer is not None for timer in held)
+    return replace(alert, held=held if is_running else (), clock_at=now if is_running else None, silent_at=None)
 
 
 def _measure_elapsed(alert: AlertState, every: timedelta, now: datetime) -> timedelta:
-    """What the clocks move on by: the time since the last known observation, less the silence in between.
+    """The time since the last known observation, less the unknown time in between.
 
-    What was unknown between two answers that came one poll apart was no lost poll, and takes nothing away. A gap that
-    is too long to count at all counts for nothing also where something unknown was heard in it.
+    An unknown observation between two answers one poll apart is no lost poll and takes nothing away. A gap that is too
+    long counts for nothing, also where an unknown observation lies in it.
     """
     if alert.clock_at is None or now - alert.clock_at > MAX_GAP_POLLS * every:
         return timedelta(0)

@@ -37,7 +37,7 @@ REASONS = {
     "ended": "the window has ended since the last reading: nothing is claimed until a fresh one",
     "not active at this hour": "the condition holds, but outside of the rule's `active` hours",
     "not asked for": "it changed, but the rule's `on` does not ask to be told of that",
-    "offline, said once": "this machine is offline, and another alert of this rule has said so",
+    "offline, said once": "this machine is offline, and another alert of this rule reports it",
     "edited": "the condition was edited: judged anew, without a word about the old one",
     "rule removed": "the rule is gone: closed without a word",
     "series gone": "nothing was heard of this series for 7 days: closed without a word",
