@@ -226,9 +226,20 @@ def test_the_readme_is_short():
 
 
 def test_every_local_link_has_a_target():
-    targets = [(page, target) for page in PAGES for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8"))]
-    local = [(page, target) for page, target in targets if "://" not in target]
-    assert [f"{page.name}: {target}" for page, target in local if not (page.parent / target).exists()] == []
+    broken = []
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")):
+            path, _, anchor = target.partition("#")
+            linked = page.parent / path if path else page
+            if "://" not in target and not (linked.exists() and (not anchor or anchor in anchors(linked))):
+                broken.append(f"{page.name}: {target}")
+    assert broken == []
+
+
+def anchors(page):
+    """The fragments that a page's headings have on GitHub."""
+    headings = re.findall(r"^#+ (.*)", FENCED.sub("", page.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def literals():
