@@ -88,7 +88,7 @@ def test_the_address_of_an_apprise_service_stays_with_it(home, far, capsys, faul
     commands(["notify", "test", "mail"])
     assert leaks(everything(home, far, capsys)) == []
     if fault != "unknown address":
-        assert any(SECRETS["ApprisePath"] in asked.path for asked in far.server.asked)
+        assert any(SECRETS["ApprisePath"] in asked.path for asked in far.server.requests)
 
 
 def until(condition, seconds=30.0):
@@ -112,7 +112,7 @@ def test_a_running_watcher_gives_nothing_away(home, far, capsys, fault, log_form
     )
     try:
         log = home / "state" / "watcher.log"
-        until(lambda: len(far.server.asked) >= 6 and log.exists())
+        until(lambda: len(far.server.requests) >= 6 and log.exists())
         config = home / "config" / "config.toml"
         config.write_text(config.read_text().replace('type = "slack"', 'type = "slak"'))
         process.send_signal(1)  # a hangup: the config is read anew, and now has a mistake beside its secrets

@@ -124,7 +124,7 @@ class Victim:
 def fork_on_demand(origin_s: float, *, loop: bool, sabotage: bool) -> None:
     """Fork and wait as the lines on stdin say; prints a process id or an exit status for each."""
     import watcher.daemon  # noqa: PLC0415 - heavy; imported once, before the forks
-    import watcher.http  # noqa: F401, PLC0415 - likewise
+    import watcher.system.http  # noqa: F401, PLC0415 - likewise
 
     if sabotage:
         _sabotage()

@@ -111,7 +111,7 @@ def test_a_look_for_logins_that_never_ends_is_said_and_stops_nobody_else(world):
     calls = Threads(world.machine)
     daemon, calls, store = world.daemon(calls)
     finds = itertools.count()
-    start = calls.start
+    start = calls.start_thread
 
     def first_find_hangs(body):
         if next(finds) == 0:
@@ -119,7 +119,7 @@ def test_a_look_for_logins_that_never_ends_is_said_and_stops_nobody_else(world):
         else:
             start(body)
 
-    calls.start = first_find_hangs
+    calls.start_thread = first_find_hangs
     calls.until = START + 4 * M
     daemon.run()
     assert [body["event"] for body in world.received] == ["firing"]
@@ -198,17 +198,17 @@ def test_a_reload_during_a_reload_reads_the_latest(world):
     calls = Threads(world.machine)
     daemon, calls, store = world.daemon(calls)
     calls.until = START + 10 * M
-    start, held = calls.start, []
+    start, held = calls.start_thread, []
 
     def twice():
-        calls.start = held.append
+        calls.start_thread = held.append
         daemon.reload()
         daemon.reload()
 
     def go_on():
         assert len(held) == 1  # one at a time
         world.config(CONFIG.replace('"session"', '"new"'))
-        calls.start = start
+        calls.start_thread = start
         while held:
             start(held.pop(0))
 

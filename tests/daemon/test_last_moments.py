@@ -42,7 +42,7 @@ def test_all_servers_hang(home, server):
     for path in ANSWERS:
         server.queue_fault(path, "drip", times=50)
     process = begun(home)
-    until(lambda: len(server.asked) >= 3)
+    until(lambda: len(server.requests) >= 3)
     ends_at_once(process)
 
 
@@ -110,9 +110,9 @@ def test_a_reload_while_a_secret_hangs_holds_up_no_alert(home, server):
     more_config(home, f'[channels.chat]\ntype = "slack"\nurl = "cmd:{script}"\n')
     process.send_signal(signal.SIGHUP)
     until(mark.exists)
-    before = len(server.asked)
+    before = len(server.requests)
     assert home.watcher("status", "--refresh").returncode in (0, 10, 20)
-    assert len(server.asked) > before
+    assert len(server.requests) > before
     ends_at_once(process)
 
 

@@ -384,7 +384,7 @@ def test_the_daemon_ends_within_two_seconds_whatever_hangs(home, server):
     for path in ANSWERS:
         server.queue_fault(path, "slow", times=50)
     process = home.start()
-    until(lambda: len(server.asked) >= 3)
+    until(lambda: len(server.requests) >= 3)
     told_at = time.monotonic()
     process.terminate()
     assert process.wait(10) == 0

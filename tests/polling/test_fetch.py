@@ -38,7 +38,7 @@ def acme(ask=None, find=None) -> Provider:
 def plain(credential, _now, _kept):
     response = yield Request(url=URL, headers={"Authorization": credential.token})
     parsing.parse_response(response, name="Acme", sign_in_hint="run `acme` once")
-    return Snapshot(provider="acme", account="not the key", at=response.at)
+    return Snapshot(provider="acme", account="not the key", at=response.received_at)
 
 
 def login(token="t", **fields) -> Credential:
@@ -68,7 +68,7 @@ class Door:
 
 
 def ask(provider, door, credential=None, **more):
-    fields = {"now": lambda: NOW, "read_database": nowhere, "kept": {}, **more}
+    fields = {"now": lambda: NOW, "read_database": nowhere, "provider_state": {}, **more}
     return fetch.poll_account(provider, credential or login(), send=door, **fields)
 
 
@@ -87,7 +87,7 @@ def test_the_snapshot_belongs_to_the_login_that_was_asked_with():
 def test_the_answer_may_name_the_account_but_never_key_it():
     def named(_credential, _now, _kept):
         response = yield Request(url=URL)
-        return Snapshot(provider="acme", account="flips", account_name="me@example.com", at=response.at)
+        return Snapshot(provider="acme", account="flips", account_name="me@example.com", at=response.received_at)
 
     snapshot = ask(acme(named), Door(response()))
     assert (snapshot.account, snapshot.account_name) == ("", "me@example.com")
@@ -97,7 +97,7 @@ def test_base_url_replaces_scheme_host_and_port_of_every_request():
     def twice(_credential, _now, _kept):
         yield Request(url=URL)
         response = yield Request(method="POST", url="https://other.invalid:8443/token", form={"a": "b"})
-        return Snapshot(provider="acme", at=response.at)
+        return Snapshot(provider="acme", at=response.received_at)
 
     door = Door(response(), response())
     ask(acme(twice), door, base_url="http://127.0.0.1:8080/ignored?q")
@@ -108,7 +108,7 @@ def test_base_url_replaces_scheme_host_and_port_of_every_request():
 def test_a_question_to_a_database_goes_to_the_database():
     def local(credential, _now, _kept):
         rows = yield DatabaseQuery(path=credential.path, sql="SELECT 1")
-        return Snapshot(provider="acme", at=rows.at, note=str(rows.rows))
+        return Snapshot(provider="acme", at=rows.received_at, note=str(rows.rows))
 
     asked = []
 
@@ -144,7 +144,7 @@ def test_an_unexpected_error_says_where_and_what_but_not_its_text():
 
     failure = ask(acme(broken), Door(response(body=b"hunter2")))
     assert failure.kind == "shape"
-    assert failure.message.startswith("Acme: unexpected KeyError at test_poll.py:")
+    assert failure.message.startswith("Acme: unexpected KeyError at test_fetch.py:")
     assert "hunter2" not in failure.message
 
 
@@ -176,7 +176,7 @@ def test_an_error_at_a_door_is_raised_where_the_provider_asked_so_that_it_may_do
         try:
             yield Request(url="https://api.acme.invalid/balance")
         except ServerError:
-            return Snapshot(provider="acme", at=response.at, note="no balance")
+            return Snapshot(provider="acme", at=response.received_at, note="no balance")
 
     assert ask(acme(lenient), Door(response(), ServerError("broken"))).note == "no balance"
 
@@ -208,24 +208,24 @@ def test_a_look_for_logins_that_fails_does_not_hide_the_refusal():
     def again():
         raise OSError
 
-    assert isinstance(ask(acme(), Door(response(401)), again=again), PollFailure)
+    assert isinstance(ask(acme(), Door(response(401)), find_again=again), PollFailure)
 
 
 def test_a_refused_token_rests_for_a_while_and_a_renewed_one_does_not():
     kept, door = {}, Door(response(401), response(401), response())
-    assert ask(acme(), door, kept=kept).kind == "expired"
-    assert ask(acme(), door, kept=kept, now=lambda: NOW + 14 * MINUTE).kind == "expired"
+    assert ask(acme(), door, provider_state=kept).kind == "expired"
+    assert ask(acme(), door, provider_state=kept, now=lambda: NOW + 14 * MINUTE).kind == "expired"
     assert len(door.asked) == 1
-    assert ask(acme(), door, kept=kept, now=lambda: NOW + 15 * MINUTE).kind == "expired"
+    assert ask(acme(), door, provider_state=kept, now=lambda: NOW + 15 * MINUTE).kind == "expired"
     assert len(door.asked) == 2
-    assert isinstance(ask(acme(), door, login("new"), kept=kept, now=lambda: NOW + 16 * MINUTE), Snapshot)
+    assert isinstance(ask(acme(), door, login("new"), provider_state=kept, now=lambda: NOW + 16 * MINUTE), Snapshot)
 
 
 def test_a_token_past_its_date_is_tried_once_because_clocks_differ_and_then_never_again():
     kept, past = {}, login(expires_at=NOW - MINUTE)
     door = Door(response(401))
     for hours in (0, 1, 100):
-        outcome = ask(acme(), door, past, kept=kept, now=lambda hours=hours: NOW + timedelta(hours=hours))
+        outcome = ask(acme(), door, past, provider_state=kept, now=lambda hours=hours: NOW + timedelta(hours=hours))
         assert (outcome.kind, outcome.message) == ("expired", "Acme: expired: run `acme` once")
     assert len(door.asked) == 1
 
@@ -247,7 +247,7 @@ def test_where_the_best_login_is_refused_the_next_one_answers_for_the_account(st
 def test_a_refused_login_is_spared_for_a_while_also_while_another_answers():
     door, kept = Door(response(403), *(response() for _ in range(4))), {}
     for minute in (0, 5, 14, 16):
-        assert isinstance(ask(acme(), door, TWO, kept=kept, now=lambda at=minute: NOW + at * MINUTE), Snapshot)
+        assert isinstance(ask(acme(), door, TWO, provider_state=kept, now=lambda at=minute: NOW + at * MINUTE), Snapshot)
     assert tokens(door) == ["best", "spare", "spare", "spare", "best"]
 
 
@@ -260,7 +260,7 @@ def test_what_is_no_refusal_is_not_tried_with_another_login(reply):
 
 def test_where_all_are_refused_the_best_one_s_refusal_is_told_now_and_as_long_as_it_rests():
     door, kept = Door(response(403), response(401), response(401)), {}
-    first, again = (ask(acme(), door, TWO, kept=kept) for _ in range(2))
+    first, again = (ask(acme(), door, TWO, provider_state=kept) for _ in range(2))
     assert (first.kind, first.message) == (again.kind, again.message)
     assert first.kind == "forbidden"
     assert tokens(door) == ["best", "spare", "last"]
@@ -273,7 +273,7 @@ def test_of_many_refused_logins_none_is_tried_twice_in_a_while(status):
     kept, sent = {}, []
     for minute in (0, 4, 8, 12):
         door = Door(*(response(status) for _ in range(13)))
-        outcome = ask(acme(), door, many, kept=kept, now=lambda at=minute: NOW + at * MINUTE)
+        outcome = ask(acme(), door, many, provider_state=kept, now=lambda at=minute: NOW + at * MINUTE)
         assert isinstance(outcome, PollFailure)
         sent.append(tokens(door))
     assert sent == [["best", *names], [], [], []]
@@ -293,7 +293,7 @@ def test_a_spare_that_cannot_be_asked_says_why():
 def test_no_refusals_pile_up():
     kept = {}
     for number in range(2 * fetch.MAX_REFUSALS):
-        ask(acme(), Door(response(401)), login(f"token {number}"), kept=kept)
+        ask(acme(), Door(response(401)), login(f"token {number}"), provider_state=kept)
     assert all(len(each) <= fetch.MAX_REFUSALS for each in kept.values())
 
 
@@ -304,8 +304,8 @@ def tokens(door):
 def test_a_login_that_we_renew_ourselves_is_tried_again_whatever_its_tokens_date():
     kept, past = {}, login(expires_at=NOW - MINUTE, refresh_token="r")
     door = Door(response(401), response())
-    assert ask(acme(), door, past, kept=kept).kind == "expired"
-    assert isinstance(ask(acme(), door, past, kept=kept, now=lambda: NOW + 15 * MINUTE), Snapshot)
+    assert ask(acme(), door, past, provider_state=kept).kind == "expired"
+    assert isinstance(ask(acme(), door, past, provider_state=kept, now=lambda: NOW + 15 * MINUTE), Snapshot)
 
 
 def test_an_expired_login_of_opencode_says_who_can_renew_it():
@@ -317,7 +317,7 @@ def test_an_expired_login_of_opencode_says_who_can_renew_it():
 def test_a_token_past_its_date_that_the_server_still_takes_goes_on():
     kept, past = {}, login(expires_at=NOW - MINUTE)
     door = Door(response(), response())
-    assert all(isinstance(ask(acme(), door, past, kept=kept), Snapshot) for _ in range(2))
+    assert all(isinstance(ask(acme(), door, past, provider_state=kept), Snapshot) for _ in range(2))
 
 
 # --- finding ----------------------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def test_a_search_that_breaks_in_an_unforeseen_way_is_a_failure_too():
         raise ZeroDivisionError
 
     [failure] = fetch.find_logins(acme(find=find), surroundings(None), now=lambda: NOW).failures
-    assert failure.message.startswith("Acme: unexpected ZeroDivisionError at test_poll.py:")
+    assert failure.message.startswith("Acme: unexpected ZeroDivisionError at test_fetch.py:")
 
 
 def test_troubles_inside_troubles_come_out_flat():
@@ -426,7 +426,7 @@ def test_no_answer_makes_us_touch_a_login_or_ask_a_token_endpoint(home, fate):
             for credential in credentials:
                 outcome = fetch.poll_account(
                     provider, credential, now=lambda: NOW, send=http.send_request, read_database=nowhere, provider_state={},
-                    base_url=server.url, find_find_again=lambda asked=provider: fetch.find_logins(asked, surroundings(home)).credentials,
+                    base_url=server.url, find_again=lambda asked=provider: fetch.find_logins(asked, surroundings(home)).credentials,
                 )  # fmt: skip
                 assert isinstance(outcome, Snapshot) == (fate == "good")
         owners = OWNERS if fate == "good" else []  # whose the nameless one is, where there is something to show
@@ -475,7 +475,7 @@ def test_a_reading_is_kept_as_the_provider_gave_it():
 
     def one(_credential, _now, _kept):
         response = yield Request(url=URL)
-        return Snapshot(provider="acme", at=response.at, plan="pro", note="n", readings=(reading,))
+        return Snapshot(provider="acme", at=response.received_at, plan="pro", note="n", readings=(reading,))
 
     snapshot = ask(acme(one), Door(response()))
     assert (snapshot.plan, snapshot.note, snapshot.readings) == ("pro", "n", (reading,))

@@ -31,7 +31,7 @@ def after(choice: NextPoll) -> timedelta:
 
 
 def sight(*watches: SeriesOutlook, pace: Pace = CODEX, **known: object) -> PollContext:
-    return PollContext(**{"pace": pace, "asked_at": NOON, "watches": watches, **known})  # type: ignore[arg-type]
+    return PollContext(**{"pace": pace, "polled_at": NOON, "series_outlooks": watches, **known})  # type: ignore[arg-type]
 
 
 def moving(used: float, **known: object) -> SeriesOutlook:
@@ -172,19 +172,19 @@ def test_of_several_series_the_most_pressing_decides() -> None:
 
 
 def test_a_doubted_answer_is_asked_again_soon_then_less_soon() -> None:
-    waits = [after(choose(sight(moving(10), doubts=doubts))) for doubts in (1, 2, 3, 40)]
+    waits = [after(choose(sight(moving(10), suspect_count=doubts))) for doubts in (1, 2, 3, 40)]
     assert waits == [minutes(2), minutes(4), minutes(5), minutes(5)]
 
 
 def test_a_doubt_never_breaks_a_cooldown() -> None:
     until = NOON + minutes(40)
-    choice = choose(sight(moving(10), doubts=1, cooldown_until=until))
+    choice = choose(sight(moving(10), suspect_count=1, cooldown_until=until))
     assert choice == NextPoll(at=until, reason="cooling down after 429")
 
 
 @pytest.mark.parametrize("kind", ["not_signed_in", "expired", "forbidden"])
 def test_a_refused_login_is_not_hammered(kind: str) -> None:
-    choice = choose(sight(failure=kind, failures=7))
+    choice = choose(sight(failure_kind=kind, failure_count=7))
     assert after(choice) == minutes(15)
     assert choice.recheck_at == NOON + minutes(3)
     assert choice.reason == "waiting for another login"
@@ -192,43 +192,43 @@ def test_a_refused_login_is_not_hammered(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["not_signed_in", "expired", "forbidden", "unsupported"])
 def test_another_login_is_tried_at_once(kind: str) -> None:
-    assert after(choose(sight(failure=kind, failures=7, login_changed=True))) == timedelta(seconds=5)
+    assert after(choose(sight(failure_kind=kind, failure_count=7, login_changed=True))) == timedelta(seconds=5)
 
 
 def test_another_login_waits_for_its_own_cooldown() -> None:
     until = NOON + minutes(9)
-    assert choose(sight(failure="expired", login_changed=True, cooldown_until=until)).at == until
+    assert choose(sight(failure_kind="expired", login_changed=True, cooldown_until=until)).at == until
 
 
 def test_an_unsupported_account_is_not_asked_again() -> None:
-    assert choose(sight(failure="unsupported", failures=1)).at is None
+    assert choose(sight(failure_kind="unsupported", failure_count=1)).at is None
 
 
 def test_offline_backs_off_gently_and_may_undercut_the_floor() -> None:
-    waits = [after(choose(sight(pace=CLAUDE, failure="offline", failures=n))) for n in (1, 2, 3, 5, 900)]
+    waits = [after(choose(sight(pace=CLAUDE, failure_kind="offline", failure_count=n))) for n in (1, 2, 3, 5, 900)]
     assert waits == [minutes(1), minutes(2), minutes(4), minutes(15), minutes(15)]
 
 
 def test_a_machine_that_woke_asks_at_once() -> None:
-    seen = sight(moving(10), asked_at=NOON - timedelta(hours=8), woke_at=NOON, failure="offline", failures=9)
+    seen = sight(moving(10), polled_at=NOON - timedelta(hours=8), woke_at=NOON, failure_kind="offline", failure_count=9)
     assert choose_next_poll(seen, NOON) == NextPoll(at=NOON, reason="the machine woke")
 
 
 def test_a_clock_set_back_makes_nobody_wait_until_it_has_caught_up() -> None:
-    ahead = sight(moving(10), asked_at=NOON + timedelta(days=1), spent=(NOON + timedelta(days=1),))
+    ahead = sight(moving(10), polled_at=NOON + timedelta(days=1), recent_requests=(NOON + timedelta(days=1),))
     assert choose_next_poll(ahead, NOON).at == NOON
-    failing = sight(asked_at=NOON + timedelta(days=1), failure="server", failures=3)
+    failing = sight(polled_at=NOON + timedelta(days=1), failure_kind="server", failure_count=3)
     assert choose_next_poll(failing, NOON).at == NOON
 
 
 def test_a_clock_set_back_a_little_still_spares_the_server() -> None:
-    at = choose_next_poll(sight(asked_at=NOON + minutes(1)), NOON).at
+    at = choose_next_poll(sight(polled_at=NOON + minutes(1)), NOON).at
     assert at is not None
     assert at > NOON + minutes(1)
 
 
 def test_a_cooldown_that_ends_later_than_any_can_is_over() -> None:
-    ahead = sight(moving(10), asked_at=NOON + timedelta(days=3), cooldown_until=NOON + timedelta(days=3, hours=1))
+    ahead = sight(moving(10), polled_at=NOON + timedelta(days=3), cooldown_until=NOON + timedelta(days=3, hours=1))
     assert choose_next_poll(ahead, NOON).at == NOON
     assert is_cooling_down(NOON + timedelta(hours=6), NOON)
     assert not is_cooling_down(NOON, NOON)
@@ -238,33 +238,33 @@ def test_a_cooldown_that_ends_later_than_any_can_is_over() -> None:
 def test_waking_breaks_neither_floor_nor_cooldown() -> None:
     assert choose(sight(woke_at=NOON + minutes(1))).at == NOON + minutes(2)
     assert choose(sight(woke_at=NOON + minutes(1), cooldown_until=NOON + minutes(50))).at == NOON + minutes(50)
-    limited = sight(woke_at=NOON + minutes(1), failure="rate_limited", retry_at=NOON + minutes(50), strikes=1)
+    limited = sight(woke_at=NOON + minutes(1), failure_kind="rate_limited", retry_at=NOON + minutes(50), strikes=1)
     assert choose(limited).at == NOON + minutes(50)
 
 
 @pytest.mark.parametrize("kind", ["server", "timeout", "shape"])
 def test_a_failing_server_is_asked_ever_later_up_to_the_ceiling(kind: str) -> None:
-    waits = [after(choose(sight(failure=kind, failures=n))) for n in (1, 2, 3, 4, 90)]
+    waits = [after(choose(sight(failure_kind=kind, failure_count=n))) for n in (1, 2, 3, 4, 90)]
     assert waits == [minutes(5), minutes(10), minutes(20), minutes(30), minutes(30)]
 
 
 def test_jitter_moves_a_back_off_by_a_tenth_at_most() -> None:
-    waits = [after(choose(sight(failure="server", failures=2, jitter=jitter))) for jitter in (-1, 0, 1)]
+    waits = [after(choose(sight(failure_kind="server", failure_count=2, jitter=jitter))) for jitter in (-1, 0, 1)]
     assert waits == [minutes(9), minutes(10), minutes(11)]
 
 
 def test_a_wall_on_the_way_is_not_hammered() -> None:
-    waits = [after(choose(sight(failure="blocked", failures=n))) for n in (1, 2, 90)]
+    waits = [after(choose(sight(failure_kind="blocked", failure_count=n))) for n in (1, 2, 90)]
     assert waits == [minutes(15), minutes(30), timedelta(hours=6)]
 
 
 def test_a_failing_server_that_names_a_time_is_believed() -> None:
-    choice = choose(sight(failure="server", failures=1, retry_at=NOON + minutes(45)))
+    choice = choose(sight(failure_kind="server", failure_count=1, retry_at=NOON + minutes(45)))
     assert choice == NextPoll(at=NOON + minutes(45), reason="after a failure: server; asked to wait")
 
 
 def test_a_429_without_a_stored_cooldown_still_waits() -> None:
-    assert after(choose(sight(failure="rate_limited", failures=1, strikes=3))) == minutes(20)
+    assert after(choose(sight(failure_kind="rate_limited", failure_count=1, strikes=3))) == minutes(20)
 
 
 def test_after_a_429_it_is_not_asked_sooner_than_usual_until_forgiven() -> None:
@@ -273,13 +273,13 @@ def test_after_a_429_it_is_not_asked_sooner_than_usual_until_forgiven() -> None:
 
 
 def test_another_use_of_the_token_counts_against_the_floor() -> None:
-    choice = choose_next_poll(sight(moving(79.9, rate=60.0), spent=(NOON + minutes(1),)), NOON + minutes(1))
+    choice = choose_next_poll(sight(moving(79.9, rate=60.0), recent_requests=(NOON + minutes(1),)), NOON + minutes(1))
     assert choice.at == NOON + minutes(3)
 
 
 def test_a_token_has_an_hourly_budget_for_all_who_use_it() -> None:
     spent = tuple(NOON - minutes(2 * n) for n in range(24))  # the oldest 46 minutes ago
-    choice = choose(sight(moving(79.9, rate=60.0), spent=spent))
+    choice = choose(sight(moving(79.9, rate=60.0), recent_requests=spent))
     assert choice.at == NOON + minutes(14)
     assert choice.reason == "this token's hourly budget is used up"
 
@@ -337,7 +337,7 @@ def test_a_good_answer_is_followed_within_floor_and_ceiling(
     seen: list[SeriesOutlook], doubts: int, active: int | None, which: Pace, late: int
 ) -> None:
     active_at = None if active is None else NOON + minutes(active)
-    known = sight(*seen, pace=which, doubts=doubts, active_at=active_at)
+    known = sight(*seen, pace=which, suspect_count=doubts, active_at=active_at)
     now = NOON + minutes(late)
     choice = choose_next_poll(known, now)
     assert choice.at is not None

@@ -62,7 +62,7 @@ def test_a_database_at_rest_is_read_and_left_as_it_was(tmp_path, journal):
     path = make(tmp_path / "state.vscdb", journal=journal)
     before = traces(tmp_path)
     answer = ask(path)
-    assert (answer.rows, answer.at) == ((("first",),), NOW)
+    assert (answer.rows, answer.received_at) == ((("first",),), NOW)
     assert answer.modified_at.timestamp() == pytest.approx(path.stat().st_mtime)
     assert traces(tmp_path) == before
 

@@ -77,7 +77,7 @@ def test_an_answer_comes_whole_with_its_headers_in_lower_case(server):
     )
     assert (response.status, response.body, response.received_at) == (418, b"short and stout", at)
     assert response.headers["x-tea"] == "Green"
-    asked = server.asked[0]
+    asked = server.requests[0]
     assert (asked.method, asked.query, asked.headers["authorization"]) == ("GET", "q=1", "Bearer t")
     assert asked.headers["user-agent"].startswith("ai-usage-watcher/")
 
@@ -86,7 +86,7 @@ def test_a_body_goes_out_as_json_as_a_form_or_as_it_is(server):
     http.send_request(Request(method="POST", url=server.url, json={"a": [1]}))
     http.send_request(Request(method="POST", url=server.url, form={"grant_type": "refresh_token", "x": "a b"}))
     http.send_request(Request(method="POST", url=server.url, body=b"\x00raw", headers={"Content-Type": "x/y"}))
-    bodies = [(asked.headers.get("content-type"), asked.body) for asked in server.asked]
+    bodies = [(asked.headers.get("content-type"), asked.body) for asked in server.requests]
     assert bodies == [
         ("application/json", b'{"a": [1]}'),
         ("application/x-www-form-urlencoded", b"grant_type=refresh_token&x=a+b"),
@@ -251,7 +251,7 @@ def test_a_redirect_on_the_same_host_is_followed_three_times_and_no_more(server)
     assert http.send_request(Request(url=f"{server.url}/0")).body == b'{"path": "/3"}'
     server.queue_fault("/round", Reply(status=302, headers={"location": f"{server.url}/round"}), times=9)
     assert http.send_request(Request(url=f"{server.url}/round")).status == 302
-    assert [asked.path for asked in server.asked].count("/round") == 4
+    assert [asked.path for asked in server.requests].count("/round") == 4
 
 
 def test_a_redirect_of_a_post_or_without_a_place_is_an_answer(server):
@@ -259,7 +259,7 @@ def test_a_redirect_of_a_post_or_without_a_place_is_an_answer(server):
     assert http.send_request(Request(method="POST", url=f"{server.url}/usage", json={})).status == 302
     server.queue_fault("/usage", Reply(status=302))
     assert http.send_request(Request(url=f"{server.url}/usage")).status == 302
-    assert {asked.path for asked in server.asked} == {"/usage"}
+    assert {asked.path for asked in server.requests} == {"/usage"}
 
 
 # --- what is kept, and what is obeyed -------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ def test_cookies_are_not_kept_and_a_netrc_is_not_read(server, tmp_path, monkeypa
     server.queue_fault("/usage", Reply(headers={"set-cookie": "session=1; Path=/"}, body=b"{}"))
     http.send_request(Request(url=f"{server.url}/usage"))
     http.send_request(Request(url=f"{server.url}/usage"))
-    assert all("cookie" not in asked.headers and "authorization" not in asked.headers for asked in server.asked)
+    assert all("cookie" not in asked.headers and "authorization" not in asked.headers for asked in server.requests)
 
 
 def test_a_loopback_address_is_asked_past_any_proxy(server, monkeypatch):
@@ -288,7 +288,7 @@ def test_the_proxy_of_the_environment_is_used_for_every_other_host(server, monke
     monkeypatch.setenv("http_proxy", server.url)
     monkeypatch.setenv("no_proxy", "")
     assert http.send_request(Request(url="http://usage.invalid/x")).status == 200
-    assert server.asked[0].path == "http://usage.invalid/x"
+    assert server.requests[0].path == "http://usage.invalid/x"
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with pytest.raises(OfflineError, match=r"^usage\.invalid: the proxy cannot be used: look at HTTPS_PROXY$"):
         http.send_request(Request(url="http://usage.invalid/x"))

@@ -27,11 +27,13 @@ from watcher.cli import service
 from watcher.core.model import Request
 from watcher.core.redaction import Redactor
 from watcher.demo.server import Server, json_reply
+from watcher.system import http
+from watcher.system.log import FileLog
 loaded = [name for name in sys.argv[1:] if name in sys.modules]
 folder = Path(tempfile.mkdtemp())
-service.logs.FileLog(folder, Redactor()).info("a line")
+FileLog(folder, Redactor()).info("a line")
 with Server(lambda asked: json_reply({"café": 1}, **{"content-type": "application/json; charset=latin-1"})) as server:
-    body = service.http.send(Request(url=server.url + "/x")).body
+    body = http.send_request(Request(url=server.url + "/x")).body
 print(json.dumps([loaded, (folder / "watcher.log").read_text()[20:].split(), json.loads(body)]))
 """
 

@@ -60,13 +60,13 @@ def test_an_event_is_one_readable_line(start, tmp_path):
     first, second, third = lines(tmp_path)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO    watching", first)
     assert second.endswith("the config cannot be used: | config.toml:3:8: no provider `clade` | when = 'clade'")
-    assert re.search(r"ERROR   job poll claude: ValueError: boom \(in test_logs\.py:\d+\), because of KeyError", third)
+    assert re.search(r"ERROR   job poll claude: ValueError: boom \(in test_log\.py:\d+\), because of KeyError", third)
 
 
 def test_only_verbose_logs_every_poll(start, tmp_path):
-    start().detail("claude: 5 windows")
+    start().debug("claude: 5 windows")
     assert lines(tmp_path) == []
-    start(verbose=True).detail("claude: 5 windows")
+    start(verbose=True).debug("claude: 5 windows")
     assert len(lines(tmp_path)) == 1
 
 
@@ -85,7 +85,7 @@ def test_a_json_line_has_three_stable_keys(start, tmp_path):
 def test_no_secret_is_written_however_it_comes(start, tmp_path, capsys, json_lines):
     log = start(json_lines=json_lines, verbose=True)
     for secret in SECRETS:
-        log.detail(f"asked {secret}")
+        log.debug(f"asked {secret}")
         log.info(f"said\n{secret}")
         log.warning(f"refused: {secret}")
         log.exception("sending", broken(f"no route to {secret}"))
@@ -147,7 +147,7 @@ def test_a_disk_that_takes_no_more_does_not_end_the_process(tmp_path):
 
 def test_tokens_that_were_renewed_long_ago_are_forgotten_and_those_in_use_are_not(redactor):
     for number in range(2000):
-        redactor.learn([f"token-{number:05}", "in-use-all-the-time"])
+        redactor.add_secrets([f"token-{number:05}", "in-use-all-the-time"])
     assert redactor("token-01999 in-use-all-the-time") == "*** ***"
     assert redactor("token-00000") == "token-00000"
-    assert len(redactor._known) <= 256
+    assert len(redactor._secrets) <= 256

@@ -32,7 +32,7 @@ def timetable(machine, failures):
 
 def test_a_job_runs_once_when_it_is_due(machine, timetable):
     ran = []
-    timetable.put("poll", machine.now() + 5 * MINUTE, lambda: ran.append(machine.now()))
+    timetable.schedule_at("poll", machine.now() + 5 * MINUTE, lambda: ran.append(machine.now()))
     timetable.run_due_jobs()
     assert ran == []
     assert timetable.idle_s() == pytest.approx(300)
@@ -45,8 +45,8 @@ def test_a_job_runs_once_when_it_is_due(machine, timetable):
 
 def test_putting_a_job_again_replaces_it(machine, timetable):
     ran = []
-    timetable.put("poll", machine.now() + 5 * MINUTE, lambda: ran.append("old"))
-    timetable.put("poll", machine.now() + 1 * MINUTE, lambda: ran.append("new"))
+    timetable.schedule_at("poll", machine.now() + 5 * MINUTE, lambda: ran.append("old"))
+    timetable.schedule_at("poll", machine.now() + 1 * MINUTE, lambda: ran.append("new"))
     machine.passes(6 * MINUTE)
     timetable.run_due_jobs()
     assert ran == ["new"]
@@ -57,9 +57,9 @@ def test_a_job_may_put_itself_again(machine, timetable):
 
     def poll():
         ran.append(machine.now())
-        timetable.put("poll", machine.now() + 5 * MINUTE, poll)
+        timetable.schedule_at("poll", machine.now() + 5 * MINUTE, poll)
 
-    timetable.put("poll", machine.now() + 5 * MINUTE, poll)
+    timetable.schedule_at("poll", machine.now() + 5 * MINUTE, poll)
     for _ in range(3):
         machine.passes(5 * MINUTE)
         timetable.run_due_jobs()
@@ -72,8 +72,8 @@ def test_an_exception_in_one_job_is_reported_and_skips_no_other(machine, timetab
     def broken():
         raise ValueError("boom")
 
-    timetable.put("a", machine.now() + MINUTE, broken)
-    timetable.put("b", machine.now() + MINUTE, lambda: ran.append("b"))
+    timetable.schedule_at("a", machine.now() + MINUTE, broken)
+    timetable.schedule_at("b", machine.now() + MINUTE, lambda: ran.append("b"))
     machine.passes(MINUTE)
     timetable.run_due_jobs()
     assert ran == ["b"]
@@ -84,7 +84,7 @@ def test_the_end_of_daylight_saving_delays_nothing(machine, timetable):
     machine.changes_zone(timedelta(hours=2))
     timetable.run_due_jobs()
     ran = []
-    timetable.put("poll", machine.now() + 5 * MINUTE, lambda: ran.append(machine.now()))
+    timetable.schedule_at("poll", machine.now() + 5 * MINUTE, lambda: ran.append(machine.now()))
     machine.passes(4 * MINUTE)
     machine.changes_zone(timedelta(hours=-1))  # local time says an hour earlier
     timetable.run_due_jobs()
@@ -96,7 +96,7 @@ def test_the_end_of_daylight_saving_delays_nothing(machine, timetable):
 
 def test_a_clock_set_back_an_hour_delays_nothing(machine, timetable):
     ran = []
-    timetable.put("poll", machine.now() + 5 * MINUTE, lambda: ran.append(machine.now()))
+    timetable.schedule_at("poll", machine.now() + 5 * MINUTE, lambda: ran.append(machine.now()))
     machine.is_set(timedelta(hours=-1))
     assert timetable.run_due_jobs() == timedelta(hours=-1)
     machine.passes(5 * MINUTE)
@@ -106,8 +106,8 @@ def test_a_clock_set_back_an_hour_delays_nothing(machine, timetable):
 
 def test_after_a_suspend_of_eight_hours_everything_overdue_runs_once_at_once(machine, timetable):
     ran = []
-    timetable.put("poll", machine.now() + 5 * MINUTE, lambda: ran.append("poll"))
-    timetable.put("beat", machine.now() + 1 * MINUTE, lambda: ran.append("beat"))
+    timetable.schedule_at("poll", machine.now() + 5 * MINUTE, lambda: ran.append("poll"))
+    timetable.schedule_at("beat", machine.now() + 1 * MINUTE, lambda: ran.append("beat"))
     machine.sleeps(timedelta(hours=8))
     step = timetable.run_due_jobs()
     assert step == timedelta(hours=8)
@@ -134,7 +134,7 @@ def test_what_comes_after_a_span_waits_for_that_span_whatever_the_clock_does(mac
 
 def test_a_job_long_overdue_never_loops(machine, timetable):
     ran = []
-    timetable.put("poll", machine.now() - timedelta(days=1), lambda: ran.append("poll"))
+    timetable.schedule_at("poll", machine.now() - timedelta(days=1), lambda: ran.append("poll"))
     machine.passes(timedelta(seconds=1))
     timetable.run_due_jobs()
     assert ran == ["poll"]
@@ -142,7 +142,7 @@ def test_a_job_long_overdue_never_loops(machine, timetable):
 
 def test_the_start_of_daylight_saving_brings_nothing_forward(machine, timetable):
     ran = []
-    timetable.put("poll", machine.now() + 30 * MINUTE, lambda: ran.append(machine.now()))
+    timetable.schedule_at("poll", machine.now() + 30 * MINUTE, lambda: ran.append(machine.now()))
     machine.changes_zone(timedelta(hours=1))  # local time says an hour later
     timetable.run_due_jobs()
     assert ran == []
@@ -154,8 +154,8 @@ def test_the_start_of_daylight_saving_brings_nothing_forward(machine, timetable)
 
 def test_a_clock_set_on_an_hour_runs_what_is_overdue_once(machine, timetable):
     ran = []
-    timetable.put("poll", machine.now() + 5 * MINUTE, lambda: ran.append("poll"))
-    timetable.put("later", machine.now() + 90 * MINUTE, lambda: ran.append("later"))
+    timetable.schedule_at("poll", machine.now() + 5 * MINUTE, lambda: ran.append("poll"))
+    timetable.schedule_at("later", machine.now() + 90 * MINUTE, lambda: ran.append("later"))
     machine.is_set(timedelta(hours=1))
     assert timetable.run_due_jobs() == timedelta(hours=1)
     machine.passes(timedelta(seconds=1))
@@ -170,7 +170,7 @@ def test_a_clock_set_on_an_hour_runs_what_is_overdue_once(machine, timetable):
 @pytest.mark.parametrize("due_in", [timedelta(0), timedelta(microseconds=1), timedelta(days=-400)])
 def test_no_interval_is_too_short_for_the_library(machine, timetable, due_in):
     ran = []
-    timetable.put("now", machine.now() + due_in, lambda: ran.append("now"))
+    timetable.schedule_at("now", machine.now() + due_in, lambda: ran.append("now"))
     machine.passes(timedelta(milliseconds=2))
     timetable.run_due_jobs()
     assert ran == ["now"]
@@ -178,7 +178,7 @@ def test_no_interval_is_too_short_for_the_library(machine, timetable, due_in):
 
 def test_the_wait_is_none_without_jobs_and_never_negative(machine, timetable):
     assert timetable.idle_s() is None
-    timetable.put("poll", machine.now() + MINUTE, lambda: None)
+    timetable.schedule_at("poll", machine.now() + MINUTE, lambda: None)
     machine.passes(timedelta(hours=3))
     assert timetable.idle_s() == 0
     timetable.cancel("poll")
@@ -195,10 +195,10 @@ def test_a_job_that_takes_long_delays_the_others_and_piles_nothing_up(machine, t
 
     def often():
         ran.append("often")
-        timetable.put("often", machine.now() + MINUTE, often)
+        timetable.schedule_at("often", machine.now() + MINUTE, often)
 
-    timetable.put("slow", machine.now() + MINUTE, slow)
-    timetable.put("often", machine.now() + 2 * MINUTE, often)
+    timetable.schedule_at("slow", machine.now() + MINUTE, slow)
+    timetable.schedule_at("often", machine.now() + 2 * MINUTE, often)
     machine.passes(MINUTE)
     for _ in range(3):
         timetable.run_due_jobs()
@@ -208,8 +208,8 @@ def test_a_job_that_takes_long_delays_the_others_and_piles_nothing_up(machine, t
 
 def test_a_job_that_is_put_again_by_a_job_of_the_same_tick_runs_once(machine, timetable):
     ran = []
-    timetable.put("a", machine.now() + MINUTE, lambda: timetable.put("b", machine.now(), lambda: ran.append("new")))
-    timetable.put("b", machine.now() + 2 * MINUTE, lambda: ran.append("old"))
+    timetable.schedule_at("a", machine.now() + MINUTE, lambda: timetable.schedule_at("b", machine.now(), lambda: ran.append("new")))
+    timetable.schedule_at("b", machine.now() + 2 * MINUTE, lambda: ran.append("old"))
     machine.passes(3 * MINUTE)
     timetable.run_due_jobs()
     machine.passes(timedelta(milliseconds=2))
@@ -220,15 +220,15 @@ def test_a_job_that_is_put_again_by_a_job_of_the_same_tick_runs_once(machine, ti
 
 def test_a_job_taken_away_by_another_of_the_same_tick_does_not_run(machine, timetable):
     ran = []
-    timetable.put("a", machine.now() + MINUTE, lambda: timetable.cancel("b"))
-    timetable.put("b", machine.now() + 2 * MINUTE, lambda: ran.append("b"))
+    timetable.schedule_at("a", machine.now() + MINUTE, lambda: timetable.cancel("b"))
+    timetable.schedule_at("b", machine.now() + 2 * MINUTE, lambda: ran.append("b"))
     machine.passes(3 * MINUTE)
     timetable.run_due_jobs()
     assert ran == []
 
 
 def test_the_librarys_own_scheduler_is_left_to_others(machine, timetable):
-    timetable.put("poll", machine.now() + MINUTE, lambda: None)
+    timetable.schedule_at("poll", machine.now() + MINUTE, lambda: None)
     assert schedule.get_jobs() == []
 
 
