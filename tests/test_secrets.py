@@ -262,7 +262,9 @@ def test_success_gives_nothing_away_and_uses_what_it_must(home, far, capsys):
     assert leaks(found) == []
     assert b"full" in found[f"state/{DATABASE_FILE_NAME}"] + found.get(f"state/{DATABASE_FILE_NAME}-wal", b"")
     assert far.messages
-    asked = json.dumps([[each.path, each.query, dict(each.headers), each.body.decode()] for each in far.server.requests])
+    asked = json.dumps(
+        [[each.path, each.query, dict(each.headers), each.body.decode()] for each in far.server.requests]
+    )
     assert [name for name, secret in SENT.items() if secret not in asked] == []
     assert [name for name, secret in (NEVER_SENT | IN_COMMENTS).items() if secret in asked] == []
     assert [name for name, secret in ENCODED.items() if secret not in asked] == []

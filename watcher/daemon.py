@@ -23,12 +23,11 @@ from watcher.environment import Environment
 from watcher.errors import ConfigError
 from watcher.polling import next_poll
 from watcher.polling.poller import Poller
-from watcher.storage.store import HEARTBEAT_EVERY
-from watcher.storage.store import Store
+from watcher.storage.store import HEARTBEAT_EVERY, Store
 from watcher.system.log import Log
 from watcher.system.paths import Paths
 from watcher.system.scheduler import Scheduler
-from watcher.system.work_queue import Callback, WorkQueue
+from watcher.system.work_queue import Callback, RequestRunner, WorkQueue
 
 CONFIG_ERROR_FACT = "config_error"  # the fact that says what is wrong with the config; empty: nothing
 CHECK_CONFIG_ERROR_FACT = "config_refused"  # likewise, of a single poll: not yet said on the desktop
@@ -67,11 +66,12 @@ class Daemon:
         self._work_queue = work_queue = work_queue or WorkQueue()
         timetable = Scheduler(environment.clock, lambda name, error: log.exception(f"job {name}", error))
         self._scheduler = timetable
+        requests = RequestRunner(work_queue, timetable)
         self._poller = Poller(
             environment=environment,
             store=store,
             scheduler=timetable,
-            work_queue=work_queue,
+            requests=requests,
             on_result=self._on_result,
             add_secrets=redactor.add_secrets,
         )

@@ -422,7 +422,9 @@ def test_a_broken_login_file_is_no_trouble_any_more_once_it_is_mended(world, men
     def copilots():
         store = world.store()
         try:
-            return [(each.account, each.failure is None) for each in store.accounts.load() if each.provider == "copilot"]
+            return [
+                (each.account, each.failure is None) for each in store.accounts.load() if each.provider == "copilot"
+            ]
         finally:
             store.close()
 

@@ -247,7 +247,9 @@ def test_where_the_best_login_is_refused_the_next_one_answers_for_the_account(st
 def test_a_refused_login_is_spared_for_a_while_also_while_another_answers():
     door, kept = Door(response(403), *(response() for _ in range(4))), {}
     for minute in (0, 5, 14, 16):
-        assert isinstance(ask(acme(), door, TWO, provider_state=kept, now=lambda at=minute: NOW + at * MINUTE), Snapshot)
+        assert isinstance(
+            ask(acme(), door, TWO, provider_state=kept, now=lambda at=minute: NOW + at * MINUTE), Snapshot
+        )
     assert tokens(door) == ["best", "spare", "spare", "spare", "best"]
 
 

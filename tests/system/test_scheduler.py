@@ -208,7 +208,9 @@ def test_a_job_that_takes_long_delays_the_others_and_piles_nothing_up(machine, t
 
 def test_a_job_that_is_put_again_by_a_job_of_the_same_tick_runs_once(machine, timetable):
     ran = []
-    timetable.schedule_at("a", machine.now() + MINUTE, lambda: timetable.schedule_at("b", machine.now(), lambda: ran.append("new")))
+    timetable.schedule_at(
+        "a", machine.now() + MINUTE, lambda: timetable.schedule_at("b", machine.now(), lambda: ran.append("new"))
+    )
     timetable.schedule_at("b", machine.now() + 2 * MINUTE, lambda: ran.append("old"))
     machine.passes(3 * MINUTE)
     timetable.run_due_jobs()

@@ -5,8 +5,6 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
-import click
-
 from watcher import notifiers
 from watcher.core.routing import messages
 from watcher.environment import Environment
@@ -56,6 +54,8 @@ def format_count(number: int, noun: str) -> str:
 def echo(line: str) -> None:
     """Print a line, with `?` for every sign that the terminal does not have."""
     encoding = sys.stdout.encoding or "ascii"
+    import click  # noqa: PLC0415 - the daemon prints errors without it
+
     click.echo(line.encode(encoding, "replace").decode(encoding))
 
 

@@ -298,9 +298,7 @@ class _ConfigLoader:
         for path in files:
             text = read_text(path, self._file.problems) or ""
             sources.append((str(path), text))
-        rules, problems = loader.check_rule_files(
-            sources, channels=tuple(channels), config_path=self._file.path
-        )
+        rules, problems = loader.check_rule_files(sources, channels=tuple(channels), config_path=self._file.path)
         self._file.problems.extend(problems)
         return rules
 

@@ -5,7 +5,7 @@ another. Never decide here when to ask; `core.cadence` does.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -282,13 +282,21 @@ def make_signed_out_failure(account: Account, now: datetime) -> PollFailure:
     )
 
 
-def make_timeout_failures(
-    provider: str, accounts: Iterable[str], timeout: timedelta, now: datetime, *, finding_logins: bool
-) -> Iterator[PollFailure]:
-    """A failure for each account that was waited for in vain; `finding_logins`: not even the look for logins ended."""
+def make_timeout_failure(credential: Credential, timeout: timedelta, now: datetime) -> PollFailure:
+    """A poll has not ended in time."""
+    name, minutes = PROVIDERS[credential.provider].name, timeout.seconds // 60
+    return PollFailure(
+        provider=credential.provider,
+        account=credential.account,
+        account_name=credential.account_name or credential.account,
+        at=now,
+        kind="timeout",
+        message=f"{name} gave no answer in {minutes} minutes; it is asked again later",
+    )
+
+
+def make_login_search_timeout(provider: str, account: str, timeout: timedelta, now: datetime) -> PollFailure:
+    """The search for logins has not ended in time."""
     name, minutes = PROVIDERS[provider].name, timeout.seconds // 60
-    text = f"{name} gave no answer in {minutes} minutes; it is asked again later"
-    if finding_logins:
-        text = f"{name}: the look for logins took over {minutes} minutes: a folder or a program of this machine hangs"
-    for account in sorted(accounts):
-        yield PollFailure(provider=provider, account=account, at=now, kind="timeout", message=text)
+    text = f"{name}: the look for logins took over {minutes} minutes: a folder or a program of this machine hangs"
+    return PollFailure(provider=provider, account=account, at=now, kind="timeout", message=text)

@@ -69,7 +69,6 @@ MAX_COOLDOWN = timedelta(hours=24)  # what a server may demand; longer is a mist
 REFUSED_EVERY = timedelta(minutes=15)
 LOGIN_CHECK_EVERY = timedelta(minutes=3)  # looking for a login costs no request
 BLOCKED_EVERY = timedelta(minutes=15)
-FIRST_HUNG_REQUEST_PAUSE = timedelta(minutes=5)  # after the first thread that never came back
 OFFLINE_FIRST_WAIT = timedelta(minutes=1)
 OFFLINE_MAX_WAIT = timedelta(minutes=15)
 NEW_LOGIN_DELAY = timedelta(seconds=5)  # the tool may still be writing
@@ -100,11 +99,6 @@ def compute_cooldown(strikes: int, retry_after: timedelta | None, now: datetime)
     doubled = min(_double_wait(MIN_COOLDOWN, strikes), MAX_BACKOFF)
     said = min(retry_after or timedelta(0), MAX_COOLDOWN)
     return now + max(doubled, said)
-
-
-def compute_hung_request_pause(hung_requests: int, now: datetime) -> datetime:
-    """Until when a provider rests that has kept so many threads for good: their number stays small for ever."""
-    return now + _double_wait(FIRST_HUNG_REQUEST_PAUSE, hung_requests)
 
 
 def forgive_strike(strikes: int) -> int:

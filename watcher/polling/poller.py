@@ -20,7 +20,7 @@ from watcher.config.loader import Config
 from watcher.core.model import PollFailure, Snapshot
 from watcher.credentials import Credential
 from watcher.environment import Environment
-from watcher.polling import fetch, statusline
+from watcher.polling import accounts, fetch, statusline
 from watcher.polling.account_registry import AccountRegistry, Successions
 from watcher.polling.clock_skew import ClockSkew
 from watcher.polling.interval import LOGIN_FAILURES, NextPoll
@@ -30,13 +30,13 @@ from watcher.providers.registry import PROVIDERS
 from watcher.storage.records import Account
 from watcher.storage.store import Store
 from watcher.system.scheduler import Scheduler
-from watcher.system.work_queue import Losses, WorkQueue
+from watcher.system.work_queue import RequestRunner
 
 PollResult = Snapshot | PollFailure
 LOGIN_SEARCH_EVERY = timedelta(minutes=15)  # where no login was found: a person may sign in at any time
 STATUSLINE_ACTIVE_FOR = timedelta(minutes=30)  # a status line that spoke so lately speaks again soon, ...
 STATUSLINE_CHECK_EVERY = timedelta(minutes=1)  # ... and looking costs no request
-CYCLE_TIMEOUT = timedelta(minutes=2)  # every answer has its own limit; this one is for what none foresaw
+POLL_TIMEOUT = timedelta(minutes=2)  # of one account; each request has a shorter timeout of its own
 
 
 class PollCycle(Struct):
@@ -59,12 +59,12 @@ class Poller:
         environment: Environment,
         store: Store,
         scheduler: Scheduler,
-        work_queue: WorkQueue,
+        requests: RequestRunner,
         on_result: Callable[[PollResult], None],
         add_secrets: Callable[[Iterable[str]], None],
     ) -> None:
         self._environment, self._store, self._scheduler = environment, store, scheduler
-        self._work_queue, self._on_result, self._add_secrets = work_queue, on_result, add_secrets
+        self._requests, self._on_result, self._add_secrets = requests, on_result, add_secrets
         self._config: Config | None = None
         self._cycles: dict[str, PollCycle] = {}
         self._account_registry = AccountRegistry(store)
@@ -74,7 +74,6 @@ class Poller:
         self._successions = Successions(
             store=store, logins=self._account_registry, kept=self._provider_states, hear=on_result
         )
-        self._losses = Losses()
         self._clock_skew = ClockSkew()
         self._statusline_at: datetime | None = None  # when Claude Code's status line last said something
 
@@ -111,28 +110,37 @@ class Poller:
         config = self._config
         if config is None or provider in self._cycles or config.providers[provider].enabled is False:
             return
-        now = self._environment.clock.now()
-        if self._is_paused(provider, now):
-            return
-        self._cycles[provider] = round_ = PollCycle(requested=requested)
-        self._scheduler.schedule_after(
-            f"end of round {provider}", CYCLE_TIMEOUT, lambda: self._time_out_cycle(provider)
-        )
+        self._cycles[provider] = cycle = PollCycle(requested=requested)
         overrides = config.providers[provider].overrides
         surroundings, keys = self._environment.read_host_info, self._account_registry.get_known_keys(provider)
-        self._work_queue.run_in_thread(
+        self._requests.start(
+            f"logins {provider}",
             lambda: fetch.find_logins(PROVIDERS[provider], surroundings(), overrides, known_keys=keys),
-            lambda found: self._on_logins_found(provider, round_, found),
+            lambda found: self._on_logins_found(provider, cycle, found),
+            timeout=POLL_TIMEOUT,
         )
 
     # --- one round --------------------------------------------------------------------------------------------------
 
-    def _on_logins_found(self, provider: str, cycle: PollCycle, found: fetch.FoundLogins) -> None:
-        config = self._config
-        if self._is_outdated(provider, cycle) or config is None:
-            return
+    def _on_logins_found(self, provider: str, cycle: PollCycle, found: fetch.FoundLogins | None) -> None:
         cycle.finding_logins = False
+        try:
+            if found is None:
+                self._report_login_search_timeout(provider)
+            else:
+                self._poll_logins(provider, cycle, found)
+        finally:
+            self._finish_if_done(provider)
+
+    def _report_login_search_timeout(self, provider: str) -> None:
         now = self._environment.clock.now()
+        for account in sorted(account.account for account in self._list_accounts(provider)) or [""]:
+            self._on_result(fetch.make_login_search_timeout(provider, account, POLL_TIMEOUT, now))
+
+    def _poll_logins(self, provider: str, cycle: PollCycle, found: fetch.FoundLogins) -> None:
+        config, now = self._config, self._environment.clock.now()
+        if config is None:
+            return
         self._account_registry.record_credentials(provider, found.credentials, now)
         logins = [login for each in found.credentials for login in (each, *each.fallbacks)]
         self._add_secrets(secret for each in logins for secret in (each.token, each.refresh_token))
@@ -145,7 +153,6 @@ class Poller:
         for credential in self._account_registry.list_logins(provider, now):
             if self._is_poll_allowed(provider, credential, cycle, now):
                 self._start_poll(provider, credential, cycle, now)
-        self._finish_if_done(provider)
 
     def _report_source_failures(self, provider: str, found: fetch.FoundLogins) -> None:
         """Places that cannot be used are the nameless account's trouble, unless its login was found elsewhere."""
@@ -179,7 +186,8 @@ class Poller:
             self._account_registry.get_known_keys(provider),
         )
         find = partial(fetch.find_logins, PROVIDERS[provider], overrides=settings.overrides, known_keys=keys)
-        self._work_queue.run_in_thread(
+        self._requests.start(
+            f"poll {provider} {credential.account} {accounts.hash_token(credential)}",
             lambda: fetch.poll_account(
                 PROVIDERS[provider],
                 credential,
@@ -192,15 +200,16 @@ class Poller:
                     find(msgspec.structs.replace(doors.read_host_info(), force_refresh=True)).credentials
                 ),
             ),
-            lambda news: self._on_poll_done(provider, cycle, credential, news),
+            lambda result: self._on_poll_done(provider, cycle, credential, result),
+            timeout=POLL_TIMEOUT,
         )
 
-    def _on_poll_done(self, provider: str, cycle: PollCycle, credential: Credential, result: PollResult) -> None:
-        result = self._poll_planner.apply_cooldown(credential, result)
-        if self._is_outdated(provider, cycle):
-            return
+    def _on_poll_done(self, provider: str, cycle: PollCycle, credential: Credential, result: PollResult | None) -> None:
         cycle.pending_accounts.discard(credential.account)
         try:
+            if result is None:
+                result = fetch.make_timeout_failure(credential, POLL_TIMEOUT, self._environment.clock.now())
+            result = self._poll_planner.apply_cooldown(credential, result)
             if self._is_ambiguous(provider, credential, result):
                 cycle.ambiguous_results.append((credential, result))
             else:
@@ -228,49 +237,18 @@ class Poller:
             result = msgspec.structs.replace(result, note=note or None)
         self._on_result(result)
 
-    def _time_out_cycle(self, provider: str) -> None:
-        """End a round that did not end by itself. Its threads cannot be ended: each that is lost doubles the rest."""
-        round_ = self._cycles.get(provider)
-        if round_ is None:
-            return
-        now, silent = self._environment.clock.now(), round_.pending_accounts
-        self._losses.lose(provider, max(len(round_.pending_accounts), 1), now)
-        if round_.finding_logins:
-            silent = {account.account for account in self._list_accounts(provider)} or {""}
-        for failure in fetch.make_timeout_failures(
-            provider, silent, CYCLE_TIMEOUT, now, finding_logins=round_.finding_logins
-        ):
-            self._on_result(failure)
-        round_.finding_logins, round_.pending_accounts = False, set()
-        self._finish_if_done(provider)
-
-    def _is_outdated(self, provider: str, cycle: PollCycle) -> bool:
-        """Whether a round was given up before this came of it. Then the thread at least is back."""
-        if cycle is self._cycles.get(provider):
-            return False
-        self._losses.regain(provider)
-        return True
-
-    def _is_paused(self, provider: str, now: datetime) -> bool:
-        """Whether threads were lost to this provider so lately that another one is not risked yet."""
-        until = self._losses.rests_until(provider, now)
-        if until is not None:
-            self._scheduler.schedule_at(_job_name(provider), until, partial(self.start_cycle, provider))
-        return until is not None
-
     def _finish_if_done(self, provider: str) -> None:
-        round_ = self._cycles.get(provider)
-        if round_ is None or round_.finding_logins or round_.pending_accounts:
+        cycle = self._cycles.get(provider)
+        if cycle is None or cycle.finding_logins or cycle.pending_accounts:
             return
         del self._cycles[provider]
-        self._clock_skew.save(self._store, self._environment.clock.now())
-        self._scheduler.cancel(f"end of round {provider}")
         try:
-            for credential, news in round_.ambiguous_results:  # first whose each is, then whose is shown
+            self._clock_skew.save(self._store, self._environment.clock.now())
+            for credential, news in cycle.ambiguous_results:  # first whose each is, then whose is shown
                 self._account_registry.record_owner(provider, credential, news)
-            if round_.ambiguous_results and self._config is not None:
+            if cycle.ambiguous_results and self._config is not None:
                 self._successions.settle(provider, self._config, self._environment.clock.now(), whole=False)
-            for credential, news in round_.ambiguous_results:
+            for credential, news in cycle.ambiguous_results:
                 self._accept_result(provider, credential, news)
         finally:
             self._schedule_next_cycle(provider)
@@ -286,9 +264,6 @@ class Poller:
         later = [choice for choice in choices if choice.at is not None]
         choice = min(later, key=lambda choice: choice.at or now) if later else next(iter(choices), nobody)
         at, reason = max(choice.at or now + LOGIN_SEARCH_EVERY, now + timedelta(seconds=1)), choice.reason
-        rested = self._losses.rests_until(provider, at)
-        if rested is not None:
-            at, reason = rested, "an answer never came; waiting longer each time"
         self._scheduler.schedule_at(_job_name(provider), at, lambda: self.start_cycle(provider))
         self._store.run_transaction(lambda: self._store.polls.save_next_poll(provider, at, reason), now=now)
         glances = [each.recheck_at for each in later if each.recheck_at is not None and each.recheck_at < at]

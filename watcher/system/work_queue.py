@@ -1,30 +1,29 @@
-"""The one queue between the loop and everything that takes its time. Never put anything but calls into it."""
+"""The queue between the main loop and its threads, and the work that runs in threads under a deadline."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import timedelta
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
-from watcher.polling.interval import compute_hung_request_pause
+from watcher.system.scheduler import Scheduler
 
 T = TypeVar("T")
 Callback = Callable[[], None]
 
 
 class WorkQueue:
-    """What other threads and signal handlers hand to the loop: calls to make, in order."""
+    """Callbacks from other threads and from signal handlers; the main loop calls them in order."""
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Callback] = SimpleQueue()
         self.put: Callable[[Callback], None] = self._queue.put  # reentrant: safe in a signal handler
 
     def get(self, timeout_s: float | None) -> Callback | None:
-        """The next call; None when the time is up. The only place where the daemon waits."""
+        """The next callback; None after the timeout. This is the only place where the daemon waits."""
         try:
-            # Up to Python 3.12 the first wait after a call waits for ever where its time is over before it began to
-            # wait: it finds the queue's lock free, and takes what is left, less than nothing, for no limit. Looking
-            # without waiting takes that lock.
+            # Up to Python 3.12, `SimpleQueue.get(timeout)` may wait without limit if the timeout expires before the
+            # wait begins: it computes a negative remaining time. `get_nowait` takes the free lock first.
             return self._queue.get_nowait()
         except Empty:
             pass
@@ -34,41 +33,54 @@ class WorkQueue:
             return None
 
     def run_in_thread(self, work: Callable[[], T], on_done: Callable[[T], None]) -> None:
-        """Do `work`, which never raises, in a thread of its own; then `on_done` with its result, on the loop's."""
+        """Run `work`, which never raises, in a new thread; the main loop then calls `on_done` with its result."""
 
-        def body() -> None:
+        def target() -> None:
             result = work()
             self.put(lambda: on_done(result))
 
-        self.start_thread(body)
+        self.start_thread(target)
 
     def start_thread(self, target: Callback) -> None:
-        """A thread that holds nothing up: it ends with the process."""
+        """Start a thread that ends with the process."""
         Thread(target=target, daemon=True).start()
 
 
-# --- Threads that never came back, counted by what they were for: each doubles the pause before another one is risked
+class RequestRunner:
+    """Requests in flight: each runs in a thread of its own, one at a time under each key, with a deadline.
 
+    A thread cannot be ended. One that runs past its deadline stays in flight, and no other starts under its key until
+    it returns.
+    """
 
-class Losses:
-    """By provider, or by channel."""
+    def __init__(self, work_queue: WorkQueue, scheduler: Scheduler) -> None:
+        self._work_queue, self._scheduler = work_queue, scheduler
+        self._in_flight: set[str] = set()
 
-    def __init__(self) -> None:
-        self._lost: dict[str, int] = {}
-        self._until: dict[str, datetime] = {}
+    def start(
+        self, key: str, request: Callable[[], T], on_done: Callable[[T | None], None], *, timeout: timedelta
+    ) -> None:
+        """Run `request`, which never raises; the main loop calls `on_done` once, with its result.
 
-    def lose(self, name: str, count: int, now: datetime) -> datetime:
-        """So many more are lost; the instant until which no other is to be risked."""
-        self._lost[name] = lost = self._lost.get(name, 0) + count
-        self._until[name] = compute_hung_request_pause(lost, now)
-        return self._until[name]
+        `on_done` gets None after `timeout`, or at once if an earlier request under this key has not returned. A result
+        after that is ignored.
+        """
+        if key in self._in_flight:
+            self._work_queue.put(lambda: on_done(None))
+            return
+        self._in_flight.add(key)
+        deadline, is_late = f"deadline {key}", False
 
-    def regain(self, name: str) -> None:
-        """One is back after all: the pause is over."""
-        self._lost[name] = max(self._lost.get(name, 0) - 1, 0)
-        self._until.pop(name, None)
+        def time_out() -> None:
+            nonlocal is_late
+            is_late = True
+            on_done(None)
 
-    def rests_until(self, name: str, now: datetime) -> datetime | None:
-        """The end of the pause; None where there is none."""
-        until = self._until.get(name, now)
-        return until if until > now else None
+        def finish(result: T) -> None:
+            self._in_flight.discard(key)
+            if not is_late:
+                self._scheduler.cancel(deadline)
+                on_done(result)
+
+        self._scheduler.schedule_after(deadline, timeout, time_out)
+        self._work_queue.run_in_thread(request, finish)
