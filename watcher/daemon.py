@@ -5,7 +5,6 @@ make. The process sleeps in `Calls.take` until a job is due or a call arrives: t
 reported and the loop goes on. Never put a decision about readings, alerts or channels here.
 """
 
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,6 +22,7 @@ from watcher.environment import Environment
 from watcher.errors import ConfigError
 from watcher.polling import next_poll
 from watcher.polling.poller import Poller
+from watcher.status.status_file import write_status
 from watcher.storage.store import HEARTBEAT_EVERY, Store
 from watcher.system.log import Log
 from watcher.system.paths import Paths
@@ -61,6 +61,7 @@ class Daemon:
             redactor,
         )
         self._stopping = self._refreshing = self._loading = self._reload_pending = False
+        self._written_count = -1  # `change_count` of the store when `status.json` was last written
         self._one_shot = False  # polled by `check`, not by this loop
         self._failure_kinds: dict[tuple[str, str], str] = {}  # account -> kind: said when it begins and when it ends
         self._work_queue = work_queue = work_queue or WorkQueue()
@@ -113,6 +114,7 @@ class Daemon:
         self._dispatcher.delay_sending()
         self._run_loop(lambda: self._stopping)
         self._call_safely("farewell", self._record_shutdown)
+        self._call_safely("status", self._write_status)
 
     def run_once(self) -> None:
         """One poll of everything, one evaluation, one attempt at each delivery that is due; then return."""
@@ -123,6 +125,7 @@ class Daemon:
         self._dispatcher.delay_sending()
         self._run_loop(lambda: self._stopping or not (self._poller.is_busy or self._dispatcher.is_busy))
         self._call_safely("farewell", lambda: self._store.return_to_disk(now=self._environment.clock.now()))
+        self._call_safely("status", self._write_status)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -140,6 +143,7 @@ class Daemon:
                 self._dispatcher.send_if_idle()
             if not self._one_shot:
                 self._call_safely("config", self._reload_if_changed)
+                self._call_safely("status", self._write_status)
 
     def _call_safely(self, context: str, callback: Callback) -> None:
         try:
@@ -193,6 +197,7 @@ class Daemon:
         """Tell whoever wished for fresh readings that they are in."""
         if self._refreshing and not self._poller.is_busy:
             self._refreshing = False
+            self._write_status()
             now = self._environment.clock.now()
             self._store.run_transaction(lambda: self._store.facts.save(REFRESH_FACT, REFRESH_DONE, now), now=now)
 
@@ -266,16 +271,11 @@ class Daemon:
         self._on_result(None)
 
     def _save_config_facts(self, now: datetime) -> None:
-        """What of the config in force `watcher status` shows: it reads the store alone, and asks for no secret."""
-        every = {name: each.pace.every.total_seconds() for name, each in self.config.providers.items()}
-        waiting = [rule.name for rule in self.config.rules if rule.notifies_only_at_end]
+        """Record that the config in force has no mistake."""
 
         def work() -> None:
             self._store.facts.save(CONFIG_ERROR_FACT, "", now)
             self._store.facts.save(CHECK_CONFIG_ERROR_FACT, "", now)
-            self._store.facts.save("every", json.dumps(every), now)
-            self._store.facts.save("waiting_rules", json.dumps(waiting), now)
-            self._store.facts.save("broken_channels", json.dumps(dict(self.config.broken_channels)), now)
 
         self._store.run_transaction(work, now=now)
 
@@ -297,6 +297,12 @@ class Daemon:
         self._save_config_facts(now)
         self._dispatcher.apply_config(self.config)
         self._call_safely("start", lambda: self._on_result(None))
+
+    def _write_status(self) -> None:
+        """Write `status.json` if anything changed since the last time."""
+        if self._store.change_count != self._written_count:
+            write_status(self._store, self.config, now=self._environment.clock.now())
+            self._written_count = self._store.change_count
 
     def _write_heartbeat(self) -> None:
         now = self._environment.clock.now()

@@ -54,6 +54,6 @@ def test_a_rule_that_speaks_only_of_the_end_is_no_alarm_for_a_script(serving, mo
     config.write_text(config.read_text().split("[[rule]]", maxsplit=1)[0] + rule + more)
     done = serving.watcher("check")
     assert done.returncode == code
-    waits = "waiting: room-again on claude.five_hour, to say when it is over (since "
+    waits = "waiting: room-again on claude.five_hour, notifies when it is over (since "
     assert (waits in done.stdout, "firing" in done.stdout) == (code == 0, code != 0)
     assert waits in serving.watcher("status").stdout or code

@@ -96,7 +96,7 @@ def test_a_config_with_a_mistake_is_said_until_it_is_mended(empty_home):
     assert empty_home.watcher("check").returncode == 78
     done = empty_home.watcher("status")
     assert done.returncode == 0
-    assert "the config has a mistake, and nothing is polled until it is mended:\n" in done.stdout
+    assert "the config has a mistake, and nothing is polled until it is fixed:\n" in done.stdout
     assert "config.toml:2:1: unknown key `evry`; did you mean `every`?" in done.stdout
     empty_home.paths.config_file.write_text("")
     assert empty_home.watcher("check").returncode == 0
@@ -143,7 +143,7 @@ def test_a_daemon_that_was_killed_is_not_said_to_watch(empty_home):
     store = Store(empty_home.paths.state_dir / "watcher.db", now=now)
     store.run_transaction(lambda: store.facts.save("heartbeat", "running", now), now=now)
     store.close()
-    assert "nothing watches in the background since " in empty_home.watcher("status").stdout
+    assert "not watching in the background since " in empty_home.watcher("status").stdout
     lock = Lock(empty_home.paths.state_dir)
     assert lock.acquire()
     assert "watching in the background" in empty_home.watcher("status").stdout

@@ -11,7 +11,7 @@ from msgspec import structs
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
-from tests.cli.documents import FIRING, NOW, PREMIUM, TONGUE, M, account, known, window
+from tests.status.documents import FIRING, NOW, PREMIUM, TONGUE, M, account, known, window
 from watcher.cli.status_table import render_status_table
 from watcher.providers.registry import PROVIDERS
 

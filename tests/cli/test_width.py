@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.documents import account, known, window
-from watcher.cli import check, format, history_table
+from watcher.cli import history_table
 from watcher.cli.output import format_columns
 
 COMMANDS = (
@@ -67,16 +66,6 @@ def test_where_that_would_be_too_narrow_it_goes_on_below_the_row():
         "  09:05  firing  the condition has",
         "      held so long: fired",
     ]
-
-
-def test_windows_stand_below_their_account_where_all_in_one_line_is_too_wide(monkeypatch):
-    document = known(account(window(label="a window with a long name"), account="someone.long@example.com"))
-    tongue = format.StatusFormatter(document.generated_at, document.generated_at.tzinfo)
-    monkeypatch.setattr(check, "get_output_width", lambda: 100)
-    assert next(check.format_check_report(document, tongue)).startswith("claude  a window with a long name  82 % used")
-    monkeypatch.setattr(check, "get_output_width", lambda: 60)
-    first, second = list(check.format_check_report(document, tongue))[:2]
-    assert (first, second[:31]) == ("claude", "  a window with a long name  82")
 
 
 def test_series_names_have_lines_of_their_own_where_the_course_would_have_no_room(served):

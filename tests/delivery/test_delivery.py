@@ -12,7 +12,7 @@ from tests.world import START, Hand, Machine, World
 from watcher.cli.notify import _resume_tested_channels
 from watcher.core.model import DeliveryState, Severity, Snooze
 from watcher.errors import TimedOutError
-from watcher.status.builder import build_status
+from watcher.status.builder import ConfigFacts, build_status
 
 D, H, M, S = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -284,7 +284,7 @@ def test_what_could_not_be_delivered_for_a_day_is_dead_and_shown_in_status(world
     store = world.store()
     (dead,) = store.outbox.load_finished(DeliveryState.DEAD, since=START)
     assert dead.outcome.startswith("not delivered within 24 h; the last answer: answered 503 Service Unavailable")
-    shown = build_status(store, now=world.machine.now())
+    shown = build_status(store, ConfigFacts(), now=world.machine.now())
     assert "Claude 5-hour window at 85 %" in repr(shown)
     assert len(tried(world)) < 24 * 4 + 12, "ever more slowly, a quarter of an hour apart at last"
 

@@ -14,7 +14,7 @@ from watcher.demo.player import (
     render_status,
 )
 from watcher.demo.scenario import SimulatedDay
-from watcher.status.document import SCHEMA_NAME, AccountStatus, AlertStatus, StatusDocument, WindowStatus
+from watcher.status.document import AccountStatus, AlertStatus, StatusDocument, WindowStatus
 
 NOON = SimulatedDay().instant_at("12:00")
 
@@ -22,6 +22,7 @@ NOON = SimulatedDay().instant_at("12:00")
 def window(name: str, used_percent: float | None, **known: object) -> WindowStatus:
     basis = WindowStatus(
         window=name,
+        series="",
         kind="session",
         label="",
         used_percent=used_percent,
@@ -47,6 +48,7 @@ def account(provider: str, *windows: WindowStatus) -> AccountStatus:
         fetched_at=NOON,
         stale=False,
         note=None,
+        poll_every_seconds=None,
         next_poll_at=None,
         next_poll_reason=None,
         windows=list(windows),
@@ -58,16 +60,7 @@ def status(*accounts: AccountStatus, firing: tuple[str, str] | None = None) -> S
     if firing is not None:
         rule, series = firing
         alerts = [AlertStatus(rule=rule, series=series, state="firing", severity="warning", since=NOON)]
-    return StatusDocument(
-        schema=SCHEMA_NAME,
-        generated_at=NOON,
-        providers=list(accounts),
-        alerts=alerts,
-        daemon_seen_at=NOON,
-        config_error=None,
-        stopped_channels={},
-        undelivered=[],
-    )
+    return StatusDocument(generated_at=NOON, providers=list(accounts), alerts=alerts, daemon_seen_at=NOON)
 
 
 def test_a_bar_is_as_full_as_the_window_and_marked_while_its_alert_fires() -> None:

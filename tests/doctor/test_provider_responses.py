@@ -70,7 +70,6 @@ def test_to_ask_again_is_a_cure_only_where_it_may_help(ward, kind, wait, cure):
 
 def test_an_answer_that_has_grown_old_is_a_warning(ward, two_days):
     ward.lived(two_days)
-    ward.write(lambda store: store.facts.save("every", '{"nano_gpt": 300}', ward.clock.at))
     ward.clock.at += timedelta(days=1)
     found = one(providers.check_answers(ward.scene()), "nano_gpt")
     assert (found.verdict, found.message) == ("warn", "no new reading for 24 h")

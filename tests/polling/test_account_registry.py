@@ -92,7 +92,7 @@ def test_a_login_that_proves_to_be_another_s_leaves_no_row_and_no_alert_behind(w
     world.check()
     assert rows(world) == {"uuid-1": None}
     now = world.machine.now()
-    shown = builder.build_status(world.store(), now=now)
+    shown = builder.build_status(world.store(), builder.ConfigFacts(), now=now)
     assert [(each.account, each.ok) for each in shown.providers] == [("me@x.io", True)]
     assert [alert.series for alert in shown.alerts] == ["claude.five_hour"]
     assert {series.account for _, series in world.store().alerts.load_state().alert_states} == {"uuid-1"}
@@ -370,7 +370,7 @@ def test_a_broken_place_is_no_trouble_of_an_account_that_answers(world):
     world.config(RULE + ROUTE + '[[rule]]\nname = "b"\nwhen = "not claude.up"\n')
     world.watch(timedelta(hours=2))
     assert rows(world) == {"": None}
-    [shown] = builder.build_status(world.store(), now=world.machine.now()).providers
+    [shown] = builder.build_status(world.store(), builder.ConfigFacts(), now=world.machine.now()).providers
     assert shown.ok
     assert ".credentials.json is not JSON: run `claude` once" in shown.note
     assert len(world.received) == 1, "nothing but the use itself"

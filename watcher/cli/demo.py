@@ -39,7 +39,7 @@ def demo(speed: float) -> None:
     from watcher.demo.player import (  # noqa: PLC0415 - likewise
         DemoPlayer,
         can_notify_desktop,
-        choose_symbols,  # noqa: PLC0415 - a demonstration's own weight
+        choose_symbols,
     )
     from watcher.demo.scenario import MONDAY, SimulatedDay  # noqa: PLC0415 - likewise
 

@@ -7,15 +7,17 @@ import json
 import math
 import os
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from watcher.core.formatting import format_short_duration
 from watcher.errors import ConfigError
 from watcher.polling import inbox
 from watcher.system import clock, paths
 
 MAX_INPUT_BYTES = 1024 * 1024
+_MAX_TIME_LEFT_S = 60 * 86400
 WINDOW_LABELS = {"five_hour": "5h", "seven_day": "7d"}
 
 
@@ -82,7 +84,7 @@ def _parse_number(value: object) -> float | None:
 
 
 def _format_time_left(resets_at: object, now: datetime) -> str:
-    """The time to an instant given as epoch seconds or ISO; empty where that is unknown or past."""
+    """The time to an instant given as epoch seconds or ISO; empty if that is unknown, past or over 60 days away."""
     epoch = resets_at if isinstance(resets_at, (int, float)) and not isinstance(resets_at, bool) else None
     if isinstance(resets_at, str):
         try:
@@ -91,10 +93,7 @@ def _format_time_left(resets_at: object, now: datetime) -> str:
             epoch = _parse_number(resets_at)
         else:
             epoch = instant.timestamp() if instant.tzinfo else None
-    if epoch is None or not math.isfinite(epoch):
+    now_epoch = now.timestamp()
+    if epoch is None or not now_epoch < epoch < now_epoch + _MAX_TIME_LEFT_S:
         return ""
-    minutes = math.ceil((epoch - now.timestamp()) / 60)
-    days, hours = divmod(minutes // 60, 24)
-    if not 0 < minutes < 60 * 24 * 60:
-        return ""
-    return f"{days}d{hours}h" if days else f"{hours}h{minutes % 60:02d}m" if hours else f"{minutes}m"
+    return format_short_duration(timedelta(minutes=math.ceil((epoch - now_epoch) / 60)))

@@ -21,6 +21,7 @@ from watcher.delivery import attempts
 from watcher.environment import Environment
 from watcher.errors import UsageError, WatcherError
 from watcher.notifiers import Channel
+from watcher.status.status_file import write_status
 from watcher.storage.store import CHANNEL_TESTED_PREFIX, DATABASE_FILE_NAME, Store
 from watcher.system import paths
 from watcher.system.lock import Lock
@@ -80,6 +81,7 @@ def _resume_working_channels(tested_channels: Sequence[str], environment: Enviro
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=now)
     try:
         resumed = store.run_transaction(lambda: _resume_tested_channels(store, tested_channels, now), now=now)
+        write_status(store, None, now=now)
     finally:
         store.close()
     if not resumed:

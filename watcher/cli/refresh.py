@@ -10,6 +10,7 @@ from watcher.core.redaction import Redactor
 from watcher.daemon import CHECK_CONFIG_ERROR_FACT, REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED, Daemon
 from watcher.environment import Environment
 from watcher.errors import ConfigError
+from watcher.status.status_file import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.lock import Lock
 from watcher.system.log import Log
@@ -49,6 +50,7 @@ def record_config_error(store: Store, error: str, environment: Environment) -> N
     """Keep that nothing can be done with this config, for `watcher status`; the next good one takes it back."""
     now = environment.clock.now()
     store.run_transaction(lambda: store.facts.save(CHECK_CONFIG_ERROR_FACT, error, now), now=now)
+    write_status(store, None, now=now)
 
 
 def _request_refresh(paths: Paths, environment: Environment, lock: Lock, timeout: timedelta) -> str:

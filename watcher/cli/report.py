@@ -10,9 +10,9 @@ import click
 from watcher import __version__
 from watcher.charts import TimeRange, Track, format_timestamp, html
 from watcher.charts.html import AccountSection, Card, ReportPage, Table
-from watcher.cli import format
+from watcher.cli import status_text
 from watcher.cli.context import find_paths, load_effective_config, open_store
-from watcher.cli.format import StatusFormatter
+from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
 from watcher.core.engine.timeline import AlertPeriod, WindowPeriod, build_alert_periods, mean_used_percent
 from watcher.core.model import AlertEvent, AlertPhase
@@ -20,7 +20,7 @@ from watcher.core.rules.rule import Rule
 from watcher.errors import ConfigError, UsageError
 from watcher.providers.registry import PROVIDERS
 from watcher.status import tracks as past
-from watcher.status.builder import build_status as standing
+from watcher.status.builder import ConfigFacts, build_status
 from watcher.status.document import AccountStatus, StatusDocument, WindowStatus
 from watcher.storage.records import Account
 from watcher.system.clock import LocalZone
@@ -61,7 +61,7 @@ def report(days: int, output: str | None) -> None:
 def _build_page(time_range: TimeRange, days: int) -> ReportPage:
     store = open_store(find_paths(), time_range.end)
     try:
-        known = standing(store, now=time_range.end)
+        known = build_status(store, ConfigFacts(), now=time_range.end)
         accounts = store.accounts.load()
         tracks = past.build_tracks(store, _load_rules(), store.readings.load_series(), time_range.start)
         firing = [
@@ -145,7 +145,7 @@ def _build_section(
     ]
     names = {provider.id: provider.name for provider in PROVIDERS.values()}
     return AccountSection(
-        name=format.format_account_name(status, names, multi_account_providers),
+        name=status_text.format_account_name(status, names, multi_account_providers),
         note=status.plan or "",
         error=tongue.format_problem(status),
         cards=tuple(
@@ -164,10 +164,10 @@ def _build_card(track: Track, window: WindowStatus | None, formatter: StatusForm
     ]
     if window is not None:
         now = [
-            ("now", format.format_used_percent(window)),
-            ("left", format.format_remaining_amount(window).removesuffix(" left")),
+            ("now", status_text.format_used_percent(window)),
+            ("left", status_text.format_remaining_amount(window).removesuffix(" left")),
         ]
-        facts = [*now, ("pace", format.format_pace(window)), ("reset", formatter.format_reset(window)), *facts]
+        facts = [*now, ("pace", status_text.format_pace(window)), ("reset", formatter.format_reset(window)), *facts]
     return Card(
         title=course.label or course.series.window,
         track=track,

@@ -19,6 +19,7 @@ from watcher.core.redaction import Redactor
 from watcher.daemon import CONFIG_ERROR_FACT, Daemon
 from watcher.environment import Environment
 from watcher.errors import ConfigError
+from watcher.status.status_file import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import lazy_imports, paths
 from watcher.system.lock import Lock
@@ -120,6 +121,7 @@ def _report_config_error(
     known, now = store.facts.load(CONFIG_ERROR_FACT), environment.clock.now()
     if known is None or known[0] != message:
         store.run_transaction(lambda: store.facts.save(CONFIG_ERROR_FACT, message, now), now=now)
+        write_status(store, None, now=now)
         title = "The watcher waits: its config has a mistake" if will_retry else "The watcher did not start"
         output.notify_desktop(title, message, environment)
     store.close()

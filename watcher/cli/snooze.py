@@ -20,6 +20,7 @@ from watcher.core.rules.diagnostics import find_close_match
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.units import parse_duration
 from watcher.errors import ConfigError, UsageError, WatcherError
+from watcher.status.status_file import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import paths
 from watcher.system.clock import LocalZone
@@ -78,6 +79,7 @@ def snooze(rule_or_series: str | None, span: str | None, *, until_reset: bool) -
     try:
         wish = _make_snooze(rule_or_series, span, own, store, now)
         store.run_transaction(lambda: store.snoozes.save(wish), now=now)
+        write_status(store, None, now=now)
     finally:
         store.close()
     Lock(own.state_dir).signal_holder()
@@ -99,6 +101,7 @@ def unsnooze(rule_or_series: str | None, *, everything: bool) -> None:
         ended = store.run_transaction(
             lambda: [target for target in targets if store.snoozes.delete(target)], now=now
         )
+        write_status(store, None, now=now)
     finally:
         store.close()
     if rule_or_series is not None and not ended:

@@ -1,7 +1,7 @@
-"""The table of `watcher status`, for any width, with or without colour, in UTF-8 or ASCII.
+"""The table of `watcher status` and `watcher check`, for any width, with or without colour, in UTF-8 or ASCII.
 
-Pure: a document goes in, lines of styled text come out; the command prints them. The columns are as wide as their
-widest cell; what does not fit is left out in the order of `_LAYOUTS`. Never put words here that `check` needs too.
+Pure: a document goes in, lines of styled text come out. The first of three layouts that fits is used; names and bars
+share the space that the other columns leave.
 """
 
 import textwrap
@@ -10,53 +10,34 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from watcher.cli import format
-from watcher.cli.format import StatusFormatter
+from watcher.cli import status_text
+from watcher.cli.status_text import StatusFormatter
 from watcher.status.document import AccountStatus, StatusDocument, WindowStatus
 
-_STYLES = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
+_STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 FiringRules = Sequence[tuple[str, str]]
 """Rules that fire, each with its severity."""
 
-_COLUMN_GAP = "  "
+_GAP = "  "
 _FULL_PERCENT, _NEARLY_FULL_PERCENT, _HIGH_PERCENT = 100.0, 95.0, 80.0
 _ASCII_TRANSLATION = str.maketrans({"·": "-", "█": "#", "░": ".", "▏": "|", "…": "~", "—": "-"})
 
 
 class Layout(NamedTuple):
-    """What is shown of a window in a given width."""
+    """What a row shows of a window."""
 
-    bar_width: int  # columns
-    label_width: int  # at most
-    two_lines: bool = False  # what is left, and where it will end, in a line of its own
-    full_reset_text: bool = True  # resets with the word
-    reset_on_second_line: bool = False  # the reset is below, too
-    show_rules: bool = True  # names of the alerts that fire
+    label_widths: tuple[int, int]  # a long name is cut off between these
+    bar_widths: tuple[int, int]
+    one_line: bool = False  # else a second line has what is left and what is projected
+    reset_below: bool = False  # the second line has the reset, too
 
 
-_LAYOUTS = (
-    Layout(bar_width=30, label_width=40),
-    Layout(bar_width=20, label_width=32),
-    Layout(bar_width=12, label_width=26, show_rules=False),
-    Layout(bar_width=14, label_width=28, show_rules=False, two_lines=True),
-    Layout(bar_width=10, label_width=24, show_rules=False, two_lines=True, full_reset_text=False),
-    Layout(bar_width=8, label_width=20, show_rules=False, two_lines=True, full_reset_text=False),
-    Layout(
-        bar_width=4, label_width=20, show_rules=False, two_lines=True, full_reset_text=False
-    ),  # a name is worth more than a finer bar
-    Layout(bar_width=6, label_width=16, show_rules=False, two_lines=True, full_reset_text=False),
-    Layout(bar_width=2, label_width=12, show_rules=False, two_lines=True, full_reset_text=False),
-    Layout(
-        bar_width=8, label_width=20, show_rules=False, two_lines=True, full_reset_text=False, reset_on_second_line=True
-    ),
-    Layout(
-        bar_width=2, label_width=20, show_rules=False, two_lines=True, full_reset_text=False, reset_on_second_line=True
-    ),
-    Layout(
-        bar_width=2, label_width=12, show_rules=False, two_lines=True, full_reset_text=False, reset_on_second_line=True
-    ),
+LAYOUTS = (
+    Layout(label_widths=(26, 40), bar_widths=(12, 30), one_line=True),
+    Layout(label_widths=(16, 24), bar_widths=(4, 10)),
+    Layout(label_widths=(12, 20), bar_widths=(2, 8), reset_below=True),
 )
-"""Widest first; the first that fits is taken, else the last, cut off."""
+"""Widest first; in a terminal too narrow for the last, its rows are cut off."""
 
 
 def render_status_table(  # noqa: PLR0913 - all that it depends on
@@ -66,8 +47,10 @@ def render_status_table(  # noqa: PLR0913 - all that it depends on
     *,
     provider_names: Mapping[str, str],
     absent_providers: Sequence[str] = (),
+    empty_message: str = "",
     ascii_only: bool,
     wrap: bool = False,
+    show_daemon: bool = True,
 ) -> list[Text]:
     """The lines of the table.
 
@@ -76,26 +59,29 @@ def render_status_table(  # noqa: PLR0913 - all that it depends on
         formatter: of this instant.
         width: of the terminal, in columns.
         provider_names: provider id -> name for people.
-        absent_providers: ids of providers without a login, to be named too.
-        ascii_only: the terminal has no other signs.
-        wrap: break long sentences at the width; left out where a program reads, line by line.
+        absent_providers: ids of providers without a login, to be listed too.
+        empty_message: what to say where there is no account.
+        ascii_only: the terminal has no other characters.
+        wrap: break long sentences at the width; for a program that reads line by line, do not.
+        show_daemon: end with whether the daemon runs.
     """
     lines = list(_render_accounts(document, formatter, width, provider_names))
+    if empty_message and not document.providers:
+        lines.append(Text(empty_message))
     if absent_providers:
-        lines.append(
-            Text(f"no login found: {', '.join(provider_names[each] for each in absent_providers)}", style="dim")
-        )
-    lines += _render_footer(document, formatter)
+        names = ", ".join(provider_names[each] for each in absent_providers)
+        lines.append(Text(f"no login found: {names}", style="dim"))
+    lines += _render_footer(document, formatter, show_daemon=show_daemon)
     if wrap:
         lines = [part for line in lines for part in _wrap_line(line, width)]
     return [_sanitize_line(line, ascii_only=ascii_only) for line in lines]
 
 
 def _wrap_line(line: Text, width: int) -> list[Text]:
-    """A sentence that is too long, at its words; a row of columns never is."""
+    """A sentence that is too long, broken at its words; a row of columns never is."""
     if line.cell_len <= width or line.spans:
         return [line]
-    indent = " " * (len(line.plain) - len(line.plain.lstrip()) + len(_COLUMN_GAP))
+    indent = " " * (len(line.plain) - len(line.plain.lstrip()) + len(_GAP))
     parts = [
         piece
         for part in line.plain.split("\n")
@@ -105,8 +91,8 @@ def _wrap_line(line: Text, width: int) -> list[Text]:
 
 
 def _sanitize_line(line: Text, *, ascii_only: bool) -> Text:
-    """The line with nothing in it that a terminal would obey, nor any sign that it does not have."""
-    plain = format.replace_unprintable(line.plain)
+    """The line without control characters, and in characters that the terminal has."""
+    plain = status_text.replace_unprintable(line.plain)
     if ascii_only:
         plain = plain.translate(_ASCII_TRANSLATION).encode("ascii", "replace").decode()
     return Text(plain, style=line.style, spans=line.spans)
@@ -115,45 +101,47 @@ def _sanitize_line(line: Text, *, ascii_only: bool) -> Text:
 def _render_accounts(
     document: StatusDocument, formatter: StatusFormatter, width: int, provider_names: Mapping[str, str]
 ) -> Iterator[Text]:
-    alerts = _find_firing_rules(document)
-    grids: list[list[list[Text]]] = []
-    widths: list[int] = []
-    layout = _LAYOUTS[0]
-    for layout in _LAYOUTS:
-        grids = [
-            [
-                _render_cells(window, label, formatter, layout, marks)
-                for window, label, marks in zip(
-                    account.windows, _shorten_labels(account, layout.label_width), each, strict=True
-                )
-            ]
-            for account, each in zip(document.providers, alerts, strict=True)
-        ]
-        widths = _compute_column_widths(grids, layout.bar_width)
-        if sum(wide + len(_COLUMN_GAP) for wide in widths if wide) <= width:
-            break
-    for account, grid in zip(document.providers, grids, strict=True):
+    layout, label_width, bar_width, widths = _choose_layout(document, formatter, width)
+    firing = _find_firing_rules(document)
+    for account in document.providers:
         yield from _render_heading(account, formatter, width, provider_names, is_polled=document.daemon_running)
-        for window, cells in zip(account.windows, grid, strict=True):
-            yield _render_row(cells, widths, width)
+        for window, label in zip(account.windows, _shorten_labels(account, label_width), strict=True):
+            rules = firing.get(window.series, [])
+            bar = _render_bar(window, bar_width, _choose_style(window, rules))
+            cells = [Text(label), bar, *_render_facts(window, formatter, layout, rules)]
+            yield _render_row(cells, [label_width, bar_width, *widths], width)
             if (more := _render_second_line(window, formatter, layout)) is not None:
                 yield more
         yield Text()
 
 
-def _find_firing_rules(document: StatusDocument) -> list[list[FiringRules]]:
-    """For each window of each account: the rules that fire on it, with their severity."""
+def _choose_layout(
+    document: StatusDocument, formatter: StatusFormatter, width: int
+) -> tuple[Layout, int, int, list[int]]:
+    """The layout, and the widths of its columns: label, bar, the others (0: empty in every row)."""
+    firing = _find_firing_rules(document)
+    windows = [window for account in document.providers for window in account.windows]
+    longest = max((len(window.label or window.window) for window in windows), default=0)
+    layout, label_width, bar_width, widths = LAYOUTS[0], 0, 0, [0]
+    for layout in LAYOUTS:
+        rows = [_render_facts(window, formatter, layout, firing.get(window.series, [])) for window in windows]
+        widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+        room = width - sum(len(_GAP) + each for each in widths if each) - 2 * len(_GAP)
+        (min_label, max_label), (min_bar, max_bar) = layout.label_widths, layout.bar_widths
+        label_width = min(longest, max_label, max(room - min_bar, min_label))
+        bar_width = max(min(max_bar, room - label_width), min_bar)
+        if label_width + bar_width <= room:
+            break
+    return layout, label_width, bar_width, widths
+
+
+def _find_firing_rules(document: StatusDocument) -> dict[str, list[tuple[str, str]]]:
+    """Series -> the rules that fire on it."""
     found: dict[str, list[tuple[str, str]]] = {}
     for alert in document.alerts:
         if alert.state == "firing":
             found.setdefault(alert.series, []).append((alert.rule, alert.severity or "warning"))
-    return [
-        [
-            [mark for spelled in format.list_series_spellings(account, window) for mark in found.get(spelled, ())]
-            for window in account.windows
-        ]
-        for account in document.providers
-    ]
+    return found
 
 
 def _render_heading(
@@ -168,46 +156,55 @@ def _render_heading(
     for part in (account.account, account.plan):
         if part:
             name.append(f" · {part}", style="not bold")
-    fresh = Text(
-        formatter.format_freshness(account, is_polled=is_polled, include_reason=True),
-        style="yellow" if account.stale else "dim",
-    )
-    if len(name) + len(_COLUMN_GAP) + len(fresh) > width:
-        fresh = Text(formatter.format_freshness(account, is_polled=is_polled, include_reason=False), style=fresh.style)
+    style = "yellow" if account.stale else "dim"
+    fresh = Text(formatter.format_freshness(account, is_polled=is_polled, include_reason=True), style=style)
+    if len(name) + len(_GAP) + len(fresh) > width:
+        fresh = Text(formatter.format_freshness(account, is_polled=is_polled, include_reason=False), style=style)
     room = width - len(name) - len(fresh)
-    if room >= len(_COLUMN_GAP):
+    if room >= len(_GAP):
         yield Text.assemble(name, " " * room, fresh)
     else:
         yield name
-        yield Text.assemble(_COLUMN_GAP, fresh)
+        yield Text.assemble(_GAP, fresh)
     if account.error is not None:
-        yield Text(_COLUMN_GAP + formatter.format_problem(account, include_retry=False), style="red")
+        yield Text(_GAP + formatter.format_problem(account), style="red")
     if account.note:
-        yield Text(_COLUMN_GAP + account.note, style="dim")
+        yield Text(_GAP + account.note, style="dim")
 
 
-def _render_cells(
-    window: WindowStatus, label: str, formatter: StatusFormatter, layout: Layout, firing_rules: FiringRules
+def _render_facts(
+    window: WindowStatus, formatter: StatusFormatter, layout: Layout, firing_rules: FiringRules
 ) -> list[Text]:
-    """Label, bar, percent, pace, left, reset, alerts: each padded by the row."""
+    """Percent, pace, amount left, reset, alerts."""
     style = _choose_style(window, firing_rules)
-    reset = "" if layout.reset_on_second_line else _format_reset(window, formatter, layout)
-    pace = format.format_pace(window)
+    pace, left = status_text.format_pace(window), _format_amount_left(window)
+    percent = "" if window.unlimited or _is_amount(window) else status_text.format_used_percent(window) or "?"
     return [
-        Text(label),
-        _render_bar(window, layout.bar_width, style),
-        Text(_format_percent(window) + ("!" if firing_rules else ""), style=style),
-        Text(pace.partition(",")[0] if layout.two_lines else pace, style="yellow" if window.pace == "ahead" else "dim"),
-        Text("" if layout.two_lines or _is_amount(window) else format.format_remaining_amount(window)),
-        Text(reset, style="dim" if _format_uncertainty(window) else ""),
-        Text(", ".join(rule for rule, _ in firing_rules) if layout.show_rules else "", style=style),
+        Text((percent.rjust(6) if percent else "") + ("!" if firing_rules else ""), style=style),
+        Text(pace if layout.one_line else pace.partition(",")[0], style="yellow" if window.pace == "ahead" else "dim"),
+        Text(left if layout.one_line else ""),
+        Text(
+            "" if layout.reset_below else _format_reset(window, formatter, layout),
+            style="dim" if _format_uncertainty(window) else "",
+        ),
+        Text(", ".join(rule for rule, _ in firing_rules) if layout.one_line else "", style=style),
     ]
 
 
+def _render_second_line(window: WindowStatus, formatter: StatusFormatter, layout: Layout) -> Text | None:
+    """What a narrow row has no room for."""
+    if layout.one_line:
+        return None
+    projected = status_text.format_pace(window).partition(", ")[2]
+    reset = _format_reset(window, formatter, layout).strip() if layout.reset_below else ""
+    text = ", ".join(part for part in (reset, _format_amount_left(window), projected) if part)
+    return Text(f"{_GAP}{_GAP}{text}", style="dim") if text else None
+
+
 def _format_reset(window: WindowStatus, formatter: StatusFormatter, layout: Layout) -> str:
-    """When it resets, and how far the reading is to be believed."""
+    """When the window resets, and whether its reading is uncertain."""
     reset = formatter.format_reset(window)
-    if not layout.full_reset_text:
+    if not layout.one_line:
         reset = reset.removeprefix("resets ").replace("reset was due at", "was due")
     return reset + _format_uncertainty(window)
 
@@ -216,32 +213,20 @@ def _format_uncertainty(window: WindowStatus) -> str:
     return " (not confirmed yet)" if window.unconfirmed else " (old)" if window.stale else ""
 
 
-def _render_second_line(window: WindowStatus, formatter: StatusFormatter, layout: Layout) -> Text | None:
-    """What a narrow row has no room for."""
-    if not layout.two_lines:
-        return None
-    projected = format.format_pace(window).partition(", ")[2]
-    reset = _format_reset(window, formatter, layout).strip() if layout.reset_on_second_line else ""
-    parts = [reset, "" if _is_amount(window) else format.format_remaining_amount(window), projected]
-    text = ", ".join(part for part in parts if part)
-    return Text(f"{_COLUMN_GAP}  {text}", style="dim") if text else None
-
-
-def _format_percent(window: WindowStatus) -> str:
-    if window.unlimited or _is_amount(window):
-        return ""
-    return (format.format_used_percent(window) or "?").rjust(6)
+def _format_amount_left(window: WindowStatus) -> str:
+    """The amount, where the bar does not show it already."""
+    return "" if _is_amount(window) else status_text.format_remaining_amount(window)
 
 
 def _is_amount(window: WindowStatus) -> bool:
     """Whether the window is an amount without a percent: money, credits."""
-    return window.used_percent is None and bool(format.format_remaining_amount(window))
+    return window.used_percent is None and bool(status_text.format_remaining_amount(window))
 
 
 def _choose_style(window: WindowStatus, firing_rules: FiringRules) -> str:
-    for severity in ("critical", "warning", "info"):
+    for severity, style in _STYLES.items():
         if any(each == severity for _, each in firing_rules):
-            return _STYLES[severity]
+            return style
     used = window.used_percent
     if used is None or window.unlimited:
         return "dim"
@@ -252,10 +237,10 @@ def _render_bar(window: WindowStatus, bar_width: int, style: str) -> Text:
     if window.unlimited:
         return Text("unlimited", style="dim")
     if window.used_percent is None:
-        return Text(format.format_remaining_amount(window))
+        return Text(status_text.format_remaining_amount(window))
     full = round(min(max(window.used_percent, 0.0), _FULL_PERCENT) / _FULL_PERCENT * bar_width)
     if 0 < window.used_percent < _FULL_PERCENT:
-        full = min(max(full, 1), bar_width - 1)  # neither untouched nor used up, and a bar must not say so
+        full = min(max(full, 1), bar_width - 1)  # neither untouched nor used up, and the bar must not say so
     return Text.assemble(("█" * full, style), ("░" * (bar_width - full), "dim"))
 
 
@@ -270,33 +255,27 @@ def _shorten_labels(account: AccountStatus, max_width: int) -> list[str]:
     ]
 
 
-def _compute_column_widths(grids: Sequence[Sequence[Sequence[Text]]], bar_width: int) -> list[int]:
-    """How wide each column must be; 0 for one that is empty everywhere. An amount in a bar's place may run over it."""
-    rows = [cells for grid in grids for cells in grid]
-    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
-    return [widths[0], bar_width, *widths[2:]] if widths else []
-
-
 def _render_row(cells: Sequence[Text], column_widths: Sequence[int], width: int) -> Text:
     line, start = Text(), 0
-    for cell, wide in zip(cells, column_widths, strict=True):
-        if wide:
-            start += len(_COLUMN_GAP)
+    for cell, column_width in zip(cells, column_widths, strict=True):
+        if column_width:
+            start += len(_GAP)
             if cell.plain.strip():
                 line.append(" " * max(start - line.cell_len, 1))
                 line.append_text(cell)
-            start += wide
+            start += column_width
     line.truncate(width, overflow="crop")
     return line
 
 
-def _render_footer(document: StatusDocument, formatter: StatusFormatter) -> Iterator[Text]:
+def _render_footer(document: StatusDocument, formatter: StatusFormatter, *, show_daemon: bool) -> Iterator[Text]:
     for alert in document.alerts:
         yield Text(formatter.format_alert(alert), style=_STYLES.get(alert.severity or "", "dim"))
     for alert in document.waiting:
         yield Text(formatter.format_waiting(alert), style="dim")
     for snooze in document.snoozes:
         yield Text(formatter.format_snooze(snooze), style="dim")
-    for trouble in formatter.list_problems(document):
-        yield Text(trouble, style="red")
-    yield Text(formatter.format_daemon_state(document), style="dim" if document.daemon_running else "yellow")
+    for problem in formatter.list_problems(document):
+        yield Text(problem, style="red")
+    if show_daemon:
+        yield Text(formatter.format_daemon_state(document), style="dim" if document.daemon_running else "yellow")

@@ -43,6 +43,15 @@ def format_duration(duration: timedelta) -> str:
     return _join_units(days, "days", seconds % _DAY_S // _HOUR_S, "h") if days < _WEEKDAY_RANGE_DAYS else f"{days} days"
 
 
+def format_short_duration(duration: timedelta) -> str:
+    """A duration for a status bar, cut off in the same way; less than a minute is "1m": "40m", "1h40m", "3d4h"."""
+    minutes = max(int(duration.total_seconds()) // _MINUTE_S, 1)
+    hours = minutes // 60
+    if hours >= _MAX_HOURS:
+        return f"{hours // 24}d{hours % 24}h"
+    return f"{hours}h{minutes % 60:02d}m" if hours else f"{minutes}m"
+
+
 def format_time(at: datetime, now: datetime, tz: tzinfo) -> str:
     """An instant in wall time, as short as is still clear on the day of `now`: "16:00", "Tue 16:00", "1 Dec 16:00"."""
     local, today = at.astimezone(tz), now.astimezone(tz).date()

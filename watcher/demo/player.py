@@ -27,7 +27,7 @@ from watcher.demo.simulation import CLEARS_BELOW_PERCENT, FIRES_ABOVE_PERCENT
 from watcher.environment import Environment
 from watcher.notifiers import Channel
 from watcher.notifiers.registry import NOTIFIERS
-from watcher.status.builder import build_status as standing
+from watcher.status.builder import ConfigFacts, build_status
 from watcher.status.document import StatusDocument, WindowStatus
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.log import Log
@@ -96,7 +96,7 @@ class DemoPlayer:
             while not self._ended.is_set() and self.clock.now() < self._day.ends_at:
                 yield from self._drain_events(FRAME_INTERVAL_S)
                 now = self.clock.now()
-                yield StatusFrame(now, standing(store, now=now))
+                yield StatusFrame(now, build_status(store, ConfigFacts(), now=now))
             self._stop()
             yield from self._drain_events(0)
         finally:

@@ -19,8 +19,8 @@ from watcher.polling import fetch
 from watcher.polling.fetch import FoundLogins
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
-from watcher.status.builder import build_status
-from watcher.status.document import make_empty_status
+from watcher.status.builder import ConfigFacts, build_status, collect_config_facts
+from watcher.status.document import StatusDocument
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths, resolve_paths
@@ -47,6 +47,7 @@ def build_context(environment: Environment, redactor: Redactor) -> DoctorContext
     redactor.add_secrets(_list_secrets(found_logins))
     store, store_error, never_polled = _open_store(paths, environment)
     manager, item = _find_agent(host_info, paths)
+    facts = ConfigFacts() if config is None else collect_config_facts(config)
     return DoctorContext(
         paths=paths,
         host_info=host_info,
@@ -57,7 +58,7 @@ def build_context(environment: Environment, redactor: Redactor) -> DoctorContext
         store=store,
         store_error=store_error,
         never_polled=never_polled,
-        status=make_empty_status(now) if store is None else build_status(store, now=now),
+        status=StatusDocument(generated_at=now) if store is None else build_status(store, facts, now=now),
         holder_pid=Lock(paths.state_dir).read_holder_pid(),
         manager=manager,
         agent_item=item,

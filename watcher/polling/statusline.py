@@ -17,6 +17,7 @@ from watcher.errors import WatcherError
 from watcher.polling import fetch, inbox
 from watcher.polling.account_registry import AccountRegistry, Successions
 from watcher.providers import claude, claude_statusline
+from watcher.status.status_file import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths
@@ -79,6 +80,7 @@ def import_statusline(paths: Paths, environment: Environment) -> None:
             handed = read_statusline(store, logins.list_logins(claude.ID, now))
             if handed is not None and handed[1] is not None:
                 pipeline.process_result(store, config, handed[1], now=now, every=settings.pace.every)
+                write_status(store, config, now=now)
         finally:
             store.close()
     except WatcherError:

@@ -1,20 +1,20 @@
-"""How things stand, as one document: what fills `watcher status --json`.
+"""Builds the status document from the store, and brings one that was read from `status.json` up to date."""
 
-Built from the store alone, so it answers at once. Never put words for people here.
-"""
-
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
-import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
+from watcher.config.loader import Config
 from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.state import EngineState, SeriesState, Validity
 from watcher.core.engine.windows import get_used_percent, get_window_length
 from watcher.core.model import AlertPhase, Delivery, DeliveryState, PollFailure, Reading, Series, Snooze
 from watcher.core.routing.muting import has_snooze_expired
+from watcher.status.bars import format_line, is_stale
 from watcher.status.document import (
-    SCHEMA_NAME,
     WAITING_STATE,
     AccountStatus,
     ActiveSnooze,
@@ -23,45 +23,119 @@ from watcher.status.document import (
     StatusDocument,
     UndeliveredMessage,
     WindowStatus,
+    encode_json,
 )
-from watcher.status.fast_reader import is_stale
-from watcher.storage.store import HEARTBEAT_EVERY
 from watcher.storage.records import Account
-from watcher.storage.store import Store
+from watcher.storage.store import HEARTBEAT_EVERY, Store
 
-MAX_MISSED_HEARTBEATS = 3  # heartbeats after which a daemon that did not say farewell is taken for dead
+MAX_MISSED_HEARTBEATS = 3  # heartbeats after which a daemon that did not report its end counts as dead
 ON_PACE_MARGIN_PERCENT = 5.0  # points around the even use of a window that are still on pace
+SHOW_DEAD_FOR = timedelta(days=7)  # how long a message that was given up is listed
 
 
-def build_status(store: Store, *, now: datetime) -> StatusDocument:
-    """What the store knows, judged for freshness at `now`."""
-    accounts = store.accounts.load()
-    memory = store.alerts.load_state()
-    heartbeat = store.facts.load("heartbeat")
-    refused = find_config_error(store)
-    every, polls = _decode_intervals(store.facts.load("every")), store.polls.load_next_polls()
-    firing, waiting = _build_alert_statuses(memory, accounts, _decode_names(store.facts.load("waiting_rules")))
-    return StatusDocument(
-        schema=SCHEMA_NAME,
+class ConfigFacts(Struct, frozen=True, kw_only=True):
+    """What the document takes from the config."""
+
+    poll_every_s: Mapping[str, float] = {}  # by provider
+    waiting_rules: Collection[str] = frozenset()  # names of the rules that notify only at the end
+    broken_channels: Mapping[str, str] = {}
+
+
+def collect_config_facts(config: Config) -> ConfigFacts:
+    """The facts of a config in force."""
+    return ConfigFacts(
+        poll_every_s={name: each.pace.every.total_seconds() for name, each in config.providers.items()},
+        waiting_rules={rule.name for rule in config.rules if rule.notifies_only_at_end},
+        broken_channels={
+            name: error for name, error in config.broken_channels.items() if not name.startswith("channels.")
+        },
+    )
+
+
+def recover_config_facts(document: StatusDocument) -> ConfigFacts:
+    """The same from the document of a process that had the config."""
+    return ConfigFacts(
+        poll_every_s={
+            account.provider: account.poll_every_seconds
+            for account in document.providers
+            if account.poll_every_seconds is not None
+        },
+        waiting_rules={alert.rule for alert in document.waiting},
+        broken_channels=document.broken_channels,
+    )
+
+
+def build_status(store: Store, config: ConfigFacts, *, now: datetime) -> StatusDocument:
+    """What the store knows, judged at `now`."""
+    accounts, state, polls = store.accounts.load(), store.alerts.load_state(), store.polls.load_next_polls()
+    several = {a.provider for a in accounts if sum(b.provider == a.provider for b in accounts) > 1}
+    names = {(account.provider, account.account): account.name for account in accounts}
+
+    def name_series(series: Series) -> str:
+        return format_series(series, several, names)
+
+    heartbeat, refused = store.facts.load("heartbeat"), find_config_error(store)
+    firing, waiting = _build_alert_statuses(state, name_series, config.waiting_rules)
+    return update_status(
+        StatusDocument(
+            generated_at=now,
+            providers=[
+                _build_account_status(
+                    account,
+                    [
+                        _build_window_status(reading, name_series(series), state.series_states.get(series), now)
+                        for series, reading in _list_readings(account)
+                    ],
+                    poll_every_s=config.poll_every_s.get(account.provider),
+                    next_poll=polls.get(account.provider),
+                )
+                for account in accounts
+            ],
+            alerts=firing,
+            waiting=waiting,
+            snoozes=_build_snoozes(store.snoozes.load(), state, now),
+            daemon_running=heartbeat is not None and heartbeat[0] == "running",
+            daemon_seen_at=None if heartbeat is None else heartbeat[1],
+            config_error=None if refused is None else refused[0],
+            broken_channels=dict(config.broken_channels),
+            stopped_channels={stop.channel: stop.detail for stop in store.outbox.load_stops()},
+            undelivered=[
+                _build_undelivered(delivery)
+                for delivery in [
+                    *store.outbox.load(),
+                    *store.outbox.load_finished(DeliveryState.DEAD, since=now - SHOW_DEAD_FOR),
+                ]
+            ],
+        ),
+        now,
+    )
+
+
+def update_status(document: StatusDocument, now: datetime) -> StatusDocument:
+    """The document with what the time alone changes: staleness, expired snoozes, a daemon that fell silent."""
+    seen = document.daemon_seen_at
+    document = replace(
+        document,
         generated_at=now,
-        providers=[
-            _build_account_status(each, memory.series_states, every.get(each.provider), polls.get(each.provider), now)
-            for each in accounts
-        ],
-        alerts=firing,
-        waiting=waiting,
-        daemon_running=_is_daemon_running(heartbeat, now),
-        daemon_seen_at=None if heartbeat is None else heartbeat[1],
-        config_error=None if refused is None else refused[0],
-        snoozes=_build_snoozes(store.snoozes.load(), memory, now),
-        broken_channels=_decode_broken_channels(store.facts.load("broken_channels")),
-        stopped_channels={stop.channel: stop.detail for stop in store.outbox.load_stops()},
-        undelivered=[
-            _build_undelivered(delivery)
-            for delivery in [
-                *store.outbox.load(),
-                *store.outbox.load_finished(DeliveryState.DEAD, since=now - timedelta(days=7)),
-            ]
+        providers=[_update_account(account, now) for account in document.providers],
+        snoozes=[each for each in document.snoozes if each.until is None or each.until > now],
+        daemon_running=document.daemon_running
+        and seen is not None
+        and now - seen < MAX_MISSED_HEARTBEATS * HEARTBEAT_EVERY,
+    )
+    return replace(document, line=format_line(json.loads(encode_json(document)), now))
+
+
+def _update_account(account: AccountStatus, now: datetime) -> AccountStatus:
+    late = is_stale(
+        account.fetched_at, account.poll_every_seconds, account.next_poll_at, now, failing=account.error is not None
+    )
+    return replace(
+        account,
+        stale=late or (bool(account.windows) and all(window.stale for window in account.windows)),
+        windows=[
+            window if window.resets_at is None or window.resets_at > now else replace(window, pace=None)
+            for window in account.windows
         ],
     )
 
@@ -73,11 +147,9 @@ def find_config_error(store: Store) -> tuple[str, datetime] | None:
 
 
 def _build_alert_statuses(
-    engine_state: EngineState, accounts: Sequence[Account], waiting_rules: Collection[str]
+    engine_state: EngineState, name_series: Callable[[Series], str], waiting_rules: Collection[str]
 ) -> tuple[list[AlertStatus], list[AlertStatus]]:
-    """Every alert that is not at rest, by rule and series; and apart from them, those of the rules that only wait."""
-    several = {a.provider for a in accounts if sum(b.provider == a.provider for b in accounts) > 1}
-    names = {(account.provider, account.account): account.name for account in accounts}
+    """Every alert that is not OK, by rule and series; separately, those of the rules that notify only at the end."""
     found: tuple[list[AlertStatus], list[AlertStatus]] = ([], [])
     for state in sorted(engine_state.alert_states.values(), key=lambda state: (state.rule, state.series)):
         waits = state.rule in waiting_rules
@@ -86,7 +158,7 @@ def _build_alert_statuses(
         found[waits].append(
             AlertStatus(
                 rule=state.rule,
-                series=format_series(state.series, several, names),
+                series=name_series(state.series),
                 state=WAITING_STATE if waits else state.phase.value,
                 severity=None if state.severity is None else state.severity.value,
                 since=state.since,
@@ -106,14 +178,6 @@ def format_series(
     )
 
 
-def _is_daemon_running(heartbeat: tuple[str, datetime] | None, now: datetime) -> bool:
-    return (
-        heartbeat is not None
-        and heartbeat[0] == "running"
-        and now - heartbeat[1] < MAX_MISSED_HEARTBEATS * HEARTBEAT_EVERY
-    )
-
-
 def _build_snoozes(snoozes: Iterable[Snooze], engine_state: EngineState, now: datetime) -> list[ActiveSnooze]:
     episodes = {str(series): state.episode for series, state in engine_state.series_states.items()}
     return [
@@ -123,33 +187,32 @@ def _build_snoozes(snoozes: Iterable[Snooze], engine_state: EngineState, now: da
     ]
 
 
+def _list_readings(account: Account) -> list[tuple[Series, Reading]]:
+    readings = () if account.snapshot is None else account.snapshot.readings
+    return [(Series(provider=account.provider, account=account.account, window=each.window), each) for each in readings]
+
+
 def _build_account_status(
     account: Account,
-    series_states: Mapping[Series, SeriesState],
-    every: timedelta | None,
+    windows: list[WindowStatus],
+    *,
+    poll_every_s: float | None,
     next_poll: tuple[datetime, str] | None,
-    now: datetime,
 ) -> AccountStatus:
-    """One account: `every` is how often it is asked as a rule, `next_poll` when next and why."""
     snapshot, failure = account.snapshot, account.failure
-    readings = () if snapshot is None else snapshot.readings
-    at, next_at = None if snapshot is None else snapshot.at, None if next_poll is None else next_poll[0]
-    late = is_stale(at, every, next_at, now, failing=failure is not None)
-    names = (Series(provider=account.provider, account=account.account, window=each.window) for each in readings)
     return AccountStatus(
         provider=account.provider,
         account=account.name or None,
         plan=None if snapshot is None else snapshot.plan,
         ok=failure is None and snapshot is not None,
         error=None if failure is None else _build_problem(failure, account.failing_since),
-        fetched_at=at,
-        stale=late or (bool(readings) and all(reading.stale for reading in readings)),
+        fetched_at=None if snapshot is None else snapshot.at,
+        stale=False,  # see `update_status`
         note=None if snapshot is None else snapshot.note,
-        next_poll_at=next_at,
+        poll_every_seconds=poll_every_s,
+        next_poll_at=None if next_poll is None else next_poll[0],
         next_poll_reason=None if next_poll is None else next_poll[1],
-        windows=[
-            _build_window_status(each, series_states.get(name), now) for each, name in zip(readings, names, strict=True)
-        ],
+        windows=windows,
     )
 
 
@@ -157,11 +220,12 @@ def _build_problem(failure: PollFailure, since: datetime | None) -> Problem:
     return Problem(kind=failure.kind, message=failure.message, retry_at=failure.retry_at, since=since)
 
 
-def _build_window_status(reading: Reading, state: SeriesState | None, now: datetime) -> WindowStatus:
-    view = None if state is None else SeriesMetrics(state, now, use_last_reading=True)
-    projected = None if view is None else view.value_of("projected")
+def _build_window_status(reading: Reading, series_name: str, state: SeriesState | None, now: datetime) -> WindowStatus:
+    metrics = None if state is None else SeriesMetrics(state, now, use_last_reading=True)
+    projected = None if metrics is None else metrics.value_of("projected")
     return WindowStatus(
         window=reading.window,
+        series=series_name,
         kind=reading.kind.value,
         label=reading.label,
         used_percent=reading.used_percent,
@@ -202,17 +266,3 @@ def _build_undelivered(delivery: Delivery) -> UndeliveredMessage:
         attempts=delivery.attempts,
         next_attempt_at=delivery.next_attempt_at if waits else None,
     )
-
-
-def _decode_intervals(fact: tuple[str, datetime] | None) -> dict[str, timedelta]:
-    found = {} if fact is None else msgspec.json.decode(fact[0], type=dict[str, float])
-    return {provider: timedelta(seconds=each) for provider, each in found.items()}
-
-
-def _decode_names(fact: tuple[str, datetime] | None) -> frozenset[str]:
-    return frozenset() if fact is None else msgspec.json.decode(fact[0], type=frozenset[str])
-
-
-def _decode_broken_channels(fact: tuple[str, datetime] | None) -> dict[str, str]:
-    found = {} if fact is None else msgspec.json.decode(fact[0], type=dict[str, str])
-    return {name: why for name, why in found.items() if not name.startswith("channels.")}

@@ -1,7 +1,4 @@
-"""The document of `watcher status --json` (contract: `watcher.status.v1`): its records, and how they are written.
-
-Never ask the store here: `watcher.status.builder` fills it.
-"""
+"""The records of `watcher status --json` and `status.json` (contract: `watcher.status.v1`). None is unknown."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -9,14 +6,16 @@ from decimal import Decimal
 import msgspec
 from msgspec import Struct
 
-SCHEMA_NAME = "watcher.status.v1"
+from watcher.status.bars import SCHEMA_NAME
+
 WAITING_STATE = "waiting"
 
 
 class WindowStatus(Struct, frozen=True, kw_only=True):
-    """One window, as the contract has it. None is unknown."""
+    """One window of an account."""
 
     window: str
+    series: str  # as `alerts` name it
     kind: str
     label: str
     used_percent: float | None
@@ -28,14 +27,14 @@ class WindowStatus(Struct, frozen=True, kw_only=True):
     resets_at: datetime | None
     window_seconds: int | None
     stale: bool
-    primary: bool = False  # stands for its account at this moment
-    unconfirmed: bool = False  # so unlike the last reading that a second one must confirm it before rules believe it
-    projected_percent: float | None = None  # used at the reset, if it goes on as in the last hours
+    primary: bool = False  # stands for its account in a status bar
+    unconfirmed: bool = False  # suspect: rules believe it only after a second reading confirms it
+    projected_percent: float | None = None  # used at the reset if use goes on as in the last hours
     pace: str | None = None  # "ahead" of even use over the window (it may run dry), "on", "behind"
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """Why a provider gave nothing at the last poll."""
+    """Why the last poll of an account failed."""
 
     kind: str
     message: str
@@ -54,13 +53,14 @@ class AccountStatus(Struct, frozen=True, kw_only=True):
     fetched_at: datetime | None
     stale: bool
     note: str | None
+    poll_every_seconds: float | None  # the provider's usual interval
     next_poll_at: datetime | None
     next_poll_reason: str | None
     windows: list[WindowStatus]
 
 
 class AlertStatus(Struct, frozen=True, kw_only=True):
-    """One alert that is not at rest: `pending`, `firing`; among `waiting` only `waiting`."""
+    """One alert that is not OK: `pending` or `firing`; in the list `waiting`, only `waiting`."""
 
     rule: str
     series: str
@@ -70,19 +70,19 @@ class AlertStatus(Struct, frozen=True, kw_only=True):
 
 
 class UndeliveredMessage(Struct, frozen=True, kw_only=True):
-    """A message that waits or was given up."""
+    """A message that waits in the outbox, or was given up."""
 
     channel: str
     title: str
     state: str
-    outcome: str  # what the far side said last, else why it waits
+    outcome: str  # the receiver's last answer, else the reason why it waits
     at: datetime
     attempts: int
     next_attempt_at: datetime | None
 
 
 class ActiveSnooze(Struct, frozen=True, kw_only=True):
-    """A rule or a series that says nothing for now."""
+    """A rule or a series that is snoozed."""
 
     target: str
     until: datetime | None  # None: until the reset
@@ -91,36 +91,29 @@ class ActiveSnooze(Struct, frozen=True, kw_only=True):
 class StatusDocument(Struct, frozen=True, kw_only=True):
     """The whole document."""
 
-    schema: str
+    schema: str = SCHEMA_NAME
     generated_at: datetime
-    providers: list[AccountStatus]
-    alerts: list[AlertStatus]
-    daemon_seen_at: datetime | None
-    config_error: str | None
-    stopped_channels: dict[str, str]
-    undelivered: list[UndeliveredMessage]
-    waiting: list[AlertStatus] = []  # of rules that speak only of the end: the condition holds, and nothing fires
+    providers: list[AccountStatus] = []
+    alerts: list[AlertStatus] = []
+    waiting: list[AlertStatus] = []  # of rules that notify only at the end: their condition holds
     snoozes: list[ActiveSnooze] = []
     daemon_running: bool = False
-    broken_channels: dict[str, str] = {}  # those whose secret cannot be had, and why; their messages wait
+    daemon_seen_at: datetime | None = None
+    config_error: str | None = None
+    broken_channels: dict[str, str] = {}  # channels whose secret is not available, and why; their messages wait
+    stopped_channels: dict[str, str] = {}  # channels that refused permanently, and what they answered
+    undelivered: list[UndeliveredMessage] = []
+    line: str = ""  # the primary windows as one line of text
 
 
-def make_empty_status(now: datetime) -> StatusDocument:
-    """The document of a machine that was never asked anything."""
-    return StatusDocument(
-        schema=SCHEMA_NAME,
-        generated_at=now,
-        providers=[],
-        alerts=[],
-        daemon_running=False,
-        daemon_seen_at=None,
-        config_error=None,
-        broken_channels={},
-        stopped_channels={},
-        undelivered=[],
-    )
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+def encode_json(document: Struct) -> bytes:
+    """A document as JSON: money and counts as numbers, instants in UTC with a `Z`."""
+    return _ENCODER.encode(document)
 
 
 def format_json(document: Struct) -> str:
-    """A document as indented JSON: money and counts as numbers, instants in UTC with a `Z`."""
-    return msgspec.json.format(msgspec.json.Encoder(decimal_format="number").encode(document), indent=2).decode()
+    """The same, indented."""
+    return msgspec.json.format(encode_json(document), indent=2).decode()

@@ -99,6 +99,11 @@ class Database:
         if not self.uses_memory:
             self._memory_marker.unlink(missing_ok=True)
 
+    @property
+    def change_count(self) -> int:
+        """Rows changed by this connection: it grows with every change."""
+        return self._db.total_changes
+
     # --- opening and closing ----------------------------------------------------------------------------------------
 
     def _open(self) -> sqlite3.Connection:

@@ -5,9 +5,9 @@ from decimal import Decimal
 
 from msgspec import structs
 
-from watcher.cli.format import StatusFormatter
 from watcher.cli.status_table import render_status_table
-from watcher.status.document import AccountStatus, AlertStatus, WindowStatus, make_empty_status
+from watcher.cli.status_text import StatusFormatter
+from watcher.status.document import AccountStatus, AlertStatus, StatusDocument, WindowStatus
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TONGUE = StatusFormatter(NOW, UTC)
@@ -18,6 +18,7 @@ M, H = timedelta(minutes=1), timedelta(hours=1)
 def window(name="five_hour", **facts):
     known = {
         "window": name,
+        "series": "",  # see `known`
         "kind": "session",
         "label": "5-hour window",
         "used_percent": 82.0,
@@ -44,6 +45,7 @@ def account(*windows, **facts):
         "fetched_at": NOW - 3 * M,
         "stale": False,
         "note": None,
+        "poll_every_seconds": 600.0,
         "next_poll_at": NOW + 7 * M,
         "next_poll_reason": "every 10m",
         "windows": list(windows),
@@ -52,9 +54,24 @@ def account(*windows, **facts):
 
 
 def known(*accounts, **facts):
-    return structs.replace(
-        make_empty_status(NOW), providers=list(accounts), daemon_running=True, daemon_seen_at=NOW, **facts
-    )
+    """A document of these accounts, each window named as alerts name it."""
+    providers = [each.provider for each in accounts]
+    named = [
+        structs.replace(
+            each,
+            windows=[
+                structs.replace(
+                    window,
+                    series=f"{each.provider}[{each.account}].{window.window}"
+                    if providers.count(each.provider) > 1
+                    else f"{each.provider}.{window.window}",
+                )
+                for window in each.windows
+            ],
+        )
+        for each in accounts
+    ]
+    return StatusDocument(generated_at=NOW, providers=named, daemon_running=True, daemon_seen_at=NOW, **facts)
 
 
 def shown(document, width=80, **options):

@@ -1,12 +1,12 @@
-"""`watcher status` and `watcher check`: the same facts in the same words."""
+"""The phrases of `watcher status` and `watcher check`, and the windows that are selected."""
 
 from decimal import Decimal
 
 import pytest
 from msgspec import structs
 
-from tests.cli.documents import BALANCE, FIRING, NOW, PREMIUM, TONGUE, H, M, account, known, shown, window
-from watcher.cli import check, status
+from tests.status.documents import FIRING, NOW, PREMIUM, TONGUE, H, M, account, known, shown, window
+from watcher.cli import status, status_text
 from watcher.core.model import Reading, WindowKind
 from watcher.status.builder import compute_pace
 from watcher.status.document import ActiveSnooze, Problem, UndeliveredMessage
@@ -15,31 +15,30 @@ from watcher.status.document import ActiveSnooze, Problem, UndeliveredMessage
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({}, "82 % used, resets in 1 h 40 min (13:40)"),
-        ({"unlimited": True, "used_percent": None}, "unlimited"),
-        ({"used_percent": None, "resets_at": None}, "unknown"),
-        ({"used_percent": None}, "unknown, resets in 1 h 40 min (13:40)"),
-        ({"used_percent": 99.97}, "99.9 % used, resets in 1 h 40 min (13:40)"),
-        ({"resets_at": NOW - 5 * M}, "82 % used, reset was due at 11:55"),
-        ({"unconfirmed": True}, "82 % used, resets in 1 h 40 min (13:40), not confirmed yet"),
-        (
-            {"remaining": Decimal(-18), "limit": Decimal(300), "unit": "requests", "resets_at": None},
-            "82 % used, 18 requests over",
-        ),
-        (
-            {
-                "remaining": Decimal("12.5"),
-                "limit": Decimal(50),
-                "unit": "usd",
-                "resets_at": None,
-                "used_percent": None,
-            },
-            "$12.50 of $50.00 left",
-        ),
+        ({}, "resets in 1 h 40 min (13:40)"),
+        ({"unlimited": True, "used_percent": None}, ""),
+        ({"resets_at": None}, ""),
+        ({"resets_at": NOW - 5 * M}, "reset was due at 11:55"),
     ],
 )
-def test_a_window_is_one_phrase(facts, said):
-    assert TONGUE.format_window(window(**facts)) == said
+def test_when_a_window_resets_is_one_phrase(facts, said):
+    assert TONGUE.format_reset(window(**facts)) == said
+
+
+@pytest.mark.parametrize(
+    ("facts", "used", "left"),
+    [
+        ({}, "82 %", ""),
+        ({"unlimited": True, "used_percent": None}, "unlimited", ""),
+        ({"used_percent": None}, "", ""),
+        ({"used_percent": 99.97}, "99.9 %", ""),
+        ({"remaining": Decimal(-18), "limit": Decimal(300), "unit": "requests"}, "82 %", "18 requests over"),
+        ({"remaining": Decimal("12.5"), "limit": Decimal(50), "unit": "usd"}, "82 %", "$12.50 of $50.00 left"),
+    ],
+)
+def test_what_is_used_and_what_is_left_are_phrases(facts, used, left):
+    shown = window(**facts)
+    assert (status_text.format_used_percent(shown), status_text.format_remaining_amount(shown)) == (used, left)
 
 
 def test_what_is_wrong_with_an_account_is_said_with_its_time():
@@ -48,18 +47,16 @@ def test_what_is_wrong_with_an_account_is_said_with_its_time():
     text = "\n".join(shown(known(failing), 100))
     assert "read 2 h ago (old), next in 7 min" in text
     assert "  expired: run `claude` once (since 10:00)" in text
-    (said, *_) = check.format_check_report(known(failing), TONGUE)
-    assert said == "claude  expired: run `claude` once (since 10:00, asked again in 7 min)"
 
 
 def test_who_polls_by_hand_is_told_before_when_it_is_in_vain():
     message = "Claude: asked too often (429): it is asked again later"
     error = Problem(kind="rate_limited", message=message, retry_at=NOW + 2 * H, since=None)
-    assert TONGUE.format_problem(account(ok=False, error=error), include_retry=False) == (
-        "asked too often (429): it is asked again later (not asked before 14:00)"
+    assert TONGUE.format_problem(account(ok=False, error=error)) == (
+        "asked too often (429): it is asked again later (not polled before 14:00)"
     )
     over = structs.replace(error, retry_at=NOW - H)
-    assert TONGUE.format_problem(account(ok=False, error=over), include_retry=False).endswith("again later")
+    assert TONGUE.format_problem(account(ok=False, error=over)).endswith("again later")
 
 
 def test_a_provider_is_not_named_twice():
@@ -91,10 +88,13 @@ def test_every_trouble_is_said_and_what_waits_is_counted():
     )
     assert TONGUE.list_problems(document) == [
         "the config has a mistake, and the last good one is in force:\nconfig.toml:3:1: no",
-        "channel team refused for good and is silent until its settings change: 404 no_service (1 message waiting)",
+        (
+            "channel team refused permanently and is not used until its settings change: 404 no_service"
+            " (1 message waiting)"
+        ),
         "channel phone waits for its secret: NTFY is not set",
-        "the token of claude cannot be had: KEY is not set",
-        'not delivered to mail: "Claude at 82 %" (tried again in 5 min: timed out)',
+        "the token of claude is not available: KEY is not set",
+        'not delivered to mail: "Claude at 82 %" (retried in 5 min: timed out)',
         'not delivered to old: "Claude at 82 %" (given up: timed out)',
         "1 message held back by quiet hours or a snooze",
     ]
@@ -105,7 +105,6 @@ def test_what_is_snoozed_is_said_with_its_end():
         snoozes=[ActiveSnooze(target="session", until=NOW + 2 * H), ActiveSnooze(target="claude.seven_day", until=None)]
     )
     said = ["snoozed: session until 14:00", "snoozed: claude.seven_day until the reset"]
-    assert list(check.format_check_report(document, TONGUE))[1:] == said
     assert [line for line in shown(document) if line.startswith("snoozed")] == said
 
 
@@ -113,10 +112,10 @@ def test_what_is_snoozed_is_said_with_its_end():
     ("facts", "said"),
     [
         ({"daemon_running": True}, "watching in the background"),
-        ({"daemon_running": False}, "nothing watches in the background since 10:00: `watcher agent install`, or"),
+        ({"daemon_running": False}, "not watching in the background since 10:00: `watcher agent install`, or"),
         (
             {"daemon_running": False, "daemon_seen_at": None},
-            "nothing watches in the background: `watcher agent install`",
+            "not watching in the background: `watcher agent install`",
         ),
     ],
 )
@@ -141,23 +140,6 @@ def test_pace_is_use_against_an_even_use_of_the_window(used, left, word):
         window="five_hour", kind=WindowKind.SESSION, used_percent=used, resets_at=NOW + left, window_seconds=18000
     )
     assert compute_pace(reading, NOW) == word
-
-
-def test_check_says_the_same_in_one_aligned_block():
-    error = Problem(kind="offline", message="cannot be reached", retry_at=None, since=None)
-    document = known(
-        account(window(), BALANCE),
-        account(provider="codex", ok=False, error=error, next_poll_at=None),
-        account(provider="copilot"),
-        alerts=[FIRING],
-    )
-    assert list(check.format_check_report(document, TONGUE)) == [
-        "claude   5-hour window  82 % used, resets in 1 h 40 min (13:40)",
-        "claude   balance        $4.20 left",
-        "codex    cannot be reached",
-        "copilot  answered, without any window",
-        "firing: session on claude.five_hour (warning) since 11:40",
-    ]
 
 
 def test_windows_are_chosen_by_provider_window_kind_and_account():
@@ -215,12 +197,12 @@ def test_a_template_is_filled_for_the_primary_window_or_for_those_that_were_name
     weekly = window("seven_day", kind="weekly", primary=False, used_percent=None)
     document = known(account(window(), weekly), alerts=[FIRING])
     text = "{series} {used_percent:.0f}% {resets_in} {resets_at} {severity} {rule} {age}"
-    assert list(status.render_template_lines(document, text, TONGUE, ())) == [
+    assert list(status.render_template_lines(document, text, (), TONGUE)) == [
         "claude.five_hour 82% 1 h 40 min 13:40 warning session 3 min"
     ]
     assert list(
         status.render_template_lines(
-            document, "{window} {used_percent:.0f}", TONGUE, status.parse_selectors(("*.weekly",))
+            document, "{window} {used_percent:.0f}", status.parse_selectors(("*.weekly",)), TONGUE
         )
     ) == [
         "five_hour 82",

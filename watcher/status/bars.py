@@ -1,0 +1,202 @@
+"""One line of text from `status.json`, for status bars: plain, for tmux, or for Waybar.
+
+Bars run this many times a minute, so it loads only the standard library and reads only that file. What depends on the
+moment is computed at reading: whether a reading is stale, and how long each window still runs.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from watcher.core import formatting
+from watcher.system import clock
+
+FILE_NAME = "status.json"
+SCHEMA_NAME = "watcher.status.v1"
+STALE_AFTER_POLLS = 3  # a reading older than this many polls is stale
+OVERDUE_FOR = timedelta(minutes=5)  # a poll that is overdue for longer than this is not being made
+_FULL_PERCENT = 100.0
+_COLOURS = {"info": "cyan", "warning": "yellow", "critical": "red"}  # by severity, lowest first
+_NO_READINGS = "watcher: no readings yet"
+
+Document = dict[str, Any]
+"""The content of `status.json`."""
+
+
+class _Account(NamedTuple):
+    """One account as a bar shows it."""
+
+    name: str  # provider, and account where the provider has several
+    error: str | None
+    is_old: bool  # stale, or failing
+    severity: str | None  # the highest that fires on one of its windows
+    primary_window: Document | None
+    windows: list[Document]
+
+
+def read_status_file(state_dir: Path) -> Document | None:
+    """The content of `status.json`; None if it is missing or unreadable."""
+    try:
+        content = json.loads((state_dir / FILE_NAME).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) and content.get("schema") == SCHEMA_NAME else None
+
+
+def is_stale(
+    fetched_at: datetime | None,
+    poll_every_s: float | None,
+    next_poll_at: datetime | None,
+    now: datetime,
+    *,
+    failing: bool,
+) -> bool:
+    """Whether a reading is too old to describe this moment.
+
+    Args:
+        fetched_at: when it was made; None: there is none.
+        poll_every_s: the provider's usual interval; None: unknown.
+        next_poll_at: when the provider is polled next.
+        now: this moment.
+        failing: whether the last poll failed.
+    """
+    if fetched_at is None:
+        return True
+    if poll_every_s is None or now - fetched_at <= STALE_AFTER_POLLS * timedelta(seconds=poll_every_s):
+        return False
+    # a provider whose use has not moved for hours is polled more rarely on purpose
+    return failing or next_poll_at is None or now > next_poll_at + OVERDUE_FOR
+
+
+def format_line(document: Document, now: datetime) -> str:
+    """`claude 82%! 1h40m · codex 12% 3h05m`: the primary window of each account. `!`: an alert fires, `?`: old."""
+    return " · ".join(_format_account(account, now) for account in _list_accounts(document, now)) or _NO_READINGS
+
+
+def format_tmux(document: Document, now: datetime) -> str:
+    """The same with tmux colours: what fires in the colour of its severity, what is old in grey."""
+    parts = []
+    for account in _list_accounts(document, now):
+        text = _format_account(account, now).replace("#", "##")
+        has_alert = account.severity is not None and account.primary_window is not None
+        colour = _COLOURS[account.severity or "info"] if has_alert else "colour244" if account.is_old else ""
+        parts.append(f"#[fg={colour}]{text}#[default]" if colour else text)
+    return " · ".join(parts) or _NO_READINGS
+
+
+def format_waybar(document: Document, now: datetime) -> str:
+    """Waybar's JSON: `text`, `alt`, `tooltip`, `class`, `percentage`; its texts are markup, so they are escaped."""
+    accounts = _list_accounts(document, now)
+    state = _highest_severity([alert["severity"] for alert in document["alerts"] if alert["state"] == "firing"])
+    state = state or ("stale" if any(account.is_old for account in accounts) else "ok")
+    fullest = max((account.primary_window["used_percent"] or 0.0 for account in accounts if account.primary_window),
+                  default=0.0)  # fmt: skip
+    tooltip = "\n".join(line for account in accounts for line in _format_tooltip(account, now)) or _NO_READINGS
+    return _encode_waybar(format_line(document, now), state if accounts else "empty", tooltip, fullest)
+
+
+FORMATTERS: dict[str, Callable[[Document, datetime], str]] = {
+    "line": format_line,
+    "tmux": format_tmux,
+    "waybar": format_waybar,
+}
+
+
+def format_error(format_name: str, text: str) -> str:
+    """A sentence in place of the readings."""
+    return _encode_waybar(text, "error", text, 0.0) if format_name == "waybar" else text
+
+
+def _list_accounts(document: Document, now: datetime) -> list[_Account]:
+    providers = [account["provider"] for account in document["providers"]]
+    return [
+        _build_account(account, document["alerts"], now, is_only=providers.count(account["provider"]) == 1)
+        for account in document["providers"]
+    ]
+
+
+def _build_account(account: Document, alerts: list[Document], now: datetime, *, is_only: bool) -> _Account:
+    windows = account["windows"]
+    for window in windows:
+        firing = [a["severity"] for a in alerts if a["state"] == "firing" and a["series"] == window["series"]]
+        window["severity"] = _highest_severity(firing)
+    stale = (bool(windows) and all(window["stale"] for window in windows)) or is_stale(
+        _parse_time(account["fetched_at"]),
+        account["poll_every_seconds"],
+        _parse_time(account["next_poll_at"]),
+        now,
+        failing=account["error"] is not None,
+    )
+    primary = [window for window in windows if window["primary"]]
+    return _Account(
+        name=account["provider"] if is_only else f"{account['provider']} {account['account'] or ''}".strip(),
+        error=None if account["error"] is None else account["error"]["message"],
+        is_old=stale or account["error"] is not None,
+        severity=_highest_severity([window["severity"] for window in windows]),
+        primary_window=max(primary or windows, key=lambda window: window["used_percent"] or 0.0, default=None),
+        windows=windows,
+    )
+
+
+def _highest_severity(severities: Sequence[str | None]) -> str | None:
+    return max((each for each in severities if each), key=list(_COLOURS).index, default=None)
+
+
+def _format_account(account: _Account, now: datetime) -> str:
+    window = account.primary_window
+    if window is None:
+        return f"{account.name} ?"
+    marks = ("!" if account.severity else "") + ("?" if account.is_old else "")
+    left = _get_time_left(window, now)
+    return f"{account.name} {_format_usage(window)}{marks}" + (
+        "" if left is None else f" {formatting.format_short_duration(left)}"
+    )
+
+
+def _format_usage(window: Document) -> str:
+    used, remaining = window["used_percent"], window["remaining"]
+    if window["unlimited"]:
+        return "unlimited"
+    if used is not None:
+        return f"{round(used) if used >= _FULL_PERCENT else min(round(used), 99)}%"  # never 100 if it is less
+    return "?" if remaining is None else f"{formatting.format_amount(remaining, window['unit'])} left"
+
+
+def _get_time_left(window: Document, now: datetime) -> timedelta | None:
+    """The time to the reset; None if it is unknown, past or meaningless."""
+    resets_at = _parse_time(window["resets_at"])
+    return None if resets_at is None or resets_at <= now or window["unlimited"] else resets_at - now
+
+
+def _format_tooltip(account: _Account, now: datetime) -> list[str]:
+    lines = [f"{account.name}: {account.error}"] if account.error else []
+    for window in account.windows:
+        left, reset = _get_time_left(window, now), ""
+        if left is not None:
+            at = formatting.format_time(now + left, now, clock.LocalZone())
+            reset = f", resets in {formatting.format_duration(left)} ({at})"
+        alert = f" ({window['severity']})" if window["severity"] else ""
+        lines.append(f"{account.name} {window['label'] or window['window']}: {_format_usage(window)}{reset}{alert}")
+    return lines
+
+
+def _encode_waybar(text: str, state: str, tooltip: str, percentage: float) -> str:
+    return json.dumps(
+        {
+            "text": _escape_markup(text),
+            "alt": state,
+            "tooltip": _escape_markup(tooltip),
+            "class": state,
+            "percentage": int(min(max(percentage, 0.0), _FULL_PERCENT)),
+        }
+    )
+
+
+def _escape_markup(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _parse_time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
