@@ -15,7 +15,9 @@ from watcher.core.engine.state import SeriesState
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.formatting import format_percent
 from watcher.core.model import Series
-from watcher.core.rules.parser import Expression, ExpressionError, parse_condition
+from watcher.core.rules.ast import Expression
+from watcher.core.rules.lexer import ExpressionError
+from watcher.core.rules.parser import parse_condition
 from watcher.core.rules.units import parse_duration
 from watcher.errors import NoReadingsError, StoreError, UsageError
 from watcher.status.builder import format_series

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher.core.model import Series, WindowKind
-from watcher.core.rules.ast import Not, compare
+from watcher.core.rules.ast import Not, compare, evaluate_boolean
 from watcher.core.rules.fields import FIELD_UNITS
-from watcher.core.rules.parser import evaluate_boolean, parse_condition
+from watcher.core.rules.parser import parse_condition
 from watcher.core.rules.selector import Selector
 
 YES, NO, UNKNOWN = "claude.up", "codex.up", "copilot.up"

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from watcher.core.rules.ast import evaluate_boolean
 from watcher.core.rules.hysteresis import find_overlap, make_default_clear, negate_condition
-from watcher.core.rules.parser import evaluate_boolean, parse_condition
+from watcher.core.rules.parser import parse_condition
 
 
 @pytest.mark.parametrize(

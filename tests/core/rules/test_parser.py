@@ -1,22 +1,20 @@
 """The language: what it reads, what it prints, what it refuses and in which words."""
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from watcher.core.rules.ast import And, Arithmetic, Comparison, FieldReference, Negative, Not, Or
+from watcher.core.rules.ast import And, Arithmetic, Comparison, FieldReference, Literal, Negative, Not, Or
+from watcher.core.rules.lexer import MAX_CONDITION_LENGTH, ExpressionError
 from watcher.core.rules.parser import (
-    MAX_CONDITION_LENGTH,
     MAX_DEPTH,
-    ExpressionError,
-    Literal,
-    Selector,
     find_subject,
     parse_clear,
     parse_condition,
     parse_literal,
     parse_selector,
 )
+from watcher.core.rules.selector import Selector
 from watcher.core.rules.units import Unit, find_common_unit
 
 LEVEL = parse_literal("80%")
@@ -165,7 +163,7 @@ def test_the_parts_of_a_selector(text, selector, field):
         ),
         (
             "claude.used / 0 > 5",
-            "a quotient by zero is never known, so this could never hold; divide by something else",
+            "the result of a division by zero is unknown; divide by something else",
             "0",
         ),
         (
@@ -203,7 +201,7 @@ def test_the_parts_of_a_selector(text, selector, field):
             ),
             "resets_in",
         ),
-        ("*.weekly > level", "`level` stands for nothing here; give the rule `levels`, or write the value", "level"),
+        ("*.weekly > level", "`level` has no value here; give the rule `levels`, or write the value", "level"),
     ],
 )
 def test_units_are_checked_when_the_text_is_read(text, message, spot):
@@ -497,14 +495,12 @@ CONDITIONS = st.recursive(
 
 
 @given(CONDITIONS)
-@settings(max_examples=150, deadline=None)
 def test_every_tree_is_read_back_from_its_text(tree):
     assert parse_condition(str(tree)) == tree
 
 
 @given(st.text(alphabet="claude.five_hour*[]()<>=!%$ 0123456789andornotlevel-+/\n\x00é", max_size=60))
 @example("claude[" + "]" * 20)
-@settings(max_examples=300, deadline=None)
 def test_any_text_is_read_or_refused_within_its_bounds(text):
     try:
         tree = parse_condition(text, level=LEVEL)
@@ -521,7 +517,6 @@ def test_whether_two_units_fit_does_not_depend_on_their_order(left, right):
 
 
 @given(st.one_of(st.text(max_size=40), st.text(max_size=20).map("claude.five_hour > 80% and {}".format)))
-@settings(max_examples=200, deadline=None)
 def test_no_text_ends_in_anything_but_a_tree_or_a_refusal(text):
     when = parse_condition("claude.five_hour > 80% and resets_in < 1h")
     for read in (parse_condition, parse_literal, parse_selector, lambda clear: parse_clear(clear, when)):

@@ -15,8 +15,8 @@ from watcher.core.engine.metrics import AVAILABILITY_FIELDS, FieldValue, SeriesM
 from watcher.core.engine.state import SeriesState
 from watcher.core.formatting import format_duration
 from watcher.core.model import Series, Severity
-from watcher.core.rules.ast import iter_field_references
-from watcher.core.rules.parser import Expression, find_subject
+from watcher.core.rules.ast import Expression, iter_field_references
+from watcher.core.rules.parser import find_subject
 from watcher.core.rules.rule import Level, Rule
 from watcher.core.rules.selector import Selector
 

@@ -13,7 +13,8 @@ from msgspec import Struct
 from watcher.core.engine.windows import infer_kind
 from watcher.core.formatting import format_time
 from watcher.core.model import FIRING_EVENTS, AlertEvent, Series, Severity, Snooze, Transition
-from watcher.core.rules.parser import ExpressionError, parse_selector
+from watcher.core.rules.lexer import ExpressionError
+from watcher.core.rules.parser import parse_selector
 from watcher.core.rules.selector import Selector
 from watcher.core.rules.time_intervals import QuietHours, find_quiet_hours_end
 

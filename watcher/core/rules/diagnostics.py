@@ -1,12 +1,10 @@
-"""What is wrong with a text that a person wrote, where, and what would be valid: the form of every such message.
+"""Reports mistakes in TOML files: what is wrong, where, and what would be valid.
 
 ::
 
     rules/mine.toml:3:17: rule "claude": claude has no window or field `five_hours`; did you mean `five_hour`?
       3 | when = "claude.five_hours > 80%"
         |                ^^^^^^^^^^
-
-Never put a check here.
 """
 
 from bisect import bisect_right
@@ -19,7 +17,7 @@ from watcher.core.redaction import redact_toml_line
 from watcher.core.rules.toml_positions import TextSpan
 
 MAX_DIAGNOSTICS = 50
-"""So many are shown; a file with more has one mistake many times."""
+"""The most that are shown; a file with more repeats one mistake."""
 
 _MAX_WIDTH = 100
 
@@ -72,7 +70,7 @@ def _find_line_starts(text: str) -> list[int]:
 
 
 def format_diagnostics(diagnostics: Iterable[Diagnostic]) -> str:
-    """All of them as one text, in the order of the files; at most `MAX_DIAGNOSTICS`, and then how many more there are."""
+    """All of them as one text, sorted by place; of more than `MAX_DIAGNOSTICS`, the first, and how many follow."""
     ordered = sorted(diagnostics)
     blocks = [str(each) for each in ordered[:MAX_DIAGNOSTICS]]
     if len(ordered) > MAX_DIAGNOSTICS:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from watcher.core.model import AlertEvent, Severity
+from watcher.core.rules.ast import Literal
 from watcher.core.rules.diagnostics import (
     Diagnostic,
     create_diagnostic,
@@ -21,7 +22,6 @@ from watcher.core.rules.fields import PROVIDER_WINDOWS
 from watcher.core.rules.hysteresis import extract_threshold, find_overlap, make_default_clear
 from watcher.core.rules.lexer import ExpressionError, tokenize
 from watcher.core.rules.parser import (
-    Literal,
     find_subject,
     parse_clear,
     parse_condition,

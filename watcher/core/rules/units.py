@@ -8,6 +8,8 @@ import re
 from datetime import timedelta
 from enum import StrEnum
 
+from watcher.core.rules.diagnostics import sanitize_for_terminal
+
 MAX_DURATION = timedelta(days=3660)
 MAX_NUMBER = 1e15  # above it a float can no longer hold every whole number
 _DURATION_PATTERN = re.compile(r"(?:([0-9]+(?:\.[0-9]+)?)w)?(?:([0-9]+(?:\.[0-9]+)?)d)?(?:([0-9]+(?:\.[0-9]+)?)h)?"
@@ -96,12 +98,9 @@ def parse_duration(text: str) -> timedelta:
     """
     seconds = parse_duration_s(text)
     if seconds is None:
-        raise ValueError(f"{_quote(text)} is not a duration: write one such as 45m, 2h, 7d or 1h30m")
+        raise ValueError(
+            f'"{sanitize_for_terminal(text, 43)}" is not a duration: write one such as 45m, 2h, 7d or 1h30m'
+        )
     if not math.isfinite(seconds) or seconds > MAX_DURATION.total_seconds():
-        raise ValueError(f"{_quote(text)} is longer than ten years")
+        raise ValueError(f'"{sanitize_for_terminal(text, 43)}" is longer than ten years')
     return timedelta(seconds=seconds)
-
-
-def _quote(text: str) -> str:
-    shown = text if len(text) <= _MAX_LITERAL_LENGTH else text[:_MAX_LITERAL_LENGTH] + "..."
-    return '"' + shown.encode("unicode_escape").decode("ascii") + '"'
