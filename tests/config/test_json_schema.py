@@ -12,7 +12,7 @@ from watcher.cli.init import CONFIG_TEMPLATE
 from watcher.config.file import ConfigDocument
 from watcher.config.json_schema import build_config_schema
 from watcher.core.rules.schema import build_rules_schema as rules_schema
-from watcher.notifiers.registry import NOTIFIERS
+from watcher.notifiers import NOTIFIERS
 from watcher.providers.registry import PROVIDERS
 
 VALIDATOR = jsonschema.Draft202012Validator(build_config_schema())

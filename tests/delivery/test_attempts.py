@@ -15,8 +15,7 @@ from watcher.core.routing.messages import compose_notice
 from watcher.core.routing.planner import plan_deliveries, plan_release
 from watcher.core.rules.time_intervals import parse_quiet_hours
 from watcher.delivery import attempts
-from watcher.notifiers import Channel
-from watcher.notifiers.registry import NOTIFIERS
+from watcher.notifiers import NOTIFIERS, Channel
 from watcher.system import http
 
 RULES = {"claude-session": rule()}

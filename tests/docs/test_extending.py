@@ -15,7 +15,7 @@ import pytest
 
 from watcher.core.model import CommandResult, Message, PollFailure, Response, Severity
 from watcher.credentials import HostInfo
-from watcher.notifiers import Channel, Notifier, registry, send_message
+from watcher.notifiers import NOTIFIERS, Channel, Notifier, send_message
 from watcher.polling import fetch
 from watcher.providers import Overrides
 
@@ -90,7 +90,7 @@ def test_the_provider_turns_every_bad_response_into_a_failure(body, status, kind
 def test_the_notifier_sends_a_message(monkeypatch):
     pager = module("watcher/notifiers/pager.py")
     assert isinstance(pager.NOTIFIER, Notifier)
-    monkeypatch.setitem(registry.NOTIFIERS, "pager", pager.NOTIFIER)  # as its line in the registry would
+    monkeypatch.setitem(NOTIFIERS, "pager", pager.NOTIFIER)  # as its line in `_MODULES` would
     channel = Channel(name="p", type="pager", settings=pager.Settings(url="https://pager.example/in", token="fake"))
     message = Message(
         id="k", thread="k", event="firing", severity=Severity.WARNING, title="t" * 500, body="", at=NOW, since=NOW
@@ -142,8 +142,8 @@ def changed_copy(tmp_path_factory):
         ("README.md", "| --- | --- | --- |\n", "| `acme` | `api.acme.example`, every 5 min | `ACME_API_KEY` |\n"),
         ("docs/providers.md", "| --- | --- | --- | --- | --- |\n", "| `acme` | 1 min | 5 min | 30 min | `daily` |\n"),
         ("docs/providers.md", "## claude\n", "\nx\n\n## acme\n\nAsks `api.acme.example`.\n\n## claude\n"),
-        ("watcher/notifiers/registry.py", "ntfy, ", "pager, "),
-        ("watcher/notifiers/registry.py", "ntfy, command", ", pager"),
+        ("watcher/notifiers/__init__.py", "ntfy, ", "pager, "),
+        ("watcher/notifiers/__init__.py", "ntfy, command", ", pager"),
         ("docs/channels.md", "## apprise\n", f"\nx\n\n## pager\n\n```toml\n{CHANNEL}```\n\n## apprise\n"),
         ("tests/notifiers/conftest.py", "SETTINGS = {\n", f"    {SETTINGS}\n"),
     ):

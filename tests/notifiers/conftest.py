@@ -1,16 +1,19 @@
 """One message and one channel of each kind, for every test of a channel."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from watcher.core.model import Message, Response, Severity
-from watcher.notifiers import Channel
-from watcher.notifiers.registry import NOTIFIERS
+from watcher.notifiers import NOTIFIERS, Channel
 
 NOW = datetime(2026, 1, 5, 14, 20, tzinfo=UTC)
+
+ROOT = Path(__file__).parents[2]
 
 SETTINGS = {
     "desktop": {},
@@ -41,6 +44,11 @@ FACTS = {
     "since": NOW - timedelta(minutes=5),
     "link": "https://claude.ai/settings/usage",
 }
+
+
+def child_path(*folders):
+    """PYTHONPATH for a child process: these folders, then this copy of the program."""
+    return os.pathsep.join(map(str, (*folders, ROOT)))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,9 @@ from importlib.util import find_spec
 
 import msgspec
 import pytest
+from msgspec import structs
 
+from tests.notifiers.conftest import child_path
 from watcher.core.model import Command, CommandResult, Severity
 from watcher.demo.server import Reply, Server
 from watcher.notifiers import apprise
@@ -33,7 +35,7 @@ def with_library(tmp_path):
     (tmp_path / "apprise.py").write_text(STAND_IN)
 
     def there(command):
-        env = {"PYTHONPATH": str(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "told.json")}
+        env = {"PYTHONPATH": child_path(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "told.json")}
         return run_command(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
 
     there.told = lambda: json.loads((tmp_path / "told.json").read_text())
@@ -75,7 +77,7 @@ def test_without_the_library_the_person_is_told_what_to_install(compose, tmp_pat
     (tmp_path / "apprise.py").write_text("raise ImportError")
     command = compose("apprise")
     finished = run_command(
-        Command(argv=command.argv, stdin=command.stdin, env={"PYTHONPATH": str(tmp_path)}, timeout_s=30)
+        Command(argv=command.argv, stdin=command.stdin, env={"PYTHONPATH": child_path(tmp_path)}, timeout_s=30)
     )
     outcome = apprise.interpret_result(finished)
     assert (outcome.permanent, outcome.detail) == (
@@ -102,7 +104,8 @@ def test_what_some_service_could_take_for_a_mention_is_disarmed(compose, mention
 def test_the_real_library_sends_it(compose, status, delivered):
     with Server(lambda _: Reply(status=status)) as server:
         url = server.url.replace("http://", "json://")
-        outcome = apprise.interpret_result(run_command(compose("apprise", {"url": url}, title="ü & <b>")))
+        command = compose("apprise", {"url": url}, title="ü & <b>")
+        outcome = apprise.interpret_result(run_command(structs.replace(command, env={"PYTHONPATH": child_path()})))
     assert (outcome.delivered, outcome.permanent) == (delivered, False)
     [asked] = server.requests
     sent = json.loads(asked.body)

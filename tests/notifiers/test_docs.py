@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from watcher.notifiers.registry import NOTIFIERS
-from watcher.notifiers.text import build_payload
+from watcher.notifiers import NOTIFIERS
+from watcher.notifiers.webhook import build_payload
 
 PAGE = Path(__file__).parents[2].joinpath("docs", "channels.md").read_text("utf-8")
 SECRETS = {

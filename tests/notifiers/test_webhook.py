@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from watcher.notifiers import webhook
-from watcher.notifiers.text import build_payload
+from watcher.notifiers.webhook import build_payload
 
 
 def test_the_payload_is_the_contract_to_the_key(compose):

@@ -14,8 +14,7 @@ from watcher.config import json_schema
 from watcher.config.loader import Config, ProviderSettings
 from watcher.core.redaction import Redactor
 from watcher.core.rules import schema as entries
-from watcher.notifiers import Channel
-from watcher.notifiers.registry import NOTIFIERS
+from watcher.notifiers import NOTIFIERS, Channel
 
 MASK = "***"
 ENABLED_IF_FOUND = "where a login is found"

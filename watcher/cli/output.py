@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from watcher import notifiers
 from watcher.core.routing import messages
 from watcher.environment import Environment
-from watcher.notifiers import Channel
-from watcher.notifiers.registry import NOTIFIERS
+from watcher.notifiers import NOTIFIERS, Channel
 
 _UNLIMITED_WIDTH = 10_000
 _MIN_SENTENCE_WIDTH = 24  # columns in which a sentence can still be read

@@ -10,7 +10,7 @@ import msgspec
 from watcher.config.file import ConfigDocument, PollTable, ProviderTable, QuietTable
 from watcher.core.model import Severity
 from watcher.core.rules.schema import DURATION_PATTERN, JSON_SCHEMA_DIALECT, RuleEntry, strip_null
-from watcher.notifiers.registry import NOTIFIERS
+from watcher.notifiers import NOTIFIERS
 from watcher.providers.registry import PROVIDERS
 
 SECRET_DESCRIPTION = "env:NAME, file:PATH, cmd:ARGV, or the value itself (then nobody else may read the file)."  # noqa: S105

@@ -33,8 +33,7 @@ from watcher.core.rules.rule_reader import format_toml_value
 from watcher.core.rules.time_intervals import TimeIntervalError, check_time_zone
 from watcher.core.rules.units import parse_duration
 from watcher.errors import ConfigError
-from watcher.notifiers import Channel, Notifier
-from watcher.notifiers.registry import NOTIFIERS
+from watcher.notifiers import NOTIFIERS, Channel, Notifier
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
 from watcher.system import paths as shipped

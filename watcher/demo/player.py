@@ -25,8 +25,7 @@ from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import ReceivedRequest, Reply, Server
 from watcher.demo.simulation import CLEARS_BELOW_PERCENT, FIRES_ABOVE_PERCENT
 from watcher.environment import Environment
-from watcher.notifiers import Channel
-from watcher.notifiers.registry import NOTIFIERS
+from watcher.notifiers import NOTIFIERS, Channel
 from watcher.status.builder import ConfigFacts, build_status
 from watcher.status.document import StatusDocument, WindowStatus
 from watcher.storage.store import DATABASE_FILE_NAME, Store

@@ -13,8 +13,8 @@ import sys
 import msgspec
 
 from watcher.core.model import Command, CommandResult, DeliveryOutcome, Message, Response, Severity
-from watcher.notifiers import Notifier, responses
-from watcher.notifiers.settings import ChannelSettings
+from watcher.notifiers import base
+from watcher.notifiers.base import ChannelSettings, Notifier
 from watcher.notifiers.text import clip, get_safe_link
 
 EXIT_NOT_INSTALLED = 69
@@ -25,6 +25,9 @@ _PERMANENT_HINTS = {
     EXIT_NOT_INSTALLED: "Apprise is not installed; run: pip install 'ai-usage-watcher[apprise]'",
     EXIT_BAD_ADDRESS: "Apprise does not know this address; check the channel's url",
 }
+
+
+_CHILD = "import sys; from watcher.notifiers.apprise import run_child; sys.exit(run_child())"
 
 
 class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +46,7 @@ def build_request(message: Message, settings: Settings) -> Command:
     kind = "success" if message.event in {"resolved", "reset"} else _NOTIFY_TYPES[message.severity]
     body = clip("\n".join(line for line in lines if line), 4000, escape=escape_mentions)
     job = {"url": settings.url, "title": clip(message.title, 250, escape=escape_mentions), "body": body, "type": kind}
-    argv = (sys.executable, "-P", "-m", "watcher.notifiers.apprise_child")
+    argv = (sys.executable, "-P", "-c", _CHILD)
     return Command(argv=argv, stdin=msgspec.json.encode(job).decode(), timeout_s=60.0)
 
 
@@ -54,12 +57,34 @@ def escape_mentions(text: str) -> str:
 
 def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
     """The sender's exit codes; a refusal by the service is not known to be permanent."""
-    outcome = responses.interpret_result(result)
+    outcome = base.interpret_result(result)
     if not isinstance(result, CommandResult) or not outcome.permanent:
         return outcome
     if result.exit_code in _PERMANENT_HINTS:
         return DeliveryOutcome(delivered=False, detail=_PERMANENT_HINTS[result.exit_code], permanent=True)
     return DeliveryOutcome(delivered=False, detail="the service did not take it; will be sent again")
+
+
+def run_child() -> int:
+    """The child process: read a job from stdin and send it. 0 sent, 1 refused, 69 not installed, 78 unknown address.
+
+    It never prints: the library's messages may hold the address.
+    """
+    import logging  # noqa: PLC0415 - only for this process
+
+    logging.disable(logging.CRITICAL)
+    job = msgspec.json.decode(sys.stdin.read())
+    try:
+        import apprise  # noqa: PLC0415 - heavy, and only for this process
+    except ImportError:
+        return EXIT_NOT_INSTALLED
+    service = apprise.Apprise()
+    if not service.add(job["url"]):
+        return EXIT_BAD_ADDRESS
+    sent = service.notify(
+        title=job["title"], body=job["body"], notify_type=job["type"], body_format="text", interpret_escapes=False
+    )
+    return 0 if sent else 1
 
 
 NOTIFIER = Notifier(

@@ -11,9 +11,9 @@ import re
 import msgspec
 
 from watcher.core.model import Command, Message
-from watcher.notifiers import Notifier
-from watcher.notifiers.settings import ChannelSettings
-from watcher.notifiers.text import clip, count_utf8_bytes, encode_payload
+from watcher.notifiers.base import ChannelSettings, Notifier
+from watcher.notifiers.text import clip, count_utf8_bytes
+from watcher.notifiers.webhook import encode_payload
 
 MAX_TIMEOUT_S = 300
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0}

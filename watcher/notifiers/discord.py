@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from msgspec import structs
 
 from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
-from watcher.notifiers import Notifier, responses
-from watcher.notifiers.settings import ChannelSettings, check_url
+from watcher.notifiers import base
+from watcher.notifiers.base import ChannelSettings, Notifier, check_url
 from watcher.notifiers.text import clip, count_utf16_units, format_remaining, format_usage, get_colour, get_safe_link
 
 _ERROR_HINTS = {
@@ -88,12 +88,12 @@ def _build_fields(message: Message) -> list[dict[str, Any]]:
 
 def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
     """Arrived: the default, with the pause asked for when this was the last message the limit allows."""
-    outcome = responses.interpret_result(result)
+    outcome = base.interpret_result(result)
     if not isinstance(result, Response):
         return outcome
     if outcome.delivered and result.headers.get("x-ratelimit-remaining") == "0":
-        return structs.replace(outcome, retry_after=responses.parse_retry_after(result))
-    code = responses.get_json_field(result.body, "code")
+        return structs.replace(outcome, retry_after=base.parse_retry_after(result))
+    code = base.get_json_field(result.body, "code")
     if outcome.permanent and isinstance(code, int) and code in _ERROR_HINTS:
         return structs.replace(outcome, detail=f"Discord refused it with code {code}: {_ERROR_HINTS[code]}")
     return outcome

@@ -10,8 +10,8 @@ from typing import Any
 from msgspec import structs
 
 from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
-from watcher.notifiers import Notifier, responses
-from watcher.notifiers.settings import ChannelSettings, check_url
+from watcher.notifiers import base
+from watcher.notifiers.base import ChannelSettings, Notifier, check_url
 from watcher.notifiers.text import clip, format_remaining, format_usage, get_colour, get_safe_link
 
 _ERROR_HINTS = {
@@ -82,7 +82,7 @@ def _build_fields(message: Message) -> list[dict[str, Any]]:
 
 def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
     """Success is 200 with the body `ok`; a refusal names its reason."""
-    outcome = responses.interpret_result(result)
+    outcome = base.interpret_result(result)
     said = result.body.decode("utf-8", "replace").strip() if isinstance(result, Response) else ""
     if outcome.delivered and said != "ok":
         return DeliveryOutcome(

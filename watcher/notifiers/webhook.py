@@ -1,6 +1,6 @@
 """Any program that takes a POST: `{url, secret?, headers?}`.
 
-Body: the contract `watcher.alert.v1` (see `payload`). Lost: nothing. `X-Watcher-Signature-256` is `sha256=` and the hex
+Body: the JSON object `watcher.alert.v1` (`build_payload`). Lost: nothing. `X-Watcher-Signature-256` is `sha256=` and the hex
 HMAC-SHA256 of the very bytes of the body; `Idempotency-Key` is the same for every attempt at one message. Permanent:
 3xx and 4xx but 408, 409, 425 and 429.
 """
@@ -8,14 +8,18 @@ HMAC-SHA256 of the very bytes of the body; `Idempotency-Key` is the same for eve
 import hashlib
 import hmac
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
+import msgspec
 from msgspec import field
 
 from watcher.core.model import Message, Request
-from watcher.notifiers import Notifier
-from watcher.notifiers.settings import ChannelSettings, check_header, check_url
-from watcher.notifiers.text import encode_payload
+from watcher.notifiers.base import ChannelSettings, Notifier, check_header, check_url
+
+PAYLOAD_SCHEMA = "watcher.alert.v1"
+
+_PAYLOAD_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 MAX_KEY_LENGTH = 200
 
@@ -52,6 +56,34 @@ def make_idempotency_key(delivery_key: str) -> str:
     """The delivery's key as a header can hold it: readable, and where that is too long, its SHA-256."""
     readable = quote(delivery_key, safe="|:.@[] /-_+", encoding="utf-8", errors="replace")
     return readable if len(readable) <= MAX_KEY_LENGTH else hashlib.sha256(readable.encode()).hexdigest()
+
+
+def build_payload(message: Message) -> dict[str, Any]:
+    """The contract's keys in its order; None for what is unknown or does not apply (a digest has no window)."""
+    return {
+        "schema": PAYLOAD_SCHEMA,
+        "id": message.id,
+        "event": message.event,
+        "rule": message.rule or None,
+        "severity": message.severity.value,
+        "provider": message.provider or None,
+        "account": message.account or None,
+        "window": message.window or None,
+        "label": message.label or None,
+        "used_percent": message.used_percent,
+        "remaining": message.remaining,
+        "unit": message.unit or None,
+        "resets_at": message.resets_at,
+        "at": message.at,
+        "since": message.since,
+        "title": message.title,
+        "message": message.body,
+    }
+
+
+def encode_payload(message: Message) -> bytes:
+    """The payload as UTF-8 JSON; instants in RFC 3339, amounts as numbers."""
+    return _PAYLOAD_ENCODER.encode(build_payload(message))
 
 
 NOTIFIER = Notifier(

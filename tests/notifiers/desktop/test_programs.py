@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.notifiers.conftest import child_path
 from tests.notifiers.desktop import samples
 from watcher.core.model import Command, CommandResult, Severity
 from watcher.notifiers.desktop import (
@@ -16,7 +17,6 @@ from watcher.notifiers.desktop import (
     macos,
     notify_send,
     plyer,
-    plyer_child,
     try_backends,
     windows,
 )
@@ -308,7 +308,7 @@ def with_dbus_python(tmp_path):
     (tmp_path / "dbus.py").write_text(DBUS_PYTHON)
 
     def there(command, **more):
-        env = {"PYTHONPATH": str(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "told.json"), **more}
+        env = {"PYTHONPATH": child_path(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "told.json"), **more}
         return run_command(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
 
     there.told = lambda: json.loads((tmp_path / "told.json").read_text())
@@ -331,15 +331,15 @@ def test_what_the_real_plyer_raises_is_its_reason(with_dbus_python):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="plyer's Linux part")
 def test_plyer_is_not_asked_to_run_what_has_just_failed(monkeypatch):
-    monkeypatch.setattr(plyer_child, "find_spec", lambda _: None)
+    monkeypatch.setattr(plyer, "find_spec", lambda _: None)
     with pytest.raises(RuntimeError, match="only run notify-send again"):
-        plyer_child.check_linux_backend()
+        plyer.check_linux_backend()
 
 
 def test_plyer_is_never_led_to_put_text_into_a_gdbus_call(monkeypatch):
-    monkeypatch.setattr(plyer_child.os.path, "isdir", lambda path: path == "/app")
+    monkeypatch.setattr(plyer.os.path, "isdir", lambda path: path == "/app")
     with pytest.raises(RuntimeError, match="for a Flatpak"):
-        plyer_child.check_linux_backend()
+        plyer.check_linux_backend()
 
 
 # --- the chains -------------------------------------------------------------------------------------------------------

@@ -19,10 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from watcher.core.model import DeliveryOutcome, Message
-from watcher.notifiers import Notifier, Run
+from watcher.notifiers.base import ChannelSettings, Notifier, Run
 from watcher.notifiers.desktop import dbus, macos, notify_send, plyer, windows
 from watcher.notifiers.desktop.result import BackendResult
-from watcher.notifiers.settings import ChannelSettings
 
 
 class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):

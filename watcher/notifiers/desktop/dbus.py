@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from watcher.core.model import Message
-from watcher.notifiers import Run
+from watcher.notifiers.base import Run
 from watcher.notifiers.desktop.result import BODY_LIMIT, TITLE_LIMIT, BackendResult, get_urgency
 from watcher.notifiers.text import APP_NAME, clip, get_safe_link
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from watcher.core.model import Command, Message
-from watcher.notifiers import Run
+from watcher.notifiers.base import Run
 from watcher.notifiers.desktop.result import BODY_LIMIT, TITLE_LIMIT, BackendResult, run_backend
 from watcher.notifiers.text import APP_NAME, clip, get_safe_link
 

@@ -8,7 +8,7 @@ title.
 from collections.abc import Mapping
 
 from watcher.core.model import Command, Message
-from watcher.notifiers import Run
+from watcher.notifiers.base import Run
 from watcher.notifiers.desktop.dbus import escape_markup
 from watcher.notifiers.desktop.result import BODY_LIMIT, TIMEOUT_S, TITLE_LIMIT, BackendResult, get_urgency, run_backend
 from watcher.notifiers.text import APP_NAME, clip, get_safe_link

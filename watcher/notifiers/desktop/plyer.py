@@ -4,17 +4,23 @@ Plyer never says whether it failed, has no urgency, blocks 25 s on a hung daemon
 its process: so it gets a process with a time limit, and its best answer is unknown.
 """
 
+import os
 import sys
+import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 import msgspec
 
 from watcher.core.model import Command, Message
-from watcher.notifiers import Run
+from watcher.notifiers.base import Run
+from watcher.notifiers.desktop.dbus import escape_markup
 from watcher.notifiers.desktop.result import BackendResult, run_backend
 from watcher.notifiers.desktop.windows import BODY_LIMIT, TITLE_LIMIT, format_body
 from watcher.notifiers.text import APP_NAME, clip, count_utf16_units
 
+BALLOON_TIMEOUT_S = 5
+_CHILD = "import sys; from watcher.notifiers.desktop.plyer import run_child; sys.exit(run_child())"
 _TIMEOUT_S = 10.0  # on Windows the balloon lives as long as the process
 
 
@@ -31,5 +37,35 @@ def build_command(message: Message) -> Command:
         "message": clip(format_body(message), BODY_LIMIT, measure=count_utf16_units) or " ",
         "app_name": APP_NAME,
     }
-    argv = (sys.executable, "-P", "-m", "watcher.notifiers.desktop.plyer_child")
+    argv = (sys.executable, "-P", "-c", _CHILD)
     return Command(argv=argv, stdin=msgspec.json.encode(job).decode(), timeout_s=_TIMEOUT_S)
+
+
+def run_child() -> int:
+    """0: plyer raised nothing, which is all it ever says. 1: it did, or asking it would be unsafe or in vain."""
+    job = msgspec.json.decode(sys.stdin.read())
+    warnings.simplefilter("ignore")
+    try:
+        if sys.platform.startswith("linux"):
+            check_linux_backend()
+            job["message"] = escape_markup(job["message"])
+        from plyer import notification  # noqa: PLC0415 - the whole point of this process
+
+        notification.notify(**job, timeout=BALLOON_TIMEOUT_S)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the chain must hear of it
+        sys.stderr.write(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}\n")
+        return 1
+    return 0
+
+
+def check_linux_backend() -> None:
+    """Of plyer's three ways on Linux only dbus-python is worth asking: it raises what went wrong.
+
+    Raises:
+        RuntimeError: there is a folder `/app`, where plyer would put the text into a `gdbus` call's expression; or it
+            would run notify-send, which has just failed, and ignore that it fails again.
+    """
+    if os.path.isdir("/app"):  # noqa: PTH112 - the very test that plyer makes
+        raise RuntimeError("plyer takes a machine with a folder /app for a Flatpak")
+    if find_spec("dbus") is None:
+        raise RuntimeError("plyer would only run notify-send again")

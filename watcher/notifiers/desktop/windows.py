@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 
 from watcher.core.model import Command, Message
-from watcher.notifiers import Run
+from watcher.notifiers.base import Run
 from watcher.notifiers.desktop.result import BackendResult, get_urgency, run_backend
 from watcher.notifiers.text import APP_NAME, clip, count_utf16_units, get_safe_link
 

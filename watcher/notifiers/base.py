@@ -1,17 +1,27 @@
-"""What an answer means for a delivery: arrived, try again (and when), or never again.
+"""What every channel is made of: its record, its settings, and what a response means for a delivery.
 
-One table for every channel; a service that differs overrides a row, not the table. Each outcome is one line of the form
-"what happened; what to do", and holds nothing of the answer's body: a server may send back the address it was asked at.
+One table of status codes and exit codes serves all channels; a service that differs overrides a row. Each outcome is one
+line of the form "what happened; what to do" without anything of the response's body: a server may send back the address
+it was asked at.
 """
 
 import math
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct
 
-from watcher.core.model import CommandResult, DeliveryOutcome, Response
+from watcher.core.model import Command, CommandResult, DeliveryOutcome, Message, Request, Response
+
+Send = Callable[[Request], Response]
+Run = Callable[[Command], CommandResult]
+SettingsClass = type[Struct]
 
 MAX_RETRY_AFTER = timedelta(hours=24)
 """A delivery does not live longer, so that no wait needs to."""
@@ -32,6 +42,46 @@ _PERMANENT_HINTS = {
 
 _TEMPORARY_STATUSES = {407, 408, 409, 421, 423, 425, 429}
 """Client errors that pass by themselves, or with the network one is on."""
+
+_LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
+
+
+class ChannelSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The settings of a channel; their `repr` shows no value."""
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(self.__struct_fields__)})"
+
+
+class Channel(Struct, frozen=True, kw_only=True):
+    """One `[channels.NAME]` of the config: its name, its type, and the settings of that type."""
+
+    name: str
+    type: str
+    settings: Any  # the notifier's own record, secrets resolved
+
+    def __repr__(self) -> str:
+        return f"Channel({self.name}, {self.type})"  # never the settings: a webhook's address is its password
+
+
+def check_url(value: str, key: str = "url", *, is_secret: bool = False) -> None:
+    """Raise ValueError unless `value` is a web address, and https where the address itself is a secret."""
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in {"http", "https"} or re.search(r"[\s\x00-\x1f\x7f]", value):
+        raise ValueError(f"`{key}` must be a web address that begins with https://")
+    if is_secret and parts.scheme == "http" and host not in _LOOPBACK_HOSTS:
+        raise ValueError(f"`{key}` must begin with https://: anyone who sees this address can write to the channel")
+
+
+def check_header(value: str, key: str) -> None:
+    """Raise ValueError unless `value` can stand in an HTTP header."""
+    if not value.isascii() or not value.isprintable():
+        raise ValueError(f"`{key}` must be plain ASCII without line ends")
 
 
 def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
@@ -121,3 +171,14 @@ def get_json_field(body: bytes, name: str) -> object:
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
     return decoded.get(name) if isinstance(decoded, dict) else None
+
+
+class Notifier(Struct, frozen=True, kw_only=True):
+    """One type of channel. Either `build_request` or `deliver` is given."""
+
+    type: str  # the word in TOML: `type = "slack"`
+    settings_class: SettingsClass  # the channel's keys in TOML, beside `type`
+    build_request: Callable[[Message, Any], Request | Command] | None = None
+    interpret_result: Callable[[Response | CommandResult], DeliveryOutcome] = interpret_result
+    deliver: Callable[[Message, Any, Run], DeliveryOutcome] | None = None  # where one message may take several attempts
+    secret_settings: tuple[str, ...] = ()  # names of the settings that hold secrets

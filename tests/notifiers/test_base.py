@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from watcher.core.model import CommandResult
-from watcher.notifiers import responses
+from watcher.notifiers import base
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ from watcher.notifiers import responses
     ],
 )
 def test_a_status_is_arrived_again_or_never(answered, status, delivered, permanent, detail):
-    outcome = responses.interpret_result(answered(status, b"https://hooks.example/plantedsecret"))
+    outcome = base.interpret_result(answered(status, b"https://hooks.example/plantedsecret"))
     assert (outcome.delivered, outcome.permanent, outcome.detail) == (delivered, permanent, detail)
 
 
@@ -72,13 +72,13 @@ def test_a_status_is_arrived_again_or_never(answered, status, delivered, permane
     ],
 )
 def test_every_form_of_asking_to_wait_is_understood(answered, headers, body, seconds):
-    outcome = responses.interpret_result(answered(429, body, **headers))
+    outcome = base.interpret_result(answered(429, body, **headers))
     assert outcome.retry_after == (None if seconds is None else timedelta(seconds=seconds))
     assert (outcome.delivered, outcome.permanent) == (False, False)
 
 
 def test_a_server_in_trouble_may_say_when_it_is_back(answered):
-    outcome = responses.interpret_result(answered(503, retry_after="120"))
+    outcome = base.interpret_result(answered(503, retry_after="120"))
     assert outcome.retry_after == timedelta(minutes=2)
     assert outcome.detail.endswith("will be sent again, not before 120 s from now, as it asks")
 
@@ -105,5 +105,5 @@ def test_a_server_in_trouble_may_say_when_it_is_back(answered):
     ],
 )
 def test_an_exit_code_is_arrived_again_or_never(finished, delivered, permanent, detail):
-    outcome = responses.interpret_result(finished)
+    outcome = base.interpret_result(finished)
     assert (outcome.delivered, outcome.permanent, outcome.detail) == (delivered, permanent, detail)
