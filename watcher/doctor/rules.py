@@ -5,7 +5,7 @@ from shlex import quote
 
 from watcher.config.changes import may_exist
 from watcher.core import formatting
-from watcher.core.engine.matching import compile_rules
+from watcher.core.engine.matching import compile_rule
 from watcher.core.engine.state import SeriesState
 from watcher.core.model import Reading
 from watcher.core.rules.ast import iter_field_references
@@ -43,7 +43,7 @@ def check_unreachable_rules(context: DoctorContext) -> Iterator[Finding]:
     states = [state for state in _load_states(context) if state.series.window]
     answering = {state.series.provider for state in states}
     idle: list[str] = []
-    for compiled in compile_rules(context.config.rules):
+    for compiled in map(compile_rule, context.config.rules):
         for selector in (compiled.subject, *compiled.other_selectors):
             if any(_matches(selector, state) for state in states):
                 continue

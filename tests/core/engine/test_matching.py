@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from tests.core.samples import NOW
 from watcher.core.engine import matching, reset_detection
-from watcher.core.engine.matching import compile_rules, depends_on_provider, evaluate_condition
+from watcher.core.engine.matching import compile_rule, depends_on_provider, evaluate_condition
 from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.windows import infer_kind
 from watcher.core.model import Reading, Series, Snapshot
@@ -16,8 +16,8 @@ def rules(when):
 
 
 def bound(when):
-    (one,) = compile_rules(rules(when))
-    return one
+    (rule,) = rules(when)
+    return compile_rule(rule)
 
 
 def view(provider, window, used, account=""):
@@ -33,18 +33,16 @@ def view(provider, window, used, account=""):
 
 
 def asked(when, subject, *others, clearing=False):
-    return evaluate_condition(bound(when), subject, lambda *, use_last_reading: [subject, *others], clearing=clearing)[
-        0
-    ]
+    (answer,) = evaluate_condition(bound(when), subject, lambda _: [subject, *others], clearing=clearing)
+    return answer
 
 
 CLAUDE = view("claude", "five_hour", 85)
 
 
-def test_the_same_rules_are_read_once():
-    same = rules("claude > 80%")
-    assert compile_rules(same) is compile_rules(same)
-    assert compile_rules(list(same)) is not compile_rules(same)
+def test_a_rule_is_compiled_once():
+    (rule,) = rules("claude > 80%")
+    assert compile_rule(rule) is compile_rule(rule)
 
 
 def test_a_rule_touches_every_provider_that_it_names():
@@ -63,7 +61,7 @@ def test_only_a_rule_about_silence_knows_waits():
 def test_other_series_are_looked_at_only_where_they_decide():
     rule = bound("claude.five_hour > 90% and *.weekly > 90%")
 
-    def others(*, use_last_reading):  # noqa: ARG001 - as the protocol has it
+    def others(_like):
         raise AssertionError
 
     assert evaluate_condition(rule, CLAUDE, others, clearing=False) == (False,)

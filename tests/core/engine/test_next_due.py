@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from tests.core.samples import NOW
 from watcher.core.engine import reset_detection
-from watcher.core.engine.matching import compile_rules
+from watcher.core.engine.matching import compile_rule
 from watcher.core.engine.staleness import find_next_due
 from watcher.core.engine.state import AlertState
 from watcher.core.model import AlertPhase, Reading, Series, Snapshot, WindowKind
@@ -24,7 +24,7 @@ def state():
 
 
 def due(when="*.age > 45m", *, states=None, alerts=(), more="", now=NOW):
-    bound = compile_rules(parse_rules(f'[[rule]]\nname = "q"\nwhen = "{when}"\n{more}', "rules.toml"))
+    bound = map(compile_rule, parse_rules(f'[[rule]]\nname = "q"\nwhen = "{when}"\n{more}', "rules.toml"))
     silent = [one for one in bound if one.is_availability_rule]
     found = find_next_due(silent, [state()] if states is None else states, alerts, lambda _bound, _state: True, now)
     return None if found is None else found - NOW

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core.engine import snapshots, staleness, state_machine, transitions
-from watcher.core.engine.matching import CompiledRule, compile_rules, depends_on_provider, evaluate_condition
+from watcher.core.engine.matching import CompiledRule, compile_rule, depends_on_provider, evaluate_condition
 from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.state import AlertKey, AlertState, EngineState, SeriesState
 from watcher.core.engine.state_machine import AlertUpdate, Observation
@@ -46,7 +46,7 @@ def evaluate_poll(  # noqa: PLR0913 - everything it depends on is an argument
     """Evaluates the rules after a poll.
 
     Args:
-        rules: in force. Pass the same tuple again, and it is not compiled again.
+        rules: in force.
         engine_state: from the last call.
         result: of one account's poll; None: only time has passed.
         now: the instant of the evaluation.
@@ -84,7 +84,7 @@ class _Evaluation:
         tz: tzinfo | None,
         explain: bool,
     ) -> None:
-        self.rules = compile_rules(rules)
+        self.rules = [compile_rule(rule) for rule in rules]
         self.states = dict(engine_state.series_states)
         self.alerts = dict(engine_state.alert_states)
         self.result = result
@@ -101,7 +101,6 @@ class _Evaluation:
         self.updated_series: dict[Series, None] = {}  # what this result is about, in its order
         self.newly_gone: frozenset[Series] = frozenset()  # this result is the last that says anything of them
         self._metrics: Mapping[bool, dict[Series, SeriesMetrics]] = {False: {}, True: {}}
-        self._exhausted_windows: dict[tuple[str, str], list[SeriesMetrics]] = {}
 
     def run(self) -> EvaluationResult:
         """Everything in its order."""
@@ -177,10 +176,10 @@ class _Evaluation:
             )
         return metrics
 
-    def _list_metrics(self, *, use_last_reading: bool) -> Iterable[SeriesMetrics]:
-        """Every series, for conditions about more than one."""
+    def _list_metrics(self, like: SeriesMetrics) -> list[SeriesMetrics]:
+        """Every series, seen in the same way as `like`."""
         present = (state for state in self.states.values() if not state.gone)
-        return [self._get_metrics(state, use_last_reading=use_last_reading) for state in present]
+        return [self._get_metrics(state, use_last_reading=like.use_last_reading) for state in present]
 
     def _close_orphaned_alerts(self) -> None:
         """Closes the alerts of rules and series that are gone, without a transition."""
@@ -284,7 +283,7 @@ class _Evaluation:
         for change in update.changes:
             event = transitions.choose_event(rule, change)
             if event is not None:
-                siblings = self._find_exhausted_siblings(metrics.state)
+                siblings = self._list_siblings(metrics.state)
                 self.transitions.append(transitions.make_transition(event, rule, change, metrics, siblings))
             elif change.reason == reason:
                 reason = "not asked for"
@@ -293,14 +292,10 @@ class _Evaluation:
         if self.explain or update.changes or reason not in ("unchanged", "hysteresis", "below"):
             self.decisions.append(make_decision(rule.name, metrics, levels_met, update.alert.phase, reason))
 
-    def _find_exhausted_siblings(self, state: SeriesState) -> list[SeriesMetrics]:
-        """The account's other series that are used up; found once for all alerts of the account."""
-        account = state.account_key
-        if account not in self._exhausted_windows:
-            candidates = (
-                self._get_metrics(other, use_last_reading=True)
-                for other in self._sorted_states
-                if other.account_key == account and transitions.was_exhausted(other)
-            )
-            self._exhausted_windows[account] = [each for each in candidates if transitions.is_exhausted(each)]
-        return [each for each in self._exhausted_windows[account] if each.state.series != state.series]
+    def _list_siblings(self, state: SeriesState) -> list[SeriesMetrics]:
+        """The other series of the account."""
+        return [
+            self._get_metrics(other, use_last_reading=True)
+            for other in self.states.values()
+            if other.account_key == state.account_key and other.series != state.series and not other.gone
+        ]

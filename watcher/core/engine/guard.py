@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from watcher.core.engine.matching import CompiledRule, compile_rules, evaluate_condition, selector_matches
+from watcher.core.engine.matching import CompiledRule, compile_rule, evaluate_condition, selector_matches
 from watcher.core.engine.metrics import AVAILABILITY_FIELDS, FieldValue, SeriesMetrics
 from watcher.core.engine.state import SeriesState
 from watcher.core.formatting import format_duration
@@ -88,11 +88,8 @@ def evaluate_guard(
         if not state.gone
     ]
 
-    def others(*, use_last_reading: bool) -> Iterable[SeriesMetrics]:  # noqa: ARG001 - all are seen in the one way that was asked for
-        return sights
-
     series = {
-        sight.state.series: evaluate_condition(bound, sight, others, clearing=True)[0]
+        sight.state.series: evaluate_condition(bound, sight, lambda _: sights, clearing=True)[0]
         for sight in sights
         if selector_matches(bound.subject, sight)
     }
@@ -113,7 +110,7 @@ def _compile_condition(condition: Expression) -> CompiledRule:
         on=frozenset(),
         fingerprint="",
     )
-    return compile_rules((rule,))[0]
+    return compile_rule(rule)
 
 
 def _explain_unknown(condition: Expression, all_metrics: Iterable[_GuardMetrics], now: datetime) -> Iterable[str]:

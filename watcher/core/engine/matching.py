@@ -1,15 +1,13 @@
-"""Rules made ready to be asked: which series each is about, which others it needs, and whether its condition holds.
+"""Compiled rules: which series a rule is about, which others it refers to, and whether its condition holds.
 
-A condition speaks of its subject (the first selector) and perhaps of other series. Another selector of the same
-provider is bound to the subject's account; any other may match several series, and then it is enough that the
-condition holds with one of them, while it is over only when it is over with all. Never keep anything here that changes
-with time.
+A condition is about its subject (the first selector) and may refer to other series. A selector of the subject's
+provider means the subject's account. A selector of another provider may match several series: the condition holds if it
+holds with one of them, and is cleared if it is cleared with all.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice, product
-from typing import Protocol
 
 from msgspec import Struct
 
@@ -20,59 +18,39 @@ from watcher.core.rules.selector import Selector
 from watcher.core.rules.units import Unit
 
 MAX_COMBINATIONS = 256
-"""Ways to combine several wildcard selectors that are tried at most: more would let one rule stall the rest."""
+"""How many combinations of wildcard selectors are tried: more would let one rule stall the others."""
+
+MetricsSource = Callable[[SeriesMetrics], Iterable[SeriesMetrics]]
+"""Gives every series, seen in the same way as the one that is passed."""
 
 
 class CompiledRule(Struct, frozen=True, kw_only=True):
-    """A rule, and what can be known of it beforehand."""
+    """A rule with what can be computed from it once."""
 
     rule: Rule
     subject: Selector
     other_selectors: tuple[Selector, ...]
-    is_availability_rule: bool  # some field is worth something without a reading
+    is_availability_rule: bool  # some field has a value without a reading
     resolves_on_reset: bool  # some field is about use: a new episode ends the alert
-    durations_s: tuple[float, ...]  # durations in the condition, for rules about silence: when time alone may fire it
+    durations_s: tuple[float, ...]  # of an availability rule's condition: when time alone may fire it
 
 
-class _IdentityKey:
-    """Rules as a cache key: the very same tuple, kept alive so that its identity stays its own."""
-
-    __slots__ = ("rules",)
-
-    def __init__(self, rules: tuple[Rule, ...]) -> None:
-        self.rules = rules
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _IdentityKey) and self.rules is other.rules
-
-    def __hash__(self) -> int:
-        return id(self.rules)
-
-
-def compile_rules(rules: Sequence[Rule]) -> tuple[CompiledRule, ...]:
-    """Compiles the rules in their order; a tuple that was compiled before comes from a cache."""
-    return _compile_rules(_IdentityKey(tuple(rules)))
-
-
-@lru_cache(maxsize=8)
-def _compile_rules(key: _IdentityKey) -> tuple[CompiledRule, ...]:
-    return tuple(_compile_rule(rule) for rule in key.rules)
-
-
-def _compile_rule(rule: Rule) -> CompiledRule:
+@lru_cache(maxsize=2048)
+def compile_rule(rule: Rule) -> CompiledRule:
+    """Compiles a rule; cached."""
     expressions = [expression for level in rule.levels for expression in (level.when, level.clear)]
-    asked = [measure for expression in expressions for measure in iter_field_references(expression)]
-    selectors = dict.fromkeys(measure.selector for measure in asked)
+    references = [reference for expression in expressions for reference in iter_field_references(expression)]
+    selectors = dict.fromkeys(reference.selector for reference in references)
     selectors.pop(rule.subject, None)
-    fields = {measure.field for measure in asked}
-    silent = not fields.isdisjoint(AVAILABILITY_FIELDS)
+    fields = {reference.field for reference in references}
+    is_availability_rule = not fields.isdisjoint(AVAILABILITY_FIELDS)
     return CompiledRule(
         rule=rule,
         subject=rule.subject,
         other_selectors=tuple(selectors),
-        is_availability_rule=silent,
+        is_availability_rule=is_availability_rule,
         resolves_on_reset=not fields <= AVAILABILITY_FIELDS,
-        durations_s=tuple(sorted(set(_find_durations(expressions)))) if silent else (),
+        durations_s=tuple(sorted(set(_find_durations(expressions)))) if is_availability_rule else (),
     )
 
 
@@ -83,67 +61,56 @@ def _find_durations(expressions: Iterable[Expression]) -> Iterator[float]:
 
 
 def depends_on_provider(compiled: CompiledRule, provider: str) -> bool:
-    """Whether news of that provider can change what the rule says of some series."""
-    return compiled.subject.provider in ("*", provider) or any(
-        other.provider in ("*", provider) for other in compiled.other_selectors
-    )
+    """Whether a poll of the provider can change any alert of the rule."""
+    return any(each.provider in ("*", provider) for each in (compiled.subject, *compiled.other_selectors))
 
 
 def selector_matches(selector: Selector, metrics: SeriesMetrics) -> bool:
-    """Whether the selector means this series, at this moment."""
+    """Whether the selector means this series at present."""
     state = metrics.state
     return selector.matches(state.series, state.account_name, state.kind, is_primary=state.primary)
-
-
-class MetricsSource(Protocol):
-    """Gives every series there is, for conditions about more than one."""
-
-    def __call__(self, *, use_last_reading: bool) -> Iterable[SeriesMetrics]:
-        """All of them, seen by rules that speak of silence or by those that do not."""
 
 
 def evaluate_condition(
     compiled: CompiledRule, metrics: SeriesMetrics, metrics_source: MetricsSource, *, clearing: bool
 ) -> tuple[bool | None, ...]:
-    """For each of the rule's levels, whether its condition (or with `clearing` its clearing condition) holds.
+    """Whether the condition of each of the rule's levels holds; None: unknown.
 
     Args:
         compiled: the rule.
-        metrics: of the series it is asked about.
-        metrics_source: all series, for what else the condition speaks of.
-        clearing: ask whether it is over instead.
+        metrics: of the subject.
+        metrics_source: gives the other series that the condition refers to.
+        clearing: evaluate the clearing conditions instead.
     """
     expressions = [level.clear if clearing else level.when for level in compiled.rule.levels]
-    alone = _make_field_reader({compiled.subject: metrics}) if compiled.other_selectors else metrics
-    answers = tuple([evaluate_boolean(expression, alone) for expression in expressions])
-    if compiled.other_selectors and None in answers:  # else whatever the other series say changes nothing
-        values = list(_combine_series(compiled, metrics, metrics_source(use_last_reading=metrics.use_last_reading)))
+    lookup = _make_lookup({compiled.subject: metrics}) if compiled.other_selectors else metrics
+    answers = tuple([evaluate_boolean(expression, lookup) for expression in expressions])
+    if compiled.other_selectors and None in answers:  # otherwise the other series change nothing
+        lookups = list(_combine_series(compiled, metrics, metrics_source(metrics)))
         combine = _all_true if clearing else _any_true
-        untried: list[bool | None] = [None] if len(values) == MAX_COMBINATIONS else []
+        untried: list[bool | None] = [None] if len(lookups) == MAX_COMBINATIONS else []
         answers = tuple(
-            combine([evaluate_boolean(expression, value) for value in values] + untried) for expression in expressions
+            combine([evaluate_boolean(expression, each) for each in lookups] + untried) for expression in expressions
         )
     if metrics.unlimited and None in answers:
-        # What has no limit cannot come near it: unknown use is then no use that could matter.
+        # Unknown use of a window without a limit is no use that could matter.
         return tuple(clearing if answer is None else answer for answer in answers)
     return answers
 
 
 def _combine_series(
     compiled: CompiledRule, metrics: SeriesMetrics, candidates: Iterable[SeriesMetrics]
-) -> Iterable[Callable[[Selector, str], FieldValue]]:
-    everything = list(candidates)
-    choices = [_find_matching(selector, metrics, everything) for selector in compiled.other_selectors]
+) -> Iterator[Callable[[Selector, str], FieldValue]]:
+    candidates = list(candidates)
+    choices = [_find_matching(selector, metrics, candidates) for selector in compiled.other_selectors]
     for chosen in islice(product(*choices), MAX_COMBINATIONS):
-        table = dict(zip(compiled.other_selectors, chosen, strict=True))
-        table[compiled.subject] = metrics
-        yield _make_field_reader(table)
+        yield _make_lookup({**dict(zip(compiled.other_selectors, chosen, strict=True)), compiled.subject: metrics})
 
 
 def _find_matching(
     selector: Selector, metrics: SeriesMetrics, candidates: Iterable[SeriesMetrics]
 ) -> Sequence[SeriesMetrics | None]:
-    """The series that the selector means beside this subject; one unknown where there is none."""
+    """The series that the selector means beside this subject; [None] if there is none."""
     subject = metrics.state.series
     matching: list[SeriesMetrics | None] = [
         each
@@ -154,12 +121,12 @@ def _find_matching(
     return matching or [None]
 
 
-def _make_field_reader(table: dict[Selector, SeriesMetrics | None]) -> Callable[[Selector, str], FieldValue]:
-    def value(selector: Selector, field: str) -> FieldValue:
-        view = table.get(selector)
-        return None if view is None else view.value_of(field)
+def _make_lookup(metrics_by_selector: dict[Selector, SeriesMetrics | None]) -> Callable[[Selector, str], FieldValue]:
+    def lookup(selector: Selector, field: str) -> FieldValue:
+        metrics = metrics_by_selector.get(selector)
+        return None if metrics is None else metrics.value_of(field)
 
-    return value
+    return lookup
 
 
 def _any_true(answers: Sequence[bool | None]) -> bool | None:

@@ -167,12 +167,6 @@ def collect_facts(metrics: SeriesMetrics, siblings: Iterable[SeriesMetrics]) -> 
     return {name: value for name, value in found.items() if value is not None and value != math.inf}
 
 
-def was_exhausted(state: SeriesState) -> bool:
-    """Whether the window was used up when it was last read; whether it still is, `is_exhausted` says."""
-    used = None if state.reading is None or state.gone else get_used_percent(state.reading)
-    return used is not None and used >= FULL_PERCENT
-
-
 def is_exhausted(metrics: SeriesMetrics) -> bool:
     """Whether nothing is left in that window."""
     used = metrics.value_of("used_percent")

@@ -44,7 +44,7 @@ class Example(Struct, frozen=True, kw_only=True):
     start: datetime | None = None  # of the first poll, aware; None: some Wednesday noon in UTC
 
 
-class Rule(Struct, frozen=True, kw_only=True):
+class Rule(Struct, frozen=True, kw_only=True, cache_hash=True):
     """A condition that a person wrote, with units checked, and what to do when it holds."""
 
     name: str
