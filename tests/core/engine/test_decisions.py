@@ -6,17 +6,16 @@ import pytest
 from msgspec.structs import replace
 
 from tests.core.samples import NOW
-from watcher.core.engine import reset_detection
 from watcher.core.engine.metrics import SeriesMetrics
-from watcher.core.engine.state import SuspectReading, Validity
+from watcher.core.engine.state import SuspectReading, Validity, create_series_state
 from watcher.core.engine.transitions import REASONS, make_decision
-from watcher.core.model import AlertPhase, Reading, Series, Snapshot, WindowKind
+from watcher.core.model import AlertPhase, Reading, Series, WindowKind
 
 READING = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=30.0)
 
 
 def state(**facts):
-    fresh = reset_detection.create_series_state(Series("claude", "five_hour"), Snapshot(provider="claude", at=NOW))
+    fresh = create_series_state(Series("claude", "five_hour"), NOW)
     known = {"reading": READING, "read_at": NOW, "standing": Validity.BELIEVED}
     return replace(fresh, **(known | facts))
 

@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from watcher.core.engine import reset_detection
+from watcher.core.engine import reset_detection, snapshots
 from watcher.core.engine.guard import evaluate_guard
-from watcher.core.engine.state import SeriesState
+from watcher.core.engine.state import SeriesState, create_series_state
 from watcher.core.model import PollFailure, Reading, Series, Snapshot, WindowKind
 from watcher.core.rules.parser import parse_condition
 
@@ -22,7 +22,7 @@ def state(name: str, used: float | None, *, account="", ago=timedelta(minutes=5)
     reading = Reading(window=window, **known)
     news = Snapshot(provider=provider, account=account, account_name=account, at=NOW - ago, readings=(reading,))
     series = Series(provider=provider, account=account, window=window)
-    seen = reset_detection.apply_reading(reset_detection.create_series_state(series, news), reading, news.at, HOUR)
+    seen = reset_detection.apply_reading(create_series_state(series, news.at), reading, news.at, HOUR)
     return SeriesState(
         **{name: getattr(seen, name) for name in seen.__struct_fields__} | {"primary": kind is WindowKind.SESSION}
     )
@@ -102,7 +102,7 @@ def test_a_window_that_has_turned_over_since_is_unknown():
 
 
 def test_a_failing_provider_is_unknown_and_says_why_unless_silence_is_the_question():
-    failed = reset_detection.apply_failure(
+    failed = snapshots.mark_failed(
         CLAUDE, PollFailure(provider="claude", at=NOW, kind="expired", message="expired: run `claude`"), HOUR
     )
     verdict = evaluate_guard(parse_condition("claude < 90%"), (failed,), NOW, max_age=HOUR)

@@ -6,8 +6,9 @@ from tests.core.samples import NOW
 from watcher.core.engine import matching, reset_detection
 from watcher.core.engine.matching import compile_rule, depends_on_provider, evaluate_condition
 from watcher.core.engine.metrics import SeriesMetrics
+from watcher.core.engine.state import create_series_state
 from watcher.core.engine.windows import infer_kind
-from watcher.core.model import Reading, Series, Snapshot
+from watcher.core.model import Reading, Series
 from watcher.core.rules.loader import parse_rules
 
 
@@ -24,7 +25,7 @@ def view(provider, window, used, account=""):
     series = Series(provider, window, account)
     reading = Reading(window=window, kind=infer_kind(series), used_percent=used)
     state = reset_detection.apply_reading(
-        reset_detection.create_series_state(series, Snapshot(provider=provider, at=NOW)),
+        create_series_state(series, NOW),
         reading,
         NOW,
         timedelta(minutes=5),

@@ -8,10 +8,11 @@ import msgspec
 import pytest
 
 from tests.core.samples import NOW
-from watcher.core.engine import reset_detection
+from watcher.core.engine import reset_detection, snapshots
 from watcher.core.engine.forecast import Sample
 from watcher.core.engine.metrics import SeriesMetrics
-from watcher.core.model import PollFailure, Reading, Series, Snapshot, WindowKind
+from watcher.core.engine.state import create_series_state
+from watcher.core.model import PollFailure, Reading, Series, WindowKind
 from watcher.core.rules.fields import FIELD_UNITS
 from watcher.core.rules.selector import Selector
 
@@ -25,13 +26,11 @@ def minutes(number):
 def state(**facts):
     series = Series("claude", "five_hour")
     reading = Reading(**({"window": "five_hour", "kind": WindowKind.SESSION, "resets_at": NOW + minutes(60)} | facts))
-    return reset_detection.apply_reading(
-        reset_detection.create_series_state(series, Snapshot(provider="claude", at=NOW)), reading, NOW, EVERY
-    )
+    return reset_detection.apply_reading(create_series_state(series, NOW), reading, NOW, EVERY)
 
 
 def failed(before):
-    return reset_detection.apply_failure(
+    return snapshots.mark_failed(
         before, PollFailure(provider="claude", at=NOW, kind="timeout", message="no answer"), EVERY
     )
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from tests.core.samples import NOW
-from watcher.core.engine import reset_detection
+from watcher.core.engine import reset_detection, snapshots
 from watcher.core.engine.matching import compile_rule
 from watcher.core.engine.staleness import find_next_due
-from watcher.core.engine.state import AlertState
+from watcher.core.engine.state import AlertState, create_series_state
 from watcher.core.model import AlertPhase, Reading, Series, Snapshot, WindowKind
 from watcher.core.rules.loader import parse_rules
 
@@ -19,7 +19,7 @@ SERIES = Series("claude", "five_hour")
 def state():
     reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=10.0)
     answer = Snapshot(provider="claude", at=NOW)
-    seen = reset_detection.apply_snapshot(reset_detection.create_series_state(SERIES, answer), answer, 5 * M)
+    seen = snapshots.mark_answered(create_series_state(SERIES, answer.at), answer, 5 * M)
     return reset_detection.apply_reading(seen, reading, NOW, 5 * M)
 
 

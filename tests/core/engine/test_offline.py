@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from tests.core.samples import NOW
-from watcher.core.engine import reset_detection, staleness
+from watcher.core.engine import reset_detection, snapshots, staleness
 from watcher.core.engine.evaluator import apply_evaluation, evaluate_poll
-from watcher.core.engine.state import EngineState
+from watcher.core.engine.state import EngineState, create_series_state
 from watcher.core.model import AlertPhase, PollFailure, Reading, Series, Snapshot, WindowKind
 from watcher.core.rules.loader import parse_rules
 
@@ -21,7 +21,7 @@ def heard(provider, at, source="api"):
     answer = Snapshot(provider=provider, at=at)
     reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=10.0, source=source)
     state = reset_detection.apply_reading(
-        reset_detection.apply_snapshot(reset_detection.create_series_state(series, answer), answer, EVERY),
+        snapshots.mark_answered(create_series_state(series, answer.at), answer, EVERY),
         reading,
         at,
         EVERY,
@@ -34,7 +34,7 @@ def failure(provider, at, kind="offline"):
 
 
 def silent(provider, at, kind="offline"):
-    return reset_detection.apply_failure(heard(provider, at - EVERY), failure(provider, at, kind), EVERY)
+    return snapshots.mark_failed(heard(provider, at - EVERY), failure(provider, at, kind), EVERY)
 
 
 CLAUDE, CODEX = silent("claude", NOW), silent("codex", NOW + M)

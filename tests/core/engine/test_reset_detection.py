@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from tests.core.samples import NOW
-from watcher.core.engine import reset_detection
-from watcher.core.engine.state import SeriesState, Validity
+from watcher.core.engine import reset_detection, snapshots
+from watcher.core.engine.state import SeriesState, Validity, create_series_state
 from watcher.core.model import PollFailure, Reading, Series, Snapshot, WindowKind
 
 EVERY = timedelta(minutes=5)
@@ -27,7 +27,7 @@ def reading(used=50.0, ends=NOW + timedelta(hours=3), **more):
 
 def seen(*readings, start=NOW, every=EVERY):
     """The states after each reading, one a poll."""
-    state = reset_detection.create_series_state(SERIES, Snapshot(provider="claude", at=start))
+    state = create_series_state(SERIES, start)
     states = []
     for turn, each in enumerate(readings):
         state = reset_detection.apply_reading(state, each, start + turn * every, every)
@@ -122,10 +122,10 @@ def test_a_failure_keeps_what_is_believed_and_says_since_when():
     (state,) = seen(reading(50))
     first = PollFailure(provider="claude", at=LATER, kind="timeout", message="no answer")
     second = msgspec.structs.replace(first, at=LATER + EVERY, kind="server", message="it failed")
-    state = reset_detection.apply_failure(reset_detection.apply_failure(state, first, EVERY), second, EVERY)
+    state = snapshots.mark_failed(snapshots.mark_failed(state, first, EVERY), second, EVERY)
     assert state.reading == reading(50)
     assert (state.standing, state.error_kind, state.failing_since) == (Validity.FAILED, "server", LATER)
-    answered = reset_detection.apply_snapshot(state, Snapshot(provider="claude", at=LATER + 2 * EVERY), EVERY)
+    answered = snapshots.mark_answered(state, Snapshot(provider="claude", at=LATER + 2 * EVERY), EVERY)
     assert (answered.error, answered.failing_since) == (None, None)
 
 

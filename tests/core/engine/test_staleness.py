@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from tests.core.samples import NOW
-from watcher.core.engine import reset_detection, staleness
-from watcher.core.engine.state import Validity
-from watcher.core.model import Series, Snapshot
+from watcher.core.engine import staleness
+from watcher.core.engine.state import Validity, create_series_state
+from watcher.core.model import Series
 
 EVERY = timedelta(minutes=5)
 
@@ -18,7 +18,7 @@ def minutes(number):
 
 
 def state(**facts):
-    fresh = reset_detection.create_series_state(Series("claude", "five_hour"), Snapshot(provider="claude", at=NOW))
+    fresh = create_series_state(Series("claude", "five_hour"), NOW)
     return msgspec.structs.replace(fresh, **({"every": EVERY, "standing": Validity.BELIEVED} | facts))
 
 

@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from tests.core.samples import NOW, rule
-from watcher.core.engine import reset_detection
+from watcher.core.engine import reset_detection, snapshots
 from watcher.core.engine.metrics import SeriesMetrics
+from watcher.core.engine.state import create_series_state
 from watcher.core.engine.state_machine import AlertChange
 from watcher.core.engine.transitions import choose_event, collect_facts, make_transition
 from watcher.core.model import AlertEvent, Reading, Series, Severity, Snapshot, WindowKind
@@ -20,7 +21,7 @@ def view(window="five_hour", used=85.0, label="", resets_at=ENDS):
     series = Series("claude", window, "a")
     answer = Snapshot(provider="claude", account="a", account_name="me@example.com", plan="max", at=NOW)
     reading = Reading(window=window, kind=WindowKind.SESSION, label=label, used_percent=used, resets_at=resets_at)
-    state = reset_detection.apply_snapshot(reset_detection.create_series_state(series, answer), answer, EVERY)
+    state = snapshots.mark_answered(create_series_state(series, answer.at), answer, EVERY)
     return SeriesMetrics(reset_detection.apply_reading(state, reading, NOW, EVERY), NOW)
 
 

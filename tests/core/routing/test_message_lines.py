@@ -3,14 +3,15 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from tests.core.samples import NOW, SERIES, balance, premium, reading, rule
-from watcher.core.engine import reset_detection, thresholds
+from watcher.core.engine import thresholds
+from watcher.core.engine.state import create_series_state
 from watcher.core.model import PollFailure, Series, Severity
 from watcher.core.rules.rule import Level
 
 
 def state(read, series=SERIES):
     nothing = PollFailure(provider=series.provider, account=series.account, at=NOW, kind="", message="")
-    return replace(reset_detection.create_series_state(series, nothing), reading=read, primary=True)
+    return replace(create_series_state(series, nothing.at), reading=read, primary=True)
 
 
 def values(read, *rules, series=SERIES):

@@ -31,7 +31,7 @@ from msgspec.structs import replace
 from watcher.core.engine import forecast
 from watcher.core.engine.state import SeriesState, SuspectReading, Validity
 from watcher.core.engine.windows import get_boundary_tolerance, get_used_percent, get_window_length
-from watcher.core.model import PollFailure, Reading, Series, Snapshot, WindowKind
+from watcher.core.model import Reading, WindowKind
 
 CLOCK_SKEW_TOLERANCE = timedelta(minutes=2)
 SHORT_GAP_POLLS = 3
@@ -43,13 +43,6 @@ LARGE_DROP_MAX_USED_PERCENT = 10.0
 DROP_TO_ZERO_PERCENT = 1.0
 DROP_PERCENT = 5.0
 EPSILON = 1e-6
-
-
-def create_series_state(series: Series, result: Snapshot | PollFailure) -> SeriesState:
-    """The state of a series that was never seen before this news."""
-    return SeriesState(
-        series=series, account_name=result.account_name, episode_at=result.at, heard_at=result.at, asked_at=result.at
-    )
 
 
 def apply_reading(state: SeriesState, reading: Reading, at: datetime, every: timedelta) -> SeriesState:
@@ -79,41 +72,6 @@ def apply_reading(state: SeriesState, reading: Reading, at: datetime, every: tim
         turn = not leaps and state.reading.kind is not WindowKind.BALANCE and not reading.unlimited
         return _mark_suspect(state, reading, at, is_reset=turn)
     return _start_episode(state, reading, at) if standing is Validity.RESET else _accept_reading(state, reading, at)
-
-
-def apply_snapshot(state: SeriesState, snapshot: Snapshot, every: timedelta) -> SeriesState:
-    """The state with what an answer says beside the reading: the account is up, its name, its plan."""
-    return replace(
-        state,
-        account_name=snapshot.account_name,
-        plan=snapshot.plan,
-        asked_at=snapshot.at,
-        every=every,
-        retry_at=None,
-        error=None,
-        error_kind=None,
-        failing_since=None,
-    )
-
-
-def mark_missing(state: SeriesState, snapshot: Snapshot, every: timedelta) -> SeriesState:
-    """The state after an answer that did not hold this series."""
-    return replace(apply_snapshot(state, snapshot, every), standing=Validity.MISSING)
-
-
-def apply_failure(state: SeriesState, failure: PollFailure, every: timedelta) -> SeriesState:
-    """The state after a poll that gave nothing."""
-    return replace(
-        state,
-        standing=Validity.FAILED,
-        error=failure.message,
-        error_kind=failure.kind,
-        failing_since=state.failing_since or failure.at,
-        asked_at=failure.at,
-        every=every,
-        retry_at=failure.retry_at,
-        account_name=failure.account_name or state.account_name,
-    )
 
 
 def _is_usable(state: SeriesState, reading: Reading) -> bool:

@@ -1,6 +1,7 @@
-"""One account's news, told to each of its series: what is missing, what failed, which window is the primary one.
+"""Applies the result of one account's poll to the states of its series.
 
-Never judge a reading here: `watcher.core.engine.reset_detection` does that.
+Readings are judged by `reset_detection`. Here: which series are missing from an answer, which ones a failure concerns,
+and which window is the account's primary one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,40 +10,46 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from watcher.core.engine import reset_detection, staleness
-from watcher.core.engine.state import SeriesState
+from watcher.core.engine.state import SeriesState, Validity, create_series_state
 from watcher.core.engine.windows import get_used_percent
-from watcher.core.model import PollFailure, Reading, Series, Snapshot
+from watcher.core.model import PollFailure, PollResult, Series, Snapshot
 from watcher.core.rules.fields import PROVIDER_WINDOWS
 
 UNALERTED_FAILURES = frozenset({"not_signed_in", "unsupported"})
-"""Failures that do not make silence news where there was never a reading."""
+"""Failures that raise no alert where there was never a reading."""
 
 
-def apply_poll(
-    states: Mapping[Series, SeriesState], result: Snapshot | PollFailure, every: timedelta
-) -> tuple[SeriesState, ...]:
-    """The states, after this news, of every series that it concerns."""
+def apply_poll(states: Mapping[Series, SeriesState], result: PollResult, every: timedelta) -> tuple[SeriesState, ...]:
+    """The new states of every series that the result concerns."""
     if isinstance(result, PollFailure):
-        return _apply_failure(states, result, every)
-    known = [state for state in states.values() if _belongs_to_account(state, result)]
-    fresh = {state.series: state for state in known}
+        return tuple(mark_failed(state, result, every) for state in _find_failing(states, result))
+    account = (result.provider, result.account)
+    updated = {series: state for series, state in states.items() if state.account_key == account}
     answered = set()
     for reading in result.readings:
-        name = Series(provider=result.provider, window=reading.window, account=result.account)
-        fresh[name] = _apply_reading(
-            fresh.get(name) or reset_detection.create_series_state(name, result), reading, result, every
-        )
-        answered.add(name)
-    for name, state in fresh.items():
-        if name not in answered and result.whole:
-            fresh[name] = reset_detection.mark_missing(state, result, every)
-    named = _mark_primary(result.provider, fresh.values())
-    heard = (state for state in named if result.whole or state.series in answered or state is not states[state.series])
-    return (*heard, *_retire_placeholders(states.values(), result, every))
+        series = Series(provider=result.provider, window=reading.window, account=result.account)
+        state = mark_answered(updated.get(series) or create_series_state(series, result.at), result, every)
+        state = reset_detection.apply_reading(state, reading, result.at, every)
+        updated[series] = replace(state, heard_at=result.at, gone=False)
+        answered.add(series)
+    if result.whole:
+        for series, state in updated.items():
+            if series not in answered:
+                updated[series] = _mark_missing(state, result, every)
+    present = [state for state in updated.values() if not state.gone]
+    primary = _choose_primary(result.provider, present)
+    marked = [
+        state if state.primary == (state is primary) else replace(state, primary=state is primary)
+        for state in updated.values()
+    ]
+    concerned = (
+        state for state in marked if result.whole or state.series in answered or state is not states[state.series]
+    )
+    return (*concerned, *_retire_stand_ins(states.values(), result, every))
 
 
-def mark_provider_polled(states: Mapping[Series, SeriesState], result: Snapshot | PollFailure) -> list[SeriesState]:
-    """Series that this news is not about, although their provider was asked: states that only remember that."""
+def mark_provider_polled(states: Mapping[Series, SeriesState], result: PollResult) -> list[SeriesState]:
+    """The states of a provider's series after a failure that names no account: they were polled, no more is known."""
     if isinstance(result, Snapshot) or result.account:
         return []
     return [
@@ -52,26 +59,48 @@ def mark_provider_polled(states: Mapping[Series, SeriesState], result: Snapshot 
     ]
 
 
-def _belongs_to_account(state: SeriesState, result: Snapshot | PollFailure) -> bool:
-    return state.account_key == (result.provider, result.account)
-
-
-def _apply_reading(state: SeriesState, reading: Reading, snapshot: Snapshot, every: timedelta) -> SeriesState:
-    seen = reset_detection.apply_reading(
-        reset_detection.apply_snapshot(state, snapshot, every), reading, snapshot.at, every
+def mark_answered(state: SeriesState, snapshot: Snapshot, every: timedelta) -> SeriesState:
+    """The state with what an answer says beside the reading."""
+    return replace(
+        state,
+        account_name=snapshot.account_name,
+        plan=snapshot.plan,
+        asked_at=snapshot.at,
+        every=every,
+        retry_at=None,
+        error=None,
+        error_kind=None,
+        failing_since=None,
     )
-    return replace(seen, heard_at=snapshot.at, gone=False)
 
 
-def _apply_failure(
-    states: Mapping[Series, SeriesState], failure: PollFailure, every: timedelta
-) -> tuple[SeriesState, ...]:
-    """A failure that names no account concerns those accounts of its provider that have not answered for long.
+def mark_failed(state: SeriesState, failure: PollFailure, every: timedelta) -> SeriesState:
+    """The state after a failed poll."""
+    return replace(
+        state,
+        standing=Validity.FAILED,
+        error=failure.message,
+        error_kind=failure.kind,
+        failing_since=state.failing_since or failure.at,
+        asked_at=failure.at,
+        every=every,
+        retry_at=failure.retry_at,
+        account_name=failure.account_name or state.account_name,
+    )
 
-    It may be about one unusable place among several that are good.
+
+def _mark_missing(state: SeriesState, snapshot: Snapshot, every: timedelta) -> SeriesState:
+    return replace(mark_answered(state, snapshot, every), standing=Validity.MISSING)
+
+
+def _find_failing(states: Mapping[Series, SeriesState], failure: PollFailure) -> list[SeriesState]:
+    """The states of the series that a failure concerns.
+
+    A failure without an account may be about one unusable login among several good ones: it concerns the accounts that
+    are overdue. Where there is no series yet, one stands in for the provider, so that rules can see the failure.
     """
     of_provider = [state for state in states.values() if state.series.provider == failure.provider and not state.gone]
-    concerned = [state for state in of_provider if _belongs_to_account(state, failure)]
+    concerned = [state for state in of_provider if state.series.account == failure.account]
     if not concerned and not failure.account:
         concerned = [state for state in of_provider if staleness.is_overdue(state, failure.at)]
     if not concerned and (failure.account or not of_provider) and failure.kind not in UNALERTED_FAILURES:
@@ -79,49 +108,34 @@ def _apply_failure(
         window = windows.primary[0] if windows is not None and windows.primary else ""
         stand_in = Series(provider=failure.provider, window=window, account=failure.account)
         if stand_in not in states:
-            concerned = [replace(reset_detection.create_series_state(stand_in, failure), primary=True)]
-    return tuple(reset_detection.apply_failure(state, failure, every) for state in concerned)
+            return [replace(create_series_state(stand_in, failure.at), primary=True)]
+    return concerned
 
 
-def _retire_placeholders(states: Iterable[SeriesState], snapshot: Snapshot, every: timedelta) -> list[SeriesState]:
-    """What stood in for the provider before it ever answered: heard now, under its real name, and gone."""
-    names = {
-        Series(provider=snapshot.provider, window=reading.window, account=snapshot.account)
-        for reading in snapshot.readings
-    }
+def _retire_stand_ins(states: Iterable[SeriesState], snapshot: Snapshot, every: timedelta) -> list[SeriesState]:
+    """The states of series that stood in for the provider until this, its first answer: gone now."""
+    answered = {reading.window for reading in snapshot.readings}
     return [
-        replace(reset_detection.mark_missing(state, snapshot, every), heard_at=snapshot.at, gone=True)
+        replace(_mark_missing(state, snapshot, every), heard_at=snapshot.at, gone=True)
         for state in states
         if state.series.provider == snapshot.provider
         and state.read_at is None
         and not state.gone
         and state.error_kind is not None
-        and (not state.series.account or state.series.account == snapshot.account)
-        and state.series not in names
-    ]
-
-
-def _mark_primary(provider: str, states: Iterable[SeriesState]) -> list[SeriesState]:
-    """The account's states, one of them marked as the primary window."""
-    present = [state for state in states if not state.gone]
-    chosen = _choose_primary(provider, present)
-    return [
-        state if state.primary == (state is chosen) else replace(state, primary=state is chosen) for state in states
+        and state.series.account in ("", snapshot.account)
+        and not (state.series.account == snapshot.account and state.series.window in answered)
     ]
 
 
 def _choose_primary(provider: str, states: list[SeriesState]) -> SeriesState | None:
+    """The provider's own primary window; where it has none, the fullest, and of equals the one that was primary."""
     windows = PROVIDER_WINDOWS.get(provider)
-    for window in windows.primary if windows is not None else ():
-        found = next((state for state in states if state.series.window == window), None)
-        if found is not None:
-            return found
-    if windows is not None and windows.primary:
-        return None
-    return max(states, key=_fullness_key, default=None)
+    if windows is None or not windows.primary:
+        return max(states, key=_get_fullness, default=None)
+    by_window = {state.series.window: state for state in states}
+    return next((by_window[window] for window in windows.primary if window in by_window), None)
 
 
-def _fullness_key(state: SeriesState) -> tuple[float, bool, str]:
-    """The fullest first; of equals the one that was primary before, so that the choice stays put."""
+def _get_fullness(state: SeriesState) -> tuple[float, bool, str]:
     used = None if state.reading is None else get_used_percent(state.reading)
     return (-1.0 if used is None else used, state.primary, state.series.window)

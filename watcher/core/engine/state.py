@@ -80,6 +80,11 @@ class SeriesState(Struct, frozen=True, kw_only=True):
         return infer_kind(self.series) if self.reading is None else self.reading.kind
 
 
+def create_series_state(series: Series, at: datetime) -> SeriesState:
+    """The state of a series before its first poll, which is at `at`."""
+    return SeriesState(series=series, episode_at=at, heard_at=at, asked_at=at)
+
+
 class AlertState(Struct, frozen=True, kw_only=True):
     """The state of one rule on one series. Persisted; kept only while there is something to remember."""
 

@@ -13,9 +13,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core.engine import reset_detection
-from watcher.core.engine.state import SeriesState
+from watcher.core.engine.state import SeriesState, create_series_state
 from watcher.core.engine.windows import get_used_percent
-from watcher.core.model import AlertEvent, PollFailure, Reading, Series, Severity, Transition
+from watcher.core.model import AlertEvent, Reading, Series, Severity, Transition
 
 RecordedReadings = Sequence[tuple[datetime, Reading]]
 
@@ -76,7 +76,7 @@ def build_usage_history(series: Series, readings: RecordedReadings) -> UsageHist
     turns: list[WindowPeriod] = []
     for at, reading in readings:
         before = state
-        state = reset_detection.apply_reading(state or _create_initial_state(series, at), reading, at, every)
+        state = reset_detection.apply_reading(state or create_series_state(series, at), reading, at, every)
         if before is not None and state.episode > before.episode:
             turns.append(_make_window_period(before, state, at, complete=bool(turns)))
         points.append(
@@ -115,11 +115,6 @@ def mean_used_percent(periods: Iterable[WindowPeriod]) -> float | None:
     """Percent that was spent on average before a reset; None where none is known."""
     known = [turn.used_percent for turn in periods if turn.used_percent is not None]
     return sum(known) / len(known) if known else None
-
-
-def _create_initial_state(series: Series, at: datetime) -> SeriesState:
-    nothing = PollFailure(provider=series.provider, account=series.account, at=at, kind="", message="")
-    return reset_detection.create_series_state(series, nothing)
 
 
 def _make_window_period(before: SeriesState, after: SeriesState, at: datetime, *, complete: bool) -> WindowPeriod:

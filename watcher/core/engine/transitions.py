@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from watcher.core.engine.metrics import SeriesMetrics
-from watcher.core.engine.state import SeriesState, Validity
+from watcher.core.engine.state import Validity
 from watcher.core.engine.state_machine import AlertChange
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.model import AlertEvent, AlertPhase, Series, Transition
