@@ -313,7 +313,9 @@ def test_without_a_server_s_clock_nothing_is_claimed(ward):
 
 def test_a_clock_that_was_set_back_shows_in_the_store(ward):
     later = ward.clock.at + timedelta(hours=2)
-    ward.write(lambda store: store.readings.save_result(PollFailure(provider="claude", at=later, kind="offline", message="x")))
+    ward.write(
+        lambda store: store.readings.save_result(PollFailure(provider="claude", at=later, kind="offline", message="x"))
+    )
     found = list(machine.check_clock(ward.scene()))[-1]
     assert (found.verdict, found.message) == (
         "fail",

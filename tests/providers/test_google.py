@@ -13,7 +13,6 @@ from watcher.demo.server import Server, json_reply
 from watcher.errors import OfflineError, TimedOutError
 from watcher.polling import fetch
 from watcher.providers import google
-from watcher.providers import google as google_refusals
 from watcher.providers.gemini_cli import PROVIDER
 from watcher.system import foreign_databases, http
 
@@ -176,7 +175,7 @@ def test_whose_a_nameless_login_is_is_asked_once_beside_others_and_costs_no_read
 )
 def test_code_assist_is_told_which_of_its_clients_asks(provider, client):
     login = replace(LOGIN, provider=provider, token="ya29.x", expires_at=START + timedelta(hours=1), extra={})
-    conversation = google.fetch_project(login, START, {})
+    conversation = google.GoogleSession(login, START, {}).fetch_project()
     request = next(conversation)
     assert (request.url, request.json) == (f"{google.API_URL}loadCodeAssist", {"metadata": client})
 
@@ -198,7 +197,7 @@ def test_a_plugin_s_own_limit_is_a_word_in_the_note():
 @pytest.mark.parametrize("delay", ["0s", "soon", 5, None, "1e9s", "-3s"])
 def test_a_wait_that_cannot_be_read_is_unknown(delay):
     body = json.dumps({"error": {"details": [{"retryDelay": delay}]}}).encode()
-    assert google_refusals.parse_retry_delay(Response(status=429, body=body, received_at=START)) is None
+    assert google.parse_retry_delay(Response(status=429, body=body, received_at=START)) is None
 
 
 def test_from_the_accounts_file_to_the_reading_through_a_real_server(tmp_path):
@@ -253,7 +252,7 @@ def test_from_the_accounts_file_to_the_reading_through_a_real_server(tmp_path):
 )
 def test_the_end_of_personal_accounts_is_known_by_its_words_alone(status, said, ends):
     assert (
-        google_refusals.is_account_unsupported(
+        google.is_account_unsupported(
             Response(status=status, body=said.encode(), received_at=datetime(2026, 6, 18, tzinfo=UTC))
         )
         is ends

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.providers.protobuf import Field, MalformedError, WireType, get_messages, iter_fields, read_varint, to_float
+from watcher.providers.protobuf import Field, MalformedError, WireType, iter_fields, iter_values, read_varint, to_float
 
 
 def number(value):
@@ -83,7 +83,8 @@ def test_a_flood_of_fields_is_refused():
 
 
 def test_messages_are_the_length_delimited_fields_of_one_number():
-    assert get_messages(bytes.fromhex("0a0161" + "0801" + "120163" + "0a0162"), 1) == [b"a", b"b"]
+    fields = iter_fields(bytes.fromhex("0a0161" + "0801" + "120163" + "0a0162"))
+    assert list(iter_values(fields, 1)) == [b"a", b"b"]
 
 
 @pytest.mark.parametrize(

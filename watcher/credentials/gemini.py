@@ -132,10 +132,11 @@ def find_in_cli(host_info: HostInfo, path: str | None = None) -> list[Credential
     ]
 
 
-def merge_duplicates(credentials: Sequence[Credential]) -> list[Credential]:
-    """The logins without repeats: one for each refresh token and email, the better place with what the other knows.
+def merge_duplicates(credentials: Sequence[Credential], env: Mapping[str, str]) -> list[Credential]:
+    """The logins without repeats: one for each refresh token and email, the better one with what the others know.
 
-    A login of Gemini CLI that does not say whose it is counts only where it is the only one.
+    A login of Gemini CLI that does not name its owner counts only if it is the only one. The environment's project
+    belongs to the only login, if that names no project itself.
     """
     kept: list[Credential] = []
     for each in credentials:
@@ -144,15 +145,10 @@ def merge_duplicates(credentials: Sequence[Credential]) -> list[Credential]:
             kept[twin] = _merge_credentials(kept[twin], each)
         elif each.account or each.source_name != SOURCE_NAME or not kept:
             kept.append(each)
+    project = env.get("GEMINI_PROJECT_ID", "").strip()
+    if len(kept) == 1 and project and not kept[0].extra.get("project"):
+        return [replace(kept[0], extra={**kept[0].extra, "project": project})]
     return kept
-
-
-def add_project(credentials: Sequence[Credential], env: Mapping[str, str]) -> list[Credential]:
-    """The logins; the only one, where it names no project, with the one of the environment: it is nobody else's."""
-    named = env.get("GEMINI_PROJECT_ID", "").strip()
-    if len(credentials) != 1 or not named or credentials[0].extra.get("project"):
-        return list(credentials)
-    return [replace(credentials[0], extra={**credentials[0].extra, "project": named})]
 
 
 def _is_same_login(one: Credential, other: Credential) -> bool:
@@ -162,13 +158,9 @@ def _is_same_login(one: Credential, other: Credential) -> bool:
 
 
 def _merge_credentials(best: Credential, other: Credential) -> Credential:
-    return Credential(
-        provider=best.provider,
-        source_name=best.source_name,
-        path=best.path,
-        token=best.token,
+    return replace(
+        best,
         refresh_token=best.refresh_token or other.refresh_token,
-        expires_at=best.expires_at,
         account=best.account or other.account,
         account_name=best.account_name or other.account_name,
         extra={**other.extra, **best.extra},

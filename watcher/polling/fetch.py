@@ -13,16 +13,18 @@ from urllib.parse import urlsplit, urlunsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
+from watcher.core.formatting import clean_text
 from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Request, Response, Snapshot
 from watcher.credentials import Credential, HostInfo, opencode
 from watcher.credentials.sources import UnusableSourceError, short_hash
 from watcher.errors import ExpiredError, ForbiddenError, NotSignedInError, ProviderError, RateLimitedError
 from watcher.polling import accounts
-from watcher.providers import Conversation, Overrides, Provider, ProviderState, SourceRequest, SourceResponse
+from watcher.providers import Conversation, Overrides, Provider, ProviderState, SourceRequest, SourceResponse, parsing
 from watcher.providers.registry import PROVIDERS
 from watcher.storage.records import Account
 from watcher.system import clock
 
+_MAX_MESSAGE_LENGTH = 1000  # of a failure: its sentence may hold a long path
 MAX_REQUESTS = 32  # a conversation that long goes in circles
 REFUSED_FOR = timedelta(minutes=15)  # a refused token is left alone so long, unless it changes
 RENEWING_PROGRAMS = {opencode.SOURCE_NAME: "OpenCode's: run `opencode` once"}
@@ -65,9 +67,19 @@ def find_logins(
         troubles = (error,)
     return FoundLogins(
         credentials=accounts.assign_keys(
-            accounts.merge_duplicates(found, now()), known_keys, all_sources_read=not troubles
+            accounts.merge_duplicates([_clean_credential(each) for each in found], now()), known_keys, all_sources_read=not troubles
         ),
         failures=tuple(_make_failure(provider, None, trouble, now()) for trouble in troubles),
+    )
+
+
+def _clean_credential(credential: Credential) -> Credential:
+    """The login with printable names: they come from the files of other programs."""
+    return replace(
+        credential,
+        account=clean_text(credential.account),
+        account_name=clean_text(credential.account_name),
+        plan=clean_text(credential.plan or "") or None,
     )
 
 
@@ -175,7 +187,7 @@ def _poll_login(  # noqa: PLR0913 - as `poll_account`
         raise
     refusals.pop(login, None)
     name = snapshot.account_name or credential.account_name or credential.account
-    return replace(snapshot, account=credential.account, account_name=name)
+    return parsing.clean_snapshot(replace(snapshot, account=credential.account, account_name=name))
 
 
 def _run_conversation(conversation: Conversation, perform: Callable[[SourceRequest], SourceResponse]) -> Snapshot:
@@ -230,7 +242,7 @@ def apply_base_url(request: Request, base_url: str | None) -> Request:
 def _make_failure(provider: Provider, credential: Credential | None, error: Exception, at: datetime) -> PollFailure:
     kind, message, retry_after = "shape", _describe_unexpected(provider, error), None
     if isinstance(error, ProviderError):
-        kind, message = error.kind, " ".join(str(error).split())
+        kind, message = error.kind, clean_text(str(error), _MAX_MESSAGE_LENGTH)
         retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
     if kind == "expired" and credential and credential.source_name in RENEWING_PROGRAMS and "opencode" not in message:
         message += f"; this login is {RENEWING_PROGRAMS[credential.source_name]}"
@@ -239,7 +251,7 @@ def _make_failure(provider: Provider, credential: Credential | None, error: Exce
     return PollFailure(
         provider=provider.id,
         account=credential.account if credential else "",
-        account_name=known,
+        account_name=clean_text(known),
         at=at,
         kind=kind,
         message=message,

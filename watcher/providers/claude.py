@@ -2,15 +2,15 @@
 
 Undocumented by its vendor, observed only; last checked 2026-09. The answer maps window names to `{utilization,
 resets_at}`, with `limits` (weekly limits of single models) and `extra_usage` (money, in cents) beside them. Needs the
-OAuth token of OpenCode or Claude Code, with the scope `user:profile`. Rate limited hard, per token, and harder for a
-`User-Agent` other than Claude Code's.
+OAuth token of OpenCode or Claude Code, with the scope `user:profile`. It is rate limited per token, and more strictly
+for a `User-Agent` other than Claude Code's.
 
-Who is signed in is taken from local files alone: an account's key never depends on an answer. Only where a login that
-does not say whose it is stands beside others, `GET /api/oauth/profile`, else `/account`, is asked after the usage, once
-for each token, so that one account under two tokens can be shown once; without an answer both are shown.
+The account's key comes from local files alone. Only if a login does not name its owner and there are others, `GET
+/api/oauth/profile`, else `/account`, is asked after the usage, once for each token, so that one account with two tokens
+is shown once.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -29,31 +29,42 @@ USAGE_URL = "https://api.anthropic.com/api/oauth/usage"
 OWNER_URLS = ("https://api.anthropic.com/api/oauth/profile", "https://api.anthropic.com/api/oauth/account")
 USER_AGENT, BETA_HEADER = "claude-code/2.1.80", "oauth-2025-04-20"
 
+NON_WINDOW_KEYS = frozenset({"extra_usage", "limits"})
+SHARED_WINDOWS = frozenset({"seven_day_design", "seven_day_omelette", "iguana_necktie"})  # part of another limit
+ROUTINES_KEYS = (  # names of one window over time: the first with a value is used
+    *("seven_day_cowork", "seven_day_routines", "seven_day_claude_routines"),
+    *("claude_routines", "routines", "routine", "cowork"),
+)
+
 
 def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
     """Claude logins, OpenCode's first."""
     if overrides.token:
         return [Credential(provider=ID, source_name="config", path="config", token=overrides.token)]
     path = overrides.credentials
-    places = [
+    sources = [
         partial(claude_code.find_in_opencode, host_info, path),
         partial(claude_code.find_claude_code_credentials, host_info, path),
     ]
     if path is None:
-        places.insert(1, partial(opencode.find_claude_credentials, host_info))
-    return collect_credentials(*(partial(_with_client_headers, place, host_info.env) for place in places))
+        sources.insert(1, partial(opencode.find_claude_credentials, host_info))
+    headers = _choose_headers(host_info.env)
+
+    def with_headers(source: partial[list[Credential]]) -> list[Credential]:
+        return [replace(each, extra={**each.extra, **headers}) for each in source()]
+
+    return collect_credentials(*(partial(with_headers, source) for source in sources))
 
 
-def _with_client_headers(find: Callable[[], Sequence[Credential]], env: Mapping[str, str]) -> list[Credential]:
-    """The place's logins, told to speak as another version of Claude Code where the environment says so."""
+def _choose_headers(env: Mapping[str, str]) -> dict[str, str]:
+    """The version of Claude Code to present as, which the environment may set."""
     version = env.get("ANTHROPIC_CLI_VERSION", "").strip()
     agent = env.get("ANTHROPIC_CODE_USER_AGENT", "").strip() or (f"claude-code/{version}" if version else USER_AGENT)
-    said = {"agent": agent, "beta": env.get("ANTHROPIC_OAUTH_BETA", "").strip() or BETA_HEADER}
-    return [replace(login, extra={**login.extra, **said}) for login in find()]
+    return {"agent": agent, "beta": env.get("ANTHROPIC_OAUTH_BETA", "").strip() or BETA_HEADER}
 
 
 def fetch_usage(credential: Credential, _now: datetime, provider_state: ProviderState) -> Conversation:
-    """The usage, and whose it is where that decides whether it is shown already."""
+    """The usage; and the owner, if the login does not name it and there are others."""
     headers = {
         "Authorization": f"Bearer {credential.token}",
         "anthropic-beta": credential.extra.get("beta", BETA_HEADER),
@@ -62,101 +73,67 @@ def fetch_usage(credential: Credential, _now: datetime, provider_state: Provider
         "Content-Type": "application/json",
     }
     response: Response = yield Request(url=USAGE_URL, headers=headers)
-    content = parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
-    readings = parse_readings(content)
+    readings = parse_readings(parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT))
     if not readings:
         raise ShapeChangedError(
             f"{NAME}: no window in the answer (five_hour, seven_day, ...): look for a newer version of this program"
         )
-    if credential.extra.get(OWNER_UNKNOWN_KEY) and provider_state.get("owner_of") != credential.token:
-        provider_state["owner_of"], provider_state["owner"] = credential.token, ""
-        provider_state["owner"] = yield from _fetch_owner(headers)
-    name = provider_state.get("owner", "") if credential.extra.get(OWNER_UNKNOWN_KEY) else ""
+    owner = ""
+    if credential.extra.get(OWNER_UNKNOWN_KEY):
+        if provider_state.get("owner_of") != credential.token:
+            provider_state.update(owner_of=credential.token, owner="")
+            provider_state["owner"] = yield from _fetch_owner(headers)
+        owner = provider_state["owner"]
     return Snapshot(
-        provider=ID, account_name=name, plan=credential.plan, at=response.received_at, readings=tuple(readings)
+        provider=ID, account_name=owner, plan=credential.plan, at=response.received_at, readings=tuple(readings)
     )
 
 
 def _fetch_owner(headers: Mapping[str, str]) -> Generator[Request, Response, str]:
-    """The email of whoever signed in, else the account's id; "" where the API says neither, which costs no reading."""
+    """The owner's email, else the account's id; "" if the API gives neither, which costs no reading."""
     for url in OWNER_URLS:
         try:
-            content = parsing.parse_response(
-                (yield Request(url=url, headers=headers)), name=NAME, sign_in_hint=SIGN_IN_HINT
-            )
+            response = yield Request(url=url, headers=headers)
+            content = parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
         except RateLimitedError:
             return ""
         except ProviderError:
             continue
-        account = {**content, **parsing.as_mapping(content.get("account"))}
-        names = (parsing.parse_text(account.get(key)) for key in ("email", "email_address", "emailAddress", "uuid"))
-        found = next((name for name in names if name), "")
+        account = {**content, **parsing.get_mapping(content, "account")}
+        found = parsing.parse_first(parsing.parse_text, account, "email", "email_address", "emailAddress", "uuid")
         if found:
             return found
     return ""
 
 
-PROVIDER = Provider(
-    id=ID,
-    name=NAME,
-    usage_page="https://claude.ai/settings/usage",
-    sign_in_hint=SIGN_IN_HINT,
-    primary_windows=(
-        "five_hour",
-        "seven_day",
-        "seven_day_oauth_apps",
-        "seven_day_sonnet",
-        "seven_day_opus",
-        "extra_usage",
-    ),
-    find_credentials=find_credentials,
-    fetch_usage=fetch_usage,
-    min_interval=timedelta(minutes=5),
-    default_interval=timedelta(minutes=10),
-    max_interval=timedelta(minutes=30),
-)
-
-
-# --- The windows in Claude's answer: the API's own keys, weekly limits of single models, and money past the subscription
-
-
-NON_WINDOW_KEYS = frozenset({"extra_usage", "limits"})
-SHARED_WINDOWS = frozenset(
-    {"seven_day_design", "seven_day_omelette", "iguana_necktie"}
-)  # count against a limit shown already
-ROUTINES_KEYS = (  # names of one window over time: the first that is filled in is it
-    *("seven_day_cowork", "seven_day_routines", "seven_day_claude_routines"),
-    *("claude_routines", "routines", "routine", "cowork"),
-)
-
-
 def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
     """Every window that can be read, in the answer's order, money last."""
-    filled = [
+    routines = [
         name
         for name in ROUTINES_KEYS
-        if parsing.parse_percent(parsing.as_mapping(content.get(name)).get("utilization")) is not None
+        if parsing.parse_percent(parsing.get_mapping(content, name).get("utilization")) is not None
     ]
     found: dict[str, Reading] = {}
     for key, value in content.items():
-        if key in NON_WINDOW_KEYS or key in filled[1:]:
-            continue
-        window, fields = parsing.slugify(key), parsing.as_mapping(value)
-        reading = _parse_window(window, _make_label(window), fields.get("utilization"), fields.get("resets_at"))
-        if reading is not None:
-            found.setdefault(window, reading)
+        if key not in NON_WINDOW_KEYS and key not in routines[1:]:
+            fields = parsing.as_mapping(value)
+            reading = _parse_window(parsing.slugify(key), fields.get("utilization"), fields.get("resets_at"))
+            if reading is not None:
+                found.setdefault(reading.window, reading)
     for entry in parsing.as_mappings(content.get("limits")):
         reading = _parse_limit(entry)
         if reading is not None:
             found.setdefault(reading.window, reading)
-    extra = _parse_extra_usage(parsing.as_mapping(content.get("extra_usage")))
+    extra = _parse_extra_usage(parsing.get_mapping(content, "extra_usage"))
     return [*found.values(), *([extra] if extra else [])]
 
 
-def _parse_window(window: str, label: str, utilization: object, resets_at: object) -> Reading | None:
+def _parse_window(window: str, utilization: object, resets_at: object, label: str = "") -> Reading | None:
     weekly = window.startswith("seven_day") or window in ROUTINES_KEYS
     seconds = parsing.WEEK_S if weekly else 5 * parsing.HOUR_S if window == "five_hour" else None
-    reading = parsing.make_percent_reading(window, label, utilization, seconds, parsing.parse_timestamp(resets_at))
+    reading = parsing.make_percent_reading(
+        window, label or _make_label(window), utilization, seconds, parsing.parse_timestamp(resets_at)
+    )
     return replace(reading, low_confidence=True) if reading and window in SHARED_WINDOWS else reading
 
 
@@ -172,24 +149,21 @@ def _make_label(window: str) -> str:
 
 
 def _parse_limit(entry: Mapping[str, Any]) -> Reading | None:
-    """One of `limits`. The plain ones repeat `five_hour` and `seven_day`, and count only where those are missing."""
-    plain = {"session": "five_hour", "weekly_all": "seven_day"}.get(str(entry.get("kind")))
+    """One of `limits`. The plain ones repeat `five_hour` and `seven_day`, and count only if those are missing."""
+    kind, values = entry.get("kind"), (entry.get("percent"), entry.get("resets_at"))
+    plain = {"session": "five_hour", "weekly_all": "seven_day"}.get(str(kind))
     if plain is not None:
-        return _parse_window(plain, _make_label(plain), entry.get("percent"), entry.get("resets_at"))
-    name = parsing.parse_text(
-        parsing.as_mapping(parsing.as_mapping(entry.get("scope")).get("model")).get("display_name")
-    )
-    if entry.get("kind") != "weekly_scoped" or entry.get("group") != "weekly" or name is None:
+        return _parse_window(plain, *values)
+    name = parsing.parse_text(parsing.get_mapping(entry, "scope", "model").get("display_name"))
+    slug = parsing.slugify(name or "")
+    if kind != "weekly_scoped" or entry.get("group") != "weekly" or slug in ("", "all_models", "all"):
         return None
-    word = parsing.slugify(name)
-    if word in ("", "all_models", "all"):
-        return None
-    return _parse_window(f"seven_day_{word}", f"weekly {name} window", entry.get("percent"), entry.get("resets_at"))
+    return _parse_window(f"seven_day_{slug}", *values, label=f"weekly {name} window")
 
 
 def _parse_extra_usage(fields: Mapping[str, Any]) -> Reading | None:
-    """Money beyond the subscription; None where it is switched off, or says nothing."""
-    currency = parsing.parse_text(fields.get("currency", "usd")) if fields.get("currency") is not None else "usd"
+    """Money beyond the subscription; None if it is disabled or unknown."""
+    currency = "usd" if fields.get("currency") is None else parsing.parse_text(fields["currency"])
     if fields.get("is_enabled") is not True or currency is None:
         return None
     used, limit = (_parse_cents(fields.get(name)) for name in ("used_credits", "monthly_limit"))
@@ -213,3 +187,20 @@ def _parse_extra_usage(fields: Mapping[str, Any]) -> Reading | None:
 def _parse_cents(value: object) -> Decimal | None:
     cents = parsing.parse_decimal(value)
     return (cents / 100).quantize(Decimal("0.01")) if cents is not None and cents >= 0 else None
+
+
+PROVIDER = Provider(
+    id=ID,
+    name=NAME,
+    usage_page="https://claude.ai/settings/usage",
+    sign_in_hint=SIGN_IN_HINT,
+    primary_windows=(
+        *("five_hour", "seven_day", "seven_day_oauth_apps"),
+        *("seven_day_sonnet", "seven_day_opus", "extra_usage"),
+    ),
+    find_credentials=find_credentials,
+    fetch_usage=fetch_usage,
+    min_interval=timedelta(minutes=5),
+    default_interval=timedelta(minutes=10),
+    max_interval=timedelta(minutes=30),
+)

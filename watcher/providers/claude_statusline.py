@@ -1,8 +1,8 @@
-"""Claude Code's status line input: the same windows as the usage API, at the price of no request.
+"""Claude Code's status line input: the windows of the usage API, without a request.
 
 Documented at https://docs.claude.com/en/docs/claude-code/statusline; last checked 2026-11-22. Claude Code pipes JSON to
 its status line command: `rate_limits: {five_hour, seven_day: {used_percentage (0..100), resets_at (epoch s or ISO)}}`,
-only for subscribers and only after the first answer of a session. It does not say whose account it is. Needs no secret.
+only for subscribers and only after the first answer of a session. It does not name the account. Needs no secret.
 """
 
 from collections.abc import Mapping
@@ -14,20 +14,19 @@ from msgspec.structs import replace
 from watcher.core.model import Reading, Snapshot
 from watcher.providers import claude, parsing
 
-RESET_TOLERANCE = timedelta(minutes=15)  # boundaries of one turn of a window jitter by no more
+RESET_TOLERANCE = timedelta(minutes=15)  # the reset time of one period of a window varies by less
 
 
 def parse_statusline(
     content: Mapping[str, Any], at: datetime, *, account: str = "", account_name: str = ""
 ) -> Snapshot | None:
-    """The snapshot in what Claude Code piped; None where it says nothing of a limit, as at the start of a session.
+    """The snapshot in the input; None if it has no limits, as at the start of a session.
 
-    A snapshot of this kind is partial: windows that it lacks are not gone.
+    The snapshot is partial: windows that it lacks are not gone.
     """
-    limits = parsing.as_mapping(content.get("rate_limits"))
     windows = {
         key: {"utilization": fields.get("used_percentage"), "resets_at": fields.get("resets_at")}
-        for key, fields in limits.items()
+        for key, fields in parsing.get_mapping(content, "rate_limits").items()
         if isinstance(fields, dict) and key not in claude.NON_WINDOW_KEYS
     }
     readings = tuple(
@@ -36,16 +35,16 @@ def parse_statusline(
     )
     if not readings:
         return None
-    return Snapshot(
-        provider="claude", account=account, account_name=account_name, at=at, readings=readings, whole=False
+    return parsing.clean_snapshot(
+        Snapshot(provider="claude", account=account, account_name=account_name, at=at, readings=readings, whole=False)
     )
 
 
 def filter_newer_readings(snapshot: Snapshot, last: Snapshot | None) -> Snapshot | None:
-    """What of it moves on from the last that is known; None where nothing does.
+    """The snapshot with only those readings that are newer than the last known ones; None if there are none.
 
-    Every open session repeats what it heard last, for hours if it is idle. Within one turn of a window use only grows,
-    so what is lower, or of an earlier turn, is old; and what is the same proves nothing about now.
+    Every open session repeats its last values, for hours if it is idle. Within one period of a window use only grows,
+    so a lower value or one of an earlier period is old, and an equal one proves nothing.
     """
     known = {reading.window: reading for reading in last.readings} if last else {}
     fresh = tuple(each for each in snapshot.readings if not each.stale and _is_newer(each, known.get(each.window)))

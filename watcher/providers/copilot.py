@@ -3,8 +3,8 @@
 Undocumented by its vendor, observed only; last checked 2026-11-22. The answer: `quota_snapshots.<id>` `{entitlement,
 remaining, percent_remaining, unlimited, overage_count}`, on the free plan `monthly_quotas` (limits) with
 `limited_user_quotas` (what remains), and one reset date for all. Needs a GitHub token (`gho_...`) of OpenCode, an
-editor or GitHub CLI; the word before it is `token`. Remaining below zero is overage; entitlement 0 with 0 left
-is no quota.
+editor or GitHub CLI, sent after the word `token`. Remaining below zero is overage; entitlement 0 with 0 left is no
+quota.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,44 +27,47 @@ HEADERS = {
     "User-Agent": "GitHubCopilotChat/0.26.7",
     "X-Github-Api-Version": "2025-04-01",
 }
+QUOTA_FIELDS = ("quota_snapshots", "monthly_quotas", "limited_user_quotas")
+RESET_FIELDS = ("quota_reset_date_utc", "quota_reset_date", "limited_user_reset_date")
+UNITS = {"premium_interactions": "requests", "chat": "messages", "completions": "completions"}
 
 
 def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
     """GitHub logins, OpenCode's first, each once."""
     if overrides.token:
         return [copilot.make_credential("config", "config", overrides.token)]
-    path = overrides.credentials
-    if path:
-        return copilot.merge_duplicates(copilot.find_in_file(host_info, path))
-    each = (copilot.find_in_opencode, copilot.find_in_keychain, copilot.find_in_editors, copilot.find_in_gh)
+    if overrides.credentials:
+        return copilot.merge_duplicates(copilot.find_in_file(host_info, overrides.credentials))
+    sources = (copilot.find_in_opencode, copilot.find_in_keychain, copilot.find_in_editors, copilot.find_in_gh)
     try:
-        return copilot.merge_duplicates(collect_credentials(*(partial(place, host_info) for place in each)))
+        return copilot.merge_duplicates(collect_credentials(*(partial(source, host_info) for source in sources)))
     except UnusableSourceError as error:
         raise UnusableSourceError(copilot.merge_duplicates(list(error.credentials)), error.errors) from None
 
 
 def fetch_usage(credential: Credential, _now: datetime, provider_state: ProviderState) -> Conversation:
-    """The quotas, and whose they are where neither the login nor the answer says so."""
+    """The quotas, and the owner's name if neither the login nor the answer has it."""
     api = f"https://api.{credential.extra.get('host', copilot.DEFAULT_HOST)}"
     headers = {**HEADERS, "Authorization": f"token {credential.token}"}
+    user_request = Request(url=f"{api}/user", headers=headers)
     response: Response = yield Request(url=f"{api}/copilot_internal/user", headers=headers)
     try:
         content = _parse_content(response)
-    except ForbiddenError as error:  # of another app's token; the same person's may be there too
+    except ForbiddenError as error:  # the token of another app; the same person's other tokens may be allowed
         if OWNER_UNKNOWN_KEY in credential.extra:
-            error.account_name = yield from _fetch_login(f"{api}/user", headers, credential, provider_state)
+            error.account_name = yield from _fetch_login(user_request, credential, provider_state)
         raise
-    if not has_quotas(content):
+    if not any(parsing.get_mapping(content, name) for name in QUOTA_FIELDS):
         raise ShapeChangedError(f"{NAME}: no quota in the answer (quota_snapshots): nothing is claimed")
     readings = parse_readings(content)
     name = credential.account_name or parsing.parse_text(content.get("login"))
     if not name:
-        name = yield from _fetch_login(f"{api}/user", headers, credential, provider_state)
+        name = yield from _fetch_login(user_request, credential, provider_state)
     return Snapshot(
         provider=ID,
         account=name.casefold(),
         account_name=name,
-        plan=parsing.parse_text(content.get("copilot_plan")) or parsing.parse_text(content.get("plan")),
+        plan=parsing.parse_first(parsing.parse_text, content, "copilot_plan", "plan"),
         at=response.received_at,
         readings=tuple(readings),
         note=_make_note(content, readings),
@@ -72,37 +75,100 @@ def fetch_usage(credential: Credential, _now: datetime, provider_state: Provider
 
 
 def _parse_content(response: Response) -> dict[str, Any]:
-    if response.status == 404:  # noqa: PLR2004 - statuses are words
+    if response.status == 404:  # noqa: PLR2004 - an HTTP status
         raise ForbiddenError(f"{NAME}: this token may not read quota, or has no Copilot (404): {SIGN_IN_HINT}")
     return parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
 
 
-def _fetch_login(url: str, headers: Mapping[str, str], credential: Credential, provider_state: ProviderState) -> Any:
-    """The login's name, asked once for each token; "" where GitHub does not say it, which costs no reading."""
+def _fetch_login(request: Request, credential: Credential, provider_state: ProviderState) -> Any:
+    """The login's name, requested once for each token; "" if GitHub does not give it, which costs no reading."""
     if provider_state.get("token") != credential.token:
         provider_state.update(token=credential.token, login="")
         try:
-            response = yield Request(url=url, headers=headers)
-            said = parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
+            content = parsing.parse_response((yield request), name=NAME, sign_in_hint=SIGN_IN_HINT)
         except ProviderError:
             return ""
-        provider_state["login"] = parsing.parse_text(said.get("login")) or ""
+        provider_state["login"] = parsing.parse_text(content.get("login")) or ""
     return provider_state["login"]
 
 
 def _make_note(content: Mapping[str, Any], readings: Sequence[Reading]) -> str | None:
-    """What the counts do not say: overage and whether it is billed, or that only credits are counted."""
-    snapshots = parsing.as_mapping(content.get("quota_snapshots"))
+    """What the counts do not show: whether overage is billed, or that only credits are counted."""
+    snapshots = parsing.get_mapping(content, "quota_snapshots")
     for reading in readings:
-        fields = parsing.as_mapping(snapshots.get(reading.window))
+        fields = parsing.get_mapping(snapshots, reading.window)
         if reading.remaining is not None and reading.remaining < 0 and "overage_permitted" in fields:
-            billed = "billed" if fields.get("overage_permitted") is True else "blocked"
+            billed = "billed" if fields["overage_permitted"] is True else "blocked"
             return f"{reading.label}: {-reading.remaining} over the limit, further requests are {billed}"
-    credits_ = [parsing.parse_decimal(parsing.as_mapping(each).get("credits_used")) for each in snapshots.values()]
-    spent = sum((each for each in credits_ if each), Decimal(0))
+    counts = (parsing.parse_decimal(parsing.as_mapping(each).get("credits_used")) for each in snapshots.values())
+    spent = sum((each for each in counts if each), Decimal(0))
     if content.get("token_based_billing") is True:
         return f"billed by token: there is no limit to watch; {spent} credits used"
     return None if readings else f"this seat has no quota of its own: there is no limit to watch; {spent} credits used"
+
+
+def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
+    """One reading for each quota with any value; [] if all are placeholders."""
+    snapshots, limits, left = (parsing.get_mapping(content, name) for name in QUOTA_FIELDS)
+    resets_at = parsing.parse_first(parsing.parse_timestamp, content, *RESET_FIELDS)
+    found: dict[str, Reading] = {}
+    for id_ in dict.fromkeys((*snapshots, *limits, *left)):
+        direct = _parse_quota(id_, parsing.get_mapping(snapshots, id_), resets_at) if id_ in snapshots else None
+        monthly = _make_reading(
+            id_, parsing.parse_decimal(limits.get(id_)), parsing.parse_decimal(left.get(id_)), resets_at
+        )
+        is_finite = monthly.used_percent is not None  # better than a sentinel or a placeholder
+        if is_finite and (direct is None or direct.unlimited or direct.used_percent is None):
+            direct = monthly
+        reading = monthly if direct is None and id_ not in snapshots else direct
+        if reading is not None and reading.window:
+            found[reading.window] = reading
+    return list(found.values())
+
+
+def _parse_quota(id_: str, fields: Mapping[str, Any], resets_at: datetime | None) -> Reading | None:
+    """The reading of one snapshot; None if it is a placeholder or has no value."""
+    limit = parsing.parse_decimal(fields.get("entitlement"))
+    remaining = parsing.parse_first(parsing.parse_decimal, fields, "remaining", "quota_remaining")
+    overage = max(parsing.parse_decimal(fields.get("overage_count")) or Decimal(0), Decimal(0))
+    if fields.get("unlimited") is True or (limit == remaining == -1):
+        return Reading(**_describe_quota(id_), unlimited=True)
+    left = parsing.parse_number(fields.get("percent_remaining"))
+    if limit == 0 and not remaining and not overage and (left is None or left >= 0):
+        return None
+    if not remaining and overage:
+        remaining = -overage
+    if left is not None and left >= 0 and remaining is not None and remaining < 0:
+        left = None  # clamped: the counts are more exact
+    return _make_reading(id_, limit, remaining, resets_at, left)
+
+
+def _make_reading(
+    id_: str,
+    limit: Decimal | None,
+    remaining: Decimal | None,
+    resets_at: datetime | None,
+    percent_remaining: float | None = None,
+) -> Reading:
+    """A finite quota: its percentage as given, else computed from the counts."""
+    limit = limit if limit is not None and limit > 0 else None
+    used = limit - remaining if limit is not None and remaining is not None else None
+    percent = max(0.0, 100 - percent_remaining) if percent_remaining is not None else None
+    if percent is None and used is not None:
+        percent = parsing.compute_percent(max(used, Decimal(0)), limit)
+    return Reading(
+        **_describe_quota(id_), used_percent=percent, used=used, limit=limit, remaining=remaining, resets_at=resets_at
+    )
+
+
+def _describe_quota(id_: str) -> dict[str, Any]:
+    """The fields of a reading that follow from the quota's id."""
+    return {
+        "window": parsing.slugify(id_),
+        "kind": WindowKind.MONTHLY,
+        "label": id_.replace("_", " "),
+        "unit": UNITS.get(id_, "requests"),
+    }
 
 
 PROVIDER = Provider(
@@ -117,100 +183,3 @@ PROVIDER = Provider(
     default_interval=timedelta(minutes=15),
     max_interval=timedelta(hours=1),
 )
-
-
-# --- What Copilot's answer says of each quota: a snapshot, a pair of the free plan, or nothing
-
-
-RESET_FIELDS = ("quota_reset_date_utc", "quota_reset_date", "limited_user_reset_date")
-UNITS = {"premium_interactions": "requests", "chat": "messages", "completions": "completions"}
-
-
-def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
-    """One reading for each quota that says anything; [] also where all are placeholders."""
-    snapshots = parsing.as_mapping(content.get("quota_snapshots"))
-    limits = parsing.as_mapping(content.get("monthly_quotas"))
-    left = parsing.as_mapping(content.get("limited_user_quotas"))
-    ids = [id_ for id_ in dict.fromkeys((*snapshots, *limits, *left)) if parsing.slugify(id_)]
-    resets_at = next(
-        (reset for reset in (parsing.parse_timestamp(content.get(name)) for name in RESET_FIELDS) if reset), None
-    )
-    found = []
-    for id_ in ids:
-        direct = _parse_quota(id_, parsing.as_mapping(snapshots.get(id_)), resets_at) if id_ in snapshots else None
-        monthly = _make_reading(
-            id_, parsing.parse_decimal(limits.get(id_)), parsing.parse_decimal(left.get(id_)), resets_at
-        )
-        finite = monthly.used_percent is not None  # such a pair says more than a sentinel or a placeholder
-        if finite and (direct is None or direct.unlimited or direct.used_percent is None):
-            found.append(monthly)
-        elif direct is not None:
-            found.append(direct)
-        elif id_ not in snapshots:
-            found.append(monthly)
-    return list({reading.window: reading for reading in found}.values())
-
-
-def _parse_quota(id_: str, fields: Mapping[str, Any], resets_at: datetime | None) -> Reading | None:
-    """The reading of one snapshot; None where it is a placeholder or says nothing at all."""
-    limit, remaining = parsing.parse_decimal(fields.get("entitlement")), parsing.parse_decimal(fields.get("remaining"))
-    if remaining is None:
-        remaining = parsing.parse_decimal(fields.get("quota_remaining"))
-    overage = max(parsing.parse_decimal(fields.get("overage_count")) or Decimal(0), Decimal(0))
-    if fields.get("unlimited") is True or (limit == remaining == -1):
-        return Reading(
-            window=parsing.slugify(id_),
-            kind=WindowKind.MONTHLY,
-            label=_make_label(id_),
-            unit=_get_unit(id_),
-            unlimited=True,
-        )
-    left = parsing.parse_number(fields.get("percent_remaining"))
-    if limit == 0 and not remaining and not overage and (left is None or left >= 0):
-        return None
-    if not remaining and overage:
-        remaining = -overage
-    if left is not None and left >= 0 and remaining is not None and remaining < 0:
-        left = None  # clamped: the counts say more
-    return _make_reading(id_, limit, remaining, resets_at, left)
-
-
-def _make_reading(
-    id_: str,
-    limit: Decimal | None,
-    remaining: Decimal | None,
-    resets_at: datetime | None,
-    percent_remaining: float | None = None,
-) -> Reading:
-    """A finite quota: its percentage as given, else from the counts."""
-    limit = limit if limit is not None and limit > 0 else None
-    used = limit - remaining if limit is not None and remaining is not None else None
-    percent = max(0.0, 100 - percent_remaining) if percent_remaining is not None else None
-    if percent is None and used is not None:
-        percent = parsing.compute_percent(max(used, Decimal(0)), limit)
-    return Reading(
-        window=parsing.slugify(id_),
-        kind=WindowKind.MONTHLY,
-        label=_make_label(id_),
-        used_percent=percent,
-        used=used,
-        limit=limit,
-        remaining=remaining,
-        unit=_get_unit(id_),
-        resets_at=resets_at,
-    )
-
-
-def _make_label(id_: str) -> str:
-    return id_.replace("_", " ")
-
-
-def _get_unit(id_: str) -> str:
-    return UNITS.get(id_, "requests")
-
-
-def has_quotas(content: Mapping[str, Any]) -> bool:
-    """Whether the answer has a quota in any of its forms, placeholders too."""
-    return any(
-        parsing.as_mapping(content.get(name)) for name in ("quota_snapshots", "monthly_quotas", "limited_user_quotas")
-    )

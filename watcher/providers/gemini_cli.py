@@ -1,9 +1,9 @@
 """Gemini CLI: `POST https://cloudcode-pa.googleapis.com/v1internal:retrieveUserQuota`.
 
 Undocumented by its vendor, observed only; last checked 2026-11-22. The answer: `{buckets: [{modelId, remainingFraction,
-resetTime, tokenType, remainingAmount}]}`; several buckets of one model count as the emptiest. Needs a Google login of
+resetTime, tokenType, remainingAmount}]}`; of several buckets of one model the emptiest counts. Needs a Google login of
 OpenCode, opencode-antigravity-auth or Gemini CLI, and GEMINI_CLIENT_ID with GEMINI_CLIENT_SECRET to renew it. Without a
-project Google answers for an empty bucket where every model is full: that is shown and never judged.
+project Google answers for an empty bucket in which every model is full: such readings are shown and no rule uses them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,8 @@ from watcher.credentials import Credential, HostInfo, gemini
 from watcher.credentials.sources import UnusableSourceError, collect_credentials
 from watcher.errors import ShapeChangedError
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, fractions, google, parsing
-from watcher.providers import google as google_refusals
 
-ID, NAME = "gemini_cli", google_refusals.GEMINI_CLI_NAME
+ID, NAME = "gemini_cli", google.GEMINI_CLI_NAME
 NO_PROJECT_NOTE = "no project known: low confidence: set GEMINI_PROJECT_ID"
 
 
@@ -28,33 +27,32 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
     """Google logins, OpenCode's first, each account once."""
     if overrides.token:
         return [Credential(provider=ID, source_name="config", path="config", token=overrides.token)]
-    path, accounts = overrides.credentials, overrides.accounts
-    if path:
-        places = [partial(gemini.find_in_file, host_info, path)]
-    elif accounts:
-        places = [partial(gemini.find_in_accounts, host_info, accounts)]
+    if overrides.credentials:
+        sources = [partial(gemini.find_in_file, host_info, overrides.credentials)]
+    elif overrides.accounts:
+        sources = [partial(gemini.find_in_accounts, host_info, overrides.accounts)]
     else:
-        each = (gemini.find_in_opencode, gemini.find_in_accounts, gemini.find_in_cli)
-        places = [partial(place, host_info) for place in each]
+        sources = [
+            partial(find, host_info) for find in (gemini.find_in_opencode, gemini.find_in_accounts, gemini.find_in_cli)
+        ]
     try:
-        return gemini.add_project(gemini.merge_duplicates(collect_credentials(*places)), host_info.env)
+        return gemini.merge_duplicates(collect_credentials(*sources), host_info.env)
     except UnusableSourceError as error:
-        found = gemini.add_project(gemini.merge_duplicates(error.credentials), host_info.env)
-        raise UnusableSourceError(found, error.errors) from None
+        raise UnusableSourceError(gemini.merge_duplicates(error.credentials, host_info.env), error.errors) from None
 
 
 def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderState) -> Conversation:
-    """The project where nobody knows it yet, then the quota, then whose it is where that decides what is shown."""
-    project, plan = yield from google.fetch_project(credential, now, provider_state)
-    body = {"project": project} if project else {}
-    content, response = yield from google.call_api("retrieveUserQuota", body, credential, now, provider_state)
+    """The project if it is not known yet, then the quota, then the owner if the login does not name one."""
+    session = google.GoogleSession(credential, now, provider_state)
+    project, plan = yield from session.fetch_project()
+    content, response = yield from session.call_api("retrieveUserQuota", {"project": project} if project else {})
     readings = parse_readings(content, has_project=bool(project))
     notes = [*fractions.describe_unknown(readings), *([] if project else [NO_PROJECT_NOTE])]
-    notes += google.describe_plugin_refusal(credential, response.received_at)
+    notes += session.describe_plugin_refusal(response.received_at)
     return Snapshot(
         provider=ID,
         account=credential.account,
-        account_name=credential.account_name or (yield from google.fetch_owner_email(credential, now, provider_state)),
+        account_name=credential.account_name or (yield from session.fetch_owner_email()),
         plan=plan,
         at=response.received_at,
         readings=tuple(readings),
@@ -65,7 +63,8 @@ def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderS
 def parse_readings(content: Mapping[str, Any], *, has_project: bool = True) -> list[Reading]:
     """One reading for each model, from its emptiest bucket.
 
-    Errors: `ShapeChangedError` where no bucket names a model.
+    Raises:
+        ShapeChangedError: no bucket names a model.
     """
     found: dict[str, Reading] = {}
     for bucket in parsing.as_mappings(content.get("buckets")):
@@ -89,9 +88,8 @@ def _parse_bucket(bucket: Mapping[str, Any]) -> Reading | None:
         return None
     amount = parsing.parse_decimal(bucket.get("remainingAmount"))
     unit = (parsing.parse_text(bucket.get("tokenType")) or "requests").lower() if amount is not None else "percent"
-    day = parsing.DAY_S
     return fractions.parse_reading(
-        model, bucket, kind=WindowKind.DAILY, window_seconds=day, remaining=amount, unit=unit
+        model, bucket, kind=WindowKind.DAILY, window_seconds=parsing.DAY_S, remaining=amount, unit=unit
     )
 
 

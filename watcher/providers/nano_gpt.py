@@ -20,183 +20,42 @@ from watcher.credentials.sources import collect_credentials
 from watcher.errors import ProviderError, ShapeChangedError
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, parsing
 
-# --- Under which names Nano-GPT's windows, their fields and their limits were seen: the one place that knows spellings
-
-
-USED_NAMES = ("used", "usage", "inputTokensUsed", "usedTokens")
-REMAINING_NAMES = ("remaining", "left")
-PERCENT_NAMES = ("percentUsed", "usagePercent")
-RESET_NAMES = ("resetAt", "nextResetAt")
-_FLAT_NAMES = (
-    "used",
-    "remaining",
-    "percentUsed",
-    "resetAt",
-)  # with more, `dailyInputTokensUsed` would be `daily`'s too
-_CONTAINER_NAMES = ("inputTokens", "input_tokens")
-
-
-class FieldNames(Struct, frozen=True):
-    """One window as the answer has it."""
-
-    id: str
-    limit_aliases: tuple[str, ...] = ()  # further names of its limit
-    nested_name: str = ""  # its name inside `inputTokens`; empty: it is never there
-
-
-def get_fields(content: Mapping[str, Any], field_names: FieldNames) -> dict[str, Any]:
-    """The window's fields, {} where the answer has none."""
-    nested = [parsing.as_mapping(content.get(name)) for name in _CONTAINER_NAMES] if field_names.nested_name else []
-    named = [
-        (content, field_names.id),
-        *((holder, name) for holder in nested for name in (field_names.id, field_names.nested_name)),
-    ]
-    for holder, name in named:
-        for spelling in _iter_spellings(name):
-            if isinstance(holder.get(spelling), dict):
-                return dict(holder[spelling])
-    flat = ((name, field_names.id + name[0].upper() + name[1:]) for name in _FLAT_NAMES)
-    return {name: content[spelling] for name, key in flat for spelling in _iter_spellings(key) if spelling in content}
-
-
-def get_limit(content: Mapping[str, Any], field_names: FieldNames) -> Decimal | None:
-    """The window's limit, among `limits` or beside its other fields; a negative one is none."""
-    limits = parsing.as_mapping(content.get("limits"))
-    names = [each for name in (field_names.id, *field_names.limit_aliases) for each in (name, f"{name}Limit")]
-    found = [limits.get(spelling) for name in names for spelling in _iter_spellings(name)]
-    found += [content.get(spelling) for spelling in _iter_spellings(f"{field_names.id}Limit")]
-    found.append(get_fields(content, field_names).get("limit"))
-    known = (parsing.parse_decimal(each) for each in found)
-    return next((each for each in known if each is not None and each >= 0), None)
-
-
-def get_first(values: Mapping[str, Any], names: Sequence[str]) -> Any:
-    """The first of those names, in either spelling, that is not null."""
-    spellings = (spelling for name in names for spelling in _iter_spellings(name))
-    return next((values[each] for each in spellings if values.get(each) is not None), None)
-
-
-def _iter_spellings(name: str) -> Iterator[str]:
-    yield name
-    yield re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-
-
-# --- The windows in Nano-GPT's answer, of both generations: by requests, and by tokens since 2026-02
-
-
-class WindowSpec(Struct, frozen=True):
-    """One window: how the answer has it, and what it is called here."""
-
-    field_names: FieldNames
-    window: str
-    unit: str
-    length_s: int | None  # None: a calendar month
-
-    @property
-    def label(self) -> str:
-        """For people."""
-        return self.window.replace("_", " ") if self.unit != "requests" else f"{self.window} requests"
-
-
-DAILY = WindowSpec(FieldNames("daily"), "daily", "requests", parsing.DAY_S)
-DAILY_TOKENS = WindowSpec(
-    FieldNames("dailyInputTokens", ("dailyInputToken",), "daily"), "daily_input_tokens", "tokens", parsing.DAY_S
-)
-WEEKLY_TOKENS = WindowSpec(
-    FieldNames("weeklyInputTokens", ("weekly", "weeklyInputToken"), "weekly"),
-    "weekly_input_tokens",
-    "tokens",
-    parsing.WEEK_S,
-)
-WINDOWS = (
-    DAILY,
-    WindowSpec(FieldNames("monthly"), "monthly", "requests", None),
-    WEEKLY_TOKENS,
-    DAILY_TOKENS,
-    WindowSpec(FieldNames("dailyImages", ("dailyImage",)), "daily_images", "images", parsing.DAY_S),
-)
-
-
-def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
-    """One reading for each window that the answer has, of either generation; none of an inactive subscription."""
-    if is_inactive(content):
-        return []
-    return [
-        _make_reading(each, content, fields, limit)
-        for each, fields, limit in _iter_windows(content)
-        if content.get(each.field_names.id, ...)
-        is not None  # null says that there is no such quota, whatever its limit was
-        and (fields or limit is not None)
-    ]
-
-
-def is_inactive(content: Mapping[str, Any]) -> bool:
-    """Whether the answer says that there is no subscription."""
-    return content.get("active") is False or content.get("state") == "inactive"
-
-
-def has_usage(content: Mapping[str, Any]) -> bool:
-    """Whether the answer is one about usage at all."""
-    return any(name in content for name in ("limits", "active", "state", *(each.field_names.id for each in WINDOWS)))
-
-
-def _iter_windows(content: Mapping[str, Any]) -> Iterator[tuple[WindowSpec, dict[str, Any], Decimal | None]]:
-    """Every window with its fields and its limit. Where days are counted in tokens `limits.daily` is of tokens too."""
-    by_tokens = bool(get_fields(content, DAILY_TOKENS.field_names)) and not get_fields(content, DAILY.field_names)
-    for each in WINDOWS:
-        fields, limit = get_fields(content, each.field_names), get_limit(content, each.field_names)
-        if by_tokens and each is DAILY:
-            continue
-        if by_tokens and each is DAILY_TOKENS and limit is None:
-            limit = get_limit(content, DAILY.field_names)
-        yield each, fields, limit
-
-
-def _make_reading(
-    spec: WindowSpec, content: Mapping[str, Any], fields: Mapping[str, Any], limit: Decimal | None
-) -> Reading:
-    used, left = (
-        parsing.parse_decimal(get_first(fields, USED_NAMES)),
-        parsing.parse_decimal(get_first(fields, REMAINING_NAMES)),
-    )
-    if used is None and left is not None and limit is not None:
-        used = limit - left
-    if left is None and used is not None and limit is not None:
-        left = limit - used
-    if limit is None and used is not None and left is not None:
-        limit = used + left
-    ends = parsing.as_mapping(content.get("period")).get("currentPeriodEnd") if spec.window == "monthly" else None
-    return Reading(
-        window=spec.window,
-        kind=parsing.classify_window(spec.length_s) if spec.length_s else WindowKind.MONTHLY,
-        label=spec.label,
-        used_percent=_compute_percent(used, limit, get_first(fields, PERCENT_NAMES)),
-        used=used,
-        limit=limit,
-        remaining=left,
-        unit=spec.unit,
-        resets_at=parsing.parse_timestamp(get_first(fields, RESET_NAMES)) or parsing.parse_timestamp(ends),
-        window_seconds=spec.length_s,
-    )
-
-
-def _compute_percent(used: Decimal | None, limit: Decimal | None, reported: object) -> float | None:
-    """Used of limit; else what was said: a text with % as it is, a plain number as a fraction. Of nothing: unknown."""
-    computed = parsing.compute_percent(used, limit)
-    if computed is not None or limit == 0:
-        return computed
-    if isinstance(reported, str) and reported.strip().endswith("%"):
-        return parsing.parse_percent(reported.strip()[:-1])
-    fraction = parsing.parse_percent(reported)
-    return None if fraction is None else parsing.discard_huge(fraction * 100)
-
-
 ID, NAME, SIGN_IN_HINT = "nano_gpt", "Nano-GPT", "make a new key at nano-gpt.com/api and give it to OpenCode"
 BASE_URL = "https://nano-gpt.com"
-BALANCE_FIELDS = (
+BALANCES = (  # field, window, unit, label
     ("usd_balance", "balance_usd", "usd", "balance"),
     ("nano_balance", "balance_nano", "nano", "nano balance"),
 )
+
+
+class WindowSpec(Struct, frozen=True):
+    """One window: its names in the answer and here."""
+
+    key: str  # its name in the answer, as a key or as the beginning of flat keys
+    window: str
+    unit: str
+    length_s: int | None  # None: a calendar month
+    limit_aliases: tuple[str, ...] = ()  # other names of its limit
+    nested_key: str = ""  # its name inside `inputTokens`; empty: it is never there
+
+
+DAILY = WindowSpec("daily", "daily", "requests", parsing.DAY_S)
+DAILY_TOKENS = WindowSpec(
+    "dailyInputTokens", "daily_input_tokens", "tokens", parsing.DAY_S, ("dailyInputToken",), "daily"
+)
+WEEKLY_TOKENS = WindowSpec(
+    "weeklyInputTokens", "weekly_input_tokens", "tokens", parsing.WEEK_S, ("weekly", "weeklyInputToken"), "weekly"
+)
+MONTHLY = WindowSpec("monthly", "monthly", "requests", None)
+DAILY_IMAGES = WindowSpec("dailyImages", "daily_images", "images", parsing.DAY_S, ("dailyImage",))
+WINDOWS = (DAILY, MONTHLY, WEEKLY_TOKENS, DAILY_TOKENS, DAILY_IMAGES)
+
+USED_KEYS = ("used", "usage", "inputTokensUsed", "usedTokens")
+REMAINING_KEYS = ("remaining", "left")
+PERCENT_KEYS = ("percentUsed", "usagePercent")
+RESET_KEYS = ("resetAt", "nextResetAt")
+FLAT_KEYS = ("used", "remaining", "percentUsed", "resetAt")  # with more, `dailyInputTokensUsed` would be `daily`'s too
+CONTAINER_KEYS = ("inputTokens", "input_tokens")
 
 
 def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
@@ -211,53 +70,154 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
 
 
 def fetch_usage(credential: Credential, _now: datetime, _provider_state: ProviderState) -> Conversation:
-    """The usage, then the balance, whose failure costs only itself."""
-    key = {"x-api-key": credential.token, "Accept": "application/json"}
-    headers = {**key, "Authorization": f"Bearer {credential.token}"}
-    response: Response = yield Request(url=f"{BASE_URL}/api/subscription/v1/usage", headers=headers)
+    """The usage, then the balance, which costs no reading if it fails."""
+    headers = {"x-api-key": credential.token, "Accept": "application/json"}
+    response: Response = yield Request(
+        url=f"{BASE_URL}/api/subscription/v1/usage",
+        headers={**headers, "Authorization": f"Bearer {credential.token}"},
+    )
     content = parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
-    if "error" in content and not has_usage(content):
+    if "error" in content and not any(
+        name in content for name in ("limits", "active", "state", *(each.key for each in WINDOWS))
+    ):
         raise ShapeChangedError(f"{NAME}: an error came instead of usage: {SIGN_IN_HINT}")
     readings = parse_readings(content)
     if not readings and not is_inactive(content):
         raise ShapeChangedError(f"{NAME}: no window in the answer (limits, daily, monthly): nothing is claimed")
-    balances, trouble = yield from _fetch_balances(key)
+    balances, balance_note = yield from _fetch_balances(headers)
     return Snapshot(
         provider=ID,
         account=credential.account,
         account_name=credential.account_name,
         at=response.received_at,
         readings=(*readings, *balances),
-        note="; ".join(note for note in (_describe_state(content), trouble) if note) or None,
+        note="; ".join(filter(None, (_describe_state(content), balance_note))) or None,
     )
 
 
 def _fetch_balances(headers: Mapping[str, str]) -> Generator[Request, Response, tuple[list[Reading], str]]:
-    """Both balances, and why there are none."""
+    """Both balances, and a note if there are none."""
     request = Request(
         method="POST", url=f"{BASE_URL}/api/check-balance", headers={**headers, "Content-Length": "0"}, body=b""
     )
     try:
-        response = yield request
-        content = parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
+        content = parsing.parse_response((yield request), name=NAME, sign_in_hint=SIGN_IN_HINT)
     except ProviderError as error:
         return [], f"no balance ({error.kind})"
-    amounts = [(each, parsing.parse_decimal(content.get(each[0]))) for each in BALANCE_FIELDS]
     return [
         Reading(window=window, kind=WindowKind.BALANCE, label=label, remaining=amount, unit=unit)
-        for (_key, window, unit, label), amount in amounts
-        if amount is not None
+        for key, window, unit, label in BALANCES
+        if (amount := parsing.parse_decimal(content.get(key))) is not None
     ], ""
 
 
+def is_inactive(content: Mapping[str, Any]) -> bool:
+    """Whether the answer says that there is no subscription."""
+    return content.get("active") is False or content.get("state") == "inactive"
+
+
 def _describe_state(content: Mapping[str, Any]) -> str:
-    """The subscription's state in words, where it is not simply active, and whether a day's limit binds."""
+    """The subscription's state if it is not simply active, and whether the daily limit is enforced."""
     if content.get("state") == "grace":
         until = parsing.parse_timestamp(content.get("graceUntil"))
         return f"grace period until {until:%Y-%m-%d}" if until else "grace period"
     if is_inactive(content):
         return "subscription inactive: no quota to watch"
     return "the daily limit is not enforced" if content.get("enforceDailyLimit") is False else ""
+
+
+def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
+    """One reading for each window in the answer, of either generation; none for an inactive subscription."""
+    if is_inactive(content):
+        return []
+    # Where days are counted in tokens, `limits.daily` is a number of tokens too.
+    by_tokens = bool(_get_fields(content, DAILY_TOKENS)) and not _get_fields(content, DAILY)
+    found = []
+    for spec in WINDOWS:
+        if content.get(spec.key, ...) is None or (by_tokens and spec is DAILY):
+            continue  # null: there is no such quota, even if it has a limit
+        fields, limit = _get_fields(content, spec), _get_limit(content, spec)
+        if by_tokens and spec is DAILY_TOKENS and limit is None:
+            limit = _get_limit(content, DAILY)
+        if fields or limit is not None:
+            found.append(_make_reading(spec, content, fields, limit))
+    return found
+
+
+def _make_reading(
+    spec: WindowSpec, content: Mapping[str, Any], fields: Mapping[str, Any], limit: Decimal | None
+) -> Reading:
+    used = parsing.parse_decimal(_get_first(fields, USED_KEYS))
+    left = parsing.parse_decimal(_get_first(fields, REMAINING_KEYS))
+    if used is None and left is not None and limit is not None:
+        used = limit - left
+    if left is None and used is not None and limit is not None:
+        left = limit - used
+    if limit is None and used is not None and left is not None:
+        limit = used + left
+    resets_at = parsing.parse_timestamp(_get_first(fields, RESET_KEYS))
+    if resets_at is None and spec is MONTHLY:
+        resets_at = parsing.parse_timestamp(parsing.get_mapping(content, "period").get("currentPeriodEnd"))
+    return Reading(
+        window=spec.window,
+        kind=parsing.classify_window(spec.length_s) if spec.length_s else WindowKind.MONTHLY,
+        label=f"{spec.window} requests" if spec.unit == "requests" else spec.window.replace("_", " "),
+        used_percent=_compute_percent(used, limit, _get_first(fields, PERCENT_KEYS)),
+        used=used,
+        limit=limit,
+        remaining=left,
+        unit=spec.unit,
+        resets_at=resets_at,
+        window_seconds=spec.length_s,
+    )
+
+
+def _compute_percent(used: Decimal | None, limit: Decimal | None, reported: object) -> float | None:
+    """Used of limit, else what was reported: a text with % as it is, a number as a fraction. Unknown of nothing."""
+    computed = parsing.compute_percent(used, limit)
+    if computed is not None or limit == 0:
+        return computed
+    if isinstance(reported, str) and reported.strip().endswith("%"):
+        return parsing.parse_percent(reported.strip()[:-1])
+    fraction = parsing.parse_percent(reported)
+    return None if fraction is None else parsing.discard_huge(fraction * 100)
+
+
+def _get_fields(content: Mapping[str, Any], spec: WindowSpec) -> dict[str, Any]:
+    """The window's fields; {} if the answer has none."""
+    places = [(content, spec.key)]
+    if spec.nested_key:
+        containers = [parsing.get_mapping(content, name) for name in CONTAINER_KEYS]
+        places += [(container, key) for container in containers for key in (spec.key, spec.nested_key)]
+    for container, key in places:
+        for spelling in _iter_spellings(key):
+            if isinstance(container.get(spelling), dict):
+                return dict(container[spelling])
+    flat = ((name, spec.key + name[0].upper() + name[1:]) for name in FLAT_KEYS)
+    return {name: content[spelling] for name, key in flat for spelling in _iter_spellings(key) if spelling in content}
+
+
+def _get_limit(content: Mapping[str, Any], spec: WindowSpec) -> Decimal | None:
+    """The window's limit, among `limits` or beside its other fields; a negative one is none."""
+    limits = parsing.get_mapping(content, "limits")
+    names = [each for name in (spec.key, *spec.limit_aliases) for each in (name, f"{name}Limit")]
+    values = [limits.get(spelling) for name in names for spelling in _iter_spellings(name)]
+    values += [content.get(spelling) for spelling in _iter_spellings(f"{spec.key}Limit")]
+    values.append(_get_fields(content, spec).get("limit"))
+    known = (parsing.parse_decimal(value) for value in values)
+    return next((each for each in known if each is not None and each >= 0), None)
+
+
+def _get_first(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """The first of those fields, in either spelling, that is not null."""
+    spellings = (spelling for name in names for spelling in _iter_spellings(name))
+    return next((fields[each] for each in spellings if fields.get(each) is not None), None)
+
+
+def _iter_spellings(name: str) -> Iterator[str]:
+    """The name as it is, and in snake case."""
+    yield name
+    yield re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 PROVIDER = Provider(

@@ -1,19 +1,22 @@
-"""What every provider needs to read an answer: statuses into errors, and fields that may hold anything.
+"""Reads answers for every provider: a status becomes an error, a field of any type a value or None.
 
-Here a status is given its meaning once, and a field of the wrong type becomes None (unknown), so that it loses its own
-window and nothing else. Never put here what only one provider says, and never a body or an address into a message.
+A field of the wrong type is unknown (None), so that it costs its own window and nothing else. No message contains a
+body or an address.
 """
 
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from watcher.core.model import Reading, Response, WindowKind
+from msgspec.structs import replace
+
+from watcher.core.formatting import MAX_TEXT_LENGTH, clean_text
+from watcher.core.model import Reading, Response, Snapshot, WindowKind
 from watcher.errors import (
     BlockedError,
     ExpiredError,
@@ -22,6 +25,8 @@ from watcher.errors import (
     ServerError,
     ShapeChangedError,
 )
+
+T = TypeVar("T")
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
@@ -33,7 +38,7 @@ _ISO_8601 = re.compile(
     r"([T ](?P<time>\d\d:\d\d(:\d\d)?)([.,](?P<fraction>\d+))?\s*(?P<zone>Z|[-+]\d\d(:?\d\d)?)?)?",
     re.ASCII | re.IGNORECASE,
 )
-_MAX_MAGNITUDE = 1e15  # beyond it a count is junk, and arithmetic on it misleads
+_MAX_MAGNITUDE = 1e15  # a larger count is junk
 _MIN_EPOCH_MS = 1e11  # as seconds this is the year 5138, as milliseconds 1973
 _MIN_EPOCH_S = 1_000_000_000  # 2001: a smaller number is a duration or junk, not an instant
 _MAX_EPOCH_S = 7_258_118_400  # 2200
@@ -43,23 +48,23 @@ _REDIRECT_STATUSES = range(300, 400)
 _NETWORK_LOGIN_REASONS = {407: "a proxy asks for a password", 511: "the network asks for a login"}
 
 
-# --- the answer as a whole ------------------------------------------------------------------------------------------
+# --- the whole answer ------------------------------------------------------------------------------------------
 
 
 def parse_response(response: Response, *, name: str, sign_in_hint: str) -> dict[str, Any]:
-    """The JSON object of a good answer; every other answer raises the error that its status means.
+    """The JSON object of a good answer; any other answer raises the error for its status.
 
     Args:
-        response: what came back.
-        name: the provider as people know it; begins each message.
-        sign_in_hint: what a person does when the login is refused: "run `claude` once".
+        response: the answer.
+        name: the provider's name for people; begins each message.
+        sign_in_hint: what to do when the login is refused: "run `claude` once".
     """
     raise_for_status(response, name=name, sign_in_hint=sign_in_hint)
     return parse_body(response, name=name)
 
 
 def raise_for_status(response: Response, *, name: str, sign_in_hint: str) -> None:
-    """Raise what the status means; return where it is a success. A provider with its own meanings asks those first."""
+    """Raise the error for the status, if it is not a success. A provider handles its own special statuses before."""
     status = response.status
     if status in _SUCCESS_STATUSES:
         return
@@ -93,7 +98,7 @@ def _raise_forbidden(response: Response, name: str, sign_in_hint: str) -> NoRetu
 
 
 def parse_body(response: Response, *, name: str) -> dict[str, Any]:
-    """The answer's JSON object. NaN and Infinity, which JSON does not have, become None: unknown."""
+    """The answer's JSON object. NaN and Infinity, which are not JSON, become None."""
     if not response.body.strip():
         raise ShapeChangedError(f"{name}: the answer is empty: it is asked again later")
     if is_html(response):
@@ -108,24 +113,24 @@ def parse_body(response: Response, *, name: str) -> dict[str, Any]:
 
 
 def is_html(response: Response) -> bool:
-    """Whether a web page came, whatever the content type claims."""
+    """Whether the answer is a web page, by its first bytes or its content type."""
     start = response.body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
     return start.startswith(b"<") or "text/html" in response.headers.get("content-type", "").lower()
 
 
 def parse_retry_after(response: Response) -> timedelta | None:
-    """What `Retry-After` says to wait, from seconds or an HTTP date; None where missing, zero, past or junk.
+    """The wait that `Retry-After` asks for, as seconds or as an HTTP date; None if missing, zero, past or junk.
 
-    Without it, GitHub's `x-ratelimit-reset` (epoch seconds) counts where nothing remains.
+    Without it, GitHub's `x-ratelimit-reset` (epoch seconds) counts if nothing remains.
     """
-    said = response.headers.get("retry-after", "").strip()
-    seconds = parse_number(said)
+    value = response.headers.get("retry-after", "").strip()
+    seconds = parse_number(value)
     reset = parse_number(response.headers.get("x-ratelimit-reset"))
-    if not said and reset is not None and response.headers.get("x-ratelimit-remaining") == "0":
+    if not value and reset is not None and response.headers.get("x-ratelimit-remaining") == "0":
         seconds = reset - response.received_at.timestamp()
     if seconds is None:
         try:
-            until = parsedate_to_datetime(said)
+            until = parsedate_to_datetime(value)
         except (ValueError, OverflowError):
             return None
         until = until if until.tzinfo else until.replace(tzinfo=UTC)
@@ -153,10 +158,8 @@ def parse_number(value: object) -> float | None:
 
 
 def parse_decimal(value: object) -> Decimal | None:
-    """The same as an exact decimal: money and counts."""
-    if parse_number(value) is None:
-        return None
-    return Decimal(str(value).strip())
+    """The same as an exact decimal, for money and counts."""
+    return None if parse_number(value) is None else Decimal(str(value).strip())
 
 
 def parse_count(value: object) -> int | None:
@@ -172,44 +175,54 @@ def parse_percent(value: object) -> float | None:
 
 
 def compute_percent(part: Decimal | None, whole: Decimal | None) -> float | None:
-    """Part of whole in percent; None where either is unknown, the part negative, the whole not above zero."""
+    """Part of whole in percent; None if either is unknown, the part negative or the whole not above zero."""
     if part is None or whole is None or part < 0 or whole <= 0:
         return None
     return discard_huge(float(part * 100 / whole))
 
 
 def discard_huge(value: float) -> float | None:
-    """The same, or None where it has grown beyond all reason."""
+    """The value, or None if it is too large to be meant."""
     return value if abs(value) <= _MAX_MAGNITUDE else None
 
 
 def parse_text(value: object) -> str | None:
-    """A string with something in it, without blanks around it and without control characters."""
-    if not isinstance(value, str):
-        return None
-    return "".join(sign for sign in value if sign.isprintable()).strip() or None
+    """A string that is not blank, without blanks around it. `clean_snapshot` removes what cannot be printed."""
+    return value.strip() or None if isinstance(value, str) else None
 
 
 def as_mapping(value: object) -> Mapping[str, Any]:
-    """A JSON object, {} in place of anything else."""
+    """A JSON object; {} for anything else."""
     return value if isinstance(value, dict) else {}
 
 
 def as_mappings(value: object) -> list[Mapping[str, Any]]:
-    """The JSON objects of an array, junk between them left out; [] in place of anything else."""
+    """The JSON objects in an array, without anything else in it; [] for anything but an array."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
+def get_mapping(content: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """The JSON object at that path of keys; {} if there is none."""
+    for key in path:
+        content = as_mapping(content.get(key))
+    return content
+
+
+def parse_first(parse: Callable[[object], T | None], content: Mapping[str, Any], *names: str) -> T | None:
+    """The first of those fields that `parse` can read."""
+    return next((found for name in names if (found := parse(content.get(name))) is not None), None)
+
+
 def slugify(value: str) -> str:
-    """The stable word for a name: lower case, every run of other characters one `_`. May come out empty."""
+    """The stable word for a name: lower case, every run of other characters becomes one `_`. It may be empty."""
     return re.sub(r"[^a-z0-9]+", "_", value.lower()).strip("_")
 
 
 def parse_timestamp(value: object) -> datetime | None:
-    """An instant, aware UTC, from any form that these APIs use.
+    """An instant, aware UTC, in any form that these APIs use.
 
     ISO 8601 with `Z`, an offset or nothing (read as UTC), with any number of fraction digits; a date alone (midnight
-    UTC); epoch seconds or milliseconds as int, float or digits. None from blanks and junk, and outside 2001..2200.
+    UTC); epoch seconds or milliseconds as int, float or digits. None for junk, and outside 2001..2200.
     """
     epoch = parse_number(value)
     if epoch is None:
@@ -235,7 +248,7 @@ def _parse_iso_8601(value: str) -> datetime | None:
 
 
 def add_seconds(at: datetime, seconds: object) -> datetime | None:
-    """The instant so many seconds after the answer; None where that is not a number from 0 to a year."""
+    """The instant so many seconds after the answer; None unless that is a number from 0 to a year."""
     wait = parse_number(seconds)
     return at + timedelta(seconds=wait) if wait is not None and 0 <= wait <= 366 * DAY_S else None
 
@@ -243,7 +256,7 @@ def add_seconds(at: datetime, seconds: object) -> datetime | None:
 def make_percent_reading(
     window: str, label: str, used_percent: object, seconds: int | None, resets_at: datetime | None
 ) -> Reading | None:
-    """The reading of a window that is known by its percentage; None where it has no name or no percentage."""
+    """The reading of a window with a percentage; None if it has no name or no percentage."""
     used = parse_percent(used_percent)
     if used is None or not window:
         return None
@@ -267,3 +280,27 @@ def classify_window(seconds: int | None) -> WindowKind:
         if seconds == length:
             return kind
     return WindowKind.MONTHLY if 28 * DAY_S <= seconds <= 31 * DAY_S else WindowKind.OTHER
+
+
+# --- the snapshot -----------------------------------------------------------------------------------------------------
+
+
+def clean_snapshot(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with every text printable and at most 200 characters long, and each window once.
+
+    The one place where an answer's text is cleaned: nothing after it has to.
+    """
+    readings = {
+        window: replace(
+            reading, window=window, label=clean_text(reading.label), unit=clean_text(reading.unit) or "units"
+        )
+        for reading in snapshot.readings
+        if (window := reading.window[:MAX_TEXT_LENGTH])
+    }
+    return replace(
+        snapshot,
+        account_name=clean_text(snapshot.account_name),
+        plan=clean_text(snapshot.plan or "") or None,
+        note=clean_text(snapshot.note or "", 2 * MAX_TEXT_LENGTH) or None,
+        readings=tuple(readings.values()),
+    )

@@ -1,11 +1,10 @@
-"""Just enough of the protobuf wire format to walk a message whose schema nobody publishes.
+"""Reads the protobuf wire format without a schema: the fields of a message, each a number, a wire type and a value.
 
-Source: https://protobuf.dev/programming-guides/encoding/ (checked 2026-11-22). A message is a run of fields, each a
-number, a wire type and a value. Never put the meaning of a field here: that belongs to the provider that reads it.
+Source: https://protobuf.dev/programming-guides/encoding/ (checked 2026-11-22).
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
 from msgspec import Struct
@@ -14,7 +13,7 @@ MAX_VARINT_BYTES = 10
 MAX_FIELDS = 4096  # of one message; an honest one has dozens
 MAX_FIELD_NUMBER = 2**29 - 1
 MAX_VARINT = 2**64 - 1
-FLOAT32_DIGITS = 9  # so many significant digits tell every float32 from its neighbours
+FLOAT32_DIGITS = 9  # significant digits that distinguish every float32
 MAX_FLOAT32 = 3.4028234663852886e38
 
 
@@ -23,7 +22,7 @@ class MalformedError(ValueError):
 
 
 class WireType(IntEnum):
-    """How a value is written. The group types 3 and 4 are obsolete and refused like unknown ones."""
+    """How a value is encoded. The obsolete group types 3 and 4 are refused."""
 
     VARINT = 0
     FIXED64 = 1
@@ -40,7 +39,7 @@ class Field(Struct, frozen=True):
 
 
 def iter_fields(data: bytes) -> Iterator[Field]:
-    """The message's fields in order, unknown ones too; `MalformedError` at the first byte that cannot be right."""
+    """The message's fields in order; `MalformedError` at the first invalid byte."""
     at = count = 0
     while at < len(data):
         count += 1
@@ -55,7 +54,7 @@ def iter_fields(data: bytes) -> Iterator[Field]:
 
 
 def read_varint(data: bytes, offset: int) -> tuple[int, int]:
-    """The unsigned number that starts at `offset`, and where the next thing starts."""
+    """The unsigned number at `offset`, and the offset after it."""
     value = 0
     for step in range(MAX_VARINT_BYTES):
         if offset + step >= len(data):
@@ -69,17 +68,15 @@ def read_varint(data: bytes, offset: int) -> tuple[int, int]:
     raise MalformedError("a number of more than ten bytes")
 
 
-def get_messages(data: bytes, field_number: int) -> list[bytes]:
+def iter_values(fields: Iterable[Field], number: int) -> Iterator[bytes]:
     """The values of every length-delimited field of that number, in order."""
-    return [
-        each.value
-        for each in iter_fields(data)
-        if each.number == field_number and isinstance(each.value, bytes) and each.wire_type is WireType.BYTES
-    ]
+    for each in fields:
+        if each.number == number and each.wire_type is WireType.BYTES and isinstance(each.value, bytes):
+            yield each.value
 
 
 def to_float(field: Field) -> float | None:
-    """The field as a floating-point number; None where it holds bytes. A varint counts as the number it is."""
+    """The field as a floating-point number; None if it holds bytes. A varint is converted."""
     if isinstance(field.value, int):
         return float(field.value)
     if field.wire_type is WireType.BYTES:
@@ -91,7 +88,7 @@ def to_float(field: Field) -> float | None:
 
 
 def _decode_float32(raw: bytes) -> float:
-    """The number that a float32 was written for: the shortest that it stands for, 0.3 and not 0.30000001192."""
+    """The shortest number with this float32 representation: 0.3 and not 0.30000001192."""
     (value,) = struct.unpack("<f", raw)
     for digits in range(1, FLOAT32_DIGITS + 1):
         short = float(f"{value:.{digits}g}")

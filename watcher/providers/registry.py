@@ -1,4 +1,4 @@
-"""The providers that are built in, in the order in which they are shown: adding one is one import and one name here."""
+"""The built-in providers, in the order in which they are shown: to add one, import it and name it here."""
 
 from watcher.providers import Provider, antigravity, claude, codex, copilot, gemini_cli, nano_gpt
 

@@ -1,8 +1,10 @@
-"""The message in Antigravity's cache: whose it is, and what is left of each of its models.
+"""Antigravity's cache: the owner and what is left of each model, from one value of `state.vscdb`.
 
-Observed only; last checked 2026-11-22. root.7 is the email; root.33.1 are the models, each {1: label, 15: {1: fraction
-left, as float32, else float64 or varint, 2: {1: reset s, 2: ns}}}. Whatever cannot be right costs its model alone.
-Never decide here whether a value is still true.
+Observed only; last checked 2026-11-22. Key `antigravityAuthStatus` of `ItemTable` holds JSON `{email, apiKey,
+userStatusProtoBinaryBase64}`. In the message root.7 is the email; root.33.1 are the models, each {1: label, 15: {1:
+fraction left, as float32, else float64 or varint, 2: {1: reset s, 2: ns}}}. A model that cannot be read costs only
+itself. The cache is as old as Antigravity left it: a reading past its reset, or one without a reset time that was not
+written for a day, is stale.
 """
 
 from base64 import b64decode
@@ -12,11 +14,15 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct, structs
 
 from watcher.core.model import DatabaseQuery, QueryResult, Snapshot
-from watcher.credentials import antigravity as places
+from watcher.credentials import antigravity as login_places
 from watcher.errors import NotSignedInError, ShapeChangedError
 from watcher.providers import ProviderState, fractions
 from watcher.providers.parsing import slugify
-from watcher.providers.protobuf import Field, MalformedError, WireType, get_messages, iter_fields, to_float
+from watcher.providers.protobuf import Field, MalformedError, WireType, iter_fields, iter_values, to_float
+
+NAME = "Antigravity"
+SIGN_IN_HINT = "open Antigravity and sign in"
+STALE_AFTER = timedelta(hours=24)  # for a cache without a reset time
 
 EMAIL_FIELD, GROUP_FIELD, MODEL_FIELD, LABEL_FIELD, QUOTA_FIELD = 7, 33, 1, 1, 15  # field numbers
 FRACTION_FIELD, RESET_FIELD = 1, 2
@@ -25,7 +31,7 @@ MAX_BASE64_CHARS = 1_500_000
 
 
 class ModelQuota(Struct, frozen=True):
-    """One model: what people call it, the fraction left (None: not said), when it is full again (None: not said)."""
+    """One model: its label, the fraction left and when it resets; None: unknown."""
 
     label: str
     remaining_fraction: float | None
@@ -40,11 +46,98 @@ class UserStatus(Struct, frozen=True):
     unreadable_count: int  # how many models or groups could not be read
 
 
+def fetch_cached_usage(
+    path: str, provider_state: ProviderState, account_name: str
+) -> Generator[DatabaseQuery, QueryResult, Snapshot]:
+    """The snapshot in the cache; the file is only read again if it has changed.
+
+    Raises:
+        NotSignedInError: no login is cached.
+        ShapeChangedError: the cache cannot be read.
+    """
+    last: QueryResult | None = provider_state.get(path)
+    rows = yield DatabaseQuery(
+        path=path,
+        sql=login_places.ITEM_QUERY,
+        parameters=(login_places.STATUS_KEY,),
+        known_version=last.version if last else "",
+    )
+    if rows.unchanged and last:
+        rows = structs.replace(last, received_at=rows.received_at)
+    provider_state[path] = rows
+    return parse_snapshot(rows, path, account_name)
+
+
+def parse_snapshot(rows: QueryResult, path: str, account_name: str = "") -> Snapshot:
+    """The snapshot in the cache's rows; errors as in `fetch_cached_usage`."""
+    status = login_places.parse_status(rows, path)
+    encoded = status.get("userStatusProtoBinaryBase64")
+    if not isinstance(encoded, str) or not encoded.strip():
+        raise NotSignedInError(f"{NAME}: signed out: no login in {path}: {SIGN_IN_HINT}")
+    try:
+        message = parse_user_status(encoded)
+    except MalformedError as error:
+        raise ShapeChangedError(f"{NAME}: the cache in {path} cannot be read ({error}): open {NAME} once") from None
+    if not message.models:
+        raise ShapeChangedError(f"{NAME}: the cache in {path} names no model: open {NAME} once")
+    owner = status["email"] if isinstance(status.get("email"), str) else ""
+    is_foreign = bool(owner and message.email and owner.casefold() != message.email.casefold())
+    readings = tuple(
+        fractions.make_reading(
+            each.label,
+            each.remaining_fraction,
+            each.resets_at,
+            stale=is_foreign or _is_stale(each.resets_at, rows),
+            source="cache",
+        )
+        for each in message.models
+    )
+    notes = fractions.describe_unknown(readings)
+    if message.unreadable_count:
+        notes.append(f"{message.unreadable_count} models could not be read")
+    if is_foreign:
+        notes.append("the cache belongs to another account: open Antigravity once")
+    name = account_name or message.email or owner
+    return Snapshot(
+        provider="antigravity",
+        account=name.casefold(),
+        account_name=name,
+        at=rows.received_at,
+        readings=readings,
+        note="; ".join(notes) or None,
+    )
+
+
+def _is_stale(resets_at: datetime | None, rows: QueryResult) -> bool:
+    if resets_at is None:
+        return rows.received_at - rows.modified_at > STALE_AFTER
+    return resets_at <= rows.received_at
+
+
 def parse_user_status(encoded: str) -> UserStatus:
-    """The message, from base64; `MalformedError` where it is none at all."""
+    """The message, from base64; of two models with one name the last counts.
+
+    Raises:
+        MalformedError: it is no such message.
+    """
     root = list(iter_fields(decode_base64(encoded)))
-    models, lost = _parse_models(root)
-    return UserStatus(_get_text(root, EMAIL_FIELD), tuple(models.values()), lost)
+    models: dict[str, ModelQuota] = {}
+    unreadable_count = 0
+    for group in iter_values(root, GROUP_FIELD):
+        try:
+            encoded_models = list(iter_values(iter_fields(group), MODEL_FIELD))
+        except MalformedError:
+            unreadable_count += 1
+            continue
+        for encoded_model in encoded_models:
+            try:
+                model = _parse_model(encoded_model)
+            except MalformedError:
+                unreadable_count += 1
+            else:
+                if model:
+                    models[slugify(model.label)] = model
+    return UserStatus(_get_text(root, EMAIL_FIELD), tuple(models.values()), unreadable_count)
 
 
 def decode_base64(encoded: str) -> bytes:
@@ -58,147 +151,37 @@ def decode_base64(encoded: str) -> bytes:
         raise MalformedError("not base64") from None
 
 
-def _parse_models(root: Sequence[Field]) -> tuple[dict[str, ModelQuota], int]:
-    """Models by window, the last of two alike winning, and how many could not be read: a bad one loses only itself."""
-    found: dict[str, ModelQuota] = {}
-    lost = 0
-    for group in root:
-        if group.number != GROUP_FIELD or not isinstance(group.value, bytes) or group.wire_type is not WireType.BYTES:
-            continue
-        try:
-            raws = get_messages(group.value, MODEL_FIELD)
-        except MalformedError:
-            lost += 1
-            continue
-        for raw in raws:
-            try:
-                model = _parse_model(raw)
-            except MalformedError:
-                lost += 1
-            else:
-                if model:
-                    found[slugify(model.label)] = model
-    return found, lost
-
-
-def _parse_model(raw: bytes) -> ModelQuota | None:
-    """One model; None where it has no name or no quota."""
-    parts = list(iter_fields(raw))
-    label, quotas = (
-        _get_text(parts, LABEL_FIELD),
-        [each.value for each in parts if each.number == QUOTA_FIELD and each.wire_type is WireType.BYTES],
-    )
-    if not label or not quotas or not isinstance(quotas[0], bytes):
+def _parse_model(encoded: bytes) -> ModelQuota | None:
+    """One model; None if it has no name or no quota."""
+    fields = list(iter_fields(encoded))
+    label, quotas = _get_text(fields, LABEL_FIELD), list(iter_values(fields, QUOTA_FIELD))
+    if not label or not quotas:
         return None
     quota = list(iter_fields(quotas[0]))
-    left = [to_float(each) for each in quota if each.number == FRACTION_FIELD]
-    resets = [each.value for each in quota if each.number == RESET_FIELD and each.wire_type is WireType.BYTES]
-    return ModelQuota(label, left[-1] if left else None, _parse_timestamp(resets[-1]) if resets else None)
+    fractions_left = [to_float(each) for each in quota if each.number == FRACTION_FIELD]
+    resets = list(iter_values(quota, RESET_FIELD))
+    return ModelQuota(
+        label, fractions_left[-1] if fractions_left else None, _parse_timestamp(resets[-1]) if resets else None
+    )
 
 
-def _get_text(parts: Sequence[Field], field_number: int) -> str:
-    """The text of that field; empty where it is missing, blank or not UTF-8."""
-    for part in parts:
-        if part.number == field_number and part.wire_type is WireType.BYTES and isinstance(part.value, bytes):
-            try:
-                return part.value.decode().strip()
-            except UnicodeDecodeError:
-                return ""
-    return ""
-
-
-def _parse_timestamp(raw: int | bytes) -> datetime | None:
-    """A Timestamp message; None where it is not one: only the reset is lost."""
-    if not isinstance(raw, bytes):
-        return None
+def _get_text(fields: Sequence[Field], number: int) -> str:
+    """The text of that field; empty if it is missing, blank or not UTF-8."""
     try:
-        parts = {each.number: each.value for each in iter_fields(raw) if each.wire_type is WireType.VARINT}
+        return next(iter_values(fields, number), b"").decode().strip()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _parse_timestamp(encoded: bytes) -> datetime | None:
+    """A Timestamp message; None if it is not one: only the reset time is lost."""
+    try:
+        values = {each.number: each.value for each in iter_fields(encoded) if each.wire_type is WireType.VARINT}
     except MalformedError:
         return None
-    seconds, nanos = parts.get(1), parts.get(2, 0)
-    if (
-        not isinstance(seconds, int)
-        or not isinstance(nanos, int)
-        or not 0 < seconds <= MAX_TIMESTAMP_S
-        or nanos >= 10**9
-    ):
+    seconds, nanos = values.get(1), values.get(2, 0)
+    if not isinstance(seconds, int) or not isinstance(nanos, int):
+        return None
+    if not 0 < seconds <= MAX_TIMESTAMP_S or nanos >= 10**9:
         return None
     return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=nanos // 1000)
-
-
-# --- Antigravity's cache as a snapshot: whose it is, and which of its readings are still true
-
-
-NAME = "Antigravity"
-SIGN_IN_HINT = "open Antigravity and sign in"
-STALE_AFTER = timedelta(hours=24)  # a cache without a reset time that nobody wrote to for so long
-
-
-def fetch_cached_usage(
-    path: str, provider_state: ProviderState, account_name: str
-) -> Generator[DatabaseQuery, QueryResult, Snapshot]:
-    """The snapshot in the cache.
-
-    Errors: `NotSignedInError` where no login is cached, `ShapeChangedError` where it cannot be read.
-    """
-    return parse_snapshot((yield from _fetch_rows(path, provider_state)), path, account_name)
-
-
-def _fetch_rows(path: str, provider_state: ProviderState) -> Generator[DatabaseQuery, QueryResult, QueryResult]:
-    """The cache's rows; those of the last time, as of now, where nobody has written to it since."""
-    last: QueryResult | None = provider_state.get(path)
-    known = last.version if last else ""
-    rows = yield DatabaseQuery(path=path, sql=places.ITEM_QUERY, parameters=(places.STATUS_KEY,), known_version=known)
-    if rows.unchanged and last:
-        rows = structs.replace(last, received_at=rows.received_at)
-    provider_state[path] = rows
-    return rows
-
-
-def parse_snapshot(rows: QueryResult, path: str, account_name: str = "") -> Snapshot:
-    """The snapshot in the cache's rows.
-
-    Errors: `NotSignedInError` where no login is cached, `ShapeChangedError` where it cannot be read.
-    """
-    status = places.parse_status(rows, path)
-    encoded = status.get("userStatusProtoBinaryBase64")
-    if not isinstance(encoded, str) or not encoded.strip():
-        raise NotSignedInError(f"{NAME}: signed out: no login in {path}: {SIGN_IN_HINT}")
-    try:
-        said = parse_user_status(encoded)
-    except MalformedError as error:
-        raise ShapeChangedError(f"{NAME}: the cache in {path} cannot be read ({error}): open {NAME} once") from None
-    if not said.models:
-        raise ShapeChangedError(f"{NAME}: the cache in {path} names no model: open {NAME} once")
-    owner = status.get("email")
-    foreign = bool(isinstance(owner, str) and owner and said.email and owner.casefold() != said.email.casefold())
-    readings = tuple(
-        fractions.make_reading(
-            each.label,
-            each.remaining_fraction,
-            each.resets_at,
-            stale=foreign or _is_stale(each.resets_at, rows),
-            source="cache",
-        )
-        for each in said.models
-    )
-    notes = [
-        *fractions.describe_unknown(readings),
-        *([f"{said.unreadable_count} models could not be read"] if said.unreadable_count else []),
-    ]
-    if foreign:
-        notes.append("the cache belongs to another account: open Antigravity once")
-    name = account_name or said.email or (owner if isinstance(owner, str) else "")
-    return Snapshot(
-        provider="antigravity",
-        account=name.casefold(),
-        account_name=name,
-        at=rows.received_at,
-        readings=readings,
-        note="; ".join(notes) or None,
-    )
-
-
-def _is_stale(resets_at: datetime | None, rows: QueryResult) -> bool:
-    """Whether the window has turned over since, or, without a reset time, nobody wrote the cache for long."""
-    return rows.received_at - rows.modified_at > STALE_AFTER if resets_at is None else resets_at <= rows.received_at
