@@ -13,15 +13,15 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from watcher.cli import service
 from watcher.core.model import DatabaseQuery, QueryResult, Request, Response
 from watcher.core.redaction import Redactor
 from watcher.credentials import HostInfo
 from watcher.daemon import Daemon
 from watcher.environment import Environment
 from watcher.storage.store import DATABASE_FILE_NAME, Store
-from watcher.system import foreign_databases, process
+from watcher.system import foreign_databases, http, process
 from watcher.system.clock import Clock
+from watcher.system.log import FileLog
 from watcher.system.paths import Paths
 from watcher.system.work_queue import Callback, WorkQueue
 
@@ -123,7 +123,7 @@ def main() -> None:
     def send(request: Request) -> Response:
         stamped = structs.replace(request, headers={**request.headers, "x-simulated-at": clock.now().isoformat()})
         try:
-            return service.http.send(stamped, now=clock.now)
+            return http.send_request(stamped, now=clock.now)
         finally:
             if any(path in request.url for path in USAGE):
                 counter.count()
@@ -150,7 +150,7 @@ def main() -> None:
     )
     redactor = Redactor()
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=clock.now())
-    log = service.logs.FileLog(own.state_dir, redactor)
+    log = FileLog(own.state_dir, redactor)
     daemon = Daemon(paths=own, environment=doors, store=store, log=log, redactor=redactor, work_queue=JumpCalls(clock))
     counter.stop = daemon.stop
     daemon.run()

@@ -21,15 +21,10 @@ from watcher.environment import Environment
 from watcher.errors import ConfigError
 from watcher.status.status_file import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
-from watcher.system import lazy_imports, paths
+from watcher.system import http, paths
 from watcher.system.lock import Lock
-from watcher.system.log import Log
+from watcher.system.log import FileLog, Log
 from watcher.system.paths import Paths
-
-with lazy_imports.suppress_imports(stubbed=("asyncio",)):
-    from watcher.system import log as logs
-with lazy_imports.suppress_imports(missing=("chardet", "charset_normalizer"), stubbed=("importlib.metadata",)):
-    from watcher.system import http
 
 SHUTDOWN_TIMEOUT_S = 1.5  # what is not done so long after the signal is not kept: whoever sent it waits for two seconds
 
@@ -48,7 +43,7 @@ def run_daemon(*, json_lines: bool = False, verbose: bool = False) -> None:
     lock = Lock(own.state_dir)
     _acquire_lock(lock)
     redactor = Redactor()
-    log = logs.FileLog(own.state_dir, redactor, json_lines=json_lines, verbose=verbose)
+    log = FileLog(own.state_dir, redactor, json_lines=json_lines, verbose=verbose)
     daemon, store = _create_daemon(own, world, lock, log, redactor)
     _install_signal_handlers(daemon)
     http.preload_certificates()

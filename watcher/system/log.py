@@ -9,9 +9,11 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loguru import logger
-
 from watcher.core.redaction import Redactor
+from watcher.system.lazy_imports import suppress_imports
+
+with suppress_imports(stubbed=("asyncio",)):
+    from loguru import logger
 
 if TYPE_CHECKING:
     from loguru import Record
