@@ -264,7 +264,7 @@ class _ConfigLoader:
         hint = f"did you mean `{close}`?" if close else f"there are: {', '.join(channels) or 'none'}"
         self._file.add_problem(key_path, f"no channel is called `{name}`; {hint}")
 
-    def _read_quiet_hours(self, document: ConfigDocument) -> time_intervals.QuietHours | None:
+    def _read_quiet_hours(self, document: ConfigDocument) -> time_intervals.TimeInterval | None:
         if document.quiet is None:
             return None
         try:

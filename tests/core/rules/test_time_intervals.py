@@ -5,8 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from watcher.core.rules.rule import ActiveInterval
-from watcher.core.rules.time_intervals import is_active, parse_active_interval
+from watcher.core.rules.time_intervals import TimeInterval, is_active, parse_active_interval
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -38,7 +37,7 @@ def test_a_span_is_open_in_the_wall_time_of_its_zone(span, moment, answer):
 
 
 def test_a_span_that_ends_when_it_starts_is_the_whole_day():
-    whole = ActiveInterval(days=frozenset({2}), start=time(0), end=time(0))
+    whole = TimeInterval(days=frozenset({2}), start=time(0), end=time(0))
     assert is_active(whole, datetime(2026, 3, 4, 23, 59, tzinfo=UTC), UTC)
     assert not is_active(whole, datetime(2026, 3, 5, tzinfo=UTC), UTC)
 

@@ -16,7 +16,7 @@ from watcher.core.model import FIRING_EVENTS, AlertEvent, Series, Severity, Snoo
 from watcher.core.rules.lexer import ExpressionError
 from watcher.core.rules.parser import parse_selector
 from watcher.core.rules.selector import Selector
-from watcher.core.rules.time_intervals import QuietHours, find_quiet_hours_end
+from watcher.core.rules.time_intervals import TimeInterval, find_interval_end
 
 OFFLINE_REASON = "this machine is offline"
 SNOOZED_REASON = "snoozed"
@@ -42,7 +42,7 @@ class MutingContext(Struct, frozen=True, kw_only=True):
 
     now: datetime
     tz: tzinfo
-    quiet_hours: QuietHours | None = None
+    quiet_hours: TimeInterval | None = None
     snoozes: tuple[Snooze, ...] = ()
     offline: bool = False
 
@@ -63,7 +63,7 @@ def find_quiet_hours_mute(context: MutingContext) -> Mute | None:
     """What quiet hours hold back: anything that is not critical."""
     if context.quiet_hours is None:
         return None
-    until = find_quiet_hours_end(context.quiet_hours, context.now, context.tz)
+    until = find_interval_end(context.quiet_hours, context.now, context.tz)
     return Mute(f"{QUIET_HOURS_REASON} until {format_time(until, context.now, context.tz)}", until) if until else None
 
 

@@ -29,7 +29,7 @@ from watcher.core.routing.messages import Formatter
 from watcher.core.routing.muting import OFFLINE_REASON, Mute, MutingContext, find_mute
 from watcher.core.routing.retry import DELIVERY_LIFETIME, MAX_RETRY_WAIT
 from watcher.core.rules.rule import Rule
-from watcher.core.rules.time_intervals import QuietHours
+from watcher.core.rules.time_intervals import TimeInterval
 
 RECONNECT_GRACE_FOR = timedelta(minutes=10)
 """How long alerts about missing readings wait after the network came back, so that every provider is polled once."""
@@ -49,7 +49,7 @@ class Routing(Struct, frozen=True, kw_only=True):
     channels: Mapping[str, str]  # name -> type, in the order of the configuration
     default: tuple[str, ...]
     routes: Mapping[Severity, tuple[str, ...]] = {}  # in place of the default for these severities
-    quiet_hours: QuietHours | None = None
+    quiet_hours: TimeInterval | None = None
     formatter: Formatter
 
 

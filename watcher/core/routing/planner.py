@@ -29,7 +29,7 @@ from watcher.core.routing.muting import (
 from watcher.core.routing.outbox_changes import RECONNECT_GRACE_FOR, OutboxChanges, Routing, RoutingDecision, Row
 from watcher.core.routing.retry import DELIVERY_LIFETIME, MAX_RETRY_WAIT, mark_dead
 from watcher.core.rules.rule import Rule
-from watcher.core.rules.time_intervals import find_next_quiet_hours_start
+from watcher.core.rules.time_intervals import find_next_interval_start
 
 __all__ = ["OutboxPlan", "Routing", "RoutingDecision", "find_next_release", "plan_deliveries", "plan_release"]
 
@@ -123,7 +123,7 @@ def find_next_release(
     instants += [delivery.next_attempt_at for delivery in outbox if delivery.state is DeliveryState.HELD]
     instants += [snooze.until for snooze in snoozes if snooze.until]
     if outbox and routing.quiet_hours:
-        instants.append(find_next_quiet_hours_start(routing.quiet_hours, now, routing.formatter.tz))
+        instants.append(find_next_interval_start(routing.quiet_hours, now, routing.formatter.tz))
     return min((instant for instant in instants if instant > now), default=None)
 
 

@@ -1,12 +1,13 @@
 """A rule that was read and checked, and what belongs to it."""
 
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
 from watcher.core.model import AlertEvent, Severity
 from watcher.core.rules.ast import Expression
 from watcher.core.rules.selector import Selector
+from watcher.core.rules.time_intervals import TimeInterval
 
 
 class Level(Struct, frozen=True, kw_only=True):
@@ -15,15 +16,6 @@ class Level(Struct, frozen=True, kw_only=True):
     severity: Severity
     when: Expression
     clear: Expression
-
-
-class ActiveInterval(Struct, frozen=True, kw_only=True):
-    """When a rule may fire at all, in wall time of a zone; `end` before `start` runs over midnight."""
-
-    days: frozenset[int]  # 0 Monday .. 6 Sunday: the day on which the span begins
-    start: time
-    end: time
-    tz: str | None = None  # IANA name; None: the machine's local zone
 
 
 class Example(Struct, frozen=True, kw_only=True):
@@ -56,7 +48,7 @@ class Rule(Struct, frozen=True, kw_only=True, cache_hash=True):
     pending_for: timedelta = timedelta(0)  # `for`: how long the condition must hold before it fires
     remind: timedelta | None = None
     on: frozenset[AlertEvent]
-    active: ActiveInterval | None = None
+    active: TimeInterval | None = None
     title: str | None = None  # template
     message: str | None = None  # template
     examples: tuple[Example, ...] = ()

@@ -28,11 +28,11 @@ from watcher.core.rules.parser import (
     parse_literal,
     parse_selector,
 )
-from watcher.core.rules.rule import ActiveInterval, Example, Level, Rule
+from watcher.core.rules.rule import Example, Level, Rule
 from watcher.core.rules.schema import ExampleEntry, LevelsEntry, RuleEntry
 from watcher.core.rules.selector import Selector
 from watcher.core.rules.template import TemplateError, check_template
-from watcher.core.rules.time_intervals import check_time_zone, parse_active_interval
+from watcher.core.rules.time_intervals import TimeInterval, check_time_zone, parse_active_interval
 from watcher.core.rules.toml_positions import KeyPath, TextSpan, TomlPositions
 from watcher.core.rules.units import MAX_NUMBER, parse_duration
 
@@ -298,7 +298,7 @@ class RuleReader:
                 self._add_error(("notify", index), f"unknown channel {format_toml_value(name)}; {hint}")
         return tuple(dict.fromkeys(names))
 
-    def _read_active(self, entry: dict[str, Any]) -> ActiveInterval | None:
+    def _read_active(self, entry: dict[str, Any]) -> TimeInterval | None:
         text, zone = entry.get("active"), entry.get("tz")
         if text is None:
             if zone is not None:
