@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from watcher.core.model import Reading, Snapshot, WindowKind
+from watcher.status.status_file import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 
 LIMITS = {"status --format line": 5.0, "ingest claude-statusline": 5.0}
@@ -68,7 +69,7 @@ def measure(lines: dict[str, list[str]], env: dict[str, str], runs: int) -> dict
 
 
 def fill(state: Path) -> None:
-    """A database as six providers leave it."""
+    """A database and a `status.json` as six providers leave them."""
     now = datetime.now(UTC)  # noqa: TID251 - the commands read the machine's clock too
     store = Store(state / DATABASE_FILE_NAME, now=now)
     for provider in ("antigravity", "claude", "codex", "copilot", "gemini_cli", "nano_gpt"):
@@ -80,6 +81,7 @@ def fill(state: Path) -> None:
         )
         snapshot = Snapshot(provider=provider, at=now, readings=readings)
         store.run_transaction(lambda snapshot=snapshot: store.readings.save_result(snapshot), now=now)
+    write_status(store, None, now=now)
     store.close()
 
 
