@@ -6,12 +6,16 @@ from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.cli import sample_history
-from watcher.cli import app, png
+from watcher.cli import app
 from watcher.cli import history as command
+from watcher.cli.charts import TimeRange
 from watcher.core.model import Command, CommandResult, PollFailure
 from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system import clock
 from watcher.system.paths import Paths, resolve_paths
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -39,7 +43,7 @@ def use(own: Paths, monkeypatch, home):
     monkeypatch.setenv("WATCHER_STATE_DIR", str(own.state_dir))
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr(command, "clock_now", lambda: sample_history.NOW)
+    monkeypatch.setattr(clock, "utc_now", lambda: sample_history.NOW)
 
 
 @pytest.fixture
@@ -184,7 +188,7 @@ def test_a_picture_is_written_as_png(history, tmp_path, monkeypatch, by):
     elif shutil.which("rsvg-convert") is None:
         pytest.skip("rsvg-convert is not installed")
     else:
-        monkeypatch.setattr(png, "_convert_with_library", lambda _drawing: None)
+        monkeypatch.setattr(command, "_convert_with_library", lambda _drawing: None)
     file = tmp_path / "usage.png"
     history("claude", "--plot", str(file), "--theme", "dark")
     image = file.read_bytes()
@@ -193,15 +197,16 @@ def test_a_picture_is_written_as_png(history, tmp_path, monkeypatch, by):
 
 
 def test_without_a_converter_it_is_said_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(png, "_convert_with_library", lambda _drawing: None)
+    monkeypatch.setattr(command, "_convert_with_library", lambda _drawing: None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(png.NoConverterError, match=r"pip install 'ai-usage-watcher\[png\]'.*librsvg2-bin.*FILE\.svg"):
-        png.write_png(tmp_path / "usage.png", "<svg/>", lambda _command: CommandResult(exit_code=0))
-    assert not (tmp_path / "usage.png").exists()
+    with pytest.raises(
+        command.NoConverterError, match=r"pip install 'ai-usage-watcher\[png\]'.*librsvg2-bin.*FILE\.svg"
+    ):
+        command.convert_to_png("<svg/>", lambda _command: CommandResult(exit_code=0))
 
 
 def test_a_converter_that_fails_is_quoted(tmp_path, monkeypatch):
-    monkeypatch.setattr(png, "_convert_with_library", lambda _drawing: None)
+    monkeypatch.setattr(command, "_convert_with_library", lambda _drawing: None)
     (tmp_path / "rsvg-convert").write_text("")
     (tmp_path / "rsvg-convert").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -211,8 +216,8 @@ def test_a_converter_that_fails_is_quoted(tmp_path, monkeypatch):
         ran.append(command)
         return CommandResult(exit_code=1, stderr="no\nfonts")
 
-    with pytest.raises(png.NoConverterError, match=r"rsvg-convert failed \(no fonts\)"):
-        png.write_png(tmp_path / "usage.png", "<svg/>", run)
+    with pytest.raises(command.NoConverterError, match=r"rsvg-convert failed \(no fonts\)"):
+        command.convert_to_png("<svg/>", run)
     assert ran[0].argv[0] == "rsvg-convert"
 
 
@@ -270,10 +275,8 @@ def test_nothing_read_yet_says_what_to_do(tmp_path, monkeypatch, capsys):
 
 
 def test_nothing_read_in_that_time_says_where_to_look(history, monkeypatch):
-    monkeypatch.setattr(command, "clock_now", lambda: sample_history.NOW + timedelta(days=9))
-    assert history("claude") == (
-        "nothing was read of claude in the last 7d: `watcher history` shows what there is, --since goes further back\n"
-    )
+    monkeypatch.setattr(clock, "utc_now", lambda: sample_history.NOW + timedelta(days=9))
+    assert history("claude") == ("nothing was read of claude in the last 7d: look further back with --since\n")
 
 
 def test_what_was_thinned_to_hours_is_still_there(tmp_path, monkeypatch, capsys):
@@ -284,8 +287,41 @@ def test_what_was_thinned_to_hours_is_still_there(tmp_path, monkeypatch, capsys)
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=later)
     store.run_transaction(lambda: store.delete_old_records(later), now=later)
     store.close()
-    monkeypatch.setattr(command, "clock_now", lambda: later)
+    monkeypatch.setattr(clock, "utc_now", lambda: later)
     assert app.run(["history", "claude.five_hour", "--json", "--since", "60d"]) == 0
     (series,) = json.loads(capsys.readouterr().out)["series"]
     assert len(series["readings"]) == 49
     assert len(series["resets"]) == 9
+
+
+# --- sparklines -----------------------------------------------------------------------------------------------------
+
+FOUR_HOURS = TimeRange(start=sample_history.NOW, end=sample_history.NOW + timedelta(hours=4), tz=UTC)
+
+
+def sparkline(*values, width=4, **options):
+    """Of (hours after the start, fraction)."""
+    placed = [(FOUR_HOURS.start + timedelta(hours=hours), value) for hours, value in values]
+    return command.render_sparkline(placed, FOUR_HOURS, width, **options)
+
+
+def test_each_column_has_its_highest_value_and_an_empty_one_is_unknown():
+    assert sparkline((0, 0.1), (0.5, 0.95), (0.9, 0.2), (3, 0.05), (9, 0.99)) == "█  ▁"
+
+
+def test_the_last_instant_belongs_to_the_last_column():
+    assert sparkline((4, 0.5)) == "   ▅"
+
+
+def test_what_is_unknown_or_outside_fills_no_column():
+    assert sparkline((0, None), (-1, 0.5), (5, 0.5), width=2) == "  "
+
+
+def test_low_is_low_high_is_high_and_unknown_is_a_gap():
+    assert sparkline((0, 0.0), (1, 0.5), (2, 1.0), (3, 1.3)) == "▁▅██"
+    assert sparkline((0, -0.05), (2, 1.0), (3, 0.0), symbols="_.-:=+*#") == "_ #_"
+
+
+@given(st.lists(st.tuples(st.floats(-1, 5), st.none() | st.floats(-1e6, 1e6))))
+def test_a_sparkline_has_a_character_for_each_column(values):
+    assert len(sparkline(*values, width=7)) == 7

@@ -9,11 +9,11 @@ from threading import Thread
 
 import pytest
 
-from tests.charts.test_html import Reader
 from tests.cli import sample_history
+from tests.cli.charts.test_html import Reader
 from tests.doctor.host import SECRETS
 from watcher.cli import app
-from watcher.cli import report as command
+from watcher.system import clock
 from watcher.system.paths import Paths
 
 REQUIRED = os.environ.get("WATCHER_REQUIRE_SYSTEM_TESTS") == "1"
@@ -27,7 +27,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("WATCHER_CONFIG_DIR", str(own.config_dir))
     monkeypatch.setenv("WATCHER_STATE_DIR", str(own.state_dir))
     monkeypatch.setenv("TZ", "UTC")
-    monkeypatch.setattr(command, "clock_now", lambda: sample_history.NOW)
+    monkeypatch.setattr(clock, "utc_now", lambda: sample_history.NOW)
     monkeypatch.chdir(tmp_path)
     return own
 
@@ -119,7 +119,7 @@ def test_nothing_read_yet_says_what_to_do(home, capsys):
 
 def test_nothing_read_in_that_time_is_a_page_that_says_so(home, tmp_path, monkeypatch):
     sample_history.live(home)
-    monkeypatch.setattr(command, "clock_now", lambda: sample_history.NOW + timedelta(days=9))
+    monkeypatch.setattr(clock, "utc_now", lambda: sample_history.NOW + timedelta(days=9))
     said = words_of(made(tmp_path))
     assert said.count("Nothing was read in this time.") == 3
     assert "No alert fired in this time." in said

@@ -394,9 +394,9 @@ def test_a_script_may_ask_too_why_nothing_was_said(home):
 def test_polls_that_change_nothing_leave_no_word_behind(home):
     store = snoozed(home, 75.0, 90.0, *[91.0 + step / 10 for step in range(20)])
     try:
-        assert [choice.event for choice in store.outbox.load_suppressions(since=NOW - timedelta(days=1), rule="mine")] == [
-            "firing"
-        ]
+        assert [
+            choice.event for choice in store.outbox.load_suppressions(since=NOW - timedelta(days=1), rule="mine")
+        ] == ["firing"]
     finally:
         store.close()
 

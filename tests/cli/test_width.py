@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from watcher.cli import history_table
+from watcher.cli import history
 from watcher.cli.output import format_columns
 
 COMMANDS = (
@@ -73,5 +73,5 @@ def test_series_names_have_lines_of_their_own_where_the_course_would_have_no_roo
     assert whole[0].split()[:2] == ["series", "course"]
     assert [line.strip() for line in narrow[:2]] == ["series", narrow[1].strip()]
     assert narrow[1].startswith("  course")
-    assert history_table.MIN_LINE_WIDTH <= len(narrow[1]) <= 66
+    assert history.MIN_SPARKLINE_WIDTH <= len(narrow[1]) <= 66
     assert {line.split()[0] for line in whole[:-2]} == set(narrow[:-3:2])

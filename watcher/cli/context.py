@@ -54,9 +54,7 @@ def load_rules_from_files(names: Sequence[str]) -> tuple[Rule, ...]:
         except ConfigError as error:
             wrong.append(str(error))
     whole = next((name for name in names if Path(name).name == "config.toml"), None)
-    found, mistakes = rules_loader.check_rule_files(
-        texts, channels=read_channel_names(), config_path=whole
-    )
+    found, mistakes = rules_loader.check_rule_files(texts, channels=read_channel_names(), config_path=whole)
     if mistakes or wrong:
         raise ConfigError("\n".join([*wrong, *([format_diagnostics(mistakes)] if mistakes else [])]))
     return found

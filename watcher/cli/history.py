@@ -1,28 +1,40 @@
-"""`watcher history`: usage over time, as a table, a document or a picture."""
+"""`watcher history`: usage over time, as a table, a picture, JSON or CSV.
 
+In this order: the command, what it reads, the table, the pictures, the JSON document, CSV.
+"""
+
+import csv
+import io
 import shutil
 import sys
-from datetime import timedelta
+import tempfile
+from bisect import bisect
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import click
+from msgspec import Struct
+from msgspec.structs import replace
 
 from watcher import environment
-from watcher.charts import TimeRange, Track, svg, terminal
-from watcher.charts.svg import Theme
-from watcher.cli import completion, history_export, history_table, status
-from watcher.cli.context import find_paths, load_effective_config, open_store
-from watcher.cli.output import echo
+from watcher.cli import completion
+from watcher.cli.charts import AlertMarker, TimeRange, Track, format_timestamp, svg, terminal
+from watcher.cli.charts.svg import Theme
+from watcher.cli.context import find_paths, open_store
+from watcher.cli.output import echo, format_columns, wrap_line
+from watcher.cli.status import parse_selectors
+from watcher.cli.tracks import build_tracks, find_account_name, load_rules_for_thresholds
 from watcher.core import formatting
-from watcher.core.model import Series
-from watcher.core.rules.rule import Rule
+from watcher.core.engine.timeline import Point, WindowPeriod, mean_used_percent
+from watcher.core.model import Command, CommandResult, Series
 from watcher.core.rules.units import parse_duration
-from watcher.errors import ConfigError, UsageError
-from watcher.status import tracks as past
+from watcher.errors import UsageError, WatcherError
 from watcher.status.builder import format_series
 from watcher.status.document import format_json
-from watcher.system.clock import LocalZone
-from watcher.system.clock import utc_now as clock_now
+from watcher.system import clock
 
 TERMINAL_TARGETS = ("terminal", "-")
 HistoryRow = tuple[str, str, Track]
@@ -46,14 +58,14 @@ HistoryRow = tuple[str, str, Track]
     "--theme",
     type=click.Choice([each.value for each in Theme]),
     default="auto",
-    help="Of the picture; auto: as whoever looks has set.",
+    help="Of the picture; auto: as the viewer has set.",
 )
 def history(  # noqa: PLR0913 - one argument an option
     series: tuple[str, ...], *, since: str, as_document: bool, as_csv: bool, target: str | None, theme: str
 ) -> None:
     """Show usage over time as a table or a picture.
 
-    SERIES chooses windows: claude, claude.five_hour, '*.weekly'. The picture has the thresholds of the rules in force,
+    SERIES selects windows: claude, claude.five_hour, '*.weekly'. The picture has the thresholds of the rules in force,
     each reset, and the moments at which alerts fired. Readings are kept for 14 days, one an hour for a year.
 
     \b
@@ -67,22 +79,22 @@ def history(  # noqa: PLR0913 - one argument an option
     if sum((as_document, as_csv, target is not None)) > 1:
         raise click.UsageError("give one of --json, --csv and --plot")
     _check_target(target)
-    now = clock_now()
-    span = TimeRange(start=now - _parse_since(since), end=now, tz=LocalZone())
-    rows = _load_rows(series, span)
-    tracks = [track for _, _, track in rows]
+    now = clock.utc_now()
+    time_range = TimeRange(start=now - _parse_since(since), end=now, tz=clock.LocalZone())
+    rows = _load_rows(series, time_range)
     if as_document:
-        click.echo(format_json(history_export.build_history_document(rows, span.start, now)))
+        click.echo(format_json(build_history_document(rows, time_range)))
     elif as_csv:
-        click.echo(history_export.format_csv(rows), nl=False)
+        click.echo(format_csv(rows), nl=False)
     elif not rows:
-        click.echo(_format_no_readings(series, since))
+        selected = f" of {', '.join(series)}" if series else ""
+        click.echo(f"nothing was read{selected} in the last {since}: look further back with --since")
     elif target in TERMINAL_TARGETS:
-        _print_plots(rows, span)
+        _print_plots(rows, time_range)
     elif target is not None:
-        _write_picture(Path(target), tracks, span, Theme(theme))
+        _write_picture(Path(target), [track for _, _, track in rows], time_range, Theme(theme))
     else:
-        _print_table(rows, span, is_single=len(rows) == 1 and bool(series))
+        _print_table(rows, time_range, is_single=len(rows) == 1 and bool(series))
 
 
 def _parse_since(text: str) -> timedelta:
@@ -102,54 +114,40 @@ def _check_target(target: str | None) -> None:
         )
 
 
-def _load_rows(selector_texts: tuple[str, ...], time_range: TimeRange) -> list[HistoryRow]:
-    selectors = status.parse_selectors(selector_texts)
+def _load_rows(selector_texts: Iterable[str], time_range: TimeRange) -> list[HistoryRow]:
+    selectors = parse_selectors(selector_texts)
     store = open_store(find_paths(), time_range.end)
     try:
         states = store.alerts.load_state().series_states
-        chosen = []
-        for each in store.readings.load_series():
-            state = states.get(each)
-            name, kind = past.find_account_name(store, each), "" if state is None else state.kind.value
-            primary = state is not None and state.primary
+        chosen: dict[Series, str] = {}  # series -> its account's name
+        for series in store.readings.load_series():
+            state, name = states.get(series), find_account_name(store, series)
+            kind, is_primary = ("", False) if state is None else (state.kind.value, state.primary)
             if not selectors or any(
-                one.for_all_windows.matches(each, name, kind, is_primary=primary) for one in selectors
+                each.for_all_windows.matches(series, name, kind, is_primary=is_primary) for each in selectors
             ):
-                chosen.append(each)
-        names = {(each.provider, each.account): past.find_account_name(store, each) for each in chosen}
+                chosen[series] = name
         several = store.accounts.load_multi_account_providers()
-        return [
-            (_format_series_name(track.usage_history.series, several, names), names[_account_key(track)], track)
-            for track in past.build_tracks(store, _load_rules(), chosen, time_range.start)
-        ]
+        names = {(series.provider, series.account): name for series, name in chosen.items()}
+        rows = []
+        for track in build_tracks(store, load_rules_for_thresholds(), chosen, time_range.start):
+            series = track.usage_history.series
+            written = format_series(series, several, names)
+            rows.append(("".join(each for each in written if each.isprintable()), chosen[series], track))
+        return rows
     finally:
         store.close()
 
 
-def _format_series_name(
-    series: Series, multi_account_providers: frozenset[str], account_names: dict[tuple[str, str], str]
-) -> str:
-    return "".join(sign for sign in format_series(series, multi_account_providers, account_names) if sign.isprintable())
+# --- the table ------------------------------------------------------------------------------------------------------
 
 
-def _account_key(track: Track) -> tuple[str, str]:
-    return track.usage_history.series.provider, track.usage_history.series.account
-
-
-def _load_rules() -> tuple[Rule, ...]:
-    """Those in force, for their thresholds; a mistake in them is no reason to show no history."""
-    try:
-        return load_effective_config().rules
-    except ConfigError:
-        click.echo("the rules have a mistake, so their thresholds are left out: `watcher rules check`", err=True)
-        return ()
-
-
-def _format_no_readings(series: tuple[str, ...], since: str) -> str:
-    whom = f" of {', '.join(series)}" if series else ""
-    return (
-        f"nothing was read{whom} in the last {since}: `watcher history` shows what there is, --since goes further back"
-    )
+MIN_SPARKLINE_WIDTH, MAX_SPARKLINE_WIDTH = 12, 60
+_UNICODE_SPARKLINE, _ASCII_SPARKLINE = "▁▂▃▄▅▆▇█", "_.-:=+*#"
+_DAILY_ROWS_ABOVE = timedelta(days=2)  # a longer time has a row a day, a shorter one a row an hour
+_MAX_ROWS = 48
+_BAR_WIDTH = 20
+_UNKNOWN_TEXT = "?"
 
 
 def _get_terminal_width() -> int:
@@ -164,42 +162,429 @@ def _is_ascii_only() -> bool:
     return False
 
 
-def _print_table(rows: list[HistoryRow], time_range: TimeRange, *, is_single: bool) -> None:
-    poor, width = _is_ascii_only(), _get_terminal_width()
+def _print_table(rows: Sequence[HistoryRow], time_range: TimeRange, *, is_single: bool) -> None:
+    ascii_only, width = _is_ascii_only(), _get_terminal_width()
     if is_single:
-        lines = history_table.format_details(rows[0][0], rows[0][2], time_range, width, ascii_only=poor)
+        lines = format_details(rows[0][0], rows[0][2], time_range, width, ascii_only=ascii_only)
     else:
-        lines = history_table.format_overview(
-            [(name, track) for name, _, track in rows], time_range, width, ascii_only=poor
-        )
+        lines = format_overview([(name, track) for name, _, track in rows], time_range, width, ascii_only=ascii_only)
     for line in lines:
         echo(line)
 
 
-def _print_plots(rows: list[HistoryRow], time_range: TimeRange) -> None:
-    style = terminal.ASCII_PLOT_SYMBOLS if _is_ascii_only() else terminal.BRAILLE_PLOT_SYMBOLS
-    for name, _, track in rows:
-        echo(f"{name}  {track.name}")
-        for line in terminal.render_plot(track, time_range, style, width=_get_terminal_width()):
-            echo(line)
-        echo("")
-    echo(
-        f"{style.alert} alert   {style.alert_over} over   {style.reset} reset   {style.threshold * 3} threshold of a rule"
+def format_overview(
+    rows: Sequence[tuple[str, Track]], time_range: TimeRange, width: int, *, ascii_only: bool
+) -> Iterator[str]:
+    """One line a series: a sparkline, and the numbers that matter."""
+    headers = ("now", "most", "resets", "spent", "alerts")
+    numbers = [_format_numbers(track) for _, track in rows]
+    names = ["series", *(name for name, _ in rows)]
+    numbers_width = sum(max(map(len, column)) + 2 for column in zip(headers, *numbers, strict=True))
+    names_width = max(map(len, names)) + 2
+    names_apart = names_width + MIN_SPARKLINE_WIDTH + numbers_width > width  # then each name has a line of its own
+    room = width - numbers_width - (4 if names_apart else names_width)
+    sparkline_width = min(max(room, MIN_SPARKLINE_WIDTH), MAX_SPARKLINE_WIDTH)
+    table = [
+        ("course".ljust(sparkline_width), *headers),
+        *(
+            (_render_sparkline(track, time_range, sparkline_width, ascii_only=ascii_only), *cells)
+            for (_, track), cells in zip(rows, numbers, strict=True)
+        ),
+    ]
+    if names_apart:
+        for name, line in zip(names, format_columns(table, "  "), strict=True):
+            yield from (name, line)
+    else:
+        yield from format_columns([(name, *cells) for name, cells in zip(names, table, strict=True)])
+    yield ""
+    start, end = (format_timestamp(at, time_range.tz) for at in (time_range.start, time_range.end))
+    yield from wrap_line(f"{start} to {end}; a gap: nothing read; spent: before a reset", width, indent=4)
+
+
+def format_details(name: str, track: Track, time_range: TimeRange, width: int, *, ascii_only: bool) -> Iterator[str]:
+    """One series: a sparkline, then a row for each day or hour in which something was read."""
+    yield f"{name}  {track.name}"
+    yield _render_sparkline(track, time_range, min(width, MAX_SPARKLINE_WIDTH * 2), ascii_only=ascii_only)
+    yield ""
+    step = timedelta(days=1) if time_range.end - time_range.start > _DAILY_ROWS_ABOVE else timedelta(hours=1)
+    starts = _iter_row_starts(time_range, step)
+    rows = [row for at in starts if (row := _format_row(track, time_range, at, step, ascii_only=ascii_only))]
+    dropped = len(rows) - _MAX_ROWS
+    if dropped > 0:
+        yield f"({dropped} earlier rows left out; --csv has every reading)"
+    yield from format_columns([("from", "", "most", "left", "what happened"), *rows[-_MAX_ROWS:]], width=width)
+
+
+def _format_numbers(track: Track) -> tuple[str, ...]:
+    history = track.usage_history
+    values = [value for _, value in track.iter_values() if value is not None]
+    spent = mean_used_percent(history.periods)
+    last = history.last_believed
+    now = None
+    if last is not None and track.is_in_percent:
+        now = last.used_percent
+    elif last is not None and last.reading.remaining is not None:
+        now = float(last.reading.remaining)
+    is_unlimited = history.points[-1].reading.unlimited
+    return (
+        "unlimited" if is_unlimited else _UNKNOWN_TEXT if now is None else track.format_value(now),
+        _UNKNOWN_TEXT if not values else track.format_value(max(values)),
+        str(len(history.periods)),
+        "" if spent is None else formatting.format_percent(spent),
+        str(track.count_alerts()),
     )
 
 
-def _write_picture(path: Path, tracks: list[Track], time_range: TimeRange, theme: Theme) -> None:
-    title = f"AI usage, last {formatting.format_duration(time_range.end - time_range.start)}"
-    drawing = svg.render_svg(tracks, time_range, theme=theme, title=title)
-    if path.suffix.lower() == ".png":
-        from watcher.cli import png  # noqa: PLC0415 - only where one is wanted
+def _render_sparkline(track: Track, time_range: TimeRange, width: int, *, ascii_only: bool) -> str:
+    """The track in percent of its scale, so that what is left of a balance is a line too."""
+    values = [(point.at, value and value / track.scale_max) for point, value in track.iter_values()]
+    return render_sparkline(values, time_range, width, symbols=_ASCII_SPARKLINE if ascii_only else _UNICODE_SPARKLINE)
 
-        if theme is Theme.AUTO:  # a bitmap cannot follow whoever looks at it
-            drawing = svg.render_svg(tracks, time_range, theme=Theme.LIGHT, title=title)
-        png.write_png(path, drawing, environment.create_environment().run)
-    else:
-        try:
-            path.write_text(drawing, "utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+def render_sparkline(
+    values: Iterable[tuple[datetime, float | None]],
+    time_range: TimeRange,
+    width: int,
+    *,
+    symbols: str = _UNICODE_SPARKLINE,
+) -> str:
+    """Fractions of 0 to 1 as one line: the highest of each column, so that no short peak is lost; a space: unknown."""
+    columns: list[float | None] = [None] * width
+    for at, value in values:
+        position = time_range.fraction_at(at)
+        if value is not None and 0 <= position <= 1:
+            column = min(int(position * width), width - 1)
+            columns[column] = max(columns[column] or 0.0, value)
+    top = len(symbols) - 1
+    return "".join(" " if value is None else symbols[min(max(int(value * len(symbols)), 0), top)] for value in columns)
+
+
+def _iter_row_starts(time_range: TimeRange, step: timedelta) -> Iterator[datetime]:
+    at = time_range.start.astimezone(time_range.tz).replace(minute=0, second=0, microsecond=0)
+    if step >= timedelta(days=1):
+        at = at.replace(hour=0)
+    while at < time_range.end:
+        yield at
+        at = (at.replace(tzinfo=None) + step).replace(tzinfo=at.tzinfo)
+
+
+def _format_row(
+    track: Track, time_range: TimeRange, start: datetime, step: timedelta, *, ascii_only: bool
+) -> tuple[str, ...] | None:
+    end = (start.replace(tzinfo=None) + step).replace(tzinfo=start.tzinfo)
+    seen = [(point, value) for point, value in track.iter_values() if start <= point.at < end]
+    events = _describe_events(track, start, end)
+    if not seen and not events:
+        return None
+    most = max((value for _, value in seen if value is not None), default=None)
+    last = seen[-1][0].reading if seen else None
+    at = format_timestamp(start, time_range.tz)
+    return (
+        at if step < timedelta(days=1) else at.rsplit(" ", 1)[0],
+        "" if most is None else _render_bar(most / track.scale_max, ascii_only=ascii_only),
+        _UNKNOWN_TEXT if most is None else track.format_value(most),
+        ""
+        if last is None or last.remaining is None or last.unit == "percent"
+        else formatting.format_amount(last.remaining, last.unit),
+        ", ".join(events),
+    )
+
+
+def _describe_events(track: Track, start: datetime, end: datetime) -> list[str]:
+    periods = [period for period in track.usage_history.periods if start <= period.ended_at < end]
+    alerts = Counter(f"{marker.rule} {marker.event}" for marker in track.alert_markers if start <= marker.at < end)
+    failures = Counter(poll.kind for poll in track.failures if start <= poll.at < end)
+    return [
+        *([_describe_resets(periods)] if periods else []),
+        *(event if count == 1 else f"{event} {count} times" for event, count in alerts.items()),
+        *(f"no answer ({kind})" if n == 1 else f"no answer {n} times ({kind})" for kind, n in failures.items()),
+    ]
+
+
+def _describe_resets(periods: Sequence[WindowPeriod]) -> str:
+    spent = [period.used_percent for period in periods if period.used_percent is not None]
+    after = f" after {', '.join(formatting.format_percent(each) for each in spent)}" if spent else ""
+    return ("reset" if len(periods) == 1 else f"{len(periods)} resets") + after
+
+
+def _render_bar(fraction: float, *, ascii_only: bool) -> str:
+    full = min(max(round(fraction * _BAR_WIDTH), 0), _BAR_WIDTH)
+    return ("#" if ascii_only else "█") * full + ("." if ascii_only else "░") * (_BAR_WIDTH - full)
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+PNG_SCALE = 2  # as sharp as a screen of today
+_CONVERTER_TIMEOUT_S = 30.0
+
+
+class NoConverterError(WatcherError):
+    """No program here can turn an SVG into a PNG, or it failed."""
+
+
+def _print_plots(rows: Sequence[HistoryRow], time_range: TimeRange) -> None:
+    symbols = terminal.ASCII_PLOT_SYMBOLS if _is_ascii_only() else terminal.BRAILLE_PLOT_SYMBOLS
+    for name, _, track in rows:
+        echo(f"{name}  {track.name}")
+        for line in terminal.render_plot(track, time_range, symbols, width=_get_terminal_width()):
+            echo(line)
+        echo("")
+    thresholds = f"{symbols.threshold * 3} threshold of a rule"
+    echo(f"{symbols.alert} alert   {symbols.alert_over} over   {symbols.reset} reset   {thresholds}")
+
+
+def _write_picture(path: Path, tracks: Sequence[Track], time_range: TimeRange, theme: Theme) -> None:
+    title = f"AI usage, last {formatting.format_duration(time_range.end - time_range.start)}"
+    is_png = path.suffix.lower() == ".png"
+    if is_png and theme is Theme.AUTO:  # a bitmap cannot follow the viewer's setting
+        theme = Theme.LIGHT
+    drawing = svg.render_svg(tracks, time_range, theme=theme, title=title)
+    content = convert_to_png(drawing, environment.create_environment().run) if is_png else drawing.encode()
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
     click.echo(f"written: {path}", err=True)
+
+
+def convert_to_png(svg_text: str, run: Callable[[Command], CommandResult]) -> bytes:
+    """The picture as PNG, by the optional extra `png` or by librsvg's program.
+
+    Raises:
+        NoConverterError: there is neither, or it failed.
+    """
+    image = _convert_with_library(svg_text)
+    return _convert_with_program(svg_text, run) if image is None else image
+
+
+def _convert_with_library(svg_text: str) -> bytes | None:
+    """By resvg, the extra; None where it is not installed."""
+    try:
+        import resvg_py  # noqa: PLC0415 - optional
+    except ImportError:
+        return None
+    try:
+        return bytes(resvg_py.svg_to_bytes(svg_string=svg_text, zoom=PNG_SCALE))
+    except Exception as error:
+        raise NoConverterError(
+            f"resvg_py cannot convert the picture ({type(error).__name__}); write FILE.svg"
+        ) from error
+
+
+def _convert_with_program(svg_text: str, run: Callable[[Command], CommandResult]) -> bytes:
+    """By librsvg's own program."""
+    if shutil.which("rsvg-convert") is None:
+        raise NoConverterError(
+            "a PNG needs a converter: pip install 'ai-usage-watcher[png]', or install rsvg-convert (Debian and Ubuntu:"
+            " librsvg2-bin, macOS: brew install librsvg); FILE.svg needs nothing, and every browser shows it"
+        )
+    with tempfile.TemporaryDirectory(prefix="ai-usage-watcher-") as folder:
+        source, target = Path(folder, "usage.svg"), Path(folder, "usage.png")
+        source.write_text(svg_text, "utf-8")
+        done = run(
+            Command(
+                argv=("rsvg-convert", "-z", str(PNG_SCALE), "-o", str(target), str(source)),
+                timeout_s=_CONVERTER_TIMEOUT_S,
+            )
+        )
+        if done.exit_code != 0 or not target.exists():
+            reason = " ".join(done.stderr.split())[:200] or "without a reason"
+            raise NoConverterError(f"rsvg-convert failed ({reason}); write FILE.svg instead")
+        return target.read_bytes()
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+
+SCHEMA_NAME = "watcher.history.v1"
+
+
+class HistoryReading(Struct, frozen=True, kw_only=True):
+    """One reading. None is unknown."""
+
+    at: datetime
+    used_percent: float | None
+    used: Decimal | None
+    limit: Decimal | None
+    remaining: Decimal | None
+    resets_at: datetime | None
+    unlimited: bool
+    believed: bool  # False: too unlike its neighbours, and not confirmed by the next; no rule judged it
+    source: str
+
+
+class HistoryReset(Struct, frozen=True, kw_only=True):
+    """The window turned over."""
+
+    at: datetime
+    spent_percent: float | None
+    early: bool
+
+
+class HistoryAlert(Struct, frozen=True, kw_only=True):
+    """An alert changed."""
+
+    at: datetime
+    rule: str
+    event: str
+    severity: str
+    used_percent: float | None
+
+
+class HistoryOutage(Struct, frozen=True, kw_only=True, rename={"began_at": "from", "ended_at": "to"}):
+    """Polls of the account in a row that gave nothing, for one reason; between two of them was no answer."""
+
+    began_at: datetime
+    ended_at: datetime
+    kind: str
+    polls: int
+
+
+class HistoryThreshold(Struct, frozen=True, kw_only=True):
+    """Where a rule in force would fire: percent used, or what is left where the window counts no percent."""
+
+    rule: str
+    severity: str
+    value: float
+
+
+class HistorySeries(Struct, frozen=True, kw_only=True):
+    """One series."""
+
+    series: str
+    provider: str
+    account: str | None
+    window: str
+    kind: str
+    label: str
+    unit: str
+    window_seconds: int | None
+    readings: list[HistoryReading]
+    resets: list[HistoryReset]
+    alerts: list[HistoryAlert]
+    thresholds: list[HistoryThreshold]
+    outages: list[HistoryOutage]
+
+
+class HistoryDocument(Struct, frozen=True, kw_only=True):
+    """The whole document."""
+
+    schema: str
+    generated_at: datetime
+    since: datetime
+    series: list[HistorySeries]
+
+
+def build_history_document(rows: Sequence[HistoryRow], time_range: TimeRange) -> HistoryDocument:
+    """The document of these rows."""
+    return HistoryDocument(
+        schema=SCHEMA_NAME,
+        generated_at=time_range.end,
+        since=time_range.start,
+        series=[_build_series(*row) for row in rows],
+    )
+
+
+def _build_series(series_name: str, account: str, track: Track) -> HistorySeries:
+    course, last = track.usage_history, track.usage_history.points[-1].reading
+    return HistorySeries(
+        series=series_name,
+        provider=course.series.provider,
+        account=account or None,
+        window=course.series.window,
+        kind=last.kind.value,
+        label=course.label,
+        unit=last.unit,
+        window_seconds=last.window_seconds,
+        readings=[_build_reading(point) for point in course.points],
+        resets=[
+            HistoryReset(at=turn.ended_at, spent_percent=turn.used_percent, early=turn.ended_early)
+            for turn in course.periods
+        ],
+        alerts=[_build_alert(moment) for moment in track.alert_markers],
+        thresholds=[
+            HistoryThreshold(rule=line.rule, severity=line.severity.value, value=line.value)
+            for line in track.threshold_lines
+        ],
+        outages=_build_outages(track),
+    )
+
+
+def _build_outages(track: Track) -> list[HistoryOutage]:
+    answered = [point.at for point in track.usage_history.points]
+    found: list[HistoryOutage] = []
+    for poll in track.failures:
+        last = found[-1] if found else None
+        if last is None or last.kind != poll.kind or bisect(answered, last.ended_at) != bisect(answered, poll.at):
+            found.append(HistoryOutage(began_at=poll.at, ended_at=poll.at, kind=poll.kind, polls=1))
+        else:
+            found[-1] = replace(last, ended_at=poll.at, polls=last.polls + 1)
+    return found
+
+
+def _build_reading(point: Point) -> HistoryReading:
+    reading = point.reading
+    return HistoryReading(
+        at=point.at,
+        used_percent=point.used_percent,
+        used=reading.used,
+        limit=reading.limit,
+        remaining=reading.remaining,
+        resets_at=reading.resets_at,
+        unlimited=reading.unlimited,
+        believed=point.believed,
+        source=reading.source,
+    )
+
+
+def _build_alert(marker: AlertMarker) -> HistoryAlert:
+    return HistoryAlert(
+        at=marker.at,
+        rule=marker.rule,
+        event=marker.event.value,
+        severity=marker.severity.value,
+        used_percent=marker.used_percent,
+    )
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------------
+
+
+CSV_COLUMNS = ("at", "provider", "account", "window", "used_percent", "used", "limit", "remaining", "unit", "resets_at")
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
+
+
+def format_csv(rows: Sequence[HistoryRow]) -> str:
+    """One line a reading, in time order within each series; an empty cell is unknown.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for _, account, track in rows:
+        series = track.usage_history.series
+        for point in track.usage_history.points:
+            read = point.reading
+            writer.writerow(
+                [
+                    _format_time(point.at),
+                    series.provider,
+                    _escape_formula(account),
+                    _escape_formula(series.window),
+                    "" if point.used_percent is None else point.used_percent,
+                    *("" if value is None else value for value in (read.used, read.limit, read.remaining)),
+                    _escape_formula(read.unit),
+                    "" if read.resets_at is None else _format_time(read.resets_at),
+                ]
+            )
+    return out.getvalue()
+
+
+def _format_time(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _escape_formula(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA_PREFIXES) else text

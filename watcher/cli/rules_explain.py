@@ -66,13 +66,16 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
     try:
         paces = {name: settings.pace.every for name, settings in config.providers.items()}
         decisions = explain_rule(
-            config.rules, store.readings.load_poll_results(now - span), rule, default_intervals=paces, tz=LocalZone(), until=now
+            config.rules,
+            store.readings.load_poll_results(now - span),
+            rule,
+            default_intervals=paces,
+            tz=LocalZone(),
+            until=now,
         )
         said = store.alerts.load_transitions(since=now - span, rule=rule)
         silences = store.outbox.load_suppressions(since=now - span, rule=rule)
-        deliveries = [
-            each for state in DeliveryState for each in store.outbox.load_finished(state, since=now - span)
-        ]
+        deliveries = [each for state in DeliveryState for each in store.outbox.load_finished(state, since=now - span)]
         spell = _make_series_formatter(store)
     finally:
         store.close()

@@ -98,9 +98,7 @@ def unsnooze(rule_or_series: str | None, *, everything: bool) -> None:
     try:
         known = [snooze.target for snooze in store.snoozes.load()]
         targets = known if rule_or_series is None else [rule_or_series]
-        ended = store.run_transaction(
-            lambda: [target for target in targets if store.snoozes.delete(target)], now=now
-        )
+        ended = store.run_transaction(lambda: [target for target in targets if store.snoozes.delete(target)], now=now)
         write_status(store, None, now=now)
     finally:
         store.close()

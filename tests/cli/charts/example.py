@@ -4,15 +4,15 @@ import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from watcher.charts import TimeRange, Track, build_alert_markers, svg
-from watcher.charts.svg import Theme
+from watcher.cli.charts import TimeRange, Track, build_alert_markers, svg
+from watcher.cli.charts.svg import Theme
 from watcher.core.engine import evaluator, thresholds
 from watcher.core.engine.evaluator import EngineState
 from watcher.core.engine.timeline import build_usage_history
 from watcher.core.model import Reading, Series, Snapshot, Transition, WindowKind
 from watcher.core.rules.loader import parse_rules
 
-FILE = Path(__file__).parents[2] / "docs" / "usage.svg"
+FILE = Path(__file__).parents[3] / "docs" / "usage.svg"
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
 SPAN = TimeRange(start=START, end=START + timedelta(days=7), tz=UTC)
 STEP = timedelta(minutes=10)

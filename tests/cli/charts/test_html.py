@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from tests.charts.test_charts import SPAN, track
-from watcher.charts.html import AccountSection, Card, ReportPage, Table, render_page
+from tests.cli.charts.test_charts import SPAN, track
+from watcher.cli.charts.html import AccountSection, Card, ReportPage, Table, render_page
 
 VOID = {"meta"}
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.samples import BERLIN, NOW, SERIES, reading, transition
-from watcher.charts import TimeRange, Track, build_alert_markers, summarize_track, svg, terminal
-from watcher.charts.svg import Theme
+from watcher.cli.charts import TimeRange, Track, build_alert_markers, summarize_track, svg, terminal
+from watcher.cli.charts.svg import Theme
 from watcher.core.engine import timeline
 from watcher.core.engine.thresholds import ThresholdLine
 from watcher.core.model import AlertEvent, Severity, WindowKind

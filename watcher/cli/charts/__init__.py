@@ -1,7 +1,7 @@
-"""Pictures of usage over time: SVG, a plot for the terminal, and the page of `watcher report`.
+"""Pictures of usage over time: the records that are drawn, and what every picture shares.
 
-Pure: records go in, text comes out. No file, no clock, no network, and no library: what is drawn is small enough to be
-written by hand, and so it opens anywhere. Every text from outside is escaped where it is put in. Never judge here.
+`svg` draws a picture file, `terminal` the same as text, `html` the page of `watcher report`. All are pure, and need no
+drawing library.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,6 +27,11 @@ class AlertMarker(Struct, frozen=True, kw_only=True):
     rule: str
     used_percent: float | None
     remaining: float | None = None
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the alert is over."""
+        return self.event in (AlertEvent.RESOLVED, AlertEvent.RESET)
 
 
 class Track(Struct, frozen=True, kw_only=True):
@@ -65,6 +70,10 @@ class Track(Struct, frozen=True, kw_only=True):
         """The lowest: zero, or below it for a debt."""
         return min((value for _, value in self.iter_values() if value is not None and value < 0), default=0.0) * 1.1
 
+    def count_alerts(self) -> int:
+        """How often an alert fired or escalated."""
+        return sum(marker.event in (AlertEvent.FIRING, AlertEvent.ESCALATED) for marker in self.alert_markers)
+
     def format_value(self, value: float) -> str:
         """A value with its unit."""
         if self.is_in_percent:
@@ -74,7 +83,7 @@ class Track(Struct, frozen=True, kw_only=True):
 
 
 class TimeRange(Struct, frozen=True, kw_only=True):
-    """What of time is drawn, and in which zone it is told."""
+    """The time that is drawn, and the zone of its labels."""
 
     start: datetime
     end: datetime
@@ -86,7 +95,7 @@ class TimeRange(Struct, frozen=True, kw_only=True):
 
 
 def build_alert_markers(series: Series, transitions: Sequence[Transition]) -> tuple[AlertMarker, ...]:
-    """What happened to the alerts of one series."""
+    """The changes of the alerts of one series."""
     return tuple(
         AlertMarker(
             at=each.at,
@@ -102,7 +111,7 @@ def build_alert_markers(series: Series, transitions: Sequence[Transition]) -> tu
 
 
 def compute_ticks(time_range: TimeRange, max_count: int) -> list[tuple[datetime, str]]:
-    """Round local times inside the span, at most so many, each with its label."""
+    """Round local times inside the range, at most `max_count`, each with its label."""
     whole = time_range.end - time_range.start
     steps_h = (1, 2, 3, 6, 12, 24, 48, 168, 336, 720, 2160)
     step_h = next((hours for hours in steps_h if whole / timedelta(hours=hours) <= max_count), steps_h[-1])
@@ -116,7 +125,7 @@ def compute_ticks(time_range: TimeRange, max_count: int) -> list[tuple[datetime,
 
 
 def _add_wall_hours(at: datetime, hours: int) -> datetime:
-    """So many hours on, in wall time: midnight stays midnight when the clocks change."""
+    """Hours later in wall time: midnight stays midnight when the clocks change."""
     return (at.replace(tzinfo=None) + timedelta(hours=hours)).replace(tzinfo=at.tzinfo)
 
 
@@ -146,19 +155,19 @@ def format_timestamp(at: datetime, tz: tzinfo) -> str:
 
 
 def summarize_track(track: Track) -> str:
-    """What a picture says in words, for those who do not see it: `82 % now, 97 % at most, 12 resets, 3 alerts`."""
-    course, parts = track.usage_history, []
+    """The picture in words, for a screen reader: `82 % used at the end, 97 % at most, 12 resets, 3 alerts`."""
+    history, parts = track.usage_history, []
     drawn = [(point, value) for point, value in track.iter_values() if value is not None]
     if drawn:
         parts.append(f"{track.format_value(drawn[-1][1])} {'used' if track.is_in_percent else 'left'} at the end")
         highest = max(value for _, value in drawn)
         parts.append(f"{track.format_value(highest)} at most")
-    elif course.points:
-        parts.append("unlimited" if course.points[-1].reading.unlimited else "unknown")
+    elif history.points:
+        parts.append("unlimited" if history.points[-1].reading.unlimited else "unknown")
     else:
         parts.append("no reading")
-    fired = sum(moment.event in (AlertEvent.FIRING, AlertEvent.ESCALATED) for moment in track.alert_markers)
-    parts += [formatting.format_amount(len(course.periods), "resets"), formatting.format_amount(fired, "alerts")]
+    alerts = formatting.format_amount(track.count_alerts(), "alerts")
+    parts += [formatting.format_amount(len(history.periods), "resets"), alerts]
     return ", ".join(parts)
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.samples import BERLIN, NOW, SERIES, H, M, balance, reading, transition
-from watcher.charts import TimeRange, Track, build_alert_markers, compute_ticks, summarize_track, svg, terminal
-from watcher.charts.svg import DARK_COLOURS, LIGHT_COLOURS, Theme, build_segments, downsample, make_chart_css
+from watcher.cli.charts import TimeRange, Track, build_alert_markers, compute_ticks, summarize_track, svg, terminal
+from watcher.cli.charts.svg import DARK_COLOURS, LIGHT_COLOURS, Theme, build_segments, downsample, make_chart_css
 from watcher.core.engine import timeline
 from watcher.core.engine.thresholds import ThresholdLine
 from watcher.core.model import Series, Severity, WindowKind

@@ -1,16 +1,14 @@
-"""The page of `watcher report`: one HTML file that needs no network and no script, in light and dark, on paper too.
+"""The page of `watcher report`: one HTML file without scripts or external resources, for light, dark and print.
 
-Every text is escaped here, whoever wrote it, and a policy in the page's head forbids it to load anything. Never compute
-here what the page says.
+Every text is escaped here, and a policy in the page's head forbids it to load anything.
 """
 
 from collections.abc import Iterator
-from html import escape
 
 from msgspec import Struct
 
-from watcher.charts import TimeRange, Track, format_date, svg
-from watcher.charts.svg import DARK_COLOURS, FONT_FAMILY, LIGHT_COLOURS, Theme, make_chart_css
+from watcher.cli.charts import TimeRange, Track, format_date, svg
+from watcher.cli.charts.svg import DARK_COLOURS, FONT_FAMILY, LIGHT_COLOURS, Theme, escape_text, make_chart_css
 
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 PICTURE_LEGEND = (
@@ -59,7 +57,7 @@ class ReportPage(Struct, frozen=True, kw_only=True):
 
 def render_page(page: ReportPage) -> str:
     """The page as one file."""
-    dates = f"{format_date(page.time_range.start, page.time_range.tz)} to {format_date(page.time_range.end, page.time_range.tz)}"
+    start, end = (format_date(at, page.time_range.tz) for at in (page.time_range.start, page.time_range.end))
     lines = [
         "<!doctype html>",
         '<html lang="en">',
@@ -69,29 +67,29 @@ def render_page(page: ReportPage) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
         '<meta name="referrer" content="no-referrer">',
-        f"<title>{_escape_text(page.title)}</title>",
+        f"<title>{escape_text(page.title)}</title>",
         f"<style>{_make_style_sheet()}</style>",
         "</head>",
         "<body>",
-        f"<header><h1>{_escape_text(page.title)}</h1><p>{_escape_text(dates)}</p></header>",
+        f"<header><h1>{escape_text(page.title)}</h1><p>{escape_text(start)} to {escape_text(end)}</p></header>",
         "<main>",
         '<ul class="figures">',
-        *(f"<li><b>{_escape_text(number)}</b> {_escape_text(what)}</li>" for number, what in page.key_figures),
+        *(f"<li><b>{escape_text(number)}</b> {escape_text(what)}</li>" for number, what in page.key_figures),
         "</ul>",
-        f'<p class="key">{_escape_text(PICTURE_LEGEND)}</p>' if any(part.cards for part in page.sections) else "",
+        f'<p class="key">{escape_text(PICTURE_LEGEND)}</p>' if any(part.cards for part in page.sections) else "",
     ]
     for part in page.sections:
         lines += _render_section(part, page.time_range)
     lines += _render_alerts(page.alerts)
-    lines += ["</main>", f"<footer><p>{_escape_text(page.footer)}</p></footer>", "</body>", "</html>", ""]
+    lines += ["</main>", f"<footer><p>{escape_text(page.footer)}</p></footer>", "</body>", "</html>", ""]
     return "\n".join(lines)
 
 
 def _render_section(section: AccountSection, time_range: TimeRange) -> Iterator[str]:
-    note = f" <small>{_escape_text(section.note)}</small>" if section.note else ""
-    yield f"<section><h2>{_escape_text(section.name)}{note}</h2>"
+    note = f" <small>{escape_text(section.note)}</small>" if section.note else ""
+    yield f"<section><h2>{escape_text(section.name)}{note}</h2>"
     if section.error:
-        yield f'<p class="trouble"><b>Trouble:</b> {_escape_text(section.error)}</p>'
+        yield f'<p class="trouble"><b>Trouble:</b> {escape_text(section.error)}</p>'
     if not section.cards:
         yield "<p>Nothing was read in this time.</p>"
     for card in section.cards:
@@ -100,10 +98,10 @@ def _render_section(section: AccountSection, time_range: TimeRange) -> Iterator[
 
 
 def _render_card(card: Card, time_range: TimeRange) -> Iterator[str]:
-    yield f"<article><h3>{_escape_text(card.title)}</h3>"
+    yield f"<article><h3>{escape_text(card.title)}</h3>"
     yield f'<div class="wide">{svg.render_panel(card.track, time_range)}</div>'
     yield "<dl>"
-    yield from (f"<div><dt>{_escape_text(name)}</dt><dd>{_escape_text(fact)}</dd></div>" for name, fact in card.facts)
+    yield from (f"<div><dt>{escape_text(name)}</dt><dd>{escape_text(fact)}</dd></div>" for name, fact in card.facts)
     yield "</dl>"
     count = len(card.resets.rows)
     if count:
@@ -126,28 +124,24 @@ def _render_alerts(table: Table) -> Iterator[str]:
 
 def _render_table(table: Table) -> Iterator[str]:
     classes = [' class="n"' if column in table.numeric_columns else "" for column in range(len(table.headers))]
-    heads = "".join(
-        f'<th scope="col"{each}>{_escape_text(head)}</th>' for head, each in zip(table.headers, classes, strict=True)
-    )
+    columns = zip(table.headers, classes, strict=True)
+    heads = "".join(f'<th scope="col"{each}>{escape_text(header)}</th>' for header, each in columns)
     yield f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>'
     for index, row in enumerate(table.rows):
-        cells = [f"<td{each}>{_escape_text(word)}</td>" for word, each in zip(row, classes, strict=True)]
+        cells = [f"<td{each}>{escape_text(word)}</td>" for word, each in zip(row, classes, strict=True)]
         if table.severities:
-            severity = _escape_text(table.severities[index])
+            severity = escape_text(table.severities[index])
             cells[0] = cells[0].replace(">", f'><span class="badge {severity}">{severity}</span> ', 1)
         yield f"<tr>{''.join(cells)}</tr>"
     yield "</tbody></table></div>"
 
 
-def _escape_text(text: str) -> str:
-    """Escaped for text and attributes; without control characters and what turns the direction of writing."""
-    return escape("".join(sign for sign in text if sign.isprintable()), quote=True)
-
-
 def _make_style_sheet() -> str:
     return (
-        f":root{{{_format_css_variables(LIGHT_COLOURS)}}}@media(prefers-color-scheme:dark){{:root{{{_format_css_variables(DARK_COLOURS)}}}}}"
-        f"*{{box-sizing:border-box}}body{{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 {FONT_FAMILY}}}"
+        f":root{{{_format_css_variables(LIGHT_COLOURS)}}}"
+        f"@media(prefers-color-scheme:dark){{:root{{{_format_css_variables(DARK_COLOURS)}}}}}"
+        f"*{{box-sizing:border-box}}"
+        f"body{{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 {FONT_FAMILY}}}"
         "header,main,footer{max-width:60rem;margin:0 auto;padding:0 1.25rem}header{padding-top:2rem}"
         "h1{margin:0;font-size:1.75rem}h2{margin:2.5rem 0 .75rem;font-size:1.25rem;overflow-wrap:anywhere}"
         "h3{margin:0 0 .25rem;font-size:1rem;overflow-wrap:anywhere}"

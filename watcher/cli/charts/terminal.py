@@ -1,22 +1,20 @@
-"""The same picture in a terminal: braille dots, or stars where it has no such signs. Never put colour here."""
+"""The same picture as text: braille dots, or stars in a terminal without them."""
 
 from collections.abc import Iterator
 from itertools import pairwise
 
 from msgspec import Struct
 
-from watcher.charts import AlertMarker, TimeRange, Track, compute_ticks
-from watcher.charts.svg import build_segments
-from watcher.core.model import AlertEvent
+from watcher.cli.charts import TimeRange, Track, compute_ticks
+from watcher.cli.charts.svg import build_segments
 
 MIN_GUTTER = 9
 _BRAILLE_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of U+2800, by row and column
 _CELL_ROWS, _CELL_COLUMNS = 4, 2
-_END_EVENTS = (AlertEvent.RESOLVED, AlertEvent.RESET)
 
 
 class PlotSymbols(Struct, frozen=True):
-    """The signs that a terminal can show."""
+    """The characters that a terminal can show."""
 
     braille: bool
     threshold: str
@@ -33,7 +31,7 @@ ASCII_PLOT_SYMBOLS = PlotSymbols(braille=False, threshold="-", axis="-", reset="
 def render_plot(
     track: Track, time_range: TimeRange, symbols: PlotSymbols, *, width: int, height: int = 10
 ) -> list[str]:
-    """Lines of text, the last ones being the axis, what happened, and the times."""
+    """Lines of text; the last ones are the axis, the events and the times."""
     scale = [_format_scale_label(track, row, height) for row in range(height)]
     gutter = max(MIN_GUTTER, *map(len, scale))
     columns = max(width - gutter - 1, 10)
@@ -48,9 +46,9 @@ def render_plot(
         cells = [_choose_symbol(canvas[row][column], symbols, is_threshold=row in limits) for column in range(columns)]
         lines.append(f"{scale[row]:>{gutter}} {''.join(cells)}".rstrip())
     lines.append(f"{'':>{gutter}} {symbols.axis * columns}")
-    happened = _format_event_row(track, time_range, columns, symbols)
-    if happened.strip():
-        lines.append(f"{'':>{gutter}} {happened}".rstrip())
+    events = _format_event_row(track, time_range, columns, symbols)
+    if events.strip():
+        lines.append(f"{'':>{gutter}} {events}".rstrip())
     lines.append(f"{'':>{gutter}} {_format_time_axis(time_range, columns)}".rstrip())
     return lines
 
@@ -99,20 +97,15 @@ def _format_scale_label(track: Track, row: int, height: int) -> str:
 
 
 def _format_event_row(track: Track, time_range: TimeRange, columns: int, symbols: PlotSymbols) -> str:
-    signs = [" "] * columns
-    for turn in track.usage_history.periods:
-        if time_range.start <= turn.ended_at <= time_range.end:
-            signs[_find_column(time_range.fraction_at(turn.ended_at), columns)] = symbols.reset
-    for moment in sorted(
-        track.alert_markers, key=lambda each: each.event not in _END_EVENTS
-    ):  # where both fell, the alert shows
-        if time_range.start <= moment.at <= time_range.end:
-            signs[_find_column(time_range.fraction_at(moment.at), columns)] = _choose_alert_symbol(moment, symbols)
-    return "".join(signs)
-
-
-def _choose_alert_symbol(marker: AlertMarker, symbols: PlotSymbols) -> str:
-    return symbols.alert_over if marker.event in _END_EVENTS else symbols.alert
+    """Resets and alerts; where both fall into one column, the later of: reset, end of an alert, alert."""
+    events = [(period.ended_at, symbols.reset) for period in track.usage_history.periods]
+    events += [(marker.at, symbols.alert_over) for marker in track.alert_markers if marker.is_end]
+    events += [(marker.at, symbols.alert) for marker in track.alert_markers if not marker.is_end]
+    row = [" "] * columns
+    for at, symbol in events:
+        if time_range.start <= at <= time_range.end:
+            row[_find_column(time_range.fraction_at(at), columns)] = symbol
+    return "".join(row)
 
 
 def _format_time_axis(time_range: TimeRange, columns: int) -> str:
