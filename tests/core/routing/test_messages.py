@@ -5,11 +5,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec import structs
 
-from tests.core.samples import BERLIN, NOW, VOICE, H, M, balance, of, premium, reading, rule, transition
+from tests.core.samples import NOW, VOICE, H, M, balance, of, premium, reading, rule, transition
 from watcher.core.model import AlertEvent, Series, Severity, WindowKind
 from watcher.core.routing.messages import (
     MAX_DIGEST_LINES,
-    build_message,
     compose_combined_message,
     compose_digest,
     compose_message,
@@ -41,7 +40,7 @@ def test_a_firing_says_what_how_much_and_until_when():
 
 def test_the_clock_is_that_of_the_reader():
     change = transition()
-    message = build_message(change, rule(), tz=ZoneInfo("America/New_York"), provider_name="Claude")
+    message = compose_message(change, rule(), structs.replace(VOICE, tz=ZoneInfo("America/New_York")), NOW)
     assert message.title == "Claude 5-hour window at 82 %, resets in 1 h 40 min (10:00)"
 
 
@@ -148,7 +147,9 @@ def test_what_is_unknown_is_said_to_be_so_and_never_0():
 
 
 def test_an_account_is_named_in_the_title_where_there_are_several():
-    message = build_message(transition(), rule(), tz=BERLIN, provider_name="Claude", name_account=True)
+    message = compose_message(
+        transition(), rule(), structs.replace(VOICE, multi_account_providers=frozenset({"claude"})), NOW
+    )
     assert message.title == "Claude (me@example.com) 5-hour window at 82 %, resets in 1 h 40 min (16:00)"
 
 

@@ -328,7 +328,7 @@ def test_an_alert_that_ends_leaves_the_digest_that_was_not_sent():
     post.news(of("codex", event="resolved", at=NOW + M))
     (digest,) = post.open()
     assert digest.message.title == "4 alerts, 1 resolved"
-    assert digest.message.body.splitlines()[-1].endswith("(over before it could be said)")
+    assert digest.message.body.splitlines()[-1].endswith("(over before it could be sent)")
     post.keep(
         plan_deliveries(
             (),

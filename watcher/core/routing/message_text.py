@@ -1,7 +1,4 @@
-"""The parts of a sentence: who it is about, how much, until when, what stands in the way.
-
-Plain text for one transition, true at the reader's instant. Never assemble a message here: `watcher.core.routing.messages` does.
-"""
+"""The parts of a message about one transition: which window, how much is used, until when, what else is used up."""
 
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
@@ -21,7 +18,7 @@ _MIN_SINCE_AGE = timedelta(minutes=1)  # what began longer ago than this gets a 
 
 
 class TimeFormatter(Struct, frozen=True):
-    """When and where a sentence is read."""
+    """Words for instants and durations, seen from where and when the message is read."""
 
     tz: tzinfo
     now: datetime
@@ -31,14 +28,14 @@ class TimeFormatter(Struct, frozen=True):
         return format_time(at, self.now, self.tz)
 
     def format_reset(self, at: datetime | None, verb: str = "resets") -> str:
-        """The words ", resets in 1 h 40 min (16:00)"; empty where it is unknown or past: then nothing is claimed."""
+        """The words ", resets in 1 h 40 min (16:00)"; empty where the instant is unknown or past."""
         if at is None or at <= self.now:
             return ""
         return f", {verb} in {format_duration(at - self.now)} ({self.format_clock(at)})"
 
 
 class SeriesName:
-    """Who a sentence is about: "Claude", "5-hour window"."""
+    """The names of a transition's provider and window: "Claude", "5-hour window"."""
 
     def __init__(self, transition: Transition, provider_name: str, *, name_account: bool) -> None:
         series, reading = transition.series, transition.reading
@@ -55,7 +52,7 @@ class SeriesName:
 
 
 def format_title(transition: Transition, rule: Rule | None, series_name: SeriesName, times: TimeFormatter) -> str:
-    """The first line: who, how much, until when."""
+    """The first line: which window, how much is used, until when."""
     if is_availability_rule(rule):
         return _format_availability_title(transition, series_name, times)
     reading = transition.reading
@@ -63,15 +60,16 @@ def format_title(transition: Transition, rule: Rule | None, series_name: SeriesN
     if transition.event is AlertEvent.RESET or (
         transition.event is AlertEvent.RESOLVED and transition.reason == "reset"
     ):
-        return f"{series_name} {series_name.verb_have} reset{_format_use_after_reset(reading)}{_format_other_exhausted(transition, times)}"
+        used = reading.used_percent if reading else None
+        level = "" if used is None else f", {format_percent(used)} used"
+        return f"{series_name} {series_name.verb_have} reset{level}{_format_other_exhausted(transition, times)}"
     if transition.event is AlertEvent.RESOLVED:
         back = "back to" if _is_high_usage_rule(rule) else "now at"
         return f"{series_name} {series_name.verb_be} {_format_level(reading, back)}{until}"
     verb = {AlertEvent.ESCALATED: "now ", AlertEvent.REMINDER: "still "}.get(transition.event, "")
     only = "only " if _is_low_usage_rule(rule) else ""
-    return (
-        f"{series_name} {verb}{only}{_format_level(reading, 'at')}{_format_exhaustion(transition, rule, times)}{until}"
-    )
+    exhaustion = _format_exhaustion(transition, rule, times)
+    return f"{series_name} {verb}{only}{_format_level(reading, 'at')}{exhaustion}{until}"
 
 
 def _format_availability_title(transition: Transition, series_name: SeriesName, times: TimeFormatter) -> str:
@@ -98,28 +96,21 @@ def _format_level(reading: Reading | None, preposition: str) -> str:
         parts.append(f"{format_amount(-reading.remaining, reading.unit)} over" if reading.unit != "percent" else "")
     elif not parts and reading.remaining is not None:
         left = "" if reading.kind is WindowKind.BALANCE else " left"
-        said = reading.unit in reading.label.lower().split()  # "credits at 12", and not "at 12 credits"
-        shown = format_number(reading.remaining) if said else format_amount(reading.remaining, reading.unit)
+        is_unit_in_label = reading.unit in reading.label.lower().split()  # "credits at 12", and not "at 12 credits"
+        shown = format_number(reading.remaining) if is_unit_in_label else format_amount(reading.remaining, reading.unit)
         parts.append(f"{preposition} {shown}{left}")
     elif not parts and reading.used is not None:
         parts.append(f"{preposition} {format_amount(reading.used, reading.unit)} used")
     return ", ".join(part for part in parts if part) or f"{preposition} an unknown level"
 
 
-def _format_use_after_reset(reading: Reading | None) -> str:
-    if reading is None or reading.used_percent is None:
-        return ""
-    return f", {format_percent(reading.used_percent)} used"
-
-
 def _format_other_exhausted(transition: Transition, times: TimeFormatter) -> str:
-    """The other window that still stands in the way: ", but the 7-day window is used up until Mon 09:00"."""
-    spent = get_exhausted_windows(transition)
-    if not spent:
+    """Another window of the account that is used up: ", but the 7-day window is used up until Mon 09:00"."""
+    exhausted = get_exhausted_windows(transition)
+    if not exhausted:
         return ""
-    label, until = max(spent, key=lambda item: item[1] or times.now)
-    when = f" until {times.format_clock(until)}" if until and until > times.now else ""
-    return f", but the {label} is used up{when}"
+    label, until = max(exhausted, key=lambda item: item[1] or times.now)
+    return f", but the {label} is used up{_format_until(until, times)}"
 
 
 def _format_exhaustion(transition: Transition, rule: Rule | None, times: TimeFormatter) -> str:
@@ -131,11 +122,11 @@ def _format_exhaustion(transition: Transition, rule: Rule | None, times: TimeFor
 
 
 def format_body(transition: Transition, rule: Rule | None, series_name: SeriesName, times: TimeFormatter) -> str:
-    """The lines below it: use in the window's own unit, the forecast, what else is used up, and which rule says so."""
-    silent = is_availability_rule(rule)
-    opening = transition.event in FIRING_EVENTS
-    lines = ["" if silent else _format_counts(transition.reading)]
-    if opening and not silent:
+    """The lines below: use in the window's own unit, the forecast, what else is used up, and the rule."""
+    about_availability = is_availability_rule(rule)
+    is_firing = transition.event in FIRING_EVENTS
+    lines = ["" if about_availability else _format_counts(transition.reading)]
+    if is_firing and not about_availability:
         lines.append(_format_forecast(transition, rule, times))
     if transition.event not in {AlertEvent.RESET, AlertEvent.RESOLVED}:
         lines.extend(
@@ -144,16 +135,16 @@ def format_body(transition: Transition, rule: Rule | None, series_name: SeriesNa
         )
     if error := format_error(transition, series_name):
         lines.append(f"Last attempt: {error}")
-    if opening and times.now - transition.since >= _MIN_SINCE_AGE:
+    if is_firing and times.now - transition.since >= _MIN_SINCE_AGE:
         lines.append(f"Since {times.format_clock(transition.since)}.")
-    over = transition.event is AlertEvent.RESOLVED and transition.reason != "reset"
-    passed = over and not silent and not _is_high_usage_rule(rule)
-    lines.append(f"What rule {transition.rule} watches for is over." if passed else f"Rule {transition.rule}.")
+    has_recovered = transition.event is AlertEvent.RESOLVED and transition.reason != "reset"
+    is_over = has_recovered and not about_availability and not _is_high_usage_rule(rule)
+    lines.append(f"What rule {transition.rule} watches for is over." if is_over else f"Rule {transition.rule}.")
     return "\n".join(line for line in lines if line)
 
 
 def format_error(transition: Transition, series_name: SeriesName) -> str:
-    """What went wrong at the last poll, without the provider's name, which the title has; empty where nothing did."""
+    """The error of the last poll without the provider's name, which the title has; empty where there was none."""
     return (get_text_fact(transition, "error") or "").removeprefix(f"{series_name.provider_name}: ")
 
 
@@ -161,12 +152,8 @@ def _format_counts(reading: Reading | None) -> str:
     """Use in the window's own unit: "246 of 300 requests used, 54 left."."""
     if reading is None or reading.unit == "percent" or reading.used is None or reading.limit is None:
         return ""
-    used = (
-        format_amount(reading.used, reading.unit)
-        if format_amount(1, reading.unit).startswith(("$", "€", "£"))
-        else None
-    )
-    text = f"{used or format_number(reading.used)} of {format_amount(reading.limit, reading.unit)} used"
+    used, limit = _format_bare_number(reading.used, reading.unit), format_amount(reading.limit, reading.unit)
+    text = f"{used} of {limit} used"
     remaining = reading.limit - reading.used if reading.remaining is None else reading.remaining
     if remaining < 0:
         return f"{text}, {_format_bare_number(-remaining, reading.unit)} over."
@@ -174,32 +161,32 @@ def _format_counts(reading: Reading | None) -> str:
 
 
 def _format_bare_number(value: Decimal, unit: str) -> str:
-    """A number whose unit has just been said; money keeps its sign."""
+    """A number beside another one that has the unit; money keeps its sign."""
     text = format_amount(value, unit)
     return text if text.startswith(("$", "€", "£")) else format_number(value)
 
 
 def _format_forecast(transition: Transition, rule: Rule | None, times: TimeFormatter) -> str:
     resets_at = transition.reading.resets_at if transition.reading else None
-    dry_at, projected = get_exhausts_at(transition), get_number_fact(transition, "projected")
-    if dry_at and dry_at > times.now and (resets_at is None or dry_at < resets_at):
-        before = f"{format_duration(resets_at - dry_at)} before the reset" if resets_at else ""
+    exhausts_at, projected = get_exhausts_at(transition), get_number_fact(transition, "projected")
+    if exhausts_at and exhausts_at > times.now and (resets_at is None or exhausts_at < resets_at):
+        before = f"{format_duration(resets_at - exhausts_at)} before the reset" if resets_at else ""
         if _format_exhaustion(transition, rule, times):  # the title says when
             return f"At this rate that is {before}." if before else ""
-        when = f"At this rate it runs dry in {format_duration(dry_at - times.now)} ({times.format_clock(dry_at)})"
-        return f"{when}, {before}." if before else f"{when}."
+        after = f"{format_duration(exhausts_at - times.now)} ({times.format_clock(exhausts_at)})"
+        return f"At this rate it runs dry in {after}, {before}." if before else f"At this rate it runs dry in {after}."
     if projected is not None and rule is not None and _mentions_field(rule, _FORECAST_FIELDS):
         return f"At this rate {format_percent(projected)} at the reset."
     return ""
 
 
 def is_availability_rule(rule: Rule | None) -> bool:
-    """Whether a rule speaks of missing readings (`age`, `up`) and not of use."""
+    """Whether a rule is about missing readings (`age`, `up`) and not about use."""
     return rule is not None and _mentions_field(rule, AVAILABILITY_FIELDS)
 
 
 def _is_high_usage_rule(rule: Rule | None) -> bool:
-    """Whether a rule speaks where much is used or little is left: then its end is a way back."""
+    """Whether a rule fires where much is used or little is left, so that its end is a way back."""
     field, operator = _get_first_comparison(rule)
     return not field or (
         operator in _ABOVE_OPERATORS
@@ -209,7 +196,7 @@ def _is_high_usage_rule(rule: Rule | None) -> bool:
 
 
 def _is_low_usage_rule(rule: Rule | None) -> bool:
-    """Whether a rule speaks where little is used: use it or lose it."""
+    """Whether a rule fires where little is used: use it or lose it."""
     field, operator = _get_first_comparison(rule)
     return (field in _USED_FIELDS and operator in _BELOW_OPERATORS) or (
         field in _REMAINING_FIELDS and operator in _ABOVE_OPERATORS
@@ -217,7 +204,7 @@ def _is_low_usage_rule(rule: Rule | None) -> bool:
 
 
 def _get_first_comparison(rule: Rule | None) -> tuple[str, str]:
-    """The field and the operator that a rule's condition begins with; empty where it is not as simple."""
+    """The field and the operator that a rule's condition begins with; empty where it begins otherwise."""
     if rule is None:
         return "", ""
     first = next(iter_comparisons(rule.levels[-1].when), None)
@@ -231,10 +218,7 @@ def _format_until(until: datetime | None, times: TimeFormatter) -> str:
 
 
 def _mentions_field(rule: Rule, fields: frozenset[str]) -> bool:
-    return any(measure.field in fields for level in rule.levels for measure in iter_field_references(level.when))
-
-
-# --- What a transition knows beyond its reading, typed again after it has been kept as JSON
+    return any(found.field in fields for level in rule.levels for found in iter_field_references(level.when))
 
 
 def get_text_fact(transition: Transition, name: str) -> str | None:
@@ -250,13 +234,13 @@ def get_number_fact(transition: Transition, name: str) -> float | None:
 
 
 def get_exhausts_at(transition: Transition) -> datetime | None:
-    """When the window runs dry at the rate of that moment."""
+    """When the window runs dry at the rate of then; None where that is unknown."""
     seconds = get_number_fact(transition, "exhausts_in_s")
     return None if seconds is None else transition.at + timedelta(seconds=seconds)
 
 
 def get_reading_age(transition: Transition, now: datetime) -> timedelta | None:
-    """How old the last reading is by `now`, when none has come since."""
+    """How old the last reading is at `now` if none has come since; None where that is unknown."""
     seconds = get_number_fact(transition, "age_s")
     return None if seconds is None else timedelta(seconds=seconds) + (now - transition.at)
 

@@ -1,7 +1,7 @@
-"""Transition -> Message: what, how much, until when; first what a person wants first.
+"""Writes the message of a delivery: what happened, how much is used, until when.
 
 Sentences are true when they are read: durations count from `now`, and a resolved alert never repeats the words of its
-firing. Plain text; a channel escapes for itself. Never decide here whether something is said: `plan` does.
+firing. Plain text; a channel escapes for itself. `message_text` has the parts of a sentence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,16 @@ from itertools import groupby
 from msgspec import Struct, structs
 
 from watcher.core.formatting import format_duration, format_time
-from watcher.core.model import FIRING_EVENTS, AlertEvent, Delivery, Message, Reading, Severity, Transition
+from watcher.core.model import (
+    FIRING_EVENTS,
+    AlertEvent,
+    Delivery,
+    Message,
+    Reading,
+    Severity,
+    Transition,
+    WindowKind,
+)
 from watcher.core.routing import message_text
 from watcher.core.routing.message_text import SeriesName, TimeFormatter
 from watcher.core.routing.muting import RELEASE_REASONS
@@ -22,53 +31,22 @@ MAX_DIGEST_LINES = 12
 """As many alerts as a digest lists; the rest is counted."""
 
 _FULL_PERCENT = 100
+_NO_READING = Reading(window="", kind=WindowKind.OTHER, unit="")
 
 
 class ProviderInfo(Struct, frozen=True, kw_only=True):
     """What messages say of a provider."""
 
     name: str
-    usage_page: str = ""  # where a person looks at the usage
+    usage_page: str = ""
 
 
 class Formatter(Struct, frozen=True, kw_only=True):
-    """How messages speak: the reader's zone, the providers' names, and where an account must be named."""
+    """How messages are worded: the reader's time zone, the providers' names, and where an account must be named."""
 
     tz: tzinfo
     providers: Mapping[str, ProviderInfo] = {}
-    multi_account_providers: frozenset[str] = (
-        frozenset()
-    )  # providers with several accounts: their account stands in the title
-
-
-def build_message(  # noqa: PLR0913 - a sentence has many parts, and all but two are named
-    transition: Transition,
-    rule: Rule | None,
-    *,
-    tz: tzinfo,
-    usage_page: str = "",
-    provider_name: str = "",
-    name_account: bool = False,
-    now: datetime | None = None,
-) -> Message:
-    """The message of one transition, worded for the instant `now` (left out: when it happened).
-
-    `rule` is None where it is no longer in force. A rule's templates speak while an alert lasts; its end has ours.
-    """
-    reader = TimeFormatter(tz=tz, now=now or transition.at)
-    subject = SeriesName(transition, provider_name, name_account=name_account)
-    title, body = (
-        message_text.format_title(transition, rule, subject, reader),
-        message_text.format_body(transition, rule, subject, reader),
-    )
-    if rule is not None and _uses_template(transition, rule):
-        values = _collect_template_values(transition, subject, reader)
-        still = "Still: " if transition.event is AlertEvent.REMINDER else ""
-        title = still + _render_template(rule.title, values) if rule.title else title
-        body = _render_template(rule.message, values) if rule.message else body
-        if subject.account and subject.account not in f"{title} {body}":
-            body = f"{body}\nAccount {subject.account}."
-    return _make_message(transition, title, body, usage_page)
+    multi_account_providers: frozenset[str] = frozenset()  # the titles of these name the account
 
 
 def write_message(delivery: Delivery, rules: Mapping[str, Rule], formatter: Formatter, now: datetime) -> Delivery:
@@ -88,17 +66,43 @@ def write_message(delivery: Delivery, rules: Mapping[str, Rule], formatter: Form
 
 
 def compose_message(transition: Transition, rule: Rule | None, formatter: Formatter, now: datetime) -> Message:
-    """`build_message` with a `Formatter`."""
+    """The message of one transition. `rule` is None where it is no longer in force.
+
+    A rule's own templates are used while an alert lasts; they do not fit its end.
+    """
     provider = transition.series.provider
-    about = formatter.providers.get(provider, ProviderInfo(name=""))
-    return build_message(
-        transition,
-        rule,
-        tz=formatter.tz,
-        usage_page=about.usage_page,
-        provider_name=about.name,
-        name_account=provider in formatter.multi_account_providers,
-        now=now,
+    info = formatter.providers.get(provider, ProviderInfo(name=""))
+    times = TimeFormatter(tz=formatter.tz, now=now)
+    name = SeriesName(transition, info.name, name_account=provider in formatter.multi_account_providers)
+    title = message_text.format_title(transition, rule, name, times)
+    body = message_text.format_body(transition, rule, name, times)
+    if rule is not None and _uses_template(transition, rule):
+        values = _collect_template_values(transition, name, times)
+        still = "Still: " if transition.event is AlertEvent.REMINDER else ""
+        title = still + _render_template(rule.title, values) if rule.title else title
+        body = _render_template(rule.message, values) if rule.message else body
+        if name.account and name.account not in f"{title} {body}":
+            body = f"{body}\nAccount {name.account}."
+    reading = transition.reading or _NO_READING
+    return Message(
+        id=transition.key,
+        thread=transition.alert_id,
+        event=str(transition.event),
+        severity=transition.severity,
+        title=title,
+        body=body,
+        rule=transition.rule,
+        provider=provider,
+        account=transition.account_name or transition.series.account,
+        window=transition.series.window,
+        label=reading.label,
+        used_percent=reading.used_percent,
+        remaining=reading.remaining,
+        unit=reading.unit,
+        resets_at=reading.resets_at,
+        at=transition.at,
+        since=transition.since,
+        link=info.usage_page,
     )
 
 
@@ -107,15 +111,15 @@ def compose_combined_message(
 ) -> Message:
     """One message for an alert that began and ended before anything of it could be delivered."""
     message = compose_message(closing, rule, formatter, now)
-    if opening.reading is not None and (rule is None or rule.title is None):  # that reset is past, or is told below
+    if opening.reading is not None and (rule is None or rule.title is None):  # that reset is past, or is named below
         opening = structs.replace(opening, reading=structs.replace(opening.reading, resets_at=None))
-    began = compose_message(opening, rule, formatter, opening.at)
+    beginning = compose_message(opening, rule, formatter, opening.at)
     at = format_time(opening.at, now, formatter.tz)
-    earlier = f"At {at}: {began.title}. This could not be delivered while it lasted."
+    earlier = f"At {at}: {beginning.title}. This could not be delivered while it lasted."
     return structs.replace(message, body=f"{earlier}\n{message.body}", since=opening.since)
 
 
-def compose_digest(  # noqa: PLR0913 - likewise
+def compose_digest(  # noqa: PLR0913 - a digest's parts, two of them named
     about: Sequence[Transition],
     rules: Mapping[str, Rule],
     formatter: Formatter,
@@ -124,21 +128,22 @@ def compose_digest(  # noqa: PLR0913 - likewise
     key: str,
     heading: str = "",
 ) -> Message:
-    """One message for several transitions, in order; an alert's opening followed by its closing is one line.
+    """One message for several alerts, a line for each; the most severe of those that last come first.
 
-    `heading` stands before the counts: "After quiet hours". The most severe of what still lasts come first.
+    `about` has each alert's transitions together. `heading` stands before the counts: "After quiet hours".
     """
-    turns = [list(turns) for _, turns in groupby(about, key=lambda transition: transition.alert_id)]
-    turns.sort(key=lambda each: -each[-1].severity.rank if each[-1].event in FIRING_EVENTS else 1)
-    lines = [_format_digest_line(each, rules, formatter, now) for each in turns[:MAX_DIGEST_LINES]]
-    shown = [  # two rules about one window say the same of it: then their names tell them apart
-        f"{line} ({each[-1].rule})" if lines.count(line) > 1 else line for line, each in zip(lines, turns, strict=False)
+    alerts = [tuple(transitions) for _, transitions in groupby(about, key=lambda transition: transition.alert_id)]
+    alerts.sort(key=lambda each: -each[-1].severity.rank if each[-1].event in FIRING_EVENTS else 1)
+    lines = [_format_digest_line(each, rules, formatter, now) for each in alerts[:MAX_DIGEST_LINES]]
+    shown = [  # the lines of two rules about one window are alike: the rules' names tell them apart
+        f"{line} ({each[-1].rule})" if lines.count(line) > 1 else line
+        for line, each in zip(lines, alerts, strict=False)
     ]
-    if len(turns) > MAX_DIGEST_LINES:
-        shown.append(f"and {len(turns) - MAX_DIGEST_LINES} more: watcher status")
-    lasting = [each[-1] for each in turns if each[-1].event in FIRING_EVENTS]
-    ended = [each[-1] for each in turns if each[-1].event not in FIRING_EVENTS]
-    title = _format_counts(lasting, ended)
+    if len(alerts) > MAX_DIGEST_LINES:
+        shown.append(f"and {len(alerts) - MAX_DIGEST_LINES} more: watcher status")
+    lasting = [each[-1] for each in alerts if each[-1].event in FIRING_EVENTS]
+    ended = [each[-1] for each in alerts if each[-1].event not in FIRING_EVENTS]
+    counts = _format_counts(lasting, ended)
     providers = {transition.series.provider for transition in about}
     only = providers.pop() if len(providers) == 1 else ""
     return Message(
@@ -146,7 +151,7 @@ def compose_digest(  # noqa: PLR0913 - likewise
         thread=key,
         event="digest",
         severity=max((each.severity for each in lasting), key=lambda level: level.rank, default=Severity.INFO),
-        title=f"{heading}: {title}" if heading else title,
+        title=f"{heading}: {counts}" if heading else counts,
         body="\n".join(shown),
         provider=only,
         at=now,
@@ -156,128 +161,82 @@ def compose_digest(  # noqa: PLR0913 - likewise
 
 
 def compose_notice(key: str, title: str, body: str, now: datetime, severity: Severity = Severity.WARNING) -> Message:
-    """What the watcher says of itself: a channel that stopped, a machine that is offline."""
+    """A message of the watcher about itself: a channel that stopped, a machine that is offline."""
     return Message(id=key, thread=key, event="notice", severity=severity, title=title, body=body, at=now, since=now)
-
-
-# --- templates ------------------------------------------------------------------------------------------------------
-
-
-def _collect_template_values(
-    transition: Transition, series_name: SeriesName, times: TimeFormatter
-) -> dict[str, object]:
-    """The value of every name in `TEMPLATE_NAMES`; None where it is unknown."""
-    return {
-        "rule": transition.rule,
-        "provider": series_name.provider_label,
-        "account": transition.account_name or transition.series.account,
-        "window": series_name.window_label,
-        "label": series_name.window_label,
-        "plan": message_text.get_text_fact(transition, "plan"),
-        "series": str(transition.series),
-        "severity": str(transition.severity),
-        "event": str(transition.event),
-        "reason": transition.reason,
-        "error": message_text.format_error(transition, series_name) or "no error",
-        "since": times.format_clock(transition.since),
-        "duration": format_duration(times.now - transition.since),
-        **_collect_reading_values(transition.reading),
-        **_collect_time_values(transition, times),
-    }
-
-
-def _collect_reading_values(reading: Reading | None) -> dict[str, object]:
-    """What a template may say of the reading itself."""
-    used = reading.used_percent if reading else None
-    return {
-        "used_percent": used,
-        "remaining_percent": None if used is None else _FULL_PERCENT - used,
-        "used": reading.used if reading else None,
-        "limit": reading.limit if reading else None,
-        "remaining": reading.remaining if reading else None,
-        "unit": reading.unit if reading else None,
-    }
-
-
-def _collect_time_values(transition: Transition, times: TimeFormatter) -> dict[str, object]:
-    """What a template may say of the time until something happens, or since it did, and of the forecast."""
-    resets_at = transition.reading.resets_at if transition.reading else None
-    dry_at, age = message_text.get_exhausts_at(transition), message_text.get_reading_age(transition, times.now)
-    return {
-        "resets_in": format_duration(resets_at - times.now) if resets_at and resets_at > times.now else None,
-        "resets_at": times.format_clock(resets_at) if resets_at else None,
-        "rate": message_text.get_number_fact(transition, "rate"),
-        "projected": message_text.get_number_fact(transition, "projected"),
-        "exhausts_in": format_duration(dry_at - times.now) if dry_at and dry_at > times.now else None,
-        "age": format_duration(age) if age is not None else None,
-    }
-
-
-def _uses_template(transition: Transition, rule: Rule) -> bool:
-    """A template describes what the rule watches for; at its end those words would be false."""
-    if transition.event is AlertEvent.RESET:
-        return AlertEvent.FIRING not in rule.on
-    return transition.event in FIRING_EVENTS
-
-
-def _render_template(text: str, values: Mapping[str, object]) -> str:
-    try:
-        return template.render_template(
-            text, values
-        ).strip()  # what is empty, as an account may be, leaves no blank behind
-    except template.TemplateError as error:
-        return f"{text} ({error})"  # checked when the rule was read; a message is still better than none
-
-
-# --- messages -------------------------------------------------------------------------------------------------------
-
-
-def _make_message(transition: Transition, title: str, body: str, usage_page: str) -> Message:
-    reading, series = transition.reading, transition.series
-    return Message(
-        id=transition.key,
-        thread=transition.alert_id,
-        event=str(transition.event),
-        severity=transition.severity,
-        title=title,
-        body=body,
-        rule=transition.rule,
-        provider=series.provider,
-        account=transition.account_name or series.account,
-        window=series.window,
-        label=reading.label if reading else "",
-        used_percent=reading.used_percent if reading else None,
-        remaining=reading.remaining if reading else None,
-        unit=reading.unit if reading else "",
-        resets_at=reading.resets_at if reading else None,
-        at=transition.at,
-        since=transition.since,
-        link=usage_page,
-    )
 
 
 def _format_digest_line(
     transitions: Sequence[Transition], rules: Mapping[str, Rule], formatter: Formatter, now: datetime
 ) -> str:
-    """One line for one alert: its title; of a rule with words of its own for both, both."""
+    """One line for one alert: the title of its last message, and the body where both are the rule's own words."""
     first, last = transitions[0], transitions[-1]
     rule = rules.get(last.rule)
     message = compose_message(last, rule, formatter, now)
     text = message.title
     if rule is not None and rule.title and rule.message and _uses_template(last, rule):
         text = f"{message.title.rstrip('.')}. {message.body.partition(chr(10))[0]}"
-    over_already = first.event in FIRING_EVENTS and last.event not in FIRING_EVENTS
-    return f"{text} (over before it could be said)" if over_already else text
+    is_over = first.event in FIRING_EVENTS and last.event not in FIRING_EVENTS
+    return f"{text} (over before it could be sent)" if is_over else text
 
 
 def _format_counts(lasting: Sequence[Transition], ended: Sequence[Transition]) -> str:
+    """The title of a digest: "4 alerts (1 critical), 2 resolved, 1 window reset"."""
     parts = []
     if lasting:
         critical = sum(each.severity is Severity.CRITICAL for each in lasting)
-        grave = f" ({critical} critical)" if critical else ""
-        parts.append(f"{len(lasting)} alert{'s' if len(lasting) > 1 else ''}{grave}")
-    over = sum(each.event is AlertEvent.RESOLVED for each in ended)
-    resets = len(ended) - over
-    parts.extend([f"{over} resolved"] if over else [])
+        of_those = f" ({critical} critical)" if critical else ""
+        parts.append(f"{len(lasting)} alert{'s' if len(lasting) > 1 else ''}{of_those}")
+    resolved = sum(each.event is AlertEvent.RESOLVED for each in ended)
+    resets = len(ended) - resolved
+    parts.extend([f"{resolved} resolved"] if resolved else [])
     parts.extend([f"{resets} window{'s' if resets > 1 else ''} reset"] if resets else [])
     return ", ".join(parts)
+
+
+def _uses_template(transition: Transition, rule: Rule) -> bool:
+    """Whether a rule's own words fit: they describe what the rule watches for, so not its end."""
+    if transition.event is AlertEvent.RESET:
+        return AlertEvent.FIRING not in rule.on
+    return transition.event in FIRING_EVENTS
+
+
+def _collect_template_values(transition: Transition, name: SeriesName, times: TimeFormatter) -> dict[str, object]:
+    """The value of every name that a template may use; None where it is unknown."""
+    now, reading = times.now, transition.reading or _NO_READING
+    used, resets_at = reading.used_percent, reading.resets_at
+    exhausts_at, age = message_text.get_exhausts_at(transition), message_text.get_reading_age(transition, now)
+    return {
+        "rule": transition.rule,
+        "provider": name.provider_label,
+        "account": transition.account_name or transition.series.account,
+        "window": name.window_label,
+        "label": name.window_label,
+        "plan": message_text.get_text_fact(transition, "plan"),
+        "series": str(transition.series),
+        "severity": str(transition.severity),
+        "event": str(transition.event),
+        "reason": transition.reason,
+        "error": message_text.format_error(transition, name) or "no error",
+        "since": times.format_clock(transition.since),
+        "duration": format_duration(now - transition.since),
+        "used_percent": used,
+        "remaining_percent": None if used is None else _FULL_PERCENT - used,
+        "used": reading.used,
+        "limit": reading.limit,
+        "remaining": reading.remaining,
+        "unit": reading.unit or None,
+        "resets_in": format_duration(resets_at - now) if resets_at and resets_at > now else None,
+        "resets_at": times.format_clock(resets_at) if resets_at else None,
+        "rate": message_text.get_number_fact(transition, "rate"),
+        "projected": message_text.get_number_fact(transition, "projected"),
+        "exhausts_in": format_duration(exhausts_at - now) if exhausts_at and exhausts_at > now else None,
+        "age": None if age is None else format_duration(age),
+    }
+
+
+def _render_template(text: str, values: Mapping[str, object]) -> str:
+    try:
+        rendered = template.render_template(text, values)
+    except template.TemplateError as error:
+        return f"{text} ({error})"  # checked when the rule was read; a message is still better than none
+    return rendered.strip()  # an empty value at either end, such as an account, leaves no blank

@@ -1,7 +1,7 @@
-"""Why a message is held back for now: a snooze, quiet hours, a machine that is offline. Never drop anything here.
+"""Why a message is held back for now: a snooze, quiet hours, a machine that is offline.
 
-What is held is not lost: it waits in the outbox, and `plan.release` lets it go. An alert's end is held even where its
-beginning was critical: good news wakes nobody.
+What is held waits in the outbox until `planner.plan_release` releases it. Quiet hours hold the end of an alert even
+where its beginning was critical and was not held.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class Mute(Struct, frozen=True):
 
 
 class MutingContext(Struct, frozen=True, kw_only=True):
-    """All that can hold a message back, at one instant."""
+    """Everything that can hold a message back at one instant."""
 
     now: datetime
     tz: tzinfo
@@ -48,19 +48,19 @@ class MutingContext(Struct, frozen=True, kw_only=True):
 
 
 def find_mute(transition: Transition, context: MutingContext, *, about_availability: bool = False) -> Mute | None:
-    """What holds a transition back; None where it may be said. `about_availability`: its rule is about missing readings."""
+    """What holds a transition back, if anything. `about_availability`: its rule is about missing readings."""
     if context.offline and about_availability and transition.event in FIRING_EVENTS:
         return Mute(OFFLINE_REASON)
     for snooze in context.snoozes:
         if is_snoozed_by(snooze, transition, context.now):
             when = f"until {format_time(snooze.until, context.now, context.tz)}" if snooze.until else "until the reset"
             return Mute(f"{SNOOZED_REASON} {when}: {snooze.target}", snooze.until)
-    loud = transition.severity is Severity.CRITICAL and transition.event in FIRING_EVENTS
-    return None if loud else find_quiet_hours_mute(context)
+    is_urgent = transition.severity is Severity.CRITICAL and transition.event in FIRING_EVENTS
+    return None if is_urgent else find_quiet_hours_mute(context)
 
 
 def find_quiet_hours_mute(context: MutingContext) -> Mute | None:
-    """What quiet hours hold back: anything that is not critical."""
+    """The mute of quiet hours for what is not critical; None outside them."""
     if context.quiet_hours is None:
         return None
     until = find_interval_end(context.quiet_hours, context.now, context.tz)
@@ -68,7 +68,7 @@ def find_quiet_hours_mute(context: MutingContext) -> Mute | None:
 
 
 def is_snoozed_by(snooze: Snooze, transition: Transition, now: datetime) -> bool:
-    """Whether a snooze holds a transition back. One until the reset lets the reset itself and all after it speak."""
+    """Whether a snooze holds a transition back. One until the reset does not hold the reset nor what follows it."""
     if has_snooze_expired(snooze, now) or not target_matches(snooze.target, transition):
         return False
     if snooze.episodes is None:
@@ -80,10 +80,10 @@ def is_snoozed_by(snooze: Snooze, transition: Transition, now: datetime) -> bool
 
 def ends_snooze(snooze: Snooze, transition: Transition) -> bool:
     """Whether a transition that a snooze covers ends it: a level higher than what was firing when it began."""
-    if transition.event is AlertEvent.ESCALATED:
-        return snooze.severity is None or transition.severity.rank > snooze.severity.rank
-    higher = snooze.severity is not None and transition.severity.rank > snooze.severity.rank
-    return transition.event is AlertEvent.FIRING and higher
+    if snooze.severity is None:
+        return transition.event is AlertEvent.ESCALATED
+    is_higher = transition.severity.rank > snooze.severity.rank
+    return is_higher and transition.event in {AlertEvent.ESCALATED, AlertEvent.FIRING}
 
 
 def has_snooze_expired(snooze: Snooze, now: datetime, episodes: Mapping[str, int] | None = None) -> bool:

@@ -1,15 +1,15 @@
-"""What an attempt's outcome makes of a delivery: sent, tried again later, or given up. Pure: luck is an argument.
+"""What an attempt's outcome makes of a delivery: sent, retried later, or dead.
 
-A delivery is tried for a day. The wait doubles from 10 s to half an hour, and a part of it is left to luck so that
-several machines do not come back at one instant. What the far side asks (`Retry-After`) is never cut short.
+A delivery is retried for a day. The wait doubles from 10 s to half an hour, and a part of it is random so that several
+machines do not come back at one instant. What the receiver asks for (`Retry-After`) is never cut short.
 
-A refusal for good stops the channel, and a person has to mend it. The message waits for that too, as long as it lives:
-who puts a new address into the config within the day loses nothing.
+A permanent refusal stops the channel, and a person has to fix it. The message waits for that too, as long as it lives:
+if the config gets a new address within the day, nothing is lost.
 
-The fate of an attempt can be unknown, and stays so when a later one is refused. From a network that is a reason to try
-again with the same key: twice said is better than never, and the reader can tell. From a system that took the message
-and never says more (macOS) it is not: it says no more the next time either, so the message counts as sent and `status`
-shows that nobody could tell.
+The fate of an attempt can be unknown, and stays so when a later one is refused. From a network that is a reason to
+retry with the same key: twice is better than never, and the reader can tell. From a system that took the message and
+never says more (macOS) it is not: it says no more the next time either, so the message counts as sent, and `status`
+shows that its fate is unknown.
 """
 
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from watcher.core.model import Delivery, DeliveryOutcome, DeliveryState
 DELIVERY_LIFETIME = timedelta(hours=24)
 FIRST_RETRY_WAIT = timedelta(seconds=10)
 MAX_RETRY_WAIT = timedelta(minutes=30)
-_MAX_DOUBLINGS = 12  # more would only overflow: the longest wait is reached long before
+_MAX_DOUBLINGS = 12  # the longest wait is reached long before; more would overflow
 
 
 def apply_outcome(delivery: Delivery, outcome: DeliveryOutcome, now: datetime, jitter: float) -> Delivery:
@@ -29,9 +29,9 @@ def apply_outcome(delivery: Delivery, outcome: DeliveryOutcome, now: datetime, j
 
     Args:
         delivery: the one that was attempted.
-        outcome: what came of it.
+        outcome: how it ended.
         now: when it ended.
-        jitter: 0..1, drawn anew for each attempt.
+        jitter: 0..1, drawn for each attempt.
     """
     attempts = delivery.attempts + 1
     done = structs.replace(
@@ -50,13 +50,13 @@ def apply_outcome(delivery: Delivery, outcome: DeliveryOutcome, now: datetime, j
     waiting = structs.replace(waiting, outcome=detail, next_attempt_at=next_at)
     if next_at < delivery.expires_at:
         return waiting
-    if len(delivery.about) > 1:  # a digest: only the older part of it dies, which `plan.release` sees to
+    if len(delivery.about) > 1:  # of a digest only the older part dies, in `planner.plan_release`
         return structs.replace(waiting, in_doubt=False)
     return mark_dead(waiting)
 
 
 def compute_retry_wait(attempts: int, jitter: float, retry_after: timedelta | None = None) -> timedelta:
-    """How long to wait after that many attempts: half of the doubled wait for sure, the other half by luck."""
+    """How long to wait after that many attempts: half of the doubled wait, and a random part of the other half."""
     doubled: timedelta = min(FIRST_RETRY_WAIT * 2 ** min(attempts - 1, _MAX_DOUBLINGS), MAX_RETRY_WAIT)
     own = doubled * (1 + jitter) / 2
     if retry_after is None or retry_after <= timedelta(0):
@@ -65,6 +65,6 @@ def compute_retry_wait(attempts: int, jitter: float, retry_after: timedelta | No
 
 
 def mark_dead(delivery: Delivery) -> Delivery:
-    """The delivery as dead after its lifetime, with what was heard last."""
+    """The delivery as dead after its lifetime, with its last outcome."""
     last = f"; the last answer: {delivery.outcome}" if delivery.outcome else "; it was never attempted"
     return structs.replace(delivery, state=DeliveryState.DEAD, outcome=f"not delivered within 24 h{last}")
