@@ -1,10 +1,9 @@
-"""Codex with an API key of a proxy that shares subscriptions (codex-lb): `GET <host>/v1/usage`, what the key has used.
+"""Usage of an API key at a proxy that shares subscriptions: `GET <host>/v1/usage`.
 
 Observed only; last checked 2026-11. The answer: `{request_count, total_tokens, total_cost_usd, limits: [{limit_type,
 limit_window: 5h | 7d | weekly | lifetime ..., max_value, current_value, remaining_value, model_filter, reset_at,
-source}], upstream_limits: [...]}`, where `upstream_limits`, in older versions `source: aggregate`, are what all keys
-share: the windows of the subscriptions behind the proxy. The vendor's own server tells an API key nothing of a
-subscription and is not asked. Never put here where a key is found.
+source}], upstream_limits: [...]}`, where `upstream_limits`, in older versions `source: aggregate`, are shared by all
+keys: the windows of the subscriptions behind the proxy. OpenAI's own server gives an API key no usage and is not asked.
 """
 
 import re
@@ -20,27 +19,25 @@ from watcher.errors import ShapeChangedError, UnsupportedError
 from watcher.providers import Conversation, parsing
 from watcher.providers.codex import windows
 
-NAME = "Codex"
-SIGN_IN_HINT = "take a new key from the proxy"
+NAME, SIGN_IN_HINT = "Codex", "take a new key from the proxy"
+SHARED_PREFIX = "upstream"  # begins the id of a window that all keys share
 _LENGTHS_S = {"daily": parsing.DAY_S, "weekly": parsing.WEEK_S, "monthly": windows.MONTH_LENGTHS_S[0]}
-SHARED_PREFIX = "upstream"  # begins the id of a window that all keys of the proxy share
 _UNITS_S = {"h": parsing.HOUR_S, "d": parsing.DAY_S}
 
 
 def fetch_key_usage(credential: Credential) -> Conversation:
-    """One question, one answer; none where the key is the vendor's."""
+    """The key's usage; `UnsupportedError` for a key of OpenAI's own server."""
     url = credential.extra.get("usage_url")
     if url is None:
         raise UnsupportedError(f"{NAME}: an API key cannot read subscription usage: run `codex login` with ChatGPT")
     headers = {"Authorization": f"Bearer {credential.token}", "Accept": "application/json", "User-Agent": "codex-cli"}
     response: Response = yield Request(url=url, headers=headers)
-    if response.status == 404:  # noqa: PLR2004 - statuses are words
+    if response.status == 404:  # noqa: PLR2004 - an HTTP status
         host = urlsplit(url).hostname
         raise UnsupportedError(
             f"{NAME}: {host} does not tell an API key its usage (404): run `codex login` with ChatGPT"
         )
-    content = parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
-    readings = parse_readings(content)
+    readings = parse_readings(parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT))
     if not readings:
         raise ShapeChangedError(
             f"{NAME}: no window in the answer (limits, total_cost_usd): look for a newer version of this program"
@@ -51,21 +48,23 @@ def fetch_key_usage(credential: Credential) -> Conversation:
 def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
     """Every limit that can be read, in the order of their types, the key's own first, and the cost.
 
-    Limits of several types may share a window: the first has the plain name, the others their type behind it.
+    Limits of several types may share a window: the first has the plain name, the others are followed by their type.
     """
-    entries = parsing.as_mappings(content.get("limits"))
-    own = [entry for entry in entries if entry.get("source") != "aggregate"]
-    shared = [entry for entry in entries if entry.get("source") == "aggregate"]
+    limits = parsing.as_mappings(content.get("limits"))
+    own = [entry for entry in limits if entry.get("source") != "aggregate"]
+    shared = [entry for entry in limits if entry.get("source") == "aggregate"]
     shared += parsing.as_mappings(content.get("upstream_limits"))
+    entries = [("", entry) for entry in sorted(own, key=_get_limit_type)]
+    entries += [(SHARED_PREFIX, entry) for entry in sorted(shared, key=_get_limit_type)]
     found: dict[str, Reading] = {}
-    for prefix, limits in (("", own), (SHARED_PREFIX, shared)):
-        for entry in sorted(limits, key=_get_limit_type):
-            reading = _parse_limit(entry, prefix)
-            if reading is not None and reading.window in found and _get_limit_type(entry):
-                label = f"{reading.label} ({_get_limit_type(entry).replace('_', ' ')})"
-                reading = replace(reading, window=f"{reading.window}_{_get_limit_type(entry)}", label=label)
-            if reading is not None:
-                found.setdefault(reading.window, reading)
+    for prefix, entry in entries:
+        reading, limit_type = _parse_limit(entry, prefix), _get_limit_type(entry)
+        if reading is None:
+            continue
+        if reading.window in found and limit_type:
+            label = f"{reading.label} ({limit_type.replace('_', ' ')})"
+            reading = replace(reading, window=f"{reading.window}_{limit_type}", label=label)
+        found.setdefault(reading.window, reading)
     cost = parsing.parse_decimal(content.get("total_cost_usd"))
     if cost is not None:
         found.setdefault("cost", Reading(window="cost", kind=WindowKind.OTHER, label="cost", used=cost, unit="usd"))
@@ -77,12 +76,9 @@ def _get_limit_type(entry: Mapping[str, Any]) -> str:
 
 
 def _parse_limit(entry: Mapping[str, Any], prefix: str) -> Reading | None:
-    word, model = (
-        parsing.parse_text(entry.get("limit_window")) or "",
-        parsing.parse_text(entry.get("model_filter")) or "",
-    )
+    word, model = (parsing.parse_text(entry.get(name)) or "" for name in ("limit_window", "model_filter"))
     seconds = _parse_length(word.lower())
-    id_, people = windows.name_window(seconds) if seconds else (parsing.slugify(word), word)
+    id_, name = windows.name_window(seconds) if seconds else (parsing.slugify(word), word)
     limit, used, remaining = (
         parsing.parse_decimal(entry.get(name)) for name in ("max_value", "current_value", "remaining_value")
     )
@@ -92,9 +88,9 @@ def _parse_limit(entry: Mapping[str, Any], prefix: str) -> Reading | None:
     if percent is None or not id_:
         return None
     reading = Reading(
-        window="_".join(part for part in (prefix, parsing.slugify(model), id_) if part),
+        window="_".join(filter(None, (prefix, parsing.slugify(model), id_))),
         kind=parsing.classify_window(seconds),
-        label=" ".join(part for part in (prefix, model, people, "window") if part),
+        label=" ".join(filter(None, (prefix, model, name, "window"))),
         used_percent=percent,
         used=used,
         limit=limit,
@@ -103,12 +99,12 @@ def _parse_limit(entry: Mapping[str, Any], prefix: str) -> Reading | None:
         resets_at=parsing.parse_timestamp(entry.get("reset_at")),
         window_seconds=seconds,
     )
-    if _get_limit_type(entry).startswith("cost"):  # its unit is not said: whole dollars, cents or millionths
+    if _get_limit_type(entry).startswith("cost"):  # the unit is not given: dollars, cents or millionths
         return replace(reading, used=None, limit=None, remaining=None, unit="percent")
     return reading
 
 
 def _parse_length(text: str) -> int | None:
-    """A window's length from its word: `5h`, `7d`, `weekly`; None where it has another."""
+    """A window's length from its name: `5h`, `7d`, `weekly`; None for any other."""
     found = re.fullmatch(r"([1-9]\d{0,3})([hd])", text)
     return int(found[1]) * _UNITS_S[found[2]] if found else _LENGTHS_S.get(text)

@@ -1,4 +1,4 @@
-"""Which logins of Codex are worth asking, from all the places where one may be. Never put here how to ask."""
+"""Which of the Codex logins found in all places are polled."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -6,25 +6,29 @@ from functools import partial
 from msgspec.structs import replace
 
 from watcher.credentials import Credential, HostInfo, codex, codex_plugins
-from watcher.credentials import codex as codex_opencode
-from watcher.credentials import codex as codex_servers
 from watcher.credentials.sources import UnusableSourceError, collect_credentials
 from watcher.providers import Overrides
 
-USER_AGENT_KEY = "user_agent"
-"""Key of `Credential.extra`: the name under which the person wants this program to ask."""
-
-RESET_CREDITS_KEY = "reset_credits"
-"""Key of `Credential.extra`: the person wants the resets in hand to be asked for."""
+USER_AGENT_KEY = "user_agent"  # key of `Credential.extra`: the User-Agent that the user set
+RESET_CREDITS_KEY = "reset_credits"  # likewise: the user wants the reset credits
 
 
 def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
-    """ChatGPT logins, OpenCode's first, and API keys where they can be asked about, or where the person named one.
+    """ChatGPT logins, OpenCode's first; API keys if a proxy gives their usage, or if the user named one.
 
-    A key for the vendor's own server is found in many homes and can tell nothing: unasked, it is no login of Codex.
+    A key for OpenAI's own server is common and cannot read usage: it is no login unless the user named it.
     """
+    if overrides.token:
+        return _select_usable([codex.make_credential_from_token(overrides.token)], overrides)
+    path = overrides.credentials
+    sources = [
+        partial(codex.find_opencode_credentials, host_info, path),
+        partial(codex.find_codex_credentials, host_info, path),
+    ]
+    if path is None:
+        sources.append(partial(codex_plugins.find_plugin_credentials, host_info))
     try:
-        return _select_usable(_collect_credentials(host_info, overrides), overrides)
+        return _select_usable(collect_credentials(*sources), overrides)
     except UnusableSourceError as error:
         raise UnusableSourceError(_select_usable(error.credentials, overrides), error.errors) from None
 
@@ -37,33 +41,21 @@ def _select_usable(credentials: Sequence[Credential], overrides: Overrides) -> l
 
 
 def _apply_overrides(extra: Mapping[str, str], overrides: Overrides) -> dict[str, str]:
-    """How a login is asked about, with what the person set for all of them."""
-    own = overrides.base_url or ""
-    wishes = {USER_AGENT_KEY: overrides.user_agent or "", RESET_CREDITS_KEY: "yes" if overrides.reset_credits else ""}
-    found = {**extra, **{name: wish for name, wish in wishes.items() if wish}}
+    base_url, found = overrides.base_url or "", dict(extra)
+    if overrides.user_agent:
+        found[USER_AGENT_KEY] = overrides.user_agent
+    if overrides.reset_credits:
+        found[RESET_CREDITS_KEY] = "yes"
     if "api_key" in extra:
-        return {**found, **codex_servers.build_api_key_extra(own)}
-    if codex_servers.is_vendor_url(own):  # whatever proxy the tools use, this person wants the vendor asked
-        return {name: value for name, value in found.items() if name not in codex_servers.SERVER_KEYS}
+        return {**found, **codex.build_api_key_extra(base_url)}
+    if codex.is_vendor_url(base_url):  # the user wants the vendor asked, whatever proxy the tools use
+        return {name: value for name, value in found.items() if name not in codex.SERVER_KEYS}
     return found
 
 
 def _drop_redundant_cached(credentials: Sequence[Credential]) -> list[Credential]:
-    """The same without cached usage of accounts that can be asked."""
+    """The logins without the cached usage of accounts that can be polled."""
     live = [each for each in credentials if codex_plugins.CACHED_USAGE_KEY not in each.extra]
     known = {name.lower() for each in live for name in (each.account, each.account_name)} - {""}
     cached = [each for each in credentials if codex_plugins.CACHED_USAGE_KEY in each.extra]
     return live + [each for each in cached if not known & {each.account.lower(), each.account_name.lower()}]
-
-
-def _collect_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
-    if overrides.token:
-        return [codex.make_credential_from_token(overrides.token)]
-    path = overrides.credentials
-    places = [
-        partial(codex_opencode.find_opencode_credentials, host_info, path),
-        partial(codex.find_codex_credentials, host_info, path),
-    ]
-    if path is None:
-        places.append(partial(codex_plugins.find_plugin_credentials, host_info))
-    return collect_credentials(*places)
