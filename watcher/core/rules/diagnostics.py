@@ -20,6 +20,7 @@ MAX_DIAGNOSTICS = 50
 """The most that are shown; a file with more repeats one mistake."""
 
 _MAX_WIDTH = 100
+_MIN_WORD_LENGTH = 3  # shorter words match too much
 
 
 class Diagnostic(Struct, frozen=True, order=True):
@@ -101,30 +102,33 @@ def suggest_word(word: str, valid: Sequence[str]) -> str:
 
 
 def find_close_match(word: str, candidates: Sequence[str], max_typos: int | None = None) -> str | None:
-    """The one of `candidates` that was probably meant; None where nothing is near.
+    """The candidate that was probably meant; None if none is close.
 
     Args:
         word: as it was written.
         candidates: what would be valid, likelier first.
-        max_typos: how many slips (a wrong, missing, extra or swapped character) are forgiven; left out: a third.
+        max_typos: how many typos (a wrong, missing, extra or swapped character) are allowed; None: a third of the
+            word's length, or any number of missing characters at its end.
     """
-    if max_typos is None and len(word) >= 3:  # noqa: PLR2004 - shorter beginnings say nothing
-        begun = [each for each in candidates if each.startswith(word.lower())]
-        if begun:
-            return begun[0]
+    word = word.lower()
+    if max_typos is None and len(word) >= _MIN_WORD_LENGTH:
+        completed = next((each for each in candidates if each.startswith(word)), None)
+        if completed is not None:
+            return completed
     best, fewest = None, len(word) + 1
     for each in candidates:
         shorter = min(len(word), len(each))
-        allowed = max_typos if max_typos is not None else max(1, shorter // 3) if shorter > 2 else 0  # noqa: PLR2004 - likewise
-        if abs(len(each) - len(word)) <= allowed and len(word) <= len(each) + allowed:
-            slips = _edit_distance(word.lower(), each.lower())
-            if slips <= allowed and slips < fewest:
-                best, fewest = each, slips
+        allowed = max(1, shorter // 3) if shorter >= _MIN_WORD_LENGTH else 0
+        allowed = allowed if max_typos is None else max_typos
+        if abs(len(each) - len(word)) <= allowed:
+            typos = _count_typos(word, each.lower())
+            if typos <= allowed and typos < fewest:
+                best, fewest = each, typos
     return best
 
 
-def _edit_distance(left: str, right: str) -> int:
-    """How many single-character slips lead from one word to the other (a swap of neighbours is one)."""
+def _count_typos(left: str, right: str) -> int:
+    """The edit distance of two words, with a swap of neighbours as one edit."""
     before: list[int] = []
     row = list(range(len(right) + 1))
     for i, a in enumerate(left, 1):

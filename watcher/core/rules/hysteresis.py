@@ -1,9 +1,8 @@
-"""When an alert is over: what `clear` says, or what stands for it where it is left out.
+"""When an alert is over: the default for `clear`, and whether a given `clear` overlaps `when`.
 
-Left out, `clear` is the opposite of `when`, with every comparison against a percent moved back by five points:
-`claude.five_hour > 80%` clears at `< 75%`; `a > 80% and b < 2h` clears at `a < 75% or b >= 2h`. Where five points back
-would lie outside of 0 to 100, so that the alert could never end, the plain opposite stands.
-Never put a rule's other keys here.
+The default is the opposite of `when`, with every comparison against a percent moved back by five points:
+`claude.five_hour > 80%` clears at `< 75%`; `a > 80% and b < 2h` clears at `a < 75% or b >= 2h`. If five points back
+would be outside of 0 to 100, so that the alert could never end, the default is the plain opposite.
 """
 
 from itertools import pairwise
@@ -25,28 +24,32 @@ from watcher.core.rules.ast import (
 from watcher.core.rules.units import Unit
 
 CLEAR_MARGIN_PERCENT = 5.0
+_MAX_PERCENT = 100
 _BOUNDED_PERCENT_FIELDS = {"used_percent", "remaining_percent"}  # others (`projected`, `rate`) are often above 100 %
 _NEGATED_OPERATORS = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "==": "!=", "!=": "=="}
 _MIRRORED_OPERATORS = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 
+Threshold = tuple[Expression, str, float]
+"""A comparison against a constant: what is measured, the operator, the constant."""
+
 
 def make_default_clear(when: Expression) -> Expression:
-    """The condition under which an alert on `when` is over, where the rule does not say."""
+    """The condition that ends an alert on `when` if its rule has no `clear`."""
     match when:
         case And(terms):
             return Or(tuple(make_default_clear(term) for term in terms))
         case Or(terms):
             return And(tuple(make_default_clear(term) for term in terms))
-        case Not(operand):
-            return operand if isinstance(operand, FieldReference) else make_default_clear(negate_condition(operand))
+        case Not(operand) if not isinstance(operand, FieldReference):
+            return make_default_clear(negate_condition(operand))
         case Comparison():
             return _move_back_by_margin(when) or negate_condition(when)
         case _:
-            return Not(when)
+            return negate_condition(when)
 
 
 def negate_condition(condition: Expression) -> Expression:
-    """The condition that holds exactly when this one does not, without a `not` where there is another way."""
+    """The condition that holds exactly when this one does not; it avoids `not` if it can."""
     match condition:
         case And(terms):
             return Or(tuple(negate_condition(term) for term in terms))
@@ -60,8 +63,8 @@ def negate_condition(condition: Expression) -> Expression:
             return Not(condition)
 
 
-def extract_threshold(condition: Expression) -> tuple[Expression, str, float] | None:
-    """Of a single comparison against a constant: what is measured, the operator, the constant; else None."""
+def extract_threshold(condition: Expression) -> Threshold | None:
+    """The threshold that a condition is; None if it is anything else."""
     if not isinstance(condition, Comparison):
         return None
     left, operator, right = condition.left, condition.operator, condition.right
@@ -72,45 +75,44 @@ def extract_threshold(condition: Expression) -> tuple[Expression, str, float] | 
 
 
 def find_overlap(when: Expression, clear: Expression) -> float | None:
-    """A value at which `when` and `clear` may both be true, so that the alert would flap; None where none is found.
+    """A value at which `when` and `clear` can both hold, so that the alert would flap; None if none is found.
 
-    Only what can be said for certain is said: a way for `clear` to hold (one term of an `or`) counts where all that it
-    compares is compared in a way for `when` to hold too.
+    Only certain overlaps count: one alternative (of an `or`) of `clear` compares only what one alternative of `when`
+    compares too.
     """
-    for fires in _list_alternatives(when):
-        for ends in _list_alternatives(clear):
-            meeting = _find_common_value(fires, ends)
-            if meeting is not None:
-                return meeting
+    for firing in _list_alternatives(when):
+        for clearing in _list_alternatives(clear):
+            value = _find_common_value(firing, clearing)
+            if value is not None:
+                return value
     return None
 
 
-def _list_alternatives(condition: Expression) -> list[list[tuple[Expression, str, float] | None]]:
-    """Each way for a condition to hold, as the comparisons that must hold for it; None for what is no threshold."""
+def _list_alternatives(condition: Expression) -> list[list[Threshold | None]]:
+    """Each alternative of a condition, as the terms that must hold for it; None for a term that is no threshold."""
     ways = condition.terms if isinstance(condition, Or) else (condition,)
     return [[extract_threshold(term) for term in (way.terms if isinstance(way, And) else (way,))] for way in ways]
 
 
-def _find_common_value(
-    when_terms: list[tuple[Expression, str, float] | None], clear_terms: list[tuple[Expression, str, float] | None]
-) -> float | None:
-    """A value of the first thing compared at which both may hold; None where one of the things rules it out."""
+def _find_common_value(firing: list[Threshold | None], clearing: list[Threshold | None]) -> float | None:
+    """A value of the first thing measured in `clearing` at which all terms can hold; None if they cannot."""
     limits: dict[tuple[object, ...], list[tuple[str, float]]] = {}
-    for each in when_terms:
-        if each is not None:
-            limits.setdefault(_semantic_key(each[0]), []).append(each[1:])
+    for threshold in firing:
+        if threshold is not None:
+            limits.setdefault(_get_meaning(threshold[0]), []).append(threshold[1:])
     shared = []
-    for each in clear_terms:
-        if each is None or _semantic_key(each[0]) not in limits:
+    for threshold in clearing:
+        meaning = None if threshold is None else _get_meaning(threshold[0])
+        if threshold is None or meaning not in limits:
             return None
-        shared.append(_semantic_key(each[0]))
-        limits[shared[-1]].append(each[1:])
-    values = [_find_satisfying_value(limits[meaning]) for meaning in dict.fromkeys(shared)]
+        limits[meaning].append(threshold[1:])
+        shared.append(meaning)
+    values = [_find_satisfying_value(limits[meaning]) for meaning in shared]
     return None if None in values else values[0]
 
 
 def _find_satisfying_value(limits: list[tuple[str, float]]) -> float | None:
-    """A value for which all of these comparisons hold; None where there is none."""
+    """A value for which all of these comparisons hold; None if there is none."""
     edges = sorted({limit for _, limit in limits})
     between = [(low + high) / 2 for low, high in pairwise(edges)]
     for value in (*between, *edges, edges[0] - 1.0, edges[-1] + 1.0):
@@ -120,37 +122,32 @@ def _find_satisfying_value(limits: list[tuple[str, float]]) -> float | None:
 
 
 def _move_back_by_margin(when: Comparison) -> Comparison | None:
-    """The comparison five points back; None where it is none against a percent, or nothing could reach it."""
-    found = extract_threshold(when)
-    if found is None or when.unit is not Unit.PERCENT:
+    """The opposite comparison, five points back; None if it compares no percent, or if no value could reach it."""
+    threshold = extract_threshold(when)
+    if threshold is None or when.unit is not Unit.PERCENT:
         return None
-    measured, operator, limit = found
-    if operator in (">", ">="):
-        limit, operator = limit - CLEAR_MARGIN_PERCENT, "<"
-        reachable = limit > 0
-    elif operator in ("<", "<="):
-        limit, operator = limit + CLEAR_MARGIN_PERCENT, ">"
-        reachable = (
-            limit < 100 or not {each.field for each in iter_field_references(measured)} <= _BOUNDED_PERCENT_FIELDS
-        )
-    else:
-        return None
-    if not reachable:
-        return None
-    return Comparison(measured, operator, make_percent_literal(limit), Unit.PERCENT)
+    measured, operator, limit = threshold
+    if operator in (">", ">=") and limit > CLEAR_MARGIN_PERCENT:
+        return Comparison(measured, "<", _make_percent_literal(limit - CLEAR_MARGIN_PERCENT), Unit.PERCENT)
+    if operator in ("<", "<="):
+        limit += CLEAR_MARGIN_PERCENT
+        is_bounded = {each.field for each in iter_field_references(measured)} <= _BOUNDED_PERCENT_FIELDS
+        if limit < _MAX_PERCENT or not is_bounded:
+            return Comparison(measured, ">", _make_percent_literal(limit), Unit.PERCENT)
+    return None
 
 
-def make_percent_literal(value: float) -> Expression:
-    """The literal of a percent, a minus before it where it is negative."""
+def _make_percent_literal(value: float) -> Expression:
+    """The literal of a percent, with a minus before it if it is negative."""
     literal = Literal(f"{abs(value):.10g}%", abs(value), Unit.PERCENT)
     return Negative(literal) if value < 0 else literal
 
 
-def _semantic_key(expression: Expression) -> tuple[object, ...]:
-    """The expression without its spelling: `claude > 80%` and `claude.used_percent > 80%` measure one thing."""
+def _get_meaning(expression: Expression) -> tuple[object, ...]:
+    """The expression without its spelling: `claude > 80%` and `claude.used_percent > 80%` measure the same."""
     if isinstance(expression, FieldReference):
         return (expression.selector, expression.field)
     if isinstance(expression, Literal):
         return (expression.value, expression.unit)
     operator = getattr(expression, "operator", "")
-    return (type(expression).__name__, operator, *(_semantic_key(part) for part in expression.children()))
+    return (type(expression).__name__, operator, *(_get_meaning(part) for part in expression.children()))

@@ -1,7 +1,4 @@
-"""Units and the literals that carry them, so that `2h` can never be compared with `80%`.
-
-Never put a provider's or a field's name here: `watcher.core.rules.fields` knows which field has which unit.
-"""
+"""Units, so that `2h` is never compared with `80%`, and the texts of durations and numbers."""
 
 import math
 import re
@@ -20,12 +17,12 @@ _MAX_LITERAL_LENGTH = 40
 
 
 class Unit(StrEnum):
-    """What a value is measured in; the value is the words that a message says."""
+    """The unit of a value; the enum's value is how a message names it."""
 
     PERCENT = "a percent"
     COUNT = "a count"
     MONEY = "an amount of money"
-    AMOUNT = "a count or an amount of money"  # which of them, only a reading can say
+    AMOUNT = "a count or an amount of money"  # only a reading can tell which
     DURATION = "a duration"
     NUMBER = "a plain number"
     BOOLEAN = "true or false"
@@ -33,7 +30,7 @@ class Unit(StrEnum):
 
     @property
     def example(self) -> str:
-        """A literal of this unit, as a person would write it."""
+        """A literal of this unit."""
         return _EXAMPLES[self]
 
 
@@ -51,7 +48,7 @@ _COUNTABLE_UNITS = (Unit.AMOUNT, Unit.COUNT, Unit.MONEY, Unit.NUMBER)
 
 
 def find_common_unit(left: Unit, right: Unit) -> Unit | None:
-    """The unit in which two values can be compared, added or subtracted; None where they cannot be."""
+    """The unit in which two values can be compared, added or subtracted; None if they cannot be."""
     if left is right:
         return left
     if left not in _COUNTABLE_UNITS or right not in _COUNTABLE_UNITS or {left, right} == {Unit.COUNT, Unit.MONEY}:
@@ -62,7 +59,7 @@ def find_common_unit(left: Unit, right: Unit) -> Unit | None:
 
 
 def find_scaled_unit(left: Unit, operator: str, right: Unit) -> Unit | None:
-    """The unit of a product or a quotient; None where it has no meaning."""
+    """The unit of a product or a quotient; None if it has no meaning."""
     if {left, right} & {Unit.BOOLEAN, Unit.TEXT}:
         return None
     if right is Unit.NUMBER:
@@ -78,7 +75,7 @@ def is_currency(unit: str) -> bool:
 
 
 def parse_duration_s(text: str) -> float | None:
-    """Seconds of `45m`, `2h`, `7d`, `1h30m`; None where the text is no duration. The largest unit comes first."""
+    """Seconds of `45m`, `2h`, `7d`, `1h30m`; None if the text is no duration. The largest unit comes first."""
     found = _DURATION_PATTERN.fullmatch(text) if 0 < len(text) <= _MAX_LITERAL_LENGTH else None
     if found is None:
         return None
@@ -86,7 +83,7 @@ def parse_duration_s(text: str) -> float | None:
 
 
 def parse_number(text: str) -> float | None:
-    """The value of a plain number; None where the text is none. May be infinite: `1e999`."""
+    """The value of a plain number; None if the text is none. May be infinite: `1e999`."""
     return float(text) if len(text) <= _MAX_LITERAL_LENGTH and _NUMBER_PATTERN.fullmatch(text) else None
 
 
@@ -94,7 +91,7 @@ def parse_duration(text: str) -> timedelta:
     """The duration that a text names.
 
     Raises:
-        ValueError: with a message for people: not a duration, or longer than ten years.
+        ValueError: it is no duration, or longer than ten years.
     """
     seconds = parse_duration_s(text)
     if seconds is None:
