@@ -10,9 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from watcher import pipeline
-from watcher.config import changes
 from watcher.config import loader as configuration
-from watcher.config.changes import ConfigFingerprint
 from watcher.config.loader import Config
 from watcher.config.secrets import make_secret_resolver
 from watcher.core.model import PollFailure, Snapshot
@@ -60,7 +58,7 @@ class Daemon:
             log,
             redactor,
         )
-        self._stopping = self._refreshing = self._loading = self._reload_pending = False
+        self._stopping = self._refreshing = self._loading = False
         self._written_count = -1  # `change_count` of the store when `status.json` was last written
         self._one_shot = False  # polled by `check`, not by this loop
         self._failure_kinds: dict[tuple[str, str], str] = {}  # account -> kind: said when it begins and when it ends
@@ -187,7 +185,6 @@ class Daemon:
 
     def _check_requests(self) -> None:
         self._dispatcher.release_deliveries()
-        self._retry_config()
         wish = self._store.facts.load(REFRESH_FACT)
         if wish is not None and wish[0] == REFRESH_REQUESTED:
             self._refreshing = True
@@ -216,46 +213,27 @@ class Daemon:
         return config
 
     def _reload_if_changed(self) -> None:
-        """Read the config anew if a file of it changed: at every waking, because it costs one `stat` a file."""
-        stamp = changes.fingerprint_config_files(self._paths)
-        if stamp != self._fingerprint and self._is_settled(stamp):
-            self._fingerprint = stamp
+        """Load the config again if one of its files changed: at every wake-up, because it costs one `stat` a file."""
+        fingerprint = configuration.fingerprint_config_files(self._paths)
+        if fingerprint != self._fingerprint:
+            self._fingerprint = fingerprint
             self._reload()
-
-    def _retry_config(self) -> None:
-        """Read anew what is not in force, also what was refused: its mode may be mended, which no stamp tells."""
-        stamp = changes.fingerprint_config_files(self._paths)
-        if stamp != self.config.fingerprint and self._is_settled(stamp):
-            self._reload()
-
-    def _is_settled(self, fingerprint: ConfigFingerprint) -> bool:
-        """Whether nobody seems to be writing; where somebody may be, it is looked at again soon."""
-        now = self._environment.clock.now()
-        if changes.is_settled(fingerprint, now):
-            return True
-        self._scheduler.schedule_at("config", now + changes.SETTLE_FOR, self._reload_if_changed)
-        return False
 
     def _reload(self) -> None:
-        """Read the config anew, in a thread: a secret may come from a program that takes its time."""
-        if self._loading:
-            self._reload_pending = True  # what is being read may be older than the wish
-            return
-        self._loading = True
-        self._work_queue.run_in_thread(self._try_load_config, self._on_config_loaded)
+        """Load the config in a thread, because a secret may come from a slow program."""
+        if not self._loading:
+            self._loading = True
+            self._work_queue.run_in_thread(self._try_load_config, self._on_config_loaded)
 
     def _try_load_config(self) -> Config | Exception:
         try:
             return self._load_config()
-        except Exception as error:  # noqa: BLE001 - it is dealt with on the loop's thread
+        except Exception as error:  # noqa: BLE001 - handled on the loop's thread
             return error
 
     def _on_config_loaded(self, config: Config | Exception) -> None:
         now, self._loading = self._environment.clock.now(), False
-        if self._reload_pending:
-            self._reload_pending = False
-            self._reload()
-        elif isinstance(config, ConfigError):
+        if isinstance(config, ConfigError):
             self._reject_config(str(config), now)
         elif isinstance(config, Exception):
             raise config
@@ -309,8 +287,7 @@ class Daemon:
         self._scheduler.schedule_at("heartbeat", now + HEARTBEAT_EVERY, self._write_heartbeat)
         self._store.return_to_disk(now=now)
         self._store.run_transaction(lambda: self._store.facts.save("heartbeat", "running", now), now=now)
-        self._retry_config()
-        self._dispatcher.release_deliveries()  # where there is no signal for it, a snooze that another process ended shows here
+        self._dispatcher.release_deliveries()  # without signals, this is where a snooze that another process ended shows
 
     def _delete_old_records(self) -> None:
         now = self._environment.clock.now()

@@ -10,6 +10,7 @@ from tests.world import START, Machine, World
 from watcher.cli import service
 from watcher.cli.service import CONFIG_ERROR_FACT
 from watcher.storage.store import Store
+from watcher.system.paths import Paths
 
 
 @pytest.fixture
@@ -53,3 +54,23 @@ def test_status_shows_why_it_did_not_start(refuse):
 )
 def test_a_login_item_is_told_from_what_a_shell_inherits(env, is_one):
     assert service._is_login_item(env) is is_one
+
+
+@pytest.mark.parametrize(
+    "fix",
+    [
+        lambda own: own.config_file.write_text(""),
+        lambda own: own.config_file.chmod(0o640),
+        lambda own: own.config_file.unlink(),
+        lambda own: (own.rules_dir.mkdir(), (own.rules_dir / "a.toml").touch()),
+    ],
+)
+def test_a_change_of_any_config_file_ends_the_wait(tmp_path, fix, monkeypatch):
+    monkeypatch.setattr(service, "CONFIG_CHECK_EVERY_S", 0.01)
+    monkeypatch.delattr(service.signal, "SIGHUP", raising=False)
+    own = Paths(config_dir=tmp_path, state_dir=tmp_path / "state")
+    own.config_file.write_text("[poll]\n")
+    own.config_file.chmod(0o600)
+    before = service.fingerprint_config_files(own)
+    fix(own)
+    service._wait_for_config_change(own, before)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from watcher.config import changes, loader
+from watcher.config import loader
 from watcher.errors import ConfigError
 from watcher.system.paths import Paths
 
@@ -140,12 +140,12 @@ def test_an_unknown_kind_of_channel_is_told_the_nearest(tmp_path):
 def test_a_folder_of_rules_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path):
     paths = Paths(tmp_path / "own", tmp_path)
     paths.config_dir.mkdir()
-    before = changes.fingerprint_config_files(paths)
+    before = loader.fingerprint_config_files(paths)
     paths.rules_dir.write_text("no folder: as unreadable as one without the right to look")
     with pytest.raises(ConfigError) as caught:
         loader.load_config(paths, str, tmp_path)
     assert str(caught.value) == f"{paths.rules_dir}:1:1: cannot be read: Not a directory"
-    assert changes.fingerprint_config_files(paths) != before  # a running daemon looks, and keeps the last good rules
+    assert loader.fingerprint_config_files(paths) != before  # a running daemon looks, and keeps the last good rules
 
 
 def test_a_config_whose_folder_cannot_be_read_is_not_taken_for_an_absent_one(tmp_path):

@@ -16,7 +16,6 @@ from watcher import environment
 from watcher.cli.config import format_schema
 from watcher.cli.output import get_output_width, wrap_line
 from watcher.config import json_schema
-from watcher.config.changes import may_exist
 from watcher.core.rules import schema
 from watcher.credentials import HostInfo
 from watcher.errors import ConfigError, WatcherError
@@ -26,7 +25,7 @@ from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
 from watcher.system import paths
 from watcher.system import paths as shipped
-from watcher.system.paths import Paths
+from watcher.system.paths import Paths, may_exist
 
 CONFIG_TEMPLATE = """\
 #:schema ./watcher.schema.json

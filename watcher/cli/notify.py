@@ -12,7 +12,6 @@ from watcher import notifiers
 from watcher.cli.output import get_output_width, wrap_line
 from watcher.config import loader as configuration
 from watcher.config import secrets
-from watcher.config.changes import may_exist
 from watcher.config.loader import Config
 from watcher.core.model import DeliveryOutcome, Message, Severity
 from watcher.core.redaction import Redactor
@@ -25,6 +24,7 @@ from watcher.status.status_file import write_status
 from watcher.storage.store import CHANNEL_TESTED_PREFIX, DATABASE_FILE_NAME, Store
 from watcher.system import paths
 from watcher.system.lock import Lock
+from watcher.system.paths import may_exist
 
 
 def _complete_channels(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

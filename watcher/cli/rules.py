@@ -12,11 +12,11 @@ from watcher.cli.output import format_columns, format_count, get_output_width, w
 from watcher.cli.rules_add import add
 from watcher.cli.rules_explain import explain
 from watcher.cli.rules_list import list_rules
-from watcher.config.changes import may_exist
 from watcher.core.engine import rule_tests
 from watcher.core.engine.rule_tests import ExampleResult
 from watcher.core.formatting import format_duration
 from watcher.core.rules.rule import Rule
+from watcher.system.paths import may_exist
 
 
 @click.group()

@@ -11,13 +11,13 @@ from typing import Any
 import click
 
 from watcher.cli.context import find_paths, load_effective_config
-from watcher.config.changes import list_rule_files, may_exist
 from watcher.core.model import Severity
 from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import create_diagnostic, format_diagnostics
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.toml_positions import TomlPositions
 from watcher.errors import ConfigError, UsageError
+from watcher.system.paths import may_exist
 
 SCHEMA_LINE = "#:schema ./rules.schema.json\n"
 _MAX_NAME_BYTES = 60  # bytes
@@ -57,7 +57,7 @@ def add(*, name: str, dry_run: bool, **flags: Any) -> None:
     if dry_run:
         click.echo(text, nl=False)
         return
-    were_shipped = not may_exist(own.config_file) and not list_rule_files(own)
+    were_shipped = not may_exist(own.config_file) and not own.list_rule_files()
     _write_new_file(path, text)
     click.echo(f"written: {path}")
     if were_shipped:

@@ -13,8 +13,7 @@ from types import FrameType
 
 from watcher import environment as doors
 from watcher.cli import EXIT_BUSY, output
-from watcher.config import changes
-from watcher.config.changes import ConfigFingerprint
+from watcher.config.loader import ConfigFingerprint, fingerprint_config_files
 from watcher.core.redaction import Redactor
 from watcher.daemon import CONFIG_ERROR_FACT, Daemon
 from watcher.environment import Environment
@@ -26,6 +25,7 @@ from watcher.system.lock import Lock
 from watcher.system.log import FileLog, Log
 from watcher.system.paths import Paths
 
+CONFIG_CHECK_EVERY_S = 30.0
 SHUTDOWN_TIMEOUT_S = 1.5  # what is not done so long after the signal is not kept: whoever sent it waits for two seconds
 
 
@@ -66,9 +66,7 @@ def _create_daemon(
     env, path = environment.read_host_info().env, paths.state_dir / DATABASE_FILE_NAME
     while True:
         store = Store(path, now=environment.clock.now(), memory_fallback=True)
-        files = changes.fingerprint_config_files(
-            paths, include_modes=True
-        )  # before they are read: what is mended meanwhile is a change
+        files = fingerprint_config_files(paths)  # before they are read: a fix in the meantime is a change
         try:
             return Daemon(paths=paths, environment=environment, store=store, log=log, redactor=redactor), store
         except ConfigError as error:
@@ -99,13 +97,12 @@ def _is_login_item(env: Mapping[str, str]) -> bool:
 
 
 def _wait_for_config_change(paths: Paths, fingerprint: ConfigFingerprint) -> None:
-    """Until the person's files have changed, or SIGHUP says that they, or what they point to, are mended."""
-    from watcher.cli.config_recheck import wait_for_change  # noqa: PLC0415 - likewise
-
-    told = threading.Event()
+    """Wait until the config's files change, or until SIGHUP says that they, or what they point to, are fixed."""
+    signalled = threading.Event()
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda _number, _frame: told.set())
-    wait_for_change(paths, fingerprint, told.wait)
+        signal.signal(signal.SIGHUP, lambda _number, _frame: signalled.set())
+    while fingerprint_config_files(paths) == fingerprint and not signalled.wait(CONFIG_CHECK_EVERY_S):
+        pass
 
 
 def _report_config_error(

@@ -151,13 +151,13 @@ def _build_from_store(paths: Paths, now: datetime) -> StatusDocument:
 
 
 def _recheck_config_error(document: StatusDocument, paths: Paths) -> StatusDocument:
-    """The document with the config's mistakes of now, not of when it was last read."""
-    from watcher.cli.config_recheck import recheck_config  # noqa: PLC0415 - only where the config was refused
-
-    error = recheck_config(document.config_error or "", paths)
-    if error is None:
-        Lock(paths.state_dir).signal_holder()  # it would notice at its next wake-up
-    return structs.replace(document, config_error=error)
+    """The document with the config's mistakes of now, not of when it was last loaded."""
+    try:
+        load_effective_config(with_secrets=True)
+    except ConfigError as error:
+        return structs.replace(document, config_error=str(error))
+    Lock(paths.state_dir).signal_holder()  # it would notice at its next wake-up
+    return structs.replace(document, config_error=None)
 
 
 def import_pending_statusline(paths: Paths) -> None:

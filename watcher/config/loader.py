@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from watcher.config.changes import ConfigFingerprint, fingerprint_config_files, list_rule_files, may_exist
 from watcher.config.file import (
     ConfigDocument,
     ConfigFile,
@@ -38,7 +37,10 @@ from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
 from watcher.system import paths as shipped
 from watcher.system.clock import LocalZone
-from watcher.system.paths import Paths, expand_home
+from watcher.system.paths import Paths, expand_home, may_exist
+
+ConfigFingerprint = tuple[tuple[str, int, int, int], ...]
+"""(path, mtime in ns, ctime in ns, size) of each file."""
 
 PROVIDER_SPECIFIC_KEYS = {"user_agent": "codex", "reset_credits": "codex"}
 
@@ -76,6 +78,23 @@ def load_config(paths: Paths, resolve: SecretResolver, home: Path) -> Config:
         ConfigError: its text holds every diagnostic, with file, line and caret.
     """
     return _ConfigLoader(paths, resolve, home).load()
+
+
+def fingerprint_config_files(paths: Paths) -> ConfigFingerprint:
+    """A value that differs after any change of the files, their modes included; costs one `stat` for each."""
+    fingerprint = []
+    try:
+        rules = paths.list_rule_files()
+    except OSError:
+        rules = []
+        fingerprint.append((str(paths.rules_dir), 0, 0, -1))
+    for path in (paths.config_file, *rules):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        fingerprint.append((str(path), status.st_mtime_ns, status.st_ctime_ns, status.st_size))
+    return tuple(fingerprint)
 
 
 class _ConfigLoader:
@@ -303,7 +322,7 @@ class _ConfigLoader:
 
     def _list_rule_files(self) -> list[Path]:
         try:
-            return list_rule_files(self._paths)
+            return self._paths.list_rule_files()
         except OSError as error:
             folder = str(self._paths.rules_dir)
             self._file.problems.append(make_unreadable_diagnostic(folder, error))

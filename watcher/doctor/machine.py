@@ -9,7 +9,6 @@ from pathlib import Path
 from shlex import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from watcher.config.changes import list_rule_files
 from watcher.core import formatting
 from watcher.doctor import DoctorContext, Finding, fail, ok, warn
 from watcher.polling.clock_skew import CLOCK_AHEAD_FACT
@@ -175,7 +174,7 @@ def _check_config_files(paths: Paths) -> Iterator[Finding]:
     if paths.config_file.exists():
         yield _check_private(paths.config_file, "600")
     try:
-        files = list_rule_files(paths)
+        files = paths.list_rule_files()
     except OSError:
         yield fail(str(paths.rules_dir), "cannot be read", f"chmod u+rx {quote(str(paths.rules_dir))}")
         return

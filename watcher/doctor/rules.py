@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from shlex import quote
 
-from watcher.config.changes import may_exist
 from watcher.core import formatting
 from watcher.core.engine.matching import compile_rule
 from watcher.core.engine.state import SeriesState
@@ -13,6 +12,7 @@ from watcher.core.rules.diagnostics import find_close_match
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.selector import Selector
 from watcher.doctor import DoctorContext, Finding, fail, ok, warn
+from watcher.system.paths import may_exist
 
 _PERCENT_FIELD_BY_COUNT = {"used": "used_percent", "remaining": "remaining_percent", "limit": ""}
 _DUPLICATE_NAME_TEXT = "this name is taken"

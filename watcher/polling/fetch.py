@@ -67,7 +67,9 @@ def find_logins(
         troubles = (error,)
     return FoundLogins(
         credentials=accounts.assign_keys(
-            accounts.merge_duplicates([_clean_credential(each) for each in found], now()), known_keys, all_sources_read=not troubles
+            accounts.merge_duplicates([_clean_credential(each) for each in found], now()),
+            known_keys,
+            all_sources_read=not troubles,
         ),
         failures=tuple(_make_failure(provider, None, trouble, now()) for trouble in troubles),
     )

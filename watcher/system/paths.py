@@ -31,6 +31,32 @@ class Paths(NamedTuple):
         """The folder of rule files; it may be absent."""
         return self.config_dir / "rules"
 
+    def list_rule_files(self) -> list[Path]:
+        """Every `*.toml` in the folder of rules, by name, without hidden ones (an editor's own).
+
+        Raises:
+            OSError: the folder exists and cannot be read. `glob` would find nothing, which would end every alert.
+        """
+        try:
+            found = list(self.rules_dir.iterdir())
+        except FileNotFoundError:
+            return []
+        return sorted(path for path in found if path.suffix == ".toml" and not path.name.startswith("."))
+
+
+def may_exist(path: Path) -> bool:
+    """Whether something is at that path, be it something that cannot be read: a dangling link, a closed folder.
+
+    If such a config counted as absent, the default rules would silently replace it.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
 
 def find_home() -> Path:
     """The home of the person who runs this.
