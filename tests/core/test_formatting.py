@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.core.formatting import MAX_TEXT_LENGTH, clean_text
+from watcher.core.formatting import MAX_TEXT_LENGTH, clean_lines, clean_text
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,27 @@ def test_cleaned_text_is_printable_and_stays_as_it_is(text):
     assert once.isprintable()
     assert len(once) <= MAX_TEXT_LENGTH
     assert clean_text(once) == once
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("zero\0", "zero"),
+        ("\x1b[31mred\x1b[0m", "[31mred[0m"),
+        ("a\r\nb\rc\td", "a\nb\nc\td"),
+        ("100 \u202e% 28", "100 % 28"),
+        ("sur\ud800", "sur\ufffd"),
+        ("\ud83d\ude80", "\U0001f680"),
+        ("  x \n", "x"),
+        ("bell\x07 c1\x9b", "bell c1"),
+    ],
+)
+def test_what_breaks_a_channel_is_removed_from_lines(text, cleaned):
+    assert clean_lines(text) == cleaned
+
+
+@given(st.text(st.characters(codec=None)))
+def test_cleaned_lines_can_be_encoded_and_stay_as_they_are(text):
+    once = clean_lines(text)
+    once.encode("utf-8")
+    assert clean_lines(once) == once

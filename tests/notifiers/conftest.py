@@ -7,7 +7,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import structs
 
+from watcher.core.formatting import clean_lines, clean_text
 from watcher.core.model import Message, Response, Severity
 from watcher.notifiers import NOTIFIERS, Channel
 
@@ -49,6 +51,18 @@ FACTS = {
 def child_path(*folders):
     """PYTHONPATH for a child process: these folders, then this copy of the program."""
     return os.pathsep.join(map(str, (*folders, ROOT)))
+
+
+def clean_message(message):
+    """The message as it reaches a channel: its texts are cleaned where they enter the program."""
+    return structs.replace(
+        message,
+        id=clean_text(message.id),
+        title=" ".join(clean_lines(message.title).split()) or "AI usage watcher",
+        body=clean_lines(message.body),
+        label=clean_text(message.label),
+        unit=clean_text(message.unit),
+    )
 
 
 @pytest.fixture(scope="session")

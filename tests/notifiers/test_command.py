@@ -7,6 +7,7 @@ import sys
 import msgspec
 import pytest
 
+from tests.notifiers.conftest import clean_message
 from watcher import notifiers
 from watcher.system.process import run_command
 
@@ -39,7 +40,7 @@ def test_a_program_gets_the_contract_on_stdin_and_in_variables(script, tmp_path,
     )
     hostile = '$(touch /tmp/x) `id` "; rm -rf ~" %PATH% \\ \0'
     outcome = notifiers.send_message(
-        message(title=hostile, body="a\nb"),
+        clean_message(message(title=hostile, body="a\nb")),
         channel("command", argv=[program, str(into), "$HOME"]),
         send=not_sent,
         run=run_command,

@@ -10,9 +10,9 @@ from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models.attachments import BlockAttachment
 from slack_sdk.models.blocks import Block
 
+from tests.notifiers.conftest import clean_message
 from watcher.core.model import Severity
 from watcher.notifiers import slack
-from watcher.notifiers.text import clean_message
 
 SPECIAL = "<>&!@#|*_~`:^\n aé\U0001f680"
 

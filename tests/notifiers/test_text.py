@@ -10,30 +10,6 @@ from watcher.core.model import Severity
 from watcher.notifiers import discord, slack, text
 
 
-@pytest.mark.parametrize(
-    ("raw", "clean"),
-    [
-        ("zero\0", "zero"),
-        ("\x1b[31mred\x1b[0m", "[31mred[0m"),
-        ("a\r\nb\rc\td", "a\nb\nc\td"),
-        ("100 \u202e% 28", "100 % 28"),
-        ("sur\ud800", "sur\ufffd"),
-        ("\ud83d\ude80", "\U0001f680"),
-        ("  x \n", "x"),
-        ("bell\x07 c1\x9b", "bell c1"),
-    ],
-)
-def test_what_makes_programs_choke_is_taken_out(raw, clean):
-    assert text.clean_text(raw) == clean
-
-
-@given(st.text(st.characters(codec=None)))
-def test_clean_text_can_be_encoded_and_stays_as_it_is(raw):
-    clean = text.clean_text(raw)
-    clean.encode("utf-8")
-    assert text.clean_text(clean) == clean
-
-
 @given(
     st.text("ab&<*`…\U0001f680\n ", max_size=60),
     st.integers(1, 40),
@@ -99,7 +75,3 @@ def test_good_news_is_green_and_the_rest_has_its_severity(message):
     assert text.get_colour(message(event="resolved", severity=Severity.CRITICAL)) == text.GREEN
     colours = {text.get_colour(message(severity=severity)) for severity in Severity}
     assert len(colours | {text.GREEN}) == 4
-
-
-def test_a_message_never_lacks_a_title(message):
-    assert text.clean_message(message(title="\0 ")).title == "AI usage watcher"

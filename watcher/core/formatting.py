@@ -3,6 +3,7 @@
 Always English, whatever the machine's locale, so that a message reads the same everywhere.
 """
 
+import re
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 
@@ -19,6 +20,9 @@ _MAX_HOURS = 48  # from here on hours are counted in days
 _FULL_PERCENT = 100
 _WEEKDAY_RANGE_DAYS = 6  # as far as a weekday's name says which day is meant
 
+# C0 but tab and newline, DEL, C1, the marks that change the direction of what follows, and two noncharacters.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
+
 
 def clean_text(text: str, max_length: int = MAX_TEXT_LENGTH) -> str:
     """The text on one line, clipped to `max_length`, without control characters and marks that change its direction.
@@ -28,6 +32,16 @@ def clean_text(text: str, max_length: int = MAX_TEXT_LENGTH) -> str:
     printable = (c if c.isprintable() else " " if c.isspace() else "" for c in text)
     line = " ".join("".join(printable).split())
     return line if len(line) <= max_length else line[: max_length - 3].rstrip() + "..."
+
+
+def clean_lines(text: str) -> str:
+    """The text without control characters, direction marks and lone surrogates; its lines and blanks stay.
+
+    A NUL makes D-Bus drop the connection, an escape sequence writes on terminals, a turned direction shows false
+    numbers.
+    """
+    paired = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return _UNPRINTABLE.sub("", paired.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
 def format_duration(duration: timedelta) -> str:

@@ -7,7 +7,7 @@ values. Then one file for each channel: a function from a `Message` and the chan
 
 from watcher.core.model import DeliveryOutcome, Message, Request
 from watcher.errors import ProviderError, ServerError, ShapeChangedError
-from watcher.notifiers import apprise, command, desktop, discord, ntfy, slack, text, webhook
+from watcher.notifiers import apprise, command, desktop, discord, ntfy, slack, webhook
 from watcher.notifiers.base import Channel, Notifier, Run, Send
 
 __all__ = ["NOTIFIERS", "Channel", "Notifier", "Run", "Send", "send_message"]
@@ -21,7 +21,7 @@ NOTIFIERS: dict[str, Notifier] = {module.NOTIFIER.type: module.NOTIFIER for modu
 def send_message(message: Message, channel: Channel, *, send: Send, run: Run) -> DeliveryOutcome:
     """Try once to deliver `message` to `channel`. Never raises: whatever goes wrong is in the outcome."""
     try:
-        return _deliver(NOTIFIERS[channel.type], text.clean_message(message), channel, send, run)
+        return _deliver(NOTIFIERS[channel.type], message, channel, send, run)
     except ProviderError as error:
         # `asked again` is about polls. Of the last two errors a response began: the receiver had the message.
         detail = str(error).replace("it is asked again later", "it will be sent again")

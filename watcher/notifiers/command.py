@@ -53,8 +53,8 @@ def build_request(message: Message, settings: Settings) -> Command:
 
 
 def _format_variable(value: object) -> str:
-    """`value` as a variable can hold it: never longer than systems allow, never a NUL."""
-    return clip("" if value is None else str(value).replace("\0", ""), 16_000, measure=count_utf8_bytes)
+    """`value` as the text of a variable, never longer than systems allow."""
+    return clip("" if value is None else str(value), 16_000, measure=count_utf8_bytes)
 
 
 NOTIFIER = Notifier(type="command", settings_class=Settings, build_request=build_request)

@@ -1,13 +1,11 @@
-"""Text as channels need it: cleaned of what breaks them, clipped to their limits, with bars and fields.
+"""What several channels need: texts clipped to a limit, usage bars, colours and links.
 
-Every function is pure. Never put a service's own escaping here: that stands beside its limits, in its file.
+A service's own escaping and limits are in its file. Texts arrive clean: text from outside is cleaned where a response
+becomes a snapshot.
 """
 
-import math
 import re
 from collections.abc import Callable
-
-from msgspec import structs
 
 from watcher.core.formatting import format_amount, format_percent
 from watcher.core.model import Message, Severity
@@ -19,51 +17,6 @@ GREEN = 0x2DA44E
 """For good news: resolved, and a window that was reset."""
 
 APP_NAME = "AI usage watcher"
-
-# C0 but tab and newline, DEL, C1, and the marks that turn the direction of what follows: a NUL makes a bus drop the
-# connection, an escape sequence writes on terminals, and a turned direction can show a false number.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
-
-
-def clean_text(text: str) -> str:
-    """`text` without anything that makes a program choke: control characters, direction marks, lone surrogates."""
-    paired = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return _UNPRINTABLE.sub("", paired.replace("\r\n", "\n").replace("\r", "\n")).strip()
-
-
-def clean_line(text: str) -> str:
-    """`text` cleaned, on one line."""
-    return " ".join(clean_text(text).split())
-
-
-def clean_message(message: Message) -> Message:
-    """The message with every text cleaned, never without a title, and no number that is none."""
-    used, left = message.used_percent, message.remaining
-    used = used if used is not None and math.isfinite(used) else None
-    left = left if left is not None and left.is_finite() else None
-    texts = {name: clean_line(getattr(message, name)) for name in _SINGLE_LINE_FIELDS}
-    own = {
-        "title": texts["title"] or APP_NAME,
-        "body": clean_text(message.body),
-        "used_percent": used,
-        "remaining": left,
-    }
-    return structs.replace(message, **texts | own)
-
-
-_SINGLE_LINE_FIELDS = (
-    "id",
-    "thread",
-    "event",
-    "title",
-    "rule",
-    "provider",
-    "account",
-    "window",
-    "label",
-    "unit",
-    "link",
-)
 
 
 def clip(

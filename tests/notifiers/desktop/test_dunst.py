@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.core import samples
+from tests.notifiers.conftest import clean_message
 from watcher import notifiers
 from watcher.core.model import Command, Message, Severity
 from watcher.core.routing import messages
 from watcher.notifiers import NOTIFIERS, Channel
 from watcher.notifiers.desktop import dbus as desktop_bus
 from watcher.notifiers.desktop import notify_send
-from watcher.notifiers.text import clean_message
 from watcher.system.process import run_command
 
 pytestmark = pytest.mark.system

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.notifiers.conftest import child_path
+from tests.notifiers.conftest import child_path, clean_message
 from tests.notifiers.desktop import samples
 from watcher.core.model import Command, CommandResult, Severity
 from watcher.notifiers.desktop import (
@@ -20,7 +20,7 @@ from watcher.notifiers.desktop import (
     try_backends,
     windows,
 )
-from watcher.notifiers.text import clean_message, count_utf16_units
+from watcher.notifiers.text import count_utf16_units
 from watcher.system.process import run_command
 
 NOW = datetime(2026, 1, 5, 14, 20, tzinfo=UTC)

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from msgspec import Struct, structs
 
-from watcher.core.formatting import format_duration, format_time
+from watcher.core.formatting import clean_lines, format_duration, format_time
 from watcher.core.model import (
     FIRING_EVENTS,
     AlertEvent,
@@ -79,7 +79,7 @@ def compose_message(transition: Transition, rule: Rule | None, formatter: Format
     if rule is not None and _uses_template(transition, rule):
         values = _collect_template_values(transition, name, times)
         still = "Still: " if transition.event is AlertEvent.REMINDER else ""
-        title = still + _render_template(rule.title, values) if rule.title else title
+        title = still + (_render_template(rule.title, values) or title) if rule.title else title
         body = _render_template(rule.message, values) if rule.message else body
         if name.account and name.account not in f"{title} {body}":
             body = f"{body}\nAccount {name.account}."
@@ -162,7 +162,9 @@ def compose_digest(  # noqa: PLR0913 - a digest's parts, two of them named
 
 def compose_notice(key: str, title: str, body: str, now: datetime, severity: Severity = Severity.WARNING) -> Message:
     """A message of the watcher about itself: a channel that stopped, a machine that is offline."""
-    return Message(id=key, thread=key, event="notice", severity=severity, title=title, body=body, at=now, since=now)
+    return Message(
+        id=key, thread=key, event="notice", severity=severity, title=title, body=clean_lines(body), at=now, since=now
+    )
 
 
 def _format_digest_line(
@@ -239,4 +241,4 @@ def _render_template(text: str, values: Mapping[str, object]) -> str:
         rendered = template.render_template(text, values)
     except template.TemplateError as error:
         return f"{text} ({error})"  # checked when the rule was read; a message is still better than none
-    return rendered.strip()  # an empty value at either end, such as an account, leaves no blank
+    return clean_lines(rendered)  # an empty value at either end, such as an account, leaves no blank

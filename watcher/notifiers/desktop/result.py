@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from watcher.core.formatting import clean_text
 from watcher.core.model import Command, CommandResult, Message
-from watcher.notifiers.text import clean_line, clip
 
 TITLE_LIMIT = 200
 BODY_LIMIT = 1000
@@ -46,4 +46,4 @@ def run_backend(
 
 def _format_last_line(stderr: str) -> str:
     lines = stderr.strip().splitlines()
-    return f" ({clip(clean_line(lines[-1]), 160)})" if lines else ""
+    return f" ({clean_text(lines[-1], 160)})" if lines else ""
