@@ -236,6 +236,21 @@ def test_every_local_link_has_a_target():
     assert broken == []
 
 
+def test_every_path_of_the_project_exists():
+    pages = {page: page.read_text("utf-8") for page in [*PAGES, ROOT / "CONTRIBUTING.md"]}
+    paths = {
+        (page.name, path)
+        for page, text in pages.items()
+        for path in re.findall(r"`((?:watcher|tests|benchmarks|contrib|rules|docs)/[\w/.-]*)`", text)
+    }
+    examples = {"watcher/providers/acme.py", "watcher/notifiers/pager.py"}  # of docs/extending.md
+    assert [
+        (page, path)
+        for page, path in sorted(paths)
+        if not (ROOT / path).exists() and path not in examples and "/acme/" not in path
+    ] == []
+
+
 def anchors(page):
     """The fragments that a page's headings have on GitHub."""
     headings = re.findall(r"^#+ (.*)", FENCED.sub("", page.read_text("utf-8")), re.MULTILINE)
