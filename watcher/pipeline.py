@@ -49,42 +49,37 @@ def process_result(
     return store.run_transaction(work, now=now)
 
 
-def forget_account(store: Store, config: Config, provider: str, account: str, *, now: datetime) -> None:
-    """Forget an account that proved to be one that is known already, and withdraw what is still to be said of it."""
-    store.run_transaction(lambda: _forget_account(store, config, provider, account, now), now=now)
+def move_account(  # noqa: PLR0913 - which account, and the two keys
+    store: Store, config: Config, provider: str, old: str, new: str, *, now: datetime
+) -> None:
+    """Give an account another key; its history, alerts and snoozes follow, and nothing is sent again.
 
-
-def _forget_account(store: Store, config: Config, provider: str, account: str, now: datetime) -> None:
-    closed = store.forget_account(provider, account)
-    rules = {rule.name: rule for rule in config.rules}
-    save_plan(
-        store,
-        planner.plan_deliveries(
-            (),
-            rules,
-            store.outbox.load(),
-            build_routing(store, config),
-            store.snoozes.load(),
-            now,
-            closed_alerts=closed,
-        ),
-    )
-
-
-def rename_account(store: Store, config: Config, provider: str, old: str, new: str, *, now: datetime) -> bool:  # noqa: PLR0913 - as `forget_account`, with both keys
-    """Put all that is known of an account under its new key, its alerts as they stand; False where that is taken.
-
-    An account of that key that never answered gives way: what is still to be said of it is withdrawn.
+    Where the account of that key has readings too, the two are joined, and the alerts of that one stay. Messages that
+    wait about the other's alerts are withdrawn.
     """
 
-    def work() -> bool:
+    def work() -> None:
         known = store.accounts.find(provider, new)
-        if known is not None and known.snapshot is not None:
-            return False
-        _forget_account(store, config, provider, new, now)
-        return store.rename_account(provider, old, new)
+        has_readings = known is not None and known.snapshot is not None
+        _withdraw_messages(store, config, provider, old if has_readings else new, now)
+        (store.accounts.join if has_readings else store.accounts.rename)(provider, old, new)
 
-    return store.run_transaction(work, now=now)
+    store.run_transaction(work, now=now)
+
+
+def _withdraw_messages(store: Store, config: Config, provider: str, account: str, now: datetime) -> None:
+    """Withdraw what is still to be sent about an account's alerts."""
+    alerts = store.alerts.load_state().alert_states
+    plan = planner.plan_deliveries(
+        (),
+        {rule.name: rule for rule in config.rules},
+        store.outbox.load(),
+        build_routing(store, config),
+        store.snoozes.load(),
+        now,
+        closed_alerts=[key for key in alerts if (key[1].provider, key[1].account) == (provider, account)],
+    )
+    save_plan(store, plan)
 
 
 def list_closed_alerts(evaluation: evaluator.EvaluationResult) -> list[tuple[str, Series]]:

@@ -9,8 +9,7 @@ from tests.world import START, made
 from watcher.core.model import Snooze
 from watcher.credentials import claude_code as tool
 from watcher.credentials.sources import short_hash
-from watcher.polling import accounts, inbox, statusline
-from watcher.polling.account_registry import AccountRegistry
+from watcher.polling import inbox, statusline
 from watcher.status import builder
 
 RULE = '[[rule]]\nname = "a"\nwhen = "claude.five_hour > 80%"\n[channels.h]\ntype = "webhook"\nurl = "http://127.0.0.1:9/hook"\n'
@@ -41,6 +40,11 @@ def rows(world):
         for each in world.store().accounts.load()
         if each.provider == "claude"
     }
+
+
+def store_number(world, key):
+    store = world.store()
+    return store.run_transaction(lambda: store.accounts.assign_number("claude", key), now=world.machine.now())
 
 
 def owned_by(world, **owners):
@@ -256,7 +260,7 @@ def test_an_alert_that_is_being_told_is_renamed_with_its_account(world):
     def renamed_meanwhile(_request):
         world.answers["/hook"] = lambda _: world.json({}, 503)
         store, now = world.store(), world.machine.now()
-        assert store.run_transaction(lambda: store.rename_account("claude", "", "uuid-1"), now=now)
+        store.run_transaction(lambda: store.accounts.rename("claude", "", "uuid-1"), now=now)
         return world.json({}, 503)
 
     world.answers["/hook"] = renamed_meanwhile
@@ -297,7 +301,8 @@ def test_the_next_account_of_a_key_is_told_of_in_the_words_of_the_one_before(wor
     world.check()
     assert rows(world) == {"": None, "uuid-1": None}
     ids = [body["id"] for body in world.received]
-    assert ids == ["a|claude.five_hour|0|firing", "a|claude.five_hour|0|firing|account 2"]
+    number = store_number(world, "")
+    assert ids == ["a|claude.five_hour|0|firing", f"a|claude.five_hour|0|firing|account {number}"]
     world.usage(20)
     world.machine.passes(timedelta(minutes=30))
     world.check()
@@ -317,9 +322,9 @@ def test_the_next_account_of_a_key_is_told_of_in_the_words_of_the_one_before(wor
 def test_a_snooze_of_an_account_by_its_key_means_the_account_under_its_new_one(world, target, after):
     world.check()
     store, now = world.store(), world.machine.now()
-    store.run_transaction(lambda: store.rename_account("claude", "", "ab12cd34"), now=now)
+    store.run_transaction(lambda: store.accounts.rename("claude", "", "ab12cd34"), now=now)
     store.run_transaction(lambda: store.snoozes.save(Snooze(target=target, created_at=now)), now=now)
-    store.run_transaction(lambda: store.rename_account("claude", "ab12cd34", "uuid-1"), now=now)
+    store.run_transaction(lambda: store.accounts.rename("claude", "ab12cd34", "uuid-1"), now=now)
     assert [each.target for each in store.snoozes.load()] == [after]
 
 
@@ -385,13 +390,6 @@ def test_a_login_in_a_broken_place_is_in_trouble_whatever_else_is_there(world):
     found = rows(world)
     assert found.pop("").endswith("auth.json is not JSON: sign in again with `opencode auth login`")
     assert list(found.values()) == [None], "the other has a key of its own, and no trouble"
-
-
-def test_what_was_kept_by_another_version_is_learnt_again(world):
-    store = world.store()
-    now = world.machine.now()
-    store.run_transaction(lambda: store.facts.save("logins claude", '{"nameless": 7}', now), now=now)
-    assert AccountRegistry(store).get_known_keys("claude") == accounts.NO_KNOWN_KEYS
 
 
 def test_a_service_that_ended_is_asked_again_only_with_another_login(world):

@@ -135,9 +135,20 @@ def test_no_two_accounts_share_a_key_or_a_nameless_token(credentials):
     assert bool(kept) == bool(credentials)
 
 
+def keys_by_token(logins, owners):
+    """What the registry keeps when each login's answer has named its owner."""
+    names, known = {}, {}
+    for each in logins:
+        if each.token in owners and accounts.is_anonymous(each):
+            same = accounts.find_logins_of_owner(logins, each, owners[each.token], names)
+            known |= {accounts.hash_token(one): same[0].account for one in same if accounts.is_anonymous(one)}
+            names[each.account] = owners[each.token]
+    return known
+
+
 def merged(logins, owners, now=NOW):
-    known = {accounts.hash_token(each): owners[each.token] for each in logins if each.token in owners}
-    return [(each.account, each.token) for each in accounts.merge_anonymous(accounts.assign_keys(logins), known, now)]
+    keyed = accounts.assign_keys(logins)
+    return [(each.account, each.token) for each in accounts.merge_anonymous(keyed, keys_by_token(keyed, owners), now)]
 
 
 HASH = short_hash("/b")
@@ -168,14 +179,14 @@ def test_one_quota_under_two_tokens_is_known_by_its_owner(logins, owners, kept, 
 def test_what_was_only_cached_of_an_account_does_not_stand_in_for_its_login():
     """Else an expired login would look as if it answered."""
     logins = accounts.assign_keys([A, CACHED])
-    [only] = accounts.merge_anonymous(logins, {accounts.hash_token(each): "me@x.io" for each in logins}, NOW)
+    [only] = accounts.merge_anonymous(logins, {accounts.hash_token(A): "id-1"}, NOW)
     assert (only.token, only.fallbacks) == ("a", ())
 
 
 def test_a_login_that_proves_to_be_anothers_is_its_spare():
     logins = accounts.assign_keys([A, B, NAMED])
-    owners = {accounts.hash_token(each): "me@x.io" for each in logins}
-    [only] = accounts.merge_anonymous(logins, owners, NOW)
+    owners = {each.token: "me@x.io" for each in logins}
+    [only] = accounts.merge_anonymous(logins, keys_by_token(logins, owners), NOW)
     assert (only.token, [each.token for each in only.fallbacks]) == ("n", ["a", "b"])
 
 

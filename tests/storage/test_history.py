@@ -102,17 +102,11 @@ def record(store, *news):
         store.run_transaction(lambda each=each: store.readings.save_result(each), now=each.at)
 
 
-def rows(store):
-    with closing(sqlite3.connect(store.path)) as file:
-        return file.execute("SELECT account, kind, ended_at - began_at, gaps FROM outage ORDER BY began_at").fetchall()
-
-
-def test_polls_that_fail_alike_are_one_row_and_each_comes_back(store):
+def test_each_failed_poll_comes_back(store):
     polls = [failure(each * M) for each in (0, 5, 10, 40, 45)]
     record(store, *polls)
-    assert rows(store) == [("a", "timeout", 45 * 60_000, "300000 300000 1800000 300000")]
-    assert list(store.readings.iter_failures(since=START)) == polls
-    assert list(store.readings.iter_failures(since=START + 7 * M)) == polls[2:]
+    assert store.readings.load_failures(since=START) == polls
+    assert store.readings.load_failures(since=START + 7 * M) == polls[2:]
 
 
 @pytest.mark.parametrize(
@@ -124,37 +118,28 @@ def test_polls_that_fail_alike_are_one_row_and_each_comes_back(store):
         failure(7 * M, retry_at=START + H),
     ],
 )
-def test_what_says_something_else_begins_a_row_of_its_own(store, between):
+def test_failures_of_all_kinds_come_back_in_time_order(store, between):
     news = [failure(0 * M), failure(5 * M), between, failure(10 * M), failure(15 * M)]
     record(store, *news)
-    assert [row[3] for row in rows(store) if row[2]] == ["300000", "300000"]
-    assert list(store.readings.iter_failures(since=START)) == [each for each in news if isinstance(each, PollFailure)]
+    assert store.readings.load_failures(since=START) == [each for each in news if isinstance(each, PollFailure)]
 
 
 def test_accounts_are_kept_apart_and_a_clock_set_back_loses_nothing(store):
     polls = [failure(0 * M), failure(0 * M, account="b"), failure(5 * M), failure(4 * M)]
     record(store, *polls)
-    assert sorted(store.readings.iter_failures(since=START), key=lambda each: (each.account, each.at)) == [
-        polls[0], polls[3], polls[2], polls[1],
-    ]  # fmt: skip
-
-
-def test_a_row_never_grows_without_end(store):
-    record(store, *(failure(each * M) for each in range(250)))
-    assert [row[3].count(" ") + 2 for row in rows(store)] == [100, 100, 50]
-    assert len(list(store.readings.iter_failures(since=START))) == 250
+    assert store.readings.load_failures(since=START) == [polls[0], polls[3], polls[2], polls[1]]
 
 
 def test_they_go_when_the_readings_of_their_time_go(store):
     record(store, failure(0 * M), answer(M), failure(10 * M), failure(D))
-    store.run_transaction(lambda: store.delete_old_records(START + 14 * D + H), now=START)
-    assert [each.at for each in store.readings.iter_failures(since=START)] == [START + 10 * M, START + D]
+    store.run_transaction(lambda: store.delete_old_records(START + 14 * D + 5 * M), now=START)
+    assert [each.at for each in store.readings.load_failures(since=START)] == [START + 10 * M, START + D]
 
 
-def test_an_account_known_by_another_key_leaves_none_behind(store):
+def test_failed_polls_of_an_account_that_proved_to_be_another_go_with_it(store):
     record(store, failure(0 * M), failure(0 * M, account="b"))
-    store.run_transaction(lambda: store.forget_account("claude", "a"), now=START)
-    assert [each.account for each in store.readings.iter_failures(since=START)] == ["b"]
+    store.run_transaction(lambda: store.accounts.join("claude", "a", "b"), now=START)
+    assert [each.account for each in store.readings.load_failures(since=START)] == ["b"]
 
 
 @pytest.mark.parametrize(("since", "found"), [(START, [START, START + H]), (START + H, [START + H])])
@@ -170,7 +155,7 @@ def test_what_failed_before_an_upgrade_is_known_from_its_beginning(tmp_path, sin
         file.execute("INSERT INTO account VALUES ('copilot', '', '{}', NULL, NULL, 0, ?)", (last,))
     store = Store(path, now=START + H)
     try:
-        assert [(each.at, each.kind, each.message) for each in store.readings.iter_failures(since=START - D)] == [
+        assert [(each.at, each.kind, each.message) for each in store.readings.load_failures(since=START - D)] == [
             (at, "timeout", "no") for at in found
         ]
     finally:

@@ -105,7 +105,7 @@ def test_instants_are_kept_in_utc_whatever_the_zone(tmp_path, zone):
     with closing(sqlite3.connect(path)) as raw:
         assert raw.execute("SELECT at, resets_at FROM reading").fetchall() == [(ms, ms)]
         assert raw.execute("SELECT at FROM fact").fetchall() == [(ms,)]
-        assert raw.execute("SELECT asked_at FROM account").fetchall() == [(ms,)]
+        assert raw.execute("SELECT polled_at FROM account").fetchall() == [(ms,)]
     with closing(Store(path, now=NOW)) as store:
         assert store.facts.load("heartbeat") == ("running", NOW)
         assert store.accounts.load()[0].snapshot.at == NOW
@@ -114,10 +114,10 @@ def test_instants_are_kept_in_utc_whatever_the_zone(tmp_path, zone):
 @pytest.mark.parametrize(
     ("spoil", "kind"),
     [
-        ("UPDATE account SET snapshot = '{\"provider\": 7}' WHERE account = 'a'", "Snapshot"),
-        ("UPDATE account SET snapshot = 'torn {' WHERE account = 'a'", "Snapshot"),
-        ("UPDATE account SET failure = '[]' WHERE account = 'a'", "PollFailure"),
-        ("UPDATE series SET state = '{}' WHERE account = 'a'", "SeriesState"),
+        ("UPDATE account SET snapshot = '{\"at\": 7}' WHERE key = 'a'", "Snapshot"),
+        ("UPDATE account SET snapshot = 'torn {' WHERE key = 'a'", "Snapshot"),
+        ("UPDATE account SET failure = '[]' WHERE key = 'a'", "PollFailure"),
+        ("UPDATE series SET state = '{}' WHERE account = 1", "SeriesState"),
         ("UPDATE delivery SET record = 'null' WHERE key = 'a'", "Delivery"),
     ],
 )

@@ -34,7 +34,7 @@ def build_tracks(store: Store, rules: Sequence[Rule], series: Iterable[Series], 
     """The tracks of these series since then, in the order of the providers; series without a reading are left out."""
     transitions = store.alerts.load_transitions(since=since)
     states = store.alerts.load_state().series_states
-    failures = list(store.readings.iter_failures(since=since))
+    failures = store.readings.load_failures(since=since)
     tracks = []
     for each in sorted(series, key=_sort_key):
         lead = max(infer_length(each) or MIN_LEAD, MIN_LEAD)

@@ -185,24 +185,23 @@ def find_successor_key(
 # --- one account under two tokens -------------------------------------------------------------------------------------
 
 
-def merge_anonymous(logins: Sequence[Credential], owners: Mapping[str, str], now: datetime) -> list[Credential]:
-    """The logins, each nameless one that proved to be another's account joined to that one.
+def merge_anonymous(logins: Sequence[Credential], keys_by_token: Mapping[str, str], now: datetime) -> list[Credential]:
+    """The logins, each anonymous one that proved to be another's account joined to that one.
 
-    It is the same quota, found in two places under two tokens: shown twice, every alert would come twice. A login that
-    names itself goes first, then the better place. Where the first one's token has run out the other lends its own,
-    else it is a spare.
+    It is the same quota, found in two places under two tokens: shown twice, every alert would come twice. Where the
+    first login's token has expired the other is used, else it is a fallback.
 
     Args:
         logins: as `assign_keys` gave them.
-        owners: token hash -> whose the login is, as its API said; empty where it did not say.
+        keys_by_token: token hash -> key of the account that the token proved to be of.
         now: the present.
     """
-    joined = map_anonymous_keys(logins, owners)
+    joined = map_anonymous_keys(logins, keys_by_token)
     kept = {login.account: login for login in logins if login.account not in joined}
     for each in logins:
-        first = kept[joined.get(each.account, each.account)]
         if each.account not in joined:
             continue
+        first = kept[joined[each.account]]
         lends = _is_expired(first, now) and not _is_expired(each, now)
         used, spare = (each, first) if lends else (first, each)
         kept[first.account] = replace(
@@ -215,23 +214,42 @@ def merge_anonymous(logins: Sequence[Credential], owners: Mapping[str, str], now
     return list(kept.values())
 
 
-def map_anonymous_keys(logins: Sequence[Credential], owners: Mapping[str, str]) -> dict[str, str]:
-    """Key of each nameless login that proved to be another's account -> key of that one."""
-    kept: list[Credential] = []
+def map_anonymous_keys(logins: Sequence[Credential], keys_by_token: Mapping[str, str]) -> dict[str, str]:
+    """Key of each anonymous login that proved to be another's account -> key of that one.
+
+    A login that names itself goes first, then the one in the better place.
+    """
+    first: dict[str, str] = {}
     joined: dict[str, str] = {}
     for each in sorted(logins, key=is_anonymous):
-        owner = owners.get(hash_token(each), "").casefold() if is_anonymous(each) else ""
-        first = next((other for other in kept if owner and _belongs_to_owner(other, owner, owners, each)), None)
-        if first is None:
-            kept.append(each)
-        else:
-            joined[each.account] = first.account
+        account = keys_by_token.get(hash_token(each), each.account) if is_anonymous(each) else each.account
+        key = first.setdefault(account, each.account)
+        if key != each.account:
+            joined[each.account] = key
     return joined
 
 
-def _belongs_to_owner(login: Credential, owner: str, owners: Mapping[str, str], reference: Credential) -> bool:
-    names = (login.account, login.account_name, owners.get(hash_token(login), ""))
-    return owner in {name.casefold() for name in names} and login.extra.get("host") == reference.extra.get("host")
+def find_logins_of_owner(
+    logins: Sequence[Credential], login: Credential, owner: str, names: Mapping[str, str]
+) -> list[Credential]:
+    """The logins of one account: this anonymous one, and those of the same server that bear its owner's name.
+
+    A login that names itself goes first, then the one in the better place.
+
+    Args:
+        logins: as `assign_keys` gave them.
+        login: one of them, whose owner its API named.
+        owner: that name; empty where the API gave none.
+        names: key -> name of the account as its answers said.
+    """
+
+    def is_same(other: Credential) -> bool:
+        known = {other.account, other.account_name, names.get(other.account, "")}
+        bears_name = bool(owner) and owner.casefold() in {name.casefold() for name in known}
+        return bears_name and login.extra.get("host") == other.extra.get("host")
+
+    same = [each for each in logins if each.account == login.account or is_same(each)]
+    return sorted(same, key=is_anonymous) or [login]
 
 
 def _is_expired(credential: Credential, now: datetime) -> bool:

@@ -1,11 +1,7 @@
-"""Polling rounds: whom to ask now, whom to spare, what came back, when to ask again.
+"""Poll cycles: which accounts are polled now, what becomes of their answers, when the next cycle begins.
 
-A round asks every account of one provider, each in a thread of its own, and ends when all have answered. Everything
-else, the store included, happens on the loop's thread: threads only look and talk. Never judge a reading here.
-
-One file although it is a long one: a round is one story told in callbacks, and its steps share whom it waits for. What
-is known of a login (`sights`), whose it is (`logins`), what becomes of a gone one (`successions`) and what is said
-where nobody answers (`absences`) are elsewhere.
+A cycle looks for the logins of one provider, polls every account in a thread of its own, and ends when all have
+answered. Everything else, the store included, happens in the thread of the loop.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,7 +17,7 @@ from watcher.core.model import PollFailure, Snapshot
 from watcher.credentials import Credential
 from watcher.environment import Environment
 from watcher.polling import accounts, fetch, statusline
-from watcher.polling.account_registry import AccountRegistry, Successions
+from watcher.polling.account_registry import AccountRegistry
 from watcher.polling.clock_skew import ClockSkew
 from watcher.polling.interval import LOGIN_FAILURES, NextPoll
 from watcher.polling.next_poll import PollPlanner
@@ -45,9 +41,7 @@ class PollCycle(Struct):
     requested: bool  # by a person: at once, cooldowns aside
     finding_logins: bool = True  # logins are being looked for
     pending_accounts: set[str] = field(default_factory=set)  # accounts that have not answered
-    ambiguous_results: list[tuple[Credential, PollResult]] = field(
-        default_factory=list
-    )  # answers that may be another account's
+    waiting_accounts: set[str] = field(default_factory=set)  # polled once it is known whose the anonymous logins are
 
 
 class Poller:
@@ -67,13 +61,10 @@ class Poller:
         self._requests, self._on_result, self._add_secrets = requests, on_result, add_secrets
         self._config: Config | None = None
         self._cycles: dict[str, PollCycle] = {}
-        self._account_registry = AccountRegistry(store)
         self._source_errors: dict[str, str] = {}  # provider -> what is wrong with places that no account hangs on
         self._provider_states: dict[tuple[str, str], ProviderState] = {}
+        self._account_registry = AccountRegistry(store, self._provider_states)
         self._poll_planner = PollPlanner(environment=environment, store=store)
-        self._successions = Successions(
-            store=store, logins=self._account_registry, kept=self._provider_states, hear=on_result
-        )
         self._clock_skew = ClockSkew()
         self._statusline_at: datetime | None = None  # when Claude Code's status line last said something
 
@@ -146,13 +137,32 @@ class Poller:
         self._add_secrets(secret for each in logins for secret in (each.token, each.refresh_token))
         self._report_source_failures(provider, found)
         troubled = {each.account for each in found.failures}
-        self._successions.settle(provider, config, now, spared=troubled, whole=not found.failures)
+        for gone in self._account_registry.settle(provider, config, now, troubled=troubled):
+            if not found.failures:
+                self._sign_out(gone, now)
         self._import_statusline(provider)
         if not (found.credentials or found.failures) and self._get_settings(provider).enabled:
             self._on_result(fetch.make_no_login_failure(provider, now))
-        for credential in self._account_registry.list_logins(provider, now):
-            if self._is_poll_allowed(provider, credential, cycle, now):
+        allowed = [
+            login
+            for login in self._account_registry.list_logins(provider, now)
+            if self._is_poll_allowed(provider, login, cycle, now)
+        ]
+        is_open = {login.account: self._account_registry.is_owner_open(provider, login) for login in allowed}
+        for credential in allowed:
+            is_new = self._find_account(provider, credential.account) is None
+            if is_new and not is_open[credential.account] and any(is_open.values()):
+                cycle.waiting_accounts.add(credential.account)
+            else:
                 self._start_poll(provider, credential, cycle, now)
+
+    def _sign_out(self, account: Account, now: datetime) -> None:
+        """Report that an account has no login any more; forget it where it never had one that worked."""
+        if account.snapshot is not None:
+            self._on_result(fetch.make_signed_out_failure(account, now))
+        else:
+            forget = partial(self._store.accounts.forget_unanswered, account.provider, account.account)
+            self._store.run_transaction(forget, now=now)
 
     def _report_source_failures(self, provider: str, found: fetch.FoundLogins) -> None:
         """Places that cannot be used are the nameless account's trouble, unless its login was found elsewhere."""
@@ -210,25 +220,14 @@ class Poller:
             if result is None:
                 result = fetch.make_timeout_failure(credential, POLL_TIMEOUT, self._environment.clock.now())
             result = self._poll_planner.apply_cooldown(credential, result)
-            if self._is_ambiguous(provider, credential, result):
-                cycle.ambiguous_results.append((credential, result))
-            else:
-                self._accept_result(provider, credential, result)
+            self._accept_result(provider, credential, result)
         finally:
             self._finish_if_done(provider)
 
-    def _is_ambiguous(self, provider: str, credential: Credential, result: PollResult) -> bool:
-        """Whether this answer may yet prove to be one of another key: of a nameless login, or what that one becomes."""
-        if self._find_account(provider, credential.account) is None:
-            return any(
-                self._account_registry.is_ambiguous(provider, each)
-                for each in self._account_registry.list_logins(provider, result.at)
-            )
-        return self._account_registry.is_ambiguous(provider, credential) and bool(result.account_name)
-
     def _accept_result(self, provider: str, credential: Credential, result: PollResult) -> None:
-        """Hear the answer, unless it proved to be one of an account that is asked under its name."""
-        self._account_registry.record_owner(provider, credential, result)
+        """Pass the answer on, unless it proved to be of an account that is polled under its name."""
+        if self._account_registry.record_owner(provider, credential, result) and self._config is not None:
+            self._account_registry.settle(provider, self._config, result.at)
         if result.account not in {each.account for each in self._account_registry.list_logins(provider, result.at)}:
             return
         if isinstance(result, Snapshot):
@@ -241,15 +240,16 @@ class Poller:
         cycle = self._cycles.get(provider)
         if cycle is None or cycle.finding_logins or cycle.pending_accounts:
             return
+        now = self._environment.clock.now()
+        waiting, cycle.waiting_accounts = cycle.waiting_accounts, set()
+        for credential in self._account_registry.list_logins(provider, now) if waiting else ():
+            if credential.account in waiting:
+                self._start_poll(provider, credential, cycle, now)
+        if cycle.pending_accounts:
+            return
         del self._cycles[provider]
         try:
-            self._clock_skew.save(self._store, self._environment.clock.now())
-            for credential, news in cycle.ambiguous_results:  # first whose each is, then whose is shown
-                self._account_registry.record_owner(provider, credential, news)
-            if cycle.ambiguous_results and self._config is not None:
-                self._successions.settle(provider, self._config, self._environment.clock.now(), whole=False)
-            for credential, news in cycle.ambiguous_results:
-                self._accept_result(provider, credential, news)
+            self._clock_skew.save(self._store, now)
         finally:
             self._schedule_next_cycle(provider)
 

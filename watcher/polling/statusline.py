@@ -15,7 +15,7 @@ from watcher.credentials import Credential, claude_code
 from watcher.environment import Environment
 from watcher.errors import WatcherError
 from watcher.polling import fetch, inbox
-from watcher.polling.account_registry import AccountRegistry, Successions
+from watcher.polling.account_registry import AccountRegistry
 from watcher.providers import claude, claude_statusline
 from watcher.status.status_file import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
@@ -74,9 +74,7 @@ def import_statusline(paths: Paths, environment: Environment) -> None:
                 claude.PROVIDER, around, settings.overrides, known_keys=logins.get_known_keys(claude.ID)
             )
             logins.record_credentials(claude.ID, found.credentials, now)
-            successions = Successions(store=store, logins=logins, kept={}, hear=lambda _failure: None)
-            troubled = {each.account for each in found.failures}
-            successions.settle(claude.ID, config, now, spared=troubled, whole=False)
+            logins.settle(claude.ID, config, now, troubled={each.account for each in found.failures})
             handed = read_statusline(store, logins.list_logins(claude.ID, now))
             if handed is not None and handed[1] is not None:
                 pipeline.process_result(store, config, handed[1], now=now, every=settings.pace.every)

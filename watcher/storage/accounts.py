@@ -1,24 +1,18 @@
-"""The accounts that were ever polled: their last answer, their last failure, and the key each one is known by."""
+"""The accounts: numbers that everything else hangs on, the keys that they are known by, and their last polls.
 
-from collections.abc import Mapping
+An account's key may change: a login that named nobody turns out to be somebody's. That is one UPDATE here. Two numbers
+that prove to be one account are joined here. Nothing else in the database repeats a key.
+"""
 
-from msgspec.structs import replace
+from collections.abc import Collection
+from datetime import datetime
 
-from watcher.core.model import Delivery, PollFailure, Series, Snapshot, Snooze
+from watcher.core.model import PollFailure, Series, Snapshot
 from watcher.storage import records
 from watcher.storage.database import Database
 
-_RECORDS = (  # table, column, where in the record the account stands
-    ("account", "snapshot", "$.account"),
-    ("account", "failure", "$.account"),
-    ("series", "state", "$.series.account"),
-    ("alert", "state", "$.series.account"),
-    ("transition", "record", "$.series.account"),
-)
-_ROWS = ("account", "alert", "outage", "transition")  # tables with a column of that name, series apart
-_READINGS = ("reading", "reading_hourly")
-_FREED = "|freed"
-"""Behind the key of a message that is done, with its number: another may have the key."""
+TOKEN, PLACE = "token", "place"
+"""Kinds of aliases: the hash of a token that proved to be the account's; where its nameless login is."""
 
 
 class Accounts:
@@ -28,20 +22,22 @@ class Accounts:
         self._database = database
 
     def load(self) -> list[records.Account]:
-        """Every account ever polled, with its last snapshot and its failure, by provider and key."""
+        """Every account that was polled, with its last snapshot and its failure, by provider and key."""
         found = self._database.execute(
-            "SELECT provider, account, snapshot, failure, failing_since, failures, asked_at FROM account"
-            " ORDER BY provider, account"
+            "SELECT provider, key, failing_since, failures, polled_at, snapshot, failure FROM account"
+            " WHERE polled_at IS NOT NULL ORDER BY provider, key"
         )
         return [
-            records.decode_account(
-                provider,
-                account,
-                self._database.decode(snapshot, Snapshot),
-                self._database.decode(failure, PollFailure),
-                counts,
+            records.Account(
+                provider=provider,
+                account=key,
+                snapshot=self._database.decode(snapshot, Snapshot, provider=provider, account=key),
+                failure=self._database.decode(failure, PollFailure, provider=provider, account=key),
+                failing_since=None if failing_since is None else records.from_milliseconds(failing_since),
+                failure_count=failures,
+                polled_at=records.from_milliseconds(polled_at),
             )
-            for provider, account, snapshot, failure, *counts in found
+            for provider, key, failing_since, failures, polled_at, snapshot, failure in found
         ]
 
     def find(self, provider: str, key: str) -> records.Account | None:
@@ -50,101 +46,134 @@ class Accounts:
 
     def load_multi_account_providers(self) -> frozenset[str]:
         """Providers that have several accounts."""
-        found = self._database.execute("SELECT provider FROM account GROUP BY provider HAVING count(*) > 1")
+        found = self._database.execute(
+            "SELECT provider FROM account WHERE polled_at IS NOT NULL GROUP BY provider HAVING count(*) > 1"
+        )
         return frozenset(provider for (provider,) in found)
+
+    def assign_number(self, provider: str, key: str) -> int:
+        """The number of the account of that key, a new one where there is none."""
+        found = self._database.execute("SELECT id FROM account WHERE provider = ? AND key = ?", (provider, key))
+        for (number,) in found:
+            return int(number)
+        new = self._database.execute("INSERT INTO account (provider, key) VALUES (?, ?)", (provider, key))
+        return int(new.lastrowid or 0)
+
+    def assign_series_number(self, series: Series) -> int:
+        """The number of a series, a new one where there is none."""
+        row = self.assign_number(series.provider, series.account), series.window
+        for (number,) in self._database.execute("SELECT id FROM series WHERE account = ? AND window = ?", row):
+            return int(number)
+        return int(self._database.execute("INSERT INTO series (account, window) VALUES (?, ?)", row).lastrowid or 0)
+
+    def load_series_numbers(self) -> dict[int, Series]:
+        """Number of each series -> the series as it is called now."""
+        return {
+            number: Series(provider=provider, account=key, window=window)
+            for number, provider, key, window in self._database.execute(
+                "SELECT series.id, provider, key, window FROM series JOIN account ON account.id = account"
+            )
+        }
+
+    # --- logins -----------------------------------------------------------------------------------------------------
+
+    def save_request(self, provider: str, key: str, token_hash: str, at: datetime) -> None:
+        """Note when and with which token the provider is asked for an account."""
+        self._database.execute(
+            "UPDATE account SET requested_at = ?, requested_with = ? WHERE id = ?",
+            (records.to_milliseconds(at), token_hash, self.assign_number(provider, key)),
+        )
+
+    def load_request(self, provider: str, key: str) -> tuple[datetime, str] | None:
+        """When and with which token the provider was last asked for an account; None where it never was."""
+        found = self._database.execute(
+            "SELECT requested_at, requested_with FROM account"
+            " WHERE provider = ? AND key = ? AND requested_with IS NOT NULL AND requested_at IS NOT NULL",
+            (provider, key),
+        ).fetchone()
+        return None if found is None else (records.from_milliseconds(found[0]), found[1])
+
+    def load_aliases(self, provider: str, kind: str) -> dict[str, str]:
+        """Alias -> key of the account."""
+        return dict(
+            self._database.execute(
+                "SELECT value, key FROM account_alias JOIN account ON account.id = account"
+                " WHERE provider = ? AND kind = ?",
+                (provider, kind),
+            )
+        )
+
+    def save_alias(self, provider: str, key: str, kind: str, value: str) -> None:
+        """Note that an account is known by an alias, and no other one of the provider; it has one place at most."""
+        number = self.assign_number(provider, key)
+        self._database.execute(
+            "DELETE FROM account_alias WHERE kind = ?1 AND (value = ?2 OR (kind = 'place' AND account = ?3))"
+            " AND account IN (SELECT id FROM account WHERE provider = ?4)",
+            (kind, value, number, provider),
+        )
+        self._database.execute("INSERT INTO account_alias VALUES (?, ?, ?)", (number, kind, value))
+
+    def delete_other_aliases(self, provider: str, kind: str, values: Collection[str]) -> None:
+        """Forget every alias of that kind but these."""
+        self._database.executemany(
+            "DELETE FROM account_alias WHERE kind = ? AND value = ?"
+            " AND account IN (SELECT id FROM account WHERE provider = ?)",
+            [(kind, value, provider) for value in self.load_aliases(provider, kind) if value not in values],
+        )
+
+    # --- another key, or none ---------------------------------------------------------------------------------------
+
+    def rename(self, provider: str, old: str, new: str) -> None:
+        """Give an account another key: its history, alerts and snoozes follow. Nothing may be known of that key.
+
+        Readings of an account that had the key before stay in its history.
+        """
+        number = self.assign_number(provider, old)
+        left = self._database.execute("SELECT id FROM account WHERE provider = ? AND key = ?", (provider, new))
+        for (other,) in left.fetchall():
+            self._move(other, number)
+        self._database.execute("UPDATE account SET key = ? WHERE id = ?", (new, number))
+        if "@" not in old:  # an email remains a name of the account
+            self._rename_in_snoozes(provider, old, new)
+        self._database.invalidate_cache()
+
+    def join(self, provider: str, old: str, into: str) -> None:
+        """Make one account of two; the second goes on, with the readings of both."""
+        self._move(self.assign_number(provider, old), self.assign_number(provider, into))
+        self._rename_in_snoozes(provider, old, into)
+        self._database.invalidate_cache()
 
     def forget_unanswered(self, provider: str, key: str) -> None:
         """Forget an account that never gave a reading: its place was broken, and is repaired."""
         self._database.execute(
-            "DELETE FROM account WHERE provider = ? AND account = ? AND snapshot IS NULL", (provider, key)
+            "UPDATE account SET failure = NULL, failing_since = NULL, failures = 0, polled_at = NULL"
+            " WHERE provider = ? AND key = ? AND snapshot IS NULL",
+            (provider, key),
         )
 
-    def rename(self, provider: str, old: str, new: str) -> None:
-        """Put everything under another key; inside `write`. Nothing may be known of an account of that key yet.
-
-        Readings that another account of that key left behind, before it was forgotten, stay in its history.
-        """
-        self.free_keys(provider, new)
-        for table, column, path in _RECORDS:
-            self._database.execute(
-                f"UPDATE {table} SET {column} = json_set({column}, '{path}', ?3)"  # noqa: S608 - constants
-                f" WHERE provider = ?1 AND account = ?2 AND json_valid({column})",
-                (provider, old, new),
-            )
-        for table in _ROWS:
-            self._database.execute(
-                f"UPDATE OR REPLACE {table} SET account = ?3 WHERE provider = ?1 AND account = ?2",  # noqa: S608 - constants
-                (provider, old, new),
-            )
-        self._database.execute(
-            "UPDATE silence SET record = json_set(record, '$.series.account', ?3)"
-            " WHERE record ->> '$.series.provider' = ?1 AND record ->> '$.series.account' = ?2",
-            (provider, old, new),
-        )
-        self._rename_series(provider, old, new)
-
-    def free_keys(self, provider: str, account: str) -> None:
-        """Let messages to come be told from those that are done, whose keys they would have; inside `write`.
-
-        The account is another's from now on, and counts from the beginning: what it has to say is no repeat of what the
-        one before it said in the same words.
-        """
-        self._database.execute(
-            f"UPDATE delivery SET key = key || '{_FREED} ' || id WHERE state NOT IN ('queued', 'held')"  # noqa: S608 - constants
-            f" AND instr(key, '{_FREED} ') = 0 AND EXISTS ("
-            "SELECT 1 FROM json_each(CASE WHEN json_valid(record) THEN record ELSE '{}' END, '$.about') AS one"
-            " WHERE one.value ->> '$.series.provider' = ? AND one.value ->> '$.series.account' = ?)",
-            (provider, account),
-        )
-
-    def rekey(self, delivery: Delivery) -> Delivery:
-        """The delivery under a key that no earlier account's message had: receivers know a repeat by it."""
-        key = delivery.key
-        (freed,) = self._database.execute(
-            "SELECT count(*) FROM delivery WHERE channel = ? AND key > ? AND key < ?",
-            (delivery.channel, f"{key}{_FREED} ", f"{key}{_FREED}!"),
-        ).fetchone()
-        if not freed:
-            return delivery
-        key = f"{key}|account {freed + 1}"
-        return replace(delivery, key=key, message=replace(delivery.message, id=key))
-
-    def _rename_series(self, provider: str, old: str, new: str) -> None:
-        """The series and their readings; into what is left of a series of that key, where there is such."""
-        left = self._database.execute(
-            "SELECT mine.id, theirs.id FROM series AS mine JOIN series AS theirs USING (provider, window)"
-            " WHERE mine.provider = ? AND mine.account = ? AND theirs.account = ?",
-            (provider, old, new),
+    def _move(self, number: int, into: int) -> None:
+        """Move the readings, transitions and aliases of one account to another, and delete it with its alerts."""
+        self._database.execute("DELETE FROM alert WHERE series IN (SELECT id FROM series WHERE account = ?)", (number,))
+        self._database.execute("UPDATE series SET state = NULL WHERE account = ?", (number,))
+        self._database.execute("UPDATE OR IGNORE series SET account = ? WHERE account = ?", (into, number))
+        pairs = self._database.execute(
+            "SELECT theirs.id, mine.id FROM series AS mine JOIN series AS theirs USING (window)"
+            " WHERE mine.account = ? AND theirs.account = ?",
+            (number, into),
         ).fetchall()
-        for mine, theirs in left:
-            for table in _READINGS:
-                sql = f"UPDATE OR REPLACE {table} SET series = ? WHERE series = ?"  # noqa: S608 - constants
-                self._database.execute(sql, (mine, theirs))
-            self._database.execute("DELETE FROM series WHERE id = ?", (theirs,))
-        self._database.execute(
-            "UPDATE series SET account = ?3 WHERE provider = ?1 AND account = ?2", (provider, old, new)
-        )
+        for table in ("reading", "reading_hourly", "transition", "suppression", "delivery_transition"):
+            self._database.executemany(
+                f"UPDATE OR IGNORE {table} SET series = ? WHERE series = ?",  # noqa: S608 - constants
+                pairs,
+            )
+        self._database.execute("UPDATE OR IGNORE account_alias SET account = ? WHERE account = ?", (into, number))
+        self._database.execute("DELETE FROM account WHERE id = ?", (number,))
 
-
-def renamed(delivery: Delivery, names: Mapping[Series, Series]) -> Delivery:
-    """The delivery about the same series under their new names."""
-    about = tuple(replace(each, series=names.get(each.series, each.series)) for each in delivery.about)
-    return replace(delivery, about=about)
-
-
-def resnoozed(snooze: Snooze, names: Mapping[Series, Series]) -> Snooze:
-    """The snooze of the same series, also until their reset, under their new names."""
-    written = {str(old): str(new) for old, new in names.items()}
-    episodes = {written.get(series, series): episode for series, episode in (snooze.episodes or {}).items()}
-    target = next((_retold(snooze.target, old, new) for old, new in names.items() if old.account), snooze.target)
-    return replace(snooze, target=target, episodes=None if snooze.episodes is None else episodes)
-
-
-def _retold(target: str, old: Series, new: Series) -> str:
-    """What was written of an account by a key that means nobody any more; an email stays a name of it."""
-    if "@" in old.account:
-        return target
-    for provider in (old.provider, "*"):
-        if target == f"{provider}[{old.account}]" or target.startswith(f"{provider}[{old.account}]."):
-            return target.replace(f"[{old.account}]", f"[{new.account}]", 1)
-    return target
+    def _rename_in_snoozes(self, provider: str, old: str, new: str) -> None:
+        """Let a snooze that names an account by a key go on under the new one."""
+        for start in (f"{provider}[{old}]", f"*[{old}]") if old else ():
+            self._database.execute(
+                "UPDATE OR REPLACE snooze SET target = replace(target, ?, ?)"
+                " WHERE target = ? OR substr(target, 1, ?) = ?",
+                (f"[{old}]", f"[{new}]", start, len(start) + 1, f"{start}."),
+            )

@@ -1,19 +1,25 @@
 """What the engine remembers from one poll to the next, and every change of an alert."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any, TypeVar
 
 from watcher.core.engine.evaluator import EvaluationResult, apply_evaluation
 from watcher.core.engine.state import AlertState, EngineState, SeriesState
-from watcher.core.model import AlertPhase, Transition
-from watcher.storage import records
+from watcher.core.model import AlertPhase, Series, Transition
+from watcher.storage.accounts import Accounts
 from watcher.storage.database import Database
+from watcher.storage.records import encode_json, to_milliseconds
+
+T = TypeVar("T")
+_SERIES = ("series",)
 
 
 class Alerts:
     """The states of series and alerts, and transitions. What changes them belongs inside `Store.run_transaction`."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, accounts: Accounts) -> None:
+        self._database, self._accounts = database, accounts
         self._engine_state: EngineState | None = None
         self._version: tuple[int, int] | None = None
 
@@ -22,8 +28,8 @@ class Alerts:
         (data_version,) = self._database.execute("PRAGMA data_version").fetchone()
         version = self._database.generation, data_version
         if self._engine_state is None or version != self._version:
-            series = self._database.load_records("SELECT state FROM series WHERE state IS NOT NULL", SeriesState)
-            alerts = self._database.load_records("SELECT state FROM alert", AlertState)
+            series = self._load("series.state FROM series", "WHERE series.state IS NOT NULL", SeriesState)
+            alerts = self._load("alert.state FROM alert JOIN series ON series.id = series", "", AlertState)
             self._engine_state = EngineState(
                 {state.series: state for state in series}, {(alert.rule, alert.series): alert for alert in alerts}
             )
@@ -32,26 +38,28 @@ class Alerts:
 
     def save_evaluation(self, evaluation: EvaluationResult) -> None:
         """Keep what the engine decided."""
+        number = self._accounts.assign_series_number
         self._database.executemany(
-            "INSERT INTO series (provider, account, window, kind, label, unit, state) VALUES (?, ?, ?, '', '', '', ?)"
-            " ON CONFLICT (provider, account, window) DO UPDATE SET state = excluded.state",
+            "UPDATE series SET state = ? WHERE id = ?",
+            [(encode_json(state, without=_SERIES), number(state.series)) for state in evaluation.series_states],
+        )
+        self._database.executemany(
+            "INSERT OR REPLACE INTO alert VALUES (?, ?, ?)",
             [
-                (*records.encode_series_key(state.series), records.encode_json(state))
-                for state in evaluation.series_states
+                (state.rule, number(state.series), encode_json(state, without=_SERIES))
+                for state in evaluation.alert_states
             ],
         )
         self._database.executemany(
-            "INSERT OR REPLACE INTO alert (rule, provider, account, window, phase, severity, since, state)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [records.encode_alert_row(state) for state in evaluation.alert_states],
+            "DELETE FROM alert WHERE rule = ? AND series = ?",
+            [(rule, number(series)) for rule, series in evaluation.closed_alerts],
         )
         self._database.executemany(
-            "DELETE FROM alert WHERE rule = ? AND provider = ? AND account = ? AND window = ?",
-            [(rule, *records.encode_series_key(series)) for rule, series in evaluation.closed_alerts],
-        )
-        self._database.executemany(
-            "INSERT INTO transition (at, rule, provider, account, window, event, record) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [records.encode_transition_row(transition) for transition in evaluation.transitions],
+            "INSERT INTO transition (at, rule, series, record) VALUES (?, ?, ?, ?)",
+            [
+                (to_milliseconds(each.at), each.rule, number(each.series), encode_json(each, without=_SERIES))
+                for each in evaluation.transitions
+            ],
         )
         if self._engine_state is not None:
             self._engine_state = apply_evaluation(self._engine_state, evaluation)
@@ -75,10 +83,21 @@ class Alerts:
 
     def load_transitions(self, *, since: datetime, rule: str | None = None) -> list[Transition]:
         """Transitions since an instant, oldest first; of one rule or of all."""
-        return list(
-            self._database.load_records(
-                "SELECT record FROM transition WHERE at >= ?1 AND (?2 IS NULL OR rule = ?2) ORDER BY id",
-                Transition,
-                (records.to_milliseconds(since), rule),
-            )
+        return self._load(
+            "record FROM transition JOIN series ON series.id = series",
+            "WHERE at >= ?1 AND (?2 IS NULL OR rule = ?2) ORDER BY transition.id",
+            Transition,
+            (to_milliseconds(since), rule),
         )
+
+    def _load(self, source: str, where: str, kind: type[T], parameters: Sequence[Any] = ()) -> list[T]:
+        """Records of series: `source` is the column of JSON text with the tables that it is in."""
+        found = self._database.execute(
+            f"SELECT provider, key, window, {source} JOIN account ON account.id = account {where}",
+            parameters,
+        )
+        read = (
+            self._database.decode(text, kind, series=Series(provider=provider, account=key, window=window))
+            for provider, key, window, text in found
+        )
+        return [record for record in read if record is not None]

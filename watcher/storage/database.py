@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from watcher.errors import NoReadingsError, StoreError
+from watcher.storage import migrations, records
 from watcher.storage.migrations import MIGRATIONS
 
 T = TypeVar("T")
@@ -168,6 +169,7 @@ class Database:
         """Bring the file up to date, each migration in one transaction with its number."""
         while (version := _read_schema_version(connection)) < len(MIGRATIONS):
             try:
+                migrations.prepare(connection)
                 connection.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[version]}")
                 connection.execute(f"PRAGMA user_version = {version + 1}")
                 connection.execute("COMMIT")
@@ -206,12 +208,15 @@ class Database:
         found = (self.decode(text, kind) for (text,) in self._db.execute(sql, parameters))
         return (record for record in found if record is not None)
 
-    def decode(self, text: str | None, kind: type[T]) -> T | None:
-        """A record from its JSON text; None where there is none, or it cannot be read, which is reported once."""
+    def decode(self, text: str | None, kind: type[T], **columns: Any) -> T | None:
+        """A record from its JSON text and its fields that have columns.
+
+        None where there is no text, or none that can be read, which is reported once.
+        """
         if text is None:
             return None
         try:
-            return msgspec.json.decode(text, type=kind)
+            return records.decode_json(text, kind, columns)
         except msgspec.MsgspecError as error:
             notice = f"{self.path.name}: one {kind.__name__} cannot be read and is left out ({error})"
             if notice not in self._reported:

@@ -1,14 +1,52 @@
 """The database's tables, one migration a version. Never change a migration that has been released: add one.
 
-`PRAGMA user_version` counts the migrations that a file has been through. A process that may write brings an older file
-up to date when it opens it, each migration in one transaction with its count: one that is interrupted is done again.
-Readers say what to run instead; a file of a newer version is left alone by all. To add one: append a script, and have
-`test_every_earlier_format_is_brought_up_to_date` keep a row of the old shape where its meaning changes.
+`PRAGMA user_version` counts the migrations that a file has had. Opening an older file brings it up to date, each
+migration in one transaction with its number, so that an interrupted one is repeated as a whole. A file of a newer
+version is left alone.
 
 Instants are integers, milliseconds since 1970 in UTC. Money and counts are decimal text, so that nothing is rounded.
-Records that only this program reads (`state`, `record`, `snapshot`, `failure`) are JSON of the structs they are named
-after.
+`state`, `record`, `snapshot` and `failure` are JSON of the structs that they are named after, without what stands in
+the row's own columns: the account above all, whose key may change.
 """
+
+import json
+import sqlite3  # noqa: TID251 - only this package uses it
+
+_IN_COLUMNS = {
+    "Snapshot": ("provider", "account"),
+    "PollFailure": ("provider", "account"),
+    "SeriesState": ("series",),
+    "AlertState": ("series",),
+    "Transition": ("series",),
+    "Delivery": ("about",),
+    "RoutingDecision": ("series",),
+    "Snooze": ("target",),
+}
+"""Keys of old JSON that have columns, or rows of another table, since version 4."""
+_RENAMED: dict[str, dict[str, str]] = {}
+"""Old JSON keys and their names since version 4."""
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Give the connection the function that migrations call."""
+    connection.create_function("convert_record", 2, _convert_record, deterministic=True)
+
+
+def _convert_record(kind: str, text: str | None) -> str | None:
+    """A record of version 3 as version 4 keeps it; one that cannot be read stays as it is."""
+    try:
+        old = json.loads(text or "")
+    except ValueError:
+        return text
+    if not isinstance(old, dict):
+        return text
+    return json.dumps(_rename_keys(kind, old), ensure_ascii=False, separators=(",", ":"))
+
+
+def _rename_keys(kind: str, old: dict[str, object]) -> dict[str, object]:
+    names = _RENAMED.get(kind, {})
+    return {names.get(key, key): value for key, value in old.items() if key not in _IN_COLUMNS.get(kind, ())}
+
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -151,5 +189,153 @@ MIGRATIONS: tuple[str, ...] = (
             coalesce(json_extract(failure, '$.kind'), ''), coalesce(json_extract(failure, '$.message'), ''), NULL,
             CASE WHEN failing_since < asked_at THEN cast(asked_at - failing_since AS TEXT) ELSE '' END
         FROM account WHERE json_valid(failure);
+    """,
+    """
+    CREATE TABLE new_account (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        provider TEXT NOT NULL,
+        key TEXT NOT NULL,          -- what it is called now: account id, email, or a hash
+        snapshot TEXT,              -- the last good poll
+        failure TEXT,               -- NULL while the last poll was good
+        failing_since INTEGER,      -- when the failure began
+        failures INTEGER NOT NULL DEFAULT 0,  -- polls in a row that failed
+        polled_at INTEGER,          -- the last poll, good or bad; NULL: none yet, or only history is left
+        requested_at INTEGER,       -- when the provider itself was last asked
+        requested_with TEXT,        -- hash of the token it was asked with
+        UNIQUE (provider, key)
+    ) STRICT;
+    CREATE TABLE account_alias (    -- by what else an account is known
+        account INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
+        kind TEXT NOT NULL,         -- token: hash of a token that proved to be its; place: hash of where its login is
+        value TEXT NOT NULL,
+        PRIMARY KEY (account, kind, value)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE new_series (
+        id INTEGER PRIMARY KEY,
+        account INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
+        window TEXT NOT NULL,
+        kind TEXT NOT NULL DEFAULT '',  -- empty: it never had a reading
+        label TEXT NOT NULL DEFAULT '',
+        unit TEXT NOT NULL DEFAULT '',
+        window_seconds INTEGER,
+        state TEXT,                 -- what the engine knows of it
+        UNIQUE (account, window)
+    ) STRICT;
+    CREATE TABLE new_alert (
+        rule TEXT NOT NULL,
+        series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
+        state TEXT NOT NULL,
+        PRIMARY KEY (rule, series)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE new_transition (
+        id INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        rule TEXT NOT NULL,
+        series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
+        record TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE delivery_transition (  -- what a delivery says
+        delivery INTEGER NOT NULL REFERENCES delivery ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
+        record TEXT NOT NULL,
+        PRIMARY KEY (delivery, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE suppression (      -- why a change was not sent, not at once or not at all: 14 days, 200 a rule
+        id INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        rule TEXT NOT NULL,
+        series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
+        record TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE failed_poll (      -- 14 days
+        account INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
+        at INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        message TEXT NOT NULL,
+        retry_at INTEGER,
+        PRIMARY KEY (account, at)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TEMP TABLE old_window AS  -- every series that anything hangs on
+        SELECT provider, account, window FROM series
+        UNION SELECT provider, account, window FROM alert
+        UNION SELECT provider, account, window FROM transition
+        UNION SELECT record ->> '$.series.provider', coalesce(record ->> '$.series.account', ''),
+            record ->> '$.series.window' FROM silence WHERE json_valid(record)
+        UNION SELECT value ->> '$.series.provider', coalesce(value ->> '$.series.account', ''),
+            value ->> '$.series.window'
+            FROM delivery, json_each(iif(json_valid(record), record, '{}'), '$.about');
+    DELETE FROM old_window WHERE provider IS NULL OR window IS NULL;
+
+    INSERT INTO new_account (provider, key, snapshot, failure, failing_since, failures, polled_at)
+        SELECT provider, account, convert_record('Snapshot', snapshot), convert_record('PollFailure', failure),
+            failing_since, failures, asked_at FROM account ORDER BY provider, account;
+    INSERT OR IGNORE INTO new_account (provider, key) SELECT DISTINCT provider, account FROM old_window;
+    INSERT INTO new_series SELECT series.id, new_account.id, window, kind, label, unit, window_seconds,
+        convert_record('SeriesState', state)
+        FROM series JOIN new_account ON new_account.provider = series.provider AND key = account;
+    INSERT OR IGNORE INTO new_series (account, window) SELECT new_account.id, window
+        FROM old_window JOIN new_account ON new_account.provider = old_window.provider AND key = account;
+
+    CREATE TEMP TABLE numbered AS SELECT new_series.id, provider, key AS account, window,
+        provider || iif(key = '', '', '[' || key || ']') || iif(window = '', '', '.' || window) AS written
+        FROM new_series JOIN new_account ON new_account.id = new_series.account;
+    CREATE INDEX temp.numbered_key ON numbered (provider, account, window);
+
+    INSERT INTO new_alert SELECT rule, numbered.id, convert_record('AlertState', state)
+        FROM alert JOIN numbered USING (provider, account, window);
+    INSERT INTO new_transition SELECT transition.id, at, rule, numbered.id, convert_record('Transition', record)
+        FROM transition JOIN numbered USING (provider, account, window);
+    INSERT INTO suppression SELECT silence.id, at, rule, numbered.id, convert_record('RoutingDecision', record)
+        FROM silence JOIN numbered ON provider = iif(json_valid(record), record, '{}') ->> '$.series.provider'
+        AND account = coalesce(record ->> '$.series.account', '') AND window = record ->> '$.series.window';
+    INSERT INTO delivery_transition SELECT delivery.id, one.key, numbered.id, convert_record('Transition', one.value)
+        FROM delivery, json_each(iif(json_valid(record), record, '{}'), '$.about') AS one
+        JOIN numbered ON provider = one.value ->> '$.series.provider'
+        AND account = coalesce(one.value ->> '$.series.account', '') AND window = one.value ->> '$.series.window';
+    UPDATE delivery SET record = convert_record('Delivery', record);
+    INSERT INTO failed_poll SELECT new_account.id, began_at, kind, message, retry_at
+        FROM outage JOIN new_account ON new_account.provider = outage.provider AND key = account;
+    INSERT OR IGNORE INTO failed_poll SELECT new_account.id, began_at + sum(gap.value) OVER
+        (PARTITION BY outage.provider, account, began_at ORDER BY gap.key), kind, message, NULL
+        FROM outage JOIN new_account ON new_account.provider = outage.provider AND new_account.key = account,
+        json_each('[' || replace(gaps, ' ', ',') || ']') AS gap;
+    UPDATE snooze SET record = json_set(record, '$.episodes', (
+        SELECT json_group_object(CAST(numbered.id AS TEXT), one.value)
+        FROM json_each(record, '$.episodes') AS one JOIN numbered ON written = one.key
+        )) WHERE json_valid(record) AND json_type(record, '$.episodes') = 'object';
+    UPDATE snooze SET record = convert_record('Snooze', record);
+    UPDATE stop SET record = convert_record('StoppedChannel', record);
+
+    CREATE TEMP TABLE login AS SELECT substr(name, 8) AS provider, value FROM fact
+        WHERE name LIKE 'logins %' AND json_valid(value);
+    UPDATE new_account SET (requested_with, requested_at) = (
+        SELECT asked.value, CAST(round((julianday((
+            SELECT moment.value FROM json_each(login.value, '$.asked_at') AS moment WHERE moment.key = asked.key
+            )) - 2440587.5) * 86400000) AS INTEGER)
+        FROM login, json_each(login.value, '$.asked_with') AS asked
+        WHERE login.provider = new_account.provider AND asked.key = new_account.key);
+    INSERT INTO account_alias SELECT new_account.id, 'place', login.value ->> '$.nameless' FROM login JOIN new_account
+        ON new_account.provider = login.provider AND key = '' WHERE login.value ->> '$.nameless' <> '';
+    INSERT OR IGNORE INTO account_alias SELECT new_account.id, 'token', owner.key
+        FROM login, json_each(login.value, '$.owners') AS owner
+        JOIN new_account ON new_account.provider = login.provider AND iif(owner.value = '', requested_with = owner.key,
+            lower(owner.value) IN (lower(new_account.key),
+            lower(iif(json_valid(snapshot), snapshot, '{}') ->> '$.account_name')));
+    DELETE FROM fact WHERE name LIKE 'logins %';
+
+    DROP TABLE temp.old_window; DROP TABLE temp.numbered; DROP TABLE temp.login;
+    DROP TABLE account; DROP TABLE series; DROP TABLE alert; DROP TABLE transition;
+    DROP TABLE silence; DROP TABLE outage;
+    ALTER TABLE new_account RENAME TO account;
+    ALTER TABLE new_series RENAME TO series;
+    ALTER TABLE new_alert RENAME TO alert;
+    ALTER TABLE new_transition RENAME TO transition;
+    ALTER TABLE poll RENAME TO next_poll;
+    ALTER TABLE stop RENAME TO stopped_channel;
+    CREATE INDEX transition_at ON transition (at);
+    CREATE INDEX suppression_rule ON suppression (rule, id);
+    CREATE INDEX delivery_transition_series ON delivery_transition (series);
     """,
 )

@@ -6,11 +6,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from watcher.core.model import Delivery, DeliveryState, Snooze, StoppedChannel
+from watcher.core.model import Delivery, DeliveryState, Series, Snooze, StoppedChannel, Transition
 from watcher.core.routing.planner import RoutingDecision
-from watcher.storage import records
 from watcher.storage.accounts import Accounts
 from watcher.storage.database import Database
+from watcher.storage.records import encode_json, to_milliseconds
 
 
 class Outbox:
@@ -21,81 +21,168 @@ class Outbox:
 
     def load(self) -> list[Delivery]:
         """Deliveries that are not yet done (queued or held), oldest first."""
-        return self._load_deliveries("state IN ('queued', 'held')")
+        return self._load("delivery.state IN ('queued', 'held')")
 
     def find(self, delivery_id: int) -> Delivery | None:
-        """The delivery of that id, whatever became of it; None where there is none."""
-        return next(iter(self._load_deliveries("id = ?", (delivery_id,))), None)
+        """The delivery of that id, in whatever state; None where there is none."""
+        return next(iter(self._load("delivery.id = ?", (delivery_id,))), None)
 
     def load_finished(self, state: DeliveryState, *, since: datetime) -> list[Delivery]:
         """Deliveries that ended in one state, oldest first."""
-        return self._load_deliveries("state = ? AND created_at >= ?", (state.value, records.to_milliseconds(since)))
+        return self._load("delivery.state = ? AND created_at >= ?", (state.value, to_milliseconds(since)))
 
-    def _load_deliveries(self, where: str, parameters: Sequence[Any] = ()) -> list[Delivery]:
+    def _load(self, where: str, parameters: Sequence[Any] = ()) -> list[Delivery]:
+        transitions: dict[int, list[Transition]] = {}
+        about = self._database.execute(
+            "SELECT delivery.id, provider, account.key, window, delivery_transition.record FROM delivery"  # noqa: S608 - constants
+            " JOIN delivery_transition ON delivery.id = delivery JOIN series ON series.id = series"
+            f" JOIN account ON account.id = account WHERE {where} ORDER BY delivery.id, position",
+            parameters,
+        )
+        for number, provider, key, window, record in about:
+            series = Series(provider=provider, account=key, window=window)
+            transition = self._database.decode(record, Transition, series=series)
+            if transition is not None:
+                transitions.setdefault(number, []).append(transition)
         found = self._database.execute(f"SELECT id, record FROM delivery WHERE {where} ORDER BY id", parameters)  # noqa: S608 - constants
-        read = ((number, self._database.decode(record, Delivery)) for number, record in found)
-        return [replace(delivery, id=number) for number, delivery in read if delivery is not None]
+        read = (
+            self._database.decode(record, Delivery, id=number, about=tuple(transitions.get(number, ())))
+            for number, record in found
+        )
+        return [delivery for delivery in read if delivery is not None]
 
     def enqueue(self, deliveries: Iterable[Delivery]) -> None:
         """Put new deliveries into the outbox. One that has the key of an earlier one is left out."""
-        self._database.executemany(
-            "INSERT INTO delivery (key, channel, state, created_at, record) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (key, channel) DO NOTHING",
-            [records.encode_delivery_row(self._accounts.rekey(delivery)) for delivery in deliveries],
-        )
+        for new in deliveries:
+            delivery = self._make_key_unique(new)
+            cursor = self._database.execute(
+                "INSERT INTO delivery (key, channel, state, created_at, record) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (key, channel) DO NOTHING",
+                _encode_row(delivery),
+            )
+            if cursor.rowcount:
+                self._save_transitions(int(cursor.lastrowid or 0), delivery.about)
 
     def update(self, deliveries: Iterable[Delivery]) -> None:
         """Keep what became of deliveries."""
+        for delivery in deliveries:
+            self._database.execute(
+                "UPDATE delivery SET key = ?, channel = ?, state = ?, created_at = ?, record = ? WHERE id = ?",
+                (*_encode_row(delivery), delivery.id),
+            )
+            self._database.execute("DELETE FROM delivery_transition WHERE delivery = ?", (delivery.id,))
+            self._save_transitions(delivery.id, delivery.about)
+
+    def _save_transitions(self, delivery_id: int, transitions: Sequence[Transition]) -> None:
         self._database.executemany(
-            "UPDATE delivery SET key = ?, channel = ?, state = ?, created_at = ?, record = ? WHERE id = ?",
-            [(*records.encode_delivery_row(delivery), delivery.id) for delivery in deliveries],
+            "INSERT INTO delivery_transition VALUES (?, ?, ?, ?)",
+            [
+                (
+                    delivery_id,
+                    position,
+                    self._accounts.assign_series_number(each.series),
+                    encode_json(each, without=("series",)),
+                )
+                for position, each in enumerate(transitions)
+            ],
         )
+
+    def _make_key_unique(self, delivery: Delivery) -> Delivery:
+        """The delivery under a key that no other account's message had: receivers recognize a repeat by it.
+
+        A key names its account as that was called then; another account may be called so now.
+        """
+        earlier = self._database.execute(
+            "SELECT account FROM delivery JOIN delivery_transition ON delivery.id = delivery"
+            " JOIN series ON series.id = series WHERE delivery.key = ? AND channel = ?",
+            (delivery.key, delivery.channel),
+        ).fetchone()
+        if earlier is None or not delivery.about:
+            return delivery
+        series = delivery.about[0].series
+        number = self._accounts.assign_number(series.provider, series.account)
+        if earlier[0] == number:
+            return delivery
+        key = f"{delivery.key}|account {number}"
+        return replace(delivery, key=key, message=replace(delivery.message, id=key))
+
+    # --- stopped channels and suppressed messages -------------------------------------------------------------------
 
     def load_stops(self) -> list[StoppedChannel]:
         """Channels that refused for good, by name."""
-        return list(self._database.load_records("SELECT record FROM stop ORDER BY channel", StoppedChannel))
+        return list(self._database.load_records("SELECT record FROM stopped_channel ORDER BY channel", StoppedChannel))
 
     def save_stop(self, stop: StoppedChannel) -> None:
         """Note that a channel refused for good."""
-        self._database.execute("INSERT OR REPLACE INTO stop VALUES (?, ?)", (stop.channel, records.encode_json(stop)))
+        self._database.execute(
+            "INSERT OR REPLACE INTO stopped_channel VALUES (?, ?)", (stop.channel, encode_json(stop))
+        )
 
     def delete_stop(self, channel: str) -> None:
         """Forget that a channel refused."""
-        self._database.execute("DELETE FROM stop WHERE channel = ?", (channel,))
+        self._database.execute("DELETE FROM stopped_channel WHERE channel = ?", (channel,))
 
     def save_suppressions(self, decisions: Iterable[RoutingDecision]) -> None:
-        """Keep why something was not said. What was said is in the outbox."""
+        """Keep why messages were not sent. Those that were sent are in the outbox."""
         self._database.executemany(
-            "INSERT INTO silence (at, rule, record) VALUES (?, ?, ?)",
+            "INSERT INTO suppression (at, rule, series, record) VALUES (?, ?, ?, ?)",
             [
-                (records.to_milliseconds(choice.at), choice.rule, records.encode_json(choice))
-                for choice in decisions
-                if not choice.said
+                (
+                    to_milliseconds(each.at),
+                    each.rule,
+                    self._accounts.assign_series_number(each.series),
+                    encode_json(each, without=("series",)),
+                )
+                for each in decisions
+                if not each.said
             ],
         )
 
     def load_suppressions(self, *, since: datetime, rule: str) -> list[RoutingDecision]:
-        """Why changes of a rule's alerts were not told, not at once or not at all, oldest first."""
-        sql = "SELECT record FROM silence WHERE rule = ? AND at >= ? ORDER BY id"
-        return list(self._database.load_records(sql, RoutingDecision, (rule, records.to_milliseconds(since))))
+        """Why messages about a rule's alerts were not sent, not at once or not at all, oldest first."""
+        series = self._accounts.load_series_numbers()
+        read = (
+            self._database.decode(record, RoutingDecision, series=series[number])
+            for number, record in self._database.execute(
+                "SELECT series, record FROM suppression WHERE rule = ? AND at >= ? ORDER BY id",
+                (rule, to_milliseconds(since)),
+            )
+        )
+        return [decision for decision in read if decision is not None]
 
 
 class Snoozes:
-    """A person's snoozes. What changes them belongs inside `Store.run_transaction`."""
+    """A person's snoozes. What changes them belongs inside a transaction."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, accounts: Accounts) -> None:
+        self._database, self._accounts = database, accounts
 
     def load(self) -> list[Snooze]:
         """Every snooze in force or past, by target."""
-        return list(self._database.load_records("SELECT record FROM snooze ORDER BY target", Snooze))
+        written = {str(number): str(series) for number, series in self._accounts.load_series_numbers().items()}
+        found = self._database.execute("SELECT target, record FROM snooze ORDER BY target").fetchall()
+        read = (self._database.decode(record, Snooze, target=target) for target, record in found)
+        return [_rename_episodes(snooze, written) for snooze in read if snooze is not None]
 
     def save(self, snooze: Snooze) -> None:
         """Keep a snooze in place of an earlier one of the same target."""
-        self._database.execute(
-            "INSERT OR REPLACE INTO snooze VALUES (?, ?)", (snooze.target, records.encode_json(snooze))
-        )
+        numbers = {str(series): str(number) for number, series in self._accounts.load_series_numbers().items()}
+        record = encode_json(_rename_episodes(snooze, numbers), without=("target",))
+        self._database.execute("INSERT OR REPLACE INTO snooze VALUES (?, ?)", (snooze.target, record))
 
     def delete(self, target: str) -> bool:
         """Forget a snooze. False where there was none."""
         return self._database.execute("DELETE FROM snooze WHERE target = ?", (target,)).rowcount > 0
+
+
+def _rename_episodes(snooze: Snooze, names: dict[str, str]) -> Snooze:
+    """The snooze with other names of the series in `episodes`: as written for people, or as numbers."""
+    if snooze.episodes is None:
+        return snooze
+    return replace(snooze, episodes={names[key]: value for key, value in snooze.episodes.items() if key in names})
+
+
+def _encode_row(delivery: Delivery) -> tuple[Any, ...]:
+    """The columns of `delivery` but its id, in order."""
+    record = encode_json(delivery, without=("id", "about"))
+    return delivery.key, delivery.channel, delivery.state.value, to_milliseconds(delivery.created_at), record

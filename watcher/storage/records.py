@@ -1,20 +1,18 @@
-"""Records to database rows and back: the only place that knows the columns' order and units. Never query here."""
+"""Records to database rows and back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from watcher.core.engine.state import AlertState
-from watcher.core.model import Delivery, PollFailure, Reading, Series, Snapshot, Transition, WindowKind
+from watcher.core.model import PollFailure, Reading, Snapshot, WindowKind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_encoder = msgspec.json.Encoder()
+T = TypeVar("T")
 
 _UNLIMITED, _STALE, _LOW_CONFIDENCE = 1, 2, 4
 
@@ -23,7 +21,7 @@ class Account(Struct, frozen=True, kw_only=True):
     """What the store knows of one account: its last good poll, and what is wrong since."""
 
     provider: str
-    account: str
+    account: str  # its key
     snapshot: Snapshot | None
     failure: PollFailure | None
     failing_since: datetime | None
@@ -51,38 +49,19 @@ def from_milliseconds(milliseconds: int) -> datetime:
     return _EPOCH + milliseconds * _MILLISECOND
 
 
-def encode_json(record: Struct) -> str:
-    """A record as JSON text."""
-    return _encoder.encode(record).decode()
+def encode_json(record: Struct, *, without: Collection[str] = ()) -> str:
+    """A record as JSON text, without the fields that have columns of their own."""
+    fields = msgspec.structs.asdict(record)
+    return msgspec.json.encode({name: value for name, value in fields.items() if name not in without}).decode()
 
 
-def encode_series_key(series: Series) -> tuple[str, str, str]:
-    """(provider, account, window)."""
-    return series.provider, series.account, series.window
+def decode_json(text: str, kind: type[T], columns: Mapping[str, Any]) -> T:
+    """The reverse of `encode_json`: a record from its JSON text and its fields that have columns.
 
-
-def encode_alert_row(state: AlertState) -> tuple[Any, ...]:
-    """The columns of `alert`, in order."""
-    since = None if state.since is None else to_milliseconds(state.since)
-    severity = None if state.severity is None else state.severity.value
-    return (state.rule, *encode_series_key(state.series), state.phase.value, severity, since, encode_json(state))
-
-
-def encode_transition_row(transition: Transition) -> tuple[Any, ...]:
-    """The columns of `transition` but its id, in order."""
-    key = encode_series_key(transition.series)
-    return (to_milliseconds(transition.at), transition.rule, *key, transition.event.value, encode_json(transition))
-
-
-def encode_delivery_row(delivery: Delivery) -> tuple[Any, ...]:
-    """The columns of `delivery` but its id, in order."""
-    return (
-        delivery.key,
-        delivery.channel,
-        delivery.state.value,
-        to_milliseconds(delivery.created_at),
-        encode_json(delivery),
-    )
+    Raises:
+        MsgspecError: it is no such record.
+    """
+    return msgspec.convert({**msgspec.json.decode(text, type=dict), **columns}, kind)
 
 
 def encode_series_columns(reading: Reading) -> tuple[Any, ...]:
@@ -124,61 +103,6 @@ def decode_reading(series_columns: Sequence[Any], row: Sequence[Any]) -> tuple[d
         stale=bool(flags & _STALE),
         low_confidence=bool(flags & _LOW_CONFIDENCE),
         source=source,
-    )
-
-
-MAX_OUTAGE_POLLS = 100
-"""Failed polls of one row at most: it is written anew with each."""
-
-
-def encode_outage_row(failure: PollFailure) -> tuple[Any, ...]:
-    """The columns of `outage` after the account: (began_at, ended_at, kind, message, retry_at, gaps)."""
-    retry_at = None if failure.retry_at is None else to_milliseconds(failure.retry_at)
-    return to_milliseconds(failure.at), to_milliseconds(failure.at), failure.kind, failure.message, retry_at, ""
-
-
-def extend_outage_row(row: Sequence[Any], failure: PollFailure) -> tuple[int, str] | None:
-    """(ended_at, gaps) of a row with one more poll in it; None where the poll says something else, or the row is full.
-
-    Args:
-        row: as of `encode_outage_row`.
-        failure: the next poll of the same account.
-    """
-    _, ended_at, kind, message, retry_at, gaps = row
-    gap = to_milliseconds(failure.at) - ended_at
-    alike = (kind, message, retry_at) == (failure.kind, failure.message, None) and failure.retry_at is None
-    if not alike or gap <= 0 or gaps.count(" ") + 2 >= MAX_OUTAGE_POLLS:
-        return None
-    return to_milliseconds(failure.at), f"{gaps} {gap}".strip()
-
-
-def decode_failures(provider: str, account: str, row: Sequence[Any]) -> Iterator[PollFailure]:
-    """Every failed poll that a row of `outage` stands for, in time order."""
-    began_at, _, kind, message, retry_at, gaps = row
-    for at in accumulate(map(int, gaps.split()), initial=began_at):
-        yield PollFailure(
-            provider=provider,
-            account=account,
-            at=from_milliseconds(at),
-            kind=kind,
-            message=message,
-            retry_at=None if retry_at is None else from_milliseconds(retry_at),
-        )
-
-
-def decode_account(
-    provider: str, key: str, snapshot: Snapshot | None, failure: PollFailure | None, counts: Sequence[Any]
-) -> Account:
-    """A row of `decode_account`, its two records decoded; `counts`: failing_since, failures, asked_at."""
-    failing_since, failures, asked_at = counts
-    return Account(
-        provider=provider,
-        account=key,
-        snapshot=snapshot,
-        failure=failure,
-        failing_since=None if failing_since is None else from_milliseconds(failing_since),
-        failure_count=failures,
-        polled_at=from_milliseconds(asked_at),
     )
 
 

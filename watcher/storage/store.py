@@ -3,7 +3,7 @@
 `Store` is the open database; its tables are grouped in its attributes:
 
     store.accounts   load, find, load_multi_account_providers, ...
-    store.readings   save_result, load_series, iter_history, iter_failures, load_poll_results
+    store.readings   save_result, load_series, iter_history, load_failures, load_poll_results
     store.alerts     load_state, save_evaluation, load_transitions
     store.outbox     load, find, load_finished, enqueue, update, stopped channels, suppressions
     store.snoozes    load, save, delete
@@ -17,9 +17,8 @@ keeps all of it or nothing.
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from watcher.core.model import Series
 from watcher.storage import records
-from watcher.storage.accounts import Accounts, renamed, resnoozed
+from watcher.storage.accounts import Accounts
 from watcher.storage.alerts import Alerts
 from watcher.storage.database import Database
 from watcher.storage.outbox import Outbox, Snoozes
@@ -55,13 +54,13 @@ class Polls:
 
     def load_next_polls(self) -> dict[str, tuple[datetime, str]]:
         """Provider -> (when it is asked next, why)."""
-        found = self._database.execute("SELECT provider, next_at, reason FROM poll").fetchall()
+        found = self._database.execute("SELECT provider, next_at, reason FROM next_poll").fetchall()
         return {provider: (records.from_milliseconds(at), reason) for provider, at, reason in found}
 
     def save_next_poll(self, provider: str, at: datetime, reason: str) -> None:
         """Keep when a provider is asked next."""
         self._database.execute(
-            "INSERT OR REPLACE INTO poll VALUES (?, ?, ?)", (provider, records.to_milliseconds(at), reason)
+            "INSERT OR REPLACE INTO next_poll VALUES (?, ?, ?)", (provider, records.to_milliseconds(at), reason)
         )
 
 
@@ -90,52 +89,14 @@ class Store(Database):
         super().__init__(path, now=now, read_only=read_only, memory_fallback=memory_fallback)
         self.accounts = Accounts(self)
         self.readings = Readings(self, self.accounts)
-        self.alerts = Alerts(self)
+        self.alerts = Alerts(self, self.accounts)
         self.outbox = Outbox(self, self.accounts)
-        self.snoozes = Snoozes(self)
+        self.snoozes = Snoozes(self, self.accounts)
         self.polls = Polls(self)
         self.facts = Facts(self)
         if memory_fallback and self.disk_refuses_writes:  # an earlier process was killed while it was in memory
             self.run_transaction(self.alerts.rearm, now=now)
             self.clear_memory_marker()
-
-    def forget_account(self, provider: str, account: str) -> list[tuple[str, Series]]:
-        """Forget an account that is known by another key now. Its readings stay for the history.
-
-        Returns the keys of the alerts that went with it.
-        """
-        alerts = self.alerts.load_state().alert_states
-        closed = [key for key in alerts if (key[1].provider, key[1].account) == (provider, account)]
-        for sql in (
-            "DELETE FROM account WHERE provider = ? AND account = ?",
-            "DELETE FROM alert WHERE provider = ? AND account = ?",
-            "DELETE FROM outage WHERE provider = ? AND account = ?",
-            "UPDATE series SET state = NULL WHERE provider = ? AND account = ?",
-        ):
-            self.execute(sql, (provider, account))
-        self.invalidate_cache()
-        return closed
-
-    def rename_account(self, provider: str, old: str, new: str) -> bool:
-        """Put all that is known of an account under the key that it has now.
-
-        False, and nothing is changed, where that key has readings already; trouble alone gives way.
-        """
-        known = self.accounts.find(provider, new)
-        if known is not None and known.snapshot is not None:
-            return False
-        self.forget_account(provider, new)
-        mine = [
-            each for each in self.alerts.load_state().series_states if (each.provider, each.account) == (provider, old)
-        ]
-        names = {each: Series(provider=provider, account=new, window=each.window) for each in mine}
-        self.accounts.rename(provider, old, new)
-        self.outbox.update(renamed(delivery, names) for delivery in self.outbox.load())
-        for snooze in self.snoozes.load():
-            self.snoozes.delete(snooze.target)
-            self.snoozes.save(resnoozed(snooze, names))
-        self.invalidate_cache()
-        return True
 
     def delete_old_records(self, now: datetime) -> None:
         """Thin out: raw readings to hourly ones after 14 days, those gone after a year."""
@@ -149,16 +110,16 @@ class Store(Database):
             ("reading", raw_end),
             ("reading_hourly", records.to_milliseconds(now - KEEP_HOURLY)),
             ("transition", records.to_milliseconds(now - KEEP_TRANSITIONS)),
-            ("silence", records.to_milliseconds(now - KEEP_SUPPRESSIONS)),
+            ("failed_poll", raw_end),
+            ("suppression", records.to_milliseconds(now - KEEP_SUPPRESSIONS)),
         ):
             self.execute(f"DELETE FROM {table} WHERE at < ?", (before,))  # noqa: S608 - constants
-        self.execute("DELETE FROM outage WHERE ended_at < ?", (raw_end,))
         self.execute(
             "DELETE FROM delivery WHERE state NOT IN ('queued', 'held') AND created_at < ?",
             (records.to_milliseconds(now - KEEP_DELIVERIES),),
         )
         self.execute(
-            "DELETE FROM silence WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER"
-            " (PARTITION BY rule ORDER BY id DESC) AS nth FROM silence) WHERE nth > ?)",
+            "DELETE FROM suppression WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER"
+            " (PARTITION BY rule ORDER BY id DESC) AS nth FROM suppression) WHERE nth > ?)",
             (MAX_SUPPRESSIONS_PER_RULE,),
         )

@@ -1,10 +1,9 @@
 """An account under another key: everything that is known of it goes along, in every table there is."""
 
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from watcher.core.engine.evaluator import EvaluationResult
 from watcher.core.engine.state import AlertState, SeriesState
@@ -23,6 +22,7 @@ from watcher.core.model import (
     WindowKind,
 )
 from watcher.core.routing.planner import RoutingDecision
+from watcher.storage.accounts import TOKEN
 from watcher.storage.store import Store
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -100,37 +100,48 @@ def live(store, account, at=NOW, used=81, provider="claude"):
         choice = {"at": at, "key": fired.key, "rule": "a", "series": about, "event": AlertEvent.FIRING}
         store.outbox.save_suppressions([RoutingDecision(**choice, channel="h", said=False, reason="snoozed")])
         store.snoozes.save(Snooze(target=f"{provider} {account}", created_at=at, episodes={str(about): 3}))
+        store.accounts.save_request(provider, account, "token", at)
+        store.accounts.save_alias(provider, account, TOKEN, f"token of {account}")
 
     store.run_transaction(work, now=at)
 
 
 def known_of(store, account, provider="claude"):
-    """All that is known of an account, with its key left out."""
-    path = store.path
-    with closing(sqlite3.connect(path)) as file:
-        tables = [name for (name,) in file.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-        found = {}
-        for table in tables:
-            columns = [row[1] for row in file.execute(f"PRAGMA table_info({table})")]
-            if {"provider", "account"} <= set(columns):
-                kept = ", ".join(name for name in columns if name not in ("id", "account"))
-                found[table] = file.execute(
-                    f"SELECT {kept} FROM {table} WHERE provider = ? AND account = ? ORDER BY 1, 2, 3",
-                    (provider, account),
-                ).fetchall()
-    found["readings"] = [
-        list(store.readings.iter_history(each, since=NOW - timedelta(days=1)))
-        for each in store.readings.load_series()
-        if (each.provider, each.account) == (provider, account)
-    ]
+    """All that is known of an account, as the store gives it."""
     mine = (provider, account)
-    about = [each.series for row in store.outbox.load() for each in row.about]
-    about += [each.series for each in store.outbox.load_suppressions(since=NOW, rule="a")]
-    found["written of"] = [each for each in about if (each.provider, each.account) == mine]
-    found["snoozes"] = [
-        each.episodes for each in store.snoozes.load() if f"{provider}[{account}]" in str(each.episodes)
-    ]
-    return {name: repr(rows).replace(account, "KEY") for name, rows in found.items()}
+
+    def is_mine(series):
+        return (series.provider, series.account) == mine
+
+    state, since = store.alerts.load_state(), NOW - timedelta(days=1)
+    deliveries = store.outbox.load()
+    found = {
+        "account": [each for each in store.accounts.load() if (each.provider, each.account) == mine],
+        "series": [each for each in state.series_states.values() if is_mine(each.series)],
+        "alerts": [each for each in state.alert_states.values() if is_mine(each.series)],
+        "transitions": [each for each in store.alerts.load_transitions(since=since) if is_mine(each.series)],
+        "deliveries": [one for each in deliveries for one in each.about if is_mine(one.series)],
+        "suppressed": [
+            replace(each, key="")
+            for each in store.outbox.load_suppressions(since=since, rule="a")
+            if is_mine(each.series)
+        ],
+        "failures": [
+            each for each in store.readings.load_failures(since=since) if (each.provider, each.account) == mine
+        ],
+        "readings": [
+            list(store.readings.iter_history(each, since=since))
+            for each in store.readings.load_series()
+            if is_mine(each)
+        ],
+        "snoozes": [each.episodes for each in store.snoozes.load() if f"{provider}[{account}]" in str(each.episodes)],
+        "request": store.accounts.load_request(provider, account),
+        "aliases": [value for value, key in store.accounts.load_aliases(provider, TOKEN).items() if key == account],
+    }
+    return {
+        name: repr(rows).replace(f"account='{account}'", "KEY").replace(f"[{account}]", "KEY")
+        for name, rows in found.items()
+    }
 
 
 def test_all_that_is_known_goes_along_and_nothing_stays_behind(store):
@@ -140,7 +151,7 @@ def test_all_that_is_known_goes_along_and_nothing_stays_behind(store):
     before, theirs, codex = known_of(store, OLD), known_of(store, OTHER), known_of(store, OLD, "codex")
     nothing = known_of(store, "nobody")
     assert all(before[name] != nothing[name] for name in nothing), "every table has something to lose"
-    assert store.run_transaction(lambda: store.rename_account("claude", OLD, NEW), now=NOW)
+    store.run_transaction(lambda: store.accounts.rename("claude", OLD, NEW), now=NOW)
     assert known_of(store, NEW) == before
     assert known_of(store, OTHER) == theirs
     assert known_of(store, OLD, "codex") == codex
@@ -150,19 +161,27 @@ def test_all_that_is_known_goes_along_and_nothing_stays_behind(store):
     assert memory.alert_states["a", series(NEW)].phase is AlertPhase.FIRING
 
 
-def test_a_key_under_which_something_is_known_is_not_taken(store):
-    for account in (OLD, NEW):
-        live(store, account)
-    before = known_of(store, OLD), known_of(store, NEW)
-    assert not store.run_transaction(lambda: store.rename_account("claude", OLD, NEW), now=NOW)
-    assert (known_of(store, OLD), known_of(store, NEW)) == before
+def test_two_accounts_that_prove_to_be_one_are_joined_with_the_readings_of_both(store):
+    live(store, OLD, at=NOW - timedelta(hours=1), used=40)
+    live(store, NEW)
+    before = known_of(store, NEW)
+    store.run_transaction(lambda: store.accounts.join("claude", OLD, NEW), now=NOW)
+    after = known_of(store, NEW)
+    assert {name for name in before if after[name] != before[name]} == {
+        "transitions", "deliveries", "suppressed", "readings", "aliases",
+    }  # fmt: skip
+    history = store.readings.iter_history(series(NEW), since=NOW - timedelta(days=1))
+    assert [each.used_percent for _, each in history] == [40.0, 81.0]
+    assert [each.account for each in store.accounts.load()] == [NEW]
+    assert known_of(store, OLD) == known_of(store, "nobody")
+    assert set(store.alerts.load_state().alert_states) == {("a", series(NEW))}
 
 
-def test_the_history_of_an_account_that_was_forgotten_under_that_key_stays(store):
+def test_what_is_left_of_an_account_of_that_key_stays_in_the_history(store):
     live(store, NEW, at=NOW - timedelta(hours=1), used=40)
-    store.run_transaction(lambda: store.forget_account("claude", NEW), now=NOW)
+    store.run_transaction(lambda: store.execute("UPDATE account SET snapshot = NULL, polled_at = NULL"), now=NOW)
     live(store, OLD)
-    store.run_transaction(lambda: store.rename_account("claude", OLD, NEW), now=NOW)
+    store.run_transaction(lambda: store.accounts.rename("claude", OLD, NEW), now=NOW)
     past = store.readings.iter_history(series(NEW), since=NOW - timedelta(days=1))
     assert [each.used_percent for _, each in past] == [40.0, 81.0]
     assert store.readings.load_series() == [series(NEW), series(NEW, "x")]
