@@ -13,12 +13,12 @@ MAX_TEXT_LENGTH = 200
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CURRENCY_SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
-_CURRENCY_CODE_LENGTH = 3  # of a currency: anything else is a word such as "requests"
+_CURRENCY_CODE_LENGTH = 3  # other units are words such as "requests"
 _UNIT_SYMBOLS = {"percent": "%", "nano": "NANO"}
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
-_MAX_HOURS = 48  # from here on hours are counted in days
+_MAX_HOURS = 48  # longer durations are given in days
 _FULL_PERCENT = 100
-_WEEKDAY_RANGE_DAYS = 6  # as far as a weekday's name says which day is meant
+_WEEKDAY_RANGE_DAYS = 6  # within these a weekday names one day
 
 # C0 but tab and newline, DEL, C1, the marks that change the direction of what follows, and two noncharacters.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
@@ -45,7 +45,7 @@ def clean_lines(text: str) -> str:
 
 
 def format_duration(duration: timedelta) -> str:
-    """A duration in at most two units, cut off and never rounded up: "1 h 40 min", "3 days 4 h"."""
+    """A duration in at most two units, rounded down: "1 h 40 min", "3 days 4 h"."""
     seconds = int(duration.total_seconds())
     if seconds < _MINUTE_S:
         return "less than a minute"
@@ -67,19 +67,19 @@ def format_short_duration(duration: timedelta) -> str:
 
 
 def format_time(at: datetime, now: datetime, tz: tzinfo) -> str:
-    """An instant in wall time, as short as is still clear on the day of `now`: "16:00", "Tue 16:00", "1 Dec 16:00"."""
+    """A time of day, with the day if it is not today: "16:00", "Tue 16:00", "1 Dec 16:00"."""
     local, today = at.astimezone(tz), now.astimezone(tz).date()
-    time, apart = f"{local:%H:%M}", (local.date() - today).days
-    if apart == 0:
+    time, days = f"{local:%H:%M}", (local.date() - today).days
+    if days == 0:
         return time
-    if abs(apart) <= _WEEKDAY_RANGE_DAYS:
+    if abs(days) <= _WEEKDAY_RANGE_DAYS:
         return f"{_DAYS[local.weekday()]} {time}"
     year = f" {local.year}" if local.year != today.year else ""
     return f"{local.day} {_MONTHS[local.month - 1]}{year} {time}"
 
 
 def format_percent(value: float) -> str:
-    """A percentage, with a tenth where it has one: "82 %", "99.6 %". It never says 100 of what is less."""
+    """A percentage, with a tenth if it has one: "82 %", "99.6 %". A value below 100 is never rounded up to it."""
     tenths = round(value, 1)
     if value < _FULL_PERCENT <= tenths:
         tenths = _FULL_PERCENT - 0.1
@@ -89,7 +89,7 @@ def format_percent(value: float) -> str:
 
 
 def format_number(value: Decimal | float) -> str:
-    """A number with separated thousands and at most two decimals: "1,234.5"."""
+    """A number with thousands separators and at most two decimals: "1,234.5"."""
     text = f"{Decimal(str(value)):,.2f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -225,4 +225,4 @@ def test_an_end_knows_under_which_severities_its_alert_was_told(asked, values, h
         judged = evaluator.evaluate_poll(rules, memory, each, each.at, every=minutes(5))
         memory = evaluator.apply_evaluation(memory, judged)
         transitions += judged.transitions
-    assert (transitions[-1].event, list(transitions[-1].heard)) == (AlertEvent.RESOLVED, heard)
+    assert (transitions[-1].event, list(transitions[-1].notified_severities)) == (AlertEvent.RESOLVED, heard)

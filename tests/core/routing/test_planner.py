@@ -93,7 +93,7 @@ def test_whoever_heard_of_an_alert_on_its_way_up_hears_that_it_is_over():
     post.news(at(NOW + M, "escalated", severity="critical"))
     post.deliver()
     heard = (Severity.WARNING, Severity.CRITICAL)
-    post.news(at(NOW + 2 * M, "resolved", severity="info", heard=heard))
+    post.news(at(NOW + 2 * M, "resolved", severity="info", notified_severities=heard))
     assert [(row.channel, row.key.rpartition("|")[2]) for row in post.rows] == [
         ("desktop", "firing"),
         ("team", "critical"),

@@ -144,7 +144,7 @@ def make_transition(
         reason=change.reason,
         since=change.since,
         reading=state.reading,
-        heard=change.notified_severities,
+        notified_severities=change.notified_severities,
         nth=change.occurrence,
         facts=collect_facts(metrics, siblings),
     )

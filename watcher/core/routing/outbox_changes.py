@@ -264,7 +264,7 @@ class OutboxChanges:
         if transition.event in FIRING_EVENTS:
             return routes.get(transition.severity, default)
         # A channel that was told of a higher severity is told of the end, whatever the severity is by then.
-        severities = transition.heard or (transition.severity,)
+        severities = transition.notified_severities or (transition.severity,)
         return tuple(dict.fromkeys(channel for severity in severities for channel in routes.get(severity, default)))
 
     def _find_rows(self, alert: str, channel: str | None = None) -> list[Row]:

@@ -1,4 +1,4 @@
-"""A rule that was read and checked, and what belongs to it."""
+"""The records of a rule that was read and checked."""
 
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from watcher.core.rules.time_intervals import TimeInterval
 
 
 class Level(Struct, frozen=True, kw_only=True):
-    """One step of a rule's ladder: when it is reached, when it is left. A rule without `levels` has one."""
+    """One level of a rule: when it is reached, when it ends. A rule without `levels` has one."""
 
     severity: Severity
     when: Expression
@@ -19,25 +19,25 @@ class Level(Struct, frozen=True, kw_only=True):
 
 
 class Example(Struct, frozen=True, kw_only=True):
-    """A rule's own test: a row of polls and the phase wanted after each.
+    """A test of a rule: a row of readings, and the expected phase after each.
 
-    In a row a number is what the poll said, "?" a poll without this series (unknown), and "reset" a turn of the window
-    at that poll: nothing used, a new boundary. Exactly one of `used` and `remaining` is given.
+    In a row, a number is the reading's value, "?" a poll without this series, and "reset" a reset of the window at that
+    poll: nothing used, a new boundary. Exactly one of `used` and `remaining` is given.
     """
 
     series: str
     every: timedelta
     used: tuple[float | str, ...] = ()  # percent used, or
-    remaining: tuple[float | str, ...] = ()  # what is left, in the window's own unit; negative in overage
+    remaining: tuple[float | str, ...] = ()  # in the window's own unit; negative in overage
     expect: tuple[str, ...]  # "." ok, "p" pending, "F" firing: as long as the row
-    limit: float | None = None  # with `remaining`: the whole; None: unknown, and then so is the percent
-    window_length: timedelta | None = None  # the window's length; None: by the window's name or kind, else unknown
-    resets_in: timedelta | None = None  # from the first poll to the first boundary; None: a whole window
-    start: datetime | None = None  # of the first poll, aware; None: some Wednesday noon in UTC
+    limit: float | None = None  # with `remaining`; None: unknown, as is the percent then
+    window_length: timedelta | None = None  # None: by the window's name or kind, else unknown
+    resets_in: timedelta | None = None  # from the first poll to the first reset; None: a whole window
+    start: datetime | None = None  # of the first poll, aware; None: a Wednesday at 12:00 UTC
 
 
 class Rule(Struct, frozen=True, kw_only=True, cache_hash=True):
-    """A condition that a person wrote, with units checked, and what to do when it holds."""
+    """A checked condition, and what to do when it holds."""
 
     name: str
     path: str  # the file it was read from
@@ -56,5 +56,5 @@ class Rule(Struct, frozen=True, kw_only=True, cache_hash=True):
 
     @property
     def notifies_only_at_end(self) -> bool:
-        """Whether it says nothing while its condition holds, by its own `on`: only that this is over."""
+        """Whether the rule sends nothing while its condition holds, only when it ends."""
         return self.remind is None and not self.on & {AlertEvent.FIRING, AlertEvent.ESCALATED}

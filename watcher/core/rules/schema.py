@@ -1,7 +1,6 @@
-"""A rule as it is written in TOML: the keys, their types, and the words that say what each takes.
+"""The keys of a rule in TOML, with their types and descriptions.
 
-The JSON Schema for editors and the messages of `watcher rules check` both come from here. Never put a meaning here:
-`watcher.core.rules.loader` reads what the texts say.
+The JSON Schema for editors and the messages of `watcher rules check` both come from here.
 """
 
 from datetime import datetime
@@ -27,10 +26,12 @@ ExampleRow = Annotated[
 
 
 class ExampleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One `[[rule.example]]`: readings, and what the rule makes of each. `watcher rules test` runs it."""
+    """One `[[rule.example]]`: readings, and the expected state after each. `watcher rules test` runs it."""
 
-    series: Annotated[str, Meta(title='one series such as "claude.five_hour"', description="What the readings are of.")]
-    every: Annotated[Duration, Meta(description="How far the readings are apart.")] = "5m"
+    series: Annotated[
+        str, Meta(title='one series such as "claude.five_hour"', description="The series of the readings.")
+    ]
+    every: Annotated[Duration, Meta(description="The time between two readings.")] = "5m"
     used: Annotated[ExampleRow, Meta(description="Percent used, poll by poll. Either this or `remaining`.")] = field(
         default_factory=list
     )
@@ -41,31 +42,31 @@ class ExampleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaul
         list[Annotated[Literal[".", "p", "F"], Meta(title='".", "p" or "F"')]],
         Meta(
             title='a list of "." (ok), "p" (pending) and "F" (firing)',
-            description="What the alert is after each reading: as long as the row.",
+            description="The alert's state after each reading, one for each.",
         ),
     ]
     limit: Annotated[
-        int | float | None, Meta(title="a number", description="With `remaining`: how much the whole window has.")
+        int | float | None, Meta(title="a number", description="With `remaining`: the limit of the window.")
     ] = None
     window: Annotated[
         Duration | None,
-        Meta(title='a duration such as "7d"', description="The window's length. Left out: by its name."),
+        Meta(title='a duration such as "7d"', description="The window's length. Default: by its name."),
     ] = None
     resets_in: Annotated[
         Duration | None,
-        Meta(title='a duration such as "2h"', description="From the first reading to the reset. Left out: a window."),
+        Meta(title='a duration such as "2h"', description="From the first reading to the reset. Default: a window."),
     ] = None
     start: Annotated[
         datetime | None,
         Meta(
             title="a date and time with an offset such as 2026-03-04T12:00:00Z",
-            description="When the first reading is. Left out: a Wednesday at 12:00 UTC.",
+            description="The time of the first reading. Default: a Wednesday at 12:00 UTC.",
         ),
     ] = None
 
 
 class LevelsEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What the word `level` stands for, for each severity."""
+    """The value of the word `level`, for each severity."""
 
     info: Threshold | None = None
     warning: Threshold | None = None
@@ -77,22 +78,22 @@ class RuleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=
 
     name: Annotated[
         str,
-        Meta(title='a name such as "claude-session"', description="What the alert is called; no other rule has it."),
+        Meta(title='a name such as "claude-session"', description="The name of the alert; unique."),
     ]
     when: Annotated[Condition, Meta(description="The condition that fires the alert.")]
     clear: Annotated[
         str | None,
         Meta(
             title='a comparison such as "< 70%", or a whole condition',
-            description="The condition that ends the alert. Left out: five points back from a percent, else `when` "
-            "being false.",
+            description="The condition that ends the alert. Default: five points back from a percent, else that `when` "
+            "is false.",
         ),
     ] = None
     levels: Annotated[
         LevelsEntry | None,
         Meta(
             title='a table such as { warning = "80%", critical = "95%" }',
-            description="What the word `level` in `when` stands for, for each severity.",
+            description="The value of the word `level` in `when`, for each severity.",
         ),
     ] = None
     severity: Annotated[
@@ -100,7 +101,7 @@ class RuleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=
     ] = Severity.WARNING
     notify: Annotated[
         list[str] | None,
-        Meta(title='a list of channel names such as ["desktop"]', description="Left out: the default route."),
+        Meta(title='a list of channel names such as ["desktop"]', description="Default: the default route."),
     ] = None
     hold: Annotated[
         Duration | None,
@@ -108,28 +109,33 @@ class RuleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=
     ] = None
     remind: Annotated[
         Duration | None,
-        Meta(title='a duration such as "2h"', description="Say it again this often while it lasts. Left out: never."),
+        Meta(
+            title='a duration such as "2h"',
+            description="Repeat the message this often while the alert lasts. Default: never.",
+        ),
     ] = None
     on: Annotated[
         list[Annotated[Literal["firing", "escalated", "resolved", "reset"], Meta(title="an event")]] | None,
         Meta(
             title='a list of "firing", "escalated", "resolved" and "reset"',
-            description='What is worth a message. Left out: ["firing", "escalated", "resolved"].',
+            description='The events that send a message. Default: ["firing", "escalated", "resolved"].',
         ),
     ] = None
     active: Annotated[
         str | None,
-        Meta(title='days and hours such as "Mon-Fri 09:00-18:00"', description="When the rule may fire at all."),
+        Meta(title='days and hours such as "Mon-Fri 09:00-18:00"', description="When the rule may fire."),
     ] = None
     tz: Annotated[
         str | None,
-        Meta(title='a time zone such as "Europe/Berlin"', description="The zone of `active`. Left out: local time."),
+        Meta(
+            title='a time zone such as "Europe/Berlin"', description="The time zone of `active`. Default: local time."
+        ),
     ] = None
-    title: Annotated[Template | None, Meta(title="a text", description="In place of the usual title.")] = None
-    message: Annotated[Template | None, Meta(title="a text", description="In place of the usual text.")] = None
+    title: Annotated[Template | None, Meta(title="a text", description="Replaces the default title.")] = None
+    message: Annotated[Template | None, Meta(title="a text", description="Replaces the default text.")] = None
     example: Annotated[
         list[ExampleEntry],
-        Meta(title="[[rule.example]] tables", description="Readings, and what the rule makes of them."),
+        Meta(title="[[rule.example]] tables", description="Tests: readings, and the expected states."),
     ] = field(default_factory=list)
 
 
@@ -148,7 +154,7 @@ def build_rules_schema() -> dict[str, Any]:
 
 
 def strip_null(node: Any) -> Any:
-    """A JSON Schema without `null`, which TOML cannot write: a key that may be None is a key that may be left out."""
+    """A JSON Schema without `null`, which TOML does not have: a key that may be None may be left out."""
     if isinstance(node, list):
         return [strip_null(each) for each in node]
     if not isinstance(node, dict):
