@@ -149,3 +149,11 @@ def test_the_time_of_exhaustion_is_near_the_simulated_truth():
         at, used = at + minutes(5), used + true_rate / 12
     print(f"exhaustion: mean error {sum(errors) / len(errors) * 60:.1f} minutes over {len(errors)} readings")  # noqa: T201
     assert max(errors) < 0.25
+
+
+def test_rounding_errors_of_a_flat_line_are_no_use():
+    samples = ()
+    for step, used in enumerate((100 / 3, 100 / 3 + 1e-13, 100 / 3 + 2e-13, 100 / 3 + 2e-13)):
+        samples = add_sample(samples, START + minutes(10) * step, used)
+    assert estimate_rate(samples, SESSION) == 0.0
+    assert estimate_exhaustion_s(samples[-1].used_percent, 0.0, timedelta(0)) == math.inf

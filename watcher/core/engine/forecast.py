@@ -26,6 +26,7 @@ MIN_RECENT_SPAN = timedelta(minutes=30)
 RECENT_WINDOW_DIVISOR = 10
 MIN_RISES = 3
 RESTART_DROP_PERCENT = 1.0
+MIN_RATE = 1e-4  # percent an hour; less is a rounding error of the fitted line, and would run dry in a thousand years
 
 _HOUR = timedelta(hours=1)
 
@@ -59,7 +60,8 @@ def estimate_rate(samples: tuple[Sample, ...], window: timedelta | None) -> floa
     while first > 0 and (last.at - samples[first].at < recent or rises < MIN_RISES):
         first -= 1
         rises += samples[first + 1].used_percent > samples[first].used_percent
-    return max(_fit_slope(samples[first:]), 0.0)
+    rate = _fit_slope(samples[first:])
+    return rate if rate >= MIN_RATE else 0.0
 
 
 def _fit_slope(samples: tuple[Sample, ...]) -> float:
