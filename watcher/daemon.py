@@ -61,6 +61,7 @@ class Daemon:
         self._stopping = self._refreshing = self._loading = False
         self._written_count = -1  # `change_count` of the store when `status.json` was last written
         self._one_shot = False  # polled by `check`, not by this loop
+        self._awaits_polls = False  # the first polls since the start, or since the machine woke, are in flight
         self._failure_kinds: dict[tuple[str, str], str] = {}  # account -> kind: said when it begins and when it ends
         self._work_queue = work_queue = work_queue or WorkQueue()
         timetable = Scheduler(environment.clock, lambda name, error: log.exception(f"job {name}", error))
@@ -105,11 +106,12 @@ class Daemon:
 
     def run(self) -> None:
         """Watch until `stop`."""
-        self._start()
+        self._await_polls()
+        self._save_config_facts(self._environment.clock.now())
+        self._poller.apply_config(self.config)
+        self._dispatcher.apply_config(self.config)
         self._write_heartbeat()
         self._delete_old_records()
-        self._poller.apply_config(self.config)
-        self._dispatcher.delay_sending()
         self._run_loop(lambda: self._stopping)
         self._call_safely("farewell", self._record_shutdown)
         self._call_safely("status", self._write_status)
@@ -117,10 +119,11 @@ class Daemon:
     def run_once(self) -> None:
         """One poll of everything, one evaluation, one attempt at each delivery that is due; then return."""
         self._one_shot = True
-        self._start()
+        self._await_polls()
+        self._save_config_facts(self._environment.clock.now())
         self._poller.apply_config(self.config, start_polling=False)
         self._poller.start_all_cycles()
-        self._dispatcher.delay_sending()
+        self._dispatcher.apply_config(self.config)
         self._run_loop(lambda: self._stopping or not (self._poller.is_busy or self._dispatcher.is_busy))
         self._call_safely("farewell", lambda: self._store.return_to_disk(now=self._environment.clock.now()))
         self._call_safely("status", self._write_status)
@@ -128,17 +131,18 @@ class Daemon:
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def _run_loop(self, is_done: Callable[[], bool]) -> None:
+        self._call_safely("polls", self._finish_polls)
         while not is_done():
-            step = self._scheduler.run_due_jobs()
+            step = self._scheduler.adjust_to_clock()
             if step > SUSPEND_THRESHOLD:
                 self._call_safely("waking", partial(self._on_wake, step))
+            self._scheduler.run_due_jobs()
             if is_done():
                 return
             call = self._work_queue.get(self._scheduler.idle_s())
             if call is not None:
                 self._call_safely("answer", call)
-                self._finish_refresh()
-                self._dispatcher.send_if_idle()
+                self._call_safely("polls", self._finish_polls)
             if not self._one_shot:
                 self._call_safely("config", self._reload_if_changed)
                 self._call_safely("status", self._write_status)
@@ -168,9 +172,14 @@ class Daemon:
         seen = pipeline.process_result(self._store, self.config, result, now=now, every=every)
         due = seen.evaluation.next_due_at
         if due is not None:
-            self._scheduler.schedule_at("tick", max(due, now + timedelta(seconds=1)), lambda: self._on_result(None))
+            self._scheduler.schedule_at("tick", max(due, now + timedelta(seconds=1)), self._evaluate_time)
         self._log_result(result, seen)
         self._dispatcher.start_due_attempts()
+
+    def _evaluate_time(self) -> None:
+        """Evaluate what changes by time alone, such as the age of a reading."""
+        if not self._awaits_polls:
+            self._on_result(None)
 
     def _log_result(self, result: Snapshot | PollFailure | None, processed: pipeline.PipelineResult) -> None:
         for transition in processed.evaluation.transitions:
@@ -190,17 +199,28 @@ class Daemon:
             self._refreshing = True
             self._poller.start_all_cycles()
 
-    def _finish_refresh(self) -> None:
-        """Tell whoever wished for fresh readings that they are in."""
-        if self._refreshing and not self._poller.is_busy:
+    def _await_polls(self) -> None:
+        """Evaluate, release and send nothing before every provider was polled: until then all readings are old."""
+        self._awaits_polls = True
+        self._dispatcher.delay_sending()
+
+    def _finish_polls(self) -> None:
+        """Do what waits for the polls in flight, if none is left."""
+        if self._poller.is_busy:
+            return
+        if self._awaits_polls:
+            self._awaits_polls = False
+            self._evaluate_time()
+        if self._refreshing:
             self._refreshing = False
             self._write_status()
             now = self._environment.clock.now()
             self._store.run_transaction(lambda: self._store.facts.save(REFRESH_FACT, REFRESH_DONE, now), now=now)
+        self._dispatcher.send_if_idle()
 
     def _on_wake(self, step: timedelta) -> None:
         self._log.info(f"the clock moved on by {step}: the machine slept, or the clock was set; asking everybody anew")
-        self._dispatcher.delay_sending()
+        self._await_polls()
         self._poller.on_wake(self._environment.clock.now())
 
     # --- config -----------------------------------------------------------------------------------------------------
@@ -246,7 +266,7 @@ class Daemon:
         self._log.info(f"config read: {len(config.rules)} rules, {len(config.channels)} channels")
         self._dispatcher.apply_config(config)
         self._poller.apply_config(config)
-        self._on_result(None)
+        self._evaluate_time()
 
     def _save_config_facts(self, now: datetime) -> None:
         """Record that the config in force has no mistake."""
@@ -269,12 +289,6 @@ class Daemon:
         )
 
     # --- the daemon's own jobs --------------------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        now = self._environment.clock.now()
-        self._save_config_facts(now)
-        self._dispatcher.apply_config(self.config)
-        self._call_safely("start", lambda: self._on_result(None))
 
     def _write_status(self) -> None:
         """Write `status.json` if anything changed since the last time."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.world import HOOK, SESSION, START, Hand, made
-from watcher.core.model import Response
+from watcher.core.model import Response, Snooze
 from watcher.daemon import REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED
 from watcher.errors import ConfigError, TimedOutError
 from watcher.polling import inbox
@@ -478,3 +478,64 @@ def test_a_daemon_that_is_told_to_look_reads_a_config_whose_mode_was_mended(worl
     daemon.run()
     store.close()
     assert world.store().facts.load("config_error")[0] == ""
+
+
+# --- the first polls come before time is evaluated and before anything is released --------------------------------------
+
+QUIET = '[quiet]\nhours = "22:00-08:00"\ntz = "UTC"\n'
+
+
+def test_one_check_sends_what_quiet_hours_held_back_once_they_are_over(world):
+    world.config(CONFIG + QUIET)
+    world.machine.sleeps(14 * H)
+    world.usage(85, START + 48 * H)
+    world.check()
+    assert world.received == []
+    world.machine.sleeps(9 * H + 5 * M)
+    world.check()
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_one_check_sends_what_a_snooze_held_back_once_it_is_over(world):
+    store = world.store()
+    snooze = Snooze(target="session", created_at=START, until=START + H)
+    store.run_transaction(lambda: store.snoozes.save(snooze), now=START)
+    store.close()
+    world.usage(85, START + 48 * H)
+    world.check()
+    assert world.received == []
+    world.machine.sleeps(H + M)
+    world.check()
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_a_message_held_overnight_is_not_sent_if_the_first_poll_ends_its_alert(world):
+    world.config(CONFIG + QUIET)
+    world.machine.sleeps(14 * H)
+    world.usage(85, START + 15 * H)
+    world.watch(5 * M)
+    world.machine.sleeps(11 * H)
+    world.usage(10, START + 28 * H)
+    world.watch(30 * M)
+    assert world.received == []
+
+
+@pytest.mark.parametrize("gap", ["the watcher was stopped", "the machine slept"])
+def test_a_gap_is_no_silence_though_one_provider_is_polled_rarely(world, gap):
+    world.login(
+        {
+            "anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0},
+            "github-copilot": {"type": "oauth", "access": "gho_fake", "refresh": "gho_fake", "expires": 0},
+        }
+    )
+    quota = {"quota_snapshots": {"premium_interactions": {"entitlement": 300, "remaining": 200}}}
+    world.answers["/copilot_internal/user"] = lambda _request: world.json(quota)
+    world.config(HOOK + '[[rule]]\nname = "blind"\nwhen = "*.age > 45m"\n[providers.copilot]\nevery = "3h"\n')
+    world.usage(50, START + 48 * H)
+    if gap == "the machine slept":
+        world.watch(12 * H, (3 * H, lambda: world.machine.sleeps(7 * H)))
+    else:
+        world.watch(3 * H)
+        world.machine.sleeps(7 * H)
+        world.watch(H)
+    assert world.received == []

@@ -89,28 +89,37 @@ class Dispatcher:
 
     def release_deliveries(self) -> None:
         """Hold and release deliveries as quiet hours and snoozes begin and end."""
-        if self._config is not None:
+        if self._config is not None and not self._is_delayed():
+            self._delayed_until = None
             pipeline.release_deliveries(self._store, self._config, now=self._now())
             self.start_due_attempts()
 
     def delay_sending(self) -> None:
-        """Send nothing while all providers are polled at once, a minute at most: their alerts are sent together."""
+        """Release and send nothing while all providers are polled at once, a minute at most.
+
+        Their alerts are sent together, and a held message is not released for what is over by now.
+        """
         self._delayed_until = self._now() + GATHER_FOR
 
     def send_if_idle(self) -> None:
-        """Send what was gathered, if no poll is in flight any more."""
+        """Release and send what was gathered, if no poll is in flight any more."""
         if self._delayed_until is not None and not self._is_polling():
-            self.start_due_attempts()
+            self.release_deliveries()
+
+    def _is_delayed(self) -> bool:
+        return self._delayed_until is not None and self._is_polling() and self._now() < self._delayed_until
 
     def start_due_attempts(self) -> None:
         """Start an attempt at every delivery that is due, and schedule the next ones."""
         config, now = self._config, self._now()
         if config is None:
             return
-        if self._delayed_until is not None and self._is_polling() and now < self._delayed_until:
-            self._scheduler.schedule_at("post", self._delayed_until, self.start_due_attempts)
+        if self._delayed_until is not None:
+            if self._is_delayed():
+                self._scheduler.schedule_at("post", self._delayed_until, self.release_deliveries)
+            else:
+                self.release_deliveries()
             return
-        self._delayed_until = None
         following = None
         for delivery, ready_at in self._find_next_deliveries():
             if ready_at <= now:

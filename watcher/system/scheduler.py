@@ -58,8 +58,8 @@ class Scheduler:
         entry = self._jobs.get(name)
         return None if entry is None else entry.due_at
 
-    def run_due_jobs(self) -> timedelta:
-        """Run what is due. Returns how far the wall clock stepped since the last call: mostly nothing."""
+    def adjust_to_clock(self) -> timedelta:
+        """Move the jobs where the wall clock stepped or the zone changed. Returns the step: nearly always zero."""
         ahead, zone = self._clock.wall_offset(), self._clock.utc_offset()
         step = ahead - self._wall_offset
         if abs(step) >= CLOCK_STEP_THRESHOLD or zone != self._utc_offset:
@@ -67,8 +67,11 @@ class Scheduler:
             for name, entry in list(self._jobs.items()):
                 self._schedule(name, entry._replace(due_at=entry.due_at + (step if entry.is_relative else back)))
         self._wall_offset, self._utc_offset = ahead, zone
-        self._backend.run_pending()
         return step if abs(step) >= CLOCK_STEP_THRESHOLD else timedelta(0)
+
+    def run_due_jobs(self) -> None:
+        """Run the jobs that are due."""
+        self._backend.run_pending()
 
     def idle_s(self) -> float | None:
         """Seconds of the machine's time until the next job; None where there is none."""
