@@ -1,7 +1,7 @@
-"""Was anybody watching? Silence is news only while providers were being asked.
+"""When silence means something: suspended machines, overdue and gone series, outages, and when to evaluate next.
 
-After a sleep, a holiday or a shutdown nothing was asked, and no rule may take that for a provider's silence. Never
-decide here what silence means to a rule.
+Silence counts only while providers are polled: after sleep or a shutdown no rule takes the gap for a provider's silence.
+When no provider can be reached, this machine is offline, and one alert of a rule reports that for all.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -16,57 +16,38 @@ from watcher.core.engine.state import AlertState, SeriesState
 from watcher.core.model import AlertPhase, Series
 
 SUSPENDED_AFTER = timedelta(minutes=20)
-"""Longer than any usual pause between polls: when nothing at all was asked for so long, nobody watched."""
+"""No poll at all for so long, which is more than any usual pause: the machine was suspended."""
 
 RESUME_GRACE_FOR = timedelta(hours=1)
-"""So long after such a gap every account has been asked again."""
+"""So long after a suspension every account has been polled again."""
 
 OVERDUE_POLLS = 5
-"""A provider that answered well may be asked up to four times later than usual while nothing changes."""
+"""A provider that answered well may be polled up to four times later than usual while nothing changes."""
 
 GONE_AFTER = timedelta(days=7)
-"""A series that was not heard of for so long is gone for good."""
+"""A series that no answer held for so long is gone."""
+
+PAST_DUE_MARGIN = timedelta(seconds=1)
+"""`age > 45m` does not hold at exactly 45 minutes."""
+
+OFFLINE_KIND = "offline"
+"""The contract's word for a provider that cannot be reached."""
+
+INCONCLUSIVE_KINDS = frozenset({"expired", "not_signed_in", "unsupported"})
+"""Failures that are found without the network: they say nothing about it."""
 
 
 def clamp_future_times(states: Iterable[SeriesState], now: datetime) -> list[SeriesState]:
-    """States with what they saw "later" than now seen just now: the clock was set back, and no silence may wait for it.
+    """The states that were last seen "later" than now, as seen now: the clock was set back.
 
-    Two kinds of instants are stored. History never runs backwards: when an alert changed, when an episode began,
-    the order of samples. What is a last sight follows the clock, or nobody would be late until it has caught up.
+    When an alert changed, when an episode began and the order of samples stay as they are.
     """
-    return [_clamp_times(state, now) for state in states if _latest_seen_at(state) > now]
+    return [_clamp_times(state, now) for state in states if _get_latest_time(state) > now]
 
 
-def was_suspended(states: Collection[SeriesState], now: datetime, every: timedelta) -> bool:
-    """Whether no account at all was asked for longer than any usual pause. What was told to wait is no gap."""
-    if not states:
-        return False
-    asked = max(state.asked_at if state.retry_at is None else max(state.asked_at, state.retry_at) for state in states)
-    if now - asked <= SUSPENDED_AFTER:
-        return False
-    usual = max(every, *(state.every for state in states))
-    return now - asked > SHORT_GAP_POLLS * usual
-
-
-def is_between_polls(state: SeriesState, now: datetime) -> bool:
-    """Whether the last answer was good, and the next is simply not due: it is not silent, nobody has asked."""
-    return state.standing.is_believed and state.every < now - state.heard_at <= OVERDUE_POLLS * state.every
-
-
-def is_overdue(state: SeriesState, now: datetime) -> bool:
-    """Whether the series should have been heard of by now, even if it was asked as seldom as that may happen."""
-    return now - state.heard_at > OVERDUE_POLLS * state.every
-
-
-def is_gone(state: SeriesState, now: datetime) -> bool:
-    """Whether the series has left for good; never right after a gap, when its account was not asked yet."""
-    awake = state.watched_from is None or now - state.watched_from > RESUME_GRACE_FOR
-    return awake and now - state.heard_at > GONE_AFTER
-
-
-def _latest_seen_at(state: SeriesState) -> datetime:
-    seen = (state.heard_at, state.asked_at, state.read_at, state.watched_from, state.failing_since)
-    return max(at for at in seen if at is not None)
+def _get_latest_time(state: SeriesState) -> datetime:
+    times = (state.heard_at, state.asked_at, state.read_at, state.watched_from, state.failing_since)
+    return max(at for at in times if at is not None)
 
 
 def _clamp_times(state: SeriesState, now: datetime) -> SeriesState:
@@ -74,18 +55,35 @@ def _clamp_times(state: SeriesState, now: datetime) -> SeriesState:
         state,
         heard_at=min(state.heard_at, now),
         asked_at=min(state.asked_at, now),
-        read_at=None if state.read_at is None else min(state.read_at, now),
-        changed_at=None if state.changed_at is None else min(state.changed_at, now),
-        watched_from=None if state.watched_from is None else min(state.watched_from, now),
-        failing_since=None if state.failing_since is None else min(state.failing_since, now),
+        read_at=state.read_at and min(state.read_at, now),
+        changed_at=state.changed_at and min(state.changed_at, now),
+        watched_from=state.watched_from and min(state.watched_from, now),
+        failing_since=state.failing_since and min(state.failing_since, now),
     )
 
 
-# --- When time alone may change what a rule says: the next moment at which to judge without news
+def was_suspended(states: Collection[SeriesState], now: datetime, every: timedelta) -> bool:
+    """Whether no account was polled for longer than any usual pause, cooldowns aside."""
+    if not states:
+        return False
+    gap = now - max(max(state.asked_at, state.retry_at or state.asked_at) for state in states)
+    return gap > SUSPENDED_AFTER and gap > SHORT_GAP_POLLS * max(every, *(state.every for state in states))
 
 
-PAST_DUE_MARGIN = timedelta(seconds=1)
-"""`age > 45m` does not hold at 45 minutes to the dot."""
+def is_between_polls(state: SeriesState, now: datetime) -> bool:
+    """Whether the last answer was good and the next poll is not due yet."""
+    return state.standing.is_believed and state.every < now - state.heard_at <= OVERDUE_POLLS * state.every
+
+
+def is_overdue(state: SeriesState, now: datetime) -> bool:
+    """Whether an answer should have held the series by now, even at the slowest pace."""
+    return now - state.heard_at > OVERDUE_POLLS * state.every
+
+
+def is_gone(state: SeriesState, now: datetime) -> bool:
+    """Whether the series is gone; never just after a suspension, when its account was not polled yet."""
+    is_awake = state.watched_from is None or now - state.watched_from > RESUME_GRACE_FOR
+    return is_awake and now - state.heard_at > GONE_AFTER
 
 
 def find_next_due(
@@ -95,36 +93,35 @@ def find_next_due(
     is_subject: Callable[[CompiledRule, SeriesState], bool],
     now: datetime,
 ) -> datetime | None:
-    """The earliest such moment after `now`; None where there is none.
+    """The next moment at which time alone may change an alert; None if there is none.
 
     Args:
-        availability_rules: the rules that speak of silence.
+        availability_rules: the rules about missing readings.
         states: of every series that is not gone.
         alerts: all of them.
         is_subject: whether a rule is about a series.
         now: this instant.
     """
     dues = [state.heard_at + GONE_AFTER + PAST_DUE_MARGIN for state in states]
-    for bound in availability_rules:
+    for compiled in availability_rules:
         for state in states:
-            if is_subject(bound, state):
-                dues += _list_availability_deadlines(bound, state)
-    if availability_rules:
-        rules = {bound.rule.name: bound for bound in availability_rules}
-        for alert in alerts:
-            if alert.phase is not AlertPhase.OK and alert.rule in rules:
-                dues += _list_alert_deadlines(rules[alert.rule], alert)
+            if is_subject(compiled, state):
+                dues += _list_availability_deadlines(compiled, state)
+    by_name = {compiled.rule.name: compiled for compiled in availability_rules}
+    for alert in alerts if by_name else ():
+        if alert.rule in by_name:
+            dues += _list_alert_deadlines(by_name[alert.rule], alert)
     return min((due for due in dues if due > now), default=None)
 
 
 def _list_availability_deadlines(compiled: CompiledRule, state: SeriesState) -> Iterator[datetime]:
-    """When each duration in the condition has gone by, and when a good answer is so old that it is silence."""
-    since = state.heard_at if state.read_at is None else state.read_at
+    """When each duration of the condition has passed, and when a good answer is overdue."""
+    since = state.read_at or state.heard_at
     if state.watched_from is not None:
         since = max(since, state.watched_from)
-    for begun in {since, state.heard_at}:  # a tool's own file is silent from when it was last read, not written
-        for wait in compiled.durations_s:
-            yield begun + timedelta(seconds=wait) + PAST_DUE_MARGIN
+    for start in {since, state.heard_at}:  # the age of a tool's own file counts from when it was last read
+        for duration_s in compiled.durations_s:
+            yield start + timedelta(seconds=duration_s) + PAST_DUE_MARGIN
     if state.standing.is_believed:
         yield state.heard_at + OVERDUE_POLLS * state.every + PAST_DUE_MARGIN
 
@@ -136,34 +133,28 @@ def _list_alert_deadlines(compiled: CompiledRule, alert: AlertState) -> Iterator
         yield from (alert.clock_at + compiled.rule.pending_for - span for span in alert.held if span is not None)
 
 
-# --- Is it the provider that is silent, or this machine? When nothing can be reached, that is one notice, not six
-
-
-OFFLINE_KIND = "offline"
-"""The contract's word for a failure to reach anything."""
-
-INCONCLUSIVE_KINDS = frozenset({"expired", "not_signed_in", "unsupported"})
-"""Failures that are found without the network, or stay as they are: they say nothing of it."""
-
-
 def is_machine_offline(kinds: Iterable[str | None]) -> bool:
-    """Whether this machine itself seems cut off: of all that was asked over the network nothing could be reached.
+    """Whether nothing that was polled over the network could be reached.
 
-    `kinds`: of each such account's present failure; None: it answered.
+    `kinds`: the kind of each such account's present failure; None: it answered.
     """
     return set(kinds) - INCONCLUSIVE_KINDS == {OFFLINE_KIND}
 
 
-def is_outage_reported(states: Iterable[SeriesState], reported: Collection[Series]) -> bool:
+def is_outage_reported(states: Collection[SeriesState], reported: Collection[Series]) -> bool:
     """Whether an alert already reports that this machine is offline.
 
     Args:
         states: of every series.
         reported: the series of the other alerts that fire by the same rule.
     """
-    known = list(states)
-    unreachable = [each for each in known if each.series in reported and each.error_kind == OFFLINE_KIND]
-    return any(each.failing_since is not None and not is_network_up(known, each.failing_since) for each in unreachable)
+    return any(
+        state.series in reported
+        and state.error_kind == OFFLINE_KIND
+        and state.failing_since is not None
+        and not is_network_up(states, state.failing_since)
+        for state in states
+    )
 
 
 def is_network_up(states: Iterable[SeriesState], since: datetime) -> bool:
