@@ -1,7 +1,7 @@
 """The one entry: what is in a judgement, and what is left out of it."""
 
 from datetime import timedelta
-from time import perf_counter
+from time import process_time
 
 import msgspec
 import pytest
@@ -192,9 +192,9 @@ def test_ten_thousand_quiet_pairs_take_tens_of_milliseconds():
     evaluator.evaluate_poll(rules, EngineState({}, {}), news, NOW, every=EVERY)
     took = []
     for _ in range(3):
-        began = perf_counter()
+        began = process_time()
         judgement = evaluator.evaluate_poll(rules, EngineState({}, {}), news, NOW, every=EVERY)
-        took.append(perf_counter() - began)
+        took.append(process_time() - began)
     assert judgement.alert_states == ()
     assert min(took) < 0.2  # measured: 0.02 s; the rest is for slow machines
 

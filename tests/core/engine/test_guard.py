@@ -97,7 +97,7 @@ def test_a_window_that_has_turned_over_since_is_unknown():
     verdict = evaluate_guard(parse_condition("claude < 90%"), (over,), NOW, max_age=HOUR)
     assert (verdict.result, verdict.reasons) == (
         None,
-        ("claude.five_hour: its window has turned over, or its last reading is not confirmed yet",),
+        ("claude.five_hour: its window has been reset since, or its last reading is not confirmed yet",),
     )
 
 

@@ -1,7 +1,7 @@
 """Replay is the daemon's core with the past for its news."""
 
 from datetime import timedelta
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -95,7 +95,7 @@ def test_without_rules_there_is_nothing_to_say():
 @pytest.mark.parametrize("rules", [RULES[:1], RULES], ids=["plain", "with silence"])
 def test_ten_thousand_readings_take_well_under_a_second(rules):
     history = [answer(turn % 60 * 1.5, 5 * turn) for turn in range(10_000)]
-    began = perf_counter()
+    began = process_time()
     moments = sum(1 for _ in replay.replay_rules(rules, history))
     assert moments >= 10_000
-    assert perf_counter() - began < 3  # measured: 0.3 s; the rest is for slow machines
+    assert process_time() - began < 3  # measured: 0.3 s; the rest is for slow machines

@@ -38,7 +38,6 @@ def test_what_was_spent_before_each_reset_is_the_last_reading_before_it():
     assert [turn.ended_early for turn in found.periods] == [False, False]
     assert found.periods[0].ended_at == NOW + 150 * M
     assert timeline.mean_used_percent(found.periods) == pytest.approx(81.75)
-    assert [turn.complete for turn in found.periods] == [False, True]
 
 
 def test_a_glitch_is_not_believed_and_resets_nothing():
@@ -94,5 +93,5 @@ def test_the_usual_gap_is_the_median():
 
 
 def test_the_mean_of_what_nobody_saw_is_unknown():
-    turn = timeline.WindowPeriod(ended_at=NOW, used_percent=None, read_at=None, ended_early=False, complete=False)
+    turn = timeline.WindowPeriod(ended_at=NOW, used_percent=None, read_at=None, ended_early=False)
     assert timeline.mean_used_percent([turn]) is None

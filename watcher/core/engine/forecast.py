@@ -1,15 +1,12 @@
-"""How fast a window is being used up, where it will stand at its reset, and when it runs dry.
+"""The forecast: how fast a window is used up, where it will stand at its reset, and when it is exhausted.
 
-Formula. A straight line is fitted (least squares) through this episode's recent believed readings; its slope, never
-below zero, is the rate in percent an hour. *Recent* is a tenth of the window (at least 30 minutes), stretched back
-until it holds three rises, so that a quota counted in steps of 20 % is measured over several steps and not along one
-flat tread. Nothing is claimed until three readings span ten minutes. A fall by a point or more inside an episode (a
-raised limit, a correction) starts the measuring anew.
+The rate, in percent an hour, is the slope of a least-squares line through the recent believed readings of this episode,
+and never below zero. *Recent* is a tenth of the window (at least 30 minutes), stretched back until it holds three
+rises, so that a quota counted in steps of 20 % is measured over several steps. The rate is unknown until three readings
+span ten minutes. A fall by a point or more inside an episode (a raised limit, a correction) restarts the measurement.
 
     projected   = used + rate x time to the reset
-    exhausts_in = (100 - used) / rate, from the reading on; infinite on a flat line, zero when used up
-
-Never put readings here that were not believed.
+    exhausts_in = (100 - used) / rate, from the reading on; infinite if the rate is zero, zero if used up
 """
 
 import math
@@ -18,7 +15,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 MAX_SAMPLES = 48
-"""Samples kept for one series; beyond it the older half is thinned to every other one."""
+"""Samples kept for one series; beyond that, every other sample of the older half is dropped."""
 
 MIN_READINGS = 3
 MIN_SPAN = timedelta(minutes=10)
@@ -32,14 +29,14 @@ _HOUR = timedelta(hours=1)
 
 
 class Sample(Struct, frozen=True, array_like=True):
-    """What was used at one instant."""
+    """Percent used at one instant."""
 
     at: datetime
     used_percent: float
 
 
 def add_sample(samples: tuple[Sample, ...], at: datetime, used_percent: float) -> tuple[Sample, ...]:
-    """The samples with one more, in time order, at most `MAX_SAMPLES`; anew after a fall, none later than `at`."""
+    """The samples with one more: in time order, at most `MAX_SAMPLES`, none later than `at`, none before a fall."""
     if samples and samples[-1].at >= at:
         samples = tuple(sample for sample in samples if sample.at < at)
     if samples and samples[-1].used_percent - used_percent >= RESTART_DROP_PERCENT:
@@ -52,7 +49,7 @@ def add_sample(samples: tuple[Sample, ...], at: datetime, used_percent: float) -
 
 
 def estimate_rate(samples: tuple[Sample, ...], window: timedelta | None) -> float | None:
-    """Percent an hour, zero or more; None until three readings span ten minutes."""
+    """The rate in percent an hour, zero or more; None: unknown."""
     if len(samples) < MIN_READINGS or samples[-1].at - samples[0].at < MIN_SPAN:
         return None
     recent = max(MIN_RECENT_SPAN, window / RECENT_WINDOW_DIVISOR if window else MIN_RECENT_SPAN)
@@ -65,7 +62,7 @@ def estimate_rate(samples: tuple[Sample, ...], window: timedelta | None) -> floa
 
 
 def _fit_slope(samples: tuple[Sample, ...]) -> float:
-    """Of the least-squares line, in percent an hour."""
+    """The slope of the least-squares line, in percent an hour."""
     origin = samples[0].at
     hours = [(sample.at - origin) / _HOUR for sample in samples]
     mean_hours = sum(hours) / len(samples)
@@ -78,19 +75,19 @@ def _fit_slope(samples: tuple[Sample, ...]) -> float:
 
 
 def project_usage(used_percent: float, rate: float | None, resets_in: timedelta | None) -> float | None:
-    """Percent used when the window resets, if it goes on like this; None where the rate or the reset is unknown."""
+    """Percent used when the window resets, at this rate; None: unknown."""
     if rate is None or resets_in is None or resets_in < timedelta(0):
         return None
     return used_percent + rate * (resets_in / _HOUR)
 
 
 def estimate_exhaustion_s(used_percent: float, rate: float | None, age: timedelta) -> float | None:
-    """Seconds until 100 % from now; infinite on a flat line; None where the rate is unknown.
+    """Seconds from now until 100 %; infinite at a rate of zero; None: unknown.
 
     Args:
         used_percent: as last believed.
         rate: percent an hour.
-        age: how long ago the reading was made.
+        age: of the reading.
     """
     if used_percent >= 100:  # noqa: PLR2004 - percent
         return 0.0

@@ -1,16 +1,16 @@
-"""Does a condition hold at this moment? For scripts that ask before they spend: `watcher guard`.
+"""Evaluates the condition of `watcher guard` and `watcher wait`: does it hold now?
 
-The same language and the same worths as in a rule, but asked the other way round: a rule fires when its condition holds
-for some series, a guard lets pass only when it holds for all that are meant. What has no limit counts as unused, and a
-reading older than the person allows is unknown. Never put a clock or a store here.
+The language and the field values are those of rules, with three differences: a guard holds only if its condition holds
+for every series that it means, a window without a limit counts as unused, and a reading older than the user allows is
+unknown.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from watcher.core.engine.matching import CompiledRule, compile_rule, evaluate_condition, selector_matches
+from watcher.core.engine.matching import compile_rule, evaluate_condition, selector_matches
 from watcher.core.engine.metrics import AVAILABILITY_FIELDS, FieldValue, SeriesMetrics
 from watcher.core.engine.state import SeriesState
 from watcher.core.formatting import format_duration
@@ -29,15 +29,15 @@ _UNLIMITED_VALUES: Mapping[str, float] = {
     "projected": 0.0,
     "exhausts_in": float("inf"),
 }
-"""What the fields of a window without a limit are worth to a guard."""
+"""The field values of a window without a limit."""
 
 
 class GuardResult(Struct, frozen=True, kw_only=True):
-    """What a guard says. None is unknown."""
+    """The answer of a guard. None is unknown."""
 
     result: bool | None
     series: Mapping[Series, bool | None]  # of the condition's subject, each by itself
-    reasons: tuple[str, ...]  # what is not known, one line each; empty where the result is
+    reasons: tuple[str, ...]  # why it is unknown, one line each; empty if it is known
 
 
 class _GuardMetrics(SeriesMetrics):
@@ -51,7 +51,7 @@ class _GuardMetrics(SeriesMetrics):
 
     @property
     def is_old(self) -> bool:
-        """Whether the last believed reading was made too long ago."""
+        """Whether the last believed reading is older than allowed."""
         return self.state.read_at is None or self.now - self.state.read_at > self.max_age
 
     def _check_is_current(self) -> bool:
@@ -59,11 +59,11 @@ class _GuardMetrics(SeriesMetrics):
 
     @property
     def unlimited(self) -> bool:
-        """Never, to the engine: here its fields have a worth instead."""
+        """Always False: the fields of a window without a limit have values here."""
         return False
 
     def value_of(self, field: str) -> FieldValue:
-        """As in a rule, but what has no limit is unused."""
+        """As in a rule, but a window without a limit is unused."""
         reading = self.state.reading
         if self.is_current and reading is not None and reading.unlimited and field in _UNLIMITED_VALUES:
             return _UNLIMITED_VALUES[field]
@@ -73,70 +73,58 @@ class _GuardMetrics(SeriesMetrics):
 def evaluate_guard(
     condition: Expression, states: Iterable[SeriesState], now: datetime, *, max_age: timedelta
 ) -> GuardResult:
-    """Whether the condition holds for every series that it is about; unknown where there is none.
+    """Whether the condition holds for every series that it is about; unknown if there is none.
 
     Args:
         condition: checked, and true or false.
-        states: every series there is.
-        now: this moment.
-        max_age: how old a reading may be.
+        states: of every series.
+        now: this instant.
+        max_age: of a reading.
     """
-    bound = _compile_condition(condition)
-    sights = [
-        _GuardMetrics(state, now, use_last_reading=bound.is_availability_rule, max_age=max_age)
+    level = Level(severity=Severity.INFO, when=condition, clear=condition)
+    subject = find_subject(condition)
+    rule = Rule(name="guard", path="", line=0, subject=subject, levels=(level,), on=frozenset(), fingerprint="")
+    compiled = compile_rule(rule)
+    everything = [
+        _GuardMetrics(state, now, use_last_reading=compiled.is_availability_rule, max_age=max_age)
         for state in states
         if not state.gone
     ]
-
+    # With `clearing` it must hold with all other series that it refers to.
     series = {
-        sight.state.series: evaluate_condition(bound, sight, lambda _: sights, clearing=True)[0]
-        for sight in sights
-        if selector_matches(bound.subject, sight)
+        metrics.state.series: evaluate_condition(compiled, metrics, lambda _: everything, clearing=True)[0]
+        for metrics in everything
+        if selector_matches(subject, metrics)
     }
     answers = set(series.values())
     result = None if not answers else False if False in answers else None if None in answers else True
-    why = tuple(dict.fromkeys(_explain_unknown(condition, sights, now))) if result is None else ()
-    return GuardResult(result=result, series=series, reasons=why)
+    reasons = tuple(dict.fromkeys(_explain_unknown(condition, everything))) if result is None else ()
+    return GuardResult(result=result, series=series, reasons=reasons)
 
 
-def _compile_condition(condition: Expression) -> CompiledRule:
-    """The condition as the engine takes it: `holds` with `clearing` asks whether it is so with all other series."""
-    rule = Rule(
-        name="guard",
-        path="",
-        line=0,
-        subject=find_subject(condition),
-        levels=(Level(severity=Severity.INFO, when=condition, clear=condition),),
-        on=frozenset(),
-        fingerprint="",
-    )
-    return compile_rule(rule)
-
-
-def _explain_unknown(condition: Expression, all_metrics: Iterable[_GuardMetrics], now: datetime) -> Iterable[str]:
-    """What a person must know of the series that could not answer."""
-    everything = list(all_metrics)
-    for measure in iter_field_references(condition):
-        meant = [sight for sight in everything if selector_matches(measure.selector, sight)]
-        if not meant:
-            yield f"{_format_selector(measure.selector)} was never read"
-        for sight in meant:
-            if measure.field not in AVAILABILITY_FIELDS and sight.value_of(measure.field) is None:
-                yield f"{sight.state.series}: {_explain_unknown_field(sight, measure.field, now)}"
+def _explain_unknown(condition: Expression, everything: Sequence[_GuardMetrics]) -> Iterable[str]:
+    for reference in iter_field_references(condition):
+        matching = [metrics for metrics in everything if selector_matches(reference.selector, metrics)]
+        if not matching:
+            yield f"{_format_selector(reference.selector)} was never read"
+        for metrics in matching:
+            if reference.field not in AVAILABILITY_FIELDS and metrics.value_of(reference.field) is None:
+                yield f"{metrics.state.series}: {_explain_unknown_field(metrics, reference.field)}"
 
 
 def _format_selector(selector: Selector) -> str:
     return str(selector) if selector.window or selector.provider == "*" else f"{selector}'s primary window"
 
 
-def _explain_unknown_field(metrics: _GuardMetrics, field: str, now: datetime) -> str:
+def _explain_unknown_field(metrics: _GuardMetrics, field: str) -> str:
     state = metrics.state
     if state.read_at is None:
         return state.error or "never read"
     if metrics.is_old:
-        return f"last read {format_duration(now - state.read_at)} ago, longer than the {format_duration(metrics.max_age)} allowed"
+        age, max_age = format_duration(metrics.now - state.read_at), format_duration(metrics.max_age)
+        return f"last read {age} ago, longer than the {max_age} allowed"
     if state.error:
         return state.error
     if not metrics.is_current:
-        return "its window has turned over, or its last reading is not confirmed yet"
+        return "its window has been reset since, or its last reading is not confirmed yet"
     return f"{field} is not known"

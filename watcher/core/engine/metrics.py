@@ -1,7 +1,6 @@
-"""What each field of the rule language is worth for one series at one instant.
+"""The value of each field of the rule language, for one series at one instant.
 
-Unknown is None. What the numbers are is the language's convention: percents as 0..100, durations in seconds. Never put
-a decision here.
+Unknown is None. Percents are 0..100, durations are in seconds.
 """
 
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from watcher.core.engine import forecast
 from watcher.core.engine.reset_detection import CLOCK_SKEW_TOLERANCE
 from watcher.core.engine.state import SeriesState
 from watcher.core.engine.windows import get_used_percent, get_window_length
+from watcher.core.model import Reading
 
 FieldValue = float | bool | str | None
 
@@ -18,18 +18,18 @@ NETWORK_SOURCE = "api"
 """The source of readings that came over the network; all others are files and servers on this machine."""
 
 AVAILABILITY_FIELDS = frozenset({"age", "up", "error"})
-"""Fields that speak of the watching itself: they are worth something when there is no reading."""
+"""Fields about the polling itself: they have a value without a reading."""
 
 
 class SeriesMetrics:
-    """One series at one instant. Each field is worked out once, when a rule first asks for it.
+    """One series at one instant. Each field is computed once, when a rule first asks for it.
 
     Attributes:
         state: of the series.
         now: the instant.
-        lasting: whether the last believed reading counts although the last poll brought none, as it must for a rule
-            that asks about silence ("was at 90 % when it went quiet"). Never past the boundary.
-        unasked: whether nobody has asked lately: then silence means nothing.
+        use_last_reading: whether the last believed reading counts although the last poll gave none, as it must for a
+            rule about missing readings ("was at 90 % when it went silent"). Never past the boundary.
+        not_polled: whether no poll was due lately, so that silence means nothing.
     """
 
     __slots__ = ("_is_current", "_values", "not_polled", "now", "state", "use_last_reading")
@@ -37,16 +37,16 @@ class SeriesMetrics:
     def __init__(
         self, state: SeriesState, now: datetime, *, use_last_reading: bool = False, not_polled: bool = False
     ) -> None:
-        self.not_polled = not_polled
         self.state = state
         self.now = now
         self.use_last_reading = use_last_reading
+        self.not_polled = not_polled
         self._values: dict[str, FieldValue] = {}
         self._is_current: bool | None = None
 
     @property
     def is_current(self) -> bool:
-        """Whether there is a believed reading that still says how things are."""
+        """Whether there is a believed reading that still holds."""
         if self._is_current is None:
             self._is_current = self._check_is_current()
         return self._is_current
@@ -55,99 +55,63 @@ class SeriesMetrics:
         state = self.state
         if state.reading is None or state.read_at is None or not (self.use_last_reading or state.standing.is_believed):
             return False
-        ended = state.boundary is not None and self.now >= state.boundary + CLOCK_SKEW_TOLERANCE
-        return not ended or (state.boundary is not None and state.read_at >= state.boundary)
+        if state.boundary is None:
+            return True
+        return self.now < state.boundary + CLOCK_SKEW_TOLERANCE or state.read_at >= state.boundary
 
     @property
     def unlimited(self) -> bool:
-        """Whether the window is known to have no limit: no condition on its use can hold."""
+        """Whether the window is known to have no limit."""
         return self.is_current and self.state.reading is not None and self.state.reading.unlimited
 
     def __call__(self, _selector: object, field: str) -> FieldValue:
-        """The field's worth, whatever the selector: for conditions about this series alone."""
+        """The value of a field, whatever the selector: for conditions about this series alone."""
         return self.value_of(field)
 
     def value_of(self, field: str) -> FieldValue:
-        """What the field is worth; None is unknown."""
+        """The value of a field; None: unknown."""
         try:
             return self._values[field]
         except KeyError:
-            pass
-        worth = self._values[field] = (
-            _FIELD_GETTERS[field](self)
-            if field in AVAILABILITY_FIELDS or (self.is_current and field in _FIELD_GETTERS)
-            else None
-        )
-        return worth
+            value = self._values[field] = self._compute(field)
+            return value
 
-    def _used_percent(self) -> float | None:
-        return None if self.state.reading is None else get_used_percent(self.state.reading)
-
-    def _remaining_percent(self) -> float | None:
-        used = self._used_percent()
-        return None if used is None else 100.0 - used
-
-    def _used(self) -> float | None:
+    def _compute(self, field: str) -> FieldValue:
+        if field in _STATE_FIELDS:
+            return _STATE_FIELDS[field](self)
         reading = self.state.reading
-        if reading is None:
+        if not self.is_current or reading is None:
             return None
-        if reading.used is None and reading.limit is not None and reading.remaining is not None:
-            return float(reading.limit - reading.remaining)
-        return None if reading.used is None else float(reading.used)
+        if field in _READING_FIELDS:
+            return _READING_FIELDS[field](reading)
+        return _FORECAST_FIELDS[field](self) if field in _FORECAST_FIELDS else None
 
-    def _limit(self) -> float | None:
-        reading = self.state.reading
-        return None if reading is None or reading.unlimited or reading.limit is None else float(reading.limit)
+    def reading_age_s(self) -> float:
+        """The age of the last believed reading; before the first one, how long the series has been polled."""
+        return max((self.now - (self.state.read_at or self.state.heard_at)).total_seconds(), 0.0)
 
-    def _remaining(self) -> float | None:
-        reading = self.state.reading
-        if reading is None or reading.unlimited:
+    def _age(self) -> float | None:
+        """The age that counts for rules.
+
+        Time in which nothing was polled (sleep) does not count. A tool's own file is only written while the tool is in
+        use: its age counts from when it was last read.
+        """
+        if self.not_polled:
             return None
-        if reading.remaining is None and reading.limit is not None and reading.used is not None:
-            return float(reading.limit - reading.used)
-        return None if reading.remaining is None else float(reading.remaining)
+        state = self.state
+        is_local = state.reading is not None and state.reading.source != NETWORK_SOURCE
+        starts = [state.watched_from, state.heard_at if is_local else None]
+        ages = [max((self.now - start).total_seconds(), 0.0) for start in starts if start is not None]
+        return min([self.reading_age_s(), *ages])
 
     def _resets_in(self) -> float | None:
         boundary = self.state.boundary
         return None if boundary is None else max((boundary - self.now).total_seconds(), 0.0)
 
-    def _window(self) -> float | None:
-        whole = None if self.state.reading is None else get_window_length(self.state.reading)
-        return None if whole is None else whole.total_seconds()
-
-    def _unit(self) -> str | None:
-        return None if self.state.reading is None else self.state.reading.unit
-
-    def reading_age_s(self) -> float:
-        """How old the last believed reading is; where there was none, how long one has been asked for."""
-        since = self.state.heard_at if self.state.read_at is None else self.state.read_at
-        return max((self.now - since).total_seconds(), 0.0)
-
-    def _age(self) -> float | None:
-        """For rules: a gap in which nothing was asked (sleep) adds nothing, nor does a tool's own file that rests.
-
-        Such a file is only written while the tool is in use: that it is old is no outage.
-        """
-        if self.not_polled:
-            return None
-        state = self.state
-        rests = state.reading is not None and state.reading.source != NETWORK_SOURCE
-        since = [state.watched_from, state.heard_at if rests else None]
-        return min(
-            [self.reading_age_s(), *(max((self.now - at).total_seconds(), 0.0) for at in since if at is not None)]
-        )
-
-    def _up(self) -> bool:
-        return self.state.error_kind is None
-
-    def _error(self) -> str | None:
-        return self.state.error
-
     def _rate(self) -> float | None:
-        if self.unlimited:
+        if self.state.reading is None or self.unlimited:
             return None
-        window = self._window()
-        return forecast.estimate_rate(self.state.samples, None if window is None else timedelta(seconds=window))
+        return forecast.estimate_rate(self.state.samples, get_window_length(self.state.reading))
 
     def _projected(self) -> float | None:
         used, rate, resets_in = self.value_of("used_percent"), self.value_of("rate"), self.value_of("resets_in")
@@ -159,23 +123,54 @@ class SeriesMetrics:
         used, rate = self.value_of("used_percent"), self.value_of("rate")
         if not isinstance(used, float | int):
             return None
-        return forecast.estimate_exhaustion_s(
-            used, rate if isinstance(rate, float) else None, timedelta(seconds=self.reading_age_s())
-        )
+        age = timedelta(seconds=self.reading_age_s())
+        return forecast.estimate_exhaustion_s(used, rate if isinstance(rate, float) else None, age)
 
 
-_FIELD_GETTERS: dict[str, Callable[[SeriesMetrics], FieldValue]] = {
-    "used_percent": SeriesMetrics._used_percent,  # noqa: SLF001 - the class's own table
-    "remaining_percent": SeriesMetrics._remaining_percent,  # noqa: SLF001
-    "used": SeriesMetrics._used,  # noqa: SLF001
-    "limit": SeriesMetrics._limit,  # noqa: SLF001
-    "remaining": SeriesMetrics._remaining,  # noqa: SLF001
+def _get_remaining_percent(reading: Reading) -> float | None:
+    used = get_used_percent(reading)
+    return None if used is None else 100.0 - used
+
+
+def _get_used(reading: Reading) -> float | None:
+    if reading.used is None and reading.limit is not None and reading.remaining is not None:
+        return float(reading.limit - reading.remaining)
+    return None if reading.used is None else float(reading.used)
+
+
+def _get_limit(reading: Reading) -> float | None:
+    return None if reading.unlimited or reading.limit is None else float(reading.limit)
+
+
+def _get_remaining(reading: Reading) -> float | None:
+    if reading.unlimited:
+        return None
+    if reading.remaining is None and reading.limit is not None and reading.used is not None:
+        return float(reading.limit - reading.used)
+    return None if reading.remaining is None else float(reading.remaining)
+
+
+def _get_window_s(reading: Reading) -> float | None:
+    length = get_window_length(reading)
+    return None if length is None else length.total_seconds()
+
+
+_STATE_FIELDS: dict[str, Callable[[SeriesMetrics], FieldValue]] = {
+    "age": SeriesMetrics._age,  # noqa: SLF001 - the class's own table
+    "up": lambda metrics: metrics.state.error_kind is None,
+    "error": lambda metrics: metrics.state.error,
+}
+_READING_FIELDS: dict[str, Callable[[Reading], FieldValue]] = {
+    "used_percent": get_used_percent,
+    "remaining_percent": _get_remaining_percent,
+    "used": _get_used,
+    "limit": _get_limit,
+    "remaining": _get_remaining,
+    "window": _get_window_s,
+    "unit": lambda reading: reading.unit,
+}
+_FORECAST_FIELDS: dict[str, Callable[[SeriesMetrics], FieldValue]] = {
     "resets_in": SeriesMetrics._resets_in,  # noqa: SLF001
-    "window": SeriesMetrics._window,  # noqa: SLF001
-    "unit": SeriesMetrics._unit,  # noqa: SLF001
-    "age": SeriesMetrics._age,  # noqa: SLF001
-    "up": SeriesMetrics._up,  # noqa: SLF001
-    "error": SeriesMetrics._error,  # noqa: SLF001
     "rate": SeriesMetrics._rate,  # noqa: SLF001
     "projected": SeriesMetrics._projected,  # noqa: SLF001
     "exhausts_in": SeriesMetrics._exhausts_in,  # noqa: SLF001

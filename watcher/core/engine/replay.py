@@ -1,7 +1,8 @@
-"""What rules would have said to a history: the daemon's own core, fed with what was recorded.
+"""Replays a history: what rules would have reported, evaluated by the daemon's own engine.
 
-Time passes as it did: between two answers, rules about silence are asked whenever they fall due. Never put a rule's
-meaning here: if replay and the daemon could differ, neither could be trusted.
+`read_history_lines` reads recorded readings, one JSON object a line (contract: `watcher replay`); `build_poll_results`
+makes the results of polls of them; `replay_rules` evaluates these in time order. Between two results, rules about
+missing readings are evaluated whenever time alone may change them, as in the daemon.
 """
 
 import math
@@ -24,11 +25,8 @@ from watcher.core.rules.diagnostics import find_close_match, sanitize_for_termin
 from watcher.core.rules.rule import Rule
 from watcher.errors import UsageError
 
-# --- Recorded readings, one JSON object a line, and back into the news they once were (contract: `watcher replay`)
-
-
 MAX_LINE_LENGTH = 100_000
-MAX_NUMBER = 10**15  # beyond it a number is junk, and arithmetic on it misleads or overflows
+MAX_NUMBER = 10**15  # more is junk, and would mislead or overflow
 MAX_WINDOW_S = 3650 * 86400
 MIN_TIME = datetime(2001, 1, 1, tzinfo=UTC)
 MAX_TIME = datetime(2200, 1, 1, tzinfo=UTC)
@@ -36,8 +34,14 @@ READING_FORMAT_HINT = 'one reading is {"at": ..., "provider": ..., "window": ...
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _KEY_ERROR_PATTERN = re.compile(r"(?P<what>.*) - at `\$\.(?P<key>\w+)`")
 
+DEFAULT_INTERVAL = timedelta(minutes=5)
+"""A provider's polling interval where neither its history nor the caller tells it."""
 
-class HistoryLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+MIN_INTERVAL = timedelta(seconds=30)
+MIN_PAUSES = 2
+
+
+class HistoryLine(Struct, frozen=True, kw_only=True):
     """One line. Unknown is null or left out."""
 
     at: datetime
@@ -61,66 +65,64 @@ class HistoryLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     @property
     def is_empty(self) -> bool:
-        """Whether it says nothing of the window's use."""
-        said = (self.used_percent, self.used, self.limit, self.remaining, self.error)
-        return not self.unlimited and all(each is None for each in said)
+        """Whether it tells nothing about the window's use."""
+        values = (self.used_percent, self.used, self.limit, self.remaining, self.error)
+        return not self.unlimited and all(value is None for value in values)
 
     @property
     def poll_key(self) -> tuple[datetime, str, str, bool]:
-        """What lines of one answer have in common."""
+        """What the lines of one poll have in common."""
         return self.at, self.provider, self.account or "", self.error is not None
 
 
-class _LenientHistoryLine(HistoryLine, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """One line, whatever else is in it."""
-
-
-LINE_KEYS = tuple(each.encode_name for each in msgspec.structs.fields(HistoryLine))
+LINE_KEYS = tuple(field.encode_name for field in msgspec.structs.fields(HistoryLine))
 
 
 def read_history_lines(
     lines: Iterable[str | bytes], path: str, ignored_keys: set[str] | None = None
 ) -> Iterator[HistoryLine]:
-    """The lines that say something; empty ones are left out.
+    """Reads the lines; empty ones are skipped.
 
     Args:
         lines: in time order.
-        path: what messages shall call them.
-        ignored_keys: takes the keys that mean nothing here, whose values are not read; None: they are of no interest.
+        path: for error messages.
+        ignored_keys: unknown keys are added to it.
 
     Raises:
-        UsageError: at the first line that makes no sense, with its number and what is wrong.
+        UsageError: at the first invalid line, with its number and what is wrong.
     """
-    decoder = msgspec.json.Decoder(HistoryLine)
     latest: datetime | None = None
-    for number, written in enumerate(lines, 1):
-        text = _strip_byte_order_mark(written) if number == 1 else written
+    for number, text in enumerate(lines, 1):
+        if number == 1:  # some editors and shells put a byte order mark first
+            text = text.removeprefix(_BYTE_ORDER_MARK) if isinstance(text, bytes) else text.removeprefix("\ufeff")  # noqa: PLW2901
         if not text.strip():
             continue
-        place = f"{path}, line {number}"
+        location = f"{path}, line {number}"
         if len(text) > MAX_LINE_LENGTH:
-            raise UsageError(f"{place}: longer than {MAX_LINE_LENGTH} characters; one reading a line is expected")
-        line = _decode_line(decoder, text, place, set() if ignored_keys is None else ignored_keys)
+            raise UsageError(f"{location}: longer than {MAX_LINE_LENGTH} characters; one reading a line is expected")
+        line = _decode_line(text, location, set() if ignored_keys is None else ignored_keys)
         if latest is not None and line.at < latest:
-            raise UsageError(f"{place}: {line.at:%Y-%m-%dT%H:%M:%SZ} is earlier than the line before it; sort by `at`")
+            raise UsageError(
+                f"{location}: {line.at:%Y-%m-%dT%H:%M:%SZ} is earlier than the line before it; sort by `at`"
+            )
         latest = line.at
         yield line
 
 
-def _strip_byte_order_mark(text: str | bytes) -> str | bytes:
-    """The first line without the byte order mark that some editors and shells put before it."""
-    return text.removeprefix(_BYTE_ORDER_MARK) if isinstance(text, bytes) else text.removeprefix("\ufeff")
+_decode_fields = msgspec.json.Decoder(HistoryLine).decode
+_decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def _decode_line(
-    decoder: msgspec.json.Decoder[HistoryLine], text: str | bytes, location: str, ignored_keys: set[str]
-) -> HistoryLine:
+def _decode_line(text: str | bytes, location: str, ignored_keys: set[str]) -> HistoryLine:
     try:
-        line = _decode_strict(decoder, text) or _decode_lenient(text, location, ignored_keys)
+        line, keys = _decode_fields(text), _decode_keys(text)
     except (msgspec.MsgspecError, UnicodeError) as error:
         found = _KEY_ERROR_PATTERN.fullmatch(str(error))
-        what = f"`{found['key']}`: {found['what']}" if found else str(error)
-        raise UsageError(f"{location}: {what}; {READING_FORMAT_HINT}") from None
+        problem = f"`{found['key']}`: {found['what']}" if found else str(error)
+        raise UsageError(f"{location}: {problem}; {READING_FORMAT_HINT}") from None
+    for key in keys:
+        if key not in LINE_KEYS:
+            ignored_keys.add(_check_unknown_key(key, line, location))
     if line.window is None and line.error is None:
         raise UsageError(f"{location}: neither `window` nor `error` is given; {READING_FORMAT_HINT}")
     at = _convert_to_utc(line.at, "at", location)
@@ -129,30 +131,15 @@ def _decode_line(
     return msgspec.structs.replace(line, at=at, resets_at=resets_at)
 
 
-def _decode_strict(decoder: msgspec.json.Decoder[HistoryLine], text: str | bytes) -> HistoryLine | None:
-    """The line, of keys that are known alone; None where there are others."""
-    try:
-        return decoder.decode(text)
-    except msgspec.ValidationError as error:
-        if "unknown field" in str(error):
-            return None
-        raise
-
-
-def _decode_lenient(text: str | bytes, location: str, ignored_keys: set[str]) -> HistoryLine:
-    """The line without the keys that mean nothing here, unless one of them was meant to mean something."""
-    line = msgspec.json.decode(text, type=_LenientHistoryLine)
-    unknown = [key for key in msgspec.json.decode(text) if key not in LINE_KEYS]
-    for key in unknown:
-        shown = sanitize_for_terminal(key, 40)
-        if (meant := find_close_match(key, LINE_KEYS)) is not None:
-            raise UsageError(f"{location}: unknown key `{shown}`; did you mean `{meant}`?")
-        if line.is_empty:
-            raise UsageError(
-                f"{location}: unknown key `{shown}`, and nothing else says how full; valid: {', '.join(LINE_KEYS)}"
-            )
-        ignored_keys.add(shown)
-    return line
+def _check_unknown_key(key: str, line: HistoryLine, location: str) -> str:
+    """The key as it can be printed; an error if it was probably meant to be a known one."""
+    shown = sanitize_for_terminal(key, 40)
+    if (meant := find_close_match(key, LINE_KEYS)) is not None:
+        raise UsageError(f"{location}: unknown key `{shown}`; did you mean `{meant}`?")
+    if line.is_empty:
+        keys = ", ".join(LINE_KEYS)
+        raise UsageError(f"{location}: unknown key `{shown}`, and nothing else says how full; valid: {keys}")
+    return shown
 
 
 def _convert_to_utc(moment: datetime, name: str, location: str) -> datetime:
@@ -170,7 +157,8 @@ def _convert_to_utc(moment: datetime, name: str, location: str) -> datetime:
 def _check_numbers(line: HistoryLine, location: str) -> None:
     for name in ("used_percent", "used", "limit", "remaining"):
         number = getattr(line, name)
-        if number is not None and not (_is_finite(number) and abs(number) <= MAX_NUMBER):
+        is_finite = number is None or (number.is_finite() if isinstance(number, Decimal) else math.isfinite(number))
+        if not is_finite or abs(number or 0) > MAX_NUMBER:
             raise UsageError(
                 f"{location}: `{name}` is no number up to {MAX_NUMBER:.0e}; where it is unknown, leave it out"
             )
@@ -180,29 +168,33 @@ def _check_numbers(line: HistoryLine, location: str) -> None:
         )
 
 
-def _is_finite(number: float | Decimal) -> bool:
-    return number.is_finite() if isinstance(number, Decimal) else math.isfinite(number)
-
-
 def build_poll_results(lines: Iterable[HistoryLine]) -> Iterator[PollResult]:
-    """The answers and failures that the lines are the record of."""
-    for (at, provider, account, failed), group in groupby(lines, key=lambda line: line.poll_key):
-        together = list(group)
-        name = next((line.account_name for line in together if line.account_name), account)
-        if failed:
-            kind = together[-1].error or ""
-            message = together[-1].message or kind.replace("_", " ")
-            yield PollFailure(provider=provider, account=account, account_name=name, at=at, kind=kind, message=message)
+    """The results of the polls that the lines record."""
+    for (at, provider, account, has_failed), group in groupby(lines, key=lambda line: line.poll_key):
+        of_poll = list(group)
+        account_name = next((line.account_name for line in of_poll if line.account_name), account)
+        if has_failed:
+            kind = of_poll[-1].error or ""
+            message = of_poll[-1].message or kind.replace("_", " ")
+            yield PollFailure(
+                provider=provider, account=account, account_name=account_name, at=at, kind=kind, message=message
+            )
             continue
-        readings = {line.window: _make_reading(line) for line in together}
+        readings = {line.window: _make_reading(line) for line in of_poll}
         yield Snapshot(
-            provider=provider, account=account, account_name=name, at=at, readings=tuple(readings.values()), whole=False
+            provider=provider,
+            account=account,
+            account_name=account_name,
+            at=at,
+            readings=tuple(readings.values()),
+            whole=False,
         )
 
 
 def _make_reading(line: HistoryLine) -> Reading:
     window = line.window or ""
-    counted = line.used is not None or line.limit is not None or line.remaining is not None
+    has_counts = line.used is not None or line.limit is not None or line.remaining is not None
+    is_money = window.endswith("_usd") or window == "extra_usage"
     return Reading(
         window=window,
         kind=infer_kind(Series(line.provider, window, line.account or ""), line.window_seconds),
@@ -211,27 +203,13 @@ def _make_reading(line: HistoryLine) -> Reading:
         used=line.used,
         limit=line.limit,
         remaining=line.remaining,
-        unit=line.unit or _infer_unit(window, has_counts=counted),
+        unit=line.unit or ("usd" if is_money else "requests" if has_counts else "percent"),
         resets_at=line.resets_at,
         window_seconds=line.window_seconds,
         unlimited=line.unlimited,
         stale=line.stale,
         low_confidence=line.low_confidence,
     )
-
-
-def _infer_unit(window: str, *, has_counts: bool) -> str:
-    """What the numbers count, where the line does not say: balances are money, all else is requests."""
-    if window.endswith("_usd") or window == "extra_usage":
-        return "usd"
-    return "requests" if has_counts else "percent"
-
-
-DEFAULT_INTERVAL = timedelta(minutes=5)
-"""How often a provider is asked, where neither its history nor the caller can tell."""
-
-MIN_INTERVAL = timedelta(seconds=30)
-MIN_PAUSES = 2
 
 
 class ReplayStep(Struct, frozen=True):
@@ -242,25 +220,25 @@ class ReplayStep(Struct, frozen=True):
 
 
 def measure_intervals(history: Iterable[PollResult]) -> dict[str, timedelta]:
-    """How often each provider was asked: the median pause between two answers about one series."""
-    instants: dict[tuple[str, str], dict[str, list[datetime]]] = {}
-    for news in history:
-        windows = instants.setdefault((news.provider, news.account), {})
-        if isinstance(news, PollFailure):
-            for moments in windows.values():
-                moments.append(news.at)
-            continue
-        for reading in news.readings:
-            windows.setdefault(reading.window, []).append(news.at)
+    """Each provider's polling interval: the median time between two results about one series."""
+    times: dict[tuple[str, str], dict[str, list[datetime]]] = {}  # account -> window -> times
+    for result in history:
+        windows = times.setdefault((result.provider, result.account), {})
+        if isinstance(result, Snapshot):
+            for reading in result.readings:
+                windows.setdefault(reading.window, []).append(result.at)
+        else:
+            for of_window in windows.values():
+                of_window.append(result.at)
     pauses: dict[str, list[float]] = {}
-    for (provider, _account), windows in instants.items():
-        for moments in windows.values():
-            found = [(later - earlier).total_seconds() for earlier, later in pairwise(moments) if later > earlier]
-            pauses.setdefault(provider, []).extend(found)
+    for (provider, _account), windows in times.items():
+        for of_window in windows.values():
+            gaps = ((later - earlier).total_seconds() for earlier, later in pairwise(of_window))
+            pauses.setdefault(provider, []).extend(gap for gap in gaps if gap > 0)
     return {
-        provider: max(timedelta(seconds=median(found)), MIN_INTERVAL)
-        for provider, found in pauses.items()
-        if len(found) >= MIN_PAUSES
+        provider: max(timedelta(seconds=median(gaps)), MIN_INTERVAL)
+        for provider, gaps in pauses.items()
+        if len(gaps) >= MIN_PAUSES
     }
 
 
@@ -273,45 +251,33 @@ def replay_rules(  # noqa: PLR0913 - everything it depends on is an argument
     explain: bool = False,
     until: datetime | None = None,
 ) -> Iterator[ReplayStep]:
-    """Each moment of the history, as these rules would have judged it.
+    """Evaluates each moment of a history.
 
     Args:
-        rules: to be tried.
-        history: answers and failures in time order.
-        default_intervals: provider -> how often it is asked, where the history is too short to tell.
+        rules: to evaluate.
+        history: in time order.
+        default_intervals: provider -> polling interval, where the history is too short to tell it.
         tz: the machine's zone, for `active` hours that name none.
-        explain: give a decision also where nothing happened.
-        until: the end, for rules about silence: time passes up to it after the last answer; None: it ends there.
+        explain: record a decision also where nothing happened.
+        until: let time pass up to this instant after the last result; None: end with it.
     """
-    paces = {**(default_intervals or {}), **measure_intervals(history)}
-    slowest = max((paces.get(news.provider, DEFAULT_INTERVAL) for news in history), default=DEFAULT_INTERVAL)
-    replay = _Replay(tuple(rules), tz, explain=explain)
-    for result in history:
-        yield from replay.evaluate_due_before(result.at, slowest)
-        yield replay.evaluate_at(result, result.at, paces.get(result.provider, DEFAULT_INTERVAL))
-    if until is not None:
-        yield from replay.evaluate_due_before(until, slowest)
-        yield replay.evaluate_at(None, until, slowest)
+    intervals = {**(default_intervals or {}), **measure_intervals(history)}
+    slowest = max((intervals.get(result.provider, DEFAULT_INTERVAL) for result in history), default=DEFAULT_INTERVAL)
+    engine_state = EngineState({}, {})
+    next_due_at: datetime | None = None
 
-
-class _Replay:
-    """The engine state of a replay, and when time alone may change it."""
-
-    def __init__(self, rules: tuple[Rule, ...], tz: tzinfo | None, *, explain: bool) -> None:
-        self._rules, self._tz, self._explain = rules, tz, explain
-        self._engine_state = EngineState({}, {})
-        self._next_due_at: datetime | None = None
-
-    def evaluate_at(self, result: PollResult | None, at: datetime, every: timedelta) -> ReplayStep:
-        """Evaluates one moment."""
-        evaluation = evaluator.evaluate_poll(
-            self._rules, self._engine_state, result, at, every=every, tz=self._tz, explain=self._explain
-        )
-        self._engine_state = evaluator.apply_evaluation(self._engine_state, evaluation)
-        self._next_due_at = evaluation.next_due_at
+    def evaluate(result: PollResult | None, now: datetime) -> ReplayStep:
+        nonlocal engine_state, next_due_at
+        every = slowest if result is None else intervals.get(result.provider, DEFAULT_INTERVAL)
+        evaluation = evaluator.evaluate_poll(rules, engine_state, result, now, every=every, tz=tz, explain=explain)
+        engine_state = evaluator.apply_evaluation(engine_state, evaluation)
+        next_due_at = evaluation.next_due_at
         return ReplayStep(result, evaluation)
 
-    def evaluate_due_before(self, at: datetime, every: timedelta) -> Iterator[ReplayStep]:
-        """Evaluates every earlier moment at which time alone may change something."""
-        while self._next_due_at is not None and self._next_due_at < at:
-            yield self.evaluate_at(None, self._next_due_at, every)
+    moments: list[tuple[PollResult | None, datetime]] = [(result, result.at) for result in history]
+    if until is not None:
+        moments.append((None, until))
+    for result, at in moments:
+        while next_due_at is not None and next_due_at < at:
+            yield evaluate(None, next_due_at)
+        yield evaluate(result, at)

@@ -1,7 +1,6 @@
-"""A rule's own examples, run through the daemon's core, and the decisions that explain a rule.
+"""Runs a rule's own examples, and lists the decisions that explain a rule.
 
-An example's polls are as plain as they can be: one series, one answer a step, boundaries where the row says `reset`.
-Never judge anything here.
+An example's polls are as plain as possible: one series, one answer a step, a reset where the row says `reset`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +8,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from watcher.core.engine import evaluator
 from watcher.core.engine.replay import replay_rules
@@ -22,7 +22,7 @@ from watcher.core.rules.rule import Example, Rule
 from watcher.core.rules.units import Unit
 
 DEFAULT_START_AT = datetime(2026, 1, 7, 12, tzinfo=UTC)
-"""Some Wednesday noon."""
+"""A Wednesday noon."""
 
 PHASE_MARKS = {AlertPhase.OK: ".", AlertPhase.PENDING: "p", AlertPhase.FIRING: "F"}
 RESET_MARK = "reset"
@@ -32,7 +32,7 @@ _BOUNDARY_MARGIN = timedelta(seconds=1)
 
 
 class ExampleResult(Struct, frozen=True, kw_only=True):
-    """How one example went."""
+    """The result of one example."""
 
     rule: str
     example: Example
@@ -47,23 +47,23 @@ class ExampleResult(Struct, frozen=True, kw_only=True):
     def failed_steps(self) -> tuple[int, ...]:
         """The steps that did not, from 0."""
         pairs = zip(self.phases, self.example.expect, strict=False)
-        return tuple(step for step, (got, wanted) in enumerate(pairs) if got != wanted)
+        return tuple(step for step, (phase, expected) in enumerate(pairs) if phase != expected)
 
 
 def run_example(rule: Rule, example: Example) -> ExampleResult:
-    """The phases that the rule goes through in its example."""
-    rules, memory, marks = (rule,), EngineState({}, {}), []
-    series = get_example_series(example)
-    for answer in make_snapshots(example):
-        judged = evaluator.evaluate_poll(rules, memory, answer, answer.at, every=example.every, tz=UTC)
-        memory = evaluator.apply_evaluation(memory, judged)
-        alert = memory.alert_states.get((rule.name, series))
-        marks.append(PHASE_MARKS[AlertPhase.OK if alert is None else alert.phase])
-    return ExampleResult(rule=rule.name, example=example, phases=tuple(marks))
+    """Runs an example of a rule."""
+    engine_state, phases = EngineState({}, {}), []
+    key = rule.name, get_example_series(example)
+    for snapshot in make_snapshots(example):
+        evaluation = evaluator.evaluate_poll((rule,), engine_state, snapshot, snapshot.at, every=example.every, tz=UTC)
+        engine_state = evaluator.apply_evaluation(engine_state, evaluation)
+        alert = engine_state.alert_states.get(key)
+        phases.append(PHASE_MARKS[AlertPhase.OK if alert is None else alert.phase])
+    return ExampleResult(rule=rule.name, example=example, phases=tuple(phases))
 
 
 def get_example_series(example: Example) -> Series:
-    """The series that the example is about; its provider's primary window where it names none."""
+    """The example's series; its provider's primary window if it names none."""
     selector, _field = parse_selector(example.series)
     windows = PROVIDER_WINDOWS.get(selector.provider)
     primary = windows.primary[0] if windows is not None and windows.primary else ""
@@ -75,8 +75,8 @@ def make_snapshots(example: Example) -> Iterator[Snapshot]:
     series = get_example_series(example)
     row = example.used or example.remaining
     start = (example.start or DEFAULT_START_AT).astimezone(UTC)
-    for step, (what, boundary) in enumerate(zip(row, _compute_boundaries(example, row, start), strict=True)):
-        reading = None if what == UNKNOWN_MARK else _make_reading(example, series, what, boundary)
+    for step, (value, boundary) in enumerate(zip(row, _compute_boundaries(example, row, start), strict=True)):
+        reading = None if value == UNKNOWN_MARK else _make_reading(example, series, value, boundary)
         yield Snapshot(
             provider=series.provider,
             account=series.account,
@@ -87,49 +87,44 @@ def make_snapshots(example: Example) -> Iterator[Snapshot]:
 
 
 def _compute_boundaries(example: Example, row: Sequence[float | str], start: datetime) -> list[datetime | None]:
-    """For each step, when the window ends that is open then: just before the next `reset`, else after its length."""
-    resets = [step for step, what in enumerate(row) if what == RESET_MARK]
+    """For each step, when its window ends: just before the next `reset`, else after `resets_in` or its length."""
     length = example.window_length or infer_length(get_example_series(example))
-    ends: list[datetime | None] = []
+    row_end = start + len(row) * example.every
+    boundaries: list[datetime | None] = []
     opened = start
-    for step in range(len(row)):
-        if step in resets:
+    for step, value in enumerate(row):
+        if value == RESET_MARK:
             opened = start + step * example.every
-        coming = next((start + reset * example.every - _BOUNDARY_MARGIN for reset in resets if reset > step), None)
-        announced = example.resets_in is not None and opened == start
-        if announced and example.resets_in is not None:
-            end: datetime | None = start + example.resets_in
-        else:
-            end = None if length is None else max(opened + length, start + len(row) * example.every)
-        ends.append(end if coming is None or (announced and end is not None and end <= coming) else coming)
-    return ends
+        boundary = None if length is None else max(opened + length, row_end)
+        next_reset = next((later for later in range(step + 1, len(row)) if row[later] == RESET_MARK), None)
+        if next_reset is not None:
+            boundary = start + next_reset * example.every - _BOUNDARY_MARGIN
+        if example.resets_in is not None and opened == start:
+            announced = start + example.resets_in
+            boundary = announced if next_reset is None or boundary is None else min(announced, boundary)
+        boundaries.append(boundary)
+    return boundaries
 
 
 def _make_reading(example: Example, series: Series, value: float | str, resets_at: datetime | None) -> Reading:
     seconds = None if example.window_length is None else int(example.window_length.total_seconds())
-    kind = infer_kind(series, seconds)
+    reading = Reading(
+        window=series.window, kind=infer_kind(series, seconds), resets_at=resets_at, window_seconds=seconds
+    )
     if example.used:
-        percent = 0.0 if value == RESET_MARK else float(value)
-        return Reading(
-            window=series.window, kind=kind, used_percent=percent, resets_at=resets_at, window_seconds=seconds
-        )
+        return replace(reading, used_percent=0.0 if value == RESET_MARK else float(value))
     limit = None if example.limit is None else Decimal(str(example.limit))
     remaining = limit if value == RESET_MARK else Decimal(str(value))
-    money = get_count_unit(series.provider, series.window) is Unit.MONEY
-    percent_used = float((limit - remaining) / limit * 100) if limit and remaining is not None else None
-    return Reading(
-        window=series.window,
-        kind=kind,
-        used_percent=percent_used,
+    return replace(
+        reading,
+        used_percent=float((limit - remaining) / limit * 100) if limit and remaining is not None else None,
         limit=limit,
         remaining=remaining,
-        unit="usd" if money else "requests",
-        resets_at=resets_at,
-        window_seconds=seconds,
+        unit="usd" if get_count_unit(series.provider, series.window) is Unit.MONEY else "requests",
     )
 
 
-def explain_rule(  # noqa: PLR0913 - likewise
+def explain_rule(  # noqa: PLR0913 - as `replay_rules`
     rules: Sequence[Rule],
     history: Sequence[PollResult],
     name: str,
@@ -138,19 +133,19 @@ def explain_rule(  # noqa: PLR0913 - likewise
     tz: tzinfo | None = None,
     until: datetime | None = None,
 ) -> dict[Series, list[Decision]]:
-    """Every decision of one rule over a history, by series, in time order.
+    """Every decision about one rule over a history, by series, in time order.
 
     Args:
         rules: in force.
-        history: answers and failures, in time order.
+        history: in time order.
         name: of the rule.
-        default_intervals: provider -> how often it is asked, where the history is too short to tell.
+        default_intervals: provider -> polling interval, where the history is too short to tell it.
         tz: the machine's zone.
-        until: this instant, for what time alone has changed since the last answer; None: that is not asked.
+        until: let time pass up to this instant after the last result; None: end with it.
     """
     found: dict[Series, list[Decision]] = {}
-    only = tuple(rule for rule in rules if rule.name == name)
-    for moment in replay_rules(only, history, default_intervals=default_intervals, tz=tz, explain=True, until=until):
-        for decision in moment.evaluation.decisions:
+    rule = [each for each in rules if each.name == name]
+    for step in replay_rules(rule, history, default_intervals=default_intervals, tz=tz, explain=True, until=until):
+        for decision in step.evaluation.decisions:
             found.setdefault(decision.series, []).append(decision)
     return dict(sorted(found.items()))

@@ -91,9 +91,7 @@ def find_threshold_lines(state: SeriesState, rules: Sequence[Rule]) -> tuple[Thr
         ThresholdLine(rule=rule.name, severity=level.severity, value=value)
         for rule, level, field, literal in _list_limits(state, rules)
         for value in (
-            _convert_to_used_percent(field, literal, state)
-            if has_percent
-            else [float(literal.value)] * (field == "remaining")
+            _convert_to_used_percent(field, literal, state) if has_percent else _get_remaining(field, literal)
         )
     }
     return tuple(sorted(lines, key=lambda line: (line.value, line.severity.rank, line.rule)))
@@ -128,3 +126,8 @@ def _convert_to_used_percent(field: str, literal: Literal, state: SeriesState) -
     elif limit and field in ("remaining", "used") and literal.unit is not Unit.DURATION:
         share = value / float(limit) * _FULL_PERCENT
         yield share if field == "used" else _FULL_PERCENT - share
+
+
+def _get_remaining(field: str, literal: Literal) -> list[float]:
+    """What is left when a rule about `remaining` fires, in the series' own unit."""
+    return [float(literal.value)] if field == "remaining" else []

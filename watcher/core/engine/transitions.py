@@ -1,6 +1,7 @@
-"""Why something was said, or was not: one record for each rule, series and moment, for `watcher rules explain`.
+"""Transitions and decisions: the records that an evaluation leaves.
 
-Never decide anything here.
+A transition carries everything that its readers need, so that no reader looks up the present state. A decision says
+for one rule, series and moment why there was a transition or none; `watcher rules explain` shows it.
 """
 
 import math
@@ -17,30 +18,32 @@ from watcher.core.engine.windows import get_used_percent
 from watcher.core.model import AlertEvent, AlertPhase, Series, Transition
 from watcher.core.rules.rule import Rule
 
+FULL_PERCENT = 100.0 - 1e-6
+
 REASONS = {
     "above": "the condition has held for as long as the rule asks: fired",
-    "escalated": "a higher level was reached: said",
-    "remind": "still firing, and the reminder was due: said",
+    "escalated": "a higher level was reached: escalated",
+    "remind": "still firing, and the reminder was due: reminded",
     "recovered": "the clearing condition holds: resolved",
-    "reset": "the window turned over: resolved",
+    "reset": "the window was reset: resolved",
     "below": "the condition does not hold",
     "holding": "the condition holds, but not yet for as long as `for` asks",
-    "unchanged": "still firing; nothing new to say",
+    "unchanged": "still firing; nothing changed",
     "hysteresis": "the condition no longer holds, but the clearing condition does not hold yet: still firing",
-    "stepped down": "a lower level of the same alert: that is no news",
+    "stepped down": "a lower level of the same alert: not reported",
     "unknown": "something that the condition asks for is unknown: the alert stays as it is",
-    "suspect": "the reading leaps or collapses: not believed until a second one confirms it",
-    "frozen": "the window has ended, but the answer is still the old one: asked again soon",
+    "suspect": "the reading rises or falls too far: not believed until a second one confirms it",
+    "frozen": "the window has ended, but the answer is still the old one: polled again soon",
     "missing": "the answer came without this window: the alert stays as it is",
     "failed": "there was no answer: the alert stays as it is",
     "stale": "the reading is old, unreliable or without a value: the alert stays as it is",
-    "ended": "the window has ended since the last reading: nothing is claimed until a fresh one",
+    "ended": "the window has ended since the last reading: unknown until the next one",
     "not active at this hour": "the condition holds, but outside of the rule's `active` hours",
-    "not asked for": "it changed, but the rule's `on` does not ask to be told of that",
+    "not asked for": "it changed, but the rule's `on` does not ask for this event",
     "offline, said once": "this machine is offline, and another alert of this rule reports it",
-    "edited": "the condition was edited: judged anew, without a word about the old one",
-    "rule removed": "the rule is gone: closed without a word",
-    "series gone": "nothing was heard of this series for 7 days: closed without a word",
+    "edited": "the condition was edited: the alert of the old one is closed",
+    "rule removed": "the rule was removed: closed",
+    "series gone": "no answer held this series for 7 days: closed",
 }
 """Reason -> the sentence for it."""
 
@@ -54,19 +57,19 @@ _REASON_BY_VALIDITY = {
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """What was decided for one rule and one series at one moment, also where nothing was said."""
+    """What was decided for one rule and one series at one moment, also if nothing happened."""
 
     rule: str
     series: Series
     at: datetime
-    condition: bool | None  # whether it held, on any level; None: unknown
-    phase: AlertPhase  # after it
+    condition: bool | None  # whether it held on any level; None: unknown
+    phase: AlertPhase  # afterwards
     reason: str  # one of `REASONS`
-    used_percent: float | None = None  # as read at that moment, believed or not; None: unknown
+    used_percent: float | None = None  # as read, believed or not; None: unknown
 
     @property
     def text(self) -> str:
-        """One sentence for people."""
+        """The reason as a sentence."""
         return REASONS[self.reason]
 
 
@@ -77,17 +80,20 @@ def make_decision(
 
     Args:
         rule: its name.
-        metrics: of the series that was judged.
+        metrics: of the series.
         levels_met: whether each level's condition held.
         phase: of the alert, afterwards.
         reason: one of `REASONS`; "unknown" is made more precise.
     """
     state = metrics.state
-    doubted = state.doubt is not None and state.standing is Validity.SUSPECT
-    reading = state.doubt.reading if doubted and state.doubt is not None else state.reading
-    shown = reading if doubted or state.standing.is_believed or state.standing is Validity.FROZEN else None
+    reading = state.reading if state.standing.is_believed or state.standing is Validity.FROZEN else None
+    if state.standing is Validity.SUSPECT:
+        reading = state.reading if state.doubt is None else state.doubt.reading
     if reason == "unknown":
-        reason = _explain_unknown(metrics)
+        if not state.standing.is_believed:
+            reason = _REASON_BY_VALIDITY[state.standing]
+        elif not metrics.is_current:
+            reason = "ended"
     return Decision(
         rule=rule,
         series=state.series,
@@ -95,24 +101,12 @@ def make_decision(
         condition=True if True in levels_met else None if None in levels_met or not levels_met else False,
         phase=phase,
         reason=reason,
-        used_percent=None if shown is None else get_used_percent(shown),
+        used_percent=None if reading is None else get_used_percent(reading),
     )
 
 
-def _explain_unknown(metrics: SeriesMetrics) -> str:
-    if not metrics.state.standing.is_believed:
-        return _REASON_BY_VALIDITY[metrics.state.standing]
-    return "unknown" if metrics.is_current else "ended"
-
-
-# --- A change of an alert, dressed with everything that those who tell of it may need, so that nobody looks again
-
-
-FULL_PERCENT = 100.0 - 1e-6
-
-
 def choose_event(rule: Rule, change: AlertChange) -> AlertEvent | None:
-    """What the change is called for this rule; None where its `on` does not ask for it."""
+    """The event that the rule's `on` makes of a change; None: it does not ask for it."""
     if change.event is AlertEvent.REMINDER:
         return change.event  # `remind` asks for it
     if change.event is AlertEvent.RESOLVED and change.reason == "reset" and AlertEvent.RESET in rule.on:
@@ -123,13 +117,13 @@ def choose_event(rule: Rule, change: AlertChange) -> AlertEvent | None:
 def make_transition(
     event: AlertEvent, rule: Rule, change: AlertChange, metrics: SeriesMetrics, siblings: Iterable[SeriesMetrics]
 ) -> Transition:
-    """The transition, with what is believed and known at this moment.
+    """The transition of one change.
 
     Args:
-        event: what it is called, from `choose_event`.
-        rule: whose alert changed.
-        change: of it.
-        metrics: of its series.
+        event: from `choose_event`.
+        rule: of the alert.
+        change: of the alert.
+        metrics: of the series.
         siblings: the account's other series.
     """
     state = metrics.state
@@ -151,10 +145,10 @@ def make_transition(
 
 
 def collect_facts(metrics: SeriesMetrics, siblings: Iterable[SeriesMetrics]) -> dict[str, Any]:
-    """What is known beyond the reading, as plain JSON values; what is unknown is left out."""
+    """What is known beyond the reading, as plain JSON values; unknown is left out."""
     state = metrics.state
-    spent = [_make_exhausted_row(sibling) for sibling in siblings if is_exhausted(sibling)]
-    found = {
+    spent = [_make_exhausted_row(sibling) for sibling in siblings if _is_exhausted(sibling)]
+    facts = {
         "rate": metrics.value_of("rate"),
         "projected": metrics.value_of("projected"),
         "exhausts_in_s": metrics.value_of("exhausts_in"),
@@ -164,16 +158,16 @@ def collect_facts(metrics: SeriesMetrics, siblings: Iterable[SeriesMetrics]) -> 
         "plan": state.plan,
         "spent": sorted(spent, key=lambda row: (row[1] is None, row[1], row[0])) or None,
     }
-    return {name: value for name, value in found.items() if value is not None and value != math.inf}
+    return {name: value for name, value in facts.items() if value is not None and value != math.inf}
 
 
-def is_exhausted(metrics: SeriesMetrics) -> bool:
-    """Whether nothing is left in that window."""
+def _is_exhausted(metrics: SeriesMetrics) -> bool:
     used = metrics.value_of("used_percent")
     return isinstance(used, float | int) and used >= FULL_PERCENT
 
 
 def _make_exhausted_row(metrics: SeriesMetrics) -> list[str | None]:
+    """[label, when it resets]."""
     reading, boundary = metrics.state.reading, metrics.state.boundary
     label = (reading.label if reading is not None else "") or metrics.state.series.window
     return [label, None if boundary is None else boundary.isoformat()]

@@ -1,7 +1,6 @@
-"""What a window is: its kind, its length, how full it is. By what the answer says of it, else by its name.
+"""What a window is: its kind, its length, and how full it is.
 
-Providers say all of it. Recorded readings and examples often name only the window. Never put here what changes from
-one reading to the next.
+Providers say all of it. Recorded readings and examples often give only the window's name.
 """
 
 import re
@@ -13,7 +12,7 @@ from watcher.core.model import Reading, Series, WindowKind
 _HOUR_S = 3600
 _DAY_S = 24 * _HOUR_S
 
-_MAX_LENGTH_S = 3650 * _DAY_S  # what claims to be longer is junk, and would overflow
+_MAX_LENGTH_S = 3650 * _DAY_S  # more is junk, and would overflow
 _KINDS_BY_LENGTH = (
     (1, 6 * _HOUR_S, WindowKind.SESSION),
     (_DAY_S, _DAY_S, WindowKind.DAILY),
@@ -28,14 +27,13 @@ _KINDS_BY_WORD = {
     "monthly": (WindowKind.MONTHLY, None),
     "balance": (WindowKind.BALANCE, None),
 }
-_KINDS_BY_PROVIDER = {
-    "copilot": {"": WindowKind.MONTHLY},  # every window of it
-    "claude": {"extra_usage": WindowKind.MONTHLY},
-    "codex": {"credits": WindowKind.BALANCE},
+_KINDS_BY_SERIES = {
+    ("claude", "extra_usage"): WindowKind.MONTHLY,
+    ("codex", "credits"): WindowKind.BALANCE,
 }
+_MONTHLY_PROVIDERS = ("copilot",)
 _HOURS_PATTERN = re.compile(r"(?:.*_)?([1-9][0-9]{0,4})h")
 _WORD_PATTERN = re.compile("|".join(rf"(?:(?<=_)|^){word}(?=_|$)" for word in _KINDS_BY_WORD))
-
 
 DEFAULT_LENGTHS = {
     WindowKind.SESSION: timedelta(hours=5),
@@ -43,23 +41,24 @@ DEFAULT_LENGTHS = {
     WindowKind.WEEKLY: timedelta(days=7),
     WindowKind.MONTHLY: timedelta(days=30),
 }
-"""How long a window is where the answer does not say."""
+"""The length of a window where the answer does not say it."""
 
 
 def infer_kind(series: Series, window_seconds: int | None = None) -> WindowKind:
-    """The kind of a window, by its length where that is known, else by its name; OTHER where neither tells."""
+    """The kind of a window by its length, if that is known, else by its name; OTHER if neither tells it."""
     seconds = window_seconds or infer_length_s(series)
     if seconds:
         return next((kind for least, most, kind in _KINDS_BY_LENGTH if least <= seconds <= most), WindowKind.OTHER)
-    names = _KINDS_BY_PROVIDER.get(series.provider, {})
-    if series.window in names or "" in names:
-        return names.get(series.window) or names[""]
+    if (series.provider, series.window) in _KINDS_BY_SERIES:
+        return _KINDS_BY_SERIES[series.provider, series.window]
+    if series.provider in _MONTHLY_PROVIDERS:
+        return WindowKind.MONTHLY
     word = _WORD_PATTERN.search(series.window)
     return WindowKind.OTHER if word is None else _KINDS_BY_WORD[word.group()][0]
 
 
 def infer_length_s(series: Series) -> int | None:
-    """How long a window of that name is, in seconds; None where the name does not tell."""
+    """The length in seconds that a window's name tells; None: it tells none."""
     hours = _HOURS_PATTERN.fullmatch(series.window)
     if hours is not None:
         return int(hours.group(1)) * _HOUR_S
@@ -68,15 +67,15 @@ def infer_length_s(series: Series) -> int | None:
 
 
 def infer_length(series: Series) -> timedelta | None:
-    """As `infer_length_s`, and a month for what turns over monthly; None for what never does."""
+    """As `infer_length_s`, and 30 days for monthly windows; None for windows that never reset."""
     seconds = infer_length_s(series)
-    if seconds is None and infer_kind(series) is WindowKind.MONTHLY:
-        seconds = 30 * _DAY_S
-    return None if seconds is None else timedelta(seconds=seconds)
+    if seconds is not None:
+        return timedelta(seconds=seconds)
+    return DEFAULT_LENGTHS[WindowKind.MONTHLY] if infer_kind(series) is WindowKind.MONTHLY else None
 
 
 def get_used_percent(reading: Reading) -> float | None:
-    """Percent used: as answered, else from the counts; None where unknown or unlimited."""
+    """Percent used: as answered, else from the counts; None: unknown or unlimited."""
     if reading.unlimited:
         return None
     if reading.used_percent is not None:
@@ -91,13 +90,13 @@ def get_used_percent(reading: Reading) -> float | None:
 
 
 def get_window_length(reading: Reading) -> timedelta | None:
-    """The window's length: as answered, else by its kind; None where it has none."""
+    """The window's length: as answered, else by its kind; None: it has none."""
     if reading.window_seconds and 0 < reading.window_seconds <= _MAX_LENGTH_S:
         return timedelta(seconds=reading.window_seconds)
     return DEFAULT_LENGTHS.get(reading.kind)
 
 
 def get_boundary_tolerance(reading: Reading) -> timedelta:
-    """How far a boundary may move and still be the same one."""
-    whole = get_window_length(reading) or timedelta(0)
-    return min(max(whole / 20, timedelta(minutes=1)), timedelta(hours=1))
+    """How far a boundary may move without being another one."""
+    length = get_window_length(reading) or timedelta(0)
+    return min(max(length / 20, timedelta(minutes=1)), timedelta(hours=1))
