@@ -10,7 +10,11 @@ import pytest
     [
         ("claude.five_hour < 90% and codex.weekly < 95%", 0, ""),
         ("claude.five_hour < 80%", 1, "false for claude.five_hour ("),
-        ("claude.seven_day_opus < 80%", 69, "unknown: claude.seven_day_opus was never read (ask now with --refresh)\n"),
+        (
+            "claude.seven_day_opus < 80%",
+            69,
+            "unknown: claude.seven_day_opus was never read (poll now with --refresh)\n",
+        ),
         (
             "claude.five_hours < 80%",
             64,

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from tests.core.routing.test_retry import delivery
 from tests.core.samples import NOW
 from watcher.cli import notify
+from watcher.cli.completion import complete_channels
 from watcher.cli.notify import format_outcome, select_channels, send_test_message
 from watcher.core.model import DeliveryOutcome, StoppedChannel
 from watcher.errors import StoreError, UsageError
@@ -141,8 +142,8 @@ def test_a_test_message_that_was_taken_is_remembered(ask, port, tmp_path):
 
 def test_names_of_channels_are_completed(ask, port):
     ask(CONFIG.format(port=port), "good")
-    assert [item.value for item in notify._complete_channels(None, None, "")] == ["good", "bad", "late"]
-    assert [item.value for item in notify._complete_channels(None, None, "ba")] == ["bad"]
+    assert [item.value for item in complete_channels(None, None, "")] == ["good", "bad", "late"]
+    assert [item.value for item in complete_channels(None, None, "ba")] == ["bad"]
 
 
 # --- a channel that had stopped --------------------------------------------------------------------------------------

@@ -79,8 +79,7 @@ def test_the_daemon_is_asked_and_its_answer_awaited(own, nudged):
 def test_a_daemon_that_does_not_answer_is_not_waited_for_for_ever(own, nudged):
     said = refresh_readings(own.paths, world(), timeout=SOON)
     assert said == (
-        f"the watcher that is running (process {os.getpid()}) was asked to poll and has not finished;"
-        " this is what it knows"
+        f"the running watcher (process {os.getpid()}) was asked to poll and has not finished; this is what it knows"
     )
     assert nudged == [1]
 
@@ -89,7 +88,7 @@ def test_a_daemon_that_cannot_be_named_is_left_alone(own, nudged):
     (own.paths.state_dir / "watcher.lock").write_text("")
     assert (
         refresh_readings(own.paths, world(), timeout=SOON)
-        == "the watcher that is running polls by itself; this is what it knows"
+        == "the running watcher polls by itself; this is what it knows"
     )
     assert nudged == []
 

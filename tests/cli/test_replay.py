@@ -149,4 +149,4 @@ def test_what_other_programs_note_beside_a_reading_is_passed_over_and_said_once(
     (shell.path / "odd.jsonl").write_text("\n".join(map(json.dumps, told)))
     answer = shell.say(str(shell.path / "odd.jsonl"), "--json")
     assert (answer.code, answer.out.count('"event":"firing"')) == (0, 1)
-    assert answer.err == f"{shell.path}/odd.jsonl: `note`, `plan` mean nothing to replay and were passed over\n"
+    assert answer.err == f"{shell.path}/odd.jsonl: `note`, `plan` mean nothing to replay and were ignored\n"

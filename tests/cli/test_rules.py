@@ -10,9 +10,7 @@ import pytest
 
 from watcher.cli import app
 from watcher.cli.context import load_effective_config
-from watcher.cli.rules_add import make_slug
-from watcher.cli.rules_explain import explain
-from watcher.cli.rules_list import format_rules
+from watcher.cli.rules import explain, format_rules, make_slug
 from watcher.core.engine import evaluator
 from watcher.core.model import PollFailure, Reading, Severity, Snapshot, Snooze, WindowKind
 from watcher.core.rules.loader import parse_rules
@@ -127,7 +125,7 @@ def test_each_level_of_a_rule_has_its_line(home):
         'for = "10m"\nremind = "2h"\nnotify = ["desktop"]\non = ["firing"]\n'
     )
     lines = home.say("list").out.splitlines()
-    assert lines[0].split() == ["RULE", "SEVERITY", "FIRES", "WHEN", "ENDS", "WHEN", "TELLS", "FILE"]
+    assert lines[0].split() == ["RULE", "SEVERITY", "FIRES", "WHEN", "ENDS", "WHEN", "NOTIFIES", "FILE"]
     assert "w     info      *.weekly > 50% for 10 min  *.weekly < 45%  desktop (firing), again every 2 h" in lines[1]
     assert lines[1].endswith("a.toml:1")
     assert lines[2].split("  ")[-1] == "*.weekly < 85%"
@@ -157,7 +155,7 @@ def test_a_narrow_terminal_gets_the_rules_below_each_other(home, monkeypatch):
         "            ends when *.weekly < 45% or resets_in <= 2h or claude.five_hour.rate",
         "              < 5%",
     ]
-    assert lines[-2] == "  tells desktop (firing, escalated, resolved), again every 2 h"
+    assert lines[-2] == "  notifies desktop (firing, escalated, resolved), again every 2 h"
     assert lines[-1] == f"  in {home.rules / 'a.toml'}:1"
 
 
@@ -297,7 +295,7 @@ def test_each_reading_has_its_decision_and_reason(home):
         ),
         "66 %  does not  ok      the clearing condition holds: resolved",
     ]
-    assert "what was said" in lines
+    assert "what was sent" in lines
     assert any(line.endswith("firing (above) claude.five_hour") for line in lines)
 
 
@@ -373,12 +371,12 @@ def snoozed(home, *polls):
 
 def test_what_was_never_said_is_explained_with_the_reason(home):
     snoozed(home, 75.0, 90.0, 88.0, 60.0).close()
-    told = home.say("explain", "mine").out.partition("what was said\n")[2].splitlines()
+    told = home.say("explain", "mine").out.partition("what was sent\n")[2].splitlines()
     withdrawn, back, ended = [line.strip() for line in told if line.startswith("    ")]
     assert withdrawn.startswith("desktop: withdrawn (snoozed until ")
-    assert back.startswith("desktop: not said at ")
+    assert back.startswith("desktop: not sent at ")
     assert back.endswith("(the alert is over)")
-    assert ended == "desktop: not said (it began and ended while it was held back)"
+    assert ended == "desktop: not sent (it began and ended while it was held back)"
 
 
 def test_a_script_may_ask_too_why_nothing_was_said(home):
@@ -443,7 +441,7 @@ def test_a_span_that_is_none_is_refused(home):
     (home.rules / "a.toml").write_text(RULE)
     answer = home.say("explain", "mine", "--since", "yesterday")
     assert answer.code == 64
-    assert answer.err.startswith('--since: "yesterday" is not a duration')
+    assert answer.err.startswith('watcher rules explain: --since: "yesterday" is not a duration')
 
 
 # --- add -------------------------------------------------------------------------------------------------------------
@@ -527,7 +525,7 @@ def test_a_rule_that_says_what_another_says_already_is_warned_of(home):
     again = home.say("add", "again", "--when", "claude.five_hour>80 %", "--clear", "< 70%")
     assert (again.code, again.err) == (
         0,
-        f"mine ({home.rules}/mine.toml, line 3) has the same condition: both will speak\n",
+        f"mine ({home.rules}/mine.toml, line 3) has the same condition: both will notify\n",
     )
     for words in (("--when", "claude.five_hour > 81%"), ("--when", "claude.five_hour > 80%", "--for", "10m")):
         assert home.say("add", f"other {words[1:]}", *words).err == ""

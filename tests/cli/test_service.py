@@ -15,7 +15,7 @@ from watcher.system.paths import Paths
 
 @pytest.fixture
 def refuse(tmp_path, monkeypatch):
-    monkeypatch.setattr(service.output, "notify_desktop", lambda _title, body, _doors: told.append(body))
+    monkeypatch.setattr(service, "notify_desktop", lambda _title, body, _doors: told.append(body))
     told: list[str] = []
     with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:
         world = World(tmp_path, Machine(frozen))

@@ -2,10 +2,9 @@
 
 import click
 
-from watcher import environment
 from watcher.cli import EXIT_CONFIG, EXIT_FIRING, EXIT_UNKNOWN
 from watcher.cli.context import find_paths
-from watcher.cli.refresh import refresh_readings
+from watcher.cli.refresh import refresh
 from watcher.cli.status import create_console, load_status, print_table
 from watcher.cli.status_text import StatusFormatter, replace_unprintable
 from watcher.core.model import AlertPhase
@@ -30,9 +29,7 @@ def check(*, quiet: bool) -> int:
     watcher check || notify-send "look at your quotas"
     """
     own = find_paths()
-    remark = refresh_readings(own, environment.create_environment())
-    if remark:
-        click.echo(remark, err=True)
+    refresh(own)
     document = load_status(own, clock.utc_now())
     if quiet:
         formatter = StatusFormatter(document.generated_at, clock.LocalZone())

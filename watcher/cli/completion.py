@@ -1,7 +1,7 @@
 """`watcher completion`: the script that a shell sources to complete commands, series, rules and channels."""
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 if TYPE_CHECKING:
     from watcher.config.loader import Config
-    from watcher.system.paths import Paths
+    from watcher.storage.store import Store
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -34,57 +34,72 @@ def completion(context: click.Context, shell: str) -> None:
     click.echo(script.source_template % script.source_vars())
 
 
-# --- What a shell may complete: series, rules, channels. Nothing here may print or fail, whatever the files hold
+# --- words to complete: nothing here prints or fails, whatever the files hold -----------------------------------------
 
 
-CompletionWords = Iterable[tuple[str, str]]
+Words = Iterable[tuple[str, str]]
+"""Words with their help."""
+_Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-def _complete_words(list_words: Callable[[], CompletionWords], incomplete: str) -> list[CompletionItem]:
-    found: dict[str, str] = {}
-    with suppress(Exception):  # a completion that complains would end up in the person's command line
-        for word, help_ in list_words():
-            found.setdefault(word, help_)
-    return [CompletionItem(word, help=help_) for word, help_ in found.items() if word.startswith(incomplete)]
+def _make_completion(list_words: Callable[[], Words]) -> _Complete:
+    def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        found: dict[str, str] = {}
+        with suppress(Exception):  # an error would end up in the person's command line
+            for word, help_ in list_words():
+                found.setdefault(word, help_)
+        return [CompletionItem(word, help=help_) for word, help_ in found.items() if word.startswith(incomplete)]
+
+    return complete
 
 
-def complete_series(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Providers, and the windows that were ever read."""
-    return _complete_words(_list_series_words, incomplete)
-
-
-def complete_rules(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of the rules in force."""
-    return _complete_words(lambda: ((rule.name, f"rule in {rule.path}") for rule in _load_config().rules), incomplete)
-
-
-def complete_channels(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of the channels."""
-    return _complete_words(
-        lambda: ((name, channel.type) for name, channel in _load_config().channels.items()), incomplete
-    )
-
-
-def _list_series_words() -> CompletionWords:
-    from watcher.core.rules.fields import PROVIDER_WINDOWS  # noqa: PLC0415
-    from watcher.storage.store import DATABASE_FILE_NAME, Store  # noqa: PLC0415
-    from watcher.system import clock  # noqa: PLC0415 - completing must be quick where nothing of this is asked for
+def _list_series() -> Words:
+    from watcher.core.rules.fields import PROVIDER_WINDOWS  # noqa: PLC0415 - loaded only to complete, as below
 
     yield from ((provider, "provider") for provider in PROVIDER_WINDOWS)
-    store = Store(_resolve_paths().state_dir / DATABASE_FILE_NAME, now=clock.utc_now(), read_only=True)
-    yield from ((f"{each.provider}.{each.window}", "window") for each in store.readings.load_series())
-    store.close()
+    yield from _list_windows()
 
 
-def _resolve_paths() -> "Paths":
-    import os  # noqa: PLC0415
+def _list_windows() -> Words:
+    with _open_store() as store:
+        yield from ((f"{each.provider}.{each.window}", "window") for each in store.readings.load_series())
 
-    from watcher.system import paths  # noqa: PLC0415
 
-    return paths.resolve_paths(os.environ, paths.find_home())
+def _list_rules() -> Words:
+    yield from ((rule.name, f"rule in {rule.path}") for rule in _load_config().rules)
+
+
+def _list_targets() -> Words:
+    """What may be snoozed."""
+    with suppress(Exception):  # a mistake in the rules hides no series
+        yield from _list_rules()
+    yield from _list_windows()
+
+
+def _list_snoozed() -> Words:
+    with _open_store() as store:
+        yield from ((snooze.target, "snoozed") for snooze in store.snoozes.load())
+
+
+def _list_channels() -> Words:
+    yield from ((name, channel.type) for name, channel in _load_config().channels.items())
+
+
+complete_series = _make_completion(_list_series)
+complete_rules = _make_completion(_list_rules)
+complete_targets = _make_completion(_list_targets)
+complete_snoozed = _make_completion(_list_snoozed)
+complete_channels = _make_completion(_list_channels)
+
+
+def _open_store() -> "closing[Store]":
+    from watcher.cli.context import find_paths, open_store  # noqa: PLC0415
+    from watcher.system import clock  # noqa: PLC0415
+
+    return closing(open_store(find_paths(), clock.utc_now()))
 
 
 def _load_config() -> "Config":
     from watcher.cli.context import load_effective_config  # noqa: PLC0415
 
-    return load_effective_config()  # without its secrets: nothing is asked of a password manager
+    return load_effective_config()  # without its secrets: no password manager is asked

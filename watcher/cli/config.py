@@ -1,19 +1,19 @@
-"""`watcher config`: what is in force, where its files are, and what editors need to check them while you type."""
+"""`watcher config`: the config in force, its files, and the JSON Schema for editors."""
 
 import json
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 import click
 import msgspec
 
-from watcher.cli import rules_add
-from watcher.cli.context import find_paths, group_rules_by_file, load_effective_config
-from watcher.cli.output import format_count
+from watcher.cli.context import find_paths, load_effective_config
+from watcher.cli.output import format_count, format_toml
 from watcher.config import json_schema
 from watcher.config.loader import Config, ProviderSettings
 from watcher.core.redaction import Redactor
-from watcher.core.rules import schema as entries
+from watcher.core.rules import schema
 from watcher.notifiers import NOTIFIERS, Channel
 
 MASK = "***"
@@ -36,28 +36,24 @@ def config() -> None:
 @click.option("--json", "as_document", is_flag=True, help="One JSON object instead of TOML.")
 def show(*, as_document: bool) -> None:
     """Print the config in force, defaults filled in and secrets masked."""
-    found = load_effective_config(with_secrets=True)
-    clean = Redactor()
-    clean.add_secrets(found.secrets)
-    document = build_config_document(found)
+    effective_config = load_effective_config(with_secrets=True)
+    redact = Redactor()
+    redact.add_secrets(effective_config.secrets)
+    document = build_config_document(effective_config)
+    rule_counts = Counter(rule.path for rule in effective_config.rules)
     if as_document:
-        click.echo(clean(json.dumps({**document, "rules": _count_rules_by_file(found)}, ensure_ascii=False)))
+        click.echo(redact(json.dumps({**document, "rules": rule_counts}, ensure_ascii=False)))
         return
-    click.echo(
-        clean(rules_add.format_toml(document)).replace(
-            f'enabled = "{ENABLED_IF_FOUND}"', f"# enabled {ENABLED_IF_FOUND}"
-        ),
-        nl=False,
-    )
-    click.echo("")
-    for path, count in _count_rules_by_file(found).items():
-        click.echo(f"# {format_count(count, 'rule')} from {clean(path)}")
+    text = redact(format_toml(document))
+    click.echo(text.replace(f'enabled = "{ENABLED_IF_FOUND}"', f"# enabled {ENABLED_IF_FOUND}"))
+    for path, count in rule_counts.items():
+        click.echo(f"# {format_count(count, 'rule')} from {redact(path)}")
     click.echo("# `watcher rules list` shows them")
 
 
-@config.command("path", short_help="Print the places that are used.")
+@config.command("path", short_help="Print the paths that are used.")
 def path_command() -> None:
-    """Print the places that are used, one a line: config, rules, state."""
+    """Print the paths that are used, one a line: config, rules, state."""
     own = find_paths()
     for name, path in (("config", own.config_file), ("rules", own.rules_dir), ("state", own.state_dir)):
         click.echo(f"{name:8}{path}")
@@ -67,12 +63,12 @@ def path_command() -> None:
 @click.option("--rules", "of_rules", is_flag=True, help="Of a file in rules/ instead of config.toml.")
 def schema_command(*, of_rules: bool) -> None:
     """Print the JSON Schema of config.toml, for editors: put its path after `#:schema` in the first line."""
-    click.echo(format_schema(entries.build_rules_schema() if of_rules else json_schema.build_config_schema()), nl=False)
+    click.echo(format_schema(schema.build_rules_schema() if of_rules else json_schema.build_config_schema()), nl=False)
 
 
-def format_schema(schema: dict[str, Any]) -> str:
+def format_schema(content: dict[str, Any]) -> str:
     """A schema as the text of a file."""
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def build_config_document(effective_config: Config) -> dict[str, Any]:
@@ -107,15 +103,15 @@ def format_config_duration(duration: timedelta) -> str:
 
 
 def _build_provider_table(settings: ProviderSettings) -> dict[str, Any]:
-    places = msgspec.structs.asdict(settings.overrides)
-    if places.get("token") is not None:
-        places["token"] = MASK
+    overrides = msgspec.structs.asdict(settings.overrides)
+    if overrides.get("token") is not None:
+        overrides["token"] = MASK
     enabled = ENABLED_IF_FOUND if settings.enabled is None else settings.enabled
     known = {
         "enabled": enabled,
         "every": format_config_duration(settings.pace.every),
         "base_url": settings.base_url,
-        **places,
+        **overrides,
     }
     return {key: value for key, value in known.items() if value is not None}
 
@@ -123,10 +119,8 @@ def _build_provider_table(settings: ProviderSettings) -> dict[str, Any]:
 def _build_channel_table(channel: Channel, effective_config: Config) -> dict[str, Any]:
     table: dict[str, Any] = {"type": channel.type}
     if channel.settings is None:
-        return {
-            **table,
-            "unavailable": effective_config.broken_channels.get(channel.name, "its settings cannot be had"),
-        }
+        error = effective_config.broken_channels.get(channel.name, "its settings are not available")
+        return {**table, "unavailable": error}
     secret = NOTIFIERS[channel.type].secret_settings
     for key, value in msgspec.to_builtins(channel.settings).items():
         if key in secret:
@@ -136,8 +130,3 @@ def _build_channel_table(channel: Channel, effective_config: Config) -> dict[str
         elif value is not None:
             table[key] = value
     return table
-
-
-def _count_rules_by_file(effective_config: Config) -> dict[str, int]:
-    """File -> how many rules in force are from it."""
-    return {path: len(rules) for path, rules in group_rules_by_file(effective_config.rules).items()}

@@ -1,43 +1,80 @@
-"""Rules for the commands about rules: those in force, or those of some files. Never print here."""
+"""The person's config, rules and store, as the commands need them."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
+
+import click
 
 from watcher import environment
 from watcher.config import loader, secrets
 from watcher.config.loader import Config
+from watcher.core.model import Series
 from watcher.core.rules import loader as rules_loader
-from watcher.core.rules.diagnostics import Diagnostic, find_close_match, format_diagnostics
+from watcher.core.rules.diagnostics import Diagnostic, find_close_match, format_diagnostics, sanitize_for_terminal
 from watcher.core.rules.rule import Rule
+from watcher.core.rules.units import parse_duration
 from watcher.errors import ConfigError, UsageError
+from watcher.status.builder import format_series
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import paths
 from watcher.system.paths import Paths
 
-_MAX_RULE_FILE_BYTES = 4 * rules_loader.MAX_FILE_LENGTH + 1
-"""More cannot be a file of rules, whatever its characters: what is cut off would be refused anyway."""
+_MAX_RULE_FILE_BYTES = 4 * rules_loader.MAX_FILE_LENGTH + 1  # a longer file is refused, whatever its characters
+_MAX_NAME_LENGTH = 200
 
 
 def find_paths() -> Paths:
     """Where the person's files are."""
-    around = environment.read_host_info()
-    return paths.resolve_paths(around.env, around.home)
+    host_info = environment.read_host_info()
+    return paths.resolve_paths(host_info.env, host_info.home)
 
 
 def load_effective_config(*, with_secrets: bool = False) -> Config:
     """The config and its rules.
 
     Args:
-        with_secrets: resolve them, which may run commands; else every channel is without its settings.
+        with_secrets: resolve them, which may run commands; else every channel with a secret is without its settings.
 
     Raises:
         ConfigError: with every mistake in all of the person's files.
     """
     world = environment.create_environment()
-    around = world.read_host_info()
-    resolve = secrets.make_secret_resolver(around.env, around.home, world.run) if with_secrets else _refuse_secret
-    return loader.load_config(paths.resolve_paths(around.env, around.home), resolve, around.home)
+    host_info = world.read_host_info()
+    resolve = secrets.make_secret_resolver(host_info.env, host_info.home, world.run) if with_secrets else _refuse_secret
+    return loader.load_config(paths.resolve_paths(host_info.env, host_info.home), resolve, host_info.home)
+
+
+def _refuse_secret(_text: str) -> str:
+    raise secrets.SecretUnavailableError("not asked for: this command needs no secret")
+
+
+def open_store(paths: Paths, now: datetime) -> Store:
+    """The store, read-only.
+
+    Raises:
+        StoreError: it cannot be read; `NoReadingsError` where there is none.
+    """
+    return Store(paths.state_dir / DATABASE_FILE_NAME, now=now, read_only=True)
+
+
+def make_series_formatter(store: Store) -> Callable[[Series], str]:
+    """Writes a series as a person does: with its account, by name, where the provider has several."""
+    several = store.accounts.load_multi_account_providers()
+    names = {(account.provider, account.account): account.name for account in store.accounts.load()}
+    return lambda series: sanitize_for_terminal(format_series(series, several, names), _MAX_NAME_LENGTH)
+
+
+def parse_duration_option(option: str, text: str) -> timedelta:
+    """The duration that was given for an option.
+
+    Raises:
+        click.UsageError: it is none; says what would be valid.
+    """
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from None
 
 
 def load_rules_from_files(names: Sequence[str]) -> tuple[Rule, ...]:
@@ -47,21 +84,21 @@ def load_rules_from_files(names: Sequence[str]) -> tuple[Rule, ...]:
         ConfigError: with every mistake in all of them.
         UsageError: a file cannot be read.
     """
-    texts, wrong = [], []
+    texts, errors = [], []
     for name in names:
         try:
             texts.append((name, rules_loader.decode_utf8(read_bounded(Path(name)), name)))
         except ConfigError as error:
-            wrong.append(str(error))
-    whole = next((name for name in names if Path(name).name == "config.toml"), None)
-    found, mistakes = rules_loader.check_rule_files(texts, channels=read_channel_names(), config_path=whole)
-    if mistakes or wrong:
-        raise ConfigError("\n".join([*wrong, *([format_diagnostics(mistakes)] if mistakes else [])]))
+            errors.append(str(error))
+    config_path = next((name for name in names if Path(name).name == "config.toml"), None)
+    found, mistakes = rules_loader.check_rule_files(texts, channels=_read_channel_names(), config_path=config_path)
+    if mistakes or errors:
+        raise ConfigError("\n".join([*errors, *([format_diagnostics(mistakes)] if mistakes else [])]))
     return found
 
 
 def read_bounded(path: Path) -> bytes:
-    """A file's bytes, as far as they can matter.
+    """The bytes of a rule file; what is beyond the longest valid one is cut off.
 
     Raises:
         UsageError: it cannot be read.
@@ -73,8 +110,8 @@ def read_bounded(path: Path) -> bytes:
         raise UsageError(f"cannot read {path}: {error.strerror}; give files of rules") from error
 
 
-def read_channel_names() -> tuple[str, ...] | None:
-    """The channels that the config names; None where there is no config, or none that can be read."""
+def _read_channel_names() -> tuple[str, ...] | None:
+    """The channels of the config; None where there is no config that can be read."""
     path = find_paths().config_file
     try:
         found = rules_loader.parse_toml_document(rules_loader.decode_utf8(read_bounded(path), str(path)), str(path))
@@ -96,30 +133,6 @@ def find_rule(rules: Sequence[Rule], name: str) -> Rule:
     for rule in rules:
         if rule.name == name:
             return rule
-    meant = find_close_match(name, names)
-    hint = f"did you mean `{meant}`?" if meant else f"there are: {', '.join(names) or 'none'}"
+    close = find_close_match(name, names)
+    hint = f"did you mean `{close}`?" if close else f"there are: {', '.join(names) or 'none'}"
     raise UsageError(f"no rule is called `{name}`; {hint}")
-
-
-def _refuse_secret(_text: str) -> str:
-    raise secrets.SecretUnavailableError("not asked for: this command needs no secret")
-
-
-def group_rules_by_file(rules: Sequence[Rule]) -> dict[str, list[Rule]]:
-    """The rules by the file that they are from, in their order."""
-    files: dict[str, list[Rule]] = {}
-    for rule in rules:
-        files.setdefault(rule.path, []).append(rule)
-    return files
-
-
-# --- The store as commands look at it that change nothing. Never write here
-
-
-def open_store(paths: Paths, now: datetime) -> Store:
-    """The store, opened for reading.
-
-    Raises:
-        StoreError: it cannot be read; `NoReadingsError` where there is none.
-    """
-    return Store(paths.state_dir / DATABASE_FILE_NAME, now=now, read_only=True)

@@ -1,4 +1,4 @@
-"""`watcher guard`: may a script go on? Asked of the store, answered with an exit code."""
+"""`watcher guard`: whether a script may go on, from what the store knows, as an exit code."""
 
 from datetime import datetime, timedelta
 
@@ -6,9 +6,8 @@ import click
 import msgspec
 from msgspec import Struct
 
-from watcher import environment
 from watcher.cli import EXIT_UNAVAILABLE
-from watcher.cli.context import open_store
+from watcher.cli.context import find_paths, make_series_formatter, open_store, parse_duration_option
 from watcher.cli.status import import_pending_statusline
 from watcher.core.engine.guard import GuardResult, evaluate_guard
 from watcher.core.engine.state import SeriesState
@@ -18,10 +17,8 @@ from watcher.core.model import Series
 from watcher.core.rules.ast import Expression
 from watcher.core.rules.lexer import ExpressionError
 from watcher.core.rules.parser import parse_condition
-from watcher.core.rules.units import parse_duration
 from watcher.errors import NoReadingsError, StoreError, UsageError
-from watcher.status.builder import format_series
-from watcher.system import clock, paths
+from watcher.system import clock
 from watcher.system.paths import Paths
 
 SeriesNames = dict[Series, tuple[str, str]]
@@ -53,7 +50,7 @@ class GuardDocument(Struct, frozen=True, kw_only=True):
     help="An older reading counts as unknown.",
 )
 @click.option("--json", "as_document", is_flag=True, help="Print the answer as one JSON object (watcher.guard.v1).")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing; the exit code tells.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing; see the exit code.")
 def guard(expression: str, max_age: str, *, refresh: bool, as_document: bool, quiet: bool) -> int:
     """Ask whether EXPRESSION holds now. It is written as in a rule, and must hold for every window it is about.
 
@@ -72,34 +69,27 @@ def guard(expression: str, max_age: str, *, refresh: bool, as_document: bool, qu
     In CI, where unknown must not stop the work:
     watcher guard "copilot.remaining > 20" || [ $? -eq 69 ]
     """
-    condition, span = _parse_expression(expression), _parse_max_age(max_age)
-    around = environment.read_host_info()
-    own = paths.resolve_paths(around.env, around.home)
+    condition, age_limit = _parse_expression(expression), parse_duration_option("--max-age", max_age)
+    own = find_paths()
     try:
         if refresh:
-            _refresh_readings(own, quiet=quiet)
+            from watcher.cli.refresh import refresh as poll  # noqa: PLC0415 - the daemon's modules, only where it polls
+
+            poll(own, quiet=quiet)
         now = clock.utc_now()
-        verdict, names = _evaluate_expression(own, condition, now, span)
+        result, names = _evaluate_expression(own, condition, now, age_limit)
     except StoreError as error:  # not 1: a script would take it for an answer
         click.echo(str(error), err=True)
         return EXIT_UNAVAILABLE
     if as_document:
-        click.echo(encode_guard_document(verdict, names, expression, now))
-    elif not quiet and not verdict.result:
-        click.echo(format_result(verdict, names), err=True)
-    return EXIT_UNAVAILABLE if verdict.result is None else 0 if verdict.result else 1
-
-
-def _refresh_readings(paths: Paths, *, quiet: bool) -> None:
-    from watcher.cli.refresh import refresh_readings  # noqa: PLC0415 - the daemon's machinery, only where it polls
-
-    remark = refresh_readings(paths, environment.create_environment())
-    if remark and not quiet:
-        click.echo(remark, err=True)
+        click.echo(encode_guard_document(result, names, expression, now))
+    elif not quiet and not result.result:
+        click.echo(format_result(result, names), err=True)
+    return EXIT_UNAVAILABLE if result.result is None else 0 if result.result else 1
 
 
 def _parse_expression(text: str) -> Expression:
-    line = text.replace("\n", " ")  # a shell script may break it
+    line = text.replace("\n", " ")  # a shell script may contain line breaks
     try:
         return parse_condition(line)
     except ExpressionError as error:
@@ -108,17 +98,10 @@ def _parse_expression(text: str) -> Expression:
         raise UsageError(f"watcher guard: {error.message}{hint}\n  {line}\n  {caret}") from None
 
 
-def _parse_max_age(text: str) -> timedelta:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise click.UsageError(f"--max-age: {error}") from None
-
-
 def _evaluate_expression(
     paths: Paths, condition: Expression, now: datetime, max_age: timedelta
 ) -> tuple[GuardResult, SeriesNames]:
-    """The verdict, and each series as a person writes it with what is used of it."""
+    """The result, and each series as a person writes it with what is used of it."""
     import_pending_statusline(paths)
     try:
         store = open_store(paths, now)
@@ -126,13 +109,10 @@ def _evaluate_expression(
         return evaluate_guard(condition, (), now, max_age=max_age), {}
     try:
         states = store.alerts.load_state().series_states
-        crowded = store.accounts.load_multi_account_providers()
+        format_series = make_series_formatter(store)
     finally:
         store.close()
-    accounts = {(state.series.provider, state.series.account): state.account_name for state in states.values()}
-    names = {
-        series: (format_series(series, crowded, accounts), _format_used(state)) for series, state in states.items()
-    }
+    names = {series: (format_series(series), _format_used(state)) for series, state in states.items()}
     return evaluate_guard(condition, states.values(), now, max_age=max_age), names
 
 
@@ -155,8 +135,8 @@ def encode_guard_document(guard_result: GuardResult, names: SeriesNames, express
 
 
 def format_result(guard_result: GuardResult, names: SeriesNames) -> str:
-    """Why a script is not let pass."""
+    """Why a script may not go on."""
     if guard_result.result is None:
-        return f"unknown: {'; '.join(guard_result.reasons) or 'no reading says so'} (ask now with --refresh)"
+        return f"unknown: {'; '.join(guard_result.reasons) or 'no reading says so'} (poll now with --refresh)"
     failing = (names[series] for series, result in sorted(guard_result.series.items()) if result is False)
     return "false for " + ", ".join(name + used for name, used in failing)

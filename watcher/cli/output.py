@@ -1,26 +1,46 @@
-"""Rows of words in columns, for commands that print a short table; `rich` would cost more than they do."""
+"""What commands print with: lines of limited width, columns, TOML."""
 
+import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from watcher import notifiers
-from watcher.core.routing import messages
-from watcher.environment import Environment
-from watcher.notifiers import NOTIFIERS, Channel
+import click
 
 _UNLIMITED_WIDTH = 10_000
 _MIN_SENTENCE_WIDTH = 24  # columns in which a sentence can still be read
+_MULTILINE_ARRAY_PATTERN = re.compile(r"^([^\n=]+ = )\[\n((?:    [^\n]*,\n)+)\]$", re.MULTILINE)
+_MAX_ARRAY_LINE_LENGTH = 100
 
 
 def get_output_width() -> int:
-    """The columns of the terminal; where a program or a file reads, as many as are wanted."""
+    """The columns of the terminal; unlimited where a program or a file reads."""
     return shutil.get_terminal_size((_UNLIMITED_WIDTH, 24)).columns
 
 
+def echo(line: str) -> None:
+    """Print a line, with `?` for every character that the terminal does not have."""
+    encoding = sys.stdout.encoding or "ascii"
+    click.echo(line.encode(encoding, "replace").decode(encoding))
+
+
+def echo_wrapped(text: str) -> None:
+    """Print a line, broken at its words where the terminal ends."""
+    for line in wrap_line(text, get_output_width(), indent=len(text) - len(text.lstrip()) + 4):
+        click.echo(line)
+
+
+def wrap_line(line: str, width: int, *, indent: int) -> list[str]:
+    """A line that may be too long, broken at its words; what follows is indented. A word is never broken."""
+    return textwrap.wrap(
+        line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )  # fmt: skip
+
+
 def format_columns(rows: Sequence[Sequence[str]], indent: str = "", *, width: int = _UNLIMITED_WIDTH) -> Iterator[str]:
-    """One line a row; each column is as wide as its longest word.
+    """One line a row; each column is as wide as its longest cell.
 
     Where a row is wider than `width`, its last column goes on below itself, or below the row where that is too narrow.
     """
@@ -28,21 +48,9 @@ def format_columns(rows: Sequence[Sequence[str]], indent: str = "", *, width: in
     before = len(indent) + sum(each + 2 for each in widths[:-1])
     hanging = before if width - before >= _MIN_SENTENCE_WIDTH else len(indent) + 4
     for row in rows:
-        padded = [word.ljust(each) for word, each in zip(row, widths, strict=True)]
+        padded = [cell.ljust(each) for cell, each in zip(row, widths, strict=True)]
         line = (indent + "  ".join(padded)).rstrip()
         yield from [line] if len(line) <= width else wrap_line(line, width, indent=hanging)
-
-
-def wrap_line(line: str, width: int, *, indent: int) -> list[str]:
-    """A line that may be too long, broken at its words; what follows is indented. A word is never broken."""
-    return textwrap.wrap(
-        line,
-        width,
-        subsequent_indent=" " * indent,
-        drop_whitespace=True,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def format_count(number: int, noun: str) -> str:
@@ -50,31 +58,14 @@ def format_count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def echo(line: str) -> None:
-    """Print a line, with `?` for every sign that the terminal does not have."""
-    encoding = sys.stdout.encoding or "ascii"
-    import click  # noqa: PLC0415 - the daemon prints errors without it
+def format_toml(document: Mapping[str, Any]) -> str:
+    """TOML as a person would write it: `tomli_w` gives each item of a list a line; here a short list is one line."""
+    import tomli_w  # noqa: PLC0415 - only where something is written
 
-    click.echo(line.encode(encoding, "replace").decode(encoding))
-
-
-# --- What several commands say
+    return _MULTILINE_ARRAY_PATTERN.sub(_join_array, tomli_w.dumps(document))
 
 
-def format_already_running(process_id: int | None) -> str:
-    """The word to a second instance."""
-    who = f" (process {process_id})" if process_id else ""
-    return f"a watcher is running already{who}: `watcher status` shows what it knows"
-
-
-def print_error(line: str) -> None:
-    """One line on stderr, where there is one: under `pythonw` there is not."""
-    if sys.stderr is not None:
-        sys.stderr.write(f"{line}\n")
-
-
-def notify_desktop(title: str, body: str, environment: Environment) -> None:
-    """One notification outside of the outbox, for what happens before there is one; best effort."""
-    message = messages.compose_notice("start", title, body, environment.clock.now())
-    desktop = Channel(name="desktop", type="desktop", settings=NOTIFIERS["desktop"].settings_class())
-    notifiers.send_message(message, desktop, send=environment.send, run=environment.run)
+def _join_array(array: re.Match[str]) -> str:
+    items = [line.strip().removesuffix(",") for line in array[2].splitlines()]
+    line = f"{array[1]}[{', '.join(items)}]"
+    return line if len(line) <= _MAX_ARRAY_LINE_LENGTH else array[0]

@@ -1,4 +1,4 @@
-"""`watcher replay`: what rules would have said to a history, a file's or the store's own."""
+"""`watcher replay`: what rules would have done with a history, from a file or from the store."""
 
 from datetime import datetime
 from pathlib import Path
@@ -6,28 +6,26 @@ from pathlib import Path
 import click
 import msgspec
 
-from watcher.cli.context import find_paths, open_store, read_bounded
-from watcher.cli.output import get_output_width, wrap_line
+from watcher.cli.context import find_paths, open_store, parse_duration_option, read_bounded
+from watcher.cli.output import echo_wrapped, format_count
 from watcher.core.engine import replay
-from watcher.core.engine import replay as history
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.formatting import format_percent
 from watcher.core.model import AlertEvent, PollResult, Transition
 from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import sanitize_for_terminal
 from watcher.core.rules.rule import Rule
-from watcher.core.rules.units import parse_duration
 from watcher.errors import UsageError
-from watcher.system.clock import utc_now as clock_now
+from watcher.system import clock
 
 
-@click.command("replay", short_help="What rules would have said to a history.")
+@click.command("replay", short_help="What rules would have done with a history.")
 @click.argument("rules", metavar="RULES.toml")
 @click.argument("readings", metavar="[READINGS.jsonl]", required=False)
-@click.option("--since", metavar="TIME", help="Replay what the store has kept since then: 7d, 12h.")
+@click.option("--since", metavar="TIME", help="Replay what the store holds since then: 7d, 12h.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each transition.")
 def replay_command(*, rules: str, readings: str | None, since: str | None, as_json: bool) -> None:
-    """What RULES.toml would have said to these readings: one JSON object a line, in time order; `-` reads stdin.
+    """What RULES.toml would have done with these readings: one JSON object a line, in time order; `-` reads stdin.
 
     \b
     {"at": "2026-03-02T09:00:00Z", "provider": "claude", "window": "five_hour", "used_percent": 81}
@@ -35,26 +33,23 @@ def replay_command(*, rules: str, readings: str | None, since: str | None, as_js
     """
     if (readings is None) == (since is None):
         raise UsageError("give either a file of readings or --since: `watcher replay rules.toml readings.jsonl`")
-    book = _load_rules(rules)
-    now = None if since is None else clock_now()
-    past = _load_results_from_file(readings or "") if now is None else _load_results_from_store(since or "", now)
-    from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - slow to import, and only needed here
+    loaded = _load_rules(rules)
+    now = None if since is None else clock.utc_now()
+    history = _load_results_from_file(readings or "") if now is None else _load_results_from_store(since or "", now)
+    from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - slow to import
 
-    usual = {provider.id: provider.default_interval for provider in PROVIDERS.values()}
-    said = 0
-    for moment in replay.replay_rules(book, past, default_intervals=usual, until=now):
-        for transition in moment.evaluation.transitions:
-            said += 1
-            for part in (
-                [encode_transition(transition)]
-                if as_json
-                else wrap_line(_format_transition(transition), get_output_width(), indent=4)
-            ):
-                click.echo(part)
+    intervals = {provider.id: provider.default_interval for provider in PROVIDERS.values()}
+    count = 0
+    for step in replay.replay_rules(loaded, history, default_intervals=intervals, until=now):
+        for transition in step.evaluation.transitions:
+            count += 1
+            if as_json:
+                click.echo(encode_transition(transition))
+            else:
+                echo_wrapped(_format_transition(transition))
     if not as_json:
-        click.echo(
-            f"{_format_count(said, 'transition')} from {_format_count(len(past), 'answer')} under {_format_count(len(book), 'rule')}"
-        )
+        polls, rule_count = format_count(len(history), "answer"), format_count(len(loaded), "rule")
+        click.echo(f"{format_count(count, 'transition')} from {polls} under {rule_count}")
 
 
 def encode_transition(transition: Transition) -> str:
@@ -85,10 +80,6 @@ def _format_transition(transition: Transition) -> str:
     return "  ".join(parts)
 
 
-def _format_count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _load_rules(path: str) -> tuple[Rule, ...]:
     """Of one file, which may be a whole `config.toml`."""
     text = loader.decode_utf8(read_bounded(Path(path)), path)
@@ -96,26 +87,23 @@ def _load_rules(path: str) -> tuple[Rule, ...]:
 
 
 def _load_results_from_file(path: str) -> list[PollResult]:
-    passed_over: set[str] = set()
+    ignored_keys: set[str] = set()
     try:
         with click.open_file(path, "rb") as lines:
-            found = list(history.build_poll_results(history.read_history_lines(lines, path, passed_over)))
+            found = list(replay.build_poll_results(replay.read_history_lines(lines, path, ignored_keys)))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; give a file of readings, or --since") from error
-    if passed_over:
-        listed = ", ".join(f"`{key}`" for key in sorted(passed_over))
-        click.echo(f"{path}: {listed} mean nothing to replay and were passed over", err=True)
+    if ignored_keys:
+        listed = ", ".join(f"`{key}`" for key in sorted(ignored_keys))
+        click.echo(f"{path}: {listed} mean nothing to replay and were ignored", err=True)
     return found
 
 
 def _load_results_from_store(since: str, now: datetime) -> list[PollResult]:
-    """What was heard since then, each answer and each poll that failed."""
-    try:
-        span = parse_duration(since)
-    except ValueError as error:
-        raise UsageError(f"--since: {error}") from error
+    """Each snapshot and each failed poll since then."""
+    start = now - parse_duration_option("--since", since)
     store = open_store(find_paths(), now)
     try:
-        return store.readings.load_poll_results(now - span)
+        return store.readings.load_poll_results(start)
     finally:
         store.close()

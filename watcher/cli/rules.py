@@ -1,21 +1,43 @@
-"""`watcher rules`: are they right, which are in force, do they do what their examples say, why did one fire.
+"""`watcher rules`: are the rules correct, which are in force, do they pass their examples, why did one fire.
 
-Never judge a reading here: examples and explanations run through the daemon's own core.
+The commands in order: check, test, list, explain, add. Examples and explanations run through the daemon's engine.
 """
 
-from collections.abc import Iterator, Sequence
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import groupby, zip_longest
+from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 
-from watcher.cli.context import find_paths, load_effective_config, load_rules_from_files
-from watcher.cli.output import format_columns, format_count, get_output_width, wrap_line
-from watcher.cli.rules_add import add
-from watcher.cli.rules_explain import explain
-from watcher.cli.rules_list import list_rules
+from watcher.cli.completion import complete_rules
+from watcher.cli.context import (
+    find_paths,
+    find_rule,
+    load_effective_config,
+    load_rules_from_files,
+    make_series_formatter,
+    open_store,
+    parse_duration_option,
+)
+from watcher.cli.output import echo_wrapped, format_columns, format_count, format_toml, get_output_width, wrap_line
 from watcher.core.engine import rule_tests
 from watcher.core.engine.rule_tests import ExampleResult
-from watcher.core.formatting import format_duration
+from watcher.core.engine.transitions import Decision
+from watcher.core.formatting import format_duration, format_percent
+from watcher.core.model import AlertEvent, Delivery, DeliveryState, Series, Severity, Transition
+from watcher.core.routing.planner import RoutingDecision
+from watcher.core.rules import loader
+from watcher.core.rules.diagnostics import create_diagnostic, format_diagnostics
 from watcher.core.rules.rule import Rule
+from watcher.core.rules.toml_positions import TomlPositions
+from watcher.errors import ConfigError, UsageError
+from watcher.system import clock
 from watcher.system.paths import may_exist
 
 
@@ -25,10 +47,13 @@ def rules() -> None:
 
     \b
     watcher rules check                    every mistake, with its place
-    watcher rules test                     do they do what their examples say?
+    watcher rules test                     do they pass their examples?
     watcher rules explain session          why did it fire, or why not?
     watcher rules add mine --when "claude.five_hour > 80%" --clear "< 70%"
     """
+
+
+# --- check ----------------------------------------------------------------------------------------------------------
 
 
 @rules.command(short_help="Find every mistake at once, each with its place.")
@@ -41,22 +66,21 @@ def check(files: tuple[str, ...]) -> None:
                78  mistakes, each with file, line, column and what would be valid
     """
     if files:
-        found = load_rules_from_files(files)
-        names: tuple[str, ...] = files
+        found, names = load_rules_from_files(files), list(files)
     else:
-        config = load_effective_config(with_secrets=True)
-        found = config.rules
-        config_file = find_paths().config_file
-        names = tuple(
-            dict.fromkeys([*([str(config_file)] if may_exist(config_file) else []), *(r.path for r in found)])
-        )
-        for channel, why in config.broken_channels.items():
+        config, config_file = load_effective_config(with_secrets=True), find_paths().config_file
+        found, names = config.rules, [str(config_file)] if may_exist(config_file) else []
+        names += [rule.path for rule in found]
+        for channel, error in config.broken_channels.items():
             if channel in config.channels:
-                click.echo(f"channel {channel}: {why}; its messages wait until then", err=True)
-    for name in names:
-        here = [rule for rule in found if rule.path == name]
-        shown = sum(len(rule.examples) for rule in here)
-        click.echo(f"{name}: {format_count(len(here), 'rule')}, {format_count(shown, 'example')}, no mistake")
+                click.echo(f"channel {channel}: {error}; its messages wait until then", err=True)
+    for name in dict.fromkeys(names):
+        of_file = [rule for rule in found if rule.path == name]
+        examples = sum(len(rule.examples) for rule in of_file)
+        click.echo(f"{name}: {format_count(len(of_file), 'rule')}, {format_count(examples, 'example')}, no mistake")
+
+
+# --- test -----------------------------------------------------------------------------------------------------------
 
 
 @rules.command(short_help="Run the examples of the rules.")
@@ -73,38 +97,408 @@ def test(files: tuple[str, ...]) -> int:
                78  a file has mistakes
     """
     found = load_rules_from_files(files) if files else load_effective_config().rules
-    ran = [rule_tests.run_example(rule, example) for rule in found for example in rule.examples]
-    rows = [("ok" if each.passed else "MISS", each.rule, each.example.series, "".join(each.phases)) for each in ran]
-    for line, each in zip(format_columns(rows), ran, strict=True):
+    results = [rule_tests.run_example(rule, example) for rule in found for example in rule.examples]
+    rows = [("ok" if each.passed else "MISS", each.rule, each.example.series, "".join(each.phases)) for each in results]
+    for line, result in zip(format_columns(rows), results, strict=True):
         click.echo(line)
-        for miss in _describe_misses(each, found):
+        for miss in _describe_misses(result, found):
             click.echo(f"      {miss}")
-    without = [rule.name for rule in found if not rule.examples]
-    if without:
-        for line in wrap_line(f"without an example: {', '.join(without)}", get_output_width(), indent=4):
-            click.echo(line)
-    missed = sum(not each.passed for each in ran)
-    click.echo(f"{format_count(len(ran), 'example')}, {f'{missed} not as expected' if missed else 'all as expected'}")
+    untested = [rule.name for rule in found if not rule.examples]
+    if untested:
+        echo_wrapped(f"without an example: {', '.join(untested)}")
+    missed = sum(not each.passed for each in results)
+    outcome = f"{missed} not as expected" if missed else "all as expected"
+    click.echo(f"{format_count(len(results), 'example')}, {outcome}")
     return 1 if missed else 0
 
 
-rules.add_command(list_rules)
-rules.add_command(explain)
-rules.add_command(add)
-
-
-def _describe_misses(result: ExampleResult, rules: Sequence[Rule]) -> Iterator[str]:
-    """What went otherwise than expected, step by step; and the neighbour that the example was meant for, if any."""
+def _describe_misses(result: ExampleResult, all_rules: Sequence[Rule]) -> Iterator[str]:
+    """Each step that came out differently; and the neighbouring rule that the example may be meant for."""
     if result.passed:
         return
     example = result.example
-    row = example.used or example.remaining
+    values = example.used or example.remaining
     for step in result.failed_steps:
         after = f", {format_duration(step * example.every)} after the first" if step else ""
-        expected, found = example.expect[step], result.phases[step]
-        yield f"reading {step + 1} ({row[step]}{after}): expected {expected}, came out {found}"
-    path = next(rule.path for rule in rules if rule.name == result.rule)
-    for rule in rules:
+        outcome = f"expected {example.expect[step]}, came out {result.phases[step]}"
+        yield f"reading {step + 1} ({values[step]}{after}): {outcome}"
+    path = next(rule.path for rule in all_rules if rule.name == result.rule)
+    for rule in all_rules:
         if rule.name != result.rule and rule.path == path and rule_tests.run_example(rule, example).passed:
             yield f"the rule `{rule.name}` does this: an example belongs to the [[rule]] above it"
             return
+
+
+# --- list -----------------------------------------------------------------------------------------------------------
+
+
+_HEADER = ("RULE", "SEVERITY", "FIRES WHEN", "ENDS WHEN", "NOTIFIES", "FILE")
+_MAX_CELL_WIDTHS = (10_000, 60, 48, 36)  # the widest cells with which the table fits are used
+
+
+@rules.command("list", short_help="List the rules in force.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each rule.")
+def list_rules(*, as_json: bool) -> None:
+    """List the rules in force: what fires each, what ends it, whom it notifies."""
+    found = load_effective_config().rules
+    if as_json:
+        for rule in found:
+            click.echo(msgspec.json.encode(convert_rule(rule)).decode())
+    elif found:
+        for line in format_rules(found, get_output_width()):
+            click.echo(line)
+    else:
+        click.echo("no rule is in force: `watcher init` writes some, `watcher rules add` writes one")
+
+
+def convert_rule(rule: Rule) -> dict[str, Any]:
+    """A rule for `--json`: conditions as texts, durations in seconds, None for what was left out."""
+    return {
+        "rule": rule.name,
+        "file": rule.path,
+        "line": rule.line,
+        "series": str(rule.subject),
+        "levels": [
+            {"severity": level.severity, "when": str(level.when), "clear": str(level.clear)} for level in rule.levels
+        ],
+        "for_seconds": rule.pending_for.total_seconds(),
+        "remind_seconds": None if rule.remind is None else rule.remind.total_seconds(),
+        "on": _list_events(rule),
+        "notify": rule.notify,
+    }
+
+
+def format_rules(found: Sequence[Rule], width: int) -> list[str]:
+    """A table with a row for each level and long cells folded; where that is too wide, lines for each rule."""
+    rows = [row for rule in found for row in _build_rows(rule)]
+    for max_width in _MAX_CELL_WIDTHS:
+        table = list(format_columns([_HEADER, *(line for row in rows for line in _fold_row(row, max_width))]))
+        if max(map(len, table)) <= width:
+            return table
+    stacked: list[str] = []
+    for rule in found:
+        stacked += [*([""] if stacked else []), *_format_stacked(rule, width)]
+    return stacked
+
+
+def _build_rows(rule: Rule) -> Iterator[Sequence[str]]:
+    """A row for each level; what they share is in the first."""
+    shared = (rule.name, _format_recipients(rule), f"{rule.path}:{rule.line}")
+    for level in rule.levels:
+        name, recipients, location = shared
+        fires_when = f"{level.when}{_format_pending_for(rule)}"
+        yield name, level.severity.value, fires_when, str(level.clear), recipients, location
+        shared = ("", "", "")
+
+
+def _fold_row(row: Sequence[str], max_width: int) -> Iterator[Sequence[str]]:
+    """A row as several, no cell wider than `max_width`; the location stays whole, to be copied."""
+    *cells, location = row
+    lines = [wrap_line(cell, max_width, indent=2) or [""] for cell in cells]
+    return zip_longest(*lines, [location], fillvalue="")
+
+
+def _format_stacked(rule: Rule, width: int) -> Iterator[str]:
+    """The name, two lines for each level, the recipients, and the location in one piece."""
+    yield rule.name
+    for level in rule.levels:
+        fires_when = f"  {level.severity:<8}  fires when {level.when}{_format_pending_for(rule)}"
+        yield from wrap_line(fires_when, width, indent=14)
+        yield from wrap_line(f"  {'':<8}  ends when {level.clear}", width, indent=14)
+    yield from wrap_line(f"  notifies {_format_recipients(rule)}", width, indent=8)
+    yield f"  in {rule.path}:{rule.line}"
+
+
+def _format_recipients(rule: Rule) -> str:
+    again = f", again every {format_duration(rule.remind)}" if rule.remind is not None else ""
+    return f"{', '.join(rule.notify) if rule.notify else 'the usual route'} ({', '.join(_list_events(rule))}){again}"
+
+
+def _format_pending_for(rule: Rule) -> str:
+    return f" for {format_duration(rule.pending_for)}" if rule.pending_for else ""
+
+
+def _list_events(rule: Rule) -> list[str]:
+    return [event.value for event in AlertEvent if event in rule.on and event is not AlertEvent.REMINDER]
+
+
+# --- explain --------------------------------------------------------------------------------------------------------
+
+
+_WIDE_OUTPUT_COLUMNS = 100  # columns in which a row has room for the year and the seconds
+_CONDITION_LABELS = {True: "holds", False: "does not", None: "unknown"}
+
+
+@rules.command(short_help="Say why a rule fired, or why it did not.")
+@click.argument("rule", shell_complete=complete_rules)
+@click.option("--last", default=10, show_default=True, type=click.IntRange(1, 10_000), help="Readings of each series.")
+@click.option("--since", default="3d", show_default=True, metavar="TIME", help="How far back to begin: 12h, 7d.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="One JSON object a line for each decision, and for each change that was not sent.",
+)
+def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
+    """Say why RULE fired, or why it did not: the last readings with the decision and the reason at each.
+
+    The readings come from the store and are evaluated again by the rule as it is now. What was sent, and why a change
+    was not (snoozed, quiet hours, overtaken, ...), is what was recorded then.
+    """
+    config = load_effective_config()
+    found = find_rule(config.rules, rule)
+    now = clock.utc_now()
+    start = now - parse_duration_option("--since", since)
+    store = open_store(find_paths(), now)
+    try:
+        decisions = rule_tests.explain_rule(
+            config.rules,
+            store.readings.load_poll_results(start),
+            rule,
+            default_intervals={name: settings.pace.every for name, settings in config.providers.items()},
+            tz=clock.LocalZone(),
+            until=now,
+        )
+        transitions = store.alerts.load_transitions(since=start, rule=rule)
+        suppressions = store.outbox.load_suppressions(since=start, rule=rule)
+        deliveries = [each for state in DeliveryState for each in store.outbox.load_finished(state, since=start)]
+        format_series = make_series_formatter(store)
+    finally:
+        store.close()
+    if as_json:
+        objects = [convert_decision(each) for decided in decisions.values() for each in decided[-last:]]
+        objects += [convert_routing_decision(each) for each in suppressions[-last:]]
+        for each in objects:
+            click.echo(msgspec.json.encode(each).decode())
+        return
+    _print_decisions(found, decisions, last, format_series)
+    if transitions:
+        click.echo("\nwhat was sent")
+    for transition in transitions[-last:]:
+        for line in _format_transition(found, transition, deliveries, suppressions, format_series):
+            echo_wrapped(line)
+
+
+def convert_decision(decision: Decision) -> dict[str, object]:
+    """One decision as an object of `--json`; unknown is null."""
+    return {
+        "at": decision.at,
+        "rule": decision.rule,
+        "series": str(decision.series),
+        "used_percent": decision.used_percent,
+        "condition": decision.condition,
+        "state": decision.phase,
+        "reason": decision.reason,
+        "text": decision.text,
+    }
+
+
+def convert_routing_decision(routing_decision: RoutingDecision) -> dict[str, object]:
+    """One change that was not sent, as an object of `--json`: only these have `event` and `channel`."""
+    return {
+        "at": routing_decision.at,
+        "rule": routing_decision.rule,
+        "series": str(routing_decision.series),
+        "event": routing_decision.event,
+        "channel": routing_decision.channel or None,
+        "reason": routing_decision.reason,
+    }
+
+
+def _print_decisions(
+    rule: Rule, decisions: dict[Series, list[Decision]], max_rows: int, format_series: Callable[[Series], str]
+) -> None:
+    for level in rule.levels:
+        echo_wrapped(f"{rule.name} ({level.severity}): fires when {level.when}, ends when {level.clear}")
+    if not decisions:
+        echo_wrapped("nothing was decided: no reading of any series that this rule is about is in the store")
+        echo_wrapped(f"it is about {rule.subject}; `watcher status` shows which series there are")
+    for series, decided in decisions.items():
+        click.echo(f"\n{format_series(series)}")
+        for line in format_columns(_format_rows(decided, max_rows), indent="  ", width=get_output_width()):
+            click.echo(line)
+
+
+def _format_rows(decisions: Sequence[Decision], max_rows: int) -> list[Sequence[str]]:
+    """The last rows; of several in a row that say the same, only the first and the last, and how many there are."""
+    rows: list[Sequence[str]] = []
+    for _, alike in groupby(map(_format_row, decisions), key=lambda row: row[1:]):
+        first, *more = alike
+        rows.append(first)
+        if len(more) > 1:
+            rows.append((f"{'...':^{len(first[0])}}", "", "", "", f"{len(more) - 1} more of the same"))
+        rows += more[-1:]
+    return rows[-max_rows:]
+
+
+def _format_row(decision: Decision) -> Sequence[str]:
+    used = "?" if decision.used_percent is None else format_percent(decision.used_percent)
+    is_wide = get_output_width() >= _WIDE_OUTPUT_COLUMNS
+    at = _format_local_time(decision.at) if is_wide else f"{decision.at.astimezone():%m-%d %H:%M}"
+    return at, used.rjust(6), _CONDITION_LABELS[decision.condition], decision.phase.value, decision.text
+
+
+def _format_transition(
+    rule: Rule,
+    transition: Transition,
+    deliveries: Sequence[Delivery],
+    suppressions: Sequence[RoutingDecision],
+    format_series: Callable[[Series], str],
+) -> Iterator[str]:
+    """A change as it was recorded, what became of its messages, and why some were not sent."""
+    series, at = format_series(transition.series), _format_local_time(transition.at)
+    yield f"  {at}  {transition.event} ({transition.reason}) {series}"
+    own = [each for each in deliveries if transition.key in (each.key, *(about.key for about in each.about))]
+    for delivery in own:
+        outcome = f", {delivery.outcome}" if delivery.outcome else ""
+        yield f"    {delivery.channel}: {delivery.state} ({delivery.reason}){outcome}"
+    suppressed = [each for each in suppressions if each.key == transition.key]
+    for decision in suppressed:
+        if (decision.channel, decision.reason) not in {(each.channel, each.reason) for each in own}:
+            later = "" if decision.at == transition.at else f" at {_format_local_time(decision.at)}"
+            yield f"    {decision.channel or 'no channel'}: not sent{later} ({decision.reason})"
+    if not own and transition.event not in rule.on and transition.event is not AlertEvent.REMINDER:
+        yield f"    not sent: the rule's `on` does not ask for {transition.event}"
+    elif not own and not suppressed:
+        yield "    no message of its own: it was overtaken, or joined to another"
+
+
+def _format_local_time(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+# --- add ------------------------------------------------------------------------------------------------------------
+
+
+SCHEMA_LINE = "#:schema ./rules.schema.json\n"
+_FLAGS = ("when", "clear", "severity", "notify", "for", "remind", "on", "active", "tz", "title", "message")
+_MAX_NAME_BYTES = 60
+_DEVICE_NAME_PATTERN = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")  # file names that Windows reserves
+
+
+@rules.command(short_help="Write one rule into a file of its own.")
+@click.argument("name")
+@click.option("--when", required=True, help='What fires it: "claude.five_hour > 80%".')
+@click.option("--clear", help='What ends it: "< 70%". Left out: five points back from a percent.')
+@click.option("--severity", help="info, warning or critical. Left out: warning.")
+@click.option(
+    "--level", "levels", multiple=True, metavar="SEVERITY=VALUE", help="A step of a ladder; `level` in --when is it."
+)
+@click.option("--notify", multiple=True, metavar="CHANNEL", help="A channel to notify. Left out: the default route.")
+@click.option("--for", "for", metavar="TIME", help="How long it must hold first: 10m.")
+@click.option("--remind", metavar="TIME", help="Repeat it this often while it lasts: 2h.")
+@click.option("--on", multiple=True, metavar="EVENT", help="firing, escalated, resolved or reset.")
+@click.option("--active", help='When it may fire at all: "Mon-Fri 09:00-18:00".')
+@click.option("--tz", help="The zone of --active: Europe/Berlin. Left out: local time.")
+@click.option("--title", help='In place of the usual title: "{provider} at {used_percent:.0f} %".')
+@click.option("--message", help="In place of the usual text.")
+@click.option("--dry-run", is_flag=True, help="Print the file instead of writing it.")
+def add(*, name: str, dry_run: bool, **flags: Any) -> None:
+    """Write one rule called NAME into a file of its own in the rules folder. Nothing is overwritten.
+
+    \b
+    watcher rules add mine --when "claude.five_hour > 80%" --clear "< 70%"
+    watcher rules add ladder --when "*.weekly > level" \\
+      --level warning=80% --level critical=95%
+    """
+    own = find_paths()
+    path = own.rules_dir / f"{make_slug(name)}.toml"
+    text = format_rule_toml(name, flags)
+    for other in _validate_rule(str(path), text):
+        place = f"{other.name} ({other.path}, line {other.line})"
+        click.echo(f"{place} has the same condition: both will notify", err=True)
+    if dry_run:
+        click.echo(text, nl=False)
+        return
+    shipped_rules_end = not may_exist(own.config_file) and not own.list_rule_files()
+    _write_new_file(path, text)
+    click.echo(f"written: {path}")
+    if shipped_rules_end:
+        click.echo("the default rules, in force while there were no others, no longer are: `watcher init` writes them")
+
+
+def make_slug(name: str) -> str:
+    """The file name for a rule's name: lower case, letters of any script, every run of other characters one `-`."""
+    slug = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", name).lower()).strip("-")
+    while len(slug.encode(errors="replace")) > _MAX_NAME_BYTES:
+        slug = slug[:-1].rstrip("-")
+    return f"rule-{slug}" if _DEVICE_NAME_PATTERN.fullmatch(slug) else slug or "rule"
+
+
+def format_rule_toml(name: str, flags: dict[str, Any]) -> str:
+    """The file; flags that were not given are left out.
+
+    Raises:
+        UsageError: a level is not `SEVERITY=VALUE`, or a text is not valid UTF-8.
+    """
+    levels = _parse_levels(flags["levels"])
+    given = {key: list(flags[key]) if isinstance(flags[key], tuple) else flags[key] for key in _FLAGS}
+    rule = {"name": name, **{key: value for key, value in given.items() if value not in (None, [])}}
+    try:
+        text = f"{SCHEMA_LINE}\n[[rule]]\n{format_toml(rule)}"
+        if levels:
+            text += f"\n{format_toml({'rule': {'levels': levels}})}"
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError("a flag holds bytes that are not UTF-8 text") from error
+    return text
+
+
+def _parse_levels(options: Sequence[str]) -> dict[str, str]:
+    """Severity -> value, from options such as `warning=80%`."""
+    levels: dict[str, str] = {}
+    for option in options:
+        severity, equals, value = option.partition("=")
+        if not equals or severity not in list(Severity):
+            raise UsageError(f"--level {option}: write it as warning=80%; severities are {', '.join(Severity)}")
+        if severity in levels:
+            raise UsageError(f"--level {option}: {severity} is given twice")
+        levels[severity] = value
+    return levels
+
+
+def _validate_rule(path: str, text: str) -> list[Rule]:
+    """Refuses a file that would not load beside the rules in force; returns those that fire on the same condition.
+
+    Raises:
+        ConfigError: with every mistake, of the rule or of the files that are there already.
+    """
+    config = load_effective_config()
+    found, mistakes = loader.check_rules(text, path, channels=tuple(config.channels))
+    by_name = {rule.name: rule for rule in config.rules}
+    for rule in found:
+        if rule.name in by_name:
+            first = by_name[rule.name]
+            message = f"this name is taken by the rule in {first.path}, line {first.line}; rename or remove one"
+            position = TomlPositions(text).find_value(("rule", 0, "name"))
+            mistakes.append(create_diagnostic(path, text, position, message, rule=rule.name))
+    if mistakes:
+        raise ConfigError(f"{format_diagnostics(mistakes)}\nnothing was written")
+    conditions = [_condition_key(rule) for rule in found]
+    return [rule for rule in config.rules if _condition_key(rule) in conditions]
+
+
+def _condition_key(rule: Rule) -> tuple[tuple[str, ...], timedelta]:
+    """Equal for two rules that fire at the same moments, however they are written."""
+    return tuple(str(level.when) for level in rule.levels), rule.pending_for
+
+
+def _write_new_file(path: Path, text: str) -> None:
+    """Writes a new file that only its owner can read.
+
+    Raises:
+        UsageError: there is a file of that name, or it cannot be written.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise UsageError(f"{path} is there already; give the rule another name, or edit that file") from error
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        path.unlink()  # half a rule would be in force, or disable the others
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error

@@ -1,7 +1,4 @@
-"""The daemon's process from its first moment to its last: lock, log, store, signals.
-
-A login item comes here past click, whose weight the process would carry for weeks. Never watch or decide here.
-"""
+"""The daemon's process: lock, log, store, signals. A login item starts it without click, to save memory."""
 
 import gc
 import os
@@ -11,13 +8,15 @@ import threading
 from collections.abc import Mapping
 from types import FrameType
 
-from watcher import environment as doors
-from watcher.cli import EXIT_BUSY, output
+from watcher import notifiers
+from watcher.cli import EXIT_BUSY
 from watcher.config.loader import ConfigFingerprint, fingerprint_config_files
 from watcher.core.redaction import Redactor
+from watcher.core.routing import messages
 from watcher.daemon import CONFIG_ERROR_FACT, Daemon
-from watcher.environment import Environment
+from watcher.environment import Environment, create_environment
 from watcher.errors import ConfigError
+from watcher.notifiers import NOTIFIERS, Channel
 from watcher.status.status_file import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import http, paths
@@ -26,29 +25,29 @@ from watcher.system.log import FileLog, Log
 from watcher.system.paths import Paths
 
 CONFIG_CHECK_EVERY_S = 30.0
-SHUTDOWN_TIMEOUT_S = 1.5  # what is not done so long after the signal is not kept: whoever sent it waits for two seconds
+SHUTDOWN_TIMEOUT_S = 1.5  # after the signal; systemd and launchd wait for two seconds
 
 
 def run_daemon(*, json_lines: bool = False, verbose: bool = False) -> None:
     """Watch until a signal ends it; then the process is gone.
 
     Raises:
-        ConfigError: the config cannot be used; the desktop has been told. A login item waits until it is mended.
+        ConfigError: the config cannot be used; the desktop was notified. A login item waits until it is fixed.
         StoreError: the state folder cannot be used.
     """
     os.umask(0o077)
-    world = doors.create_environment()
-    around = world.read_host_info()
-    own = paths.resolve_paths(around.env, around.home)
+    environment = create_environment()
+    host_info = environment.read_host_info()
+    own = paths.resolve_paths(host_info.env, host_info.home)
     lock = Lock(own.state_dir)
     _acquire_lock(lock)
     redactor = Redactor()
     log = FileLog(own.state_dir, redactor, json_lines=json_lines, verbose=verbose)
-    daemon, store = _create_daemon(own, world, lock, log, redactor)
+    daemon, store = _create_daemon(own, environment, lock, log, redactor)
     _install_signal_handlers(daemon)
     http.preload_certificates()
     gc.collect()
-    gc.freeze()  # what is loaded now stays: no later collection need look at it
+    gc.freeze()  # what is loaded now stays: later collections skip it
     log.info(f"watching; process {os.getpid()}, state in {own.state_dir}")
     daemon.run()
     log.info("stopped")
@@ -74,22 +73,25 @@ def _create_daemon(
             _report_config_error(str(error), store, log, environment, will_retry=waits)
             if not waits:
                 raise
-        lock.release()  # meanwhile `watcher check` may say what is wrong
+        lock.release()  # meanwhile `watcher check` can report the mistake
         _wait_for_config_change(paths, files)
         _acquire_lock(lock)
 
 
 def _acquire_lock(lock: Lock) -> None:
     if not lock.acquire():
-        output.print_error(output.format_already_running(lock.read_holder_pid()))
+        process_id = lock.read_holder_pid()
+        who = f" (process {process_id})" if process_id else ""
+        if sys.stderr is not None:  # pythonw has none
+            sys.stderr.write(f"a watcher is running already{who}: `watcher status` shows what it knows\n")
         sys.exit(EXIT_BUSY)
 
 
 def _is_login_item(env: Mapping[str, str]) -> bool:
-    """Whether systemd or launchd started this process: nobody reads how it ends, and nobody starts it anew by hand.
+    """Whether systemd or launchd started this process, so that nobody sees it end.
 
-    Ended for a mistake in the config, systemd would leave it dead after that is mended, and launchd start it in vain
-    every half minute until then. Both say in the environment whom they started; what a shell inherits does not match.
+    If it ended on a mistake in the config, systemd would not start it again after the fix, and launchd would start it
+    every half minute until then. Both name the started process in the environment, so a shell's copy does not match.
     """
     from watcher.agent.launchd import LABEL  # noqa: PLC0415 - only where it cannot start
 
@@ -108,25 +110,30 @@ def _wait_for_config_change(paths: Paths, fingerprint: ConfigFingerprint) -> Non
 def _report_config_error(
     message: str, store: Store, log: Log, environment: Environment, *, will_retry: bool = False
 ) -> None:
-    """Say what is wrong with the config; on the desktop once, however often it is looked at."""
-    log.warning(f"the config cannot be used{', waiting until it is mended' if will_retry else ''}:\n{message}")
+    """Log what is wrong with the config; on the desktop, notify once for each mistake."""
+    log.warning(f"the config cannot be used{', waiting until it is fixed' if will_retry else ''}:\n{message}")
     known, now = store.facts.load(CONFIG_ERROR_FACT), environment.clock.now()
     if known is None or known[0] != message:
         store.run_transaction(lambda: store.facts.save(CONFIG_ERROR_FACT, message, now), now=now)
         write_status(store, None, now=now)
         title = "The watcher waits: its config has a mistake" if will_retry else "The watcher did not start"
-        output.notify_desktop(title, message, environment)
+        notify_desktop(title, message, environment)
     store.close()
+
+
+def notify_desktop(title: str, body: str, environment: Environment) -> None:
+    """One notification without the outbox, for what happens before there is one; best effort."""
+    message = messages.compose_notice("start", title, body, environment.clock.now())
+    desktop = Channel(name="desktop", type="desktop", settings=NOTIFIERS["desktop"].settings_class())
+    notifiers.send_message(message, desktop, send=environment.send, run=environment.run)
 
 
 def _install_signal_handlers(daemon: Daemon) -> None:
     def end(_number: int, _frame: FrameType | None) -> None:
         daemon.stop()
-        late = threading.Timer(
-            SHUTDOWN_TIMEOUT_S, os._exit, (0,)
-        )  # the loop may itself wait, for another writer of the store
-        late.daemon = True
-        late.start()
+        timer = threading.Timer(SHUTDOWN_TIMEOUT_S, os._exit, (0,))  # the loop may wait for another writer of the store
+        timer.daemon = True
+        timer.start()
 
     def reload(_number: int, _frame: FrameType | None) -> None:
         daemon.reload()

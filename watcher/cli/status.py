@@ -85,7 +85,9 @@ def status(  # noqa: PLR0913 - one argument an option
         _validate_template(template)
     own = find_paths()
     if refresh:
-        _refresh_readings(own)
+        from watcher.cli.refresh import refresh as poll  # noqa: PLC0415 - the daemon's modules, only where it polls
+
+        poll(own)
     if bar_format:
         status_bar.print_status_line(bar_format)
         return
@@ -108,14 +110,6 @@ def _require_one_format(formats: dict[str, bool]) -> None:
     given = [option for option, is_given in formats.items() if is_given]
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} are different formats; choose one")
-
-
-def _refresh_readings(paths: Paths) -> None:
-    from watcher.cli.refresh import refresh_readings  # noqa: PLC0415 - the daemon's modules, only where it polls
-
-    remark = refresh_readings(paths, environment.create_environment())
-    if remark:
-        click.echo(remark, err=True)
 
 
 # --- the document ---------------------------------------------------------------------------------------------------
