@@ -1,9 +1,10 @@
-"""Where Antigravity keeps its state: the cache `state.vscdb`.
+"""Antigravity's state: the cache `state.vscdb`, and the Google accounts of an OpenCode plugin.
 
-Observed only; last checked 2026-11-22. The folder is named `Antigravity`, or `Antigravity IDE` in newer builds; both
-may be there and one may lack the login. A portable one keeps it beside its program, and `--user-data-dir` anywhere:
-where the usual places have no login, the running editor's command line is looked at. A file that nobody has written to
-since is not opened again. Never write here.
+Observed only; last checked 2026-11-22. The editor's folder is named `Antigravity`, or `Antigravity IDE` in newer builds;
+both may exist and one may lack the login. A portable editor keeps it beside its program, and `--user-data-dir` anywhere:
+if the usual places have no login, the running editor's command line is read. An unchanged file is not opened again.
+
+The plugin opencode-antigravity-auth keeps its accounts in `antigravity-accounts.json`.
 """
 
 import json
@@ -17,22 +18,25 @@ from msgspec import Struct
 
 from watcher.core.model import DatabaseQuery, QueryResult
 from watcher.credentials import Credential, HostInfo, antigravity_server, files
+from watcher.credentials.files import get_absolute_path, get_mapping, get_text
 from watcher.credentials.opencode import list_config_folders, parse_expiry
 from watcher.errors import NotSignedInError, ProviderError, ShapeChangedError
 
 STATUS_KEY = "antigravityAuthStatus"
-OAUTH_KEY = "antigravityUnifiedStateSync.oauthToken"  # read only so that `doctor` can say that it is there
+OAUTH_KEY = "antigravityUnifiedStateSync.oauthToken"  # read only so that `doctor` can report that it exists
 ITEM_QUERY = "SELECT value FROM ItemTable WHERE key = ?"
 STATUS_AND_OAUTH_QUERY = f"SELECT ({ITEM_QUERY}), ({ITEM_QUERY})"
 APP_FOLDERS = ("Antigravity", "Antigravity IDE")
-_last_reads: dict[str, tuple[str, tuple[bool, float], Credential]] = {}  # path -> its stamp, rank and login then
 DATABASE_SUBPATH = Path("User", "globalStorage", "state.vscdb")
 _EDITOR_PROGRAM = re.compile(r".*?[/\\]antigravity(?: ide)?(?:\.exe|\.app[/\\]\S*)?\"?(?=\s|$)", re.IGNORECASE)
 _USER_DATA_OPTION = re.compile(r"--user-data-dir[= ]\s*(\"[^\"]+\"|.+?)(?=\s+--|\s*$)")
 
+Rank = tuple[bool, float]  # whether there is a login, and when it was written: the highest is used
+_last_reads: dict[str, tuple[str, Rank, Credential]] = {}  # path -> version of the file, rank and login
+
 
 def find_cache(host_info: HostInfo, database_path: str | None = None) -> list[Credential]:
-    """The cache with a login that was written last; one without where no cache has a login; [] where there is none.
+    """The cache with the newest login; one without a login if none has one; [] if there is no cache.
 
     Raises:
         ProviderError: none can be read, and none was ever read before in this process.
@@ -40,21 +44,20 @@ def find_cache(host_info: HostInfo, database_path: str | None = None) -> list[Cr
     if database_path:
         home = host_info.home / database_path[1:].lstrip("/\\")
         return [_read_credential(host_info, home if database_path.startswith("~") else Path(database_path))[1]]
-    found: list[tuple[tuple[bool, float], Credential]] = []
-    troubles: list[ProviderError] = []
-    for places in (list_cache_paths, list_running_cache_paths):
-        for path in places(host_info):
+    found: list[tuple[Rank, Credential]] = []
+    errors: list[ProviderError] = []
+    for list_paths in (list_cache_paths, list_running_cache_paths):
+        for path in list_paths(host_info):
             try:
                 if path.exists():
                     found.append(_read_credential(host_info, path))
             except ProviderError as error:
-                troubles.append(error)
+                errors.append(error)
         if any(rank[0] for rank, _ in found):
-            break  # running programs are looked at only where the usual places have no login
-    if troubles and not found:
-        raise troubles[0]
-    found.sort(key=lambda each: each[0], reverse=True)
-    return [credential for _rank, credential in found[:1]]
+            break  # the running programs are only searched if the usual places have no login
+    if errors and not found:
+        raise errors[0]
+    return [max(found, key=lambda each: each[0])[1]] if found else []
 
 
 def list_cache_paths(host_info: HostInfo) -> list[Path]:
@@ -65,14 +68,12 @@ def list_cache_paths(host_info: HostInfo) -> list[Path]:
     elif host_info.platform == "win32":
         roots = [Path(env["APPDATA"])] if env.get("APPDATA") else [home / "AppData" / "Roaming"]
     else:
-        roots = [home / ".config"]
-        if Path(env.get("XDG_CONFIG_HOME", "")).is_absolute():
-            roots.insert(0, Path(env["XDG_CONFIG_HOME"]))
-    return list(dict.fromkeys(root / build / DATABASE_SUBPATH for root in roots for build in APP_FOLDERS))
+        roots = [get_absolute_path(env, "XDG_CONFIG_HOME") or home / ".config", home / ".config"]
+    return list(dict.fromkeys(root / folder / DATABASE_SUBPATH for root in roots for folder in APP_FOLDERS))
 
 
 def list_running_cache_paths(host_info: HostInfo) -> list[Path]:
-    """Where the running editor was told to keep it, or keeps it because it is a portable one."""
+    """Where the running editor keeps it, by its options or because it is portable."""
     if host_info.proc_path is None:
         return []
     folders = []
@@ -85,7 +86,7 @@ def list_running_cache_paths(host_info: HostInfo) -> list[Path]:
 
 
 def parse_status(rows: QueryResult, path: str) -> dict[str, Any]:
-    """The login's JSON object; {} where there is none, `ShapeChangedError` where it is something else."""
+    """The login's JSON object; {} if there is none, `ShapeChangedError` if it is something else."""
     value = rows.rows[0][0] if rows.rows and rows.rows[0] else None
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
@@ -100,39 +101,38 @@ def parse_status(rows: QueryResult, path: str) -> dict[str, Any]:
     return found
 
 
-def _read_credential(host_info: HostInfo, path: Path) -> tuple[tuple[bool, float], Credential]:
-    """The login in that file and its rank. One read before that cannot be now keeps its owner: asking says why."""
-    known, rank, last = _last_reads.get(str(path), ("", (False, 0.0), None))
-    question = DatabaseQuery(
-        path=str(path), sql=STATUS_AND_OAUTH_QUERY, parameters=(STATUS_KEY, OAUTH_KEY), known_version=known
+def _read_credential(host_info: HostInfo, path: Path) -> tuple[Rank, Credential]:
+    """The login in that file and its rank. If it can no longer be read, the last one stays: the poll reports why."""
+    version, rank, last = _last_reads.get(str(path), ("", (False, 0.0), None))
+    query = DatabaseQuery(
+        path=str(path), sql=STATUS_AND_OAUTH_QUERY, parameters=(STATUS_KEY, OAUTH_KEY), known_version=version
     )
     try:
-        rows = host_info.read_database(question)
+        rows = host_info.read_database(query)
         if rows.unchanged and last is not None:
             return rank, last
-        found = parse_status(rows, str(path))
+        status = parse_status(rows, str(path))
     except ProviderError:
         if last is None:
             raise
         return (False, 0.0), last
-    email, key = found.get("email"), found.get("apiKey")
-    name = email.strip() if isinstance(email, str) else ""
+    name = status["email"].strip() if isinstance(status.get("email"), str) else ""
     blob = rows.rows[0][1] if rows.rows else None
     credential = Credential(
         provider="antigravity",
         source_name="Antigravity",
         path=str(path),
-        token=key if isinstance(key, str) else "",
+        token=get_text(status, "apiKey"),
         account=name.casefold(),
         account_name=name,
         extra={"oauth_blob": blob} if isinstance(blob, str) and blob else {},
     )
-    rank = (bool(found), rows.modified_at.timestamp())
+    rank = (bool(status), rows.modified_at.timestamp())
     _last_reads[str(path)] = (rows.version, rank, credential)
     return rank, credential
 
 
-# --- The Google accounts of the OpenCode plugin opencode-antigravity-auth: `antigravity-accounts.json`
+# --- the accounts of the plugin opencode-antigravity-auth -------------------------------------------------------------
 
 
 ACCOUNTS_SOURCE_NAME = "OpenCode Antigravity accounts"
@@ -142,40 +142,36 @@ CLI_POOLS, ANTIGRAVITY_POOLS = ("gemini-cli",), ("claude", "gemini-antigravity")
 
 
 class GoogleAccount(Struct, frozen=True, kw_only=True):
-    """One enabled Google account; the one in use comes first."""
+    """One enabled Google account; the active one comes first."""
 
     path: str
     refresh_token: str
     email: str = ""
     project: str = ""
-    refused_until_by_pool: Mapping[
-        str, datetime
-    ] = {}  # pool, or `pool:model` -> until when the plugin itself was refused there
+    refused_until_by_pool: Mapping[str, datetime] = {}  # by pool or `pool:model`
 
     def get_refused_until(self, pools: Collection[str]) -> datetime | None:
-        """Until when the plugin was refused in these pools, or for a model of them; None: it was not."""
-        return max(
-            (at for key, at in self.refused_until_by_pool.items() if key.partition(":")[0] in pools), default=None
-        )
+        """Until when Google refuses the plugin in these pools, or for a model in them; None: it does not."""
+        times = (at for key, at in self.refused_until_by_pool.items() if key.partition(":")[0] in pools)
+        return max(times, default=None)
 
 
 def find_accounts(
     host_info: HostInfo, path: str | None = None, wait: Callable[[], None] = files.wait_for_writer
 ) -> list[GoogleAccount]:
-    """The enabled accounts, the active one first; [] where there is no file or none in it.
+    """The enabled accounts, the active one first; [] if there is no file or none in it.
 
     Raises:
-        NotSignedInError: the file is there and cannot be used.
+        NotSignedInError: the file exists and cannot be used.
     """
-    for where in (
-        [Path(path)] if path is not None else [each / ACCOUNTS_FILE for each in list_config_folders(host_info)]
-    ):
-        content = files.read_json(where, hint=SIGN_IN_HINT)
-        if content is None and where.with_name(f"{where.name}.lock").exists():
+    usual = [folder / ACCOUNTS_FILE for folder in list_config_folders(host_info)]
+    for file in [Path(path)] if path is not None else usual:
+        content = files.read_json(file, hint=SIGN_IN_HINT)
+        if content is None and file.with_name(f"{file.name}.lock").exists():
             wait()  # it is being replaced
-            content = files.read_json(where, hint=SIGN_IN_HINT)
+            content = files.read_json(file, hint=SIGN_IN_HINT)
         if content is not None:
-            return _parse_accounts(content, where)
+            return _parse_accounts(content, file)
     return []
 
 
@@ -183,28 +179,27 @@ def _parse_accounts(content: Mapping[str, Any], path: Path) -> list[GoogleAccoun
     entries = content.get("accounts")
     if not isinstance(entries, list):
         raise NotSignedInError(f"{path} holds no list of accounts: {SIGN_IN_HINT}")
-    kept = {
-        index: entry
-        for index, entry in enumerate(entries)
-        if isinstance(entry, dict) and _get_text(entry, "refreshToken")
-    }
-    if entries and not kept:
-        raise NotSignedInError(f"{path} holds no account that can be used: {SIGN_IN_HINT}")
-    newest = _drop_duplicates(kept)
-    enabled = [index for index in newest if kept[index].get("enabled", True) is not False]
     active = _get_active_index(content, len(entries))
-    enabled.sort(key=lambda index: index != active)
-    return [_parse_account(kept[index], path) for index in enabled]
-
-
-def _drop_duplicates(entries: Mapping[int, Mapping[str, Any]]) -> list[int]:
-    """The entries' indexes; of several with one email only the one last used, without an email each by itself."""
-    best: dict[object, int] = {}
-    for index, entry in entries.items():
-        email = _get_text(entry, "email").casefold() or index
-        if email not in best or _get_last_use(entry) > _get_last_use(entries[best[email]]):
-            best[email] = index
-    return sorted(best.values())
+    newest: dict[object, tuple[int, dict[str, Any]]] = {}  # by email; an account without one by its index
+    for index, entry in enumerate(entries):
+        if isinstance(entry, dict) and get_text(entry, "refreshToken"):
+            key = get_text(entry, "email").casefold() or index
+            if key not in newest or _get_last_use(entry) > _get_last_use(newest[key][1]):
+                newest[key] = index, entry
+    if entries and not newest:
+        raise NotSignedInError(f"{path} holds no account that can be used: {SIGN_IN_HINT}")
+    enabled = [each for each in newest.values() if each[1].get("enabled", True) is not False]
+    enabled.sort(key=lambda each: (each[0] != active, each[0]))
+    return [
+        GoogleAccount(
+            path=str(path),
+            refresh_token=get_text(entry, "refreshToken"),
+            email=get_text(entry, "email"),
+            project=get_text(entry, "projectId", "managedProjectId"),
+            refused_until_by_pool=_parse_refusals(entry),
+        )
+        for _, entry in enabled
+    ]
 
 
 def _get_last_use(entry: Mapping[str, Any]) -> tuple[float, float]:
@@ -215,38 +210,17 @@ def _get_last_use(entry: Mapping[str, Any]) -> tuple[float, float]:
 
 def _get_active_index(content: Mapping[str, Any], count: int) -> int:
     """The index in use for Gemini, clamped to the list."""
-    families = content.get("activeIndexByFamily")
-    named = families.get("gemini") if isinstance(families, dict) else None
-    for index in (named, content.get("activeIndex")):
+    for index in (get_mapping(content, "activeIndexByFamily").get("gemini"), content.get("activeIndex")):
         if isinstance(index, int) and not isinstance(index, bool):
             return min(max(index, 0), count - 1)
     return 0
 
 
-def _parse_account(entry: Mapping[str, Any], path: Path) -> GoogleAccount:
-    return GoogleAccount(
-        path=str(path),
-        refresh_token=_get_text(entry, "refreshToken"),
-        email=_get_text(entry, "email"),
-        project=_get_text(entry, "projectId") or _get_text(entry, "managedProjectId"),
-        refused_until_by_pool=_parse_refusals(entry),
-    )
-
-
 def _parse_refusals(entry: Mapping[str, Any]) -> dict[str, datetime]:
-    """The plugin's refusals by the names of version 3; before that, `gemini` was Antigravity's pool."""
-    limits = entry.get("rateLimitResetTimes")
-    said = (
-        {"gemini-antigravity" if key == "gemini" else key: at for key, at in limits.items()}
-        if isinstance(limits, dict)
-        else {}
-    )
-    if not said:  # version 1: one time for all
-        said = dict.fromkeys(ANTIGRAVITY_POOLS, entry.get("rateLimitResetTime"))
-    times = {key: parse_expiry(value, None) for key, value in said.items()}
-    return {key: at for key, at in times.items() if at is not None}
-
-
-def _get_text(entry: Mapping[str, Any], name: str) -> str:
-    value = entry.get(name)
-    return value.strip() if isinstance(value, str) else ""
+    """The times by the pools of version 3; before that, `gemini` was Antigravity's pool."""
+    limits = get_mapping(entry, "rateLimitResetTimes")
+    times = {"gemini-antigravity" if key == "gemini" else key: at for key, at in limits.items()}
+    if not times:  # version 1: one time for all pools
+        times = dict.fromkeys(ANTIGRAVITY_POOLS, entry.get("rateLimitResetTime"))
+    parsed = {key: parse_expiry(value, None) for key, value in times.items()}
+    return {key: at for key, at in parsed.items() if at is not None}

@@ -1,16 +1,16 @@
-"""What a ChatGPT token says of its owner, and what may be believed of what stands beside it.
+"""Logins of ChatGPT accounts, with what their tokens claim about the owner.
 
-Observed; last checked 2026-11. The claims are those of the access token and of the id token: an object
-`https://api.openai.com/auth` with `chatgpt_account_id` and `chatgpt_plan_type`, another `.../profile` with `email`, and
-`exp`. Never look for a token here.
+Observed; last checked 2026-11. Access token and id token have the same claims: an object `https://api.openai.com/auth`
+with `chatgpt_account_id` and `chatgpt_plan_type`, another `.../profile` with `email`, and `exp`.
 """
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from watcher.credentials import Credential, opencode
+from watcher.credentials.files import get_id, get_mapping, get_text
 
 AUTH_CLAIM = "https://api.openai.com/auth"
 PROFILE_CLAIM = "https://api.openai.com/profile"
@@ -26,7 +26,7 @@ def make_credential(  # noqa: PLR0913 - each is a field that one of the files ma
     account_id_override: str = "",
     entry: opencode.OpenCodeEntry | None = None,
 ) -> Credential:
-    """A login from an access token and whatever stands beside it; what the token itself says is believed first.
+    """A login from an access token and what is stored beside it; the token's own claims come first.
 
     Args:
         source_name: for people.
@@ -34,77 +34,52 @@ def make_credential(  # noqa: PLR0913 - each is a field that one of the files ma
         access_token: the token that is sent.
         id_token: another token about the same person.
         stored_account_id: the account that the file names.
-        account_id_override: the account that the person chose in place of the token's own.
+        account_id_override: the account that the user chose in place of the token's own.
         entry: OpenCode's, for when the token ends.
     """
-    mine, identity = decode_claims(access_token), decode_claims(id_token)
-    account = account_id_override or pick_account_id((mine, identity), stored_account_id)
-    email = get_text(_get_mapping(mine, PROFILE_CLAIM), "email") or get_text(identity, "email")
-    plans = (get_text(_get_mapping(each, AUTH_CLAIM), "chatgpt_plan_type") for each in (mine, identity))
+    own, identity = decode_claims(access_token), decode_claims(id_token)
+    account = account_id_override or _choose_account_id(own, identity, stored_account_id)
+    email = get_text(get_mapping(own, PROFILE_CLAIM), "email") or get_text(identity, "email")
+    plans = (get_text(get_mapping(claims, AUTH_CLAIM), "chatgpt_plan_type") for claims in (own, identity))
     return Credential(
         provider="codex",
         source_name=source_name,
         path=path,
         token=access_token,
-        expires_at=opencode.parse_expiry(mine.get("exp"), None) or (entry.expires_at if entry else None),
+        expires_at=opencode.parse_expiry(own.get("exp"), None) or (entry.expires_at if entry else None),
         account=account or email,
         account_name=email,
-        plan=next((plan for plan in plans if plan), None),
+        plan=next(filter(None, plans), None),
         extra={"account_id": account} if account else {},
     )
 
 
 def make_personal_credential(source_name: str, path: str, token: str) -> Credential:
-    """A personal access token, which says nothing of its owner: he is asked for."""
+    """A personal access token, which does not name its owner."""
     return Credential(provider="codex", source_name=source_name, path=path, token=token, extra={"personal": "yes"})
 
 
 def make_api_key_credential(source_name: str, path: str, key: str, server_extra: Mapping[str, str]) -> Credential:
-    """An API key, with where a proxy tells it its usage (`codex_servers.about_key`)."""
-    return Credential(
-        provider="codex", source_name=source_name, path=path, token=key, extra={"api_key": "yes", **server_extra}
-    )
+    """An API key, with where a proxy gives its usage (`codex.build_api_key_extra`)."""
+    extra = {"api_key": "yes", **server_extra}
+    return Credential(provider="codex", source_name=source_name, path=path, token=key, extra=extra)
 
 
-def pick_account_id(claim_sets: Iterable[Mapping[str, Any]], stored_account_id: str) -> str:
+def _choose_account_id(own: Mapping[str, Any], identity: Mapping[str, Any], stored_account_id: str) -> str:
     """The ChatGPT account: the claim, else what the file stores (no organization's id), else a claimed organization."""
-    claim_sets = tuple(claim_sets)
-    for token in claim_sets:
-        found = get_text(_get_mapping(token, AUTH_CLAIM), "chatgpt_account_id") or get_text(token, "chatgpt_account_id")
+    organizations = []
+    for claims in (own, identity):
+        found = get_id(get_mapping(claims, AUTH_CLAIM), "chatgpt_account_id") or get_id(claims, "chatgpt_account_id")
         if found:
             return found
-    if stored_account_id and not stored_account_id.startswith("org-"):
-        return stored_account_id
-    for token in claim_sets:
-        organizations = token.get("organizations")
-        for organization in organizations if isinstance(organizations, list) else ():
-            found = get_text(organization, "id") if isinstance(organization, dict) else ""
-            if found and not found.startswith("org-"):
-                return found
-    return ""
-
-
-def get_text(content: Mapping[str, Any], *names: str) -> str:
-    """The first of those that is a text or a whole number (ids are at times); "" where none is."""
-    for name in names:
-        value = content.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        if isinstance(value, str) and value.strip():
-            return value.strip()
-    return ""
-
-
-def _get_mapping(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = content.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-# --- What a JSON web token says of its owner, for identity and display only
+        listed = claims.get("organizations")
+        organizations += [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    ids = (stored_account_id, *(get_id(each, "id") for each in organizations))
+    return next((each for each in ids if each and not each.startswith("org-")), "")
 
 
 def decode_claims(token: str) -> dict[str, Any]:
-    """The payload's claims; {} where the text is no such token."""
+    """The claims of a JSON web token, for identity and display only; {} if the text is no such token."""
     parts = token.split(".")
     if len(parts) != 3:  # noqa: PLR2004 - header, payload, signature
         return {}

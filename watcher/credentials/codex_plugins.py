@@ -4,8 +4,8 @@ Observed; last checked 2026-11. `auth/openai.json` in `~/.opencode` is one accou
 in its `projects/*` and in `~/.codex/multi-auth` holds `{accounts: [{accountId, email, accessToken, refreshToken,
 expiresAt (ms), enabled}]}`; `opencode-anthropic-auth/codex-accounts.json` in OpenCode's config folders
 `{accounts: [{id, accountID, email, enabled, status, usage: {...}}]}`, where `id` is the plugin's own and a token is
-rare. The keys are written in several ways. An account without an access token cannot be asked, because its refresh
-token is not ours to spend; a disabled one is left alone. Never write here.
+rare. The keys have several spellings. An account without an access token cannot be polled, because its refresh token is
+single-use; a disabled one is ignored.
 """
 
 import json
@@ -18,80 +18,71 @@ from typing import Any
 from msgspec.structs import replace
 
 from watcher.credentials import Credential, HostInfo, chatgpt, files, opencode
+from watcher.credentials.files import get_id, get_text
 from watcher.credentials.sources import collect_credentials
 
 SOURCE_NAME = "OpenCode plugin"
 ACCOUNTS_FILE = "openai-codex-accounts.json"
 CACHED_USAGE_KEY = "cached_usage"
-"""Key of `Credential.extra`: what the plugin was told last, as JSON, in place of a token."""
+"""Key of `Credential.extra`: the usage that the plugin got last, as JSON, in place of a token."""
 
 
 def find_plugin_credentials(host_info: HostInfo) -> list[Credential]:
-    """The enabled ChatGPT accounts, [] where no plugin has any; one with `CACHED_USAGE_KEY` has no token.
+    """The enabled ChatGPT accounts, [] if no plugin has any; one with `CACHED_USAGE_KEY` has no token.
 
     Raises:
-        UnusablePlaceError: a file is there and cannot be used.
+        UnusableSourceError: a file exists and cannot be used.
     """
     return collect_credentials(*(partial(_read_accounts, path) for path in _list_files(host_info)))
 
 
 def _list_files(host_info: HostInfo) -> Iterator[Path]:
     own = host_info.home / ".opencode"
-    multi = host_info.env.get("CODEX_MULTI_AUTH_DIR")
+    multi_auth = host_info.env.get("CODEX_MULTI_AUTH_DIR")
     yield own / "auth" / "openai.json"
     yield own / ACCOUNTS_FILE
     yield from sorted((own / "projects").glob(f"*/{ACCOUNTS_FILE}"))
-    yield (Path(multi) if multi else host_info.home / ".codex" / "multi-auth") / ACCOUNTS_FILE
+    yield (Path(multi_auth) if multi_auth else host_info.home / ".codex" / "multi-auth") / ACCOUNTS_FILE
     for folder in opencode.list_config_folders(host_info):
         yield folder / "opencode-anthropic-auth" / "codex-accounts.json"
 
 
 def _read_accounts(path: Path) -> list[Credential]:
-    content = files.read_json(path, hint=opencode.SIGN_IN_HINT)
-    entries = [] if content is None else _list_entries(content)
-    found = (_parse_account(path, {_normalize_key(key): value for key, value in entry.items()}) for entry in entries)
-    return [login for login in found if login is not None]
-
-
-def _list_entries(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The accounts in a list, else the file as the one account that it is."""
+    content = files.read_json(path, hint=opencode.SIGN_IN_HINT) or {}
     accounts = content.get("accounts")
-    if accounts is None:
+    if accounts is None:  # the file is one account
         inner = (content.get(key) for key in ("openai", "tokens"))
         accounts = [next((each for each in inner if isinstance(each, dict)), content)]
-    return [entry for entry in accounts if isinstance(entry, dict)] if isinstance(accounts, list) else []
-
-
-def _normalize_key(key: str) -> str:
-    """`accessToken`, `access_token` -> `accesstoken`."""
-    return re.sub(r"[^a-z]", "", key.lower())
+    entries = [entry for entry in accounts if isinstance(entry, dict)] if isinstance(accounts, list) else []
+    # `accessToken`, `access_token` -> `accesstoken`
+    plain = ({re.sub(r"[^a-z]", "", key.lower()): value for key, value in entry.items()} for entry in entries)
+    return [login for entry in plain if (login := _parse_account(path, entry)) is not None]
 
 
 def _parse_account(path: Path, entry: Mapping[str, Any]) -> Credential | None:
-    status = chatgpt.get_text(entry, "status").lower()
-    if entry.get("enabled") is False or status not in ("", "active"):
+    if entry.get("enabled") is False or get_text(entry, "status").lower() not in ("", "active"):
         return None
-    email, stored = chatgpt.get_text(entry, "email"), chatgpt.get_text(entry, "accountid", "chatgptaccountid")
-    token = chatgpt.get_text(entry, "accesstoken", "access")
-    if not token:
-        return _make_cached_credential(path, entry.get("usage"), stored, email)
-    override, id_token = chatgpt.get_text(entry, "accountidoverride"), chatgpt.get_text(entry, "idtoken")
-    login = chatgpt.make_credential(
-        SOURCE_NAME, str(path), token, id_token=id_token, stored_account_id=stored, account_id_override=override
-    )
-    email = login.account_name or email
-    ends = opencode.parse_expiry(entry.get("expiresat", entry.get("expires")), files.read_mtime_s(path))
-    return replace(login, account=login.account or email, account_name=email, expires_at=login.expires_at or ends)
-
-
-def _make_cached_credential(path: Path, usage: object, account: str, email: str) -> Credential | None:
-    if not isinstance(usage, dict) or not (account or email):
+    email, stored = get_text(entry, "email"), get_id(entry, "accountid", "chatgptaccountid")
+    token, usage = get_text(entry, "accesstoken", "access"), entry.get("usage")
+    if token:
+        login = chatgpt.make_credential(
+            SOURCE_NAME,
+            str(path),
+            token,
+            id_token=get_text(entry, "idtoken"),
+            stored_account_id=stored,
+            account_id_override=get_id(entry, "accountidoverride"),
+        )
+        email = login.account_name or email
+        ends = opencode.parse_expiry(entry.get("expiresat", entry.get("expires")), files.read_mtime_s(path))
+        return replace(login, account=login.account or email, account_name=email, expires_at=login.expires_at or ends)
+    if not isinstance(usage, dict) or not (stored or email):
         return None
     return Credential(
         provider="codex",
         source_name=f"{SOURCE_NAME}'s cache",
         path=str(path),
-        account=account or email,
+        account=stored or email,
         account_name=email,
         extra={CACHED_USAGE_KEY: json.dumps(usage)},
     )

@@ -2,12 +2,12 @@
 
 Copilot CLI's macOS Keychain entry `copilot-cli`; the editors' `hosts.json` and `apps.json` (`{"github.com[:<client>]":
 {oauth_token, user}}`); GitHub CLI's `hosts.yml`, absent where `gh` uses the system's keyring. Observed; last checked
-2026-11-22. These tokens do not expire. Never write here.
+2026-11-22. These tokens do not expire.
 """
 
 import re
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from msgspec.structs import replace
 
 from watcher.credentials import Credential, HostInfo, files, opencode
 from watcher.credentials.claude_code import read_keychain
+from watcher.credentials.files import get_absolute_path, get_mapping, get_text
 from watcher.credentials.sources import collect_credentials
 from watcher.errors import NotSignedInError
 
 SIGN_IN_HINT = "sign in to GitHub Copilot again in the editor"
 DEFAULT_HOST = "github.com"
 GH_SOURCE_NAME = "GitHub CLI"
-KEYCHAIN_SERVICES = {"copilot-cli": "Copilot CLI", "gh:github.com": GH_SOURCE_NAME}  # service -> place
+KEYCHAIN_SERVICES = {"copilot-cli": "Copilot CLI", "gh:github.com": GH_SOURCE_NAME}  # service -> source name
 _GITHUB_TOKEN = re.compile(r"gh[a-z]_|github_pat_")  # how GitHub's tokens begin
 _BASE64_PREFIX = "go-keyring-base64:"
 _YAML_LINE = re.compile(r"^(?P<indent>[ \t]*)(?P<key>[^#:\s][^:]*|\"[^\"]+\"):\s*(?P<value>.*?)\s*$")
@@ -42,30 +43,29 @@ def make_credential(source_name: str, path: str, token: str, *, user: str = "", 
 
 
 def find_in_opencode(host_info: HostInfo, path: str | None = None) -> list[Credential]:
-    """OpenCode's GitHub login; its `refresh` is the same token as its `access`, unless that one is Copilot's own."""
+    """OpenCode's GitHub login; its `refresh` is the same token as its `access`, unless that is Copilot's own."""
     entry = opencode.find_entry(host_info, "github-copilot", path)
     if entry is None:
         return []
-    enterprise = entry.fields.get("enterpriseUrl")
-    host = re.sub(r"^https?://|/.*$", "", enterprise.strip()) if isinstance(enterprise, str) else ""
+    host = re.sub(r"^https?://|/.*$", "", get_text(entry.fields, "enterpriseUrl"))
     token = next((each for each in (entry.token, entry.refresh_token) if _GITHUB_TOKEN.match(each)), entry.token)
     return [make_credential(opencode.SOURCE_NAME, entry.path, token, host=host or DEFAULT_HOST)]
 
 
 def find_in_keychain(host_info: HostInfo) -> list[Credential]:
-    """Copilot CLI's and GitHub CLI's logins in the macOS Keychain; [] elsewhere, and where it may not be read."""
+    """Copilot CLI's and GitHub CLI's logins in the macOS Keychain; [] on other systems, and if it refuses."""
     if host_info.platform != "darwin":
         return []
     found = []
-    for service, place in KEYCHAIN_SERVICES.items():
+    for service, source_name in KEYCHAIN_SERVICES.items():
         token = _decode_token(read_keychain(host_info, service) or "")
         if token:
-            found.append(make_credential(place, f"keychain:{service}", token))
+            found.append(make_credential(source_name, f"keychain:{service}", token))
     return found
 
 
 def _decode_token(token: str) -> str:
-    """The token as it is sent; "" where it is packed in a way that nobody can read."""
+    """The token as it is sent; "" if its encoding is broken."""
     if not token.startswith(_BASE64_PREFIX):
         return token
     try:
@@ -91,43 +91,44 @@ def find_in_gh(host_info: HostInfo) -> list[Credential]:
     folder = home / ".config" / "gh"
     if host_info.platform == "win32":
         folder = Path(env.get("APPDATA", str(home / "AppData" / "Roaming"))) / "GitHub CLI"
-    elif Path(env.get("XDG_CONFIG_HOME", "")).is_absolute():
-        folder = Path(env["XDG_CONFIG_HOME"]) / "gh"
+    elif xdg_config := get_absolute_path(env, "XDG_CONFIG_HOME"):
+        folder = xdg_config / "gh"
     if env.get("GH_CONFIG_DIR"):
         folder = Path(env["GH_CONFIG_DIR"])
-    path = folder / "hosts.yml"
+    return _read_gh_file(folder / "hosts.yml")
+
+
+def _read_gh_file(path: Path) -> list[Credential]:
     content = files.read_text(path, hint="run `gh auth login`")
     return [] if content is None else _parse_entries(_parse_yaml(content), str(path), GH_SOURCE_NAME)
 
 
 def find_in_file(host_info: HostInfo, path: str) -> list[Credential]:
-    """The login in a file that the person named: OpenCode's, an editor's or GitHub CLI's."""
-    where = Path(path)
-    if where.suffix in (".yml", ".yaml"):
-        content = files.read_text(where, hint="run `gh auth login`")
-        return [] if content is None else _parse_entries(_parse_yaml(content), path, GH_SOURCE_NAME)
-    entries = files.read_json(where, hint=SIGN_IN_HINT)
+    """The login in a file that the user named: OpenCode's, an editor's or GitHub CLI's."""
+    if Path(path).suffix in (".yml", ".yaml"):
+        return _read_gh_file(Path(path))
+    entries = files.read_json(Path(path), hint=SIGN_IN_HINT)
     if entries is not None and "github-copilot" not in entries:
         return _parse_entries(entries, path)
     return find_in_opencode(host_info, path)
 
 
 def merge_duplicates(credentials: list[Credential]) -> list[Credential]:
-    """The logins without repeats, one for each named user of a host; a user's other tokens are spares.
+    """The logins without repeats, one for each named user of a host; the user's other tokens are fallbacks.
 
-    GitHub CLI's are for hosts that have no other: GitHub refuses Copilot's quota to many of its tokens.
+    GitHub CLI's count only for hosts without another: GitHub refuses Copilot's quota to many of its tokens.
     """
     kept: list[Credential] = []
     for each in credentials:
         same = next((index for index, other in enumerate(kept) if _is_same_login(each, other)), None)
         if same is None:
             kept.append(each)
-        else:
-            best = kept[same]
-            named = best if best.account else each
-            known = {login.token for login in (best, *best.fallbacks)}
-            spares = best.fallbacks if each.token in known else (*best.fallbacks, each)
-            kept[same] = replace(best, account=named.account, account_name=named.account_name, fallbacks=spares)
+            continue
+        best = kept[same]
+        named = best if best.account else each
+        is_known = each.token in {login.token for login in (best, *best.fallbacks)}
+        fallbacks = best.fallbacks if is_known else (*best.fallbacks, each)
+        kept[same] = replace(best, account=named.account, account_name=named.account_name, fallbacks=fallbacks)
     own = {_get_host(each) for each in kept if each.source_name != GH_SOURCE_NAME}
     return [each for each in kept if each.source_name != GH_SOURCE_NAME or _get_host(each) not in own]
 
@@ -144,8 +145,7 @@ def _get_host(credential: Credential) -> str:
 
 def _list_editor_folders(host_info: HostInfo) -> list[Path]:
     env, home = host_info.env, host_info.home
-    roots = [Path(env["XDG_CONFIG_HOME"])] if Path(env.get("XDG_CONFIG_HOME", "")).is_absolute() else []
-    roots.append(home / ".config")
+    roots = [get_absolute_path(env, "XDG_CONFIG_HOME") or home / ".config", home / ".config"]
     if host_info.platform == "darwin":
         roots.append(home / "Library" / "Application Support")
     if host_info.platform == "win32":
@@ -157,28 +157,20 @@ def _parse_entries(content: Mapping[str, Any], path: str, source_name: str = "Gi
     """The logins in `{host[:client]: {oauth_token, user, users?}}`; an odd entry costs only itself."""
     found = []
     for key, value in content.items():
-        fields = value if isinstance(value, dict) else {}
-        user = fields.get("user")
-        user = user.strip() if isinstance(user, str) else ""
-        logins = [(user, fields.get("oauth_token")), *_iter_users(fields.get("users"))]
-        host = key.partition(":")[0]
-        for name, token in logins:
-            if isinstance(token, str) and token.strip():
-                found.append(make_credential(source_name, path, token.strip(), user=name, host=host))
-    if content and not found and source_name != GH_SOURCE_NAME:  # gh leaves the token out where the keyring has it
+        fields, host = value if isinstance(value, dict) else {}, key.partition(":")[0]
+        users = get_mapping(fields, "users")  # GitHub CLI's further users of a host
+        logins = [(get_text(fields, "user"), fields), *((name, get_mapping(users, name)) for name in users)]
+        for name, login in logins:
+            token = get_text(login, "oauth_token")
+            if token:
+                found.append(make_credential(source_name, path, token, user=name, host=host))
+    if content and not found and source_name != GH_SOURCE_NAME:  # gh omits a token that is in the keyring
         raise NotSignedInError(f"{path} holds no oauth_token: {SIGN_IN_HINT}")
     return found
 
 
-def _iter_users(users: object) -> Iterator[tuple[str, Any]]:
-    """GitHub CLI's further users of a host."""
-    for name, fields in (users if isinstance(users, dict) else {}).items():
-        if isinstance(fields, dict):
-            yield name, fields.get("oauth_token")
-
-
 def _parse_yaml(text: str) -> dict[str, Any]:
-    """The nested mappings of a YAML file that holds nothing else, as `hosts.yml` does; other lines are passed over."""
+    """The nested mappings of a YAML file that holds nothing else, as `hosts.yml` does; other lines are ignored."""
     root: dict[str, Any] = {}
     open_: list[tuple[int, dict[str, Any]]] = [(-1, root)]
     for line in text.splitlines():

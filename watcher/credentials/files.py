@@ -1,38 +1,38 @@
-"""Reads another tool's JSON file without ever disturbing it.
+"""Reads the JSON files of other tools without disturbing them.
 
-A tool may be writing the file at this very moment: a text that does not parse is read again before it counts as broken.
-Never write, lock, create or touch anything here.
+A tool may be writing the file right now: a text that does not parse is read again before it counts as broken. Nothing
+is written, locked or created.
 """
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from watcher.errors import NotSignedInError
 
-MAX_BYTES = 4 * 1024 * 1024  # bytes; a login file has a few thousand
+MAX_BYTES = 4 * 1024 * 1024  # a login file has a few thousand
 MAX_ATTEMPTS = 4
 
 
 def wait_for_writer() -> None:
-    """Give the writer a moment."""
-    threading.Event().wait(0.05)  # only ever paid for a file that does not parse
+    """Give the writer a moment; only for a file that does not parse."""
+    threading.Event().wait(0.05)
 
 
 def read_json(path: Path, *, hint: str, wait: Callable[[], None] = wait_for_writer) -> dict[str, Any] | None:
-    """The JSON object in that file; None where there is no such file.
+    """The JSON object in that file; None if there is no such file.
 
     Args:
         path: the file.
-        hint: what a person does about a broken file: "sign in again with `opencode auth login`".
-        wait: waits a moment between two tries.
+        hint: what to do about a broken file: "sign in again with `opencode auth login`".
+        wait: waits a moment between two attempts.
 
     Raises:
-        NotSignedInError: it is there and cannot be used; the line names the file and the cure.
+        NotSignedInError: it exists and cannot be used; the line names the file and what to do.
     """
-    trouble = ""
+    problem = ""
     for attempt in range(MAX_ATTEMPTS):
         if attempt:
             wait()
@@ -42,17 +42,17 @@ def read_json(path: Path, *, hint: str, wait: Callable[[], None] = wait_for_writ
         try:
             value = json.loads(data)
         except (ValueError, RecursionError):
-            trouble = "is not JSON" if data.strip() else "is empty"
+            problem = "is not JSON" if data.strip() else "is empty"
             continue
         if isinstance(value, dict):
             return value
-        trouble = "holds no JSON object"
+        problem = "holds no JSON object"
         break
-    raise NotSignedInError(f"{path} {trouble}: {hint}")
+    raise NotSignedInError(f"{path} {problem}: {hint}")
 
 
 def read_text(path: Path, *, hint: str) -> str | None:
-    """The text in that file; None where there is no such file; errors as in `read_json`."""
+    """The text in that file; None if there is no such file; errors as in `read_json`."""
     data = _read_bytes(path, hint)
     return None if data is None else data.decode("utf-8-sig", "replace")
 
@@ -63,13 +63,11 @@ def _read_bytes(path: Path, hint: str) -> bytes | None:
             data = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except IsADirectoryError:
-        raise NotSignedInError(f"{path} is a folder, not a file: {hint}") from None
-    except PermissionError:
-        if path.is_dir():  # Windows refuses to open a folder with this error
-            raise NotSignedInError(f"{path} is a folder, not a file: {hint}") from None
-        raise NotSignedInError(f"{path} may not be read: give yourself permission to read it") from None
     except OSError as error:
+        if path.is_dir():  # Windows raises PermissionError for a folder
+            raise NotSignedInError(f"{path} is a folder, not a file: {hint}") from None
+        if isinstance(error, PermissionError):
+            raise NotSignedInError(f"{path} may not be read: give yourself permission to read it") from None
         raise NotSignedInError(f"{path} cannot be read ({error.strerror or type(error).__name__}): {hint}") from None
     if len(data) > MAX_BYTES:
         raise NotSignedInError(f"{path} is too large for a login file: {hint}")
@@ -77,8 +75,32 @@ def _read_bytes(path: Path, hint: str) -> bytes | None:
 
 
 def read_mtime_s(path: Path) -> float | None:
-    """When the file was last changed, in epoch seconds; None where it is not there."""
+    """When the file was last changed, in epoch seconds; None if there is no such file."""
     try:
         return path.stat().st_mtime
     except OSError:
         return None
+
+
+def get_text(content: Mapping[str, Any], *names: str) -> str:
+    """The first of those fields that is a text, without blanks around it; "" if none is."""
+    texts = (content[name].strip() for name in names if isinstance(content.get(name), str))
+    return next(filter(None, texts), "")
+
+
+def get_id(content: Mapping[str, Any], *names: str) -> str:
+    """As `get_text`; some tools write an id as a number."""
+    numbers = {name: str(content[name]) for name in names if type(content.get(name)) is int}
+    return get_text({**content, **numbers}, *names)
+
+
+def get_mapping(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The JSON object in that field; {} for anything else."""
+    value = content.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def get_absolute_path(env: Mapping[str, str], name: str) -> Path | None:
+    """The folder in that environment variable; None if it is unset, empty or relative."""
+    path = Path(env.get(name, ""))
+    return path if path.is_absolute() else None

@@ -2,25 +2,25 @@
 
 Three places, best first: OpenCode's `google` (its `refresh` is `token|projectId|managedProjectId`), the accounts of
 opencode-antigravity-auth, and Gemini CLI's own `~/.gemini/oauth_creds.json`, gated by `~/.gemini/settings.json`: a
-login by API key has no quota to read. Observed; last checked 2026-11-22. Google keeps a refresh token valid after
-its use, so access tokens are renewed in memory. Never write here: Gemini CLI and OpenCode keep their own files.
+login by API key has no quota to read. Observed; last checked 2026-11-22. A refresh token of Google stays valid after
+its use, so access tokens are renewed in memory.
 """
 
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace
 
 from watcher.credentials import Credential, HostInfo, antigravity, files, opencode
 from watcher.credentials.chatgpt import decode_claims
+from watcher.credentials.files import get_mapping, get_text
 from watcher.errors import NotSignedInError, UnsupportedError
 
 SOURCE_NAME = "Gemini CLI"
 SIGN_IN_HINT = "run `gemini` once and sign in with Google"
-CLIENTS_KEY = "clients"  # key of `Credential.extra`: JSON list of [client id, client secret], likeliest first
+CLIENTS_KEY = "clients"  # key of `Credential.extra`: JSON list of [client id, client secret], the most likely first
 LIMITED_UNTIL_KEY = "limited_until"  # likewise: until when OpenCode's plugin was refused
 CLIENT_VARIABLES = (
     ("GEMINI_CLIENT_ID", "GEMINI_CLIENT_SECRET"),
@@ -36,15 +36,15 @@ def find_clients(env: Mapping[str, str]) -> list[tuple[str, str]]:
     script = env.get("GEMINI_OAUTH2_JS_PATH")
     if script:
         try:
-            said = dict(_SCRIPT_CLIENT.findall(Path(script).read_text(errors="replace")))
+            parts = dict(_SCRIPT_CLIENT.findall(Path(script).read_text(errors="replace")))
         except OSError:
-            said = {}  # the login says what is missing when it is asked
-        found.append((said.get("ID", ""), said.get("SECRET", "")))
+            parts = {}  # the poll reports what is missing
+        found.append((parts.get("ID", ""), parts.get("SECRET", "")))
     return list(dict.fromkeys(pair for pair in found if all(pair)))
 
 
 def find_in_opencode(host_info: HostInfo, path: str | None = None) -> list[Credential]:
-    """OpenCode's Google login; [] where there is none, or only an API key."""
+    """OpenCode's Google login; [] if there is none, or only an API key."""
     entry = opencode.find_entry(host_info, "google", path)
     if entry is None or entry.kind != "oauth":
         return []
@@ -87,7 +87,7 @@ def find_in_accounts(
 
 
 def find_in_file(host_info: HostInfo, path: str) -> list[Credential]:
-    """The logins in a file that the person named: OpenCode's, the plugin's or Gemini CLI's."""
+    """The logins in a file that the user named: OpenCode's, the plugin's or Gemini CLI's."""
     content = files.read_json(Path(path), hint=SIGN_IN_HINT) or {}
     if "google" in content:
         return find_in_opencode(host_info, path)
@@ -95,35 +95,37 @@ def find_in_file(host_info: HostInfo, path: str) -> list[Credential]:
 
 
 def find_in_cli(host_info: HostInfo, path: str | None = None) -> list[Credential]:
-    """Gemini CLI's own login; [] where there is none.
+    """Gemini CLI's own login; [] if there is none.
 
     Raises:
-        NotSignedInError: the file is there and cannot be used.
+        NotSignedInError: the file exists and cannot be used.
         UnsupportedError: Gemini CLI is set to an API key or to Vertex AI.
     """
     folder = host_info.home / ".gemini"
-    where = Path(path) if path is not None else folder / "oauth_creds.json"
-    content = files.read_json(where, hint=SIGN_IN_HINT)
+    file = Path(path) if path is not None else folder / "oauth_creds.json"
+    content = files.read_json(file, hint=SIGN_IN_HINT)
     if content is None:
         return []
     if path is None:
         _require_google_login(folder / "settings.json")
-    if not _get_text(content, "access_token") and not _get_text(content, "refresh_token"):
-        raise NotSignedInError(f"{where} holds no token: {SIGN_IN_HINT}")
-    identity = decode_claims(_get_text(content, "id_token"))
-    email, subject = _get_text(identity, "email"), _get_text(identity, "sub")
-    project = _get_text(content, "project_id") or _get_text(content, "quota_project_id")
-    audience = identity.get("aud")
-    extra = _build_extra(host_info, project, audience)
-    extra |= {"subject": subject, "scopes": _get_text(content, "scope"), "id_token": _get_text(content, "id_token")}
-    extra["domain"] = _get_text(identity, "hd")
+    if not get_text(content, "access_token", "refresh_token"):
+        raise NotSignedInError(f"{file} holds no token: {SIGN_IN_HINT}")
+    identity = decode_claims(get_text(content, "id_token"))
+    email, subject = get_text(identity, "email"), get_text(identity, "sub")
+    extra = {
+        **_build_extra(host_info, get_text(content, "project_id", "quota_project_id"), identity.get("aud")),
+        "subject": subject,
+        "scopes": get_text(content, "scope"),
+        "id_token": get_text(content, "id_token"),
+        "domain": get_text(identity, "hd"),
+    }
     return [
         Credential(
             provider="gemini_cli",
             source_name=SOURCE_NAME,
-            path=str(where),
-            token=_get_text(content, "access_token"),
-            refresh_token=_get_text(content, "refresh_token"),
+            path=str(file),
+            token=get_text(content, "access_token"),
+            refresh_token=get_text(content, "refresh_token"),
             expires_at=opencode.parse_expiry(content.get("expiry_date"), None),
             account=(email or subject).casefold(),
             account_name=email,
@@ -168,12 +170,9 @@ def _merge_credentials(best: Credential, other: Credential) -> Credential:
 
 
 def _require_google_login(path: Path) -> None:
-    """Raise where Gemini CLI's settings choose a login that has no quota to read."""
+    """Raise if Gemini CLI's settings choose a login that has no quota to read."""
     settings = files.read_json(path, hint="correct it, or run `gemini` once") or {}
-    for key in ("security", "auth"):
-        inner = settings.get(key)
-        settings = inner if isinstance(inner, dict) else {}
-    chosen = settings.get("selectedType")
+    chosen = get_mapping(get_mapping(settings, "security"), "auth").get("selectedType")
     if chosen in API_KEY_AUTH_TYPES:
         raise UnsupportedError(
             f"{path}: Gemini CLI signs in by {chosen}, which has no quota to read: choose Login with Google in `gemini`"
@@ -181,14 +180,9 @@ def _require_google_login(path: Path) -> None:
 
 
 def _build_extra(host_info: HostInfo, project: str, audience: object = None) -> dict[str, str]:
-    """What asking needs beside the tokens: the project and the clients, the one that issued the login first."""
+    """What a poll needs beside the tokens: the project and the clients, the one that issued the login first."""
     named = find_clients(host_info.env)
     issuers = audience if isinstance(audience, list) else [audience]
     named.sort(key=lambda pair: pair[0] not in issuers)
     extra = {CLIENTS_KEY: json.dumps(named)} if named else {}
     return {**extra, "project": project} if project else extra
-
-
-def _get_text(content: Mapping[str, Any], name: str) -> str:
-    value = content.get(name)
-    return value.strip() if isinstance(value, str) else ""

@@ -3,7 +3,8 @@
 Observed in OpenCode 1.x and 2; last checked 2026-09. `auth.json` maps an id (`anthropic`, `openai`, `github-copilot`,
 `nano-gpt`, ...) to `{type: oauth, access, refresh, expires, accountId?}`, `{type: api, key}`, `{type: wellknown, key,
 token}` or a bare string. The first file that holds the id wins: later ones are leftovers. Each entry is read by itself,
-so that an odd one costs only its own provider. Never write here.
+so that an odd one costs only its own provider. The options of `opencode.json` and the accounts of the plugin
+opencode-anthropic-auth are read here too.
 """
 
 import json
@@ -18,6 +19,7 @@ from msgspec import Struct
 
 from watcher.core.model import DatabaseQuery
 from watcher.credentials import Credential, HostInfo, files
+from watcher.credentials.files import get_absolute_path, get_id, get_text
 from watcher.credentials.sources import collect_credentials
 from watcher.errors import NotSignedInError
 
@@ -30,24 +32,21 @@ _TOKEN_FIELDS = ("key", "access", "token", "apiKey", "value")
 
 
 class OpenCodeEntry(Struct, frozen=True, kw_only=True):
-    """One login as OpenCode keeps it. `kind` is oauth, api or wellknown; a bare string counts as api."""
+    """One login as OpenCode keeps it."""
 
     path: str
-    kind: str
+    kind: str  # oauth, api or wellknown; a bare string is api
     token: str
     refresh_token: str = ""
-    expires_at: datetime | None = None  # None: never, or not said
+    expires_at: datetime | None = None  # None: never, or unknown
     fields: Mapping[str, Any]  # everything else of the entry: accountId, enterpriseUrl, ...
 
 
 def list_data_folders(host_info: HostInfo) -> list[Path]:
-    """The folders where OpenCode keeps its data, the one it would use itself first."""
+    """The folders where OpenCode keeps its data, the one that it would use itself first."""
     env, home = host_info.env, host_info.home
-    named = [
-        Path(env.get(name, "")) / tail for name, tail in (("OPENCODE_DATA_DIR", ""), ("XDG_DATA_HOME", "opencode"))
-    ]
-    found = [path for path in named if path.is_absolute()]  # unset, empty and relative ones count as unset
-    found.append(home / ".local" / "share" / "opencode")
+    own, xdg = get_absolute_path(env, "OPENCODE_DATA_DIR"), get_absolute_path(env, "XDG_DATA_HOME")
+    found = [*([own] if own else []), *([xdg / "opencode"] if xdg else []), home / ".local" / "share" / "opencode"]
     if host_info.platform == "darwin":
         found.append(home / "Library" / "Application Support" / "opencode")
     if host_info.platform == "win32":
@@ -56,26 +55,25 @@ def list_data_folders(host_info: HostInfo) -> list[Path]:
 
 
 def list_config_folders(host_info: HostInfo) -> list[Path]:
-    """The folders where OpenCode and its plugins keep what the person configured, the first to count first."""
+    """The folders with the configuration of OpenCode and its plugins, the most important first."""
     env, home = host_info.env, host_info.home
-    named = [Path(env.get("OPENCODE_CONFIG_DIR", "")), Path(env.get("XDG_CONFIG_HOME", "")) / "opencode"]
-    found = [folder for folder in named if folder.is_absolute()]
-    found.append(home / ".config" / "opencode")
+    own, xdg = get_absolute_path(env, "OPENCODE_CONFIG_DIR"), get_absolute_path(env, "XDG_CONFIG_HOME")
+    found = [*([own] if own else []), *([xdg / "opencode"] if xdg else []), home / ".config" / "opencode"]
     if host_info.platform == "win32" and env.get("APPDATA"):
         found.append(Path(env["APPDATA"]) / "opencode")
     return list(dict.fromkeys(found))
 
 
 def find_entry(host_info: HostInfo, entry_id: str, path: str | None = None) -> OpenCodeEntry | None:
-    """OpenCode's login under that key; None where there is none.
+    """OpenCode's login under that key; None if there is none.
 
     Args:
         host_info: the machine.
-        entry_id: OpenCode's word for the provider: `anthropic`.
+        entry_id: OpenCode's id of the provider: `anthropic`.
         path: an `auth.json` to read in place of the usual ones.
 
     Raises:
-        NotSignedInError: a file or the entry is there and cannot be used.
+        NotSignedInError: a file or the entry exists and cannot be used.
     """
     return find_entry_in_files(host_info, entry_id, path) or (
         find_entry_in_databases(host_info, entry_id) if path is None else None
@@ -83,14 +81,14 @@ def find_entry(host_info: HostInfo, entry_id: str, path: str | None = None) -> O
 
 
 def find_entry_in_files(host_info: HostInfo, entry_id: str, path: str | None = None) -> OpenCodeEntry | None:
-    """As `find_entry`, in the files alone."""
+    """As `find_entry`, in the files only."""
     paths = [Path(path)] if path is not None else [folder / "auth.json" for folder in list_data_folders(host_info)]
     entries = (_read_file_entry(each, entry_id) for each in paths)
     return next((entry for entry in entries if entry is not None), None)
 
 
 def find_entry_in_databases(host_info: HostInfo, entry_id: str) -> OpenCodeEntry | None:
-    """As `find_entry`, in the databases alone."""
+    """As `find_entry`, in the databases only."""
     entries = (
         _read_database_entry(host_info, folder / "opencode.db", entry_id) for folder in list_data_folders(host_info)
     )
@@ -107,10 +105,10 @@ def _read_file_entry(path: Path, entry_id: str) -> OpenCodeEntry | None:
 def _read_database_entry(host_info: HostInfo, path: Path, entry_id: str) -> OpenCodeEntry | None:
     if not path.is_file():
         return None
-    question = DatabaseQuery(
+    query = DatabaseQuery(
         path=str(path), sql="SELECT value FROM credential WHERE integration_id = ? LIMIT 1", parameters=(entry_id,)
     )
-    rows = host_info.read_database(question).rows
+    rows = host_info.read_database(query).rows
     if not rows or not rows[0]:
         return None
     try:
@@ -140,7 +138,7 @@ def _parse_entry(value: object, entry_id: str, path: Path) -> OpenCodeEntry:
 
 
 def parse_expiry(value: object, mtime_s: float | None) -> datetime | None:
-    """When a token ends: milliseconds, seconds, or seconds after the file was written; 0, blank and junk mean never."""
+    """When a token ends: milliseconds, seconds, or seconds after the file was written; None for 0, blank and junk."""
     try:
         seconds = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else 0.0
         if not seconds > 0:
@@ -152,7 +150,7 @@ def parse_expiry(value: object, mtime_s: float | None) -> datetime | None:
         return None
 
 
-# --- What the person wrote of a provider in OpenCode's own config, `opencode.json` or `opencode.jsonc`
+# --- options of a provider in OpenCode's config -----------------------------------------------------------------------
 
 
 CONFIG_FILES = ("opencode.json", "opencode.jsonc")
@@ -160,20 +158,14 @@ _ENV_PLACEHOLDER, _FILE_PLACEHOLDER = re.compile(r"\{env:([^}]+)\}"), re.compile
 
 
 class ConfigOption(NamedTuple):
-    """One option of a provider; both empty where no config names it."""
+    """One option of a provider; both empty if no config has it."""
 
     value: str = ""
-    path: str = ""  # the config that says so
+    path: str = ""  # the config that has it
 
 
 def find_option(host_info: HostInfo, provider: str, name: str) -> ConfigOption:
-    """That option of the first config that names it. OpenCode itself will complain of a broken file.
-
-    Args:
-        host_info: the machine.
-        provider: OpenCode's word for it: `openai`.
-        name: `baseURL`, `apiKey`.
-    """
+    """That option (`baseURL`, `apiKey`) of the first config that has it. OpenCode itself reports a broken file."""
     for path in _list_config_paths(host_info):
         try:
             value = json.loads(_strip_comments(files.read_text(path, hint=SIGN_IN_HINT) or ""))
@@ -181,15 +173,15 @@ def find_option(host_info: HostInfo, provider: str, name: str) -> ConfigOption:
             continue
         for key in ("provider", provider, "options", name):
             value = value.get(key) if isinstance(value, dict) else None
-        said = _expand_placeholders(value, path.parent, host_info) if isinstance(value, str) else ""
-        if said:
-            return ConfigOption(said, str(path))
+        text = _expand_placeholders(value, path.parent, host_info) if isinstance(value, str) else ""
+        if text:
+            return ConfigOption(text, str(path))
     return ConfigOption()
 
 
 def _list_config_paths(host_info: HostInfo) -> Iterator[Path]:
-    named = Path(host_info.env.get("OPENCODE_CONFIG", ""))
-    if named.is_absolute():
+    named = get_absolute_path(host_info.env, "OPENCODE_CONFIG")
+    if named is not None:
         yield named
     yield from (folder / name for folder in list_config_folders(host_info) for name in CONFIG_FILES)
 
@@ -202,7 +194,7 @@ def _strip_comments(text: str) -> str:
 
 
 def _expand_placeholders(value: str, folder: Path, host_info: HostInfo) -> str:
-    """The value with its variables and files in their places; an unset variable and a missing file are empty."""
+    """The value with variables and files inserted; an unset variable and a missing file are empty."""
 
     def content(found: re.Match[str]) -> str:
         path = Path(host_info.home, found[1][2:]) if found[1].startswith("~/") else folder / found[1]
@@ -215,31 +207,25 @@ def _expand_placeholders(value: str, folder: Path, host_info: HostInfo) -> str:
     return _FILE_PLACEHOLDER.sub(content, value).strip()
 
 
-# --- Claude logins of an OpenCode plugin that keeps several accounts, opencode-anthropic-auth
+# --- Claude accounts of the plugin opencode-anthropic-auth ------------------------------------------------------------
 
 
 PLUGIN_SOURCE_NAME = "OpenCode plugin"
 
 
 def find_claude_credentials(host_info: HostInfo) -> list[Credential]:
-    """The enabled Claude accounts, [] where the plugin has none.
+    """The enabled Claude accounts, [] if the plugin has none.
 
     Raises:
-        UnusablePlaceError: a file is there and cannot be used.
+        UnusableSourceError: a file exists and cannot be used.
     """
-    env, home = host_info.env, host_info.home
-    tail = Path("opencode-anthropic-auth", "accounts.json")
-    folders = [_get_env_folder(env, "XDG_CONFIG_HOME", home / ".config") / "opencode", home / ".config" / "opencode"]
-    folders += [_get_env_folder(env, "XDG_DATA_HOME", home / ".local" / "share"), home / ".local" / "share"]
-    paths = [folder / tail for folder in dict.fromkeys(folders)]
+    env, config, data = host_info.env, host_info.home / ".config", host_info.home / ".local" / "share"
+    folders = [(get_absolute_path(env, "XDG_CONFIG_HOME") or config) / "opencode", config / "opencode"]
+    folders += [get_absolute_path(env, "XDG_DATA_HOME") or data, data]
+    paths = [folder / "opencode-anthropic-auth" / "accounts.json" for folder in dict.fromkeys(folders)]
     if env.get("ANTHROPIC_ACCOUNTS_PATH"):
         paths.insert(0, Path(env["ANTHROPIC_ACCOUNTS_PATH"]))
     return collect_credentials(*(partial(_read_accounts, path) for path in paths))
-
-
-def _get_env_folder(env: Mapping[str, str], name: str, default: Path) -> Path:
-    named = Path(env.get(name, ""))
-    return named if named.is_absolute() else default
 
 
 def _read_accounts(path: Path) -> list[Credential]:
@@ -252,23 +238,16 @@ def _read_accounts(path: Path) -> list[Credential]:
 
 
 def _parse_account(path: Path, entry: Mapping[str, Any]) -> Credential | None:
-    token = _get_text(entry, "access")
+    token = get_text(entry, "access")
     if not token:
         return None
-    email = next((name for name in (_get_text(entry, "email"), _get_text(entry, "label")) if "@" in name), "")
+    email = next((name for name in (get_text(entry, "email"), get_text(entry, "label")) if "@" in name), "")
     return Credential(
         provider="claude",
         source_name=PLUGIN_SOURCE_NAME,
         path=str(path),
         token=token,
         expires_at=parse_expiry(entry.get("expires"), files.read_mtime_s(path)),
-        account=email or _get_text(entry, "id"),  # the id is the plugin's own: an email can be found elsewhere too
-        account_name=email or _get_text(entry, "label"),
+        account=email or get_id(entry, "id"),  # the id is the plugin's own: an email can be found elsewhere too
+        account_name=email or get_text(entry, "label"),
     )
-
-
-def _get_text(entry: Mapping[str, Any], name: str) -> str:
-    value = entry.get(name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return value.strip() if isinstance(value, str) else ""

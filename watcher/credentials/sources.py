@@ -1,7 +1,4 @@
-"""Asks several places for logins, so that a broken place hides no good one.
-
-Never put knowledge of a single place here.
-"""
+"""Collects logins from several places, so that a broken place hides no good one."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -11,62 +8,44 @@ from watcher.errors import ProviderError
 
 
 class UnusableSourceError(ProviderError):
-    """Some places are there and cannot be used.
+    """Some places exist and cannot be used.
 
     Attributes:
-        found: the logins of the other places, best first.
-        troubles: one error for each unusable place.
+        credentials: the logins of the other places, best first.
+        errors: one error for each unusable place.
     """
 
     kind = "not_signed_in"
 
     def __init__(self, credentials: Sequence[Credential], errors: Sequence[ProviderError]) -> None:
-        super().__init__("; ".join(str(trouble) for trouble in errors))
+        super().__init__("; ".join(str(error) for error in errors))
         self.credentials = tuple(credentials)
         self.errors = tuple(errors)
 
 
-def collect_credentials(*sources: Callable[[], Sequence[Credential]]) -> list[Credential]:
-    """The logins of all places in the order given; [] where all are empty.
+def collect_credentials(*sources: Callable[[], Sequence[Credential]], stop_at_first: bool = False) -> list[Credential]:
+    """The logins of all places in the order given, or of the first place that has any.
 
     Raises:
-        UnusablePlaceError: at least one place raised; it carries what the others gave.
+        UnusableSourceError: at least one place raised; it carries what the others gave.
     """
     found: list[Credential] = []
-    troubles: list[ProviderError] = []
-    for place in sources:
-        try:
-            found.extend(place())
-        except UnusableSourceError as error:
-            found.extend(error.credentials)
-            troubles.extend(error.errors)
-        except ProviderError as error:
-            troubles.append(error)
-    if troubles:
-        raise UnusableSourceError(found, troubles)
-    return found
-
-
-def find_first_credentials(*sources: Callable[[], Sequence[Credential]]) -> list[Credential]:
-    """The logins of the first place that has any; [] where all are empty.
-
-    Raises:
-        UnusablePlaceError: a place before that one raised; it carries what was found after it.
-    """
-    found: list[Credential] = []
-    troubles: list[ProviderError] = []
-    for place in sources:
-        if found:
+    errors: list[ProviderError] = []
+    for source in sources:
+        if found and stop_at_first:
             break
         try:
-            found.extend(place())
+            found.extend(source())
+        except UnusableSourceError as error:
+            found.extend(error.credentials)
+            errors.extend(error.errors)
         except ProviderError as error:
-            troubles.append(error)
-    if troubles:
-        raise UnusableSourceError(found, troubles)
+            errors.append(error)
+    if errors:
+        raise UnusableSourceError(found, errors)
     return found
 
 
 def short_hash(secret: str) -> str:
-    """Eight hex digits that stand for a secret or a place and give nothing of it away."""
+    """Eight hex digits that identify a secret or a place without revealing it."""
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()[:8]

@@ -1,18 +1,23 @@
-"""Providers: the logins that were found, and each account's last answer as the database has it."""
+"""Providers: the logins that were found, with secrets masked, and each account's last answer in the database."""
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from watcher.core import formatting
 from watcher.core.redaction import mask_secret
 from watcher.credentials import Credential
-from watcher.credentials.describe import REFRESHABLE_PROVIDERS, describe_credential
+from watcher.credentials.chatgpt import decode_claims
+from watcher.credentials.files import get_text
 from watcher.credentials.gemini import CLIENTS_KEY
 from watcher.doctor import DoctorContext, Finding, Verdict, fail, ok, warn
 from watcher.providers import Provider
 from watcher.providers.registry import PROVIDERS
 from watcher.status.document import AccountStatus, Problem
 
+REFRESHABLE_PROVIDERS = frozenset({"gemini_cli"})  # whose tokens this program renews, in memory
+_MAX_FACT_LENGTH = 500  # scopes and paths may be long
 NEEDS_USER_ACTION = frozenset({"not_signed_in", "expired", "forbidden", "blocked"})
 """Kinds of failure that waiting does not fix."""
 
@@ -48,29 +53,104 @@ def _check_login(provider: Provider, credential: Credential, now: datetime) -> F
     owner = f" of {credential.account_name or credential.account}" if credential.account else ""
     source = ", ".join(dict.fromkeys((credential.source_name, credential.path)))
     token = f", token {mask_secret(credential.token)}" if credential.token else ""
-    verdict, expiry, cure = _check_expiry(provider, credential, now)
+    expiry = _check_expiry(credential, now)
     return Finding(
         subject=provider.id,
-        verdict=verdict,
-        message=f"login{owner} ({source}){token}{expiry}",
-        cure=cure,
+        verdict=Verdict.WARN if expiry.is_problem else Verdict.OK,
+        message=f"login{owner} ({source}){token}{expiry.message}",
+        cure=expiry.cure or (provider.sign_in_hint if expiry.is_problem else ""),
         provider=provider.id,
         facts=describe_credential(credential, now),
     )
 
 
-def _check_expiry(provider: Provider, credential: Credential, now: datetime) -> tuple[Verdict, str, str]:
+class _Expiry(NamedTuple):
+    message: str  # ends the finding's sentence
+    fact: str
+    is_problem: bool = False
+    cure: str = ""
+
+
+def _check_expiry(credential: Credential, now: datetime) -> _Expiry:
     at = credential.expires_at
-    is_renewable = provider.id in REFRESHABLE_PROVIDERS and bool(credential.refresh_token)
-    if is_renewable and not credential.extra.get(CLIENTS_KEY) and (at is None or at <= now):
+    fact = f"{at:%Y-%m-%d %H:%M} UTC" if at else "not said" if credential.token else ""
+    is_past = at is not None and at <= now
+    if at is not None and not is_past:
+        return _Expiry(f", valid for {formatting.format_duration(at - now)}", fact)
+    if credential.provider in REFRESHABLE_PROVIDERS and credential.refresh_token:
+        if credential.extra.get(CLIENTS_KEY):
+            fact += ", past: renewed in memory at the next poll" if is_past else ""
+            return _Expiry(", renewed in memory when needed", fact)
+        fact += ", past: renewing it needs GEMINI_CLIENT_ID and GEMINI_CLIENT_SECRET" if is_past else ""
         cure = "set GEMINI_CLIENT_ID and GEMINI_CLIENT_SECRET where the watcher runs"
-        return Verdict.WARN, ", expired, and it cannot be renewed without an OAuth client", cure
-    if at is None or (is_renewable and at <= now):
-        return Verdict.OK, ", renewed in memory when needed" if is_renewable else "", ""
-    if at > now:
-        return Verdict.OK, f", valid for {formatting.format_duration(at - now)}", ""
-    ago = formatting.format_duration(now - at)
-    return Verdict.WARN, f", expired {ago} ago; only the tool itself may renew it", provider.sign_in_hint
+        return _Expiry(", expired, and it cannot be renewed without an OAuth client", fact, is_problem=True, cure=cure)
+    if at is None:
+        return _Expiry("", fact)
+    ago, whose = formatting.format_duration(now - at), "only the tool itself may renew it"
+    return _Expiry(f", expired {ago} ago; {whose}", f"{fact}, past: {whose}", is_problem=True)
+
+
+def describe_credential(credential: Credential, now: datetime) -> dict[str, str]:
+    """Name -> fact for people, in reading order, with every secret masked; what is unknown is left out."""
+    extra = credential.extra
+    has_refresh_token = credential.refresh_token or credential.provider in REFRESHABLE_PROVIDERS
+    facts = {
+        "place": credential.source_name,
+        "source": credential.path,
+        "also in": ", ".join(dict.fromkeys(fallback.path for fallback in credential.fallbacks)),
+        "account": credential.account_name or credential.account,
+        "plan": credential.plan or "",
+        **_describe_claims(decode_claims(extra.get("id_token", "")), extra.get("account_id", "")),
+        "access token": _describe_secret(credential.token),
+        "refresh token": _describe_secret(credential.refresh_token) if has_refresh_token else "",
+        "id token": _describe_secret(extra["id_token"]) if "id_token" in extra else "",
+        "sign-in blob": _describe_secret(extra["oauth_blob"]) if "oauth_blob" in extra else "",
+        "expires": _check_expiry(credential, now).fact,
+        "scopes": ", ".join(extra.get("scopes", "").split()),
+        "project": extra.get("project", ""),
+        "host": extra.get("host", ""),
+        "asked at": _strip_url_secrets(extra.get("usage_url", "")),
+        "asked as": extra.get("user_agent", ""),
+    }
+    cleaned = {name: formatting.clean_text(fact, _MAX_FACT_LENGTH) for name, fact in facts.items()}
+    return {name: fact for name, fact in cleaned.items() if fact}
+
+
+def _describe_claims(claims: Mapping[str, Any], account_id: str) -> dict[str, str]:
+    """The owner, as the id token claims; its signature is not checked."""
+    audience = claims.get("aud")
+    audiences = [each for each in audience if isinstance(each, str)] if isinstance(audience, list) else []
+    return {
+        "email": get_text(claims, "email"),
+        "email verified": {"True": "yes", "False": "no"}.get(str(claims.get("email_verified")), ""),
+        "account id": get_text(claims, "sub") or account_id,
+        "domain": get_text(claims, "hd"),
+        "client": ", ".join(audiences) or get_text(claims, "aud", "azp"),
+        "issued by": get_text(claims, "iss"),
+        "issued": _format_claim_time(claims, "iat"),
+        "id token until": _format_claim_time(claims, "exp"),
+    }
+
+
+def _format_claim_time(claims: Mapping[str, Any], name: str) -> str:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return ""
+    try:
+        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def _describe_secret(secret: str) -> str:
+    """`present, 42 characters, ya29.a...wxyz`, or `missing`."""
+    return f"present, {len(secret)} characters, {mask_secret(secret)}" if secret else "missing"
+
+
+def _strip_url_secrets(url: str) -> str:
+    """The address without a password and a query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else ""
 
 
 def _check_token_secrets(context: DoctorContext) -> Iterator[Finding]:

@@ -10,18 +10,20 @@ import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
 from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
-from watcher.credentials import Credential, HostInfo, nano_gpt
+from watcher.credentials import Credential, HostInfo, opencode
 from watcher.credentials.sources import collect_credentials
 from watcher.errors import ProviderError, ShapeChangedError
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, parsing
 
 ID, NAME, SIGN_IN_HINT = "nano_gpt", "Nano-GPT", "make a new key at nano-gpt.com/api and give it to OpenCode"
 BASE_URL = "https://nano-gpt.com"
+API_KEY_VARIABLE = "NANOGPT_API_KEY"
 BALANCES = (  # field, window, unit, label
     ("usd_balance", "balance_usd", "usd", "balance"),
     ("nano_balance", "balance_nano", "nano", "nano balance"),
@@ -61,12 +63,25 @@ CONTAINER_KEYS = ("inputTokens", "input_tokens")
 def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
     """Keys, OpenCode's first."""
     if overrides.token:
-        return [Credential(provider=ID, source_name="config", path="config", token=overrides.token)]
-    if overrides.credentials:
-        return nano_gpt.find_in_opencode(host_info, overrides.credentials)
-    return collect_credentials(
-        lambda: nano_gpt.find_in_opencode(host_info), lambda: nano_gpt.find_in_environment(host_info)
-    )
+        return [_make_credential("config", "config", overrides.token)]
+    sources = [partial(_find_in_opencode, host_info, overrides.credentials)]
+    if not overrides.credentials:
+        sources.append(partial(_find_in_environment, host_info))
+    return collect_credentials(*sources)
+
+
+def _find_in_opencode(host_info: HostInfo, path: str | None) -> list[Credential]:
+    entry = opencode.find_entry(host_info, "nano-gpt", path)
+    return [_make_credential(opencode.SOURCE_NAME, entry.path, entry.token)] if entry else []
+
+
+def _find_in_environment(host_info: HostInfo) -> list[Credential]:
+    key = host_info.env.get(API_KEY_VARIABLE, "").strip()
+    return [_make_credential("environment", f"env:{API_KEY_VARIABLE}", key)] if key else []
+
+
+def _make_credential(source_name: str, path: str, token: str) -> Credential:
+    return Credential(provider=ID, source_name=source_name, path=path, token=token)
 
 
 def fetch_usage(credential: Credential, _now: datetime, _provider_state: ProviderState) -> Conversation:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tests.test_sacred_logins import FILES
 from watcher.core.model import QueryResult
 from watcher.credentials import Credential, HostInfo, gemini
-from watcher.credentials.describe import describe_credential
+from watcher.doctor.providers import describe_credential
 from watcher.polling import fetch
 from watcher.providers.registry import PROVIDERS
 
