@@ -17,10 +17,10 @@ from watcher.core.model import DatabaseQuery, QueryResult, Request, Response
 from watcher.core.redaction import Redactor
 from watcher.credentials import HostInfo
 from watcher.daemon import Daemon
-from watcher.environment import Environment
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import foreign_databases, http, process
 from watcher.system.clock import Clock
+from watcher.system.environment import Environment
 from watcher.system.log import FileLog
 from watcher.system.paths import Paths
 from watcher.system.work_queue import Callback, WorkQueue

@@ -23,13 +23,13 @@ from msgspec import structs
 
 from benchmarks import incumbents
 from benchmarks.incumbents import pause
-from watcher import environment, pipeline
+from watcher import pipeline
 from watcher.config import loader as configuration
 from watcher.core.model import DeliveryState, Reading, Snapshot, WindowKind
 from watcher.core.redaction import Redactor
 from watcher.daemon import REFRESH_FACT, REFRESH_REQUESTED, Daemon
 from watcher.storage.store import DATABASE_FILE_NAME, Store
-from watcher.system import clock
+from watcher.system import clock, environment
 from watcher.system.log import Log
 from watcher.system.paths import Paths
 

@@ -15,7 +15,6 @@ import pytest
 from loguru import logger
 from msgspec import structs
 
-from watcher import environment
 from watcher.cli import app
 from watcher.core.redaction import Redactor
 from watcher.daemon import Daemon
@@ -24,7 +23,7 @@ from watcher.demo.responses import ENDPOINTS
 from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import FAULTS, Reply, Server, json_reply
 from watcher.storage.store import DATABASE_FILE_NAME, Store
-from watcher.system import clock, http, paths
+from watcher.system import clock, environment, http, paths
 from watcher.system import log as logs
 
 NOON = SimulatedDay().starts_at + timedelta(hours=4)

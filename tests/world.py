@@ -18,11 +18,11 @@ from watcher.core.model import Command, CommandResult, Request, Response
 from watcher.core.redaction import Redactor
 from watcher.credentials import HostInfo
 from watcher.daemon import Daemon
-from watcher.environment import Environment
 from watcher.errors import OfflineError
 from watcher.storage.store import Store
 from watcher.system import foreign_databases, paths
 from watcher.system.clock import Clock
+from watcher.system.environment import Environment
 from watcher.system.log import Log
 from watcher.system.work_queue import Callback, WorkQueue
 

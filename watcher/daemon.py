@@ -16,12 +16,12 @@ from watcher.config.secrets import make_secret_resolver
 from watcher.core.model import PollFailure, Snapshot
 from watcher.core.redaction import Redactor
 from watcher.delivery.dispatcher import Dispatcher
-from watcher.environment import Environment
 from watcher.errors import ConfigError
 from watcher.polling import next_poll
 from watcher.polling.poller import Poller
 from watcher.status.status_file import write_status
 from watcher.storage.store import HEARTBEAT_EVERY, Store
+from watcher.system.environment import Environment
 from watcher.system.log import Log
 from watcher.system.paths import Paths
 from watcher.system.scheduler import Scheduler

@@ -144,11 +144,14 @@ def fork_on_demand(origin_s: float, *, loop: bool, sabotage: bool) -> None:
 
 
 def _live(clock: Fast, *, loop: bool) -> None:
-    from watcher import environment  # noqa: PLC0415 - only this process needs them
     from watcher.core.redaction import Redactor  # noqa: PLC0415 - likewise
     from watcher.daemon import Daemon  # noqa: PLC0415 - likewise
     from watcher.storage.store import DATABASE_FILE_NAME, Store  # noqa: PLC0415 - likewise
-    from watcher.system import http, paths  # noqa: PLC0415 - only this process needs them
+    from watcher.system import (  # noqa: PLC0415 - only this process needs them
+        environment,  # noqa: PLC0415 - only this process needs them
+        http,
+        paths,
+    )
     from watcher.system.log import Log  # noqa: PLC0415 - likewise
 
     def send(request: Request) -> Response:

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from tests.doctor.host import SECRETS, Ward
-from watcher import environment
 from watcher.cli import app
+from watcher.system import environment
 
 
 @pytest.fixture

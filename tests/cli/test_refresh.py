@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from watcher import environment
 from watcher.cli.refresh import refresh_readings
 from watcher.daemon import REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED
 from watcher.storage.store import Store
+from watcher.system import environment
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths
 

@@ -11,9 +11,9 @@ from watcher.demo import simulation
 from watcher.demo.clock import FastClock
 from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import FAULTS, Server
-from watcher.environment import Environment
 from watcher.polling import fetch
 from watcher.providers.registry import PROVIDERS
+from watcher.system.environment import Environment
 
 DAY = SimulatedDay()
 USAGE = {

@@ -13,10 +13,10 @@ from watcher.core.redaction import Redactor
 from watcher.credentials import HostInfo
 from watcher.doctor import DoctorContext, Finding
 from watcher.doctor.context import build_context
-from watcher.environment import Environment
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import foreign_databases
 from watcher.system.clock import Clock
+from watcher.system.environment import Environment
 from watcher.system.paths import Paths
 
 CONFIG = """

@@ -11,7 +11,6 @@ from threading import Event
 import click
 from msgspec import structs
 
-from watcher import environment
 from watcher.agent import LoginItem, Manager, Step
 from watcher.agent.registry import get_manager as find_manager
 from watcher.agent.registry import make_current_login_item
@@ -19,7 +18,7 @@ from watcher.agent.steps import describe_steps, perform_steps
 from watcher.agent.systemd import has_desktop
 from watcher.errors import WatcherError
 from watcher.storage.store import DATABASE_FILE_NAME, Store
-from watcher.system import paths
+from watcher.system import environment, paths
 from watcher.system.clock import utc_now as clock_now
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from watcher import environment
 from watcher.config import loader, secrets
 from watcher.config.loader import Config
 from watcher.core.model import Series
@@ -17,7 +16,7 @@ from watcher.core.rules.units import parse_duration
 from watcher.errors import ConfigError, UsageError
 from watcher.status.builder import format_series
 from watcher.storage.store import DATABASE_FILE_NAME, Store
-from watcher.system import paths
+from watcher.system import environment, paths
 from watcher.system.paths import Paths
 
 _MAX_RULE_FILE_BYTES = 4 * rules_loader.MAX_FILE_LENGTH + 1  # a longer file is refused, whatever its characters

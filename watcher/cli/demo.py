@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from watcher import environment
 from watcher.errors import WatcherError
+from watcher.system import environment
 
 if TYPE_CHECKING:
     from rich.live import Live

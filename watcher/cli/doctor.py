@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from watcher import environment
 from watcher.cli.output import echo, format_columns, get_output_width, wrap_line
 from watcher.core.redaction import Redactor
 from watcher.core.rules.diagnostics import sanitize_for_terminal
@@ -14,6 +13,7 @@ from watcher.doctor.context import build_context
 from watcher.doctor.report import Report, group_findings, run_checks
 from watcher.providers.registry import PROVIDERS
 from watcher.status.document import format_json
+from watcher.system import environment
 
 _COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
 _INDENT = "        "

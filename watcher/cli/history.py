@@ -19,7 +19,6 @@ import click
 from msgspec import Struct
 from msgspec.structs import replace
 
-from watcher import environment
 from watcher.cli import completion
 from watcher.cli.charts import AlertMarker, TimeRange, Track, format_timestamp, svg, terminal
 from watcher.cli.charts.svg import Theme
@@ -34,7 +33,7 @@ from watcher.core.rules.units import parse_duration
 from watcher.errors import UsageError, WatcherError
 from watcher.status.builder import format_series
 from watcher.status.document import format_json
-from watcher.system import clock
+from watcher.system import clock, environment
 
 TERMINAL_TARGETS = ("terminal", "-")
 HistoryRow = tuple[str, str, Track]

@@ -12,7 +12,6 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from watcher import environment
 from watcher.cli.config import format_schema
 from watcher.cli.output import get_output_width, wrap_line
 from watcher.config import json_schema
@@ -23,7 +22,7 @@ from watcher.notifiers.desktop import dbus
 from watcher.polling.fetch import find_logins
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
-from watcher.system import paths
+from watcher.system import environment, paths
 from watcher.system import paths as shipped
 from watcher.system.paths import Paths, may_exist
 

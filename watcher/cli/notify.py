@@ -13,11 +13,11 @@ from watcher.core.model import DeliveryOutcome, Message, Severity
 from watcher.core.redaction import Redactor
 from watcher.core.rules.diagnostics import find_close_match
 from watcher.delivery import attempts
-from watcher.environment import Environment, create_environment
 from watcher.errors import UsageError
 from watcher.notifiers import Channel
 from watcher.status.status_file import write_status
 from watcher.storage.store import CHANNEL_TESTED_PREFIX, DATABASE_FILE_NAME, Store
+from watcher.system.environment import Environment, create_environment
 from watcher.system.lock import Lock
 from watcher.system.paths import may_exist
 

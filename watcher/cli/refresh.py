@@ -7,10 +7,10 @@ import click
 
 from watcher.core.redaction import Redactor
 from watcher.daemon import CHECK_CONFIG_ERROR_FACT, REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED, Daemon
-from watcher.environment import Environment, create_environment
 from watcher.errors import ConfigError
 from watcher.status.status_file import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system.environment import Environment, create_environment
 from watcher.system.lock import Lock
 from watcher.system.log import Log
 from watcher.system.paths import Paths

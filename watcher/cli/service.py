@@ -14,12 +14,12 @@ from watcher.config.loader import ConfigFingerprint, fingerprint_config_files
 from watcher.core.redaction import Redactor
 from watcher.core.routing import messages
 from watcher.daemon import CONFIG_ERROR_FACT, Daemon
-from watcher.environment import Environment, create_environment
 from watcher.errors import ConfigError
 from watcher.notifiers import NOTIFIERS, Channel
 from watcher.status.status_file import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import http, paths
+from watcher.system.environment import Environment, create_environment
 from watcher.system.lock import Lock
 from watcher.system.log import FileLog, Log
 from watcher.system.paths import Paths

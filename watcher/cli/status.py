@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 from msgspec import structs
 
-from watcher import environment
 from watcher.cli import BAR_FORMATS, completion, status_bar
 from watcher.cli.context import find_paths, load_effective_config, open_store
 from watcher.cli.output import get_output_width
@@ -26,7 +25,7 @@ from watcher.polling import inbox
 from watcher.status.builder import ConfigFacts, build_status, collect_config_facts
 from watcher.status.document import AccountStatus, AlertStatus, StatusDocument, WindowStatus, format_json
 from watcher.status.status_file import read_status
-from watcher.system import clock
+from watcher.system import clock, environment
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths
 

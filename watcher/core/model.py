@@ -18,10 +18,11 @@ Glossary, the same words in TOML, code, commands, database and documents:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping  # noqa: TC003 - msgspec reads these annotations when it decodes
+from collections.abc import Callable, Mapping  # noqa: TC003 - msgspec reads these annotations when it decodes
 from datetime import datetime, timedelta
 from decimal import Decimal  # noqa: TC003 - likewise
 from enum import StrEnum
+from pathlib import Path  # noqa: TC003 - likewise
 from typing import Any
 
 from msgspec import Struct, field
@@ -190,6 +191,18 @@ class CommandResult(Struct, frozen=True, kw_only=True):
     stdout: str = ""
     stderr: str = ""  # also says why it could not be started
     timed_out: bool = False  # it was killed at its time limit, and may have done its work
+
+
+class HostInfo(Struct, frozen=True, kw_only=True):
+    """This machine, passed in so that tests can provide one."""
+
+    home: Path
+    env: Mapping[str, str]
+    platform: str  # as sys.platform: linux, darwin, win32
+    run_command: Callable[[Command], CommandResult]  # for the macOS Keychain
+    read_database: Callable[[DatabaseQuery], QueryResult]  # for OpenCode 2 and Antigravity
+    force_refresh: bool = False  # a token was just refused: do not rely on what a Keychain gave a minute ago
+    proc_path: Path | None = None  # Linux's /proc; None: running programs are not searched for files
 
 
 # --- alerts ---

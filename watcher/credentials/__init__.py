@@ -9,28 +9,17 @@ is written, moved or locked, and no token is refreshed here.
 places.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 
 from msgspec import Struct, field
 
-from watcher.core.model import Command, CommandResult, DatabaseQuery, QueryResult
+from watcher.core.model import HostInfo
+
+__all__ = ["OWNER_UNKNOWN_KEY", "Credential", "HostInfo"]
 
 OWNER_UNKNOWN_KEY = "others"
 """Key of `Credential.extra`: this login does not name its owner, and there are others that may be the same account."""
-
-
-class HostInfo(Struct, frozen=True, kw_only=True):
-    """The machine, passed in so that tests can provide one."""
-
-    home: Path
-    env: Mapping[str, str]
-    platform: str  # as sys.platform: linux, darwin, win32
-    run_command: Callable[[Command], CommandResult]  # for the macOS Keychain
-    read_database: Callable[[DatabaseQuery], QueryResult]  # for OpenCode 2 and Antigravity
-    force_refresh: bool = False  # a token was just refused: do not rely on what a Keychain gave a minute ago
-    proc_path: Path | None = None  # Linux's /proc; None: running programs are not searched for files
 
 
 class Credential(Struct, frozen=True, kw_only=True):

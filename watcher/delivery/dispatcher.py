@@ -16,8 +16,8 @@ from watcher.core.model import Delivery, DeliveryOutcome, DeliveryState
 from watcher.core.routing import planner
 from watcher.core.routing.outbox_changes import create_notice
 from watcher.delivery import attempts
-from watcher.environment import Environment
 from watcher.storage.store import Store
+from watcher.system.environment import Environment
 from watcher.system.paths import abbreviate_home
 from watcher.system.scheduler import Scheduler
 from watcher.system.work_queue import WorkQueue

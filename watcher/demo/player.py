@@ -24,11 +24,11 @@ from watcher.demo.clock import FastClock, SimulatedWorkQueue
 from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import ReceivedRequest, Reply, Server
 from watcher.demo.simulation import CLEARS_BELOW_PERCENT, FIRES_ABOVE_PERCENT
-from watcher.environment import Environment
 from watcher.notifiers import NOTIFIERS, Channel
 from watcher.status.builder import ConfigFacts, build_status
 from watcher.status.document import StatusDocument, WindowStatus
 from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system.environment import Environment
 from watcher.system.log import Log
 
 FRAME_INTERVAL_S = 0.1

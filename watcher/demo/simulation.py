@@ -17,8 +17,8 @@ from watcher.demo.clock import FastClock
 from watcher.demo.responses import ACCOUNT_EMAIL, CHATGPT_WORKSPACE, ENDPOINTS, encode_antigravity_status
 from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import ReceivedRequest, Reply, json_reply
-from watcher.environment import Environment
 from watcher.system import foreign_databases, process
+from watcher.system.environment import Environment
 from watcher.system.paths import Paths
 
 WEBHOOK_PATH = "/alerts"  # where the webhook channel posts

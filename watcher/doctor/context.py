@@ -12,7 +12,6 @@ from watcher.config.loader import Config
 from watcher.core.redaction import Redactor
 from watcher.credentials import HostInfo
 from watcher.doctor import DesktopUnavailableError, DoctorContext
-from watcher.environment import Environment
 from watcher.errors import ConfigError, NoReadingsError, StoreError, UsageError
 from watcher.notifiers.desktop import dbus
 from watcher.polling import fetch
@@ -22,6 +21,7 @@ from watcher.providers.registry import PROVIDERS
 from watcher.status.builder import ConfigFacts, build_status, collect_config_facts
 from watcher.status.document import StatusDocument
 from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system.environment import Environment
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths, resolve_paths
 

@@ -12,10 +12,10 @@ from watcher.config.loader import Config
 from watcher.core.engine import thresholds
 from watcher.core.model import Pace, PollFailure, Snapshot
 from watcher.credentials import Credential
-from watcher.environment import Environment
 from watcher.polling import accounts, activity, interval
 from watcher.polling.interval import NextPoll, PollContext
 from watcher.storage.store import Store
+from watcher.system.environment import Environment
 
 _RECENT_FOR = timedelta(hours=1)
 

@@ -15,7 +15,6 @@ from msgspec import Struct, field
 from watcher.config.loader import Config
 from watcher.core.model import PollFailure, Snapshot
 from watcher.credentials import Credential
-from watcher.environment import Environment
 from watcher.polling import accounts, fetch, statusline
 from watcher.polling.account_registry import AccountRegistry
 from watcher.polling.clock_skew import ClockSkew
@@ -25,6 +24,7 @@ from watcher.providers import ProviderState, claude
 from watcher.providers.registry import PROVIDERS
 from watcher.storage.records import Account
 from watcher.storage.store import Store
+from watcher.system.environment import Environment
 from watcher.system.scheduler import Scheduler
 from watcher.system.work_queue import RequestRunner
 

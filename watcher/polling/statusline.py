@@ -12,13 +12,13 @@ from watcher.config import loader as configuration
 from watcher.config.secrets import make_secret_resolver
 from watcher.core.model import Snapshot
 from watcher.credentials import Credential, claude_code
-from watcher.environment import Environment
 from watcher.errors import WatcherError
 from watcher.polling import fetch, inbox
 from watcher.polling.account_registry import AccountRegistry
 from watcher.providers import claude, claude_statusline
 from watcher.status.status_file import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system.environment import Environment
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths
 

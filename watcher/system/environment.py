@@ -1,24 +1,20 @@
-"""The doors to the world, in one record: clock, network, processes, files, chance. Tests and the demo pass others.
-
-`real()` opens the machine's own; the network's is imported at its first use, because it is heavy. Never decide here.
-"""
+"""Everything through which the program reaches the outside world, in one record: tests and the demo pass their own."""
 
 import os
 import random
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from msgspec import Struct
 
-from watcher.core.model import Command, CommandResult, DatabaseQuery, QueryResult, Request, Response
-from watcher.credentials import HostInfo
-from watcher.credentials.antigravity_server import PROC_PATH
+from watcher.core.model import Command, CommandResult, DatabaseQuery, HostInfo, QueryResult, Request, Response
 from watcher.system import foreign_databases, paths, process
 from watcher.system.clock import Clock
 
 
 class Environment(Struct, frozen=True, kw_only=True):
-    """Everything that reaches out of the process."""
+    """Clock, network, processes, files and randomness."""
 
     clock: Clock
     send: Callable[[Request], Response]
@@ -26,6 +22,18 @@ class Environment(Struct, frozen=True, kw_only=True):
     read_database: Callable[[DatabaseQuery], QueryResult]
     read_host_info: Callable[[], HostInfo]
     jitter: Callable[[], float]  # -1..1
+
+
+def create_environment() -> Environment:
+    """The real environment of this machine."""
+    return Environment(
+        clock=Clock(),
+        send=_send_request,
+        run=process.run_command,
+        read_database=foreign_databases.read_database,
+        read_host_info=read_host_info,
+        jitter=lambda: random.uniform(-1, 1),  # noqa: S311 - spreads retries, guards nothing
+    )
 
 
 def _send_request(request: Request) -> Response:
@@ -42,17 +50,5 @@ def read_host_info() -> HostInfo:
         platform=sys.platform,
         run_command=process.run_command,
         read_database=foreign_databases.read_database,
-        proc_path=PROC_PATH,
-    )
-
-
-def create_environment() -> Environment:
-    """The machine's own doors."""
-    return Environment(
-        clock=Clock(),
-        send=_send_request,
-        run=process.run_command,
-        read_database=foreign_databases.read_database,
-        read_host_info=read_host_info,
-        jitter=lambda: random.uniform(-1, 1),  # noqa: S311 - spreads retries, guards nothing
+        proc_path=Path("/proc"),
     )
