@@ -135,6 +135,6 @@ def save_plan(store: Store, planned: planner.OutboxPlan) -> None:
     """What a plan changes; inside `Store.write`."""
     store.outbox.enqueue(planned.new_deliveries)
     store.outbox.update(planned.changed_deliveries)
-    store.outbox.save_suppressions(planned.decisions)
+    store.outbox.save_suppressions(planned.suppressions)
     for snooze in planned.ended_snoozes:
         store.snoozes.delete(snooze.target)

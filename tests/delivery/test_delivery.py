@@ -289,6 +289,7 @@ def test_what_could_not_be_delivered_for_a_day_is_dead_and_shown_in_status(world
     assert len(tried(world)) < 24 * 4 + 12, "ever more slowly, a quarter of an hour apart at last"
 
 
+@pytest.mark.slow  # a week of the daemon; `tests/core/routing/test_planner.py` has the planner's part
 def test_a_channel_that_is_down_for_a_week_costs_little_and_comes_back_without_a_flood(made):
     world = made(config=HOOK.replace("10m", "30m") + RULE)
     down(world)

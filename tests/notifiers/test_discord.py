@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.notifiers.conftest import clean_message
@@ -73,7 +73,6 @@ def test_a_message_is_one_embed_with_bar_reset_colour_and_alert(compose):
     remaining=st.none() | st.decimals(-(10**20), 10**20),
     unit=st.text(SPECIAL, max_size=400),
 )
-@settings(max_examples=100, deadline=None)
 def test_whatever_the_text_the_payload_keeps_discords_limits(
     message, channel, *, title, body, identity, severity, used, remaining, unit
 ):

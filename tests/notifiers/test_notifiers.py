@@ -5,7 +5,7 @@ import sys
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.notifiers.conftest import clean_message
@@ -127,7 +127,6 @@ def test_the_registry_costs_no_heavy_import():
     used=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     left=st.none() | st.decimals(allow_nan=False, allow_infinity=False),
 )
-@settings(max_examples=30, deadline=None)
 def test_no_text_and_no_number_makes_a_channel_fail(
     message, channel, answered, kind, *, title, body, label, used, left
 ):

@@ -4,7 +4,7 @@ import re
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models.attachments import BlockAttachment
@@ -99,7 +99,6 @@ def test_a_message_is_a_header_and_beside_a_coloured_bar_its_numbers(compose):
     unit=st.text(SPECIAL, max_size=400),
     link=st.text(SPECIAL, max_size=40).map("https://".__add__),
 )
-@settings(max_examples=100, deadline=None)
 def test_whatever_the_text_the_blocks_are_valid_and_mention_nobody(
     message, channel, *, title, body, identity, severity, used, remaining, unit, link
 ):

@@ -21,7 +21,7 @@ from watcher.core.model import (
     Transition,
     WindowKind,
 )
-from watcher.core.routing.planner import RoutingDecision
+from watcher.core.routing.planner import Suppression
 from watcher.storage.accounts import TOKEN
 from watcher.storage.store import Store
 
@@ -98,7 +98,7 @@ def live(store, account, at=NOW, used=81, provider="claude"):
             ]
         )  # fmt: skip
         choice = {"at": at, "key": fired.key, "rule": "a", "series": about, "event": AlertEvent.FIRING}
-        store.outbox.save_suppressions([RoutingDecision(**choice, channel="h", said=False, reason="snoozed")])
+        store.outbox.save_suppressions([Suppression(**choice, channel="h", reason="snoozed")])
         store.snoozes.save(Snooze(target=f"{provider} {account}", created_at=at, episodes={str(about): 3}))
         store.accounts.save_request(provider, account, "token", at)
         store.accounts.save_alias(provider, account, TOKEN, f"token of {account}")

@@ -26,7 +26,7 @@ from watcher.core.model import (
     Snapshot,
     WindowKind,
 )
-from watcher.core.routing.planner import RoutingDecision
+from watcher.core.routing.planner import Suppression
 from watcher.errors import StoreError
 from watcher.storage.migrations import MIGRATIONS
 from watcher.storage.store import Store
@@ -152,15 +152,15 @@ def test_raw_readings_become_hourly_ones_after_two_weeks_and_go_after_a_year(sto
     assert list(store.readings.iter_history(series, since=NOW - H)) == []
 
 
-def silence(at, rule="mine", *, said=False):
+def silence(at, rule="mine"):
     series = Series(provider="claude", window="five_hour")
-    return RoutingDecision(
-        at=at, key="k", rule=rule, series=series, event=AlertEvent.FIRING, channel="hook", said=said, reason="snoozed"
+    return Suppression(
+        at=at, key="k", rule=rule, series=series, event=AlertEvent.FIRING, channel="hook", reason="snoozed"
     )
 
 
-def test_only_what_was_not_said_is_kept_as_a_silence(store):
-    store.run_transaction(lambda: store.outbox.save_suppressions([silence(NOW), silence(NOW, said=True)]), now=NOW)
+def test_a_suppression_is_kept_under_its_rule(store):
+    store.run_transaction(lambda: store.outbox.save_suppressions([silence(NOW)]), now=NOW)
     assert store.outbox.load_suppressions(since=NOW, rule="mine") == [silence(NOW)]
     assert store.outbox.load_suppressions(since=NOW, rule="other") == []
 

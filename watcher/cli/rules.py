@@ -31,7 +31,7 @@ from watcher.core.engine.rule_tests import ExampleResult
 from watcher.core.engine.transitions import Decision
 from watcher.core.formatting import format_duration, format_percent
 from watcher.core.model import AlertEvent, Delivery, DeliveryState, Series, Severity, Transition
-from watcher.core.routing.planner import RoutingDecision
+from watcher.core.routing.planner import Suppression
 from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import create_diagnostic, format_diagnostics
 from watcher.core.rules.rule import Rule
@@ -267,7 +267,7 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
         store.close()
     if as_json:
         objects = [convert_decision(each) for decided in decisions.values() for each in decided[-last:]]
-        objects += [convert_routing_decision(each) for each in suppressions[-last:]]
+        objects += [convert_suppression(each) for each in suppressions[-last:]]
         for each in objects:
             click.echo(msgspec.json.encode(each).decode())
         return
@@ -293,15 +293,15 @@ def convert_decision(decision: Decision) -> dict[str, object]:
     }
 
 
-def convert_routing_decision(routing_decision: RoutingDecision) -> dict[str, object]:
+def convert_suppression(suppression: Suppression) -> dict[str, object]:
     """One change that was not sent, as an object of `--json`: only these have `event` and `channel`."""
     return {
-        "at": routing_decision.at,
-        "rule": routing_decision.rule,
-        "series": str(routing_decision.series),
-        "event": routing_decision.event,
-        "channel": routing_decision.channel or None,
-        "reason": routing_decision.reason,
+        "at": suppression.at,
+        "rule": suppression.rule,
+        "series": str(suppression.series),
+        "event": suppression.event,
+        "channel": suppression.channel or None,
+        "reason": suppression.reason,
     }
 
 
@@ -342,7 +342,7 @@ def _format_transition(
     rule: Rule,
     transition: Transition,
     deliveries: Sequence[Delivery],
-    suppressions: Sequence[RoutingDecision],
+    suppressions: Sequence[Suppression],
     format_series: Callable[[Series], str],
 ) -> Iterator[str]:
     """A change as it was recorded, what became of its messages, and why some were not sent."""

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from watcher.core.model import Delivery, DeliveryState, Series, Snooze, StoppedChannel, Transition
-from watcher.core.routing.planner import RoutingDecision
+from watcher.core.routing.planner import Suppression
 from watcher.storage.accounts import Accounts
 from watcher.storage.database import Database
 from watcher.storage.records import encode_json, to_milliseconds
@@ -122,8 +122,8 @@ class Outbox:
         """Forget that a channel refused."""
         self._database.execute("DELETE FROM stopped_channel WHERE channel = ?", (channel,))
 
-    def save_suppressions(self, decisions: Iterable[RoutingDecision]) -> None:
-        """Keep why messages were not sent. Those that were sent are in the outbox."""
+    def save_suppressions(self, suppressions: Iterable[Suppression]) -> None:
+        """Keep why messages were not sent."""
         self._database.executemany(
             "INSERT INTO suppression (at, rule, series, record) VALUES (?, ?, ?, ?)",
             [
@@ -133,22 +133,21 @@ class Outbox:
                     self._accounts.assign_series_number(each.series),
                     encode_json(each, without=("series",)),
                 )
-                for each in decisions
-                if not each.said
+                for each in suppressions
             ],
         )
 
-    def load_suppressions(self, *, since: datetime, rule: str) -> list[RoutingDecision]:
+    def load_suppressions(self, *, since: datetime, rule: str) -> list[Suppression]:
         """Why messages about a rule's alerts were not sent, not at once or not at all, oldest first."""
         series = self._accounts.load_series_numbers()
         read = (
-            self._database.decode(record, RoutingDecision, series=series[number])
+            self._database.decode(record, Suppression, series=series[number])
             for number, record in self._database.execute(
                 "SELECT series, record FROM suppression WHERE rule = ? AND at >= ? ORDER BY id",
                 (rule, to_milliseconds(since)),
             )
         )
-        return [decision for decision in read if decision is not None]
+        return [suppression for suppression in read if suppression is not None]
 
 
 class Snoozes:

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.samples import NOW, VOICE, H, M, rule, transition
@@ -108,7 +108,6 @@ def test_a_wish_beyond_its_lifetime_is_its_end():
     assert apply_outcome(delivery(), failed(retry_after=48 * H), NOW, 0.0).state is DeliveryState.DEAD
 
 
-@settings(max_examples=100)
 @given(attempts=st.integers(1, 500), jitter=st.floats(0, 1), asked=st.none() | st.integers(0, 86_400))
 def test_a_wait_is_never_nothing_and_never_less_than_asked(attempts, jitter, asked):
     retry_after = None if asked is None else timedelta(seconds=asked)

@@ -53,10 +53,10 @@ class Routing(Struct, frozen=True, kw_only=True):
     formatter: Formatter
 
 
-class RoutingDecision(Struct, frozen=True, kw_only=True):
-    """What was decided about one transition and one channel, and why.
+class Suppression(Struct, frozen=True, kw_only=True):
+    """Why one transition is not sent to one channel, now or at all.
 
-    The engine's `Decision` says why there was a transition at all.
+    The engine's `Decision` is about why there was a transition at all.
     """
 
     at: datetime  # when it was decided
@@ -65,7 +65,6 @@ class RoutingDecision(Struct, frozen=True, kw_only=True):
     series: Series
     event: AlertEvent
     channel: str  # empty: no channel at all
-    said: bool  # False: not now, or never
     reason: str
 
 
@@ -173,7 +172,7 @@ class Row:
 
 
 class OutboxChanges:
-    """The rows of the outbox as a plan changes them, and the decisions. What was in the outbox keeps its id."""
+    """The rows of the outbox as a plan changes them, and what it suppresses. Rows of the outbox keep their ids."""
 
     def __init__(
         self, outbox: Sequence[Delivery], rules: Mapping[str, Rule], routing: Routing, context: MutingContext
@@ -182,7 +181,7 @@ class OutboxChanges:
         self.routing = routing
         self.context = context
         self.now = context.now
-        self.decisions: list[RoutingDecision] = []
+        self.suppressions: list[Suppression] = []
         self.rows: list[Row] = []
         self._rows_by_alert: dict[str, list[Row]] = defaultdict(list)
         for delivery in outbox:
@@ -220,10 +219,10 @@ class OutboxChanges:
                 if channel not in channels:
                     self._withdraw(channel, transition.alert_id, ALERT_OVER)
         if not channels:
-            self.record_decision(transition, "", "no route leads to a channel", delivered_now=False)
+            self.record_suppression(transition, "", "no route leads to a channel")
         for channel in channels:
             if channel not in self.routing.channels:
-                self.record_decision(transition, channel, "there is no such channel", delivered_now=False)
+                self.record_suppression(transition, channel, "there is no such channel")
             elif transition.event in FIRING_EVENTS:
                 self._queue_opening(transition, channel)
             else:
@@ -239,19 +238,16 @@ class OutboxChanges:
         rule = self.rules.get(transition.rule)
         return find_mute(transition, self.context, about_availability=is_availability_rule(rule))
 
-    def record_decision(
-        self, transition: Transition, channel: str, reason: str, *, delivered_now: bool, transition_key: str = ""
-    ) -> None:
-        """Note what was decided. `transition_key`: the transition's own, where it goes on under another event."""
-        self.decisions.append(
-            RoutingDecision(
+    def record_suppression(self, transition: Transition, channel: str, reason: str, key: str = "") -> None:
+        """Note why a transition is not sent. `key`: the transition's own, where it goes on under another event."""
+        self.suppressions.append(
+            Suppression(
                 at=self.now,
-                key=transition_key or transition.key,
+                key=key or transition.key,
                 rule=transition.rule,
                 series=transition.series,
                 event=transition.event,
                 channel=channel,
-                said=delivered_now,
                 reason=reason,
             )
         )
@@ -263,7 +259,7 @@ class OutboxChanges:
         routes, default = self.routing.routes, self.routing.default
         if transition.event in FIRING_EVENTS:
             return routes.get(transition.severity, default)
-        # A channel that was told of a higher severity is told of the end, whatever the severity is by then.
+        # A channel that got a higher severity gets the end too, whatever the severity is by then.
         severities = transition.notified_severities or (transition.severity,)
         return tuple(dict.fromkeys(channel for severity in severities for channel in routes.get(severity, default)))
 
@@ -300,7 +296,7 @@ class OutboxChanges:
         in_doubt = any(row.delivery.in_doubt for row in self._find_rows(alert, channel))
         if transition.event is AlertEvent.REMINDER and (unread or in_doubt):
             reason = "duplicate: what it would repeat is still on its way"
-            self.record_decision(transition, channel, reason, delivered_now=False)
+            self.record_suppression(transition, channel, reason)
             return
         firing = _find_firing(unread, alert)
         if firing is not None and transition.event is AlertEvent.ESCALATED:  # the first that the reader gets of it
@@ -321,7 +317,7 @@ class OutboxChanges:
         self._withdraw_repeats(channel, alert)
         place = self._withdraw(channel, alert, "" if says_both else ALERT_OVER)
         if firing is not None and was_held and transition.event is AlertEvent.RESOLVED:
-            self.record_decision(transition, channel, "it began and ended while it was held back", delivered_now=False)
+            self.record_suppression(transition, channel, "it began and ended while it was held back")
             return
         about = (firing, transition) if firing is not None and says_both else (transition,)
         self._queue(transition.key, channel, about, self.find_mute(transition), place)
@@ -330,9 +326,9 @@ class OutboxChanges:
         self, key: str, channel: str, about: tuple[Transition, ...], mute: Mute | None, place: Row | None
     ) -> None:
         """Put a message into the outbox: in place of the one that it overtakes, else at the end."""
-        reason = mute.reason if mute else about[-1].reason
-        self.record_decision(about[-1], channel, reason, delivered_now=mute is None, transition_key=key)
-        delivery = create_delivery(key, channel, self.now, reason=reason, about=about, mute=mute)
+        if mute is not None:
+            self.record_suppression(about[-1], channel, mute.reason, key)
+        delivery = create_delivery(key, channel, self.now, reason=about[-1].reason, about=about, mute=mute)
         if place is None:
             self.add(delivery)
             return
@@ -353,7 +349,7 @@ class OutboxChanges:
         for row in self._find_unread(channel, alert):
             gone = row.about.pop(alert)
             for transition in gone if reason else ():
-                self.record_decision(transition, channel, reason, delivered_now=False)
+                self.record_suppression(transition, channel, reason)
             if not row.about:
                 row.withdraw(reason or ALERT_OVER)
                 place = place or row

@@ -6,7 +6,7 @@
 - The end of an alert that was delivered is always delivered, later where it is held back.
 - More than three alerts that wait for one channel become one digest, so a channel that was down for a week gets a few
   messages, and the outbox stays small.
-- Each decision not to notify is recorded with its reason.
+- What is not sent, now or at all, is recorded with its reason.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -26,12 +26,12 @@ from watcher.core.routing.muting import (
     has_snooze_expired,
     target_matches,
 )
-from watcher.core.routing.outbox_changes import RECONNECT_GRACE_FOR, OutboxChanges, Routing, RoutingDecision, Row
+from watcher.core.routing.outbox_changes import RECONNECT_GRACE_FOR, OutboxChanges, Routing, Row, Suppression
 from watcher.core.routing.retry import DELIVERY_LIFETIME, MAX_RETRY_WAIT, mark_dead
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.time_intervals import find_next_interval_start
 
-__all__ = ["OutboxPlan", "Routing", "RoutingDecision", "find_next_release", "plan_deliveries", "plan_release"]
+__all__ = ["OutboxPlan", "Routing", "Suppression", "find_next_release", "plan_deliveries", "plan_release"]
 
 _STALE_FACTS = ("rate", "projected", "exhausts_in_s", "age_s")
 
@@ -42,7 +42,7 @@ class OutboxPlan(Struct, frozen=True, kw_only=True):
     new_deliveries: tuple[Delivery, ...] = ()  # in the order in which they are to be sent
     changed_deliveries: tuple[Delivery, ...] = ()  # known by `id`: withdrawn, held, released, moved into a digest
     ended_snoozes: tuple[Snooze, ...] = ()  # to be deleted
-    decisions: tuple[RoutingDecision, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()
 
 
 def plan_deliveries(  # noqa: PLR0913, PLR0917 - the contract of the pipeline; the rare ones are named
@@ -147,7 +147,7 @@ def _complete(changes: OutboxChanges, ended_snoozes: tuple[Snooze, ...]) -> Outb
         new_deliveries=changes.list_new_deliveries(),
         changed_deliveries=changes.list_changed_deliveries(),
         ended_snoozes=ended_snoozes,
-        decisions=tuple(changes.decisions),
+        suppressions=tuple(changes.suppressions),
     )
 
 
@@ -203,7 +203,7 @@ def _hold(changes: OutboxChanges, row: Row, mute: Mute) -> None:
         until = changes.now + RECONNECT_GRACE_FOR
     if not row.is_held:
         for transition in row.transitions:
-            changes.record_decision(transition, row.delivery.channel, mute.reason, delivered_now=False)
+            changes.record_suppression(transition, row.delivery.channel, mute.reason)
     row.update(state=DeliveryState.HELD, reason=mute.reason, next_attempt_at=until)
 
 
