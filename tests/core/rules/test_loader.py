@@ -148,7 +148,7 @@ def test_an_example_of_a_series_that_the_rule_is_never_about_is_a_mistake():
         assert only(text + example.format(right)).examples[0].series == right
         if wrong:
             subject = when.split()[0]
-            expected = f'rules.toml:5:10: rule "a": this rule is about `{subject}`, never about `{wrong}`'
+            expected = f'rules.toml:5:10: rule "a": this rule is about `{subject}`, not about `{wrong}`'
             assert said(text + example.format(wrong)).startswith(expected)
 
 
@@ -183,7 +183,7 @@ def test_a_file_of_a_million_characters_is_refused_unread():
 def test_a_line_of_a_hundred_thousand_characters_is_refused_unread():
     assert (
         said("\n# " + "x" * 100_000)
-        == "rules.toml:2:1: 100,002 characters in one line; at most 4,000, so break the line"
+        == "rules.toml:2:1: 100,002 characters in one line; break it, at most 4,000 are valid"
     )
 
 

@@ -191,8 +191,8 @@ def test_the_parts_of_a_selector(text, selector, field):
             "`error` is text, for `title` and `message` only; valid: such as `not up`",
             "claude.error",
         ),
-        ("1 < 2", "this is the same for all readings; name a series, as in `claude.five_hour > 80%`", "1 < 2"),
-        ("true", "this is the same for all readings; name a series, as in `claude.five_hour > 80%`", "true"),
+        ("1 < 2", "this does not depend on any reading; name a series, as in `claude.five_hour > 80%`", "1 < 2"),
+        ("true", "this does not depend on any reading; name a series, as in `claude.five_hour > 80%`", "true"),
         (
             "resets_in < 5m",
             (
@@ -396,7 +396,7 @@ def test_a_bare_clear_has_its_units_checked():
 
 
 def test_a_bare_clear_needs_a_comparison_to_be_about():
-    with pytest.raises(ExpressionError, match="`when` compares nothing"):
+    with pytest.raises(ExpressionError, match="`when` has no comparison"):
         parse_clear("< 2h", parse_condition("not claude.up"))
 
 

@@ -95,7 +95,7 @@ def check_rule_files(
 
 
 def parse_toml_document(text: str, path: str) -> tuple[dict[str, Any], TomlPositions] | Diagnostic:
-    """A TOML text read in bounded time, with the places of its keys; or why it cannot be."""
+    """The values of a TOML text and the positions of its keys, read in bounded time; or why it cannot be read."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     wrong = _check_size(text, path)
     if wrong is not None:
@@ -147,13 +147,13 @@ def _read_rules(source: SourceFile, tables: Any, channels: Collection[str] | Non
 
 
 def _check_size(text: str, path: str) -> Diagnostic | None:
-    """What makes a file too big to be read in bounded time; None where nothing does."""
+    """Why a file is too large to be read in bounded time; None if it is not."""
     if len(text) > MAX_FILE_LENGTH:
         message = f"{len(text):,} characters long; a file of rules holds at most {MAX_FILE_LENGTH:,}"
         return Diagnostic(path, 1, 1, message)
     for number, line in enumerate(text.split("\n"), 1):
         if len(line) > MAX_LINE_LENGTH:
-            message = f"{len(line):,} characters in one line; at most {MAX_LINE_LENGTH:,}, so break the line"
+            message = f"{len(line):,} characters in one line; break it, at most {MAX_LINE_LENGTH:,} are valid"
             return Diagnostic(path, number, 1, message)
         if line.count(".") >= _MAX_KEY_PARTS and _LONG_KEY.search(line) and not line.lstrip().startswith("#"):
             return Diagnostic(path, number, 1, f"a key of more than {_MAX_KEY_PARTS} parts", source=line)
@@ -161,7 +161,7 @@ def _check_size(text: str, path: str) -> Diagnostic | None:
 
 
 def _diagnose_syntax_error(text: str, path: str, error: str) -> Diagnostic:
-    """What `tomllib` says, with its place, and what was probably meant."""
+    """The message of `tomllib`, with its place, and what was probably meant."""
     found = _ERROR_POSITION.search(error)
     message = _ERROR_POSITION.sub("", error)
     message = "not TOML: " + message[:1].lower() + message[1:]
@@ -175,13 +175,15 @@ def _diagnose_syntax_error(text: str, path: str, error: str) -> Diagnostic:
     if "overwrite" in message or "twice" in message:
         place = TextSpan(place.start + len(line) - len(line.lstrip()), place.start + len(line.rstrip()))
         header = _TABLE_HEADER.match(line)
-        message = _describe_duplicate_table(text, header.group(1)) if header else message + "; something is given twice"
+        message = (
+            _describe_duplicate_table(text, header.group(1)) if header else message + "; a key or table is given twice"
+        )
     elif "illegal character '\\n'" in message:
         place = TextSpan(place.start + column, place.start + column + 1)
         message += "; a closing quote is missing"
     elif unquoted:
         value = unquoted.group(2).strip()
-        message += f'; texts stand in quotes: {unquoted.group(1)} = "{sanitize_for_terminal(value)}"'
+        message += f'; put text in quotes: {unquoted.group(1)} = "{sanitize_for_terminal(value)}"'
         place = TextSpan(place.start + unquoted.start(2), place.start + unquoted.start(2) + len(value))
     else:
         place = TextSpan(place.start + column, place.start + column + 1)
@@ -189,9 +191,9 @@ def _diagnose_syntax_error(text: str, path: str, error: str) -> Diagnostic:
 
 
 def _describe_duplicate_table(text: str, header: str) -> str:
-    """What is said of the second header of one table."""
+    """The message about the second header of one table."""
     if f"\n[{header}]" in f"\n{text}":
-        return f"not TOML: {header} stands where the others are [{header}]; write it like them"
+        return f"not TOML: {header} is [{header}] elsewhere in the file; write double brackets here too"
     return f"not TOML: {header} is given twice; write all its keys below one of them"
 
 

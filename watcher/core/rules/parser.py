@@ -79,7 +79,7 @@ def parse_clear(text: str, when: Expression, *, level: Literal | None = None) ->
         return parser.parse_all().node
     first = next(iter_comparisons(when), None)
     if first is None:
-        message = "`when` compares nothing that this could be about"
+        message = "`when` has no comparison that this could belong to"
         raise ExpressionError(message, 0, len(text), "write a whole condition")
     measured = first.right if is_constant(first.left) else first.left
     return parser.parse_all(_ParsedNode(measured, first.unit, 0, 0)).node
@@ -172,7 +172,7 @@ class _Parser:
             _raise_error(f"unexpected {quote_text(token.text)}", token, hint)
         self._require_boolean(parsed)
         if is_constant(parsed.node):
-            _raise_error("this is the same for all readings", parsed, "name a series, as in `claude.five_hour > 80%`")
+            _raise_error("this does not depend on any reading", parsed, "name a series, as in `claude.five_hour > 80%`")
         return parsed
 
     def _parse_condition(self) -> _ParsedNode:

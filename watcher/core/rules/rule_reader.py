@@ -46,6 +46,7 @@ MIN_EXAMPLE_YEAR, MAX_EXAMPLE_YEAR = 2001, 2150
 
 _MAX_NUMBER_BITS = 100
 _DEFAULT_EVENTS = frozenset({AlertEvent.FIRING, AlertEvent.ESCALATED, AlertEvent.RESOLVED})
+_TABLES = {"levels": dict, "example": list}  # their own keys are read separately
 _ALERT_ID_SEPARATOR = "|"  # between the parts of an alert's id
 _KEY_CORRECTIONS = {
     "channel": "notify", "channels": "notify", "condition": "when", "expr": "when", "hold": "for", "repeat": "remind",
@@ -88,7 +89,7 @@ class RuleReader:
         self.rule_name = sanitize_for_terminal(name) if isinstance(name, str) else ""
         entry = self._read_typed_keys((), table, RuleEntry)
         self._check_name(entry.get("name"))
-        levels = self._read_levels(entry, has_severity="severity" in table)
+        levels = self._read_levels(entry, table)
         pending_for = self._read_duration(("for",), entry) or timedelta(0)
         remind = self._read_duration(("remind",), entry)
         if remind == timedelta(0):
@@ -141,8 +142,8 @@ class RuleReader:
                 correction = _KEY_CORRECTIONS.get(key)
                 hint = f"did you mean `{correction}`?" if correction in fields else suggest_word(key, tuple(fields))
                 self._add_error((*path, key), f"unknown key `{sanitize_for_terminal(key, 40)}`; {hint}", at_key=True)
-            elif key in ("levels", "example") or self._has_valid_type((*path, key), value, field.type):
-                good[key] = value  # `levels` and `example` are tables with keys of their own
+            elif isinstance(value, _TABLES.get(key, ())) or self._has_valid_type((*path, key), value, field.type):
+                good[key] = value
         for key, field in fields.items():
             if field.required and key not in table:
                 self._add_error(path, f"`{key}` is missing: {describe_type(field.type)}", at_key=True)
@@ -191,18 +192,16 @@ class RuleReader:
 
     # --- the condition ---
 
-    def _read_levels(self, entry: dict[str, Any], *, has_severity: bool) -> tuple[Level, ...]:
+    def _read_levels(self, entry: dict[str, Any], table: dict[str, Any]) -> tuple[Level, ...]:
         """The rule's levels, least severe first; empty if they cannot be read."""
-        if "levels" not in entry:
-            if "when" not in entry:
-                return ()
+        if "levels" in table and "severity" in table:
+            self._add_error(("severity",), "`levels` gives the severities; leave `severity` out", at_key=True)
+        literals = self._read_literals(entry["levels"]) if "levels" in entry else {}
+        if "when" not in entry or ("levels" in table and not literals):
+            return ()
+        if not literals:
             level = self._read_level(entry, Severity(entry.get("severity", Severity.WARNING)), None)
             return (level,) if level else ()
-        if has_severity:
-            self._add_error(("severity",), "`levels` gives the severities; leave `severity` out", at_key=True)
-        literals = self._read_literals(entry["levels"])
-        if "when" not in entry or not literals:
-            return ()
         levels: list[Level] = []
         for severity, literal in literals.items():
             level = self._read_level(entry, severity, literal)
@@ -216,12 +215,8 @@ class RuleReader:
         self._check_level_order(levels, literals)
         return tuple(levels)
 
-    def _read_literals(self, levels: Any) -> dict[Severity, Literal]:
-        """What `level` stands for, for each severity; empty if one of them is wrong."""
-        if not isinstance(levels, dict):
-            message = f'`levels` takes a table such as {{ warning = "80%" }}, not {format_toml_value(levels)}'
-            self._add_error(("levels",), message)
-            return {}
+    def _read_literals(self, levels: dict[str, Any]) -> dict[Severity, Literal]:
+        """The value of the word `level`, for each severity; empty if one of them is wrong."""
         if not levels:
             self._add_error(("levels",), '`levels` is empty: give at least one, such as { warning = "80%" }')
         texts = self._read_typed_keys(("levels",), levels, LevelsEntry)
@@ -246,8 +241,8 @@ class RuleReader:
             return None
         overlap = find_overlap(when, clear)
         if overlap is not None:
-            message = f"`{clear}` and `{when}` can both hold, such as at {overlap:g}: the alert would never rest"
-            self._add_error(("clear",), f"{message}; `clear` must lie beyond, such as `{default_clear}`")
+            message = f"`{clear}` and `{when}` can both hold, such as at {overlap:g}: the alert would flap"
+            self._add_error(("clear",), f"{message}; `clear` must be further back, such as `{default_clear}`")
             return None
         return Level(severity=severity, when=when, clear=clear)
 
@@ -274,13 +269,13 @@ class RuleReader:
         elif len(name) > MAX_NAME_LENGTH:
             message = f"the name has {len(name):,} characters; at most {MAX_NAME_LENGTH}"
         elif name != name.strip() or not name.isprintable() or _ALERT_ID_SEPARATOR in name:
-            message = "a name has no blank at its ends, no line break and no `|`"
+            message = "a name has no space at either end, no line break and no `|`"
         if message:
             self._add_error(("name",), message)
 
     def _read_events(self, events: list[str] | None, *, has_reminder: bool) -> frozenset[AlertEvent]:
         if events is not None and not events:
-            self._add_error(("on",), "`on` is empty: nothing would ever be said; leave it out for the usual")
+            self._add_error(("on",), "`on` is empty: the rule would never send anything; leave it out for the default")
         on = _DEFAULT_EVENTS if events is None else frozenset(AlertEvent(each) for each in events)
         return on | {AlertEvent.REMINDER} if has_reminder else on
 
@@ -291,7 +286,9 @@ class RuleReader:
             self._add_error(("notify",), f"`notify` names {len(names):,} channels; at most {MAX_CHANNELS}")
             return None
         if not names:
-            self._add_error(("notify",), "`notify` is empty: nobody would be told; leave it out for the default route")
+            self._add_error(
+                ("notify",), "`notify` is empty: the alert would go nowhere; leave it out for the default route"
+            )
         for index, name in enumerate(names):
             if self.channels is not None and name not in self.channels:
                 hint = suggest_word(name, tuple(self.channels)) if self.channels else "no channel is configured"
@@ -321,11 +318,7 @@ class RuleReader:
 
     # --- examples ---
 
-    def _read_examples(self, tables: Any) -> tuple[Example, ...]:
-        if not isinstance(tables, list):
-            message = f"examples are written under [[rule.example]], not as {format_toml_value(tables)}"
-            self._add_error(("example",), message)
-            return ()
+    def _read_examples(self, tables: list[Any]) -> tuple[Example, ...]:
         examples = []
         for index, table in enumerate(tables):
             if isinstance(table, dict):
@@ -367,31 +360,31 @@ class RuleReader:
             return None
         selector, field = found
         if "*" in (selector.provider, selector.window) or not selector.window or field or selector.kind:
-            self._add_error(path, f"{format_toml_value(text)} is not one series; valid: such as `claude.five_hour`")
+            self._add_error(path, f"{format_toml_value(text)} is not one series; write one such as `claude.five_hour`")
             return None
         return text
 
     def _check_rows(self, path: KeyPath, entry: dict[str, Any], table: dict[str, Any]) -> None:
         if ("used" in table) == ("remaining" in table):
-            self._add_error(path, "an example has either `used` or `remaining`", at_key=True)
+            self._add_error(path, "an example needs either `used` or `remaining`", at_key=True)
             return
         key = "used" if "used" in table else "remaining"
         row, expect, limit = entry.get(key), entry.get("expect"), entry.get("limit")
         if row is None:
             return
         if not row or len(row) > MAX_EXAMPLE_READINGS:
-            message = f"`{key}` has {len(row):,} readings; at least 1, at most {MAX_EXAMPLE_READINGS:,}"
+            message = f"`{key}` has {len(row):,} readings; valid: 1 to {MAX_EXAMPLE_READINGS:,}"
             self._add_error((*path, key), message)
         for index, value in enumerate(row):
             if not isinstance(value, str) and not abs(value) <= MAX_NUMBER:
-                message = f'{format_toml_value(value)} is no number up to {MAX_NUMBER:.0e}; unknown is "?"'
+                message = f'{format_toml_value(value)} is not a number up to {MAX_NUMBER:.0e}; write "?" for unknown'
                 self._add_error((*path, key, index), message)
         if limit is not None and not 0 < limit <= MAX_NUMBER:
             self._add_error((*path, "limit"), f"`limit` takes a number above zero, at most {MAX_NUMBER:.0e}")
         if limit is not None and key == "used":
             self._add_error((*path, "limit"), "`limit` belongs to `remaining`; `used` is in percent", at_key=True)
         if expect is not None and len(expect) != len(row):
-            message = f"`{key}` has {len(row)} readings and `expect` {len(expect)}; as many each"
+            message = f"`{key}` has {len(row)} readings and `expect` {len(expect)}; give as many of each"
             self._add_error((*path, "expect"), message)
 
     def _check_times(self, path: KeyPath, start: datetime | None, every: timedelta | None, steps: int) -> None:
@@ -402,7 +395,7 @@ class RuleReader:
             message = f"`start` is not between the years {MIN_EXAMPLE_YEAR} and {MAX_EXAMPLE_YEAR}"
             self._add_error((*path, "start"), message)
         if every is not None and every * min(steps, MAX_EXAMPLE_READINGS) > MAX_EXAMPLE_DURATION:
-            self._add_error((*path, "every"), "the readings go on for longer than ten years")
+            self._add_error((*path, "every"), "the readings cover more than ten years")
 
     def _check_example_series(self, subject: Selector, examples: tuple[Example, ...]) -> None:
         """Reports an example of a series that the rule never matches."""
@@ -415,7 +408,7 @@ class RuleReader:
                 or (is_window and subject.window != selector.window)
                 or (not subject.window and primary and selector.window not in primary)
             ):
-                message = f"this rule is about `{subject}`, never about `{selector}`"
+                message = f"this rule is about `{subject}`, not about `{selector}`"
                 self._add_error(("example", index, "series"), message)
 
 
@@ -441,7 +434,7 @@ def format_toml_value(value: Any) -> str:
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, int) and value.bit_length() > _MAX_NUMBER_BITS:
-        return "a number of very many digits"  # which Python refuses to convert to text
+        return "a very long number"  # which Python refuses to convert to text
     return sanitize_for_terminal(str(value), 40)
 
 
@@ -462,11 +455,11 @@ def _suggest_choice(value: Any, expected_type: Any) -> str:
     if not isinstance(value, str):
         return ""
     if value == AlertEvent.REMINDER:
-        return "; reminders are asked for by `remind`"
+        return "; for reminders, use `remind`"
     description = describe_type(expected_type)
     choices = [part.strip('",.') for part in description.split() if part.startswith('"')]
     choice = find_close_match(value, choices)
-    if choice is None:
+    if choice is None or " such as " in description:
         return ""
     is_list = description.startswith("a list of") and choice == value
     return f'; did you mean ["{choice}"]?' if is_list else f'; did you mean "{choice}"?'

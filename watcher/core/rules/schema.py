@@ -1,13 +1,14 @@
 """The keys of a rule in TOML, with their types and descriptions.
 
-The JSON Schema for editors and the messages of `watcher rules check` both come from here.
+The JSON Schema for editors and the messages of `watcher rules check` both come from here: a type's title completes the
+sentence "the key takes ...".
 """
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 
 from watcher.core.model import Severity
 
@@ -15,53 +16,42 @@ JSON_SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DURATION_PATTERN = r"^(?=[0-9])([0-9.]+w)?([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?$"
 _DURATION_SCHEMA = {"pattern": DURATION_PATTERN}
 
-Duration = Annotated[str, Meta(title='a duration such as "45m", "2h" or "1h30m"', extra_json_schema=_DURATION_SCHEMA)]
+Name = Annotated[str, Meta(title='a name such as "claude-session"')]
 Condition = Annotated[str, Meta(title='a condition such as "claude.five_hour > 80%"')]
+ClearCondition = Annotated[str, Meta(title='a comparison such as "< 70%", or a whole condition')]
 Threshold = Annotated[str, Meta(title='a value such as "80%", "2h", "$5" or "50"')]
+SeverityName = Annotated[Severity, Meta(title='"info", "warning" or "critical"')]
+ChannelNames = Annotated[list[str], Meta(title='a list of channel names such as ["desktop"]')]
+Duration = Annotated[str, Meta(title='a duration such as "45m", "2h" or "1h30m"', extra_json_schema=_DURATION_SCHEMA)]
+Event = Annotated[Literal["firing", "escalated", "resolved", "reset"], Meta(title="an event")]
+Events = Annotated[list[Event], Meta(title='a list of "firing", "escalated", "resolved" and "reset"')]
+ActiveHours = Annotated[str, Meta(title='days and hours such as "Mon-Fri 09:00-18:00"')]
+TimeZone = Annotated[str, Meta(title='a time zone such as "Europe/Berlin"')]
 Template = Annotated[str, Meta(title='a text such as "{provider} is at {used_percent:.0f} %"')]
-ExampleRow = Annotated[
-    list[Annotated[int | float | Literal["?", "reset"], Meta(title='a number, "?" or "reset"')]],
-    Meta(title='a list of numbers, "?" (no reading) and "reset"'),
-]
+SeriesName = Annotated[str, Meta(title='one series such as "claude.five_hour"')]
+Value = Annotated[int | float | Literal["?", "reset"], Meta(title='a number, "?" or "reset"')]
+Values = Annotated[list[Value], Meta(title='a list of numbers, "?" (no reading) and "reset"')]
+Phase = Annotated[Literal[".", "p", "F"], Meta(title='".", "p" or "F"')]
+Phases = Annotated[list[Phase], Meta(title='a list of "." (ok), "p" (pending) and "F" (firing)')]
+Limit = Annotated[int | float, Meta(title="a number")]
+StartTime = Annotated[datetime, Meta(title="a date and time with an offset such as 2026-03-04T12:00:00Z")]
 
 
 class ExampleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One `[[rule.example]]`: readings, and the expected state after each. `watcher rules test` runs it."""
 
-    series: Annotated[
-        str, Meta(title='one series such as "claude.five_hour"', description="The series of the readings.")
-    ]
+    series: Annotated[SeriesName, Meta(description="The series of the readings.")]
     every: Annotated[Duration, Meta(description="The time between two readings.")] = "5m"
-    used: Annotated[ExampleRow, Meta(description="Percent used, poll by poll. Either this or `remaining`.")] = field(
-        default_factory=list
-    )
-    remaining: Annotated[ExampleRow, Meta(description="What is left, poll by poll, in the window's own unit.")] = field(
-        default_factory=list
-    )
-    expect: Annotated[
-        list[Annotated[Literal[".", "p", "F"], Meta(title='".", "p" or "F"')]],
-        Meta(
-            title='a list of "." (ok), "p" (pending) and "F" (firing)',
-            description="The alert's state after each reading, one for each.",
-        ),
-    ]
-    limit: Annotated[
-        int | float | None, Meta(title="a number", description="With `remaining`: the limit of the window.")
-    ] = None
-    window: Annotated[
-        Duration | None,
-        Meta(title='a duration such as "7d"', description="The window's length. Default: by its name."),
-    ] = None
+    used: Annotated[Values, Meta(description="Percent used, poll by poll. Either this or `remaining`.")] = []
+    remaining: Annotated[Values, Meta(description="What is left, poll by poll, in the window's own unit.")] = []
+    expect: Annotated[Phases, Meta(description="The alert's state after each reading, one for each.")]
+    limit: Annotated[Limit | None, Meta(description="With `remaining`: the limit of the window.")] = None
+    window: Annotated[Duration | None, Meta(description="The window's length. Default: by its name.")] = None
     resets_in: Annotated[
-        Duration | None,
-        Meta(title='a duration such as "2h"', description="From the first reading to the reset. Default: a window."),
+        Duration | None, Meta(description="From the first reading to the reset. Default: a whole window.")
     ] = None
     start: Annotated[
-        datetime | None,
-        Meta(
-            title="a date and time with an offset such as 2026-03-04T12:00:00Z",
-            description="The time of the first reading. Default: a Wednesday at 12:00 UTC.",
-        ),
+        StartTime | None, Meta(description="The time of the first reading. Default: a Wednesday at 12:00 UTC.")
     ] = None
 
 
@@ -73,78 +63,45 @@ class LevelsEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_default
     critical: Threshold | None = None
 
 
+Levels = Annotated[LevelsEntry, Meta(title='a table such as { warning = "80%", critical = "95%" }')]
+Examples = Annotated[list[ExampleEntry], Meta(title="[[rule.example]] tables")]
+
+
 class RuleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename={"hold": "for"}):
     """One `[[rule]]`: a condition, and what to do when it holds."""
 
-    name: Annotated[
-        str,
-        Meta(title='a name such as "claude-session"', description="The name of the alert; unique."),
-    ]
+    name: Annotated[Name, Meta(description="The name of the alert; unique.")]
     when: Annotated[Condition, Meta(description="The condition that fires the alert.")]
     clear: Annotated[
-        str | None,
+        ClearCondition | None,
         Meta(
-            title='a comparison such as "< 70%", or a whole condition',
-            description="The condition that ends the alert. Default: five points back from a percent, else that `when` "
-            "is false.",
+            description="The condition that ends the alert. Default: five points back from a percent, else not `when`."
         ),
     ] = None
     levels: Annotated[
-        LevelsEntry | None,
-        Meta(
-            title='a table such as { warning = "80%", critical = "95%" }',
-            description="The value of the word `level` in `when`, for each severity.",
-        ),
+        Levels | None, Meta(description="The value of the word `level` in `when`, for each severity.")
     ] = None
-    severity: Annotated[
-        Severity, Meta(title='"info", "warning" or "critical"', description="How much the alert matters.")
-    ] = Severity.WARNING
-    notify: Annotated[
-        list[str] | None,
-        Meta(title='a list of channel names such as ["desktop"]', description="Default: the default route."),
-    ] = None
-    hold: Annotated[
-        Duration | None,
-        Meta(title='a duration such as "10m"', description="How long `when` must hold before the alert fires."),
-    ] = None
+    severity: Annotated[SeverityName, Meta(description="How much the alert matters.")] = Severity.WARNING
+    notify: Annotated[ChannelNames | None, Meta(description="Default: the default route.")] = None
+    hold: Annotated[Duration | None, Meta(description="How long `when` must hold before the alert fires.")] = None
     remind: Annotated[
-        Duration | None,
-        Meta(
-            title='a duration such as "2h"',
-            description="Repeat the message this often while the alert lasts. Default: never.",
-        ),
+        Duration | None, Meta(description="Repeat the message this often while the alert lasts. Default: never.")
     ] = None
     on: Annotated[
-        list[Annotated[Literal["firing", "escalated", "resolved", "reset"], Meta(title="an event")]] | None,
-        Meta(
-            title='a list of "firing", "escalated", "resolved" and "reset"',
-            description='The events that send a message. Default: ["firing", "escalated", "resolved"].',
-        ),
+        Events | None,
+        Meta(description='The events that send a message. Default: ["firing", "escalated", "resolved"].'),
     ] = None
-    active: Annotated[
-        str | None,
-        Meta(title='days and hours such as "Mon-Fri 09:00-18:00"', description="When the rule may fire."),
-    ] = None
-    tz: Annotated[
-        str | None,
-        Meta(
-            title='a time zone such as "Europe/Berlin"', description="The time zone of `active`. Default: local time."
-        ),
-    ] = None
-    title: Annotated[Template | None, Meta(title="a text", description="Replaces the default title.")] = None
-    message: Annotated[Template | None, Meta(title="a text", description="Replaces the default text.")] = None
-    example: Annotated[
-        list[ExampleEntry],
-        Meta(title="[[rule.example]] tables", description="Tests: readings, and the expected states."),
-    ] = field(default_factory=list)
+    active: Annotated[ActiveHours | None, Meta(description="When the rule may fire.")] = None
+    tz: Annotated[TimeZone | None, Meta(description="The time zone of `active`. Default: local time.")] = None
+    title: Annotated[Template | None, Meta(description="Replaces the default title.")] = None
+    message: Annotated[Template | None, Meta(description="Replaces the default text.")] = None
+    example: Annotated[Examples, Meta(description="Tests: readings, and the expected states.")] = []
 
 
 class RulesDocument(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A file of rules."""
 
-    rule: Annotated[list[RuleEntry], Meta(title="[[rule]] tables", description="The rules.")] = field(
-        default_factory=list
-    )
+    rule: Annotated[list[RuleEntry], Meta(title="[[rule]] tables", description="The rules.")] = []
 
 
 def build_rules_schema() -> dict[str, Any]:
@@ -160,11 +117,8 @@ def strip_null(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     kept = {key: strip_null(each) for key, each in node.items() if not (key == "default" and each in (None, [], {}))}
-    choices = kept.get("anyOf")
-    if isinstance(choices, list):
-        choices = [each for each in choices if each != {"type": "null"}]
-        kept["anyOf"] = choices
-        if len(choices) == 1:
-            del kept["anyOf"]
-            kept = {**choices[0], **kept}
-    return kept
+    choices = [each for each in kept.get("anyOf", ()) if each != {"type": "null"}]
+    if len(choices) == 1:
+        del kept["anyOf"]
+        return {**choices[0], **kept}
+    return {**kept, "anyOf": choices} if choices else kept
