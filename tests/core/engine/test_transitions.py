@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from tests.core.samples import NOW, rule
 from watcher.core.engine import reset_detection, snapshots
 from watcher.core.engine.metrics import SeriesMetrics
-from watcher.core.engine.state import create_series_state
+from watcher.core.engine.state import AlertState, create_series_state
 from watcher.core.engine.state_machine import AlertChange
 from watcher.core.engine.transitions import choose_event, collect_facts, make_transition
-from watcher.core.model import AlertEvent, Reading, Series, Severity, Snapshot, WindowKind
+from watcher.core.model import AlertEvent, AlertPhase, Reading, Series, Severity, Snapshot, WindowKind
 
 EVERY = timedelta(minutes=5)
 ENDS = NOW + timedelta(hours=2)
@@ -26,10 +26,18 @@ def view(window="five_hour", used=85.0, label="", resets_at=ENDS):
 
 
 def change(event=AlertEvent.FIRING, reason="above"):
-    since = NOW - EVERY
-    return AlertChange(
-        event=event, severity=Severity.WARNING, reason=reason, since=since, occurrence=2, episode=3, at=NOW
+    alert = AlertState(
+        rule="r",
+        series=Series("claude", "five_hour", "a"),
+        fingerprint="f",
+        phase=AlertPhase.FIRING,
+        severity=Severity.WARNING,
+        since=NOW - EVERY,
+        at=NOW,
+        episode=3,
+        fired=2,
     )
+    return AlertChange(event=event, reason=reason, at=NOW, alert=alert)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,8 @@ One call applies the result of one account's poll (or the passing of time) to th
 it affects, and moves their alerts. What it is given stays unchanged.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, tzinfo
-from functools import cached_property
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -54,7 +53,16 @@ def evaluate_poll(  # noqa: PLR0913 - everything it depends on is an argument
         tz: the machine's zone, for `active` hours that name none; None: the system's.
         explain: record a decision also for each rule and series where nothing happened.
     """
-    return _Evaluation(rules, engine_state, result, now, every=every, tz=tz, explain=explain).run()
+    return _Evaluation(
+        rules=[compile_rule(rule) for rule in rules],
+        states=dict(engine_state.series_states),
+        alerts=dict(engine_state.alert_states),
+        result=result,
+        now=now,
+        every=every,
+        tz=tz,
+        explain=explain,
+    ).run()
 
 
 def apply_evaluation(engine_state: EngineState, evaluation: EvaluationResult) -> EngineState:
@@ -70,57 +78,42 @@ def apply_evaluation(engine_state: EngineState, evaluation: EvaluationResult) ->
     )
 
 
-class _Evaluation:
+class _Evaluation(Struct, kw_only=True):
     """The work of one call."""
 
-    def __init__(  # noqa: PLR0913 - as `evaluate_poll`
-        self,
-        rules: Sequence[Rule],
-        engine_state: EngineState,
-        result: PollResult | None,
-        now: datetime,
-        *,
-        every: timedelta,
-        tz: tzinfo | None,
-        explain: bool,
-    ) -> None:
-        self.rules = [compile_rule(rule) for rule in rules]
-        self.states = dict(engine_state.series_states)
-        self.alerts = dict(engine_state.alert_states)
-        self.result = result
-        self.now = now
-        self.every = every
-        self.tz = tz
-        self.explain = explain
-        self.changed_series: dict[Series, SeriesState] = {}
-        self.changed_alerts: dict[AlertKey, AlertState] = {}
-        self.closed_alerts: list[AlertKey] = []
-        self.transitions: list[Transition] = []
-        self.decisions: list[Decision] = []
-        self.suspended = False
-        self.updated_series: dict[Series, None] = {}  # what this result is about, in its order
-        self.newly_gone: frozenset[Series] = frozenset()  # this result is the last that says anything of them
-        self._metrics: Mapping[bool, dict[Series, SeriesMetrics]] = {False: {}, True: {}}
+    rules: Sequence[CompiledRule]
+    states: dict[Series, SeriesState]
+    alerts: dict[AlertKey, AlertState]
+    result: PollResult | None
+    now: datetime
+    every: timedelta
+    tz: tzinfo | None
+    explain: bool
+    changed_series: dict[Series, SeriesState] = {}
+    changed_alerts: dict[AlertKey, AlertState] = {}
+    closed_alerts: list[AlertKey] = []
+    transitions: list[Transition] = []
+    decisions: list[Decision] = []
+    suspended: bool = False
+    newly_gone: frozenset[Series] = frozenset()  # this result is the last that says anything about them
+    metrics: dict[tuple[Series, bool], SeriesMetrics] = {}
 
     def run(self) -> EvaluationResult:
         """Everything in its order."""
         result = self.result
+        updated: Sequence[SeriesState] = ()
         self._update_series(staleness.clamp_future_times(self.states.values(), self.now))
         self.suspended = staleness.was_suspended(self.states.values(), self.now, self.every)
         if result is not None:
             updated = snapshots.apply_poll(self.states, result, self.every)
             self._update_series(snapshots.mark_provider_polled(self.states, result))
             self._update_series(updated)
-            self.updated_series = {state.series: None for state in updated}
             if self.suspended:
                 self._update_series([replace(state, watched_from=self.now) for state in self.states.values()])
                 self.suspended = False
             self.newly_gone = frozenset(state.series for state in updated if state.gone)
         self._close_orphaned_alerts()
-        for compiled in self.rules:
-            for state in self._list_candidates(compiled):
-                if self._is_subject(compiled, state):
-                    self._evaluate_rule(compiled, state)
+        self._evaluate_rules(updated)
         return EvaluationResult(
             series_states=tuple(self.changed_series.values()),
             alert_states=tuple(self.changed_alerts.values()),
@@ -147,31 +140,12 @@ class _Evaluation:
         elif self.alerts.pop(key, None) is not None:
             self.closed_alerts.append(key)
 
-    @cached_property
-    def _sorted_states(self) -> list[SeriesState]:
-        """Every series in order. Only for use after the result has been applied; likewise the next two."""
-        return sorted(self.states.values(), key=lambda state: state.series)
-
-    @cached_property
-    def _updated_states(self) -> list[SeriesState]:
-        return [self.states[series] for series in self.updated_series]
-
-    @cached_property
-    def _updated_and_foreign_states(self) -> list[SeriesState]:
-        """The series of this result, and those of other providers whose rules may refer to them."""
-        return [
-            state
-            for state in self._sorted_states
-            if state.series in self.updated_series
-            or (self.result is not None and state.series.provider != self.result.provider)
-        ]
-
     def _get_metrics(self, state: SeriesState, *, use_last_reading: bool) -> SeriesMetrics:
-        known = self._metrics[use_last_reading]
-        metrics = known.get(state.series)
+        key = state.series, use_last_reading
+        metrics = self.metrics.get(key)
         if metrics is None:
             not_polled = self.suspended or staleness.is_between_polls(state, self.now)
-            metrics = known[state.series] = SeriesMetrics(
+            metrics = self.metrics[key] = SeriesMetrics(
                 state, self.now, use_last_reading=use_last_reading, not_polled=not_polled
             )
         return metrics
@@ -202,13 +176,24 @@ class _Evaluation:
         elif state is None or state.episode != alert.episode:
             self._update_alert(key, None)
 
-    def _list_candidates(self, compiled: CompiledRule) -> Sequence[SeriesState]:
-        """The series among which the result may change the rule's alerts."""
-        if self.result is None:
-            return self._sorted_states if compiled.is_availability_rule else ()
-        if any(other.provider in ("*", self.result.provider) for other in compiled.other_selectors):
-            return self._updated_and_foreign_states
-        return self._updated_states if depends_on_provider(compiled, self.result.provider) else ()
+    def _evaluate_rules(self, updated: Sequence[SeriesState]) -> None:
+        """Evaluates every rule on every series where the result may change its alert, each pair once."""
+        everything = sorted(self.states.values(), key=lambda state: state.series)
+        updated = [self.states[state.series] for state in updated]
+        series = {state.series for state in updated}
+        provider = "" if self.result is None else self.result.provider
+        # A rule that refers to this provider may be about series of others.
+        referring = [state for state in everything if state.series in series or state.series.provider != provider]
+        for compiled in self.rules:
+            if self.result is None:
+                candidates = everything if compiled.is_availability_rule else []
+            elif any(other.provider in ("*", provider) for other in compiled.other_selectors):
+                candidates = referring
+            else:
+                candidates = updated if depends_on_provider(compiled, provider) else []
+            for state in candidates:
+                if self._is_subject(compiled, state):
+                    self._evaluate_rule(compiled, state)
 
     def _is_subject(self, compiled: CompiledRule, state: SeriesState) -> bool:
         if state.gone and state.series not in self.newly_gone:

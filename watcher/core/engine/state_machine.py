@@ -30,7 +30,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core.engine.state import AlertState
-from watcher.core.model import AlertEvent, AlertPhase, Series, Severity
+from watcher.core.model import AlertEvent, AlertPhase, Series
 from watcher.core.rules.rule import Rule
 
 MAX_GAP_POLLS = 3
@@ -91,13 +91,9 @@ class AlertChange(Struct, frozen=True, kw_only=True):
     """An event of an alert."""
 
     event: AlertEvent
-    severity: Severity
     reason: str
-    since: datetime
-    occurrence: int
-    episode: int
     at: datetime
-    notified_severities: tuple[Severity, ...] = ()
+    alert: AlertState  # while it fires: after the change, or before it if the change ends the alert
 
 
 class AlertUpdate(Struct, frozen=True):
@@ -220,19 +216,8 @@ def _apply_input(  # noqa: PLR0913, PLR0917 - the table's two keys, and what the
     elif phase is not alert.phase:
         after = _return_to_ok(alert, at)
     if event is not None:
-        of = alert if phase is AlertPhase.OK else after
-        changes.append(
-            AlertChange(
-                event=event,
-                severity=of.severity or Severity.WARNING,
-                reason=str(alert_input),
-                since=of.since or at,
-                notified_severities=of.heard,
-                occurrence=of.reminded if event is AlertEvent.REMINDER else max(of.fired, 1),
-                episode=of.episode,
-                at=at,
-            )
-        )
+        firing = alert if phase is AlertPhase.OK else after
+        changes.append(AlertChange(event=event, reason=str(alert_input), at=at, alert=firing))
     return after
 
 

@@ -15,7 +15,7 @@ from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.state import Validity
 from watcher.core.engine.state_machine import AlertChange
 from watcher.core.engine.windows import get_used_percent
-from watcher.core.model import AlertEvent, AlertPhase, Series, Transition
+from watcher.core.model import AlertEvent, AlertPhase, Series, Severity, Transition
 from watcher.core.rules.rule import Rule
 
 FULL_PERCENT = 100.0 - 1e-6
@@ -46,14 +46,6 @@ REASONS = {
     "series gone": "no answer held this series for 7 days: closed",
 }
 """Reason -> the sentence for it."""
-
-_REASON_BY_VALIDITY = {
-    Validity.SUSPECT: "suspect",
-    Validity.FROZEN: "frozen",
-    Validity.MISSING: "missing",
-    Validity.FAILED: "failed",
-    Validity.UNKNOWN: "stale",
-}
 
 
 class Decision(Struct, frozen=True, kw_only=True):
@@ -91,7 +83,7 @@ def make_decision(
         reading = state.reading if state.doubt is None else state.doubt.reading
     if reason == "unknown":
         if not state.standing.is_believed:
-            reason = _REASON_BY_VALIDITY[state.standing]
+            reason = "stale" if state.standing is Validity.UNKNOWN else str(state.standing)
         elif not metrics.is_current:
             reason = "ended"
     return Decision(
@@ -126,20 +118,20 @@ def make_transition(
         metrics: of the series.
         siblings: the account's other series.
     """
-    state = metrics.state
+    state, alert = metrics.state, change.alert
     return Transition(
         at=change.at,
         rule=rule.name,
         series=state.series,
         account_name=state.account_name,
-        episode=change.episode,
+        episode=alert.episode,
         event=event,
-        severity=change.severity,
+        severity=alert.severity or Severity.WARNING,
         reason=change.reason,
-        since=change.since,
+        since=alert.since or change.at,
         reading=state.reading,
-        notified_severities=change.notified_severities,
-        nth=change.occurrence,
+        notified_severities=alert.heard,
+        nth=alert.reminded if change.event is AlertEvent.REMINDER else max(alert.fired, 1),
         facts=collect_facts(metrics, siblings),
     )
 
