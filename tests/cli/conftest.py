@@ -1,21 +1,43 @@
 """A home with made-up logins whose servers are one loopback server, for commands run as a person runs them."""
 
+import io
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from watcher import cli
 from watcher.demo import simulation
 from watcher.demo.scenario import SimulatedDay, parse_hours
 from watcher.demo.server import Server
+from watcher.system import clock
 from watcher.system.clock import Clock
 
 NOON = "12:20"  # Claude's session is at 83 %, and fires
+Ran = subprocess.CompletedProcess[str]
+
+
+def run_command(*words: str, env: dict[str, str], stdin: bytes = b"") -> Ran:
+    """`python -m watcher` in this process, with that environment and no terminal."""
+    encoding = env.get("PYTHONIOENCODING", "utf-8")
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding, write_through=True) for _ in range(2))
+    streams = {"stdin": io.TextIOWrapper(io.BytesIO(stdin), "utf-8"), "stdout": out, "stderr": err, "__stdout__": out}
+    with mock.patch.dict(os.environ, env, clear=True), mock.patch.multiple(sys, **streams):
+        time.tzset()
+        try:
+            code = cli.dispatch(list(words))
+        except SystemExit as ended:
+            code = ended.code
+    time.tzset()
+    shown, said = (stream.buffer.getvalue().decode(encoding) for stream in (out, err))
+    return subprocess.CompletedProcess(words, code, shown, said)
 
 
 class Home:
@@ -35,7 +57,12 @@ class Home:
             "LC_ALL": "C.UTF-8",
         }
 
-    def watcher(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    def watcher(self, *words: str, **env: str) -> Ran:
+        """A command, run in this process."""
+        return run_command(*words, env={**self.env, **env})
+
+    def process(self, *words: str, **env: str) -> Ran:
+        """A command as a process of its own."""
         return subprocess.run(
             [sys.executable, "-m", "watcher", *words],
             env={**self.env, **env},
@@ -48,6 +75,13 @@ class Home:
 
 
 @pytest.fixture
+def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in this process all see one instant."""
+    now = clock.utc_now()
+    monkeypatch.setattr(clock, "utc_now", lambda: now)
+
+
+@pytest.fixture
 def empty_home(tmp_path: Path) -> Home:
     """A machine on which nothing was ever signed in or asked."""
     (tmp_path / "home").mkdir()
@@ -57,9 +91,9 @@ def empty_home(tmp_path: Path) -> Home:
 @contextmanager
 def at_noon(folder: Path) -> Iterator[Home]:
     """A machine with six logins, at noon of the demonstration's day."""
-    clock = Clock()
-    day = SimulatedDay(midnight=clock.now() - timedelta(hours=parse_hours(NOON)))
-    with Server(lambda asked: simulation.answer_request(asked, clock, day)) as server:
+    machine = Clock()
+    day = SimulatedDay(midnight=machine.now() - timedelta(hours=parse_hours(NOON)))
+    with Server(lambda asked: simulation.answer_request(asked, machine, day)) as server:
         simulation.write_home(folder, server.url, day, desktop=False)
         home = Home(folder)
         home.server = server  # type: ignore[attr-defined]

@@ -95,6 +95,14 @@ def test_a_wrong_word_is_told_what_was_meant_and_exits_64(empty_home, words, sai
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_starts_as_a_process(empty_home, command):
+    done = empty_home.process(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: watcher {command} ")
+
+
 def helps(command=app.watcher, context=None):
     """Every command of every group, with its help."""
     context = context or click.Context(command, info_name="watcher")
@@ -165,6 +173,7 @@ def test_output_that_cannot_be_written_is_no_defect(served, words):
     assert (done.returncode, done.stderr) == (1, said)
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_a_terminal_without_a_width_gets_the_table_all_the_same(served):
     assert served.watcher("status", COLUMNS="0").stdout == served.watcher("status").stdout != ""
 

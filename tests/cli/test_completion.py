@@ -60,7 +60,14 @@ class Terminal:
         self.process.communicate()
 
 
-@pytest.fixture(params=[BASH, ZSH, FISH], ids=lambda argv: argv[0])
+SHELLS = [
+    pytest.param(BASH, id="bash"),
+    pytest.param(ZSH, id="zsh", marks=pytest.mark.slow),
+    pytest.param(FISH, id="fish", marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture(params=SHELLS)
 def terminal(request, served, tmp_path):
     if shutil.which(request.param[0]) is None and not REQUIRED:
         pytest.skip(f"{request.param[0]} is not installed")

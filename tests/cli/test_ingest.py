@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cli.conftest import run_command
 from watcher import cli
 from watcher.cli import ingest_statusline
 from watcher.cli.ingest_statusline import process_input
@@ -104,24 +105,28 @@ def test_any_input_gives_one_line(data):
     assert "\n" not in said
 
 
-def run(state, data):
-    argv = [sys.executable, "-m", "watcher", "ingest", "claude-statusline"]
-    env = {**os.environ, "WATCHER_STATE_DIR": str(state), "PYTHONUTF8": "1"}
-    return subprocess.run(argv, input=data, capture_output=True, env=env, check=False)
+ARGUMENTS = ("ingest", "claude-statusline")
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"[[[[", b"null", json.dumps(INPUT).encode()])
 def test_the_command_ends_well_whatever_comes(tmp_path, data):
-    done = run(tmp_path, data)
-    assert (done.returncode, done.stderr) == (0, b"")
+    done = run_command(*ARGUMENTS, env={"WATCHER_STATE_DIR": str(tmp_path)}, stdin=data)
+    assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == 1
+
+
+def test_the_command_runs_as_a_process(tmp_path):
+    env = {**os.environ, "WATCHER_STATE_DIR": str(tmp_path), "PYTHONUTF8": "1"}
+    argv = [sys.executable, "-m", "watcher", *ARGUMENTS]
+    done = subprocess.run(argv, input=json.dumps(INPUT), capture_output=True, env=env, text=True, check=True)
+    assert done.stdout.startswith("Opus · 5h 23%")
 
 
 def test_ctrl_c_while_it_waits_for_input_leaves_no_traceback(monkeypatch):
     def interrupted(_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run", interrupted)
+    monkeypatch.setattr(cli, "dispatch", interrupted)
     with pytest.raises(SystemExit, match="130"):
         cli.main()
 
@@ -147,10 +152,9 @@ def test_the_next_status_shows_it_where_no_watcher_runs(tmp_path):
     limits = {"five_hour": {"used_percentage": 23.4, "resets_at": at.timestamp()}}
     state, home = tmp_path / "state", tmp_path / "home"
     home.mkdir()
-    run(state, json.dumps({"rate_limits": limits}).encode())
     env = {"PATH": os.environ["PATH"], "HOME": str(home), "WATCHER_STATE_DIR": str(state)}
-    argv = [sys.executable, "-m", "watcher", "status", "--json"]
-    done = subprocess.run(argv, capture_output=True, text=True, env=env, check=True)
+    run_command(*ARGUMENTS, env=env, stdin=json.dumps({"rate_limits": limits}).encode())
+    done = run_command("status", "--json", env=env)
     (account,) = json.loads(done.stdout)["providers"]
     assert (account["provider"], account["ok"]) == ("claude", True)
     assert [(each["window"], each["used_percent"]) for each in account["windows"]] == [("five_hour", 23.4)]

@@ -209,6 +209,7 @@ def test_a_real_browser_shows_it_and_runs_and_loads_nothing(home, tmp_path):
     assert "&lt;img src=" in tree
 
 
+@pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.parametrize(("scheme", "paper"), [(1, (255, 255, 255)), (0, (13, 17, 23))])
 def test_a_real_browser_paints_it_in_the_reader_s_theme(home, tmp_path, scheme, paper):
@@ -220,6 +221,7 @@ def test_a_real_browser_paints_it_in_the_reader_s_theme(home, tmp_path, scheme, 
     assert first_pixel(shot.read_bytes()) == paper
 
 
+@pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.parametrize(("scheme", "paper"), [(1, "#ffffff"), (0, "#0d1117")])
 def test_a_real_browser_shows_the_picture_in_the_reader_s_theme(home, tmp_path, scheme, paper):

@@ -40,6 +40,7 @@ def test_a_machine_without_readings_says_so(empty_home, form):
     assert not empty_home.paths.state_dir.exists()
 
 
+@pytest.mark.usefixtures("still_clock")
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_database_without_the_file_is_read_once(serving, form):
     serving.watcher("check")
@@ -48,6 +49,7 @@ def test_a_database_without_the_file_is_read_once(serving, form):
     assert serving.watcher("status", "--format", form).stdout == quick
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_the_quick_way_and_clicks_way_say_the_same(served):
     quick, slow = served.watcher("status", "--format", "line"), served.watcher("-v", "status", "--format", "line")
     assert quick.stdout.startswith("antigravity ")

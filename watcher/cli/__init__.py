@@ -63,13 +63,13 @@ BAR_FORMATS = ("line", "tmux", "waybar")
 def main() -> None:
     """The command `watcher`."""
     try:
-        code = run(sys.argv[1:])
+        code = dispatch(sys.argv[1:])
     except KeyboardInterrupt:  # while a command was still loading, or on a quick way
         code = EXIT_INTERRUPTED
     sys.exit(code)
 
 
-def run(args: list[str]) -> int:
+def dispatch(args: list[str]) -> int:
     """Run a command line; the exit code. What other programs ask many times a minute goes the quick way."""
     words = [part for word in args for part in word.split("=", 1)]
     if words[:2] == ["status", "--format"] and len(words) == 3 and words[2] in BAR_FORMATS:  # noqa: PLR2004 - a bar's whole line
