@@ -5,12 +5,11 @@ import pytest
 from msgspec import structs
 
 from tests.agent import stand_ins
-from watcher.agent import Run, RunProgram, Step, WaitUntilGone
-from watcher.agent.launchd import LABEL, LAUNCHD
-from watcher.agent.registry import MANAGERS, get_manager, make_login_item
-from watcher.agent.steps import AgentError, describe_steps, perform_steps
-from watcher.agent.systemd import SYSTEMD, UNIT, has_desktop
-from watcher.agent.windows import WINDOWS
+from watcher.agent import AgentError, Run, RunProgram, Step, WaitUntilGone, launchd, perform_steps, systemd
+from watcher.agent import windows as task_scheduler
+from watcher.agent.launchd import LABEL
+from watcher.agent.managers import MANAGERS, get_manager, make_login_item
+from watcher.agent.systemd import UNIT, has_desktop
 from watcher.core.model import Command, CommandResult
 from watcher.errors import UsageError
 from watcher.system.process import run_command
@@ -132,7 +131,7 @@ def test_uninstalling_what_is_not_there_is_no_error(machine: Machine) -> None:
 
 
 def test_the_description_of_a_plan_names_every_file_and_program_and_does_nothing(machine: Machine) -> None:
-    lines = describe_steps(machine.manager.plan_install(machine.item))
+    lines = [str(step) for step in machine.manager.plan_install(machine.item)]
     assert any(str(machine.manager.get_path(machine.item)) in line for line in lines)
     assert any(
         SCRIPTS[next(key for key, value in MANAGERS.items() if value is machine.manager)][0] in line for line in lines
@@ -176,8 +175,8 @@ def test_a_job_that_never_goes_is_an_error_with_a_cure(mac: Machine) -> None:
 
 
 def test_the_property_list_is_what_launchd_wants(mac: Machine) -> None:
-    plist = plistlib.loads(LAUNCHD.render(mac.item))
-    assert plist["Label"] == LAUNCHD.get_path(mac.item).stem
+    plist = plistlib.loads(launchd.render(mac.item))
+    assert plist["Label"] == launchd.get_path(mac.item).stem
     assert plist["KeepAlive"] == {"SuccessfulExit": False}
     assert (plist["RunAtLoad"], plist["ThrottleInterval"]) == (True, 30)
     assert (plist["ProcessType"], plist["LimitLoadToSessionType"]) == ("Background", "Aqua")
@@ -189,7 +188,7 @@ def test_the_property_list_is_what_launchd_wants(mac: Machine) -> None:
 
 def test_the_log_folder_is_made_because_launchd_does_not(mac: Machine) -> None:
     mac.install()
-    plist = plistlib.loads(LAUNCHD.render(mac.item))
+    plist = plistlib.loads(launchd.render(mac.item))
     assert Path(plist["StandardOutPath"]).parent.is_dir()
 
 
@@ -211,7 +210,7 @@ def test_moving_to_a_machine_without_a_desktop_moves_the_link(linux: Machine) ->
 
 
 def test_without_a_desktop_the_unit_does_not_wait_for_one(linux: Machine) -> None:
-    assert b"graphical" not in SYSTEMD.render(structs.replace(linux.item, headless=True))
+    assert b"graphical" not in systemd.render(structs.replace(linux.item, headless=True))
 
 
 def test_a_desktop_is_what_systemd_calls_one(linux: Machine) -> None:
@@ -248,7 +247,7 @@ def test_special_letters_in_paths_are_not_specifiers_or_variables(linux: Machine
     odd = structs.replace(
         linux.item, argv=("/opt/my tools/100%/$HOME/py", "-m", "watcher"), env={"CODEX_HOME": '/a "b"/%h\\c'}
     )
-    unit = SYSTEMD.render(odd).decode()
+    unit = systemd.render(odd).decode()
     assert 'ExecStart="/opt/my tools/100%%/$$HOME/py" -m watcher\n' in unit
     assert 'Environment="CODEX_HOME=/a \\"b\\"/%%h\\\\c"\n' in unit
 
@@ -272,14 +271,14 @@ def test_the_task_is_started_without_a_console_and_for_this_person_alone() -> No
         state_dir=Path("/home/me/state"),
     )
     assert here.user == r"BOX\me"
-    text = WINDOWS.render(here).decode("utf-16")
+    text = task_scheduler.render(here).decode("utf-16")
     assert text.count(r"<UserId>BOX\me</UserId>") == 2
 
 
 def test_variables_of_the_shell_must_be_made_lasting_on_windows(windows: Machine) -> None:
     kept = structs.replace(windows.item, env={"CODEX_HOME": "D:\\codex"})
-    assert WINDOWS.describe_next_steps(kept) == 'so that it finds the same files: setx CODEX_HOME "D:\\codex"'
-    assert WINDOWS.describe_next_steps(windows.item) == ""
+    assert task_scheduler.describe_next_steps(kept) == 'so that it finds the same files: setx CODEX_HOME "D:\\codex"'
+    assert task_scheduler.describe_next_steps(windows.item) == ""
 
 
 # --- the item --------------------------------------------------------------------------------------------------------

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from watcher.agent import LoginItem
-from watcher.agent.launchd import LABEL, LAUNCHD
-from watcher.agent.registry import make_login_item
-from watcher.agent.systemd import SYSTEMD, UNIT
-from watcher.agent.windows import WINDOWS
+from watcher.agent import LoginItem, launchd, systemd, windows
+from watcher.agent.launchd import LABEL
+from watcher.agent.managers import make_login_item
+from watcher.agent.systemd import UNIT
 
 TOP = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
@@ -39,20 +38,20 @@ def needs(program: str) -> pytest.MarkDecorator:
 
 def test_the_property_list_that_ships_is_the_rendered_one() -> None:
     file = TOP / "contrib" / "launchd" / f"{LABEL}.plist"
-    assert file.read_text() == LAUNCHD.render(shipped("darwin", "/Users/you")).decode()
+    assert file.read_text() == launchd.render(shipped("darwin", "/Users/you")).decode()
 
 
 @pytest.mark.parametrize(("name", "headless"), [(UNIT, False), (UNIT.replace(".service", "-headless.service"), True)])
 def test_the_units_that_ship_are_the_rendered_ones(name: str, headless: bool) -> None:  # noqa: FBT001
     file = TOP / "contrib" / "systemd" / name
-    assert file.read_text() == SYSTEMD.render(shipped("linux", "/home/you", headless=headless)).decode()
+    assert file.read_text() == systemd.render(shipped("linux", "/home/you", headless=headless)).decode()
 
 
 @pytest.mark.system
 @needs("xmllint")
 def test_xmllint_accepts_the_property_list(tmp_path: Path) -> None:
     file = tmp_path / "agent.plist"
-    file.write_bytes(LAUNCHD.render(shipped("darwin", "/Users/you & <co>")))
+    file.write_bytes(launchd.render(shipped("darwin", "/Users/you & <co>")))
     checked = subprocess.run(["xmllint", "--noout", "--nonet", file], capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
     assert plistlib.loads(file.read_bytes())["ProgramArguments"][0].startswith("/Users/you & <co>/")
@@ -84,13 +83,13 @@ def local(folder: Path, *, headless: bool) -> LoginItem:
 @needs("systemd-analyze")
 @pytest.mark.parametrize("headless", [False, True])
 def test_systemd_accepts_the_unit_without_a_word(tmp_path: Path, headless: bool) -> None:  # noqa: FBT001
-    assert verify(SYSTEMD.render(local(tmp_path, headless=headless)), tmp_path) == (0, "")
+    assert verify(systemd.render(local(tmp_path, headless=headless)), tmp_path) == (0, "")
 
 
 @pytest.mark.system
 @needs("systemd-analyze")
 def test_systemd_would_say_so_if_a_key_were_wrong(tmp_path: Path) -> None:
-    unit = SYSTEMD.render(local(tmp_path, headless=True)).replace(b"MemoryMax=", b"MemoryMost=")
+    unit = systemd.render(local(tmp_path, headless=True)).replace(b"MemoryMax=", b"MemoryMost=")
     assert "MemoryMost" in verify(unit, tmp_path)[1]
 
 
@@ -104,7 +103,7 @@ def task(folder: Path) -> Path:
         state_dir=folder,
     )
     file = folder / "task.xml"
-    file.write_bytes(WINDOWS.render(here))
+    file.write_bytes(windows.render(here))
     return file
 
 

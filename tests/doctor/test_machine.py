@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.doctor.host import Ward, one, root, told
-from watcher.agent.systemd import SYSTEMD
+from watcher.agent import systemd
 from watcher.core.model import CommandResult, PollFailure
 from watcher.doctor import machine
 from watcher.doctor.report import run_checks
@@ -22,9 +22,9 @@ M = timedelta(minutes=1)
 
 def install(ward):
     item = ward.scene().agent_item
-    path = SYSTEMD.get_path(item)
+    path = systemd.get_path(item)
     path.parent.mkdir(parents=True)
-    path.write_bytes(SYSTEMD.render(item))
+    path.write_bytes(systemd.render(item))
     return path
 
 

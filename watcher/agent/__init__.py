@@ -1,101 +1,196 @@
-"""The login item: what starts the daemon when the person logs in, on three systems.
+"""The login item: starts the daemon when the user logs in, on three systems.
 
-Each module renders one system's file and says in `Step`s how it is put in and taken out; `steps` performs or describes
-them. So a dry run is the same plan, read aloud. Nothing here asks a question; every path is absolute and of the
-environment that the command ran from. Never put the daemon's own work here.
+`launchd`, `systemd` and `windows` render one system's file and plan its installation as steps; `managers` chooses one
+and describes the item for this environment. A step can be performed or described, so a dry run shows the same plan.
+Every path is absolute and belongs to the environment that the command ran from.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
+from shlex import join
+from typing import Protocol
 
 from msgspec import Struct, field
 
 from watcher.core.model import Command, CommandResult
+from watcher.errors import WatcherError
+
+CHECK_EVERY = timedelta(milliseconds=250)
+MAX_CHECKS = 40  # ten seconds: launchd gives a job five to stop, then kills it
+PROGRAM_TIMEOUT_S = 30.0
+PATH_VARIABLES = (
+    *("WATCHER_CONFIG_DIR", "WATCHER_STATE_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"),
+    *("CLAUDE_CONFIG_DIR", "CODEX_HOME", "OPENCODE_CONFIG_DIR"),
+)
+"""Variables with paths. A login item does not see the shell's; secrets are never written to its file."""
 
 Run = Callable[[Command], CommandResult]
+Wait = Callable[[timedelta], None]
 
-PATH_VARIABLES = (
-    "WATCHER_CONFIG_DIR",
-    "WATCHER_STATE_DIR",
-    "XDG_CONFIG_HOME",
-    "XDG_STATE_HOME",
-    "XDG_DATA_HOME",
-    "CLAUDE_CONFIG_DIR",
-    "CODEX_HOME",
-    "OPENCODE_CONFIG_DIR",
-)
-"""Variables that say where files are. A login item does not see the shell's; secrets never go into its file."""
+
+class AgentError(WatcherError):
+    """The login item could not be installed or removed."""
 
 
 class LoginItem(Struct, frozen=True, kw_only=True):
-    """What is to run at login, and for whom. All paths are absolute."""
+    """What to run at login, and for whom. All paths are absolute."""
 
     argv: tuple[str, ...]
     home: Path
     state_dir: Path  # where the daemon keeps its database and its log
     config_home: Path  # $XDG_CONFIG_HOME or ~/.config
-    env: Mapping[str, str] = field(default_factory=dict)  # paths that the daemon must see
+    env: Mapping[str, str] = field(default_factory=dict)  # paths that the daemon needs
     session_env: Mapping[str, str] = field(default_factory=dict)  # how to reach the session's own manager
-    user_id: int = 0  # launchd's domain
-    user: str = ""  # Windows: DOMAIN\name
-    headless: bool = False  # systemd: no graphical session to belong to
+    user_id: int = 0  # for launchd's domain
+    user: str = ""  # Windows: DOMAIN\\name
+    headless: bool = False  # systemd: there is no graphical session
 
 
-class WriteFile(Struct, frozen=True, tag=True):
-    """Put a file there, whole or not at all, with its folders."""
+class ItemState(Struct, frozen=True, kw_only=True):
+    """The state of the login item, as the system reports it."""
+
+    installed: bool
+    current: bool  # the file is what would be written now
+    running: bool | None  # None: this system does not report it
+    detail: str  # in the system's own words: "active (running), pid 4711"
+
+
+class Manager(Protocol):
+    """How one system starts programs at login; each of the three modules is one."""
+
+    NAME: str
+
+    def get_path(self, item: LoginItem) -> Path:
+        """The file that is written."""
+
+    def render(self, item: LoginItem) -> bytes:
+        """The file's content."""
+
+    def plan_install(self, item: LoginItem) -> Sequence["Step"]:
+        """The steps that install and start it, in place of an older one."""
+
+    def plan_uninstall(self, item: LoginItem) -> Sequence["Step"]:
+        """The steps that stop and remove it."""
+
+    def get_state(self, item: LoginItem, run: Run) -> ItemState:
+        """What the system reports."""
+
+    def describe_logs(self, item: LoginItem) -> str:
+        """Where its output can be read: one or two lines."""
+
+    def describe_next_steps(self, item: LoginItem) -> str:
+        """What else the user may want to do; empty: nothing."""
+
+
+class WriteFile(Struct, frozen=True):
+    """Writes a file atomically, with its folders."""
 
     path: Path
     content: bytes
 
+    def __str__(self) -> str:
+        return f"write {self.path}"
 
-class RemovePath(Struct, frozen=True, tag=True):
-    """Take a file or an empty folder away; nothing happens where there is none."""
+    def perform(self, _run: Run, _wait: Wait, _env: Mapping[str, str]) -> None:
+        """Raises `AgentError` if the file cannot be written."""
+        new = self.path.with_name(f"{self.path.name}.new")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            new.write_bytes(self.content)
+            new.replace(self.path)
+        except OSError as error:
+            raise AgentError(
+                f"{self.path}: cannot be written ({error.strerror}); check the folder's permissions"
+            ) from error
+
+
+class RemovePath(Struct, frozen=True):
+    """Removes a file or an empty folder, if there is one."""
 
     path: Path
 
+    def __str__(self) -> str:
+        return f"remove {self.path}"
 
-class MakeFolder(Struct, frozen=True, tag=True):
-    """Make sure that a folder is there."""
+    def perform(self, _run: Run, _wait: Wait, _env: Mapping[str, str]) -> None:
+        """Raises `AgentError` if it cannot be removed."""
+        try:
+            if not self.path.is_dir() or self.path.is_symlink():
+                self.path.unlink(missing_ok=True)
+            elif not any(self.path.iterdir()):
+                self.path.rmdir()
+        except OSError as error:
+            raise AgentError(f"{self.path}: cannot be removed ({error.strerror}); remove it by hand") from error
+
+
+class MakeFolder(Struct, frozen=True):
+    """Creates a folder, if there is none."""
 
     path: Path
 
+    def __str__(self) -> str:
+        return f"make folder {self.path}"
 
-class RunProgram(Struct, frozen=True, tag=True):
-    """Run a program of the system."""
+    def perform(self, _run: Run, _wait: Wait, _env: Mapping[str, str]) -> None:
+        """Creates its parents too."""
+        self.path.mkdir(parents=True, exist_ok=True)
+
+
+class RunProgram(Struct, frozen=True):
+    """Runs a program of the system."""
 
     argv: tuple[str, ...]
-    may_fail: bool = False  # it only brings about what may already be so
+    may_fail: bool = False  # what it does may already be done
     max_attempts: int = 1  # launchd refuses a bootstrap that comes too soon after a bootout
-    hint: str = ""  # what the person can do where it fails
+    hint: str = ""  # what to do if it fails
+
+    def __str__(self) -> str:
+        return f"run {join(self.argv)}"
+
+    def perform(self, run: Run, wait: Wait, env: Mapping[str, str]) -> None:
+        """Raises `AgentError` if it fails and may not."""
+        for attempt in range(self.max_attempts):
+            if attempt:
+                wait(CHECK_EVERY * 4)
+            result = run(Command(argv=self.argv, env=env, timeout_s=PROGRAM_TIMEOUT_S))
+            if result.exit_code == 0 or self.may_fail:
+                return
+        hint = f"; {self.hint}" if self.hint else ""
+        raise AgentError(f"{join(self.argv)}: {_describe_failure(result)}{hint}")
 
 
-class WaitUntilGone(Struct, frozen=True, tag=True):
-    """Run a program again and again until it fails: that is how launchd says that a job is gone."""
+class WaitUntilGone(Struct, frozen=True):
+    """Runs a program until it fails: launchd's way to report that a job is gone."""
 
     argv: tuple[str, ...]
     hint: str
+
+    def __str__(self) -> str:
+        return f"wait until it fails: {join(self.argv)}"
+
+    def perform(self, run: Run, wait: Wait, env: Mapping[str, str]) -> None:
+        """Raises `AgentError` if the job is still there after ten seconds."""
+        for _ in range(MAX_CHECKS):
+            if run(Command(argv=self.argv, env=env, timeout_s=PROGRAM_TIMEOUT_S)).exit_code != 0:
+                return
+            wait(CHECK_EVERY)
+        waited_s = MAX_CHECKS * CHECK_EVERY.total_seconds()
+        raise AgentError(f"{join(self.argv)}: the old job is still there after {waited_s:.0f} s; {self.hint}")
 
 
 Step = WriteFile | RemovePath | MakeFolder | RunProgram | WaitUntilGone
 
 
-class ItemState(Struct, frozen=True, kw_only=True):
-    """What the system knows of the login item."""
-
-    installed: bool
-    current: bool  # the file is what would be written now
-    running: bool | None  # None: this system does not say
-    detail: str  # in the system's own words: "active (running), pid 4711"
+def perform_steps(steps: Sequence[Step], *, run: Run, wait: Wait, env: Mapping[str, str]) -> None:
+    """Perform all steps in order; `AgentError` at the first that fails."""
+    for step in steps:
+        step.perform(run, wait, env)
 
 
-class Manager(Struct, frozen=True, kw_only=True):
-    """One system's way to start things at login."""
-
-    name: str  # for people
-    get_path: Callable[[LoginItem], Path]  # the file that is written
-    render: Callable[[LoginItem], bytes]
-    plan_install: Callable[[LoginItem], Sequence[Step]]
-    plan_uninstall: Callable[[LoginItem], Sequence[Step]]
-    get_state: Callable[[LoginItem, Run], ItemState]
-    describe_logs: Callable[[LoginItem], str]  # where what it says can be read: one or two lines
-    describe_next_steps: Callable[[LoginItem], str]  # what else the person may want to do; empty: nothing
+def _describe_failure(result: CommandResult) -> str:
+    """The program's output, on one line."""
+    output = " ".join((result.stderr or result.stdout).split())[:300]
+    if result.exit_code is None:
+        return output or "it could not be run"
+    return f"exit code {result.exit_code}" + (f" ({output})" if output else "")

@@ -1,4 +1,4 @@
-"""The login item on macOS: a launchd agent of the person's own graphical session.
+"""The login item on macOS: a launchd agent of the user's graphical session.
 
 `man launchd.plist`, `man launchctl`. `bootout` returns before the job is gone, and a `bootstrap` that comes too soon
 fails with "5: Input/output error": so the plan waits until `print` no longer finds the job, and tries twice.
@@ -12,7 +12,6 @@ from watcher.agent import (
     ItemState,
     LoginItem,
     MakeFolder,
-    Manager,
     RemovePath,
     Run,
     RunProgram,
@@ -22,6 +21,7 @@ from watcher.agent import (
 )
 from watcher.core.model import Command
 
+NAME = "launchd"
 LABEL = "io.github.ai-usage-watcher"
 _SEARCH_PATH = "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"  # terminal-notifier comes from Homebrew
 _STATE_LINE = re.compile(r"^\s*state = (.+?)\s*$", re.MULTILINE)
@@ -29,7 +29,7 @@ _PID_LINE = re.compile(r"^\s*pid = (\d+)\s*$", re.MULTILINE)
 
 
 def get_path(item: LoginItem) -> Path:
-    """Where launchd looks for a person's agents; the file is named as the label."""
+    """Where launchd looks for a user's agents; the file has the label's name."""
     return item.home / "Library" / "LaunchAgents" / f"{LABEL}.plist"
 
 
@@ -41,29 +41,29 @@ def render(item: LoginItem) -> bytes:
         "ProgramArguments": list(item.argv),
         "EnvironmentVariables": {"PATH": _SEARCH_PATH, **item.env},
         "RunAtLoad": True,
-        "KeepAlive": {"SuccessfulExit": False},  # a clean stop is meant; anything else starts again
+        "KeepAlive": {"SuccessfulExit": False},  # a clean exit is intended; anything else restarts
         "ThrottleInterval": 30,
         "ProcessType": "Background",
-        "LimitLoadToSessionType": "Aqua",  # elsewhere there is nobody to notify
+        "LimitLoadToSessionType": "Aqua",  # other sessions show no notifications
         "StandardOutPath": log,
         "StandardErrorPath": log,
     })  # fmt: skip
 
 
 def plan_install(item: LoginItem) -> list[Step]:
-    """Takes an older one out first: a job keeps the file that it was loaded with."""
-    domain, cure = _get_domain(item), "log in at the Mac's own screen and try again"
+    """Removes an older job first: a job keeps the file that it was loaded with."""
+    domain, hint = _get_domain(item), "log in at the Mac's own screen and try again"
     return [
         MakeFolder(_get_log_path(item).parent),
         *_plan_unload(item),
         WriteFile(get_path(item), render(item)),
         RunProgram(("launchctl", "enable", f"{domain}/{LABEL}"), may_fail=True),  # undoes an earlier `disable`
-        RunProgram(("launchctl", "bootstrap", domain, str(get_path(item))), max_attempts=2, hint=cure),
+        RunProgram(("launchctl", "bootstrap", domain, str(get_path(item))), max_attempts=2, hint=hint),
     ]
 
 
 def plan_uninstall(item: LoginItem) -> list[Step]:
-    """Takes out the job, its file and its log."""
+    """Removes the job, its file and its log."""
     return [
         *_plan_unload(item),
         RemovePath(get_path(item)),
@@ -73,35 +73,34 @@ def plan_uninstall(item: LoginItem) -> list[Step]:
 
 
 def get_state(item: LoginItem, run: Run) -> ItemState:
-    """Asks launchd itself."""
+    """The job's state in launchd."""
     file = get_path(item)
-    there = file.is_file()
-    said = run(Command(argv=("launchctl", "print", f"{_get_domain(item)}/{LABEL}"), env=item.session_env))
-    current = there and file.read_bytes() == render(item)
-    if said.exit_code != 0:
-        return ItemState(installed=there, current=current, running=False, detail="not loaded")
-    status, pid = _STATE_LINE.search(said.stdout), _PID_LINE.search(said.stdout)
+    is_installed = file.is_file()
+    result = run(Command(argv=("launchctl", "print", f"{_get_domain(item)}/{LABEL}"), env=item.session_env))
+    current = is_installed and file.read_bytes() == render(item)
+    if result.exit_code != 0:
+        return ItemState(installed=is_installed, current=current, running=False, detail="not loaded")
+    status, pid = _STATE_LINE.search(result.stdout), _PID_LINE.search(result.stdout)
     word = status.group(1) if status else "loaded"
     detail = f"{word}, pid {pid.group(1)}" if pid else word
-    return ItemState(installed=there, current=current, running=word == "running", detail=detail)
+    return ItemState(installed=is_installed, current=current, running=word == "running", detail=detail)
 
 
 def describe_logs(item: LoginItem) -> str:
-    """The daemon's own log, and what launchd caught of its output."""
+    """The daemon's own log, and its output at start."""
     return f"{item.state_dir / 'watcher.log'}\n{_get_log_path(item)} (output at start)"
 
 
 def describe_next_steps(_item: LoginItem) -> str:
-    """Nothing is left to do."""
+    """Nothing."""
     return ""
 
 
 def _plan_unload(item: LoginItem) -> list[Step]:
     job = f"{_get_domain(item)}/{LABEL}"
-    cure = "log out and in, then try again"
     return [
         RunProgram(("launchctl", "bootout", job), may_fail=True),
-        WaitUntilGone(("launchctl", "print", job), hint=cure),
+        WaitUntilGone(("launchctl", "print", job), hint="log out and in, then try again"),
     ]
 
 
@@ -111,15 +110,3 @@ def _get_domain(item: LoginItem) -> str:
 
 def _get_log_path(item: LoginItem) -> Path:
     return item.home / "Library" / "Logs" / "ai-usage-watcher" / "agent.log"
-
-
-LAUNCHD = Manager(
-    name="launchd",
-    get_path=get_path,
-    render=render,
-    plan_install=plan_install,
-    plan_uninstall=plan_uninstall,
-    get_state=get_state,
-    describe_logs=describe_logs,
-    describe_next_steps=describe_next_steps,
-)

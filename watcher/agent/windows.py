@@ -1,28 +1,29 @@
 """The login item on Windows: a task of the Task Scheduler.
 
-https://learn.microsoft.com/windows/win32/taskschd/task-scheduler-schema. The trigger names the person: a logon trigger
-for everybody needs an administrator. `pythonw.exe` opens no console, and has neither stdout nor stderr: what the daemon
-says is in its log alone.
+https://learn.microsoft.com/windows/win32/taskschd/task-scheduler-schema. The trigger names the user: a logon trigger for
+everybody needs an administrator. `pythonw.exe` opens no console, and has neither stdout nor stderr: the daemon's only
+output is its log.
 """
 
 from pathlib import Path
 from subprocess import list2cmdline  # noqa: TID251 - quoting only: nothing is run here
 from xml.etree import ElementTree as ET
 
-from watcher.agent import ItemState, LoginItem, Manager, RemovePath, Run, RunProgram, Step, WriteFile
+from watcher.agent import ItemState, LoginItem, RemovePath, Run, RunProgram, Step, WriteFile
 from watcher.core.model import Command
 
+NAME = "Task Scheduler"
 TASK_NAME = "AI usage watcher"
 NAMESPACE = "http://schemas.microsoft.com/windows/2004/02/mit/task"
 
 
 def get_path(item: LoginItem) -> Path:
-    """The file that `schtasks` reads; it stays, so that an upgrade can tell whether anything changed."""
+    """The file that `schtasks` reads; it is kept to see whether an upgrade changes anything."""
     return item.state_dir / "login-task.xml"
 
 
 def render(item: LoginItem) -> bytes:
-    """The task, in UTF-16 with its byte order mark, the only encoding that every `schtasks` takes."""
+    """The task, in UTF-16 with a byte order mark, the only encoding that every `schtasks` accepts."""
     task = ET.Element("Task", version="1.2", xmlns=NAMESPACE)
     about = ET.SubElement(task, "RegistrationInfo")
     _add_text(about, "Description", "Alerts when an AI coding quota runs low, runs out or resets")
@@ -46,7 +47,7 @@ def render(item: LoginItem) -> bytes:
 
 
 def plan_install(item: LoginItem) -> list[Step]:
-    """`/F` replaces an older task; the running one is ended first, because code may be newer."""
+    """`/F` replaces an older task; the running one is ended first: the code may be newer."""
     return [
         WriteFile(get_path(item), render(item)),
         RunProgram(("schtasks", "/End", "/TN", TASK_NAME), may_fail=True),
@@ -59,7 +60,7 @@ def plan_install(item: LoginItem) -> list[Step]:
 
 
 def plan_uninstall(item: LoginItem) -> list[Step]:
-    """Takes out the task and its file."""
+    """Removes the task and its file."""
     return [
         RunProgram(("schtasks", "/End", "/TN", TASK_NAME), may_fail=True),
         RunProgram(("schtasks", "/Delete", "/TN", TASK_NAME, "/F"), may_fail=True),
@@ -68,13 +69,13 @@ def plan_uninstall(item: LoginItem) -> list[Step]:
 
 
 def get_state(item: LoginItem, run: Run) -> ItemState:
-    """Only whether the task is there: what `schtasks` says of its state is in the person's language."""
+    """Only whether the task exists: `schtasks` prints its state in the user's language."""
     file = get_path(item)
-    said = run(Command(argv=("schtasks", "/Query", "/TN", TASK_NAME, "/XML"), env=item.session_env))
-    there = said.exit_code == 0
-    current = there and file.is_file() and file.read_bytes() == render(item)
-    detail = "registered" if there else "not registered"
-    return ItemState(installed=there, current=current, running=None, detail=detail)
+    query = Command(argv=("schtasks", "/Query", "/TN", TASK_NAME, "/XML"), env=item.session_env)
+    is_installed = run(query).exit_code == 0
+    current = is_installed and file.is_file() and file.read_bytes() == render(item)
+    detail = "registered" if is_installed else "not registered"
+    return ItemState(installed=is_installed, current=current, running=None, detail=detail)
 
 
 def describe_logs(item: LoginItem) -> str:
@@ -83,7 +84,7 @@ def describe_logs(item: LoginItem) -> str:
 
 
 def describe_next_steps(item: LoginItem) -> str:
-    """A task sees the person's lasting variables, and has none of its own: those of this shell must be made lasting."""
+    """A task sees only the user's persistent variables: those of this shell must be made persistent."""
     return "\n".join(f'so that it finds the same files: setx {name} "{value}"' for name, value in item.env.items())
 
 
@@ -111,15 +112,3 @@ def _add_settings(settings: ET.Element) -> None:
 
 def _add_text(parent: ET.Element, name: str, text: str) -> None:
     ET.SubElement(parent, name).text = text
-
-
-WINDOWS = Manager(
-    name="Task Scheduler",
-    get_path=get_path,
-    render=render,
-    plan_install=plan_install,
-    plan_uninstall=plan_uninstall,
-    get_state=get_state,
-    describe_logs=describe_logs,
-    describe_next_steps=describe_next_steps,
-)

@@ -11,10 +11,8 @@ from threading import Event
 import click
 from msgspec import structs
 
-from watcher.agent import LoginItem, Manager, Step
-from watcher.agent.registry import get_manager as find_manager
-from watcher.agent.registry import make_current_login_item
-from watcher.agent.steps import describe_steps, perform_steps
+from watcher.agent import LoginItem, Manager, Step, perform_steps
+from watcher.agent.managers import get_manager, make_current_login_item
 from watcher.agent.systemd import has_desktop
 from watcher.errors import WatcherError
 from watcher.storage.store import DATABASE_FILE_NAME, Store
@@ -58,7 +56,7 @@ def install(*, dry_run: bool, headless: bool | None) -> None:
     if already is not None and not manager.get_state(here, environment.create_environment().run).running:
         click.echo(f"A watcher runs in the foreground (process {already}): end it, and the login item takes over.")
     _run_steps(manager.plan_install(here), here)
-    click.echo(f"Installed for {manager.name} and started: {manager.get_path(here)}")
+    click.echo(f"Installed for {manager.NAME} and started: {manager.get_path(here)}")
     for line in [*_format_log_lines(manager, here), *_list_notes(manager, here, own)]:
         click.echo(line)
 
@@ -73,7 +71,7 @@ def uninstall(*, dry_run: bool) -> None:
         return
     _run_steps(manager.plan_uninstall(here), here)
     click.echo(
-        f"Uninstalled from {manager.name}. Your config stays in {own.config_dir}, the readings in {own.state_dir}"
+        f"Uninstalled from {manager.NAME}. Your config stays in {own.config_dir}, the readings in {own.state_dir}"
     )
 
 
@@ -88,7 +86,7 @@ def status(context: click.Context) -> None:
     installed = "installed" if state.installed else "not installed: run `watcher agent install`"
     if state.installed and not state.current:
         installed = "installed by another version or environment: run `watcher agent install` to renew it"
-    click.echo(f"{manager.name}: {installed}")
+    click.echo(f"{manager.NAME}: {installed}")
     click.echo(f"state: {state.detail}")
     click.echo(f"heartbeat: {'none yet' if beat is None else beat[0]}")
     click.echo(f"file: {manager.get_path(here)}")
@@ -113,7 +111,7 @@ def _resolve_agent(headless: bool | None) -> tuple[Paths, LoginItem, Manager]:  
     world = environment.create_environment()
     around = world.read_host_info()
     own = paths.resolve_paths(around.env, around.home)
-    manager = find_manager(around.platform)
+    manager = get_manager(around.platform)
     here = make_current_login_item(around, own.state_dir, headless=bool(headless))
     if headless is None and around.platform == "linux":
         here = structs.replace(here, headless=not has_desktop(world.run, here))
@@ -130,8 +128,8 @@ def _run_steps(steps: Sequence[Step], item: LoginItem) -> None:
 
 
 def _print_steps(steps: Sequence[Step]) -> None:
-    for line in describe_steps(steps):
-        click.echo(line)
+    for step in steps:
+        click.echo(step)
 
 
 def _format_log_lines(manager: Manager, item: LoginItem) -> list[str]:

@@ -36,7 +36,7 @@ def check_login_item(context: DoctorContext) -> Iterator[Finding]:
         message = f"there is no login item for {context.host_info.platform}"
         yield warn("login item", message, "start `watcher run` from your session's autostart")
         return
-    name = f"login item ({context.manager.name})"
+    name = f"login item ({context.manager.NAME})"
     try:
         state = context.manager.get_state(context.agent_item, context.host_info.run_command)
     except OSError as error:

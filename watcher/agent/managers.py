@@ -1,25 +1,22 @@
-"""The three systems, and the item that belongs to this environment. Add a system here and nowhere else."""
+"""Chooses the manager of a platform, and describes the login item of this environment."""
 
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from watcher.agent import PATH_VARIABLES, LoginItem, Manager
-from watcher.agent.launchd import LAUNCHD
-from watcher.agent.systemd import SYSTEMD
-from watcher.agent.windows import WINDOWS
+from watcher.agent import PATH_VARIABLES, LoginItem, Manager, launchd, systemd, windows
 from watcher.credentials import HostInfo
 from watcher.errors import UsageError
 
-MANAGERS: Mapping[str, Manager] = {"darwin": LAUNCHD, "linux": SYSTEMD, "win32": WINDOWS}
+MANAGERS: Mapping[str, Manager] = {"darwin": launchd, "linux": systemd, "win32": windows}
 """By `sys.platform`."""
 
 _SESSION_VARIABLES = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
 
 
 def get_manager(platform: str) -> Manager:
-    """This platform's; `UsageError` where there is none."""
+    """The platform's manager; `UsageError` if there is none."""
     if platform not in MANAGERS:
         known = ", ".join(sorted(MANAGERS))
         raise UsageError(
@@ -28,7 +25,7 @@ def get_manager(platform: str) -> Manager:
     return MANAGERS[platform]
 
 
-def make_login_item(  # noqa: PLR0913 - all that the machine says, named at the call
+def make_login_item(  # noqa: PLR0913 - all named at the call
     *,
     platform: str,
     executable: str,
@@ -39,10 +36,10 @@ def make_login_item(  # noqa: PLR0913 - all that the machine says, named at the 
     user_id: int = 0,
     headless: bool = False,
 ) -> LoginItem:
-    """The item that starts this very installation at login; relative paths in `env` are below `base_folder`.
+    """The item that starts this installation at login; relative paths in `env` are below `base_folder`.
 
-    `-P` keeps the folder that the daemon starts in (the home, on Linux) from supplying a module named `watcher`;
-    `-OO` leaves out the docstrings, 1.5 MB for as long as somebody is logged in.
+    `-P` prevents the daemon's start folder (the home, on Linux) from providing a module named `watcher`; `-OO` drops
+    the docstrings, which saves 1.5 MB of memory.
     """
     python = Path(executable)
     if platform == "win32" and python.name.lower() == "python.exe":
@@ -62,7 +59,7 @@ def make_login_item(  # noqa: PLR0913 - all that the machine says, named at the 
 
 
 def make_current_login_item(host_info: HostInfo, state_dir: Path, *, headless: bool) -> LoginItem:
-    """The item that starts the program of this very process."""
+    """The item that starts the program of this process."""
     return make_login_item(
         platform=host_info.platform,
         executable=sys.executable,
