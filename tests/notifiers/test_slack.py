@@ -166,7 +166,7 @@ def test_text_from_outside_is_shown_and_not_read(compose, mention):
             b"plantedsecret",
             False,
             True,
-            "answered 403 Forbidden; the far side forbids it; check the secret and its permissions",
+            "answered 403 Forbidden; the receiver forbids it; check the secret and its permissions",
         ),
         (500, b"rollup_error", False, False, "answered 500 Internal Server Error; will be sent again"),
     ],

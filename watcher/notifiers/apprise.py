@@ -1,10 +1,9 @@
 """Over a hundred further services through the Apprise library (extra `apprise`): `{url}`.
 
-https://github.com/caronc/apprise/wiki - the library costs 54 MiB, opens its own sockets and may hang: so it runs in a
-process of its own (`apprise_sender`), is imported there and nowhere else, and gets its address on stdin, where no
-process list shows it. Lost: fields, colours and whatever the service cannot show. Permanent: a library that is not
-installed, an address that it does not know. A failure of the service is tried again, as Apprise does not say what it
-was.
+https://github.com/caronc/apprise/wiki - the library costs 54 MiB, opens its own sockets and may hang: it runs in a
+child process (`run_child`), is imported only there, and gets its address on stdin, which no process list shows. Lost:
+fields, colours and whatever the service cannot show. Permanent: a library that is not installed, an address that it
+does not know. A failure of the service is retried, because Apprise does not say what it was.
 """
 
 import re
@@ -41,7 +40,7 @@ class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
 
 
 def build_request(message: Message, settings: Settings) -> Command:
-    """One run of the sender; everything on stdin, nothing in its arguments."""
+    """One run of the child process, with everything on stdin."""
     lines = [message.body or message.title, get_safe_link(message), f"alert {message.id}"]
     kind = "success" if message.event in {"resolved", "reset"} else _NOTIFY_TYPES[message.severity]
     body = clip("\n".join(line for line in lines if line), 4000, escape=escape_mentions)
@@ -51,12 +50,12 @@ def build_request(message: Message, settings: Settings) -> Command:
 
 
 def escape_mentions(text: str) -> str:
-    """An invisible mark in whatever some service could take for a mention: it is unknown which service this is."""
+    """The text with an invisible mark in whatever some service could take for a mention."""
     return re.sub(r"@|<(?=[!#])", "\\g<0>\u200b", text)
 
 
 def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
-    """The sender's exit codes; a refusal by the service is not known to be permanent."""
+    """The child's exit codes; a refusal by the service may pass."""
     outcome = base.interpret_result(result)
     if not isinstance(result, CommandResult) or not outcome.permanent:
         return outcome

@@ -1,8 +1,8 @@
 """What every channel is made of: its record, its settings, and what a response means for a delivery.
 
-One table of status codes and exit codes serves all channels; a service that differs overrides a row. Each outcome is one
-line of the form "what happened; what to do" without anything of the response's body: a server may send back the address
-it was asked at.
+One table of status codes and exit codes serves all channels; a service that differs overrides a row. Each outcome is
+one line of the form "what happened; what to do" without anything of the response's body: a server may send back the
+address of the request, which is a secret.
 """
 
 import math
@@ -24,24 +24,24 @@ Run = Callable[[Command], CommandResult]
 SettingsClass = type[Struct]
 
 MAX_RETRY_AFTER = timedelta(hours=24)
-"""A delivery does not live longer, so that no wait needs to."""
+"""As long as a delivery lives."""
 
 EX_TEMPFAIL = 75
-"""EX_TEMPFAIL of sysexits.h: a command says "not now"."""
+"""Of sysexits.h: a command cannot do it now."""
 
 _PERMANENT_HINTS = {
     400: "it was not understood; check that the address is for this type of channel",
     401: "the secret is wrong or withdrawn; make a new one and put it into the config",
-    403: "the far side forbids it; check the secret and its permissions",
+    403: "the receiver forbids it; check the secret and its permissions",
     404: "there is nothing at that address; check it, or make a new webhook",
     405: "that address takes no messages; check it",
-    410: "that address has been closed for good; make a new webhook",
-    413: "the message is too large for the far side",
+    410: "that address has been closed; make a new webhook",
+    413: "the message is too large for the receiver",
 }
 """Status -> what to do. Any other 4xx is permanent too, without such advice."""
 
 _TEMPORARY_STATUSES = {407, 408, 409, 421, 423, 425, 429}
-"""Client errors that pass by themselves, or with the network one is on."""
+"""Client errors that pass by themselves or on another network."""
 
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
@@ -90,24 +90,24 @@ def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
 
 
 def interpret_response(response: Response) -> DeliveryOutcome:
-    """2xx arrived; 429, 408 and 5xx come again, when the server says; all else is for a person to mend."""
-    said = f"answered {format_status(response.status)}"
+    """2xx: delivered. 429, 408, 5xx: retried, not before the server says. Anything else: a person has to fix it."""
+    answered = f"answered {format_status(response.status)}"
     if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-        return DeliveryOutcome(delivered=True, detail=said)
+        return DeliveryOutcome(delivered=True, detail=answered)
     if response.status in _TEMPORARY_STATUSES or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         wait = parse_retry_after(response)
         when = "" if wait is None else f", not before {wait.total_seconds():g} s from now, as it asks"
-        return DeliveryOutcome(delivered=False, detail=f"{said}; will be sent again{when}", retry_after=wait)
+        return DeliveryOutcome(delivered=False, detail=f"{answered}; will be sent again{when}", retry_after=wait)
     if response.status < HTTPStatus.BAD_REQUEST:
         return DeliveryOutcome(
-            delivered=False, detail=f"{said}; correct the address: redirects are not followed", permanent=True
+            delivered=False, detail=f"{answered}; correct the address: redirects are not followed", permanent=True
         )
     advice = _PERMANENT_HINTS.get(response.status, "check the channel's settings")
-    return DeliveryOutcome(delivered=False, detail=f"{said}; {advice}", permanent=True)
+    return DeliveryOutcome(delivered=False, detail=f"{answered}; {advice}", permanent=True)
 
 
 def interpret_exit(finished: CommandResult) -> DeliveryOutcome:
-    """Exit 0 arrived; 75 comes again; a time limit leaves it open; all else is for a person to mend."""
+    """0: delivered. 75: retried. A timeout: unknown. Anything else: a person has to fix it."""
     if finished.timed_out:
         return DeliveryOutcome(
             delivered=None, detail=f"{finished.stderr}, so it may have arrived; give it more time (timeout)"
@@ -116,14 +116,14 @@ def interpret_exit(finished: CommandResult) -> DeliveryOutcome:
         return DeliveryOutcome(delivered=False, detail=f"{finished.stderr}; check the channel's argv", permanent=True)
     if finished.exit_code == 0:
         return DeliveryOutcome(delivered=True, detail="ended with exit code 0")
-    said = f"ended with exit code {finished.exit_code}"
+    ended = f"ended with exit code {finished.exit_code}"
     if finished.exit_code == EX_TEMPFAIL:
-        return DeliveryOutcome(delivered=False, detail=f"{said} (not now); will be run again")
-    return DeliveryOutcome(delivered=False, detail=f"{said}; run the command by hand to see why", permanent=True)
+        return DeliveryOutcome(delivered=False, detail=f"{ended} (not now); will be run again")
+    return DeliveryOutcome(delivered=False, detail=f"{ended}; run the command by hand to see why", permanent=True)
 
 
 def format_status(status: int) -> str:
-    """`429 Too Many Requests`; the bare number where it has no name."""
+    """`429 Too Many Requests`; only the number where it has no name."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -131,7 +131,7 @@ def format_status(status: int) -> str:
 
 
 def parse_retry_after(response: Response) -> timedelta | None:
-    """How long the server asks to wait, in whichever form it says so; the longest where it says several."""
+    """How long the server asks to wait, in any of the usual forms; the longest where there are several."""
     forms = (
         _parse_retry_after_header(response.headers.get("retry-after", ""), response.received_at),
         _parse_seconds(response.headers.get("x-ratelimit-reset-after")),

@@ -1,9 +1,8 @@
 """Any program on this machine: `{argv, timeout?}`.
 
-An argument list, never a shell. The contract `watcher.alert.v1` (see `payload`) as JSON on stdin, and the same values
-as variables `WATCHER_ID`, `WATCHER_EVENT`, ...; of the environment only what `watcher.system.process` passes on. Lost:
-nothing. Permanent: every exit code but 0 and 75 (EX_TEMPFAIL: run it again later), and a program that cannot be
-started.
+An argument list, never a shell. The webhook's payload is on stdin, and its values are variables: `WATCHER_ID`,
+`WATCHER_EVENT`, ...; of the environment only what `watcher.system.process` passes on. Lost: nothing. Permanent: every
+exit code but 0 and 75 (EX_TEMPFAIL: run it again later), and a program that cannot be started.
 """
 
 import re
@@ -35,13 +34,13 @@ class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
 
     @property
     def timeout_s(self) -> float:
-        """Seconds; 0 where the text is no duration."""
+        """The timeout in seconds; 0 where it is no duration."""
         found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)(s|m|)", self.timeout)
         return float(found[1]) * _UNITS_S[found[2]] if found else 0.0
 
 
 def build_request(message: Message, settings: Settings) -> Command:
-    """One run. What is unknown is an empty variable."""
+    """One run of the program; unknown values are empty variables."""
     body = encode_payload(message)
     values = msgspec.json.decode(body)
     return Command(

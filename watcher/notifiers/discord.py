@@ -1,8 +1,8 @@
 """Discord, by a channel's webhook: `{url}`.
 
-https://discord.com/developers/docs/resources/webhook#execute-webhook - one embed; every mark of its Markdown in text
-from outside is escaped, and no mention is ever resolved. Lost: all beyond 256 characters of title and 4,000 of body.
-Permanent: every 4xx but 408, 409, 425 and 429; ten thousand bad requests in ten minutes ban the whole address.
+https://discord.com/developers/docs/resources/webhook#execute-webhook - one embed; Markdown is escaped and no mention is
+resolved. Lost: all beyond 256 characters of title and 4,000 of body. Permanent: every 4xx but 408, 409, 425 and 429;
+ten thousand bad requests in ten minutes ban the address.
 """
 
 import re
@@ -56,13 +56,13 @@ def build_request(message: Message, settings: Settings) -> Request:
 
 
 def escape_markdown(text: str) -> str:
-    """A backslash before whatever Discord's Markdown could read, the colon of an address and of an emoji too."""
+    """The text with a backslash before marks of Discord's Markdown and before colons of addresses and emoji."""
     marked = re.sub(r"([\\*_~`|<>@#:()\[\]{}!-])", r"\\\1", text)
     return re.sub(r"(?m)^(\s*\d+)\.", r"\1\\.", marked)
 
 
 def build_url(url: str) -> str:
-    """The webhook's address with the API's version, and asking for an answer that proves the arrival."""
+    """The webhook's address with the API's version and `wait=true`, which makes the response prove the arrival."""
     parts = urlsplit(url)
     found = _WEBHOOK_PATH.fullmatch(parts.path)
     path = f"/api/v10/webhooks/{found[1]}/{found[2]}" if found else parts.path
@@ -76,7 +76,7 @@ def _clip_escaped(text: str, limit: int) -> str:
 
 
 def _build_fields(message: Message) -> list[dict[str, Any]]:
-    """The numbers that are known; the reset in the reader's own time."""
+    """The known values; the reset in the reader's own time zone."""
     resets = "" if message.resets_at is None else "<t:{0}:f> (<t:{0}:R>)".format(int(message.resets_at.timestamp()))
     known = (
         ("Used", format_usage(message)),
@@ -87,7 +87,7 @@ def _build_fields(message: Message) -> list[dict[str, Any]]:
 
 
 def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
-    """Arrived: the default, with the pause asked for when this was the last message the limit allows."""
+    """The default, with the pause after the last message that the rate limit allows, and the reason of a refusal."""
     outcome = base.interpret_result(result)
     if not isinstance(result, Response):
         return outcome

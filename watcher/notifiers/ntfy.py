@@ -1,7 +1,7 @@
 """ntfy, its public server or one's own: `{topic, server?, token?, priority?}`.
 
-https://docs.ntfy.sh/publish/#publish-as-json - plain text; tags are chosen so that none becomes an emoji. On a public
-server whoever knows the topic can read it: choose one that cannot be guessed. Lost: all beyond 250 characters of title
+https://docs.ntfy.sh/publish/#publish-as-json - plain text; no tag becomes an emoji. On a public server anyone
+who knows the topic can read it: choose one that cannot be guessed. Lost: all beyond 250 characters of title
 and 3,900 bytes of body. Permanent: every 4xx but 408, 409, 425 and 429.
 """
 

@@ -2,7 +2,7 @@
 
 https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks - title and body go as `plain_text`, which
 Slack neither formats nor searches for mentions. Lost: all beyond 150 characters of title and 2,900 of body. Permanent:
-every 4xx but 408, 409, 425 and 429; the answer's body names the reason (`invalid_token`, `channel_is_archived`, ...).
+every 4xx but 408, 409, 425 and 429; the response's body names the reason (`invalid_token`, `channel_is_archived`, ...).
 """
 
 from typing import Any
@@ -38,7 +38,7 @@ class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
 
 
 def build_request(message: Message, settings: Settings) -> Request:
-    """A header, and beside a bar in the severity's colour the body, its numbers and where it comes from."""
+    """A header, and beside a bar in the severity's colour the body, the known values and the usage page."""
     title = {"type": "header", "text": _make_plain_text(message.title, 150)}
     context = [_make_plain_text(f"alert {message.id}", 300)]
     if page := get_safe_link(message):
@@ -61,7 +61,7 @@ def build_request(message: Message, settings: Settings) -> Request:
 
 
 def escape_text(text: str) -> str:
-    """The three characters that Slack reads: without them there is no mention and no link."""
+    """The text without the three characters that make a mention or a link."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -70,7 +70,7 @@ def _make_plain_text(text: str, limit: int) -> dict[str, Any]:
 
 
 def _build_fields(message: Message) -> list[dict[str, Any]]:
-    """The numbers that are known; the reset in the reader's own time."""
+    """The known values; the reset in the reader's own time zone."""
     fields = [_make_plain_text(f"{name}\n{value}", 2000) for name, value in
               (("Used", format_usage(message)), ("Remaining", format_remaining(message))) if value]  # fmt: skip
     if message.resets_at is not None:
@@ -83,13 +83,13 @@ def _build_fields(message: Message) -> list[dict[str, Any]]:
 def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
     """Success is 200 with the body `ok`; a refusal names its reason."""
     outcome = base.interpret_result(result)
-    said = result.body.decode("utf-8", "replace").strip() if isinstance(result, Response) else ""
-    if outcome.delivered and said != "ok":
+    answer = result.body.decode("utf-8", "replace").strip() if isinstance(result, Response) else ""
+    if outcome.delivered and answer != "ok":
         return DeliveryOutcome(
             delivered=False, detail="something other than Slack answered; check the address and the network"
         )
-    if outcome.permanent and said in _ERROR_HINTS:
-        return structs.replace(outcome, detail=f"Slack answered {said}; {_ERROR_HINTS[said]}")
+    if outcome.permanent and answer in _ERROR_HINTS:
+        return structs.replace(outcome, detail=f"Slack answered {answer}; {_ERROR_HINTS[answer]}")
     return outcome
 
 

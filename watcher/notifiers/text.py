@@ -14,7 +14,7 @@ SEVERITY_COLOURS = {Severity.INFO: 0x2F81F7, Severity.WARNING: 0xD29922, Severit
 """Severity -> 0xRRGGBB, the same on every channel."""
 
 GREEN = 0x2DA44E
-"""For good news: resolved, and a window that was reset."""
+"""For alerts that are resolved and windows that were reset."""
 
 APP_NAME = "AI usage watcher"
 
@@ -51,7 +51,7 @@ def count_utf8_bytes(text: str) -> int:
 
 
 def draw_bar(used_percent: float, width: int = 10) -> str:
-    """`used_percent` as a row of blocks; more than 100 is a full one, and anything above nothing shows."""
+    """`used_percent` as a row of blocks: at least one where it is above 0, all where it is 100 or more."""
     full = round(max(0.0, min(100.0, used_percent)) * width / 100)
     if used_percent > 0 and full == 0:
         full = 1
@@ -59,7 +59,7 @@ def draw_bar(used_percent: float, width: int = 10) -> str:
 
 
 def get_colour(message: Message) -> int:
-    """0xRRGGBB by severity; good news is green."""
+    """0xRRGGBB: green where the alert is over, else by severity."""
     return GREEN if message.event in {"resolved", "reset"} else SEVERITY_COLOURS[message.severity]
 
 
@@ -73,12 +73,12 @@ def format_usage(message: Message) -> str:
 
 
 def format_remaining(message: Message) -> str:
-    """What is left, with its unit; empty where it is unknown or says no more than the percent."""
+    """What is left, with its unit; empty where it is unknown or repeats the percent."""
     if message.remaining is None or message.unit in {"", "percent"}:
         return ""
     return format_amount(message.remaining, message.unit)
 
 
 def get_safe_link(message: Message) -> str:
-    """The provider's page, if it is a plain web address; else nothing, as a channel would have to trust it."""
+    """The provider's usage page; empty where it is no plain web address."""
     return message.link if re.fullmatch(r"https?://[\w.:-]+(/[\w./?=&%#~+,:@-]*)?", message.link, re.ASCII) else ""

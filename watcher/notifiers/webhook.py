@@ -1,8 +1,8 @@
 """Any program that takes a POST: `{url, secret?, headers?}`.
 
-Body: the JSON object `watcher.alert.v1` (`build_payload`). Lost: nothing. `X-Watcher-Signature-256` is `sha256=` and the hex
-HMAC-SHA256 of the very bytes of the body; `Idempotency-Key` is the same for every attempt at one message. Permanent:
-3xx and 4xx but 408, 409, 425 and 429.
+Body: the JSON object `watcher.alert.v1` (`build_payload`). `X-Watcher-Signature-256` is `sha256=` and the hex
+HMAC-SHA256 of the body's bytes; `Idempotency-Key` is the same for every attempt at one message. Lost: nothing.
+Permanent: 3xx and 4xx but 408, 409, 425 and 429.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ def make_idempotency_key(delivery_key: str) -> str:
 
 
 def build_payload(message: Message) -> dict[str, Any]:
-    """The contract's keys in its order; None for what is unknown or does not apply (a digest has no window)."""
+    """The keys of `watcher.alert.v1` in order; None for what is unknown or does not apply (a digest has no window)."""
     return {
         "schema": PAYLOAD_SCHEMA,
         "id": message.id,

@@ -194,8 +194,8 @@ def test_a_bus_that_never_says_a_word_is_given_up(silent_socket):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"REJECTED KERBEROS\r\n", "the session bus refused this user; log in to a desktop of one's own"),
-        (b"x" * 9000, "the session bus refused this user; log in to a desktop of one's own"),
+        (b"REJECTED KERBEROS\r\n", "the session bus refused this user; log in to your own desktop"),
+        (b"x" * 9000, "the session bus refused this user; log in to your own desktop"),
         (b"", "the session bus cannot be reached (the bus closed the connection); log in to a desktop"),
     ],
 )

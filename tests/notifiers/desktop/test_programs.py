@@ -319,7 +319,7 @@ def with_dbus_python(tmp_path):
 def test_the_real_plyer_hands_the_text_on_and_is_never_believed(with_dbus_python):
     answer = plyer.show(message(title="-u x", body=r"<b> C:\new"), with_dbus_python, {})
     assert (answer.delivered, answer.accepted) == (None, True)
-    assert answer.reason == "plyer took it, and never says how it went"
+    assert answer.reason == "plyer took it and does not report the result"
     assert with_dbus_python.told()[3:5] == ["-u x", r"&lt;b&gt; C:\new"]
 
 

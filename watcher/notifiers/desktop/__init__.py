@@ -6,10 +6,10 @@ A chain of backends for each system; the first that takes the message ends it::
     macOS    terminal-notifier (3 or newer), then osascript, then plyer
     Windows  a toast by PowerShell, then plyer
 
-Each answers delivered, failed with a reason, or unknown; what cannot tell never claims that it delivered. No text is
-ever put into a script or a shell: it travels as an argument, a variable or a D-Bus string. Lost: all beyond 200
-characters of title and 1,000 of body (63 and 255 on Windows), colours, and on macOS the urgency. Permanent: nothing, as
-a desktop comes back with the next login. Plyer alone cannot be the contract: it never says whether it failed.
+Each returns delivered, failed with a reason, or unknown where it cannot tell. Text is passed as an argument, a variable
+or a D-Bus string, never in a script or a shell. Lost: all beyond 200 characters of title and 1,000 of body (63 and 255
+on Windows), colours, and on macOS the urgency. Permanent: nothing, because a desktop comes back with the next login.
+Plyer alone is not enough: it never says whether it failed.
 """
 
 import os
@@ -61,17 +61,17 @@ def deliver(message: Message, _settings: Settings, run: Run) -> DeliveryOutcome:
 
 
 def try_backends(backends: Sequence[Backend], message: Message, run: Run, env: Mapping[str, str]) -> DeliveryOutcome:
-    """Ask one backend after the other. A doubtful one after definite failures is asked again later, never believed."""
+    """Try one backend after the other until one took the message or its fate is unknown."""
     failures: list[str] = []
     for backend in backends:
-        answer = backend.show(message, run, env)
-        if answer.delivered:
-            return DeliveryOutcome(delivered=True, detail=f"{backend.name}: {answer.reason}")
-        if answer.delivered is None:
-            detail = "; ".join([f"{backend.name}: {answer.reason}", *failures])
-            return DeliveryOutcome(delivered=None, detail=detail, accepted=answer.accepted)
-        failures.append(f"{backend.name}: {answer.reason}")
-        if answer.is_final:
+        result = backend.show(message, run, env)
+        if result.delivered:
+            return DeliveryOutcome(delivered=True, detail=f"{backend.name}: {result.reason}")
+        if result.delivered is None:
+            detail = "; ".join([f"{backend.name}: {result.reason}", *failures])
+            return DeliveryOutcome(delivered=None, detail=detail, accepted=result.accepted)
+        failures.append(f"{backend.name}: {result.reason}")
+        if result.is_final:
             break
     return DeliveryOutcome(delivered=False, detail="; ".join(failures))
 

@@ -1,9 +1,8 @@
 """Linux: org.freedesktop.Notifications over the session's D-Bus, through jeepney.
 
 https://specifications.freedesktop.org/notification-spec/1.2/ - the reply to `Notify` holds an id, which proves that the
-daemon took the message. A new connection for each message, so that a bus that restarts is no event, and two seconds for
-all of it, so that a hung daemon is none either. This is the one socket outside `watcher.system.http`: it is a Unix socket, and
-never leaves the machine.
+daemon took the message. Each message has a connection of its own, so that a restarted bus does not matter, and two
+seconds for all of it, so that a hung daemon does not hold anything up.
 """
 
 import os
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
     from watcher.notifiers.desktop.dbus_connection import BusConnection
 
 MAX_REMEMBERED = 256
-"""Alerts whose last bubble is remembered, so that the next message replaces it."""
+"""So many alerts have their last notification remembered, so that the next message replaces it."""
 
 ShownNotification = tuple[str, int]
-"""Which daemon (bus, owner) gave which id: an id of a daemon that has been restarted belongs to somebody else now."""
+"""Which daemon (bus, owner) gave which id: after a restart of the daemon the id may mean another notification."""
 
 
 class DBusNotifier:
-    """Shows messages, and remembers in memory which bubble each alert has."""
+    """Shows messages, and remembers the notification of each alert."""
 
     def __init__(self, connect: Callable[[str], "BusConnection"] | None = None) -> None:
         self._connect = connect
@@ -42,19 +41,21 @@ class DBusNotifier:
             return BackendResult(
                 delivered=False, reason="the library jeepney is not installed; run: pip install jeepney"
             )
-        asked = False
+        is_sent = False
         try:
             with connect_first(list_bus_addresses(env), self._connect or BusConnection) as session:
                 capabilities, daemon = session.get_capabilities()
                 replaces = self._get_replaced_id(message.thread, daemon)
-                asked = True
+                is_sent = True
                 number = session.notify(build_notify_arguments(message, capabilities, replaces))
         except UnreachableError as error:
             return BackendResult(delivered=False, reason=str(error))
         except NoReplyError as error:
-            if asked:
+            if is_sent:
                 return BackendResult(delivered=None, reason=f"{error}, so it may have been shown")
-            return BackendResult(delivered=False, reason=str(error), is_final=True)  # others would ask the same daemon
+            return BackendResult(
+                delivered=False, reason=str(error), is_final=True
+            )  # the next backends ask the same daemon
         self._remember(message.thread, (daemon, number))
         return BackendResult(delivered=True, reason=f"the notification daemon took it (id {number})")
 
@@ -71,9 +72,9 @@ class DBusNotifier:
 
 
 def list_bus_addresses(env: Mapping[str, str], runtime_folder: str | None = None) -> list[str]:
-    """Where the session bus may be: as the environment says, then where systemd puts it. `runtime_folder`: its usual folder.
+    """Where the session bus may be: the environment's address, then where systemd puts it (`runtime_folder`).
 
-    A shell that outlived its session (tmux) has the address of a bus that is gone; a cron job has none at all.
+    A shell that outlived its session (tmux) has the address of a bus that is gone; a cron job has none.
     """
     folders = [env.get("XDG_RUNTIME_DIR", ""), f"/run/user/{os.getuid()}" if runtime_folder is None else runtime_folder]
     usual = [f"unix:path={folder}/bus" for folder in folders if folder and Path(folder, "bus").exists()]
@@ -82,11 +83,11 @@ def list_bus_addresses(env: Mapping[str, str], runtime_folder: str | None = None
 
 
 def get_server_info(env: Mapping[str, str], connect: Callable[[str], "BusConnection"] | None = None) -> str:
-    """Name and version of the notification daemon, asked without showing anything.
+    """Name and version of the notification daemon.
 
     Raises:
         UnreachableError: there is no bus or no daemon; says what to do.
-        Silence: it does not answer.
+        NoReplyError: it does not answer.
     """
     from watcher.notifiers.desktop.dbus_connection import BusConnection  # noqa: PLC0415 - heavy
 
@@ -95,11 +96,11 @@ def get_server_info(env: Mapping[str, str], connect: Callable[[str], "BusConnect
 
 
 def connect_first(addresses: Sequence[str], connect: Callable[[str], "BusConnection"]) -> "BusConnection":
-    """A conversation with the first bus that takes one.
+    """A connection to the first bus that accepts one.
 
     Raises:
-        UnreachableError: none did; the reason is the first one's.
-        Silence: one took the connection and said nothing.
+        UnreachableError: none does; the reason is the first one's.
+        NoReplyError: one accepts the connection and does not answer.
     """
     from watcher.notifiers.desktop.dbus_connection import UnreachableError  # noqa: PLC0415 - heavy
 
@@ -127,7 +128,7 @@ def build_notify_arguments(message: Message, capabilities: Sequence[str], replac
 
 
 def format_body(message: Message, capabilities: Sequence[str]) -> str:
-    """The body, escaped where the daemon reads markup; the usage page as a link where it can show one, else as text."""
+    """The body, escaped where the daemon reads markup, with the usage page as a link or as text."""
     markup = "body-markup" in capabilities
     own: Callable[[str], str] = escape_markup if markup else str
     text, page = clip(message.body, BODY_LIMIT, escape=own), own(get_safe_link(message))
@@ -137,5 +138,5 @@ def format_body(message: Message, capabilities: Sequence[str]) -> str:
 
 
 def escape_markup(text: str) -> str:
-    """The three characters that a daemon reads as markup: unescaped, `> 80 <` loses its middle."""
+    """The text with the three characters of markup escaped: otherwise `> 80 <` loses its middle."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,7 +1,7 @@
-"""A conversation with the session bus that ends in time: connect, authenticate, call, all within one limit.
+"""A connection to the session bus with one deadline for everything: connect, authenticate, call.
 
-Jeepney's own blocking connection waits without limit for the answer to `Hello`, so a bus that accepts and says nothing
-would hold up its caller for ever: hence this, on Jeepney's messages. Never put anything about alerts here.
+Jeepney's own blocking connection waits without limit for the reply to `Hello`, so a bus that accepts and does not
+answer would block its caller forever. This one uses Jeepney's messages and parser.
 """
 
 import socket
@@ -30,7 +30,7 @@ class UnreachableError(Exception):
 
 
 class NoReplyError(Exception):
-    """No answer, or the connection broke while it was awaited."""
+    """No reply, or the connection broke before it came."""
 
 
 class BusConnection:
@@ -57,7 +57,7 @@ class BusConnection:
         self._socket.close()
 
     def get_capabilities(self) -> tuple[tuple[str, ...], str]:
-        """What the daemon can show, and which daemon this is: its bus and its name on it."""
+        """The daemon's capabilities, and its identity: the bus and its name on it."""
         reply = self._call(_DAEMON_OBJECT, "GetCapabilities")
         bus_id = self._call(_BUS_OBJECT, "GetId")
         match reply.body, bus_id.body:
@@ -66,14 +66,14 @@ class BusConnection:
         raise UnreachableError("the notification daemon answers in an unknown way")
 
     def get_server_info(self) -> tuple[str, str]:
-        """The daemon's name and version; asking shows nothing."""
+        """The daemon's name and version."""
         match self._call(_DAEMON_OBJECT, "GetServerInformation").body:
             case (str(name), str(_vendor), str(version), *_):
                 return name, version
         raise UnreachableError("the notification daemon answers in an unknown way")
 
     def notify(self, arguments: tuple[Any, ...]) -> int:
-        """The id under which the daemon shows it."""
+        """Show a notification; returns the daemon's id for it."""
         match self._call(_DAEMON_OBJECT, "Notify", "susssasa{sv}i", arguments).body:
             case (int(number),):
                 return number
@@ -94,15 +94,15 @@ class BusConnection:
             reason = error.strerror or str(error)
             raise UnreachableError(f"the session bus cannot be reached ({reason}); log in to a desktop") from None
         except ValueError:
-            raise UnreachableError("the session bus refused this user; log in to a desktop of one's own") from None
+            raise UnreachableError("the session bus refused this user; log in to your own desktop") from None
         self._call(_BUS_OBJECT, "Hello")
 
     def _authenticate(self) -> None:
-        conversation = Authenticator()
-        for line in conversation:
+        authenticator = Authenticator()
+        for line in authenticator:
             if line:
                 self._send(line)
-            conversation.feed(self._receive())
+            authenticator.feed(self._receive())
         self._send(BEGIN)
 
     def _call(
@@ -119,7 +119,7 @@ class BusConnection:
             ) from None
         except OSError:
             raise NoReplyError("the session bus broke off the connection") from None
-        except Exception:  # noqa: BLE001 - whatever jeepney's parser makes of bytes that are no message
+        except Exception:  # noqa: BLE001 - jeepney's parser raises anything on bytes that are no message
             raise NoReplyError("the session bus sent what is no D-Bus message") from None
         if reply.header.message_type is MessageType.error:
             name = str(reply.header.fields.get(HeaderFields.error_name, ""))

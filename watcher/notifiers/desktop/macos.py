@@ -1,7 +1,7 @@
-"""macOS: `terminal-notifier` 3 or newer, else `build_osascript_command`.
+"""macOS: `terminal-notifier` 3 or newer, else `osascript`.
 
-Both take the text as arguments; the script of `build_osascript_command` is a constant that reads them. Their exit code 0 says only
-that the system was asked: focus modes and permissions are not told, so the answer is unknown, never delivered.
+Both take the text as arguments; osascript's script is a constant that reads them. Exit code 0 only means that the
+system was asked: focus modes and permissions are not reported, so the result is unknown, never delivered.
 """
 
 import re
@@ -13,7 +13,7 @@ from watcher.notifiers.desktop.result import BODY_LIMIT, TITLE_LIMIT, BackendRes
 from watcher.notifiers.text import APP_NAME, clip, get_safe_link
 
 MIN_TERMINAL_NOTIFIER_VERSION = 3
-"""Older ones use an interface that macOS no longer has, and fail without a word."""
+"""Older ones use an interface that macOS no longer has, and fail silently."""
 
 SCRIPT = (
     "on run argv",

@@ -1,8 +1,7 @@
 """Linux: libnotify's `notify-send`, where D-Bus itself could not be used.
 
-`-p` prints the id that the daemon gave, which proves that it took the message; exit code 0 alone proves nothing. It
-unescapes backslashes in the body, and reads markup there whatever the daemon can: both are escaped. It loses an empty
-title.
+`-p` prints the id that the daemon gave, which proves that it took the message; exit code 0 alone proves nothing. In the
+body it unescapes backslashes and reads markup whatever the daemon can do: both are escaped. It drops an empty title.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""Any system: plyer, the last in every chain, in a process of its own (`plyer_sender`).
+"""Any system: plyer, the last in every chain, in a child process (`run_child`).
 
-Plyer never says whether it failed, has no urgency, blocks 25 s on a hung daemon and keeps a dead bus for the life of
-its process: so it gets a process with a time limit, and its best answer is unknown.
+Plyer does not report failures, has no urgency, blocks 25 s on a hung daemon and keeps a dead bus for the life of its
+process. So it gets a process with a timeout, and its best result is unknown.
 """
 
 import os
@@ -25,9 +25,9 @@ _TIMEOUT_S = 10.0  # on Windows the balloon lives as long as the process
 
 
 def show(message: Message, run: Run, _env: Mapping[str, str]) -> BackendResult:
-    """Unknown where plyer ran; failed where it said so."""
+    """Unknown where plyer ran; failed where it raised."""
     _, answer = run_backend(build_command(message), run)
-    return answer or BackendResult(delivered=None, reason="plyer took it, and never says how it went", accepted=True)
+    return answer or BackendResult(delivered=None, reason="plyer took it and does not report the result", accepted=True)
 
 
 def build_command(message: Message) -> Command:
@@ -42,7 +42,7 @@ def build_command(message: Message) -> Command:
 
 
 def run_child() -> int:
-    """0: plyer raised nothing, which is all it ever says. 1: it did, or asking it would be unsafe or in vain."""
+    """The child process: show the job on stdin. 0: plyer raised nothing. 1: it did, or was not safe to call."""
     job = msgspec.json.decode(sys.stdin.read())
     warnings.simplefilter("ignore")
     try:
@@ -52,14 +52,14 @@ def run_child() -> int:
         from plyer import notification  # noqa: PLC0415 - the whole point of this process
 
         notification.notify(**job, timeout=BALLOON_TIMEOUT_S)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the chain must hear of it
+    except Exception as error:  # noqa: BLE001 - whatever it is, the next backend is tried
         sys.stderr.write(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}\n")
         return 1
     return 0
 
 
 def check_linux_backend() -> None:
-    """Of plyer's three ways on Linux only dbus-python is worth asking: it raises what went wrong.
+    """Check that plyer would use dbus-python, the only one of its ways on Linux that raises what went wrong.
 
     Raises:
         RuntimeError: there is a folder `/app`, where plyer would put the text into a `gdbus` call's expression; or it

@@ -1,4 +1,4 @@
-"""What a desktop backend says of one message, and the facts of a message that several backends need."""
+"""The result of a desktop backend, and what several backends need."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from watcher.core.model import Command, CommandResult, Message
 TITLE_LIMIT = 200
 BODY_LIMIT = 1000
 TIMEOUT_S = 2.0
-"""For one backend's whole attempt on Linux: a hung notification daemon must not hold up anything."""
+"""For one backend's whole attempt on Linux, where a notification daemon may hang."""
 
 
 class BackendResult(Struct, frozen=True, kw_only=True):
@@ -18,12 +18,12 @@ class BackendResult(Struct, frozen=True, kw_only=True):
 
     delivered: bool | None
     reason: str  # one line, no text of the message
-    accepted: bool = False  # unknown, but the system took it without complaint: sending again would only repeat it
-    is_final: bool = False  # failed, and the backends behind it would fail the same way
+    accepted: bool = False  # unknown, but the system took it: sending again would only repeat it
+    is_final: bool = False  # failed, and the next backends would fail the same way
 
 
 def get_urgency(message: Message) -> int:
-    """0 low, 1 normal, 2 critical, by severity; good news is never critical, as that would stay until it is clicked."""
+    """0 low, 1 normal, 2 critical, by severity. An ended alert is never critical: that would stay until clicked."""
     good = message.event in {"resolved", "reset"}
     return min(message.severity.rank, 1) if good else message.severity.rank
 
@@ -31,7 +31,7 @@ def get_urgency(message: Message) -> int:
 def run_backend(
     command: Command, run: Callable[[Command], CommandResult]
 ) -> tuple[CommandResult, BackendResult | None]:
-    """Run a backend's program. The answer where it did not end well; None where its exit code is 0."""
+    """Run a backend's program. The second value is its failure, None where the exit code is 0."""
     finished = run(command)
     if finished.timed_out:
         return finished, BackendResult(delivered=None, reason=f"{finished.stderr}, so it may have been shown")

@@ -1,8 +1,8 @@
 """Windows: a toast by Windows PowerShell, which alone reaches WinRT without a further library.
 
 The script is a constant, passed in the encoded form that needs no quoting; it reads the text from variables and puts it
-into the toast's XML as text nodes, so that nothing of it is ever read as script or markup. The system says whether
-notifications are switched off, but not whether one was seen: so the best answer is unknown.
+into the toast's XML as text nodes, so that none of it is read as script or markup. The system reports whether
+notifications are switched off, but not whether one was seen: the best result is unknown.
 """
 
 import base64
@@ -19,7 +19,7 @@ BODY_LIMIT = 255
 """UTF-16 units, the limits of a balloon, which a toast wraps to four lines anyway."""
 
 EXIT_SWITCHED_OFF = 3
-"""The script's exit code where Windows says that it will not show the toast."""
+"""The script's exit code where Windows will not show the toast."""
 
 _TIMEOUT_S = 10.0  # a cold start of PowerShell takes seconds
 
@@ -60,7 +60,7 @@ def show(message: Message, run: Run, env: Mapping[str, str]) -> BackendResult:
 
 
 def format_body(message: Message) -> str:
-    """The body, after the whole title where that is too long for its own place: its end says until when."""
+    """The body, after the whole title where that is too long for its own field: the title ends with the reset."""
     return message.body if count_utf16_units(message.title) <= TITLE_LIMIT else f"{message.title}\n{message.body}"
 
 
