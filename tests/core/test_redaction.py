@@ -1,8 +1,10 @@
-"""Secrets out of text. What hides strings in a shown TOML line is tested in `test_concealed`."""
+"""Secrets are removed from text, and from the TOML lines that diagnostics show."""
 
 import pytest
 
 from watcher.core.redaction import Redactor, mask_secret
+from watcher.core.rules.diagnostics import create_diagnostic
+from watcher.core.rules.toml_positions import TextSpan
 
 
 @pytest.mark.parametrize(
@@ -24,35 +26,134 @@ from watcher.core.redaction import Redactor, mask_secret
         ("5-hour window at 82 %, sk-antics", "5-hour window at 82 %, sk-antics"),
     ],
 )
-def test_a_secret_is_known_by_its_shape(text, clean):
+def test_a_secret_is_recognized_by_its_shape(text, clean):
     assert Redactor()(text) == clean
 
 
-def test_a_secret_in_use_is_known_by_its_value():
+def test_a_known_secret_is_removed_by_its_value():
     redactor = Redactor()
     redactor.add_secrets(["hunter2hunter2"])
     assert redactor("wrong: hunter2hunter2!") == "wrong: ***!"
 
 
-def test_what_was_learnt_stays_learnt():
+def test_earlier_secrets_stay_known():
     redactor = Redactor()
     redactor.add_secrets(["first-secret"])
     redactor.add_secrets(["second-secret"])
     assert redactor("first-secret second-secret") == "*** ***"
 
 
-def test_a_secret_within_another_leaves_no_rest():
+def test_a_secret_inside_another_leaves_no_rest():
     redactor = Redactor()
     redactor.add_secrets(["abcdef", "abcdefghij"])
     assert redactor("abcdefghij") == "***"
 
 
-def test_what_is_too_short_to_be_a_secret_blots_out_no_words():
+def test_values_too_short_for_a_secret_are_ignored():
     redactor = Redactor()
     redactor.add_secrets(["", "team"])
     assert redactor("the team is told") == "the team is told"
 
 
-def test_a_mask_tells_two_secrets_apart_and_gives_neither_away():
+def test_a_masked_secret_can_be_recognized_but_not_used():
     assert mask_secret("sk-ant-oat01-abcdefgh12") == "sk-ant...gh12"
     assert mask_secret("0123456789") == mask_secret("sk-0123456789-abcde") == "***"
+
+
+# --- lines of TOML ---
+
+TEXT = """\
+[channels.team]
+{line}
+[[rule]]
+name = "claude"
+when = "claude.five_hour>80%"
+"""
+
+
+def shown(line, text=TEXT):
+    text = text.format(line=line)
+    start = text.index(line)
+    return create_diagnostic("config.toml", text, TextSpan(start, start + 3), "wrong").source
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('url = "https://x/secret"', 'url = "****************"'),
+        ("url = 'secret'  # note", "url = '******'  # ****"),
+        ('url = "sec\\"ret"', 'url = "********"'),
+        ('url = "secret', 'url = "******'),
+        ('headers = { A = "Bearer x", B = "y" }', 'headers = { A = "********", B = "*" }'),
+        ('secret = "cmd:printf secret"', 'secret = "*****************"'),
+        ('url = "env:SLACK_URL"', 'url = "env:SLACK_URL"'),
+        ('url = "file:~/url"', 'url = "file:~/url"'),
+        ('type = "slak"', 'type = "slak"'),
+        ("secret", "******"),
+        ("url = https://x/secret?a=b", "url = ******************=*"),
+        ("url = c2VjcmV0==", "url = ********=="),
+        ('    "--token=secret",', '    "**************",'),
+        ('    "secret", "more"', '    "******", "****"'),
+        ('argv = ["/bin/x", "secret"]', 'argv = ["******", "******"]'),
+        ("headers = { A = Bearer secret }", "headers = { A = ****** ****** }"),
+        ("retry = true", "retry = true"),
+        ("topic = 1234567", "topic = *******"),
+    ],
+)
+def test_possible_secrets_become_stars_and_columns_stay(line, said):
+    assert shown(line) == said
+    assert len(said) == len(line)
+
+
+def test_lines_inside_strings_and_arrays_are_masked():
+    string = '[channels.team]\nurl = """\n{line}\n"""\n'
+    assert shown("https://x?token=secret", string) == "*" * 22
+    assert shown("c2VjcmV0 = x", string) == "******** * *"
+    array = '[channels.team]\nargv = [\n  "a",\n{line}\n]\n'
+    assert shown('  "secret=1",', array) == '  "********",'
+
+
+def test_inline_and_dotted_tables_are_masked_too():
+    assert shown('channels.team.url = "secret"', "{line}\n") == 'channels.team.url = "******"'
+    assert shown('channels = {{ team = {{ url = "secret" }} }}'.replace("{{", "{").replace("}}", "}"), "{line}\n") == (
+        'channels = { team = { url = "******" } }'
+    )
+    assert shown('token = "secret"', "[ providers.claude ]\n{line}\n") == 'token = "******"'
+
+
+def test_rules_are_not_masked():
+    start = TEXT.index("when")
+    assert (
+        create_diagnostic("config.toml", TEXT, TextSpan(start, start + 3), "wrong").source
+        == 'when = "claude.five_hour>80%"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('type = "slak"  # was secret', 'type = "slak"  # *** ******'),
+        ('type = "sl#ak" # secret', 'type = "sl#ak" # ******'),
+        ('type = "slak # secret', 'type = "slak # ******'),
+        ("    # secret", "    * ******"),
+        ("[channels.team] # secret", "[channels.team] # ******"),
+        ("retry = 5 #secret", "retry = 5 #******"),
+    ],
+)
+def test_comments_of_channels_are_masked(line, said):
+    assert shown(line) == said
+    assert shown(line, "[providers.claude]\n{line}\n") == said
+
+
+def test_all_comments_but_those_of_rules_are_masked():
+    assert shown('every = "soon" # secret', "[poll]\n{line}\n") == 'every = "soon" # ******'
+    assert shown("# secret", "{line}\n[channels.team]\n") == "# ******"
+    assert shown('when = "x" # why', "[[rule]]\n{line}\n") == 'when = "x" # why'
+
+
+def test_a_password_in_a_url_is_masked_and_the_url_is_not():
+    for line in ('base_url = "https://me:p@ss/w#rd@host:8080"', "base_url = 'https://p@ss/w#rd-and-me@host:8080'"):
+        said = shown(line, "[providers.claude]\n{line}\n")
+        assert said.replace("*", "") in ('base_url = "https://@host:8080"', "base_url = 'https://@host:8080'")
+        assert len(said) == len(line)
+    assert shown('base_url = "https://host:8080/@x"', "[providers.claude]\n{line}\n").endswith('@x"')

@@ -1,4 +1,4 @@
-"""Every line of TOML that the documentation promises, and what its comment says that it means."""
+"""The lines of TOML in the design contract, and what each of them means."""
 
 from datetime import time, timedelta
 
@@ -57,7 +57,7 @@ def holds(condition, **fields):
     return condition.evaluate(lambda _selector, field: fields.get(field))
 
 
-def test_a_percent_compares_used_percent_and_clear_is_about_the_same():
+def test_a_percent_compares_used_percent_in_when_and_clear():
     (level,) = RULES["claude-session"].levels
     assert (holds(level.when, used_percent=80.5), holds(level.when, used_percent=80.0)) == (True, False)
     assert (holds(level.clear, used_percent=69.5), holds(level.clear, used_percent=70.0)) == (True, False)
@@ -65,7 +65,7 @@ def test_a_percent_compares_used_percent_and_clear_is_about_the_same():
     assert RULES["claude-session"].notify == ("desktop", "team")
 
 
-def test_left_out_keys_have_their_defaults():
+def test_missing_keys_have_their_defaults():
     rule = RULES["copilot-overage"]
     assert [level.severity for level in rule.levels] == [Severity.WARNING]
     assert (rule.notify, rule.pending_for, rule.remind, rule.active) == (None, timedelta(0), None, None)
@@ -80,7 +80,7 @@ def test_a_provider_alone_means_its_primary_window():
     assert holds(rule.levels[0].when, remaining=0) is False
 
 
-def test_a_ladder_has_a_condition_for_each_level_least_severe_first():
+def test_levels_have_one_condition_each_least_severe_first():
     assert [level.severity for level in RULES["weekly-ladder"].levels] == ["info", "warning", "critical"]
     assert conditions("weekly-ladder") == [
         ("*.weekly > 50%", "*.weekly < 45%"),
@@ -100,7 +100,7 @@ def test_a_bare_field_belongs_to_the_first_selector():
     assert rule.on == {AlertEvent.FIRING, AlertEvent.RESOLVED, AlertEvent.REMINDER}
 
 
-def test_active_names_days_and_hours():
+def test_active_is_days_and_hours():
     active = RULES["use-it-or-lose-it"].active
     assert (active.days, active.start, active.end, active.tz) == (frozenset(range(5)), time(9), time(18), None)
     zoned = TEXT.replace('"Mon-Fri 09:00-18:00" ', '"Mon-Fri 09:00-18:00"\ntz = "Europe/Berlin"')
@@ -108,7 +108,7 @@ def test_active_names_days_and_hours():
     assert rule.active.tz == "Europe/Berlin"
 
 
-def test_templates_and_examples_are_kept():
+def test_templates_and_examples_are_read():
     rule = RULES["blind"]
     assert (rule.title, rule.message) == ("{provider} has gone quiet", "last reading {age} ago: {error}")
     (example,) = rule.examples
@@ -117,7 +117,7 @@ def test_templates_and_examples_are_kept():
     assert example.expect == (".", "F", "F", "F", ".", "F")
 
 
-def test_a_unit_that_does_not_fit_points_at_the_spot():
+def test_a_wrong_unit_is_reported_with_its_position():
     text = TEXT.replace("claude.five_hour > 80%", "claude.five_hour > 2h")
     try:
         parse_rules(text, "rules.toml")

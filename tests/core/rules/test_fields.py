@@ -1,9 +1,8 @@
-"""The core's table of providers against the registry, and the nearest of some words."""
+"""The words of the rule language, compared with the registry of providers."""
 
 import pytest
 
 from watcher.core.model import WindowKind
-from watcher.core.rules.diagnostics import find_close_match
 from watcher.core.rules.fields import (
     FIELD_UNITS,
     PROVIDER_WINDOWS,
@@ -15,12 +14,12 @@ from watcher.core.rules.units import Unit
 from watcher.providers.registry import PROVIDERS as REGISTRY
 
 
-def test_the_core_knows_the_providers_of_the_registry_in_their_order():
+def test_providers_are_those_of_the_registry_in_its_order():
     assert list(PROVIDER_WINDOWS) == list(REGISTRY)
 
 
 @pytest.mark.parametrize("provider", list(REGISTRY))
-def test_the_core_knows_each_providers_primary_windows(provider):
+def test_primary_windows_are_those_of_the_registry(provider):
     assert PROVIDER_WINDOWS[provider].primary == REGISTRY[provider].primary_windows
     assert all(window in PROVIDER_WINDOWS[provider].known for window in PROVIDER_WINDOWS[provider].primary)
 
@@ -51,7 +50,7 @@ def test_no_window_has_the_name_of_a_field():
         ("*", "__", False),
     ],
 )
-def test_which_windows_there_may_be(provider, window, possible):
+def test_whether_a_provider_may_have_a_window(provider, window, possible):
     assert is_window(provider, window) is possible
 
 
@@ -70,23 +69,5 @@ def test_which_windows_there_may_be(provider, window, possible):
         ("*", "balance_usd", Unit.AMOUNT),
     ],
 )
-def test_what_a_window_counts_in(provider, window, unit):
+def test_the_unit_of_a_window(provider, window, unit):
     assert get_count_unit(provider, window) is unit
-
-
-@pytest.mark.parametrize(
-    ("word", "meant"),
-    [
-        ("warnin", "warning"),
-        ("wraning", "warning"),
-        ("WARNING", "warning"),
-        ("crit", "critical"),
-        ("inf", "info"),
-        ("xyz", None),
-        ("", None),
-        ("x", None),
-        ("w" * 100_000, None),
-    ],
-)
-def test_the_nearest_word(word, meant):
-    assert find_close_match(word, ("info", "warning", "critical", "?")) == meant

@@ -1,7 +1,7 @@
-"""When an alert is over, where its rule does not say."""
+"""The default for `clear`, and overlaps of `when` and `clear`."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.core.rules.ast import evaluate_boolean
@@ -35,7 +35,7 @@ from watcher.core.rules.parser import parse_condition
         ("not (claude > 80% or resets_in < 1h)", "claude > 85% or resets_in < 1h"),
     ],
 )
-def test_left_out_a_clear_is_five_points_back_or_the_opposite(when, clear):
+def test_the_default_clear_is_five_points_back_or_the_opposite(when, clear):
     assert str(make_default_clear(parse_condition(when))) == clear
 
 
@@ -64,7 +64,7 @@ def test_left_out_a_clear_is_five_points_back_or_the_opposite(when, clear):
         ("claude.up", "claude < 5%", None),
     ],
 )
-def test_a_value_at_which_both_hold_is_found(when, clear, value):
+def test_an_overlap_of_when_and_clear_is_found(when, clear, value):
     assert find_overlap(parse_condition(when), parse_condition(clear)) == value
 
 
@@ -82,18 +82,17 @@ CONDITIONS = st.recursive(
     ),
     max_leaves=4,
 ).map(parse_condition)
-WORTH = st.one_of(st.none(), st.floats(0, 120))
+PERCENTS = st.one_of(st.none(), st.floats(0, 120))
 
 
-@given(CONDITIONS, WORTH, WORTH, WORTH)
-@settings(max_examples=200, deadline=None)
+@given(CONDITIONS, PERCENTS, PERCENTS, PERCENTS)
 def test_a_condition_and_its_clear_never_hold_together(when, one, two, three):
-    worths = {("claude", "used_percent"): one, ("claude", "projected"): two, ("codex", "used_percent"): three}
+    percents = {("claude", "used_percent"): one, ("claude", "projected"): two, ("codex", "used_percent"): three}
 
     def value(selector, field):
-        return worths[selector.provider, field]
+        return percents[selector.provider, field]
 
-    holds = evaluate_boolean(when, value)
-    assert not (holds and evaluate_boolean(make_default_clear(when), value))
-    against = evaluate_boolean(negate_condition(when), value)
-    assert against is (None if holds is None else not holds)
+    result = evaluate_boolean(when, value)
+    assert not (result and evaluate_boolean(make_default_clear(when), value))
+    opposite = evaluate_boolean(negate_condition(when), value)
+    assert opposite is (None if result is None else not result)

@@ -1,4 +1,4 @@
-"""The language: what it reads, what it prints, what it refuses and in which words."""
+"""The rule language: what is parsed, how it prints, and the messages about mistakes."""
 
 import pytest
 from hypothesis import example, given
@@ -20,8 +20,8 @@ from watcher.core.rules.units import Unit, find_common_unit
 LEVEL = parse_literal("80%")
 
 
-def refused(text, **more):
-    """What is said of a text, and the part of it that is pointed at."""
+def get_error(text, **more):
+    """The message about a text, and the part of it that is marked."""
     with pytest.raises(ExpressionError) as caught:
         parse_condition(text, **more)
     error = caught.value
@@ -64,7 +64,7 @@ def refused(text, **more):
         "80% < claude.five_hour",
     ],
 )
-def test_a_tree_prints_back_to_its_text(text):
+def test_an_expression_prints_as_its_text(text):
     assert str(parse_condition(text)) == text
 
 
@@ -77,11 +77,11 @@ def test_a_tree_prints_back_to_its_text(text):
         ("not(claude.up)", "not claude.up"),
     ],
 )
-def test_blanks_and_needless_parentheses_are_not_kept(text, printed):
+def test_spaces_and_needless_parentheses_are_dropped(text, printed):
     assert str(parse_condition(text)) == printed
 
 
-def test_a_level_stands_for_its_value():
+def test_level_is_replaced_by_its_value():
     assert str(parse_condition("*.weekly > level", level=LEVEL)) == "*.weekly > 80%"
 
 
@@ -98,7 +98,7 @@ def test_and_binds_tighter_than_or():
     assert isinstance(tree.terms[1], And)
 
 
-def test_a_bare_field_belongs_to_the_first_selector_wherever_it_stands():
+def test_a_bare_field_belongs_to_the_first_selector_of_the_text():
     tree = parse_condition("resets_in < 1h and codex.weekly > 5% and claude.age < 1h")
     assert tree.terms[0].left.selector == Selector("codex", "", "weekly")
     assert find_subject(tree) == Selector("codex", "", "weekly")
@@ -204,8 +204,8 @@ def test_the_parts_of_a_selector(text, selector, field):
         ("*.weekly > level", "`level` has no value here; give the rule `levels`, or write the value", "level"),
     ],
 )
-def test_units_are_checked_when_the_text_is_read(text, message, spot):
-    assert refused(text) == (message, spot)
+def test_units_are_checked_while_parsing(text, message, spot):
+    assert get_error(text) == (message, spot)
 
 
 @pytest.mark.parametrize(
@@ -267,8 +267,8 @@ def test_units_are_checked_when_the_text_is_read(text, message, spot):
         ("usd > 5", "unknown word `usd`; did you mean `used`?", "usd"),
     ],
 )
-def test_unknown_words_are_refused_with_the_nearest_known_one(text, message, spot):
-    assert refused(text) == (message, spot)
+def test_unknown_words_are_refused_with_the_closest_known_one(text, message, spot):
+    assert get_error(text) == (message, spot)
 
 
 @pytest.mark.parametrize(
@@ -318,8 +318,8 @@ def test_unknown_words_are_refused_with_the_nearest_known_one(text, message, spo
         ),
     ],
 )
-def test_a_slip_is_pointed_at(text, message, spot):
-    assert refused(text) == (message, spot)
+def test_a_syntax_error_is_reported_with_its_position(text, message, spot):
+    assert get_error(text) == (message, spot)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_a_slip_is_pointed_at(text, message, spot):
         "*.seven_day_fable > 5%",
     ],
 )
-def test_windows_that_an_api_may_add_are_taken(text):
+def test_windows_that_an_api_may_add_are_accepted(text):
     assert str(parse_condition(text)) == text
 
 
@@ -347,8 +347,8 @@ def test_windows_that_an_api_may_add_are_taken(text):
         "2 * (" * 300 + "claude.used",
     ],
 )
-def test_what_is_nested_too_deep_is_refused(text):
-    message, _ = refused(text)
+def test_deep_nesting_is_refused(text):
+    message, _ = get_error(text)
     assert message == f"nested more than {MAX_DEPTH} deep; split it into several rules"
 
 
@@ -357,8 +357,8 @@ def test_many_conditions_side_by_side_are_not_deep():
     assert str(parse_condition(text)) == text
 
 
-def test_a_text_of_a_million_characters_is_refused_unread():
-    message, _ = refused("claude and " * 100_000)
+def test_a_condition_of_a_million_characters_is_refused():
+    message, _ = get_error("claude and " * 100_000)
     assert (
         message
         == f"1,100,000 characters long; a condition holds at most {MAX_CONDITION_LENGTH:,}; split it into several rules"
@@ -377,7 +377,7 @@ def test_a_text_of_a_million_characters_is_refused_unread():
         ("claude.five_hour > 80%", "< 70% or resets_in < 5m", None),
     ],
 )
-def test_a_bare_clear_is_about_what_when_compares_first(when, clear, printed):
+def test_a_bare_clear_compares_what_when_compares_first(when, clear, printed):
     if printed is None:
         with pytest.raises(ExpressionError, match="unexpected `or`"):
             parse_clear(clear, parse_condition(when))
@@ -385,7 +385,7 @@ def test_a_bare_clear_is_about_what_when_compares_first(when, clear, printed):
         assert str(parse_clear(clear, parse_condition(when))) == printed
 
 
-def test_a_clear_may_count_from_the_level():
+def test_clear_may_use_the_level():
     when = parse_condition("*.weekly > level", level=LEVEL)
     assert str(parse_clear("< level - 10%", when, level=LEVEL)) == "*.weekly < 80% - 10%"
 
@@ -395,13 +395,13 @@ def test_a_bare_clear_has_its_units_checked():
         parse_clear("< 2h", parse_condition("claude > 80%"))
 
 
-def test_a_bare_clear_needs_a_comparison_to_be_about():
+def test_a_bare_clear_needs_a_comparison_in_when():
     with pytest.raises(ExpressionError, match="`when` has no comparison"):
         parse_clear("< 2h", parse_condition("not claude.up"))
 
 
 @pytest.mark.parametrize(
-    ("text", "worth", "unit"),
+    ("text", "value", "unit"),
     [
         ("80%", 80, Unit.PERCENT),
         ("0.5%", 0.5, Unit.PERCENT),
@@ -416,17 +416,17 @@ def test_a_bare_clear_needs_a_comparison_to_be_about():
         ("-5%", -5, Unit.PERCENT),
     ],
 )
-def test_literals(text, worth, unit):
-    assert parse_literal(text) == Literal(text, worth, unit)
+def test_literals(text, value, unit):
+    assert parse_literal(text) == Literal(text, value, unit)
 
 
 @pytest.mark.parametrize("text", ["", "claude", "80% 90%", "level", "(80%)"])
-def test_what_is_not_one_literal_is_refused(text):
+def test_anything_but_one_literal_is_refused(text):
     with pytest.raises(ExpressionError):
         parse_literal(text)
 
 
-def test_a_selector_by_itself():
+def test_a_selector_alone():
     assert parse_selector("claude[me].five_hour") == (Selector("claude", "me", "five_hour"), "")
     assert parse_selector("copilot.remaining") == (Selector("copilot"), "remaining")
     for text in ("resets_in", "claude.five_hour > 5%", "80%", "nobody.daily"):
@@ -434,7 +434,7 @@ def test_a_selector_by_itself():
             parse_selector(text)
 
 
-# --- properties ------------------------------------------------------------------------------------------------------
+# --- properties ---
 
 SELECTORS = [
     ("claude", ""), ("claude", "five_hour"), ("copilot", ""), ("codex", "9h"), ("*", "weekly"), ("*", "*"),
@@ -495,13 +495,13 @@ CONDITIONS = st.recursive(
 
 
 @given(CONDITIONS)
-def test_every_tree_is_read_back_from_its_text(tree):
+def test_every_expression_is_parsed_back_from_its_text(tree):
     assert parse_condition(str(tree)) == tree
 
 
 @given(st.text(alphabet="claude.five_hour*[]()<>=!%$ 0123456789andornotlevel-+/\n\x00é", max_size=60))
 @example("claude[" + "]" * 20)
-def test_any_text_is_read_or_refused_within_its_bounds(text):
+def test_any_text_is_parsed_or_refused_within_its_bounds(text):
     try:
         tree = parse_condition(text, level=LEVEL)
     except ExpressionError as error:
@@ -512,12 +512,12 @@ def test_any_text_is_read_or_refused_within_its_bounds(text):
 
 
 @given(st.sampled_from(Unit), st.sampled_from(Unit))
-def test_whether_two_units_fit_does_not_depend_on_their_order(left, right):
+def test_the_common_unit_does_not_depend_on_the_order(left, right):
     assert find_common_unit(left, right) == find_common_unit(right, left)
 
 
 @given(st.one_of(st.text(max_size=40), st.text(max_size=20).map("claude.five_hour > 80% and {}".format)))
-def test_no_text_ends_in_anything_but_a_tree_or_a_refusal(text):
+def test_any_text_gives_a_result_or_an_expression_error(text):
     when = parse_condition("claude.five_hour > 80% and resets_in < 1h")
     for read in (parse_condition, parse_literal, parse_selector, lambda clear: parse_clear(clear, when)):
         try:

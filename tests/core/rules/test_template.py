@@ -17,7 +17,7 @@ def test_names_and_formats_are_filled():
     )
 
 
-def test_the_unknown_is_a_question_mark_and_never_a_zero():
+def test_an_unknown_value_is_a_question_mark():
     assert render_template("{used_percent:.0f} % used, {error}", {"used_percent": None}) == "? % used, ?"
 
 
@@ -34,7 +34,7 @@ def test_the_unknown_is_a_question_mark_and_never_a_zero():
         ("{used", "expected '}' before end of string; write {{ and }} for literal braces"),
     ],
 )
-def test_anything_else_is_refused_with_what_would_be_valid(text, said):
+def test_everything_else_is_refused_with_what_would_be_valid(text, said):
     assert refusal(text) == said
 
 

@@ -1,4 +1,4 @@
-"""Where keys and values stand: checked against what `tomllib` reads from the same stretch of text."""
+"""Positions of keys and values, checked against what `tomllib` reads from the same part of the text."""
 
 import tomllib
 from pathlib import Path
@@ -37,38 +37,38 @@ n = true
 '''.replace("\\'", "'")
 
 
-def leaves(value, path=()):
+def iter_leaves(value, path=()):
     if isinstance(value, dict):
         for key, each in value.items():
-            yield from leaves(each, (*path, key))
+            yield from iter_leaves(each, (*path, key))
     elif isinstance(value, list):
         for index, each in enumerate(value):
-            yield from leaves(each, (*path, index))
+            yield from iter_leaves(each, (*path, index))
     else:
         yield path, value
 
 
 @pytest.mark.parametrize("text", [HARD, *[path.read_text() for path in FILES]])
-def test_every_value_stands_where_it_is_said_to_stand(text):
+def test_every_value_has_its_span(text):
     document = tomllib.loads(text)
     text = text.replace("\r\n", "\n")
-    places = TomlPositions(text)
-    for path, value in leaves(document):
-        place = places.value_spans[path]
-        assert tomllib.loads("x = " + text[place.start : place.end]) == {"x": value}
-        assert path in places.key_spans or any(isinstance(part, int) for part in path)
+    positions = TomlPositions(text)
+    for path, value in iter_leaves(document):
+        span = positions.value_spans[path]
+        assert tomllib.loads("x = " + text[span.start : span.end]) == {"x": value}
+        assert path in positions.key_spans or any(isinstance(part, int) for part in path)
 
 
 @pytest.mark.parametrize("text", [HARD, *[path.read_text() for path in FILES]])
-def test_every_character_of_a_text_stands_where_it_is_said_to_stand(text):
+def test_every_character_of_a_string_has_its_span(text):
     text = text.replace("\r\n", "\n")
-    places = TomlPositions(text)
-    for path, value in leaves(tomllib.loads(text)):
+    positions = TomlPositions(text)
+    for path, value in iter_leaves(tomllib.loads(text)):
         if not isinstance(value, str):
             continue
         for index, character in enumerate(value):
-            place = places.find_in_value(path, index, index + 1)
-            assert text[place.start] in (character, "\\")
+            span = positions.find_in_value(path, index, index + 1)
+            assert text[span.start] in (character, "\\")
 
 
 TEXTS = st.text(max_size=12)
@@ -80,32 +80,32 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(TEXTS, VALUES, max_size=4), st.booleans())
-def test_every_value_of_any_document_stands_where_it_is_said_to_stand(document, multiline):
+def test_every_value_of_any_document_has_its_span(document, multiline):
     try:
         text = tomli_w.dumps(document, multiline_strings=multiline).replace("\r\n", "\n")
         document = tomllib.loads(text)
     except (ValueError, UnicodeEncodeError):
         return
-    places = TomlPositions(text)
-    for path, value in leaves(document):
-        place = places.value_spans[path]
-        assert tomllib.loads("x = " + text[place.start : place.end]) == {"x": value}
+    positions = TomlPositions(text)
+    for path, value in iter_leaves(document):
+        span = positions.value_spans[path]
+        assert tomllib.loads("x = " + text[span.start : span.end]) == {"x": value}
 
 
-def test_a_header_is_the_place_of_its_table():
-    places = TomlPositions("[[rule]]\nname = 1\n[[rule]]\n[rule.levels]\ninfo = 2\n")
-    place = places.find_key(("rule", 1))
-    assert places.text[place.start : place.end] == "[[rule]]"
-    assert place.start == 18
-    assert places.text[slice(*_span(places.find_key(("rule", 1, "levels"))))] == "[rule.levels]"
-    assert places.text[slice(*_span(places.find_value(("rule", 1, "levels", "info"))))] == "2"
+def test_a_table_has_the_span_of_its_header():
+    positions = TomlPositions("[[rule]]\nname = 1\n[[rule]]\n[rule.levels]\ninfo = 2\n")
+    span = positions.find_key(("rule", 1))
+    assert positions.text[span.start : span.end] == "[[rule]]"
+    assert span.start == 18
+    assert positions.text[slice(*_span(positions.find_key(("rule", 1, "levels"))))] == "[rule.levels]"
+    assert positions.text[slice(*_span(positions.find_value(("rule", 1, "levels", "info"))))] == "2"
 
 
-def test_what_is_not_written_has_the_place_of_what_holds_it():
-    places = TomlPositions("[[rule]]\nname = 1\n")
-    assert places.find_key(("rule", 0, "when")) == places.find_key(("rule", 0))
-    assert _span(places.find_key(("nothing",))) == (0, 1)
+def test_a_missing_key_has_the_span_of_its_table():
+    positions = TomlPositions("[[rule]]\nname = 1\n")
+    assert positions.find_key(("rule", 0, "when")) == positions.find_key(("rule", 0))
+    assert _span(positions.find_key(("nothing",))) == (0, 1)
 
 
-def _span(place):
-    return place.start, place.end
+def _span(span):
+    return span.start, span.end

@@ -1,4 +1,4 @@
-"""Units and durations: which go together, and which texts are none."""
+"""Units: which can be combined; texts of durations and numbers."""
 
 from datetime import timedelta
 
@@ -34,7 +34,7 @@ from watcher.core.rules.units import (
         (Unit.BOOLEAN, Unit.NUMBER, None),
     ],
 )
-def test_what_can_be_compared(left, right, unit):
+def test_the_common_unit_of_two_values(left, right, unit):
     assert find_common_unit(left, right) is unit
     assert find_common_unit(right, left) is unit
 
@@ -54,7 +54,7 @@ def test_what_can_be_compared(left, right, unit):
         (Unit.BOOLEAN, "*", Unit.NUMBER, None),
     ],
 )
-def test_what_products_and_quotients_are(left, operator, right, unit):
+def test_the_unit_of_products_and_quotients(left, operator, right, unit):
     assert find_scaled_unit(left, operator, right) is unit
 
 
@@ -67,7 +67,7 @@ def test_durations(text, minutes):
 
 
 @pytest.mark.parametrize("text", ["", "5", "m", "5 m", "-5m", "30m1h", "1h1h", "5min", "1e3h", "h" * 100, "5m\n", "٣m"])
-def test_what_is_no_duration(text):
+def test_other_texts_are_no_durations(text):
     with pytest.raises(ValueError, match="is not a duration: write one such as 45m, 2h, 7d or 1h30m"):
         parse_duration(text)
 
@@ -88,7 +88,7 @@ def test_any_text_is_a_duration_or_refused(text):
         assert found.total_seconds() == parse_duration_s(text)
 
 
-def test_numbers_are_plain():
+def test_only_plain_numbers_are_parsed():
     assert parse_number("12.5") == 12.5
     assert parse_number("1e3") == 1000
     for text in ("", "1_000", "+5", "0x10", "nan", "inf", "1.", ".5", "1" * 50, "٣"):
