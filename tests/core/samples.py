@@ -18,7 +18,7 @@ M = timedelta(minutes=1)
 
 SERIES = Series(provider="claude", window="five_hour", account="acc-1")
 USUAL = frozenset({AlertEvent.FIRING, AlertEvent.ESCALATED, AlertEvent.RESOLVED})
-VOICE = Formatter(
+FORMATTER = Formatter(
     tz=BERLIN,
     providers={
         "claude": ProviderInfo(name="Claude", usage_page="https://claude.ai/settings/usage"),
@@ -104,6 +104,6 @@ def routing(**more):
     parts = {
         "channels": {"desktop": "desktop", "team": "slack"},
         "default": ("desktop",),
-        "formatter": VOICE,
+        "formatter": FORMATTER,
     }
     return Routing(**(parts | more))

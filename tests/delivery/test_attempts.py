@@ -28,29 +28,29 @@ def channel(kind="webhook", name=None, **settings):
     return Channel(name=name or kind, type=kind, settings=record)
 
 
-def due(deliveries, now, excluded=(), paced=None):
-    found = attempts.find_next_deliveries(deliveries, excluded, paced or {})
+def due(deliveries, now, excluded=(), next_send_at=None):
+    found = attempts.find_next_deliveries(deliveries, excluded, next_send_at or {})
     return [delivery for delivery, ready_at in found if ready_at <= now]
 
 
-def next_at(deliveries, excluded=(), paced=None):
-    found = attempts.find_next_deliveries(deliveries, excluded, paced or {})
+def next_at(deliveries, excluded=(), next_send_at=None):
+    found = attempts.find_next_deliveries(deliveries, excluded, next_send_at or {})
     return min((ready_at for _, ready_at in found), default=None)
 
 
-class Desk:
+class Sender:
     """The daemon's part in small: one thread, and a clock that leaps to what is due next."""
 
     def __init__(self, *channels, settings=None, limit_s=2.0):
         self.channels = {each.name: each for each in channels}
         kinds = {"desktop": "desktop"} | {each.name: each.type for each in channels}
         self.routing = settings or routing(channels=kinds, default=tuple(self.channels))
-        self.rows, self.stops, self.paced = [], [], {}
+        self.rows, self.stops, self.next_send_at = [], [], {}
         self.now = NOW
         self.limit_s = limit_s
         self.times = []
 
-    def keep(self, new=(), changed=()):
+    def save(self, new=(), changed=()):
         known = {row.id: row for row in changed}
         self.rows = [known.get(row.id, row) for row in self.rows]
         self.rows += [structs.replace(row, id=len(self.rows) + place) for place, row in enumerate(new, 1)]
@@ -58,9 +58,9 @@ class Desk:
     def open(self):
         return [row for row in self.rows if row.state in IN_OUTBOX]
 
-    def news(self, *transitions):
+    def plan(self, *transitions):
         planned = plan_deliveries(transitions, RULES, self.open(), self.routing, (), self.now)
-        self.keep(planned.new_deliveries, planned.changed_deliveries)
+        self.save(planned.new_deliveries, planned.changed_deliveries)
 
     def stopped(self):
         return {stop.channel for stop in self.stops}
@@ -71,11 +71,11 @@ class Desk:
     def run(self, command):
         raise AssertionError(command)
 
-    def turn(self):
+    def attempt_due(self):
         """Attempt what is due now."""
-        for delivery in due(self.open(), self.now, self.stopped(), self.paced):
+        for delivery in due(self.open(), self.now, self.stopped(), self.next_send_at):
             begun = attempts.prepare_attempt(delivery, RULES, self.routing, self.now)
-            self.keep(changed=[begun])
+            self.save(changed=[begun])
             where = self.channels.get(begun.channel)
             if begun.channel == "desktop":
                 outcome = DeliveryOutcome(delivered=True, detail="shown")
@@ -86,29 +86,29 @@ class Desk:
             settled = attempts.apply_outcome(
                 begun, outcome, where, self.routing, self.now, jitter=0.0, stopped_channels=self.stopped()
             )
-            self.keep(settled.new_deliveries, [settled.delivery])
+            self.save(settled.new_deliveries, [settled.delivery])
             if settled.stop:
                 self.stops.append(settled.stop)
             if where:
-                self.paced[where.name] = attempts.compute_next_send_at(where, outcome, self.now)
+                self.next_send_at[where.name] = attempts.compute_next_send_at(where, outcome, self.now)
 
-    def work(self, until=24 * H, most=100):
+    def deliver(self, until=24 * H, most=100):
         """Attempt whatever becomes due in that time."""
         end = self.now + until
         for _ in range(most):
-            at = next_at(self.open(), self.stopped(), self.paced)
+            at = next_at(self.open(), self.stopped(), self.next_send_at)
             if at is None or at > end:
                 return
             self.now = max(self.now, at)
-            self.turn()
+            self.attempt_due()
         raise AssertionError("it never comes to rest")
 
     def states(self):
         return [str(row.state) for row in self.rows]
 
 
-def waits(desk):
-    return [later - earlier for earlier, later in zip(desk.times, desk.times[1:], strict=False)]
+def waits(sender):
+    return [later - earlier for earlier, later in zip(sender.times, sender.times[1:], strict=False)]
 
 
 # --- a receiver that misbehaves and recovers ------------------------------------------------------------------------
@@ -131,77 +131,79 @@ AFTER_A_MINUTE = format_datetime(NOW.astimezone(UTC) + M + 2 * S, usegmt=True)
     ],
 )
 def test_what_passes_by_itself_is_sent_again_when_it_may_and_arrives_once(fault, least):
-    with receiver([fault]) as far:
-        desk = Desk(channel(url=f"{far.url}/hook"))
-        desk.news(transition())
-        desk.work()
-        assert len(far.taken) == 1
-        assert far.keys() == [far.keys()[0]] * 2, "each attempt at one message has the same key"
-        assert least <= waits(desk)[0] <= least + 2 * S
-        assert desk.states() == ["sent"]
+    with receiver([fault]) as server:
+        sender = Sender(channel(url=f"{server.url}/hook"))
+        sender.plan(transition())
+        sender.deliver()
+        assert len(server.taken) == 1
+        assert server.keys() == [server.keys()[0]] * 2, "each attempt at one message has the same key"
+        assert least <= waits(sender)[0] <= least + 2 * S
+        assert sender.states() == ["sent"]
 
 
 @pytest.mark.parametrize("fault", ["reset", "hang", "drip", "cut"])
 def test_a_message_whose_fate_is_unknown_is_sent_again_with_its_key(fault):
-    with receiver([fault]) as far:
-        desk = Desk(channel(url=f"{far.url}/hook"), limit_s=0.4)
-        desk.news(transition())
-        desk.work(until=3 * S)
-        (row,) = desk.rows
+    with receiver([fault]) as server:
+        sender = Sender(channel(url=f"{server.url}/hook"), limit_s=0.4)
+        sender.plan(transition())
+        sender.deliver(until=3 * S)
+        (row,) = sender.rows
         assert (str(row.state), row.in_doubt) == ("queued", True)
         assert row.outcome.startswith("unknown: ")
-        desk.limit_s = 2.0
-        desk.work()
-        assert desk.states() == ["sent"]
-        assert len(far.got) == 2
-        assert len(set(far.keys())) == 1
-        assert all(far.keys())
+        sender.limit_s = 2.0
+        sender.deliver()
+        assert sender.states() == ["sent"]
+        assert len(server.got) == 2
+        assert len(set(server.keys())) == 1
+        assert all(server.keys())
 
 
-def test_nobody_listening_is_no_doubt_and_waits():
-    with receiver() as far:
-        url = far.url
-    desk = Desk(channel(url=url))
-    desk.news(transition())
-    desk.work(until=3 * S)
-    assert (desk.states(), desk.rows[0].in_doubt, desk.rows[0].attempts) == (["queued"], False, 1)
+def test_a_refused_connection_has_certainly_not_delivered_and_waits():
+    with receiver() as server:
+        url = server.url
+    sender = Sender(channel(url=url))
+    sender.plan(transition())
+    sender.deliver(until=3 * S)
+    assert (sender.states(), sender.rows[0].in_doubt, sender.rows[0].attempts) == (["queued"], False, 1)
 
 
 # --- a receiver that refuses for good -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, (302, {"Location": "http://127.0.0.1:9/elsewhere"}, b"")])
-def test_a_refusal_for_good_stops_the_channel_and_tells_the_desktop_once(status):
-    with receiver([status]) as far:
-        desk = Desk(channel(url=f"{far.url}/T0/B0/secret-part"))
-        desk.news(transition())
-        desk.work()
-        desk.news(of("codex", at=desk.now))
-        desk.work(until=H)
-        assert len(far.got) == 1, "a channel that refused for good is left alone"
-        assert desk.stopped() == {"webhook"}
-        notices = [row for row in desk.rows if row.channel == "desktop"]
+def test_a_permanent_refusal_stops_the_channel_with_one_notice_on_the_desktop(status):
+    with receiver([status]) as server:
+        sender = Sender(channel(url=f"{server.url}/T0/B0/secret-part"))
+        sender.plan(transition())
+        sender.deliver()
+        sender.plan(of("codex", at=sender.now))
+        sender.deliver(until=H)
+        assert len(server.got) == 1, "a channel that refused for good is left alone"
+        assert sender.stopped() == {"webhook"}
+        notices = [row for row in sender.rows if row.channel == "desktop"]
         assert [row.message.title for row in notices] == ['Channel "webhook" has stopped']
         body = notices[0].message.body
         assert "Not delivered there: Claude 5-hour window at 82 %" in body
         assert "change [channels.webhook] in the config" in body
-        assert "secret-part" not in msgspec.json.encode([desk.rows, desk.stops]).decode()
+        assert "secret-part" not in msgspec.json.encode([sender.rows, sender.stops]).decode()
 
 
 def test_what_waited_for_a_stopped_channel_is_sent_when_its_settings_change():
-    with receiver([410]) as far:
-        desk = Desk(channel(url=f"{far.url}/old"))
-        desk.news(transition())
-        desk.work()
-        desk.now += H
-        assert attempts.find_reconfigured_channels(desk.stops, desk.channels) == []
-        desk.channels["webhook"] = channel(url=f"{far.url}/new")
-        assert attempts.find_reconfigured_channels(desk.stops, desk.channels) == ["webhook"]
-        desk.stops = []
-        desk.keep(changed=attempts.make_due(desk.open(), ["webhook"], desk.now))
-        desk.work(until=M)
-        assert [path for path, _, _ in far.got] == ["/old", "/new"]
-        assert far.titles() == ["Claude 5-hour window at 82 %, resets in 40 min (16:00)"], "worded for the new instant"
+    with receiver([410]) as server:
+        sender = Sender(channel(url=f"{server.url}/old"))
+        sender.plan(transition())
+        sender.deliver()
+        sender.now += H
+        assert attempts.find_reconfigured_channels(sender.stops, sender.channels) == []
+        sender.channels["webhook"] = channel(url=f"{server.url}/new")
+        assert attempts.find_reconfigured_channels(sender.stops, sender.channels) == ["webhook"]
+        sender.stops = []
+        sender.save(changed=attempts.make_due(sender.open(), ["webhook"], sender.now))
+        sender.deliver(until=M)
+        assert [path for path, _, _ in server.got] == ["/old", "/new"]
+        assert server.titles() == ["Claude 5-hour window at 82 %, resets in 40 min (16:00)"], (
+            "worded for the new instant"
+        )
 
 
 def test_the_stop_of_a_channel_that_is_gone_is_forgotten():
@@ -213,9 +215,9 @@ def test_the_notice_goes_elsewhere_where_there_is_no_desktop_and_nowhere_where_n
     team, other = channel(name="team", url="http://127.0.0.1:9/"), channel(name="other", url="http://127.0.0.1:9/")
     refused = DeliveryOutcome(delivered=False, detail="answered 410 Gone", permanent=True)
     settings = routing(channels={"team": "webhook", "other": "webhook"}, default=("team", "other"))
-    desk = Desk(team, other, settings=settings)
-    desk.news(transition())
-    row = desk.rows[0]
+    sender = Sender(team, other, settings=settings)
+    sender.plan(transition())
+    row = sender.rows[0]
     assert [n.channel for n in attempts.apply_outcome(row, refused, team, settings, NOW, jitter=0).new_deliveries] == [
         "other"
     ]
@@ -228,43 +230,43 @@ def test_the_notice_goes_elsewhere_where_there_is_no_desktop_and_nowhere_where_n
 def test_the_notice_of_a_stop_waits_for_the_morning():
     night = routing(quiet_hours=parse_quiet_hours("14:00-16:00"))
     refused = DeliveryOutcome(delivered=False, detail="answered 410 Gone", permanent=True)
-    desk = Desk(channel(name="team", url="http://127.0.0.1:9/"))
-    desk.news(transition())
+    sender = Sender(channel(name="team", url="http://127.0.0.1:9/"))
+    sender.plan(transition())
     (notice,) = attempts.apply_outcome(
-        desk.rows[0], refused, desk.channels["team"], night, NOW, jitter=0
+        sender.rows[0], refused, sender.channels["team"], night, NOW, jitter=0
     ).new_deliveries
     assert (notice.state, notice.next_attempt_at) == (DeliveryState.HELD, NOW + 100 * M)
 
 
 def test_a_channel_that_is_no_longer_configured_ends_its_messages():
-    desk = Desk(channel(name="team", url="http://127.0.0.1:9/"))
-    desk.news(transition())
-    desk.channels = {}
-    desk.work()
-    assert (desk.states(), desk.rows[0].outcome) == (["dead"], "the channel is no longer in the config")
-    assert desk.stops == []
+    sender = Sender(channel(name="team", url="http://127.0.0.1:9/"))
+    sender.plan(transition())
+    sender.channels = {}
+    sender.deliver()
+    assert (sender.states(), sender.rows[0].outcome) == (["dead"], "the channel is no longer in the config")
+    assert sender.stops == []
 
 
 # --- order, pace, one at a time -------------------------------------------------------------------------------------
 
 
 def test_order_is_kept_behind_a_message_that_has_to_wait():
-    with receiver([503, 503]) as far:
-        desk = Desk(channel(url=far.url))
-        desk.news(transition())
-        desk.turn()
-        desk.news(of("codex", at=desk.now))
-        desk.work()
-        assert [title.split()[0] for title in far.titles()] == ["Claude", "Codex"]
-        assert len(far.got) == 4
+    with receiver([503, 503]) as server:
+        sender = Sender(channel(url=server.url))
+        sender.plan(transition())
+        sender.attempt_due()
+        sender.plan(of("codex", at=sender.now))
+        sender.deliver()
+        assert [title.split()[0] for title in server.titles()] == ["Claude", "Codex"]
+        assert len(server.got) == 4
 
 
 def test_a_channel_that_waits_holds_up_no_other():
     with receiver([(429, {"Retry-After": "3600"}, b"")]) as slow, receiver() as quick:
-        desk = Desk(channel(name="slow", url=slow.url), channel(name="quick", url=quick.url))
-        desk.news(transition())
-        desk.news(of("codex", at=desk.now))
-        desk.work(until=M)
+        sender = Sender(channel(name="slow", url=slow.url), channel(name="quick", url=quick.url))
+        sender.plan(transition())
+        sender.plan(of("codex", at=sender.now))
+        sender.deliver(until=M)
         assert (len(slow.taken), len(quick.taken)) == (0, 2)
 
 
@@ -286,12 +288,12 @@ def test_a_channel_gets_no_more_than_it_likes(kind, settings, apart):
 
 
 def test_three_messages_to_a_webhook_follow_one_another_without_a_wait():
-    with receiver() as far:
-        desk = Desk(channel(url=far.url))
-        desk.news(of("claude"), of("codex"), of("copilot"))
-        desk.work()
-        assert len(far.taken) == 3
-        assert waits(desk) == [0 * S, 0 * S]
+    with receiver() as server:
+        sender = Sender(channel(url=server.url))
+        sender.plan(of("claude"), of("codex"), of("copilot"))
+        sender.deliver()
+        assert len(server.taken) == 3
+        assert waits(sender) == [0 * S, 0 * S]
 
 
 def row(number, where="team", **more):
@@ -320,18 +322,18 @@ def test_what_is_held_or_paced_is_not_due_and_the_next_instant_is_known():
     assert [each.id for each in due([held, row(2)], NOW)] == [2]
     assert due([later, row(2)], NOW) == [], "the first keeps its place"
     assert next_at([later, row(2)]) == NOW + M
-    assert due([row(1)], NOW, paced={"team": NOW + S}) == []
-    assert next_at([row(1)], paced={"team": NOW + S}) == NOW + S
+    assert due([row(1)], NOW, next_send_at={"team": NOW + S}) == []
+    assert next_at([row(1)], next_send_at={"team": NOW + S}) == NOW + S
     assert next_at([held]) is None
 
 
 def test_a_first_attempt_behind_one_that_waits_is_not_about_to_begin():
-    def soon(*rows, excluded=(), paced=None):
-        found = attempts.find_next_deliveries(rows, excluded, paced or {})
+    def soon(*rows, excluded=(), next_send_at=None):
+        found = attempts.find_next_deliveries(rows, excluded, next_send_at or {})
         return attempts.is_first_attempt_due_soon(found, NOW)
 
     assert soon(row(1))
-    assert soon(row(1), paced={"team": NOW + S})
+    assert soon(row(1), next_send_at={"team": NOW + S})
     assert not soon(row(1, attempts=1, next_attempt_at=NOW + M), row(2))
     assert not soon(row(1, next_attempt_at=NOW + H))
     assert not soon(row(1), excluded={"team"})
@@ -343,14 +345,14 @@ def test_an_attempt_that_was_begun_is_marked_before_it_is_made():
     assert begun.message.title == "t", "a fresh message is sent as it is kept"
 
 
-def test_a_desktop_that_took_the_message_without_a_word_is_not_told_twice():
+def test_a_desktop_that_took_the_message_silently_does_not_get_it_twice():
     took = DeliveryOutcome(delivered=None, detail="osascript ended with 0", accepted=True)
     desktop = Channel(name="desktop", type="desktop", settings=None)
     settled = attempts.apply_outcome(row(1, "desktop", in_doubt=True), took, desktop, routing(), NOW, jitter=0)
     assert settled.delivery.state is DeliveryState.SENT
 
 
-def test_a_fingerprint_tells_settings_apart_and_gives_none_away():
+def test_a_fingerprint_changes_with_the_settings_and_reveals_none():
     one, two = channel(url="https://example.com/secret-1"), channel(url="https://example.com/secret-2")
     assert attempts.fingerprint_settings(one) == attempts.fingerprint_settings(
         channel(url="https://example.com/secret-1")
@@ -363,25 +365,25 @@ def test_a_fingerprint_tells_settings_apart_and_gives_none_away():
 # --- bounds ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_receiver_that_is_down_for_two_days_is_asked_gently_and_gets_no_flood_at_its_return():
-    with receiver([503] * 10_000) as far:
-        desk = Desk(channel(url=far.url))
+def test_a_receiver_that_is_down_for_two_days_gets_few_attempts_and_no_flood_at_its_return():
+    with receiver([503] * 10_000) as server:
+        sender = Sender(channel(url=server.url))
         for hour in range(48):
             for provider in ("claude", "codex", "copilot", "nano_gpt", "gemini_cli"):
-                desk.news(of(provider, at=desk.now, nth=hour + 1, read=reading(resets_at=None)))
-            planned = plan_release(desk.open(), RULES, desk.routing, (), desk.now)
-            desk.keep(planned.new_deliveries, planned.changed_deliveries)
-            end = desk.now + H
-            desk.work(until=H)
-            desk.now = end
-            assert len(desk.open()) <= 4
-        assert len(far.got) < 48 * 5, "no more than once in a quarter of an hour, on the whole"
-        far.faults = []
-        desk.now += H
-        desk.turn()
-        desk.work(until=H)
-        assert 1 <= len(far.taken) <= 4
-        assert desk.open() == []
+                sender.plan(of(provider, at=sender.now, nth=hour + 1, read=reading(resets_at=None)))
+            planned = plan_release(sender.open(), RULES, sender.routing, (), sender.now)
+            sender.save(planned.new_deliveries, planned.changed_deliveries)
+            end = sender.now + H
+            sender.deliver(until=H)
+            sender.now = end
+            assert len(sender.open()) <= 4
+        assert len(server.got) < 48 * 5, "no more than once in a quarter of an hour, on the whole"
+        server.faults = []
+        sender.now += H
+        sender.attempt_due()
+        sender.deliver(until=H)
+        assert 1 <= len(server.taken) <= 4
+        assert sender.open() == []
 
 
 def test_a_command_that_is_not_there_is_a_refusal():

@@ -1,4 +1,4 @@
-"""What a person gets to read, and when, proven on the whole daemon: nights, snoozes, channels that are down."""
+"""What is delivered and when, with the whole daemon: quiet hours, snoozes, channels that are down."""
 
 import time
 from contextlib import suppress
@@ -9,8 +9,8 @@ import pytest
 from freezegun import freeze_time
 
 from tests.world import START, Hand, Machine, World
-from watcher.cli.notify import _resume_tested_channels
 from watcher.core.model import DeliveryState, Severity, Snooze
+from watcher.delivery import attempts
 from watcher.errors import TimedOutError
 from watcher.status.builder import ConfigFacts, build_status
 
@@ -128,14 +128,14 @@ def test_what_is_critical_wakes_and_its_end_waits_for_the_morning(made):
     assert [body["event"] for body in world.received] == ["firing", "resolved"]
 
 
-def test_what_begins_and_ends_at_night_is_never_told(made):
+def test_what_begins_and_ends_at_night_is_never_sent(made):
     world = made(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
     world.watch(14 * H, (3 * H, lambda: use(world, 85)), (5 * H, lambda: use(world, 60)))
     assert world.received == []
     assert outbox(world) == []
 
 
-def test_the_end_of_what_was_told_in_the_evening_is_told_in_the_morning(made):
+def test_the_end_of_what_was_sent_in_the_evening_is_sent_in_the_morning(made):
     world = made(local(2026, 3, 2, 20), HOOK + RULE + NIGHT)
     use(world, 85)
     world.watch(14 * H, (5 * H, lambda: use(world, 60)))
@@ -176,7 +176,7 @@ def test_a_channel_that_is_down_in_the_evening_is_left_alone_at_night(made):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
-def test_what_may_have_arrived_in_the_evening_is_not_said_again_at_night(made):
+def test_what_may_have_arrived_in_the_evening_is_not_sent_again_at_night(made):
     world = made(local(2026, 3, 2, 21, 59, 58), HOOK + RULE + NIGHT)
     use(world, 85)
     world.answers["/hook"] = lambda _request: TimedOutError("the server gave no answer in 20 s", request_sent=True)
@@ -198,7 +198,7 @@ def snooze(world, target, **more):
     store.close()
 
 
-def test_a_snooze_holds_back_for_its_time_and_what_still_fires_is_told_then(world):
+def test_a_snooze_holds_back_for_its_time_and_what_still_fires_is_sent_then(world):
     world.watch(M)
     snooze(world, "full", until=START + 3 * H)
     world.watch(6 * H, (30 * M, lambda: use(world, 85)))
@@ -238,7 +238,7 @@ def test_a_snooze_until_the_reset_is_over_with_it(world):
 # --- channels that are down or slow ----------------------------------------------------------------------------------
 
 
-def test_a_channel_that_was_down_hears_of_beginning_and_end_in_one_message(world):
+def test_a_channel_that_was_down_gets_beginning_and_end_in_one_message(world):
     down(world)
     use(world, 85)
     world.watch(4 * H, (H, lambda: use(world, 60)), (2 * H, lambda: up(world)))
@@ -310,7 +310,7 @@ def test_a_channel_that_is_down_for_a_week_costs_little_and_comes_back_without_a
     assert outbox(world) == []
 
 
-def test_a_refusal_for_good_stops_the_channel_is_told_elsewhere_and_ends_with_the_config(made):
+def test_a_permanent_refusal_stops_the_channel_until_the_config_changes(made):
     other = (
         '[channels.other]\ntype = "webhook"\nurl = "http://127.0.0.1:9/other"\n[route]\ndefault = ["hook", "other"]\n'
     )
@@ -378,14 +378,14 @@ def test_a_test_message_that_arrives_ends_a_stop_and_what_waited_is_sent(world):
     world.watch(H)
     assert world.received == [], "nothing has changed as far as the watcher knows"
     store, now = world.store(), world.machine.now()
-    store.run_transaction(lambda: _resume_tested_channels(store, ["hook"], now), now=now)
+    store.run_transaction(lambda: attempts.resume_channels(store.outbox, ["hook"], now), now=now)
     store.close()
     world.watch(M)
     assert [body["event"] for body in world.received] == ["firing"]
 
 
 class StuckError(BaseException):
-    """A receiver that took the connection and never says a word: its thread never comes back."""
+    """A receiver that accepts the connection and never responds: its thread never returns."""
 
 
 class Threads(Hand):

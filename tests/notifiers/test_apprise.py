@@ -73,7 +73,7 @@ def test_a_refusal_is_tried_again_and_an_unknown_address_is_not(compose, with_li
     assert (outcome.delivered, outcome.permanent, outcome.detail) == (False, permanent, detail)
 
 
-def test_without_the_library_the_person_is_told_what_to_install(compose, tmp_path):
+def test_without_the_library_the_outcome_says_what_to_install(compose, tmp_path):
     (tmp_path / "apprise.py").write_text("raise ImportError")
     command = compose("apprise")
     finished = run_command(

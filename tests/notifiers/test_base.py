@@ -71,13 +71,13 @@ def test_a_status_is_arrived_again_or_never(answered, status, delivered, permane
         ({"retry_after": "1"}, b'{"retry_after": 1.337}', 1.337),
     ],
 )
-def test_every_form_of_asking_to_wait_is_understood(answered, headers, body, seconds):
+def test_every_form_of_retry_after_is_understood(answered, headers, body, seconds):
     outcome = base.interpret_result(answered(429, body, **headers))
     assert outcome.retry_after == (None if seconds is None else timedelta(seconds=seconds))
     assert (outcome.delivered, outcome.permanent) == (False, False)
 
 
-def test_a_server_in_trouble_may_say_when_it_is_back(answered):
+def test_a_failing_server_may_say_when_to_retry(answered):
     outcome = base.interpret_result(answered(503, retry_after="120"))
     assert outcome.retry_after == timedelta(minutes=2)
     assert outcome.detail.endswith("will be sent again, not before 120 s from now, as it asks")

@@ -147,6 +147,6 @@ def test_a_refusal_is_permanent_and_explained(answered, status, body, detail):
     assert detail is None or outcome.detail == detail
 
 
-def test_what_is_left_is_a_field_where_the_percent_does_not_say_it(compose):
+def test_what_is_left_is_a_field_where_the_percent_does_not_show_it(compose):
     [embed] = compose("discord", remaining=Decimal(-3821), unit="requests").json["embeds"]
     assert embed["fields"][1] == {"name": "Remaining", "value": r"\-3,821 requests", "inline": True}

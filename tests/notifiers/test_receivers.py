@@ -78,7 +78,7 @@ def test_a_message_arrives_once_as_a_post(deliver, server, kind):
         (Reply(status=429, headers={"X-RateLimit-Reset-After": "4.2"}), timedelta(seconds=4.2)),
     ],
 )
-def test_a_limit_is_obeyed_in_whichever_form_it_is_told(deliver, server, kind, reply, wait):
+def test_a_rate_limit_is_obeyed_in_every_form(deliver, server, kind, reply, wait):
     server.queue_fault(ASKED[kind], reply)
     outcome = deliver()
     assert (outcome.delivered, outcome.permanent, outcome.retry_after) == (False, False, wait)
@@ -103,7 +103,7 @@ def test_a_limit_is_obeyed_in_whichever_form_it_is_told(deliver, server, kind, r
     ],
     ids=["500", "503", "404", "410", "400", "302", "307", "reset", "silence", "drip", "cut", "huge"],
 )
-def test_each_fault_is_again_never_or_in_doubt_and_tells_no_secret(
+def test_each_fault_is_temporary_permanent_or_unknown_and_reveals_no_secret(
     deliver, server, kind, *, reply, delivered, permanent
 ):
     server.queue_fault(ASKED[kind], reply)
@@ -113,7 +113,7 @@ def test_each_fault_is_again_never_or_in_doubt_and_tells_no_secret(
     assert len(server.requests) == 1  # no redirect was followed, and nothing was sent twice
 
 
-def test_where_nobody_listens_it_has_certainly_not_arrived(kind, channel, message):
+def test_a_refused_connection_has_certainly_not_delivered(kind, channel, message):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"

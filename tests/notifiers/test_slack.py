@@ -171,12 +171,12 @@ def test_text_from_outside_is_shown_and_not_read(compose, mention):
         (500, b"rollup_error", False, False, "answered 500 Internal Server Error; will be sent again"),
     ],
 )
-def test_slacks_words_are_understood(answered, *, status, body, delivered, permanent, detail):
+def test_slacks_reasons_are_understood(answered, *, status, body, delivered, permanent, detail):
     outcome = slack.interpret_result(answered(status, body))
     assert (outcome.delivered, outcome.permanent, outcome.detail) == (delivered, permanent, detail)
 
 
 @pytest.mark.parametrize("url", ["http://hooks.slack.com/services/x", "hooks.slack.com/x", "https://", "https://x y/"])
-def test_an_address_that_could_be_overheard_or_is_none_is_refused(channel, url):
+def test_an_address_without_tls_or_that_is_none_is_refused(channel, url):
     with pytest.raises(msgspec.ValidationError, match="`url` must"):
         channel("slack", url=url)

@@ -47,7 +47,7 @@ def test_use_reads_as_in_the_title(message):
     assert text.format_usage(message(used_percent=12347.0)).endswith(" 12347 %")
 
 
-def test_remaining_is_not_said_twice(message):
+def test_remaining_is_not_repeated(message):
     assert text.format_remaining(message()) == ""
     assert text.format_remaining(message(remaining=Decimal(-3821), unit="requests")) == "-3,821 requests"
     assert text.format_remaining(message(remaining=Decimal("4.2"), unit="usd")) == "$4.20"
@@ -71,7 +71,7 @@ def test_a_link_is_a_plain_web_address_or_nothing(message, link, kept):
     assert text.get_safe_link(message(link=link)) == (link if kept else "")
 
 
-def test_good_news_is_green_and_the_rest_has_its_severity(message):
+def test_an_ended_alert_is_green_and_the_rest_has_its_severity(message):
     assert text.get_colour(message(event="resolved", severity=Severity.CRITICAL)) == text.GREEN
     colours = {text.get_colour(message(severity=severity)) for severity in Severity}
     assert len(colours | {text.GREEN}) == 4

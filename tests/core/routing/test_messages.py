@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec import structs
 
-from tests.core.samples import NOW, VOICE, H, M, balance, of, premium, reading, rule, transition
+from tests.core.samples import FORMATTER, NOW, H, M, balance, of, premium, reading, rule, transition
 from watcher.core.model import AlertEvent, Series, Severity, WindowKind
 from watcher.core.routing.messages import (
     MAX_DIGEST_LINES,
@@ -18,11 +18,11 @@ ABOUT_AGE = rule("blind", "*.age > 45m", None)
 
 
 def title(change, of_rule=None, now=None):
-    return compose_message(change, of_rule or rule(), VOICE, now or change.at).title
+    return compose_message(change, of_rule or rule(), FORMATTER, now or change.at).title
 
 
 def body(change, of_rule=None, now=None):
-    return compose_message(change, of_rule or rule(), VOICE, now or change.at).body
+    return compose_message(change, of_rule or rule(), FORMATTER, now or change.at).body
 
 
 def copilot(used, **more):
@@ -33,19 +33,19 @@ def copilot(used, **more):
 # --- what, how much, until when -------------------------------------------------------------------------------------
 
 
-def test_a_firing_says_what_how_much_and_until_when():
+def test_a_firing_names_the_window_its_use_and_its_reset():
     assert title(transition()) == "Claude 5-hour window at 82 %, resets in 1 h 40 min (16:00)"
     assert body(transition()) == "Rule claude-session."
 
 
-def test_the_clock_is_that_of_the_reader():
+def test_times_are_in_the_readers_time_zone():
     change = transition()
-    message = compose_message(change, rule(), structs.replace(VOICE, tz=ZoneInfo("America/New_York")), NOW)
+    message = compose_message(change, rule(), structs.replace(FORMATTER, tz=ZoneInfo("America/New_York")), NOW)
     assert message.title == "Claude 5-hour window at 82 %, resets in 1 h 40 min (10:00)"
 
 
 def test_a_message_carries_its_identity_and_its_values():
-    message = compose_message(transition(), rule(), VOICE, NOW)
+    message = compose_message(transition(), rule(), FORMATTER, NOW)
     assert message.id == "claude-session|claude[acc-1].five_hour|3|firing"
     assert message.thread == "claude-session|claude[acc-1].five_hour"
     assert (message.event, message.severity, message.used_percent) == ("firing", Severity.WARNING, 82.0)
@@ -91,7 +91,7 @@ def test_counts_stand_in_the_body_and_the_rest_in_the_title():
     assert body(copilot(246)) == "246 of 300 requests used, 54 left.\nRule copilot-overage."
 
 
-def test_overage_is_said_in_the_unit_of_the_window():
+def test_overage_is_in_the_unit_of_the_window():
     over = copilot(621)
     assert title(over) == (
         "GitHub Copilot premium requests at 207 %, 321 requests over, reset in 24 days (1 Feb 01:00)"
@@ -109,12 +109,12 @@ def test_overage_is_said_in_the_unit_of_the_window():
         (balance("12345.678", "credits"), "Nano-GPT balance at 12,345.68 credits"),
     ],
 )
-def test_money_and_credits_are_said_as_such(read, said):
+def test_money_and_credits_have_their_units(read, said):
     change = of("nano_gpt", "balance_usd", read=read)
     assert title(change, rule(when="nano_gpt.balance_usd.remaining < $5", clear=None)) == said
 
 
-def test_a_unit_that_the_label_names_is_not_said_twice():
+def test_a_unit_that_the_label_names_is_not_repeated():
     purse = reading(
         None, window="credits", kind=WindowKind.BALANCE, label="credits", remaining=Decimal(12), unit="credits"
     )
@@ -137,7 +137,7 @@ def test_money_spent_of_a_limit():
     assert body(transition(read=read)).startswith("$42.10 of $50.00 used, $7.90 left.\n")
 
 
-def test_what_is_unknown_is_said_to_be_so_and_never_0():
+def test_an_unknown_value_is_called_unknown_and_never_0():
     assert title(transition(read=reading(None))) == (
         "Claude 5-hour window at an unknown level, resets in 1 h 40 min (16:00)"
     )
@@ -148,7 +148,7 @@ def test_what_is_unknown_is_said_to_be_so_and_never_0():
 
 def test_an_account_is_named_in_the_title_where_there_are_several():
     message = compose_message(
-        transition(), rule(), structs.replace(VOICE, multi_account_providers=frozenset({"claude"})), NOW
+        transition(), rule(), structs.replace(FORMATTER, multi_account_providers=frozenset({"claude"})), NOW
     )
     assert message.title == "Claude (me@example.com) 5-hour window at 82 %, resets in 1 h 40 min (16:00)"
 
@@ -161,7 +161,7 @@ def test_names_are_made_up_from_ids_where_none_are_known():
 # --- the other events -----------------------------------------------------------------------------------------------
 
 
-def test_an_escalation_says_now_and_a_reminder_still():
+def test_an_escalation_is_worded_now_and_a_reminder_still():
     assert title(transition("escalated", "critical", reading(96))) == (
         "Claude 5-hour window now at 96 %, resets in 1 h 40 min (16:00)"
     )
@@ -170,18 +170,18 @@ def test_an_escalation_says_now_and_a_reminder_still():
     assert body(still) == "Since 12:20.\nRule claude-session."
 
 
-def test_a_recovery_says_where_it_is_now():
+def test_a_recovery_has_the_present_use():
     assert title(transition("resolved", read=reading(64))) == (
         "Claude 5-hour window is back to 64 %, resets in 1 h 40 min (16:00)"
     )
 
 
 @pytest.mark.parametrize("event", ["resolved", "reset"])
-def test_a_reset_says_so(event):
+def test_a_reset_is_called_a_reset(event):
     assert title(transition(event, read=reading(3), reason="reset")) == "Claude 5-hour window has reset, 3 % used"
 
 
-def test_a_restored_session_is_no_good_news_while_the_week_is_used_up():
+def test_a_reset_session_names_the_week_that_is_used_up():
     spent = {"spent": [["7-day window", "2026-01-12T08:00:00+00:00"]]}
     reset = transition("resolved", read=reading(0), reason="reset", facts=spent)
     assert title(reset) == ("Claude 5-hour window has reset, 0 % used, but the 7-day window is used up until Mon 09:00")
@@ -195,7 +195,7 @@ def test_of_two_windows_used_up_the_later_one_counts():
     assert title(reset).endswith("but the 7-day window is used up until Mon 09:00")
 
 
-def test_silence_is_told_with_its_age_and_its_cause():
+def test_missing_readings_are_reported_with_their_age_and_cause():
     quiet = transition(rule="blind", facts={"age_s": 3000.0, "error": "expired: run `claude` once"})
     assert title(quiet, ABOUT_AGE) == "Claude gives no reading, the last was 50 min ago"
     assert body(quiet, ABOUT_AGE) == ("Last attempt: expired: run `claude` once\nRule blind.")
@@ -205,7 +205,7 @@ def test_silence_is_told_with_its_age_and_its_cause():
     assert title(back, ABOUT_AGE) == "Claude answers again, 5-hour window at 12 %"
 
 
-def test_a_forecast_is_told_first_where_the_rule_is_about_one():
+def test_the_forecast_is_in_the_title_where_the_rule_is_about_one():
     facts = {"exhausts_in_s": 35 * 60, "projected": 140.0}
     about_rate = rule("dry", "claude.five_hour.exhausts_in < 45m", None)
     assert title(transition(facts=facts), about_rate) == (
@@ -218,7 +218,7 @@ def test_a_forecast_is_told_first_where_the_rule_is_about_one():
     assert body(transition(facts={"projected": 130.2}), projected).startswith("At this rate 130.2 % at the reset.\n")
 
 
-def test_a_message_that_waited_is_worded_for_the_moment_it_is_read():
+def test_a_message_that_waited_is_worded_for_the_moment_it_is_sent():
     assert title(transition(), now=NOW + H) == "Claude 5-hour window at 82 %, resets in 40 min (16:00)"
     assert body(transition(), now=NOW + H).startswith("Since 14:20.\n")
     assert title(transition(), now=NOW + 2 * H) == "Claude 5-hour window at 82 %"
@@ -229,17 +229,17 @@ def test_a_message_that_waited_is_worded_for_the_moment_it_is_read():
 
 def test_templates_fill_in_names():
     own = rule(title="{provider} at {used_percent:.0f} %", message="{window}: {resets_in} left, {age}, {error}")
-    message = compose_message(transition(), own, VOICE, NOW)
+    message = compose_message(transition(), own, FORMATTER, NOW)
     assert (message.title, message.body) == ("Claude at 82 %", "5-hour window: 1 h 40 min left, ?, no error")
 
 
-def test_a_reminder_in_the_rules_own_words_says_still():
+def test_a_reminder_in_the_rules_own_words_begins_with_still():
     assert title(transition("reminder"), rule(title="{provider} is nearly full")) == "Still: Claude is nearly full"
 
 
 def test_the_end_of_an_alert_never_repeats_the_words_of_its_beginning():
     own = rule("blind", "*.age > 45m", None, title="{provider} has gone quiet", message="last reading {age} ago")
-    ended = compose_message(transition("resolved", rule="blind", read=reading(12)), own, VOICE, NOW)
+    ended = compose_message(transition("resolved", rule="blind", read=reading(12)), own, FORMATTER, NOW)
     assert (ended.title, ended.body) == (
         "Claude answers again, 5-hour window at 12 %",
         "Rule blind.",
@@ -253,14 +253,14 @@ def test_a_rule_for_resets_alone_may_word_them():
     assert title(transition("reset", read=reading(0)), usual) == "Claude 5-hour window has reset, 0 % used"
 
 
-def test_words_from_outside_are_not_read_as_a_template():
+def test_text_from_outside_is_not_read_as_a_template():
     own = rule(message="{error}")
     change = transition(facts={"error": "{used_percent.__class__} <b>@everyone</b>"})
     assert body(change, own) == "{used_percent.__class__} <b>@everyone</b>"
 
 
-def test_a_rule_no_longer_in_force_is_worded_all_the_same():
-    message = compose_message(transition("resolved", read=reading(60)), None, VOICE, NOW)
+def test_a_rule_no_longer_in_force_still_gets_a_message():
+    message = compose_message(transition("resolved", read=reading(60)), None, FORMATTER, NOW)
     assert message.title == "Claude 5-hour window is back to 60 %, resets in 1 h 40 min (16:00)"
 
 
@@ -274,7 +274,9 @@ def test_a_digest_lists_the_most_severe_first_and_what_is_over_last():
         of("claude", severity="critical", read=reading(97, resets_at=None)),
         of("copilot", event="reset", read=reading(0, label="premium requests", resets_at=None)),
     )
-    message = compose_digest(about, {"claude-session": rule()}, VOICE, NOW, key="digest|1", heading="After quiet hours")
+    message = compose_digest(
+        about, {"claude-session": rule()}, FORMATTER, NOW, key="digest|1", heading="After quiet hours"
+    )
     assert message.title == "After quiet hours: 2 alerts (1 critical), 1 resolved, 1 window reset"
     assert message.body.splitlines() == [
         "Claude 5-hour window at 97 %",
@@ -285,10 +287,10 @@ def test_a_digest_lists_the_most_severe_first_and_what_is_over_last():
     assert (message.event, message.severity, message.id) == ("digest", Severity.CRITICAL, "digest|1")
 
 
-def test_two_rules_about_one_window_are_told_apart_in_a_digest():
+def test_two_rules_about_one_window_are_named_in_a_digest():
     over = of("copilot", read=reading(101, resets_at=None))
     about = (over, structs.replace(over, rule="monthly"), of("claude", read=reading(84, resets_at=None)))
-    body = compose_digest(about, {"claude-session": rule()}, VOICE, NOW, key="d").body
+    body = compose_digest(about, {"claude-session": rule()}, FORMATTER, NOW, key="d").body
     assert body.splitlines() == [
         "GitHub Copilot 5-hour window at 101 % (claude-session)",
         "GitHub Copilot 5-hour window at 101 % (monthly)",
@@ -301,13 +303,13 @@ def test_a_long_digest_is_cut_and_counts_the_rest():
         of("claude", f"window_{number}", read=reading(90, label="", resets_at=None))
         for number in range(MAX_DIGEST_LINES + 8)
     ]
-    lines = compose_digest(about, {"claude-session": rule()}, VOICE, NOW, key="d").body.splitlines()
+    lines = compose_digest(about, {"claude-session": rule()}, FORMATTER, NOW, key="d").body.splitlines()
     assert (len(lines), lines[-1]) == (MAX_DIGEST_LINES + 1, "and 8 more: watcher status")
 
 
-def test_one_message_says_both_where_the_beginning_was_never_read():
+def test_one_message_says_both_where_the_beginning_was_not_delivered():
     ended = transition("resolved", at=NOW + 3 * H, read=reading(12, resets_at=None))
-    message = compose_combined_message(transition(), ended, rule(), VOICE, NOW + 3 * H)
+    message = compose_combined_message(transition(), ended, rule(), FORMATTER, NOW + 3 * H)
     assert message.title == "Claude 5-hour window is back to 12 %"
     assert message.body.splitlines()[0] == (
         "At 14:20: Claude 5-hour window at 82 %. This could not be delivered while it lasted."
@@ -321,7 +323,7 @@ def test_nothing_is_claimed_of_a_facts_type_that_is_not_what_it_should_be():
 
 def test_a_digest_of_one_provider_links_to_it():
     about = [of("claude", window) for window in ("five_hour", "seven_day")]
-    message = compose_digest(about, {}, VOICE, datetime(2026, 1, 7, 14, tzinfo=UTC), key="d")
+    message = compose_digest(about, {}, FORMATTER, datetime(2026, 1, 7, 14, tzinfo=UTC), key="d")
     assert (message.provider, message.link) == ("claude", "https://claude.ai/settings/usage")
 
 
@@ -331,7 +333,7 @@ USE_IT = rule("use-it", "claude.seven_day < 50% and resets_in < 12h", clear=None
 RUNS_DRY = rule("runs-dry", "*.session.exhausts_in < 45m and resets_in > 1h", clear=None)
 
 
-def test_little_used_is_said_to_be_little_and_its_end_is_no_way_back():
+def test_low_use_is_called_low_and_its_end_is_no_recovery():
     week = reading(31, label="7-day window", resets_at=NOW + 11 * H)
     assert title(of("claude", read=week), USE_IT) == "Claude 7-day window only at 31 %, resets in 11 h (Thu 01:20)"
     ended = of("claude", rule="use-it", event="resolved", read=reading(52, label="7-day window", resets_at=None))
@@ -351,7 +353,7 @@ def test_the_end_of_much_used_or_little_left_is_a_way_back(when):
     assert title(ended, rule(when=when, clear=None)).startswith("GitHub Copilot premium requests are back to 10 %")
 
 
-def test_what_the_title_says_of_the_forecast_the_body_does_not_repeat():
+def test_the_body_does_not_repeat_the_forecast_of_the_title():
     soon = transition(facts={"exhausts_in_s": 2100.0})
     assert "runs dry in 35 min (14:55)" in title(soon, RUNS_DRY)
     assert body(soon, RUNS_DRY).splitlines()[0] == "At this rate that is 1 h 5 min before the reset."
@@ -360,14 +362,14 @@ def test_what_the_title_says_of_the_forecast_the_body_does_not_repeat():
 
 
 def test_an_account_is_named_once_where_there_are_several_and_never_where_there_is_one():
-    many = structs.replace(VOICE, multi_account_providers=frozenset({"claude"}))
+    many = structs.replace(FORMATTER, multi_account_providers=frozenset({"claude"}))
     for own, says in ((rule(), 1), (rule(title="{window} is full"), 1), (rule(title="{account}: full"), 1)):
         message = compose_message(transition(), own, many, NOW)
         assert f"{message.title} {message.body}".count("me@example.com") == says
-        assert "me@example.com" not in compose_message(transition(), rule(), VOICE, NOW).body
+        assert "me@example.com" not in compose_message(transition(), rule(), FORMATTER, NOW).body
 
 
-def test_a_trouble_is_told_without_the_name_that_stands_in_the_title():
+def test_an_error_is_reported_without_the_name_that_the_title_has():
     change = transition(
         rule="blind", facts={"age_s": 2820, "error": "Claude: the login has expired; run `claude` once"}
     )
@@ -377,7 +379,7 @@ def test_a_trouble_is_told_without_the_name_that_stands_in_the_title():
     assert body(change, own) == "the login has expired; run `claude` once"
 
 
-def test_in_a_digest_a_rules_own_words_are_whole():
+def test_a_digest_has_a_rules_own_title_and_message():
     own = rule(title="{provider} is nearly full.", message="{used_percent:.0f} % used\nand more")
-    message = compose_digest((of("claude"), of("codex")), {"claude-session": own}, VOICE, NOW, key="d")
+    message = compose_digest((of("claude"), of("codex")), {"claude-session": own}, FORMATTER, NOW, key="d")
     assert message.body.splitlines() == ["Claude is nearly full. 82 % used", "Codex is nearly full. 82 % used"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.samples import NOW, VOICE, H, M, rule, transition
+from tests.core.samples import FORMATTER, NOW, H, M, rule, transition
 from watcher.core.model import Delivery, DeliveryOutcome, DeliveryState
 from watcher.core.routing.messages import compose_message
 from watcher.core.routing.retry import (
@@ -24,7 +24,7 @@ def delivery(**more):
     parts = {
         "key": change.key,
         "channel": "team",
-        "message": compose_message(change, rule(), VOICE, NOW),
+        "message": compose_message(change, rule(), FORMATTER, NOW),
         "reason": "above",
         "created_at": NOW,
         "next_attempt_at": NOW,
@@ -49,7 +49,7 @@ def test_the_wait_doubles_up_to_half_an_hour():
     assert compute_retry_wait(10_000, 1.0) == MAX_RETRY_WAIT
 
 
-def test_luck_takes_up_to_half_of_the_wait():
+def test_jitter_takes_up_to_half_of_the_wait():
     assert (compute_retry_wait(3, 0.0), compute_retry_wait(3, 0.5), compute_retry_wait(3, 1.0)) == (
         20 * S,
         30 * S,
@@ -57,25 +57,25 @@ def test_luck_takes_up_to_half_of_the_wait():
     )
 
 
-def test_a_refusal_waits_and_says_what_was_answered():
+def test_a_refused_message_waits_and_has_the_outcome():
     again = apply_outcome(delivery(in_doubt=True), failed(), NOW, 0.0)
     assert (again.state, again.attempts, again.in_doubt) == (DeliveryState.QUEUED, 1, False)
     assert (again.next_attempt_at, again.outcome) == (NOW + 5 * S, "answered 503 Service Unavailable")
 
 
 @pytest.mark.parametrize("asked", [30 * S, 2 * H])
-def test_what_the_far_side_asks_is_never_cut_short(asked):
+def test_the_wait_that_the_receiver_asks_for_is_never_cut_short(asked):
     for jitter in (0.0, 0.3, 1.0):
         again = apply_outcome(delivery(), failed(retry_after=asked), NOW, jitter)
         assert NOW + asked <= again.next_attempt_at <= NOW + asked + FIRST_RETRY_WAIT
 
 
-def test_a_shorter_wish_does_not_shorten_the_wait():
+def test_a_shorter_retry_after_does_not_shorten_the_wait():
     assert apply_outcome(delivery(attempts=5), failed(retry_after=S), NOW, 0.0).next_attempt_at == NOW + 160 * S
     assert apply_outcome(delivery(), failed(retry_after=timedelta(0)), NOW, 0.0).next_attempt_at == NOW + 5 * S
 
 
-def test_a_network_that_gives_no_answer_is_tried_again_in_doubt():
+def test_an_attempt_without_a_response_is_retried_with_its_fate_unknown():
     again = apply_outcome(delivery(), DeliveryOutcome(delivered=None, detail="no answer within 20 s"), NOW, 0.0)
     assert (again.state, again.in_doubt, again.outcome) == (
         DeliveryState.QUEUED,
@@ -84,32 +84,32 @@ def test_a_network_that_gives_no_answer_is_tried_again_in_doubt():
     )
 
 
-def test_a_desktop_that_never_gives_an_answer_is_not_asked_twice():
+def test_a_desktop_that_accepts_and_reports_nothing_is_not_tried_twice():
     done = apply_outcome(
         delivery(), DeliveryOutcome(delivered=None, detail="osascript ended with 0", accepted=True), NOW, 0.0
     )
     assert (done.state, done.outcome) == (DeliveryState.SENT, "unknown: osascript ended with 0")
 
 
-def test_a_message_that_was_refused_for_good_waits_for_the_channel_to_be_mended():
+def test_a_permanently_refused_message_waits_for_the_channel_to_be_fixed():
     refused = apply_outcome(delivery(), failed("answered 410 Gone", permanent=True), NOW, 0.0)
     assert (refused.state, refused.outcome) == (DeliveryState.QUEUED, "refused: answered 410 Gone")
     assert refused.next_attempt_at == NOW + MAX_RETRY_WAIT
 
 
-def test_after_a_day_it_is_dead_and_says_what_was_heard_last():
+def test_after_a_day_it_is_dead_with_its_last_outcome():
     dead = apply_outcome(delivery(attempts=60), failed(), NOW + DELIVERY_LIFETIME - M, 1.0)
     assert dead.state is DeliveryState.DEAD
     assert dead.outcome == "not delivered within 24 h; the last answer: answered 503 Service Unavailable"
     assert mark_dead(delivery()).outcome == "not delivered within 24 h; it was never attempted"
 
 
-def test_a_wish_beyond_its_lifetime_is_its_end():
+def test_a_retry_after_beyond_its_lifetime_makes_it_dead():
     assert apply_outcome(delivery(), failed(retry_after=48 * H), NOW, 0.0).state is DeliveryState.DEAD
 
 
 @given(attempts=st.integers(1, 500), jitter=st.floats(0, 1), asked=st.none() | st.integers(0, 86_400))
-def test_a_wait_is_never_nothing_and_never_less_than_asked(attempts, jitter, asked):
+def test_a_wait_is_never_zero_and_never_less_than_asked(attempts, jitter, asked):
     retry_after = None if asked is None else timedelta(seconds=asked)
     waited = compute_retry_wait(attempts, jitter, retry_after)
     assert waited >= FIRST_RETRY_WAIT / 2

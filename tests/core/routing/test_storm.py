@@ -4,7 +4,7 @@ from collections import Counter
 
 from msgspec import structs
 
-from tests.core.samples import NOW, VOICE, M, routing, rule, transition
+from tests.core.samples import FORMATTER, NOW, M, routing, rule, transition
 from watcher.core.model import DeliveryState, Series
 from watcher.core.routing.planner import plan_deliveries
 
@@ -27,7 +27,7 @@ class Providers(dict):
         return super().get(*args)
 
 
-ROUTING = routing(formatter=structs.replace(VOICE, providers=Providers(VOICE.providers)))
+ROUTING = routing(formatter=structs.replace(FORMATTER, providers=Providers(FORMATTER.providers)))
 RULES = {"claude-session": rule()}
 
 
@@ -60,13 +60,13 @@ def test_twice_as_many_that_end_unsent_take_twice_the_work():
     assert row.message.title == "600 resolved"
 
 
-def test_only_what_is_to_be_read_is_worded():
+def test_only_the_final_messages_are_written():
     few, _ = counted(20)
     many, _ = counted(600)
     assert many["worded"] == few["worded"] <= 40
 
 
-def test_twice_as_many_that_end_while_nobody_knows_what_arrived_take_twice_the_work():
+def test_twice_as_many_that_end_with_their_fate_unknown_take_twice_the_work():
     once, _ = counted(300, in_doubt=True)
     twice, row = counted(600, in_doubt=True)
     assert twice["named"] <= 2 * once["named"] + 10
@@ -83,7 +83,7 @@ def test_some_that_leave_a_digest_leave_the_others_in_it():
     assert len(row.about) == 197
 
 
-def test_a_digest_whose_alerts_ended_without_a_word_is_worded_anew_under_its_key():
+def test_a_digest_whose_alerts_closed_quietly_is_worded_again_under_its_key():
     begun = kept(plan_deliveries(news("firing", 100, NOW), RULES, [], ROUTING, [], NOW))
     gone = [("claude-session", Series("claude", f"w{number}")) for number in range(99)]
     (row,) = plan_deliveries([], RULES, begun, ROUTING, [], NOW + M, closed_alerts=gone).changed_deliveries

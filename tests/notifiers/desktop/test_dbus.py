@@ -65,7 +65,7 @@ def test_the_arguments_of_notify_are_exact(bus_env, daemon):
         ("reset", Severity.INFO, 0),
     ],
 )
-def test_urgency_is_the_severity_and_good_news_is_never_critical(bus_env, daemon, event, severity, urgency):
+def test_urgency_is_the_severity_and_an_ended_alert_is_never_critical(bus_env, daemon, event, severity, urgency):
     recorder = daemon()
     show(DBusNotifier(), message(event=event, severity=severity), bus_env)
     assert recorder.notified[0][6]["urgency"] == ("y", urgency)
@@ -156,7 +156,7 @@ def test_without_a_daemon_the_reason_says_so(bus_env):
         ({"Notify": "org.example.Full"}, False, False, "the notification daemon refused it (org.example.Full)"),
     ],
 )
-def test_a_daemon_that_misbehaves_is_told_from_one_that_works(bus_env, daemon, *, behaviour, delivered, last, reason):
+def test_a_daemon_that_misbehaves_is_recognized(bus_env, daemon, *, behaviour, delivered, last, reason):
     daemon(behaviour=behaviour)
     answer = show(DBusNotifier(quick), message(), bus_env)
     assert (answer.delivered, answer.is_final, answer.reason) == (delivered, last, reason)
@@ -185,7 +185,7 @@ def silent_socket(tmp_path_factory):
         yield f"unix:path={folder / 'bus'}"
 
 
-def test_a_bus_that_never_says_a_word_is_given_up(silent_socket):
+def test_a_bus_that_never_replies_is_given_up(silent_socket):
     answer = show(DBusNotifier(quick), message(), {"DBUS_SESSION_BUS_ADDRESS": silent_socket})
     assert (answer.delivered, answer.is_final) == (False, True)
     assert answer.reason == "the session bus did not answer within 0.2 s"
@@ -308,7 +308,7 @@ def test_an_address_left_over_from_an_old_session_is_passed_over(bus, daemon):
 
 
 @pytest.mark.system
-def test_a_bus_that_only_the_runtime_folder_tells_of_is_found(bus, daemon):
+def test_a_bus_that_only_the_runtime_folder_has_is_found(bus, daemon):
     daemon()
     assert show(DBusNotifier(), message(), {"XDG_RUNTIME_DIR": str(bus.folder)}).delivered is True
 

@@ -151,7 +151,7 @@ def test_the_picture_in_the_readme_is_what_the_program_says(by_bus, dunst, tmp_p
             read=samples.reading(2.0, **week),
         ),
     ):
-        by_bus(messages.compose_message(told, None, samples.VOICE, samples.NOW))
+        by_bus(messages.compose_message(told, None, samples.FORMATTER, samples.NOW))
     dunst.wait_for(3)
     drawn = tmp_path / "notification.png"
     dunst.picture(drawn)

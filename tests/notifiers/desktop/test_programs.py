@@ -107,7 +107,7 @@ def test_the_arguments_of_osascript_are_exact():
     )
 
 
-def test_a_new_terminal_notifier_is_asked_first_and_never_believed(stand_ins):
+def test_a_new_terminal_notifier_is_tried_first_with_an_unknown_result(stand_ins):
     stand_ins.add("terminal-notifier", stdout="terminal-notifier 3.0.0.")
     stand_ins.add("osascript")
     outcome = by("darwin", message(), stand_ins)
@@ -128,7 +128,7 @@ def test_an_old_or_broken_terminal_notifier_is_passed_over(stand_ins, version, c
     assert (outcome.delivered, outcome.accepted) == (None, True)
 
 
-def test_without_either_every_reason_is_told(stand_ins):
+def test_without_either_every_reason_is_in_the_outcome(stand_ins):
     stand_ins.add("osascript", code=1)
     outcome = by("darwin", message(), stand_ins)
     assert outcome.delivered is False
@@ -220,7 +220,7 @@ def test_a_title_that_is_too_long_for_windows_begins_the_body():
         (1, False, "exit code 1"),
     ],
 )
-def test_what_powershell_says_is_understood(stand_ins, code, delivered, reason):
+def test_powershells_exit_codes_are_understood(stand_ins, code, delivered, reason):
     stand_ins.add("powershell.exe", code=code)
     outcome = by("win32", message(), stand_ins)
     assert (outcome.delivered, outcome.detail) == (delivered, f"Windows toast: {reason}")
@@ -330,7 +330,7 @@ def test_what_the_real_plyer_raises_is_its_reason(with_dbus_python):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="plyer's Linux part")
-def test_plyer_is_not_asked_to_run_what_has_just_failed(monkeypatch):
+def test_plyer_does_not_run_what_has_just_failed(monkeypatch):
     monkeypatch.setattr(plyer, "find_spec", lambda _: None)
     with pytest.raises(RuntimeError, match="only run notify-send again"):
         plyer.check_linux_backend()
@@ -360,7 +360,7 @@ def test_each_system_has_its_chain(platform, names):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the Linux chain")
-def test_a_machine_without_any_desktop_hears_why_from_every_backend(stand_ins):
+def test_a_machine_without_a_desktop_gets_the_reason_of_every_backend(stand_ins):
     outcome = try_backends(get_backends("linux"), message(), stand_ins.run, {})
     assert outcome.delivered is False
     assert not outcome.permanent  # a desktop comes with the next login
