@@ -24,7 +24,7 @@ from msgspec import Struct
 from benchmarks import days
 from benchmarks.days import Day, Due, Poll, Shown
 from benchmarks.peer_adapters import ENGINES
-from tests.core.engine.timeline_files import Player, Timeline, lines, restarted, rules_of
+from tests.core.engine.timeline_files import Player, Timeline, lines, parse_tables, reload
 from watcher.core.engine.evaluator import apply_evaluation, evaluate_poll
 from watcher.core.engine.state import EngineState
 from watcher.core.engine.windows import get_used_percent, get_window_length, infer_kind
@@ -89,13 +89,13 @@ def ours(cases: Sequence[Day]) -> list[Alerts]:
 
 def _ours(case: Day) -> Alerts:
     table = {"name": "r", "when": f"*.* >= {case.threshold:g}%"}
-    rules = rules_of([table if case.clear is None else {**table, "clear": case.clear}])
+    rules = parse_tables([table if case.clear is None else {**table, "clear": case.clear}])
     every = timedelta(seconds=case.every_s)
     memory = EngineState({}, {})
     told: Alerts = []
     for poll in case.polls:
         if poll.restart:
-            memory = restarted(memory)
+            memory = reload(memory)
         judged = evaluate_poll(rules, memory, _news(poll), poll.at, every=every)
         memory = apply_evaluation(memory, judged)
         told += [(poll.at, str(each.series)) for each in judged.transitions if each.event is AlertEvent.FIRING]
@@ -150,15 +150,15 @@ def _case(timeline: Timeline) -> Day | None:
     since: datetime | None = None
     for line in lines(timeline):
         polls += player.polls(line.at, line.words)
-        events = [entry.split()[0] for entry in line.told]
+        events = [entry.split()[0] for entry in line.reported]
         if since is not None and (line.phase == "." or "resolved" in events):
-            due.append(Due(timeline.series, since, line.at, timeline.says))
+            due.append(Due(timeline.series, since, line.at, timeline.title))
             since = None
         if "firing" in events:
             since = line.at
     end = polls[-1].at + timedelta(hours=1)
     if since is not None:
-        due.append(Due(timeline.series, since, end, timeline.says))
+        due.append(Due(timeline.series, since, end, timeline.title))
     mine = [poll.windows[player.window] for poll in polls if player.window in poll.windows]
     values = [shown.used for shown in mine if shown.used is not None]
     in_order = all(earlier.at <= later.at for earlier, later in pairwise(polls))
@@ -166,7 +166,7 @@ def _case(timeline: Timeline) -> Day | None:
     if not values or not in_order or player.is_odd or any(threshold <= used < threshold + 1 for used in values):
         return None
     return Day(
-        name=timeline.says,
+        name=timeline.title,
         threshold=threshold + 1,
         polls=tuple(polls),
         due=tuple(due),

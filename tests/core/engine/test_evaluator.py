@@ -1,4 +1,4 @@
-"""The one entry: what is in a judgement, and what is left out of it."""
+"""The one entry: what is in a evaluation, and what is left out of it."""
 
 from datetime import timedelta
 from time import process_time
@@ -34,28 +34,28 @@ def failure(at, kind="timeout"):
     return PollFailure(provider="claude", account="a", at=at, kind=kind, message="no answer in 20 s")
 
 
-def played(*news, rules=RULES, memory=None):
-    memory, judgements = memory or EngineState({}, {}), []
+def played(*news, rules=RULES, engine_state=None):
+    engine_state, evaluations = engine_state or EngineState({}, {}), []
     for each in news:
-        judgements.append(evaluator.evaluate_poll(rules, memory, each, each.at, every=EVERY, explain=True))
-        memory = evaluator.apply_evaluation(memory, judgements[-1])
-    return judgements, memory
+        evaluations.append(evaluator.evaluate_poll(rules, engine_state, each, each.at, every=EVERY, explain=True))
+        engine_state = evaluator.apply_evaluation(engine_state, evaluations[-1])
+    return evaluations, engine_state
 
 
-def test_nothing_that_was_given_is_changed():
-    memory = EngineState({}, {})
-    evaluator.evaluate_poll(RULES, memory, answer(90), NOW, every=EVERY)
-    assert memory == EngineState({}, {})
+def test_the_arguments_stay_unchanged():
+    engine_state = EngineState({}, {})
+    evaluator.evaluate_poll(RULES, engine_state, answer(90), NOW, every=EVERY)
+    assert engine_state == EngineState({}, {})
 
 
-def test_a_pair_with_nothing_to_remember_is_not_kept():
-    (judgement,), memory = played(answer(20))
-    assert judgement.alert_states == ()
-    assert memory.alert_states == {}
-    assert [state.series for state in judgement.series_states] == [SERIES]
+def test_an_alert_with_nothing_to_remember_is_not_kept():
+    (evaluation,), engine_state = played(answer(20))
+    assert evaluation.alert_states == ()
+    assert engine_state.alert_states == {}
+    assert [state.series for state in evaluation.series_states] == [SERIES]
 
 
-def test_an_alert_that_stays_as_it_is_is_not_written_again():
+def test_an_unchanged_alert_is_not_written_again():
     (_, second), _ = played(answer(90), answer(91, NOW + EVERY))
     assert second.alert_states == ()
     assert second.closed_alerts == ()
@@ -69,8 +69,8 @@ def test_a_transition_carries_all_that_its_readers_need():
         used_percent=100,
         resets_at=NOW + timedelta(days=2),
     )
-    (judgement,), _ = played(answer(90, more=(weekly,), resets_at=NOW + minutes(90)))
-    (transition,) = judgement.transitions
+    (evaluation,), _ = played(answer(90, more=(weekly,), resets_at=NOW + minutes(90)))
+    (transition,) = evaluation.transitions
     assert transition.series == SERIES
     assert transition.account_name == "me@example.com"
     assert (transition.event, transition.reason, transition.nth) == (AlertEvent.FIRING, "above", 1)
@@ -86,8 +86,8 @@ def test_a_transition_carries_all_that_its_readers_need():
 
 def test_the_forecast_is_among_the_facts_once_it_is_known():
     news = [answer(70 + 4 * turn, NOW + turn * EVERY, resets_at=NOW + minutes(120)) for turn in range(4)]
-    judgements, _ = played(*news)
-    facts = judgements[-1].transitions[0].facts
+    evaluations, _ = played(*news)
+    facts = evaluations[-1].transitions[0].facts
     assert facts["rate"] == pytest.approx(48)
     assert facts["exhausts_in_s"] == pytest.approx(18 / 48 * 3600)
     assert facts["projected"] == pytest.approx(82 + 48 * 105 / 60)
@@ -95,35 +95,35 @@ def test_the_forecast_is_among_the_facts_once_it_is_known():
 
 def test_a_failure_is_among_the_facts_of_a_silence():
     news = [answer(10), *(failure(NOW + minutes(15 * turn)) for turn in range(1, 5))]
-    judgements, _ = played(*news, rules=QUIET)
-    (transition,) = judgements[-1].transitions
+    evaluations, _ = played(*news, rules=QUIET)
+    (transition,) = evaluations[-1].transitions
     assert transition.facts["error"] == "no answer in 20 s"
     assert transition.facts["error_kind"] == "timeout"
     assert transition.facts["age_s"] == 3600
 
 
-def test_a_doubted_reading_asks_to_be_asked_again():
-    judgements, _ = played(answer(3), answer(99, NOW + EVERY), answer(4, NOW + 2 * EVERY))
-    assert [state.doubts for judgement in judgements for state in judgement.series_states] == [0, 1, 0]
+def test_a_suspect_reading_is_counted():
+    evaluations, _ = played(answer(3), answer(99, NOW + EVERY), answer(4, NOW + 2 * EVERY))
+    assert [state.doubts for evaluation in evaluations for state in evaluation.series_states] == [0, 1, 0]
 
 
-def test_a_frozen_answer_asks_to_be_asked_again():
+def test_a_frozen_answer_is_counted():
     ends = NOW + minutes(3)
-    _, memory = played(answer(30, resets_at=ends), answer(30, NOW + EVERY, resets_at=ends))
-    assert memory.series_states[SERIES].doubts == 1
+    _, engine_state = played(answer(30, resets_at=ends), answer(30, NOW + EVERY, resets_at=ends))
+    assert engine_state.series_states[SERIES].doubts == 1
 
 
-def test_a_rule_about_silence_is_due_when_its_time_has_gone_by():
-    (judgement,), _ = played(answer(10), rules=QUIET)
-    assert judgement.next_due_at is not None
-    assert NOW + minutes(25) < judgement.next_due_at <= NOW + minutes(46)
+def test_an_availability_rule_is_due_when_its_duration_has_passed():
+    (evaluation,), _ = played(answer(10), rules=QUIET)
+    assert evaluation.next_due_at is not None
+    assert NOW + minutes(25) < evaluation.next_due_at <= NOW + minutes(46)
 
 
-def test_without_rules_about_silence_time_alone_changes_nothing_for_a_week():
-    (judgement,), memory = played(answer(90))
-    assert judgement.next_due_at is not None
-    assert judgement.next_due_at > NOW + timedelta(days=7)
-    ticked = evaluator.evaluate_poll(RULES, memory, None, NOW + minutes(15), every=EVERY)
+def test_without_availability_rules_time_alone_changes_nothing_for_a_week():
+    (evaluation,), engine_state = played(answer(90))
+    assert evaluation.next_due_at is not None
+    assert evaluation.next_due_at > NOW + timedelta(days=7)
+    ticked = evaluator.evaluate_poll(RULES, engine_state, None, NOW + minutes(15), every=EVERY)
     assert (ticked.series_states, ticked.alert_states, ticked.transitions) == ((), (), ())
 
 
@@ -135,48 +135,52 @@ def test_every_decision_has_a_reason_in_words():
         Snapshot(provider="claude", account="a", at=NOW + 3 * EVERY),
         answer(None, NOW + 4 * EVERY),
     ]
-    judgements, _ = played(*silent)
-    reasons = [[each.reason for each in judgement.decisions] for judgement in judgements]
+    evaluations, _ = played(*silent)
+    reasons = [[each.reason for each in evaluation.decisions] for evaluation in evaluations]
     assert reasons == [["below"], ["suspect"], ["failed"], ["missing"], ["stale"]]
-    assert all(each.text == REASONS[each.reason] for judgement in judgements for each in judgement.decisions)
+    assert all(each.text == REASONS[each.reason] for evaluation in evaluations for each in evaluation.decisions)
 
 
 def test_hysteresis_is_a_reason():
-    judgements, _ = played(answer(81), answer(78, NOW + EVERY), answer(82, NOW + 2 * EVERY))
-    assert [judgement.decisions[0].reason for judgement in judgements] == ["above", "hysteresis", "unchanged"]
-    assert [judgement.decisions[0].phase for judgement in judgements] == [AlertPhase.FIRING] * 3
-    assert [judgement.decisions[0].condition for judgement in judgements] == [True, False, True]
+    evaluations, _ = played(answer(81), answer(78, NOW + EVERY), answer(82, NOW + 2 * EVERY))
+    assert [evaluation.decisions[0].reason for evaluation in evaluations] == ["above", "hysteresis", "unchanged"]
+    assert [evaluation.decisions[0].phase for evaluation in evaluations] == [AlertPhase.FIRING] * 3
+    assert [evaluation.decisions[0].condition for evaluation in evaluations] == [True, False, True]
 
 
 def test_a_reset_that_refires_is_two_decisions():
-    judgements, _ = played(
+    evaluations, _ = played(
         answer(95, resets_at=NOW + minutes(2)), answer(85, NOW + EVERY, resets_at=NOW + minutes(302))
     )
-    assert [each.reason for each in judgements[-1].decisions] == ["reset", "above"]
+    assert [each.reason for each in evaluations[-1].decisions] == ["reset", "above"]
 
 
-def test_what_a_rule_does_not_ask_for_is_decided_and_not_told():
+def test_an_event_outside_of_on_is_decided_and_not_reported():
     rules = parse_rules('[[rule]]\nname = "r"\nwhen = "claude > 80%"\non = ["resolved"]', "rules.toml")
-    (judgement,), _ = played(answer(90), rules=rules)
-    assert judgement.transitions == ()
-    assert judgement.decisions[0].reason == "not asked for"
+    (evaluation,), _ = played(answer(90), rules=rules)
+    assert evaluation.transitions == ()
+    assert evaluation.decisions[0].reason == "not asked for"
 
 
 def test_a_removed_rule_is_closed_with_a_reason():
-    _, memory = played(answer(90))
-    judgement = evaluator.evaluate_poll((), memory, None, NOW + EVERY, every=EVERY)
-    assert [each.reason for each in judgement.decisions] == ["rule removed"]
-    assert evaluator.apply_evaluation(memory, judgement).alert_states["r", SERIES].phase is AlertPhase.OK
+    _, engine_state = played(answer(90))
+    evaluation = evaluator.evaluate_poll((), engine_state, None, NOW + EVERY, every=EVERY)
+    assert [each.reason for each in evaluation.decisions] == ["rule removed"]
+    assert evaluator.apply_evaluation(engine_state, evaluation).alert_states["r", SERIES].phase is AlertPhase.OK
 
 
-def test_what_is_left_of_a_removed_rule_goes_with_the_next_episode():
-    _, memory = played(answer(90, resets_at=NOW + minutes(7)))
-    memory = evaluator.apply_evaluation(memory, evaluator.evaluate_poll((), memory, None, NOW + EVERY, every=EVERY))
+def test_the_counts_of_a_removed_rule_are_dropped_in_the_next_episode():
+    _, engine_state = played(answer(90, resets_at=NOW + minutes(7)))
+    engine_state = evaluator.apply_evaluation(
+        engine_state, evaluator.evaluate_poll((), engine_state, None, NOW + EVERY, every=EVERY)
+    )
     news = answer(2, NOW + minutes(10), resets_at=NOW + minutes(307))
-    memory = evaluator.apply_evaluation(memory, evaluator.evaluate_poll((), memory, news, news.at, every=EVERY))
+    engine_state = evaluator.apply_evaluation(
+        engine_state, evaluator.evaluate_poll((), engine_state, news, news.at, every=EVERY)
+    )
     assert (
         evaluator.apply_evaluation(
-            memory, evaluator.evaluate_poll((), memory, None, NOW + minutes(11), every=EVERY)
+            engine_state, evaluator.evaluate_poll((), engine_state, None, NOW + minutes(11), every=EVERY)
         ).alert_states
         == {}
     )
@@ -193,9 +197,9 @@ def test_ten_thousand_quiet_pairs_take_tens_of_milliseconds():
     took = []
     for _ in range(3):
         began = process_time()
-        judgement = evaluator.evaluate_poll(rules, EngineState({}, {}), news, NOW, every=EVERY)
+        evaluation = evaluator.evaluate_poll(rules, EngineState({}, {}), news, NOW, every=EVERY)
         took.append(process_time() - began)
-    assert judgement.alert_states == ()
+    assert evaluation.alert_states == ()
     assert min(took) < 0.2  # measured: 0.02 s; the rest is for slow machines
 
 
@@ -217,12 +221,12 @@ levels = { info = "50%", warning = "80%", critical = "95%" }
         ('remind = "5m"', (97, 60, 40), ["critical", "info"]),
     ],
 )
-def test_an_end_knows_under_which_severities_its_alert_was_told(asked, values, heard):
+def test_a_resolved_event_lists_the_severities_that_were_reported(asked, values, heard):
     rules = parse_rules(LADDER + asked, "rules.toml")
     news = [answer(used, NOW + minutes(5 * place)) for place, used in enumerate(values)]
-    memory, transitions = EngineState({}, {}), []
+    engine_state, transitions = EngineState({}, {}), []
     for each in news:
-        judged = evaluator.evaluate_poll(rules, memory, each, each.at, every=minutes(5))
-        memory = evaluator.apply_evaluation(memory, judged)
-        transitions += judged.transitions
+        evaluation = evaluator.evaluate_poll(rules, engine_state, each, each.at, every=minutes(5))
+        engine_state = evaluator.apply_evaluation(engine_state, evaluation)
+        transitions += evaluation.transitions
     assert (transitions[-1].event, list(transitions[-1].notified_severities)) == (AlertEvent.RESOLVED, heard)

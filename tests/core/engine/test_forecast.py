@@ -31,15 +31,15 @@ def sampled(values, every=5):
     return samples
 
 
-def test_two_readings_tell_nothing():
+def test_two_readings_give_no_rate():
     assert estimate_rate(sampled([10, 30], every=30), SESSION) is None
 
 
-def test_three_readings_within_ten_minutes_tell_nothing():
+def test_three_readings_within_ten_minutes_give_no_rate():
     assert estimate_rate(sampled([10, 20, 30], every=4), SESSION) is None
 
 
-def test_three_readings_over_ten_minutes_tell_the_rate():
+def test_three_readings_over_ten_minutes_give_the_rate():
     assert estimate_rate(sampled([10, 11, 12]), SESSION) == pytest.approx(12)
 
 
@@ -49,13 +49,13 @@ def test_two_readings_a_second_apart_do_not_upset_the_rate():
     assert estimate_rate(shaken, SESSION) == pytest.approx(12, rel=0.15)
 
 
-def test_a_flat_line_has_no_rate_and_never_runs_dry():
+def test_a_flat_line_has_rate_zero_and_is_never_exhausted():
     flat = estimate_rate(sampled([40] * 12), SESSION)
     assert flat == 0
     assert estimate_exhaustion_s(40, flat, minutes(0)) == math.inf
 
 
-def test_what_is_used_up_is_used_up_at_any_rate():
+def test_a_full_window_is_exhausted_at_any_rate():
     assert estimate_exhaustion_s(100, None, minutes(0)) == 0
 
 
@@ -69,7 +69,7 @@ def test_an_unknown_or_past_reset_projects_nothing():
     assert project_usage(40, 10, minutes(-1)) is None
 
 
-def test_the_projection_is_the_line_drawn_out():
+def test_the_projection_extends_the_line():
     assert project_usage(40, 12, minutes(90)) == pytest.approx(58)
 
 
@@ -79,7 +79,7 @@ def test_the_time_to_exhaustion_counts_from_now_not_from_the_reading():
     assert estimate_exhaustion_s(40, 12, minutes(6000)) == 0
 
 
-def test_a_correction_downwards_starts_the_measuring_anew():
+def test_a_correction_downwards_restarts_the_measurement():
     samples = add_sample(sampled([10, 20, 30]), START + minutes(15), 5)
     assert samples == (Sample(START + minutes(15), 5),)
 

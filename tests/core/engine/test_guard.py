@@ -56,11 +56,11 @@ ALL = (CLAUDE, CODEX, WEEK, CODEX_WEEK)
         ("copilot.remaining > 20", None),
     ],
 )
-def test_it_must_hold_for_all_that_are_meant(condition, result):
+def test_a_guard_must_hold_for_every_matching_series(condition, result):
     assert evaluate_guard(parse_condition(condition), ALL, NOW, max_age=HOUR).result is result
 
 
-def test_each_series_is_answered_by_itself():
+def test_each_series_has_its_own_answer():
     verdict = evaluate_guard(parse_condition("*.session < 50%"), ALL, NOW, max_age=HOUR)
     assert verdict.series == {CLAUDE.series: False, CODEX.series: True}
     assert verdict.reasons == ()
@@ -78,7 +78,7 @@ def test_each_series_is_answered_by_itself():
         ("copilot.chat.used < 5", None),
     ],
 )
-def test_what_has_no_limit_counts_as_unused(condition, result):
+def test_a_window_without_a_limit_counts_as_unused(condition, result):
     chat = state("copilot.chat", None, unlimited=True, resets_at=None)
     assert evaluate_guard(parse_condition(condition), (chat,), NOW, max_age=HOUR).result is result
 
@@ -92,7 +92,7 @@ def test_an_old_reading_is_unknown_and_says_how_old():
     )
 
 
-def test_a_window_that_has_turned_over_since_is_unknown():
+def test_a_window_that_was_reset_since_is_unknown():
     over = state("claude.five_hour", 10.0, ago=30 * timedelta(minutes=1), resets_at=NOW - 5 * timedelta(minutes=1))
     verdict = evaluate_guard(parse_condition("claude < 90%"), (over,), NOW, max_age=HOUR)
     assert (verdict.result, verdict.reasons) == (
@@ -101,7 +101,7 @@ def test_a_window_that_has_turned_over_since_is_unknown():
     )
 
 
-def test_a_failing_provider_is_unknown_and_says_why_unless_silence_is_the_question():
+def test_a_failing_provider_is_unknown_with_a_reason_except_for_availability_fields():
     failed = snapshots.mark_failed(
         CLAUDE, PollFailure(provider="claude", at=NOW, kind="expired", message="expired: run `claude`"), HOUR
     )
@@ -110,7 +110,7 @@ def test_a_failing_provider_is_unknown_and_says_why_unless_silence_is_the_questi
     assert evaluate_guard(parse_condition("claude.up"), (failed,), NOW, max_age=HOUR).result is False
 
 
-def test_what_was_never_read_is_named():
+def test_a_selector_that_was_never_read_is_named():
     assert evaluate_guard(parse_condition("claude < 90%"), (), NOW, max_age=HOUR).reasons == (
         "claude's primary window was never read",
     )

@@ -71,23 +71,23 @@ COUNTED = {"used": Decimal(75), "limit": Decimal(300), "unit": "requests", "wind
         ({"used_percent": 1.0}, "no_such_field", None),
     ],
 )
-def test_a_field_is_worth_what_the_reading_says(facts, field, worth):
+def test_a_field_has_the_value_of_the_reading(facts, field, worth):
     assert SeriesMetrics(state(**facts), NOW).value_of(field) == worth
 
 
-def test_every_field_of_the_language_is_worth_something_somewhere():
+def test_every_field_of_the_language_can_have_a_value():
     samples = tuple(Sample(NOW - minutes(10 * turn), 50 - 5 * turn) for turn in (2, 1, 0))
     full = msgspec.structs.replace(state(**COUNTED, used_percent=50.0), samples=samples, error="no answer")
-    view = SeriesMetrics(full, NOW)
-    assert [field for field in FIELD_UNITS if view.value_of(field) is None] == []
+    metrics = SeriesMetrics(full, NOW)
+    assert [field for field in FIELD_UNITS if metrics.value_of(field) is None] == []
 
 
-def test_the_forecast_looks_ahead_from_now():
+def test_the_forecast_counts_from_now():
     samples = tuple(Sample(NOW - minutes(10 * turn), 50 - 5 * turn) for turn in (2, 1, 0))
-    view = SeriesMetrics(msgspec.structs.replace(state(used_percent=50.0), samples=samples), NOW + minutes(10))
-    assert view.value_of("rate") == pytest.approx(30)
-    assert view.value_of("exhausts_in") == pytest.approx(90 * 60)
-    assert view.value_of("projected") == pytest.approx(50 + 30 * 50 / 60)
+    metrics = SeriesMetrics(msgspec.structs.replace(state(used_percent=50.0), samples=samples), NOW + minutes(10))
+    assert metrics.value_of("rate") == pytest.approx(30)
+    assert metrics.value_of("exhausts_in") == pytest.approx(90 * 60)
+    assert metrics.value_of("projected") == pytest.approx(50 + 30 * 50 / 60)
     flat = tuple(Sample(NOW - minutes(10 * turn), 50.0) for turn in (2, 1, 0))
     assert (
         SeriesMetrics(msgspec.structs.replace(state(used_percent=50.0), samples=flat), NOW).value_of("exhausts_in")
@@ -95,21 +95,21 @@ def test_the_forecast_looks_ahead_from_now():
     )
 
 
-def test_without_a_fresh_answer_only_silence_is_known():
-    view = SeriesMetrics(failed(state(used_percent=81.0)), NOW + minutes(7))
-    assert (view.value_of("used_percent"), view.value_of("resets_in")) == (None, None)
-    assert (view.value_of("age"), view.value_of("up"), view.value_of("error")) == (420.0, False, "no answer")
+def test_without_a_fresh_answer_only_availability_fields_are_known():
+    metrics = SeriesMetrics(failed(state(used_percent=81.0)), NOW + minutes(7))
+    assert (metrics.value_of("used_percent"), metrics.value_of("resets_in")) == (None, None)
+    assert (metrics.value_of("age"), metrics.value_of("up"), metrics.value_of("error")) == (420.0, False, "no answer")
 
 
-def test_for_a_rule_about_silence_the_last_reading_counts_until_its_window_ends():
+def test_for_an_availability_rule_the_last_reading_counts_until_its_window_ends():
     silent = failed(state(used_percent=81.0))
     assert SeriesMetrics(silent, NOW + minutes(59), use_last_reading=True).value_of("used_percent") == 81
     assert SeriesMetrics(silent, NOW + minutes(63), use_last_reading=True).value_of("used_percent") is None
 
 
-def test_silence_that_nobody_could_hear_is_unknown():
+def test_the_age_is_unknown_while_nothing_is_polled():
     assert SeriesMetrics(state(used_percent=81.0), NOW + minutes(60), not_polled=True).value_of("age") is None
 
 
-def test_a_view_answers_any_selector_with_its_own_series():
+def test_metrics_answer_any_selector_with_their_own_series():
     assert SeriesMetrics(state(used_percent=81.0), NOW)(Selector("*", "", "session"), "used_percent") == 81

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.core.engine.timeline_files import restarted
+from tests.core.engine.timeline_files import reload
 from watcher.core.engine import evaluator
 from watcher.core.engine.forecast import MAX_SAMPLES
 from watcher.core.engine.state import EngineState
@@ -54,7 +54,7 @@ HOLDING = parse_rules(
     "holding.toml",
 )
 
-modest = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+modest = settings(suppress_health_check=[HealthCheck.too_slow])
 
 used = st.sampled_from([0, 3, 20, 50, 55, 69, 71, 75, 79.5, 81, 85, 95, 97, 100, 104])
 gap = st.sampled_from([2, 5, 5, 5, 5, 10, 16, 60, 400])
@@ -63,7 +63,7 @@ poll = st.tuples(gap, st.one_of(used, used, used, silence))
 polls = st.lists(poll, min_size=1, max_size=25)
 
 
-def news(what, at, *, jitter=timedelta(0)):
+def make_result(what, at, *, jitter=timedelta(0)):
     """An answer in a world whose windows turn over every five hours."""
     if what == "error":
         return PollFailure(provider="claude", at=at, kind="timeout", message="no answer")
@@ -90,21 +90,21 @@ def history(rows):
     at = START
     for minutes, what in rows:
         at += timedelta(minutes=minutes)
-        yield news(what, at)
+        yield make_result(what, at)
 
 
-def play(rules, answers, memory=None, *, restart=False):
-    """Each answer's transitions, and the memory after it."""
-    memory = memory or EngineState({}, {})
+def play(rules, answers, engine_state=None, *, restart=False):
+    """Each answer's transitions, and the engine_state after it."""
+    engine_state = engine_state or EngineState({}, {})
     for answer in answers:
         if restart:
-            memory = restarted(memory)
-        judged = evaluator.evaluate_poll(rules, memory, answer, answer.at, every=EVERY, tz=UTC)
-        memory = evaluator.apply_evaluation(memory, judged)
-        yield judged.transitions, memory
+            engine_state = reload(engine_state)
+        evaluation = evaluator.evaluate_poll(rules, engine_state, answer, answer.at, every=EVERY, tz=UTC)
+        engine_state = evaluator.apply_evaluation(engine_state, evaluation)
+        yield evaluation.transitions, engine_state
 
 
-def told(rules, answers, **more):
+def list_transitions(rules, answers, **more):
     return [each for transitions, _ in play(rules, answers, **more) for each in transitions]
 
 
@@ -112,26 +112,26 @@ def told(rules, answers, **more):
 @given(polls)
 def test_a_restart_at_any_point_changes_nothing(rows):
     rules = (*RULES, *HOLDING)
-    assert told(rules, history(rows), restart=True) == told(rules, history(rows))
+    assert list_transitions(rules, history(rows), restart=True) == list_transitions(rules, history(rows))
 
 
 @modest
 @given(st.lists(st.tuples(st.just(5), st.floats(70, 80)), max_size=20))
 def test_values_inside_the_band_fire_nothing(rows):
-    assert told(RULES[:1], history(rows)) == []
+    assert list_transitions(RULES[:1], history(rows)) == []
 
 
 @modest
 @given(st.lists(st.tuples(st.just(5), st.floats(70, 80)), max_size=20))
 def test_values_inside_the_band_resolve_nothing(rows):
-    assert [each.event for each in told(RULES[:1], history([(5, 81), *rows]))] == [AlertEvent.FIRING]
+    assert [each.event for each in list_transitions(RULES[:1], history([(5, 81), *rows]))] == [AlertEvent.FIRING]
 
 
 @modest
 @given(polls)
 def test_firing_and_resolved_alternate(rows):
     firing = {}
-    for each in told((*RULES, *HOLDING), history(rows)):
+    for each in list_transitions((*RULES, *HOLDING), history(rows)):
         key = (each.rule, each.series)
         if each.event is AlertEvent.FIRING:
             assert key not in firing
@@ -151,7 +151,7 @@ def mixed_with(answers, insertions):
     for place, part, what in insertions:
         if place < len(answers):
             before = answers[place - 1].at if place else START
-            added.append(news(what, before + (answers[place].at - before) * part))
+            added.append(make_result(what, before + (answers[place].at - before) * part))
     return sorted([*answers, *added], key=lambda answer: answer.at)
 
 
@@ -160,15 +160,19 @@ def mixed_with(answers, insertions):
 def test_silence_inserted_anywhere_changes_no_transition(rows, insertions):
     answers = list(history(rows))
     mixed = mixed_with(answers, insertions)
-    assert [each.key for each in told(RULES, mixed)] == [each.key for each in told(RULES, answers)]
+    assert [each.key for each in list_transitions(RULES, mixed)] == [
+        each.key for each in list_transitions(RULES, answers)
+    ]
 
 
 @modest
 @given(st.lists(st.floats(60, 100), min_size=1, max_size=25), inserted)  # each is believed: a doubt is a poll lost
-def test_silence_inserted_between_regular_polls_does_not_move_a_clock(values, insertions):
+def test_silence_inserted_between_regular_polls_does_not_move_a_timer(values, insertions):
     answers = list(history([(5, value) for value in values]))
     mixed, clocks = mixed_with(answers, insertions), HOLDING[:1]
-    assert [each.key for each in told(clocks, mixed)] == [each.key for each in told(clocks, answers)]
+    assert [each.key for each in list_transitions(clocks, mixed)] == [
+        each.key for each in list_transitions(clocks, answers)
+    ]
 
 
 @modest
@@ -176,13 +180,13 @@ def test_silence_inserted_between_regular_polls_does_not_move_a_clock(values, in
 @example(
     rows=[(2, 50.0)] * 9 + [(2, 81.0), (16, 81.0)], insertions=[(10, 0.75, "?")]
 )  # a pause too long to count at all
-def test_silence_in_a_longer_pause_is_the_one_exception_it_may_only_delay_what_must_hold_for_a_while(rows, insertions):
+def test_silence_in_a_longer_pause_may_only_delay_a_rule_with_for(rows, insertions):
     # In a pause of more than one and a half polls the unknown stands where a poll was lost: nobody knows whether the
     # condition held from there on, so that time does not count for `for`. It never makes a rule speak sooner.
     answers = list(history(rows))
     clocks = HOLDING[:1]
-    undisturbed = [each.at for each in told(clocks, answers)]
-    disturbed = [each.at for each in told(clocks, mixed_with(answers, insertions))]
+    undisturbed = [each.at for each in list_transitions(clocks, answers)]
+    disturbed = [each.at for each in list_transitions(clocks, mixed_with(answers, insertions))]
     assert not disturbed or disturbed[0] >= undisturbed[0]
 
 
@@ -203,7 +207,9 @@ def test_a_jittering_boundary_changes_nothing(rows, jitters):
         )
         for answer, jitter in zip(clear, jitters, strict=False)
     ]
-    assert [each.key for each in told(RULES, shaken)] == [each.key for each in told(RULES, clear)]
+    assert [each.key for each in list_transitions(RULES, shaken)] == [
+        each.key for each in list_transitions(RULES, clear)
+    ]
 
 
 @modest
@@ -213,14 +219,14 @@ def test_three_polls_above_the_threshold_always_fire(rows):
     at = answers[-1].at
     while (at + 4 * EVERY - START) % WINDOW < 5 * EVERY:  # not across a boundary, where the third may open a window
         at += EVERY
-    answers += [news(used_percent, at + turn * EVERY) for turn, used_percent in enumerate((88, 89, 90), 1)]
-    *_, (_, memory) = play(RULES, answers)
-    assert memory.alert_states[("plain", SERIES)].phase is AlertPhase.FIRING
+    answers += [make_result(used_percent, at + turn * EVERY) for turn, used_percent in enumerate((88, 89, 90), 1)]
+    *_, (_, engine_state) = play(RULES, answers)
+    assert engine_state.alert_states[("plain", SERIES)].phase is AlertPhase.FIRING
 
 
 @modest
 @given(polls, st.lists(st.sampled_from([0, 0, 0, -3, -60, -1500, 1500]), min_size=25, max_size=25))
-def test_time_never_runs_backwards_in_what_is_stored(rows, steps):
+def test_stored_times_never_go_back(rows, steps):
     answers, skew = [], timedelta(0)
     for answer, minutes in zip(history(rows), steps, strict=False):
         skew += timedelta(minutes=minutes)
@@ -229,17 +235,17 @@ def test_time_never_runs_backwards_in_what_is_stored(rows, steps):
     # samples. A last sight does: it follows the clock, or no silence would be noticed until that has caught up.
     latest = {}
     rules = (*RULES, *HOLDING)
-    for answer, (transitions, memory) in zip(answers, play(rules, answers), strict=True):
-        known = {*memory.alert_states, *memory.series_states}
+    for answer, (transitions, engine_state) in zip(answers, play(rules, answers), strict=True):
+        known = {*engine_state.alert_states, *engine_state.series_states}
         latest = {key: mark for key, mark in latest.items() if key in known}
         for each in transitions:
             assert each.since <= each.at
             assert each.at >= latest.get((each.rule, each.series), each.at)
-        for key, alert in memory.alert_states.items():
+        for key, alert in engine_state.alert_states.items():
             assert alert.at >= latest.get(key, alert.at)
             assert alert.since is None or alert.since <= alert.at
             latest[key] = alert.at
-        for series, state in memory.series_states.items():
+        for series, state in engine_state.series_states.items():
             marks = (state.episode, state.episode_at)
             assert marks >= latest.get(series, marks)
             latest[series] = marks
@@ -253,7 +259,7 @@ def test_time_never_runs_backwards_in_what_is_stored(rows, steps):
 @given(polls)
 def test_the_order_of_rules_changes_nothing(rows):
     rules = (*RULES, *HOLDING)
-    assert told(rules[::-1], history(rows)) == told(rules, history(rows))
+    assert list_transitions(rules[::-1], history(rows)) == list_transitions(rules, history(rows))
 
 
 WINDOWS = ("five_hour", "seven_day", "seven_day_opus")
@@ -299,7 +305,7 @@ def test_the_order_of_series_changes_nothing(rows):
 
 @modest
 @given(polls)
-def test_one_answer_makes_one_transition_or_two_when_a_reset_refires(rows):
+def test_one_answer_makes_one_transition_or_two_if_a_reset_refires(rows):
     for transitions, _ in play((*RULES, *HOLDING), history(rows)):
         for rule in {each.rule for each in transitions}:
             events = [each.event for each in transitions if each.rule == rule]
@@ -311,21 +317,21 @@ def test_one_answer_makes_one_transition_or_two_when_a_reset_refires(rows):
 
 @modest
 @given(polls)
-def test_no_two_messages_have_one_identity(rows):
-    keys = [each.key for each in told((*RULES, *HOLDING), history(rows))]
+def test_no_two_messages_have_the_same_key(rows):
+    keys = [each.key for each in list_transitions((*RULES, *HOLDING), history(rows))]
     assert len(set(keys)) == len(keys)
 
 
 @modest
 @given(polls)
-def test_what_is_kept_is_bounded(rows):
-    for _, memory in play((*RULES, *HOLDING), history(rows * 4)):
-        assert all(len(state.samples) <= MAX_SAMPLES for state in memory.series_states.values())
-        assert len(memory.alert_states) <= len(RULES) + len(HOLDING)
+def test_the_state_is_bounded(rows):
+    for _, engine_state in play((*RULES, *HOLDING), history(rows * 4)):
+        assert all(len(state.samples) <= MAX_SAMPLES for state in engine_state.series_states.values())
+        assert len(engine_state.alert_states) <= len(RULES) + len(HOLDING)
 
 
-def test_the_state_never_outgrows_a_page_of_a_database():
+def test_the_state_fits_on_a_database_page():
     rows = [(5, step % 100 + step / 1000) for step in range(400)]
-    *_, (_, memory) = play((*RULES, *HOLDING), history(rows))
-    assert all(len(msgspec.json.encode(state)) < 4096 for state in memory.series_states.values())
-    assert all(len(msgspec.json.encode(alert)) < 1024 for alert in memory.alert_states.values())
+    *_, (_, engine_state) = play((*RULES, *HOLDING), history(rows))
+    assert all(len(msgspec.json.encode(state)) < 4096 for state in engine_state.series_states.values())
+    assert all(len(msgspec.json.encode(alert)) < 1024 for alert in engine_state.alert_states.values())

@@ -1,14 +1,18 @@
-"""Replay is the daemon's core with the past for its news."""
+"""Recorded lines, the poll results they become, and what rules report over them."""
 
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from time import process_time
 
 import pytest
 
 from tests.core.samples import NOW
 from watcher.core.engine import replay
+from watcher.core.engine.replay import build_poll_results, read_history_lines
 from watcher.core.model import PollFailure, Reading, Snapshot, WindowKind
 from watcher.core.rules.loader import parse_rules
+from watcher.errors import UsageError
 
 RULES = parse_rules(
     """
@@ -40,16 +44,16 @@ def told(history, **more):
     ]
 
 
-def test_silence_is_told_when_its_time_has_come_not_at_the_next_line():
+def test_an_availability_rule_fires_when_its_time_has_come_not_at_the_next_line():
     history = [answer(10, 0), *(failure(10 * turn) for turn in range(1, 7))]
     assert told(history) == [(timedelta(minutes=45, seconds=1), "quiet", "firing")]
 
 
-def test_a_hole_in_the_history_is_sleep_and_no_silence():
+def test_a_gap_in_the_history_is_sleep_and_no_silence():
     assert told([answer(10, 0), answer(11, 5), answer(12, 10), answer(13, 600), answer(14, 605)]) == []
 
 
-def test_windows_recorded_at_different_times_do_not_stop_each_others_clocks():
+def test_windows_recorded_at_different_times_do_not_stop_each_others_timers():
     rules = parse_rules('[[rule]]\nname = "r"\nwhen = "claude.five_hour > 80%"\nfor = "10m"', "rules.toml")
     history = [
         each for turn in range(4) for each in (answer(81, 5 * turn), answer(20, 5 * turn + 1, window="seven_day"))
@@ -63,7 +67,7 @@ def test_the_interval_is_the_usual_pause_between_two_answers():
     assert replay.measure_intervals(history) == {"claude": timedelta(minutes=10)}
 
 
-def test_two_lines_are_too_few_to_tell_the_interval():
+def test_two_lines_are_too_few_for_an_interval():
     assert replay.measure_intervals([answer(1, 0), answer(1, 30)]) == {}
 
 
@@ -88,7 +92,7 @@ def test_time_passes_to_the_end_that_is_given():
     assert told(history, until=until) == []
 
 
-def test_without_rules_there_is_nothing_to_say():
+def test_without_rules_there_are_no_transitions():
     assert [moment.evaluation.transitions for moment in replay.replay_rules((), [answer(99, 0)])] == [()]
 
 
@@ -99,3 +103,178 @@ def test_ten_thousand_readings_take_well_under_a_second(rules):
     moments = sum(1 for _ in replay.replay_rules(rules, history))
     assert moments >= 10_000
     assert process_time() - began < 3  # measured: 0.3 s; the rest is for slow machines
+
+
+AT = "2026-03-02T09:00:00Z"
+NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+def line(**parts):
+    return json.dumps({"at": AT, "provider": "claude"} | parts)
+
+
+def become(*lines):
+    return list(build_poll_results(read_history_lines(lines, "readings.jsonl")))
+
+
+def test_a_line_of_the_contract_becomes_a_reading():
+    (snapshot,) = become(
+        line(
+            account="me",
+            window="five_hour",
+            used_percent=81.5,
+            used=3,
+            limit=300,
+            remaining="297",
+            resets_at="2026-03-02T12:00:00+01:00",
+            window_seconds=18000,
+            unlimited=False,
+        )
+    )
+    assert isinstance(snapshot, Snapshot)
+    assert (snapshot.provider, snapshot.account, snapshot.at, snapshot.whole) == ("claude", "me", NINE, False)
+    (reading,) = snapshot.readings
+    assert (reading.window, reading.kind, reading.used_percent) == ("five_hour", WindowKind.SESSION, 81.5)
+    assert (reading.used, reading.limit, reading.remaining) == (Decimal(3), Decimal(300), Decimal(297))
+    assert reading.resets_at == datetime(2026, 3, 2, 11, tzinfo=UTC)
+
+
+def test_unknown_may_be_null_or_left_out():
+    left_out, null = become(line(window="five_hour"), line(account="b", window="five_hour", used_percent=None))
+    assert left_out.readings == null.readings
+
+
+def test_lines_of_one_instant_and_account_are_one_answer():
+    one, other = become(
+        line(window="five_hour", used_percent=1),
+        line(window="seven_day", used_percent=2),
+        line(account="b", window="five_hour", used_percent=3),
+    )
+    assert [reading.window for reading in one.readings] == ["five_hour", "seven_day"]
+    assert other.account == "b"
+
+
+def test_an_error_is_a_failure():
+    (failure,) = become(line(account="me", error="rate_limited"))
+    assert isinstance(failure, PollFailure)
+    assert (failure.kind, failure.message, failure.account) == ("rate_limited", "rate limited", "me")
+
+
+def test_empty_lines_are_left_out():
+    assert len(become("", line(window="five_hour"), "  \n", b"")) == 1
+
+
+@pytest.mark.parametrize(
+    ("window", "seconds", "kind"),
+    [
+        ("five_hour", None, WindowKind.SESSION),
+        ("weekly", None, WindowKind.WEEKLY),
+        ("x", 604_800, WindowKind.WEEKLY),
+        ("x", None, WindowKind.OTHER),
+    ],
+)
+def test_the_kind_follows_from_the_length_or_the_name(window, seconds, kind):
+    assert become(line(window=window, window_seconds=seconds))[0].readings[0].kind is kind
+
+
+def test_a_balance_in_dollars_is_money():
+    (snapshot,) = become(line(provider="nano_gpt", window="balance_usd", remaining=4.5))
+    assert snapshot.readings[0].unit == "usd"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "readings.jsonl, line 2: Input data was truncated"),
+        ('{"provider": "claude"}', "readings.jsonl, line 2: Object missing required field `at`"),
+        (
+            line(at="yesterday", window="five_hour"),
+            "line 2: `at`: Invalid RFC3339 encoded datetime",
+        ),
+        (
+            line(used_percent="much", window="w"),
+            "readings.jsonl, line 2: `used_percent`: Expected `float | null`, got `str`",
+        ),
+        (line(), "readings.jsonl, line 2: neither `window` nor `error` is given"),
+        (line(at="2026-03-02T09:00:00", window="w"), "readings.jsonl, line 2: `at` has no time zone"),
+        (line(resets_at="2026-03-02T09:00:00", window="w"), "readings.jsonl, line 2: `resets_at` has no time zone"),
+        (
+            line(at="2026-03-02T08:00:00Z", window="w"),
+            "08:00:00Z is earlier than the line before it; sort by `at`",
+        ),
+        (b'{"at": "\xff"}', "readings.jsonl, line 2: "),
+        (line(window="w" * 100_001), "readings.jsonl, line 2: longer than 100000 characters"),
+        ("[" * 50_000, "readings.jsonl, line 2: "),
+        (line(window="w").replace('"w"', "1e999"), "readings.jsonl, line 2: "),
+    ],
+)
+def test_an_invalid_line_is_named_with_what_is_wrong(text, said):
+    with pytest.raises(UsageError) as caught:
+        become(line(window="five_hour"), text)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_number_out_of_range_is_refused():
+    with pytest.raises(UsageError):
+        become('{"at": "2026-03-02T09:00:00Z", "provider": "claude", "window": "w", "used_percent": 1e999}')
+
+
+def test_a_byte_order_mark_before_the_first_line_is_not_part_of_it():
+    text = line(window="five_hour", used_percent=81)
+    assert become("\ufeff" + text) == become(text)
+    assert become(b"\xef\xbb\xbf" + text.encode()) == become(text)
+
+
+def test_a_null_account_is_no_account():
+    assert become(line(account=None, window="five_hour")) == become(line(window="five_hour"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "wrong"),
+    [
+        ({"at": "9999-12-31T23:59:59-14:00"}, "`at` is not between the years 2001 and 2200"),
+        ({"at": "0001-01-01T00:00:00Z"}, "`at` is not between the years 2001 and 2200"),
+        ({"resets_at": "9999-12-31T23:59:59Z"}, "`resets_at` is not between the years 2001 and 2200"),
+        ({"used_percent": 1e300}, "`used_percent` is no number up to 1e+15; where it is unknown, leave it out"),
+        ({"remaining": "sNaN"}, "`remaining` is no number up to 1e+15; where it is unknown, leave it out"),
+        ({"limit": "Infinity"}, "`limit` is no number up to 1e+15; where it is unknown, leave it out"),
+        (
+            {"window_seconds": 10**18},
+            "`window_seconds` is not between 0 and ten years; where it is unknown, leave it out",
+        ),
+    ],
+)
+def test_an_impossible_time_or_number_is_named_with_its_line(parts, wrong):
+    with pytest.raises(UsageError) as caught:
+        become(line(window="five_hour"), line(window="five_hour", **parts))
+    assert str(caught.value) == f"readings.jsonl, line 2: {wrong}"
+
+
+def test_a_value_of_the_wrong_type_is_named_by_its_key():
+    with pytest.raises(
+        UsageError, match=r"line 1: `used_percent`: Expected `float \| null`, got `str`; one reading is"
+    ):
+        become(line(window="five_hour", used_percent="90"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"window": "five_hour", "resetsAt": AT, "used_percent": 1}, "`resetsAt`; did you mean `resets_at`?"),
+        ({"windows": "five_hour"}, "`windows`; did you mean `window`?"),
+        ({"window": "five_hour", "utilization": 81}, "`utilization`, and nothing else says how full; valid: at, prov"),
+        ({"window": "five_hour", "used_percent": 1, "\x1b[2J": 1, "uesd": 2}, "`uesd`; did you mean `used`?"),
+    ],
+)
+def test_a_misspelled_key_is_an_error(parts, said):
+    with pytest.raises(UsageError, match=r"^readings\.jsonl, line 1: unknown key ") as refused:
+        become(line(**parts))
+    assert said in str(refused.value)
+
+
+def test_unknown_keys_are_collected():
+    others: set[str] = set()
+    lines = [line(window="five_hour", used_percent=1, plan="max"), line(error="timeout", attempt=2)]
+    assert len(list(read_history_lines(lines, "readings.jsonl", others))) == 2
+    assert others == {"plan", "attempt"}

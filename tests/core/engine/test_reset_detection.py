@@ -65,7 +65,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("before", "after", "standing"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_an_answer_is_seen_as_the_table_says(before, after, standing):
+def test_an_answer_is_classified_as_the_table_says(before, after, standing):
     assert seen(before, after)[-1].standing is standing
 
 
@@ -83,16 +83,16 @@ def test_an_episode_that_ended_on_time_began_at_the_boundary():
     assert seen(reading(50, ENDED), reading(3, NEXT))[-1].episode_at == ENDED
 
 
-def test_an_early_episode_began_with_the_reading_that_was_doubted():
+def test_an_early_episode_began_with_the_suspect_reading():
     assert seen(reading(50), reading(3), reading(4))[-1].episode_at == LATER
 
 
-def test_a_doubted_reading_changes_nothing_that_is_believed():
+def test_a_suspect_reading_changes_nothing_that_is_believed():
     before, doubted = seen(reading(10), reading(90))
     assert (doubted.reading, doubted.read_at, doubted.samples) == (before.reading, before.read_at, before.samples)
 
 
-def test_a_new_episode_starts_its_forecast_from_nothing():
+def test_a_new_episode_restarts_the_forecast():
     *_, state = seen(*[reading(10 * turn, ENDED + EVERY) for turn in range(1, 3)], reading(2, NEXT))
     assert [sample.used_percent for sample in state.samples] == [2]
 
@@ -118,7 +118,7 @@ def test_a_boundary_that_an_answer_leaves_out_is_remembered_until_it_passes():
     assert seen(reading(50), reading(51, None))[-1].boundary == NOW + hours(3)
 
 
-def test_a_failure_keeps_what_is_believed_and_says_since_when():
+def test_a_failure_keeps_the_believed_reading_and_records_since_when():
     (state,) = seen(reading(50))
     first = PollFailure(provider="claude", at=LATER, kind="timeout", message="no answer")
     second = msgspec.structs.replace(first, at=LATER + EVERY, kind="server", message="it failed")
@@ -134,7 +134,7 @@ def test_when_a_value_last_changed_is_remembered():
     assert [state.changed_at for state in states] == [None, None, NOW + 2 * EVERY, NOW + 2 * EVERY]
 
 
-def test_the_state_survives_the_disk():
+def test_the_state_survives_encoding():
     state = seen(reading(50), reading(3), reading(90, limit=Decimal("300.5")))[-1]
     assert msgspec.json.decode(msgspec.json.encode(state), type=SeriesState) == state
 

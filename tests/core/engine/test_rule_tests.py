@@ -38,7 +38,7 @@ def test_the_example_of_the_documentation():
     assert ran.failed_steps == ()
 
 
-def test_a_miss_names_its_steps():
+def test_a_failed_example_names_its_steps():
     ran = run_example(rule("claude.five_hour > 80%"), example(70, 81, 82, expect=(".", ".", "F")))
     assert not ran.passed
     assert (ran.phases, ran.failed_steps) == ((".", "F", "F"), (1,))
@@ -52,7 +52,7 @@ def test_a_question_mark_is_a_poll_without_the_series():
     assert [len(each.readings) for each in make_snapshots(example(70, "?", 71))] == [1, 0, 1]
 
 
-def test_a_reset_turns_the_window_over_at_that_poll():
+def test_a_reset_begins_a_new_window_at_that_poll():
     polls = list(make_snapshots(example(90, 95, "reset", 3)))
     boundaries = [poll.readings[0].resets_at for poll in polls]
     turn = DEFAULT_START_AT + 2 * EVERY
@@ -84,7 +84,7 @@ def test_a_provider_alone_means_its_primary_window():
     assert get_example_series(example(1, series="copilot")) == Series("copilot", "premium_interactions")
 
 
-def test_a_rule_about_other_series_stays_silent():
+def test_a_rule_about_another_series_does_not_fire():
     assert run_example(rule("codex.weekly > 10%"), example(99)).phases == (".",)
 
 

@@ -58,7 +58,7 @@ def lived(seed):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_what_is_told_is_what_was_so_and_is_told_once(seed):
+def test_only_true_alerts_are_reported_and_each_once(seed):
     lines, truth = lived(seed)
     news = list(history.build_poll_results(history.read_history_lines(lines, "life")))
     told = [each for moment in replay.replay_rules(RULES, news) for each in moment.evaluation.transitions]

@@ -27,11 +27,11 @@ def primary(*news):
     return [series.window for series, state in told(*news).items() if state.primary]
 
 
-def test_the_fullest_window_is_primary_where_no_name_is():
+def test_the_fullest_window_is_primary_without_named_ones():
     assert primary(answer(a=10, b=30, c=20)) == ["b"]
 
 
-def test_of_two_equally_full_the_one_before_stays():
+def test_of_two_equally_full_windows_the_primary_one_stays():
     assert primary(answer(a=10, b=30), answer(a=30, b=30)) == ["b"]
     assert primary(answer(a=30, b=10), answer(a=30, b=30)) == ["a"]
 
@@ -49,18 +49,18 @@ def test_a_provider_without_its_named_window_has_no_primary_one():
     assert primary(answer("copilot", chat=99)) == []
 
 
-def test_part_of_an_answer_says_nothing_of_the_rest():
+def test_a_partial_answer_leaves_the_rest_as_it_is():
     before = told(answer(a=10, b=30))
     after = snapshots.apply_poll(before, answer(whole=False, a=11), EVERY)
     assert [state.series.window for state in after] == ["a"]
 
 
-def test_a_login_that_is_not_there_is_not_watched():
+def test_a_provider_without_a_login_raises_no_series():
     failure = PollFailure(provider="claude", at=NOW, kind="not_signed_in", message="sign in")
     assert told(failure) == {}
 
 
-def test_a_provider_that_never_answered_stands_under_its_primary_window():
+def test_a_provider_that_never_answered_is_represented_by_its_primary_window():
     failure = PollFailure(provider="claude", account="a", at=NOW, kind="expired", message="run `claude` once")
     assert list(told(failure)) == [Series("claude", "five_hour", "a")]
     nameless = PollFailure(provider="gemini_cli", at=NOW, kind="expired", message="run `gemini` once")

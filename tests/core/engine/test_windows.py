@@ -35,17 +35,17 @@ from watcher.core.model import Reading, Series, WindowKind
         ("antigravity", "tri_weeklyish", WindowKind.OTHER, None),
     ],
 )
-def test_a_name_tells_the_kind_and_the_length(provider, window, kind, seconds):
+def test_a_name_gives_the_kind_and_the_length(provider, window, kind, seconds):
     series = Series(provider, window)
     assert infer_kind(series) is kind
     assert infer_length_s(series) == seconds
 
 
-def test_a_length_goes_before_the_name():
+def test_a_length_takes_precedence_over_the_name():
     assert infer_kind(Series("codex", "weekly"), 3600) is WindowKind.SESSION
 
 
-def test_what_turns_over_monthly_is_a_month_long():
+def test_a_monthly_window_is_30_days_long():
     assert infer_length(Series("copilot", "chat")) == timedelta(days=30)
     assert infer_length(Series("nano_gpt", "balance_usd")) is None
 
@@ -62,7 +62,7 @@ def test_what_turns_over_monthly_is_a_month_long():
         ({}, None),
     ],
 )
-def test_how_full_it_is_is_answered_or_worked_out_and_never_guessed(facts, percent):
+def test_the_percent_used_is_answered_or_computed_and_never_guessed(facts, percent):
     assert get_used_percent(Reading(window="w", kind=WindowKind.OTHER, **facts)) == percent
 
 

@@ -1,6 +1,6 @@
-"""Timelines as tables: what the provider said, line by line; the phase wanted after it; what a person is told.
+"""Timelines as tables: what the provider answers, line by line, the expected phase, and the expected transitions.
 
-A line is `[+1h] WORDS | PHASE [TOLD, TOLD]`:
+A line is `[+1h] WORDS | PHASE [TRANSITION, TRANSITION]`:
 
 - the time since the line before (left out: `every`; `-1d`: the clock was set back);
 - words, each about the timeline's series unless it names another (`claude.seven_day=100`):
@@ -10,7 +10,7 @@ A line is `[+1h] WORDS | PHASE [TOLD, TOLD]`:
   or one of `error`, `expired`, `offline`, `offline:codex`, `limited:30m` (failures), `tick` (only time passes),
   `edit:NAME` (other rules from here on), `codex.weekly=50` (another provider's answer in the same minute);
 - the phase of the first rule on the series: `.`, `p`, `F`, or `*` for any;
-- what is told: an event, perhaps with its severity or reason, `on SERIES`, `by RULE`.
+- each transition: an event, perhaps with its severity or reason, `on SERIES`, `by RULE`.
 """
 
 import re
@@ -38,7 +38,7 @@ UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Timeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    says: str
+    title: str
     row: str
     series: str = "claude.five_hour"
     every: str = "5m"
@@ -55,10 +55,10 @@ class Line(Struct, frozen=True, kw_only=True):
     text: str
     words: list[str]
     phase: str
-    told: list[str]
+    reported: list[str]
 
 
-def span(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
     seconds = 0.0
     for sign, number, unit in re.findall(r"([+-]?)([0-9.]+)(ms|s|m|h|d)", text):
         seconds += (-1 if sign == "-" else 1) * float(number) * UNITS[unit]
@@ -66,22 +66,22 @@ def span(text: str) -> timedelta:
 
 
 def lines(timeline: Timeline) -> Iterator[Line]:
-    now = timeline.start - span(timeline.every)
+    now = timeline.start - parse_duration(timeline.every)
     for text in timeline.row.strip().splitlines():
         left, _, right = text.partition("|")
         words = left.split()
         moved = re.fullmatch(r"[+-]([0-9.]+(ms|s|m|h|d))+", words[0])
-        now += span(words.pop(0)) if moved else span(timeline.every)
-        phase, _, told = right.strip().partition(" ")
-        entries = [entry.strip() for entry in told.split(",") if entry.strip()]
-        yield Line(at=now, text=text.strip(), words=words, phase=phase, told=entries)
+        now += parse_duration(words.pop(0)) if moved else parse_duration(timeline.every)
+        phase, _, reported = right.strip().partition(" ")
+        entries = [entry.strip() for entry in reported.split(",") if entry.strip()]
+        yield Line(at=now, text=text.strip(), words=words, phase=phase, reported=entries)
 
 
-def rules_of(tables: list[dict[str, Any]]) -> tuple[Rule, ...]:
+def parse_tables(tables: list[dict[str, Any]]) -> tuple[Rule, ...]:
     return parse_rules(tomli_w.dumps({"rule": tables}), "timeline.toml", channels=None)
 
 
-def series_of(text: str) -> Series:
+def parse_series(text: str) -> Series:
     selector, _ = parse_selector(text)
     return Series(selector.provider, selector.window, selector.account)
 
@@ -93,50 +93,50 @@ class Player:
         self.timeline = timeline
         self.restarts = restarts
         self.backwards = backwards
-        self.series = series_of(timeline.series)
-        self.every = span(timeline.every)
+        self.series = parse_series(timeline.series)
+        self.every = parse_duration(timeline.every)
         table = {"name": "r", "when": timeline.when, **timeline.rule}
-        self.rules = rules_of([table, *timeline.others])
-        self.memory = EngineState({}, {})
+        self.rules = parse_tables([table, *timeline.others])
+        self.engine_state = EngineState({}, {})
         self.last: dict[Series, Reading] = {}
 
     def play(self) -> Iterator[tuple[Line, str, list[Transition]]]:
         for line in lines(self.timeline):
-            told: list[Transition] = []
-            for news in self._news(line):
-                told += self._judge(news, line.at)
-            alert = self.memory.alert_states.get((self.timeline.rule.get("name", "r"), self.series))
-            yield line, MARKS[AlertPhase.OK if alert is None else alert.phase], told
+            reported: list[Transition] = []
+            for result in self._make_results(line):
+                reported += self._evaluate(result, line.at)
+            alert = self.engine_state.alert_states.get((self.timeline.rule.get("name", "r"), self.series))
+            yield line, MARKS[AlertPhase.OK if alert is None else alert.phase], reported
 
-    def _judge(self, news: PollResult | None, now: datetime) -> tuple[Transition, ...]:
+    def _evaluate(self, result: PollResult | None, now: datetime) -> tuple[Transition, ...]:
         if self.restarts:
-            self.memory = restarted(self.memory)
-        rules, memory = self.rules, self.memory
+            self.engine_state = reload(self.engine_state)
+        rules, engine_state = self.rules, self.engine_state
         if self.backwards:
             rules = rules[::-1]
-            memory = EngineState(
-                dict(reversed(memory.series_states.items())), dict([*memory.alert_states.items()][::-1])
+            engine_state = EngineState(
+                dict(reversed(engine_state.series_states.items())), dict([*engine_state.alert_states.items()][::-1])
             )
-            if isinstance(news, Snapshot):
-                news = msgspec.structs.replace(news, readings=news.readings[::-1])
-        judged = evaluator.evaluate_poll(rules, memory, news, now, every=self.every, tz=UTC)
-        self.memory = evaluator.apply_evaluation(memory, judged)
-        return judged.transitions
+            if isinstance(result, Snapshot):
+                result = msgspec.structs.replace(result, readings=result.readings[::-1])
+        evaluation = evaluator.evaluate_poll(rules, engine_state, result, now, every=self.every, tz=UTC)
+        self.engine_state = evaluator.apply_evaluation(engine_state, evaluation)
+        return evaluation.transitions
 
-    def _news(self, line: Line) -> list[PollResult | None]:
+    def _make_results(self, line: Line) -> list[PollResult | None]:
         answers: dict[tuple[str, str], list[Reading]] = {}
         failures: list[PollResult | None] = []
         for word in line.words:
             kind, _, detail = word.partition(":")
             if kind == "edit":
-                self.rules = rules_of(self.timeline.edits[detail])
+                self.rules = parse_tables(self.timeline.edits[detail])
             elif word == "tick":
                 failures.append(None)
             elif kind in FAILURES:
                 failures.append(self._failure(kind, detail, line.at))
             else:
                 name, _, what = word.rpartition("=")
-                series = series_of(name) if name else self.series
+                series = parse_series(name) if name else self.series
                 found = answers.setdefault((series.provider, series.account), [])
                 if what != "none":
                     self.last[series] = self._reading(series, what)
@@ -149,7 +149,7 @@ class Player:
     def _failure(self, word: str, detail: str, at: datetime) -> PollFailure:
         provider, account, retry_at = self.series.provider, self.series.account, None
         if word == "limited":
-            retry_at = at + span(detail)
+            retry_at = at + parse_duration(detail)
         elif detail:
             provider, account = detail, ""
         return PollFailure(
@@ -159,7 +159,7 @@ class Player:
     def _reading(self, series: Series, what: str) -> Reading:
         amount, _, boundary = what.partition("@")
         boundary = boundary or ("null" if infer_kind(series) == "balance" else self.timeline.resets)
-        resets_at = None if boundary == "null" else self.timeline.start + span(boundary)
+        resets_at = None if boundary == "null" else self.timeline.start + parse_duration(boundary)
         flag, _, value = amount.rpartition(":")
         facts: dict[str, Any] = {}
         if value.startswith("$"):
@@ -183,18 +183,18 @@ class Player:
         )
 
 
-def restarted(memory: EngineState) -> EngineState:
-    """The memory as it comes back from a disk."""
-    series = msgspec.json.decode(msgspec.json.encode(list(memory.series_states.values())), type=list[SeriesState])
-    alerts = msgspec.json.decode(msgspec.json.encode(list(memory.alert_states.values())), type=list[AlertState])
+def reload(engine_state: EngineState) -> EngineState:
+    """The engine_state as it comes back from a disk."""
+    series = msgspec.json.decode(msgspec.json.encode(list(engine_state.series_states.values())), type=list[SeriesState])
+    alerts = msgspec.json.decode(msgspec.json.encode(list(engine_state.alert_states.values())), type=list[AlertState])
     return EngineState(
         {state.series: state for state in series}, {(alert.rule, alert.series): alert for alert in alerts}
     )
 
 
-def said(transition: Transition, wanted: str) -> bool:
+def matches(transition: Transition, expected: str) -> bool:
     """Whether the transition is what the entry asks for."""
-    words = wanted.split()
+    words = expected.split()
     for key, value in (("on", str(transition.series)), ("by", transition.rule)):
         if key in words:
             place = words.index(key)
