@@ -11,7 +11,7 @@ from msgspec import structs
 from benchmarks.hostile.faults import FAULTS
 from benchmarks.hostile.receivers import CHANNELS, PASSWORDS, Heard, Receiver, channel_of
 from watcher.demo.responses import ENDPOINTS
-from watcher.demo.scenario import CopilotUsage, NanoGptUsage, SimulatedDay, SimulatedUsage, WindowUsage
+from watcher.demo.scenario import CountUsage, SimulatedDay, SimulatedUsage, WindowUsage
 from watcher.demo.server import ReceivedRequest, Reply, json_reply
 
 START = datetime(2026, 3, 2, 7, tzinfo=UTC)
@@ -113,10 +113,10 @@ class World:
             claude_sonnet_week=WindowUsage(5.0, FAR),
             codex_session=turns["codex.five_hour"],
             codex_week=turns["codex.weekly"],
-            copilot=CopilotUsage(used["copilot.premium_interactions"], 100, FAR),
-            nano_gpt=NanoGptUsage(
-                used["nano_gpt.daily"] * 50, 5000, FAR, used["nano_gpt.monthly"] * 600, 60_000, FAR, 99.0
-            ),
+            copilot_month=CountUsage(used["copilot.premium_interactions"], 100, FAR),
+            nano_gpt_day=CountUsage(used["nano_gpt.daily"] * 50, 5000, FAR),
+            nano_gpt_month=CountUsage(used["nano_gpt.monthly"] * 600, 60_000, FAR),
+            nano_gpt_balance_usd=99.0,
             gemini={"gemini-2.5-pro": turns["gemini_cli.gemini_2_5_pro"], "gemini-2.5-flash": WindowUsage(5.0, FAR)},
         )
 

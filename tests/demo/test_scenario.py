@@ -33,14 +33,14 @@ def test_the_session_resets_at_its_time_and_is_not_open_until_used_again() -> No
 
 
 def test_copilot_goes_into_overage_in_the_afternoon() -> None:
-    assert use(clock("15:30")).copilot.used <= 300
-    assert use(clock("16:05")).copilot.used > 300
+    assert use(clock("15:30")).copilot_month.used <= 300
+    assert use(clock("16:05")).copilot_month.used > 300
 
 
 def test_daily_quotas_turn_at_their_own_midnights() -> None:
-    assert use(clock("23:59")).nano_gpt.used_today == 3100
-    assert use(clock("24:01")).nano_gpt.used_today == 0
-    assert use(clock("24:01")).nano_gpt.used_this_month == 9200 + 3100
+    assert use(clock("23:59")).nano_gpt_day.used == 3100
+    assert use(clock("24:01")).nano_gpt_day.used == 0
+    assert use(clock("24:01")).nano_gpt_month.used == 9200 + 3100
     assert use(clock("31:59")).gemini["gemini-2.5-pro"].used_percent == 55
     assert use(clock("32:01")).gemini["gemini-2.5-pro"].used_percent == 0
 
@@ -68,4 +68,4 @@ def test_a_day_elsewhere_shows_the_same_times_on_its_own_clock() -> None:
     morning = pacific.usage_at(pacific.instant_at("12:00"))
     assert morning.claude_session.used_percent == use(clock("12:00")).claude_session.used_percent
     assert morning.claude_session.resets_at == pacific.instant_at("13:10")
-    assert morning.nano_gpt.day_ends_at == pacific.instant_at("24:00")
+    assert morning.nano_gpt_day.resets_at == pacific.instant_at("24:00")

@@ -1,6 +1,6 @@
-"""A day of use in about a minute: the real program against providers that live inside it.
+"""A day of use in about a minute: the real program against simulated providers.
 
-`day` says how much is used when, `answers` words that as the APIs do, `server` is the loopback HTTP server that says
-it, `machine` lays out a home folder with logins and a configuration. Nothing in here may be needed outside of a
-demonstration, a test or a benchmark; and nothing here may reach beyond the loopback address.
+`scenario` says how much is used when, `responses` turns that into the APIs' answers, `server` is the loopback HTTP
+server that sends them. `simulation` writes a home folder with logins and a configuration, `clock` is a fast clock, and
+`player` runs the daemon and yields what happens. Tests and benchmarks use these too. Nothing leaves the loopback address.
 """

@@ -1,6 +1,6 @@
-"""A clock that runs many times faster than the machine's, and stands still while the daemon is at work.
+"""A clock that runs many times faster than the machine's, and stops while the daemon is working.
 
-Never read the machine's clock elsewhere in the demonstration: providers, daemon, rules and picture share this one.
+Everything in the demonstration uses this clock: providers, daemon, rules and display.
 """
 
 import math
@@ -16,19 +16,19 @@ T = TypeVar("T")
 
 
 class FastClock(Clock):
-    """Starts at an instant of its own and never steps."""
+    """Starts at a given instant and never steps."""
 
     def __init__(self, starts_at: datetime, speed: float, machine_clock: Callable[[], float] = monotonic_s) -> None:
         self._starts_at, self._speed, self._monotonic_s = starts_at, speed, machine_clock
         self._lock = threading.Lock()
         self._started_s = machine_clock()
-        self._paused_total_s = 0.0  # stood still so far
+        self._paused_total_s = 0.0  # so far
         self._pause_count = 0
-        self._paused_at_s = 0.0  # when it last came to stand still
-        self._runs_until_s = math.inf  # no further than this, however late the machine looks again
+        self._paused_at_s = 0.0  # when the last pause began
+        self._runs_until_s = math.inf  # it stops there, even if the next call comes later
 
     def now(self) -> datetime:
-        """This simulated instant."""
+        """The simulated instant."""
         with self._lock:
             machine_s = self._paused_at_s if self._pause_count else self._read_machine_s()
             return self._starts_at + timedelta(
@@ -36,26 +36,26 @@ class FastClock(Clock):
             )
 
     def to_real_seconds(self, span: timedelta) -> float:
-        """How long the machine waits for `span`, standstills aside."""
+        """How long the machine waits for `span`, apart from pauses."""
         return span.total_seconds() / self._speed
 
     def wall_offset(self) -> timedelta:
-        """Nobody sets this clock, and it does not sleep."""
+        """Zero: this clock is never set and never suspended."""
         return timedelta(0)
 
     def utc_offset(self) -> timedelta:
-        """Nor does the zone change."""
+        """Zero: the zone does not change."""
         return timedelta(0)
 
     def pause(self) -> None:
-        """Time stands still from here; several may hold it at once."""
+        """Stop the clock; several callers may do so at once."""
         with self._lock:
             if not self._pause_count:
                 self._paused_at_s = self._read_machine_s()
             self._pause_count += 1
 
     def resume(self, run_at_most_s: float | None = None) -> None:
-        """Time goes on when the last holder lets go, for so many seconds of the machine's at most."""
+        """Start the clock if no other caller holds it, for at most so many real seconds."""
         with self._lock:
             self._pause_count -= 1
             if not self._pause_count:
@@ -68,9 +68,9 @@ class FastClock(Clock):
 
 
 class SimulatedWorkQueue(WorkQueue):
-    """The daemon's queue, where time passes only while the daemon waits, and never longer than it meant to.
+    """The daemon's queue, in which time passes only while the daemon waits, and at most as long as it intends to.
 
-    Otherwise an answer of twenty milliseconds, or a machine that is busy elsewhere, would take half a simulated hour.
+    Otherwise an answer of twenty milliseconds, or a busy machine, would take half a simulated hour.
     """
 
     def __init__(self, clock: FastClock) -> None:
@@ -79,7 +79,7 @@ class SimulatedWorkQueue(WorkQueue):
         clock.pause()
 
     def get(self, timeout_s: float | None) -> Callback | None:
-        """As the daemon's own; time goes on meanwhile, unless a piece of work is under way."""
+        """As the daemon's own; the clock runs meanwhile, unless work is in progress."""
         self._clock.resume(timeout_s)
         try:
             return super().get(timeout_s)
@@ -87,7 +87,7 @@ class SimulatedWorkQueue(WorkQueue):
             self._clock.pause()
 
     def run_in_thread(self, work: Callable[[], T], on_done: Callable[[T], None]) -> None:
-        """As the daemon's own, at one simulated instant."""
+        """As the daemon's own; the clock stops until the work is done."""
 
         def finish(result: T) -> None:
             try:

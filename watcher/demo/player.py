@@ -1,7 +1,7 @@
-"""Plays the day: server, machine and daemon together, and what happens as a stream of events.
+"""Plays the day: runs server and daemon, yields what happens as events, and renders the events as lines of text.
 
-The daemon runs in a thread of its own, exactly as `watcher run` does; here it is only watched, through its store and
-through the webhook that it posts to. Never print here.
+The daemon runs in a thread, as `watcher run` runs it; it is observed through its database and through the webhook that
+it posts to.
 """
 
 import json
@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Self
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from watcher import notifiers
 from watcher.core.redaction import Redactor
@@ -37,14 +38,14 @@ STOP_TIMEOUT_S = 10.0
 
 
 class StatusFrame(Struct, frozen=True):
-    """How things stand at one simulated instant."""
+    """The status at one simulated instant."""
 
     at: datetime
     status: StatusDocument
 
 
 class NotificationReceived(Struct, frozen=True):
-    """A message arrived at the webhook."""
+    """A message that arrived at the webhook."""
 
     at: datetime
     payload: dict[str, Any]
@@ -61,7 +62,7 @@ DemoEvent = StatusFrame | NotificationReceived | DemoProblem
 
 
 class DemoPlayer:
-    """One day, from `with Play(folder, speed) as play:`; iterate over `play.happenings()` to its end."""
+    """One day: in `with DemoPlayer(...) as player:` iterate over `player.iter_events()` to its end."""
 
     def __init__(self, folder: Path, day: SimulatedDay, speed: float, *, desktop: bool) -> None:
         self._folder, self._day, self._desktop = folder, day, desktop
@@ -83,10 +84,10 @@ class DemoPlayer:
         self.server.__exit__()
 
     def iter_events(self) -> Iterator[DemoEvent]:
-        """All that happens until the day ends, a frame at least every `FRAME_INTERVAL_S` of the machine's time."""
+        """All events until the day ends, with a frame at least every `FRAME_INTERVAL_S` of real time."""
         self._started.wait(START_TIMEOUT_S)
         if self._daemon is None:
-            yield from self._drain_events(0)  # says why it did not begin
+            yield from self._drain_events(0)  # why the daemon did not start
             return
         store = Store(
             simulation.make_paths(self._folder).state_dir / DATABASE_FILE_NAME, now=self.clock.now(), read_only=True
@@ -102,7 +103,7 @@ class DemoPlayer:
             store.close()
 
     def _drain_events(self, wait_s: float) -> Iterator[DemoEvent]:
-        """All that waits, and the first that comes within `wait_s`."""
+        """All events in the queue, and the first that comes within `wait_s`."""
         try:
             yield self._queue.get(timeout=wait_s)
             while True:
@@ -118,12 +119,12 @@ class DemoPlayer:
 
     def _run(self) -> None:
         try:
-            own = simulation.make_paths(self._folder)
-            store = Store(own.state_dir / DATABASE_FILE_NAME, now=self.clock.now())
-            doors = simulation.make_environment(self._folder, self.clock, self._day)
+            paths = simulation.make_paths(self._folder)
+            store = Store(paths.state_dir / DATABASE_FILE_NAME, now=self.clock.now())
+            environment = simulation.make_environment(self._folder, self.clock, self._day)
             self._daemon = Daemon(
-                paths=own,
-                environment=doors,
+                paths=paths,
+                environment=environment,
                 store=store,
                 log=_EventLog(self),
                 redactor=Redactor(),
@@ -132,7 +133,7 @@ class DemoPlayer:
             self._started.set()
             self._daemon.run()
             store.close()
-        except Exception as error:  # noqa: BLE001 - said where somebody looks, not lost in a thread
+        except Exception as error:  # noqa: BLE001 - reported, not lost in a thread
             self.report_problem(f"the daemon ended: {type(error).__name__}: {error}")
         finally:
             self._started.set()
@@ -144,34 +145,34 @@ class DemoPlayer:
         self._thread.join(STOP_TIMEOUT_S)
 
     def report_problem(self, text: str) -> None:
-        """Tell whoever watches."""
+        """Queue a problem."""
         self._queue.put(DemoProblem(self.clock.now(), text))
 
 
 class _EventLog(Log):
-    """The daemon's warnings, passed on: in a demonstration there should be none."""
+    """Reports the daemon's warnings as problems: in a demonstration there should be none."""
 
     def __init__(self, player: DemoPlayer) -> None:
         self._player = player
 
     def warning(self, message: str) -> None:
-        """Nothing should fail here."""
+        """Report it."""
         self._player.report_problem(message)
 
     def exception(self, context: str, error: BaseException) -> None:
-        """Least of all this."""
+        """Report it."""
         self._player.report_problem(f"{context}: {type(error).__name__}: {error}")
 
 
 def can_notify_desktop(environment: Environment, now: datetime) -> bool:
-    """Whether a first notification was taken: the only proof that there is somebody to show them."""
+    """Whether a first notification was accepted: the only proof that this machine shows them."""
     message = messages.compose_notice("demo", "AI usage watcher: demonstration", "Notifications appear here.", now)
     channel = Channel(name="desktop", type="desktop", settings=NOTIFIERS["desktop"].settings_class())
     outcome = notifiers.send_message(message, channel, send=environment.send, run=environment.run)
     return bool(outcome.delivered) or outcome.accepted
 
 
-# --- What the demonstration shows, as lines of at most 80 columns. Pure: the watcher's own status in, text out
+# --- lines of at most 80 columns --------------------------------------------------------------------------------------
 
 
 DISPLAYED_WINDOWS = (
@@ -185,11 +186,11 @@ DISPLAYED_WINDOWS = (
     ("Antigravity, Sonnet", "antigravity", "claude_sonnet_4_6_thinking"),
 )
 BAR_WIDTH = 26
-TEXT_WIDTH = 72  # of what is said beside the time
+TEXT_WIDTH = 72  # beside the time
 
 
 class ScreenSymbols(Struct, frozen=True):
-    """What the terminal can show."""
+    """Characters that the terminal has."""
 
     full: str
     empty: str
@@ -201,11 +202,9 @@ ASCII_SCREEN_SYMBOLS = ScreenSymbols("#", ".", "!")
 
 
 def choose_symbols(encoding: str | None) -> ScreenSymbols:
-    """Blocks where the terminal's encoding has them."""
+    """Blocks if the terminal's encoding has them, else ASCII."""
     try:
-        f"{BLOCK_SCREEN_SYMBOLS.full}{BLOCK_SCREEN_SYMBOLS.empty}{BLOCK_SCREEN_SYMBOLS.alert}".encode(
-            encoding or "ascii"
-        )
+        "".join(astuple(BLOCK_SCREEN_SYMBOLS)).encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return ASCII_SCREEN_SYMBOLS
     return BLOCK_SCREEN_SYMBOLS
@@ -221,9 +220,8 @@ def render_status(
     for label, provider, name in DISPLAYED_WINDOWS:
         window = windows.get((provider, name))
         mark = symbols.alert if f"{provider}.{name}" in firing else " "
-        lines.append(
-            f"{mark} {label:<20}{_render_bar(window, symbols)} {_format_window_amount(window):>9}  {_format_reset(window, now, zone)}".rstrip()
-        )
+        bar, amount = _render_bar(window, symbols), _format_window_amount(window)
+        lines.append(f"{mark} {label:<20}{bar} {amount:>9}  {_format_reset(window, now, zone)}".rstrip())
     return lines
 
 
@@ -242,15 +240,15 @@ def _format_window_amount(window: WindowStatus | None) -> str:
 
 
 def _format_reset(window: WindowStatus | None, now: datetime, zone: tzinfo | None) -> str:
-    """An unused window's boundary only rolls along with the clock: it is not worth a word."""
+    """When the window resets; empty for an unused one, whose reset time moves with the clock."""
     if window is None or window.resets_at is None or not window.used_percent:
         return ""
-    there = window.resets_at.astimezone(zone)
-    return f"resets {there:%H:%M}" if (window.resets_at - now).days < 1 else f"resets {there:%a %d %b}"
+    local = window.resets_at.astimezone(zone)
+    return f"resets {local:%H:%M}" if (window.resets_at - now).days < 1 else f"resets {local:%a %d %b}"
 
 
 def explain_no_message(percent_before: float | None, percent_now: float | None) -> str | None:
-    """Why nothing is said though a firing session crosses its threshold once more; None: it does not cross."""
+    """Why no message is sent although a firing session crosses its threshold again; None: it does not cross."""
     if percent_before is None or percent_now is None:
         return None
     if percent_before > FIRES_ABOVE_PERCENT >= percent_now >= CLEARS_BELOW_PERCENT:
@@ -263,7 +261,7 @@ def explain_no_message(percent_before: float | None, percent_now: float | None) 
 
 
 def get_firing_session_percent(status: StatusDocument) -> float | None:
-    """Percent used of Claude's session while its alert is firing; None: it is not, or not known."""
+    """Percent used of Claude's session while its alert is firing; None: it is not firing, or unknown."""
     if not any(alert.state == "firing" and alert.rule == "claude-session" for alert in status.alerts):
         return None
     windows = (window for account in status.providers if account.provider == "claude" for window in account.windows)
@@ -271,8 +269,8 @@ def get_firing_session_percent(status: StatusDocument) -> float | None:
 
 
 def format_notification(payload: Mapping[str, object], symbols: ScreenSymbols) -> list[str]:
-    """A message as it arrived at the webhook: its title, and below it the body."""
-    word = payload["severity"] if payload["event"] == "firing" else payload["event"]
-    title = f"{symbols.alert} {str(word).upper()}: {payload['title']}"
+    """A message as it arrived at the webhook: its title, then the body."""
+    heading = payload["severity"] if payload["event"] == "firing" else payload["event"]
+    title = f"{symbols.alert} {str(heading).upper()}: {payload['title']}"
     body = [line for text in str(payload["message"]).splitlines() for line in textwrap.wrap(text, TEXT_WIDTH - 2)]
     return [*textwrap.wrap(title, TEXT_WIDTH, subsequent_indent="  "), *(f"  {line}" for line in body)]

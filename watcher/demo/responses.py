@@ -1,4 +1,4 @@
-"""The simulated providers' words: a `Use` in the documented shape of each API. Pure; never put amounts here."""
+"""The simulated providers' answers: a `SimulatedUsage` in the documented shape of each API. Pure."""
 
 import base64
 import json
@@ -7,11 +7,21 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from watcher.demo.scenario import SimulatedUsage, WindowUsage
+from watcher.demo.scenario import CountUsage, SimulatedUsage, WindowUsage
+
+Endpoint = Callable[[SimulatedUsage, datetime], dict[str, Any]]
 
 ACCOUNT_EMAIL = "demo@example.com"
-CHATGPT_WORKSPACE = "demo-account"  # of ChatGPT
+CHATGPT_WORKSPACE = "demo-account"
 RESET_CREDIT_COUNT = 2
+MONTHLY_USAGE_PATH = f"/backend-api/accounts/{CHATGPT_WORKSPACE}/spend-controls/current-user/monthly-usage"
+CLAUDE_PROFILE = {"account": {"uuid": "00000000-0000-4000-8000-00000000demo", "email": ACCOUNT_EMAIL}}
+CODEX_OWNER = {"chatgpt_account_id": CHATGPT_WORKSPACE, "chatgpt_plan_type": "plus", "email": ACCOUNT_EMAIL}
+GOOGLE_TOKEN = {"access_token": "ya29.demo", "expires_in": 3599, "token_type": "Bearer", "scope": "cloud-platform"}
+GOOGLE_PROJECT = {
+    "cloudaicompanionProject": "demo-project",
+    "currentTier": {"id": "standard-tier", "name": "Standard"},
+}
 
 
 def claude_usage(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
@@ -23,11 +33,6 @@ def claude_usage(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
         "seven_day_opus": None,
         "extra_usage": {"is_enabled": True, "monthly_limit": 5000, "used_credits": 0, "utilization": None},
     }
-
-
-def claude_profile(_usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
-    """`GET /api/oauth/profile`."""
-    return {"account": {"uuid": "00000000-0000-4000-8000-00000000demo", "email": ACCOUNT_EMAIL}}
 
 
 def codex_usage(usage: SimulatedUsage, at: datetime) -> dict[str, Any]:
@@ -58,7 +63,7 @@ def codex_usage(usage: SimulatedUsage, at: datetime) -> dict[str, Any]:
 
 
 def codex_monthly_usage(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
-    """`GET /backend-api/accounts/ID/spend-controls/current-user/monthly-usage`, of the workspace `CHATGPT_WORKSPACE`."""
+    """`GET /backend-api/accounts/ID/spend-controls/current-user/monthly-usage`."""
     limit = {"limit": 7000, "enforcement_mode": "HARD_CAP", "limit_mode": "amount_credits"}
     return {"current_month_usage": round(70 * usage.codex_week.used_percent, 2), "effective_monthly_limit": limit}
 
@@ -72,13 +77,8 @@ def codex_reset_credits(_usage: SimulatedUsage, at: datetime) -> dict[str, Any]:
     return {"available_count": RESET_CREDIT_COUNT, "credits": credits_}
 
 
-def codex_whoami(_usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
-    """`GET /api/accounts/v1/user-auth-credential/whoami`."""
-    return {"chatgpt_account_id": CHATGPT_WORKSPACE, "chatgpt_plan_type": "plus", "email": ACCOUNT_EMAIL}
-
-
 def codex_key_usage(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
-    """`GET /v1/usage`, as a proxy that shares subscriptions tells it a key."""
+    """`GET /v1/usage`, as a proxy that shares subscriptions answers an API key."""
 
     def limit(turn: WindowUsage, window: str, source: str) -> dict[str, Any]:
         used = round(10 * turn.used_percent)
@@ -99,7 +99,7 @@ def codex_key_usage(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
 
 def copilot_user(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
     """`GET /copilot_internal/user`."""
-    month = usage.copilot
+    month = usage.copilot_month
     left = month.limit - month.used
     unlimited = {"entitlement": -1, "remaining": -1, "percent_remaining": 100.0, "unlimited": True}
     premium = {
@@ -117,30 +117,25 @@ def copilot_user(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
     }
 
 
-def github_user(_usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
-    """`GET /user`."""
-    return {"login": "demo", "id": 1}
-
-
 def nano_gpt_usage(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
     """`GET /api/subscription/v1/usage`."""
-    nano = usage.nano_gpt
 
-    def window(used: int, limit: int, ends_at: datetime) -> dict[str, Any]:
+    def window(count: CountUsage) -> dict[str, Any]:
         return {
-            "used": used,
-            "remaining": limit - used,
-            "percentUsed": used / limit,
-            "resetAt": int(ends_at.timestamp() * 1000),
+            "used": count.used,
+            "remaining": count.limit - count.used,
+            "percentUsed": count.used / count.limit,
+            "resetAt": int(count.resets_at.timestamp() * 1000),
         }
 
+    day, month = usage.nano_gpt_day, usage.nano_gpt_month
     return {
         "active": True,
-        "limits": {"daily": nano.day_limit, "monthly": nano.month_limit},
+        "limits": {"daily": day.limit, "monthly": month.limit},
         "enforceDailyLimit": True,
-        "daily": window(nano.used_today, nano.day_limit, nano.day_ends_at),
-        "monthly": window(nano.used_this_month, nano.month_limit, nano.month_ends_at),
-        "period": {"currentPeriodEnd": _format_iso(nano.month_ends_at)},
+        "daily": window(day),
+        "monthly": window(month),
+        "period": {"currentPeriodEnd": _format_iso(month.resets_at)},
         "state": "active",
         "graceUntil": None,
     }
@@ -148,28 +143,12 @@ def nano_gpt_usage(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
 
 def nano_gpt_balance(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
     """`POST /api/check-balance`."""
-    return {"usd_balance": f"{usage.nano_gpt.balance_usd:.8f}", "nano_balance": "26.71801147"}
-
-
-def google_token(_usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
-    """`POST /token`."""
-    return {"access_token": "ya29.demo", "expires_in": 3599, "token_type": "Bearer", "scope": "cloud-platform"}
-
-
-def gemini_project(_usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
-    """`POST /v1internal:loadCodeAssist`."""
-    tier = {"id": "standard-tier", "name": "Standard"}
-    return {"cloudaicompanionProject": "demo-project", "currentTier": tier}
+    return {"usd_balance": f"{usage.nano_gpt_balance_usd:.8f}", "nano_balance": "26.71801147"}
 
 
 def gemini_quota(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
     """`POST /v1internal:retrieveUserQuota`."""
     return {"buckets": [_make_quota_bucket(model, turn) for model, turn in usage.gemini.items()]}
-
-
-def google_user(_usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
-    """`GET /oauth2/v1/userinfo`."""
-    return {"id": "100000000000000000001", "email": ACCOUNT_EMAIL, "verified_email": True}
 
 
 def antigravity_models(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
@@ -181,29 +160,31 @@ def antigravity_models(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
     return {"models": {label.lower(): model(label, turn) for label, turn in usage.antigravity.items()}}
 
 
-ENDPOINTS: Mapping[tuple[str, str], Callable[[SimulatedUsage, datetime], dict[str, Any]]] = {
+def _always(content: dict[str, Any]) -> Endpoint:
+    """An answer that is the same all day."""
+    return lambda _usage, _at: content
+
+
+ENDPOINTS: Mapping[tuple[str, str], Endpoint] = {
     ("GET", "/api/oauth/usage"): claude_usage,
-    ("GET", "/api/oauth/profile"): claude_profile,
+    ("GET", "/api/oauth/profile"): _always(CLAUDE_PROFILE),
     ("GET", "/backend-api/wham/usage"): codex_usage,
     ("GET", "/backend-api/wham/rate-limit-reset-credits"): codex_reset_credits,
-    (
-        "GET",
-        f"/backend-api/accounts/{CHATGPT_WORKSPACE}/spend-controls/current-user/monthly-usage",
-    ): codex_monthly_usage,
-    ("GET", "/api/accounts/v1/user-auth-credential/whoami"): codex_whoami,
+    ("GET", MONTHLY_USAGE_PATH): codex_monthly_usage,
+    ("GET", "/api/accounts/v1/user-auth-credential/whoami"): _always(CODEX_OWNER),
     ("GET", "/api/codex/usage"): codex_usage,
     ("GET", "/v1/usage"): codex_key_usage,
     ("GET", "/copilot_internal/user"): copilot_user,
-    ("GET", "/user"): github_user,
+    ("GET", "/user"): _always({"login": "demo", "id": 1}),
     ("GET", "/api/subscription/v1/usage"): nano_gpt_usage,
     ("POST", "/api/check-balance"): nano_gpt_balance,
-    ("POST", "/token"): google_token,
-    ("POST", "/v1internal:loadCodeAssist"): gemini_project,
+    ("POST", "/token"): _always(GOOGLE_TOKEN),
+    ("POST", "/v1internal:loadCodeAssist"): _always(GOOGLE_PROJECT),
     ("POST", "/v1internal:retrieveUserQuota"): gemini_quota,
     ("POST", "/v1internal:fetchAvailableModels"): antigravity_models,
-    ("GET", "/oauth2/v1/userinfo"): google_user,
+    ("GET", "/oauth2/v1/userinfo"): _always({"id": "100000000000000000001", "email": ACCOUNT_EMAIL}),
 }
-"""Method and path -> the answer. The paths of all providers differ, so one server stands for all of them."""
+"""Method and path -> the answer. The paths of all providers differ, so one server is enough."""
 
 
 def encode_antigravity_status(usage: SimulatedUsage, email: str = ACCOUNT_EMAIL) -> str:

@@ -1,8 +1,7 @@
 """How much of every quota is used at any instant of a simulated working day.
 
-The day has what an alert must get right: a session that crosses its threshold, wobbles around it and resets, an
-allowance that runs into overage, and much that needs no word at all. Pure: an instant in, amounts out. Never put the
-shape of an answer here.
+The day has what an alert must handle: a session that crosses its threshold, fluctuates around it and resets, an
+allowance that runs into overage, and much that needs no alert. Pure: an instant in, amounts out.
 """
 
 from bisect import bisect_right
@@ -15,48 +14,38 @@ SESSION_HOURS = 5.0
 
 
 class WindowUsage(Struct, frozen=True):
-    """One window as it stands: percent used, and when it resets; None: it has not been opened by a first use."""
+    """One window: percent used, and when it resets; None: no first use has opened it yet."""
 
     used_percent: float
     resets_at: datetime | None
 
 
-class CopilotUsage(Struct, frozen=True):
-    """A month's allowance of premium requests; the used count may exceed it."""
+class CountUsage(Struct, frozen=True):
+    """One window in requests; the used count may exceed the limit."""
 
     used: int
     limit: int
     resets_at: datetime
 
 
-class NanoGptUsage(Struct, frozen=True):
-    """A day's and a month's requests, and the money left."""
-
-    used_today: int
-    day_limit: int
-    day_ends_at: datetime
-    used_this_month: int
-    month_limit: int
-    month_ends_at: datetime
-    balance_usd: float
-
-
 class SimulatedUsage(Struct, frozen=True, kw_only=True):
-    """Everything used at one instant."""
+    """All use at one instant."""
 
     claude_session: WindowUsage
     claude_week: WindowUsage
     claude_sonnet_week: WindowUsage
     codex_session: WindowUsage
     codex_week: WindowUsage
-    copilot: CopilotUsage
-    nano_gpt: NanoGptUsage
+    copilot_month: CountUsage
+    nano_gpt_day: CountUsage
+    nano_gpt_month: CountUsage
+    nano_gpt_balance_usd: float
     gemini: dict[str, WindowUsage]  # by model id, as the API writes it
     antigravity: dict[str, WindowUsage]  # by label, as the editor writes it
 
 
 class Curve(Struct, frozen=True):
-    """A value over the day: straight lines between points, level before the first and after the last."""
+    """A value over the day: linear between points, constant before the first and after the last."""
 
     hours: tuple[float, ...]  # since Monday's midnight, ascending
     values: tuple[float, ...]
@@ -85,7 +74,7 @@ def parse_curve(text: str) -> Curve:
 
 
 CLAUDE_SESSIONS = (
-    # Crosses 80 at a quarter past eleven, then wobbles about it until the server's recount settles.
+    # Crosses 80 at a quarter past eleven, then fluctuates around it until the server's count settles.
     parse_curve(
         "8:10 0, 9:30 31, 10:40 68, 11:15 81.5, 11:25 78.9, 11:35 81.2, 11:45 79.1, 11:55 82, 12:05 79.4, 12:20 83,"
         " 13:09 92"
@@ -103,22 +92,22 @@ NANO_GPT_REQUESTS = parse_curve("0:00 0, 8:00 40, 12:00 900, 18:00 2300, 22:00 3
 NANO_GPT_BALANCE = parse_curve("8:00 129.46956147, 22:00 126.20")
 GEMINI_PRO = parse_curve("9:00 0, 12:00 27, 17:00 55")
 GEMINI_FLASH = parse_curve("9:00 0, 17:00 10")
-GEMINI_RESET_HOUR = 8.0  # midnight in California, seen from Greenwich in winter
+GEMINI_RESET_HOUR = 8.0  # midnight in California, in UTC
 
 
 class SimulatedDay(Struct, frozen=True):
-    """The day, put where its wall clock shows what a person expects: its times are those of one zone."""
+    """The day in one time zone, given by its midnight, so that wall clocks there show the expected times."""
 
-    midnight: datetime = MONDAY  # the beginning of Monday
+    midnight: datetime = MONDAY
 
     @property
     def starts_at(self) -> datetime:
-        """Seven in the morning."""
+        """7:00."""
         return self.instant_at("7:00")
 
     @property
     def ends_at(self) -> datetime:
-        """Seven in the next morning."""
+        """7:00 of the next day."""
         return self.instant_at("31:00")
 
     def instant_at(self, text: str) -> datetime:
@@ -126,8 +115,9 @@ class SimulatedDay(Struct, frozen=True):
         return self._convert_hour(parse_hours(text))
 
     def usage_at(self, at: datetime) -> SimulatedUsage:
-        """All amounts at an instant; before and after the day they stand still, only the windows turn."""
+        """All use at an instant; before and after the day it is constant, only the windows reset."""
         hour = (at - self.midnight) / timedelta(hours=1)
+        days, nano_gpt_requests = int(hour // 24), int(NANO_GPT_REQUESTS(hour))
         week_ends, month_ends = self.instant_at("81:00"), datetime(2026, 4, 1, tzinfo=UTC)  # Thursday 09:00
         return SimulatedUsage(
             claude_session=self._find_session(CLAUDE_SESSIONS, hour),
@@ -135,8 +125,10 @@ class SimulatedDay(Struct, frozen=True):
             claude_sonnet_week=WindowUsage(CLAUDE_SONNET_WEEK(hour), week_ends),
             codex_session=self._find_session(CODEX_SESSIONS, hour),
             codex_week=WindowUsage(CODEX_WEEK(hour), self.instant_at("106:30")),
-            copilot=CopilotUsage(int(COPILOT_REQUESTS(hour)), 300, month_ends),
-            nano_gpt=self._make_nano_gpt_usage(hour, month_ends),
+            copilot_month=CountUsage(int(COPILOT_REQUESTS(hour)), 300, month_ends),
+            nano_gpt_day=CountUsage(0 if days > 0 else nano_gpt_requests, 5000, self._convert_hour((days + 1) * 24)),
+            nano_gpt_month=CountUsage(9200 + nano_gpt_requests, 60_000, month_ends),
+            nano_gpt_balance_usd=NANO_GPT_BALANCE(hour),
             gemini=self._make_gemini_usage(hour),
             antigravity={
                 "Claude Sonnet 4.6 (Thinking)": self._find_session(ANTIGRAVITY_SESSIONS, hour),
@@ -154,12 +146,6 @@ class SimulatedDay(Struct, frozen=True):
             if opens <= hour < opens + SESSION_HOURS:
                 return WindowUsage(session(hour), self._convert_hour(opens + SESSION_HOURS))
         return WindowUsage(0.0, None)
-
-    def _make_nano_gpt_usage(self, hour: float, month_ends: datetime) -> NanoGptUsage:
-        midnights, spent = int(hour // 24), int(NANO_GPT_REQUESTS(hour))
-        today = 0 if midnights > 0 else spent
-        day_ends = self._convert_hour((midnights + 1) * 24)
-        return NanoGptUsage(today, 5000, day_ends, 9200 + spent, 60_000, month_ends, NANO_GPT_BALANCE(hour))
 
     def _make_gemini_usage(self, hour: float) -> dict[str, WindowUsage]:
         turns = int((hour - GEMINI_RESET_HOUR) // 24) + 1

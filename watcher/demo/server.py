@@ -1,7 +1,6 @@
-"""A loopback HTTP server that stands for all providers and for a webhook, and fails on request.
+"""A loopback HTTP server that simulates all providers and a webhook, and fails on request.
 
-It binds to 127.0.0.1 and nowhere else. Whoever starts it decides what is answered; it decides only how an answer
-travels: whole, late, torn, refused. Never put a provider's shape here.
+It binds to 127.0.0.1 only. A handler decides on the answers; this module sends them: complete, late, cut off, refused.
 """
 
 import json
@@ -28,15 +27,15 @@ class ReceivedRequest(Struct, frozen=True, kw_only=True):
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """An answer as it leaves. The last four make it a bad one."""
+    """An answer as it is sent. The last four fields make it a bad one."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    delay_s: float = 0.0  # silence before the first byte
-    chunk_delay_s: float = 0.0  # silence after each sixteenth of the body: a server that never stops and never ends
-    truncate_body: bool = False  # announces the whole body, sends half of it, hangs up
-    reset_connection: bool = False  # a TCP reset in place of an answer
+    delay_s: float = 0.0  # before the first byte
+    chunk_delay_s: float = 0.0  # after each sixteenth of the body: a server that is slow to finish
+    truncate_body: bool = False  # announces the whole body, sends half of it, closes the connection
+    reset_connection: bool = False  # sends a TCP reset instead of an answer
 
 
 def json_reply(value: Any, status: int = 200, **headers: str) -> Reply:
@@ -81,14 +80,14 @@ FAULTS: Mapping[str, Reply] = {
     ),
     "reset": Reply(reset_connection=True),
 }
-"""Everything an API has been seen to do in place of answering, by name."""
+"""Bad answers that APIs have been seen to give, by name."""
 
 RequestHandler = Callable[[ReceivedRequest], Reply]
 _LINGER_FOR_RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 class Server:
-    """Answers on a free port of 127.0.0.1 from `with Server(answer) as server:` until the block ends."""
+    """Answers on a free port of 127.0.0.1 while `with Server(handler) as server:` runs."""
 
     def __init__(self, handler: RequestHandler, *, max_requests: int | None = None) -> None:
         self._answer_request = handler
@@ -105,25 +104,25 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closing.set()  # ends the silences of slow answers
+        self._closing.set()  # ends the delays of slow answers
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
 
     @property
     def requests(self) -> list[ReceivedRequest]:
-        """All requests so far, or the last `remember` of them, in order of arrival."""
+        """All requests so far, or the last `max_requests`, in order of arrival."""
         with self._lock:
             return list(self._requests)
 
     def queue_fault(self, path: str, fault: str | Reply, times: int = 1) -> None:
-        """Answer the next requests to a path badly: by a name of `FAULTS`, or as told. Several calls queue up."""
+        """Answer the next requests to a path with a reply, or with one of `FAULTS`. Several calls queue up."""
         reply = FAULTS[fault] if isinstance(fault, str) else fault
         with self._lock:
             self._faults[path].extend([reply] * times)
 
     def clear_faults(self) -> None:
-        """Forget all faults not yet used."""
+        """Remove all queued faults."""
         with self._lock:
             self._faults.clear()
 
@@ -152,31 +151,31 @@ class Server:
             do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _serve  # noqa: N815 - the names that the library calls
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
-                """Say nothing: the terminal belongs to the demonstration."""
+                """Print nothing: the terminal belongs to the demonstration."""
 
         return Handler
 
 
 class _Listener(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # a client that never reads must not keep the server from closing
+    block_on_close = False  # a client that does not read must not prevent closing
 
     def shutdown_request(self, request: Any) -> None:
-        """Close; a connection to be reset must not be ended politely first."""
+        """Close; a connection to be reset must not be shut down before."""
         if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_LINGER_FOR_RESET)) == _LINGER_FOR_RESET:
             self.close_request(request)
         else:
             super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client that hung up is what half of the faults are for."""
+        """Print nothing: many faults make the client close the connection."""
 
 
 def _send_reply(handler: BaseHTTPRequestHandler, reply: Reply, closing: threading.Event) -> None:
     if reply.delay_s:
         closing.wait(reply.delay_s)
     if reply.reset_connection:
-        # Linger, for no time: the close sends RST in place of FIN.
+        # Linger for zero seconds: the close sends RST instead of FIN.
         handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_FOR_RESET)
         handler.close_connection = True
         return

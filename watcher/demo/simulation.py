@@ -1,6 +1,6 @@
-"""A machine of its own for the demonstration: a home with made-up logins, a configuration, and doors that lead there.
+"""The simulated machine: a home with made-up logins, a configuration, and the environment that uses them.
 
-Nothing of the person's own home, configuration or logins is read or written. Never put amounts or answers here.
+The user's own home, configuration and logins are not read or written.
 """
 
 import json
@@ -24,16 +24,16 @@ from watcher.system.paths import Paths
 WEBHOOK_PATH = "/alerts"  # where the webhook channel posts
 FIRES_ABOVE_PERCENT, CLEARS_BELOW_PERCENT = 80, 70
 ANTIGRAVITY_STATUS_KEY = "antigravityAuthStatus"
-_SIMULATED_PLATFORM = "linux"  # whose layout the home has, whatever this machine is
+_SIMULATED_PLATFORM = "linux"  # the layout of the home, on every machine
 
 
 def make_paths(folder: Path) -> Paths:
-    """Where the demonstration's watcher keeps its own files."""
+    """Where the simulated watcher keeps its own files."""
     return Paths(config_dir=folder / "config", state_dir=folder / "state")
 
 
 def write_home(folder: Path, url: str, day: SimulatedDay, *, desktop: bool) -> None:
-    """Write the home and the configuration below `folder`; the providers are at `url`."""
+    """Writes the home and the configuration below `folder`; the providers are at `url`."""
     home = folder / "home"
     logins = {
         "anthropic": {"type": "oauth", "access": "sk-ant-oat01-demo", "refresh": "sk-ant-ort01-demo", "expires": 0},
@@ -58,7 +58,7 @@ def write_home(folder: Path, url: str, day: SimulatedDay, *, desktop: bool) -> N
 
 
 def write_antigravity_status(folder: Path, status: str) -> None:
-    """Write the editor's database as the editor does."""
+    """Writes the editor's database as the editor does."""
     path = _get_editor_database_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path)) as database, database:
@@ -67,7 +67,7 @@ def write_antigravity_status(folder: Path, status: str) -> None:
 
 
 def answer_request(request: ReceivedRequest, clock: FastClock, day: SimulatedDay) -> Reply:
-    """What the provider says at this simulated instant."""
+    """The provider's answer at this simulated instant."""
     endpoint = ENDPOINTS.get((request.method, request.path))
     if endpoint is None:
         return json_reply({"error": f"nothing at {request.method} {request.path}"}, 404)
@@ -76,20 +76,19 @@ def answer_request(request: ReceivedRequest, clock: FastClock, day: SimulatedDay
 
 
 def make_environment(folder: Path, clock: FastClock, day: SimulatedDay) -> Environment:
-    """The real doors, held to the simulated clock and to this home."""
+    """The real environment with the simulated clock and this home."""
     from watcher.system import http  # noqa: PLC0415 - heavy, and only a running demonstration sends
 
     def send(request: Request) -> Response:
         return http.send_request(request, now=clock.now)
 
-    def read_database(question: DatabaseQuery) -> QueryResult:
-        if question.path == str(_get_editor_database_path(folder)):
+    def read_database(query: DatabaseQuery) -> QueryResult:
+        if query.path == str(_get_editor_database_path(folder)):
             write_antigravity_status(folder, encode_antigravity_status(day.usage_at(clock.now())))
-        rows = foreign_databases.read_database(question, now=clock.now)
-        # The file system's time is the machine's own.
-        return structs.replace(rows, modified_at=clock.now())
+        rows = foreign_databases.read_database(query, now=clock.now)
+        return structs.replace(rows, modified_at=clock.now())  # the file's own time is the real one
 
-    surroundings = HostInfo(
+    host_info = HostInfo(
         home=folder / "home",
         env={"GEMINI_CLIENT_ID": "demo-client", "GEMINI_CLIENT_SECRET": "demo-secret"},
         platform=_SIMULATED_PLATFORM,
@@ -101,7 +100,7 @@ def make_environment(folder: Path, clock: FastClock, day: SimulatedDay) -> Envir
         send=send,
         run=process.run_command,
         read_database=read_database,
-        read_host_info=lambda: surroundings,
+        read_host_info=lambda: host_info,
         jitter=partial(float, 0),
     )
 
@@ -111,7 +110,7 @@ def _make_config_text(url: str, *, desktop: bool) -> str:
         f'[providers.{name}]\nbase_url = "{url}"\n' for name in ("claude", "codex", "copilot", "nano_gpt", "gemini_cli")
     )
     channels = '"terminal", "desktop"' if desktop else '"terminal"'
-    wanted = '[channels.desktop]\ntype = "desktop"\n' if desktop else ""
+    desktop_channel = '[channels.desktop]\ntype = "desktop"\n' if desktop else ""
     return f"""\
 [poll]
 every = "10m"
@@ -119,7 +118,7 @@ every = "10m"
 [channels.terminal]
 type = "webhook"
 url = "{url}{WEBHOOK_PATH}"
-{wanted}
+{desktop_channel}
 [route]
 default = [{channels}]
 
