@@ -251,7 +251,8 @@ def expressions() -> Target:
 
 def rule_files() -> Target:
     """Rule files, broken."""
-    folders = (TESTS / "rules" / "valid", TESTS / "rules" / "invalid", TESTS.parent / "rules")
+    files = TESTS / "core" / "rules" / "files"
+    folders = (files / "valid", files / "invalid", TESTS.parent / "rules")
     paths = [path for folder in folders for path in sorted(folder.glob("*.toml"))]
     good = [text for path in paths if len(text := path.read_text("utf-8", "replace")) < 4000]
 
