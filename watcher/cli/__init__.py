@@ -1,7 +1,8 @@
-"""Words in; words and an exit code out. One file a command or group, imported only when it is called.
+"""The command line: one module a command or group, imported only when it is called.
 
-This file is on the path of commands that run many times a minute, so it imports nothing: click and the group of
-commands are in `watcher.cli.app`. Never put a decision here that the daemon would have to make too.
+Start with `app`, the group of all commands and their errors. `context` has the person's config, rules and store,
+`output` and `status_text` what is printed, `charts` the pictures. This module dispatches a command line, and runs
+before everything else: commands that run many times a minute never import click.
 """
 
 import sys
@@ -25,9 +26,9 @@ COMMANDS = {
     "agent": "watcher.cli.agent:agent",
     "demo": "watcher.cli.demo:demo",
     "completion": "watcher.cli.completion:completion",
-    "help": "watcher.cli.help:topic",
+    "help": "watcher.cli.app:help_command",
 }
-"""Command name -> module and attribute, in the order in which help shows them."""
+"""Command name -> module and attribute, in the order of the help."""
 
 EXIT_FIRING = 10
 EXIT_UNKNOWN = 20
@@ -43,7 +44,7 @@ EXIT_CODES = (
     (1, "something could not be done, and one line says what; `guard`: false; `doctor`, `rules test`: a check failed"),
     (EXIT_FIRING, "`check`: an alert fires"),
     (EXIT_UNKNOWN, "`check`: nothing fires, but some provider gave no reading"),
-    (EXIT_USAGE, "the command line makes no sense; `guard`: nor does the expression"),
+    (EXIT_USAGE, "the command line is invalid; `guard`: or the expression"),
     (
         EXIT_UNAVAILABLE,
         "`guard`: unknown, because there is no reading fresh enough; elsewhere: nothing was ever read here",
@@ -64,16 +65,16 @@ def main() -> None:
     """The command `watcher`."""
     try:
         code = dispatch(sys.argv[1:])
-    except KeyboardInterrupt:  # while a command was still loading, or on a quick way
+    except KeyboardInterrupt:  # while a command was still loading, or in one without click
         code = EXIT_INTERRUPTED
     sys.exit(code)
 
 
 def dispatch(args: list[str]) -> int:
-    """Run a command line; the exit code. What other programs ask many times a minute goes the quick way."""
+    """Run a command line and return its exit code. What runs many times a minute runs without click."""
     words = [part for word in args for part in word.split("=", 1)]
-    if words[:2] == ["status", "--format"] and len(words) == 3 and words[2] in BAR_FORMATS:  # noqa: PLR2004 - a bar's whole line
-        from watcher.cli import status_bar  # noqa: PLC0415 - the quick way
+    if words[:2] == ["status", "--format"] and len(words) == 3 and words[2] in BAR_FORMATS:  # noqa: PLR2004 - a bar's command line
+        from watcher.cli import status_bar  # noqa: PLC0415 - without click
 
         return status_bar.print_status_line(words[2])
     if args == ["ingest", "claude-statusline"]:
@@ -82,13 +83,13 @@ def dispatch(args: list[str]) -> int:
         return ingest_statusline.run_statusline()
     if args == ["run"]:
         return _run_daemon()
-    from watcher.cli import app  # noqa: PLC0415 - click, which the quick ways never need
+    from watcher.cli import app  # noqa: PLC0415 - click
 
     return app.run(args)
 
 
 def _run_daemon() -> int:
-    """`watcher run` as a login item starts it: past click, which the process would carry for weeks."""
+    """`watcher run` as a login item starts it: without click, to save memory."""
     ignore_reload_signal()
     try:
         from watcher.cli import service  # noqa: PLC0415 - only here
@@ -96,7 +97,7 @@ def _run_daemon() -> int:
         service.run_daemon()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the last place where a defect can become a sentence
+    except Exception as error:  # noqa: BLE001 - the last place that can explain a defect
         from watcher.cli import app  # noqa: PLC0415 - likewise
 
         return app.report_error(error, ["run"])
@@ -104,8 +105,8 @@ def _run_daemon() -> int:
 
 
 def ignore_reload_signal() -> None:
-    """A SIGHUP that comes while the daemon still loads has nothing to read anew, and must not end it."""
-    import signal  # noqa: PLC0415 - not on the way of commands that run many times a minute
+    """A SIGHUP while the daemon still loads must not end it."""
+    import signal  # noqa: PLC0415 - only for `run`
 
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -1,11 +1,8 @@
-"""`watcher agent`: the login item. Asks nothing; says what it did and where the logs are.
-
-Never decide here how a system starts things at login: `watcher.agent` knows.
-"""
+"""`watcher agent`: the login item. It asks nothing, and says what it did and where the logs are."""
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from threading import Event
 
 import click
@@ -14,12 +11,14 @@ from msgspec import structs
 from watcher.agent import LoginItem, Manager, Step, perform_steps
 from watcher.agent.managers import get_manager, make_current_login_item
 from watcher.agent.systemd import has_desktop
+from watcher.cli.context import open_store
+from watcher.cli.status_text import StatusFormatter
 from watcher.errors import WatcherError
-from watcher.storage.store import DATABASE_FILE_NAME, Store
-from watcher.system import environment, paths
-from watcher.system.clock import utc_now as clock_now
+from watcher.status.builder import is_heartbeat_recent
+from watcher.system import clock
+from watcher.system.environment import create_environment
 from watcher.system.lock import Lock
-from watcher.system.paths import Paths
+from watcher.system.paths import Paths, resolve_paths
 
 _ENV_REFERENCE_PATTERN = re.compile("""["']env:([A-Za-z_][A-Za-z0-9_]*)["']""")
 
@@ -43,57 +42,54 @@ def agent() -> None:
     """
 
 
-@agent.command(short_help="Put the login item in, and start it.")
+@agent.command(short_help="Install the login item, and start it.")
 @_dry_run_option
 @_desktop_option
 def install(*, dry_run: bool, headless: bool | None) -> None:
-    """Put the login item in and start it; what an older one left is replaced."""
-    own, here, manager = _resolve_agent(headless)
+    """Install the login item and start it; an older one is replaced."""
+    paths, item, manager = _resolve_agent(headless)
     if dry_run:
-        _print_steps(manager.plan_install(here))
+        click.echo("\n".join(map(str, manager.plan_install(item))))
         return
-    already = Lock(own.state_dir).read_holder_pid()
-    if already is not None and not manager.get_state(here, environment.create_environment().run).running:
-        click.echo(f"A watcher runs in the foreground (process {already}): end it, and the login item takes over.")
-    _run_steps(manager.plan_install(here), here)
-    click.echo(f"Installed for {manager.NAME} and started: {manager.get_path(here)}")
-    for line in [*_format_log_lines(manager, here), *_list_notes(manager, here, own)]:
+    process_id = Lock(paths.state_dir).read_holder_pid()
+    if process_id is not None and not manager.get_state(item, create_environment().run).running:
+        click.echo(f"A watcher runs in the foreground (process {process_id}): end it, and the login item takes over.")
+    _perform_steps(manager.plan_install(item), item)
+    click.echo(f"Installed for {manager.NAME} and started: {manager.get_path(item)}")
+    for line in [*_format_log_lines(manager, item), *_list_notes(manager, item, paths)]:
         click.echo(line)
 
 
-@agent.command()
+@agent.command(short_help="Stop it and remove the login item.")
 @_dry_run_option
 def uninstall(*, dry_run: bool) -> None:
-    """Stop it and take the login item out."""
-    own, here, manager = _resolve_agent(headless=True)
+    """Stop it and remove the login item. Your config and the readings stay."""
+    paths, item, manager = _resolve_agent(headless=True)
     if dry_run:
-        _print_steps(manager.plan_uninstall(here))
+        click.echo("\n".join(map(str, manager.plan_uninstall(item))))
         return
-    _run_steps(manager.plan_uninstall(here), here)
-    click.echo(
-        f"Uninstalled from {manager.NAME}. Your config stays in {own.config_dir}, the readings in {own.state_dir}"
-    )
+    _perform_steps(manager.plan_uninstall(item), item)
+    kept = f"Your config stays in {paths.config_dir}, the readings in {paths.state_dir}"
+    click.echo(f"Uninstalled from {manager.NAME}. {kept}")
 
 
 @agent.command(short_help="Say whether it is installed and runs.")
 @click.pass_context
 def status(context: click.Context) -> None:
     """Say whether it is installed and runs, and where its logs are; exit code 1 where it is not or does not."""
-    own, here, manager = _resolve_agent(headless=True)
-    state = manager.get_state(here, environment.create_environment().run)
-    beat = _read_heartbeat(own)
-    alive = beat is not None and beat[1]
+    paths, item, manager = _resolve_agent(headless=True)
+    state = manager.get_state(item, create_environment().run)
+    heartbeat, is_alive = _read_heartbeat(paths)
     installed = "installed" if state.installed else "not installed: run `watcher agent install`"
     if state.installed and not state.current:
         installed = "installed by another version or environment: run `watcher agent install` to renew it"
     click.echo(f"{manager.NAME}: {installed}")
     click.echo(f"state: {state.detail}")
-    click.echo(f"heartbeat: {'none yet' if beat is None else beat[0]}")
-    click.echo(f"file: {manager.get_path(here)}")
-    for line in _format_log_lines(manager, here):
+    click.echo(f"heartbeat: {heartbeat}")
+    click.echo(f"file: {manager.get_path(item)}")
+    for line in _format_log_lines(manager, item):
         click.echo(line)
-    runs = alive if state.running is None else state.running
-    if not (state.installed and runs):
+    if not (state.installed and (is_alive if state.running is None else state.running)):
         context.exit(1)
 
 
@@ -101,35 +97,28 @@ def status(context: click.Context) -> None:
 @_desktop_option
 def print_(*, headless: bool | None) -> None:
     """Print the file that `install` would write."""
-    _, here, manager = _resolve_agent(headless)
-    content = manager.render(here)
+    _, item, manager = _resolve_agent(headless)
+    content = manager.render(item)
     click.echo(content.decode("utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8"), nl=False)
 
 
 def _resolve_agent(headless: bool | None) -> tuple[Paths, LoginItem, Manager]:  # noqa: FBT001 - the option as it was given
-    """This environment's own folders, item and manager."""
-    world = environment.create_environment()
-    around = world.read_host_info()
-    own = paths.resolve_paths(around.env, around.home)
-    manager = get_manager(around.platform)
-    here = make_current_login_item(around, own.state_dir, headless=bool(headless))
-    if headless is None and around.platform == "linux":
-        here = structs.replace(here, headless=not has_desktop(world.run, here))
-    return own, here, manager
+    environment = create_environment()
+    host_info = environment.read_host_info()
+    paths = resolve_paths(host_info.env, host_info.home)
+    item = make_current_login_item(host_info, paths.state_dir, headless=bool(headless))
+    if headless is None and host_info.platform == "linux":
+        item = structs.replace(item, headless=not has_desktop(environment.run, item))
+    return paths, item, get_manager(host_info.platform)
 
 
-def _run_steps(steps: Sequence[Step], item: LoginItem) -> None:
+def _perform_steps(steps: Sequence[Step], item: LoginItem) -> None:
     pause = Event()
 
-    def wait(span: timedelta) -> None:
-        pause.wait(span.total_seconds())
+    def wait(duration: timedelta) -> None:
+        pause.wait(duration.total_seconds())
 
-    perform_steps(steps, run=environment.create_environment().run, wait=wait, env=item.session_env)
-
-
-def _print_steps(steps: Sequence[Step]) -> None:
-    for step in steps:
-        click.echo(step)
+    perform_steps(steps, run=create_environment().run, wait=wait, env=item.session_env)
 
 
 def _format_log_lines(manager: Manager, item: LoginItem) -> list[str]:
@@ -138,37 +127,28 @@ def _format_log_lines(manager: Manager, item: LoginItem) -> list[str]:
 
 
 def _list_notes(manager: Manager, item: LoginItem, paths: Paths) -> Iterator[str]:
-    """What the person may have to do besides."""
-    after = manager.describe_next_steps(item)
-    if after:
-        yield from after.splitlines()
-    names = sorted(_find_env_references(paths))
+    """What the person may have to do in addition."""
+    yield from (manager.describe_next_steps(item) or "").splitlines()
+    try:
+        config = paths.config_file.read_text("utf-8", errors="replace")
+    except OSError:
+        return
+    names = sorted(set(_ENV_REFERENCE_PATTERN.findall(config)))
     if names:
         yield f"note: the config takes {', '.join(names)} from the environment, and a login item does not see your"
         yield "      shell's; file:PATH and cmd:ARGV work everywhere"
 
 
-def _find_env_references(paths: Paths) -> set[str]:
+def _read_heartbeat(paths: Paths) -> tuple[str, bool]:
+    """When the daemon last reported, in words, and whether that is recent enough for it to be alive."""
+    now = clock.utc_now()
     try:
-        return set(_ENV_REFERENCE_PATTERN.findall(paths.config_file.read_text("utf-8", errors="replace")))
-    except OSError:
-        return set()
-
-
-def _read_heartbeat(paths: Paths) -> tuple[str, bool] | None:
-    """When the daemon was last heard, in words, and whether that is recent enough to be alive; None: never."""
-    try:
-        store = Store(paths.state_dir / DATABASE_FILE_NAME, now=clock_now(), read_only=True)
+        store = open_store(paths, now)
     except WatcherError:
-        return None
-    beat = store.facts.load("heartbeat")
+        return "none yet", False
+    heartbeat = store.facts.load("heartbeat")
     store.close()
-    return None if beat is None else _format_heartbeat(*beat, clock_now())
-
-
-def _format_heartbeat(state: str, at: datetime, now: datetime) -> tuple[str, bool]:
-    minutes = int((now - at).total_seconds() // 60)
-    ago = "just now" if minutes < 1 else f"{minutes} min ago" if minutes < 120 else f"{minutes // 60} h ago"  # noqa: PLR2004 - two hours
-    if state == "stopped":
-        return f"stopped {ago}", False
-    return ago, now - at < timedelta(minutes=11)
+    if heartbeat is None:
+        return "none yet", False
+    ago = StatusFormatter(now, clock.LocalZone()).format_ago(heartbeat[1])
+    return (f"stopped {ago}", False) if heartbeat[0] == "stopped" else (ago, is_heartbeat_recent(heartbeat[1], now))

@@ -1,7 +1,4 @@
-"""The group of all commands, and what becomes of an error: one line, and an exit code that scripts can rely on.
-
-Never put a command here.
-"""
+"""The group of all commands, `watcher help`, and errors: one line each, and an exit code that scripts can rely on."""
 
 import errno
 import os
@@ -18,26 +15,28 @@ from click.shell_completion import CompletionItem
 from watcher import __version__
 from watcher.cli import (
     COMMANDS,
+    EXIT_CODES,
     EXIT_CONFIG,
     EXIT_INTERRUPTED,
     EXIT_SOFTWARE,
     EXIT_UNAVAILABLE,
     EXIT_USAGE,
 )
+from watcher.cli.output import get_output_width, wrap_line
 from watcher.errors import ConfigError, NoReadingsError, UsageError, WatcherError
 
 _EXIT_CODES_BY_ERROR = {ConfigError: EXIT_CONFIG, UsageError: EXIT_USAGE, NoReadingsError: EXIT_UNAVAILABLE}
-"""What an error's kind means to a script; all others are 1."""
+"""Exit codes by class of error; all others are 1."""
 
 _OUTPUT_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-"""Why what a program says cannot be written."""
+"""Reasons why the output cannot be written."""
 
 _UNKNOWN_COMMAND_PATTERN = re.compile("No such command '([^']*)'")
 ISSUES_URL = "https://github.com/ai-usage-watcher/ai-usage-watcher/issues"
 EPILOG = """\b
 A first alert in a minute:
   watcher init            find logins, write a commented config
-  watcher check           ask once, and say what fires
+  watcher check           poll once, and say what fires
   watcher notify test     does a notification reach you?
   watcher agent install   watch from now on, and at every login
 
@@ -45,7 +44,7 @@ A first alert in a minute:
 Every day:
   watcher status                                  what is used, until when
   watcher guard "claude < 90%" && long-job        only while there is room
-  watcher snooze session --until-reset            enough said
+  watcher snooze session --until-reset            no more messages
 
 \b
 Examples: `watcher COMMAND --help`. Exit codes: `watcher help exit-codes`.
@@ -53,7 +52,7 @@ Examples: `watcher COMMAND --help`. Exit codes: `watcher help exit-codes`.
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command only when it is called, so that each pays for itself alone."""
+    """A group that imports a command only when it is called."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
         """All commands, in the table's order."""
@@ -71,19 +70,19 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, but a word that is no command is told what was probably meant."""
+        """As click does, with a suggestion for an unknown command."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             context.fail(describe_unknown_command(args[0], tuple(COMMANDS)))
         return super().resolve_command(context, args)
 
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Names from the table: completing a command's name imports none of them."""
+        """Names from the table: completing a command's name imports no command."""
         named = [CompletionItem(name) for name in COMMANDS if name.startswith(incomplete)]
         return named if named and not incomplete.startswith("-") else super().shell_complete(context, incomplete)
 
 
 def describe_unknown_command(word: str, valid_words: tuple[str, ...]) -> str:
-    """What is said to a word that is no command."""
+    """The error for an unknown command."""
     from watcher.core.rules.diagnostics import find_close_match  # noqa: PLC0415 - only where somebody mistyped
 
     meant = find_close_match(word, valid_words)
@@ -97,45 +96,45 @@ def describe_unknown_command(word: str, valid_words: tuple[str, ...]) -> str:
     "-v",
     "--verbose",
     is_flag=True,
-    expose_value=False,  # read by `wants_traceback`: when a defect is explained, click's context is gone
+    expose_value=False,  # read by `wants_traceback`: after an error, click's context is gone
     help="Show the traceback of a defect (so does WATCHER_DEBUG=1).",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="watcher")
 def watcher() -> None:
-    """Watch the quotas of AI coding tools, and tell once, at the right moment."""
+    """Watch the quotas of AI coding tools, and notify once, at the right moment."""
 
 
 def run(args: Sequence[str]) -> int:
-    """Run a command line; the exit code. Whatever goes wrong is one line on stderr."""
-    if os.environ.get("COLUMNS") == "0":  # as some editors and containers set it: a table of no width is empty
+    """Run a command line and return its exit code. An error is one line on stderr."""
+    if os.environ.get("COLUMNS") == "0":  # some editors and containers set it; a table of no width is empty
         del os.environ["COLUMNS"]
     try:
         code = watcher.main(list(args), prog_name="watcher", standalone_mode=False)
         if sys.stdout is not None:  # pythonw has none
-            sys.stdout.flush()  # a reader that is gone shows here, where it can still be caught
+            sys.stdout.flush()  # an error shows here, where it can still be caught
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last place where a defect can become a sentence
-        return 1 if _is_output_error(error) else report_error(error, args)  # 1, as click says where it notices first
+        return 1 if _is_output_error(error) else report_error(error, args)  # 1, as click does where it notices first
     return code if isinstance(code, int) else 0
 
 
 def _is_output_error(error: Exception) -> bool:
-    """Whether what was to be said cannot be written; said on stderr, but of a reader that has had enough."""
-    is_gone = isinstance(error, BrokenPipeError)
-    if not isinstance(error, OSError) or not (is_gone or (error.filename is None and error.errno in _OUTPUT_ERRNOS)):
+    """Whether the output cannot be written; reports it on stderr, unless the reader closed the pipe."""
+    is_closed = isinstance(error, BrokenPipeError)
+    if not isinstance(error, OSError) or not (is_closed or (error.filename is None and error.errno in _OUTPUT_ERRNOS)):
         return False
-    # what is still buffered has nowhere to go: the interpreter must not complain while it ends
+    # what is still buffered cannot be written: the interpreter must not report that while it exits
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if not is_gone:
+    if not is_closed:
         click.echo(f"cannot write the output: {error.strerror}; make room, or send it elsewhere", err=True)
     return True
 
 
 def report_error(error: Exception, args: Sequence[str]) -> int:
-    """Say an error on stderr in its shortest true form; its exit code."""
+    """Print an error on stderr in one line and return its exit code."""
     if isinstance(error, click.UsageError) and error.ctx is not None and is_missing_subcommand(error):
         click.echo(error.ctx.get_help(), err=True)
         return EXIT_USAGE
@@ -153,28 +152,28 @@ def report_error(error: Exception, args: Sequence[str]) -> int:
 
 
 def is_missing_subcommand(error: click.UsageError) -> bool:
-    """Whether a group was called without a word: its help is what was missing. Before click 8.2 help was no error."""
+    """Whether a group was called without a command, which shows its help. Before click 8.2 that was no error."""
     return type(error).__name__ == "NoArgsIsHelpError"
 
 
 def describe_usage_error(error: click.ClickException) -> str:
-    """What click found wrong with a command line, in one line, with where to read on."""
+    """What click found wrong with a command line, in one line, with the command that explains it."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "watcher"
     message = " ".join(error.format_message().split()).rstrip(".")
-    word = _UNKNOWN_COMMAND_PATTERN.match(message)
-    if word and context is not None and isinstance(context.command, click.Group):
-        message = describe_unknown_command(word.group(1), tuple(context.command.list_commands(context)))
+    unknown = _UNKNOWN_COMMAND_PATTERN.match(message)
+    if unknown and context is not None and isinstance(context.command, click.Group):
+        message = describe_unknown_command(unknown.group(1), tuple(context.command.list_commands(context)))
     return f"{path}: {message[:1].lower()}{message[1:]}; see `{path} --help`"
 
 
 def wants_traceback(args: Sequence[str]) -> bool:
-    """Whether the person asked for what only a developer reads."""
+    """Whether the person asked for a traceback."""
     return "-v" in args or "--verbose" in args or os.environ.get("WATCHER_DEBUG", "0") not in ("", "0")
 
 
 def describe_defect(error: Exception) -> str:
-    """A defect in one line: what, where, what to do. The error's own text is left out: it may quote a secret."""
+    """A defect in one line: what, where, what to do. The error's own text is left out: it may contain a secret."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "watcher" in Path(frame.filename).parts] or list(frames)
     where = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
@@ -182,3 +181,56 @@ def describe_defect(error: Exception) -> str:
         f"watcher {__version__}: this is a defect ({type(error).__name__}{where}). Run it again with `watcher -v ...`"
         f" and report what it prints: {ISSUES_URL}"
     )
+
+
+# --- `watcher help` --------------------------------------------------------------------------------------------------
+
+
+TOPICS = ("exit-codes", "environment")
+
+ENVIRONMENT_VARIABLES = (
+    ("WATCHER_CONFIG_DIR", "the folder of config.toml and rules/"),
+    ("WATCHER_STATE_DIR", "the folder of the database, the log and the lock"),
+    ("WATCHER_DEBUG", "1: show the traceback of a defect"),
+    ("NO_COLOR", "any value: no colour"),
+    ("COLUMNS", "how wide the output is, where the terminal does not say"),
+)
+
+
+@click.command("help")
+@click.argument("words", nargs=-1, metavar="[COMMAND ... | exit-codes | environment]")
+@click.pass_context
+def help_command(context: click.Context, words: tuple[str, ...]) -> None:
+    """Explain a command or a topic.
+
+    \b
+    watcher help guard
+    watcher help rules check
+    watcher help exit-codes
+    """
+    root = context.find_root()
+    if not words:
+        click.echo(root.get_help())
+    elif words == ("exit-codes",):
+        _print_table(tuple((str(code), meaning) for code, meaning in EXIT_CODES))
+    elif words == ("environment",):
+        _print_table(ENVIRONMENT_VARIABLES)
+    else:
+        click.echo(_format_command_help(root, words))
+
+
+def _format_command_help(context: click.Context, words: tuple[str, ...]) -> str:
+    for i, word in enumerate(words):
+        group = context.command
+        names = tuple(group.list_commands(context)) if isinstance(group, click.Group) else ()
+        command = group.get_command(context, word) if isinstance(group, click.Group) else None
+        if command is None:
+            raise click.UsageError(describe_unknown_command(word, names if i else (*COMMANDS, *TOPICS)))
+        context = click.Context(command, info_name=word, parent=context)
+    return context.get_help()
+
+
+def _print_table(rows: tuple[tuple[str, str], ...]) -> None:
+    wide = max(len(left) for left, _ in rows)
+    for left, right in rows:
+        click.echo("\n".join(wrap_line(f"{left:>{wide}}  {right}", get_output_width(), indent=wide + 2)))

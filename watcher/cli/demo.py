@@ -3,7 +3,7 @@
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,15 +16,13 @@ from watcher.errors import WatcherError
 from watcher.system import environment
 
 if TYPE_CHECKING:
-    from rich.live import Live
-
     from watcher.demo.player import DemoEvent, ScreenSymbols
 
-REDRAW_EVERY = timedelta(hours=4)  # simulated; where the picture cannot be redrawn in place
+REDRAW_EVERY = timedelta(hours=4)  # simulated; where the output is no terminal
 
 
 class DemoError(WatcherError):
-    """The demonstration did not go as it should."""
+    """The demonstration failed."""
 
 
 @click.command()
@@ -36,117 +34,84 @@ def demo(speed: float) -> None:
     Everything is real but the providers and the clock: a temporary home, configuration and database, and a server on
     the loopback address that plays all six. Your own logins and settings are not touched.
     """
-    from watcher.demo.player import (  # noqa: PLC0415 - likewise
-        DemoPlayer,
-        can_notify_desktop,
-        choose_symbols,
-    )
+    from watcher.demo import player  # noqa: PLC0415 - heavy, and imported for the help of all commands
     from watcher.demo.scenario import MONDAY, SimulatedDay  # noqa: PLC0415 - likewise
 
-    look = choose_symbols(sys.stdout.encoding)
     day = SimulatedDay(MONDAY.replace(tzinfo=None).astimezone())  # its wall clock is this machine's
-    signal.signal(signal.SIGTERM, _exit_on_signal)  # so that the temporary folder goes, as with Ctrl-C
+    signal.signal(signal.SIGTERM, _exit_on_signal)  # so that the temporary folder is removed, as with Ctrl-C
     world = environment.create_environment()
-    desktop = can_notify_desktop(world, world.clock.now())
-    for line in _make_introduction(desktop=desktop):
-        click.echo(line)
+    desktop = player.can_notify_desktop(world, world.clock.now())
+    click.echo("A simulated day of six AI coding tools; the watcher itself is the real one.")
+    if desktop:
+        click.echo("Notifications appear on this desktop, and here.")
+    else:
+        click.echo("This machine shows no desktop notifications; they appear here.")
+    click.echo("Rules: claude.five_hour > 80% (clear < 70%), copilot.remaining < 0")
     with (
         tempfile.TemporaryDirectory(prefix="watcher-demo-") as folder,
-        DemoPlayer(Path(folder), day, speed, desktop=desktop) as play,
+        player.DemoPlayer(Path(folder), day, speed, desktop=desktop) as running,
     ):
-        troubles, told = _print_events(play.iter_events(), look)
-        asked = len(play.server.requests) - told
-    click.echo(f"\nThe day is over: {asked} requests to the providers, {told} notifications.")
+        problems, notification_count = _print_events(running.iter_events(), player.choose_symbols(sys.stdout.encoding))
+        request_count = len(running.server.requests) - notification_count
+    click.echo(f"\nThe day is over: {request_count} requests to the providers, {notification_count} notifications.")
     click.echo("Now with your own logins: watcher init, then watcher run")
-    if troubles:
-        raise DemoError(f"the demonstration had trouble: {troubles[0]}; please report it")
+    if problems:
+        raise DemoError(f"the demonstration failed: {problems[0]}; please report it")
 
 
 def _exit_on_signal(signal_number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + signal_number)
 
 
-def _make_introduction(*, desktop: bool) -> list[str]:
-    where = (
-        "Notifications appear on this desktop, and here."
-        if desktop
-        else "This machine shows no desktop notifications; they appear here."
-    )
-    return [
-        "A simulated day of six AI coding tools; the watcher itself is the real one.",
-        where,
-        "Rules: claude.five_hour > 80% (clear < 70%), copilot.remaining < 0",
-    ]
+class _Screen:
+    """The picture, redrawn in place on a terminal, and lines that stay above it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console  # noqa: PLC0415 - heavy
+        from rich.live import Live  # noqa: PLC0415 - likewise
+
+        console = Console(highlight=False, soft_wrap=True)
+        is_terminal = sys.stdout.isatty() and not console.is_dumb_terminal
+        self.live = Live(console=console, auto_refresh=False) if is_terminal else None
+        self._drawn_at: datetime | None = None
+
+    def print_lines(self, at: datetime, lines: list[str]) -> None:
+        """Lines that stay, with the simulated time before the first."""
+        for line in [f"{at.astimezone():%H:%M}  {lines[0]}", *(f"       {line}" for line in lines[1:])]:
+            if self.live is None:
+                click.echo(line)
+            else:
+                self.live.console.print(line, markup=False)
+
+    def draw(self, at: datetime, lines: list[str]) -> None:
+        """The picture: in place, or now and then below the lines."""
+        if self.live is not None:
+            from rich.text import Text  # noqa: PLC0415 - as above
+
+            self.live.update(Text("\n".join(["", *lines])), refresh=True)
+        elif self._drawn_at is None or at - self._drawn_at >= REDRAW_EVERY:
+            click.echo("\n".join(["", *lines]))
+            self._drawn_at = at
 
 
 def _print_events(events: Iterable["DemoEvent"], symbols: "ScreenSymbols") -> tuple[list[str], int]:
-    """Show all of it as it comes. Returns what went wrong, and how many notifications there were."""
-    from watcher.demo.player import (  # noqa: PLC0415 - as above  # noqa: PLC0415 - as above
-        NotificationReceived,
-        StatusFrame,
-        explain_no_message,
-        format_notification,
-        get_firing_session_percent,
-        render_status,
-    )
+    """Show everything that happens. Returns the problems, and how many notifications there were."""
+    from watcher.demo import player  # noqa: PLC0415 - as above
 
-    screen = _create_display()
-    troubles: list[str] = []
-    told = 0
+    screen, problems, notification_count = _Screen(), list[str](), 0
     used: float | None = None
-    drawn: datetime | None = None
-    with screen or nullcontext():
-        say = _make_line_printer(screen)
-        for happening in events:
-            if isinstance(happening, StatusFrame):
-                before, used = used, get_firing_session_percent(happening.status)
-                words = explain_no_message(before, used)
-                if words:
-                    say(happening.at, [words])
-                lines = render_status(happening.status, happening.at, symbols)
-                drawn = _draw_status(screen, lines, happening.at, drawn)
-            elif isinstance(happening, NotificationReceived):
-                told += 1
-                say(happening.at, format_notification(happening.payload, symbols))
+    with screen.live or nullcontext():
+        for event in events:
+            if isinstance(event, player.StatusFrame):
+                previous, used = used, player.get_firing_session_percent(event.status)
+                explanation = player.explain_no_message(previous, used)
+                if explanation:
+                    screen.print_lines(event.at, [explanation])
+                screen.draw(event.at, player.render_status(event.status, event.at, symbols))
+            elif isinstance(event, player.NotificationReceived):
+                notification_count += 1
+                screen.print_lines(event.at, player.format_notification(event.payload, symbols))
             else:
-                troubles.append(happening.text)
-                say(happening.at, [f"trouble: {happening.text}"])
-    return troubles, told
-
-
-def _create_display() -> "Live | None":
-    """A picture redrawn in place; None where the output is no terminal."""
-    if not sys.stdout.isatty():
-        return None
-    from rich.console import Console  # noqa: PLC0415 - heavy, and of use to a terminal alone
-    from rich.live import Live  # noqa: PLC0415 - likewise
-
-    console = Console(highlight=False, soft_wrap=True)
-    return None if console.is_dumb_terminal else Live(console=console, auto_refresh=False)
-
-
-def _make_line_printer(display: "Live | None") -> Callable[[datetime, list[str]], None]:
-    """Says lines that stay, with the simulated time before the first."""
-
-    def say(at: datetime, lines: list[str]) -> None:
-        stamped = [f"{at.astimezone():%H:%M}  {lines[0]}", *(f"       {line}" for line in lines[1:])]
-        for line in stamped:
-            if display is None:
-                click.echo(line)
-            else:
-                display.console.print(line, markup=False)
-
-    return say
-
-
-def _draw_status(display: "Live | None", lines: list[str], at: datetime, drawn_at: datetime | None) -> datetime:
-    """Draw the picture: in place, or now and then below what was said. Returns when it was last drawn."""
-    if display is not None:
-        from rich.text import Text  # noqa: PLC0415 - as above
-
-        display.update(Text("\n".join(["", *lines])), refresh=True)
-        return at
-    if drawn_at is not None and at - drawn_at < REDRAW_EVERY:
-        return drawn_at
-    click.echo("\n".join(["", *lines]))
-    return at
+                problems.append(event.text)
+                screen.print_lines(event.at, [f"problem: {event.text}"])
+    return problems, notification_count

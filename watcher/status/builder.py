@@ -119,11 +119,14 @@ def update_status(document: StatusDocument, now: datetime) -> StatusDocument:
         generated_at=now,
         providers=[_update_account(account, now) for account in document.providers],
         snoozes=[each for each in document.snoozes if each.until is None or each.until > now],
-        daemon_running=document.daemon_running
-        and seen is not None
-        and now - seen < MAX_MISSED_HEARTBEATS * HEARTBEAT_EVERY,
+        daemon_running=document.daemon_running and seen is not None and is_heartbeat_recent(seen, now),
     )
     return replace(document, line=format_line(json.loads(encode_json(document)), now))
+
+
+def is_heartbeat_recent(at: datetime, now: datetime) -> bool:
+    """Whether a daemon that reported at that instant, and has not reported its end, still runs."""
+    return now - at < MAX_MISSED_HEARTBEATS * HEARTBEAT_EVERY
 
 
 def _update_account(account: AccountStatus, now: datetime) -> AccountStatus:
