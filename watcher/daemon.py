@@ -63,6 +63,8 @@ class Daemon:
         self._one_shot = False  # polled by `check`, not by this loop
         self._awaits_polls = False  # the first polls since the start, or since the machine woke, are in flight
         self._failure_kinds: dict[tuple[str, str], str] = {}  # account -> kind: said when it begins and when it ends
+        self.config = self._load_config()
+        self._fingerprint = self.config.fingerprint  # of the files that were last read, in force or refused
         self._work_queue = work_queue = work_queue or WorkQueue()
         timetable = Scheduler(environment.clock, lambda name, error: log.exception(f"job {name}", error))
         self._scheduler = timetable
@@ -70,6 +72,7 @@ class Daemon:
         self._poller = Poller(
             environment=environment,
             store=store,
+            config=self.config,
             scheduler=timetable,
             requests=requests,
             on_result=self._on_result,
@@ -83,8 +86,6 @@ class Daemon:
             is_polling=lambda: self._poller.is_busy,
             log_warning=log.warning,
         )
-        self.config = self._load_config()
-        self._fingerprint = self.config.fingerprint  # of the files that were last read, in force or refused
 
     # --- from outside: signal handlers, commands --------------------------------------------------------------------
 
@@ -226,9 +227,8 @@ class Daemon:
     # --- config -----------------------------------------------------------------------------------------------------
 
     def _load_config(self) -> Config:
-        surroundings = self._environment.read_host_info()
-        resolve = make_secret_resolver(surroundings.env, surroundings.home, self._environment.run)
-        config = configuration.load_config(self._paths, resolve, surroundings.home)
+        host_info = self._environment.read_host_info()
+        config = configuration.load_config(self._paths, make_secret_resolver(host_info), host_info.home)
         self._redactor.add_secrets(config.secrets)
         return config
 

@@ -148,7 +148,7 @@ def _live(clock: Fast, *, loop: bool) -> None:
     from watcher.daemon import Daemon  # noqa: PLC0415 - likewise
     from watcher.storage.store import DATABASE_FILE_NAME, Store  # noqa: PLC0415 - likewise
     from watcher.system import (  # noqa: PLC0415 - only this process needs them
-        environment,  # noqa: PLC0415 - only this process needs them
+        environment,
         http,
         paths,
     )

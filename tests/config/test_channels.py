@@ -5,9 +5,19 @@ from pathlib import Path
 import pytest
 
 from watcher.config import loader, secrets
-from watcher.core.model import CommandResult
+from watcher.core.model import CommandResult, HostInfo
 from watcher.errors import ConfigError
 from watcher.system.paths import Paths
+
+
+def make_host_info(env):
+    return HostInfo(
+        home=Path("/nowhere"),
+        env=env,
+        platform="linux",
+        run_command=lambda _: CommandResult(exit_code=1),
+        read_database=lambda _: None,
+    )
 
 
 @pytest.fixture
@@ -18,7 +28,7 @@ def load(tmp_path):
         own = Paths(config_dir=tmp_path, state_dir=tmp_path)
         own.config_file.write_text(text, "utf-8")
         own.config_file.chmod(0o600)
-        resolve = secrets.make_secret_resolver(env or {}, Path("/nowhere"), lambda _: CommandResult(exit_code=1))
+        resolve = secrets.make_secret_resolver(make_host_info(env or {}))
         return loader.load_config(own, resolve, Path("/nowhere"))
 
     return read

@@ -5,15 +5,25 @@ from pathlib import Path
 import pytest
 
 from watcher.config import loader, secrets
-from watcher.core.model import CommandResult
+from watcher.core.model import CommandResult, HostInfo
 from watcher.errors import ConfigError
 from watcher.system.paths import Paths
+
+
+def make_host_info(env):
+    return HostInfo(
+        home=Path("/nowhere"),
+        env=env,
+        platform="linux",
+        run_command=lambda _: CommandResult(exit_code=1),
+        read_database=lambda _: None,
+    )
 
 
 def load(folder, text):
     own = Paths(config_dir=folder, state_dir=folder)
     own.config_file.write_text(text, "utf-8")
-    resolve = secrets.make_secret_resolver({}, Path("/nowhere"), lambda _: CommandResult(exit_code=1))
+    resolve = secrets.make_secret_resolver(make_host_info({}))
     return loader.load_config(own, resolve, Path("/home/me"))
 
 

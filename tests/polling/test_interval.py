@@ -11,7 +11,6 @@ from watcher.polling.interval import (
     PollContext,
     choose_next_poll,
     compute_cooldown,
-    forgive_strike,
     is_cooling_down,
 )
 
@@ -299,10 +298,6 @@ def test_a_servers_own_word_lengthens_a_cooldown_and_never_shortens_it() -> None
 
 def test_an_absurd_retry_after_does_not_silence_a_provider_for_ever() -> None:
     assert compute_cooldown(1, timedelta(days=9000), NOON) == NOON + timedelta(hours=24)
-
-
-def test_a_good_answer_forgives_one_strike() -> None:
-    assert [forgive_strike(strikes) for strikes in (3, 1, 0)] == [2, 0, 0]
 
 
 def test_a_persons_interval_never_undercuts_the_floor_and_may_exceed_the_ceiling() -> None:

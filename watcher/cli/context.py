@@ -38,9 +38,8 @@ def load_effective_config(*, with_secrets: bool = False) -> Config:
     Raises:
         ConfigError: with every mistake in all of the person's files.
     """
-    world = environment.create_environment()
-    host_info = world.read_host_info()
-    resolve = secrets.make_secret_resolver(host_info.env, host_info.home, world.run) if with_secrets else _refuse_secret
+    host_info = environment.read_host_info()
+    resolve = secrets.make_secret_resolver(host_info) if with_secrets else _refuse_secret
     return loader.load_config(paths.resolve_paths(host_info.env, host_info.home), resolve, host_info.home)
 
 

@@ -4,14 +4,13 @@ Never put here what a setting means: `watcher.config.loader` does that.
 """
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Struct, field
 
-from watcher.config import secrets
-from watcher.config.secrets import SecretResolver
 from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import Diagnostic, create_diagnostic, find_close_match
 from watcher.core.rules.toml_positions import TextSpan, TomlPositions
@@ -178,9 +177,13 @@ class ConfigFile:
 
     def add_unknown_word(self, key_path: KeyPath, what: str, word: str, valid: tuple[str, ...]) -> None:
         """Note a word that means nothing here, with the nearest one that does."""
-        close = find_close_match(word, valid)
-        hint = f"did you mean `{close}`?" if close else f"valid: {', '.join(valid)}"
-        self.add_problem(key_path, f"unknown {what} `{word}`; {hint}", at_key=True)
+        self.add_problem(key_path, f"unknown {what} `{word}`; {suggest(word, valid)}", at_key=True)
+
+
+def suggest(word: str, valid: Collection[str], *, label: str = "valid") -> str:
+    """The valid word that was probably meant, else all of them."""
+    close = find_close_match(word, tuple(valid))
+    return f"did you mean `{close}`?" if close else f"{label}: {', '.join(valid) or 'none'}"
 
 
 _TYPE_NAMES = {
@@ -201,54 +204,3 @@ def _describe_type_error(error: msgspec.ValidationError) -> str:
         for group in found.groups()
     )
     return f"takes {wanted}, not {given}"
-
-
-# --- The secrets of one reading of the config: resolved, gathered for the redactor, guarded where the file holds them
-
-
-class ConfigSecrets:
-    """What was secret in one reading.
-
-    Attributes:
-        found: every secret in use.
-        files: every file that one was read from.
-        broken: dotted key, or a channel's name -> why the secret could not be had.
-    """
-
-    def __init__(self, file: ConfigFile, resolve: SecretResolver, home: Path) -> None:
-        self._file, self._resolve, self._home = file, resolve, home
-        self.values: list[str] = []
-        self.files: list[Path] = []
-        self.errors: dict[str, str] = {}
-
-    def resolve_secret(self, key_path: tuple[str, ...], text: str | None) -> str | None:
-        """The secret that stands or is named there; None where there is none, or where it cannot be had."""
-        if text is None:
-            return None
-        try:
-            secret = self._resolve(text)
-        except secrets.SecretUnavailableError as error:
-            self.errors[".".join(key_path)] = str(error)
-            return None
-        self.values += (secret, *secrets.extract_url_passwords(secret))
-        file = secrets.find_secret_file(text, self._home)
-        self.files += [file] if file is not None else []
-        if secrets.is_literal_secret(text) and not secrets.is_loopback_url(text):
-            self._require_private_file(key_path)
-        return secret
-
-    def collect_url_password(self, key_path: KeyPath, text: str) -> None:
-        """A password within an address is a secret like any other."""
-        found = secrets.extract_url_passwords(text)
-        self.values += found
-        if found and not secrets.is_loopback_url(text):
-            self._require_private_file(key_path)
-
-    def _require_private_file(self, key_path: KeyPath) -> None:
-        path = Path(self._file.path)
-        if secrets.is_readable_by_others(path):
-            self._file.add_problem(
-                key_path,
-                f"`{key_path[-1]}` holds a secret in a file that others can read: chmod 600 {path},"
-                " or use env:NAME, file:PATH or cmd:ARGV",
-            )

@@ -1,13 +1,13 @@
-"""The person's files, read whole: `config.toml` and every `*.toml` in `rules/`, or all that is wrong with them at once.
+"""The user's config: `config.toml` and every `*.toml` in `rules/`, or all their mistakes at once.
 
-Without a config file the desktop is told, under the rules that ship. Secrets are resolved here, at every load, and
-leave only inside a channel's settings. Never put a default of the engine's or a provider's here.
+Without a config file the default rules notify the desktop. Secrets are resolved at every load; they are in the settings
+of channels and providers, and in `Config.secrets` for the redactor.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -15,57 +15,57 @@ from msgspec import Struct
 from watcher.config.file import (
     ConfigDocument,
     ConfigFile,
-    ConfigSecrets,
     KeyPath,
     ProviderTable,
     make_unreadable_diagnostic,
     read_text,
+    suggest,
 )
-from watcher.config.secrets import SecretResolver
+from watcher.config.secrets import ConfigSecrets, SecretResolver
 from watcher.core.model import Pace, Severity, make_pace
 from watcher.core.routing.messages import Formatter, ProviderInfo
 from watcher.core.routing.planner import Routing
-from watcher.core.rules import loader, time_intervals
-from watcher.core.rules.diagnostics import find_close_match, format_diagnostics
+from watcher.core.rules import loader
+from watcher.core.rules.diagnostics import format_diagnostics
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.rule_reader import format_toml_value
-from watcher.core.rules.time_intervals import TimeIntervalError, check_time_zone
+from watcher.core.rules.time_intervals import check_time_zone, parse_quiet_hours
 from watcher.core.rules.units import parse_duration
 from watcher.errors import ConfigError
 from watcher.notifiers import NOTIFIERS, Channel, Notifier
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
-from watcher.system import paths as shipped
 from watcher.system.clock import LocalZone
-from watcher.system.paths import Paths, expand_home, may_exist
+from watcher.system.paths import Paths, expand_home, may_exist, read_default_rules
 
 ConfigFingerprint = tuple[tuple[str, int, int, int], ...]
 """(path, mtime in ns, ctime in ns, size) of each file."""
 
+T = TypeVar("T")
 PROVIDER_SPECIFIC_KEYS = {"user_agent": "codex", "reset_credits": "codex"}
 
 
 class ProviderSettings(Struct, frozen=True, kw_only=True):
-    """How one provider is asked."""
+    """How one provider is polled."""
 
-    enabled: bool | None  # None: where a login is found
+    enabled: bool | None  # None: if a login is found
     pace: Pace
     base_url: str | None
     overrides: Overrides
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """Everything the person decided, checked."""
+    """All settings, checked."""
 
-    providers: Mapping[str, ProviderSettings]  # every provider there is
+    providers: Mapping[str, ProviderSettings]  # of every provider
     channels: Mapping[str, Channel]
     routing: Routing
     rules: tuple[Rule, ...]
-    hints: bool  # whether to look at the tools' own folders for signs of use
+    hints: bool  # whether to watch the tools' own folders for signs of use
     secrets: tuple[str, ...]  # every secret in use, for the redactor
-    secret_files: tuple[Path, ...]  # where `file:PATH` found one
-    broken_channels: Mapping[str, str]  # name -> why its secret could not be had; its messages wait
-    fingerprint: ConfigFingerprint  # of every file read: has anything changed?
+    secret_files: tuple[Path, ...]  # read for `file:PATH`
+    broken_channels: Mapping[str, str]  # name -> why its secret is not available; its messages wait
+    fingerprint: ConfigFingerprint  # of all files, before they were read
 
     def __repr__(self) -> str:
         return f"Config({len(self.rules)} rules, channels {', '.join(self.channels)})"
@@ -98,7 +98,7 @@ def fingerprint_config_files(paths: Paths) -> ConfigFingerprint:
 
 
 class _ConfigLoader:
-    """One reading of all files; problems gather here."""
+    """One load of all files; collects their problems."""
 
     def __init__(self, paths: Paths, resolve: SecretResolver, home: Path) -> None:
         self._paths, self._home = paths, home
@@ -136,24 +136,19 @@ class _ConfigLoader:
         for name in document.providers:
             if name not in PROVIDERS:
                 self._file.add_unknown_word(("providers", name), "provider", name, tuple(PROVIDERS))
-        usual = self._parse_duration(("poll", "every"), document.poll.every)
-        none = ProviderTable()
-        return {
-            provider: self._read_provider(provider, document.providers.get(provider) or none, usual)
-            for provider in PROVIDERS
-        }
+        every = self._parse(("poll", "every"), document.poll.every, _parse_interval)
+        tables = {name: document.providers.get(name) or ProviderTable() for name in PROVIDERS}
+        return {name: self._read_provider(name, table, every) for name, table in tables.items()}
 
     def _read_provider(self, provider: str, table: ProviderTable, default_every: timedelta | None) -> ProviderSettings:
-        facts = PROVIDERS[provider]
-        where = ("providers", provider)
-        every = self._parse_duration((*where, "every"), table.every) or default_every
+        facts, key_path = PROVIDERS[provider], ("providers", provider)
+        every = self._parse((*key_path, "every"), table.every, _parse_interval) or default_every
         floor = facts.min_interval
         if table.base_url is not None:
-            self._check_base_url((*where, "base_url"), table.base_url)
-            self._secrets.collect_url_password((*where, "base_url"), table.base_url)
-            floor = min(
-                floor, every or facts.default_interval
-            )  # floors spare the vendor's servers, not the person's own
+            self._check_base_url((*key_path, "base_url"), table.base_url)
+            self._secrets.collect_url_password((*key_path, "base_url"), table.base_url)
+            # the minimum interval spares the vendor's servers, not the user's own
+            floor = min(floor, every or facts.default_interval)
         self._check_provider_specific_keys(provider, table)
         return ProviderSettings(
             enabled=table.enabled,
@@ -161,7 +156,7 @@ class _ConfigLoader:
             base_url=table.base_url,
             overrides=Overrides(
                 credentials=self._expand_path(table.credentials),
-                token=self._secrets.resolve_secret((*where, "token"), table.token),
+                token=self._secrets.resolve_secret((*key_path, "token"), table.token),
                 database=self._expand_path(table.database),
                 accounts=self._expand_path(table.accounts),
                 base_url=table.base_url,
@@ -171,26 +166,13 @@ class _ConfigLoader:
             ),
         )
 
-    def _parse_duration(self, key_path: tuple[str, ...], text: str | None) -> timedelta | None:
-        if text is None:
-            return None
-        try:
-            span = parse_duration(text)
-        except ValueError as error:
-            self._file.add_problem(key_path, f"`{key_path[-1]}`: {error}")
-            return None
-        if span <= timedelta(0):
-            self._file.add_problem(key_path, f"`{key_path[-1]}` must be longer than nothing: write one such as 5m")
-            return None
-        return span
-
     def _check_base_url(self, key_path: tuple[str, ...], text: str) -> None:
         scheme, separator, rest = text.partition("://")
         if scheme not in ("http", "https") or not separator or not rest.strip("/"):
             self._file.add_problem(key_path, '`base_url`: write scheme, host and port, such as "http://127.0.0.1:8080"')
 
     def _check_provider_specific_keys(self, provider: str, table: ProviderTable) -> None:
-        """Keys that mean something to one provider alone are no silent nothing elsewhere."""
+        """Report keys of one provider under another one, where they would do nothing."""
         for key, owner in PROVIDER_SPECIFIC_KEYS.items():
             if getattr(table, key) is not None and provider != owner:
                 message = f"`{key}` belongs under [providers.{owner}]; {provider} has no use for it"
@@ -211,35 +193,32 @@ class _ConfigLoader:
         return {name: channel for name, channel in read.items() if channel is not None}
 
     def _read_channel(self, name: str, table: dict[str, Any]) -> Channel | None:
-        where = ("channels", name)
-        notifier = self._find_notifier(where, table.get("type"))
+        key_path = ("channels", name)
+        notifier = self._find_notifier(key_path, table.get("type"))
         if notifier is None:
             return None
-        settings = {
-            key: self._resolve_setting((*where, key), value, notifier) for key, value in table.items() if key != "type"
-        }
-        broken = [why for key, why in self._secrets.errors.items() if key.startswith(f"channels.{name}.")]
-        if broken:
-            self._secrets.errors[name] = broken[0]
-            return Channel(name=name, type=notifier.type, settings=None)  # nothing is sent meanwhile
-        converted = self._file.convert_table(settings, notifier.settings_class, where)
+        raw = {key: value for key, value in table.items() if key != "type"}
+        settings = {key: self._resolve_setting((*key_path, key), value, notifier) for key, value in raw.items()}
+        errors = [error for key, error in self._secrets.errors.items() if key.startswith(f"channels.{name}.")]
+        if errors:
+            self._secrets.errors[name] = errors[0]
+            return Channel(name=name, type=notifier.type, settings=None)  # nothing is sent until it is available
+        converted = self._file.convert_table(settings, notifier.settings_class, key_path)
         return None if converted is None else Channel(name=name, type=notifier.type, settings=converted)
 
     def _find_notifier(self, key_path: KeyPath, kind: Any) -> Notifier | None:
-        """What the channel's `type` names; None where it names nothing, which is a problem."""
-        if isinstance(kind, str) and kind in NOTIFIERS:
-            return NOTIFIERS[kind]
-        valid = f"valid: {', '.join(NOTIFIERS)}"
+        """The notifier of a channel's `type`; None, and a problem, if there is none."""
         if kind is None:
-            self._file.add_problem(key_path, f"`type` is missing; {valid}", at_key=True)
-            return None
-        close = find_close_match(kind, tuple(NOTIFIERS)) if isinstance(kind, str) else None
-        hint = f"did you mean `{close}`?" if close else valid
-        self._file.add_problem((*key_path, "type"), f"unknown type {format_toml_value(kind)}; {hint}")
+            self._file.add_problem(key_path, f"`type` is missing; valid: {', '.join(NOTIFIERS)}", at_key=True)
+        elif not isinstance(kind, str) or kind not in NOTIFIERS:
+            hint = suggest(str(kind), NOTIFIERS)
+            self._file.add_problem((*key_path, "type"), f"unknown type {format_toml_value(kind)}; {hint}")
+        else:
+            return NOTIFIERS[kind]
         return None
 
     def _resolve_setting(self, key_path: tuple[str, ...], value: Any, notifier: Notifier) -> Any:
-        """A channel's setting, its secret resolved; of a table of headers, each value is one of its own."""
+        """A channel's setting with its secret resolved; in a table of headers, each value may be one."""
         if key_path[-1] not in notifier.secret_settings:
             if isinstance(value, str):
                 self._secrets.collect_url_password(key_path, value)
@@ -254,76 +233,69 @@ class _ConfigLoader:
         return value
 
     def _read_routing(self, document: ConfigDocument, channels: Mapping[str, Channel]) -> Routing:
-        events = ("default", *Severity)
+        keys = ("default", *Severity)
         routes: dict[str, tuple[str, ...]] = {}
         for key, names in document.route.items():
-            if key not in events:
-                self._file.add_unknown_word(("route", key), "route", key, events)
+            if key not in keys:
+                self._file.add_unknown_word(("route", key), "route", key, keys)
                 continue
             for i, name in enumerate(names):
                 if name not in document.channels:
-                    self._report_unknown_channel(("route", key, i), name, channels)
+                    hint = suggest(name, channels, label="there are")
+                    self._file.add_problem(("route", key, i), f"no channel is called `{name}`; {hint}")
             routes[key] = tuple(names)
         default = routes.pop("default", None)
+        hours, zone_name = (document.quiet.hours, document.quiet.tz) if document.quiet else (None, None)
+        time_zone = self._parse(("quiet", "tz"), zone_name, _parse_time_zone)
+        infos = {each.id: ProviderInfo(name=each.name, usage_page=each.usage_page) for each in PROVIDERS.values()}
         return Routing(
             default=tuple(channels) if default is None else default,
             routes={Severity(key): names for key, names in routes.items()},
             channels={name: channel.type for name, channel in channels.items()},
-            quiet_hours=self._read_quiet_hours(document),
-            formatter=Formatter(
-                tz=self._read_timezone(document),
-                providers={
-                    each.id: ProviderInfo(name=each.name, usage_page=each.usage_page) for each in PROVIDERS.values()
-                },
-            ),
+            quiet_hours=self._parse(("quiet", "hours"), hours, parse_quiet_hours),
+            formatter=Formatter(tz=time_zone or LocalZone(), providers=infos),
         )
 
-    def _report_unknown_channel(self, key_path: KeyPath, name: str, channels: Mapping[str, Channel]) -> None:
-        close = find_close_match(name, tuple(channels))
-        hint = f"did you mean `{close}`?" if close else f"there are: {', '.join(channels) or 'none'}"
-        self._file.add_problem(key_path, f"no channel is called `{name}`; {hint}")
-
-    def _read_quiet_hours(self, document: ConfigDocument) -> time_intervals.TimeInterval | None:
-        if document.quiet is None:
+    def _parse(self, key_path: KeyPath, text: str | None, parse: Callable[[str], T]) -> T | None:
+        """A value that is written as text; None if there is none, or, with a problem, if it cannot be parsed."""
+        if text is None:
             return None
         try:
-            return time_intervals.parse_quiet_hours(document.quiet.hours)
+            return parse(text)
         except ValueError as error:
-            self._file.add_problem(("quiet", "hours"), str(error))
+            self._file.add_problem(key_path, str(error))
             return None
-
-    def _read_timezone(self, document: ConfigDocument) -> tzinfo:
-        name = None if document.quiet is None else document.quiet.tz
-        if name is None:
-            return LocalZone()
-        try:
-            check_time_zone(name)
-        except TimeIntervalError as error:
-            self._file.add_problem(("quiet", "tz"), str(error))
-            return LocalZone()
-        return ZoneInfo(name)
 
     # --- rules ------------------------------------------------------------------------------------------------------
 
     def _load_rules(self, channels: Mapping[str, Channel]) -> tuple[Rule, ...]:
+        try:
+            files = self._paths.list_rule_files()
+        except OSError as error:
+            self._file.problems.append(make_unreadable_diagnostic(str(self._paths.rules_dir), error))
+            files = []
         sources: list[tuple[str, str]] = []
-        files = self._list_rule_files()
         if self._file.text:
             sources.append((self._file.path, self._file.text))
         elif not (files or may_exist(self._paths.config_file)):
-            path, text = shipped.read_default_rules()
+            path, text = read_default_rules()
             sources.append((str(path), text))
-        for path in files:
-            text = read_text(path, self._file.problems) or ""
-            sources.append((str(path), text))
+        sources += [(str(path), read_text(path, self._file.problems) or "") for path in files]
         rules, problems = loader.check_rule_files(sources, channels=tuple(channels), config_path=self._file.path)
         self._file.problems.extend(problems)
         return rules
 
-    def _list_rule_files(self) -> list[Path]:
-        try:
-            return self._paths.list_rule_files()
-        except OSError as error:
-            folder = str(self._paths.rules_dir)
-            self._file.problems.append(make_unreadable_diagnostic(folder, error))
-            return []
+
+def _parse_interval(text: str) -> timedelta:
+    try:
+        span = parse_duration(text)
+    except ValueError as error:
+        raise ValueError(f"`every`: {error}") from error
+    if span <= timedelta(0):
+        raise ValueError("`every` must be longer than nothing: write one such as 5m")
+    return span
+
+
+def _parse_time_zone(name: str) -> tzinfo:
+    check_time_zone(name)
+    return ZoneInfo(name)

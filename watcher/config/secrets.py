@@ -1,6 +1,6 @@
-"""How a secret is written in the config: `env:NAME`, `file:PATH`, `cmd:ARGV`, or the value itself.
+"""Secrets in the config: `env:NAME`, `file:PATH`, `cmd:ARGV`, or the value itself.
 
-Never keep, print or log a secret here.
+`ConfigSecrets` collects those of one load; nothing here keeps, prints or logs one longer than that.
 """
 
 import base64
@@ -12,45 +12,40 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from watcher.core.model import Command, CommandResult
+from watcher.config.file import ConfigFile, KeyPath
+from watcher.core.model import Command, CommandResult, HostInfo
 from watcher.system.paths import expand_home
 
 SecretResolver = Callable[[str], str]
 """From the text in the config to the secret. Raises `SecretUnavailableError`."""
 
 _REFERENCE_PATTERN = re.compile(r"(env|file|cmd):(.*)", re.DOTALL)
-_COMMAND_TIMEOUT_S = 20.0  # a password manager may ask the person
+_COMMAND_TIMEOUT_S = 20.0  # a password manager may ask the user
 
 
 class SecretUnavailableError(Exception):
-    """A secret cannot be had now; the text says why and what to do, and holds no secret."""
+    """A secret is not available now; the text says why and what to do, and holds no secret."""
 
 
-def make_secret_resolver(env: Mapping[str, str], home: Path, run: Callable[[Command], CommandResult]) -> SecretResolver:
-    """A function that finds secrets in this environment."""
+def make_secret_resolver(host_info: HostInfo) -> SecretResolver:
+    """A function that resolves secrets on this machine."""
 
     def resolve(text: str) -> str:
-        found = _REFERENCE_PATTERN.fullmatch(text)
-        if found is None:
+        reference = _REFERENCE_PATTERN.fullmatch(text)
+        if reference is None:
             return text
-        how, what = found.groups()
-        if how == "env":
-            secret = _read_secret_from_env(what, env)
-        elif how == "file":
-            secret = _read_secret_from_file(expand_home(what, home))
+        kind, target = reference.groups()
+        if kind == "env":
+            secret = _read_secret_from_env(target, host_info.env)
+        elif kind == "file":
+            secret = _read_secret_from_file(expand_home(target, host_info.home))
         else:
-            secret = _read_secret_from_command(what, run)
+            secret = _read_secret_from_command(target, host_info.run_command)
         if not secret:
-            raise SecretUnavailableError(f"{how}:{what} is empty")
+            raise SecretUnavailableError(f"{kind}:{target} is empty")
         return secret
 
     return resolve
-
-
-def find_secret_file(text: str, home: Path) -> Path | None:
-    """The file that a secret is to be read from; None where it is had elsewhere."""
-    found = _REFERENCE_PATTERN.fullmatch(text)
-    return expand_home(found[2], home) if found is not None and found[1] == "file" else None
 
 
 def _read_secret_from_env(name: str, env: Mapping[str, str]) -> str:
@@ -63,9 +58,8 @@ def _read_secret_from_file(path: Path) -> str:
     try:
         return path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SecretUnavailableError(
-            f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not text'}"
-        ) from error
+        reason = getattr(error, "strerror", None) or "not text"
+        raise SecretUnavailableError(f"{path} cannot be read: {reason}") from error
 
 
 def _read_secret_from_command(line: str, run: Callable[[Command], CommandResult]) -> str:
@@ -75,36 +69,80 @@ def _read_secret_from_command(line: str, run: Callable[[Command], CommandResult]
         raise SecretUnavailableError(f"cmd: cannot be split into words ({error})") from error
     if not argv:
         raise SecretUnavailableError("cmd: names no command")
-    done = run(Command(argv=argv, timeout_s=_COMMAND_TIMEOUT_S))
-    if done.exit_code != 0:
-        ended = "did not end in time" if done.exit_code is None else f"ended with {done.exit_code}"
+    result = run(Command(argv=argv, timeout_s=_COMMAND_TIMEOUT_S))
+    if result.exit_code != 0:
+        ended = "did not end in time" if result.exit_code is None else f"ended with {result.exit_code}"
         raise SecretUnavailableError(f"the command {argv[0]} {ended}")  # its output may quote the secret
-    return done.stdout.strip()
+    return result.stdout.strip()
 
 
-def extract_url_passwords(text: str) -> tuple[str, ...]:
-    """The password in a web address (`https://name:password@host`): as it is written, meant and sent.
+class ConfigSecrets:
+    """The secrets of one load of the config.
 
-    A name without a password is one itself. Empty where there is none.
+    Attributes:
+        values: every secret in use, for the redactor.
+        files: every file that one was read from.
+        errors: dotted key -> why the secret is not available.
+    """
+
+    def __init__(self, file: ConfigFile, resolve: SecretResolver, home: Path) -> None:
+        self._file, self._resolve, self._home = file, resolve, home
+        self.values: list[str] = []
+        self.files: list[Path] = []
+        self.errors: dict[str, str] = {}
+
+    def resolve_secret(self, key_path: tuple[str, ...], text: str | None) -> str | None:
+        """The secret of that key; None if there is none, or if it is not available."""
+        if text is None:
+            return None
+        try:
+            secret = self._resolve(text)
+        except SecretUnavailableError as error:
+            self.errors[".".join(key_path)] = str(error)
+            return None
+        self.values += (secret, *_extract_url_passwords(secret))
+        reference = _REFERENCE_PATTERN.fullmatch(text)
+        if reference is None and not _is_loopback_url(text):
+            self._require_private_file(key_path)
+        elif reference is not None and reference[1] == "file":
+            self.files.append(expand_home(reference[2], self._home))
+        return secret
+
+    def collect_url_password(self, key_path: KeyPath, text: str) -> None:
+        """Treat a password in an address as a secret."""
+        passwords = _extract_url_passwords(text)
+        self.values += passwords
+        if passwords and not _is_loopback_url(text):
+            self._require_private_file(key_path)
+
+    def _require_private_file(self, key_path: KeyPath) -> None:
+        path = Path(self._file.path)
+        if _is_readable_by_others(path):
+            self._file.add_problem(
+                key_path,
+                f"`{key_path[-1]}` holds a secret in a file that others can read: chmod 600 {path},"
+                " or use env:NAME, file:PATH or cmd:ARGV",
+            )
+
+
+def _extract_url_passwords(text: str) -> tuple[str, ...]:
+    """The password in a URL (`https://name:password@host`) as written, decoded, and as sent; empty if there is none.
+
+    A name without a password counts as one.
     """
     try:
-        written = urlsplit(text).netloc.rpartition("@")[0] if "://" in text else ""
+        user_info = urlsplit(text).netloc.rpartition("@")[0] if "://" in text else ""
     except ValueError:
         return ()
-    if not written:
+    if not user_info:
         return ()
-    name, _, password = written.partition(":")
+    name, _, password = user_info.partition(":")
     sent = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
     return password or name, unquote(password or name), sent
 
 
-def is_literal_secret(text: str) -> bool:
-    """Whether the config holds the secret itself."""
-    return _REFERENCE_PATTERN.fullmatch(text) is None
-
-
-def is_loopback_url(text: str) -> bool:
-    """Whether a literal is the address of a server on this machine: nothing that another person could use."""
+def _is_loopback_url(text: str) -> bool:
+    """Whether the text is the address of a server on this machine, which is of no use to anyone else."""
     try:
         host = urlsplit(text).hostname if "://" in text else None
     except ValueError:
@@ -112,8 +150,8 @@ def is_loopback_url(text: str) -> bool:
     return host in ("localhost", "::1") or (host is not None and host.startswith("127."))
 
 
-def is_readable_by_others(path: Path) -> bool:
-    """Whether anybody but the owner may read a file; always False on Windows, whose home folders are private."""
+def _is_readable_by_others(path: Path) -> bool:
+    """Whether other users may read a file; always False on Windows, where home folders are private."""
     try:
         return os.name == "posix" and bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
     except OSError:

@@ -33,7 +33,7 @@ def build_context(environment: Environment, redactor: Redactor) -> DoctorContext
     host_info = environment.read_host_info()
     paths = resolve_paths(host_info.env, host_info.home)
     now = environment.clock.now()
-    config, config_error = _load_config(environment, host_info, paths)
+    config, config_error = _load_config(host_info, paths)
     found_logins = {
         name: fetch.find_logins(
             provider,
@@ -66,8 +66,8 @@ def build_context(environment: Environment, redactor: Redactor) -> DoctorContext
     )
 
 
-def _load_config(environment: Environment, host_info: HostInfo, paths: Paths) -> tuple[Config | None, str]:
-    resolver = secrets.make_secret_resolver(host_info.env, host_info.home, environment.run)
+def _load_config(host_info: HostInfo, paths: Paths) -> tuple[Config | None, str]:
+    resolver = secrets.make_secret_resolver(host_info)
     try:
         return configuration.load_config(paths, resolver, host_info.home), ""
     except ConfigError as error:

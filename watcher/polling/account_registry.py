@@ -91,23 +91,6 @@ class AccountRegistry:
         self._store.run_transaction(work, now=result.at)
         return True
 
-    def record_request(self, provider: str, login: Credential, now: datetime) -> None:
-        """Keep when and with which login the account is polled."""
-        token = accounts.hash_token(login)
-        self._store.run_transaction(
-            lambda: self._store.accounts.save_request(provider, login.account, token, now), now=now
-        )
-
-    def get_last_requested_at(self, provider: str, login: Credential) -> datetime | None:
-        """When the provider itself was last asked for the account; None where it never was."""
-        last = self._store.accounts.load_request(provider, login.account)
-        return None if last is None else last[0]
-
-    def has_changed(self, provider: str, login: Credential) -> bool | None:
-        """Whether the account was last polled with another login; None where it never was polled."""
-        last = self._store.accounts.load_request(provider, login.account)
-        return None if last is None else last[1] != accounts.hash_token(login)
-
     def settle(self, provider: str, config: Config, now: datetime, *, troubled: Collection[str] = ()) -> list[Account]:
         """Give each account whose login has another key that key; return those that have no login any more.
 

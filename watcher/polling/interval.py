@@ -101,11 +101,6 @@ def compute_cooldown(strikes: int, retry_after: timedelta | None, now: datetime)
     return now + max(doubled, said)
 
 
-def forgive_strike(strikes: int) -> int:
-    """Strikes after a good answer: one less, so that a server that refuses every other request is not asked faster."""
-    return max(strikes - 1, 0)
-
-
 def choose_next_poll(context: PollContext, now: datetime) -> NextPoll:
     """When to ask this login next, and why."""
     if context.failure_kind == "unsupported" and not context.login_changed:

@@ -41,9 +41,7 @@ def read_statusline(store: Store, logins: Sequence[Credential]) -> tuple[datetim
         return at, None
     account, name, _ = own[0]
     said = claude_statusline.parse_statusline(content, at, account=account, account_name=name)
-    known = next(
-        (each for each in store.accounts.load() if (each.provider, each.account) == (claude.ID, account)), None
-    )
+    known = store.accounts.find(claude.ID, account)
     return at, None if said is None else claude_statusline.filter_newer_readings(
         said, known.snapshot if known else None
     )
@@ -60,10 +58,8 @@ def import_statusline(paths: Paths, environment: Environment) -> None:
     if not lock.acquire():
         return
     try:
-        around = environment.read_host_info()
-        config = configuration.load_config(
-            paths, make_secret_resolver(around.env, around.home, environment.run), around.home
-        )
+        host_info = environment.read_host_info()
+        config = configuration.load_config(paths, make_secret_resolver(host_info), host_info.home)
         settings = config.providers[claude.ID]
         now = environment.clock.now()
         path = paths.state_dir / DATABASE_FILE_NAME
@@ -71,7 +67,7 @@ def import_statusline(paths: Paths, environment: Environment) -> None:
         try:
             logins = AccountRegistry(store)
             found = fetch.find_logins(
-                claude.PROVIDER, around, settings.overrides, known_keys=logins.get_known_keys(claude.ID)
+                claude.PROVIDER, host_info, settings.overrides, known_keys=logins.get_known_keys(claude.ID)
             )
             logins.record_credentials(claude.ID, found.credentials, now)
             logins.settle(claude.ID, config, now, troubled={each.account for each in found.failures})
