@@ -1,12 +1,13 @@
-"""How long one evaluation takes, and how long an alert takes from the provider's answer to the webhook.
+"""How long an evaluation takes, and how long an alert takes from the provider's answer to the webhook.
 
-*Evaluation*: ten thousand pairs of rule and series, in two shapes, quiet and with all of them firing. Ours is the
-whole of a poll: judged, planned and kept in a real database file, synced as in use. Beside it Prometheus evaluates the
-equivalent rules over the equivalent series on this machine, by its own measure, which keeps its state in memory.
+*Evaluation*: one poll of 100 series under 100 rules, while nothing fires and while every rule fires on every series.
+`engine` is the CPU time of the engine alone (goal: under 20 ms while nothing fires); `poll` is the whole of a poll:
+evaluated, planned and stored in a database file. Prometheus evaluates the equivalent rules over the equivalent series
+on this machine, by its own measure, with its state in memory.
 
-*Delivery*: the real daemon is told to ask a provider on the loopback, whose answer crosses a threshold; measured from
-the moment the answer is handed over until the webhook holds the message. Beside it Prometheus and Alertmanager at
-settings of one second, from the scrape that first shows the value.
+*Delivery*: the daemon polls a provider on the loopback, whose answer crosses a threshold; measured from the moment the
+answer is sent until the webhook holds the message. Prometheus and Alertmanager run at settings of one second, measured
+from the scrape that first shows the value.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import tempfile
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import process_time
 
 from msgspec import structs
 
@@ -25,6 +27,7 @@ from benchmarks import incumbents
 from benchmarks.incumbents import pause
 from watcher import pipeline
 from watcher.config import loader as configuration
+from watcher.core.engine.evaluator import evaluate_poll
 from watcher.core.model import DeliveryState, Reading, Snapshot, WindowKind
 from watcher.core.redaction import Redactor
 from watcher.daemon import REFRESH_FACT, REFRESH_REQUESTED, Daemon
@@ -33,7 +36,7 @@ from watcher.system import clock, environment
 from watcher.system.log import Log
 from watcher.system.paths import Paths
 
-SHAPES = ((100, 100), (10_000, 1))
+SHAPES = ((100, 100), (50, 10))
 LOW, HIGH = 62.0, 87.0
 START = datetime(2026, 3, 4, 9, tzinfo=UTC)
 EVERY = timedelta(minutes=5)
@@ -42,8 +45,8 @@ EVERY = timedelta(minutes=5)
 # --- one evaluation --------------------------------------------------------------------------------------------------
 
 
-def ours(rules: int, series: int, times: int) -> dict[str, float]:
-    """Median seconds of one poll: quiet, when all begin to fire, and while all fire."""
+def ours(rules: int, series: int, times: int) -> dict[str, tuple[float, float]]:
+    """Median seconds (CPU of the engine, whole poll): quiet, when all begin to fire, and while all fire."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "rules").mkdir()
@@ -56,29 +59,36 @@ def ours(rules: int, series: int, times: int) -> dict[str, float]:
         config = configuration.load_config(Paths(config_dir=folder, state_dir=folder), lambda secret: secret, folder)
         store = Store(folder / DATABASE_FILE_NAME, now=START)
         now = START
+        cpu: dict[str, list[float]] = {"quiet": [], "all begin": [], "all firing": []}
         spans: dict[str, list[float]] = {"quiet": [], "all begin": [], "all firing": []}
         for phase, base, rounds in (("quiet", 40.0, times), ("all begin", 92.0, 1), ("all firing", 92.0, times)):
             for turn in range(rounds):
                 now += EVERY
-                answer = _answer(series, base + turn % 7 / 10, now)
+                answer = _make_snapshot(series, base + turn % 7 / 10, now)
+                began = process_time()
+                evaluate_poll(config.rules, store.alerts.load_state(), answer, now, every=EVERY)
+                cpu[phase].append(process_time() - began)
                 began = clock.monotonic_s()
                 observed = pipeline.process_result(store, config, answer, now=now, every=EVERY)
                 spans[phase].append(clock.monotonic_s() - began)
                 if len(observed.evaluation.transitions) != (rules * series if phase == "all begin" else 0):
                     raise RuntimeError(f"{phase}: {len(observed.evaluation.transitions)} transitions")
-                _told(store, now)
+                _mark_sent(store, now)
         store.close()
-    # The first poll of all reads the state and prepares the rules.
-    return {phase: statistics.median(found[1:] or found) for phase, found in spans.items()}
+    # The first poll reads the state and compiles the rules.
+    return {
+        phase: (statistics.median(cpu[phase][1:] or cpu[phase]), statistics.median(found[1:] or found))
+        for phase, found in spans.items()
+    }
 
 
-def _told(store: Store, now: datetime) -> None:
-    """Nothing waits: what was planned has been sent."""
+def _mark_sent(store: Store, now: datetime) -> None:
+    """Marks everything in the outbox as sent."""
     done = [structs.replace(delivery, state=DeliveryState.SENT) for delivery in store.outbox.load()]
     store.run_transaction(lambda: store.outbox.update(done), now=now)
 
 
-def _answer(series: int, used: float, now: datetime) -> Snapshot:
+def _make_snapshot(series: int, used: float, now: datetime) -> Snapshot:
     readings = tuple(
         Reading(
             window=f"w{number}",
@@ -152,7 +162,7 @@ def delivered(times: int) -> list[float]:
 
     with tempfile.TemporaryDirectory() as name, incumbents.server(answer, receive) as url:
         home = Path(name)
-        own = _laid_out(home, url)
+        own = _write_home(home, url)
         os.environ |= {"HOME": name, "XDG_DATA_HOME": str(home / "data")}
         store = Store(own.state_dir / DATABASE_FILE_NAME, now=clock.utc_now())
         store.close()
@@ -191,7 +201,7 @@ def delivered(times: int) -> list[float]:
     return spans
 
 
-def _laid_out(home: Path, url: str) -> Paths:
+def _write_home(home: Path, url: str) -> Paths:
     own = Paths(config_dir=home / "config", state_dir=home / "state")
     login = home / "data" / "opencode" / "auth.json"
     for folder in (own.config_dir, own.state_dir, login.parent):
@@ -254,12 +264,10 @@ def main() -> None:
         print(f"\n{rules} rules over {series} series, medians of {options.times} in ms")
         mine = ours(rules, series, options.times)
         other = {} if incumbents.PROMETHEUS in missing else theirs(rules, series, options.times)
-        for phase, seconds in mine.items():
+        for phase, (engine_s, poll_s) in mine.items():
             beside = other.get(phase)
-            text = (
-                "" if beside is None else f"   Prometheus {beside * 1000:8.1f}   ours is {seconds / beside:.3f} of it"
-            )
-            print(f"  {phase:<12}{seconds * 1000:9.1f}{text}")
+            text = "" if beside is None else f"   Prometheus {beside * 1000:8.1f}   ours is {poll_s / beside:.3f} of it"
+            print(f"  {phase:<12}engine {engine_s * 1000:8.1f}   poll {poll_s * 1000:8.1f}{text}")
     spans = delivered(options.alerts)
     half, most = _quantiles(spans)
     print(f"\nfrom an answer to the webhook, {len(spans)} alerts: p50 {half:.1f} ms, p95 {most:.1f} ms")

@@ -187,7 +187,7 @@ class _Reader(Player):
         """One for each answer or failure of this line."""
         line = next(iter(lines(self.timeline)))
         found = []
-        for news in self._news(msgspec.structs.replace(line, at=at, words=words)):
+        for news in self._make_results(msgspec.structs.replace(line, at=at, words=words)):
             if news is None:
                 found.append(Poll(at=at, provider="", tick=True))
             elif isinstance(news, PollFailure):
@@ -292,7 +292,7 @@ def main() -> None:
         "--explain", action="store_true", help="show each case in which this program's engine was wrong"
     )
     options = parser.parse_args()
-    generated = [days.generated(number, options.seed) for number in range(options.days)]
+    generated = [days.generate_day(number, options.seed) for number in range(options.days)]
     followed, count = followable()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.packages or Path(temporary)
