@@ -1,9 +1,11 @@
 """One judgement, one transaction: what of it is the pipeline's own."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
+from tests.core.samples import routing
 from watcher import pipeline
 from watcher.core.model import PollFailure, Reading, Snapshot, WindowKind
 from watcher.storage.store import Store
@@ -54,3 +56,13 @@ def test_an_account_without_a_reading_yet_is_asked_over_the_network(store):
     failure = PollFailure(provider="claude", at=NOW, kind="offline", message="no")
     store.run_transaction(lambda: store.readings.save_result(failure), now=NOW)
     assert pipeline.is_offline(store)
+
+
+def test_messages_name_accounts_as_they_are_called_now(store):
+    config = SimpleNamespace(routing=routing())
+    for name in ("one@example.com", "Two@Example.com"):
+        snapshot = Snapshot(provider="claude", at=NOW, account=name.lower(), account_name=name, readings=())
+        store.run_transaction(lambda snapshot=snapshot: store.readings.save_result(snapshot), now=NOW)
+    formatter = pipeline.build_routing(store, config).formatter
+    assert formatter.multi_account_providers == {"claude"}
+    assert formatter.account_names == {("claude", "two@example.com"): "Two@Example.com"}

@@ -110,13 +110,14 @@ def release_deliveries(store: Store, config: Config, *, now: datetime) -> planne
 
 
 def build_routing(store: Store, config: Config) -> planner.Routing:
-    """The config's routing, with the accounts named in messages of the providers that have several."""
-    crowded = store.accounts.load_multi_account_providers()
-    if not crowded:
-        return config.routing
-    return structs.replace(
-        config.routing, formatter=structs.replace(config.routing.formatter, multi_account_providers=crowded)
+    """The config's routing, with the names of the accounts as they are now."""
+    accounts = store.accounts.load()
+    formatter = structs.replace(
+        config.routing.formatter,
+        multi_account_providers=store.accounts.load_multi_account_providers(),
+        account_names={(each.provider, each.account): each.name for each in accounts if each.name != each.account},
     )
+    return structs.replace(config.routing, formatter=formatter)
 
 
 def is_offline(store: Store) -> bool:

@@ -153,6 +153,16 @@ def test_an_account_is_named_in_the_title_where_there_are_several():
     assert message.title == "Claude (me@example.com) 5-hour window at 82 %, resets in 1 h 40 min (16:00)"
 
 
+def test_an_account_has_its_present_name():
+    several = {
+        "multi_account_providers": frozenset({"claude"}),
+        "account_names": {("claude", "acc-1"): "Me@Example.com"},
+    }
+    message = compose_message(transition(account_name=""), rule(), structs.replace(FORMATTER, **several), NOW)
+    assert message.title.startswith("Claude (Me@Example.com) 5-hour window at 82 %")
+    assert message.account == "Me@Example.com"
+
+
 def test_names_are_made_up_from_ids_where_none_are_known():
     change = of("gemini_cli", "gemini_2_5_pro", read=reading(label="", resets_at=None))
     assert title(change) == "Gemini Cli gemini 2 5 pro at 82 %"

@@ -39,7 +39,7 @@ class SeriesName:
 
     def __init__(self, transition: Transition, provider_name: str, *, name_account: bool) -> None:
         series, reading = transition.series, transition.reading
-        account = transition.account_name or series.account
+        account = transition.account_name
         self.provider_name = provider_name or series.provider.replace("_", " ").title()
         self.provider_label = f"{self.provider_name} ({account})" if name_account and account else self.provider_name
         self.window_label = (reading.label if reading else "") or series.window.replace("_", " ")

@@ -47,6 +47,7 @@ class Formatter(Struct, frozen=True, kw_only=True):
     tz: tzinfo
     providers: Mapping[str, ProviderInfo] = {}
     multi_account_providers: frozenset[str] = frozenset()  # the titles of these name the account
+    account_names: Mapping[tuple[str, str], str] = {}  # (provider, account) -> its present name, where that is known
 
 
 def write_message(delivery: Delivery, rules: Mapping[str, Rule], formatter: Formatter, now: datetime) -> Delivery:
@@ -70,7 +71,9 @@ def compose_message(transition: Transition, rule: Rule | None, formatter: Format
 
     A rule's own templates are used while an alert lasts; they do not fit its end.
     """
-    provider = transition.series.provider
+    provider, account = transition.series.provider, transition.series.account
+    account_name = formatter.account_names.get((provider, account)) or transition.account_name or account
+    transition = structs.replace(transition, account_name=account_name)
     info = formatter.providers.get(provider, ProviderInfo(name=""))
     times = TimeFormatter(tz=formatter.tz, now=now)
     name = SeriesName(transition, info.name, name_account=provider in formatter.multi_account_providers)
@@ -93,7 +96,7 @@ def compose_message(transition: Transition, rule: Rule | None, formatter: Format
         body=body,
         rule=transition.rule,
         provider=provider,
-        account=transition.account_name or transition.series.account,
+        account=account_name,
         window=transition.series.window,
         label=reading.label,
         used_percent=reading.used_percent,
@@ -210,7 +213,7 @@ def _collect_template_values(transition: Transition, name: SeriesName, times: Ti
     return {
         "rule": transition.rule,
         "provider": name.provider_label,
-        "account": transition.account_name or transition.series.account,
+        "account": transition.account_name,
         "window": name.window_label,
         "label": name.window_label,
         "plan": message_text.get_text_fact(transition, "plan"),
