@@ -211,7 +211,7 @@ class _ConfigLoader:
         if kind is None:
             self._file.add_problem(key_path, f"`type` is missing; valid: {', '.join(NOTIFIERS)}", at_key=True)
         elif not isinstance(kind, str) or kind not in NOTIFIERS:
-            hint = suggest(str(kind), NOTIFIERS)
+            hint = suggest(kind if isinstance(kind, str) else "", NOTIFIERS)
             self._file.add_problem((*key_path, "type"), f"unknown type {format_toml_value(kind)}; {hint}")
         else:
             return NOTIFIERS[kind]
