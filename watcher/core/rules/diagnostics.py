@@ -7,6 +7,7 @@
         |                ^^^^^^^^^^
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -64,10 +65,7 @@ def create_diagnostic(path: str, text: str, span: TextSpan, message: str, *, rul
 
 @lru_cache(maxsize=2)  # one file often has many mistakes
 def _find_line_starts(text: str) -> list[int]:
-    starts = [0]
-    while (end := text.find("\n", starts[-1])) >= 0:
-        starts.append(end + 1)
-    return starts
+    return [0, *(found.end() for found in re.finditer("\n", text))]
 
 
 def format_diagnostics(diagnostics: Iterable[Diagnostic]) -> str:

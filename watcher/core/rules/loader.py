@@ -198,8 +198,6 @@ def _describe_duplicate_table(text: str, header: str) -> str:
 
 
 def _find_line_span(text: str, line: int) -> TextSpan:
-    start = 0
-    for _ in range(line - 1):
-        start = text.find("\n", start) + 1
-    end = text.find("\n", start)
-    return TextSpan(start, len(text) if end < 0 else end)
+    lines = text.split("\n")
+    start = sum(len(each) + 1 for each in lines[: line - 1])
+    return TextSpan(start, start + len(lines[line - 1]))

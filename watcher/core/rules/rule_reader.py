@@ -21,13 +21,7 @@ from watcher.core.rules.diagnostics import (
 from watcher.core.rules.fields import PROVIDER_WINDOWS
 from watcher.core.rules.hysteresis import extract_threshold, find_overlap, make_default_clear
 from watcher.core.rules.lexer import ExpressionError, tokenize
-from watcher.core.rules.parser import (
-    find_subject,
-    parse_clear,
-    parse_condition,
-    parse_literal,
-    parse_selector,
-)
+from watcher.core.rules.parser import find_subject, parse_clear, parse_condition, parse_literal, parse_selector
 from watcher.core.rules.rule import Example, Level, Rule
 from watcher.core.rules.schema import ExampleEntry, LevelsEntry, RuleEntry
 from watcher.core.rules.selector import Selector
