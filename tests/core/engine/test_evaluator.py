@@ -1,4 +1,4 @@
-"""The one entry: what is in a evaluation, and what is left out of it."""
+"""One evaluation: what is in its result, and what is left out."""
 
 from datetime import timedelta
 from time import process_time
@@ -34,9 +34,9 @@ def failure(at, kind="timeout"):
     return PollFailure(provider="claude", account="a", at=at, kind=kind, message="no answer in 20 s")
 
 
-def played(*news, rules=RULES, engine_state=None):
+def play(*results, rules=RULES, engine_state=None):
     engine_state, evaluations = engine_state or EngineState({}, {}), []
-    for each in news:
+    for each in results:
         evaluations.append(evaluator.evaluate_poll(rules, engine_state, each, each.at, every=EVERY, explain=True))
         engine_state = evaluator.apply_evaluation(engine_state, evaluations[-1])
     return evaluations, engine_state
@@ -49,14 +49,14 @@ def test_the_arguments_stay_unchanged():
 
 
 def test_an_alert_with_nothing_to_remember_is_not_kept():
-    (evaluation,), engine_state = played(answer(20))
+    (evaluation,), engine_state = play(answer(20))
     assert evaluation.alert_states == ()
     assert engine_state.alert_states == {}
     assert [state.series for state in evaluation.series_states] == [SERIES]
 
 
 def test_an_unchanged_alert_is_not_written_again():
-    (_, second), _ = played(answer(90), answer(91, NOW + EVERY))
+    (_, second), _ = play(answer(90), answer(91, NOW + EVERY))
     assert second.alert_states == ()
     assert second.closed_alerts == ()
 
@@ -69,7 +69,7 @@ def test_a_transition_carries_all_that_its_readers_need():
         used_percent=100,
         resets_at=NOW + timedelta(days=2),
     )
-    (evaluation,), _ = played(answer(90, more=(weekly,), resets_at=NOW + minutes(90)))
+    (evaluation,), _ = play(answer(90, more=(weekly,), resets_at=NOW + minutes(90)))
     (transition,) = evaluation.transitions
     assert transition.series == SERIES
     assert transition.account_name == "me@example.com"
@@ -85,8 +85,8 @@ def test_a_transition_carries_all_that_its_readers_need():
 
 
 def test_the_forecast_is_among_the_facts_once_it_is_known():
-    news = [answer(70 + 4 * turn, NOW + turn * EVERY, resets_at=NOW + minutes(120)) for turn in range(4)]
-    evaluations, _ = played(*news)
+    results = [answer(70 + 4 * turn, NOW + turn * EVERY, resets_at=NOW + minutes(120)) for turn in range(4)]
+    evaluations, _ = play(*results)
     facts = evaluations[-1].transitions[0].facts
     assert facts["rate"] == pytest.approx(48)
     assert facts["exhausts_in_s"] == pytest.approx(18 / 48 * 3600)
@@ -94,8 +94,8 @@ def test_the_forecast_is_among_the_facts_once_it_is_known():
 
 
 def test_a_failure_is_among_the_facts_of_a_silence():
-    news = [answer(10), *(failure(NOW + minutes(15 * turn)) for turn in range(1, 5))]
-    evaluations, _ = played(*news, rules=QUIET)
+    results = [answer(10), *(failure(NOW + minutes(15 * turn)) for turn in range(1, 5))]
+    evaluations, _ = play(*results, rules=QUIET)
     (transition,) = evaluations[-1].transitions
     assert transition.facts["error"] == "no answer in 20 s"
     assert transition.facts["error_kind"] == "timeout"
@@ -103,24 +103,24 @@ def test_a_failure_is_among_the_facts_of_a_silence():
 
 
 def test_a_suspect_reading_is_counted():
-    evaluations, _ = played(answer(3), answer(99, NOW + EVERY), answer(4, NOW + 2 * EVERY))
+    evaluations, _ = play(answer(3), answer(99, NOW + EVERY), answer(4, NOW + 2 * EVERY))
     assert [state.doubts for evaluation in evaluations for state in evaluation.series_states] == [0, 1, 0]
 
 
 def test_a_frozen_answer_is_counted():
     ends = NOW + minutes(3)
-    _, engine_state = played(answer(30, resets_at=ends), answer(30, NOW + EVERY, resets_at=ends))
+    _, engine_state = play(answer(30, resets_at=ends), answer(30, NOW + EVERY, resets_at=ends))
     assert engine_state.series_states[SERIES].doubts == 1
 
 
 def test_an_availability_rule_is_due_when_its_duration_has_passed():
-    (evaluation,), _ = played(answer(10), rules=QUIET)
+    (evaluation,), _ = play(answer(10), rules=QUIET)
     assert evaluation.next_due_at is not None
     assert NOW + minutes(25) < evaluation.next_due_at <= NOW + minutes(46)
 
 
 def test_without_availability_rules_time_alone_changes_nothing_for_a_week():
-    (evaluation,), engine_state = played(answer(90))
+    (evaluation,), engine_state = play(answer(90))
     assert evaluation.next_due_at is not None
     assert evaluation.next_due_at > NOW + timedelta(days=7)
     ticked = evaluator.evaluate_poll(RULES, engine_state, None, NOW + minutes(15), every=EVERY)
@@ -135,48 +135,46 @@ def test_every_decision_has_a_reason_in_words():
         Snapshot(provider="claude", account="a", at=NOW + 3 * EVERY),
         answer(None, NOW + 4 * EVERY),
     ]
-    evaluations, _ = played(*silent)
+    evaluations, _ = play(*silent)
     reasons = [[each.reason for each in evaluation.decisions] for evaluation in evaluations]
     assert reasons == [["below"], ["suspect"], ["failed"], ["missing"], ["stale"]]
     assert all(each.text == REASONS[each.reason] for evaluation in evaluations for each in evaluation.decisions)
 
 
 def test_hysteresis_is_a_reason():
-    evaluations, _ = played(answer(81), answer(78, NOW + EVERY), answer(82, NOW + 2 * EVERY))
+    evaluations, _ = play(answer(81), answer(78, NOW + EVERY), answer(82, NOW + 2 * EVERY))
     assert [evaluation.decisions[0].reason for evaluation in evaluations] == ["above", "hysteresis", "unchanged"]
     assert [evaluation.decisions[0].phase for evaluation in evaluations] == [AlertPhase.FIRING] * 3
     assert [evaluation.decisions[0].condition for evaluation in evaluations] == [True, False, True]
 
 
 def test_a_reset_that_refires_is_two_decisions():
-    evaluations, _ = played(
-        answer(95, resets_at=NOW + minutes(2)), answer(85, NOW + EVERY, resets_at=NOW + minutes(302))
-    )
+    evaluations, _ = play(answer(95, resets_at=NOW + minutes(2)), answer(85, NOW + EVERY, resets_at=NOW + minutes(302)))
     assert [each.reason for each in evaluations[-1].decisions] == ["reset", "above"]
 
 
 def test_an_event_outside_of_on_is_decided_and_not_reported():
     rules = parse_rules('[[rule]]\nname = "r"\nwhen = "claude > 80%"\non = ["resolved"]', "rules.toml")
-    (evaluation,), _ = played(answer(90), rules=rules)
+    (evaluation,), _ = play(answer(90), rules=rules)
     assert evaluation.transitions == ()
     assert evaluation.decisions[0].reason == "not asked for"
 
 
 def test_a_removed_rule_is_closed_with_a_reason():
-    _, engine_state = played(answer(90))
+    _, engine_state = play(answer(90))
     evaluation = evaluator.evaluate_poll((), engine_state, None, NOW + EVERY, every=EVERY)
     assert [each.reason for each in evaluation.decisions] == ["rule removed"]
     assert evaluator.apply_evaluation(engine_state, evaluation).alert_states["r", SERIES].phase is AlertPhase.OK
 
 
 def test_the_counts_of_a_removed_rule_are_dropped_in_the_next_episode():
-    _, engine_state = played(answer(90, resets_at=NOW + minutes(7)))
+    _, engine_state = play(answer(90, resets_at=NOW + minutes(7)))
     engine_state = evaluator.apply_evaluation(
         engine_state, evaluator.evaluate_poll((), engine_state, None, NOW + EVERY, every=EVERY)
     )
-    news = answer(2, NOW + minutes(10), resets_at=NOW + minutes(307))
+    results = answer(2, NOW + minutes(10), resets_at=NOW + minutes(307))
     engine_state = evaluator.apply_evaluation(
-        engine_state, evaluator.evaluate_poll((), engine_state, news, news.at, every=EVERY)
+        engine_state, evaluator.evaluate_poll((), engine_state, results, results.at, every=EVERY)
     )
     assert (
         evaluator.apply_evaluation(
@@ -192,12 +190,12 @@ def test_ten_thousand_quiet_pairs_take_tens_of_milliseconds():
     readings = tuple(
         Reading(window=f"w{number}", kind=WindowKind.OTHER, used_percent=20 + number) for number in range(10)
     )
-    news = Snapshot(provider="antigravity", at=NOW, readings=readings)
-    evaluator.evaluate_poll(rules, EngineState({}, {}), news, NOW, every=EVERY)
+    results = Snapshot(provider="antigravity", at=NOW, readings=readings)
+    evaluator.evaluate_poll(rules, EngineState({}, {}), results, NOW, every=EVERY)
     took = []
     for _ in range(3):
         began = process_time()
-        evaluation = evaluator.evaluate_poll(rules, EngineState({}, {}), news, NOW, every=EVERY)
+        evaluation = evaluator.evaluate_poll(rules, EngineState({}, {}), results, NOW, every=EVERY)
         took.append(process_time() - began)
     assert evaluation.alert_states == ()
     assert min(took) < 0.2  # measured: 0.02 s; the rest is for slow machines
@@ -212,7 +210,7 @@ levels = { info = "50%", warning = "80%", critical = "95%" }
 
 
 @pytest.mark.parametrize(
-    ("asked", "values", "heard"),
+    ("asked", "values", "severities"),
     [
         ("", (60, 97, 60, 40), ["info", "critical"]),
         ("", (60, 82, 97, 40), ["info", "warning", "critical"]),
@@ -221,12 +219,12 @@ levels = { info = "50%", warning = "80%", critical = "95%" }
         ('remind = "5m"', (97, 60, 40), ["critical", "info"]),
     ],
 )
-def test_a_resolved_event_lists_the_severities_that_were_reported(asked, values, heard):
+def test_a_resolved_event_lists_the_severities_that_were_reported(asked, values, severities):
     rules = parse_rules(LADDER + asked, "rules.toml")
-    news = [answer(used, NOW + minutes(5 * place)) for place, used in enumerate(values)]
+    results = [answer(used, NOW + minutes(5 * place)) for place, used in enumerate(values)]
     engine_state, transitions = EngineState({}, {}), []
-    for each in news:
+    for each in results:
         evaluation = evaluator.evaluate_poll(rules, engine_state, each, each.at, every=minutes(5))
         engine_state = evaluator.apply_evaluation(engine_state, evaluation)
         transitions += evaluation.transitions
-    assert (transitions[-1].event, list(transitions[-1].notified_severities)) == (AlertEvent.RESOLVED, heard)
+    assert (transitions[-1].event, list(transitions[-1].notified_severities)) == (AlertEvent.RESOLVED, severities)

@@ -1,4 +1,4 @@
-"""The forecast against simulated truth, and where it must keep silent."""
+"""The forecast against simulated truth, and where it must be unknown."""
 
 import math
 from datetime import UTC, datetime, timedelta

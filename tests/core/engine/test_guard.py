@@ -1,4 +1,4 @@
-"""A guard lets pass only what is known to be so, for every window that is meant."""
+"""A guard holds only if its condition is known to hold for every matching series."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,11 +20,11 @@ def state(name: str, used: float | None, *, account="", ago=timedelta(minutes=5)
     kind = WindowKind.SESSION if window == "five_hour" else WindowKind.WEEKLY
     known = {"kind": kind, "used_percent": used, "resets_at": NOW + 2 * HOUR, **facts}
     reading = Reading(window=window, **known)
-    news = Snapshot(provider=provider, account=account, account_name=account, at=NOW - ago, readings=(reading,))
+    snapshot = Snapshot(provider=provider, account=account, account_name=account, at=NOW - ago, readings=(reading,))
     series = Series(provider=provider, account=account, window=window)
-    seen = reset_detection.apply_reading(create_series_state(series, news.at), reading, news.at, HOUR)
+    state = reset_detection.apply_reading(create_series_state(series, snapshot.at), reading, snapshot.at, HOUR)
     return SeriesState(
-        **{name: getattr(seen, name) for name in seen.__struct_fields__} | {"primary": kind is WindowKind.SESSION}
+        **{name: getattr(state, name) for name in state.__struct_fields__} | {"primary": kind is WindowKind.SESSION}
     )
 
 

@@ -1,4 +1,4 @@
-"""Which series a rule is about, and whether its condition holds with the others it names."""
+"""Which series a rule is about, and whether its condition holds with the others it refers to."""
 
 from datetime import timedelta
 
@@ -33,7 +33,7 @@ def make_metrics(provider, window, used, account=""):
     return SeriesMetrics(state, NOW)
 
 
-def asked(when, subject, *others, clearing=False):
+def evaluate(when, subject, *others, clearing=False):
     (answer,) = evaluate_condition(compiled(when), subject, lambda _: [subject, *others], clearing=clearing)
     return answer
 
@@ -71,21 +71,21 @@ def test_other_series_are_evaluated_only_if_they_decide():
 def test_one_match_is_enough_to_hold_and_all_are_needed_to_clear():
     full, free = make_metrics("codex", "weekly", 95), make_metrics("copilot_x", "weekly", 10)
     when = "claude.five_hour > 80% and *.weekly > 90%"
-    assert asked(when, CLAUDE, full, free) is True
-    assert asked(when, CLAUDE, free) is False
-    assert asked(when, CLAUDE, full, free, clearing=True) is False
-    assert asked(when, CLAUDE, free, clearing=True) is True
+    assert evaluate(when, CLAUDE, full, free) is True
+    assert evaluate(when, CLAUDE, free) is False
+    assert evaluate(when, CLAUDE, full, free, clearing=True) is False
+    assert evaluate(when, CLAUDE, free, clearing=True) is True
 
 
 def test_a_missing_series_is_unknown():
-    assert asked("claude.five_hour > 80% and codex.weekly > 90%", CLAUDE) is None
-    assert asked("claude.five_hour > 90% and codex.weekly > 90%", CLAUDE) is False
+    assert evaluate("claude.five_hour > 80% and codex.weekly > 90%", CLAUDE) is None
+    assert evaluate("claude.five_hour > 90% and codex.weekly > 90%", CLAUDE) is False
 
 
 def test_another_window_of_the_same_provider_means_the_same_account():
     mine, theirs = make_metrics("claude", "seven_day", 10, "a"), make_metrics("claude", "seven_day", 99, "b")
     subject = make_metrics("claude", "five_hour", 85, "a")
-    assert asked("claude.five_hour > 80% and claude.seven_day > 90%", subject, mine, theirs) is False
+    assert evaluate("claude.five_hour > 80% and claude.seven_day > 90%", subject, mine, theirs) is False
 
 
 def test_the_combinations_of_wildcards_are_bounded():
@@ -93,7 +93,7 @@ def test_the_combinations_of_wildcards_are_bounded():
     tried = []
     original, matching.evaluate_boolean = matching.evaluate_boolean, lambda *words: tried.append(1) or original(*words)
     try:
-        answer = asked("claude.five_hour > 80% and *.weekly > 200% and codex.*.used_percent > 200%", CLAUDE, *crowd)
+        answer = evaluate("claude.five_hour > 80% and *.weekly > 200% and codex.*.used_percent > 200%", CLAUDE, *crowd)
     finally:
         matching.evaluate_boolean = original
     assert len(tried) == 1 + matching.MAX_COMBINATIONS  # the first asks whether the others matter at all

@@ -1,4 +1,4 @@
-"""What each field is worth, and when it is unknown."""
+"""The value of each field, and when it is unknown."""
 
 import math
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What must hold for every history, found by looking for one where it does not."""
+"""Properties that hold for every history."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -64,7 +64,7 @@ polls = st.lists(poll, min_size=1, max_size=25)
 
 
 def make_result(what, at, *, jitter=timedelta(0)):
-    """An answer in a world whose windows turn over every five hours."""
+    """The result of a poll; windows reset every five hours."""
     if what == "error":
         return PollFailure(provider="claude", at=at, kind="timeout", message="no answer")
     boundary = START + WINDOW
@@ -94,7 +94,7 @@ def history(rows):
 
 
 def play(rules, answers, engine_state=None, *, restart=False):
-    """Each answer's transitions, and the engine_state after it."""
+    """Each answer's transitions, and the engine state after it."""
     engine_state = engine_state or EngineState({}, {})
     for answer in answers:
         if restart:
@@ -146,7 +146,7 @@ inserted = st.lists(st.tuples(st.integers(0, 25), st.floats(0.01, 0.99), silence
 
 
 def mixed_with(answers, insertions):
-    """The answers, with silence between them: (before which, at what part of the pause, what)."""
+    """The answers with unknown results between them: (before which answer, at what part of the pause, what)."""
     added = []
     for place, part, what in insertions:
         if place < len(answers):
@@ -166,7 +166,9 @@ def test_silence_inserted_anywhere_changes_no_transition(rows, insertions):
 
 
 @modest
-@given(st.lists(st.floats(60, 100), min_size=1, max_size=25), inserted)  # each is believed: a doubt is a poll lost
+@given(
+    st.lists(st.floats(60, 100), min_size=1, max_size=25), inserted
+)  # each is believed: a suspect reading is a lost poll
 def test_silence_inserted_between_regular_polls_does_not_move_a_timer(values, insertions):
     answers = list(history([(5, value) for value in values]))
     mixed, clocks = mixed_with(answers, insertions), HOLDING[:1]
@@ -181,8 +183,8 @@ def test_silence_inserted_between_regular_polls_does_not_move_a_timer(values, in
     rows=[(2, 50.0)] * 9 + [(2, 81.0), (16, 81.0)], insertions=[(10, 0.75, "?")]
 )  # a pause too long to count at all
 def test_silence_in_a_longer_pause_may_only_delay_a_rule_with_for(rows, insertions):
-    # In a pause of more than one and a half polls the unknown stands where a poll was lost: nobody knows whether the
-    # condition held from there on, so that time does not count for `for`. It never makes a rule speak sooner.
+    # In a pause of more than one and a half polls, an unknown reading stands for a lost poll: from there on it is
+    # unknown whether the condition held, and that time does not count for `for`. It never makes a rule fire sooner.
     answers = list(history(rows))
     clocks = HOLDING[:1]
     undisturbed = [each.at for each in list_transitions(clocks, answers)]
@@ -231,8 +233,8 @@ def test_stored_times_never_go_back(rows, steps):
     for answer, minutes in zip(history(rows), steps, strict=False):
         skew += timedelta(minutes=minutes)
         answers.append(msgspec.structs.replace(answer, at=answer.at + skew))
-    # History never runs backwards: when an alert changed, what was told of it, which episode it is and since when, the
-    # samples. A last sight does: it follows the clock, or no silence would be noticed until that has caught up.
+    # These never go back: the time of an alert's last change and of its transitions, the episode and its beginning, the
+    # samples. The times of the last poll do: they follow the clock, or no silence would be noticed until it catches up.
     latest = {}
     rules = (*RULES, *HOLDING)
     for answer, (transitions, engine_state) in zip(answers, play(rules, answers), strict=True):

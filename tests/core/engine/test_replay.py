@@ -36,7 +36,7 @@ def failure(minutes, provider="claude"):
     return PollFailure(provider=provider, at=NOW + timedelta(minutes=minutes), kind="timeout", message="no answer")
 
 
-def told(history, **more):
+def list_transitions(history, **more):
     return [
         (each.at - NOW, each.rule, each.event.value)
         for moment in replay.replay_rules(RULES, history, **more)
@@ -46,11 +46,11 @@ def told(history, **more):
 
 def test_an_availability_rule_fires_when_its_time_has_come_not_at_the_next_line():
     history = [answer(10, 0), *(failure(10 * turn) for turn in range(1, 7))]
-    assert told(history) == [(timedelta(minutes=45, seconds=1), "quiet", "firing")]
+    assert list_transitions(history) == [(timedelta(minutes=45, seconds=1), "quiet", "firing")]
 
 
 def test_a_gap_in_the_history_is_sleep_and_no_silence():
-    assert told([answer(10, 0), answer(11, 5), answer(12, 10), answer(13, 600), answer(14, 605)]) == []
+    assert list_transitions([answer(10, 0), answer(11, 5), answer(12, 10), answer(13, 600), answer(14, 605)]) == []
 
 
 def test_windows_recorded_at_different_times_do_not_stop_each_others_timers():
@@ -79,17 +79,17 @@ def test_failures_count_for_the_interval():
 
 def test_where_the_history_is_too_short_the_providers_own_interval_counts():
     history = [answer(10, 0), answer(85, 20)]
-    assert told(history, default_intervals={"claude": timedelta(minutes=5)}) == [
+    assert list_transitions(history, default_intervals={"claude": timedelta(minutes=5)}) == [
         (timedelta(minutes=20), "session", "firing")
     ]
-    assert told(history, default_intervals={"claude": timedelta(minutes=10)}) == []
+    assert list_transitions(history, default_intervals={"claude": timedelta(minutes=10)}) == []
 
 
 def test_time_passes_to_the_end_that_is_given():
     history = [answer(10, 0), failure(5), failure(10)]
-    assert told(history) == []
+    assert list_transitions(history) == []
     until = NOW + timedelta(minutes=30)
-    assert told(history, until=until) == []
+    assert list_transitions(history, until=until) == []
 
 
 def test_without_rules_there_are_no_transitions():

@@ -1,4 +1,4 @@
-"""What an answer makes of a series; the table in the module's header, line by line."""
+"""How a reading changes the state of its series: the table of the module's docstring, line by line."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -25,7 +25,7 @@ def reading(used=50.0, ends=NOW + timedelta(hours=3), **more):
     return Reading(**(parts | {"used_percent": used, "resets_at": ends} | more))
 
 
-def seen(*readings, start=NOW, every=EVERY):
+def apply_readings(*readings, start=NOW, every=EVERY):
     """The states after each reading, one a poll."""
     state = create_series_state(SERIES, start)
     states = []
@@ -42,8 +42,8 @@ TABLE = [
     ("an unreliable reading", reading(), reading(10, low_confidence=True), Validity.UNKNOWN),
     ("no value", reading(), reading(None), Validity.UNKNOWN),
     ("the percent is missing", reading(), reading(None, limit=None, remaining=Decimal(5)), Validity.UNKNOWN),
-    ("a leap", reading(10), reading(70), Validity.SUSPECT),
-    ("no leap yet", reading(10), reading(69.9), Validity.BELIEVED),
+    ("a jump", reading(10), reading(70), Validity.SUSPECT),
+    ("no jump yet", reading(10), reading(69.9), Validity.BELIEVED),
     ("limited before, now unlimited", reading(50), reading(None, unlimited=True), Validity.SUSPECT),
     ("passed and moved on", reading(50, ENDED), reading(50, NEXT), Validity.RESET),
     ("passed and fell", reading(50, ENDED), reading(45, ENDED), Validity.RESET),
@@ -66,60 +66,60 @@ TABLE = [
 
 @pytest.mark.parametrize(("before", "after", "standing"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 def test_an_answer_is_classified_as_the_table_says(before, after, standing):
-    assert seen(before, after)[-1].standing is standing
+    assert apply_readings(before, after)[-1].standing is standing
 
 
 @pytest.mark.parametrize(
     ("after", "reset"), [(reading(9, NOW + hours(8)), True), (reading(50), False)], ids=["confirmed", "forgotten"]
 )
 def test_an_early_reset_needs_a_second_reading(after, reset):
-    *_, state = seen(reading(50), reading(8, NOW + hours(8)), after)
+    *_, state = apply_readings(reading(50), reading(8, NOW + hours(8)), after)
     assert state.episode == reset
     assert state.doubt is None
     assert state.doubts == 0
 
 
 def test_an_episode_that_ended_on_time_began_at_the_boundary():
-    assert seen(reading(50, ENDED), reading(3, NEXT))[-1].episode_at == ENDED
+    assert apply_readings(reading(50, ENDED), reading(3, NEXT))[-1].episode_at == ENDED
 
 
 def test_an_early_episode_began_with_the_suspect_reading():
-    assert seen(reading(50), reading(3), reading(4))[-1].episode_at == LATER
+    assert apply_readings(reading(50), reading(3), reading(4))[-1].episode_at == LATER
 
 
 def test_a_suspect_reading_changes_nothing_that_is_believed():
-    before, doubted = seen(reading(10), reading(90))
-    assert (doubted.reading, doubted.read_at, doubted.samples) == (before.reading, before.read_at, before.samples)
+    before, suspect = apply_readings(reading(10), reading(90))
+    assert (suspect.reading, suspect.read_at, suspect.samples) == (before.reading, before.read_at, before.samples)
 
 
 def test_a_new_episode_restarts_the_forecast():
-    *_, state = seen(*[reading(10 * turn, ENDED + EVERY) for turn in range(1, 3)], reading(2, NEXT))
+    *_, state = apply_readings(*[reading(10 * turn, ENDED + EVERY) for turn in range(1, 3)], reading(2, NEXT))
     assert [sample.used_percent for sample in state.samples] == [2]
 
 
 def test_a_confirmed_early_reset_keeps_both_its_readings_for_the_forecast():
-    assert [sample.used_percent for sample in seen(reading(50), reading(3), reading(4))[-1].samples] == [3, 4]
+    assert [sample.used_percent for sample in apply_readings(reading(50), reading(3), reading(4))[-1].samples] == [3, 4]
 
 
 def test_a_balance_that_rises_is_no_new_episode():
     def balance(amount):
         return Reading(window="balance_usd", kind=WindowKind.BALANCE, remaining=Decimal(amount), unit="usd")
 
-    states = seen(balance(3), balance(40), balance(0), balance(0))
+    states = apply_readings(balance(3), balance(40), balance(0), balance(0))
     assert {state.episode for state in states} == {0}
     assert all(state.standing is Validity.BELIEVED for state in states)
 
 
 def test_a_boundary_that_has_passed_is_forgotten_when_a_later_answer_names_none():
-    assert [state.boundary for state in seen(reading(50, ENDED), reading(51, None))] == [ENDED, None]
+    assert [state.boundary for state in apply_readings(reading(50, ENDED), reading(51, None))] == [ENDED, None]
 
 
 def test_a_boundary_that_an_answer_leaves_out_is_remembered_until_it_passes():
-    assert seen(reading(50), reading(51, None))[-1].boundary == NOW + hours(3)
+    assert apply_readings(reading(50), reading(51, None))[-1].boundary == NOW + hours(3)
 
 
 def test_a_failure_keeps_the_believed_reading_and_records_since_when():
-    (state,) = seen(reading(50))
+    (state,) = apply_readings(reading(50))
     first = PollFailure(provider="claude", at=LATER, kind="timeout", message="no answer")
     second = msgspec.structs.replace(first, at=LATER + EVERY, kind="server", message="it failed")
     state = snapshots.mark_failed(snapshots.mark_failed(state, first, EVERY), second, EVERY)
@@ -130,17 +130,17 @@ def test_a_failure_keeps_the_believed_reading_and_records_since_when():
 
 
 def test_when_a_value_last_changed_is_remembered():
-    states = seen(reading(50), reading(50), reading(51), reading(51))
+    states = apply_readings(reading(50), reading(50), reading(51), reading(51))
     assert [state.changed_at for state in states] == [None, None, NOW + 2 * EVERY, NOW + 2 * EVERY]
 
 
 def test_the_state_survives_encoding():
-    state = seen(reading(50), reading(3), reading(90, limit=Decimal("300.5")))[-1]
+    state = apply_readings(reading(50), reading(3), reading(90, limit=Decimal("300.5")))[-1]
     assert msgspec.json.decode(msgspec.json.encode(state), type=SeriesState) == state
 
 
 def test_a_state_from_an_older_version_gets_the_new_fields_empty():
-    state = seen(reading(50))[-1]
+    state = apply_readings(reading(50))[-1]
     old = {
         name: value
         for name, value in msgspec.to_builtins(state).items()

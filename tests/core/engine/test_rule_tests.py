@@ -1,4 +1,4 @@
-"""A rule's own examples: how the row becomes polls, and what is said of a miss."""
+"""A rule's own examples: how the row becomes polls, and what a failure reports."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

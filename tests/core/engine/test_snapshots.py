@@ -1,4 +1,4 @@
-"""One account's news, and which of its windows is the primary one."""
+"""How the result of one account's poll changes its series, and which window is the primary one."""
 
 from datetime import timedelta
 
@@ -16,15 +16,15 @@ def answer(provider="gemini_cli", account="", *, whole=True, **windows):
     return Snapshot(provider=provider, account=account, at=NOW, readings=readings, whole=whole)
 
 
-def told(*news):
+def apply(*results):
     series = {}
-    for each in news:
+    for each in results:
         series |= {state.series: state for state in snapshots.apply_poll(series, each, EVERY)}
     return series
 
 
-def primary(*news):
-    return [series.window for series, state in told(*news).items() if state.primary]
+def primary(*results):
+    return [series.window for series, state in apply(*results).items() if state.primary]
 
 
 def test_the_fullest_window_is_primary_without_named_ones():
@@ -50,19 +50,19 @@ def test_a_provider_without_its_named_window_has_no_primary_one():
 
 
 def test_a_partial_answer_leaves_the_rest_as_it_is():
-    before = told(answer(a=10, b=30))
+    before = apply(answer(a=10, b=30))
     after = snapshots.apply_poll(before, answer(whole=False, a=11), EVERY)
     assert [state.series.window for state in after] == ["a"]
 
 
 def test_a_provider_without_a_login_raises_no_series():
     failure = PollFailure(provider="claude", at=NOW, kind="not_signed_in", message="sign in")
-    assert told(failure) == {}
+    assert apply(failure) == {}
 
 
 def test_a_provider_that_never_answered_is_represented_by_its_primary_window():
     failure = PollFailure(provider="claude", account="a", at=NOW, kind="expired", message="run `claude` once")
-    assert list(told(failure)) == [Series("claude", "five_hour", "a")]
+    assert list(apply(failure)) == [Series("claude", "five_hour", "a")]
     nameless = PollFailure(provider="gemini_cli", at=NOW, kind="expired", message="run `gemini` once")
-    (series,) = told(nameless)
+    (series,) = apply(nameless)
     assert str(series) == "gemini_cli"

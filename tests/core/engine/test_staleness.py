@@ -118,7 +118,7 @@ def test_a_running_for_timer_is_due_at_its_end():
     assert due(alerts=[pending], more='for = "10m"') == 8 * M
 
 
-def heard(provider, at, source="api"):
+def answered(provider, at, source="api"):
     series = Series(provider, "five_hour")
     answer = Snapshot(provider=provider, at=at)
     reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=10.0, source=source)
@@ -136,7 +136,7 @@ def failure(provider, at, kind="offline"):
 
 
 def silent(provider, at, kind="offline"):
-    return snapshots.mark_failed(heard(provider, at - EVERY), failure(provider, at, kind), EVERY)
+    return snapshots.mark_failed(answered(provider, at - EVERY), failure(provider, at, kind), EVERY)
 
 
 CLAUDE, CODEX = silent("claude", NOW), silent("codex", NOW + M)
@@ -171,12 +171,12 @@ def test_an_alert_that_fired_for_another_reason_reports_no_outage():
 
 
 def test_an_answer_over_the_network_ends_the_outage():
-    answered = heard("copilot", NOW + 2 * M)
-    assert not staleness.is_outage_reported([CLAUDE, CODEX, answered], {CLAUDE.series})
+    copilot = answered("copilot", NOW + 2 * M)
+    assert not staleness.is_outage_reported([CLAUDE, CODEX, copilot], {CLAUDE.series})
 
 
 def test_a_file_on_this_machine_proves_no_network():
-    cached = heard("antigravity", NOW + 2 * M, source="cache")
+    cached = answered("antigravity", NOW + 2 * M, source="cache")
     assert staleness.is_outage_reported([CLAUDE, CODEX, cached], {CLAUDE.series})
 
 

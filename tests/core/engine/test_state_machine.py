@@ -74,8 +74,8 @@ def minutes(alert, place=0):
         ([(0, True)], 0),
         ([(0, True), (5, True), (10, True)], 10),
         ([(0, True), (5, False), (10, True), (15, True)], 5),
-        ([(0, True), (15, True)], 15),  # three polls apart: nobody slept
-        ([(0, True), (16, True), (21, True)], 5),  # more: nobody knows what was so meanwhile
+        ([(0, True), (15, True)], 15),  # three polls apart: no sleep
+        ([(0, True), (16, True), (21, True)], 5),  # more: unknown in between
         ([(0, True), (5, True), (2, True), (7, True)], 10),  # the clock was set back: that gap counts for nothing
     ],
 )

@@ -26,11 +26,11 @@ def test_a_timeline_gives_the_phases_and_transitions_it_expects(timeline):
     for line, phase, transitions in Player(timeline).play():
         found = [f"{each.event} {each.severity} {each.reason} on {each.series} by {each.rule}" for each in transitions]
         assert line.phase in ("*", phase), f"{line.text}: phase {phase}, reported {found}"
-        assert len(transitions) == len(line.reported), f"{line.text}: told {found}"
+        assert len(transitions) == len(line.reported), f"{line.text}: reported {found}"
         left = list(line.reported)
         for transition in transitions:
             match = next((entry for entry in left if matches(transition, entry)), None)
-            assert match is not None, f"{line.text}: told {found}"
+            assert match is not None, f"{line.text}: reported {found}"
             left.remove(match)
 
 

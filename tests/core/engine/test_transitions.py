@@ -1,4 +1,4 @@
-"""Transitions carry all that their readers need, and every decision has a reason that people can read."""
+"""Transitions carry all that their readers need, and every decision has a readable reason."""
 
 from datetime import timedelta
 

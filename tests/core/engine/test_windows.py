@@ -1,4 +1,4 @@
-"""What a window is, by what is said of it or by its name."""
+"""The kind, length and use of a window."""
 
 from datetime import timedelta
 from decimal import Decimal
