@@ -1,4 +1,4 @@
-"""`watcher agent` as a person runs it, on Linux, with a stand-in for systemctl first in the PATH."""
+"""`watcher agent` on Linux, with a stand-in for systemctl first in the PATH. Only the first test starts a process."""
 
 import os
 import subprocess
@@ -10,6 +10,7 @@ import pytest
 
 from tests.agent import stand_ins
 from watcher.agent.systemd import UNIT
+from watcher.cli import app
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import clock
 from watcher.system.lock import Lock
@@ -18,7 +19,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linu
 
 
 class Person:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
         self.home, self.system = folder / "home", folder / "system"
         self.home.mkdir()
         self.system.mkdir()
@@ -26,11 +28,24 @@ class Person:
         self.state_dir = self.home / ".local" / "state" / "ai-usage-watcher"
         self.unit = self.home / ".config" / "systemd" / "user" / UNIT
 
-    def __call__(self, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    def env(self, **more: str) -> dict[str, str]:
         path = f"{self.bin}:/usr/bin:/bin"
-        around = {"HOME": str(self.home), "PATH": path, "XDG_CONFIG_HOME": str(self.home / ".config"), **env}
+        return {"HOME": str(self.home), "PATH": path, "XDG_CONFIG_HOME": str(self.home / ".config"), **more}
+
+    def in_a_process(self, *words: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "watcher", "agent", *words]
-        return subprocess.run(command, capture_output=True, text=True, env=around, check=False)
+        return subprocess.run(command, capture_output=True, text=True, env=self.env(), check=False)
+
+    def __call__(self, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
+        self.capsys.readouterr()
+        with self.monkeypatch.context() as patch:
+            for name in list(os.environ):
+                patch.delenv(name)
+            for name, value in self.env(**env).items():
+                patch.setenv(name, value)
+            code = app.run(["agent", *words])
+        out, err = self.capsys.readouterr()
+        return subprocess.CompletedProcess(words, code, out, err)
 
     def files(self) -> list[Path]:
         return [path for path in self.home.rglob("*") if not path.is_dir()]
@@ -43,12 +58,12 @@ class Person:
 
 
 @pytest.fixture
-def person(tmp_path: Path) -> Person:
-    return Person(tmp_path)
+def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Person:
+    return Person(tmp_path, monkeypatch, capsys)
 
 
 def test_installing_says_what_where_and_where_the_logs_are(person: Person) -> None:
-    done = person("install")
+    done = person.in_a_process("install")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         f"Installed for systemd and started: {person.unit}",

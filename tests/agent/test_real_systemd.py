@@ -14,6 +14,8 @@ import pytest
 
 from watcher.agent.systemd import UNIT
 
+pytestmark = pytest.mark.slow  # boots a service manager twice
+
 MANAGER = next((path for path in ("/lib/systemd/systemd", "/usr/lib/systemd/systemd") if Path(path).exists()), "")
 
 SCRIPT = """

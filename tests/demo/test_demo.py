@@ -15,6 +15,9 @@ SPEED = "8000"
 COMMAND = [sys.executable, "-m", "watcher", "demo", "--speed", SPEED]
 
 
+played = pytest.mark.slow  # plays the whole day, twice at once
+
+
 class Ended:
     def __init__(self, code: int, text: str, home: Path) -> None:
         self.code, self.text, self.home = code, text, home
@@ -74,12 +77,14 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     }
 
 
+@played
 @pytest.mark.parametrize("name", ["piped", "terminal"])
 def test_it_ends_by_itself_and_all_went_well(both: dict[str, Ended], name: str) -> None:
     ended = both[name]
     assert (ended.code, "trouble" in ended.text) == (0, False), ended.text
 
 
+@played
 @pytest.mark.parametrize("name", ["piped", "terminal"])
 def test_an_alert_fires_stays_quiet_and_resolves_and_copilot_goes_over(both: dict[str, Ended], name: str) -> None:
     text = both[name].text
@@ -96,6 +101,7 @@ def test_an_alert_fires_stays_quiet_and_resolves_and_copilot_goes_over(both: dic
     assert text.count("WARNING:") == 1
 
 
+@played
 def test_the_times_are_those_of_this_machine(both: dict[str, Ended]) -> None:
     fired = re.search(r"^(\d\d:\d\d)  ! WARNING", both["piped"].text, re.MULTILINE)
     assert fired is not None
@@ -103,6 +109,7 @@ def test_the_times_are_those_of_this_machine(both: dict[str, Ended]) -> None:
     assert "(13:10)" in both["piped"].text
 
 
+@played
 def test_every_provider_has_a_bar_that_moves(both: dict[str, Ended]) -> None:
     rows = [line for line in both["piped"].text.splitlines() if re.match(r"^[ !] (Cl|Co|Na|Ge|An)", line)]
     by_name: dict[str, set[str]] = {}
@@ -112,18 +119,21 @@ def test_every_provider_has_a_bar_that_moves(both: dict[str, Ended]) -> None:
     assert all(len(bars) > 1 for bars in by_name.values()), by_name
 
 
+@played
 def test_piped_it_is_plain_ascii_within_eighty_columns(both: dict[str, Ended]) -> None:
     text = both["piped"].text
     assert "\x1b" not in text
     assert max(len(line) for line in text.splitlines()) <= 80
 
 
+@played
 def test_in_a_terminal_the_picture_is_redrawn_in_place_without_colour(both: dict[str, Ended]) -> None:
     text = both["terminal"].text
     assert "\x1b[1A" in text
     assert not re.search(r"\x1b\[[0-9;]*[34]\d[;m]", text)
 
 
+@played
 @pytest.mark.parametrize("name", ["piped", "terminal"])
 def test_it_says_that_there_is_no_desktop_and_touches_no_home(both: dict[str, Ended], name: str) -> None:
     ended = both[name]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.notifiers.desktop.conftest import bus, daemon  # noqa: F401 - fixtures
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]  # plays the whole day
 
 
 def test_the_days_notifications_reach_the_desktop(bus, daemon):  # noqa: F811

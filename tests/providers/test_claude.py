@@ -168,7 +168,8 @@ def test_one_account_under_two_tokens_is_known_for_what_it_is(tmp_path):
     snapshot = fetch.poll_account(
         PROVIDER, nameless, now=lambda: NOW, send=door, read_database=nowhere, provider_state={}
     )
-    owners = {accounts.hash_token(nameless): snapshot.account_name}
+    assert snapshot.account_name.casefold() == named.account_name.casefold()
+    owners = {accounts.hash_token(nameless): named.account}
     assert accounts.merge_anonymous([nameless, named], owners, NOW) == [replace(named, fallbacks=(nameless,))]
     [only] = accounts.merge_anonymous([nameless, replace(named, expires_at=NOW)], owners, NOW)
     assert (only.account, only.token) == ("uuid-1", nameless.token), "the only one that can answer stands in"

@@ -104,7 +104,7 @@ def said(body: Any, *, amounts: bool) -> set[float]:
 
 @pytest.mark.parametrize("provider", MINE)
 @given(data=st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_nothing_is_read_that_the_body_does_not_say(provider, data):
     body = data.draw(broken(provider))
     outcome = ask(provider, json.dumps(body).encode())
@@ -125,7 +125,6 @@ def test_nothing_is_read_that_the_body_does_not_say(provider, data):
     ],
 )
 @given(data=st.data())
-@settings(max_examples=60)
 def test_a_broken_field_costs_its_own_window_and_no_other(provider, name, owner, data):
     body = json.loads((DATA / provider / f"{name}.json").read_text(encoding="utf-8"))["exchanges"][0]["body"]
     whole = ask(provider, json.dumps(body).encode())
@@ -148,7 +147,7 @@ def test_a_body_of_anything_at_all_is_a_failure_or_sound(provider, body):
 
 @pytest.mark.parametrize("provider", MINE)
 @given(data=st.data())
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_a_body_cut_anywhere_is_a_failure(provider, data):
     body = json.dumps(data.draw(st.sampled_from(bodies(provider)))).encode()
     assert isinstance(ask(provider, body[: data.draw(st.integers(0, len(body) - 1))]), PollFailure)

@@ -17,7 +17,7 @@ from watcher.providers import codex
 from watcher.providers.codex import api_keys
 
 NOW = datetime(2026, 5, 10, 11, tzinfo=UTC)
-ANYTHING = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+ANYTHING = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @st.composite

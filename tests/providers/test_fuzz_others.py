@@ -75,7 +75,7 @@ def ask(provider, record, bodies):
     )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_field_may_become_anything(data):
     path = data.draw(st.sampled_from(GOOD), label="record")
@@ -136,7 +136,6 @@ def event_of(outcome):
 
 
 @pytest.mark.parametrize("id_", ["copilot", "nano_gpt", "gemini_cli"])
-@settings(max_examples=40, deadline=None)
 @given(body=st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()), status=st.integers(200, 599))
 def test_any_body_is_a_snapshot_or_a_documented_failure(id_, body, status):
     record = json.loads((DATA / id_ / "normal.json").read_text(encoding="utf-8"))
@@ -161,7 +160,7 @@ GROUPS = st.lists(
 MODELS = st.lists(st.fixed_dictionaries({}, optional={"label": JSON, "quotaInfo": QUOTA | JSON}) | JSON, max_size=4)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(groups=GROUPS | JSON, models=MODELS | JSON, wrap=st.sampled_from(["response", "summary", ""]))
 def test_whatever_the_language_server_says_is_readings_that_it_bears_out(groups, models, wrap):
     summary = {wrap: {"groups": groups}} if wrap else {"groups": groups}
@@ -172,7 +171,6 @@ def test_whatever_the_language_server_says_is_readings_that_it_bears_out(groups,
         assert reading.resets_at is None or reading.resets_at.tzinfo is UTC
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     content=JSON
     | st.fixed_dictionaries({"userTier": JSON, "planStatus": JSON | st.fixed_dictionaries({"planInfo": JSON})})
@@ -187,7 +185,6 @@ WHOSE = {"claude": "/oauth/", "copilot": "/user", "gemini_cli": "userinfo"}
 
 
 @pytest.mark.parametrize("id_", WHOSE)
-@settings(max_examples=60, deadline=None)
 @given(
     said=JSON | st.dictionaries(st.sampled_from(["email", "account", "login", "id", "uuid"]), JSON),
     status=st.integers(200, 599),
@@ -235,14 +232,12 @@ def read(raw):
     return found.readings
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_in_the_cache_are_models_or_an_error(raw):
     for reading in read(raw):
         assert reading.used_percent is None or 0 <= reading.used_percent <= 100
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(0, len(VECTOR) - 1), st.binary(min_size=1, max_size=3), st.integers(0, 3))
 def test_a_damaged_cache_names_no_model_that_it_does_not_hold(at, new, cut):
     raw = VECTOR[:at] + new + VECTOR[at + cut :]
@@ -251,7 +246,6 @@ def test_a_damaged_cache_names_no_model_that_it_does_not_hold(at, new, cut):
         assert reading.used_percent is None or 0 <= reading.used_percent <= 100
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(VECTOR)))
 def test_a_cache_cut_short_is_an_error_or_what_came_before(length):
     whole = {reading.window for reading in read(VECTOR)}
