@@ -175,7 +175,7 @@ def child(folder: Path, alerts: int, *, singly: bool) -> None:
     own = Paths(config_dir=folder, state_dir=folder)
     world = structs.replace(environment.create_environment(), jitter=lambda: 0.0)
     daemon = Daemon(paths=own, environment=world, store=store, log=_Told(), redactor=Redactor())
-    daemon._start()  # noqa: SLF001 - the daemon's own loop, fed by hand
+    daemon._dispatcher.apply_config(daemon.config)  # noqa: SLF001 - the daemon's own loop, fed by hand
     known = len(store.alerts.load_transitions(since=LONG_AGO))
     (folder / "at work").touch()
     _until_told(daemon)

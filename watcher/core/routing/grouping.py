@@ -44,7 +44,7 @@ def merge_into_digest(changes: OutboxChanges, rows: Sequence[Row], reason: str) 
         created_at=min(each.created_at for each in before),
         attempts=max(each.attempts for each in before),
         next_attempt_at=max(each.next_attempt_at for each in before),
-        expires_at=min(compute_expiry(each, digest.transitions) for each in before),
+        expires_at=compute_expiry(min(each.expires_at for each in before), about),
     )
 
 
@@ -57,10 +57,9 @@ def add_digest(
     return changes.add(create_delivery(key, channel, changes.now, reason=reason, about=about))
 
 
-def compute_expiry(delivery: Delivery, about: Sequence[Transition]) -> datetime:
-    """A day after the oldest transition of `about`, or when the delivery expires if that is later."""
-    oldest = min((transition.at for transition in about), default=delivery.created_at)
-    return max(delivery.expires_at, oldest + DELIVERY_LIFETIME)
+def compute_expiry(expires_at: datetime, about: Sequence[Transition]) -> datetime:
+    """A day after the oldest transition, or `expires_at` if that is later."""
+    return max(expires_at, min(transition.at for transition in about) + DELIVERY_LIFETIME)
 
 
 def _is_queued(row: Row, channel: str) -> bool:

@@ -160,13 +160,13 @@ def _expire_deliveries(changes: OutboxChanges) -> None:
             continue
         young = [one for one in delivery.about if one.at + DELIVERY_LIFETIME > changes.now]
         if len(young) == len(delivery.about) > 0:  # the older ones have left it
-            row.update(expires_at=compute_expiry(delivery, young))
+            row.update(expires_at=compute_expiry(delivery.expires_at, young))
             continue
         row.delivery = mark_dead(delivery)
         if young:
             keys, reason = [delivery.key, "younger"], "the younger part of a digest"
             rest = add_digest(changes, delivery.channel, young, keys, reason=reason)
-            rest.update(expires_at=compute_expiry(delivery, young))
+            rest.update(expires_at=compute_expiry(delivery.expires_at, young))
 
 
 def _hold_and_release(changes: OutboxChanges, latest_readings: Mapping[Series, Reading]) -> None:
