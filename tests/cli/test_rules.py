@@ -332,9 +332,9 @@ def test_a_past_outage_is_explained_in_three_lines(home):
     assert rows == [
         "40 %  does not  ok      the condition does not hold",
         "?  holds     firing  the condition has held for as long as the rule asks: fired",
-        "?  holds     firing  still firing; nothing changed",
+        "?  holds     firing  still firing; nothing new to say",
         "6 more of the same",
-        "?  holds     firing  still firing; nothing changed",
+        "?  holds     firing  still firing; nothing new to say",
         "42 %  does not  ok      the clearing condition holds: resolved",
     ]
     objects = [json.loads(line) for line in home.say("explain", "down", "--last", "99", "--json").out.splitlines()]

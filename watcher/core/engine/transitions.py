@@ -22,13 +22,13 @@ FULL_PERCENT = 100.0 - 1e-6
 
 REASONS = {
     "above": "the condition has held for as long as the rule asks: fired",
-    "escalated": "a higher level was reached: escalated",
+    "escalated": "a higher level was reached: said",
     "remind": "still firing, and the reminder was due: reminded",
     "recovered": "the clearing condition holds: resolved",
     "reset": "the window was reset: resolved",
     "below": "the condition does not hold",
     "holding": "the condition holds, but not yet for as long as `for` asks",
-    "unchanged": "still firing; nothing changed",
+    "unchanged": "still firing; nothing new to say",
     "hysteresis": "the condition no longer holds, but the clearing condition does not hold yet: still firing",
     "stepped down": "a lower level of the same alert: not reported",
     "unknown": "something that the condition asks for is unknown: the alert stays as it is",
