@@ -1,14 +1,13 @@
-"""Ten thousand alerts, the process killed in the middle and started anew: lost, told twice, and the time to drain.
+"""Sets off ten thousand alerts and kills the process while it sends them: lost and repeated alerts, and the time taken.
 
-*At once*: one answer sets off all of them. More than three alerts from one poll become one digest, so what counts is
-alerts told, not messages. *Singly*: one answer after the other, each with one change of an alert and so with one
-message: a hundred windows cross their threshold in turn, up and back. The real daemon's own loop does the work in a
-process of its own, on a real database, over real sockets. It is killed (SIGKILL) at random moments while it drains.
-*Unsent*: all begin with one answer and end with the next, before anything was sent; and half as many, to show that
-twice as many take twice as long.
+*At once*: one response sets off all of them. More than three alerts from one poll become one digest, so what counts is
+alerts sent, not messages. *Singly*: one response after the other, each with one change of an alert and so with one
+message: a hundred windows cross their threshold in turn, up and back. The real daemon's loop runs in a child process,
+on a real database, over real sockets, and is killed (SIGKILL) at random moments. *Unsent*: all begin with one response and
+end with the next, before anything was sent; measured for half as many too, to show that the time grows in proportion.
 
-Beside it Debian's Alertmanager gets as many alerts, sends each as it comes, and is killed once in the middle: started
-anew on its own folder, and once more with all alerts sent to it again, as Prometheus would.
+For comparison Debian's Alertmanager gets as many alerts and sends each as it comes. It is killed once in the middle and
+started again on its own folder: once as it is and once with all alerts sent to it again, as Prometheus would.
 """
 
 import argparse
@@ -41,58 +40,58 @@ from watcher.system.paths import Paths
 CHILD = "--child"
 WINDOWS, LOW, HIGH = 100, 62.0, 87.0
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-LONGEST_S = 420.0
+TIMEOUT_S = 420.0
 
 
 class Outcome(Struct, kw_only=True):
-    """What came of a storm."""
+    """The figures of one storm."""
 
     alerts: int
     messages: int = 0
     killed: int = 0
     lost: int = 0
-    cut_off: int = 0  # told again by a process that could not know that the one before had been heard
-    twice: int = 0  # told again without need
+    cut_off: int = 0  # repeated after a kill, because the response to the first was lost
+    twice: int = 0  # repeated without need
     seconds: float = 0.0  # until the last message arrived, all starts included
 
 
 class Receiver:
-    """Counts what arrives, by key, and under which process."""
+    """Counts what arrives, by key and process."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str, int]] = []
+        self.received: list[tuple[str, int]] = []
         self.life = 0
         self.last_s = 0.0
 
-    def take(self, body: bytes) -> None:
+    def receive(self, body: bytes) -> None:
         """One message."""
         self.last_s = clock.monotonic_s()
-        self.heard.append((json.loads(body)["id"], self.life))
+        self.received.append((json.loads(body)["id"], self.life))
 
 
 # --- this program ----------------------------------------------------------------------------------------------------
 
 
-def ours(alerts: int, kills: int, seed: int, *, singly: bool) -> Outcome:
-    """Fire, kill, start anew until all is told."""
-    luck = random.Random(seed)
+def run_watcher(alerts: int, kills: int, seed: int, *, singly: bool) -> Outcome:
+    """Run, kill and restart this program until everything is sent."""
+    rng = random.Random(seed)
     receiver = Receiver()
     outcome = Outcome(alerts=alerts)
-    with tempfile.TemporaryDirectory() as name, incumbents.server(lambda: "", receiver.take) as url:
+    with tempfile.TemporaryDirectory() as name, incumbents.server(lambda: "", receiver.receive) as url:
         folder = Path(name)
-        _lay_out(folder, url)
-        marks = sorted(luck.sample(range(1, alerts if singly else kills * 4 + 1), kills))
+        _write_config(folder, url)
+        marks = sorted(rng.sample(range(1, alerts if singly else kills * 4 + 1), kills))
         began = clock.monotonic_s()
-        while clock.monotonic_s() - began < LONGEST_S:
+        while clock.monotonic_s() - began < TIMEOUT_S:
             receiver.life += 1
             command = [sys.executable, "-m", "benchmarks", "storm", CHILD, name, str(alerts), str(int(singly))]
             process = subprocess.Popen(command)
             if not marks:
-                process.wait(LONGEST_S)
+                process.wait(TIMEOUT_S)
                 break
             mark = marks.pop(0)
             while process.poll() is None:  # until the mark is reached; with one digest: shortly after the start
-                if len(receiver.heard) >= mark if singly else _is_under_way(folder, luck):
+                if len(receiver.received) >= mark if singly else _is_under_way(folder, rng):
                     process.send_signal(signal.SIGKILL)
                     outcome.killed += 1
                     break
@@ -104,16 +103,16 @@ def ours(alerts: int, kills: int, seed: int, *, singly: bool) -> Outcome:
     return outcome
 
 
-def _is_under_way(folder: Path, luck: random.Random) -> bool:
-    """Whether the answer is being judged, or kept, or told: some moment after the process has begun to work."""
+def _is_under_way(folder: Path, rng: random.Random) -> bool:
+    """Whether the process has begun to work; returns at a random moment after that."""
     if not (folder / "at work").exists():
         return False
     (folder / "at work").unlink()
-    pause(luck.random() * 0.8)
+    pause(rng.random() * 0.8)
     return True
 
 
-def _lay_out(folder: Path, url: str) -> None:
+def _write_config(folder: Path, url: str) -> None:
     text = f'[channels.hook]\ntype = "webhook"\nurl = "{url}"\n[route]\ndefault = ["hook"]\n'
     text += "".join(f"[providers.{name}]\nenabled = false\n" for name in ("claude", "codex", "nano_gpt", "gemini_cli"))
     text += "[providers.antigravity]\nenabled = false\n[providers.copilot]\nenabled = false\n"
@@ -124,32 +123,32 @@ def _lay_out(folder: Path, url: str) -> None:
 
 def _compare(folder: Path, receiver: Receiver, outcome: Outcome) -> None:
     store = Store(folder / DATABASE_FILE_NAME, now=clock.utc_now(), read_only=True)
-    heard = Counter(key for key, _ in receiver.heard)
-    told: Counter[str] = Counter()
+    received = Counter(key for key, _ in receiver.received)
+    sent_counts: Counter[str] = Counter()
     for delivery in store.outbox.load_finished(DeliveryState.SENT, since=LONG_AGO):
         for transition in delivery.about:
-            told[transition.key] += heard[delivery.key]
+            sent_counts[transition.key] += received[delivery.key]
     store.close()
-    outcome.messages = len(heard)
-    outcome.lost = outcome.alerts - sum(1 for count in told.values() if count)
+    outcome.messages = len(received)
+    outcome.lost = outcome.alerts - sum(1 for count in sent_counts.values() if count)
     lives: dict[str, int] = {}
-    for key, life in receiver.heard:
+    for key, life in receiver.received:
         if key in lives:
             outcome.cut_off += life != lives[key]
             outcome.twice += life == lives[key]
         lives[key] = life
 
 
-def unsent(alerts: int) -> float:
-    """Seconds of the poll with which so many alerts end of which nothing was sent yet."""
+def measure_unsent(alerts: int) -> float:
+    """Seconds of the poll that ends so many alerts of which nothing was sent yet."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _lay_out(folder, "http://127.0.0.1:9/")
+        _write_config(folder, "http://127.0.0.1:9/")
         config = configuration.load_config(Paths(config_dir=folder, state_dir=folder), lambda secret: secret, folder)
         store = Store(folder / DATABASE_FILE_NAME, now=clock.utc_now())
         span = 0.0
         for used in (HIGH, LOW):
-            answer = _answer({f"w{number}": used for number in range(alerts)})
+            answer = _make_snapshot({f"w{number}": used for number in range(alerts)})
             began = clock.monotonic_s()
             seen = pipeline.process_result(store, config, answer, now=answer.at, every=timedelta(minutes=5))
             span = clock.monotonic_s() - began
@@ -161,7 +160,7 @@ def unsent(alerts: int) -> float:
     return span
 
 
-class _Told(Log):
+class _StderrLog(Log):
     def warning(self, message: str) -> None:
         print(message, file=sys.stderr)
 
@@ -170,38 +169,42 @@ class _Told(Log):
 
 
 def child(folder: Path, alerts: int, *, singly: bool) -> None:
-    """The process that is killed: hears of what it has not heard of yet, and tells it."""
+    """The process that is killed: processes the responses that it has not processed yet, and sends the alerts."""
     store = Store(folder / DATABASE_FILE_NAME, now=clock.utc_now())
     own = Paths(config_dir=folder, state_dir=folder)
     world = structs.replace(environment.create_environment(), jitter=lambda: 0.0)
-    daemon = Daemon(paths=own, environment=world, store=store, log=_Told(), redactor=Redactor())
+    daemon = Daemon(paths=own, environment=world, store=store, log=_StderrLog(), redactor=Redactor())
     daemon._dispatcher.apply_config(daemon.config)  # noqa: SLF001 - the daemon's own loop, fed by hand
     known = len(store.alerts.load_transitions(since=LONG_AGO))
     (folder / "at work").touch()
-    _until_told(daemon)
-    answers = (_flip(number) for number in range(known, alerts)) if singly else iter([] if known else [_all(alerts)])
+    _run_until_sent(daemon)
+    answers = (
+        (_cross_next(number) for number in range(known, alerts))
+        if singly
+        else iter([] if known else [_fire_all(alerts)])
+    )
     for answer in answers:
         daemon._on_result(answer)  # noqa: SLF001 - likewise
-        _until_told(daemon)
+        _run_until_sent(daemon)
     store.close()
 
 
-def _until_told(daemon: Daemon) -> None:
+def _run_until_sent(daemon: Daemon) -> None:
     daemon._run_loop(lambda: not daemon._dispatcher.is_busy)  # noqa: SLF001 - likewise
 
 
-def _all(alerts: int) -> Snapshot:
-    """Sets off an alert on each of so many windows."""
-    return _answer({f"w{number}": HIGH for number in range(alerts)})
+def _fire_all(alerts: int) -> Snapshot:
+    """A response that sets off an alert on each of so many windows."""
+    return _make_snapshot({f"w{number}": HIGH for number in range(alerts)})
 
 
-def _flip(number: int) -> Snapshot:
-    """The next of `WINDOWS` windows in turn crosses the threshold, upwards or back."""
+def _cross_next(number: int) -> Snapshot:
+    """A response in which the next of `WINDOWS` windows crosses the threshold, upwards or back."""
     turn, window = divmod(number, WINDOWS)
-    return _answer({f"w{window}": LOW if turn % 2 else HIGH})
+    return _make_snapshot({f"w{window}": LOW if turn % 2 else HIGH})
 
 
-def _answer(used: dict[str, float]) -> Snapshot:
+def _make_snapshot(used: dict[str, float]) -> Snapshot:
     readings = tuple(
         Reading(window=window, kind=WindowKind.WEEKLY, used_percent=percent, window_seconds=604_800)
         for window, percent in used.items()
@@ -212,36 +215,36 @@ def _answer(used: dict[str, float]) -> Snapshot:
 # --- Alertmanager ----------------------------------------------------------------------------------------------------
 
 
-def theirs(alerts: int, *, sent_again: bool) -> Outcome:
-    """Alertmanager, killed when half of them had come through."""
-    heard: Counter[str] = Counter()
+def run_alertmanager(alerts: int, *, sent_again: bool) -> Outcome:
+    """Run Alertmanager and kill it when half of the alerts have arrived."""
+    received: Counter[str] = Counter()
     before: set[str] = set()
     lock = threading.Lock()
     last_s = [0.0]
 
-    def take(body: bytes) -> None:
+    def receive(body: bytes) -> None:
         with lock:
             last_s[0] = clock.monotonic_s()
-            heard.update(alert["labels"]["n"] for alert in json.loads(body)["alerts"])
+            received.update(alert["labels"]["n"] for alert in json.loads(body)["alerts"])
 
     outcome = Outcome(alerts=alerts, killed=1)
     port = incumbents.free_port()
-    with tempfile.TemporaryDirectory() as name, incumbents.server(lambda: "", take) as hook:
+    with tempfile.TemporaryDirectory() as name, incumbents.server(lambda: "", receive) as hook:
         folder = Path(name)
         began = clock.monotonic_s()
         with incumbents.alertmanager(folder, hook, port) as manager:
             _post(manager, alerts)
-            while len(heard) < alerts // 2 and clock.monotonic_s() - began < LONGEST_S / 3:
+            while len(received) < alerts // 2 and clock.monotonic_s() - began < TIMEOUT_S / 3:
                 pause(0.01)
-        before = set(heard)  # the block's end killed it
+        before = set(received)  # the block's end killed it
         with incumbents.alertmanager(folder, hook, port) as manager:
             if sent_again:
                 _post(manager, alerts)
-            _settle(heard)
+            _wait_until_quiet(received)
         outcome.seconds = last_s[0] - began
-    outcome.messages = sum(heard.values())
-    outcome.lost = alerts - len(heard)
-    outcome.twice = sum(count - 1 for number, count in heard.items() if number in before)
+    outcome.messages = sum(received.values())
+    outcome.lost = alerts - len(received)
+    outcome.twice = sum(count - 1 for number, count in received.items() if number in before)
     return outcome
 
 
@@ -254,12 +257,12 @@ def _post(manager: str, alerts: int) -> None:
         incumbents.fetched(f"{manager}/api/v2/alerts", batch)
 
 
-def _settle(heard: Counter[str]) -> None:
+def _wait_until_quiet(received: Counter[str]) -> None:
     """Wait until nothing has come for ten seconds."""
     last, still = -1, 0
     while still < 10:
-        still = still + 1 if sum(heard.values()) == last else 0
-        last = sum(heard.values())
+        still = still + 1 if sum(received.values()) == last else 0
+        last = sum(received.values())
         pause(1)
 
 
@@ -274,13 +277,13 @@ def _row(name: str, outcome: Outcome) -> str:
 
 
 def _compare_sizes(alerts: int) -> None:
-    half, whole = (statistics.median(unsent(count) for _ in range(3)) for count in (alerts // 2, alerts))
-    print(f"\n{alerts} that end unsent are judged, planned and kept in {whole:.2f} s,", end=" ")
+    half, whole = (statistics.median(measure_unsent(count) for _ in range(3)) for count in (alerts // 2, alerts))
+    print(f"\n{alerts} that end unsent are evaluated, planned and saved in {whole:.2f} s,", end=" ")
     print(f"{whole / half:.1f} times the time of {alerts // 2}")
 
 
 def main() -> None:
-    """Print a row for each storm; exit 1 where this program lost an alert or told one again without need."""
+    """Print a row for each storm; exit 1 where this program lost an alert or repeated one without need."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--alerts", type=int, default=10_000, help="how many (default: 10000; a multiple of 500)")
     parser.add_argument("--kills", type=int, default=5, help="how often to kill (default: 5)")
@@ -292,14 +295,14 @@ def main() -> None:
         child(Path(folder), int(alerts), singly=bool(int(singly)))
         return
     print(f"{'':<34}{'alerts':>7}{'messages':>9}{'killed':>7}{'lost':>6}{'cut off':>9}{'twice':>7}{'seconds':>8}")
-    at_once = ours(options.alerts, options.kills, options.seed, singly=False)
+    at_once = run_watcher(options.alerts, options.kills, options.seed, singly=False)
     print(_row("this program, at once", at_once))
-    singly = ours(options.alerts, options.kills, options.seed, singly=True)
+    singly = run_watcher(options.alerts, options.kills, options.seed, singly=True)
     print(_row("this program, singly", singly))
     if incumbents.ALERTMANAGER in incumbents.missing():
         print("not compared: prometheus-alertmanager not installed")
     else:
-        print(_row("Alertmanager", theirs(options.alerts, sent_again=False)))
-        print(_row("Alertmanager, all sent to it again", theirs(options.alerts, sent_again=True)))
+        print(_row("Alertmanager", run_alertmanager(options.alerts, sent_again=False)))
+        print(_row("Alertmanager, all sent to it again", run_alertmanager(options.alerts, sent_again=True)))
     _compare_sizes(options.alerts)
     sys.exit(any(one.lost or one.twice for one in (at_once, singly)))
