@@ -126,7 +126,7 @@ def _compare(folder: Path, receiver: Receiver, outcome: Outcome) -> None:
     received = Counter(key for key, _ in receiver.received)
     sent_counts: Counter[str] = Counter()
     for delivery in store.outbox.load_finished(DeliveryState.SENT, since=LONG_AGO):
-        for transition in delivery.about:
+        for transition in delivery.transitions:
             sent_counts[transition.key] += received[delivery.key]
     store.close()
     outcome.messages = len(received)

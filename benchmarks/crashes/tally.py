@@ -79,7 +79,7 @@ def _count_losses(
     place: dict[str, int] = {}
     for number, receipt in enumerate(receipts):
         place.setdefault(receipt.key, number)
-    told = [one for delivery in sent if delivery.key in place for one in delivery.about]
+    told = [one for delivery in sent if delivery.key in place for one in delivery.transitions]
     unread = [delivery for delivery in sent if delivery.key not in place]
     tally.lost += len(unread) + _lost(transitions, told)
     tally.unordered += _unordered(transitions, place)

@@ -65,7 +65,7 @@ def read_era(path: Path, now: datetime) -> Era:
     store = Store(path, now=now)
     transitions = store.alerts.load_transitions(since=LONG_AGO)
     sent = store.outbox.load_finished(DeliveryState.SENT, since=LONG_AGO)
-    told = {(each.channel, each.key): each.about for each in sent}
+    told = {(each.channel, each.key): each.transitions for each in sent}
     waiting = len(store.outbox.load())
     store.close()
     return Era(transitions, told, waiting)

@@ -115,7 +115,7 @@ class NotedOutbox(Outbox):
         rows = list(deliveries)
         for row in rows:
             if row.in_doubt:
-                self.begun[row.key] = [(str(one.series), one.event.value) for one in row.about]
+                self.begun[row.key] = [(str(one.series), one.event.value) for one in row.transitions]
         super().update(rows)
 
 

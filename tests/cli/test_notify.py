@@ -158,8 +158,10 @@ def stopped(tmp_path):
     store = Store(tmp_path / DATABASE_FILE_NAME, now=NOW)
 
     def by(name):
-        waiting = delivery(channel=name, next_attempt_at=LATER, outcome="refused: answered 404 Not Found")
-        refusal = StoppedChannel(channel=name, settings="0123456789abcdef", at=NOW, detail="answered 404 Not Found")
+        waiting = delivery(channel=name, next_attempt_at=LATER, last_response="refused: answered 404 Not Found")
+        refusal = StoppedChannel(
+            channel=name, settings_fingerprint="0123456789abcdef", stopped_at=NOW, detail="answered 404 Not Found"
+        )
         store.run_transaction(lambda: (store.outbox.enqueue([waiting]), store.outbox.save_stop(refusal)), now=NOW)
         return store
 

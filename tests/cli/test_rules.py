@@ -345,7 +345,7 @@ def test_what_was_held_back_is_explained_with_the_reason(home):
     home.config.write_text(f'[channels.desktop]\ntype = "desktop"\n{RULE}')
     config = load_effective_config()
     store = Store(home.path / "state" / DATABASE_FILE_NAME, now=NOW)
-    silence = Snooze(target="mine", created_at=NOW, until=NOW + timedelta(hours=2), severity=Severity.CRITICAL)
+    silence = Snooze(target="mine", created_at=NOW, expires_at=NOW + timedelta(hours=2), severity=Severity.CRITICAL)
     store.run_transaction(lambda: store.snoozes.save(silence), now=NOW)
     reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=90.0, window_seconds=18000)
     news = Snapshot(provider="claude", at=NOW, readings=(reading,))
@@ -360,7 +360,7 @@ def snoozed(home, *polls):
     home.config.write_text(f'[channels.desktop]\ntype = "desktop"\n{RULE}')
     config, began = load_effective_config(), NOW - timedelta(hours=1)
     store = Store(home.path / "state" / DATABASE_FILE_NAME, now=NOW)
-    silence = Snooze(target="mine", created_at=began, until=NOW + timedelta(hours=2), severity=Severity.CRITICAL)
+    silence = Snooze(target="mine", created_at=began, expires_at=NOW + timedelta(hours=2), severity=Severity.CRITICAL)
     store.run_transaction(lambda: store.snoozes.save(silence), now=began)
     for step, used in enumerate(polls):
         at = began + step * timedelta(minutes=5)

@@ -79,14 +79,14 @@ def test_a_snooze_for_a_time_is_kept_with_the_level_that_fires(firing, capsys):
     assert app.run(["snooze", "claude-session", "--for", "2h"]) == 0
     (snooze,) = kept(firing)
     assert (snooze.target, snooze.severity, snooze.episodes) == ("claude-session", Severity.WARNING, None)
-    assert timedelta(0) <= snooze.until - before - timedelta(hours=2) < timedelta(seconds=30)
+    assert timedelta(0) <= snooze.expires_at - before - timedelta(hours=2) < timedelta(seconds=30)
     assert capsys.readouterr().out.startswith("snoozed claude-session until ")
 
 
 def test_a_snooze_until_the_reset_remembers_the_episode(firing, capsys):
     assert app.run(["snooze", "claude.five_hour", "--until-reset"]) == 0
     (snooze,) = kept(firing)
-    assert (snooze.until, snooze.episodes) == (None, {"claude[acc-1].five_hour": 0})
+    assert (snooze.expires_at, snooze.episodes) == (None, {"claude[acc-1].five_hour": 0})
     assert capsys.readouterr().out == "snoozed claude.five_hour until its reset, or a higher level\n"
 
 

@@ -498,7 +498,7 @@ def test_one_check_sends_what_quiet_hours_held_back_once_they_are_over(world):
 
 def test_one_check_sends_what_a_snooze_held_back_once_it_is_over(world):
     store = world.store()
-    snooze = Snooze(target="session", created_at=START, until=START + H)
+    snooze = Snooze(target="session", created_at=START, expires_at=START + H)
     store.run_transaction(lambda: store.snoozes.save(snooze), now=START)
     store.close()
     world.usage(85, START + 48 * H)

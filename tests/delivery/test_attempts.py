@@ -149,7 +149,7 @@ def test_a_message_whose_fate_is_unknown_is_sent_again_with_its_key(fault):
         sender.deliver(until=3 * S)
         (row,) = sender.rows
         assert (str(row.state), row.in_doubt) == ("queued", True)
-        assert row.outcome.startswith("unknown: ")
+        assert row.last_response.startswith("unknown: ")
         sender.limit_s = 2.0
         sender.deliver()
         assert sender.states() == ["sent"]
@@ -207,7 +207,7 @@ def test_what_waited_for_a_stopped_channel_is_sent_when_its_settings_change():
 
 
 def test_the_stop_of_a_channel_that_is_gone_is_forgotten():
-    stop = StoppedChannel(channel="team", settings="x", at=NOW, detail="410")
+    stop = StoppedChannel(channel="team", settings_fingerprint="x", stopped_at=NOW, detail="410")
     assert attempts.find_reconfigured_channels([stop], {}) == ["team"]
 
 
@@ -243,7 +243,7 @@ def test_a_channel_that_is_no_longer_configured_ends_its_messages():
     sender.plan(transition())
     sender.channels = {}
     sender.deliver()
-    assert (sender.states(), sender.rows[0].outcome) == (["dead"], "the channel is no longer in the config")
+    assert (sender.states(), sender.rows[0].last_response) == (["dead"], "the channel is no longer in the config")
     assert sender.stops == []
 
 
@@ -297,7 +297,7 @@ def test_three_messages_to_a_webhook_follow_one_another_without_a_wait():
 
 
 def row(number, where="team", **more):
-    change = transition(nth=number)
+    change = transition(occurrence=number)
     parts = {
         "id": number,
         "key": change.key,
@@ -370,7 +370,7 @@ def test_a_receiver_that_is_down_for_two_days_gets_few_attempts_and_no_flood_at_
         sender = Sender(channel(url=server.url))
         for hour in range(48):
             for provider in ("claude", "codex", "copilot", "nano_gpt", "gemini_cli"):
-                sender.plan(of(provider, at=sender.now, nth=hour + 1, read=reading(resets_at=None)))
+                sender.plan(of(provider, at=sender.now, occurrence=hour + 1, read=reading(resets_at=None)))
             planned = plan_release(sender.open(), RULES, sender.routing, (), sender.now)
             sender.save(planned.new_deliveries, planned.changed_deliveries)
             end = sender.now + H
@@ -406,7 +406,7 @@ def test_an_attempt_never_raises():
 def test_a_critical_message_is_worded_in_the_readers_zone_when_it_is_sent_late():
     change = transition(severity="critical", read=reading(97))
     settings = routing(formatter=structs.replace(routing().formatter, tz=ZoneInfo("America/New_York")))
-    late = row(1, about=(change,), key=change.key)
+    late = row(1, transitions=(change,), key=change.key)
     begun = attempts.prepare_attempt(late, RULES, settings, NOW + H)
     assert begun.message.title == "Claude 5-hour window at 97 %, resets in 40 min (10:00)"
     assert (begun.key, begun.message.id, begun.message.severity) == (change.key, change.key, Severity.CRITICAL)

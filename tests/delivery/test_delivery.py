@@ -200,7 +200,7 @@ def snooze(world, target, **more):
 
 def test_a_snooze_holds_back_for_its_time_and_what_still_fires_is_sent_then(world):
     world.watch(M)
-    snooze(world, "full", until=START + 3 * H)
+    snooze(world, "full", expires_at=START + 3 * H)
     world.watch(6 * H, (30 * M, lambda: use(world, 85)))
     assert [body["event"] for body in world.received] == ["firing"]
     assert tried(world) == [START + 3 * H]
@@ -209,7 +209,7 @@ def test_a_snooze_holds_back_for_its_time_and_what_still_fires_is_sent_then(worl
 def test_a_higher_level_ends_a_snooze(world):
     use(world, 85)
     world.watch(M)
-    snooze(world, "full", until=START + 9 * H, severity=Severity.WARNING)
+    snooze(world, "full", expires_at=START + 9 * H, severity=Severity.WARNING)
     world.watch(6 * H, (2 * H, lambda: use(world, 97)))
     assert [body["event"] for body in world.received] == ["firing", "escalated"]
     assert world.store().snoozes.load() == []
@@ -283,7 +283,7 @@ def test_what_could_not_be_delivered_for_a_day_is_dead_and_shown_in_status(world
     world.watch(25 * H)
     store = world.store()
     (dead,) = store.outbox.load_finished(DeliveryState.DEAD, since=START)
-    assert dead.outcome.startswith("not delivered within 24 h; the last answer: answered 503 Service Unavailable")
+    assert dead.last_response.startswith("not delivered within 24 h; the last answer: answered 503 Service Unavailable")
     shown = build_status(store, ConfigFacts(), now=world.machine.now())
     assert "Claude 5-hour window at 85 %" in repr(shown)
     assert len(tried(world)) < 24 * 4 + 12, "ever more slowly, a quarter of an hour apart at last"

@@ -18,7 +18,7 @@ def delivery(now, channel, state, outcome="", key="k"):
         created_at=now - timedelta(hours=3),
         next_attempt_at=now,
         expires_at=now,
-        outcome=outcome,
+        last_response=outcome,
     )
 
 
@@ -52,7 +52,7 @@ def test_a_missing_secret_fails_and_is_named_by_its_variable(ward):
 
 
 def test_a_channel_that_refused_for_good_fails_with_the_far_side_s_words(ward):
-    stop = StoppedChannel(channel="team", settings="0", at=ward.clock.at, detail="404 no_service")
+    stop = StoppedChannel(channel="team", settings_fingerprint="0", stopped_at=ward.clock.at, detail="404 no_service")
     ward.write(lambda store: store.outbox.save_stop(stop))
     found = one(channels.check_channels(ward.scene()), "team")
     assert (found.verdict, found.message) == ("fail", "it was stopped after a permanent error: 404 no_service")

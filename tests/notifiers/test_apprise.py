@@ -51,7 +51,7 @@ def test_the_address_is_never_among_the_arguments(compose):
 def test_the_library_gets_plain_text_and_a_type(compose, with_library):
     finished = with_library(compose("apprise", severity=Severity.CRITICAL, body="*a* \\n <b>"))
     assert apprise.interpret_result(finished).delivered
-    assert with_library.told() == {
+    assert with_library.notified_level_index() == {
         "url": "json://plantedsecret@receiver.example",
         "title": "Claude 5-hour window at 82 %",
         "body": "*a* \\n <b>\nhttps://claude.ai/settings/usage\nalert claude-session|claude.five_hour|3|firing",

@@ -247,7 +247,7 @@ def test_an_alert_that_waits_to_be_told_waits_under_the_new_name(world):
     world.usage(20)
     world.check()
     assert rows(world) == {"uuid-1": None}
-    waiting = [each for row in world.store().outbox.load() for each in row.about]
+    waiting = [each for row in world.store().outbox.load() for each in row.transitions]
     assert [str(each.event) for each in waiting] == ["firing", "resolved"]
     assert {each.alert_id for each in waiting} == {"a|claude[uuid-1].five_hour"}, "its end finds its beginning"
 
@@ -265,7 +265,7 @@ def test_an_alert_that_is_being_told_is_renamed_with_its_account(world):
 
     world.answers["/hook"] = renamed_meanwhile
     world.check()
-    assert [each.series.account for row in world.store().outbox.load() for each in row.about] == ["uuid-1"]
+    assert [each.series.account for row in world.store().outbox.load() for each in row.transitions] == ["uuid-1"]
     world.machine.passes(timedelta(minutes=30))
     claude_code(world, **ME)
     world.usage(20)

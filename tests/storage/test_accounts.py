@@ -67,7 +67,7 @@ def live(store, account, at=NOW, used=81, provider="claude"):
         at=at,
         since=at,
     )
-    state = SeriesState(series=about, episode_at=at, heard_at=at, asked_at=at, reading=reading(used), read_at=at)
+    state = SeriesState(series=about, episode_at=at, last_seen_at=at, polled_at=at, reading=reading(used), read_at=at)
     alert = AlertState(
         rule="a",
         series=about,
@@ -75,7 +75,7 @@ def live(store, account, at=NOW, used=81, provider="claude"):
         phase=AlertPhase.FIRING,
         severity=Severity.WARNING,
         since=at,
-        at=at,
+        changed_at=at,
         episode=0,
     )
 
@@ -92,12 +92,18 @@ def live(store, account, at=NOW, used=81, provider="claude"):
         store.outbox.enqueue(
             [
                 Delivery(
-                    key=fired.key, channel="h", message=message, reason="above", about=(fired,), created_at=at,
+                    key=fired.key, channel="h", message=message, reason="above", transitions=(fired,), created_at=at,
                     next_attempt_at=at, expires_at=at,
                 )
             ]
         )  # fmt: skip
-        choice = {"at": at, "key": fired.key, "rule": "a", "series": about, "event": AlertEvent.FIRING}
+        choice = {
+            "decided_at": at,
+            "transition_key": fired.key,
+            "rule": "a",
+            "series": about,
+            "event": AlertEvent.FIRING,
+        }
         store.outbox.save_suppressions([Suppression(**choice, channel="h", reason="snoozed")])
         store.snoozes.save(Snooze(target=f"{provider} {account}", created_at=at, episodes={str(about): 3}))
         store.accounts.save_request(provider, account, "token", at)
@@ -120,9 +126,9 @@ def known_of(store, account, provider="claude"):
         "series": [each for each in state.series_states.values() if is_mine(each.series)],
         "alerts": [each for each in state.alert_states.values() if is_mine(each.series)],
         "transitions": [each for each in store.alerts.load_transitions(since=since) if is_mine(each.series)],
-        "deliveries": [one for each in deliveries for one in each.about if is_mine(one.series)],
+        "deliveries": [one for each in deliveries for one in each.transitions if is_mine(one.series)],
         "suppressed": [
-            replace(each, key="")
+            replace(each, transition_key="")
             for each in store.outbox.load_suppressions(since=since, rule="a")
             if is_mine(each.series)
         ],

@@ -155,7 +155,13 @@ def test_raw_readings_become_hourly_ones_after_two_weeks_and_go_after_a_year(sto
 def silence(at, rule="mine"):
     series = Series(provider="claude", window="five_hour")
     return Suppression(
-        at=at, key="k", rule=rule, series=series, event=AlertEvent.FIRING, channel="hook", reason="snoozed"
+        decided_at=at,
+        transition_key="k",
+        rule=rule,
+        series=series,
+        event=AlertEvent.FIRING,
+        channel="hook",
+        reason="snoozed",
     )
 
 
@@ -172,10 +178,10 @@ def test_silences_go_after_two_weeks_and_never_grow_past_their_number(store):
     store.run_transaction(lambda: store.outbox.save_suppressions([silence(NOW, rule="other")]), now=NOW)
     store.run_transaction(lambda: store.delete_old_records(NOW + H), now=NOW)
     kept = store.outbox.load_suppressions(since=NOW, rule="mine")
-    assert (len(kept), kept[0].at, kept[-1].at) == (200, NOW + 50 * M, NOW + 249 * M)
+    assert (len(kept), kept[0].decided_at, kept[-1].decided_at) == (200, NOW + 50 * M, NOW + 249 * M)
     assert len(store.outbox.load_suppressions(since=NOW, rule="other")) == 1
     store.run_transaction(lambda: store.delete_old_records(NOW + 14 * D + 100 * M), now=NOW)
-    assert store.outbox.load_suppressions(since=NOW, rule="mine")[0].at == NOW + 100 * M
+    assert store.outbox.load_suppressions(since=NOW, rule="mine")[0].decided_at == NOW + 100 * M
     assert store.outbox.load_suppressions(since=NOW, rule="other") == []
 
 

@@ -296,7 +296,7 @@ def convert_decision(decision: Decision) -> dict[str, object]:
 def convert_suppression(suppression: Suppression) -> dict[str, object]:
     """One change that was not sent, as an object of `--json`: only these have `event` and `channel`."""
     return {
-        "at": suppression.at,
+        "at": suppression.decided_at,
         "rule": suppression.rule,
         "series": str(suppression.series),
         "event": suppression.event,
@@ -348,14 +348,14 @@ def _format_transition(
     """A change as it was recorded, what became of its messages, and why some were not sent."""
     series, at = format_series(transition.series), _format_local_time(transition.at)
     yield f"  {at}  {transition.event} ({transition.reason}) {series}"
-    own = [each for each in deliveries if transition.key in (each.key, *(about.key for about in each.about))]
+    own = [each for each in deliveries if transition.key in (each.key, *(about.key for about in each.transitions))]
     for delivery in own:
-        outcome = f", {delivery.outcome}" if delivery.outcome else ""
+        outcome = f", {delivery.last_response}" if delivery.last_response else ""
         yield f"    {delivery.channel}: {delivery.state} ({delivery.reason}){outcome}"
-    suppressed = [each for each in suppressions if each.key == transition.key]
+    suppressed = [each for each in suppressions if each.transition_key == transition.key]
     for decision in suppressed:
         if (decision.channel, decision.reason) not in {(each.channel, each.reason) for each in own}:
-            later = "" if decision.at == transition.at else f" at {_format_local_time(decision.at)}"
+            later = "" if decision.decided_at == transition.at else f" at {_format_local_time(decision.decided_at)}"
             yield f"    {decision.channel or 'no channel'}: not sent{later} ({decision.reason})"
     if not own and transition.event not in rule.on and transition.event is not AlertEvent.REMINDER:
         yield f"    not sent: the rule's `on` does not ask for {transition.event}"

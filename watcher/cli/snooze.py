@@ -104,7 +104,7 @@ def _make_snooze(target: str, duration_text: str | None, store: Store, now: date
     return Snooze(
         target=target,
         created_at=now,
-        until=None if duration_text is None else now + _parse_duration(duration_text),
+        expires_at=None if duration_text is None else now + _parse_duration(duration_text),
         episodes=None if duration_text is not None else _find_episodes(target, matching),
         severity=max(severities, key=lambda severity: severity.rank, default=None),
     )
@@ -134,7 +134,7 @@ def _matches_target(target: str, rule: Rule | None, state: SeriesState) -> bool:
 
 def _find_episodes(target: str, states: Sequence[SeriesState]) -> dict[str, int]:
     """The present episode of each series that will reset."""
-    episodes = {str(state.series): state.episode for state in states if state.boundary is not None}
+    episodes = {str(state.series): state.episode for state in states if state.boundary_at is not None}
     if not episodes:
         raise UsageError(f"snooze: no reset of `{target}` is known; give a duration: `--for 2h`")
     return episodes
@@ -149,6 +149,6 @@ def _print_snoozes(snoozes: Sequence[Snooze], now: datetime) -> None:
 
 
 def _format_snooze(snooze: Snooze, now: datetime) -> str:
-    until = "its reset" if snooze.until is None else format_time(snooze.until, now, clock.LocalZone())
+    until = "its reset" if snooze.expires_at is None else format_time(snooze.expires_at, now, clock.LocalZone())
     higher = "" if snooze.severity is Severity.CRITICAL else ", or a higher level"
     return f"{snooze.target} until {until}{higher}"

@@ -86,7 +86,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     at: datetime  # when the answer was received, aware UTC
     readings: tuple[Reading, ...] = ()
     note: str | None = None  # one line for `status`: "grace period until ...", "no project: low confidence"
-    whole: bool = True  # False: part of an answer; windows that are not in it may still exist
+    complete: bool = True  # False: part of an answer; windows that are not in it may still exist
 
 
 class PollFailure(Struct, frozen=True, kw_only=True):
@@ -243,7 +243,7 @@ FIRING_EVENTS = frozenset({AlertEvent.FIRING, AlertEvent.ESCALATED, AlertEvent.R
 """The events after which an alert is firing; after the others it is over."""
 
 
-class Transition(Struct, frozen=True, kw_only=True, rename={"notified_severities": "heard"}):
+class Transition(Struct, frozen=True, kw_only=True):
     """One change of one alert. Everything downstream uses this record and never reads the current state again."""
 
     at: datetime  # when it was decided
@@ -257,7 +257,7 @@ class Transition(Struct, frozen=True, kw_only=True, rename={"notified_severities
     since: datetime  # when the condition became true, which may be before `at`
     reading: Reading | None = None  # the last believed reading
     notified_severities: tuple[Severity, ...] = ()  # of the alert's earlier messages: its end goes to their channels
-    nth: int = 1  # counts this event in the episode: firing again after a recovery is 2, a second reminder is 2
+    occurrence: int = 1  # counts this event in the episode: firing again after a recovery is 2, a second reminder is 2
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What messages may use beyond the reading. Plain JSON values; unknown ones are left out:
     `rate` (percent per hour), `projected` (percent at reset), `exhausts_in_s`, `age_s` (seconds), `error` (one line),
@@ -273,7 +273,7 @@ class Transition(Struct, frozen=True, kw_only=True, rename={"notified_severities
     def key(self) -> str:
         """The identity of the transition across restarts: it contains no time, value or text."""
         level = f"|{self.severity}" if self.event is AlertEvent.ESCALATED else ""
-        repeat = f"|{self.nth}" if self.nth > 1 else ""
+        repeat = f"|{self.occurrence}" if self.occurrence > 1 else ""
         return f"{self.rule}|{self.series}|{self.episode}|{self.event}{level}{repeat}"
 
 
@@ -321,15 +321,15 @@ class Delivery(Struct, frozen=True, kw_only=True):
     channel: str
     message: Message
     reason: str  # why it is sent, or held
-    about: tuple[Transition, ...] = ()  # one; several for a digest; none for a notice
+    transitions: tuple[Transition, ...] = ()  # one; several for a digest; none for a notice
     state: DeliveryState = DeliveryState.QUEUED
     attempts: int = 0
     in_doubt: bool = False  # the result of an attempt is unknown: the message may have arrived
-    doubted: bool = False  # the current attempt follows one with an unknown result, so its failure proves nothing
+    was_in_doubt: bool = False  # the current attempt follows one with an unknown result, so its failure proves nothing
     created_at: datetime
     next_attempt_at: datetime
     expires_at: datetime
-    outcome: str = ""  # what the channel answered last
+    last_response: str = ""  # what the channel answered last
 
 
 class DeliveryOutcome(Struct, frozen=True, kw_only=True):
@@ -347,7 +347,7 @@ class Snooze(Struct, frozen=True, kw_only=True):
 
     target: str  # a rule's name, or a series as written: `claude.five_hour`, `claude`, `*.weekly`
     created_at: datetime
-    until: datetime | None = None  # None: until a reset or a higher level
+    expires_at: datetime | None = None  # None: until a reset or a higher level
     episodes: Mapping[str, int] | None = None  # until the reset: series as text -> its episode when it was snoozed
     severity: Severity | None = None  # the highest that was firing when snoozed; a higher one ends the snooze
 
@@ -356,6 +356,6 @@ class StoppedChannel(Struct, frozen=True, kw_only=True):
     """A channel that failed permanently. It gets no messages until its settings change."""
 
     channel: str
-    settings: str  # fingerprint of the settings that failed
-    at: datetime
+    settings_fingerprint: str  # fingerprint of the settings that failed
+    stopped_at: datetime
     detail: str  # what the channel answered, no secret

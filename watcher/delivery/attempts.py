@@ -72,7 +72,7 @@ def is_first_attempt_due_soon(next_deliveries: Sequence[tuple[Delivery, datetime
 def prepare_attempt(delivery: Delivery, rules: Mapping[str, Rule], routing: Routing, now: datetime) -> Delivery:
     """The delivery as it is to be saved before the attempt, and sent: marked as begun, and worded for `now`."""
     delivery = messages.write_message(delivery, rules, routing.formatter, now)
-    return structs.replace(delivery, in_doubt=True, doubted=delivery.in_doubt)
+    return structs.replace(delivery, in_doubt=True, was_in_doubt=delivery.in_doubt)
 
 
 def attempt_delivery(delivery: Delivery, channel: Channel | None, *, send: Send, run: Run) -> DeliveryOutcome:
@@ -104,12 +104,14 @@ def apply_outcome(  # noqa: PLR0913 - an attempt has this many sides
         stopped_channels: channels already known to be stopped: they cannot carry the notice.
     """
     if channel is None:
-        gone = structs.replace(delivery, state=DeliveryState.DEAD, in_doubt=False, outcome=outcome.detail)
+        gone = structs.replace(delivery, state=DeliveryState.DEAD, in_doubt=False, last_response=outcome.detail)
         return AttemptResult(delivery=gone)
     after = retry.apply_outcome(delivery, outcome, now, jitter)
     if outcome.delivered or not outcome.permanent:
         return AttemptResult(delivery=after)
-    stop = StoppedChannel(channel=channel.name, settings=fingerprint_settings(channel), at=now, detail=outcome.detail)
+    stop = StoppedChannel(
+        channel=channel.name, settings_fingerprint=fingerprint_settings(channel), stopped_at=now, detail=outcome.detail
+    )
     notices = _make_stop_notices(after, stop, routing, {*stopped_channels, channel.name}, now)
     return AttemptResult(delivery=after, new_deliveries=notices, stop=stop)
 
@@ -131,7 +133,7 @@ def find_reconfigured_channels(stops: Sequence[StoppedChannel], channels: Mappin
     return sorted(
         stop.channel
         for stop in stops
-        if stop.channel not in channels or fingerprint_settings(channels[stop.channel]) != stop.settings
+        if stop.channel not in channels or fingerprint_settings(channels[stop.channel]) != stop.settings_fingerprint
     )
 
 
@@ -158,7 +160,7 @@ def _make_stop_notices(
     ]
     if not others:
         return ()
-    key = f"stopped|{stop.channel}|{stop.settings}|{delivery.key}|{delivery.attempts}"
+    key = f"stopped|{stop.channel}|{stop.settings_fingerprint}|{delivery.key}|{delivery.attempts}"
     title = f'Channel "{stop.channel}" has stopped'
     body = (
         f"{stop.detail}\n"

@@ -158,7 +158,7 @@ class Dispatcher:
         minutes = ATTEMPT_TIMEOUT.seconds // 60
         detail = f"no end in {minutes} minutes; it is sent again when that attempt ends or the watcher starts again"
         self._hung_channels.add(delivery.channel)
-        hung = structs.replace(self._store.outbox.find(delivery.id) or delivery, outcome=f"unknown: {detail}")
+        hung = structs.replace(self._store.outbox.find(delivery.id) or delivery, last_response=f"unknown: {detail}")
         self._store.run_transaction(lambda: self._store.outbox.update([hung]), now=self._now())
         self._log_outcome(hung, detail)
 
@@ -181,7 +181,9 @@ class Dispatcher:
         now = self._now()
         jitter = abs(self._environment.jitter())
         kept = self._store.outbox.find(delivery.id) or delivery
-        delivery = structs.replace(delivery, about=kept.about)  # its account may have been renamed meanwhile
+        delivery = structs.replace(
+            delivery, transitions=kept.transitions
+        )  # its account may have been renamed meanwhile
         settled = attempts.apply_outcome(
             delivery, outcome, channel, routing, now, jitter=jitter, stopped_channels=self._stopped_channels()
         )
@@ -199,7 +201,7 @@ class Dispatcher:
 
     def _log_outcome(self, delivery: Delivery, detail: str) -> None:
         """One line when a channel begins to fail, one when it delivers again, one for each message that is given up."""
-        name, detail = delivery.channel, delivery.outcome or detail
+        name, detail = delivery.channel, delivery.last_response or detail
         if delivery.state is DeliveryState.SENT:
             if self._channel_errors.pop(name, None) is not None:
                 self._log_warning(f"channel {name}: delivers again")

@@ -52,7 +52,7 @@ def _check_channel(name: str, context: DoctorContext, config: Config, *, is_used
 
 def _load_dead_outcomes(store: Store, channel: str, now: datetime) -> list[str]:
     dead = store.outbox.load_finished(DeliveryState.DEAD, since=now - FAILED_WITHIN)
-    return [each.outcome or "no answer" for each in dead if each.channel == channel]
+    return [each.last_response or "no answer" for each in dead if each.channel == channel]
 
 
 def _load_last_sent(store: Store, channel: str, now: datetime) -> datetime | None:

@@ -36,7 +36,9 @@ def parse_statusline(
     if not readings:
         return None
     return parsing.clean_snapshot(
-        Snapshot(provider="claude", account=account, account_name=account_name, at=at, readings=readings, whole=False)
+        Snapshot(
+            provider="claude", account=account, account_name=account_name, at=at, readings=readings, complete=False
+        )
     )
 
 

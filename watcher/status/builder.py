@@ -184,7 +184,7 @@ def format_series(
 def _build_snoozes(snoozes: Iterable[Snooze], engine_state: EngineState, now: datetime) -> list[ActiveSnooze]:
     episodes = {str(series): state.episode for series, state in engine_state.series_states.items()}
     return [
-        ActiveSnooze(target=each.target, until=each.until)
+        ActiveSnooze(target=each.target, until=each.expires_at)
         for each in snoozes
         if not has_snooze_expired(each, now, episodes)
     ]
@@ -241,7 +241,7 @@ def _build_window_status(reading: Reading, series_name: str, state: SeriesState 
         window_seconds=reading.window_seconds,
         stale=reading.stale,
         primary=state is not None and state.primary,
-        unconfirmed=state is not None and state.standing in (Validity.SUSPECT, Validity.FROZEN),
+        unconfirmed=state is not None and state.validity in (Validity.SUSPECT, Validity.FROZEN),
         projected_percent=projected if isinstance(projected, float) else None,
         pace=compute_pace(reading, now),
     )
@@ -264,7 +264,7 @@ def _build_undelivered(delivery: Delivery) -> UndeliveredMessage:
         channel=delivery.channel,
         title=delivery.message.title,
         state=delivery.state.value,
-        outcome=delivery.outcome or delivery.reason,
+        outcome=delivery.last_response or delivery.reason,
         at=delivery.created_at,
         attempts=delivery.attempts,
         next_attempt_at=delivery.next_attempt_at if waits else None,

@@ -72,10 +72,10 @@ class Alerts:
                 rule=state.rule,
                 series=state.series,
                 fingerprint=state.fingerprint,
-                at=state.at,
+                changed_at=state.changed_at,
                 episode=state.episode,
-                fired=state.fired,
-                reminded=state.reminded,
+                fired_count=state.fired_count,
+                reminder_count=state.reminder_count,
             )
             for state in firing
         )

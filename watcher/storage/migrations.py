@@ -11,6 +11,7 @@ the row's own columns: the account above all, whose key may change.
 
 import json
 import sqlite3  # noqa: TID251 - only this package uses it
+from typing import Any
 
 _IN_COLUMNS = {
     "Snapshot": ("provider", "account"),
@@ -19,11 +20,40 @@ _IN_COLUMNS = {
     "AlertState": ("series",),
     "Transition": ("series",),
     "Delivery": ("about",),
-    "RoutingDecision": ("series",),
+    "Suppression": ("series", "said"),
     "Snooze": ("target",),
 }
 """Keys of old JSON that have columns, or rows of another table, since version 4."""
-_RENAMED: dict[str, dict[str, str]] = {}
+_RENAMED = {
+    "Snapshot": {"whole": "complete"},
+    "SeriesState": {
+        "boundary": "boundary_at",
+        "doubt": "suspect",
+        "doubts": "suspect_count",
+        "standing": "validity",
+        "heard_at": "last_seen_at",
+        "asked_at": "polled_at",
+        "watched_from": "resumed_at",
+    },
+    "SuspectReading": {"at": "received_at", "turn": "is_reset"},
+    "AlertState": {
+        "at": "changed_at",
+        "step": "level_index",
+        "told": "notified_level_index",
+        "heard": "notified_severities",
+        "held": "met_for",
+        "clock_at": "timers_at",
+        "silent_at": "unknown_since",
+        "fired": "fired_count",
+        "reminded": "reminder_count",
+        "muted": "inhibited",
+    },
+    "Transition": {"heard": "notified_severities", "nth": "occurrence"},
+    "Suppression": {"at": "decided_at", "key": "transition_key"},
+    "Delivery": {"doubted": "was_in_doubt", "outcome": "last_response"},
+    "Snooze": {"until": "expires_at"},
+    "StoppedChannel": {"settings": "settings_fingerprint", "at": "stopped_at"},
+}
 """Old JSON keys and their names since version 4."""
 
 
@@ -40,10 +70,13 @@ def _convert_record(kind: str, text: str | None) -> str | None:
         return text
     if not isinstance(old, dict):
         return text
-    return json.dumps(_rename_keys(kind, old), ensure_ascii=False, separators=(",", ":"))
+    new = _rename_keys(kind, old)
+    if kind == "SeriesState" and isinstance(new.get("suspect"), dict):
+        new["suspect"] = _rename_keys("SuspectReading", new["suspect"])
+    return json.dumps(new, ensure_ascii=False, separators=(",", ":"))
 
 
-def _rename_keys(kind: str, old: dict[str, object]) -> dict[str, object]:
+def _rename_keys(kind: str, old: dict[str, Any]) -> dict[str, Any]:
     names = _RENAMED.get(kind, {})
     return {names.get(key, key): value for key, value in old.items() if key not in _IN_COLUMNS.get(kind, ())}
 
@@ -287,7 +320,7 @@ MIGRATIONS: tuple[str, ...] = (
         FROM alert JOIN numbered USING (provider, account, window);
     INSERT INTO new_transition SELECT transition.id, at, rule, numbered.id, convert_record('Transition', record)
         FROM transition JOIN numbered USING (provider, account, window);
-    INSERT INTO suppression SELECT silence.id, at, rule, numbered.id, convert_record('RoutingDecision', record)
+    INSERT INTO suppression SELECT silence.id, at, rule, numbered.id, convert_record('Suppression', record)
         FROM silence JOIN numbered ON provider = iif(json_valid(record), record, '{}') ->> '$.series.provider'
         AND account = coalesce(record ->> '$.series.account', '') AND window = record ->> '$.series.window';
     INSERT INTO delivery_transition SELECT delivery.id, one.key, numbered.id, convert_record('Transition', one.value)

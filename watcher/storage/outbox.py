@@ -46,7 +46,7 @@ class Outbox:
                 transitions.setdefault(number, []).append(transition)
         found = self._database.execute(f"SELECT id, record FROM delivery WHERE {where} ORDER BY id", parameters)  # noqa: S608 - constants
         read = (
-            self._database.decode(record, Delivery, id=number, about=tuple(transitions.get(number, ())))
+            self._database.decode(record, Delivery, id=number, transitions=tuple(transitions.get(number, ())))
             for number, record in found
         )
         return [delivery for delivery in read if delivery is not None]
@@ -61,7 +61,7 @@ class Outbox:
                 _encode_row(delivery),
             )
             if cursor.rowcount:
-                self._save_transitions(int(cursor.lastrowid or 0), delivery.about)
+                self._save_transitions(int(cursor.lastrowid or 0), delivery.transitions)
 
     def update(self, deliveries: Iterable[Delivery]) -> None:
         """Keep what became of deliveries."""
@@ -71,7 +71,7 @@ class Outbox:
                 (*_encode_row(delivery), delivery.id),
             )
             self._database.execute("DELETE FROM delivery_transition WHERE delivery = ?", (delivery.id,))
-            self._save_transitions(delivery.id, delivery.about)
+            self._save_transitions(delivery.id, delivery.transitions)
 
     def _save_transitions(self, delivery_id: int, transitions: Sequence[Transition]) -> None:
         self._database.executemany(
@@ -97,9 +97,9 @@ class Outbox:
             " JOIN series ON series.id = series WHERE delivery.key = ? AND channel = ?",
             (delivery.key, delivery.channel),
         ).fetchone()
-        if earlier is None or not delivery.about:
+        if earlier is None or not delivery.transitions:
             return delivery
-        series = delivery.about[0].series
+        series = delivery.transitions[0].series
         number = self._accounts.assign_number(series.provider, series.account)
         if earlier[0] == number:
             return delivery
@@ -128,7 +128,7 @@ class Outbox:
             "INSERT INTO suppression (at, rule, series, record) VALUES (?, ?, ?, ?)",
             [
                 (
-                    to_milliseconds(each.at),
+                    to_milliseconds(each.decided_at),
                     each.rule,
                     self._accounts.assign_series_number(each.series),
                     encode_json(each, without=("series",)),
@@ -183,5 +183,5 @@ def _rename_episodes(snooze: Snooze, names: dict[str, str]) -> Snooze:
 
 def _encode_row(delivery: Delivery) -> tuple[Any, ...]:
     """The columns of `delivery` but its id, in order."""
-    record = encode_json(delivery, without=("id", "about"))
+    record = encode_json(delivery, without=("id", "transitions"))
     return delivery.key, delivery.channel, delivery.state.value, to_milliseconds(delivery.created_at), record

@@ -34,7 +34,7 @@ class Readings:
                 (records.encode_json(result, without=_ACCOUNT), at, number),
             )
             return
-        known = None if result.whole else self._accounts.find(result.provider, result.account)
+        known = None if result.complete else self._accounts.find(result.provider, result.account)
         merged = records.merge_snapshots(known.snapshot if known else None, result)
         self._database.execute(
             "UPDATE account SET snapshot = ?, failure = NULL, failing_since = NULL, failures = 0, polled_at = ?"
@@ -116,7 +116,7 @@ class Readings:
                 account_name=names.get((provider, account), account),
                 at=at,
                 readings=tuple(readings),
-                whole=False,
+                complete=False,
             )
             for (at, provider, account), readings in answers.items()
         ]

@@ -73,7 +73,7 @@ def test_a_transition_carries_all_that_its_readers_need():
     (transition,) = evaluation.transitions
     assert transition.series == SERIES
     assert transition.account_name == "me@example.com"
-    assert (transition.event, transition.reason, transition.nth) == (AlertEvent.FIRING, "above", 1)
+    assert (transition.event, transition.reason, transition.occurrence) == (AlertEvent.FIRING, "above", 1)
     assert transition.reading is not None
     assert transition.reading.used_percent == 90
     assert transition.facts == {
@@ -104,13 +104,13 @@ def test_a_failure_is_among_the_facts_of_a_silence():
 
 def test_a_suspect_reading_is_counted():
     evaluations, _ = play(answer(3), answer(99, NOW + EVERY), answer(4, NOW + 2 * EVERY))
-    assert [state.doubts for evaluation in evaluations for state in evaluation.series_states] == [0, 1, 0]
+    assert [state.suspect_count for evaluation in evaluations for state in evaluation.series_states] == [0, 1, 0]
 
 
 def test_a_frozen_answer_is_counted():
     ends = NOW + minutes(3)
     _, engine_state = play(answer(30, resets_at=ends), answer(30, NOW + EVERY, resets_at=ends))
-    assert engine_state.series_states[SERIES].doubts == 1
+    assert engine_state.series_states[SERIES].suspect_count == 1
 
 
 def test_an_availability_rule_is_due_when_its_duration_has_passed():

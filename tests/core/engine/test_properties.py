@@ -244,16 +244,16 @@ def test_stored_times_never_go_back(rows, steps):
             assert each.since <= each.at
             assert each.at >= latest.get((each.rule, each.series), each.at)
         for key, alert in engine_state.alert_states.items():
-            assert alert.at >= latest.get(key, alert.at)
-            assert alert.since is None or alert.since <= alert.at
-            latest[key] = alert.at
+            assert alert.changed_at >= latest.get(key, alert.changed_at)
+            assert alert.since is None or alert.since <= alert.changed_at
+            latest[key] = alert.changed_at
         for series, state in engine_state.series_states.items():
             marks = (state.episode, state.episode_at)
             assert marks >= latest.get(series, marks)
             latest[series] = marks
             instants = [sample.at for sample in state.samples]
             assert instants == sorted(set(instants))
-            seen = (state.heard_at, state.asked_at, state.read_at, state.changed_at, state.watched_from)
+            seen = (state.last_seen_at, state.polled_at, state.read_at, state.changed_at, state.resumed_at)
             assert all(at is None or at <= answer.at for at in (*seen, state.failing_since))
 
 

@@ -29,7 +29,7 @@ RULES = parse_rules(
 
 def answer(used, minutes, provider="claude", window="five_hour"):
     reading = Reading(window=window, kind=WindowKind.SESSION, used_percent=used)
-    return Snapshot(provider=provider, at=NOW + timedelta(minutes=minutes), readings=(reading,), whole=False)
+    return Snapshot(provider=provider, at=NOW + timedelta(minutes=minutes), readings=(reading,), complete=False)
 
 
 def failure(minutes, provider="claude"):
@@ -132,7 +132,7 @@ def test_a_line_of_the_contract_becomes_a_reading():
         )
     )
     assert isinstance(snapshot, Snapshot)
-    assert (snapshot.provider, snapshot.account, snapshot.at, snapshot.whole) == ("claude", "me", NINE, False)
+    assert (snapshot.provider, snapshot.account, snapshot.at, snapshot.complete) == ("claude", "me", NINE, False)
     (reading,) = snapshot.readings
     assert (reading.window, reading.kind, reading.used_percent) == ("five_hour", WindowKind.SESSION, 81.5)
     assert (reading.used, reading.limit, reading.remaining) == (Decimal(3), Decimal(300), Decimal(297))

@@ -64,9 +64,9 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("before", "after", "standing"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_an_answer_is_classified_as_the_table_says(before, after, standing):
-    assert apply_readings(before, after)[-1].standing is standing
+@pytest.mark.parametrize(("before", "after", "validity"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_an_answer_is_classified_as_the_table_says(before, after, validity):
+    assert apply_readings(before, after)[-1].validity is validity
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_an_answer_is_classified_as_the_table_says(before, after, standing):
 def test_an_early_reset_needs_a_second_reading(after, reset):
     *_, state = apply_readings(reading(50), reading(8, NOW + hours(8)), after)
     assert state.episode == reset
-    assert state.doubt is None
-    assert state.doubts == 0
+    assert state.suspect is None
+    assert state.suspect_count == 0
 
 
 def test_an_episode_that_ended_on_time_began_at_the_boundary():
@@ -107,15 +107,15 @@ def test_a_balance_that_rises_is_no_new_episode():
 
     states = apply_readings(balance(3), balance(40), balance(0), balance(0))
     assert {state.episode for state in states} == {0}
-    assert all(state.standing is Validity.BELIEVED for state in states)
+    assert all(state.validity is Validity.BELIEVED for state in states)
 
 
 def test_a_boundary_that_has_passed_is_forgotten_when_a_later_answer_names_none():
-    assert [state.boundary for state in apply_readings(reading(50, ENDED), reading(51, None))] == [ENDED, None]
+    assert [state.boundary_at for state in apply_readings(reading(50, ENDED), reading(51, None))] == [ENDED, None]
 
 
 def test_a_boundary_that_an_answer_leaves_out_is_remembered_until_it_passes():
-    assert apply_readings(reading(50), reading(51, None))[-1].boundary == NOW + hours(3)
+    assert apply_readings(reading(50), reading(51, None))[-1].boundary_at == NOW + hours(3)
 
 
 def test_a_failure_keeps_the_believed_reading_and_records_since_when():
@@ -124,7 +124,7 @@ def test_a_failure_keeps_the_believed_reading_and_records_since_when():
     second = msgspec.structs.replace(first, at=LATER + EVERY, kind="server", message="it failed")
     state = snapshots.mark_failed(snapshots.mark_failed(state, first, EVERY), second, EVERY)
     assert state.reading == reading(50)
-    assert (state.standing, state.error_kind, state.failing_since) == (Validity.FAILED, "server", LATER)
+    assert (state.validity, state.error_kind, state.failing_since) == (Validity.FAILED, "server", LATER)
     answered = snapshots.mark_answered(state, Snapshot(provider="claude", at=LATER + 2 * EVERY), EVERY)
     assert (answered.error, answered.failing_since) == (None, None)
 
@@ -144,6 +144,6 @@ def test_a_state_from_an_older_version_gets_the_new_fields_empty():
     old = {
         name: value
         for name, value in msgspec.to_builtins(state).items()
-        if name in ("version", "series", "episode_at", "heard_at", "asked_at")
+        if name in ("version", "series", "episode_at", "last_seen_at", "polled_at")
     }
     assert msgspec.convert(old, SeriesState).series == SERIES

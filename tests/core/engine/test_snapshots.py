@@ -9,11 +9,11 @@ from watcher.core.model import PollFailure, Reading, Series, Snapshot, WindowKin
 EVERY = timedelta(minutes=5)
 
 
-def answer(provider="gemini_cli", account="", *, whole=True, **windows):
+def answer(provider="gemini_cli", account="", *, complete=True, **windows):
     readings = tuple(
         Reading(window=window, kind=WindowKind.OTHER, used_percent=used) for window, used in windows.items()
     )
-    return Snapshot(provider=provider, account=account, at=NOW, readings=readings, whole=whole)
+    return Snapshot(provider=provider, account=account, at=NOW, readings=readings, complete=complete)
 
 
 def apply(*results):
@@ -51,7 +51,7 @@ def test_a_provider_without_its_named_window_has_no_primary_one():
 
 def test_a_partial_answer_leaves_the_rest_as_it_is():
     before = apply(answer(a=10, b=30))
-    after = snapshots.apply_poll(before, answer(whole=False, a=11), EVERY)
+    after = snapshots.apply_poll(before, answer(complete=False, a=11), EVERY)
     assert [state.series.window for state in after] == ["a"]
 
 

@@ -21,7 +21,7 @@ SERIES = Series("claude", "five_hour")
 
 def state(**facts):
     fresh = create_series_state(SERIES, NOW)
-    return replace(fresh, **({"every": EVERY, "standing": Validity.BELIEVED} | facts))
+    return replace(fresh, **({"every": EVERY, "validity": Validity.BELIEVED} | facts))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_the_machine_was_suspended_if_nothing_was_polled_for_longer_than_usual(f
 
 
 def test_one_polled_account_is_enough_to_be_awake():
-    other = state(asked_at=NOW + 100 * M)
+    other = state(polled_at=NOW + 100 * M)
     assert not staleness.was_suspended([state(), other], NOW + 101 * M, EVERY)
 
 
@@ -51,7 +51,7 @@ def test_without_series_nothing_was_suspended():
 @pytest.mark.parametrize(("later", "alone"), [(5, False), (6, True), (25, True), (26, False)])
 def test_a_good_answer_is_between_polls_for_five_polls(later, alone):
     assert staleness.is_between_polls(state(), NOW + later * M) is alone
-    assert not staleness.is_between_polls(state(standing=Validity.FAILED), NOW + later * M)
+    assert not staleness.is_between_polls(state(validity=Validity.FAILED), NOW + later * M)
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_a_good_answer_is_between_polls_for_five_polls(later, alone):
     [
         ({}, 6.9, False),
         ({}, 7.1, True),
-        ({"watched_from": NOW + timedelta(days=7, hours=2)}, 7.1, False),
-        ({"watched_from": NOW + timedelta(days=7)}, 7.1, True),
+        ({"resumed_at": NOW + timedelta(days=7, hours=2)}, 7.1, False),
+        ({"resumed_at": NOW + timedelta(days=7)}, 7.1, True),
     ],
 )
 def test_a_series_is_gone_after_a_week_but_never_just_after_waking(facts, days, gone):
@@ -84,7 +84,7 @@ def due(when="*.age > 45m", *, states=None, alerts=(), more="", now=NOW):
 
 
 def alert_state(**facts):
-    return AlertState(rule="q", series=SERIES, fingerprint="f", at=NOW, episode=0, **facts)
+    return AlertState(rule="q", series=SERIES, fingerprint="f", changed_at=NOW, episode=0, **facts)
 
 
 def test_without_series_nothing_is_due():
@@ -104,7 +104,7 @@ def test_an_age_is_due_just_after_it_is_reached():
 
 
 def test_after_a_suspension_silence_counts_from_its_end():
-    woken = replace(answered_state(), watched_from=NOW + 10 * M)
+    woken = replace(answered_state(), resumed_at=NOW + 10 * M)
     assert 55 * M < due(states=[woken], now=NOW + 50 * M) < 56 * M
 
 
@@ -114,7 +114,7 @@ def test_a_reminder_is_due_at_its_time():
 
 
 def test_a_running_for_timer_is_due_at_its_end():
-    pending = alert_state(phase=AlertPhase.PENDING, clock_at=NOW + 2 * M, held=(4 * M,))
+    pending = alert_state(phase=AlertPhase.PENDING, timers_at=NOW + 2 * M, met_for=(4 * M,))
     assert due(alerts=[pending], more='for = "10m"') == 8 * M
 
 
@@ -128,7 +128,7 @@ def answered(provider, at, source="api"):
         at,
         EVERY,
     )
-    return replace(state, heard_at=at)
+    return replace(state, last_seen_at=at)
 
 
 def failure(provider, at, kind="offline"):

@@ -12,7 +12,7 @@ from watcher.core.engine.state_machine import TRANSITION_TABLE, AlertInput, clos
 from watcher.core.model import AlertEvent, AlertPhase, Series
 
 EVERY = timedelta(minutes=5)
-ALERT = AlertState(rule="r", series=Series("claude", "five_hour"), fingerprint="f", at=NOW, episode=2)
+ALERT = AlertState(rule="r", series=Series("claude", "five_hour"), fingerprint="f", changed_at=NOW, episode=2)
 
 
 def test_the_docstring_draws_the_table():
@@ -46,10 +46,10 @@ def test_an_alert_that_never_fired_leaves_nothing_behind():
 
 
 def test_an_alert_that_fired_leaves_its_count_so_that_no_later_message_is_a_repeat():
-    fired = msgspec.structs.replace(ALERT, phase=AlertPhase.FIRING, fired=3, reminded=2)
+    fired = msgspec.structs.replace(ALERT, phase=AlertPhase.FIRING, fired_count=3, reminder_count=2)
     rest = close_alert(fired, NOW)
     assert rest is not None
-    assert (rest.phase, rest.fired, rest.reminded, rest.fingerprint) == (AlertPhase.OK, 3, 2, "")
+    assert (rest.phase, rest.fired_count, rest.reminder_count, rest.fingerprint) == (AlertPhase.OK, 3, 2, "")
 
 
 def test_an_alert_survives_encoding():
@@ -104,4 +104,4 @@ def test_an_unknown_level_keeps_its_time_while_another_goes_on():
 
 def test_no_timer_is_kept_if_no_level_is_met():
     alert = after((0, True), (5, False))
-    assert (alert.held, alert.clock_at) == ((), None)
+    assert (alert.met_for, alert.timers_at) == ((), None)

@@ -33,9 +33,9 @@ def change(event=AlertEvent.FIRING, reason="above"):
         phase=AlertPhase.FIRING,
         severity=Severity.WARNING,
         since=NOW - EVERY,
-        at=NOW,
+        changed_at=NOW,
         episode=3,
-        fired=2,
+        fired_count=2,
     )
     return AlertChange(event=event, reason=reason, at=NOW, alert=alert)
 
@@ -58,7 +58,7 @@ def test_a_change_has_the_event_that_the_rule_asks_for(on, event, reason, called
 
 def test_a_transition_says_when_it_became_true_and_what_was_believed():
     one = make_transition(AlertEvent.FIRING, rule(), change(), make_metrics(), [])
-    assert (one.at, one.since, one.episode, one.nth) == (NOW, NOW - EVERY, 3, 2)
+    assert (one.at, one.since, one.episode, one.occurrence) == (NOW, NOW - EVERY, 3, 2)
     assert (one.account_name, one.reading.used_percent) == ("me@example.com", 85.0)
 
 
@@ -69,7 +69,7 @@ def test_unknown_facts_are_left_out():
 def test_used_up_windows_are_named_in_order_of_their_resets():
     week = make_metrics("seven_day", 100.0, "7-day window", NOW + timedelta(days=2))
     opus = make_metrics("seven_day_opus", 104.0, "", NOW + timedelta(days=1))
-    never = replace(make_metrics("extra", 100.0).state, boundary=None)
+    never = replace(make_metrics("extra", 100.0).state, boundary_at=None)
     siblings = [SeriesMetrics(never, NOW), week, opus, make_metrics("seven_day_sonnet", 99.0)]
     spent = collect_facts(make_metrics(), siblings)["spent"]
     assert [label for label, _ in spent] == ["seven_day_opus", "7-day window", "extra"]
@@ -82,7 +82,7 @@ READING = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=30.0
 
 def state(**facts):
     fresh = create_series_state(Series("claude", "five_hour"), NOW)
-    known = {"reading": READING, "read_at": NOW, "standing": Validity.BELIEVED}
+    known = {"reading": READING, "read_at": NOW, "validity": Validity.BELIEVED}
     return replace(fresh, **(known | facts))
 
 
@@ -93,12 +93,12 @@ def decided(whens=(None,), reason="unknown", **facts):
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        ({"standing": Validity.SUSPECT}, "suspect"),
-        ({"standing": Validity.FROZEN}, "frozen"),
-        ({"standing": Validity.MISSING}, "missing"),
-        ({"standing": Validity.FAILED}, "failed"),
-        ({"standing": Validity.UNKNOWN}, "stale"),
-        ({"boundary": NOW - timedelta(hours=1), "read_at": NOW - timedelta(hours=2)}, "ended"),
+        ({"validity": Validity.SUSPECT}, "suspect"),
+        ({"validity": Validity.FROZEN}, "frozen"),
+        ({"validity": Validity.MISSING}, "missing"),
+        ({"validity": Validity.FAILED}, "failed"),
+        ({"validity": Validity.UNKNOWN}, "stale"),
+        ({"boundary_at": NOW - timedelta(hours=1), "read_at": NOW - timedelta(hours=2)}, "ended"),
         ({}, "unknown"),
     ],
 )
@@ -108,16 +108,16 @@ def test_an_unknown_condition_has_the_reason_that_made_it_unknown(facts, reason)
 
 def test_every_validity_has_a_reason():
     for standing in Validity:
-        assert decided(standing=standing).text == REASONS[decided(standing=standing).reason]
+        assert decided(validity=standing).text == REASONS[decided(validity=standing).reason]
 
 
 def test_a_suspect_reading_is_shown_as_it_was_read():
-    doubt = SuspectReading(reading=replace(READING, used_percent=99.0), at=NOW, turn=False)
-    assert decided(standing=Validity.SUSPECT, doubt=doubt).used_percent == 99.0
+    doubt = SuspectReading(reading=replace(READING, used_percent=99.0), received_at=NOW, is_reset=False)
+    assert decided(validity=Validity.SUSPECT, suspect=doubt).used_percent == 99.0
 
 
 def test_a_value_that_was_not_read_is_not_shown():
-    assert decided(standing=Validity.FAILED).used_percent is None
+    assert decided(validity=Validity.FAILED).used_percent is None
     assert decided().used_percent == 30.0
 
 

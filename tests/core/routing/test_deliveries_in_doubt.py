@@ -21,7 +21,7 @@ def test_a_refusal_after_an_attempt_of_unknown_fate_leaves_it_unknown():
     assert waiting.in_doubt
     again = apply_outcome(begun(waiting), failed(), NOW, 0.0)
     assert again.in_doubt
-    assert again.outcome == "answered 503 Service Unavailable"
+    assert again.last_response == "answered 503 Service Unavailable"
     stopped = apply_outcome(begun(again), failed("answered 404 Not Found", permanent=True), NOW, 0.0)
     assert stopped.in_doubt
 
@@ -40,7 +40,7 @@ def test_a_refused_first_attempt_has_certainly_not_arrived():
 def test_a_delivered_attempt_settles_its_fate():
     waiting = apply_outcome(begun(delivery()), UNKNOWN, NOW, 0.0)
     sent = apply_outcome(begun(waiting), DeliveryOutcome(delivered=True, detail="answered 200 OK"), NOW, 0.0)
-    assert (sent.state, sent.in_doubt, sent.doubted) == (DeliveryState.SENT, False, False)
+    assert (sent.state, sent.in_doubt, sent.was_in_doubt) == (DeliveryState.SENT, False, False)
 
 
 def test_what_follows_an_attempt_that_is_refused_later_is_merged_in_order():
@@ -48,14 +48,14 @@ def test_what_follows_an_attempt_that_is_refused_later_is_merged_in_order():
     outbox.plan(transition())
     outbox.update_queued(in_doubt=True)  # the attempt is under way
     outbox.plan(at(NOW + M, "resolved", read=reading(64)))
-    outbox.plan(at(NOW + 2 * M, nth=2))
+    outbox.plan(at(NOW + 2 * M, occurrence=2))
     first = outbox.rows[0]
     outbox.rows[0] = structs.replace(first, in_doubt=False, attempts=1)  # refused: nobody has read anything
-    outbox.plan(at(NOW + 3 * M, "resolved", nth=2, read=reading(60)))
+    outbox.plan(at(NOW + 3 * M, "resolved", occurrence=2, read=reading(60)))
     (row,) = outbox.open()
     assert row.key.endswith("|resolved|2")
-    assert [str(one.event) for one in row.about] == ["firing", "resolved"]
-    assert row.about[0].at == NOW, "it began when the first one did"
+    assert [str(one.event) for one in row.transitions] == ["firing", "resolved"]
+    assert row.transitions[0].at == NOW, "it began when the first one did"
 
 
 def test_the_end_of_a_delivered_alert_is_sent_although_a_later_level_was_refused():
@@ -66,7 +66,7 @@ def test_the_end_of_a_delivered_alert_is_sent_although_a_later_level_was_refused
     outbox.update_queued(in_doubt=True)
     outbox.plan(at(NOW + 2 * M, "resolved"))
     outbox.rows[1] = structs.replace(outbox.rows[1], in_doubt=False, attempts=1)
-    outbox.plan(at(NOW + 3 * M, nth=2))
+    outbox.plan(at(NOW + 3 * M, occurrence=2))
     assert [row.message.event for row in sorted(outbox.open(), key=lambda row: row.id)] == ["resolved", "firing"]
 
 
@@ -106,7 +106,7 @@ def test_what_may_have_arrived_keeps_its_own_key_after_the_night():
 def test_a_message_of_unknown_fate_expires():
     outbox = Outbox()
     outbox.plan(transition())
-    outbox.update_queued(in_doubt=True, outcome="unknown: no answer within 20 s")
+    outbox.update_queued(in_doubt=True, last_response="unknown: no answer within 20 s")
     outbox.release(NOW + DELIVERY_LIFETIME + M)
     assert outbox.states() == ["queued"], "its last attempt may be under way"
     outbox.release(NOW + DELIVERY_LIFETIME + MAX_RETRY_WAIT)

@@ -136,11 +136,11 @@ def test_each_channel_has_its_own_row_and_key():
 def test_a_second_firing_a_second_reminder_and_each_level_have_keys_of_their_own():
     keys = [
         transition().key,
-        transition(nth=2).key,
+        transition(occurrence=2).key,
         transition("escalated", "warning").key,
         transition("escalated", "critical").key,
         transition("reminder").key,
-        transition("reminder", nth=2).key,
+        transition("reminder", occurrence=2).key,
         transition(episode=4).key,
     ]
     assert len(set(keys)) == len(keys)
@@ -152,7 +152,7 @@ def test_a_second_firing_a_second_reminder_and_each_level_have_keys_of_their_own
 def test_a_channel_that_was_down_gets_beginning_and_end_in_one_message():
     outbox = Outbox()
     outbox.plan(transition())
-    outbox.update_queued(attempts=3, next_attempt_at=NOW + 20 * M, outcome="answered 503")
+    outbox.update_queued(attempts=3, next_attempt_at=NOW + 20 * M, last_response="answered 503")
     outbox.plan(at(NOW + 5 * M, "resolved", read=reading(64)))
     assert outbox.states() == ["queued"]
     (row,) = outbox.rows
@@ -218,7 +218,7 @@ def test_a_reminder_of_what_is_still_on_its_way_is_a_duplicate():
     assert outbox.states() == ["queued"]
     assert outbox.reasons()[-1] == "duplicate: what it would repeat is still on its way"
     outbox.update_queued(in_doubt=True)
-    outbox.plan(at(NOW + 2 * H, "reminder", nth=2))
+    outbox.plan(at(NOW + 2 * H, "reminder", occurrence=2))
     assert outbox.states() == ["queued"]
 
 
@@ -234,7 +234,7 @@ def test_a_new_firing_takes_the_place_of_the_history_that_was_not_delivered():
     outbox = Outbox()
     outbox.plan(transition())
     outbox.plan(at(NOW + M, "resolved"))
-    outbox.plan(at(NOW + 2 * M, nth=2))
+    outbox.plan(at(NOW + 2 * M, occurrence=2))
     (row,) = outbox.open()
     assert (row.message.event, row.key) == ("firing", "claude-session|claude[acc-1].five_hour|3|firing|2")
 
@@ -247,7 +247,7 @@ def test_an_alert_that_closed_quietly_withdraws_its_message():
             (), outbox.rules, outbox.open(), outbox.routing, (), NOW + M, closed_alerts=[("claude-session", SERIES)]
         )
     )
-    assert (outbox.states(), outbox.rows[0].outcome) == (["withdrawn"], "the alert is over")
+    assert (outbox.states(), outbox.rows[0].last_response) == (["withdrawn"], "the alert is over")
 
 
 def test_a_quiet_close_does_not_withdraw_a_held_end():
@@ -412,7 +412,7 @@ def test_a_held_end_goes_before_the_critical_beginning_that_followed_it():
     outbox.plan(transition())
     outbox.deliver()
     outbox.plan(at(EVENING, "resolved"))
-    outbox.plan(at(EVENING + H, severity="critical", nth=2))
+    outbox.plan(at(EVENING + H, severity="critical", occurrence=2))
     assert [row.message.event for row in outbox.open() if row.state is DeliveryState.QUEUED] == ["resolved", "firing"]
 
 
@@ -421,8 +421,8 @@ def test_flapping_all_night_leaves_one_end_at_most():
     outbox.plan(transition())
     outbox.deliver()
     for number in range(2, 9):
-        outbox.plan(at(EVENING + number * H / 4, "resolved", nth=number - 1))
-        outbox.plan(at(EVENING + number * H / 4 + M, nth=number))
+        outbox.plan(at(EVENING + number * H / 4, "resolved", occurrence=number - 1))
+        outbox.plan(at(EVENING + number * H / 4 + M, occurrence=number))
     assert [row.message.event for row in outbox.open()] == ["resolved", "firing"]
 
 
@@ -438,7 +438,7 @@ def test_what_waits_for_a_channel_is_held_when_quiet_hours_begin_and_no_message_
 
 
 def test_the_age_of_what_is_held_is_counted_from_its_release():
-    outbox = Outbox(snoozes=[Snooze(target="claude-session", created_at=NOW, until=NOW + 72 * H)])
+    outbox = Outbox(snoozes=[Snooze(target="claude-session", created_at=NOW, expires_at=NOW + 72 * H)])
     outbox.plan(transition())
     outbox.release(NOW + 48 * H)
     assert outbox.states() == ["held"]
@@ -454,7 +454,7 @@ def test_quiet_hours_do_not_keep_an_undeliverable_message_alive(count, attempts)
     outbox.plan(*six(count, at=EVENING - 2 * H))
     latest = {of(provider).series: reading(85) for provider in PROVIDERS}
     for day in range(3):
-        outbox.update_queued(attempts=attempts, outcome="answered 503")
+        outbox.update_queued(attempts=attempts, last_response="answered 503")
         outbox.release(EVENING + day * 24 * H, latest_readings=latest)
         outbox.release(MORNING + day * 24 * H, latest_readings=latest)
         outbox.release(MORNING + day * 24 * H + H, latest_readings=latest)
@@ -466,7 +466,7 @@ def test_a_message_held_since_it_was_made_is_dead_a_day_after_its_release():
     outbox = Outbox(QUIET)
     outbox.plan(at(EVENING))
     outbox.release(MORNING, latest_readings={SERIES: reading(85)})
-    outbox.update_queued(attempts=5, outcome="answered 503")
+    outbox.update_queued(attempts=5, last_response="answered 503")
     outbox.release(EVENING + 24 * H, latest_readings={SERIES: reading(85)})
     outbox.release(MORNING + 24 * H, latest_readings={SERIES: reading(85)})
     assert outbox.states() == ["queued"], "a last attempt in the morning"
@@ -496,7 +496,7 @@ def test_quiet_hours_end_by_the_clock_on_the_wall_when_it_is_changed(evening, mo
 
 
 def snooze(target="claude-session", **more):
-    return Snooze(target=target, created_at=NOW, **({"until": NOW + 2 * H} | more))
+    return Snooze(target=target, created_at=NOW, **({"expires_at": NOW + 2 * H} | more))
 
 
 @pytest.mark.parametrize(
@@ -574,7 +574,7 @@ def test_a_higher_level_ends_a_snooze():
 
 def test_a_level_no_higher_than_what_was_known_does_not_end_a_snooze():
     outbox = Outbox(snoozes=[snooze(severity=Severity.CRITICAL)])
-    outbox.plan(transition(severity="critical", nth=2))
+    outbox.plan(transition(severity="critical", occurrence=2))
     outbox.plan(of("codex", severity="critical", event="escalated", at=NOW + M))
     assert outbox.states() == ["held", "held"]
     assert len(outbox.snoozes) == 1
@@ -584,7 +584,7 @@ def test_a_level_no_higher_than_what_was_known_does_not_end_a_snooze():
 
 
 def test_a_snooze_until_the_reset_does_not_hold_the_reset_nor_what_follows():
-    until_reset = snooze(until=None, episodes={str(SERIES): 3})
+    until_reset = snooze(expires_at=None, episodes={str(SERIES): 3})
     outbox = Outbox(snoozes=[until_reset])
     outbox.plan(transition("reminder"))
     outbox.plan(at(NOW + H, "resolved", reason="reset", read=reading(2, resets_at=None)))
@@ -596,7 +596,7 @@ def test_a_snooze_until_the_reset_does_not_hold_the_reset_nor_what_follows():
 
 
 def test_a_snooze_until_the_reset_is_the_reason():
-    outbox = Outbox(snoozes=[snooze(until=None, episodes={str(SERIES): 3})])
+    outbox = Outbox(snoozes=[snooze(expires_at=None, episodes={str(SERIES): 3})])
     outbox.plan(transition())
     assert outbox.rows[0].reason == "snoozed until the reset: claude-session"
     outbox.release(NOW + 30 * H, episodes={str(SERIES): 3})
@@ -604,7 +604,7 @@ def test_a_snooze_until_the_reset_is_the_reason():
 
 
 def test_a_snooze_that_ends_within_quiet_hours_leaves_its_messages_to_them():
-    outbox = Outbox(QUIET, snoozes=[snooze(until=EVENING + H)])
+    outbox = Outbox(QUIET, snoozes=[snooze(expires_at=EVENING + H)])
     outbox.plan(at(EVENING))
     assert outbox.rows[0].reason.startswith("snoozed")
     outbox.release(EVENING + H)
@@ -670,9 +670,9 @@ def test_alerts_about_use_are_sent_while_the_machine_is_offline():
 def test_what_waited_a_day_is_dead_and_has_the_last_outcome():
     outbox = Outbox()
     outbox.plan(transition())
-    outbox.update_queued(attempts=70, outcome="answered 503")
+    outbox.update_queued(attempts=70, last_response="answered 503")
     outbox.release(NOW + 24 * H)
-    assert (outbox.states(), outbox.rows[0].outcome) == (
+    assert (outbox.states(), outbox.rows[0].last_response) == (
         ["dead"],
         "not delivered within 24 h; the last answer: answered 503",
     )
@@ -709,11 +709,11 @@ def test_a_channel_that_is_down_for_a_week_costs_little_and_comes_back_without_a
         for number, provider in enumerate(PROVIDERS):
             event = ("firing", "reminder", "resolved")[(hour + number) % 3]
             if event == "firing" or hour:
-                outbox.plan(of(provider, event=event, at=now, episode=hour // 3, nth=1 + hour % 3), now=now)
-        outbox.update_queued(attempts=9, next_attempt_at=now + H / 2, outcome="no connection")
+                outbox.plan(of(provider, event=event, at=now, episode=hour // 3, occurrence=1 + hour % 3), now=now)
+        outbox.update_queued(attempts=9, next_attempt_at=now + H / 2, last_response="no connection")
         outbox.release(now + M)
         assert len(outbox.open()) <= 4
-        assert all(len(row.about) <= 4 * len(PROVIDERS) for row in outbox.open())
+        assert all(len(row.transitions) <= 4 * len(PROVIDERS) for row in outbox.open())
     assert len(outbox.deliver()) <= 4
 
 
@@ -734,7 +734,7 @@ def test_whatever_happens_the_last_messages_say_what_fires(steps):  # noqa: C901
 
     def read(rows):
         for row in rows:
-            for change in row.about:
+            for change in row.transitions:
                 delivered[change.series.provider] = change.event not in {AlertEvent.RESOLVED, AlertEvent.RESET}
 
     def send():
@@ -745,7 +745,7 @@ def test_whatever_happens_the_last_messages_say_what_fires(steps):  # noqa: C901
     for action, provider, minutes in steps:
         now += minutes * M
         counts[provider] = counts.get(provider, 0) + 1
-        more = {"at": now, "nth": counts[provider]}
+        more = {"at": now, "occurrence": counts[provider]}
         if action == "turn":
             event = "resolved" if firing.get(provider) else "firing"
             firing[provider] = event == "firing"
@@ -800,4 +800,4 @@ def test_series_of_one_provider_are_apart():
     outbox.plan(of("claude", "five_hour"), of("claude", "seven_day"))
     outbox.plan(of("claude", "seven_day", event="resolved", at=NOW + M))
     assert [row.message.event for row in outbox.open()] == ["firing", "resolved"]
-    assert Series(provider="claude", window="five_hour") in {row.about[0].series for row in outbox.open()}
+    assert Series(provider="claude", window="five_hour") in {row.transitions[0].series for row in outbox.open()}

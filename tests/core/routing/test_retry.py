@@ -39,7 +39,12 @@ def failed(detail="answered 503 Service Unavailable", **more):
 
 def test_what_arrived_is_sent():
     done = apply_outcome(delivery(in_doubt=True), DeliveryOutcome(delivered=True, detail="answered 200 OK"), NOW, 0.5)
-    assert (done.state, done.attempts, done.in_doubt, done.outcome) == (DeliveryState.SENT, 1, False, "answered 200 OK")
+    assert (done.state, done.attempts, done.in_doubt, done.last_response) == (
+        DeliveryState.SENT,
+        1,
+        False,
+        "answered 200 OK",
+    )
 
 
 def test_the_wait_doubles_up_to_half_an_hour():
@@ -60,7 +65,7 @@ def test_jitter_takes_up_to_half_of_the_wait():
 def test_a_refused_message_waits_and_has_the_outcome():
     again = apply_outcome(delivery(in_doubt=True), failed(), NOW, 0.0)
     assert (again.state, again.attempts, again.in_doubt) == (DeliveryState.QUEUED, 1, False)
-    assert (again.next_attempt_at, again.outcome) == (NOW + 5 * S, "answered 503 Service Unavailable")
+    assert (again.next_attempt_at, again.last_response) == (NOW + 5 * S, "answered 503 Service Unavailable")
 
 
 @pytest.mark.parametrize("asked", [30 * S, 2 * H])
@@ -77,7 +82,7 @@ def test_a_shorter_retry_after_does_not_shorten_the_wait():
 
 def test_an_attempt_without_a_response_is_retried_with_its_fate_unknown():
     again = apply_outcome(delivery(), DeliveryOutcome(delivered=None, detail="no answer within 20 s"), NOW, 0.0)
-    assert (again.state, again.in_doubt, again.outcome) == (
+    assert (again.state, again.in_doubt, again.last_response) == (
         DeliveryState.QUEUED,
         True,
         "unknown: no answer within 20 s",
@@ -88,20 +93,20 @@ def test_a_desktop_that_accepts_and_reports_nothing_is_not_tried_twice():
     done = apply_outcome(
         delivery(), DeliveryOutcome(delivered=None, detail="osascript ended with 0", accepted=True), NOW, 0.0
     )
-    assert (done.state, done.outcome) == (DeliveryState.SENT, "unknown: osascript ended with 0")
+    assert (done.state, done.last_response) == (DeliveryState.SENT, "unknown: osascript ended with 0")
 
 
 def test_a_permanently_refused_message_waits_for_the_channel_to_be_fixed():
     refused = apply_outcome(delivery(), failed("answered 410 Gone", permanent=True), NOW, 0.0)
-    assert (refused.state, refused.outcome) == (DeliveryState.QUEUED, "refused: answered 410 Gone")
+    assert (refused.state, refused.last_response) == (DeliveryState.QUEUED, "refused: answered 410 Gone")
     assert refused.next_attempt_at == NOW + MAX_RETRY_WAIT
 
 
 def test_after_a_day_it_is_dead_with_its_last_outcome():
     dead = apply_outcome(delivery(attempts=60), failed(), NOW + DELIVERY_LIFETIME - M, 1.0)
     assert dead.state is DeliveryState.DEAD
-    assert dead.outcome == "not delivered within 24 h; the last answer: answered 503 Service Unavailable"
-    assert mark_dead(delivery()).outcome == "not delivered within 24 h; it was never attempted"
+    assert dead.last_response == "not delivered within 24 h; the last answer: answered 503 Service Unavailable"
+    assert mark_dead(delivery()).last_response == "not delivered within 24 h; it was never attempted"
 
 
 def test_a_retry_after_beyond_its_lifetime_makes_it_dead():

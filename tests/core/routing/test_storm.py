@@ -56,7 +56,7 @@ def test_twice_as_many_that_end_unsent_take_twice_the_work():
     once, _ = counted(300)
     twice, row = counted(600)
     assert twice["named"] <= 2 * once["named"] + 10
-    assert len(row.about) == 1200
+    assert len(row.transitions) == 1200
     assert row.message.title == "600 resolved"
 
 
@@ -70,7 +70,7 @@ def test_twice_as_many_that_end_with_their_fate_unknown_take_twice_the_work():
     once, _ = counted(300, in_doubt=True)
     twice, row = counted(600, in_doubt=True)
     assert twice["named"] <= 2 * once["named"] + 10
-    assert len(row.about) == 600
+    assert len(row.transitions) == 600
 
 
 def test_some_that_leave_a_digest_leave_the_others_in_it():
@@ -79,8 +79,8 @@ def test_some_that_leave_a_digest_leave_the_others_in_it():
     (row,) = planned.new_deliveries
     assert planned.changed_deliveries[0].state is DeliveryState.WITHDRAWN
     assert row.message.title == "3 alerts, 97 resolved"
-    assert {each.series.window for each in row.about if each.event == "firing"} == {f"w{n}" for n in range(100)}
-    assert len(row.about) == 197
+    assert {each.series.window for each in row.transitions if each.event == "firing"} == {f"w{n}" for n in range(100)}
+    assert len(row.transitions) == 197
 
 
 def test_a_digest_whose_alerts_closed_quietly_is_worded_again_under_its_key():
@@ -88,5 +88,5 @@ def test_a_digest_whose_alerts_closed_quietly_is_worded_again_under_its_key():
     gone = [("claude-session", Series("claude", f"w{number}")) for number in range(99)]
     (row,) = plan_deliveries([], RULES, begun, ROUTING, [], NOW + M, closed_alerts=gone).changed_deliveries
     assert (row.state, row.key, row.id) == (DeliveryState.QUEUED, begun[0].key, begun[0].id)
-    assert [each.series.window for each in row.about] == ["w99"]
+    assert [each.series.window for each in row.transitions] == ["w99"]
     assert (row.message.id, row.message.event) == (row.key, "firing")

@@ -320,7 +320,7 @@ def test_the_real_plyer_hands_the_text_on_and_is_never_believed(with_dbus_python
     answer = plyer.show(message(title="-u x", body=r"<b> C:\new"), with_dbus_python, {})
     assert (answer.delivered, answer.accepted) == (None, True)
     assert answer.reason == "plyer took it and does not report the result"
-    assert with_dbus_python.told()[3:5] == ["-u x", r"&lt;b&gt; C:\new"]
+    assert with_dbus_python.notified_level_index()[3:5] == ["-u x", r"&lt;b&gt; C:\new"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="plyer's Linux part")

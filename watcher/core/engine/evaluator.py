@@ -109,7 +109,7 @@ class _Evaluation(Struct, kw_only=True):
             self._update_series(snapshots.mark_provider_polled(self.states, result))
             self._update_series(updated)
             if self.suspended:
-                self._update_series([replace(state, watched_from=self.now) for state in self.states.values()])
+                self._update_series([replace(state, resumed_at=self.now) for state in self.states.values()])
                 self.suspended = False
             self.newly_gone = frozenset(state.series for state in updated if state.gone)
         self._close_orphaned_alerts()
@@ -159,7 +159,7 @@ class _Evaluation(Struct, kw_only=True):
         """Closes the alerts of rules and series that are gone, without a transition."""
         if not self.suspended:
             left = [state for state in self.states.values() if not state.gone and staleness.is_gone(state, self.now)]
-            self._update_series([replace(state, gone=True, samples=(), doubt=None) for state in left])
+            self._update_series([replace(state, gone=True, samples=(), suspect=None) for state in left])
         in_force = {compiled.rule.name for compiled in self.rules}
         for alert in list(self.alerts.values()):
             state = self.states.get(alert.series)
@@ -229,7 +229,7 @@ class _Evaluation(Struct, kw_only=True):
             every=state.every if self.result is None else self.every,
         )
         update = state_machine.update_alert(rule, before, observation, self.now)
-        if update.alert.phase is AlertPhase.OK and not update.alert.fired:
+        if update.alert.phase is AlertPhase.OK and not update.alert.fired_count:
             self._update_alert(key, None)
         elif update.alert != stored:
             self._update_alert(key, update.alert)

@@ -53,11 +53,11 @@ class SeriesMetrics:
 
     def _check_is_current(self) -> bool:
         state = self.state
-        if state.reading is None or state.read_at is None or not (self.use_last_reading or state.standing.is_believed):
+        if state.reading is None or state.read_at is None or not (self.use_last_reading or state.validity.is_believed):
             return False
-        if state.boundary is None:
+        if state.boundary_at is None:
             return True
-        return self.now < state.boundary + CLOCK_SKEW_TOLERANCE or state.read_at >= state.boundary
+        return self.now < state.boundary_at + CLOCK_SKEW_TOLERANCE or state.read_at >= state.boundary_at
 
     @property
     def unlimited(self) -> bool:
@@ -88,7 +88,7 @@ class SeriesMetrics:
 
     def reading_age_s(self) -> float:
         """The age of the last believed reading; before the first one, how long the series has been polled."""
-        return max((self.now - (self.state.read_at or self.state.heard_at)).total_seconds(), 0.0)
+        return max((self.now - (self.state.read_at or self.state.last_seen_at)).total_seconds(), 0.0)
 
     def _age(self) -> float | None:
         """The age that counts for rules.
@@ -100,12 +100,12 @@ class SeriesMetrics:
             return None
         state = self.state
         is_local = state.reading is not None and state.reading.source != NETWORK_SOURCE
-        starts = [state.watched_from, state.heard_at if is_local else None]
+        starts = [state.resumed_at, state.last_seen_at if is_local else None]
         ages = [max((self.now - start).total_seconds(), 0.0) for start in starts if start is not None]
         return min([self.reading_age_s(), *ages])
 
     def _resets_in(self) -> float | None:
-        boundary = self.state.boundary
+        boundary = self.state.boundary_at
         return None if boundary is None else max((boundary - self.now).total_seconds(), 0.0)
 
     def _rate(self) -> float | None:

@@ -187,7 +187,7 @@ def build_poll_results(lines: Iterable[HistoryLine]) -> Iterator[PollResult]:
             account_name=account_name,
             at=at,
             readings=tuple(readings.values()),
-            whole=False,
+            complete=False,
         )
 
 

@@ -53,7 +53,7 @@ def apply_reading(state: SeriesState, reading: Reading, at: datetime, every: tim
         every: the provider's present polling interval.
     """
     if not _is_usable(state, reading):
-        return replace(state, standing=Validity.UNKNOWN)
+        return replace(state, validity=Validity.UNKNOWN)
     if state.reading is None or state.read_at is None:
         overdue = timedelta(0) if reading.resets_at is None else at - reading.resets_at
         # Just past its boundary it is the old answer; past it by a whole window, its date is wrong.
@@ -63,17 +63,17 @@ def apply_reading(state: SeriesState, reading: Reading, at: datetime, every: tim
     validity = comparison.classify_by_boundary()
     if validity is Validity.FROZEN:
         return _mark_frozen(state)
-    if state.doubt is not None and _confirms_suspect(reading, state.doubt.reading, state.reading):
-        is_reset = state.doubt.turn or validity is Validity.RESET
+    if state.suspect is not None and _confirms_suspect(reading, state.suspect.reading, state.reading):
+        is_reset = state.suspect.is_reset or validity is Validity.RESET
         return _start_episode(state, reading, at) if is_reset else _accept_reading(state, reading, at)
     is_jump = comparison.is_suspicious_jump(every)
     if is_jump or (validity is Validity.BELIEVED and comparison.is_suspicious_drop()):
         may_be_reset = not is_jump and state.reading.kind is not WindowKind.BALANCE and not reading.unlimited
         return replace(
             state,
-            standing=Validity.SUSPECT,
-            doubt=SuspectReading(reading=reading, at=at, turn=may_be_reset),
-            doubts=state.doubts + 1,
+            validity=Validity.SUSPECT,
+            suspect=SuspectReading(reading=reading, received_at=at, is_reset=may_be_reset),
+            suspect_count=state.suspect_count + 1,
         )
     return _start_episode(state, reading, at) if validity is Validity.RESET else _accept_reading(state, reading, at)
 
@@ -94,7 +94,7 @@ class _Comparison:
 
     def __init__(self, state: SeriesState, last: Reading, last_at: datetime, reading: Reading, at: datetime) -> None:
         self.last, self.last_at, self.reading, self.at = last, last_at, reading, at
-        self.episode, self.episode_at, self.boundary = state.episode, state.episode_at, state.boundary
+        self.episode, self.episode_at, self.boundary = state.episode, state.episode_at, state.boundary_at
         self.last_used, self.used = get_used_percent(last), get_used_percent(reading)
         self.tolerance = get_boundary_tolerance(reading)
 
@@ -205,14 +205,14 @@ def _confirms_suspect(reading: Reading, suspect: Reading, believed: Reading) -> 
 
 
 def _mark_frozen(state: SeriesState) -> SeriesState:
-    return replace(state, standing=Validity.FROZEN, doubt=None, doubts=state.doubts + 1)
+    return replace(state, validity=Validity.FROZEN, suspect=None, suspect_count=state.suspect_count + 1)
 
 
 def _accept_reading(state: SeriesState, reading: Reading, at: datetime) -> SeriesState:
     used = get_used_percent(reading)
     boundary = reading.resets_at
-    if boundary is None and state.boundary is not None and at < state.boundary:
-        boundary = state.boundary  # the answer left it out this time
+    if boundary is None and state.boundary_at is not None and at < state.boundary_at:
+        boundary = state.boundary_at  # the answer left it out this time
     has_changed = state.reading is not None and (used, reading.used, reading.remaining) != (
         get_used_percent(state.reading),
         state.reading.used,
@@ -220,29 +220,29 @@ def _accept_reading(state: SeriesState, reading: Reading, at: datetime) -> Serie
     )
     return replace(
         state,
-        standing=Validity.BELIEVED,
+        validity=Validity.BELIEVED,
         reading=reading,
         read_at=at,
         changed_at=at if has_changed else state.changed_at,
-        boundary=boundary,
-        doubt=None,
-        doubts=0,
+        boundary_at=boundary,
+        suspect=None,
+        suspect_count=0,
         samples=state.samples if used is None else forecast.add_sample(state.samples, at, used),
     )
 
 
 def _start_episode(state: SeriesState, reading: Reading, at: datetime) -> SeriesState:
     """A new episode that begins with the reading, or with the suspect one that it confirms."""
-    suspect = state.doubt
-    began = at if suspect is None or not suspect.turn else suspect.at
-    if state.boundary is not None:
-        began = min(began, state.boundary)
-    suspected = None if suspect is None or suspect.at >= at else get_used_percent(suspect.reading)
+    suspect = state.suspect
+    began = at if suspect is None or not suspect.is_reset else suspect.received_at
+    if state.boundary_at is not None:
+        began = min(began, state.boundary_at)
+    suspected = None if suspect is None or suspect.received_at >= at else get_used_percent(suspect.reading)
     fresh = replace(
         state,
         episode=state.episode + 1,
         episode_at=max(began, state.episode_at),
-        samples=() if suspect is None or suspected is None else forecast.add_sample((), suspect.at, suspected),
-        boundary=None,
+        samples=() if suspect is None or suspected is None else forecast.add_sample((), suspect.received_at, suspected),
+        boundary_at=None,
     )
-    return replace(_accept_reading(fresh, reading, at), standing=Validity.RESET, changed_at=at)
+    return replace(_accept_reading(fresh, reading, at), validity=Validity.RESET, changed_at=at)

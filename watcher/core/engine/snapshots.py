@@ -30,9 +30,9 @@ def apply_poll(states: Mapping[Series, SeriesState], result: PollResult, every: 
         series = Series(provider=result.provider, window=reading.window, account=result.account)
         state = mark_answered(updated.get(series) or create_series_state(series, result.at), result, every)
         state = reset_detection.apply_reading(state, reading, result.at, every)
-        updated[series] = replace(state, heard_at=result.at, gone=False)
+        updated[series] = replace(state, last_seen_at=result.at, gone=False)
         answered.add(series)
-    if result.whole:
+    if result.complete:
         for series, state in updated.items():
             if series not in answered:
                 updated[series] = _mark_missing(state, result, every)
@@ -43,7 +43,7 @@ def apply_poll(states: Mapping[Series, SeriesState], result: PollResult, every: 
         for state in updated.values()
     ]
     concerned = (
-        state for state in marked if result.whole or state.series in answered or state is not states[state.series]
+        state for state in marked if result.complete or state.series in answered or state is not states[state.series]
     )
     return (*concerned, *_retire_stand_ins(states.values(), result, every))
 
@@ -53,7 +53,7 @@ def mark_provider_polled(states: Mapping[Series, SeriesState], result: PollResul
     if isinstance(result, Snapshot) or result.account:
         return []
     return [
-        replace(state, asked_at=result.at)
+        replace(state, polled_at=result.at)
         for state in states.values()
         if state.series.provider == result.provider and not state.gone
     ]
@@ -65,7 +65,7 @@ def mark_answered(state: SeriesState, snapshot: Snapshot, every: timedelta) -> S
         state,
         account_name=snapshot.account_name,
         plan=snapshot.plan,
-        asked_at=snapshot.at,
+        polled_at=snapshot.at,
         every=every,
         retry_at=None,
         error=None,
@@ -78,11 +78,11 @@ def mark_failed(state: SeriesState, failure: PollFailure, every: timedelta) -> S
     """The state after a failed poll."""
     return replace(
         state,
-        standing=Validity.FAILED,
+        validity=Validity.FAILED,
         error=failure.message,
         error_kind=failure.kind,
         failing_since=state.failing_since or failure.at,
-        asked_at=failure.at,
+        polled_at=failure.at,
         every=every,
         retry_at=failure.retry_at,
         account_name=failure.account_name or state.account_name,
@@ -90,7 +90,7 @@ def mark_failed(state: SeriesState, failure: PollFailure, every: timedelta) -> S
 
 
 def _mark_missing(state: SeriesState, snapshot: Snapshot, every: timedelta) -> SeriesState:
-    return replace(mark_answered(state, snapshot, every), standing=Validity.MISSING)
+    return replace(mark_answered(state, snapshot, every), validity=Validity.MISSING)
 
 
 def _find_failing(states: Mapping[Series, SeriesState], failure: PollFailure) -> list[SeriesState]:
@@ -116,7 +116,7 @@ def _retire_stand_ins(states: Iterable[SeriesState], snapshot: Snapshot, every: 
     """The states of series that stood in for the provider until this, its first answer: gone now."""
     answered = {reading.window for reading in snapshot.readings}
     return [
-        replace(_mark_missing(state, snapshot, every), heard_at=snapshot.at, gone=True)
+        replace(_mark_missing(state, snapshot, every), last_seen_at=snapshot.at, gone=True)
         for state in states
         if state.series.provider == snapshot.provider
         and state.read_at is None

@@ -46,18 +46,18 @@ def clamp_future_times(states: Iterable[SeriesState], now: datetime) -> list[Ser
 
 
 def _get_latest_time(state: SeriesState) -> datetime:
-    times = (state.heard_at, state.asked_at, state.read_at, state.watched_from, state.failing_since)
+    times = (state.last_seen_at, state.polled_at, state.read_at, state.resumed_at, state.failing_since)
     return max(at for at in times if at is not None)
 
 
 def _clamp_times(state: SeriesState, now: datetime) -> SeriesState:
     return replace(
         state,
-        heard_at=min(state.heard_at, now),
-        asked_at=min(state.asked_at, now),
+        last_seen_at=min(state.last_seen_at, now),
+        polled_at=min(state.polled_at, now),
         read_at=state.read_at and min(state.read_at, now),
         changed_at=state.changed_at and min(state.changed_at, now),
-        watched_from=state.watched_from and min(state.watched_from, now),
+        resumed_at=state.resumed_at and min(state.resumed_at, now),
         failing_since=state.failing_since and min(state.failing_since, now),
     )
 
@@ -66,24 +66,24 @@ def was_suspended(states: Collection[SeriesState], now: datetime, every: timedel
     """Whether no account was polled for longer than any usual pause, cooldowns aside."""
     if not states:
         return False
-    gap = now - max(max(state.asked_at, state.retry_at or state.asked_at) for state in states)
+    gap = now - max(max(state.polled_at, state.retry_at or state.polled_at) for state in states)
     return gap > SUSPENDED_AFTER and gap > SHORT_GAP_POLLS * max(every, *(state.every for state in states))
 
 
 def is_between_polls(state: SeriesState, now: datetime) -> bool:
     """Whether the last answer was good and the next poll is not due yet."""
-    return state.standing.is_believed and state.every < now - state.heard_at <= OVERDUE_POLLS * state.every
+    return state.validity.is_believed and state.every < now - state.last_seen_at <= OVERDUE_POLLS * state.every
 
 
 def is_overdue(state: SeriesState, now: datetime) -> bool:
     """Whether an answer should have held the series by now, even at the slowest pace."""
-    return now - state.heard_at > OVERDUE_POLLS * state.every
+    return now - state.last_seen_at > OVERDUE_POLLS * state.every
 
 
 def is_gone(state: SeriesState, now: datetime) -> bool:
     """Whether the series is gone; never just after a suspension, when its account was not polled yet."""
-    is_awake = state.watched_from is None or now - state.watched_from > RESUME_GRACE_FOR
-    return is_awake and now - state.heard_at > GONE_AFTER
+    is_awake = state.resumed_at is None or now - state.resumed_at > RESUME_GRACE_FOR
+    return is_awake and now - state.last_seen_at > GONE_AFTER
 
 
 def find_next_due(
@@ -102,7 +102,7 @@ def find_next_due(
         is_subject: whether a rule is about a series.
         now: this instant.
     """
-    dues = [state.heard_at + GONE_AFTER + PAST_DUE_MARGIN for state in states]
+    dues = [state.last_seen_at + GONE_AFTER + PAST_DUE_MARGIN for state in states]
     for compiled in availability_rules:
         for state in states:
             if is_subject(compiled, state):
@@ -116,21 +116,21 @@ def find_next_due(
 
 def _list_availability_deadlines(compiled: CompiledRule, state: SeriesState) -> Iterator[datetime]:
     """When each duration of the condition has passed, and when a good answer is overdue."""
-    since = state.read_at or state.heard_at
-    if state.watched_from is not None:
-        since = max(since, state.watched_from)
-    for start in {since, state.heard_at}:  # the age of a tool's own file counts from when it was last read
+    since = state.read_at or state.last_seen_at
+    if state.resumed_at is not None:
+        since = max(since, state.resumed_at)
+    for start in {since, state.last_seen_at}:  # the age of a tool's own file counts from when it was last read
         for duration_s in compiled.durations_s:
             yield start + timedelta(seconds=duration_s) + PAST_DUE_MARGIN
-    if state.standing.is_believed:
-        yield state.heard_at + OVERDUE_POLLS * state.every + PAST_DUE_MARGIN
+    if state.validity.is_believed:
+        yield state.last_seen_at + OVERDUE_POLLS * state.every + PAST_DUE_MARGIN
 
 
 def _list_alert_deadlines(compiled: CompiledRule, alert: AlertState) -> Iterator[datetime]:
     if alert.phase is AlertPhase.FIRING and alert.remind_at is not None:
         yield alert.remind_at
-    if alert.phase is AlertPhase.PENDING and alert.clock_at is not None:
-        yield from (alert.clock_at + compiled.rule.pending_for - span for span in alert.held if span is not None)
+    if alert.phase is AlertPhase.PENDING and alert.timers_at is not None:
+        yield from (alert.timers_at + compiled.rule.pending_for - span for span in alert.met_for if span is not None)
 
 
 def is_machine_offline(kinds: Iterable[str | None]) -> bool:
@@ -163,6 +163,6 @@ def is_network_up(states: Iterable[SeriesState], since: datetime) -> bool:
         state.error_kind is None
         and state.reading is not None
         and state.reading.source == NETWORK_SOURCE
-        and state.heard_at > since
+        and state.last_seen_at > since
         for state in states
     )

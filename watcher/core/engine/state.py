@@ -38,8 +38,8 @@ class SuspectReading(Struct, frozen=True, kw_only=True):
     """A reading that is not believed yet."""
 
     reading: Reading
-    at: datetime
-    turn: bool  # if it proves true, it begins a new episode
+    received_at: datetime
+    is_reset: bool  # if it proves true, it begins a new episode
 
 
 class SeriesState(Struct, frozen=True, kw_only=True):
@@ -52,18 +52,18 @@ class SeriesState(Struct, frozen=True, kw_only=True):
     reading: Reading | None = None  # last believed
     read_at: datetime | None = None  # of `reading`
     changed_at: datetime | None = None  # when a believed reading last differed from the one before
-    boundary: datetime | None = None  # when this episode ends, by the last believed reading
-    doubt: SuspectReading | None = None
-    doubts: int = 0  # answers in a row that were not believed
-    standing: Validity = Validity.UNKNOWN
+    boundary_at: datetime | None = None  # when this episode ends, by the last believed reading
+    suspect: SuspectReading | None = None
+    suspect_count: int = 0  # answers in a row that were not believed
+    validity: Validity = Validity.UNKNOWN
     episode: int = 0
     episode_at: datetime  # when this episode began, as far as is known
     samples: tuple[Sample, ...] = ()
-    heard_at: datetime  # the last answer that held this series; before the first answer, the first poll
-    asked_at: datetime  # the last poll of its account
+    last_seen_at: datetime  # the last answer that held this series; before the first answer, the first poll
+    polled_at: datetime  # the last poll of its account
     every: timedelta = timedelta(0)  # the usual polling interval then
     retry_at: datetime | None = None  # no poll before
-    watched_from: datetime | None = None  # end of the last suspension (sleep): earlier silence does not count
+    resumed_at: datetime | None = None  # end of the last suspension (sleep): earlier silence does not count
     error: str | None = None  # of the last poll; None: it was answered
     error_kind: str | None = None
     failing_since: datetime | None = None
@@ -82,7 +82,7 @@ class SeriesState(Struct, frozen=True, kw_only=True):
 
 def create_series_state(series: Series, at: datetime) -> SeriesState:
     """The state of a series before its first poll, which is at `at`."""
-    return SeriesState(series=series, episode_at=at, heard_at=at, asked_at=at)
+    return SeriesState(series=series, episode_at=at, last_seen_at=at, polled_at=at)
 
 
 class AlertState(Struct, frozen=True, kw_only=True):
@@ -94,17 +94,17 @@ class AlertState(Struct, frozen=True, kw_only=True):
     phase: AlertPhase = AlertPhase.OK
     severity: Severity | None = None  # while firing
     since: datetime | None = None  # when the condition began to hold, while pending or firing
-    at: datetime  # of the last change; never goes back
+    changed_at: datetime  # of the last change; never goes back
     episode: int
-    step: int = -1  # the present level, while firing
-    told: int = -1  # the highest level since it fired
-    heard: tuple[Severity, ...] = ()  # the severities of its events since it fired
-    held: tuple[timedelta | None, ...] = ()  # for each level: how long it has held; None: it does not
-    clock_at: datetime | None = None  # until when `held` is counted; None: no timer runs
-    silent_at: datetime | None = None  # when unknown stopped the timers
+    level_index: int = -1  # the present level, while firing
+    notified_level_index: int = -1  # the highest level since it fired
+    notified_severities: tuple[Severity, ...] = ()  # the severities of its events since it fired
+    met_for: tuple[timedelta | None, ...] = ()  # for each level: how long it has held; None: it does not
+    timers_at: datetime | None = None  # until when `held` is counted; None: no timer runs
+    unknown_since: datetime | None = None  # when unknown stopped the timers
     remind_at: datetime | None = None
-    fired: int = 0  # times it has fired in this episode: part of a message's key
-    reminded: int = 0  # likewise
+    fired_count: int = 0  # times it has fired in this episode: part of a message's key
+    reminder_count: int = 0  # likewise
     inhibited: bool = False  # pending only because another alert reports that this machine is offline
 
 

@@ -106,7 +106,7 @@ class AlertUpdate(Struct, frozen=True):
 
 def create_alert(rule: Rule, series: Series, episode: int, now: datetime) -> AlertState:
     """An alert in phase OK, with no history."""
-    return AlertState(rule=rule.name, series=series, fingerprint=rule.fingerprint, at=now, episode=episode)
+    return AlertState(rule=rule.name, series=series, fingerprint=rule.fingerprint, changed_at=now, episode=episode)
 
 
 def close_alert(alert: AlertState, now: datetime) -> AlertState | None:
@@ -114,7 +114,7 @@ def close_alert(alert: AlertState, now: datetime) -> AlertState | None:
 
     The counts are kept until the next episode, so that a rule that comes back never repeats a message's key.
     """
-    return replace(_return_to_ok(alert, max(now, alert.at)), fingerprint="") if alert.fired else None
+    return replace(_return_to_ok(alert, max(now, alert.changed_at)), fingerprint="") if alert.fired_count else None
 
 
 def update_alert(rule: Rule, alert: AlertState, observation: Observation, now: datetime) -> AlertUpdate:
@@ -129,13 +129,15 @@ def update_alert(rule: Rule, alert: AlertState, observation: Observation, now: d
     changes: list[AlertChange] = []
     was_edited = alert.fingerprint != rule.fingerprint
     if was_edited:
-        alert = replace(_return_to_ok(alert, alert.at), fingerprint=rule.fingerprint)
+        alert = replace(_return_to_ok(alert, alert.changed_at), fingerprint=rule.fingerprint)
     if alert.episode != observation.episode and observation.resolves_on_reset:
         alert = _apply_input(rule, alert, AlertInput.RESET, -1, now, changes)
-        alert = replace(alert, episode=observation.episode, fired=0, reminded=0, at=max(now, alert.at))
+        alert = replace(
+            alert, episode=observation.episode, fired_count=0, reminder_count=0, changed_at=max(now, alert.changed_at)
+        )
     elif alert.episode != observation.episode and alert.phase is not AlertPhase.FIRING:
         alert = replace(alert, episode=observation.episode)
-    if rule.pending_for and (alert.phase is not AlertPhase.FIRING or alert.step < len(rule.levels) - 1):
+    if rule.pending_for and (alert.phase is not AlertPhase.FIRING or alert.level_index < len(rule.levels) - 1):
         alert = update_timers(alert, observation.levels_met, now, every=observation.every)
     alert_input, level = _classify_observation(rule, alert, observation, now)
     alert = _apply_input(rule, alert, alert_input, level, now, changes)
@@ -148,7 +150,7 @@ def _classify_observation(
 ) -> tuple[AlertInput, int]:
     """The input that the observation is, and the highest level that the alert has with it (-1: none)."""
     if all(is_met is None for is_met in observation.levels_met):
-        return AlertInput.UNKNOWN, alert.step
+        return AlertInput.UNKNOWN, alert.level_index
     reached = max(
         (
             level
@@ -178,18 +180,18 @@ def _classify_firing(
     rule: Rule, alert: AlertState, observation: Observation, reached_level: int, now: datetime
 ) -> tuple[AlertInput, int]:
     levels_met = observation.levels_met
-    kept = range(min(alert.step, len(levels_met) - 1) + 1)
+    kept = range(min(alert.level_index, len(levels_met) - 1) + 1)
     level = max((each for each in kept if levels_met[each] or not observation.levels_cleared[each]), default=-1)
     level = max(level, reached_level)
     if level < 0:
         return AlertInput.CLEARED, level
-    if not observation.active and level > alert.told:
-        level = alert.step
-    if level > alert.told:
+    if not observation.active and level > alert.notified_level_index:
+        level = alert.level_index
+    if level > alert.notified_level_index:
         return AlertInput.HIGHER_LEVEL, level
     if rule.remind is not None and observation.active and alert.remind_at is not None and now >= alert.remind_at:
         return AlertInput.REMINDER_DUE, level
-    if level < alert.step:
+    if level < alert.level_index:
         return AlertInput.LOWER_LEVEL, level
     return AlertInput.UNCHANGED if any(levels_met) else AlertInput.NOT_CLEARED, level
 
@@ -199,7 +201,7 @@ def _apply_input(  # noqa: PLR0913, PLR0917 - the table's two keys, and what the
 ) -> AlertState:
     """The alert after an input, by the table; its event is added to `changes`."""
     phase, event = TRANSITION_TABLE.get((alert.phase, alert_input), (alert.phase, None))
-    at = max(now, alert.at)
+    at = max(now, alert.changed_at)
     after = alert
     if alert_input is AlertInput.UNKNOWN:
         return alert
@@ -212,7 +214,7 @@ def _apply_input(  # noqa: PLR0913, PLR0917 - the table's two keys, and what the
     elif phase is AlertPhase.PENDING:
         inhibited = alert.inhibited or alert_input is AlertInput.INHIBITED
         if phase is not alert.phase or inhibited is not alert.inhibited:
-            after = replace(alert, phase=phase, since=alert.since or at, at=at, inhibited=inhibited)
+            after = replace(alert, phase=phase, since=alert.since or at, changed_at=at, inhibited=inhibited)
     elif phase is not alert.phase:
         after = _return_to_ok(alert, at)
     if event is not None:
@@ -227,30 +229,30 @@ def _return_to_ok(alert: AlertState, at: datetime) -> AlertState:
         rule=alert.rule,
         series=alert.series,
         fingerprint=alert.fingerprint,
-        at=at,
+        changed_at=at,
         episode=alert.episode,
-        fired=alert.fired,
-        reminded=alert.reminded,
+        fired_count=alert.fired_count,
+        reminder_count=alert.reminder_count,
     )
 
 
 def _start_firing(rule: Rule, alert: AlertState, level: int, now: datetime) -> AlertState:
     """The alert as it begins to fire. Its timers go on only where a higher level may follow."""
-    at, severity = max(now, alert.at), rule.levels[level].severity
+    at, severity = max(now, alert.changed_at), rule.levels[level].severity
     is_highest = level == len(rule.levels) - 1
     return replace(
         alert,
         phase=AlertPhase.FIRING,
         since=alert.since or at,
-        at=at,
+        changed_at=at,
         severity=severity,
-        step=level,
-        told=level,
-        heard=(severity,),
-        fired=alert.fired + 1,
+        level_index=level,
+        notified_level_index=level,
+        notified_severities=(severity,),
+        fired_count=alert.fired_count + 1,
         remind_at=None if rule.remind is None else now + rule.remind,
-        clock_at=None if is_highest else alert.clock_at,
-        held=() if is_highest else alert.held,
+        timers_at=None if is_highest else alert.timers_at,
+        met_for=() if is_highest else alert.met_for,
         inhibited=False,
     )
 
@@ -263,25 +265,27 @@ def _continue_firing(rule: Rule, alert: AlertState, level: int, event: AlertEven
         # Where `remind` was edited or the clock was set back, a reminder is never further off than one interval.
         if remind_at is not None and alert.remind_at is not None:
             remind_at = min(alert.remind_at, remind_at)
-        if (level, severity, remind_at) == (alert.step, alert.severity, alert.remind_at):
+        if (level, severity, remind_at) == (alert.level_index, alert.severity, alert.remind_at):
             return alert
-    has_moved = event is not None or level != alert.step or severity is not alert.severity
+    has_moved = event is not None or level != alert.level_index or severity is not alert.severity
     is_reported = event is AlertEvent.REMINDER or (event is AlertEvent.ESCALATED and event in rule.on)
     return replace(
         alert,
-        at=max(now, alert.at) if has_moved else alert.at,
-        step=level,
+        changed_at=max(now, alert.changed_at) if has_moved else alert.changed_at,
+        level_index=level,
         severity=severity,
-        told=level if event is AlertEvent.ESCALATED else alert.told,
-        heard=(*alert.heard, severity) if is_reported and severity not in alert.heard else alert.heard,
-        reminded=alert.reminded + (event is AlertEvent.REMINDER),
+        notified_level_index=level if event is AlertEvent.ESCALATED else alert.notified_level_index,
+        notified_severities=(*alert.notified_severities, severity)
+        if is_reported and severity not in alert.notified_severities
+        else alert.notified_severities,
+        reminder_count=alert.reminder_count + (event is AlertEvent.REMINDER),
         remind_at=remind_at,
     )
 
 
 def get_met_duration(alert: AlertState, level: int) -> timedelta:
     """How long the condition of a level has held."""
-    duration = alert.held[level] if level < len(alert.held) else None
+    duration = alert.met_for[level] if level < len(alert.met_for) else None
     return timedelta(0) if duration is None else duration
 
 
@@ -297,14 +301,14 @@ def update_timers(
         every: the present polling interval of the series.
     """
     if all(is_met is None for is_met in levels_met):
-        if alert.clock_at is None or alert.silent_at is not None:
+        if alert.timers_at is None or alert.unknown_since is not None:
             return alert
-        return replace(alert, silent_at=max(now, alert.clock_at))
+        return replace(alert, unknown_since=max(now, alert.timers_at))
     elapsed = _measure_elapsed(alert, every, now)
-    timers = alert.held or (None,) * len(levels_met)
+    timers = alert.met_for or (None,) * len(levels_met)
     held = tuple(_advance_timer(timer, is_met, elapsed) for timer, is_met in zip(timers, levels_met, strict=True))
     is_running = any(timer is not None for timer in held)
-    return replace(alert, held=held if is_running else (), clock_at=now if is_running else None, silent_at=None)
+    return replace(alert, met_for=held if is_running else (), timers_at=now if is_running else None, unknown_since=None)
 
 
 def _measure_elapsed(alert: AlertState, every: timedelta, now: datetime) -> timedelta:
@@ -313,12 +317,12 @@ def _measure_elapsed(alert: AlertState, every: timedelta, now: datetime) -> time
     An unknown observation between two answers one poll apart is no lost poll and takes nothing away. A gap that is too
     long counts for nothing, also where an unknown observation lies in it.
     """
-    if alert.clock_at is None or now - alert.clock_at > MAX_GAP_POLLS * every:
+    if alert.timers_at is None or now - alert.timers_at > MAX_GAP_POLLS * every:
         return timedelta(0)
     until = now
-    if alert.silent_at is not None and now - alert.clock_at > CONSECUTIVE_GAP_POLLS * every:
-        until = alert.silent_at
-    return max(until - alert.clock_at, timedelta(0))
+    if alert.unknown_since is not None and now - alert.timers_at > CONSECUTIVE_GAP_POLLS * every:
+        until = alert.unknown_since
+    return max(until - alert.timers_at, timedelta(0))
 
 
 def _advance_timer(timer: timedelta | None, is_met: bool | None, elapsed: timedelta) -> timedelta | None:  # noqa: FBT001 - three-valued

@@ -60,7 +60,7 @@ def build_outlook(engine_state: EngineState, rules: Sequence[Rule], provider: st
         series_outlooks=tuple(
             _build_series_outlook(state, rules, pending=state.series in pending) for state in states if state.reading
         ),
-        suspect_count=max((state.doubts for state in states), default=0),
+        suspect_count=max((state.suspect_count for state in states), default=0),
     )
 
 
@@ -77,7 +77,7 @@ def _build_series_outlook(state: SeriesState, rules: Sequence[Rule], *, pending:
         thresholds=tuple(sorted(thresholds)),
         rate=forecast.estimate_rate(state.samples, length),
         changed_at=state.changed_at or state.episode_at,
-        resets_at=state.boundary,
+        resets_at=state.boundary_at,
         window_seconds=None if length is None else int(length.total_seconds()),
         pending=pending,
         fresh_for=min(ages, default=None),

@@ -83,7 +83,7 @@ def build_usage_history(series: Series, readings: RecordedReadings) -> UsageHist
                 at=at,
                 reading=reading,
                 used_percent=get_used_percent(reading),
-                believed=state.standing.is_believed,
+                believed=state.validity.is_believed,
                 episode=state.episode,
                 after_gap=bool(points) and at - points[-1].at > gap,
             )
@@ -124,7 +124,8 @@ def _make_window_period(before: SeriesState, after: SeriesState, at: datetime) -
         ended_at=ended_at,
         used_percent=None if before.reading is None else get_used_percent(before.reading),
         read_at=before.read_at,
-        ended_early=before.boundary is not None and before.boundary - ended_at > reset_detection.CLOCK_SKEW_TOLERANCE,
+        ended_early=before.boundary_at is not None
+        and before.boundary_at - ended_at > reset_detection.CLOCK_SKEW_TOLERANCE,
     )
 
 

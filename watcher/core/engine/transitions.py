@@ -78,12 +78,12 @@ def make_decision(
         reason: one of `REASONS`; "unknown" is made more precise.
     """
     state = metrics.state
-    reading = state.reading if state.standing.is_believed or state.standing is Validity.FROZEN else None
-    if state.standing is Validity.SUSPECT:
-        reading = state.reading if state.doubt is None else state.doubt.reading
+    reading = state.reading if state.validity.is_believed or state.validity is Validity.FROZEN else None
+    if state.validity is Validity.SUSPECT:
+        reading = state.reading if state.suspect is None else state.suspect.reading
     if reason == "unknown":
-        if not state.standing.is_believed:
-            reason = "stale" if state.standing is Validity.UNKNOWN else str(state.standing)
+        if not state.validity.is_believed:
+            reason = "stale" if state.validity is Validity.UNKNOWN else str(state.validity)
         elif not metrics.is_current:
             reason = "ended"
     return Decision(
@@ -130,8 +130,8 @@ def make_transition(
         reason=change.reason,
         since=alert.since or change.at,
         reading=state.reading,
-        notified_severities=alert.heard,
-        nth=alert.reminded if change.event is AlertEvent.REMINDER else max(alert.fired, 1),
+        notified_severities=alert.notified_severities,
+        occurrence=alert.reminder_count if change.event is AlertEvent.REMINDER else max(alert.fired_count, 1),
         facts=collect_facts(metrics, siblings),
     )
 
@@ -160,6 +160,6 @@ def _is_exhausted(metrics: SeriesMetrics) -> bool:
 
 def _make_exhausted_row(metrics: SeriesMetrics) -> list[str | None]:
     """[label, when it resets]."""
-    reading, boundary = metrics.state.reading, metrics.state.boundary
+    reading, boundary = metrics.state.reading, metrics.state.boundary_at
     label = (reading.label if reading is not None else "") or metrics.state.series.window
     return [label, None if boundary is None else boundary.isoformat()]

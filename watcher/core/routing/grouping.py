@@ -81,7 +81,7 @@ def _update_network_notices(changes: OutboxChanges) -> None:
     after = _find_offline_deliveries([row.delivery for row in changes.rows])
     for channel, delivery in after.items():
         if channel not in before:
-            opening, now = delivery.about[0], changes.now
+            opening, now = delivery.transitions[0], changes.now
             age = message_text.get_reading_age(opening, now)
             since = format_time(now - age if age else opening.since, now, changes.routing.formatter.tz)
             body = f"No provider can be reached; the last reading is from {since}."

@@ -52,13 +52,13 @@ class Formatter(Struct, frozen=True, kw_only=True):
 
 def write_message(delivery: Delivery, rules: Mapping[str, Rule], formatter: Formatter, now: datetime) -> Delivery:
     """The delivery with its message worded for `now`; a notice keeps its own words."""
-    if not delivery.about:
+    if not delivery.transitions:
         return delivery
-    first, last = delivery.about[0], delivery.about[-1]
+    first, last = delivery.transitions[0], delivery.transitions[-1]
     rule = rules.get(last.rule)
-    if any(transition.alert_id != first.alert_id for transition in delivery.about):
+    if any(transition.alert_id != first.alert_id for transition in delivery.transitions):
         heading = delivery.reason.capitalize() if delivery.reason in RELEASE_REASONS.values() else ""
-        message = compose_digest(delivery.about, rules, formatter, now, key=delivery.key, heading=heading)
+        message = compose_digest(delivery.transitions, rules, formatter, now, key=delivery.key, heading=heading)
     elif first.event in FIRING_EVENTS and last.event not in FIRING_EVENTS:
         message = compose_combined_message(first, last, rule, formatter, now)
     else:

@@ -53,8 +53,12 @@ def find_mute(transition: Transition, context: MutingContext, *, about_availabil
         return Mute(OFFLINE_REASON)
     for snooze in context.snoozes:
         if is_snoozed_by(snooze, transition, context.now):
-            when = f"until {format_time(snooze.until, context.now, context.tz)}" if snooze.until else "until the reset"
-            return Mute(f"{SNOOZED_REASON} {when}: {snooze.target}", snooze.until)
+            when = (
+                f"until {format_time(snooze.expires_at, context.now, context.tz)}"
+                if snooze.expires_at
+                else "until the reset"
+            )
+            return Mute(f"{SNOOZED_REASON} {when}: {snooze.target}", snooze.expires_at)
     is_urgent = transition.severity is Severity.CRITICAL and transition.event in FIRING_EVENTS
     return None if is_urgent else find_quiet_hours_mute(context)
 
@@ -88,7 +92,7 @@ def ends_snooze(snooze: Snooze, transition: Transition) -> bool:
 
 def has_snooze_expired(snooze: Snooze, now: datetime, episodes: Mapping[str, int] | None = None) -> bool:
     """Whether a snooze has run out. `episodes`: the present episode of each written series, where known."""
-    if snooze.until is not None and now >= snooze.until:
+    if snooze.expires_at is not None and now >= snooze.expires_at:
         return True
     if not snooze.episodes or not episodes:
         return False

@@ -59,8 +59,8 @@ class Suppression(Struct, frozen=True, kw_only=True):
     The engine's `Decision` is about why there was a transition at all.
     """
 
-    at: datetime  # when it was decided
-    key: str  # of the transition
+    decided_at: datetime  # when it was decided
+    transition_key: str  # of the transition
     rule: str
     series: Series
     event: AlertEvent
@@ -85,7 +85,7 @@ def create_delivery(  # noqa: PLR0913 - a record's parts, most of them named
         channel=channel,
         message=message,
         reason=mute.reason if mute else reason,
-        about=about,
+        transitions=about,
         state=DeliveryState.HELD if mute else DeliveryState.QUEUED,
         created_at=now,
         next_attempt_at=(mute and mute.until) or now + grace,
@@ -120,7 +120,7 @@ class Row:
         """Put another delivery in this place."""
         self.delivery = delivery
         self.about: dict[str, list[Transition]] = {}
-        for transition in delivery.about:
+        for transition in delivery.transitions:
             self.about.setdefault(transition.alert_id, []).append(transition)
 
     def update(self, **changes: Any) -> None:
@@ -129,7 +129,7 @@ class Row:
 
     def withdraw(self, outcome: str) -> None:
         """Take the delivery out of the outbox unsent."""
-        self.update(state=DeliveryState.WITHDRAWN, outcome=outcome)
+        self.update(state=DeliveryState.WITHDRAWN, last_response=outcome)
 
     def release(self, now: datetime) -> None:
         """Queue a held delivery: the first time with a whole lifetime, later only with time for a last attempt."""
@@ -204,11 +204,11 @@ class OutboxChanges:
         return tuple(
             self._write_message(row) if row.is_open else row.delivery
             for row in self.rows
-            if row.before is not None and (row.delivery != row.before or row.transitions != row.before.about)
+            if row.before is not None and (row.delivery != row.before or row.transitions != row.before.transitions)
         )
 
     def _write_message(self, row: Row) -> Delivery:
-        delivery = structs.replace(row.delivery, about=row.transitions)
+        delivery = structs.replace(row.delivery, transitions=row.transitions)
         return messages.write_message(delivery, self.rules, self.routing.formatter, self.now)
 
     def route_transition(self, transition: Transition) -> None:
@@ -242,8 +242,8 @@ class OutboxChanges:
         """Note why a transition is not sent. `key`: the transition's own, where it goes on under another event."""
         self.suppressions.append(
             Suppression(
-                at=self.now,
-                key=key or transition.key,
+                decided_at=self.now,
+                transition_key=key or transition.key,
                 rule=transition.rule,
                 series=transition.series,
                 event=transition.event,
@@ -300,7 +300,9 @@ class OutboxChanges:
             return
         firing = _find_firing(unread, alert)
         if firing is not None and transition.event is AlertEvent.ESCALATED:  # the first that the reader gets of it
-            transition = structs.replace(transition, event=AlertEvent.FIRING, nth=firing.nth, since=firing.since)
+            transition = structs.replace(
+                transition, event=AlertEvent.FIRING, occurrence=firing.occurrence, since=firing.since
+            )
         mute = self.find_mute(transition)
         if mute is None:
             self._release_closings(channel, alert)
@@ -335,7 +337,9 @@ class OutboxChanges:
         old = place.delivery
         next_at = max(delivery.next_attempt_at, old.next_attempt_at) if old.attempts else delivery.next_attempt_at
         place.replace(
-            structs.replace(delivery, id=old.id, attempts=old.attempts, outcome=old.outcome, next_attempt_at=next_at)
+            structs.replace(
+                delivery, id=old.id, attempts=old.attempts, last_response=old.last_response, next_attempt_at=next_at
+            )
         )
 
     def _withdraw(self, channel: str, alert: str, reason: str) -> Row | None:

@@ -121,7 +121,7 @@ def find_next_release(
     """When `plan_release` has something to do next; None where only a poll or a command can bring that about."""
     instants = [delivery.expires_at for delivery in outbox if delivery.state is DeliveryState.QUEUED]
     instants += [delivery.next_attempt_at for delivery in outbox if delivery.state is DeliveryState.HELD]
-    instants += [snooze.until for snooze in snoozes if snooze.until]
+    instants += [snooze.expires_at for snooze in snoozes if snooze.expires_at]
     if outbox and routing.quiet_hours:
         instants.append(find_next_interval_start(routing.quiet_hours, now, routing.formatter.tz))
     return min((instant for instant in instants if instant > now), default=None)
@@ -158,8 +158,8 @@ def _expire_deliveries(changes: OutboxChanges) -> None:
         patience = MAX_RETRY_WAIT if delivery.in_doubt else timedelta(0)  # the last attempt may be under way
         if delivery.state is not DeliveryState.QUEUED or changes.now < delivery.expires_at + patience:
             continue
-        young = [one for one in delivery.about if one.at + DELIVERY_LIFETIME > changes.now]
-        if len(young) == len(delivery.about) > 0:  # the older ones have left it
+        young = [one for one in delivery.transitions if one.at + DELIVERY_LIFETIME > changes.now]
+        if len(young) == len(delivery.transitions) > 0:  # the older ones have left it
             row.update(expires_at=compute_expiry(delivery.expires_at, young))
             continue
         row.delivery = mark_dead(delivery)
@@ -214,7 +214,7 @@ def _release(changes: OutboxChanges, rows: Sequence[Row], latest_readings: Mappi
         at = changes.now if row.is_untried else None
         row.release(changes.now)
         about = tuple(_refresh_transition(each, latest_readings, at or each.at) for each in row.transitions)
-        row.replace(structs.replace(row.delivery, about=about))
+        row.replace(structs.replace(row.delivery, transitions=about))
     certain = [row for row in rows if row.about and not row.delivery.in_doubt]
     if count_alerts(certain) > 1:
         causes = [cause for cause in RELEASE_REASONS if any(each.startswith(cause) for each in mute_reasons)]

@@ -35,22 +35,29 @@ def apply_outcome(delivery: Delivery, outcome: DeliveryOutcome, now: datetime, j
     """
     attempts = delivery.attempts + 1
     done = structs.replace(
-        delivery, attempts=attempts, in_doubt=False, doubted=False, outcome=outcome.detail, next_attempt_at=now
+        delivery,
+        attempts=attempts,
+        in_doubt=False,
+        was_in_doubt=False,
+        last_response=outcome.detail,
+        next_attempt_at=now,
     )
     if outcome.delivered:
         return structs.replace(done, state=DeliveryState.SENT)
     unknown = outcome.delivered is None
     if unknown and outcome.accepted:
-        return structs.replace(done, state=DeliveryState.SENT, outcome=f"unknown: {outcome.detail}")
-    waiting = structs.replace(done, in_doubt=unknown or delivery.doubted)
+        return structs.replace(done, state=DeliveryState.SENT, last_response=f"unknown: {outcome.detail}")
+    waiting = structs.replace(done, in_doubt=unknown or delivery.was_in_doubt)
     if outcome.permanent:
-        return structs.replace(waiting, outcome=f"refused: {outcome.detail}", next_attempt_at=now + MAX_RETRY_WAIT)
+        return structs.replace(
+            waiting, last_response=f"refused: {outcome.detail}", next_attempt_at=now + MAX_RETRY_WAIT
+        )
     detail = f"unknown: {outcome.detail}" if unknown else outcome.detail
     next_at = now + compute_retry_wait(attempts, jitter, outcome.retry_after)
-    waiting = structs.replace(waiting, outcome=detail, next_attempt_at=next_at)
+    waiting = structs.replace(waiting, last_response=detail, next_attempt_at=next_at)
     if next_at < delivery.expires_at:
         return waiting
-    if len(delivery.about) > 1:  # of a digest only the older part dies, in `planner.plan_release`
+    if len(delivery.transitions) > 1:  # of a digest only the older part dies, in `planner.plan_release`
         return structs.replace(waiting, in_doubt=False)
     return mark_dead(waiting)
 
@@ -66,5 +73,5 @@ def compute_retry_wait(attempts: int, jitter: float, retry_after: timedelta | No
 
 def mark_dead(delivery: Delivery) -> Delivery:
     """The delivery as dead after its lifetime, with its last outcome."""
-    last = f"; the last answer: {delivery.outcome}" if delivery.outcome else "; it was never attempted"
-    return structs.replace(delivery, state=DeliveryState.DEAD, outcome=f"not delivered within 24 h{last}")
+    last = f"; the last answer: {delivery.last_response}" if delivery.last_response else "; it was never attempted"
+    return structs.replace(delivery, state=DeliveryState.DEAD, last_response=f"not delivered within 24 h{last}")
