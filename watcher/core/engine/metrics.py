@@ -5,11 +5,12 @@ Unknown is None. Percents are 0..100, durations are in seconds.
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from watcher.core.engine import forecast
 from watcher.core.engine.reset_detection import CLOCK_SKEW_TOLERANCE
 from watcher.core.engine.state import SeriesState
-from watcher.core.engine.windows import get_used_percent, get_window_length
+from watcher.core.engine.windows import get_remaining, get_used, get_used_percent, get_window_length
 from watcher.core.model import Reading
 
 FieldValue = float | bool | str | None
@@ -132,27 +133,13 @@ def _get_remaining_percent(reading: Reading) -> float | None:
     return None if used is None else 100.0 - used
 
 
-def _get_used(reading: Reading) -> float | None:
-    if reading.used is None and reading.limit is not None and reading.remaining is not None:
-        return float(reading.limit - reading.remaining)
-    return None if reading.used is None else float(reading.used)
-
-
-def _get_limit(reading: Reading) -> float | None:
-    return None if reading.unlimited or reading.limit is None else float(reading.limit)
-
-
-def _get_remaining(reading: Reading) -> float | None:
-    if reading.unlimited:
-        return None
-    if reading.remaining is None and reading.limit is not None and reading.used is not None:
-        return float(reading.limit - reading.used)
-    return None if reading.remaining is None else float(reading.remaining)
-
-
 def _get_window_s(reading: Reading) -> float | None:
     length = get_window_length(reading)
     return None if length is None else length.total_seconds()
+
+
+def _to_float(count: Decimal | None) -> float | None:
+    return None if count is None else float(count)
 
 
 _STATE_FIELDS: dict[str, Callable[[SeriesMetrics], FieldValue]] = {
@@ -163,9 +150,9 @@ _STATE_FIELDS: dict[str, Callable[[SeriesMetrics], FieldValue]] = {
 _READING_FIELDS: dict[str, Callable[[Reading], FieldValue]] = {
     "used_percent": get_used_percent,
     "remaining_percent": _get_remaining_percent,
-    "used": _get_used,
-    "limit": _get_limit,
-    "remaining": _get_remaining,
+    "used": lambda reading: _to_float(get_used(reading)),
+    "limit": lambda reading: _to_float(None if reading.unlimited else reading.limit),
+    "remaining": lambda reading: _to_float(get_remaining(reading)),
     "window": _get_window_s,
     "unit": lambda reading: reading.unit,
 }

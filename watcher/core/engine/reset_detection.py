@@ -79,7 +79,7 @@ def apply_reading(state: SeriesState, reading: Reading, at: datetime, every: tim
 
 
 def _is_usable(state: SeriesState, reading: Reading) -> bool:
-    """Whether the reading holds a value to judge."""
+    """Whether the reading holds a value to compare."""
     if reading.stale or reading.low_confidence:
         return False
     if reading.unlimited or get_used_percent(reading) is not None:
@@ -192,7 +192,7 @@ class _Comparison:
             return False
         length = get_window_length(self.last)
         if length is None:
-            return True  # nobody can tell whether its boundary moves; where nothing was used, nothing is lost
+            return True  # whether its boundary moves is unknown; without use a reset changes nothing
         return self.boundary - self.last_at >= length - get_boundary_tolerance(self.last)
 
 

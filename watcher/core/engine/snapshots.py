@@ -1,6 +1,6 @@
 """Applies the result of one account's poll to the states of its series.
 
-Readings are judged by `reset_detection`. Here: which series are missing from an answer, which ones a failure concerns,
+`reset_detection` decides on each reading. Here: which series are missing from an answer, which ones a failure concerns,
 and which window is the account's primary one.
 """
 

@@ -5,6 +5,7 @@ Providers say all of it. Recorded readings and examples often give only the wind
 
 import re
 from datetime import timedelta
+from decimal import Decimal
 from math import isinf
 
 from watcher.core.model import Reading, Series, WindowKind
@@ -82,11 +83,25 @@ def get_used_percent(reading: Reading) -> float | None:
         return reading.used_percent
     if not reading.limit or reading.limit < 0:
         return None
-    used = reading.used
-    if used is None:
-        used = None if reading.remaining is None else reading.limit - reading.remaining
+    used = get_used(reading)
     percent = None if used is None else float(used / reading.limit * 100)
     return None if percent is None or isinf(percent) else percent
+
+
+def get_used(reading: Reading) -> Decimal | None:
+    """What was used: as answered, else the limit less what remains; None: unknown."""
+    if reading.used is None and reading.limit is not None and reading.remaining is not None:
+        return reading.limit - reading.remaining
+    return reading.used
+
+
+def get_remaining(reading: Reading) -> Decimal | None:
+    """What remains: as answered, else the limit less what was used; None: unknown or unlimited."""
+    if reading.unlimited:
+        return None
+    if reading.remaining is None and reading.limit is not None and reading.used is not None:
+        return reading.limit - reading.used
+    return reading.remaining
 
 
 def get_window_length(reading: Reading) -> timedelta | None:
