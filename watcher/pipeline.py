@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from msgspec import Struct, structs
 
 from watcher.config.loader import Config
-from watcher.core.engine import evaluator, staleness
+from watcher.core.engine import evaluator
 from watcher.core.engine.metrics import NETWORK_SOURCE
 from watcher.core.model import AlertPhase, PollFailure, Series, Snapshot
-from watcher.core.routing import planner
+from watcher.core.routing import muting, planner
 from watcher.storage.records import Account
 from watcher.storage.store import Store
 
@@ -123,7 +123,7 @@ def build_routing(store: Store, config: Config) -> planner.Routing:
 def is_offline(store: Store) -> bool:
     """Whether this machine itself seems cut off, as far as the last polls can tell."""
     afar = (account for account in store.accounts.load() if _is_remote(account))
-    return staleness.is_machine_offline(None if account.failure is None else account.failure.kind for account in afar)
+    return muting.is_machine_offline(None if account.failure is None else account.failure.kind for account in afar)
 
 
 def _is_remote(account: Account) -> bool:

@@ -142,21 +142,6 @@ def silent(provider, at, kind="offline"):
 CLAUDE, CODEX = silent("claude", NOW), silent("codex", NOW + M)
 
 
-@pytest.mark.parametrize(
-    ("kinds", "cut_off"),
-    [
-        ([], False),
-        (["offline", "offline"], True),
-        (["offline", None], False),
-        (["offline", "server"], False),  # somebody answered, if only to say no
-        (["offline", "expired"], True),  # that login would say so on any network
-        (["not_signed_in", "unsupported"], False),
-    ],
-)
-def test_a_machine_is_offline_when_nothing_on_the_network_can_be_reached(kinds, cut_off):
-    assert staleness.is_machine_offline(kinds) is cut_off
-
-
 def test_the_second_alert_of_an_outage_repeats_the_first():
     assert staleness.is_outage_reported([CLAUDE, CODEX], {CLAUDE.series})
 

@@ -33,9 +33,6 @@ PAST_DUE_MARGIN = timedelta(seconds=1)
 OFFLINE_KIND = "offline"
 """The contract's word for a provider that cannot be reached."""
 
-INCONCLUSIVE_KINDS = frozenset({"expired", "not_signed_in", "unsupported"})
-"""Failures that are found without the network: they say nothing about it."""
-
 
 def clamp_future_times(states: Iterable[SeriesState], now: datetime) -> list[SeriesState]:
     """The states that were last seen "later" than now, as seen now: the clock was set back.
@@ -131,14 +128,6 @@ def _list_alert_deadlines(compiled: CompiledRule, alert: AlertState) -> Iterator
         yield alert.remind_at
     if alert.phase is AlertPhase.PENDING and alert.timers_at is not None:
         yield from (alert.timers_at + compiled.rule.pending_for - span for span in alert.met_for if span is not None)
-
-
-def is_machine_offline(kinds: Iterable[str | None]) -> bool:
-    """Whether nothing that was polled over the network could be reached.
-
-    `kinds`: the kind of each such account's present failure; None: it answered.
-    """
-    return set(kinds) - INCONCLUSIVE_KINDS == {OFFLINE_KIND}
 
 
 def is_outage_reported(states: Collection[SeriesState], reported: Collection[Series]) -> bool:

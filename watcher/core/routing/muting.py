@@ -4,12 +4,13 @@ What is held waits in the outbox until `planner.plan_release` releases it. Quiet
 where its beginning was critical and was not held.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, tzinfo
 from functools import lru_cache
 
 from msgspec import Struct
 
+from watcher.core.engine.staleness import OFFLINE_KIND
 from watcher.core.engine.windows import infer_kind
 from watcher.core.formatting import format_time
 from watcher.core.model import FIRING_EVENTS, AlertEvent, Series, Severity, Snooze, Transition
@@ -30,6 +31,10 @@ RELEASE_REASONS = {
 """What held messages back -> the reason of the digest that follows, whose title begins with it."""
 
 
+INCONCLUSIVE_KINDS = frozenset({"expired", "not_signed_in", "unsupported"})
+"""Failures that are found without the network: they say nothing about it."""
+
+
 class Mute(Struct, frozen=True):
     """Why, and until when where that is known."""
 
@@ -45,6 +50,14 @@ class MutingContext(Struct, frozen=True, kw_only=True):
     quiet_hours: TimeInterval | None = None
     snoozes: tuple[Snooze, ...] = ()
     offline: bool = False
+
+
+def is_machine_offline(kinds: Iterable[str | None]) -> bool:
+    """Whether nothing that was polled over the network could be reached.
+
+    `kinds`: the kind of each such account's present failure; None: it answered.
+    """
+    return set(kinds) - INCONCLUSIVE_KINDS == {OFFLINE_KIND}
 
 
 def find_mute(transition: Transition, context: MutingContext, *, about_availability: bool = False) -> Mute | None:
