@@ -1,9 +1,9 @@
-"""A million broken inputs to everything that reads what others wrote: no crash, no hang, bounded memory.
+"""Fuzzes every reader of outside input with a million broken inputs: no crash, no hang, bounded memory.
 
 Provider answers, protobuf, expressions, rule files and Claude Code's status line. Inputs are made from good ones: the
-recorded answers and rule files of the tests, with fields replaced by anything, bytes flipped, pieces cut out, doubled
-or swapped. Whatever raises but a documented error is a crash; each input has a time limit. What an expression parses to
-must parse back from its own text, and a reading must be a number. Seeded: the same options try the same inputs.
+recorded answers and rule files of the tests, with fields replaced, bytes flipped, pieces cut out, doubled or swapped.
+Anything raised except a documented error is a crash; each input has a time limit. A parsed expression must parse back
+from its own text, and a reading must hold finite numbers and printable text. The same options try the same inputs.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from watcher.core.rules.loader import parse_rules
 from watcher.core.rules.parser import parse_condition
 from watcher.credentials import Credential
 from watcher.errors import ConfigError, ProviderError
-from watcher.providers import claude_statusline, protobuf, registry
+from watcher.providers import claude_statusline, parsing, protobuf, registry
 from watcher.providers.antigravity import cache
 from watcher.system import clock
 
@@ -50,11 +50,11 @@ WORDS = (
 
 
 class TookTooLongError(BaseException):
-    """An input's time was over."""
+    """An input took too long."""
 
 
 class Found(Struct, kw_only=True):
-    """What came of it."""
+    """The results."""
 
     tried: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
@@ -180,7 +180,7 @@ def _asked(name: str, status: int, answers: list[bytes]) -> None:
                 body = answers[number % len(answers)]
                 question = conversation.send(Response(status=status, headers=headers, body=body, received_at=NOW))
     except StopIteration as end:
-        _is_sound(end.value)
+        _is_sound(parsing.clean_snapshot(end.value))
     finally:
         conversation.close()
 
@@ -190,6 +190,8 @@ def _is_sound(snapshot: Snapshot | None) -> None:
         numbers = (reading.used_percent, reading.used, reading.limit, reading.remaining)
         if any(number is not None and not math.isfinite(number) for number in numbers):
             raise AssertionError(f"not a number: {reading}")
+        if not f"{reading.window}{reading.label}{reading.unit}".isprintable():
+            raise AssertionError(f"not printable: {reading}")
 
 
 def messages() -> Target:
@@ -321,7 +323,7 @@ def _try(name: str, made: tuple[Any, Callable[[], None]], allowed: tuple[type[Ex
         found.refused[name] += 1
     except TookTooLongError:
         found.hung.append(f"{name}: {what!r}"[:400])
-    except Exception as error:  # noqa: BLE001 - that is what is looked for
+    except Exception as error:  # noqa: BLE001 - a crash is what the fuzzer looks for
         found.crashed.setdefault(f"{name}: {type(error).__name__}: {error}"[:160], f"{what!r}"[:600])
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -338,7 +340,7 @@ def _peak_kb() -> int:
 
 
 def main() -> None:
-    """Print what came of it; exit 1 where something crashed, hung or grew."""
+    """Print the results; exit 1 if something crashed, hung or grew."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1_000_000, help="how many inputs (default: 1000000)")
     parser.add_argument("--seed", type=int, default=1)

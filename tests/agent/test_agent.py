@@ -140,7 +140,7 @@ def test_the_description_of_a_plan_names_every_file_and_program_and_does_nothing
     assert machine.calls() == []
 
 
-def test_every_manager_says_where_the_logs_are(machine: Machine) -> None:
+def test_every_manager_names_the_logs(machine: Machine) -> None:
     assert str(machine.home / "state" / "watcher.log") in machine.manager.describe_logs(machine.item)
 
 
@@ -163,7 +163,7 @@ def test_a_bootstrap_that_comes_too_soon_is_tried_once_more(mac: Machine) -> Non
     assert [call.split()[0] for call in mac.calls()][:5] == ["bootout", "print", "enable", "bootstrap", "bootstrap"]
 
 
-def test_a_job_that_never_goes_is_an_error_with_a_cure(mac: Machine) -> None:
+def test_a_job_that_never_goes_is_an_error_with_a_hint(mac: Machine) -> None:
     mac.install()
     (mac.state / "slowness").write_text("1000")
     with pytest.raises(AgentError) as caught:
@@ -192,7 +192,7 @@ def test_the_log_folder_is_made_because_launchd_does_not(mac: Machine) -> None:
     assert Path(plist["StandardOutPath"]).parent.is_dir()
 
 
-def test_a_loaded_job_says_its_process(mac: Machine) -> None:
+def test_a_loaded_job_shows_its_process(mac: Machine) -> None:
     mac.install()
     assert mac.manager.get_state(mac.item, run_command).detail == "running, pid 4711"
 
@@ -219,7 +219,7 @@ def test_a_desktop_is_what_systemd_calls_one(linux: Machine) -> None:
     assert has_desktop(run_command, linux.item)
 
 
-def test_a_session_without_a_manager_is_an_error_with_a_cure(linux: Machine) -> None:
+def test_a_session_without_a_manager_is_an_error_with_a_hint(linux: Machine) -> None:
     (linux.state / "no-bus").touch()
     with pytest.raises(AgentError) as caught:
         linux.install()
@@ -236,7 +236,7 @@ def test_uninstalling_without_a_manager_still_leaves_nothing(linux: Machine) -> 
     assert linux.files() == set()
 
 
-def test_a_missing_systemctl_is_an_error_with_a_cure(linux: Machine) -> None:
+def test_a_missing_systemctl_is_an_error_with_a_hint(linux: Machine) -> None:
     (linux.state / "bin" / "systemctl").unlink()
     linux.item = structs.replace(linux.item, session_env={**linux.item.session_env, "PATH": str(linux.state / "bin")})
     with pytest.raises(AgentError, match=r"cannot start 'systemctl'.*; this needs a systemd user session"):
@@ -255,13 +255,13 @@ def test_special_letters_in_paths_are_not_specifiers_or_variables(linux: Machine
 # --- Windows ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_forbidden_task_is_an_error_with_a_cure(windows: Machine) -> None:
+def test_a_forbidden_task_is_an_error_with_a_hint(windows: Machine) -> None:
     (windows.state / "forbidden").touch()
     with pytest.raises(AgentError, match=r"Access is denied\.\); tasks may be forbidden here; a shortcut"):
         windows.install()
 
 
-def test_the_task_is_started_without_a_console_and_for_this_person_alone() -> None:
+def test_the_task_starts_without_a_console_and_for_this_user_only() -> None:
     here = make_login_item(
         platform="win32",
         executable=r"C:\tools\Scripts\python.exe",
@@ -310,7 +310,7 @@ def test_the_daemon_is_started_by_the_python_that_installs_it() -> None:
     assert here.argv == ("/opt/venv/bin/python3", "-OO", "-P", "-m", "watcher", "run")
 
 
-def test_an_unknown_system_is_told_what_to_do() -> None:
+def test_an_unknown_system_is_an_error_with_a_hint() -> None:
     with pytest.raises(UsageError) as caught:
         get_manager("freebsd14")
     assert str(caught.value) == (

@@ -62,7 +62,7 @@ def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     return Person(tmp_path, monkeypatch, capsys)
 
 
-def test_installing_says_what_where_and_where_the_logs_are(person: Person) -> None:
+def test_installing_prints_the_file_and_the_logs(person: Person) -> None:
     done = person.in_a_process("install")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
@@ -74,7 +74,7 @@ def test_installing_says_what_where_and_where_the_logs_are(person: Person) -> No
     assert f"ExecStart={sys.executable} -OO -P -m watcher run" in person.unit.read_text()
 
 
-def test_a_machine_without_a_desktop_is_noticed_and_a_person_may_know_better(person: Person) -> None:
+def test_the_target_follows_the_desktop_and_can_be_overridden(person: Person) -> None:
     assert "WantedBy=default.target" in person("print").stdout
     assert "WantedBy=graphical-session.target" in person("print", "--graphical").stdout
     (person.system / "desktop").touch()
@@ -82,7 +82,7 @@ def test_a_machine_without_a_desktop_is_noticed_and_a_person_may_know_better(per
     assert "WantedBy=default.target" in person("print", "--headless").stdout
 
 
-def test_a_dry_run_says_the_steps_and_does_none(person: Person) -> None:
+def test_a_dry_run_prints_the_steps_and_performs_none(person: Person) -> None:
     done = person("install", "--dry-run")
     assert done.stdout.splitlines() == [
         f"write {person.unit}",
@@ -153,7 +153,7 @@ def test_secrets_from_the_environment_are_pointed_out_because_a_login_item_lacks
     assert "hooks.example" not in done.stdout + person.unit.read_text()
 
 
-def test_a_failure_is_one_line_with_a_cure_and_exit_code_1(person: Person) -> None:
+def test_a_failure_is_one_line_with_a_hint_and_exit_code_1(person: Person) -> None:
     (person.system / "no-bus").touch()
     done = person("install")
     assert (done.returncode, done.stdout) == (1, "")

@@ -88,7 +88,7 @@ def test_systemd_accepts_the_unit_without_a_word(tmp_path: Path, headless: bool)
 
 @pytest.mark.system
 @needs("systemd-analyze")
-def test_systemd_would_say_so_if_a_key_were_wrong(tmp_path: Path) -> None:
+def test_systemd_rejects_a_wrong_key(tmp_path: Path) -> None:
     unit = systemd.render(local(tmp_path, headless=True)).replace(b"MemoryMax=", b"MemoryMost=")
     assert "MemoryMost" in verify(unit, tmp_path)[1]
 
@@ -107,7 +107,7 @@ def task(folder: Path) -> Path:
     return file
 
 
-def test_the_task_is_utf_16_with_its_mark_and_says_so(tmp_path: Path) -> None:
+def test_the_task_is_utf_16_with_a_byte_order_mark(tmp_path: Path) -> None:
     raw = task(tmp_path).read_bytes()
     assert raw[:2] in {b"\xff\xfe", b"\xfe\xff"}
     text = raw.decode("utf-16")
@@ -148,7 +148,7 @@ def test_the_task_obeys_its_schema(tmp_path: Path) -> None:
     ("right", "wrong"),
     [("PT1M", "PT10S"), ("InteractiveToken", "Interactive"), ("Enabled>", "Enable>"), ("PT0S", "0")],
 )
-def test_the_schema_would_say_so_if_a_value_were_wrong(tmp_path: Path, right: str, wrong: str) -> None:
+def test_the_schema_rejects_a_wrong_value(tmp_path: Path, right: str, wrong: str) -> None:
     file = task(tmp_path)
     text = file.read_bytes().decode("utf-16")
     assert right in text

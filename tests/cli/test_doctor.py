@@ -2,22 +2,22 @@ import json
 
 import pytest
 
-from tests.doctor.host import SECRETS, Ward
+from tests.doctor.host import SECRETS, FakeHost
 from watcher.cli import app
 from watcher.system import environment
 
 
 @pytest.fixture
-def ward(tmp_path, monkeypatch):
-    found = Ward(tmp_path)
-    monkeypatch.setattr(environment, "create_environment", found.doors)
+def host(tmp_path, monkeypatch):
+    found = FakeHost(tmp_path)
+    monkeypatch.setattr(environment, "create_environment", found.environment)
     monkeypatch.setenv("COLUMNS", "90")
     return found
 
 
-def test_a_failure_is_exit_code_1_and_comes_with_what_mends_it(ward, capsys):
-    path = ward.sign_in_to_claude()
-    del ward.env["TEAM_URL"]
+def test_a_failure_is_exit_code_1_and_comes_with_what_mends_it(host, capsys):
+    path = host.sign_in_to_claude()
+    del host.env["TEAM_URL"]
     assert app.run(["doctor"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "rules"
@@ -27,23 +27,23 @@ def test_a_failure_is_exit_code_1_and_comes_with_what_mends_it(ward, capsys):
     assert lines[-1].endswith(" failed")
 
 
-def test_warnings_alone_are_exit_code_0(ward, capsys):
-    ward.sign_in_to_claude()
-    ward.config('[channels.team]\ntype = "slack"\nurl = "env:TEAM_URL"\n[[rule]]\nname = "a"\nwhen = "claude > 80%"\n')
+def test_warnings_alone_are_exit_code_0(host, capsys):
+    host.sign_in_to_claude()
+    host.config('[channels.team]\ntype = "slack"\nurl = "env:TEAM_URL"\n[[rule]]\nname = "a"\nwhen = "claude > 80%"\n')
     assert app.run(["doctor"]) == 0
     assert "fail" not in capsys.readouterr().out
 
 
-def test_no_line_is_wider_than_the_terminal_but_for_a_word_that_is(ward, capsys, monkeypatch):
+def test_no_line_is_wider_than_the_terminal_but_for_a_word_that_is(host, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
-    ward.sign_in_to_gemini()
+    host.sign_in_to_gemini()
     app.run(["doctor", "--provider", "gemini_cli"])
     wide = [line for line in capsys.readouterr().out.splitlines() if len(line) > 60]
     assert all(len(line.split()[-1]) > 30 for line in wide), wide
 
 
-def test_one_provider_is_told_with_all_that_its_login_says(ward, capsys):
-    id_token = ward.sign_in_to_gemini()
+def test_one_provider_is_told_with_all_that_its_login_says(host, capsys):
+    id_token = host.sign_in_to_gemini()
     assert app.run(["doctor", "--provider", "gemini_cli"]) == 0
     text = capsys.readouterr().out
     facts = {
@@ -59,9 +59,9 @@ def test_one_provider_is_told_with_all_that_its_login_says(ward, capsys):
     assert "claude" not in text
 
 
-def test_the_document_holds_every_finding_and_no_secret(ward, capsys):
-    ward.sign_in_to_claude()
-    ward.sign_in_to_gemini()
+def test_the_document_holds_every_finding_and_no_secret(host, capsys):
+    host.sign_in_to_claude()
+    host.sign_in_to_gemini()
     app.run(["doctor", "--json"])
     text = capsys.readouterr().out
     document = json.loads(text)
@@ -74,24 +74,24 @@ def test_the_document_holds_every_finding_and_no_secret(ward, capsys):
         assert secret not in text
 
 
-def test_a_config_with_a_mistake_leaves_the_rest_examined(ward, capsys):
-    ward.config("[channels.desktop\n")
+def test_a_config_with_a_mistake_leaves_the_rest_examined(host, capsys):
+    host.config("[channels.desktop\n")
     assert app.run(["doctor"]) == 1
     text = capsys.readouterr().out
     assert "-> watcher rules check" in text
     assert "login item" in text
 
 
-def test_long_sentences_are_wrapped_and_no_path_is_broken(ward, capsys):
-    path = ward.sign_in_to_claude()
+def test_long_sentences_are_wrapped_and_no_path_is_broken(host, capsys):
+    path = host.sign_in_to_claude()
     app.run(["doctor"])
     out = capsys.readouterr().out
     assert str(path) in out
-    assert all(len(line) <= 90 or str(ward.home.parent) in line for line in out.splitlines())
+    assert all(len(line) <= 90 or str(host.home.parent) in line for line in out.splitlines())
 
 
-def test_what_a_file_says_cannot_move_the_cursor(ward, capsys):
-    ward.config('[[rule]]\nname = "a\\u001b[2Jb"\nwhen = "nobody > 1"\n')
+def test_what_a_file_says_cannot_move_the_cursor(host, capsys):
+    host.config('[[rule]]\nname = "a\\u001b[2Jb"\nwhen = "nobody > 1"\n')
     assert app.run(["doctor"]) == 1
     assert "\x1b" not in capsys.readouterr().out
 
@@ -106,7 +106,7 @@ def test_a_poor_terminal_gets_what_it_can_show(empty_home):
     assert "j?rgen.json" in done.stdout
 
 
-def test_an_unknown_provider_is_misuse(ward, capsys):
-    assert ward.own.config_file.exists()
+def test_an_unknown_provider_is_misuse(host, capsys):
+    assert host.paths.config_file.exists()
     assert app.run(["doctor", "--provider", "claud"]) == 64
     assert "'claud' is not one of" in capsys.readouterr().err

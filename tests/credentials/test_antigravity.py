@@ -52,7 +52,7 @@ def test_the_usual_places(platform, env, places):
     assert list_cache_paths(machine(home, platform, **env)) == [home / place / TAIL for place in places]
 
 
-def test_the_system_may_say_otherwise():
+def test_the_system_s_variables_move_the_cache():
     home = Path("/home/me")
     first = list_cache_paths(machine(home, XDG_CONFIG_HOME="/xdg"))
     assert first[:3] == [
@@ -68,7 +68,7 @@ def test_no_cache_is_no_login(tmp_path):
     assert find_cache(machine(tmp_path)) == []
 
 
-def test_the_login_says_whose_it_is(tmp_path):
+def test_the_login_names_its_owner(tmp_path):
     path = write(tmp_path / ".config/Antigravity" / TAIL, "\ufeff" + LOGIN, oauth="b2F1dGg=")
     (found,) = find_cache(machine(tmp_path))
     assert (found.path, found.account, found.account_name, found.token) == (
@@ -154,7 +154,7 @@ def running(home, *argv, platform="linux", run=None):
         (["{home}/app/antigravity", "{home}/project"], "app/data/user-data"),
     ],
 )
-def test_the_running_editor_says_where_it_keeps_its_cache(tmp_path, argv, folder):
+def test_the_running_editor_s_options_locate_its_cache(tmp_path, argv, folder):
     path = write(tmp_path / folder / TAIL, LOGIN)
     around = running(tmp_path, *(word.format(home=tmp_path) for word in argv))
     (found,) = find_cache(around)
@@ -172,7 +172,7 @@ def test_the_running_editor_says_where_it_keeps_its_cache(tmp_path, argv, folder
         [],
     ],
 )
-def test_other_programs_say_nothing_of_it(tmp_path, argv):
+def test_other_programs_do_not_locate_the_cache(tmp_path, argv):
     write(tmp_path / "elsewhere" / TAIL, LOGIN)
     assert find_cache(running(tmp_path, *(word.format(home=tmp_path) for word in argv))) == []
 

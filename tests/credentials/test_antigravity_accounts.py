@@ -123,7 +123,7 @@ def test_an_odd_entry_costs_only_itself(tmp_path):
         ({"accounts": [{"email": "x"}]}, "holds no account that can be used"),
     ],
 )
-def test_a_file_that_cannot_be_used_says_so(tmp_path, content, trouble):
+def test_an_unusable_file_is_an_error(tmp_path, content, trouble):
     path = write(tmp_path, content)
     with pytest.raises(NotSignedInError) as caught:
         find_accounts(machine(tmp_path))

@@ -42,7 +42,7 @@ def _empty_cache():
     claude_code._keychain_cache.clear()
 
 
-def test_the_login_is_read_with_all_that_it_says(tmp_path):
+def test_the_login_is_read_with_all_its_fields(tmp_path):
     path = write(tmp_path / USUAL, {"claudeAiOauth": LOGIN, "mcpOAuth": {}})
     write(tmp_path / ".claude.json", {"oauthAccount": {"accountUuid": "uuid-1", "emailAddress": "me@example.com"}})
     [login] = claude_code.find_claude_code_credentials(machine(tmp_path))
@@ -80,7 +80,7 @@ def test_who_is_signed_in_stands_in_the_named_folder(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", {"oauthAccount": 5}, {"oauthAccount": {"accountUuid": 5}}, {}])
-def test_not_knowing_who_is_signed_in_costs_nothing(tmp_path, content):
+def test_an_unknown_owner_costs_nothing_else(tmp_path, content):
     write(tmp_path / USUAL, {"claudeAiOauth": LOGIN})
     write(tmp_path / ".claude.json", content)
     [login] = claude_code.find_claude_code_credentials(machine(tmp_path))
@@ -161,7 +161,7 @@ def test_a_broken_file_hides_no_login_in_a_place_after_it(tmp_path, broken):
     assert [login.token for login in caught.value.credentials] == ["older"]
 
 
-def test_a_file_that_the_person_named_is_the_only_place(tmp_path):
+def test_a_named_file_is_the_only_source(tmp_path):
     write(tmp_path / USUAL, {"claudeAiOauth": LOGIN})
     mine = write(tmp_path / "mine.json", {"claudeAiOauth": {"accessToken": "mine"}})
     surroundings = machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN="env-token")
@@ -316,7 +316,7 @@ def test_a_login_that_stays_ended_does_not_ask_the_keychain_at_every_look(tmp_pa
     assert security.asked == ["Claude Code-credentials"]
 
 
-def test_a_dialog_that_nobody_answers_is_a_refusal(tmp_path):
+def test_an_unanswered_dialog_is_a_refusal(tmp_path):
     def silent(command):
         return CommandResult(exit_code=None, stdout="", stderr=f"killed after {command.timeout_s} s")
 

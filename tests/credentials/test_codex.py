@@ -110,7 +110,7 @@ def test_an_api_key_alone_is_marked_as_one(tmp_path, content):
 
 
 @SERVERS
-def test_codexs_config_says_which_proxy_tells_a_key_its_usage(tmp_path, server, asked):
+def test_codex_s_config_names_the_proxy_of_an_api_key(tmp_path, server, asked):
     (tmp_path / ".codex").mkdir()
     (tmp_path / ".codex/config.toml").write_text(f'chatgpt_base_url = "{server}"')
     assert find(tmp_path, {"OPENAI_API_KEY": "sk-x"})[0].extra.get("usage_url") == asked
@@ -224,12 +224,12 @@ def test_a_broken_config_of_codex_costs_nothing(tmp_path, content):
         ("at-opaque", "", {"personal": "yes"}),
     ],
 )
-def test_a_token_that_the_person_gives_is_told_by_its_looks(token, account, extra):
+def test_a_configured_token_is_classified_by_its_form(token, account, extra):
     login = codex.make_credential_from_token(token)
     assert (login.token, login.source_name, login.account, login.extra) == (token, "config", account, extra)
 
 
-def test_a_file_of_another_place_is_read_where_the_person_names_it(tmp_path):
+def test_a_named_file_is_read_from_any_place(tmp_path):
     """The config folder was Codex's home once."""
     legacy = write(tmp_path / ".config/codex/auth.json", {"tokens": {"access_token": "legacy"}})
     assert codex.find_codex_credentials(machine(tmp_path)) == []

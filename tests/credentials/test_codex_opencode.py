@@ -66,7 +66,7 @@ def test_an_api_key_may_be_written_in_several_ways(tmp_path, entry):
 
 
 @SERVERS
-def test_opencodes_config_says_which_proxy_tells_a_key_its_usage(tmp_path, server, asked):
+def test_opencode_s_config_names_the_proxy_of_an_api_key(tmp_path, server, asked):
     write(tmp_path / CONFIG, options(baseURL=server))
     [login] = from_opencode(tmp_path, type="api", key="sk-x")
     assert (login.source_name, login.token, login.extra.get("usage_url")) == ("OpenCode", "sk-x", asked)

@@ -233,7 +233,7 @@ def test_a_file_named_that_is_not_there_is_no_login(tmp_path):
     assert copilot.find_in_gh(machine(tmp_path)) == []
 
 
-def test_what_is_no_json_says_what_to_do(tmp_path):
+def test_invalid_json_is_an_error_with_a_hint(tmp_path):
     path = write(tmp_path, "hosts.json", "{")
     with pytest.raises(NotSignedInError) as caught:
         find_credentials(machine(tmp_path), Overrides(credentials=str(path)))

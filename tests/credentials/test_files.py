@@ -51,7 +51,7 @@ def test_a_file_that_vanishes_while_it_is_replaced_is_nothing(tmp_path):
         (b" " * (files.MAX_BYTES + 1), "is too large for a login file"),
     ],
 )
-def test_a_broken_file_is_one_line_with_its_name_and_the_cure(tmp_path, content, trouble):
+def test_a_broken_file_is_one_line_with_its_name_and_a_hint(tmp_path, content, trouble):
     path = tmp_path / "auth.json"
     path.write_bytes(content)
     waits = []
@@ -61,13 +61,13 @@ def test_a_broken_file_is_one_line_with_its_name_and_the_cure(tmp_path, content,
     assert len(waits) == (files.MAX_ATTEMPTS - 1 if trouble in ("is not JSON", "is empty") else 0)
 
 
-def test_a_folder_in_the_place_of_a_file_is_said_so(tmp_path):
+def test_a_folder_in_place_of_a_file_is_an_error(tmp_path):
     with pytest.raises(NotSignedInError) as caught:
         files.read_json(tmp_path, hint=CURE, wait=fail)
     assert str(caught.value) == f"{tmp_path} is a folder, not a file: {CURE}"
 
 
-def test_a_file_that_may_not_be_read_is_said_so(open_place, nobody):
+def test_an_unreadable_file_is_an_error(open_place, nobody):
     path = open_place / "auth.json"
     path.write_text("{}")
     path.chmod(0)
@@ -77,7 +77,7 @@ def test_a_file_that_may_not_be_read_is_said_so(open_place, nobody):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a right there")
-def test_a_link_that_leads_round_in_circles_is_said_so(tmp_path):
+def test_a_circular_link_is_an_error(tmp_path):
     path = tmp_path / "auth.json"
     path.symlink_to(path)
     with pytest.raises(NotSignedInError, match="cannot be read"):

@@ -100,7 +100,7 @@ def test_every_enabled_account_is_a_login(tmp_path):
     assert found[1].extra["limited_until"] == "2030-03-17T17:46:40+00:00"
 
 
-def test_the_cli_s_own_login_says_whose_it_is(tmp_path):
+def test_the_cli_s_own_login_names_its_owner(tmp_path):
     token = id_token(aud="client-2", email="Me@work.com", sub="123456789012345678901", hd="work.com")
     path = cli(tmp_path, id_token=token, scope="openid email", project_id="mine")
     (found,) = find(tmp_path, **CLIENT, **OTHER)
@@ -148,7 +148,7 @@ def test_where_the_cli_s_project_is(tmp_path, more, env, project):
     assert find(tmp_path, **env)[0].extra.get("project") == project
 
 
-def test_the_environments_project_is_the_only_logins_and_nobody_elses(tmp_path):
+def test_the_environment_s_project_is_used_for_the_only_login(tmp_path):
     opencode(tmp_path, {"type": "oauth", "access": "ya29.a", "refresh": "1//r", "expires": 0})
     [only] = find(tmp_path, GEMINI_PROJECT_ID=" e ")
     assert only.extra["project"] == "e"
@@ -214,14 +214,14 @@ def test_a_broken_place_hides_no_good_one(tmp_path):
     assert str(broken) in str(caught.value)
 
 
-def test_a_broken_cli_login_says_what_to_do(tmp_path):
+def test_a_broken_cli_login_is_an_error_with_a_hint(tmp_path):
     path = write(tmp_path, ".gemini/oauth_creds.json", "{")
     with pytest.raises(NotSignedInError) as caught:
         gemini.find_in_cli(machine(tmp_path))
     assert str(caught.value) == f"{path} is not JSON: run `gemini` once and sign in with Google"
 
 
-def test_a_person_may_name_the_token_the_file_and_the_accounts(tmp_path):
+def test_token_file_and_accounts_are_configurable(tmp_path):
     accounts(tmp_path, {"email": "usual@example.com", "refreshToken": "1//u"})
     (found,) = find(tmp_path, Overrides(token="ya29.mine"))
     assert (found.source_name, found.token) == ("config", "ya29.mine")
@@ -248,7 +248,7 @@ def test_secrets_do_not_show(tmp_path):
     assert "secret-1" not in repr(find(tmp_path, **CLIENT))
 
 
-def test_a_file_without_any_token_says_so(tmp_path):
+def test_a_file_without_a_token_is_an_error(tmp_path):
     path = write(tmp_path, ".gemini/oauth_creds.json", {"token_type": "Bearer"})
     with pytest.raises(NotSignedInError) as caught:
         gemini.find_in_cli(machine(tmp_path))
@@ -260,7 +260,7 @@ def test_a_named_file_is_known_by_its_shape(tmp_path):
     assert [each.account for each in find(tmp_path, Overrides(credentials=str(path)))] == ["o@example.com"]
 
 
-def test_an_accounts_file_that_is_named_and_not_there_is_said(tmp_path):
+def test_a_named_accounts_file_that_is_missing_is_an_error(tmp_path):
     path = tmp_path / "gone.json"
     (failure,) = fetch.find_logins(gemini_cli.PROVIDER, machine(tmp_path), Overrides(accounts=str(path))).failures
     assert failure.message == f"{path} does not exist: look at `accounts` under [providers.gemini_cli]"

@@ -62,7 +62,7 @@ def test_the_first_file_that_holds_the_key_wins(tmp_path):
     assert opencode.find_entry(machine(tmp_path, XDG_DATA_HOME=str(tmp_path / "xdg")), "anthropic").token == "named"
 
 
-def test_a_file_that_the_person_named_is_the_only_one_read(tmp_path):
+def test_a_named_file_is_the_only_one_read(tmp_path):
     write(tmp_path / USUAL, key("usual"))
     path = write(tmp_path / "mine.json", key("mine"))
     assert opencode.find_entry(machine(tmp_path), "anthropic", str(path)).token == "mine"
@@ -127,7 +127,7 @@ def test_an_end_is_read_in_all_its_forms_and_zero_means_never(tmp_path, expires,
     assert found == (None if at is None else datetime.fromisoformat(at))
 
 
-def test_a_changed_file_is_read_anew(tmp_path):
+def test_a_changed_file_is_read_again(tmp_path):
     write(tmp_path / USUAL, key("old"))
     assert opencode.find_entry(machine(tmp_path), "anthropic").token == "old"
     write(tmp_path / USUAL, key("new"))

@@ -135,7 +135,7 @@ def test_in_a_terminal_the_picture_is_redrawn_in_place_without_colour(both: dict
 
 @played
 @pytest.mark.parametrize("name", ["piped", "terminal"])
-def test_it_says_that_there_is_no_desktop_and_touches_no_home(both: dict[str, Ended], name: str) -> None:
+def test_without_a_desktop_it_says_so_and_leaves_the_home_alone(both: dict[str, Ended], name: str) -> None:
     ended = both[name]
     assert "This machine shows no desktop notifications; they appear here." in ended.text
     assert list(ended.home.iterdir()) == []

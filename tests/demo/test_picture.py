@@ -101,7 +101,7 @@ def test_no_line_is_wider_than_eighty_columns(look: object) -> None:
     assert max(len(line) for line in lines) <= 80
 
 
-def test_a_message_says_its_severity_when_it_fires_and_else_what_happened() -> None:
+def test_a_message_begins_with_its_severity_or_event() -> None:
     payload = {"severity": "warning", "event": "firing", "title": "Claude at 81 %", "message": "body"}
     assert format_notification(payload, ASCII_SCREEN_SYMBOLS) == ["! WARNING: Claude at 81 %", "  body"]
     assert (

@@ -5,7 +5,7 @@ from watcher.demo.scenario import SimulatedDay
 from watcher.demo.simulation import make_paths
 
 
-def test_a_daemon_that_cannot_begin_says_why_and_ends_the_play(tmp_path: Path) -> None:
+def test_a_daemon_that_cannot_start_ends_the_play_with_a_reason(tmp_path: Path) -> None:
     (make_paths(tmp_path).state_dir).write_text("a file where the folder should be")
     with DemoPlayer(tmp_path, SimulatedDay(), 20_000, desktop=False) as play:
         (trouble,) = play.iter_events()

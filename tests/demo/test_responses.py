@@ -35,7 +35,7 @@ def test_every_answer_is_json_at_every_hour() -> None:
             json.dumps(answer(use(at), at), allow_nan=False)
 
 
-def test_google_tells_of_antigravity_what_its_cache_tells() -> None:
+def test_google_and_the_cache_agree_on_antigravity() -> None:
     rows = QueryResult(rows=((encode_antigravity_status(use(NOON)),),), modified_at=NOON, received_at=NOON)
     cached = cache.parse_snapshot(rows, "state.vscdb").readings
     said = cloud.parse_readings(antigravity_models(use(NOON), NOON))

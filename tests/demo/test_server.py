@@ -55,7 +55,7 @@ def test_a_healed_server_has_no_faults(server: Server) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(FAULTS) - {"slow", "drip", "cut", "reset"}))
-def test_each_whole_fault_arrives_as_told(server: Server, name: str) -> None:
+def test_each_complete_fault_arrives_as_defined(server: Server, name: str) -> None:
     server.queue_fault("/usage", name)
     assert get(server) == (FAULTS[name].status, FAULTS[name].body)
 

@@ -56,18 +56,18 @@ class Fixed(Clock):
         return self.at
 
 
-OPENED: list[Store] = []
+OPEN_STORES: list[Store] = []
 """What the scenes of a test read; closed at its end."""
 
 
-class Ward:
-    """The machine. What a test changes before `scene` is what the doctor sees."""
+class FakeHost:
+    """The machine. What a test changes before `context` is what the doctor sees."""
 
     def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
         self.home.mkdir()
-        self.own = Paths(folder / "config", folder / "state")
-        self.own.config_dir.mkdir(mode=0o700)
+        self.paths = Paths(folder / "config", folder / "state")
+        self.paths.config_dir.mkdir(mode=0o700)
         self.clock = Fixed()
         self.platform = "linux"
         self.env = {"TEAM_URL": SECRETS["team"], "PATH": "/nowhere"}
@@ -79,8 +79,8 @@ class Ward:
     # --- laying out -------------------------------------------------------------------------------------------------
 
     def config(self, text: str) -> None:
-        self.own.config_file.write_text(text)
-        self.own.config_file.chmod(0o600)
+        self.paths.config_file.write_text(text)
+        self.paths.config_file.chmod(0o600)
 
     def sign_in_to_claude(self, *, good_for: timedelta = timedelta(hours=3)) -> Path:
         path = self.home / ".claude" / ".credentials.json"
@@ -112,14 +112,14 @@ class Ward:
         path.chmod(0o600)
         return id_token
 
-    def lived(self, two_days: Paths) -> None:
+    def use_state(self, two_day_state: Paths) -> None:
         """The store of a watcher that has run for two days."""
-        shutil.copytree(two_days.state_dir, self.own.state_dir)
-        self.own.state_dir.chmod(0o700)
+        shutil.copytree(two_day_state.state_dir, self.paths.state_dir)
+        self.paths.state_dir.chmod(0o700)
 
     def store(self) -> Store:
-        self.own.state_dir.mkdir(mode=0o700, exist_ok=True)
-        return Store(self.own.state_dir / DATABASE_FILE_NAME, now=self.clock.at)
+        self.paths.state_dir.mkdir(mode=0o700, exist_ok=True)
+        return Store(self.paths.state_dir / DATABASE_FILE_NAME, now=self.clock.at)
 
     def write(self, work) -> None:
         store = self.store()
@@ -132,7 +132,7 @@ class Ward:
         self.ran.append(command)
         return self.said
 
-    def doors(self) -> Environment:
+    def environment(self) -> Environment:
         return Environment(
             clock=self.clock,
             send=lambda _request: (_ for _ in ()).throw(AssertionError("the doctor asks nobody")),
@@ -142,8 +142,8 @@ class Ward:
                 home=self.home,
                 env={
                     **self.env,
-                    "WATCHER_CONFIG_DIR": str(self.own.config_dir),
-                    "WATCHER_STATE_DIR": str(self.own.state_dir),
+                    "WATCHER_CONFIG_DIR": str(self.paths.config_dir),
+                    "WATCHER_STATE_DIR": str(self.paths.state_dir),
                 },
                 platform=self.platform,
                 run_command=self.run,
@@ -152,14 +152,14 @@ class Ward:
             jitter=lambda: 0.0,
         )
 
-    def scene(self) -> DoctorContext:
-        scene = build_context(self.doors(), self.clean)
-        if scene.store is not None:
-            OPENED.append(scene.store)
-        return scene
+    def context(self) -> DoctorContext:
+        context = build_context(self.environment(), self.clean)
+        if context.store is not None:
+            OPEN_STORES.append(context.store)
+        return context
 
 
-def told(findings) -> list[tuple[str, str, str]]:
+def summarize(findings) -> list[tuple[str, str, str]]:
     """(subject, verdict, message) of each."""
     return [(each.subject, each.verdict.value, each.message) for each in findings]
 

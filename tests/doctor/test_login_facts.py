@@ -19,7 +19,7 @@ from watcher.providers.registry import PROVIDERS
 NOW = datetime(2026, 1, 30, 12, tzinfo=UTC)
 
 
-def test_what_gemini_s_own_file_says(tmp_path):
+def test_the_facts_of_gemini_s_own_file(tmp_path):
     payload = {
         "iss": "https://accounts.google.com",
         "aud": "client-1.apps.googleusercontent.com",
@@ -78,7 +78,7 @@ def test_the_other_places_of_an_account_are_named():
     assert "also in" not in describe_credential(spares[0], NOW)
 
 
-def test_what_is_missing_is_said():
+def test_a_missing_token_is_shown_as_missing():
     found = describe_credential(Credential(provider="gemini_cli", source_name="x", path="y", token=""), NOW)
     assert found == {"place": "x", "source": "y", "access token": "missing", "refresh token": "missing"}
 

@@ -1,30 +1,30 @@
 import json
 from datetime import timedelta
 
-from tests.doctor.host import SECRETS, one, told
+from tests.doctor.host import SECRETS, one, summarize
 from watcher.doctor import machine, providers
 
 
-def test_a_login_says_its_place_its_time_and_no_secret(ward):
-    path = ward.sign_in_to_claude()
-    found = one(providers.check_logins(ward.scene()), "claude")
+def test_a_login_shows_its_source_and_expiry_and_no_secret(host):
+    path = host.sign_in_to_claude()
+    found = one(providers.check_logins(host.context()), "claude")
     assert found.verdict == "ok"
     assert found.message == f"login (Claude Code, {path}), token sk-ant...6789, valid for 3 h"
     assert found.facts["access token"] == "present, 45 characters, sk-ant...6789"
     assert found.facts["plan"] == "max"
 
 
-def test_an_expired_login_names_the_tool_that_may_renew_it(ward):
-    ward.sign_in_to_claude(good_for=timedelta(hours=-2))
-    found = one(providers.check_logins(ward.scene()), "claude")
+def test_an_expired_login_names_the_tool_that_renews_it(host):
+    host.sign_in_to_claude(good_for=timedelta(hours=-2))
+    found = one(providers.check_logins(host.context()), "claude")
     assert found.verdict == "warn"
     assert found.message.endswith("expired 2 h ago; only the tool itself may renew it")
     assert "claude" in found.cure
 
 
-def test_whose_gemini_login_it_is_and_what_it_may(ward):
-    ward.sign_in_to_gemini()
-    found = one(providers.check_logins(ward.scene()), "gemini_cli")
+def test_a_gemini_login_shows_its_owner_and_scopes(host):
+    host.sign_in_to_gemini()
+    found = one(providers.check_logins(host.context()), "gemini_cli")
     assert found.verdict == "ok"
     assert "login of me@work.example (Gemini CLI, " in found.message
     assert found.facts["email"] == "me@work.example"
@@ -35,85 +35,85 @@ def test_whose_gemini_login_it_is_and_what_it_may(ward):
     assert found.facts["id token"].startswith("present, ")
 
 
-def test_a_google_login_that_has_run_out_needs_a_client_to_be_renewed(ward):
-    ward.sign_in_to_gemini(good_for=timedelta(hours=-1))
-    found = one(providers.check_logins(ward.scene()), "gemini_cli")
+def test_a_google_login_that_has_run_out_needs_a_client_to_be_renewed(host):
+    host.sign_in_to_gemini(good_for=timedelta(hours=-1))
+    found = one(providers.check_logins(host.context()), "gemini_cli")
     assert found.verdict == "warn"
     assert found.cure == "set GEMINI_CLIENT_ID and GEMINI_CLIENT_SECRET where the watcher runs"
-    ward.env |= {"GEMINI_CLIENT_ID": "client-1", "GEMINI_CLIENT_SECRET": "planted-client-secret"}
-    found = one(providers.check_logins(ward.scene()), "gemini_cli")
+    host.env |= {"GEMINI_CLIENT_ID": "client-1", "GEMINI_CLIENT_SECRET": "planted-client-secret"}
+    found = one(providers.check_logins(host.context()), "gemini_cli")
     assert (found.verdict, found.cure) == ("ok", "")
     assert found.message.endswith("renewed in memory when needed")
 
 
-def test_a_provider_without_a_login_is_no_trouble_unless_it_was_asked_for(ward):
-    ward.sign_in_to_claude()
-    assert one(providers.check_logins(ward.scene()), "codex").message == "no login found, so it is not polled"
-    ward.config("[providers.codex]\nenabled = true\n[providers.claude]\nenabled = false\n")
-    found = list(providers.check_logins(ward.scene()))
+def test_a_provider_without_a_login_fails_only_if_enabled(host):
+    host.sign_in_to_claude()
+    assert one(providers.check_logins(host.context()), "codex").message == "no login found, so it is not polled"
+    host.config("[providers.codex]\nenabled = true\n[providers.claude]\nenabled = false\n")
+    found = list(providers.check_logins(host.context()))
     assert one(found, "codex").verdict == "fail"
     assert one(found, "codex").message == "enabled in the config, but no login was found"
     assert one(found, "claude").message == "disabled in the config"
 
 
-def test_no_login_at_all_is_a_failure(ward):
-    assert ("all", "fail", "no login of any provider was found, so there is nothing to poll") in told(
-        providers.check_logins(ward.scene())
+def test_no_login_at_all_is_a_failure(host):
+    assert ("all", "fail", "no login of any provider was found, so there is nothing to poll") in summarize(
+        providers.check_logins(host.context())
     )
 
 
-def test_a_place_that_cannot_be_used_fails_with_its_own_words(ward):
-    path = ward.sign_in_to_claude()
+def test_an_unusable_source_fails_with_its_own_message(host):
+    path = host.sign_in_to_claude()
     path.write_text("{")
-    found = one(providers.check_logins(ward.scene()), "claude")
+    found = one(providers.check_logins(host.context()), "claude")
     assert found.verdict == "fail"
     assert str(path) in found.message
 
 
-def test_a_token_of_the_config_that_cannot_be_had_is_named(ward):
-    ward.config('[providers.nano_gpt]\ntoken = "env:NOT_SET"\n')
-    found = [each for each in providers.check_logins(ward.scene()) if each.subject == "nano_gpt"]
+def test_an_unreadable_token_of_the_config_is_named(host):
+    host.config('[providers.nano_gpt]\ntoken = "env:NOT_SET"\n')
+    found = [each for each in providers.check_logins(host.context()) if each.subject == "nano_gpt"]
     assert found[-1].verdict == "fail"
     assert "NOT_SET is not set" in found[-1].message
     assert found[-1].cure == "correct `token` under [providers.nano_gpt]"
 
 
-def test_a_login_that_others_may_read_is_a_word_with_its_command(ward):
-    path = ward.sign_in_to_claude()
-    assert list(machine.check_tool_login_files(ward.scene())) == []
+def test_a_login_that_others_may_read_is_a_warning_with_a_command(host):
+    path = host.sign_in_to_claude()
+    assert list(machine.check_tool_login_files(host.context())) == []
     path.chmod(0o644)
-    for folder in (ward.home, path.parent):
+    for folder in (host.home, path.parent):
         folder.chmod(0o755)
-    (found,) = machine.check_tool_login_files(ward.scene())
+    (found,) = machine.check_tool_login_files(host.context())
     assert (found.verdict, found.cure, found.provider) == ("warn", f"chmod 600 {path}", "claude")
     path.parent.chmod(0o700)
-    assert list(machine.check_tool_login_files(ward.scene())) == []  # nobody gets that far
+    assert list(machine.check_tool_login_files(host.context())) == []  # nobody gets that far
 
 
-def test_a_key_from_the_environment_has_no_file_to_look_at(ward):
-    ward.env["NANOGPT_API_KEY"] = SECRETS["nano"]
-    scene = ward.scene()
-    assert one(providers.check_logins(scene), "nano_gpt").verdict == "ok"
-    assert list(machine.check_tool_login_files(scene)) == []
+def test_a_key_from_the_environment_has_no_file_to_look_at(host):
+    host.env["NANOGPT_API_KEY"] = SECRETS["nano"]
+    context = host.context()
+    assert one(providers.check_logins(context), "nano_gpt").verdict == "ok"
+    assert list(machine.check_tool_login_files(context)) == []
 
 
-def test_how_codex_is_asked_is_shown(ward):
-    ward.config('[providers.codex]\nuser_agent = "mine/1"\n')
-    (ward.home / ".codex").mkdir()
-    (ward.home / ".codex/auth.json").write_text('{"personal_access_token": "' + SECRETS["codex"] + '"}')
-    (ward.home / ".codex/config.toml").write_text('chatgpt_base_url = "https://me:secret@proxy.example.com"')
-    found = one(providers.check_logins(ward.scene()), "codex")
+def test_how_codex_is_asked_is_shown(host):
+    host.config('[providers.codex]\nuser_agent = "mine/1"\n')
+    (host.home / ".codex").mkdir()
+    (host.home / ".codex/auth.json").write_text('{"personal_access_token": "' + SECRETS["codex"] + '"}')
+    (host.home / ".codex/config.toml").write_text('chatgpt_base_url = "https://me:secret@proxy.example.com"')
+    found = one(providers.check_logins(host.context()), "codex")
     assert found.facts["asked at"] == "https://proxy.example.com/api/codex/usage"
     assert found.facts["asked as"] == "mine/1"
     assert "secret@" not in str(found)
 
 
-def test_usage_that_was_only_cached_says_that_there_is_no_token(ward):
-    folder = ward.home / ".config/opencode/opencode-anthropic-auth"
+def test_cached_usage_is_shown_without_a_token(host):
+    folder = host.home / ".config/opencode/opencode-anthropic-auth"
     folder.mkdir(parents=True)
     usage = {"primary": {"utilization": 5}}
     (folder / "codex-accounts.json").write_text(json.dumps({"accounts": [{"accountID": "ws-1", "usage": usage}]}))
-    found = one(providers.check_logins(ward.scene()), "codex")
+    found = one(providers.check_logins(host.context()), "codex")
     path = folder / "codex-accounts.json"
     assert (found.verdict, found.message) == ("ok", f"login of ws-1 (OpenCode plugin's cache, {path})")
     assert found.facts["access token"] == "missing"

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.doctor.host import one, told
+from tests.doctor.host import one, summarize
 from watcher.doctor import rules
 
 
@@ -8,94 +8,94 @@ def rule(name, when):
     return f'[[rule]]\nname = "{name}"\nwhen = "{when}"\n'
 
 
-def unreachable(ward, two_days, *texts):
-    ward.lived(two_days)
-    ward.config("\n".join(texts))
-    return list(rules.check_unreachable_rules(ward.scene()))
+def unreachable(host, two_day_state, *texts):
+    host.use_state(two_day_state)
+    host.config("\n".join(texts))
+    return list(rules.check_unreachable_rules(host.context()))
 
 
-def test_rules_that_have_a_window_are_well(ward, two_days):
+def test_rules_with_a_window_have_no_finding(host, two_day_state):
     texts = rule("a", "claude.five_hour > 80%"), rule("b", "*.weekly > 80%"), rule("c", "copilot.remaining < 0")
-    assert unreachable(ward, two_days, *texts) == []
+    assert unreachable(host, two_day_state, *texts) == []
 
 
-def test_a_window_that_no_answer_has_can_never_fire(ward, two_days):
-    (found,) = unreachable(ward, two_days, rule("opus", "claude.seven_day_opus > 80%"))
+def test_a_window_that_no_answer_has_can_never_fire(host, two_day_state):
+    (found,) = unreachable(host, two_day_state, rule("opus", "claude.seven_day_opus > 80%"))
     assert found.verdict == "warn"
     assert found.message.startswith("it can never fire: no window matches `claude.seven_day_opus`")
     assert "claude.seven_day" in found.message
-    assert found.cure == f"correct line 1 of {ward.own.config_file}"
+    assert found.cure == f"correct line 1 of {host.paths.config_file}"
 
 
-def test_an_account_that_is_not_here_can_never_fire(ward, two_days):
-    (found,) = unreachable(ward, two_days, rule("other", "claude[you@example.com].five_hour > 80%"))
+def test_an_account_that_is_not_here_can_never_fire(host, two_day_state):
+    (found,) = unreachable(host, two_day_state, rule("other", "claude[you@example.com].five_hour > 80%"))
     assert "no window matches `claude[you@example.com].five_hour`" in found.message
 
 
-def test_the_other_half_of_a_condition_counts_as_well(ward, two_days):
-    (found,) = unreachable(ward, two_days, rule("both", "claude.five_hour > 80% and claude.seven_day_opus > 50%"))
+def test_the_other_half_of_a_condition_counts_as_well(host, two_day_state):
+    (found,) = unreachable(host, two_day_state, rule("both", "claude.five_hour > 80% and claude.seven_day_opus > 50%"))
     assert "`claude.seven_day_opus`" in found.message
 
 
-def test_what_waits_for_another_provider_or_kind_is_no_trouble(ward, two_days):
+def test_rules_waiting_for_a_provider_or_kind_are_ok(host, two_day_state):
     texts = rule("codex", "codex.weekly > 80%"), rule("daily", "*.daily > 80%"), rule("fine", "claude > 80%")
-    assert told(unreachable(ward, two_days, *texts)) == [
+    assert summarize(unreachable(host, two_day_state, *texts)) == [
         ("idle", "ok", "waiting for a provider or a window that is not known yet: codex, daily")
     ]
 
 
-def test_a_count_of_a_window_that_tells_only_a_percent_is_never_known(ward, two_days):
-    ward.lived(two_days)
-    ward.config(
+def test_a_count_of_a_window_with_only_a_percent_is_a_warning(host, two_day_state):
+    host.use_state(two_day_state)
+    host.config(
         rule("left", "claude.five_hour.remaining < 5") + rule("fine", "claude.five_hour.remaining_percent < 5%")
     )
-    (found,) = rules.check_unknown_counts(ward.scene())
+    (found,) = rules.check_unknown_counts(host.context())
     assert (found.subject, found.verdict.value) == ("left", "warn")
     assert found.message == (
         "`claude.five_hour.remaining` is always unknown: the provider gives a percent and no count;"
         " use `remaining_percent`"
     )
-    assert found.cure == f"correct line 1 of {ward.own.config_file}"
+    assert found.cure == f"correct line 1 of {host.paths.config_file}"
 
 
-def test_a_count_that_is_told_is_well(ward, two_days):
-    ward.lived(two_days)
-    ward.config(rule("left", "copilot.remaining < 5") + rule("all", "*.*.used > 5") + rule("none", "codex.used > 5"))
-    assert list(rules.check_unknown_counts(ward.scene())) == []
+def test_a_known_count_has_no_finding(host, two_day_state):
+    host.use_state(two_day_state)
+    host.config(rule("left", "copilot.remaining < 5") + rule("all", "*.*.used > 5") + rule("none", "codex.used > 5"))
+    assert list(rules.check_unknown_counts(host.context())) == []
 
 
-def test_before_the_first_answer_nothing_is_unreachable(ward):
-    ward.config(rule("a", "claude.five_hour > 80%"))
-    assert list(rules.check_unreachable_rules(ward.scene())) == []
+def test_before_the_first_answer_nothing_is_unreachable(host):
+    host.config(rule("a", "claude.five_hour > 80%"))
+    assert list(rules.check_unreachable_rules(host.context())) == []
 
 
-def test_two_rules_with_one_name_are_told_apart_from_other_mistakes(ward):
-    ward.config(rule("a", "claude > 80%") + rule("a", "claude > 90%") + rule("b", "claude > 2h"))
-    found = list(rules.check_config(ward.scene()))
+def test_duplicate_names_are_a_subject_of_their_own(host):
+    host.config(rule("a", "claude > 80%") + rule("a", "claude > 90%") + rule("b", "claude > 2h"))
+    found = list(rules.check_config(host.context()))
     assert [each.subject for each in found] == ["names", "config"]
     assert "this name is taken by the rule in line 1" in one(found, "names").message
     assert {each.verdict.value for each in found} == {"fail"}
     assert {each.cure for each in found} == {"watcher rules check"}
 
 
-def test_names_are_compared_over_all_files(ward):
-    ward.own.rules_dir.mkdir()
-    (ward.own.rules_dir / "more.toml").write_text(rule("session", "claude > 80%"))
-    assert "this name is taken" in one(rules.check_config(ward.scene()), "names").message
+def test_names_are_compared_over_all_files(host):
+    host.paths.rules_dir.mkdir()
+    (host.paths.rules_dir / "more.toml").write_text(rule("session", "claude > 80%"))
+    assert "this name is taken" in one(rules.check_config(host.context()), "names").message
 
 
-def test_rules_that_are_well_are_counted(ward):
-    assert told(rules.check_config(ward.scene())) == [("names", "ok", "1 rule from 1 file, all names unique")]
+def test_valid_rules_are_counted(host):
+    assert summarize(rules.check_config(host.context())) == [("names", "ok", "1 rule from 1 file, all names unique")]
 
 
-def test_without_a_config_the_rules_that_ship_are_in_force(ward):
-    ward.own.config_file.unlink()
-    found = list(rules.check_config(ward.scene()))
+def test_without_a_config_the_rules_that_ship_are_in_force(host):
+    host.paths.config_file.unlink()
+    found = list(rules.check_config(host.context()))
     assert (found[0].verdict, found[0].cure) == ("warn", "watcher init")
     assert one(found, "names").verdict == "ok"
 
 
 @pytest.mark.parametrize("text", ["", "[poll]\nevery = '5m'\n"])
-def test_no_rules_at_all_are_a_failure(ward, text):
-    ward.config(text)
-    assert one(rules.check_config(ward.scene()), "names").message == "there are no rules, so no alert is ever sent"
+def test_no_rules_at_all_are_a_failure(host, text):
+    host.config(text)
+    assert one(rules.check_config(host.context()), "names").message == "there are no rules, so no alert is ever sent"

@@ -54,7 +54,7 @@ def fail(provider, reply, token=SECRET):
 
 
 @each_provider
-def test_a_date_says_how_long_to_wait_too(provider):
+def test_retry_after_may_be_a_date(provider):
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=20)
     for form in (format_datetime(until, usegmt=True), format_datetime(until)):
         failure = fail(provider, json_reply({}, 429, retry_after=form))
@@ -64,7 +64,7 @@ def test_a_date_says_how_long_to_wait_too(provider):
 
 @each_provider
 @pytest.mark.parametrize("status", [403, 429])
-def test_a_limit_that_is_spent_says_when_it_is_filled_again(provider, status):
+def test_a_rate_limit_header_gives_the_retry_time(provider, status):
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=20)
     spent = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(until.timestamp()))}
     failure = fail(provider, Reply(status=status, headers=spent, body=b"{}"))
@@ -81,5 +81,5 @@ def test_a_redirect_to_another_host_never_sees_the_token(provider):
 
 
 @each_provider
-def test_a_token_that_cannot_be_sent_is_the_login_s_trouble(provider):
+def test_a_token_that_cannot_be_sent_is_a_login_error(provider):
     assert fail(provider, "500", token=f"{SECRET}\n").kind == "not_signed_in"

@@ -148,7 +148,7 @@ def test_not_learning_whose_it_is_costs_no_reading_and_is_not_tried_again(profil
         ((404, {}), (404, {}), "", 2),
     ],
 )
-def test_where_the_profile_does_not_say_whose_it_is_the_account_may(profile, account, name, asked):
+def test_the_account_is_asked_if_the_profile_has_no_owner(profile, account, name, asked):
     first, second = (
         Response(status=status, body=json.dumps(body).encode(), received_at=NOW) for status, body in (profile, account)
     )
@@ -157,7 +157,7 @@ def test_where_the_profile_does_not_say_whose_it_is_the_account_may(profile, acc
     assert len(door.asked) == 1 + asked
 
 
-def test_one_account_under_two_tokens_is_known_for_what_it_is(tmp_path):
+def test_one_account_with_two_tokens_is_merged(tmp_path):
     sign_in(tmp_path)
     (tmp_path / ".claude").mkdir()
     (tmp_path / ".claude/.credentials.json").write_text('{"claudeAiOauth": {"accessToken": "t2"}}')

@@ -140,7 +140,7 @@ def test_its_bad_answers_give_one_clear_line(provider, recorded, play):
 
 
 @each_provider
-def test_it_says_who_it_is(provider):
+def test_its_record_is_complete(provider):
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", provider.id)
     assert provider.name
     assert provider.usage_page.startswith("https://")
@@ -157,7 +157,7 @@ def test_it_says_who_it_is(provider):
 
 
 @each_provider
-def test_the_documents_say_what_it_reads_where_it_sends_and_how_often(provider):
+def test_the_docs_list_its_files_hosts_and_intervals(provider):
     page = (ROOT / "docs/providers.md").read_text("utf-8")
     row = readme_row(provider)
     assert row, "no row in the README's table of what is read and where it is sent"

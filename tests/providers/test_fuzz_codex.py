@@ -33,7 +33,7 @@ def nowhere(question):
 
 @given(monthly=broken(SPENT), resets=broken(IN_HAND))
 @ANYTHING
-def test_nothing_that_a_further_request_answers_costs_the_usage(monthly, resets):
+def test_no_further_request_costs_the_usage(monthly, resets):
     said = {codex.USAGE_URL: TEAM, MONTHLY: monthly, RESETS: resets}
 
     def send(request):
@@ -53,7 +53,7 @@ def test_nothing_that_a_further_request_answers_costs_the_usage(monthly, resets)
 
 @given(usage=broken(USAGE))
 @ANYTHING
-def test_a_cache_of_anything_is_sound_or_says_what_to_do(usage):
+def test_any_cache_is_sound_or_an_error_with_a_hint(usage):
     login = Credential(
         provider="codex",
         source_name="p",
@@ -76,7 +76,7 @@ LIMIT = {"limit_type": "credits", "limit_window": "5h", "max_value": 9, "current
 
 @given(content=broken({"limits": [LIMIT, {**LIMIT, "source": None}], "upstream_limits": [LIMIT], "total_cost_usd": 1}))
 @ANYTHING
-def test_what_a_proxy_says_of_a_key_is_sound(content):
+def test_any_answer_of_a_proxy_gives_sound_readings(content):
     readings = api_keys.parse_readings(content if isinstance(content, dict) else {})
     if readings:
         sound(Snapshot(provider="codex", at=NOW, readings=tuple(readings)))
@@ -88,7 +88,7 @@ CACHED = {**ACCOUNT, "access": "", "usage": {}}
 
 @given(content=broken({"accounts": [ACCOUNT, CACHED], "openai": {"access": "t"}, "tokens": None}))
 @ANYTHING
-def test_a_plugins_file_of_anything_gives_logins_or_one_line(content, tmp_path):
+def test_any_plugin_file_gives_logins_or_one_error(content, tmp_path):
     path = tmp_path / ".opencode/openai-codex-accounts.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content))

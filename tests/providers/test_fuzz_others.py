@@ -162,7 +162,7 @@ MODELS = st.lists(st.fixed_dictionaries({}, optional={"label": JSON, "quotaInfo"
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(groups=GROUPS | JSON, models=MODELS | JSON, wrap=st.sampled_from(["response", "summary", ""]))
-def test_whatever_the_language_server_says_is_readings_that_it_bears_out(groups, models, wrap):
+def test_any_language_server_answer_gives_readings_that_it_contains(groups, models, wrap):
     summary = {wrap: {"groups": groups}} if wrap else {"groups": groups}
     meant = percents([groups, models])
     for reading in (*pools.parse_summary(summary), *pools.parse_models(models)):
@@ -189,7 +189,7 @@ WHOSE = {"claude": "/oauth/", "copilot": "/user", "gemini_cli": "userinfo"}
     said=JSON | st.dictionaries(st.sampled_from(["email", "account", "login", "id", "uuid"]), JSON),
     status=st.integers(200, 599),
 )
-def test_whatever_is_said_of_the_owner_costs_no_reading(id_, said, status):
+def test_no_owner_answer_costs_a_reading(id_, said, status):
     record = json.loads((DATA / id_ / "normal.json").read_text(encoding="utf-8"))
     good = record["exchanges"][-1]["body"]
     body = json.dumps(said).encode()

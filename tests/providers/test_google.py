@@ -173,21 +173,21 @@ def test_whose_a_nameless_login_is_is_asked_once_beside_others_and_costs_no_read
         ("antigravity", {"ideType": "ANTIGRAVITY", "platform": "PLATFORM_UNSPECIFIED", "pluginType": "GEMINI"}),
     ],
 )
-def test_code_assist_is_told_which_of_its_clients_asks(provider, client):
+def test_the_metadata_names_the_client(provider, client):
     login = replace(LOGIN, provider=provider, token="ya29.x", expires_at=START + timedelta(hours=1), extra={})
     conversation = google.GoogleSession(login, START, {}).fetch_project()
     request = next(conversation)
     assert (request.url, request.json) == (f"{google.API_URL}loadCodeAssist", {"metadata": client})
 
 
-def test_nobody_is_onboarded():
+def test_no_account_is_onboarded():
     login = replace(LOGIN, extra={"clients": LOGIN.extra["clients"]})
     server = Google(loadCodeAssist={"allowedTiers": [{"id": "free-tier", "isDefault": True}]})
     server.poll(login)
     assert "onboardUser" not in server.asked
 
 
-def test_a_plugin_s_own_limit_is_a_word_in_the_note():
+def test_a_plugin_s_refusal_is_noted():
     login = replace(LOGIN, extra={**LOGIN.extra, "limited_until": "2026-01-30T01:00:00+00:00"})
     server = Google()
     assert server.poll(login).note == "OpenCode's plugin was refused until 2026-01-30T01:00:00+00:00"

@@ -122,7 +122,7 @@ def test_signed_out_in_the_cache_the_active_account_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("pool", "said"), [("gemini-antigravity", True), ("claude:sonnet", True), ("gemini-cli", False)]
 )
-def test_a_refusal_of_the_plugin_in_antigravity_s_own_pools_is_a_word_in_the_note(tmp_path, pool, said):
+def test_a_plugin_s_refusal_in_antigravity_s_pools_is_noted(tmp_path, pool, said):
     cache(tmp_path)
     path = Path(accounts(tmp_path, "me@x.io"))
     content = json.loads(path.read_text())
@@ -175,7 +175,7 @@ def test_a_cache_that_has_a_login_is_enough(tmp_path):
         ({"email": "me@x.io"}, ["you@x.io"], CLIENT, "it is another person's"),
     ],
 )
-def test_without_the_same_persons_account_the_cache_says_what_is_wrong(tmp_path, login, emails, env, why):
+def test_without_the_same_account_the_cache_s_error_stays(tmp_path, login, emails, env, why):
     path = cache(tmp_path, **login)
     if emails:
         accounts(tmp_path, *emails)
@@ -194,7 +194,7 @@ def test_an_account_that_gives_nothing_either_leaves_the_first_word(tmp_path):
         assert (failure.kind, failure.message[:23]) == ("not_signed_in", "Antigravity: signed out")
 
 
-def test_a_damaged_cache_is_said_and_not_passed_over(tmp_path):
+def test_a_damaged_cache_is_an_error(tmp_path):
     path = cache(tmp_path)
     path.write_bytes(b"no database")
     accounts(tmp_path, "me@x.io")
@@ -254,7 +254,7 @@ def test_every_model_full_is_checked_against_the_other_address(tmp_path, quota, 
         ),
     ],
 )
-def test_a_named_account_that_fails_says_so_itself(tmp_path, answers, kind, message):
+def test_a_named_account_that_fails_gives_its_own_error(tmp_path, answers, kind, message):
     failure = asked(tmp_path, Door(**answers), Overrides(accounts=accounts(tmp_path, "me@x.io")))
     assert (failure.kind, failure.message) == (kind, message)
 
@@ -295,7 +295,7 @@ def test_any_answer_is_readings_within_their_bounds_or_a_documented_error(models
 # --- a cache that nobody writes to ------------------------------------------------------------------------------------
 
 
-def test_a_cache_that_nobody_wrote_to_is_not_opened_again(tmp_path):
+def test_an_unchanged_cache_is_not_opened_again(tmp_path):
     path = cache(tmp_path, email="me@x.io", userStatusProtoBinaryBase64=HALF)
     opened, kept, at = [], {}, [datetime.now(UTC) + timedelta(minutes=1)]
 

@@ -26,7 +26,7 @@ def pool(**bucket):
     ],
 )
 @pytest.mark.parametrize("field", ["bucketId", "displayName", "description"])
-def test_a_cadence_is_a_whole_word_wherever_it_stands(words, kind, field):
+def test_a_length_is_recognised_as_a_whole_word(words, kind, field):
     reading = pool(**{"bucketId": "x", field: words, "remainingFraction": 1})
     assert reading.kind is kind
     assert reading.window_seconds == {WindowKind.SESSION: 18000, WindowKind.WEEKLY: 604800}.get(kind)

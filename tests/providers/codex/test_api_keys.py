@@ -12,7 +12,7 @@ def keyed(**fields: object) -> dict:
     return {"limit_type": "credits", "limit_window": "5h", "max_value": 200, "current_value": 50, **fields}
 
 
-def test_an_api_key_of_the_vendor_asks_nobody_and_says_so(tmp_path):
+def test_an_api_key_of_the_vendor_is_unsupported_without_a_request(tmp_path):
     path = tmp_path / ".codex/auth.json"
     write(path, {"OPENAI_API_KEY": "sk-x"})
     assert found_in(tmp_path).credentials == (), "unasked, it is no login of Codex"
@@ -24,7 +24,7 @@ def test_an_api_key_of_the_vendor_asks_nobody_and_says_so(tmp_path):
     )
 
 
-def test_an_api_key_is_no_word_worth_beside_another_login(tmp_path):
+def test_an_api_key_beside_another_login_is_ignored(tmp_path):
     write(tmp_path / ".codex/auth.json", {"tokens": {"access_token": "t"}})
     write(tmp_path / ".local/share/opencode/auth.json", {"openai": "sk-x"})
     assert [each.token for each in found_in(tmp_path).credentials] == ["t"]
@@ -99,12 +99,12 @@ def test_a_limit_that_cannot_be_read_costs_only_itself(entry):
     assert [reading.window for reading in readings] == ["weekly"]
 
 
-def test_what_remains_tells_what_was_used():
+def test_use_is_computed_from_what_remains():
     [reading] = api_keys.parse_readings({"limits": [keyed(current_value=None, remaining_value=20)]})
     assert (reading.used, reading.used_percent) == (180, 90)
 
 
-def test_the_windows_that_all_keys_of_a_proxy_share_are_told_apart_from_the_keys_own():
+def test_shared_windows_of_a_proxy_have_their_own_ids():
     own = keyed(source="api_key_limit")
     shared = [keyed(limit_window="7d", current_value=150), keyed(current_value=100)]
     readings = api_keys.parse_readings({"limits": [own], "upstream_limits": [*shared, "junk"]})

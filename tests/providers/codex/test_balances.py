@@ -23,7 +23,7 @@ def test_resets_in_hand_are_a_quantity(count, remaining):
 
 
 @pytest.mark.parametrize("name", ["resets_at", "reset_at", "resetsAt"])
-def test_an_individual_limit_says_its_end_in_three_ways(name):
+def test_an_individual_limit_s_end_has_three_spellings(name):
     ends = NOW + timedelta(days=2)
     for value in (int(ends.timestamp()), str(int(ends.timestamp())), ends.isoformat()):
         [reading] = asked({"individual_limit": {"used": "5", "limit": 50, name: value}}).readings

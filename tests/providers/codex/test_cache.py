@@ -84,7 +84,7 @@ def test_what_is_past_its_reset_is_marked(tmp_path):
 
 
 @pytest.mark.parametrize("usage", [{}, {"primary": None}, {"primary": {"utilization": "lots"}}, {"primary": []}])
-def test_a_cache_without_a_reading_says_so(tmp_path, usage):
+def test_an_empty_cache_is_an_error(tmp_path, usage):
     lay(tmp_path, usage)
     failure = ask(tmp_path, SEEN)
     assert failure.kind == "not_signed_in"

@@ -84,7 +84,7 @@ def test_an_answer_without_a_window_or_a_balance_is_an_error_and_not_nothing_use
 @pytest.mark.parametrize(
     ("status", "kind"), [(401, "expired"), (403, "forbidden"), (404, "server"), (429, "rate_limited"), (500, "server")]
 )
-def test_a_refusal_is_told_by_its_status_and_never_repeats_the_body(status, kind, detail):
+def test_a_refusal_is_classified_by_status_and_never_repeats_the_body(status, kind, detail):
     body = json.dumps({"detail": detail}).encode()
     headers = {"retry-after": "90"} if status == 429 else {}
     failure = fetch.poll_account(
@@ -116,7 +116,7 @@ def test_an_answer_that_may_be_cached_is_never_given_to_another_account():
         assert [each.headers["cache-control"] for each in server.requests] == ["no-cache"] * 3
 
 
-def test_the_person_may_choose_the_name_under_which_it_asks(tmp_path):
+def test_the_user_agent_is_configurable(tmp_path):
     write(tmp_path / ".codex/auth.json", {"tokens": {"access_token": "t"}})
     [login] = found_in(tmp_path, user_agent="codex_cli_rs/1.2.3").credentials
     assert request_for(login).headers["User-Agent"] == "codex_cli_rs/1.2.3"
@@ -175,7 +175,7 @@ def test_a_proxy_that_codex_itself_names_is_the_only_one_asked():
 
 
 @pytest.mark.parametrize("flags", [{"limit_reached": True}, {"allowed": False}])
-def test_a_limit_that_is_reached_is_said(flags):
+def test_a_reached_limit_is_noted(flags):
     assert asked({"rate_limit": {**USAGE["rate_limit"], **flags}}).note == (
         "limit reached: Codex refuses work until the reset"
     )

@@ -73,7 +73,7 @@ def limit_of(outcome):
     return {each.window: each for each in outcome.readings}.get("individual_limit")
 
 
-def test_a_workspaces_limit_is_asked_for_where_the_usage_does_not_tell_it():
+def test_a_workspace_s_limit_is_requested_if_the_usage_lacks_it():
     door = Door(TEAM, monthly=SPENT)
     outcome = door.poll()
     assert [each.window for each in outcome.readings] == ["weekly", "individual_limit"]
@@ -191,11 +191,11 @@ def test_a_missing_limit_is_none(fields):
 
 
 @pytest.mark.parametrize("used", [None, "x", True, -1, []])
-def test_use_that_is_not_said_is_no_reading(used):
+def test_missing_use_is_no_reading(used):
     assert list(windows.parse_monthly_limit({**SPENT, "current_month_usage": used})) == []
 
 
-def test_resets_in_hand_are_asked_for_only_where_the_person_wants_it():
+def test_reset_credits_are_requested_only_if_configured():
     door = Door({"plan_type": "plus", "rate_limit": WEEKLY}, resets=IN_HAND)
     assert [each.window for each in door.poll().readings] == ["weekly"]
     assert door.urls == [codex.USAGE_URL]

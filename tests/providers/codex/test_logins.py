@@ -82,7 +82,7 @@ def test_few_resets_in_hand_are_no_low_balance(count, unit, said):
         ("http://localhost:9", "http://localhost:9/api/codex/usage"),
     ],
 )
-def test_the_person_may_have_the_vendor_asked_whatever_proxy_opencode_uses(tmp_path, base_url, asked):
+def test_base_url_overrides_opencode_s_proxy(tmp_path, base_url, asked):
     entry = {"type": "oauth", "access": "t", "accountId": "ws-1"}
     write(tmp_path / ".local/share/opencode/auth.json", {"openai": entry})
     options = {"baseURL": "http://127.0.0.1:2455/v1"}

@@ -70,7 +70,7 @@ def test_a_personal_token_is_asked_once_whose_it_is_and_sent_as_the_tool_sends_i
         TimedOutError("no answer"),
     ],
 )
-def test_a_personal_token_that_nobody_names_costs_only_the_name(whoami):
+def test_a_personal_token_without_an_owner_has_no_name(whoami):
     door, kept = Door(whoami), {}
     snapshot = door.poll(login(personal="yes"), kept)
     assert [reading.used_percent for reading in snapshot.readings] == [9]

@@ -25,7 +25,7 @@ def test_a_window_is_named_by_its_length_whatever_its_slot(seconds, window, labe
         assert (reading.window, reading.label, reading.window_seconds) == (window, label, seconds)
 
 
-def test_a_window_that_says_its_length_beats_one_that_is_guessed():
+def test_a_window_with_a_length_beats_a_guessed_one():
     limit = {
         "primary_window": {"used_percent": 1},
         "secondary_window": {"used_percent": 2, "limit_window_seconds": 18000},
@@ -71,7 +71,7 @@ def test_further_windows_inside_the_limit_are_named_by_their_key(key, window):
     assert [each.window for each in readings] == ([] if window is None else [window])
 
 
-def test_code_review_is_a_week_where_it_does_not_say_its_length():
+def test_code_review_without_a_length_is_a_week():
     limit = {"primary_window": {"used_percent": 7}, "secondary_window": None}
     [_, reading] = asked({**USAGE, "code_review_rate_limit": limit}).readings
     assert (reading.window, reading.label, reading.used_percent) == (

@@ -69,7 +69,7 @@ def fetch_monthly_limit(
     is_known = any(windows.parse_individual_limit(usage.content, usage.at))
     if not (found and account_id and has_controls) or is_known or plan in PERSONAL_PLANS:
         return ()
-    url = f"{base}/accounts/{quote(account_id, safe='')}/spend-controls/current-user/monthly-usage"
+    url = f"{base}/accounts/{quote(account_id, safe='', errors='replace')}/spend-controls/current-user/monthly-usage"
     request = Request(url=url, headers=usage.headers, timeout_s=TIMEOUT_S)
     content = yield from _fetch_cached(request, MONTHLY_LIMIT_EVERY, usage.at, provider_state)
     return tuple(windows.parse_monthly_limit(content))
