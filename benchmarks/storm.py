@@ -1,10 +1,11 @@
 """Sets off ten thousand alerts and kills the process while it sends them: lost and repeated alerts, and the time taken.
 
-*At once*: one response sets off all of them. More than three alerts from one poll become one digest, so what counts is
-alerts sent, not messages. *Singly*: one response after the other, each with one change of an alert and so with one
+*At once*: one response sets off all of them. More than three alerts from one poll become one digest, so what counts
+is alerts sent, not messages. *Singly*: one response after the other, each with one change of an alert and so with one
 message: a hundred windows cross their threshold in turn, up and back. The real daemon's loop runs in a child process,
-on a real database, over real sockets, and is killed (SIGKILL) at random moments. *Unsent*: all begin with one response and
-end with the next, before anything was sent; measured for half as many too, to show that the time grows in proportion.
+on a real database, over real sockets, and is killed (SIGKILL) at random moments. *Unsent*: all begin with one
+response and end with the next, before anything was sent; measured for half as many too, to show that the time grows
+in proportion.
 
 For comparison Debian's Alertmanager gets as many alerts and sends each as it comes. It is killed once in the middle and
 started again on its own folder: once as it is and once with all alerts sent to it again, as Prometheus would.

@@ -167,7 +167,7 @@ def test_a_refused_connection_has_certainly_not_delivered_and_waits():
     assert (sender.states(), sender.rows[0].in_doubt, sender.rows[0].attempts) == (["queued"], False, 1)
 
 
-# --- a receiver that refuses for good -------------------------------------------------------------------------------
+# --- a receiver that refuses permanently -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, (302, {"Location": "http://127.0.0.1:9/elsewhere"}, b"")])
@@ -178,7 +178,7 @@ def test_a_permanent_refusal_stops_the_channel_with_one_notice_on_the_desktop(st
         sender.deliver()
         sender.plan(of("codex", at=sender.now))
         sender.deliver(until=H)
-        assert len(server.got) == 1, "a channel that refused for good is left alone"
+        assert len(server.got) == 1, "a channel that refused permanently is left alone"
         assert sender.stopped() == {"webhook"}
         notices = [row for row in sender.rows if row.channel == "desktop"]
         assert [row.message.title for row in notices] == ['Channel "webhook" has stopped']

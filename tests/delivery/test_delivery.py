@@ -117,14 +117,14 @@ def test_a_night_ends_in_one_digest_of_what_still_fires(made):
 
 def test_what_is_critical_wakes_and_its_end_waits_for_the_morning(made):
     world = made(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
-    heard = []
+    seen = []
     world.watch(
         14 * H,
         (3 * H, lambda: use(world, 97)),
         (5 * H, lambda: use(world, 60)),
-        (10 * H, lambda: heard.extend(world.titles())),
+        (10 * H, lambda: seen.extend(world.titles())),
     )
-    assert [title.partition(":")[0] for title in heard] == ["firing"]
+    assert [title.partition(":")[0] for title in seen] == ["firing"]
     assert [body["event"] for body in world.received] == ["firing", "resolved"]
 
 
@@ -266,15 +266,15 @@ def test_the_wait_that_a_channel_asks_for_is_obeyed_and_holds_up_no_other(made):
         '[channels.other]\ntype = "webhook"\nurl = "http://127.0.0.1:9/other"\n[route]\ndefault = ["hook", "other"]\n'
     )
     world = made(config=HOOK + other + RULE)
-    heard = []
-    world.answers["/other"] = lambda _request: (heard.append(world.machine.now()), world.json({}))[1]
+    seen = []
+    world.answers["/other"] = lambda _request: (seen.append(world.machine.now()), world.json({}))[1]
     down(world, 429, **{"retry-after": "1800"})
     use(world, 85)
     world.watch(2 * H, (10 * M, lambda: up(world)))
     first, second = tried(world)
     assert second - first >= 1800 * S
     assert second - first < 1810 * S
-    assert heard == [first]
+    assert seen == [first]
 
 
 def test_what_could_not_be_delivered_for_a_day_is_dead_and_shown_in_status(world):
@@ -315,14 +315,14 @@ def test_a_permanent_refusal_stops_the_channel_until_the_config_changes(made):
         '[channels.other]\ntype = "webhook"\nurl = "http://127.0.0.1:9/other"\n[route]\ndefault = ["hook", "other"]\n'
     )
     world = made(config=HOOK + other + RULE)
-    heard = []
-    world.answers["/other"] = lambda request: (heard.append(request.body.decode()), world.json({}))[1]
+    seen = []
+    world.answers["/other"] = lambda request: (seen.append(request.body.decode()), world.json({}))[1]
     world.answers["/new"] = world._receive
     down(world, 404)
     use(world, 85)
     world.watch(3 * H)
     assert len(tried(world)) == 1
-    assert sum("has stopped" in body for body in heard) == 1
+    assert sum("has stopped" in body for body in seen) == 1
     world.config((HOOK + other + RULE).replace("9/hook", "9/new"))
     world.watch(H)
     assert [body["event"] for body in world.received] == ["firing"]

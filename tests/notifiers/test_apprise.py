@@ -22,23 +22,23 @@ class Apprise:
         self.url = url
         return not url.startswith("unknown://")
 
-    def notify(self, **told):
+    def notify(self, **received):
         with open(os.environ["STAND_IN_OUTPUT"], "w") as output:
-            json.dump({"url": self.url, **told}, output)
+            json.dump({"url": self.url, **received}, output)
         return "refuses" not in self.url
 """
 
 
 @pytest.fixture
 def with_library(tmp_path):
-    """Runs a command with a stand-in library in front, and gives what the library was told."""
+    """Runs a command with a stand-in library in front, and gives what the library received."""
     (tmp_path / "apprise.py").write_text(STAND_IN)
 
     def there(command):
-        env = {"PYTHONPATH": child_path(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "told.json")}
+        env = {"PYTHONPATH": child_path(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "received.json")}
         return run_command(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
 
-    there.told = lambda: json.loads((tmp_path / "told.json").read_text())
+    there.received = lambda: json.loads((tmp_path / "received.json").read_text())
     return there
 
 
@@ -51,7 +51,7 @@ def test_the_address_is_never_among_the_arguments(compose):
 def test_the_library_gets_plain_text_and_a_type(compose, with_library):
     finished = with_library(compose("apprise", severity=Severity.CRITICAL, body="*a* \\n <b>"))
     assert apprise.interpret_result(finished).delivered
-    assert with_library.notified_level_index() == {
+    assert with_library.received() == {
         "url": "json://plantedsecret@receiver.example",
         "title": "Claude 5-hour window at 82 %",
         "body": "*a* \\n <b>\nhttps://claude.ai/settings/usage\nalert claude-session|claude.five_hour|3|firing",
@@ -93,8 +93,8 @@ def test_the_library_is_not_imported_here(compose):
 
 @pytest.mark.parametrize("mention", ["@everyone", "<@123>", "<!channel>", "<#C1>"])
 def test_what_some_service_could_take_for_a_mention_is_disarmed(compose, mention):
-    told = json.loads(compose("apprise", title=mention, body=mention).stdin)
-    for text in (told["title"], told["body"]):
+    received = json.loads(compose("apprise", title=mention, body=mention).stdin)
+    for text in (received["title"], received["body"]):
         assert mention not in text
         assert text.replace("\u200b", "").startswith(mention)
 

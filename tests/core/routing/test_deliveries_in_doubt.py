@@ -50,7 +50,7 @@ def test_what_follows_an_attempt_that_is_refused_later_is_merged_in_order():
     outbox.plan(at(NOW + M, "resolved", read=reading(64)))
     outbox.plan(at(NOW + 2 * M, occurrence=2))
     first = outbox.rows[0]
-    outbox.rows[0] = structs.replace(first, in_doubt=False, attempts=1)  # refused: nobody has read anything
+    outbox.rows[0] = structs.replace(first, in_doubt=False, attempts=1)  # refused: nothing has been read
     outbox.plan(at(NOW + 3 * M, "resolved", occurrence=2, read=reading(60)))
     (row,) = outbox.open()
     assert row.key.endswith("|resolved|2")

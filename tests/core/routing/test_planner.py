@@ -92,8 +92,8 @@ def test_a_channel_of_any_earlier_severity_gets_the_end():
     outbox.deliver()
     outbox.plan(at(NOW + M, "escalated", severity="critical"))
     outbox.deliver()
-    heard = (Severity.WARNING, Severity.CRITICAL)
-    outbox.plan(at(NOW + 2 * M, "resolved", severity="info", notified_severities=heard))
+    seen = (Severity.WARNING, Severity.CRITICAL)
+    outbox.plan(at(NOW + 2 * M, "resolved", severity="info", notified_severities=seen))
     assert [(row.channel, row.key.rpartition("|")[2]) for row in outbox.rows] == [
         ("desktop", "firing"),
         ("team", "critical"),
@@ -274,7 +274,7 @@ def test_what_waits_on_a_channel_no_longer_routed_to_does_not_outlive_its_alert(
 def test_a_withdrawn_message_leaves_its_waiting_time_to_the_next():
     outbox = Outbox()
     outbox.plan(of("claude"))
-    outbox.update_queued(attempts=1, next_attempt_at=NOW + H)  # the far side asked for it
+    outbox.update_queued(attempts=1, next_attempt_at=NOW + H)  # the receiver asked for it
     outbox.plan(of("codex", at=NOW + M))
     planned = plan_deliveries(
         (),
@@ -449,7 +449,7 @@ def test_the_age_of_what_is_held_is_counted_from_its_release():
 @pytest.mark.parametrize("attempts", [0, 5])
 @pytest.mark.parametrize("count", [1, 2])
 def test_quiet_hours_do_not_keep_an_undeliverable_message_alive(count, attempts):
-    """Attempted in vain before the night, or never attempted because its channel refused for good."""
+    """Attempted without success before the night, or never attempted because its channel is stopped."""
     outbox = Outbox(QUIET)
     outbox.plan(*six(count, at=EVENING - 2 * H))
     latest = {of(provider).series: reading(85) for provider in PROVIDERS}
@@ -762,7 +762,7 @@ def test_whatever_happens_the_last_messages_say_what_fires(steps):  # noqa: C901
     outbox.update_queued(in_doubt=False)
     day = datetime(2026, 6, 1, 12, 0, tzinfo=BERLIN).astimezone(UTC)
     if any(row.state is DeliveryState.DEAD for row in outbox.rows):
-        return  # nobody could be delivered in time, and `status` lists it
+        return  # not everything could be delivered in time, and `status` lists it
     outbox.update_queued(expires_at=day + H)
     outbox.release(day)
     send()

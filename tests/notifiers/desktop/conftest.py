@@ -155,7 +155,7 @@ def bus_env(bus):
 
 
 class RecordingDaemon:
-    """Owns org.freedesktop.Notifications, records the arguments of each Notify, and behaves as told."""
+    """Owns org.freedesktop.Notifications, records the arguments of each Notify, and behaves as configured."""
 
     def __init__(self, bus, capabilities=("body", "body-markup", "body-hyperlinks"), behaviour=None, strange=None):
         self.notified = []

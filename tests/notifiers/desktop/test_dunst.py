@@ -135,10 +135,10 @@ def test_the_picture_is_not_empty(by_bus, dunst, tmp_path):
 
 
 def test_the_picture_in_the_readme_is_what_the_program_says(by_bus, dunst, tmp_path):
-    """`WATCHER_TEST_PICTURES=docs` draws it anew."""
+    """`WATCHER_TEST_PICTURES=docs` draws it again."""
     month = samples.premium(1565, 1500)
     week = {"window": "seven_day", "label": "weekly window", "resets_at": samples.NOW + timedelta(days=7)}
-    for told in (
+    for received in (
         samples.transition(),
         samples.of("copilot", "premium_interactions", rule="copilot-overage", severity="critical", read=month),
         samples.of(
@@ -151,7 +151,7 @@ def test_the_picture_in_the_readme_is_what_the_program_says(by_bus, dunst, tmp_p
             read=samples.reading(2.0, **week),
         ),
     ):
-        by_bus(messages.compose_message(told, None, samples.FORMATTER, samples.NOW))
+        by_bus(messages.compose_message(received, None, samples.FORMATTER, samples.NOW))
     dunst.wait_for(3)
     drawn = tmp_path / "notification.png"
     dunst.picture(drawn)

@@ -308,10 +308,10 @@ def with_dbus_python(tmp_path):
     (tmp_path / "dbus.py").write_text(DBUS_PYTHON)
 
     def there(command, **more):
-        env = {"PYTHONPATH": child_path(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "told.json"), **more}
+        env = {"PYTHONPATH": child_path(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "received.json"), **more}
         return run_command(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
 
-    there.told = lambda: json.loads((tmp_path / "told.json").read_text())
+    there.received = lambda: json.loads((tmp_path / "received.json").read_text())
     return there
 
 
@@ -320,7 +320,7 @@ def test_the_real_plyer_hands_the_text_on_and_is_never_believed(with_dbus_python
     answer = plyer.show(message(title="-u x", body=r"<b> C:\new"), with_dbus_python, {})
     assert (answer.delivered, answer.accepted) == (None, True)
     assert answer.reason == "plyer took it and does not report the result"
-    assert with_dbus_python.notified_level_index()[3:5] == ["-u x", r"&lt;b&gt; C:\new"]
+    assert with_dbus_python.received()[3:5] == ["-u x", r"&lt;b&gt; C:\new"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="plyer's Linux part")
