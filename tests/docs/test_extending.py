@@ -136,7 +136,7 @@ def changed_copy(tmp_path_factory):
         ),
         (
             "watcher/demo/responses.py",
-            '    ("GET", "/user"): github_user,\n',
+            '    ("GET", "/api/oauth/usage"): claude_usage,\n',
             f'    ("GET", "/v1/quota"): lambda *_: {body},\n',
         ),
         ("README.md", "| --- | --- | --- |\n", "| `acme` | `api.acme.example`, every 5 min | `ACME_API_KEY` |\n"),
