@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from tests.agent import stand_ins
+from tests.agent import fake_programs
 from watcher.agent import AgentError, Run, RunProgram, Step, WaitUntilGone, launchd, perform_steps, systemd
 from watcher.agent import windows as task_scheduler
 from watcher.agent.launchd import LABEL
@@ -15,9 +15,9 @@ from watcher.errors import UsageError
 from watcher.system.process import run_command
 
 SCRIPTS = {
-    "darwin": ("launchctl", stand_ins.LAUNCHCTL),
-    "linux": ("systemctl", stand_ins.SYSTEMCTL),
-    "win32": ("schtasks", stand_ins.SCHTASKS),
+    "darwin": ("launchctl", fake_programs.LAUNCHCTL),
+    "linux": ("systemctl", fake_programs.SYSTEMCTL),
+    "win32": ("schtasks", fake_programs.SCHTASKS),
 }
 
 
@@ -29,7 +29,7 @@ class Machine:
         self.home.mkdir()
         self.state.mkdir()
         name, script = SCRIPTS[platform]
-        program = stand_ins.put(self.state, name, script)
+        program = fake_programs.put(self.state, name, script)
         self.manager = MANAGERS[platform]
         self.waits: list[object] = []
         env = {"USERDOMAIN": "BOX", "USERNAME": "me"} if platform == "win32" else {}
@@ -61,7 +61,7 @@ class Machine:
         return {str(path.relative_to(self.home)) for path in self.home.rglob("*") if not path.is_dir()}
 
     def calls(self) -> list[str]:
-        return stand_ins.calls(self.state)
+        return fake_programs.calls(self.state)
 
 
 @pytest.fixture(params=sorted(SCRIPTS))

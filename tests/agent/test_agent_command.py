@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent import stand_ins
+from tests.agent import fake_programs
 from watcher.agent.systemd import UNIT
 from watcher.cli import app
 from watcher.storage.store import DATABASE_FILE_NAME, Store
@@ -24,7 +24,7 @@ class Person:
         self.home, self.system = folder / "home", folder / "system"
         self.home.mkdir()
         self.system.mkdir()
-        self.bin = stand_ins.put(self.system, "systemctl", stand_ins.SYSTEMCTL).parent
+        self.bin = fake_programs.put(self.system, "systemctl", fake_programs.SYSTEMCTL).parent
         self.state_dir = self.home / ".local" / "state" / "ai-usage-watcher"
         self.unit = self.home / ".config" / "systemd" / "user" / UNIT
 
@@ -92,7 +92,7 @@ def test_a_dry_run_prints_the_steps_and_performs_none(person: Person) -> None:
     ]
     assert person("uninstall", "--dry-run").stdout.startswith(f"run systemctl --user disable --now {UNIT}\n")
     assert person.files() == []
-    assert [call for call in stand_ins.calls(person.system) if "is-active" not in call] == []
+    assert [call for call in fake_programs.calls(person.system) if "is-active" not in call] == []
 
 
 def test_what_is_printed_is_what_is_installed(person: Person) -> None:

@@ -23,8 +23,17 @@ class UnusableSourceError(ProviderError):
         self.errors = tuple(errors)
 
 
-def collect_credentials(*sources: Callable[[], Sequence[Credential]], stop_at_first: bool = False) -> list[Credential]:
-    """The logins of all places in the order given, or of the first place that has any.
+def collect_credentials(
+    *sources: Callable[[], Sequence[Credential]],
+    stop_at_first: bool = False,
+    select: Callable[[list[Credential]], list[Credential]] = list,
+) -> list[Credential]:
+    """The logins of all places in the order given.
+
+    Args:
+        *sources: the places.
+        stop_at_first: only the logins of the first place that has any.
+        select: merges or filters the logins.
 
     Raises:
         UnusableSourceError: at least one place raised; it carries what the others gave.
@@ -42,8 +51,8 @@ def collect_credentials(*sources: Callable[[], Sequence[Credential]], stop_at_fi
         except ProviderError as error:
             errors.append(error)
     if errors:
-        raise UnusableSourceError(found, errors)
-    return found
+        raise UnusableSourceError(select(found), errors)
+    return select(found)
 
 
 def short_hash(secret: str) -> str:

@@ -49,11 +49,9 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
     if path is None:
         sources.insert(1, partial(opencode.find_claude_credentials, host_info))
     headers = _choose_headers(host_info.env)
-
-    def with_headers(source: partial[list[Credential]]) -> list[Credential]:
-        return [replace(each, extra={**each.extra, **headers}) for each in source()]
-
-    return collect_credentials(*(partial(with_headers, source) for source in sources))
+    return collect_credentials(
+        *sources, select=lambda found: [replace(each, extra={**each.extra, **headers}) for each in found]
+    )
 
 
 def _choose_headers(env: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, copilot
-from watcher.credentials.sources import UnusableSourceError, collect_credentials
+from watcher.credentials.sources import collect_credentials
 from watcher.errors import ForbiddenError, ProviderError, ShapeChangedError
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, parsing
 
@@ -39,10 +39,7 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
     if overrides.credentials:
         return copilot.merge_duplicates(copilot.find_in_file(host_info, overrides.credentials))
     sources = (copilot.find_in_opencode, copilot.find_in_keychain, copilot.find_in_editors, copilot.find_in_gh)
-    try:
-        return copilot.merge_duplicates(collect_credentials(*(partial(source, host_info) for source in sources)))
-    except UnusableSourceError as error:
-        raise UnusableSourceError(copilot.merge_duplicates(list(error.credentials)), error.errors) from None
+    return collect_credentials(*(partial(source, host_info) for source in sources), select=copilot.merge_duplicates)
 
 
 def fetch_usage(credential: Credential, _now: datetime, provider_state: ProviderState) -> Conversation:

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from watcher.core.model import Reading, Snapshot, WindowKind
 from watcher.credentials import Credential, HostInfo, gemini
-from watcher.credentials.sources import UnusableSourceError, collect_credentials
+from watcher.credentials.sources import collect_credentials
 from watcher.errors import ShapeChangedError
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, fractions, google, parsing
 
@@ -35,10 +35,7 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
         sources = [
             partial(find, host_info) for find in (gemini.find_in_opencode, gemini.find_in_accounts, gemini.find_in_cli)
         ]
-    try:
-        return gemini.merge_duplicates(collect_credentials(*sources), host_info.env)
-    except UnusableSourceError as error:
-        raise UnusableSourceError(gemini.merge_duplicates(error.credentials, host_info.env), error.errors) from None
+    return collect_credentials(*sources, select=partial(gemini.merge_duplicates, env=host_info.env))
 
 
 def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderState) -> Conversation:

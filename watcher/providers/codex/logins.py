@@ -6,7 +6,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from watcher.credentials import Credential, HostInfo, codex, codex_plugins
-from watcher.credentials.sources import UnusableSourceError, collect_credentials
+from watcher.credentials.sources import collect_credentials
 from watcher.providers import Overrides
 
 USER_AGENT_KEY = "user_agent"  # key of `Credential.extra`: the User-Agent that the user set
@@ -27,10 +27,7 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
     ]
     if path is None:
         sources.append(partial(codex_plugins.find_plugin_credentials, host_info))
-    try:
-        return _select_usable(collect_credentials(*sources), overrides)
-    except UnusableSourceError as error:
-        raise UnusableSourceError(_select_usable(error.credentials, overrides), error.errors) from None
+    return collect_credentials(*sources, select=partial(_select_usable, overrides=overrides))
 
 
 def _select_usable(credentials: Sequence[Credential], overrides: Overrides) -> list[Credential]:
