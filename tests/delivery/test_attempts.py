@@ -167,7 +167,7 @@ def test_a_refused_connection_has_certainly_not_delivered_and_waits():
     assert (sender.states(), sender.rows[0].in_doubt, sender.rows[0].attempts) == (["queued"], False, 1)
 
 
-# --- a receiver that refuses permanently -------------------------------------------------------------------------------
+# --- a receiver that refuses permanently --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, (302, {"Location": "http://127.0.0.1:9/elsewhere"}, b"")])
