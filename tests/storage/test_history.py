@@ -1,10 +1,7 @@
 """What the store recalls is what happened: past outages too, so that a replay says what the daemon said."""
 
-import sqlite3
-from contextlib import closing
 from datetime import timedelta
 
-import msgspec
 import pytest
 
 from tests.world import HOOK, START, made
@@ -12,7 +9,6 @@ from watcher.config import loader
 from watcher.core.engine import replay
 from watcher.core.model import PollFailure, Reading, Snapshot, WindowKind
 from watcher.errors import ServerError, TimedOutError
-from watcher.storage.migrations import MIGRATIONS
 from watcher.storage.store import Store
 
 D, H, M = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
@@ -140,23 +136,3 @@ def test_failed_polls_of_an_account_that_proved_to_be_another_go_with_it(store):
     record(store, failure(0 * M), failure(0 * M, account="b"))
     store.run_transaction(lambda: store.accounts.join("claude", "a", "b"), now=START)
     assert [each.account for each in store.readings.load_failures(since=START)] == ["b"]
-
-
-@pytest.mark.parametrize(("since", "found"), [(START, [START, START + H]), (START + H, [START + H])])
-def test_what_failed_before_an_upgrade_is_known_from_its_beginning(tmp_path, since, found):
-    path = tmp_path / "old.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as file:
-        for number, script in enumerate(MIGRATIONS[:2], start=1):
-            file.executescript(f"{script}; PRAGMA user_version = {number}")
-        began, last = (int(at.timestamp() * 1000) for at in (since, START + H))
-        text = msgspec.json.encode(failure(H)).decode()
-        file.execute("INSERT INTO account VALUES ('claude', 'a', NULL, ?, ?, 2, ?)", (text, began, last))
-        file.execute("INSERT INTO account VALUES ('codex', '', NULL, '{torn', ?, 2, ?)", (began, last))
-        file.execute("INSERT INTO account VALUES ('copilot', '', '{}', NULL, NULL, 0, ?)", (last,))
-    store = Store(path, now=START + H)
-    try:
-        assert [(each.at, each.kind, each.message) for each in store.readings.load_failures(since=START - D)] == [
-            (at, "timeout", "no") for at in found
-        ]
-    finally:
-        store.close()

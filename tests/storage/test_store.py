@@ -28,7 +28,6 @@ from watcher.core.model import (
 )
 from watcher.core.routing.planner import Suppression
 from watcher.errors import StoreError
-from watcher.storage.migrations import MIGRATIONS
 from watcher.storage.store import Store
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -220,58 +219,6 @@ def test_a_signal_is_heard_while_another_process_writes(store, path):
         finally:
             signal.signal(signal.SIGALRM, before)
     assert store.accounts.load()
-
-
-def test_a_newer_format_is_left_alone(path):
-    Store(path, now=NOW).close()
-    connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-    connection.close()
-    with pytest.raises(StoreError, match="written by a newer version of this program"):
-        Store(path, now=NOW)
-
-
-class Slow:
-    """A connection that another process overtakes whenever this one has looked which format the file has."""
-
-    def __init__(self, connection, overtake):
-        self.connection, self.overtake = connection, overtake
-
-    def __getattr__(self, name):
-        return getattr(self.connection, name)
-
-    def execute(self, sql):
-        found = self.connection.execute(sql)
-        if sql != "PRAGMA user_version":
-            return found
-        version = found.fetchone()
-        self.overtake()
-        return self.connection.execute(f"SELECT {version[0]}")
-
-
-def test_two_processes_that_bring_a_file_up_to_date_at_once_do_it_once(path):
-    path.parent.mkdir(parents=True)
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        store = Store(path.with_name("other.db"), now=NOW)
-        store._migrate(Slow(connection, lambda: Store(path, now=NOW).close()))
-        store.close()
-        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
-
-
-@pytest.mark.parametrize("version", range(len(MIGRATIONS)))
-def test_every_earlier_format_is_brought_up_to_date(path, version):
-    path.parent.mkdir(parents=True)
-    connection = sqlite3.connect(path, isolation_level=None)
-    for number, script in enumerate(MIGRATIONS[:version], start=1):
-        connection.executescript(f"{script}; PRAGMA user_version = {number}")
-    connection.close()
-    store = Store(path, now=NOW)
-    store.run_transaction(lambda: store.readings.save_result(snapshot()), now=NOW)
-    assert store.accounts.load()
-    store.close()
-    with closing(sqlite3.connect(path)) as connection:
-        (now_at,) = connection.execute("PRAGMA user_version").fetchone()
-    assert now_at == len(MIGRATIONS)
 
 
 @pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\x00" + b"\xff" * 5000])

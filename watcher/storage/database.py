@@ -18,7 +18,6 @@ import msgspec
 
 from watcher.errors import NoReadingsError, StoreError
 from watcher.storage import migrations, records
-from watcher.storage.migrations import MIGRATIONS
 
 T = TypeVar("T")
 
@@ -47,7 +46,7 @@ def _close_on_error(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _read_schema_version(connection: sqlite3.Connection) -> int:
-    """How many migrations the file has had; 0 for a new file."""
+    """The format of the file; 0 for a new one."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
 
@@ -130,9 +129,9 @@ class Database:
             version = _read_schema_version(connection)
             if not version:
                 raise self._make_no_readings_error()
-            if version > len(MIGRATIONS):
+            if version > migrations.FORMAT:
                 raise self._make_too_new_error(version)
-        if version == len(MIGRATIONS):
+        if version == migrations.FORMAT:
             return connection
         connection.close()
         try:
@@ -162,23 +161,23 @@ class Database:
     def _make_too_new_error(self, version: int) -> StoreError:
         return StoreError(
             f"{self.path} was written by a newer version of this program (its format is {version}, this one"
-            f" knows {len(MIGRATIONS)}): upgrade ai-usage-watcher, or move the file away to start afresh"
+            f" knows {migrations.FORMAT}): upgrade ai-usage-watcher, or move the file away to start afresh"
         )
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        """Bring the file up to date, each migration in one transaction with its number."""
-        while (version := _read_schema_version(connection)) < len(MIGRATIONS):
+        """Bring the file up to date, in one transaction with the number of its format."""
+        while (version := _read_schema_version(connection)) < migrations.FORMAT:
             try:
                 migrations.prepare(connection)
-                connection.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[version]}")
-                connection.execute(f"PRAGMA user_version = {version + 1}")
+                connection.executescript(f"BEGIN IMMEDIATE; {migrations.get_script(version)}")
+                connection.execute(f"PRAGMA user_version = {migrations.FORMAT}")
                 connection.execute("COMMIT")
             except sqlite3.OperationalError:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 if _read_schema_version(connection) == version:  # else another process did it just now
                     raise
-        if version > len(MIGRATIONS):
+        if version > migrations.FORMAT:
             raise self._make_too_new_error(version)
 
     def check_integrity(self) -> list[str]:
