@@ -36,7 +36,7 @@ def test_it_says_where_it_found_what_and_what_to_do_about_the_rest(empty_home):
     assert "secret-token" not in done.stdout
     assert done.stdout.endswith(
         "Next:\n"
-        "  watcher check           one poll, and what it says\n"
+        "  watcher check           poll once, and show the result\n"
         "  watcher notify test     does a notification reach you?\n"
         "  watcher agent install   watch from now on, and at every login\n"
     )
@@ -134,7 +134,7 @@ def converse(home, *answers):
 
 
 def test_on_a_terminal_enter_is_no_to_everything(empty_home):
-    code, _ = converse(empty_home, ("Enter: nobody", ""), ("at every login?", ""))
+    code, _ = converse(empty_home, ("Enter: none", ""), ("at every login?", ""))
     assert code == 0
     assert (empty_home.paths.config_dir / "config.toml").read_text() == CONFIG_TEMPLATE
 
@@ -142,7 +142,7 @@ def test_on_a_terminal_enter_is_no_to_everything(empty_home):
 def test_a_channel_that_was_asked_for_is_used_and_its_address_kept_apart(empty_home):
     address = "https://hooks.slack.com/services/T0/B0/verysecret"
     code, seen = converse(
-        empty_home, ("Enter: nobody", "slack"), ("incoming webhook", address), ("at every login?", "n")
+        empty_home, ("Enter: none", "slack"), ("incoming webhook", address), ("at every login?", "n")
     )
     folder = empty_home.paths.config_dir
     assert code == 0
@@ -155,7 +155,7 @@ def test_a_channel_that_was_asked_for_is_used_and_its_address_kept_apart(empty_h
 
 
 def test_a_topic_stands_in_the_config(empty_home):
-    converse(empty_home, ("Enter: nobody", "ntfy"), ("Topic", "my-topic-8731"), ("at every login?", "n"))
+    converse(empty_home, ("Enter: none", "ntfy"), ("Topic", "my-topic-8731"), ("at every login?", "n"))
     config = tomllib.loads((empty_home.paths.config_dir / "config.toml").read_text())
     assert config["channels"]["ntfy"] == {"type": "ntfy", "topic": "my-topic-8731"}
     assert written(empty_home) == FILES
@@ -163,7 +163,7 @@ def test_a_topic_stands_in_the_config(empty_home):
 
 def test_an_address_that_is_none_is_left_out(empty_home):
     _, seen = converse(
-        empty_home, ("Enter: nobody", "discord"), ("incoming webhook", "discord"), ("at every login?", "n")
+        empty_home, ("Enter: none", "discord"), ("incoming webhook", "discord"), ("at every login?", "n")
     )
     assert "that is not one, so discord is left out" in seen
     assert (empty_home.paths.config_dir / "config.toml").read_text() == CONFIG_TEMPLATE
@@ -172,4 +172,4 @@ def test_an_address_that_is_none_is_left_out(empty_home):
 def test_no_channel_is_offered_where_a_config_is_there(empty_home):
     empty_home.watcher("init")
     _, seen = converse(empty_home, ("at every login?", "n"))
-    assert "Enter: nobody" not in seen
+    assert "Enter: none" not in seen

@@ -1,6 +1,8 @@
 """The person's config, rules and store, as the commands need them."""
 
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -119,6 +121,22 @@ def _read_channel_names() -> tuple[str, ...] | None:
         return None
     channels = found[0].get("channels")
     return tuple(channels) if isinstance(channels, dict) else None
+
+
+def create_private_file(path: Path, text: str) -> None:
+    """Write a new file that only its owner can read.
+
+    Errors: FileExistsError where there is one of that name, OSError where it cannot be written whole.
+    """
+    with suppress(FileExistsError):  # if that is no folder, opening the file says so
+        path.parent.mkdir(mode=0o700, parents=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError:
+        path.unlink()  # half a file of rules would be in force, or disable the others
+        raise
 
 
 def find_rule(rules: Sequence[Rule], name: str) -> Rule:

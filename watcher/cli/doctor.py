@@ -1,4 +1,4 @@
-"""`watcher doctor`: every check with its verdict, a sentence, and the command that mends it."""
+"""`watcher doctor`: every check with its verdict, a sentence, and the command that fixes it."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,14 +22,16 @@ _MIN_WIDTH = 60
 
 @click.command()
 @click.option("--json", "as_document", is_flag=True, help="One JSON object (watcher.doctor.v1).")
-@click.option("--provider", type=click.Choice(list(PROVIDERS)), help="One provider alone, with all its login says.")
+@click.option(
+    "--provider", type=click.Choice(list(PROVIDERS)), help="One provider only, with everything its login says."
+)
 @click.pass_context
 def doctor(context: click.Context, *, as_document: bool, provider: str | None) -> None:
-    """Check everything, and say how to mend it.
+    """Check everything, and say how to fix it.
 
     Config and rules, logins, what each provider answered last, channels and the desktop's notification service, the
     login item and the daemon, the database, permissions and the clock. Nothing is changed, nothing is sent, and no
-    provider is asked; secrets are masked.
+    provider is polled; secrets are masked.
 
     \b
     watcher doctor
@@ -40,11 +42,11 @@ def doctor(context: click.Context, *, as_document: bool, provider: str | None) -
     Exit code:  0  all is well, or there are warnings only
                 1  something failed: an alert may be missed
     """
-    clean = Redactor()
-    scene = build_context(environment.create_environment(), clean)
-    report = run_checks(scene, clean, provider)
-    if scene.store is not None:
-        scene.store.close()
+    redact = Redactor()
+    doctor_context = build_context(environment.create_environment(), redact)
+    report = run_checks(doctor_context, redact, provider)
+    if doctor_context.store is not None:
+        doctor_context.store.close()
     if as_document:
         click.echo(format_json(report))
     else:
@@ -67,9 +69,9 @@ def format_doctor_report(report: Report, width: int, *, show_facts: bool) -> Ite
 
 
 def _format_finding(finding: Finding, width: int) -> Iterator[str]:
-    word = click.style(f"{finding.verdict:<4}", fg=_COLOURS[finding.verdict], bold=finding.verdict is Verdict.FAIL)
+    verdict = click.style(f"{finding.verdict:<4}", fg=_COLOURS[finding.verdict], bold=finding.verdict is Verdict.FAIL)
     first, *rest = _wrap_text(f"{finding.subject}: {finding.message}", width)
-    yield f"  {word}  {first}"
+    yield f"  {verdict}  {first}"
     yield from (_INDENT + line for line in rest)
     if finding.cure:
         first, *rest = _wrap_text(f"-> {finding.cure}", width)
@@ -78,9 +80,9 @@ def _format_finding(finding: Finding, width: int) -> Iterator[str]:
 
 
 def _wrap_text(text: str, width: int) -> list[str]:
-    """Paths and commands are never broken: they are there to be copied."""
-    clear = sanitize_for_terminal(" ".join(text.split()), 2000)
-    return wrap_line(clear, width - len(_INDENT) - 3, indent=0)
+    """Lines broken between words, so that paths and commands can be copied."""
+    text = sanitize_for_terminal(" ".join(text.split()), 2000)
+    return wrap_line(text, width - len(_INDENT) - 3, indent=0)
 
 
 def _format_facts(finding: Finding, width: int) -> Iterator[str]:

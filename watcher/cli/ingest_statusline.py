@@ -24,20 +24,20 @@ WINDOW_LABELS = {"five_hour": "5h", "seven_day": "7d"}
 def run_statusline() -> int:
     """Read the input and print the line; always 0."""
     if sys.stdin is None or sys.stdin.isatty():
-        said = "watcher: pipe Claude Code's status line input into this command"
+        line = "watcher: pipe Claude Code's status line input into this command"
     else:
         data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
         try:
-            said = process_input(data, paths.resolve_paths(os.environ, paths.find_home()).state_dir, clock.utc_now())
+            line = process_input(data, paths.resolve_paths(os.environ, paths.find_home()).state_dir, clock.utc_now())
         except ConfigError as error:
-            said = f"watcher: {error}"
+            line = f"watcher: {error}"
     encoding = sys.stdout.encoding or "ascii"
-    print(said.encode(encoding, "replace").decode(encoding))  # noqa: T201 - this is the command line
+    print(line.encode(encoding, "replace").decode(encoding))  # noqa: T201 - the command's output
     return 0
 
 
 def process_input(data: bytes, state_dir: Path, now: datetime) -> str:
-    """Lay the limits down for the watcher and give the status line; trouble becomes a word in it, never an error."""
+    """Store the limits for the watcher and return the status line; an error becomes a part of it."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
@@ -58,7 +58,7 @@ def process_input(data: bytes, state_dir: Path, now: datetime) -> str:
 def _format_model(content: dict[str, Any]) -> str:
     model = content.get("model")
     name = model.get("display_name") if isinstance(model, dict) else None
-    return "".join(sign for sign in name if sign.isprintable())[:40].strip() if isinstance(name, str) else ""
+    return "".join(each for each in name if each.isprintable())[:40].strip() if isinstance(name, str) else ""
 
 
 def _format_limits(limits: dict[str, Any], now: datetime) -> list[str]:
@@ -80,7 +80,7 @@ def _parse_number(value: object) -> float | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) and 0 <= number < 1e6 else None  # noqa: PLR2004 - a percent for a line
+    return number if math.isfinite(number) and 0 <= number < 1e6 else None  # noqa: PLR2004 - more is no percentage
 
 
 def _format_time_left(resets_at: object, now: datetime) -> str:

@@ -1,9 +1,8 @@
-"""`watcher init`: look around, write a commented config, say what was found. Never overwrites, never asks a server.
+"""`watcher init`: looks for logins and writes a commented config. It overwrites nothing and asks no server.
 
-Without a terminal it asks nothing. Never put a question here that has no safe answer by default.
+On a terminal it asks questions; Enter is always the safe answer.
 """
 
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import click
 from msgspec import Struct
 
 from watcher.cli.config import format_schema
+from watcher.cli.context import create_private_file, load_effective_config
 from watcher.cli.output import get_output_width, wrap_line
 from watcher.config import json_schema
 from watcher.core.rules import schema
@@ -28,12 +28,12 @@ from watcher.system.paths import Paths, may_exist
 
 CONFIG_TEMPLATE = """\
 #:schema ./watcher.schema.json
-# What the watcher does. Everything here may be left out; `watcher config show` prints what is in force.
+# The watcher's config. Everything here may be left out; `watcher config show` prints what is in force.
 
 [poll]
-# every = "5m"                  # left out: each provider's own; sooner near a threshold, later when nothing moves
+# every = "5m"                  # left out: each provider's own; sooner near a threshold, later when nothing changes
 
-# A provider is watched when a login of it is found. One may be switched off, or asked at its own pace:
+# A provider is watched when a login of it is found. One may be switched off, or polled at its own pace:
 # [providers.claude]
 # enabled = false
 # every = "10m"
@@ -48,7 +48,7 @@ type = "desktop"
 
 [route]
 default = ["desktop"]
-# critical = ["desktop", "team"]  # what matters most may go further
+# critical = ["desktop", "team"]  # critical alerts may go to more channels
 
 # [quiet]
 # hours = "22:00-08:00"           # held back until the morning, all but critical
@@ -57,7 +57,7 @@ _CHANNEL_EXAMPLE = CONFIG_TEMPLATE[CONFIG_TEMPLATE.index("# More channels;") : C
 _ROUTE_SECTION = CONFIG_TEMPLATE[CONFIG_TEMPLATE.index("[route]") : CONFIG_TEMPLATE.index("# [quiet]")]
 
 NEXT_COMMANDS = (
-    ("watcher check", "one poll, and what it says"),
+    ("watcher check", "poll once, and show the result"),
     ("watcher notify test", "does a notification reach you?"),
     ("watcher agent install", "watch from now on, and at every login"),
 )
@@ -68,7 +68,7 @@ _TOPIC_PATTERN = re.compile(r"[-_A-Za-z0-9]{1,64}")
 
 
 class RequestedChannel(Struct, frozen=True):
-    """A channel that a person asked for here."""
+    """A channel that the person asked for."""
 
     type: str  # slack, discord, ntfy
     address: str  # a webhook's address, or a topic
@@ -85,38 +85,37 @@ def init() -> None:
     watcher init                                        the usual places
     WATCHER_CONFIG_DIR=~/dotfiles/watcher watcher init  your own
     """
-    surroundings = environment.read_host_info()
-    own = paths.resolve_paths(surroundings.env, surroundings.home)
-    asks = is_interactive()
+    host_info = environment.read_host_info()
+    own = paths.resolve_paths(host_info.env, host_info.home)
+    can_ask = is_interactive()
     click.echo("Logins:")
-    rows = list(describe_logins(surroundings, _load_overrides(own)))
+    rows = list(describe_logins(host_info, _load_overrides(own)))
     for name, text, _ in rows:
-        for line in wrap_line(f"  {name:15} {text}", get_output_width(), indent=18):
-            click.echo(line)
+        click.echo("\n".join(wrap_line(f"  {name:15} {text}", get_output_width(), indent=18)))
     is_first = not may_exist(own.config_file)
-    wish = _ask_for_channel() if asks and is_first else None
+    channel = _ask_for_channel() if can_ask and is_first else None
     click.echo("\nFiles:")
-    for path, text, is_ours in list_files(own, wish):
-        click.echo(f"  {_write_file(path, text, overwrite=is_ours)}: {path}")
+    for path, text, is_generated in list_files(own, channel):
+        click.echo(f"  {_write_file(path, text, overwrite=is_generated)}: {path}")
     if not any(is_found for _, _, is_found in rows):
-        nothing = "No login was found: sign in to one of the tools first, then run `watcher init` again."
-        click.echo("\n" + "\n".join(wrap_line(nothing, get_output_width(), indent=0)))
-    if is_first and wish is None and surroundings.platform == "linux" and not dbus.list_bus_addresses(surroundings.env):
+        message = "No login was found: sign in to one of the tools first, then run `watcher init` again."
+        click.echo("\n" + "\n".join(wrap_line(message, get_output_width(), indent=0)))
+    if is_first and channel is None and host_info.platform == "linux" and not dbus.list_bus_addresses(host_info.env):
         click.echo(f"\n{NO_DESKTOP_MESSAGE}")
-    watches = asks and _ask_for_login_item()
+    is_installed = can_ask and _ask_for_login_item()
     click.echo("\nNext:")
-    for command, what in NEXT_COMMANDS:
-        if not (watches and command == "watcher agent install"):
-            click.echo(f"  {command:23} {what}")
+    for command, purpose in NEXT_COMMANDS:
+        if not (is_installed and command == "watcher agent install"):
+            click.echo(f"  {command:23} {purpose}")
 
 
 def is_interactive() -> bool:
-    """Whether there is a person to ask."""
+    """Whether a person can answer questions."""
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def describe_logins(host_info: HostInfo, overrides: dict[str, Overrides]) -> Iterator[tuple[str, str, bool]]:
-    """Of each provider: its name, what was found and where, whether that is a login."""
+    """For each provider: its name, what was found and where, and whether that is a login."""
     for provider in PROVIDERS.values():
         found = find_logins(provider, host_info, overrides.get(provider.id))
         for credential in found.credentials:
@@ -130,15 +129,13 @@ def describe_logins(host_info: HostInfo, overrides: dict[str, Overrides]) -> Ite
 
 
 def _load_overrides(paths: Paths) -> dict[str, Overrides]:
-    """The places that the person's own config names; none where there is no config that can be read."""
-    from watcher.cli.context import load_effective_config  # noqa: PLC0415 - only where there is a config
-
+    """The paths that the person's own config sets; none if there is no config that can be read."""
     if not may_exist(paths.config_file):
         return {}
     try:
         return {name: settings.overrides for name, settings in load_effective_config().providers.items()}
     except ConfigError as error:
-        click.echo(f"The config has a mistake, so only the usual places are looked at:\n{error}\n", err=True)
+        click.echo(f"The config has a mistake, so only the usual places are searched:\n{error}\n", err=True)
         return {}
 
 
@@ -146,8 +143,8 @@ def _load_overrides(paths: Paths) -> dict[str, Overrides]:
 
 
 def list_files(paths: Paths, requested_channel: RequestedChannel | None) -> Iterator[tuple[Path, str, bool]]:
-    """Every file to write: where, its text, and whether it is this program's own, to be renewed after an upgrade."""
-    if requested_channel is not None and requested_channel.type != "ntfy":  # a topic stands in the config itself
+    """Every file to write: path, text, and whether it is generated, to be renewed after an upgrade."""
+    if requested_channel is not None and requested_channel.type != "ntfy":  # a topic is in the config itself
         yield get_secret_path(paths, requested_channel), requested_channel.address + "\n", False
     yield paths.config_file, render_config(paths, requested_channel), False
     yield paths.rules_dir / "default.toml", shipped.read_default_rules()[1], False
@@ -156,7 +153,7 @@ def list_files(paths: Paths, requested_channel: RequestedChannel | None) -> Iter
 
 
 def get_secret_path(paths: Paths, requested_channel: RequestedChannel) -> Path:
-    """Where the address of a channel is kept: whoever knows it can write there."""
+    """Where the address of a channel is kept: it is a secret, because it lets anyone send."""
     return paths.config_dir / f"{requested_channel.type}.secret"
 
 
@@ -164,30 +161,26 @@ def render_config(paths: Paths, requested_channel: RequestedChannel | None) -> s
     """The config, with the channel that was asked for."""
     if requested_channel is None:
         return CONFIG_TEMPLATE
-    key = "topic" if requested_channel.type == "ntfy" else "url"
-    value = (
-        requested_channel.address
-        if requested_channel.type == "ntfy"
-        else f"file:{get_secret_path(paths, requested_channel)}"
-    )
-    channel = f"[channels.{requested_channel.type}]\ntype = \"{requested_channel.type}\"\n{key} = '{value}'\n\n"
-    route = f'[route]\ndefault = ["desktop", "{requested_channel.type}"]\n\n'
+    kind = requested_channel.type
+    if kind == "ntfy":
+        setting = f"topic = '{requested_channel.address}'"
+    else:
+        setting = f"url = 'file:{get_secret_path(paths, requested_channel)}'"
+    channel = f'[channels.{kind}]\ntype = "{kind}"\n{setting}\n\n'
+    route = f'[route]\ndefault = ["desktop", "{kind}"]\n\n'
     return CONFIG_TEMPLATE.replace(_CHANNEL_EXAMPLE, channel).replace(_ROUTE_SECTION, route)
 
 
 def _write_file(path: Path, text: str, *, overwrite: bool) -> str:
-    """Write a file that only its owner may read; what became of it in a word."""
+    """Write a file that only its owner may read; returns what was done."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            create_private_file(path, text)
         except FileExistsError:
             if not overwrite or path.read_text("utf-8") == text:
                 return "kept, it was there already"
             path.write_text(text, "utf-8")
             return "renewed, it belongs to this program"
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
     except OSError as error:
         cure = "make the folder writable or set WATCHER_CONFIG_DIR"
         raise WatcherError(f"cannot write {path}: {error.strerror}; {cure}") from error
@@ -199,16 +192,15 @@ def _write_file(path: Path, text: str, *, overwrite: bool) -> str:
 
 def _ask_for_channel() -> RequestedChannel | None:
     click.echo("")
-    question = "Beside the desktop, also tell (slack, discord, ntfy; Enter: nobody)"
+    question = "Also notify, besides the desktop (slack, discord, ntfy; Enter: none)"
     kind = click.prompt(question, default="", show_default=False, type=click.Choice(["", "slack", "discord", "ntfy"]),
                         show_choices=False)  # fmt: skip
     if not kind:
         return None
-    what = (
-        "Topic (choose one that cannot be guessed)" if kind == "ntfy" else "Address of its incoming webhook (not shown)"
-    )
-    address = click.prompt(what, default="", show_default=False, hide_input=kind != "ntfy").strip()
-    usable = _TOPIC_PATTERN.fullmatch(address) if kind == "ntfy" else address.startswith("https://")
+    is_topic = kind == "ntfy"
+    prompt = "Topic (choose one that cannot be guessed)" if is_topic else "Address of its incoming webhook (not shown)"
+    address = click.prompt(prompt, default="", show_default=False, hide_input=not is_topic).strip()
+    usable = _TOPIC_PATTERN.fullmatch(address) if is_topic else address.startswith("https://")
     if not usable:
         click.echo(f"  that is not one, so {kind} is left out; add it to config.toml later")
         return None
@@ -216,7 +208,7 @@ def _ask_for_channel() -> RequestedChannel | None:
 
 
 def _ask_for_login_item() -> bool:
-    """Whether the person wanted it and it was put in."""
+    """Whether the person wanted it and it was installed."""
     if not click.confirm("\nWatch from now on, and at every login?", default=False):
         return False
     from watcher.cli.agent import install  # noqa: PLC0415 - only where it is wanted

@@ -3,13 +3,11 @@
 The commands in order: check, test, list, explain, add. Examples and explanations run through the daemon's engine.
 """
 
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby, zip_longest
-from pathlib import Path
 from typing import Any
 
 import click
@@ -17,6 +15,7 @@ import msgspec
 
 from watcher.cli.completion import complete_rules
 from watcher.cli.context import (
+    create_private_file,
     find_paths,
     find_rule,
     load_effective_config,
@@ -411,7 +410,12 @@ def add(*, name: str, dry_run: bool, **flags: Any) -> None:
         click.echo(text, nl=False)
         return
     shipped_rules_end = not may_exist(own.config_file) and not own.list_rule_files()
-    _write_new_file(path, text)
+    try:
+        create_private_file(path, text)
+    except FileExistsError as error:
+        raise UsageError(f"{path} is there already; give the rule another name, or edit that file") from error
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
     click.echo(f"written: {path}")
     if shipped_rules_end:
         click.echo("the default rules, in force while there were no others, no longer are: `watcher init` writes them")
@@ -481,24 +485,3 @@ def _validate_rule(path: str, text: str) -> list[Rule]:
 def _condition_key(rule: Rule) -> tuple[tuple[str, ...], timedelta]:
     """Equal for two rules that fire at the same moments, however they are written."""
     return tuple(str(level.when) for level in rule.levels), rule.pending_for
-
-
-def _write_new_file(path: Path, text: str) -> None:
-    """Writes a new file that only its owner can read.
-
-    Raises:
-        UsageError: there is a file of that name, or it cannot be written.
-    """
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise UsageError(f"{path} is there already; give the rule another name, or edit that file") from error
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        path.unlink()  # half a rule would be in force, or disable the others
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
