@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 import click
 import msgspec
-from msgspec import Struct
 
 from watcher.cli import EXIT_UNAVAILABLE
 from watcher.cli.context import find_paths, make_series_formatter, open_store, parse_duration_option
@@ -26,17 +25,6 @@ SeriesNames = dict[Series, tuple[str, str]]
 
 SCHEMA_NAME = "watcher.guard.v1"
 DEFAULT_MAX_AGE = "2h"  # the slowest provider is asked once an hour while nothing moves
-
-
-class GuardDocument(Struct, frozen=True, kw_only=True):
-    """The document of `--json`."""
-
-    schema: str
-    at: datetime
-    expression: str
-    result: bool | None
-    series: dict[str, bool | None]
-    why: list[str]
 
 
 @click.command()
@@ -123,15 +111,15 @@ def _format_used(state: SeriesState) -> str:
 
 def encode_guard_document(guard_result: GuardResult, names: SeriesNames, expression: str, now: datetime) -> str:
     """The answer as JSON on one line."""
-    answer = GuardDocument(
-        schema=SCHEMA_NAME,
-        at=now,
-        expression=expression,
-        result=guard_result.result,
-        series={names[series][0]: result for series, result in sorted(guard_result.series.items())},
-        why=list(guard_result.reasons),
-    )
-    return msgspec.json.encode(answer).decode()
+    document = {
+        "schema": SCHEMA_NAME,
+        "at": now,
+        "expression": expression,
+        "result": guard_result.result,
+        "series": {names[series][0]: result for series, result in sorted(guard_result.series.items())},
+        "why": guard_result.reasons,
+    }
+    return msgspec.json.encode(document).decode()
 
 
 def format_result(guard_result: GuardResult, names: SeriesNames) -> str:

@@ -1,7 +1,9 @@
 """The records of `watcher status --json` and `status.json` (contract: `watcher.status.v1`). None is unknown."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -109,11 +111,11 @@ class StatusDocument(Struct, frozen=True, kw_only=True):
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
-def encode_json(document: Struct) -> bytes:
+def encode_json(document: Struct | Mapping[str, Any]) -> bytes:
     """A document as JSON: money and counts as numbers, instants in UTC with a `Z`."""
     return _ENCODER.encode(document)
 
 
-def format_json(document: Struct) -> str:
+def format_json(document: Struct | Mapping[str, Any]) -> str:
     """The same, indented."""
     return msgspec.json.format(encode_json(document), indent=2).decode()
