@@ -83,13 +83,13 @@ def _withdraw_messages(store: Store, config: Config, provider: str, account: str
 
 
 def list_closed_alerts(evaluation: evaluator.EvaluationResult) -> list[tuple[str, Series]]:
-    """The alerts that no longer fire, whether or not a transition says so: their unsaid messages would be false."""
+    """The alerts that no longer fire, with or without a transition: messages that wait about them are outdated."""
     quiet = [(alert.rule, alert.series) for alert in evaluation.alert_states if alert.phase is not AlertPhase.FIRING]
     return [*evaluation.closed_alerts, *quiet]
 
 
 def release_deliveries(store: Store, config: Config, *, now: datetime) -> planner.OutboxPlan:
-    """What time alone changes in the outbox: quiet hours and snoozes begin and end, messages expire."""
+    """Update the outbox for the time that passed: quiet hours and snoozes end, messages expire."""
 
     def work() -> planner.OutboxPlan:
         states = store.alerts.load_state().series_states
@@ -121,19 +121,19 @@ def build_routing(store: Store, config: Config) -> planner.Routing:
 
 
 def is_offline(store: Store) -> bool:
-    """Whether this machine itself seems cut off, as far as the last polls can tell."""
+    """Whether this machine is offline, by the last polls."""
     afar = (account for account in store.accounts.load() if _is_remote(account))
     return muting.is_machine_offline(None if account.failure is None else account.failure.kind for account in afar)
 
 
 def _is_remote(account: Account) -> bool:
-    """Whether its answers come over the network; a tool's own file answers in any weather."""
+    """Whether its answers come over the network, not from a local file."""
     readings = () if account.snapshot is None else account.snapshot.readings
     return not readings or any(reading.source == NETWORK_SOURCE for reading in readings)
 
 
 def save_plan(store: Store, planned: planner.OutboxPlan) -> None:
-    """What a plan changes; inside `Store.write`."""
+    """Save what a plan changes; inside a transaction."""
     store.outbox.enqueue(planned.new_deliveries)
     store.outbox.update(planned.changed_deliveries)
     store.outbox.save_suppressions(planned.suppressions)

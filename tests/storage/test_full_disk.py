@@ -113,7 +113,7 @@ def test_the_full_disk_is_reported_once(world):
     world.usage(40)
     world.watch(120 * M, (10 * M, fill))
     assert len([body for body in world.received if body["event"] == "notice"]) == 1
-    assert world.store_kind(world.paths.state_dir / "watcher.db", now=NOW, read_only=True).disk_refuses_writes
+    assert world.store_kind(world.paths.state_dir / "watcher.db", now=NOW, read_only=True).disk_error
 
 
 def test_a_start_where_nothing_can_be_written_says_what_to_do(tmp_path):
@@ -181,12 +181,12 @@ def test_memory_serves_until_there_is_room(path):
     store = in_memory(path)
     assert "Alerts go on from memory" in store.notices[0]
     assert store.facts.load("b")
-    assert store.disk_refuses_writes
+    assert store.disk_error
     store.return_to_disk(now=NOW)
     assert store.uses_memory
     free()
     store.return_to_disk(now=NOW)
-    assert not store.disk_refuses_writes
+    assert not store.disk_error
     store.close()
     assert facts(path) == ["a", "b"]
     assert [each.name for each in path.parent.iterdir()] == ["watcher.db"]

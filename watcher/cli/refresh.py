@@ -17,7 +17,6 @@ from watcher.system.paths import Paths
 
 DEFAULT_TIMEOUT = timedelta(seconds=25)  # one whole answer may take 20 s
 CHECK_INTERVAL_S = 0.1
-DISK_FULL_HINT = "alerts go on from memory; free some disk space or fix the permissions"
 
 
 def refresh(paths: Paths, *, quiet: bool = False) -> None:
@@ -46,7 +45,7 @@ def refresh_readings(paths: Paths, environment: Environment, *, timeout: timedel
         _record_config_error(store, str(error), environment)
         raise
     else:
-        return f"{path} cannot be written: {DISK_FULL_HINT}" if store.uses_memory else ""
+        return store.disk_error or ""
     finally:
         store.close()
         lock.release()

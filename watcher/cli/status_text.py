@@ -93,6 +93,8 @@ class StatusFormatter:
             in_force = "the last good one is in force"
             effect = in_force if document.daemon_running else "nothing is polled until it is fixed"
             found.append(f"the config has a mistake, and {effect}:\n{document.config_error}")
+        if document.database_error:
+            found.append(document.database_error)
         found += self.list_silent_channels(document)
         silent = {*document.stopped_channels, *document.broken_channels}
         found += [

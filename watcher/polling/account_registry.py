@@ -1,4 +1,4 @@
-"""Which login is which account: what polls have found out, kept in the store so that a restart forgets none of it."""
+"""Which login belongs to which account: what polls have found out, saved in the store."""
 
 from collections.abc import Collection, MutableMapping, Sequence
 from datetime import datetime
@@ -17,11 +17,11 @@ from watcher.storage.store import Store
 
 
 class AccountRegistry:
-    """The logins of every provider, as last found, and the accounts that they belong to.
+    """The logins of every provider, as last found, and their accounts.
 
     Args:
         store: where the accounts are.
-        provider_states: what providers remember of an account in memory; follows it to another key.
+        provider_states: (provider, key) -> what the provider keeps in memory; moves when an account gets another key.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class AccountRegistry:
         self._credentials: dict[str, Sequence[Credential]] = {}
 
     def get_known_keys(self, provider: str) -> accounts.KnownKeys:
-        """The keys of accounts until now."""
+        """The keys that accounts have had until now."""
         places = self._store.accounts.load_aliases(provider, PLACE)
         return accounts.KnownKeys(
             keys=frozenset(account.account for account in self._list_accounts(provider)),
@@ -40,38 +40,42 @@ class AccountRegistry:
         )
 
     def record_credentials(self, provider: str, credentials: Sequence[Credential], now: datetime) -> None:
-        """Keep what was found."""
+        """Keep the logins that were found."""
         self._credentials[provider] = credentials
         anonymous = [login for login in credentials if accounts.is_anonymous(login)]
         default = next((login for login in anonymous if not login.account), None)
         hashes = {accounts.hash_token(login) for login in credentials}
 
+        place = "" if default is None else accounts.make_fallback_key(default, anonymous)
+        is_new_place = bool(place) and self._store.accounts.load_aliases(provider, PLACE).get(place) != ""
+        has_old_tokens = bool(credentials) and not hashes.issuperset(self._store.accounts.load_aliases(provider, TOKEN))
+
         def work() -> None:
-            if default is not None:
-                place = accounts.make_fallback_key(default, anonymous)
+            if is_new_place:
                 self._store.accounts.save_alias(provider, "", PLACE, place)
-            if credentials:
+            if has_old_tokens:
                 self._store.accounts.delete_other_aliases(provider, TOKEN, hashes)
 
-        self._store.run_transaction(work, now=now)
+        if is_new_place or has_old_tokens:
+            self._store.run_transaction(work, now=now)
 
     def list_logins(self, provider: str, now: datetime) -> list[Credential]:
-        """Each account's login, once; an anonymous one with its owner's name as far as that is known."""
+        """One login for each account; an anonymous one with its owner's name, if known."""
         keys = self._store.accounts.load_aliases(provider, TOKEN)
         names = {account.account: account.name for account in self._list_accounts(provider)}
         merged = accounts.merge_anonymous(self._credentials.get(provider, ()), keys, now)
         return [_apply_owner_name(login, keys, names) for login in merged]
 
     def is_owner_open(self, provider: str, login: Credential) -> bool:
-        """Whether this login may yet prove to be an account that has another login."""
+        """Whether it is unknown if this login belongs to an account that has another login."""
         if len(self._credentials.get(provider, ())) < 2 or not accounts.is_anonymous(login):  # noqa: PLR2004 - another
             return False
         return accounts.hash_token(login) not in self._store.accounts.load_aliases(provider, TOKEN)
 
     def record_owner(self, provider: str, login: Credential, result: Snapshot | PollFailure) -> bool:
-        """Keep whose the login is, as the answer said; False where it said nothing that was not known.
+        """Save the owner that the answer named; False if that was known, or it named none.
 
-        A failure that does not name the owner leaves the question open.
+        After a failure that does not name the owner, the next poll asks again.
         """
         name = "" if result.account_name == login.account else result.account_name
         has_no_answer = OWNER_UNKNOWN_KEY in login.extra and isinstance(result, Snapshot)
@@ -92,13 +96,13 @@ class AccountRegistry:
         return True
 
     def settle(self, provider: str, config: Config, now: datetime, *, troubled: Collection[str] = ()) -> list[Account]:
-        """Give each account whose login has another key that key; return those that have no login any more.
+        """Give each account the key that its login has now; return the accounts without a login.
 
         Args:
             provider: its id.
             config: the config in use.
             now: the present.
-            troubled: keys of accounts whose places cannot be read: their logins may be there.
+            troubled: keys of accounts whose login files cannot be read: they may have a login.
         """
         logins = self.list_logins(provider, now)
         present = {login.account for login in logins}
@@ -129,7 +133,7 @@ class AccountRegistry:
 
 
 def _apply_owner_name(login: Credential, keys: dict[str, str], names: dict[str, str]) -> Credential:
-    """The same login with its owner's name, and no longer to be asked for it where it was."""
+    """The login with its owner's name; without the request to look it up if that was done."""
     key = keys.get(accounts.hash_token(login))
     if key is None or not accounts.is_anonymous(login):
         return login

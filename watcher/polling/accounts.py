@@ -1,10 +1,9 @@
-"""Which logins are one account, and what it is called.
+"""Which logins are one account, and the account's key.
 
-An account's key outlives restarts and token renewals: the account id, else, also where two people share that, the
-email. Of the logins that say neither, one has the key "": the one that always had it, else the one in the best place.
-Each further one has a short hash, of its place where it is alone there (tokens are renewed every few hours, places
-stay), else of its token; and who once has a hash keeps it, also when the other is gone. What was called what comes as
-`KnownKeys`. Never ask anybody here.
+A key stays the same over restarts and token renewals. It is the account id, or the email if there is no id or two
+people share it. A login with neither is anonymous. One anonymous login has the key "": the one that had it before, else
+the one in the best place. Each other one has a short hash: of its place if it is alone there (tokens are renewed every
+few hours, places stay), else of its token. A login keeps its hash when the other login is gone.
 """
 
 import hashlib
@@ -20,25 +19,23 @@ from watcher.credentials.sources import short_hash
 
 
 class KnownKeys(Struct, frozen=True, kw_only=True):
-    """What was called what until now."""
+    """The keys until now."""
 
-    keys: frozenset[str] = frozenset()  # keys under which something is known
-    default_fallback_key: str = (
-        ""  # stand-in (see `make_fallback_key`) of the login that has the key ""; empty: none had it yet
-    )
+    keys: frozenset[str] = frozenset()  # of all accounts
+    default_fallback_key: str = ""  # see `make_fallback_key`; of the login with the key ""; empty: there was none
 
 
 NO_KNOWN_KEYS = KnownKeys()
 
 
 def merge_duplicates(credentials: Sequence[Credential], now: datetime) -> list[Credential]:
-    """Each account once. The better place's token is used, unless it has run out and another's has not."""
+    """Each account once, with the token of the best place unless that has expired and another has not."""
     accounts: list[Credential] = []
     for credential in credentials:
         whole, place = credential, len(accounts)
         while same := [
             known for known in accounts if _is_same_account(known, whole)
-        ]:  # what is joined may match yet another
+        ]:  # a merged login may match another one
             place = min(place, accounts.index(same[0]))
             accounts.remove(same[0])
             whole = _merge_credentials(same[0], whole, now)
@@ -73,7 +70,7 @@ def _merge_credentials(first: Credential, second: Credential, now: datetime) -> 
 
 
 def _collect_spares(used: Credential, other: Credential) -> tuple[Credential, ...]:
-    """The first login's spares with the other one and its own, each secret once; what holds none answers for nobody."""
+    """The fallbacks of both logins and the other login, each secret once, without those that have none."""
     found = {hash_token(each): each for each in (used, *used.fallbacks, replace(other, fallbacks=()), *other.fallbacks)}
     others = (each for each in found.values() if hash_token(each) != hash_token(used))
     return tuple(each for each in others if each.token or each.refresh_token)
@@ -98,8 +95,8 @@ def assign_keys(
 
     Args:
         credentials: each account once, best place first.
-        known_keys: what was called what until now.
-        all_sources_read: whether every place could be read; in one that could not be, the bearer of the key "" may be.
+        known_keys: the keys until now.
+        all_sources_read: whether every place could be read; if not, the login with the key "" may be in another.
     """
     nameless = [each for each in credentials if not (each.account or each.account_name)]
     bearer = _find_default_login(nameless, known_keys, all_sources_read=all_sources_read)
@@ -108,7 +105,7 @@ def assign_keys(
     ids = [each.account for each in credentials]
     for credential in credentials:
         key = credential.account or credential.account_name
-        if ids.count(key) > 1:  # two people of one workspace: whoever is found first would have its key
+        if ids.count(key) > 1:  # two people of one workspace: the first one found would get its key
             key = _email(credential) or key
         if "@" in key:
             key = key.lower()
@@ -139,36 +136,35 @@ def _find_default_login(
 
 
 def make_fallback_key(credential: Credential, anonymous: Sequence[Credential]) -> str:
-    """What a nameless login is known by among the nameless: a hash of its place, else of its token."""
+    """A key for an anonymous login: a hash of its place, or of its token if others are in that place."""
     alone = [other.path for other in anonymous].count(credential.path) == 1
     return short_hash(credential.path if alone else hash_token(credential))
 
 
 def is_anonymous(credential: Credential) -> bool:
-    """Whether the login's key is only a stand-in, because its place does not say whose it is."""
+    """Whether the login's key is a fallback key, because its place does not name its owner."""
     return credential.account in ("", short_hash(credential.path), short_hash(hash_token(credential)))
 
 
 def is_fallback_key(key: str) -> bool:
-    """Whether the key is one that a nameless login gets."""
+    """Whether this is a key of an anonymous login."""
     return not key or re.fullmatch(r"[0-9a-f]{8}", key) is not None
 
 
 def find_successor_key(
     key: str, name: str, last_token_hash: str, logins: Sequence[Credential], known_keys: KnownKeys
 ) -> str | None:
-    """The key under which an account's login is found now that none has its own any more; None: under none.
+    """The key of an account's login now that none has the account's key; None if it has no login.
 
-    A key that is a stand-in or an email gives way to a login of that name, whoever has it. Beyond that, the login that
-    was asked with, or the one in the place for which the stand-in stood, is the same account better known, unless
-    something is known of that one already.
+    An account whose key is a fallback key or an email continues as the login that bears its name. Else it continues as
+    a login of a new account with the same token or, if its key stands for a place, in the same place.
 
     Args:
         key: the account's own.
-        name: whose it is, as far as its answers said.
-        last_token_hash: hash of the token it was last asked with; empty where nobody knows.
+        name: the owner that its answers named.
+        last_token_hash: hash of the token of its last poll; empty if unknown.
         logins: as found now, each account once.
-        known_keys: what was called what until now.
+        known_keys: the keys until now.
     """
     names = {key.casefold(), name.casefold()} - {""}
     place = key or known_keys.default_fallback_key
@@ -253,16 +249,16 @@ def find_logins_of_owner(
 
 
 def _is_expired(credential: Credential, now: datetime) -> bool:
-    """Whether it can answer no more, or never could, so that another login of the same account is welcome."""
+    """Whether it has no valid token, so that another login of the account is better."""
     if credential.refresh_token:
         return False
     return not credential.token or (credential.expires_at is not None and credential.expires_at <= now)
 
 
 def hash_token(credential: Credential) -> str:
-    """Stands for the secret that a server counts against: the key of its cooldown. It tells nothing of the secret.
+    """A hash of the secret that identifies the login, for example for its cooldown.
 
-    Where the access token is renewed from a refresh token it is that one: another access token is not another login.
+    The secret is the refresh token if there is one: another access token is not another login.
     """
     secret = credential.refresh_token or credential.token or credential.path
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()[:32]

@@ -214,7 +214,7 @@ class Poller:
             self._finish_if_done(provider)
 
     def _accept_result(self, provider: str, credential: Credential, result: PollResult) -> None:
-        """Pass the answer on, unless it proved to be of an account that is polled under its name."""
+        """Pass the answer on, unless it proved to be about an account that has another login."""
         if self._account_registry.record_owner(provider, credential, result):
             self._account_registry.settle(provider, self._config, result.at)
         if result.account not in {each.account for each in self._account_registry.list_logins(provider, result.at)}:

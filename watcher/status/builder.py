@@ -97,6 +97,7 @@ def build_status(store: Store, config: ConfigFacts, *, now: datetime) -> StatusD
             daemon_running=heartbeat is not None and heartbeat[0] == "running",
             daemon_seen_at=None if heartbeat is None else heartbeat[1],
             config_error=None if refused is None else refused[0],
+            database_error=store.disk_error,
             broken_channels=dict(config.broken_channels),
             stopped_channels={stop.channel: stop.detail for stop in store.outbox.load_stops()},
             undelivered=[

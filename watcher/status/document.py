@@ -102,6 +102,7 @@ class StatusDocument(Struct, frozen=True, kw_only=True):
     daemon_running: bool = False
     daemon_seen_at: datetime | None = None
     config_error: str | None = None
+    database_error: str | None = None
     broken_channels: dict[str, str] = {}  # channels whose secret is not available, and why; their messages wait
     stopped_channels: dict[str, str] = {}  # channels that refused permanently, and what they answered
     undelivered: list[UndeliveredMessage] = []

@@ -1,1 +1,13 @@
-"""storage."""
+"""SQLite: everything that outlives the process, in one file.
+
+Read `store` first; it lists what the store offers.
+
+    store        the open database with its groups of tables, and how long records are kept
+    accounts     the accounts by number, their keys, aliases and last polls
+    readings     the results of polls and their history
+    alerts       the engine's state, and transitions
+    outbox       deliveries, stopped channels, suppressions, snoozes
+    database     the file: transactions, a full disk, a damaged file
+    migrations   the tables, and how older files get them
+    records      structs to columns and JSON, and back
+"""

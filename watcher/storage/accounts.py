@@ -1,7 +1,7 @@
-"""The accounts: numbers that everything else hangs on, the keys that they are known by, and their last polls.
+"""The accounts: the numbers that all other tables refer to, their keys and aliases, and their last polls.
 
-An account's key may change: a login that named nobody turns out to be somebody's. That is one UPDATE here. Two numbers
-that prove to be one account are joined here. Nothing else in the database repeats a key.
+An account's key may change, for example when an anonymous login names its owner: `rename` is one UPDATE. Two accounts
+that prove to be one are joined. No other table contains a key.
 """
 
 from collections.abc import Collection
@@ -12,17 +12,17 @@ from watcher.storage import records
 from watcher.storage.database import Database
 
 TOKEN, PLACE = "token", "place"
-"""Kinds of aliases: the hash of a token that proved to be the account's; where its nameless login is."""
+"""Kinds of aliases: the hash of a token that proved to be the account's; of the place of its anonymous login."""
 
 
 class Accounts:
-    """The accounts. What changes them belongs inside `Store.run_transaction`."""
+    """The accounts."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def load(self) -> list[records.Account]:
-        """Every account that was polled, with its last snapshot and its failure, by provider and key."""
+        """Every account that was polled, with its last snapshot and failure, by provider and key."""
         found = self._database.execute(
             "SELECT provider, key, failing_since, failures, polled_at, snapshot, failure FROM account"
             " WHERE polled_at IS NOT NULL ORDER BY provider, key"
@@ -41,18 +41,18 @@ class Accounts:
         ]
 
     def find(self, provider: str, key: str) -> records.Account | None:
-        """The account of that key; None where it was never polled."""
+        """The account of that key; None if it was never polled."""
         return next((each for each in self.load() if (each.provider, each.account) == (provider, key)), None)
 
     def load_multi_account_providers(self) -> frozenset[str]:
-        """Providers that have several accounts."""
+        """The providers with several accounts."""
         found = self._database.execute(
             "SELECT provider FROM account WHERE polled_at IS NOT NULL GROUP BY provider HAVING count(*) > 1"
         )
         return frozenset(provider for (provider,) in found)
 
     def assign_number(self, provider: str, key: str) -> int:
-        """The number of the account of that key, a new one where there is none."""
+        """The number of the account of that key; a new one if there is none."""
         found = self._database.execute("SELECT id FROM account WHERE provider = ? AND key = ?", (provider, key))
         for (number,) in found:
             return int(number)
@@ -60,14 +60,14 @@ class Accounts:
         return int(new.lastrowid or 0)
 
     def assign_series_number(self, series: Series) -> int:
-        """The number of a series, a new one where there is none."""
+        """The number of a series; a new one if there is none."""
         row = self.assign_number(series.provider, series.account), series.window
         for (number,) in self._database.execute("SELECT id FROM series WHERE account = ? AND window = ?", row):
             return int(number)
         return int(self._database.execute("INSERT INTO series (account, window) VALUES (?, ?)", row).lastrowid or 0)
 
     def load_series_numbers(self) -> dict[int, Series]:
-        """Number of each series -> the series as it is called now."""
+        """Number -> series, with the present key of its account."""
         return {
             number: Series(provider=provider, account=key, window=window)
             for number, provider, key, window in self._database.execute(
@@ -78,14 +78,14 @@ class Accounts:
     # --- logins -----------------------------------------------------------------------------------------------------
 
     def save_request(self, provider: str, key: str, token_hash: str, at: datetime) -> None:
-        """Note when and with which token the provider is asked for an account."""
+        """Save when and with which token an account is requested from its provider."""
         self._database.execute(
             "UPDATE account SET requested_at = ?, requested_with = ? WHERE id = ?",
             (records.to_milliseconds(at), token_hash, self.assign_number(provider, key)),
         )
 
     def load_request(self, provider: str, key: str) -> tuple[datetime, str] | None:
-        """When and with which token the provider was last asked for an account; None where it never was."""
+        """When and with which token an account was last requested; None if it never was."""
         found = self._database.execute(
             "SELECT requested_at, requested_with FROM account"
             " WHERE provider = ? AND key = ? AND requested_with IS NOT NULL AND requested_at IS NOT NULL",
@@ -94,7 +94,7 @@ class Accounts:
         return None if found is None else (records.from_milliseconds(found[0]), found[1])
 
     def load_aliases(self, provider: str, kind: str) -> dict[str, str]:
-        """Alias -> key of the account."""
+        """Alias -> key of the account, for one kind of alias."""
         return dict(
             self._database.execute(
                 "SELECT value, key FROM account_alias JOIN account ON account.id = account"
@@ -104,7 +104,7 @@ class Accounts:
         )
 
     def save_alias(self, provider: str, key: str, kind: str, value: str) -> None:
-        """Note that an account is known by an alias, and no other one of the provider; it has one place at most."""
+        """Give an account an alias, which no other account of the provider has then; an account has one place."""
         number = self.assign_number(provider, key)
         self._database.execute(
             "DELETE FROM account_alias WHERE kind = ?1 AND (value = ?2 OR (kind = 'place' AND account = ?3))"
@@ -114,7 +114,7 @@ class Accounts:
         self._database.execute("INSERT INTO account_alias VALUES (?, ?, ?)", (number, kind, value))
 
     def delete_other_aliases(self, provider: str, kind: str, values: Collection[str]) -> None:
-        """Forget every alias of that kind but these."""
+        """Delete every alias of that kind except these."""
         self._database.executemany(
             "DELETE FROM account_alias WHERE kind = ? AND value = ?"
             " AND account IN (SELECT id FROM account WHERE provider = ?)",
@@ -124,9 +124,9 @@ class Accounts:
     # --- another key, or none ---------------------------------------------------------------------------------------
 
     def rename(self, provider: str, old: str, new: str) -> None:
-        """Give an account another key: its history, alerts and snoozes follow. Nothing may be known of that key.
+        """Give an account another key. An account of that key must not have a snapshot.
 
-        Readings of an account that had the key before stay in its history.
+        What is left of an account that had the key before becomes part of this one's history.
         """
         number = self.assign_number(provider, old)
         left = self._database.execute("SELECT id FROM account WHERE provider = ? AND key = ?", (provider, new))
@@ -138,13 +138,13 @@ class Accounts:
         self._database.invalidate_cache()
 
     def join(self, provider: str, old: str, into: str) -> None:
-        """Make one account of two; the second goes on, with the readings of both."""
+        """Make one account of two: the second, with the readings of both."""
         self._move(self.assign_number(provider, old), self.assign_number(provider, into))
         self._rename_in_snoozes(provider, old, into)
         self._database.invalidate_cache()
 
     def forget_unanswered(self, provider: str, key: str) -> None:
-        """Forget an account that never gave a reading: its place was broken, and is repaired."""
+        """Forget an account that never answered, for example when a broken login file is repaired."""
         self._database.execute(
             "UPDATE account SET failure = NULL, failing_since = NULL, failures = 0, polled_at = NULL"
             " WHERE provider = ? AND key = ? AND snapshot IS NULL",
@@ -152,7 +152,7 @@ class Accounts:
         )
 
     def _move(self, number: int, into: int) -> None:
-        """Move the readings, transitions and aliases of one account to another, and delete it with its alerts."""
+        """Move readings, transitions and aliases to another account; delete the rest."""
         self._database.execute("DELETE FROM alert WHERE series IN (SELECT id FROM series WHERE account = ?)", (number,))
         self._database.execute("UPDATE series SET state = NULL WHERE account = ?", (number,))
         self._database.execute("UPDATE OR IGNORE series SET account = ? WHERE account = ?", (into, number))
@@ -170,7 +170,7 @@ class Accounts:
         self._database.execute("DELETE FROM account WHERE id = ?", (number,))
 
     def _rename_in_snoozes(self, provider: str, old: str, new: str) -> None:
-        """Let a snooze that names an account by a key go on under the new one."""
+        """Let snoozes that name an account by its old key name the new one."""
         for start in (f"{provider}[{old}]", f"*[{old}]") if old else ():
             self._database.execute(
                 "UPDATE OR REPLACE snooze SET target = replace(target, ?, ?)"

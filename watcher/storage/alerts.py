@@ -1,4 +1,4 @@
-"""What the engine remembers from one poll to the next, and every change of an alert."""
+"""The engine's state from one poll to the next, and every transition of an alert."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ _SERIES = ("series",)
 
 
 class Alerts:
-    """The states of series and alerts, and transitions. What changes them belongs inside `Store.run_transaction`."""
+    """The states of series and alerts, and transitions."""
 
     def __init__(self, database: Database, accounts: Accounts) -> None:
         self._database, self._accounts = database, accounts
@@ -24,7 +24,7 @@ class Alerts:
         self._version: tuple[int, int] | None = None
 
     def load_state(self) -> EngineState:
-        """All series and alert states; kept between calls until another process changes the file."""
+        """The states of all series and alerts; cached until another process changes the file."""
         (data_version,) = self._database.execute("PRAGMA data_version").fetchone()
         version = self._database.generation, data_version
         if self._engine_state is None or version != self._version:
@@ -37,7 +37,7 @@ class Alerts:
         return self._engine_state
 
     def save_evaluation(self, evaluation: EvaluationResult) -> None:
-        """Keep what the engine decided."""
+        """Save what the engine decided."""
         number = self._accounts.assign_series_number
         self._database.executemany(
             "UPDATE series SET state = ? WHERE id = ?",
@@ -65,7 +65,7 @@ class Alerts:
             self._engine_state = apply_evaluation(self._engine_state, evaluation)
 
     def rearm(self) -> None:
-        """Let every alert that is firing fire again: nobody knows what was sent since it was saved."""
+        """Let every firing alert fire again: messages that were sent after this state was saved are unknown."""
         firing = [state for state in self.load_state().alert_states.values() if state.phase is AlertPhase.FIRING]
         again = tuple(
             AlertState(
@@ -82,7 +82,7 @@ class Alerts:
         self.save_evaluation(EvaluationResult(alert_states=again))
 
     def load_transitions(self, *, since: datetime, rule: str | None = None) -> list[Transition]:
-        """Transitions since an instant, oldest first; of one rule or of all."""
+        """Transitions since then, oldest first; of one rule or of all."""
         return self._load(
             "record FROM transition JOIN series ON series.id = series",
             "WHERE at >= ?1 AND (?2 IS NULL OR rule = ?2) ORDER BY transition.id",

@@ -1,8 +1,8 @@
-"""One SQLite file with one writer: opened, migrated, written in whole transactions, and kept going when it fails.
+"""One SQLite file: opens and migrates it, runs transactions, and goes on where the disk or the file fails.
 
-While the disk is full or read-only, the process that holds the watcher's lock goes on in memory, so that alerts still
-go out, and writes everything back once there is room. A damaged file is renamed and a new one begun. Both leave a
-notice for the person. Reads need no transaction.
+While the disk is full or read-only, the process that holds the watcher's lock works in memory, so that alerts still go
+out, and writes everything to the disk once there is room. A damaged file is renamed and a new one created. Both leave a
+notice for the person.
 """
 
 import os
@@ -61,19 +61,22 @@ class Database:
 
     Attributes:
         path: the file.
-        notices: sentences for the person (damaged file renamed, disk full); whoever shows one removes it.
-        generation: changes whenever what was read before may no longer be so.
+        notices: sentences for the person (damaged file, full disk); the caller that shows one removes it.
+        generation: changes when earlier reads may be outdated: another connection, a rollback, a renamed account.
         uses_memory: the disk refuses writes, and everything is in memory.
     """
 
     def __init__(self, path: Path, *, now: datetime, read_only: bool = False, memory_fallback: bool = False) -> None:
-        """Open or begin the file.
+        """Open or create the file.
 
         Args:
             path: the file.
-            now: the instant, for the name of a damaged file.
-            read_only: change nothing, but for the migration of an older file.
-            memory_fallback: go on in memory while the disk refuses writes; for the process that holds the lock.
+            now: the present, for the name of a damaged file.
+            read_only: change nothing, except to migrate an older file.
+            memory_fallback: work in memory while the disk refuses writes; for the process that holds the lock.
+
+        Raises:
+            StoreError: it cannot be used; `NoReadingsError` if there is none to read.
         """
         self.path = path
         self.notices: list[str] = []
@@ -90,12 +93,14 @@ class Database:
             self._replace_damaged_file(now, error)
 
     @property
-    def disk_refuses_writes(self) -> bool:
-        """True while the process that holds the lock goes on in memory, or was killed then: this file is behind."""
-        return self._memory_marker.exists()
+    def disk_error(self) -> str | None:
+        """What is wrong while the process that holds the lock works in memory, or was killed then; else None."""
+        if not (self.uses_memory or self._memory_marker.exists()):
+            return None
+        return f"{self.path} cannot be written: alerts go on from memory; free some disk space or fix the permissions"
 
     def clear_memory_marker(self) -> None:
-        """Note that the file is no longer behind, unless this process is in memory itself."""
+        """Note that the file is up to date again, unless this process works in memory."""
         if not self.uses_memory:
             self._memory_marker.unlink(missing_ok=True)
 
@@ -149,7 +154,7 @@ class Database:
             raise self._make_no_readings_error() from None
         except OSError as error:
             raise StoreError(
-                f"cannot read {self.path}: {error.strerror}; give yourself the right, or set WATCHER_STATE_DIR"
+                f"cannot read {self.path}: {error.strerror}; make it readable for yourself, or set WATCHER_STATE_DIR"
             ) from error
         return sqlite3.connect(
             f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None
@@ -161,7 +166,7 @@ class Database:
     def _make_too_new_error(self, version: int) -> StoreError:
         return StoreError(
             f"{self.path} was written by a newer version of this program (its format is {version}, this one"
-            f" knows {migrations.FORMAT}): upgrade ai-usage-watcher, or move the file away to start afresh"
+            f" knows {migrations.FORMAT}): upgrade ai-usage-watcher, or move the file away to start again"
         )
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
@@ -181,7 +186,7 @@ class Database:
             raise self._make_too_new_error(version)
 
     def check_integrity(self) -> list[str]:
-        """What SQLite's own quick check finds wrong with the file; empty where it is whole."""
+        """What SQLite's quick check finds wrong with the file; empty if nothing."""
         try:
             found = [str(row[0]) for row in self._db.execute("PRAGMA quick_check(10)")]
         except sqlite3.DatabaseError as error:
@@ -189,7 +194,7 @@ class Database:
         return [] if found == ["ok"] else found
 
     def close(self) -> None:
-        """End the connection; what was committed stays."""
+        """Close the connection."""
         self._db.close()
 
     # --- reading and writing ----------------------------------------------------------------------------------------
@@ -203,14 +208,14 @@ class Database:
         self._db.executemany(sql, rows)
 
     def load_records(self, sql: str, kind: type[T], parameters: Sequence[Any] = ()) -> Iterator[T]:
-        """The records whose JSON text a query of one column finds; without those that cannot be read."""
+        """The records of a query for one column of JSON text, without those that cannot be read."""
         found = (self.decode(text, kind) for (text,) in self._db.execute(sql, parameters))
         return (record for record in found if record is not None)
 
     def decode(self, text: str | None, kind: type[T], **columns: Any) -> T | None:
-        """A record from its JSON text and its fields that have columns.
+        """A record from its JSON text and the fields that have columns.
 
-        None where there is no text, or none that can be read, which is reported once.
+        None if the text is None, or cannot be read, which is reported once.
         """
         if text is None:
             return None
@@ -224,11 +229,11 @@ class Database:
             return None
 
     def invalidate_cache(self) -> None:
-        """What was read before may no longer be so."""
+        """Note that earlier reads may be outdated."""
         self.generation += 1
 
     def run_transaction(self, work: Callable[[], T], *, now: datetime) -> T:
-        """Do `work` in one transaction and return its result; `work` may run twice where the disk fails in between.
+        """Run `work` in one transaction and return its result; `work` may run twice if the disk fails in between.
 
         Raises:
             StoreError: it cannot be written.
@@ -257,7 +262,7 @@ class Database:
         return result
 
     def _begin_transaction(self) -> None:
-        """Begin to write, as soon as no other process does."""
+        """Wait until no other process writes, and begin."""
         self._db.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S / _BUSY_WAIT_SLICES * 1000:.0f}")
         try:
             for _ in range(_BUSY_WAIT_SLICES - 1):
@@ -274,7 +279,7 @@ class Database:
 
     def _describe_error(self, error: sqlite3.Error) -> str:
         if _error_code(error) in _CORRUPTION_ERRORS:
-            return f"{self.path} is damaged: move it away; a new one is begun at the next `watcher run`"
+            return f"{self.path} is damaged: move it away; `watcher run` then creates a new one"
         if _error_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return f"{self.path} is locked by another process: end it, or try again"
         if _error_code(error) in _DISK_ERRORS and not self._read_only:
@@ -290,12 +295,12 @@ class Database:
         self.invalidate_cache()
         self._db = self._open()
         self.notices.append(
-            f"The database was damaged ({error}). It was renamed to {aside} and a new one was begun: history starts"
-            " afresh, and alerts that are firing now may be repeated."
+            f"The database was damaged ({error}). It was renamed to {aside} and a new one created: history starts"
+            " again, and alerts that are firing now may be repeated."
         )
 
     def _rename_damaged_file(self, now: datetime) -> str:
-        """Give the damaged file another name, and return that."""
+        """Rename the damaged file; return its new name."""
         stamp = now.strftime("%Y%m%dT%H%M%SZ")
         for suffix in ("", "-wal", "-shm"):
             part = self.path.with_name(self.path.name + suffix)
@@ -316,7 +321,7 @@ class Database:
         )
 
     def _copy_to_memory(self) -> sqlite3.Connection:
-        """All that is known; an empty database where nothing can be read."""
+        """A copy in memory; an empty database if nothing can be read."""
         memory = sqlite3.connect(":memory:", isolation_level=None)
         try:
             self._db.backup(memory)
@@ -329,7 +334,7 @@ class Database:
         return memory
 
     def return_to_disk(self, *, now: datetime) -> None:
-        """Write everything from memory to the disk, if it takes it again; otherwise stay in memory."""
+        """Write everything from memory to the disk, if that takes it again; otherwise stay in memory."""
         if not self.uses_memory or not self._has_room():
             return
         try:
@@ -338,7 +343,7 @@ class Database:
                 self._db.backup(disk)
         except (sqlite3.Error, StoreError) as error:
             if isinstance(error, sqlite3.Error) and _error_code(error) in _CORRUPTION_ERRORS:
-                self._rename_damaged_file(now)  # a new one is begun at the next attempt
+                self._rename_damaged_file(now)  # the next attempt creates a new one
             return
         self._db.close()
         self._db, self.uses_memory = disk, False
@@ -346,10 +351,10 @@ class Database:
         self.invalidate_cache()
 
     def _has_room(self) -> bool:
-        """Whether the disk could take the whole database.
+        """Whether the whole database fits on the disk.
 
-        Asked before the file is opened: SQLite maps a file of its own into memory there, and a disk without a free
-        block for it ends the process with SIGBUS, without an error that could be caught.
+        Checked before the file is opened: SQLite maps its shared memory file, and without a free block for that the
+        process ends with SIGBUS, which cannot be caught.
         """
         (pages,), (size,) = (self._db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
         try:

@@ -1,11 +1,11 @@
-"""The database's tables, and how a file of an earlier format gets them.
+"""The tables, and the script that gives them to a file of an earlier format.
 
 `PRAGMA user_version` is the format of a file. Opening an older file brings it up to date in one transaction, so that an
 interrupted migration is repeated as a whole. A file of a newer format is left alone.
 
 Instants are integers, milliseconds since 1970 in UTC. Money and counts are decimal text, so that nothing is rounded.
 `state`, `record`, `snapshot` and `failure` are JSON of the structs that they are named after, without what stands in
-the row's own columns: the account above all, whose key may change.
+columns or other tables: above all the account, whose key may change.
 
 For the next format: change `SCHEMA`, raise `FORMAT`, and give `get_script` a script from `FORMAT - 1`.
 """
@@ -299,12 +299,12 @@ _RENAMED = {
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Give the connection the function that migrations call."""
+    """Register the SQL function that the script calls."""
     connection.create_function("convert_record", 2, _convert_record, deterministic=True)
 
 
 def _convert_record(kind: str, text: str | None) -> str | None:
-    """A record of an earlier format as format 4 has it; one that cannot be read stays as it is."""
+    """A record of an earlier format as format 4 has it; one that cannot be read stays the same."""
     try:
         old = json.loads(text or "")
     except ValueError:

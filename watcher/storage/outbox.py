@@ -1,4 +1,4 @@
-"""Messages on their way to channels, channels that refused for good, and why messages were not sent; and snoozes."""
+"""Deliveries, channels that refused permanently, why messages were not sent, and snoozes."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -14,17 +14,17 @@ from watcher.storage.records import encode_json, to_milliseconds
 
 
 class Outbox:
-    """Deliveries, stopped channels and suppressed messages. What changes them belongs inside a transaction."""
+    """Deliveries, stopped channels and suppressions."""
 
     def __init__(self, database: Database, accounts: Accounts) -> None:
         self._database, self._accounts = database, accounts
 
     def load(self) -> list[Delivery]:
-        """Deliveries that are not yet done (queued or held), oldest first."""
+        """Deliveries that are queued or held, oldest first."""
         return self._load("delivery.state IN ('queued', 'held')")
 
     def find(self, delivery_id: int) -> Delivery | None:
-        """The delivery of that id, in whatever state; None where there is none."""
+        """The delivery of that id, in any state; None if there is none."""
         return next(iter(self._load("delivery.id = ?", (delivery_id,))), None)
 
     def load_finished(self, state: DeliveryState, *, since: datetime) -> list[Delivery]:
@@ -52,7 +52,7 @@ class Outbox:
         return [delivery for delivery in read if delivery is not None]
 
     def enqueue(self, deliveries: Iterable[Delivery]) -> None:
-        """Put new deliveries into the outbox. One that has the key of an earlier one is left out."""
+        """Add deliveries to the outbox, except those whose key is in it already."""
         for new in deliveries:
             delivery = self._make_key_unique(new)
             cursor = self._database.execute(
@@ -64,7 +64,7 @@ class Outbox:
                 self._save_transitions(int(cursor.lastrowid or 0), delivery.transitions)
 
     def update(self, deliveries: Iterable[Delivery]) -> None:
-        """Keep what became of deliveries."""
+        """Save changed deliveries."""
         for delivery in deliveries:
             self._database.execute(
                 "UPDATE delivery SET key = ?, channel = ?, state = ?, created_at = ?, record = ? WHERE id = ?",
@@ -88,9 +88,9 @@ class Outbox:
         )
 
     def _make_key_unique(self, delivery: Delivery) -> Delivery:
-        """The delivery under a key that no other account's message had: receivers recognize a repeat by it.
+        """The delivery with a key that no message of another account has: receivers recognize a repeat by it.
 
-        A key names its account as that was called then; another account may be called so now.
+        A key contains the key that its account had then, which may be another account's now.
         """
         earlier = self._database.execute(
             "SELECT account FROM delivery JOIN delivery_transition ON delivery.id = delivery"
@@ -109,21 +109,21 @@ class Outbox:
     # --- stopped channels and suppressed messages -------------------------------------------------------------------
 
     def load_stops(self) -> list[StoppedChannel]:
-        """Channels that refused for good, by name."""
+        """Channels that refused permanently, by name."""
         return list(self._database.load_records("SELECT record FROM stopped_channel ORDER BY channel", StoppedChannel))
 
     def save_stop(self, stop: StoppedChannel) -> None:
-        """Note that a channel refused for good."""
+        """Save that a channel refused permanently."""
         self._database.execute(
             "INSERT OR REPLACE INTO stopped_channel VALUES (?, ?)", (stop.channel, encode_json(stop))
         )
 
     def delete_stop(self, channel: str) -> None:
-        """Forget that a channel refused."""
+        """Delete that a channel refused."""
         self._database.execute("DELETE FROM stopped_channel WHERE channel = ?", (channel,))
 
     def save_suppressions(self, suppressions: Iterable[Suppression]) -> None:
-        """Keep why messages were not sent."""
+        """Save why messages were not sent."""
         self._database.executemany(
             "INSERT INTO suppression (at, rule, series, record) VALUES (?, ?, ?, ?)",
             [
@@ -138,7 +138,7 @@ class Outbox:
         )
 
     def load_suppressions(self, *, since: datetime, rule: str) -> list[Suppression]:
-        """Why messages about a rule's alerts were not sent, not at once or not at all, oldest first."""
+        """Why messages about a rule's alerts were delayed or not sent, oldest first."""
         series = self._accounts.load_series_numbers()
         read = (
             self._database.decode(record, Suppression, series=series[number])
@@ -151,31 +151,31 @@ class Outbox:
 
 
 class Snoozes:
-    """A person's snoozes. What changes them belongs inside a transaction."""
+    """Snoozes."""
 
     def __init__(self, database: Database, accounts: Accounts) -> None:
         self._database, self._accounts = database, accounts
 
     def load(self) -> list[Snooze]:
-        """Every snooze in force or past, by target."""
+        """Every snooze, in force or over, by target."""
         written = {str(number): str(series) for number, series in self._accounts.load_series_numbers().items()}
         found = self._database.execute("SELECT target, record FROM snooze ORDER BY target").fetchall()
         read = (self._database.decode(record, Snooze, target=target) for target, record in found)
         return [_rename_episodes(snooze, written) for snooze in read if snooze is not None]
 
     def save(self, snooze: Snooze) -> None:
-        """Keep a snooze in place of an earlier one of the same target."""
+        """Save a snooze in place of an earlier one of the same target."""
         numbers = {str(series): str(number) for number, series in self._accounts.load_series_numbers().items()}
         record = encode_json(_rename_episodes(snooze, numbers), without=("target",))
         self._database.execute("INSERT OR REPLACE INTO snooze VALUES (?, ?)", (snooze.target, record))
 
     def delete(self, target: str) -> bool:
-        """Forget a snooze. False where there was none."""
+        """Delete a snooze. False if there was none."""
         return self._database.execute("DELETE FROM snooze WHERE target = ?", (target,)).rowcount > 0
 
 
 def _rename_episodes(snooze: Snooze, names: dict[str, str]) -> Snooze:
-    """The snooze with other names of the series in `episodes`: as written for people, or as numbers."""
+    """The snooze with other names for the series in `episodes`: as people write them, or numbers."""
     if snooze.episodes is None:
         return snooze
     return replace(snooze, episodes={names[key]: value for key, value in snooze.episodes.items() if key in names})

@@ -1,4 +1,4 @@
-"""What every poll gave: readings of 14 days, hourly ones of a year, and failed polls of 14 days."""
+"""The results of polls: readings of 14 days, hourly ones of a year, and failed polls of 14 days."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -14,13 +14,13 @@ _ACCOUNT = ("provider", "account")
 
 
 class Readings:
-    """The results of polls. What changes them belongs inside `Store.run_transaction`."""
+    """The results of polls."""
 
     def __init__(self, database: Database, accounts: Accounts) -> None:
         self._database, self._accounts = database, accounts
 
     def save_result(self, result: Snapshot | PollFailure) -> None:
-        """Keep a poll's result. A failure leaves the account's last good snapshot where it is."""
+        """Save the result of a poll. After a failure the account still has its last good snapshot."""
         number, at = self._accounts.assign_number(result.provider, result.account), records.to_milliseconds(result.at)
         if isinstance(result, PollFailure):
             retry_at = None if result.retry_at is None else records.to_milliseconds(result.retry_at)
@@ -65,7 +65,7 @@ class Readings:
         ]
 
     def iter_history(self, series: Series, *, since: datetime) -> Iterator[tuple[datetime, Reading]]:
-        """(at, reading) of one series in time order: hourly where the raw readings are gone."""
+        """(at, reading) of one series in time order; hourly where the raw readings are deleted."""
         found = self._database.execute(
             "SELECT series.id, window, kind, label, unit, window_seconds FROM series"
             " JOIN account ON account.id = account WHERE provider = ? AND key = ? AND window = ?",
@@ -85,7 +85,7 @@ class Readings:
             yield records.decode_reading(columns, row)
 
     def load_failures(self, *, since: datetime) -> list[PollFailure]:
-        """Every failed poll since then, account by account, each in time order; 14 days back at most."""
+        """Every failed poll since then, by account and time."""
         return [
             PollFailure(
                 provider=provider,
@@ -103,7 +103,7 @@ class Readings:
         ]
 
     def load_poll_results(self, since: datetime) -> list[PollResult]:
-        """Every answer and every failed poll since then, in time order; before 14 days ago one answer an hour."""
+        """Every snapshot and every failed poll since then, in time order; one snapshot an hour before 14 days ago."""
         names = {(account.provider, account.account): account.name for account in self._accounts.load()}
         answers: dict[tuple[datetime, str, str], list[Reading]] = {}
         for series in self.load_series():

@@ -1,4 +1,4 @@
-"""Records to database rows and back."""
+"""Records to database rows, and back."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ _UNLIMITED, _STALE, _LOW_CONFIDENCE = 1, 2, 4
 
 
 class Account(Struct, frozen=True, kw_only=True):
-    """What the store knows of one account: its last good poll, and what is wrong since."""
+    """One account: its last good poll, and the failure since."""
 
     provider: str
     account: str  # its key
@@ -30,7 +30,7 @@ class Account(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """For people: the email or login where known, else the key; empty for the only, nameless one."""
+        """For people: the email or login if known, else the key, which is empty for an only, anonymous account."""
         latest = self.failure or self.snapshot
         return (
             (latest.account_name if latest else "")
@@ -40,12 +40,12 @@ class Account(Struct, frozen=True, kw_only=True):
 
 
 def to_milliseconds(at: datetime) -> int:
-    """An aware instant as milliseconds since 1970 in UTC."""
+    """An aware datetime as milliseconds since 1970 in UTC."""
     return (at - _EPOCH) // _MILLISECOND
 
 
 def from_milliseconds(milliseconds: int) -> datetime:
-    """The reverse of `to_milliseconds`, aware, in UTC."""
+    """The reverse of `to_milliseconds`."""
     return _EPOCH + milliseconds * _MILLISECOND
 
 
@@ -65,7 +65,7 @@ def decode_json(text: str, kind: type[T], columns: Mapping[str, Any]) -> T:
 
 
 def encode_series_columns(reading: Reading) -> tuple[Any, ...]:
-    """(window, kind, label, unit, window_seconds): what changes rarely."""
+    """(window, kind, label, unit, window_seconds)."""
     return reading.window, reading.kind.value, reading.label, reading.unit, reading.window_seconds
 
 
@@ -107,7 +107,7 @@ def decode_reading(series_columns: Sequence[Any], row: Sequence[Any]) -> tuple[d
 
 
 def merge_snapshots(previous: Snapshot | None, snapshot: Snapshot) -> Snapshot:
-    """The last snapshot with the windows of this partial one in place: what is known of the account now."""
+    """The previous snapshot with the windows of this partial one."""
     if previous is None:
         return snapshot
     new = {reading.window: reading for reading in snapshot.readings}

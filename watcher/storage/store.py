@@ -1,17 +1,15 @@
-"""Everything that outlives the process, in one SQLite file.
+"""The store: the open database with its tables, grouped in attributes.
 
-`Store` is the open database; its tables are grouped in its attributes:
-
-    store.accounts   load, find, load_multi_account_providers, ...
+    store.accounts   load, find, rename, join; requests and aliases
     store.readings   save_result, load_series, iter_history, load_failures, load_poll_results
     store.alerts     load_state, save_evaluation, load_transitions
-    store.outbox     load, find, load_finished, enqueue, update, stopped channels, suppressions
+    store.outbox     load, find, load_finished, enqueue, update; stopped channels, suppressions
     store.snoozes    load, save, delete
-    store.polls      cooldowns and next polls
+    store.polls      cooldowns, next polls
     store.facts      load, save: single facts, such as the heartbeat
 
-Reads need no transaction. Whatever changes something is called inside `store.run_transaction(work, now=now)`, which
-keeps all of it or nothing.
+Methods that read need no transaction. Call those that change something inside `store.run_transaction(work, now=now)`,
+which saves all of it or nothing.
 """
 
 from datetime import datetime, timedelta
@@ -27,7 +25,7 @@ from watcher.storage.readings import Readings
 DATABASE_FILE_NAME = "watcher.db"
 CHANNEL_TESTED_PREFIX = "tried "  # and a channel's name: the fact that it took a test message
 HEARTBEAT_EVERY = timedelta(minutes=5)  # how often a running daemon saves its heartbeat
-KEEP_RAW = timedelta(days=14)
+KEEP_RAW = timedelta(days=14)  # readings and failed polls
 KEEP_HOURLY = timedelta(days=365)
 KEEP_DELIVERIES = timedelta(days=30)
 KEEP_TRANSITIONS = timedelta(days=365)
@@ -36,54 +34,54 @@ MAX_SUPPRESSIONS_PER_RULE = 200
 
 
 class Polls:
-    """When each provider is polled next, and which tokens must rest. What changes them belongs inside a transaction."""
+    """When each provider is polled next, and the cooldowns of tokens."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def load_cooldowns(self) -> dict[str, tuple[datetime, int]]:
-        """Token hash -> (not to be asked before, how often in a row it was refused)."""
+        """Token hash -> (end of the cooldown, rate limits in a row)."""
         found = self._database.execute("SELECT token_hash, until, strikes FROM cooldown").fetchall()
         return {token_hash: (records.from_milliseconds(until), strikes) for token_hash, until, strikes in found}
 
     def save_cooldown(self, token_hash: str, until: datetime, strikes: int) -> None:
-        """Keep a cooldown."""
+        """Save a cooldown."""
         self._database.execute(
             "INSERT OR REPLACE INTO cooldown VALUES (?, ?, ?)", (token_hash, records.to_milliseconds(until), strikes)
         )
 
     def load_next_polls(self) -> dict[str, tuple[datetime, str]]:
-        """Provider -> (when it is asked next, why)."""
+        """Provider -> (when it is polled next, why)."""
         found = self._database.execute("SELECT provider, next_at, reason FROM next_poll").fetchall()
         return {provider: (records.from_milliseconds(at), reason) for provider, at, reason in found}
 
     def save_next_poll(self, provider: str, at: datetime, reason: str) -> None:
-        """Keep when a provider is asked next."""
+        """Save when a provider is polled next."""
         self._database.execute(
             "INSERT OR REPLACE INTO next_poll VALUES (?, ?, ?)", (provider, records.to_milliseconds(at), reason)
         )
 
 
 class Facts:
-    """Single facts by name. What changes them belongs inside a transaction."""
+    """Single facts by name."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def load(self, name: str) -> tuple[str, datetime] | None:
-        """One of the daemon's own facts and when it was kept; None where there is none."""
+        """A fact and when it was saved; None if there is none."""
         found = self._database.execute("SELECT value, at FROM fact WHERE name = ?", (name,)).fetchone()
         return None if found is None else (found[0], records.from_milliseconds(found[1]))
 
     def save(self, name: str, value: str, at: datetime) -> None:
-        """Keep a fact."""
+        """Save a fact."""
         self._database.execute(
             "INSERT OR REPLACE INTO fact VALUES (?, ?, ?)", (name, value, records.to_milliseconds(at))
         )
 
 
 class Store(Database):
-    """The open database with its tables: see the module's docstring."""
+    """The open database with its tables; the module's docstring lists them."""
 
     def __init__(self, path: Path, *, now: datetime, read_only: bool = False, memory_fallback: bool = False) -> None:
         super().__init__(path, now=now, read_only=read_only, memory_fallback=memory_fallback)
@@ -94,12 +92,12 @@ class Store(Database):
         self.snoozes = Snoozes(self, self.accounts)
         self.polls = Polls(self)
         self.facts = Facts(self)
-        if memory_fallback and self.disk_refuses_writes:  # an earlier process was killed while it was in memory
+        if memory_fallback and self.disk_error:  # an earlier process was killed while it worked in memory
             self.run_transaction(self.alerts.rearm, now=now)
             self.clear_memory_marker()
 
     def delete_old_records(self, now: datetime) -> None:
-        """Thin out: raw readings to hourly ones after 14 days, those gone after a year."""
+        """Delete what is older than it is kept; of readings, one an hour is kept for a year."""
         raw_end = records.to_milliseconds(now - KEEP_RAW)
         self.execute(
             "INSERT OR REPLACE INTO reading_hourly SELECT series, max(at), used_percent, used, quota, remaining,"
