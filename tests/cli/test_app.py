@@ -47,7 +47,7 @@ def test_every_error_has_its_exit_code_and_one_line(command, capsys, error, code
     assert capsys.readouterr().err == said
 
 
-def test_a_defect_is_one_line_without_the_errors_own_words(command, capsys):
+def test_a_defect_is_one_line_without_the_text_of_the_error(command, capsys):
     command(KeyError("sk-ant-secret"))
     assert app.run(["boom"]) == 70
     said = capsys.readouterr().err
@@ -88,7 +88,7 @@ def test_the_traceback_is_shown_to_who_asks(command, capsys, monkeypatch, args, 
         (["status", "claude", "--format", "line"], "watcher status: --format shows every provider in one line"),
     ],
 )
-def test_a_wrong_word_is_told_what_was_meant_and_exits_64(empty_home, words, said):
+def test_a_typo_gets_a_suggestion_and_exit_code_64(empty_home, words, said):
     done = empty_home.watcher(*words)
     assert (done.returncode, done.stdout) == (64, "")
     assert done.stderr.startswith(said)
@@ -121,7 +121,7 @@ def test_help_is_whole_in_80_columns_and_keeps_its_examples():
         assert len(first) > 10, f"{path} says nothing of itself"
 
 
-def test_the_list_of_commands_is_never_cut_off():
+def test_the_list_of_commands_is_complete():
     listed = dict(helps())["watcher"].partition("Commands:")[2].partition("A first alert")[0]
     assert [line.split()[0] for line in listed.strip().splitlines()] == list(COMMANDS)
     for path, text in helps():
@@ -149,7 +149,7 @@ def test_environment_is_explained(capsys):
 
 
 @pytest.mark.parametrize("option", ["--version", "-V"])
-def test_the_version_is_said(empty_home, option):
+def test_the_version_is_printed(empty_home, option):
     done = empty_home.watcher(option)
     assert (done.returncode, done.stdout) == (0, f"watcher, version {__version__}\n")
 
@@ -178,7 +178,7 @@ def test_a_terminal_without_a_width_gets_the_table_all_the_same(served):
     assert served.watcher("status", COLUMNS="0").stdout == served.watcher("status").stdout != ""
 
 
-def test_where_no_home_is_known_it_is_said(monkeypatch, capsys):
+def test_an_unknown_home_folder_is_reported(monkeypatch, capsys):
     def nobody(_cls):
         raise RuntimeError("Could not determine home directory.")
 
@@ -188,7 +188,7 @@ def test_where_no_home_is_known_it_is_said(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("words", "code"), [(("status",), 1), (("guard", "claude < 90%"), 69), (("history",), 1)])
-def test_a_state_folder_that_cannot_be_read_is_said_and_never_an_answer(empty_home, words, code):
+def test_an_unreadable_state_folder_is_an_error_and_not_an_answer(empty_home, words, code):
     state = empty_home.paths.state_dir
     state.symlink_to(state)  # as unreadable as one without the right to look, also for root
     done = empty_home.watcher(*words)
@@ -248,7 +248,7 @@ def test_completion_is_silent_where_there_is_nothing(empty_home):
 
 
 @pytest.mark.parametrize(("args", "shown"), [([], "A first alert in a minute:"), (["rules"], "watcher rules explain")])
-def test_a_group_called_without_a_word_shows_its_help_line_by_line(capsys, args, shown):
+def test_a_group_without_a_command_shows_its_help(capsys, args, shown):
     assert app.run(args) == 64
     said = capsys.readouterr().err
     assert said.startswith("Usage: watcher")

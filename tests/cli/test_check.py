@@ -11,7 +11,7 @@ default = ["team"]
 """
 
 
-def test_a_quiet_check_says_that_nobody_is_watched(empty_home):
+def test_a_quiet_check_reports_that_there_is_no_login(empty_home):
     done = empty_home.watcher("check", "-q")
     assert (done.returncode, done.stdout, done.stderr) == (
         0,
@@ -20,7 +20,7 @@ def test_a_quiet_check_says_that_nobody_is_watched(empty_home):
     )
 
 
-def test_a_quiet_check_says_nothing_but_that_a_channel_is_mute(serving):
+def test_a_quiet_check_reports_only_silent_channels(serving):
     config = serving.paths.config_file
     providers = config.read_text().partition("[channels")[0]
     config.write_text(providers)
@@ -48,7 +48,7 @@ on = ["resolved"]
 
 
 @pytest.mark.parametrize(("more", "code"), [("", 0), ('remind = "2h"\n', 10), ('levels = { critical = "81%" }\n', 0)])
-def test_a_rule_that_speaks_only_of_the_end_is_no_alarm_for_a_script(serving, more, code):
+def test_a_rule_that_notifies_only_at_the_end_does_not_count_as_firing(serving, more, code):
     config = serving.paths.config_file
     rule = ROOM.replace("> 80%", "> level") if "levels" in more else ROOM
     config.write_text(config.read_text().split("[[rule]]", maxsplit=1)[0] + rule + more)

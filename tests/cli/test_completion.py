@@ -93,7 +93,7 @@ def terminal(request, served, tmp_path):
         ("status --form", "status --format"),
     ],
 )
-def test_tab_ends_the_word(terminal, typed, taken):
+def test_tab_completes_the_word(terminal, typed, taken):
     terminal.type(f"watcher {typed}\t")
     terminal.until(re.escape(taken.rpartition(" ")[2]))
     terminal.type("\n")

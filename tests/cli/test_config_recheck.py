@@ -38,19 +38,19 @@ def said(home):
     return json.loads(home.watcher("status", "--json").stdout)["config_error"]
 
 
-def test_a_mended_config_is_not_complained_of_before_the_watcher_has_read_it(empty_home, config):
+def test_a_fixed_config_is_not_reported_before_the_watcher_has_loaded_it(empty_home, config):
     config("[poll]\nevery = '5m'\n")
     assert said(empty_home) is None
     assert "mistake" not in empty_home.watcher("status").stdout
 
 
-def test_a_mistake_that_stands_is_said_as_it_is_now(empty_home, config):
+def test_a_remaining_mistake_is_shown_as_it_is_now(empty_home, config):
     config(f"# a line more\n{WRONG}")
     assert "config.toml:3:9: `every`: " in said(empty_home)
     assert "config.toml:3:9: `every`: " in empty_home.watcher("status").stdout
 
 
-def test_a_file_whose_mode_was_the_mistake_is_fine_once_nobody_else_reads_it(empty_home, config):
+def test_a_file_with_a_wrong_mode_is_fine_once_it_is_private(empty_home, config):
     secret = '[channels.team]\ntype = "slack"\nurl = "https://hooks.slack.com/services/T0/B0/xyz"\n'
     config(secret, before_that=True, mode=0o644)
     assert "chmod 600" in said(empty_home)

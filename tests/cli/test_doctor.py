@@ -15,7 +15,7 @@ def host(tmp_path, monkeypatch):
     return found
 
 
-def test_a_failure_is_exit_code_1_and_comes_with_what_mends_it(host, capsys):
+def test_a_failure_is_exit_code_1_and_comes_with_its_fix(host, capsys):
     path = host.sign_in_to_claude()
     del host.env["TEAM_URL"]
     assert app.run(["doctor"]) == 1
@@ -34,7 +34,7 @@ def test_warnings_alone_are_exit_code_0(host, capsys):
     assert "fail" not in capsys.readouterr().out
 
 
-def test_no_line_is_wider_than_the_terminal_but_for_a_word_that_is(host, capsys, monkeypatch):
+def test_no_line_is_wider_than_the_terminal_except_for_a_long_word(host, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     host.sign_in_to_gemini()
     app.run(["doctor", "--provider", "gemini_cli"])
@@ -42,7 +42,7 @@ def test_no_line_is_wider_than_the_terminal_but_for_a_word_that_is(host, capsys,
     assert all(len(line.split()[-1]) > 30 for line in wide), wide
 
 
-def test_one_provider_is_told_with_all_that_its_login_says(host, capsys):
+def test_one_provider_is_shown_with_every_fact_of_its_login(host, capsys):
     id_token = host.sign_in_to_gemini()
     assert app.run(["doctor", "--provider", "gemini_cli"]) == 0
     text = capsys.readouterr().out

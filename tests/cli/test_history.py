@@ -57,7 +57,7 @@ def history(own, capsys):  # noqa: ARG001 - the home that it runs in
 
 def test_a_line_for_each_series(history):
     lines = history().splitlines()
-    assert lines[0].split() == ["series", "course", "now", "most", "resets", "spent", "alerts"]
+    assert lines[0].split() == ["series", "usage", "now", "most", "resets", "spent", "alerts"]
     assert [line.split()[0] for line in lines[1:5]] == [
         "claude.five_hour",
         "claude.seven_day",
@@ -73,7 +73,7 @@ def test_the_numbers_of_a_series_are_those_of_its_readings(history):
     assert row.split()[-7:] == ["%", "93", "%", "9", "57", "%", "3"]
 
 
-def test_one_series_is_told_hour_by_hour(history):
+def test_one_series_is_shown_hour_by_hour(history):
     lines = history("claude.five_hour", "--since", "6h").splitlines()
     assert lines[0].startswith("claude.five_hour  Claude, 5-hour window")
     table = lines[3:]
@@ -82,7 +82,7 @@ def test_one_series_is_told_hour_by_hour(history):
     assert len(table) <= 8
 
 
-def test_one_series_is_told_day_by_day_over_a_longer_time(history):
+def test_one_series_is_shown_day_by_day_over_a_longer_time(history):
     lines = history("nano_gpt", "--since", "7d").splitlines()
     assert [line[:10] for line in lines[-3:]] == ["Mon 2 Mar ", "Tue 3 Mar ", "Wed 4 Mar "]
     assert "$4.90" in lines[-1]
@@ -114,7 +114,7 @@ def test_the_document_holds_readings_resets_alerts_and_thresholds(history):
     assert series["alerts"][0]["used_percent"] == 83.0
 
 
-def test_an_outage_is_told_from_a_machine_that_slept(history, monkeypatch, tmp_path):
+def test_an_outage_differs_from_a_suspended_machine(history, monkeypatch, tmp_path):
     own = Paths(tmp_path / "config", tmp_path / "state")
     sample_history.live(own)
     use(own, monkeypatch, tmp_path)
@@ -165,7 +165,7 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path, monkeypatch, capsys
     assert rows[0]["account"] == '\'=HYPERLINK("http://evil.example")'
 
 
-def test_a_picture_is_written_as_svg_in_the_theme_asked_for(history, tmp_path):
+def test_a_picture_is_written_as_svg_in_the_given_theme(history, tmp_path):
     file = tmp_path / "usage.svg"
     for theme, paper in (("light", "#ffffff"), ("dark", "#0d1117")):
         history("--plot", str(file), "--theme", theme)
@@ -196,7 +196,7 @@ def test_a_picture_is_written_as_png(history, tmp_path, monkeypatch, by):
     assert int.from_bytes(image[16:20]) == 1800
 
 
-def test_without_a_converter_it_is_said_what_to_install(tmp_path, monkeypatch):
+def test_without_a_converter_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "_convert_with_library", lambda _drawing: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(

@@ -35,17 +35,17 @@ def line(content, state):
     return process_input(json.dumps(content).encode(), state, NOW)
 
 
-def test_it_prints_what_is_used_and_hands_the_limits_over(tmp_path):
+def test_it_prints_the_usage_and_stores_the_limits(tmp_path):
     assert line(INPUT, tmp_path) == "Opus · 5h 23% (2h10m) · 7d 4% (2d3h)"
     assert inbox.pop_entry(tmp_path, inbox.CLAUDE_STATUSLINE) == ({"rate_limits": INPUT["rate_limits"]}, NOW)
 
 
-def test_nothing_but_the_limits_is_kept(tmp_path):
+def test_only_the_limits_are_stored(tmp_path):
     line(INPUT, tmp_path)
     assert "secret-project" not in (tmp_path / "inbox" / "claude-statusline.json").read_text()
 
 
-def test_what_is_handed_over_is_for_this_user_alone(tmp_path):
+def test_what_is_stored_is_private(tmp_path):
     state = tmp_path / "state"
     line(INPUT, state)
     modes = [
@@ -75,16 +75,16 @@ def test_whatever_is_known_is_shown(tmp_path, content, said):
     assert line(content, tmp_path) == said
 
 
-def test_what_is_no_json_is_said(tmp_path):
+def test_invalid_json_is_reported(tmp_path):
     assert process_input(b"{", tmp_path, NOW) == "watcher: no JSON came from Claude Code"
 
 
-def test_without_limits_nothing_is_handed_over(tmp_path):
+def test_without_limits_nothing_is_stored(tmp_path):
     line({"model": {"display_name": "Opus"}}, tmp_path)
     assert inbox.pop_entry(tmp_path, inbox.CLAUDE_STATUSLINE) is None
 
 
-def test_a_folder_that_cannot_be_written_is_a_word_in_the_line(tmp_path):
+def test_a_folder_that_cannot_be_written_is_noted_in_the_line(tmp_path):
     (tmp_path / "state").write_text("a file")
     assert (
         line({"rate_limits": {"five_hour": {"used_percentage": 5}}}, tmp_path / "state")
@@ -92,7 +92,7 @@ def test_a_folder_that_cannot_be_written_is_a_word_in_the_line(tmp_path):
     )
 
 
-def test_far_too_much_is_a_word_in_the_line(tmp_path):
+def test_too_large_input_is_noted_in_the_line(tmp_path):
     content = {"rate_limits": {"five_hour": {"used_percentage": 5}, "x": "y" * 70_000}}
     assert line(content, tmp_path) == "5h 5% · not kept: larger than any status line"
     assert inbox.pop_entry(tmp_path, inbox.CLAUDE_STATUSLINE) is None

@@ -44,7 +44,7 @@ def test_it_says_where_it_found_what_and_what_to_do_about_the_rest(empty_home):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has desktops and machines without one")
 @pytest.mark.parametrize("address", ["unix:path=/nowhere", ""])
-def test_a_machine_without_a_desktop_is_told_to_use_another_channel(empty_home, address):
+def test_a_machine_without_a_desktop_gets_a_hint_at_other_channels(empty_home, address):
     if not address and Path(f"/run/user/{os.getuid()}/bus").exists():
         pytest.skip("this machine has a desktop")
     done = empty_home.watcher("init", DBUS_SESSION_BUS_ADDRESS=address)
@@ -91,7 +91,7 @@ def test_a_login_in_the_place_that_the_config_names_is_found(empty_home, tmp_pat
     assert f"  Claude          found in OpenCode: {elsewhere}\n" in empty_home.watcher("init").stdout
 
 
-def test_a_config_with_a_mistake_is_said_and_no_obstacle(empty_home):
+def test_a_mistake_in_the_config_is_reported_and_no_obstacle(empty_home):
     empty_home.paths.config_dir.mkdir(parents=True)
     empty_home.paths.config_file.write_text("[poll]\nevry = 1\n")
     done = empty_home.watcher("init")
@@ -139,11 +139,9 @@ def test_on_a_terminal_enter_is_no_to_everything(empty_home):
     assert (empty_home.paths.config_dir / "config.toml").read_text() == CONFIG_TEMPLATE
 
 
-def test_a_channel_that_was_asked_for_is_used_and_its_address_kept_apart(empty_home):
+def test_a_requested_channel_is_used_and_its_address_is_in_a_file_of_its_own(empty_home):
     address = "https://hooks.slack.com/services/T0/B0/verysecret"
-    code, seen = converse(
-        empty_home, ("Enter: none", "slack"), ("incoming webhook", address), ("at every login?", "n")
-    )
+    code, seen = converse(empty_home, ("Enter: none", "slack"), ("incoming webhook", address), ("at every login?", "n"))
     folder = empty_home.paths.config_dir
     assert code == 0
     assert "verysecret" not in seen

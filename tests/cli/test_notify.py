@@ -39,7 +39,7 @@ DESK = Channel(name="desktop", type="desktop", settings=None)
         ),
     ],
 )
-def test_each_outcome_has_its_word(outcome, said):
+def test_each_outcome_has_its_verdict(outcome, said):
     assert format_outcome(TEAM, outcome) == said
 
 
@@ -132,7 +132,7 @@ def test_one_channel_that_takes_it_is_exit_0(ask, port):
     assert (result.exit_code, result.output) == (0, "good (slack): delivered: answered 200 OK\n")
 
 
-def test_a_test_message_that_was_taken_is_remembered(ask, port, tmp_path):
+def test_a_test_message_that_was_accepted_is_recorded(ask, port, tmp_path):
     Store(tmp_path / DATABASE_FILE_NAME, now=NOW).close()
     ask(CONFIG.format(port=port))
     store = Store(tmp_path / DATABASE_FILE_NAME, now=NOW)
@@ -189,7 +189,7 @@ def test_a_test_that_fails_leaves_the_stop_and_one_of_another_channel_too(ask, p
     assert [stop.channel for stop in store.outbox.load_stops()] == ["bad"]
 
 
-def test_a_store_that_cannot_be_looked_at_is_said_after_the_test(ask, port, tmp_path):
+def test_an_unreadable_store_is_reported_after_the_test(ask, port, tmp_path):
     database = tmp_path / DATABASE_FILE_NAME
     database.symlink_to(database)  # as unreadable as one without the right to look, also for root
     result = ask(CONFIG.format(port=port), "good")

@@ -63,7 +63,7 @@ def store(own):
     return Store(own.paths.state_dir / "watcher.db", now=environment.create_environment().clock.now())
 
 
-def test_the_daemon_is_asked_and_its_answer_awaited(own, nudged):
+def test_the_daemon_is_requested_to_poll_and_waited_for(own, nudged):
     def grant():
         mine = store(own)
         assert mine.facts.load(REFRESH_FACT)[0] == REFRESH_REQUESTED

@@ -110,7 +110,7 @@ def test_a_file_that_is_not_there_is_bad_usage(shell):
         assert "cannot read" in answer.err
 
 
-def test_one_source_of_readings_is_asked_for(shell):
+def test_exactly_one_source_of_readings_is_required(shell):
     for words in ((), (shell.readings, "--since", "7d")):
         answer = shell.say(*words)
         assert answer.code == 64
@@ -144,7 +144,7 @@ def test_a_misspelt_key_is_named_with_the_line_and_what_was_meant(shell):
     assert answer.err == f"{shell.path}/odd.jsonl, line 2: unknown key `used_precent`; did you mean `used_percent`?\n"
 
 
-def test_what_other_programs_note_beside_a_reading_is_passed_over_and_said_once(shell):
+def test_unknown_keys_of_a_reading_are_ignored_and_reported_once(shell):
     told = [line(minute, used_percent=81, plan="max", note="mine") for minute in range(3)]
     (shell.path / "odd.jsonl").write_text("\n".join(map(json.dumps, told)))
     answer = shell.say(str(shell.path / "odd.jsonl"), "--json")

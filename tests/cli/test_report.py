@@ -53,12 +53,12 @@ def test_the_page_tells_windows_pace_alerts_and_what_was_spent(home, tmp_path):
     assert "reset resets in 2 h (11:00)" in said
     assert "Spent before each of 9 resets" in said
     assert "Wed 4 Mar 06:00 39 % 61 % 30 min before" in said
-    assert "Trouble: GitHub Copilot: expired: run `gh auth login`" in said
+    assert "Problem: GitHub Copilot: expired: run `gh auth login`" in said
     assert "balance now" not in said
     assert "fires now" in said
 
 
-def test_an_alert_is_told_with_its_beginning_its_length_and_its_end(home, tmp_path):
+def test_an_alert_is_listed_with_its_beginning_its_length_and_its_end(home, tmp_path):
     sample_history.live(home)
     text = made(tmp_path)
     said = words_of(text).split("Alerts rule window from for used")[1]
@@ -94,7 +94,7 @@ def test_markup_from_outside_stays_text(home, tmp_path):
     assert "<script" not in text
 
 
-def test_several_accounts_are_told_apart_and_escaped(home, tmp_path):
+def test_several_accounts_are_distinguished_and_escaped(home, tmp_path):
     sample_history.live(home)
     sample_history.another_account(home)
     text = made(tmp_path)

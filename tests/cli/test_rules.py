@@ -51,7 +51,7 @@ def test_right_files_are_counted(home):
     assert answer.out.splitlines()[0] == f"{SHIPPED[0]}: 8 rules, 10 examples, no mistake"
 
 
-def test_every_mistake_in_every_file_is_told_and_the_code_is_78(home):
+def test_every_mistake_in_every_file_is_reported_with_exit_code_78(home):
     (home.rules / "a.toml").write_text(RULE + 'sevrity = "info"\n')
     (home.rules / "b.toml").write_text(RULE.replace("five_hour", "five_hours"))
     (home.rules / "c.toml").write_bytes(b"\xff")
@@ -62,7 +62,7 @@ def test_every_mistake_in_every_file_is_told_and_the_code_is_78(home):
     assert "c.toml" in answer.err
 
 
-def test_named_files_have_all_their_mistakes_told_too(home):
+def test_all_mistakes_in_named_files_are_reported(home):
     (home.path / "a.toml").write_bytes(b"x = \xff")
     (home.path / "b.toml").write_text("y = 1")
     answer = home.say("check", str(home.path / "a.toml"), str(home.path / "b.toml"))
@@ -78,14 +78,14 @@ def test_the_config_is_checked_with_its_rules(home):
     assert 'config.toml:8:11: rule "mine": unknown channel "teem"; did you mean `team`?' in answer.err
 
 
-def test_a_secret_that_cannot_be_had_is_said(home):
+def test_a_missing_secret_is_reported(home):
     home.config.write_text('[channels.team]\ntype = "slack"\nurl = "env:NOT_SET"\n' + RULE)
     answer = home.say("check")
     assert answer.code == 0
     assert "channel team: the environment variable NOT_SET is not set" in answer.err
 
 
-def test_a_files_channels_are_held_against_the_config(home):
+def test_the_channels_in_a_file_are_checked_against_the_config(home):
     file = home.path / "x.toml"
     file.write_text(RULE + 'notify = ["team"]\n')
     assert home.say("check", str(file)).code == 0
@@ -113,7 +113,7 @@ def test_a_file_without_an_end_is_not_read_to_its_end(home):
 # --- list ------------------------------------------------------------------------------------------------------------
 
 
-def test_without_rules_of_ones_own_the_shipped_ones_are_in_force(home):
+def test_without_own_rules_the_shipped_ones_are_in_force(home):
     answer = home.say("list")
     assert answer.code == 0
     assert answer.out.splitlines()[1].split()[:5] == ["session", "warning", "*.session", ">", "80%"]
@@ -186,7 +186,7 @@ def test_a_list_for_programs(home):
     }
 
 
-def test_a_config_without_rules_is_said_to_have_none(home):
+def test_a_config_without_rules_has_none_to_list(home):
     home.config.write_text('[channels.desktop]\ntype = "desktop"\n')
     assert home.say("list").out.startswith("no rule is in force: ")
 
@@ -220,7 +220,7 @@ def test_a_miss_says_which_reading_and_the_code_is_1(home):
     ]
 
 
-def test_an_example_below_the_wrong_rule_is_told_whose_it_is(home):
+def test_an_example_below_the_wrong_rule_gets_a_hint(home):
     (home.rules / "a.toml").write_text(
         RULE + '[[rule]]\nname = "quiet"\nwhen = "*.age > 45m"\n' + EXAMPLE.format(RIGHT)
     )
@@ -369,7 +369,7 @@ def snoozed(home, *polls):
     return store
 
 
-def test_what_was_never_said_is_explained_with_the_reason(home):
+def test_what_was_never_sent_is_explained_with_the_reason(home):
     snoozed(home, 75.0, 90.0, 88.0, 60.0).close()
     told = home.say("explain", "mine").out.partition("what was sent\n")[2].splitlines()
     withdrawn, back, ended = [line.strip() for line in told if line.startswith("    ")]
@@ -379,7 +379,7 @@ def test_what_was_never_said_is_explained_with_the_reason(home):
     assert ended == "desktop: not sent (it began and ended while it was held back)"
 
 
-def test_a_script_may_ask_too_why_nothing_was_said(home):
+def test_json_explains_why_nothing_was_sent(home):
     snoozed(home, 75.0, 90.0, 60.0).close()
     objects = [json.loads(line) for line in home.say("explain", "mine", "--json").out.splitlines()]
     silent = [(each["event"], each["channel"], each["reason"]) for each in objects if "channel" in each]
@@ -389,7 +389,7 @@ def test_a_script_may_ask_too_why_nothing_was_said(home):
     ]
 
 
-def test_polls_that_change_nothing_leave_no_word_behind(home):
+def test_polls_that_change_nothing_record_no_suppression(home):
     store = snoozed(home, 75.0, 90.0, *[91.0 + step / 10 for step in range(20)])
     try:
         assert [
@@ -424,14 +424,14 @@ def test_a_rule_about_silence_is_explained_up_to_this_minute(home):
     assert datetime.fromisoformat(late["at"]) >= NOW
 
 
-def test_a_rule_about_nothing_seen_says_so(home):
+def test_a_rule_about_a_series_without_readings_is_explained(home):
     (home.rules / "a.toml").write_text(RULE.replace("claude.five_hour", "codex.weekly"))
     remember(home, 10.0)
     out = home.say("explain", "mine").out
     assert "nothing was decided: no reading of any series that this rule is about is in the store" in out
 
 
-def test_a_rule_that_is_not_there_is_told_the_nearest(home):
+def test_an_unknown_rule_gets_the_nearest_name(home):
     (home.rules / "a.toml").write_text(RULE)
     answer = home.say("explain", "mien")
     assert (answer.code, answer.err) == (64, "no rule is called `mien`; did you mean `mine`?\n")
@@ -496,7 +496,7 @@ def test_a_name_that_is_taken_is_refused(home):
     assert [path.name for path in home.rules.iterdir()] == ["a.toml"]
 
 
-def test_beside_files_that_are_wrong_nothing_is_written(home):
+def test_nothing_is_written_beside_files_with_mistakes(home):
     (home.rules / "a.toml").write_text("x = 1")
     assert home.say("add", "mine", "--when", "claude > 80%").code == 78
     assert [path.name for path in home.rules.iterdir()] == ["a.toml"]
@@ -515,7 +515,7 @@ def test_a_dry_run_prints_the_file_and_writes_none(home):
     assert list(home.rules.iterdir()) == []
 
 
-def test_the_first_rule_of_ones_own_says_that_the_default_ones_go(home):
+def test_the_first_own_rule_reports_that_the_default_ones_end(home):
     assert "the default rules" in home.say("add", "mine", "--when", "claude > 80%").out
     assert "the default rules" not in home.say("add", "yours", "--when", "claude > 80%").out
 

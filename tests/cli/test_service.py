@@ -29,7 +29,7 @@ def refuse(tmp_path, monkeypatch):
         yield once
 
 
-def test_a_broken_config_is_told_to_the_desktop_once_and_another_mistake_again(refuse):
+def test_each_mistake_in_the_config_notifies_the_desktop_once(refuse):
     assert refuse("config.toml:1: a mistake") == ["config.toml:1: a mistake"]
     assert refuse("config.toml:1: a mistake") == ["config.toml:1: a mistake"]
     assert refuse("config.toml:2: another") == ["config.toml:1: a mistake", "config.toml:2: another"]
@@ -52,7 +52,7 @@ def test_status_shows_why_it_did_not_start(refuse):
         ({}, False),
     ],
 )
-def test_a_login_item_is_told_from_what_a_shell_inherits(env, is_one):
+def test_a_login_item_is_not_confused_with_what_a_shell_inherits(env, is_one):
     assert service._is_login_item(env) is is_one
 
 

@@ -74,7 +74,7 @@ def kept(own):
     return snoozes
 
 
-def test_a_snooze_for_a_time_is_kept_with_the_level_that_fires(firing, capsys):
+def test_a_snooze_for_a_time_is_stored_with_the_level_that_fires(firing, capsys):
     before = clock.utc_now()
     assert app.run(["snooze", "claude-session", "--for", "2h"]) == 0
     (snooze,) = kept(firing)
@@ -143,7 +143,7 @@ def test_a_later_snooze_of_the_same_takes_the_place_of_the_earlier(firing):
     assert len(kept(firing)) == 1
 
 
-def test_what_already_waits_is_held_and_let_go(firing):
+def test_waiting_messages_are_held_and_released(firing):
     now = clock.utc_now()
     config = configuration.load_config(firing, RESOLVE, firing.config_dir.parent)
     app.run(["snooze", "claude", "--for", "2h"])
@@ -156,7 +156,7 @@ def test_what_already_waits_is_held_and_let_go(firing):
     store.close()
 
 
-def test_a_running_daemon_is_told(firing):
+def test_a_running_daemon_is_signalled(firing):
     told = []
     before = signal.signal(signal.SIGUSR1, lambda *_: told.append(True))
     lock = Lock(firing.state_dir)
@@ -171,7 +171,7 @@ def test_a_running_daemon_is_told(firing):
     assert told == [True]
 
 
-def test_whoever_holds_the_lock_survives_being_told(own):
+def test_the_holder_of_the_lock_survives_the_signal(own):
     before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     lock = Lock(own.state_dir)
     try:
@@ -204,7 +204,7 @@ def test_completion_is_silent_where_nothing_is_there_or_the_config_is_broken(own
     assert capsys.readouterr() == ("", "")
 
 
-def test_what_the_disk_does_not_take_is_not_said_to_be_snoozed(firing, monkeypatch, capsys):
+def test_a_snooze_that_cannot_be_stored_is_an_error(firing, monkeypatch, capsys):
     class Full(Store):
         def _open(self):
             connection = super()._open()

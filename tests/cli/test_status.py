@@ -34,7 +34,7 @@ def test_status_says_the_same_in_every_form(served):
 
 
 @pytest.mark.parametrize("words", [[], ["--template", "{used_percent}"]])
-def test_what_was_never_read_is_said_with_what_there_is(served, words):
+def test_series_without_a_reading_are_reported_with_those_that_have_one(served, words):
     done = served.watcher("status", "claude.seven_day_opus", *words)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("no reading of `claude.seven_day_opus`; there are: antigravity.")
@@ -74,7 +74,7 @@ def test_a_terminal_has_colour_unless_refused(served, env, coloured):
     assert (b"\x1b[33m" in seen) is coloured
 
 
-def test_a_fresh_machine_is_told_how_to_begin(empty_home):
+def test_a_fresh_machine_shows_how_to_begin(empty_home):
     done = empty_home.watcher("status")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("No readings yet in ")
@@ -90,7 +90,7 @@ def test_providers_without_a_login_are_named_on_request(empty_home):
     assert "no login found: Claude, Codex, " in done.stdout
 
 
-def test_a_config_with_a_mistake_is_said_until_it_is_mended(empty_home):
+def test_a_mistake_in_the_config_is_shown_until_it_is_fixed(empty_home):
     empty_home.paths.config_dir.mkdir(parents=True)
     empty_home.paths.config_file.write_text("[poll]\nevry = 1\n")
     assert empty_home.watcher("check").returncode == 78
@@ -138,7 +138,7 @@ def test_the_document_has_every_key_of_the_contract(served):
     assert windows["claude", "five_hour"]["resets_at"].endswith("Z")
 
 
-def test_a_daemon_that_was_killed_is_not_said_to_watch(empty_home):
+def test_a_daemon_that_was_killed_does_not_count_as_running(empty_home):
     now = datetime.now(UTC)
     store = Store(empty_home.paths.state_dir / "watcher.db", now=now)
     store.run_transaction(lambda: store.facts.save("heartbeat", "running", now), now=now)
@@ -151,7 +151,7 @@ def test_a_daemon_that_was_killed_is_not_said_to_watch(empty_home):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")
-def test_beside_a_daemon_a_refresh_asks_the_daemon(tmp_path, served):
+def test_a_refresh_is_done_by_the_running_daemon(tmp_path, served):
     home = Home(tmp_path)
     (tmp_path / "home").mkdir()
     home.paths.config_dir.mkdir(parents=True)

@@ -19,7 +19,7 @@ def test_a_terminal_without_the_character_gets_another():
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_damaged_database_is_said_in_the_bar_and_the_exit_code_is_0(empty_home, form):
+def test_a_damaged_database_is_reported_in_the_bar_with_exit_code_0(empty_home, form):
     state = empty_home.paths.state_dir
     state.mkdir(parents=True)
     (state / "watcher.db").write_bytes(b"not a database " * 100)

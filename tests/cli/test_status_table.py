@@ -73,7 +73,7 @@ def test_what_a_server_says_never_reaches_the_terminal_as_a_command():
     assert not re.search("[\x00-\x1f\x7f-\x9f]", "".join(shown(document)))
 
 
-def test_where_nobody_polls_no_next_poll_is_promised():
+def test_without_a_daemon_no_next_poll_is_shown():
     error = Problem(kind="offline", message="cannot be reached", retry_at=None, since=None)
     document = structs.replace(known(account(window(), ok=False, error=error)), daemon_running=False)
     assert shown(document)[0].endswith("read 3 min ago")
@@ -98,7 +98,7 @@ def test_long_sentences_are_broken_at_words_on_a_terminal_alone():
     ]
 
 
-def test_the_live_view_ends_cleanly_and_leaves_what_was_seen_last():
+def test_the_live_view_ends_cleanly_and_leaves_the_last_picture():
     drawn, waits = [], iter([None, None])
 
     def wait(_seconds):

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from msgspec import structs
 
-from tests.status.documents import FIRING, NOW, PREMIUM, TONGUE, H, M, account, known, shown, window
+from tests.status.documents import FIRING, FORMATTER, NOW, PREMIUM, H, M, account, known, shown, window
 from watcher.cli import status, status_text
 from watcher.core.model import Reading, WindowKind
 from watcher.status.builder import compute_pace
@@ -22,7 +22,7 @@ from watcher.status.document import ActiveSnooze, Problem, UndeliveredMessage
     ],
 )
 def test_when_a_window_resets_is_one_phrase(facts, said):
-    assert TONGUE.format_reset(window(**facts)) == said
+    assert FORMATTER.format_reset(window(**facts)) == said
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_what_is_used_and_what_is_left_are_phrases(facts, used, left):
     assert (status_text.format_used_percent(shown), status_text.format_remaining_amount(shown)) == (used, left)
 
 
-def test_what_is_wrong_with_an_account_is_said_with_its_time():
+def test_a_problem_is_shown_with_its_time():
     error = Problem(kind="expired", message="expired: run `claude` once", retry_at=None, since=NOW - 2 * H)
     failing = account(window(), ok=False, error=error, stale=True, fetched_at=NOW - 2 * H)
     text = "\n".join(shown(known(failing), 100))
@@ -49,23 +49,23 @@ def test_what_is_wrong_with_an_account_is_said_with_its_time():
     assert "  expired: run `claude` once (since 10:00)" in text
 
 
-def test_who_polls_by_hand_is_told_before_when_it_is_in_vain():
+def test_a_problem_shows_before_when_polling_is_pointless():
     message = "Claude: asked too often (429): it is asked again later"
     error = Problem(kind="rate_limited", message=message, retry_at=NOW + 2 * H, since=None)
-    assert TONGUE.format_problem(account(ok=False, error=error)) == (
+    assert FORMATTER.format_problem(account(ok=False, error=error)) == (
         "asked too often (429): it is asked again later (not polled before 14:00)"
     )
     over = structs.replace(error, retry_at=NOW - H)
-    assert TONGUE.format_problem(account(ok=False, error=over)).endswith("again later")
+    assert FORMATTER.format_problem(account(ok=False, error=over)).endswith("again later")
 
 
 def test_a_provider_is_not_named_twice():
     error = Problem(kind="server", message="Nano-GPT: failed (500): again later", retry_at=None, since=None)
     failing = account(provider="nano_gpt", ok=False, error=error, next_poll_at=None)
-    assert TONGUE.format_problem(failing) == "failed (500): again later"
+    assert FORMATTER.format_problem(failing) == "failed (500): again later"
 
 
-def test_every_trouble_is_said_and_what_waits_is_counted():
+def test_every_problem_is_listed_and_waiting_messages_are_counted():
     waiting = UndeliveredMessage(
         channel="team",
         title="Claude at 82 %",
@@ -86,7 +86,7 @@ def test_every_trouble_is_said_and_what_waits_is_counted():
             structs.replace(waiting, channel="desktop", state="held"),
         ],
     )
-    assert TONGUE.list_problems(document) == [
+    assert FORMATTER.list_problems(document) == [
         "the config has a mistake, and the last good one is in force:\nconfig.toml:3:1: no",
         (
             "channel team refused permanently and is not used until its settings change: 404 no_service"
@@ -100,7 +100,7 @@ def test_every_trouble_is_said_and_what_waits_is_counted():
     ]
 
 
-def test_what_is_snoozed_is_said_with_its_end():
+def test_snoozes_are_shown_with_their_end():
     document = known(
         snoozes=[ActiveSnooze(target="session", until=NOW + 2 * H), ActiveSnooze(target="claude.seven_day", until=None)]
     )
@@ -119,9 +119,9 @@ def test_what_is_snoozed_is_said_with_its_end():
         ),
     ],
 )
-def test_whether_anybody_watches_is_said(facts, said):
+def test_the_state_of_the_daemon_is_shown(facts, said):
     document = structs.replace(known(), daemon_seen_at=NOW - 2 * H)
-    assert TONGUE.format_daemon_state(structs.replace(document, **facts)).startswith(said)
+    assert FORMATTER.format_daemon_state(structs.replace(document, **facts)).startswith(said)
 
 
 @pytest.mark.parametrize(
@@ -197,12 +197,12 @@ def test_a_template_is_filled_for_the_primary_window_or_for_those_that_were_name
     weekly = window("seven_day", kind="weekly", primary=False, used_percent=None)
     document = known(account(window(), weekly), alerts=[FIRING])
     text = "{series} {used_percent:.0f}% {resets_in} {resets_at} {severity} {rule} {age}"
-    assert list(status.render_template_lines(document, text, (), TONGUE)) == [
+    assert list(status.render_template_lines(document, text, (), FORMATTER)) == [
         "claude.five_hour 82% 1 h 40 min 13:40 warning session 3 min"
     ]
     assert list(
         status.render_template_lines(
-            document, "{window} {used_percent:.0f}", status.parse_selectors(("*.weekly",)), TONGUE
+            document, "{window} {used_percent:.0f}", status.parse_selectors(("*.weekly",)), FORMATTER
         )
     ) == [
         "five_hour 82",

@@ -68,10 +68,10 @@ def test_where_that_would_be_too_narrow_it_goes_on_below_the_row():
     ]
 
 
-def test_series_names_have_lines_of_their_own_where_the_course_would_have_no_room(served):
+def test_series_names_have_lines_of_their_own_where_the_sparkline_would_have_no_room(served):
     whole, narrow = (served.watcher("history", COLUMNS=width).stdout.splitlines() for width in ("120", "66"))
-    assert whole[0].split()[:2] == ["series", "course"]
+    assert whole[0].split()[:2] == ["series", "usage"]
     assert [line.strip() for line in narrow[:2]] == ["series", narrow[1].strip()]
-    assert narrow[1].startswith("  course")
+    assert narrow[1].startswith("  usage")
     assert history.MIN_SPARKLINE_WIDTH <= len(narrow[1]) <= 66
     assert {line.split()[0] for line in whole[:-2]} == set(narrow[:-3:2])

@@ -10,7 +10,7 @@ from watcher.cli.status_text import StatusFormatter
 from watcher.status.document import AccountStatus, AlertStatus, StatusDocument, WindowStatus
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-TONGUE = StatusFormatter(NOW, UTC)
+FORMATTER = StatusFormatter(NOW, UTC)
 NAMES = {"claude": "Claude", "copilot": "Copilot", "codex": "Codex"}
 M, H = timedelta(minutes=1), timedelta(hours=1)
 
@@ -76,7 +76,7 @@ def known(*accounts, **facts):
 
 def shown(document, width=80, **options):
     lines = render_status_table(
-        document, TONGUE, width, provider_names=NAMES, ascii_only=options.pop("ascii_", False), **options
+        document, FORMATTER, width, provider_names=NAMES, ascii_only=options.pop("ascii_", False), **options
     )
     return [line.plain.rstrip() for line in lines]
 

@@ -83,11 +83,11 @@ class LazyGroup(click.Group):
 
 def describe_unknown_command(word: str, valid_words: tuple[str, ...]) -> str:
     """The error for an unknown command."""
-    from watcher.core.rules.diagnostics import find_close_match  # noqa: PLC0415 - only where somebody mistyped
+    from watcher.core.rules.diagnostics import find_close_match  # noqa: PLC0415 - only after a typo
 
-    meant = find_close_match(word, valid_words)
+    close = find_close_match(word, valid_words)
     return f"no command is called `{word}`; " + (
-        f"did you mean `{meant}`?" if meant else f"there are: {', '.join(valid_words)}"
+        f"did you mean `{close}`?" if close else f"there are: {', '.join(valid_words)}"
     )
 
 

@@ -46,7 +46,7 @@ def load_effective_config(*, with_secrets: bool = False) -> Config:
 
 
 def _refuse_secret(_text: str) -> str:
-    raise secrets.SecretUnavailableError("not asked for: this command needs no secret")
+    raise secrets.SecretUnavailableError("not resolved: this command needs no secret")
 
 
 def open_store(paths: Paths, now: datetime) -> Store:

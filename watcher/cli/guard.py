@@ -21,10 +21,10 @@ from watcher.system import clock
 from watcher.system.paths import Paths
 
 SeriesNames = dict[Series, tuple[str, str]]
-"""Series -> as a person writes it, and what is used of it in words."""
+"""Series -> (its name as a person writes it, what is used of it as a phrase)."""
 
 SCHEMA_NAME = "watcher.guard.v1"
-DEFAULT_MAX_AGE = "2h"  # the slowest provider is asked once an hour while nothing moves
+DEFAULT_MAX_AGE = "2h"  # the slowest provider is polled once an hour while nothing changes
 
 
 @click.command()
@@ -125,6 +125,6 @@ def encode_guard_document(guard_result: GuardResult, names: SeriesNames, express
 def format_result(guard_result: GuardResult, names: SeriesNames) -> str:
     """Why a script may not go on."""
     if guard_result.result is None:
-        return f"unknown: {'; '.join(guard_result.reasons) or 'no reading says so'} (poll now with --refresh)"
+        return f"unknown: {'; '.join(guard_result.reasons) or 'no reading tells'} (poll now with --refresh)"
     failing = (names[series] for series, result in sorted(guard_result.series.items()) if result is False)
     return "false for " + ", ".join(name + used for name, used in failing)

@@ -183,7 +183,7 @@ def format_overview(
     room = width - numbers_width - (4 if names_apart else names_width)
     sparkline_width = min(max(room, MIN_SPARKLINE_WIDTH), MAX_SPARKLINE_WIDTH)
     table = [
-        ("course".ljust(sparkline_width), *headers),
+        ("usage".ljust(sparkline_width), *headers),
         *(
             (_render_sparkline(track, time_range, sparkline_width, ascii_only=ascii_only), *cells)
             for (_, track), cells in zip(rows, numbers, strict=True)

@@ -53,7 +53,7 @@ def replay_command(*, rules: str, readings: str | None, since: str | None, as_js
 
 
 def encode_transition(transition: Transition) -> str:
-    """One transition as a line of `--json`; a reset that a rule asked for is `resolved`, by reason of a reset."""
+    """One transition as a line of `--json`; `reset` events are `resolved`, as the contract has it."""
     event = AlertEvent.RESOLVED if transition.event is AlertEvent.RESET else transition.event
     return msgspec.json.encode(
         {

@@ -11,7 +11,7 @@ from watcher.cli import ignore_reload_signal
 def run(log_format: str, *, verbose: bool) -> None:
     """Watch from now on, in the foreground. `watcher agent install` does so at every login.
 
-    SIGTERM and SIGINT end it, SIGHUP reads the config anew.
+    SIGTERM and SIGINT end it, SIGHUP reloads the config.
     """
     ignore_reload_signal()
     from watcher.cli import service  # noqa: PLC0415 - loguru and requests are heavy, and only the daemon needs both

@@ -310,7 +310,7 @@ def select_windows(document: StatusDocument, selectors: Sequence[Selector]) -> S
 
 
 def require_match(document: StatusDocument, selectors: Sequence[Selector]) -> None:
-    """Check that there are readings of what was asked for.
+    """Check that there are readings of the selected windows.
 
     Raises:
         WatcherError: there are others only; lists them.

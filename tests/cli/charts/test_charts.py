@@ -117,7 +117,7 @@ def test_a_reset_is_a_dotted_line_that_says_what_was_spent():
     assert len(build_segments(one, SPAN)) == 2
 
 
-def test_no_line_leads_over_what_nobody_saw():
+def test_no_line_leads_over_a_gap():
     assert len(build_segments(track(10, 11, *["gap"] * 9, 12, 13), SPAN)) == 2
     assert [len(piece) for piece in build_segments(track(10, 11, None, 12, 13), SPAN)] == [2, 2]
     assert len(classed(drawn(track(10, *["gap"] * 9, 12, 13, 14, 15)), "dot")) == 1
@@ -142,7 +142,7 @@ def test_a_balance_is_drawn_as_what_is_left():
     assert terminal.render_plot(one, SPAN, terminal.BRAILLE_PLOT_SYMBOLS, width=60)[0].startswith("   $13.75")
 
 
-def test_unlimited_and_unknown_are_said_and_not_drawn():
+def test_unlimited_and_unknown_are_named_and_not_drawn():
     unlimited = track(None, None, unlimited=True)
     assert summarize_track(unlimited).startswith("unlimited, ")
     assert summarize_track(track(None, None)).startswith("unknown, ")
@@ -212,7 +212,7 @@ def test_midnight_stays_midnight_when_the_clocks_change():
     assert {at.hour for at, _ in compute_ticks(days, 8)} == {0}
 
 
-def test_the_terminal_shows_scale_course_limits_and_alerts_within_its_width():
+def test_the_terminal_shows_scale_usage_limits_and_alerts_within_its_width():
     one = track(*range(10, 100, 4), happened=[transition(at=NOW - 5 * H, read=reading(82.0))])
     lines = terminal.render_plot(one, SPAN, terminal.BRAILLE_PLOT_SYMBOLS, width=70)
     assert all(len(line) <= 70 for line in lines)

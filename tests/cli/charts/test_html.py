@@ -98,7 +98,7 @@ def test_few_resets_are_open_and_many_folded():
     assert "<details" not in render_page(a_page(turns=0))
 
 
-def test_where_there_is_nothing_that_is_said():
+def test_nothing_to_show_is_reported():
     empty = ReportPage(
         title="AI usage",
         time_range=SPAN,

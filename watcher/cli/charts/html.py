@@ -18,7 +18,7 @@ PICTURE_LEGEND = (
 
 
 class Table(Struct, frozen=True, kw_only=True):
-    """Rows of words; `severity` of a row, where it has one, is shown beside its first cell."""
+    """Rows of text; the severity of a row, where it has one, is shown beside its first cell."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -89,7 +89,7 @@ def _render_section(section: AccountSection, time_range: TimeRange) -> Iterator[
     note = f" <small>{escape_text(section.note)}</small>" if section.note else ""
     yield f"<section><h2>{escape_text(section.name)}{note}</h2>"
     if section.error:
-        yield f'<p class="trouble"><b>Trouble:</b> {escape_text(section.error)}</p>'
+        yield f'<p class="trouble"><b>Problem:</b> {escape_text(section.error)}</p>'
     if not section.cards:
         yield "<p>Nothing was read in this time.</p>"
     for card in section.cards:
@@ -105,9 +105,9 @@ def _render_card(card: Card, time_range: TimeRange) -> Iterator[str]:
     yield "</dl>"
     count = len(card.resets.rows)
     if count:
-        words = "the reset" if count == 1 else f"each of {count} resets"
+        resets = "the reset" if count == 1 else f"each of {count} resets"
         opened = " open" if count <= 8 else ""  # noqa: PLR2004 - more would push all else off the screen
-        yield f"<details{opened}><summary>Spent before {words}</summary>"
+        yield f"<details{opened}><summary>Spent before {resets}</summary>"
         yield from _render_table(card.resets)
         yield "</details>"
     yield "</article>"
@@ -128,7 +128,7 @@ def _render_table(table: Table) -> Iterator[str]:
     heads = "".join(f'<th scope="col"{each}>{escape_text(header)}</th>' for header, each in columns)
     yield f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>'
     for index, row in enumerate(table.rows):
-        cells = [f"<td{each}>{escape_text(word)}</td>" for word, each in zip(row, classes, strict=True)]
+        cells = [f"<td{each}>{escape_text(cell)}</td>" for cell, each in zip(row, classes, strict=True)]
         if table.severities:
             severity = escape_text(table.severities[index])
             cells[0] = cells[0].replace(">", f'><span class="badge {severity}">{severity}</span> ', 1)

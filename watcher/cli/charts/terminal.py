@@ -110,10 +110,10 @@ def _format_event_row(track: Track, time_range: TimeRange, columns: int, symbols
 
 def _format_time_axis(time_range: TimeRange, columns: int) -> str:
     line = ""
-    for at, word in compute_ticks(time_range, max(columns // 10, 1)):
+    for at, label in compute_ticks(time_range, max(columns // 10, 1)):
         start = _find_column(time_range.fraction_at(at), columns)
-        if start >= len(line) + bool(line) and start + len(word) <= columns:
-            line = line.ljust(start) + word
+        if start >= len(line) + bool(line) and start + len(label) <= columns:
+            line = line.ljust(start) + label
     return line
 
 
