@@ -194,7 +194,7 @@ def test_an_unreadable_state_folder_is_an_error_and_not_an_answer(empty_home, wo
     done = empty_home.watcher(*words)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(f"cannot read {state / 'watcher.db'}: ")
-    assert done.stderr.endswith("; give yourself the right, or set WATCHER_STATE_DIR\n")
+    assert done.stderr.endswith("; make it readable for yourself, or set WATCHER_STATE_DIR\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -67,14 +67,6 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
-    def resolve_command(
-        self, context: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a suggestion for an unknown command."""
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            context.fail(describe_unknown_command(args[0], tuple(COMMANDS)))
-        return super().resolve_command(context, args)
-
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names from the table: completing a command's name imports no command."""
         named = [CompletionItem(name) for name in COMMANDS if name.startswith(incomplete)]
