@@ -1,4 +1,4 @@
-"""One judgement, one transaction: what of it is the pipeline's own."""
+"""One result, one transaction; and when the machine counts as offline."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -34,7 +34,7 @@ def test_a_machine_that_was_never_online_is_not_offline(store):
     assert not pipeline.is_offline(store)
 
 
-def test_a_tools_own_file_proves_no_network(store):
+def test_a_local_file_does_not_prove_a_network(store):
     heard(store, "claude", kind="offline")
     heard(store, "antigravity", source="cache")
     assert pipeline.is_offline(store)
@@ -52,7 +52,7 @@ def test_one_answer_is_enough_to_be_online(store):
     assert not pipeline.is_offline(store)
 
 
-def test_an_account_without_a_reading_yet_is_asked_over_the_network(store):
+def test_an_account_without_a_reading_counts_as_remote(store):
     failure = PollFailure(provider="claude", at=NOW, kind="offline", message="no")
     store.run_transaction(lambda: store.readings.save_result(failure), now=NOW)
     assert pipeline.is_offline(store)

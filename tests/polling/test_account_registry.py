@@ -1,4 +1,4 @@
-"""One account is one row and one alert, in however many places and under however many tokens it is found."""
+"""One account is one row and one alert, in any number of places and under any number of tokens."""
 
 import json
 from datetime import timedelta
@@ -6,10 +6,14 @@ from datetime import timedelta
 import pytest
 
 from tests.world import START, made
-from watcher.core.model import Snooze
+from watcher import pipeline
+from watcher.config import loader
+from watcher.core.model import Reading, Snapshot, Snooze, WindowKind
+from watcher.credentials import Credential
 from watcher.credentials import claude_code as tool
 from watcher.credentials.sources import short_hash
-from watcher.polling import inbox, statusline
+from watcher.polling import accounts, inbox, statusline
+from watcher.polling.account_registry import AccountRegistry
 from watcher.status import builder
 
 RULE = '[[rule]]\nname = "a"\nwhen = "claude.five_hour > 80%"\n[channels.h]\ntype = "webhook"\nurl = "http://127.0.0.1:9/hook"\n'
@@ -61,7 +65,7 @@ def asked(world, path):
     return sum(each == path for _, each in world.asked)
 
 
-def test_one_account_under_two_nameless_logins_is_one_row_and_one_alert(world):
+def test_two_anonymous_logins_of_one_account_are_one_row_and_one_alert(world):
     claude_code(world)
     owned_by(world, fake="me@x.io", second="me@x.io")
     world.watch(timedelta(hours=1))
@@ -86,7 +90,7 @@ def test_two_people_are_two_rows_and_keep_their_keys_over_restarts(world):
     assert len(world.received) == 2
 
 
-def test_a_login_that_proves_to_be_another_s_leaves_no_row_and_no_alert_behind(world):
+def test_a_login_that_proves_to_be_a_known_account_leaves_no_row_and_no_alert(world):
     world.check()
     assert rows(world) == {"": None}
     assert len(world.received) == 1
@@ -120,7 +124,7 @@ def plugin(world, token="sk-ant-oat01-plugin"):
         ({"emailAddress": "me@x.io"}, {"token": "sk-ant-oat01-renewed", **ME}, "an email has an id now"),
     ],
 )
-def test_an_account_that_is_better_known_keeps_its_alerts_and_its_history(world, before, after, why):
+def test_a_renamed_account_keeps_its_alerts_and_its_history(world, before, after, why):
     world.login({})
     claude_code(world, **before)
     world.check()
@@ -141,7 +145,7 @@ def test_an_account_that_is_better_known_keeps_its_alerts_and_its_history(world,
     assert [title.partition(":")[0] for title in world.titles()] == ["firing", "resolved"]
 
 
-def test_a_spare_rests_after_429_also_when_it_takes_the_first_one_s_place(world):
+def test_a_fallback_keeps_its_cooldown_when_it_becomes_the_first_login(world):
     def usage(request):
         refused = request.headers["Authorization"].endswith("plugin")
         return world.json({}, 401) if refused else world.json({}, 429, **{"retry-after": "7200"})
@@ -159,7 +163,7 @@ def test_a_spare_rests_after_429_also_when_it_takes_the_first_one_s_place(world)
     assert asked(world, "/api/oauth/usage") == 3
 
 
-def test_a_keychain_s_renewed_login_is_tried_at_once_where_the_old_one_is_refused(world, monkeypatch):
+def test_a_renewed_login_in_the_keychain_is_tried_as_soon_as_the_old_one_is_refused(world, monkeypatch):
     def sign_in(token):
         login = {"accessToken": token, "expiresAt": 1_900_000_000_000}
         world.keychain["Claude Code-credentials"] = json.dumps({"claudeAiOauth": login})
@@ -185,7 +189,7 @@ def test_a_keychain_s_renewed_login_is_tried_at_once_where_the_old_one_is_refuse
     assert rows(world) == {"": None}
 
 
-def test_the_status_line_speaks_of_an_account_that_is_better_known_now(world):
+def test_the_status_line_updates_an_account_that_was_renamed(world):
     world.login({})
     claude_code(world)
     world.check()
@@ -202,7 +206,7 @@ def test_the_status_line_speaks_of_an_account_that_is_better_known_now(world):
     assert len(world.received) == 1
 
 
-def test_a_login_of_the_same_email_with_an_id_takes_over_where_the_other_is_gone(world):
+def test_a_login_with_an_id_continues_an_account_of_the_same_email(world):
     world.login({})
     plugin(world)
     world.check()
@@ -215,7 +219,7 @@ def test_a_login_of_the_same_email_with_an_id_takes_over_where_the_other_is_gone
     assert len(world.received) == 1
 
 
-def test_what_becomes_better_known_twice_still_is_one(world):
+def test_an_account_that_is_renamed_twice_is_still_one(world):
     world.login({})
     claude_code(world)
     for account in ({}, {"emailAddress": "me@x.io"}, ME, {}, ME):
@@ -226,7 +230,7 @@ def test_what_becomes_better_known_twice_still_is_one(world):
     assert len(world.received) == 1
 
 
-def test_another_account_of_one_person_that_is_signed_out_is_gone_and_not_the_one_that_stays(world):
+def test_of_two_accounts_of_one_person_the_signed_out_one_is_reported(world):
     world.login({})
     claude_code(world, accountUuid="uuid-2", emailAddress="me@x.io")
     world.check()
@@ -237,7 +241,7 @@ def test_another_account_of_one_person_that_is_signed_out_is_gone_and_not_the_on
     assert len(world.received) == 2
 
 
-def test_an_alert_that_waits_to_be_told_waits_under_the_new_name(world):
+def test_a_message_that_waits_follows_its_renamed_account(world):
     world.login({})
     claude_code(world)
     world.answers["/hook"] = lambda _: world.json({}, 503)
@@ -252,7 +256,7 @@ def test_an_alert_that_waits_to_be_told_waits_under_the_new_name(world):
     assert {each.alert_id for each in waiting} == {"a|claude[uuid-1].five_hour"}, "its end finds its beginning"
 
 
-def test_an_alert_that_is_being_told_is_renamed_with_its_account(world):
+def test_a_message_that_is_being_sent_follows_its_renamed_account(world):
     world.login({})
     claude_code(world)
     receive = world.answers["/hook"]
@@ -276,7 +280,7 @@ def test_an_alert_that_is_being_told_is_renamed_with_its_account(world):
     assert [title.partition(":")[0] for title in world.titles()] == ["resolved"], "beginning and end in one message"
 
 
-def test_a_login_that_names_itself_no_more_takes_its_history_along(world):
+def test_a_login_that_becomes_anonymous_keeps_its_history(world):
     world.login({})
     claude_code(world, **ME)
     world.check()
@@ -288,7 +292,7 @@ def test_a_login_that_names_itself_no_more_takes_its_history_along(world):
     assert len(world.received) == 1
 
 
-def test_the_next_account_of_a_key_is_told_of_in_the_words_of_the_one_before(world):
+def test_messages_of_the_next_account_with_a_key_have_ids_of_their_own(world):
     world.check()
     world.machine.passes(timedelta(minutes=30))
     claude_code(world, **ME)
@@ -319,7 +323,7 @@ def test_the_next_account_of_a_key_is_told_of_in_the_words_of_the_one_before(wor
         ("claude.five_hour", "claude.five_hour"),
     ],
 )
-def test_a_snooze_of_an_account_by_its_key_means_the_account_under_its_new_one(world, target, after):
+def test_a_snooze_that_names_a_key_follows_the_renamed_account(world, target, after):
     world.check()
     store, now = world.store(), world.machine.now()
     store.run_transaction(lambda: store.accounts.rename("claude", "", "ab12cd34"), now=now)
@@ -328,7 +332,7 @@ def test_a_snooze_of_an_account_by_its_key_means_the_account_under_its_new_one(w
     assert [each.target for each in store.snoozes.load()] == [after]
 
 
-def test_a_snooze_until_the_reset_holds_under_the_new_name(world):
+def test_a_snooze_until_the_reset_follows_the_renamed_account(world):
     world.login({})
     claude_code(world)
     world.usage(50)
@@ -344,7 +348,7 @@ def test_a_snooze_until_the_reset_holds_under_the_new_name(world):
     assert world.received == []
 
 
-def test_a_login_that_now_names_itself_leaves_no_row_behind(world):
+def test_a_login_that_names_its_owner_later_leaves_no_second_row(world):
     world.login({})
     claude_code(world)
     world.check()
@@ -360,7 +364,7 @@ def test_a_login_that_now_names_itself_leaves_no_row_behind(world):
     assert set(rows(world)) - {"uuid-1"} <= {short_hash(str(world.home / ".local/share/opencode/auth.json"))}
 
 
-def test_where_nobody_says_whose_they_are_both_are_shown(world):
+def test_two_logins_with_unknown_owners_are_two_rows(world):
     claude_code(world)
     world.check()
     assert len(rows(world)) == 2
@@ -369,7 +373,7 @@ def test_where_nobody_says_whose_they_are_both_are_shown(world):
     assert asked(world, PROFILE) == 2, "asked in vain once for each token"
 
 
-def test_a_broken_place_is_no_trouble_of_an_account_that_answers(world):
+def test_a_broken_login_file_is_no_failure_of_an_account_that_answers(world):
     (world.home / ".claude").mkdir()
     (world.home / ".claude/.credentials.json").write_text("{")
     world.config(RULE + ROUTE + '[[rule]]\nname = "b"\nwhen = "not claude.up"\n')
@@ -381,7 +385,7 @@ def test_a_broken_place_is_no_trouble_of_an_account_that_answers(world):
     assert len(world.received) == 1, "nothing but the use itself"
 
 
-def test_a_login_in_a_broken_place_is_in_trouble_whatever_else_is_there(world):
+def test_an_account_whose_login_file_is_broken_has_failed(world):
     world.check()
     claude_code(world)
     (world.home / ".local/share/opencode/auth.json").write_text("{")
@@ -392,7 +396,7 @@ def test_a_login_in_a_broken_place_is_in_trouble_whatever_else_is_there(world):
     assert list(found.values()) == [None], "the other has a key of its own, and no trouble"
 
 
-def test_a_service_that_ended_is_asked_again_only_with_another_login(world):
+def test_a_discontinued_service_is_polled_again_only_with_another_login(world):
     """Gemini CLI's cut-off: polling stops, a renewed access token does not begin it again, another login does."""
 
     def sign_in(refresh, access):
@@ -442,7 +446,7 @@ def github(world, refused, status):
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 @pytest.mark.parametrize("refused", [["gho_opencode"], ["gho_editor"]])
-def test_one_person_s_refused_token_beside_a_good_one_is_no_trouble(world, refused, status):
+def test_a_refused_token_beside_a_good_one_of_the_same_person_is_no_failure(world, refused, status):
     world.config('[[rule]]\nname = "a"\nwhen = "copilot.chat > 80%"\n[channels.h]\n' + CHANNEL + ROUTE)
     github(world, refused, status)
     for _ in range(3):
@@ -483,7 +487,7 @@ def google(world, **owners):
         ({}, 2, 2),
     ],
 )
-def test_of_two_nameless_google_logins_google_says_whose_they_are_once(world, owners, rows_, told):
+def test_the_owners_of_two_anonymous_google_logins_are_looked_up_once(world, owners, rows_, told):
     world.config('[[rule]]\nname = "a"\nwhen = "gemini_cli.m > 80%"\n[channels.h]\n' + CHANNEL + ROUTE)
     google(world, **owners)
     for _ in range(3):
@@ -502,7 +506,7 @@ def keys_of(shown):
     return [each.account for each in shown]
 
 
-def test_whose_a_token_is_is_asked_once_whatever_restarts(world):
+def test_the_owner_of_a_token_is_looked_up_once_over_restarts(world):
     world.login({"github-copilot": {"type": "oauth", "access": "gho_a", "refresh": "gho_a", "expires": 0}})
     world.answers["/copilot_internal/user"] = lambda _: world.json({"quota_snapshots": {"chat": {"unlimited": True}}})
     world.answers["/user"] = lambda _: world.json({"login": "octocat"})
@@ -514,7 +518,7 @@ def test_whose_a_token_is_is_asked_once_whatever_restarts(world):
     assert [each.name for each in world.store().accounts.load()] == ["octocat"]
 
 
-def test_the_status_line_speaks_of_the_account_that_is_shown(world):
+def test_the_status_line_updates_the_account_that_is_shown(world):
     claude_code(world)
     owned_by(world, fake="me@x.io", second="me@x.io")
     world.check()
@@ -525,3 +529,22 @@ def test_the_status_line_speaks_of_the_account_that_is_shown(world):
     statusline.import_statusline(world.paths, world.doors())
     [account] = [each for each in world.store().accounts.load() if each.provider == "claude"]
     assert (account.account, [each.used_percent for each in account.snapshot.readings]) == ("", [91])
+
+
+def test_two_anonymous_logins_are_one_account_in_whatever_order_they_answer(world):
+    store, now = world.store(), world.machine.now()
+    registry, config = AccountRegistry(store), loader.load_config(world.paths, lambda text: text, world.home)
+    first, second = accounts.assign_keys(
+        [Credential(provider="claude", source_name=name, path=f"/{name}", token=name) for name in ("a", "b")]
+    )
+    registry.record_credentials("claude", [first, second], now)
+    for login in (second, first):
+        reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=85.0)
+        result = Snapshot(provider="claude", account=login.account, account_name="me@x.io", at=now, readings=(reading,))
+        assert registry.record_owner("claude", login, result)
+        registry.settle("claude", config, now)
+        pipeline.process_result(store, config, result, now=now, every=timedelta(minutes=5))
+    assert [(each.account, each.name) for each in store.accounts.load()] == [("", "me@x.io")]
+    assert len(store.outbox.load()) == 1
+    assert [login.account for login in registry.list_logins("claude", now)] == [""]
+    assert not registry.record_owner("claude", first, result), "it is known already"

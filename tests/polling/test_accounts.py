@@ -21,7 +21,7 @@ def found(*credentials):
     return accounts.assign_keys(accounts.merge_duplicates(credentials, NOW))
 
 
-def test_one_nameless_login_has_no_key_and_keeps_it_over_renewals():
+def test_a_single_anonymous_login_has_an_empty_key_over_renewals():
     for token in ("monday", "tuesday"):
         assert [credential.account for credential in found(login(token))] == [""]
 
@@ -32,12 +32,12 @@ def keys_of(*credentials, used=(), nameless="", complete=True):
     return {credential.path: credential.account for credential in logins}
 
 
-def test_of_several_nameless_logins_the_best_has_no_key_and_the_others_their_places():
+def test_of_several_anonymous_logins_the_first_has_an_empty_key():
     assert keys_of(login("a", path="/one"), login("b", path="/two")) == {"/one": "", "/two": short_hash("/two")}
     assert keys_of(login("c", path="/one"), login("d", path="/two")) == {"/one": "", "/two": short_hash("/two")}
 
 
-def test_several_nameless_logins_in_one_file_are_told_apart_by_their_tokens():
+def test_anonymous_logins_in_one_file_differ_by_their_tokens():
     assert [each.account for each in found(login("a"), login("b"))] == ["", short_hash(accounts.hash_token(login("b")))]
 
 
@@ -56,13 +56,13 @@ ONE, TWO = short_hash("/one"), short_hash("/two")
         (["/one", "/two"], (["", TWO], ""), True, ["", TWO], "what is in use tells where nothing was kept"),
     ],
 )
-def test_a_nameless_login_keeps_its_key(places, known, complete, keys, why):
+def test_an_anonymous_login_keeps_its_key(places, known, complete, keys, why):
     used, nameless = known
     logins = [login(f"token of {place}", path=place) for place in places]
     assert list(keys_of(*logins, used=used, nameless=nameless, complete=complete).values()) == keys, why
 
 
-def test_a_nameless_login_beside_a_named_one_has_no_key():
+def test_an_anonymous_login_beside_a_named_one_has_an_empty_key():
     assert [c.account for c in found(login("a", account="id-1"), login("b"))] == ["id-1", ""]
 
 
@@ -76,7 +76,7 @@ def test_a_nameless_login_beside_a_named_one_has_no_key():
         ({"token": "", "refresh_token": "r"}, {"token": "x", "refresh_token": "r"}, "", ""),
     ],
 )  # fmt: skip
-def test_one_account_found_in_two_places_is_asked_once(one, other, key, name):
+def test_an_account_found_in_two_places_is_polled_once(one, other, key, name):
     [only] = found(login(**one), login(**other))
     assert (only.token, only.account) == (one["token"], key)
     assert only.account_name == name
@@ -96,7 +96,7 @@ def test_two_people_of_one_workspace_are_two_accounts():
     assert [c.account for c in found(other)] == ["ws"]
 
 
-def test_the_better_places_token_is_used_unless_it_has_run_out():
+def test_the_token_of_the_better_place_is_used_unless_it_has_expired():
     first = login("a", account="id-1", plan="max", expires_at=NOW - MINUTE)
     second = login("b", account="id-1", expires_at=NOW + MINUTE)
     [only] = found(first, second)
@@ -107,7 +107,7 @@ def test_the_better_places_token_is_used_unless_it_has_run_out():
     assert only.token == "a"
 
 
-def test_the_other_logins_of_an_account_are_its_spares_each_secret_once():
+def test_the_other_logins_of_an_account_are_fallbacks_each_secret_once():
     one, two, three = (login(token, account="id-1", path=f"/{token}") for token in "abc")
     [only] = found(one, two, one, three, two)
     assert (only.token, [each.token for each in only.fallbacks]) == ("a", ["b", "c"])
@@ -127,7 +127,7 @@ logins = st.builds(
 
 
 @given(st.lists(logins, max_size=6))
-def test_no_two_accounts_share_a_key_or_a_nameless_token(credentials):
+def test_no_two_accounts_share_a_key_or_an_anonymous_token(credentials):
     kept = found(*credentials)
     keys = [credential.account for credential in kept]
     assert len(keys) == len(set(keys))
@@ -176,14 +176,14 @@ def test_one_quota_under_two_tokens_is_known_by_its_owner(logins, owners, kept, 
     assert merged(logins, owners) == kept, why
 
 
-def test_what_was_only_cached_of_an_account_does_not_stand_in_for_its_login():
+def test_a_cached_account_does_not_replace_its_login():
     """Else an expired login would look as if it answered."""
     logins = accounts.assign_keys([A, CACHED])
     [only] = accounts.merge_anonymous(logins, {accounts.hash_token(A): "id-1"}, NOW)
     assert (only.token, only.fallbacks) == ("a", ())
 
 
-def test_a_login_that_proves_to_be_anothers_is_its_spare():
+def test_a_login_that_proves_to_be_of_another_account_is_a_fallback():
     logins = accounts.assign_keys([A, B, NAMED])
     owners = {each.token: "me@x.io" for each in logins}
     [only] = accounts.merge_anonymous(logins, keys_by_token(logins, owners), NOW)
@@ -217,20 +217,20 @@ COLLEAGUE = login("b", account="ws", account_name="b@x.io", path="/b")
         (("id-1", "me@x.io", "n"), [login("m", path="/n")], ["id-1"], None, "another token names nobody"),
     ],
 )
-def test_an_account_without_a_login_of_its_key_is_another_or_gone(account, logins, used, heir, why):
+def test_an_account_without_a_login_of_its_key_has_a_successor_or_none(account, logins, used, heir, why):
     key, name, asked_with = account
     keys = accounts.KnownKeys(keys=frozenset(used), default_fallback_key=short_hash("/n"))
     secret = accounts.hash_token(login(asked_with))
     assert accounts.find_successor_key(key, name, secret, accounts.assign_keys(logins), keys) == heir, why
 
 
-def test_another_servers_account_of_the_same_name_is_another_account():
+def test_accounts_of_two_servers_with_one_name_are_two():
     elsewhere = login("a", path="/a", extra={"host": "acme.ghe.com"})
     assert len(merged([elsewhere, login("n", account="octocat")], {"a": "octocat"})) == 2
 
 
 @pytest.mark.parametrize(("first", "key"), [(NAMED, "id-1"), (A, "")])
-def test_where_one_token_has_run_out_the_others_stands_in_under_the_same_key(first, key):
+def test_if_one_token_has_expired_the_other_is_used_under_the_same_key(first, key):
     over = msgspec.structs.replace(first, expires_at=NOW)
     owners = {each.token: "me@x.io" for each in (A, B)}
     assert merged([over, B], owners) == [(key, "b")]

@@ -1,4 +1,4 @@
-"""An account under another key: everything that is known of it goes along, in every table there is."""
+"""An account under another key, and two accounts that are one: nothing is lost in any table."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -150,7 +150,7 @@ def known_of(store, account, provider="claude"):
     }
 
 
-def test_all_that_is_known_goes_along_and_nothing_stays_behind(store):
+def test_a_renamed_account_keeps_everything(store):
     for account in (OLD, OTHER):
         live(store, account)
     live(store, OLD, provider="codex")
@@ -167,7 +167,7 @@ def test_all_that_is_known_goes_along_and_nothing_stays_behind(store):
     assert memory.alert_states["a", series(NEW)].phase is AlertPhase.FIRING
 
 
-def test_two_accounts_that_prove_to_be_one_are_joined_with_the_readings_of_both(store):
+def test_joined_accounts_have_the_readings_of_both(store):
     live(store, OLD, at=NOW - timedelta(hours=1), used=40)
     live(store, NEW)
     before = known_of(store, NEW)
@@ -183,7 +183,7 @@ def test_two_accounts_that_prove_to_be_one_are_joined_with_the_readings_of_both(
     assert set(store.alerts.load_state().alert_states) == {("a", series(NEW))}
 
 
-def test_what_is_left_of_an_account_of_that_key_stays_in_the_history(store):
+def test_the_history_of_an_earlier_account_with_that_key_is_kept(store):
     live(store, NEW, at=NOW - timedelta(hours=1), used=40)
     store.run_transaction(lambda: store.execute("UPDATE account SET snapshot = NULL, polled_at = NULL"), now=NOW)
     live(store, OLD)

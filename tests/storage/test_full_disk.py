@@ -1,4 +1,4 @@
-"""While the disk refuses writes alerts go on from memory; after a kill in that time they may repeat, none is lost."""
+"""While the disk refuses writes alerts go on from memory; after a kill they may repeat, none is lost."""
 
 import sqlite3
 from datetime import UTC, datetime, timedelta
@@ -144,7 +144,7 @@ def test_a_poll_on_a_full_disk_says_so(world, monkeypatch):
     assert remark.startswith(f"{world.paths.state_dir / 'watcher.db'} cannot be written: alerts go on from memory")
 
 
-def test_what_is_in_memory_is_written_down_at_the_end_where_there_is_room_again(world):
+def test_memory_is_written_to_the_disk_at_the_end_if_there_is_room(world):
     world.usage(40)
     world.watch(62 * M, (11 * M, fill), (12 * M, used(world, 91)), (61 * M + M / 2, free))
     assert alerts(world) == ["firing"]
@@ -200,7 +200,7 @@ def test_a_process_that_does_not_hold_the_lock_says_that_the_disk_is_full(path):
     store.close()
 
 
-def test_a_file_that_was_damaged_meanwhile_is_set_aside_and_written_anew(path):
+def test_a_file_damaged_meanwhile_is_replaced(path):
     store = in_memory(path)
     free()
     for suffix in ("-wal", "-shm"):
@@ -213,7 +213,7 @@ def test_a_file_that_was_damaged_meanwhile_is_set_aside_and_written_anew(path):
     assert facts(path) == ["a", "b"]
 
 
-def test_a_disk_without_room_is_not_even_opened(path, monkeypatch):
+def test_a_file_on_a_disk_without_room_is_not_opened(path, monkeypatch):
     store = in_memory(path)
     free()
     pages, size = (store._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))

@@ -71,7 +71,7 @@ def test_every_earlier_format_is_brought_up_to_date(path, tmp_path, version):
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_of_the_earliest_formats_the_present_failure_is_known_from_its_beginning(path, version):
+def test_the_earliest_formats_keep_the_begin_of_the_present_failure(path, version):
     make_older(path, version)
     with closing(sqlite3.connect(path)) as old, old:
         old.execute("UPDATE account SET failing_since = asked_at - 60000 WHERE failure IS NOT NULL")
@@ -80,7 +80,7 @@ def test_of_the_earliest_formats_the_present_failure_is_known_from_its_beginning
     assert (second.at - first.at, second.kind) == (M, "rate_limited")
 
 
-def test_every_record_of_the_last_release_is_there_and_can_be_read(path):
+def test_every_record_of_the_last_release_can_be_read(path):
     counted = {
         table: query(path, f"SELECT count(*) FROM {table}")[0][0]
         for table in ("reading", "alert", "transition", "silence", "snooze", "stop", "cooldown", "account", "poll")
@@ -132,7 +132,7 @@ def test_every_record_of_the_last_release_is_there_and_can_be_read(path):
         assert list(alert.notified_severities) == old["heard"]
 
 
-def test_what_was_known_of_logins_is_kept(path):
+def test_requests_and_places_of_logins_are_kept(path):
     old = dict(query(path, "SELECT substr(name, 8), value FROM fact WHERE name LIKE 'logins %'"))
     with closing(Store(path, now=NOW)) as store:
         for provider, text in old.items():

@@ -1,4 +1,4 @@
-"""The store on real files: kept whole, read beside a writer, and what happens when the disk or the file fails."""
+"""The store on real files: whole transactions, retention, a damaged file."""
 
 import os
 import signal
@@ -170,7 +170,7 @@ def test_a_suppression_is_kept_under_its_rule(store):
     assert store.outbox.load_suppressions(since=NOW, rule="other") == []
 
 
-def test_silences_go_after_two_weeks_and_never_grow_past_their_number(store):
+def test_suppressions_are_deleted_after_two_weeks_and_limited_in_number(store):
     store.run_transaction(
         lambda: store.outbox.save_suppressions([silence(NOW + step * M) for step in range(250)]), now=NOW
     )
@@ -184,7 +184,7 @@ def test_silences_go_after_two_weeks_and_never_grow_past_their_number(store):
     assert store.outbox.load_suppressions(since=NOW, rule="other") == []
 
 
-def test_thinning_out_twice_changes_nothing(store):
+def test_deleting_old_records_twice_changes_nothing(store):
     store.run_transaction(lambda: [store.readings.save_result(snapshot(NOW + i * M)) for i in range(90)], now=NOW)
     for _ in range(2):
         store.run_transaction(lambda: store.delete_old_records(NOW + 15 * D), now=NOW)
@@ -204,12 +204,12 @@ def test_a_reader_sees_whole_transactions_while_a_writer_writes(store, path):
     reader.close()
 
 
-def test_a_store_that_is_not_there_says_what_to_do(path):
+def test_a_missing_store_says_what_to_do(path):
     with pytest.raises(StoreError, match="run `watcher run` or `watcher check` first"):
         Store(path, now=NOW, read_only=True)
 
 
-def test_a_signal_is_heard_while_another_process_writes(store, path):
+def test_a_signal_is_handled_while_another_process_writes(store, path):
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         before = signal.signal(signal.SIGALRM, lambda _number, _frame: other.execute("ROLLBACK"))
@@ -222,7 +222,7 @@ def test_a_signal_is_heard_while_another_process_writes(store, path):
 
 
 @pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\x00" + b"\xff" * 5000])
-def test_a_damaged_file_is_set_aside_with_one_notice(path, content):
+def test_a_damaged_file_is_renamed_with_one_notice(path, content):
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     store = Store(path, now=NOW)
@@ -234,7 +234,7 @@ def test_a_damaged_file_is_set_aside_with_one_notice(path, content):
     store.close()
 
 
-def test_a_file_damaged_while_it_is_open_is_set_aside_and_the_work_done_again(store, path):
+def test_a_file_damaged_while_it_is_open_is_replaced_and_the_work_repeated(store, path):
     store.run_transaction(lambda: [store.readings.save_result(snapshot(NOW + i * M)) for i in range(2000)], now=NOW)
     store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with path.open("r+b") as file:
@@ -246,7 +246,7 @@ def test_a_file_damaged_while_it_is_open_is_set_aside_and_the_work_done_again(st
     assert len(store.notices) == 1
 
 
-def test_a_full_disk_is_survived_in_memory_and_written_down_when_there_is_room(path):
+def test_a_full_disk_is_survived_in_memory(path):
     store = Store(path, now=NOW, memory_fallback=True)
     store.run_transaction(lambda: store.readings.save_result(snapshot()), now=NOW)
     (pages,) = store._db.execute("PRAGMA page_count").fetchone()
@@ -265,7 +265,7 @@ def test_a_full_disk_is_survived_in_memory_and_written_down_when_there_is_room(p
     again.close()
 
 
-def test_a_folder_that_cannot_be_written_is_refused_with_a_word(nobody):
+def test_a_folder_that_cannot_be_written_says_what_to_do(nobody):
     with nobody(), pytest.raises(StoreError, match="make the folder writable or set WATCHER_STATE_DIR"):
         Store(Path("/usr/nobody-may-write-here/watcher.db"), now=NOW)
 

@@ -1,4 +1,4 @@
-"""The store between processes: read while written, killed at any moment, in any zone, spoilt rows, no room."""
+"""The store between processes: concurrent reads, kills, time zones, unreadable rows, a full disk."""
 
 import contextlib
 import json
@@ -51,6 +51,7 @@ def writer(path: Path, checkpoint_pages: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
 
 
+@pytest.mark.slow
 def test_status_reads_whole_transactions_while_another_process_writes(home):
     assert home.watcher("check").returncode == 10
     path = home.path / ".local/state/ai-usage-watcher/watcher.db"
@@ -72,6 +73,7 @@ def test_status_reads_whole_transactions_while_another_process_writes(home):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_of_a_checkpoint_loses_nothing_it_had_committed(tmp_path):
     path = tmp_path / "watcher.db"
     for round_ in range(12):
@@ -121,7 +123,7 @@ def test_instants_are_kept_in_utc_whatever_the_zone(tmp_path, zone):
         ("UPDATE delivery SET record = 'null' WHERE key = 'a'", "Delivery"),
     ],
 )
-def test_one_row_that_cannot_be_read_loses_no_other_and_is_said_once(tmp_path, spoil, kind):
+def test_a_row_that_cannot_be_read_is_reported_once_and_loses_no_other(tmp_path, spoil, kind):
     path = tmp_path / "watcher.db"
     with closing(Store(path, now=NOW)) as store:
         store.run_transaction(lambda: [store.readings.save_result(snapshot(account=name)) for name in "ab"], now=NOW)
@@ -179,7 +181,8 @@ def no_room(request, home):
         subprocess.run(["umount", str(state)], check=True)
 
 
-def test_on_a_full_disk_the_daemon_alerts_from_memory_and_says_so(home, server, no_room):
+@pytest.mark.slow
+def test_on_a_full_disk_the_daemon_alerts_from_memory_and_reports_it(home, server, no_room):
     home.config('[[rule]]\nname = "claude-session"\nwhen = "claude.five_hour > 80%"\n')
     home.answers["/api/oauth/usage"] = {"five_hour": {"utilization": 95.0, "resets_at": "2026-01-29T20:00:00Z"}}
     filler = home.path / ".local/state/ai-usage-watcher/filler"

@@ -157,9 +157,9 @@ class Accounts:
         self._database.execute("UPDATE series SET state = NULL WHERE account = ?", (number,))
         self._database.execute("UPDATE OR IGNORE series SET account = ? WHERE account = ?", (into, number))
         pairs = self._database.execute(
-            "SELECT theirs.id, mine.id FROM series AS mine JOIN series AS theirs USING (window)"
-            " WHERE mine.account = ? AND theirs.account = ?",
-            (number, into),
+            "SELECT kept.id, moved.id FROM series AS kept JOIN series AS moved USING (window)"
+            " WHERE kept.account = ? AND moved.account = ?",
+            (into, number),
         ).fetchall()
         for table in ("reading", "reading_hourly", "transition", "suppression", "delivery_transition"):
             self._database.executemany(

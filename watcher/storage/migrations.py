@@ -119,7 +119,6 @@ SCHEMA = """
         record TEXT NOT NULL,
         PRIMARY KEY (delivery, position)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX delivery_transition_series ON delivery_transition (series);
 
     CREATE TABLE suppression (      -- why a change was not sent, not at once or not at all: 14 days, 200 a rule
         id INTEGER PRIMARY KEY,

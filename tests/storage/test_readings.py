@@ -1,4 +1,4 @@
-"""What the store recalls is what happened: past outages too, so that a replay says what the daemon said."""
+"""The results of polls as they were: a replay from the store gives what the daemon decided."""
 
 from datetime import timedelta
 
@@ -39,7 +39,7 @@ def fails_with(error):
     return answer
 
 
-def test_a_replay_of_past_outages_says_what_the_daemon_said(world):
+def test_a_replay_from_the_store_equals_what_the_daemon_decided(world):
     def breaks(error):
         return lambda: world.answers.update({"/api/oauth/usage": fails_with(error)})
 
@@ -98,7 +98,7 @@ def record(store, *news):
         store.run_transaction(lambda each=each: store.readings.save_result(each), now=each.at)
 
 
-def test_each_failed_poll_comes_back(store):
+def test_every_failed_poll_is_kept(store):
     polls = [failure(each * M) for each in (0, 5, 10, 40, 45)]
     record(store, *polls)
     assert store.readings.load_failures(since=START) == polls
@@ -114,25 +114,25 @@ def test_each_failed_poll_comes_back(store):
         failure(7 * M, retry_at=START + H),
     ],
 )
-def test_failures_of_all_kinds_come_back_in_time_order(store, between):
+def test_failures_are_loaded_in_time_order(store, between):
     news = [failure(0 * M), failure(5 * M), between, failure(10 * M), failure(15 * M)]
     record(store, *news)
     assert store.readings.load_failures(since=START) == [each for each in news if isinstance(each, PollFailure)]
 
 
-def test_accounts_are_kept_apart_and_a_clock_set_back_loses_nothing(store):
+def test_failures_are_kept_by_account_even_if_the_clock_is_set_back(store):
     polls = [failure(0 * M), failure(0 * M, account="b"), failure(5 * M), failure(4 * M)]
     record(store, *polls)
     assert store.readings.load_failures(since=START) == [polls[0], polls[3], polls[2], polls[1]]
 
 
-def test_they_go_when_the_readings_of_their_time_go(store):
+def test_failures_are_deleted_with_the_readings_of_their_time(store):
     record(store, failure(0 * M), answer(M), failure(10 * M), failure(D))
     store.run_transaction(lambda: store.delete_old_records(START + 14 * D + 5 * M), now=START)
     assert [each.at for each in store.readings.load_failures(since=START)] == [START + 10 * M, START + D]
 
 
-def test_failed_polls_of_an_account_that_proved_to_be_another_go_with_it(store):
+def test_failures_of_a_joined_account_are_deleted(store):
     record(store, failure(0 * M), failure(0 * M, account="b"))
     store.run_transaction(lambda: store.accounts.join("claude", "a", "b"), now=START)
     assert [each.account for each in store.readings.load_failures(since=START)] == ["b"]
