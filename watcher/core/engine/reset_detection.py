@@ -63,7 +63,7 @@ def apply_reading(state: SeriesState, reading: Reading, at: datetime, every: tim
     validity = comparison.classify_by_boundary()
     if validity is Validity.FROZEN:
         return _mark_frozen(state)
-    if state.suspect is not None and _confirms_suspect(reading, state.suspect.reading, state.reading):
+    if state.suspect is not None and confirms_suspect(reading, state.suspect.reading, state.reading):
         is_reset = state.suspect.is_reset or validity is Validity.RESET
         return _start_episode(state, reading, at) if is_reset else _accept_reading(state, reading, at)
     is_jump = comparison.is_suspicious_jump(every)
@@ -196,7 +196,7 @@ class _Comparison:
         return self.boundary - self.last_at >= length - get_boundary_tolerance(self.last)
 
 
-def _confirms_suspect(reading: Reading, suspect: Reading, believed: Reading) -> bool:
+def confirms_suspect(reading: Reading, suspect: Reading, believed: Reading) -> bool:
     """Whether the reading is nearer to the suspect one than to the believed one."""
     now, suspected, before = get_used_percent(reading), get_used_percent(suspect), get_used_percent(believed)
     if now is None or suspected is None or before is None:

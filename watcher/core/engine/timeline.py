@@ -1,7 +1,7 @@
 """The history of a series and of its alerts: readings, resets, and from when to when each alert fired.
 
-Recorded readings go through `reset_detection` as in the daemon, so a history shows the same resets and disbelieves the
-same glitches as the alerts did.
+Recorded readings go through `reset_detection` as in the daemon, so a history has the same resets and the same suspect
+readings as the alerts had.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -15,12 +15,12 @@ from msgspec.structs import replace
 from watcher.core.engine import reset_detection
 from watcher.core.engine.state import AlertKey, SeriesState, create_series_state
 from watcher.core.engine.windows import get_used_percent
-from watcher.core.model import AlertEvent, Reading, Series, Severity, Transition
+from watcher.core.model import FIRING_EVENTS, AlertEvent, Reading, Series, Severity, Transition
 
 RecordedReadings = Sequence[tuple[datetime, Reading]]
 
 GAP_POLLS = 4
-"""After so many missing polls nothing is known of the time in between, and charts draw no line over it."""
+"""After this many missing polls, charts draw no line between the two readings."""
 
 MIN_GAP = timedelta(minutes=90)
 
@@ -52,7 +52,6 @@ class UsageHistory(Struct, frozen=True, kw_only=True):
     label: str
     points: tuple[Point, ...]
     periods: tuple[WindowPeriod, ...]
-    state: SeriesState | None  # at the end; None without readings
 
     @property
     def last_believed(self) -> Point | None:
@@ -78,6 +77,9 @@ def build_usage_history(series: Series, readings: RecordedReadings) -> UsageHist
         state = reset_detection.apply_reading(state or create_series_state(series, at), reading, at, every)
         if before is not None and state.episode > before.episode:
             periods.append(_make_window_period(before, state, at))
+        after_gap = bool(points) and at - points[-1].at > gap
+        if before is not None and not after_gap and _is_suspect_confirmed(before, state, points[-1].at):
+            points[-1] = replace(points[-1], believed=True, episode=state.episode)
         points.append(
             Point(
                 at=at,
@@ -85,16 +87,11 @@ def build_usage_history(series: Series, readings: RecordedReadings) -> UsageHist
                 used_percent=get_used_percent(reading),
                 believed=state.validity.is_believed,
                 episode=state.episode,
-                after_gap=bool(points) and at - points[-1].at > gap,
+                after_gap=after_gap,
             )
         )
-    return UsageHistory(
-        series=series,
-        label=readings[-1][1].label if readings else "",
-        points=tuple(_confirm_suspects(points)),
-        periods=tuple(periods),
-        state=state,
-    )
+    label = readings[-1][1].label if readings else ""
+    return UsageHistory(series=series, label=label, points=tuple(points), periods=tuple(periods))
 
 
 def median_interval(instants: Sequence[datetime]) -> timedelta:
@@ -129,24 +126,13 @@ def _make_window_period(before: SeriesState, after: SeriesState, at: datetime) -
     )
 
 
-def _confirm_suspects(points: Sequence[Point]) -> Iterable[Point]:
-    """The points, where a suspect reading that the next one confirms is believed and belongs to that one's episode."""
-    last: Point | None = None
-    for point, following in zip(points, (*points[1:], None), strict=False):
-        if not point.believed and following is not None and _is_confirmed_by(following, point, last):
-            yield replace(point, believed=True, episode=following.episode)
-        else:
-            yield point
-        last = point if point.believed else last
-
-
-def _is_confirmed_by(following: Point, suspect: Point, last: Point | None) -> bool:
-    if not following.believed or following.after_gap or last is None:
+def _is_suspect_confirmed(before: SeriesState, after: SeriesState, last_at: datetime) -> bool:
+    """Whether a reading made the last one, which was suspect, believable."""
+    if before.suspect is None or before.suspect.received_at != last_at or before.reading is None:
         return False
-    now, suspected, before = following.used_percent, suspect.used_percent, last.used_percent
-    if now is None or suspected is None or before is None:
+    if not after.validity.is_believed or after.reading is None:
         return False
-    return abs(suspected - now) < abs(suspected - before)
+    return reset_detection.confirms_suspect(after.reading, before.suspect.reading, before.reading)
 
 
 class AlertPeriod(Struct, frozen=True, kw_only=True):
@@ -169,44 +155,34 @@ def build_alert_periods(transitions: Sequence[Transition], firing: Collection[Al
         transitions: in time order.
         firing: the alerts that fire at the end of that time.
     """
-    ended: list[AlertPeriod] = []
-    open_periods: dict[AlertKey, AlertPeriod] = {}
+    groups: list[list[Transition]] = []  # one for each period
+    open_groups: dict[AlertKey, list[Transition]] = {}
     for each in transitions:
+        if each.event is AlertEvent.RESET:
+            continue
         key = each.rule, each.series
-        known = open_periods.get(key)
-        if each.event is AlertEvent.FIRING:
-            if known is not None:
-                ended.append(known)
-            open_periods[key] = _start_alert_period(each)
-        elif each.event in (AlertEvent.ESCALATED, AlertEvent.REMINDER):
-            open_periods[key] = _extend_alert_period(known or _start_alert_period(each), each)
-        elif each.event is AlertEvent.RESOLVED:
-            open_periods.pop(key, None)
-            ended.append(replace(known or _start_alert_period(each), until=each.at, reason=each.reason))
-    ended += [replace(period, is_firing=key in firing) for key, period in open_periods.items()]
-    return tuple(sorted(ended, key=lambda period: (period.since, period.rule, period.series)))
+        if each.event is AlertEvent.FIRING or key not in open_groups:
+            open_groups[key] = []
+            groups.append(open_groups[key])
+        open_groups[key].append(each)
+        if each.event is AlertEvent.RESOLVED:
+            del open_groups[key]
+    still_firing = [group for key, group in open_groups.items() if key in firing]
+    periods = [_make_alert_period(group, is_firing=any(group is each for each in still_firing)) for group in groups]
+    return tuple(sorted(periods, key=lambda period: (period.since, period.rule, period.series)))
 
 
-def _start_alert_period(transition: Transition) -> AlertPeriod:
+def _make_alert_period(transitions: Sequence[Transition], *, is_firing: bool) -> AlertPeriod:
+    first, last = transitions[0], transitions[-1]
+    is_over = last.event is AlertEvent.RESOLVED
+    used = [get_used_percent(each.reading) for each in transitions if each.event in FIRING_EVENTS and each.reading]
     return AlertPeriod(
-        rule=transition.rule,
-        series=transition.series,
-        severity=transition.severity,
-        since=transition.since,
-        until=None,
-        is_firing=False,
-        peak_used_percent=None if transition.event is AlertEvent.RESOLVED else _get_used_percent(transition),
+        rule=first.rule,
+        series=first.series,
+        severity=max((each.severity for each in transitions), key=lambda severity: severity.rank),
+        since=first.since,
+        until=last.at if is_over else None,
+        is_firing=is_firing,
+        peak_used_percent=max((percent for percent in used if percent is not None), default=None),
+        reason=last.reason if is_over else "",
     )
-
-
-def _extend_alert_period(period: AlertPeriod, transition: Transition) -> AlertPeriod:
-    used = [value for value in (period.peak_used_percent, _get_used_percent(transition)) if value is not None]
-    return replace(
-        period,
-        severity=max(period.severity, transition.severity, key=lambda severity: severity.rank),
-        peak_used_percent=max(used, default=None),
-    )
-
-
-def _get_used_percent(transition: Transition) -> float | None:
-    return None if transition.reading is None else get_used_percent(transition.reading)
