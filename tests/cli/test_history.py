@@ -111,6 +111,7 @@ def test_the_document_holds_readings_resets_alerts_and_thresholds(history):
     assert [each["spent_percent"] for each in series["resets"]][:4] == [93.0, 39.0, 39.0, 93.0]
     assert {(each["rule"], each["value"]) for each in series["thresholds"]} == {("session", 80.0), ("session", 95.0)}
     assert series["alerts"][0]["event"] == "firing"
+    assert {each["rule"] for each in series["alerts"]} == {"session"}  # not those of other series
     assert series["alerts"][0]["used_percent"] == 83.0
 
 

@@ -1,23 +1,57 @@
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import zlib
 from datetime import timedelta
+from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.cli import sample_history
-from tests.cli.charts.test_html import Reader
+from tests.cli.charts.samples import LAST_DAY, make_track
 from tests.doctor.host import SECRETS
 from watcher.cli import app
+from watcher.cli.report import render_window
+from watcher.core.engine.timeline import WindowPeriod
 from watcher.system import clock
 from watcher.system.paths import Paths
 
 REQUIRED = os.environ.get("WATCHER_REQUIRE_SYSTEM_TESTS") == "1"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class PageReader(HTMLParser):
+    """Reads a page strictly: every element that is opened is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.seen, self.words = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def tags(self):
+        return {tag for tag, _ in self.seen}
 
 
 @pytest.fixture
@@ -32,19 +66,19 @@ def home(tmp_path, monkeypatch):
     return own
 
 
-def made(tmp_path, *words):
+def write_report(tmp_path, *options):
     file = tmp_path / "usage.html"
-    assert app.run(["report", "--output", str(file), *words]) == 0
+    assert app.run(["report", "--output", str(file), *options]) == 0
     return file.read_text()
 
 
-def words_of(text):
-    return " ".join(" ".join(Reader(text).words).split())
+def read_words(text):
+    return " ".join(" ".join(PageReader(text).words).split())
 
 
-def test_the_page_tells_windows_pace_alerts_and_what_was_spent(home, tmp_path):
+def test_the_page_has_windows_pace_alerts_and_what_was_spent(home, tmp_path):
     sample_history.live(home)
-    said = words_of(made(tmp_path))
+    said = read_words(write_report(tmp_path))
     assert "AI usage, last 7 days 25 Feb 2026 to 4 Mar 2026" in said
     assert "4 windows watched" in said
     assert "57 % spent before a reset, on average" in said
@@ -56,31 +90,32 @@ def test_the_page_tells_windows_pace_alerts_and_what_was_spent(home, tmp_path):
     assert "Problem: GitHub Copilot: expired: run `gh auth login`" in said
     assert "balance now" not in said
     assert "fires now" in said
+    assert "a triangle, an alert fired" in said
 
 
-def test_an_alert_is_listed_with_its_beginning_its_length_and_its_end(home, tmp_path):
+def test_an_alert_has_its_beginning_length_and_end(home, tmp_path):
     sample_history.live(home)
-    text = made(tmp_path)
-    said = words_of(text).split("Alerts rule window from for used")[1]
+    text = write_report(tmp_path)
+    said = read_words(text).split("Alerts rule window from for used")[1]
     assert "warning session Claude, 5-hour window Mon 2 Mar 13:00 1 h, reset 83 %" in said
     assert "warning balance Nano-GPT, balance" in said
 
 
-def test_days_choose_how_far_back_it_looks(home, tmp_path):
+def test_days_set_how_far_back_the_report_goes(home, tmp_path):
     sample_history.live(home)
-    assert "Spent before each of 5 resets" in made(tmp_path, "--days", "1")
-    assert "AI usage, last 1 day" in made(tmp_path, "--days", "1")
-    assert "AI usage, last 30 days" in made(tmp_path, "--days", "30")
+    assert "Spent before each of 5 resets" in write_report(tmp_path, "--days", "1")
+    assert "AI usage, last 1 day" in write_report(tmp_path, "--days", "1")
+    assert "AI usage, last 30 days" in write_report(tmp_path, "--days", "30")
 
 
-def test_without_a_name_the_file_is_called_after_the_day(home, tmp_path, capsys):
+def test_without_output_the_file_is_named_after_the_day(home, tmp_path, capsys):
     sample_history.live(home)
     assert app.run(["report"]) == 0
     assert (tmp_path / "ai-usage-2026-03-04.html").read_text().startswith("<!doctype html>")
     assert capsys.readouterr() == ("", "written: ai-usage-2026-03-04.html\n")
 
 
-def test_it_can_be_piped_on(home, capfdbinary):
+def test_a_dash_writes_to_standard_output(home, capfdbinary):
     sample_history.live(home)
     assert app.run(["report", "-o", "-"]) == 0
     out, err = capfdbinary.readouterr()
@@ -88,41 +123,92 @@ def test_it_can_be_piped_on(home, capfdbinary):
     assert err == b""
 
 
-def test_markup_from_outside_stays_text(home, tmp_path):
+def test_markup_in_a_name_stays_text(home, tmp_path):
     sample_history.live(home)
-    text = made(tmp_path)
+    text = write_report(tmp_path)
     assert "<script" not in text
 
 
-def test_several_accounts_are_distinguished_and_escaped(home, tmp_path):
+def test_the_page_is_well_formed_and_loads_nothing(home, tmp_path):
+    sample_history.live(home)
+    text = write_report(tmp_path)
+    page = PageReader(text)
+    assert page.tags().isdisjoint({"script", "img", "link", "iframe", "object", "embed", "form", "a", "base"})
+    assert not re.search(r"https?:|//[a-z]|url\(|@import|src=|href=| on[a-z]+=", text)
+    policy = next(each["content"] for tag, each in page.seen if each.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+
+
+def test_the_page_has_a_light_and_a_dark_theme(home, tmp_path):
+    sample_history.live(home)
+    text = write_report(tmp_path)
+    assert text.count("@media(prefers-color-scheme:dark)") == 2
+    assert '<meta name="color-scheme" content="light dark">' in text
+
+
+def test_a_severity_is_a_word_and_not_only_a_colour(home, tmp_path):
+    sample_history.live(home)
+    assert '<span class="badge warning">warning</span>\nsession</span></td>' in write_report(tmp_path)
+
+
+def test_numbers_are_aligned(home, tmp_path):
+    sample_history.live(home)
+    text = write_report(tmp_path)
+    assert '<th scope="col" class="n">spent</th>' in text
+    assert '<td class="n">83 %</td>' in text
+
+
+def render_with_resets(count, name="x"):
+    period = WindowPeriod(ended_at=sample_history.NOW, used_percent=82.0, read_at=None, ended_early=False)
+    track = make_track(10, 82, name=name)
+    track = replace(track, usage_history=replace(track.usage_history, label=name, periods=(period,) * count))
+    return render_window(track, None, LAST_DAY)
+
+
+def test_up_to_eight_resets_are_listed_and_more_are_folded():
+    assert '<details open=""><summary>Spent before the reset<' in render_with_resets(1)
+    assert '<details open=""><summary>Spent before each of 8 resets<' in render_with_resets(8)
+    assert "<details><summary>Spent before each of 9 resets<" in render_with_resets(9)
+    assert "<details" not in render_with_resets(0)
+
+
+@given(st.text())
+def test_any_text_in_a_window_stays_text(name):
+    assert PageReader(render_with_resets(1, f"x{name}")).seen[:1] == [("article", {})]
+    tags = [[tag for tag, _ in PageReader(render_with_resets(1, each)).seen] for each in (f"x{name}", "x")]
+    assert tags[0] == tags[1]
+
+
+def test_several_accounts_are_named_and_escaped(home, tmp_path):
     sample_history.live(home)
     sample_history.another_account(home)
-    text = made(tmp_path)
+    text = write_report(tmp_path)
     assert "<script" not in text
-    assert f"Claude ({sample_history.EVIL})" in words_of(text)
-    assert "Claude (you@example.com)" in words_of(text)
+    assert f"Claude ({sample_history.EVIL})" in read_words(text)
+    assert "Claude (you@example.com)" in read_words(text)
 
 
 def test_no_secret_is_in_the_page(home, tmp_path, monkeypatch):
     monkeypatch.setenv("TEAM_URL", SECRETS["team"])
     sample_history.live(home)
     home.config_file.write_text('[channels.team]\ntype = "slack"\nurl = "env:TEAM_URL"\n' + sample_history.RULES)
-    assert SECRETS["team"] not in made(tmp_path)
-    assert "planted" not in made(tmp_path)
+    assert SECRETS["team"] not in write_report(tmp_path)
+    assert "planted" not in write_report(tmp_path)
 
 
-def test_nothing_read_yet_says_what_to_do(home, capsys):
+def test_without_readings_the_command_says_what_to_do(home, capsys):
     assert not home.state_dir.exists()
     assert app.run(["report"]) == 69
     assert "run `watcher run` or `watcher check` first" in capsys.readouterr().err
 
 
-def test_nothing_read_in_that_time_is_a_page_that_says_so(home, tmp_path, monkeypatch):
+def test_a_page_without_readings_in_its_time_says_so(home, tmp_path, monkeypatch):
     sample_history.live(home)
     monkeypatch.setattr(clock, "utc_now", lambda: sample_history.NOW + timedelta(days=9))
-    said = words_of(made(tmp_path))
+    said = read_words(write_report(tmp_path))
     assert said.count("Nothing was read in this time.") == 3
     assert "No alert fired in this time." in said
+    assert "a triangle" not in said
 
 
 @pytest.mark.parametrize(
@@ -132,7 +218,7 @@ def test_nothing_read_in_that_time_is_a_page_that_says_so(home, tmp_path, monkey
         (["--output", "nowhere/x.html"], "cannot write nowhere/x.html: No such file or directory; give another place"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_what_would(home, capsys, words, said):
+def test_a_wrong_option_is_an_error(home, capsys, words, said):
     sample_history.live(home)
     assert app.run(["report", *words]) == 64
     assert said in capsys.readouterr().err
@@ -195,12 +281,12 @@ def first_pixel(image):
 
 
 @pytest.mark.system
-def test_a_real_browser_shows_it_and_runs_and_loads_nothing(home, tmp_path):
+def test_a_browser_shows_the_page_and_runs_and_loads_nothing(home, tmp_path):
     with listening() as (port, asked):
         evil = f'<img src="http://127.0.0.1:{port}/leak"><script>document.title="taken"</script>'
         sample_history.live(home, account_name=evil)
         sample_history.another_account(home)
-        made(tmp_path)
+        write_report(tmp_path)
         tree = browse(tmp_path, tmp_path / "usage.html", "--dump-dom")
     assert asked == []
     assert "<title>AI usage, last 7 days</title>" in tree
@@ -212,9 +298,9 @@ def test_a_real_browser_shows_it_and_runs_and_loads_nothing(home, tmp_path):
 @pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.parametrize(("scheme", "paper"), [(1, (255, 255, 255)), (0, (13, 17, 23))])
-def test_a_real_browser_paints_it_in_the_reader_s_theme(home, tmp_path, scheme, paper):
+def test_a_browser_shows_the_page_in_the_reader_s_theme(home, tmp_path, scheme, paper):
     sample_history.live(home)
-    made(tmp_path)
+    write_report(tmp_path)
     shot = tmp_path / "shot.png"
     options = [f"--blink-settings=preferredColorScheme={scheme}", f"--screenshot={shot}"]
     browse(tmp_path, tmp_path / "usage.html", *options)
@@ -224,7 +310,7 @@ def test_a_real_browser_paints_it_in_the_reader_s_theme(home, tmp_path, scheme, 
 @pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.parametrize(("scheme", "paper"), [(1, "#ffffff"), (0, "#0d1117")])
-def test_a_real_browser_shows_the_picture_in_the_reader_s_theme(home, tmp_path, scheme, paper):
+def test_a_browser_shows_the_picture_in_the_reader_s_theme(home, tmp_path, scheme, paper):
     sample_history.live(home)
     file, shot = tmp_path / "usage.svg", tmp_path / "shot.png"
     assert app.run(["history", "--since", "3650d", "--plot", str(file)]) == 0

@@ -24,10 +24,11 @@ from watcher.cli.charts.svg import Theme
 from watcher.cli.context import find_paths, open_store
 from watcher.cli.output import echo, format_columns, wrap_line
 from watcher.cli.status import parse_selectors
-from watcher.cli.tracks import build_tracks, find_account_name, load_rules_for_thresholds
+from watcher.cli.tracks import build_tracks, find_account_name
 from watcher.core import formatting
 from watcher.core.engine.timeline import Point, WindowPeriod, mean_used_percent
-from watcher.core.model import Command, CommandResult, Series
+from watcher.core.engine.windows import get_used_percent
+from watcher.core.model import Command, CommandResult, Series, Transition
 from watcher.core.rules.units import parse_duration
 from watcher.errors import UsageError, WatcherError
 from watcher.status.builder import format_series
@@ -128,7 +129,7 @@ def _load_rows(selector_texts: Iterable[str], time_range: TimeRange) -> list[His
         several = store.accounts.load_multi_account_providers()
         names = {(series.provider, series.account): name for series, name in chosen.items()}
         rows = []
-        for track in build_tracks(store, load_rules_for_thresholds(), chosen, time_range.start):
+        for track in build_tracks(store, chosen, time_range.start):
             series = track.usage_history.series
             written = format_series(series, several, names)
             rows.append(("".join(each for each in written if each.isprintable()), chosen[series], track))
@@ -215,14 +216,10 @@ def format_details(name: str, track: Track, time_range: TimeRange, width: int, *
 
 def _format_numbers(track: Track) -> tuple[str, ...]:
     history = track.usage_history
-    values = [value for _, value in track.iter_values() if value is not None]
+    values = [value for _, value in track.values if value is not None]
     spent = mean_used_percent(history.periods)
     last = history.last_believed
-    now = None
-    if last is not None and track.is_in_percent:
-        now = last.used_percent
-    elif last is not None and last.reading.remaining is not None:
-        now = float(last.reading.remaining)
+    now = None if last is None else track.value_of(last.reading)
     is_unlimited = history.points[-1].reading.unlimited
     return (
         "unlimited" if is_unlimited else _UNKNOWN_TEXT if now is None else track.format_value(now),
@@ -235,7 +232,7 @@ def _format_numbers(track: Track) -> tuple[str, ...]:
 
 def _render_sparkline(track: Track, time_range: TimeRange, width: int, *, ascii_only: bool) -> str:
     """The track in percent of its scale, so that what is left of a balance is a line too."""
-    values = [(point.at, value and value / track.scale_max) for point, value in track.iter_values()]
+    values = [(point.at, value and value / track.scale_max) for point, value in track.values]
     return render_sparkline(values, time_range, width, symbols=_ASCII_SPARKLINE if ascii_only else _UNICODE_SPARKLINE)
 
 
@@ -270,7 +267,7 @@ def _format_row(
     track: Track, time_range: TimeRange, start: datetime, step: timedelta, *, ascii_only: bool
 ) -> tuple[str, ...] | None:
     end = (start.replace(tzinfo=None) + step).replace(tzinfo=start.tzinfo)
-    seen = [(point, value) for point, value in track.iter_values() if start <= point.at < end]
+    seen = [(point, value) for point, value in track.values if start <= point.at < end]
     events = _describe_events(track, start, end)
     if not seen and not events:
         return None
@@ -290,7 +287,7 @@ def _format_row(
 
 def _describe_events(track: Track, start: datetime, end: datetime) -> list[str]:
     periods = [period for period in track.usage_history.periods if start <= period.ended_at < end]
-    alerts = Counter(f"{marker.rule} {marker.event}" for marker in track.alert_markers if start <= marker.at < end)
+    alerts = Counter(f"{each.rule} {each.event}" for each in track.transitions if start <= each.at < end)
     failures = Counter(poll.kind for poll in track.failures if start <= poll.at < end)
     return [
         *([_describe_resets(periods)] if periods else []),
@@ -322,14 +319,12 @@ class NoConverterError(WatcherError):
 
 
 def _print_plots(rows: Sequence[HistoryRow], time_range: TimeRange) -> None:
-    symbols = terminal.ASCII_PLOT_SYMBOLS if _is_ascii_only() else terminal.BRAILLE_PLOT_SYMBOLS
+    lines = []
     for name, _, track in rows:
-        echo(f"{name}  {track.name}")
-        for line in terminal.render_plot(track, time_range, symbols, width=_get_terminal_width()):
-            echo(line)
-        echo("")
-    thresholds = f"{symbols.threshold * 3} threshold of a rule"
-    echo(f"{symbols.alert} alert   {symbols.alert_over} over   {symbols.reset} reset   {thresholds}")
+        lines += [f"{name}  {track.name}", *terminal.render_plot(track, time_range, width=_get_terminal_width()), ""]
+    lines.append(terminal.LEGEND)
+    for line in lines:
+        echo(line.translate(terminal.TO_ASCII) if _is_ascii_only() else line)
 
 
 def _write_picture(path: Path, tracks: Sequence[Track], time_range: TimeRange, theme: Theme) -> None:
@@ -424,7 +419,7 @@ def _convert_series(series_name: str, account: str, track: Track) -> dict[str, A
             {"at": period.ended_at, "spent_percent": period.used_percent, "early": period.ended_early}
             for period in history.periods
         ],
-        "alerts": track.alert_markers,
+        "alerts": [_convert_alert(each) for each in track.transitions],
         "thresholds": track.threshold_lines,
         "outages": _group_failures(track),
     }
@@ -442,6 +437,16 @@ def _convert_reading(point: Point) -> dict[str, Any]:
         "unlimited": reading.unlimited,
         "believed": point.believed,
         "source": reading.source,
+    }
+
+
+def _convert_alert(transition: Transition) -> dict[str, Any]:
+    return {
+        "at": transition.at,
+        "rule": transition.rule,
+        "event": transition.event,
+        "severity": transition.severity,
+        "used_percent": None if transition.reading is None else get_used_percent(transition.reading),
     }
 
 

@@ -1,16 +1,20 @@
-"""`watcher report`: one page about the last days, for a browser, a mail or a printer."""
+"""`watcher report`: one HTML page about the last days, for a browser, a mail or a printer.
+
+The page is one file for light, dark and print, without scripts. A policy in its head forbids it to load anything.
+"""
 
 import sys
-from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import click
 
 from watcher import __version__
 from watcher.cli import status_text, tracks
-from watcher.cli.charts import TimeRange, Track, format_timestamp, html
-from watcher.cli.charts.html import AccountSection, Card, ReportPage, Table
+from watcher.cli.charts import FULL_PERCENT, TimeRange, Track, format_date, format_timestamp
+from watcher.cli.charts.svg import FONT_FAMILY, Markup, Theme, element, get_colours, make_chart_css, render_panel
 from watcher.cli.context import find_paths, open_store
 from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
@@ -19,12 +23,16 @@ from watcher.core.model import AlertPhase
 from watcher.errors import UsageError
 from watcher.providers.registry import PROVIDERS
 from watcher.status.builder import ConfigFacts, build_status
-from watcher.status.document import AccountStatus, StatusDocument, WindowStatus
-from watcher.storage.records import Account
+from watcher.status.document import AccountStatus, WindowStatus
 from watcher.system import clock
 
 MAX_ALERTS = 200
-_FULL_PERCENT = 100.0
+_MAX_OPEN_RESETS = 8  # more would push everything else off the screen
+_NUMERIC_HEADERS = {"spent", "left unused", "used"}
+_LEGEND = (
+    "In the pictures: a triangle, an alert fired; a ring, it was over; dotted, a reset; dashed, a rule's threshold;"
+    " a gap, nothing was read."
+)
 
 
 @click.command()
@@ -34,7 +42,8 @@ def report(days: int, output: str | None) -> None:
     """Write one HTML page about the last days.
 
     Windows with their pictures and pace, what was spent before each reset, alerts. The page is one file: it loads
-    nothing, runs no script, and follows the reader's light or dark theme. Left out, the file is named after the day.
+    nothing, runs no script, and follows the reader's light or dark theme. Without --output, the file is named after
+    the day.
 
     \b
     watcher report
@@ -43,7 +52,7 @@ def report(days: int, output: str | None) -> None:
     """
     now = clock.utc_now()
     time_range = TimeRange(start=now - timedelta(days=days), end=now, tz=clock.LocalZone())
-    text = html.render_page(_build_page(time_range, days))
+    text = _render_report(time_range, days)
     if output == "-":
         sys.stdout.buffer.write(text.encode())
         return
@@ -55,39 +64,47 @@ def report(days: int, output: str | None) -> None:
     click.echo(f"written: {path}", err=True)
 
 
-def _build_page(time_range: TimeRange, days: int) -> ReportPage:
-    store = open_store(find_paths(), time_range.end)
-    try:
-        document = build_status(store, ConfigFacts(), now=time_range.end)
-        accounts = store.accounts.load()
-        series = store.readings.load_series()
-        found = tracks.build_tracks(store, tracks.load_rules_for_thresholds(), series, time_range.start)
+def _render_report(time_range: TimeRange, days: int) -> str:
+    with closing(open_store(find_paths(), time_range.end)) as store:
+        statuses = build_status(store, ConfigFacts(), now=time_range.end).providers
+        keys = [(account.provider, account.account) for account in store.accounts.load()]
+        drawn = tracks.build_tracks(store, store.readings.load_series(), time_range.start)
         states = store.alerts.load_state().alert_states
         firing = [key for key, alert in states.items() if alert.phase is AlertPhase.FIRING]
         periods = build_alert_periods(store.alerts.load_transitions(since=time_range.start), firing)
-        names = {each: tracks.format_series_name(store, each, "") for each in {period.series for period in periods}}
+        names = {period.series: tracks.format_series_name(store, period.series, "") for period in periods}
         several = store.accounts.load_multi_account_providers()
-    finally:
-        store.close()
-    names |= {track.usage_history.series: track.name for track in found}
-    latest_first = [(period, names[period.series]) for period in reversed(periods)]
+    names |= {track.usage_history.series: track.name for track in drawn}
+    accounts = sorted(zip(keys, statuses, strict=True), key=lambda pair: tracks.get_provider_position(pair[1].provider))
+    title = f"AI usage, last {formatting.format_amount(days, 'days')}"
+    start, end = (format_date(at, time_range.tz) for at in (time_range.start, time_range.end))
     made_at = format_timestamp(time_range.end, time_range.tz)
-    return ReportPage(
-        title=f"AI usage, last {formatting.format_amount(days, 'days')}",
-        time_range=time_range,
-        key_figures=_build_key_figures(found, periods),
-        sections=_build_sections(accounts, document, found, time_range, several),
-        alerts=_build_alert_table(latest_first[:MAX_ALERTS], time_range),
-        footer=f"Made {made_at} by AI usage watcher {__version__}. It loads nothing from anywhere.",
+    latest_first = [(period, names[period.series]) for period in reversed(periods)]
+    body = element(
+        "body",
+        element("header", element("h1", title), element("p", f"{start} to {end}")),
+        element(
+            "main",
+            element("ul", *_render_key_figures(drawn, periods), class_="figures"),
+            *([element("p", _LEGEND, class_="key")] if drawn else []),
+            *(_render_account(key, status, drawn, time_range, several) for key, status in accounts),
+            _render_alerts(latest_first[:MAX_ALERTS], time_range),
+        ),
+        element(
+            "footer",
+            element("p", f"Made {made_at} by AI usage watcher {__version__}. It loads nothing from anywhere."),
+        ),
     )
+    head = element("head", _META, element("title", title), element("style", Markup(_make_style_sheet())))
+    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _build_key_figures(found: Sequence[Track], alert_periods: Sequence[AlertPeriod]) -> tuple[tuple[str, str], ...]:
-    resets = [period for track in found for period in track.usage_history.periods]
+def _render_key_figures(drawn: Sequence[Track], alert_periods: Sequence[AlertPeriod]) -> Iterator[Markup]:
+    resets = [period for track in drawn for period in track.usage_history.periods]
     spent = mean_used_percent(resets)
-    peaks = [(point.used_percent or 0.0, track.name) for track in found if (point := track.usage_history.peak)]
+    peaks = [(point.used_percent or 0.0, track.name) for track in drawn if (point := track.usage_history.peak)]
     figures = [
-        (str(len(found)), "window watched" if len(found) == 1 else "windows watched"),
+        (str(len(drawn)), "window watched" if len(drawn) == 1 else "windows watched"),
         (str(len(alert_periods)), "alert" if len(alert_periods) == 1 else "alerts"),
         (str(len(resets)), "reset" if len(resets) == 1 else "resets"),
     ]
@@ -96,112 +113,147 @@ def _build_key_figures(found: Sequence[Track], alert_periods: Sequence[AlertPeri
     if peaks:
         percent, name = max(peaks)
         figures.append((formatting.format_percent(percent), f"at most: {name}"))
-    return tuple(figures)
+    for number, meaning in figures:
+        yield element("li", element("b", number), meaning)
 
 
-# --- accounts and windows -------------------------------------------------------------------------------------------
-
-
-def _build_sections(
-    accounts: Sequence[Account],
-    document: StatusDocument,
-    found: Sequence[Track],
+def _render_account(
+    key: tuple[str, str],
+    status: AccountStatus,
+    drawn: Sequence[Track],
     time_range: TimeRange,
     multi_account_providers: Collection[str],
-) -> tuple[AccountSection, ...]:
-    order = list(PROVIDERS)
+) -> Markup:
     names = {provider.id: provider.name for provider in PROVIDERS.values()}
-    formatter = StatusFormatter(time_range.end, time_range.tz)
-    pairs = sorted(zip(accounts, document.providers, strict=True), key=lambda pair: order.index(pair[0].provider))
-    return tuple(
-        AccountSection(
-            name=status_text.format_account_name(status, names, multi_account_providers),
-            note=status.plan or "",
-            error=formatter.format_problem(status),
-            cards=_build_cards(account, status, found, formatter, time_range),
-        )
-        for account, status in pairs
+    name = status_text.format_account_name(status, names, multi_account_providers)
+    problem = StatusFormatter(time_range.end, time_range.tz).format_problem(status)
+    windows = {window.window: window for window in status.windows}
+    cards = [
+        render_window(track, windows.get(series.window), time_range)
+        for track in drawn
+        if ((series := track.usage_history.series).provider, series.account) == key
+    ]
+    return element(
+        "section",
+        element("h2", name, *([element("small", status.plan)] if status.plan else [])),
+        *([element("p", element("b", "Problem:"), problem, class_="trouble")] if problem else []),
+        *(cards or [element("p", "Nothing was read in this time.")]),
     )
 
 
-def _build_cards(
-    account: Account,
-    status: AccountStatus,
-    found: Sequence[Track],
-    formatter: StatusFormatter,
-    time_range: TimeRange,
-) -> tuple[Card, ...]:
-    windows = {window.window: window for window in status.windows}
-    cards = []
-    for track in found:
-        series = track.usage_history.series
-        if (series.provider, series.account) == (account.provider, account.account):
-            cards.append(_build_card(track, windows.get(series.window), formatter, time_range))
-    return tuple(cards)
-
-
-def _build_card(track: Track, window: WindowStatus | None, formatter: StatusFormatter, time_range: TimeRange) -> Card:
+def render_window(track: Track, window: WindowStatus | None, time_range: TimeRange) -> Markup:
+    """One window: its picture, its present state where it is known, what was spent before each reset."""
     history = track.usage_history
     peak, spent, alerts = history.peak, mean_used_percent(history.periods), track.count_alerts()
-    facts = [
-        ("at most", "" if peak is None else formatting.format_percent(peak.used_percent or 0.0)),
-        ("spent before a reset, on average", "" if spent is None else formatting.format_percent(spent)),
-        ("alerts", str(alerts) if alerts else ""),
-        ("read", formatting.format_amount(len(history.points), "times")),
-    ]
+    facts = {
+        "at most": "" if peak is None else formatting.format_percent(peak.used_percent or 0.0),
+        "spent before a reset, on average": "" if spent is None else formatting.format_percent(spent),
+        "alerts": str(alerts) if alerts else "",
+        "read": formatting.format_amount(len(history.points), "times"),
+    }
     if window is not None:
-        facts = [
-            ("now", status_text.format_used_percent(window)),
-            ("left", status_text.format_remaining_amount(window).removesuffix(" left")),
-            ("pace", status_text.format_pace(window)),
-            ("reset", formatter.format_reset(window)),
-            *facts,
-        ]
-    return Card(
-        title=history.label or history.series.window,
-        track=track,
-        facts=tuple((name, fact) for name, fact in facts if fact),
-        resets=Table(
-            headers=("reset", "spent", "left unused", "last read before it"),
-            rows=tuple(_format_window_period(period, time_range) for period in reversed(history.periods)),
-            numeric_columns=frozenset({1, 2}),
+        facts = {
+            "now": status_text.format_used_percent(window),
+            "left": status_text.format_remaining_amount(window).removesuffix(" left"),
+            "pace": status_text.format_pace(window),
+            "reset": StatusFormatter(time_range.end, time_range.tz).format_reset(window),
+        } | facts
+    parts = [
+        element("h3", history.label or history.series.window),
+        element("div", render_panel(track, time_range), class_="wide"),
+        element(
+            "dl", *(element("div", element("dt", name), element("dd", fact)) for name, fact in facts.items() if fact)
         ),
-    )
+    ]
+    count = len(history.periods)
+    if count:
+        which = "the reset" if count == 1 else f"each of {count} resets"
+        rows = [_format_reset(period, time_range) for period in reversed(history.periods)]
+        table = _render_table(("reset", "spent", "left unused", "last read before it"), rows)
+        is_open = "" if count <= _MAX_OPEN_RESETS else None
+        parts.append(element("details", element("summary", f"Spent before {which}"), table, open=is_open))
+    return element("article", *parts)
 
 
-def _format_window_period(period: WindowPeriod, time_range: TimeRange) -> tuple[str, ...]:
-    spent = period.used_percent
+def _format_reset(period: WindowPeriod, time_range: TimeRange) -> tuple[str, ...]:
+    spent, read_at = period.used_percent, period.read_at
+    age = None if read_at is None else period.ended_at - read_at
     return (
         format_timestamp(period.ended_at, time_range.tz) + (", early" if period.ended_early else ""),
         "unknown" if spent is None else formatting.format_percent(spent),
-        "unknown" if spent is None else formatting.format_percent(max(_FULL_PERCENT - spent, 0.0)),
-        "" if period.read_at is None else _format_reading_age(period.ended_at, period.read_at),
+        "unknown" if spent is None else formatting.format_percent(max(FULL_PERCENT - spent, 0.0)),
+        "" if age is None else f"{formatting.format_duration(age)} before" if age > timedelta(0) else "at that moment",
     )
 
 
-def _format_reading_age(reset_at: datetime, read_at: datetime) -> str:
-    return f"{formatting.format_duration(reset_at - read_at)} before" if reset_at > read_at else "at that moment"
+def _render_alerts(named_periods: Sequence[tuple[AlertPeriod, str]], time_range: TimeRange) -> Markup:
+    rows = []
+    for period, name in named_periods:
+        if period.until is not None:
+            lasted = formatting.format_duration(period.until - period.since)
+            lasted += f", {period.reason}" if period.reason else ""
+        elif period.is_firing:
+            lasted = f"{formatting.format_duration(time_range.end - period.since)}, fires now"
+        else:
+            lasted = "over"
+        badge = element("span", period.severity, class_=f"badge {period.severity}")
+        used = "" if period.peak_used_percent is None else formatting.format_percent(period.peak_used_percent)
+        at = format_timestamp(period.since, time_range.tz)
+        rows.append((element("span", badge, period.rule), name, at, lasted, used))
+    table = _render_table(("rule", "window", "from", "for", "used"), rows)
+    return element("section", element("h2", "Alerts"), table if rows else element("p", "No alert fired in this time."))
 
 
-# --- alerts ---------------------------------------------------------------------------------------------------------
-
-
-def _build_alert_table(named_periods: Sequence[tuple[AlertPeriod, str]], time_range: TimeRange) -> Table:
-    return Table(
-        headers=("rule", "window", "from", "for", "used"),
-        rows=tuple(_format_alert_period(period, name, time_range) for period, name in named_periods),
-        severities=tuple(period.severity.value for period, _ in named_periods),
-        numeric_columns=frozenset({4}),
+def _render_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    classes = ["n" if header in _NUMERIC_HEADERS else None for header in headers]
+    heads = [element("th", header, scope="col", class_=each) for header, each in zip(headers, classes, strict=True)]
+    body = [
+        element("tr", *(element("td", cell, class_=each) for cell, each in zip(row, classes, strict=True)))
+        for row in rows
+    ]
+    return element(
+        "div", element("table", element("thead", element("tr", *heads)), element("tbody", *body)), class_="wide"
     )
 
 
-def _format_alert_period(period: AlertPeriod, name: str, time_range: TimeRange) -> tuple[str, ...]:
-    if period.until is not None:
-        reason = f", {period.reason}" if period.reason else ""
-        lasted = formatting.format_duration(period.until - period.since) + reason
-    elif period.is_firing:
-        lasted = f"{formatting.format_duration(time_range.end - period.since)}, fires now"
-    else:
-        lasted = "over"
-    used = "" if period.peak_used_percent is None else formatting.format_percent(period.peak_used_percent)
-    return period.rule, name, format_timestamp(period.since, time_range.tz), lasted, used
+_META = Markup(
+    '<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="'
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n"
+    '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+    '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">'
+)
+
+
+def _make_style_sheet() -> str:
+    light, dark = (
+        "".join(f"--{name}:{value};" for name, value in get_colours(theme).items())
+        for theme in (Theme.LIGHT, Theme.DARK)
+    )
+    return (
+        f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
+        f"*{{box-sizing:border-box}}"
+        f"body{{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 {FONT_FAMILY}}}"
+        "header,main,footer{max-width:60rem;margin:0 auto;padding:0 1.25rem}header{padding-top:2rem}"
+        "h1{margin:0;font-size:1.75rem}h2{margin:2.5rem 0 .75rem;font-size:1.25rem;overflow-wrap:anywhere}"
+        "h3{margin:0 0 .25rem;font-size:1rem;overflow-wrap:anywhere}"
+        "header p,footer,small,dt,.key{color:var(--muted)}.key{font-size:.875rem}"
+        "header p{margin:.25rem 0 1.25rem}small{font-weight:400}"
+        ".figures{list-style:none;display:flex;flex-wrap:wrap;gap:.75rem;margin:0;padding:0}"
+        ".figures li{flex:1 1 9rem;background:var(--card);border:1px solid var(--rule);border-radius:.6rem;"
+        "padding:.7rem .9rem;color:var(--muted);font-size:.875rem}"
+        ".figures b{display:block;color:var(--ink);font-size:1.35rem;overflow-wrap:anywhere}"
+        "article{background:var(--card);border:1px solid var(--rule);border-radius:.6rem;padding:1rem;margin:0 0 1rem}"
+        "svg{display:block;width:100%;min-width:34rem;height:auto}"
+        "dl{display:flex;flex-wrap:wrap;gap:.4rem 2rem;margin:.5rem 0 0}dt{font-size:.8rem}dd{margin:0}"
+        "details{margin-top:.75rem}summary{cursor:pointer;color:var(--line)}"
+        ".wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}"
+        "th,td{text-align:left;padding:.35rem .75rem .35rem 0;border-bottom:1px solid var(--rule);vertical-align:top}"
+        "th{color:var(--muted);font-weight:600}"
+        ".n{text-align:right;white-space:nowrap;padding-right:2rem;font-variant-numeric:tabular-nums}"
+        ".badge{display:inline-block;border:1px solid currentColor;border-radius:1rem;padding:0 .55rem;"
+        "font-size:.75rem;line-height:1.4;margin-right:.4rem}"
+        ".trouble{border-left:3px solid var(--critical);padding-left:.75rem;overflow-wrap:anywhere}"
+        "footer{padding-top:2rem;padding-bottom:2rem;font-size:.8rem}"
+        "@media print{article{break-inside:avoid}details>*{display:block}}"
+        f"{make_chart_css(Theme.AUTO)}"
+    )

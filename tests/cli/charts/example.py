@@ -4,7 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from watcher.cli.charts import TimeRange, Track, build_alert_markers, svg
+from watcher.cli.charts import TimeRange, Track, svg
 from watcher.cli.charts.svg import Theme
 from watcher.core.engine import evaluator, thresholds
 from watcher.core.engine.evaluator import EngineState
@@ -42,7 +42,7 @@ def draw() -> str:
             name=name,
             usage_history=build_usage_history(series, [(each.at, each.readings[index]) for each in snapshots]),
             threshold_lines=thresholds.find_threshold_lines(memory.series_states[series], rules),
-            alert_markers=build_alert_markers(series, told),
+            transitions=tuple(each for each in told if each.series == series),
         )
         for index, (series, name) in enumerate(((SESSION, "Claude, 5-hour window"), (WEEK, "Claude, 7-day window")))
     ]

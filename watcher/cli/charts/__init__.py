@@ -1,11 +1,12 @@
 """Pictures of usage over time: the records that are drawn, and what every picture shares.
 
-`svg` draws a picture file, `terminal` the same as text, `html` the page of `watcher report`. All are pure, and need no
+`svg` draws a picture file and the panels of `watcher report`, `terminal` the same as text. Both are pure and need no
 drawing library.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -13,73 +14,69 @@ from watcher.core import formatting
 from watcher.core.engine.thresholds import ThresholdLine
 from watcher.core.engine.timeline import Point, UsageHistory
 from watcher.core.engine.windows import get_used_percent
-from watcher.core.model import AlertEvent, PollFailure, Series, Severity, Transition
+from watcher.core.model import AlertEvent, PollFailure, Reading, Transition
 
 FULL_PERCENT = 100.0
 
 
-class AlertMarker(Struct, frozen=True, kw_only=True):
-    """An alert changed."""
-
-    at: datetime
-    event: AlertEvent
-    severity: Severity
-    rule: str
-    used_percent: float | None
-    remaining: float | None = None
-
-    @property
-    def is_end(self) -> bool:
-        """Whether the alert is over."""
-        return self.event in (AlertEvent.RESOLVED, AlertEvent.RESET)
-
-
-class Track(Struct, frozen=True, kw_only=True):
+class Track(Struct, frozen=True, kw_only=True, dict=True):
     """One series as it is drawn."""
 
     name: str  # for people: "Claude, 5-hour window"
     usage_history: UsageHistory
     threshold_lines: tuple[ThresholdLine, ...] = ()  # of the rules in force
-    alert_markers: tuple[AlertMarker, ...] = ()
-    failures: tuple[PollFailure, ...] = ()  # polls of its account that gave nothing, in time order
+    transitions: tuple[Transition, ...] = ()  # of its alerts
+    failures: tuple[PollFailure, ...] = ()  # failed polls of its account, in time order
 
-    @property
+    @cached_property
     def is_in_percent(self) -> bool:
         """Whether it is drawn as percent used; else as what is left."""
-        return not any(_get_remaining(point) is not None for point in self.usage_history.points) or any(
-            point.used_percent is not None for point in self.usage_history.points
+        points = self.usage_history.points
+        return any(point.used_percent is not None for point in points) or all(
+            point.reading.remaining is None for point in points
         )
 
-    def iter_values(self) -> Iterator[tuple[Point, float | None]]:
-        """Each believed reading, and the height at which it is drawn; None where it is unknown or unlimited."""
-        percent = self.is_in_percent
-        for point in self.usage_history.points:
-            if point.believed or (point.used_percent is None and not point.reading.unlimited):
-                yield point, point.used_percent if percent else _get_remaining(point)
+    def value_of(self, reading: Reading | None) -> float | None:
+        """The value at which a reading is drawn; None: unknown or unlimited."""
+        if reading is None or self.is_in_percent:
+            return None if reading is None else get_used_percent(reading)
+        return None if reading.remaining is None else float(reading.remaining)
 
-    @property
+    @cached_property
+    def values(self) -> Sequence[tuple[Point, float | None]]:
+        """Each believed reading with its value; None where it is unknown or unlimited."""
+        return [
+            (point, self.value_of(point.reading))
+            for point in self.usage_history.points
+            if point.believed or (point.used_percent is None and not point.reading.unlimited)
+        ]
+
+    @cached_property
     def scale_max(self) -> float:
         """The highest value on the scale."""
-        highest = max((value for _, value in self.iter_values() if value is not None), default=0.0)
+        highest = max((value for _, value in self.values if value is not None), default=0.0)
         if self.is_in_percent:
             return FULL_PERCENT if highest <= FULL_PERCENT else highest * 1.05
         return max([highest, 0.0, *(line.value for line in self.threshold_lines)]) * 1.1 or 1.0
 
-    @property
+    @cached_property
     def scale_min(self) -> float:
-        """The lowest: zero, or below it for a debt."""
-        return min((value for _, value in self.iter_values() if value is not None and value < 0), default=0.0) * 1.1
+        """The lowest value on the scale: zero, or below it for a debt."""
+        return min((value for _, value in self.values if value is not None and value < 0), default=0.0) * 1.1
+
+    def fraction_of(self, value: float) -> float:
+        """The place of a value on the scale: 0 at the lowest, 1 at the highest."""
+        return (min(max(value, self.scale_min), self.scale_max) - self.scale_min) / (self.scale_max - self.scale_min)
 
     def count_alerts(self) -> int:
         """How often an alert fired or escalated."""
-        return sum(marker.event in (AlertEvent.FIRING, AlertEvent.ESCALATED) for marker in self.alert_markers)
+        return sum(each.event in (AlertEvent.FIRING, AlertEvent.ESCALATED) for each in self.transitions)
 
     def format_value(self, value: float) -> str:
         """A value with its unit."""
         if self.is_in_percent:
             return formatting.format_percent(value)
-        last = self.usage_history.points[-1].reading.unit if self.usage_history.points else ""
-        return formatting.format_amount(value, last)
+        return formatting.format_amount(value, self.usage_history.points[-1].reading.unit)
 
 
 class TimeRange(Struct, frozen=True, kw_only=True):
@@ -94,20 +91,24 @@ class TimeRange(Struct, frozen=True, kw_only=True):
         return (at - self.start) / (self.end - self.start)
 
 
-def build_alert_markers(series: Series, transitions: Sequence[Transition]) -> tuple[AlertMarker, ...]:
-    """The changes of the alerts of one series."""
-    return tuple(
-        AlertMarker(
-            at=each.at,
-            event=each.event,
-            severity=each.severity,
-            rule=each.rule,
-            used_percent=None if each.reading is None else get_used_percent(each.reading),
-            remaining=None if each.reading is None or each.reading.remaining is None else float(each.reading.remaining),
-        )
-        for each in transitions
-        if each.series == series
-    )
+def build_segments(track: Track, time_range: TimeRange) -> list[list[tuple[float, float]]]:
+    """The line of usage in pieces, as fractions of the time and of the scale.
+
+    A piece ends with the episode, at a gap, and where a reading is unknown.
+    """
+    pieces: list[list[tuple[float, float]]] = []
+    episode: int | None = None
+    for point, value in track.values:
+        if not time_range.start <= point.at <= time_range.end:
+            continue
+        if value is None:
+            episode = None
+            continue
+        if point.after_gap or point.episode != episode:
+            pieces.append([])
+        pieces[-1].append((time_range.fraction_at(point.at), track.fraction_of(value)))
+        episode = point.episode
+    return pieces
 
 
 def compute_ticks(time_range: TimeRange, max_count: int) -> list[tuple[datetime, str]]:
@@ -119,57 +120,44 @@ def compute_ticks(time_range: TimeRange, max_count: int) -> list[tuple[datetime,
     found = []
     while at <= time_range.end:
         if at >= time_range.start:
-            found.append((at, _tick_label(at, step_h)))
-        at = _add_wall_hours(at, step_h)
+            found.append((at, _format_tick(at, step_h)))
+        # Wall time: midnight stays midnight when the clocks change.
+        at = (at.replace(tzinfo=None) + timedelta(hours=step_h)).replace(tzinfo=at.tzinfo)
     return found
 
 
-def _add_wall_hours(at: datetime, hours: int) -> datetime:
-    """Hours later in wall time: midnight stays midnight when the clocks change."""
-    return (at.replace(tzinfo=None) + timedelta(hours=hours)).replace(tzinfo=at.tzinfo)
-
-
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY_H, _WEEK_H = 24, 168
 
 
-def _tick_label(at: datetime, step_h: int) -> str:
+def _format_tick(at: datetime, step_h: int) -> str:
     if step_h < _DAY_H and at.hour:
         return f"{at:%H:%M}"
-    if step_h < _WEEK_H:
-        return f"{_DAYS[at.weekday()]} {at.day}"
-    return f"{at.day} {_MONTHS[at.month - 1]}"
+    return f"{at:%a} {at.day}" if step_h < _WEEK_H else f"{at.day} {at:%b}"
 
 
 def format_date(at: datetime, tz: tzinfo) -> str:
     """`22 Nov 2026`."""
     local = at.astimezone(tz)
-    return f"{local.day} {_MONTHS[local.month - 1]} {local.year}"
+    return f"{local.day} {local:%b %Y}"
 
 
 def format_timestamp(at: datetime, tz: tzinfo) -> str:
     """`Sun 22 Nov 16:00`: clear in a document that is read on another day."""
     local = at.astimezone(tz)
-    return f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]} {local:%H:%M}"
+    return f"{local:%a} {local.day} {local:%b %H:%M}"
 
 
 def summarize_track(track: Track) -> str:
     """The picture in words, for a screen reader: `82 % used at the end, 97 % at most, 12 resets, 3 alerts`."""
-    history, parts = track.usage_history, []
-    drawn = [(point, value) for point, value in track.iter_values() if value is not None]
+    history = track.usage_history
+    drawn = [value for _, value in track.values if value is not None]
     if drawn:
-        parts.append(f"{track.format_value(drawn[-1][1])} {'used' if track.is_in_percent else 'left'} at the end")
-        highest = max(value for _, value in drawn)
-        parts.append(f"{track.format_value(highest)} at most")
+        at_end = f"{track.format_value(drawn[-1])} {'used' if track.is_in_percent else 'left'} at the end"
+        parts = [at_end, f"{track.format_value(max(drawn))} at most"]
     elif history.points:
-        parts.append("unlimited" if history.points[-1].reading.unlimited else "unknown")
+        parts = ["unlimited" if history.points[-1].reading.unlimited else "unknown"]
     else:
-        parts.append("no reading")
-    alerts = formatting.format_amount(track.count_alerts(), "alerts")
-    parts += [formatting.format_amount(len(history.periods), "resets"), alerts]
+        parts = ["no reading"]
+    parts.append(formatting.format_amount(len(history.periods), "resets"))
+    parts.append(formatting.format_amount(track.count_alerts(), "alerts"))
     return ", ".join(parts)
-
-
-def _get_remaining(point: Point) -> float | None:
-    return None if point.reading.remaining is None else float(point.reading.remaining)
