@@ -36,8 +36,8 @@ def run_command(*words: str, env: dict[str, str], stdin: bytes = b"") -> Ran:
         except SystemExit as ended:
             code = ended.code
     time.tzset()
-    shown, said = (stream.buffer.getvalue().decode(encoding) for stream in (out, err))
-    return subprocess.CompletedProcess(words, code, shown, said)
+    shown, message = (stream.buffer.getvalue().decode(encoding) for stream in (out, err))
+    return subprocess.CompletedProcess(words, code, shown, message)
 
 
 class Home:
@@ -83,7 +83,7 @@ def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def empty_home(tmp_path: Path) -> Home:
-    """A machine on which nothing was ever signed in or asked."""
+    """A machine without logins and readings."""
     (tmp_path / "home").mkdir()
     return Home(tmp_path)
 
@@ -102,7 +102,7 @@ def at_noon(folder: Path) -> Iterator[Home]:
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[Home]:
-    """A machine with six logins, at noon of the demonstration's day, that has asked nothing yet."""
+    """A machine with six logins, at noon of the demonstration's day, that has polled nothing yet."""
     with at_noon(tmp_path) as home:
         yield home
 

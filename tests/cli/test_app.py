@@ -31,7 +31,7 @@ def command(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (ConfigError("config.toml:3:1: no"), 78, "config.toml:3:1: no\n"),
         (UsageError("no such thing"), 64, "no such thing\n"),
@@ -41,22 +41,22 @@ def command(monkeypatch):
         (KeyboardInterrupt(), 130, "\n"),
     ],
 )
-def test_every_error_has_its_exit_code_and_one_line(command, capsys, error, code, said):
+def test_every_error_has_its_exit_code_and_one_line(command, capsys, error, code, message):
     command(error)
     assert app.run(["boom"]) == code
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == message
 
 
 def test_a_defect_is_one_line_without_the_text_of_the_error(command, capsys):
     command(KeyError("sk-ant-secret"))
     assert app.run(["boom"]) == 70
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert re.fullmatch(
         rf"watcher {re.escape(__version__)}: this is a defect \(KeyError at \w+\.py:\d+\)\."
         r" Run it again with `watcher -v \.\.\.` and report what it prints: https://\S+\n",
-        said,
+        message,
     )
-    assert "secret" not in said
+    assert "secret" not in message
 
 
 @pytest.mark.parametrize(("args", "debug"), [(["-v", "boom"], ""), (["boom"], "1")])
@@ -64,12 +64,12 @@ def test_the_traceback_is_shown_to_who_asks(command, capsys, monkeypatch, args, 
     monkeypatch.setenv("WATCHER_DEBUG", debug)
     command(KeyError("detail"))
     assert app.run(args) == 70
-    assert "Traceback" in (said := capsys.readouterr().err)
-    assert "KeyError: 'detail'" in said
+    assert "Traceback" in (message := capsys.readouterr().err)
+    assert "KeyError: 'detail'" in message
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["stauts"], "watcher: no command is called `stauts`; did you mean `status`?; see `watcher --help`\n"),
         (["status", "--jsn"], "watcher status: no such option"),
@@ -88,10 +88,10 @@ def test_the_traceback_is_shown_to_who_asks(command, capsys, monkeypatch, args, 
         (["status", "claude", "--format", "line"], "watcher status: --format shows every provider in one line"),
     ],
 )
-def test_a_typo_gets_a_suggestion_and_exit_code_64(empty_home, words, said):
+def test_a_typo_gets_a_suggestion_and_exit_code_64(empty_home, words, message):
     done = empty_home.watcher(*words)
     assert (done.returncode, done.stdout) == (64, "")
-    assert done.stderr.startswith(said)
+    assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
 
 
@@ -169,8 +169,8 @@ def test_output_that_cannot_be_written_is_no_defect(served, words):
     with Path("/dev/full").open("w") as full:
         argv = [sys.executable, "-m", "watcher", *words]
         done = subprocess.run(argv, env=served.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    said = "cannot write the output: No space left on device; make room, or send it elsewhere\n"
-    assert (done.returncode, done.stderr) == (1, said)
+    message = "cannot write the output: No space left on device; make room, or send it elsewhere\n"
+    assert (done.returncode, done.stderr) == (1, message)
 
 
 @pytest.mark.usefixtures("still_clock")
@@ -250,9 +250,9 @@ def test_completion_is_silent_where_there_is_nothing(empty_home):
 @pytest.mark.parametrize(("args", "shown"), [([], "A first alert in a minute:"), (["rules"], "watcher rules explain")])
 def test_a_group_without_a_command_shows_its_help(capsys, args, shown):
     assert app.run(args) == 64
-    said = capsys.readouterr().err
-    assert said.startswith("Usage: watcher")
-    assert any(line.strip().startswith(shown) for line in said.splitlines())
+    message = capsys.readouterr().err
+    assert message.startswith("Usage: watcher")
+    assert any(line.strip().startswith(shown) for line in message.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -267,8 +267,8 @@ def test_no_line_is_wider_than_the_terminal(served, words):
 def test_rules_named_in_help_are_ones_that_a_newcomer_has(empty_home):
     named = {"session"}
     for words in ((), ("rules",), ("snooze",)):
-        said = empty_home.watcher(*words, "--help").stdout
-        named |= set(re.findall(r"watcher (?:snooze|rules explain) ([a-z][a-z-]+)(?= )", said))
+        message = empty_home.watcher(*words, "--help").stdout
+        named |= set(re.findall(r"watcher (?:snooze|rules explain) ([a-z][a-z-]+)(?= )", message))
     rules = json.loads(empty_home.watcher("config", "show", "--json").stdout)["rules"]
     text = "".join(Path(path).read_text("utf-8") for path in rules)
     assert [name for name in named if f'name   = "{name}"' not in text] == []

@@ -59,8 +59,8 @@ def shell(tmp_path, monkeypatch, capsys):
 
     def say(*words):
         code = app.run(["config", *words])
-        said = capsys.readouterr()
-        return SimpleNamespace(code=code, out=said.out, err=said.err)
+        message = capsys.readouterr()
+        return SimpleNamespace(code=code, out=message.out, err=message.err)
 
     return SimpleNamespace(say=say, config=config, path=tmp_path)
 

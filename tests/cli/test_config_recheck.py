@@ -1,4 +1,4 @@
-"""A mistake in the config that was mended since is not said any more, and one that stands is said as it stands."""
+"""`watcher status` shows the mistakes of the config as it is now."""
 
 import json
 import os
@@ -13,7 +13,7 @@ WRONG = "[poll]\nevery = 'soon'\n"
 
 @pytest.fixture
 def config(empty_home):
-    """Writes the config of a machine on which the last reading of it stumbled, ten minutes ago."""
+    """Writes the config of a machine on which it was refused ten minutes ago."""
     refused_at = datetime.now(UTC) - timedelta(minutes=10)
     store = Store(empty_home.paths.state_dir / DATABASE_FILE_NAME, now=refused_at)
     store.run_transaction(
@@ -34,25 +34,25 @@ def config(empty_home):
     return write
 
 
-def said(home):
+def message(home):
     return json.loads(home.watcher("status", "--json").stdout)["config_error"]
 
 
 def test_a_fixed_config_is_not_reported_before_the_watcher_has_loaded_it(empty_home, config):
     config("[poll]\nevery = '5m'\n")
-    assert said(empty_home) is None
+    assert message(empty_home) is None
     assert "mistake" not in empty_home.watcher("status").stdout
 
 
 def test_a_remaining_mistake_is_shown_as_it_is_now(empty_home, config):
     config(f"# a line more\n{WRONG}")
-    assert "config.toml:3:9: `every`: " in said(empty_home)
+    assert "config.toml:3:9: `every`: " in message(empty_home)
     assert "config.toml:3:9: `every`: " in empty_home.watcher("status").stdout
 
 
 def test_a_file_with_a_wrong_mode_is_fine_once_it_is_private(empty_home, config):
     secret = '[channels.team]\ntype = "slack"\nurl = "https://hooks.slack.com/services/T0/B0/xyz"\n'
     config(secret, before_that=True, mode=0o644)
-    assert "chmod 600" in said(empty_home)
+    assert "chmod 600" in message(empty_home)
     config(secret, before_that=True)
-    assert said(empty_home) is None
+    assert message(empty_home) is None

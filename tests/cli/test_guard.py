@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ("expression", "code", "said"),
+    ("expression", "code", "message"),
     [
         ("claude.five_hour < 90% and codex.weekly < 95%", 0, ""),
         ("claude.five_hour < 80%", 1, "false for claude.five_hour ("),
@@ -31,10 +31,10 @@ import pytest
         ),
     ],
 )
-def test_the_exit_code_is_the_answer(served, expression, code, said):
+def test_the_exit_code_is_the_answer(served, expression, code, message):
     done = served.watcher("guard", expression)
     assert (done.returncode, done.stdout) == (code, "")
-    assert done.stderr.startswith(said) if said else not done.stderr
+    assert done.stderr.startswith(message) if message else not done.stderr
 
 
 def test_quiet_says_nothing(served):

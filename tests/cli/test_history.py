@@ -130,8 +130,8 @@ def test_an_outage_differs_from_a_suspended_machine(history, monkeypatch, tmp_pa
         ("08:35", "08:40", "timeout", 2),
         ("08:45", "08:45", "server", 1),
     ]
-    told = " ".join(history("nano_gpt").split())
-    assert told.endswith("no answer 3 times (timeout), no answer (server)")
+    notified = " ".join(history("nano_gpt").split())
+    assert notified.endswith("no answer 3 times (timeout), no answer (server)")
 
 
 def test_money_and_counts_are_numbers_in_the_document(history):
@@ -247,7 +247,7 @@ def test_an_account_is_named_only_where_there_are_several(history):
 
 @pytest.mark.usefixtures("own")
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "shown"),
     [
         (["claud"], "`claud`: "),
         (["claude.used"], "`claude.used`: "),
@@ -258,9 +258,9 @@ def test_an_account_is_named_only_where_there_are_several(history):
         (["--plot", "x.svg", "--theme", "pink"], "invalid value for '--theme'"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_what_would(capsys, words, said):
+def test_what_makes_no_sense_is_refused_with_what_would(capsys, words, shown):
     assert app.run(["history", *words]) == 64
-    assert said in capsys.readouterr().err
+    assert shown in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("own")

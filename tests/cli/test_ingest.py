@@ -56,7 +56,7 @@ def test_what_is_stored_is_private(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ({}, "Claude"),
         ({"model": {"display_name": "Opus"}}, "Opus"),
@@ -71,8 +71,8 @@ def test_what_is_stored_is_private(tmp_path):
         ([], "watcher: no JSON object came from Claude Code"),
     ],
 )
-def test_whatever_is_known_is_shown(tmp_path, content, said):
-    assert line(content, tmp_path) == said
+def test_whatever_is_known_is_shown(tmp_path, content, message):
+    assert line(content, tmp_path) == message
 
 
 def test_invalid_json_is_reported(tmp_path):
@@ -100,9 +100,9 @@ def test_too_large_input_is_noted_in_the_line(tmp_path):
 
 @given(st.binary(max_size=50) | st.builds(lambda text: json.dumps({"rate_limits": text}).encode(), st.text()))
 def test_any_input_gives_one_line(data):
-    said = process_input(data, NOWHERE, NOW)
-    assert said
-    assert "\n" not in said
+    message = process_input(data, NOWHERE, NOW)
+    assert message
+    assert "\n" not in message
 
 
 ARGUMENTS = ("ingest", "claude-statusline")

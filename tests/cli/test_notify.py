@@ -22,7 +22,7 @@ DESK = Channel(name="desktop", type="desktop", settings=None)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "said"),
+    ("outcome", "message"),
     [
         (DeliveryOutcome(delivered=True, detail="answered 200 OK"), "team (slack): delivered: answered 200 OK"),
         (
@@ -39,8 +39,8 @@ DESK = Channel(name="desktop", type="desktop", settings=None)
         ),
     ],
 )
-def test_each_outcome_has_its_verdict(outcome, said):
-    assert format_outcome(TEAM, outcome) == said
+def test_each_outcome_has_its_verdict(outcome, message):
+    assert format_outcome(TEAM, outcome) == message
 
 
 def test_a_channel_that_is_not_there_is_a_usage_error_that_helps():

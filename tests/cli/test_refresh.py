@@ -1,4 +1,4 @@
-"""Fresh readings are never asked for beside a daemon that runs."""
+"""While a daemon runs, it does the polling."""
 
 import os
 import signal
@@ -77,8 +77,8 @@ def test_the_daemon_is_requested_to_poll_and_waited_for(own, nudged):
 
 
 def test_a_daemon_that_does_not_answer_is_not_waited_for_for_ever(own, nudged):
-    said = refresh_readings(own.paths, world(), timeout=SOON)
-    assert said == (
+    message = refresh_readings(own.paths, world(), timeout=SOON)
+    assert message == (
         f"the running watcher (process {os.getpid()}) was asked to poll and has not finished; this is what it knows"
     )
     assert nudged == [1]

@@ -48,8 +48,8 @@ def shell(tmp_path, monkeypatch, capsys):
 
     def say(*words, rules="rules.toml"):
         code = app.run(["replay", str(tmp_path / rules), *words])
-        said = capsys.readouterr()
-        return SimpleNamespace(code=code, out=said.out, err=said.err)
+        message = capsys.readouterr()
+        return SimpleNamespace(code=code, out=message.out, err=message.err)
 
     return SimpleNamespace(say=say, path=tmp_path, readings=str(tmp_path / "readings.jsonl"))
 
@@ -57,8 +57,8 @@ def shell(tmp_path, monkeypatch, capsys):
 def test_json_is_one_object_a_line_with_the_words_of_the_contract(shell):
     answer = shell.say(shell.readings, "--json")
     assert (answer.code, answer.err) == (0, "")
-    said = [json.loads(text) for text in answer.out.splitlines()]
-    assert said[0] == {
+    message = [json.loads(text) for text in answer.out.splitlines()]
+    assert message[0] == {
         "at": "2026-03-02T09:05:00Z",
         "rule": "claude-session",
         "series": "claude.five_hour",
@@ -66,7 +66,7 @@ def test_json_is_one_object_a_line_with_the_words_of_the_contract(shell):
         "severity": "warning",
         "reason": "above",
     }
-    assert [(each["at"][11:16], each["rule"], each["event"], each["reason"]) for each in said[1:]] == [
+    assert [(each["at"][11:16], each["rule"], each["event"], each["reason"]) for each in message[1:]] == [
         ("09:25", "claude-session", "reminder", "remind"),
         ("09:30", "claude-session", "resolved", "reset"),
         ("09:30", "claude-session", "firing", "above"),
@@ -145,8 +145,8 @@ def test_a_misspelt_key_is_named_with_the_line_and_what_was_meant(shell):
 
 
 def test_unknown_keys_of_a_reading_are_ignored_and_reported_once(shell):
-    told = [line(minute, used_percent=81, plan="max", note="mine") for minute in range(3)]
-    (shell.path / "odd.jsonl").write_text("\n".join(map(json.dumps, told)))
+    notified = [line(minute, used_percent=81, plan="max", note="mine") for minute in range(3)]
+    (shell.path / "odd.jsonl").write_text("\n".join(map(json.dumps, notified)))
     answer = shell.say(str(shell.path / "odd.jsonl"), "--json")
     assert (answer.code, answer.out.count('"event":"firing"')) == (0, 1)
     assert answer.err == f"{shell.path}/odd.jsonl: `note`, `plan` mean nothing to replay and were ignored\n"

@@ -36,8 +36,8 @@ def home(tmp_path, monkeypatch, capsys):
 
     def say(*words):
         code = app.run(["rules", *words])
-        said = capsys.readouterr()
-        return SimpleNamespace(code=code, out=said.out, err=said.err)
+        shown = capsys.readouterr()
+        return SimpleNamespace(code=code, out=shown.out, err=shown.err)
 
     return SimpleNamespace(path=tmp_path, rules=rules, config=tmp_path / "config" / "config.toml", say=say)
 
@@ -371,8 +371,8 @@ def snoozed(home, *polls):
 
 def test_what_was_never_sent_is_explained_with_the_reason(home):
     snoozed(home, 75.0, 90.0, 88.0, 60.0).close()
-    told = home.say("explain", "mine").out.partition("what was sent\n")[2].splitlines()
-    withdrawn, back, ended = [line.strip() for line in told if line.startswith("    ")]
+    notified = home.say("explain", "mine").out.partition("what was sent\n")[2].splitlines()
+    withdrawn, back, ended = [line.strip() for line in notified if line.startswith("    ")]
     assert withdrawn.startswith("desktop: withdrawn (snoozed until ")
     assert back.startswith("desktop: not sent at ")
     assert back.endswith("(the alert is over)")

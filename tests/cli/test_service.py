@@ -1,4 +1,4 @@
-"""The daemon's process where it does not come to life: told once, however often a login item starts it anew."""
+"""The daemon's process where it cannot start: one notification, however often a login item starts it."""
 
 import os
 from contextlib import closing
@@ -15,15 +15,15 @@ from watcher.system.paths import Paths
 
 @pytest.fixture
 def refuse(tmp_path, monkeypatch):
-    monkeypatch.setattr(service, "notify_desktop", lambda _title, body, _doors: told.append(body))
-    told: list[str] = []
+    monkeypatch.setattr(service, "notify_desktop", lambda _title, body, _doors: notified.append(body))
+    notified: list[str] = []
     with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:
         world = World(tmp_path, Machine(frozen))
 
         def once(text: str) -> list[str]:
             store = Store(world.paths.state_dir / "watcher.db", now=START)
             service._report_config_error(text, store, world.log, world.doors())
-            return told
+            return notified
 
         once.world = world
         yield once

@@ -97,7 +97,7 @@ def test_a_rule_with_a_wildcard_is_snoozed_until_the_reset_of_each_series(firing
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (
             ["snooze", "claude-sesion", "--for", "2h"],
@@ -116,9 +116,9 @@ def test_a_rule_with_a_wildcard_is_snoozed_until_the_reset_of_each_series(firing
         (["unsnooze", "claude-session"], "`claude-session` is not snoozed; nothing is snoozed"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_what_would(firing, capsys, args, said):
+def test_what_makes_no_sense_is_refused_with_what_would(firing, capsys, args, message):
     assert app.run(args) == 64
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert kept(firing) == []
 
 
@@ -157,18 +157,18 @@ def test_waiting_messages_are_held_and_released(firing):
 
 
 def test_a_running_daemon_is_signalled(firing):
-    told = []
-    before = signal.signal(signal.SIGUSR1, lambda *_: told.append(True))
+    notified = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: notified.append(True))
     lock = Lock(firing.state_dir)
     try:
         assert lock.acquire()
         assert app.run(["snooze", "claude-session", "--for", "2h"]) == 0
-        assert told == [True]
+        assert notified == [True]
     finally:
         lock.release()
         signal.signal(signal.SIGUSR1, before)
     assert app.run(["unsnooze", "claude-session"]) == 0
-    assert told == [True]
+    assert notified == [True]
 
 
 def test_the_holder_of_the_lock_survives_the_signal(own):
@@ -225,7 +225,7 @@ def test_a_snooze_that_cannot_be_stored_is_an_error(firing, monkeypatch, capsys)
     kept = Store(firing.state_dir / DATABASE_FILE_NAME, now=clock.utc_now(), read_only=True)
     assert kept.snoozes.load() == []
     kept.close()
-    said = capsys.readouterr()
-    assert "snoozed" not in said.out
+    message = capsys.readouterr()
+    assert "snoozed" not in message.out
     path = firing.state_dir / DATABASE_FILE_NAME
-    assert f"cannot write {path} (database or disk is full): free some disk space" in said.err
+    assert f"cannot write {path} (database or disk is full): free some disk space" in message.err

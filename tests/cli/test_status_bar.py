@@ -57,9 +57,9 @@ def test_the_quick_way_and_clicks_way_say_the_same(served):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["status", "--format=line"], "claude"), (["ingest", "claude-statusline"], "Claude Code")]
+    ("words", "message"), [(["status", "--format=line"], "claude"), (["ingest", "claude-statusline"], "Claude Code")]
 )
-def test_the_quick_ways_import_nothing_heavy(served, words, said):
+def test_the_quick_ways_import_nothing_heavy(served, words, message):
     code = (
         f"import sys; sys.argv = ['watcher', *{words!r}]\n"
         "from watcher.cli import main\n"
@@ -69,5 +69,5 @@ def test_the_quick_ways_import_nothing_heavy(served, words, said):
     done = subprocess.run(
         [sys.executable, "-c", code], env=served.env, input="", capture_output=True, text=True, check=True
     )
-    assert said in done.stdout
+    assert message in done.stdout
     assert not HEAVY & set(done.stderr.split())

@@ -1,4 +1,4 @@
-"""The README's picture of `watcher status`, drawn anew by `python -m tests.cli.test_status_picture`."""
+"""The README's picture of `watcher status`, redrawn by `python -m tests.cli.test_status_picture`."""
 
 import io
 import re
@@ -69,7 +69,7 @@ def words(svg):
 
 
 def test_the_picture_shows_what_the_program_draws():
-    assert words(PICTURE.read_text("utf-8")) == words(drawn()), f"draw it anew: python -m {__spec__.name}"
+    assert words(PICTURE.read_text("utf-8")) == words(drawn()), f"redraw it: python -m {__spec__.name}"
 
 
 def test_the_picture_loads_nothing():

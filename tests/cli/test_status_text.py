@@ -13,7 +13,7 @@ from watcher.status.document import ActiveSnooze, Problem, UndeliveredMessage
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"),
+    ("facts", "output"),
     [
         ({}, "resets in 1 h 40 min (13:40)"),
         ({"unlimited": True, "used_percent": None}, ""),
@@ -21,8 +21,8 @@ from watcher.status.document import ActiveSnooze, Problem, UndeliveredMessage
         ({"resets_at": NOW - 5 * M}, "reset was due at 11:55"),
     ],
 )
-def test_when_a_window_resets_is_one_phrase(facts, said):
-    assert FORMATTER.format_reset(window(**facts)) == said
+def test_when_a_window_resets_is_one_phrase(facts, output):
+    assert FORMATTER.format_reset(window(**facts)) == output
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,12 @@ def test_snoozes_are_shown_with_their_end():
     document = known(
         snoozes=[ActiveSnooze(target="session", until=NOW + 2 * H), ActiveSnooze(target="claude.seven_day", until=None)]
     )
-    said = ["snoozed: session until 14:00", "snoozed: claude.seven_day until the reset"]
-    assert [line for line in shown(document) if line.startswith("snoozed")] == said
+    output = ["snoozed: session until 14:00", "snoozed: claude.seven_day until the reset"]
+    assert [line for line in shown(document) if line.startswith("snoozed")] == output
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"),
+    ("facts", "output"),
     [
         ({"daemon_running": True}, "watching in the background"),
         ({"daemon_running": False}, "not watching in the background since 10:00: `watcher agent install`, or"),
@@ -119,9 +119,9 @@ def test_snoozes_are_shown_with_their_end():
         ),
     ],
 )
-def test_the_state_of_the_daemon_is_shown(facts, said):
+def test_the_state_of_the_daemon_is_shown(facts, output):
     document = structs.replace(known(), daemon_seen_at=NOW - 2 * H)
-    assert FORMATTER.format_daemon_state(structs.replace(document, **facts)).startswith(said)
+    assert FORMATTER.format_daemon_state(structs.replace(document, **facts)).startswith(output)
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ def too_long(text, width=80):
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_no_line_runs_over_eighty_columns(served, words):
-    said = served.watcher(*words, COLUMNS="80")
-    assert said.stdout
-    assert too_long(said.stdout) == []
+    message = served.watcher(*words, COLUMNS="80")
+    assert message.stdout
+    assert too_long(message.stdout) == []
 
 
 def test_why_a_channel_failed_is_broken_at_words(empty_home):
