@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.core.model import DeliveryState, Series
+from watcher.core.model import AlertPhase, DeliveryState, Series
 from watcher.errors import StoreError
 from watcher.storage import migrations
 from watcher.storage.accounts import PLACE, TOKEN
@@ -130,6 +130,15 @@ def test_every_record_of_the_last_release_can_be_read(path):
             old["fingerprint"], old["step"], old["told"], old["fired"],
         )  # fmt: skip
         assert list(alert.notified_severities) == old["heard"]
+
+
+def test_an_alert_that_fired_silently_while_the_machine_was_offline_is_pending(path):
+    with closing(sqlite3.connect(path)) as old, old:
+        firing = "phase = 'firing' AND rule = (SELECT min(rule) FROM alert WHERE phase = 'firing')"
+        old.execute(f"UPDATE alert SET state = json_set(state, '$.muted', json('true')) WHERE {firing}")
+    with closing(Store(path, now=NOW)) as store:
+        [alert] = [each for each in store.alerts.load_state().alert_states.values() if each.inhibited]
+    assert (alert.phase, alert.severity, alert.notified_level_index) == (AlertPhase.PENDING, None, -1)
 
 
 def test_requests_and_places_of_logins_are_kept(path):

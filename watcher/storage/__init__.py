@@ -8,6 +8,6 @@ Read `store` first; it lists what the store offers.
     alerts       the engine's state, and transitions
     outbox       deliveries, stopped channels, suppressions, snoozes
     database     the file: transactions, a full disk, a damaged file
-    migrations   the tables, and how older files get them
+    migrations   the format, and the upgrade of older files; `schema.sql` has the tables
     records      structs to columns and JSON, and back
 """

@@ -207,11 +207,6 @@ class Database:
         """Run one statement for each row."""
         self._db.executemany(sql, rows)
 
-    def load_records(self, sql: str, kind: type[T], parameters: Sequence[Any] = ()) -> Iterator[T]:
-        """The records of a query for one column of JSON text, without those that cannot be read."""
-        found = (self.decode(text, kind) for (text,) in self._db.execute(sql, parameters))
-        return (record for record in found if record is not None)
-
     def decode(self, text: str | None, kind: type[T], **columns: Any) -> T | None:
         """A record from its JSON text and the fields that have columns.
 

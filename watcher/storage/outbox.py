@@ -110,7 +110,9 @@ class Outbox:
 
     def load_stops(self) -> list[StoppedChannel]:
         """Channels that refused permanently, by name."""
-        return list(self._database.load_records("SELECT record FROM stopped_channel ORDER BY channel", StoppedChannel))
+        found = self._database.execute("SELECT record FROM stopped_channel ORDER BY channel")
+        read = (self._database.decode(record, StoppedChannel) for (record,) in found)
+        return [stop for stop in read if stop is not None]
 
     def save_stop(self, stop: StoppedChannel) -> None:
         """Save that a channel refused permanently."""
