@@ -16,7 +16,7 @@ from watcher.core.rules.diagnostics import Diagnostic, find_close_match, format_
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.units import parse_duration
 from watcher.errors import ConfigError, UsageError
-from watcher.status.builder import format_series
+from watcher.status import builder
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import environment, paths
 from watcher.system.paths import Paths
@@ -59,10 +59,9 @@ def open_store(paths: Paths, now: datetime) -> Store:
 
 
 def make_series_formatter(store: Store) -> Callable[[Series], str]:
-    """Writes a series as a person does: with its account, by name, where the provider has several."""
-    several = store.accounts.load_multi_account_providers()
-    names = {(account.provider, account.account): account.name for account in store.accounts.load()}
-    return lambda series: sanitize_for_terminal(format_series(series, several, names), _MAX_NAME_LENGTH)
+    """Writes a series as a person does, for a terminal."""
+    format_series = builder.make_series_formatter(store)
+    return lambda series: sanitize_for_terminal(format_series(series), _MAX_NAME_LENGTH)
 
 
 def parse_duration_option(option: str, text: str) -> timedelta:

@@ -21,7 +21,7 @@ import click
 from watcher.cli import completion
 from watcher.cli.charts import TimeRange, Track, format_timestamp, svg, terminal
 from watcher.cli.charts.svg import Theme
-from watcher.cli.context import find_paths, open_store
+from watcher.cli.context import find_paths, make_series_formatter, open_store, parse_duration_option
 from watcher.cli.output import echo, format_columns, wrap_line
 from watcher.cli.status import parse_selectors
 from watcher.cli.tracks import build_tracks, find_account_name
@@ -29,9 +29,7 @@ from watcher.core import formatting
 from watcher.core.engine.timeline import Point, WindowPeriod, mean_used_percent
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.model import Command, CommandResult, Series, Transition
-from watcher.core.rules.units import parse_duration
 from watcher.errors import UsageError, WatcherError
-from watcher.status.builder import format_series
 from watcher.status.document import format_json
 from watcher.system import clock, environment
 
@@ -97,10 +95,7 @@ def history(  # noqa: PLR0913 - one argument an option
 
 
 def _parse_since(text: str) -> timedelta:
-    try:
-        span = parse_duration(text)
-    except ValueError as error:
-        raise click.UsageError(f"--since: {error}") from None
+    span = parse_duration_option("--since", text)
     if span < timedelta(minutes=1):
         raise click.UsageError(f"--since: {text} is too short a time; write one such as 12h, 7d or 30d")
     return span
@@ -126,14 +121,10 @@ def _load_rows(selector_texts: Iterable[str], time_range: TimeRange) -> list[His
                 each.for_all_windows.matches(series, name, kind, is_primary=is_primary) for each in selectors
             ):
                 chosen[series] = name
-        several = store.accounts.load_multi_account_providers()
-        names = {(series.provider, series.account): name for series, name in chosen.items()}
-        rows = []
-        for track in build_tracks(store, chosen, time_range.start):
-            series = track.usage_history.series
-            written = format_series(series, several, names)
-            rows.append(("".join(each for each in written if each.isprintable()), chosen[series], track))
-        return rows
+        format_series = make_series_formatter(store)
+        tracks = build_tracks(store, chosen, time_range.start)
+        named = ((track.usage_history.series, track) for track in tracks)
+        return [(format_series(series), chosen[series], track) for series, track in named]
     finally:
         store.close()
 

@@ -68,14 +68,8 @@ def recover_config_facts(document: StatusDocument) -> ConfigFacts:
 def build_status(store: Store, config: ConfigFacts, *, now: datetime) -> StatusDocument:
     """What the store knows, judged at `now`."""
     accounts, state, polls = store.accounts.load(), store.alerts.load_state(), store.polls.load_next_polls()
-    several = {a.provider for a in accounts if sum(b.provider == a.provider for b in accounts) > 1}
-    names = {(account.provider, account.account): account.name for account in accounts}
-
-    def name_series(series: Series) -> str:
-        return format_series(series, several, names)
-
-    heartbeat, refused = store.facts.load("heartbeat"), find_config_error(store)
-    firing, waiting = _build_alert_statuses(state, name_series, config.waiting_rules)
+    format_series, heartbeat = make_series_formatter(store), store.facts.load("heartbeat")
+    firing, waiting = _build_alert_statuses(state, format_series, config.waiting_rules)
     return update_status(
         StatusDocument(
             generated_at=now,
@@ -83,7 +77,7 @@ def build_status(store: Store, config: ConfigFacts, *, now: datetime) -> StatusD
                 _build_account_status(
                     account,
                     [
-                        _build_window_status(reading, name_series(series), state.series_states.get(series), now)
+                        _build_window_status(reading, format_series(series), state.series_states.get(series), now)
                         for series, reading in _list_readings(account)
                     ],
                     poll_every_s=config.poll_every_s.get(account.provider),
@@ -96,7 +90,7 @@ def build_status(store: Store, config: ConfigFacts, *, now: datetime) -> StatusD
             snoozes=_build_snoozes(store.snoozes.load(), state, now),
             daemon_running=heartbeat is not None and heartbeat[0] == "running",
             daemon_seen_at=None if heartbeat is None else heartbeat[1],
-            config_error=None if refused is None else refused[0],
+            config_error=_find_config_error(store),
             database_error=store.disk_error,
             broken_channels=dict(config.broken_channels),
             stopped_channels={stop.channel: stop.detail for stop in store.outbox.load_stops()},
@@ -144,14 +138,27 @@ def _update_account(account: AccountStatus, now: datetime) -> AccountStatus:
     )
 
 
-def find_config_error(store: Store) -> tuple[str, datetime] | None:
-    """What was wrong with the config when it was last read, and when that was; None where nothing was."""
-    found = (store.facts.load(name) for name in ("config_error", "config_refused"))
-    return next((fact for fact in found if fact is not None and fact[0]), None)
+def make_series_formatter(store: Store) -> Callable[[Series], str]:
+    """Writes a series as a person does: with its account, by name, where the provider has several."""
+    several = store.accounts.load_multi_account_providers()
+    names = {(account.provider, account.account): account.name for account in store.accounts.load()}
+
+    def format_series(series: Series) -> str:
+        if series.provider not in several:
+            return f"{series.provider}.{series.window}"
+        return f"{series.provider}[{names.get((series.provider, series.account)) or series.account}].{series.window}"
+
+    return format_series
+
+
+def _find_config_error(store: Store) -> str | None:
+    """What was wrong with the config when the daemon, or a single poll, last loaded it."""
+    facts = (store.facts.load(name) for name in ("config_error", "config_refused"))
+    return next((fact[0] for fact in facts if fact is not None and fact[0]), None)
 
 
 def _build_alert_statuses(
-    engine_state: EngineState, name_series: Callable[[Series], str], waiting_rules: Collection[str]
+    engine_state: EngineState, format_series: Callable[[Series], str], waiting_rules: Collection[str]
 ) -> tuple[list[AlertStatus], list[AlertStatus]]:
     """Every alert that is not OK, by rule and series; separately, those of the rules that notify only at the end."""
     found: tuple[list[AlertStatus], list[AlertStatus]] = ([], [])
@@ -162,24 +169,13 @@ def _build_alert_statuses(
         found[waits].append(
             AlertStatus(
                 rule=state.rule,
-                series=name_series(state.series),
+                series=format_series(state.series),
                 state=WAITING_STATE if waits else state.phase.value,
                 severity=None if state.severity is None else state.severity.value,
                 since=state.since,
             )
         )
     return found
-
-
-def format_series(
-    series: Series, multi_account_providers: Collection[str], account_names: dict[tuple[str, str], str]
-) -> str:
-    """A series as a person writes it: the account, by its name, only where the provider has several."""
-    if series.provider not in multi_account_providers:
-        return f"{series.provider}.{series.window}"
-    return (
-        f"{series.provider}[{account_names.get((series.provider, series.account)) or series.account}].{series.window}"
-    )
 
 
 def _build_snoozes(snoozes: Iterable[Snooze], engine_state: EngineState, now: datetime) -> list[ActiveSnooze]:
