@@ -77,6 +77,7 @@ def test_every_problem_is_listed_and_waiting_messages_are_counted():
     )
     document = known(
         config_error="config.toml:3:1: no",
+        database_error="watcher.db cannot be written: alerts go on from memory",
         stopped_channels={"team": "404 no_service"},
         broken_channels={"phone": "NTFY is not set", "providers.claude.token": "KEY is not set"},
         undelivered=[
@@ -88,6 +89,7 @@ def test_every_problem_is_listed_and_waiting_messages_are_counted():
     )
     assert FORMATTER.list_problems(document) == [
         "the config has a mistake, and the last good one is in force:\nconfig.toml:3:1: no",
+        "watcher.db cannot be written: alerts go on from memory",
         (
             "channel team refused permanently and is not used until its settings change: 404 no_service"
             " (1 message waiting)"

@@ -98,8 +98,8 @@ def assign_keys(
         known_keys: the keys until now.
         all_sources_read: whether every place could be read; if not, the login with the key "" may be in another.
     """
-    nameless = [each for each in credentials if not (each.account or each.account_name)]
-    bearer = _find_default_login(nameless, known_keys, all_sources_read=all_sources_read)
+    anonymous = [each for each in credentials if not (each.account or each.account_name)]
+    default = _find_default_login(anonymous, known_keys, all_sources_read=all_sources_read)
     taken: set[str] = set()
     result = []
     ids = [each.account for each in credentials]
@@ -109,8 +109,8 @@ def assign_keys(
             key = _email(credential) or key
         if "@" in key:
             key = key.lower()
-        if not key and credential is not bearer:
-            key = make_fallback_key(credential, nameless)
+        if not key and credential is not default:
+            key = make_fallback_key(credential, anonymous)
         spares = (_email(credential), short_hash(hash_token(credential)))
         key = next((name for name in (key, *spares) if name not in taken), spares[-1])
         taken.add(key)
