@@ -133,7 +133,7 @@ def _load_rows(selector_texts: Iterable[str], time_range: TimeRange) -> list[His
 
 
 MIN_SPARKLINE_WIDTH, MAX_SPARKLINE_WIDTH = 12, 60
-_UNICODE_SPARKLINE, _ASCII_SPARKLINE = "▁▂▃▄▅▆▇█", "_.-:=+*#"
+_SPARKLINE_LEVELS = "▁▂▃▄▅▆▇█"
 _DAILY_ROWS_ABOVE = timedelta(days=2)  # a longer time has a row a day, a shorter one a row an hour
 _MAX_ROWS = 48
 _BAR_WIDTH = 20
@@ -144,27 +144,25 @@ def _get_terminal_width() -> int:
     return shutil.get_terminal_size((80, 24)).columns
 
 
-def _is_ascii_only() -> bool:
+def _echo_lines(lines: Iterable[str]) -> None:
+    """Print lines, with other characters for blocks and dots where the terminal does not have them."""
     try:
         "█▁┄⣿▲".encode(sys.stdout.encoding or "ascii")
+        table = {}
     except (UnicodeEncodeError, LookupError):
-        return True
-    return False
+        table = terminal.TO_ASCII
+    for line in lines:
+        echo(line.translate(table))
 
 
 def _print_table(rows: Sequence[HistoryRow], time_range: TimeRange, *, is_single: bool) -> None:
-    ascii_only, width = _is_ascii_only(), _get_terminal_width()
     if is_single:
-        lines = format_details(rows[0][0], rows[0][2], time_range, width, ascii_only=ascii_only)
+        _echo_lines(format_details(rows[0][0], rows[0][2], time_range, _get_terminal_width()))
     else:
-        lines = format_overview([(name, track) for name, _, track in rows], time_range, width, ascii_only=ascii_only)
-    for line in lines:
-        echo(line)
+        _echo_lines(format_overview([(name, track) for name, _, track in rows], time_range, _get_terminal_width()))
 
 
-def format_overview(
-    rows: Sequence[tuple[str, Track]], time_range: TimeRange, width: int, *, ascii_only: bool
-) -> Iterator[str]:
+def format_overview(rows: Sequence[tuple[str, Track]], time_range: TimeRange, width: int) -> Iterator[str]:
     """One line a series: a sparkline, and the numbers that matter."""
     headers = ("now", "most", "resets", "spent", "alerts")
     numbers = [_format_numbers(track) for _, track in rows]
@@ -177,7 +175,7 @@ def format_overview(
     table = [
         ("usage".ljust(sparkline_width), *headers),
         *(
-            (_render_sparkline(track, time_range, sparkline_width, ascii_only=ascii_only), *cells)
+            (_render_sparkline(track, time_range, sparkline_width), *cells)
             for (_, track), cells in zip(rows, numbers, strict=True)
         ),
     ]
@@ -191,14 +189,14 @@ def format_overview(
     yield from wrap_line(f"{start} to {end}; a gap: nothing read; spent: before a reset", width, indent=4)
 
 
-def format_details(name: str, track: Track, time_range: TimeRange, width: int, *, ascii_only: bool) -> Iterator[str]:
+def format_details(name: str, track: Track, time_range: TimeRange, width: int) -> Iterator[str]:
     """One series: a sparkline, then a row for each day or hour in which something was read."""
     yield f"{name}  {track.name}"
-    yield _render_sparkline(track, time_range, min(width, MAX_SPARKLINE_WIDTH * 2), ascii_only=ascii_only)
+    yield _render_sparkline(track, time_range, min(width, MAX_SPARKLINE_WIDTH * 2))
     yield ""
     step = timedelta(days=1) if time_range.end - time_range.start > _DAILY_ROWS_ABOVE else timedelta(hours=1)
     starts = _iter_row_starts(time_range, step)
-    rows = [row for at in starts if (row := _format_row(track, time_range, at, step, ascii_only=ascii_only))]
+    rows = [row for at in starts if (row := _format_row(track, time_range, at, step))]
     dropped = len(rows) - _MAX_ROWS
     if dropped > 0:
         yield f"({dropped} earlier rows left out; --csv has every reading)"
@@ -221,19 +219,14 @@ def _format_numbers(track: Track) -> tuple[str, ...]:
     )
 
 
-def _render_sparkline(track: Track, time_range: TimeRange, width: int, *, ascii_only: bool) -> str:
+def _render_sparkline(track: Track, time_range: TimeRange, width: int) -> str:
     """The track in percent of its scale, so that what is left of a balance is a line too."""
-    values = [(point.at, value and value / track.scale_max) for point, value in track.values]
-    return render_sparkline(values, time_range, width, symbols=_ASCII_SPARKLINE if ascii_only else _UNICODE_SPARKLINE)
+    return render_sparkline(
+        [(point.at, value and value / track.scale_max) for point, value in track.values], time_range, width
+    )
 
 
-def render_sparkline(
-    values: Iterable[tuple[datetime, float | None]],
-    time_range: TimeRange,
-    width: int,
-    *,
-    symbols: str = _UNICODE_SPARKLINE,
-) -> str:
+def render_sparkline(values: Iterable[tuple[datetime, float | None]], time_range: TimeRange, width: int) -> str:
     """Fractions of 0 to 1 as one line: the highest of each column, so that no short peak is lost; a space: unknown."""
     columns: list[float | None] = [None] * width
     for at, value in values:
@@ -241,8 +234,9 @@ def render_sparkline(
         if value is not None and 0 <= position <= 1:
             column = min(int(position * width), width - 1)
             columns[column] = max(columns[column] or 0.0, value)
-    top = len(symbols) - 1
-    return "".join(" " if value is None else symbols[min(max(int(value * len(symbols)), 0), top)] for value in columns)
+    count = len(_SPARKLINE_LEVELS)
+    levels = [None if value is None else min(max(int(value * count), 0), count - 1) for value in columns]
+    return "".join(" " if level is None else _SPARKLINE_LEVELS[level] for level in levels)
 
 
 def _iter_row_starts(time_range: TimeRange, step: timedelta) -> Iterator[datetime]:
@@ -251,13 +245,11 @@ def _iter_row_starts(time_range: TimeRange, step: timedelta) -> Iterator[datetim
         at = at.replace(hour=0)
     while at < time_range.end:
         yield at
-        at = (at.replace(tzinfo=None) + step).replace(tzinfo=at.tzinfo)
+        at += step  # in wall time
 
 
-def _format_row(
-    track: Track, time_range: TimeRange, start: datetime, step: timedelta, *, ascii_only: bool
-) -> tuple[str, ...] | None:
-    end = (start.replace(tzinfo=None) + step).replace(tzinfo=start.tzinfo)
+def _format_row(track: Track, time_range: TimeRange, start: datetime, step: timedelta) -> tuple[str, ...] | None:
+    end = start + step
     seen = [(point, value) for point, value in track.values if start <= point.at < end]
     events = _describe_events(track, start, end)
     if not seen and not events:
@@ -267,7 +259,7 @@ def _format_row(
     at = format_timestamp(start, time_range.tz)
     return (
         at if step < timedelta(days=1) else at.rsplit(" ", 1)[0],
-        "" if most is None else _render_bar(most / track.scale_max, ascii_only=ascii_only),
+        "" if most is None else _render_bar(most / track.scale_max),
         _UNKNOWN_TEXT if most is None else track.format_value(most),
         ""
         if last is None or last.remaining is None or last.unit == "percent"
@@ -293,9 +285,9 @@ def _describe_resets(periods: Sequence[WindowPeriod]) -> str:
     return ("reset" if len(periods) == 1 else f"{len(periods)} resets") + after
 
 
-def _render_bar(fraction: float, *, ascii_only: bool) -> str:
+def _render_bar(fraction: float) -> str:
     full = min(max(round(fraction * _BAR_WIDTH), 0), _BAR_WIDTH)
-    return ("#" if ascii_only else "█") * full + ("." if ascii_only else "░") * (_BAR_WIDTH - full)
+    return "█" * full + "░" * (_BAR_WIDTH - full)
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------
@@ -314,8 +306,7 @@ def _print_plots(rows: Sequence[HistoryRow], time_range: TimeRange) -> None:
     for name, _, track in rows:
         lines += [f"{name}  {track.name}", *terminal.render_plot(track, time_range, width=_get_terminal_width()), ""]
     lines.append(terminal.LEGEND)
-    for line in lines:
-        echo(line.translate(terminal.TO_ASCII) if _is_ascii_only() else line)
+    _echo_lines(lines)
 
 
 def _write_picture(path: Path, tracks: Sequence[Track], time_range: TimeRange, theme: Theme) -> None:

@@ -13,7 +13,7 @@ import click
 
 from watcher import __version__
 from watcher.cli import status_text, tracks
-from watcher.cli.charts import FULL_PERCENT, TimeRange, Track, format_date, format_timestamp
+from watcher.cli.charts import FULL_PERCENT, TimeRange, Track, format_dates, format_timestamp
 from watcher.cli.charts.svg import FONT_FAMILY, Markup, Theme, element, get_colours, make_chart_css, render_panel
 from watcher.cli.context import find_paths, open_store
 from watcher.cli.status_text import StatusFormatter
@@ -77,12 +77,11 @@ def _render_report(time_range: TimeRange, days: int) -> str:
     names |= {track.usage_history.series: track.name for track in drawn}
     accounts = sorted(zip(keys, statuses, strict=True), key=lambda pair: tracks.get_provider_position(pair[1].provider))
     title = f"AI usage, last {formatting.format_amount(days, 'days')}"
-    start, end = (format_date(at, time_range.tz) for at in (time_range.start, time_range.end))
     made_at = format_timestamp(time_range.end, time_range.tz)
     latest_first = [(period, names[period.series]) for period in reversed(periods)]
     body = element(
         "body",
-        element("header", element("h1", title), element("p", f"{start} to {end}")),
+        element("header", element("h1", title), element("p", format_dates(time_range))),
         element(
             "main",
             element("ul", *_render_key_figures(drawn, periods), class_="figures"),

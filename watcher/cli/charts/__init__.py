@@ -121,8 +121,7 @@ def compute_ticks(time_range: TimeRange, max_count: int) -> list[tuple[datetime,
     while at <= time_range.end:
         if at >= time_range.start:
             found.append((at, _format_tick(at, step_h)))
-        # Wall time: midnight stays midnight when the clocks change.
-        at = (at.replace(tzinfo=None) + timedelta(hours=step_h)).replace(tzinfo=at.tzinfo)
+        at += timedelta(hours=step_h)  # in wall time: midnight stays midnight when the clocks change
     return found
 
 
@@ -135,10 +134,10 @@ def _format_tick(at: datetime, step_h: int) -> str:
     return f"{at:%a} {at.day}" if step_h < _WEEK_H else f"{at.day} {at:%b}"
 
 
-def format_date(at: datetime, tz: tzinfo) -> str:
-    """`22 Nov 2026`."""
-    local = at.astimezone(tz)
-    return f"{local.day} {local:%b %Y}"
+def format_dates(time_range: TimeRange) -> str:
+    """`22 Nov 2026 to 29 Nov 2026`."""
+    start, end = (at.astimezone(time_range.tz) for at in (time_range.start, time_range.end))
+    return f"{start.day} {start:%b %Y} to {end.day} {end:%b %Y}"
 
 
 def format_timestamp(at: datetime, tz: tzinfo) -> str:

@@ -17,7 +17,7 @@ from watcher.cli.charts import (
     Track,
     build_segments,
     compute_ticks,
-    format_date,
+    format_dates,
     format_timestamp,
     summarize_track,
 )
@@ -117,7 +117,6 @@ def get_colours(theme: Theme) -> dict[str, str]:
 def render_svg(tracks: Sequence[Track], time_range: TimeRange, *, theme: Theme, title: str) -> str:
     """The picture as a document of its own."""
     height = HEADER_HEIGHT + PANEL_HEIGHT * len(tracks) + FOOTER_HEIGHT
-    start, end = (format_date(at, time_range.tz) for at in (time_range.start, time_range.end))
     panels = [
         element(
             "g",
@@ -135,7 +134,7 @@ def render_svg(tracks: Sequence[Track], time_range: TimeRange, *, theme: Theme, 
         element("style", Markup(make_chart_css(theme))),
         element("rect", class_="paper", width=WIDTH, height=height, rx=10),
         element("text", title, class_="ink title", x=24, y=34),
-        element("text", f"{start} to {end}", class_="muted note", x=24, y=53),
+        element("text", format_dates(time_range), class_="muted note", x=24, y=53),
         *panels,
         *_draw_legend(tracks, height - 18),
         xmlns="http://www.w3.org/2000/svg",

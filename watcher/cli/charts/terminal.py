@@ -1,4 +1,4 @@
-"""A picture of usage over time as text in braille dots; `TO_ASCII` translates it for a terminal without them."""
+"""A picture of usage over time as text in braille dots."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -11,8 +11,8 @@ LEGEND = "▲ alert   ○ over   ┊ reset   ┄┄┄ threshold of a rule"
 _BRAILLE = 0x2800
 _BRAILLE_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # by row and column of a cell
 _CELL_ROWS, _CELL_COLUMNS = 4, 2
-TO_ASCII = str.maketrans("┄─┊▲○", "--|^o") | {_BRAILLE + bits: "*" for bits in range(1, 256)}
-"""For `str.translate`."""
+TO_ASCII = str.maketrans("▁▂▃▄▅▆▇█░┄─┊▲○", "_.-:=+*#.--|^o") | {_BRAILLE + bits: "*" for bits in range(1, 256)}
+"""For `str.translate`: plots, sparklines and bars in a terminal without their characters."""
 
 
 def render_plot(track: Track, time_range: TimeRange, *, width: int, height: int = 10) -> list[str]:
