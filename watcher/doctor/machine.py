@@ -21,7 +21,15 @@ _RECENT_POLL_WITHIN = timedelta(hours=1)
 _INSTALL_COMMAND = "watcher agent install"
 _LARGE_BYTES = 512 * 2**20
 _LOW_DISK_BYTES = 64 * 2**20
-_STATE_FILES = ("watcher.db", "watcher.db-wal", "watcher.db-shm", "watcher.log", "watcher.lock", CLAUDE_STATUSLINE)
+_STATE_FILES = (
+    "watcher.db",
+    "watcher.db-wal",
+    "watcher.db-shm",
+    "watcher.log",
+    "watcher.lock",
+    "status.json",
+    CLAUDE_STATUSLINE,
+)
 _TOLERATED_OFFSET = timedelta(seconds=30)
 _FAILING_OFFSET = timedelta(minutes=5)
 _SET_CLOCK = "set the clock: timedatectl set-ntp true (Linux), sntp -sS time.apple.com (macOS), w32tm /resync (Windows)"
