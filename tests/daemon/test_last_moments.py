@@ -119,7 +119,7 @@ def test_a_reload_while_a_secret_hangs_holds_up_no_alert(home, server):
 def test_a_login_item_waits_for_its_config_to_be_mended(home, server):
     home.config('[[rule]]\nname = "a"\nwhen = "claude.five_hours > 80%"\n')
     process = home.start(by_systemd=True)
-    until(lambda: "waiting until it is mended" in process.stderr.readline())
+    until(lambda: "waiting until it is fixed" in process.stderr.readline())
     assert home.watcher("check").returncode == 78  # nobody holds the lock meanwhile
     assert process.poll() is None
     home.config(FIRES)
@@ -138,7 +138,7 @@ def test_whoever_starts_it_by_hand_gets_the_mistake_and_the_shell_back(home):
 def test_a_login_item_that_waits_ends_when_it_is_told(home):
     home.config("[[rule]\n")
     process = home.start(by_systemd=True)
-    until(lambda: "waiting until it is mended" in process.stderr.readline())
+    until(lambda: "waiting until it is fixed" in process.stderr.readline())
     told_at = time.monotonic()
     process.terminate()
     assert process.wait(10) == -signal.SIGTERM
