@@ -81,11 +81,11 @@ ROWS: tuple[Row, ...] = (
     Row("an answer that breaks off, a connection that is reset", ("cut", "reset")),
     Row("no provider can be reached", ("offline",)),
     Row("a name that is not found, a refused connection, a bad certificate, a proxy", (),
-        "there is one server here, on the loopback: tests/test_http.py has each of them"),
+        "there is one server here, on the loopback: tests/system/test_http.py has each of them"),
     Row("UNSUPPORTED_CLIENT of Gemini CLI", (),
         "it is for good, and nothing follows: tests/providers/test_google.py"),
     Row("Antigravity: a file that is torn or locked, a server that is gone, code 16 in a 200", (),
-        "no answer over the network: tests/providers/test_antigravity*.py"),
+        "no answer over the network: tests/providers/antigravity"),
     Row("a login file that is missing, torn, or changes while it is read", (),
         "what is lost is a login, not an alert: tests/credentials"),
     Row("a refresh token that is revoked (invalid_grant)", (), "it is for good: tests/providers/test_google.py"),
@@ -108,7 +108,7 @@ ROWS: tuple[Row, ...] = (
         ("disk full", "disk error", "folder read-only at the start", "folder turns read-only")),
     Row("a destroyed database", ("database destroyed",)),
     Row("a config that is garbage, and whole again", ("config garbage",)),
-    Row("a second watcher, signals, logs that rotate", (), "decided by the lock: tests/test_separate_processes.py"),
+    Row("a second watcher, signals, logs that rotate", (), "decided by the lock: tests/daemon/test_separate_processes.py"),
 )  # fmt: skip
 """The facts' order: what providers do, what receivers do, what the machine does."""
 

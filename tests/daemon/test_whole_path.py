@@ -348,7 +348,7 @@ def test_a_broken_place_beside_a_login_that_answers_is_said_and_fails_nothing(ho
     home.config('[[rule]]\nname = "a"\nwhen = "claude.five_hour > 80%"\n')
     done = home.watcher("check")
     assert done.returncode == 0
-    assert f"claude: {path} is not JSON: run `claude` once" in done.stdout.splitlines()
+    assert f"{path} is not JSON: run `claude` once" in done.stdout
     assert windows(home)["claude.five_hour"]["used_percent"] == 23
 
 
@@ -357,8 +357,7 @@ def test_a_broken_cache_of_antigravity_is_one_line_that_names_it_and_stops_nobod
     path = home.path / ".config/Antigravity/User/globalStorage/state.vscdb"
     path.write_bytes(content)
     done = home.watcher("check")
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("antigravity")]
-    assert str(path) in line
+    [line] = [line for line in done.stdout.splitlines() if str(path) in line]
     assert "Antigravity" in line or "program that keeps it" in line
     assert windows(home)["gemini_cli.gemini_2_5_pro"]["used_percent"] == pytest.approx(15)
     assert path.read_bytes() == content
