@@ -78,27 +78,27 @@ def read_words(text):
 
 def test_the_page_has_windows_pace_alerts_and_what_was_spent(home, tmp_path):
     sample_history.live(home)
-    said = read_words(write_report(tmp_path))
-    assert "AI usage, last 7 days 25 Feb 2026 to 4 Mar 2026" in said
-    assert "4 windows watched" in said
-    assert "57 % spent before a reset, on average" in said
-    assert "Claude max 5-hour window" in said
-    assert "now 63 %" in said
-    assert "reset resets in 2 h (11:00)" in said
-    assert "Spent before each of 9 resets" in said
-    assert "Wed 4 Mar 06:00 39 % 61 % 30 min before" in said
-    assert "Problem: GitHub Copilot: expired: run `gh auth login`" in said
-    assert "balance now" not in said
-    assert "fires now" in said
-    assert "a triangle, an alert fired" in said
+    words = read_words(write_report(tmp_path))
+    assert "AI usage, last 7 days 25 Feb 2026 to 4 Mar 2026" in words
+    assert "4 windows watched" in words
+    assert "57 % spent before a reset, on average" in words
+    assert "Claude max 5-hour window" in words
+    assert "now 63 %" in words
+    assert "reset resets in 2 h (11:00)" in words
+    assert "Spent before each of 9 resets" in words
+    assert "Wed 4 Mar 06:00 39 % 61 % 30 min before" in words
+    assert "Problem: GitHub Copilot: expired: run `gh auth login`" in words
+    assert "balance now" not in words
+    assert "fires now" in words
+    assert "a triangle, an alert fired" in words
 
 
 def test_an_alert_has_its_beginning_length_and_end(home, tmp_path):
     sample_history.live(home)
     text = write_report(tmp_path)
-    said = read_words(text).split("Alerts rule window from for used")[1]
-    assert "warning session Claude, 5-hour window Mon 2 Mar 13:00 1 h, reset 83 %" in said
-    assert "warning balance Nano-GPT, balance" in said
+    words = read_words(text).split("Alerts rule window from for used")[1]
+    assert "warning session Claude, 5-hour window Mon 2 Mar 13:00 1 h, reset 83 %" in words
+    assert "warning balance Nano-GPT, balance" in words
 
 
 def test_days_set_how_far_back_the_report_goes(home, tmp_path):
@@ -205,23 +205,23 @@ def test_without_readings_the_command_says_what_to_do(home, capsys):
 def test_a_page_without_readings_in_its_time_says_so(home, tmp_path, monkeypatch):
     sample_history.live(home)
     monkeypatch.setattr(clock, "utc_now", lambda: sample_history.NOW + timedelta(days=9))
-    said = read_words(write_report(tmp_path))
-    assert said.count("Nothing was read in this time.") == 3
-    assert "No alert fired in this time." in said
-    assert "a triangle" not in said
+    words = read_words(write_report(tmp_path))
+    assert words.count("Nothing was read in this time.") == 3
+    assert "No alert fired in this time." in words
+    assert "a triangle" not in words
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("options", "message"),
     [
         (["--days", "0"], "0 is not in the range 1<=x<=365"),
         (["--output", "nowhere/x.html"], "cannot write nowhere/x.html: No such file or directory; give another place"),
     ],
 )
-def test_a_wrong_option_is_an_error(home, capsys, words, said):
+def test_a_wrong_option_is_an_error(home, capsys, options, message):
     sample_history.live(home)
-    assert app.run(["report", *words]) == 64
-    assert said in capsys.readouterr().err
+    assert app.run(["report", *options]) == 64
+    assert message in capsys.readouterr().err
 
 
 # --- in a real browser ------------------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_a_browser_shows_the_page_and_runs_and_loads_nothing(home, tmp_path):
     assert asked == []
     assert "<title>AI usage, last 7 days</title>" in tree
     assert tree.count("<svg") == 5
-    assert tree.count('<path class="course"') > 9
+    assert tree.count('<path class="usage"') > 9
     assert "&lt;img src=" in tree
 
 

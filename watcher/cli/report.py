@@ -135,7 +135,7 @@ def _render_account(
     return element(
         "section",
         element("h2", name, *([element("small", status.plan)] if status.plan else [])),
-        *([element("p", element("b", "Problem:"), problem, class_="trouble")] if problem else []),
+        *([element("p", element("b", "Problem:"), problem, class_="problem")] if problem else []),
         *(cards or [element("p", "Nothing was read in this time.")]),
     )
 
@@ -251,7 +251,7 @@ def _make_style_sheet() -> str:
         ".n{text-align:right;white-space:nowrap;padding-right:2rem;font-variant-numeric:tabular-nums}"
         ".badge{display:inline-block;border:1px solid currentColor;border-radius:1rem;padding:0 .55rem;"
         "font-size:.75rem;line-height:1.4;margin-right:.4rem}"
-        ".trouble{border-left:3px solid var(--critical);padding-left:.75rem;overflow-wrap:anywhere}"
+        ".problem{border-left:3px solid var(--critical);padding-left:.75rem;overflow-wrap:anywhere}"
         "footer{padding-top:2rem;padding-bottom:2rem;font-size:.8rem}"
         "@media print{article{break-inside:avoid}details>*{display:block}}"
         f"{make_chart_css(Theme.AUTO)}"

@@ -77,20 +77,23 @@ def test_a_picture_loads_nothing():
 
 def test_each_threshold_is_a_line_of_its_severity_with_its_value_beside_it():
     root = draw(make_track(10, 20))
-    assert [each.get("class") for each in find_by_class(root, "limit")][:2] == ["limit warning", "limit critical"]
-    assert [each.text for each in find_by_class(root, "word") if each.tag == f"{SVG}text"] == ["80 %", "95 %"]
+    assert [each.get("class") for each in find_by_class(root, "threshold")][:2] == [
+        "threshold warning",
+        "threshold critical",
+    ]
+    assert [each.text for each in find_by_class(root, "label") if each.tag == f"{SVG}text"] == ["80 %", "95 %"]
 
 
 def test_of_several_thresholds_at_one_value_the_most_severe_is_drawn():
     lines = [ThresholdLine(rule="r", severity=severity, value=80.0) for severity in reversed(Severity)]
     root = draw(make_track(10, 20, thresholds=tuple(lines)))
-    assert [each.get("class") for each in find_by_class(root, "word")] == ["word critical"]
+    assert [each.get("class") for each in find_by_class(root, "label")] == ["label critical"]
 
 
 @pytest.mark.parametrize("values", [(97.0, 98.0, 99.0, 100.0), (0.0, 1.0, 2.0, 3.0)])
 def test_labels_of_neighbouring_thresholds_do_not_overlap(values):
     near = tuple(ThresholdLine(rule="r", severity=Severity.INFO, value=value) for value in values)
-    labels = find_by_class(draw(make_track(10, 20, thresholds=near)), "word")
+    labels = find_by_class(draw(make_track(10, 20, thresholds=near)), "label")
     heights = [float(each.get("y")) for each in labels if each.get("y")]
     assert all(lower - upper >= 10.9 for lower, upper in pairwise(heights))
     assert min(heights) > 30
@@ -122,7 +125,7 @@ def test_a_reset_is_a_dotted_line_with_what_was_spent():
         (NOW - H, reading(2.0, resets_at=NOW + 3 * H)),
     ]
     track = Track(name="x", usage_history=build_usage_history(SERIES, readings))
-    titles = [each.find(f"{SVG}title").text for each in find_by_class(draw(track), "turn") if len(each)]
+    titles = [each.find(f"{SVG}title").text for each in find_by_class(draw(track), "reset") if len(each)]
     assert titles == ["reset Wed 7 Jan 12:20; spent before it: 93 %"]
     assert len(build_segments(track, LAST_DAY)) == 2
 
@@ -132,13 +135,13 @@ def test_a_reading_between_two_gaps_is_a_dot():
 
 
 def test_overage_stays_inside_the_panel():
-    (path,) = find_by_class(draw(make_track(90, 140)), "course")
+    (path,) = find_by_class(draw(make_track(90, 140)), "usage")
     heights = [float(number.split()[1]) for number in path.get("d")[1:].split("L")]
     assert min(heights) > 30
 
 
 def test_an_unlimited_window_has_no_line():
-    assert find_by_class(draw(make_track(None, None, unlimited=True)), "course") == []
+    assert find_by_class(draw(make_track(None, None, unlimited=True)), "usage") == []
 
 
 def test_a_window_without_a_length_can_be_drawn():

@@ -92,11 +92,11 @@ class TimeRange(Struct, frozen=True, kw_only=True):
 
 
 def build_segments(track: Track, time_range: TimeRange) -> list[list[tuple[float, float]]]:
-    """The line of usage in pieces, as fractions of the time and of the scale.
+    """The line of usage in segments, as fractions of the time and of the scale.
 
-    A piece ends with the episode, at a gap, and where a reading is unknown.
+    A segment ends with the episode, at a gap, and where a reading is unknown.
     """
-    pieces: list[list[tuple[float, float]]] = []
+    segments: list[list[tuple[float, float]]] = []
     episode: int | None = None
     for point, value in track.values:
         if not time_range.start <= point.at <= time_range.end:
@@ -105,10 +105,10 @@ def build_segments(track: Track, time_range: TimeRange) -> list[list[tuple[float
             episode = None
             continue
         if point.after_gap or point.episode != episode:
-            pieces.append([])
-        pieces[-1].append((time_range.fraction_at(point.at), track.fraction_of(value)))
+            segments.append([])
+        segments[-1].append((time_range.fraction_at(point.at), track.fraction_of(value)))
         episode = point.episode
-    return pieces
+    return segments
 
 
 def compute_ticks(time_range: TimeRange, max_count: int) -> list[tuple[datetime, str]]:

@@ -23,10 +23,10 @@ from watcher.cli.charts import (
 )
 from watcher.core import formatting
 from watcher.core.engine.thresholds import ThresholdLine
-from watcher.core.model import FIRING_EVENTS, AlertEvent, Severity, Transition
+from watcher.core.model import FIRING_EVENTS, AlertEvent, Severity
 
 WIDTH = 900
-PANEL_HEIGHT = 172
+PANEL_HEIGHT, _BARE_PANEL_HEIGHT = 172, 168
 HEADER_HEIGHT = 62
 FOOTER_HEIGHT = 44
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_BOTTOM = 52, 84, 24
@@ -86,15 +86,16 @@ COLOURS = {  # in a light and in a dark theme
 FONT_FAMILY = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _LAYOUT_CSS = (
     f"text{{font:11px {FONT_FAMILY}}}.note{{font-size:12px}}.name{{font-size:14px;font-weight:600}}"
-    ".title{font-size:19px;font-weight:600}.end{text-anchor:end}.turn{stroke-dasharray:1 3}.limit{stroke-dasharray:6 4}"
-    ".course{fill:none;stroke-width:1.8;stroke-linejoin:round}.mark{stroke-width:1.5}.mark.resolved{stroke-width:2}"
+    ".title{font-size:19px;font-weight:600}.end{text-anchor:end}"
+    ".reset{stroke-dasharray:1 3}.threshold{stroke-dasharray:6 4}"
+    ".usage{fill:none;stroke-width:1.8;stroke-linejoin:round}.mark{stroke-width:1.5}.mark.resolved{stroke-width:2}"
 )
 # Without CSS variables: programs that convert to PNG do not know `var()`.
 _COLOUR_CSS = Template(
-    ".paper{fill:$paper}.ink{fill:$ink}.muted{fill:$muted}.grid{stroke:$rule}.turn{stroke:$muted;stroke-opacity:.55}"
-    ".course{stroke:$line}.under{fill:$line;fill-opacity:.13}.dot{fill:$line}"
-    ".info{color:$info}.warning{color:$warning}.critical{color:$critical}.limit{stroke:currentColor}"
-    ".word{fill:currentColor}.mark{fill:currentColor;stroke:$paper}.mark.resolved{fill:$paper;stroke:$ok}"
+    ".paper{fill:$paper}.ink{fill:$ink}.muted{fill:$muted}.grid{stroke:$rule}.reset{stroke:$muted;stroke-opacity:.55}"
+    ".usage{stroke:$line}.area{fill:$line;fill-opacity:.13}.dot{fill:$line}"
+    ".info{color:$info}.warning{color:$warning}.critical{color:$critical}.threshold{stroke:currentColor}"
+    ".label{fill:currentColor}.mark{fill:currentColor;stroke:$paper}.mark.resolved{fill:$paper;stroke:$ok}"
 )
 
 
@@ -122,7 +123,7 @@ def render_svg(tracks: Sequence[Track], time_range: TimeRange, *, theme: Theme, 
             "g",
             element("text", track.name, class_="ink name", x=24, y=20),
             element("text", summarize_track(track), class_="muted note end", x=WIDTH - 24, y=20),
-            *_draw_panel(track, time_range, PANEL_HEIGHT, top=34),
+            *_Panel(track, time_range, PANEL_HEIGHT, top=34).draw(),
             transform=f"translate(0 {HEADER_HEIGHT + PANEL_HEIGHT * index})",
         )
         for index, track in enumerate(tracks)
@@ -147,20 +148,11 @@ def render_svg(tracks: Sequence[Track], time_range: TimeRange, *, theme: Theme, 
     return f"{picture}\n"
 
 
-def render_panel(track: Track, time_range: TimeRange, *, height: int = 168) -> Markup:
+def render_panel(track: Track, time_range: TimeRange) -> Markup:
     """One series without frame, heading and colours, for a page that has them."""
+    panel = _Panel(track, time_range, _BARE_PANEL_HEIGHT, top=12).draw()
     label = f"{track.name}: {summarize_track(track)}"
-    panel = _draw_panel(track, time_range, height, top=12)
-    return element("svg", *panel, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=label)
-
-
-def _draw_panel(track: Track, time_range: TimeRange, height: int, *, top: int) -> Iterator[Markup]:
-    panel = _Panel(track, time_range, height - MARGIN_BOTTOM, top)
-    yield from panel.draw_grid()
-    yield from panel.draw_resets()
-    yield from panel.draw_thresholds()
-    yield from panel.draw_usage()
-    yield from panel.draw_alerts()
+    return element("svg", *panel, viewBox=f"0 0 {WIDTH} {_BARE_PANEL_HEIGHT}", role="img", aria_label=label)
 
 
 class _Panel:
@@ -168,13 +160,21 @@ class _Panel:
 
     left, right = MARGIN_LEFT, WIDTH - MARGIN_RIGHT
 
-    def __init__(self, track: Track, time_range: TimeRange, bottom: int, top: int) -> None:
-        self.track, self.time_range, self.bottom, self.top = track, time_range, bottom, top
+    def __init__(self, track: Track, time_range: TimeRange, height: int, *, top: int) -> None:
+        self.track, self.time_range = track, time_range
+        self.top, self.bottom = top, height - MARGIN_BOTTOM
 
-    def place(self, share: float, level: float) -> tuple[float, float]:
-        """The place of a fraction of the time and of the scale."""
-        x = self.left + share * (self.right - self.left)
-        return round(x, 1), round(self.bottom + level * (self.top - self.bottom), 1)
+    def draw(self) -> Iterator[Markup]:
+        yield from self.draw_grid()
+        yield from self.draw_resets()
+        yield from self.draw_thresholds()
+        yield from self.draw_usage()
+        yield from self.draw_alerts()
+
+    def place(self, time_fraction: float, scale_fraction: float) -> tuple[float, float]:
+        """The coordinates of a fraction of the time and of the scale."""
+        x = self.left + time_fraction * (self.right - self.left)
+        return round(x, 1), round(self.bottom + scale_fraction * (self.top - self.bottom), 1)
 
     def x(self, at: datetime) -> float:
         return self.place(self.time_range.fraction_at(at), 0)[0]
@@ -208,7 +208,7 @@ class _Panel:
             spent = "unknown" if period.used_percent is None else formatting.format_percent(period.used_percent)
             at = format_timestamp(period.ended_at, self.time_range.tz) + (", early" if period.ended_early else "")
             title = element("title", f"reset {at}; spent before it: {spent}")
-            yield element("line", title, class_="turn", x1=x, x2=x, y1=top, y2=self.bottom)
+            yield element("line", title, class_="reset", x1=x, x2=x, y1=top, y2=self.bottom)
 
     def draw_thresholds(self) -> Iterator[Markup]:
         """One line for each height, with its label beside it; the lowest is drawn first."""
@@ -218,35 +218,36 @@ class _Panel:
             y, label, severity = self.y(line.value), self.track.format_value(line.value), line.severity
             label_y = max(y, label_y + _MIN_LABEL_DISTANCE)  # below the label above
             title = element("title", f"{line.rule}: {severity} at {label}")
-            drawn.append(element("text", label, class_=f"word {severity}", x=self.right + 6, y=label_y + 4))
-            drawn.append(element("line", title, class_=f"limit {severity}", x1=self.left, x2=self.right, y1=y, y2=y))
+            drawn.append(element("text", label, class_=f"label {severity}", x=self.right + 6, y=label_y + 4))
+            drawn.append(
+                element("line", title, class_=f"threshold {severity}", x1=self.left, x2=self.right, y1=y, y2=y)
+            )
         return reversed(drawn)
 
     def draw_usage(self) -> Iterator[Markup]:
-        for piece in build_segments(self.track, self.time_range):
-            dots = [self.place(*dot) for dot in downsample(piece, WIDTH)]
+        for segment in build_segments(self.track, self.time_range):
+            dots = [self.place(*dot) for dot in downsample(segment, WIDTH)]
             (first_x, first_y), (last_x, _) = dots[0], dots[-1]
             if len(dots) == 1:
                 yield element("circle", class_="dot", cx=first_x, cy=first_y, r=2)
                 continue
             path, zero = "L".join(f"{x:g} {y:g}" for x, y in dots), self.y(0.0)
-            yield element("path", class_="under", d=f"M{first_x:g} {zero:g}L{path}L{last_x:g} {zero:g}Z")
-            yield element("path", class_="course", d=f"M{path}")
+            yield element("path", class_="area", d=f"M{first_x:g} {zero:g}L{path}L{last_x:g} {zero:g}Z")
+            yield element("path", class_="usage", d=f"M{path}")
 
     def draw_alerts(self) -> Iterator[Markup]:
-        for each in self.track.transitions:
-            if self.time_range.start <= each.at <= self.time_range.end:
-                yield self._draw_alert(each)
-
-    def _draw_alert(self, transition: Transition) -> Markup:
-        value = self.track.value_of(transition.reading)
-        x, y = self.x(transition.at), self.y(self.track.scale_max if value is None else value)
-        used = "" if value is None else f" at {self.track.format_value(value)}"
-        at = format_timestamp(transition.at, self.time_range.tz)
-        title = element("title", f"{transition.rule}: {transition.event} ({transition.severity}){used}, {at}")
-        if transition.event not in FIRING_EVENTS:
-            return _draw_ring(x, y, title)
-        return _draw_triangle(x, y, 5 if transition.event is AlertEvent.REMINDER else 7, transition.severity, title)
+        for transition in self.track.transitions:
+            if not self.time_range.start <= transition.at <= self.time_range.end:
+                continue
+            event, severity, value = transition.event, transition.severity, self.track.value_of(transition.reading)
+            x, y = self.x(transition.at), self.y(self.track.scale_max if value is None else value)
+            used = "" if value is None else f" at {self.track.format_value(value)}"
+            at = format_timestamp(transition.at, self.time_range.tz)
+            title = element("title", f"{transition.rule}: {event} ({severity}){used}, {at}")
+            if event in FIRING_EVENTS:
+                yield _draw_triangle(x, y, 5 if event is AlertEvent.REMINDER else 7, severity, title)
+            else:
+                yield _draw_ring(x, y, title)
 
 
 def _select_thresholds(track: Track) -> list[ThresholdLine]:
@@ -275,10 +276,10 @@ def _draw_legend(tracks: Sequence[Track], y: int) -> Iterator[Markup]:
     if any(each.event not in FIRING_EVENTS for each in transitions):
         symbols.append((_draw_ring(0, -4), 12, "alert over"))
     if any(track.threshold_lines for track in tracks):
-        dashes = element("line", class_="limit warning", x1=-4, x2=18, y1=-4, y2=-4)
+        dashes = element("line", class_="threshold warning", x1=-4, x2=18, y1=-4, y2=-4)
         symbols.append((dashes, 24, "threshold of a rule"))
     if any(track.usage_history.periods for track in tracks):
-        symbols.append((element("line", class_="turn", x1=0, x2=0, y1=-11, y2=2), 8, "reset"))
+        symbols.append((element("line", class_="reset", x1=0, x2=0, y1=-11, y2=2), 8, "reset"))
     x = 32.0
     for symbol, gap, meaning in symbols:
         label = element("text", meaning, class_="muted", x=gap)

@@ -40,8 +40,8 @@ def _draw_canvas(track: Track, time_range: TimeRange, columns: int, height: int)
     """Braille bits of each cell."""
     canvas = [[0] * columns for _ in range(height)]
     wide, tall = columns * _CELL_COLUMNS - 1, height * _CELL_ROWS - 1
-    for piece in build_segments(track, time_range):
-        for x, y in _interpolate([(round(share * wide), round((1 - level) * tall)) for share, level in piece]):
+    for segment in build_segments(track, time_range):
+        for x, y in _interpolate([(round(right * wide), round((1 - up) * tall)) for right, up in segment]):
             canvas[y // _CELL_ROWS][x // _CELL_COLUMNS] |= _BRAILLE_BITS[y % _CELL_ROWS][x % _CELL_COLUMNS]
     return canvas
 
