@@ -150,7 +150,7 @@ def test_a_file_that_is_no_database_is_a_failure_with_what_to_do(host):
     ("version", "message", "cure"),
     [
         (1, "was written by an older version of this program", "run `watcher check` once"),
-        (99, "this one knows ", "upgrade ai-usage-watcher, or move the file away to start afresh"),
+        (99, "this one knows ", "upgrade ai-usage-watcher, or move the file away to start again"),
     ],
 )
 def test_a_file_of_another_version_is_not_to_be_thrown_away(host, version, message, cure):

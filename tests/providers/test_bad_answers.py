@@ -44,7 +44,8 @@ def fail(provider, reply, token=SECRET):
     with Server(lambda _asked: json_reply({})) as server:
         server.queue_fault(asked_first(provider), reply)
         outcome = fetch.poll_account(
-            registry.PROVIDERS[provider], login, now=clock.utc_now, send=http.send_request, read_database=None, provider_state={},
+            registry.PROVIDERS[provider], login, now=clock.utc_now, send=http.send_request, read_database=None,
+            provider_state={},
             base_url=server.url,
         )  # fmt: skip
     assert isinstance(outcome, PollFailure), outcome

@@ -1,8 +1,8 @@
 """The login item on Linux: a systemd user unit.
 
-`man systemd.service`, `systemd.special(7)`. With a desktop the unit belongs to `graphical-session.target`: it starts and
-stops with the session. If that target is not active (a server, a container, a window manager started by hand) the unit
-would never start: then it belongs to `default.target`.
+`man systemd.service`, `systemd.special(7)`. With a desktop the unit belongs to `graphical-session.target`: it starts
+and stops with the session. If that target is not active (a server, a container, a window manager started by hand) the
+unit would never start: then it belongs to `default.target`.
 """
 
 from pathlib import Path

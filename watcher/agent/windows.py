@@ -1,8 +1,8 @@
 """The login item on Windows: a task of the Task Scheduler.
 
-https://learn.microsoft.com/windows/win32/taskschd/task-scheduler-schema. The trigger names the user: a logon trigger for
-everybody needs an administrator. `pythonw.exe` opens no console, and has neither stdout nor stderr: the daemon's only
-output is its log.
+https://learn.microsoft.com/windows/win32/taskschd/task-scheduler-schema. The trigger names the user: a logon trigger
+for everybody needs an administrator. `pythonw.exe` opens no console, and has neither stdout nor stderr: the daemon's
+only output is its log.
 """
 
 from pathlib import Path

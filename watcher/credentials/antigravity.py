@@ -1,8 +1,9 @@
 """Antigravity's state: the cache `state.vscdb`, and the Google accounts of an OpenCode plugin.
 
-Observed only; last checked 2026-11-22. The editor's folder is named `Antigravity`, or `Antigravity IDE` in newer builds;
-both may exist and one may lack the login. A portable editor keeps it beside its program, and `--user-data-dir` anywhere:
-if the usual places have no login, the running editor's command line is read. An unchanged file is not opened again.
+Observed only; last checked 2026-11-22. The editor's folder is named `Antigravity`, or `Antigravity IDE` in newer
+builds; both may exist and one may lack the login. A portable editor keeps it beside its program, and `--user-data-dir`
+anywhere: if the usual places have no login, the running editor's command line is read. An unchanged file is not opened
+again.
 
 The plugin opencode-antigravity-auth keeps its accounts in `antigravity-accounts.json`.
 """

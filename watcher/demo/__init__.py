@@ -2,5 +2,5 @@
 
 `scenario` says how much is used when, `responses` turns that into the APIs' answers, `server` is the loopback HTTP
 server that sends them. `simulation` writes a home folder with logins and a configuration, `clock` is a fast clock, and
-`player` runs the daemon and yields what happens. Tests and benchmarks use these too. Nothing leaves the loopback address.
+`player` runs the daemon and yields what happens. Tests and benchmarks use these too. Nothing leaves the loopback.
 """

@@ -1,8 +1,8 @@
 """Google's Cloud Code API, for Gemini CLI and Antigravity: tokens, errors, the account's owner and its project.
 
-`https://cloudcode-pa.googleapis.com/v1internal:*` (observed only; last checked 2026-11-22). Access tokens are renewed in
-memory at `https://oauth2.googleapis.com/token`; a login that does not name its owner is asked for it at `GET
-https://www.googleapis.com/oauth2/v1/userinfo` (both documented).
+`https://cloudcode-pa.googleapis.com/v1internal:*` (observed only; last checked 2026-11-22). Access tokens are renewed
+in memory at `https://oauth2.googleapis.com/token`; the owner of a login that does not name one is requested from
+`https://www.googleapis.com/oauth2/v1/userinfo` (both documented).
 """
 
 import json
@@ -127,8 +127,8 @@ class GoogleSession:
     def _raise_for_error(self, response: Response) -> None:
         if is_account_unsupported(response):
             raise UnsupportedError(
-                f"{GEMINI_CLI_NAME}: Google ended it for personal accounts on 2026-06-18: use Antigravity, or a Workspace"
-                " account"
+                f"{GEMINI_CLI_NAME}: Google ended it for personal accounts on 2026-06-18: use Antigravity,"
+                " or a Workspace account"
             )
         if response.status == 429:  # noqa: PLR2004
             wait = parse_retry_delay(response) or parsing.parse_retry_after(response)

@@ -151,7 +151,8 @@ def test_opencodes_proxy_answers_for_the_vendor_unless_it_knows_nothing_of_the_l
         return proxy if is_proxy else Response(status=200, body=json.dumps(USAGE).encode(), received_at=NOW)
 
     outcome = fetch.poll_account(
-        PROVIDER, login(account_id="ws-1", **PROXY), now=lambda: NOW, send=send, read_database=nowhere, provider_state={},
+        PROVIDER, login(account_id="ws-1", **PROXY), now=lambda: NOW, send=send, read_database=nowhere,
+        provider_state={},
     )  # fmt: skip
     assert asked == hosts
     assert isinstance(outcome, Snapshot) == (len(hosts) == 2 or proxy.body.startswith(b'{"rate'))

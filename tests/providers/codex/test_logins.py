@@ -34,7 +34,8 @@ def find(home: Path, **overrides: str):
 
 def ask(login, response: Response):
     return fetch.poll_account(
-        codex.PROVIDER, login, now=lambda: NOW, send=lambda _request: response, read_database=read_database, provider_state={},
+        codex.PROVIDER, login, now=lambda: NOW, send=lambda _request: response, read_database=read_database,
+        provider_state={},
     )  # fmt: skip
 
 
@@ -95,6 +96,7 @@ def test_base_url_overrides_opencode_s_proxy(tmp_path, base_url, asked):
         return good()
 
     fetch.poll_account(
-        codex.PROVIDER, login, now=lambda: NOW, send=send, read_database=read_database, provider_state={}, base_url=base_url,
+        codex.PROVIDER, login, now=lambda: NOW, send=send, read_database=read_database,
+        provider_state={}, base_url=base_url,
     )  # fmt: skip
     assert requests == [asked]
