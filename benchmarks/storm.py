@@ -165,7 +165,7 @@ class _StderrLog(Log):
     def warning(self, message: str) -> None:
         print(message, file=sys.stderr)
 
-    def exception(self, where: str, error: BaseException) -> None:
+    def report_error(self, where: str, error: BaseException) -> None:
         raise RuntimeError(where) from error
 
 

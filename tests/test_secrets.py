@@ -312,7 +312,7 @@ def test_a_crash_of_the_loop_is_logged_without_secrets(home, far, capsys):
     redactor.add_secrets(SECRETS.values())
     (home / "state").mkdir()
     log = logs.FileLog(home / "state", redactor, json_lines=True)
-    log.exception("here", RuntimeError(" ".join(SECRETS.values())))
+    log.report_error("here", RuntimeError(" ".join(SECRETS.values())))
     found = everything(home, far, capsys)
     assert leaks(found) == []
     assert b"RuntimeError" in found["state/watcher.log"]

@@ -128,7 +128,7 @@ class Diary(Log):
     def warning(self, message: str) -> None:
         self.lines.append(message)
 
-    def exception(self, where: str, error: BaseException) -> None:
+    def report_error(self, where: str, error: BaseException) -> None:
         self.lines.append(f"CRASH {where}: {error!r}")
 
 

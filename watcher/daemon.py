@@ -1,8 +1,8 @@
-"""The loop: waits for the next job or the next answer, and nothing else ever waits.
+"""The main loop: waits for the next job or the next result, and runs it.
 
-One thread owns the store and decides; other threads only talk to servers, and hand what they heard back as calls to
-make. The process sleeps in `Calls.take` until a job is due or a call arrives: there is no tick. Whatever raises is
-reported and the loop goes on. Never put a decision about readings, alerts or channels here.
+One thread owns the store; other threads only talk to servers and put their results into the work queue as callbacks.
+The process sleeps in `WorkQueue.get` until a job is due or a callback arrives. An exception is logged and the loop goes
+on.
 """
 
 from collections.abc import Callable
@@ -27,19 +27,15 @@ from watcher.system.paths import Paths
 from watcher.system.scheduler import Scheduler
 from watcher.system.work_queue import Callback, RequestRunner, WorkQueue
 
-CONFIG_ERROR_FACT = "config_error"  # the fact that says what is wrong with the config; empty: nothing
-CHECK_CONFIG_ERROR_FACT = "config_refused"  # likewise, of a single poll: not yet said on the desktop
+CONFIG_ERROR_FACT = "config_error"  # the mistake in the config; empty: none
+CHECK_CONFIG_ERROR_FACT = "config_refused"  # likewise, found by `check`: not reported on the desktop yet
 CLEANUP_EVERY = timedelta(hours=24)
-REFRESH_FACT, REFRESH_REQUESTED, REFRESH_DONE = (
-    "refresh",
-    "wanted",
-    "done",
-)  # the fact by which another process wishes for fresh readings
-SUSPEND_THRESHOLD = timedelta(minutes=1)  # a wall clock ahead by more than this means that the machine was suspended
+REFRESH_FACT, REFRESH_REQUESTED, REFRESH_DONE = "refresh", "wanted", "done"  # another process asks for a poll
+SUSPEND_THRESHOLD = timedelta(minutes=1)  # a wall clock that jumps ahead by more means that the machine slept
 
 
 class Daemon:
-    """One watcher: the timetable, the polling rounds and the post, around one store."""
+    """One watcher: scheduler, poller and dispatcher around one store."""
 
     def __init__(  # noqa: PLR0913 - what a process is made of
         self,
@@ -51,38 +47,31 @@ class Daemon:
         redactor: Redactor,
         work_queue: WorkQueue | None = None,
     ) -> None:
-        self._paths, self._environment, self._store, self._log, self._redactor = (
-            paths,
-            environment,
-            store,
-            log,
-            redactor,
-        )
+        self._paths, self._environment, self._store = paths, environment, store
+        self._log, self._redactor = log, redactor
         self._stopping = self._refreshing = self._loading = False
         self._written_count = -1  # `change_count` of the store when `status.json` was last written
-        self._one_shot = False  # polled by `check`, not by this loop
+        self._one_shot = False  # run by `check`
         self._awaits_polls = False  # the first polls since the start, or since the machine woke, are in flight
-        self._failure_kinds: dict[tuple[str, str], str] = {}  # account -> kind: said when it begins and when it ends
+        self._failure_kinds: dict[tuple[str, str], str] = {}  # account -> kind: logged when it begins and ends
         self.config = self._load_config()
-        self._fingerprint = self.config.fingerprint  # of the files that were last read, in force or refused
-        self._work_queue = work_queue = work_queue or WorkQueue()
-        timetable = Scheduler(environment.clock, lambda name, error: log.exception(f"job {name}", error))
-        self._scheduler = timetable
-        requests = RequestRunner(work_queue, timetable)
+        self._fingerprint = self.config.fingerprint  # of the files as last loaded, in force or refused
+        self._work_queue = work_queue or WorkQueue()
+        self._scheduler = Scheduler(environment.clock, lambda name, error: log.report_error(f"job {name}", error))
         self._poller = Poller(
             environment=environment,
             store=store,
             config=self.config,
-            scheduler=timetable,
-            requests=requests,
+            scheduler=self._scheduler,
+            requests=RequestRunner(self._work_queue, self._scheduler),
             on_result=self._on_result,
             add_secrets=redactor.add_secrets,
         )
         self._dispatcher = Dispatcher(
             environment=environment,
             store=store,
-            scheduler=timetable,
-            work_queue=work_queue,
+            scheduler=self._scheduler,
+            work_queue=self._work_queue,
             is_polling=lambda: self._poller.is_busy,
             log_warning=log.warning,
         )
@@ -90,23 +79,20 @@ class Daemon:
     # --- from outside: signal handlers, commands --------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End the loop after the call in hand; safe in a signal handler."""
+        """End the loop after the current callback; safe in a signal handler."""
         self._stopping = True
         self._work_queue.put(lambda: None)
 
     def reload(self) -> None:
-        """Read the config anew and look at the outbox; safe in a signal handler."""
+        """Load the config again; safe in a signal handler."""
         self._work_queue.put(self._reload)
 
     def check_requests(self) -> None:
-        """Look at what another process may have changed: outbox, snoozes, a wish for fresh readings.
-
-        Safe in a signal handler.
-        """
+        """Apply what another process changed: outbox, snoozes, a request for a poll. Safe in a signal handler."""
         self._work_queue.put(self._check_requests)
 
     def run(self) -> None:
-        """Watch until `stop`."""
+        """Run until `stop`."""
         self._await_polls()
         self._save_config_facts(self._environment.clock.now())
         self._poller.apply_config(self.config)
@@ -114,11 +100,11 @@ class Daemon:
         self._write_heartbeat()
         self._delete_old_records()
         self._run_loop(lambda: self._stopping)
-        self._call_safely("farewell", self._record_shutdown)
+        self._call_safely("shutdown", self._record_shutdown)
         self._call_safely("status", self._write_status)
 
     def run_once(self) -> None:
-        """One poll of everything, one evaluation, one attempt at each delivery that is due; then return."""
+        """Poll every provider once, attempt each delivery that is due once, and return."""
         self._one_shot = True
         self._await_polls()
         self._save_config_facts(self._environment.clock.now())
@@ -126,7 +112,7 @@ class Daemon:
         self._poller.start_all_cycles()
         self._dispatcher.apply_config(self.config)
         self._run_loop(lambda: self._stopping or not (self._poller.is_busy or self._dispatcher.is_busy))
-        self._call_safely("farewell", lambda: self._store.return_to_disk(now=self._environment.clock.now()))
+        self._call_safely("shutdown", lambda: self._store.return_to_disk(now=self._environment.clock.now()))
         self._call_safely("status", self._write_status)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
@@ -136,13 +122,13 @@ class Daemon:
         while not is_done():
             step = self._scheduler.adjust_to_clock()
             if step > SUSPEND_THRESHOLD:
-                self._call_safely("waking", partial(self._on_wake, step))
+                self._call_safely("wake", partial(self._on_wake, step))
             self._scheduler.run_due_jobs()
             if is_done():
                 return
-            call = self._work_queue.get(self._scheduler.idle_s())
-            if call is not None:
-                self._call_safely("answer", call)
+            callback = self._work_queue.get(self._scheduler.idle_s())
+            if callback is not None:
+                self._call_safely("callback", callback)
                 self._call_safely("polls", self._finish_polls)
             if not self._one_shot:
                 self._call_safely("config", self._reload_if_changed)
@@ -151,8 +137,8 @@ class Daemon:
     def _call_safely(self, context: str, callback: Callback) -> None:
         try:
             callback()
-        except Exception as error:  # noqa: BLE001 - whatever one provider or channel does, the others go on
-            self._log.exception(context, error)
+        except Exception as error:  # noqa: BLE001 - one provider or channel never stops the others
+            self._log.report_error(context, error)
         self._publish_notices()
 
     def _publish_notices(self) -> None:
@@ -161,7 +147,7 @@ class Daemon:
             self._log.warning(text)
             self._dispatcher.queue_notice("The watcher's database", text)
 
-    # --- news -------------------------------------------------------------------------------------------------------
+    # --- results ----------------------------------------------------------------------------------------------------
 
     def _on_result(self, result: Snapshot | PollFailure | None) -> None:
         now = self._environment.clock.now()
@@ -170,11 +156,11 @@ class Daemon:
             every = next_poll.estimate_interval(
                 self._store, result, self.config.providers[result.provider].pace, one_shot=self._one_shot
             )
-        seen = pipeline.process_result(self._store, self.config, result, now=now, every=every)
-        due = seen.evaluation.next_due_at
+        processed = pipeline.process_result(self._store, self.config, result, now=now, every=every)
+        due = processed.evaluation.next_due_at
         if due is not None:
             self._scheduler.schedule_at("tick", max(due, now + timedelta(seconds=1)), self._evaluate_time)
-        self._log_result(result, seen)
+        self._log_result(result, processed)
         self._dispatcher.start_due_attempts()
 
     def _evaluate_time(self) -> None:
@@ -195,8 +181,8 @@ class Daemon:
 
     def _check_requests(self) -> None:
         self._dispatcher.release_deliveries()
-        wish = self._store.facts.load(REFRESH_FACT)
-        if wish is not None and wish[0] == REFRESH_REQUESTED:
+        refresh = self._store.facts.load(REFRESH_FACT)
+        if refresh is not None and refresh[0] == REFRESH_REQUESTED:
             self._refreshing = True
             self._poller.start_all_cycles()
 
@@ -220,7 +206,7 @@ class Daemon:
         self._dispatcher.send_if_idle()
 
     def _on_wake(self, step: timedelta) -> None:
-        self._log.info(f"the clock moved on by {step}: the machine slept, or the clock was set; asking everybody anew")
+        self._log.info(f"the clock jumped ahead by {step} (sleep, or the clock was set): polling every provider")
         self._await_polls()
         self._poller.on_wake(self._environment.clock.now())
 
@@ -263,7 +249,7 @@ class Daemon:
     def _apply_config(self, config: Config, now: datetime) -> None:
         self.config, self._fingerprint = config, config.fingerprint
         self._save_config_facts(now)
-        self._log.info(f"config read: {len(config.rules)} rules, {len(config.channels)} channels")
+        self._log.info(f"config loaded: {len(config.rules)} rules, {len(config.channels)} channels")
         self._dispatcher.apply_config(config)
         self._poller.apply_config(config)
         self._evaluate_time()
@@ -278,7 +264,7 @@ class Daemon:
         self._store.run_transaction(work, now=now)
 
     def _reject_config(self, text: str, now: datetime) -> None:
-        """The old config stays in force; said once for each different mistake."""
+        """Keep the old config in force, and report each different mistake once."""
         known = self._store.facts.load(CONFIG_ERROR_FACT)
         self._store.run_transaction(lambda: self._store.facts.save(CONFIG_ERROR_FACT, text, now), now=now)
         if known is not None and known[0] == text:
@@ -301,13 +287,13 @@ class Daemon:
         self._scheduler.schedule_at("heartbeat", now + HEARTBEAT_EVERY, self._write_heartbeat)
         self._store.return_to_disk(now=now)
         self._store.run_transaction(lambda: self._store.facts.save("heartbeat", "running", now), now=now)
-        self._dispatcher.release_deliveries()  # without signals, this is where a snooze that another process ended shows
+        self._dispatcher.release_deliveries()  # another process may have ended a snooze, and signals may not exist
 
     def _delete_old_records(self) -> None:
         now = self._environment.clock.now()
         self._scheduler.schedule_at("tidy", now + CLEANUP_EVERY, self._delete_old_records)
         self._store.run_transaction(lambda: self._store.delete_old_records(now), now=now)
-        self._redactor.add_secrets(self.config.secrets)  # it forgets what it has not seen for long
+        self._redactor.add_secrets(self.config.secrets)  # it forgets secrets that it has not seen for long
 
     def _record_shutdown(self) -> None:
         now = self._environment.clock.now()

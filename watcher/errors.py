@@ -3,25 +3,24 @@
 ::
 
     WatcherError
-    |-- UsageError             the person, at the command line          exit 64
-    |-- ConfigError            the person: file, line, key, what is valid   exit 78
-    |-- StoreError             the person: disk, permissions, a damaged database
-    |   `-- NoReadingsError      nobody: nothing was ever asked on this machine   exit 69
-    `-- ProviderError          has a ``kind`` (the words of `status --json`, contract)
-        |-- NotSignedInError     the person, once
-        |-- ExpiredError         the person, once
-        |-- ForbiddenError       the person: this token may not read quota
-        |-- RateLimitedError     nobody; carries ``retry_after``
-        |-- BlockedError         nobody, or the person's network: a wall in front of the API
-        |-- UnsupportedError     nobody: this account will never answer; polling stops
-        |-- OfflineError         nobody
-        |-- TimedOutError        nobody
-        |-- ServerError          nobody
+    |-- UsageError             the user, at the command line               exit 64
+    |-- ConfigError            the user: file, line, key, what is valid    exit 78
+    |-- StoreError             the user: disk, permissions, a damaged database
+    |   `-- NoReadingsError      no one: nothing was polled on this machine  exit 69
+    `-- ProviderError          has a ``kind`` (as in `status --json`)
+        |-- NotSignedInError     the user: sign in
+        |-- ExpiredError         the user: sign in again
+        |-- ForbiddenError       the user: this login may not read usage
+        |-- RateLimitedError     no one; has ``retry_after``
+        |-- BlockedError         no one, or the user's network: something in front of the API
+        |-- UnsupportedError     no one: polling stops
+        |-- OfflineError         no one
+        |-- TimedOutError        no one
+        |-- ServerError          no one
         `-- ShapeChangedError    us; names the missing key, never a secret
 
-Adapters raise; only the pipeline's callers (`poll`, `outbox`, `daemon`, `cli`) catch. A message is one line that says
-what happened, where, and what to do about it. It never holds a secret: no URL beyond its host, no body, no token.
-Never put behaviour here.
+Adapters raise; only the pipeline's callers (`polling`, `delivery`, `daemon`, `cli`) catch. A message is one line: what
+happened, where, and what to do. It holds no secret: no URL beyond its host, no body, no token.
 """
 
 from datetime import timedelta
@@ -29,15 +28,15 @@ from typing import ClassVar
 
 
 class WatcherError(Exception):
-    """Anything that this program knows how to explain in one line."""
+    """Anything that this program can explain in one line."""
 
 
 class UsageError(WatcherError):
-    """The words of a command line do not make sense."""
+    """A command line that makes no sense."""
 
 
 class ConfigError(WatcherError):
-    """Something the person wrote is wrong; the message holds one or more diagnostics, each with file and line."""
+    """A mistake in the user's files; the message holds one or more diagnostics, each with file and line."""
 
 
 class StoreError(WatcherError):
@@ -45,15 +44,15 @@ class StoreError(WatcherError):
 
 
 class NoReadingsError(StoreError):
-    """There is no database yet: nothing was ever asked."""
+    """There is no database yet."""
 
 
 class ProviderError(WatcherError):
     """A provider gave no reading.
 
     Attributes:
-        sent: the request went out, and what became of it is not known: a message may have arrived.
-        account_name: whose login it is, where that became known all the same; else empty.
+        request_sent: the request went out and its outcome is unknown: a message may have arrived.
+        account_name: the owner of the login, if that became known; else empty.
     """
 
     kind: ClassVar[str] = "server"
@@ -62,28 +61,28 @@ class ProviderError(WatcherError):
 
 
 class NotSignedInError(ProviderError):
-    """There is a place for a login, and no login in it."""
+    """There is no login."""
 
     kind = "not_signed_in"
 
 
 class ExpiredError(ProviderError):
-    """The login was refused or is past its time; only the tool itself may renew it."""
+    """The login was refused or has expired; only the tool itself may renew it."""
 
     kind = "expired"
 
 
 class ForbiddenError(ProviderError):
-    """The login is good, but it may not read usage."""
+    """The login is valid, but may not read usage."""
 
     kind = "forbidden"
 
 
 class RateLimitedError(ProviderError):
-    """Asked too often.
+    """Too many requests.
 
     Attributes:
-        retry_after: what the server said to wait; None where it said nothing or zero.
+        retry_after: the wait that the server asked for; None if it named none, or zero.
     """
 
     kind = "rate_limited"
@@ -94,13 +93,13 @@ class RateLimitedError(ProviderError):
 
 
 class BlockedError(ProviderError):
-    """Something between here and the API answered in its place: a bot wall, a captive portal."""
+    """Something in front of the API answered instead: a bot wall, a captive portal."""
 
     kind = "blocked"
 
 
 class UnsupportedError(ProviderError):
-    """This account will never answer: polling it stops until its credentials change."""
+    """This account will never answer: polling stops until its login changes."""
 
     kind = "unsupported"
 
@@ -112,18 +111,18 @@ class OfflineError(ProviderError):
 
 
 class TimedOutError(ProviderError):
-    """No whole answer in the time allowed."""
+    """No whole answer within the timeout."""
 
     kind = "timeout"
 
 
 class ServerError(ProviderError):
-    """The server said that it failed."""
+    """The server failed."""
 
     kind = "server"
 
 
 class ShapeChangedError(ProviderError):
-    """The answer is not what this API used to give; the message names what is missing."""
+    """The answer has an unknown shape; the message names what is missing."""
 
     kind = "shape"

@@ -139,7 +139,7 @@ class Told(Log):
             now = cost(os.getpid())
             print(json.dumps({"cost": [now.rss, now.fds, now.threads]}), flush=True)
 
-    def exception(self, where: str, error: BaseException) -> None:
+    def report_error(self, where: str, error: BaseException) -> None:
         """What nobody expected."""
         self.say(f"CRASH {where}: {error!r} {' '.join(traceback.format_exception(error))}")
 

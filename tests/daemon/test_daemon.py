@@ -226,7 +226,7 @@ def test_a_config_saved_in_two_steps_is_in_force_after_the_second(world):
         (10 * M + S, lambda: world.config(changed)),
         (20 * M, lambda: world.usage(75)),
     )
-    assert [line for line in world.log.lines if "config read" in line] == ["config read: 1 rules, 1 channels"]
+    assert [line for line in world.log.lines if "config loaded" in line] == ["config loaded: 1 rules, 1 channels"]
     assert [body["event"] for body in world.received] == ["notice", "firing"]
 
 
@@ -480,7 +480,7 @@ def test_a_daemon_that_is_told_to_look_reads_a_config_whose_mode_was_mended(worl
     assert world.store().facts.load("config_error")[0] == ""
 
 
-# --- the first polls come before time is evaluated and before anything is released --------------------------------------
+# --- the first polls come before time is evaluated and anything is released -----------------------------------------
 
 QUIET = '[quiet]\nhours = "22:00-08:00"\ntz = "UTC"\n'
 

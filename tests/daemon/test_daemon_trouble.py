@@ -130,7 +130,7 @@ def test_a_look_for_logins_that_never_ends_is_said_and_stops_nobody_else(world):
     daemon.run()
     assert [body["event"] for body in world.received] == ["firing"]
     (claude,) = (each for each in store.accounts.load() if each.provider == "claude")
-    assert "the look for logins took over 2 minutes" in claude.failure.message
+    assert "the search for logins took over 2 minutes" in claude.failure.message
     store.close()
 
 
@@ -227,7 +227,7 @@ def test_a_reload_during_a_reload_reads_the_latest(world):
     daemon.run()
     store.close()
     assert [rule.name for rule in daemon.config.rules] == ["new"]
-    assert sum("config read" in line for line in world.log.lines) == 1
+    assert sum("config loaded" in line for line in world.log.lines) == 1
 
 
 def test_a_failing_channel_is_one_line_when_it_begins_and_one_when_it_ends(world):

@@ -419,6 +419,6 @@ def test_a_hangup_reads_the_config_anew(home, server):
     until(lambda: received(server))
     home.config('[[rule]]\nname = "anew"\nwhen = "claude.five_hour > 10%"\n')
     process.send_signal(signal.SIGHUP)
-    until(lambda: "config read" in process.stderr.readline())
+    until(lambda: "config loaded" in process.stderr.readline())
     process.terminate()
     assert process.wait(10) == 0

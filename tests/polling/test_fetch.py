@@ -359,7 +359,7 @@ def test_troubles_inside_troubles_come_out_flat():
 
 def test_a_place_that_the_person_named_is_worth_a_word_where_it_is_empty(tmp_path):
     home = surroundings(tmp_path)
-    missing = Overrides(credentials="~/elsewhere.json")
+    missing = Overrides(credentials=str(tmp_path / "elsewhere.json"))
     [failure] = fetch.find_logins(claude.PROVIDER, home, missing, now=lambda: NOW).failures
     path = tmp_path / "elsewhere.json"
     assert failure.message == f"{path} does not exist: look at `credentials` under [providers.claude]"
@@ -427,9 +427,15 @@ def test_no_answer_makes_us_touch_a_login_or_ask_a_token_endpoint(home, fate):
             assert len(credentials) == 2
             for credential in credentials:
                 outcome = fetch.poll_account(
-                    provider, credential, now=lambda: NOW, send=http.send_request, read_database=nowhere, provider_state={},
-                    base_url=server.url, find_again=lambda asked=provider: fetch.find_logins(asked, surroundings(home)).credentials,
-                )  # fmt: skip
+                    provider,
+                    credential,
+                    now=lambda: NOW,
+                    send=http.send_request,
+                    read_database=nowhere,
+                    provider_state={},
+                    base_url=server.url,
+                    find_again=lambda asked=provider: fetch.find_logins(asked, surroundings(home)).credentials,
+                )
                 assert isinstance(outcome, Snapshot) == (fate == "good")
         owners = OWNERS if fate == "good" else []  # whose the nameless one is, where there is something to show
         assert sorted(asked.path for asked in server.requests) == sorted([*USAGE, *USAGE, *owners])
@@ -455,9 +461,14 @@ def test_the_documented_files_give_windows_whatever_else_the_server_refuses(home
             for provider in (claude.PROVIDER, codex.PROVIDER):
                 for credential in fetch.find_logins(provider, surroundings(home)).credentials:
                     outcome = fetch.poll_account(
-                        provider, credential, now=lambda: NOW, send=http.send_request, read_database=nowhere, provider_state={},
+                        provider,
+                        credential,
+                        now=lambda: NOW,
+                        send=http.send_request,
+                        read_database=nowhere,
+                        provider_state={},
                         base_url=server.url,
-                    )  # fmt: skip
+                    )
                     assert isinstance(outcome, Snapshot)
                     keys.append((provider.id, outcome.account, [reading.window for reading in outcome.readings]))
     assert (

@@ -43,7 +43,7 @@ def choose(seen: PollContext) -> NextPoll:
 
 
 def test_a_login_never_asked_is_asked_at_once() -> None:
-    assert choose(PollContext(pace=CODEX)) == NextPoll(at=NOON, reason="not asked yet")
+    assert choose(PollContext(pace=CODEX)) == NextPoll(at=NOON, reason="not polled yet")
 
 
 def test_far_from_every_threshold_the_usual_interval_holds() -> None:
@@ -347,9 +347,9 @@ def test_a_good_answer_is_followed_within_floor_and_ceiling(
     [
         (0, None, 10, "every 10m"),
         (15, None, 10, "every 10m"),
-        (25, None, 5, "only a part was heard since the last whole answer"),
-        (90, None, -60, "only a part was heard since the last whole answer"),
-        (10, 20, 8, "only a part was heard since the last whole answer"),
+        (25, None, 5, "only some windows are known since the last answer"),
+        (90, None, -60, "only some windows are known since the last answer"),
+        (10, 20, 8, "only some windows are known since the last answer"),
     ],
 )
 def test_what_is_heard_from_elsewhere_is_but_a_part_and_puts_a_request_off_only_so_long(

@@ -56,7 +56,7 @@ def test_an_event_is_one_readable_line(start, tmp_path):
     log = start()
     log.info("watching")
     log.warning("the config cannot be used:\nconfig.toml:3:8: no provider `clade`\n  when = 'clade'\n         ^^^^^")
-    log.exception("job poll claude", broken("boom"))
+    log.report_error("job poll claude", broken("boom"))
     first, second, third = lines(tmp_path)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO    watching", first)
     assert second.endswith("the config cannot be used: | config.toml:3:8: no provider `clade` | when = 'clade'")
@@ -73,7 +73,7 @@ def test_only_verbose_logs_every_poll(start, tmp_path):
 def test_a_json_line_has_three_stable_keys(start, tmp_path):
     log = start(json_lines=True)
     log.warning("claude: {braces} and <tags> and\ntwo lines")
-    log.exception("start", broken("boom"))
+    log.report_error("start", broken("boom"))
     first, second = map(json.loads, lines(tmp_path))
     assert list(first) == list(second) == ["at", "level", "message"]
     assert (first["level"], first["message"]) == ("warning", "claude: {braces} and <tags> and | two lines")
@@ -88,7 +88,7 @@ def test_no_secret_is_written_however_it_comes(start, tmp_path, capsys, json_lin
         log.debug(f"asked {secret}")
         log.info(f"said\n{secret}")
         log.warning(f"refused: {secret}")
-        log.exception("sending", broken(f"no route to {secret}"))
+        log.report_error("sending", broken(f"no route to {secret}"))
     said = "\n".join(lines(tmp_path)) + capsys.readouterr().err
     assert said.count("***") >= 2 * 4 * len(SECRETS)
     assert not [secret for secret in SECRETS if secret.rsplit("/", 1)[-1] in said]

@@ -1,7 +1,4 @@
-"""`config.toml` as it is written: the shape of its tables, and what is wrong with a file that has another.
-
-Never put here what a setting means: `watcher.config.loader` does that.
-"""
+"""The shape of `config.toml`, and the mistakes of a file that has another shape, each with its place."""
 
 import re
 from collections.abc import Collection
@@ -15,7 +12,7 @@ from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import Diagnostic, create_diagnostic, find_close_match
 from watcher.core.rules.toml_positions import TextSpan, TomlPositions
 
-MAX_FILE_BYTES = 1_000_000  # of one file; more is not something a person wrote
+MAX_FILE_BYTES = 1_000_000
 
 KeyPath = tuple[str | int, ...]
 """Keys and indexes from the top of the file: ("channels", "team", "url")."""
@@ -24,7 +21,7 @@ KeyPath = tuple[str | int, ...]
 
 
 class PollTable(Struct, forbid_unknown_fields=True):
-    """How often to ask."""
+    """How often to poll."""
 
     every: str | None = None
     hints: bool = True
@@ -46,25 +43,25 @@ class ProviderTable(Struct, forbid_unknown_fields=True):
 
 
 class QuietTable(Struct, forbid_unknown_fields=True):
-    """When only what is critical is said."""
+    """When only critical alerts are sent."""
 
     hours: str
     tz: str | None = None
 
 
 class ConfigDocument(Struct, forbid_unknown_fields=True):
-    """The whole file. Rules are read by the rulebook, channels by their notifiers."""
+    """The whole file."""
 
     poll: PollTable = field(default_factory=PollTable)
     providers: dict[str, ProviderTable] = field(default_factory=dict)
     channels: dict[str, dict[str, Any]] = field(default_factory=dict)
     route: dict[str, list[str]] = field(default_factory=dict)
     quiet: QuietTable | None = None
-    rule: Any = None  # whatever it is: the rulebook reads it, and says what is wrong with it
+    rule: Any = None  # read and checked by `watcher.core.rules.loader`
 
 
 def read_text(path: Path, problems: list[Diagnostic]) -> str | None:
-    """A file's text with line ends as newlines; None, and a problem, where it cannot be had."""
+    """A file's text with newlines as line ends; None, and a problem, if it cannot be read."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -84,17 +81,17 @@ def read_text(path: Path, problems: list[Diagnostic]) -> str | None:
 
 
 def make_unreadable_diagnostic(path: str, error: OSError) -> Diagnostic:
-    """What is said of a file or folder that is there and cannot be read."""
+    """The problem of a file or folder that exists and cannot be read."""
     return Diagnostic(path=path, line=1, column=1, message=f"cannot be read: {error.strerror}")
 
 
 class ConfigFile:
-    """One `config.toml`, and everything that is found to be wrong with it.
+    """One `config.toml` and its problems.
 
     Attributes:
         path: as messages name it.
-        text: of the file; empty where there is none or it cannot be read.
-        problems: in the order of discovery; others that read beside it may add theirs.
+        text: of the file; empty if it cannot be read.
+        problems: in the order in which they are found, also by the loader.
     """
 
     def __init__(self, path: Path) -> None:
@@ -104,20 +101,20 @@ class ConfigFile:
         self._positions: TomlPositions | None = None
 
     def read(self) -> ConfigDocument:
-        """The whole file, or what of it can be used: `problems` says what cannot."""
+        """The whole file, less its mistakes, which are in `problems`."""
         text = read_text(Path(self.path), self.problems)
         if text is None:
             return ConfigDocument()
         self.text = text
         found = loader.parse_toml_document(text, self.path)
         if isinstance(found, Diagnostic):
-            return ConfigDocument()  # the rulebook reads the same file, and says what and where
+            return ConfigDocument()  # the loader of rules reads the same text and reports it
         raw, self._positions = found
         document: ConfigDocument = self.convert_table(raw, ConfigDocument, ())
         return document
 
     def convert_table(self, raw: Any, kind: type[Any], key_path: KeyPath) -> Any:
-        """`raw` as a table of that kind; unknown keys and wrong types are problems, the rest is kept."""
+        """`raw` as a table of that kind, without unknown keys and values of a wrong type, which are problems."""
         if not isinstance(raw, dict):
             self.add_problem(key_path, "must be a table")
             return kind() if kind is not QuietTable else None
@@ -132,8 +129,8 @@ class ConfigFile:
             except msgspec.ValidationError as error:
                 kinds = get_args(types[key].type)
                 words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
-                said = f": choose one of {', '.join(words)}" if words else f" {_describe_type_error(error)}"
-                self.add_problem((*key_path, key), f"`{key}`{said}")
+                expected = f": choose one of {', '.join(words)}" if words else f" {_describe_type_error(error)}"
+                self.add_problem((*key_path, key), f"`{key}`{expected}")
         missing = [name for name, each in types.items() if each.required and name not in good and name not in raw]
         for name in missing:
             self.add_problem(key_path, f"`{name}` is missing", at_key=True)
@@ -141,7 +138,7 @@ class ConfigFile:
             return None
         try:
             return kind(**good)
-        except ValueError as error:  # what the record itself demands of its values; it names the key, never the value
+        except ValueError as error:  # a check of the record itself; it names the key, never the value
             named = re.match(r"`(\w+)`", str(error))
             self.add_problem((*key_path, named[1]) if named and named[1] in raw else key_path, str(error))
             return None
@@ -158,7 +155,7 @@ class ConfigFile:
         return msgspec.convert(value, kind)
 
     def _convert_lists(self, raw: dict[str, Any], key_path: KeyPath) -> dict[str, list[str]]:
-        """A table of lists; each that is none is a problem of its own, at its own place."""
+        """A table of lists; each value that is none is a problem at its own place."""
         good = {}
         for key, value in raw.items():
             try:
@@ -168,7 +165,7 @@ class ConfigFile:
         return good
 
     def add_problem(self, key_path: KeyPath, message: str, *, at_key: bool = False) -> None:
-        """Note what is wrong with the value at a place, or with its key."""
+        """Add a problem of the value at `key_path`, or of its key."""
         if self._positions is None:
             place = TextSpan(0, 1)
         else:
@@ -176,7 +173,7 @@ class ConfigFile:
         self.problems.append(create_diagnostic(self.path, self.text, place, message))
 
     def add_unknown_word(self, key_path: KeyPath, what: str, word: str, valid: tuple[str, ...]) -> None:
-        """Note a word that means nothing here, with the nearest one that does."""
+        """Add the problem of an unknown word, with the most similar valid one."""
         self.add_problem(key_path, f"unknown {what} `{word}`; {suggest(word, valid)}", at_key=True)
 
 
@@ -194,7 +191,7 @@ _TYPE_ERROR_PATTERN = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
 
 
 def _describe_type_error(error: msgspec.ValidationError) -> str:
-    """What a key takes and what it was given, in the words of TOML."""
+    """The expected and the given type, in the words of TOML."""
     text = str(error).split(" - at ")[0]
     found = _TYPE_ERROR_PATTERN.fullmatch(text)
     if found is None:

@@ -1,7 +1,4 @@
-"""The JSON Schema of `config.toml`, for editors, from the records that the file is read into.
-
-Never check a file here: a schema helps while typing, `watcher rules check` decides.
-"""
+"""The JSON Schema of `config.toml`, for editors, made from the records that the file is read into."""
 
 from typing import Any
 
@@ -15,29 +12,29 @@ from watcher.providers.registry import PROVIDERS
 
 SECRET_DESCRIPTION = "env:NAME, file:PATH, cmd:ARGV, or the value itself (then nobody else may read the file)."  # noqa: S105
 DESCRIPTIONS = {
-    "poll": "How often to ask, unless a provider says otherwise.",
-    "poll.every": "The usual interval: 5m. Left out: each provider's own.",
-    "poll.hints": "Ask sooner while a tool is in use, seen by when its own folder last changed. Default: true.",
-    "providers": "What to ask. Left out: every provider of which a login is found.",
-    "providers.enabled": "Whether to ask it. Left out: where a login is found.",
-    "providers.every": "How often: 10m. Never more often than the provider allows.",
+    "poll": "How often to poll, unless a provider has its own interval.",
+    "poll.every": "The usual interval: 5m. Default: each provider's own.",
+    "poll.hints": "Poll sooner while a tool is in use, judged by when its own folder last changed. Default: true.",
+    "providers": "What to poll. Default: every provider with a login.",
+    "providers.enabled": "Whether to poll it. Default: if a login is found.",
+    "providers.every": "The usual interval: 10m. Never shorter than the provider allows.",
     "providers.base_url": "Replaces scheme, host and port of its requests: http://127.0.0.1:8080.",
-    "providers.credentials": "The file that holds the login, in place of the usual places.",
+    "providers.credentials": "The file that holds the login, instead of the usual ones.",
     "providers.token": f"The login itself: {SECRET_DESCRIPTION}",
     "providers.database": "antigravity: path of state.vscdb.",
     "providers.accounts": "gemini_cli, antigravity: path of antigravity-accounts.json.",
     "providers.source": "antigravity: cache (default), server or auto.",
-    "providers.user_agent": "codex: the name under which to ask, where a bot wall lets only some pass.",
-    "providers.reset_credits": "codex: whether to ask, hourly at most, for the resets in hand and their end.",
-    "channels": "Who is told, each under a name of your own: [channels.team].",
-    "route": "Which channels hear of alerts whose rule names none.",
-    "route.default": "Channels for every alert. Left out: all of them.",
-    "quiet": "When only what is critical is said; the rest waits for the end.",
+    "providers.user_agent": "codex: the User-Agent of its requests, if a bot wall accepts only some.",
+    "providers.reset_credits": "codex: whether to request, at most hourly, the reset credits and when they expire.",
+    "channels": "Where messages go, each under a name of your own: [channels.team].",
+    "route": "The channels of alerts whose rule names none.",
+    "route.default": "Channels of all other alerts. Default: every channel.",
+    "quiet": "When only critical alerts are sent; the others wait for the end.",
     "quiet.hours": "From and to: 22:00-08:00.",
-    "quiet.tz": "The zone of the hours: Europe/Berlin. Left out: local time.",
-    "rule": "Rules; they may as well stand in files of their own in rules/.",
+    "quiet.tz": "The time zone of the hours: Europe/Berlin. Default: local time.",
+    "rule": "Rules; they may also be in files of their own in rules/.",
 }
-"""Key -> what it is for."""
+"""Key -> its description."""
 
 
 def build_config_schema() -> dict[str, Any]:
@@ -63,12 +60,12 @@ def build_config_schema() -> dict[str, Any]:
         keys["route"]["properties"][severity.value]["description"] = f"Channels for alerts that are {severity}."
     for table in (parts["PollTable"], parts["ProviderTable"]):
         table["properties"]["every"]["pattern"] = DURATION_PATTERN
-    told = {"title": "Config of the AI usage watcher", "description": "All of it may be left out."}
-    return {"$schema": JSON_SCHEMA_DIALECT, **document, **told, "$defs": parts}
+    title = {"title": "Config of the AI usage watcher", "description": "All of it may be left out."}
+    return {"$schema": JSON_SCHEMA_DIALECT, **document, **title, "$defs": parts}
 
 
 def _find_key_schema(path: str, keys: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
-    """The part of the schema that describes a key."""
+    """The schema of one key."""
     table, _, key = path.partition(".")
     if not key:
         found: dict[str, Any] = keys[table]
@@ -89,7 +86,7 @@ def _make_name_list_schema() -> dict[str, Any]:
 
 
 def _make_channel_schema(kind: str) -> dict[str, Any]:
-    """A channel's table: its type, and that notifier's settings."""
+    """The schema of a channel: its type, and the settings of that notifier."""
     notifier = NOTIFIERS[kind]
     _, parts = msgspec.json.schema_components([notifier.settings_class], ref_template="#/$defs/{name}")
     (table,) = strip_null(parts).values()

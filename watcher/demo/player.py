@@ -159,7 +159,7 @@ class _EventLog(Log):
         """Report it."""
         self._player.report_problem(message)
 
-    def exception(self, context: str, error: BaseException) -> None:
+    def report_error(self, context: str, error: BaseException) -> None:
         """Report it."""
         self._player.report_problem(f"{context}: {type(error).__name__}: {error}")
 

@@ -1,7 +1,7 @@
-"""A free hint: when the tools on this machine were last used, from the modification times of their own session files.
+"""When a provider's tools on this machine were last used, from the modification times of their session files.
 
-Only `stat`, never a file's content; bounded, and switched off by `[poll] hints = false`. Never take more than a hint
-from here: use on another machine leaves no trace on this one.
+A hint only: usage on other machines leaves no trace here. Reads no file, looks at a bounded number of entries, and is
+switched off by `[poll] hints = false`.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from watcher.credentials import HostInfo
 
-MAX_ENTRIES = 400  # entries looked at, newest folders first: a long history costs no more than a short one
+MAX_ENTRIES = 400  # looked at, newest folders first: a long history costs no more than a short one
 MAX_DEPTH = 4  # Codex keeps its sessions below year/month/day
 
 SESSION_FOLDERS: dict[str, tuple[str, ...]] = {
@@ -25,7 +25,7 @@ SESSION_FOLDERS: dict[str, tuple[str, ...]] = {
 
 
 def find_last_activity(provider: str, host_info: HostInfo) -> datetime | None:
-    """When a session of the provider last changed; None where there is no trace."""
+    """When a session of the provider last changed; None if there is none."""
     times = [
         at for folder in _list_session_folders(provider, host_info) if (at := _find_newest_mtime(folder)) is not None
     ]
@@ -42,21 +42,21 @@ def _list_session_folders(provider: str, host_info: HostInfo) -> Iterator[Path]:
 
 
 def _find_newest_mtime(folder: Path) -> float | None:
-    """Seconds since 1970 of the newest entry, looking into the newest folders first."""
+    """Modification time of the newest entry, in seconds since 1970."""
     newest: float | None = None
-    looks = 0
-    ahead = [(0.0, 0, str(folder))]
-    while ahead and looks < MAX_ENTRIES:
-        ahead.sort()
-        _, depth, path = ahead.pop()
+    seen = 0
+    queue = [(0.0, 0, str(folder))]
+    while queue and seen < MAX_ENTRIES:
+        queue.sort()
+        _, depth, path = queue.pop()
         try:
             entries = os.scandir(path)
         except OSError:
             continue
         with entries:
             for entry in entries:
-                looks += 1
-                if looks > MAX_ENTRIES:
+                seen += 1
+                if seen > MAX_ENTRIES:
                     break
                 try:
                     changed = entry.stat(follow_symlinks=False).st_mtime
@@ -65,5 +65,5 @@ def _find_newest_mtime(folder: Path) -> float | None:
                     continue
                 newest = changed if newest is None else max(newest, changed)
                 if is_folder and depth + 1 < MAX_DEPTH:
-                    ahead.append((changed, depth + 1, entry.path))
+                    queue.append((changed, depth + 1, entry.path))
     return newest

@@ -1,7 +1,4 @@
-"""How far this machine's clock is from the servers': read off answers that come anyway, for `watcher doctor`.
-
-Resets, cooldowns and quiet hours are only as right as the clock. Never ask anybody for the time.
-"""
+"""How far this machine's clock is ahead of the servers', from the `Date` of their answers, for `watcher doctor`."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,13 +11,13 @@ CLOCK_AHEAD_FACT = "clock_ahead_s"  # seconds; the fact's own time is when it wa
 
 
 class ClockSkew:
-    """Listens at the door to the network."""
+    """Measures the skew of the last answer."""
 
     def __init__(self) -> None:
         self._ahead: timedelta | None = None
 
     def wrap_send(self, send: Callable[[Request], Response]) -> Callable[[Request], Response]:
-        """The same door; may be used in any thread."""
+        """A `send` that also measures; may be called in any thread."""
 
         def sent(request: Request) -> Response:
             response = send(request)
@@ -32,14 +29,14 @@ class ClockSkew:
         return sent
 
     def save(self, store: Store, now: datetime) -> None:
-        """Write down what was heard since the last time, if anything; on the store's own thread."""
+        """Save the skew measured since the last call, if any; in the store's thread."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             store.run_transaction(lambda: store.facts.save(CLOCK_AHEAD_FACT, str(ahead.total_seconds()), now), now=now)
 
 
 def measure_clock_ahead(response: Response) -> timedelta | None:
-    """How far this machine's clock is ahead of the server's; None where the server gives no date that can be read."""
+    """How far this machine's clock is ahead of the server's; None if the answer has no valid `Date`."""
     try:
         said = parsedate_to_datetime(response.headers.get("date", ""))
         return response.received_at - (said if said.tzinfo is not None else said.replace(tzinfo=UTC))

@@ -1,7 +1,6 @@
-"""One poll of one account, start to end: where its login is, what is asked, and what became of it.
+"""One poll of one account: `find_logins` finds its login, `poll_account` asks the provider.
 
-Nothing leaves here as an exception: a poll ends as a `Snapshot` or as a `Failure`, so that no provider can hurt
-another. Never decide here when to ask; `core.cadence` does.
+Nothing here raises: a poll ends as a `Snapshot` or a `PollFailure`, so that one provider never stops another.
 """
 
 import contextlib
@@ -24,24 +23,25 @@ from watcher.providers.registry import PROVIDERS
 from watcher.storage.records import Account
 from watcher.system import clock
 
-_MAX_MESSAGE_LENGTH = 1000  # of a failure: its sentence may hold a long path
-MAX_REQUESTS = 32  # a conversation that long goes in circles
-REFUSED_FOR = timedelta(minutes=15)  # a refused token is left alone so long, unless it changes
+MAX_MESSAGE_LENGTH = 1000  # of a failure: its sentence may hold a long path
+MAX_REQUESTS = 32  # a conversation that is longer repeats itself
+REFUSED_FOR = timedelta(minutes=15)  # how long a refused token is not sent again
+MAX_REFUSALS = 64  # remembered for each account
+REFUSAL_ERRORS = (ExpiredError, ForbiddenError)  # after these another login of the account is tried
 RENEWING_PROGRAMS = {opencode.SOURCE_NAME: "OpenCode's: run `opencode` once"}
-"""Place -> which other program renews the logins in it."""
-REFUSAL_ERRORS = (ExpiredError, ForbiddenError)  # what another login of the same account may be spared
-MAX_REFUSALS = 64  # that are remembered of one account
-_REFUSALS_KEY = "poll.refusals"  # in `kept`: hash of the login -> when it was refused, and in which words
+"""Source -> the other program that renews its logins."""
+
+_REFUSALS_KEY = "poll.refusals"  # in the provider's state: hash of the login -> when it was refused, and the error
 
 
 class FoundLogins(Struct, frozen=True, kw_only=True):
-    """The logins of one provider, each account once, and what stood in the way of finding more."""
+    """The logins of one provider, one for each account, and the sources that could not be read."""
 
     credentials: tuple[Credential, ...] = ()
     failures: tuple[PollFailure, ...] = ()
 
 
-# --- finding --------------------------------------------------------------------------------------------------------
+# --- logins ---------------------------------------------------------------------------------------------------------
 
 
 def find_logins(
@@ -52,26 +52,23 @@ def find_logins(
     now: Callable[[], datetime] = clock.utc_now,
     known_keys: accounts.KnownKeys = accounts.NO_KNOWN_KEYS,
 ) -> FoundLogins:
-    """Every account of that provider once, with its stable key, and a failure for each place that cannot be used."""
-    troubles: Sequence[Exception] = ()
+    """Every account of the provider once, with its stable key, and a failure for each source that cannot be read."""
+    errors: Sequence[Exception] = ()
     found: Sequence[Credential] = ()
-    overrides = _expand_override_paths(overrides or Overrides(), host_info.home)
+    overrides = overrides or Overrides()
     try:
         found = provider.find_credentials(host_info, overrides)
-        named = next((name for name in ("credentials", "accounts") if getattr(overrides, name)), None)
-        if not found and named:
-            troubles = (_make_no_login_error(provider, named, Path(getattr(overrides, named))),)
+        key = next((key for key in ("credentials", "accounts") if getattr(overrides, key)), None)
+        if not found and key:
+            errors = (_make_no_login_error(provider, key, Path(getattr(overrides, key))),)
     except UnusableSourceError as error:
-        found, troubles = error.credentials, error.errors
+        found, errors = error.credentials, error.errors
     except Exception as error:  # noqa: BLE001 - one provider never stops another
-        troubles = (error,)
+        errors = (error,)
+    merged = accounts.merge_duplicates([_clean_credential(each) for each in found], now())
     return FoundLogins(
-        credentials=accounts.assign_keys(
-            accounts.merge_duplicates([_clean_credential(each) for each in found], now()),
-            known_keys,
-            all_sources_read=not troubles,
-        ),
-        failures=tuple(_make_failure(provider, None, trouble, now()) for trouble in troubles),
+        credentials=accounts.assign_keys(merged, known_keys, all_sources_read=not errors),
+        failures=tuple(_make_failure(provider, None, error, now()) for error in errors),
     )
 
 
@@ -85,23 +82,16 @@ def _clean_credential(credential: Credential) -> Credential:
     )
 
 
-def _expand_override_paths(overrides: Overrides, home: Path) -> Overrides:
-    """The same with `~` replaced in the paths."""
-    names = ("credentials", "database", "accounts")
-    paths = {name: path for name in names if (path := getattr(overrides, name)) and path.startswith("~/")}
-    return replace(overrides, **{name: str(home / path[2:]) for name, path in paths.items()})
-
-
 def _make_no_login_error(provider: Provider, key: str, path: Path) -> NotSignedInError:
-    """A place that the person named is worth a word where it holds nothing; the usual places are not."""
+    """An error for a path of the config without a login; the usual paths may be absent."""
     what = f"holds no login for {provider.name}" if path.exists() else "does not exist"
     return NotSignedInError(f"{path} {what}: look at `{key}` under [providers.{provider.id}]")
 
 
-# --- asking ---------------------------------------------------------------------------------------------------------
+# --- one poll -------------------------------------------------------------------------------------------------------
 
 
-def poll_account(  # noqa: PLR0913 - the doors to the world arrive one by one
+def poll_account(  # noqa: PLR0913 - each way to the outside world is an argument
     provider: Provider,
     credential: Credential,
     *,
@@ -112,34 +102,34 @@ def poll_account(  # noqa: PLR0913 - the doors to the world arrive one by one
     base_url: str | None = None,
     find_again: Callable[[], Sequence[Credential]] | None = None,
 ) -> Snapshot | PollFailure:
-    """One poll of one account; never raises.
+    """Poll one account; never raises.
 
-    A token past its own date is tried once all the same, because the server is the judge and clocks differ. A refused
-    token is not sent again: never if it is past its date, else not for a while; a renewed one is tried at once, and
-    where the account was found in several places its other tokens are.
+    A token past its date is tried once all the same, because clocks differ and the server decides. A refused token is
+    not sent again: never if it is past its date, else for 15 minutes. A renewed token is tried at once, and so are the
+    account's logins from other sources.
 
     Args:
-        provider: whom to ask.
-        credential: as whom.
+        provider: of the account.
+        credential: the account's login.
         now: the clock.
-        send: the door to the network.
-        read_database: the door to other programs' databases.
-        provider_state: what the provider remembers in memory of this account between polls; changed in place.
-        base_url: takes the place of scheme, host and port of every request.
-        find_again: looks for the logins anew; asked once after a refusal, in case that the tool has just renewed its token.
+        send: sends requests.
+        read_database: reads the databases of other programs.
+        provider_state: what the provider remembers of this account between polls, in memory; changed in place.
+        base_url: replaces scheme, host and port of every request.
+        find_again: finds the logins again; called once after a refusal, in case the tool has just renewed its token.
     """
 
-    def answer(question: SourceRequest) -> SourceResponse:
-        return send(apply_base_url(question, base_url)) if isinstance(question, Request) else read_database(question)
+    def perform(request: SourceRequest) -> SourceResponse:
+        return send(apply_base_url(request, base_url)) if isinstance(request, Request) else read_database(request)
 
-    def once(login: Credential) -> Snapshot:
-        return _poll_login(provider, login, now, answer, provider_state, is_only_login=not credential.fallbacks)
+    def poll_once(login: Credential) -> Snapshot:
+        return _poll_login(provider, login, now, perform, provider_state, is_only_login=not credential.fallbacks)
 
     try:
         try:
-            return once(credential)
+            return poll_once(credential)
         except REFUSAL_ERRORS as error:
-            return _poll_other_logins(credential, error, find_again, once)
+            return _poll_other_logins(credential, error, find_again, poll_once)
     except Exception as error:  # noqa: BLE001 - one provider never stops another
         return _make_failure(provider, credential, error, now())
 
@@ -150,7 +140,7 @@ def _poll_other_logins(
     find_again: Callable[[], Sequence[Credential]] | None,
     poll_once: Callable[[Credential], Snapshot],
 ) -> Snapshot:
-    """The answer to another login of the same account: the renewed one, then its spares; else raises the refusal."""
+    """Poll with the renewed login, then with the account's other logins; raises the refusal if all are refused."""
     renewed = _find_renewed_login(credential, find_again) if isinstance(refusal, ExpiredError) else None
     if renewed is not None:
         try:
@@ -177,8 +167,8 @@ def _poll_login(  # noqa: PLR0913 - as `poll_account`
     refusals: dict[str, tuple[datetime, ProviderError]] = provider_state.setdefault(_REFUSALS_KEY, {})
     login = _hash_login(credential)
     if login in refusals and _is_refusal_active(credential, refusals[login][0], at):
-        said = refusals[login][1]
-        raise type(said)(*said.args)
+        error = refusals[login][1]
+        raise type(error)(*error.args)
     try:
         snapshot = _run_conversation(provider.fetch_usage(credential, at, provider_state), perform)
     except REFUSAL_ERRORS as error:
@@ -193,28 +183,28 @@ def _poll_login(  # noqa: PLR0913 - as `poll_account`
 
 
 def _run_conversation(conversation: Conversation, perform: Callable[[SourceRequest], SourceResponse]) -> Snapshot:
-    """Run a provider to its end. An error at a door is raised where the provider asked, so that it may do without."""
+    """Perform the provider's requests. A failed one raises inside the provider, which may do without its answer."""
     try:
-        question = next(conversation)
+        request = next(conversation)
         for _ in range(MAX_REQUESTS):
             try:
-                reply = perform(question)
+                response = perform(request)
             except ProviderError as error:
-                question = conversation.throw(error)
+                request = conversation.throw(error)
             else:
-                question = conversation.send(reply)
+                request = conversation.send(response)
     except StopIteration as end:
         if isinstance(end.value, Snapshot):
             return end.value
         raise TypeError("no snapshot at the end") from None
     finally:
         conversation.close()
-    raise RecursionError("too many questions")
+    raise RecursionError("too many requests")
 
 
 def _is_refusal_active(credential: Credential, refused_at: datetime, now: datetime) -> bool:
-    """Whether a refusal of then still counts."""
-    renewable = bool(credential.refresh_token)  # by us, in memory: then the date says nothing of the login
+    """Whether a refused login is not to be tried yet."""
+    renewable = bool(credential.refresh_token)  # by us, in memory: the access token's date does not matter
     expired = not renewable and credential.expires_at is not None and credential.expires_at <= now
     return expired or now - refused_at < REFUSED_FOR
 
@@ -226,7 +216,7 @@ def _hash_login(credential: Credential) -> str:
 def _find_renewed_login(
     credential: Credential, find_again: Callable[[], Sequence[Credential]] | None
 ) -> Credential | None:
-    """The same account's login, if it has changed since."""
+    """The account's login if it has changed since."""
     for found in find_again() if find_again is not None else ():
         if found.account == credential.account and _hash_login(found) != _hash_login(credential):
             return found
@@ -244,7 +234,7 @@ def apply_base_url(request: Request, base_url: str | None) -> Request:
 def _make_failure(provider: Provider, credential: Credential | None, error: Exception, at: datetime) -> PollFailure:
     kind, message, retry_after = "shape", _describe_unexpected(provider, error), None
     if isinstance(error, ProviderError):
-        kind, message = error.kind, clean_text(str(error), _MAX_MESSAGE_LENGTH)
+        kind, message = error.kind, clean_text(str(error), MAX_MESSAGE_LENGTH)
         retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
     if kind == "expired" and credential and credential.source_name in RENEWING_PROGRAMS and "opencode" not in message:
         message += f"; this login is {RENEWING_PROGRAMS[credential.source_name]}"
@@ -262,29 +252,26 @@ def _make_failure(provider: Provider, credential: Credential | None, error: Exce
 
 
 def _describe_unexpected(provider: Provider, error: Exception) -> str:
-    """Where it happened and of what kind it was; not its text, which may hold a piece of the answer."""
+    """The error's type and place, without its text, which may quote the answer."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    where = "?"
-    if trace is not None:
-        file = trace.tb_frame.f_code.co_filename.replace("\\", "/").rsplit("/", 1)[-1]
-        where = f"{file}:{trace.tb_lineno}"
-    return f"{provider.name}: unexpected {type(error).__name__} at {where}: please report it"
+    place = "?" if trace is None else f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    return f"{provider.name}: unexpected {type(error).__name__} at {place}: please report it"
 
 
-# --- What a round says where no answer can come: no login, one that is gone, a thread that never came back
+# --- polls that could not be made -----------------------------------------------------------------------------------
 
 
 def make_no_login_failure(provider: str, now: datetime) -> PollFailure:
-    """A provider is switched on, and nowhere is there a login."""
+    """The config enables a provider, and it has no login."""
     facts = PROVIDERS[provider]
     message = f"{facts.name}: switched on in the config, but no login is found; {facts.sign_in_hint}"
     return PollFailure(provider=provider, at=now, kind="not_signed_in", message=message)
 
 
 def make_signed_out_failure(account: Account, now: datetime) -> PollFailure:
-    """An account that was there has no login any more."""
+    """An account has no login any more."""
     facts = PROVIDERS[account.provider]
     return PollFailure(
         provider=account.provider,
@@ -309,8 +296,8 @@ def make_timeout_failure(credential: Credential, timeout: timedelta, now: dateti
     )
 
 
-def make_login_search_timeout(provider: str, account: str, timeout: timedelta, now: datetime) -> PollFailure:
+def make_search_timeout_failure(provider: str, account: str, timeout: timedelta, now: datetime) -> PollFailure:
     """The search for logins has not ended in time."""
     name, minutes = PROVIDERS[provider].name, timeout.seconds // 60
-    text = f"{name}: the look for logins took over {minutes} minutes: a folder or a program of this machine hangs"
+    text = f"{name}: the search for logins took over {minutes} minutes: a folder or a program of this machine hangs"
     return PollFailure(provider=provider, account=account, at=now, kind="timeout", message=text)

@@ -1,8 +1,7 @@
-"""What other programs hand to us, on its way to the store: one file a source, the newest in place of the one before.
+"""Data from other programs on its way to the store: one file for each source, the newest entry only.
 
-A program that must not wait (Claude Code's status line) puts its words here in a few milliseconds; whoever owns the
-store takes them. So no second writer ever stands in the store's way. Standard library only; never read a meaning into
-it here.
+A program that must not wait (Claude Code's status line) writes here within milliseconds; the process that owns the
+store takes the entry, so that the store has only one writer. Standard library only.
 """
 
 import contextlib
@@ -18,9 +17,11 @@ MAX_ENTRY_CHARS = 64 * 1024
 
 
 def write_entry(state_dir: Path, source: str, content: dict[str, Any], at: datetime) -> None:
-    """Lay it down, whole or not at all.
+    """Write the entry, replacing the last one atomically.
 
-    Errors: OSError where the folder cannot be written, ValueError where it is far too large.
+    Raises:
+        OSError: the folder cannot be written.
+        ValueError: the entry is far too large.
     """
     text = json.dumps({"at": at.isoformat(), "content": content})
     if len(text) > MAX_ENTRY_CHARS:
@@ -38,7 +39,7 @@ def write_entry(state_dir: Path, source: str, content: dict[str, Any], at: datet
 
 
 def has_entry(state_dir: Path, source: str) -> bool:
-    """Whether anything lies there, at the cost of one look; nothing does where nobody may look."""
+    """Whether there is an entry; False if the folder cannot be read."""
     try:
         return (state_dir / INBOX_FOLDER / f"{source}.json").exists()
     except OSError:
@@ -46,7 +47,7 @@ def has_entry(state_dir: Path, source: str) -> bool:
 
 
 def pop_entry(state_dir: Path, source: str) -> tuple[dict[str, Any], datetime] | None:
-    """What was laid down last and when, taken away; None where nothing was, or nothing that can be read."""
+    """Take the last entry and its time; None if there is none, or if it is invalid."""
     path = state_dir / INBOX_FOLDER / f"{source}.json"
     mine = path.with_suffix(f".{os.getpid()}.taken")
     try:

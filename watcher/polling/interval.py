@@ -1,20 +1,19 @@
-"""When to ask each provider next, and why.
+"""When to poll each login next, and why.
 
-Pure: what is known of one login goes in as a `Sight`, an instant with a reason comes out as a `NextPoll`. The same
-sight at the same `now` gives the same answer, so the daemon may ask again at any time (a file changed, the machine
-woke) and simply believe the new one. Never put a clock, a store or a provider's name here: what differs between
-providers is a `Pace`.
+Pure: a `PollContext` and an instant go in, a `NextPoll` with a reason comes out. The same input gives the same answer,
+so the caller may ask again at any time (a file changed, the machine woke) and use the new one. Providers differ only in
+their `Pace`.
 
-In order of force, the strongest first::
+Strongest rule first::
 
-    stopped       unsupported: never, until the login changes
-    cooldown      429: not before it ends, whatever else is due
-    budget        floor between two requests of one token, and a number of them an hour
+    stopped       unsupported: not until the login changes
+    cooldown      429: not before it ends
+    budget        minimum interval between two requests of one token, and a number of them an hour
     refused       expired, forbidden, signed out: 15 min, or at once with another login
-    troubled      offline, timeout, server, shape, blocked: back-off
-    doubted       the engine does not believe the last answer: once more soon
-    reset         30 s after a window turns over
-    watched       near a threshold or heading for it: sooner; still: later; else the usual interval
+    failed        offline, timeout, server, shape, blocked: back-off
+    suspect       the engine does not believe the last answer: again soon
+    reset         30 s after a window resets
+    usage         near a threshold or heading for it: sooner; unchanged: later; else the usual interval
 """
 
 from datetime import datetime, timedelta
@@ -25,84 +24,69 @@ from msgspec.structs import replace
 from watcher.core.engine.thresholds import SeriesOutlook
 from watcher.core.model import Pace
 
-# --- What is known of one login when its next poll is chosen, and what comes of it. Never choose here: `cadence` does
-
-
-class PollContext(Struct, frozen=True, kw_only=True):
-    """All that is known of one login when its next poll is chosen. None is unknown or never."""
-
-    pace: Pace
-    polled_at: datetime | None = None  # when it was last asked or heard of, whatever came of it
-    requested_at: datetime | None = None  # likewise, where what was heard since came from elsewhere, and was but a part
-    series_outlooks: tuple[SeriesOutlook, ...] = ()
-    suspect_count: int = 0  # answers in a row that the engine did not believe (suspect, frozen)
-    failure_kind: str | None = (
-        None  # kind of the last failure (`status --json`: `error.kind`); None: the last poll was good
-    )
-    failure_count: int = 0  # polls in a row that failed
-    retry_at: datetime | None = None  # the failure's own word
-    cooldown_until: datetime | None = None  # of the token that will be used, kept on disk
-    strikes: int = 0  # 429s of this token that are not yet forgiven
-    login_changed: bool = False  # the login now found is not the one that was asked with
-    recent_requests: tuple[
-        datetime, ...
-    ] = ()  # when this token was used in the last hour, by any provider or command; any order
-    active_at: datetime | None = None  # newest change in the tool's own session folders; None: no such hint
-    woke_at: datetime | None = None  # when the machine last woke from sleep
-    jitter: float = 0.0  # -1..1, drawn by the caller: moves back-offs by a tenth, so that clients do not march in step
-
-
-class NextPoll(Struct, frozen=True, kw_only=True):
-    """When to ask next, and why. `at` may be in the past: ask now. None: not until the login changes."""
-
-    at: datetime | None
-    reason: str  # for people: "every 5m", "80% expected in 6m", "cooling down after 429"
-    recheck_at: datetime | None = (
-        None  # when a glance at session folders or logins could bring it forward; None: no use
-    )
-
-
-RESET_DELAY = timedelta(seconds=30)  # servers turn a window over some seconds late
+RESET_DELAY = timedelta(seconds=30)  # servers reset a window some seconds late
 MIN_COOLDOWN = timedelta(minutes=5)
 MAX_BACKOFF = timedelta(hours=6)
-MAX_COOLDOWN = timedelta(hours=24)  # what a server may demand; longer is a mistake of the server's
+MAX_COOLDOWN = timedelta(hours=24)  # what a server may demand; longer is a mistake of the server
 REFUSED_EVERY = timedelta(minutes=15)
-LOGIN_CHECK_EVERY = timedelta(minutes=3)  # looking for a login costs no request
+LOGIN_CHECK_EVERY = timedelta(minutes=3)  # a search for logins costs no request
 BLOCKED_EVERY = timedelta(minutes=15)
 OFFLINE_FIRST_WAIT = timedelta(minutes=1)
 OFFLINE_MAX_WAIT = timedelta(minutes=15)
 NEW_LOGIN_DELAY = timedelta(seconds=5)  # the tool may still be writing
-USAGE_COUNT_DELAY = timedelta(seconds=60)  # use this young may not be in the server's count yet
-MAX_BURST_FACTOR = 3.0  # times the even pace over a window's busy hours: as fast as one person uses it up
-BUSY_FRACTIONS = (
-    (6, 1.0),
-    (24, 1 / 3),
-    (24 * 30, 5 / 21),
-)  # hours of a window, and the part of them in which people work
-NEAR_THRESHOLD_PERCENT = (
-    2.0  # points below a threshold at which it is worth looking twice as often while the value moves
-)
-MAX_AGE_FRACTION = 0.9  # of the age at which a rule speaks
-RATE_SAFETY_FACTOR = 1.5  # a rate may rise by this before the next look
+USAGE_COUNT_DELAY = timedelta(seconds=60)  # the server's count may lag behind usage by this much
+MAX_BURST_FACTOR = 3.0  # times the even rate over a window's busy hours: the fastest that one person uses it up
+BUSY_FRACTIONS = ((6, 1.0), (24, 1 / 3), (24 * 30, 5 / 21))  # hours of a window, and the part in which people work
+NEAR_THRESHOLD_PERCENT = 2.0  # this near a threshold a changing value is polled twice as often
+MAX_AGE_FRACTION = 0.9  # of the age at which a rule fires
+RATE_SAFETY_FACTOR = 1.5  # a rate may rise by this before the next poll
 
 LOGIN_FAILURES = frozenset({"not_signed_in", "expired", "forbidden"})
 
 
+class PollContext(Struct, frozen=True, kw_only=True):
+    """What is known of one login when its next poll is chosen. None is unknown or never."""
+
+    pace: Pace
+    polled_at: datetime | None = None  # of the last result, be it a failure or from a local source
+    requested_at: datetime | None = None  # of the last request, where local sources gave only a part since
+    series_outlooks: tuple[SeriesOutlook, ...] = ()
+    suspect_count: int = 0  # answers in a row that the engine did not believe
+    failure_kind: str | None = None  # of the last failure, as in `status --json`; None: the last poll succeeded
+    failure_count: int = 0  # failed polls in a row
+    retry_at: datetime | None = None  # as the failure said
+    cooldown_until: datetime | None = None  # of the token
+    strikes: int = 0  # 429s of this token that are not yet forgiven
+    login_changed: bool = False  # the login is not the one of the last poll
+    recent_requests: tuple[datetime, ...] = ()  # with this token in the last hour, in any order
+    active_at: datetime | None = None  # newest change in the tool's session folders; None: unknown
+    woke_at: datetime | None = None  # when the machine last woke from sleep
+    jitter: float = 0.0  # -1..1, drawn by the caller: moves back-offs by a tenth, so that clients do not synchronize
+
+
+class NextPoll(Struct, frozen=True, kw_only=True):
+    """When to poll next, and why. `at` may be in the past: poll now. None: not until the login changes."""
+
+    at: datetime | None
+    reason: str  # for people: "every 5m", "80% expected in 6m", "cooling down after 429"
+    recheck_at: datetime | None = None  # when local files may bring it forward; None: they cannot
+
+
 def compute_cooldown(strikes: int, retry_after: timedelta | None, now: datetime) -> datetime:
-    """Until when a token rests after a 429.
+    """Until when a token is not used after a 429.
 
     Args:
         strikes: 429s of this token that are not yet forgiven, this one included.
-        retry_after: what the server said; None or zero where it said nothing.
+        retry_after: as the server said; None or zero if it said nothing.
         now: when the 429 came.
     """
     doubled = min(_double_wait(MIN_COOLDOWN, strikes), MAX_BACKOFF)
-    said = min(retry_after or timedelta(0), MAX_COOLDOWN)
-    return now + max(doubled, said)
+    demanded = min(retry_after or timedelta(0), MAX_COOLDOWN)
+    return now + max(doubled, demanded)
 
 
 def choose_next_poll(context: PollContext, now: datetime) -> NextPoll:
-    """When to ask this login next, and why."""
+    """When to poll this login next, and why."""
     if context.failure_kind == "unsupported" and not context.login_changed:
         return NextPoll(at=None, reason="stopped: this account is not supported; sign in with another")
     context = _drop_future_poll(context, now)
@@ -119,14 +103,14 @@ def choose_next_poll(context: PollContext, now: datetime) -> NextPoll:
 
 
 def is_cooling_down(until: datetime | None, now: datetime) -> bool:
-    """Whether a cooldown lasts. One that ends later than any can was begun by a clock that has been set back since."""
+    """Whether a cooldown lasts. One that ends too late to be true began before the clock was set back."""
     return until is not None and now < until <= now + MAX_COOLDOWN
 
 
 def _drop_future_poll(context: PollContext, now: datetime) -> PollContext:
-    """The sight without a poll that was made "later" than now: the clock was set back, and nobody waits until then.
+    """The context without a last poll in the future: the clock was set back since.
 
-    A step back by less than the usual interval makes the next poll that much later and needs no rule.
+    A step back by less than the usual interval only delays the next poll by as much.
     """
     if context.polled_at is None or context.polled_at - now <= context.pace.every:
         return context
@@ -134,32 +118,32 @@ def _drop_future_poll(context: PollContext, now: datetime) -> PollContext:
 
 
 def _choose_without_limits(context: PollContext, now: datetime) -> NextPoll:
-    """When to ask if tokens had no budget and no cooldown."""
-    asked_at = context.polled_at
-    if asked_at is None:
-        return NextPoll(at=now, reason="not asked yet")
+    """When to poll, budget and cooldown aside."""
+    polled_at = context.polled_at
+    if polled_at is None:
+        return NextPoll(at=now, reason="not polled yet")
     if context.login_changed:
-        return NextPoll(at=asked_at + NEW_LOGIN_DELAY, reason="another login was found")
+        return NextPoll(at=polled_at + NEW_LOGIN_DELAY, reason="another login was found")
     if (
         context.woke_at is not None
-        and context.woke_at > asked_at
+        and context.woke_at > polled_at
         and context.failure_kind not in LOGIN_FAILURES | {"rate_limited"}
     ):
         return NextPoll(at=context.woke_at, reason="the machine woke")
     if context.failure_kind is not None:
-        return _choose_after_failure(context, asked_at, now)
-    choice = _choose_after_answer(context, asked_at, now)
+        return _choose_after_failure(context, polled_at, now)
+    choice = _choose_after_answer(context, polled_at, now)
     if context.strikes:
-        rested = asked_at + context.pace.every
+        rested = polled_at + context.pace.every
         if choice.at is None or choice.at < rested:
             return NextPoll(at=rested, reason="not sooner: refused with 429 a short while ago")
     return choice
 
 
 def _find_budget_free_at(context: PollContext, now: datetime) -> datetime | None:
-    """The first instant at which this token may be used; None: nothing holds it back."""
+    """When the budget of this token allows the next request; None: now."""
     recent = _list_recent_requests(context, now)
-    # Offline, no server has seen the last request; and no server has yet seen another login's token.
+    # No server has seen the last request while offline, nor the token of another login.
     free = (
         None
         if not recent or context.failure_kind == "offline" or context.login_changed
@@ -172,16 +156,16 @@ def _find_budget_free_at(context: PollContext, now: datetime) -> datetime | None
 
 
 def _list_recent_requests(context: PollContext, now: datetime) -> list[datetime]:
-    """Uses of the token in the last hour, oldest first; the last poll counts even where the caller kept no list."""
+    """Requests with the token in the last hour, oldest first, the last poll included."""
     known = {at for at in (*context.recent_requests, context.requested_at or context.polled_at) if at is not None}
     return sorted(at for at in known if -context.pace.every <= now - at < timedelta(hours=1))
 
 
-def _choose_after_failure(context: PollContext, asked_at: datetime, now: datetime) -> NextPoll:
+def _choose_after_failure(context: PollContext, polled_at: datetime, now: datetime) -> NextPoll:
     kind = context.failure_kind
     if kind == "rate_limited":
         until = max(
-            context.retry_at or asked_at, context.cooldown_until or compute_cooldown(context.strikes, None, asked_at)
+            context.retry_at or polled_at, context.cooldown_until or compute_cooldown(context.strikes, None, polled_at)
         )
         return NextPoll(at=until, reason="cooling down after 429")
     look_at = None
@@ -198,89 +182,92 @@ def _choose_after_failure(context: PollContext, asked_at: datetime, now: datetim
             min(_double_wait(context.pace.every, context.failure_count), context.pace.ceiling),
             f"after a failure: {kind}",
         )
-    at = asked_at + wait * (1 + context.jitter / 10)
+    at = polled_at + wait * (1 + context.jitter / 10)
     if context.retry_at is not None and context.retry_at > at:
         return NextPoll(at=context.retry_at, reason=f"{why}; asked to wait")
     return NextPoll(at=at, reason=why, recheck_at=look_at)
 
 
-def _choose_after_answer(context: PollContext, asked_at: datetime, now: datetime) -> NextPoll:
-    pace_ = context.pace
+def _choose_after_answer(context: PollContext, polled_at: datetime, now: datetime) -> NextPoll:
+    pace = context.pace
     if context.suspect_count:
-        wait = min(_double_wait(pace_.floor, context.suspect_count), pace_.every)
-        return NextPoll(at=asked_at + wait, reason="the last answer is doubted")
-    intervals = [_choose_interval(watch, context, asked_at) for watch in context.series_outlooks]
-    wait, reason = min(intervals, default=(pace_.every, _format_usual_interval(pace_)))
-    patience = _compute_max_wait(context)
-    if wait > patience:
-        wait, reason = patience, f"a rule asks for readings: every {_format_duration(patience)}"
-    at = asked_at + wait
-    turn = _find_next_reset(context, asked_at)
-    # Asking within a floor before the reset would push the look at the new window a whole floor past it; only a
-    # crossing that would otherwise never be seen is worth that.
-    late = wait >= pace_.every and turn is not None and turn - at < pace_.floor and turn - asked_at <= patience
-    if turn is not None and (at > turn or late):
-        at, reason = turn, "a window resets"
-    whole = min(context.requested_at or asked_at, asked_at) + min(pace_.ceiling, patience)
-    if context.requested_at is not None and whole < at:
-        at, reason = whole, "only a part was heard since the last whole answer"
+        wait = min(_double_wait(pace.floor, context.suspect_count), pace.every)
+        return NextPoll(at=polled_at + wait, reason="the last answer is suspect")
+    intervals = [_choose_interval(outlook, context, polled_at) for outlook in context.series_outlooks]
+    wait, reason = min(intervals, default=(pace.every, _format_usual_interval(pace)))
+    max_wait = _compute_max_wait(context)
+    if wait > max_wait:
+        wait, reason = max_wait, f"a rule asks for readings: every {_format_duration(max_wait)}"
+    at = polled_at + wait
+    reset_at = _find_next_reset(context, polled_at)
+    # A poll less than the minimum interval before the reset would delay the first look at the new window by as much;
+    # only a threshold that would otherwise be missed is worth that.
+    is_late = wait >= pace.every and reset_at is not None and reset_at - at < pace.floor
+    if reset_at is not None and (at > reset_at or (is_late and reset_at - polled_at <= max_wait)):
+        at, reason = reset_at, "a window resets"
+    complete_by = min(context.requested_at or polled_at, polled_at) + min(pace.ceiling, max_wait)
+    if context.requested_at is not None and complete_by < at:
+        at, reason = complete_by, "only some windows are known since the last answer"
     return NextPoll(at=at, reason=reason, recheck_at=_choose_recheck_at(context, at, now))
 
 
 def _compute_max_wait(context: PollContext) -> timedelta:
-    """The longest that may pass without a reading before a rule would take our own calm for the provider's silence."""
-    limits = [watch.fresh_for for watch in context.series_outlooks if watch.fresh_for is not None]
+    """The longest wait after which no rule about the age of readings fires."""
+    limits = [outlook.fresh_for for outlook in context.series_outlooks if outlook.fresh_for is not None]
     return max(min(limits, default=timedelta.max / 2) * MAX_AGE_FRACTION, context.pace.floor)
 
 
-def _find_next_reset(context: PollContext, asked_at: datetime) -> datetime | None:
-    """Just after the next turn of a window in use. An unused window's boundary rolls with the clock: it never comes."""
-    used = (watch for watch in context.series_outlooks if watch.resets_at is not None and watch.used_percent != 0)
-    turns = (watch.resets_at + RESET_DELAY for watch in used if watch.resets_at is not None)
-    return min((turn for turn in turns if turn > asked_at), default=None)
+def _find_next_reset(context: PollContext, polled_at: datetime) -> datetime | None:
+    """Just after the next reset of a window in use. The reset of an unused window moves with the clock."""
+    resets = (
+        outlook.resets_at + RESET_DELAY
+        for outlook in context.series_outlooks
+        if outlook.resets_at is not None and outlook.used_percent != 0
+    )
+    return min((reset_at for reset_at in resets if reset_at > polled_at), default=None)
 
 
 def _choose_recheck_at(context: PollContext, at: datetime, now: datetime) -> datetime | None:
-    """A `stat` is free where a request is not; it pays only while the next request is far away."""
+    """When to look at local files again, while the next poll is far away."""
     if context.active_at is None or at - now <= 2 * context.pace.floor:
         return None
     return now + max(context.pace.floor, timedelta(minutes=2))
 
 
-def _choose_interval(outlook: SeriesOutlook, context: PollContext, asked_at: datetime) -> tuple[timedelta, str]:
+def _choose_interval(outlook: SeriesOutlook, context: PollContext, polled_at: datetime) -> tuple[timedelta, str]:
     """How long one series can wait, and why."""
-    still = _compute_idle_wait(outlook, context, asked_at)
+    idle_wait = _compute_idle_wait(outlook, context, polled_at)
     gap, threshold = _find_next_threshold(outlook)
     if gap is not None:
-        nearing = _choose_near_interval(outlook, context.pace, gap, threshold, moving=still is None)
-        if nearing is not None:
-            return nearing
-    if still is None or outlook.pending:
+        near = _choose_near_interval(outlook, context.pace, gap, threshold, moving=idle_wait is None)
+        if near is not None:
+            return near
+    if idle_wait is None or outlook.pending:
         return context.pace.every, _format_usual_interval(context.pace)
-    wait = min(max(context.pace.every, still), context.pace.ceiling)
+    wait = min(max(context.pace.every, idle_wait), context.pace.ceiling)
     if gap is not None:
-        # Unused for an hour and one burst from the line: not as late as what cannot cross before the next look.
+        # A burst may cross the threshold: poll before that can happen.
         wait = min(wait, max(context.pace.every, _estimate_soonest_crossing(outlook, gap)))
     return wait, f"unchanged: every {_format_duration(wait)}"
 
 
-def _compute_idle_wait(outlook: SeriesOutlook, context: PollContext, asked_at: datetime) -> timedelta | None:
-    """How late a series may be asked for having stood still; None: it moves, or nobody knows yet."""
+def _compute_idle_wait(outlook: SeriesOutlook, context: PollContext, polled_at: datetime) -> timedelta | None:
+    """How long an unchanged series can wait; None: it changes, or that is unknown."""
     if outlook.changed_at is None:
         return None
-    calm = asked_at - outlook.changed_at
+    unchanged_for = polled_at - outlook.changed_at
     if context.active_at is not None:
-        if context.active_at + USAGE_COUNT_DELAY >= asked_at:
-            return None  # the tool is in use: what has not moved yet is about to
-        if calm > context.pace.every:
+        if context.active_at + USAGE_COUNT_DELAY >= polled_at:
+            return None  # the tool is in use: the value is about to change
+        if unchanged_for > context.pace.every:
             return context.pace.ceiling
-    if calm <= 2 * context.pace.every:
+    if unchanged_for <= 2 * context.pace.every:
         return None
-    return context.pace.every + calm / 4
+    return context.pace.every + unchanged_for / 4
 
 
 def _find_next_threshold(outlook: SeriesOutlook) -> tuple[float | None, float]:
-    """Points to the next threshold, and that threshold. One just reached is still ahead: `> 80%` waits for 81 at 80."""
+    """Points to the next threshold, and that threshold. At exactly 80, `> 80%` is still ahead."""
     if outlook.used_percent is None:
         return None, 0.0
     above = [threshold for threshold in outlook.thresholds if threshold >= outlook.used_percent]
@@ -290,7 +277,7 @@ def _find_next_threshold(outlook: SeriesOutlook) -> tuple[float | None, float]:
 def _choose_near_interval(
     outlook: SeriesOutlook, pace: Pace, gap: float, threshold: float, *, moving: bool
 ) -> tuple[timedelta, str] | None:
-    """Sooner than usual, because a threshold is near or reached soon at this rate; None: it is not."""
+    """A shorter interval, if a threshold is near or will soon be reached at this rate; else None."""
     floor, every = pace.floor, pace.every
     if outlook.rate is not None and outlook.rate > 0:
         expected = timedelta(hours=min(gap / outlook.rate, 10_000))
@@ -305,7 +292,7 @@ def _choose_near_interval(
 
 
 def _estimate_soonest_crossing(outlook: SeriesOutlook, gap: float) -> timedelta:
-    """The earliest time in which a busy person could use up `gap` points."""
+    """The shortest time in which one person could use up `gap` points."""
     hours = outlook.window_seconds / 3600 if outlook.window_seconds else BUSY_FRACTIONS[-1][0]
     busy = next((part for length, part in BUSY_FRACTIONS if hours <= length), BUSY_FRACTIONS[-1][1])
     fastest = max(MAX_BURST_FACTOR * 100 / (hours * busy), RATE_SAFETY_FACTOR * (outlook.rate or 0.0))
@@ -313,7 +300,7 @@ def _estimate_soonest_crossing(outlook: SeriesOutlook, gap: float) -> timedelta:
 
 
 def _double_wait(first: timedelta, times: int) -> timedelta:
-    """`first`, doubled at every time after the first; bounded, because counts may be."""
+    """`first`, doubled for each time after the first, within bounds."""
     return first * (1 << min(max(times - 1, 0), 16))
 
 

@@ -127,7 +127,7 @@ class Poller:
     def _report_login_search_timeout(self, provider: str) -> None:
         now = self._environment.clock.now()
         for account in sorted(account.account for account in self._list_accounts(provider)) or [""]:
-            self._on_result(fetch.make_login_search_timeout(provider, account, POLL_TIMEOUT, now))
+            self._on_result(fetch.make_search_timeout_failure(provider, account, POLL_TIMEOUT, now))
 
     def _poll_logins(self, provider: str, cycle: PollCycle, found: fetch.FoundLogins) -> None:
         now = self._environment.clock.now()

@@ -1,8 +1,4 @@
-"""From the inbox to the store: what another program handed over, put to the account that it is about.
-
-The daemon takes it in its rounds; where none runs, a command that shows readings takes it first. Never ask anybody
-here.
-"""
+"""Imports what Claude Code's status line wrote to the inbox. The daemon does it in its poll cycles, else a command."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,15 +20,14 @@ from watcher.system.paths import Paths
 
 
 def read_statusline(store: Store, logins: Sequence[Credential]) -> tuple[datetime, Snapshot | None] | None:
-    """When Claude Code's status line last spoke and what of it is news; None where it has not spoken since.
+    """The time of the status line's last entry and its newer readings, if any; None if there is no new entry.
 
-    It does not say whose use it shows. It is Claude Code's own login's; where that is not known, the only one there is.
-    Of several it belongs to none.
+    The entry names no account. It belongs to Claude Code's own login, or else to the only account there is.
     """
-    handed = inbox.pop_entry(store.path.parent, inbox.CLAUDE_STATUSLINE)
-    if handed is None:
+    entry = inbox.pop_entry(store.path.parent, inbox.CLAUDE_STATUSLINE)
+    if entry is None:
         return None
-    content, at = handed
+    content, at = entry
     owners = [(each.account, each.account_name, each.source_name) for each in logins] or [
         (each.account, each.name, "") for each in store.accounts.load() if each.provider == claude.ID
     ]
@@ -40,17 +35,17 @@ def read_statusline(store: Store, logins: Sequence[Credential]) -> tuple[datetim
     if len(own) > 1:
         return at, None
     account, name, _ = own[0]
-    said = claude_statusline.parse_statusline(content, at, account=account, account_name=name)
+    snapshot = claude_statusline.parse_statusline(content, at, account=account, account_name=name)
     known = store.accounts.find(claude.ID, account)
-    return at, None if said is None else claude_statusline.filter_newer_readings(
-        said, known.snapshot if known else None
-    )
+    if snapshot is None:
+        return at, None
+    return at, claude_statusline.filter_newer_readings(snapshot, known.snapshot if known else None)
 
 
 def import_statusline(paths: Paths, environment: Environment) -> None:
-    """Take what lies in the inbox while no watcher runs, judge it and queue what is to be said; sends nothing.
+    """Process the inbox's entry while no watcher runs; queues messages and sends none.
 
-    Left lying where a watcher runs (it comes by itself) and where the config cannot be used (other commands say so).
+    Does nothing while a watcher runs, which does it itself, or if the config has a mistake (other commands report it).
     """
     if not inbox.has_entry(paths.state_dir, inbox.CLAUDE_STATUSLINE):
         return
@@ -71,9 +66,9 @@ def import_statusline(paths: Paths, environment: Environment) -> None:
             )
             logins.record_credentials(claude.ID, found.credentials, now)
             logins.settle(claude.ID, config, now, troubled={each.account for each in found.failures})
-            handed = read_statusline(store, logins.list_logins(claude.ID, now))
-            if handed is not None and handed[1] is not None:
-                pipeline.process_result(store, config, handed[1], now=now, every=settings.pace.every)
+            entry = read_statusline(store, logins.list_logins(claude.ID, now))
+            if entry is not None and entry[1] is not None:
+                pipeline.process_result(store, config, entry[1], now=now, every=settings.pace.every)
                 write_status(store, config, now=now)
         finally:
             store.close()

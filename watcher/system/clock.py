@@ -1,7 +1,4 @@
-"""The machine's clocks, and the only place that reads them.
-
-Everything else receives an instant as an argument. Never put a decision here.
-"""
+"""The machine's clocks. Nothing else reads them: other code receives an instant as an argument."""
 
 import time
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -13,39 +10,39 @@ def utc_now() -> datetime:
 
 
 def monotonic_s() -> float:
-    """Seconds of a clock that nobody can set; it stands still while a laptop sleeps."""
+    """Seconds of a clock that cannot be set; it stops while the machine sleeps."""
     return time.monotonic()  # noqa: TID251 - this is the place
 
 
 class Clock:
-    """Time as the daemon sees it. The demo's runs faster."""
+    """Time as the daemon sees it; the demo's runs faster."""
 
     def now(self) -> datetime:
         """This instant, aware, in UTC."""
         return utc_now()
 
     def to_real_seconds(self, span: timedelta) -> float:
-        """How many seconds the machine must wait for `span` to pass."""
+        """The real seconds in which `span` passes."""
         return span.total_seconds()
 
     def wall_offset(self) -> timedelta:
-        """UTC wall time less monotonic time: it changes only when the clock is set, or over a suspend."""
+        """Wall time less monotonic time: changes only when the clock is set or the machine sleeps."""
         return utc_now() - datetime.fromtimestamp(monotonic_s(), UTC)
 
     def utc_offset(self) -> timedelta:
-        """The local zone's offset from UTC at this instant."""
+        """The local time zone's offset from UTC now."""
         return utc_now().astimezone().utcoffset() or timedelta(0)
 
 
 class LocalZone(tzinfo):
-    """The machine's zone as one `tzinfo` that knows its daylight saving, past and future."""
+    """The local time zone as one `tzinfo`, with daylight saving of past and future."""
 
     def utcoffset(self, at: datetime | None) -> timedelta | None:
-        """The offset at that wall time; of two such times `fold` tells which."""
+        """The offset at that wall time; `fold` tells two equal ones apart."""
         return None if at is None else at.replace(tzinfo=None).astimezone().utcoffset()
 
     def dst(self, at: datetime | None) -> timedelta | None:
-        """Not known apart from the offset."""
+        """Zero: only the whole offset is known."""
         return None if at is None else timedelta(0)
 
     def tzname(self, at: datetime | None) -> str | None:

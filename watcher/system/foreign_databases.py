@@ -1,9 +1,9 @@
-"""Other programs' SQLite files, read without leaving a trace: the only place that opens them.
+"""Reads the SQLite files of other programs without leaving a trace.
 
-A plain read-only connection is not enough. In WAL mode (a program that holds its database open) it creates `-wal` and
-`-shm` files beside a database at rest and writes to the index of one in use; a copy of the main file alone is behind;
-`immutable` ignores the log. So the file's header and neighbours choose how it is opened, and where a lock forbids
-that, a private copy is read. Never write here; never open our own database here, which belongs to `watcher.storage.store`.
+A plain read-only connection is not enough. In WAL mode (a program that keeps its database open) it creates `-wal` and
+`-shm` files beside a database at rest and writes to the index of one in use; a copy of the main file alone is out of
+date; `immutable` ignores the log. So the file's header and neighbours decide how it is opened, and if a lock prevents
+that, a private copy is read.
 """
 
 import shutil
@@ -18,11 +18,11 @@ from watcher.errors import ForbiddenError, NotSignedInError, ProviderError, Shap
 from watcher.system import clock
 
 LOCK_TIMEOUT_S = 2.0
-READ_ATTEMPTS = 3  # a file that changes under our eyes is read again
-MAX_COPY_BYTES = 512 * 1024 * 1024  # a larger database is not an editor's state; copying it would be felt
+READ_ATTEMPTS = 3  # a file that changes while it is read is read again
+MAX_COPY_BYTES = 512 * 1024 * 1024  # copying a larger one would slow the machine down
 SIDECAR_SUFFIXES = ("-wal", "-journal")  # what a copy needs beside the main file; `-shm` is rebuilt from them
 HEADER_BYTES = 100
-SETTLE_FOR = timedelta(seconds=2)  # a clock's tick may hide a second change: what is this young is read again
+SETTLE_FOR = timedelta(seconds=2)  # a second change may have the same modification time: so recent a file is read again
 CORRUPTION_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 WAL_VERSION = 2  # of the header's byte 18; 1 is a rollback journal
 
@@ -30,12 +30,15 @@ FileFingerprint = tuple[tuple[int, int] | None, ...]  # (modification time in ns
 
 
 def read_database(query: DatabaseQuery, *, now: Callable[[], datetime] = clock.utc_now) -> QueryResult:
-    """The rows that the question asks for, as another program last committed them; no rows where the table is missing.
+    """The rows of the query, as another program last committed them; none if the table is missing.
 
-    Errors: `NotSignedInError` where there is no such file, `ForbiddenError` where it may not be read, `TimedOutError`
-    where it stays locked or keeps changing, `ShapeChangedError` where it is damaged or no database.
+    Raises:
+        NotSignedInError: there is no such file.
+        ForbiddenError: it may not be read.
+        TimedOutError: it stays locked, or keeps changing.
+        ShapeChangedError: it is damaged, or no database.
     """
-    path = Path(query.path).resolve()  # a log lies beside the file itself, not beside a link to it
+    path = Path(query.path).resolve()  # the log is beside the file itself, not beside a link to it
     for _ in range(READ_ATTEMPTS):
         before = _fingerprint_files(path)
         if query.known_version and query.known_version == _encode_fingerprint(before):
@@ -50,7 +53,7 @@ def read_database(query: DatabaseQuery, *, now: Callable[[], datetime] = clock.u
             rows = _read_in_place(path, query)
         except sqlite3.DatabaseError as error:
             if _fingerprint_files(path) != before:
-                continue  # it was being written: what we saw of it proves nothing
+                continue  # it was being written
             if _error_code(error) in CORRUPTION_CODES:
                 raise _make_damaged_error(path) from None
             if _error_code(error) == sqlite3.SQLITE_ERROR:
@@ -62,27 +65,26 @@ def read_database(query: DatabaseQuery, *, now: Callable[[], datetime] = clock.u
             if rows is None:  # changed while it was read without a lock
                 continue
         modified_at, at = _find_modified_at(path), now()
-        stamp = (
-            _encode_fingerprint(before) if at - modified_at > SETTLE_FOR and _fingerprint_files(path) == before else ""
-        )
-        return QueryResult(rows=tuple(rows), modified_at=modified_at, received_at=at, version=stamp)
+        is_settled = at - modified_at > SETTLE_FOR and _fingerprint_files(path) == before
+        version = _encode_fingerprint(before) if is_settled else ""
+        return QueryResult(rows=tuple(rows), modified_at=modified_at, received_at=at, version=version)
     raise TimedOutError(f"{path} is being written all the time; it is read again at the next poll")
 
 
 def _read_in_place(path: Path, query: DatabaseQuery) -> list[tuple[object, ...]] | None:
-    """Rows through a connection to the file itself; None where the file changed while it was read without a lock."""
+    """The rows, through a connection to the file itself; None if the file changed while it was read without a lock."""
     address = path.absolute().as_uri()
     if not _is_wal(path):
         return _query_rows(f"{address}?mode=ro", query)
     if _sidecar_path(path, "-wal").exists():
         return _query_rows(f"{address}?mode=ro&readonly_shm=1", query)
     before = _fingerprint_files(path)
-    rows = _query_rows(f"{address}?mode=ro&immutable=1", query)  # at rest: nobody has it open, and no log to miss
+    rows = _query_rows(f"{address}?mode=ro&immutable=1", query)  # at rest: no program has it open, and there is no log
     return rows if _fingerprint_files(path) == before else None
 
 
 def _read_copy(path: Path, query: DatabaseQuery) -> list[tuple[object, ...]]:
-    """Rows from a copy in a private folder (mode 0700), gone when this returns."""
+    """The rows, from a temporary copy in a private folder."""
     if path.stat().st_size > MAX_COPY_BYTES:
         raise TimedOutError(f"{path} is locked by another program and too large to copy; it is read again later")
     with tempfile.TemporaryDirectory(prefix="ai-usage-watcher-") as folder:
@@ -122,7 +124,7 @@ def _query_rows(uri: str, query: DatabaseQuery) -> list[tuple[object, ...]]:
 
 
 def _is_wal(path: Path) -> bool:
-    """Whether the header says that this database keeps a write-ahead log."""
+    """Whether the database has a write-ahead log, by its header."""
     try:
         with path.open("rb") as file:
             header = file.read(HEADER_BYTES)

@@ -125,7 +125,7 @@ def send_request(request: Request, *, now: Callable[[], datetime] = clock.utc_no
 
 
 def preload_certificates() -> None:
-    """Read the certificates now, for a process that will need them for long; errors are reported at the first request."""
+    """Read the certificates now, for a long process; errors are reported at the first request."""
     with contextlib.suppress(OSError):
         _get_tls_context(verified=True)
 

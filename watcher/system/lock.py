@@ -1,7 +1,4 @@
-"""One watcher at a time: a lock file that the system frees when its holder ends, however it ends.
-
-Never decide here what to do when somebody else holds it.
-"""
+"""One watcher at a time: a lock file that the system releases when its holder ends, however it ends."""
 
 import os
 import signal
@@ -18,7 +15,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _try_lock(descriptor: int) -> bool:
-        # far behind the text, because Windows locks are mandatory and others read the process id
+        # far behind the text: Windows locks are mandatory, and other processes read the process id
         os.lseek(descriptor, 4096, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
@@ -37,10 +34,10 @@ else:
 
 
 def _ignore_wake_signal() -> None:
-    """Whoever holds the lock may get SIGUSR1, "look at the outbox"; one that cannot look must not die of it."""
-    told = getattr(signal, "SIGUSR1", None)
-    if told and threading.current_thread() is threading.main_thread() and signal.getsignal(told) == signal.SIG_DFL:
-        signal.signal(told, signal.SIG_IGN)
+    """Ignore SIGUSR1, unless it has a handler: any holder of the lock may get it, and by default it would end."""
+    wake = getattr(signal, "SIGUSR1", None)
+    if wake and threading.current_thread() is threading.main_thread() and signal.getsignal(wake) == signal.SIG_DFL:
+        signal.signal(wake, signal.SIG_IGN)
 
 
 class Lock:
@@ -51,7 +48,7 @@ class Lock:
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock and write this process' id into it; False where somebody holds it."""
+        """Take the lock and write this process' id into it; False if another process holds it."""
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -66,7 +63,7 @@ class Lock:
         text = f"{os.getpid()}\n".encode()
         try:
             os.lseek(descriptor, 0, os.SEEK_SET)
-            os.write(descriptor, text)  # over the old one: what is let go on a full disk is not had again
+            os.write(descriptor, text)  # in place: a full disk may not give freed space back
             os.ftruncate(descriptor, len(text))
         except OSError as error:
             os.close(descriptor)
@@ -75,23 +72,23 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Give the lock back; nothing happens where it is not held."""
+        """Release the lock, if it is held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def signal_holder(self) -> bool:
-        """Have the process that holds it look at the outbox anew; False where nobody holds it or there is no signal."""
+        """Send SIGUSR1 to the holder, which then checks the database; False if there is no holder or no signal."""
         holder = self.read_holder_pid()
         if not holder or not hasattr(signal, "SIGUSR1"):
             return False
-        with suppress(OSError):  # it has just ended
+        with suppress(OSError):  # the holder has just ended
             os.kill(holder, signal.SIGUSR1)
             return True
         return False
 
     def read_holder_pid(self) -> int | None:
-        """The process id of whoever holds it now; None where nobody does."""
+        """The holder's process id, 0 if it cannot be read; None if there is no holder."""
         if self.is_free():
             return None
         with suppress(OSError, ValueError):
@@ -99,7 +96,7 @@ class Lock:
         return 0
 
     def is_free(self) -> bool:
-        """True where nobody holds it; asks without keeping or creating anything."""
+        """Whether no process holds the lock. Keeps and creates nothing."""
         try:
             descriptor = os.open(self.path, os.O_RDWR)
         except OSError:

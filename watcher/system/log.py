@@ -1,4 +1,7 @@
-"""Where the daemon says what happens. This one says nothing: `check` and tests pass it; `watcher.log` writes."""
+"""The daemon's log: one readable line for each event, rotated, bounded, and without secrets.
+
+`FileLog` writes `watcher.log`; its base `Log` writes nothing, which is what `check` and tests use.
+"""
 
 import json
 import os
@@ -19,28 +22,25 @@ if TYPE_CHECKING:
     from loguru import Record
 
 
+LOG_FILE_NAME = "watcher.log"
+_LINE_FORMAT = "{time:YYYY-MM-DD HH:mm:ss} {level: <7} {message}"
+_MAX_FRAMES = 8  # of a traceback
+
+
 class Log:
-    """Four loudnesses, one line each."""
+    """A log that discards everything."""
 
     def debug(self, message: str) -> None:
         """Every poll."""
 
     def info(self, message: str) -> None:
-        """Something a person may want to know."""
+        """What the user may want to know."""
 
     def warning(self, message: str) -> None:
-        """Something a person should know."""
+        """What the user should know."""
 
-    def exception(self, context: str, error: BaseException) -> None:
-        """Something that should not have happened."""
-
-
-# --- What is written down for the person who looks later: one readable line an event, rotated, bounded, without secrets
-
-
-LOG_FILE_NAME = "watcher.log"
-_LINE_FORMAT = "{time:YYYY-MM-DD HH:mm:ss} {level: <7} {message}"
-_MAX_FRAMES = 8  # of a traceback: where it began and where it ended are what a reader needs
+    def report_error(self, context: str, error: BaseException) -> None:
+        """An unexpected exception."""
 
 
 class FileLog(Log):
@@ -51,7 +51,7 @@ class FileLog(Log):
             record["message"] = redactor(_join_lines(record["message"]))
 
         path = state_dir / LOG_FILE_NAME
-        with suppress(OSError):  # none yet, or not ours to change: then it cannot be written either, and loguru says so
+        with suppress(OSError):  # it does not exist yet, or cannot be written either, which loguru reports
             path.chmod(0o600)
         logger.remove()
         logger.configure(patcher=clean)
@@ -75,15 +75,15 @@ class FileLog(Log):
         logger.debug("{}", message)
 
     def info(self, message: str) -> None:
-        """Something a person may want to know."""
+        """What the user may want to know."""
         logger.info("{}", message)
 
     def warning(self, message: str) -> None:
-        """Something a person should know."""
+        """What the user should know."""
         logger.warning("{}", message)
 
-    def exception(self, context: str, error: BaseException) -> None:
-        """Something that should not have happened: the place, the error and the way there."""
+    def report_error(self, context: str, error: BaseException) -> None:
+        """An unexpected exception, with the frames that led to it."""
         logger.error("{}: {}", context, _format_traceback(error))
 
 
@@ -96,7 +96,7 @@ def _format_json_line(record: "Record") -> str:
 
 
 def _join_lines(text: str) -> str:
-    """Several lines as one; what only points at the line above, a caret, is left out."""
+    """Several lines as one, without lines of carets."""
     lines = (line.strip() for line in text.splitlines())
     return " | ".join(line for line in lines if line.strip("^~|- "))
 

@@ -1,7 +1,6 @@
-"""Where this program's own files are (contract): from the environment alone, the same on Linux and macOS.
+"""Where this program's own files are, from environment variables alone; the same on Linux and macOS.
 
-Never put other tools' files here: `watcher.credentials` knows those. Standard library only, so that the quickest
-command can afford it.
+Standard library only, because the fastest commands import it.
 """
 
 import os
@@ -23,7 +22,7 @@ class Paths(NamedTuple):
 
     @property
     def config_file(self) -> Path:
-        """The config itself; it may be absent."""
+        """The config; it may be absent."""
         return self.config_dir / "config.toml"
 
     @property
@@ -59,10 +58,10 @@ def may_exist(path: Path) -> bool:
 
 
 def find_home() -> Path:
-    """The home of the person who runs this.
+    """The home folder of the user.
 
     Raises:
-        ConfigError: nobody says where it is: no variable, and no entry for this user on the machine.
+        ConfigError: neither the environment nor the system knows one.
     """
     try:
         return Path.home()
@@ -71,7 +70,7 @@ def find_home() -> Path:
 
 
 def resolve_paths(env: Mapping[str, str], home: Path, platform: str = sys.platform) -> Paths:
-    """The folders that this environment names."""
+    """The folders that the environment variables choose."""
     if platform == "win32":
         config = _windows_folder(env.get("APPDATA"), home / "AppData" / "Roaming", roaming=True) / APP_NAME
         state = _windows_folder(env.get("LOCALAPPDATA"), home / "AppData" / "Local", roaming=False) / APP_NAME
@@ -85,14 +84,14 @@ def resolve_paths(env: Mapping[str, str], home: Path, platform: str = sys.platfo
 
 
 def _windows_folder(configured: str | None, default: Path, *, roaming: bool) -> Path:
-    """The folder that the environment names; where it names none, as under a scheduler, the one that Windows knows."""
+    """The folder of the environment variable; where it is not set, as under a scheduler, the one Windows knows."""
     if configured:
         return Path(configured)
     if sys.platform == "win32":
         import platformdirs  # noqa: PLC0415 - heavy for a path that is hardly ever taken
 
         return platformdirs.user_data_path(appname=None, appauthor=False, roaming=roaming)
-    return default  # a test of that layout, on another system
+    return default  # a test on another system
 
 
 def _xdg_folder(env: Mapping[str, str], name: str, default: Path) -> Path:
@@ -107,17 +106,16 @@ def _override_folder(env: Mapping[str, str], name: str, home: Path) -> Path | No
 
 
 def expand_home(text: str, home: Path) -> Path:
-    """A path as a person writes it: `~` is this home."""
+    """The path of a text in which `~` stands for the home folder."""
     return home / text[2:] if text.startswith(("~/", "~\\")) else home if text == "~" else Path(text)
 
 
 def abbreviate_home(text: str, home: Path) -> str:
-    """The text with the home folder written `~`: what goes to a team's channel need not say whose machine it is."""
+    """The text with the home folder as `~`: a team's channel need not see the user's name."""
     return text if home == Path(home.anchor) else text.replace(f"{home}{os.sep}", f"~{os.sep}")
 
 
-# --- The rule files that ship with the program. Never put a path of the person's here
-
+# --- shipped files --------------------------------------------------------------------------------------------------
 
 _PACKAGE_DIR = Path(__file__).parents[1]
 

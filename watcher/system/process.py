@@ -1,7 +1,7 @@
-"""The only subprocess: runs a `Command` within its time limit and says how it ended.
+"""Runs other programs: a `Command` in, a `CommandResult` out, within the time limit and without an exception.
 
 An argument list, never a shell; a small part of the environment; bounded output; TERM, then KILL, for the whole process
-group at the time limit. Never raises: whatever goes wrong is in `Finished`. Never put here what a command means.
+group at the time limit.
 """
 
 import contextlib
@@ -16,31 +16,31 @@ from typing import IO
 from watcher.core.model import Command, CommandResult
 
 MAX_OUTPUT_BYTES = 64 * 1024
-"""Bytes kept of each of stdout and stderr; the rest is read and thrown away, so that the program does not stall."""
+"""Bytes kept of stdout and of stderr; the rest is read and dropped, so that the program does not block."""
 
 GRACE_S = 2.0
-"""How long a program has between TERM and KILL; also how long is waited for output that a child of it holds open."""
+"""Time between TERM and KILL; also the wait for output that a child process keeps open."""
 
 INHERITED_VARIABLES = frozenset(
     {
-        # who and where
+        # the user
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"),
         # the desktop, its bus and its agents: notify-send, osascript, password managers
         *("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "GNUPGHOME"),
         *("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CURRENT_DESKTOP"),
         *("PASSWORD_STORE_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
-        # without these nothing starts on Windows
+        # required on Windows
         *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "TEMP", "TMP", "USERPROFILE", "USERNAME"),
         *("APPDATA", "LOCALAPPDATA", "PROGRAMDATA", "PROGRAMFILES", "PROGRAMFILES(X86)"),
     }
 )
-"""The variables a program gets, beside `LC_*` and its command's own: tokens in the environment stay here."""
+"""Variables that a program inherits, beside `LC_*`; others may hold tokens."""
 
 IS_WINDOWS = sys.platform == "win32"
 
 
 def run_command(command: Command) -> CommandResult:
-    """How the command ended. Returns within its time limit and twice the grace, whatever the program does."""
+    """Run the command. Returns within its time limit and twice the grace, whatever the program does."""
     try:
         process = _start_process(command)
     except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in an argument
@@ -61,7 +61,7 @@ def run_command(command: Command) -> CommandResult:
 
 
 def build_environment(command_env: Mapping[str, str], parent_env: Mapping[str, str]) -> dict[str, str]:
-    """What a program gets to see: the allowed part of `parent_env`, then the command's own variables."""
+    """The allowed part of `parent_env`, then the command's own variables."""
     allowed = {
         name: value
         for name, value in parent_env.items()
@@ -71,7 +71,7 @@ def build_environment(command_env: Mapping[str, str], parent_env: Mapping[str, s
 
 
 def _format_program_name(command: Command) -> str:
-    """The program, without its arguments: those may hold a secret."""
+    """The program without its arguments, which may hold a secret."""
     return repr(command.argv[0]) if command.argv else "a command without a program"
 
 
@@ -79,9 +79,9 @@ def _start_process(command: Command) -> subprocess.Popen[bytes]:
     if not command.argv:
         raise ValueError("no program")
     flags = 0
-    if IS_WINDOWS:  # pragma: no cover - no console window flashes up, and a group of its own to stop
+    if IS_WINDOWS:  # pragma: no cover - without a console window, in a process group of its own
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
-    return subprocess.Popen(  # noqa: S603 - an argument list from the person's own config or from our constants
+    return subprocess.Popen(  # noqa: S603 - an argument list from the user's config or from constants
         list(command.argv),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -93,7 +93,7 @@ def _start_process(command: Command) -> subprocess.Popen[bytes]:
 
 
 def _write_stdin(pipe: IO[bytes] | None, text: str) -> None:
-    """Write stdin and close it. A program that does not read it, or is gone, is no error."""
+    """Write stdin and close it, even if the program does not read it or has ended."""
     if pipe is not None:
         with contextlib.suppress(OSError, ValueError):
             pipe.write(text.encode("utf-8", "replace"))
@@ -102,7 +102,7 @@ def _write_stdin(pipe: IO[bytes] | None, text: str) -> None:
 
 
 class _PipeReader:
-    """Reads a pipe to its end in a thread of its own, keeping the first `MAX_OUTPUT_BYTES` bytes."""
+    """Reads a pipe to its end in a thread and keeps the first `MAX_OUTPUT_BYTES` bytes."""
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         self._buffer = bytearray()
@@ -118,13 +118,13 @@ class _PipeReader:
                 self._buffer += chunk[: MAX_OUTPUT_BYTES - len(self._buffer)]
 
     def read_all(self) -> str:
-        """What was read. A child that outlives the program and holds the pipe open is not waited for."""
+        """The output so far; waits only briefly for a child process that keeps the pipe open."""
         self._thread.join(GRACE_S)
         return bytes(self._buffer).decode("utf-8", "replace")
 
 
 def _wait_timed_out(process: subprocess.Popen[bytes], timeout_s: float) -> bool:
-    """True where the program was still running at its limit."""
+    """Whether the program still runs at its limit."""
     try:
         process.wait(timeout_s)
     except subprocess.TimeoutExpired:
@@ -133,17 +133,17 @@ def _wait_timed_out(process: subprocess.Popen[bytes], timeout_s: float) -> bool:
 
 
 def _terminate(process: subprocess.Popen[bytes]) -> None:
-    """TERM and, after the grace, KILL, to the whole group: a script's children must not outlive its limit."""
+    """Send TERM and, after the grace, KILL to the whole group: a script's children must not outlive its limit."""
     _send_signal(process, force=False)
     still_there = _wait_timed_out(process, GRACE_S)
-    _send_signal(process, force=True)  # also when the program obeyed: a child of it may not have
+    _send_signal(process, force=True)  # even if the program has ended: its children may not have
     if still_there:
         _wait_timed_out(process, GRACE_S)
 
 
 def _send_signal(process: subprocess.Popen[bytes], *, force: bool) -> None:
-    with contextlib.suppress(OSError):  # it ended meanwhile
-        if IS_WINDOWS:  # pragma: no cover - tried on Linux only as far as argv goes
+    with contextlib.suppress(OSError):  # it has ended
+        if IS_WINDOWS:  # pragma: no cover - not run in the tests
             _send_windows_signal(process, force=force)
         else:
             os.killpg(process.pid, signal.SIGKILL if force else signal.SIGTERM)
