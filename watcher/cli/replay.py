@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from watcher.cli.context import find_paths, open_store, parse_duration_option, read_bounded
+from watcher.cli.context import find_paths, open_store, parse_duration_option
 from watcher.cli.output import echo_wrapped, format_count
+from watcher.cli.rules import read_bounded
 from watcher.core.engine import replay
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.formatting import format_percent

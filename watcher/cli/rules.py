@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby, zip_longest
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,9 +18,7 @@ from watcher.cli.completion import complete_rules
 from watcher.cli.context import (
     create_private_file,
     find_paths,
-    find_rule,
     load_effective_config,
-    load_rules_from_files,
     make_series_formatter,
     open_store,
     parse_duration_option,
@@ -32,7 +31,7 @@ from watcher.core.formatting import format_duration, format_percent
 from watcher.core.model import AlertEvent, Delivery, DeliveryState, Series, Severity, Transition
 from watcher.core.routing.planner import Suppression
 from watcher.core.rules import loader
-from watcher.core.rules.diagnostics import create_diagnostic, format_diagnostics
+from watcher.core.rules.diagnostics import Diagnostic, create_diagnostic, find_close_match, format_diagnostics
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.toml_positions import TomlPositions
 from watcher.errors import ConfigError, UsageError
@@ -52,6 +51,58 @@ def rules() -> None:
     """
 
 
+# --- files of rules --------------------------------------------------------------------------------------------------
+
+
+_MAX_RULE_FILE_BYTES = 4 * loader.MAX_FILE_LENGTH + 1  # a longer file is refused, whatever its characters
+
+
+def _load_rules_from_files(names: Sequence[str]) -> tuple[Rule, ...]:
+    """The rules of some files, of which one may be a whole `config.toml`.
+
+    Raises:
+        ConfigError: with every mistake in all of them.
+        UsageError: a file cannot be read.
+    """
+    texts, errors = [], []
+    for name in names:
+        try:
+            texts.append((name, loader.decode_utf8(read_bounded(Path(name)), name)))
+        except ConfigError as error:
+            errors.append(str(error))
+    config_path = next((name for name in names if Path(name).name == "config.toml"), None)
+    found, mistakes = loader.check_rule_files(texts, channels=_read_channel_names(), config_path=config_path)
+    if mistakes or errors:
+        raise ConfigError("\n".join([*errors, *([format_diagnostics(mistakes)] if mistakes else [])]))
+    return found
+
+
+def read_bounded(path: Path) -> bytes:
+    """The bytes of a rule file; what is beyond the longest valid one is cut off.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_RULE_FILE_BYTES)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; give files of rules") from error
+
+
+def _read_channel_names() -> tuple[str, ...] | None:
+    """The channels of the config; None where there is no config that can be read."""
+    path = find_paths().config_file
+    try:
+        found = loader.parse_toml_document(loader.decode_utf8(read_bounded(path), str(path)), str(path))
+    except (UsageError, ConfigError):
+        return None
+    if isinstance(found, Diagnostic):
+        return None
+    channels = found[0].get("channels")
+    return tuple(channels) if isinstance(channels, dict) else None
+
+
 # --- check ----------------------------------------------------------------------------------------------------------
 
 
@@ -65,7 +116,7 @@ def check(files: tuple[str, ...]) -> None:
                78  mistakes, each with file, line, column and what would be valid
     """
     if files:
-        found, names = load_rules_from_files(files), list(files)
+        found, names = _load_rules_from_files(files), list(files)
     else:
         config, config_file = load_effective_config(with_secrets=True), find_paths().config_file
         found, names = config.rules, [str(config_file)] if may_exist(config_file) else []
@@ -95,7 +146,7 @@ def test(files: tuple[str, ...]) -> int:
                 1  some did not
                78  a file has mistakes
     """
-    found = load_rules_from_files(files) if files else load_effective_config().rules
+    found = _load_rules_from_files(files) if files else load_effective_config().rules
     results = [rule_tests.run_example(rule, example) for rule in found for example in rule.examples]
     rows = [("ok" if each.passed else "MISS", each.rule, each.example.series, "".join(each.phases)) for each in results]
     for line, result in zip(format_columns(rows), results, strict=True):
@@ -245,7 +296,7 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
     was not (snoozed, quiet hours, overtaken, ...), is what was recorded then.
     """
     config = load_effective_config()
-    found = find_rule(config.rules, rule)
+    found = _find_rule(config.rules, rule)
     now = clock.utc_now()
     start = now - parse_duration_option("--since", since)
     store = open_store(find_paths(), now)
@@ -276,6 +327,21 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
     for transition in transitions[-last:]:
         for line in _format_transition(found, transition, deliveries, suppressions, format_series):
             echo_wrapped(line)
+
+
+def _find_rule(all_rules: Sequence[Rule], name: str) -> Rule:
+    """The rule of that name.
+
+    Raises:
+        UsageError: there is none; names the nearest.
+    """
+    names = tuple(rule.name for rule in all_rules)
+    for rule in all_rules:
+        if rule.name == name:
+            return rule
+    close = find_close_match(name, names)
+    hint = f"did you mean `{close}`?" if close else f"there are: {', '.join(names) or 'none'}"
+    raise UsageError(f"no rule is called `{name}`; {hint}")
 
 
 def convert_decision(decision: Decision) -> dict[str, object]:

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from watcher.config.loader import Config
 from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.state import EngineState, SeriesState, Validity
 from watcher.core.engine.windows import get_used_percent, get_window_length
@@ -28,6 +28,9 @@ from watcher.status.document import (
 from watcher.storage.records import Account
 from watcher.storage.store import HEARTBEAT_EVERY, Store
 
+if TYPE_CHECKING:
+    from watcher.config.loader import Config  # slow to import: every provider and channel
+
 MAX_MISSED_HEARTBEATS = 3  # heartbeats after which a daemon that did not report its end counts as dead
 ON_PACE_MARGIN_PERCENT = 5.0  # points around the even use of a window that are still on pace
 SHOW_DEAD_FOR = timedelta(days=7)  # how long a message that was given up is listed
@@ -41,7 +44,7 @@ class ConfigFacts(Struct, frozen=True, kw_only=True):
     broken_channels: Mapping[str, str] = {}
 
 
-def collect_config_facts(config: Config) -> ConfigFacts:
+def collect_config_facts(config: "Config") -> ConfigFacts:
     """The facts of a config in force."""
     return ConfigFacts(
         poll_every_s={name: each.pace.every.total_seconds() for name, each in config.providers.items()},

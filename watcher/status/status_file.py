@@ -4,17 +4,20 @@ import os
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from watcher.config.loader import Config
 from watcher.status.bars import FILE_NAME, SCHEMA_NAME
 from watcher.status.builder import ConfigFacts, build_status, collect_config_facts, recover_config_facts, update_status
 from watcher.status.document import StatusDocument, encode_json
 from watcher.storage.store import Store
 
+if TYPE_CHECKING:
+    from watcher.config.loader import Config
 
-def write_status(store: Store, config: Config | None, *, now: datetime) -> None:
+
+def write_status(store: Store, config: "Config | None", *, now: datetime) -> None:
     """Write what the store knows, atomically, readable by its owner alone.
 
     Where that fails, the file is removed: readers then ask the store.
