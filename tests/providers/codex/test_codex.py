@@ -169,7 +169,8 @@ def test_a_login_that_both_refuse_has_run_out():
 def test_a_proxy_that_codex_itself_names_is_the_only_one_asked():
     proxy = login(usage_url="https://proxy.example.com/api/codex/usage")
     failure = fetch.poll_account(
-        PROVIDER, proxy, now=lambda: NOW, send=lambda _request: Response(status=404, received_at=NOW), read_database=nowhere,
+        PROVIDER, proxy, now=lambda: NOW,
+        send=lambda _request: Response(status=404, received_at=NOW), read_database=nowhere,
         provider_state={},
     )  # fmt: skip
     assert failure.kind == "server"
