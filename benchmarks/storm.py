@@ -210,7 +210,7 @@ def _make_snapshot(used: dict[str, float]) -> Snapshot:
         Reading(window=window, kind=WindowKind.WEEKLY, used_percent=percent, window_seconds=604_800)
         for window, percent in used.items()
     )
-    return Snapshot(provider="copilot", at=clock.utc_now(), readings=readings, whole=False)
+    return Snapshot(provider="copilot", at=clock.utc_now(), readings=readings, complete=False)
 
 
 # --- Alertmanager ----------------------------------------------------------------------------------------------------

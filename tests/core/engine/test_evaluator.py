@@ -184,6 +184,16 @@ def test_the_counts_of_a_removed_rule_are_dropped_in_the_next_episode():
     )
 
 
+def test_windows_that_all_begin_to_fire_are_each_looked_at_once_for_use(monkeypatch):
+    looks = []
+    monkeypatch.setattr(evaluator.transitions, "is_exhausted", lambda metrics: looks.append(metrics))
+    readings = [Reading(window=f"w{number}h", kind=WindowKind.OTHER, used_percent=90.0) for number in range(1, 301)]
+    snapshot = Snapshot(provider="claude", account="a", at=NOW, readings=tuple(readings))
+    rules = parse_rules('[[rule]]\nname = "r"\nwhen = "claude.* > 80%"', "rules.toml")
+    result = evaluator.evaluate_poll(rules, EngineState({}, {}), snapshot, NOW, every=EVERY)
+    assert len(result.transitions) == len(looks) == 300
+
+
 def test_ten_thousand_quiet_pairs_take_tens_of_milliseconds():
     text = "".join(f'[[rule]]\nname = "r{number}"\nwhen = "*.* > {50 + number / 50}%"\n' for number in range(1000))
     rules = parse_rules(text, "rules.toml")

@@ -10,7 +10,14 @@ from watcher.core.engine import reset_detection, snapshots
 from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.state import AlertState, SuspectReading, Validity, create_series_state
 from watcher.core.engine.state_machine import AlertChange
-from watcher.core.engine.transitions import REASONS, choose_event, collect_facts, make_decision, make_transition
+from watcher.core.engine.transitions import (
+    REASONS,
+    choose_event,
+    collect_facts,
+    is_exhausted,
+    make_decision,
+    make_transition,
+)
 from watcher.core.model import AlertEvent, AlertPhase, Reading, Series, Severity, Snapshot, WindowKind
 
 EVERY = timedelta(minutes=5)
@@ -71,7 +78,7 @@ def test_used_up_windows_are_named_in_order_of_their_resets():
     opus = make_metrics("seven_day_opus", 104.0, "", NOW + timedelta(days=1))
     never = replace(make_metrics("extra", 100.0).state, boundary_at=None)
     siblings = [SeriesMetrics(never, NOW), week, opus, make_metrics("seven_day_sonnet", 99.0)]
-    spent = collect_facts(make_metrics(), siblings)["spent"]
+    spent = collect_facts(make_metrics(), [each for each in siblings if is_exhausted(each)])["spent"]
     assert [label for label, _ in spent] == ["seven_day_opus", "7-day window", "extra"]
     assert spent[0][1] == (NOW + timedelta(days=1)).isoformat()
     assert spent[2][1] is None

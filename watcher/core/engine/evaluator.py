@@ -4,6 +4,7 @@ One call applies the result of one account's poll (or the passing of time) to th
 it affects, and moves their alerts. What it is given stays unchanged.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, tzinfo
 
@@ -97,6 +98,7 @@ class _Evaluation(Struct, kw_only=True):
     suspended: bool = False
     newly_gone: frozenset[Series] = frozenset()  # this result is the last that says anything about them
     metrics: dict[tuple[Series, bool], SeriesMetrics] = {}
+    exhausted: defaultdict[tuple[str, str], list[SeriesMetrics]] | None = None  # by account
 
     def run(self) -> EvaluationResult:
         """Everything in its order."""
@@ -268,8 +270,8 @@ class _Evaluation(Struct, kw_only=True):
         for change in update.changes:
             event = transitions.choose_event(rule, change)
             if event is not None:
-                siblings = self._list_siblings(metrics.state)
-                self.transitions.append(transitions.make_transition(event, rule, change, metrics, siblings))
+                exhausted = self._list_exhausted(metrics.state)
+                self.transitions.append(transitions.make_transition(event, rule, change, metrics, exhausted))
             elif change.reason == reason:
                 reason = "not asked for"
             if change.reason != update.reason:  # a reset, after which the same reading was evaluated again
@@ -277,10 +279,12 @@ class _Evaluation(Struct, kw_only=True):
         if self.explain or update.changes or reason not in ("unchanged", "hysteresis", "below"):
             self.decisions.append(make_decision(rule.name, metrics, levels_met, update.alert.phase, reason))
 
-    def _list_siblings(self, state: SeriesState) -> list[SeriesMetrics]:
-        """The other series of the account."""
-        return [
-            self._get_metrics(other, use_last_reading=True)
-            for other in self.states.values()
-            if other.account_key == state.account_key and other.series != state.series and not other.gone
-        ]
+    def _list_exhausted(self, state: SeriesState) -> list[SeriesMetrics]:
+        """The other series of the account that are used up."""
+        if self.exhausted is None:
+            self.exhausted = defaultdict(list)
+            for other in self.states.values():
+                metrics = self._get_metrics(other, use_last_reading=True)
+                if not other.gone and transitions.is_exhausted(metrics):
+                    self.exhausted[other.account_key].append(metrics)
+        return [metrics for metrics in self.exhausted[state.account_key] if metrics.state.series != state.series]

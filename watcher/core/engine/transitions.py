@@ -107,7 +107,7 @@ def choose_event(rule: Rule, change: AlertChange) -> AlertEvent | None:
 
 
 def make_transition(
-    event: AlertEvent, rule: Rule, change: AlertChange, metrics: SeriesMetrics, siblings: Iterable[SeriesMetrics]
+    event: AlertEvent, rule: Rule, change: AlertChange, metrics: SeriesMetrics, exhausted: Iterable[SeriesMetrics]
 ) -> Transition:
     """The transition of one change.
 
@@ -116,7 +116,7 @@ def make_transition(
         rule: of the alert.
         change: of the alert.
         metrics: of the series.
-        siblings: the account's other series.
+        exhausted: the account's other series that are used up.
     """
     state, alert = metrics.state, change.alert
     return Transition(
@@ -132,14 +132,14 @@ def make_transition(
         reading=state.reading,
         notified_severities=alert.notified_severities,
         occurrence=alert.reminder_count if change.event is AlertEvent.REMINDER else max(alert.fired_count, 1),
-        facts=collect_facts(metrics, siblings),
+        facts=collect_facts(metrics, exhausted),
     )
 
 
-def collect_facts(metrics: SeriesMetrics, siblings: Iterable[SeriesMetrics]) -> dict[str, Any]:
+def collect_facts(metrics: SeriesMetrics, exhausted: Iterable[SeriesMetrics]) -> dict[str, Any]:
     """What is known beyond the reading, as plain JSON values; unknown is left out."""
     state = metrics.state
-    spent = [_make_exhausted_row(sibling) for sibling in siblings if _is_exhausted(sibling)]
+    spent = [_make_exhausted_row(other) for other in exhausted]
     facts = {
         "rate": metrics.value_of("rate"),
         "projected": metrics.value_of("projected"),
@@ -153,7 +153,8 @@ def collect_facts(metrics: SeriesMetrics, siblings: Iterable[SeriesMetrics]) -> 
     return {name: value for name, value in facts.items() if value is not None and value != math.inf}
 
 
-def _is_exhausted(metrics: SeriesMetrics) -> bool:
+def is_exhausted(metrics: SeriesMetrics) -> bool:
+    """Whether the window is used up."""
     used = metrics.value_of("used_percent")
     return isinstance(used, float | int) and used >= FULL_PERCENT
 
