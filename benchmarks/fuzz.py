@@ -24,9 +24,8 @@ from typing import Any
 from msgspec import Struct, field
 
 from watcher.core.model import DatabaseQuery, QueryResult, Response, Snapshot
-from watcher.core.rules.lexer import ExpressionError
 from watcher.core.rules.loader import parse_rules
-from watcher.core.rules.parser import parse_condition
+from watcher.core.rules.parser import ExpressionError, parse_condition
 from watcher.credentials import Credential
 from watcher.errors import ConfigError, ProviderError
 from watcher.providers import claude_statusline, parsing, protobuf, registry

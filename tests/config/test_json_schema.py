@@ -11,7 +11,7 @@ from watcher.cli import app
 from watcher.cli.init import CONFIG_TEMPLATE
 from watcher.config.file import ConfigDocument
 from watcher.config.json_schema import build_config_schema
-from watcher.core.rules.schema import build_rules_schema as rules_schema
+from watcher.core.rules.rule import build_rules_schema as rules_schema
 from watcher.notifiers import NOTIFIERS
 from watcher.providers.registry import PROVIDERS
 

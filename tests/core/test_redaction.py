@@ -3,8 +3,7 @@
 import pytest
 
 from watcher.core.redaction import Redactor, mask_secret
-from watcher.core.rules.diagnostics import create_diagnostic
-from watcher.core.rules.toml_positions import TextSpan
+from watcher.core.rules.diagnostics import TextSpan, create_diagnostic
 
 
 @pytest.mark.parametrize(

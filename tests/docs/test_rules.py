@@ -7,11 +7,12 @@ import msgspec
 import pytest
 
 from watcher.core.engine.rule_tests import run_example
-from watcher.core.rules.fields import FIELD_UNITS, TEMPLATE_FIELDS
 from watcher.core.rules.hysteresis import make_default_clear
 from watcher.core.rules.loader import parse_rules
 from watcher.core.rules.parser import parse_condition
-from watcher.core.rules.schema import ExampleEntry, RuleEntry
+from watcher.core.rules.rule import ExampleEntry, RuleEntry
+from watcher.core.rules.template import TEMPLATE_FIELDS
+from watcher.core.rules.vocabulary import FIELD_UNITS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "rules.md").read_text()

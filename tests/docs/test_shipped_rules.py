@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from watcher.core.rules.loader import check_rule_files, parse_rules
-from watcher.core.rules.schema import ExampleEntry, LevelsEntry, RuleEntry, build_rules_schema
+from watcher.core.rules.rule import ExampleEntry, LevelsEntry, RuleEntry, build_rules_schema
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "rules"

@@ -13,7 +13,7 @@ from watcher.cli.output import format_count, format_toml
 from watcher.config import json_schema
 from watcher.config.loader import Config, ProviderSettings
 from watcher.core.redaction import Redactor
-from watcher.core.rules import schema
+from watcher.core.rules.rule import build_rules_schema
 from watcher.notifiers import NOTIFIERS, Channel
 
 MASK = "***"
@@ -63,7 +63,7 @@ def path_command() -> None:
 @click.option("--rules", "of_rules", is_flag=True, help="Of a file in rules/ instead of config.toml.")
 def schema_command(*, of_rules: bool) -> None:
     """Print the JSON Schema of config.toml, for editors: put its path after `#:schema` in the first line."""
-    click.echo(format_schema(schema.build_rules_schema() if of_rules else json_schema.build_config_schema()), nl=False)
+    click.echo(format_schema(build_rules_schema() if of_rules else json_schema.build_config_schema()), nl=False)
 
 
 def format_schema(content: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import click
 
 from watcher.core.model import Series
 from watcher.core.rules.diagnostics import sanitize_for_terminal
-from watcher.core.rules.units import parse_duration
+from watcher.core.rules.vocabulary import parse_duration
 from watcher.status import builder
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import environment, paths

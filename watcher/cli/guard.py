@@ -14,8 +14,7 @@ from watcher.core.engine.windows import get_used_percent
 from watcher.core.formatting import format_percent
 from watcher.core.model import Series
 from watcher.core.rules.ast import Expression
-from watcher.core.rules.lexer import ExpressionError
-from watcher.core.rules.parser import parse_condition
+from watcher.core.rules.parser import ExpressionError, parse_condition
 from watcher.errors import NoReadingsError, StoreError, UsageError
 from watcher.system import clock
 from watcher.system.paths import Paths

@@ -15,7 +15,7 @@ from watcher.cli.config import format_schema
 from watcher.cli.context import create_private_file, load_effective_config
 from watcher.cli.output import get_output_width, wrap_line
 from watcher.config import json_schema
-from watcher.core.rules import schema
+from watcher.core.rules.rule import build_rules_schema
 from watcher.credentials import HostInfo
 from watcher.errors import ConfigError, WatcherError
 from watcher.notifiers.desktop import dbus
@@ -149,7 +149,7 @@ def list_files(paths: Paths, requested_channel: RequestedChannel | None) -> Iter
     yield paths.config_file, render_config(paths, requested_channel), False
     yield paths.rules_dir / "default.toml", shipped.read_default_rules()[1], False
     yield paths.config_dir / "watcher.schema.json", format_schema(json_schema.build_config_schema()), True
-    yield paths.rules_dir / "rules.schema.json", format_schema(schema.build_rules_schema()), True
+    yield paths.rules_dir / "rules.schema.json", format_schema(build_rules_schema()), True
 
 
 def get_secret_path(paths: Paths, requested_channel: RequestedChannel) -> Path:

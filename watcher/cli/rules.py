@@ -31,9 +31,14 @@ from watcher.core.formatting import format_duration, format_percent
 from watcher.core.model import AlertEvent, Delivery, DeliveryState, Series, Severity, Transition
 from watcher.core.routing.planner import Suppression
 from watcher.core.rules import loader
-from watcher.core.rules.diagnostics import Diagnostic, create_diagnostic, find_close_match, format_diagnostics
+from watcher.core.rules.diagnostics import (
+    Diagnostic,
+    TomlPositions,
+    create_diagnostic,
+    find_close_match,
+    format_diagnostics,
+)
 from watcher.core.rules.rule import Rule
-from watcher.core.rules.toml_positions import TomlPositions
 from watcher.errors import ConfigError, UsageError
 from watcher.system import clock
 from watcher.system.paths import may_exist

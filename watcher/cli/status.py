@@ -16,9 +16,8 @@ from watcher.cli.output import get_output_width
 from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
 from watcher.core.model import Series
-from watcher.core.rules.lexer import ExpressionError
-from watcher.core.rules.parser import parse_selector
-from watcher.core.rules.selector import Selector
+from watcher.core.rules.ast import Selector
+from watcher.core.rules.parser import ExpressionError, parse_selector
 from watcher.core.rules.template import TemplateError, check_template, render_template
 from watcher.errors import ConfigError, NoReadingsError, WatcherError
 from watcher.polling import inbox

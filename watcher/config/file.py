@@ -9,8 +9,7 @@ import msgspec
 from msgspec import Struct, field
 
 from watcher.core.rules import loader
-from watcher.core.rules.diagnostics import Diagnostic, create_diagnostic, find_close_match
-from watcher.core.rules.toml_positions import TextSpan, TomlPositions
+from watcher.core.rules.diagnostics import Diagnostic, TextSpan, TomlPositions, create_diagnostic, find_close_match
 
 MAX_FILE_BYTES = 1_000_000
 

@@ -6,7 +6,7 @@ import msgspec
 
 from watcher.config.file import ConfigDocument, PollTable, ProviderTable, QuietTable
 from watcher.core.model import Severity
-from watcher.core.rules.schema import DURATION_PATTERN, JSON_SCHEMA_DIALECT, RuleEntry, strip_null
+from watcher.core.rules.rule import DURATION_PATTERN, JSON_SCHEMA_DIALECT, RuleEntry, strip_null
 from watcher.notifiers import NOTIFIERS
 from watcher.providers.registry import PROVIDERS
 

@@ -30,7 +30,7 @@ from watcher.core.rules.diagnostics import format_diagnostics
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.rule_reader import format_toml_value
 from watcher.core.rules.time_intervals import check_time_zone, parse_quiet_hours
-from watcher.core.rules.units import parse_duration
+from watcher.core.rules.vocabulary import parse_duration
 from watcher.errors import ConfigError
 from watcher.notifiers import NOTIFIERS, Channel, Notifier
 from watcher.providers import Overrides

@@ -7,10 +7,9 @@ from watcher.core import formatting
 from watcher.core.engine.matching import compile_rule
 from watcher.core.engine.state import SeriesState
 from watcher.core.model import Reading
-from watcher.core.rules.ast import iter_field_references
+from watcher.core.rules.ast import Selector, iter_field_references
 from watcher.core.rules.diagnostics import find_close_match
 from watcher.core.rules.rule import Rule
-from watcher.core.rules.selector import Selector
 from watcher.doctor import DoctorContext, Finding, fail, ok, warn
 from watcher.system.paths import may_exist
 

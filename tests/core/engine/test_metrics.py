@@ -13,8 +13,8 @@ from watcher.core.engine.forecast import Sample
 from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.state import create_series_state
 from watcher.core.model import PollFailure, Reading, Series, WindowKind
-from watcher.core.rules.fields import FIELD_UNITS
-from watcher.core.rules.selector import Selector
+from watcher.core.rules.ast import Selector
+from watcher.core.rules.vocabulary import FIELD_UNITS
 
 EVERY = timedelta(minutes=5)
 

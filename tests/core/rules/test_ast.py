@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.core.rules.ast import Not, compare, evaluate_boolean
-from watcher.core.rules.fields import FIELD_UNITS
 from watcher.core.rules.parser import parse_condition
+from watcher.core.rules.vocabulary import FIELD_UNITS
 
 YES, NO, UNKNOWN = "claude.up", "codex.up", "copilot.up"
 

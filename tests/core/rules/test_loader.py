@@ -17,8 +17,8 @@ from watcher.core.rules.loader import (
     decode_utf8,
     parse_rules,
 )
+from watcher.core.rules.rule import ExampleEntry, LevelsEntry, RuleEntry
 from watcher.core.rules.rule_reader import describe_type
-from watcher.core.rules.schema import ExampleEntry, LevelsEntry, RuleEntry
 from watcher.errors import ConfigError
 
 FILES = Path(__file__).parent / "files"

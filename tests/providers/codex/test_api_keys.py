@@ -3,7 +3,7 @@
 import pytest
 
 from tests.providers.codex.codex_poll import NOW, PROVIDER, found_in, nowhere, request_for, write
-from watcher.core.rules import fields as vocabulary
+from watcher.core.rules import vocabulary
 from watcher.polling import fetch
 from watcher.providers.codex import api_keys
 

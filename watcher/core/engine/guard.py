@@ -15,10 +15,9 @@ from watcher.core.engine.metrics import AVAILABILITY_FIELDS, FieldValue, SeriesM
 from watcher.core.engine.state import SeriesState
 from watcher.core.formatting import format_duration
 from watcher.core.model import Series, Severity
-from watcher.core.rules.ast import Expression, iter_field_references
+from watcher.core.rules.ast import Expression, Selector, iter_field_references
 from watcher.core.rules.parser import find_subject
 from watcher.core.rules.rule import Level, Rule
-from watcher.core.rules.selector import Selector
 
 _UNLIMITED_VALUES: Mapping[str, float] = {
     "used_percent": 0.0,

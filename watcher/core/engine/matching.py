@@ -12,10 +12,16 @@ from itertools import islice, product
 from msgspec import Struct
 
 from watcher.core.engine.metrics import AVAILABILITY_FIELDS, FieldValue, SeriesMetrics
-from watcher.core.rules.ast import Expression, Literal, evaluate_boolean, iter_field_references, walk_expression
+from watcher.core.rules.ast import (
+    Expression,
+    Literal,
+    Selector,
+    evaluate_boolean,
+    iter_field_references,
+    walk_expression,
+)
 from watcher.core.rules.rule import Rule
-from watcher.core.rules.selector import Selector
-from watcher.core.rules.units import Unit
+from watcher.core.rules.vocabulary import Unit
 
 MAX_COMBINATIONS = 256
 """How many combinations of wildcard selectors are tried: more would let one rule stall the others."""

@@ -16,10 +16,9 @@ from watcher.core.engine.state import EngineState
 from watcher.core.engine.transitions import Decision
 from watcher.core.engine.windows import infer_kind, infer_length
 from watcher.core.model import AlertPhase, PollResult, Reading, Series, Snapshot
-from watcher.core.rules.fields import PROVIDER_WINDOWS, get_count_unit
 from watcher.core.rules.parser import parse_selector
 from watcher.core.rules.rule import Example, Rule
-from watcher.core.rules.units import Unit
+from watcher.core.rules.vocabulary import PROVIDER_WINDOWS, Unit, get_count_unit
 
 DEFAULT_START_AT = datetime(2026, 1, 7, 12, tzinfo=UTC)
 """A Wednesday noon."""

@@ -13,7 +13,7 @@ from watcher.core.engine import reset_detection, staleness
 from watcher.core.engine.state import SeriesState, Validity, create_series_state
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.model import PollFailure, PollResult, Series, Snapshot
-from watcher.core.rules.fields import PROVIDER_WINDOWS
+from watcher.core.rules.vocabulary import PROVIDER_WINDOWS
 
 UNALERTED_FAILURES = frozenset({"not_signed_in", "unsupported"})
 """Failures that raise no alert where there was never a reading."""

@@ -14,7 +14,7 @@ from watcher.core.engine.windows import get_used_percent, get_window_length
 from watcher.core.model import AlertPhase, Severity
 from watcher.core.rules.ast import FieldReference, Literal, iter_comparisons
 from watcher.core.rules.rule import Level, Rule
-from watcher.core.rules.units import Unit
+from watcher.core.rules.vocabulary import Unit
 
 _FULL_PERCENT = 100.0
 

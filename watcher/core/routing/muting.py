@@ -14,9 +14,8 @@ from watcher.core.engine.staleness import OFFLINE_KIND
 from watcher.core.engine.windows import infer_kind
 from watcher.core.formatting import format_time
 from watcher.core.model import FIRING_EVENTS, AlertEvent, Series, Severity, Snooze, Transition
-from watcher.core.rules.lexer import ExpressionError
-from watcher.core.rules.parser import parse_selector
-from watcher.core.rules.selector import Selector
+from watcher.core.rules.ast import Selector
+from watcher.core.rules.parser import ExpressionError, parse_selector
 from watcher.core.rules.time_intervals import TimeInterval, find_interval_end
 
 OFFLINE_REASON = "this machine is offline"

@@ -2,9 +2,8 @@
 
 Read in this order:
 
-- `rule`: the records that the engine uses; `ast`: the expressions in them, which evaluate and print themselves.
-- `lexer`, `selector`, `parser`: from the text of a condition to an expression. `units` and `fields` are its words.
-- `hysteresis`: the default for `clear`. `template`, `time_intervals`: the texts of other keys.
-- `loader`, `rule_reader`, `schema`: from the text of a file to rules. `toml_positions` and `diagnostics` report where
-  a mistake is.
+- `vocabulary`: the words and units of conditions; `ast`: selectors and expressions, which print and evaluate.
+- `parser`: from the text of a condition to an expression. `hysteresis`: the default for `clear`.
+- `rule`: a rule as the engine uses it, and its keys in TOML. `template`, `time_intervals`: the texts of other keys.
+- `loader`, `rule_reader`: from the text of a file to rules. `diagnostics`: where a mistake is, and what was meant.
 """

@@ -9,18 +9,66 @@ from __future__ import annotations
 import math
 import operator as operators
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct
 
-from watcher.core.rules.selector import Selector
-from watcher.core.rules.units import Unit, is_currency
+from watcher.core.rules.vocabulary import PROVIDER_WINDOWS, WINDOW_KINDS, Unit, is_currency
+
+if TYPE_CHECKING:
+    from watcher.core.model import Series
 
 PERCENT_TOLERANCE = 1e-6
 """Percents closer than this are equal: float32 sources cannot hold 0.2 exactly."""
 
 COUNT_FIELDS = ("used", "limit", "remaining")
 """Fields that count what the window has: requests, credits, dollars."""
+
+
+class Selector(Struct, frozen=True):
+    """Which series a rule means."""
+
+    provider: str  # an id, or "*"
+    account: str = ""  # as it is written; empty: every account
+    window: str = ""  # a window id, a kind, or "*"; empty: the provider's primary window
+
+    def __str__(self) -> str:
+        account = f"[{self.account}]" if self.account else ""
+        return f"{self.provider}{account}.{self.window}" if self.window else self.provider + account
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of window that is meant; None if one window is: `codex.weekly` is a window, `*.weekly` a kind."""
+        if self.window not in WINDOW_KINDS:
+            return None
+        windows = PROVIDER_WINDOWS.get(self.provider)
+        return None if windows is not None and self.window in windows.known else self.window
+
+    @property
+    def for_all_windows(self) -> Selector:
+        """The selector as it is meant outside of rules: a provider alone is all its windows, not its primary one."""
+        return self if self.window else Selector(self.provider, self.account, "*")
+
+    def matches(self, series: Series, account_name: str, kind: str, *, is_primary: bool) -> bool:
+        """Whether this series is meant.
+
+        Args:
+            series: a series.
+            account_name: the email or login of its account, which a selector may use in place of the key.
+            kind: of its window.
+            is_primary: whether it is its provider's primary window now.
+        """
+        if self.provider not in ("*", series.provider):
+            return False
+        if self.account and self.account != series.account and self.account.casefold() != account_name.casefold():
+            return False
+        if not self.window:
+            return is_primary
+        if self.window == "*":
+            return True
+        wanted = self.kind
+        return series.window == self.window if wanted is None else kind == wanted
+
 
 FieldLookup = Callable[[Selector, str], "float | bool | str | None"]
 """Looks up a field of a series: percents as 0..100, durations in seconds, None for unknown; may be infinite.

@@ -21,7 +21,7 @@ from watcher.core.rules.ast import (
     is_constant,
     iter_field_references,
 )
-from watcher.core.rules.units import Unit
+from watcher.core.rules.vocabulary import Unit
 
 CLEAR_MARGIN_PERCENT = 5.0
 _MAX_PERCENT = 100

@@ -10,6 +10,8 @@ from typing import Any
 
 from watcher.core.rules.diagnostics import (
     Diagnostic,
+    TextSpan,
+    TomlPositions,
     create_diagnostic,
     format_diagnostics,
     sanitize_for_terminal,
@@ -17,7 +19,6 @@ from watcher.core.rules.diagnostics import (
 )
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.rule_reader import RuleReader, SourceFile, format_toml_value
-from watcher.core.rules.toml_positions import TextSpan, TomlPositions
 from watcher.errors import ConfigError
 
 MAX_FILE_LENGTH = 262_144

@@ -12,6 +12,7 @@ Grammar, loosest first; units are checked while parsing::
 """
 
 import math
+import re
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -29,27 +30,84 @@ from watcher.core.rules.ast import (
     Negative,
     Not,
     Or,
+    Selector,
     is_constant,
     iter_comparisons,
     iter_field_references,
 )
-from watcher.core.rules.fields import FIELD_UNITS, get_count_unit
-from watcher.core.rules.lexer import SPLIT_RULE_HINT, ExpressionError, Token, quote_text, tokenize
-from watcher.core.rules.selector import Selector, parse_selector_token
-from watcher.core.rules.units import (
+from watcher.core.rules.diagnostics import find_close_match, sanitize_for_terminal, suggest_word
+from watcher.core.rules.vocabulary import (
+    FIELD_UNITS,
     MAX_DURATION,
     MAX_NUMBER,
+    PROVIDER_WINDOWS,
+    WINDOW_KINDS,
     Unit,
     find_common_unit,
     find_scaled_unit,
+    get_count_unit,
+    is_window,
+    known_windows,
     parse_duration_s,
     parse_number,
 )
 
+SPLIT_RULE_HINT = "split it into several rules"
+MAX_CONDITION_LENGTH = 2000
+
+_TOKEN_PATTERN = re.compile(
+    r"""(?P<space>\s+)
+    |(?P<amount>\$?[0-9][0-9.]*(?:[eE][+-]?[0-9]+)?[A-Za-z_0-9.]*(?:[ ]?%)?)
+    |(?P<selector>(?:\*(?=[.\[])|[A-Za-z_][A-Za-z0-9_]*)(?:\[[^\]\n]*\])?(?:\.(?:\*|[A-Za-z0-9_]+))*)
+    |(?P<wrong_operator>=>|=<|<>|===|&&?|\|\|?|!(?!=)|=(?!=)|[≥≤≠])
+    |(?P<operator>>=|<=|==|!=|[-+*/()<>])
+    """,
+    re.VERBOSE,
+)
+_OPERATOR_CORRECTIONS = {
+    "=>": ">=", "=<": "<=", "<>": "!=", "===": "==", "&": "and", "&&": "and", "|": "or", "||": "or",
+    "!": "not", "=": "==", "≥": ">=", "≤": "<=", "≠": "!=",
+}  # fmt: skip
+_CHARACTER_HINTS = {
+    "[": "close the account with `]`",
+    "%": "write a percent as `80%` and money as `$12.50`",
+    "$": "write a percent as `80%` and money as `$12.50`",
+    ".": "a series is written without blanks: `claude.five_hour`",
+}
+_DASHED_NAME = re.compile(r"[A-Za-z*][A-Za-z0-9_.]*(?:-[A-Za-z][A-Za-z0-9_.]*)+")
+_SELECTOR_PATTERN = re.compile(r"([^.\[]+)(?:\[([^\]]*)\])?((?:\..*)?)")
+_LONG_WORD_LENGTH = 9  # from here on two typos are an obvious slip
 MAX_DEPTH = 40
 COMPARISON_OPERATORS = (">", ">=", "<", "<=", "==", "!=")
 _KEYWORDS = ("and", "or", "not", "true", "false", "level")
 _VALUE_HINT = "valid here: a value such as `80%`, or a series"
+
+
+class ExpressionError(Exception):
+    """A mistake in an expression.
+
+    Attributes:
+        message: what is wrong, one line.
+        start: of the wrong part, as an offset into the text.
+        end: of the wrong part; at least one past `start`.
+        hint: what would be valid; empty if the message says it.
+    """
+
+    def __init__(self, message: str, start: int, end: int, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.start = start
+        self.end = max(end, start + 1)
+        self.hint = hint
+
+
+class Token(Struct, frozen=True):
+    """A word or sign, and its position. Kinds: amount, selector (every word is one), operator, end."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
 
 
 def parse_condition(text: str, *, level: Literal | None = None, subject: Selector | None = None) -> Expression:
@@ -382,3 +440,115 @@ def _raise_not_comparable(left: _ParsedNode, right: _ParsedNode) -> NoReturn:
         if fields:
             hint += f", or another field: {', '.join(fields)}"
     _raise_error(f"{measured.quoted} is {measured.unit}, {other.quoted} is {other.unit}", other, hint)
+
+
+def tokenize(text: str) -> list[Token]:
+    """The tokens of a text; the last one has the kind `end`.
+
+    Raises:
+        ExpressionError: the text is empty or too long, or a part of it is no token.
+    """
+    if len(text) > MAX_CONDITION_LENGTH:
+        message = f"{len(text):,} characters long; a condition holds at most {MAX_CONDITION_LENGTH:,}"
+        raise ExpressionError(message, 0, 1, SPLIT_RULE_HINT)
+    tokens: list[Token] = []
+    offset = 0
+    while offset < len(text):
+        found = _TOKEN_PATTERN.match(text, offset)
+        if found is None:
+            character = text[offset]
+            hint = _CHARACTER_HINTS.get(character, "")
+            if character == "." and text[offset + 1 : offset + 2].isdigit():
+                hint = "write a zero before it: `0.5`"
+            raise ExpressionError(f"unexpected {quote_text(character)}", offset, offset + 1, hint)
+        kind, word = found.lastgroup or "", found.group()
+        if kind == "wrong_operator":
+            hint = f"did you mean `{_OPERATOR_CORRECTIONS[word]}`?"
+            raise ExpressionError(f"unexpected {quote_text(word)}", *found.span(), hint)
+        if kind == "selector":
+            _reject_dashes(text, offset)
+        if kind != "space":
+            tokens.append(Token(kind, word, *found.span()))
+        offset = found.end()
+    if not tokens:
+        raise ExpressionError("there is no condition", 0, 1, "write one such as `claude.five_hour > 80%`")
+    end = len(text.rstrip())
+    return [*tokens, Token("end", "", end, end + 1)]
+
+
+def _reject_dashes(text: str, offset: int) -> None:
+    """Refuses `claude.five-hour`, which would be a difference, if it is a known word with underscores."""
+    dashed = _DASHED_NAME.match(text, offset)
+    if dashed is None:
+        return
+    name = dashed.group().replace("-", "_")
+    if name.rpartition(".")[2] in (*PROVIDER_WINDOWS, *known_windows("*"), *FIELD_UNITS):
+        message = f"unexpected `-` in {quote_text(dashed.group())}"
+        raise ExpressionError(message, *dashed.span(), f"did you mean `{name}`?")
+
+
+def quote_text(text: str) -> str:
+    """The text as a message quotes it: short and on one line."""
+    return f"`{sanitize_for_terminal(text, 63)}`"
+
+
+def parse_selector_token(token: Token) -> tuple[Selector, str]:
+    """The selector that a token names, and the field after it; the field is empty if there is none.
+
+    Raises:
+        ExpressionError: a word in it is unknown.
+    """
+    found = _SELECTOR_PATTERN.fullmatch(token.text)
+    if found is None:
+        raise ExpressionError(f"{quote_text(token.text)} is not a series", token.start, token.end)
+    provider, account, rest = found.groups()
+    _check_provider(provider, token)
+    if account is not None and not account.strip():
+        raise ExpressionError("the account is empty", token.start, token.end, f"leave it out for all: `{provider}`")
+    window, field = "", ""
+    match rest.split(".")[1:]:
+        case []:
+            pass
+        case [word] if word in FIELD_UNITS:
+            field = word
+        case [word]:
+            window = word
+        case [window, field]:
+            pass
+        case _:
+            hint = "write provider.window.field, as in `claude.five_hour.resets_in`"
+            raise ExpressionError(f"{quote_text(token.text)} has too many parts", token.start, token.end, hint)
+    if window:
+        _check_window(provider, window, token.end - len(rest) + 1)
+    if field and field not in FIELD_UNITS:
+        hint = suggest_word(field, tuple(FIELD_UNITS))
+        raise ExpressionError(f"unknown field {quote_text(field)}", token.end - len(field), token.end, hint)
+    return Selector(provider, account or "", window), field
+
+
+def _check_provider(provider: str, token: Token) -> None:
+    if provider == "*" or provider in PROVIDER_WINDOWS:
+        return
+    is_alone = token.text == provider
+    close = find_close_match(provider, (*PROVIDER_WINDOWS, *(FIELD_UNITS if is_alone else ())))
+    hint = f"did you mean `{close}`?" if close else f"valid: {', '.join(PROVIDER_WINDOWS)}"
+    if provider.lower() in ("and", "or", "not"):
+        hint = f"write `{provider.lower()}` in lower case"
+    what = "unknown word" if is_alone else "unknown provider"
+    raise ExpressionError(f"{what} {quote_text(provider)}", token.start, token.start + len(provider), hint)
+
+
+def _check_window(provider: str, window: str, start: int) -> None:
+    """Refuses what cannot be a window of that provider, and what is an obvious slip of a known word."""
+    known = known_windows(provider)
+    if window == "*" or window in WINDOW_KINDS or window in known:
+        return
+    is_possible = is_window(provider, window)
+    # If the API may name new windows, only an obvious slip is refused; another number is a new window: opus, opus_4.
+    max_typos = (2 if len(window) >= _LONG_WORD_LENGTH else 1) if is_possible else None
+    close = find_close_match(window, (*known, *WINDOW_KINDS, *FIELD_UNITS), max_typos)
+    if is_possible and (close is None or re.sub(r"\D", "", close) != re.sub(r"\D", "", window)):
+        return
+    whose = "no provider has a window" if provider == "*" else f"{provider} has no window"
+    hint = f"did you mean `{close}`?" if close else f"valid: {', '.join(known or WINDOW_KINDS)}"
+    raise ExpressionError(f"{whose} or field {quote_text(window)}", start, start + len(window), hint)

@@ -10,25 +10,31 @@ import msgspec
 from msgspec import Struct
 
 from watcher.core.model import AlertEvent, Severity
-from watcher.core.rules.ast import Literal
+from watcher.core.rules.ast import Literal, Selector
 from watcher.core.rules.diagnostics import (
     Diagnostic,
+    KeyPath,
+    TextSpan,
+    TomlPositions,
     create_diagnostic,
     find_close_match,
     sanitize_for_terminal,
     suggest_word,
 )
-from watcher.core.rules.fields import PROVIDER_WINDOWS
 from watcher.core.rules.hysteresis import extract_threshold, find_overlap, make_default_clear
-from watcher.core.rules.lexer import ExpressionError, tokenize
-from watcher.core.rules.parser import find_subject, parse_clear, parse_condition, parse_literal, parse_selector
-from watcher.core.rules.rule import Example, Level, Rule
-from watcher.core.rules.schema import ExampleEntry, LevelsEntry, RuleEntry
-from watcher.core.rules.selector import Selector
+from watcher.core.rules.parser import (
+    ExpressionError,
+    find_subject,
+    parse_clear,
+    parse_condition,
+    parse_literal,
+    parse_selector,
+    tokenize,
+)
+from watcher.core.rules.rule import Example, ExampleEntry, Level, LevelsEntry, Rule, RuleEntry
 from watcher.core.rules.template import TemplateError, check_template
 from watcher.core.rules.time_intervals import TimeInterval, check_time_zone, parse_active_interval
-from watcher.core.rules.toml_positions import KeyPath, TextSpan, TomlPositions
-from watcher.core.rules.units import MAX_NUMBER, parse_duration
+from watcher.core.rules.vocabulary import MAX_NUMBER, PROVIDER_WINDOWS, parse_duration
 
 T = TypeVar("T")
 MAX_NAME_LENGTH = 80

@@ -9,7 +9,18 @@ from collections.abc import Iterator, Mapping
 from string import Formatter
 
 from watcher.core.rules.diagnostics import find_close_match
-from watcher.core.rules.fields import TEMPLATE_FIELDS, TEMPLATE_NUMBER_FIELDS
+
+TEMPLATE_NUMBER_FIELDS = frozenset(
+    {"used_percent", "remaining_percent", "used", "limit", "remaining", "rate", "projected"},
+)
+"""Fields of `title` and `message` that are numbers and take a number's format: `{used_percent:.0f}`."""
+
+TEMPLATE_FIELDS = (
+    "provider", "account", "window", "label", "plan", "used_percent", "remaining", "used", "limit", "unit", "resets_in",
+    "resets_at", "age", "error", "rate", "projected", "exhausts_in", "rule", "severity", "series", "event", "reason",
+    "remaining_percent", "since", "duration",
+)  # fmt: skip
+"""All fields of `title` and `message`. Those that are no numbers are texts."""
 
 UNKNOWN_TEXT = "?"
 """Replaces a field whose value is unknown."""
