@@ -18,7 +18,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and permissi
 
 PAST = 1_700_000_000_000  # ms
 WAITS = {"slow", "drip"}  # what takes its whole time; the door's own tests have them
-FATES = [*sorted(set(FAULTS) - WAITS), "good"]
+SMOKE = ["401", "429", "cut", "good"]
+FATES = [*SMOKE, *(pytest.param(fate, marks=pytest.mark.slow) for fate in sorted(set(FAULTS) - WAITS - set(SMOKE)))]
 PROVIDERS = ("claude", "codex", "copilot", "nano_gpt", "gemini_cli", "antigravity")
 WHOAMI = "/api/accounts/v1/user-auth-credential/whoami"
 ASKED = {

@@ -25,6 +25,8 @@ from tests.test_secrets import (  # noqa: F401 - fixtures are known by their nam
 ROUTE = '[route]\ndefault = ["slack", "discord", "hook", "ntfy", "private"]\n'
 REPO = Path(__file__).parent.parent
 
+SLOW = pytest.mark.slow
+
 
 def route_to(home, channel):
     """Put one more channel into the config, and send everything there."""
@@ -48,7 +50,12 @@ def talker(home, ends):
 
 
 @pytest.mark.parametrize(
-    "ends", ["sys.exit(0)", "sys.exit(75)", "sys.exit(1)", "time.sleep(9)", "os.kill(os.getpid(), 9)"]
+    "ends",
+    [
+        "sys.exit(0)",
+        "sys.exit(1)",
+        *(pytest.param(ends, marks=SLOW) for ends in ("sys.exit(75)", "time.sleep(9)", "os.kill(os.getpid(), 9)")),
+    ],
 )
 def test_the_arguments_of_a_command_stay_with_it(home, far, capsys, ends):
     argv = f'argv = [\n  "{talker(home, ends)}",\n  "--token={SECRETS["CommandArgument"]}",\n]\n'
@@ -78,7 +85,9 @@ def test_a_command_that_cannot_be_run_is_shown_without_its_arguments(home, far, 
 
 
 @pytest.mark.skipif(find_spec("apprise") is None, reason="the optional library is not installed")
-@pytest.mark.parametrize("fault", [None, 401, 500, "reset", "unknown address"])
+@pytest.mark.parametrize(
+    "fault", [401, *(pytest.param(fault, marks=SLOW) for fault in (None, 500, "reset", "unknown address"))]
+)
 def test_the_address_of_an_apprise_service_stays_with_it(home, far, capsys, fault):
     scheme = "json" if fault != "unknown address" else "nosuchservice"
     host = far.server.url.removeprefix("http://")
@@ -99,7 +108,7 @@ def until(condition, seconds=30.0):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("fault", [None, 401, "reset", "html"])
+@pytest.mark.parametrize("fault", [401, *(pytest.param(fault, marks=SLOW) for fault in (None, "reset", "html"))])
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_a_running_watcher_gives_nothing_away(home, far, capsys, fault, log_format):
     far.fault, far.of_channels = fault, log_format == "text"

@@ -70,7 +70,7 @@ def crashes(world):
 
 def test_a_request_that_never_ends_costs_one_thread_and_is_reported_once(world):
     world.answers["/api/oauth/usage"] = hang
-    calls = watch(world, D)
+    calls = watch(world, 6 * H)
     assert len(calls.hung) == 1
     assert failure(world).message == "Claude gave no answer in 2 minutes; it is asked again later"
     assert sum("gave no answer" in line for line in world.log.lines) == 1
@@ -151,7 +151,7 @@ def test_a_message_whose_attempt_ends_too_late_is_sent_all_the_same(world):
 def test_a_channel_that_always_hangs_costs_one_thread(world):
     world.answers["/hook"] = hang
     world.usage(85)
-    assert len(watch(world, D).hung) == 1
+    assert len(watch(world, 6 * H).hung) == 1
 
 
 def test_the_network_that_is_late_after_a_sleep_is_asked_soon_again_and_makes_no_alert(world):
