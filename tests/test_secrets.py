@@ -254,7 +254,7 @@ def leaks(found):
     return [(name, where) for where, text in found.items() for name, secret in hidden if secret.encode() in text]
 
 
-def test_success_gives_nothing_away_and_uses_what_it_must(home, far, capsys):
+def test_success_leaks_no_secret_and_uses_those_it_must(home, far, capsys):
     once(home)
     commands(["notify", "test"])
     found = everything(home, far, capsys)
@@ -280,7 +280,7 @@ def test_success_gives_nothing_away_and_uses_what_it_must(home, far, capsys):
         ),
     ],
 )
-def test_no_fault_gives_anything_away(home, far, capsys, fault, of_channels):
+def test_no_fault_leaks_a_secret(home, far, capsys, fault, of_channels):
     far.fault, far.of_channels = fault, of_channels
     once(home)
     once(home)
@@ -290,7 +290,7 @@ def test_no_fault_gives_anything_away(home, far, capsys, fault, of_channels):
     assert far.messages
 
 
-def test_silence_gives_nothing_away(home, far, capsys):
+def test_servers_that_never_answer_leak_no_secret(home, far, capsys):
     def hurried(request):
         return send(structs.replace(request, timeout_s=0.2))
 
@@ -301,7 +301,7 @@ def test_silence_gives_nothing_away(home, far, capsys):
     assert leaks(everything(home, far, capsys)) == []
 
 
-def test_a_defect_gives_nothing_away(home, far, capsys):
+def test_a_defect_leaks_no_secret(home, far, capsys):
     """An exception that nobody foresaw holds the whole request; its traceback goes to the log."""
 
     def broken(request):

@@ -110,7 +110,7 @@ def until(condition, seconds=30.0):
 
 @pytest.mark.parametrize("fault", [401, *(pytest.param(fault, marks=SLOW) for fault in (None, "reset", "html"))])
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_running_watcher_gives_nothing_away(home, far, capsys, fault, log_format):
+def test_a_running_watcher_leaks_no_secret(home, far, capsys, fault, log_format):
     far.fault, far.of_channels = fault, log_format == "text"
     process = subprocess.Popen(
         [sys.executable, "-m", "watcher", "run", "--verbose", "--log-format", log_format],

@@ -108,7 +108,8 @@ ROWS: tuple[Row, ...] = (
         ("disk full", "disk error", "folder read-only at the start", "folder turns read-only")),
     Row("a destroyed database", ("database destroyed",)),
     Row("a config that is garbage, and whole again", ("config garbage",)),
-    Row("a second watcher, signals, logs that rotate", (), "decided by the lock: tests/daemon/test_separate_processes.py"),
+    Row("a second watcher, signals, logs that rotate", (),
+        "decided by the lock: tests/daemon/test_separate_processes.py"),
 )  # fmt: skip
 """The facts' order: what providers do, what receivers do, what the machine does."""
 

@@ -92,7 +92,7 @@ def test_every_key_provider_and_channel_is_in_it():
     assert [each["properties"]["type"]["const"] for each in kinds] == list(NOTIFIERS)
 
 
-def test_every_key_says_what_it_is_for():
+def test_every_key_has_a_description():
     document = build_config_schema()
     for name, table in [("", document), *((name, document["$defs"][name]) for name in document["$defs"])]:
         if name in ("LevelsEntry", "Severity"):

@@ -123,16 +123,16 @@ def test_a_value_of_the_wrong_type_is_refused_in_the_words_of_toml(tmp_path, tex
     assert words in said(tmp_path, text)
 
 
-def test_a_list_of_rules_that_is_a_table_is_told_once(tmp_path):
+def test_a_list_of_rules_that_is_a_table_is_reported_once(tmp_path):
     assert said(tmp_path, '[rule]\nname = "a"\n').count("config.toml:") == 1
 
 
-def test_an_unknown_zone_is_told_the_nearest(tmp_path):
+def test_an_unknown_zone_is_reported_with_the_most_similar_one(tmp_path):
     text = said(tmp_path, '[quiet]\nhours = "22:00-08:00"\ntz = "Europe/Berln"\n')
     assert 'config.toml:3:6: this is no time zone; did you mean "Europe/Berlin"?' in text
 
 
-def test_an_unknown_kind_of_channel_is_told_the_nearest(tmp_path):
+def test_an_unknown_kind_of_channel_is_reported_with_the_most_similar_one(tmp_path):
     text = said(tmp_path, '[channels.team]\ntype = "slak"\n')
     assert 'config.toml:2:8: unknown type "slak"; did you mean `slack`?' in text
 

@@ -33,13 +33,13 @@ def test_antigravity_s_sources(tmp_path, source):
     assert found.providers["antigravity"].overrides.source == source
 
 
-def test_a_source_that_there_is_not_is_a_mistake_that_says_which_there_are(tmp_path):
+def test_an_unknown_source_is_a_mistake_that_lists_the_valid_ones(tmp_path):
     with pytest.raises(ConfigError) as refusal:
         load(tmp_path, '[providers.antigravity]\nsource = "sever"\n')
     assert str(refusal.value).splitlines()[0].endswith(":2:10: `source`: choose one of cache, server, auto")
 
 
-def test_a_value_of_the_wrong_kind_says_which_kind(tmp_path):
+def test_a_value_of_a_wrong_type_is_reported_with_the_expected_one(tmp_path):
     with pytest.raises(ConfigError) as refusal:
         load(tmp_path, "[providers.claude]\ncredentials = 3\n")
     assert ":2:15: `credentials` takes a text, not a whole number" in str(refusal.value)
@@ -57,7 +57,7 @@ def test_codexs_own_keys(tmp_path):
 
 
 @pytest.mark.parametrize("key", ['user_agent = "x"', "reset_credits = false"])
-def test_a_key_of_another_provider_is_a_mistake_that_says_whose_it_is(tmp_path, key):
+def test_a_key_of_another_provider_is_a_mistake_that_names_it(tmp_path, key):
     word = key.split()[0]
     with pytest.raises(ConfigError) as refusal:
         load(tmp_path, f"[providers.claude]\n{key}\n")

@@ -34,7 +34,7 @@ def test_an_alert_goes_out_once_and_its_end_once(world):
     assert [body["event"] for body in world.received] == ["firing", "resolved"]
 
 
-def test_a_restart_says_nothing_again(world):
+def test_a_restart_repeats_no_message(world):
     world.usage(85)
     world.watch(30 * M)
     world.watch(30 * M)
@@ -55,7 +55,7 @@ def test_between_jobs_the_process_does_not_wake(world):
     assert len(calls.waits) <= jobs
 
 
-def test_what_stands_still_is_asked_ever_less_often_and_a_balance_does_not_prevent_it(world):
+def test_an_unchanged_window_is_polled_less_and_less_often_despite_a_balance(world):
     window = {"utilization": 50, "resets_at": (START + 24 * H).isoformat()}
     spent = {"is_enabled": True, "monthly_limit": None, "used_credits": 0, "utilization": None}
     world.answers["/api/oauth/usage"] = lambda _request: world.json({"five_hour": window, "extra_usage": spent})
@@ -65,14 +65,14 @@ def test_what_stands_still_is_asked_ever_less_often_and_a_balance_does_not_preve
     assert (waits[0], waits[-1]) == (10, 30)
 
 
-def test_a_rule_about_silence_does_not_fire_for_our_own_calm(world):
+def test_a_rule_about_age_does_not_fire_because_polls_are_rare(world):
     world.config(CONFIG + '[[rule]]\nname = "blind"\nwhen = "*.age > 25m"\n')
     world.usage(3, START + 24 * H)
     world.watch(6 * H)
     assert world.received == []
 
 
-def test_a_glitch_after_hours_of_calm_is_doubted_though_polls_are_far_apart(world):
+def test_a_glitch_after_hours_without_change_is_suspect_though_polls_are_far_apart(world):
     world.usage(3, START + 24 * H)
     good, glitches = world.answers["/api/oauth/usage"], [100]
 
@@ -116,7 +116,7 @@ def test_a_provider_that_raises_anything_is_reported_and_the_loop_goes_on(world)
     assert any("ZeroDivisionError" in line for line in world.log.lines)
 
 
-def test_too_many_requests_are_followed_by_a_rest_that_a_restart_does_not_end(world):
+def test_a_429_starts_a_cooldown_that_a_restart_does_not_end(world):
     world.answers["/api/oauth/usage"] = lambda _request: world.json({"error": {}}, 429, **{"retry-after": "1800"})
     world.watch(M)
     world.watch(10 * M)
@@ -128,7 +128,7 @@ def test_too_many_requests_are_followed_by_a_rest_that_a_restart_does_not_end(wo
     assert [body["event"] for body in world.received] == ["firing"]
 
 
-def test_rests_double_while_refusals_go_on(world):
+def test_cooldowns_double_while_429s_go_on(world):
     world.answers["/api/oauth/usage"] = lambda _request: world.json({"error": {}}, 429, **{"retry-after": "0"})
     world.watch(3 * H)
     polls = world.polls()
@@ -146,7 +146,7 @@ def test_a_message_refused_for_a_while_is_tried_until_it_arrives(world):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
-def test_a_channel_that_refuses_for_good_is_asked_once_and_again_when_its_settings_change(world):
+def test_a_channel_that_refuses_permanently_is_tried_again_when_its_settings_change(world):
     tries = []
     world.answers["/hook"] = lambda request: tries.append(request) or world.json({}, 410)
     world.usage(85)
@@ -159,7 +159,7 @@ def test_a_channel_that_refuses_for_good_is_asked_once_and_again_when_its_settin
     assert len(received) == 1
 
 
-def test_after_a_night_everybody_is_asked_once_and_told_once(world):
+def test_after_a_sleep_every_provider_is_polled_once_and_alerts_are_sent_once(world):
     def night():
         world.usage(85, START + 12 * H)
         world.machine.sleeps(8 * H)
@@ -205,7 +205,7 @@ def test_a_clock_set_back_delays_nothing(world):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
-def test_a_clock_that_was_a_day_ahead_stops_no_poll_when_it_is_put_right(world):
+def test_a_clock_that_was_a_day_ahead_stops_no_poll_when_it_is_corrected(world):
     world.watch(H, (12 * M, lambda: world.machine.is_set(-24 * H)))
     back = [at for at in world.polls() if at < START]
     assert back[0] - (START + 12 * M - 24 * H) <= 10 * M
@@ -230,7 +230,7 @@ def test_a_config_saved_in_two_steps_is_in_force_after_the_second(world):
     assert [body["event"] for body in world.received] == ["notice", "firing"]
 
 
-def test_a_config_with_a_mistake_leaves_the_old_one_in_force_and_is_said_once(world):
+def test_a_config_with_a_mistake_leaves_the_old_one_in_force_and_is_reported_once(world):
     world.watch(
         2 * H,
         (10 * M, lambda: world.config("[[rule]\n")),
@@ -243,13 +243,13 @@ def test_a_config_with_a_mistake_leaves_the_old_one_in_force_and_is_said_once(wo
     assert "config.toml:1" in problem
 
 
-def test_a_mended_config_takes_the_problem_away(world):
+def test_a_fixed_config_clears_the_problem(world):
     world.watch(H, (10 * M, lambda: world.config("[[rule]\n")), (30 * M, lambda: world.config(CONFIG)))
     store = world.store()
     assert store.facts.load("config_error")[0] == ""
 
 
-def test_a_notice_says_where_without_naming_the_home(world):
+def test_a_notice_names_the_file_without_the_home_folder(world):
     world.watch(60 * M, (10 * M, lambda: world.config(CONFIG + '[[rule]]\nname = "x"\nwhen = "claude >"\n')))
     [body] = [each for each in world.received if each["event"] == "notice"]
     assert "~/.config/w/config.toml:" in body["message"]
@@ -262,7 +262,7 @@ def test_a_config_with_a_mistake_does_not_start(world):
         world.daemon()
 
 
-def test_a_server_that_hangs_holds_up_nobody(world):
+def test_a_server_that_hangs_delays_no_other(world):
     daemon, calls, store = world.daemon()
     calls.hold = True
     calls.until = START + H
@@ -280,7 +280,7 @@ def test_a_login_that_appears_later_is_found_without_a_restart(world):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
-def test_a_renewed_login_is_asked_within_minutes_and_the_refused_one_is_left_alone(world):
+def test_a_renewed_login_is_polled_within_minutes_and_the_refused_one_is_not(world):
     world.usage(85)
     good = world.answers["/api/oauth/usage"]
     world.answers["/api/oauth/usage"] = lambda request: (
@@ -327,7 +327,7 @@ def test_a_night_between_two_checks_adds_nothing_to_the_clock_of_a_rule(world):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
-def test_an_hourly_cron_hears_of_a_window_used_up_within_the_hour(world):
+def test_an_hourly_cron_reports_a_window_used_up_within_the_hour(world):
     for used in (5, 90, 91):
         world.usage(used)
         world.check()
@@ -336,7 +336,7 @@ def test_an_hourly_cron_hears_of_a_window_used_up_within_the_hour(world):
     assert world.received[0]["used_percent"] == 90
 
 
-def test_a_silence_is_told_under_an_hourly_cron_too(world):
+def test_a_rule_about_age_fires_under_an_hourly_cron_too(world):
     world.config(CONFIG.replace("claude.five_hour > 80%", "claude.age > 90m").replace('clear = "< 70%"', ""))
     world.check()
     world.answers["/api/oauth/usage"] = lambda _request: world.json({}, 500)
@@ -346,7 +346,7 @@ def test_a_silence_is_told_under_an_hourly_cron_too(world):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
-def test_a_provider_that_was_switched_on_says_that_it_has_no_login(world):
+def test_a_provider_that_is_switched_on_reports_that_it_has_no_login(world):
     world.config(CONFIG + "[providers.codex]\nenabled = true\n")
     world.check()
     codex = [account for account in world.store().accounts.load() if account.provider == "codex"]
@@ -380,7 +380,7 @@ def test_hand_is_a_real_queue(world):
     assert calls.get(0) is not None
 
 
-def test_a_wish_for_fresh_readings_is_granted_and_its_end_told(world):
+def test_a_request_for_a_poll_is_served_and_its_end_recorded(world):
     def wish():
         store = world.store()
         store.run_transaction(
@@ -397,7 +397,7 @@ def test_a_wish_for_fresh_readings_is_granted_and_its_end_told(world):
     assert store.facts.load(REFRESH_FACT)[0] == REFRESH_DONE
 
 
-def test_a_look_at_the_snoozes_asks_nobody(world):
+def test_a_check_of_the_snoozes_polls_no_provider(world):
     daemon, calls, _ = world.daemon()
     calls.until = START + 7 * M
     calls.events = [(START + 6 * M, daemon.check_requests)]
@@ -406,7 +406,7 @@ def test_a_look_at_the_snoozes_asks_nobody(world):
 
 
 @pytest.mark.parametrize("mended", ['{"github.com": {"user": "octocat", "oauth_token": "gho_x"}}', None])
-def test_a_broken_login_file_is_no_trouble_any_more_once_it_is_mended(world, mended):
+def test_a_broken_login_file_is_no_failure_any_more_once_it_is_fixed(world, mended):
     hosts = world.home / ".config" / "github-copilot" / "hosts.json"
     hosts.parent.mkdir(parents=True)
     hosts.write_text("{")
@@ -459,7 +459,7 @@ def test_one_check_does_not_wait_for_a_channel_that_refuses(world):
     assert world.machine.now() - before < 1 * M
 
 
-def test_a_daemon_that_is_told_to_look_reads_a_config_whose_mode_was_mended(world):
+def test_a_changed_file_mode_reloads_the_config(world):
     literal = CONFIG.replace("http://127.0.0.1:9/hook", "https://example.com/a-secret-place")
     daemon, calls, store = world.daemon()
     calls.until = START + 4 * M
@@ -521,7 +521,7 @@ def test_a_message_held_overnight_is_not_sent_if_the_first_poll_ends_its_alert(w
 
 
 @pytest.mark.parametrize("gap", ["the watcher was stopped", "the machine slept"])
-def test_a_gap_is_no_silence_though_one_provider_is_polled_rarely(world, gap):
+def test_a_gap_fires_no_rule_about_age_though_one_provider_is_polled_rarely(world, gap):
     world.login(
         {
             "anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0},

@@ -104,7 +104,7 @@ def test_a_late_answer_is_ignored_and_the_next_poll_succeeds(world):
     assert crashes(world) == []
 
 
-def test_a_look_for_logins_that_never_ends_is_said_and_stops_nobody_else(world):
+def test_a_search_for_logins_that_never_ends_is_reported_and_stops_no_other(world):
     world.login(
         {
             "anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0},
@@ -154,7 +154,7 @@ def test_a_channel_that_always_hangs_costs_one_thread(world):
     assert len(watch(world, 6 * H).hung) == 1
 
 
-def test_the_network_that_is_late_after_a_sleep_is_asked_soon_again_and_makes_no_alert(world):
+def test_a_network_that_is_late_after_a_sleep_is_tried_again_soon_and_fires_no_alert(world):
     silence = (
         '[[rule]]\nname = "blind"\nwhen = "*.age > 45m"\n[[rule]]\nname = "down"\nwhen = "not claude.up"\nfor = "5m"\n'
     )

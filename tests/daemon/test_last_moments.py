@@ -61,7 +61,7 @@ def test_a_command_that_takes_messages_hangs(home, server):
     ends_at_once(process)
 
 
-def test_the_command_of_a_secret_hangs_while_the_config_is_read_anew(home, server):
+def test_the_command_of_a_secret_hangs_while_the_config_is_reloaded(home, server):
     process = begun(home)
     until(lambda: received(server))
     mark = home.path / "asked"
@@ -116,7 +116,7 @@ def test_a_reload_while_a_secret_hangs_holds_up_no_alert(home, server):
     ends_at_once(process)
 
 
-def test_a_login_item_waits_for_its_config_to_be_mended(home, server):
+def test_a_login_item_waits_for_its_config_to_be_fixed(home, server):
     home.config('[[rule]]\nname = "a"\nwhen = "claude.five_hours > 80%"\n')
     process = home.start(by_systemd=True)
     until(lambda: "waiting until it is fixed" in process.stderr.readline())
@@ -129,13 +129,13 @@ def test_a_login_item_waits_for_its_config_to_be_mended(home, server):
     assert log.count("the config cannot be used") == 1
 
 
-def test_whoever_starts_it_by_hand_gets_the_mistake_and_the_shell_back(home):
+def test_started_by_hand_it_reports_the_mistake_and_ends(home):
     home.config("[[rule]\n")
     process = home.start()
     assert process.wait(20) == 78
 
 
-def test_a_login_item_that_waits_ends_when_it_is_told(home):
+def test_a_login_item_that_waits_ends_on_sigterm(home):
     home.config("[[rule]\n")
     process = home.start(by_systemd=True)
     until(lambda: "waiting until it is fixed" in process.stderr.readline())

@@ -125,7 +125,7 @@ def told(transitions):
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(poll, min_size=1, max_size=20))
-def test_processes_one_after_another_say_what_a_replay_says(polls):
+def test_processes_one_after_another_decide_what_a_replay_decides(polls):
     at, lines = BEGAN, []
     for minutes, what in polls:
         at += timedelta(minutes=minutes)

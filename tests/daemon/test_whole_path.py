@@ -332,7 +332,7 @@ def test_a_home_without_any_login_is_no_error(tmp_path, server):
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"not json", b"[]", b"\xff\xfe", b'{"anthropic": 7}'], ids=lambda content: repr(content)[:12]
 )
-def test_a_login_file_that_cannot_be_read_is_one_line_and_stops_nobody(home, content):
+def test_a_login_file_that_cannot_be_read_is_one_line_and_stops_no_other(home, content):
     (home.path / ".local/share/opencode/auth.json").write_bytes(content)
     done = home.watcher("check")
     assert done.returncode in (0, 20)
@@ -341,7 +341,7 @@ def test_a_login_file_that_cannot_be_read_is_one_line_and_stops_nobody(home, con
     assert found["gemini_cli.gemini_2_5_pro"]["used_percent"] == pytest.approx(15)
 
 
-def test_a_broken_place_beside_a_login_that_answers_is_said_and_fails_nothing(home):
+def test_a_broken_source_beside_a_login_that_answers_is_reported_and_fails_nothing(home):
     path = home.path / ".claude/.credentials.json"
     path.parent.mkdir()
     path.write_text('{"claudeAiOauth"')
@@ -353,7 +353,7 @@ def test_a_broken_place_beside_a_login_that_answers_is_said_and_fails_nothing(ho
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database", b"SQLite format 3\0" + b"\xff" * 4000])
-def test_a_broken_cache_of_antigravity_is_one_line_that_names_it_and_stops_nobody(home, content):
+def test_a_broken_cache_of_antigravity_is_one_line_and_stops_no_other(home, content):
     path = home.path / ".config/Antigravity/User/globalStorage/state.vscdb"
     path.write_bytes(content)
     done = home.watcher("check")
@@ -363,7 +363,7 @@ def test_a_broken_cache_of_antigravity_is_one_line_that_names_it_and_stops_nobod
     assert path.read_bytes() == content
 
 
-def test_the_daemon_alerts_and_ends_at_once_when_told(home, server):
+def test_the_daemon_alerts_and_ends_at_once_on_a_signal(home, server):
     process = home.start()
     until(lambda: received(server))
     asked_at = time.monotonic()
@@ -400,7 +400,7 @@ def test_a_second_instance_is_refused_with_a_clear_word(home, server):
     process.wait(10)
 
 
-def test_the_lock_of_a_killed_daemon_holds_nobody_up(home, server):
+def test_the_lock_of_a_killed_daemon_is_free(home, server):
     process = home.start()
     until(lambda: received(server))
     process.kill()
@@ -414,7 +414,7 @@ def test_the_lock_of_a_killed_daemon_holds_nobody_up(home, server):
     )  # killed before it knew of the receipt it says it again
 
 
-def test_a_hangup_reads_the_config_anew(home, server):
+def test_a_hangup_reloads_the_config(home, server):
     process = home.start()
     until(lambda: received(server))
     home.config('[[rule]]\nname = "anew"\nwhen = "claude.five_hour > 10%"\n')

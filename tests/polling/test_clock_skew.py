@@ -27,11 +27,11 @@ def test_the_clock_is_ahead_by_what_the_server_is_behind(date, ahead_s):
 
 
 @pytest.mark.parametrize("date", [None, "", "soon", "Mon, 99 Mar 2026 09:00:00 GMT", "Mon, 02 Mar 99999 09:00:00 GMT"])
-def test_a_date_that_is_none_says_nothing(date):
+def test_an_invalid_date_gives_no_skew(date):
     assert measure_clock_ahead(response(date)) is None
 
 
-def test_what_was_heard_is_kept_once_and_survives_an_answer_without_a_date(tmp_path):
+def test_a_skew_is_saved_once_and_survives_an_answer_without_a_date(tmp_path):
     store = Store(tmp_path / "watcher.db", now=AT)
     answers = [response("Mon, 02 Mar 2026 09:00:00 GMT"), response()]
     skew = ClockSkew()

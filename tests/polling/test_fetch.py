@@ -79,7 +79,7 @@ def surroundings(home, **env) -> HostInfo:
 # --- asking ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_snapshot_belongs_to_the_login_that_was_asked_with():
+def test_the_snapshot_belongs_to_the_login_of_the_poll():
     snapshot = ask(acme(), Door(response()), login(account="id-1", account_name="me@example.com"))
     assert (snapshot.account, snapshot.account_name) == ("id-1", "me@example.com")
 
@@ -137,7 +137,7 @@ def test_every_error_becomes_a_failure_of_one_line(trouble, kind, retry_at):
     )  # fmt: skip
 
 
-def test_an_unexpected_error_says_where_and_what_but_not_its_text():
+def test_an_unexpected_error_names_its_place_and_type_but_not_its_text():
     def broken(_credential, _now, _kept):
         response = yield Request(url=URL)
         return {}[response.body]
@@ -170,7 +170,7 @@ def test_a_provider_that_returns_nothing_is_an_unexpected_error():
     assert ask(acme(empty), Door(response())).message.startswith("Acme: unexpected TypeError")
 
 
-def test_an_error_at_a_door_is_raised_where_the_provider_asked_so_that_it_may_do_without():
+def test_a_failed_request_raises_inside_the_provider_which_may_do_without():
     def lenient(_credential, _now, _kept):
         response = yield Request(url=URL)
         try:
@@ -204,14 +204,14 @@ def test_a_renewed_token_that_is_refused_too_is_the_end_of_it():
     assert len(door.asked) == 2
 
 
-def test_a_look_for_logins_that_fails_does_not_hide_the_refusal():
+def test_a_search_for_logins_that_fails_does_not_hide_the_refusal():
     def again():
         raise OSError
 
     assert isinstance(ask(acme(), Door(response(401)), find_again=again), PollFailure)
 
 
-def test_a_refused_token_rests_for_a_while_and_a_renewed_one_does_not():
+def test_a_refused_token_is_not_sent_for_a_while_and_a_renewed_one_is():
     kept, door = {}, Door(response(401), response(401), response())
     assert ask(acme(), door, provider_state=kept).kind == "expired"
     assert ask(acme(), door, provider_state=kept, now=lambda: NOW + 14 * MINUTE).kind == "expired"
@@ -260,7 +260,7 @@ def test_what_is_no_refusal_is_not_tried_with_another_login(reply):
     assert tokens(door) == ["best"]
 
 
-def test_where_all_are_refused_the_best_one_s_refusal_is_told_now_and_as_long_as_it_rests():
+def test_if_all_logins_are_refused_the_first_refusal_is_reported_now_and_later():
     door, kept = Door(response(403), response(401), response(401)), {}
     first, again = (ask(acme(), door, TWO, provider_state=kept) for _ in range(2))
     assert (first.kind, first.message) == (again.kind, again.message)
@@ -287,7 +287,7 @@ def test_a_renewed_login_comes_before_the_spares():
     assert tokens(door) == ["best", "renewed"]
 
 
-def test_a_spare_that_cannot_be_asked_says_why():
+def test_a_fallback_that_fails_gives_its_reason():
     door = Door(response(403), OfflineError("acme.invalid: gone"))
     assert ask(acme(), door, TWO).message == "acme.invalid: gone"
 
@@ -310,7 +310,7 @@ def test_a_login_that_we_renew_ourselves_is_tried_again_whatever_its_tokens_date
     assert isinstance(ask(acme(), door, past, provider_state=kept, now=lambda: NOW + 15 * MINUTE), Snapshot)
 
 
-def test_an_expired_login_of_opencode_says_who_can_renew_it():
+def test_an_expired_login_of_opencode_names_the_program_that_renews_it():
     failure = ask(acme(), Door(response(401)), login(source_name="OpenCode"))
     words = "Acme: expired: run `acme` once; this login is OpenCode's: run `opencode` once"
     assert failure.message == words
@@ -347,7 +347,7 @@ def test_a_search_that_breaks_in_an_unforeseen_way_is_a_failure_too():
     assert failure.message.startswith("Acme: unexpected ZeroDivisionError at test_fetch.py:")
 
 
-def test_troubles_inside_troubles_come_out_flat():
+def test_nested_source_errors_are_flattened():
     def broken():
         raise NotSignedInError("x")
 
@@ -357,7 +357,7 @@ def test_troubles_inside_troubles_come_out_flat():
     assert len(caught.value.errors) == 1
 
 
-def test_a_place_that_the_person_named_is_worth_a_word_where_it_is_empty(tmp_path):
+def test_a_path_of_the_config_without_a_login_is_reported(tmp_path):
     home = surroundings(tmp_path)
     missing = Overrides(credentials=str(tmp_path / "elsewhere.json"))
     [failure] = fetch.find_logins(claude.PROVIDER, home, missing, now=lambda: NOW).failures

@@ -42,7 +42,7 @@ def choose(seen: PollContext) -> NextPoll:
     return choose_next_poll(seen, NOON)
 
 
-def test_a_login_never_asked_is_asked_at_once() -> None:
+def test_a_login_never_polled_is_polled_at_once() -> None:
     assert choose(PollContext(pace=CODEX)) == NextPoll(at=NOON, reason="not polled yet")
 
 
@@ -52,7 +52,7 @@ def test_far_from_every_threshold_the_usual_interval_holds() -> None:
     assert choice.reason == "every 5m"
 
 
-def test_near_a_threshold_it_is_asked_sooner() -> None:
+def test_near_a_threshold_it_is_polled_sooner() -> None:
     choice = choose(sight(moving(76)))
     assert minutes(2) <= after(choice) < minutes(5)
     assert choice.reason == "five_hour: 4 points from 80%"
@@ -81,7 +81,7 @@ def test_the_floor_holds_however_near_and_fast() -> None:
 
 
 @pytest.mark.parametrize(("calm", "wait"), [(10, 5), (20, 10), (60, 20), (600, 30)])
-def test_unchanged_for_long_it_is_asked_later_up_to_the_ceiling(calm: int, wait: int) -> None:
+def test_unchanged_for_long_it_is_polled_later_up_to_the_ceiling(calm: int, wait: int) -> None:
     choice = choose(sight(moving(10, changed_at=NOON - minutes(calm))))
     assert after(choice) == minutes(wait)
 
@@ -108,7 +108,7 @@ def test_within_two_points_a_moving_value_is_looked_at_twice_as_often() -> None:
     assert after(choose(sight(moving(77, window_seconds=30 * 86400)))) == minutes(5)
 
 
-def test_calm_never_outlasts_the_age_at_which_a_rule_speaks() -> None:
+def test_the_interval_never_exceeds_the_age_at_which_a_rule_fires() -> None:
     still = NOON - minutes(600)
     choice = choose(sight(moving(10, changed_at=still, fresh_for=minutes(20))))
     assert after(choice) == minutes(18)
@@ -134,13 +134,13 @@ def test_a_tool_in_use_is_not_taken_for_still() -> None:
     assert after(choose(sight(watch, active_at=NOON + minutes(1)))) == minutes(5)
 
 
-def test_a_tool_not_in_use_is_left_alone_and_glanced_at_for_free() -> None:
+def test_a_tool_not_in_use_is_not_polled_but_checked_locally() -> None:
     choice = choose(sight(moving(10, changed_at=NOON - minutes(11)), active_at=NOON - minutes(11)))
     assert after(choice) == minutes(30)
     assert choice.recheck_at == NOON + minutes(2)
 
 
-def test_without_the_hint_nothing_is_glanced_at() -> None:
+def test_without_the_hint_nothing_is_checked_locally() -> None:
     assert choose(sight(moving(10, changed_at=NOON - minutes(600)))).recheck_at is None
 
 
@@ -170,12 +170,12 @@ def test_of_several_series_the_most_pressing_decides() -> None:
     assert choice.reason == "five_hour: 80% expected in 2m"
 
 
-def test_a_doubted_answer_is_asked_again_soon_then_less_soon() -> None:
+def test_a_suspect_answer_is_followed_by_a_poll_soon_then_less_soon() -> None:
     waits = [after(choose(sight(moving(10), suspect_count=doubts))) for doubts in (1, 2, 3, 40)]
     assert waits == [minutes(2), minutes(4), minutes(5), minutes(5)]
 
 
-def test_a_doubt_never_breaks_a_cooldown() -> None:
+def test_a_suspect_answer_never_breaks_a_cooldown() -> None:
     until = NOON + minutes(40)
     choice = choose(sight(moving(10), suspect_count=1, cooldown_until=until))
     assert choice == NextPoll(at=until, reason="cooling down after 429")
@@ -199,7 +199,7 @@ def test_another_login_waits_for_its_own_cooldown() -> None:
     assert choose(sight(failure_kind="expired", login_changed=True, cooldown_until=until)).at == until
 
 
-def test_an_unsupported_account_is_not_asked_again() -> None:
+def test_an_unsupported_account_is_not_polled_again() -> None:
     assert choose(sight(failure_kind="unsupported", failure_count=1)).at is None
 
 
@@ -213,7 +213,7 @@ def test_a_machine_that_woke_asks_at_once() -> None:
     assert choose_next_poll(seen, NOON) == NextPoll(at=NOON, reason="the machine woke")
 
 
-def test_a_clock_set_back_makes_nobody_wait_until_it_has_caught_up() -> None:
+def test_a_clock_set_back_delays_no_poll_until_it_has_caught_up() -> None:
     ahead = sight(moving(10), polled_at=NOON + timedelta(days=1), recent_requests=(NOON + timedelta(days=1),))
     assert choose_next_poll(ahead, NOON).at == NOON
     failing = sight(polled_at=NOON + timedelta(days=1), failure_kind="server", failure_count=3)
@@ -242,7 +242,7 @@ def test_waking_breaks_neither_floor_nor_cooldown() -> None:
 
 
 @pytest.mark.parametrize("kind", ["server", "timeout", "shape"])
-def test_a_failing_server_is_asked_ever_later_up_to_the_ceiling(kind: str) -> None:
+def test_a_failing_server_is_polled_later_and_later_up_to_the_ceiling(kind: str) -> None:
     waits = [after(choose(sight(failure_kind=kind, failure_count=n))) for n in (1, 2, 3, 4, 90)]
     assert waits == [minutes(5), minutes(10), minutes(20), minutes(30), minutes(30)]
 
@@ -266,7 +266,7 @@ def test_a_429_without_a_stored_cooldown_still_waits() -> None:
     assert after(choose(sight(failure_kind="rate_limited", failure_count=1, strikes=3))) == minutes(20)
 
 
-def test_after_a_429_it_is_not_asked_sooner_than_usual_until_forgiven() -> None:
+def test_after_a_429_it_is_not_polled_sooner_than_usual_until_forgiven() -> None:
     assert after(choose(sight(moving(79.9, rate=60.0), strikes=1))) == minutes(5)
     assert after(choose(sight(moving(79.9, rate=60.0), strikes=0))) == minutes(2)
 
@@ -296,7 +296,7 @@ def test_a_servers_own_word_lengthens_a_cooldown_and_never_shortens_it() -> None
     assert compute_cooldown(1, timedelta(hours=9), NOON) == NOON + timedelta(hours=9)
 
 
-def test_an_absurd_retry_after_does_not_silence_a_provider_for_ever() -> None:
+def test_an_absurd_retry_after_does_not_stop_a_provider_for_good() -> None:
     assert compute_cooldown(1, timedelta(days=9000), NOON) == NOON + timedelta(hours=24)
 
 
@@ -352,7 +352,7 @@ def test_a_good_answer_is_followed_within_floor_and_ceiling(
         (10, 20, 8, "only some windows are known since the last answer"),
     ],
 )
-def test_what_is_heard_from_elsewhere_is_but_a_part_and_puts_a_request_off_only_so_long(
+def test_a_local_source_postpones_the_next_request_only_so_long(
     ago: float, fresh_for: float | None, wait: float, why: str
 ) -> None:
     patience = None if fresh_for is None else minutes(fresh_for)
@@ -361,7 +361,7 @@ def test_what_is_heard_from_elsewhere_is_but_a_part_and_puts_a_request_off_only_
     assert (after(choice), choice.reason) == (minutes(wait), why)
 
 
-def test_what_is_heard_from_elsewhere_spends_no_token() -> None:
+def test_a_local_source_uses_no_budget() -> None:
     seen = sight(moving(10), pace=CLAUDE, requested_at=NOON - minutes(27))
     assert after(choose(seen)) == minutes(3), "the floor counts from the last request"
     assert after(

@@ -75,7 +75,7 @@ def test_on_a_fresh_machine_it_is_the_first_reading(world):
     assert known(world) == [("", "five_hour", 20.0, "statusline")]
 
 
-def test_the_alert_it_raises_waits_for_whoever_sends(world):
+def test_its_alert_waits_for_the_process_that_sends(world):
     speak(world, 90)
     statusline.import_statusline(world.paths, world.doors())
     assert world.received == []
@@ -144,7 +144,7 @@ def test_whose_use_it_is(world, logins, owner):
     assert (None if snapshot is None else snapshot.account) == owner
 
 
-def test_what_says_nothing_is_taken_and_is_no_news(world):
+def test_an_entry_without_readings_is_taken_and_changes_nothing(world):
     inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, {"rate_limits": json.loads("[]")}, START)
     store = world.store()
     assert statusline.read_statusline(store, ()) == (START, None)
@@ -152,7 +152,7 @@ def test_what_says_nothing_is_taken_and_is_no_news(world):
     store.close()
 
 
-def test_while_it_speaks_the_provider_is_asked_less_and_yet_for_what_it_does_not_say(world):
+def test_while_it_delivers_the_provider_is_polled_less_but_still_for_the_other_windows(world):
     """Claude Code tells of two windows; a weekly limit of one model may be the one that binds."""
 
     def answer(used):

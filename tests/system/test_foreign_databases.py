@@ -138,7 +138,7 @@ def test_copies_are_private_and_do_not_stay(tmp_path, monkeypatch):
     assert list(place.iterdir()) == []
 
 
-def test_a_locked_database_too_large_to_copy_says_so(tmp_path, monkeypatch):
+def test_a_locked_database_too_large_to_copy_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(foreign_databases, "LOCK_TIMEOUT_S", 0.05)
     monkeypatch.setattr(foreign_databases, "MAX_COPY_BYTES", 10)
     path = make(tmp_path / "state.vscdb", journal="delete")
@@ -147,7 +147,7 @@ def test_a_locked_database_too_large_to_copy_says_so(tmp_path, monkeypatch):
     assert str(caught.value) == f"{path} is locked by another program and too large to copy; it is read again later"
 
 
-def test_a_file_that_never_stands_still_says_so(tmp_path, monkeypatch):
+def test_a_file_that_keeps_changing_is_reported(tmp_path, monkeypatch):
     path = make(tmp_path / "state.vscdb")
     rows = foreign_databases._query_rows
 
@@ -156,7 +156,7 @@ def test_a_file_that_never_stands_still_says_so(tmp_path, monkeypatch):
         return rows(uri, question)
 
     monkeypatch.setattr(foreign_databases, "_query_rows", while_it_is_written)
-    with pytest.raises(TimedOutError, match="is being written all the time"):
+    with pytest.raises(TimedOutError, match="keeps changing"):
         ask(path)
 
 
@@ -184,23 +184,23 @@ def test_text_that_is_not_utf_8_loses_only_its_bad_bytes(tmp_path):
     assert ask(path).rows == (("A\ufffdB",),)
 
 
-def test_a_missing_file_says_what_to_do(tmp_path):
+def test_a_missing_file_is_reported_with_what_to_do(tmp_path):
     path = tmp_path / "state.vscdb"
     with pytest.raises(NotSignedInError) as caught:
         ask(path)
-    assert str(caught.value) == f"{path} is not there: start the program that keeps it once, or correct the path"
+    assert str(caught.value) == f"{path} does not exist: start the program that owns it once, or correct the path"
 
 
 @pytest.mark.parametrize("content", [b"not a database at all", b"SQLite format 3\0" + b"\xff" * 5000])
-def test_a_damaged_file_says_so(tmp_path, content):
+def test_a_damaged_file_is_reported(tmp_path, content):
     path = tmp_path / "state.vscdb"
     path.write_bytes(content)
     with pytest.raises(ShapeChangedError) as caught:
         ask(path)
-    assert str(caught.value) == f"{path} is damaged or no SQLite database; let the program that keeps it write it anew"
+    assert str(caught.value) == f"{path} is damaged or no SQLite database; let the program that owns it write it again"
 
 
-def test_damage_past_the_header_says_so(tmp_path):
+def test_damage_after_the_header_is_reported(tmp_path):
     path = make(tmp_path / "state.vscdb", value="x" * 20000)
     content = bytearray(path.read_bytes())
     content[4096:] = b"\xee" * (len(content) - 4096)
@@ -209,13 +209,13 @@ def test_damage_past_the_header_says_so(tmp_path):
         ask(path)
 
 
-def test_another_layout_says_so(tmp_path):
+def test_an_unknown_layout_is_reported(tmp_path):
     path = make(tmp_path / "state.vscdb")
-    with pytest.raises(ShapeChangedError, match=r"laid out in a new way \(no such column: other\)"):
+    with pytest.raises(ShapeChangedError, match=r"has a new layout \(no such column: other\)"):
         ask(path, "SELECT other FROM ItemTable", ())
 
 
-def test_a_file_without_permission_says_so(open_place, nobody):
+def test_a_file_without_permission_is_reported(open_place, nobody):
     path = make(open_place / "state.vscdb")
     path.chmod(0)
     with nobody(), pytest.raises(ForbiddenError) as caught:
@@ -257,7 +257,7 @@ for count in range(300):
 
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])
-def test_a_database_that_is_written_all_the_time_is_read_whole_or_said_to_be_busy(tmp_path, journal):
+def test_a_database_under_constant_writes_is_read_whole_or_reported_as_busy(tmp_path, journal):
     path = make(tmp_path / "state.vscdb", journal=journal, value="0000" * 2000)
     argv = [sys.executable, "-c", WRITER, str(path)]
     seen = []

@@ -157,7 +157,7 @@ def test_a_packed_answer_is_unpacked(server, pack, encoding):
     assert http.send_request(Request(url=f"{server.url}/usage")).body == b'{"five_hour": 1}' * 1000
 
 
-def test_an_empty_body_said_to_be_packed_is_just_empty(server):
+def test_an_empty_body_with_a_content_encoding_is_empty(server):
     server.queue_fault("/usage", Reply(status=204, headers={"content-encoding": "gzip"}))
     assert http.send_request(Request(url=f"{server.url}/usage")).body == b""
 
@@ -208,14 +208,14 @@ def test_a_reset_and_a_silent_hang_up_are_no_connection(server):
         ("http://[::1/", OfflineError, "not an address that can be asked: look at base_url"),
     ],
 )
-def test_no_connection_says_why_and_names_the_host_alone(url, error, words):
+def test_a_failed_connection_names_its_reason_and_only_the_host(url, error, words):
     with pytest.raises(error) as caught:
         http.send_request(Request(url=f"{url}{SECRET}?key={SECRET}"))
     assert str(caught.value) == words
 
 
 @pytest.mark.parametrize("token", [f"{SECRET}\nX-Injected: 1", f"{SECRET}\u2026"])
-def test_a_token_that_no_header_can_hold_is_refused_without_being_told(token):
+def test_a_token_that_no_header_can_hold_is_refused_and_not_quoted(token):
     with pytest.raises(NotSignedInError) as caught:
         http.send_request(Request(url="http://127.0.0.1:1/", headers={"Authorization": token}))
     assert str(caught.value) == "127.0.0.1: a header holds what cannot be sent: look at the token"
@@ -274,7 +274,7 @@ def test_cookies_are_not_kept_and_a_netrc_is_not_read(server, tmp_path, monkeypa
     assert all("cookie" not in asked.headers and "authorization" not in asked.headers for asked in server.requests)
 
 
-def test_a_loopback_address_is_asked_past_any_proxy(server, monkeypatch):
+def test_a_loopback_address_bypasses_proxies(server, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for name in ("no_proxy", "NO_PROXY"):
@@ -327,7 +327,7 @@ def tls_server() -> Iterator[str]:
         thread.join()
 
 
-def test_an_unknown_certificate_is_refused_unless_it_is_asked_for_on_this_machine():
+def test_an_unknown_certificate_is_refused_unless_allowed_on_this_machine():
     with tls_server() as url:
         with pytest.raises(BlockedError, match=r"^127\.0\.0\.1: its certificate is not trusted: look for a network"):
             http.send_request(Request(url=url))
@@ -399,7 +399,7 @@ def test_an_unknown_certificate_is_never_taken_from_another_machine(host):
         http.send_request(Request(url=f"https://{host}/", allow_self_signed=True))
 
 
-def test_it_speaks_through_requests():
+def test_it_sends_through_requests():
     with responses.RequestsMock() as mock:
         mock.get("https://api.example.com/usage", json={"a": 1}, headers={"Retry-After": "5"})
         response = http.send_request(Request(url="https://api.example.com/usage"))

@@ -45,7 +45,7 @@ def test_the_daemon_loads_none_of_what_it_never_calls_and_works_without():
     assert json.loads(done.stdout) == [[], ["INFO", "a", "line"], {"café": 1}]
 
 
-def test_what_was_left_out_is_there_for_whoever_imports_it_later():
+def test_what_was_left_out_can_be_imported_later():
     program = (
         "from watcher.cli import service\nimport asyncio, charset_normalizer\n"
         "async def two(): return 2\nassert asyncio.run(two()) == 2\nassert charset_normalizer.__version__"

@@ -98,7 +98,7 @@ def shell(code, **changes):
     return Command(argv=("/bin/sh", "-c", code), **changes)  # starts in a millisecond, on a busy machine too
 
 
-def test_at_its_limit_a_program_is_asked_to_stop():
+def test_at_its_limit_a_program_gets_term():
     began = time.monotonic()
     finished = run_command(shell("trap 'echo bye; exit 0' TERM; echo up; sleep 60 & wait", timeout_s=0.7))
     assert time.monotonic() - began < 0.7 + process.GRACE_S

@@ -10,7 +10,9 @@ from watcher.core.rules.rule import DURATION_PATTERN, JSON_SCHEMA_DIALECT, RuleE
 from watcher.notifiers import NOTIFIERS
 from watcher.providers.registry import PROVIDERS
 
-SECRET_DESCRIPTION = "env:NAME, file:PATH, cmd:ARGV, or the value itself (then nobody else may read the file)."  # noqa: S105
+SECRET_DESCRIPTION = (
+    "env:NAME, file:PATH, cmd:ARGV, or the value itself (then other users must not be able to read the file)."  # noqa: S105
+)
 DESCRIPTIONS = {
     "poll": "How often to poll, unless a provider has its own interval.",
     "poll.every": "The usual interval: 5m. Default: each provider's own.",

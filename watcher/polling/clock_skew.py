@@ -38,7 +38,7 @@ class ClockSkew:
 def measure_clock_ahead(response: Response) -> timedelta | None:
     """How far this machine's clock is ahead of the server's; None if the answer has no valid `Date`."""
     try:
-        said = parsedate_to_datetime(response.headers.get("date", ""))
-        return response.received_at - (said if said.tzinfo is not None else said.replace(tzinfo=UTC))
+        date = parsedate_to_datetime(response.headers.get("date", ""))
+        return response.received_at - (date if date.tzinfo is not None else date.replace(tzinfo=UTC))
     except (ValueError, TypeError, OverflowError):
         return None

@@ -57,9 +57,7 @@ def read_database(query: DatabaseQuery, *, now: Callable[[], datetime] = clock.u
             if _error_code(error) in CORRUPTION_CODES:
                 raise _make_damaged_error(path) from None
             if _error_code(error) == sqlite3.SQLITE_ERROR:
-                raise ShapeChangedError(
-                    f"{path} is laid out in a new way ({error}); look for a newer version"
-                ) from None
+                raise ShapeChangedError(f"{path} has a new layout ({error}); look for a newer version") from None
             rows = _read_copy(path, query)
         else:
             if rows is None:  # changed while it was read without a lock
@@ -68,7 +66,7 @@ def read_database(query: DatabaseQuery, *, now: Callable[[], datetime] = clock.u
         is_settled = at - modified_at > SETTLE_FOR and _fingerprint_files(path) == before
         version = _encode_fingerprint(before) if is_settled else ""
         return QueryResult(rows=tuple(rows), modified_at=modified_at, received_at=at, version=version)
-    raise TimedOutError(f"{path} is being written all the time; it is read again at the next poll")
+    raise TimedOutError(f"{path} keeps changing; it is read again at the next poll")
 
 
 def _read_in_place(path: Path, query: DatabaseQuery) -> list[tuple[object, ...]] | None:
@@ -130,7 +128,7 @@ def _is_wal(path: Path) -> bool:
             header = file.read(HEADER_BYTES)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise NotSignedInError(
-            f"{path} is not there: start the program that keeps it once, or correct the path"
+            f"{path} does not exist: start the program that owns it once, or correct the path"
         ) from None
     except OSError as error:
         raise ForbiddenError(f"{path} cannot be read: {error.strerror}; let this user read it") from None
@@ -144,7 +142,7 @@ def _error_code(error: sqlite3.DatabaseError) -> int:
 
 
 def _make_damaged_error(path: Path) -> ProviderError:
-    return ShapeChangedError(f"{path} is damaged or no SQLite database; let the program that keeps it write it anew")
+    return ShapeChangedError(f"{path} is damaged or no SQLite database; let the program that owns it write it again")
 
 
 def _sidecar_path(path: Path, suffix: str) -> Path:

@@ -49,7 +49,7 @@ REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 ERROR_MAPPING: tuple[tuple[tuple[type[BaseException], ...], type[ProviderError], str], ...] = (
-    # the first that is among an error's causes says what it means; the order is part of the meaning
+    # the first row with a type among an error's causes counts: the order matters
     (
         (exceptions.ProxyError, urllib3.exceptions.ProxyError),
         OfflineError,
@@ -94,7 +94,7 @@ ERROR_MAPPING: tuple[tuple[tuple[type[BaseException], ...], type[ProviderError],
 ERRORS_AFTER_SEND = frozenset(
     {TimeoutError, http.client.IncompleteRead, http.client.RemoteDisconnected, http.client.HTTPException}
 )
-"""Of those, what can only happen after the request went out, so that nobody knows what became of it."""
+"""Those that happen only after the request went out, so that its outcome is unknown."""
 
 
 def send_request(request: Request, *, now: Callable[[], datetime] = clock.utc_now) -> Response:
@@ -298,11 +298,11 @@ def _make_tls_context(env: Mapping[str, str]) -> ssl.SSLContext:
     return ssl.create_default_context(capath=path) if path.is_dir() else ssl.create_default_context(cafile=path)
 
 
-# --- what a failure means -------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------
 
 
 def _translate_error(error: Exception, host: str, total_s: float) -> ProviderError:
-    """The same failure in our words. Nothing of the library's text is kept: it holds the whole URL."""
+    """The error in our words, without the library's text, which holds the whole URL."""
     causes = list(_iter_causes(error))
     for types, meaning, words in ERROR_MAPPING:
         if any(isinstance(cause, types) for cause in causes):
@@ -313,7 +313,7 @@ def _translate_error(error: Exception, host: str, total_s: float) -> ProviderErr
 
 
 def _iter_causes(error: object, depth: int = 0) -> Iterator[BaseException]:
-    """The error and everything that it wraps, in whichever way its library does that."""
+    """The error and everything that it wraps, in any of the ways that libraries use."""
     if not isinstance(error, BaseException) or depth > 6:  # noqa: PLR2004 - libraries wrap twice or thrice
         return
     yield error

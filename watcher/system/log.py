@@ -105,10 +105,10 @@ def _format_traceback(error: BaseException) -> str:
     """`ValueError: text (in daemon.py:120 < calls.py:33)`, innermost frame first."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames)][:_MAX_FRAMES]
-    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     why = f", because of {_format_traceback(cause)}" if cause is not None and cause is not error else ""
-    return f"{said} (in {' < '.join(places)}){why}" if places else f"{said}{why}"
+    return f"{text} (in {' < '.join(places)}){why}" if places else f"{text}{why}"
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -115,7 +115,7 @@ def test_another_database_may_be_named(tmp_path, database):
         (
             b"no database",
             "shape",
-            "{path} is damaged or no SQLite database; let the program that keeps it write it anew",
+            "{path} is damaged or no SQLite database; let the program that owns it write it again",
         ),
     ],
 )
@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path, database, conten
 def test_a_named_database_that_is_not_there_is_one_clear_line(tmp_path):
     path = tmp_path / "gone.vscdb"
     failure = asked(tmp_path, Overrides(database=str(path)))
-    assert failure.message == f"{path} is not there: start the program that keeps it once, or correct the path"
+    assert failure.message == f"{path} does not exist: start the program that owns it once, or correct the path"
 
 
 def test_a_cache_that_breaks_while_it_is_watched_fails_as_the_account_that_it_was(tmp_path, database):
