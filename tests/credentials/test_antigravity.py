@@ -111,7 +111,7 @@ def test_a_damaged_one_hides_no_good_one(tmp_path):
 def test_another_place_may_be_named(tmp_path, named):
     write(tmp_path / ".config/Antigravity" / TAIL, LOGIN)
     path = tmp_path / "elsewhere" / "state.vscdb"
-    with pytest.raises(NotSignedInError, match="is not there"):
+    with pytest.raises(NotSignedInError, match="does not exist"):
         find_cache(machine(tmp_path), named.format(home=tmp_path))
     write(path, LOGIN)
     (found,) = find_cache(machine(tmp_path), named.format(home=tmp_path))
