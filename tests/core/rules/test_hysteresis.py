@@ -54,8 +54,6 @@ def test_the_default_clear_is_five_points_back_or_the_opposite(when, clear):
         ("claude > 80% and claude.up", "claude < 90%", 85),
         ("claude.seven_day < 50% and resets_in < 12h", "claude.seven_day > 40%", 45),
         ("claude.seven_day < 50% and resets_in < 12h", "claude.seven_day > 60%", None),
-        ("claude > 80% or codex > 80%", "codex < 90%", 85),
-        ("claude > 80%", "claude < 70% or claude > 90%", 91),
         ("claude > 50% and claude < 90%", "claude > 95%", None),
         ("claude > 80% and codex < 50%", "claude > 70% and codex > 60%", None),
         ("claude > 80%", "claude < 90% and codex > 5%", None),

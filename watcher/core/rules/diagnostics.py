@@ -9,9 +9,7 @@
 
 import re
 import tomllib
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 from msgspec import Struct
 
@@ -182,24 +180,17 @@ class Diagnostic(Struct, frozen=True, order=True):
 def create_diagnostic(path: str, text: str, span: TextSpan, message: str, *, rule: str = "") -> Diagnostic:
     """The diagnostic that points at a place in a text."""
     start = min(span.start, len(text))
-    starts = _find_line_starts(text)
-    line = bisect_right(starts, start)
-    line_start = starts[line - 1]
-    line_end = starts[line] - 1 if line < len(starts) else len(text)
+    line_start, line_end = text.rfind("\n", 0, start) + 1, text.find("\n", start)
+    line_end = len(text) if line_end < 0 else line_end
     return Diagnostic(
         path=path,
-        line=line,
+        line=text.count("\n", 0, start) + 1,
         column=start - line_start + 1,
         message=message,
         rule=rule,
         source=redact_toml_line(text, line_start, text[line_start:line_end]),
         width=max(1, min(span.end, line_end) - start),
     )
-
-
-@lru_cache(maxsize=2)  # one file often has many mistakes
-def _find_line_starts(text: str) -> list[int]:
-    return [0, *(found.end() for found in re.finditer("\n", text))]
 
 
 def format_diagnostics(diagnostics: Iterable[Diagnostic]) -> str:

@@ -77,38 +77,14 @@ def extract_threshold(condition: Expression) -> Threshold | None:
 def find_overlap(when: Expression, clear: Expression) -> float | None:
     """A value at which `when` and `clear` can both hold, so that the alert would flap; None if none is found.
 
-    Only certain overlaps count: one alternative (of an `or`) of `clear` compares only what one alternative of `when`
-    compares too.
+    Only for a `clear` that is one comparison with a constant; `when` may have further terms that must hold.
     """
-    for firing in _list_alternatives(when):
-        for clearing in _list_alternatives(clear):
-            value = _find_common_value(firing, clearing)
-            if value is not None:
-                return value
-    return None
-
-
-def _list_alternatives(condition: Expression) -> list[list[Threshold | None]]:
-    """Each alternative of a condition, as the terms that must hold for it; None for a term that is no threshold."""
-    ways = condition.terms if isinstance(condition, Or) else (condition,)
-    return [[extract_threshold(term) for term in (way.terms if isinstance(way, And) else (way,))] for way in ways]
-
-
-def _find_common_value(firing: list[Threshold | None], clearing: list[Threshold | None]) -> float | None:
-    """A value of the first thing measured in `clearing` at which all terms can hold; None if they cannot."""
-    limits: dict[tuple[object, ...], list[tuple[str, float]]] = {}
-    for threshold in firing:
-        if threshold is not None:
-            limits.setdefault(_get_meaning(threshold[0]), []).append(threshold[1:])
-    shared = []
-    for threshold in clearing:
-        meaning = None if threshold is None else _get_meaning(threshold[0])
-        if threshold is None or meaning not in limits:
-            return None
-        limits[meaning].append(threshold[1:])
-        shared.append(meaning)
-    values = [_find_satisfying_value(limits[meaning]) for meaning in shared]
-    return None if None in values else values[0]
+    clearing = extract_threshold(clear)
+    if clearing is None:
+        return None
+    terms = when.terms if isinstance(when, And) else (when,)
+    limits = [each[1:] for each in map(extract_threshold, terms) if each and _is_same_value(each[0], clearing[0])]
+    return _find_satisfying_value([*limits, clearing[1:]]) if limits else None
 
 
 def _find_satisfying_value(limits: list[tuple[str, float]]) -> float | None:
@@ -143,11 +119,8 @@ def _make_percent_literal(value: float) -> Expression:
     return Negative(literal) if value < 0 else literal
 
 
-def _get_meaning(expression: Expression) -> tuple[object, ...]:
-    """The expression without its spelling: `claude > 80%` and `claude.used_percent > 80%` measure the same."""
-    if isinstance(expression, FieldReference):
-        return (expression.selector, expression.field)
-    if isinstance(expression, Literal):
-        return (expression.value, expression.unit)
-    operator = getattr(expression, "operator", "")
-    return (type(expression).__name__, operator, *(_get_meaning(part) for part in expression.children()))
+def _is_same_value(left: Expression, right: Expression) -> bool:
+    """Whether both measure the same, however it is written: `claude` is `claude.used_percent`."""
+    if isinstance(left, FieldReference) and isinstance(right, FieldReference):
+        return (left.selector, left.field) == (right.selector, right.field)
+    return left == right

@@ -1,11 +1,8 @@
-"""Reads the text of rule files: TOML to rules, or every mistake with its place.
-
-The size of a file is checked before it is parsed, so that no file takes long to read.
-"""
+"""Reads the text of rule files: TOML to rules, or every mistake with its place."""
 
 import re
 import tomllib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from watcher.core.rules.diagnostics import (
@@ -22,9 +19,6 @@ from watcher.core.rules.rule_reader import RuleReader, SourceFile, format_toml_v
 from watcher.errors import ConfigError
 
 MAX_FILE_LENGTH = 262_144
-MAX_LINE_LENGTH = 4_000
-MAX_RULES = 1_000
-
 _MAX_KEY_PARTS = 16
 
 _ERROR_POSITION = re.compile(r" \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)$")
@@ -49,7 +43,12 @@ def parse_rules(
 
 
 def check_rules(
-    text: str, path: str, *, channels: Collection[str] | None = None, is_config: bool = False
+    text: str,
+    path: str,
+    *,
+    channels: Collection[str] | None = None,
+    is_config: bool = False,
+    taken: dict[str, Rule] | None = None,
 ) -> tuple[tuple[Rule, ...], list[Diagnostic]]:
     """The rules of one file that are right, and every mistake in it.
 
@@ -58,17 +57,19 @@ def check_rules(
         path: of the file, as messages name it.
         channels: names that `notify` may use; None: any.
         is_config: whether it is a whole `config.toml`, whose other keys are checked elsewhere.
+        taken: name -> the rule in another file that has it; gets the rules of this file too.
     """
     found = parse_toml_document(text, path)
     if isinstance(found, Diagnostic):
         return (), [found]
     document, positions = found
-    source = SourceFile(path, positions.text, positions)
+    source = SourceFile(path, positions)
     if not is_config:
         for key in document.keys() - {"rule"}:
             message = f"unknown key `{sanitize_for_terminal(key, 40)}`; {suggest_word(key, ('rule',))}"
             source.add_error(source.positions.find_key((key,)), message)
-    return _read_rules(source, document.get("rule", []), channels), source.diagnostics
+    rules = _read_rules(source, document.get("rule", []), channels, {} if taken is None else taken)
+    return tuple(rules), source.diagnostics
 
 
 def check_rule_files(
@@ -84,31 +85,25 @@ def check_rule_files(
     rules: dict[str, Rule] = {}
     diagnostics: list[Diagnostic] = []
     for path, text in files:
-        found, mistakes = check_rules(text, path, channels=channels, is_config=path == config_path)
-        diagnostics.extend(mistakes)
-        for rule in found:
-            first = rules.setdefault(rule.name, rule)
-            if first is not rule:
-                message = f"this name is taken by the rule in {first.path}, line {first.line}; rename or remove one"
-                span = _find_line_span(text, rule.line)
-                diagnostics.append(create_diagnostic(path, text, span, message, rule=rule.name))
+        diagnostics += check_rules(text, path, channels=channels, is_config=path == config_path, taken=rules)[1]
     return tuple(rules.values()), diagnostics
 
 
 def parse_toml_document(text: str, path: str) -> tuple[dict[str, Any], TomlPositions] | Diagnostic:
-    """The values of a TOML text and the positions of its keys, read in bounded time; or why it cannot be read."""
+    """The values of a TOML text and the positions of its keys; or why it cannot be read."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    wrong = _check_size(text, path)
-    if wrong is not None:
-        return wrong
+    if len(text) > MAX_FILE_LENGTH:
+        message = f"{len(text):,} characters long; a file of rules holds at most {MAX_FILE_LENGTH:,}"
+        return Diagnostic(path, 1, 1, message)
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") >= _MAX_KEY_PARTS and _LONG_KEY.search(line) and not line.lstrip().startswith("#"):
+            return Diagnostic(path, number, 1, f"a key of more than {_MAX_KEY_PARTS} parts", source=line)
     try:
         return tomllib.loads(text), TomlPositions(text)
     except tomllib.TOMLDecodeError as error:
         return _diagnose_syntax_error(text, path, str(error))
-    except RecursionError:
-        return create_diagnostic(path, text, TextSpan(0, 1), "brackets are nested too deep to read")
-    except ValueError:  # an integer of thousands of digits
-        return create_diagnostic(path, text, TextSpan(0, 1), "a number has too many digits to read")
+    except (RecursionError, ValueError):  # thousands of brackets, or of digits in one number
+        return create_diagnostic(path, text, TextSpan(0, 1), "too many brackets, or digits in a number, to read")
 
 
 def decode_utf8(raw: bytes, path: str) -> str:
@@ -126,39 +121,24 @@ def decode_utf8(raw: bytes, path: str) -> str:
         raise ConfigError(str(Diagnostic(path, line, column, found))) from None
 
 
-def _read_rules(source: SourceFile, tables: Any, channels: Collection[str] | None) -> tuple[Rule, ...]:
+def _read_rules(
+    source: SourceFile, tables: Any, channels: Collection[str] | None, taken: dict[str, Rule]
+) -> Iterator[Rule]:
     if not isinstance(tables, list):
         message = f"rules are written under [[rule]], not as {format_toml_value(tables)}"
         source.add_error(source.positions.find_key(("rule",)), message)
-        return ()
-    if len(tables) > MAX_RULES:
-        message = f"{len(tables):,} rules; a file holds at most {MAX_RULES:,}"
-        source.add_error(source.positions.find_key(("rule", MAX_RULES)), message)
-        return ()
-    rules: dict[str, Rule] = {}
+        return
     for index, table in enumerate(tables):
         rule = RuleReader(source, index, channels).read_rule(table)
         if rule is None:
             continue
-        first = rules.setdefault(rule.name, rule)
-        if first is not rule:
-            message = f"this name is taken by the rule in line {first.line}; rename or remove one"
+        first = taken.setdefault(rule.name, rule)
+        if first is rule:
+            yield rule
+        else:
+            file = "" if first.path == source.path else f"{first.path}, "
+            message = f"this name is taken by the rule in {file}line {first.line}; rename or remove one"
             source.add_error(source.positions.find_value(("rule", index, "name")), message, rule=rule.name)
-    return tuple(rules.values())
-
-
-def _check_size(text: str, path: str) -> Diagnostic | None:
-    """Why a file is too large to be read in bounded time; None if it is not."""
-    if len(text) > MAX_FILE_LENGTH:
-        message = f"{len(text):,} characters long; a file of rules holds at most {MAX_FILE_LENGTH:,}"
-        return Diagnostic(path, 1, 1, message)
-    for number, line in enumerate(text.split("\n"), 1):
-        if len(line) > MAX_LINE_LENGTH:
-            message = f"{len(line):,} characters in one line; break it, at most {MAX_LINE_LENGTH:,} are valid"
-            return Diagnostic(path, number, 1, message)
-        if line.count(".") >= _MAX_KEY_PARTS and _LONG_KEY.search(line) and not line.lstrip().startswith("#"):
-            return Diagnostic(path, number, 1, f"a key of more than {_MAX_KEY_PARTS} parts", source=line)
-    return None
 
 
 def _diagnose_syntax_error(text: str, path: str, error: str) -> Diagnostic:

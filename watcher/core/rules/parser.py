@@ -52,8 +52,8 @@ from watcher.core.rules.vocabulary import (
     parse_number,
 )
 
-SPLIT_RULE_HINT = "split it into several rules"
-MAX_CONDITION_LENGTH = 2000
+MAX_TOKENS = 100
+"""Of one condition: keeps expressions shallow enough to evaluate by recursion."""
 
 _TOKEN_PATTERN = re.compile(
     r"""(?P<space>\s+)
@@ -77,7 +77,6 @@ _CHARACTER_HINTS = {
 _DASHED_NAME = re.compile(r"[A-Za-z*][A-Za-z0-9_.]*(?:-[A-Za-z][A-Za-z0-9_.]*)+")
 _SELECTOR_PATTERN = re.compile(r"([^.\[]+)(?:\[([^\]]*)\])?((?:\..*)?)")
 _LONG_WORD_LENGTH = 9  # from here on two typos are an obvious slip
-MAX_DEPTH = 40
 COMPARISON_OPERATORS = (">", ">=", "<", "<=", "==", "!=")
 _KEYWORDS = ("and", "or", "not", "true", "false", "level")
 _VALUE_HINT = "valid here: a value such as `80%`, or a series"
@@ -110,18 +109,17 @@ class Token(Struct, frozen=True):
     end: int
 
 
-def parse_condition(text: str, *, level: Literal | None = None, subject: Selector | None = None) -> Expression:
+def parse_condition(text: str, *, level: Literal | None = None) -> Expression:
     """The condition that the text states.
 
     Args:
         text: one condition, as in a rule's `when`.
         level: the value of the word `level`; None: the word is an error.
-        subject: the series that bare fields belong to; None: the first selector in the text.
 
     Raises:
         ExpressionError: with the position, and what would be valid.
     """
-    return _Parser(text, level, subject).parse_all().node
+    return _Parser(text, level).parse_all().node
 
 
 def parse_clear(text: str, when: Expression, *, level: Literal | None = None) -> Expression:
@@ -182,7 +180,6 @@ class _ParsedNode(Struct, frozen=True):
     unit: Unit
     start: int
     end: int
-    depth: int = 1
 
     @property
     def quoted(self) -> str:
@@ -193,11 +190,10 @@ class _ParsedNode(Struct, frozen=True):
 class _Parser:
     """Parses one text from left to right, looking one token ahead."""
 
-    def __init__(self, text: str, level: Literal | None, subject: Selector | None) -> None:
+    def __init__(self, text: str, level: Literal | None, subject: Selector | None = None) -> None:
         self.level = level
         self.tokens = tokenize(text)
         self.position = 0
-        self.nesting = 0
         self.subject = subject or self._find_first_selector()
 
     @property
@@ -256,7 +252,7 @@ class _Parser:
         if self.next_token.text != "not":
             return self._parse_comparison(self._parse_sum())
         token = self._advance()
-        operand = self._parse_nested(token, self._parse_not)
+        operand = self._parse_not()
         self._require_boolean(operand)
         return replace(_make_node(Not(operand.node), Unit.BOOLEAN, operand), start=token.start)
 
@@ -311,12 +307,12 @@ class _Parser:
         if token.kind == "selector":
             return self._parse_word(token)
         if token.text == "-":
-            operand = self._parse_nested(token, self._parse_factor)
+            operand = self._parse_factor()
             if operand.unit in (Unit.BOOLEAN, Unit.TEXT):
                 _raise_error(f"{operand.quoted} is {operand.unit}, which has no minus", token)
             return replace(_make_node(Negative(operand.node), operand.unit, operand), start=token.start)
         if token.text == "(":
-            inner = self._parse_nested(token, self._parse_condition)
+            inner = self._parse_condition()
             if self.next_token.text != ")":
                 _raise_error("this `(` is never closed", token)
             return replace(inner, start=token.start, end=self._advance().end)
@@ -351,15 +347,6 @@ class _Parser:
         if unit is Unit.AMOUNT:
             unit = get_count_unit(selector.provider, selector.window)
         return _ParsedNode(FieldReference(word, selector, field), unit, token.start, token.end)
-
-    def _parse_nested(self, token: Token, parse: Callable[[], _ParsedNode]) -> _ParsedNode:
-        """What `parse` returns, one level deeper; the levels are limited, so that parsing is bounded."""
-        self.nesting += 1
-        if self.nesting > MAX_DEPTH:
-            _raise_error(f"nested more than {MAX_DEPTH} deep", token, SPLIT_RULE_HINT)
-        parsed = parse()
-        self.nesting -= 1
-        return parsed
 
     def _find_first_selector(self) -> Selector | None:
         for token in self.tokens:
@@ -408,15 +395,8 @@ def _parse_literal_token(token: Token) -> Literal:
 
 
 def _make_node(node: Expression, unit: Unit, *parts: _ParsedNode) -> _ParsedNode:
-    """A node above its parts.
-
-    Raises:
-        ExpressionError: the expression is nested too deep.
-    """
-    depth = 1 + max(part.depth for part in parts)
-    if depth > MAX_DEPTH:
-        _raise_error(f"nested more than {MAX_DEPTH} deep", parts[-1], SPLIT_RULE_HINT)
-    return _ParsedNode(node, unit, parts[0].start, parts[-1].end, depth)
+    """A node above its parts."""
+    return _ParsedNode(node, unit, parts[0].start, parts[-1].end)
 
 
 def _raise_error(message: str, part: Token | _ParsedNode, hint: str = "") -> NoReturn:
@@ -448,9 +428,6 @@ def tokenize(text: str) -> list[Token]:
     Raises:
         ExpressionError: the text is empty or too long, or a part of it is no token.
     """
-    if len(text) > MAX_CONDITION_LENGTH:
-        message = f"{len(text):,} characters long; a condition holds at most {MAX_CONDITION_LENGTH:,}"
-        raise ExpressionError(message, 0, 1, SPLIT_RULE_HINT)
     tokens: list[Token] = []
     offset = 0
     while offset < len(text):
@@ -472,6 +449,9 @@ def tokenize(text: str) -> list[Token]:
         offset = found.end()
     if not tokens:
         raise ExpressionError("there is no condition", 0, 1, "write one such as `claude.five_hour > 80%`")
+    if len(tokens) > MAX_TOKENS:
+        message = f"longer than {MAX_TOKENS} words and signs"
+        raise ExpressionError(message, tokens[MAX_TOKENS].start, tokens[MAX_TOKENS].end, "split it into several rules")
     end = len(text.rstrip())
     return [*tokens, Token("end", "", end, end + 1)]
 

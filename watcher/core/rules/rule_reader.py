@@ -32,19 +32,17 @@ from watcher.core.rules.parser import (
     tokenize,
 )
 from watcher.core.rules.rule import Example, ExampleEntry, Level, LevelsEntry, Rule, RuleEntry
-from watcher.core.rules.template import TemplateError, check_template
+from watcher.core.rules.template import check_template
 from watcher.core.rules.time_intervals import TimeInterval, check_time_zone, parse_active_interval
 from watcher.core.rules.vocabulary import MAX_NUMBER, PROVIDER_WINDOWS, parse_duration
 
 T = TypeVar("T")
-MAX_NAME_LENGTH = 80
-MAX_TEMPLATE_LENGTH = 2_000
-MAX_CHANNELS = 50
 MAX_EXAMPLE_READINGS = 2_000
 MAX_EXAMPLE_DURATION = timedelta(days=3650)
 MIN_EXAMPLE_YEAR, MAX_EXAMPLE_YEAR = 2001, 2150
 
 _MAX_NUMBER_BITS = 100
+
 _DEFAULT_EVENTS = frozenset({AlertEvent.FIRING, AlertEvent.ESCALATED, AlertEvent.RESOLVED})
 _TABLES = {"levels": dict, "example": list}  # their own keys are read separately
 _ALERT_ID_SEPARATOR = "|"  # between the parts of an alert's id
@@ -58,13 +56,12 @@ class SourceFile(Struct):
     """A file that is being read, and the mistakes found in it so far."""
 
     path: str
-    text: str
     positions: TomlPositions
     diagnostics: list[Diagnostic] = msgspec.field(default_factory=list)
 
     def add_error(self, span: TextSpan, message: str, *, rule: str = "") -> None:
         """Adds a mistake."""
-        self.diagnostics.append(create_diagnostic(self.path, self.text, span, message, rule=rule))
+        self.diagnostics.append(create_diagnostic(self.path, self.positions.text, span, message, rule=rule))
 
 
 class RuleReader:
@@ -108,7 +105,7 @@ class RuleReader:
         return Rule(
             name=entry["name"],
             path=self.source.path,
-            line=self.source.text.count("\n", 0, self.source.positions.find_key(self.path).start) + 1,
+            line=self.source.positions.text.count("\n", 0, self.source.positions.find_key(self.path).start) + 1,
             subject=subject,
             levels=levels,
             pending_for=pending_for,
@@ -173,15 +170,12 @@ class RuleReader:
             return parse()
         except ExpressionError as error:
             span = positions.find_in_value(path, error.start, error.end)
-            if level_key and self.source.text[span.start : span.end] == "level":
+            if level_key and self.source.positions.text[span.start : span.end] == "level":
                 level_path = (*self.path, *level_key)
                 if level_path in positions.value_spans:
-                    span = positions.find_in_value(level_path, 0, len(self.source.text))
+                    span = positions.find_in_value(level_path, 0, len(self.source.positions.text))
             message = f"{error.message}; {error.hint}" if error.hint else error.message
             self.source.add_error(span, message, rule=self.rule_name)
-        except TemplateError as error:
-            span = positions.find_in_value(path, error.start, error.end)
-            self.source.add_error(span, str(error), rule=self.rule_name)
         except ValueError as error:
             self._add_error(key, str(error))
         return None
@@ -266,8 +260,6 @@ class RuleReader:
             return
         if not name.strip():
             message = 'the name is empty; give one such as "claude-session"'
-        elif len(name) > MAX_NAME_LENGTH:
-            message = f"the name has {len(name):,} characters; at most {MAX_NAME_LENGTH}"
         elif name != name.strip() or not name.isprintable() or _ALERT_ID_SEPARATOR in name:
             message = "a name has no space at either end, no line break and no `|`"
         if message:
@@ -281,9 +273,6 @@ class RuleReader:
 
     def _read_channels(self, names: list[str] | None) -> tuple[str, ...] | None:
         if names is None:
-            return None
-        if len(names) > MAX_CHANNELS:
-            self._add_error(("notify",), f"`notify` names {len(names):,} channels; at most {MAX_CHANNELS}")
             return None
         if not names:
             self._add_error(
@@ -308,12 +297,8 @@ class RuleReader:
 
     def _read_template(self, entry: dict[str, Any], key: str) -> str | None:
         text: str | None = entry.get(key)
-        if text is None:
-            return None
-        if len(text) > MAX_TEMPLATE_LENGTH:
-            self._add_error((key,), f"`{key}` has {len(text):,} characters; at most {MAX_TEMPLATE_LENGTH:,}")
-            return None
-        self._read_value((key,), lambda: check_template(text))
+        if text is not None:
+            self._read_value((key,), lambda: check_template(text))
         return text
 
     # --- examples ---

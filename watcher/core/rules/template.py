@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from string import Formatter
 
 from watcher.core.rules.diagnostics import find_close_match
+from watcher.core.rules.parser import ExpressionError
 
 TEMPLATE_NUMBER_FIELDS = frozenset(
     {"used_percent", "remaining_percent", "used", "limit", "remaining", "rate", "projected"},
@@ -30,18 +31,12 @@ _NUMBER_FORMAT = re.compile(r"[<>^]?[+ ]?0?\d{0,2},?(\.\d)?[fg]?")
 _TEXT_FORMAT = re.compile(r"[<>^]?\d{0,2}")
 
 
-class TemplateError(ValueError):
-    """A template that cannot be used; the message says what would be valid.
-
-    Attributes:
-        start: of the wrong field's name, as an offset into the template; 0 if the braces are wrong.
-        end: of the name; of the template if the braces are wrong.
-    """
+class TemplateError(ExpressionError):
+    """A template that cannot be used; `start` and `end` are those of the wrong field's name, or of the whole text."""
 
     def __init__(self, message: str, text: str, field: str = "") -> None:
-        super().__init__(message)
-        self.start = text.find("{" + field) + 1 if field else 0
-        self.end = self.start + len(field) if field else len(text)
+        start = text.find("{" + field) + 1 if field else 0
+        super().__init__(message, start, start + len(field) if field else len(text))
 
 
 def check_template(text: str) -> None:
