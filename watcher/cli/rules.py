@@ -311,7 +311,6 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
             store.readings.load_poll_results(start),
             rule,
             default_intervals={name: settings.pace.every for name, settings in config.providers.items()},
-            tz=clock.LocalZone(),
             until=now,
         )
         transitions = store.alerts.load_transitions(since=start, rule=rule)

@@ -43,7 +43,7 @@ def check_unreachable_rules(context: DoctorContext) -> Iterator[Finding]:
     answering = {state.series.provider for state in states}
     idle: list[str] = []
     for compiled in map(compile_rule, context.config.rules):
-        for selector in (compiled.subject, *compiled.other_selectors):
+        for selector in (compiled.rule.subject, *compiled.other_selectors):
             if any(_matches(selector, state) for state in states):
                 continue
             if _may_appear_later(selector, answering):

@@ -186,7 +186,7 @@ def test_the_counts_of_a_removed_rule_are_dropped_in_the_next_episode():
 
 def test_windows_that_all_begin_to_fire_are_each_looked_at_once_for_use(monkeypatch):
     looks = []
-    monkeypatch.setattr(evaluator.transitions, "is_exhausted", lambda metrics: looks.append(metrics))
+    monkeypatch.setattr(evaluator.transitions, "is_exhausted", looks.append)
     readings = [Reading(window=f"w{number}h", kind=WindowKind.OTHER, used_percent=90.0) for number in range(1, 301)]
     snapshot = Snapshot(provider="claude", account="a", at=NOW, readings=tuple(readings))
     rules = parse_rules('[[rule]]\nname = "r"\nwhen = "claude.* > 80%"', "rules.toml")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from tests.core.samples import NOW
 from watcher.core.engine import matching, reset_detection
-from watcher.core.engine.matching import compile_rule, depends_on_provider, evaluate_condition
+from watcher.core.engine.matching import compile_rule, evaluate_condition
 from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.state import create_series_state
 from watcher.core.engine.windows import infer_kind
@@ -46,15 +46,7 @@ def test_a_rule_is_compiled_once():
     assert compile_rule(rule) is compile_rule(rule)
 
 
-def test_a_rule_depends_on_every_provider_that_it_names():
-    one = compiled("claude.five_hour > 80% and codex.weekly < 95%")
-    assert [depends_on_provider(one, provider) for provider in ("claude", "codex", "copilot")] == [True, True, False]
-    assert depends_on_provider(compiled("*.weekly > 80%"), "copilot")
-
-
-def test_only_an_availability_rule_has_durations():
-    assert compiled("*.age > 45m").durations_s == (2700.0,)
-    assert compiled("claude.resets_in < 45m").durations_s == ()
+def test_only_alerts_about_use_end_with_the_episode():
     assert not compiled("*.age > 45m").resolves_on_reset
     assert compiled("*.age > 45m and used_percent > 1%").resolves_on_reset
 

@@ -113,8 +113,12 @@ def line(**parts):
     return json.dumps({"at": AT, "provider": "claude"} | parts)
 
 
+def to_bytes(text):
+    return text if isinstance(text, bytes) else text.encode()
+
+
 def become(*lines):
-    return list(build_poll_results(read_history_lines(lines, "readings.jsonl")))
+    return list(build_poll_results(read_history_lines(map(to_bytes, lines), "readings.jsonl", set())))
 
 
 def test_a_line_of_the_contract_becomes_a_reading():
@@ -222,7 +226,6 @@ def test_a_number_out_of_range_is_refused():
 
 def test_a_byte_order_mark_before_the_first_line_is_not_part_of_it():
     text = line(window="five_hour", used_percent=81)
-    assert become("\ufeff" + text) == become(text)
     assert become(b"\xef\xbb\xbf" + text.encode()) == become(text)
 
 
@@ -263,7 +266,6 @@ def test_a_value_of_the_wrong_type_is_named_by_its_key():
     [
         ({"window": "five_hour", "resetsAt": AT, "used_percent": 1}, "`resetsAt`; did you mean `resets_at`?"),
         ({"windows": "five_hour"}, "`windows`; did you mean `window`?"),
-        ({"window": "five_hour", "utilization": 81}, "`utilization`, and nothing else says how full; valid: at, prov"),
         ({"window": "five_hour", "used_percent": 1, "\x1b[2J": 1, "uesd": 2}, "`uesd`; did you mean `used`?"),
     ],
 )
@@ -276,5 +278,5 @@ def test_a_misspelled_key_is_an_error(parts, said):
 def test_unknown_keys_are_collected():
     others: set[str] = set()
     lines = [line(window="five_hour", used_percent=1, plan="max"), line(error="timeout", attempt=2)]
-    assert len(list(read_history_lines(lines, "readings.jsonl", others))) == 2
+    assert len(list(read_history_lines(map(str.encode, lines), "readings.jsonl", others))) == 2
     assert others == {"plan", "attempt"}

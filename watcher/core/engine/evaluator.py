@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core.engine import snapshots, staleness, state_machine, transitions
-from watcher.core.engine.matching import CompiledRule, compile_rule, depends_on_provider, evaluate_condition
+from watcher.core.engine.matching import CompiledRule, compile_rule, evaluate_condition
 from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.state import AlertKey, AlertState, EngineState, SeriesState
 from watcher.core.engine.state_machine import AlertUpdate, Observation
@@ -192,7 +192,7 @@ class _Evaluation(Struct, kw_only=True):
             elif any(other.provider in ("*", provider) for other in compiled.other_selectors):
                 candidates = referring
             else:
-                candidates = updated if depends_on_provider(compiled, provider) else []
+                candidates = updated
             for state in candidates:
                 if self._is_subject(compiled, state):
                     self._evaluate_rule(compiled, state)
@@ -200,7 +200,7 @@ class _Evaluation(Struct, kw_only=True):
     def _is_subject(self, compiled: CompiledRule, state: SeriesState) -> bool:
         if state.gone and state.series not in self.newly_gone:
             return False
-        if compiled.subject.matches(state.series, state.account_name, state.kind, is_primary=state.primary):
+        if compiled.rule.subject.matches(state.series, state.account_name, state.kind, is_primary=state.primary):
             return True
         # A window that was its provider's primary one when the alert fired must still be able to resolve it.
         alert = self.alerts.get((compiled.rule.name, state.series))

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from watcher.core.engine.matching import compile_rule, evaluate_condition, selector_matches
+from watcher.core.engine.matching import combine_answers, compile_rule, evaluate_condition, selector_matches
 from watcher.core.engine.metrics import AVAILABILITY_FIELDS, FieldValue, SeriesMetrics
 from watcher.core.engine.state import SeriesState
 from watcher.core.formatting import format_duration
@@ -53,8 +53,10 @@ class _GuardMetrics(SeriesMetrics):
         """Whether the last believed reading is older than allowed."""
         return self.state.read_at is None or self.now - self.state.read_at > self.max_age
 
-    def _check_is_current(self) -> bool:
-        return not self.is_old and super()._check_is_current()
+    @property
+    def is_current(self) -> bool:
+        """As in a rule, and not older than allowed."""
+        return not self.is_old and super().is_current
 
     @property
     def unlimited(self) -> bool:
@@ -95,8 +97,7 @@ def evaluate_guard(
         for metrics in everything
         if selector_matches(subject, metrics)
     }
-    answers = set(series.values())
-    result = None if not answers else False if False in answers else None if None in answers else True
+    result = combine_answers(series.values(), needs_all=True) if series else None
     reasons = tuple(dict.fromkeys(_explain_unknown(condition, everything))) if result is None else ()
     return GuardResult(result=result, series=series, reasons=reasons)
 

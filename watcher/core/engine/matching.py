@@ -5,21 +5,14 @@ provider means the subject's account. A selector of another provider may match s
 holds with one of them, and is cleared if it is cleared with all.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice, product
+from itertools import chain, islice, product
 
 from msgspec import Struct
 
 from watcher.core.engine.metrics import AVAILABILITY_FIELDS, FieldValue, SeriesMetrics
-from watcher.core.rules.ast import (
-    Expression,
-    Literal,
-    Selector,
-    evaluate_boolean,
-    iter_field_references,
-    walk_expression,
-)
+from watcher.core.rules.ast import Literal, Selector, evaluate_boolean, iter_field_references, walk_expression
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.vocabulary import Unit
 
@@ -34,11 +27,10 @@ class CompiledRule(Struct, frozen=True, kw_only=True):
     """A rule with what can be computed from it once."""
 
     rule: Rule
-    subject: Selector
     other_selectors: tuple[Selector, ...]
     is_availability_rule: bool  # some field has a value without a reading
     resolves_on_reset: bool  # some field is about use: a new episode ends the alert
-    durations_s: tuple[float, ...]  # of an availability rule's condition: when time alone may fire it
+    durations_s: tuple[float, ...]  # in its conditions: when time alone may fire it, if it is about availability
 
 
 @lru_cache(maxsize=2048)
@@ -49,26 +41,15 @@ def compile_rule(rule: Rule) -> CompiledRule:
     selectors = dict.fromkeys(reference.selector for reference in references)
     selectors.pop(rule.subject, None)
     fields = {reference.field for reference in references}
-    is_availability_rule = not fields.isdisjoint(AVAILABILITY_FIELDS)
+    nodes = chain.from_iterable(walk_expression(expression) for expression in expressions)
+    literals = [node for node in nodes if isinstance(node, Literal)]
     return CompiledRule(
         rule=rule,
-        subject=rule.subject,
         other_selectors=tuple(selectors),
-        is_availability_rule=is_availability_rule,
+        is_availability_rule=not fields.isdisjoint(AVAILABILITY_FIELDS),
         resolves_on_reset=not fields <= AVAILABILITY_FIELDS,
-        durations_s=tuple(sorted(set(_find_durations(expressions)))) if is_availability_rule else (),
+        durations_s=tuple({float(node.value) for node in literals if node.unit is Unit.DURATION}),
     )
-
-
-def _find_durations(expressions: Iterable[Expression]) -> Iterator[float]:
-    for node in (node for expression in expressions for node in walk_expression(expression)):
-        if isinstance(node, Literal) and node.unit is Unit.DURATION:
-            yield float(node.value)
-
-
-def depends_on_provider(compiled: CompiledRule, provider: str) -> bool:
-    """Whether a poll of the provider can change any alert of the rule."""
-    return any(each.provider in ("*", provider) for each in (compiled.subject, *compiled.other_selectors))
 
 
 def selector_matches(selector: Selector, metrics: SeriesMetrics) -> bool:
@@ -89,14 +70,14 @@ def evaluate_condition(
         clearing: evaluate the clearing conditions instead.
     """
     expressions = [level.clear if clearing else level.when for level in compiled.rule.levels]
-    lookup = _make_lookup({compiled.subject: metrics}) if compiled.other_selectors else metrics
+    lookup = _make_lookup({compiled.rule.subject: metrics}) if compiled.other_selectors else metrics
     answers = tuple([evaluate_boolean(expression, lookup) for expression in expressions])
     if compiled.other_selectors and None in answers:  # otherwise the other series change nothing
         lookups = list(_combine_series(compiled, metrics, metrics_source(metrics)))
-        combine = _all_true if clearing else _any_true
         untried: list[bool | None] = [None] if len(lookups) == MAX_COMBINATIONS else []
         answers = tuple(
-            combine([evaluate_boolean(expression, each) for each in lookups] + untried) for expression in expressions
+            combine_answers([evaluate_boolean(expression, each) for each in lookups] + untried, needs_all=clearing)
+            for expression in expressions
         )
     if metrics.unlimited and None in answers:
         # Unknown use of a window without a limit is no use that could matter.
@@ -110,7 +91,7 @@ def _combine_series(
     candidates = list(candidates)
     choices = [_find_matching(selector, metrics, candidates) for selector in compiled.other_selectors]
     for chosen in islice(product(*choices), MAX_COMBINATIONS):
-        yield _make_lookup({**dict(zip(compiled.other_selectors, chosen, strict=True)), compiled.subject: metrics})
+        yield _make_lookup({**dict(zip(compiled.other_selectors, chosen, strict=True)), compiled.rule.subject: metrics})
 
 
 def _find_matching(
@@ -135,13 +116,8 @@ def _make_lookup(metrics_by_selector: dict[Selector, SeriesMetrics | None]) -> C
     return lookup
 
 
-def _any_true(answers: Sequence[bool | None]) -> bool | None:
-    if True in answers:
-        return True
-    return None if None in answers else False
-
-
-def _all_true(answers: Sequence[bool | None]) -> bool | None:
-    if False in answers:
-        return False
-    return None if None in answers else True
+def combine_answers(answers: Collection[bool | None], *, needs_all: bool) -> bool | None:
+    """Whether all answers are true, or any is; None: unknown."""
+    if (not needs_all) in answers:
+        return not needs_all
+    return None if None in answers else needs_all

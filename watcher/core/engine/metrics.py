@@ -33,7 +33,7 @@ class SeriesMetrics:
         not_polled: whether no poll was due lately, so that silence means nothing.
     """
 
-    __slots__ = ("_is_current", "_values", "not_polled", "now", "state", "use_last_reading")
+    __slots__ = ("_values", "not_polled", "now", "state", "use_last_reading")
 
     def __init__(
         self, state: SeriesState, now: datetime, *, use_last_reading: bool = False, not_polled: bool = False
@@ -43,16 +43,10 @@ class SeriesMetrics:
         self.use_last_reading = use_last_reading
         self.not_polled = not_polled
         self._values: dict[str, FieldValue] = {}
-        self._is_current: bool | None = None
 
     @property
     def is_current(self) -> bool:
         """Whether there is a believed reading that still holds."""
-        if self._is_current is None:
-            self._is_current = self._check_is_current()
-        return self._is_current
-
-    def _check_is_current(self) -> bool:
         state = self.state
         if state.reading is None or state.read_at is None or not (self.use_last_reading or state.validity.is_believed):
             return False

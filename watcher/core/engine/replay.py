@@ -5,12 +5,13 @@ makes the results of polls of them; `replay_rules` evaluates these in time order
 missing readings are evaluated whenever time alone may change them, as in the daemon.
 """
 
+import codecs
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import groupby, pairwise
+from itertools import groupby
 from statistics import median
 
 import msgspec
@@ -31,7 +32,6 @@ MAX_WINDOW_S = 3650 * 86400
 MIN_TIME = datetime(2001, 1, 1, tzinfo=UTC)
 MAX_TIME = datetime(2200, 1, 1, tzinfo=UTC)
 READING_FORMAT_HINT = 'one reading is {"at": ..., "provider": ..., "window": ...}'
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _KEY_ERROR_PATTERN = re.compile(r"(?P<what>.*) - at `\$\.(?P<key>\w+)`")
 
 DEFAULT_INTERVAL = timedelta(minutes=5)
@@ -64,12 +64,6 @@ class HistoryLine(Struct, frozen=True, kw_only=True):
     message: str = ""
 
     @property
-    def is_empty(self) -> bool:
-        """Whether it tells nothing about the window's use."""
-        values = (self.used_percent, self.used, self.limit, self.remaining, self.error)
-        return not self.unlimited and all(value is None for value in values)
-
-    @property
     def poll_key(self) -> tuple[datetime, str, str, bool]:
         """What the lines of one poll have in common."""
         return self.at, self.provider, self.account or "", self.error is not None
@@ -78,9 +72,7 @@ class HistoryLine(Struct, frozen=True, kw_only=True):
 LINE_KEYS = tuple(field.encode_name for field in msgspec.structs.fields(HistoryLine))
 
 
-def read_history_lines(
-    lines: Iterable[str | bytes], path: str, ignored_keys: set[str] | None = None
-) -> Iterator[HistoryLine]:
+def read_history_lines(lines: Iterable[bytes], path: str, ignored_keys: set[str]) -> Iterator[HistoryLine]:
     """Reads the lines; empty ones are skipped.
 
     Args:
@@ -94,13 +86,13 @@ def read_history_lines(
     latest: datetime | None = None
     for number, text in enumerate(lines, 1):
         if number == 1:  # some editors and shells put a byte order mark first
-            text = text.removeprefix(_BYTE_ORDER_MARK) if isinstance(text, bytes) else text.removeprefix("\ufeff")  # noqa: PLW2901
+            text = text.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901
         if not text.strip():
             continue
         location = f"{path}, line {number}"
         if len(text) > MAX_LINE_LENGTH:
             raise UsageError(f"{location}: longer than {MAX_LINE_LENGTH} characters; one reading a line is expected")
-        line = _decode_line(text, location, set() if ignored_keys is None else ignored_keys)
+        line = _decode_line(text, location, ignored_keys)
         if latest is not None and line.at < latest:
             raise UsageError(
                 f"{location}: {line.at:%Y-%m-%dT%H:%M:%SZ} is earlier than the line before it; sort by `at`"
@@ -113,7 +105,7 @@ _decode_fields = msgspec.json.Decoder(HistoryLine).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def _decode_line(text: str | bytes, location: str, ignored_keys: set[str]) -> HistoryLine:
+def _decode_line(text: bytes, location: str, ignored_keys: set[str]) -> HistoryLine:
     try:
         line, keys = _decode_fields(text), _decode_keys(text)
     except (msgspec.MsgspecError, UnicodeError) as error:
@@ -121,25 +113,18 @@ def _decode_line(text: str | bytes, location: str, ignored_keys: set[str]) -> Hi
         problem = f"`{found['key']}`: {found['what']}" if found else str(error)
         raise UsageError(f"{location}: {problem}; {READING_FORMAT_HINT}") from None
     for key in keys:
-        if key not in LINE_KEYS:
-            ignored_keys.add(_check_unknown_key(key, line, location))
+        if key in LINE_KEYS:
+            continue
+        shown = sanitize_for_terminal(key, 40)
+        if (meant := find_close_match(key, LINE_KEYS)) is not None:
+            raise UsageError(f"{location}: unknown key `{shown}`; did you mean `{meant}`?")
+        ignored_keys.add(shown)
     if line.window is None and line.error is None:
         raise UsageError(f"{location}: neither `window` nor `error` is given; {READING_FORMAT_HINT}")
     at = _convert_to_utc(line.at, "at", location)
     resets_at = None if line.resets_at is None else _convert_to_utc(line.resets_at, "resets_at", location)
     _check_numbers(line, location)
     return msgspec.structs.replace(line, at=at, resets_at=resets_at)
-
-
-def _check_unknown_key(key: str, line: HistoryLine, location: str) -> str:
-    """The key as it can be printed; an error if it was probably meant to be a known one."""
-    shown = sanitize_for_terminal(key, 40)
-    if (meant := find_close_match(key, LINE_KEYS)) is not None:
-        raise UsageError(f"{location}: unknown key `{shown}`; did you mean `{meant}`?")
-    if line.is_empty:
-        keys = ", ".join(LINE_KEYS)
-        raise UsageError(f"{location}: unknown key `{shown}`, and nothing else says how full; valid: {keys}")
-    return shown
 
 
 def _convert_to_utc(moment: datetime, name: str, location: str) -> datetime:
@@ -221,20 +206,15 @@ class ReplayStep(Struct, frozen=True):
 
 def measure_intervals(history: Iterable[PollResult]) -> dict[str, timedelta]:
     """Each provider's polling interval: the median time between two results about one series."""
-    times: dict[tuple[str, str], dict[str, list[datetime]]] = {}  # account -> window -> times
-    for result in history:
-        windows = times.setdefault((result.provider, result.account), {})
-        if isinstance(result, Snapshot):
-            for reading in result.readings:
-                windows.setdefault(reading.window, []).append(result.at)
-        else:
-            for of_window in windows.values():
-                of_window.append(result.at)
+    polled_at: dict[tuple[str, str], dict[str, datetime]] = {}  # account -> window -> its last poll
     pauses: dict[str, list[float]] = {}
-    for (provider, _account), windows in times.items():
-        for of_window in windows.values():
-            gaps = ((later - earlier).total_seconds() for earlier, later in pairwise(of_window))
-            pauses.setdefault(provider, []).extend(gap for gap in gaps if gap > 0)
+    for result in history:
+        windows = polled_at.setdefault((result.provider, result.account), {})
+        polled = [reading.window for reading in result.readings] if isinstance(result, Snapshot) else list(windows)
+        for window in polled:
+            if result.at > windows.get(window, result.at):
+                pauses.setdefault(result.provider, []).append((result.at - windows[window]).total_seconds())
+            windows[window] = result.at
     return {
         provider: max(timedelta(seconds=median(gaps)), MIN_INTERVAL)
         for provider, gaps in pauses.items()
@@ -242,12 +222,11 @@ def measure_intervals(history: Iterable[PollResult]) -> dict[str, timedelta]:
     }
 
 
-def replay_rules(  # noqa: PLR0913 - everything it depends on is an argument
+def replay_rules(
     rules: Sequence[Rule],
     history: Sequence[PollResult],
     *,
     default_intervals: Mapping[str, timedelta] | None = None,
-    tz: tzinfo | None = None,
     explain: bool = False,
     until: datetime | None = None,
 ) -> Iterator[ReplayStep]:
@@ -257,7 +236,6 @@ def replay_rules(  # noqa: PLR0913 - everything it depends on is an argument
         rules: to evaluate.
         history: in time order.
         default_intervals: provider -> polling interval, where the history is too short to tell it.
-        tz: the machine's zone, for `active` hours that name none.
         explain: record a decision also where nothing happened.
         until: let time pass up to this instant after the last result; None: end with it.
     """
@@ -269,7 +247,7 @@ def replay_rules(  # noqa: PLR0913 - everything it depends on is an argument
     def evaluate(result: PollResult | None, now: datetime) -> ReplayStep:
         nonlocal engine_state, next_due_at
         every = slowest if result is None else intervals.get(result.provider, DEFAULT_INTERVAL)
-        evaluation = evaluator.evaluate_poll(rules, engine_state, result, now, every=every, tz=tz, explain=explain)
+        evaluation = evaluator.evaluate_poll(rules, engine_state, result, now, every=every, explain=explain)
         engine_state = evaluator.apply_evaluation(engine_state, evaluation)
         next_due_at = evaluation.next_due_at
         return ReplayStep(result, evaluation)

@@ -4,7 +4,7 @@ An example's polls are as plain as possible: one series, one answer a step, a re
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from msgspec import Struct
@@ -123,13 +123,12 @@ def _make_reading(example: Example, series: Series, value: float | str, resets_a
     )
 
 
-def explain_rule(  # noqa: PLR0913 - as `replay_rules`
+def explain_rule(
     rules: Sequence[Rule],
     history: Sequence[PollResult],
     name: str,
     *,
     default_intervals: Mapping[str, timedelta] | None = None,
-    tz: tzinfo | None = None,
     until: datetime | None = None,
 ) -> dict[Series, list[Decision]]:
     """Every decision about one rule over a history, by series, in time order.
@@ -139,12 +138,11 @@ def explain_rule(  # noqa: PLR0913 - as `replay_rules`
         history: in time order.
         name: of the rule.
         default_intervals: provider -> polling interval, where the history is too short to tell it.
-        tz: the machine's zone.
         until: let time pass up to this instant after the last result; None: end with it.
     """
     found: dict[Series, list[Decision]] = {}
     rule = [each for each in rules if each.name == name]
-    for step in replay_rules(rule, history, default_intervals=default_intervals, tz=tz, explain=True, until=until):
+    for step in replay_rules(rule, history, default_intervals=default_intervals, explain=True, until=until):
         for decision in step.evaluation.decisions:
             found.setdefault(decision.series, []).append(decision)
     return dict(sorted(found.items()))

@@ -33,30 +33,20 @@ PAST_DUE_MARGIN = timedelta(seconds=1)
 OFFLINE_KIND = "offline"
 """The contract's word for a provider that cannot be reached."""
 
+_OBSERVED_TIMES = ("last_seen_at", "polled_at", "read_at", "changed_at", "resumed_at", "failing_since")
+
 
 def clamp_future_times(states: Iterable[SeriesState], now: datetime) -> list[SeriesState]:
     """The states that were last seen "later" than now, as seen now: the clock was set back.
 
     When an alert changed, when an episode began and the order of samples stay as they are.
     """
-    return [_clamp_times(state, now) for state in states if _get_latest_time(state) > now]
-
-
-def _get_latest_time(state: SeriesState) -> datetime:
-    times = (state.last_seen_at, state.polled_at, state.read_at, state.resumed_at, state.failing_since)
-    return max(at for at in times if at is not None)
-
-
-def _clamp_times(state: SeriesState, now: datetime) -> SeriesState:
-    return replace(
-        state,
-        last_seen_at=min(state.last_seen_at, now),
-        polled_at=min(state.polled_at, now),
-        read_at=state.read_at and min(state.read_at, now),
-        changed_at=state.changed_at and min(state.changed_at, now),
-        resumed_at=state.resumed_at and min(state.resumed_at, now),
-        failing_since=state.failing_since and min(state.failing_since, now),
-    )
+    clamped = []
+    for state in states:
+        late = {name: now for name in _OBSERVED_TIMES if (getattr(state, name) or now) > now}
+        if late:
+            clamped.append(replace(state, **late))
+    return clamped
 
 
 def was_suspended(states: Collection[SeriesState], now: datetime, every: timedelta) -> bool:

@@ -167,8 +167,8 @@ def build_alert_periods(transitions: Sequence[Transition], firing: Collection[Al
         open_groups[key].append(each)
         if each.event is AlertEvent.RESOLVED:
             del open_groups[key]
-    still_firing = [group for key, group in open_groups.items() if key in firing]
-    periods = [_make_alert_period(group, is_firing=any(group is each for each in still_firing)) for group in groups]
+    last_groups = [open_groups[key] for key in firing if key in open_groups]
+    periods = [_make_alert_period(group, is_firing=group in last_groups) for group in groups]
     return tuple(sorted(periods, key=lambda period: (period.since, period.rule, period.series)))
 
 
