@@ -156,7 +156,7 @@ def changed_copy(tmp_path_factory):
 @pytest.mark.parametrize(
     ("folders", "new"),
     [
-        pytest.param(("tests/providers", "tests/core/rules/test_fields.py"), "acme", marks=pytest.mark.slow),
+        pytest.param(("tests/providers", "tests/core/rules/test_vocabulary.py"), "acme", marks=pytest.mark.slow),
         (("tests/notifiers",), "pager"),
     ],
 )
