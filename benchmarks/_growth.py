@@ -23,7 +23,7 @@ from watcher.system.clock import Clock
 from watcher.system.environment import Environment
 from watcher.system.log import FileLog
 from watcher.system.paths import Paths
-from watcher.system.work_queue import Callback, WorkQueue
+from watcher.system.scheduler import Callback, WorkQueue
 
 T = TypeVar("T")
 SPEED = 100_000.0

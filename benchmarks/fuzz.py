@@ -28,7 +28,7 @@ from watcher.core.rules.loader import parse_rules
 from watcher.core.rules.parser import ExpressionError, parse_condition
 from watcher.credentials import Credential
 from watcher.errors import ConfigError, ProviderError
-from watcher.providers import claude_statusline, parsing, protobuf, registry
+from watcher.providers import claude, parsing, protobuf, registry
 from watcher.providers.antigravity import cache
 from watcher.system import clock
 
@@ -278,7 +278,7 @@ def statusline() -> Target:
 
         def attempt() -> None:
             if isinstance(content, dict):
-                _is_sound(claude_statusline.parse_statusline(content, NOW))
+                _is_sound(claude.parse_statusline(content, NOW))
 
         return content, attempt
 

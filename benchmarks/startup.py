@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from watcher.core.model import Reading, Snapshot, WindowKind
-from watcher.status.status_file import write_status
+from watcher.status.builder import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 
 LIMITS = {"status --format line": 5.0, "ingest claude-statusline": 5.0}

@@ -18,7 +18,7 @@ from msgspec import structs
 from watcher.cli import app
 from watcher.core.redaction import Redactor
 from watcher.daemon import Daemon
-from watcher.delivery import attempts
+from watcher.delivery import dispatcher
 from watcher.demo.responses import ENDPOINTS
 from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import FAULTS, Reply, Server, json_reply
@@ -205,8 +205,8 @@ def home(tmp_path, monkeypatch, far):
     monkeypatch.setenv("NTFY_TOKEN", SECRETS["NtfyToken"])
     monkeypatch.setenv("GEMINI_CLIENT_ID", "client-1")
     monkeypatch.setenv("GEMINI_CLIENT_SECRET", SECRETS["GoogleClientSecret"])
-    monkeypatch.setattr(attempts, "_DEFAULT_SPACING", timedelta(0))
-    monkeypatch.setattr(attempts, "CHANNEL_SPACING", {})
+    monkeypatch.setattr(dispatcher, "_DEFAULT_SPACING", timedelta(0))
+    monkeypatch.setattr(dispatcher, "CHANNEL_SPACING", {})
     yield tmp_path
     logger.remove()
 

@@ -24,7 +24,7 @@ from watcher.system import foreign_databases, paths
 from watcher.system.clock import Clock
 from watcher.system.environment import Environment
 from watcher.system.log import Log
-from watcher.system.work_queue import Callback, WorkQueue
+from watcher.system.scheduler import Callback, WorkQueue
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 Answer = Callable[[Request], Response | Exception]

@@ -19,13 +19,12 @@ from watcher.delivery.dispatcher import Dispatcher
 from watcher.errors import ConfigError
 from watcher.polling import next_poll
 from watcher.polling.poller import Poller
-from watcher.status.status_file import write_status
+from watcher.status.builder import write_status
 from watcher.storage.store import HEARTBEAT_EVERY, Store
 from watcher.system.environment import Environment
 from watcher.system.log import Log
 from watcher.system.paths import Paths
-from watcher.system.scheduler import Scheduler
-from watcher.system.work_queue import Callback, RequestRunner, WorkQueue
+from watcher.system.scheduler import Callback, RequestRunner, Scheduler, WorkQueue
 
 CONFIG_ERROR_FACT = "config_error"  # the mistake in the config; empty: none
 CHECK_CONFIG_ERROR_FACT = "config_refused"  # likewise, found by `check`: not reported on the desktop yet

@@ -174,10 +174,10 @@ def _live(clock: Fast, *, loop: bool) -> None:
 
 
 def _sabotage() -> None:
-    from watcher.delivery import attempts  # noqa: PLC0415 - only where it is wanted
+    from watcher.delivery import dispatcher  # noqa: PLC0415 - only where it is wanted
     from watcher.system import http  # noqa: PLC0415 - only where it is wanted
 
-    begin, send = attempts.prepare_attempt, http.send_request
+    begin, send = dispatcher.prepare_attempt, http.send_request
 
     def begun(*args: object) -> Delivery:
         return structs.replace(begin(*args), state=DeliveryState.SENT)  # type: ignore[arg-type]
@@ -187,7 +187,7 @@ def _sabotage() -> None:
             threading.Event().wait(0.05)
         return send(request, **more)  # type: ignore[arg-type]
 
-    attempts.prepare_attempt = begun  # type: ignore[assignment]
+    dispatcher.prepare_attempt = begun  # type: ignore[assignment]
     http.send_request = late
 
 

@@ -34,10 +34,10 @@ from watcher.storage.outbox import Outbox
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.clock import Clock
 from watcher.system.log import Log
-from watcher.system.work_queue import Callback, WorkQueue
+from watcher.system.scheduler import Callback, WorkQueue
 
 if TYPE_CHECKING:
-    from watcher.demo.clock import FastClock
+    from watcher.demo.simulation import FastClock
 
 T = TypeVar("T")
 CHILD = "--child"

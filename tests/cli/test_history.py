@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli import sample_history
-from watcher.cli import app
+from watcher.cli import app, charts
 from watcher.cli import history as command
-from watcher.cli.charts import TimeRange, terminal
+from watcher.cli.charts import TimeRange
 from watcher.core.model import Command, CommandResult, PollFailure
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import clock
@@ -320,7 +320,7 @@ def test_what_is_unknown_or_outside_fills_no_column():
 
 def test_low_is_low_high_is_high_and_unknown_is_a_gap():
     assert sparkline((0, 0.0), (1, 0.5), (2, 1.0), (3, 1.3)) == "▁▅██"
-    assert sparkline((0, -0.05), (2, 1.0), (3, 0.0)).translate(terminal.TO_ASCII) == "_ #_"
+    assert sparkline((0, -0.05), (2, 1.0), (3, 0.0)).translate(charts.TO_ASCII) == "_ #_"
 
 
 @given(st.lists(st.tuples(st.floats(-1, 5), st.none() | st.floats(-1e6, 1e6))))

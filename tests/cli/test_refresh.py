@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from watcher.cli.refresh import refresh_readings
+from watcher.cli.check import refresh_readings
 from watcher.daemon import REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED
 from watcher.storage.store import Store
 from watcher.system import environment

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from watcher.core.model import CommandResult
 from watcher.credentials import HostInfo, claude_code
-from watcher.credentials.sources import UnusableSourceError
+from watcher.credentials.files import UnusableSourceError
 from watcher.errors import NotSignedInError
 
 USUAL = ".claude/.credentials.json"

@@ -10,7 +10,7 @@ from tests.credentials.homes import jwt, machine, nowhere, write
 from tests.credentials.servers import SERVERS
 from watcher.credentials import HostInfo, chatgpt
 from watcher.credentials import codex as codex_opencode
-from watcher.credentials.sources import UnusableSourceError
+from watcher.credentials.files import UnusableSourceError
 from watcher.polling import fetch
 from watcher.providers import codex
 from watcher.system.foreign_databases import read_database

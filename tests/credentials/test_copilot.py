@@ -7,7 +7,7 @@ import pytest
 
 from watcher.core.model import CommandResult
 from watcher.credentials import HostInfo, claude_code, copilot
-from watcher.credentials.sources import UnusableSourceError
+from watcher.credentials.files import UnusableSourceError
 from watcher.errors import NotSignedInError
 from watcher.providers import Overrides
 from watcher.providers.copilot import find_credentials

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from watcher.credentials import HostInfo, gemini
-from watcher.credentials.sources import UnusableSourceError
+from watcher.credentials.files import UnusableSourceError
 from watcher.errors import NotSignedInError, UnsupportedError
 from watcher.polling import fetch
 from watcher.providers import Overrides, gemini_cli

@@ -14,7 +14,7 @@ from watcher.core.model import CommandResult, Delivery, DeliveryOutcome, Deliver
 from watcher.core.routing.messages import compose_notice
 from watcher.core.routing.planner import plan_deliveries, plan_release
 from watcher.core.rules.time_intervals import parse_quiet_hours
-from watcher.delivery import attempts
+from watcher.delivery import dispatcher
 from watcher.notifiers import NOTIFIERS, Channel
 from watcher.system import http
 
@@ -29,12 +29,12 @@ def channel(kind="webhook", name=None, **settings):
 
 
 def due(deliveries, now, excluded=(), next_send_at=None):
-    found = attempts.find_next_deliveries(deliveries, excluded, next_send_at or {})
+    found = dispatcher.find_next_deliveries(deliveries, excluded, next_send_at or {})
     return [delivery for delivery, ready_at in found if ready_at <= now]
 
 
 def next_at(deliveries, excluded=(), next_send_at=None):
-    found = attempts.find_next_deliveries(deliveries, excluded, next_send_at or {})
+    found = dispatcher.find_next_deliveries(deliveries, excluded, next_send_at or {})
     return min((ready_at for _, ready_at in found), default=None)
 
 
@@ -74,23 +74,23 @@ class Sender:
     def attempt_due(self):
         """Attempt what is due now."""
         for delivery in due(self.open(), self.now, self.stopped(), self.next_send_at):
-            begun = attempts.prepare_attempt(delivery, RULES, self.routing, self.now)
+            begun = dispatcher.prepare_attempt(delivery, RULES, self.routing, self.now)
             self.save(changed=[begun])
             where = self.channels.get(begun.channel)
             if begun.channel == "desktop":
                 outcome = DeliveryOutcome(delivered=True, detail="shown")
                 where = Channel(name="desktop", type="desktop", settings=None)
             else:
-                outcome = attempts.attempt_delivery(begun, where, send=self.send, run=self.run)
+                outcome = dispatcher.attempt_delivery(begun, where, send=self.send, run=self.run)
             self.times.append(self.now)
-            settled = attempts.apply_outcome(
+            settled = dispatcher.apply_outcome(
                 begun, outcome, where, self.routing, self.now, jitter=0.0, stopped_channels=self.stopped()
             )
             self.save(settled.new_deliveries, [settled.delivery])
             if settled.stop:
                 self.stops.append(settled.stop)
             if where:
-                self.next_send_at[where.name] = attempts.compute_next_send_at(where, outcome, self.now)
+                self.next_send_at[where.name] = dispatcher.compute_next_send_at(where, outcome, self.now)
 
     def deliver(self, until=24 * H, most=100):
         """Attempt whatever becomes due in that time."""
@@ -194,11 +194,11 @@ def test_what_waited_for_a_stopped_channel_is_sent_when_its_settings_change():
         sender.plan(transition())
         sender.deliver()
         sender.now += H
-        assert attempts.find_reconfigured_channels(sender.stops, sender.channels) == []
+        assert dispatcher.find_reconfigured_channels(sender.stops, sender.channels) == []
         sender.channels["webhook"] = channel(url=f"{server.url}/new")
-        assert attempts.find_reconfigured_channels(sender.stops, sender.channels) == ["webhook"]
+        assert dispatcher.find_reconfigured_channels(sender.stops, sender.channels) == ["webhook"]
         sender.stops = []
-        sender.save(changed=attempts.make_due(sender.open(), ["webhook"], sender.now))
+        sender.save(changed=dispatcher.make_due(sender.open(), ["webhook"], sender.now))
         sender.deliver(until=M)
         assert [path for path, _, _ in server.got] == ["/old", "/new"]
         assert server.titles() == ["Claude 5-hour window at 82 %, resets in 40 min (16:00)"], (
@@ -208,7 +208,7 @@ def test_what_waited_for_a_stopped_channel_is_sent_when_its_settings_change():
 
 def test_the_stop_of_a_channel_that_is_gone_is_forgotten():
     stop = StoppedChannel(channel="team", settings_fingerprint="x", stopped_at=NOW, detail="410")
-    assert attempts.find_reconfigured_channels([stop], {}) == ["team"]
+    assert dispatcher.find_reconfigured_channels([stop], {}) == ["team"]
 
 
 def test_the_notice_goes_elsewhere_where_there_is_no_desktop_and_nowhere_where_nothing_is_left():
@@ -218,11 +218,11 @@ def test_the_notice_goes_elsewhere_where_there_is_no_desktop_and_nowhere_where_n
     sender = Sender(team, other, settings=settings)
     sender.plan(transition())
     row = sender.rows[0]
-    assert [n.channel for n in attempts.apply_outcome(row, refused, team, settings, NOW, jitter=0).new_deliveries] == [
-        "other"
-    ]
+    assert [
+        n.channel for n in dispatcher.apply_outcome(row, refused, team, settings, NOW, jitter=0).new_deliveries
+    ] == ["other"]
     assert (
-        attempts.apply_outcome(row, refused, team, settings, NOW, jitter=0, stopped_channels={"other"}).new_deliveries
+        dispatcher.apply_outcome(row, refused, team, settings, NOW, jitter=0, stopped_channels={"other"}).new_deliveries
         == ()
     )
 
@@ -232,7 +232,7 @@ def test_the_notice_of_a_stop_waits_for_the_morning():
     refused = DeliveryOutcome(delivered=False, detail="answered 410 Gone", permanent=True)
     sender = Sender(channel(name="team", url="http://127.0.0.1:9/"))
     sender.plan(transition())
-    (notice,) = attempts.apply_outcome(
+    (notice,) = dispatcher.apply_outcome(
         sender.rows[0], refused, sender.channels["team"], night, NOW, jitter=0
     ).new_deliveries
     assert (notice.state, notice.next_attempt_at) == (DeliveryState.HELD, NOW + 100 * M)
@@ -282,9 +282,9 @@ def test_a_channel_that_waits_holds_up_no_other():
 )
 def test_a_channel_gets_no_more_than_it_likes(kind, settings, apart):
     where = channel(kind, **settings)
-    assert attempts.compute_next_send_at(where, DeliveryOutcome(delivered=True, detail="200"), NOW) == NOW + apart
+    assert dispatcher.compute_next_send_at(where, DeliveryOutcome(delivered=True, detail="200"), NOW) == NOW + apart
     asked = DeliveryOutcome(delivered=True, detail="200", retry_after=9 * S)
-    assert attempts.compute_next_send_at(where, asked, NOW) == NOW + 9 * S
+    assert dispatcher.compute_next_send_at(where, asked, NOW) == NOW + 9 * S
 
 
 def test_three_messages_to_a_webhook_follow_one_another_without_a_wait():
@@ -329,8 +329,8 @@ def test_what_is_held_or_paced_is_not_due_and_the_next_instant_is_known():
 
 def test_a_first_attempt_behind_one_that_waits_is_not_about_to_begin():
     def soon(*rows, excluded=(), next_send_at=None):
-        found = attempts.find_next_deliveries(rows, excluded, next_send_at or {})
-        return attempts.is_first_attempt_due_soon(found, NOW)
+        found = dispatcher.find_next_deliveries(rows, excluded, next_send_at or {})
+        return dispatcher.is_first_attempt_due_soon(found, NOW)
 
     assert soon(row(1))
     assert soon(row(1), next_send_at={"team": NOW + S})
@@ -340,7 +340,7 @@ def test_a_first_attempt_behind_one_that_waits_is_not_about_to_begin():
 
 
 def test_an_attempt_that_was_begun_is_marked_before_it_is_made():
-    begun = attempts.prepare_attempt(row(1), RULES, routing(), NOW)
+    begun = dispatcher.prepare_attempt(row(1), RULES, routing(), NOW)
     assert begun.in_doubt
     assert begun.message.title == "t", "a fresh message is sent as it is kept"
 
@@ -348,18 +348,18 @@ def test_an_attempt_that_was_begun_is_marked_before_it_is_made():
 def test_a_desktop_that_took_the_message_silently_does_not_get_it_twice():
     took = DeliveryOutcome(delivered=None, detail="osascript ended with 0", accepted=True)
     desktop = Channel(name="desktop", type="desktop", settings=None)
-    settled = attempts.apply_outcome(row(1, "desktop", in_doubt=True), took, desktop, routing(), NOW, jitter=0)
+    settled = dispatcher.apply_outcome(row(1, "desktop", in_doubt=True), took, desktop, routing(), NOW, jitter=0)
     assert settled.delivery.state is DeliveryState.SENT
 
 
 def test_a_fingerprint_changes_with_the_settings_and_reveals_none():
     one, two = channel(url="https://example.com/secret-1"), channel(url="https://example.com/secret-2")
-    assert attempts.fingerprint_settings(one) == attempts.fingerprint_settings(
+    assert dispatcher.fingerprint_settings(one) == dispatcher.fingerprint_settings(
         channel(url="https://example.com/secret-1")
     )
-    assert attempts.fingerprint_settings(one) != attempts.fingerprint_settings(two)
-    assert "secret" not in attempts.fingerprint_settings(one)
-    assert len(attempts.fingerprint_settings(one)) == 16
+    assert dispatcher.fingerprint_settings(one) != dispatcher.fingerprint_settings(two)
+    assert "secret" not in dispatcher.fingerprint_settings(one)
+    assert len(dispatcher.fingerprint_settings(one)) == 16
 
 
 # --- bounds ---------------------------------------------------------------------------------------------------------
@@ -389,7 +389,7 @@ def test_a_receiver_that_is_down_for_two_days_gets_few_attempts_and_no_flood_at_
 def test_a_command_that_is_not_there_is_a_refusal():
     where = channel("command", argv=["/nonexistent/program"])
     gone = CommandResult(exit_code=None, stderr="/nonexistent/program: not found")
-    outcome = attempts.attempt_delivery(row(1), where, send=None, run=lambda _command: gone)
+    outcome = dispatcher.attempt_delivery(row(1), where, send=None, run=lambda _command: gone)
     assert outcome.permanent
     assert "check the channel's argv" in outcome.detail
 
@@ -398,7 +398,7 @@ def test_an_attempt_never_raises():
     def broken(_request):
         raise RuntimeError("https://hooks.example.com/secret")
 
-    outcome = attempts.attempt_delivery(row(1), channel(url="https://example.com/x"), send=broken, run=None)
+    outcome = dispatcher.attempt_delivery(row(1), channel(url="https://example.com/x"), send=broken, run=None)
     assert outcome.delivered is not True
     assert "secret" not in outcome.detail
 
@@ -407,6 +407,6 @@ def test_a_critical_message_is_worded_in_the_readers_zone_when_it_is_sent_late()
     change = transition(severity="critical", read=reading(97))
     settings = routing(formatter=structs.replace(routing().formatter, tz=ZoneInfo("America/New_York")))
     late = row(1, transitions=(change,), key=change.key)
-    begun = attempts.prepare_attempt(late, RULES, settings, NOW + H)
+    begun = dispatcher.prepare_attempt(late, RULES, settings, NOW + H)
     assert begun.message.title == "Claude 5-hour window at 97 %, resets in 40 min (10:00)"
     assert (begun.key, begun.message.id, begun.message.severity) == (change.key, change.key, Severity.CRITICAL)

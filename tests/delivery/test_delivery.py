@@ -10,7 +10,7 @@ from freezegun import freeze_time
 
 from tests.world import START, Hand, Machine, World
 from watcher.core.model import DeliveryState, Severity, Snooze
-from watcher.delivery import attempts
+from watcher.delivery import dispatcher
 from watcher.errors import TimedOutError
 from watcher.status.builder import ConfigFacts, build_status
 
@@ -378,7 +378,7 @@ def test_a_test_message_that_arrives_ends_a_stop_and_what_waited_is_sent(world):
     world.watch(H)
     assert world.received == [], "nothing has changed as far as the watcher knows"
     store, now = world.store(), world.machine.now()
-    store.run_transaction(lambda: attempts.resume_channels(store.outbox, ["hook"], now), now=now)
+    store.run_transaction(lambda: dispatcher.resume_channels(store.outbox, ["hook"], now), now=now)
     store.close()
     world.watch(M)
     assert [body["event"] for body in world.received] == ["firing"]

@@ -3,7 +3,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from watcher.demo.clock import FastClock, SimulatedWorkQueue
+from watcher.demo.simulation import FastClock, SimulatedWorkQueue
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

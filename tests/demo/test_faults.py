@@ -8,9 +8,9 @@ import pytest
 
 from watcher.core.model import PollFailure, Snapshot
 from watcher.demo import simulation
-from watcher.demo.clock import FastClock
 from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import FAULTS, Server
+from watcher.demo.simulation import FastClock
 from watcher.polling import fetch
 from watcher.providers.registry import PROVIDERS
 from watcher.system.environment import Environment

@@ -11,7 +11,7 @@ from watcher.agent import systemd
 from watcher.core.model import CommandResult, PollFailure
 from watcher.doctor import machine
 from watcher.doctor.report import run_checks
-from watcher.polling.clock_skew import CLOCK_AHEAD_FACT
+from watcher.polling.fetch import CLOCK_AHEAD_FACT
 from watcher.system.lock import Lock
 
 M = timedelta(minutes=1)

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.doctor.host import one, summarize
-from watcher.doctor import rules
+from watcher.doctor import config
 
 
 def rule(name, when):
@@ -11,7 +11,7 @@ def rule(name, when):
 def unreachable(host, two_day_state, *texts):
     host.use_state(two_day_state)
     host.config("\n".join(texts))
-    return list(rules.check_unreachable_rules(host.context()))
+    return list(config.check_unreachable_rules(host.context()))
 
 
 def test_rules_with_a_window_have_no_finding(host, two_day_state):
@@ -49,7 +49,7 @@ def test_a_count_of_a_window_with_only_a_percent_is_a_warning(host, two_day_stat
     host.config(
         rule("left", "claude.five_hour.remaining < 5") + rule("fine", "claude.five_hour.remaining_percent < 5%")
     )
-    (found,) = rules.check_unknown_counts(host.context())
+    (found,) = config.check_unknown_counts(host.context())
     assert (found.subject, found.verdict.value) == ("left", "warn")
     assert found.message == (
         "`claude.five_hour.remaining` is always unknown: the provider gives a percent and no count;"
@@ -61,17 +61,17 @@ def test_a_count_of_a_window_with_only_a_percent_is_a_warning(host, two_day_stat
 def test_a_known_count_has_no_finding(host, two_day_state):
     host.use_state(two_day_state)
     host.config(rule("left", "copilot.remaining < 5") + rule("all", "*.*.used > 5") + rule("none", "codex.used > 5"))
-    assert list(rules.check_unknown_counts(host.context())) == []
+    assert list(config.check_unknown_counts(host.context())) == []
 
 
 def test_before_the_first_answer_nothing_is_unreachable(host):
     host.config(rule("a", "claude.five_hour > 80%"))
-    assert list(rules.check_unreachable_rules(host.context())) == []
+    assert list(config.check_unreachable_rules(host.context())) == []
 
 
 def test_duplicate_names_are_a_subject_of_their_own(host):
     host.config(rule("a", "claude > 80%") + rule("a", "claude > 90%") + rule("b", "claude > 2h"))
-    found = list(rules.check_config(host.context()))
+    found = list(config.check_config(host.context()))
     assert [each.subject for each in found] == ["names", "config"]
     assert "this name is taken by the rule in line 1" in one(found, "names").message
     assert {each.verdict.value for each in found} == {"fail"}
@@ -81,16 +81,16 @@ def test_duplicate_names_are_a_subject_of_their_own(host):
 def test_names_are_compared_over_all_files(host):
     host.paths.rules_dir.mkdir()
     (host.paths.rules_dir / "more.toml").write_text(rule("session", "claude > 80%"))
-    assert "this name is taken" in one(rules.check_config(host.context()), "names").message
+    assert "this name is taken" in one(config.check_config(host.context()), "names").message
 
 
 def test_valid_rules_are_counted(host):
-    assert summarize(rules.check_config(host.context())) == [("names", "ok", "1 rule from 1 file, all names unique")]
+    assert summarize(config.check_config(host.context())) == [("names", "ok", "1 rule from 1 file, all names unique")]
 
 
 def test_without_a_config_the_rules_that_ship_are_in_force(host):
     host.paths.config_file.unlink()
-    found = list(rules.check_config(host.context()))
+    found = list(config.check_config(host.context()))
     assert (found[0].verdict, found[0].cure) == ("warn", "watcher init")
     assert one(found, "names").verdict == "ok"
 
@@ -98,4 +98,4 @@ def test_without_a_config_the_rules_that_ship_are_in_force(host):
 @pytest.mark.parametrize("text", ["", "[poll]\nevery = '5m'\n"])
 def test_no_rules_at_all_are_a_failure(host, text):
     host.config(text)
-    assert one(rules.check_config(host.context()), "names").message == "there are no rules, so no alert is ever sent"
+    assert one(config.check_config(host.context()), "names").message == "there are no rules, so no alert is ever sent"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.notifiers.conftest import clean_message
 from watcher.core.model import Severity
 from watcher.notifiers import discord
-from watcher.notifiers.text import count_utf16_units
+from watcher.notifiers.base import count_utf16_units
 
 SCHEMA = jsonschema.Draft202012Validator(json.loads(Path(__file__).with_name("discord.schema.json").read_text("utf-8")))
 SPECIAL = "\\*_~`|<>@#:()[]{}!-&\n1. aé\U0001f680"

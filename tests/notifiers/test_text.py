@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.core.model import Severity
-from watcher.notifiers import discord, slack, text
+from watcher.notifiers import base, discord, slack
 
 
 @given(
     st.text("ab&<*`…\U0001f680\n ", max_size=60),
     st.integers(1, 40),
     st.sampled_from([str, slack.escape_text, discord.escape_markdown]),
-    st.sampled_from([len, text.count_utf8_bytes, text.count_utf16_units]),
+    st.sampled_from([len, base.count_utf8_bytes, base.count_utf16_units]),
 )
 def test_a_clipped_text_fits_and_is_a_start_of_the_whole(raw, limit, escape, measure):
-    clipped = text.clip(raw, limit, escape=escape, measure=measure)
+    clipped = base.clip(raw, limit, escape=escape, measure=measure)
     if measure(escape(raw)) <= limit:
         assert clipped == escape(raw)
     elif limit >= measure("…"):
@@ -39,20 +39,20 @@ def test_a_clipped_text_fits_and_is_a_start_of_the_whole(raw, limit, escape, mea
     ],
 )
 def test_a_bar_is_ten_blocks(percent, bar):
-    assert text.draw_bar(percent) == bar
+    assert base.draw_bar(percent) == bar
 
 
 def test_use_reads_as_in_the_title(message):
-    assert text.format_usage(message(used_percent=99.96)).endswith(" 99.9 %")
-    assert text.format_usage(message(used_percent=12347.0)).endswith(" 12347 %")
+    assert base.format_usage(message(used_percent=99.96)).endswith(" 99.9 %")
+    assert base.format_usage(message(used_percent=12347.0)).endswith(" 12347 %")
 
 
 def test_remaining_is_not_repeated(message):
-    assert text.format_remaining(message()) == ""
-    assert text.format_remaining(message(remaining=Decimal(-3821), unit="requests")) == "-3,821 requests"
-    assert text.format_remaining(message(remaining=Decimal("4.2"), unit="usd")) == "$4.20"
-    assert text.format_remaining(message(remaining=Decimal(10) ** 40, unit="requests")).startswith("10,000,000,")
-    assert text.format_remaining(message(remaining=None, unit="requests")) == ""
+    assert base.format_remaining(message()) == ""
+    assert base.format_remaining(message(remaining=Decimal(-3821), unit="requests")) == "-3,821 requests"
+    assert base.format_remaining(message(remaining=Decimal("4.2"), unit="usd")) == "$4.20"
+    assert base.format_remaining(message(remaining=Decimal(10) ** 40, unit="requests")).startswith("10,000,000,")
+    assert base.format_remaining(message(remaining=None, unit="requests")) == ""
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_remaining_is_not_repeated(message):
     ],
 )
 def test_a_link_is_a_plain_web_address_or_nothing(message, link, kept):
-    assert text.get_safe_link(message(link=link)) == (link if kept else "")
+    assert base.get_safe_link(message(link=link)) == (link if kept else "")
 
 
 def test_an_ended_alert_is_green_and_the_rest_has_its_severity(message):
-    assert text.get_colour(message(event="resolved", severity=Severity.CRITICAL)) == text.GREEN
-    colours = {text.get_colour(message(severity=severity)) for severity in Severity}
-    assert len(colours | {text.GREEN}) == 4
+    assert base.get_colour(message(event="resolved", severity=Severity.CRITICAL)) == base.GREEN
+    colours = {base.get_colour(message(severity=severity)) for severity in Severity}
+    assert len(colours | {base.GREEN}) == 4

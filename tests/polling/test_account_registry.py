@@ -11,7 +11,7 @@ from watcher.config import loader
 from watcher.core.model import Reading, Snapshot, Snooze, WindowKind
 from watcher.credentials import Credential
 from watcher.credentials import claude_code as tool
-from watcher.credentials.sources import short_hash
+from watcher.credentials.files import short_hash
 from watcher.polling import accounts, inbox, statusline
 from watcher.polling.account_registry import AccountRegistry
 from watcher.status import builder

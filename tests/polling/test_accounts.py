@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.credentials import Credential
-from watcher.credentials.sources import short_hash
+from watcher.credentials.files import short_hash
 from watcher.polling import accounts
 
 NOW = datetime(2026, 1, 29, 15, tzinfo=UTC)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from watcher.core.model import Request, Response
-from watcher.polling.clock_skew import CLOCK_AHEAD_FACT, ClockSkew, measure_clock_ahead
+from watcher.polling.fetch import CLOCK_AHEAD_FACT, ClockSkew, measure_clock_ahead
 from watcher.storage.store import Store
 
 AT = datetime(2026, 3, 2, 9, 0, 30, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 
 from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import Credential, HostInfo
-from watcher.credentials.sources import UnusableSourceError, collect_credentials
+from watcher.credentials.files import UnusableSourceError, collect_credentials
 from watcher.demo.server import FAULTS, Server, json_reply
 from watcher.errors import NotSignedInError, OfflineError, RateLimitedError, ServerError
 from watcher.polling import fetch

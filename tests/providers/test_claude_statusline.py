@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.core.model import Reading, Snapshot, WindowKind
-from watcher.providers.claude_statusline import filter_newer_readings, parse_statusline
+from watcher.providers.claude import filter_newer_readings, parse_statusline
 from watcher.storage.records import merge_snapshots
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from watcher.core.model import PollFailure, QueryResult, Response, Snapshot
 from watcher.credentials import Credential
 from watcher.polling import fetch
-from watcher.providers import antigravity, fractions, parsing, registry
+from watcher.providers import antigravity, parsing, registry
+from watcher.providers import parsing as fractions
 from watcher.providers.antigravity import cache
 from watcher.providers.antigravity import server as pools
 from watcher.providers.protobuf import MalformedError

@@ -10,8 +10,7 @@ from tests.world import HOOK, made
 from watcher.config import loader
 from watcher.errors import TimedOutError
 from watcher.status import bars
-from watcher.status.builder import build_status, collect_config_facts, update_status
-from watcher.status.status_file import read_status, write_status
+from watcher.status.builder import build_status, collect_config_facts, read_status, update_status, write_status
 
 CONFIG = f"""{HOOK}[[rule]]
 name = "session"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.world import HOOK, SESSION, START, made
-from watcher.cli import refresh
+from watcher.cli import check
 from watcher.errors import StoreError
 from watcher.storage import database
 from watcher.storage.store import Store
@@ -138,9 +138,9 @@ def test_a_poll_on_a_full_disk_says_so(world, monkeypatch):
             fill()
 
     world.usage(40)
-    assert refresh.refresh_readings(world.paths, world.doors()) == ""
-    monkeypatch.setattr(refresh, "Store", FullOnceOpen)
-    remark = refresh.refresh_readings(world.paths, world.doors())
+    assert check.refresh_readings(world.paths, world.doors()) == ""
+    monkeypatch.setattr(check, "Store", FullOnceOpen)
+    remark = check.refresh_readings(world.paths, world.doors())
     assert remark.startswith(f"{world.paths.state_dir / 'watcher.db'} cannot be written: alerts go on from memory")
 
 

@@ -16,9 +16,9 @@ import pytest
 
 from watcher.core.model import AlertPhase, DeliveryState, Series
 from watcher.errors import StoreError
-from watcher.storage import migrations
+from watcher.storage import database
 from watcher.storage.accounts import PLACE, TOKEN
-from watcher.storage.migrations import FORMAT
+from watcher.storage.database import FORMAT
 from watcher.storage.store import Store
 
 NOW = datetime(2026, 3, 6, 9, tzinfo=UTC)
@@ -216,7 +216,7 @@ def test_a_migration_that_fails_midway_changes_nothing_and_is_repeated(path, mon
         return text
 
     with monkeypatch.context() as broken:
-        broken.setattr(migrations, "_convert_record", fail)
+        broken.setattr(database, "_convert_record", fail)
         with pytest.raises(StoreError):
             Store(path, now=NOW)
     assert len(set(calls)) > 5
@@ -231,14 +231,14 @@ def test_a_process_killed_in_a_migration_leaves_the_older_file(path):
 import os, signal
 from datetime import UTC, datetime
 from pathlib import Path
-from watcher.storage import migrations
+from watcher.storage import database
 from watcher.storage.store import Store
-convert = migrations._convert_record
+convert = database._convert_record
 def kill(kind, text):
     if kind == "Snooze":
         os.kill(os.getpid(), signal.SIGKILL)
     return convert(kind, text)
-migrations._convert_record = kill
+database._convert_record = kill
 Store(Path({str(path)!r}), now=datetime.now(UTC))
 """
     env = {**os.environ, "PYTHONPATH": str(ROOT)}

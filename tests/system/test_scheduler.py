@@ -8,8 +8,7 @@ import schedule
 from freezegun import freeze_time
 
 from tests.world import Machine
-from watcher.system.scheduler import Scheduler
-from watcher.system.work_queue import WorkQueue
+from watcher.system.scheduler import Scheduler, WorkQueue
 
 MINUTE = timedelta(minutes=1)
 

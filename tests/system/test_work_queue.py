@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from watcher.system.work_queue import WorkQueue
+from watcher.system.scheduler import WorkQueue
 
 LONGEST_S = 4e-6
 TIMEOUT_S = 60.0

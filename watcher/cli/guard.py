@@ -60,7 +60,7 @@ def guard(expression: str, max_age: str, *, refresh: bool, as_document: bool, qu
     own = find_paths()
     try:
         if refresh:
-            from watcher.cli.refresh import refresh as poll  # noqa: PLC0415 - the daemon's modules, only where it polls
+            from watcher.cli.check import refresh as poll  # noqa: PLC0415 - the daemon's modules, only where it polls
 
             poll(own, quiet=quiet)
         now = clock.utc_now()

@@ -1,6 +1,6 @@
 """`watcher history`: usage over time, as a table, a picture, JSON or CSV.
 
-In this order: the command, what it reads, the table, the pictures, the JSON document, CSV.
+`build_tracks` reads the store; `watcher report` draws the same tracks.
 """
 
 import csv
@@ -18,20 +18,91 @@ from typing import Any
 
 import click
 
-from watcher.cli import completion
-from watcher.cli.charts import TimeRange, Track, format_timestamp, svg, terminal
+from watcher.cli import charts, completion
+from watcher.cli.charts import TimeRange, Track, format_timestamp, svg
 from watcher.cli.charts.svg import Theme
-from watcher.cli.context import find_paths, make_series_formatter, open_store, parse_duration_option
+from watcher.cli.context import (
+    find_paths,
+    load_effective_config,
+    make_series_formatter,
+    open_store,
+    parse_duration_option,
+)
 from watcher.cli.output import echo, format_columns, wrap_line
 from watcher.cli.status import parse_selectors
-from watcher.cli.tracks import build_tracks, find_account_name
 from watcher.core import formatting
+from watcher.core.engine import thresholds, timeline
 from watcher.core.engine.timeline import Point, WindowPeriod, mean_used_percent
-from watcher.core.engine.windows import get_used_percent
+from watcher.core.engine.windows import get_used_percent, infer_length
+from watcher.core.formatting import clean_text
 from watcher.core.model import Command, CommandResult, Series, Transition
-from watcher.errors import UsageError, WatcherError
+from watcher.core.rules.rule import Rule
+from watcher.errors import ConfigError, UsageError, WatcherError
+from watcher.providers.registry import PROVIDERS
 from watcher.status.document import format_json
+from watcher.storage.store import Store
 from watcher.system import clock, environment
+
+MIN_LEAD = timedelta(days=1)
+"""How much is read before the span: whether its first readings are believed depends on those before them."""
+_MAX_NAME_LENGTH = 60
+
+
+def build_tracks(store: Store, series: Iterable[Series], since: datetime) -> list[Track]:
+    """The tracks of these series since then, in the order of the providers; series without a reading are left out."""
+    rules = _load_rules()
+    transitions = store.alerts.load_transitions(since=since)
+    states = store.alerts.load_state().series_states
+    failures = store.readings.load_failures(since=since)
+    tracks = []
+    for each in sorted(series, key=lambda each: (get_provider_position(each.provider), each.account, each.window)):
+        lead = max(infer_length(each) or MIN_LEAD, MIN_LEAD)
+        history = timeline.build_usage_history(each, list(store.readings.iter_history(each, since=since - lead)))
+        history = timeline.trim_before(history, since)
+        if not history.points:
+            continue
+        tracks.append(
+            Track(
+                name=format_series_name(store, each, history.label),
+                usage_history=history,
+                threshold_lines=thresholds.find_threshold_lines(states[each], rules) if each in states else (),
+                transitions=tuple(transition for transition in transitions if transition.series == each),
+                failures=tuple(
+                    poll for poll in failures if (poll.provider, poll.account) == (each.provider, each.account)
+                ),
+            )
+        )
+    return tracks
+
+
+def _load_rules() -> Sequence[Rule]:
+    """The rules in force; none, with a warning, if the config has a mistake."""
+    try:
+        return load_effective_config().rules
+    except ConfigError:
+        click.echo("the rules have a mistake, so their thresholds are left out: `watcher rules check`", err=True)
+        return ()
+
+
+def format_series_name(store: Store, series: Series, label: str) -> str:
+    """`Claude, 5-hour window`; with the account where the provider has several."""
+    provider = PROVIDERS.get(series.provider)
+    name = provider.name if provider else series.provider
+    if series.provider in store.accounts.load_multi_account_providers():
+        name += f" ({clean_text(find_account_name(store, series), _MAX_NAME_LENGTH)})"
+    return f"{name}, {clean_text(label or series.window, _MAX_NAME_LENGTH)}"
+
+
+def get_provider_position(provider: str) -> int:
+    """Where a provider stands in the order of all; the last place if it is unknown."""
+    return list(PROVIDERS).index(provider) if provider in PROVIDERS else len(PROVIDERS)
+
+
+def find_account_name(store: Store, series: Series) -> str:
+    """The name of the account of a series, for people."""
+    names = {(account.provider, account.account): account.name for account in store.accounts.load()}
+    return names.get((series.provider, series.account)) or series.account
+
 
 TERMINAL_TARGETS = ("terminal", "-")
 HistoryRow = tuple[str, str, Track]
@@ -150,7 +221,7 @@ def _echo_lines(lines: Iterable[str]) -> None:
         "█▁┄⣿▲".encode(sys.stdout.encoding or "ascii")
         table = {}
     except (UnicodeEncodeError, LookupError):
-        table = terminal.TO_ASCII
+        table = charts.TO_ASCII
     for line in lines:
         echo(line.translate(table))
 
@@ -304,8 +375,8 @@ class NoConverterError(WatcherError):
 def _print_plots(rows: Sequence[HistoryRow], time_range: TimeRange) -> None:
     lines = []
     for name, _, track in rows:
-        lines += [f"{name}  {track.name}", *terminal.render_plot(track, time_range, width=_get_terminal_width()), ""]
-    lines.append(terminal.LEGEND)
+        lines += [f"{name}  {track.name}", *charts.render_plot(track, time_range, width=_get_terminal_width()), ""]
+    lines.append(charts.LEGEND)
     _echo_lines(lines)
 
 

@@ -18,13 +18,12 @@ from watcher.config import json_schema
 from watcher.core.rules.rule import build_rules_schema
 from watcher.credentials import HostInfo
 from watcher.errors import ConfigError, WatcherError
-from watcher.notifiers.desktop import dbus
+from watcher.notifiers.desktop import linux
 from watcher.polling.fetch import find_logins
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
 from watcher.system import environment, paths
-from watcher.system import paths as shipped
-from watcher.system.paths import Paths, may_exist
+from watcher.system.paths import Paths, may_exist, read_default_rules
 
 CONFIG_TEMPLATE = """\
 #:schema ./watcher.schema.json
@@ -100,7 +99,7 @@ def init() -> None:
     if not any(is_found for _, _, is_found in rows):
         message = "No login was found: sign in to one of the tools first, then run `watcher init` again."
         click.echo("\n" + "\n".join(wrap_line(message, get_output_width(), indent=0)))
-    if is_first and channel is None and host_info.platform == "linux" and not dbus.list_bus_addresses(host_info.env):
+    if is_first and channel is None and host_info.platform == "linux" and not linux.list_bus_addresses(host_info.env):
         click.echo(f"\n{NO_DESKTOP_MESSAGE}")
     is_installed = can_ask and _ask_for_login_item()
     click.echo("\nNext:")
@@ -147,7 +146,7 @@ def list_files(paths: Paths, requested_channel: RequestedChannel | None) -> Iter
     if requested_channel is not None and requested_channel.type != "ntfy":  # a topic is in the config itself
         yield get_secret_path(paths, requested_channel), requested_channel.address + "\n", False
     yield paths.config_file, render_config(paths, requested_channel), False
-    yield paths.rules_dir / "default.toml", shipped.read_default_rules()[1], False
+    yield paths.rules_dir / "default.toml", read_default_rules()[1], False
     yield paths.config_dir / "watcher.schema.json", format_schema(json_schema.build_config_schema()), True
     yield paths.rules_dir / "rules.schema.json", format_schema(build_rules_schema()), True
 

@@ -12,10 +12,10 @@ from watcher.cli.output import echo_wrapped
 from watcher.core.model import DeliveryOutcome, Message, Severity
 from watcher.core.redaction import Redactor
 from watcher.core.rules.diagnostics import find_close_match
-from watcher.delivery import attempts
+from watcher.delivery import dispatcher
 from watcher.errors import UsageError
 from watcher.notifiers import Channel
-from watcher.status.status_file import write_status
+from watcher.status.builder import write_status
 from watcher.storage.store import CHANNEL_TESTED_PREFIX, DATABASE_FILE_NAME, Store
 from watcher.system.environment import Environment, create_environment
 from watcher.system.lock import Lock
@@ -71,7 +71,7 @@ def _resume_working_channels(names: Sequence[str], now: datetime) -> None:
         for name in names:
             store.facts.save(CHANNEL_TESTED_PREFIX + name, "taken", now)  # for `watcher doctor`
         stopped = sorted(stop.channel for stop in store.outbox.load_stops() if stop.channel in names)
-        attempts.resume_channels(store.outbox, stopped, now)
+        dispatcher.resume_channels(store.outbox, stopped, now)
         return stopped
 
     try:

@@ -12,10 +12,11 @@ from pathlib import Path
 import click
 
 from watcher import __version__
-from watcher.cli import status_text, tracks
+from watcher.cli import status_text
 from watcher.cli.charts import FULL_PERCENT, TimeRange, Track, format_dates, format_timestamp
 from watcher.cli.charts.svg import FONT_FAMILY, Markup, Theme, element, get_colours, make_chart_css, render_panel
 from watcher.cli.context import find_paths, open_store
+from watcher.cli.history import build_tracks, format_series_name, get_provider_position
 from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
 from watcher.core.engine.timeline import AlertPeriod, WindowPeriod, build_alert_periods, mean_used_percent
@@ -68,14 +69,14 @@ def _render_report(time_range: TimeRange, days: int) -> str:
     with closing(open_store(find_paths(), time_range.end)) as store:
         statuses = build_status(store, ConfigFacts(), now=time_range.end).providers
         keys = [(account.provider, account.account) for account in store.accounts.load()]
-        drawn = tracks.build_tracks(store, store.readings.load_series(), time_range.start)
+        drawn = build_tracks(store, store.readings.load_series(), time_range.start)
         states = store.alerts.load_state().alert_states
         firing = [key for key, alert in states.items() if alert.phase is AlertPhase.FIRING]
         periods = build_alert_periods(store.alerts.load_transitions(since=time_range.start), firing)
-        names = {period.series: tracks.format_series_name(store, period.series, "") for period in periods}
+        names = {period.series: format_series_name(store, period.series, "") for period in periods}
         several = store.accounts.load_multi_account_providers()
     names |= {track.usage_history.series: track.name for track in drawn}
-    accounts = sorted(zip(keys, statuses, strict=True), key=lambda pair: tracks.get_provider_position(pair[1].provider))
+    accounts = sorted(zip(keys, statuses, strict=True), key=lambda pair: get_provider_position(pair[1].provider))
     title = f"AI usage, last {formatting.format_amount(days, 'days')}"
     made_at = format_timestamp(time_range.end, time_range.tz)
     latest_first = [(period, names[period.series]) for period in reversed(periods)]

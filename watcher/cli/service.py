@@ -16,7 +16,7 @@ from watcher.core.routing import messages
 from watcher.daemon import CONFIG_ERROR_FACT, Daemon
 from watcher.errors import ConfigError
 from watcher.notifiers import NOTIFIERS, Channel
-from watcher.status.status_file import write_status
+from watcher.status.builder import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import http, paths
 from watcher.system.environment import Environment, create_environment

@@ -17,7 +17,7 @@ from watcher.core.routing.muting import has_snooze_expired, target_matches_serie
 from watcher.core.rules.diagnostics import find_close_match
 from watcher.core.rules.rule import Rule
 from watcher.errors import ConfigError, UsageError
-from watcher.status.status_file import write_status
+from watcher.status.builder import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import clock
 from watcher.system.lock import Lock

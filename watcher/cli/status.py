@@ -21,9 +21,8 @@ from watcher.core.rules.parser import ExpressionError, parse_selector
 from watcher.core.rules.template import TemplateError, check_template, render_template
 from watcher.errors import ConfigError, NoReadingsError, WatcherError
 from watcher.polling import inbox
-from watcher.status.builder import ConfigFacts, build_status, collect_config_facts
+from watcher.status.builder import ConfigFacts, build_status, collect_config_facts, read_status
 from watcher.status.document import AccountStatus, AlertStatus, StatusDocument, WindowStatus, format_json
-from watcher.status.status_file import read_status
 from watcher.system import clock, environment
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths
@@ -83,7 +82,7 @@ def status(  # noqa: PLR0913 - one argument an option
         _validate_template(template)
     own = find_paths()
     if refresh:
-        from watcher.cli.refresh import refresh as poll  # noqa: PLC0415 - the daemon's modules, only where it polls
+        from watcher.cli.check import refresh as poll  # noqa: PLC0415 - the daemon's modules, only where it polls
 
         poll(own)
     if bar_format:

@@ -4,9 +4,8 @@ A function takes the `HostInfo` and returns `Credential` records, best first, []
 exists and cannot be used raises a `ProviderError` whose one line names the file and what to do. No file of another tool
 is written, moved or locked, and no token is refreshed here.
 
-`opencode` keeps logins of every provider; `claude_code`, `codex` (with `chatgpt` and `codex_plugins`), `copilot`,
-`gemini` and `antigravity` (with `antigravity_server`) are the tools' own. `files` reads files, `sources` asks several
-places.
+`opencode` keeps logins of every provider; `claude_code`, `codex` (with `chatgpt`), `copilot`, `gemini` and
+`antigravity` are the tools' own. `files` reads files and asks several places.
 """
 
 from collections.abc import Mapping

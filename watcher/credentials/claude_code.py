@@ -18,8 +18,7 @@ from typing import Any
 
 from watcher.core.model import Command
 from watcher.credentials import Credential, HostInfo, files, opencode
-from watcher.credentials.files import get_absolute_path, get_mapping, get_text
-from watcher.credentials.sources import collect_credentials
+from watcher.credentials.files import collect_credentials, get_absolute_path, get_mapping, get_text
 from watcher.errors import NotSignedInError
 from watcher.system import clock
 

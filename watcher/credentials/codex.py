@@ -18,8 +18,7 @@ from msgspec.structs import replace
 
 from watcher.credentials import Credential, HostInfo, chatgpt, files, opencode
 from watcher.credentials.claude_code import decode_payload, read_keychain
-from watcher.credentials.files import get_id, get_text
-from watcher.credentials.sources import collect_credentials
+from watcher.credentials.files import collect_credentials, get_id, get_text
 from watcher.errors import NotSignedInError
 
 SOURCE_NAME, KEYCHAIN_SERVICE = "Codex", "Codex Auth"

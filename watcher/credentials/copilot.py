@@ -16,8 +16,7 @@ from msgspec.structs import replace
 
 from watcher.credentials import Credential, HostInfo, files, opencode
 from watcher.credentials.claude_code import read_keychain
-from watcher.credentials.files import get_absolute_path, get_mapping, get_text
-from watcher.credentials.sources import collect_credentials
+from watcher.credentials.files import collect_credentials, get_absolute_path, get_mapping, get_text
 from watcher.errors import NotSignedInError
 
 SIGN_IN_HINT = "sign in to GitHub Copilot again in the editor"

@@ -4,13 +4,15 @@ A tool may be writing the file right now: a text that does not parse is read aga
 is written, locked or created.
 """
 
+import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from watcher.errors import NotSignedInError
+from watcher.credentials import Credential
+from watcher.errors import NotSignedInError, ProviderError
 
 MAX_BYTES = 4 * 1024 * 1024  # a login file has a few thousand
 MAX_ATTEMPTS = 4
@@ -104,3 +106,59 @@ def get_absolute_path(env: Mapping[str, str], name: str) -> Path | None:
     """The folder in that environment variable; None if it is unset, empty or relative."""
     path = Path(env.get(name, ""))
     return path if path.is_absolute() else None
+
+
+# --- Collects logins from several places, so that a broken place hides no good one ------------------------------------
+
+
+class UnusableSourceError(ProviderError):
+    """Some places exist and cannot be used.
+
+    Attributes:
+        credentials: the logins of the other places, best first.
+        errors: one error for each unusable place.
+    """
+
+    kind = "not_signed_in"
+
+    def __init__(self, credentials: Sequence[Credential], errors: Sequence[ProviderError]) -> None:
+        super().__init__("; ".join(str(error) for error in errors))
+        self.credentials = tuple(credentials)
+        self.errors = tuple(errors)
+
+
+def collect_credentials(
+    *sources: Callable[[], Sequence[Credential]],
+    stop_at_first: bool = False,
+    select: Callable[[list[Credential]], list[Credential]] = list,
+) -> list[Credential]:
+    """The logins of all places in the order given.
+
+    Args:
+        *sources: the places.
+        stop_at_first: only the logins of the first place that has any.
+        select: merges or filters the logins.
+
+    Raises:
+        UnusableSourceError: at least one place raised; it carries what the others gave.
+    """
+    found: list[Credential] = []
+    errors: list[ProviderError] = []
+    for source in sources:
+        if found and stop_at_first:
+            break
+        try:
+            found.extend(source())
+        except UnusableSourceError as error:
+            found.extend(error.credentials)
+            errors.extend(error.errors)
+        except ProviderError as error:
+            errors.append(error)
+    if errors:
+        raise UnusableSourceError(select(found), errors)
+    return select(found)
+
+
+def short_hash(secret: str) -> str:
+    """Eight hex digits that identify a secret or a place without revealing it."""
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()[:8]

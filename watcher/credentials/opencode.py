@@ -19,8 +19,7 @@ from msgspec import Struct
 
 from watcher.core.model import DatabaseQuery
 from watcher.credentials import Credential, HostInfo, files
-from watcher.credentials.files import get_absolute_path, get_id, get_text
-from watcher.credentials.sources import collect_credentials
+from watcher.credentials.files import collect_credentials, get_absolute_path, get_id, get_text
 from watcher.errors import NotSignedInError
 
 SOURCE_NAME = "OpenCode"

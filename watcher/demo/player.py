@@ -21,10 +21,9 @@ from watcher.core.redaction import Redactor
 from watcher.core.routing import messages
 from watcher.daemon import Daemon
 from watcher.demo import simulation
-from watcher.demo.clock import FastClock, SimulatedWorkQueue
 from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import ReceivedRequest, Reply, Server
-from watcher.demo.simulation import CLEARS_BELOW_PERCENT, FIRES_ABOVE_PERCENT
+from watcher.demo.simulation import CLEARS_BELOW_PERCENT, FIRES_ABOVE_PERCENT, FastClock, SimulatedWorkQueue
 from watcher.notifiers import NOTIFIERS, Channel
 from watcher.status.builder import ConfigFacts, build_status
 from watcher.status.document import StatusDocument, WindowStatus

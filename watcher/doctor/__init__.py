@@ -1,7 +1,7 @@
 """Checks of the installation: each finding has a verdict, one sentence and the command that fixes it.
 
-`context` collects what the checks look at, `report` lists the checks and runs them. The checks are in `rules` (config
-and rules), `providers` (logins and last answers), `channels` and `machine` (login item, daemon, database, files,
+`context` collects what the checks look at, `report` lists the checks and runs them. The checks are in `config` (config,
+rules and channels), `providers` (logins and last answers) and `machine` (login item, daemon, database, files,
 clock). A check only reads: it sends nothing and asks no provider.
 """
 

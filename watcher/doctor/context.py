@@ -13,7 +13,7 @@ from watcher.core.redaction import Redactor
 from watcher.credentials import HostInfo
 from watcher.doctor import DesktopUnavailableError, DoctorContext
 from watcher.errors import ConfigError, NoReadingsError, StoreError, UsageError
-from watcher.notifiers.desktop import dbus
+from watcher.notifiers.desktop import linux
 from watcher.polling import fetch
 from watcher.polling.fetch import FoundLogins
 from watcher.providers import Overrides
@@ -131,6 +131,6 @@ def _query_dbus(host_info: HostInfo) -> str:
     except ImportError:
         raise DesktopUnavailableError("the library jeepney is not installed; pip install jeepney") from None
     try:
-        return f"{dbus.get_server_info(host_info.env)} answers on the session bus"
+        return f"{linux.get_server_info(host_info.env)} answers on the session bus"
     except (NoReplyError, UnreachableError) as error:
         raise DesktopUnavailableError(str(error)) from None

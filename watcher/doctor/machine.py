@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from watcher.core import formatting
 from watcher.doctor import DoctorContext, Finding, fail, ok, warn
-from watcher.polling.clock_skew import CLOCK_AHEAD_FACT
+from watcher.polling.fetch import CLOCK_AHEAD_FACT
 from watcher.polling.inbox import CLAUDE_STATUSLINE
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.clock import LocalZone

@@ -8,18 +8,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core.redaction import Redactor
-from watcher.doctor import Check, DoctorContext, Finding, Verdict, channels, fail, machine, providers, rules
+from watcher.doctor import Check, DoctorContext, Finding, Verdict, config, fail, machine, providers
 
 SCHEMA_NAME = "watcher.doctor.v1"
 
 CHECKS: tuple[tuple[str, Check], ...] = (
-    ("rules", rules.check_config),
-    ("rules", rules.check_unreachable_rules),
-    ("rules", rules.check_unknown_counts),
+    ("rules", config.check_config),
+    ("rules", config.check_unreachable_rules),
+    ("rules", config.check_unknown_counts),
     ("logins", providers.check_logins),
     ("answers", providers.check_answers),
-    ("channels", channels.check_channels),
-    ("channels", channels.check_desktop),
+    ("channels", config.check_channels),
+    ("channels", config.check_desktop),
     ("watching", machine.check_login_item),
     ("watching", machine.check_daemon),
     ("database", machine.check_database),

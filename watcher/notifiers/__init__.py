@@ -1,7 +1,7 @@
 """The channels: how a message is sent to each service, and what its response means.
 
-`base` has the record of a channel type, checks of settings and the table of responses; `text` clips texts and formats
-values. Then one file for each channel: a function from a `Message` and the channel's settings to a `Request` or a
+`base` has the record of a channel type, checks of settings, the table of responses, and what formats and clips texts.
+Then one file for each channel: a function from a `Message` and the channel's settings to a `Request` or a
 `Command`. `desktop` is a package, as each system has its own ways. A new channel is added to `_MODULES` below.
 """
 

@@ -13,8 +13,7 @@ import msgspec
 
 from watcher.core.model import Command, CommandResult, DeliveryOutcome, Message, Response, Severity
 from watcher.notifiers import base
-from watcher.notifiers.base import ChannelSettings, Notifier
-from watcher.notifiers.text import clip, get_safe_link
+from watcher.notifiers.base import ChannelSettings, Notifier, clip, get_safe_link
 
 EXIT_NOT_INSTALLED = 69
 EXIT_BAD_ADDRESS = 78

@@ -10,8 +10,7 @@ import re
 import msgspec
 
 from watcher.core.model import Command, Message
-from watcher.notifiers.base import ChannelSettings, Notifier
-from watcher.notifiers.text import clip, count_utf8_bytes
+from watcher.notifiers.base import ChannelSettings, Notifier, clip, count_utf8_bytes
 from watcher.notifiers.webhook import encode_payload
 
 MAX_TIMEOUT_S = 300

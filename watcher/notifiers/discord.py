@@ -13,8 +13,17 @@ from msgspec import structs
 
 from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
 from watcher.notifiers import base
-from watcher.notifiers.base import ChannelSettings, Notifier, check_url
-from watcher.notifiers.text import clip, count_utf16_units, format_remaining, format_usage, get_colour, get_safe_link
+from watcher.notifiers.base import (
+    ChannelSettings,
+    Notifier,
+    check_url,
+    clip,
+    count_utf16_units,
+    format_remaining,
+    format_usage,
+    get_colour,
+    get_safe_link,
+)
 
 _ERROR_HINTS = {
     10003: "the channel is gone; make a webhook in another one",

@@ -11,8 +11,17 @@ from typing import Annotated
 from msgspec import Meta
 
 from watcher.core.model import Message, Request, Severity
-from watcher.notifiers.base import ChannelSettings, Notifier, check_header, check_url
-from watcher.notifiers.text import clip, count_utf8_bytes, format_remaining, format_usage, get_safe_link
+from watcher.notifiers.base import (
+    ChannelSettings,
+    Notifier,
+    check_header,
+    check_url,
+    clip,
+    count_utf8_bytes,
+    format_remaining,
+    format_usage,
+    get_safe_link,
+)
 
 _PRIORITIES = {Severity.INFO: 3, Severity.WARNING: 4, Severity.CRITICAL: 5}
 

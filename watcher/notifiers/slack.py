@@ -11,8 +11,16 @@ from msgspec import structs
 
 from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
 from watcher.notifiers import base
-from watcher.notifiers.base import ChannelSettings, Notifier, check_url
-from watcher.notifiers.text import clip, format_remaining, format_usage, get_colour, get_safe_link
+from watcher.notifiers.base import (
+    ChannelSettings,
+    Notifier,
+    check_url,
+    clip,
+    format_remaining,
+    format_usage,
+    get_colour,
+    get_safe_link,
+)
 
 _ERROR_HINTS = {
     "action_prohibited": "an administrator forbids it; ask for the app to be allowed",

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential
-from watcher.credentials.sources import short_hash
+from watcher.credentials.files import short_hash
 
 
 class KnownKeys(Struct, frozen=True, kw_only=True):

@@ -1,11 +1,12 @@
 """One poll of one account: `find_logins` finds its login, `poll_account` asks the provider.
 
-Nothing here raises: a poll ends as a `Snapshot` or a `PollFailure`, so that one provider never stops another.
+Also measures how far this machine's clock is ahead of the servers', from the `Date` of their answers.
 """
 
 import contextlib
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,13 +16,51 @@ from msgspec.structs import replace
 from watcher.core.formatting import clean_text
 from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Request, Response, Snapshot
 from watcher.credentials import Credential, HostInfo, opencode
-from watcher.credentials.sources import UnusableSourceError, short_hash
+from watcher.credentials.files import UnusableSourceError, short_hash
 from watcher.errors import ExpiredError, ForbiddenError, NotSignedInError, ProviderError, RateLimitedError
 from watcher.polling import accounts
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, SourceRequest, SourceResponse, parsing
 from watcher.providers.registry import PROVIDERS
 from watcher.storage.records import Account
+from watcher.storage.store import Store
 from watcher.system import clock
+
+CLOCK_AHEAD_FACT = "clock_ahead_s"  # seconds; the fact's own time is when it was seen
+
+
+class ClockSkew:
+    """Measures the skew of the last answer."""
+
+    def __init__(self) -> None:
+        self._ahead: timedelta | None = None
+
+    def wrap_send(self, send: Callable[[Request], Response]) -> Callable[[Request], Response]:
+        """A `send` that also measures; may be called in any thread."""
+
+        def sent(request: Request) -> Response:
+            response = send(request)
+            ahead = measure_clock_ahead(response)
+            if ahead is not None:
+                self._ahead = ahead
+            return response
+
+        return sent
+
+    def save(self, store: Store, now: datetime) -> None:
+        """Save the skew measured since the last call, if any; in the store's thread."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            store.run_transaction(lambda: store.facts.save(CLOCK_AHEAD_FACT, str(ahead.total_seconds()), now), now=now)
+
+
+def measure_clock_ahead(response: Response) -> timedelta | None:
+    """How far this machine's clock is ahead of the server's; None if the answer has no valid `Date`."""
+    try:
+        date = parsedate_to_datetime(response.headers.get("date", ""))
+        return response.received_at - (date if date.tzinfo is not None else date.replace(tzinfo=UTC))
+    except (ValueError, TypeError, OverflowError):
+        return None
+
 
 MAX_MESSAGE_LENGTH = 1000  # of a failure: its sentence may hold a long path
 MAX_REQUESTS = 32  # a conversation that is longer repeats itself

@@ -12,11 +12,11 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from watcher.config.loader import Config
-from watcher.core.model import HostInfo, PollFailure, Snapshot
+from watcher.core.model import HostInfo, PollResult, Snapshot
 from watcher.credentials import Credential
 from watcher.polling import accounts, fetch, statusline
 from watcher.polling.account_registry import AccountRegistry
-from watcher.polling.clock_skew import ClockSkew
+from watcher.polling.fetch import ClockSkew
 from watcher.polling.interval import LOGIN_FAILURES, NextPoll
 from watcher.polling.next_poll import PollPlanner
 from watcher.providers import ProviderState, claude
@@ -24,10 +24,8 @@ from watcher.providers.registry import PROVIDERS
 from watcher.storage.records import Account
 from watcher.storage.store import Store
 from watcher.system.environment import Environment
-from watcher.system.scheduler import Scheduler
-from watcher.system.work_queue import RequestRunner
+from watcher.system.scheduler import RequestRunner, Scheduler
 
-PollResult = Snapshot | PollFailure
 LOGIN_SEARCH_EVERY = timedelta(minutes=15)  # if no login was found: the user may sign in at any time
 STATUSLINE_ACTIVE_FOR = timedelta(minutes=30)  # after its last entry the status line is checked often, ...
 STATUSLINE_CHECK_EVERY = timedelta(minutes=1)  # ... which costs no request

@@ -11,8 +11,8 @@ from watcher.credentials import Credential, claude_code
 from watcher.errors import WatcherError
 from watcher.polling import fetch, inbox
 from watcher.polling.account_registry import AccountRegistry
-from watcher.providers import claude, claude_statusline
-from watcher.status.status_file import write_status
+from watcher.providers import claude
+from watcher.status.builder import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.environment import Environment
 from watcher.system.lock import Lock
@@ -35,11 +35,11 @@ def read_statusline(store: Store, logins: Sequence[Credential]) -> tuple[datetim
     if len(own) > 1:
         return at, None
     account, name, _ = own[0]
-    snapshot = claude_statusline.parse_statusline(content, at, account=account, account_name=name)
+    snapshot = claude.parse_statusline(content, at, account=account, account_name=name)
     known = store.accounts.find(claude.ID, account)
     if snapshot is None:
         return at, None
-    return at, claude_statusline.filter_newer_readings(snapshot, known.snapshot if known else None)
+    return at, claude.filter_newer_readings(snapshot, known.snapshot if known else None)
 
 
 def import_statusline(paths: Paths, environment: Environment) -> None:

@@ -3,8 +3,8 @@
 A provider is a generator: it yields a `Request` or a `DatabaseQuery`, receives the `Response` or `QueryResult`, and
 returns a `Snapshot`. It raises the errors of `watcher.errors`; it does not wait, retry, log or open files.
 
-Read `nano_gpt` first: a plain one. `parsing` reads answers for all of them, `registry` lists them. `google` and
-`fractions` are shared by Gemini CLI and Antigravity.
+Read `nano_gpt` first: a plain one. `parsing` reads answers for all of them, `registry` lists them. `google` is shared
+by Gemini CLI and Antigravity.
 """
 
 from collections.abc import Callable, Generator, MutableMapping, Sequence

@@ -15,7 +15,7 @@ from typing import Any
 
 from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, copilot
-from watcher.credentials.sources import collect_credentials
+from watcher.credentials.files import collect_credentials
 from watcher.errors import ForbiddenError, ProviderError, ShapeChangedError
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, parsing
 

@@ -15,9 +15,9 @@ from msgspec import structs
 
 from watcher.core.model import Reading, Snapshot, WindowKind
 from watcher.credentials import Credential, HostInfo, gemini
-from watcher.credentials.sources import collect_credentials
+from watcher.credentials.files import collect_credentials
 from watcher.errors import ShapeChangedError
-from watcher.providers import Conversation, Overrides, Provider, ProviderState, fractions, google, parsing
+from watcher.providers import Conversation, Overrides, Provider, ProviderState, google, parsing
 
 ID, NAME = "gemini_cli", google.GEMINI_CLI_NAME
 NO_PROJECT_NOTE = "no project known: low confidence: set GEMINI_PROJECT_ID"
@@ -44,7 +44,7 @@ def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderS
     project, plan = yield from session.fetch_project()
     content, response = yield from session.call_api("retrieveUserQuota", {"project": project} if project else {})
     readings = parse_readings(content, has_project=bool(project))
-    notes = [*fractions.describe_unknown(readings), *([] if project else [NO_PROJECT_NOTE])]
+    notes = [*parsing.describe_unknown(readings), *([] if project else [NO_PROJECT_NOTE])]
     notes += session.describe_plugin_refusal(response.received_at)
     return Snapshot(
         provider=ID,
@@ -85,7 +85,7 @@ def _parse_bucket(bucket: Mapping[str, Any]) -> Reading | None:
         return None
     amount = parsing.parse_decimal(bucket.get("remainingAmount"))
     unit = (parsing.parse_text(bucket.get("tokenType")) or "requests").lower() if amount is not None else "percent"
-    return fractions.parse_reading(
+    return parsing.parse_reading(
         model, bucket, kind=WindowKind.DAILY, window_seconds=parsing.DAY_S, remaining=amount, unit=unit
     )
 

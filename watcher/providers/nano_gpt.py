@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import Credential, HostInfo, opencode
-from watcher.credentials.sources import collect_credentials
+from watcher.credentials.files import collect_credentials
 from watcher.errors import ProviderError, ShapeChangedError
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, parsing
 

@@ -31,6 +31,18 @@ from watcher.storage.store import HEARTBEAT_EVERY, Store
 if TYPE_CHECKING:
     from watcher.config.loader import Config  # slow to import: every provider and channel
 
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from watcher.status.bars import FILE_NAME, SCHEMA_NAME
+
+if TYPE_CHECKING:
+    from watcher.config.loader import Config
+
 MAX_MISSED_HEARTBEATS = 3  # heartbeats after which a daemon that did not report its end counts as dead
 ON_PACE_MARGIN_PERCENT = 5.0  # points around the even use of a window that are still on pace
 SHOW_DEAD_FOR = timedelta(days=7)  # how long a message that was given up is listed
@@ -269,3 +281,43 @@ def _build_undelivered(delivery: Delivery) -> UndeliveredMessage:
         attempts=delivery.attempts,
         next_attempt_at=delivery.next_attempt_at if waits else None,
     )
+
+
+# --- `status.json` in the state folder: written after every change, read by `watcher status`, bars and other programs
+
+
+def write_status(store: Store, config: "Config | None", *, now: datetime) -> None:
+    """Write what the store knows, atomically, readable by its owner alone.
+
+    Where that fails, the file is removed: readers then ask the store.
+
+    Args:
+        store: it says in which folder, too.
+        config: the one in force; None: what the last file took from it is kept.
+        now: this moment.
+    """
+    state_dir = store.path.parent
+    if config is not None:
+        facts = collect_config_facts(config)
+    else:
+        last = read_status(state_dir, now=now)
+        facts = ConfigFacts() if last is None else recover_config_facts(last)
+    content = encode_json(build_status(store, facts, now=now))
+    path, draft = state_dir / FILE_NAME, state_dir / f"{FILE_NAME}.{os.getpid()}"
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+        draft.replace(path)
+    except OSError:
+        for each in (draft, path):
+            with suppress(OSError):
+                each.unlink()
+
+
+def read_status(state_dir: Path, *, now: datetime) -> StatusDocument | None:
+    """The document, brought up to date; None if it is missing or of another version."""
+    try:
+        document = msgspec.json.decode((state_dir / FILE_NAME).read_bytes(), type=StatusDocument)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return update_status(document, now) if document.schema == SCHEMA_NAME else None

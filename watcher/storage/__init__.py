@@ -7,7 +7,6 @@ Read `store` first; it lists what the store offers.
     readings     the results of polls and their history
     alerts       the engine's state, and transitions
     outbox       deliveries, stopped channels, suppressions, snoozes
-    database     the file: transactions, a full disk, a damaged file
-    migrations   the format, and the upgrade of older files; `schema.sql` has the tables
+    database     the file: transactions, a full disk, a damaged file, the upgrade of older formats (`schema.sql`)
     records      structs to columns and JSON, and back
 """

@@ -1,13 +1,15 @@
-"""One SQLite file: opens and migrates it, runs transactions, and goes on where the disk or the file fails.
+"""One SQLite file: opens and upgrades it, runs transactions, and continues where the disk or the file fails.
 
-While the disk is full or read-only, the process that holds the watcher's lock works in memory, so that alerts still go
-out, and writes everything to the disk once there is room. A damaged file is renamed and a new one created. Both leave a
-notice for the person.
+`PRAGMA user_version` is the format of a file. Opening an older file upgrades it in one transaction, so that an
+interrupted upgrade is repeated as a whole. A file of a newer format is not opened. `schema.sql` has the tables.
+
+For the next format: change `schema.sql`, raise `FORMAT`, and let `get_script` upgrade from the format before.
 """
 
+import json
 import os
 import shutil
-import sqlite3  # noqa: TID251 - this is the place
+import sqlite3  # noqa: TID251 - only this package uses it
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -17,7 +19,95 @@ from typing import Any, TypeVar
 import msgspec
 
 from watcher.errors import NoReadingsError, StoreError
-from watcher.storage import migrations, records
+from watcher.storage import records
+
+FORMAT = 4
+
+_IN_COLUMNS = {
+    "Snapshot": ("provider", "account"),
+    "PollFailure": ("provider", "account"),
+    "SeriesState": ("series",),
+    "AlertState": ("series",),
+    "Transition": ("series",),
+    "Delivery": ("about",),
+    "Suppression": ("series", "said"),
+    "Snooze": ("target",),
+}
+"""Keys of old JSON that have columns, or rows of another table, since format 4."""
+_RENAMED = {
+    "Snapshot": {"whole": "complete"},
+    "SeriesState": {
+        "boundary": "boundary_at",
+        "doubt": "suspect",
+        "doubts": "suspect_count",
+        "standing": "validity",
+        "heard_at": "last_seen_at",
+        "asked_at": "polled_at",
+        "watched_from": "resumed_at",
+    },
+    "SuspectReading": {"at": "received_at", "turn": "is_reset"},
+    "AlertState": {
+        "at": "changed_at",
+        "step": "level_index",
+        "told": "notified_level_index",
+        "heard": "notified_severities",
+        "held": "met_for",
+        "clock_at": "timers_at",
+        "silent_at": "unknown_since",
+        "fired": "fired_count",
+        "reminded": "reminder_count",
+        "muted": "inhibited",
+    },
+    "Transition": {"heard": "notified_severities", "nth": "occurrence"},
+    "Suppression": {"at": "decided_at", "key": "transition_key"},
+    "Delivery": {"doubted": "was_in_doubt", "outcome": "last_response"},
+    "Snooze": {"until": "expires_at"},
+    "StoppedChannel": {"settings": "settings_fingerprint", "at": "stopped_at"},
+}
+"""Old JSON keys and their names since format 4."""
+
+_INHIBITED: dict[str, Any] = {
+    "phase": "pending",
+    "severity": None,
+    "level_index": -1,
+    "notified_level_index": -1,
+    "notified_severities": [],
+    "remind_at": None,
+}
+"""Alerts that fired silently while this machine was offline are pending since format 4."""
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Register the SQL function that the script calls."""
+    connection.create_function("convert_record", 2, _convert_record, deterministic=True)
+
+
+def _convert_record(kind: str, text: str | None) -> str | None:
+    """A record of an earlier format as format 4 has it; one that cannot be read stays the same."""
+    try:
+        old = json.loads(text or "")
+    except ValueError:
+        return text
+    if not isinstance(old, dict):
+        return text
+    new = _rename_keys(kind, old)
+    if kind == "SeriesState" and isinstance(new.get("suspect"), dict):
+        new["suspect"] = _rename_keys("SuspectReading", new["suspect"])
+    if kind == "AlertState" and new.get("inhibited"):
+        new |= _INHIBITED
+    return json.dumps(new, ensure_ascii=False, separators=(",", ":"))
+
+
+def _rename_keys(kind: str, old: dict[str, Any]) -> dict[str, Any]:
+    names = _RENAMED.get(kind, {})
+    return {names.get(key, key): value for key, value in old.items() if key not in _IN_COLUMNS.get(kind, ())}
+
+
+def get_script(version: int) -> str:
+    """The statements that bring a file of an earlier format up to date; 0 is an empty file."""
+    names = ("upgrade_begin", "schema", "upgrade_end") if version else ("schema",)
+    return "\n".join(Path(__file__).with_name(f"{name}.sql").read_text("utf-8") for name in names)
+
 
 T = TypeVar("T")
 
@@ -134,9 +224,9 @@ class Database:
             version = _read_schema_version(connection)
             if not version:
                 raise self._make_no_readings_error()
-            if version > migrations.FORMAT:
+            if version > FORMAT:
                 raise self._make_too_new_error(version)
-        if version == migrations.FORMAT:
+        if version == FORMAT:
             return connection
         connection.close()
         try:
@@ -166,23 +256,23 @@ class Database:
     def _make_too_new_error(self, version: int) -> StoreError:
         return StoreError(
             f"{self.path} was written by a newer version of this program (its format is {version}, this one"
-            f" knows {migrations.FORMAT}): upgrade ai-usage-watcher, or move the file away to start again"
+            f" knows {FORMAT}): upgrade ai-usage-watcher, or move the file away to start again"
         )
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         """Bring the file up to date, in one transaction with the number of its format."""
-        while (version := _read_schema_version(connection)) < migrations.FORMAT:
+        while (version := _read_schema_version(connection)) < FORMAT:
             try:
-                migrations.prepare(connection)
-                connection.executescript(f"BEGIN IMMEDIATE; {migrations.get_script(version)}")
-                connection.execute(f"PRAGMA user_version = {migrations.FORMAT}")
+                prepare(connection)
+                connection.executescript(f"BEGIN IMMEDIATE; {get_script(version)}")
+                connection.execute(f"PRAGMA user_version = {FORMAT}")
                 connection.execute("COMMIT")
             except sqlite3.OperationalError:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 if _read_schema_version(connection) == version:  # else another process did it just now
                     raise
-        if version > migrations.FORMAT:
+        if version > FORMAT:
             raise self._make_too_new_error(version)
 
     def check_integrity(self) -> list[str]:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.cli.charts.samples import LAST_DAY, make_track
 from tests.core.samples import BERLIN, NOW, SERIES, H, balance, reading, transition
-from watcher.cli.charts import TimeRange, Track, build_segments, compute_ticks, summarize_track, svg, terminal
+from watcher.cli import charts
+from watcher.cli.charts import TimeRange, Track, build_segments, compute_ticks, summarize_track, svg
 from watcher.cli.charts.svg import Theme
 from watcher.core.engine.thresholds import ThresholdLine
 from watcher.core.engine.timeline import build_usage_history
@@ -36,7 +37,7 @@ def test_a_balance_is_drawn_as_what_is_left():
     assert track.scale_min < -1
     assert track.value_of(balance(Decimal("3.5"))) == 3.5
     assert svg.render_svg([track], LAST_DAY, theme=Theme.LIGHT, title="x")
-    assert terminal.render_plot(track, LAST_DAY, width=60)[0].startswith("   $13.75")
+    assert charts.render_plot(track, LAST_DAY, width=60)[0].startswith("   $13.75")
 
 
 def test_the_summary_tells_unlimited_unknown_and_missing_values_apart():
@@ -130,6 +131,6 @@ def test_any_history_can_be_drawn(rows, thresholds, transitions):
         assert not re.search("nan|inf", " ".join(numbers))
     for circle in root.iter("{http://www.w3.org/2000/svg}circle"):
         assert 0 <= float(circle.get("cx")) <= svg.WIDTH
-    lines = terminal.render_plot(track, LAST_WEEK, width=80)[:10]
+    lines = charts.render_plot(track, LAST_WEEK, width=80)[:10]
     assert all(len(line) <= 80 for line in lines)
-    assert all(line.translate(terminal.TO_ASCII).isascii() for line in lines)
+    assert all(line.translate(charts.TO_ASCII).isascii() for line in lines)

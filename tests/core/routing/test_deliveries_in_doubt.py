@@ -6,14 +6,14 @@ from tests.core.routing.test_planner import EVENING, MORNING, NIGHT, Outbox, at
 from tests.core.routing.test_retry import delivery, failed
 from tests.core.samples import NOW, H, M, reading, routing, transition
 from watcher.core.model import DeliveryOutcome, DeliveryState
-from watcher.core.routing.retry import DELIVERY_LIFETIME, MAX_RETRY_WAIT, apply_outcome
-from watcher.delivery import attempts
+from watcher.core.routing.outbox_changes import DELIVERY_LIFETIME, MAX_RETRY_WAIT, apply_outcome
+from watcher.delivery import dispatcher
 
 UNKNOWN = DeliveryOutcome(delivered=None, detail="no answer within 20 s")
 
 
 def begun(row):
-    return attempts.prepare_attempt(row, {}, routing(), NOW)
+    return dispatcher.prepare_attempt(row, {}, routing(), NOW)
 
 
 def test_a_refusal_after_an_attempt_of_unknown_fate_leaves_it_unknown():

@@ -9,10 +9,10 @@ import pytest
 
 from tests.notifiers.desktop.samples import message
 from watcher.core.model import Severity
+from watcher.notifiers.base import BackendResult
 from watcher.notifiers.desktop import Backend, try_backends
-from watcher.notifiers.desktop.dbus import MAX_REMEMBERED, DBusNotifier, get_server_info, list_bus_addresses
 from watcher.notifiers.desktop.dbus_connection import BusConnection, NoReplyError, UnreachableError
-from watcher.notifiers.desktop.result import BackendResult
+from watcher.notifiers.desktop.linux import MAX_REMEMBERED, DBusNotifier, get_server_info, list_bus_addresses
 
 NOW = datetime(2026, 1, 5, 14, 20, tzinfo=UTC)
 

@@ -15,8 +15,8 @@ from watcher import notifiers
 from watcher.core.model import Command, Message, Severity
 from watcher.core.routing import messages
 from watcher.notifiers import NOTIFIERS, Channel
-from watcher.notifiers.desktop import dbus as desktop_bus
-from watcher.notifiers.desktop import notify_send
+from watcher.notifiers.desktop import linux
+from watcher.notifiers.desktop import linux as desktop_bus
 from watcher.system.process import run_command
 
 pytestmark = pytest.mark.system
@@ -70,7 +70,7 @@ def by_notify_send(dunst):
     def there(command):
         return run_command(Command(argv=command.argv, env=dunst.env, timeout_s=command.timeout_s))
 
-    return lambda sent: notify_send.show(clean_message(sent), there, {})
+    return lambda sent: linux.show(clean_message(sent), there, {})
 
 
 @pytest.mark.parametrize("way", ["by_bus", "by_notify_send"])

@@ -11,16 +11,8 @@ import pytest
 from tests.notifiers.conftest import child_path, clean_message
 from tests.notifiers.desktop import samples
 from watcher.core.model import Command, CommandResult, Severity
-from watcher.notifiers.desktop import (
-    BACKENDS,
-    get_backends,
-    macos,
-    notify_send,
-    plyer,
-    try_backends,
-    windows,
-)
-from watcher.notifiers.text import count_utf16_units
+from watcher.notifiers.base import count_utf16_units
+from watcher.notifiers.desktop import BACKENDS, get_backends, linux, macos, plyer, try_backends, windows
 from watcher.system.process import run_command
 
 NOW = datetime(2026, 1, 5, 14, 20, tzinfo=UTC)
@@ -240,7 +232,7 @@ def test_on_windows_no_text_is_among_the_arguments(stand_ins, text):
 
 
 def test_the_arguments_of_notify_send_are_exact():
-    assert notify_send.build_command(message(severity=Severity.CRITICAL, body=r"a <b> & C:\new")).argv == (
+    assert linux.build_command(message(severity=Severity.CRITICAL, body=r"a <b> & C:\new")).argv == (
         "notify-send",
         "-p",
         "--app-name=AI usage watcher",
@@ -263,7 +255,7 @@ def test_the_arguments_of_notify_send_are_exact():
     ],
 )
 def test_only_an_id_proves_that_notify_send_delivered(finished, delivered, accepted):
-    answer = notify_send.show(message(), lambda _: finished, {})
+    answer = linux.show(message(), lambda _: finished, {})
     assert (answer.delivered, answer.accepted) == (delivered, accepted)
 
 

@@ -13,9 +13,8 @@ from watcher.core.model import PollFailure, Request, Response, Snapshot
 from watcher.credentials import HostInfo
 from watcher.errors import OfflineError, ShapeChangedError
 from watcher.polling import fetch
-from watcher.providers import Overrides
-from watcher.providers.antigravity import PROVIDER, cloud
-from watcher.providers.antigravity.cloud import PLAN_NAME
+from watcher.providers import Overrides, antigravity
+from watcher.providers.antigravity import PLAN_NAME, PROVIDER
 from watcher.system import foreign_databases
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -285,7 +284,7 @@ NAMES = {"displayName": ANY, "label": ANY, "modelName": ANY, "quotaInfo": QUOTA 
 @given(st.dictionaries(st.text(max_size=4), st.fixed_dictionaries({}, optional=NAMES) | ANY, max_size=4) | ANY)
 def test_any_answer_is_readings_within_their_bounds_or_a_documented_error(models):
     try:
-        readings = cloud.parse_readings({"models": models})
+        readings = antigravity.parse_readings({"models": models})
     except ShapeChangedError:
         return
     assert all(each.used_percent is None or 0 <= each.used_percent <= 100 for each in readings)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from watcher.core.model import CommandResult, Snapshot, WindowKind
-from watcher.credentials import HostInfo, antigravity_server
+from watcher.credentials import HostInfo, antigravity
 from watcher.polling import fetch
 from watcher.providers import Overrides
 from watcher.providers.antigravity import PROVIDER
@@ -185,14 +185,14 @@ def test_its_names_and_marks(tmp_path, name, flags):
 @linux
 def test_the_token_shows_nowhere(tmp_path):
     with running("old"):
-        found = antigravity_server.find_servers(machine(tmp_path))
+        found = antigravity.find_servers(machine(tmp_path))
     assert TOKEN in json.dumps([each.token for each in found])
     assert TOKEN not in repr(found)
 
 
 @linux
 def test_a_server_that_refuses_its_token_is_no_reading(tmp_path, monkeypatch):
-    monkeypatch.setattr(antigravity_server, "_SERVER_FLAG", antigravity_server.re.compile("--(csrf)_(nothing)"))
+    monkeypatch.setattr(antigravity, "_SERVER_FLAG", antigravity.re.compile("--(csrf)_(nothing)"))
     with running("old"):
         failure = asked(tmp_path)
     assert (failure.kind, failure.message) == (
@@ -260,7 +260,7 @@ def test_macos_is_asked_through_pgrep_ps_and_lsof(tmp_path):
         ),
     }
     run = lambda command: CommandResult(exit_code=0, stdout=outputs[command.argv])  # noqa: E731
-    (found,) = antigravity_server.find_servers(machine(tmp_path, "darwin", run))
+    (found,) = antigravity.find_servers(machine(tmp_path, "darwin", run))
     assert (found.token, found.path) == ("abc", "process 77")
     assert json.loads(found.extra["bases"]) == [
         ["https://127.0.0.1:51001", "abc"],
@@ -284,20 +284,20 @@ def test_windows_is_asked_through_powershell_and_netstat(tmp_path):
         ]
         return CommandResult(exit_code=0, stdout="\n".join(lines))
 
-    (found,) = antigravity_server.find_servers(machine(tmp_path, "win32", run))
+    (found,) = antigravity.find_servers(machine(tmp_path, "win32", run))
     assert json.loads(found.extra["bases"]) == [["https://127.0.0.1:51001", "abc"], ["http://127.0.0.1:51001", "abc"]]
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_programs_that_cannot_be_started_find_nothing(tmp_path, platform):
     run = lambda command: CommandResult(exit_code=None, stderr="cannot start")  # noqa: E731, ARG005
-    assert antigravity_server.find_servers(machine(tmp_path, platform, run)) == []
+    assert antigravity.find_servers(machine(tmp_path, platform, run)) == []
 
 
 @linux
 def test_of_several_servers_the_one_that_answers_is_asked(tmp_path):
     with running("old", TLS="no", token="first"), running("old") as (pid, _):
-        (found,) = antigravity_server.find_servers(machine(tmp_path))
+        (found,) = antigravity.find_servers(machine(tmp_path))
         assert str(pid) in found.path
         assert isinstance(asked(tmp_path), Snapshot)
 
@@ -306,7 +306,7 @@ def test_a_process_table_that_may_not_be_read_finds_nothing(tmp_path):
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()
     (tmp_path / "2" / "cmdline").write_bytes(b"\0".join([b"/opt/antigravity/language_server", b"--csrf_token", b"x"]))
-    assert antigravity_server.find_servers(machine(tmp_path), proc_path=tmp_path) == []
+    assert antigravity.find_servers(machine(tmp_path), proc_path=tmp_path) == []
 
 
 def test_the_documented_cache_is_what_these_tests_use():

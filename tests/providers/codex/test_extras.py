@@ -10,7 +10,7 @@ from watcher.credentials import Credential
 from watcher.errors import OfflineError, ServerError, TimedOutError
 from watcher.polling import fetch
 from watcher.providers import codex
-from watcher.providers.codex import windows
+from watcher.providers.codex import usage as windows
 from watcher.providers.parsing import WEEK_S
 
 NOW = datetime(2026, 11, 20, 15, tzinfo=UTC)

@@ -19,9 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from watcher.core.model import DeliveryOutcome, Message
-from watcher.notifiers.base import ChannelSettings, Notifier, Run
-from watcher.notifiers.desktop import dbus, macos, notify_send, plyer, windows
-from watcher.notifiers.desktop.result import BackendResult
+from watcher.notifiers.base import BackendResult, ChannelSettings, Notifier, Run
+from watcher.notifiers.desktop import linux, macos, plyer, windows
 
 
 class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
@@ -35,8 +34,8 @@ class Backend(Struct, frozen=True, kw_only=True):
     show: Callable[[Message, Run, Mapping[str, str]], BackendResult]
 
 
-_DBUS = Backend(name="D-Bus", show=dbus.DBusNotifier().show)
-_NOTIFY_SEND = Backend(name="notify-send", show=notify_send.show)
+_DBUS = Backend(name="D-Bus", show=linux.DBusNotifier().show)
+_NOTIFY_SEND = Backend(name="notify-send", show=linux.show)
 _TERMINAL_NOTIFIER = Backend(name="terminal-notifier", show=macos.show_by_terminal_notifier)
 _OSASCRIPT = Backend(name="osascript", show=macos.show_by_osascript)
 _TOAST = Backend(name="Windows toast", show=windows.show)

@@ -14,7 +14,7 @@ from jeepney.bus import get_connectable_addresses
 from jeepney.low_level import HeaderFields, MessageType, Parser
 from jeepney.low_level import Message as BusMessage
 
-from watcher.notifiers.desktop.result import TIMEOUT_S
+from watcher.notifiers.base import TIMEOUT_S
 from watcher.system.clock import monotonic_s
 
 _BUS_OBJECT = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")

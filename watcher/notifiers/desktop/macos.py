@@ -8,9 +8,16 @@ import re
 from collections.abc import Mapping
 
 from watcher.core.model import Command, Message
-from watcher.notifiers.base import Run
-from watcher.notifiers.desktop.result import BODY_LIMIT, TITLE_LIMIT, BackendResult, run_backend
-from watcher.notifiers.text import APP_NAME, clip, get_safe_link
+from watcher.notifiers.base import (
+    APP_NAME,
+    BODY_LIMIT,
+    TITLE_LIMIT,
+    BackendResult,
+    Run,
+    clip,
+    get_safe_link,
+    run_backend,
+)
 
 MIN_TERMINAL_NOTIFIER_VERSION = 3
 """Older ones use an interface that macOS no longer has, and fail silently."""

@@ -13,11 +13,9 @@ from importlib.util import find_spec
 import msgspec
 
 from watcher.core.model import Command, Message
-from watcher.notifiers.base import Run
-from watcher.notifiers.desktop.dbus import escape_markup
-from watcher.notifiers.desktop.result import BackendResult, run_backend
+from watcher.notifiers.base import APP_NAME, BackendResult, Run, clip, count_utf16_units, run_backend
+from watcher.notifiers.desktop.linux import escape_markup
 from watcher.notifiers.desktop.windows import BODY_LIMIT, TITLE_LIMIT, format_body
-from watcher.notifiers.text import APP_NAME, clip, count_utf16_units
 
 BALLOON_TIMEOUT_S = 5
 _CHILD = "import sys; from watcher.notifiers.desktop.plyer import run_child; sys.exit(run_child())"

@@ -10,9 +10,16 @@ import hashlib
 from collections.abc import Mapping
 
 from watcher.core.model import Command, Message
-from watcher.notifiers.base import Run
-from watcher.notifiers.desktop.result import BackendResult, get_urgency, run_backend
-from watcher.notifiers.text import APP_NAME, clip, count_utf16_units, get_safe_link
+from watcher.notifiers.base import (
+    APP_NAME,
+    BackendResult,
+    Run,
+    clip,
+    count_utf16_units,
+    get_safe_link,
+    get_urgency,
+    run_backend,
+)
 
 TITLE_LIMIT = 63
 BODY_LIMIT = 255

@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct, structs
 
 from watcher.core.model import DatabaseQuery, QueryResult, Snapshot
-from watcher.credentials import antigravity as login_places
+from watcher.credentials import antigravity as antigravity_logins
 from watcher.errors import NotSignedInError, ShapeChangedError
-from watcher.providers import ProviderState, fractions
+from watcher.providers import ProviderState, parsing
 from watcher.providers.parsing import slugify
 from watcher.providers.protobuf import Field, MalformedError, WireType, iter_fields, iter_values, to_float
 
@@ -58,8 +58,8 @@ def fetch_cached_usage(
     last: QueryResult | None = provider_state.get(path)
     rows = yield DatabaseQuery(
         path=path,
-        sql=login_places.ITEM_QUERY,
-        parameters=(login_places.STATUS_KEY,),
+        sql=antigravity_logins.ITEM_QUERY,
+        parameters=(antigravity_logins.STATUS_KEY,),
         known_version=last.version if last else "",
     )
     if rows.unchanged and last:
@@ -70,7 +70,7 @@ def fetch_cached_usage(
 
 def parse_snapshot(rows: QueryResult, path: str, account_name: str = "") -> Snapshot:
     """The snapshot in the cache's rows; errors as in `fetch_cached_usage`."""
-    status = login_places.parse_status(rows, path)
+    status = antigravity_logins.parse_status(rows, path)
     encoded = status.get("userStatusProtoBinaryBase64")
     if not isinstance(encoded, str) or not encoded.strip():
         raise NotSignedInError(f"{NAME}: signed out: no login in {path}: {SIGN_IN_HINT}")
@@ -83,7 +83,7 @@ def parse_snapshot(rows: QueryResult, path: str, account_name: str = "") -> Snap
     owner = status["email"] if isinstance(status.get("email"), str) else ""
     is_foreign = bool(owner and message.email and owner.casefold() != message.email.casefold())
     readings = tuple(
-        fractions.make_reading(
+        parsing.make_reading(
             each.label,
             each.remaining_fraction,
             each.resets_at,
@@ -92,7 +92,7 @@ def parse_snapshot(rows: QueryResult, path: str, account_name: str = "") -> Snap
         )
         for each in message.models
     )
-    notes = fractions.describe_unknown(readings)
+    notes = parsing.describe_unknown(readings)
     if message.unreadable_count:
         notes.append(f"{message.unreadable_count} models could not be read")
     if is_foreign:

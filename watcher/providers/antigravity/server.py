@@ -13,9 +13,9 @@ from typing import Any
 
 from watcher.core.model import Reading, Request, Response, Snapshot
 from watcher.credentials import Credential
-from watcher.credentials.antigravity_server import ENDPOINTS_KEY
+from watcher.credentials.antigravity import ENDPOINTS_KEY
 from watcher.errors import ForbiddenError, OfflineError, ProviderError, ShapeChangedError
-from watcher.providers import fractions, parsing
+from watcher.providers import parsing
 
 NAME = "Antigravity"
 SERVICE_NAME = "exa.language_server_pb.LanguageServerService"
@@ -60,7 +60,7 @@ def fetch_server_usage(credential: Credential) -> Generator[Request, Response, S
         plan=parse_plan(status),
         at=at,
         readings=tuple(found.values()),
-        note="; ".join(fractions.describe_unknown(found.values())) or None,
+        note="; ".join(parsing.describe_unknown(found.values())) or None,
     )
 
 
@@ -114,7 +114,7 @@ def parse_models(configs: object) -> list[Reading]:
     for config in parsing.as_mappings(configs):
         label, quota = parsing.parse_text(config.get("label")), config.get("quotaInfo")
         if label and isinstance(quota, dict):
-            found.append(fractions.parse_reading(label, quota, source="server"))
+            found.append(parsing.parse_reading(label, quota, source="server"))
     return found
 
 
@@ -135,7 +135,7 @@ def _parse_pool(group: Mapping[str, Any], bucket: Mapping[str, Any]) -> Reading:
     id_ = parsing.parse_text(bucket.get("bucketId")) or label
     words = re.sub(r"[_-]", " ", f"{id_} {label} {parsing.parse_text(bucket.get('description')) or ''}".lower())
     seconds = next((length for pattern, length in LENGTH_PATTERNS if pattern.search(words)), None)
-    return fractions.make_reading(
+    return parsing.make_reading(
         id_,
         _parse_remaining_fraction(bucket),
         parsing.parse_timestamp(bucket.get("resetTime")),

@@ -5,20 +5,28 @@ windows `{used_percent, limit_window_seconds, reset_after_seconds, reset_at}`, `
 `code_review_rate_limit`, `credits`, `individual_limit`, `rate_limit_reset_credits`. Needs the ChatGPT access token of
 OpenCode or Codex.
 
-`logins` chooses the logins, `windows` reads the answer, `extras` makes the further requests. Two sources need no such
-token: `api_keys` (a proxy's usage of an API key) and `cache` (usage that a plugin has cached).
+`usage` reads the answer and makes the further requests. Two sources need no such token: `api_keys` (a proxy's usage of
+an API key) and usage that a plugin has cached.
 """
 
-from collections.abc import Generator, Mapping
+import json
+from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from watcher.core.model import Request, Response, Snapshot
-from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, codex, codex_plugins
-from watcher.errors import ShapeChangedError
-from watcher.providers import Conversation, Provider, ProviderState, parsing
-from watcher.providers.codex import api_keys, cache, extras, logins, windows
+from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, chatgpt, codex
+from watcher.credentials.chatgpt import CACHED_USAGE_KEY
+from watcher.credentials.files import collect_credentials
+from watcher.errors import NotSignedInError, ShapeChangedError
+from watcher.providers import Conversation, Overrides, Provider, ProviderState, parsing
+from watcher.providers.codex import api_keys
+from watcher.providers.codex import usage as codex_usage
+from watcher.providers.codex.usage import TokenOwner, UsageResponse
 
 ID, NAME, SIGN_IN_HINT = "codex", "Codex", "run `codex` once"
 USAGE_URL = "https://chatgpt.com/backend-api/wham/usage"
@@ -28,13 +36,13 @@ _REFUSAL_STATUSES = range(400, 429)  # above it a server has a problem, but know
 
 def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderState) -> Conversation:
     """The usage; before it the owner of a personal access token, after it what takes a request of its own."""
-    if codex_plugins.CACHED_USAGE_KEY in credential.extra:
-        return cache.read_cached_snapshot(credential, now)
+    if chatgpt.CACHED_USAGE_KEY in credential.extra:
+        return read_cached_snapshot(credential, now)
     if "api_key" in credential.extra:
         return (yield from api_keys.fetch_key_usage(credential))
-    owner = extras.TokenOwner()
+    owner = TokenOwner()
     if "personal" in credential.extra and codex.is_vendor_host(urlsplit(_get_url(credential)).hostname):
-        owner = yield from extras.fetch_owner(credential.token, _build_headers(credential), provider_state)
+        owner = yield from codex_usage.fetch_owner(credential.token, _build_headers(credential), provider_state)
     usage = yield from _request_usage(credential, owner)
     return (yield from _build_snapshot(credential, owner, usage, provider_state))
 
@@ -52,14 +60,12 @@ def _build_headers(credential: Credential, account_id: str = "") -> dict[str, st
     }
     if "personal" in credential.extra:
         headers |= {"User-Agent": PERSONAL_USER_AGENT, "originator": "codex_cli_rs"}
-    if credential.extra.get(logins.USER_AGENT_KEY):
-        headers["User-Agent"] = credential.extra[logins.USER_AGENT_KEY]
+    if credential.extra.get(USER_AGENT_KEY):
+        headers["User-Agent"] = credential.extra[USER_AGENT_KEY]
     return {**headers, "ChatGPT-Account-Id": account_id} if account_id else headers
 
 
-def _request_usage(
-    credential: Credential, owner: extras.TokenOwner
-) -> Generator[Request, Response, extras.UsageResponse]:
+def _request_usage(credential: Credential, owner: TokenOwner) -> Generator[Request, Response, UsageResponse]:
     url = _get_url(credential)
     headers = _build_headers(credential, credential.extra.get("account_id") or owner.account_id)
     response = yield Request(url=url, headers=headers)
@@ -67,7 +73,7 @@ def _request_usage(
         url = USAGE_URL
         response = yield Request(url=url, headers=headers)
     content = parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
-    return extras.UsageResponse(url=url, headers=headers, content=content, at=response.received_at)
+    return UsageResponse(url=url, headers=headers, content=content, at=response.received_at)
 
 
 def _is_unknown_login(response: Response) -> bool:
@@ -77,19 +83,22 @@ def _is_unknown_login(response: Response) -> bool:
 
 
 def _build_snapshot(
-    credential: Credential, owner: extras.TokenOwner, usage: extras.UsageResponse, provider_state: ProviderState
+    credential: Credential,
+    owner: TokenOwner,
+    usage: UsageResponse,
+    provider_state: ProviderState,
 ) -> Generator[Request, Response, Snapshot]:
     content = usage.content
-    readings = windows.parse_readings(content, usage.at)
+    readings = codex_usage.parse_readings(content, usage.at)
     if not readings:
         raise ShapeChangedError(
             f"{NAME}: no window in the answer (rate_limit, credits): look for a newer version of this program"
         )
     account_id = usage.headers.get("ChatGPT-Account-Id", "") or parsing.parse_text(content.get("account_id")) or ""
-    further = yield from extras.fetch_monthly_limit(usage, account_id, provider_state)
+    further = yield from codex_usage.fetch_monthly_limit(usage, account_id, provider_state)
     notes = [_describe_limit_reached(content)]
-    if credential.extra.get(logins.RESET_CREDITS_KEY):
-        reset_credits, note = yield from extras.fetch_reset_credits(usage, provider_state)
+    if credential.extra.get(RESET_CREDITS_KEY):
+        reset_credits, note = yield from codex_usage.fetch_reset_credits(usage, provider_state)
         further, notes = (*further, *reset_credits), [*notes, note]
     known = {each.window for each in readings}
     # Beside other logins the workspace is the name: two workspaces of one person are two quotas, with one email.
@@ -112,13 +121,107 @@ def _describe_limit_reached(content: Mapping[str, Any]) -> str:
     return "spend limit reached" if is_spent else ""
 
 
+USER_AGENT_KEY = "user_agent"  # key of `Credential.extra`: the User-Agent that the user set
+RESET_CREDITS_KEY = "reset_credits"  # likewise: the user wants the reset credits
+
+
+def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
+    """ChatGPT logins, OpenCode's first; API keys if a proxy gives their usage, or if the user named one.
+
+    A key for OpenAI's own server is common and cannot read usage: it is no login unless the user named it.
+    """
+    if overrides.token:
+        return _select_usable([codex.make_credential_from_token(overrides.token)], overrides)
+    path = overrides.credentials
+    sources = [
+        partial(codex.find_opencode_credentials, host_info, path),
+        partial(codex.find_codex_credentials, host_info, path),
+    ]
+    if path is None:
+        sources.append(partial(chatgpt.find_plugin_credentials, host_info))
+    return collect_credentials(*sources, select=partial(_select_usable, overrides=overrides))
+
+
+def _select_usable(credentials: Sequence[Credential], overrides: Overrides) -> list[Credential]:
+    logins = [replace(each, extra=_apply_overrides(each.extra, overrides)) for each in credentials]
+    useful = [each for each in logins if "api_key" not in each.extra or "usage_url" in each.extra]
+    is_named = bool(overrides.token or overrides.credentials)
+    return _drop_redundant_cached(useful) or (logins[:1] if is_named else [])
+
+
+def _apply_overrides(extra: Mapping[str, str], overrides: Overrides) -> dict[str, str]:
+    base_url, found = overrides.base_url or "", dict(extra)
+    if overrides.user_agent:
+        found[USER_AGENT_KEY] = overrides.user_agent
+    if overrides.reset_credits:
+        found[RESET_CREDITS_KEY] = "yes"
+    if "api_key" in extra:
+        return {**found, **codex.build_api_key_extra(base_url)}
+    if codex.is_vendor_url(base_url):  # the user wants the vendor asked, whatever proxy the tools use
+        return {name: value for name, value in found.items() if name not in codex.SERVER_KEYS}
+    return found
+
+
+def _drop_redundant_cached(credentials: Sequence[Credential]) -> list[Credential]:
+    """The logins without the cached usage of accounts that can be polled."""
+    live = [each for each in credentials if chatgpt.CACHED_USAGE_KEY not in each.extra]
+    known = {name.lower() for each in live for name in (each.account, each.account_name)} - {""}
+    cached = [each for each in credentials if chatgpt.CACHED_USAGE_KEY in each.extra]
+    return live + [each for each in cached if not known & {each.account.lower(), each.account_name.lower()}]
+
+
+FRESH_FOR = timedelta(minutes=30)
+SLOT_KEYS = {  # the cache's key -> the usage answer's
+    "primary": "primary_window",
+    "secondary": "secondary_window",
+    "sparkPrimary": "spark_primary_window",
+    "sparkSecondary": "spark_secondary_window",
+}
+
+
+def read_cached_snapshot(credential: Credential, now: datetime) -> Snapshot:
+    """The snapshot in the cache.
+
+    Raises:
+        NotSignedInError: the cache is empty.
+    """
+    usage = parsing.as_mapping(json.loads(credential.extra[CACHED_USAGE_KEY]))
+    fetched_at = parsing.parse_timestamp(usage.get("fetchedAt"))
+    limit = {slot: _convert_window(parsing.get_mapping(usage, key)) for key, slot in SLOT_KEYS.items()}
+    balance = {"balance": usage.get("creditsBalance"), "unlimited": usage.get("creditsUnlimited")}
+    is_old = fetched_at is None or now - fetched_at > FRESH_FOR
+    readings = tuple(
+        replace(each, source="cache", stale=is_old or (each.resets_at is not None and each.resets_at <= now))
+        for each in codex_usage.parse_readings({"rate_limit": limit, "credits": balance}, now)
+    )
+    if not readings:
+        raise NotSignedInError(f"Codex: {credential.path} holds neither a token nor usage: run `codex login`")
+    seen = f"{fetched_at:%Y-%m-%d %H:%M} UTC" if fetched_at else "an unknown time"
+    return Snapshot(
+        provider=credential.provider,
+        plan=parsing.parse_text(usage.get("planType")),
+        at=now,
+        readings=readings,
+        note=f"no login: as opencode-anthropic-auth saw it at {seen}; `codex login` brings it up to date",
+    )
+
+
+def _convert_window(fields: Mapping[str, Any]) -> dict[str, Any]:
+    length_ms = parsing.parse_count(fields.get("windowMs"))
+    return {
+        "used_percent": fields.get("utilization"),
+        "limit_window_seconds": length_ms // 1000 if length_ms else None,
+        "reset_at": fields.get("resetsAt"),
+    }
+
+
 PROVIDER = Provider(
     id=ID,
     name=NAME,
     usage_page="https://chatgpt.com/codex/settings/usage",
     sign_in_hint=SIGN_IN_HINT,
     primary_windows=("five_hour", "weekly", "monthly"),
-    find_credentials=logins.find_credentials,
+    find_credentials=find_credentials,
     fetch_usage=fetch_usage,
     min_interval=timedelta(minutes=2),
     default_interval=timedelta(minutes=5),

@@ -17,11 +17,11 @@ from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import Credential
 from watcher.errors import ShapeChangedError, UnsupportedError
 from watcher.providers import Conversation, parsing
-from watcher.providers.codex import windows
+from watcher.providers.codex import usage
 
 NAME, SIGN_IN_HINT = "Codex", "take a new key from the proxy"
 SHARED_PREFIX = "upstream"  # begins the id of a window that all keys share
-_LENGTHS_S = {"daily": parsing.DAY_S, "weekly": parsing.WEEK_S, "monthly": windows.MONTH_LENGTHS_S[0]}
+_LENGTHS_S = {"daily": parsing.DAY_S, "weekly": parsing.WEEK_S, "monthly": usage.MONTH_LENGTHS_S[0]}
 _UNITS_S = {"h": parsing.HOUR_S, "d": parsing.DAY_S}
 
 
@@ -78,7 +78,7 @@ def _get_limit_type(entry: Mapping[str, Any]) -> str:
 def _parse_limit(entry: Mapping[str, Any], prefix: str) -> Reading | None:
     word, model = (parsing.parse_text(entry.get(name)) or "" for name in ("limit_window", "model_filter"))
     seconds = _parse_length(word.lower())
-    id_, name = windows.name_window(seconds) if seconds else (parsing.slugify(word), word)
+    id_, name = usage.name_window(seconds) if seconds else (parsing.slugify(word), word)
     limit, used, remaining = (
         parsing.parse_decimal(entry.get(name)) for name in ("max_value", "current_value", "remaining_value")
     )
