@@ -108,5 +108,5 @@ def ignore_reload_signal() -> None:
     """A SIGHUP while the daemon still loads must not end it."""
     import signal  # noqa: PLC0415 - only for `run`
 
-    if hasattr(signal, "SIGHUP"):
+    if sys.platform != "win32":
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -101,7 +101,7 @@ def _is_login_item(env: Mapping[str, str]) -> bool:
 def _wait_for_config_change(paths: Paths, fingerprint: ConfigFingerprint) -> None:
     """Wait until the config's files change, or until SIGHUP says that they, or what they point to, are fixed."""
     signalled = threading.Event()
-    if hasattr(signal, "SIGHUP"):
+    if sys.platform != "win32":
         signal.signal(signal.SIGHUP, lambda _number, _frame: signalled.set())
     while fingerprint_config_files(paths) == fingerprint and not signalled.wait(CONFIG_CHECK_EVERY_S):
         pass
@@ -143,6 +143,6 @@ def _install_signal_handlers(daemon: Daemon) -> None:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    if hasattr(signal, "SIGHUP"):
+    if sys.platform != "win32":
         signal.signal(signal.SIGHUP, reload)
         signal.signal(signal.SIGUSR1, look)

@@ -4,10 +4,10 @@
 """
 
 import base64
-import os
 import re
 import shlex
 import stat
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -153,6 +153,6 @@ def _is_loopback_url(text: str) -> bool:
 def _is_readable_by_others(path: Path) -> bool:
     """Whether other users may read a file; always False on Windows, where home folders are private."""
     try:
-        return os.name == "posix" and bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+        return sys.platform != "win32" and bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
     except OSError:
         return False

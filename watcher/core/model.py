@@ -34,7 +34,7 @@ class Series(Struct, frozen=True, order=True, cache_hash=True):
     """What is measured over time.
 
     `account` is the account's stable key; empty for the only account of a provider that names none. `window` is empty
-    only for a provider that has not answered yet and whose windows are not known beforehand.
+    only for a provider that has not answered yet and whose windows are unknown until then.
     """
 
     provider: str

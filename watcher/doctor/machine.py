@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from datetime import timedelta, tzinfo
 from pathlib import Path
@@ -197,12 +198,12 @@ def _check_private(path: Path, mode: str) -> Finding:
         found = path.stat()
     except OSError as error:
         return fail(str(path), f"cannot be read: {error.strerror}", f"ls -l {quoted}")
-    if os.name == "posix" and found.st_uid != os.geteuid():
+    if sys.platform != "win32" and found.st_uid != os.geteuid():
         cure = f"sudo chown -R {os.geteuid()} {quoted}"
         return fail(str(path), "belongs to another user (was the watcher run with sudo?)", cure)
     if not has_access(path, os.R_OK | os.W_OK):
         return fail(str(path), "cannot be read and written", chmod)
-    if os.name == "posix" and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if sys.platform != "win32" and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         return warn(str(path), "other users of this machine may read it", chmod)
     return ok(str(path), "readable and writable by you alone")
 
@@ -240,7 +241,7 @@ def _is_readable_by_others(path: Path, home: Path) -> bool:
     folders = [folder for folder in path.parents if folder.is_relative_to(home)] or list(path.parents)
     try:
         return (
-            os.name == "posix"
+            sys.platform != "win32"
             and bool(path.stat().st_mode & stat.S_IROTH)
             and all(folder.stat().st_mode & stat.S_IXOTH for folder in folders)
         )

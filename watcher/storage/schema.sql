@@ -121,7 +121,7 @@ CREATE TABLE IF NOT EXISTS snooze (
     record TEXT NOT NULL        -- its episodes by the numbers of series
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE stopped_channel (  -- it refused for good: nothing is sent until its settings change
+CREATE TABLE stopped_channel (  -- a permanent refusal: nothing is sent until its settings change
     channel TEXT PRIMARY KEY,
     record TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;

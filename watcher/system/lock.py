@@ -79,12 +79,10 @@ class Lock:
 
     def signal_holder(self) -> bool:
         """Send SIGUSR1 to the holder, which then checks the database; False if there is no holder or no signal."""
-        holder = self.read_holder_pid()
-        if not holder or not hasattr(signal, "SIGUSR1"):
-            return False
-        with suppress(OSError):  # the holder has just ended
-            os.kill(holder, signal.SIGUSR1)
-            return True
+        if sys.platform != "win32" and (holder := self.read_holder_pid()):
+            with suppress(OSError):  # the holder has just ended
+                os.kill(holder, signal.SIGUSR1)
+                return True
         return False
 
     def read_holder_pid(self) -> int | None:

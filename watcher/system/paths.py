@@ -91,7 +91,8 @@ def _windows_folder(configured: str | None, default: Path, *, roaming: bool) -> 
         import platformdirs  # noqa: PLC0415 - heavy for a path that is hardly ever taken
 
         return platformdirs.user_data_path(appname=None, appauthor=False, roaming=roaming)
-    return default  # a test on another system
+    else:  # noqa: RET505 - mypy calls a line after it unreachable on Windows
+        return default  # a test on another system
 
 
 def _xdg_folder(env: Mapping[str, str], name: str, default: Path) -> Path:

@@ -36,8 +36,6 @@ INHERITED_VARIABLES = frozenset(
 )
 """Variables that a program inherits, beside `LC_*`; others may hold tokens."""
 
-IS_WINDOWS = sys.platform == "win32"
-
 
 def run_command(command: Command) -> CommandResult:
     """Run the command. Returns within its time limit and twice the grace, whatever the program does."""
@@ -79,7 +77,7 @@ def _start_process(command: Command) -> subprocess.Popen[bytes]:
     if not command.argv:
         raise ValueError("no program")
     flags = 0
-    if IS_WINDOWS:  # pragma: no cover - without a console window, in a process group of its own
+    if sys.platform == "win32":  # pragma: no cover - without a console window, in a process group of its own
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
     return subprocess.Popen(  # noqa: S603 - an argument list from the user's config or from constants
         list(command.argv),
@@ -87,7 +85,7 @@ def _start_process(command: Command) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=build_environment(command.env, os.environ),
-        start_new_session=not IS_WINDOWS,
+        start_new_session=sys.platform != "win32",
         creationflags=flags,
     )
 
@@ -143,7 +141,7 @@ def _terminate(process: subprocess.Popen[bytes]) -> None:
 
 def _send_signal(process: subprocess.Popen[bytes], *, force: bool) -> None:
     with contextlib.suppress(OSError):  # it has ended
-        if IS_WINDOWS:  # pragma: no cover - not run in the tests
+        if sys.platform == "win32":  # pragma: no cover - not run in the tests
             _send_windows_signal(process, force=force)
         else:
             os.killpg(process.pid, signal.SIGKILL if force else signal.SIGTERM)

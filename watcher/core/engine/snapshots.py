@@ -97,7 +97,7 @@ def _find_failing(states: Mapping[Series, SeriesState], failure: PollFailure) ->
     """The states of the series that a failure concerns.
 
     A failure without an account may be about one unusable login among several good ones: it concerns the accounts that
-    are overdue. Where there is no series yet, one stands in for the provider, so that rules can see the failure.
+    are overdue. Where there is no series yet, one is created for the whole provider: rules can see the failure.
     """
     of_provider = [state for state in states.values() if state.series.provider == failure.provider and not state.gone]
     concerned = [state for state in of_provider if state.series.account == failure.account]

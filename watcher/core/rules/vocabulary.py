@@ -109,7 +109,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 class ProviderWindows(Struct, frozen=True, kw_only=True):
-    """The windows of one provider, as far as they are known beforehand."""
+    """The windows of one provider, as far as they are known before the first answer."""
 
     primary: tuple[str, ...]  # in order of preference; empty: the fullest
     known: tuple[str, ...]
@@ -200,7 +200,7 @@ def is_window(provider: str, window: str) -> bool:
 
 
 def known_windows(provider: str) -> tuple[str, ...]:
-    """The window ids known beforehand, in the documentation's order. `*`: of all providers, each once."""
+    """The window ids known before the first answer, in the documentation's order. `*`: of all providers, each once."""
     if provider == "*":
         return tuple(dict.fromkeys(window for each in PROVIDER_WINDOWS.values() for window in each.known))
     return PROVIDER_WINDOWS[provider].known

@@ -5,6 +5,7 @@ answer would block its caller forever. This one uses Jeepney's messages and pars
 """
 
 import socket
+import sys
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,6 +34,13 @@ class NoReplyError(Exception):
     """No reply, or the connection broke before it came."""
 
 
+def _create_socket() -> socket.socket:
+    if sys.platform == "win32":
+        raise UnreachableError("there is no session bus on Windows")
+    else:  # noqa: RET506 - mypy calls a line after it unreachable on Windows
+        return socket.socket(socket.AF_UNIX)
+
+
 class BusConnection:
     """One connection, used for one message."""
 
@@ -41,7 +49,7 @@ class BusConnection:
         self._timeout_s = timeout_s
         self._serial = 0
         self._parser = Parser()
-        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket: socket.socket = _create_socket()
         try:
             self._connect(address)
         except BaseException:

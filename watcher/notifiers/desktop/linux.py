@@ -6,6 +6,7 @@ an empty title.
 """
 
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -123,12 +124,20 @@ class DBusNotifier:
                 self._shown.popitem(last=False)
 
 
-def list_bus_addresses(env: Mapping[str, str], runtime_folder: str | None = None) -> list[str]:
+def get_user_runtime_folder() -> str:
+    """Where systemd keeps this user's session bus; empty on Windows."""
+    if sys.platform == "win32":
+        return ""
+    else:  # noqa: RET505 - mypy calls a line after it unreachable on Windows
+        return f"/run/user/{os.getuid()}"
+
+
+def list_bus_addresses(env: Mapping[str, str], runtime_folder: str = "") -> list[str]:
     """Where the session bus may be: the environment's address, then where systemd puts it (`runtime_folder`).
 
     A shell that outlived its session (tmux) has the address of a bus that is gone; a cron job has none.
     """
-    folders = [env.get("XDG_RUNTIME_DIR", ""), f"/run/user/{os.getuid()}" if runtime_folder is None else runtime_folder]
+    folders = [env.get("XDG_RUNTIME_DIR", ""), runtime_folder or get_user_runtime_folder()]
     usual = [f"unix:path={folder}/bus" for folder in folders if folder and Path(folder, "bus").exists()]
     given = env.get("DBUS_SESSION_BUS_ADDRESS", "")
     return list(dict.fromkeys([given, *usual] if given else usual))
