@@ -1,10 +1,14 @@
-"""Builds the status document from the store, and brings one that was read from `status.json` up to date."""
+"""Builds the status document from the store, writes it to `status.json`, and brings one that was read up to date."""
 
 import json
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -13,7 +17,7 @@ from watcher.core.engine.state import EngineState, SeriesState, Validity
 from watcher.core.engine.windows import get_used_percent, get_window_length
 from watcher.core.model import AlertPhase, Delivery, DeliveryState, PollFailure, Reading, Series, Snooze
 from watcher.core.routing.muting import has_snooze_expired
-from watcher.status.bars import format_line, is_stale
+from watcher.status.bars import FILE_NAME, SCHEMA_NAME, format_line, is_stale
 from watcher.status.document import (
     WAITING_STATE,
     AccountStatus,
@@ -30,18 +34,6 @@ from watcher.storage.store import HEARTBEAT_EVERY, Store
 
 if TYPE_CHECKING:
     from watcher.config.loader import Config  # slow to import: every provider and channel
-
-import os
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import msgspec
-
-from watcher.status.bars import FILE_NAME, SCHEMA_NAME
-
-if TYPE_CHECKING:
-    from watcher.config.loader import Config
 
 MAX_MISSED_HEARTBEATS = 3  # heartbeats after which a daemon that did not report its end counts as dead
 ON_PACE_MARGIN_PERCENT = 5.0  # points around the even use of a window that are still on pace
@@ -281,9 +273,6 @@ def _build_undelivered(delivery: Delivery) -> UndeliveredMessage:
         attempts=delivery.attempts,
         next_attempt_at=delivery.next_attempt_at if waits else None,
     )
-
-
-# --- `status.json` in the state folder: written after every change, read by `watcher status`, bars and other programs
 
 
 def write_status(store: Store, config: "Config | None", *, now: datetime) -> None:
