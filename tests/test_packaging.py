@@ -59,7 +59,6 @@ def test_the_wheel_holds_the_package_the_rules_and_the_licence(wheel):
     shipped = {f"watcher/_rules/{path.name}" for path in (ROOT / "rules").glob("*.toml")}
     assert shipped
     assert shipped <= set(names)
-    assert "watcher/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     tops = {name.split("/")[0] for name in names}
     assert all(top == "watcher" or top.endswith(".dist-info") for top in tops)
