@@ -31,8 +31,8 @@ INPUT = {
 }
 
 
-def line(content, state):
-    return process_input(json.dumps(content).encode(), state, NOW)
+def line(content, state, env=None):
+    return process_input(json.dumps(content).encode(), state, NOW, env or {})
 
 
 def test_it_prints_the_usage_and_stores_the_limits(tmp_path):
@@ -43,6 +43,30 @@ def test_it_prints_the_usage_and_stores_the_limits(tmp_path):
 def test_only_the_limits_are_stored(tmp_path):
     line(INPUT, tmp_path)
     assert "secret-project" not in (tmp_path / "inbox" / "claude-statusline.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("transcript", "env", "folder"),
+    [
+        (
+            "/home/me/.claude-work/projects/-home-me-projects-x/1.jsonl",
+            {"CLAUDE_CONFIG_DIR": "/y"},
+            "/home/me/.claude-work",
+        ),
+        ("C:\\Users\\me\\.claude\\projects\\x\\1.jsonl", {}, "C:\\Users\\me\\.claude"),
+        (None, {"CLAUDE_CONFIG_DIR": "/home/me/.claude-work"}, "/home/me/.claude-work"),
+        (3, {}, None),
+    ],
+)
+def test_the_session_and_its_config_folder_are_stored(tmp_path, transcript, env, folder):
+    line({**INPUT, "transcript_path": transcript, "session_id": "s-1"}, tmp_path, env)
+    content, _ = inbox.pop_entry(tmp_path, inbox.CLAUDE_STATUSLINE)
+    assert (content.get("folder"), content["session"]) == (folder, "s-1")
+
+
+def test_an_epoch_in_the_place_of_a_percentage_is_not_shown(tmp_path):
+    window = {"used_percentage": 1795864735, "resets_at": 1795864735}
+    assert line({"rate_limits": {"five_hour": window}}, tmp_path) == "Claude"
 
 
 def test_what_is_stored_is_private(tmp_path):
@@ -76,7 +100,7 @@ def test_whatever_is_known_is_shown(tmp_path, content, message):
 
 
 def test_invalid_json_is_reported(tmp_path):
-    assert process_input(b"{", tmp_path, NOW) == "watcher: no JSON came from Claude Code"
+    assert process_input(b"{", tmp_path, NOW, {}) == "watcher: no JSON came from Claude Code"
 
 
 def test_without_limits_nothing_is_stored(tmp_path):
@@ -100,7 +124,7 @@ def test_too_large_input_is_noted_in_the_line(tmp_path):
 
 @given(st.binary(max_size=50) | st.builds(lambda text: json.dumps({"rate_limits": text}).encode(), st.text()))
 def test_any_input_gives_one_line(data):
-    message = process_input(data, NOWHERE, NOW)
+    message = process_input(data, NOWHERE, NOW, {})
     assert message
     assert "\n" not in message
 

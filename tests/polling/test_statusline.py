@@ -122,6 +122,88 @@ def test_with_nothing_to_take_nothing_is_made(world):
     assert not world.paths.state_dir.exists()
 
 
+def sign_in(world, folder, account=None):
+    """Claude Code's login in a config folder, with the account that it names."""
+    place = world.home / folder
+    place.mkdir(parents=True, exist_ok=True)
+    login = {"accessToken": f"sk-ant-oat01-{account}", "expiresAt": 4102444800000}
+    (place / ".credentials.json").write_text(json.dumps({"claudeAiOauth": login}))
+    if account is not None:
+        owner = {"accountUuid": account, "emailAddress": f"{account}@x.io"}
+        beside = world.home if folder == ".claude" else place
+        (beside / ".claude.json").write_text(json.dumps({"oauthAccount": owner}))
+
+
+def rest(world):
+    world.answers["/api/oauth/usage"] = lambda _request: world.json({"error": {}}, 429)
+
+
+def say(world, used, ends=ENDS, **owner):
+    window = {"used_percentage": used, "resets_at": ends.timestamp()}
+    content = {"rate_limits": {"five_hour": window}, **owner}
+    inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, content, world.machine.now())
+    world.machine.passes(timedelta(minutes=1))
+    statusline.import_statusline(world.paths, world.doors())
+
+
+def used_by(world):
+    return {account: used for account, _, used, source in known(world) if source == "statusline"}
+
+
+def test_the_line_of_another_config_folder_is_not_counted_to_this_account(world):
+    world.login({})
+    sign_in(world, ".claude", "a")
+    sign_in(world, ".claude-work", "b")
+    world.check()
+    rest(world)
+    say(world, 88, folder=str(world.home / ".claude-work"))
+    assert used_by(world) == {}
+    say(world, 12, folder=str(world.home / ".claude"))
+    assert used_by(world) == {"a": 12.0}
+
+
+def test_a_folder_that_names_nobody_counts_only_if_its_resets_agree_with_an_answer(world):
+    world.login({})
+    sign_in(world, ".claude", "a")
+    world.check()
+    other = str(world.home / "elsewhere")
+    say(world, 88, ENDS - timedelta(hours=1), folder=other)
+    assert used_by(world) == {}
+    say(world, 15, ENDS + timedelta(minutes=1), folder=other)
+    assert used_by(world) == {"a": 15.0}
+
+
+def test_after_another_login_an_old_session_is_not_counted_to_the_new_account(world):
+    world.login({})
+    sign_in(world, ".claude", "a")
+    world.check()
+    say(world, 60, session="old")
+    assert used_by(world) == {"a": 60.0}
+    sign_in(world, ".claude", "b")
+    rest(world)
+    world.machine.passes(timedelta(minutes=30))
+    world.check()
+    say(world, 88, session="old")
+    say(world, 89, session="never seen before")
+    assert "b" not in used_by(world)
+    world.usage(20, ENDS)
+    world.machine.passes(timedelta(minutes=30))
+    world.check()
+    say(world, 90, session="old")
+    assert "b" not in used_by(world), "the session began with the other account"
+    say(world, 30, ENDS - timedelta(hours=1), session="new")
+    assert "b" not in used_by(world), "its window ends at another time"
+    say(world, 31, session="new")
+    assert used_by(world)["b"] == 31.0
+
+
+def test_an_absurd_line_blocks_no_later_one(world):
+    world.check()
+    for used in (1795864735, 120, 11, 99, 12):
+        say(world, used)
+    assert used_by(world) == {"": 12.0}
+
+
 def login(account, place="OpenCode"):
     return Credential(provider="claude", source_name=place, path="x", token=f"t-{account}", account=account)
 
@@ -135,10 +217,10 @@ def login(account, place="OpenCode"):
         ([], ""),
     ],
 )
-def test_whose_use_it_is(world, logins, owner):
+def test_whose_use_it_is_without_a_name(world, logins, owner):
     speak(world, 20)
     store = world.store()
-    at, snapshot = statusline.read_statusline(store, logins)
+    at, snapshot = statusline.read_statusline(store, logins, world.home)
     store.close()
     assert at == START
     assert (None if snapshot is None else snapshot.account) == owner
@@ -147,8 +229,8 @@ def test_whose_use_it_is(world, logins, owner):
 def test_an_entry_without_readings_is_taken_and_changes_nothing(world):
     inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, {"rate_limits": json.loads("[]")}, START)
     store = world.store()
-    assert statusline.read_statusline(store, ()) == (START, None)
-    assert statusline.read_statusline(store, ()) is None
+    assert statusline.read_statusline(store, (), world.home) == (START, None)
+    assert statusline.read_statusline(store, (), world.home) is None
     store.close()
 
 

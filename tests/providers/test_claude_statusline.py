@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from watcher.core.model import Reading, Snapshot, WindowKind
+from watcher.core.engine.state import SuspectReading, create_series_state
+from watcher.core.model import Reading, Series, Snapshot, WindowKind
 from watcher.providers.claude import filter_newer_readings, parse_statusline
 from watcher.storage.records import merge_snapshots
 
@@ -69,7 +71,40 @@ def test_nothing_known_is_no_snapshot(content):
 def test_a_reset_in_the_past_is_stale_and_no_news():
     snapshot = parse_statusline(limits(80, NOW.timestamp() - 1), NOW)
     assert snapshot.readings[0].stale
-    assert filter_newer_readings(snapshot, None) is None
+    assert filter_newer_readings(snapshot, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("used", "ends"),
+    [(1795864735, ENDS), (120, ENDS), (100.5, ENDS), (5, ENDS + timedelta(days=2)), (5, NOW + timedelta(days=9000))],
+)
+def test_an_impossible_percentage_or_reset_is_left_out(used, ends):
+    assert parse_statusline(limits(used, ends.timestamp()), NOW) is None
+
+
+def believed(used, suspect=None):
+    reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=used, resets_at=ENDS)
+    state = create_series_state(Series(provider="claude", window="five_hour"), NOW)
+    doubted = (
+        SuspectReading(reading=replace(reading, used_percent=suspect), received_at=NOW, is_reset=False)
+        if suspect
+        else None
+    )
+    return {state.series: replace(state, reading=reading, read_at=NOW, suspect=doubted)}
+
+
+@pytest.mark.parametrize(
+    ("used", "is_news", "why"),
+    [
+        (12, True, "it moves on from what is believed"),
+        (95, False, "an idle session repeats the suspect value"),
+        (96, True, "a second value near the suspect one"),
+        (11, False, "an old value"),
+    ],
+)
+def test_a_line_is_compared_with_the_last_believed_value(used, is_news, why):
+    snapshot = parse_statusline(limits(used), NOW)
+    assert (filter_newer_readings(snapshot, believed(11.0, suspect=95.0)) is not None) is is_news, why
 
 
 @pytest.mark.parametrize(
@@ -79,24 +114,17 @@ def test_a_reset_in_the_past_is_stale_and_no_news():
         (30, ENDS, False, "the same proves nothing about now"),
         (29, ENDS, False, "another session's older word"),
         (29, ENDS + timedelta(minutes=1), False, "boundaries jitter"),
-        (2, ENDS + timedelta(hours=5), True, "the next turn"),
+        (2, ENDS + timedelta(hours=3), True, "the next turn"),
         (90, ENDS - timedelta(hours=1), False, "an earlier turn"),
     ],
 )
 def test_only_what_moves_on_is_news(used, ends, is_news, why):
-    known = Snapshot(
-        provider="claude",
-        at=NOW,
-        readings=(Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=30.0, resets_at=ENDS),),
-    )
-    assert (
-        filter_newer_readings(parse_statusline(limits(used, ends.timestamp()), NOW), known) is not None
-    ) is is_news, why
+    snapshot = parse_statusline(limits(used, ends.timestamp()), NOW)
+    assert (filter_newer_readings(snapshot, believed(30.0)) is not None) is is_news, why
 
 
 def test_a_window_not_known_before_is_news():
-    known = Snapshot(provider="claude", at=NOW, readings=())
-    assert filter_newer_readings(parse_statusline(limits(1), NOW), known).readings[0].used_percent == 1.0
+    assert filter_newer_readings(parse_statusline(limits(1), NOW), {}).readings[0].used_percent == 1.0
 
 
 def test_merging_keeps_what_the_status_line_does_not_say():
@@ -138,4 +166,4 @@ def test_merging_into_nothing_is_the_snapshot_itself():
 )
 def test_any_json_is_a_snapshot_or_none(content):
     snapshot = parse_statusline(content, NOW)
-    assert snapshot is None or all(each.used_percent >= 0 for each in snapshot.readings)
+    assert snapshot is None or all(0 <= each.used_percent <= 100 for each in snapshot.readings)

@@ -6,7 +6,9 @@ Claude Code runs it many times a minute: standard library only.
 import json
 import math
 import os
+import re
 import sys
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,8 @@ def run_statusline() -> int:
     else:
         data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
         try:
-            line = process_input(data, paths.resolve_paths(os.environ, paths.find_home()).state_dir, clock.utc_now())
+            state_dir = paths.resolve_paths(os.environ, paths.find_home()).state_dir
+            line = process_input(data, state_dir, clock.utc_now(), os.environ)
         except ConfigError as error:
             line = f"watcher: {error}"
     encoding = sys.stdout.encoding or "ascii"
@@ -36,7 +39,7 @@ def run_statusline() -> int:
     return 0
 
 
-def process_input(data: bytes, state_dir: Path, now: datetime) -> str:
+def process_input(data: bytes, state_dir: Path, now: datetime, env: Mapping[str, str]) -> str:
     """Store the limits for the watcher and return the status line; an error becomes a part of it."""
     try:
         content = json.loads(data)
@@ -49,10 +52,19 @@ def process_input(data: bytes, state_dir: Path, now: datetime) -> str:
     if isinstance(limits, dict) and limits:
         parts += _format_limits(limits, now)
         try:
-            inbox.write_entry(state_dir, inbox.CLAUDE_STATUSLINE, {"rate_limits": limits}, now)
+            inbox.write_entry(state_dir, inbox.CLAUDE_STATUSLINE, _make_entry(content, limits, env), now)
         except (OSError, ValueError) as error:
             parts.append(f"not kept: {getattr(error, 'strerror', None) or error}")
     return " · ".join(part for part in parts if part) or "Claude"
+
+
+def _make_entry(content: dict[str, Any], limits: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+    """The limits, and whose they are: the session, and the config folder unless it is the usual one."""
+    transcript, session = (content.get(name) for name in ("transcript_path", "session_id"))
+    parts = re.split(r"[/\\]projects[/\\]", transcript) if isinstance(transcript, str) else []
+    folder = parts[0] if len(parts) > 1 else env.get("CLAUDE_CONFIG_DIR", "")
+    owner = {"folder": folder, "session": session}
+    return {"rate_limits": limits, **{name: text for name, text in owner.items() if isinstance(text, str) and text}}
 
 
 def _format_model(content: dict[str, Any]) -> str:
@@ -68,7 +80,7 @@ def _format_limits(limits: dict[str, Any], now: datetime) -> list[str]:
         window = limits.get(key)
         window = window if isinstance(window, dict) else {}
         used, left = _parse_number(window.get("used_percentage")), _format_time_left(window.get("resets_at"), now)
-        if used is not None:
+        if used is not None and used <= 100:  # noqa: PLR2004 - percent; an epoch stands here while there is no data
             parts.append(f"{name} {used:.0f}%" + (f" ({left})" if left else ""))
     return parts
 
@@ -80,7 +92,7 @@ def _parse_number(value: object) -> float | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) and 0 <= number < 1e6 else None  # noqa: PLR2004 - more is no percentage
+    return number if math.isfinite(number) and number >= 0 else None
 
 
 def _format_time_left(resets_at: object, now: datetime) -> str:

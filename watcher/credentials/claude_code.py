@@ -9,6 +9,7 @@ made by `claude setup-token`, and such a token may not read usage. The token is 
 single-use, and using it would sign the user out.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import MutableMapping
@@ -99,6 +100,19 @@ def _read_account(host_info: HostInfo) -> dict[str, Any]:
         return get_mapping(files.read_json(folder / ".claude.json", hint=SIGN_IN_HINT) or {}, "oauthAccount")
     except NotSignedInError:
         return {}
+
+
+def read_owner(folder: Path, home: Path) -> tuple[str, str]:
+    """The account id and email of a config folder's login; each is "" if the folder does not say it."""
+    places = [folder, home] if folder == home / ".claude" else [folder]
+    for place in places:
+        with contextlib.suppress(NotSignedInError):
+            content = files.read_json(place / ".claude.json", hint=SIGN_IN_HINT) or {}
+            account = get_mapping(content, "oauthAccount")
+            found = get_text(account, "accountUuid"), get_text(account, "emailAddress")
+            if any(found):
+                return found
+    return "", ""
 
 
 def _find_in_environment(host_info: HostInfo) -> list[Credential]:

@@ -272,7 +272,7 @@ class Poller:
         if provider != claude.ID:
             return
         logins = self._account_registry.list_logins(provider, self._environment.clock.now())
-        entry = statusline.read_statusline(self._store, logins)
+        entry = statusline.read_statusline(self._store, logins, self._environment.read_host_info().home)
         if entry is None:
             return
         self._statusline_at, snapshot = entry

@@ -1,7 +1,12 @@
 """Imports what Claude Code's status line wrote to the inbox. The daemon does it in its poll cycles, else a command."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from watcher import pipeline
 from watcher.config import loader as configuration
@@ -11,6 +16,7 @@ from watcher.credentials import Credential, claude_code
 from watcher.errors import WatcherError
 from watcher.polling import fetch, inbox
 from watcher.polling.account_registry import AccountRegistry
+from watcher.polling.accounts import is_fallback_key
 from watcher.providers import claude
 from watcher.status.builder import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
@@ -18,28 +24,121 @@ from watcher.system.environment import Environment
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths
 
+SESSIONS_FACT = "claude_sessions"
+MAX_SESSIONS = 50
 
-def read_statusline(store: Store, logins: Sequence[Credential]) -> tuple[datetime, Snapshot | None] | None:
-    """The time of the status line's last entry and its newer readings, if any; None if there is no new entry.
 
-    The entry names no account. It belongs to Claude Code's own login, or else to the only account there is.
-    """
+class _Owner(NamedTuple):
+    """An account that a line may belong to."""
+
+    account: str
+    name: str = ""
+    is_claude_code: bool = False  # a login of Claude Code itself, ...
+    folders: frozenset[Path] = frozenset()  # ... and the config folders that it was found in
+
+
+def read_statusline(store: Store, logins: Sequence[Credential], home: Path) -> tuple[datetime, Snapshot | None] | None:
+    """The time of the status line's last entry and its newer readings, if any; None if there is no new entry."""
     entry = inbox.pop_entry(store.path.parent, inbox.CLAUDE_STATUSLINE)
     if entry is None:
         return None
     content, at = entry
-    owners = [(each.account, each.account_name, each.source_name) for each in logins] or [
-        (each.account, each.name, "") for each in store.accounts.load() if each.provider == claude.ID
+    snapshot = claude.parse_statusline(content, at)
+    owner = None if snapshot is None else _find_owner(store, logins, content, snapshot, home)
+    if snapshot is None or owner is None:
+        return at, None
+    _record_session(store, content, owner.account, at)
+    snapshot = replace(snapshot, account=owner.account, account_name=owner.name)
+    return at, claude.filter_newer_readings(snapshot, store.alerts.load_state().series_states)
+
+
+def _find_owner(
+    store: Store, logins: Sequence[Credential], content: Mapping[str, Any], snapshot: Snapshot, home: Path
+) -> _Owner | None:
+    """The account of an entry; None if it belongs to an unknown account, or if nothing says to which one.
+
+    The config folder of the session names the account, or holds its login. An old session may still use the login that
+    was in the folder before. So a session stays with its first account, and after a change of logins, as in a folder
+    that says nothing, an entry counts only if its resets agree with the last answer about the account.
+    """
+    known = {each.account: each for each in store.accounts.load() if each.provider == claude.ID}
+    default_folder = home / ".claude"
+    folder = Path(_get_text(content, "folder") or default_folder)
+    account_id, email = claude_code.read_owner(folder, home)
+    owners = [_make_owner(login) for login in logins] or [_Owner(each.account, each.name) for each in known.values()]
+    if not owners:
+        return _Owner(account_id or email, email)
+    if account_id or email:
+        own = [each for each in owners if _is_named(each, account_id, email)]
+        is_sure = bool(own)
+        nameless = [each for each in owners if is_fallback_key(each.account) and "@" not in each.name]
+        own = own or [each for each in nameless if not each.folders or folder in each.folders]
+    else:
+        own = [each for each in owners if folder in each.folders]
+        is_sure = bool(own)
+        if not own and folder == default_folder:
+            elsewhere = [each for each in owners if not each.folders]
+            own = [each for each in elsewhere if each.is_claude_code] or elsewhere
+            is_sure = len(own) == 1
+        own = own or owners
+    signed_out = [
+        each for each in known.values() if each.snapshot and each.account not in {one.account for one in owners}
     ]
-    own = [owner for owner in owners if owner[2] == claude_code.SOURCE_NAME] or owners or [("", "", "")]
-    if len(own) > 1:
-        return at, None
-    account, name, _ = own[0]
-    snapshot = claude.parse_statusline(content, at, account=account, account_name=name)
-    known = store.accounts.find(claude.ID, account)
-    if snapshot is None:
-        return at, None
-    return at, claude.filter_newer_readings(snapshot, known.snapshot if known else None)
+    if signed_out or not is_sure:
+        own = [each for each in own if each.account in known and _agrees(snapshot, known[each.account].snapshot)]
+    first = _load_sessions(store).get(_get_text(content, "session"))
+    own = [each for each in own if first is None or first == each.account or first not in known]
+    return own[0] if len(own) == 1 else None
+
+
+def _make_owner(login: Credential) -> _Owner:
+    own = [each for each in (login, *login.fallbacks) if each.source_name == claude_code.SOURCE_NAME]
+    paths = [Path(each.path) for each in own]
+    folders = frozenset(path.parent for path in paths if path.is_absolute())
+    return _Owner(login.account, login.account_name, is_claude_code=bool(own), folders=folders)
+
+
+def _is_named(owner: _Owner, account_id: str, email: str) -> bool:
+    """Whether an account is the one of that id or, if its id is unknown, of that email."""
+    if account_id and owner.account == account_id:
+        return True
+    has_id = not is_fallback_key(owner.account) and "@" not in owner.account
+    emails = {owner.account.casefold(), owner.name.casefold()}
+    return bool(email) and email.casefold() in emails and not (has_id and account_id)
+
+
+def _agrees(snapshot: Snapshot, answer: Snapshot | None) -> bool:
+    """Whether the windows end when the last answer about an account says; False if that cannot be compared."""
+    ends = {
+        each.window: each.resets_at
+        for each in (answer.readings if answer else ())
+        if each.resets_at is not None and each.resets_at > snapshot.at and each.used_percent
+    }
+    apart = [
+        abs(each.resets_at - ends[each.window])
+        for each in snapshot.readings
+        if each.resets_at is not None and each.window in ends
+    ]
+    return bool(apart) and max(apart) <= claude.RESET_TOLERANCE
+
+
+def _load_sessions(store: Store) -> dict[str, str]:
+    """Session -> key of the account that its first entry belonged to, oldest first."""
+    fact = store.facts.load(SESSIONS_FACT)
+    return {} if fact is None else msgspec.json.decode(fact[0], type=dict[str, str])
+
+
+def _record_session(store: Store, content: Mapping[str, Any], account: str, at: datetime) -> None:
+    session, sessions = _get_text(content, "session"), _load_sessions(store)
+    if not session or sessions.get(session) == account:
+        return
+    kept = dict([*sessions.items(), (session, account)][-MAX_SESSIONS:])
+    store.run_transaction(lambda: store.facts.save(SESSIONS_FACT, msgspec.json.encode(kept).decode(), at), now=at)
+
+
+def _get_text(content: Mapping[str, Any], name: str) -> str:
+    value = content.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def import_statusline(paths: Paths, environment: Environment) -> None:
@@ -66,7 +165,7 @@ def import_statusline(paths: Paths, environment: Environment) -> None:
             )
             logins.record_credentials(claude.ID, found.credentials, now)
             logins.settle(claude.ID, config, now, troubled={each.account for each in found.failures})
-            entry = read_statusline(store, logins.list_logins(claude.ID, now))
+            entry = read_statusline(store, logins.list_logins(claude.ID, now), host_info.home)
             if entry is not None and entry[1] is not None:
                 pipeline.process_result(store, config, entry[1], now=now, every=settings.pace.every)
                 write_status(store, config, now=now)

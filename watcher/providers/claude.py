@@ -18,7 +18,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
+from watcher.core.engine.state import SeriesState
+from watcher.core.model import Reading, Request, Response, Series, Snapshot, WindowKind
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, claude_code, opencode
 from watcher.credentials.files import collect_credentials
 from watcher.errors import ProviderError, RateLimitedError, ShapeChangedError
@@ -208,14 +209,14 @@ PROVIDER = Provider(
 
 
 RESET_TOLERANCE = timedelta(minutes=15)  # the reset time of one period of a window varies by less
+MAX_PERCENT = 100.0  # none of these windows can be in overage
 
 
-def parse_statusline(
-    content: Mapping[str, Any], at: datetime, *, account: str = "", account_name: str = ""
-) -> Snapshot | None:
-    """The snapshot in the input; None if it has no limits, as at the start of a session.
+def parse_statusline(content: Mapping[str, Any], at: datetime) -> Snapshot | None:
+    """The snapshot in the input, without an account; None if it has no limits, as at the start of a session.
 
-    The snapshot is partial: windows that it lacks are not gone.
+    The snapshot is partial: windows that it lacks are not gone. While Claude Code has no data, it may put an epoch in
+    the place of a percentage: a window with an impossible percentage or reset is left out.
     """
     windows = {
         key: {"utilization": fields.get("used_percentage"), "resets_at": fields.get("resets_at")}
@@ -225,30 +226,41 @@ def parse_statusline(
     readings = tuple(
         replace(each, source="statusline", stale=each.resets_at is not None and each.resets_at <= at)
         for each in parse_readings(windows)
+        if _is_possible(each, at)
     )
-    if not readings:
-        return None
-    return parsing.clean_snapshot(
-        Snapshot(
-            provider="claude", account=account, account_name=account_name, at=at, readings=readings, complete=False
-        )
-    )
+    return parsing.clean_snapshot(Snapshot(provider=ID, at=at, readings=readings, complete=False)) if readings else None
 
 
-def filter_newer_readings(snapshot: Snapshot, last: Snapshot | None) -> Snapshot | None:
-    """The snapshot with only those readings that are newer than the last known ones; None if there are none.
+def _is_possible(reading: Reading, at: datetime) -> bool:
+    if reading.used_percent is None or reading.used_percent > MAX_PERCENT:
+        return False
+    if reading.resets_at is None or reading.window_seconds is None:
+        return True
+    return reading.resets_at - at <= timedelta(seconds=reading.window_seconds) + RESET_TOLERANCE
+
+
+def filter_newer_readings(snapshot: Snapshot, states: Mapping[Series, SeriesState]) -> Snapshot | None:
+    """The snapshot with only those readings that are newer than the last believed ones; None if there are none.
 
     Every open session repeats its last values, for hours if it is idle. Within one period of a window use only grows,
-    so a lower value or one of an earlier period is old, and an equal one proves nothing.
+    so a lower value or one of an earlier period is old. An equal one proves nothing, not even a suspect one.
     """
-    known = {reading.window: reading for reading in last.readings} if last else {}
-    fresh = tuple(each for each in snapshot.readings if not each.stale and _is_newer(each, known.get(each.window)))
+    fresh = tuple(
+        each
+        for each in snapshot.readings
+        if not each.stale
+        and _is_newer(each, states.get(Series(provider=ID, account=snapshot.account, window=each.window)))
+    )
     return replace(snapshot, readings=fresh) if fresh else None
 
 
-def _is_newer(reading: Reading, known: Reading | None) -> bool:
-    if known is None or known.used_percent is None or reading.used_percent is None:
+def _is_newer(reading: Reading, state: SeriesState | None) -> bool:
+    known = None if state is None else state.reading
+    if state is None or known is None or known.used_percent is None or reading.used_percent is None:
         return True
+    suspect = state.suspect
+    if suspect is not None and suspect.reading.used_percent == reading.used_percent:
+        return False
     if reading.resets_at and known.resets_at and abs(reading.resets_at - known.resets_at) > RESET_TOLERANCE:
         return reading.resets_at > known.resets_at
     return reading.used_percent > known.used_percent
