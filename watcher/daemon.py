@@ -5,9 +5,11 @@ The process sleeps in `WorkQueue.get` until a job is due or a callback arrives. 
 on.
 """
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from watcher import pipeline
 from watcher.config import loader as configuration
@@ -20,11 +22,14 @@ from watcher.errors import ConfigError
 from watcher.polling import next_poll
 from watcher.polling.poller import Poller
 from watcher.status.builder import write_status
-from watcher.storage.store import HEARTBEAT_EVERY, Store
+from watcher.storage.store import HEARTBEAT_EVERY, METRICS_PROBLEMS_FACT, Store
 from watcher.system.environment import Environment
 from watcher.system.log import Log
 from watcher.system.paths import Paths
 from watcher.system.scheduler import Callback, RequestRunner, Scheduler, WorkQueue
+
+if TYPE_CHECKING:
+    from watcher.prometheus.exporter import Exporter
 
 CONFIG_ERROR_FACT = "config_error"  # the mistake in the config; empty: none
 CHECK_CONFIG_ERROR_FACT = "config_refused"  # likewise, found by `check`: not reported on the desktop yet
@@ -57,15 +62,17 @@ class Daemon:
         self._fingerprint = self.config.fingerprint  # of the files as last loaded, in force or refused
         self._work_queue = work_queue or WorkQueue()
         self._scheduler = Scheduler(environment.clock, lambda name, error: log.report_error(f"job {name}", error))
+        self._requests = RequestRunner(self._work_queue, self._scheduler)
         self._poller = Poller(
             environment=environment,
             store=store,
             config=self.config,
             scheduler=self._scheduler,
-            requests=RequestRunner(self._work_queue, self._scheduler),
+            requests=self._requests,
             on_result=self._on_result,
             add_secrets=redactor.add_secrets,
         )
+        self._exporter: Exporter | None = None
         self._dispatcher = Dispatcher(
             environment=environment,
             store=store,
@@ -96,9 +103,11 @@ class Daemon:
         self._save_config_facts(self._environment.clock.now())
         self._poller.apply_config(self.config)
         self._dispatcher.apply_config(self.config)
+        self._start_exporter()
         self._write_heartbeat()
         self._delete_old_records()
         self._run_loop(lambda: self._stopping)
+        self._call_safely("metrics", self._stop_exporter)
         self._call_safely("shutdown", self._record_shutdown)
         self._call_safely("status", self._write_status)
 
@@ -251,6 +260,7 @@ class Daemon:
         self._log.info(f"config loaded: {len(config.rules)} rules, {len(config.channels)} channels")
         self._dispatcher.apply_config(config)
         self._poller.apply_config(config)
+        self._start_exporter()
         self._evaluate_time()
 
     def _save_config_facts(self, now: datetime) -> None:
@@ -273,12 +283,41 @@ class Daemon:
             "The watcher's config has a mistake", f"The last good one stays in force.\n{text}"
         )
 
+    def _start_exporter(self) -> None:
+        """Export metrics as the config in force says; what an earlier config asked for ends."""
+        self._stop_exporter()
+        problem = self.config.broken_channels.get("metrics")
+        problems = json.dumps({"config": problem} if problem else {})
+        known, now = self._store.facts.load(METRICS_PROBLEMS_FACT), self._environment.clock.now()
+        if problem or known is not None:
+            self._store.run_transaction(lambda: self._store.facts.save(METRICS_PROBLEMS_FACT, problems, now), now=now)
+        if self.config.metrics is None:
+            return
+        from watcher.prometheus.exporter import Exporter  # noqa: PLC0415 - only where metrics are configured
+
+        self._exporter = Exporter(
+            self.config.metrics,
+            store=self._store,
+            environment=self._environment,
+            scheduler=self._scheduler,
+            requests=self._requests,
+            log_warning=self._log.warning,
+        )
+        self._exporter.update()
+
+    def _stop_exporter(self) -> None:
+        if self._exporter is not None:
+            self._exporter.close()
+            self._exporter = None
+
     # --- the daemon's own jobs --------------------------------------------------------------------------------------
 
     def _write_status(self) -> None:
         """Write `status.json` if anything changed since the last time."""
         if self._store.change_count != self._written_count:
             write_status(self._store, self.config, now=self._environment.clock.now())
+            if self._exporter is not None:
+                self._call_safely("metrics", self._exporter.update)
             self._written_count = self._store.change_count
 
     def _write_heartbeat(self) -> None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "replay": "watcher.cli.replay:replay_command",
     "history": "watcher.cli.history:history",
     "report": "watcher.cli.report:report",
+    "metrics": "watcher.cli.metrics:metrics",
     "doctor": "watcher.cli.doctor:doctor",
     "config": "watcher.cli.config:config",
     "snooze": "watcher.cli.snooze:snooze",

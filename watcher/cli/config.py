@@ -12,6 +12,7 @@ from watcher.cli.context import find_paths, load_effective_config
 from watcher.cli.output import format_count, format_toml
 from watcher.config import json_schema
 from watcher.config.loader import Config, ProviderSettings
+from watcher.config.metrics import MetricsSettings
 from watcher.core.redaction import Redactor
 from watcher.core.rules.rule import build_rules_schema
 from watcher.notifiers import NOTIFIERS, Channel
@@ -85,6 +86,8 @@ def build_config_document(effective_config: Config) -> dict[str, Any]:
             **{severity.value: list(names) for severity, names in routing.routes.items()},
         },
     }
+    if effective_config.metrics is not None:
+        document["metrics"] = _build_metrics_table(effective_config.metrics)
     if routing.quiet_hours is not None:
         document["quiet"] = {"hours": f"{routing.quiet_hours.start:%H:%M}-{routing.quiet_hours.end:%H:%M}"}
         zone = getattr(routing.formatter.tz, "key", None)
@@ -100,6 +103,28 @@ def format_config_duration(duration: timedelta) -> str:
         count, rest = divmod(rest, seconds)
         text += f"{count}{unit}" if count else ""
     return text or "0s"
+
+
+def _build_metrics_table(settings: MetricsSettings) -> dict[str, Any]:
+    labels, push = settings.labels, settings.push
+    known = {
+        "listen": None if settings.listen is None else "{}:{}".format(*settings.listen),
+        "token": MASK if settings.token is not None else None,
+        "textfile": None if settings.textfile is None else str(settings.textfile),
+        "detail": "lean" if labels.lean else "full",
+        "account": labels.account,
+        "aliases": dict(labels.aliases),
+        "salt": MASK if labels.salt else None,
+        "labels": dict(labels.extra),
+        "push": push
+        and {
+            "url": push.url,
+            "every": format_config_duration(push.every),
+            "headers": dict.fromkeys(push.headers, MASK),
+            "instance": push.instance,
+        },
+    }
+    return {key: value for key, value in known.items() if value not in (None, {})}
 
 
 def _build_provider_table(settings: ProviderSettings) -> dict[str, Any]:

@@ -114,10 +114,12 @@ class StatusFormatter:
             + _format_waiting_count(document, name)
             for name, answer in document.stopped_channels.items()
         ]
-        return refused + [
+        metrics = [f"metrics: {problem}" for problem in document.metrics_problems.values()]
+        broken = [
             _format_broken_secret(name, error) + _format_waiting_count(document, name)
             for name, error in document.broken_channels.items()
         ]
+        return [*refused, *broken, *metrics]
 
     def format_undelivered(self, delivery: UndeliveredMessage) -> str:
         """`not delivered to team: "Claude at 82 %" (given up: 404 no_service)`."""

@@ -48,6 +48,31 @@ class QuietTable(Struct, forbid_unknown_fields=True):
     tz: str | None = None
 
 
+class PushTable(Struct, forbid_unknown_fields=True):
+    """Push the metrics by Prometheus' remote write."""
+
+    url: str
+    type: Literal["remote_write"] = "remote_write"
+    every: str = "1m"
+    headers: dict[str, str] = field(default_factory=dict)
+    instance: Literal["hash", "name", "none"] = "hash"
+    insecure: bool = False
+
+
+class MetricsTable(Struct, forbid_unknown_fields=True):
+    """Metrics for Prometheus."""
+
+    listen: str | None = None
+    token: str | None = None
+    textfile: str | None = None
+    detail: Literal["full", "lean"] = "full"
+    account: Literal["hash", "alias", "name", "none"] = "hash"
+    aliases: dict[str, str] = field(default_factory=dict)
+    salt: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    push: PushTable | None = None
+
+
 class ConfigDocument(Struct, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -56,6 +81,7 @@ class ConfigDocument(Struct, forbid_unknown_fields=True):
     channels: dict[str, dict[str, Any]] = field(default_factory=dict)
     route: dict[str, list[str]] = field(default_factory=dict)
     quiet: QuietTable | None = None
+    metrics: MetricsTable | None = None
     rule: Any = None  # read and checked by `watcher.core.rules.loader`
 
 
@@ -116,7 +142,7 @@ class ConfigFile:
         """`raw` as a table of that kind, without unknown keys and values of a wrong type, which are problems."""
         if not isinstance(raw, dict):
             self.add_problem(key_path, "must be a table")
-            return kind() if kind is not QuietTable else None
+            return None if kind in (QuietTable, MetricsTable, PushTable) else kind()
         good = {}
         types = {each.encode_name: each for each in msgspec.structs.fields(kind)}
         for key, value in raw.items():
@@ -145,8 +171,8 @@ class ConfigFile:
     def _convert_value(self, kind: Any, value: Any, key_path: KeyPath) -> Any:
         if isinstance(kind, type) and issubclass(kind, Struct):
             return self.convert_table(value, kind, key_path)
-        if kind == QuietTable | None:
-            return self.convert_table(value, QuietTable, key_path)
+        if kind in (QuietTable | None, MetricsTable | None, PushTable | None):
+            return self.convert_table(value, get_args(kind)[0], key_path)
         if kind == dict[str, ProviderTable] and isinstance(value, dict):
             return {name: self.convert_table(table, ProviderTable, (*key_path, name)) for name, table in value.items()}
         if kind == dict[str, list[str]] and isinstance(value, dict):

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from watcher.config.file import ConfigDocument, PollTable, ProviderTable, QuietTable
+from watcher.config.file import ConfigDocument, MetricsTable, PollTable, ProviderTable, PushTable, QuietTable
 from watcher.core.model import Severity
 from watcher.core.rules.rule import DURATION_PATTERN, JSON_SCHEMA_DIALECT, RuleEntry, strip_null
 from watcher.notifiers import NOTIFIERS
@@ -34,15 +34,42 @@ DESCRIPTIONS = {
     "quiet": "When only critical alerts are sent; the others wait for the end.",
     "quiet.hours": "From and to: 22:00-08:00.",
     "quiet.tz": "The time zone of the hours: Europe/Berlin. Default: local time.",
+    "metrics": "Numbers for the Prometheus of a team. Off unless the table is there.",
+    "metrics.listen": "Where GET /metrics is answered: 127.0.0.1:9188. Another host than this machine needs a token.",
+    "metrics.token": f"What a scrape must send as Bearer token. {SECRET_DESCRIPTION}",
+    "metrics.textfile": "A file for node_exporter's textfile collector: it ends in .prom.",
+    "metrics.detail": "full (default), or lean: about half the samples.",
+    "metrics.account": "The label `account`: hash (default), alias, name (an email leaves this machine) or none.",
+    "metrics.aliases": "Account name -> label, with account = alias.",
+    "metrics.salt": f"Secret of the team: the same account has the same hash on every machine. {SECRET_DESCRIPTION}",
+    "metrics.labels": "Labels added to every sample: team = search.",
+    "metrics.push": "Send the samples by remote write, for machines that cannot be scraped.",
+    "push.url": "Address of the receiver: https://mimir.example/api/v1/push.",
+    "push.type": "remote_write.",
+    "push.every": "From 15s to 2m. Default: 1m.",
+    "push.headers": "Headers of each push. Each value may be a secret: env:NAME, file:PATH, cmd:ARGV.",
+    "push.instance": "The label `instance`: hash of the host name (default), name or none.",
+    "push.insecure": "Send over a connection that is not encrypted.",
     "rule": "Rules; they may also be in files of their own in rules/.",
 }
 """Key -> its description."""
 
 
+TABLES = {
+    "poll": "PollTable",
+    "providers": "ProviderTable",
+    "quiet": "QuietTable",
+    "metrics": "MetricsTable",
+    "push": "PushTable",
+}
+"""Table -> the record that it is read into."""
+
+
 def build_config_schema() -> dict[str, Any]:
     """The JSON Schema of `config.toml`."""
     (refs, parts) = msgspec.json.schema_components(
-        [ConfigDocument, PollTable, ProviderTable, QuietTable, RuleEntry], ref_template="#/$defs/{name}"
+        [ConfigDocument, PollTable, ProviderTable, QuietTable, RuleEntry, MetricsTable, PushTable],
+        ref_template="#/$defs/{name}",
     )
     parts = strip_null(parts)
     document = parts.pop(refs[0]["$ref"].rpartition("/")[2])
@@ -74,7 +101,7 @@ def _find_key_schema(path: str, keys: dict[str, Any], parts: dict[str, Any]) -> 
     elif table == "route":
         found = keys[table]["properties"][key]
     else:
-        name = {"poll": "PollTable", "providers": "ProviderTable", "quiet": "QuietTable"}[table]
+        name = TABLES[table]
         found = parts[name]["properties"][key]
     return found
 

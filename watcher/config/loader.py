@@ -21,6 +21,7 @@ from watcher.config.file import (
     read_text,
     suggest,
 )
+from watcher.config.metrics import MetricsSettings, read_metrics
 from watcher.config.secrets import ConfigSecrets, SecretResolver
 from watcher.core.model import Pace, Severity, make_pace
 from watcher.core.routing.messages import Formatter, ProviderInfo
@@ -61,6 +62,7 @@ class Config(Struct, frozen=True, kw_only=True):
     channels: Mapping[str, Channel]
     routing: Routing
     rules: tuple[Rule, ...]
+    metrics: MetricsSettings | None
     hints: bool  # whether to watch the tools' own folders for signs of use
     secrets: tuple[str, ...]  # every secret in use, for the redactor
     secret_files: tuple[Path, ...]  # read for `file:PATH`
@@ -114,6 +116,7 @@ class _ConfigLoader:
             channels=channels,
             routing=self._read_routing(document, channels),
             rules=self._load_rules(channels),
+            metrics=read_metrics(document.metrics, self._file, self._secrets, self._home),
             hints=document.poll.hints,
             secrets=tuple(self._secrets.values),
             secret_files=tuple(self._secrets.files),

@@ -102,7 +102,7 @@ class ConfigSecrets:
             return None
         self.values += (secret, *_extract_url_passwords(secret))
         reference = _REFERENCE_PATTERN.fullmatch(text)
-        if reference is None and not _is_loopback_url(text):
+        if reference is None and not is_loopback_url(text):
             self._require_private_file(key_path)
         elif reference is not None and reference[1] == "file":
             self.files.append(expand_home(reference[2], self._home))
@@ -112,7 +112,7 @@ class ConfigSecrets:
         """Treat a password in an address as a secret."""
         passwords = _extract_url_passwords(text)
         self.values += passwords
-        if passwords and not _is_loopback_url(text):
+        if passwords and not is_loopback_url(text):
             self._require_private_file(key_path)
 
     def _require_private_file(self, key_path: KeyPath) -> None:
@@ -141,7 +141,7 @@ def _extract_url_passwords(text: str) -> tuple[str, ...]:
     return password or name, unquote(password or name), sent
 
 
-def _is_loopback_url(text: str) -> bool:
+def is_loopback_url(text: str) -> bool:
     """Whether the text is the address of a server on this machine, which is of no use to anyone else."""
     try:
         host = urlsplit(text).hostname if "://" in text else None

@@ -95,6 +95,26 @@ def _was_polled_recently(context: DoctorContext) -> bool:
     )
 
 
+def check_metrics(context: DoctorContext) -> Iterator[Finding]:
+    """Whether the metrics get out, where they are configured."""
+    config = context.config
+    settings = None if config is None else config.metrics
+    for way, problem in context.status.metrics_problems.items():
+        yield fail(f"metrics {way}", problem, "correct [metrics] in the config")
+    if settings is None:
+        return
+    if settings.labels.account == "name":
+        yield warn("metrics", "the names of accounts, which may be emails, leave this machine", 'account = "hash"')
+    if settings.textfile is not None:
+        folder = settings.textfile.parent
+        if not (folder.is_dir() and has_access(folder, os.W_OK | os.X_OK)):
+            yield fail("metrics", f"{folder} cannot be written", f"ls -ld {quote(str(folder))}")
+    if not context.status.metrics_problems:
+        ways = {"listen": settings.listen, "textfile": settings.textfile, "push": settings.push}
+        used = ", ".join(way for way, value in ways.items() if value is not None)
+        yield ok("metrics", f"exported by {used}" if used else "shown by `watcher metrics` only")
+
+
 # --- the database -----------------------------------------------------------------------------------------------------
 
 

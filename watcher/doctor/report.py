@@ -20,6 +20,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("answers", providers.check_answers),
     ("channels", config.check_channels),
     ("channels", config.check_desktop),
+    ("metrics", machine.check_metrics),
     ("watching", machine.check_login_item),
     ("watching", machine.check_daemon),
     ("database", machine.check_database),

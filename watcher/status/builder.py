@@ -30,7 +30,7 @@ from watcher.status.document import (
     encode_json,
 )
 from watcher.storage.records import Account
-from watcher.storage.store import HEARTBEAT_EVERY, Store
+from watcher.storage.store import HEARTBEAT_EVERY, METRICS_PROBLEMS_FACT, Store
 
 if TYPE_CHECKING:
     from watcher.config.loader import Config  # slow to import: every provider and channel
@@ -53,9 +53,7 @@ def collect_config_facts(config: "Config") -> ConfigFacts:
     return ConfigFacts(
         poll_every_s={name: each.pace.every.total_seconds() for name, each in config.providers.items()},
         waiting_rules={rule.name for rule in config.rules if rule.notifies_only_at_end},
-        broken_channels={
-            name: error for name, error in config.broken_channels.items() if not name.startswith("channels.")
-        },
+        broken_channels={name: error for name, error in config.broken_channels.items() if name in config.channels},
     )
 
 
@@ -100,6 +98,7 @@ def build_status(store: Store, config: ConfigFacts, *, now: datetime) -> StatusD
             config_error=_find_config_error(store),
             database_error=store.disk_error,
             broken_channels=dict(config.broken_channels),
+            metrics_problems=_load_metrics_problems(store),
             stopped_channels={stop.channel: stop.detail for stop in store.outbox.load_stops()},
             undelivered=[
                 _build_undelivered(delivery)
@@ -156,6 +155,11 @@ def make_series_formatter(store: Store) -> Callable[[Series], str]:
         return f"{series.provider}[{names.get((series.provider, series.account)) or series.account}].{series.window}"
 
     return format_series
+
+
+def _load_metrics_problems(store: Store) -> dict[str, str]:
+    fact = store.facts.load(METRICS_PROBLEMS_FACT)
+    return json.loads(fact[0]) if fact is not None else {}
 
 
 def _find_config_error(store: Store) -> str | None:

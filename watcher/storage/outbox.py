@@ -1,5 +1,6 @@
 """Deliveries, channels that refused permanently, why messages were not sent, and snoozes."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ class Outbox:
 
     def __init__(self, database: Database, accounts: Accounts) -> None:
         self._database, self._accounts = database, accounts
+        self.finished_counts: Counter[tuple[str, DeliveryState]] = Counter()  # (channel, state) since the start
 
     def load(self) -> list[Delivery]:
         """Deliveries that are queued or held, oldest first."""
@@ -66,6 +68,8 @@ class Outbox:
     def update(self, deliveries: Iterable[Delivery]) -> None:
         """Save changed deliveries."""
         for delivery in deliveries:
+            if delivery.state not in (DeliveryState.QUEUED, DeliveryState.HELD):
+                self.finished_counts[delivery.channel, delivery.state] += 1
             self._database.execute(
                 "UPDATE delivery SET key = ?, channel = ?, state = ?, created_at = ?, record = ? WHERE id = ?",
                 (*_encode_row(delivery), delivery.id),

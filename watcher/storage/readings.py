@@ -1,5 +1,6 @@
 """The results of polls: readings of 14 days, hourly ones of a year, and failed polls of 14 days."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -18,10 +19,13 @@ class Readings:
 
     def __init__(self, database: Database, accounts: Accounts) -> None:
         self._database, self._accounts = database, accounts
+        self.poll_counts: Counter[tuple[str, str, str]] = Counter()  # (provider, account, `ok` or kind) since the start
 
     def save_result(self, result: Snapshot | PollFailure) -> None:
         """Save the result of a poll. After a failure the account still has its last good snapshot."""
         number, at = self._accounts.assign_number(result.provider, result.account), records.to_milliseconds(result.at)
+        outcome = result.kind if isinstance(result, PollFailure) else "ok"
+        self.poll_counts[result.provider, result.account, outcome] += 1
         if isinstance(result, PollFailure):
             retry_at = None if result.retry_at is None else records.to_milliseconds(result.retry_at)
             self._database.execute(

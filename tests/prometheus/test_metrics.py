@@ -1,0 +1,197 @@
+"""The samples of a watcher: what is exported, what is missing, and the texts and bytes that leave."""
+
+import re
+import shutil
+import struct
+import subprocess
+from datetime import timedelta
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from tests.prometheus.tools import needs
+from tests.world import HOOK, SESSION, START, made
+from watcher.config.metrics import MetricsLabels
+from watcher.errors import TimedOutError
+from watcher.prometheus.metrics import (
+    FAMILIES,
+    STALE_NAN,
+    Sample,
+    collect_samples,
+    encode_remote_write,
+    format_text,
+    label_account,
+)
+
+M = timedelta(minutes=1)
+SALTED = MetricsLabels(salt="team secret")
+
+
+@pytest.fixture
+def world(tmp_path):
+    with made(tmp_path, HOOK + SESSION) as world:
+        yield world
+
+
+def collect(world, labels=SALTED):
+    return collect_samples(world.store(), labels, world.machine.now())
+
+
+def values(samples, name):
+    return [each.value for each in samples if each.name == f"ai_usage_{name}"]
+
+
+def test_a_window_is_exported_as_the_engine_believes_it(world):
+    world.usage(85)
+    world.watch(4 * M)
+    samples = collect(world)
+    assert values(samples, "window_used_ratio") == [0.85]
+    assert values(samples, "window_reset_timestamp_seconds") == [(START + timedelta(hours=4)).timestamp()]
+    assert values(samples, "window_length_seconds") == [5 * 3600]
+    assert values(samples, "window_read_timestamp_seconds") == [START.timestamp()]
+    assert values(samples, "window_primary") == [1]
+    assert values(samples, "account_up") == [1]
+    (firing,) = [each for each in samples if each.name == "ai_usage_alert_firing"]
+    assert dict(firing.labels) | {"account": ""} == {
+        "provider": "claude",
+        "account": "",
+        "window": "five_hour",
+        "kind": "session",
+        "rule": "session",
+        "severity": "warning",
+    }
+
+
+def test_unknown_is_a_missing_sample_and_never_zero(world):
+    world.usage(50)
+    world.watch(4 * M)
+    world.answers["/api/oauth/usage"] = lambda _request: TimedOutError("no answer")
+    world.watch(10 * M)
+    samples = collect(world)
+    assert values(samples, "window_used_ratio") == []
+    assert values(samples, "window_read_timestamp_seconds") == [START.timestamp()]
+    assert values(samples, "account_up") == [0]
+    (error,) = [each for each in samples if each.name == "ai_usage_account_error_info"]
+    assert dict(error.labels)["kind"] == "timeout"
+    assert not any(value == "no answer" for each in samples for _, value in each.labels)
+
+
+def test_a_reading_that_is_not_believed_is_not_exported(world):
+    world.usage(3)
+    world.watch(4 * M)
+    world.usage(100)
+    world.machine.passes(10 * M)
+    world.watch(M / 2)
+    assert len(world.polls()) == 2
+    assert values(collect(world), "window_used_ratio") == []
+    assert values(collect(world), "window_read_timestamp_seconds") == [START.timestamp()]
+
+
+def test_a_new_episode_counts(world):
+    world.usage(50)
+    world.watch(4 * M)
+    (before,) = values(collect(world), "window_episodes_total")
+    world.usage(2, START + timedelta(hours=9))
+    world.machine.passes(timedelta(hours=5))
+    world.watch(30 * M)
+    assert values(collect(world), "window_episodes_total") == [before + 1]
+
+
+def test_lean_leaves_out_half(world):
+    world.watch(4 * M)
+    full, lean = collect(world), collect(world, MetricsLabels(salt="s", lean=True))
+    names = {each.name for each in full} - {each.name for each in lean}
+    assert names >= {"ai_usage_window_length_seconds", "ai_usage_window_primary"}
+    assert "ai_usage_window_used_ratio" in {each.name for each in lean}
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (MetricsLabels(account="name"), "me@example.com"),
+        (MetricsLabels(account="none"), ""),
+        (MetricsLabels(account="alias", aliases={"me@example.com": "me"}), "me"),
+        (MetricsLabels(account="alias", aliases={"key-1": "me"}), "me"),
+    ],
+)
+def test_an_account_is_labelled_as_the_config_says(labels, expected):
+    assert label_account(labels, "claude", "key-1", "me@example.com") == expected
+
+
+def test_an_account_is_a_salted_hash_unless_it_has_an_alias():
+    plain = label_account(MetricsLabels(salt="a"), "claude", "key-1", "me@example.com")
+    assert re.fullmatch("[0-9a-f]{10}", plain)
+    assert label_account(MetricsLabels(salt="a"), "claude", "key-1", "another name") == plain
+    assert label_account(MetricsLabels(salt="b"), "claude", "key-1", "me@example.com") != plain
+    assert label_account(MetricsLabels(salt="a"), "codex", "key-1", "me@example.com") != plain
+    without_alias = MetricsLabels(account="alias", salt="a", aliases={"you@example.com": "you"})
+    assert label_account(without_alias, "claude", "key-1", "me@example.com") == plain
+
+
+HOSTILE = [
+    Sample("ai_usage_account_up", (("account", 'a"b\\c\nd'), ("provider", "clàude\ud800")), 1),
+    Sample("ai_usage_window_episodes_total", (("window", "w"),), 3),
+    Sample("ai_usage_window_exhaustion_timestamp_seconds", (), float("inf")),
+    Sample("ai_usage_window_used_ratio", (), 0.1),
+]
+
+
+@pytest.mark.parametrize(("openmetrics", "parse"), [(False, parse_text), (True, parse_openmetrics)])
+def test_both_texts_are_read_by_the_official_parser(openmetrics, parse):
+    order = list(FAMILIES)
+    samples = sorted(HOSTILE, key=lambda each: order.index(each.name))
+    text = format_text(samples, openmetrics=openmetrics)
+    read = {
+        (each.name, tuple(sorted(each.labels.items()))): each.value for family in parse(text) for each in family.samples
+    }
+    expected = {
+        (each.name, tuple((name, value.encode("utf-8", "replace").decode()) for name, value in each.labels)): each.value
+        for each in samples
+    }
+    assert read == expected
+    assert text.endswith("# EOF\n") == openmetrics
+
+
+@needs("promtool")
+def test_promtool_finds_nothing_wrong(world):
+    world.usage(85)
+    world.watch(4 * M)
+    text = format_text(collect(world))
+    done = subprocess.run(
+        [shutil.which("promtool") or "", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.strip(), done.stdout.strip()) == (0, "", "")
+    assert "ai_usage_window_used_ratio{" in text
+
+
+def decompress(block):
+    """Snappy with literals only, read as its format description says."""
+    length = shift = position = 0
+    while True:
+        byte = block[position]
+        length |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:
+            break
+    out = b""
+    while position < len(block):
+        assert block[position] == 61 << 2
+        size = int.from_bytes(block[position + 1 : position + 3], "little") + 1
+        out += block[position + 3 : position + 3 + size]
+        position += 3 + size
+    assert len(out) == length
+    return out
+
+
+@pytest.mark.parametrize("count", [0, 1, 3000])
+def test_a_push_of_any_size_is_valid_snappy(count):
+    samples = [Sample("ai_usage_account_up", (("account", f"a{number}"),), number) for number in range(count)]
+    content = decompress(encode_remote_write(samples, (), START))
+    assert content.count(b"ai_usage_account_up") == count
+
+
+def test_a_series_that_ended_gets_a_staleness_marker():
+    content = decompress(encode_remote_write((), [("ai_usage_account_up", (("account", "a"),))], START))
+    assert STALE_NAN in content
+    assert struct.unpack("<d", STALE_NAN)[0] != struct.unpack("<d", STALE_NAN)[0]

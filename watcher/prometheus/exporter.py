@@ -1,0 +1,341 @@
+"""Takes the samples out: a scrape of `/metrics`, a text file for node_exporter, a push by remote write.
+
+The daemon calls `update` after each cycle. A scrape is answered from memory by one thread that sleeps in `accept`; a
+push runs on the daemon's scheduler. What fails is one line in `problems`, never the end of the daemon.
+"""
+
+import hmac
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from watcher import __version__
+from watcher.config.metrics import MetricsSettings, PushSettings
+from watcher.core.model import Request, Response
+from watcher.errors import ProviderError
+from watcher.notifiers.base import parse_retry_after
+from watcher.prometheus.metrics import (
+    Labels,
+    Sample,
+    collect_samples,
+    encode_remote_write,
+    format_text,
+    hash_label,
+)
+from watcher.storage.store import METRICS_PROBLEMS_FACT, Store
+from watcher.system.environment import Environment
+from watcher.system.scheduler import RequestRunner, Scheduler
+
+TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+MAX_HEADER_BYTES = 8192
+CONNECTION_TIMEOUT_S = 2.0
+BACKLOG = 4
+TEXTFILE_EVERY = timedelta(minutes=1)
+MAX_PUSH_DELAY = timedelta(minutes=5)
+PUSH_TIMEOUT = timedelta(seconds=20)
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]", "::1")
+_PUSH_JOB = "metrics push"
+
+
+class PushResult(Struct, frozen=True, kw_only=True):
+    """What the far side made of a push."""
+
+    delivered: bool
+    detail: str  # one line
+    permanent: bool = False  # a repeat would be refused too
+    retry_after: timedelta | None = None
+
+
+class Exporter:
+    """The three ways out of one daemon."""
+
+    def __init__(  # noqa: PLR0913 - what a daemon is made of
+        self,
+        settings: MetricsSettings,
+        *,
+        store: Store,
+        environment: Environment,
+        scheduler: Scheduler,
+        requests: RequestRunner,
+        log_warning: Callable[[str], None],
+    ) -> None:
+        self._log_warning = log_warning
+        self._problems: dict[str, str] = {}
+        self._store, self._environment = store, environment
+        try:
+            settings = settings.with_salt(store.path.parent)
+        except OSError as error:
+            self._set_problem("salt", f"the salt of this machine cannot be saved: {error}")
+        self._settings = settings
+        self._scheduler, self._requests = scheduler, requests
+        self._samples: list[Sample] = []
+        self._texts = {False: b"", True: b""}  # by whether it is OpenMetrics
+        self._textfile_at: datetime | None = None
+        self._textfile_samples: list[Sample] = []
+        self._pushed: set[tuple[str, Labels]] = set()
+        self._push_failures = 0
+        self._push_stopped = False
+        self._listener = self._listen() if settings.listen else None
+        if settings.push is not None:
+            self._schedule_push(_spread(settings))
+
+    def update(self) -> None:
+        """Collect what the store knows now; scrapes see it from here on."""
+        now = self._environment.clock.now()
+        self._samples = collect_samples(self._store, self._settings.labels, now)
+        if self._listener is not None:
+            self._texts = {form: format_text(self._samples, openmetrics=form).encode() for form in (False, True)}
+        if self._settings.textfile is not None:
+            self._write_textfile(self._settings.textfile, now)
+
+    def close(self) -> None:
+        """Stop listening; tell the far side of a push that every series has ended."""
+        if self._listener is not None:
+            with suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in `accept`
+            self._listener.close()
+        self._scheduler.cancel(_PUSH_JOB)
+        if self._settings.push is not None and self._pushed:
+            body = encode_remote_write([], sorted(self._pushed), self._environment.clock.now())
+            with suppress(ProviderError, OSError):
+                self._environment.send(make_push_request(self._settings.push, body, timeout_s=CONNECTION_TIMEOUT_S))
+
+    def _set_problem(self, way: str, problem: str) -> None:
+        """Record what is wrong with a way out, for `status` and `doctor`; log it once. Empty: nothing is."""
+        if self._problems.get(way, "") == problem:
+            return
+        self._problems[way] = problem
+        if problem:
+            self._log_warning(f"metrics: {problem}")
+        now = self._environment.clock.now()
+        text = json.dumps({each: about for each, about in self._problems.items() if about})
+        self._store.run_transaction(lambda: self._store.facts.save(METRICS_PROBLEMS_FACT, text, now), now=now)
+
+    # --- scrape -----------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> socket.socket | None:
+        host, port = self._settings.listen or ("", 0)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family)
+        try:
+            if os.name == "posix":  # a restart takes the port at once; on Windows the option would share it
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            self._set_problem("listen", f"cannot listen on {host}:{port}: {error.strerror or error}")
+            return None
+        threading.Thread(target=self._serve, args=(listener,), daemon=True, name="metrics").start()
+        return listener
+
+    @property
+    def port(self) -> int | None:
+        """The port that is listened on; None: there is none."""
+        return None if self._listener is None else int(self._listener.getsockname()[1])
+
+    def _serve(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # it was closed
+                return
+            with connection, suppress(OSError):
+                connection.settimeout(CONNECTION_TIMEOUT_S)
+                connection.sendall(self._answer(_read_head(connection, CONNECTION_TIMEOUT_S)))
+                connection.shutdown(socket.SHUT_WR)
+
+    def _answer(self, head: bytes | None) -> bytes:
+        if head is None:
+            return _make_response("431 Request Header Fields Too Large")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        method, _, rest = first.partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if not self._is_known_host(headers.get("host", "")):
+            return _make_response("403 Forbidden")
+        if not self._is_authorized(headers.get("authorization", "")):
+            return _make_response("401 Unauthorized", extra="WWW-Authenticate: Bearer\r\n")
+        if path != "/metrics":
+            return _make_response("404 Not Found")
+        if method != "GET":
+            return _make_response("405 Method Not Allowed", extra="Allow: GET\r\n")
+        openmetrics = "application/openmetrics-text" in headers.get("accept", "")
+        return _make_response("200 OK", self._texts[openmetrics], OPENMETRICS_TYPE if openmetrics else TEXT_TYPE)
+
+    def _is_known_host(self, host: str) -> bool:
+        """Whether a request names this machine, and not a page's own host that resolves to it (DNS rebinding)."""
+        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+        configured = self._settings.listen[0] if self._settings.listen else ""
+        # A request to another machine's name carries a token, which a page does not have.
+        return name.lower() in (*LOOPBACK_NAMES, configured) or self._settings.token is not None
+
+    def _is_authorized(self, authorization: str) -> bool:
+        token = self._settings.token
+        return token is None or hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode())
+
+    # --- text file --------------------------------------------------------------------------------------------------
+
+    def _write_textfile(self, path: Path, now: datetime) -> None:
+        """At every change, and each minute at most where only the instants changed."""
+        is_due = self._textfile_at is None or now - self._textfile_at >= TEXTFILE_EVERY
+        if not is_due and _without_cycle(self._samples) == _without_cycle(self._textfile_samples):
+            return
+        try:
+            write_textfile(path, format_text(self._samples))
+        except OSError as error:
+            self._set_problem("textfile", f"{path} cannot be written: {error.strerror}")
+        else:
+            self._set_problem("textfile", "")
+            self._textfile_at, self._textfile_samples = now, self._samples
+
+    # --- push -------------------------------------------------------------------------------------------------------
+
+    def _schedule_push(self, delay: timedelta) -> None:
+        self._scheduler.schedule_after(_PUSH_JOB, delay, self._push)
+
+    def _push(self) -> None:
+        push = self._settings.push
+        if push is None or self._push_stopped:
+            return
+        now = self._environment.clock.now()
+        samples = add_push_labels(collect_samples(self._store, self._settings.labels, now), self._settings)
+        present = {(each.name, each.labels) for each in samples}
+        body = encode_remote_write(samples, sorted(self._pushed - present), now)
+        self._requests.start(
+            _PUSH_JOB,
+            lambda: send_push(push, body, self._environment),
+            partial(self._on_pushed, push, present),
+            timeout=PUSH_TIMEOUT + timedelta(seconds=5),
+        )
+
+    def _on_pushed(self, push: PushSettings, present: set[tuple[str, Labels]], result: PushResult | None) -> None:
+        result = result or PushResult(delivered=False, detail="no answer in time")
+        if result.delivered:
+            self._pushed, self._push_failures = present, 0
+        else:
+            self._push_failures += 1
+        self._set_problem("push", result.detail)
+        if result.permanent:
+            self._push_stopped = True
+            return
+        delay = push.every
+        if self._push_failures:
+            delay = min(push.every * 2 ** (self._push_failures - 1), MAX_PUSH_DELAY)
+            delay *= 1 + 0.1 * self._environment.jitter()
+        self._schedule_push(max(delay, result.retry_after or timedelta(0)))
+
+
+def _without_cycle(samples: list[Sample]) -> list[Sample]:
+    return [each for each in samples if not each.name.endswith("_timestamp_seconds")]
+
+
+def write_textfile(path: Path, text: str) -> None:
+    """Replace the file at once, readable by everybody: node_exporter runs as another user.
+
+    Raises:
+        OSError: the folder is missing or cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.tmp")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "wb") as file:
+            file.write(text.encode())
+        draft.chmod(0o644)  # whatever the umask
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+
+
+def _read_head(connection: socket.socket, timeout_s: float) -> bytes | None:
+    """A request up to the empty line; None where it is too long.
+
+    Raises:
+        OSError: it did not come in time.
+    """
+    from watcher.system.clock import monotonic_s  # noqa: PLC0415 - the thread's own deadline
+
+    deadline_s, head = monotonic_s() + timeout_s, b""
+    while b"\r\n\r\n" not in head:
+        if len(head) > MAX_HEADER_BYTES:
+            return None
+        connection.settimeout(max(deadline_s - monotonic_s(), 0.001))
+        piece = connection.recv(4096)
+        if not piece:
+            raise ConnectionError("closed")
+        head += piece
+    return head.partition(b"\r\n\r\n")[0]
+
+
+def _make_response(status: str, body: bytes = b"", kind: str = TEXT_TYPE, extra: str = "") -> bytes:
+    body = body or (b"" if status == "200 OK" else status.encode() + b"\n")
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{extra}\r\n"
+    )
+    return head.encode() + body
+
+
+def _spread(settings: MetricsSettings) -> timedelta:
+    """When the first push is due: spread over the interval, so that a thousand machines do not come at once."""
+    every = settings.push.every if settings.push is not None else timedelta(0)
+    return every * (int(hash_label(settings.labels.salt, socket.gethostname()), 16) % 1000 / 1000)
+
+
+def add_push_labels(samples: list[Sample], settings: MetricsSettings) -> list[Sample]:
+    """The samples with `job` and `instance`, which a scrape would add."""
+    kind = settings.push.instance if settings.push is not None else "none"
+    host = socket.gethostname()
+    instance = {"hash": hash_label(settings.labels.salt, host), "name": host, "none": ""}[kind]
+    further = tuple((name, value) for name, value in (("instance", instance), ("job", "ai-usage-watcher")) if value)
+    return [Sample(each.name, tuple(sorted((*each.labels, *further))), each.value) for each in samples]
+
+
+def make_push_request(push: PushSettings, body: bytes, *, timeout_s: float) -> Request:
+    """The request of a push."""
+    headers = {
+        "Content-Encoding": "snappy",
+        "Content-Type": "application/x-protobuf",
+        "X-Prometheus-Remote-Write-Version": "0.1.0",
+        "User-Agent": f"ai-usage-watcher/{__version__}",
+        **push.headers,
+    }
+    return Request(method="POST", url=push.url, headers=headers, body=body, timeout_s=timeout_s)
+
+
+def send_push(push: PushSettings, body: bytes, environment: Environment) -> PushResult:
+    """Push once. Never raises."""
+    try:
+        response = environment.send(make_push_request(push, body, timeout_s=PUSH_TIMEOUT.total_seconds()))
+    except ProviderError as error:
+        return PushResult(delivered=False, detail=f"{urlsplit(push.url).hostname}: {error}")
+    except Exception as error:  # noqa: BLE001 - a push never ends the daemon
+        return PushResult(delivered=False, detail=f"{urlsplit(push.url).hostname}: {type(error).__name__}")
+    return judge_push_response(response)
+
+
+def judge_push_response(response: Response) -> PushResult:
+    """What an answer means: 2xx delivered, 429 and 5xx later, any other 4xx stops until the settings change."""
+    status = response.status
+    if status // 100 == 2:  # noqa: PLR2004 - HTTP
+        return PushResult(delivered=True, detail="")
+    text = response.body[:65536].decode("utf-8", "replace").lower()
+    if status == 400 and any(word in text for word in ("out of order", "duplicate sample")):  # noqa: PLR2004
+        detail = "another watcher pushes the same series: give each machine its own `instance`"
+        return PushResult(delivered=True, detail=detail)
+    if status == 429 or status >= 500:  # noqa: PLR2004
+        detail = f"answered {status}; the next push tries again"
+        return PushResult(delivered=False, detail=detail, retry_after=parse_retry_after(response))
+    return PushResult(
+        delivered=False, permanent=True, detail=f"answered {status}: nothing is pushed until the settings change"
+    )

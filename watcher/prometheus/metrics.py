@@ -1,0 +1,348 @@
+"""The metrics `watcher.metrics.v1`: what the engine believes now, as samples of Prometheus.
+
+Unknown is a missing sample, never 0. Instants are Unix seconds, parts run from 0 to 1 (more in overage). No label holds
+an email, a token, a text of an error or a path: an account is a salted hash unless the config says otherwise.
+"""
+
+import hmac
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from watcher import __version__
+from watcher.config.metrics import MetricsLabels
+from watcher.core.engine.metrics import SeriesMetrics
+from watcher.core.engine.staleness import is_between_polls
+from watcher.core.engine.state import EngineState, SeriesState
+from watcher.core.engine.windows import get_used_percent
+from watcher.core.model import AlertPhase, DeliveryState
+from watcher.storage.records import Account
+from watcher.storage.store import Store
+
+MAX_WINDOWS = 200
+MAX_LABEL_LENGTH = 100
+Labels = tuple[tuple[str, str], ...]
+
+FAMILIES: Mapping[str, tuple[str, str]] = {
+    "ai_usage_window_used_ratio": ("gauge", "Part of the window that is used; absent where unknown or unlimited."),
+    "ai_usage_window_used": ("gauge", "Amount used, in the window's own unit."),
+    "ai_usage_window_limit": ("gauge", "Amount allowed, in the window's own unit."),
+    "ai_usage_window_remaining": ("gauge", "Amount left, in the window's own unit; negative in overage."),
+    "ai_usage_window_reset_timestamp_seconds": ("gauge", "When the window turns over."),
+    "ai_usage_window_length_seconds": ("gauge", "How long the window is."),
+    "ai_usage_window_read_timestamp_seconds": ("gauge", "When the last believed reading was made."),
+    "ai_usage_window_quiet_since_timestamp_seconds": (
+        "gauge",
+        "From when the age of the last reading counts; absent while nothing is polled.",
+    ),
+    "ai_usage_window_burn_ratio_per_second": ("gauge", "How fast the window is used up."),
+    "ai_usage_window_exhaustion_timestamp_seconds": (
+        "gauge",
+        "When all is used at this pace; +Inf where nothing is being used.",
+    ),
+    "ai_usage_window_episodes_total": ("counter", "Turns of the window that were seen."),
+    "ai_usage_window_unlimited": ("gauge", "1 where the window has no limit."),
+    "ai_usage_window_primary": ("gauge", "1 for the provider's primary window."),
+    "ai_usage_account_up": ("gauge", "1 where the last poll was answered, else 0."),
+    "ai_usage_account_error_info": ("gauge", "1 for the kind of the present error."),
+    "ai_usage_account_poll_interval_seconds": ("gauge", "How often the account is polled at present."),
+    "ai_usage_account_polls_total": ("counter", "Polls since the start, by outcome."),
+    "ai_usage_alert_firing": ("gauge", "1 while an alert of this machine fires."),
+    "ai_usage_deliveries_total": ("counter", "Messages since the start, by outcome."),
+    "ai_usage_deliveries_waiting": ("gauge", "Messages in the outbox."),
+    "ai_usage_config_ok": ("gauge", "1 where the config has no mistake, else 0."),
+    "ai_usage_last_cycle_timestamp_seconds": ("gauge", "When the watcher last evaluated."),
+    "ai_usage_windows_dropped": ("gauge", "Windows beyond the limit of 200 that are not exported."),
+    "ai_usage_build_info": ("gauge", "1, with the version of the watcher."),
+}
+"""Name -> (type, help), in the order of the output."""
+
+_MAX_EXACT = 2.0**53
+
+_FULL_ONLY = frozenset(
+    {
+        "ai_usage_window_used",
+        "ai_usage_window_limit",
+        "ai_usage_window_length_seconds",
+        "ai_usage_window_burn_ratio_per_second",
+        "ai_usage_window_unlimited",
+        "ai_usage_window_primary",
+        "ai_usage_account_polls_total",
+    }
+)
+"""Left out with `detail = "lean"`."""
+
+
+class Sample(Struct, frozen=True):
+    """One series of Prometheus at one instant."""
+
+    name: str
+    labels: Labels  # sorted by name
+    value: float
+
+
+def collect_samples(store: Store, labels: MetricsLabels, now: datetime) -> list[Sample]:
+    """Every sample, in the order of `FAMILIES`."""
+    return _Collector(store, labels, now).collect()
+
+
+class _Collector:
+    """One pass over the store."""
+
+    def __init__(self, store: Store, labels: MetricsLabels, now: datetime) -> None:
+        self._store, self._labels, self._now = store, labels, now
+        self._engine_state: EngineState = store.alerts.load_state()
+        self._accounts = {(each.provider, each.account): each for each in store.accounts.load()}
+        self._samples: dict[tuple[str, Labels], float] = {}
+
+    def collect(self) -> list[Sample]:
+        states = [
+            state for state in self._engine_state.series_states.values() if state.series.window and not state.gone
+        ]
+        states.sort(key=_get_fullness, reverse=True)
+        # Without account labels, the fullest window of a provider wins: the first one stays.
+        for state in states[:MAX_WINDOWS]:
+            for name, value, extra in self._measure_window(SeriesMetrics(state, self._now), state):
+                self._add(name, value, **self._label_window(state), **extra)
+        for account in self._accounts.values():
+            self._add_account(account)
+        self._add_alerts()
+        self._add_deliveries()
+        self._add_watcher(dropped=max(len(states) - MAX_WINDOWS, 0))
+        order = {name: position for position, name in enumerate(FAMILIES)}
+        found = [Sample(name, labels, value) for (name, labels), value in self._samples.items()]
+        return sorted(found, key=lambda each: (order[each.name], each.labels))
+
+    def _add(self, name: str, value: float, **labels: str) -> None:
+        if self._labels.lean and name in _FULL_ONLY:
+            return
+        cut = ((key, text[:MAX_LABEL_LENGTH]) for key, text in {**self._labels.extra, **labels}.items() if text)
+        self._samples.setdefault((name, tuple(sorted(cut))), value)
+
+    def _label_account(self, provider: str, key: str) -> str:
+        account = self._accounts.get((provider, key))
+        return label_account(self._labels, provider, key, account.name if account is not None else "")
+
+    def _label_window(self, state: SeriesState) -> dict[str, str]:
+        series = state.series
+        return {
+            "provider": series.provider,
+            "account": self._label_account(series.provider, series.account),
+            "window": series.window,
+            "kind": state.kind.value,
+        }
+
+    def _measure_window(
+        self, metrics: SeriesMetrics, state: SeriesState
+    ) -> Iterator[tuple[str, float, dict[str, str]]]:
+        """(name, value, further labels) of what is known of one window."""
+        number = _Numbers(metrics)
+        unit = {"unit": state.reading.unit if state.reading is not None else ""}
+        values: list[tuple[str, float | None, dict[str, str]]] = [
+            ("used_ratio", None if metrics.unlimited else number.divided("used_percent", 100), {}),
+            ("used", number.of("used"), unit),
+            ("limit", number.of("limit"), unit),
+            ("remaining", number.of("remaining"), unit),
+            ("reset_timestamp_seconds", _to_timestamp(state.boundary_at) if metrics.is_current else None, {}),
+            ("length_seconds", number.of("window"), {}),
+            ("read_timestamp_seconds", _to_timestamp(state.read_at), {}),
+            ("quiet_since_timestamp_seconds", self._find_quiet_since(state), {}),
+            ("burn_ratio_per_second", number.divided("rate", 100 * 3600), {}),
+            ("exhaustion_timestamp_seconds", self._find_exhaustion(number, state), {}),
+            ("episodes_total", state.episode, {}),
+            ("unlimited", 1 if metrics.unlimited else None, {}),
+            ("primary", 1 if state.primary else None, {}),
+        ]
+        for name, value, further in values:
+            if value is not None:
+                yield f"ai_usage_window_{name}", value, further
+
+    def _find_quiet_since(self, state: SeriesState) -> float | None:
+        age = SeriesMetrics(state, self._now, not_polled=is_between_polls(state, self._now)).value_of("age")
+        return self._now.timestamp() - age if isinstance(age, float) else None
+
+    def _find_exhaustion(self, number: "_Numbers", state: SeriesState) -> float | None:
+        exhausts_in = number.of("exhausts_in")
+        if exhausts_in is None or state.read_at is None:
+            return None
+        return state.read_at.timestamp() if exhausts_in == 0 else self._now.timestamp() + exhausts_in
+
+    def _add_account(self, account: Account) -> None:
+        if account.snapshot is None and account.failure is None:
+            return
+        labels = {"provider": account.provider, "account": self._label_account(account.provider, account.account)}
+        self._add("ai_usage_account_up", 0 if account.failure is not None else 1, **labels)
+        if account.failure is not None:
+            self._add("ai_usage_account_error_info", 1, **labels, kind=account.failure.kind)
+        every = max(
+            (
+                state.every.total_seconds()
+                for state in self._engine_state.series_states.values()
+                if state.account_key == (account.provider, account.account)
+            ),
+            default=0,
+        )
+        if every:
+            self._add("ai_usage_account_poll_interval_seconds", every, **labels)
+        for (provider, key, outcome), count in self._store.readings.poll_counts.items():
+            if (provider, key) == (account.provider, account.account):
+                self._add("ai_usage_account_polls_total", count, **labels, outcome=outcome)
+
+    def _add_alerts(self) -> None:
+        for (rule, series), alert in self._engine_state.alert_states.items():
+            state = self._engine_state.series_states.get(series)
+            if alert.phase is AlertPhase.FIRING and alert.severity is not None and state is not None:
+                labels = self._label_window(state)
+                self._add("ai_usage_alert_firing", 1, **labels, rule=rule, severity=alert.severity.value)
+
+    def _add_deliveries(self) -> None:
+        for (channel, outcome), count in self._store.outbox.finished_counts.items():
+            if outcome in (DeliveryState.SENT, DeliveryState.DEAD, DeliveryState.WITHDRAWN):
+                self._add("ai_usage_deliveries_total", count, channel=channel, outcome=outcome.value)
+        waiting: dict[str, int] = {}
+        for delivery in self._store.outbox.load():
+            waiting[delivery.channel] = waiting.get(delivery.channel, 0) + 1
+        for channel, count in waiting.items():
+            self._add("ai_usage_deliveries_waiting", count, channel=channel)
+
+    def _add_watcher(self, *, dropped: int) -> None:
+        error = self._store.facts.load("config_error")
+        self._add("ai_usage_config_ok", 0 if error is not None and error[0] else 1)
+        heartbeat = self._store.facts.load("heartbeat")
+        cycles = [state.polled_at for state in self._engine_state.series_states.values()]
+        cycles += [heartbeat[1]] if heartbeat is not None else []
+        if cycles:
+            self._add("ai_usage_last_cycle_timestamp_seconds", max(cycles).timestamp())
+        self._add("ai_usage_windows_dropped", dropped)
+        self._add("ai_usage_build_info", 1, version=__version__)
+
+
+class _Numbers:
+    """The fields of one series as numbers; None: unknown."""
+
+    def __init__(self, metrics: SeriesMetrics) -> None:
+        self._metrics = metrics
+
+    def of(self, field: str) -> float | None:
+        value = self._metrics.value_of(field)
+        return float(value) if isinstance(value, float | int) and not isinstance(value, bool) else None
+
+    def divided(self, field: str, divisor: float) -> float | None:
+        value = self.of(field)
+        return None if value is None else value / divisor
+
+
+def _get_fullness(state: SeriesState) -> float:
+    used = None if state.reading is None else get_used_percent(state.reading)
+    return -1.0 if used is None else used
+
+
+def _to_timestamp(at: datetime | None) -> float | None:
+    return None if at is None else at.timestamp()
+
+
+def label_account(labels: MetricsLabels, provider: str, key: str, name: str) -> str:
+    """The value of the label `account`; empty: it is left out.
+
+    A hash is the same on all machines that have the same salt.
+    """
+    if labels.account == "none":
+        return ""
+    if labels.account == "name":
+        return name or key
+    alias = labels.aliases.get(name) or labels.aliases.get(key) if labels.account == "alias" else None
+    return alias or hash_label(labels.salt, provider, key)
+
+
+def hash_label(salt: str, *parts: str) -> str:
+    """The first 10 hex digits of an HMAC-SHA256 over the parts, separated by NUL."""
+    return hmac.new(salt.encode(), "\0".join(parts).encode(), "sha256").hexdigest()[:10]
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+
+def format_text(samples: Iterable[Sample], *, openmetrics: bool = False) -> str:
+    """The samples as Prometheus' text format 0.0.4, or as OpenMetrics 1.0."""
+    lines: list[str] = []
+    last = ""
+    for sample in samples:
+        if sample.name != last:
+            last = sample.name
+            kind, about = FAMILIES[last]
+            family = last.removesuffix("_total") if openmetrics and kind == "counter" else last
+            lines += [f"# HELP {family} {about}", f"# TYPE {family} {kind}"]
+        labels = ",".join(f'{name}="{escape_label(value)}"' for name, value in sample.labels)
+        lines.append(
+            f"{sample.name}{{{labels}}} {format_value(sample.value)}"
+            if labels
+            else f"{sample.name} {format_value(sample.value)}"
+        )
+    if openmetrics:
+        lines.append("# EOF")
+    return "\n".join(lines) + "\n"
+
+
+def escape_label(value: str) -> str:
+    """The value between quotes: backslash, quote and line break escaped."""
+    return value.encode("utf-8", "replace").decode().replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def format_value(value: float) -> str:
+    """A number without a loss of digits; infinity as `+Inf`."""
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    return str(int(value)) if value == int(value) and abs(value) < _MAX_EXACT else repr(float(value))
+
+
+# --- remote write 1.0 -------------------------------------------------------------------------------------------------
+
+STALE_NAN = 0x7FF0000000000002.to_bytes(8, "little")
+"""The staleness marker: from here on the series has no value."""
+
+
+def encode_remote_write(samples: Sequence[Sample], ended: Iterable[tuple[str, Labels]], now: datetime) -> bytes:
+    """A `WriteRequest` of protobuf, compressed as literals of snappy.
+
+    Args:
+        samples: current values.
+        ended: series without a value any more; each gets a staleness marker.
+        now: the instant of all of them.
+    """
+    import struct  # noqa: PLC0415 - only where something is pushed
+
+    moment = b"\x10" + _encode_varint(int(now.timestamp() * 1000))
+    parts = [(each.name, each.labels, struct.pack("<d", each.value)) for each in samples]
+    parts += [(name, labels, STALE_NAN) for name, labels in ended]
+    request = bytearray()
+    for name, labels, value in parts:
+        series = bytearray()
+        for label, text in sorted([("__name__", name), *labels]):
+            pair = _encode_field(1, label.encode()) + _encode_field(2, text.encode("utf-8", "replace"))
+            series += _encode_field(1, pair)
+        series += _encode_field(2, b"\x09" + value + moment)
+        request += _encode_field(1, bytes(series))
+    return _compress(bytes(request))
+
+
+def _encode_varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:  # noqa: PLR2004 - seven bits a byte
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _encode_field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _encode_varint(len(content)) + content
+
+
+def _compress(content: bytes) -> bytes:
+    """Snappy's block format, with literals only: a length, then pieces of at most 64 KiB as they are."""
+    pieces = [content[start : start + 65536] for start in range(0, len(content), 65536)]
+    return _encode_varint(len(content)) + b"".join(
+        b"\xf4" + (len(piece) - 1).to_bytes(2, "little") + piece for piece in pieces
+    )
