@@ -101,12 +101,12 @@ def test_no_secret_is_shown(shell):
 
 
 def test_a_password_in_an_address_is_not_shown_however_short(shell):
-    text = CONFIG.replace("http://127", "http://me:pw@127") + '[channels.phone]\ntype = "ntfy"\ntopic = "t"\n'
+    text = CONFIG.replace("http://127", "http://me:pw@127") + '[channels.phone]\ntype = "ntfy"\ntopic = "not-to-be-guessed"\n'
     shell.config.write_text(f'{text}server = "https://tk_x@ntfy.example"\n')
     for form in ((), ("--json",)):
         out = shell.say("show", *form).out
         assert ("http://***@127.0.0.1:8080" in out, "https://***@ntfy.example" in out) == (True, True)
-        assert ("pw" in out, "tk_x" in out) == (False, False)
+        assert ("pw" in out, "tk_x" in out, "not-to-be-guessed" in out) == (False, False, False)
 
 
 def test_a_channel_whose_secret_cannot_be_had_says_why(shell):

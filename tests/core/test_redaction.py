@@ -4,6 +4,7 @@ import pytest
 
 from watcher.core.redaction import Redactor, mask_secret
 from watcher.core.rules.diagnostics import TextSpan, create_diagnostic
+from watcher.core.rules.loader import parse_toml_document
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,14 @@ def shown(line, text=TEXT):
         ("url = c2VjcmV0==", "url = ********=="),
         ('    "--token=secret",', '    "**************",'),
         ('    "secret", "more"', '    "******", "****"'),
-        ('argv = ["/bin/x", "secret"]', 'argv = ["******", "******"]'),
+        ('argv = ["/bin/x", "-v"]', 'argv = ["/bin/x", "-v"]'),
+        ("argv = /bin/x", "argv = /bin/x"),
+        (
+            'argv = ["/bin/x", "--token=abc", "Authorization: Bearer abc"]',
+            'argv = ["/bin/x", "--token=***", "Authorization: **********"]',
+        ),
+        ('url = "env:not a name"', 'url = "**************"'),
+        ("secret = abc= def", "secret = ***= ***"),
         ("headers = { A = Bearer secret }", "headers = { A = ****** ****** }"),
         ("retry = true", "retry = true"),
         ("topic = 1234567", "topic = *******"),
@@ -109,7 +117,32 @@ def test_lines_inside_strings_and_arrays_are_masked():
     assert shown("https://x?token=secret", string) == "*" * 22
     assert shown("c2VjcmV0 = x", string) == "******** * *"
     array = '[channels.team]\nargv = [\n  "a",\n{line}\n]\n'
-    assert shown('  "secret=1",', array) == '  "********",'
+    assert shown('  "-v", "--secret=1",', array) == '  "-v", "--secret=*",'
+    assert shown('  "secret",', array.replace("argv", "agrv")) == '  "******",'
+    assert shown("Token = type", "[channels.team.headers]\n{line}\n") == "Token = ****"
+
+
+@pytest.mark.parametrize("table", ["", "[chanels.team]\n", "[alertmanager]\n"])
+@pytest.mark.parametrize("key", ["secret", "token", "url", "topic", "api_key", "bot-token"])
+def test_a_secret_is_masked_by_its_key_in_any_table(table, key):
+    assert shown(f"{key} = S3cret", table + "{line}\n") == f"{key} = ******"
+
+
+def test_no_hint_quotes_a_secret_and_every_other_hint_quotes_the_value():
+    for key, value, hint in (
+        ("secret", "S3cret", 'secret = "..."'),
+        ("url", "https://hooks.slack.com/services/T/B/X", 'url = "..."'),
+        ("tokn", "ghp_x", 'tokn = "..."'),
+        ("argv", "/bin/notify", 'argv = "/bin/notify"'),
+    ):
+        diagnostic = parse_toml_document(f"[channels.team]\n{key} = {value}\n", "config.toml")
+        assert hint in diagnostic.message
+        assert (value in str(diagnostic)) is (key == "argv")
+
+
+def test_a_secret_with_many_dots_is_masked():
+    text = f"[channels.team]\nurl = {'.'.join('abcdefghijklmnopqrs')}\n"
+    assert "a.b" not in str(parse_toml_document(text, "config.toml"))
 
 
 def test_inline_and_dotted_tables_are_masked_too():

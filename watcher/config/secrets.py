@@ -49,6 +49,8 @@ def make_secret_resolver(host_info: HostInfo) -> SecretResolver:
 
 
 def _read_secret_from_env(name: str, env: Mapping[str, str]) -> str:
+    if not re.fullmatch(r"\w+", name):
+        raise SecretUnavailableError("env: takes the name of an environment variable, such as env:SLACK_URL")
     if name not in env:
         raise SecretUnavailableError(f"the environment variable {name} is not set where the watcher runs")
     return env[name].strip()

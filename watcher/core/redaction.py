@@ -21,24 +21,35 @@ _SECRET_PATTERN = re.compile(
     """,
     re.VERBOSE,
 )
-_TABLE_HEADER = re.compile(r"""^[ \t]*\[+[ \t]*["']?(\w+)""", re.MULTILINE)
-_FIRST_WORD = re.compile(r"""\s*["']?(\w+)""")
+_TABLE_HEADER = re.compile(r"""^[ \t]*\[+[ \t]*["']?(\w+)(.*)""", re.MULTILINE)
 _SECRET_TABLES = {"channels", "providers"}
+_PLAIN_TABLES = {"request", "window"}  # of provider files
 _USERINFO = re.compile(r"""(?<=://)[^\s"']+(?=@)""")  # up to the last `@`: a password may contain `/` and `@`
 _CODE_AND_COMMENT = re.compile(r"""(?P<code>(?:[^"'#]|"(?:\\.|[^"\\])*"|'[^']*')*)(?P<comment>\#.*)""")
-_NON_SECRET_KEY = re.compile(r"\s*(?:type|every|enabled|source|priority|timeout|base_url|user_agent|reset_credits)\s*=")
-_KEY_ASSIGNMENT = re.compile(r"""\s*(?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*\s*=""")
+_SECRET_KEYS = ("url", "headers")
+_OPEN_KEYS = frozenset(
+    {
+        *("type", "enabled", "every", "source", "base_url", "server", "insecure", "user_agent", "reset_credits"),
+        *("credentials", "database", "accounts", "argv", "timeout", "priority"),
+    }
+)
+_NAMES_OF_SECRETS = r"(?:secret|token|passw|passphrase|api_?key|authorization|topic)"
+_SECRET_KEY = re.compile(_NAMES_OF_SECRETS, re.IGNORECASE)
+_SECRET_ARGUMENT = re.compile(rf"""(?<=["' ])(-*\w*{_NAMES_OF_SECRETS}[\w-]*\s*[=:]\s*)([^"']+)""", re.IGNORECASE)
+_KEY_ASSIGNMENT = re.compile(
+    r"""[ \t]*((?:[\w-]+|"[^"\n]*"|'[^'\n]*')(?:[ \t]*\.[ \t]*(?:[\w-]+|"[^"\n]*"|'[^'\n]*'))*)[ \t]*=""", re.MULTILINE
+)
 _VALUE_PATTERN = re.compile(
     r"""
       (?P<string>(?P<quote>["'])(?P<content>(?:\\.|(?!(?P=quote)).)*)(?P<end>(?P=quote)?))
     | \#.*                                             # a comment
-    | (?:(?<=[{,\s])[\w-]+(?=\s*=\s*[^\s=]))           # a key of an inline table
+    | (?P<key>(?<=[{,\s])[\w-]+(?=\s*=\s*[^\s=]))       # a key of an inline table
     | (?:true|false|\d{1,4})(?=[\s,\]}]|$)             # no secret is as short
     | (?P<bare>[^\s\[\]{},="']+)                       # a string without its quotes, for instance
     """,
     re.VERBOSE,
 )
-_REFERENCE_PREFIXES = ("env:", "file:")
+_REFERENCE = re.compile(r"env:\w+|file:.*")
 _MAX_SECRETS = 256
 _MIN_MASKABLE_LENGTH = 20  # ten characters of a shorter one would be half of it
 _MIN_SECRET_LENGTH = 6  # shorter values would mask ordinary words
@@ -79,24 +90,49 @@ class Redactor:
 def redact_toml_line(text: str, start: int, line: str) -> str:
     """The line of a TOML text that begins at `start`, with possible secrets as stars; every column stays.
 
-    In the tables of channels and providers, all strings are masked, because a mistyped key may hold a secret, except
-    those of keys that never hold one and those that only name a place (`env:`, `file:`). Comments may hold an old
-    secret or an address, so only those in rules are shown.
+    In the tables of channels and providers, a value is masked unless its key never holds a secret (a mistyped key may)
+    or it only names a place (`env:`, `file:`). In other tables, whose names may be mistyped, only the keys of
+    secrets are masked. Comments may hold an old secret or an address, so only those in rules are shown.
     """
     line = _USERINFO.sub(_mask_match, line)
     offsets, names = _find_tables(text)
     index = bisect_right(offsets, start) - 1
-    first_word = _FIRST_WORD.match(line)
-    table = names[index] if index >= 0 else first_word[1] if first_word else ""
+    table_start = offsets[index] if index >= 0 else 0
+    assignment = _KEY_ASSIGNMENT.match(line)
+    table = names[index] if index >= 0 else _get_key_parts(assignment)[0]
     if table == "rule":
         return line
-    if table not in _SECRET_TABLES or _NON_SECRET_KEY.match(line) or line.lstrip().startswith("["):
+    line = _SECRET_PATTERN.sub(_mask_match, line)
+    if line.lstrip().startswith("[") and not _ends_in_open_string(text[table_start:start]):
         return _mask_line_comment(line)
-    table_start = offsets[index] if index >= 0 else 0
-    if not _KEY_ASSIGNMENT.match(line) or _ends_in_open_string(text[table_start:start]):
+    governing = assignment or _find_governing_key(text[table_start:start])
+    if not _may_hold_secret(table, _get_key_parts(governing)[-1]):
+        line = _SECRET_ARGUMENT.sub(lambda match: match[1] + "*" * len(match[2]), line)
+        return _mask_line_comment(line)
+    if assignment is None or _ends_in_open_string(text[table_start:start]):
         return re.sub(r"[^\s\"'\[\],]", "*", line)  # inside a string or an array of several lines
-    value_start = line.index("=") + 1
-    return line[:value_start] + _VALUE_PATTERN.sub(_mask_value, line[value_start:])
+    return assignment[0] + _VALUE_PATTERN.sub(_mask_value, line[assignment.end() :])
+
+
+def _get_key_parts(assignment: re.Match[str] | None) -> list[str]:
+    """The parts of the key, such as `channels.team.url`; one empty part if there is none."""
+    return [part.strip("\"' \t") for part in assignment[1].split(".")] if assignment else [""]
+
+
+def _find_governing_key(before: str) -> re.Match[str] | None:
+    """The key whose array the text after `before` continues, if any."""
+    found = None
+    for line in before.split("\n"):
+        found = _KEY_ASSIGNMENT.match(line) or found
+    return found
+
+
+def _may_hold_secret(table: str, key: str) -> bool:
+    if _SECRET_KEY.search(key) or table == "headers":
+        return True
+    if table in _SECRET_TABLES:
+        return key not in _OPEN_KEYS
+    return key in _SECRET_KEYS and table not in _PLAIN_TABLES
 
 
 def _mask_line_comment(line: str) -> str:
@@ -121,16 +157,16 @@ def _ends_in_open_string(text: str) -> bool:
 
 @lru_cache(maxsize=2)  # one file often has many mistakes
 def _find_tables(text: str) -> tuple[list[int], list[str]]:
-    """The offsets of the table headers in a TOML text, and the first part of each table's name."""
+    """The offsets of the table headers in a TOML text, and the first part of each name; a table of headers is that."""
     found = list(_TABLE_HEADER.finditer(text))
-    return [each.start() for each in found], [each[1] for each in found]
+    return [each.start() for each in found], ["headers" if "headers" in each[2] else each[1] for each in found]
 
 
 def _mask_value(match: re.Match[str]) -> str:
     if match["string"]:
         content = match["content"]
-        is_reference = content.startswith(_REFERENCE_PREFIXES)
+        is_reference = _REFERENCE.fullmatch(content)
         return match[0] if is_reference else match["quote"] + "*" * len(content) + match["end"]
-    if match["bare"]:
+    if match["bare"] or (match["key"] and not match.string.lstrip().startswith("{")):
         return _mask_match(match)
     return _mask_comment(match[0]) if match[0].startswith("#") else match[0]

@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+from watcher.core.redaction import redact_toml_line
 from watcher.core.rules.diagnostics import (
     Diagnostic,
     TextSpan,
@@ -95,9 +96,13 @@ def parse_toml_document(text: str, path: str) -> tuple[dict[str, Any], TomlPosit
     if len(text) > MAX_FILE_LENGTH:
         message = f"{len(text):,} characters long; a file of rules holds at most {MAX_FILE_LENGTH:,}"
         return Diagnostic(path, 1, 1, message)
-    for number, line in enumerate(text.split("\n"), 1):
+    start = 0
+    for line in text.split("\n"):
         if line.count(".") >= _MAX_KEY_PARTS and _LONG_KEY.search(line) and not line.lstrip().startswith("#"):
-            return Diagnostic(path, number, 1, f"a key of more than {_MAX_KEY_PARTS} parts", source=line)
+            return create_diagnostic(
+                path, text, TextSpan(start, start + 1), f"a key of more than {_MAX_KEY_PARTS} parts"
+            )
+        start += len(line) + 1
     try:
         return tomllib.loads(text), TomlPositions(text)
     except tomllib.TOMLDecodeError as error:
@@ -164,8 +169,10 @@ def _diagnose_syntax_error(text: str, path: str, error: str) -> Diagnostic:
         message += "; a closing quote is missing"
     elif unquoted:
         value = unquoted.group(2).strip()
-        message += f'; put text in quotes: {unquoted.group(1)} = "{sanitize_for_terminal(value)}"'
-        place = TextSpan(place.start + unquoted.start(2), place.start + unquoted.start(2) + len(value))
+        start, end = unquoted.start(2), unquoted.start(2) + len(value)
+        shown = value if redact_toml_line(text, place.start, line)[start:end] == value else "..."
+        message += f'; put text in quotes: {unquoted.group(1)} = "{sanitize_for_terminal(shown)}"'
+        place = TextSpan(place.start + start, place.start + end)
     else:
         place = TextSpan(place.start + column, place.start + column + 1)
     return create_diagnostic(path, text, place, message)
