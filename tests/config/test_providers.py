@@ -96,3 +96,9 @@ def test_a_password_in_an_address_is_a_secret_like_any_other(tmp_path, text, whe
 def test_a_password_in_the_address_of_this_machine_is_learnt_and_the_file_may_be_read(tmp_path):
     found = load(tmp_path, '[providers.claude]\nbase_url = "http://me:p%40ss@127.0.0.1:8080"\n')
     assert found.secrets == ("p%40ss", "p@ss", "bWU6cEBzcw==")
+
+
+def test_a_byte_order_mark_before_a_secret_in_a_file_is_no_part_of_it(tmp_path):
+    (tmp_path / "token").write_bytes("sk-nano\r\n".encode("utf-8-sig"))
+    found = load(tmp_path, f"[providers.nano_gpt]\ntoken = 'file:{tmp_path / 'token'}'\n").providers
+    assert found["nano_gpt"].overrides.token == "sk-nano"

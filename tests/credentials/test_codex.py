@@ -260,3 +260,11 @@ def test_the_id_token_fills_in_what_the_access_token_does_not_say(tmp_path):
     id_token = jwt(**{"email": "me@example.com", AUTH: {"chatgpt_account_id": "ws-1", "chatgpt_plan_type": "team"}})
     [login] = find(tmp_path, {"tokens": {"access_token": "opaque", "id_token": id_token}})
     assert (login.account, login.account_name, login.plan) == ("ws-1", "me@example.com", "team")
+
+
+def test_codexs_own_config_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / ".codex").mkdir()
+    text = 'chatgpt_base_url = "https://proxy.example.com"\r\n'
+    (tmp_path / ".codex/config.toml").write_bytes(text.encode("utf-8-sig"))
+    [login] = find(tmp_path, {"tokens": {"access_token": "t"}})
+    assert login.extra.get("usage_url") == "https://proxy.example.com/api/codex/usage"

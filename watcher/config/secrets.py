@@ -58,7 +58,7 @@ def _read_secret_from_env(name: str, env: Mapping[str, str]) -> str:
 
 def _read_secret_from_file(path: Path) -> str:
     try:
-        return path.read_text("utf-8").strip()
+        return path.read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise SecretUnavailableError(f"{path} cannot be read: {reason}") from error

@@ -88,10 +88,9 @@ def _parse_auth_file(content: Mapping[str, Any], source: str, base_url: str) -> 
 def _read_base_url(path: Path) -> str:
     """The server that Codex's own `config.toml` names; "" if it names none, or is broken: Codex itself reports that."""
     try:
-        value = tomllib.loads(path.read_text(encoding="utf-8")).get("chatgpt_base_url")
+        return get_text(tomllib.loads(path.read_text(encoding="utf-8-sig")), "chatgpt_base_url")
     except (OSError, ValueError):
         return ""
-    return value.strip() if isinstance(value, str) else ""
 
 
 # --- OpenCode's login -------------------------------------------------------------------------------------------------
