@@ -202,6 +202,7 @@ def test_reset_credits_are_requested_only_if_configured():
     outcome = door.poll(reset_credits="yes")
     assert [(each.window, each.remaining) for each in outcome.readings] == [("weekly", None), ("reset_credits", 2)]
     assert outcome.note == "a reset in hand is good until 2026-12-02 10:30 UTC"
+    assert outcome.readings[1].resets_at == datetime(2026, 12, 2, 10, 30, tzinfo=UTC)
     resets = door.asked[1]
     assert (resets.method, resets.url, resets.timeout_s) == ("GET", RESETS, 4)
     assert (resets.headers["OpenAI-Beta"], resets.headers["originator"]) == ("codex-1", "Codex Desktop")
@@ -211,7 +212,9 @@ def test_reset_credits_are_requested_only_if_configured():
 def test_the_count_of_the_usage_itself_is_the_newer_one():
     usage = {"rate_limit": {**WEEKLY, "limit_reached": True}, "rate_limit_reset_credits": {"available_count": 1}}
     outcome = Door(usage, resets=IN_HAND).poll(reset_credits="yes")
-    assert [each.remaining for each in outcome.readings if each.window == "reset_credits"] == [1]
+    [weekly, resets] = outcome.readings
+    assert (weekly.blocked, resets.remaining) == (True, 1)
+    assert resets.resets_at == datetime(2026, 12, 2, 10, 30, tzinfo=UTC)
     assert outcome.note == (
         "limit reached: Codex refuses work until the reset; a reset in hand is good until 2026-12-02 10:30 UTC"
     )

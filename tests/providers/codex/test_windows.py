@@ -95,3 +95,47 @@ def test_spark_is_known_by_its_name_and_not_by_its_feature(name):
 @pytest.mark.parametrize("limits", [None, [], {}, {"a": 1}, "junk", 5, True, ["junk", None, 7, [], {}]])
 def test_additional_limits_may_be_anything(limits):
     assert [each.window for each in asked({**USAGE, "additional_rate_limits": limits}).readings] == ["five_hour"]
+
+
+@pytest.mark.parametrize("off", [0, "0", 0.0])
+@pytest.mark.parametrize("place", ["rate_limit", "code_review_rate_limit", "additional_rate_limits"])
+def test_a_window_of_length_0_is_switched_off(off, place):
+    limit = {
+        "primary_window": {"used_percent": 97, "limit_window_seconds": 18000},
+        "secondary_window": {"used_percent": 0, "limit_window_seconds": off, "reset_after_seconds": 0, "reset_at": 0},
+    }
+    content = {place: [{"limit_name": "x", "rate_limit": limit}] if place == "additional_rate_limits" else limit}
+    assert [each.used_percent for each in asked(content).readings] == [97]
+
+
+@pytest.mark.parametrize(
+    ("signs", "blocked"),
+    [
+        ({"limit_reached": True, "allowed": False}, True),
+        ({"allowed": False}, True),
+        ({"limit_reached": True}, True),
+        ({"limit_reached": False, "allowed": True}, False),
+        ({"allowed": True}, False),
+        ({}, None),
+        ({"allowed": "no", "limit_reached": []}, None),
+    ],
+)
+def test_a_limit_says_whether_it_blocks_each_of_its_windows(signs, blocked):
+    content = {"rate_limit": {**USAGE["rate_limit"], **signs}, "code_review_rate_limit": USAGE["rate_limit"]}
+    [main, review] = asked(content).readings
+    assert (main.window, main.blocked, review.blocked) == ("five_hour", blocked, None)
+
+
+def test_each_model_says_whether_it_is_blocked_and_until_when():
+    models = {
+        "GPT-5.3": {"available": False, "available_at": NOW.timestamp() + 3600, "credits_would_enable": True},
+        "mini": {"available": True, "available_at": None},
+        "odd": {"available": "yes"},
+        "junk": [],
+        "": {"available": True},
+    }
+    [_, *found] = asked({**USAGE, "model_usage": models}).readings
+    assert [(each.window, each.blocked, each.resets_at, each.used_percent) for each in found] == [
+        ("model_gpt_5_3", True, NOW + timedelta(hours=1), None),
+        ("model_mini", False, None, None),
+    ]

@@ -86,7 +86,7 @@ def _is_usable(state: SeriesState, reading: Reading) -> bool:
         return True
     if state.reading is not None and get_used_percent(state.reading) is not None:
         return False  # the percent is missing this time: unknown
-    return reading.used is not None or reading.remaining is not None
+    return any(value is not None for value in (reading.used, reading.remaining, reading.blocked))
 
 
 class _Comparison:

@@ -31,6 +31,7 @@ _KINDS_BY_WORD = {
 _KINDS_BY_SERIES = {
     ("claude", "extra_usage"): WindowKind.MONTHLY,
     ("codex", "credits"): WindowKind.BALANCE,
+    ("codex", "individual_limit"): WindowKind.MONTHLY,
 }
 _MONTHLY_PROVIDERS = ("copilot",)
 _HOURS_PATTERN = re.compile(r"(?:.*_)?([1-9][0-9]{0,4})h")

@@ -129,7 +129,7 @@ PROVIDER_WINDOWS: dict[str, ProviderWindows] = {
         units={"extra_usage": Unit.MONEY},
     ),
     "codex": ProviderWindows(
-        primary=("five_hour", "weekly", "monthly"),
+        primary=("five_hour", "weekly", "monthly", "individual_limit"),
         known=(
             "five_hour",
             "weekly",
@@ -140,7 +140,8 @@ PROVIDER_WINDOWS: dict[str, ProviderWindows] = {
             "reset_credits",
             "cost",
         ),
-        others_pattern=r"(?:[a-z0-9]+_)*(?:five_hour|weekly|monthly|lifetime|[1-9][0-9]{0,5}[hm])"
+        others_pattern=rf"model_{_ANY_SLUG}"
+        r"|(?:[a-z0-9]+_)*(?:five_hour|weekly|monthly|lifetime|[1-9][0-9]{0,5}[hm])"
         r"(?:_(?:(?:total|input|output)_tokens|cost_usd|credits))?",  # the suffix: what a proxy's limit counts
         units={"reset_credits": Unit.COUNT, "cost": Unit.MONEY},
     ),

@@ -100,7 +100,7 @@ def _build_snapshot(
     if credential.extra.get(RESET_CREDITS_KEY):
         reset_credits, note = yield from codex_usage.fetch_reset_credits(usage, provider_state)
         further, notes = (*further, *reset_credits), [*notes, note]
-    known = {each.window for each in readings}
+    merged = {each.window: each for each in (*readings, *further)}
     # Beside other logins the workspace is the name: two workspaces of one person are two quotas, with one email.
     workspace = owner.account_id if OWNER_UNKNOWN_KEY in credential.extra else ""
     return Snapshot(
@@ -108,14 +108,13 @@ def _build_snapshot(
         account_name=workspace or parsing.parse_text(content.get("email")) or owner.email,
         plan=parsing.parse_text(content.get("plan_type")) or credential.plan or owner.plan or None,
         at=usage.at,
-        readings=(*readings, *(each for each in further if each.window not in known)),
+        readings=tuple(merged.values()),
         note="; ".join(filter(None, notes)) or None,
     )
 
 
 def _describe_limit_reached(content: Mapping[str, Any]) -> str:
-    limit = parsing.get_mapping(content, "rate_limit")
-    if limit.get("limit_reached") is True or limit.get("allowed") is False:
+    if codex_usage.is_blocked(parsing.get_mapping(content, "rate_limit")):
         return "limit reached: Codex refuses work until the reset"
     is_spent = parsing.get_mapping(content, "spend_control").get("reached") is True
     return "spend limit reached" if is_spent else ""
@@ -210,7 +209,7 @@ def _convert_window(fields: Mapping[str, Any]) -> dict[str, Any]:
     length_ms = parsing.parse_count(fields.get("windowMs"))
     return {
         "used_percent": fields.get("utilization"),
-        "limit_window_seconds": length_ms // 1000 if length_ms else None,
+        "limit_window_seconds": None if length_ms is None else length_ms // 1000,
         "reset_at": fields.get("resetsAt"),
     }
 
@@ -220,7 +219,7 @@ PROVIDER = Provider(
     name=NAME,
     usage_page="https://chatgpt.com/codex/settings/usage",
     sign_in_hint=SIGN_IN_HINT,
-    primary_windows=("five_hour", "weekly", "monthly"),
+    primary_windows=("five_hour", "weekly", "monthly", "individual_limit"),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
     min_interval=timedelta(minutes=2),

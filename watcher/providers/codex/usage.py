@@ -1,12 +1,15 @@
 """The windows and balances in Codex's usage answer, and the further requests: owner, workspace share, resets.
 
-A window is named by its length, never by its slot: OpenAI has moved windows between the slots more than once.
+A window is named by its length, never by its slot: OpenAI has moved windows between the slots more than once. A length
+of 0 is a window that is switched off.
 """
 
 from collections.abc import Generator, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from watcher.core.model import Reading, Request, Response, WindowKind
 from watcher.errors import OfflineError, ProviderError, RateLimitedError
@@ -31,7 +34,8 @@ def parse_readings(content: Mapping[str, Any], at: datetime) -> list[Reading]:
         *parse_windows(content.get("code_review_rate_limit"), at, "code_review", "code review ", parsing.WEEK_S),
         *_parse_credits(content.get("credits")),
         *parse_individual_limit(content, at),
-        *parse_reset_credits(content.get("rate_limit_reset_credits")),
+        *parse_reset_credits(content.get("rate_limit_reset_credits"), at),
+        *_parse_models(content.get("model_usage")),
     ):
         found.setdefault(reading.window, reading)
     return list(found.values())
@@ -50,7 +54,7 @@ def parse_windows(
     """The windows that can be read; those with a length come first, because their names are certain.
 
     Args:
-        limit: `{primary_window, secondary_window, ...}`; anything else has no windows.
+        limit: `{primary_window, secondary_window, limit_reached, allowed, ...}`; anything else has no windows.
         at: when the answer came.
         prefix: begins each window's id; empty for the main limit.
         label: begins each label.
@@ -58,14 +62,15 @@ def parse_windows(
     """
     certain: list[Reading] = []
     guessed: list[Reading] = []
+    blocked = is_blocked(parsing.as_mapping(limit))
     for key, value in parsing.as_mapping(limit).items():
         fields = parsing.as_mapping(value)
-        if "window" not in key or not fields:
+        length_s = parsing.parse_count(fields.get("limit_window_seconds"))
+        if "window" not in key or length_s == 0:
             continue
         resets_at = parsing.parse_timestamp(fields.get("reset_at")) or parsing.add_seconds(
             at, fields.get("reset_after_seconds")
         )
-        length_s = parsing.parse_count(fields.get("limit_window_seconds"))
         seconds = length_s or _guess_length(key, resets_at, at, default_length_s)
         word = parsing.slugify(key.replace("primary", "").replace("secondary", "").replace("window", ""))
         id_, name = name_window(seconds)
@@ -77,8 +82,16 @@ def parse_windows(
             resets_at,
         )
         if reading is not None:
-            (certain if length_s else guessed).append(reading)
+            (certain if length_s else guessed).append(replace(reading, blocked=blocked))
     return certain + guessed
+
+
+def is_blocked(limit: Mapping[str, Any]) -> bool | None:
+    """Whether a limit refuses work; None if it does not say."""
+    reached, allowed = limit.get("limit_reached"), limit.get("allowed")
+    if reached is True or allowed is False:
+        return True
+    return False if reached is False or allowed is True else None
 
 
 def _guess_length(key: str, resets_at: datetime | None, at: datetime, default_length_s: int) -> int:
@@ -102,15 +115,46 @@ def _parse_credits(value: object) -> Iterator[Reading]:
     fields = value if isinstance(value, dict) else {"balance": value}
     unlimited = fields.get("unlimited") is True
     balance = None if unlimited else parsing.parse_decimal(fields.get("balance"))
-    if unlimited or balance is not None:
-        yield _make_balance("credits", "credits", "credits", remaining=balance, unlimited=unlimited)
+    blocked = _parse_flag(fields.get("overage_limit_reached"))
+    if unlimited or balance is not None or blocked is not None:
+        yield _make_balance("credits", "credits", "credits", remaining=balance, unlimited=unlimited, blocked=blocked)
 
 
-def parse_reset_credits(value: object) -> Iterator[Reading]:
-    """How often the user may still start a new period early: `{available_count}`."""
-    count = parsing.parse_count(parsing.as_mapping(value).get("available_count"))
-    if count is not None:
-        yield _make_balance(RESET_CREDITS_WINDOW, "resets in hand", "resets", remaining=parsing.parse_decimal(count))
+def _parse_flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def parse_reset_credits(value: object, at: datetime) -> Iterator[Reading]:
+    """How often the user may still start a new period early, and when the first of these resets lapses.
+
+    `{available_count, credits: [{status, expires_at}]}`, where `credits` may be missing.
+    """
+    fields = parsing.as_mapping(value)
+    count = parsing.parse_count(fields.get("available_count"))
+    if count is None:
+        return
+    ends = (
+        parsing.parse_timestamp(each.get("expires_at"))
+        for each in parsing.as_mappings(fields.get("credits"))
+        if count and (parsing.parse_text(each.get("status")) or "available").lower() == "available"
+    )
+    first = min((end for end in ends if end and end > at), default=None)
+    remaining = parsing.parse_decimal(count)
+    yield _make_balance(RESET_CREDITS_WINDOW, "resets in hand", "resets", remaining=remaining, resets_at=first)
+
+
+def _parse_models(value: object) -> Iterator[Reading]:
+    """Whether each model can be used: `{slug: {available, available_at}}`. How much of it is used is not given."""
+    for name, usage in parsing.as_mapping(value).items():
+        available = _parse_flag(parsing.as_mapping(usage).get("available"))
+        if available is not None and parsing.slugify(name):
+            yield Reading(
+                window=f"model_{parsing.slugify(name)}",
+                kind=WindowKind.OTHER,
+                label=f"model {name}",
+                resets_at=None if available else parsing.parse_timestamp(usage.get("available_at")),
+                blocked=not available,
+            )
 
 
 def _make_balance(window: str, label: str, unit: str, **fields: Any) -> Reading:
@@ -130,7 +174,7 @@ def parse_individual_limit(content: Mapping[str, Any], at: datetime) -> Iterator
             resets_at = parsing.parse_first(parsing.parse_timestamp, fields, "resets_at", "reset_at", "resetsAt")
             resets_at = resets_at or parsing.add_seconds(at, fields.get("reset_after_seconds"))
             yield _make_individual_limit(
-                used_percent=used_percent, used=used, limit=limit, remaining=remaining, resets_at=resets_at
+                content, used_percent=used_percent, used=used, limit=limit, remaining=remaining, resets_at=resets_at
             )
             return
 
@@ -147,15 +191,20 @@ def parse_monthly_limit(content: Mapping[str, Any]) -> Iterator[Reading]:
     if used is None or used < 0:
         return
     if mode in _NO_LIMIT_MODES or not limit:
-        yield _make_individual_limit(used=used, unlimited=True)
+        yield _make_individual_limit(content, used=used, unlimited=True)
     else:
         percent = parsing.compute_percent(used, limit)
-        yield _make_individual_limit(used_percent=percent, used=used, limit=limit, remaining=limit - used)
+        yield _make_individual_limit(content, used_percent=percent, used=used, limit=limit, remaining=limit - used)
 
 
-def _make_individual_limit(**fields: Any) -> Reading:
+def _make_individual_limit(content: Mapping[str, Any], **fields: Any) -> Reading:
     return Reading(
-        window=INDIVIDUAL_LIMIT_WINDOW, kind=WindowKind.OTHER, label="individual limit", unit="credits", **fields
+        window=INDIVIDUAL_LIMIT_WINDOW,
+        kind=WindowKind.MONTHLY,
+        label="individual limit",
+        unit="credits",
+        blocked=_parse_flag(parsing.get_mapping(content, "spend_control").get("reached")),
+        **fields,
     )
 
 
@@ -214,27 +263,23 @@ def fetch_monthly_limit(
     url = f"{base}/accounts/{quote(account_id, safe='', errors='replace')}/spend-controls/current-user/monthly-usage"
     request = Request(url=url, headers=usage.headers, timeout_s=TIMEOUT_S)
     content = yield from _fetch_cached(request, MONTHLY_LIMIT_EVERY, usage.at, provider_state)
-    return tuple(parse_monthly_limit(content))
+    return tuple(parse_monthly_limit({**content, "spend_control": usage.content["spend_control"]}))
 
 
 def fetch_reset_credits(
     usage: UsageResponse, provider_state: ProviderState
 ) -> Generator[Request, Response, tuple[tuple[Reading, ...], str]]:
-    """The reset credits, if the usage does not count them, and a note on when the first of them expires."""
+    """The reset credits, counted by the usage or else by the answer, and a note on when the first of them expires."""
     base, found, _ = usage.url.partition("/wham/usage")
     if not found:
         return (), ""
     headers = {**usage.headers, "OpenAI-Beta": "codex-1", "originator": "Codex Desktop"}
     request = Request(url=f"{base}/wham/rate-limit-reset-credits", headers=headers, timeout_s=TIMEOUT_S)
     content = yield from _fetch_cached(request, RESET_CREDITS_EVERY, usage.at, provider_state)
-    ends = [
-        parsing.parse_timestamp(each.get("expires_at"))
-        for each in parsing.as_mappings(content.get("credits"))
-        if (parsing.parse_text(each.get("status")) or "available").lower() == "available"
-    ]
-    first = min((end for end in ends if end and end > usage.at), default=None)
-    note = f"a reset in hand is good until {first:%Y-%m-%d %H:%M} UTC" if first else ""
-    return tuple(parse_reset_credits(content)), note
+    content = {**content, **parsing.get_mapping(usage.content, "rate_limit_reset_credits")}
+    readings = tuple(parse_reset_credits(content, usage.at))
+    first = readings[0].resets_at if readings else None
+    return readings, f"a reset in hand is good until {first:%Y-%m-%d %H:%M} UTC" if first else ""
 
 
 def _fetch_cached(
