@@ -105,6 +105,7 @@ def test_the_document_holds_readings_resets_alerts_and_thresholds(history):
         "remaining": None,
         "resets_at": "2026-03-02T14:00:00Z",
         "unlimited": False,
+        "blocked": None,
         "believed": True,
         "source": "api",
     }

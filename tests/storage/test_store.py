@@ -76,7 +76,8 @@ def test_every_table_is_strict(path):
     assert [name for name, strict in tables if not strict and not name.startswith("sqlite_")] == []
 
 
-def test_a_reading_comes_back_as_it_was(store):
+@pytest.mark.parametrize("blocked", [None, False, True])
+def test_a_reading_comes_back_as_it_was(store, blocked):
     reading = Reading(
         window="balance_usd",
         kind=WindowKind.BALANCE,
@@ -88,6 +89,7 @@ def test_a_reading_comes_back_as_it_was(store):
         unlimited=True,
         stale=True,
         low_confidence=True,
+        blocked=blocked,
         source="cache",
     )
     news = Snapshot(provider="nano_gpt", at=NOW, readings=(reading,))

@@ -488,6 +488,7 @@ def _convert_reading(point: Point) -> dict[str, Any]:
         "remaining": reading.remaining,
         "resets_at": reading.resets_at,
         "unlimited": reading.unlimited,
+        "blocked": reading.blocked,
         "believed": point.believed,
         "source": reading.source,
     }

@@ -248,6 +248,7 @@ def _build_window_status(reading: Reading, series_name: str, state: SeriesState 
         resets_at=reading.resets_at,
         window_seconds=reading.window_seconds,
         stale=reading.stale,
+        blocked=reading.blocked,
         primary=state is not None and state.primary,
         unconfirmed=state is not None and state.validity in (Validity.SUSPECT, Validity.FROZEN),
         projected_percent=projected if isinstance(projected, float) else None,

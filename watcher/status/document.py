@@ -29,6 +29,7 @@ class WindowStatus(Struct, frozen=True, kw_only=True):
     resets_at: datetime | None
     window_seconds: int | None
     stale: bool
+    blocked: bool | None = None  # whether the provider refuses requests
     primary: bool = False  # stands for its account in a status bar
     unconfirmed: bool = False  # suspect: rules believe it only after a second reading confirms it
     projected_percent: float | None = None  # used at the reset if use goes on as in the last hours

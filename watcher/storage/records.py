@@ -14,7 +14,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 T = TypeVar("T")
 
-_UNLIMITED, _STALE, _LOW_CONFIDENCE = 1, 2, 4
+_UNLIMITED, _STALE, _LOW_CONFIDENCE, _BLOCKED, _NOT_BLOCKED = 1, 2, 4, 8, 16
 
 
 class Account(Struct, frozen=True, kw_only=True):
@@ -72,6 +72,8 @@ def encode_series_columns(reading: Reading) -> tuple[Any, ...]:
 def encode_reading_row(reading: Reading, at: datetime) -> tuple[Any, ...]:
     """(at, used_percent, used, quota, remaining, resets_at, flags, source)."""
     flags = _UNLIMITED * reading.unlimited + _STALE * reading.stale + _LOW_CONFIDENCE * reading.low_confidence
+    if reading.blocked is not None:
+        flags += _BLOCKED if reading.blocked else _NOT_BLOCKED
     return (
         to_milliseconds(at),
         reading.used_percent,
@@ -100,6 +102,7 @@ def decode_reading(series_columns: Sequence[Any], row: Sequence[Any]) -> tuple[d
         remaining=_decode_decimal(remaining),
         resets_at=None if resets_at is None else from_milliseconds(resets_at),
         unlimited=bool(flags & _UNLIMITED),
+        blocked=bool(flags & _BLOCKED) if flags & (_BLOCKED | _NOT_BLOCKED) else None,
         stale=bool(flags & _STALE),
         low_confidence=bool(flags & _LOW_CONFIDENCE),
         source=source,

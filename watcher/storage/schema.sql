@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS reading (  -- every answer, 14 days
     quota TEXT,
     remaining TEXT,
     resets_at INTEGER,
-    flags INTEGER NOT NULL,     -- 1 unlimited, 2 stale, 4 low confidence
+    flags INTEGER NOT NULL,     -- 1 unlimited, 2 stale, 4 low confidence, 8 blocked, 16 not blocked
     source TEXT NOT NULL,
     PRIMARY KEY (series, at)
 ) STRICT, WITHOUT ROWID;

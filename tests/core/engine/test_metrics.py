@@ -56,6 +56,9 @@ COUNTED = {"used": Decimal(75), "limit": Decimal(300), "unit": "requests", "wind
         ({"used_percent": 1.0, "resets_at": None}, "resets_in", None),
         ({"used_percent": 1.0}, "age", 0.0),
         ({"used_percent": 1.0}, "up", True),
+        ({"used_percent": 1.0}, "blocked", None),
+        ({"used_percent": 1.0, "blocked": True}, "blocked", True),
+        ({"blocked": False}, "blocked", False),
         ({"used_percent": 1.0}, "error", None),
         ({"used_percent": 1.0}, "rate", None),
         ({"used_percent": 1.0}, "projected", None),
@@ -77,7 +80,7 @@ def test_a_field_has_the_value_of_the_reading(facts, field, worth):
 
 def test_every_field_of_the_language_can_have_a_value():
     samples = tuple(Sample(NOW - minutes(10 * turn), 50 - 5 * turn) for turn in (2, 1, 0))
-    full = msgspec.structs.replace(state(**COUNTED, used_percent=50.0), samples=samples, error="no answer")
+    full = msgspec.structs.replace(state(**COUNTED, used_percent=50.0, blocked=False), samples=samples, error="no answer")
     metrics = SeriesMetrics(full, NOW)
     assert [field for field in FIELD_UNITS if metrics.value_of(field) is None] == []
 

@@ -6,7 +6,8 @@ A line is `[+1h] WORDS | PHASE [TRANSITION, TRANSITION]`:
 - words, each about the timeline's series unless it names another (`claude.seven_day=100`):
   `81` percent used, `81@5h` with its boundary five hours after the start, `81@null`, `?` unknown, `none` the window is
   missing, `unlimited`, `stale:81`, `low:81` unreliable, `cache:81` from a file on this machine, `old:81` from one that
-  is stale, `left:-3/300` remaining of a limit, `$4.50` money;
+  is stale, `left:-3/300` remaining of a limit, `$4.50` money,
+  `blocked:40` and `open:40` for what the provider says of it;
   or one of `error`, `expired`, `offline`, `offline:codex`, `limited:30m` (failures), `tick` (only time passes),
   `edit:NAME` (other rules from here on), `codex.weekly=50` (another provider's answer in the same minute);
 - the phase of the first rule on the series: `.`, `p`, `F`, or `*` for any;
@@ -171,6 +172,8 @@ class Player:
             facts = {"unlimited": True}
         elif value != "?":
             facts = {"used_percent": float(value)}
+        if flag in ("blocked", "open"):
+            facts["blocked"] = flag == "blocked"
         return Reading(
             window=series.window,
             kind=infer_kind(series),

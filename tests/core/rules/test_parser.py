@@ -243,7 +243,7 @@ def test_units_are_checked_while_parsing(text, message, spot):
             "claude.five_hour.colour > 8%",
             (
                 "unknown field `colour`; valid: used_percent, remaining_percent, used, limit, remaining, resets_in, "
-                "window, age, up, rate, projected, exhausts_in, error"
+                "window, age, up, blocked, rate, projected, exhausts_in, error"
             ),
             "colour",
         ),

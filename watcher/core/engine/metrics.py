@@ -149,6 +149,7 @@ _READING_FIELDS: dict[str, Callable[[Reading], FieldValue]] = {
     "remaining": lambda reading: _to_float(get_remaining(reading)),
     "window": _get_window_s,
     "unit": lambda reading: reading.unit,
+    "blocked": lambda reading: reading.blocked,
 }
 _FORECAST_FIELDS: dict[str, Callable[[SeriesMetrics], FieldValue]] = {
     "resets_in": SeriesMetrics._resets_in,  # noqa: SLF001

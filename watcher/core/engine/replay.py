@@ -56,6 +56,7 @@ class HistoryLine(Struct, frozen=True, kw_only=True):
     resets_at: datetime | None = None
     window_seconds: int | None = None
     unlimited: bool = False
+    blocked: bool | None = None
     unit: str | None = None
     label: str = ""
     stale: bool = False
@@ -192,6 +193,7 @@ def _make_reading(line: HistoryLine) -> Reading:
         resets_at=line.resets_at,
         window_seconds=line.window_seconds,
         unlimited=line.unlimited,
+        blocked=line.blocked,
         stale=line.stale,
         low_confidence=line.low_confidence,
     )

@@ -184,6 +184,7 @@ FIELD_UNITS: dict[str, Unit] = {
     "window": Unit.DURATION,
     "age": Unit.DURATION,
     "up": Unit.BOOLEAN,
+    "blocked": Unit.BOOLEAN,
     "rate": Unit.PERCENT,  # an hour
     "projected": Unit.PERCENT,  # at the reset
     "exhausts_in": Unit.DURATION,
