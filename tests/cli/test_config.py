@@ -101,7 +101,10 @@ def test_no_secret_is_shown(shell):
 
 
 def test_a_password_in_an_address_is_not_shown_however_short(shell):
-    text = CONFIG.replace("http://127", "http://me:pw@127") + '[channels.phone]\ntype = "ntfy"\ntopic = "not-to-be-guessed"\n'
+    text = (
+        CONFIG.replace("http://127", "http://me:pw@127")
+        + '[channels.phone]\ntype = "ntfy"\ntopic = "not-to-be-guessed"\n'
+    )
     shell.config.write_text(f'{text}server = "https://tk_x@ntfy.example"\n')
     for form in ((), ("--json",)):
         out = shell.say("show", *form).out

@@ -1,8 +1,12 @@
 """Whatever stands in a config: it loads, or it is refused in words. Nothing in it ends the program."""
 
+import os
+
 import pytest
 
 from watcher.config import loader
+from watcher.config.secrets import SecretUnavailableError, make_secret_resolver
+from watcher.core.model import HostInfo
 from watcher.errors import ConfigError
 from watcher.system.paths import Paths
 
@@ -174,4 +178,50 @@ def test_what_an_editor_lays_beside_a_rule_file_is_no_rule_file(tmp_path):
 
 def test_a_million_characters_are_refused(tmp_path):
     assert "900,000 characters long" in said(tmp_path, "#" * 900_000)
-    assert "1,200,000 bytes" in said(tmp_path, "#" * 1_200_000)
+    assert "larger than 1,000,000 bytes" in said(tmp_path, "#" * 1_200_000)
+
+
+@pytest.mark.parametrize("file", ["config.toml", "rules/a.toml"])
+def test_a_file_that_others_can_write_is_refused_with_the_command_that_fixes_it(tmp_path, file):
+    (tmp_path / "rules").mkdir()
+    path = tmp_path / file
+    path.write_text("")
+    path.chmod(0o620)
+    with pytest.raises(ConfigError, match=f"chmod go-w {path}"):
+        loader.load_config(Paths(tmp_path, tmp_path), str, tmp_path)
+    path.chmod(0o644)
+    loader.load_config(Paths(tmp_path, tmp_path), str, tmp_path)
+
+
+@pytest.mark.parametrize("file", ["config.toml", "rules/a.toml"])
+def test_a_named_pipe_is_refused_at_once(tmp_path, file):
+    (tmp_path / "rules").mkdir()
+    os.mkfifo(tmp_path / file)
+    with pytest.raises(ConfigError, match=f"{tmp_path / file}:1:1: cannot be read: not a regular file"):
+        loader.load_config(Paths(tmp_path, tmp_path), str, tmp_path)
+
+
+def test_a_plain_secret_in_a_readable_file_is_refused_also_where_no_secret_is_resolved(tmp_path):
+    def refuse(_text):
+        raise SecretUnavailableError("not needed")
+
+    path = tmp_path / "config.toml"
+    path.write_text('[channels.team]\ntype = "slack"\nurl = "https://hooks.slack.com/services/T/B/X"\n')
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match=f"chmod 600 {path}"):
+        loader.load_config(Paths(tmp_path, tmp_path), refuse, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "writable"])
+def test_a_secret_is_not_read_from_a_file_that_is_unsafe(tmp_path, kind):
+    path = tmp_path / "hook.secret"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.write_text("https://hooks.slack.com/services/T/B/X")
+        path.chmod(0o622)
+    host_info = HostInfo(home=tmp_path, env={}, platform="linux", run_command=None, read_database=None)
+    with pytest.raises(SecretUnavailableError, match=str(path)):
+        make_secret_resolver(host_info)(f"file:{path}")

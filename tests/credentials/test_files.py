@@ -67,6 +67,14 @@ def test_a_folder_in_place_of_a_file_is_an_error(tmp_path):
     assert str(caught.value) == f"{tmp_path} is a folder, not a file: {CURE}"
 
 
+def test_a_named_pipe_in_place_of_a_file_is_an_error_at_once(tmp_path):
+    path = tmp_path / "auth.json"
+    os.mkfifo(path)
+    with pytest.raises(NotSignedInError) as caught:
+        files.read_json(path, hint=CURE, wait=fail)
+    assert str(caught.value) == f"{path} cannot be read (not a regular file): {CURE}"
+
+
 def test_an_unreadable_file_is_an_error(open_place, nobody):
     path = open_place / "auth.json"
     path.write_text("{}")

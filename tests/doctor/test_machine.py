@@ -212,6 +212,17 @@ def test_a_secret_of_the_config_that_others_may_read_comes_with_its_command(host
     assert (found.subject, found.verdict, found.cure) == (str(path), "warn", f"chmod 600 '{path}'")
 
 
+def test_a_config_that_others_can_write_comes_with_its_command(host):
+    host.config("")
+    host.paths.config_file.chmod(0o622)
+    findings = [each for each in machine.check_permissions(host.context()) if each.verdict.value == "fail"]
+    assert [each.cure for each in findings] == [f"chmod go-w {host.paths.config_file}"]
+    host.paths.config_file.chmod(0o600)
+    host.paths.config_dir.chmod(0o777)
+    findings = [each for each in machine.check_permissions(host.context()) if each.verdict.value == "fail"]
+    assert [each.cure for each in findings] == [f"chmod go-w {host.paths.config_dir}"]
+
+
 def test_what_others_may_look_at_comes_with_its_command(host):
     host.store().close()
     database_file = host.paths.state_dir / "watcher.db"

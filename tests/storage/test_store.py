@@ -68,6 +68,18 @@ def test_the_folder_and_its_files_are_the_owners_alone(store, path):
     assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_file_that_is_none_is_refused_at_once(path, kind):
+    path.parent.mkdir(mode=0o700)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path.parent / "elsewhere")
+    with pytest.raises(StoreError, match=str(path)):
+        Store(path, now=NOW)
+    assert not (path.parent / "elsewhere").exists()
+
+
 @pytest.mark.usefixtures("store")
 def test_every_table_is_strict(path):
     ask = "SELECT name, strict FROM pragma_table_list WHERE schema = 'main'"

@@ -13,10 +13,12 @@ from watcher.agent.managers import get_manager, make_current_login_item
 from watcher.agent.systemd import has_desktop
 from watcher.cli.context import open_store
 from watcher.cli.status_text import StatusFormatter
+from watcher.config.file import MAX_FILE_BYTES
 from watcher.errors import WatcherError
 from watcher.status.builder import is_heartbeat_recent
 from watcher.system import clock
 from watcher.system.environment import create_environment
+from watcher.system.files import read_file
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths, resolve_paths
 
@@ -130,7 +132,7 @@ def _list_notes(manager: Manager, item: LoginItem, paths: Paths) -> Iterator[str
     """What the person may have to do in addition."""
     yield from (manager.describe_next_steps(item) or "").splitlines()
     try:
-        config = paths.config_file.read_text("utf-8", errors="replace")
+        config = read_file(paths.config_file, MAX_FILE_BYTES).decode(errors="replace")
     except OSError:
         return
     names = sorted(set(_ENV_REFERENCE_PATTERN.findall(config)))

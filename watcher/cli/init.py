@@ -15,6 +15,7 @@ from watcher.cli.config import format_schema
 from watcher.cli.context import create_private_file, load_effective_config
 from watcher.cli.output import get_output_width, wrap_line
 from watcher.config import json_schema
+from watcher.config.file import MAX_FILE_BYTES
 from watcher.core.rules.rule import build_rules_schema
 from watcher.credentials import HostInfo
 from watcher.errors import ConfigError, WatcherError
@@ -23,6 +24,7 @@ from watcher.polling.fetch import find_logins
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
 from watcher.system import environment, paths
+from watcher.system.files import read_file
 from watcher.system.paths import Paths, may_exist, read_default_rules
 
 CONFIG_TEMPLATE = """\
@@ -176,7 +178,7 @@ def _write_file(path: Path, text: str, *, overwrite: bool) -> str:
         try:
             create_private_file(path, text)
         except FileExistsError:
-            if not overwrite or path.read_text("utf-8") == text:
+            if not overwrite or read_file(path, MAX_FILE_BYTES).decode(errors="replace") == text:
                 return "kept, it was there already"
             path.write_text(text, "utf-8")
             return "renewed, it belongs to this program"

@@ -41,6 +41,7 @@ from watcher.core.rules.diagnostics import (
 from watcher.core.rules.rule import Rule
 from watcher.errors import ConfigError, UsageError
 from watcher.system import clock
+from watcher.system.files import read_file
 from watcher.system.paths import may_exist
 
 
@@ -99,8 +100,9 @@ def _read_channel_names() -> tuple[str, ...] | None:
     """The channels of the config; None where there is no config that can be read."""
     path = find_paths().config_file
     try:
-        found = loader.parse_toml_document(loader.decode_utf8(read_bounded(path), str(path)), str(path))
-    except (UsageError, ConfigError):
+        data = read_file(path, _MAX_RULE_FILE_BYTES)
+        found = loader.parse_toml_document(loader.decode_utf8(data, str(path)), str(path))
+    except (OSError, ConfigError):
         return None
     if isinstance(found, Diagnostic):
         return None

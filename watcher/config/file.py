@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import Diagnostic, TextSpan, TomlPositions, create_diagnostic, find_close_match
+from watcher.system.files import find_write_problem, read_file
 
 MAX_FILE_BYTES = 1_000_000
 
@@ -86,15 +87,15 @@ class ConfigDocument(Struct, forbid_unknown_fields=True):
 
 
 def read_text(path: Path, problems: list[Diagnostic]) -> str | None:
-    """A file's text with newlines as line ends; None, and a problem, if it cannot be read."""
+    """A file's text with newlines as line ends; None, and a problem, if it cannot be read or others can write it."""
     try:
-        data = path.read_bytes()
+        data = read_file(path, MAX_FILE_BYTES)
     except OSError as error:
         problems.append(make_unreadable_diagnostic(str(path), error))
         return None
-    if len(data) > MAX_FILE_BYTES:
-        message = f"is {len(data):,} bytes; at most {MAX_FILE_BYTES:,} are read"
-        problems.append(Diagnostic(path=str(path), line=1, column=1, message=message))
+    problem = find_write_problem(path)
+    if problem is not None:
+        problems.append(Diagnostic(path=str(path), line=1, column=1, message=problem))
         return None
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")

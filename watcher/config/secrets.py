@@ -14,12 +14,14 @@ from urllib.parse import unquote, urlsplit
 
 from watcher.config.file import ConfigFile, KeyPath
 from watcher.core.model import Command, CommandResult, HostInfo
+from watcher.system.files import find_write_problem, read_file
 from watcher.system.paths import expand_home
 
 SecretResolver = Callable[[str], str]
 """From the text in the config to the secret. Raises `SecretUnavailableError`."""
 
 _REFERENCE_PATTERN = re.compile(r"(env|file|cmd):(.*)", re.DOTALL)
+_MAX_SECRET_FILE_BYTES = 64 * 1024
 _COMMAND_TIMEOUT_S = 20.0  # a password manager may ask the user
 
 
@@ -58,10 +60,14 @@ def _read_secret_from_env(name: str, env: Mapping[str, str]) -> str:
 
 def _read_secret_from_file(path: Path) -> str:
     try:
-        return path.read_text("utf-8-sig").strip()
+        secret = read_file(path, _MAX_SECRET_FILE_BYTES).decode("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise SecretUnavailableError(f"{path} cannot be read: {reason}") from error
+    problem = find_write_problem(path)
+    if problem is not None:
+        raise SecretUnavailableError(f"{path}: {problem}")
+    return secret
 
 
 def _read_secret_from_command(line: str, run: Callable[[Command], CommandResult]) -> str:
@@ -97,16 +103,16 @@ class ConfigSecrets:
         """The secret of that key; None if there is none, or if it is not available."""
         if text is None:
             return None
+        reference = _REFERENCE_PATTERN.fullmatch(text)
+        if reference is None and not is_loopback_url(text):
+            self._require_private_file(key_path)
         try:
             secret = self._resolve(text)
         except SecretUnavailableError as error:
             self.errors[".".join(key_path)] = str(error)
             return None
         self.values += (secret, *_extract_url_passwords(secret))
-        reference = _REFERENCE_PATTERN.fullmatch(text)
-        if reference is None and not is_loopback_url(text):
-            self._require_private_file(key_path)
-        elif reference is not None and reference[1] == "file":
+        if reference is not None and reference[1] == "file":
             self.files.append(expand_home(reference[2], self._home))
         return secret
 

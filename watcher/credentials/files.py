@@ -4,6 +4,7 @@ A tool may be writing the file right now: a text that does not parse is read aga
 is written, locked or created.
 """
 
+import errno
 import hashlib
 import json
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 
 from watcher.credentials import Credential
 from watcher.errors import NotSignedInError, ProviderError
+from watcher.system.files import read_file
 
 MAX_BYTES = 4 * 1024 * 1024  # a login file has a few thousand
 MAX_ATTEMPTS = 4
@@ -61,19 +63,17 @@ def read_text(path: Path, *, hint: str) -> str | None:
 
 def _read_bytes(path: Path, hint: str) -> bytes | None:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        return read_file(path, MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        if path.is_dir():  # Windows raises PermissionError for a folder
+        if isinstance(error, IsADirectoryError):
             raise NotSignedInError(f"{path} is a folder, not a file: {hint}") from None
+        if error.errno == errno.EFBIG:
+            raise NotSignedInError(f"{path} is too large for a login file: {hint}") from None
         if isinstance(error, PermissionError):
             raise NotSignedInError(f"{path} may not be read: give yourself permission to read it") from None
         raise NotSignedInError(f"{path} cannot be read ({error.strerror or type(error).__name__}): {hint}") from None
-    if len(data) > MAX_BYTES:
-        raise NotSignedInError(f"{path} is too large for a login file: {hint}")
-    return data
 
 
 def read_mtime_s(path: Path) -> float | None:

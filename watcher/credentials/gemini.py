@@ -17,6 +17,7 @@ from watcher.credentials import Credential, HostInfo, antigravity, files, openco
 from watcher.credentials.chatgpt import decode_claims
 from watcher.credentials.files import get_mapping, get_text
 from watcher.errors import NotSignedInError, UnsupportedError
+from watcher.system.files import read_file
 
 SOURCE_NAME = "Gemini CLI"
 SIGN_IN_HINT = "run `gemini` once and sign in with Google"
@@ -27,6 +28,7 @@ CLIENT_VARIABLES = (
     ("GEMINI_OAUTH_CLIENT_ID", "GEMINI_OAUTH_CLIENT_SECRET"),
 )
 API_KEY_AUTH_TYPES = ("gemini-api-key", "api-key", "vertex-ai")
+MAX_SCRIPT_BYTES = 4 * 1024 * 1024
 _SCRIPT_CLIENT = re.compile(r"OAUTH_CLIENT_(ID|SECRET)\s*=\s*['\"]([^'\"]+)['\"]")
 
 
@@ -36,7 +38,7 @@ def find_clients(env: Mapping[str, str]) -> list[tuple[str, str]]:
     script = env.get("GEMINI_OAUTH2_JS_PATH")
     if script:
         try:
-            parts = dict(_SCRIPT_CLIENT.findall(Path(script).read_text(errors="replace")))
+            parts = dict(_SCRIPT_CLIENT.findall(read_file(Path(script), MAX_SCRIPT_BYTES).decode(errors="replace")))
         except OSError:
             parts = {}  # the poll reports what is missing
         found.append((parts.get("ID", ""), parts.get("SECRET", "")))

@@ -16,6 +16,7 @@ from watcher.polling.fetch import CLOCK_AHEAD_FACT
 from watcher.polling.inbox import CLAUDE_STATUSLINE
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.clock import LocalZone
+from watcher.system.files import find_write_problem
 from watcher.system.paths import Paths
 
 _RECENT_POLL_WITHIN = timedelta(hours=1)
@@ -202,6 +203,7 @@ def _check_folder(path: Path, name: str, create_command: str, *, writable: bool 
 def _check_config_files(paths: Paths) -> Iterator[Finding]:
     if paths.config_file.exists():
         yield _check_private(paths.config_file, "600")
+        yield from _check_write_problem(paths.config_file)
     try:
         files = paths.list_rule_files()
     except OSError:
@@ -210,6 +212,14 @@ def _check_config_files(paths: Paths) -> Iterator[Finding]:
     for path in files:
         if not has_access(path, os.R_OK):
             yield fail(str(path), "cannot be read", f"chmod u+r {quote(str(path))}")
+        yield from _check_write_problem(path)
+
+
+def _check_write_problem(path: Path) -> Iterator[Finding]:
+    problem = find_write_problem(path)
+    if problem is not None:
+        message, _, cure = problem.rpartition(": ")
+        yield fail(str(path), message, cure)
 
 
 def _check_private(path: Path, mode: str) -> Finding:

@@ -59,4 +59,6 @@ def build_request(message: Message, settings: Settings) -> Request:
     return Request(method="POST", url=settings.server.rstrip("/") + "/", headers=headers, json=body)
 
 
-NOTIFIER = Notifier(type="ntfy", settings_class=Settings, build_request=build_request, secret_settings=("topic", "token"))
+NOTIFIER = Notifier(
+    type="ntfy", settings_class=Settings, build_request=build_request, secret_settings=("topic", "token")
+)

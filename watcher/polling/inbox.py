@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from watcher.system.files import make_private_folder, open_private_file, read_file
+
 INBOX_FOLDER = "inbox"
 CLAUDE_STATUSLINE = "claude-statusline"
 MAX_ENTRY_CHARS = 64 * 1024
@@ -27,12 +29,12 @@ def write_entry(state_dir: Path, source: str, content: dict[str, Any], at: datet
     if len(text) > MAX_ENTRY_CHARS:
         raise ValueError("larger than any status line")
     folder = state_dir / INBOX_FOLDER
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_private_folder(state_dir)
+    make_private_folder(folder)
     draft = folder / f"{source}.{os.getpid()}.tmp"
     try:
-        draft.touch(mode=0o600)
-        draft.write_text(text, encoding="utf-8")
+        with os.fdopen(open_private_file(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w", encoding="utf-8") as file:
+            file.write(text)
         draft.replace(folder / f"{source}.json")
     finally:
         draft.unlink(missing_ok=True)
@@ -52,8 +54,8 @@ def pop_entry(state_dir: Path, source: str) -> tuple[dict[str, Any], datetime] |
     mine = path.with_suffix(f".{os.getpid()}.taken")
     try:
         path.replace(mine)
-        text = mine.read_text(encoding="utf-8")
-    except OSError:
+        text = read_file(mine, 4 * MAX_ENTRY_CHARS).decode()
+    except (OSError, UnicodeDecodeError):
         return None
     finally:
         with contextlib.suppress(OSError):

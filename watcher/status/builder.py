@@ -31,6 +31,7 @@ from watcher.status.document import (
 )
 from watcher.storage.records import Account
 from watcher.storage.store import HEARTBEAT_EVERY, METRICS_PROBLEMS_FACT, Store
+from watcher.system.files import open_private_file
 
 if TYPE_CHECKING:
     from watcher.config.loader import Config  # slow to import: every provider and channel
@@ -299,7 +300,7 @@ def write_status(store: Store, config: "Config | None", *, now: datetime) -> Non
     content = encode_json(build_status(store, facts, now=now))
     path, draft = state_dir / FILE_NAME, state_dir / f"{FILE_NAME}.{os.getpid()}"
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with os.fdopen(open_private_file(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
             file.write(content)
         draft.replace(path)
     except OSError:

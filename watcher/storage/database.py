@@ -20,6 +20,7 @@ import msgspec
 
 from watcher.errors import NoReadingsError, StoreError
 from watcher.storage import records
+from watcher.system.files import describe_write_error, make_private_folder, open_private_file, require_regular_file
 
 FORMAT = 4
 
@@ -203,12 +204,14 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            make_private_folder(self.path.parent)
+            descriptor = open_private_file(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0))
+            try:
+                require_regular_file(self.path, os.fstat(descriptor))
+            finally:
+                os.close(descriptor)
         except OSError as error:
-            raise StoreError(
-                f"cannot write {self.path}: {error.strerror}; make the folder writable or set WATCHER_STATE_DIR"
-            ) from error
+            raise StoreError(describe_write_error(self.path, error)) from error
         connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         with _close_on_error(connection):
             connection.execute("PRAGMA journal_mode = WAL")
@@ -239,7 +242,7 @@ class Database:
 
     def _connect_read_only(self) -> sqlite3.Connection:
         try:
-            self.path.stat()
+            require_regular_file(self.path, self.path.stat())
         except FileNotFoundError:
             raise self._make_no_readings_error() from None
         except OSError as error:

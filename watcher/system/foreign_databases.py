@@ -16,6 +16,7 @@ from pathlib import Path
 from watcher.core.model import DatabaseQuery, QueryResult
 from watcher.errors import ForbiddenError, NotSignedInError, ProviderError, ShapeChangedError, TimedOutError
 from watcher.system import clock
+from watcher.system.files import open_regular_file
 
 LOCK_TIMEOUT_S = 2.0
 READ_ATTEMPTS = 3  # a file that changes while it is read is read again
@@ -124,7 +125,7 @@ def _query_rows(uri: str, query: DatabaseQuery) -> list[tuple[object, ...]]:
 def _is_wal(path: Path) -> bool:
     """Whether the database has a write-ahead log, by its header."""
     try:
-        with path.open("rb") as file:
+        with open_regular_file(path) as file:
             header = file.read(HEADER_BYTES)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise NotSignedInError(

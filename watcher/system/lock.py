@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from watcher.errors import StoreError
+from watcher.system.files import describe_write_error, make_private_folder, open_private_file
 
 LOCK_FILE_NAME = "watcher.lock"
 
@@ -50,12 +51,10 @@ class Lock:
     def acquire(self) -> bool:
         """Take the lock and write this process' id into it; False if another process holds it."""
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            make_private_folder(self.path.parent)
+            descriptor = open_private_file(self.path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            raise StoreError(
-                f"cannot write {self.path}: {error.strerror}; make the folder writable or set WATCHER_STATE_DIR"
-            ) from error
+            raise StoreError(describe_write_error(self.path, error)) from error
         _ignore_wake_signal()
         if not _try_lock(descriptor):
             os.close(descriptor)
@@ -96,7 +95,7 @@ class Lock:
     def is_free(self) -> bool:
         """Whether no process holds the lock. Keeps and creates nothing."""
         try:
-            descriptor = os.open(self.path, os.O_RDWR)
+            descriptor = open_private_file(self.path, os.O_RDWR)
         except OSError:
             return True
         try:

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import sys
 import traceback
 from contextlib import suppress
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from watcher.core.redaction import Redactor
+from watcher.errors import StoreError
+from watcher.system.files import open_private_file
 from watcher.system.lazy_imports import suppress_imports
 
 with suppress_imports(stubbed=("asyncio",)):
@@ -51,11 +52,13 @@ class FileLog(Log):
             record["message"] = redactor(_join_lines(record["message"]))
 
         path = state_dir / LOG_FILE_NAME
+        if path.is_symlink():
+            raise StoreError(f"{path} is a link, and links are not followed here; remove it")
         with suppress(OSError):  # it does not exist yet, or cannot be written either, which loguru reports
             path.chmod(0o600)
         logger.remove()
         logger.configure(patcher=clean)
-        rotated = {"rotation": "1 MB", "retention": 3, "encoding": "utf-8", "opener": _open_private}
+        rotated = {"rotation": "1 MB", "retention": 3, "encoding": "utf-8", "opener": open_private_file}
         sinks: list[tuple[Any, dict[str, Any]]] = [(path, rotated)]
         if sys.stderr is not None:  # pythonw has none
             sinks.append((sys.stderr, {}))
@@ -109,7 +112,3 @@ def _format_traceback(error: BaseException) -> str:
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     why = f", because of {_format_traceback(cause)}" if cause is not None and cause is not error else ""
     return f"{text} (in {' < '.join(places)}){why}" if places else f"{text}{why}"
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -1,0 +1,107 @@
+"""Reads and opens files with care: only regular ones, only so many bytes, no links in our own folder.
+
+A named pipe or a device in the place of a file would hang the program or never end. Standard library only.
+"""
+
+import errno
+import os
+import stat
+import sys
+from pathlib import Path
+from shlex import quote
+from typing import BinaryIO
+
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def open_regular_file(path: Path) -> BinaryIO:
+    """A regular file, open for reading, also through a link.
+
+    Raises:
+        OSError: it cannot be opened, or is something else.
+    """
+    require_regular_file(path, path.stat())  # before it is opened, which may already do something to a device
+    file = os.fdopen(os.open(path, _READ_FLAGS), "rb")
+    try:
+        require_regular_file(path, os.fstat(file.fileno()))
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def require_regular_file(path: Path, status: os.stat_result) -> None:
+    """Raise an `OSError` if that is the status of a folder, a named pipe or a device."""
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        OSError: it cannot be read, is something else, or is larger (`errno.EFBIG`); `strerror` says which.
+    """
+    with open_regular_file(path) as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise OSError(errno.EFBIG, f"larger than {max_bytes:,} bytes", str(path))
+    return data
+
+
+def open_private_file(path: str | Path, flags: int) -> int:
+    """A descriptor of a file of our own that only its owner can read; a link is not followed.
+
+    Raises:
+        OSError: it cannot be opened, or is a link.
+    """
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+
+
+def describe_write_error(path: Path, error: OSError) -> str:
+    """Why a file of our own cannot be written, and what to do."""
+    if error.errno == errno.ELOOP:
+        return f"cannot write {path}: it is a link, and links are not followed here; remove it"
+    if error.errno == errno.EINVAL:
+        return f"cannot write {path}: it is not a regular file; move it away"
+    if error.errno == errno.EPERM and error.filename == str(path.parent):
+        return f"cannot write {path}: others can write its folder; set WATCHER_STATE_DIR to a folder of your own"
+    return f"cannot write {path}: {error.strerror}; make the folder writable or set WATCHER_STATE_DIR"
+
+
+def make_private_folder(path: Path) -> None:
+    """Create a folder of our own; close it to others if they can write it.
+
+    Raises:
+        OSError: it cannot be created or closed, or is shared on purpose (such as `/tmp`).
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mode = path.stat().st_mode
+    if sys.platform != "win32" and mode & _OTHERS_WRITE:
+        if mode & stat.S_ISVTX:
+            raise OSError(errno.EPERM, "others can write this folder", str(path))
+        path.chmod(0o700)
+
+
+def find_write_problem(path: Path) -> str | None:
+    """What lets others change a file, and how to fix it; None if nothing does.
+
+    The file, its folder and, for a link, those of its target. A folder with the sticky bit protects what is in it.
+    """
+    target = path.resolve()
+    for each in dict.fromkeys((target, path.parent, target.parent)):
+        try:
+            status = each.stat()
+        except OSError:
+            continue
+        is_sticky = stat.S_ISDIR(status.st_mode) and bool(status.st_mode & stat.S_ISVTX)
+        if sys.platform != "win32":
+            if status.st_mode & _OTHERS_WRITE and not is_sticky:
+                what = "it" if each == path else str(each)
+                return f"others can write {what}, and so name programs and addresses: chmod go-w {quote(str(each))}"
+            if os.geteuid() not in (0, status.st_uid) and status.st_uid != 0:
+                return f"{each} belongs to another user: chown {os.geteuid()} {quote(str(each))}"
+    return None
