@@ -13,7 +13,7 @@ from watcher.core.redaction import Redactor
 from watcher.credentials import HostInfo
 from watcher.doctor import DesktopUnavailableError, DoctorContext
 from watcher.errors import ConfigError, NoReadingsError, StoreError, UsageError
-from watcher.notifiers.desktop import linux
+from watcher.notifiers.desktop import linux, windows
 from watcher.polling import fetch
 from watcher.polling.fetch import FoundLogins
 from watcher.providers import Overrides
@@ -116,7 +116,13 @@ def _make_desktop_query(host_info: HostInfo) -> Callable[[], str]:
 
     def query() -> str:
         if programs is None:
-            return _query_dbus(host_info)
+            try:
+                return _query_dbus(host_info)
+            except DesktopUnavailableError:
+                program = windows.find_wsl_powershell(host_info.env) if windows.is_wsl(host_info.env) else None
+                if program is None:
+                    raise
+                return f"shown by Windows ({program}), which does not report whether a notification was seen"
         found = [name for name in programs if shutil.which(name, path=host_info.env.get("PATH"))]
         if not found:
             raise DesktopUnavailableError(f"none of {', '.join(programs)} is on PATH; fix PATH where the watcher runs")

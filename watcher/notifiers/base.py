@@ -277,7 +277,7 @@ class BackendResult(Struct, frozen=True, kw_only=True):
     delivered: bool | None
     reason: str  # one line, no text of the message
     accepted: bool = False  # unknown, but the system took it: sending again would only repeat it
-    is_final: bool = False  # failed, and the next backends would fail the same way
+    is_bus_hung: bool = False  # failed, and so would every backend that uses the session bus
 
 
 def get_urgency(message: Message) -> int:

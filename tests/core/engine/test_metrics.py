@@ -80,7 +80,9 @@ def test_a_field_has_the_value_of_the_reading(facts, field, worth):
 
 def test_every_field_of_the_language_can_have_a_value():
     samples = tuple(Sample(NOW - minutes(10 * turn), 50 - 5 * turn) for turn in (2, 1, 0))
-    full = msgspec.structs.replace(state(**COUNTED, used_percent=50.0, blocked=False), samples=samples, error="no answer")
+    full = msgspec.structs.replace(
+        state(**COUNTED, used_percent=50.0, blocked=False), samples=samples, error="no answer"
+    )
     metrics = SeriesMetrics(full, NOW)
     assert [field for field in FIELD_UNITS if metrics.value_of(field) is None] == []
 

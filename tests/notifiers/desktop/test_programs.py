@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import stat
 import sys
 from datetime import UTC, datetime
@@ -70,7 +71,7 @@ def stand_ins(tmp_path):
 
 
 def by(platform, sent, there, env=None):
-    programs = [backend for backend in get_backends(platform) if backend.name not in {"D-Bus", "plyer"}]
+    programs = [backend for backend in get_backends(platform, {}) if backend.name not in {"D-Bus", "plyer"}]
     return try_backends(programs, sent, there.run, env or {})
 
 
@@ -228,6 +229,53 @@ def test_on_windows_no_text_is_among_the_arguments(stand_ins, text):
     assert seen["env"]["WATCHER_TITLE"] == seen["env"]["WATCHER_MESSAGE"] == text
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="WSL is Linux")
+@pytest.mark.parametrize("text", HOSTILE)
+def test_in_wsl_the_text_reaches_windows_in_variables_that_are_shared(stand_ins, tmp_path, monkeypatch, text):
+    monkeypatch.setattr(windows, "_WSL_SOCKETS", tmp_path / "run")
+    stand_ins.add("powershell.exe")
+    env = {
+        "WSL_DISTRO_NAME": "Ubuntu",
+        "PATH": str(tmp_path),
+        "WSLENV": "GOPATH/l",
+        "WSL_INTEROP": "/run/WSL/8_interop",
+    }
+    outcome = try_backends(get_backends("linux", env), message(title=text, body=text), stand_ins.run, env)
+    assert (outcome.delivered, outcome.accepted) == (None, True)
+    [seen] = stand_ins.seen()
+    assert not [argument for argument in seen["argv"] if text in argument and len(text) > 1]
+    assert seen["env"]["WATCHER_TITLE"] == seen["env"]["WATCHER_MESSAGE"] == text
+    first, *shared = seen["env"]["WSLENV"].split(":")
+    assert first == "GOPATH/l"
+    assert set(shared) == {name for name in seen["env"] if name.startswith("WATCHER_")}
+    assert seen["env"]["WSL_INTEROP"] == "/run/WSL/8_interop"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="WSL is Linux")
+def test_in_wsl_a_systemd_unit_finds_powershell_and_the_newest_socket(stand_ins, tmp_path, monkeypatch):
+    sockets = tmp_path / "run"
+    sockets.mkdir()
+    for number, name in enumerate(("9_interop", "1_interop")):
+        (sockets / name).touch()
+        os.utime(sockets / name, (number, number))
+    stand_ins.add("powershell.exe")
+    monkeypatch.setattr(windows, "_WSL_SOCKETS", sockets)
+    monkeypatch.setattr(windows, "WSL_POWERSHELL", str(tmp_path / "powershell.exe"))
+    result = windows.show_from_wsl(message(), stand_ins.run, {"PATH": "/nowhere"})
+    assert result.accepted
+    [seen] = stand_ins.seen()
+    assert seen["env"]["WSL_INTEROP"] == str(sockets / "1_interop")
+
+
+def test_in_wsl_without_powershell_the_reason_names_it(stand_ins, tmp_path, monkeypatch):
+    monkeypatch.setattr(windows, "WSL_POWERSHELL", str(tmp_path / "nothing.exe"))
+    result = windows.show_from_wsl(message(), stand_ins.run, {"PATH": "/nowhere"})
+    assert (result.delivered, result.reason) == (
+        False,
+        f"powershell.exe is not on PATH, nor at {tmp_path / 'nothing.exe'}",
+    )
+
+
 # --- notify-send ------------------------------------------------------------------------------------------------------
 
 
@@ -347,13 +395,33 @@ def test_plyer_is_never_led_to_put_text_into_a_gdbus_call(monkeypatch):
     ],
 )
 def test_each_system_has_its_chain(platform, names):
-    assert [backend.name for backend in get_backends(platform)] == names
-    assert set(BACKENDS) == {"linux", "darwin", "win32"}
+    assert [backend.name for backend in get_backends(platform, {})] == names
+    assert set(BACKENDS) == {"linux", "darwin", "win32", "wsl"}
+
+
+@pytest.mark.parametrize(
+    ("env", "release", "is_wsl"),
+    [
+        ({"WSL_DISTRO_NAME": "Ubuntu"}, "6.8.0-generic", True),
+        ({}, "5.15.167.4-microsoft-standard-WSL2\n", True),
+        ({}, "4.4.0-19041-Microsoft\n", True),
+        ({}, "6.8.0-generic\n", False),
+        ({}, None, False),
+    ],
+)
+def test_wsl_has_the_chain_of_windows_behind_the_bus(tmp_path, monkeypatch, env, release, is_wsl):
+    kernel = tmp_path / "osrelease"
+    if release is not None:
+        kernel.write_text(release)
+    monkeypatch.setattr(windows, "_KERNEL_RELEASE", kernel)
+    names = [backend.name for backend in get_backends("linux", env)]
+    assert names == (["D-Bus", "Windows toast"] if is_wsl else ["D-Bus", "notify-send", "plyer"])
+    assert [backend.name for backend in get_backends("win32", env)] == ["Windows toast", "plyer"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the Linux chain")
 def test_a_machine_without_a_desktop_gets_the_reason_of_every_backend(stand_ins):
-    outcome = try_backends(get_backends("linux"), message(), stand_ins.run, {})
+    outcome = try_backends(get_backends("linux", {}), message(), stand_ins.run, {})
     assert outcome.delivered is False
     assert not outcome.permanent  # a desktop comes with the next login
     assert outcome.detail.split("; ")[0] == "D-Bus: there is no session bus"

@@ -3,6 +3,7 @@
 A chain of backends for each system; the first that takes the message ends it::
 
     Linux    D-Bus, then notify-send, then plyer
+    WSL      D-Bus, then a toast by the PowerShell of Windows
     macOS    terminal-notifier (3 or newer), then osascript, then plyer
     Windows  a toast by PowerShell, then plyer
 
@@ -32,37 +33,45 @@ class Backend(Struct, frozen=True, kw_only=True):
 
     name: str  # for people
     show: Callable[[Message, Run, Mapping[str, str]], BackendResult]
+    uses_session_bus: bool = False
 
 
-_DBUS = Backend(name="D-Bus", show=linux.DBusNotifier().show)
-_NOTIFY_SEND = Backend(name="notify-send", show=linux.show)
+_DBUS = Backend(name="D-Bus", show=linux.DBusNotifier().show, uses_session_bus=True)
+_NOTIFY_SEND = Backend(name="notify-send", show=linux.show, uses_session_bus=True)
 _TERMINAL_NOTIFIER = Backend(name="terminal-notifier", show=macos.show_by_terminal_notifier)
 _OSASCRIPT = Backend(name="osascript", show=macos.show_by_osascript)
 _TOAST = Backend(name="Windows toast", show=windows.show)
-_PLYER = Backend(name="plyer", show=plyer.show)
+_WSL_TOAST = Backend(name="Windows toast", show=windows.show_from_wsl)
+_PLYER = Backend(name="plyer", show=plyer.show, uses_session_bus=True)  # on Linux
 
 BACKENDS: Mapping[str, Sequence[Backend]] = {
     "linux": (_DBUS, _NOTIFY_SEND, _PLYER),
     "darwin": (_TERMINAL_NOTIFIER, _OSASCRIPT, _PLYER),
     "win32": (_TOAST, _PLYER),
+    "wsl": (_DBUS, _WSL_TOAST),
 }
-"""sys.platform -> backends, best first."""
+"""sys.platform, or "wsl" -> backends, best first."""
 
 
-def get_backends(platform: str) -> Sequence[Backend]:
+def get_backends(platform: str, env: Mapping[str, str]) -> Sequence[Backend]:
     """The backends of a system; the BSDs have what Linux has."""
-    return BACKENDS.get(platform, BACKENDS["linux"])
+    return BACKENDS[
+        "wsl" if platform == "linux" and windows.is_wsl(env) else platform if platform in BACKENDS else "linux"
+    ]
 
 
 def deliver(message: Message, _settings: Settings, run: Run) -> DeliveryOutcome:
     """Show it on the desktop of this machine."""
-    return try_backends(get_backends(sys.platform), message, run, os.environ)
+    return try_backends(get_backends(sys.platform, os.environ), message, run, os.environ)
 
 
 def try_backends(backends: Sequence[Backend], message: Message, run: Run, env: Mapping[str, str]) -> DeliveryOutcome:
     """Try one backend after the other until one took the message or its fate is unknown."""
     failures: list[str] = []
+    is_bus_hung = False
     for backend in backends:
+        if is_bus_hung and backend.uses_session_bus:
+            continue
         result = backend.show(message, run, env)
         if result.delivered:
             return DeliveryOutcome(delivered=True, detail=f"{backend.name}: {result.reason}")
@@ -70,8 +79,7 @@ def try_backends(backends: Sequence[Backend], message: Message, run: Run, env: M
             detail = "; ".join([f"{backend.name}: {result.reason}", *failures])
             return DeliveryOutcome(delivered=None, detail=detail, accepted=result.accepted)
         failures.append(f"{backend.name}: {result.reason}")
-        if result.is_final:
-            break
+        is_bus_hung = is_bus_hung or result.is_bus_hung
     return DeliveryOutcome(delivered=False, detail="; ".join(failures))
 
 

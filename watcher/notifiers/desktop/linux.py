@@ -107,7 +107,7 @@ class DBusNotifier:
             if is_sent:
                 return BackendResult(delivered=None, reason=f"{error}, so it may have been shown")
             return BackendResult(
-                delivered=False, reason=str(error), is_final=True
+                delivered=False, reason=str(error), is_bus_hung=True
             )  # the next backends ask the same daemon
         self._remember(message.thread, (daemon, number))
         return BackendResult(delivered=True, reason=f"the notification daemon took it (id {number})")

@@ -3,11 +3,17 @@
 The script is a constant, passed in the encoded form that needs no quoting; it reads the text from variables and puts it
 into the toast's XML as text nodes, so that none of it is read as script or markup. The system reports whether
 notifications are switched off, but not whether one was seen: the best result is unknown.
+
+Linux inside Windows (WSL) starts the same program. There, only the variables that WSLENV names reach it.
 """
 
 import base64
 import hashlib
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec.structs import replace
 
 from watcher.core.model import Command, Message
 from watcher.notifiers.base import (
@@ -64,6 +70,45 @@ def show(message: Message, run: Run, env: Mapping[str, str]) -> BackendResult:
         )
     reason = "handed to Windows, which does not say whether it was shown; if not, see Settings, System, Notifications"
     return answer or BackendResult(delivered=None, reason=reason, accepted=True)
+
+
+WSL_POWERSHELL = "/mnt/c/Windows/System32/WindowsPowerShell/v1.0/powershell.exe"
+"""Where it usually is, for a systemd unit: its PATH has no folder of Windows, and its environment no WSL_INTEROP."""
+
+_WSL_SOCKETS = Path("/run/WSL")
+_KERNEL_RELEASE = Path("/proc/sys/kernel/osrelease")
+
+
+def is_wsl(env: Mapping[str, str]) -> bool:
+    """Whether this Linux runs inside Windows."""
+    try:
+        return bool(env.get("WSL_DISTRO_NAME")) or "microsoft" in _KERNEL_RELEASE.read_text().lower()
+    except OSError:
+        return False
+
+
+def find_wsl_powershell(env: Mapping[str, str]) -> str | None:
+    """Windows PowerShell, as a program that WSL can start; None if it is not there."""
+    usual = WSL_POWERSHELL if Path(WSL_POWERSHELL).exists() else None
+    return shutil.which("powershell.exe", path=env.get("PATH")) or usual
+
+
+def show_from_wsl(message: Message, run: Run, env: Mapping[str, str]) -> BackendResult:
+    """As `show`, from inside WSL."""
+    program = find_wsl_powershell(env)
+    if program is None:
+        return BackendResult(delivered=False, reason=f"powershell.exe is not on PATH, nor at {WSL_POWERSHELL}")
+    command = build_command(message, {})
+    shared = [env["WSLENV"]] if env.get("WSLENV") else []
+    sockets = sorted(_WSL_SOCKETS.glob("*_interop"), key=lambda path: path.lstat().st_mtime)
+    interop = env.get("WSL_INTEROP") or (str(sockets[-1]) if sockets else "")
+    variables = {
+        **command.env,
+        "WSLENV": ":".join([*shared, *command.env]),
+        **({"WSL_INTEROP": interop} if interop else {}),
+    }
+    wrapped = replace(command, argv=(program, *command.argv[1:]), env=variables)
+    return show(message, lambda _command: run(wrapped), env)
 
 
 def format_body(message: Message) -> str:
