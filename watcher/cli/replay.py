@@ -36,7 +36,7 @@ def replay_command(*, rules: str, readings: str | None, since: str | None, as_js
         raise UsageError("give either a file of readings or --since: `watcher replay rules.toml readings.jsonl`")
     loaded = _load_rules(rules)
     now = None if since is None else clock.utc_now()
-    history = _load_results_from_file(readings or "") if now is None else _load_results_from_store(since or "", now)
+    history = load_results_from_file(readings or "") if now is None else _load_results_from_store(since or "", now)
     from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - slow to import
 
     intervals = {provider.id: provider.default_interval for provider in PROVIDERS.values()}
@@ -87,7 +87,12 @@ def _load_rules(path: str) -> tuple[Rule, ...]:
     return loader.parse_rules(text, path, is_config=True)
 
 
-def _load_results_from_file(path: str) -> list[PollResult]:
+def load_results_from_file(path: str) -> list[PollResult]:
+    """The results of the polls that a file of readings records.
+
+    Raises:
+        UsageError: it cannot be read, or a line is invalid.
+    """
     ignored_keys: set[str] = set()
     try:
         with click.open_file(path, "rb") as lines:

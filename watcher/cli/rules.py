@@ -1,6 +1,7 @@
 """`watcher rules`: are the rules correct, which are in force, do they pass their examples, why did one fire.
 
-The commands in order: check, test, list, explain, add. Examples and explanations run through the daemon's engine.
+The commands in order: check, test, list, explain, add, compile. Examples and explanations run through the daemon's
+engine.
 """
 
 import re
@@ -9,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import msgspec
 
+from watcher.cli import EXIT_UNAVAILABLE
 from watcher.cli.completion import complete_rules
 from watcher.cli.context import (
     create_private_file,
@@ -43,6 +45,11 @@ from watcher.errors import ConfigError, UsageError
 from watcher.system import clock
 from watcher.system.files import read_file
 from watcher.system.paths import may_exist
+
+if TYPE_CHECKING:
+    from watcher.prometheus.compiler import CompiledAlert, CompileOptions
+
+EXIT_REFUSED = 3  # `compile --check`: a rule cannot be carried over
 
 
 @click.group()
@@ -557,3 +564,134 @@ def _validate_rule(path: str, text: str) -> list[Rule]:
 def _condition_key(rule: Rule) -> tuple[tuple[str, ...], timedelta]:
     """Equal for two rules that fire at the same moments, however they are written."""
     return tuple(str(level.when) for level in rule.levels), rule.pending_for
+
+
+# --- compile --------------------------------------------------------------------------------------------------------
+
+
+@rules.command("compile", short_help="Turn rules into alerting rules of Prometheus.")
+@click.argument("files", nargs=-1, metavar="[FILE.toml]...")
+@click.option("--to", "target", type=click.Choice(["prometheus"]), help="What to compile to.")
+@click.option(
+    "--by",
+    type=click.Choice(["account", "instance"]),
+    default="account",
+    show_default=True,
+    help="One alert an account, by its freshest watcher; or one a machine.",
+)
+@click.option("--every", default="1m", show_default=True, metavar="TIME", help="How often Prometheus evaluates.")
+@click.option("--memory", default="15m", show_default=True, metavar="TIME", help="A restart of Prometheus may last it.")
+@click.option("--out", "out_path", metavar="FILE", help="Write there instead of on the terminal.")
+@click.option("--alertmanager", is_flag=True, help="Print routes, inhibition and time intervals instead.")
+@click.option("--strict", is_flag=True, help="Exit with 1 where any rule is refused.")
+@click.option("--check", "is_check", is_flag=True, help="Run the examples through the engine and through promtool.")
+@click.option("--against", "readings_path", metavar="FILE.jsonl", help="With --check: compare over these readings.")
+@click.option("--json", "as_json", is_flag=True, help="With --check: one JSON object a line for each difference.")
+def compile_command(  # noqa: PLR0913 - its options
+    *,
+    files: tuple[str, ...],
+    target: str | None,
+    by: Literal["account", "instance"],
+    every: str,
+    memory: str,
+    out_path: str | None,
+    alertmanager: bool,
+    strict: bool,
+    is_check: bool,
+    readings_path: str | None,
+    as_json: bool,
+) -> int:
+    """Turn the rules in FILES, else those in force, into alerting rules of Prometheus.
+
+    What cannot be carried over is reported with its place.
+
+    \b
+    watcher rules compile --to prometheus --out ai-usage.yml
+    watcher rules compile --check team.toml         same transitions there as here?
+
+    \b
+    Exit code:  0  compiled; --check: no transition differs
+                1  no rule, or with --strict not every rule; --check: some differ
+                3  --check: a rule is refused
+               69  --check: promtool is not installed
+    """
+    from watcher.prometheus import compiler  # noqa: PLC0415 - only here
+
+    if not (is_check or alertmanager) and target is None:
+        raise click.UsageError("write --to prometheus, or --check, or --alertmanager")
+    if readings_path is not None and not is_check:
+        raise click.UsageError("--against belongs to --check")
+    for option, text in (("--every", every), ("--memory", memory)):
+        parse_duration_option(option, text)
+    found = _load_rules_from_files(files) if files else load_effective_config().rules
+    options = compiler.CompileOptions(by=by, every=every, memory=memory)
+    compiled, refused = compiler.compile_rules(found, options, _read_rule_text)
+    if refused:
+        click.echo(format_diagnostics(refused), err=True)
+    if is_check:
+        return _compare_compiled(compiled, options, readings_path, as_json=as_json, is_refused=bool(refused))
+    if not compiled:
+        click.echo("no rule can be carried over, so nothing is written", err=True)
+        return 1
+    for alert in compiled:
+        for note in alert.notes:
+            click.echo(f"{alert.rule.path}:{alert.rule.line}: {alert.rule.name}: {note}", err=True)
+    if alertmanager:
+        _write_compiled(compiler.format_alertmanager_config([each.rule for each in compiled]), out_path)
+    else:
+        _write_compiled(compiler.format_rule_file(compiled, options), out_path)
+    return 1 if strict and refused else 0
+
+
+def _write_compiled(text: str, path: str | None) -> None:
+    """Write the text to a file; print it where none is given."""
+    if path is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        Path(path).write_text(text, "utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _read_rule_text(path: str) -> str:
+    return loader.decode_utf8(read_bounded(Path(path)), path)
+
+
+def _compare_compiled(
+    compiled: Sequence["CompiledAlert"],
+    options: "CompileOptions",
+    readings_path: str | None,
+    *,
+    as_json: bool,
+    is_refused: bool,
+) -> int:
+    """Compare the transitions of the engine and of Prometheus, over the examples or over readings."""
+    from watcher.cli.replay import load_results_from_file  # noqa: PLC0415 - it imports this module
+    from watcher.prometheus.parity import Comparison, PromtoolError, compare_history  # noqa: PLC0415 - only here
+    from watcher.system.process import run_command  # noqa: PLC0415 - likewise
+
+    total = Comparison()
+    try:
+        if readings_path is not None:
+            total = compare_history(compiled, load_results_from_file(readings_path), options, run_command)
+        else:
+            for alert in compiled:
+                for example in alert.rule.examples:
+                    history = list(rule_tests.make_snapshots(example))
+                    total += compare_history([alert], history, options, run_command, every=example.every)
+    except PromtoolError as error:
+        click.echo(str(error), err=True)
+        return EXIT_UNAVAILABLE
+    for each in total.differences:
+        if as_json:
+            click.echo(msgspec.json.encode(each).decode())
+        else:
+            who = "the engine alone" if each.engine else "Prometheus alone"
+            click.echo(f"{each.at:%Y-%m-%d %H:%M} {each.rule} on {each.series}: {each.event}: {who}")
+    if not as_json:
+        summary = f"{total.agree} agree, {total.near} one evaluation later, {len(total.differences)} differ"
+        click.echo(f"{format_count(total.agree + total.near + len(total.differences), 'transition')}: {summary}")
+    if total.differences:
+        return 1
+    return EXIT_REFUSED if is_refused else 0

@@ -104,8 +104,8 @@ class _Collector:
         states.sort(key=_get_fullness, reverse=True)
         # Without account labels, the fullest window of a provider wins: the first one stays.
         for state in states[:MAX_WINDOWS]:
-            for name, value, extra in self._measure_window(SeriesMetrics(state, self._now), state):
-                self._add(name, value, **self._label_window(state), **extra)
+            for name, value, further in measure_window(state, self._now):
+                self._add(name, value, **self._label_window(state), **further)
         for account in self._accounts.values():
             self._add_account(account)
         self._add_alerts()
@@ -133,41 +133,6 @@ class _Collector:
             "window": series.window,
             "kind": state.kind.value,
         }
-
-    def _measure_window(
-        self, metrics: SeriesMetrics, state: SeriesState
-    ) -> Iterator[tuple[str, float, dict[str, str]]]:
-        """(name, value, further labels) of what is known of one window."""
-        number = _Numbers(metrics)
-        unit = {"unit": state.reading.unit if state.reading is not None else ""}
-        values: list[tuple[str, float | None, dict[str, str]]] = [
-            ("used_ratio", None if metrics.unlimited else number.divided("used_percent", 100), {}),
-            ("used", number.of("used"), unit),
-            ("limit", number.of("limit"), unit),
-            ("remaining", number.of("remaining"), unit),
-            ("reset_timestamp_seconds", _to_timestamp(state.boundary_at) if metrics.is_current else None, {}),
-            ("length_seconds", number.of("window"), {}),
-            ("read_timestamp_seconds", _to_timestamp(state.read_at), {}),
-            ("quiet_since_timestamp_seconds", self._find_quiet_since(state), {}),
-            ("burn_ratio_per_second", number.divided("rate", 100 * 3600), {}),
-            ("exhaustion_timestamp_seconds", self._find_exhaustion(number, state), {}),
-            ("episodes_total", state.episode, {}),
-            ("unlimited", 1 if metrics.unlimited else None, {}),
-            ("primary", 1 if state.primary else None, {}),
-        ]
-        for name, value, further in values:
-            if value is not None:
-                yield f"ai_usage_window_{name}", value, further
-
-    def _find_quiet_since(self, state: SeriesState) -> float | None:
-        age = SeriesMetrics(state, self._now, not_polled=is_between_polls(state, self._now)).value_of("age")
-        return self._now.timestamp() - age if isinstance(age, float) else None
-
-    def _find_exhaustion(self, number: "_Numbers", state: SeriesState) -> float | None:
-        exhausts_in = number.of("exhausts_in")
-        if exhausts_in is None or state.read_at is None:
-            return None
-        return state.read_at.timestamp() if exhausts_in == 0 else self._now.timestamp() + exhausts_in
 
     def _add_account(self, account: Account) -> None:
         if account.snapshot is None and account.failure is None:
@@ -219,19 +184,46 @@ class _Collector:
         self._add("ai_usage_build_info", 1, version=__version__)
 
 
-class _Numbers:
-    """The fields of one series as numbers; None: unknown."""
+def measure_window(state: SeriesState, now: datetime) -> Iterator[tuple[str, float, dict[str, str]]]:
+    """(name, value, further labels) of what is known of one window now."""
+    metrics = SeriesMetrics(state, now)
+    unit = {"unit": state.reading.unit if state.reading is not None else ""}
+    boundary_at = state.boundary_at if metrics.is_current else None
+    values: list[tuple[str, float | None, dict[str, str]]] = [
+        ("used_ratio", None if metrics.unlimited else _get_number(metrics, "used_percent", divisor=100), {}),
+        ("used", _get_number(metrics, "used"), unit),
+        ("limit", _get_number(metrics, "limit"), unit),
+        ("remaining", _get_number(metrics, "remaining"), unit),
+        ("reset_timestamp_seconds", _to_timestamp(boundary_at), {}),
+        ("length_seconds", _get_number(metrics, "window"), {}),
+        ("read_timestamp_seconds", _to_timestamp(state.read_at), {}),
+        ("quiet_since_timestamp_seconds", _find_quiet_since(state, now), {}),
+        ("burn_ratio_per_second", _get_number(metrics, "rate", divisor=100 * 3600), {}),
+        ("exhaustion_timestamp_seconds", _find_exhaustion(metrics), {}),
+        ("episodes_total", state.episode, {}),
+        ("unlimited", 1 if metrics.unlimited else None, {}),
+        ("primary", 1 if state.primary else None, {}),
+    ]
+    for name, value, further in values:
+        if value is not None:
+            yield f"ai_usage_window_{name}", value, further
 
-    def __init__(self, metrics: SeriesMetrics) -> None:
-        self._metrics = metrics
 
-    def of(self, field: str) -> float | None:
-        value = self._metrics.value_of(field)
-        return float(value) if isinstance(value, float | int) and not isinstance(value, bool) else None
+def _get_number(metrics: SeriesMetrics, field: str, *, divisor: float = 1) -> float | None:
+    value = metrics.value_of(field)
+    return value / divisor if isinstance(value, float | int) and not isinstance(value, bool) else None
 
-    def divided(self, field: str, divisor: float) -> float | None:
-        value = self.of(field)
-        return None if value is None else value / divisor
+
+def _find_quiet_since(state: SeriesState, now: datetime) -> float | None:
+    age = SeriesMetrics(state, now, not_polled=is_between_polls(state, now)).value_of("age")
+    return now.timestamp() - age if isinstance(age, float) else None
+
+
+def _find_exhaustion(metrics: SeriesMetrics) -> float | None:
+    exhausts_in, read_at = _get_number(metrics, "exhausts_in"), metrics.state.read_at
+    if exhausts_in is None or read_at is None:
+        return None
+    return read_at.timestamp() if exhausts_in == 0 else metrics.now.timestamp() + exhausts_in
 
 
 def _get_fullness(state: SeriesState) -> float:
