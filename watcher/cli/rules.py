@@ -607,7 +607,7 @@ def compile_command(  # noqa: PLR0913 - its options
 
     \b
     watcher rules compile --to prometheus --out ai-usage.yml
-    watcher rules compile --check team.toml         same transitions there as here?
+    watcher rules compile --check team.toml   same transitions there?
 
     \b
     Exit code:  0  compiled; --check: no transition differs
