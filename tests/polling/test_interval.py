@@ -144,6 +144,14 @@ def test_without_the_hint_nothing_is_checked_locally() -> None:
     assert choose(sight(moving(10, changed_at=NOON - minutes(600)))).recheck_at is None
 
 
+def test_a_rule_about_the_time_until_the_reset_is_evaluated_as_soon_as_it_holds() -> None:
+    near = moving(10, resets_at=NOON + minutes(63), rule_times=(NOON - minutes(1), NOON + minutes(3)))
+    choice = choose(sight(near))
+    assert minutes(3) < after(choice) < minutes(3.1)
+    assert choice.reason == "a rule about the time until the reset"
+    assert after(choose(sight(moving(10, rule_times=(NOON + minutes(8),))))) == minutes(5)
+
+
 def test_a_reset_is_looked_at_half_a_minute_after_it() -> None:
     choice = choose(sight(moving(50, resets_at=NOON + minutes(4))))
     assert after(choice) == minutes(4.5)

@@ -261,9 +261,10 @@ class Transition(Struct, frozen=True, kw_only=True):
     occurrence: int = 1  # counts this event in the episode: firing again after a recovery is 2, a second reminder is 2
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What messages may use beyond the reading. Plain JSON values; unknown ones are left out:
-    `rate` (percent per hour), `projected` (percent at reset), `exhausts_in_s`, `age_s` (seconds), `error` (one line),
-    `error_kind`, `spent` (labels of other windows of the account that are used up, each with the time of its reset as
-    ISO text or None: `[["7-day window", "2026-01-05T09:00:00+00:00"], ...]`)."""
+    `increase` (of `used` in this episode), `rate` (percent per hour), `projected` (percent at reset), `exhausts_in_s`,
+    `age_s` (seconds), `error` (one line), `error_kind`, `spent` (labels of other windows of the account that are
+    used up, each with the time of its reset as ISO text or
+    None: `[["7-day window", "2026-01-05T09:00:00+00:00"], ...]`)."""
 
     @property
     def alert_id(self) -> str:

@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from watcher.core.engine.thresholds import SeriesOutlook
 from watcher.core.model import Pace
 
+RULE_TIME_DELAY = timedelta(seconds=2)  # at the very instant `resets_in < 1h` does not hold yet
 RESET_DELAY = timedelta(seconds=30)  # servers reset a window some seconds late
 MIN_COOLDOWN = timedelta(minutes=5)
 MAX_BACKOFF = timedelta(hours=6)
@@ -205,6 +206,10 @@ def _choose_after_answer(context: PollContext, polled_at: datetime, now: datetim
     is_late = wait >= pace.every and reset_at is not None and reset_at - at < pace.floor
     if reset_at is not None and (at > reset_at or (is_late and reset_at - polled_at <= max_wait)):
         at, reason = reset_at, "a window resets"
+    rule_times = (time + RULE_TIME_DELAY for outlook in context.series_outlooks for time in outlook.rule_times)
+    rule_at = min((each for each in rule_times if each > polled_at), default=at)
+    if rule_at < at:
+        at, reason = rule_at, "a rule about the time until the reset"
     complete_by = min(context.requested_at or polled_at, polled_at) + min(pace.ceiling, max_wait)
     if context.requested_at is not None and complete_by < at:
         at, reason = complete_by, "only some windows are known since the last answer"

@@ -65,6 +65,11 @@ def test_the_thresholds_are_those_of_the_matching_rules(when: str, thresholds: t
     assert outlook.thresholds == thresholds
 
 
+def test_a_rule_about_the_time_until_the_reset_has_an_instant() -> None:
+    _, (outlook,) = poll(rule_text("claude.five_hour.resets_in < 10m and used_percent < 50%"), session(40))
+    assert outlook.rule_times == (NOON + 170 * M,)
+
+
 def test_a_clearing_condition_is_no_threshold() -> None:
     _, (outlook,) = poll(rule_text("claude.five_hour > 80%", "clear = '< 70%'"), session(40))
     assert outlook.thresholds == (80.0,)

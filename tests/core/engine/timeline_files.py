@@ -7,7 +7,7 @@ A line is `[+1h] WORDS | PHASE [TRANSITION, TRANSITION]`:
   `81` percent used, `81@5h` with its boundary five hours after the start, `81@null`, `?` unknown, `none` the window is
   missing, `unlimited`, `stale:81`, `low:81` unreliable, `cache:81` from a file on this machine, `old:81` from one that
   is stale, `left:-3/300` remaining of a limit, `$4.50` money,
-  `blocked:40` and `open:40` for what the provider says of it;
+  `spent:4.50` money used without a limit, `blocked:40` and `open:40` for what the provider says of it;
   or one of `error`, `expired`, `offline`, `offline:codex`, `limited:30m` (failures), `tick` (only time passes),
   `edit:NAME` (other rules from here on), `codex.weekly=50` (another provider's answer in the same minute);
 - the phase of the first rule on the series: `.`, `p`, `F`, or `*` for any;
@@ -165,6 +165,8 @@ class Player:
         facts: dict[str, Any] = {}
         if value.startswith("$"):
             facts = {"remaining": Decimal(value[1:]), "unit": "usd"}
+        elif flag == "spent":
+            facts = {"used": Decimal(value), "unit": "usd"}
         elif flag == "left":
             left, _, limit = value.partition("/")
             facts = {"remaining": Decimal(left), "limit": Decimal(limit), "unit": "requests"}

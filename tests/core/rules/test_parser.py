@@ -147,7 +147,8 @@ def test_the_parts_of_a_selector(text, selector, field):
             "nano_gpt.balance_usd < $5",
             (
                 "`nano_gpt.balance_usd` is a percent, `$5` is an amount of money; valid: such as `80%`, or another "
-                "field: `nano_gpt.balance_usd.used`, `nano_gpt.balance_usd.limit`, `nano_gpt.balance_usd.remaining`"
+                "field: `nano_gpt.balance_usd.used`, `nano_gpt.balance_usd.limit`, `nano_gpt.balance_usd.remaining`, "
+                "`nano_gpt.balance_usd.increase`"
             ),
             "$5",
         ),
@@ -242,8 +243,8 @@ def test_units_are_checked_while_parsing(text, message, spot):
         (
             "claude.five_hour.colour > 8%",
             (
-                "unknown field `colour`; valid: used_percent, remaining_percent, used, limit, remaining, resets_in, "
-                "window, age, up, blocked, rate, projected, exhausts_in, error"
+                "unknown field `colour`; valid: used_percent, remaining_percent, used, limit, remaining, increase, "
+                "resets_in, window, age, up, blocked, rate, projected, exhausts_in, error"
             ),
             "colour",
         ),

@@ -79,7 +79,7 @@ class SeriesMetrics:
             return None
         if field in _READING_FIELDS:
             return _READING_FIELDS[field](reading)
-        return _FORECAST_FIELDS[field](self) if field in _FORECAST_FIELDS else None
+        return _EPISODE_FIELDS[field](self) if field in _EPISODE_FIELDS else None
 
     def reading_age_s(self) -> float:
         """The age of the last believed reading; before the first one, how long the series has been polled."""
@@ -102,6 +102,12 @@ class SeriesMetrics:
     def _resets_in(self) -> float | None:
         boundary = self.state.boundary_at
         return None if boundary is None else max((boundary - self.now).total_seconds(), 0.0)
+
+    def _increase(self) -> float | None:
+        used = None if self.state.reading is None else get_used(self.state.reading)
+        return (
+            None if used is None else float(used - (used if self.state.used_before is None else self.state.used_before))
+        )
 
     def _rate(self) -> float | None:
         if self.state.reading is None or self.unlimited:
@@ -151,7 +157,8 @@ _READING_FIELDS: dict[str, Callable[[Reading], FieldValue]] = {
     "unit": lambda reading: reading.unit,
     "blocked": lambda reading: reading.blocked,
 }
-_FORECAST_FIELDS: dict[str, Callable[[SeriesMetrics], FieldValue]] = {
+_EPISODE_FIELDS: dict[str, Callable[[SeriesMetrics], FieldValue]] = {
+    "increase": SeriesMetrics._increase,  # noqa: SLF001
     "resets_in": SeriesMetrics._resets_in,  # noqa: SLF001
     "rate": SeriesMetrics._rate,  # noqa: SLF001
     "projected": SeriesMetrics._projected,  # noqa: SLF001

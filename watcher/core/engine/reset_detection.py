@@ -6,6 +6,7 @@ a boundary is 5 % of the window, between 1 min and 1 h)::
 
     no value, stale, low confidence           unknown    nothing changes
     no earlier reading                        believed   but frozen if its window has just ended
+    the boundary of an earlier window     frozen     an old answer: six in a row are the truth after all
     more use, of the window that ended        frozen     the old answer, after the reset was already observed
     rose by 60 points in under three polls    suspect    unless a sixth of the window has gone by
     limited before, now unlimited             suspect
@@ -23,12 +24,13 @@ dropped. An unused window has a boundary that moves on with the clock: passing i
 """
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from msgspec.structs import replace
 
 from watcher.core.engine import forecast
 from watcher.core.engine.state import SeriesState, SuspectReading, Validity
-from watcher.core.engine.windows import get_boundary_tolerance, get_used_percent, get_window_length
+from watcher.core.engine.windows import get_boundary_tolerance, get_used, get_used_percent, get_window_length
 from watcher.core.model import Reading, WindowKind
 
 CLOCK_SKEW_TOLERANCE = timedelta(minutes=2)
@@ -40,6 +42,7 @@ LARGE_DROP_PERCENT = 20.0
 LARGE_DROP_MAX_USED_PERCENT = 10.0
 DROP_TO_ZERO_PERCENT = 1.0
 DROP_PERCENT = 5.0  # servers correct themselves by less, up and down
+MAX_OLD_ANSWERS = 6  # in a row; more come from no lagging server
 EPSILON = 1e-6
 
 
@@ -95,6 +98,7 @@ class _Comparison:
     def __init__(self, state: SeriesState, last: Reading, last_at: datetime, reading: Reading, at: datetime) -> None:
         self.last, self.last_at, self.reading, self.at = last, last_at, reading, at
         self.episode, self.episode_at, self.boundary = state.episode, state.episode_at, state.boundary_at
+        self.previous_boundary, self.suspect_count = state.previous_boundary_at, state.suspect_count
         self.last_used, self.used = get_used_percent(last), get_used_percent(reading)
         self.tolerance = get_boundary_tolerance(reading)
 
@@ -134,17 +138,18 @@ class _Comparison:
 
     def classify_by_boundary(self) -> Validity:
         """RESET, FROZEN or BELIEVED, by the boundary and the clock."""
-        if self.last.kind is WindowKind.BALANCE or self.is_window_unused():
-            return Validity.BELIEVED
-        if self.is_from_previous_window():
+        is_unused = self.is_window_unused()
+        if self.is_from_earlier_window() or (not is_unused and self.is_from_previous_window()):
             return Validity.FROZEN
+        if is_unused or self.last.kind is WindowKind.BALANCE:
+            return Validity.BELIEVED
         if self.boundary is None or not self.has_boundary_passed():
             return Validity.RESET if self.is_reset_overdue() and self.has_boundary_moved() else Validity.BELIEVED
-        has_ended = self.at >= self.boundary
-        if self.has_boundary_moved() or (self.is_drop() if has_ended else self.is_large_drop()):
+        # A boundary that jitters has not passed before the reading's own has.
+        has_ended = self.at >= max(self.boundary, self.reading.resets_at or self.boundary)
+        is_not_begun = has_ended and self.last_used == self.used == 0.0 and self.reading.resets_at is None
+        if self.has_boundary_moved() or is_not_begun or (self.is_drop() if has_ended else self.is_large_drop()):
             return Validity.RESET
-        if has_ended and self.last_used == self.used == 0.0 and self.reading.resets_at is None:
-            return Validity.RESET  # nothing used and no boundary: the next window, not begun yet
         is_same = (
             (self.drop is None or abs(self.drop) <= EPSILON)
             and self.reading.remaining == self.last.remaining
@@ -165,6 +170,16 @@ class _Comparison:
         if self.boundary is None or self.reading.resets_at is None:
             return False
         return self.reading.resets_at - self.boundary > self.tolerance
+
+    def is_from_earlier_window(self) -> bool:
+        """Whether the answer names the boundary of an earlier window, after a later one was seen."""
+        if self.previous_boundary is None or self.boundary is None or self.reading.resets_at is None:
+            return False
+        return (
+            self.reading.resets_at <= self.previous_boundary + self.tolerance
+            and self.boundary - self.reading.resets_at > self.tolerance
+            and self.suspect_count < MAX_OLD_ANSWERS
+        )
 
     def is_from_previous_window(self) -> bool:
         """Whether the answer names the end that was just passed, and more use than there is now.
@@ -225,10 +240,20 @@ def _accept_reading(state: SeriesState, reading: Reading, at: datetime) -> Serie
         read_at=at,
         changed_at=at if has_changed else state.changed_at,
         boundary_at=boundary,
+        used_before=_find_used_before(state, reading),
         suspect=None,
         suspect_count=0,
         samples=state.samples if used is None else forecast.add_sample(state.samples, at, used),
     )
+
+
+def _find_used_before(state: SeriesState, reading: Reading) -> Decimal | None:
+    """What was used when the episode began: the least that was seen, for a server may correct itself."""
+    used, last = get_used(reading), state.reading
+    if last is None or last.unit != reading.unit:
+        return used
+    before = get_used(last) if state.used_before is None else state.used_before
+    return used if before is None else before if used is None else min(before, used)
 
 
 def _start_episode(state: SeriesState, reading: Reading, at: datetime) -> SeriesState:
@@ -237,6 +262,7 @@ def _start_episode(state: SeriesState, reading: Reading, at: datetime) -> Series
     began = at if suspect is None or not suspect.is_reset else suspect.received_at
     if state.boundary_at is not None:
         began = min(began, state.boundary_at)
+    used, last_used = get_used(reading), None if state.reading is None else get_used(state.reading)
     suspected = None if suspect is None or suspect.received_at >= at else get_used_percent(suspect.reading)
     fresh = replace(
         state,
@@ -244,5 +270,8 @@ def _start_episode(state: SeriesState, reading: Reading, at: datetime) -> Series
         episode_at=max(began, state.episode_at),
         samples=() if suspect is None or suspected is None else forecast.add_sample((), suspect.received_at, suspected),
         boundary_at=None,
+        previous_boundary_at=state.boundary_at,
+        # A counter that fell began at zero; one that went on counts from where it was.
+        used_before=Decimal(0) if used is not None and last_used is not None and used < last_used else last_used,
     )
     return replace(_accept_reading(fresh, reading, at), validity=Validity.RESET, changed_at=at)

@@ -5,6 +5,7 @@ A field may be added, or removed, at any time; a field that changes its meaning 
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 
 from msgspec import Struct
@@ -53,6 +54,8 @@ class SeriesState(Struct, frozen=True, kw_only=True):
     read_at: datetime | None = None  # of `reading`
     changed_at: datetime | None = None  # when a believed reading last differed from the one before
     boundary_at: datetime | None = None  # when this episode ends, by the last believed reading
+    previous_boundary_at: datetime | None = None  # of the episode before: an answer that names it is old
+    used_before: Decimal | None = None  # used when this episode began, else when it was first seen
     suspect: SuspectReading | None = None
     suspect_count: int = 0  # answers in a row that were not believed
     validity: Validity = Validity.UNKNOWN

@@ -28,6 +28,7 @@ class SeriesOutlook(Struct, frozen=True, kw_only=True):
     rate: float | None = None  # percent per hour
     changed_at: datetime | None = None  # when it last changed, as far as was seen
     resets_at: datetime | None = None
+    rule_times: tuple[datetime, ...] = ()  # when a rule about `resets_in` changes its answer
     window_seconds: int | None = None
     pending: bool = False  # a rule's `for` is running: it needs readings
     fresh_for: timedelta | None = None  # a rule fires at this age: polling late must not be the cause
@@ -71,6 +72,11 @@ def _build_series_outlook(state: SeriesState, rules: Sequence[Rule], *, pending:
     limits = [(field, literal) for _rule, _level, field, literal in _list_limits(state, rules)]
     thresholds = {value for field, literal in limits for value in _convert_to_used_percent(field, literal, state)}
     ages = (timedelta(seconds=float(literal.value)) for field, literal in limits if field == "age")
+    times = {
+        state.boundary_at - timedelta(seconds=float(literal.value))
+        for field, literal in limits
+        if field == "resets_in" and state.boundary_at is not None
+    }
     return SeriesOutlook(
         name=state.series.window,
         used_percent=None if reading is None else get_used_percent(reading),
@@ -78,6 +84,7 @@ def _build_series_outlook(state: SeriesState, rules: Sequence[Rule], *, pending:
         rate=forecast.estimate_rate(state.samples, length),
         changed_at=state.changed_at or state.episode_at,
         resets_at=state.boundary_at,
+        rule_times=tuple(sorted(times)),
         window_seconds=None if length is None else int(length.total_seconds()),
         pending=pending,
         fresh_for=min(ages, default=None),

@@ -141,6 +141,7 @@ def collect_facts(metrics: SeriesMetrics, exhausted: Iterable[SeriesMetrics]) ->
     state = metrics.state
     spent = [_make_exhausted_row(other) for other in exhausted]
     facts = {
+        "increase": metrics.value_of("increase"),
         "rate": metrics.value_of("rate"),
         "projected": metrics.value_of("projected"),
         "exhausts_in_s": metrics.value_of("exhausts_in"),

@@ -227,6 +227,7 @@ def _collect_template_values(transition: Transition, name: SeriesName, times: Ti
         "used_percent": used,
         "remaining_percent": None if used is None else _FULL_PERCENT - used,
         "used": reading.used,
+        "increase": message_text.get_number_fact(transition, "increase"),
         "limit": reading.limit,
         "remaining": reading.remaining,
         "unit": reading.unit or None,

@@ -141,7 +141,7 @@ def _add_notice(changes: OutboxChanges, channel: str, key: str, title: str, body
 
 __all__ = ["OutboxPlan", "Routing", "Suppression", "find_next_release", "plan_deliveries", "plan_release"]
 
-_STALE_FACTS = ("rate", "projected", "exhausts_in_s", "age_s")
+_STALE_FACTS = ("increase", "rate", "projected", "exhausts_in_s", "age_s")
 
 
 class OutboxPlan(Struct, frozen=True, kw_only=True):

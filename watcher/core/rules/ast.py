@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PERCENT_TOLERANCE = 1e-6
 """Percents closer than this are equal: float32 sources cannot hold 0.2 exactly."""
 
-COUNT_FIELDS = ("used", "limit", "remaining")
+COUNT_FIELDS = ("used", "limit", "remaining", "increase")
 """Fields that count what the window has: requests, credits, dollars."""
 
 

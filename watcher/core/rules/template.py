@@ -12,14 +12,14 @@ from watcher.core.rules.diagnostics import find_close_match
 from watcher.core.rules.parser import ExpressionError
 
 TEMPLATE_NUMBER_FIELDS = frozenset(
-    {"used_percent", "remaining_percent", "used", "limit", "remaining", "rate", "projected"},
+    {"used_percent", "remaining_percent", "used", "limit", "remaining", "increase", "rate", "projected"},
 )
 """Fields of `title` and `message` that are numbers and take a number's format: `{used_percent:.0f}`."""
 
 TEMPLATE_FIELDS = (
-    "provider", "account", "window", "label", "plan", "used_percent", "remaining", "used", "limit", "unit", "resets_in",
-    "resets_at", "age", "error", "rate", "projected", "exhausts_in", "rule", "severity", "series", "event", "reason",
-    "remaining_percent", "since", "duration",
+    "provider", "account", "window", "label", "plan", "used_percent", "remaining", "used", "increase", "limit", "unit",
+    "resets_in", "resets_at", "age", "error", "rate", "projected", "exhausts_in", "rule", "severity", "series", "event",
+    "reason", "remaining_percent", "since", "duration",
 )  # fmt: skip
 """All fields of `title` and `message`. Those that are no numbers are texts."""
 

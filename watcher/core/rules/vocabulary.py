@@ -180,6 +180,7 @@ FIELD_UNITS: dict[str, Unit] = {
     "used": Unit.AMOUNT,
     "limit": Unit.AMOUNT,
     "remaining": Unit.AMOUNT,
+    "increase": Unit.AMOUNT,  # of `used` since the window began
     "resets_in": Unit.DURATION,
     "window": Unit.DURATION,
     "age": Unit.DURATION,
@@ -209,7 +210,7 @@ def known_windows(provider: str) -> tuple[str, ...]:
 
 
 def get_count_unit(provider: str, window: str) -> Unit:
-    """The unit of `used`, `limit` and `remaining` of that window; AMOUNT if only a reading can tell."""
+    """The unit of `used`, `limit`, `remaining` and `increase` of that window; AMOUNT if only a reading can tell."""
     windows = PROVIDER_WINDOWS.get(provider)
     if windows is None or window == "*" or (window in WINDOW_KINDS and window not in windows.known):
         return Unit.AMOUNT
