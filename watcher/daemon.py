@@ -224,6 +224,7 @@ class Daemon:
         host_info = self._environment.read_host_info()
         config = configuration.load_config(self._paths, make_secret_resolver(host_info), host_info.home)
         self._redactor.add_secrets(config.secrets)
+        self._environment.apply_network(config.network)
         return config
 
     def _reload_if_changed(self) -> None:

@@ -102,3 +102,23 @@ def test_a_byte_order_mark_before_a_secret_in_a_file_is_no_part_of_it(tmp_path):
     (tmp_path / "token").write_bytes("sk-nano\r\n".encode("utf-8-sig"))
     found = load(tmp_path, f"[providers.nano_gpt]\ntoken = 'file:{tmp_path / 'token'}'\n").providers
     assert found["nano_gpt"].overrides.token == "sk-nano"
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:8080", "https://a.example"]
+)
+def test_a_base_url_on_this_machine_or_with_tls_is_allowed(tmp_path, address):
+    found = load(tmp_path, f'[providers.claude]\nbase_url = "{address}"\n').providers["claude"]
+    assert (found.base_url, found.insecure) == (address, False)
+
+
+@pytest.mark.parametrize("address", ["http://gateway.example.com", "http://10.0.0.1:8080", "http://127.0.0.1.nip.io"])
+def test_a_plain_base_url_on_another_machine_is_a_mistake_unless_it_is_allowed(tmp_path, address):
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path, f'[providers.claude]\nbase_url = "{address}"\n')
+    assert ":2:12: `base_url`: http:// sends the login unencrypted to another machine; use https://," in str(
+        refusal.value
+    )
+    assert "insecure = true under [providers.claude]" in str(refusal.value)
+    found = load(tmp_path, f'[providers.claude]\nbase_url = "{address}"\ninsecure = true\n').providers["claude"]
+    assert (found.base_url, found.insecure) == (address, True)

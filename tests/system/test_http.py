@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import responses
@@ -204,7 +203,7 @@ def test_a_reset_and_a_silent_hang_up_are_no_connection(server):
     [
         ("http://127.0.0.1:1/", OfflineError, "127.0.0.1: the connection was refused: look at the network"),
         ("http://usage.invalid/", OfflineError, "usage.invalid: the name cannot be found: look at the network"),
-        ("gopher://a/", OfflineError, "a: not an address that can be asked: look at base_url and HTTPS_PROXY"),
+        ("gopher://a/", OfflineError, "a: not an address that can be asked: look at base_url"),
         ("http://[::1/", OfflineError, "not an address that can be asked: look at base_url"),
     ],
 )
@@ -289,7 +288,9 @@ def test_the_proxy_of_the_environment_is_used_for_every_other_host(server, monke
     assert http.send_request(Request(url="http://usage.invalid/x")).status == 200
     assert server.requests[0].path == "http://usage.invalid/x"
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    with pytest.raises(OfflineError, match=r"^usage\.invalid: the proxy cannot be used: look at HTTPS_PROXY$"):
+    with pytest.raises(
+        OfflineError, match=r"^usage\.invalid: the proxy 127\.0\.0\.1:1 cannot be used: look at HTTPS_PROXY$"
+    ):
         http.send_request(Request(url="http://usage.invalid/x"))
 
 
@@ -329,66 +330,11 @@ def tls_server() -> Iterator[str]:
 
 def test_an_unknown_certificate_is_refused_unless_allowed_on_this_machine():
     with tls_server() as url:
-        with pytest.raises(BlockedError, match=r"^127\.0\.0\.1: its certificate is not trusted: look for a network"):
+        with pytest.raises(
+            BlockedError, match=r"^127\.0\.0\.1: its certificate, signed by loopback for tests, is not trusted: "
+        ):
             http.send_request(Request(url=url))
         assert http.send_request(Request(url=url, allow_self_signed=True)).body == b"{}"
-
-
-def test_tls_runs_through_a_proxys_tunnel_and_the_far_sides_certificate_still_counts(monkeypatch):
-    with tls_server() as far, tunnel(urlsplit(far).port) as (proxy, asked):
-        monkeypatch.setenv("https_proxy", proxy)
-        monkeypatch.setenv("no_proxy", "")
-        with pytest.raises(BlockedError, match=r"^usage\.invalid: its certificate is not trusted"):
-            http.send_request(Request(url=f"https://usage.invalid/{SECRET}", headers={"Authorization": SECRET}))
-    assert asked[0].startswith(b"CONNECT usage.invalid:443 ")
-    assert SECRET.encode() not in b"".join(asked)
-
-
-@contextmanager
-def tunnel(port: int) -> Iterator[tuple[str, list[bytes]]]:
-    """A proxy that leads every CONNECT to one port of this machine; keeps what it was asked."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    asked: list[bytes] = []
-
-    def carry(source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-        except OSError:
-            return  # one side hung up
-
-    def serve() -> None:
-        near, _ = listener.accept()
-        asked.append(near.recv(65536))
-        with near, socket.create_connection(("127.0.0.1", port)) as far:
-            near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=carry, args=(far, near), daemon=True)
-            back.start()
-            carry(near, far)
-            far.shutdown(socket.SHUT_RDWR)
-            back.join(5)
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
-    finally:
-        listener.close()
-        thread.join(5)
-
-
-def test_a_bundle_of_certificates_in_the_environment_is_trusted_in_place_of_the_usual_one(tmp_path):
-    usual = http._make_tls_context({}).get_ca_certs()
-    assert len(usual) > 50
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        [trusted] = http._make_tls_context({name: str(CERTIFICATE)}).get_ca_certs()
-        assert ("commonName", "loopback for tests") in trusted["subject"][0]
-    assert http._make_tls_context({"REQUESTS_CA_BUNDLE": str(tmp_path)}).get_ca_certs() == []
-
-
-def test_the_certificates_are_read_once():
-    assert http._get_tls_context(verified=True) is http._get_tls_context(verified=True)
-    assert http._get_tls_context(verified=True) is not http._get_tls_context(verified=False)
 
 
 @pytest.mark.parametrize("host", ["usage.invalid", "localhost", "127.0.0.1.nip.io", "10.0.0.1", "[2001:db8::1]"])

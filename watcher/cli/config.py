@@ -93,6 +93,7 @@ def build_config_document(effective_config: Config) -> dict[str, Any]:
         zone = getattr(routing.formatter.tz, "key", None)
         if zone:
             document["quiet"]["tz"] = zone
+    document["network"] = _build_network_table(effective_config)
     return document
 
 
@@ -127,6 +128,15 @@ def _build_metrics_table(settings: MetricsSettings) -> dict[str, Any]:
     return {key: value for key, value in known.items() if value not in (None, {})}
 
 
+def _build_network_table(effective_config: Config) -> dict[str, Any]:
+    network = effective_config.network
+    known = {"proxy": network.proxy, "no_proxy": network.no_proxy, "ca_bundle": network.ca_bundle or "system"}
+    return {
+        **{key: value for key, value in known.items() if value is not None},
+        "status_pages": effective_config.status_pages,
+    }
+
+
 def _build_provider_table(settings: ProviderSettings) -> dict[str, Any]:
     overrides = msgspec.structs.asdict(settings.overrides)
     if overrides.get("token") is not None:
@@ -136,6 +146,7 @@ def _build_provider_table(settings: ProviderSettings) -> dict[str, Any]:
         "enabled": enabled,
         "every": format_config_duration(settings.pace.every),
         "base_url": settings.base_url,
+        "insecure": settings.insecure or None,
         **overrides,
     }
     return {key: value for key, value in known.items() if value is not None}

@@ -49,6 +49,7 @@ def test(context: click.Context, channel: str | None) -> None:
     config = load_effective_config(with_secrets=True)
     redact = Redactor()
     redact.add_secrets(config.secrets)
+    world.apply_network(config.network)
     tested = select_channels(config.channels, channel)
     working = []
     for each in tested.values():

@@ -45,7 +45,7 @@ def run_daemon(*, json_lines: bool = False, verbose: bool = False) -> None:
     log = FileLog(own.state_dir, redactor, json_lines=json_lines, verbose=verbose)
     daemon, store = _create_daemon(own, environment, lock, log, redactor)
     _install_signal_handlers(daemon)
-    http.preload_certificates()
+    http.preload_certificates(daemon.config.network)
     gc.collect()
     gc.freeze()  # what is loaded now stays: later collections skip it
     log.info(f"watching; process {os.getpid()}, state in {own.state_dir}")

@@ -40,6 +40,16 @@ class ProviderTable(Struct, forbid_unknown_fields=True):
     source: Literal["cache", "server", "auto"] | None = None
     user_agent: str | None = None
     reset_credits: bool | None = None
+    insecure: bool = False
+
+
+class NetworkTable(Struct, forbid_unknown_fields=True):
+    """How requests leave this machine."""
+
+    proxy: str | None = None
+    no_proxy: str | None = None
+    ca_bundle: str = "system"
+    status_pages: bool = True
 
 
 class QuietTable(Struct, forbid_unknown_fields=True):
@@ -82,6 +92,7 @@ class ConfigDocument(Struct, forbid_unknown_fields=True):
     channels: dict[str, dict[str, Any]] = field(default_factory=dict)
     route: dict[str, list[str]] = field(default_factory=dict)
     quiet: QuietTable | None = None
+    network: NetworkTable = field(default_factory=NetworkTable)
     metrics: MetricsTable | None = None
     rule: Any = None  # read and checked by `watcher.core.rules.loader`
 

@@ -4,7 +4,15 @@ from typing import Any
 
 import msgspec
 
-from watcher.config.file import ConfigDocument, MetricsTable, PollTable, ProviderTable, PushTable, QuietTable
+from watcher.config.file import (
+    ConfigDocument,
+    MetricsTable,
+    NetworkTable,
+    PollTable,
+    ProviderTable,
+    PushTable,
+    QuietTable,
+)
 from watcher.core.model import Severity
 from watcher.core.rules.rule import DURATION_PATTERN, JSON_SCHEMA_DIALECT, RuleEntry, strip_null
 from watcher.notifiers import NOTIFIERS
@@ -28,6 +36,12 @@ DESCRIPTIONS = {
     "providers.source": "antigravity: cache (default), server or auto.",
     "providers.user_agent": "codex: the User-Agent of its requests, if a bot wall accepts only some.",
     "providers.reset_credits": "codex: whether to request, at most hourly, the reset credits and when they expire.",
+    "providers.insecure": "Allow a base_url without TLS on another machine: the login goes there unencrypted.",
+    "network": "How requests leave this machine: a login item does not see the shell's variables.",
+    "network.proxy": "http://HOST:PORT or socks5://HOST:PORT. Default: HTTPS_PROXY or ALL_PROXY of the environment.",
+    "network.no_proxy": "Hosts, domains and networks that need no proxy, separated by commas. Default: NO_PROXY.",
+    "network.ca_bundle": "system (default), or the file or folder of certificates to trust instead.",
+    "network.status_pages": "Ask the vendor's status page while a provider fails. Default: true.",
     "channels": "Where messages go, each under a name of your own: [channels.team].",
     "route": "The channels of alerts whose rule names none.",
     "route.default": "Channels of all other alerts. Default: every channel.",
@@ -59,6 +73,7 @@ TABLES = {
     "poll": "PollTable",
     "providers": "ProviderTable",
     "quiet": "QuietTable",
+    "network": "NetworkTable",
     "metrics": "MetricsTable",
     "push": "PushTable",
 }
@@ -68,7 +83,7 @@ TABLES = {
 def build_config_schema() -> dict[str, Any]:
     """The JSON Schema of `config.toml`."""
     (refs, parts) = msgspec.json.schema_components(
-        [ConfigDocument, PollTable, ProviderTable, QuietTable, RuleEntry, MetricsTable, PushTable],
+        [ConfigDocument, PollTable, ProviderTable, QuietTable, RuleEntry, MetricsTable, PushTable, NetworkTable],
         ref_template="#/$defs/{name}",
     )
     parts = strip_null(parts)

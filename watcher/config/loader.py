@@ -16,14 +16,15 @@ from watcher.config.file import (
     ConfigDocument,
     ConfigFile,
     KeyPath,
+    NetworkTable,
     ProviderTable,
     make_unreadable_diagnostic,
     read_text,
     suggest,
 )
 from watcher.config.metrics import MetricsSettings, read_metrics
-from watcher.config.secrets import ConfigSecrets, SecretResolver
-from watcher.core.model import Pace, Severity, make_pace
+from watcher.config.secrets import ConfigSecrets, SecretResolver, is_loopback_url
+from watcher.core.model import NetworkSettings, Pace, Severity, make_pace
 from watcher.core.routing.messages import Formatter, ProviderInfo
 from watcher.core.routing.planner import Routing
 from watcher.core.rules import loader
@@ -43,6 +44,7 @@ ConfigFingerprint = tuple[tuple[str, int, int, int], ...]
 """(path, mtime in ns, ctime in ns, size) of each file."""
 
 T = TypeVar("T")
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h", "socks4", "socks4a")
 PROVIDER_SPECIFIC_KEYS = {"user_agent": "codex", "reset_credits": "codex"}
 
 
@@ -53,6 +55,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
     pace: Pace
     base_url: str | None
     overrides: Overrides
+    insecure: bool = False  # its requests may go to another machine without TLS
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -63,6 +66,8 @@ class Config(Struct, frozen=True, kw_only=True):
     routing: Routing
     rules: tuple[Rule, ...]
     metrics: MetricsSettings | None
+    network: NetworkSettings
+    status_pages: bool  # whether to ask a vendor's status page while its provider fails
     hints: bool  # whether to watch the tools' own folders for signs of use
     secrets: tuple[str, ...]  # every secret in use, for the redactor
     secret_files: tuple[Path, ...]  # read for `file:PATH`
@@ -117,6 +122,8 @@ class _ConfigLoader:
             routing=self._read_routing(document, channels),
             rules=self._load_rules(channels),
             metrics=read_metrics(document.metrics, self._file, self._secrets, self._home),
+            network=self._read_network(document.network),
+            status_pages=document.network.status_pages,
             hints=document.poll.hints,
             secrets=tuple(self._secrets.values),
             secret_files=tuple(self._secrets.files),
@@ -148,7 +155,7 @@ class _ConfigLoader:
         every = self._parse((*key_path, "every"), table.every, _parse_interval) or default_every
         floor = facts.min_interval
         if table.base_url is not None:
-            self._check_base_url((*key_path, "base_url"), table.base_url)
+            self._check_base_url(provider, table)
             self._secrets.collect_url_password((*key_path, "base_url"), table.base_url)
             # the minimum interval spares the vendor's servers, not the user's own
             floor = min(floor, every or facts.default_interval)
@@ -157,6 +164,7 @@ class _ConfigLoader:
             enabled=table.enabled,
             pace=make_pace(floor, facts.default_interval, facts.max_interval, every),
             base_url=table.base_url,
+            insecure=table.insecure,
             overrides=Overrides(
                 credentials=self._expand_path(table.credentials),
                 token=self._secrets.resolve_secret((*key_path, "token"), table.token),
@@ -169,10 +177,18 @@ class _ConfigLoader:
             ),
         )
 
-    def _check_base_url(self, key_path: tuple[str, ...], text: str) -> None:
-        scheme, separator, rest = text.partition("://")
+    def _check_base_url(self, provider: str, table: ProviderTable) -> None:
+        key_path, problem = ("providers", provider, "base_url"), ""
+        scheme, separator, rest = (table.base_url or "").partition("://")
         if scheme not in ("http", "https") or not separator or not rest.strip("/"):
-            self._file.add_problem(key_path, '`base_url`: write scheme, host and port, such as "http://127.0.0.1:8080"')
+            problem = 'write scheme, host and port, such as "http://127.0.0.1:8080"'
+        elif scheme == "http" and not table.insecure and not is_loopback_url(table.base_url or ""):
+            problem = (
+                "http:// sends the login unencrypted to another machine; use https://,"
+                f" or allow it by insecure = true under [providers.{provider}]"
+            )
+        if problem:
+            self._file.add_problem(key_path, f"`base_url`: {problem}")
 
     def _check_provider_specific_keys(self, provider: str, table: ProviderTable) -> None:
         """Report keys of one provider under another one, where they would do nothing."""
@@ -188,6 +204,21 @@ class _ConfigLoader:
 
     def _expand_path(self, text: str | None) -> str | None:
         return None if text is None else str(expand_home(text, self._home))
+
+    # --- network ----------------------------------------------------------------------------------------------------
+
+    def _read_network(self, table: NetworkTable) -> NetworkSettings:
+        if table.proxy is not None:
+            self._secrets.collect_url_password(("network", "proxy"), table.proxy)
+            scheme, separator, rest = table.proxy.partition("://")
+            if scheme not in PROXY_SCHEMES or not separator or not rest.strip("/"):
+                text = f'write "http://HOST:PORT" or "socks5://HOST:PORT"; valid: {", ".join(PROXY_SCHEMES)}'
+                self._file.add_problem(("network", "proxy"), f"`proxy`: {text}")
+        bundle = self._paths.config_dir / expand_home(table.ca_bundle, self._home)
+        if not table.ca_bundle.strip():
+            self._file.add_problem(("network", "ca_bundle"), '`ca_bundle`: write "system" or a path')
+        ca_bundle = "" if table.ca_bundle == "system" else str(bundle)
+        return NetworkSettings(proxy=table.proxy, no_proxy=table.no_proxy, ca_bundle=ca_bundle)
 
     # --- channels, routes, quiet hours ------------------------------------------------------------------------------
 

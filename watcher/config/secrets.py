@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from watcher.config.file import ConfigFile, KeyPath
-from watcher.core.model import Command, CommandResult, HostInfo
+from watcher.core.model import Command, CommandResult, HostInfo, is_loopback
 from watcher.system.files import find_write_problem, read_file
 from watcher.system.paths import expand_home
 
@@ -155,7 +155,7 @@ def is_loopback_url(text: str) -> bool:
         host = urlsplit(text).hostname if "://" in text else None
     except ValueError:
         return False
-    return host in ("localhost", "::1") or (host is not None and host.startswith("127."))
+    return host == "localhost" or is_loopback(host or "")
 
 
 def _is_readable_by_others(path: Path) -> bool:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping  # noqa: TC003 - msgspec reads the
 from datetime import datetime, timedelta
 from decimal import Decimal  # noqa: TC003 - likewise
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path  # noqa: TC003 - likewise
 from typing import Any
 
@@ -100,6 +101,7 @@ class PollFailure(Struct, frozen=True, kw_only=True):
     kind: str
     message: str  # one line, no secret, says what to do
     retry_at: datetime | None = None  # do not poll again before
+    incident: str | None = None  # what the vendor's status page reports; `message` says it too
 
 
 PollResult = Snapshot | PollFailure
@@ -143,6 +145,22 @@ class Request(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         host = re.split(r"[/?#]", self.url.partition("://")[2])[0].rpartition("@")[2]
         return f"Request({self.method} {host})"  # the rest may be a secret
+
+
+class NetworkSettings(Struct, frozen=True, kw_only=True):
+    """`[network]` of the config. None or empty: what the environment says, else the system."""
+
+    proxy: str | None = None
+    no_proxy: str | None = None
+    ca_bundle: str = ""  # a file or folder of certificates; empty: the environment's, else the system's
+
+
+def is_loopback(host: str) -> bool:
+    """Whether that host is this machine by its address; names are not looked up."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Response(Struct, frozen=True, kw_only=True):

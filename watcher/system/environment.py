@@ -6,9 +6,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from watcher.core.model import Command, CommandResult, DatabaseQuery, HostInfo, QueryResult, Request, Response
+from watcher.core.model import (
+    Command,
+    CommandResult,
+    DatabaseQuery,
+    HostInfo,
+    NetworkSettings,
+    QueryResult,
+    Request,
+    Response,
+)
 from watcher.system import foreign_databases, paths, process
 from watcher.system.clock import Clock
 
@@ -22,24 +31,46 @@ class Environment(Struct, frozen=True, kw_only=True):
     read_database: Callable[[DatabaseQuery], QueryResult]
     read_host_info: Callable[[], HostInfo]
     jitter: Callable[[], float]  # -1..1
+    apply_network: Callable[[NetworkSettings], None] = lambda _settings: None  # from now on, for `send` and `run`
 
 
 def create_environment() -> Environment:
     """The real environment of this machine."""
+    network = _Network()
     return Environment(
         clock=Clock(),
-        send=_send_request,
-        run=process.run_command,
+        send=network.send,
+        run=network.run,
         read_database=foreign_databases.read_database,
         read_host_info=read_host_info,
         jitter=lambda: random.uniform(-1, 1),  # noqa: S311 - spreads retries, guards nothing
+        apply_network=network.apply,
     )
 
 
-def _send_request(request: Request) -> Response:
-    from watcher.system import http  # noqa: PLC0415 - 20 MB and a fifth of a second, only where something is sent
+class _Network:
+    """Sends requests, and starts programs that may send some, by the `[network]` of the config."""
 
-    return http.send_request(request)
+    def __init__(self) -> None:
+        self._settings = NetworkSettings()
+
+    def apply(self, settings: NetworkSettings) -> None:
+        self._settings = settings
+
+    def send(self, request: Request) -> Response:
+        from watcher.system import http  # noqa: PLC0415 - 20 MB and a fifth of a second, only where something is sent
+
+        return http.send_request(request, network=self._settings)
+
+    def run(self, command: Command) -> CommandResult:
+        settings = self._settings
+        env = {
+            **dict.fromkeys(("http_proxy", "https_proxy"), settings.proxy),
+            "no_proxy": settings.no_proxy,
+            **dict.fromkeys(("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"), settings.ca_bundle or None),
+        }
+        known = {name: value for name, value in env.items() if value is not None}
+        return process.run_command(structs.replace(command, env={**known, **command.env}))
 
 
 def read_host_info() -> HostInfo:
