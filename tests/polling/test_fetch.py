@@ -84,6 +84,22 @@ def test_the_snapshot_belongs_to_the_login_of_the_poll():
     assert (snapshot.account, snapshot.account_name) == ("id-1", "me@example.com")
 
 
+@pytest.mark.parametrize("address", ["http://gateway.example.com", "http://10.0.0.1:8080", "http://127.evil.example"])
+def test_a_login_never_goes_to_another_machine_unencrypted_unless_it_is_allowed(address):
+    """Whatever named the address: here a file of the tool, not the config."""
+
+    def plain(credential, _now, _kept):
+        response = yield Request(url=f"{address}/usage", headers={"Authorization": credential.token})
+        return Snapshot(provider="acme", at=response.received_at)
+
+    door = Door(response())
+    failure = ask(acme(plain), door)
+    assert door.asked == []
+    assert failure.kind == "blocked"
+    assert "http:// would send the login unencrypted; use https://, or allow it by insecure = true" in failure.message
+    assert isinstance(ask(acme(plain), door, insecure=True), Snapshot)
+
+
 def test_the_answer_may_name_the_account_but_never_key_it():
     def named(_credential, _now, _kept):
         response = yield Request(url=URL)

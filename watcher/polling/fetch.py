@@ -8,16 +8,17 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from msgspec import Struct
+import msgspec
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from watcher.core.formatting import clean_text
-from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Request, Response, Snapshot
+from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Request, Response, Snapshot, is_loopback
 from watcher.credentials import Credential, HostInfo, opencode
 from watcher.credentials.files import UnusableSourceError, short_hash
-from watcher.errors import ExpiredError, ForbiddenError, NotSignedInError, ProviderError, RateLimitedError
+from watcher.errors import BlockedError, ExpiredError, ForbiddenError, NotSignedInError, ProviderError, RateLimitedError
 from watcher.polling import accounts
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, SourceRequest, SourceResponse, parsing
 from watcher.providers.registry import PROVIDERS
@@ -63,6 +64,9 @@ def measure_clock_ahead(response: Response) -> timedelta | None:
 
 
 MAX_MESSAGE_LENGTH = 1000  # of a failure: its sentence may hold a long path
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+OK_STATUS = 200
+STATUS_PAGE_TIMEOUT_S = 6.0
 MAX_REQUESTS = 32  # a conversation that is longer repeats itself
 REFUSED_FOR = timedelta(minutes=15)  # how long a refused token is not sent again
 MAX_REFUSALS = 64  # remembered for each account
@@ -139,6 +143,7 @@ def poll_account(  # noqa: PLR0913 - each way to the outside world is an argumen
     read_database: Callable[[DatabaseQuery], QueryResult],
     provider_state: ProviderState,
     base_url: str | None = None,
+    insecure: bool = False,
     find_again: Callable[[], Sequence[Credential]] | None = None,
 ) -> Snapshot | PollFailure:
     """Poll one account; never raises.
@@ -155,11 +160,17 @@ def poll_account(  # noqa: PLR0913 - each way to the outside world is an argumen
         read_database: reads the databases of other programs.
         provider_state: what the provider remembers of this account between polls, in memory; changed in place.
         base_url: replaces scheme, host and port of every request.
+        insecure: requests may go to another machine without TLS.
         find_again: finds the logins again; called once after a refusal, in case the tool has just renewed its token.
     """
 
     def perform(request: SourceRequest) -> SourceResponse:
-        return send(apply_base_url(request, base_url)) if isinstance(request, Request) else read_database(request)
+        if not isinstance(request, Request):
+            return read_database(request)
+        request = apply_base_url(request, base_url)
+        if not insecure:
+            _refuse_plain_http(request, provider)
+        return send(request)
 
     def poll_once(login: Credential) -> Snapshot:
         return _poll_login(provider, login, now, perform, provider_state, is_only_login=not credential.fallbacks)
@@ -268,6 +279,52 @@ def apply_base_url(request: Request, base_url: str | None) -> Request:
         return request
     base, own = urlsplit(base_url), urlsplit(request.url)
     return replace(request, url=urlunsplit((base.scheme, base.netloc, own.path, own.query, "")))
+
+
+def _refuse_plain_http(request: Request, provider: Provider) -> None:
+    """A login never goes to another machine unencrypted, whatever named the address."""
+    parts = urlsplit(request.url)
+    host = parts.hostname or ""
+    if parts.scheme == "http" and host != "localhost" and not is_loopback(host):
+        raise BlockedError(
+            f"{host}: http:// would send the login unencrypted; use https://,"
+            f" or allow it by insecure = true under [providers.{provider.id}]"
+        )
+
+
+# --- the vendor's status page ---------------------------------------------------------------------------------------
+
+
+def fetch_incident(page: str, send: Callable[[Request], Response]) -> str:
+    """What a Statuspage (`api/v2/status.json`) says of an incident; empty if there is none or it gives no answer."""
+    try:
+        response = send(Request(url=page, timeout_s=STATUS_PAGE_TIMEOUT_S))
+        location = urljoin(page, response.headers.get("location", ""))
+        if response.status in REDIRECT_STATUSES and location.startswith("https://"):  # a page that has moved
+            response = send(Request(url=location, timeout_s=STATUS_PAGE_TIMEOUT_S))
+        if response.status != OK_STATUS:
+            return ""
+        content = msgspec.json.decode(response.body, type=_StatusPage)
+    except (ProviderError, msgspec.MsgspecError, ValueError):
+        return ""
+    return "" if content.status.indicator == "none" else clean_text(content.status.description)
+
+
+class _PageStatus(Struct):
+    indicator: str = "none"  # none, minor, major, critical, maintenance
+    description: str = ""
+
+
+class _StatusPage(Struct):
+    status: _PageStatus = field(default_factory=_PageStatus)
+
+
+def add_incident(failure: PollFailure, page: str, incident: str) -> PollFailure:
+    """The failure with the incident, if there is one, in its message too."""
+    if not incident:
+        return failure
+    message = f"{failure.message}; {urlsplit(page).hostname} reports an incident: {incident}"
+    return replace(failure, message=message, incident=incident)
 
 
 def _make_failure(provider: Provider, credential: Credential | None, error: Exception, at: datetime) -> PollFailure:

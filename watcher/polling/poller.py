@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from watcher.config.loader import Config
-from watcher.core.model import HostInfo, PollResult, Snapshot
+from watcher.core.model import HostInfo, PollFailure, PollResult, Snapshot
 from watcher.credentials import Credential
 from watcher.polling import accounts, fetch, statusline
 from watcher.polling.account_registry import AccountRegistry
@@ -29,6 +29,9 @@ from watcher.system.scheduler import RequestRunner, Scheduler
 LOGIN_SEARCH_EVERY = timedelta(minutes=15)  # if no login was found: the user may sign in at any time
 STATUSLINE_ACTIVE_FOR = timedelta(minutes=30)  # after its last entry the status line is checked often, ...
 STATUSLINE_CHECK_EVERY = timedelta(minutes=1)  # ... which costs no request
+STATUS_PAGE_EVERY = timedelta(minutes=5)
+STATUS_PAGE_TIMEOUT = timedelta(seconds=15)
+STATUS_PAGE_KINDS = ("server", "timeout")  # the failures that may be the vendor's
 POLL_TIMEOUT = timedelta(minutes=2)  # of one account; each request has a shorter timeout of its own
 
 
@@ -192,6 +195,7 @@ class Poller:
             read_database=environment.read_database,
             provider_state=self._provider_states.setdefault((provider, credential.account), {}),
             base_url=self._config.providers[provider].base_url,
+            insecure=self._config.providers[provider].insecure,
             find_again=lambda: find_logins(replace(environment.read_host_info(), force_refresh=True)).credentials,
         )
         self._requests.start(
@@ -202,10 +206,49 @@ class Poller:
         )
 
     def _on_poll_done(self, provider: str, cycle: PollCycle, credential: Credential, result: PollResult | None) -> None:
+        if result is None:
+            result = fetch.make_timeout_failure(credential, POLL_TIMEOUT, self._environment.clock.now())
+        if isinstance(result, PollFailure) and self._may_ask_status_page(provider, credential, result):
+            self._explain_failure(provider, result, partial(self._finish_poll, provider, cycle, credential))
+        else:
+            self._finish_poll(provider, cycle, credential, result)
+
+    def _may_ask_status_page(self, provider: str, credential: Credential, failure: PollFailure) -> bool:
+        """Whether it is the vendor's own server that fails, and not another one that the user names."""
+        is_vendor = self._config.providers[provider].base_url is None and "usage_url" not in credential.extra
+        return (
+            self._config.status_pages
+            and is_vendor
+            and bool(PROVIDERS[provider].status_page)
+            and failure.kind in STATUS_PAGE_KINDS
+        )
+
+    def _explain_failure(self, provider: str, failure: PollFailure, finish: Callable[[PollFailure], None]) -> None:
+        """Add the incident that the vendor's status page reports, asked at most every 5 minutes, to the failure."""
+        fact, page, now = f"status_page {provider}", PROVIDERS[provider].status_page, self._environment.clock.now()
+        incident, asked_at = self._store.facts.load(fact) or ("", None)
+        if asked_at is not None and timedelta(0) <= now - asked_at < STATUS_PAGE_EVERY:
+            finish(fetch.add_incident(failure, page, incident))
+            return
+        self._save_fact(fact, "", now)  # another account that fails meanwhile does not ask too
+
+        def on_answer(incident: str | None) -> None:
+            self._save_fact(fact, incident or "", now)
+            finish(fetch.add_incident(failure, page, incident or ""))
+
+        self._requests.start(
+            f"status page {provider}",
+            partial(fetch.fetch_incident, page, self._environment.send),
+            on_answer,
+            timeout=STATUS_PAGE_TIMEOUT,
+        )
+
+    def _save_fact(self, name: str, text: str, now: datetime) -> None:
+        self._store.run_transaction(lambda: self._store.facts.save(name, text, now), now=now)
+
+    def _finish_poll(self, provider: str, cycle: PollCycle, credential: Credential, result: PollResult) -> None:
         cycle.pending_accounts.discard(credential.account)
         try:
-            if result is None:
-                result = fetch.make_timeout_failure(credential, POLL_TIMEOUT, self._environment.clock.now())
             result = self._planner.apply_cooldown(credential, result)
             self._accept_result(provider, credential, result)
         finally:

@@ -49,3 +49,4 @@ class Provider(Struct, frozen=True, kw_only=True):
     min_interval: timedelta  # never polled more often
     default_interval: timedelta
     max_interval: timedelta  # never polled less often, apart from cooldowns
+    status_page: str = ""  # the vendor's Statuspage: its api/v2/status.json; empty: none

@@ -192,6 +192,7 @@ PROVIDER = Provider(
     id=ID,
     name=NAME,
     usage_page="https://claude.ai/settings/usage",
+    status_page="https://status.anthropic.com/api/v2/status.json",
     sign_in_hint=SIGN_IN_HINT,
     primary_windows=(
         *("five_hour", "seven_day", "seven_day_oauth_apps"),

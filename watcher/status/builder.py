@@ -229,7 +229,13 @@ def _build_account_status(
 
 
 def _build_problem(failure: PollFailure, since: datetime | None) -> Problem:
-    return Problem(kind=failure.kind, message=failure.message, retry_at=failure.retry_at, since=since)
+    return Problem(
+        kind=failure.kind,
+        message=failure.message,
+        retry_at=failure.retry_at,
+        since=since,
+        incident=failure.incident,
+    )
 
 
 def _build_window_status(reading: Reading, series_name: str, state: SeriesState | None, now: datetime) -> WindowStatus:

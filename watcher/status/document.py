@@ -43,6 +43,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     message: str
     retry_at: datetime | None
     since: datetime | None
+    incident: str | None = None  # what the vendor's status page reports; `message` says it too
 
 
 class AccountStatus(Struct, frozen=True, kw_only=True):

@@ -218,6 +218,7 @@ PROVIDER = Provider(
     id=ID,
     name=NAME,
     usage_page="https://chatgpt.com/codex/settings/usage",
+    status_page="https://status.openai.com/api/v2/status.json",
     sign_in_hint=SIGN_IN_HINT,
     primary_windows=("five_hour", "weekly", "monthly", "individual_limit"),
     find_credentials=find_credentials,
