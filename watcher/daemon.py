@@ -24,6 +24,7 @@ from watcher.polling.poller import Poller
 from watcher.status.builder import write_status
 from watcher.storage.store import HEARTBEAT_EVERY, METRICS_PROBLEMS_FACT, Store
 from watcher.system.environment import Environment
+from watcher.system.lock import Lock
 from watcher.system.log import Log
 from watcher.system.paths import Paths
 from watcher.system.scheduler import Callback, RequestRunner, Scheduler, WorkQueue
@@ -50,9 +51,10 @@ class Daemon:
         log: Log,
         redactor: Redactor,
         work_queue: WorkQueue | None = None,
+        lock: Lock | None = None,
     ) -> None:
         self._paths, self._environment, self._store = paths, environment, store
-        self._log, self._redactor = log, redactor
+        self._log, self._redactor, self._lock = log, redactor, lock
         self._stopping = self._refreshing = self._loading = False
         self._written_count = -1  # `change_count` of the store when `status.json` was last written
         self._one_shot = False  # run by `check`
@@ -150,6 +152,8 @@ class Daemon:
         self._publish_notices()
 
     def _publish_notices(self) -> None:
+        if self._store.notices and self._lock is not None:
+            self._lock.renew()  # the folder may have been removed
         while self._store.notices:
             text = self._store.notices.pop(0)
             self._log.warning(text)
@@ -188,6 +192,7 @@ class Daemon:
             self._log.warning(f"{result.provider}: {result.kind}: {result.message}")
 
     def _check_requests(self) -> None:
+        self._store.restore_file(now=self._environment.clock.now())
         self._dispatcher.release_deliveries()
         refresh = self._store.facts.load(REFRESH_FACT)
         if refresh is not None and refresh[0] == REFRESH_REQUESTED:
@@ -326,6 +331,8 @@ class Daemon:
         self._scheduler.schedule_at("heartbeat", now + HEARTBEAT_EVERY, self._write_heartbeat)
         self._store.return_to_disk(now=now)
         self._store.run_transaction(lambda: self._store.facts.save("heartbeat", "running", now), now=now)
+        if self._lock is not None:
+            self._lock.renew()
         self._dispatcher.release_deliveries()  # another process may have ended a snooze, and signals may not exist
 
     def _delete_old_records(self) -> None:

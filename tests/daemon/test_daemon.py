@@ -539,3 +539,18 @@ def test_a_gap_fires_no_rule_about_age_though_one_provider_is_polled_rarely(worl
         world.machine.sleeps(7 * H)
         world.watch(H)
     assert world.received == []
+
+
+def test_a_removed_database_is_written_again_reported_once_and_repeats_no_alert(world):
+    world.config(HOOK + SESSION)
+    world.usage(91)
+
+    def remove():
+        for file in world.paths.state_dir.glob("watcher.db*"):
+            file.unlink()
+
+    world.watch(timedelta(minutes=90), (timedelta(minutes=7), remove))
+    world.machine.passes(timedelta(minutes=10))
+    world.check()
+    assert [body["event"] for body in world.received] == ["firing", "notice"]
+    assert "removed or replaced" in world.received[1]["message"]

@@ -1,6 +1,7 @@
 """The store on real files: whole transactions, retention, a damaged file."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -302,3 +303,45 @@ store.run_transaction(work, now=NOW)
     store = Store(path, now=NOW)
     assert store.accounts.load()[0].snapshot.readings[0].used_percent == 1.0
     store.close()
+
+
+def replace_by_text(path):
+    path.unlink()
+    path.write_text("not a database")
+
+
+@pytest.mark.parametrize(
+    "remove",
+    [
+        lambda path: path.unlink(),
+        lambda path: [each.unlink() for each in path.parent.glob("watcher.db*")],
+        lambda path: shutil.rmtree(path.parent),
+        replace_by_text,
+    ],
+)
+def test_a_file_that_vanished_is_written_again_from_memory_at_the_next_write(path, remove):
+    with closing(Store(path, now=NOW, memory_fallback=True)) as store:
+        store.run_transaction(lambda: store.facts.save("a", "before", NOW), now=NOW)
+        remove(path)
+        store.run_transaction(lambda: store.facts.save("b", "after", NOW), now=NOW)
+        store.run_transaction(lambda: store.facts.save("c", "later", NOW), now=NOW)
+        assert ["removed or replaced" in each for each in store.notices] == [True]
+        assert not store.uses_memory
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with closing(Store(path, now=NOW, read_only=True)) as store:
+        assert [store.facts.load(name)[0] for name in "abc"] == ["before", "after", "later"]
+
+
+def test_what_is_in_the_place_of_the_file_is_set_aside(path):
+    with closing(Store(path, now=NOW, memory_fallback=True)) as store:
+        replace_by_text(path)
+        store.restore_file(now=NOW)
+    aside = [each for each in path.parent.glob("*.damaged-*") if not each.name.endswith(("-wal", "-shm"))]
+    assert [each.read_text() for each in aside] == ["not a database"]
+
+
+def test_a_command_leaves_the_file_to_the_process_that_holds_the_lock(path):
+    with closing(Store(path, now=NOW)) as store:
+        path.unlink()
+        store.restore_file(now=NOW)
+        assert not path.exists()

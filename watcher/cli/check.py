@@ -17,6 +17,7 @@ from watcher.core.redaction import Redactor
 from watcher.daemon import CHECK_CONFIG_ERROR_FACT, REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED, Daemon
 from watcher.errors import ConfigError
 from watcher.status.builder import write_status
+from watcher.storage.database import is_database
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import clock
 from watcher.system.environment import Environment, create_environment
@@ -26,6 +27,7 @@ from watcher.system.paths import Paths
 
 DEFAULT_TIMEOUT = timedelta(seconds=25)  # one whole answer may take 20 s
 CHECK_INTERVAL_S = 0.1
+RESTORE_WAIT_S = 1.0
 
 
 def refresh(paths: Paths, *, quiet: bool = False) -> None:
@@ -71,13 +73,16 @@ def _request_refresh(paths: Paths, environment: Environment, lock: Lock, timeout
     """Ask the daemon for fresh readings, or wait for another command that is polling."""
     process_id = lock.read_holder_pid()
     daemon = f"the running watcher (process {process_id})" if process_id else "the running watcher"
-    store = Store(paths.state_dir / DATABASE_FILE_NAME, now=environment.clock.now())
+    path, pause = paths.state_dir / DATABASE_FILE_NAME, Event()  # never set: a wait that Ctrl-C ends at once
+    if not is_database(path):
+        lock.signal_holder()  # it writes a new file: one that is created here would be set aside
+        pause.wait(RESTORE_WAIT_S)
+    store = Store(path, now=environment.clock.now())
     try:
         now = environment.clock.now()
         store.run_transaction(lambda: store.facts.save(REFRESH_FACT, REFRESH_REQUESTED, now), now=now)
         if not lock.signal_holder():
             return f"{daemon} polls by itself; this is what it knows"
-        pause = Event()  # never set: a wait that Ctrl-C ends at once
         while environment.clock.now() - now < timeout:
             pause.wait(CHECK_INTERVAL_S)
             if (fact := store.facts.load(REFRESH_FACT)) is not None and fact[0] == REFRESH_DONE:

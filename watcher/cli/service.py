@@ -18,13 +18,15 @@ from watcher.errors import ConfigError
 from watcher.notifiers import NOTIFIERS, Channel
 from watcher.status.builder import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
-from watcher.system import http, paths
+from watcher.system import clock, http, paths
 from watcher.system.environment import Environment, create_environment
 from watcher.system.lock import Lock
 from watcher.system.log import FileLog, Log
 from watcher.system.paths import Paths
 
 CONFIG_CHECK_EVERY_S = 30.0
+CHECK_WAIT_S = 30.0  # for a `check`, whose provider may be slow
+CHECK_INTERVAL_S = 0.2
 SHUTDOWN_TIMEOUT_S = 1.5  # after the signal; systemd and launchd wait for two seconds
 
 
@@ -67,19 +69,24 @@ def _create_daemon(
         store = Store(path, now=environment.clock.now(), memory_fallback=True)
         files = fingerprint_config_files(paths)  # before they are read: a fix in the meantime is a change
         try:
-            return Daemon(paths=paths, environment=environment, store=store, log=log, redactor=redactor), store
+            daemon = Daemon(paths=paths, environment=environment, store=store, log=log, redactor=redactor, lock=lock)
         except ConfigError as error:
             waits = _is_login_item(env)
             _report_config_error(str(error), store, log, environment, will_retry=waits)
             if not waits:
                 raise
+        else:
+            return daemon, store
         lock.release()  # meanwhile `watcher check` can report the mistake
         _wait_for_config_change(paths, files)
         _acquire_lock(lock)
 
 
 def _acquire_lock(lock: Lock) -> None:
-    if not lock.acquire():
+    end_at_s = clock.monotonic_s() + CHECK_WAIT_S
+    while not (acquired := lock.acquire(brief=False)) and lock.is_brief() and clock.monotonic_s() < end_at_s:
+        threading.Event().wait(CHECK_INTERVAL_S)
+    if not acquired:
         process_id = lock.read_holder_pid()
         who = f" (process {process_id})" if process_id else ""
         if sys.stderr is not None:  # pythonw has none

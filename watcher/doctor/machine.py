@@ -124,6 +124,9 @@ def check_database(context: DoctorContext) -> Iterator[Finding]:
     path = context.paths.state_dir / DATABASE_FILE_NAME
     if context.store is not None:
         yield _check_size(path, context.store)
+    elif context.never_polled and context.holder_pid is not None:
+        message = "the file is missing, and the running watcher writes a new one from memory at its next poll"
+        yield warn(DATABASE_FILE_NAME, message, "watcher status --refresh")
     elif context.never_polled:
         yield warn(DATABASE_FILE_NAME, "there is none yet: nothing was ever polled", "watcher check")
     else:

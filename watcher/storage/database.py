@@ -20,7 +20,13 @@ import msgspec
 
 from watcher.errors import NoReadingsError, StoreError
 from watcher.storage import records
-from watcher.system.files import describe_write_error, make_private_folder, open_private_file, require_regular_file
+from watcher.system.files import (
+    describe_write_error,
+    make_private_folder,
+    open_private_file,
+    open_regular_file,
+    require_regular_file,
+)
 
 FORMAT = 4
 
@@ -142,6 +148,15 @@ def _read_schema_version(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
+def is_database(path: Path) -> bool:
+    """Whether there is an SQLite file."""
+    try:
+        with open_regular_file(path) as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
+
+
 def free_bytes(folder: Path) -> int:
     """Free bytes of the disk that the folder is on."""
     return shutil.disk_usage(folder).free
@@ -176,6 +191,7 @@ class Database:
         self._reported: set[str] = set()
         self._read_only, self._memory_fallback = read_only, memory_fallback
         self._memory_marker = path.with_name(f"{path.name}.in-memory")
+        self._file_id: tuple[int, int] | None = None  # device and inode of the open file
         try:
             self._db = self._open_read_only() if read_only else self._open()
         except sqlite3.DatabaseError as error:
@@ -207,7 +223,8 @@ class Database:
             make_private_folder(self.path.parent)
             descriptor = open_private_file(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0))
             try:
-                require_regular_file(self.path, os.fstat(descriptor))
+                status = os.fstat(descriptor)
+                require_regular_file(self.path, status)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -219,6 +236,7 @@ class Database:
             connection.execute("PRAGMA cache_size = -512")  # half a MiB: the working set is tiny
             self._migrate(connection)
             connection.execute("PRAGMA foreign_keys = ON")  # not before: a migration replaces tables
+        self._file_id = (status.st_dev, status.st_ino)
         return connection
 
     def _open_read_only(self) -> sqlite3.Connection:
@@ -326,6 +344,7 @@ class Database:
         Raises:
             StoreError: it cannot be written.
         """
+        self.restore_file(now=now)
         try:
             return self._attempt_transaction(work)
         except sqlite3.DatabaseError as error:
@@ -437,6 +456,36 @@ class Database:
         self._db, self.uses_memory = disk, False
         self.clear_memory_marker()
         self.invalidate_cache()
+
+    def restore_file(self, *, now: datetime) -> None:
+        """Write a new file if the open one was removed or replaced: it can still be read, but no one else sees it.
+
+        What is in its place is set aside. Only the process that holds the lock does so.
+        """
+        if not self._memory_fallback or self.uses_memory or self._is_in_place():
+            return
+        if self.path.exists():
+            self._rename_damaged_file(now)
+        for suffix in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        with suppress(OSError):
+            make_private_folder(self.path.parent)
+        memory = self._copy_to_memory()
+        self._db.close()
+        self._db, self.uses_memory = memory, True
+        self.invalidate_cache()
+        self.return_to_disk(now=now)
+        self.notices.append(
+            f"{self.path} was removed or replaced while the watcher was running. A new file was written from memory;"
+            " nothing is lost."
+        )
+
+    def _is_in_place(self) -> bool:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._file_id
 
     def _has_room(self) -> bool:
         """Whether the whole database fits on the disk.

@@ -11,6 +11,7 @@ from watcher.errors import StoreError
 from watcher.system.files import describe_write_error, make_private_folder, open_private_file
 
 LOCK_FILE_NAME = "watcher.lock"
+BRIEF_MARK = " polls once"
 
 if sys.platform == "win32":
     import msvcrt
@@ -48,8 +49,12 @@ class Lock:
         self.path = state_dir / LOCK_FILE_NAME
         self._descriptor: int | None = None
 
-    def acquire(self) -> bool:
-        """Take the lock and write this process' id into it; False if another process holds it."""
+    def acquire(self, *, brief: bool = True) -> bool:
+        """Take the lock and write this process' id into it; False if another process holds it.
+
+        Args:
+            brief: for one poll, not for a daemon's life.
+        """
         try:
             make_private_folder(self.path.parent)
             descriptor = open_private_file(self.path, os.O_RDWR | os.O_CREAT)
@@ -59,7 +64,7 @@ class Lock:
         if not _try_lock(descriptor):
             os.close(descriptor)
             return False
-        text = f"{os.getpid()}\n".encode()
+        text = f"{os.getpid()}{BRIEF_MARK if brief else ''}\n".encode()
         try:
             os.lseek(descriptor, 0, os.SEEK_SET)
             os.write(descriptor, text)  # in place: a full disk may not give freed space back
@@ -69,6 +74,19 @@ class Lock:
             raise StoreError(f"cannot write {self.path}: {error.strerror}; free some disk space") from error
         self._descriptor = descriptor
         return True
+
+    def renew(self) -> None:
+        """Take the lock again if its file was removed or replaced; another process may hold the new one for now."""
+        if self._descriptor is None:
+            return
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(self._descriptor), self.path.stat()):
+                return
+        fresh = Lock(self.path.parent)
+        with suppress(StoreError):
+            if fresh.acquire(brief=False):
+                os.close(self._descriptor)
+                self._descriptor = fresh._descriptor
 
     def release(self) -> None:
         """Release the lock, if it is held."""
@@ -88,9 +106,16 @@ class Lock:
         """The holder's process id, 0 if it cannot be read; None if there is no holder."""
         if self.is_free():
             return None
-        with suppress(OSError, ValueError):
-            return int(self.path.read_text("ascii"))
+        with suppress(OSError, ValueError, IndexError):
+            return int(self.path.read_text("ascii").split()[0])
         return 0
+
+    def is_brief(self) -> bool:
+        """Whether the holder is a command that polls once."""
+        try:
+            return self.path.read_text("ascii").strip().endswith(BRIEF_MARK)
+        except (OSError, ValueError):
+            return False
 
     def is_free(self) -> bool:
         """Whether no process holds the lock. Keeps and creates nothing."""

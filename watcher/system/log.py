@@ -58,7 +58,7 @@ class FileLog(Log):
             path.chmod(0o600)
         logger.remove()
         logger.configure(patcher=clean)
-        rotated = {"rotation": "1 MB", "retention": 3, "encoding": "utf-8", "opener": open_private_file}
+        rotated = {"rotation": "1 MB", "retention": 3, "encoding": "utf-8", "watch": True, "opener": open_private_file}
         sinks: list[tuple[Any, dict[str, Any]]] = [(path, rotated)]
         if sys.stderr is not None:  # pythonw has none
             sinks.append((sys.stderr, {}))

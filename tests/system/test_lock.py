@@ -1,0 +1,43 @@
+"""One holder at a time, who keeps the lock when its file is removed."""
+
+import os
+
+import pytest
+
+from watcher.system.lock import Lock
+
+
+@pytest.fixture
+def lock(tmp_path):
+    lock = Lock(tmp_path / "state")
+    yield lock
+    lock.release()
+
+
+@pytest.mark.parametrize("brief", [False, True])
+def test_the_holder_and_how_long_it_stays_are_known(lock, brief):
+    assert lock.acquire(brief=brief)
+    other = Lock(lock.path.parent)
+    assert not other.acquire()
+    assert (other.read_holder_pid(), other.is_brief()) == (os.getpid(), brief)
+
+
+def test_a_removed_file_is_made_again(lock):
+    assert lock.acquire(brief=False)
+    lock.path.unlink()
+    assert Lock(lock.path.parent).is_free()
+    lock.renew()
+    assert not Lock(lock.path.parent).is_free()
+    assert Lock(lock.path.parent).read_holder_pid() == os.getpid()
+
+
+def test_a_lock_that_another_process_took_meanwhile_is_not_taken_away(lock):
+    assert lock.acquire(brief=False)
+    lock.path.unlink()
+    other = Lock(lock.path.parent)
+    assert other.acquire()
+    lock.renew()
+    assert other.is_brief()
+    other.release()
+    lock.renew()
+    assert not other.is_free()
