@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 
 from watcher.config.loader import Config
 from watcher.core.engine import evaluator
-from watcher.core.engine.metrics import NETWORK_SOURCE
+from watcher.core.engine.metrics import NETWORK_SOURCE, NOTED_SOURCES
 from watcher.core.model import AlertPhase, PollFailure, Series, Snapshot
 from watcher.core.routing import muting, planner
 from watcher.storage.records import Account
@@ -127,9 +127,9 @@ def is_offline(store: Store) -> bool:
 
 
 def _is_remote(account: Account) -> bool:
-    """Whether its answers come over the network, not from a local file."""
+    """Whether its answers come over the network, not from a local file alone."""
     readings = () if account.snapshot is None else account.snapshot.readings
-    return not readings or any(reading.source == NETWORK_SOURCE for reading in readings)
+    return not readings or any(reading.source in {NETWORK_SOURCE, *NOTED_SOURCES} for reading in readings)
 
 
 def save_plan(store: Store, planned: planner.OutboxPlan) -> None:

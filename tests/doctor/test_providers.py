@@ -1,6 +1,8 @@
 import json
 from datetime import timedelta
 
+import pytest
+
 from tests.doctor.host import SECRETS, one, summarize
 from watcher.doctor import machine, providers
 
@@ -117,3 +119,26 @@ def test_cached_usage_is_shown_without_a_token(host):
     path = folder / "codex-accounts.json"
     assert (found.verdict, found.message) == ("ok", f"login of ws-1 (OpenCode plugin's cache, {path})")
     assert found.facts["access token"] == "missing"
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (b"", "no limits noted lately, so the API alone is asked"),
+        (
+            b'{"timestamp": "%s", "payload": {"type": "token_count", "rate_limits": {"primary": {"used_percent": 5}}}}',
+            "last limits noted 3 min ago",
+        ),
+    ],
+)
+def test_how_fresh_codexs_session_files_are_is_shown(host, found, message):
+    folder = host.home / ".codex"
+    path = folder / "sessions/2026/03/02/rollout-a.jsonl"
+    path.parent.mkdir(parents=True)
+    at = (host.context().now - timedelta(minutes=3)).isoformat().encode()
+    path.write_bytes(found % at if found else found)
+    (folder / "auth.json").write_text('{"tokens": {"access_token": "' + SECRETS["codex"] + '"}}')
+    messages = [each.message for each in providers.check_logins(host.context()) if each.subject == "codex"]
+    assert messages[1:] == [f"session files in {folder / 'sessions'}: {message}"]
+    host.config("[poll]\nhints = false\n")
+    assert len([each for each in providers.check_logins(host.context()) if each.subject == "codex"]) == 1

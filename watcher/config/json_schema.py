@@ -24,7 +24,8 @@ SECRET_DESCRIPTION = (
 DESCRIPTIONS = {
     "poll": "How often to poll, unless a provider has its own interval.",
     "poll.every": "The usual interval: 5m. Default: each provider's own.",
-    "poll.hints": "Poll sooner while a tool is in use, judged by when its own folder last changed. Default: true.",
+    "poll.hints": "Look at the tools' session files: poll sooner while a tool is in use, judged by when they changed,"
+    " and read the limits that Codex notes in them. Default: true.",
     "providers": "What to poll. Default: every provider with a login.",
     "providers.enabled": "Whether to poll it. Default: if a login is found.",
     "providers.every": "The usual interval: 10m. Never shorter than the provider allows.",

@@ -1,7 +1,7 @@
 """Providers: the logins that were found, with secrets masked, and each account's last answer in the database."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -12,7 +12,8 @@ from watcher.credentials.chatgpt import decode_claims
 from watcher.credentials.files import get_text
 from watcher.credentials.gemini import CLIENTS_KEY
 from watcher.doctor import DoctorContext, Finding, Verdict, fail, ok, warn
-from watcher.providers import Provider
+from watcher.polling import codex_sessions
+from watcher.providers import Provider, codex
 from watcher.providers.registry import PROVIDERS
 from watcher.status.document import AccountStatus, Problem
 
@@ -32,6 +33,8 @@ def check_logins(context: DoctorContext) -> Iterator[Finding]:
             continue
         for credential in found.credentials:
             yield _check_login(provider, credential, context.now)
+            if provider.id == codex.ID and (context.config is None or context.config.hints):
+                yield from _check_codex_sessions(credential, context)
         for failure in found.failures:
             yield fail(provider.id, failure.message, provider.sign_in_hint, **about)
         if not found.credentials and not found.failures:
@@ -62,6 +65,20 @@ def _check_login(provider: Provider, credential: Credential, now: datetime) -> F
         provider=provider.id,
         facts=describe_credential(credential, now),
     )
+
+
+def _check_codex_sessions(credential: Credential, context: DoctorContext) -> Iterator[Finding]:
+    """How fresh the limits are that Codex notes in its session files."""
+    for each in (credential, *credential.fallbacks):
+        folder = codex_sessions.find_folder(each, context.host_info.home)
+        if folder is None or not (folder / "sessions").is_dir():
+            continue
+        notes, place, about = codex_sessions.read_notes(folder), folder / "sessions", {"provider": codex.ID}
+        if notes:
+            ago = formatting.format_duration(max(context.now - notes[-1].at, timedelta(0)))
+            yield ok(codex.ID, f"session files in {place}: last limits noted {ago} ago", **about)
+        else:
+            yield ok(codex.ID, f"session files in {place}: no limits noted lately, so the API alone is asked", **about)
 
 
 class _Expiry(NamedTuple):

@@ -157,10 +157,9 @@ SESSION_FOLDERS: dict[str, tuple[str, ...]] = {
 
 def find_last_activity(provider: str, host_info: HostInfo) -> datetime | None:
     """When a session of the provider last changed; None if there is none."""
-    times = [
-        at for folder in _list_session_folders(provider, host_info) if (at := _find_newest_mtime(folder)) is not None
-    ]
-    return datetime.fromtimestamp(max(times), UTC) if times else None
+    folders = _list_session_folders(provider, host_info)
+    newest = max((changed for folder in folders for changed, _ in iter_changes(folder)), default=None)
+    return None if newest is None else datetime.fromtimestamp(newest, UTC)
 
 
 def _list_session_folders(provider: str, host_info: HostInfo) -> Iterator[Path]:
@@ -172,9 +171,8 @@ def _list_session_folders(provider: str, host_info: HostInfo) -> Iterator[Path]:
         yield Path(own) / "sessions"
 
 
-def _find_newest_mtime(folder: Path) -> float | None:
-    """Modification time of the newest entry, in seconds since 1970."""
-    newest: float | None = None
+def iter_changes(folder: Path) -> Iterator[tuple[float, os.DirEntry[str]]]:
+    """Files and folders with their modification times in seconds since 1970, those of the newest folders first."""
     seen = 0
     queue = [(0.0, 0, str(folder))]
     while queue and seen < MAX_ENTRIES:
@@ -194,7 +192,6 @@ def _find_newest_mtime(folder: Path) -> float | None:
                     is_folder = entry.is_dir(follow_symlinks=False)
                 except OSError:
                     continue
-                newest = changed if newest is None else max(newest, changed)
+                yield changed, entry
                 if is_folder and depth + 1 < MAX_DEPTH:
                     queue.append((changed, depth + 1, entry.path))
-    return newest

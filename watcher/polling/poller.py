@@ -14,12 +14,12 @@ from msgspec.structs import replace
 from watcher.config.loader import Config
 from watcher.core.model import HostInfo, PollFailure, PollResult, Snapshot
 from watcher.credentials import Credential
-from watcher.polling import accounts, fetch, statusline
+from watcher.polling import accounts, codex_sessions, fetch, statusline
 from watcher.polling.account_registry import AccountRegistry
 from watcher.polling.fetch import ClockSkew
 from watcher.polling.interval import LOGIN_FAILURES, NextPoll
 from watcher.polling.next_poll import PollPlanner
-from watcher.providers import ProviderState, claude
+from watcher.providers import ProviderState, claude, codex
 from watcher.providers.registry import PROVIDERS
 from watcher.storage.records import Account
 from watcher.storage.store import Store
@@ -27,8 +27,8 @@ from watcher.system.environment import Environment
 from watcher.system.scheduler import RequestRunner, Scheduler
 
 LOGIN_SEARCH_EVERY = timedelta(minutes=15)  # if no login was found: the user may sign in at any time
-STATUSLINE_ACTIVE_FOR = timedelta(minutes=30)  # after its last entry the status line is checked often, ...
-STATUSLINE_CHECK_EVERY = timedelta(minutes=1)  # ... which costs no request
+NEWS_EXPECTED_FOR = timedelta(minutes=30)  # after a tool's last own numbers they are looked for often, ...
+NEWS_CHECK_EVERY = timedelta(minutes=1)  # ... which costs no request
 STATUS_PAGE_EVERY = timedelta(minutes=5)
 STATUS_PAGE_TIMEOUT = timedelta(seconds=15)
 STATUS_PAGE_KINDS = ("server", "timeout")  # the failures that may be the vendor's
@@ -67,7 +67,7 @@ class Poller:
         self._account_registry = AccountRegistry(store, self._provider_states)
         self._planner = PollPlanner(environment=environment, store=store, config=config)
         self._clock_skew = ClockSkew()
-        self._statusline_at: datetime | None = None  # time of the last entry of Claude Code's status line
+        self._news_at: dict[str, datetime] = {}  # provider -> time of the last numbers that its tool noted
 
     @property
     def is_busy(self) -> bool:
@@ -140,7 +140,7 @@ class Poller:
         for gone in self._account_registry.settle(provider, self._config, now, troubled=troubled):
             if not found.failures:
                 self._sign_out(gone, now)
-        self._import_statusline(provider)
+        self._import_news(provider)
         if not (found.credentials or found.failures) and self._config.providers[provider].enabled:
             self._on_result(fetch.make_no_login_failure(provider, now))
         allowed = [
@@ -297,9 +297,9 @@ class Poller:
         self._scheduler.schedule_at(_job_name(provider), at, lambda: self.start_cycle(provider))
         self._store.run_transaction(lambda: self._store.polls.save_next_poll(provider, at, first.reason), now=now)
         checks = [plan.recheck_at for plan in due if plan.recheck_at is not None and plan.recheck_at < at]
-        spoke_at = self._statusline_at if provider == claude.ID else None
-        if spoke_at is not None and now - spoke_at < STATUSLINE_ACTIVE_FOR:
-            checks.append(now + STATUSLINE_CHECK_EVERY)
+        news_at = self._news_at.get(provider)
+        if news_at is not None and now - news_at < NEWS_EXPECTED_FOR:
+            checks.append(now + NEWS_CHECK_EVERY)
         if checks:
             self._scheduler.schedule_at(f"look {provider}", min(checks), partial(self._check_local_files, provider))
 
@@ -307,20 +307,24 @@ class Poller:
         if any(account.failure and account.failure.kind in LOGIN_FAILURES for account in self._list_accounts(provider)):
             self.start_cycle(provider)  # searches logins: a refused one is polled when it is due, another one at once
         elif provider not in self._cycles:
-            self._import_statusline(provider)
+            self._import_news(provider)
             self._schedule_next_cycle(provider)
 
-    def _import_statusline(self, provider: str) -> None:
-        """Pass on what Claude Code's status line delivered: it is worth as much as an answer and costs no request."""
-        if provider != claude.ID:
-            return
-        logins = self._account_registry.list_logins(provider, self._environment.clock.now())
-        entry = statusline.read_statusline(self._store, logins, self._environment.read_host_info().home)
-        if entry is None:
-            return
-        self._statusline_at, snapshot = entry
-        if snapshot is not None:
-            self._on_result(snapshot)
+    def _import_news(self, provider: str) -> None:
+        """Pass on the numbers that Claude Code or Codex noted itself: as good as an answer, they cost no request."""
+        now, snapshots = self._environment.clock.now(), list[Snapshot]()
+        logins, home = self._account_registry.list_logins(provider, now), self._environment.read_host_info().home
+        if provider == claude.ID:
+            entry = statusline.read_statusline(self._store, logins, home)
+            if entry is not None:
+                self._news_at[provider], snapshot = entry
+                snapshots = [snapshot] if snapshot is not None else []
+        elif provider == codex.ID and self._config.hints:
+            snapshots = codex_sessions.read_news(self._store, logins, home, now)
+            if snapshots:
+                self._news_at[provider] = snapshots[-1].at
+        for each in snapshots:
+            self._on_result(each)
 
     def _list_accounts(self, provider: str) -> list[Account]:
         return [account for account in self._store.accounts.load() if account.provider == provider]

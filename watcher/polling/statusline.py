@@ -85,7 +85,11 @@ def _find_owner(
         each for each in known.values() if each.snapshot and each.account not in {one.account for one in owners}
     ]
     if signed_out or not is_sure:
-        own = [each for each in own if each.account in known and _agrees(snapshot, known[each.account].snapshot)]
+        own = [
+            each
+            for each in own
+            if each.account in known and compare_resets(snapshot, known[each.account].snapshot) is True
+        ]
     first = _load_sessions(store).get(_get_text(content, "session"))
     own = [each for each in own if first is None or first == each.account or first not in known]
     return own[0] if len(own) == 1 else None
@@ -107,8 +111,8 @@ def _is_named(owner: _Owner, account_id: str, email: str) -> bool:
     return bool(email) and email.casefold() in emails and not (has_id and account_id)
 
 
-def _agrees(snapshot: Snapshot, answer: Snapshot | None) -> bool:
-    """Whether the windows end when the last answer about an account says; False if that cannot be compared."""
+def compare_resets(snapshot: Snapshot, answer: Snapshot | None) -> bool | None:
+    """Whether the windows end when the last answer about an account says; None if that cannot be compared."""
     ends = {
         each.window: each.resets_at
         for each in (answer.readings if answer else ())
@@ -119,7 +123,7 @@ def _agrees(snapshot: Snapshot, answer: Snapshot | None) -> bool:
         for each in snapshot.readings
         if each.resets_at is not None and each.window in ends
     ]
-    return bool(apart) and max(apart) <= claude.RESET_TOLERANCE
+    return max(apart) <= claude.RESET_TOLERANCE if apart else None
 
 
 def _load_sessions(store: Store) -> dict[str, str]:

@@ -18,6 +18,9 @@ FieldValue = float | bool | str | None
 NETWORK_SOURCE = "api"
 """The source of readings that came over the network; all others are files and servers on this machine."""
 
+NOTED_SOURCES = frozenset({"statusline", "session"})
+"""The sources of readings that a tool on this machine noted of the network's answers."""
+
 AVAILABILITY_FIELDS = frozenset({"age", "up", "error"})
 """Fields about the polling itself: they have a value without a reading."""
 

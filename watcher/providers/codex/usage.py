@@ -17,6 +17,7 @@ from watcher.providers import ProviderState, parsing
 
 SESSION_S = 5 * parsing.HOUR_S
 MONTH_LENGTHS_S = (720 * parsing.HOUR_S, 730 * parsing.HOUR_S)  # both have been observed
+MAIN_LIMIT_ID = "codex"
 LENGTH_TOLERANCE = 1.2  # times the length: clocks differ
 RESET_CREDITS_WINDOW, INDIVIDUAL_LIMIT_WINDOW = "reset_credits", "individual_limit"
 _NAMES = {SESSION_S: ("five_hour", "5-hour"), parsing.WEEK_S: ("weekly", "weekly")} | dict.fromkeys(
@@ -100,6 +101,33 @@ def _guess_length(key: str, resets_at: datetime | None, at: datetime, default_le
     if "secondary" in key or (resets_at is not None and resets_at - at > longest):
         return parsing.WEEK_S
     return default_length_s
+
+
+def parse_session_limits(limits: Mapping[str, Any], at: datetime) -> list[Reading]:
+    """The windows and credits in a line of Codex's session files, written at that time.
+
+    `{limit_id, limit_name, primary, secondary, credits}`, a window is `{used_percent, window_minutes, resets_at}`.
+    Lines of older versions have no `limit_id`, and `resets_in_seconds` in place of `resets_at`.
+    """
+    windows = {}
+    for slot in ("primary", "secondary"):
+        fields = parsing.get_mapping(limits, slot)
+        minutes = parsing.parse_count(fields.get("window_minutes"))
+        windows[f"{slot}_window"] = {
+            "used_percent": fields.get("used_percent"),
+            "limit_window_seconds": None if minutes is None else minutes * 60,
+            "reset_at": fields.get("resets_at"),
+            "reset_after_seconds": fields.get("resets_in_seconds"),
+        }
+    content: dict[str, Any] = {"credits": limits.get("credits"), "rate_limit": windows}
+    name = parsing.parse_text(limits.get("limit_id"))
+    if name not in (None, MAIN_LIMIT_ID):
+        limit = {"limit_name": limits.get("limit_name"), "metered_feature": name, "rate_limit": windows}
+        content = {"credits": limits.get("credits"), "additional_rate_limits": [limit]}
+    return [
+        replace(each, source="session", stale=each.resets_at is not None and each.resets_at <= at)
+        for each in parse_readings(content, at)
+    ]
 
 
 def name_window(seconds: int) -> tuple[str, str]:
