@@ -230,6 +230,8 @@ class Daemon:
         config = configuration.load_config(self._paths, make_secret_resolver(host_info), host_info.home)
         self._redactor.add_secrets(config.secrets)
         self._environment.apply_network(config.network)
+        for path in self._paths.list_conflicted_copies():
+            self._log.warning(f"{path}: a copy that a sync tool has set aside; left out")
         return config
 
     def _reload_if_changed(self) -> None:

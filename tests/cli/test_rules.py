@@ -478,6 +478,45 @@ def test_nothing_is_overwritten(home):
     assert path.read_text() == "# mine\n"
 
 
+def test_a_pack_is_copied_and_listed(home):
+    home.config.write_text('[rules]\nuse = ["paid-usage"]\n')
+    assert home.say("add", "--pack", "reset-reminders").out == f"written: {home.rules / 'reset-reminders.toml'}\n"
+    listed = {line.split("  ")[0]: line for line in home.say("list", "--packs").out.splitlines()}
+    assert "in rules/" in listed["reset-reminders"]
+    assert "in force" in listed["paid-usage"]
+    assert " off " in listed["usable-again"]
+    assert home.say("check").code == 0
+    assert home.say("test").out.splitlines()[-1].endswith("all as expected")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--pack", "reset-remindrs"), "there is no pack `reset-remindrs`; did you mean `reset-reminders`?"),
+        (("--pack", "paid-usage"), "`paid-usage` is in force already: by `use` under [rules] in "),
+        (("mine", "--pack", "quiet"), "--pack copies a whole file: give no name"),
+        (("--pack", "team"), 'unknown channel "team"'),
+        (("mine",), "--when is missing: "),
+        (("--when", "claude > 80%"), "a name is missing: "),
+    ],
+)
+def test_a_pack_that_cannot_be_copied_is_refused_with_the_reason(home, words, problem):
+    home.config.write_text('[rules]\nuse = ["paid-usage"]\n')
+    answer = home.say("add", *words)
+    assert answer.code in {64, 78}
+    assert problem in answer.err
+    assert not list(home.rules.glob("*.toml"))
+
+
+def test_a_copy_that_a_sync_tool_has_set_aside_is_named(home):
+    home.config.write_text("")
+    for name in ("mine.toml", "mine (conflicted copy).toml"):
+        (home.rules / name).write_text('[[rule]]\nname = "mine"\nwhen = "claude > 80%"\n')
+    answer = home.say("check")
+    assert answer.code == 0
+    assert "mine (conflicted copy).toml: a copy that a sync tool has set aside" in answer.err
+
+
 def test_what_would_not_load_is_not_written(home):
     home.config.write_text("")
     answer = home.say("add", "mine", "--when", "claude.five_hours > 80%", "--notify", "nobody")

@@ -176,6 +176,49 @@ def test_what_an_editor_lays_beside_a_rule_file_is_no_rule_file(tmp_path):
     assert [rule.name for rule in loader.load_config(paths, str, tmp_path).rules] == ["mine"]
 
 
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "mine (conflicted copy).toml",
+        "mine (Ann's conflicted copy 2026-03-04).toml",
+        "mine.sync-conflict-20260304-1-AB.toml",
+    ],
+)
+def test_a_copy_that_a_sync_tool_has_set_aside_is_left_out_and_known(tmp_path, copy):
+    paths = Paths(tmp_path, tmp_path)
+    paths.rules_dir.mkdir()
+    for name in (copy, "mine.toml"):
+        (paths.rules_dir / name).write_text('[[rule]]\nname = "mine"\nwhen = "claude > 80%"\n')
+    assert [rule.path for rule in loader.load_config(paths, str, tmp_path).rules] == [
+        str(paths.rules_dir / "mine.toml")
+    ]
+    assert [path.name for path in paths.list_conflicted_copies()] == [copy]
+
+
+def test_a_pack_that_is_named_is_in_force_beside_the_files(tmp_path):
+    (tmp_path / "config.toml").write_text('[rules]\nuse = ["paid-usage", "reset-reminders"]\n')
+    rules = loader.load_config(Paths(tmp_path, tmp_path), str, tmp_path).rules
+    assert {"paid-usage-begins", "reset-in-an-hour"} <= {rule.name for rule in rules}
+    assert "session" not in {rule.name for rule in rules}
+
+
+@pytest.mark.parametrize(
+    ("use", "problem"),
+    [
+        ('["reset-remindrs"]', "there is no pack `reset-remindrs`; did you mean `reset-reminders`?"),
+        ('["paid-usage", "paid-usage"]', "`paid-usage` is named twice"),
+        ('["team"]', 'unknown channel "team"'),
+        ('"paid-usage"', "`use` takes a list, not a text"),
+        ('["copied"]', "there is no pack `copied`; valid: default, expiring-resets,"),
+        ('["quiet"]', "the pack `quiet` is also in "),
+    ],
+)
+def test_a_pack_that_cannot_be_used_is_reported_at_its_place(tmp_path, use, problem):
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "quiet.toml").write_text("")
+    assert problem in said(tmp_path, f"[rules]\nuse = {use}\n")
+
+
 def test_a_million_characters_are_refused(tmp_path):
     assert "900,000 characters long" in said(tmp_path, "#" * 900_000)
     assert "larger than 1,000,000 bytes" in said(tmp_path, "#" * 1_200_000)

@@ -18,8 +18,11 @@ RULE_FILES = ROOT / "tests" / "core" / "rules" / "files"
 
 
 def test_the_shipped_files_are_the_documented_ones():
-    names = ["default.toml", "quiet.toml", "strict.toml", "team.toml", "use-it-or-lose-it.toml"]
-    assert [path.name for path in FILES] == names
+    names = [
+        *("default", "expiring-resets", "paid-usage", "quiet", "reset-reminders", "strict", "team", "usable-again"),
+        "use-it-or-lose-it",
+    ]
+    assert [path.stem for path in FILES] == names
 
 
 def test_all_files_load_together():

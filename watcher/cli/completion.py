@@ -85,6 +85,13 @@ def _list_channels() -> Words:
     yield from ((name, channel.type) for name, channel in _load_config().channels.items())
 
 
+def _list_packs() -> Words:
+    from watcher.system.paths import find_rule_packs  # noqa: PLC0415
+
+    yield from ((name, "pack of rules") for name in find_rule_packs())
+
+
+complete_packs = _make_completion(_list_packs)
 complete_series = _make_completion(_list_series)
 complete_rules = _make_completion(_list_rules)
 complete_targets = _make_completion(_list_targets)

@@ -53,6 +53,10 @@ default = ["desktop"]
 
 # [quiet]
 # hours = "22:00-08:00"           # held back until the morning, all but critical
+
+# Shipped rules beside those in rules/; `watcher rules list --packs` lists them.
+# [rules]
+# use = ["reset-reminders"]
 """
 _CHANNEL_EXAMPLE = CONFIG_TEMPLATE[CONFIG_TEMPLATE.index("# More channels;") : CONFIG_TEMPLATE.index("[route]")]
 _ROUTE_SECTION = CONFIG_TEMPLATE[CONFIG_TEMPLATE.index("[route]") : CONFIG_TEMPLATE.index("# [quiet]")]

@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from watcher.cli import EXIT_UNAVAILABLE
-from watcher.cli.completion import complete_rules
+from watcher.cli.completion import complete_packs, complete_rules
 from watcher.cli.context import (
     create_private_file,
     find_paths,
@@ -44,7 +44,7 @@ from watcher.core.rules.rule import Rule
 from watcher.errors import ConfigError, UsageError
 from watcher.system import clock
 from watcher.system.files import read_file
-from watcher.system.paths import may_exist
+from watcher.system.paths import Paths, find_rule_packs, may_exist
 
 if TYPE_CHECKING:
     from watcher.prometheus.compiler import CompiledAlert, CompileOptions
@@ -132,6 +132,8 @@ def check(files: tuple[str, ...]) -> None:
     if files:
         found, names = _load_rules_from_files(files), list(files)
     else:
+        for path in find_paths().list_conflicted_copies():
+            click.echo(f"{path}: a copy that a sync tool has set aside; left out: compare it, then delete it", err=True)
         config, config_file = load_effective_config(with_secrets=True), find_paths().config_file
         found, names = config.rules, [str(config_file)] if may_exist(config_file) else []
         names += [rule.path for rule in found]
@@ -202,8 +204,13 @@ _MAX_CELL_WIDTHS = (10_000, 60, 48, 36)  # the widest cells with which the table
 
 @rules.command("list", short_help="List the rules in force.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each rule.")
-def list_rules(*, as_json: bool) -> None:
-    """List the rules in force: what fires each, what ends it, whom it notifies."""
+@click.option("--packs", is_flag=True, help="The packs of rules that are shipped, and where each is in force.")
+def list_rules(*, as_json: bool, packs: bool) -> None:
+    """List the rules in force: what fires each, what ends it, whom it notifies; or the shipped packs."""
+    if packs:
+        for line in format_columns(list(_list_packs())):
+            click.echo(line)
+        return
     found = load_effective_config().rules
     if as_json:
         for rule in found:
@@ -213,6 +220,16 @@ def list_rules(*, as_json: bool) -> None:
             click.echo(line)
     else:
         click.echo("no rule is in force: `watcher init` writes some, `watcher rules add` writes one")
+
+
+def _list_packs() -> Iterator[Sequence[str]]:
+    """Name, where it is in force, and what it is for, of each shipped pack."""
+    in_force = {Path(rule.path) for rule in load_effective_config().rules}
+    copied = {path.name for path in in_force if path.parent == find_paths().rules_dir}
+    for name, path in find_rule_packs().items():
+        where = "in rules/" if path.name in copied else "in force" if path in in_force else "off"
+        comment = " ".join(line[2:] for line in path.read_text("utf-8").split("\n\n")[0].splitlines()[1:])
+        yield name, where, comment.partition(". ")[0].rstrip(".")
 
 
 def convert_rule(rule: Rule) -> dict[str, Any]:
@@ -455,8 +472,9 @@ _DEVICE_NAME_PATTERN = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")  # file nam
 
 
 @rules.command(short_help="Write one rule into a file of its own.")
-@click.argument("name")
-@click.option("--when", required=True, help='What fires it: "claude.five_hour > 80%".')
+@click.argument("name", required=False)
+@click.option("--pack", metavar="PACK", help="Copy a shipped pack of rules.", shell_complete=complete_packs)
+@click.option("--when", help='What fires it: "claude.five_hour > 80%".')
 @click.option("--clear", help='What ends it: "< 70%". Left out: five points back from a percent.')
 @click.option("--severity", help="info, warning or critical. Left out: warning.")
 @click.option(
@@ -471,17 +489,17 @@ _DEVICE_NAME_PATTERN = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")  # file nam
 @click.option("--title", help='In place of the usual title: "{provider} at {used_percent:.0f} %".')
 @click.option("--message", help="In place of the usual text.")
 @click.option("--dry-run", is_flag=True, help="Print the file instead of writing it.")
-def add(*, name: str, dry_run: bool, **flags: Any) -> None:
-    """Write one rule called NAME into a file of its own in the rules folder. Nothing is overwritten.
+def add(*, name: str | None, pack: str | None, dry_run: bool, **flags: Any) -> None:
+    """Write one rule called NAME, or a shipped pack, into a file of its own in the rules folder. It overwrites nothing.
 
     \b
     watcher rules add mine --when "claude.five_hour > 80%" --clear "< 70%"
     watcher rules add ladder --when "*.weekly > level" \\
       --level warning=80% --level critical=95%
+    watcher rules add --pack reset-reminders
     """
     own = find_paths()
-    path = own.rules_dir / f"{make_slug(name)}.toml"
-    text = format_rule_toml(name, flags)
+    path, text = _read_pack(own, pack, name, flags) if pack is not None else _make_rule(own, name, flags)
     for other in _validate_rule(str(path), text):
         place = f"{other.name} ({other.path}, line {other.line})"
         click.echo(f"{place} has the same condition: both will notify", err=True)
@@ -498,6 +516,33 @@ def add(*, name: str, dry_run: bool, **flags: Any) -> None:
     click.echo(f"written: {path}")
     if shipped_rules_end:
         click.echo("the default rules, in force while there were no others, no longer are: `watcher init` writes them")
+
+
+def _make_rule(own: Paths, name: str | None, flags: dict[str, Any]) -> tuple[Path, str]:
+    """The file of one rule, and its text."""
+    if name is None or flags["when"] is None:
+        missing = "a name" if name is None else "--when"
+        raise UsageError(
+            f'{missing} is missing: watcher rules add mine --when "claude.five_hour > 80%", or --pack PACK'
+        )
+    return own.rules_dir / f"{make_slug(name)}.toml", format_rule_toml(name, flags)
+
+
+def _read_pack(own: Paths, pack: str, name: str | None, flags: dict[str, Any]) -> tuple[Path, str]:
+    """The file that a pack is copied to, and its text."""
+    packs = find_rule_packs()
+    if name is not None or any(flags.values()):
+        raise UsageError("--pack copies a whole file: give no name and no other flag but --dry-run")
+    if pack not in packs:
+        close = find_close_match(pack, tuple(packs))
+        hint = f"did you mean `{close}`?" if close else f"valid: {', '.join(packs)}"
+        raise UsageError(f"there is no pack `{pack}`; {hint}")
+    if str(packs[pack]) in {rule.path for rule in load_effective_config().rules}:
+        by = (
+            f"by `use` under [rules] in {own.config_file}" if may_exist(own.config_file) else "`watcher init` writes it"
+        )
+        raise UsageError(f"`{pack}` is in force already: {by}")
+    return own.rules_dir / packs[pack].name, packs[pack].read_text("utf-8")
 
 
 def make_slug(name: str) -> str:
@@ -553,7 +598,7 @@ def _validate_rule(path: str, text: str) -> list[Rule]:
         if rule.name in by_name:
             first = by_name[rule.name]
             message = f"this name is taken by the rule in {first.path}, line {first.line}; rename or remove one"
-            position = TomlPositions(text).find_value(("rule", 0, "name"))
+            position = TomlPositions(text).find_value(("rule", found.index(rule), "name"))
             mistakes.append(create_diagnostic(path, text, position, message, rule=rule.name))
     if mistakes:
         raise ConfigError(f"{format_diagnostics(mistakes)}\nnothing was written")

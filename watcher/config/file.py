@@ -59,6 +59,12 @@ class QuietTable(Struct, forbid_unknown_fields=True):
     tz: str | None = None
 
 
+class RulesTable(Struct, forbid_unknown_fields=True):
+    """Shipped rules in force beside the files."""
+
+    use: list[str] = field(default_factory=list)
+
+
 class PushTable(Struct, forbid_unknown_fields=True):
     """Push the metrics by Prometheus' remote write."""
 
@@ -94,6 +100,7 @@ class ConfigDocument(Struct, forbid_unknown_fields=True):
     quiet: QuietTable | None = None
     network: NetworkTable = field(default_factory=NetworkTable)
     metrics: MetricsTable | None = None
+    rules: RulesTable = field(default_factory=RulesTable)
     rule: Any = None  # read and checked by `watcher.core.rules.loader`
 
 

@@ -65,6 +65,8 @@ DESCRIPTIONS = {
     "push.headers": "Headers of each push. Each value may be a secret: env:NAME, file:PATH, cmd:ARGV.",
     "push.instance": "The label `instance`: hash of the host name (default), name or none.",
     "push.insecure": "Send over a connection that is not encrypted.",
+    "rules": "Shipped packs of rules.",
+    "rules.use": "Packs in force beside the files in rules/: reset-reminders. `watcher rules list --packs` lists them.",
     "rule": "Rules; they may also be in files of their own in rules/.",
 }
 """Key -> its description."""
@@ -75,6 +77,7 @@ TABLES = {
     "providers": "ProviderTable",
     "quiet": "QuietTable",
     "network": "NetworkTable",
+    "rules": "RulesTable",
     "metrics": "MetricsTable",
     "push": "PushTable",
 }

@@ -4,7 +4,7 @@ Without a config file the default rules notify the desktop. Secrets are resolved
 of channels and providers, and in `Config.secrets` for the redactor.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,7 +38,7 @@ from watcher.notifiers import NOTIFIERS, Channel, Notifier
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
 from watcher.system.clock import LocalZone
-from watcher.system.paths import Paths, expand_home, may_exist, read_default_rules
+from watcher.system.paths import Paths, expand_home, find_rule_packs, may_exist, read_default_rules
 
 ConfigFingerprint = tuple[tuple[str, int, int, int], ...]
 """(path, mtime in ns, ctime in ns, size) of each file."""
@@ -120,7 +120,7 @@ class _ConfigLoader:
             providers=self._read_providers(document),
             channels=channels,
             routing=self._read_routing(document, channels),
-            rules=self._load_rules(channels),
+            rules=self._load_rules(document, channels),
             metrics=read_metrics(document.metrics, self._file, self._secrets, self._home),
             network=self._read_network(document.network),
             status_pages=document.network.status_pages,
@@ -302,7 +302,7 @@ class _ConfigLoader:
 
     # --- rules ------------------------------------------------------------------------------------------------------
 
-    def _load_rules(self, channels: Mapping[str, Channel]) -> tuple[Rule, ...]:
+    def _load_rules(self, document: ConfigDocument, channels: Mapping[str, Channel]) -> tuple[Rule, ...]:
         try:
             files = self._paths.list_rule_files()
         except OSError as error:
@@ -314,10 +314,26 @@ class _ConfigLoader:
         elif not (files or may_exist(self._paths.config_file)):
             path, text = read_default_rules()
             sources.append((str(path), text))
+        sources += self._read_packs(document.rules.use, files)
         sources += [(str(path), read_text(path, self._file.problems) or "") for path in files]
         rules, problems = loader.check_rule_files(sources, channels=tuple(channels), config_path=self._file.path)
         self._file.problems.extend(problems)
         return rules
+
+    def _read_packs(self, names: Sequence[str], files: Sequence[Path]) -> Iterator[tuple[str, str]]:
+        """(path, text) of each shipped pack that `[rules] use` names."""
+        packs, copied = find_rule_packs(), {path.name: path for path in files}
+        for index, name in enumerate(names):
+            key_path = ("rules", "use", index)
+            if name not in packs:
+                self._file.add_problem(key_path, f"there is no pack `{name}`; {suggest(name, packs)}")
+            elif name in names[:index]:
+                self._file.add_problem(key_path, f"`{name}` is named twice")
+            elif packs[name].name in copied:
+                message = f"the pack `{name}` is also in {copied[packs[name].name]}; remove that file, or the name here"
+                self._file.add_problem(key_path, message)
+            else:
+                yield str(packs[name]), packs[name].read_text("utf-8")
 
 
 def _parse_interval(text: str) -> timedelta:

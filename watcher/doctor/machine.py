@@ -212,6 +212,9 @@ def _check_config_files(paths: Paths) -> Iterator[Finding]:
     except OSError:
         yield fail(str(paths.rules_dir), "cannot be read", f"chmod u+rx {quote(str(paths.rules_dir))}")
         return
+    for path in paths.list_conflicted_copies():
+        message = "a copy that a sync tool has set aside; it is left out: compare it with the other"
+        yield warn(str(path), message, f"rm {quote(str(path))}")
     for path in files:
         if not has_access(path, os.R_OK):
             yield fail(str(path), "cannot be read", f"chmod u+r {quote(str(path))}")

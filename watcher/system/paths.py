@@ -4,6 +4,7 @@ Standard library only, because the fastest commands import it.
 """
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from watcher.errors import ConfigError
 
 APP_NAME = "ai-usage-watcher"
+_CONFLICTED_COPY = re.compile(r"conflicted copy|[.-]sync-conflict-|\(conflict\b", re.IGNORECASE)
 
 
 class Paths(NamedTuple):
@@ -31,7 +33,7 @@ class Paths(NamedTuple):
         return self.config_dir / "rules"
 
     def list_rule_files(self) -> list[Path]:
-        """Every `*.toml` in the folder of rules, by name, without hidden ones (an editor's own).
+        """Every `*.toml` in the folder of rules, by name, without hidden ones (an editor's own) and conflicted copies.
 
         Raises:
             OSError: the folder exists and cannot be read. `glob` would find nothing, which would end every alert.
@@ -40,7 +42,12 @@ class Paths(NamedTuple):
             found = list(self.rules_dir.iterdir())
         except FileNotFoundError:
             return []
-        return sorted(path for path in found if path.suffix == ".toml" and not path.name.startswith("."))
+        own = (path for path in found if path.suffix == ".toml" and not path.name.startswith("."))
+        return sorted(path for path in own if not _CONFLICTED_COPY.search(path.name))
+
+    def list_conflicted_copies(self) -> list[Path]:
+        """The copies in the folder of rules that a sync tool has set aside; they hold the same rules twice."""
+        return sorted(path for path in self.rules_dir.glob("*.toml") if _CONFLICTED_COPY.search(path.name))
 
 
 def may_exist(path: Path) -> bool:
@@ -125,6 +132,11 @@ def find_shipped_rules_dir() -> Path:
     """The folder of shipped rule files: inside an installed wheel, or at the top of a source tree."""
     installed = _PACKAGE_DIR / "_rules"
     return installed if installed.is_dir() else _PACKAGE_DIR.parent / "rules"
+
+
+def find_rule_packs() -> dict[str, Path]:
+    """Name -> the file of each shipped pack of rules, by name; the default rules are one of them."""
+    return {path.stem: path for path in sorted(find_shipped_rules_dir().glob("*.toml"))}
 
 
 def read_default_rules() -> tuple[Path, str]:
