@@ -108,3 +108,12 @@ def test_the_live_view_ends_cleanly_and_leaves_the_last_picture():
     with io.StringIO() as nowhere:
         run_live_display(Console(file=nowhere, force_terminal=True), lambda: drawn.append(1), wait)
     assert len(drawn) == 4
+
+
+def test_a_model_without_numbers_says_whether_it_is_blocked():
+    models = [
+        window(label=f"model {name}", used_percent=None, remaining=None, resets_at=None, blocked=blocked)
+        for name, blocked in (("a", True), ("b", False), ("c", None))
+    ]
+    rows = [line.split() for line in shown(known(account(*models)), 80) if "model" in line]
+    assert rows == [["model", "a", "blocked"], ["model", "b", "not", "blocked"], ["model", "c", "?"]]

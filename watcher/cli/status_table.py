@@ -219,8 +219,13 @@ def _format_amount_left(window: WindowStatus) -> str:
 
 
 def _is_amount(window: WindowStatus) -> bool:
-    """Whether the window is an amount without a percent: money, credits."""
-    return window.used_percent is None and bool(status_text.format_remaining_amount(window))
+    """Whether the window is something without a percent: money, credits, a model that is blocked or not."""
+    return window.used_percent is None and bool(_format_amount(window))
+
+
+def _format_amount(window: WindowStatus) -> str:
+    words = {True: "blocked", False: "not blocked"}
+    return status_text.format_remaining_amount(window) or words.get(window.blocked, "")
 
 
 def _choose_style(window: WindowStatus, firing_rules: FiringRules) -> str:
@@ -237,7 +242,7 @@ def _render_bar(window: WindowStatus, bar_width: int, style: str) -> Text:
     if window.unlimited:
         return Text("unlimited", style="dim")
     if window.used_percent is None:
-        return Text(status_text.format_remaining_amount(window))
+        return Text(_format_amount(window))
     full = round(min(max(window.used_percent, 0.0), _FULL_PERCENT) / _FULL_PERCENT * bar_width)
     if 0 < window.used_percent < _FULL_PERCENT:
         full = min(max(full, 1), bar_width - 1)  # neither untouched nor used up, and the bar must not say so
