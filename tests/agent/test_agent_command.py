@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Person:
         self.system.mkdir()
         self.bin = fake_programs.put(self.system, "systemctl", fake_programs.SYSTEMCTL).parent
         self.state_dir = self.home / ".local" / "state" / "ai-usage-watcher"
+        self.config = self.home / ".config" / "ai-usage-watcher" / "config.toml"
         self.unit = self.home / ".config" / "systemd" / "user" / UNIT
 
     def env(self, **more: str) -> dict[str, str]:
@@ -46,6 +48,12 @@ class Person:
             code = app.run(["agent", *words])
         out, err = self.capsys.readouterr()
         return subprocess.CompletedProcess(words, code, out, err)
+
+    def write_config(self, text: str) -> Path:
+        self.config.parent.mkdir(parents=True, mode=0o700)
+        self.config.write_text(text)
+        self.config.chmod(0o600)
+        return self.config
 
     def files(self) -> list[Path]:
         return [path for path in self.home.rglob("*") if not path.is_dir()]
@@ -168,3 +176,92 @@ def test_paths_set_in_this_shell_travel_along(person: Person) -> None:
     done = person("install", WATCHER_STATE_DIR=str(state))
     assert f'Environment="WATCHER_STATE_DIR={state}"' in person.unit.read_text()
     assert f"logs: {state / 'watcher.log'}" in done.stdout
+
+
+# --- what a login item does not see ---------------------------------------------------------------------------------
+
+
+SHELL = {
+    "HTTPS_PROXY": "http://me:hunter2@proxy.example:3128",
+    "no_proxy": "intra.example",
+    "REQUESTS_CA_BUNDLE": "/etc/corp.pem",
+    "CLAUDE_CODE_OAUTH_TOKEN": "hunter2",
+}
+
+
+@pytest.mark.parametrize("words", [("install",), ("install", "--dry-run")])
+def test_installing_names_what_the_shell_has_and_the_login_item_will_miss(
+    person: Person, words: tuple[str, ...]
+) -> None:
+    lines = person(*words, **SHELL).stdout.splitlines()
+    assert lines[-4:] == [
+        "note: this shell has HTTPS_PROXY, no_proxy, REQUESTS_CA_BUNDLE, and a login item does not see that;",
+        "      `watcher agent install --network` writes it into [network] of the config",
+        "note: this shell has CLAUDE_CODE_OAUTH_TOKEN, and a login item does not see that;",
+        '      sign in with the tool itself, or write token = "file:PATH" under its [providers.NAME]',
+    ]
+    assert "hunter2" not in person("print", **SHELL).stdout + "".join(lines)
+
+
+def test_nothing_is_named_where_the_config_has_it(person: Person) -> None:
+    person.write_config('[network]\nproxy = "http://proxy:1"\nno_proxy = ""\nca_bundle = "system"\n')
+    shell = {name: value for name, value in SHELL.items() if name != "CLAUDE_CODE_OAUTH_TOKEN"}
+    assert "note:" not in person("install", "--dry-run", **shell).stdout
+
+
+def test_on_request_the_network_of_the_shell_is_written_into_the_config(person: Person) -> None:
+    config = person.write_config('[quiet]\nhours = "22:00-08:00"\n')
+    config.chmod(0o644)
+    planned = person("install", "--network", "--dry-run", **SHELL)
+    assert planned.stdout.splitlines()[0] == f"write proxy, no_proxy, ca_bundle into [network] of {config}"
+    assert config.read_text() == '[quiet]\nhours = "22:00-08:00"\n'
+    done = person("install", "--network", **SHELL)
+    assert done.stdout.splitlines()[0] == f"Wrote proxy, no_proxy, ca_bundle into [network] of {config}"
+    assert "hunter2" not in done.stdout
+    written = tomllib.loads(config.read_text())
+    assert written["quiet"] == {"hours": "22:00-08:00"}
+    assert written["network"] == {
+        "proxy": SHELL["HTTPS_PROXY"],
+        "no_proxy": "intra.example",
+        "ca_bundle": "/etc/corp.pem",
+    }
+    assert config.stat().st_mode & 0o777 == 0o600  # it holds a password
+    again = person("install", "--network", **SHELL)
+    assert again.stdout.splitlines()[0] == f"{config} has a [network] table already, with the same keys."
+    assert tomllib.loads(config.read_text()) == written
+
+
+def test_a_table_that_exists_is_left_alone_and_what_it_lacks_is_named(person: Person) -> None:
+    config = person.write_config('[network]\nproxy = "http://mine:1"\n')
+    done = person("install", "--network", **SHELL)
+    first = f"{config} has a [network] table already: add no_proxy, ca_bundle to it by hand."
+    assert done.stdout.splitlines()[0] == first
+    assert config.read_text() == '[network]\nproxy = "http://mine:1"\n'
+
+
+def test_without_a_config_one_is_made_with_the_network_alone(person: Person) -> None:
+    done = person("install", "--network", HTTPS_PROXY="proxy.example:3128")
+    config = person.config
+    assert done.stdout.splitlines()[0] == f"Wrote proxy into [network] of {config}"
+    assert tomllib.loads(config.read_text()) == {"network": {"proxy": "http://proxy.example:3128"}}
+    assert config.stat().st_mode & 0o777 == 0o600
+
+
+def test_without_a_network_of_its_own_nothing_is_written(person: Person) -> None:
+    done = person("install", "--network")
+    assert done.stdout.startswith("This shell has neither a proxy nor certificates of its own")
+    assert not person.config.exists()
+
+
+def test_a_config_with_a_mistake_is_not_added_to(person: Person) -> None:
+    config = person.write_config("[quiet\n")
+    done = person("install", "--network", **SHELL)
+    assert done.returncode == 78
+    assert config.read_text() == "[quiet\n"
+
+
+def test_a_path_to_further_certificates_goes_along(person: Person) -> None:
+    assert (
+        'Environment="NODE_EXTRA_CA_CERTS=/etc/extra.pem"'
+        in person("print", NODE_EXTRA_CA_CERTS="/etc/extra.pem").stdout
+    )

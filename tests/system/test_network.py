@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.company_network import Authority, Proxy, SocksProxy
-from watcher.core.model import Command, NetworkSettings, Request
+from watcher.core.model import CA_BUNDLE_VARIABLES, Command, NetworkSettings, Request
 from watcher.demo.server import json_reply
 from watcher.errors import BlockedError, OfflineError, ProviderError, TimedOutError
 from watcher.system import environment, http
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "loopback.pem"
 URL = "https://usage.invalid/hunter2"
-VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", *http.CA_BUNDLE_VARIABLES, "NODE_EXTRA_CA_CERTS")
+VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", *CA_BUNDLE_VARIABLES, "NODE_EXTRA_CA_CERTS")
 HEADERS = {"Authorization": "Bearer hunter2"}
 
 

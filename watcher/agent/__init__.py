@@ -22,8 +22,18 @@ PROGRAM_TIMEOUT_S = 30.0
 PATH_VARIABLES = (
     *("WATCHER_CONFIG_DIR", "WATCHER_STATE_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"),
     *("CLAUDE_CONFIG_DIR", "CODEX_HOME", "OPENCODE_CONFIG_DIR"),
+    *("CLAUDE_SECURESTORAGE_CONFIG_DIR", "GH_CONFIG_DIR", "OPENCODE_CONFIG", "OPENCODE_DATA_DIR"),
+    *("CODEX_MULTI_AUTH_DIR", "ANTHROPIC_ACCOUNTS_PATH", "NODE_EXTRA_CA_CERTS"),
 )
 """Variables with paths. A login item does not see the shell's; secrets are never written to its file."""
+
+PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
+NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")
+LOGIN_VARIABLES = (
+    *("CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_ACCESS_TOKEN", "OPENAI_API_KEY", "NANOGPT_API_KEY"),
+    *("GEMINI_OAUTH_CLIENT_ID", "GEMINI_OAUTH_CLIENT_SECRET", "GEMINI_CLIENT_ID", "GEMINI_CLIENT_SECRET"),
+)
+"""Variables that a login item does not see: the config can name the network, and each tool keeps its login in files."""
 
 Run = Callable[[Command], CommandResult]
 Wait = Callable[[timedelta], None]

@@ -1,19 +1,34 @@
 """`watcher agent`: the login item. It asks nothing, and says what it did and where the logs are."""
 
+import os
 import re
+import sys
+import tomllib
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from threading import Event
+from typing import Any
 
 import click
 from msgspec import structs
 
-from watcher.agent import LoginItem, Manager, Step, perform_steps
+from watcher.agent import (
+    LOGIN_VARIABLES,
+    NO_PROXY_VARIABLES,
+    PROXY_VARIABLES,
+    LoginItem,
+    Manager,
+    Step,
+    perform_steps,
+)
 from watcher.agent.managers import get_manager, make_current_login_item
 from watcher.agent.systemd import has_desktop
-from watcher.cli.context import open_store
+from watcher.cli.context import create_private_file, load_effective_config, open_store
+from watcher.cli.output import format_toml
 from watcher.cli.status_text import StatusFormatter
 from watcher.config.file import MAX_FILE_BYTES
+from watcher.core.model import CA_BUNDLE_VARIABLES, NetworkSettings
 from watcher.errors import WatcherError
 from watcher.status.builder import is_heartbeat_recent
 from watcher.system import clock
@@ -39,6 +54,7 @@ def agent() -> None:
     \b
     watcher agent install            now and at every login; again to upgrade
     watcher agent install --dry-run  what that would do
+    watcher agent install --network  also put this shell's proxy into the config
     watcher agent status             is it there, does it run, where are its logs
     watcher agent uninstall          leaves your config and the readings
     """
@@ -47,18 +63,27 @@ def agent() -> None:
 @agent.command(short_help="Install the login item, and start it.")
 @_dry_run_option
 @_desktop_option
-def install(*, dry_run: bool, headless: bool | None) -> None:
+@click.option(
+    "--network",
+    "writes_network",
+    is_flag=True,
+    help="Write the proxy and the certificates of this shell's variables into [network] of the config.",
+)
+def install(*, dry_run: bool, headless: bool | None, writes_network: bool) -> None:
     """Install the login item and start it; an older one is replaced."""
     paths, item, manager = _resolve_agent(headless)
+    if writes_network:
+        click.echo(_write_network(paths, dry_run=dry_run))
+    unseen = _list_unseen_variables(paths, includes_network=not writes_network)
     if dry_run:
-        click.echo("\n".join(map(str, manager.plan_install(item))))
+        click.echo("\n".join([*map(str, manager.plan_install(item)), *unseen]))
         return
     process_id = Lock(paths.state_dir).read_holder_pid()
     if process_id is not None and not manager.get_state(item, create_environment().run).running:
         click.echo(f"A watcher runs in the foreground (process {process_id}): end it, and the login item takes over.")
     _perform_steps(manager.plan_install(item), item)
     click.echo(f"Installed for {manager.NAME} and started: {manager.get_path(item)}")
-    for line in [*_format_log_lines(manager, item), *_list_notes(manager, item, paths)]:
+    for line in [*_format_log_lines(manager, item), *_list_notes(manager, item, paths), *unseen]:
         click.echo(line)
 
 
@@ -139,6 +164,62 @@ def _list_notes(manager: Manager, item: LoginItem, paths: Paths) -> Iterator[str
     if names:
         yield f"note: the config takes {', '.join(names)} from the environment, and a login item does not see your"
         yield "      shell's; file:PATH and cmd:ARGV work everywhere"
+
+
+def _list_unseen_variables(paths: Paths, *, includes_network: bool) -> list[str]:
+    """Which variables of this shell the login item will miss; never their values."""
+    env, notes = os.environ, []
+    written = _read_network_table(paths)
+    groups = {"proxy": PROXY_VARIABLES, "no_proxy": NO_PROXY_VARIABLES, "ca_bundle": CA_BUNDLE_VARIABLES}
+    names = [name for key, group in groups.items() if key not in written for name in group if env.get(name)]
+    if names and includes_network:
+        notes.append(f"note: this shell has {', '.join(names)}, and a login item does not see that;")
+        notes.append("      `watcher agent install --network` writes it into [network] of the config")
+    logins = [name for name in LOGIN_VARIABLES if env.get(name)]
+    if logins:
+        notes.append(f"note: this shell has {', '.join(logins)}, and a login item does not see that;")
+        notes.append('      sign in with the tool itself, or write token = "file:PATH" under its [providers.NAME]')
+    return notes
+
+
+def _read_network_table(paths: Paths) -> dict[str, Any]:
+    """`[network]` as it is written; empty without one, or where the config cannot be read."""
+    try:
+        table = tomllib.loads(paths.config_file.read_text("utf-8-sig")).get("network", {})
+    except (OSError, ValueError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def _write_network(paths: Paths, *, dry_run: bool) -> str:
+    """Write what this shell's variables say into `[network]`, and say so; what is set there already stays."""
+    env = os.environ
+    _, bundle = NetworkSettings().find_ca_bundle(env)
+    found = {
+        "proxy": next((env[name] for name in PROXY_VARIABLES if env.get(name)), ""),
+        "no_proxy": next((env[name] for name in NO_PROXY_VARIABLES if env.get(name)), ""),
+        "ca_bundle": str(Path(bundle).absolute()) if bundle else "",
+    }
+    if found["proxy"] and "://" not in found["proxy"]:
+        found["proxy"] = f"http://{found['proxy']}"
+    table = {key: value for key, value in found.items() if value}
+    keys, written = ", ".join(table), _read_network_table(paths)
+    if not table:
+        return "This shell has neither a proxy nor certificates of its own: [network] stays as it is."
+    if written:
+        missing = ", ".join(key for key in table if key not in written)
+        rest = f": add {missing} to it by hand" if missing else ", with the same keys"
+        return f"{paths.config_file} has a [network] table already{rest}."
+    if dry_run:
+        return f"write {keys} into [network] of {paths.config_file}"
+    load_effective_config()  # never add to a config that cannot be read
+    if not paths.config_file.exists():
+        create_private_file(paths.config_file, "")
+    if "@" in found["proxy"] and sys.platform != "win32":
+        paths.config_file.chmod(0o600)  # it holds a password from now on
+    with paths.config_file.open("a", encoding="utf-8") as file:
+        file.write(f"\n{format_toml({'network': table})}\n")
+    return f"Wrote {keys} into [network] of {paths.config_file}"
 
 
 def _read_heartbeat(paths: Paths) -> tuple[str, bool]:

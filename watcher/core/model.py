@@ -101,6 +101,7 @@ class PollFailure(Struct, frozen=True, kw_only=True):
     kind: str
     message: str  # one line, no secret, says what to do
     retry_at: datetime | None = None  # do not poll again before
+    status: int = 0  # the HTTP status where the server failed
     incident: str | None = None  # what the vendor's status page reports; `message` says it too
 
 
@@ -153,6 +154,16 @@ class NetworkSettings(Struct, frozen=True, kw_only=True):
     proxy: str | None = None
     no_proxy: str | None = None
     ca_bundle: str = ""  # a file or folder of certificates; empty: the environment's, else the system's
+
+    def find_ca_bundle(self, env: Mapping[str, str]) -> tuple[str, str]:
+        """What names the trusted certificates, and their file or folder; both empty: the system's."""
+        if self.ca_bundle:
+            return "`ca_bundle` under [network]", self.ca_bundle
+        return next(((name, env[name]) for name in CA_BUNDLE_VARIABLES if env.get(name)), ("", ""))
+
+
+CA_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Each names a file or folder that is trusted in place of the system's certificates; the first counts."""
 
 
 def is_loopback(host: str) -> bool:

@@ -14,7 +14,7 @@ import re
 import ssl
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import cache
 from http.cookiejar import DefaultCookiePolicy
@@ -55,9 +55,6 @@ REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 DEFAULT_PORTS = {"http": 80, "https": 443}
 TUNNEL_FAILED = "Tunnel connection failed:"  # the library's words
 _TUNNEL_STATUS = re.compile(f"{TUNNEL_FAILED} ([0-9]{{3}})")
-
-CA_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Each names a file or folder that is trusted in place of the system's certificates; the first counts."""
 
 SYSTEM_CA_FILES = (
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
@@ -387,7 +384,7 @@ def _make_session(scheme: str, context: ssl.SSLContext) -> requests.Session:
 def _get_tls_context(network: NetworkSettings, *, verified: bool) -> ssl.SSLContext:
     if not verified:
         return _make_unverified_context()
-    setting, path = find_ca_bundle(network, os.environ)
+    setting, path = network.find_ca_bundle(os.environ)
     extra = os.environ.get("NODE_EXTRA_CA_CERTS", "")
     if not path and sys.platform in ("darwin", "win32"):
         return _add_certificates(_make_system_context(), extra)  # it locks itself during a handshake: not shared
@@ -396,13 +393,6 @@ def _get_tls_context(network: NetworkSettings, *, verified: bool) -> ssl.SSLCont
     except OSError as error:  # ssl.SSLError is one
         reason = "holds no certificate" if isinstance(error, ssl.SSLError) else "cannot be read"
         raise BlockedError(f"{path} {reason}: correct {setting}") from None
-
-
-def find_ca_bundle(network: NetworkSettings, env: Mapping[str, str]) -> tuple[str, str]:
-    """What names the trusted certificates, and their file or folder; empty: the system's."""
-    if network.ca_bundle:
-        return "`ca_bundle` under [network]", network.ca_bundle
-    return next(((name, env[name]) for name in CA_BUNDLE_VARIABLES if env.get(name)), ("", ""))
 
 
 @cache
