@@ -117,9 +117,17 @@ class TimedOutError(ProviderError):
 
 
 class ServerError(ProviderError):
-    """The server failed."""
+    """The server failed.
+
+    Attributes:
+        status: its HTTP status; 0 if the answer broke off.
+    """
 
     kind = "server"
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ShapeChangedError(ProviderError):

@@ -353,3 +353,42 @@ def test_the_zone_is_shown(host):
     host.config('[quiet]\nhours = "22:00-08:00"\ntz = "Europe/Berlin"\n')
     (found,) = machine.check_local_time_zone(host.context(), timezone(timedelta(0), "UTC"))
     assert found.message == "UTC, UTC+0000, so it is 09:00 now; quiet hours are in Europe/Berlin"
+
+
+# --- network ----------------------------------------------------------------------------------------------------------
+
+
+def network(host):
+    return summarize(machine.check_network(host.context()))
+
+
+def test_without_a_proxy_and_certificates_of_its_own_there_is_nothing_to_say(host):
+    assert network(host) == []
+
+
+def test_the_proxy_is_named_without_its_password_and_with_what_sets_it(host):
+    host.env["https_proxy"] = "http://me:hunter2@proxy.example:3128/"
+    assert network(host) == [("proxy", "ok", "proxy.example:3128, by https_proxy")]
+    host.config('[network]\nproxy = "socks5h://me:hunter2@other.example:1080"\n')
+    assert network(host) == [("proxy", "ok", "other.example:1080, by `proxy` under [network]")]
+
+
+def test_certificates_that_cannot_be_read_are_a_failure_that_names_the_setting(host):
+    host.env["SSL_CERT_FILE"] = "/nowhere.pem"
+    (found,) = machine.check_network(host.context())
+    assert (found.verdict, found.message, found.cure) == (
+        "fail",
+        "/nowhere.pem cannot be read",
+        "correct SSL_CERT_FILE",
+    )
+    host.env["SSL_CERT_FILE"] = __file__
+    assert network(host) == [("certificates", "ok", f"{__file__}, by SSL_CERT_FILE")]
+    host.env = {**host.env, "SSL_CERT_FILE": "", "NODE_EXTRA_CA_CERTS": "/nowhere.pem"}
+    assert network(host) == [("certificates", "warn", "/nowhere.pem cannot be read: it adds nothing")]
+
+
+def test_a_provider_that_may_send_its_login_unencrypted_is_named(host):
+    host.config('[providers.claude]\nbase_url = "http://gateway.example.com"\ninsecure = true\n')
+    (found,) = machine.check_network(host.context())
+    assert (found.subject, found.verdict, found.provider) == ("claude", "warn", "claude")
+    assert found.message == "insecure = true: its login may go to another machine unencrypted"

@@ -68,7 +68,7 @@ def test_the_page_is_asked_at_most_every_five_minutes_by_check_too(tmp_path):
         assert read_error(world)["incident"] == "Partial System Outage"
 
 
-@pytest.mark.parametrize("status", [200, 401, 403, 429])
+@pytest.mark.parametrize("status", [200, 401, 403, 404, 429])
 def test_the_page_is_not_asked_while_the_provider_answers(tmp_path, status):
     with made(tmp_path, HOOK) as world:
         outage(world, failure=status)

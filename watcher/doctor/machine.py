@@ -10,6 +10,7 @@ from pathlib import Path
 from shlex import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from watcher.agent import PROXY_VARIABLES
 from watcher.core import formatting
 from watcher.doctor import DoctorContext, Finding, fail, ok, warn
 from watcher.polling.fetch import CLOCK_AHEAD_FACT
@@ -172,6 +173,34 @@ def _format_bytes(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count} bytes"
+
+
+# --- network ----------------------------------------------------------------------------------------------------------
+
+
+def check_network(context: DoctorContext) -> Iterator[Finding]:
+    """The proxy, the trusted certificates, and providers whose login may travel unencrypted."""
+    config, env = context.config, context.host_info.env
+    if config is None:
+        return
+    setting, name = "`proxy` under [network]", config.network.proxy
+    if not name:
+        setting = next((each for each in PROXY_VARIABLES if env.get(each)), "")
+        name = env.get(setting, "")
+    if name:
+        yield ok("proxy", f"{name.rpartition('://')[2].rpartition('@')[2].rstrip('/')}, by {setting}")
+    setting, bundle = config.network.find_ca_bundle(env)
+    if bundle and not os.access(bundle, os.R_OK):
+        yield fail("certificates", f"{bundle} cannot be read", f"correct {setting}")
+    elif bundle:
+        yield ok("certificates", f"{bundle}, by {setting}")
+    extra = env.get("NODE_EXTRA_CA_CERTS", "")
+    if extra and not os.access(extra, os.R_OK):
+        yield warn("certificates", f"{extra} cannot be read: it adds nothing", "correct NODE_EXTRA_CA_CERTS")
+    for provider, settings in config.providers.items():
+        if settings.insecure:
+            message = "insecure = true: its login may go to another machine unencrypted"
+            yield warn(provider, message, f"use https:// in base_url under [providers.{provider}]", provider=provider)
 
 
 # --- permissions ------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("channels", config.check_channels),
     ("channels", config.check_desktop),
     ("metrics", machine.check_metrics),
+    ("network", machine.check_network),
     ("watching", machine.check_login_item),
     ("watching", machine.check_daemon),
     ("database", machine.check_database),

@@ -18,7 +18,15 @@ from watcher.core.formatting import clean_text
 from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Request, Response, Snapshot, is_loopback
 from watcher.credentials import Credential, HostInfo, opencode
 from watcher.credentials.files import UnusableSourceError, short_hash
-from watcher.errors import BlockedError, ExpiredError, ForbiddenError, NotSignedInError, ProviderError, RateLimitedError
+from watcher.errors import (
+    BlockedError,
+    ExpiredError,
+    ForbiddenError,
+    NotSignedInError,
+    ProviderError,
+    RateLimitedError,
+    ServerError,
+)
 from watcher.polling import accounts
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, SourceRequest, SourceResponse, parsing
 from watcher.providers.registry import PROVIDERS
@@ -344,6 +352,7 @@ def _make_failure(provider: Provider, credential: Credential | None, error: Exce
         kind=kind,
         message=message,
         retry_at=at + retry_after if retry_after else None,
+        status=error.status if isinstance(error, ServerError) else 0,
     )
 
 

@@ -30,8 +30,8 @@ LOGIN_SEARCH_EVERY = timedelta(minutes=15)  # if no login was found: the user ma
 NEWS_EXPECTED_FOR = timedelta(minutes=30)  # after a tool's last own numbers they are looked for often, ...
 NEWS_CHECK_EVERY = timedelta(minutes=1)  # ... which costs no request
 STATUS_PAGE_EVERY = timedelta(minutes=5)
+SERVER_ERROR_STATUS = 500  # from here on, the server's own failure
 STATUS_PAGE_TIMEOUT = timedelta(seconds=15)
-STATUS_PAGE_KINDS = ("server", "timeout")  # the failures that may be the vendor's
 POLL_TIMEOUT = timedelta(minutes=2)  # of one account; each request has a shorter timeout of its own
 
 
@@ -220,7 +220,7 @@ class Poller:
             self._config.status_pages
             and is_vendor
             and bool(PROVIDERS[provider].status_page)
-            and failure.kind in STATUS_PAGE_KINDS
+            and (failure.kind == "timeout" or failure.status >= SERVER_ERROR_STATUS)
         )
 
     def _explain_failure(self, provider: str, failure: PollFailure, finish: Callable[[PollFailure], None]) -> None:

@@ -84,7 +84,7 @@ def raise_for_status(response: Response, *, name: str, sign_in_hint: str) -> Non
         raise ForbiddenError(f"{name}: payment required (402): look at the account's billing page")
     if status == 404:  # noqa: PLR2004
         raise ServerError(f"{name}: the usage address is gone (404): look for a newer version of this program")
-    raise ServerError(f"{name}: the server failed ({status}): it is asked again later")
+    raise ServerError(f"{name}: the server failed ({status}): it is asked again later", status)
 
 
 def _raise_forbidden(response: Response, name: str, sign_in_hint: str) -> NoReturn:
