@@ -224,7 +224,7 @@ def _is_amount(window: WindowStatus) -> bool:
 
 
 def _format_amount(window: WindowStatus) -> str:
-    words = {True: "blocked", False: "not blocked"}
+    words: dict[bool | None, str] = {True: "blocked", False: "not blocked"}
     return status_text.format_remaining_amount(window) or words.get(window.blocked, "")
 
 
