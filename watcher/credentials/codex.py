@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -108,21 +108,20 @@ def find_opencode_credentials(host_info: HostInfo, path: str | None = None) -> l
     finders = [partial(opencode.find_entry_in_files, host_info, OPENCODE_PROVIDER_ID, path)]
     if path is None:
         finders.append(partial(opencode.find_entry_in_databases, host_info, OPENCODE_PROVIDER_ID))
-    found = collect_credentials(*(partial(_read_opencode_entry, host_info, find) for find in finders))
+    base_url = opencode.find_option(host_info, OPENCODE_PROVIDER_ID, "baseURL").value
+    found = collect_credentials(*(partial(_read_opencode_entry, find, base_url) for find in finders))
     if found or path is not None:
         return found
     key = opencode.find_option(host_info, OPENCODE_PROVIDER_ID, "apiKey")
-    return [_make_opencode_api_key(host_info, key.path, key.value)] if key.value else []
+    return [_make_opencode_api_key(key.path, key.value, base_url)] if key.value else []
 
 
-def _read_opencode_entry(
-    host_info: HostInfo, find_entry: Callable[[], opencode.OpenCodeEntry | None]
-) -> list[Credential]:
+def _read_opencode_entry(find_entry: Callable[[], opencode.OpenCodeEntry | None], base_url: str) -> list[Credential]:
     entry = find_entry()
     if entry is None:
         return []
     if entry.kind != "oauth" and not chatgpt.decode_claims(entry.token):
-        return [_make_opencode_api_key(host_info, entry.path, entry.token)]
+        return [_make_opencode_api_key(entry.path, entry.token, base_url)]
     login = chatgpt.make_credential(
         opencode.SOURCE_NAME,
         entry.path,
@@ -132,39 +131,29 @@ def _read_opencode_entry(
         account_id_override=get_id(entry.fields, "accountIdOverride"),
         entry=entry,
     )
-    return [replace(login, extra={**login.extra, **_build_opencode_extra(_read_opencode_base_url(host_info))})]
+    return [replace(login, extra={**login.extra, **_build_opencode_extra(base_url)})]
 
 
-def _make_opencode_api_key(host_info: HostInfo, path: str, key: str) -> Credential:
-    server_extra = build_api_key_extra(_read_opencode_base_url(host_info))
-    return chatgpt.make_api_key_credential(opencode.SOURCE_NAME, path, key, server_extra)
-
-
-def _read_opencode_base_url(host_info: HostInfo) -> str:
-    return opencode.find_option(host_info, OPENCODE_PROVIDER_ID, "baseURL").value
+def _make_opencode_api_key(path: str, key: str, base_url: str) -> Credential:
+    return chatgpt.make_api_key_credential(opencode.SOURCE_NAME, path, key, build_api_key_extra(base_url))
 
 
 # --- the server that gives the usage, if the tools are configured to use another than OpenAI's ------------------------
 
 
-def is_vendor_host(host: str | None) -> bool:
-    """Whether that host is OpenAI's own."""
-    return any(host == domain or (host or "").endswith(f".{domain}") for domain in VENDOR_DOMAINS)
-
-
 def is_vendor_url(url: str) -> bool:
     """Whether that address is at one of OpenAI's own hosts."""
-    parts = _split_url(url)
-    return parts is not None and is_vendor_host(parts.hostname)
+    host = urlsplit(_get_origin(url)).hostname or ""
+    return any(host == domain or host.endswith(f".{domain}") for domain in VENDOR_DOMAINS)
 
 
 def _build_codex_extra(base_url: str) -> dict[str, str]:
     """For a login of Codex, at its `chatgpt_base_url`; {} for the usual server."""
-    parts = _split_url(base_url)
-    if parts is None:
+    origin = _get_origin(base_url)
+    if not origin:
         return {}
-    base = _format_origin(parts) + parts.path.rstrip("/")
-    if parts.hostname in ("chatgpt.com", "chat.openai.com") and "/backend-api" not in base:
+    base = origin + urlsplit(base_url).path.rstrip("/")
+    if urlsplit(origin).hostname in ("chatgpt.com", "chat.openai.com") and "/backend-api" not in base:
         base += "/backend-api"
     return {"usage_url": f"{base}/wham/usage" if "/backend-api" in base else f"{base}/api/codex/usage"}
 
@@ -174,28 +163,22 @@ def _build_opencode_extra(base_url: str) -> dict[str, str]:
 
     If that server does not know the login, the vendor is asked: not every proxy shares subscriptions.
     """
-    parts = _split_url(base_url)
-    if parts is None or is_vendor_host(parts.hostname):
-        return {}
-    return {"usage_url": f"{_format_origin(parts)}/api/codex/usage", "if_unknown": "vendor"}
+    origin = _get_origin(base_url)
+    is_proxy = origin and not is_vendor_url(origin)
+    return {"usage_url": f"{origin}/api/codex/usage", "if_unknown": "vendor"} if is_proxy else {}
 
 
 def build_api_key_extra(base_url: str) -> dict[str, str]:
     """For an API key, at a proxy; {} for the vendor's own server, which gives a key no usage."""
-    parts = _split_url(base_url)
-    return {} if parts is None or is_vendor_host(parts.hostname) else {"usage_url": f"{_format_origin(parts)}/v1/usage"}
+    origin = _get_origin(base_url)
+    return {"usage_url": f"{origin}/v1/usage"} if origin and not is_vendor_url(origin) else {}
 
 
-def _split_url(url: str) -> SplitResult | None:
-    """The parts of an address that can be requested; None for any other text."""
+def _get_origin(url: str) -> str:
+    """Scheme, host and port of an address, without its name and password; "" for text that cannot be requested."""
     try:
         parts = urlsplit(url)
         is_usable = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        return None
-    return parts if is_usable else None
-
-
-def _format_origin(parts: SplitResult) -> str:
-    """Scheme, host and port, without a name and a password in the address."""
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        return ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if is_usable else ""

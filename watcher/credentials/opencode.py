@@ -43,24 +43,22 @@ class OpenCodeEntry(Struct, frozen=True, kw_only=True):
 
 def list_data_folders(host_info: HostInfo) -> list[Path]:
     """The folders where OpenCode keeps its data, the one that it would use itself first."""
-    env, home = host_info.env, host_info.home
-    own, xdg = get_absolute_path(env, "OPENCODE_DATA_DIR"), get_absolute_path(env, "XDG_DATA_HOME")
-    found = [*([own] if own else []), *([xdg / "opencode"] if xdg else []), home / ".local" / "share" / "opencode"]
-    if host_info.platform == "darwin":
-        found.append(home / "Library" / "Application Support" / "opencode")
-    if host_info.platform == "win32":
-        found += [Path(env[name]) / "opencode" for name in ("LOCALAPPDATA", "APPDATA") if env.get(name)]
-    return list(dict.fromkeys(found))
+    further = [host_info.home / "Library" / "Application Support"] if host_info.platform == "darwin" else []
+    return _list_folders(host_info, "DATA", ".local/share", further, "LOCALAPPDATA", "APPDATA")
 
 
 def list_config_folders(host_info: HostInfo) -> list[Path]:
     """The folders with the configuration of OpenCode and its plugins, the most important first."""
-    env, home = host_info.env, host_info.home
-    own, xdg = get_absolute_path(env, "OPENCODE_CONFIG_DIR"), get_absolute_path(env, "XDG_CONFIG_HOME")
-    found = [*([own] if own else []), *([xdg / "opencode"] if xdg else []), home / ".config" / "opencode"]
-    if host_info.platform == "win32" and env.get("APPDATA"):
-        found.append(Path(env["APPDATA"]) / "opencode")
-    return list(dict.fromkeys(found))
+    return _list_folders(host_info, "CONFIG", ".config", [], "APPDATA")
+
+
+def _list_folders(host_info: HostInfo, use: str, usual: str, further: list[Path], *windows_names: str) -> list[Path]:
+    env = host_info.env
+    own, xdg = get_absolute_path(env, f"OPENCODE_{use}_DIR"), get_absolute_path(env, f"XDG_{use}_HOME")
+    parents = [*([xdg] if xdg else []), host_info.home / usual, *further]
+    if host_info.platform == "win32":
+        parents += [Path(env[name]) for name in windows_names if env.get(name)]
+    return list(dict.fromkeys([*([own] if own else []), *(parent / "opencode" for parent in parents)]))
 
 
 def find_entry(host_info: HostInfo, entry_id: str, path: str | None = None) -> OpenCodeEntry | None:
@@ -81,40 +79,27 @@ def find_entry(host_info: HostInfo, entry_id: str, path: str | None = None) -> O
 
 def find_entry_in_files(host_info: HostInfo, entry_id: str, path: str | None = None) -> OpenCodeEntry | None:
     """As `find_entry`, in the files only."""
-    paths = [Path(path)] if path is not None else [folder / "auth.json" for folder in list_data_folders(host_info)]
-    entries = (_read_file_entry(each, entry_id) for each in paths)
-    return next((entry for entry in entries if entry is not None), None)
+    for each in [Path(path)] if path is not None else [folder / "auth.json" for folder in list_data_folders(host_info)]:
+        content = files.read_json(each, hint=SIGN_IN_HINT) or {}
+        if content.get(entry_id) is not None:
+            return _parse_entry(content[entry_id], entry_id, each)
+    return None
 
 
 def find_entry_in_databases(host_info: HostInfo, entry_id: str) -> OpenCodeEntry | None:
     """As `find_entry`, in the databases only."""
-    entries = (
-        _read_database_entry(host_info, folder / "opencode.db", entry_id) for folder in list_data_folders(host_info)
-    )
-    return next((entry for entry in entries if entry is not None), None)
-
-
-def _read_file_entry(path: Path, entry_id: str) -> OpenCodeEntry | None:
-    content = files.read_json(path, hint=SIGN_IN_HINT)
-    if content is None or content.get(entry_id) is None:
-        return None
-    return _parse_entry(content[entry_id], entry_id, path)
-
-
-def _read_database_entry(host_info: HostInfo, path: Path, entry_id: str) -> OpenCodeEntry | None:
-    if not path.is_file():
-        return None
-    query = DatabaseQuery(
-        path=str(path), sql="SELECT value FROM credential WHERE integration_id = ? LIMIT 1", parameters=(entry_id,)
-    )
-    rows = host_info.read_database(query).rows
-    if not rows or not rows[0]:
-        return None
-    try:
-        value = json.loads(rows[0][0])
-    except (ValueError, TypeError, RecursionError):
-        value = rows[0][0]  # a bare key
-    return _parse_entry(value, entry_id, path)
+    sql = "SELECT value FROM credential WHERE integration_id = ? LIMIT 1"
+    paths = (folder / "opencode.db" for folder in list_data_folders(host_info))
+    for path in filter(Path.is_file, paths):
+        rows = host_info.read_database(DatabaseQuery(path=str(path), sql=sql, parameters=(entry_id,))).rows
+        if not rows or not rows[0]:
+            continue
+        try:
+            value = json.loads(rows[0][0])
+        except (ValueError, TypeError, RecursionError):
+            value = rows[0][0]  # a bare key
+        return _parse_entry(value, entry_id, path)
+    return None
 
 
 def _parse_entry(value: object, entry_id: str, path: Path) -> OpenCodeEntry:

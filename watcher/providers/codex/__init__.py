@@ -14,7 +14,6 @@ from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -41,7 +40,7 @@ def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderS
     if "api_key" in credential.extra:
         return (yield from api_keys.fetch_key_usage(credential))
     owner = TokenOwner()
-    if "personal" in credential.extra and codex.is_vendor_host(urlsplit(_get_url(credential)).hostname):
+    if "personal" in credential.extra and codex.is_vendor_url(_get_url(credential)):
         owner = yield from codex_usage.fetch_owner(credential.token, _build_headers(credential), provider_state)
     usage = yield from _request_usage(credential, owner)
     return (yield from _build_snapshot(credential, owner, usage, provider_state))
