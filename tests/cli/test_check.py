@@ -1,6 +1,11 @@
 """`watcher check` from cron."""
 
+from urllib.parse import urlsplit
+
 import pytest
+
+from tests.company_network import Authority, Proxy
+from watcher.demo.server import Reply, json_reply
 
 MUTE = """
 [channels.team]
@@ -57,3 +62,65 @@ def test_a_rule_that_notifies_only_at_the_end_does_not_count_as_firing(serving, 
     waits = "waiting: room-again on claude.five_hour, notifies when it is over (since "
     assert (waits in done.stdout, "firing" in done.stdout) == (code == 0, code != 0)
     assert waits in serving.watcher("status").stdout or code
+
+
+# --- a company's network --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def company(empty_home, tmp_path):
+    """A login of Claude; a proxy that leads to a server with Claude's names, by an authority that no system knows."""
+    answers = {
+        "/api/oauth/usage": {"five_hour": {"utilization": 42.0, "resets_at": None}},
+        "/api/v2/status.json": {"status": {"indicator": "major", "description": "Partial System Outage"}},
+    }
+    file = tmp_path / "home" / ".claude" / ".credentials.json"
+    file.parent.mkdir()
+    file.write_text('{"claudeAiOauth": {"accessToken": "sk-ant-oat01-token", "expiresAt": 4102444800000}}')
+    file.chmod(0o600)
+    empty_home.paths.config_dir.mkdir(mode=0o700)
+    authority, hosts = Authority(tmp_path), ("api.anthropic.com", "status.anthropic.com")
+    with (
+        authority.serve(lambda asked: json_reply(answers.get(asked.path, {})), *hosts) as server,
+        Proxy(urlsplit(server.url).port, "me:hunter2") as proxy,
+    ):
+        yield authority, server, proxy
+
+
+def configure(home, text):
+    home.paths.config_file.touch(mode=0o600)
+    home.paths.config_file.write_text(f'[channels.none]\ntype = "command"\nargv = ["true"]\n[network]\n{text}\n')
+
+
+def test_the_config_alone_leads_through_a_companys_proxy_and_authority(empty_home, company):
+    authority, _, proxy = company
+    network = f'proxy = "http://me:hunter2@{proxy.address}"\nca_bundle = "{authority.file}"'
+    configure(empty_home, network)
+    assert "42 %" in empty_home.watcher("check").stdout
+    assert proxy.hosts == ["api.anthropic.com:443"]
+    assert "hunter2" not in empty_home.watcher("config", "show").stdout + empty_home.watcher("doctor").stdout
+
+
+def test_an_outage_is_told_with_the_vendors_incident(empty_home, company):
+    authority, server, proxy = company
+    configure(empty_home, f'proxy = "http://me:hunter2@{proxy.address}"\nca_bundle = "{authority.file}"')
+    server.queue_fault("/api/oauth/usage", Reply(status=503), times=9)
+    said = empty_home.watcher("check").stdout
+    assert "the server failed (503)" in said
+    assert "status.anthropic.com reports an incident: Partial System Outage" in said
+    assert proxy.hosts == ["api.anthropic.com:443", "status.anthropic.com:443"]
+    assert all("authorization" not in asked.headers for asked in server.requests if "status.json" in asked.path)
+
+
+def test_an_authority_and_a_proxys_login_that_are_not_known_are_told_in_one_line(empty_home, company):
+    _, server, proxy = company
+    configure(empty_home, f'proxy = "http://{proxy.address}"')
+    done = empty_home.watcher("check")
+    assert done.returncode == 20
+    assert f"api.anthropic.com: the proxy {proxy.address} asks for a name and a password" in done.stdout
+    configure(empty_home, f'proxy = "http://me:hunter2@{proxy.address}"')
+    (empty_home.paths.state_dir / "watcher.db").unlink()  # the failure rests for a while
+    said = empty_home.watcher("check").stdout
+    assert "api.anthropic.com: its certificate, signed by Example Corp, is not trusted" in said
+    assert "hunter2" not in said
+    assert server.requests == []
