@@ -8,11 +8,10 @@ import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from msgspec.structs import replace
 
 from watcher.credentials import Credential, HostInfo, files, opencode
 from watcher.credentials.files import collect_credentials, get_id, get_mapping, get_text
@@ -29,7 +28,8 @@ def make_credential(  # noqa: PLR0913 - each is a field that one of the files ma
     id_token: str = "",
     stored_account_id: str = "",
     account_id_override: str = "",
-    entry: opencode.OpenCodeEntry | None = None,
+    stored_email: str = "",
+    expires_at: datetime | None = None,
 ) -> Credential:
     """A login from an access token and what is stored beside it; the token's own claims come first.
 
@@ -40,18 +40,19 @@ def make_credential(  # noqa: PLR0913 - each is a field that one of the files ma
         id_token: another token about the same person.
         stored_account_id: the account that the file names.
         account_id_override: the account that the user chose in place of the token's own.
-        entry: OpenCode's, for when the token ends.
+        stored_email: likewise.
+        expires_at: when the token ends, as the file says.
     """
     own, identity = decode_claims(access_token), decode_claims(id_token)
     account = account_id_override or _choose_account_id(own, identity, stored_account_id)
-    email = get_text(get_mapping(own, PROFILE_CLAIM), "email") or get_text(identity, "email")
+    email = get_text(get_mapping(own, PROFILE_CLAIM), "email") or get_text(identity, "email") or stored_email
     plans = (get_text(get_mapping(claims, AUTH_CLAIM), "chatgpt_plan_type") for claims in (own, identity))
     return Credential(
         provider="codex",
         source_name=source_name,
         path=path,
         token=access_token,
-        expires_at=opencode.parse_expiry(own.get("exp"), None) or (entry.expires_at if entry else None),
+        expires_at=opencode.parse_expiry(own.get("exp"), None) or expires_at,
         account=account or email,
         account_name=email,
         plan=next(filter(None, plans), None),
@@ -139,17 +140,16 @@ def _parse_account(path: Path, entry: Mapping[str, Any]) -> Credential | None:
     email, stored = get_text(entry, "email"), get_id(entry, "accountid", "chatgptaccountid")
     token, usage = get_text(entry, "accesstoken", "access"), entry.get("usage")
     if token:
-        login = make_credential(
+        return make_credential(
             SOURCE_NAME,
             str(path),
             token,
             id_token=get_text(entry, "idtoken"),
             stored_account_id=stored,
             account_id_override=get_id(entry, "accountidoverride"),
+            stored_email=email,
+            expires_at=opencode.parse_expiry(entry.get("expiresat", entry.get("expires")), files.read_mtime_s(path)),
         )
-        email = login.account_name or email
-        ends = opencode.parse_expiry(entry.get("expiresat", entry.get("expires")), files.read_mtime_s(path))
-        return replace(login, account=login.account or email, account_name=email, expires_at=login.expires_at or ends)
     if not isinstance(usage, dict) or not (stored or email):
         return None
     return Credential(

@@ -129,7 +129,7 @@ def _read_opencode_entry(find_entry: Callable[[], opencode.OpenCodeEntry | None]
         id_token=get_text(entry.fields, "idToken"),
         stored_account_id=get_id(entry.fields, "accountId"),
         account_id_override=get_id(entry.fields, "accountIdOverride"),
-        entry=entry,
+        expires_at=entry.expires_at,
     )
     return [replace(login, extra={**login.extra, **_build_opencode_extra(base_url)})]
 
