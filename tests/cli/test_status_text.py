@@ -18,6 +18,7 @@ from watcher.status.document import ActiveSnooze, Problem, UndeliveredMessage
         ({}, "resets in 1 h 40 min (13:40)"),
         ({"unlimited": True, "used_percent": None}, ""),
         ({"resets_at": None}, ""),
+        ({"kind": "balance"}, "expires in 1 h 40 min (13:40)"),
         ({"resets_at": NOW - 5 * M}, "reset was due at 11:55"),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta, tzinfo
 
 from watcher.core import formatting
+from watcher.core.model import WindowKind
 from watcher.status.document import (
     AccountStatus,
     ActiveSnooze,
@@ -41,13 +42,14 @@ class StatusFormatter:
         return "now" if at <= self.now else f"in {formatting.format_duration(at - self.now)}"
 
     def format_reset(self, window: WindowStatus) -> str:
-        """`resets in 1 h 40 min (16:00)`; empty where unknown or meaningless."""
+        """`resets in 1 h 40 min (16:00)`, of a balance `expires in ...`; empty where unknown or meaningless."""
         at = window.resets_at
         if at is None or window.unlimited:
             return ""
         if at <= self.now:
             return f"reset was due at {self.format_time(at)}"
-        return f"resets {self.format_until(at)} ({self.format_time(at)})"
+        verb = "expires" if window.kind == WindowKind.BALANCE else "resets"
+        return f"{verb} {self.format_until(at)} ({self.format_time(at)})"
 
     def format_problem(self, account: AccountStatus) -> str:
         """What is wrong with an account and since when; empty where nothing is."""

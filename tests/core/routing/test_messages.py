@@ -121,6 +121,25 @@ def test_a_unit_that_the_label_names_is_not_repeated():
     assert title(of("codex", "credits", read=structs.replace(purse, resets_at=None))) == "Codex credits at 12"
 
 
+def test_resets_in_hand_expire():
+    hand = reading(None, window="reset_credits", kind=WindowKind.BALANCE, label="resets in hand", remaining=Decimal(2))
+    said = "Codex resets in hand at 2, the first expires in 1 h 40 min (16:00)"
+    assert title(of("codex", "reset_credits", read=structs.replace(hand, unit="resets"))) == said
+
+
+@pytest.mark.parametrize(
+    ("event", "blocked", "said"),
+    [
+        (AlertEvent.FIRING, True, "Codex model mini blocked, resets in 1 h 40 min (16:00)"),
+        (AlertEvent.RESOLVED, False, "Codex model mini is not blocked"),
+    ],
+)
+def test_a_model_without_numbers_is_blocked_or_not(event, blocked, said):
+    resets_at = reading().resets_at if blocked else None
+    model = reading(None, window="model_mini", label="model mini", blocked=blocked, resets_at=resets_at)
+    assert title(of("codex", "model_mini", read=model, event=event)) == said
+
+
 def test_money_spent_of_a_limit():
     read = reading(
         84.2,

@@ -46,6 +46,8 @@ class SeriesName:
         self.account = account if name_account else ""
         many = self.window_label.endswith("s")
         self.verb_have, self.verb_be, self.verb_reset = ("have", "are", "reset") if many else ("has", "is", "resets")
+        if reading and reading.kind is WindowKind.BALANCE:
+            self.verb_reset = "the first expires"
 
     def __str__(self) -> str:
         return f"{self.provider_label} {self.window_label}"
@@ -101,6 +103,8 @@ def _format_level(reading: Reading | None, preposition: str) -> str:
         parts.append(f"{preposition} {shown}{left}")
     elif not parts and reading.used is not None:
         parts.append(f"{preposition} {format_amount(reading.used, reading.unit)} used")
+    elif not parts and reading.blocked is not None:
+        parts.append("blocked" if reading.blocked else "not blocked")
     return ", ".join(part for part in parts if part) or f"{preposition} an unknown level"
 
 
