@@ -231,10 +231,12 @@ class _RuleCompiler:
         unmet = self._reduce(self._false(level.when, clearing=False), matchers)
         longest = "3 * max by (provider, account) (ai_usage_account_poll_interval_seconds)"
         step = f"({read} - {on} {seen}) <= on (provider, account) group_left () ({longest})"
+        turned = f"max by ({self._id}) (changes(ai_usage_window_episodes_total{matchers}[2m]) > 0)"
         yield {
             "record": "ai_usage:rule_held_seconds",
             "expr": _join_branches(
                 [
+                    f"({when}) * 0 and {on} ({turned})",
                     f"({held} + {on} ({step})) and {on} ({when})",
                     f"{held} and {on} ({when})",
                     f"({when}) * 0",
