@@ -178,6 +178,21 @@ def test_a_terminal_without_a_width_gets_the_table_all_the_same(served):
     assert served.watcher("status", COLUMNS="0").stdout == served.watcher("status").stdout != ""
 
 
+@pytest.mark.parametrize("columns", ["501", "99999999", "9" * 5000])
+def test_a_width_is_limited_to_500_columns(served, columns):
+    assert max(map(len, served.watcher("status", COLUMNS=columns).stdout.splitlines())) <= 500
+
+
+@pytest.mark.parametrize("zone", ["UTC-99:99:99", "AAA30", "AAA0BBB-30"])
+def test_a_time_zone_of_nonsense_is_utc_with_a_warning(served, zone):
+    for words in (["status"], ["status", "--format", "waybar"]):
+        argv = [sys.executable, "-m", "watcher", *words]
+        done = subprocess.run(argv, env={**served.env, "TZ": zone}, capture_output=True, text=True, check=False)
+        assert done.stderr == f"watcher: TZ={zone!r} is not a time zone: all times are in UTC\n"
+        assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 1
+
+
 def test_an_unknown_home_folder_is_reported(monkeypatch, capsys):
     def nobody(_cls):
         raise RuntimeError("Could not determine home directory.")

@@ -176,6 +176,7 @@ def test_a_picture_is_written_as_svg_in_the_given_theme(history, tmp_path):
         assert f".paper{{fill:{paper}}}" in text
         assert "prefers-color-scheme" not in text
     history("--plot", str(file))
+    assert file.stat().st_mode & 0o777 == 0o600
     text = file.read_text()
     assert "prefers-color-scheme:dark" in text
     assert "session: critical at 95 %" in text

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from watcher.cli import check
 from watcher.cli.check import refresh_readings
 from watcher.daemon import REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED
 from watcher.storage.store import Store
-from watcher.system import environment
+from watcher.system import clock, environment
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths
 
@@ -25,6 +26,7 @@ def own(tmp_path):
     paths = Paths(config_dir=tmp_path / "config", state_dir=tmp_path / "state")
     lock = Lock(paths.state_dir)
     assert lock.acquire()
+    Store(paths.state_dir / "watcher.db", now=clock.utc_now()).close()
     yield SimpleNamespace(paths=paths, lock=lock)
     lock.release()
 
@@ -96,3 +98,13 @@ def test_a_daemon_that_cannot_be_named_is_left_alone(own, nudged):
 def test_a_single_poll_of_another_command_is_waited_for(own, nudged):
     nudged.then = own.lock.release
     assert refresh_readings(own.paths, world(), timeout=timedelta(seconds=30)) == ""
+
+
+def test_where_the_database_vanished_the_daemon_is_told_before_one_is_made_here(own, nudged, monkeypatch):
+    path = own.paths.state_dir / "watcher.db"
+    path.unlink()
+    seen = []
+    nudged.then = lambda: seen.append(path.exists())
+    monkeypatch.setattr(check, "RESTORE_WAIT_S", 0.0)
+    refresh_readings(own.paths, world(), timeout=SOON)
+    assert seen == [False, True]

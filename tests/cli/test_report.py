@@ -112,6 +112,7 @@ def test_without_output_the_file_is_named_after_the_day(home, tmp_path, capsys):
     sample_history.live(home)
     assert app.run(["report"]) == 0
     assert (tmp_path / "ai-usage-2026-03-04.html").read_text().startswith("<!doctype html>")
+    assert (tmp_path / "ai-usage-2026-03-04.html").stat().st_mode & 0o777 == 0o600
     assert capsys.readouterr() == ("", "written: ai-usage-2026-03-04.html\n")
 
 

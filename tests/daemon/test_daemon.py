@@ -554,3 +554,23 @@ def test_a_removed_database_is_written_again_reported_once_and_repeats_no_alert(
     world.check()
     assert [body["event"] for body in world.received] == ["firing", "notice"]
     assert "removed or replaced" in world.received[1]["message"]
+
+
+def test_a_megabyte_of_text_in_an_answer_stays_in_kilobytes_and_on_one_line(world):
+    name = "A\u202e\x1b[31m\x07\n" + "x" * 1_000_000
+    scoped = {"kind": "weekly_scoped", "group": "weekly", "percent": 91, "scope": {"model": {"display_name": name}}}
+    content = {"five_hour": {"utilization": 91}, "w" * 200_000: {"utilization": 95}, "limits": [scoped]}
+    world.answers["/api/oauth/usage"] = lambda _request: world.json(content)
+    world.config(HOOK + '[[rule]]\nname = "all"\nwhen = "*.* > 50%"\n')
+    world.check()
+    written = json.dumps(world.received, ensure_ascii=False)
+    assert written.count("91 %") + written.count("95 %") >= 3
+    assert len(written) < 20_000
+    assert not [
+        mark
+        for mark in ("\u202e", "\x1b", "\x07")
+        if mark in written or mark.encode("unicode_escape").decode() in written
+    ]
+    sizes = {file.name: file.stat().st_size for file in world.paths.state_dir.iterdir()}
+    assert sizes["status.json"] < 20_000
+    assert sizes["watcher.db"] < 400_000

@@ -7,6 +7,8 @@ before everything else: commands that run many times a minute never import click
 
 import sys
 
+from watcher.system.clock import replace_invalid_time_zone
+
 COMMANDS = {
     "init": "watcher.cli.init:init",
     "run": "watcher.cli.run:run",
@@ -64,6 +66,9 @@ BAR_FORMATS = ("line", "tmux", "waybar")
 
 def main() -> None:
     """The command `watcher`."""
+    warning = replace_invalid_time_zone()
+    if warning is not None and sys.stderr is not None:  # pythonw has none
+        sys.stderr.write(f"watcher: {warning}\n")
     try:
         code = dispatch(sys.argv[1:])
     except KeyboardInterrupt:  # while a command was still loading, or in one without click

@@ -96,10 +96,17 @@ def watcher() -> None:
     """Watch the quotas of AI coding tools, and notify once, at the right moment."""
 
 
+MAX_WIDTH = 500
+"""Columns of the output where COLUMNS says more."""
+
+
 def run(args: Sequence[str]) -> int:
     """Run a command line and return its exit code. An error is one line on stderr."""
-    if os.environ.get("COLUMNS") == "0":  # some editors and containers set it; a table of no width is empty
+    columns = os.environ.get("COLUMNS", "")
+    if columns == "0":  # some editors and containers set it; a table of no width is empty
         del os.environ["COLUMNS"]
+    elif columns.isdecimal() and (len(columns) > len(str(MAX_WIDTH)) or int(columns) > MAX_WIDTH):
+        os.environ["COLUMNS"] = str(MAX_WIDTH)
     try:
         code = watcher.main(list(args), prog_name="watcher", standalone_mode=False)
         if sys.stdout is not None:  # pythonw has none

@@ -75,6 +75,12 @@ def parse_duration_option(option: str, text: str) -> timedelta:
         raise click.UsageError(f"{option}: {error}") from None
 
 
+def write_private_file(path: Path, content: bytes) -> None:
+    """Write a file that, if it is new, only its owner can read. Raises OSError where it cannot be written."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+
+
 def create_private_file(path: Path, text: str) -> None:
     """Write a new file that only its owner can read.
 

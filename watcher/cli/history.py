@@ -27,6 +27,7 @@ from watcher.cli.context import (
     make_series_formatter,
     open_store,
     parse_duration_option,
+    write_private_file,
 )
 from watcher.cli.output import echo, format_columns, wrap_line
 from watcher.cli.status import parse_selectors
@@ -388,7 +389,7 @@ def _write_picture(path: Path, tracks: Sequence[Track], time_range: TimeRange, t
     drawing = svg.render_svg(tracks, time_range, theme=theme, title=title)
     content = convert_to_png(drawing, environment.create_environment().run) if is_png else drawing.encode()
     try:
-        path.write_bytes(content)
+        write_private_file(path, content)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     click.echo(f"written: {path}", err=True)

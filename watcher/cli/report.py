@@ -15,7 +15,7 @@ from watcher import __version__
 from watcher.cli import status_text
 from watcher.cli.charts import FULL_PERCENT, TimeRange, Track, format_dates, format_timestamp
 from watcher.cli.charts.svg import FONT_FAMILY, Markup, Theme, element, get_colours, make_chart_css, render_panel
-from watcher.cli.context import find_paths, open_store
+from watcher.cli.context import find_paths, open_store, write_private_file
 from watcher.cli.history import build_tracks, format_series_name, get_provider_position
 from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
@@ -59,7 +59,7 @@ def report(days: int, output: str | None) -> None:
         return
     path = Path(output or f"ai-usage-{now.astimezone(time_range.tz):%Y-%m-%d}.html")
     try:
-        path.write_text(text, "utf-8")
+        write_private_file(path, text.encode())
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}; give another place with --output") from error
     click.echo(f"written: {path}", err=True)

@@ -1,5 +1,6 @@
 """The machine's clocks. Nothing else reads them: other code receives an instant as an argument."""
 
+import os
 import time
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -12,6 +13,17 @@ def utc_now() -> datetime:
 def monotonic_s() -> float:
     """Seconds of a clock that cannot be set; it stops while the machine sleeps."""
     return time.monotonic()  # noqa: TID251 - this is the place
+
+
+def replace_invalid_time_zone() -> str | None:
+    """Use UTC if the offset of TZ is a day or more, as in `UTC-99:99:99`, which `datetime` refuses; a warning then."""
+    now = time.time()  # noqa: TID251 - this is the place
+    if all(abs(time.localtime(now + days * 86400).tm_gmtoff) < 86400 for days in (0, 91, 182, 273)):  # noqa: PLR2004
+        return None
+    named, os.environ["TZ"] = os.environ.get("TZ"), "UTC"
+    if hasattr(time, "tzset"):
+        time.tzset()
+    return f"TZ={named!r} is not a time zone: all times are in UTC"
 
 
 class Clock:
