@@ -11,7 +11,7 @@ import pytest
 
 from tests.company_network import Authority, Proxy, SocksProxy
 from watcher.core.model import CA_BUNDLE_VARIABLES, Command, NetworkSettings, Request
-from watcher.demo.server import json_reply
+from watcher.demo.server import Server, json_reply
 from watcher.errors import BlockedError, OfflineError, ProviderError, TimedOutError
 from watcher.system import environment, http
 
@@ -136,6 +136,11 @@ def test_a_bundle_that_is_of_no_use_is_named_with_what_names_it(content, words, 
     assert str(refusal(local_url, ca_bundle=str(file))) == f"{file} {words}: correct `ca_bundle` under [network]"
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     assert str(refusal(local_url)) == f"{file} {words}: correct SSL_CERT_FILE"
+
+
+def test_a_bundle_that_is_of_no_use_does_not_stop_what_is_not_encrypted():
+    with Server(lambda _asked: json_reply({"a": 1})) as plain:
+        assert send(plain.url, ca_bundle="/nowhere.pem") == b'{"a": 1}'
 
 
 @pytest.mark.parametrize("certificate", [b"", b"0", b"hello", b"\x30\x03\x30\x01\x02", bytes(range(256))])
@@ -269,6 +274,17 @@ def test_a_login_that_a_socks_proxy_refuses_says_so(server):
     with SocksProxy(urlsplit(server.url).port, "me:right") as running:
         error = refusal(proxy=f"socks5h://me:hunter2@{running.address}")
     assert str(error).startswith(f"usage.invalid: the proxy {running.address} asks for a name and a password")
+
+
+@pytest.mark.parametrize("settings", [{}, {"proxy": "http://127.0.0.1:1"}, {"no_proxy": ""}])
+def test_an_address_with_an_impossible_port_is_not_blamed_on_the_proxy(settings):
+    words = "usage.invalid: not an address that can be asked: look at base_url"
+    assert str(refusal("https://usage.invalid:port/", **settings)) == words
+
+
+def test_a_proxy_of_an_unknown_kind_says_so():
+    words = "is not an address that can be used: look at `proxy` under [network]"
+    assert words in str(refusal(proxy="nonsense://127.0.0.1:1"))
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h"])

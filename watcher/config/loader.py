@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -210,8 +211,7 @@ class _ConfigLoader:
     def _read_network(self, table: NetworkTable) -> NetworkSettings:
         if table.proxy is not None:
             self._secrets.collect_url_password(("network", "proxy"), table.proxy)
-            scheme, separator, rest = table.proxy.partition("://")
-            if scheme not in PROXY_SCHEMES or not separator or not rest.strip("/"):
+            if not _is_proxy_url(table.proxy):
                 text = f'write "http://HOST:PORT" or "socks5://HOST:PORT"; valid: {", ".join(PROXY_SCHEMES)}'
                 self._file.add_problem(("network", "proxy"), f"`proxy`: {text}")
         bundle = self._paths.config_dir / expand_home(table.ca_bundle, self._home)
@@ -334,6 +334,14 @@ class _ConfigLoader:
                 self._file.add_problem(key_path, message)
             else:
                 yield str(packs[name]), packs[name].read_text("utf-8")
+
+
+def _is_proxy_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
 
 
 def _parse_interval(text: str) -> timedelta:

@@ -130,10 +130,11 @@ def send_request(
         raise OfflineError("not an address that can be asked: look at base_url") from None
     if request.allow_self_signed and not is_loopback(host):
         raise BlockedError(f"{host} is not this machine: an unknown certificate is accepted from loopback only")
-    deadline_s = clock.monotonic_s() + request.timeout_s
-    proxy = _find_proxy(request.url, network)
+    deadline_s, proxy = clock.monotonic_s() + request.timeout_s, ""
     try:
-        context = _get_tls_context(network, verified=not request.allow_self_signed)
+        proxy = _find_proxy(request.url, network)
+        is_encrypted = "https" in (urlsplit(request.url).scheme, urlsplit(proxy).scheme)
+        context = _get_tls_context(network, verified=not request.allow_self_signed) if is_encrypted else None
         return _send_following_redirects(request, _Route(host, proxy, context), now, deadline_s)
     except ProviderError as error:
         error.request_sent = not isinstance(error, BlockedError)  # an answer had begun
@@ -161,7 +162,7 @@ class _Route(NamedTuple):
 
     host: str
     proxy: str  # empty: none
-    context: ssl.SSLContext
+    context: ssl.SSLContext | None  # None: nothing is encrypted
 
 
 def _send_following_redirects(
@@ -186,7 +187,7 @@ def _send_once(request: Request, url: str, route: _Route, deadline_s: float) -> 
     scheme = urlsplit(url).scheme
     remaining_s = _compute_remaining_s(deadline_s)
     with (
-        _make_session(scheme, route.context) as session,
+        _make_session(route.context) as session,
         session.request(
             request.method,
             url,
@@ -311,7 +312,7 @@ def _explain_proxy_error(
         words = f"asks for a name and a password: write NAME:PASSWORD@ before its host in {setting}"
     elif refused is not None:
         words = f"refuses to connect to it (status {refused}): look at {setting}"
-    elif is_any(exceptions.InvalidProxyURL, exceptions.InvalidSchema, exceptions.InvalidURL):
+    elif is_any(exceptions.InvalidProxyURL, urllib3.exceptions.ProxySchemeUnknown):
         kind, words = OfflineError, f"is not an address that can be used: look at {setting}"
     elif is_any(ConnectionRefusedError, urllib3.exceptions.NewConnectionError):
         kind, words = OfflineError, f"cannot be used: look at {setting}"
@@ -360,7 +361,7 @@ class _Adapter(HTTPAdapter):
         conn.ca_certs = conn.ca_cert_dir = None  # the context has them
 
 
-def _make_session(scheme: str, context: ssl.SSLContext) -> requests.Session:
+def _make_session(context: ssl.SSLContext | None) -> requests.Session:
     session = requests.Session()
     session.trust_env = False  # no netrc; proxies are looked up for each request
     session.headers.clear()
@@ -373,11 +374,11 @@ def _make_session(scheme: str, context: ssl.SSLContext) -> requests.Session:
         }
     )
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    if scheme == "https":
+    if context is not None:
         session.mount("https://", _Adapter(context))
-    if context.verify_mode == ssl.CERT_NONE:
-        session.verify = False
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        if context.verify_mode == ssl.CERT_NONE:
+            session.verify = False
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     return session
 
 
