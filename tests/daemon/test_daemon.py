@@ -5,6 +5,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from tests.world import HOOK, SESSION, START, Hand, made
 from watcher.core.model import Response, Snooze
@@ -216,6 +217,18 @@ def test_a_changed_config_is_in_force_within_minutes(world):
     world.usage(75)
     world.watch(H, (10 * M, lambda: world.config(CONFIG.replace("80%", "72%"))))
     assert [body["event"] for body in world.received] == ["firing"]
+
+
+def test_the_network_of_the_config_is_in_force_from_the_start_and_after_each_edit(world, monkeypatch):
+    applied, environment = [], replace(world.doors(), apply_network=lambda settings: applied.append(settings.proxy))
+    monkeypatch.setattr(world, "doors", lambda: environment)
+    broken = CONFIG + '[network]\nproxy = "no address"\n'
+    world.watch(
+        H,
+        (10 * M, lambda: world.config(CONFIG + '[network]\nproxy = "http://proxy:1"\n')),
+        (30 * M, lambda: world.config(broken)),
+    )
+    assert applied == [None, "http://proxy:1"]
 
 
 def test_a_config_saved_in_two_steps_is_in_force_after_the_second(world):
