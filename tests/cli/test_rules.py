@@ -48,7 +48,7 @@ def home(tmp_path, monkeypatch, capsys):
 def test_right_files_are_counted(home):
     answer = home.say("check", *SHIPPED)
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out.splitlines()[0] == f"{SHIPPED[0]}: 8 rules, 10 examples, no mistake"
+    assert answer.out.splitlines()[0] == f"{SHIPPED[0]}: 9 rules, 11 examples, no mistake"
 
 
 def test_every_mistake_in_every_file_is_reported_with_exit_code_78(home):

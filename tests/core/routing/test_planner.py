@@ -302,6 +302,46 @@ def test_three_alerts_of_one_poll_are_three_messages():
     assert len(outbox.deliver()) == 3
 
 
+def test_alerts_that_begin_on_one_series_are_one_message_with_the_most_severe_first():
+    outbox = Outbox()
+    outbox.plan(at(NOW), at(NOW, rule="overage", severity=Severity.CRITICAL), at(NOW, rule="third"))
+    (row,) = outbox.rows
+    assert (row.message.rule, row.message.severity, row.message.event) == ("overage", Severity.CRITICAL, "firing")
+    assert row.message.body.splitlines()[-1] == "Also firing: claude-session (warning), third (warning)."
+    assert [each.rule for each in row.transitions] == ["overage", "claude-session", "third"]
+    outbox.deliver()
+    outbox.plan(at(NOW + H, "resolved", rule="third"))
+    assert [each.message.rule for each in outbox.open()] == ["third"]
+
+
+def test_an_alert_that_ends_leaves_the_message_that_it_began_in():
+    outbox = Outbox()
+    outbox.plan(at(NOW), at(NOW, rule="overage", severity=Severity.CRITICAL))
+    outbox.plan(at(NOW + M, "resolved", rule="overage", severity=Severity.CRITICAL))
+    assert ["claude-session"] in [[each.rule for each in row.transitions] for row in outbox.open()]
+
+
+def test_alerts_that_begin_on_one_series_count_as_one_message():
+    outbox = Outbox()
+    outbox.plan(*[of(provider, rule=rule) for provider in PROVIDERS[:3] for rule in ("session", "overage")])
+    assert [row.message.event for row in outbox.open()] == ["firing"] * 3
+
+
+def test_the_end_of_one_alert_comes_before_the_joined_beginning():
+    outbox = Outbox()
+    outbox.plan(at(NOW), at(NOW, rule="third"))
+    outbox.deliver()
+    later = {"at": NOW + H, "episode": 2}
+    outbox.plan(
+        *(
+            of("claude", event=event, rule=rule, **later)
+            for rule in ("session", "third")
+            for event in ("resolved", "firing")
+        )
+    )
+    assert [row.message.event for row in outbox.open()] == ["resolved", "resolved", "firing"]
+
+
 def test_more_than_three_alerts_of_one_poll_are_one_digest():
     outbox = Outbox()
     outbox.plan(*six(4))

@@ -35,7 +35,7 @@ def test_primary_windows_are_those_of_the_registry(provider):
 
 
 def test_kinds_are_those_of_the_model():
-    assert set(WINDOW_KINDS) == set(WindowKind) - {WindowKind.OTHER}
+    assert set(WINDOW_KINDS) == set(WindowKind)
 
 
 def test_no_window_has_the_name_of_a_field():

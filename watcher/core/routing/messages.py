@@ -27,6 +27,7 @@ from watcher.core.routing.muting import RELEASE_REASONS
 from watcher.core.rules import template
 from watcher.core.rules.rule import Rule
 
+DIGEST_KEY_PREFIX = "digest|"
 MAX_DIGEST_LINES = 12
 """As many alerts as a digest lists; the rest is counted."""
 
@@ -56,7 +57,9 @@ def write_message(delivery: Delivery, rules: Mapping[str, Rule], formatter: Form
         return delivery
     first, last = delivery.transitions[0], delivery.transitions[-1]
     rule = rules.get(last.rule)
-    if any(transition.alert_id != first.alert_id for transition in delivery.transitions):
+    if began_together(delivery.key, delivery.transitions):
+        message = compose_joined_message(delivery.transitions, rules, formatter, now)
+    elif any(transition.alert_id != first.alert_id for transition in delivery.transitions):
         heading = delivery.reason.capitalize() if delivery.reason in RELEASE_REASONS.values() else ""
         message = compose_digest(delivery.transitions, rules, formatter, now, key=delivery.key, heading=heading)
     elif first.event in FIRING_EVENTS and last.event not in FIRING_EVENTS:
@@ -107,6 +110,22 @@ def compose_message(transition: Transition, rule: Rule | None, formatter: Format
         since=transition.since,
         link=info.usage_page,
     )
+
+
+def began_together(key: str, transitions: Sequence[Transition]) -> bool:
+    """Whether a delivery is about several alerts that began on one series in one evaluation, and is no digest."""
+    alike = {(each.series, each.event) for each in transitions}
+    is_one_beginning = len(alike) == 1 and transitions[0].event is AlertEvent.FIRING
+    return len(transitions) > 1 and is_one_beginning and not key.startswith(DIGEST_KEY_PREFIX)
+
+
+def compose_joined_message(
+    about: Sequence[Transition], rules: Mapping[str, Rule], formatter: Formatter, now: datetime
+) -> Message:
+    """The message of the first alert, with the names of the others."""
+    message = compose_message(about[0], rules.get(about[0].rule), formatter, now)
+    others = ", ".join(f"{each.rule} ({each.severity})" for each in about[1:])
+    return structs.replace(message, body=f"{message.body}\nAlso firing: {others}.".lstrip())
 
 
 def compose_combined_message(

@@ -1,5 +1,6 @@
 """Routes transitions to channels and queues them: digests, one notice for an offline machine, order per channel."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -7,8 +8,18 @@ from hashlib import sha256
 from msgspec import Struct, structs
 
 from watcher.core.formatting import format_time
-from watcher.core.model import FIRING_EVENTS, Delivery, DeliveryState, Reading, Series, Severity, Snooze, Transition
-from watcher.core.routing import message_text
+from watcher.core.model import (
+    FIRING_EVENTS,
+    AlertEvent,
+    Delivery,
+    DeliveryState,
+    Reading,
+    Series,
+    Severity,
+    Snooze,
+    Transition,
+)
+from watcher.core.routing import message_text, messages
 from watcher.core.routing.muting import (
     OFFLINE_REASON,
     RELEASE_REASONS,
@@ -41,19 +52,47 @@ _OFFLINE_KEY_PREFIX = "offline|"
 
 
 def group_deliveries(changes: OutboxChanges) -> None:
-    """Add the notices about the network, make digests where many messages wait, and keep each channel's retry delay."""
+    """Add notices about the network, make digests, join what begins together, and keep each channel's retry delay."""
     _update_network_notices(changes)
     for channel in dict.fromkeys(row.delivery.channel for row in changes.rows):
         queued = [row for row in changes.rows if _is_queued(row, channel)]
         waiting = [row for row in queued if row.about and not row.delivery.in_doubt]
         if len(waiting) > 1 and count_alerts(waiting) > MAX_SINGLE_MESSAGES:
             merge_into_digest(changes, waiting, "more than three at once")
+    _join_openings(changes)
+    for channel in dict.fromkeys(row.delivery.channel for row in changes.rows):
         _keep_retry_delay(changes, channel)
 
 
+def _is_new_opening(row: Row) -> bool:
+    """Whether a row says of one alert that it began in this evaluation."""
+    is_ready = row.before is None and row.delivery.state is DeliveryState.QUEUED and len(row.transitions) == 1
+    return is_ready and row.transitions[0].event is AlertEvent.FIRING
+
+
+def _join_openings(changes: OutboxChanges) -> None:
+    """Make one message of the alerts that begin on one series in one evaluation: the most severe, with the others."""
+    together: dict[tuple[str, Series], list[Row]] = defaultdict(list)
+    for row in filter(_is_new_opening, changes.rows):
+        together[row.delivery.channel, row.transitions[0].series].append(row)
+    for rows in together.values():
+        *others, last = rows  # in its place no end of an earlier alert follows
+        if others:
+            by_severity = sorted(rows, key=lambda row: -row.transitions[0].severity.rank)
+            about = tuple(row.transitions[0] for row in by_severity)
+            joined = structs.replace(by_severity[0].delivery, transitions=about)
+            for row in others:
+                row.withdraw("said with another alert")
+            last.replace(joined)
+
+
 def count_alerts(rows: Sequence[Row]) -> int:
-    """How many alerts some rows are about."""
-    return len({alert for row in rows for alert in row.about})
+    """How many alerts some rows are about; those that begin together on one series count once."""
+    subjects: set[str | Series] = set()
+    for row in rows:
+        is_joined = _is_new_opening(row) or messages.began_together(row.delivery.key, row.transitions)
+        subjects.update([row.transitions[0].series] if is_joined else row.about)
+    return len(subjects)
 
 
 def merge_into_digest(changes: OutboxChanges, rows: Sequence[Row], reason: str) -> None:
@@ -76,7 +115,7 @@ def add_digest(
 ) -> Row:
     """Add a digest whose key is derived from those of the messages that it replaces: each is replaced only once."""
     about = tuple(sorted(about, key=lambda transition: transition.alert_id))  # stable: an alert's own order is kept
-    key = f"digest|{sha256('|'.join(keys).encode()).hexdigest()[:16]}"
+    key = f"{messages.DIGEST_KEY_PREFIX}{sha256('|'.join(keys).encode()).hexdigest()[:16]}"
     return changes.add(create_delivery(key, channel, changes.now, reason=reason, about=about))
 
 

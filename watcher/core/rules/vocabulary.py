@@ -171,7 +171,7 @@ PROVIDER_WINDOWS: dict[str, ProviderWindows] = {
 }
 """Provider id -> its windows, in the order of the documentation."""
 
-WINDOW_KINDS = ("session", "daily", "weekly", "monthly", "balance")
+WINDOW_KINDS = ("session", "daily", "weekly", "monthly", "balance", "other")
 """Kinds of windows by their length; a selector may use one in place of a window."""
 
 FIELD_UNITS: dict[str, Unit] = {
