@@ -85,7 +85,9 @@ def test_a_line_without_limits_is_no_news(tmp_path, empty):
             {"five_hour": 1, "weekly": 2},
         ),
         ({"primary": {"used_percent": 1, "window_minutes": 0}, "secondary": {"used_percent": 2}}, {"weekly": 2}),
-        ({"primary": {"used_percent": 3, "window_minutes": 299}}, {"299m": 3}),
+        ({"primary": {"used_percent": 3, "window_minutes": 299}}, {"five_hour": 3}),
+        ({"primary": {"used_percent": 3, "window_minutes": 10079}}, {"weekly": 3}),
+        ({"primary": {"used_percent": 3, "window_minutes": 540}}, {"9h": 3}),
         (
             {"limit_id": "codex_bengalfox", "limit_name": "Spark", "primary": {"used_percent": 4}},
             {"spark_five_hour": 4},

@@ -35,19 +35,21 @@ _REFUSAL_STATUSES = range(400, 429)  # above it a server has a problem, but know
 
 def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderState) -> Conversation:
     """The usage; before it the owner of a personal access token, after it what takes a request of its own."""
-    if chatgpt.CACHED_USAGE_KEY in credential.extra:
+    if CACHED_USAGE_KEY in credential.extra:
         return read_cached_snapshot(credential, now)
     if "api_key" in credential.extra:
         return (yield from api_keys.fetch_key_usage(credential))
-    owner = TokenOwner()
-    if "personal" in credential.extra and codex.is_vendor_url(_get_url(credential)):
+    owner, url = TokenOwner(), credential.extra.get("usage_url", USAGE_URL)
+    if "personal" in credential.extra and codex.is_vendor_url(url):
         owner = yield from codex_usage.fetch_owner(credential.token, _build_headers(credential), provider_state)
-    usage = yield from _request_usage(credential, owner)
+    headers = _build_headers(credential, credential.extra.get("account_id") or owner.account_id)
+    response = yield Request(url=url, headers=headers)
+    if "if_unknown" in credential.extra and _is_unknown_login(response):
+        url = USAGE_URL
+        response = yield Request(url=url, headers=headers)
+    content = parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
+    usage = UsageResponse(url=url, headers=headers, content=content, at=response.received_at)
     return (yield from _build_snapshot(credential, owner, usage, provider_state))
-
-
-def _get_url(credential: Credential) -> str:
-    return credential.extra.get("usage_url", USAGE_URL)
 
 
 def _build_headers(credential: Credential, account_id: str = "") -> dict[str, str]:
@@ -59,20 +61,8 @@ def _build_headers(credential: Credential, account_id: str = "") -> dict[str, st
     }
     if "personal" in credential.extra:
         headers |= {"User-Agent": PERSONAL_USER_AGENT, "originator": "codex_cli_rs"}
-    if credential.extra.get(USER_AGENT_KEY):
-        headers["User-Agent"] = credential.extra[USER_AGENT_KEY]
-    return {**headers, "ChatGPT-Account-Id": account_id} if account_id else headers
-
-
-def _request_usage(credential: Credential, owner: TokenOwner) -> Generator[Request, Response, UsageResponse]:
-    url = _get_url(credential)
-    headers = _build_headers(credential, credential.extra.get("account_id") or owner.account_id)
-    response = yield Request(url=url, headers=headers)
-    if "if_unknown" in credential.extra and _is_unknown_login(response):
-        url = USAGE_URL
-        response = yield Request(url=url, headers=headers)
-    content = parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
-    return UsageResponse(url=url, headers=headers, content=content, at=response.received_at)
+    chosen = {"User-Agent": credential.extra.get(USER_AGENT_KEY), "ChatGPT-Account-Id": account_id}
+    return headers | {name: value for name, value in chosen.items() if value}
 
 
 def _is_unknown_login(response: Response) -> bool:
@@ -82,10 +72,7 @@ def _is_unknown_login(response: Response) -> bool:
 
 
 def _build_snapshot(
-    credential: Credential,
-    owner: TokenOwner,
-    usage: UsageResponse,
-    provider_state: ProviderState,
+    credential: Credential, owner: TokenOwner, usage: UsageResponse, provider_state: ProviderState
 ) -> Generator[Request, Response, Snapshot]:
     content = usage.content
     readings = codex_usage.parse_readings(content, usage.at)
@@ -131,20 +118,22 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
     if overrides.token:
         return _select_usable([codex.make_credential_from_token(overrides.token)], overrides)
     path = overrides.credentials
-    sources = [
-        partial(codex.find_opencode_credentials, host_info, path),
-        partial(codex.find_codex_credentials, host_info, path),
-    ]
+    finders = codex.find_opencode_credentials, codex.find_codex_credentials
+    sources = [partial(find, host_info, path) for find in finders]
     if path is None:
         sources.append(partial(chatgpt.find_plugin_credentials, host_info))
     return collect_credentials(*sources, select=partial(_select_usable, overrides=overrides))
 
 
 def _select_usable(credentials: Sequence[Credential], overrides: Overrides) -> list[Credential]:
+    """The logins that can be polled; a plugin's cached usage only of accounts without one."""
     logins = [replace(each, extra=_apply_overrides(each.extra, overrides)) for each in credentials]
     useful = [each for each in logins if "api_key" not in each.extra or "usage_url" in each.extra]
-    is_named = bool(overrides.token or overrides.credentials)
-    return _drop_redundant_cached(useful) or (logins[:1] if is_named else [])
+    live = [each for each in useful if CACHED_USAGE_KEY not in each.extra]
+    known = {name.lower() for each in live for name in (each.account, each.account_name)} - {""}
+    cached = [each for each in useful if CACHED_USAGE_KEY in each.extra]
+    usable = live + [each for each in cached if not known & {each.account.lower(), each.account_name.lower()}]
+    return usable or logins[: 1 if overrides.token or overrides.credentials else 0]
 
 
 def _apply_overrides(extra: Mapping[str, str], overrides: Overrides) -> dict[str, str]:
@@ -158,14 +147,6 @@ def _apply_overrides(extra: Mapping[str, str], overrides: Overrides) -> dict[str
     if codex.is_vendor_url(base_url):  # the user wants the vendor asked, whatever proxy the tools use
         return {name: value for name, value in found.items() if name not in codex.SERVER_KEYS}
     return found
-
-
-def _drop_redundant_cached(credentials: Sequence[Credential]) -> list[Credential]:
-    """The logins without the cached usage of accounts that can be polled."""
-    live = [each for each in credentials if chatgpt.CACHED_USAGE_KEY not in each.extra]
-    known = {name.lower() for each in live for name in (each.account, each.account_name)} - {""}
-    cached = [each for each in credentials if chatgpt.CACHED_USAGE_KEY in each.extra]
-    return live + [each for each in cached if not known & {each.account.lower(), each.account_name.lower()}]
 
 
 FRESH_FOR = timedelta(minutes=30)

@@ -107,15 +107,16 @@ def parse_session_limits(limits: Mapping[str, Any], at: datetime) -> list[Readin
     """The windows and credits in a line of Codex's session files, written at that time.
 
     `{limit_id, limit_name, primary, secondary, credits}`, a window is `{used_percent, window_minutes, resets_at}`.
-    Lines of older versions have no `limit_id`, and `resets_in_seconds` in place of `resets_at`.
+    Lines of older versions have no `limit_id`, `resets_in_seconds` in place of `resets_at`, and 299 minutes for 300.
     """
     windows = {}
     for slot in ("primary", "secondary"):
         fields = parsing.get_mapping(limits, slot)
         minutes = parsing.parse_count(fields.get("window_minutes"))
+        length_s = None if minutes is None else minutes * 60
         windows[f"{slot}_window"] = {
             "used_percent": fields.get("used_percent"),
-            "limit_window_seconds": None if minutes is None else minutes * 60,
+            "limit_window_seconds": next((each for each in _NAMES if _is_about(length_s, each)), length_s),
             "reset_at": fields.get("resets_at"),
             "reset_after_seconds": fields.get("resets_in_seconds"),
         }
@@ -128,6 +129,10 @@ def parse_session_limits(limits: Mapping[str, Any], at: datetime) -> list[Readin
         replace(each, source="session", stale=each.resets_at is not None and each.resets_at <= at)
         for each in parse_readings(content, at)
     ]
+
+
+def _is_about(seconds: int | None, length_s: int) -> bool:
+    return seconds is not None and abs(seconds - length_s) <= length_s // 100
 
 
 def name_window(seconds: int) -> tuple[str, str]:
