@@ -185,7 +185,7 @@ def _list_unseen_variables(paths: Paths, *, includes_network: bool) -> list[str]
 def _read_network_table(paths: Paths) -> dict[str, Any]:
     """`[network]` as it is written; empty without one, or where the config cannot be read."""
     try:
-        table = tomllib.loads(paths.config_file.read_text("utf-8-sig")).get("network", {})
+        table = tomllib.loads(read_file(paths.config_file, MAX_FILE_BYTES).decode("utf-8-sig")).get("network", {})
     except (OSError, ValueError):
         return {}
     return table if isinstance(table, dict) else {}

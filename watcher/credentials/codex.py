@@ -88,8 +88,9 @@ def _parse_auth_file(content: Mapping[str, Any], source: str, base_url: str) -> 
 def _read_base_url(path: Path) -> str:
     """The server that Codex's own `config.toml` names; "" if it names none, or is broken: Codex itself reports that."""
     try:
-        return get_text(tomllib.loads(path.read_text(encoding="utf-8-sig")), "chatgpt_base_url")
-    except (OSError, ValueError):
+        text = files.read_text(path, hint=SIGN_IN_HINT) or ""
+        return get_text(tomllib.loads(text), "chatgpt_base_url")
+    except (NotSignedInError, ValueError):
         return ""
 
 

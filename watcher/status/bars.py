@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 from watcher.core import formatting
 from watcher.system import clock
+from watcher.system.files import read_file
 
 FILE_NAME = "status.json"
+MAX_BYTES = 64 * 1024 * 1024  # far more than any document has
 SCHEMA_NAME = "watcher.status.v1"
 STALE_AFTER_POLLS = 3  # a reading older than this many polls is stale
 OVERDUE_FOR = timedelta(minutes=5)  # a poll that is overdue for longer than this is not being made
@@ -39,7 +41,7 @@ class _Account(NamedTuple):
 def read_status_file(state_dir: Path) -> Document | None:
     """The content of `status.json`; None if it is missing or unreadable."""
     try:
-        content = json.loads((state_dir / FILE_NAME).read_bytes())
+        content = json.loads(read_file(state_dir / FILE_NAME, MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and content.get("schema") == SCHEMA_NAME else None

@@ -17,7 +17,7 @@ from watcher.core.engine.state import EngineState, SeriesState, Validity
 from watcher.core.engine.windows import get_used_percent, get_window_length
 from watcher.core.model import AlertPhase, Delivery, DeliveryState, PollFailure, Reading, Series, Snooze
 from watcher.core.routing.muting import has_snooze_expired
-from watcher.status.bars import FILE_NAME, SCHEMA_NAME, format_line, is_stale
+from watcher.status.bars import FILE_NAME, MAX_BYTES, SCHEMA_NAME, format_line, is_stale
 from watcher.status.document import (
     WAITING_STATE,
     AccountStatus,
@@ -31,7 +31,7 @@ from watcher.status.document import (
 )
 from watcher.storage.records import Account
 from watcher.storage.store import HEARTBEAT_EVERY, METRICS_PROBLEMS_FACT, Store
-from watcher.system.files import open_private_file
+from watcher.system.files import open_private_file, read_file
 
 if TYPE_CHECKING:
     from watcher.config.loader import Config  # slow to import: every provider and channel
@@ -318,7 +318,7 @@ def write_status(store: Store, config: "Config | None", *, now: datetime) -> Non
 def read_status(state_dir: Path, *, now: datetime) -> StatusDocument | None:
     """The document, brought up to date; None if it is missing or of another version."""
     try:
-        document = msgspec.json.decode((state_dir / FILE_NAME).read_bytes(), type=StatusDocument)
+        document = msgspec.json.decode(read_file(state_dir / FILE_NAME, MAX_BYTES), type=StatusDocument)
     except (OSError, msgspec.DecodeError):
         return None
     return update_status(document, now) if document.schema == SCHEMA_NAME else None
