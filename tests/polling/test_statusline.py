@@ -162,15 +162,23 @@ def test_the_line_of_another_config_folder_is_not_counted_to_this_account(world)
     assert used_by(world) == {"a": 12.0}
 
 
-def test_a_folder_that_names_nobody_counts_only_if_its_resets_agree_with_an_answer(world):
+def test_the_line_of_a_folder_without_a_login_is_not_counted(world):
     world.login({})
     sign_in(world, ".claude", "a")
     world.check()
-    other = str(world.home / "elsewhere")
-    say(world, 88, ENDS - timedelta(hours=1), folder=other)
+    say(world, 88, folder=str(world.home / "elsewhere"))
     assert used_by(world) == {}
-    say(world, 15, ENDS + timedelta(minutes=1), folder=other)
-    assert used_by(world) == {"a": 15.0}
+
+
+def test_where_nothing_says_whose_it_is_a_line_counts_only_if_its_resets_agree_with_an_answer(world):
+    world.login({})
+    sign_in(world, ".claude-work", "b")
+    world.env["CLAUDE_CONFIG_DIR"] = str(world.home / ".claude-work")
+    world.check()
+    say(world, 88, ENDS - timedelta(hours=1))
+    assert used_by(world) == {}
+    say(world, 15, ENDS + timedelta(minutes=1))
+    assert used_by(world) == {"b": 15.0}
 
 
 def test_after_another_login_an_old_session_is_not_counted_to_the_new_account(world):

@@ -58,8 +58,8 @@ def _find_owner(
     """The account of an entry; None if it belongs to an unknown account, or if nothing says to which one.
 
     The config folder of the session names the account, or holds its login. An old session may still use the login that
-    was in the folder before. So a session stays with its first account, and after a change of logins, as in a folder
-    that says nothing, an entry counts only if its resets agree with the last answer about the account.
+    was in the folder before. So a session stays with its first account, and after a change of logins, or where the
+    usual folder says nothing, an entry counts only if its resets agree with the last answer about the account.
     """
     known = {each.account: each for each in store.accounts.load() if each.provider == claude.ID}
     default_folder = home / ".claude"
@@ -80,7 +80,7 @@ def _find_owner(
             elsewhere = [each for each in owners if not each.folders]
             own = [each for each in elsewhere if each.is_claude_code] or elsewhere
             is_sure = len(own) == 1
-        own = own or owners
+            own = own or owners
     signed_out = [
         each for each in known.values() if each.snapshot and each.account not in {one.account for one in owners}
     ]
