@@ -124,3 +124,16 @@ def test_an_authority_and_a_proxys_login_that_are_not_known_are_told_in_one_line
     assert "api.anthropic.com: its certificate, signed by Example Corp, is not trusted" in said
     assert "hunter2" not in said
     assert server.requests == []
+
+
+HOOK = '[channels.hook]\ntype = "webhook"\nurl = "https://hook.invalid/x"\n'
+PUSH = '[metrics]\n[metrics.push]\nurl = "https://push.invalid/api/v1/write"\n'
+
+
+@pytest.mark.parametrize(("words", "table"), [(("notify", "test"), HOOK), (("metrics", "push"), PUSH)])
+def test_commands_that_send_once_use_the_proxy_of_the_config(serving, words, table):
+    serving.watcher("check")
+    with serving.paths.config_file.open("a") as file:
+        file.write(f'{table}[network]\nproxy = "http://127.0.0.1:1"\n')
+    done = serving.watcher(*words)
+    assert "the proxy 127.0.0.1:1 cannot be used: look at `proxy` under [network]" in done.stdout + done.stderr

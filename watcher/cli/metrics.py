@@ -54,7 +54,7 @@ def push() -> int:
         samples = add_push_labels(collect_samples(store, settings.labels, now), settings)
     finally:
         store.close()
-    result = send_push(config.metrics.push, encode_remote_write(samples, (), now), create_environment())
+    result = send_push(config.metrics.push, encode_remote_write(samples, (), now), create_environment(config.network))
     if result.delivered:
         click.echo(f"{len(samples)} samples delivered{f'; {result.detail}' if result.detail else ''}")
         return 0

@@ -45,11 +45,10 @@ def test(context: click.Context, channel: str | None) -> None:
                64  there is no such channel
                78  the config has a mistake
     """
-    world = create_environment()
     config = load_effective_config(with_secrets=True)
+    world = create_environment(config.network)
     redact = Redactor()
     redact.add_secrets(config.secrets)
-    world.apply_network(config.network)
     tested = select_channels(config.channels, channel)
     working = []
     for each in tested.values():

@@ -34,9 +34,9 @@ class Environment(Struct, frozen=True, kw_only=True):
     apply_network: Callable[[NetworkSettings], None] = lambda _settings: None  # from now on, for `send` and `run`
 
 
-def create_environment() -> Environment:
-    """The real environment of this machine."""
-    network = _Network()
+def create_environment(settings: NetworkSettings | None = None) -> Environment:
+    """The real environment of this machine; `settings` is `[network]` of the config, where that is known already."""
+    network = _Network(settings or NetworkSettings())
     return Environment(
         clock=Clock(),
         send=network.send,
@@ -51,8 +51,8 @@ def create_environment() -> Environment:
 class _Network:
     """Sends requests, and starts programs that may send some, by the `[network]` of the config."""
 
-    def __init__(self) -> None:
-        self._settings = NetworkSettings()
+    def __init__(self, settings: NetworkSettings) -> None:
+        self._settings = settings
 
     def apply(self, settings: NetworkSettings) -> None:
         self._settings = settings
