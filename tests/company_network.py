@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import trustme
 
@@ -23,10 +23,10 @@ class Authority:
         self._ca.cert_pem.write_to_path(self.file)
 
     @contextmanager
-    def serve(self, handler: RequestHandler, *hosts: str) -> Iterator[Server]:
-        """An HTTPS server with a certificate for these hosts."""
+    def serve(self, handler: RequestHandler, *hosts: str, **fields: Any) -> Iterator[Server]:
+        """An HTTPS server with a certificate for these hosts; `fields` as `not_after`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._ca.issue_cert(*hosts).configure_cert(context)
+        self._ca.issue_cert(*hosts, **fields).configure_cert(context)
         server = Server(handler)
         server._http.socket = context.wrap_socket(server._http.socket, server_side=True, do_handshake_on_connect=False)
         with server:

@@ -4,10 +4,13 @@ import socket
 import ssl
 import threading
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
+import truststore
 
 from tests.company_network import Authority, Proxy, SocksProxy
 from watcher.core.model import CA_BUNDLE_VARIABLES, Command, NetworkSettings, Request
@@ -18,6 +21,7 @@ from watcher.system import environment, http
 CERTIFICATE = Path(__file__).parents[1] / "data" / "loopback.pem"
 URL = "https://usage.invalid/hunter2"
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", *CA_BUNDLE_VARIABLES, "NODE_EXTRA_CA_CERTS")
+DAY = timedelta(days=1)
 HEADERS = {"Authorization": "Bearer hunter2"}
 
 
@@ -124,6 +128,26 @@ def test_an_unknown_authority_is_named_behind_a_proxy_too(proxy):
 def test_a_certificate_for_another_name_says_so(authority, proxy):
     error = refusal("https://other.invalid/", proxy=f"http://{proxy.address}", ca_bundle=str(authority.file))
     assert str(error).startswith("other.invalid: its certificate, signed by Example Corp, is for another name")
+
+
+def test_a_certificate_that_has_expired_says_so(authority):
+    past = datetime(2026, 1, 2, tzinfo=UTC)
+    with authority.serve(lambda _: json_reply({}), "localhost", not_before=past - DAY, not_after=past) as server:
+        error = refusal(server.url.replace("http://127.0.0.1", "https://localhost"), ca_bundle=str(authority.file))
+    words = "localhost: its certificate, signed by Example Corp, is not valid today: look at the clock of this machine"
+    assert str(error) == words
+
+
+def test_on_macos_and_windows_the_system_itself_is_asked(authority, local_url, proxy, monkeypatch):
+    """By `truststore`, which trusts OpenSSL's own places on Linux."""
+    monkeypatch.setattr(http, "sys", SimpleNamespace(platform="darwin"))
+    contexts = [http._get_tls_context(NetworkSettings(), verified=True) for _ in range(2)]
+    assert {type(context) for context in contexts} == {truststore.SSLContext}
+    assert contexts[0] is not contexts[1]  # it locks itself during a handshake: a slow host must not delay others
+    assert "signed by Example Corp, is not trusted" in str(refusal(local_url))
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(authority.file))
+    assert send(local_url) == b'{"a": 1}'
+    assert send(proxy=f"http://{proxy.address}") == b'{"a": 1}'
 
 
 @pytest.mark.parametrize(
