@@ -219,6 +219,14 @@ def test_a_pack_that_cannot_be_used_is_reported_at_its_place(tmp_path, use, prob
     assert problem in said(tmp_path, f"[rules]\nuse = {use}\n")
 
 
+def test_a_config_that_is_no_toml_makes_no_unknown_channels(tmp_path):
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "a.toml").write_text('[[rule]]\nname = "a"\nwhen = "claude > 80%"\nnotify = ["team"]\n')
+    assert "unknown channel" not in said(tmp_path, '[channels.team\ntype = "slack"\n')
+    assert "unknown channel" not in said(tmp_path, '[channels.team]\ntype = "slak"\n')
+    assert "unknown channel" in said(tmp_path, '[channels.tea]\ntype = "desktop"\n')
+
+
 def test_a_million_characters_are_refused(tmp_path):
     assert "900,000 characters long" in said(tmp_path, "#" * 900_000)
     assert "larger than 1,000,000 bytes" in said(tmp_path, "#" * 1_200_000)

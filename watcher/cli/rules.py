@@ -33,6 +33,7 @@ from watcher.core.formatting import format_duration, format_percent
 from watcher.core.model import AlertEvent, Delivery, DeliveryState, Series, Severity, Transition
 from watcher.core.routing.planner import Suppression
 from watcher.core.rules import loader
+from watcher.core.rules.advice import find_advice
 from watcher.core.rules.diagnostics import (
     Diagnostic,
     TomlPositions,
@@ -140,6 +141,8 @@ def check(files: tuple[str, ...]) -> None:
         for channel, error in config.broken_channels.items():
             if channel in config.channels:
                 click.echo(f"channel {channel}: {error}; its messages wait until then", err=True)
+    for advice in find_advice(found):
+        click.echo(f"warning: {advice}", err=True)
     for name in dict.fromkeys(names):
         of_file = [rule for rule in found if rule.path == name]
         examples = sum(len(rule.examples) for rule in of_file)

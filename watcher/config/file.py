@@ -157,6 +157,11 @@ class ConfigFile:
         document: ConfigDocument = self.convert_table(raw, ConfigDocument, ())
         return document
 
+    @property
+    def is_invalid(self) -> bool:
+        """Whether the text is no TOML, so that nothing in it is known."""
+        return bool(self.text) and self._positions is None
+
     def convert_table(self, raw: Any, kind: type[Any], key_path: KeyPath) -> Any:
         """`raw` as a table of that kind, without unknown keys and values of a wrong type, which are problems."""
         if not isinstance(raw, dict):

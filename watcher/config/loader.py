@@ -121,7 +121,7 @@ class _ConfigLoader:
             providers=self._read_providers(document),
             channels=channels,
             routing=self._read_routing(document, channels),
-            rules=self._load_rules(document, channels),
+            rules=self._load_rules(document),
             metrics=read_metrics(document.metrics, self._file, self._secrets, self._home),
             network=self._read_network(document.network),
             status_pages=document.network.status_pages,
@@ -302,7 +302,7 @@ class _ConfigLoader:
 
     # --- rules ------------------------------------------------------------------------------------------------------
 
-    def _load_rules(self, document: ConfigDocument, channels: Mapping[str, Channel]) -> tuple[Rule, ...]:
+    def _load_rules(self, document: ConfigDocument) -> tuple[Rule, ...]:
         try:
             files = self._paths.list_rule_files()
         except OSError as error:
@@ -316,7 +316,9 @@ class _ConfigLoader:
             sources.append((str(path), text))
         sources += self._read_packs(document.rules.use, files)
         sources += [(str(path), read_text(path, self._file.problems) or "") for path in files]
-        rules, problems = loader.check_rule_files(sources, channels=tuple(channels), config_path=self._file.path)
+        # Where no channel could be read, that is reported already, and not again for each rule that names one.
+        channels = None if self._file.is_invalid else tuple(document.channels) or None
+        rules, problems = loader.check_rule_files(sources, channels=channels, config_path=self._file.path)
         self._file.problems.extend(problems)
         return rules
 

@@ -9,6 +9,7 @@ from watcher.core import formatting
 from watcher.core.engine.matching import compile_rule
 from watcher.core.engine.state import SeriesState
 from watcher.core.model import DeliveryState, Reading
+from watcher.core.rules.advice import find_advice
 from watcher.core.rules.ast import Selector, iter_field_references
 from watcher.core.rules.diagnostics import find_close_match
 from watcher.core.rules.rule import Rule
@@ -36,6 +37,8 @@ def check_config(context: DoctorContext) -> Iterator[Finding]:
     rules = formatting.format_amount(len(config.rules), "rules")
     files = formatting.format_amount(len({rule.path for rule in config.rules}), "files")
     yield ok("names", f"{rules} from {files}, all names unique")
+    for advice in find_advice(config.rules):
+        yield warn("conditions", advice, "watcher rules check")
 
 
 def check_unreachable_rules(context: DoctorContext) -> Iterator[Finding]:

@@ -83,11 +83,11 @@ def find_overlap(when: Expression, clear: Expression) -> float | None:
     if clearing is None:
         return None
     terms = when.terms if isinstance(when, And) else (when,)
-    limits = [each[1:] for each in map(extract_threshold, terms) if each and _is_same_value(each[0], clearing[0])]
-    return _find_satisfying_value([*limits, clearing[1:]]) if limits else None
+    limits = [each[1:] for each in map(extract_threshold, terms) if each and is_same_value(each[0], clearing[0])]
+    return find_satisfying_value([*limits, clearing[1:]]) if limits else None
 
 
-def _find_satisfying_value(limits: list[tuple[str, float]]) -> float | None:
+def find_satisfying_value(limits: list[tuple[str, float]]) -> float | None:
     """A value for which all of these comparisons hold; None if there is none."""
     edges = sorted({limit for _, limit in limits})
     between = [(low + high) / 2 for low, high in pairwise(edges)]
@@ -119,7 +119,7 @@ def _make_percent_literal(value: float) -> Expression:
     return Negative(literal) if value < 0 else literal
 
 
-def _is_same_value(left: Expression, right: Expression) -> bool:
+def is_same_value(left: Expression, right: Expression) -> bool:
     """Whether both measure the same, however it is written: `claude` is `claude.used_percent`."""
     if isinstance(left, FieldReference) and isinstance(right, FieldReference):
         return (left.selector, left.field) == (right.selector, right.field)

@@ -25,6 +25,7 @@ _MAX_KEY_PARTS = 16
 _ERROR_POSITION = re.compile(r" \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)$")
 _TABLE_HEADER = re.compile(r"\s*(\[[^\[\]]+\])")
 _UNQUOTED_VALUE = re.compile(r"\s*([A-Za-z_]+)\s*=\s*([^\s\"'\[{#][^#\n]*)")
+_CURLY_QUOTES = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"
 _KEY_PART = r"(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+"
 _LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_KEY_PART}(?:\.[ \t]*+{_KEY_PART}){{16}}")
 
@@ -169,9 +170,13 @@ def _diagnose_syntax_error(text: str, path: str, error: str) -> Diagnostic:
         message += "; a closing quote is missing"
     elif unquoted:
         value = unquoted.group(2).strip()
+        bare = value.strip(_CURLY_QUOTES)
         start, end = unquoted.start(2), unquoted.start(2) + len(value)
         shown = value if redact_toml_line(text, place.start, line)[start:end] == value else "..."
-        message += f'; put text in quotes: {unquoted.group(1)} = "{sanitize_for_terminal(shown)}"'
+        kind = "quotes"
+        if bare != value:
+            message, kind, shown = "not TOML: these quotes are curly", "straight quotes", shown.strip(_CURLY_QUOTES)
+        message += f'; put text in {kind}: {unquoted.group(1)} = "{sanitize_for_terminal(shown)}"'
         place = TextSpan(place.start + start, place.start + end)
     else:
         place = TextSpan(place.start + column, place.start + column + 1)

@@ -13,6 +13,7 @@ ALL_DAYS = frozenset(range(7))
 _HOURS = re.compile(r"(\d{1,2}):(\d{2})\s*(?:-|\u2013|to)\s*(\d{1,2}):(\d{2})")
 _DAYS_AND_HOURS = re.compile(r"(?P<days>[^\s\d]\S*)?\s*(?P<hours>\d.*)?")
 _VALID_HINT = 'valid: "Mon-Fri 09:00-18:00", "Sat,Sun" or "22:00-06:00"'
+_SHORT_HOURS = re.compile(r"(\d{1,2})(?::(\d\d))?\s*[-–]\s*(\d{1,2})(?::(\d\d))?")  # noqa: RUF001 - a dash that people write
 _LAST_HOUR, _LAST_MINUTE = 24, 59
 _ONE_DAY = timedelta(days=1)
 
@@ -123,6 +124,12 @@ def _parse_day(word: str) -> int:
 def _parse_hours(text: str, hint: str) -> tuple[time, time]:
     found = _HOURS.fullmatch(text)
     if found is None:
+        short = _SHORT_HOURS.fullmatch(text)
+        if short is not None:
+            start, end = (
+                f"{int(hour):02}:{minute or '00'}" for hour, minute in (short.groups()[:2], short.groups()[2:])
+            )
+            hint = f'write them as "{start}-{end}"'
         raise TimeIntervalError(f"this names no hours; {hint}")
     numbers = [int(part) for part in found.groups()]
     times = []
