@@ -1,9 +1,11 @@
 """Files are read only if they are regular, and believed only if nobody else can write them."""
 
 import errno
+import io
 import os
 import stat
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,14 @@ def test_a_sparse_file_of_gigabytes_costs_no_memory(tmp_path):
     with path.open("wb") as file:
         file.truncate(6 * 2**30)
     assert refusal(path).strerror == "larger than 10 bytes"
+
+
+def test_a_disk_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
+    over = threading.Event()
+    monkeypatch.setattr(files, "open_regular_file", lambda _path: over.wait() and io.BytesIO())
+    monkeypatch.setattr(files, "READ_TIMEOUT_S", 0.01)
+    assert refusal(tmp_path / "a").strerror == "no answer in 0.01 s"
+    over.set()
 
 
 @pytest.mark.parametrize("through_link", [False, True])

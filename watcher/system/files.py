@@ -7,11 +7,13 @@ import errno
 import os
 import stat
 import sys
+import threading
 from pathlib import Path
 from shlex import quote
 from typing import BinaryIO
 
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+READ_TIMEOUT_S = 10.0
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -43,10 +45,24 @@ def read_file(path: Path, max_bytes: int) -> bytes:
     """The content of a regular file.
 
     Raises:
-        OSError: it cannot be read, is something else, or is larger (`errno.EFBIG`); `strerror` says which.
+        OSError: it cannot be read, is something else, is larger (`errno.EFBIG`), or lies on a disk that does not answer
+            (`TimeoutError`); `strerror` says which.
     """
-    with open_regular_file(path) as file:
-        data = file.read(max_bytes + 1)
+    outcome: list[bytes | Exception] = []
+
+    def read() -> None:
+        try:
+            with open_regular_file(path) as file:
+                outcome.append(file.read(max_bytes + 1))
+        except (OSError, ValueError) as error:  # ValueError: a path with a null character
+            outcome.append(error)
+
+    reader = threading.Thread(target=read, daemon=True)  # a network disk that is gone cannot be interrupted
+    reader.start()
+    reader.join(READ_TIMEOUT_S)
+    data = outcome[0] if outcome else TimeoutError(errno.ETIMEDOUT, f"no answer in {READ_TIMEOUT_S:g} s", str(path))
+    if isinstance(data, Exception):
+        raise data
     if len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"larger than {max_bytes:,} bytes", str(path))
     return data
