@@ -38,6 +38,12 @@ def test_a_firing_names_the_window_its_use_and_its_reset():
     assert body(transition()) == "Rule claude-session."
 
 
+def test_a_refusal_is_named_where_the_rule_is_about_it():
+    refused = transition(read=reading(40.0, blocked=True))
+    assert "at 40 %, requests are refused, resets in" in title(refused, rule(when="codex.five_hour.blocked", clear=None))
+    assert "refused" not in title(refused)
+
+
 def test_times_are_in_the_readers_time_zone():
     change = transition()
     message = compose_message(change, rule(), structs.replace(FORMATTER, tz=ZoneInfo("America/New_York")), NOW)

@@ -71,7 +71,8 @@ def format_title(transition: Transition, rule: Rule | None, series_name: SeriesN
     verb = {AlertEvent.ESCALATED: "now ", AlertEvent.REMINDER: "still "}.get(transition.event, "")
     only = "only " if _is_low_usage_rule(rule) else ""
     exhaustion = _format_exhaustion(transition, rule, times)
-    return f"{series_name} {verb}{only}{_format_level(reading, 'at')}{exhaustion}{until}"
+    blocked = ", requests are refused" if reading and reading.blocked and _is_about_refusal(rule) else ""
+    return f"{series_name} {verb}{only}{_format_level(reading, 'at')}{blocked}{exhaustion}{until}"
 
 
 def _format_availability_title(transition: Transition, series_name: SeriesName, times: TimeFormatter) -> str:
@@ -187,6 +188,10 @@ def _format_forecast(transition: Transition, rule: Rule | None, times: TimeForma
 def is_availability_rule(rule: Rule | None) -> bool:
     """Whether a rule is about missing readings (`age`, `up`) and not about use."""
     return rule is not None and _mentions_field(rule, AVAILABILITY_FIELDS)
+
+
+def _is_about_refusal(rule: Rule | None) -> bool:
+    return rule is not None and _mentions_field(rule, frozenset({"blocked"}))
 
 
 def _is_high_usage_rule(rule: Rule | None) -> bool:
