@@ -15,6 +15,8 @@ COMMANDS = {
     "check": "watcher.cli.check:check",
     "status": "watcher.cli.status:status",
     "guard": "watcher.cli.guard:guard",
+    "wait": "watcher.cli.wait:wait",
+    "best": "watcher.cli.best:best",
     "rules": "watcher.cli.rules:rules",
     "replay": "watcher.cli.replay:replay_command",
     "history": "watcher.cli.history:history",

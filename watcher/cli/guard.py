@@ -56,7 +56,7 @@ def guard(expression: str, max_age: str, *, refresh: bool, as_document: bool, qu
     In CI, where unknown must not stop the work:
     watcher guard "copilot.remaining > 20" || [ $? -eq 69 ]
     """
-    condition, age_limit = _parse_expression(expression), parse_duration_option("--max-age", max_age)
+    condition, age_limit = parse_expression(expression, "guard"), parse_duration_option("--max-age", max_age)
     own = find_paths()
     try:
         if refresh:
@@ -64,7 +64,7 @@ def guard(expression: str, max_age: str, *, refresh: bool, as_document: bool, qu
 
             poll(own, quiet=quiet)
         now = clock.utc_now()
-        result, names = _evaluate_expression(own, condition, now, age_limit)
+        result, names = evaluate_expression(own, condition, now, age_limit)
     except StoreError as error:  # not 1: a script would take it for an answer
         click.echo(str(error), err=True)
         return EXIT_UNAVAILABLE
@@ -75,17 +75,22 @@ def guard(expression: str, max_age: str, *, refresh: bool, as_document: bool, qu
     return EXIT_UNAVAILABLE if result.result is None else 0 if result.result else 1
 
 
-def _parse_expression(text: str) -> Expression:
+def parse_expression(text: str, command: str) -> Expression:
+    """The condition that a person wrote.
+
+    Raises:
+        UsageError: with a caret under the mistake.
+    """
     line = text.replace("\n", " ")  # a shell script may contain line breaks
     try:
         return parse_condition(line)
     except ExpressionError as error:
         hint = f"; {error.hint}" if error.hint else ""
         caret = " " * error.start + "^" * max(1, min(error.end, len(line)) - error.start)
-        raise UsageError(f"watcher guard: {error.message}{hint}\n  {line}\n  {caret}") from None
+        raise UsageError(f"watcher {command}: {error.message}{hint}\n  {line}\n  {caret}") from None
 
 
-def _evaluate_expression(
+def evaluate_expression(
     paths: Paths, condition: Expression, now: datetime, max_age: timedelta
 ) -> tuple[GuardResult, SeriesNames]:
     """The result, and each series as a person writes it with what is used of it."""
