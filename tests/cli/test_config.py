@@ -81,9 +81,10 @@ def test_what_is_in_force_is_shown_as_toml_with_defaults_filled_in(shell):
 
 def test_what_is_shown_is_a_config_that_the_program_takes(shell):
     channel = '[channels.lamp]\ntype = "command"\nargv = ["/bin/true", "a b"]\n'
-    shell.config.write_text(channel + '[route]\ndefault = ["lamp"]\n')
+    shell.config.write_text(channel + '[route]\ndefault = ["lamp"]\n[rules]\nuse = ["paid-usage"]\n')
     shown = shell.say("show").out
     assert 'argv = ["/bin/true", "***"]' in shown.splitlines()
+    assert 'use = ["paid-usage"]' in shown.splitlines()
     shell.config.write_text(shown)
     assert shell.say("show").out == shown
 

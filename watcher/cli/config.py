@@ -93,6 +93,8 @@ def build_config_document(effective_config: Config) -> dict[str, Any]:
         zone = getattr(routing.formatter.tz, "key", None)
         if zone:
             document["quiet"]["tz"] = zone
+    if effective_config.rule_packs:
+        document["rules"] = {"use": list(effective_config.rule_packs)}
     document["network"] = _build_network_table(effective_config)
     return document
 

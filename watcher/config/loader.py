@@ -66,6 +66,7 @@ class Config(Struct, frozen=True, kw_only=True):
     channels: Mapping[str, Channel]
     routing: Routing
     rules: tuple[Rule, ...]
+    rule_packs: tuple[str, ...]  # shipped, in force by `use`
     metrics: MetricsSettings | None
     network: NetworkSettings
     status_pages: bool  # whether to ask a vendor's status page while its provider fails
@@ -122,6 +123,7 @@ class _ConfigLoader:
             channels=channels,
             routing=self._read_routing(document, channels),
             rules=self._load_rules(document),
+            rule_packs=tuple(document.rules.use),
             metrics=read_metrics(document.metrics, self._file, self._secrets, self._home),
             network=self._read_network(document.network),
             status_pages=document.network.status_pages,

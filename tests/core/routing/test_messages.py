@@ -40,7 +40,9 @@ def test_a_firing_names_the_window_its_use_and_its_reset():
 
 def test_a_refusal_is_named_where_the_rule_is_about_it():
     refused = transition(read=reading(40.0, blocked=True))
-    assert "at 40 %, requests are refused, resets in" in title(refused, rule(when="codex.five_hour.blocked", clear=None))
+    assert "at 40 %, requests are refused, resets in" in title(
+        refused, rule(when="codex.five_hour.blocked", clear=None)
+    )
     assert "refused" not in title(refused)
 
 

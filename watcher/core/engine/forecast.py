@@ -11,6 +11,7 @@ span ten minutes. A fall by a point or more inside an episode (a raised limit, a
 
 import math
 from datetime import datetime, timedelta
+from statistics import linear_regression
 
 from msgspec import Struct
 
@@ -63,15 +64,8 @@ def estimate_rate(samples: tuple[Sample, ...], window: timedelta | None) -> floa
 
 def _fit_slope(samples: tuple[Sample, ...]) -> float:
     """The slope of the least-squares line, in percent an hour."""
-    origin = samples[0].at
-    hours = [(sample.at - origin) / _HOUR for sample in samples]
-    mean_hours = sum(hours) / len(samples)
-    mean_used = sum(sample.used_percent for sample in samples) / len(samples)
-    across = sum((hour - mean_hours) ** 2 for hour in hours)
-    along = sum(
-        (hour - mean_hours) * (sample.used_percent - mean_used) for hour, sample in zip(hours, samples, strict=True)
-    )
-    return along / across if across else 0.0
+    hours = [(sample.at - samples[0].at) / _HOUR for sample in samples]
+    return linear_regression(hours, [sample.used_percent for sample in samples]).slope
 
 
 def project_usage(used_percent: float, rate: float | None, resets_in: timedelta | None) -> float | None:
