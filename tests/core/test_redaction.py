@@ -119,6 +119,9 @@ def test_lines_inside_strings_and_arrays_are_masked():
     array = '[channels.team]\nargv = [\n  "a",\n{line}\n]\n'
     assert shown('  "-v", "--secret=1",', array) == '  "-v", "--secret=*",'
     assert shown('  "secret",', array.replace("argv", "agrv")) == '  "******",'
+    assert shown("secret: S3cret", array) == "******* ******"
+    assert shown("secret: S3cret", '[channels.team]\nargv = ["a"]\n{line}\n') == "******* ******"
+    assert shown('  "S3cret"', '[channels.team]\ntype = "webhook"\n{line}\n') == '  "******"'
     assert shown("Token = type", "[channels.team.headers]\n{line}\n") == "Token = ****"
 
 
@@ -126,6 +129,28 @@ def test_lines_inside_strings_and_arrays_are_masked():
 @pytest.mark.parametrize("key", ["secret", "token", "url", "topic", "api_key", "bot-token"])
 def test_a_secret_is_masked_by_its_key_in_any_table(table, key):
     assert shown(f"{key} = S3cret", table + "{line}\n") == f"{key} = ******"
+
+
+@pytest.mark.parametrize("table", ["", "[[rule]]\n", "[poll]\n", "[channels.team]\n"])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("token: S3cret", "token: ******"),
+        ("secret  S3cret", "secret  ******"),
+        ('type = "webhook"url = "S3cret"', 'type = "webhook"url = "******"'),
+        ('Token = "S3cret"', 'Token = "******"'),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_masked(table, line, said):
+    assert shown(line, table + "{line}\n") == said
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['when = "nano_gpt.weekly_input_tokens > 80%"', "when = nano_gpt.weekly_input_tokens > 80%", 'title = "the url"'],
+)
+def test_a_rule_that_speaks_of_tokens_is_readable(line):
+    assert shown(line, "[[rule]]\n{line}\n") == line
 
 
 def test_no_hint_quotes_a_secret_and_every_other_hint_quotes_the_value():

@@ -50,6 +50,12 @@ _VALUE_PATTERN = re.compile(
     re.VERBOSE,
 )
 _REFERENCE = re.compile(r"env:\w+|file:.*")
+_ARRAY_ITEM = re.compile(r"""\s*["'\],]""")
+_STRING = re.compile(r""""(?:\\.|[^"\\])*"|'[^']*'""")
+_SECRET_NAME = rf"(?:url|headers|[\w-]*{_NAMES_OF_SECRETS}[\w-]*)"
+_MISPLACED_SECRET = re.compile(
+    rf"""^[ \t]*{_SECRET_NAME}(?![\w.-])|(?<![\w.-]){_SECRET_NAME}["']?[ \t]*[=:]""", re.IGNORECASE
+)
 _MAX_SECRETS = 256
 _MIN_MASKABLE_LENGTH = 20  # ten characters of a shorter one would be half of it
 _MIN_SECRET_LENGTH = 6  # shorter values would mask ordinary words
@@ -100,17 +106,25 @@ def redact_toml_line(text: str, start: int, line: str) -> str:
     table_start = offsets[index] if index >= 0 else 0
     assignment = _KEY_ASSIGNMENT.match(line)
     table = names[index] if index >= 0 else _get_key_parts(assignment)[0]
-    if table == "rule":
-        return line
+    is_in_string = _ends_in_open_string(text[table_start:start])
+    is_header = line.lstrip().startswith("[") and not is_in_string
+    governing = assignment or (_find_open_array(text[table_start:start]) if _ARRAY_ITEM.match(line) else None)
+    may_hold_secret = not is_header and _may_hold_secret(table, _get_key_parts(governing)[-1])
+    if not may_hold_secret:  # but one may be in the wrong table, behind another value, or without its `=`
+        blank = _STRING.sub(lambda match: " " * len(match[0]), line)
+        misplaced = _MISPLACED_SECRET.search(blank, assignment.end() if assignment else 0)
+        if misplaced:
+            line = line[: misplaced.end()] + _mask_words(line[misplaced.end() :])
+        elif table == "rule":
+            return line
     line = _SECRET_PATTERN.sub(_mask_match, line)
-    if line.lstrip().startswith("[") and not _ends_in_open_string(text[table_start:start]):
+    if is_header:
         return _mask_line_comment(line)
-    governing = assignment or _find_governing_key(text[table_start:start])
-    if not _may_hold_secret(table, _get_key_parts(governing)[-1]):
+    if not may_hold_secret:
         line = _SECRET_ARGUMENT.sub(lambda match: match[1] + "*" * len(match[2]), line)
         return _mask_line_comment(line)
-    if assignment is None or _ends_in_open_string(text[table_start:start]):
-        return re.sub(r"[^\s\"'\[\],]", "*", line)  # inside a string or an array of several lines
+    if assignment is None or is_in_string:
+        return _mask_words(line)  # inside a string or an array of several lines
     return assignment[0] + _VALUE_PATTERN.sub(_mask_value, line[assignment.end() :])
 
 
@@ -119,12 +133,15 @@ def _get_key_parts(assignment: re.Match[str] | None) -> list[str]:
     return [part.strip("\"' \t") for part in assignment[1].split(".")] if assignment else [""]
 
 
-def _find_governing_key(before: str) -> re.Match[str] | None:
-    """The key whose array the text after `before` continues, if any."""
-    found = None
+def _find_open_array(before: str) -> re.Match[str] | None:
+    """The key of the array that is open at the end of `before`, if any."""
+    found, depth = None, 0
     for line in before.split("\n"):
-        found = _KEY_ASSIGNMENT.match(line) or found
-    return found
+        assignment = _KEY_ASSIGNMENT.match(line)
+        found, depth = (assignment, 0) if assignment else (found, depth)
+        code = _STRING.sub("", line[assignment.end() if assignment else 0 :])
+        depth += code.count("[") - code.count("]")
+    return found if depth > 0 else None
 
 
 def _may_hold_secret(table: str, key: str) -> bool:
@@ -144,6 +161,10 @@ def _mask_line_comment(line: str) -> str:
 
 def _mask_comment(comment: str) -> str:
     return comment[:1] + re.sub(r"\S", "*", comment[1:])
+
+
+def _mask_words(text: str) -> str:
+    return re.sub(r"[^\s\"'\[\],]", "*", text)
 
 
 def _mask_match(match: re.Match[str]) -> str:
