@@ -153,6 +153,7 @@ def test_another_window_in_the_condition_is_joined():
         (rule("claude.five_hour > 80%", on=["reset"]), "on", "only ends"),
         (rule("claude.five_hour > claude.seven_day"), "claude.five_hour > claude.seven_day", "two series"),
         (rule("claude.five_hour.blocked"), "claude.five_hour.blocked", "not exported"),
+        (rule("copilot.increase > 5"), "copilot.increase", "not exported"),
         (rule("claude.five_hour > 40% * 2"), "40% * 2", "product"),
     ],
 )

@@ -411,7 +411,7 @@ class _RuleCompiler:
             note = f"a value beside silence is looked for in the last {self._options.memory} only"
             self._notes += [note] if note not in self._notes else []
         now = "time()" if self._is_about_silence else get("read_timestamp_seconds")
-        if field in COUNT_FIELDS:
+        if field in COUNT_FIELDS and field != "increase":  # which is not exported
             unit = _CURRENCY if money else ""
             metric = f"ai_usage_window_{field}{format_matchers(selector, unit)}"
             found = f"last_over_time({metric}[{self._options.memory}])" if self._is_about_silence else metric
