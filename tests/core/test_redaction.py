@@ -133,16 +133,13 @@ def test_a_secret_is_masked_by_its_key_in_any_table(table, key):
 
 @pytest.mark.parametrize("table", ["", "[[rule]]\n", "[poll]\n", "[channels.team]\n"])
 @pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("token: S3cret", "token: ******"),
-        ("secret  S3cret", "secret  ******"),
-        ('type = "webhook"url = "S3cret"', 'type = "webhook"url = "******"'),
-        ('Token = "S3cret"', 'Token = "******"'),
-    ],
+    "line",
+    ["token: S3cret", "secret  S3cret", 'type = "webhook"url = "S3cret"', 'Token = "S3cret"', "[x] url = S3cret"],
 )
-def test_a_secret_in_the_wrong_place_is_masked(table, line, said):
-    assert shown(line, table + "{line}\n") == said
+def test_a_secret_in_the_wrong_place_is_masked(table, line):
+    said = shown(line, table + "{line}\n")
+    assert "S3cret" not in said
+    assert len(said) == len(line)
 
 
 @pytest.mark.parametrize(
