@@ -22,7 +22,8 @@ from watcher.errors import ConfigError
 from watcher.polling import next_poll
 from watcher.polling.poller import Poller
 from watcher.status.builder import write_status
-from watcher.storage.store import HEARTBEAT_EVERY, METRICS_PROBLEMS_FACT, Store
+from watcher.status.document import HEARTBEAT_EVERY
+from watcher.storage.store import METRICS_PROBLEMS_FACT, Store
 from watcher.system.environment import Environment
 from watcher.system.lock import Lock
 from watcher.system.log import Log

@@ -287,3 +287,9 @@ def test_rules_named_in_help_are_ones_that_a_newcomer_has(empty_home):
     rules = json.loads(empty_home.watcher("config", "show", "--json").stdout)["rules"]
     text = "".join(Path(path).read_text("utf-8") for path in rules)
     assert [name for name in named if f'name   = "{name}"' not in text] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_line_of_each_command_is_its_own(name):
+    command = app.watcher.get_command(click.Context(app.watcher), name)
+    assert app.SHORT_HELPS[name] == command.get_short_help_str(60)

@@ -21,7 +21,7 @@ from tests.world import HOOK, SESSION, START, made
 from watcher.core.model import Response
 from watcher.errors import OfflineError, TimedOutError
 from watcher.prometheus.exporter import judge_push_response
-from watcher.status.builder import read_status
+from watcher.status.document import read_status
 from watcher.system import http
 
 M, S = timedelta(minutes=1), timedelta(seconds=1)

@@ -10,7 +10,8 @@ from tests.world import HOOK, made
 from watcher.config import loader
 from watcher.errors import TimedOutError
 from watcher.status import bars
-from watcher.status.builder import build_status, collect_config_facts, read_status, update_status, write_status
+from watcher.status.builder import build_status, collect_config_facts, write_status
+from watcher.status.document import read_status, update_status
 
 CONFIG = f"""{HOOK}[[rule]]
 name = "session"

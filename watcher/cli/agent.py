@@ -30,7 +30,7 @@ from watcher.cli.status_text import StatusFormatter
 from watcher.config.file import MAX_FILE_BYTES
 from watcher.core.model import CA_BUNDLE_VARIABLES, NetworkSettings
 from watcher.errors import WatcherError
-from watcher.status.builder import is_heartbeat_recent
+from watcher.status.document import is_heartbeat_recent
 from watcher.system import clock
 from watcher.system.environment import create_environment
 from watcher.system.files import read_file

@@ -51,6 +51,33 @@ Examples: `watcher COMMAND --help`. Exit codes: `watcher help exit-codes`.
 """
 
 
+SHORT_HELPS = {
+    "init": "Look for logins, write the config and the default rules.",
+    "run": "Watch from now on, in the foreground.",
+    "check": "Poll once, evaluate once, send what is due.",
+    "status": "Show what is known now: usage, resets, alerts, problems.",
+    "guard": "Ask whether EXPRESSION holds now.",
+    "wait": "Return when CONDITION holds.",
+    "best": "Print the provider or account with the most room.",
+    "rules": "Check, list, test, explain and add rules.",
+    "replay": "What rules would have done with a history.",
+    "history": "Show usage over time as a table or a picture.",
+    "report": "Write one HTML page about the last days.",
+    "metrics": "Print what is exported for Prometheus.",
+    "doctor": "Check everything, and say how to fix it.",
+    "config": "The config in force, its files, its schema.",
+    "snooze": "Hold back a rule or a series for a while.",
+    "unsnooze": "End a snooze.",
+    "notify": "Test the channels.",
+    "ingest": "Take readings from another program's pipe.",
+    "agent": "Watch from every login on: the login item.",
+    "demo": "Watch a simulated day go by, in about a minute.",
+    "completion": "Print the completion script of a shell.",
+    "help": "Explain a command or a topic.",
+}
+"""Command name -> its line in the list of commands, which imports none of them."""
+
+
 class LazyGroup(click.Group):
     """A group that imports a command only when it is called."""
 
@@ -66,6 +93,11 @@ class LazyGroup(click.Group):
         module, _, attribute = target.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SHORT_HELPS[name]) for name in COMMANDS])
 
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names from the table: completing a command's name imports no command."""

@@ -12,21 +12,19 @@ import click
 from watcher.core.model import Series
 from watcher.core.rules.diagnostics import sanitize_for_terminal
 from watcher.core.rules.vocabulary import parse_duration
-from watcher.status import builder
-from watcher.storage.store import DATABASE_FILE_NAME, Store
-from watcher.system import environment, paths
+from watcher.system import paths
 from watcher.system.paths import Paths
 
 if TYPE_CHECKING:
     from watcher.config.loader import Config
+    from watcher.storage.store import Store
 
 _MAX_NAME_LENGTH = 200
 
 
 def find_paths() -> Paths:
     """Where the person's files are."""
-    host_info = environment.read_host_info()
-    return paths.resolve_paths(host_info.env, host_info.home)
+    return paths.resolve_paths(os.environ, paths.find_home())
 
 
 def load_effective_config(*, with_secrets: bool = False) -> "Config":
@@ -39,6 +37,7 @@ def load_effective_config(*, with_secrets: bool = False) -> "Config":
         ConfigError: with every mistake in all of the person's files.
     """
     from watcher.config import loader, secrets  # noqa: PLC0415 - slow to import: every provider and channel
+    from watcher.system import environment  # noqa: PLC0415 - likewise
 
     def refuse(_text: str) -> str:
         raise secrets.SecretUnavailableError("not resolved: this command needs no secret")
@@ -48,17 +47,21 @@ def load_effective_config(*, with_secrets: bool = False) -> "Config":
     return loader.load_config(paths.resolve_paths(host_info.env, host_info.home), resolve, host_info.home)
 
 
-def open_store(paths: Paths, now: datetime) -> Store:
+def open_store(paths: Paths, now: datetime) -> "Store":
     """The store, read-only.
 
     Raises:
         StoreError: it cannot be read; `NoReadingsError` where there is none.
     """
+    from watcher.storage.store import DATABASE_FILE_NAME, Store  # noqa: PLC0415 - SQLite, only where it is read
+
     return Store(paths.state_dir / DATABASE_FILE_NAME, now=now, read_only=True)
 
 
-def make_series_formatter(store: Store) -> Callable[[Series], str]:
+def make_series_formatter(store: "Store") -> Callable[[Series], str]:
     """Writes a series as a person does, for a terminal."""
+    from watcher.status import builder  # noqa: PLC0415 - the engine
+
     format_series = builder.make_series_formatter(store)
     return lambda series: sanitize_for_terminal(format_series(series), _MAX_NAME_LENGTH)
 

@@ -21,9 +21,15 @@ from watcher.core.rules.parser import ExpressionError, parse_selector
 from watcher.core.rules.template import TemplateError, check_template, render_template
 from watcher.errors import ConfigError, NoReadingsError, WatcherError
 from watcher.polling import inbox
-from watcher.status.builder import ConfigFacts, build_status, collect_config_facts, read_status
-from watcher.status.document import AccountStatus, AlertStatus, StatusDocument, WindowStatus, format_json
-from watcher.system import clock, environment
+from watcher.status.document import (
+    AccountStatus,
+    AlertStatus,
+    StatusDocument,
+    WindowStatus,
+    format_json,
+    read_status,
+)
+from watcher.system import clock
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths
 
@@ -127,6 +133,12 @@ def load_status(paths: Paths, now: datetime) -> StatusDocument:
 
 def _build_from_store(paths: Paths, now: datetime) -> StatusDocument:
     """The document of a database to which no `status.json` was written yet: before an upgraded daemon's first poll."""
+    from watcher.status.builder import (  # noqa: PLC0415 - the store and the engine, rarely needed
+        ConfigFacts,
+        build_status,
+        collect_config_facts,
+    )
+
     try:
         store = open_store(paths, now)
     except NoReadingsError:
@@ -155,8 +167,9 @@ def import_pending_statusline(paths: Paths) -> None:
     """Import what Claude Code's status line delivered while no watcher ran."""
     if inbox.has_entry(paths.state_dir, inbox.CLAUDE_STATUSLINE):
         from watcher.polling import statusline  # noqa: PLC0415 - the engine, only where there is something to judge
+        from watcher.system.environment import create_environment  # noqa: PLC0415 - likewise
 
-        statusline.import_statusline(paths, environment.create_environment())
+        statusline.import_statusline(paths, create_environment())
 
 
 # --- the table ------------------------------------------------------------------------------------------------------

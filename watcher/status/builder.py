@@ -5,19 +5,16 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.state import EngineState, SeriesState, Validity
 from watcher.core.engine.windows import get_used_percent, get_window_length
 from watcher.core.model import AlertPhase, Delivery, DeliveryState, PollFailure, Reading, Series, Snooze
 from watcher.core.routing.muting import has_snooze_expired
-from watcher.status.bars import FILE_NAME, MAX_BYTES, SCHEMA_NAME, format_line, is_stale
+from watcher.status.bars import FILE_NAME
 from watcher.status.document import (
     WAITING_STATE,
     AccountStatus,
@@ -28,15 +25,16 @@ from watcher.status.document import (
     UndeliveredMessage,
     WindowStatus,
     encode_json,
+    read_status,
+    update_status,
 )
 from watcher.storage.records import Account
-from watcher.storage.store import HEARTBEAT_EVERY, METRICS_PROBLEMS_FACT, Store
-from watcher.system.files import open_private_file, read_file
+from watcher.storage.store import METRICS_PROBLEMS_FACT, Store
+from watcher.system.files import open_private_file
 
 if TYPE_CHECKING:
     from watcher.config.loader import Config  # slow to import: every provider and channel
 
-MAX_MISSED_HEARTBEATS = 3  # heartbeats after which a daemon that did not report its end counts as dead
 ON_PACE_MARGIN_PERCENT = 5.0  # points around the even use of a window that are still on pace
 SHOW_DEAD_FOR = timedelta(days=7)  # how long a message that was given up is listed
 
@@ -110,38 +108,6 @@ def build_status(store: Store, config: ConfigFacts, *, now: datetime) -> StatusD
             ],
         ),
         now,
-    )
-
-
-def update_status(document: StatusDocument, now: datetime) -> StatusDocument:
-    """The document with what the time alone changes: staleness, expired snoozes, a daemon that fell silent."""
-    seen = document.daemon_seen_at
-    document = replace(
-        document,
-        generated_at=now,
-        providers=[_update_account(account, now) for account in document.providers],
-        snoozes=[each for each in document.snoozes if each.until is None or each.until > now],
-        daemon_running=document.daemon_running and seen is not None and is_heartbeat_recent(seen, now),
-    )
-    return replace(document, line=format_line(json.loads(encode_json(document)), now))
-
-
-def is_heartbeat_recent(at: datetime, now: datetime) -> bool:
-    """Whether a daemon that reported at that instant, and has not reported its end, still runs."""
-    return now - at < MAX_MISSED_HEARTBEATS * HEARTBEAT_EVERY
-
-
-def _update_account(account: AccountStatus, now: datetime) -> AccountStatus:
-    late = is_stale(
-        account.fetched_at, account.poll_every_seconds, account.next_poll_at, now, failing=account.error is not None
-    )
-    return replace(
-        account,
-        stale=late or (bool(account.windows) and all(window.stale for window in account.windows)),
-        windows=[
-            window if window.resets_at is None or window.resets_at > now else replace(window, pace=None)
-            for window in account.windows
-        ],
     )
 
 
@@ -313,12 +279,3 @@ def write_status(store: Store, config: "Config | None", *, now: datetime) -> Non
         for each in (draft, path):
             with suppress(OSError):
                 each.unlink()
-
-
-def read_status(state_dir: Path, *, now: datetime) -> StatusDocument | None:
-    """The document, brought up to date; None if it is missing or of another version."""
-    try:
-        document = msgspec.json.decode(read_file(state_dir / FILE_NAME, MAX_BYTES), type=StatusDocument)
-    except (OSError, msgspec.DecodeError):
-        return None
-    return update_status(document, now) if document.schema == SCHEMA_NAME else None

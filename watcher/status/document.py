@@ -1,15 +1,21 @@
 """The records of `watcher status --json` and `status.json` (contract: `watcher.status.v1`). None is unknown."""
 
+import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from watcher.status.bars import SCHEMA_NAME
+from watcher.status.bars import FILE_NAME, MAX_BYTES, SCHEMA_NAME, format_line, is_stale
+from watcher.system.files import read_file
 
+HEARTBEAT_EVERY = timedelta(minutes=5)  # how often a running daemon saves its heartbeat
+MAX_MISSED_HEARTBEATS = 3  # heartbeats after which a daemon that did not report its end counts as dead
 WAITING_STATE = "waiting"
 
 
@@ -123,3 +129,44 @@ def encode_json(document: Struct | Mapping[str, Any]) -> bytes:
 def format_json(document: Struct | Mapping[str, Any]) -> str:
     """The same, indented."""
     return msgspec.json.format(encode_json(document), indent=2).decode()
+
+
+def update_status(document: StatusDocument, now: datetime) -> StatusDocument:
+    """The document with what the time alone changes: staleness, expired snoozes, a daemon that fell silent."""
+    seen = document.daemon_seen_at
+    document = replace(
+        document,
+        generated_at=now,
+        providers=[_update_account(account, now) for account in document.providers],
+        snoozes=[each for each in document.snoozes if each.until is None or each.until > now],
+        daemon_running=document.daemon_running and seen is not None and is_heartbeat_recent(seen, now),
+    )
+    return replace(document, line=format_line(json.loads(encode_json(document)), now))
+
+
+def is_heartbeat_recent(at: datetime, now: datetime) -> bool:
+    """Whether a daemon that reported at that instant, and has not reported its end, still runs."""
+    return now - at < MAX_MISSED_HEARTBEATS * HEARTBEAT_EVERY
+
+
+def _update_account(account: AccountStatus, now: datetime) -> AccountStatus:
+    late = is_stale(
+        account.fetched_at, account.poll_every_seconds, account.next_poll_at, now, failing=account.error is not None
+    )
+    return replace(
+        account,
+        stale=late or (bool(account.windows) and all(window.stale for window in account.windows)),
+        windows=[
+            window if window.resets_at is None or window.resets_at > now else replace(window, pace=None)
+            for window in account.windows
+        ],
+    )
+
+
+def read_status(state_dir: Path, *, now: datetime) -> StatusDocument | None:
+    """The document, brought up to date; None if it is missing or of another version."""
+    try:
+        document = msgspec.json.decode(read_file(state_dir / FILE_NAME, MAX_BYTES), type=StatusDocument)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return update_status(document, now) if document.schema == SCHEMA_NAME else None

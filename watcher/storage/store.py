@@ -25,7 +25,6 @@ from watcher.storage.readings import Readings
 DATABASE_FILE_NAME = "watcher.db"
 CHANNEL_TESTED_PREFIX = "tried "  # and a channel's name: the fact that it took a test message
 METRICS_PROBLEMS_FACT = "metrics_problems"  # JSON: way out -> what is wrong with it
-HEARTBEAT_EVERY = timedelta(minutes=5)  # how often a running daemon saves its heartbeat
 KEEP_RAW = timedelta(days=14)  # readings and failed polls
 KEEP_HOURLY = timedelta(days=365)
 KEEP_DELIVERIES = timedelta(days=30)
