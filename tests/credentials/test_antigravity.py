@@ -193,7 +193,7 @@ def test_on_macos_and_windows_the_system_is_asked(tmp_path):
     path = write(tmp_path / "else where" / TAIL, LOGIN)
     line = f'77 "/Applications/Antigravity.app/Contents/MacOS/Electron" --user-data-dir="{tmp_path}/else where" --x'
     outputs = {
-        ("pgrep", "-i", "-f", "antigravity"): "77\n",
+        ("pgrep", "-U", str(os.getuid()), "-i", "-f", "(^|/)antigravity"): "77\n",
         ("ps", "-ww", "-o", "pid=,command=", "-p", "77"): line.replace('"', ""),
     }
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.test_sacred_logins import FILES
-from watcher.core.model import QueryResult
+from watcher.core.model import CommandResult, QueryResult
 from watcher.credentials import Credential, HostInfo, gemini
 from watcher.doctor.providers import describe_credential
 from watcher.polling import fetch
@@ -134,7 +134,13 @@ def test_what_is_shown_of_each_providers_logins_holds_no_secret(provider, tmp_pa
     cache = {"email": "user@example.com", "apiKey": "ya29.secret-of-the-editor"}
     env = {"GEMINI_CLIENT_ID": "client", "GEMINI_CLIENT_SECRET": "a-secret-of-the-client"}
     rows = QueryResult(rows=((json.dumps(cache), "a-long-secret-blob-of-text"),), modified_at=NOW, received_at=NOW)
-    around = HostInfo(home=tmp_path, env=env, platform="linux", run_command=None, read_database=lambda _: rows)
+    around = HostInfo(
+        home=tmp_path,
+        env=env,
+        platform="linux",
+        run_command=lambda _: CommandResult(exit_code=1),
+        read_database=lambda _: rows,
+    )
     (tmp_path / ".config/Antigravity/User/globalStorage").mkdir(parents=True)
     (tmp_path / ".config/Antigravity/User/globalStorage/state.vscdb").touch()
     logins = fetch.find_logins(provider, around).credentials

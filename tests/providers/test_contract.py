@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import responses
 
-from watcher.core.model import PollFailure, Response, Snapshot, WindowKind
+from watcher.core.model import Command, CommandResult, PollFailure, Response, Snapshot, WindowKind
 from watcher.credentials import HostInfo
 from watcher.demo import responses as simulated
 from watcher.demo.scenario import SimulatedDay
@@ -213,4 +213,8 @@ def surroundings(home: Path, **env: str) -> HostInfo:
     def refuse(question: object) -> Response:
         raise AssertionError(f"asked {question}")
 
-    return HostInfo(home=home, env=env, platform="linux", run_command=refuse, read_database=refuse)  # type: ignore[arg-type]
+    def refuse_programs(command: Command) -> CommandResult:
+        assert command.argv[0] == "secret-tool", f"asked {command}"  # which finds nothing in an empty keyring
+        return CommandResult(exit_code=1)
+
+    return HostInfo(home=home, env=env, platform="linux", run_command=refuse_programs, read_database=refuse)  # type: ignore[arg-type]

@@ -34,7 +34,7 @@ DESCRIPTIONS = {
     "providers.token": f"The login itself: {SECRET_DESCRIPTION}",
     "providers.database": "antigravity: path of state.vscdb.",
     "providers.accounts": "gemini_cli, antigravity: path of antigravity-accounts.json.",
-    "providers.source": "antigravity: cache (default), server or auto.",
+    "providers.source": "antigravity: cache, server or auto (default: its login, else the cache).",
     "providers.user_agent": "codex: the User-Agent of its requests, if a bot wall accepts only some.",
     "providers.reset_credits": "codex: whether to request, at most hourly, the reset credits and when they expire.",
     "providers.insecure": "Allow a base_url without TLS on another machine: the login goes there unencrypted.",

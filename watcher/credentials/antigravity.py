@@ -5,23 +5,30 @@ builds; both may exist and one may lack the login. A portable editor keeps it be
 anywhere: if the usual places have no login, the running editor's command line is read. An unchanged file is not opened
 again.
 
-The plugin opencode-antigravity-auth keeps its accounts in `antigravity-accounts.json`.
+Antigravity 2.x and its command-line tool `agy` keep their login in the system's keyring, or in
+`~/.gemini/antigravity-cli/antigravity-oauth-token`: `{token: {access_token, refresh_token, expiry (ISO)}}`. The plugin
+opencode-antigravity-auth keeps its accounts in `antigravity-accounts.json`.
 """
 
+import binascii
 import json
+import os
 import re
+import sys
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
 from watcher.core.model import Command, DatabaseQuery, QueryResult
-from watcher.credentials import Credential, HostInfo, files
+from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, files
+from watcher.credentials.chatgpt import decode_claims
 from watcher.credentials.files import get_absolute_path, get_mapping, get_text
 from watcher.credentials.opencode import list_config_folders, parse_expiry
 from watcher.errors import NotSignedInError, ProviderError, ShapeChangedError
+from watcher.system import clock
 
 STATUS_KEY = "antigravityAuthStatus"
 OAUTH_KEY = "antigravityUnifiedStateSync.oauthToken"  # read only so that `doctor` can report that it exists
@@ -78,7 +85,7 @@ def list_running_cache_paths(host_info: HostInfo) -> list[Path]:
     if host_info.proc_path is None:
         return []
     folders = []
-    for _, command in list_processes(host_info, "antigravity", host_info.proc_path):
+    for _, command in list_processes(host_info, ("antigravity",), host_info.proc_path):
         program = _EDITOR_PROGRAM.match(command)
         if program:
             folders += [Path(named.strip('"')) for named in _USER_DATA_OPTION.findall(command)]
@@ -131,6 +138,135 @@ def _read_credential(host_info: HostInfo, path: Path) -> tuple[Rank, Credential]
     rank = (bool(status), rows.modified_at.timestamp())
     _last_reads[str(path)] = (rows.version, rank, credential)
     return rank, credential
+
+
+# --- the login of Antigravity 2.x and of `agy` ------------------------------------------------------------------------
+
+
+OWN_LOGIN_NAME, OWN_SIGN_IN_HINT = "Antigravity CLI", "run `agy` once"
+TOKEN_FILE = Path(".gemini", "antigravity-cli", "antigravity-oauth-token")
+KEYRING_PATH = "keyring:gemini/antigravity"
+KEYRING_COMMANDS = {
+    "darwin": ("/usr/bin/security", "find-generic-password", "-s", "gemini", "-a", "antigravity", "-w"),
+    "linux": ("secret-tool", "lookup", "service", "gemini", "username", "antigravity"),
+}
+KEYRING_TIMEOUT_S = 2.0
+KEYRING_TTL_S = 60.0
+KEYRING_REFUSED_TTL_S = 6 * 3600.0
+LOCKED_EXIT_CODES = (36, 51, 128)  # of macOS' `security`: it may not ask, access refused, cancelled
+_keyring_reads: dict[Path, tuple[float, str]] = {}  # home -> when it may be read again, and what it held
+
+
+def find_own_login(host_info: HostInfo) -> list[Credential]:
+    """The keyring's login, else the token file's; [] if there is neither.
+
+    Raises:
+        UnusableSourceError: one of them cannot be used; it carries the login of the other.
+    """
+    return files.collect_credentials(
+        lambda: _find_in_keyring(host_info), lambda: _find_in_token_file(host_info), stop_at_first=True
+    )
+
+
+def _find_in_keyring(host_info: HostInfo) -> list[Credential]:
+    command = KEYRING_COMMANDS.get("linux" if host_info.platform.startswith("linux") else host_info.platform)
+    if command is None:
+        folder = (host_info.home / TOKEN_FILE).parent
+        if folder.exists() and not (host_info.home / TOKEN_FILE).exists():
+            raise NotSignedInError(
+                "Antigravity: the Windows Credential Manager is not read for its login:"
+                ' set source = "auto" under [providers.antigravity] and keep Antigravity or `agy` open'
+            )
+        return []
+    text = _read_keyring(host_info, command)
+    content = decode_keyring_value(text)
+    if text and not content:
+        raise NotSignedInError(f"Antigravity: its login in the keyring cannot be read: {OWN_SIGN_IN_HINT}")
+    return _parse_own_login(content, KEYRING_PATH) if content else []
+
+
+def _read_keyring(host_info: HostInfo, command: tuple[str, ...]) -> str:
+    """What the keyring holds, "" for nothing. A keyring that is locked is reported once, then left alone for hours."""
+    again_at_s, text = _keyring_reads.get(host_info.home, (0.0, ""))
+    if again_at_s > clock.monotonic_s() and not (text and host_info.force_refresh):
+        return text
+    result = host_info.run_command(Command(argv=command, timeout_s=KEYRING_TIMEOUT_S))
+    is_locked = result.timed_out or (host_info.platform == "darwin" and result.exit_code in LOCKED_EXIT_CODES)
+    text = result.stdout.strip() if result.exit_code == 0 else ""
+    ttl_s = KEYRING_REFUSED_TTL_S if is_locked else KEYRING_TTL_S
+    _keyring_reads[host_info.home] = clock.monotonic_s() + ttl_s, text
+    if is_locked:
+        raise NotSignedInError(
+            "Antigravity: the keyring asks for a password: unlock it and start this program again,"
+            ' or set source = "cache" under [providers.antigravity]'
+        )
+    return text
+
+
+def decode_keyring_value(text: str) -> dict[str, Any]:
+    """The JSON object in a keyring's text: plain, as hex digits, or `go-keyring-base64:`; in UTF-8 or UTF-16LE.
+
+    {} for anything else.
+    """
+    text = text.replace("\0", "").lstrip("\ufeff\ufffd").strip()  # UTF-16 that was read as UTF-8
+    try:
+        if re.fullmatch(r"([0-9a-fA-F]{2})+", text):
+            text = _decode_text(bytes.fromhex(text))
+        if text.startswith("go-keyring-base64:"):
+            text = _decode_text(binascii.a2b_base64(text.partition(":")[2]))
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _decode_text(data: bytes) -> str:
+    return data.decode("utf-16-le" if b"\0" in data else "utf-8", "replace").lstrip("\ufeff").strip()
+
+
+def _find_in_token_file(host_info: HostInfo) -> list[Credential]:
+    path = host_info.home / TOKEN_FILE
+    text = files.read_text(path, hint=OWN_SIGN_IN_HINT)
+    if text is None:
+        return []
+    content = decode_keyring_value(text)
+    if not content:
+        raise NotSignedInError(f"{path} is not JSON: {OWN_SIGN_IN_HINT}")
+    return _parse_own_login(content, str(path))
+
+
+def _parse_own_login(content: dict[str, Any], path: str) -> list[Credential]:
+    login = get_mapping(content, "token") or content
+    token = get_text(login, "access_token", "accessToken")
+    refresh_token = get_text(login, "refresh_token", "refreshToken")
+    if not token and not refresh_token:
+        raise NotSignedInError(f"Antigravity: {path} holds no token: {OWN_SIGN_IN_HINT}")
+    identity = decode_claims(get_text(content, "id_token") or get_text(login, "id_token"))
+    email = get_text(identity, "email") or get_text(content, "email")
+    expiry = next((login[name] for name in ("expiry", "expiry_date", "expiresAt") if name in login), None)
+    return [
+        Credential(
+            provider="antigravity",
+            source_name=OWN_LOGIN_NAME,
+            path=path,
+            token=token,
+            refresh_token=refresh_token,
+            expires_at=_parse_expiry(expiry),
+            account=email.casefold(),
+            account_name=email,
+            extra={} if email else {OWNER_UNKNOWN_KEY: "1"},
+        )
+    ]
+
+
+def _parse_expiry(value: object) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
+        return (
+            parse_expiry(value, None) if at is None else (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+        )
+    except (ValueError, OverflowError):
+        return parse_expiry(value, None)
 
 
 # --- the accounts of the plugin opencode-antigravity-auth -------------------------------------------------------------
@@ -227,7 +363,7 @@ def _parse_refusals(entry: Mapping[str, Any]) -> dict[str, datetime]:
     return {key: at for key, at in parsed.items() if at is not None}
 
 
-# --- Finds Antigravity's language server among the running processes: nothing else names its port and token -----------
+# --- Finds Antigravity's language server among the processes of this user: nothing else names its port -----------
 
 
 SOURCE_NAME = "Antigravity server"
@@ -235,28 +371,33 @@ ENDPOINTS_KEY = "bases"  # key of `Credential.extra`: JSON list of [address, tok
 NOT_RUNNING = Credential(provider="antigravity", source_name=SOURCE_NAME, path="process", extra={ENDPOINTS_KEY: "[]"})
 PROC_PATH = Path("/proc")
 
-_LSOF_PORT = re.compile(r"TCP (?:127\.0\.0\.1|\[::1\]|\*):(\d+) \(LISTEN\)")
+_LSOF_PORT = re.compile(r"TCP (?:127\.0\.0\.1|\*):(\d+) \(LISTEN\)")
+_LOOPBACK_ADDRESSES = frozenset(  # in /proc/net: where a server listens that is reached at 127.0.0.1
+    {"0100007F", "00000000", "0" * 32, "0000000000000000FFFF00000100007F"}
+)
 _TCP_STATE_LISTEN = "0A"  # in /proc/net/tcp
 _TIMEOUT_S = 5.0
 _SERVER_NAME = re.compile(r"(?:^|[/\\])language[_-]server(?:_(?:macos|linux|windows)\w*)?(?:\.exe)?\"?(?=\s|$)")
 _ANTIGRAVITY_MARKER = re.compile(
     r"--app_data_dir[= ]\"?antigravity|[/\\]antigravity[/\\]|(?:antigravity|gemini)\.app/", re.IGNORECASE
 )
-_SERVER_FLAG = re.compile(r"--(csrf_token|extension_server_port|extension_server_csrf_token)[= ]\"?([^\s\"]+)")
+_CLI_PROGRAM = re.compile(r"^(?:\"[^\"]*[/\\]|\S*[/\\])?agy(?:\.exe)?\"?(?=\s|$)", re.IGNORECASE)
+_TOKEN_FLAG = re.compile(r"--csrf_token[= ]\"?([^\s\"]+)")
 
 
 def find_servers(host_info: HostInfo, proc_path: Path = PROC_PATH) -> list[Credential]:
     """The running servers as one login, with every address to try; [] if none runs."""
     pids: list[str] = []
     endpoints: list[tuple[str, str]] = []  # several windows of one editor have one account
-    for pid, command in list_processes(host_info, "language-server", proc_path):
+    for pid, command in list_processes(host_info, ("language-server", "agy"), proc_path):
         if not _is_antigravity_server(command):
             continue
-        flags = dict(_SERVER_FLAG.findall(command))
-        found = _build_endpoints(list_listening_ports(host_info, pid, proc_path), flags)
-        if found:
+        named = _TOKEN_FLAG.search(command)
+        ports = sorted(set(list_listening_ports(host_info, pid, proc_path)))
+        if ports:
             pids.append(str(pid))
-            endpoints += found
+            token = named[1] if named else ""
+            endpoints += [(f"{scheme}://127.0.0.1:{port}", token) for scheme in ("https", "http") for port in ports]
     if not endpoints:
         return []
     return [
@@ -273,38 +414,41 @@ def find_servers(host_info: HostInfo, proc_path: Path = PROC_PATH) -> list[Crede
 def _is_antigravity_server(command: str) -> bool:
     """Whether this command line is Antigravity's server, and not a wrapper of it or another editor's."""
     program = command.split(" --", 1)[0]
+    if _CLI_PROGRAM.match(command):
+        return True
     return bool(_SERVER_NAME.search(program) and _ANTIGRAVITY_MARKER.search(command)) and "graftcp" not in command
-
-
-def _build_endpoints(ports: list[int], flags: dict[str, str]) -> list[tuple[str, str]]:
-    """Addresses to try with their tokens: TLS on every port, then plain HTTP on them, then the extension's port."""
-    token = flags.get("csrf_token", "")
-    endpoints = [(f"{scheme}://127.0.0.1:{port}", token) for scheme in ("https", "http") for port in sorted(set(ports))]
-    extension = flags.get("extension_server_port", "")
-    if extension.isdecimal() and 0 < int(extension) < 2**16:
-        endpoints.append((f"http://127.0.0.1:{extension}", flags.get("extension_server_csrf_token", token)))
-    return list(dict.fromkeys(endpoints))
 
 
 # --- running programs -------------------------------------------------------------------------------------------------
 
 
-def list_processes(host_info: HostInfo, name_prefix: str, proc_path: Path = PROC_PATH) -> list[tuple[int, str]]:
-    """Process id and command line of the programs that may have that name, and on Linux of all others too.
+def list_processes(
+    host_info: HostInfo, name_prefixes: tuple[str, ...], proc_path: Path = PROC_PATH
+) -> list[tuple[int, str]]:
+    """Process id and command line of this user's programs that may have such a name; on Linux, of all programs.
 
     Args:
         host_info: the machine.
-        name_prefix: how the program's name begins, in lower case, with `-` for `_` too.
+        name_prefixes: how the program's name begins, in lower case, with `-` for `_` too.
         proc_path: Linux's /proc.
     """
     if host_info.platform.startswith("linux"):
         return _list_proc_processes(proc_path)
     if host_info.platform == "win32":
-        query = f"Get-CimInstance Win32_Process -Filter \"Name LIKE '{name_prefix.replace('-', '%')}%'\""
-        shown = ' | ForEach-Object { "$($_.ProcessId) $($_.CommandLine)" }'
+        names = " OR ".join(f"Name LIKE '{each.replace('-', '%')}%'" for each in name_prefixes)
+        query = (
+            "$me = [Security.Principal.WindowsIdentity]::GetCurrent().Name;"
+            f' Get-CimInstance Win32_Process -Filter "{names}"'
+        )
+        shown = (
+            " | ForEach-Object { $o = Invoke-CimMethod -InputObject $_ -MethodName GetOwner;"
+            ' if ("$($o.Domain)\\$($o.User)" -eq $me) { "$($_.ProcessId) $($_.CommandLine)" } }'
+        )
         argv: tuple[str, ...] = ("powershell", "-NoProfile", "-NonInteractive", "-Command", query + shown)
     else:  # filtered by the system: the whole list may be longer than the output that is kept
-        pids = _run_program(host_info, "pgrep", "-i", "-f", name_prefix.replace("-", "[_-]")).split()
+        pattern = "|".join(f"(^|/){each.replace('-', '[_-]')}" for each in name_prefixes)
+        owner = ("-U", str(os.getuid())) if sys.platform != "win32" else ()
+        pids = _run_program(host_info, "pgrep", *owner, "-i", "-f", pattern).split()
         if not pids:
             return []
         argv = ("ps", "-ww", "-o", "pid=,command=", "-p", ",".join(pids))
@@ -317,7 +461,7 @@ def list_listening_ports(host_info: HostInfo, pid: int, proc_path: Path = PROC_P
     if host_info.platform.startswith("linux"):
         return _list_proc_ports(proc_path, pid)
     if host_info.platform == "win32":
-        row = rf"TCP\s+\S+:(\d+)\s+\S+\s+LISTENING\s+{pid}\s*$"
+        row = rf"TCP\s+(?:127\.0\.0\.1|0\.0\.0\.0|\[::\]):(\d+)\s+\S+\s+LISTENING\s+{pid}\s*$"
         found = re.findall(row, _run_program(host_info, "netstat", "-ano", "-p", "TCP"), re.MULTILINE)
     else:  # without -a, lsof lists what matches any of the conditions
         output = _run_program(host_info, "lsof", "-nP", "-iTCP", "-sTCP:LISTEN", "-a", "-p", str(pid))
@@ -333,6 +477,8 @@ def _list_proc_processes(proc_path: Path) -> list[tuple[int, str]]:
     found = []
     for folder in proc_path.glob("[0-9]*"):
         try:
+            if sys.platform != "win32" and folder.stat().st_uid != os.getuid():
+                continue
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:  # it ended meanwhile, or belongs to another user
             continue
@@ -353,7 +499,8 @@ def _list_proc_ports(proc_path: Path, pid: int) -> list[int]:
         except OSError:
             continue
         rows = [line.split() for line in lines]
-        found += [
-            int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == _TCP_STATE_LISTEN and row[9] in inodes
-        ]
+        for row in rows:
+            address, _, port = row[1].rpartition(":")
+            if row[3] == _TCP_STATE_LISTEN and row[9] in inodes and address in _LOOPBACK_ADDRESSES:
+                found.append(int(port, 16))
     return found

@@ -17,7 +17,7 @@ from watcher.providers import Provider, codex
 from watcher.providers.registry import PROVIDERS
 from watcher.status.document import AccountStatus, Problem
 
-REFRESHABLE_PROVIDERS = frozenset({"gemini_cli"})  # whose tokens this program renews, in memory
+REFRESHABLE_PROVIDERS = frozenset({"gemini_cli", "antigravity"})  # whose tokens this program renews, in memory
 _MAX_FACT_LENGTH = 500  # scopes and paths may be long
 NEEDS_USER_ACTION = frozenset({"not_signed_in", "expired", "forbidden", "blocked"})
 """Kinds of failure that waiting does not fix."""

@@ -31,7 +31,7 @@ class Overrides(Struct, frozen=True, kw_only=True):
     database: str | None = None  # antigravity: state.vscdb
     accounts: str | None = None  # gemini_cli, antigravity: antigravity-accounts.json
     base_url: str | None = None  # where every request goes; codex: also where an API key's usage may be read
-    source: str | None = None  # antigravity: cache (default), server or auto
+    source: str | None = None  # antigravity: cache, server or auto; None: its own login, else the cache
     user_agent: str | None = None  # codex: the User-Agent to send
     reset_credits: bool | None = None  # codex: whether to request the reset credits
 

@@ -44,6 +44,8 @@ def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderS
     project, plan = yield from session.fetch_project()
     content, response = yield from session.call_api("retrieveUserQuota", {"project": project} if project else {})
     readings = parse_readings(content, has_project=bool(project))
+    if credential.extra.get("project") and not any(each.used_percent for each in readings):
+        yield from session.load_project()  # an account that is no longer served looks full for ever
     notes = [*parsing.describe_unknown(readings), *([] if project else [NO_PROJECT_NOTE])]
     notes += session.describe_plugin_refusal(response.received_at)
     return Snapshot(

@@ -1,12 +1,14 @@
 """Google's Cloud Code API, for Gemini CLI and Antigravity: tokens, errors, the account's owner and its project.
 
-`https://cloudcode-pa.googleapis.com/v1internal:*` (observed only; last checked 2026-11-22). Access tokens are renewed
-in memory at `https://oauth2.googleapis.com/token`; the owner of a login that does not name one is requested from
+`https://cloudcode-pa.googleapis.com/v1internal:*` (observed only; last checked 2026-11-28); Antigravity's true quota is
+at `https://daily-cloudcode-pa.googleapis.com`. Access tokens are renewed in memory at
+`https://oauth2.googleapis.com/token`; the owner of a login that does not name one is requested from
 `https://www.googleapis.com/oauth2/v1/userinfo` (both documented).
 """
 
 import json
 import re
+import sys
 from collections.abc import Generator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +17,7 @@ from msgspec.structs import replace
 
 from watcher.core.model import Request, Response
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential
+from watcher.credentials.antigravity import OWN_LOGIN_NAME, OWN_SIGN_IN_HINT
 from watcher.credentials.gemini import CLIENTS_KEY, LIMITED_UNTIL_KEY
 from watcher.errors import (
     ExpiredError,
@@ -29,6 +32,7 @@ from watcher.providers import ProviderState, parsing
 
 TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 API_URL = "https://cloudcode-pa.googleapis.com/v1internal:"
+DAILY_API_URL = "https://daily-cloudcode-pa.googleapis.com/v1internal:"
 PROJECTS_URL = "https://cloudresourcemanager.googleapis.com/v1/projects"
 USER_INFO_URL = "https://www.googleapis.com/oauth2/v1/userinfo?alt=json"
 EXPIRY_MARGIN = timedelta(seconds=60)  # a token that ends sooner counts as expired
@@ -39,6 +43,10 @@ CLIENT_METADATA = {
     "antigravity": {"ideType": "ANTIGRAVITY", "platform": "PLATFORM_UNSPECIFIED", "pluginType": "GEMINI"},
 }
 GEMINI_CLI_NAME = "Gemini CLI"
+ANTIGRAVITY_USER_AGENT = f"antigravity/cli/1.1.11 {sys.platform}"
+UNSUPPORTED_MESSAGE = (
+    f"{GEMINI_CLI_NAME}: Google ended it for personal accounts on 2026-06-18: use Antigravity, or a Workspace account"
+)
 FORBIDDEN_HINTS = (
     ("SERVICE_DISABLED", "enable the Cloud Code API in its Google Cloud project"),
     ("PERMISSION_DENIED", "check the project and the account's rights in it"),
@@ -54,19 +62,17 @@ class GoogleSession:
     def __init__(self, credential: Credential, now: datetime, provider_state: ProviderState) -> None:
         self._credential, self._now = credential, now
         self._name = "Antigravity" if credential.provider == "antigravity" else GEMINI_CLI_NAME
-        self._sign_in_hint = (
-            "run `gemini` once"
-            if credential.source_name == "Gemini CLI"
-            else "sign in again with `opencode auth login`"
-        )
+        hints = {"Gemini CLI": "run `gemini` once", OWN_LOGIN_NAME: OWN_SIGN_IN_HINT}
+        self._sign_in_hint = hints.get(credential.source_name, "sign in again with `opencode auth login`")
         login = hash((credential.refresh_token, credential.account))
         if provider_state.get("google", {}).get("login") != login:
             provider_state["google"] = {"login": login}
         self._memory: dict[str, Any] = provider_state["google"]
 
-    def call_api(self, method: str, body: Mapping[str, Any]) -> JsonConversation:
+    def call_api(self, method: str, body: Mapping[str, Any], api_url: str = API_URL) -> JsonConversation:
         """The JSON answer of one method, with its `Response`; a refused token is renewed once."""
-        return self._send(Request(method="POST", url=f"{API_URL}{method}", json=dict(body)))
+        headers = {"User-Agent": ANTIGRAVITY_USER_AGENT} if self._credential.provider == "antigravity" else {}
+        return self._send(Request(method="POST", url=f"{api_url}{method}", json=dict(body), headers=headers))
 
     def _send(self, request: Request) -> JsonConversation:
         token, is_new = yield from self._get_access_token()
@@ -94,8 +100,9 @@ class GoogleSession:
         """A new access token for the refresh token, requested as each known client until one owns it."""
         clients = json.loads(self._credential.extra.get(CLIENTS_KEY, "[]"))
         if not clients:
+            other = f", or {OWN_SIGN_IN_HINT}" if self._credential.source_name == OWN_LOGIN_NAME else ""
             raise NotSignedInError(
-                f"{self._name}: its access token has ended and renewing it needs {CLIENT_VARIABLES}: set both"
+                f"{self._name}: its access token has ended and renewing it needs {CLIENT_VARIABLES}: set both{other}"
             )
         for id_, secret in clients:
             form = {"client_id": id_, "client_secret": secret, "grant_type": "refresh_token"}
@@ -126,10 +133,7 @@ class GoogleSession:
 
     def _raise_for_error(self, response: Response) -> None:
         if is_account_unsupported(response):
-            raise UnsupportedError(
-                f"{GEMINI_CLI_NAME}: Google ended it for personal accounts on 2026-06-18: use Antigravity,"
-                " or a Workspace account"
-            )
+            raise UnsupportedError(UNSUPPORTED_MESSAGE)
         if response.status == 429:  # noqa: PLR2004
             wait = parse_retry_delay(response) or parsing.parse_retry_after(response)
             raise RateLimitedError(f"{self._name}: asked too often (429): it is asked again later", wait)
@@ -168,6 +172,10 @@ class GoogleSession:
         """
         if self._credential.extra.get("project"):
             return self._credential.extra["project"], None
+        return (yield from self.load_project())
+
+    def load_project(self) -> Generator[Request, Response, tuple[str, str | None]]:
+        """The same from Code Assist, which also says that an account is no longer served."""
         if "project" in self._memory and self._memory["project_until"] > self._now:
             return self._memory["project"], self._memory["plan"]
         try:
@@ -177,6 +185,8 @@ class GoogleSession:
             raise
         except ProviderError:
             return "", None
+        if _is_ineligible(content):
+            raise UnsupportedError(UNSUPPORTED_MESSAGE)
         inner = parsing.get_mapping(content, "cloudaicompanionProject")
         project = parsing.parse_text(content.get("cloudaicompanionProject")) or parsing.parse_first(
             parsing.parse_text, inner, "id", "projectId"
@@ -207,7 +217,14 @@ class GoogleSession:
 
 
 def _with_token(request: Request, token: str) -> Request:
-    return replace(request, headers={"Authorization": f"Bearer {token}", "Accept": "application/json"})
+    headers = {**request.headers, "Authorization": f"Bearer {token}", "Accept": "application/json"}
+    return replace(request, headers=headers)
+
+
+def _is_ineligible(content: Mapping[str, Any]) -> bool:
+    """Whether `loadCodeAssist` answers, under status 200, that this account is no longer served."""
+    reasons = [each.get("reasonCode") for each in parsing.as_mappings(content.get("ineligibleTiers"))]
+    return "UNSUPPORTED_CLIENT" in reasons and not (content.get("currentTier") or content.get("paidTier"))
 
 
 def _parse_oauth_error(response: Response) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from watcher.core.model import PollFailure, Snapshot
+from watcher.core.model import CommandResult, PollFailure, Snapshot
 from watcher.credentials import HostInfo
 from watcher.polling import fetch
 from watcher.providers import Overrides
@@ -33,6 +33,10 @@ sys.stdin.read()
 """
 
 
+def no_program(_):
+    return CommandResult(exit_code=None)
+
+
 def login(proto):
     return json.dumps(
         {"name": "User", "email": "user@example.com", "apiKey": "ya29.x", "userStatusProtoBinaryBase64": proto}
@@ -53,7 +57,11 @@ def database(tmp_path):
 
 def asked(home, overrides=None):
     around = HostInfo(
-        home=home, env={}, platform="linux", run_command=None, read_database=foreign_databases.read_database
+        home=home,
+        env={},
+        platform="linux",
+        run_command=no_program,
+        read_database=foreign_databases.read_database,
     )
     found = fetch.find_logins(PROVIDER, around, overrides or Overrides(), now=lambda: NOW)
     if found.failures:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.core.model import PollFailure, Request, Response, Snapshot
+from watcher.core.model import CommandResult, PollFailure, Request, Response, Snapshot, WindowKind
 from watcher.credentials import HostInfo
 from watcher.errors import OfflineError, ShapeChangedError
 from watcher.polling import fetch
@@ -58,6 +58,10 @@ def accounts(home, *emails, path=".config/opencode/antigravity-accounts.json", a
     return str(where)
 
 
+def no_program(_):
+    return CommandResult(exit_code=None, stderr="cannot start")
+
+
 class Door:
     """Google, answering by the method that is asked for; what it does not know is offline."""
 
@@ -79,7 +83,11 @@ class Door:
 
 def asked(home, door, overrides=None, env=CLIENT):
     around = HostInfo(
-        home=home, env=env, platform="linux", run_command=None, read_database=foreign_databases.read_database
+        home=home,
+        env=env,
+        platform="linux",
+        run_command=no_program,
+        read_database=foreign_databases.read_database,
     )
     found = fetch.find_logins(PROVIDER, around, overrides or Overrides(), now=lambda: NOW)
     if not found.credentials:
@@ -105,14 +113,14 @@ def test_signed_out_in_the_cache_the_active_account_is_asked_for(tmp_path):
     assert {each.window: each.used_percent for each in snapshot.readings} == {
         "gemini_3_1_pro_high": pytest.approx(80),
         "claude_sonnet_4_6_thinking": None,
-        "gpt": 0,
+        "gpt": None,
         "odd": None,
     }
     assert snapshot.readings[0].resets_at == datetime(2026, 11, 23, tzinfo=UTC)
-    assert not any(each.low_confidence or each.stale for each in snapshot.readings)
+    assert all(each.low_confidence for each in snapshot.readings)
+    assert not any(each.stale for each in snapshot.readings)
     assert f"signed out: no login in {path}" in snapshot.note
-    assert "not said how much is left (possibly exhausted): Claude Sonnet" in snapshot.note
-    assert door.methods() == ["token", "fetchAvailableModels"]
+    assert door.methods() == ["token", "retrieveUserQuotaSummary", "fetchAvailableModels"]
     assert door.asked[0].form["refresh_token"] == "1//me@x.io"
     assert door.asked[1].json == {"project": "project-1"}
     assert door.asked[1].headers["Authorization"] == "Bearer ya29.new"
@@ -140,7 +148,11 @@ def test_google_is_asked_every_five_minutes_and_after_a_reset_however_often_the_
     model = {"displayName": "A", "quotaInfo": {"remainingFraction": 0.5, "resetTime": reset}}
     door = Door(fetchAvailableModels={"models": {"a": model}})
     around = HostInfo(
-        home=tmp_path, env=CLIENT, platform="linux", run_command=None, read_database=foreign_databases.read_database
+        home=tmp_path,
+        env=CLIENT,
+        platform="linux",
+        run_command=no_program,
+        read_database=foreign_databases.read_database,
     )
     (credential,) = fetch.find_logins(PROVIDER, around).credentials
     kept = {}
@@ -217,20 +229,107 @@ def test_without_a_cache_and_without_a_named_file_there_is_no_login(tmp_path):
     assert asked(tmp_path, Door()) is None
 
 
-@pytest.mark.parametrize(
-    ("quota", "believed"),
-    [
-        ({"buckets": [{"modelId": "m", "remainingFraction": 0.5}]}, False),
-        ({"buckets": [{"modelId": "m", "remainingFraction": 1}]}, True),
-        (None, True),
-    ],
-)
-def test_every_model_full_is_checked_against_the_other_address(tmp_path, quota, believed):
+BUCKETS = [
+    {"bucketId": "gemini-weekly", "window": "weekly", "remainingFraction": 0.03, "resetTime": RESET},
+    {"bucketId": "gemini-5h", "window": "5h", "remainingFraction": 0.25},
+    {"bucketId": "3p-weekly", "window": "WEEKLY", "remainingFraction": 1},
+    {"bucketId": "3p-5h", "window": "FIVE_HOUR", "disabled": True, "remainingFraction": 1},
+    {"bucketId": "weekly words", "displayName": "Weekly", "window": "5h", "remainingFraction": 0.5},
+]
+GROUPS = {"groups": [{"displayName": "Pool", "buckets": BUCKETS}]}
+
+
+@pytest.mark.parametrize("wrap", [[], ["quotaSummary"], ["response"], ["response", "quotaSummary"]])
+def test_the_daily_host_gives_the_true_quota_by_the_length_that_it_names(tmp_path, wrap):
     cache(tmp_path)
     accounts(tmp_path, "me@x.io")
-    snapshot = asked(tmp_path, Door(fetchAvailableModels=FULL, retrieveUserQuota=quota))
-    assert [each.low_confidence for each in snapshot.readings] == [not believed]
-    assert ("every model full: not believed" in snapshot.note) is not believed
+    answer = GROUPS
+    for name in reversed(wrap):
+        answer = {name: answer}
+    door = Door(retrieveUserQuotaSummary=answer, fetchAvailableModels=FULL)
+    snapshot = asked(tmp_path, door)
+    assert {each.window: (each.kind, each.used_percent, each.low_confidence) for each in snapshot.readings} == {
+        "gemini_weekly": (WindowKind.WEEKLY, 97, False),
+        "gemini_5h": (WindowKind.SESSION, 75, False),
+        "3p_weekly": (WindowKind.WEEKLY, 0, False),
+        "3p_5h": (WindowKind.SESSION, None, False),
+        "weekly_words": (WindowKind.SESSION, 50, False),
+    }
+    assert door.methods() == ["token", "retrieveUserQuotaSummary"]
+    assert door.asked[1].url == "https://daily-cloudcode-pa.googleapis.com/v1internal:retrieveUserQuotaSummary"
+    assert door.asked[1].json == {"project": "project-1"}
+    assert door.asked[1].headers["User-Agent"].startswith("antigravity/cli/")
+
+
+def test_full_at_the_production_host_alone_is_unknown(tmp_path):
+    cache(tmp_path)
+    accounts(tmp_path, "me@x.io")
+    for refusal in (None, (404, {}), (403, {"error": {}}), {"groups": []}):
+        snapshot = asked(tmp_path, Door(retrieveUserQuotaSummary=refusal, fetchAvailableModels=FULL))
+        assert [(each.used_percent, each.low_confidence) for each in snapshot.readings] == [(None, True)]
+        assert "only the production host answered" in snapshot.note
+
+
+def test_a_rate_limit_of_the_daily_host_sends_nobody_to_the_production_host(tmp_path):
+    door = Door(retrieveUserQuotaSummary=(429, {}), fetchAvailableModels=FULL)
+    failure = asked(tmp_path, door, Overrides(accounts=accounts(tmp_path, "me@x.io")))
+    assert failure.kind == "rate_limited"
+    assert "fetchAvailableModels" not in door.methods()
+
+
+# --- the login of Antigravity 2.x and of `agy` ------------------------------------------------------------------------
+
+
+def write_own_login(home, expiry="2026-11-22T09:00:00.123456789+09:00"):
+    path = home / ".gemini/antigravity-cli/antigravity-oauth-token"
+    path.parent.mkdir(parents=True)
+    token = {"access_token": "ya29.own", "refresh_token": "1//own", "expiry": expiry, "token_type": "Bearer"}
+    path.write_text(json.dumps({"token": token, "auth_method": "consumer"}))
+    return path
+
+
+OWN_ANSWERS = {
+    "loadCodeAssist": {"cloudaicompanionProject": "p-1", "paidTier": {"name": "Google AI Pro"}},
+    "userinfo?alt=json": {"email": "Me@x.io"},
+    "retrieveUserQuotaSummary": GROUPS,
+}
+
+
+def test_the_own_login_is_asked_with_its_own_token_before_an_old_cache_is_read(tmp_path):
+    write_own_login(tmp_path, "2026-11-22T11:00:00+09:00")
+    cache(tmp_path, email="me@x.io", userStatusProtoBinaryBase64=HALF)
+    door = Door(**OWN_ANSWERS)
+    snapshot = asked(tmp_path, door)
+    assert (snapshot.account_name, snapshot.plan) == ("Me@x.io", "Google AI Pro")
+    assert snapshot.readings[0].used_percent == 97
+    assert "token" not in door.methods()
+    assert {each.headers["Authorization"] for each in door.asked} == {"Bearer ya29.own"}
+
+
+def test_an_own_login_that_has_ended_is_renewed_in_memory(tmp_path):
+    path = write_own_login(tmp_path)
+    before = path.read_bytes()
+    door = Door(**OWN_ANSWERS)
+    assert asked(tmp_path, door).readings[0].used_percent == 97
+    assert door.asked[0].form["refresh_token"] == "1//own"
+    assert path.read_bytes() == before
+
+
+def test_without_a_client_an_ended_own_login_says_what_to_do_or_leaves_the_cache(tmp_path):
+    write_own_login(tmp_path)
+    failure = asked(tmp_path, Door(), env={})
+    assert failure.kind == "not_signed_in"
+    assert failure.message.endswith("set both, or run `agy` once")
+    cache(tmp_path, email="me@x.io", userStatusProtoBinaryBase64=HALF)
+    snapshot = asked(tmp_path, Door(), env={})
+    assert [each.source for each in snapshot.readings] == ["cache"]
+
+
+def test_the_stale_jetski_file_is_not_read(tmp_path):
+    path = tmp_path / ".gemini/jetski-standalone-oauth-token"
+    path.parent.mkdir()
+    path.write_text('{"access_token": "ya29.stale"}')
+    assert asked(tmp_path, Door(**OWN_ANSWERS)) is None
 
 
 @pytest.mark.parametrize(
@@ -263,7 +362,11 @@ def test_a_named_accounts_file_that_is_broken_is_one_line_and_hides_no_cache(tmp
     path = tmp_path / "elsewhere.json"
     path.write_text("{")
     around = HostInfo(
-        home=tmp_path, env=CLIENT, platform="linux", run_command=None, read_database=foreign_databases.read_database
+        home=tmp_path,
+        env=CLIENT,
+        platform="linux",
+        run_command=no_program,
+        read_database=foreign_databases.read_database,
     )
     found = fetch.find_logins(PROVIDER, around, Overrides(accounts=str(path)), now=lambda: NOW)
     assert [each.account for each in found.credentials] == ["me@x.io"]
@@ -303,7 +406,7 @@ def test_an_unchanged_cache_is_not_opened_again(tmp_path):
         opened.append(not rows.unchanged)
         return rows
 
-    around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=None, read_database=read)
+    around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=no_program, read_database=read)
 
     def poll_once():
         (credential,) = fetch.find_logins(PROVIDER, around, now=lambda: at[0]).credentials

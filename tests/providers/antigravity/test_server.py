@@ -168,6 +168,42 @@ def test_what_is_not_antigravity_s_server_is_left_alone(tmp_path, name, flags):
 
 
 @linux
+@pytest.mark.parametrize("source", ["server", "auto"])
+def test_the_command_line_tool_is_found_without_a_language_server_in_its_name(tmp_path, source):
+    with running("new", "chat", name="/home/me/.local/bin/agy", token=None):
+        snapshot = asked(tmp_path, source)
+    assert {each.window for each in snapshot.readings} >= {"gemini_weekly", "gemini_5h"}
+
+
+@linux
+def test_another_user_s_server_is_not_asked(tmp_path, monkeypatch):
+    with running("old"):
+        monkeypatch.setattr(antigravity.os, "getuid", lambda: os.geteuid() + 1)
+        assert antigravity.find_servers(machine(tmp_path)) == []
+
+
+@linux
+def test_a_port_of_another_process_is_not_asked_whatever_the_command_line_says(tmp_path):
+    with running("old", *MARK, "--extension_server_port", "9") as (_, port):
+        (found,) = antigravity.find_servers(machine(tmp_path))
+    assert {address.rpartition(":")[2] for address, _ in json.loads(found.extra["bases"])} == {str(port)}
+
+
+def test_only_sockets_reached_at_the_loopback_address_count(tmp_path):
+    folder = tmp_path / "7"
+    (folder / "fd").mkdir(parents=True)
+    (tmp_path / "net").mkdir()
+    (folder / "cmdline").write_bytes(b"/x/agy\0")
+    rows = ["header"]
+    for inode, address in enumerate(["0100007F", "00000000", "0700A8C0", "0" * 24 + "01000000"], 1):
+        (folder / "fd" / str(inode)).symlink_to(f"socket:[{inode}]")
+        rows.append(f"{inode}: {address}:{8000 + inode:04X} 0:0 0A 0:0 0:0 0 0 0 {inode}")
+    (tmp_path / "net" / "tcp").write_text("\n".join(rows))
+    (found,) = antigravity.find_servers(machine(tmp_path), proc_path=tmp_path)
+    assert {address.rpartition(":")[2] for address, _ in json.loads(found.extra["bases"])} == {"8001", "8002"}
+
+
+@linux
 @pytest.mark.parametrize(
     ("name", "flags"),
     [
@@ -192,7 +228,7 @@ def test_the_token_shows_nowhere(tmp_path):
 
 @linux
 def test_a_server_that_refuses_its_token_is_no_reading(tmp_path, monkeypatch):
-    monkeypatch.setattr(antigravity, "_SERVER_FLAG", antigravity.re.compile("--(csrf)_(nothing)"))
+    monkeypatch.setattr(antigravity, "_TOKEN_FLAG", antigravity.re.compile("--csrf_(nothing)"))
     with running("old"):
         failure = asked(tmp_path)
     assert (failure.kind, failure.message) == (
@@ -250,7 +286,7 @@ COMMAND = (
 
 def test_macos_is_asked_through_pgrep_ps_and_lsof(tmp_path):
     outputs = {
-        ("pgrep", "-i", "-f", "language[_-]server"): "77\n88\n",
+        ("pgrep", "-U", str(os.getuid()), "-i", "-f", "(^|/)language[_-]server|(^|/)agy"): "77\n88\n",
         ("ps", "-ww", "-o", "pid=,command=", "-p", "77,88"): f"   77 {COMMAND}\n   88 grep language_server\n",
         ("lsof", "-nP", "-iTCP", "-sTCP:LISTEN", "-a", "-p", "77"): (
             "COMMAND PID USER FD TYPE DEVICE SIZE/OFF NODE NAME\n"
@@ -267,7 +303,6 @@ def test_macos_is_asked_through_pgrep_ps_and_lsof(tmp_path):
         ["https://127.0.0.1:51002", "abc"],
         ["http://127.0.0.1:51001", "abc"],
         ["http://127.0.0.1:51002", "abc"],
-        ["http://127.0.0.1:51000", "def"],
     ]
 
 

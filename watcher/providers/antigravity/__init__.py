@@ -1,13 +1,15 @@
-"""Antigravity: what its own cache says is left of each model, without a request.
+"""Antigravity: what Google says is left, or what its own cache or running server says.
 
-Observed only: the layout of `state.vscdb` (SQLite) and of the protobuf in it is not documented; last checked
-2026-11-22. Needs no secret: Antigravity's file is only read (`cache`). If nobody is signed in there, the quota of the
-same account of `antigravity-accounts.json` is requested from Google. With `source = "server"` or `"auto"` the
-running editor's language server is asked first (`server`).
+Observed only; last checked 2026-11-28. Needs the login of Antigravity 2.x or `agy`, which asks Google's daily host
+(`retrieveUserQuotaSummary` is the true quota), or else no secret: Antigravity's file `state.vscdb` is only read
+(`cache`). If nobody is signed in there, Google is asked for the same account of `antigravity-accounts.json`. With
+`source = "server"` or `"auto"` the running language server is asked first (`server`).
 """
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+import json
+from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from msgspec import structs
@@ -16,31 +18,65 @@ from watcher.core.model import Reading, Request, Response, Snapshot
 from watcher.credentials import Credential, HostInfo, gemini
 from watcher.credentials import antigravity as antigravity_logins
 from watcher.credentials.antigravity import ANTIGRAVITY_POOLS
-from watcher.credentials.files import UnusableSourceError
-from watcher.errors import NotSignedInError, ProviderError, ShapeChangedError, UnsupportedError
+from watcher.credentials.files import UnusableSourceError, collect_credentials
+from watcher.errors import (
+    ExpiredError,
+    NotSignedInError,
+    ProviderError,
+    RateLimitedError,
+    ShapeChangedError,
+    UnsupportedError,
+)
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, parsing
 from watcher.providers.antigravity import cache, server
-from watcher.providers.google import GoogleSession
+from watcher.providers.google import DAILY_API_URL, GoogleSession
 
 
 def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
-    """The cache, or the running server if `source` says so; [] if there is neither."""
-    if overrides.source not in ("server", "auto"):
-        return _find_cache(host_info, overrides)
-    servers = antigravity_logins.find_servers(host_info)
+    """The login of Antigravity 2.x, else the cache; the running server before them if `source` says so.
+
+    Raises:
+        UnusableSourceError: a place cannot be used; it carries the logins of the others.
+    """
+    servers = antigravity_logins.find_servers(host_info) if overrides.source in ("server", "auto") else []
     if overrides.source == "server":
         return servers or [antigravity_logins.NOT_RUNNING]
+    is_place_named = overrides.source == "cache" or overrides.database or overrides.accounts
+    if is_place_named:
+        sources = [partial(_find_cache, host_info, overrides)]
+    else:
+        sources = [partial(_find_own_login, host_info), partial(_find_cache, host_info, overrides)]
     try:
-        caches = _find_cache(host_info, overrides)
-    except ProviderError:
+        return collect_credentials(*sources, select=partial(_combine, servers))
+    except UnusableSourceError as error:
         if not servers:
             raise
-        return servers
-    if servers and caches and FALLBACK_REASON_KEY not in caches[0].extra:
-        cached = caches[0]
-        extra = {**servers[0].extra, "database": cached.path}  # read if the server does not answer
-        return [structs.replace(servers[0], account=cached.account, account_name=cached.account_name, extra=extra)]
-    return servers or caches
+        return error.credentials
+
+
+def _find_own_login(host_info: HostInfo) -> Sequence[Credential]:
+    clients = gemini.find_clients(host_info.env)
+    extra = {FALLBACK_REASON_KEY: "", **({gemini.CLIENTS_KEY: json.dumps(clients)} if clients else {})}
+    try:
+        found = antigravity_logins.find_own_login(host_info)
+    except UnusableSourceError as error:
+        found = [structs.replace(each, extra={**each.extra, **extra}) for each in error.credentials]
+        raise UnusableSourceError(found, error.errors) from None
+    return [structs.replace(each, extra={**each.extra, **extra}) for each in found]
+
+
+def _combine(servers: Sequence[Credential], found: list[Credential]) -> list[Credential]:
+    """The logins, with the cache behind a login that may be the same person's, and all that behind a server."""
+    if (len(found) > 1 and "" in (found[0].account, found[1].account)) or len({each.account for each in found}) == 1:
+        extra = {"database": found[-1].path, **found[0].extra} if len(found) > 1 else {}
+        found = [structs.replace(found[0], extra=extra or found[0].extra)]
+    if not servers or not found:
+        return [*servers] or found
+    first, server_login = found[0], servers[0]
+    extra = {**first.extra, **server_login.extra}
+    if FALLBACK_REASON_KEY not in first.extra:
+        extra["database"] = first.path
+    return [structs.replace(first, source_name=server_login.source_name, path=server_login.path, extra=extra)]
 
 
 def _find_cache(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
@@ -58,18 +94,18 @@ def _find_cache(host_info: HostInfo, overrides: Overrides) -> Sequence[Credentia
 
 
 def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderState) -> Conversation:
-    """What is left of each model, from the place where the login was found."""
-    path = credential.path
-    if antigravity_logins.ENDPOINTS_KEY in credential.extra:
+    """What is left of each model, from the place where the login was found, else from the ones behind it."""
+    reason = credential.extra.get(FALLBACK_REASON_KEY)
+    has_server = antigravity_logins.ENDPOINTS_KEY in credential.extra
+    path = credential.extra.get("database", "" if has_server or reason is not None else credential.path)
+    if has_server:
         try:
             return (yield from server.fetch_server_usage(credential))
         except ProviderError:
-            path = credential.extra.get("database", "")
-            if not path:
+            if not path and reason is None:
                 raise
-    reason = credential.extra.get(FALLBACK_REASON_KEY)
     if reason is not None:
-        return (yield from fetch_cloud_usage(credential, now, provider_state, reason))
+        return (yield from _fetch_cloud_or_cache(credential, now, provider_state, path))
     try:
         return (yield from cache.fetch_cached_usage(path, provider_state, credential.account_name))
     except NotSignedInError as error:
@@ -77,6 +113,20 @@ def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderS
             raise
         try:
             return (yield from fetch_cloud_usage(credential, now, provider_state, str(error)))
+        except ProviderError:
+            raise error from None
+
+
+def _fetch_cloud_or_cache(
+    credential: Credential, now: datetime, provider_state: ProviderState, path: str
+) -> Conversation:
+    try:
+        return (yield from fetch_cloud_usage(credential, now, provider_state, credential.extra[FALLBACK_REASON_KEY]))
+    except ProviderError as error:
+        if not path:
+            raise
+        try:
+            return (yield from cache.fetch_cached_usage(path, provider_state, credential.account_name))
         except ProviderError:
             raise error from None
 
@@ -95,13 +145,14 @@ PROVIDER = Provider(
 )
 
 
-# --- Antigravity's quota from Google, for an account of opencode-antigravity-auth: used if the cache has no login -----
+# --- Antigravity's quota from Google ----------------------------------------------------------------------------------
 
 
 PLAN_NAME = "accounts-fallback"
-FALLBACK_REASON_KEY = "alone"  # key of `Credential.extra`: why there is no cache
+FALLBACK_REASON_KEY = "alone"  # key of `Credential.extra`: why Google is asked before the cache; "": own login
 FETCH_EVERY = timedelta(minutes=5)  # the cache may be read every minute; Google is asked as rarely as for Gemini CLI
-UNUSED_BELOW_PERCENT = 0.1  # a model with less use counts as full
+DOUBT_NOTE = "low confidence: only the production host answered"
+UNUSED_BELOW_PERCENT = 0.1  # a model with less use counts as full, which is unknown at the production host
 
 
 def add_account(cache: Credential, host_info: HostInfo, path: str | None) -> Credential:
@@ -141,36 +192,55 @@ def fetch_cloud_usage(
         has_reset = any(each.resets_at and each.resets_at <= now for each in last.readings)
         if not has_reset:
             return structs.replace(last, at=now)
-    session = GoogleSession(structs.replace(credential, token=""), now, provider_state)  # the token is the editor's own
+    is_own = FALLBACK_REASON_KEY in credential.extra and not reason
+    if not is_own:
+        credential = structs.replace(credential, token="")  # the token is the editor's own
+    session = GoogleSession(credential, now, provider_state)
     try:
-        project, _ = yield from session.fetch_project()
+        project, plan = yield from session.fetch_project()
         body = {"project": project} if project else {}
-        content, response = yield from session.call_api("fetchAvailableModels", body)
-        readings = parse_readings(content)
-        is_doubtful = not _has_usage(each.used_percent for each in readings)
-        if is_doubtful and project:
-            is_doubtful = yield from _check_for_usage(session, body)
+        readings, response, is_true = yield from _fetch_readings(session, body)
     except UnsupportedError:
         raise ShapeChangedError("Antigravity: Google gives this account no quota: open Antigravity once") from None
-    if is_doubtful:
-        readings = [structs.replace(each, low_confidence=True) for each in readings]
-    notes = [
-        reason,
-        *parsing.describe_unknown(readings),
-        *(["every model full: not believed"] if is_doubtful else []),
-    ]
-    notes += session.describe_plugin_refusal(response.received_at)
+    notes = [*([reason] if reason else []), *([] if is_true else [DOUBT_NOTE])]
+    notes += [*session.describe_plugin_refusal(response.received_at), *parsing.describe_unknown(readings)]
+    name = credential.account_name or (yield from session.fetch_owner_email())
     snapshot = Snapshot(
         provider="antigravity",
-        account=credential.account,
-        account_name=credential.account_name,
-        plan=PLAN_NAME,
+        account=credential.account or name.casefold(),
+        account_name=name,
+        plan=plan if is_own else PLAN_NAME,
         at=response.received_at,
         readings=tuple(readings),
-        note="; ".join(notes),
+        note="; ".join(notes) or None,
     )
     provider_state["cloud"] = snapshot
     return snapshot
+
+
+def _fetch_readings(
+    session: GoogleSession, body: Mapping[str, Any]
+) -> Generator[Request, Response, tuple[Sequence[Reading], Response, bool]]:
+    """The readings, their response, and whether they are the true ones, which only the daily host gives."""
+    try:
+        content, response = yield from session.call_api("retrieveUserQuotaSummary", body, DAILY_API_URL)
+        readings = server.parse_summary(content, source="cloud")
+        if readings:
+            return readings, response, True
+    except (ExpiredError, NotSignedInError, RateLimitedError):
+        raise
+    except ProviderError:
+        pass  # an older account or a network that lets only the production host through
+    content, response = yield from session.call_api("fetchAvailableModels", body)
+    doubtful = [
+        structs.replace(
+            each,
+            low_confidence=True,
+            used_percent=None if (each.used_percent or 0) < UNUSED_BELOW_PERCENT else each.used_percent,
+        )
+        for each in parse_readings(content)
+    ]
+    return doubtful, response, False
 
 
 def parse_readings(content: Mapping[str, Any]) -> Sequence[Reading]:
@@ -186,18 +256,3 @@ def parse_readings(content: Mapping[str, Any]) -> Sequence[Reading]:
     if not found:
         raise ShapeChangedError("Antigravity: no model in the answer (models): nothing is claimed")
     return list(found.values())
-
-
-def _check_for_usage(session: GoogleSession, body: Mapping[str, Any]) -> Generator[Request, Response, bool]:
-    """Whether the other method reports any use; False if it does not answer."""
-    try:
-        content, _ = yield from session.call_api("retrieveUserQuota", body)
-    except ProviderError:
-        return False
-    buckets = parsing.as_mappings(content.get("buckets"))
-    left = [parsing.parse_number(bucket.get("remainingFraction")) for bucket in buckets]
-    return _has_usage(parsing.compute_used_percent(each) for each in left)
-
-
-def _has_usage(used_percents: Iterable[float | None]) -> bool:
-    return any((each or 0) >= UNUSED_BELOW_PERCENT for each in used_percents)

@@ -1,8 +1,9 @@
 """Antigravity's language server: the same quotas as its cache, but current, while the editor runs. Off by default.
 
-Observed only; last checked 2026-11-22. Connect RPC over loopback TLS with a self-signed certificate: `POST
+Observed only; last checked 2026-11-28. Connect RPC over loopback TLS with a self-signed certificate: `POST
 /exa.language_server_pb.LanguageServerService/<Method>`, header `X-Codeium-Csrf-Token` from the server's command line.
-Each of its three methods may be missing in a build, so all are tried: pools with a length, and single models.
+Each of its three methods may be missing in a build, so all are tried: pools with a length, and single models, whose
+quota is that of their fullest pool. The command-line tool `agy` serves the same without a token.
 """
 
 import json
@@ -25,6 +26,7 @@ EDITOR_METADATA = {
 SUCCESS_CODES = (None, 0, "0", "ok", "success")  # values of `code`; any other under status 200 is a refusal
 REFUSED_STATUSES = (401, 403)  # a wrong token
 UNSUPPORTED_STATUSES = (404, 405, 501)  # a method that this build does not have
+LENGTHS = {"weekly": parsing.WEEK_S, "5h": 5 * parsing.HOUR_S, "five_hour": 5 * parsing.HOUR_S}  # by `window`
 LENGTH_PATTERNS = (
     (re.compile(r"\b(session|5h|5 hours?|five hours?)\b"), 5 * parsing.HOUR_S),
     (re.compile(r"\bweekly\b"), parsing.WEEK_S),
@@ -118,23 +120,25 @@ def parse_models(configs: object) -> list[Reading]:
     return found
 
 
-def parse_summary(summary: Mapping[str, Any]) -> list[Reading]:
-    """One reading for each bucket of each group, at the top or in a wrapper."""
-    wrapped = [parsing.get_mapping(summary, name).get("groups") for name in ("response", "summary")]
-    groups = next((each for each in (summary.get("groups"), *wrapped) if each), None)
+def parse_summary(summary: Mapping[str, Any], source: str = "server") -> list[Reading]:
+    """One reading for each bucket of each group, at the top or in wrappers."""
+    for name in ("response", "quotaSummary", "summary"):
+        summary = parsing.get_mapping(summary, name) or summary
     return [
-        _parse_pool(group, bucket)
-        for group in parsing.as_mappings(groups)
+        _parse_pool(group, bucket, source)
+        for group in parsing.as_mappings(summary.get("groups"))
         for bucket in parsing.as_mappings(group.get("buckets"))
     ]
 
 
-def _parse_pool(group: Mapping[str, Any], bucket: Mapping[str, Any]) -> Reading:
+def _parse_pool(group: Mapping[str, Any], bucket: Mapping[str, Any], source: str) -> Reading:
     names = (parsing.parse_text(each.get("displayName")) for each in (group, bucket))
     label = ": ".join(filter(None, names))
     id_ = parsing.parse_text(bucket.get("bucketId")) or label
     words = re.sub(r"[_-]", " ", f"{id_} {label} {parsing.parse_text(bucket.get('description')) or ''}".lower())
-    seconds = next((length for pattern, length in LENGTH_PATTERNS if pattern.search(words)), None)
+    seconds = LENGTHS.get(parsing.slugify(parsing.parse_text(bucket.get("window")) or "")) or next(
+        (length for pattern, length in LENGTH_PATTERNS if pattern.search(words)), None
+    )
     return parsing.make_reading(
         id_,
         _parse_remaining_fraction(bucket),
@@ -142,7 +146,7 @@ def _parse_pool(group: Mapping[str, Any], bucket: Mapping[str, Any]) -> Reading:
         kind=parsing.classify_window(seconds),
         label=label or id_,
         window_seconds=seconds,
-        source="server",
+        source=source,
     )
 
 
