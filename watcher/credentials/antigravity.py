@@ -447,7 +447,9 @@ def list_processes(
         argv: tuple[str, ...] = ("powershell", "-NoProfile", "-NonInteractive", "-Command", query + shown)
     else:  # filtered by the system: the whole list may be longer than the output that is kept
         pattern = "|".join(f"(^|/){each.replace('-', '[_-]')}" for each in name_prefixes)
-        owner = ("-U", str(os.getuid())) if sys.platform != "win32" else ()
+        owner: tuple[str, ...] = ()
+        if sys.platform != "win32":
+            owner = ("-U", str(os.getuid()))
         pids = _run_program(host_info, "pgrep", *owner, "-i", "-f", pattern).split()
         if not pids:
             return []
