@@ -109,4 +109,4 @@ def test_a_poor_terminal_gets_what_it_can_show(empty_home):
 def test_an_unknown_provider_is_misuse(host, capsys):
     assert host.paths.config_file.exists()
     assert app.run(["doctor", "--provider", "claud"]) == 64
-    assert "'claud' is not one of" in capsys.readouterr().err
+    assert "no provider is called `claud`; did you mean `claude`?" in capsys.readouterr().err

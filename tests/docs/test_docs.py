@@ -19,6 +19,7 @@ from watcher.config import loader
 from watcher.core.rules import parser as expression
 from watcher.core.rules.loader import parse_rules
 from watcher.errors import ProviderError
+from watcher.providers.definition import read_definition
 from watcher.system.paths import Paths
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +119,9 @@ def test_a_toml_block_is_valid(text, tmp_path):
     if "[[rule]]" in text and "[channels." not in text:
         notify = set(re.findall(r'"([\w-]+)"', " ".join(re.findall(r"notify\s*=\s*(\[.*?\])", text))))
         assert parse_rules(text, "block.toml", channels=notify, is_config=True)
+        return
+    if "[[window]]" in text:
+        assert not read_definition(text, "block.toml")[1]
         return
     paths = Paths(config_dir=tmp_path, state_dir=tmp_path)
     paths.config_file.write_text(text, "utf-8")

@@ -127,7 +127,7 @@ def changed_copy(tmp_path_factory):
         (answers / f"{name}.json").write_text(json.dumps(whole))
     body = exchange["body"]
     for path, before, line in (
-        ("watcher/providers/registry.py", "import Provider, ", "acme, "),
+        ("watcher/providers/registry.py", "    Provider,\n", "    acme,\n"),
         ("watcher/providers/registry.py", "gemini_cli, antigravity", ", acme"),
         (
             "watcher/core/rules/vocabulary.py",

@@ -14,7 +14,8 @@ from watcher.core.model import CommandResult, QueryResult
 from watcher.credentials import Credential, HostInfo, gemini
 from watcher.doctor.providers import describe_credential
 from watcher.polling import fetch
-from watcher.providers.registry import PROVIDERS
+from watcher.providers import Overrides
+from watcher.providers.registry import PROVIDERS, RESERVED_IDS
 
 NOW = datetime(2026, 1, 30, 12, tzinfo=UTC)
 
@@ -143,7 +144,8 @@ def test_what_is_shown_of_each_providers_logins_holds_no_secret(provider, tmp_pa
     )
     (tmp_path / ".config/Antigravity/User/globalStorage").mkdir(parents=True)
     (tmp_path / ".config/Antigravity/User/globalStorage/state.vscdb").touch()
-    logins = fetch.find_logins(provider, around).credentials
+    overrides = None if provider.id in RESERVED_IDS else Overrides(token="a-secret-of-another-vendor")
+    logins = fetch.find_logins(provider, around, overrides).credentials
     assert logins
     for login in logins:
         shown = describe_credential(login, NOW)

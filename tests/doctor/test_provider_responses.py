@@ -78,7 +78,8 @@ def test_an_answer_that_has_grown_old_is_a_warning(host, two_day_state):
 
 def test_a_login_that_was_never_asked_is_a_warning(host):
     host.sign_in_to_claude()
-    assert summarize(providers.check_answers(host.context())) == [("claude", "warn", "never polled yet")]
+    message = "never polled yet; its login will go to https://api.anthropic.com/api/oauth/usage"
+    assert summarize(providers.check_answers(host.context())) == [("claude", "warn", message)]
 
 
 def test_a_provider_that_is_switched_off_is_passed_over(host, two_day_state):

@@ -19,15 +19,20 @@ from watcher.providers import registry
 from watcher.system import clock, http
 
 DATA = Path(__file__).parent / "data"
+CATALOGUE = Path(__file__).parent / "catalogue"
 SECRET = "sk-ant-oat01-very-secret-token"
 each_provider = pytest.mark.parametrize("provider", [name for name in registry.PROVIDERS if name != "antigravity"])
 
 
-def asked_first(provider):
-    """The path of what it asks first with a token in hand, by its recorded answer."""
-    exchanges = json.loads((DATA / provider / "normal.json").read_text("utf-8"))["exchanges"]
-    paths = [urlsplit(each["ask"].partition(" ")[2]).path for each in exchanges]
-    return next(path for path in paths if path != "/token")
+def load_record(provider):
+    path = CATALOGUE / f"{provider}.json"
+    return json.loads((path if path.exists() else DATA / provider / "normal.json").read_text("utf-8"))
+
+
+def asked_paths(provider):
+    """The paths of what it asks with a token in hand, by its recorded answer: of a built-in one only the first."""
+    paths = [urlsplit(each["ask"].partition(" ")[2]).path for each in load_record(provider)["exchanges"]]
+    return [path for path in paths if path != "/token"][: 1 if provider in registry.RESERVED_IDS else None]
 
 
 def fail(provider, reply, token=SECRET):
@@ -39,10 +44,11 @@ def fail(provider, reply, token=SECRET):
         token=token,
         account="me",
         account_name="me",
-        extra={"project": "p"},
+        extra={"project": "p", **load_record(provider)["credential"].get("extra", {})},
     )
     with Server(lambda _asked: json_reply({})) as server:
-        server.queue_fault(asked_first(provider), reply)
+        for path in asked_paths(provider):
+            server.queue_fault(path, reply)
         outcome = fetch.poll_account(
             registry.PROVIDERS[provider], login, now=clock.utc_now, send=http.send_request, read_database=None,
             provider_state={},

@@ -10,18 +10,25 @@ import pytest
 import responses
 
 from watcher.core.model import Command, CommandResult, PollFailure, Response, Snapshot, WindowKind
+from watcher.core.rules.vocabulary import PROVIDER_WINDOWS
 from watcher.credentials import HostInfo
 from watcher.demo import responses as simulated
 from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import ReceivedRequest, Reply, Server, json_reply
 from watcher.polling import fetch
-from watcher.providers import registry
+from watcher.providers import definition, registry
 from watcher.system import http
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
+CATALOGUE = Path(__file__).parent / "catalogue"
 PROVIDERS = list(registry.PROVIDERS.values())
-RECORDS = sorted(path for provider in registry.PROVIDERS for path in (DATA / provider).glob("*.json"))
+BUILT_IN = [each for each in PROVIDERS if each.id in registry.RESERVED_IDS]
+BY_FILE = [each for each in PROVIDERS if each.id not in registry.RESERVED_IDS]
+RECORDS = sorted(
+    [path for provider in BUILT_IN for path in (DATA / provider.id).glob("*.json")]
+    + [CATALOGUE / f"{provider.id}.json" for provider in BY_FILE]
+)
 LOCAL = {"antigravity"}  # read from this machine: nobody signs it out or limits its rate
 KINDS = {
     "not_signed_in", "expired", "forbidden", "rate_limited", "blocked", "unsupported", "offline", "timeout", "server",
@@ -29,6 +36,8 @@ KINDS = {
 }  # fmt: skip
 
 each_provider = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.id)
+each_built_in = pytest.mark.parametrize("provider", BUILT_IN, ids=lambda provider: provider.id)
+each_by_file = pytest.mark.parametrize("provider", BY_FILE, ids=lambda provider: provider.id)
 each_record = pytest.mark.parametrize("path", RECORDS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 
 
@@ -40,10 +49,27 @@ def load(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def provider_of(path):
+    return registry.PROVIDERS[path.stem if path.parent == CATALOGUE else path.parent.name]
+
+
+def recorded_answer(provider, name):
+    """The recorded answer of that name. A provider by file has a good one, the bad ones are the same for all."""
+    if provider in BUILT_IN:
+        return load(DATA / provider.id / f"{name}.json")
+    record = load(CATALOGUE / f"{provider.id}.json")
+    status, body = {"empty": (200, {}), "changed_shape": (200, {"another": 5}), "signed_out": (401, {}),
+                    "rate_limited": (429, {}), "normal": (200, None)}[name]  # fmt: skip
+    if name != "normal":
+        bad = {"status": status, "body": body, "headers": {}}
+        record["exchanges"] = [exchange | bad for exchange in record["exchanges"]]
+    return record
+
+
 @each_record
 def test_a_recorded_answer_is_read_as_expected(path, play, check):
     record = load(path)
-    check(play(registry.PROVIDERS[path.parent.name], record), record["expect"])
+    check(play(provider_of(path), record), record["expect"])
 
 
 @each_record
@@ -60,7 +86,7 @@ def test_it_is_read_the_same_through_requests(path, play, check):
                     content_type=content_type,
                 )  # fmt: skip
         local = [exchange for exchange in record["exchanges"] if exchange["ask"] == "READ"]
-        outcome = play(registry.PROVIDERS[path.parent.name], record | {"exchanges": local}, http.send_request)
+        outcome = play(provider_of(path), record | {"exchanges": local}, http.send_request)
     check(outcome, record["expect"])
 
 
@@ -79,12 +105,12 @@ def test_it_is_read_the_same_from_a_server_under_base_url(path, play, check):
     with Server(answer) as server:
         local = [exchange for exchange in record["exchanges"] if exchange["ask"] == "READ"]
         under = record | {"exchanges": local, "base_url": server.url}
-        outcome = play(registry.PROVIDERS[path.parent.name], under, http.send_request)
+        outcome = play(provider_of(path), under, http.send_request)
         assert len(server.requests) == len(asked)
     check(outcome, record["expect"])
 
 
-@each_provider
+@each_built_in
 def test_it_has_recorded_answers_for_the_good_and_the_bad_days(provider):
     wanted = {"normal", "empty", "changed_shape"}
     if provider.id not in LOCAL:
@@ -94,8 +120,8 @@ def test_it_has_recorded_answers_for_the_good_and_the_bad_days(provider):
 
 
 @each_provider
-def test_its_good_answer_gives_truthful_readings(provider, recorded, play):
-    outcome = play(provider, recorded(provider.id, "normal"))
+def test_its_good_answer_gives_truthful_readings(provider, play):
+    outcome = play(provider, recorded_answer(provider, "normal"))
     assert isinstance(outcome, Snapshot)
     assert outcome.provider == provider.id
     assert outcome.at.utcoffset() == timedelta(0)
@@ -110,7 +136,7 @@ def test_its_good_answer_gives_truthful_readings(provider, recorded, play):
     assert not provider.primary_windows or set(provider.primary_windows) & set(windows)
 
 
-@each_provider
+@each_built_in
 def test_the_embedded_server_simulates_it(provider, recorded, play):
     noon = SimulatedDay().instant_at("12:00")
 
@@ -127,9 +153,9 @@ def test_the_embedded_server_simulates_it(provider, recorded, play):
 
 
 @each_provider
-def test_its_bad_answers_give_one_clear_line(provider, recorded, play):
+def test_its_bad_answers_give_one_clear_line(provider, play):
     for name in ("empty", "changed_shape", *(() if provider.id in LOCAL else ("signed_out", "rate_limited"))):
-        record = recorded(provider.id, name)
+        record = recorded_answer(provider, name)
         outcome = play(provider, record)
         assert isinstance(outcome, PollFailure), name
         assert outcome.kind in KINDS
@@ -141,13 +167,18 @@ def test_its_bad_answers_give_one_clear_line(provider, recorded, play):
 
 @each_provider
 def test_its_record_is_complete(provider):
-    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", provider.id)
+    assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", provider.id)
     assert provider.name
     assert provider.usage_page.startswith("https://")
     assert provider.sign_in_hint
     assert (
-        timedelta(0) < provider.min_interval <= provider.default_interval <= provider.max_interval <= timedelta(hours=1)
+        timedelta(0) < provider.min_interval <= provider.default_interval <= provider.max_interval <= timedelta(days=1)
     )
+    assert provider.addresses or provider.id in LOCAL
+
+
+@each_built_in
+def test_its_module_says_where_its_facts_are_from(provider):
     source = __import__(f"watcher.providers.{provider.id}", fromlist=["PROVIDER"])
     assert source.PROVIDER is provider
     about = " ".join(source.__doc__.split())
@@ -156,7 +187,25 @@ def test_its_record_is_complete(provider):
     assert "Needs " in about, "its docstring does not say what it `Needs`"
 
 
-@each_provider
+@each_by_file
+def test_its_file_says_where_its_facts_are_from(provider):
+    text = (registry.CATALOGUE_DIR / f"{provider.id}.toml").read_text("utf-8")
+    about = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("# "))
+    assert re.search(r"last checked 20\d\d-\d\d", about), "its first comment does not say when it was `last checked`"
+    assert re.search(r"documented at https://|observed only", about), "its first comment names no source"
+
+
+@each_by_file
+def test_the_docs_list_its_windows_and_its_login(provider):
+    page = (ROOT / "docs/providers.md").read_text("utf-8")
+    row = re.search(rf"^\| `{provider.id}` \| (.+) \| (.+) \|$", page, re.MULTILINE)
+    assert row, "no row in the catalogue of docs/providers.md"
+    assert all(f"`{window}`" in row[1] for window in load(CATALOGUE / f"{provider.id}.json")["expect"]["windows"]
+               if window in PROVIDER_WINDOWS[provider.id].known)  # fmt: skip
+    assert all(place.replace("#", "") in row[2].replace("#", "") for place in provider.token_places)
+
+
+@each_built_in
 def test_the_docs_list_its_files_hosts_and_intervals(provider):
     page = (ROOT / "docs/providers.md").read_text("utf-8")
     row = readme_row(provider)
@@ -196,11 +245,23 @@ def test_a_broken_login_file_is_one_line_that_names_it(provider, tmp_path):
         path.write_text('{"anthropic": {"type": "oa')
     found = fetch.find_logins(provider, surroundings(tmp_path))
     assert found.credentials == ()
-    assert found.failures or provider.id in LOCAL or "OpenCode" not in readme_row(provider)[2]
+    reads_it = (
+        "OpenCode" in readme_row(provider)[2] if provider in BUILT_IN else "opencode:" in str(provider.token_places)
+    )
+    assert found.failures or provider.id in LOCAL or not reads_it
     for failure in found.failures:
         assert failure.kind == "not_signed_in"
         assert str(tmp_path) in failure.message
         assert failure.message.isprintable()
+
+
+def test_the_index_of_the_catalogue_is_that_of_its_files():
+    """Write it again with `python -m watcher.providers.definition`."""
+    shipped = {path.stem for path in registry.CATALOGUE_DIR.glob("*.toml")}
+    assert shipped == {each.id for each in BY_FILE}
+    index = {each.id: each for each in registry.read_index()}
+    assert all(definition.summarize(registry.read_shipped(id_)) == index[id_] for id_ in shipped)
+    assert all(path.stem in shipped for path in CATALOGUE.glob("*.json"))
 
 
 def test_the_registry_begins_with_the_six_in_order():

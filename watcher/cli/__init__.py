@@ -22,6 +22,7 @@ COMMANDS = {
     "history": "watcher.cli.history:history",
     "report": "watcher.cli.report:report",
     "metrics": "watcher.cli.metrics:metrics",
+    "providers": "watcher.cli.providers:providers",
     "doctor": "watcher.cli.doctor:doctor",
     "config": "watcher.cli.config:config",
     "snooze": "watcher.cli.snooze:snooze",
@@ -56,7 +57,7 @@ EXIT_CODES = (
     ),
     (EXIT_SOFTWARE, "a defect of this program: one line says where, -v shows the traceback"),
     (EXIT_BUSY, "`run`: a watcher is running already"),
-    (EXIT_CONFIG, "the config or a rule file has a mistake: file, line and caret are shown"),
+    (EXIT_CONFIG, "the config, a rule file or a provider's file has a mistake: file, line and caret are shown"),
     (EXIT_INTERRUPTED, "interrupted with Ctrl-C"),
 )
 """Every exit code and what it means: the table of `watcher help exit-codes`."""

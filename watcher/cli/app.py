@@ -64,6 +64,7 @@ SHORT_HELPS = {
     "history": "Show usage over time as a table or a picture.",
     "report": "Write one HTML page about the last days.",
     "metrics": "Print what is exported for Prometheus.",
+    "providers": "List every provider; check and test one as a file.",
     "doctor": "Check everything, and say how to fix it.",
     "config": "The config in force, its files, its schema.",
     "snooze": "Hold back a rule or a series for a while.",

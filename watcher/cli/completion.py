@@ -54,8 +54,10 @@ def _make_completion(list_words: Callable[[], Words]) -> _Complete:
 
 
 def _list_series() -> Words:
-    from watcher.core.rules.vocabulary import PROVIDER_WINDOWS  # noqa: PLC0415 - loaded only to complete, as below
+    from watcher.cli.context import load_own_providers  # noqa: PLC0415 - loaded only to complete, as below
+    from watcher.core.rules.vocabulary import PROVIDER_WINDOWS  # noqa: PLC0415 - likewise
 
+    load_own_providers()
     yield from ((provider, "provider") for provider in PROVIDER_WINDOWS)
     yield from _list_windows()
 

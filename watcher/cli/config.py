@@ -16,6 +16,8 @@ from watcher.config.metrics import MetricsSettings
 from watcher.core.redaction import Redactor
 from watcher.core.rules.rule import build_rules_schema
 from watcher.notifiers import NOTIFIERS, Channel
+from watcher.providers import Overrides
+from watcher.providers.registry import PROVIDERS
 
 MASK = "***"
 ENABLED_IF_FOUND = "where a login is found"
@@ -62,9 +64,11 @@ def path_command() -> None:
 
 @config.command("schema", short_help="Print the JSON Schema for editors.")
 @click.option("--rules", "of_rules", is_flag=True, help="Of a file in rules/ instead of config.toml.")
-def schema_command(*, of_rules: bool) -> None:
+@click.option("--provider", "of_provider", is_flag=True, help="Of a file in providers/ instead of config.toml.")
+def schema_command(*, of_rules: bool, of_provider: bool) -> None:
     """Print the JSON Schema of config.toml, for editors: put its path after `#:schema` in the first line."""
-    click.echo(format_schema(build_rules_schema() if of_rules else json_schema.build_config_schema()), nl=False)
+    build = json_schema.build_provider_schema if of_provider else json_schema.build_config_schema
+    click.echo(format_schema(build_rules_schema() if of_rules else build()), nl=False)
 
 
 def format_schema(content: dict[str, Any]) -> str:
@@ -77,7 +81,11 @@ def build_config_document(effective_config: Config) -> dict[str, Any]:
     routing = effective_config.routing
     document: dict[str, Any] = {
         "poll": {"hints": effective_config.hints},
-        "providers": {name: _build_provider_table(settings) for name, settings in effective_config.providers.items()},
+        "providers": {
+            name: _build_provider_table(settings)
+            for name, settings in effective_config.providers.items()
+            if PROVIDERS[name].is_common or settings.enabled is not None or settings.overrides != Overrides()
+        },
         "channels": {
             name: _build_channel_table(channel, effective_config) for name, channel in effective_config.channels.items()
         },

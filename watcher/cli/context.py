@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from watcher.config.loader import Config
     from watcher.storage.store import Store
 
+T = TypeVar("T")
 _MAX_NAME_LENGTH = 200
 
 
@@ -45,6 +46,24 @@ def load_effective_config(*, with_secrets: bool = False) -> "Config":
     host_info = environment.read_host_info()
     resolve = secrets.make_secret_resolver(host_info) if with_secrets else refuse
     return loader.load_config(paths.resolve_paths(host_info.env, host_info.home), resolve, host_info.home)
+
+
+def parse_with_providers(parse: Callable[[str], T], text: str) -> T:
+    """Parse an expression; only one that names no built-in provider costs the import of all others."""
+    from watcher.core.rules.parser import ExpressionError  # noqa: PLC0415 - not every command reads an expression
+
+    try:
+        return parse(text)
+    except ExpressionError:
+        load_own_providers()
+        return parse(text)
+
+
+def load_own_providers() -> None:
+    """Let expressions name every provider, those of the person's own files too."""
+    from watcher.config import loader  # noqa: PLC0415 - slow to import, as above
+
+    loader.load_providers(find_paths())
 
 
 def open_store(paths: Paths, now: datetime) -> "Store":

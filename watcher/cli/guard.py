@@ -6,7 +6,13 @@ import click
 import msgspec
 
 from watcher.cli import EXIT_UNAVAILABLE
-from watcher.cli.context import find_paths, make_series_formatter, open_store, parse_duration_option
+from watcher.cli.context import (
+    find_paths,
+    make_series_formatter,
+    open_store,
+    parse_duration_option,
+    parse_with_providers,
+)
 from watcher.cli.status import import_pending_statusline
 from watcher.core.engine.guard import GuardResult, evaluate_guard
 from watcher.core.engine.state import SeriesState
@@ -83,7 +89,7 @@ def parse_expression(text: str, command: str) -> Expression:
     """
     line = text.replace("\n", " ")  # a shell script may contain line breaks
     try:
-        return parse_condition(line)
+        return parse_with_providers(parse_condition, line)
     except ExpressionError as error:
         hint = f"; {error.hint}" if error.hint else ""
         caret = " " * error.start + "^" * max(1, min(error.end, len(line)) - error.start)

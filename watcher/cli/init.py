@@ -129,7 +129,7 @@ def describe_logins(host_info: HostInfo, overrides: dict[str, Overrides]) -> Ite
             yield provider.name, f"found in {credential.source_name}{who}{where}", True
         for failure in found.failures:
             yield provider.name, failure.message, False
-        if not found.credentials and not found.failures:
+        if not found.credentials and not found.failures and provider.is_common:
             yield provider.name, f"not found; {provider.sign_in_hint}", False
 
 
@@ -155,6 +155,7 @@ def list_files(paths: Paths, requested_channel: RequestedChannel | None) -> Iter
     yield paths.rules_dir / "default.toml", read_default_rules()[1], False
     yield paths.config_dir / "watcher.schema.json", format_schema(json_schema.build_config_schema()), True
     yield paths.rules_dir / "rules.schema.json", format_schema(build_rules_schema()), True
+    yield paths.providers_dir / "providers.schema.json", format_schema(json_schema.build_provider_schema()), True
 
 
 def get_secret_path(paths: Paths, requested_channel: RequestedChannel) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from watcher.cli.context import find_paths, open_store, parse_duration_option
+from watcher.cli.context import find_paths, load_own_providers, open_store, parse_duration_option
 from watcher.cli.output import echo_wrapped, format_count
 from watcher.cli.rules import read_bounded
 from watcher.core.engine import replay
@@ -84,6 +84,7 @@ def _format_transition(transition: Transition) -> str:
 def _load_rules(path: str) -> tuple[Rule, ...]:
     """Of one file, which may be a whole `config.toml`."""
     text = loader.decode_utf8(read_bounded(Path(path)), path)
+    load_own_providers()
     return loader.parse_rules(text, path, is_config=True)
 
 

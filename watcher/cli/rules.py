@@ -21,6 +21,7 @@ from watcher.cli.context import (
     create_private_file,
     find_paths,
     load_effective_config,
+    load_own_providers,
     make_series_formatter,
     open_store,
     parse_duration_option,
@@ -78,6 +79,7 @@ def _load_rules_from_files(names: Sequence[str]) -> tuple[Rule, ...]:
         ConfigError: with every mistake in all of them.
         UsageError: a file cannot be read.
     """
+    load_own_providers()
     texts, errors = [], []
     for name in names:
         try:

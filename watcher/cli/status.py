@@ -11,7 +11,7 @@ import click
 from msgspec import structs
 
 from watcher.cli import BAR_FORMATS, completion, status_bar
-from watcher.cli.context import find_paths, load_effective_config, open_store
+from watcher.cli.context import find_paths, load_effective_config, open_store, parse_with_providers
 from watcher.cli.output import get_output_width
 from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
@@ -200,7 +200,9 @@ def print_table(
         StatusFormatter(document.generated_at, clock.LocalZone()),
         console.width,
         provider_names={provider: facts.name for provider, facts in PROVIDERS.items()},
-        absent_providers=[provider for provider in PROVIDERS if provider not in known] if every_provider else [],
+        absent_providers=[id_ for id_, each in PROVIDERS.items() if each.is_common and id_ not in known]
+        if every_provider
+        else [],
         empty_message=empty_message,
         ascii_only=not _supports_blocks(console.encoding),
         wrap=get_output_width() == console.width,  # a terminal or COLUMNS; a program gets whole lines
@@ -281,7 +283,7 @@ def parse_selectors(texts: Iterable[str]) -> tuple[Selector, ...]:
     selectors = []
     for text in texts:
         try:
-            selector, field = parse_selector(text)
+            selector, field = parse_with_providers(parse_selector, text)
         except ExpressionError as error:
             hint = f"; {error.hint}" if error.hint else ""
             raise click.UsageError(f"`{text}`: {error.message}{hint}") from None

@@ -9,7 +9,14 @@ import msgspec
 from msgspec import Struct, field
 
 from watcher.core.rules import loader
-from watcher.core.rules.diagnostics import Diagnostic, TextSpan, TomlPositions, create_diagnostic, find_close_match
+from watcher.core.rules.diagnostics import (
+    Diagnostic,
+    TextSpan,
+    TomlPositions,
+    create_diagnostic,
+    describe_type_error,
+    find_close_match,
+)
 from watcher.system.files import find_write_problem, read_file
 
 MAX_FILE_BYTES = 1_000_000
@@ -178,7 +185,7 @@ class ConfigFile:
             except msgspec.ValidationError as error:
                 kinds = get_args(types[key].type)
                 words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
-                expected = f": choose one of {', '.join(words)}" if words else f" {_describe_type_error(error)}"
+                expected = f": choose one of {', '.join(words)}" if words else f" {describe_type_error(error)}"
                 self.add_problem((*key_path, key), f"`{key}`{expected}")
         missing = [name for name, each in types.items() if each.required and name not in good and name not in raw]
         for name in missing:
@@ -210,7 +217,7 @@ class ConfigFile:
             try:
                 good[key] = msgspec.convert(value, list[str])
             except msgspec.ValidationError as error:
-                self.add_problem((*key_path, key), f"`{key}` {_describe_type_error(error)}")
+                self.add_problem((*key_path, key), f"`{key}` {describe_type_error(error)}")
         return good
 
     def add_problem(self, key_path: KeyPath, message: str, *, at_key: bool = False) -> None:
@@ -230,23 +237,3 @@ def suggest(word: str, valid: Collection[str], *, label: str = "valid") -> str:
     """The valid word that was probably meant, else all of them."""
     close = find_close_match(word, tuple(valid))
     return f"did you mean `{close}`?" if close else f"{label}: {', '.join(valid) or 'none'}"
-
-
-_TYPE_NAMES = {
-    "array": "a list", "object": "a table", "str": "a text", "int": "a whole number", "float": "a number",
-    "bool": "true or false", "datetime": "a date", "date": "a date", "time": "a time",
-}  # fmt: skip
-_TYPE_ERROR_PATTERN = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
-
-
-def _describe_type_error(error: msgspec.ValidationError) -> str:
-    """The expected and the given type, in the words of TOML."""
-    text = str(error).split(" - at ")[0]
-    found = _TYPE_ERROR_PATTERN.fullmatch(text)
-    if found is None:
-        return f"is refused: {text}"
-    wanted, given = (
-        " or ".join(_TYPE_NAMES.get(word, word) for word in group.split(" | ") if word != "null")
-        for group in found.groups()
-    )
-    return f"takes {wanted}, not {given}"

@@ -112,6 +112,18 @@ def build_config_schema() -> dict[str, Any]:
     return {"$schema": JSON_SCHEMA_DIALECT, **document, **title, "$defs": parts}
 
 
+def build_provider_schema() -> dict[str, Any]:
+    """The JSON Schema of a provider's file."""
+    from watcher.providers.definition import Definition  # noqa: PLC0415 - jmespath: only where such a file is read
+
+    (ref,), parts = msgspec.json.schema_components([Definition], ref_template="#/$defs/{name}")
+    document = strip_null(parts).pop(ref["$ref"].rpartition("/")[2])
+    title = {"title": "A provider of the AI usage watcher", "description": "See docs/providers.md, Providers by file."}
+    for name in ("every", "floor", "ceiling"):
+        document["properties"][name]["pattern"] = DURATION_PATTERN
+    return {"$schema": JSON_SCHEMA_DIALECT, **document, **title, "$defs": parts}
+
+
 def _find_key_schema(path: str, keys: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
     """The schema of one key."""
     table, _, key = path.partition(".")

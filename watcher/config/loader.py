@@ -29,7 +29,7 @@ from watcher.core.model import NetworkSettings, Pace, Severity, make_pace
 from watcher.core.routing.messages import Formatter, ProviderInfo
 from watcher.core.routing.planner import Routing
 from watcher.core.rules import loader
-from watcher.core.rules.diagnostics import format_diagnostics
+from watcher.core.rules.diagnostics import Diagnostic, format_diagnostics
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.rule_reader import format_toml_value
 from watcher.core.rules.time_intervals import check_time_zone, parse_quiet_hours
@@ -37,9 +37,16 @@ from watcher.core.rules.vocabulary import parse_duration
 from watcher.errors import ConfigError
 from watcher.notifiers import NOTIFIERS, Channel, Notifier
 from watcher.providers import Overrides
-from watcher.providers.registry import PROVIDERS
+from watcher.providers.registry import PROVIDERS, load_files
 from watcher.system.clock import LocalZone
-from watcher.system.paths import Paths, expand_home, find_rule_packs, may_exist, read_default_rules
+from watcher.system.paths import (
+    Paths,
+    expand_home,
+    find_rule_packs,
+    list_toml_files,
+    may_exist,
+    read_default_rules,
+)
 
 ConfigFingerprint = tuple[tuple[str, int, int, int], ...]
 """(path, mtime in ns, ctime in ns, size) of each file."""
@@ -92,18 +99,33 @@ def load_config(paths: Paths, resolve: SecretResolver, home: Path) -> Config:
 def fingerprint_config_files(paths: Paths) -> ConfigFingerprint:
     """A value that differs after any change of the files, their modes included; costs one `stat` for each."""
     fingerprint = []
-    try:
-        rules = paths.list_rule_files()
-    except OSError:
-        rules = []
-        fingerprint.append((str(paths.rules_dir), 0, 0, -1))
-    for path in (paths.config_file, *rules):
+    files = [paths.config_file]
+    for folder in (paths.rules_dir, paths.providers_dir):
+        try:
+            files += list_toml_files(folder)
+        except OSError:
+            fingerprint.append((str(folder), 0, 0, -1))
+    for path in files:
         try:
             status = path.stat()
         except OSError:
             continue
         fingerprint.append((str(path), status.st_mtime_ns, status.st_ctime_ns, status.st_size))
     return tuple(fingerprint)
+
+
+def load_providers(paths: Paths) -> list[Diagnostic]:
+    """Put the person's own providers in force; returns every mistake in their files, which costs only the provider."""
+    try:
+        files = list_toml_files(paths.providers_dir)
+    except OSError as error:
+        return [make_unreadable_diagnostic(str(paths.providers_dir), error)]
+    sources: list[tuple[str, str | Diagnostic]] = []
+    for path in files:
+        problems: list[Diagnostic] = []
+        text = read_text(path, problems)
+        sources.append((str(path), problems[0] if text is None else text))
+    return load_files(sources)
 
 
 class _ConfigLoader:
@@ -116,6 +138,7 @@ class _ConfigLoader:
 
     def load(self) -> Config:
         before = fingerprint_config_files(self._paths)
+        load_providers(self._paths)  # a mistake in one is reported at its polls, and costs no other
         document = self._read_document()
         channels = self._read_channels(document)
         config = Config(
@@ -167,7 +190,7 @@ class _ConfigLoader:
             enabled=table.enabled,
             pace=make_pace(floor, facts.default_interval, facts.max_interval, every),
             base_url=table.base_url,
-            insecure=table.insecure,
+            insecure=table.insecure or facts.insecure,
             overrides=Overrides(
                 credentials=self._expand_path(table.credentials),
                 token=self._secrets.resolve_secret((*key_path, "token"), table.token),

@@ -15,7 +15,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,11 @@ def find_cache(host_info: HostInfo, database_path: str | None = None) -> list[Cr
 
 def list_cache_paths(host_info: HostInfo) -> list[Path]:
     """Where `state.vscdb` may be on this system."""
+    return list_editor_databases(host_info, APP_FOLDERS)
+
+
+def list_editor_databases(host_info: HostInfo, app_folders: Sequence[str]) -> list[Path]:
+    """Where the `state.vscdb` of an editor with one of those folders may be."""
     env, home = host_info.env, host_info.home
     if host_info.platform == "darwin":
         roots = [home / "Library" / "Application Support"]
@@ -77,7 +82,7 @@ def list_cache_paths(host_info: HostInfo) -> list[Path]:
         roots = [Path(env["APPDATA"])] if env.get("APPDATA") else [home / "AppData" / "Roaming"]
     else:
         roots = [get_absolute_path(env, "XDG_CONFIG_HOME") or home / ".config", home / ".config"]
-    return list(dict.fromkeys(root / folder / DATABASE_SUBPATH for root in roots for folder in APP_FOLDERS))
+    return list(dict.fromkeys(root / folder / DATABASE_SUBPATH for root in roots for folder in app_folders))
 
 
 def list_running_cache_paths(host_info: HostInfo) -> list[Path]:

@@ -1,6 +1,6 @@
 """Providers: the logins that were found, with secrets masked, and each account's last answer in the database."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -41,7 +41,7 @@ def check_logins(context: DoctorContext) -> Iterator[Finding]:
             if settings is not None and settings.enabled:
                 message = "enabled in the config, but no login was found"
                 yield fail(provider.id, message, provider.sign_in_hint, **about)
-            else:
+            elif provider.is_common:
                 yield ok(provider.id, "no login found, so it is not polled", **about)
     yield from _check_token_secrets(context)
     if not any(found.credentials for found in context.found_logins.values()):
@@ -63,7 +63,7 @@ def _check_login(provider: Provider, credential: Credential, now: datetime) -> F
         message=f"login{owner} ({source}){token}{expiry.message}",
         cure=expiry.cure or (provider.sign_in_hint if expiry.is_problem else ""),
         provider=provider.id,
-        facts=describe_credential(credential, now),
+        facts=describe_credential(credential, now, provider.addresses),
     )
 
 
@@ -107,7 +107,7 @@ def _check_expiry(credential: Credential, now: datetime) -> _Expiry:
     return _Expiry(f", expired {ago} ago; {whose}", f"{fact}, past: {whose}", is_problem=True)
 
 
-def describe_credential(credential: Credential, now: datetime) -> dict[str, str]:
+def describe_credential(credential: Credential, now: datetime, addresses: Sequence[str] = ()) -> dict[str, str]:
     """Name -> fact for people, in reading order, with every secret masked; what is unknown is left out."""
     extra = credential.extra
     has_refresh_token = credential.refresh_token or credential.provider in REFRESHABLE_PROVIDERS
@@ -126,7 +126,7 @@ def describe_credential(credential: Credential, now: datetime) -> dict[str, str]
         "scopes": ", ".join(extra.get("scopes", "").split()),
         "project": extra.get("project", ""),
         "host": extra.get("host", ""),
-        "asked at": _strip_url_secrets(extra.get("usage_url", "")),
+        "asked at": _strip_url_secrets(extra.get("usage_url", "")) or ", ".join(addresses),
         "asked as": extra.get("user_agent", ""),
     }
     cleaned = {name: formatting.clean_text(fact, _MAX_FACT_LENGTH) for name, fact in facts.items()}
@@ -185,13 +185,19 @@ def check_answers(context: DoctorContext) -> Iterator[Finding]:
     if context.status.config_error:
         yield _check_config_error(context, context.status.config_error.splitlines()[0])
     order = list(PROVIDERS)
-    for account in sorted(context.status.providers, key=lambda each: order.index(each.provider)):
+    present = [each for each in context.status.providers if each.provider in order]  # a provider's file may be gone
+    for account in sorted(present, key=lambda each: order.index(each.provider)):
         if context.config is None or context.config.providers[account.provider].enabled is not False:
             yield _check_account(account, context.now)
     polled = {account.provider for account in context.status.providers}
     for provider, found in context.found_logins.items():
         if found.credentials and provider not in polled:
-            yield warn(provider, "never polled yet", "watcher check", provider=provider)
+            yield warn(provider, f"never polled yet{_describe_addresses(PROVIDERS[provider])}", "watcher check",
+                       provider=provider)  # fmt: skip
+
+
+def _describe_addresses(provider: Provider) -> str:
+    return f"; its login will go to {', '.join(provider.addresses)}" if provider.addresses else ""
 
 
 def _check_config_error(context: DoctorContext, first_line: str) -> Finding:

@@ -283,10 +283,15 @@ def _find_renewed_login(
 
 def apply_base_url(request: Request, base_url: str | None) -> Request:
     """The same request to another scheme, host and port."""
+    return replace(request, url=replace_origin(request.url, base_url)) if base_url else request
+
+
+def replace_origin(url: str, base_url: str | None) -> str:
+    """The address under another scheme, host and port."""
     if not base_url:
-        return request
-    base, own = urlsplit(base_url), urlsplit(request.url)
-    return replace(request, url=urlunsplit((base.scheme, base.netloc, own.path, own.query, "")))
+        return url
+    base, own = urlsplit(base_url), urlsplit(url)
+    return urlunsplit((base.scheme, base.netloc, own.path, own.query, ""))
 
 
 def _refuse_plain_http(request: Request, provider: Provider) -> None:

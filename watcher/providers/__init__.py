@@ -50,3 +50,9 @@ class Provider(Struct, frozen=True, kw_only=True):
     default_interval: timedelta
     max_interval: timedelta  # never polled less often, apart from cooldowns
     status_page: str = ""  # the vendor's Statuspage: its api/v2/status.json; empty: none
+    addresses: tuple[str, ...] = ()  # what is asked with the login
+    token_places: tuple[str, ...] = ()  # where the login is looked for, as a file of a provider writes it
+    path: str = ""  # the person's own file that defines it
+    insecure: bool = False  # its addresses may be without TLS
+    is_common: bool = True  # worth a line where it has no login
+    load_definition: Callable[[], Any] | None = None  # of a provider by file: `watcher.providers.definition`

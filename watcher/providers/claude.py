@@ -192,6 +192,7 @@ PROVIDER = Provider(
     id=ID,
     name=NAME,
     usage_page="https://claude.ai/settings/usage",
+    addresses=(USAGE_URL,),
     status_page="https://status.anthropic.com/api/v2/status.json",
     sign_in_hint=SIGN_IN_HINT,
     primary_windows=(

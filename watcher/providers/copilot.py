@@ -172,6 +172,7 @@ PROVIDER = Provider(
     id=ID,
     name=NAME,
     usage_page="https://github.com/settings/copilot",
+    addresses=("https://api.github.com/copilot_internal/user",),
     status_page="https://www.githubstatus.com/api/v2/status.json",
     sign_in_hint=SIGN_IN_HINT,
     primary_windows=("premium_interactions",),

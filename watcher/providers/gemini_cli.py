@@ -96,6 +96,7 @@ PROVIDER = Provider(
     id=ID,
     name=NAME,
     usage_page="https://codeassist.google.com",
+    addresses=("https://cloudcode-pa.googleapis.com/v1internal:retrieveUserQuota",),
     sign_in_hint="run `gemini` once",
     primary_windows=(),
     find_credentials=find_credentials,

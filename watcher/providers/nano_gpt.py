@@ -239,6 +239,7 @@ PROVIDER = Provider(
     id=ID,
     name=NAME,
     usage_page="https://nano-gpt.com/subscription",
+    addresses=(f"{BASE_URL}/api/subscription/v1/usage", f"{BASE_URL}/api/check-balance"),
     sign_in_hint=SIGN_IN_HINT,
     primary_windows=("daily", "weekly_input_tokens", "monthly"),
     find_credentials=find_credentials,

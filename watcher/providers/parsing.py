@@ -99,17 +99,22 @@ def _raise_forbidden(response: Response, name: str, sign_in_hint: str) -> NoRetu
 
 def parse_body(response: Response, *, name: str) -> dict[str, Any]:
     """The answer's JSON object. NaN and Infinity, which are not JSON, become None."""
+    value = decode_body(response, name=name)
+    if not isinstance(value, dict):
+        raise ShapeChangedError(f"{name}: the answer is not a JSON object: look for a newer version of this program")
+    return value
+
+
+def decode_body(response: Response, *, name: str) -> Any:
+    """As `parse_body`, any JSON."""
     if not response.body.strip():
         raise ShapeChangedError(f"{name}: the answer is empty: it is asked again later")
     if is_html(response):
         raise BlockedError(f"{name}: a web page came instead of data: look for a network login page")
     try:
-        value = json.loads(response.body, parse_constant=lambda _word: None)
+        return json.loads(response.body, parse_constant=lambda _word: None)
     except (ValueError, RecursionError):
         raise ShapeChangedError(f"{name}: the answer is not JSON: it is asked again later") from None
-    if not isinstance(value, dict):
-        raise ShapeChangedError(f"{name}: the answer is not a JSON object: look for a newer version of this program")
-    return value
 
 
 def is_html(response: Response) -> bool:

@@ -81,7 +81,7 @@ def build_status(store: Store, config: ConfigFacts, *, now: datetime) -> StatusD
                 _build_account_status(
                     account,
                     [
-                        _build_window_status(reading, format_series(series), state.series_states.get(series), now)
+                        build_window_status(reading, format_series(series), state.series_states.get(series), now)
                         for series, reading in _list_readings(account)
                     ],
                     poll_every_s=config.poll_every_s.get(account.provider),
@@ -204,7 +204,8 @@ def _build_problem(failure: PollFailure, since: datetime | None) -> Problem:
     )
 
 
-def _build_window_status(reading: Reading, series_name: str, state: SeriesState | None, now: datetime) -> WindowStatus:
+def build_window_status(reading: Reading, series_name: str, state: SeriesState | None, now: datetime) -> WindowStatus:
+    """A reading as the document has it; `state`: what is known of its series, if it has one."""
     metrics = None if state is None else SeriesMetrics(state, now, use_last_reading=True)
     projected = None if metrics is None else metrics.value_of("projected")
     return WindowStatus(

@@ -32,22 +32,32 @@ class Paths(NamedTuple):
         """The folder of rule files; it may be absent."""
         return self.config_dir / "rules"
 
-    def list_rule_files(self) -> list[Path]:
-        """Every `*.toml` in the folder of rules, by name, without hidden ones (an editor's own) and conflicted copies.
+    @property
+    def providers_dir(self) -> Path:
+        """The folder of providers by file; it may be absent."""
+        return self.config_dir / "providers"
 
-        Raises:
-            OSError: the folder exists and cannot be read. `glob` would find nothing, which would end every alert.
-        """
-        try:
-            found = list(self.rules_dir.iterdir())
-        except FileNotFoundError:
-            return []
-        own = (path for path in found if path.suffix == ".toml" and not path.name.startswith("."))
-        return sorted(path for path in own if not _CONFLICTED_COPY.search(path.name))
+    def list_rule_files(self) -> list[Path]:
+        """Every `*.toml` in the folder of rules, as `list_toml_files`."""
+        return list_toml_files(self.rules_dir)
 
     def list_conflicted_copies(self) -> list[Path]:
         """The copies in the folder of rules that a sync tool has set aside; they hold the same rules twice."""
         return sorted(path for path in self.rules_dir.glob("*.toml") if _CONFLICTED_COPY.search(path.name))
+
+
+def list_toml_files(folder: Path) -> list[Path]:
+    """Every `*.toml` in a folder, by name, without hidden ones (an editor's own) and conflicted copies.
+
+    Raises:
+        OSError: the folder exists and cannot be read. `glob` would find nothing, which would end every alert.
+    """
+    try:
+        found = list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    own = (path for path in found if path.suffix == ".toml" and not path.name.startswith("."))
+    return sorted(path for path in own if not _CONFLICTED_COPY.search(path.name))
 
 
 def may_exist(path: Path) -> bool:

@@ -15,7 +15,7 @@ from watcher.core.rules.parser import (
     parse_literal,
     parse_selector,
 )
-from watcher.core.rules.vocabulary import Unit, find_common_unit
+from watcher.core.rules.vocabulary import PROVIDER_WINDOWS, Unit, find_common_unit
 
 LEVEL = parse_literal("80%")
 
@@ -214,9 +214,9 @@ def test_units_are_checked_while_parsing(text, message, spot):
     [
         ("claud.five_hour > 8%", "unknown provider `claud`; did you mean `claude`?", "claud"),
         (
-            "openai.five_hour > 8%",
-            "unknown provider `openai`; valid: claude, codex, copilot, nano_gpt, gemini_cli, antigravity",
-            "openai",
+            "mistral.five_hour > 8%",
+            "unknown provider `mistral`; valid: " + ", ".join(PROVIDER_WINDOWS),
+            "mistral",
         ),
         ("Claude.five_hour > 8%", "unknown provider `Claude`; did you mean `claude`?", "Claude"),
         (

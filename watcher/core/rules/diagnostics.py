@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError
 
 from watcher.core.redaction import redact_toml_line
 
@@ -263,3 +263,23 @@ def _count_typos(left: str, right: str) -> int:
             row.append(cost)
         before = last
     return row[-1]
+
+
+_TYPE_NAMES = {
+    "array": "a list", "object": "a table", "str": "a text", "int": "a whole number", "float": "a number",
+    "bool": "true or false", "datetime": "a date", "date": "a date", "time": "a time",
+}  # fmt: skip
+_TYPE_ERROR_PATTERN = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
+
+
+def describe_type_error(error: ValidationError) -> str:
+    """The expected and the given type, in the words of TOML."""
+    text = str(error).split(" - at ")[0]
+    found = _TYPE_ERROR_PATTERN.fullmatch(text)
+    if found is None:
+        return f"is refused: {text}"
+    wanted, given = (
+        " or ".join(_TYPE_NAMES.get(word, word) for word in group.split(" | ") if word != "null")
+        for group in found.groups()
+    )
+    return f"takes {wanted}, not {given}"

@@ -198,6 +198,7 @@ PROVIDER = Provider(
     id=ID,
     name=NAME,
     usage_page="https://chatgpt.com/codex/settings/usage",
+    addresses=(USAGE_URL,),
     status_page="https://status.openai.com/api/v2/status.json",
     sign_in_hint=SIGN_IN_HINT,
     primary_windows=("five_hour", "weekly", "monthly", "individual_limit"),

@@ -1,0 +1,119 @@
+"""Where a provider by file finds its token: the first of its places that has one, read-only.
+
+`env:NAME`, `file:PATH`, `file:PATH#JMESPATH` (the value in a JSON file), `cmd:ARGV`, `opencode:KEY`, and
+`vscdb:APP#KEY` (the table `ItemTable` of an editor's `state.vscdb`; observed in VS Code's descendants, last checked
+2026-11).
+"""
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from watcher.core.model import Command, DatabaseQuery
+from watcher.credentials import HostInfo, antigravity, files, opencode
+from watcher.errors import NotSignedInError
+from watcher.system.files import find_write_problem
+from watcher.system.paths import expand_home
+
+KINDS = {
+    "env": "env:NAME", "file": "file:PATH or file:PATH#JMESPATH", "cmd": "cmd:ARGV", "opencode": "opencode:KEY",
+    "vscdb": "vscdb:APP#KEY",
+}  # fmt: skip
+"""Kind of place -> how it is written."""
+
+_COMMAND_TIMEOUT_S = 20.0  # a password manager may ask the user
+
+
+class Token(NamedTuple):
+    """A token and where it was found."""
+
+    source_name: str
+    path: str
+    token: str
+
+
+def find_token(
+    host_info: HostInfo, places: Sequence[str], search: Callable[[str, Any], Any], opencode_file: str | None = None
+) -> Token | None:
+    """The token of the first place that has one.
+
+    Args:
+        host_info: the machine.
+        places: in order.
+        search: finds the value of a JMESPath in JSON.
+        opencode_file: an `auth.json` to read in place of OpenCode's usual ones.
+
+    Raises:
+        ProviderError: no place has one, and one that exists cannot be used.
+    """
+    problem: NotSignedInError | None = None
+    for place in places:
+        kind, _, rest = place.partition(":")
+        try:
+            found = _find_in_place(host_info, kind, rest, search, opencode_file)
+        except NotSignedInError as error:
+            problem = problem or error
+            continue
+        if found is not None and found.token.strip():
+            return found._replace(token=found.token.strip())
+    if problem is not None:
+        raise problem
+    return None
+
+
+def _find_in_place(
+    host_info: HostInfo, kind: str, rest: str, search: Callable[[str, Any], Any], opencode_file: str | None
+) -> Token | None:
+    if kind == "env":
+        return Token("environment", f"env:{rest}", host_info.env.get(rest, ""))
+    if kind == "file":
+        return _read_file(host_info, rest, search)
+    if kind == "cmd":
+        return _run_command(host_info, rest)
+    if kind == "vscdb":
+        return _read_editor(host_info, *rest.split("#", 1))
+    entry = opencode.find_entry(host_info, rest, opencode_file)
+    return Token(opencode.SOURCE_NAME, entry.path, entry.token) if entry else None
+
+
+def _read_file(host_info: HostInfo, rest: str, search: Callable[[str, Any], Any]) -> Token | None:
+    name, _, expression = rest.partition("#")
+    path, hint = expand_home(name, host_info.home), "sign in again with the tool that writes it"
+    if expression:
+        content = files.read_json(path, hint=hint)
+        value = None if content is None else search(expression, content)
+        text = value if isinstance(value, str) else ""
+    else:
+        text = files.read_text(path, hint="write the token into it") or ""
+    problem = find_write_problem(path) if text else None
+    if problem is not None:
+        raise NotSignedInError(f"{path}: {problem}")
+    return Token("file", str(path), text)
+
+
+def _run_command(host_info: HostInfo, line: str) -> Token:
+    try:
+        argv = tuple(shlex.split(line))
+    except ValueError as error:
+        raise NotSignedInError(f"cmd: cannot be split into words ({error}): correct `token`") from None
+    if not argv:
+        raise NotSignedInError("cmd: names no command: correct `token`")
+    result = host_info.run_command(Command(argv=argv, timeout_s=_COMMAND_TIMEOUT_S))
+    if result.exit_code != 0:
+        ended = "did not end in time" if result.exit_code is None else f"ended with {result.exit_code}"
+        raise NotSignedInError(f"the command {argv[0]} {ended}: run it by hand")  # its output may quote the token
+    return Token("command", f"cmd:{argv[0]}", result.stdout)
+
+
+def _read_editor(host_info: HostInfo, app: str, key: str) -> Token | None:
+    for path in antigravity.list_editor_databases(host_info, (app,)):
+        if Path(path).exists():
+            rows = host_info.read_database(
+                DatabaseQuery(path=str(path), sql=antigravity.ITEM_QUERY, parameters=(key,))
+            ).rows
+            value = rows[0][0] if rows and rows[0] else None
+            text = value.decode(errors="replace") if isinstance(value, bytes) else value
+            if isinstance(text, str) and text.strip():
+                return Token(app, str(path), text.strip().strip('"'))
+    return None

@@ -1,0 +1,409 @@
+"""A provider as a TOML file: the records that it is read into, and every mistake in it with its place.
+
+Imported only where such a file is read; `registry` knows the shipped ones by their index.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct, field
+
+from watcher.core.model import WindowKind, is_loopback
+from watcher.core.rules.diagnostics import (
+    MAX_DIAGNOSTICS,
+    Diagnostic,
+    KeyPath,
+    TomlPositions,
+    create_diagnostic,
+    describe_type_error,
+    format_diagnostics,
+    sanitize_for_terminal,
+    suggest_word,
+)
+from watcher.core.rules.loader import parse_toml_document
+from watcher.core.rules.time_intervals import check_time_zone
+from watcher.core.rules.vocabulary import FIELD_UNITS, is_currency, parse_duration
+from watcher.providers.expressions import ExpressionError, compile_expression
+from watcher.providers.registry import (
+    CATALOGUE_DIR,
+    INDEX_FILE,
+    PLACE_KINDS,
+    PLACEHOLDER_PATTERN,
+    RESERVED_IDS,
+    ProviderSummary,
+)
+
+Period = Literal["daily", "weekly", "monthly"]
+UNITS = (
+    "percent", "requests", "tokens", "credits", "usd", "eur", "points", "characters", "searches", "images", "messages",
+    "hours", "minutes", "kwh", "flows", "diem", "units",
+)  # fmt: skip
+"""Units that may be written; also every other currency by its three letters."""
+MAX_REQUESTS = 3
+
+_ID_PATTERN = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_HEADER_PATTERN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE_KEYS = (
+    "used", "limit", "remaining", "used_percent", "remaining_percent", "used_fraction", "remaining_fraction",
+)  # fmt: skip
+_WINDOW_EXPRESSIONS = (
+    *_VALUE_KEYS, "each", "where", "id_from", "resets_at", "resets_in", "resets", "unit_from", "unlimited_if",
+)  # fmt: skip
+_PLACE = re.compile(r"\.(\w+)|\[(\d+)\]")
+
+
+class Value(Struct, frozen=True, forbid_unknown_fields=True):
+    """A value by its path, with a factor of its own or as a part of a comma list."""
+
+    path: str
+    scale: str = "1"
+    index: int | None = None
+
+
+class RequestEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One request."""
+
+    name: str = "main"
+    url: str
+    method: Literal["GET", "POST"] = "GET"
+    json: dict[str, Any] | None = None
+    headers: dict[str, str] = {}
+    auth: str = "bearer"
+    error_if: str | None = None
+    error_message: str | None = None
+    optional: bool = False
+
+
+class WindowEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One window, or one for each row of a list."""
+
+    request: str = "main"
+    source: Literal["body", "headers"] = field(default="body", name="from")
+    each: str | None = None
+    where: str | None = None
+    id: str | None = None
+    id_from: str | None = None
+    rename: dict[str, str] = {}
+    label: str = ""
+    length: str | None = None
+    kind: WindowKind | None = None
+    used: str | Value | None = None
+    limit: str | Value | None = None
+    remaining: str | Value | None = None
+    used_percent: str | Value | None = None
+    remaining_percent: str | Value | None = None
+    used_fraction: str | Value | None = None
+    remaining_fraction: str | Value | None = None
+    resets_at: str | Value | None = None
+    resets_in: str | Value | None = None
+    resets: str | None = None
+    resets_every: Period | None = None
+    timezone: str = "UTC"
+    unit: str | None = None
+    unit_from: str | None = None
+    scale: str = "1"
+    unlimited_if: str | None = None
+
+
+class Definition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    id: str
+    name: str
+    page: str = ""
+    sign_in: str = ""
+    every: str = "5m"
+    floor: str | None = None
+    ceiling: str | None = None
+    primary: str | None = None
+    token: list[str]
+    insecure: bool = False
+    request: list[RequestEntry]
+    window: list[WindowEntry]
+
+
+def read_definition(text: str, path: str) -> tuple[Definition | None, list[Diagnostic]]:
+    """The definition in that text, and every mistake in it; None if a mistake leaves no definition."""
+    found = parse_toml_document(text, path)
+    if isinstance(found, Diagnostic):
+        return None, [found]
+    reader = _DefinitionReader(path, found[1])
+    definition = reader.convert(found[0])
+    if definition is not None:
+        reader.check(definition)
+    return (None if reader.problems else definition), reader.problems
+
+
+class _DefinitionReader:
+    def __init__(self, path: str, positions: TomlPositions) -> None:
+        self._path, self._positions = path, positions
+        self.problems: list[Diagnostic] = []
+
+    def convert(self, raw: dict[str, Any]) -> Definition | None:
+        """The records. A value that is refused is taken out and the rest tried again, so that all are reported."""
+        removed: set[KeyPath] = set()
+        while len(self.problems) < MAX_DIAGNOSTICS:
+            try:
+                return msgspec.convert(raw, Definition)
+            except msgspec.ValidationError as error:
+                place = _parse_place(str(error))
+                unknown = re.search(r"unknown field `(.*)`$", str(error).split(" - at ")[0])
+                missing = re.search(r"missing required field `(.*)`$", str(error).split(" - at ")[0])
+                if missing:
+                    if (*place, missing[1]) not in removed:
+                        self._add(place, f"`{missing[1]}` is missing", at_key=True)
+                    return None
+                if unknown:
+                    place, word = (*place, unknown[1]), sanitize_for_terminal(unknown[1], 40)
+                    hint = suggest_word(unknown[1], _list_keys(place))
+                    self._add(place, f"unknown key `{word}`; {hint}", at_key=True)
+                else:
+                    words = re.search(r"Invalid enum value", str(error)) and _list_words(place)
+                    expected = f": choose one of {', '.join(words)}" if words else f" {describe_type_error(error)}"
+                    self._add(place, f"`{next((k for k in reversed(place) if isinstance(k, str)), 'file')}`{expected}")
+                if not _remove(raw, place):
+                    return None
+                removed.add(place)
+        return None
+
+    def check(self, definition: Definition) -> None:
+        """Report what the records alone do not refuse."""
+        if definition.id in RESERVED_IDS:
+            self._add(("id",), f"`{definition.id}` is built in; choose another id")
+        self._check_id(("id",), definition.id)
+        for name in ("every", "floor", "ceiling"):
+            self._check_duration((name,), getattr(definition, name))
+        if not definition.token:
+            self._add(("token",), "`token` is empty; name a place such as env:ACME_API_KEY")
+        for i, place in enumerate(definition.token):
+            self._check_place(("token", i), place)
+        self._check_requests(definition)
+        if not definition.window:
+            self._add(("window",), "there is no [[window]]")
+        for i, window in enumerate(definition.window):
+            self._check_window(("window", i), window, [each.name for each in definition.request])
+        windows = tuple(list_windows(definition))
+        if definition.primary is not None and windows and definition.primary not in windows:
+            self._add(
+                ("primary",), f"no window is called `{definition.primary}`; {suggest_word(definition.primary, windows)}"
+            )
+
+    def _check_requests(self, definition: Definition) -> None:
+        names = [each.name for each in definition.request]
+        if not 1 <= len(names) <= MAX_REQUESTS:
+            self._add(("request",), f"{len(names)} requests; write 1 to {MAX_REQUESTS} [[request]]", at_key=True)
+        for i, request in enumerate(definition.request):
+            place: KeyPath = ("request", i)
+            if request.name in names[:i]:
+                self._add((*place, "name"), f"two requests are called `{request.name}`: give each a `name`")
+            self._check_url((*place, "url"), request.url, insecure=definition.insecure)
+            if not _HEADER_PATTERN.fullmatch(request.auth):
+                self._add((*place, "auth"), "`auth`: bearer, none, a scheme word such as Token, or a header's name")
+            for name, value in request.headers.items():
+                if not _HEADER_PATTERN.fullmatch(name) or not (value.isascii() and value.isprintable()):
+                    self._add((*place, "headers", name), "`headers`: a name and a value in plain ASCII")
+            for name in ("error_if", "error_message"):
+                self._check_expression((*place, name), getattr(request, name))
+
+    def _check_window(self, place: KeyPath, window: WindowEntry, requests: list[str]) -> None:
+        if (window.id is None) == (window.id_from is None):
+            self._add(place, "write `id`, or `id_from` for a window a row", at_key=True)
+        for name, each in (("id", window.id), *((f"rename.{key}", text) for key, text in window.rename.items())):
+            if each is not None:
+                self._check_id((*place, *name.split(".", 1)), each)
+        if window.request not in requests:
+            hint = suggest_word(window.request, requests)
+            key = "request" if window.request != "main" else "id"
+            self._add((*place, key), f"no request is called `{window.request}`; {hint}")
+        if not any(getattr(window, name) is not None for name in (*_VALUE_KEYS, "unlimited_if")):
+            self._add(place, f"a window without a value: write one of {', '.join(_VALUE_KEYS)}", at_key=True)
+        for name in _WINDOW_EXPRESSIONS:
+            value = getattr(window, name)
+            if isinstance(value, Value):
+                self._check_expression((*place, name, "path"), value.path)
+                self._check_scale((*place, name, "scale"), value.scale)
+            else:
+                self._check_expression((*place, name), value)
+        self._check_scale((*place, "scale"), window.scale)
+        self._check_duration((*place, "length"), window.length)
+        unit = window.unit
+        if unit is not None and unit not in UNITS and not is_currency(unit.lower()):
+            self._add(
+                (*place, "unit"), f"unknown unit `{sanitize_for_terminal(unit, 40)}`; {suggest_word(unit, UNITS)}"
+            )
+        try:
+            check_time_zone(window.timezone)
+        except ValueError as error:
+            self._add((*place, "timezone"), f"`timezone`: {error}")
+
+    def _check_id(self, place: KeyPath, text: str) -> None:
+        if not _ID_PATTERN.fullmatch(text):
+            self._add(place, f"`{place[-1]}`: small letters, digits and single underscores, such as five_hour")
+        elif text in FIELD_UNITS or text in ("and", "or", "not", "true", "false", "level"):
+            self._add(place, f"`{text}` is a word of the rule language; choose another id")
+
+    def _check_duration(self, place: KeyPath, text: str | None) -> None:
+        try:
+            if text is not None and parse_duration(text) <= timedelta(0):
+                raise ValueError("must be longer than nothing: write one such as 5m")  # noqa: TRY301 - one message
+        except ValueError as error:
+            self._add(place, f"`{place[-1]}`: {error}")
+
+    def _check_scale(self, place: KeyPath, text: str) -> None:
+        try:
+            usable = Decimal(text).is_finite() and Decimal(text) != 0
+        except InvalidOperation:
+            usable = False
+        if not usable:
+            self._add(place, '`scale` takes a factor as text, such as "0.01"')
+
+    def _check_place(self, place: KeyPath, text: str) -> None:
+        kind, separator, rest = text.partition(":")
+        if not separator or kind not in PLACE_KINDS or not rest.strip():
+            self._add(place, f"`token` takes the place of a token, never the token: {', '.join(PLACE_KINDS.values())}")
+        elif kind == "vscdb" and not all(rest.partition("#")[::2]):
+            self._add(place, f"write {PLACE_KINDS['vscdb']}")
+        elif kind == "file" and "#" in rest:
+            self._check_expression(place, rest.partition("#")[2], offset=text.index("#") + 1)
+
+    def _check_url(self, place: KeyPath, url: str, *, insecure: bool) -> None:
+        for name in re.finditer(r"\{(.*?)\}", url):
+            if not PLACEHOLDER_PATTERN.fullmatch(name[0]):
+                self._add(place, f"unknown `{name[0]}`; valid: {{env:NAME}}, {{now}}, {{month_start}}", *name.span())
+        if url.startswith("{env:"):
+            return  # checked when it is known, before the request
+        problem = find_address_problem(url, insecure=insecure)
+        if problem:
+            self._add(place, f"`url`: {problem}")
+
+    def _check_expression(self, place: KeyPath, text: str | None, offset: int = 0) -> None:
+        if text is None:
+            return
+        try:
+            compile_expression(text)
+        except ExpressionError as error:
+            self._add(place, f"`{_name_key(place)}`: {error}", error.start + offset, error.end + offset)
+
+    def _add(self, place: KeyPath, message: str, start: int = -1, end: int = 0, *, at_key: bool = False) -> None:
+        span = self._positions.find_key(place) if at_key else self._positions.find_value(place)
+        if start >= 0:
+            span = self._positions.find_in_value(place, start, end)
+        self.problems.append(create_diagnostic(self._path, self._positions.text, span, message))
+
+
+def find_address_problem(url: str, *, insecure: bool) -> str:
+    """Why a token must not be sent to that address; empty if it may be."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return "is no address: write https://HOST/PATH"
+    if parts.scheme not in ("http", "https") or not host:
+        return "is no address: write https://HOST/PATH"
+    if parts.username or parts.password:
+        return "holds a login: name its place in `token`"
+    if parts.scheme == "http" and not insecure and host != "localhost" and not is_loopback(host):
+        return "http:// sends the login unencrypted; use https://, or allow it by `insecure = true`"
+    return ""
+
+
+def list_windows(definition: Definition) -> Iterator[str]:
+    """The ids of windows that are known before the first answer."""
+    for window in definition.window:
+        yield from [window.id] if window.id is not None else window.rename.values()
+
+
+def summarize(definition: Definition, path: str = "") -> ProviderSummary:
+    """What the rest of the program must know before the first request."""
+    units = {
+        id_: _get_unit(window)
+        for window in definition.window
+        for id_ in ([window.id] if window.id else window.rename.values())
+    }
+    return ProviderSummary(
+        id=definition.id,
+        name=definition.name,
+        page=definition.page,
+        sign_in=definition.sign_in or f"see {definition.page or 'its page'}",
+        every=definition.every,
+        floor=definition.floor,
+        ceiling=definition.ceiling,
+        primary=definition.primary,
+        token=tuple(definition.token),
+        insecure=definition.insecure,
+        urls=tuple(each.url for each in definition.request),
+        windows=units,
+        names_windows=any(each.id_from is not None for each in definition.window),
+        path=path,
+    )
+
+
+def _get_unit(window: WindowEntry) -> str:
+    return "" if window.unit_from is not None else get_default_unit(window)
+
+
+def get_default_unit(window: WindowEntry) -> str:
+    """The unit of a window that names none: percent where only a percent is there."""
+    if window.unit is not None:
+        return window.unit.lower()
+    return "percent" if window.used is window.limit is window.remaining is None else "units"
+
+
+def _name_key(place: KeyPath) -> str:
+    return next(str(key) for key in reversed(place) if isinstance(key, str) and key != "path")
+
+
+def _parse_place(message: str) -> KeyPath:
+    """The keys of `$.window[0].used`, at the end of a message of msgspec."""
+    place = message.partition(" - at `$")[2]
+    return tuple(name or int(index) for name, index in _PLACE.findall(place))
+
+
+def _get_record(place: KeyPath) -> type[Struct]:
+    """The record that the last key of a place belongs to."""
+    return {1: Definition, 3: RequestEntry if place[0] == "request" else WindowEntry}.get(len(place), Value)
+
+
+def _list_keys(place: KeyPath) -> tuple[str, ...]:
+    return tuple(each.encode_name for each in msgspec.structs.fields(_get_record(place)))
+
+
+def _list_words(place: KeyPath) -> tuple[str, ...]:
+    """The words that a key takes."""
+    kinds = {each.encode_name: each.type for each in msgspec.structs.fields(_get_record(place))}
+    schema = msgspec.json.schema(kinds.get(str(place[-1]), str))
+    choices = [schema, *schema.get("anyOf", ()), *schema.get("$defs", {}).values()]
+    return tuple(str(word) for each in choices for word in each.get("enum", ()) if word is not None)
+
+
+def _remove(raw: Any, place: KeyPath) -> bool:
+    """Take a value out; False if it cannot be without moving others."""
+    for key in place[:-1]:
+        try:
+            raw = raw[key]
+        except (LookupError, TypeError):
+            return False
+    if place[:1] == ("token",) and isinstance(raw, list):
+        raw[int(place[-1])] = "env:NAME"  # keeps the places of the others
+        return True
+    return isinstance(raw, dict) and bool(place) and raw.pop(place[-1], ...) is not ...
+
+
+def write_index() -> None:
+    """Write the index of the catalogue from its files."""
+    found = []
+    for path in sorted(CATALOGUE_DIR.glob("*.toml")):
+        definition, mistakes = read_definition(path.read_text("utf-8"), str(path))
+        if definition is None:
+            raise ValueError(format_diagnostics(mistakes))
+        found.append(summarize(definition))
+    INDEX_FILE.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+
+
+if __name__ == "__main__":
+    write_index()
