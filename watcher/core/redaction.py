@@ -4,6 +4,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import NamedTuple
 
 _SECRET_PATTERN = re.compile(
     r"""
@@ -103,12 +104,12 @@ def redact_toml_line(text: str, start: int, line: str) -> str:
     line = _USERINFO.sub(_mask_match, line)
     offsets, names = _find_tables(text)
     index = bisect_right(offsets, start) - 1
-    table_start = offsets[index] if index >= 0 else 0
     assignment = _KEY_ASSIGNMENT.match(line)
     table = names[index] if index >= 0 else _get_key_parts(assignment)[0]
-    is_in_string = _ends_in_open_string(text[table_start:start])
+    context = _find_contexts(text).get(start, _LineContext())
+    is_in_string = context.is_in_string
     is_header = line.lstrip().startswith("[") and not is_in_string
-    governing = assignment or (_find_open_array(text[table_start:start]) if _ARRAY_ITEM.match(line) else None)
+    governing = assignment or (context.array_key if _ARRAY_ITEM.match(line) else None)
     may_hold_secret = not is_header and _may_hold_secret(table, _get_key_parts(governing)[-1])
     if not may_hold_secret:  # but one may be in the wrong table, behind another value, or without its `=`
         blank = _STRING.sub(lambda match: " " * len(match[0]), line)
@@ -133,15 +134,32 @@ def _get_key_parts(assignment: re.Match[str] | None) -> list[str]:
     return [part.strip("\"' \t") for part in assignment[1].split(".")] if assignment else [""]
 
 
-def _find_open_array(before: str) -> re.Match[str] | None:
-    """The key of the array that is open at the end of `before`, if any."""
-    found, depth = None, 0
-    for line in before.split("\n"):
+class _LineContext(NamedTuple):
+    """What is open where a line begins."""
+
+    array_key: re.Match[str] | None = None
+    is_in_string: bool = False  # of several lines
+
+
+@lru_cache(maxsize=2)  # one file often has many mistakes
+def _find_contexts(text: str) -> dict[int, _LineContext]:
+    """The start of each line inside an array or a string of several lines -> what is open there."""
+    contexts: dict[int, _LineContext] = {}
+    key, depth, quotes, start = None, 0, [0, 0], 0
+    for line in text.split("\n"):
+        if _TABLE_HEADER.match(line):
+            if any(count % 2 for count in quotes):
+                contexts[start] = _LineContext(None, is_in_string=True)
+            key, depth, quotes = None, 0, [0, 0]
+        elif depth > 0 or any(count % 2 for count in quotes):
+            contexts[start] = _LineContext(key if depth > 0 else None, is_in_string=any(each % 2 for each in quotes))
+        start += len(line) + 1
         assignment = _KEY_ASSIGNMENT.match(line)
-        found, depth = (assignment, 0) if assignment else (found, depth)
+        key, depth = (assignment, 0) if assignment else (key, depth)
         code = _STRING.sub("", line[assignment.end() if assignment else 0 :])
         depth += code.count("[") - code.count("]")
-    return found if depth > 0 else None
+        quotes = [quotes[0] + line.count('"""'), quotes[1] + line.count("'''")]
+    return contexts
 
 
 def _may_hold_secret(table: str, key: str) -> bool:
@@ -169,11 +187,6 @@ def _mask_words(text: str) -> str:
 
 def _mask_match(match: re.Match[str]) -> str:
     return "*" * len(match[0])
-
-
-def _ends_in_open_string(text: str) -> bool:
-    """Whether a string of several lines is open at the end of `text`."""
-    return any(text.count(quotes) % 2 for quotes in ('"""', "'''"))
 
 
 @lru_cache(maxsize=2)  # one file often has many mistakes
