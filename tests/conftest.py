@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from watcher.core.rules.vocabulary import PROVIDER_WINDOWS
+from watcher.providers.registry import PROVIDERS
+
 EXPLORE = os.environ.get("WATCHER_EXPLORE") == "1"  # look where no run has looked: `--hypothesis-seed=N` says where
 # A commit passes or fails the same wherever it is tested; a busy machine is slow, not wrong.
 settings.register_profile("dev", deadline=None, derandomize=not EXPLORE, max_examples=25)
@@ -53,3 +56,13 @@ def open_place():
     place.chmod(0o755)
     yield place
     shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture
+def own_providers() -> Iterator[None]:
+    """Afterwards no provider of a person's own file is in force in this process."""
+    kept = [(each, dict(each)) for each in (PROVIDERS, PROVIDER_WINDOWS)]
+    yield
+    for current, before in kept:
+        current.clear()
+        current.update(before)

@@ -587,3 +587,53 @@ def test_a_megabyte_of_text_in_an_answer_stays_in_kilobytes_and_on_one_line(worl
     sizes = {file.name: file.stat().st_size for file in world.paths.state_dir.iterdir()}
     assert sizes["status.json"] < 20_000
     assert sizes["watcher.db"] < 400_000
+
+
+ACME = """
+id = "acme"
+name = "Acme"
+token = ["env:ACME"]
+[[request]]
+url = "https://api.acme.example/quota"
+[[window]]
+id = "daily"
+used_percent = "used"
+"""
+
+
+@pytest.mark.usefixtures("own_providers")
+def test_a_providers_file_is_in_force_from_its_edit_to_its_end(world):
+    folder = world.paths.config_dir / "providers"
+    folder.mkdir()
+    world.env["ACME"] = "k-1"
+    world.answers["/quota"] = lambda _request: world.json({"used": 90})
+    world.config(CONFIG + '[[rule]]\nname = "acme"\nwhen = "*.daily > 80%"\n')
+
+    def asked():
+        return len([path for _, path in world.asked if path == "/quota"])
+
+    world.watch(30 * M)
+    assert asked() == 0
+    world.watch(
+        H,
+        (10 * M, lambda: (folder / "acme.toml").write_text(ACME)),
+        (30 * M, lambda: (folder / "acme.toml").write_text(ACME.replace('"used"', '"used["'))),
+        (50 * M, lambda: (folder / "acme.toml").write_text(ACME)),
+    )
+    assert world.titles()[0].startswith("firing: Acme")
+    assert 3 <= asked() <= 8
+    before = asked()
+    (folder / "acme.toml").unlink()
+    world.watch(2 * H)
+    assert asked() == before
+    assert not [line for line in world.log.lines if "CRASH" in line]
+
+
+def test_a_provider_of_the_catalogue_is_on_where_its_token_is(world):
+    world.answers["/v1/credits"] = lambda _request: world.json({"balance": "4.50"})
+    world.config(CONFIG + '[[rule]]\nname = "low"\nwhen = "vercel.balance.remaining < $5"\n')
+    world.watch(30 * M)
+    assert world.titles() == []
+    world.env["AI_GATEWAY_API_KEY"] = "k-1"
+    world.watch(30 * M)
+    assert world.titles()[0].startswith("firing: Vercel AI Gateway")

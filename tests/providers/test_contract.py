@@ -256,7 +256,7 @@ def test_a_broken_login_file_is_one_line_that_names_it(provider, tmp_path):
 
 
 def test_the_index_of_the_catalogue_is_that_of_its_files():
-    """Write it again with `python -m watcher.providers.definition`."""
+    """Write it again with `python tests/providers/write_index.py`."""
     shipped = {path.stem for path in registry.CATALOGUE_DIR.glob("*.toml")}
     assert shipped == {each.id for each in BY_FILE}
     index = {each.id: each for each in registry.read_index()}

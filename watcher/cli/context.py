@@ -61,9 +61,15 @@ def parse_with_providers(parse: Callable[[str], T], text: str) -> T:
 
 def load_own_providers() -> None:
     """Let expressions name every provider, those of the person's own files too."""
+    own = find_paths()
+    with suppress(OSError):
+        if not paths.list_toml_files(own.providers_dir):
+            from watcher.providers import registry  # noqa: F401, PLC0415 - importing it names the shipped ones
+
+            return
     from watcher.config import loader  # noqa: PLC0415 - slow to import, as above
 
-    loader.load_providers(find_paths())
+    loader.load_providers(own)
 
 
 def open_store(paths: Paths, now: datetime) -> "Store":

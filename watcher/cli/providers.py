@@ -318,9 +318,9 @@ def _show(readings: tuple[Reading, ...]) -> Iterator[str]:
 
 def _explain(definition: "Definition", outcome: Snapshot, responses: list[Response]) -> Iterator[str]:
     """Each window with its values, and what in the answer each was made of."""
-    from watcher.providers import declared  # noqa: PLC0415 - jmespath: only where such a file is
+    from watcher.providers import declared, expressions  # noqa: PLC0415 - jmespath: only where such a file is
 
-    answers = {}
+    answers, evaluator = {}, expressions.Evaluator(definition.name)
     for entry, response in zip(definition.request, responses, strict=False):
         try:
             answers[entry.name] = declared.read_answer(definition, entry, response)
@@ -333,7 +333,7 @@ def _explain(definition: "Definition", outcome: Snapshot, responses: list[Respon
         rows = []
         for name in _VALUE_NAMES:
             sources = [
-                f"{key}: {_get_path(value)} = {_format_raw(declared.search(_get_path(value), row))}"
+                f"{key}: {_get_path(value)} = {_format_raw(evaluator.search(_get_path(value), row))}"
                 for key in _SOURCES[name]
                 if (value := getattr(window, key)) is not None
             ]

@@ -11,7 +11,7 @@ import click
 from msgspec import structs
 
 from watcher.cli import BAR_FORMATS, completion, status_bar
-from watcher.cli.context import find_paths, load_effective_config, open_store, parse_with_providers
+from watcher.cli.context import find_paths, load_effective_config, load_own_providers, open_store, parse_with_providers
 from watcher.cli.output import get_output_width
 from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
@@ -194,6 +194,7 @@ def print_table(
     from watcher.cli.status_table import render_status_table  # noqa: PLC0415 - likewise
     from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - every provider, for their names
 
+    load_own_providers()
     known = {account.provider for account in document.providers}
     lines = render_status_table(
         document,

@@ -5,29 +5,23 @@ made of what it finds, because its functions refuse them.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from watcher.core.engine.windows import infer_kind, infer_length_s
 from watcher.core.formatting import clean_text
-from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
+from watcher.core.model import Reading, Request, Response, Series, Snapshot, WindowKind
 from watcher.core.rules.vocabulary import parse_duration, parse_duration_s
 from watcher.credentials import Credential
 from watcher.errors import NotSignedInError, ProviderError, ServerError, ShapeChangedError
 from watcher.providers import Conversation, parsing
-from watcher.providers.definition import (
-    Definition,
-    RequestEntry,
-    Value,
-    WindowEntry,
-    find_address_problem,
-    get_default_unit,
-)
-from watcher.providers.expressions import Evaluator, TooExpensiveError
+from watcher.providers import definition as files
+from watcher.providers.definition import Definition, RequestEntry, Value, WindowEntry
+from watcher.providers.expressions import Evaluator
 from watcher.providers.registry import PLACEHOLDER_PATTERN
 
 _HUNDRED = Decimal(100)
@@ -87,7 +81,7 @@ def build_request(definition: Definition, entry: RequestEntry, credential: Crede
         NotSignedInError: a variable in its address is not set, or it is no address that a login may be sent to.
     """
     url = _expand_url(definition, entry.url, credential, now)
-    problem = find_address_problem(url, insecure=True)  # the poll itself refuses an address without TLS
+    problem = files.find_address_problem(url, insecure=True)  # the poll itself refuses an address without TLS
     if problem:
         raise NotSignedInError(f"{definition.name}: the address of {entry.name} {problem}")
     headers = {"Accept": "application/json", **entry.headers}
@@ -128,19 +122,12 @@ def read_answer(definition: Definition, entry: RequestEntry, response: Response)
         each.source == "body" for each in definition.window if each.request == entry.name
     )
     answer = Answer(parsing.decode_body(response, name=name) if needs_body else None, response.headers)
-    evaluator = Evaluator()
-    if entry.error_if and _search_safely(name, lambda: evaluator.is_true(entry.error_if or "", answer.body)):
-        said = _search_safely(name, lambda: evaluator.search(entry.error_message or "''", answer.body))
+    evaluator = Evaluator(name)
+    if entry.error_if and evaluator.is_true(entry.error_if, answer.body):
+        said = evaluator.search(entry.error_message or "''", answer.body)
         message = clean_text(str(said)) if isinstance(said, (str, int, float)) and said != "" else ""
         raise ServerError(f"{name}: {message or 'the answer says that it failed'}: it is asked again later")
     return answer
-
-
-def _search_safely(name: str, search: Callable[[], Any]) -> Any:
-    try:
-        return search()
-    except TooExpensiveError as error:
-        raise ShapeChangedError(f"{name}: `{clean_text(str(error), 80)}` takes too long on this answer") from None
 
 
 # --- readings ---------------------------------------------------------------------------------------------------------
@@ -153,25 +140,13 @@ def read_windows(definition: Definition, answers: Mapping[str, Answer], at: date
         answer = answers.get(window.request)
         if answer is None:
             continue
-        reader = _WindowReader(window, Evaluator(), at)
+        reader = _WindowReader(window, Evaluator(definition.name), at)
         data = dict(answer.headers) if window.source == "headers" else answer.body
-        for each in _search_safely(definition.name, partial(_read_all, reader, data)):
+        for each in reader.read(data):
             known = found.get(each.reading.window)
             if known is None or _get_fullness(each.reading) > _get_fullness(known.reading):
                 found[each.reading.window] = each
     return list(found.values())
-
-
-def _read_all(reader: "_WindowReader", data: Any) -> list[ReadWindow]:
-    return list(reader.read(data))
-
-
-def search(expression: str, row: Any) -> Any:
-    """What an expression finds in a row that was read; None where that takes too long."""
-    try:
-        return Evaluator().search(expression, row)
-    except TooExpensiveError:
-        return None
 
 
 def _get_fullness(reading: Reading) -> float:
@@ -232,10 +207,12 @@ class _WindowReader:
             remaining = limit - used if remaining is None and used is not None else remaining
         is_unlimited = window.unlimited_if is not None and self._evaluator.is_true(window.unlimited_if, row)
         period = self._find_period(row)
+        named = Series(provider="", window=id_)  # of a window that says nothing else, its name may tell
         length_s = int(parse_duration(window.length).total_seconds()) if window.length else _PERIOD_LENGTHS.get(period)
+        length_s = length_s or infer_length_s(named)
         return Reading(
             window=id_,
-            kind=self._choose_kind(length_s, period),
+            kind=self._choose_kind(named, length_s, period),
             label=window.label or id_.replace("_", " "),
             used_percent=None
             if is_unlimited
@@ -251,18 +228,18 @@ class _WindowReader:
             unlimited=is_unlimited,
         )
 
-    def _choose_kind(self, length_s: int | None, period: str) -> WindowKind:
+    def _choose_kind(self, named: Series, length_s: int | None, period: str) -> WindowKind:
         window = self.window
         if window.kind is not None:
             return window.kind
         if period:
             return WindowKind(period)
         is_balance = window.remaining is not None and window.used is window.limit is window.used_percent is None
-        return WindowKind.BALANCE if is_balance and length_s is None else parsing.classify_window(length_s)
+        return WindowKind.BALANCE if is_balance and length_s is None else infer_kind(named, length_s)
 
     def _find_unit(self, row: Any) -> str:
         found = self._evaluator.search(self.window.unit_from, row) if self.window.unit_from else None
-        return (parsing.slugify(found) if isinstance(found, str) else "") or get_default_unit(self.window)
+        return (parsing.slugify(found) if isinstance(found, str) else "") or files.get_default_unit(self.window)
 
     def _find_value(self, value: str | Value | None, row: Any) -> Any:
         if value is None:

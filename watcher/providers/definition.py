@@ -4,7 +4,6 @@ Imported only where such a file is read; `registry` knows the shipped ones by th
 """
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
@@ -14,29 +13,14 @@ import msgspec
 from msgspec import Struct, field
 
 from watcher.core.model import WindowKind, is_loopback
-from watcher.core.rules.diagnostics import (
-    MAX_DIAGNOSTICS,
-    Diagnostic,
-    KeyPath,
-    TomlPositions,
-    create_diagnostic,
-    describe_type_error,
-    format_diagnostics,
-    sanitize_for_terminal,
-    suggest_word,
-)
+from watcher.core.rules import diagnostics
+from watcher.core.rules.diagnostics import Diagnostic, KeyPath, TomlPositions, sanitize_for_terminal, suggest_word
 from watcher.core.rules.loader import parse_toml_document
 from watcher.core.rules.time_intervals import check_time_zone
 from watcher.core.rules.vocabulary import FIELD_UNITS, is_currency, parse_duration
+from watcher.providers import registry
 from watcher.providers.expressions import ExpressionError, compile_expression
-from watcher.providers.registry import (
-    CATALOGUE_DIR,
-    INDEX_FILE,
-    PLACE_KINDS,
-    PLACEHOLDER_PATTERN,
-    RESERVED_IDS,
-    ProviderSummary,
-)
+from watcher.providers.registry import ProviderHead, ProviderSummary
 
 Period = Literal["daily", "weekly", "monthly"]
 UNITS = (
@@ -47,7 +31,6 @@ UNITS = (
 MAX_REQUESTS = 3
 
 _ID_PATTERN = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_HEADER_PATTERN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE_KEYS = (
     "used", "limit", "remaining", "used_percent", "remaining_percent", "used_fraction", "remaining_fraction",
 )  # fmt: skip
@@ -110,19 +93,9 @@ class WindowEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     unlimited_if: str | None = None
 
 
-class Definition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Definition(ProviderHead, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
-    id: str
-    name: str
-    page: str = ""
-    sign_in: str = ""
-    every: str = "5m"
-    floor: str | None = None
-    ceiling: str | None = None
-    primary: str | None = None
-    token: list[str]
-    insecure: bool = False
     request: list[RequestEntry]
     window: list[WindowEntry]
 
@@ -147,25 +120,25 @@ class _DefinitionReader:
     def convert(self, raw: dict[str, Any]) -> Definition | None:
         """The records. A value that is refused is taken out and the rest tried again, so that all are reported."""
         removed: set[KeyPath] = set()
-        while len(self.problems) < MAX_DIAGNOSTICS:
+        while len(self.problems) < diagnostics.MAX_DIAGNOSTICS:
             try:
                 return msgspec.convert(raw, Definition)
             except msgspec.ValidationError as error:
-                place = _parse_place(str(error))
-                unknown = re.search(r"unknown field `(.*)`$", str(error).split(" - at ")[0])
-                missing = re.search(r"missing required field `(.*)`$", str(error).split(" - at ")[0])
-                if missing:
-                    if (*place, missing[1]) not in removed:
-                        self._add(place, f"`{missing[1]}` is missing", at_key=True)
+                message, _, where = str(error).partition(" - at `$")
+                place: KeyPath = tuple(name or int(index) for name, index in _PLACE.findall(where))
+                named = re.search(r"(unknown|missing required) field `(.*)`$", message)
+                if named and named[1] != "unknown":
+                    if (*place, named[2]) not in removed:
+                        self._add(place, f"`{named[2]}` is missing", at_key=True)
                     return None
-                if unknown:
-                    place, word = (*place, unknown[1]), sanitize_for_terminal(unknown[1], 40)
-                    hint = suggest_word(unknown[1], _list_keys(place))
+                if named:
+                    place, word = (*place, named[2]), sanitize_for_terminal(named[2], 40)
+                    hint = suggest_word(named[2], tuple(_get_types(place)))
                     self._add(place, f"unknown key `{word}`; {hint}", at_key=True)
                 else:
-                    words = re.search(r"Invalid enum value", str(error)) and _list_words(place)
-                    expected = f": choose one of {', '.join(words)}" if words else f" {describe_type_error(error)}"
-                    self._add(place, f"`{next((k for k in reversed(place) if isinstance(k, str)), 'file')}`{expected}")
+                    words = "enum" in message and _list_words(place)
+                    expected = f": choose one of {words}" if words else f" {diagnostics.describe_type_error(error)}"
+                    self._add(place, f"`{_name_key(place)}`{expected}")
                 if not _remove(raw, place):
                     return None
                 removed.add(place)
@@ -173,7 +146,7 @@ class _DefinitionReader:
 
     def check(self, definition: Definition) -> None:
         """Report what the records alone do not refuse."""
-        if definition.id in RESERVED_IDS:
+        if definition.id in registry.RESERVED_IDS:
             self._add(("id",), f"`{definition.id}` is built in; choose another id")
         self._check_id(("id",), definition.id)
         for name in ("every", "floor", "ceiling"):
@@ -182,44 +155,36 @@ class _DefinitionReader:
             self._add(("token",), "`token` is empty; name a place such as env:ACME_API_KEY")
         for i, place in enumerate(definition.token):
             self._check_place(("token", i), place)
-        self._check_requests(definition)
+        self._check_requests(definition, names := [each.name for each in definition.request])
+        for i, window in enumerate(definition.window):
+            self._check_window(("window", i), window, names)
+        windows = tuple(_list_units(definition))
         if not definition.window:
             self._add(("window",), "there is no [[window]]")
-        for i, window in enumerate(definition.window):
-            self._check_window(("window", i), window, [each.name for each in definition.request])
-        windows = tuple(list_windows(definition))
-        if definition.primary is not None and windows and definition.primary not in windows:
-            self._add(
-                ("primary",), f"no window is called `{definition.primary}`; {suggest_word(definition.primary, windows)}"
-            )
+        elif definition.primary is not None and windows and definition.primary not in windows:
+            hint = suggest_word(definition.primary, windows)
+            self._add(("primary",), f"no window is called `{definition.primary}`; {hint}")
 
-    def _check_requests(self, definition: Definition) -> None:
-        names = [each.name for each in definition.request]
+    def _check_requests(self, definition: Definition, names: list[str]) -> None:
         if not 1 <= len(names) <= MAX_REQUESTS:
             self._add(("request",), f"{len(names)} requests; write 1 to {MAX_REQUESTS} [[request]]", at_key=True)
         for i, request in enumerate(definition.request):
-            place: KeyPath = ("request", i)
             if request.name in names[:i]:
-                self._add((*place, "name"), f"two requests are called `{request.name}`: give each a `name`")
-            self._check_url((*place, "url"), request.url, insecure=definition.insecure)
-            if not _HEADER_PATTERN.fullmatch(request.auth):
-                self._add((*place, "auth"), "`auth`: bearer, none, a scheme word such as Token, or a header's name")
-            for name, value in request.headers.items():
-                if not _HEADER_PATTERN.fullmatch(name) or not (value.isascii() and value.isprintable()):
-                    self._add((*place, "headers", name), "`headers`: a name and a value in plain ASCII")
+                self._add(("request", i, "name"), f"two requests are called `{request.name}`: give each a `name`")
+            self._check_url(("request", i, "url"), request.url, insecure=definition.insecure)
             for name in ("error_if", "error_message"):
-                self._check_expression((*place, name), getattr(request, name))
+                self._check_expression(("request", i, name), getattr(request, name))
 
     def _check_window(self, place: KeyPath, window: WindowEntry, requests: list[str]) -> None:
         if (window.id is None) == (window.id_from is None):
             self._add(place, "write `id`, or `id_from` for a window a row", at_key=True)
-        for name, each in (("id", window.id), *((f"rename.{key}", text) for key, text in window.rename.items())):
-            if each is not None:
-                self._check_id((*place, *name.split(".", 1)), each)
+        if window.id is not None:
+            self._check_id((*place, "id"), window.id)
+        for key, text in window.rename.items():
+            self._check_id((*place, "rename", key), text)
         if window.request not in requests:
             hint = suggest_word(window.request, requests)
-            key = "request" if window.request != "main" else "id"
-            self._add((*place, key), f"no request is called `{window.request}`; {hint}")
+            self._add((*place, "request"), f"no request is called `{window.request}`; {hint}")
         if not any(getattr(window, name) is not None for name in (*_VALUE_KEYS, "unlimited_if")):
             self._add(place, f"a window without a value: write one of {', '.join(_VALUE_KEYS)}", at_key=True)
         for name in _WINDOW_EXPRESSIONS:
@@ -233,9 +198,7 @@ class _DefinitionReader:
         self._check_duration((*place, "length"), window.length)
         unit = window.unit
         if unit is not None and unit not in UNITS and not is_currency(unit.lower()):
-            self._add(
-                (*place, "unit"), f"unknown unit `{sanitize_for_terminal(unit, 40)}`; {suggest_word(unit, UNITS)}"
-            )
+            self._add((*place, "unit"), f"unknown unit `{sanitize_for_terminal(unit)}`; {suggest_word(unit, UNITS)}")
         try:
             check_time_zone(window.timezone)
         except ValueError as error:
@@ -244,48 +207,47 @@ class _DefinitionReader:
     def _check_id(self, place: KeyPath, text: str) -> None:
         if not _ID_PATTERN.fullmatch(text):
             self._add(place, f"`{place[-1]}`: small letters, digits and single underscores, such as five_hour")
-        elif text in FIELD_UNITS or text in ("and", "or", "not", "true", "false", "level"):
+        elif text in (*FIELD_UNITS, "and", "or", "not", "true", "false", "level"):
             self._add(place, f"`{text}` is a word of the rule language; choose another id")
 
     def _check_duration(self, place: KeyPath, text: str | None) -> None:
         try:
-            if text is not None and parse_duration(text) <= timedelta(0):
-                raise ValueError("must be longer than nothing: write one such as 5m")  # noqa: TRY301 - one message
+            problem = text is not None and parse_duration(text) <= timedelta(0) and "must be longer than nothing"
         except ValueError as error:
-            self._add(place, f"`{place[-1]}`: {error}")
+            problem = str(error)
+        if problem:
+            self._add(place, f"`{place[-1]}`: {problem}")
 
     def _check_scale(self, place: KeyPath, text: str) -> None:
         try:
-            usable = Decimal(text).is_finite() and Decimal(text) != 0
+            is_factor = Decimal(text).is_finite() and Decimal(text) != 0
         except InvalidOperation:
-            usable = False
-        if not usable:
+            is_factor = False
+        if not is_factor:
             self._add(place, '`scale` takes a factor as text, such as "0.01"')
 
     def _check_place(self, place: KeyPath, text: str) -> None:
-        kind, separator, rest = text.partition(":")
-        if not separator or kind not in PLACE_KINDS or not rest.strip():
-            self._add(place, f"`token` takes the place of a token, never the token: {', '.join(PLACE_KINDS.values())}")
-        elif kind == "vscdb" and not all(rest.partition("#")[::2]):
-            self._add(place, f"write {PLACE_KINDS['vscdb']}")
+        kind, _, rest = text.partition(":")
+        if kind not in registry.PLACE_KINDS or not rest.strip():
+            valid = ", ".join(registry.PLACE_KINDS.values())
+            self._add(place, f"`token` takes the place of a token, never the token: {valid}")
+        elif kind == "vscdb" and not all(rest.partition("#")):
+            self._add(place, f"write {registry.PLACE_KINDS['vscdb']}")
         elif kind == "file" and "#" in rest:
             self._check_expression(place, rest.partition("#")[2], offset=text.index("#") + 1)
 
     def _check_url(self, place: KeyPath, url: str, *, insecure: bool) -> None:
         for name in re.finditer(r"\{(.*?)\}", url):
-            if not PLACEHOLDER_PATTERN.fullmatch(name[0]):
+            if not registry.PLACEHOLDER_PATTERN.fullmatch(name[0]):
                 self._add(place, f"unknown `{name[0]}`; valid: {{env:NAME}}, {{now}}, {{month_start}}", *name.span())
-        if url.startswith("{env:"):
-            return  # checked when it is known, before the request
-        problem = find_address_problem(url, insecure=insecure)
+        # an address in a variable is checked when it is known, before the request
+        problem = "" if url.startswith("{env:") else find_address_problem(url, insecure=insecure)
         if problem:
-            self._add(place, f"`url`: {problem}")
+            self._add(place, f"`url` {problem}")
 
     def _check_expression(self, place: KeyPath, text: str | None, offset: int = 0) -> None:
-        if text is None:
-            return
         try:
-            compile_expression(text)
+            compile_expression("@" if text is None else text)
         except ExpressionError as error:
             self._add(place, f"`{_name_key(place)}`: {error}", error.start + offset, error.end + offset)
 
@@ -293,7 +255,7 @@ class _DefinitionReader:
         span = self._positions.find_key(place) if at_key else self._positions.find_value(place)
         if start >= 0:
             span = self._positions.find_in_value(place, start, end)
-        self.problems.append(create_diagnostic(self._path, self._positions.text, span, message))
+        self.problems.append(diagnostics.create_diagnostic(self._path, self._positions.text, span, message))
 
 
 def find_address_problem(url: str, *, insecure: bool) -> str:
@@ -312,39 +274,25 @@ def find_address_problem(url: str, *, insecure: bool) -> str:
     return ""
 
 
-def list_windows(definition: Definition) -> Iterator[str]:
-    """The ids of windows that are known before the first answer."""
-    for window in definition.window:
-        yield from [window.id] if window.id is not None else window.rename.values()
-
-
 def summarize(definition: Definition, path: str = "") -> ProviderSummary:
     """What the rest of the program must know before the first request."""
-    units = {
-        id_: _get_unit(window)
-        for window in definition.window
-        for id_ in ([window.id] if window.id else window.rename.values())
-    }
+    head = {name: getattr(definition, name) for name in ProviderHead.__struct_fields__}
     return ProviderSummary(
-        id=definition.id,
-        name=definition.name,
-        page=definition.page,
-        sign_in=definition.sign_in or f"see {definition.page or 'its page'}",
-        every=definition.every,
-        floor=definition.floor,
-        ceiling=definition.ceiling,
-        primary=definition.primary,
-        token=tuple(definition.token),
-        insecure=definition.insecure,
+        **(head | {"sign_in": definition.sign_in or f"see {definition.page or 'its page'}"}),
         urls=tuple(each.url for each in definition.request),
-        windows=units,
+        windows=_list_units(definition),
         names_windows=any(each.id_from is not None for each in definition.window),
         path=path,
     )
 
 
-def _get_unit(window: WindowEntry) -> str:
-    return "" if window.unit_from is not None else get_default_unit(window)
+def _list_units(definition: Definition) -> dict[str, str]:
+    """Id -> unit of every window that is known before the first answer; no unit if only an answer tells it."""
+    return {
+        id_: "" if window.unit_from is not None else get_default_unit(window)
+        for window in definition.window
+        for id_ in ((window.id,) if window.id is not None else window.rename.values())
+    }
 
 
 def get_default_unit(window: WindowEntry) -> str:
@@ -355,55 +303,27 @@ def get_default_unit(window: WindowEntry) -> str:
 
 
 def _name_key(place: KeyPath) -> str:
-    return next(str(key) for key in reversed(place) if isinstance(key, str) and key != "path")
+    return next((key for key in reversed(place) if isinstance(key, str) and key != "path"), "file")
 
 
-def _parse_place(message: str) -> KeyPath:
-    """The keys of `$.window[0].used`, at the end of a message of msgspec."""
-    place = message.partition(" - at `$")[2]
-    return tuple(name or int(index) for name, index in _PLACE.findall(place))
+def _get_types(place: KeyPath) -> dict[str, Any]:
+    """The keys of the table that holds that place, with their types."""
+    table = {1: Definition, 3: RequestEntry if place[0] == "request" else WindowEntry}.get(len(place), Value)
+    return {each.encode_name: each.type for each in msgspec.structs.fields(table)}
 
 
-def _get_record(place: KeyPath) -> type[Struct]:
-    """The record that the last key of a place belongs to."""
-    return {1: Definition, 3: RequestEntry if place[0] == "request" else WindowEntry}.get(len(place), Value)
-
-
-def _list_keys(place: KeyPath) -> tuple[str, ...]:
-    return tuple(each.encode_name for each in msgspec.structs.fields(_get_record(place)))
-
-
-def _list_words(place: KeyPath) -> tuple[str, ...]:
+def _list_words(place: KeyPath) -> str:
     """The words that a key takes."""
-    kinds = {each.encode_name: each.type for each in msgspec.structs.fields(_get_record(place))}
-    schema = msgspec.json.schema(kinds.get(str(place[-1]), str))
+    schema = msgspec.json.schema(_get_types(place).get(str(place[-1]), str))
     choices = [schema, *schema.get("anyOf", ()), *schema.get("$defs", {}).values()]
-    return tuple(str(word) for each in choices for word in each.get("enum", ()) if word is not None)
+    return ", ".join(str(word) for each in choices for word in each.get("enum", ()) if word is not None)
 
 
 def _remove(raw: Any, place: KeyPath) -> bool:
     """Take a value out; False if it cannot be without moving others."""
     for key in place[:-1]:
-        try:
-            raw = raw[key]
-        except (LookupError, TypeError):
-            return False
+        raw = raw[key]
     if place[:1] == ("token",) and isinstance(raw, list):
         raw[int(place[-1])] = "env:NAME"  # keeps the places of the others
         return True
     return isinstance(raw, dict) and bool(place) and raw.pop(place[-1], ...) is not ...
-
-
-def write_index() -> None:
-    """Write the index of the catalogue from its files."""
-    found = []
-    for path in sorted(CATALOGUE_DIR.glob("*.toml")):
-        definition, mistakes = read_definition(path.read_text("utf-8"), str(path))
-        if definition is None:
-            raise ValueError(format_diagnostics(mistakes))
-        found.append(summarize(definition))
-    INDEX_FILE.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
-
-
-if __name__ == "__main__":
-    write_index()

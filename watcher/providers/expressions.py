@@ -9,6 +9,9 @@ from typing import Any
 
 from jmespath import exceptions, functions, parser, visitor
 
+from watcher.core.formatting import clean_text
+from watcher.errors import ShapeChangedError
+
 MAX_LENGTH = 1000
 MAX_STEPS = 1_000_000  # nodes visited and elements made for one answer: about a second
 
@@ -22,10 +25,6 @@ class ExpressionError(ValueError):
     def __init__(self, message: str, start: int = 0, end: int = 0) -> None:
         super().__init__(message)
         self.start, self.end = start, max(end, start + 1)
-
-
-class TooExpensiveError(Exception):
-    """An expression makes too much of this answer; the text is the expression."""
 
 
 @lru_cache(maxsize=1024)
@@ -69,21 +68,22 @@ def _check_functions(node: Any, text: str) -> None:
 
 
 class Evaluator:
-    """Evaluates the expressions of one answer, which share one budget."""
+    """Evaluates the expressions of one provider on one answer; they share one budget."""
 
-    def __init__(self) -> None:
-        self._interpreter = _Interpreter()
+    def __init__(self, name: str) -> None:
+        self._name, self._interpreter = name, _Interpreter()
 
     def search(self, text: str, data: Any) -> Any:
         """The value; None where the data has another shape.
 
         Raises:
-            TooExpensiveError: the budget is spent.
+            ShapeChangedError: the budget is spent.
         """
         try:
             return self._interpreter.visit(compile_expression(text), data)
         except _BudgetSpentError:
-            raise TooExpensiveError(text) from None
+            message = f"{self._name}: `{clean_text(text, 80)}` takes too long on this answer: simplify it"
+            raise ShapeChangedError(message) from None
         except (exceptions.JMESPathError, TypeError, ValueError, AttributeError, RecursionError):
             return None
 

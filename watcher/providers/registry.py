@@ -17,7 +17,7 @@ from msgspec import Struct
 from watcher.core.rules.diagnostics import Diagnostic
 from watcher.core.rules.vocabulary import PROVIDER_WINDOWS, ProviderWindows, Unit, is_currency, parse_duration
 from watcher.credentials import Credential, HostInfo, places
-from watcher.errors import UnsupportedError
+from watcher.errors import NotSignedInError
 from watcher.providers import (
     Conversation,
     Overrides,
@@ -44,8 +44,8 @@ _DEFAULT_FLOOR, _DEFAULT_CEILING = timedelta(minutes=2), timedelta(minutes=30)
 _ANY_SLUG = r"[a-z0-9]+(?:_[a-z0-9]+)*"
 
 
-class ProviderSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is known of a provider by file before its first request; the index of the catalogue holds one for each."""
+class ProviderHead(Struct, frozen=True, kw_only=True):
+    """The keys of a provider's file outside of its tables."""
 
     id: str
     name: str
@@ -57,6 +57,11 @@ class ProviderSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     primary: str | None = None
     token: tuple[str, ...]
     insecure: bool = False
+
+
+class ProviderSummary(ProviderHead, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of a provider by file before its first request; the index of the catalogue holds one for each."""
+
     urls: tuple[str, ...]
     windows: dict[str, str] = {}  # id -> unit; empty: only an answer can tell
     names_windows: bool = False  # an answer may hold other windows
@@ -190,7 +195,7 @@ def _find_credentials(summary: ProviderSummary, host_info: HostInfo, overrides: 
 def _search(expression: str, data: Any) -> Any:
     from watcher.providers.expressions import Evaluator  # noqa: PLC0415 - jmespath: only where such a file is
 
-    return Evaluator().search(expression, data)
+    return Evaluator("the place of the token").search(expression, data)
 
 
 def _find_nothing(_host_info: HostInfo, _overrides: Overrides) -> Sequence[Credential]:
@@ -224,14 +229,14 @@ def _choose_broken_id(path: str, taken: set[str]) -> str:
 
 
 def _refuse_poll(_credential: Credential, _now: datetime, _state: Any) -> Conversation:
-    raise UnsupportedError("a file with a mistake has no login")
+    raise NotSignedInError("a file with a mistake has no login")
 
 
 def _make_broken_provider(id_: str, path: str, mistake: str) -> Provider:
     """A provider that only reports what is wrong with its file."""
 
     def find_credentials(_host_info: HostInfo, _overrides: Overrides) -> Sequence[Credential]:
-        raise UnsupportedError(f"{mistake} (see `watcher providers check`)")
+        raise NotSignedInError(f"{mistake} (see `watcher providers check`)")
 
     return Provider(
         id=id_,
