@@ -72,7 +72,7 @@ def amounts(reading):
         ('used = "u"\nlimit = "l"', {"u": None, "l": 100}, (None, None, 100, None)),
         ('used = "u"\nlimit = "l"', {"u": True, "l": 100}, (None, None, 100, None)),
         ('used = "u"\nlimit = "l"', {"u": "many", "l": 100}, (None, None, 100, None)),
-        ('used = "u"\nlimit = "l"\nscale = ".01"', {"u": 1234, "l": 2e3}, (61.7, Decimal("12.34"), 20, Decimal("7.66"))),
+        ('used = "u"\nlimit = "l"\nscale = ".01"', {"u": 1225, "l": 2000}, (61.25, 12.25, 20, 7.75)),
         ('remaining = { path = "t.val", scale = "-0.01" }', {"t": {"val": "-2550"}}, (None, None, None, 25.5)),
         ('used_percent = "p"', {"p": "0.5"}, (0.5, None, None, None)),
         ('used_fraction = "p"', {"p": 0.5}, (50.0, None, None, None)),
