@@ -23,7 +23,7 @@ from watcher.polling import next_poll
 from watcher.polling.poller import Poller
 from watcher.status.builder import write_status
 from watcher.status.document import HEARTBEAT_EVERY
-from watcher.storage.store import METRICS_PROBLEMS_FACT, Store
+from watcher.storage.store import ALERTMANAGER_FACT, METRICS_PROBLEMS_FACT, Store
 from watcher.system.environment import Environment
 from watcher.system.lock import Lock
 from watcher.system.log import Log
@@ -31,6 +31,7 @@ from watcher.system.paths import Paths
 from watcher.system.scheduler import Callback, RequestRunner, Scheduler, WorkQueue
 
 if TYPE_CHECKING:
+    from watcher.prometheus.alertmanager import AlertmanagerMirrors
     from watcher.prometheus.exporter import Exporter
 
 CONFIG_ERROR_FACT = "config_error"  # the mistake in the config; empty: none
@@ -76,6 +77,7 @@ class Daemon:
             add_secrets=redactor.add_secrets,
         )
         self._exporter: Exporter | None = None
+        self._mirrors: AlertmanagerMirrors | None = None
         self._dispatcher = Dispatcher(
             environment=environment,
             store=store,
@@ -107,6 +109,7 @@ class Daemon:
         self._poller.apply_config(self.config)
         self._dispatcher.apply_config(self.config)
         self._start_exporter()
+        self._apply_mirrors()
         self._write_heartbeat()
         self._delete_old_records()
         self._run_loop(lambda: self._stopping)
@@ -122,9 +125,14 @@ class Daemon:
         self._poller.apply_config(self.config, start_polling=False)
         self._poller.start_all_cycles()
         self._dispatcher.apply_config(self.config)
-        self._run_loop(lambda: self._stopping or not (self._poller.is_busy or self._dispatcher.is_busy))
+        self._apply_mirrors()
+        self._run_loop(lambda: self._stopping or not self._is_busy())
         self._call_safely("shutdown", lambda: self._store.return_to_disk(now=self._environment.clock.now()))
         self._call_safely("status", self._write_status)
+
+    def _is_busy(self) -> bool:
+        is_posting = self._mirrors is not None and self._mirrors.is_busy
+        return self._poller.is_busy or self._dispatcher.is_busy or is_posting
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -175,6 +183,8 @@ class Daemon:
             self._scheduler.schedule_at("tick", max(due, now + timedelta(seconds=1)), self._evaluate_time)
         self._log_result(result, processed)
         self._dispatcher.start_due_attempts()
+        if self._mirrors is not None:
+            self._mirrors.update()
 
     def _evaluate_time(self) -> None:
         """Evaluate what changes by time alone, such as the age of a reading."""
@@ -195,6 +205,8 @@ class Daemon:
     def _check_requests(self) -> None:
         self._store.restore_file(now=self._environment.clock.now())
         self._dispatcher.release_deliveries()
+        if self._mirrors is not None:
+            self._mirrors.update()  # a test may have ended the stop of a channel
         refresh = self._store.facts.load(REFRESH_FACT)
         if refresh is not None and refresh[0] == REFRESH_REQUESTED:
             self._refreshing = True
@@ -270,6 +282,7 @@ class Daemon:
         self._dispatcher.apply_config(config)
         self._poller.apply_config(config)
         self._start_exporter()
+        self._apply_mirrors()
         self._evaluate_time()
 
     def _save_config_facts(self, now: datetime) -> None:
@@ -300,7 +313,7 @@ class Daemon:
         known, now = self._store.facts.load(METRICS_PROBLEMS_FACT), self._environment.clock.now()
         if problem or known is not None:
             self._store.run_transaction(lambda: self._store.facts.save(METRICS_PROBLEMS_FACT, problems, now), now=now)
-        if self.config.metrics is None:
+        if self.config.metrics is None or not self.config.metrics.is_exported:
             return
         from watcher.prometheus.exporter import Exporter  # noqa: PLC0415 - only where metrics are configured
 
@@ -313,6 +326,28 @@ class Daemon:
             log_warning=self._log.warning,
         )
         self._exporter.update()
+
+    def _apply_mirrors(self) -> None:
+        """Show Alertmanagers what fires, where the config has such a channel."""
+        if self._mirrors is None and not self.config.routing.mirrors:
+            known, now = self._store.facts.load(ALERTMANAGER_FACT), self._environment.clock.now()
+            if known is not None and known[0] != "{}":
+                self._store.run_transaction(lambda: self._store.facts.save(ALERTMANAGER_FACT, "{}", now), now=now)
+            return
+        if self._mirrors is None:
+            from watcher.prometheus.alertmanager import AlertmanagerMirrors  # noqa: PLC0415 - only where configured
+
+            self._mirrors = AlertmanagerMirrors(
+                store=self._store,
+                environment=self._environment,
+                scheduler=self._scheduler,
+                requests=self._requests,
+                is_waiting=lambda: self._awaits_polls,
+                on_stopped=self._dispatcher.queue_notice,
+                log_warning=self._log.warning,
+                one_shot=self._one_shot,
+            )
+        self._mirrors.apply_config(self.config)
 
     def _stop_exporter(self) -> None:
         if self._exporter is not None:

@@ -25,6 +25,11 @@ SETTINGS = {
     "ntfy": {"topic": "quotas", "token": "plantedsecret"},
     "command": {"argv": ["/usr/bin/true"]},
     "apprise": {"url": "json://plantedsecret@receiver.example"},
+    "alertmanager": {
+        "urls": ["http://am-1:9093", "http://am-2:9093/prefix/"],
+        "headers": {"Authorization": "plantedsecret"},
+        "labels": {"team": "search"},
+    },
 }
 
 FACTS = {

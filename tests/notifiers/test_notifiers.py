@@ -36,7 +36,9 @@ BY_REQUEST = [kind for kind in COMPOSED if kind not in ("desktop", "command", "a
 def test_every_channel_is_complete(kind):
     notifier = NOTIFIERS[kind]
     assert notifier.type == kind
-    assert (notifier.build_request is None) != (notifier.deliver is None)
+    ways = (notifier.build_request, notifier.deliver, notifier.send_test)
+    assert sum(way is not None for way in ways) == 1
+    assert notifier.is_mirror is (kind == "alertmanager")
     assert set(notifier.secret_settings) <= set(notifier.settings_class.__struct_fields__)
     module = __import__(f"watcher.notifiers.{kind}", fromlist=["x"])
     assert "Lost:" in module.__doc__

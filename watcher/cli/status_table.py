@@ -280,6 +280,9 @@ def _render_footer(document: StatusDocument, formatter: StatusFormatter, *, show
         yield Text(formatter.format_waiting(alert), style="dim")
     for snooze in document.snoozes:
         yield Text(formatter.format_snooze(snooze), style="dim")
+    for receiver in document.alertmanagers:
+        if receiver.delivered:
+            yield Text(formatter.format_alertmanager(receiver), style="dim")
     for problem in formatter.list_problems(document):
         yield Text(problem, style="red")
     if show_daemon:

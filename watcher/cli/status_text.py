@@ -11,6 +11,7 @@ from watcher.core.model import WindowKind
 from watcher.status.document import (
     AccountStatus,
     ActiveSnooze,
+    AlertmanagerStatus,
     AlertStatus,
     StatusDocument,
     UndeliveredMessage,
@@ -121,7 +122,12 @@ class StatusFormatter:
             _format_broken_secret(name, error) + _format_waiting_count(document, name)
             for name, error in document.broken_channels.items()
         ]
-        return [*refused, *broken, *metrics]
+        unreached = [self.format_alertmanager(each) for each in document.alertmanagers if not each.delivered]
+        return [*refused, *broken, *metrics, *unreached]
+
+    def format_alertmanager(self, receiver: AlertmanagerStatus) -> str:
+        """`team-am: am-1:9093 answered 200 OK, since 14:02`."""
+        return f"{receiver.channel}: {receiver.address} {receiver.answer}, since {self.format_time(receiver.since)}"
 
     def format_undelivered(self, delivery: UndeliveredMessage) -> str:
         """`not delivered to team: "Claude at 82 %" (given up: 404 no_service)`."""

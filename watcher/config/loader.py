@@ -311,6 +311,7 @@ class _ConfigLoader:
             default=tuple(channels) if default is None else default,
             routes={Severity(key): names for key, names in routes.items()},
             channels={name: channel.type for name, channel in channels.items()},
+            mirrors=frozenset(name for name, channel in channels.items() if NOTIFIERS[channel.type].is_mirror),
             quiet_hours=self._parse(("quiet", "hours"), hours, parse_quiet_hours),
             formatter=Formatter(tz=time_zone or LocalZone(), providers=infos),
         )

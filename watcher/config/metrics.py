@@ -58,6 +58,11 @@ class MetricsSettings(Struct, frozen=True, kw_only=True):
     textfile: Path | None = None
     push: PushSettings | None = None
 
+    @property
+    def is_exported(self) -> bool:
+        """Whether a running watcher has anything to do: the labels alone may be for a channel `alertmanager`."""
+        return any(way is not None for way in (self.listen, self.textfile, self.push))
+
     def with_salt(self, state_dir: Path) -> "MetricsSettings":
         """The settings with the salt of this machine, where the config has none.
 

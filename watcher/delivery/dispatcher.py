@@ -160,9 +160,8 @@ def _make_stop_notices(
 ) -> tuple[Delivery, ...]:
     """One notice, on the desktop where there is one, else on the first other channel of the default route."""
     desktops = [name for name, kind in routing.channels.items() if kind == "desktop"]
-    others = [
-        name for name in (*desktops, *routing.default) if name in routing.channels and name not in stopped_channels
-    ]
+    excluded = {*stopped_channels, *routing.mirrors}
+    others = [name for name in (*desktops, *routing.default) if name in routing.channels and name not in excluded]
     if not others:
         return ()
     key = f"stopped|{stop.channel}|{stop.settings_fingerprint}|{delivery.key}|{delivery.attempts}"
@@ -236,7 +235,8 @@ class Dispatcher:
         if config is None:
             return
         key, body = f"notice|{title}|{now.isoformat()}", abbreviate_home(body, self._environment.read_host_info().home)
-        notices = [create_notice(key, name, title, body, now, reason="notice") for name in config.routing.default]
+        channels = [name for name in config.routing.default if name not in config.routing.mirrors]
+        notices = [create_notice(key, name, title, body, now, reason="notice") for name in channels]
         self._store.run_transaction(lambda: self._store.outbox.enqueue(notices), now=now)
         self.start_due_attempts()
 

@@ -2,7 +2,7 @@
 
 `context` collects what the checks look at, `report` lists the checks and runs them. The checks are in `config` (config,
 rules and channels), `providers` (logins and last answers) and `machine` (login item, daemon, database, files,
-clock). A check only reads: it sends nothing and asks no provider.
+clock). A check only reads: it sends nothing and asks no provider, only Alertmanagers whether they are ready.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from watcher.agent import LoginItem, Manager
 from watcher.config.loader import Config
+from watcher.core.model import Request, Response
 from watcher.credentials import HostInfo
 from watcher.polling.fetch import FoundLogins
 from watcher.status.document import StatusDocument
@@ -72,6 +73,7 @@ class DoctorContext(Struct, frozen=True, kw_only=True):
     holder_pid: int | None  # the running daemon's process id; None: no daemon runs; 0: not known
     manager: Manager | None  # None: no login item on this system
     agent_item: LoginItem | None
+    send: Callable[[Request], Response]
     query_desktop: Callable[[], str]  # describes the notification service; raises `DesktopUnavailableError`
 
 

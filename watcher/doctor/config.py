@@ -2,18 +2,23 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from shlex import quote
 
 from watcher.config.loader import Config
+from watcher.config.secrets import is_loopback_url
 from watcher.core import formatting
 from watcher.core.engine.matching import compile_rule
 from watcher.core.engine.state import SeriesState
-from watcher.core.model import DeliveryState, Reading
+from watcher.core.model import DeliveryState, Reading, Request
 from watcher.core.rules.advice import find_advice
 from watcher.core.rules.ast import Selector, iter_field_references
 from watcher.core.rules.diagnostics import find_close_match
 from watcher.core.rules.rule import Rule
 from watcher.doctor import DesktopUnavailableError, DoctorContext, Finding, fail, ok, warn
+from watcher.errors import ProviderError
+from watcher.notifiers.alertmanager import format_receiver
+from watcher.notifiers.base import Channel, format_status, get_json_field
 from watcher.storage.store import CHANNEL_TESTED_PREFIX, Store
 from watcher.system.paths import may_exist
 
@@ -118,6 +123,7 @@ def _matches(selector: Selector, state: SeriesState) -> bool:
     return selector.matches(state.series, state.account_name, state.kind, is_primary=state.primary)
 
 
+_READY_TIMEOUT_S = 5.0
 SENT_WITHIN = timedelta(days=30)
 FAILED_WITHIN = timedelta(days=7)
 
@@ -128,8 +134,10 @@ def check_channels(context: DoctorContext) -> Iterator[Finding]:
     if config is None:
         return
     used = find_used_channels(config)
-    for name in config.channels:
+    for name, channel in config.channels.items():
         yield _check_channel(name, context, config, is_used=name in used)
+        if name in config.routing.mirrors and channel.settings is not None:
+            yield from _check_alertmanagers(channel, context)
     if not used:
         yield fail("route", "no route leads to a channel, so no alert is sent", "watcher config show")
 
@@ -145,6 +153,12 @@ def _check_channel(name: str, context: DoctorContext, config: Config, *, is_used
     if not is_used:
         cure = f'add it to `default` under [route], or to a rule: notify = ["{name}"]'
         return warn(name, "no route and no rule uses it, so it never gets a message", cure)
+    if name in config.routing.mirrors:
+        return ok(name, "shows what fires, to each of its Alertmanagers")
+    return _check_deliveries(name, context, test_command)
+
+
+def _check_deliveries(name: str, context: DoctorContext, test_command: str) -> Finding:
     if context.store is not None:
         dead = _load_dead_outcomes(context.store, name, context.now)
         if dead:
@@ -157,6 +171,35 @@ def _check_channel(name: str, context: DoctorContext, config: Config, *, is_used
             if at is not None:
                 return ok(name, f"accepted a {what} {formatting.format_duration(context.now - at)} ago")
     return warn(name, "it has not accepted a message yet", test_command)
+
+
+def _check_alertmanagers(channel: Channel, context: DoctorContext) -> Iterator[Finding]:
+    """Whether each Alertmanager is ready, and its version."""
+    settings = channel.settings
+    for url in settings.urls:
+        base, address = url.rstrip("/"), format_receiver(url)
+        try:
+            ready = context.send(Request(url=f"{base}/-/ready", headers=settings.headers, timeout_s=_READY_TIMEOUT_S))
+            status = context.send(
+                Request(url=f"{base}/api/v2/status", headers=settings.headers, timeout_s=_READY_TIMEOUT_S)
+            )
+        except ProviderError as error:
+            yield fail(channel.name, f"Alertmanager {address}: {error}", f"curl {quote(base)}/-/ready")
+            continue
+        bad = next((each for each in (ready, status) if each.status != HTTPStatus.OK), None)
+        if bad is not None:
+            what = "is not ready" if bad is ready else "does not have API v2"
+            message = f"Alertmanager {address} {what}: answered {format_status(bad.status)}"
+            yield fail(channel.name, message, f"curl {quote(base)}/-/ready")
+            continue
+        info = get_json_field(status.body, "versionInfo")
+        version = info.get("version") if isinstance(info, dict) else None
+        name = f"Alertmanager {formatting.clean_text(version, 20)}" if isinstance(version, str) else "Alertmanager"
+        if settings.headers and base.startswith("http://") and not is_loopback_url(base):
+            message = f"{name} at {address} is ready, but `headers` go there unencrypted"
+            yield warn(channel.name, message, f"use https:// in `urls` of [channels.{channel.name}]")
+        else:
+            yield ok(channel.name, f"{name} at {address} is ready")
 
 
 def _load_dead_outcomes(store: Store, channel: str, now: datetime) -> list[str]:

@@ -34,6 +34,8 @@ def build_context(environment: Environment, redactor: Redactor) -> DoctorContext
     paths = resolve_paths(host_info.env, host_info.home)
     now = environment.clock.now()
     config, config_error = _load_config(host_info, paths)
+    if config is not None:
+        environment.apply_network(config.network)
     found_logins = {
         name: fetch.find_logins(
             provider,
@@ -62,6 +64,7 @@ def build_context(environment: Environment, redactor: Redactor) -> DoctorContext
         holder_pid=Lock(paths.state_dir).read_holder_pid(),
         manager=manager,
         agent_item=item,
+        send=environment.send,
         query_desktop=_make_desktop_query(host_info),
     )
 

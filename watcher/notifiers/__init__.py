@@ -7,12 +7,12 @@ Then one file for each channel: a function from a `Message` and the channel's se
 
 from watcher.core.model import DeliveryOutcome, Message, Request
 from watcher.errors import ProviderError, ServerError, ShapeChangedError
-from watcher.notifiers import apprise, command, desktop, discord, ntfy, slack, webhook
+from watcher.notifiers import alertmanager, apprise, command, desktop, discord, ntfy, slack, webhook
 from watcher.notifiers.base import Channel, Notifier, Run, Send
 
 __all__ = ["NOTIFIERS", "Channel", "Notifier", "Run", "Send", "send_message"]
 
-_MODULES = (desktop, slack, discord, webhook, ntfy, command, apprise)
+_MODULES = (desktop, slack, discord, webhook, ntfy, command, apprise, alertmanager)
 
 NOTIFIERS: dict[str, Notifier] = {module.NOTIFIER.type: module.NOTIFIER for module in _MODULES}
 """type -> notifier, in the order in which help shows them."""
@@ -36,6 +36,8 @@ def send_message(message: Message, channel: Channel, *, send: Send, run: Run) ->
 def _deliver(notifier: Notifier, message: Message, channel: Channel, send: Send, run: Run) -> DeliveryOutcome:
     if notifier.deliver is not None:
         return notifier.deliver(message, channel.settings, run)
+    if notifier.send_test is not None:
+        return notifier.send_test(message, channel.settings, send)
     if notifier.build_request is None:
         raise TypeError(notifier.type)
     work = notifier.build_request(message, channel.settings)

@@ -175,14 +175,20 @@ def get_json_field(body: bytes, name: str) -> object:
 
 
 class Notifier(Struct, frozen=True, kw_only=True):
-    """One type of channel. Either `build_request` or `deliver` is given."""
+    """One type of channel. One of `build_request`, `deliver` and `send_test` is given."""
 
     type: str  # the word in TOML: `type = "slack"`
     settings_class: SettingsClass  # the channel's keys in TOML, beside `type`
     build_request: Callable[[Message, Any], Request | Command] | None = None
     interpret_result: Callable[[Response | CommandResult], DeliveryOutcome] = interpret_result
     deliver: Callable[[Message, Any, Run], DeliveryOutcome] | None = None  # where one message may take several attempts
+    send_test: Callable[[Message, Any, Send], DeliveryOutcome] | None = None  # of a mirror: its only message is a test
     secret_settings: tuple[str, ...] = ()  # names of the settings that hold secrets
+
+    @property
+    def is_mirror(self) -> bool:
+        """Whether its channels show what fires, again and again, and get no messages."""
+        return self.send_test is not None
 
 
 # --- What several channels need: texts clipped to a limit, usage bars, colours and links ------------------------------

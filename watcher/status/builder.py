@@ -19,6 +19,7 @@ from watcher.status.document import (
     WAITING_STATE,
     AccountStatus,
     ActiveSnooze,
+    AlertmanagerStatus,
     AlertStatus,
     Problem,
     StatusDocument,
@@ -29,7 +30,7 @@ from watcher.status.document import (
     update_status,
 )
 from watcher.storage.records import Account
-from watcher.storage.store import METRICS_PROBLEMS_FACT, Store
+from watcher.storage.store import ALERTMANAGER_FACT, METRICS_PROBLEMS_FACT, Store
 from watcher.system.files import open_private_file
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def build_status(store: Store, config: ConfigFacts, *, now: datetime) -> StatusD
             database_error=store.disk_error,
             broken_channels=dict(config.broken_channels),
             metrics_problems=_load_metrics_problems(store),
+            alertmanagers=_load_alertmanagers(store),
             stopped_channels={stop.channel: stop.detail for stop in store.outbox.load_stops()},
             undelivered=[
                 _build_undelivered(delivery)
@@ -127,6 +129,21 @@ def make_series_formatter(store: Store) -> Callable[[Series], str]:
 def _load_metrics_problems(store: Store) -> dict[str, str]:
     fact = store.facts.load(METRICS_PROBLEMS_FACT)
     return json.loads(fact[0]) if fact is not None else {}
+
+
+def _load_alertmanagers(store: Store) -> list[AlertmanagerStatus]:
+    fact = store.facts.load(ALERTMANAGER_FACT)
+    return [
+        AlertmanagerStatus(
+            channel=channel,
+            address=address,
+            delivered=answer["delivered"],
+            answer=answer["detail"],
+            since=datetime.fromisoformat(answer["since"]),
+        )
+        for channel, mirror in (json.loads(fact[0]) if fact is not None else {}).items()
+        for address, answer in mirror["answers"].items()
+    ]
 
 
 def _find_config_error(store: Store) -> str | None:

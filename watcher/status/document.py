@@ -98,6 +98,16 @@ class ActiveSnooze(Struct, frozen=True, kw_only=True):
     until: datetime | None  # None: until the reset
 
 
+class AlertmanagerStatus(Struct, frozen=True, kw_only=True):
+    """What one Alertmanager of a channel last answered."""
+
+    channel: str
+    address: str  # host, port and prefix
+    delivered: bool
+    answer: str
+    since: datetime  # when it first answered so
+
+
 class StatusDocument(Struct, frozen=True, kw_only=True):
     """The whole document."""
 
@@ -113,6 +123,7 @@ class StatusDocument(Struct, frozen=True, kw_only=True):
     database_error: str | None = None
     broken_channels: dict[str, str] = {}  # channels whose secret is not available, and why; their messages wait
     metrics_problems: dict[str, str] = {}  # way out of the metrics (listen, textfile, push) -> what is wrong with it
+    alertmanagers: list[AlertmanagerStatus] = []
     stopped_channels: dict[str, str] = {}  # channels that refused permanently, and what they answered
     undelivered: list[UndeliveredMessage] = []
     line: str = ""  # the primary windows as one line of text

@@ -25,6 +25,7 @@ from watcher.storage.readings import Readings
 DATABASE_FILE_NAME = "watcher.db"
 CHANNEL_TESTED_PREFIX = "tried "  # and a channel's name: the fact that it took a test message
 METRICS_PROBLEMS_FACT = "metrics_problems"  # JSON: way out -> what is wrong with it
+ALERTMANAGER_FACT = "alertmanager"  # JSON: channel -> what it shows, and what each address answered
 KEEP_RAW = timedelta(days=14)  # readings and failed polls
 KEEP_HOURLY = timedelta(days=365)
 KEEP_DELIVERIES = timedelta(days=30)

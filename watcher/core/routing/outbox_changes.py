@@ -118,6 +118,7 @@ class Routing(Struct, frozen=True, kw_only=True):
     channels: Mapping[str, str]  # name -> type, in the order of the configuration
     default: tuple[str, ...]
     routes: Mapping[Severity, tuple[str, ...]] = {}  # in place of the default for these severities
+    mirrors: frozenset[str] = frozenset()  # channels that show what fires: they get no messages
     quiet_hours: TimeInterval | None = None
     formatter: Formatter
 
@@ -290,6 +291,8 @@ class OutboxChanges:
         if not channels:
             self.record_suppression(transition, "", "no route leads to a channel")
         for channel in channels:
+            if channel in self.routing.mirrors:
+                continue
             if channel not in self.routing.channels:
                 self.record_suppression(transition, channel, "there is no such channel")
             elif transition.event in FIRING_EVENTS:

@@ -1,0 +1,269 @@
+"""A team's Alertmanager: `{urls, headers?, labels?, resend?, lasts?}`. Not messages, but a mirror of what fires.
+
+`watcher.prometheus.alertmanager` posts the alerts of now again and again; here are the settings, the alert as API v2
+takes it, and what an answer means. Lost: reminders, digests, quiet hours and snoozes, which are Alertmanager's own
+matter. Permanent: 3xx and 4xx but 408, 409, 425 and 429; 400, 413 and 422 only for the alert that is refused.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct, field, structs
+
+from watcher.core.formatting import format_percent
+from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response, Transition
+from watcher.core.rules.vocabulary import parse_duration
+from watcher.errors import ProviderError
+from watcher.notifiers.base import (
+    ChannelSettings,
+    Notifier,
+    Send,
+    check_header,
+    check_url,
+    format_status,
+    get_safe_link,
+    interpret_response,
+)
+
+SOURCE = "ai-usage-watcher"
+TEST_ALERT = "ai-usage-watcher-test"
+TEST_FOR = timedelta(minutes=1)
+OWN_LABELS = frozenset({"alertname", "provider", "account", "window", "kind", "severity", "source"})
+MAX_LABEL_LENGTH = 100
+MIN_RESEND, MAX_RESEND = timedelta(seconds=30), timedelta(minutes=3)
+MIN_LASTS, MAX_LASTS = timedelta(minutes=15), timedelta(days=7)
+RESET_MARGIN = timedelta(minutes=2)
+"""So long after a reset the next poll has said what became of the alert."""
+MISSED_BEATS = 4
+"""An alert ends by itself after so many posts that did not come, but never before its window's reset."""
+
+_LABEL_PATTERN = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+_REFUSED_STATUSES = frozenset({400, 413, 422})
+
+
+class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
+    """`[channels.NAME]` with `type = "alertmanager"`."""
+
+    urls: tuple[str, ...]  # every member of the cluster, never one address in front of all
+    headers: Mapping[str, str] = field(default_factory=dict)  # added, for instance an Authorization
+    labels: Mapping[str, str] = field(default_factory=dict)  # added to each alert, for routes
+    resend: str = "1m"  # 30s to 3m
+    lasts: str = "24h"  # how long an alert without a reset outlives silence
+
+    def __post_init__(self) -> None:
+        if not self.urls:
+            raise ValueError("`urls` is empty: write the address of each Alertmanager")
+        for url in self.urls:
+            check_url(url, "urls")
+            parts = urlsplit(url)
+            if "@" in parts.netloc:
+                raise ValueError("`urls`: put a login into `headers`, such as Authorization")
+            if parts.query or parts.fragment or "/api/" in f"{parts.path}/":
+                raise ValueError("`urls`: write each address up to the port or its prefix, without /api and query")
+        if len({format_receiver(url) for url in self.urls}) < len(self.urls):
+            raise ValueError("`urls` has an address twice")
+        for name, value in self.headers.items():
+            check_header(name, "headers")
+            check_header(value, f"headers.{name}")
+        for name in self.labels:
+            if name in OWN_LABELS:
+                raise ValueError(f"`labels`: `{name}` is a label of each alert itself; choose another name")
+            if not _LABEL_PATTERN.fullmatch(name):
+                raise ValueError(f"`labels`: `{name}` is no label name: letters, digits and _, no digit first, not __")
+        _check_duration("resend", self.resend, MIN_RESEND, MAX_RESEND, "30s to 3m")
+        _check_duration("lasts", self.lasts, MIN_LASTS, MAX_LASTS, "15m to 7d")
+
+    @property
+    def resend_every(self) -> timedelta:
+        """How often everything is posted again."""
+        return parse_duration(self.resend)
+
+    @property
+    def lasts_for(self) -> timedelta:
+        """How long an alert without a reset outlives silence."""
+        return parse_duration(self.lasts)
+
+
+def _check_duration(key: str, text: str, least: timedelta, most: timedelta, valid: str) -> None:
+    try:
+        duration = parse_duration(text)
+    except ValueError as error:
+        raise ValueError(f"`{key}`: {error}") from error
+    if not least <= duration <= most:
+        raise ValueError(f"`{key}` is from {valid}")
+
+
+class Alert(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    rename={"starts_at": "startsAt", "ends_at": "endsAt", "generator_url": "generatorURL"},
+):
+    """One alert of `POST /api/v2/alerts`. Its labels are its identity; it fires until `ends_at`."""
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: datetime
+    ends_at: datetime
+    generator_url: str = ""
+
+    @property
+    def identity(self) -> tuple[tuple[str, str], ...]:
+        """The labels, sorted."""
+        return tuple(sorted(self.labels.items()))
+
+
+def make_alert(  # noqa: PLR0913 - what an alert is made of
+    transition: Transition,
+    message: Message,
+    settings: Settings,
+    *,
+    account: str,
+    kind: str,
+    ends_at: datetime,
+    sends_resolved: bool = True,
+) -> Alert:
+    """The alert of one level.
+
+    Args:
+        transition: the alert's beginning, or the level that it reached.
+        message: its words. They name an account only as `account` does.
+        settings: of the channel.
+        account: the label; empty: it is left out.
+        kind: of the window.
+        ends_at: see `compute_ends_at`.
+        sends_resolved: whether the rule asks for the end.
+    """
+    own = {
+        "alertname": transition.rule,
+        "provider": transition.series.provider,
+        "account": account,
+        "window": transition.series.window,
+        "kind": kind,
+        "severity": transition.severity.value,
+        "source": SOURCE,
+    }
+    labels = {name: _clean(text)[:MAX_LABEL_LENGTH] for name, text in {**settings.labels, **own}.items() if text}
+    annotations = make_annotations(transition, message)
+    return Alert(
+        labels=labels,
+        annotations=annotations if sends_resolved else {**annotations, "send_resolved": "no"},
+        starts_at=transition.since,
+        ends_at=max(ends_at, transition.since),
+        generator_url=get_safe_link(message),
+    )
+
+
+def make_annotations(transition: Transition, message: Message) -> dict[str, str]:
+    """What an alert says; what is unknown is left out."""
+    used, resets_at = message.used_percent, message.resets_at
+    texts = {
+        "summary": message.title,
+        "description": message.body,
+        "reason": transition.reason,
+        "used": "" if used is None else format_percent(used),
+        "resets_at": "" if resets_at is None else f"{resets_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "watcher_key": transition.key,
+    }
+    return {name: _clean(text) for name, text in texts.items() if text}
+
+
+def compute_ends_at(now: datetime, resets_at: datetime | None, settings: Settings) -> datetime:
+    """When an alert that fires ends if nothing more is posted: after its window's reset, where that is known.
+
+    So a laptop that sleeps ends no alert, and neither does a lost connection.
+    """
+    if resets_at is None:
+        return now + settings.lasts_for
+    return max(resets_at + RESET_MARGIN, now + MISSED_BEATS * settings.resend_every)
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+# --- requests and their answers ---------------------------------------------------------------------------------------
+
+
+class PostResult(Struct, frozen=True, kw_only=True):
+    """What one Alertmanager made of a post."""
+
+    outcome: DeliveryOutcome
+    refused: tuple[Alert, ...] = ()  # it takes none of these, however often they come
+
+
+def format_receiver(url: str) -> str:
+    """An address as people see it: no scheme, no slash at its end."""
+    parts = urlsplit(url)
+    return f"{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def build_request(url: str, alerts: Sequence[Alert], settings: Settings) -> Request:
+    """One post of all alerts to one Alertmanager."""
+    headers = {"Content-Type": "application/json", **settings.headers}
+    return Request(
+        method="POST", url=f"{url.rstrip('/')}/api/v2/alerts", headers=headers, body=msgspec.json.encode(alerts)
+    )
+
+
+def post_alerts(url: str, alerts: Sequence[Alert], settings: Settings, send: Send) -> PostResult:
+    """Post to one Alertmanager. Never raises.
+
+    It takes the good alerts of a post that it answers with 400, and does not say which one it refuses: each is posted
+    alone then.
+    """
+    try:
+        response = send(build_request(url, alerts, settings))
+        if response.status not in _REFUSED_STATUSES:
+            return PostResult(outcome=interpret_answer(response))
+        refused = []
+        for alert in alerts:
+            single = response if len(alerts) == 1 else send(build_request(url, [alert], settings))
+            if single.status in _REFUSED_STATUSES:
+                refused.append(alert)
+            elif not interpret_answer(single).delivered:
+                return PostResult(outcome=interpret_answer(single), refused=tuple(refused))
+    except ProviderError as error:
+        detail = str(error).removeprefix(f"{urlsplit(url).hostname}: ")
+        detail = detail.replace("it is asked again later", "it will be sent again")
+        return PostResult(outcome=DeliveryOutcome(delivered=False, detail=detail))
+    except Exception as error:  # noqa: BLE001 - one broken receiver must not stop the others; its text may hold a secret
+        detail = f"failed with {type(error).__name__}; please report this"
+        return PostResult(outcome=DeliveryOutcome(delivered=False, detail=detail))
+    accepted = len(refused) < len(alerts)
+    names = ", ".join(sorted({alert.labels["alertname"] for alert in refused}))
+    detail = f"answered {format_status(response.status)}: it refuses {names}; check `labels` of the channel and its log"
+    return PostResult(outcome=DeliveryOutcome(delivered=accepted, detail=detail), refused=tuple(refused))
+
+
+def interpret_answer(response: Response | CommandResult) -> DeliveryOutcome:
+    """As for other channels; what is sent again goes out with the next beat, whatever the server asks."""
+    if not isinstance(response, Response):
+        raise TypeError("alertmanager")
+    outcome = interpret_response(response)
+    detail = outcome.detail.partition(", not before")[0]
+    return structs.replace(outcome, detail=detail, retry_after=None)
+
+
+def send_test(message: Message, settings: Settings, send: Send) -> DeliveryOutcome:
+    """Post the test alert to every Alertmanager, one after the other. Delivered: all of them took it."""
+    labels = {**settings.labels, "alertname": TEST_ALERT, "severity": message.severity.value, "source": SOURCE}
+    alert = Alert(
+        labels=labels,
+        annotations={"summary": message.title, "description": message.body},
+        starts_at=message.at,
+        ends_at=message.at + TEST_FOR,
+    )
+    outcomes = [post_alerts(url, [alert], settings, send).outcome for url in settings.urls]
+    told = zip(settings.urls, outcomes, strict=True)
+    return DeliveryOutcome(
+        delivered=all(outcome.delivered for outcome in outcomes),
+        detail="; ".join(f"{format_receiver(url)} {outcome.detail}" for url, outcome in told),
+    )
+
+
+NOTIFIER = Notifier(type="alertmanager", settings_class=Settings, send_test=send_test, secret_settings=("headers",))
