@@ -133,7 +133,8 @@ def test_a_config_with_a_mistake_is_not_shown_but_the_mistake(shell):
 
 def test_the_places_are_named(shell):
     assert shell.say("path").out == (
-        f"config  {shell.path}/config/config.toml\nrules   {shell.path}/config/rules\nstate   {shell.path}/state\n"
+        f"config     {shell.path}/config/config.toml\nrules      {shell.path}/config/rules\n"
+        f"providers  {shell.path}/config/providers\nstate      {shell.path}/state\n"
     )
 
 

@@ -10,10 +10,10 @@ import pytest
 from watcher.cli import app
 from watcher.cli.init import CONFIG_TEMPLATE
 from watcher.config.file import ConfigDocument
-from watcher.config.json_schema import build_config_schema
+from watcher.config.json_schema import build_config_schema, build_provider_schema
 from watcher.core.rules.rule import build_rules_schema as rules_schema
 from watcher.notifiers import NOTIFIERS
-from watcher.providers.registry import PROVIDERS
+from watcher.providers.registry import CATALOGUE_DIR, PROVIDERS
 
 VALIDATOR = jsonschema.Draft202012Validator(build_config_schema())
 UNCOMMENTED = "\n".join(
@@ -117,3 +117,14 @@ def test_init_writes_the_schemas_that_its_files_name(tmp_path, monkeypatch, caps
         named = file.parent / file.read_text().splitlines()[0].removeprefix("#:schema ")
         validator = jsonschema.Draft202012Validator(json.loads(Path(named).read_text()))
         validator.validate(tomllib.loads(file.read_text()))
+
+
+@pytest.mark.parametrize("path", sorted(CATALOGUE_DIR.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_provider_satisfies_the_schema_of_providers(path):
+    schema = build_provider_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    content = tomllib.loads(path.read_text("utf-8"))
+    jsonschema.validate(content, schema)
+    for wrong in ({"tokn": 1}, {"window": [{"id": "a", "usd": "x"}]}, {"every": "often"}, {"token": "env:A"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(content | wrong, schema)

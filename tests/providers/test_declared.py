@@ -205,6 +205,8 @@ def test_an_error_inside_a_success_is_an_error_with_its_text():
     request = REQUEST + 'error_if = "code != `0`"\nerror_message = "msg"\n'
     failure, _ = poll(HEAD + request + WINDOW, {"code": 7, "msg": "no\nplan", "used": 5})
     assert (failure.kind, failure.message) == ("server", "Acme: no plan: it is asked again later")
+    failure, _ = poll(HEAD + request + WINDOW, {"code": 7, "msg": "bad key k-1"})
+    assert "bad key ***" in failure.message
     failure, _ = poll(HEAD + request + WINDOW, {"code": 7, "msg": {"a": 1}, "used": 5})
     assert failure.message == "Acme: the answer says that it failed: it is asked again later"
 

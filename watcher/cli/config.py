@@ -56,10 +56,11 @@ def show(*, as_document: bool) -> None:
 
 @config.command("path", short_help="Print the paths that are used.")
 def path_command() -> None:
-    """Print the paths that are used, one a line: config, rules, state."""
+    """Print the paths that are used, one a line: config, rules, providers, state."""
     own = find_paths()
-    for name, path in (("config", own.config_file), ("rules", own.rules_dir), ("state", own.state_dir)):
-        click.echo(f"{name:8}{path}")
+    named = {"config": own.config_file, "rules": own.rules_dir, "providers": own.providers_dir, "state": own.state_dir}
+    for name, path in named.items():
+        click.echo(f"{name:11}{path}")
 
 
 @config.command("schema", short_help="Print the JSON Schema for editors.")

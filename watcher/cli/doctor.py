@@ -63,6 +63,8 @@ def doctor(context: click.Context, *, as_document: bool, provider: str | None) -
     redact = Redactor()
     doctor_context = build_context(environment.create_environment(), redact)
     report = run_checks(doctor_context, redact, provider)
+    if provider is not None and not report.checks and not as_document:
+        echo(f"{provider}: no login found, so it is not polled; {PROVIDERS[provider].sign_in_hint}")
     if doctor_context.store is not None:
         doctor_context.store.close()
     if as_document:

@@ -84,7 +84,7 @@ def list_command() -> None:
 def _describe_provider(provider: Provider, settings: ProviderSettings, host_info: Any) -> tuple[str, ...]:
     every = format_duration(settings.pace.every)
     asked = [fetch.replace_origin(url, settings.base_url) for url in provider.addresses]
-    asks = ", ".join(asked) or "a database on this machine"
+    asks = ", ".join(asked) or ("" if provider.path else "a database on this machine")
     if settings.enabled is False:
         return provider.id, "off", "switched off in the config", every, asks
     found = fetch.find_logins(provider, host_info, settings.overrides)

@@ -52,7 +52,7 @@ def fetch_usage(definition: Definition, credential: Credential, now: datetime) -
         try:
             response: Response = yield build_request(definition, entry, credential, now)
             at = response.received_at
-            answers[entry.name] = read_answer(definition, entry, response)
+            answers[entry.name] = read_answer(definition, entry, response, credential.token)
         except ProviderError as error:
             if not entry.optional:
                 raise
@@ -110,7 +110,7 @@ def _expand_url(definition: Definition, url: str, credential: Credential, now: d
     return PLACEHOLDER_PATTERN.sub(expand, url)
 
 
-def read_answer(definition: Definition, entry: RequestEntry, response: Response) -> Answer:
+def read_answer(definition: Definition, entry: RequestEntry, response: Response, token: str = "") -> Answer:
     """The decoded answer.
 
     Raises:
@@ -125,7 +125,11 @@ def read_answer(definition: Definition, entry: RequestEntry, response: Response)
     evaluator = Evaluator(name)
     if entry.error_if and evaluator.is_true(entry.error_if, answer.body):
         said = evaluator.search(entry.error_message or "''", answer.body)
-        message = clean_text(str(said)) if isinstance(said, (str, int, float)) and said != "" else ""
+        message = (
+            clean_text(str(said).replace(token or "\0", "***"))
+            if isinstance(said, (str, int, float)) and said != ""
+            else ""
+        )
         raise ServerError(f"{name}: {message or 'the answer says that it failed'}: it is asked again later")
     return answer
 
