@@ -19,6 +19,7 @@ COMMANDS = {
     "best": "watcher.cli.best:best",
     "rules": "watcher.cli.rules:rules",
     "replay": "watcher.cli.replay:replay_command",
+    "dashboard": "watcher.cli.dashboard:dashboard",
     "history": "watcher.cli.history:history",
     "report": "watcher.cli.report:report",
     "metrics": "watcher.cli.metrics:metrics",

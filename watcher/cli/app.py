@@ -61,6 +61,7 @@ SHORT_HELPS = {
     "best": "Print the provider or account with the most room.",
     "rules": "Check, list, test, explain and add rules.",
     "replay": "What rules would have done with a history.",
+    "dashboard": "Open a live page in the browser.",
     "history": "Show usage over time as a table or a picture.",
     "report": "Write one HTML page about the last days.",
     "metrics": "Print what is exported for Prometheus.",

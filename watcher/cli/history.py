@@ -49,9 +49,15 @@ MIN_LEAD = timedelta(days=1)
 _MAX_NAME_LENGTH = 60
 
 
-def build_tracks(store: Store, series: Iterable[Series], since: datetime) -> list[Track]:
-    """The tracks of these series since then, in the order of the providers; series without a reading are left out."""
-    rules = _load_rules()
+def build_tracks(
+    store: Store, series: Iterable[Series], since: datetime, rules: Sequence[Rule] | None = None
+) -> list[Track]:
+    """The tracks of these series since then, in the order of the providers; series without a reading are left out.
+
+    The thresholds are those of `rules`; None: of the rules in force, or none, with a warning, if these have a mistake.
+    """
+    if rules is None:
+        rules = _load_rules()
     transitions = store.alerts.load_transitions(since=since)
     states = store.alerts.load_state().series_states
     failures = store.readings.load_failures(since=since)

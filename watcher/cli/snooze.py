@@ -21,6 +21,7 @@ from watcher.status.builder import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import clock
 from watcher.system.lock import Lock
+from watcher.system.paths import Paths
 
 
 @click.command(short_help="Hold back a rule or a series for a while.")
@@ -48,15 +49,30 @@ def snooze(rule_or_series: str | None, duration: str | None, *, until_reset: boo
         return
     if (duration is None) is not until_reset:
         raise UsageError("snooze: for how long? give one of `--for 2h` and `--until-reset`")
+    click.echo(f"snoozed {format_snooze(save_snooze(own, rule_or_series, duration, now), now)}")
+
+
+def save_snooze(own: Paths, target: str, duration: str | None, now: datetime) -> Snooze:
+    """Snooze a rule or a series, and tell the daemon.
+
+    Args:
+        own: the person's folders.
+        target: the rule or series.
+        duration: how long, such as `2h`; None: until the reset.
+        now: this moment.
+
+    Raises:
+        UsageError, click.UsageError: there is no such rule or series, no known reset, or the duration is none.
+    """
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=now)
     try:
-        made = _make_snooze(rule_or_series, duration, store, now)
+        made = _make_snooze(target, duration, store, now)
         store.run_transaction(lambda: store.snoozes.save(made), now=now)
         write_status(store, None, now=now)
     finally:
         store.close()
     Lock(own.state_dir).signal_holder()
-    click.echo(f"snoozed {_format_snooze(made, now)}")
+    return made
 
 
 @click.command(short_help="End a snooze.")
@@ -66,20 +82,29 @@ def unsnooze(rule_or_series: str | None, *, everything: bool) -> None:
     """End a snooze: what it held back and still fires is sent at once."""
     if (rule_or_series is None) is not everything:
         raise UsageError("unsnooze: which one? a rule or series as `watcher snooze` lists it, or `--all`")
-    own, now = find_paths(), clock.utc_now()
+    ended = end_snoozes(find_paths(), rule_or_series, clock.utc_now())
+    click.echo(f"no longer snoozed: {', '.join(ended)}" if ended else "nothing is snoozed")
+
+
+def end_snoozes(own: Paths, target: str | None, now: datetime) -> list[str]:
+    """End the snooze of a rule or series, or every one, and tell the daemon. Returns what was snoozed.
+
+    Raises:
+        UsageError: that target is not snoozed.
+    """
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=now)
     try:
         snoozed = [snooze.target for snooze in store.snoozes.load()]
-        targets = snoozed if rule_or_series is None else [rule_or_series]
+        targets = snoozed if target is None else [target]
         ended = store.run_transaction(lambda: [each for each in targets if store.snoozes.delete(each)], now=now)
         write_status(store, None, now=now)
     finally:
         store.close()
-    if rule_or_series is not None and not ended:
+    if target is not None and not ended:
         listed = f"; snoozed are: {', '.join(snoozed)}" if snoozed else "; nothing is snoozed"
-        raise UsageError(f"unsnooze: `{rule_or_series}` is not snoozed{listed}")
+        raise UsageError(f"unsnooze: `{target}` is not snoozed{listed}")
     Lock(own.state_dir).signal_holder()
-    click.echo(f"no longer snoozed: {', '.join(ended)}" if ended else "nothing is snoozed")
+    return ended
 
 
 def _make_snooze(target: str, duration_text: str | None, store: Store, now: datetime) -> Snooze:
@@ -143,12 +168,13 @@ def _find_episodes(target: str, states: Sequence[SeriesState]) -> dict[str, int]
 def _print_snoozes(snoozes: Sequence[Snooze], now: datetime) -> None:
     active = [each for each in snoozes if not has_snooze_expired(each, now)]
     for each in active:
-        click.echo(_format_snooze(each, now))
+        click.echo(format_snooze(each, now))
     if not active:
         click.echo("nothing is snoozed")
 
 
-def _format_snooze(snooze: Snooze, now: datetime) -> str:
+def format_snooze(snooze: Snooze, now: datetime) -> str:
+    """`session until 16:00, or a higher level`."""
     until = "its reset" if snooze.expires_at is None else format_time(snooze.expires_at, now, clock.LocalZone())
     higher = "" if snooze.severity is Severity.CRITICAL else ", or a higher level"
     return f"{snooze.target} until {until}{higher}"

@@ -146,3 +146,18 @@ def explain_rule(
         for decision in step.evaluation.decisions:
             found.setdefault(decision.series, []).append(decision)
     return dict(sorted(found.items()))
+
+
+def find_last_decisions(
+    rules: Sequence[Rule],
+    history: Sequence[PollResult],
+    *,
+    default_intervals: Mapping[str, timedelta] | None = None,
+    until: datetime | None = None,
+) -> dict[str, dict[Series, Decision]]:
+    """Rule -> series -> the last decision over a history; the arguments are those of `explain_rule`."""
+    found: dict[str, dict[Series, Decision]] = {}
+    for step in replay_rules(rules, history, default_intervals=default_intervals, explain=True, until=until):
+        for decision in step.evaluation.decisions:
+            found.setdefault(decision.rule, {})[decision.series] = decision
+    return found
