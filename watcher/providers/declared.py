@@ -125,11 +125,8 @@ def read_answer(definition: Definition, entry: RequestEntry, response: Response,
     evaluator = Evaluator(name)
     if entry.error_if and evaluator.is_true(entry.error_if, answer.body):
         said = evaluator.search(entry.error_message or "''", answer.body)
-        message = (
-            clean_text(str(said).replace(token or "\0", "***"))
-            if isinstance(said, (str, int, float)) and said != ""
-            else ""
-        )
+        message = clean_text(str(said)) if isinstance(said, (str, int, float)) else ""
+        message = message.replace(token or "\0", "***")  # some repeat the key that they refuse
         raise ServerError(f"{name}: {message or 'the answer says that it failed'}: it is asked again later")
     return answer
 
@@ -196,9 +193,7 @@ class _WindowReader:
 
     def _make_reading(self, id_: str, row: Any) -> Reading:
         window = self.window
-        used, limit, remaining = (
-            self._find_amount(each, row) for each in (window.used, window.limit, window.remaining)
-        )
+        used, limit, remaining = (self._find_amount(name, row) for name in ("used", "limit", "remaining"))
         limit = limit if limit is not None and limit > 0 else None
         percent = self._find_percent(row)
         if limit is None and window.limit is None and used is not None and remaining is not None:
@@ -209,6 +204,7 @@ class _WindowReader:
             elif used is None and percent is not None:
                 used = limit * Decimal(str(percent)) / _HUNDRED
             remaining = limit - used if remaining is None and used is not None else remaining
+        percent = parsing.compute_percent(used, limit) if percent is None else percent
         is_unlimited = window.unlimited_if is not None and self._evaluator.is_true(window.unlimited_if, row)
         period = self._find_period(row)
         named = Series(provider="", window=id_)  # of a window that says nothing else, its name may tell
@@ -218,11 +214,7 @@ class _WindowReader:
             window=id_,
             kind=self._choose_kind(named, length_s, period),
             label=window.label or id_.replace("_", " "),
-            used_percent=None
-            if is_unlimited
-            else percent
-            if percent is not None
-            else parsing.compute_percent(used, limit),
+            used_percent=None if is_unlimited else percent,
             used=used,
             limit=None if is_unlimited else limit,
             remaining=None if is_unlimited else remaining,
@@ -258,8 +250,8 @@ class _WindowReader:
         number = parsing.parse_decimal(self._find_value(value, row))
         return number * Decimal(value.scale) if number is not None and isinstance(value, Value) else number
 
-    def _find_amount(self, value: str | Value | None, row: Any) -> Decimal | None:
-        number = self._find_number(value, row)
+    def _find_amount(self, name: str, row: Any) -> Decimal | None:
+        number = self._find_number(getattr(self.window, name), row)
         return None if number is None else number * Decimal(self.window.scale)
 
     def _find_percent(self, row: Any) -> float | None:
