@@ -18,15 +18,15 @@ from watcher.providers import declared, expressions, registry
 from watcher.providers.definition import read_definition
 
 AT = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)  # a Saturday
-HEAD = 'id = "acme"\nname = "Acme"\nsign_in = "set ACME"\ntoken = ["env:ACME"]\n'
-REQUEST = '[[request]]\nurl = "https://api.acme.example/v1"\n'
+HEAD = 'id = "zeta"\nname = "Zeta"\nsign_in = "set ZETA"\ntoken = ["env:ZETA"]\n'
+REQUEST = '[[request]]\nurl = "https://api.zeta.example/v1"\n'
 WINDOW = '[[window]]\nid = "daily"\nused = "used"\n'
 
 
 def make_provider(text):
-    definition, mistakes = read_definition(text, "acme.toml")
+    definition, mistakes = read_definition(text, "zeta.toml")
     assert not mistakes, mistakes[0]
-    return registry.make_provider(definition, "acme.toml")
+    return registry.make_provider(definition, "zeta.toml")
 
 
 def poll(text, *answers, extra=None):
@@ -41,7 +41,7 @@ def poll(text, *answers, extra=None):
         headers, body = answer if isinstance(answer, tuple) else ({}, answer)
         return Response(status=200, headers=headers, body=json.dumps(body).encode(), received_at=AT)
 
-    login = Credential(provider="acme", source_name="x", path="x", token="k-1", extra=extra or {})
+    login = Credential(provider="zeta", source_name="x", path="x", token="k-1", extra=extra or {})
     outcome = fetch.poll_account(
         make_provider(text), login, now=lambda: AT, send=send, read_database=None, provider_state={}
     )  # fmt: skip
@@ -190,10 +190,10 @@ def test_an_address_takes_variables_and_times():
 @pytest.mark.parametrize(
     ("base", "kind", "message"),
     [
-        ("", "not_signed_in", "Acme: the environment variable BASE is not set: set it"),
-        ("own.example", "not_signed_in", "Acme: the address of main is no address: write https://HOST/PATH"),
+        ("", "not_signed_in", "Zeta: the environment variable BASE is not set: set it"),
+        ("own.example", "not_signed_in", "Zeta: the address of main is no address: write https://HOST/PATH"),
         ("http://own.example", "blocked", "own.example: http:// would send the login unencrypted"),
-        ("https://me:pw@own.example", "not_signed_in", "Acme: the address of main holds a login"),
+        ("https://me:pw@own.example", "not_signed_in", "Zeta: the address of main holds a login"),
     ],
 )
 def test_a_variable_that_is_no_safe_address_is_one_line_and_sends_nothing(base, kind, message):
@@ -204,15 +204,15 @@ def test_a_variable_that_is_no_safe_address_is_one_line_and_sends_nothing(base, 
 def test_an_error_inside_a_success_is_an_error_with_its_text():
     request = REQUEST + 'error_if = "code != `0`"\nerror_message = "msg"\n'
     failure, _ = poll(HEAD + request + WINDOW, {"code": 7, "msg": "no\nplan", "used": 5})
-    assert (failure.kind, failure.message) == ("server", "Acme: no plan: it is asked again later")
+    assert (failure.kind, failure.message) == ("server", "Zeta: no plan: it is asked again later")
     failure, _ = poll(HEAD + request + WINDOW, {"code": 7, "msg": "bad key k-1"})
     assert "bad key ***" in failure.message
     failure, _ = poll(HEAD + request + WINDOW, {"code": 7, "msg": {"a": 1}, "used": 5})
-    assert failure.message == "Acme: the answer says that it failed: it is asked again later"
+    assert failure.message == "Zeta: the answer says that it failed: it is asked again later"
 
 
 def test_an_optional_request_costs_only_its_own_windows():
-    text = HEAD + REQUEST + '[[request]]\nname = "more"\nurl = "https://api.acme.example/2"\noptional = true\n' + WINDOW
+    text = HEAD + REQUEST + '[[request]]\nname = "more"\nurl = "https://api.zeta.example/2"\noptional = true\n' + WINDOW
     text += '[[window]]\nrequest = "more"\nid = "extra"\nused = "used"\n'
     broken = Response(status=500, body=b"", received_at=AT)
     outcome, _ = poll(text, {"used": 1}, broken)
@@ -223,7 +223,7 @@ def test_an_optional_request_costs_only_its_own_windows():
 @pytest.mark.parametrize("body", [{}, [], None, "text", 5, {"used": None}, {"used": {"a": 1}}, {"usage": 5}])
 def test_an_answer_of_another_shape_claims_nothing(body):
     failure, _ = poll(HEAD + REQUEST + WINDOW, body)
-    assert (failure.kind, failure.message) == ("shape", "Acme: no window in the answer (daily): nothing is claimed")
+    assert (failure.kind, failure.message) == ("shape", "Zeta: no window in the answer (daily): nothing is claimed")
 
 
 # --- expressions ------------------------------------------------------------------------------------------------------
@@ -240,17 +240,17 @@ def test_an_answer_of_another_shape_claims_nothing(body):
 )
 def test_an_expression_that_takes_for_ever_is_ended(expression):
     with pytest.raises(ShapeChangedError, match="takes too long on this answer"):
-        expressions.Evaluator("Acme").search(expression, "text")
+        expressions.Evaluator("Zeta").search(expression, "text")
 
 
 def test_a_large_answer_is_no_expensive_one():
     rows = [{"id": number, "used": number} for number in range(20_000)]
-    assert expressions.Evaluator("Acme").search("rows[?id==`19999`].used", {"rows": rows}) == [19999]
+    assert expressions.Evaluator("Zeta").search("rows[?id==`19999`].used", {"rows": rows}) == [19999]
 
 
 @pytest.mark.parametrize("expression", ["sum(@)", "max_by(rows, &a)", "join('', @)", "a.b[0].c", "@ < `5`"])
 def test_a_wrong_shape_gives_nothing(expression):
-    assert expressions.Evaluator("Acme").search(expression, {"a": [1]}) is None
+    assert expressions.Evaluator("Zeta").search(expression, {"a": [1]}) is None
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
@@ -272,24 +272,24 @@ def test_a_wrong_shape_gives_nothing(expression):
         (HEAD + REQUEST + '[[window]]\nid = "a"\n', (7, 1, 10), "a window without a value: write one of used, limit"),
         (HEAD + REQUEST + '[[window]]\nused = "a"\n', (7, 1, 10), "write `id`, or `id_from`"),
         (HEAD + REQUEST + '[[window]]\nid = "error"\nused = "a"\n', (8, 6, 7), "`error` is a word of the rule"),
-        (HEAD + '[[request]]\nurl = "http://acme.example"\n' + WINDOW, (6, 7, 21), "`url` http:// sends the login"),
+        (HEAD + '[[request]]\nurl = "http://zeta.example"\n' + WINDOW, (6, 7, 21), "`url` http:// sends the login"),
         (HEAD + '[[request]]\nurl = "https://a.example/{x}"\n' + WINDOW, (6, 26, 3), "unknown `{x}`; valid: {env:"),
-        (HEAD + '[[request]]\nurl = "api.acme.example"\n' + WINDOW, (6, 7, 18), "`url` is no address"),
+        (HEAD + '[[request]]\nurl = "api.zeta.example"\n' + WINDOW, (6, 7, 18), "`url` is no address"),
         (HEAD + "[[request]]\n" + WINDOW, (5, 1, 11), "`url` is missing"),
         (HEAD + REQUEST + REQUEST + WINDOW, (7, 1, 11), "two requests are called `main`: give each a `name`"),
         (HEAD + WINDOW, (1, 1, 1), "`request` is missing"),
-        (HEAD.replace("acme", "claude") + REQUEST + WINDOW, (1, 6, 8), "`claude` is built in; choose another id"),
-        (HEAD.replace('"env:ACME"', '"sk-123"') + REQUEST + WINDOW, (4, 10, 8), "`token` takes the place of a token"),
-        (HEAD.replace('"env:ACME"', "5") + REQUEST + WINDOW, (4, 10, 1), "`token` takes a text, not a whole number"),
-        (HEAD.replace("env:ACME", "file:~/a#b[") + REQUEST + WINDOW, (4, 22, 1), "`token`: the expression is not"),
-        (HEAD.replace("env:ACME", "vscdb:Cursor") + REQUEST + WINDOW, (4, 10, 14), "write vscdb:APP#KEY"),
+        (HEAD.replace("zeta", "claude") + REQUEST + WINDOW, (1, 6, 8), "`claude` is built in; choose another id"),
+        (HEAD.replace('"env:ZETA"', '"sk-123"') + REQUEST + WINDOW, (4, 10, 8), "`token` takes the place of a token"),
+        (HEAD.replace('"env:ZETA"', "5") + REQUEST + WINDOW, (4, 10, 1), "`token` takes a text, not a whole number"),
+        (HEAD.replace("env:ZETA", "file:~/a#b[") + REQUEST + WINDOW, (4, 22, 1), "`token`: the expression is not"),
+        (HEAD.replace("env:ZETA", "vscdb:Cursor") + REQUEST + WINDOW, (4, 10, 14), "write vscdb:APP#KEY"),
         (HEAD + 'every = "5 min"\n' + REQUEST + WINDOW, (5, 9, 7), '`every`: "5 min" is not a duration'),
         (HEAD + 'primary = "weekly"\n' + REQUEST + WINDOW, (5, 11, 8), "no window is called `weekly`; valid: daily"),
         ("id = [", (1, 6, 1), ""),
     ],
 )  # fmt: skip
 def test_a_mistake_has_its_place_and_says_what_would_be_valid(text, place, message):
-    definition, mistakes = read_definition(text, "acme.toml")
+    definition, mistakes = read_definition(text, "zeta.toml")
     assert definition is None
     found = [each for each in mistakes if each.message.startswith(message)]
     assert found, [each.message for each in mistakes]
@@ -302,7 +302,7 @@ def test_all_mistakes_are_reported_at_once():
 
 
 def test_a_plain_address_of_this_machine_or_one_that_is_allowed_is_no_mistake():
-    for url, head in (("http://127.0.0.1:8080/x", HEAD), ("http://acme.example", HEAD + "insecure = true\n")):
+    for url, head in (("http://127.0.0.1:8080/x", HEAD), ("http://zeta.example", HEAD + "insecure = true\n")):
         assert read_definition(head + f'[[request]]\nurl = "{url}"\n' + WINDOW, "x")[1] == []
 
 
@@ -322,43 +322,43 @@ def find(id_, **env):
 
 def test_a_file_is_a_provider_that_rules_may_name(load):
     with pytest.raises(RuleError):
-        parse_selector("acme.daily")
-    assert load(("acme.toml", HEAD + REQUEST + WINDOW)) == []
-    assert str(parse_selector("acme.daily")[0]) == "acme.daily"
-    with pytest.raises(RuleError, match="acme has no window"):
-        parse_selector("acme.yearly")
-    assert [each.token for each in find("acme", ACME="k").credentials] == ["k"]
-    assert find("acme") == fetch.FoundLogins()
+        parse_selector("zeta.daily")
+    assert load(("zeta.toml", HEAD + REQUEST + WINDOW)) == []
+    assert str(parse_selector("zeta.daily")[0]) == "zeta.daily"
+    with pytest.raises(RuleError, match="zeta has no window"):
+        parse_selector("zeta.yearly")
+    assert [each.token for each in find("zeta", ZETA="k").credentials] == ["k"]
+    assert find("zeta") == fetch.FoundLogins()
 
 
 def test_a_file_with_the_id_of_a_shipped_one_replaces_it_until_it_is_gone(load):
-    load(("zai.toml", HEAD.replace('"acme"', '"zai"') + REQUEST + WINDOW))
-    assert (registry.PROVIDERS["zai"].name, PROVIDER_WINDOWS["zai"].known) == ("Acme", ("daily",))
+    load(("zai.toml", HEAD.replace('"zeta"', '"zai"') + REQUEST + WINDOW))
+    assert (registry.PROVIDERS["zai"].name, PROVIDER_WINDOWS["zai"].known) == ("Zeta", ("daily",))
     load()
     assert (registry.PROVIDERS["zai"].name, PROVIDER_WINDOWS["zai"].known[0]) == ("Z.ai", "session")
 
 
 def test_a_provider_whose_file_is_gone_has_no_login(load):
-    load(("acme.toml", HEAD + REQUEST + WINDOW))
+    load(("zeta.toml", HEAD + REQUEST + WINDOW))
     load()
-    assert find("acme", ACME="k") == fetch.FoundLogins()
+    assert find("zeta", ZETA="k") == fetch.FoundLogins()
 
 
 def test_a_broken_file_reports_itself_and_the_others_go_on(load):
     mistakes = load(
-        ("a/acme.toml", HEAD + REQUEST + WINDOW),
+        ("a/zeta.toml", HEAD + REQUEST + WINDOW),
         ("a/twice.toml", HEAD + REQUEST + WINDOW),
-        ("a/claude.toml", HEAD.replace("acme", "claude") + REQUEST + WINDOW),
+        ("a/claude.toml", HEAD.replace("zeta", "claude") + REQUEST + WINDOW),
         ("a/no-toml.toml", "= 5"),
         ("a/huge.toml", Diagnostic(path="a/huge.toml", line=1, column=1, message="cannot be read: larger")),
     )
     assert [each.message[:20] for each in mistakes] == [
-        "the id `acme` is tak", "`claude` is built in", mistakes[2].message[:20], "cannot be read: larg",
+        "the id `zeta` is tak", "`claude` is built in", mistakes[2].message[:20], "cannot be read: larg",
     ]  # fmt: skip
-    assert find("acme", ACME="k").credentials
+    assert find("zeta", ZETA="k").credentials
     assert registry.PROVIDERS["claude"].name == "Claude"
     for id_, line in (
-        ("twice", "a/twice.toml:1:1: the id `acme` is taken by a/acme.toml"),
+        ("twice", "a/twice.toml:1:1: the id `zeta` is taken by a/zeta.toml"),
         ("no_toml", "a/no-toml.toml:1:1"),
         ("huge", "a/huge.toml:1:1: cannot be read"),
         ("file_claude_2", "a/claude.toml:1:6: `claude`"),
