@@ -11,7 +11,7 @@ import select
 import signal
 import sys
 import webbrowser
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -176,24 +176,17 @@ class ActionRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     duration: str | None = None  # of a snooze; None: until the reset
 
 
-def _snooze(paths: Paths, request: ActionRequest) -> str:
+ACTIONS = ("snooze", "unsnooze", "refresh")
+
+
+def perform_action(action: str, paths: Paths, request: ActionRequest) -> str:
+    """Do what the page asks for. Returns what was done, in words."""
     now = clock.utc_now()
-    return f"snoozed {format_snooze(save_snooze(paths, request.target, request.duration, now), now)}"
-
-
-def _unsnooze(paths: Paths, request: ActionRequest) -> str:
-    return f"no longer snoozed: {', '.join(end_snoozes(paths, request.target, clock.utc_now()))}"
-
-
-def _refresh(paths: Paths, _request: ActionRequest) -> str:
+    if action == "snooze":
+        return f"snoozed {format_snooze(save_snooze(paths, request.target, request.duration, now), now)}"
+    if action == "unsnooze":
+        return f"no longer snoozed: {', '.join(end_snoozes(paths, request.target, now))}"
     return refresh_readings(paths, create_environment()) or "every provider was asked"
-
-
-ACTIONS: dict[str, Callable[[Paths, ActionRequest], str]] = {
-    "snooze": _snooze,
-    "unsnooze": _unsnooze,
-    "refresh": _refresh,
-}
 
 
 # --- the server -----------------------------------------------------------------------------------------------------
@@ -254,6 +247,8 @@ class DashboardServer(ThreadingHTTPServer):
 
     def run(self) -> str:
         """Serve until nobody looks any more. Returns why it ended."""
+        with suppress(ConfigError):
+            load_effective_config()  # it names a person's own providers
         for work in (self.serve_forever, self._publish_details):
             Thread(target=work, daemon=True).start()
         try:
@@ -346,13 +341,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif not length.isdecimal() or int(length) > MAX_BODY_BYTES:
             self._refuse(400, "the request is malformed or too large")
         else:
-            self._act(ACTIONS[route], self.rfile.read(int(length)))
+            self._act(route, self.rfile.read(int(length)))
 
-    def _act(self, action: Callable[[Paths, ActionRequest], str], body: bytes) -> None:
+    def _act(self, action: str, body: bytes) -> None:
         try:
             request = msgspec.json.decode(body, type=ActionRequest)
             with self.server.action_lock:
-                text = action(self.server.paths, request)
+                text = perform_action(action, self.server.paths, request)
         except (WatcherError, msgspec.DecodeError) as error:
             self._refuse(400, str(error))
         except click.ClickException as error:
