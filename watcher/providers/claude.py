@@ -1,9 +1,9 @@
 """Claude subscriptions: `GET https://api.anthropic.com/api/oauth/usage`.
 
-Undocumented by its vendor, observed only; last checked 2026-09. The answer maps window names to `{utilization,
-resets_at}`, with `limits` (weekly limits of single models) and `extra_usage` (money, in cents) beside them. Needs the
-OAuth token of OpenCode or Claude Code, with the scope `user:profile`. It is rate limited per token, and more strictly
-for a `User-Agent` other than Claude Code's.
+Undocumented by its vendor, observed only; last checked 2026-11. The answer maps window names to `{utilization,
+resets_at}`, with `limits` (limits of single models and surfaces) and the money beyond the subscription beside them: in
+`spend`, before in `extra_usage`. Needs the OAuth token of OpenCode or Claude Code, with the scope `user:profile`. It is
+rate limited per token, and more strictly for a `User-Agent` other than Claude Code's.
 
 The account's key comes from local files alone. Only if a login does not name its owner and there are others, `GET
 /api/oauth/profile`, else `/account`, is asked after the usage, once for each token, so that one account with two tokens
@@ -19,6 +19,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from watcher.core.engine.state import SeriesState
+from watcher.core.formatting import format_percent
 from watcher.core.model import Reading, Request, Response, Series, Snapshot, WindowKind
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, claude_code, opencode
 from watcher.credentials.files import collect_credentials
@@ -30,8 +31,12 @@ USAGE_URL = "https://api.anthropic.com/api/oauth/usage"
 OWNER_URLS = ("https://api.anthropic.com/api/oauth/profile", "https://api.anthropic.com/api/oauth/account")
 USER_AGENT, BETA_HEADER = "claude-code/2.1.80", "oauth-2025-04-20"
 
-NON_WINDOW_KEYS = frozenset({"extra_usage", "limits"})
+NON_WINDOW_KEYS = frozenset({"extra_usage", "limits", "spend"})
 SHARED_WINDOWS = frozenset({"seven_day_design", "seven_day_omelette", "iguana_necktie"})  # part of another limit
+KNOWN_PREFIXES = ("five_hour", "seven_day", "session", "weekly", "daily", "monthly", "extra_usage")
+LIMIT_LENGTHS = {"weekly": ("seven_day", "weekly"), "session": ("five_hour", "5-hour")}  # by the `group` of a limit
+ALL_MODELS = ("all_models", "all")
+DEFAULT_DECIMAL_PLACES, MAX_DECIMAL_PLACES = 2, 6
 ROUTINES_KEYS = (  # names of one window over time: the first with a value is used
     *("seven_day_cowork", "seven_day_routines", "seven_day_claude_routines"),
     *("claude_routines", "routines", "routine", "cowork"),
@@ -72,7 +77,8 @@ def fetch_usage(credential: Credential, _now: datetime, provider_state: Provider
         "Content-Type": "application/json",
     }
     response: Response = yield Request(url=USAGE_URL, headers=headers)
-    readings = parse_readings(parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT))
+    content = parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
+    readings = _distrust_unused(parse_readings(content), provider_state)
     if not readings:
         raise ShapeChangedError(
             f"{NAME}: no window in the answer (five_hour, seven_day, ...): look for a newer version of this program"
@@ -84,8 +90,38 @@ def fetch_usage(credential: Credential, _now: datetime, provider_state: Provider
             provider_state["owner"] = yield from _fetch_owner(headers)
         owner = provider_state["owner"]
     return Snapshot(
-        provider=ID, account_name=owner, plan=credential.plan, at=response.received_at, readings=tuple(readings)
+        provider=ID,
+        account_name=owner,
+        plan=credential.plan,
+        at=response.received_at,
+        readings=tuple(readings),
+        note=_describe_binding_limit(content, readings),
     )
+
+
+def _distrust_unused(readings: Sequence[Reading], provider_state: ProviderState) -> list[Reading]:
+    """The readings; a window with a code name that was never above 0 is shown, and no rule is evaluated on it."""
+    used: set[str] = provider_state.setdefault("used_code_names", set())
+    used |= {each.window for each in readings if each.used_percent}
+    return [
+        replace(each, low_confidence=True) if is_code_name(each.window) and each.window not in used else each
+        for each in readings
+    ]
+
+
+def is_code_name(window: str) -> bool:
+    """Whether the name tells nothing: the vendor puts windows of unreleased features beside the real ones."""
+    return not window.startswith(KNOWN_PREFIXES) and window not in ROUTINES_KEYS
+
+
+def _describe_binding_limit(content: Mapping[str, Any], readings: Sequence[Reading]) -> str | None:
+    """Which limit binds, where that one is fuller than the primary window."""
+    primary = next((each for name in PROVIDER.primary_windows for each in readings if each.window == name), None)
+    for entry in parsing.as_mappings(content.get("limits")):
+        reading = _parse_limit(entry) if entry.get("is_active") is True else None
+        if reading is not None and primary is not None and (reading.used_percent or 0) > (primary.used_percent or 0):
+            return f"the limit that counts now: {reading.label}, {format_percent(reading.used_percent or 0)}"
+    return None
 
 
 def _fetch_owner(headers: Mapping[str, str]) -> Generator[Request, Response, str]:
@@ -118,22 +154,34 @@ def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
             fields = parsing.as_mapping(value)
             reading = _parse_window(parsing.slugify(key), fields.get("utilization"), fields.get("resets_at"))
             if reading is not None:
-                found.setdefault(reading.window, reading)
+                found.setdefault(reading.window, _add_dollars(reading, fields))
     for entry in parsing.as_mappings(content.get("limits")):
         reading = _parse_limit(entry)
         if reading is not None:
             found.setdefault(reading.window, reading)
-    extra = _parse_extra_usage(parsing.get_mapping(content, "extra_usage"))
+    extra = _parse_spend(content.get("spend"))
+    if extra is None and not isinstance(content.get("spend"), dict):
+        extra = _parse_extra_usage(parsing.get_mapping(content, "extra_usage"))
     return [*found.values(), *([extra] if extra else [])]
 
 
 def _parse_window(window: str, utilization: object, resets_at: object, label: str = "") -> Reading | None:
-    weekly = window.startswith("seven_day") or window in ROUTINES_KEYS
-    seconds = parsing.WEEK_S if weekly else 5 * parsing.HOUR_S if window == "five_hour" else None
+    weekly = window.startswith(("seven_day", "weekly")) or window in ROUTINES_KEYS
+    session = window.startswith(("five_hour", "session"))
+    seconds = parsing.WEEK_S if weekly else 5 * parsing.HOUR_S if session else None
     reading = parsing.make_percent_reading(
         window, label or _make_label(window), utilization, seconds, parsing.parse_timestamp(resets_at)
     )
     return replace(reading, low_confidence=True) if reading and window in SHARED_WINDOWS else reading
+
+
+def _add_dollars(reading: Reading, fields: Mapping[str, Any]) -> Reading:
+    """The reading with the amounts of a window that counts dollars, where they are given."""
+    names = ("limit_dollars", "used_dollars", "remaining_dollars")
+    limit, used, remaining = (parsing.parse_decimal(fields.get(name)) for name in names)
+    if limit is used is remaining is None:
+        return reading
+    return replace(reading, limit=limit, used=used, remaining=remaining, unit="usd")
 
 
 def _make_label(window: str) -> str:
@@ -149,28 +197,63 @@ def _make_label(window: str) -> str:
 
 def _parse_limit(entry: Mapping[str, Any]) -> Reading | None:
     """One of `limits`. The plain ones repeat `five_hour` and `seven_day`, and count only if those are missing."""
-    kind, values = entry.get("kind"), (entry.get("percent"), entry.get("resets_at"))
-    plain = {"session": "five_hour", "weekly_all": "seven_day"}.get(str(kind))
+    kind, values = parsing.slugify(str(entry.get("kind") or "")), (entry.get("percent"), entry.get("resets_at"))
+    plain = {"session": "five_hour", "weekly_all": "seven_day"}.get(kind)
     if plain is not None:
         return _parse_window(plain, *values)
-    name = parsing.parse_text(parsing.get_mapping(entry, "scope", "model").get("display_name"))
+    scope = parsing.get_mapping(entry, "scope")
+    name = parsing.parse_text(parsing.get_mapping(scope, "model").get("display_name")) or parsing.parse_text(
+        scope.get("surface")
+    )
     slug = parsing.slugify(name or "")
-    if kind != "weekly_scoped" or entry.get("group") != "weekly" or slug in ("", "all_models", "all"):
+    if slug in ALL_MODELS:
+        return None  # repeats the plain one
+    group = parsing.slugify(str(entry.get("group") or "")) or kind
+    length, word = next((each for start, each in LIMIT_LENGTHS.items() if group.startswith(start)), ("", ""))
+    if kind.endswith("_scoped") and length and slug:
+        return _parse_window(f"{length}_{slug}", *values, label=f"{word} {name} window")
+    window = "_".join(part for part in (kind or group, slug) if part)
+    return _parse_window(window, *values, label=f"{window.replace('_', ' ')} window") if window else None
+
+
+def _parse_spend(value: object) -> Reading | None:
+    """Money beyond the subscription as `{amount_minor, currency, exponent}`; None if it is disabled or unknown.
+
+    The answer's own percentage is rounded, and 0 where there is no limit.
+    """
+    fields = parsing.as_mapping(value)
+    used, currency = _parse_money(fields.get("used"))
+    limit, limit_currency = _parse_money(fields.get("limit"))
+    if fields.get("enabled") is False or used is None:
         return None
-    return _parse_window(f"seven_day_{slug}", *values, label=f"weekly {name} window")
+    if limit_currency not in (None, currency):
+        limit = None
+    return _make_extra_usage(used, limit, parsing.compute_percent(used, limit), currency or "usd")
+
+
+def _parse_money(value: object) -> tuple[Decimal | None, str | None]:
+    """(amount, currency); (None, None) where there is none."""
+    fields = parsing.as_mapping(value)
+    amount = _divide(fields.get("amount_minor"), fields.get("exponent"))
+    return amount, None if amount is None else (parsing.parse_text(fields.get("currency")) or "usd").lower()
 
 
 def _parse_extra_usage(fields: Mapping[str, Any]) -> Reading | None:
-    """Money beyond the subscription; None if it is disabled or unknown."""
+    """The same in the older form; None if it is disabled or unknown."""
     currency = "usd" if fields.get("currency") is None else parsing.parse_text(fields["currency"])
     if fields.get("is_enabled") is not True or currency is None:
         return None
-    used, limit = (_parse_cents(fields.get(name)) for name in ("used_credits", "monthly_limit"))
+    places = fields.get("decimal_places")
+    used, limit = (_divide(fields.get(name), places) for name in ("used_credits", "monthly_limit"))
     used_percent = parsing.parse_percent(fields.get("utilization"))
     if used_percent is None:
         used_percent = parsing.compute_percent(used, limit)
     if used is None and used_percent is None:
         return None
+    return _make_extra_usage(used, limit, used_percent, currency.lower())
+
+
+def _make_extra_usage(used: Decimal | None, limit: Decimal | None, used_percent: float | None, unit: str) -> Reading:
     return Reading(
         window="extra_usage",
         kind=WindowKind.MONTHLY,
@@ -179,13 +262,17 @@ def _parse_extra_usage(fields: Mapping[str, Any]) -> Reading | None:
         used=used,
         limit=limit,
         remaining=limit - used if limit is not None and used is not None else None,
-        unit=currency.lower(),
+        unit=unit,
     )
 
 
-def _parse_cents(value: object) -> Decimal | None:
-    cents = parsing.parse_decimal(value)
-    return (cents / 100).quantize(Decimal("0.01")) if cents is not None and cents >= 0 else None
+def _divide(value: object, places: object) -> Decimal | None:
+    """An amount in minor units as one in whole units: yen have none, and most currencies two decimal places."""
+    amount, digits = parsing.parse_decimal(value), parsing.parse_count(places)
+    digits = DEFAULT_DECIMAL_PLACES if digits is None or not 0 <= digits <= MAX_DECIMAL_PLACES else digits
+    if amount is None or amount < 0:
+        return None
+    return amount.scaleb(-digits).quantize(Decimal(1).scaleb(-digits))
 
 
 PROVIDER = Provider(
