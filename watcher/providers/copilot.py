@@ -1,10 +1,10 @@
 """GitHub Copilot: `GET https://api.github.com/copilot_internal/user`.
 
-Undocumented by its vendor, observed only; last checked 2026-11-22. The answer: `quota_snapshots.<id>` `{entitlement,
-remaining, percent_remaining, unlimited, overage_count}`, on the free plan `monthly_quotas` (limits) with
-`limited_user_quotas` (what remains), and one reset date for all. Needs a GitHub token (`gho_...`) of OpenCode, an
-editor or GitHub CLI, sent after the word `token`. Remaining below zero is overage; entitlement 0 with 0 left is no
-quota.
+Undocumented by its vendor, observed only; last checked 2026-11-28. The answer: `quota_snapshots.<id>` `{entitlement,
+remaining, percent_remaining, unlimited, overage_count, credits_used, quota_reset_at}`, on the free plan
+`monthly_quotas` (limits) with `limited_user_quotas` (what remains), and one reset date for all. Needs a GitHub token
+(`gho_...`) of OpenCode, an editor or GitHub CLI, sent after the word `token`. Remaining below zero is overage;
+entitlement 0 with 0 left is no quota. With `token_based_billing` the counts are AI credits of $0.01.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
+
+from msgspec.structs import replace
 
 from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, copilot
@@ -29,6 +31,7 @@ HEADERS = {
 }
 QUOTA_FIELDS = ("quota_snapshots", "monthly_quotas", "limited_user_quotas")
 RESET_FIELDS = ("quota_reset_date_utc", "quota_reset_date", "limited_user_reset_date")
+CREDITS_WINDOW = "credits"
 UNITS = {"premium_interactions": "requests", "chat": "messages", "completions": "completions"}
 
 
@@ -97,15 +100,28 @@ def _make_note(content: Mapping[str, Any], readings: Sequence[Reading]) -> str |
         if reading.remaining is not None and reading.remaining < 0 and "overage_permitted" in fields:
             billed = "billed" if fields["overage_permitted"] is True else "blocked"
             return f"{reading.label}: {-reading.remaining} over the limit, further requests are {billed}"
-    counts = (parsing.parse_decimal(parsing.as_mapping(each).get("credits_used")) for each in snapshots.values())
-    spent = sum((each for each in counts if each), Decimal(0))
-    if content.get("token_based_billing") is True:
+    if any(reading.limit is not None or reading.used_percent is not None for reading in readings):
+        return None
+    spent = _sum_credits(snapshots) or 0
+    if _is_billed_by_token(content):
         return f"billed by token: there is no limit to watch; {spent} credits used"
-    return None if readings else f"this seat has no quota of its own: there is no limit to watch; {spent} credits used"
+    has_quota = any(reading.window != CREDITS_WINDOW for reading in readings)
+    return None if has_quota else f"this seat has no quota of its own: there is no limit to watch; {spent} credits used"
+
+
+def _is_billed_by_token(content: Mapping[str, Any], snapshot: Mapping[str, Any] | None = None) -> bool:
+    return content.get("token_based_billing") is True or (snapshot or {}).get("token_based_billing") is True
+
+
+def _sum_credits(snapshots: Mapping[str, Any]) -> Decimal | None:
+    """The credits used by all quotas; None if no quota has a number."""
+    counts = [parsing.parse_decimal(parsing.as_mapping(each).get("credits_used")) for each in snapshots.values()]
+    known = [each for each in counts if each is not None and each >= 0]
+    return sum(known, Decimal(0)) if known else None
 
 
 def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
-    """One reading for each quota with any value; [] if all are placeholders."""
+    """One reading for each quota with any value, and the credits used; [] if all are placeholders."""
     snapshots, limits, left = (parsing.get_mapping(content, name) for name in QUOTA_FIELDS)
     resets_at = parsing.parse_first(parsing.parse_timestamp, content, *RESET_FIELDS)
     found: dict[str, Reading] = {}
@@ -120,7 +136,30 @@ def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
         reading = monthly if direct is None and id_ not in snapshots else direct
         if reading is not None and reading.window:
             found[reading.window] = reading
-    return list(found.values())
+    credits_used = _sum_credits(snapshots)
+    if credits_used is not None:
+        found[CREDITS_WINDOW] = Reading(
+            window=CREDITS_WINDOW,
+            kind=WindowKind.MONTHLY,
+            label="AI credits",
+            used=credits_used,
+            unit="credits",
+            resets_at=resets_at,
+        )
+    return [_count_credits(each, content) for each in found.values()]
+
+
+def _count_credits(reading: Reading, content: Mapping[str, Any]) -> Reading:
+    """The reading with what the answer says of its snapshot: credits in place of requests, a reset of its own."""
+    snapshot = parsing.get_mapping(content, "quota_snapshots", reading.window)
+    if _is_billed_by_token(content, snapshot):
+        reading = replace(reading, unit="credits")
+    if reading.unlimited and reading.used is None:
+        used = parsing.parse_decimal(snapshot.get("credits_used"))
+        reading = replace(reading, used=used, unit="credits") if used is not None else reading
+    at = snapshot.get("quota_reset_at")
+    resets_at = parsing.parse_timestamp(at) if at not in (0, "0", None) else None
+    return replace(reading, resets_at=resets_at) if resets_at is not None else reading
 
 
 def _parse_quota(id_: str, fields: Mapping[str, Any], resets_at: datetime | None) -> Reading | None:
@@ -175,7 +214,7 @@ PROVIDER = Provider(
     addresses=("https://api.github.com/copilot_internal/user",),
     status_page="https://www.githubstatus.com/api/v2/status.json",
     sign_in_hint=SIGN_IN_HINT,
-    primary_windows=("premium_interactions",),
+    primary_windows=("premium_interactions", CREDITS_WINDOW),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
     min_interval=timedelta(minutes=5),

@@ -146,8 +146,8 @@ PROVIDER_WINDOWS: dict[str, ProviderWindows] = {
         units={"reset_credits": Unit.COUNT, "cost": Unit.MONEY},
     ),
     "copilot": ProviderWindows(
-        primary=("premium_interactions",),
-        known=("premium_interactions", "chat", "completions"),
+        primary=("premium_interactions", "credits"),
+        known=("premium_interactions", "chat", "completions", "credits"),
         others_pattern=_ANY_SLUG,
         unit=Unit.COUNT,
     ),
