@@ -42,7 +42,7 @@ def test_an_unknown_source_is_a_mistake_that_lists_the_valid_ones(tmp_path):
 def test_a_value_of_a_wrong_type_is_reported_with_the_expected_one(tmp_path):
     with pytest.raises(ConfigError) as refusal:
         load(tmp_path, "[providers.claude]\ncredentials = 3\n")
-    assert ":2:15: `credentials` takes a text, not a whole number" in str(refusal.value)
+    assert ":2:15: `credentials` takes a text or a list, not a whole number" in str(refusal.value)
 
 
 def test_a_path_may_begin_at_home(tmp_path):
@@ -122,3 +122,12 @@ def test_a_plain_base_url_on_another_machine_is_a_mistake_unless_it_is_allowed(t
     assert "insecure = true under [providers.claude]" in str(refusal.value)
     found = load(tmp_path, f'[providers.claude]\nbase_url = "{address}"\ninsecure = true\n').providers["claude"]
     assert (found.base_url, found.insecure) == (address, True)
+
+
+def test_credentials_may_be_a_list(tmp_path):
+    settings = load(tmp_path, '[providers.claude]\ncredentials = ["~/.claude", "/mnt/c/Users/me/.claude"]\n')
+    overrides = settings.providers["claude"].overrides
+    assert (overrides.credentials, overrides.further_credentials) == (
+        "/home/me/.claude",
+        ("/mnt/c/Users/me/.claude",),
+    )

@@ -1,5 +1,6 @@
 import json
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -321,3 +322,60 @@ def test_an_unanswered_dialog_is_a_refusal(tmp_path):
         return CommandResult(exit_code=None, stdout="", stderr=f"killed after {command.timeout_s} s")
 
     assert claude_code.find_claude_code_credentials(machine(tmp_path, "darwin", silent)) == []
+
+
+def sign_in(folder: Path, token: str, email: str, **fields) -> None:
+    write(folder / ".credentials.json", {"claudeAiOauth": {**LOGIN, "accessToken": token, **fields}})
+    write(folder / ".claude.json", {"oauthAccount": {"accountUuid": f"uuid of {email}", "emailAddress": email}})
+
+
+def test_each_folder_of_a_list_has_its_own_login_and_owner(tmp_path):
+    work, private = tmp_path / "work", tmp_path / "private"
+    sign_in(work, "sk-ant-oat01-w", "work@example.com")
+    sign_in(private, "sk-ant-oat01-p", "me@example.com")
+    found = claude_code.find_claude_code_credentials(machine(tmp_path, CLAUDE_CONFIG_DIR=f"{work}, {private}"))
+    assert [(each.token, each.account_name) for each in found] == [
+        ("sk-ant-oat01-w", "work@example.com"),
+        ("sk-ant-oat01-p", "me@example.com"),
+    ]
+
+
+def test_a_folder_of_a_list_that_is_not_there_is_named_and_the_others_are_used(tmp_path):
+    sign_in(tmp_path / "work", "sk-ant-oat01-w", "work@example.com")
+    listed = f"{tmp_path}/work,{tmp_path}/gone"
+    with pytest.raises(UnusableSourceError) as caught:
+        claude_code.find_claude_code_credentials(machine(tmp_path, CLAUDE_CONFIG_DIR=listed))
+    assert [each.token for each in caught.value.credentials] == ["sk-ant-oat01-w"]
+    assert [str(each) for each in caught.value.errors] == [f"{tmp_path}/gone does not exist: look at CLAUDE_CONFIG_DIR"]
+
+
+def test_a_folder_with_a_comma_in_its_name_is_one_folder(tmp_path):
+    sign_in(tmp_path / "a,b", "sk-ant-oat01-c", "c@example.com")
+    [login] = claude_code.find_claude_code_credentials(machine(tmp_path, CLAUDE_CONFIG_DIR=f"{tmp_path}/a,b"))
+    assert login.account_name == "c@example.com"
+
+
+def test_a_folder_that_is_named_is_read_with_its_own_owner(tmp_path):
+    sign_in(tmp_path / "Users/me/.claude", "sk-ant-oat01-w", "windows@example.com")
+    [login] = claude_code.find_claude_code_credentials(machine(tmp_path), str(tmp_path / "Users/me/.claude"))
+    assert (login.token, login.account_name) == ("sk-ant-oat01-w", "windows@example.com")
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_each_config_folder_has_its_own_keychain_entry(tmp_path, named):
+    folder = tmp_path / ".claude-work"
+    folder.mkdir()
+    suffix = sha256(str(folder).encode()).hexdigest()[:8]
+    asked = []
+
+    def security(command):
+        asked.append(command.argv[3])
+        if command.argv[3] == f"Claude Code-credentials-{suffix}":
+            return CommandResult(exit_code=0, stdout=json.dumps({"claudeAiOauth": {"accessToken": "sk-ant-oat01-w"}}))
+        return CommandResult(exit_code=44)
+
+    env = {} if named else {"CLAUDE_CONFIG_DIR": str(folder)}
+    host_info = machine(tmp_path, "darwin", security, **env)
+    [login] = claude_code.find_claude_code_credentials(host_info, str(folder) if named else None)
+    assert login.token == "sk-ant-oat01-w"
+    assert "Claude Code-credentials" not in asked  # that one is another account's

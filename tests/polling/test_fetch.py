@@ -508,3 +508,31 @@ def test_a_reading_is_kept_as_the_provider_gave_it():
 
     snapshot = ask(acme(one), Door(response()))
     assert (snapshot.plan, snapshot.note, snapshot.readings) == ("pro", "n", (reading,))
+
+
+def sign_in(folder, name):
+    folder.mkdir()
+    (folder / ".credentials.json").write_text(json.dumps({"claudeAiOauth": {"accessToken": f"sk-ant-oat01-{name}"}}))
+    account = {"accountUuid": f"uuid-{name}", "emailAddress": f"{name}@example.com"}
+    (folder / ".claude.json").write_text(json.dumps({"oauthAccount": account}))
+
+
+def test_a_list_of_folders_gives_an_account_for_each_and_names_what_is_missing(tmp_path):
+    sign_in(tmp_path / "work", "work")
+    sign_in(tmp_path / "private", "me")
+    overrides = Overrides(
+        credentials=str(tmp_path / "work"),
+        further_credentials=(str(tmp_path / "private" / ".credentials.json"), str(tmp_path / "gone")),
+    )
+    found = fetch.find_logins(claude.PROVIDER, surroundings(tmp_path), overrides)
+    assert [each.account_name for each in found.credentials] == ["work@example.com", "me@example.com"]
+    (failure,) = found.failures
+    assert failure.message == f"{tmp_path}/gone does not exist: look at `credentials` under [providers.claude]"
+
+
+def test_a_folder_of_codex_is_as_good_as_its_file(tmp_path):
+    (tmp_path / "codex").mkdir()
+    tokens = {"access_token": "at", "account_id": "acc-1"}
+    (tmp_path / "codex" / "auth.json").write_text(json.dumps({"tokens": tokens}))
+    found = fetch.find_logins(codex.PROVIDER, surroundings(tmp_path), Overrides(credentials=str(tmp_path / "codex")))
+    assert [each.token for each in found.credentials] == ["at"]

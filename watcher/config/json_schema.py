@@ -30,7 +30,7 @@ DESCRIPTIONS = {
     "providers.enabled": "Whether to poll it. Default: if a login is found.",
     "providers.every": "The usual interval: 10m. Never shorter than the provider allows.",
     "providers.base_url": "Replaces scheme, host and port of its requests: http://127.0.0.1:8080.",
-    "providers.credentials": "The file that holds the login, instead of the usual ones.",
+    "providers.credentials": "The file or folder with the login, instead of the usual ones; or a list of them.",
     "providers.token": f"The login itself: {SECRET_DESCRIPTION}",
     "providers.database": "antigravity: path of state.vscdb.",
     "providers.accounts": "gemini_cli, antigravity: path of antigravity-accounts.json.",

@@ -186,13 +186,16 @@ class _ConfigLoader:
             # the minimum interval spares the vendor's servers, not the user's own
             floor = min(floor, every or facts.default_interval)
         self._check_provider_specific_keys(provider, table)
+        listed = table.credentials if isinstance(table.credentials, list) else [table.credentials]
+        paths = [path for path in map(self._expand_path, listed) if path is not None]
         return ProviderSettings(
             enabled=table.enabled,
             pace=make_pace(floor, facts.default_interval, facts.max_interval, every),
             base_url=table.base_url,
             insecure=table.insecure or facts.insecure,
             overrides=Overrides(
-                credentials=self._expand_path(table.credentials),
+                credentials=paths[0] if paths else None,
+                further_credentials=tuple(paths[1:]),
                 token=self._secrets.resolve_secret((*key_path, "token"), table.token),
                 database=self._expand_path(table.database),
                 accounts=self._expand_path(table.accounts),

@@ -74,6 +74,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     unlimited: bool = False
     blocked: bool | None = None  # whether the provider refuses work that this window counts
     stale: bool = False  # the source itself says that the value is old (a cache past its reset)
+    provisional: bool = False  # of a name that tells nothing: only a rule that names it counts it, until it was used
     low_confidence: bool = False  # known to be unreliable (Gemini without a project): shown, not evaluated
     source: str = "api"  # api, cache, server; statusline, session: what a tool noted of the API's answers
 

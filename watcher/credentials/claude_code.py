@@ -4,7 +4,7 @@ Observed in Claude Code 2.x; last checked 2026-09. Keychain and file hold `{clau
 expiresAt (ms), scopes, subscriptionType, rateLimitTier}}`; a file that has only `mcpOAuth` holds no login. The owner is
 in `.claude.json` beside it: `oauthAccount: {accountUuid, emailAddress}`.
 
-Claude Code has one login at a time, so at most one is returned. `CLAUDE_CODE_OAUTH_TOKEN` comes last: it is usually
+Claude Code has one login at a time for each config folder. `CLAUDE_CODE_OAUTH_TOKEN` comes last: it is usually
 made by `claude setup-token`, and such a token may not read usage. The token is never renewed: its refresh token is
 single-use, and using it would sign the user out.
 """
@@ -12,8 +12,10 @@ single-use, and using it would sign the user out.
 import contextlib
 import json
 import re
+import unicodedata
 from collections.abc import MutableMapping
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from watcher.credentials import Credential, HostInfo, files, opencode
 from watcher.credentials.files import collect_credentials, get_absolute_path, get_mapping, get_text
 from watcher.errors import NotSignedInError
 from watcher.system import clock
+from watcher.system.paths import expand_home
 
 SOURCE_NAME = "Claude Code"
 SIGN_IN_HINT = "run `claude` once"
@@ -41,27 +44,58 @@ _keychain_cache: dict[str, tuple[float, str | None]] = {}
 
 
 def find_claude_code_credentials(host_info: HostInfo, path: str | None = None) -> list[Credential]:
-    """Claude Code's login, [] if it has none.
+    """Claude Code's logins, [] if it has none: one, but for several folders in `CLAUDE_CONFIG_DIR`.
 
     Args:
         host_info: the machine.
-        path: a file of that shape to read in place of the usual places.
+        path: a file of that shape, or a config folder, to read in place of the usual places.
 
     Raises:
         NotSignedInError: the file that was named exists and cannot be used.
         UnusableSourceError: a usual file cannot be used; it carries the login of a place after it.
     """
     if path is not None:
-        return _find_in_file(Path(path), {})
-    account = _read_account(host_info)
+        named = Path(path)
+        if named.is_dir():
+            return _find_in_folder(host_info, named, _list_services(host_info, named))
+        return _find_in_file(named, _read_account(host_info, named.parent))
     xdg_config = get_absolute_path(host_info.env, "XDG_CONFIG_HOME") or host_info.home / ".config"
+    folders = list_config_folders(host_info)
+    if len(folders) > 1:
+        return collect_credentials(*(partial(_find_in_listed_folder, host_info, folder) for folder in folders))
     return collect_credentials(
-        partial(_find_in_keychain, host_info, account),
-        partial(_find_in_file, get_config_folder(host_info) / ".credentials.json", account),
-        partial(_find_in_file, xdg_config / "claude-code" / "auth.json", account),
+        partial(_find_in_folder, host_info, folders[0], _list_services(host_info, folders[0])),
+        partial(_find_in_file, xdg_config / "claude-code" / "auth.json", _read_account(host_info, folders[0])),
         partial(_find_in_environment, host_info),
         stop_at_first=True,
     )
+
+
+def _find_in_folder(host_info: HostInfo, folder: Path, services: tuple[str, ...]) -> list[Credential]:
+    """The login of one config folder, in the Keychain or in its file, with the owner that the folder names."""
+    account = _read_account(host_info, folder)
+    return collect_credentials(
+        partial(_find_in_keychain, host_info, services, account),
+        partial(_find_in_file, folder / ".credentials.json", account),
+        stop_at_first=True,
+    )
+
+
+def _find_in_listed_folder(host_info: HostInfo, folder: Path) -> list[Credential]:
+    found = _find_in_folder(host_info, folder, _list_services(host_info, folder))
+    if not found:
+        what = "holds no login of Claude Code" if folder.is_dir() else "does not exist"
+        raise NotSignedInError(f"{folder} {what}: look at CLAUDE_CONFIG_DIR")
+    return found
+
+
+def _list_services(host_info: HostInfo, folder: Path) -> tuple[str, ...]:
+    """The Keychain's entries of a config folder: each folder has its own, and the usual one has a plain name too."""
+    digest = sha256(unicodedata.normalize("NFC", str(folder)).encode()).hexdigest()[:8]
+    own = f"{KEYCHAIN_SERVICES[0]}-{digest}"
+    if folder != host_info.home / ".claude":
+        return (own,)
+    return (own, *KEYCHAIN_SERVICES) if host_info.env.get("CLAUDE_CONFIG_DIR") else KEYCHAIN_SERVICES
 
 
 def find_in_opencode(host_info: HostInfo, path: str | None = None) -> list[Credential]:
@@ -70,6 +104,8 @@ def find_in_opencode(host_info: HostInfo, path: str | None = None) -> list[Crede
     Raises:
         NotSignedInError: the file or its entry exists and cannot be used.
     """
+    if path is not None and Path(path).is_dir():
+        return []
     entry = opencode.find_entry(host_info, "anthropic", path)
     if entry is None or (entry.kind != "oauth" and not _BARE_TOKEN.fullmatch(entry.token)):
         return []
@@ -84,22 +120,26 @@ def find_in_opencode(host_info: HostInfo, path: str | None = None) -> list[Crede
     ]
 
 
-def get_config_folder(host_info: HostInfo) -> Path:
-    """The folder of Claude Code's login."""
+def list_config_folders(host_info: HostInfo) -> list[Path]:
+    """The folders of Claude Code's logins: `CLAUDE_CONFIG_DIR` may list several, with commas, as for other tools."""
     env = host_info.env
     secure = env.get("CLAUDE_SECURESTORAGE_CONFIG_DIR")  # set but empty, it means the usual folder
-    named = env.get("CLAUDE_CONFIG_DIR") if secure is None else secure
-    return Path(named) if named else host_info.home / ".claude"
+    named = env.get("CLAUDE_CONFIG_DIR", "") if secure is None else secure
+    if not named or Path(named).is_dir():
+        return [Path(named) if named else host_info.home / ".claude"]
+    listed = [expand_home(part.strip(), host_info.home) for part in named.split(",") if part.strip()]
+    return listed or [host_info.home / ".claude"]
 
 
-def _read_account(host_info: HostInfo) -> dict[str, Any]:
-    """Who is signed in to Claude Code; {} if that is unknown: a broken file costs nothing else."""
-    named = host_info.env.get("CLAUDE_CONFIG_DIR")
-    folder = Path(named) if named else host_info.home
-    try:
-        return get_mapping(files.read_json(folder / ".claude.json", hint=SIGN_IN_HINT) or {}, "oauthAccount")
-    except NotSignedInError:
-        return {}
+def _read_account(host_info: HostInfo, folder: Path) -> dict[str, Any]:
+    """Who is signed in with a config folder; {} if that is unknown: a broken file costs nothing else."""
+    is_usual = folder.name == ".claude" and not host_info.env.get("CLAUDE_CONFIG_DIR")
+    for place in [folder, folder.parent] if is_usual else [folder]:
+        with contextlib.suppress(NotSignedInError):
+            content = files.read_json(place / ".claude.json", hint=SIGN_IN_HINT) or {}
+            if account := get_mapping(content, "oauthAccount"):
+                return account
+    return {}
 
 
 def read_owner(folder: Path, home: Path) -> tuple[str, str]:
@@ -130,9 +170,9 @@ def _find_in_file(path: Path, account: dict[str, Any]) -> list[Credential]:
     return [_make_credential(login, str(path), account, files.read_mtime_s(path))]
 
 
-def _find_in_keychain(host_info: HostInfo, account: dict[str, Any]) -> list[Credential]:
+def _find_in_keychain(host_info: HostInfo, services: tuple[str, ...], account: dict[str, Any]) -> list[Credential]:
     """The Keychain's login; an expired one is read again sooner."""
-    for service in KEYCHAIN_SERVICES if host_info.platform == "darwin" else ():
+    for service in services if host_info.platform == "darwin" else ():
         path = f"keychain:{service}"
         for ttl_s in (KEYCHAIN_TTL_S, KEYCHAIN_EXPIRED_TTL_S):
             login = _parse_payload(read_keychain(host_info, service, ttl_s=ttl_s) or "")

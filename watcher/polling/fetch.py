@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 from watcher.core.formatting import clean_text
 from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Request, Response, Snapshot, is_loopback
 from watcher.credentials import Credential, HostInfo, opencode
-from watcher.credentials.files import UnusableSourceError, short_hash
+from watcher.credentials.files import UnusableSourceError, collect_credentials, short_hash
 from watcher.errors import (
     BlockedError,
     ExpiredError,
@@ -95,6 +96,15 @@ class FoundLogins(Struct, frozen=True, kw_only=True):
 # --- logins ---------------------------------------------------------------------------------------------------------
 
 
+LOGIN_FILES = {
+    "codex": ("auth.json",),
+    "copilot": ("apps.json", "hosts.json", "auth.json"),
+    "nano_gpt": ("auth.json",),
+    "gemini_cli": ("oauth_creds.json",),
+}
+"""Provider -> its login's file in a tool's folder. Claude's is in the folder or in the Keychain."""
+
+
 def find_logins(
     provider: Provider,
     host_info: HostInfo,
@@ -108,10 +118,11 @@ def find_logins(
     found: Sequence[Credential] = ()
     overrides = overrides or Overrides()
     try:
-        found = provider.find_credentials(host_info, overrides)
-        key = next((key for key in ("credentials", "accounts") if getattr(overrides, key)), None)
-        if not found and key:
-            errors = (_make_no_login_error(provider, key, Path(getattr(overrides, key))),)
+        paths = [path for path in (overrides.credentials, *overrides.further_credentials) if path is not None]
+        sources = [partial(_find_at_path, provider, host_info, overrides, path) for path in paths]
+        found = collect_credentials(*sources) if sources else provider.find_credentials(host_info, overrides)
+        if not found and overrides.accounts:
+            errors = (_make_no_login_error(provider, "accounts", Path(overrides.accounts)),)
     except UnusableSourceError as error:
         found, errors = error.credentials, error.errors
     except Exception as error:  # noqa: BLE001 - one provider never stops another
@@ -121,6 +132,25 @@ def find_logins(
         credentials=accounts.assign_keys(merged, known_keys, all_sources_read=not errors),
         failures=tuple(_make_failure(provider, None, error, now()) for error in errors),
     )
+
+
+def _find_at_path(provider: Provider, host_info: HostInfo, overrides: Overrides, path: str) -> Sequence[Credential]:
+    """The logins of one file or folder that the config names.
+
+    Raises:
+        NotSignedInError: there is none.
+    """
+    found = provider.find_credentials(host_info, replace(overrides, credentials=_find_login_file(provider, path)))
+    if not found:
+        raise _make_no_login_error(provider, "credentials", Path(path))
+    return found
+
+
+def _find_login_file(provider: Provider, path: str) -> str:
+    """The file with the login in a folder of the tool; the path itself where it is none, or has no such file."""
+    folder = Path(path)
+    names = LOGIN_FILES.get(provider.id, ())
+    return next((str(folder / name) for name in names if (folder / name).is_file()), path)
 
 
 def _clean_credential(credential: Credential) -> Credential:

@@ -26,7 +26,8 @@ ProviderState = MutableMapping[str, Any]
 class Overrides(Struct, frozen=True, kw_only=True):
     """What the user set under `[providers.X]` in place of the usual places; None or empty: nothing."""
 
-    credentials: str | None = None  # path of the file with the login
+    credentials: str | None = None  # path of the file or folder with the login
+    further_credentials: tuple[str, ...] = ()  # more of them, each with a login of its own
     token: str | None = None  # the secret itself, already resolved
     database: str | None = None  # antigravity: state.vscdb
     accounts: str | None = None  # gemini_cli, antigravity: antigravity-accounts.json

@@ -78,7 +78,7 @@ def fetch_usage(credential: Credential, _now: datetime, provider_state: Provider
     }
     response: Response = yield Request(url=USAGE_URL, headers=headers)
     content = parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
-    readings = _distrust_unused(parse_readings(content), provider_state)
+    readings = parse_readings(content)
     if not readings:
         raise ShapeChangedError(
             f"{NAME}: no window in the answer (five_hour, seven_day, ...): look for a newer version of this program"
@@ -99,17 +99,7 @@ def fetch_usage(credential: Credential, _now: datetime, provider_state: Provider
     )
 
 
-def _distrust_unused(readings: Sequence[Reading], provider_state: ProviderState) -> list[Reading]:
-    """The readings; a window with a code name that was never above 0 is shown, and no rule is evaluated on it."""
-    used: set[str] = provider_state.setdefault("used_code_names", set())
-    used |= {each.window for each in readings if each.used_percent}
-    return [
-        replace(each, low_confidence=True) if is_code_name(each.window) and each.window not in used else each
-        for each in readings
-    ]
-
-
-def is_code_name(window: str) -> bool:
+def _is_code_name(window: str) -> bool:
     """Whether the name tells nothing: the vendor puts windows of unreleased features beside the real ones."""
     return not window.startswith(KNOWN_PREFIXES) and window not in ROUTINES_KEYS
 
@@ -155,12 +145,15 @@ def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
             reading = _parse_window(parsing.slugify(key), fields.get("utilization"), fields.get("resets_at"))
             if reading is not None:
                 found.setdefault(reading.window, _add_dollars(reading, fields))
+    limits: dict[str, Reading] = {}
     for entry in parsing.as_mappings(content.get("limits")):
         reading = _parse_limit(entry)
-        if reading is not None:
-            found.setdefault(reading.window, reading)
-    extra = _parse_spend(content.get("spend"))
-    if extra is None and not isinstance(content.get("spend"), dict):
+        if reading is not None and _get_use(reading) > _get_use(limits.get(reading.window)):
+            limits[reading.window] = reading
+    found |= {window: reading for window, reading in limits.items() if window not in found}
+    spend = parsing.get_mapping(content, "spend")
+    extra = _parse_spend(spend)
+    if extra is None and spend.get("enabled") is not False:
         extra = _parse_extra_usage(parsing.get_mapping(content, "extra_usage"))
     return [*found.values(), *([extra] if extra else [])]
 
@@ -172,7 +165,9 @@ def _parse_window(window: str, utilization: object, resets_at: object, label: st
     reading = parsing.make_percent_reading(
         window, label or _make_label(window), utilization, seconds, parsing.parse_timestamp(resets_at)
     )
-    return replace(reading, low_confidence=True) if reading and window in SHARED_WINDOWS else reading
+    if reading is None:
+        return None
+    return replace(reading, low_confidence=window in SHARED_WINDOWS, provisional=_is_code_name(window))
 
 
 def _add_dollars(reading: Reading, fields: Mapping[str, Any]) -> Reading:
@@ -202,26 +197,27 @@ def _parse_limit(entry: Mapping[str, Any]) -> Reading | None:
     if plain is not None:
         return _parse_window(plain, *values)
     scope = parsing.get_mapping(entry, "scope")
-    name = parsing.parse_text(parsing.get_mapping(scope, "model").get("display_name")) or parsing.parse_text(
-        scope.get("surface")
-    )
-    slug = parsing.slugify(name or "")
-    if slug in ALL_MODELS:
-        return None  # repeats the plain one
-    group = parsing.slugify(str(entry.get("group") or "")) or kind
+    model = parsing.parse_first(parsing.parse_text, parsing.get_mapping(scope, "model"), "display_name", "id")
+    name = " ".join(part for part in (model, parsing.parse_text(scope.get("surface"))) if part)
+    slug, group = parsing.slugify(name), parsing.slugify(str(entry.get("group") or "")) or kind
     length, word = next((each for start, each in LIMIT_LENGTHS.items() if group.startswith(start)), ("", ""))
+    if slug in ALL_MODELS and length:
+        return _parse_window(length, *values)
     if kind.endswith("_scoped") and length and slug:
         return _parse_window(f"{length}_{slug}", *values, label=f"{word} {name} window")
-    window = "_".join(part for part in (kind or group, slug) if part)
-    return _parse_window(window, *values, label=f"{window.replace('_', ' ')} window") if window else None
+    window = "_".join(part for part in (kind or group or "limit", slug) if part)
+    return _parse_window(window, *values, label=f"{window.replace('_', ' ')} window")
 
 
-def _parse_spend(value: object) -> Reading | None:
+def _get_use(reading: Reading | None) -> float:
+    return -1.0 if reading is None or reading.used_percent is None else reading.used_percent
+
+
+def _parse_spend(fields: Mapping[str, Any]) -> Reading | None:
     """Money beyond the subscription as `{amount_minor, currency, exponent}`; None if it is disabled or unknown.
 
     The answer's own percentage is rounded, and 0 where there is no limit.
     """
-    fields = parsing.as_mapping(value)
     used, currency = _parse_money(fields.get("used"))
     limit, limit_currency = _parse_money(fields.get("limit"))
     if fields.get("enabled") is False or used is None:

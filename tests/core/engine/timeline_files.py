@@ -5,7 +5,8 @@ A line is `[+1h] WORDS | PHASE [TRANSITION, TRANSITION]`:
 - the time since the line before (left out: `every`; `-1d`: the clock was set back);
 - words, each about the timeline's series unless it names another (`claude.seven_day=100`):
   `81` percent used, `81@5h` with its boundary five hours after the start, `81@null`, `?` unknown, `none` the window is
-  missing, `unlimited`, `stale:81`, `low:81` unreliable, `cache:81` from a file on this machine, `old:81` from one that
+  missing, `unlimited`, `stale:81`, `low:81` unreliable, `code:81` of a name that
+  tells nothing, `cache:81` from a file on this machine, `old:81` from one that
   is stale, `left:-3/300` remaining of a limit, `$4.50` money,
   `spent:4.50` money used without a limit, `blocked:40` and `open:40` for what the provider says of it;
   or one of `error`, `expired`, `offline`, `offline:codex`, `limited:30m` (failures), `tick` (only time passes),
@@ -183,6 +184,7 @@ class Player:
             resets_at=resets_at,
             stale=flag in ("stale", "old"),
             low_confidence=flag == "low",
+            provisional=flag == "code",
             source="cache" if flag in ("cache", "old") else "api",
             **facts,
         )

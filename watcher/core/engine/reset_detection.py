@@ -240,6 +240,7 @@ def _accept_reading(state: SeriesState, reading: Reading, at: datetime) -> Serie
         read_at=at,
         changed_at=at if has_changed else state.changed_at,
         boundary_at=boundary,
+        was_used=state.was_used or bool(used),
         used_before=_find_used_before(state, reading),
         suspect=None,
         suspect_count=0,

@@ -70,6 +70,7 @@ class SeriesState(Struct, frozen=True, kw_only=True):
     error: str | None = None  # of the last poll; None: it was answered
     error_kind: str | None = None
     failing_since: datetime | None = None
+    was_used: bool = False  # some believed reading was above 0
     gone: bool = False  # no answer held it for so long that its alerts were closed
 
     @property
