@@ -113,6 +113,7 @@ class AlertmanagerMirrors:
         fact = store.facts.load(ALERTMANAGER_FACT)
         self._mirrors = _decode_mirrors(fact[0] if fact is not None else "{}")
         self._posted: dict[str, list[tuple[Identity, datetime, bool]]] = {}  # channel -> what was shown last
+        self._latest: dict[str, list[Alert]] = {}  # channel -> what was posted last
         self._in_flight: set[tuple[str, str]] = set()  # channel and address
         self._overtaken: set[tuple[str, str]] = set()  # likewise: something changed while a post was in flight
         self._refused: dict[tuple[str, str], set[Identity]] = {}  # alerts that are not posted there again
@@ -181,6 +182,7 @@ class AlertmanagerMirrors:
                 self._scheduler.schedule_after(beat, settings.resend_every, partial(self._update_channel, channel))
             certain = {identity for identity, each in firing.items() if each.is_certain}
             alerts = [each.alert for each in mirror.alerts if each.is_over or each.alert.identity in certain]
+            self._latest[channel.name] = alerts
             for url in settings.urls:
                 self._post(channel, url, alerts)
 
@@ -223,6 +225,7 @@ class AlertmanagerMirrors:
         if key in self._in_flight:
             self._overtaken.add(key)
             return
+        self._overtaken.discard(key)
         alerts = [each for each in alerts if each.identity not in self._refused.get(key, ())]
         if not alerts:
             return
@@ -249,9 +252,7 @@ class AlertmanagerMirrors:
         if all((channel.name, each) in self._permanent for each in channel.settings.urls):
             self._stop(channel, result.outcome.detail)
         elif key in self._overtaken and not is_late:
-            self._overtaken.discard(key)
-            self._scheduler.cancel(_name_beat(channel.name))
-            self._update_channel(channel)
+            self._post(channel, url, self._latest[channel.name])
 
     def _save_answer(self, name: str, url: str, outcome: DeliveryOutcome, *, is_partial: bool = False) -> None:
         """Record what an Alertmanager answered; log when a problem begins and when it ends."""
