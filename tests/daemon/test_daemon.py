@@ -12,6 +12,7 @@ from watcher.core.model import Response, Snooze
 from watcher.daemon import REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED
 from watcher.errors import ConfigError, TimedOutError
 from watcher.polling import inbox
+from watcher.status.document import read_status
 
 H, M, S = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 
@@ -637,3 +638,33 @@ def test_a_provider_of_the_catalogue_is_on_where_its_token_is(world):
     world.env["AI_GATEWAY_API_KEY"] = "k-1"
     world.watch(30 * M)
     assert world.titles()[0].startswith("firing: Vercel AI Gateway")
+
+
+def sign_in_to_claude_code(world, name):
+    folder = world.home / ".claude"
+    folder.mkdir(exist_ok=True)
+    login = {"accessToken": f"sk-ant-oat01-{name}", "expiresAt": 4102444800000, "scopes": ["user:profile"]}
+    (folder / ".credentials.json").write_text(json.dumps({"claudeAiOauth": login}))
+    account = {"accountUuid": f"uuid-{name}", "emailAddress": f"{name}@example.com"}
+    (world.home / ".claude.json").write_text(json.dumps({"oauthAccount": account}))
+
+
+def test_an_account_that_was_switched_away_from_is_silent_and_takes_up_its_alert_again(tmp_path):
+    silence = '[[rule]]\nname = "quiet"\nwhen = "*.age > 45m or not *.up"\n'
+    with made(tmp_path, CONFIG + silence, 85) as world:
+        world.login({})
+        sign_in_to_claude_code(world, "work")
+        world.watch(20 * M)
+        sign_in_to_claude_code(world, "private")
+        world.usage(10)
+        world.watch(3 * H)
+        document = read_status(world.paths.state_dir, now=world.machine.now())
+        work = next(each for each in document.providers if each.account == "work@example.com")
+        assert "not signed in here" in work.error.message
+        assert [window.used_percent for window in work.windows] == [85]
+        sign_in_to_claude_code(world, "work")
+        world.usage(86)
+        world.watch(30 * M)
+        world.usage(60)
+        world.watch(30 * M)
+        assert [body["event"] for body in world.received] == ["firing", "resolved"]

@@ -125,4 +125,8 @@ def check(*, quiet: bool) -> int:
         return EXIT_CONFIG  # another process was polling, and ended over it
     if any(alert.state == AlertPhase.FIRING for alert in document.alerts):
         return EXIT_FIRING
-    return EXIT_UNKNOWN if any(not account.ok for account in document.providers) else 0
+    return (
+        EXIT_UNKNOWN
+        if any(not account.ok and not (account.error and account.error.switched_away) for account in document.providers)
+        else 0
+    )

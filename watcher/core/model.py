@@ -104,6 +104,7 @@ class PollFailure(Struct, frozen=True, kw_only=True):
     retry_at: datetime | None = None  # do not poll again before
     status: int = 0  # the HTTP status where the server failed
     incident: str | None = None  # what the vendor's status page reports; `message` says it too
+    switched_away: bool = False  # another account is signed in where this one was
 
 
 PollResult = Snapshot | PollFailure

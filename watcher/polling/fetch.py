@@ -410,16 +410,18 @@ def make_no_login_failure(provider: str, now: datetime) -> PollFailure:
     return PollFailure(provider=provider, at=now, kind="not_signed_in", message=message)
 
 
-def make_signed_out_failure(account: Account, now: datetime) -> PollFailure:
-    """An account has no login any more."""
+def make_signed_out_failure(account: Account, now: datetime, *, is_switched: bool) -> PollFailure:
+    """An account has no login any more. `is_switched`: another one is signed in."""
     facts = PROVIDERS[account.provider]
+    problem = "not signed in here, another account is" if is_switched else "no login found any more"
     return PollFailure(
         provider=account.provider,
         account=account.account,
         account_name=account.name,
         at=now,
         kind="not_signed_in",
-        message=f"{facts.name}: no login found any more; {facts.sign_in_hint}",
+        message=f"{facts.name}: {problem}" if is_switched else f"{facts.name}: {problem}; {facts.sign_in_hint}",
+        switched_away=is_switched,
     )
 
 

@@ -139,7 +139,7 @@ class Poller:
         troubled = {each.account for each in found.failures}
         for gone in self._account_registry.settle(provider, self._config, now, troubled=troubled):
             if not found.failures:
-                self._sign_out(gone, now)
+                self._sign_out(gone, now, is_switched=bool(found.credentials))
         self._import_news(provider)
         if not (found.credentials or found.failures) and self._config.providers[provider].enabled:
             self._on_result(fetch.make_no_login_failure(provider, now))
@@ -156,10 +156,10 @@ class Poller:
             else:
                 self._start_poll(provider, credential, cycle, now)
 
-    def _sign_out(self, account: Account, now: datetime) -> None:
+    def _sign_out(self, account: Account, now: datetime, *, is_switched: bool) -> None:
         """Report that an account has no login any more; forget it if it never answered."""
         if account.snapshot is not None:
-            self._on_result(fetch.make_signed_out_failure(account, now))
+            self._on_result(fetch.make_signed_out_failure(account, now, is_switched=is_switched))
         else:
             forget = partial(self._store.accounts.forget_unanswered, account.provider, account.account)
             self._store.run_transaction(forget, now=now)

@@ -218,6 +218,7 @@ def _build_problem(failure: PollFailure, since: datetime | None) -> Problem:
         retry_at=failure.retry_at,
         since=since,
         incident=failure.incident,
+        switched_away=failure.switched_away,
     )
 
 

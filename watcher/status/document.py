@@ -50,6 +50,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     retry_at: datetime | None
     since: datetime | None
     incident: str | None = None  # what the vendor's status page reports; `message` says it too
+    switched_away: bool = False  # another account is signed in where this one was
 
 
 class AccountStatus(Struct, frozen=True, kw_only=True):

@@ -94,7 +94,7 @@ class SeriesMetrics:
         Time in which nothing was polled (sleep) does not count. A tool's own file is only written while the tool is in
         use: its age counts from when it was last read.
         """
-        if self.not_polled:
+        if self.not_polled or self.state.switched_away:
             return None
         state = self.state
         is_local = state.reading is not None and state.reading.source != NETWORK_SOURCE
@@ -147,7 +147,7 @@ def _to_float(count: Decimal | None) -> float | None:
 
 _STATE_FIELDS: dict[str, Callable[[SeriesMetrics], FieldValue]] = {
     "age": SeriesMetrics._age,  # noqa: SLF001 - the class's own table
-    "up": lambda metrics: metrics.state.error_kind is None,
+    "up": lambda metrics: None if metrics.state.switched_away else metrics.state.error_kind is None,
     "error": lambda metrics: metrics.state.error,
 }
 _READING_FIELDS: dict[str, Callable[[Reading], FieldValue]] = {

@@ -71,6 +71,7 @@ def mark_answered(state: SeriesState, snapshot: Snapshot, every: timedelta) -> S
         error=None,
         error_kind=None,
         failing_since=None,
+        switched_away=False,
     )
 
 
@@ -85,6 +86,7 @@ def mark_failed(state: SeriesState, failure: PollFailure, every: timedelta) -> S
         polled_at=failure.at,
         every=every,
         retry_at=failure.retry_at,
+        switched_away=failure.switched_away,
         account_name=failure.account_name or state.account_name,
     )
 

@@ -70,6 +70,7 @@ class SeriesState(Struct, frozen=True, kw_only=True):
     error: str | None = None  # of the last poll; None: it was answered
     error_kind: str | None = None
     failing_since: datetime | None = None
+    switched_away: bool = False  # another account is signed in where this one was: its silence means nothing
     was_used: bool = False  # some believed reading was above 0
     gone: bool = False  # no answer held it for so long that its alerts were closed
 
