@@ -1,6 +1,7 @@
 """Status bars: quick, always in their own format, and judged at the moment of reading."""
 
 import json
+import subprocess
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,7 +12,8 @@ from tests.status.documents import FIRING, NOW, H, M, account, known, window
 from watcher.status import bars
 from watcher.status.document import Problem, encode_json
 
-TIMED_OUT = Problem(kind="timeout", message="timed out", retry_at=None, since=None)
+TIMED_OUT_FACTS = {"kind": "timeout", "message": "timed out", "retry_at": None, "since": None}
+TIMED_OUT = Problem(**TIMED_OUT_FACTS)
 WEEK = window("seven_day", primary=False)
 
 
@@ -112,3 +114,95 @@ def test_a_reading_is_stale_when_it_was_not_polled_again_in_time():
 def test_what_is_no_status_document_is_ignored(tmp_path, text):
     (tmp_path / "status.json").write_bytes(text)
     assert bars.read_status_file(tmp_path) is None
+
+
+# --- hosts with a syntax of their own: an account's name can start no action ------------------------------------------
+
+
+HOSTILE = 'x | bash="rm" param1=-rf terminal=false\n--now | bash=evil $(evil) `evil` \\h %n <b>'
+EVIL = [
+    account(window(), WEEK, account=HOSTILE),
+    account(window(label=HOSTILE), account="--- | href=evil", error=Problem(**{**TIMED_OUT_FACTS, "message": HOSTILE})),
+]
+EVIL_ALERT = structs.replace(FIRING, rule=HOSTILE, severity="critical")
+
+
+def read_menu(text):
+    """Each line of a menu: its text and its attributes."""
+    items = [line for line in text.split("\n") if line != "---"]
+    assert all(line.count("|") == 1 for line in items)
+    return [(shown, attributes.split()) for shown, attributes in (line.split(" | ") for line in items)]
+
+
+def get_commands(text):
+    """The commands of a menu, without the interpreter."""
+    parts = [[each.split("=", 1)[1] for each in words if each.startswith("param")] for _, words in read_menu(text)]
+    return [words[2:] for words in parts if words]
+
+
+def test_a_menu_has_alerts_windows_and_actions():
+    menu = bars.format_swiftbar(content(account(window(), window("chat", unlimited=True)), alerts=[FIRING]), NOW)
+    shown = [text for text, _ in read_menu(menu)]
+    assert shown[0] == "claude 82%! 1h40m"
+    assert menu.split("\n")[1] == "---"
+    assert f"{FIRING.rule} fires on claude.five_hour" in shown
+    assert "██████████░░ 5-hour window: 82%, resets in 1 h 40 min" in shown
+    assert "5-hour window: unlimited, resets in 1 h 40 min" not in shown
+    assert get_commands(menu) == [
+        ["snooze", FIRING.rule, "--for", "2h"],
+        ["snooze", FIRING.rule, "--until-reset"],
+        ["snooze", "claude.five_hour", "--for", "2h"],
+        ["snooze", "claude.five_hour", "--until-reset"],
+        ["snooze", "claude.chat", "--for", "2h"],
+        ["snooze", "claude.chat", "--until-reset"],
+        ["status", "--refresh"],
+        ["dashboard"],
+    ]
+
+
+def test_a_menu_has_the_colour_of_the_highest_alert():
+    menu = bars.format_swiftbar(content(account(window()), alerts=[FIRING]), NOW)
+    assert "color=#d29922" in menu.split("\n")[0]
+    assert "color" not in bars.format_swiftbar(content(account(window())), NOW)
+
+
+def test_no_name_starts_an_action_of_a_menu():
+    menu = bars.format_swiftbar(content(*EVIL, alerts=[EVIL_ALERT]), NOW)
+    assert get_commands(menu) == [["status", "--refresh"], ["dashboard"]]
+    assert not [text for text, _ in read_menu(menu) if text.startswith("-")]
+    assert {words[0] for _, words in read_menu(menu)} == {"trim=false"}
+    for text, _ in read_menu(menu):
+        assert "bash=" not in text or "¦" in text
+    assert read_menu(bars.format_error("swiftbar", HOSTILE))[0][1][0] == "trim=false"
+
+
+def test_i3blocks_reads_no_markup():
+    block = json.loads(bars.format_i3blocks(content(*EVIL, alerts=[EVIL_ALERT]), NOW))
+    assert block["full_text"].startswith("claude x | bash=")
+    assert block["markup"] == "none"
+    calm = json.loads(bars.format_i3blocks(content(account(window())), NOW))
+    assert calm == {"full_text": "claude 82% 1h40m", "markup": "none", "urgent": False}
+    assert json.loads(bars.format_error("i3blocks", "damaged"))["full_text"] == "damaged"
+
+
+def test_sketchybar_gets_one_property_a_line():
+    alert = structs.replace(FIRING, severity="critical")
+    assert bars.format_sketchybar(content(account(window()), alerts=[alert]), NOW).split("\n") == [
+        "label=claude 82%! 1h40m",
+        "label.color=0xffff7b72",
+    ]
+    evil = bars.format_sketchybar(content(*EVIL), NOW)
+    assert evil.startswith("label=claude x | bash=")
+    assert "\n" not in evil + bars.format_error("sketchybar", HOSTILE)
+
+
+@pytest.mark.parametrize("text", [HOSTILE, bars.format_line(content(*EVIL), NOW)])
+def test_a_shell_expands_nothing_in_its_prompt(text):
+    escaped = bars.format_error("starship", text)
+    words = ["bash", "-c", 'printf %s "${1@P}"', "bash", escaped]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == escaped
+    assert not set("$`\\%") & set(escaped)
+
+
+def test_starship_gets_the_line():
+    assert bars.format_starship(content(account(window())), NOW) == "claude 82\uff05 1h40m"

@@ -64,7 +64,7 @@ EXIT_CODES = (
 """Every exit code and what it means: the table of `watcher help exit-codes`."""
 
 
-BAR_FORMATS = ("line", "tmux", "waybar")
+BAR_FORMATS = ("line", "tmux", "waybar", "swiftbar", "i3blocks", "sketchybar", "starship")
 """Forms of `status --format`."""
 
 

@@ -47,7 +47,7 @@ _PROVIDER_END_PATTERN = re.compile(r"[.\[]")
 @click.option("--watch", is_flag=True, help="Show it live, until Ctrl-C.")
 @click.option("--refresh", is_flag=True, help="Poll first.")
 @click.option("--all", "every_provider", is_flag=True, help="List the providers without a login too.")
-@click.option("--format", "bar_format", type=click.Choice(BAR_FORMATS), help="One line for a status bar.")
+@click.option("--format", "bar_format", type=click.Choice(BAR_FORMATS), help="For a status bar or its menu.")
 @click.option(
     "--template", metavar="TEXT", help="One line a window, in your own words: '{provider} {used_percent:.0f}%'."
 )
@@ -73,6 +73,7 @@ def status(  # noqa: PLR0913 - one argument an option
     watcher status --json | jq '.alerts'
     watcher status --format line         claude 82%! 1h40m, codex 12% 3h05m
     watcher status --format waybar       and "return-type": "json" for waybar
+    watcher status --format swiftbar     a menu for SwiftBar, xbar and Argos
     set -g status-right '#(watcher status --format tmux)'     in ~/.tmux.conf
     watcher status claude --template '{used_percent:.0f}% until {resets_at}'
     """

@@ -1,4 +1,4 @@
-"""`watcher status --format line`, `tmux` or `waybar`: one line for a status bar.
+"""`watcher status --format`: what a status bar or its menu shows.
 
 Bars run it many times a minute, before click is loaded: standard library only. Whatever fails, a bar gets a line in its
 own format and exit code 0.
@@ -23,7 +23,8 @@ def print_status_line(format_name: str) -> int:
         text = bars.FORMATTERS[format_name](document, now)
     except Exception as error:  # noqa: BLE001 - a bar that shows nothing would hide it
         text = bars.format_error(format_name, f"watcher: no readings ({error}); run watcher status")
-    print(sanitize_line(text, sys.stdout.encoding or "ascii"))  # noqa: T201 - the command's output
+    for line in text.split("\n") if format_name in bars.MULTILINE_FORMATS else [text]:
+        print(sanitize_line(line, sys.stdout.encoding or "ascii"))  # noqa: T201 - the command's output
     return 0
 
 

@@ -1,10 +1,14 @@
-"""One line of text from `status.json`, for status bars: plain, for tmux, or for Waybar.
+"""What status bars and menus show, from `status.json`, each in its host's own syntax.
+
+Names come from servers and files: each format escapes them, so that no name can style text or start an action.
 
 Bars run this many times a minute, so it loads only the standard library and reads only that file. What depends on the
 moment is computed at reading: whether a reading is stale, and how long each window still runs.
 """
 
 import json
+import re
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,6 +24,9 @@ SCHEMA_NAME = "watcher.status.v1"
 STALE_AFTER_POLLS = 3  # a reading older than this many polls is stale
 OVERDUE_FOR = timedelta(minutes=5)  # a poll that is overdue for longer than this is not being made
 _FULL_PERCENT = 100.0
+_HEX_COLOURS = {"info": "39c5cf", "warning": "d29922", "critical": "ff7b72"}
+_BAR_WIDTH = 12
+_SAFE_WORD_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # no shell, glob or menu gives it a meaning
 _COLOURS = {"info": "cyan", "warning": "yellow", "critical": "red"}  # by severity, lowest first
 _NO_READINGS = "watcher: no readings yet"
 
@@ -99,16 +106,107 @@ def format_waybar(document: Document, now: datetime) -> str:
     return _encode_waybar(format_line(document, now), state if accounts else "empty", tooltip, fullest)
 
 
+def format_swiftbar(document: Document, now: datetime) -> str:
+    """The menu of a plugin for SwiftBar, xbar or Argos: the line, then alerts, windows and actions."""
+    accounts = _list_accounts(document, now)
+    firing = [alert for alert in document["alerts"] if alert["state"] == "firing"]
+    severity = _highest_severity([alert["severity"] for alert in firing])
+    lines = [_make_menu_item(format_line(document, now), severity), "---"]
+    for alert in firing:
+        lines.append(_make_menu_item(f"{alert['rule']} fires on {alert['series']}", alert["severity"]))
+        lines += _make_snooze_items(alert["rule"])
+    for account in accounts:
+        lines += ["---", _make_menu_item(account.name + (f": {account.error}" if account.error else ""))]
+        for window in account.windows:
+            left, used = _get_time_left(window, now), window["used_percent"]
+            reset = "" if left is None else f", resets in {formatting.format_duration(left)}"
+            text = f"{window['label'] or window['window']}: {_format_usage(window)}{reset}"
+            if used is not None and not window["unlimited"]:
+                full = min(max(round(used / _FULL_PERCENT * _BAR_WIDTH), 0), _BAR_WIDTH)
+                text = f"{'█' * full}{'░' * (_BAR_WIDTH - full)} {text}"
+            lines.append(_make_menu_item(text, window["severity"]))
+            lines += _make_snooze_items(window["series"])
+    actions = {"Ask now": ("status", "--refresh"), "Open the dashboard": ("dashboard",)}
+    return "\n".join([*lines, "---", *(_make_menu_item(name, run=words) for name, words in actions.items())])
+
+
+def _make_snooze_items(target: str) -> list[str]:
+    """Below an item, the actions that snooze a rule or a series; none where its name is not safe in every shell."""
+    if not _SAFE_WORD_PATTERN.fullmatch(target):
+        return []
+    choices = {"Snooze for 2 hours": ("--for", "2h"), "Snooze until the reset": ("--until-reset",)}
+    return [_make_menu_item(name, run=("snooze", target, *words), level="--") for name, words in choices.items()]
+
+
+def _make_menu_item(text: str, severity: str | None = None, *, run: Sequence[str] = (), level: str = "") -> str:
+    """A line of the menu. A bar would begin its attributes, a hyphen at its start a submenu or a separator."""
+    shown = "".join(each if each.isprintable() else "?" for each in text).replace("|", "¦")
+    shown = re.sub("^-", "\u2010", shown)
+    attributes = ["trim=false", "ansi=false", "emojize=false", "symbolize=false", "useMarkup=false", "unescape=false"]
+    if severity:
+        attributes.append(f"color=#{_HEX_COLOURS[severity]}")
+    if run:
+        words = enumerate(("-m", "watcher", *run), 1)
+        command = [f'bash="{sys.executable}"', *(f"param{number}={word}" for number, word in words)]
+        attributes += [*command, "terminal=false", "refresh=true"]
+    return f"{level}{shown} | {' '.join(attributes)}"
+
+
+def format_i3blocks(document: Document, now: datetime) -> str:
+    """The JSON of a block with `format=json`; no markup is read in it."""
+    firing = [alert["severity"] for alert in document["alerts"] if alert["state"] == "firing"]
+    return _encode_i3blocks(format_line(document, now), _highest_severity(firing))
+
+
+def _encode_i3blocks(text: str, severity: str | None) -> str:
+    colour = {"color": f"#{_HEX_COLOURS[severity]}"} if severity else {}
+    return json.dumps({"full_text": text, "markup": "none", "urgent": severity == "critical", **colour})
+
+
+def format_sketchybar(document: Document, now: datetime) -> str:
+    """Properties for `sketchybar --set`, one a line: the caller passes each as one argument."""
+    firing = [alert["severity"] for alert in document["alerts"] if alert["state"] == "firing"]
+    severity = _highest_severity(firing)
+    return _make_label(format_line(document, now)) + (f"\nlabel.color=0xff{_HEX_COLOURS[severity]}" if severity else "")
+
+
+def _make_label(text: str) -> str:
+    return "label=" + "".join(each if each.isprintable() else "?" for each in text)
+
+
+def format_starship(document: Document, now: datetime) -> str:
+    """The line for a shell's prompt, without a character that a shell expands there."""
+    return _escape_prompt(format_line(document, now))
+
+
+def _escape_prompt(text: str) -> str:
+    """Lookalikes for what bash and zsh expand in a prompt: older versions of Starship pass it on."""
+    return text.translate(str.maketrans("$`\\%", "\uff04\u02cb\uff3c\uff05"))
+
+
 FORMATTERS: dict[str, Callable[[Document, datetime], str]] = {
     "line": format_line,
     "tmux": format_tmux,
     "waybar": format_waybar,
+    "swiftbar": format_swiftbar,
+    "i3blocks": format_i3blocks,
+    "sketchybar": format_sketchybar,
+    "starship": format_starship,
+}
+MULTILINE_FORMATS = ("swiftbar", "sketchybar")
+
+_ERROR_FORMATTERS: dict[str, Callable[[str], str]] = {
+    "waybar": lambda text: _encode_waybar(text, "error", text, 0.0),
+    "swiftbar": _make_menu_item,
+    "i3blocks": lambda text: _encode_i3blocks(text, None),
+    "sketchybar": _make_label,
+    "starship": _escape_prompt,
 }
 
 
 def format_error(format_name: str, text: str) -> str:
     """A sentence in place of the readings."""
-    return _encode_waybar(text, "error", text, 0.0) if format_name == "waybar" else text
+    return _ERROR_FORMATTERS.get(format_name, str)(text)
 
 
 def _list_accounts(document: Document, now: datetime) -> list[_Account]:
