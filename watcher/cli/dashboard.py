@@ -29,7 +29,7 @@ from watcher.cli import app
 from watcher.cli.charts import TimeRange, Track, build_segments, summarize_track
 from watcher.cli.charts.svg import Theme, get_colours
 from watcher.cli.check import refresh_readings
-from watcher.cli.context import find_paths, load_effective_config, open_store
+from watcher.cli.context import find_paths, load_effective_config, load_own_providers, open_store
 from watcher.cli.history import build_tracks
 from watcher.cli.rules import convert_decision
 from watcher.cli.snooze import end_snoozes, format_snooze, save_snooze
@@ -247,8 +247,7 @@ class DashboardServer(ThreadingHTTPServer):
 
     def run(self) -> str:
         """Serve until nobody looks any more. Returns why it ended."""
-        with suppress(ConfigError):
-            load_effective_config()  # it names a person's own providers
+        load_own_providers()
         for work in (self.serve_forever, self._publish_details):
             Thread(target=work, daemon=True).start()
         try:
