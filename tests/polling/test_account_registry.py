@@ -237,7 +237,7 @@ def test_of_two_accounts_of_one_person_the_signed_out_one_is_reported(world):
     world.machine.passes(timedelta(minutes=30))
     claude_code(world, token="sk-ant-oat01-other", **ME)
     world.check()
-    assert rows(world) == {"uuid-1": None, "uuid-2": "Claude: no login found any more; run `claude` once"}
+    assert rows(world) == {"uuid-1": None, "uuid-2": "Claude: not signed in here, another account is"}
     assert len(world.received) == 2
 
 

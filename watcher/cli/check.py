@@ -125,8 +125,5 @@ def check(*, quiet: bool) -> int:
         return EXIT_CONFIG  # another process was polling, and ended over it
     if any(alert.state == AlertPhase.FIRING for alert in document.alerts):
         return EXIT_FIRING
-    return (
-        EXIT_UNKNOWN
-        if any(not account.ok and not (account.error and account.error.switched_away) for account in document.providers)
-        else 0
-    )
+    failing = [each for each in document.providers if not each.ok and not (each.error and each.error.switched_away)]
+    return EXIT_UNKNOWN if failing else 0
