@@ -38,6 +38,17 @@ def test_a_quiet_check_reports_only_silent_channels(serving):
     )
 
 
+def test_a_quiet_check_says_which_message_was_not_delivered(serving):
+    config = serving.paths.config_file
+    providers = config.read_text().partition("[channels")[0]
+    hook = '[channels.hook]\ntype = "webhook"\nurl = "http://127.0.0.1:9/hook"\n[route]\ndefault = ["hook"]\n'
+    rule = '[[rule]]\nname = "always"\nwhen = "*.* >= 0%"\n'
+    config.write_text(providers + hook + rule)
+    done = serving.watcher("check", "-q")
+    assert done.stdout == ""
+    assert done.stderr.startswith('not delivered to hook: "')
+
+
 def test_no_line_is_wider_than_the_terminal_and_a_program_gets_each_whole(empty_home):
     narrow, whole = (empty_home.watcher("check", **env).stdout for env in ({"COLUMNS": "40"}, {}))
     assert (len(whole.splitlines()), max(map(len, narrow.splitlines())) <= 40) == (1, True)

@@ -97,9 +97,9 @@ def test_a_rate_limit_is_obeyed_in_every_form(deliver, server, kind, reply, wait
         (Reply(status=307, headers={"Location": "/another"}), False, True),
         (Reply(reset_connection=True), None, False),
         (Reply(delay_s=30.0), None, False),
-        (Reply(body=b"x" * 160, chunk_delay_s=10.0), None, False),
-        (Reply(body=b"ok" * 100, truncate_body=True), None, False),
-        (Reply(body=b"x" * (3 << 20)), None, False),
+        (Reply(body=b"x" * 160, chunk_delay_s=10.0), True, False),
+        (Reply(body=b"ok" * 100, truncate_body=True), True, False),
+        (Reply(body=b"x" * (3 << 20)), True, False),
     ],
     ids=["500", "503", "404", "410", "400", "302", "307", "reset", "silence", "drip", "cut", "huge"],
 )

@@ -133,6 +133,8 @@ def test_text_from_outside_is_shown_and_not_read(compose, mention):
     ("status", "body", "delivered", "permanent", "detail"),
     [
         (200, b"ok", True, False, "answered 200 OK"),
+        (200, b'{"success":true}', True, False, "answered 200 OK"),  # Rocket.Chat
+        (204, b"", True, False, "answered 204 No Content"),
         (
             200,
             b"<html>please log in</html>",

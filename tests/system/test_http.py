@@ -356,3 +356,16 @@ def test_the_registry_and_the_poll_do_not_import_the_network():
     program = "import sys, watcher.providers.registry, watcher.polling.fetch; print('requests' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("piece", "read"),
+    [(b"ok", b"ok"), (b"x" * 300_000, b"x" * http.MAX_START_BYTES)],
+)
+def test_where_the_status_decides_a_long_or_dripping_body_is_not_waited_for(piece, read):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n"
+    with raw_server(head + piece, b"more", every_s=8.0) as url:
+        began = time.monotonic()
+        answer = http.send_request(Request(method="POST", url=url, json={}, status_decides=True))
+    assert (answer.status, answer.body) == (200, read)
+    assert time.monotonic() - began < 6

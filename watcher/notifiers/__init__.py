@@ -5,6 +5,8 @@ Then one file for each channel: a function from a `Message` and the channel's se
 `Command`. `desktop` is a package, as each system has its own ways. A new channel is added to `_MODULES` below.
 """
 
+from msgspec.structs import replace
+
 from watcher.core.model import DeliveryOutcome, Message, Request
 from watcher.errors import ProviderError, ServerError, ShapeChangedError
 from watcher.notifiers import alertmanager, apprise, command, desktop, discord, ntfy, slack, webhook
@@ -41,4 +43,6 @@ def _deliver(notifier: Notifier, message: Message, channel: Channel, send: Send,
     if notifier.build_request is None:
         raise TypeError(notifier.type)
     work = notifier.build_request(message, channel.settings)
-    return notifier.interpret_result(send(work) if isinstance(work, Request) else run(work))
+    if isinstance(work, Request):
+        return notifier.interpret_result(send(replace(work, status_decides=True)))
+    return notifier.interpret_result(run(work))

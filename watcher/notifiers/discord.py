@@ -31,6 +31,7 @@ _ERROR_HINTS = {
     50006: "it counted as empty; please report this",
     50027: "the address is wrong; copy it again",
     50035: "it was not understood; please report this",
+    220001: "its channel is a forum: add ?thread_id=NUMBER of a thread to the address",
 }
 _WEBHOOK_PATH = re.compile(r"(?:/api(?:/v\d+)?)?/webhooks/(\d+)/([\w-]+)/?", re.ASCII)
 _DISCORD_HOSTS = {"discordapp.com", "discord.com", "canary.discord.com", "ptb.discord.com", "canary.discordapp.com"}

@@ -89,13 +89,12 @@ def _build_fields(message: Message) -> list[dict[str, Any]]:
 
 
 def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
-    """Success is 200 with the body `ok`; a refusal names its reason."""
+    """Success is 2xx, with `ok` from Slack and anything but a web page from others; a refusal names its reason."""
     outcome = base.interpret_result(result)
     answer = result.body.decode("utf-8", "replace").strip() if isinstance(result, Response) else ""
-    if outcome.delivered and answer != "ok":
-        return DeliveryOutcome(
-            delivered=False, detail="something other than Slack answered; check the address and the network"
-        )
+    if outcome.delivered and answer[:1] == "<":
+        detail = "something other than Slack answered; check the address and the network"
+        return DeliveryOutcome(delivered=False, detail=detail)
     if outcome.permanent and answer in _ERROR_HINTS:
         return structs.replace(outcome, detail=f"Slack answered {answer}; {_ERROR_HINTS[answer]}")
     return outcome

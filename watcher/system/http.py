@@ -49,6 +49,7 @@ with suppress_imports(missing=("chardet", "charset_normalizer"), stubbed=("impor
 NO_SETTINGS = NetworkSettings()
 CONNECT_TIMEOUT_S = 5.0
 MAX_BODY_BYTES = 2 * 1024 * 1024
+MAX_START_BYTES, START_TIMEOUT_S = 64 * 1024, 2.0  # of a body that does not matter
 MAX_REDIRECTS = 3
 CHUNK_BYTES = 64 * 1024
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -174,7 +175,8 @@ def _send_following_redirects(
             location = answer.headers.get("location") if answer.status_code in REDIRECT_STATUSES else None
             next_url = _resolve_redirect(url, location)
             if next_url is None or request.method != "GET" or hops == MAX_REDIRECTS:
-                body = _read_body(answer, route.host, deadline_s)
+                is_taken = request.status_decides and answer.status_code // 100 == 2  # noqa: PLR2004 - HTTP
+                body = _read_start(answer, route.host) if is_taken else _read_body(answer, route.host, deadline_s)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(status=answer.status_code, headers=headers, body=body, received_at=now())
             url = next_url
@@ -234,6 +236,20 @@ def _read_body(response: requests.Response, host: str, deadline_s: float) -> byt
             raise ShapeChangedError(f"{host}: the answer is larger than 2 MiB: no usage data is")
         parts.append(part)
     return b"".join(parts)
+
+
+def _read_start(response: requests.Response, host: str) -> bytes:
+    """What comes of the body within two seconds, at most 64 KiB: the status has said what matters."""
+    parts: list[bytes] = []
+    deadline_s = clock.monotonic_s() + START_TIMEOUT_S
+    with contextlib.suppress(Exception):  # whatever goes wrong from here on, the message has arrived
+        if sock := getattr(getattr(response.raw, "connection", None), "sock", None):
+            sock.settimeout(START_TIMEOUT_S)
+        for part in _iter_decompressed(_iter_raw(response, deadline_s), response, host):
+            parts.append(part)
+            if sum(map(len, parts)) >= MAX_START_BYTES:
+                break
+    return b"".join(parts)[:MAX_START_BYTES]
 
 
 def _iter_raw(response: requests.Response, deadline_s: float) -> Iterator[bytes]:
