@@ -1,5 +1,6 @@
 """`watcher check` from cron."""
 
+import sys
 from urllib.parse import urlsplit
 
 import pytest
@@ -38,15 +39,24 @@ def test_a_quiet_check_reports_only_silent_channels(serving):
     )
 
 
-def test_a_quiet_check_says_which_message_was_not_delivered(serving):
+HIGH = """
+[[rule]]
+name = "high"
+when = "claude.five_hour > 1%"
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the desktop needs no session bus")
+def test_a_quiet_check_names_a_channel_that_does_not_deliver_with_its_last_answer(serving):
     config = serving.paths.config_file
-    providers = config.read_text().partition("[channels")[0]
-    hook = '[channels.hook]\ntype = "webhook"\nurl = "http://127.0.0.1:9/hook"\n[route]\ndefault = ["hook"]\n'
-    rule = '[[rule]]\nname = "always"\nwhen = "*.* >= 0%"\n'
-    config.write_text(providers + hook + rule)
-    done = serving.watcher("check", "-q")
-    assert done.stdout == ""
-    assert done.stderr.startswith('not delivered to hook: "')
+    config.write_text(config.read_text().partition("[channels")[0] + '[channels.desktop]\ntype = "desktop"\n' + HIGH)
+    no_bus = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent", "XDG_RUNTIME_DIR": "/nonexistent"}
+    for _ in range(2):
+        done = serving.watcher("check", "-q", **no_bus)
+        assert (done.returncode, done.stdout) == (10, "")
+        [line] = done.stderr.splitlines()
+        assert line.startswith("channel desktop does not deliver: ")
+        assert line.endswith("(1 message waiting)")
 
 
 def test_no_line_is_wider_than_the_terminal_and_a_program_gets_each_whole(empty_home):

@@ -137,6 +137,11 @@ def test_the_pause_after_the_last_message_the_limit_allows_is_kept(answered):
         (404, b'{"code": 10015}', "Discord refused it with code 10015: the webhook has been deleted; make a new one"),
         (401, b'{"code": 50027}', "Discord refused it with code 50027: the address is wrong; copy it again"),
         (400, b'{"code": 50035}', "Discord refused it with code 50035: it was not understood; please report this"),
+        (
+            400,
+            b'{"code": 220001}',
+            "Discord refused it with code 220001: its channel is a forum: add ?thread_id=NUMBER of a thread to the address",
+        ),
         (400, b'{"code": [1]}', None),
         (403, b"<html>", None),
     ],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.notifiers.conftest import clean_message
 from watcher import notifiers
 from watcher.core.model import Command, CommandResult, Request
-from watcher.errors import OfflineError, ServerError, ShapeChangedError, TimedOutError
+from watcher.errors import OfflineError, ServerError, TimedOutError
 from watcher.notifiers import NOTIFIERS, Channel
 
 
@@ -80,7 +80,6 @@ def text_of(work):
         (TimedOutError("hooks.example: no connection in 5 s"), False),
         (sent(TimedOutError("hooks.example: no answer in 20 s")), None),
         (ServerError("hooks.example: the answer was cut off"), None),
-        (ShapeChangedError("hooks.example: over 2 MiB"), None),
         (RuntimeError("plantedsecret"), False),
     ],
 )

@@ -134,13 +134,14 @@ def test_text_from_outside_is_shown_and_not_read(compose, mention):
     [
         (200, b"ok", True, False, "answered 200 OK"),
         (200, b'{"success":true}', True, False, "answered 200 OK"),  # Rocket.Chat
+        (200, b"", True, False, "answered 200 OK"),
         (204, b"", True, False, "answered 204 No Content"),
         (
             200,
-            b"<html>please log in</html>",
+            b"\n<!DOCTYPE html><title>please log in</title>",
             False,
-            False,
-            "something other than Slack answered; check the address and the network",
+            True,
+            "a web page answered in place of Slack; check the address",
         ),
         (
             403,

@@ -12,7 +12,7 @@ from watcher.cli import EXIT_CONFIG, EXIT_FIRING, EXIT_UNKNOWN
 from watcher.cli.context import find_paths
 from watcher.cli.status import create_console, load_status, print_table
 from watcher.cli.status_text import StatusFormatter, replace_unprintable
-from watcher.core.model import AlertPhase, DeliveryState
+from watcher.core.model import AlertPhase
 from watcher.core.redaction import Redactor
 from watcher.daemon import CHECK_CONFIG_ERROR_FACT, REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED, Daemon
 from watcher.errors import ConfigError
@@ -117,13 +117,8 @@ def check(*, quiet: bool) -> int:
     document = load_status(own, clock.utc_now())
     if quiet:
         formatter = StatusFormatter(document.generated_at, clock.LocalZone())
-        failed = [each for each in document.undelivered if each.attempts and each.state == DeliveryState.QUEUED]
-        lines = [
-            *([] if document.providers else [NO_LOGIN_MESSAGE]),
-            *formatter.list_silent_channels(document),
-            *(formatter.format_undelivered(each) for each in failed),
-        ]
-        for line in lines:
+        channels = formatter.list_silent_channels(document) + formatter.list_failing_channels(document)
+        for line in (*([] if document.providers else [NO_LOGIN_MESSAGE]), *channels):
             click.echo(replace_unprintable(line), err=True)
     else:
         print_table(create_console(), document, NO_LOGIN_MESSAGE, show_daemon=False)

@@ -99,11 +99,9 @@ class StatusFormatter:
         if document.database_error:
             found.append(document.database_error)
         found += self.list_silent_channels(document)
-        silent = {*document.stopped_channels, *document.broken_channels}
+        failed = _list_failed(document)
         found += [
-            self.format_undelivered(each)
-            for each in document.undelivered
-            if each.state == "dead" or (each.state == "queued" and each.attempts and each.channel not in silent)
+            self.format_undelivered(each) for each in document.undelivered if each.state == "dead" or each in failed
         ]
         held = sum(each.state == "held" for each in document.undelivered)
         if held:
@@ -124,6 +122,14 @@ class StatusFormatter:
         ]
         unreached = [self.format_alertmanager(each) for each in document.alertmanagers if not each.delivered]
         return [*refused, *broken, *metrics, *unreached]
+
+    def list_failing_channels(self, document: StatusDocument) -> list[str]:
+        """The channels whose messages wait because an attempt failed, each with its last answer."""
+        answers = {each.channel: each.outcome for each in _list_failed(document)}
+        return [
+            f"channel {name} does not deliver: {answer}{_format_waiting_count(document, name)}"
+            for name, answer in answers.items()
+        ]
 
     def format_alertmanager(self, receiver: AlertmanagerStatus) -> str:
         """`team-am: am-1:9093 answered 200 OK, since 14:02`."""
@@ -194,6 +200,14 @@ def _format_broken_secret(name: str, error: str) -> str:
     if name.startswith("providers."):
         return f"the token of {name.split('.')[1]} is not available: {error}"
     return f"channel {name} waits for its secret: {error}"
+
+
+def _list_failed(document: StatusDocument) -> list[UndeliveredMessage]:
+    """What is sent again, on channels that are in use."""
+    silent = {*document.stopped_channels, *document.broken_channels}
+    return [
+        each for each in document.undelivered if each.state == "queued" and each.attempts and each.channel not in silent
+    ]
 
 
 def _format_waiting_count(document: StatusDocument, channel: str) -> str:

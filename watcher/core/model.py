@@ -144,7 +144,7 @@ class Request(Struct, frozen=True, kw_only=True):
     body: bytes | None = None  # body as it is
     allow_self_signed: bool = False  # accept a self-signed certificate; only for a loopback address
     timeout_s: float = 20.0  # for the whole response
-    status_decides: bool = False  # after 2xx only the beginning of the body is read, and its end is not waited for
+    status_decides: bool = False  # the body may be long, slow or broken: only its beginning is read
 
     def __repr__(self) -> str:
         host = re.split(r"[/?#]", self.url.partition("://")[2])[0].rpartition("@")[2]

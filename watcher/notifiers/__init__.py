@@ -5,10 +5,10 @@ Then one file for each channel: a function from a `Message` and the channel's se
 `Command`. `desktop` is a package, as each system has its own ways. A new channel is added to `_MODULES` below.
 """
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from watcher.core.model import DeliveryOutcome, Message, Request
-from watcher.errors import ProviderError, ServerError, ShapeChangedError
+from watcher.errors import ProviderError, ServerError
 from watcher.notifiers import alertmanager, apprise, command, desktop, discord, ntfy, slack, webhook
 from watcher.notifiers.base import Channel, Notifier, Run, Send
 
@@ -25,9 +25,9 @@ def send_message(message: Message, channel: Channel, *, send: Send, run: Run) ->
     try:
         return _deliver(NOTIFIERS[channel.type], message, channel, send, run)
     except ProviderError as error:
-        # `asked again` is about polls. Of the last two errors a response began: the receiver had the message.
+        # `asked again` is about polls. Of a ServerError a response began: the receiver had the message.
         detail = str(error).replace("it is asked again later", "it will be sent again")
-        if error.request_sent or isinstance(error, ServerError | ShapeChangedError):
+        if error.request_sent or isinstance(error, ServerError):
             return DeliveryOutcome(delivered=None, detail=f"it may have arrived: {detail}")
         return DeliveryOutcome(delivered=False, detail=detail)
     except Exception as error:  # noqa: BLE001 - one broken channel must not stop the others; its text may hold a secret
@@ -44,5 +44,5 @@ def _deliver(notifier: Notifier, message: Message, channel: Channel, send: Send,
         raise TypeError(notifier.type)
     work = notifier.build_request(message, channel.settings)
     if isinstance(work, Request):
-        return notifier.interpret_result(send(replace(work, status_decides=True)))
+        return notifier.interpret_result(send(structs.replace(work, status_decides=True)))
     return notifier.interpret_result(run(work))

@@ -205,9 +205,8 @@ def format_receiver(url: str) -> str:
 def build_request(url: str, alerts: Sequence[Alert], settings: Settings) -> Request:
     """One post of all alerts to one Alertmanager."""
     headers = {"Content-Type": "application/json", **settings.headers}
-    return Request(
-        method="POST", url=f"{url.rstrip('/')}/api/v2/alerts", headers=headers, body=msgspec.json.encode(alerts)
-    )
+    address, body = f"{url.rstrip('/')}/api/v2/alerts", msgspec.json.encode(alerts)
+    return Request(method="POST", url=address, headers=headers, body=body, status_decides=True)
 
 
 def post_alerts(url: str, alerts: Sequence[Alert], settings: Settings, send: Send) -> PostResult:

@@ -2,7 +2,8 @@
 
 https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks - title and body go as `plain_text`, which
 Slack neither formats nor searches for mentions. Lost: all beyond 150 characters of title and 2,900 of body. Permanent:
-every 4xx but 408, 409, 425 and 429; the response's body names the reason (`invalid_token`, `channel_is_archived`, ...).
+every 4xx but 408, 409, 425 and 429; the response's body names the reason (`invalid_token`, `channel_is_archived`, ...);
+and a web page in place of an answer.
 """
 
 from typing import Any
@@ -89,12 +90,13 @@ def _build_fields(message: Message) -> list[dict[str, Any]]:
 
 
 def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
-    """Success is 2xx, with `ok` from Slack and anything but a web page from others; a refusal names its reason."""
+    """The default, as servers that take Slack's format answer with other bodies; a refusal names its reason."""
     outcome = base.interpret_result(result)
     answer = result.body.decode("utf-8", "replace").strip() if isinstance(result, Response) else ""
-    if outcome.delivered and answer[:1] == "<":
-        detail = "something other than Slack answered; check the address and the network"
-        return DeliveryOutcome(delivered=False, detail=detail)
+    if outcome.delivered and answer[:9].lower().startswith(("<!doctype", "<html")):
+        return DeliveryOutcome(
+            delivered=False, detail="a web page answered in place of Slack; check the address", permanent=True
+        )
     if outcome.permanent and answer in _ERROR_HINTS:
         return structs.replace(outcome, detail=f"Slack answered {answer}; {_ERROR_HINTS[answer]}")
     return outcome

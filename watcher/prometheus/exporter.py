@@ -310,7 +310,7 @@ def make_push_request(push: PushSettings, body: bytes, *, timeout_s: float) -> R
         "User-Agent": f"ai-usage-watcher/{__version__}",
         **push.headers,
     }
-    return Request(method="POST", url=push.url, headers=headers, body=body, timeout_s=timeout_s)
+    return Request(method="POST", url=push.url, headers=headers, body=body, timeout_s=timeout_s, status_decides=True)
 
 
 def send_push(push: PushSettings, body: bytes, environment: Environment) -> PushResult:

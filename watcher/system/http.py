@@ -1,10 +1,11 @@
 """The only way to the network: a `Request` goes out; a `Response` comes back, or a `ProviderError` says why not.
 
 Rules for every request: 5 s to connect; a timeout for each read, and a deadline for the whole answer that is checked
-while its body arrives; at most 2 MiB after decompression; no redirect to another host, because a token would go along;
-no cookies, no netrc, no cache. The proxy is that of `[network]`, else the environment's; none for a loopback address.
-The system's certificates are trusted, or what `[network]` or the environment names. Errors name only the host, because
-a path or a query may be a secret. Retries and the meaning of a status are up to the caller.
+while its body arrives; at most 2 MiB after decompression, and where the status decides the first 64 KiB within 2 s; no
+redirect to another host, because a token would go along; no cookies, no netrc, no cache. The proxy is that of
+`[network]`, else the environment's; none for a loopback address. The system's certificates are trusted, or what
+`[network]` or the environment names. Errors name only the host, because a path or a query may be a secret. Retries and
+the meaning of a status are up to the caller.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import os
 import re
 import ssl
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -49,7 +51,7 @@ with suppress_imports(missing=("chardet", "charset_normalizer"), stubbed=("impor
 NO_SETTINGS = NetworkSettings()
 CONNECT_TIMEOUT_S = 5.0
 MAX_BODY_BYTES = 2 * 1024 * 1024
-MAX_START_BYTES, START_TIMEOUT_S = 64 * 1024, 2.0  # of a body that does not matter
+MAX_START_BYTES, MAX_START_S = 64 * 1024, 2.0  # of a body where the status decides
 MAX_REDIRECTS = 3
 CHUNK_BYTES = 64 * 1024
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -175,8 +177,8 @@ def _send_following_redirects(
             location = answer.headers.get("location") if answer.status_code in REDIRECT_STATUSES else None
             next_url = _resolve_redirect(url, location)
             if next_url is None or request.method != "GET" or hops == MAX_REDIRECTS:
-                is_taken = request.status_decides and answer.status_code // 100 == 2  # noqa: PLR2004 - HTTP
-                body = _read_start(answer, route.host) if is_taken else _read_body(answer, route.host, deadline_s)
+                read = _read_start_of_body if request.status_decides else _read_body
+                body = read(answer, route.host, deadline_s)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(status=answer.status_code, headers=headers, body=body, received_at=now())
             url = next_url
@@ -238,18 +240,26 @@ def _read_body(response: requests.Response, host: str, deadline_s: float) -> byt
     return b"".join(parts)
 
 
-def _read_start(response: requests.Response, host: str) -> bytes:
-    """What comes of the body within two seconds, at most 64 KiB: the status has said what matters."""
-    parts: list[bytes] = []
-    deadline_s = clock.monotonic_s() + START_TIMEOUT_S
-    with contextlib.suppress(Exception):  # whatever goes wrong from here on, the message has arrived
-        if sock := getattr(getattr(response.raw, "connection", None), "sock", None):
-            sock.settimeout(START_TIMEOUT_S)
-        for part in _iter_decompressed(_iter_raw(response, deadline_s), response, host):
-            parts.append(part)
-            if sum(map(len, parts)) >= MAX_START_BYTES:
-                break
-    return b"".join(parts)[:MAX_START_BYTES]
+def _read_start_of_body(response: requests.Response, host: str, deadline_s: float) -> bytes:
+    """The first 64 KiB of the body, as far as they arrive within 2 s; errors end it."""
+    body = bytearray()
+    timer = threading.Timer(MAX_START_S, _shut_down, [response])  # a read that hangs checks no deadline
+    timer.daemon = True
+    timer.start()
+    try:
+        with contextlib.suppress(ProviderError, urllib3.exceptions.HTTPError, OSError, ValueError):
+            for part in _iter_decompressed(_iter_raw(response, deadline_s), response, host):
+                body += part
+                if len(body) >= MAX_START_BYTES:
+                    break
+    finally:
+        timer.cancel()
+    return bytes(body[:MAX_START_BYTES])
+
+
+def _shut_down(response: requests.Response) -> None:
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # it is closed already
+        response.raw.shutdown()
 
 
 def _iter_raw(response: requests.Response, deadline_s: float) -> Iterator[bytes]:
