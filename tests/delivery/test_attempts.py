@@ -141,6 +141,15 @@ def test_what_passes_by_itself_is_sent_again_when_it_may_and_arrives_once(fault,
         assert sender.states() == ["sent"]
 
 
+@pytest.mark.parametrize("fault", ["drip", "cut"])
+def test_a_body_that_never_ends_or_breaks_off_makes_no_second_attempt(fault):
+    with receiver([fault]) as server:
+        sender = Sender(channel(url=f"{server.url}/hook"), limit_s=0.4)
+        sender.plan(transition())
+        sender.deliver()
+        assert (sender.states(), len(server.got)) == (["sent"], 1)
+
+
 @pytest.mark.parametrize("fault", ["reset", "hang"])
 def test_a_message_whose_fate_is_unknown_is_sent_again_with_its_key(fault):
     with receiver([fault]) as server:
