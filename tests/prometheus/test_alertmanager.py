@@ -117,7 +117,8 @@ def test_each_level_is_an_alert_until_all_is_over(tmp_path):
         )
         kinds = [each[2:] for each in cluster.alerts()]
         order = list(dict.fromkeys(kinds))
-        assert order == [("warning", False), ("critical", False), ("warning", True), ("critical", True)]
+        assert order == [("warning", False), ("critical", False), ("critical", True), ("warning", True)]
+        assert [each["labels"]["severity"] for each in cluster.last()] == ["critical", "warning"]
         ends = {(each["startsAt"], each["endsAt"]) for each in cluster.last()}
         assert len(ends) == 1
         assert {each["annotations"]["reason"] for each in cluster.last()} == {"reset"}

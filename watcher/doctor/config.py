@@ -17,7 +17,7 @@ from watcher.core.rules.diagnostics import find_close_match
 from watcher.core.rules.rule import Rule
 from watcher.doctor import DesktopUnavailableError, DoctorContext, Finding, fail, ok, warn
 from watcher.errors import ProviderError
-from watcher.notifiers.alertmanager import format_receiver
+from watcher.notifiers.alertmanager import format_error, format_receiver
 from watcher.notifiers.base import Channel, format_status, get_json_field
 from watcher.storage.store import CHANNEL_TESTED_PREFIX, Store
 from watcher.system.paths import may_exist
@@ -184,7 +184,9 @@ def _check_alertmanagers(channel: Channel, context: DoctorContext) -> Iterator[F
                 Request(url=f"{base}/api/v2/status", headers=settings.headers, timeout_s=_READY_TIMEOUT_S)
             )
         except ProviderError as error:
-            yield fail(channel.name, f"Alertmanager {address}: {error}", f"curl {quote(base)}/-/ready")
+            yield fail(
+                channel.name, f"Alertmanager {address}: {format_error(url, error)}", f"curl {quote(base)}/-/ready"
+            )
             continue
         bad = next((each for each in (ready, status) if each.status != HTTPStatus.OK), None)
         if bad is not None:

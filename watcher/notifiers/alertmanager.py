@@ -202,6 +202,11 @@ def format_receiver(url: str) -> str:
     return f"{parts.netloc}{parts.path.rstrip('/')}"
 
 
+def format_error(url: str, error: ProviderError) -> str:
+    """An error without the host, which stands before it."""
+    return str(error).removeprefix(f"{urlsplit(url).hostname}: ")
+
+
 def build_request(url: str, alerts: Sequence[Alert], settings: Settings) -> Request:
     """One post of all alerts to one Alertmanager."""
     headers = {"Content-Type": "application/json", **settings.headers}
@@ -227,8 +232,7 @@ def post_alerts(url: str, alerts: Sequence[Alert], settings: Settings, send: Sen
             elif not interpret_answer(single).delivered:
                 return PostResult(outcome=interpret_answer(single), refused=tuple(refused))
     except ProviderError as error:
-        detail = str(error).removeprefix(f"{urlsplit(url).hostname}: ")
-        detail = detail.replace("it is asked again later", "it will be sent again")
+        detail = format_error(url, error).replace("it is asked again later", "it will be sent again")
         return PostResult(outcome=DeliveryOutcome(delivered=False, detail=detail))
     except Exception as error:  # noqa: BLE001 - one broken receiver must not stop the others; its text may hold a secret
         detail = f"failed with {type(error).__name__}; please report this"

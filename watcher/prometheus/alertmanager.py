@@ -182,6 +182,9 @@ class AlertmanagerMirrors:
                 self._scheduler.schedule_after(beat, settings.resend_every, partial(self._update_channel, channel))
             certain = {identity for identity, each in firing.items() if each.is_certain}
             alerts = [each.alert for each in mirror.alerts if each.is_over or each.alert.identity in certain]
+            # An Alertmanager that has restarted notifies at once of the first alert of a group: what mutes others comes
+            # before them.
+            alerts.sort(key=lambda alert: -Severity(alert.labels["severity"]).rank)
             self._latest[channel.name] = alerts
             for url in settings.urls:
                 self._post(channel, url, alerts)
