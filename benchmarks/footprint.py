@@ -39,9 +39,10 @@ TOP = Path(__file__).parents[1]
 ROUNDS, IDLE_S, WARM_S, RIVAL_S = 20, 30.0, 10.0, 60.0
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 GOAL_MB, GOAL_CPU_S = 30.0, 2.0
+BUILT_IN = [name for name, provider in PROVIDERS.items() if provider.is_common]
 RULES = (
     *(f"{series} > {percent}%" for series in ("claude", "codex", "*.weekly") for percent in range(50, 100, 5)),
-    *(f"{provider}.age > {minutes}m" for provider in PROVIDERS for minutes in (45, 90)),
+    *(f"{provider}.age > {minutes}m" for provider in BUILT_IN for minutes in (45, 90)),
     *(f"*.session.exhausts_in < {minutes}m and resets_in > 1h" for minutes in (15, 30, 45)),
     *(f"{provider} > 90% and resets_in < 2h" for provider in ("copilot", "nano_gpt", "gemini_cli")),
 )
@@ -169,7 +170,7 @@ def at_rest(python: Path, folder: Path, *flags: str) -> tuple[Cost, float, float
     with daemon(python, folder, *flags) as process:
         state = folder / "state" / DATABASE_FILE_NAME
         _until(state.exists)
-        _until(lambda: len(_answered(state)) >= len(PROVIDERS))
+        _until(lambda: len(_answered(state)) >= len(BUILT_IN))
         time.sleep(2)  # noqa: TID251 - the alerts of the first round are delivered meanwhile
         store = Store(state, now=clock.utc_now())
         before = cost(process.pid)
@@ -298,7 +299,7 @@ def requests_alone(python: Path, url: str) -> float:
 
 def polls_an_hour() -> float:
     """Of six providers at their usual intervals."""
-    return sum(timedelta(hours=1) / provider.default_interval for provider in PROVIDERS.values())
+    return sum(timedelta(hours=1) / provider.default_interval for provider in map(PROVIDERS.__getitem__, BUILT_IN))
 
 
 def main() -> None:
@@ -321,7 +322,7 @@ def _report(top: Path, server: Server, chosen: argparse.Namespace) -> None:
     runs = [at_rest(python, folder, "-OO") for _ in range(chosen.runs)]
     by_hand, _, _ = at_rest(python, folder)
     rest = {name: statistics.median(getattr(run[0], name) for run in runs) for name in Cost.__struct_fields__}
-    cpu_s = statistics.median(run[1] for run in runs) / len(PROVIDERS) * polls_an_hour()
+    cpu_s = statistics.median(run[1] for run in runs) / len(BUILT_IN) * polls_an_hour()
     print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} processors")
     print(f"six providers, {len(RULES) + 2} rules, after {ROUNDS} polls of each; median of {chosen.runs} starts")
     _line("resident memory", f"{rest['rss']:.1f} MB", f"goal {GOAL_MB:.0f}; {by_hand.rss:.1f} started by hand")

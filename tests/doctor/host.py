@@ -130,6 +130,8 @@ class FakeHost:
 
     def run(self, command: Command) -> CommandResult:
         self.ran.append(command)
+        if command.argv[0] == "secret-tool":
+            return CommandResult(exit_code=None, stderr="secret-tool: not on this machine")
         return self.said
 
     def environment(self) -> Environment:
