@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from watcher.core import expressions
 from watcher.core.model import PollFailure, Response, WindowKind
 from watcher.core.rules.diagnostics import Diagnostic
 from watcher.core.rules.parser import ExpressionError as RuleError
@@ -14,7 +15,7 @@ from watcher.core.rules.vocabulary import PROVIDER_WINDOWS
 from watcher.credentials import Credential, HostInfo
 from watcher.errors import ShapeChangedError
 from watcher.polling import fetch
-from watcher.providers import declared, expressions, registry
+from watcher.providers import declared, registry
 from watcher.providers.definition import read_definition
 
 AT = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)  # a Saturday

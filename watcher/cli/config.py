@@ -1,6 +1,7 @@
 """`watcher config`: the config in force, its files, and the JSON Schema for editors."""
 
 import json
+import re
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -174,9 +175,19 @@ def _build_channel_table(channel: Channel, effective_config: Config) -> dict[str
     secret = NOTIFIERS[channel.type].secret_settings
     for key, value in msgspec.to_builtins(channel.settings).items():
         if key in secret:
-            table[key] = dict.fromkeys(value, MASK) if isinstance(value, dict) else MASK if value else ""
+            table[key] = _mask(value)
         elif key == "argv":
             table[key] = [*value[:1], *(MASK for _ in value[1:])]  # an argument may be a password
         elif value is not None:
             table[key] = value
-    return table
+    return {key: value for key, value in table.items() if value is not None}
+
+
+def _mask(value: Any) -> Any:
+    """Every text masked but names in braces, such as `{title}`."""
+    if isinstance(value, dict):
+        return {key: _mask(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_mask(each) for each in value]
+    is_open = not isinstance(value, str) or not re.search(r"\w", re.sub(r"\{\w+\}", "", value))
+    return value if is_open else MASK

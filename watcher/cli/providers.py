@@ -318,7 +318,8 @@ def _show(readings: tuple[Reading, ...]) -> Iterator[str]:
 
 def _explain(definition: "Definition", outcome: Snapshot, responses: list[Response]) -> Iterator[str]:
     """Each window with its values, and what in the answer each was made of."""
-    from watcher.providers import declared, expressions  # noqa: PLC0415 - jmespath: only where such a file is
+    from watcher.core import expressions  # noqa: PLC0415 - jmespath: only where such a file is
+    from watcher.providers import declared  # noqa: PLC0415 - likewise
 
     answers, evaluator = {}, expressions.Evaluator(definition.name)
     for entry, response in zip(definition.request, responses, strict=False):

@@ -17,6 +17,7 @@ from watcher.core.rules.diagnostics import (
     describe_type_error,
     find_close_match,
 )
+from watcher.notifiers.base import SettingError
 from watcher.system.files import find_write_problem, read_file
 
 MAX_FILE_BYTES = 1_000_000
@@ -181,19 +182,22 @@ class ConfigFile:
                 self.add_unknown_word((*key_path, key), "key", key, tuple(types))
                 continue
             try:
-                good[key] = self._convert_value(types[key].type, value, (*key_path, key))
+                good[types[key].name] = self._convert_value(types[key].type, value, (*key_path, key))
             except msgspec.ValidationError as error:
                 kinds = get_args(types[key].type)
                 words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
                 expected = f": choose one of {', '.join(words)}" if words else f" {describe_type_error(error)}"
                 self.add_problem((*key_path, key), f"`{key}`{expected}")
-        missing = [name for name, each in types.items() if each.required and name not in good and name not in raw]
+        missing = [key for key, each in types.items() if each.required and key not in raw]
         for name in missing:
             self.add_problem(key_path, f"`{name}` is missing", at_key=True)
-        if any(each.required and name not in good for name, each in types.items()):
+        if any(each.required and each.name not in good for each in types.values()):
             return None
         try:
             return kind(**good)
+        except SettingError as error:
+            self.add_problem((*key_path, *error.path), str(error), span=error.span)
+            return None
         except ValueError as error:  # a check of the record itself; it names the key, never the value
             named = re.match(r"`(\w+)`", str(error))
             self.add_problem((*key_path, named[1]) if named and named[1] in raw else key_path, str(error))
@@ -220,10 +224,14 @@ class ConfigFile:
                 self.add_problem((*key_path, key), f"`{key}` {describe_type_error(error)}")
         return good
 
-    def add_problem(self, key_path: KeyPath, message: str, *, at_key: bool = False) -> None:
-        """Add a problem of the value at `key_path`, or of its key."""
+    def add_problem(
+        self, key_path: KeyPath, message: str, *, at_key: bool = False, span: tuple[int, int] | None = None
+    ) -> None:
+        """Add a problem of the value at `key_path`, of its key, or of a part of its text."""
         if self._positions is None:
             place = TextSpan(0, 1)
+        elif span is not None:
+            place = self._positions.find_in_value(key_path, *span)
         else:
             place = self._positions.find_key(key_path) if at_key else self._positions.find_value(key_path)
         self.problems.append(create_diagnostic(self.path, self.text, place, message))

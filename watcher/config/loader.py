@@ -24,8 +24,9 @@ from watcher.config.file import (
     suggest,
 )
 from watcher.config.metrics import MetricsSettings, read_metrics
-from watcher.config.secrets import ConfigSecrets, SecretResolver, is_loopback_url
+from watcher.config.secrets import ConfigSecrets, SecretResolver, is_loopback_url, is_reference
 from watcher.core.model import NetworkSettings, Pace, Severity, make_pace
+from watcher.core.redaction import names_secret
 from watcher.core.routing.messages import Formatter, ProviderInfo
 from watcher.core.routing.planner import Routing
 from watcher.core.rules import loader
@@ -280,11 +281,13 @@ class _ConfigLoader:
         return None
 
     def _resolve_setting(self, key_path: tuple[str, ...], value: Any, notifier: Notifier) -> Any:
-        """A channel's setting with its secret resolved; in a table of headers, each value may be one."""
+        """A channel's setting with its secret resolved; in a table, each text may be one."""
         if key_path[-1] not in notifier.secret_settings:
             if isinstance(value, str):
                 self._secrets.collect_url_password(key_path, value)
             return value
+        if key_path[-1] in notifier.template_settings:
+            return self._resolve_template(key_path, value)
         if isinstance(value, str):
             return self._secrets.resolve_secret(key_path, value) or ""
         if isinstance(value, dict):
@@ -292,6 +295,25 @@ class _ConfigLoader:
                 name: (self._secrets.resolve_secret((*key_path, name), one) or "") if isinstance(one, str) else one
                 for name, one in value.items()
             }
+        return value
+
+    def _resolve_template(self, key_path: KeyPath, value: Any) -> Any:
+        """The texts of a structure, secrets resolved and their braces doubled, so that no name is found in them.
+
+        A text is a secret where it refers to one, is a header, or has a key such as `token`, unless it is all one name.
+        """
+        if isinstance(value, dict):
+            return {key: self._resolve_template((*key_path, key), each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self._resolve_template((*key_path, index), each) for index, each in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+        if is_reference(value):
+            secret = self._secrets.resolve_secret(tuple(map(str, key_path)), value) or ""
+            return secret.replace("{", "{{").replace("}", "}}")
+        is_placeholder = value.startswith("{") and value.endswith("}")
+        if not is_placeholder and ("headers" in key_path or names_secret(str(key_path[-1]))):
+            self._secrets.resolve_secret(tuple(map(str, key_path)), value)
         return value
 
     def _read_routing(self, document: ConfigDocument, channels: Mapping[str, Channel]) -> Routing:

@@ -84,6 +84,11 @@ def _read_secret_from_command(line: str, run: Callable[[Command], CommandResult]
     return result.stdout.strip()
 
 
+def is_reference(text: str) -> bool:
+    """Whether the text says where a secret is, instead of being one."""
+    return _REFERENCE_PATTERN.fullmatch(text) is not None
+
+
 class ConfigSecrets:
     """The secrets of one load of the config.
 

@@ -31,7 +31,7 @@ _SECRET_KEYS = ("url", "headers")
 _OPEN_KEYS = frozenset(
     {
         *("type", "enabled", "every", "source", "base_url", "server", "insecure", "user_agent", "reset_credits"),
-        *("credentials", "database", "accounts", "argv", "timeout", "priority"),
+        *("credentials", "database", "accounts", "argv", "timeout", "priority", "success", "host", "port", "security"),
     }
 )
 _NAMES_OF_SECRETS = r"(?:secret|token|passw|passphrase|api_?key|authorization|topic)"
@@ -60,6 +60,11 @@ _MISPLACED_SECRET = re.compile(
 _MAX_SECRETS = 256
 _MIN_MASKABLE_LENGTH = 20  # ten characters of a shorter one would be half of it
 _MIN_SECRET_LENGTH = 6  # shorter values would mask ordinary words
+
+
+def names_secret(key: str) -> bool:
+    """Whether a key of that name usually holds a secret."""
+    return _SECRET_KEY.search(key) is not None
 
 
 def mask_secret(secret: str) -> str:

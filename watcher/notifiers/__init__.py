@@ -7,7 +7,7 @@ Then one file for each channel: a function from a `Message` and the channel's se
 
 from msgspec import structs
 
-from watcher.core.model import DeliveryOutcome, Message, Request
+from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
 from watcher.errors import ProviderError, ServerError
 from watcher.notifiers import alertmanager, apprise, command, desktop, discord, ntfy, slack, webhook
 from watcher.notifiers.base import Channel, Notifier, Run, Send
@@ -44,5 +44,11 @@ def _deliver(notifier: Notifier, message: Message, channel: Channel, send: Send,
         raise TypeError(notifier.type)
     work = notifier.build_request(message, channel.settings)
     if isinstance(work, Request):
-        return notifier.interpret_result(send(structs.replace(work, status_decides=True)))
-    return notifier.interpret_result(run(work))
+        # an answer that breaks off is good for nothing where its body decides
+        body_decides = bool(getattr(channel.settings, "success", ""))
+        result: Response | CommandResult = send(structs.replace(work, status_decides=not body_decides))
+    else:
+        result = run(work)
+    if notifier.check_answer is not None and isinstance(result, Response):
+        return notifier.check_answer(result, channel.settings)
+    return notifier.interpret_result(result)

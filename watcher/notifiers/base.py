@@ -54,6 +54,14 @@ class ChannelSettings(Struct, frozen=True, forbid_unknown_fields=True):
         return f"Settings({', '.join(self.__struct_fields__)})"
 
 
+class SettingError(ValueError):
+    """A mistake inside a setting: `path` leads to it from the channel's table, `start` and `end` into its text."""
+
+    def __init__(self, message: str, path: tuple[str | int, ...], span: tuple[int, int] | None = None) -> None:
+        super().__init__(message)
+        self.path, self.span = path, span
+
+
 class Channel(Struct, frozen=True, kw_only=True):
     """One `[channels.NAME]` of the config: its name, its type, and the settings of that type."""
 
@@ -137,6 +145,7 @@ def parse_retry_after(response: Response) -> timedelta | None:
         _parse_retry_after_header(response.headers.get("retry-after", ""), response.received_at),
         _parse_seconds(response.headers.get("x-ratelimit-reset-after")),
         _parse_seconds(get_json_field(response.body, "retry_after")),
+        _parse_seconds(get_json_field(response.body, "retry_after", within="parameters")),  # Telegram
     )
     return max((wait for wait in forms if wait is not None), default=None)
 
@@ -165,12 +174,14 @@ def _parse_seconds(value: object) -> timedelta | None:
     return timedelta(seconds=min(seconds, MAX_RETRY_AFTER.total_seconds()))
 
 
-def get_json_field(body: bytes, name: str) -> object:
-    """`name` of a JSON object; None where the body is none or lacks it."""
+def get_json_field(body: bytes, name: str, *, within: str = "") -> object:
+    """`name` of a JSON object, or of the object `within` it; None where the body is none or lacks it."""
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
+    if within and isinstance(decoded, dict):
+        decoded = decoded.get(within)
     return decoded.get(name) if isinstance(decoded, dict) else None
 
 
@@ -183,7 +194,9 @@ class Notifier(Struct, frozen=True, kw_only=True):
     interpret_result: Callable[[Response | CommandResult], DeliveryOutcome] = interpret_result
     deliver: Callable[[Message, Any, Run], DeliveryOutcome] | None = None  # where one message may take several attempts
     send_test: Callable[[Message, Any, Send], DeliveryOutcome] | None = None  # of a mirror: its only message is a test
+    check_answer: Callable[[Response, Any], DeliveryOutcome] | None = None  # where that depends on the settings
     secret_settings: tuple[str, ...] = ()  # names of the settings that hold secrets
+    template_settings: tuple[str, ...] = ()  # names of those with names in braces; secrets in them are escaped
 
     @property
     def is_mirror(self) -> bool:

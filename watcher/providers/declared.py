@@ -13,6 +13,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from watcher.core.engine.windows import infer_kind, infer_length_s
+from watcher.core.expressions import Evaluator
 from watcher.core.formatting import clean_text
 from watcher.core.model import Reading, Request, Response, Series, Snapshot, WindowKind
 from watcher.core.rules.vocabulary import parse_duration, parse_duration_s
@@ -21,7 +22,6 @@ from watcher.errors import NotSignedInError, ProviderError, ServerError, ShapeCh
 from watcher.providers import Conversation, parsing
 from watcher.providers import definition as files
 from watcher.providers.definition import Definition, RequestEntry, Value, WindowEntry
-from watcher.providers.expressions import Evaluator
 from watcher.providers.registry import PLACEHOLDER_PATTERN
 
 _HUNDRED = Decimal(100)

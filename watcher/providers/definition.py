@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct, field
 
+from watcher.core.expressions import ExpressionError, compile_expression
 from watcher.core.model import WindowKind, is_loopback
 from watcher.core.rules import diagnostics
 from watcher.core.rules.diagnostics import Diagnostic, KeyPath, TomlPositions, sanitize_for_terminal, suggest_word
@@ -19,7 +20,6 @@ from watcher.core.rules.loader import parse_toml_document
 from watcher.core.rules.time_intervals import check_time_zone
 from watcher.core.rules.vocabulary import FIELD_UNITS, is_currency, parse_duration
 from watcher.providers import registry
-from watcher.providers.expressions import ExpressionError, compile_expression
 from watcher.providers.registry import ProviderHead, ProviderSummary
 
 Period = Literal["daily", "weekly", "monthly"]

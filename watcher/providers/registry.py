@@ -193,7 +193,7 @@ def _find_credentials(summary: ProviderSummary, host_info: HostInfo, overrides: 
 
 
 def _search(expression: str, data: Any) -> Any:
-    from watcher.providers.expressions import Evaluator  # noqa: PLC0415 - jmespath: only where such a file is
+    from watcher.core.expressions import Evaluator  # noqa: PLC0415 - jmespath: only where such a file is
 
     return Evaluator("the place of the token").search(expression, data)
 

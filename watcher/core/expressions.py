@@ -1,7 +1,7 @@
-"""JMESPath expressions of providers by file: compiled with the place of a mistake, evaluated within bounds.
+"""JMESPath expressions of the config: compiled with the place of a mistake, evaluated within bounds.
 
-Imported only where such a provider is on. JMESPath has no loops, but `[@,@][]` written forty times would fill memory:
-what an expression makes is counted, and too much of it ends the evaluation.
+Imported only where a provider or a channel has one. JMESPath has no loops, but `[@,@][]` written forty times would fill
+memory: what an expression makes is counted, and too much of it ends the evaluation.
 """
 
 from functools import lru_cache
@@ -68,7 +68,7 @@ def _check_functions(node: Any, text: str) -> None:
 
 
 class Evaluator:
-    """Evaluates the expressions of one provider on one answer; they share one budget."""
+    """Evaluates the expressions of one provider or channel on one answer; they share one budget."""
 
     def __init__(self, name: str) -> None:
         self._name, self._interpreter = name, _Interpreter()
