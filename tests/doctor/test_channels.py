@@ -1,11 +1,13 @@
 from datetime import timedelta
 
+import pytest
 from msgspec.structs import replace
 
 from tests.doctor.host import CONFIG, SECRETS, one, summarize
-from watcher.core.model import Delivery, DeliveryState, StoppedChannel
+from watcher.core.model import Delivery, DeliveryState, Response, StoppedChannel
 from watcher.core.routing import messages
 from watcher.doctor import DesktopUnavailableError, config
+from watcher.errors import OfflineError
 
 
 def delivery(now, channel, state, outcome="", key="k"):
@@ -146,3 +148,33 @@ def test_on_other_systems_the_program_that_shows_it_is_looked_for(host, tmp_path
 def test_a_webhook_s_address_is_in_no_finding(host):
     findings = [*config.check_channels(host.context()), *config.check_desktop(host.context())]
     assert SECRETS["team"] not in repr(findings)
+
+
+@pytest.mark.parametrize(
+    ("answers", "verdict", "message"),
+    [
+        ((200, 200), "ok", "Alertmanager 0.25.0 at 127.0.0.1:9093 is ready"),
+        ((503, 200), "fail", "Alertmanager 127.0.0.1:9093 is not ready: answered 503 Service Unavailable"),
+        ((200, 404), "fail", "Alertmanager 127.0.0.1:9093 does not have API v2: answered 404 Not Found"),
+        (None, "fail", "Alertmanager 127.0.0.1:9093: the connection was refused"),
+    ],
+)
+def test_each_alertmanager_is_asked_whether_it_is_ready(host, answers, verdict, message):
+    host.config('[channels.am]\ntype = "alertmanager"\nurls = ["http://127.0.0.1:9093"]\n' + CONFIG)
+
+    def send(request):
+        if answers is None:
+            raise OfflineError("127.0.0.1: the connection was refused")
+        status = answers[request.url == "http://127.0.0.1:9093/api/v2/status"]
+        return Response(status=status, body=b'{"versionInfo": {"version": "0.25.0"}}', received_at=host.clock.at)
+
+    found = summarize(config.check_channels(replace(host.context(), send=send)))
+    assert ("am", verdict, message) in found
+
+
+def test_headers_that_go_unencrypted_to_another_machine_are_a_warning(host):
+    table = '[channels.am]\ntype = "alertmanager"\nurls = ["http://am-1:9093"]\nheaders = { X = "env:TEAM_URL" }\n'
+    host.config(table + CONFIG)
+    good = Response(status=200, body=b"{}", received_at=host.clock.at)
+    found = summarize(config.check_channels(replace(host.context(), send=lambda _request: good)))
+    assert ("am", "warn", "Alertmanager at am-1:9093 is ready, but `headers` go there unencrypted") in found

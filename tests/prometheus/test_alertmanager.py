@@ -267,6 +267,23 @@ def test_a_channel_stops_that_all_refuse_and_is_used_again_with_new_settings(tmp
         assert status(world).stopped_channels == {}
 
 
+def test_a_test_that_succeeds_ends_the_stop_of_a_channel(tmp_path):
+    with shown(tmp_path, config=AM + HOOK) as (world, cluster):
+        cluster.said = dict.fromkeys(cluster.said, 401)
+        daemon, calls, store = world.daemon()
+
+        def resume():  # as `watcher notify test` does
+            cluster.said = dict.fromkeys(cluster.said, 200)
+            store.run_transaction(lambda: store.outbox.delete_stop("am"), now=world.machine.now())
+            daemon.check_requests()
+
+        calls.until = START + 10 * M
+        calls.events = [(START + 5 * M, resume)]
+        daemon.run()
+        assert cluster.times()[:2] == [timedelta(0), 5 * M]
+        assert all(each.delivered for each in status(world).alertmanagers)
+
+
 def test_a_server_error_is_met_again_with_the_next_beat(tmp_path):
     with shown(tmp_path) as (world, cluster):
         cluster.said = dict.fromkeys(cluster.said, 503)
