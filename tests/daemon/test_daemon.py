@@ -534,6 +534,41 @@ def test_a_message_held_overnight_is_not_sent_if_the_first_poll_ends_its_alert(w
     assert world.received == []
 
 
+def at_hours(world, *levels):
+    """`check` at these hours after the start, each with this use of one window; what was sent last."""
+    for hour, percent in levels:
+        world.machine.sleeps(START + hour * H - world.machine.now())
+        world.usage(percent, START + 48 * H)
+        sent = len(world.received)
+        world.check()
+    return [(body["event"], body["title"].partition(",")[0]) for body in world.received[sent:]]
+
+
+@pytest.mark.parametrize("way", ["quiet hours", "snooze"])
+@pytest.mark.parametrize(
+    ("night", "told"),
+    [
+        ([(14, 60), (19, 86), (24, 88)], ("firing", "Claude 5-hour window at 88 %")),
+        ([(14, 60), (24, 40)], ("resolved", "Claude 5-hour window is back to 40 %")),
+        ([(14, 60), (16, 86), (18, 50), (24, 30)], ("resolved", "Claude 5-hour window is back to 30 %")),
+    ],
+    ids=["fires again", "has ended", "fired again and ended"],
+)
+def test_what_is_let_go_tells_the_present(world, way, night, told):
+    if way == "quiet hours":
+        world.config(CONFIG + QUIET)
+    assert at_hours(world, (10, 85)) == [("firing", "Claude 5-hour window at 85 %")]
+    if way == "snooze":
+        store = world.store()
+        snooze = Snooze(target="session", created_at=START, expires_at=START + 23 * H)
+        store.run_transaction(lambda: store.snoozes.save(snooze), now=world.machine.now())
+        store.close()
+    *held, last = night
+    assert at_hours(world, *held) == []
+    assert at_hours(world, last) == [told]
+    assert len(world.received) == 2
+
+
 @pytest.mark.parametrize("gap", ["the watcher was stopped", "the machine slept"])
 def test_a_gap_fires_no_rule_about_age_though_one_provider_is_polled_rarely(world, gap):
     world.login(

@@ -140,8 +140,10 @@ def test_the_pause_after_the_last_message_the_limit_allows_is_kept(answered):
         (
             400,
             b'{"code": 220001}',
-            "Discord refused it with code 220001: "
-            + "its channel is a forum: add ?thread_id=NUMBER of a thread to the address",
+            (
+                "Discord refused it with code 220001: its channel is a forum: add ?thread_id=NUMBER of a thread to the "
+                "address"
+            ),
         ),
         (400, b'{"code": [1]}', None),
         (403, b"<html>", None),

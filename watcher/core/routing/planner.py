@@ -357,21 +357,41 @@ def _hold(changes: OutboxChanges, row: Row, mute: Mute) -> None:
 def _release(changes: OutboxChanges, rows: Sequence[Row], latest_readings: Mapping[Series, Reading]) -> None:
     """Release the held rows of a channel, with the readings of now; several alerts become a digest."""
     mute_reasons = [row.delivery.reason for row in rows]
-    for row in rows:
-        at = changes.now if row.is_untried else None
+    _withdraw_overtaken(changes, rows)
+    for row in filter(lambda row: row.is_open, rows):
+        is_untried = row.is_untried
         row.release(changes.now)
-        about = tuple(_refresh_transition(each, latest_readings, at or each.at) for each in row.transitions)
+        about = tuple(
+            _refresh_transition(each, latest_readings, changes.now, redated=is_untried) for each in row.transitions
+        )
         row.replace(structs.replace(row.delivery, transitions=about))
-    certain = [row for row in rows if row.about and not row.delivery.in_doubt]
+    certain = [row for row in rows if row.is_open and row.about and not row.delivery.in_doubt]
     if count_alerts(certain) > 1:
         causes = [cause for cause in RELEASE_REASONS if any(each.startswith(cause) for each in mute_reasons)]
         merge_into_digest(changes, certain, RELEASE_REASONS[causes[0]] if len(causes) == 1 else "what was held back")
 
 
-def _refresh_transition(transition: Transition, latest_readings: Mapping[Series, Reading], at: datetime) -> Transition:
-    """A transition of an alert that lasts, dated `at`, with the latest reading and without the old forecast."""
+def _withdraw_overtaken(changes: OutboxChanges, rows: Sequence[Row]) -> None:
+    """Withdraw the held end of an alert that fires again."""
+    fires_again: set[str] = set()
+    for row in reversed(rows):
+        ended = [alert for alert, about in row.about.items() if about[-1].event not in FIRING_EVENTS]
+        fires_again.update(row.about.keys() - set(ended))
+        for alert in fires_again.intersection(ended) if not row.delivery.in_doubt else ():
+            for transition in row.about.pop(alert):
+                changes.record_suppression(transition, row.delivery.channel, "it fires again")
+            if not row.about:
+                row.withdraw("it fires again")
+
+
+def _refresh_transition(
+    transition: Transition, latest_readings: Mapping[Series, Reading], now: datetime, *, redated: bool
+) -> Transition:
+    """A transition with the latest reading and without what is past; `redated`: one of an alert that lasts."""
     reading = latest_readings.get(transition.series)
-    if reading is None or transition.event not in FIRING_EVENTS:
+    if reading is None:
         return transition
     facts = {name: value for name, value in transition.facts.items() if name not in _STALE_FACTS}
-    return structs.replace(transition, reading=reading, facts=facts, at=at)
+    exhausted = [row for row in facts.get("spent") or () if row[1] and datetime.fromisoformat(row[1]) > now]
+    at = now if redated and transition.event in FIRING_EVENTS else transition.at
+    return structs.replace(transition, reading=reading, facts={**facts, "spent": exhausted or None}, at=at)
