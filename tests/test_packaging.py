@@ -61,7 +61,11 @@ def test_the_wheel_holds_the_package_the_rules_and_the_licence(wheel):
     assert shipped <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     tops = {name.split("/")[0] for name in names}
-    assert all(top == "watcher" or top.endswith(".dist-info") for top in tops)
+    assert all(top == "watcher" or top.endswith((".dist-info", ".data")) for top in tops)
+
+
+def test_the_manual_page_is_installed(installed):
+    assert (installed / "share/man/man1/watcher.1").read_bytes() == (ROOT / "docs/watcher.1").read_bytes()
 
 
 def test_the_metadata_says_what_it_is(wheel):

@@ -38,14 +38,14 @@ class Person:
         command = [sys.executable, "-m", "watcher", "agent", *words]
         return subprocess.run(command, capture_output=True, text=True, env=self.env(), check=False)
 
-    def __call__(self, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    def __call__(self, *words: str, command: str = "agent", **env: str) -> "subprocess.CompletedProcess[str]":
         self.capsys.readouterr()
         with self.monkeypatch.context() as patch:
             for name in list(os.environ):
                 patch.delenv(name)
             for name, value in self.env(**env).items():
                 patch.setenv(name, value)
-            code = app.run(["agent", *words])
+            code = app.run([command, *words])
         out, err = self.capsys.readouterr()
         return subprocess.CompletedProcess(words, code, out, err)
 
@@ -265,3 +265,142 @@ def test_a_path_to_further_certificates_goes_along(person: Person) -> None:
         'Environment="NODE_EXTRA_CA_CERTS=/etc/extra.pem"'
         in person("print", NODE_EXTRA_CA_CERTS="/etc/extra.pem").stdout
     )
+
+
+def test_a_failed_first_installation_leaves_nothing_and_status_says_so(person: Person) -> None:
+    (person.system / "no-bus").touch()
+    assert person("install").returncode == 1
+    assert person.files() == []
+    assert person("status").stdout.startswith("systemd: not installed")
+
+
+def test_a_failed_renewal_leaves_the_older_file(person: Person) -> None:
+    person("install")
+    older = person.unit.read_text().replace("RestartSec=5", "RestartSec=9")
+    person.unit.write_text(older)
+    (person.system / "no-bus").touch()
+    assert person("install").returncode == 1
+    assert person.unit.read_text() == older
+
+
+def test_uninstalling_what_is_not_there_says_so(person: Person) -> None:
+    assert person("uninstall").stdout == "Nothing was installed for systemd.\n"
+
+
+# --- `watcher uninstall` --------------------------------------------------------------------------------------------
+
+
+def life(person: Person) -> set[Path]:
+    """A config, a rule, readings and the login item; returns the folders of the first three."""
+    person.write_config("")
+    (person.config.parent / "rules").mkdir()
+    (person.config.parent / "rules" / "mine.toml").write_text("")
+    person.beats("stopped", timedelta(hours=3))
+    person("install")
+    return {person.config.parent, person.state_dir}
+
+
+def test_it_removes_the_login_item_alone_and_says_what_stays(person: Person) -> None:
+    folders = life(person)
+    done = person("--yes", command="uninstall")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"  login item  {person.unit}\nRemoved.\n" in done.stdout
+    assert not person.unit.exists()
+    assert all(str(folder) in done.stdout and folder.exists() for folder in folders)
+    assert "pip uninstall ai-usage-watcher" in done.stdout
+
+
+def test_a_purge_removes_every_file_that_the_program_wrote(person: Person) -> None:
+    life(person)
+    assert person("--purge", "--yes", command="uninstall").returncode == 0
+    assert person.files() == []
+    again = person("--purge", "--yes", command="uninstall")
+    assert (again.returncode, again.stdout.splitlines()[0]) == (
+        0,
+        "Nothing to remove: no login item for systemd and no files.",
+    )
+
+
+def test_a_purge_leaves_files_that_the_program_did_not_write(person: Person) -> None:
+    life(person)
+    notes = person.config.parent / "notes.txt"
+    notes.touch()
+    done = person("--purge", "--yes", command="uninstall")
+    assert person.files() == [notes]
+    assert "Left in " in done.stdout
+    assert "notes.txt" in done.stdout
+
+
+def test_without_a_terminal_to_ask_at_nothing_is_removed(person: Person) -> None:
+    life(person)
+    before = person.files()
+    done = person("--purge", command="uninstall")
+    assert done.returncode == 64
+    assert "add --yes" in done.stderr
+    assert person.files() == before
+
+
+@pytest.mark.parametrize(("answer", "code"), [(False, 1), (True, 0)])
+def test_at_a_terminal_it_asks(person: Person, monkeypatch: pytest.MonkeyPatch, answer: bool, code: int) -> None:  # noqa: FBT001
+    life(person)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr("click.confirm", lambda _question: answer)
+    assert person(command="uninstall").returncode == code
+    assert person.unit.exists() is not answer
+
+
+def test_a_purge_refuses_while_a_watcher_runs(person: Person) -> None:
+    life(person)
+    lock = Lock(person.state_dir)
+    assert lock.acquire()
+    try:
+        done = person("--purge", "--yes", command="uninstall")
+    finally:
+        lock.release()
+    assert done.returncode == 1
+    assert f"a watcher runs (process {os.getpid()})" in done.stderr
+    assert person.config.exists()
+
+
+# --- `watcher logs` -------------------------------------------------------------------------------------------------
+
+
+def test_logs_prints_the_end_of_the_log_and_says_where_else(person: Person) -> None:
+    person.state_dir.mkdir(parents=True)
+    (person.state_dir / "watcher.log").write_text("one\ntwo\nthree\n")
+    done = person("-n", "2", command="logs")
+    assert (done.returncode, done.stdout) == (0, "two\nthree\n")
+    assert done.stderr == f"see also: journalctl --user -u {UNIT}\n"
+
+
+def test_logs_without_a_log_say_who_writes_it(person: Person) -> None:
+    done = person(command="logs")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "`watcher agent install`" in done.stderr
+
+
+def test_logs_follow_a_log_over_its_rotation(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    person.state_dir.mkdir(parents=True)
+    log = person.state_dir / "watcher.log"
+    log.write_text("one\n")
+
+    def append() -> None:
+        with log.open("a") as file:
+            file.write("two\n")
+
+    def rotate() -> None:
+        log.rename(log.with_name("watcher.1.log"))
+        log.write_text("three\n")
+
+    acts = iter([append, rotate, lambda: None])
+
+    class Pause:
+        def wait(self, _seconds: float) -> None:
+            act = next(acts, None)
+            if act is None:
+                raise KeyboardInterrupt
+            act()
+
+    monkeypatch.setattr("watcher.cli.agent.Event", Pause)
+    done = person("--follow", command="logs")
+    assert (done.returncode, done.stdout) == (130, "one\ntwo\nthree\n")

@@ -237,6 +237,35 @@ def test_words_are_completed_from_store_and_config(served, words, offered):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("shell", "name"), [("bash", ".bashrc"), ("zsh", ".zshrc"), ("fish", ".config/fish/completions/watcher.fish")]
+)
+def test_completion_is_installed_once_and_keeps_what_the_file_holds(empty_home, shell, name):
+    file = empty_home.folder / "home" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if shell != "fish":
+        file.write_text("alias ll='ls -l'")
+    done = empty_home.watcher("completion", "--install", SHELL=f"/usr/bin/{shell}")
+    assert (done.returncode, done.stdout) == (0, f"written: {file}; it counts in every new {shell}\n")
+    written = file.read_text()
+    assert shell == "fish" or written.startswith("alias ll='ls -l'\n")
+    assert empty_home.watcher("completion", shell, "--install").stdout == f"{file} has it already\n"
+    assert file.read_text() == written
+
+
+def test_completion_for_an_unknown_shell_names_the_known_ones(empty_home):
+    done = empty_home.watcher("completion", SHELL="/bin/tcsh")
+    assert done.returncode == 64
+    assert "write bash, zsh or fish" in done.stderr
+
+
+def test_the_manual_page_in_the_wheel_is_current():
+    shipped = (Path(__file__).parents[2] / "docs" / "watcher.1").read_text("utf-8")
+    assert shipped == app.format_man_page(), "run: watcher help man > docs/watcher.1"
+    for path, _ in helps():
+        assert path == "watcher" or f".SS {path}".replace("-", "\\-") in shipped
+
+
 @pytest.mark.system
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
 def test_bash_completes_with_the_script(served, tmp_path):

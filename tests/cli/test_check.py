@@ -1,5 +1,6 @@
 """`watcher check` from cron."""
 
+import json
 import sys
 from urllib.parse import urlsplit
 
@@ -24,6 +25,15 @@ def test_a_quiet_check_reports_that_there_is_no_login(empty_home):
         "",
         "no login of any provider was found: `watcher init` says where it looks\n",
     )
+
+
+def test_a_check_prints_the_status_document_on_request(serving):
+    done = serving.watcher("check", "--json")
+    assert done.returncode == 10
+    document = json.loads(done.stdout)
+    assert document["schema"] == "watcher.status.v1"
+    assert [alert["state"] for alert in document["alerts"]].count("firing") > 0
+    assert serving.watcher("check", "--json", "-q").returncode == 64
 
 
 def test_a_quiet_check_reports_only_silent_channels(serving):

@@ -202,9 +202,7 @@ def test_a_picture_is_written_as_png(history, tmp_path, monkeypatch, by):
 def test_without_a_converter_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "_convert_with_library", lambda _drawing: None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(
-        command.NoConverterError, match=r"pip install 'ai-usage-watcher\[png\]'.*librsvg2-bin.*FILE\.svg"
-    ):
+    with pytest.raises(command.NoConverterError, match=r"python\S* -m pip install resvg-py`.*librsvg2-bin.*FILE\.svg"):
         command.convert_to_png("<svg/>", lambda _command: CommandResult(exit_code=0))
 
 

@@ -116,6 +116,16 @@ def test_without_output_the_file_is_named_after_the_day(home, tmp_path, capsys):
     assert capsys.readouterr() == ("", "written: ai-usage-2026-03-04.html\n")
 
 
+def test_the_page_is_opened_on_request(home, monkeypatch, tmp_path, capsys):
+    sample_history.live(home)
+    opened = []
+    monkeypatch.setattr("watcher.cli.report.open_in_browser", opened.append)
+    assert app.run(["report", "--open"]) == 0
+    assert opened == [(tmp_path / "ai-usage-2026-03-04.html").as_uri()]
+    assert capsys.readouterr().err.splitlines()[1] == "no browser could be opened; open that file yourself"
+    assert app.run(["report", "--open", "-o", "-"]) == 64
+
+
 def test_a_dash_writes_to_standard_output(home, capfdbinary):
     sample_history.live(home)
     assert app.run(["report", "-o", "-"]) == 0

@@ -596,3 +596,127 @@ def test_a_shell_completes_the_names_of_rules(home):
     assert complete(None, "x") == []
     (home.rules / "a.toml").write_text("x = 1")
     assert complete(None, "mi") == []
+
+
+# --- edit, disable --------------------------------------------------------------------------------------------------
+
+
+FILE = """\
+# mine, by hand
+[[rule]]
+name = "mine"   # a comment
+when = "claude.five_hour > level"
+clear = "< 70%"
+[rule.levels]
+warning = "80%"
+[[rule.example]]
+series = "claude.five_hour"
+used = [
+    70,
+    81,
+]
+expect = [".", "F"]
+
+# the next one
+[[rule]]
+name = "other"
+when = "codex.five_hour > 80%"
+"""
+
+
+@pytest.mark.parametrize("name", ["mine", "other"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_disabled_rule_is_comments_and_nothing_else_changes(home, name, newline):
+    path = home.rules / "a.toml"
+    path.write_bytes(FILE.replace("\n", newline).encode())
+    path.chmod(0o640)
+    answer = home.say("disable", name)
+    assert (answer.code, answer.err) == (0, "")
+    assert f"disabled {name}: lines {'2 to 14' if name == 'mine' else '17 to 19'} of {path}" in answer.out
+    assert [rule.name for rule in load_effective_config().rules] == [{"mine": "other", "other": "mine"}[name]]
+    changed = path.read_bytes().decode()
+    assert changed.replace("# ", "") == FILE.replace("\n", newline).replace("# ", "")
+    assert changed.startswith("# mine, by hand")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert [each.name for each in home.rules.iterdir()] == ["a.toml"]
+
+
+def test_the_last_rule_of_config_toml_can_be_disabled_too(home):
+    home.config.write_text(f"{RULE}\n[poll]\nhints = false\n")
+    assert home.say("disable", "mine").code == 0
+    assert load_effective_config().rules == ()
+    assert load_effective_config().hints is False
+
+
+def test_a_rule_whose_lines_cannot_be_told_is_left_to_the_person(home):
+    path = home.rules / "a.toml"
+    text = f'[[rule]]\nname = "mine"\nmessage = """\n[x]\n"""\nwhen = "claude.five_hour > 80%"\n{RULE}'
+    path.write_text(text.replace("mine", "first", 1))
+    before = path.read_text()
+    answer = home.say("disable", "first")
+    assert (answer.code, path.read_text()) == (64, before)
+    assert "use `watcher rules edit first`" in answer.err
+
+
+@pytest.mark.parametrize("command", ["edit", "disable"])
+def test_a_shipped_rule_is_not_changed_in_place(home, command):
+    home.config.write_text('[rules]\nuse = ["strict"]\n')
+    name = load_effective_config().rules[0].name
+    answer = home.say(command, name)
+    assert answer.code == 64
+    assert "take `strict` out of `use`" in answer.err
+    assert "watcher rules add --pack strict" in answer.err
+
+
+def edit_with(monkeypatch, home, script):
+    """An editor that appends what the script prints to the file, and notes its arguments."""
+    editor = home.path / "bin" / "vim"
+    editor.parent.mkdir()
+    editor.write_text(f'#!/bin/sh\necho "$@" > {home.path}/args\nfor last; do :; done\n{script}\n')
+    editor.chmod(0o700)
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", str(editor))
+
+
+def test_editing_opens_the_rules_line_and_checks_afterwards(home, monkeypatch):
+    path = home.rules / "a.toml"
+    path.write_text(FILE)
+    edit_with(monkeypatch, home, "exit 0")
+    answer = home.say("edit", "other")
+    assert (answer.code, answer.out) == (0, f"{path}: no mistake\n")
+    assert (home.path / "args").read_text() == f"+17 {path}\n"
+
+
+def test_a_mistake_is_shown_with_its_place_and_the_file_stays_as_it_was_saved(home, monkeypatch):
+    path = home.rules / "a.toml"
+    path.write_text(FILE)
+    edit_with(monkeypatch, home, """echo 'sevrity = "info"' >> "$last" """)
+    for _ in range(2):  # the second finds the rule although the file has a mistake
+        answer = home.say("edit", "other")
+        assert answer.code == 78
+        assert "sevrity" in answer.err
+        assert f"{path} is saved with this mistake; a running watcher keeps what it loaded before" in answer.err
+
+
+def test_at_a_terminal_one_may_go_back_to_the_editor(home, monkeypatch):
+    path = home.rules / "a.toml"
+    path.write_text(FILE)
+    edit_with(
+        monkeypatch,
+        home,
+        f"""if [ -e {home.path}/twice ]; then sed -i '$d' "$last"; else
+        touch {home.path}/twice; echo 'sevrity = 1' >> "$last"; fi""",
+    )
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.confirm", lambda *_words, **_options: True)
+    answer = home.say("edit", "other")
+    assert (answer.code, path.read_text()) == (0, FILE)
+    assert "sevrity" in answer.err
+
+
+def test_an_editor_that_cannot_be_started_is_an_error_with_a_hint(home, monkeypatch):
+    (home.rules / "a.toml").write_text(FILE)
+    monkeypatch.setenv("VISUAL", "no-such-editor")
+    answer = home.say("edit", "other")
+    assert answer.code == 64
+    assert answer.err.endswith("; set VISUAL or EDITOR to your editor\n")

@@ -98,15 +98,18 @@ def test_long_sentences_are_broken_at_words_on_a_terminal_alone():
     ]
 
 
-def test_the_live_view_ends_cleanly_and_leaves_the_last_picture():
-    drawn, waits = [], iter([None, None])
+@pytest.mark.parametrize(("ends_by_key", "code"), [(True, 0), (False, 130)])
+def test_the_live_view_ends_cleanly_and_leaves_the_last_picture(ends_by_key, code):
+    drawn, waits = [], iter([False, False])
 
-    def wait(_seconds):
-        if next(waits, "end") == "end":
+    def is_quit(_seconds):
+        if next(waits, True) and not ends_by_key:
             raise KeyboardInterrupt
+        return len(drawn) == 3
 
     with io.StringIO() as nowhere:
-        run_live_display(Console(file=nowhere, force_terminal=True), lambda: drawn.append(1), wait)
+        console = Console(file=nowhere, force_terminal=True)
+        assert run_live_display(console, lambda: drawn.append(1), is_quit) == code
     assert len(drawn) == 4
 
 

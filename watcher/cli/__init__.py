@@ -31,8 +31,10 @@ COMMANDS = {
     "notify": "watcher.cli.notify:notify",
     "ingest": "watcher.cli.ingest:ingest",
     "agent": "watcher.cli.agent:agent",
+    "logs": "watcher.cli.agent:logs",
     "demo": "watcher.cli.demo:demo",
     "completion": "watcher.cli.completion:completion",
+    "uninstall": "watcher.cli.agent:uninstall_everything",
     "help": "watcher.cli.app:help_command",
 }
 """Command name -> module and attribute, in the order of the help."""

@@ -1,10 +1,13 @@
-"""`watcher agent`: the login item. It asks nothing, and says what it did and where the logs are."""
+"""`watcher agent`, `uninstall` and `logs`: the login item, its removal with or without all files, and its log."""
 
 import os
 import re
+import shutil
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
@@ -17,6 +20,7 @@ from watcher.agent import (
     LOGIN_VARIABLES,
     NO_PROXY_VARIABLES,
     PROXY_VARIABLES,
+    AgentError,
     LoginItem,
     Manager,
     Step,
@@ -24,8 +28,8 @@ from watcher.agent import (
 )
 from watcher.agent.managers import get_manager, make_current_login_item
 from watcher.agent.systemd import has_desktop
-from watcher.cli.context import create_private_file, load_effective_config, open_store
-from watcher.cli.output import format_toml
+from watcher.cli.context import create_private_file, describe_removal, find_paths, load_effective_config, open_store
+from watcher.cli.output import echo, format_toml
 from watcher.cli.status_text import StatusFormatter
 from watcher.config.file import MAX_FILE_BYTES
 from watcher.core.model import CA_BUNDLE_VARIABLES, NetworkSettings
@@ -35,6 +39,7 @@ from watcher.system import clock
 from watcher.system.environment import create_environment
 from watcher.system.files import read_file
 from watcher.system.lock import Lock
+from watcher.system.log import LOG_FILE_NAME
 from watcher.system.paths import Paths, resolve_paths
 
 _ENV_REFERENCE_PATTERN = re.compile("""["']env:([A-Za-z_][A-Za-z0-9_]*)["']""")
@@ -78,10 +83,21 @@ def install(*, dry_run: bool, headless: bool | None, writes_network: bool) -> No
     if dry_run:
         click.echo("\n".join([*map(str, manager.plan_install(item)), *unseen]))
         return
+    file, previous = manager.get_path(item), None
+    with suppress(OSError):
+        previous = file.read_bytes()
     process_id = Lock(paths.state_dir).read_holder_pid()
     if process_id is not None and not manager.get_state(item, create_environment().run).running:
         click.echo(f"A watcher runs in the foreground (process {process_id}): end it, and the login item takes over.")
-    _perform_steps(manager.plan_install(item), item)
+    try:
+        _perform_steps(manager.plan_install(item), item)
+    except AgentError:
+        with suppress(AgentError, OSError):  # an item that does not start must not be there
+            if previous is None:
+                _perform_steps(manager.plan_uninstall(item), item)
+            else:
+                file.write_bytes(previous)
+        raise
     click.echo(f"Installed for {manager.NAME} and started: {manager.get_path(item)}")
     for line in [*_format_log_lines(manager, item), *_list_notes(manager, item, paths), *unseen]:
         click.echo(line)
@@ -95,9 +111,18 @@ def uninstall(*, dry_run: bool) -> None:
     if dry_run:
         click.echo("\n".join(map(str, manager.plan_uninstall(item))))
         return
+    is_installed = _is_installed(manager, item)
     _perform_steps(manager.plan_uninstall(item), item)
+    if not is_installed:
+        click.echo(f"Nothing was installed for {manager.NAME}.")
+        return
     kept = f"Your config stays in {paths.config_dir}, the readings in {paths.state_dir}"
     click.echo(f"Uninstalled from {manager.NAME}. {kept}")
+
+
+def _is_installed(manager: Manager, item: LoginItem) -> bool:
+    """Whether the system knows the item, or its file is there."""
+    return manager.get_path(item).exists() or manager.get_state(item, create_environment().run).installed
 
 
 @agent.command(short_help="Say whether it is installed and runs.")
@@ -235,3 +260,128 @@ def _read_heartbeat(paths: Paths) -> tuple[str, bool]:
         return "none yet", False
     ago = StatusFormatter(now, clock.LocalZone()).format_ago(heartbeat[1])
     return (f"stopped {ago}", False) if heartbeat[0] == "stopped" else (ago, is_heartbeat_recent(heartbeat[1], now))
+
+
+# --- `watcher uninstall` --------------------------------------------------------------------------------------------
+
+
+_OWN_FILES = {
+    "config": ("config.toml", "*.schema.json", "rules", "providers"),
+    "state": ("watcher.*", "status.json*", "metrics.salt", "inbox", "login-task.xml"),
+}
+
+
+@click.command("uninstall", short_help="Remove the login item, and with --purge all files.")
+@click.option("--purge", is_flag=True, help="Also remove your config and rules, the readings and the log.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def uninstall_everything(context: click.Context, *, purge: bool, yes: bool) -> None:
+    """Remove the login item, and with --purge all files of the program. It lists them and asks first.
+
+    The program itself is removed by what installed it; the last line names the command.
+
+    \b
+    Exit code:  0  removed, or there was nothing to remove
+                1  not removed: you said no, or it failed
+               64  there is no terminal to ask at: add --yes
+    """
+    paths, item, manager = _resolve_agent(headless=True)
+    has_item = _is_installed(manager, item)
+    folders = {"config": paths.config_dir, "state": paths.state_dir} if purge else {}
+    files = [(name, path) for name, folder in folders.items() for path in _list_own_files(name, folder)]
+    if has_item or files:
+        click.echo("This will be removed:")
+        for name, path in ([("login item", manager.get_path(item))] if has_item else []) + files:
+            click.echo(f"  {name:<10}  {path}{'/' if path.is_dir() and not path.is_symlink() else ''}")
+        _confirm(context, is_confirmed=yes)
+        if has_item:
+            _perform_steps(manager.plan_uninstall(item), item)
+        _remove_files(paths, [path for _, path in files], folders.values())
+        click.echo("Removed.")
+    else:
+        click.echo(f"Nothing to remove: no login item for {manager.NAME}{' and no files' if purge else ''}.")
+    if not purge and (paths.config_dir.exists() or paths.state_dir.exists()):
+        click.echo(f"Your config stays in {paths.config_dir}, the readings in {paths.state_dir}: --purge removes them.")
+    click.echo(f"To remove the program: {describe_removal()}")
+
+
+def _list_own_files(name: str, folder: Path) -> list[Path]:
+    """What this program writes into that folder; another file may be the person's own."""
+    return sorted(path for pattern in _OWN_FILES[name] for path in folder.glob(pattern))
+
+
+def _confirm(context: click.Context, *, is_confirmed: bool) -> None:
+    if is_confirmed:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("nothing was removed: there is no terminal to ask at; add --yes")
+    if not click.confirm("Remove all of this?"):
+        click.echo("Nothing was removed.")
+        context.exit(1)
+
+
+def _remove_files(paths: Paths, files: Sequence[Path], folders: Iterable[Path]) -> None:
+    """Remove files, and the folders in which nothing else is."""
+    process_id = Lock(paths.state_dir).read_holder_pid() if files else None
+    if process_id is not None:
+        raise AgentError(f"a watcher runs (process {process_id}): end it and try again; no file was removed")
+    for path in files:
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise AgentError(f"{path}: cannot be removed ({error.strerror}); remove it by hand") from error
+    for folder in folders:
+        with suppress(OSError):
+            if others := sorted(path.name for path in folder.iterdir()):
+                click.echo(f"Left in {folder}, because the program did not write it: {', '.join(others)}")
+            else:
+                folder.rmdir()
+
+
+# --- `watcher logs` -------------------------------------------------------------------------------------------------
+
+
+_FOLLOW_EVERY_S = 0.5
+
+
+@click.command(short_help="Print the end of the daemon's log.")
+@click.option("-n", "--lines", default=20, show_default=True, type=click.IntRange(0), help="How many lines.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
+def logs(*, lines: int, follow: bool) -> None:
+    """Print the end of the daemon's log; on stderr, where else the system keeps its output.
+
+    \b
+    watcher logs -n 100
+    watcher logs --follow
+    """
+    own = find_paths()
+    path = own.state_dir / LOG_FILE_NAME
+    with ExitStack() as files:
+        try:
+            file = files.enter_context(path.open(encoding="utf-8", errors="replace"))
+        except FileNotFoundError:
+            raise WatcherError(
+                f"no log yet in {path}: the daemon writes it, `watcher agent install` starts it"
+            ) from None
+        except OSError as error:
+            raise WatcherError(f"cannot read {path}: {error.strerror}") from error
+        with suppress(WatcherError):  # a system without login items
+            _, item, manager = _resolve_agent(headless=True)
+            for other in manager.describe_logs(item).splitlines()[1:]:
+                click.echo(f"see also: {other}", err=True)
+        recent, pause = deque(file, maxlen=lines), Event()  # never set: a wait that Ctrl-C ends at once
+        while True:
+            for line in recent:
+                echo(line.rstrip("\n"))
+            if not follow:
+                return
+            sys.stdout.flush()
+            pause.wait(_FOLLOW_EVERY_S)
+            recent = deque(file)
+            with suppress(OSError):  # while the log is rotated there is none
+                if not recent and not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    files.close()
+                    file = files.enter_context(path.open(encoding="utf-8", errors="replace"))

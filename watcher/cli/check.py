@@ -17,6 +17,7 @@ from watcher.core.redaction import Redactor
 from watcher.daemon import CHECK_CONFIG_ERROR_FACT, REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED, Daemon
 from watcher.errors import ConfigError
 from watcher.status.builder import write_status
+from watcher.status.document import format_json
 from watcher.storage.database import is_database
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import clock
@@ -99,7 +100,8 @@ NO_LOGIN_MESSAGE = "no login of any provider was found: `watcher init` says wher
 
 @click.command()
 @click.option("-q", "--quiet", is_flag=True, help="Print only what keeps it from working; see the exit code.")
-def check(*, quiet: bool) -> int:
+@click.option("--json", "as_document", is_flag=True, help="The document of `watcher status --json`.")
+def check(*, quiet: bool, as_document: bool) -> int:
     """Poll once, evaluate once, send what is due. For cron and scripts.
 
     \b
@@ -112,10 +114,14 @@ def check(*, quiet: bool) -> int:
     */10 * * * *  watcher check -q                       in place of the daemon
     watcher check || notify-send "look at your quotas"
     """
+    if quiet and as_document:
+        raise click.UsageError("--quiet and --json exclude each other")
     own = find_paths()
     refresh(own)
     document = load_status(own, clock.utc_now())
-    if quiet:
+    if as_document:
+        click.echo(format_json(document))
+    elif quiet:
         formatter = StatusFormatter(document.generated_at, clock.LocalZone())
         channels = formatter.list_silent_channels(document) + formatter.list_failing_channels(document)
         for line in (*([] if document.providers else [NO_LOGIN_MESSAGE]), *channels):

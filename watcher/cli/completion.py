@@ -1,11 +1,16 @@
 """`watcher completion`: the script that a shell sources to complete commands, series, rules and channels."""
 
+import os
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
+
+from watcher.errors import UsageError
 
 if TYPE_CHECKING:
     from watcher.config.loader import Config
@@ -14,24 +19,60 @@ if TYPE_CHECKING:
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.command(short_help="Print or install the completion script of a shell.")
+@click.argument("shell", required=False, type=click.Choice(SHELLS))
+@click.option("--install", is_flag=True, help="Write what is needed into the shell's own file, once.")
 @click.pass_context
-def completion(context: click.Context, shell: str) -> None:
-    """Print the completion script of a shell.
+def completion(context: click.Context, shell: str | None, *, install: bool) -> None:
+    """Print the completion script of SHELL: bash, zsh or fish. Left out, it is your login shell.
 
     \b
-    bash:  echo 'eval "$(watcher completion bash)"' >> ~/.bashrc
-    zsh:   echo 'eval "$(watcher completion zsh)"' >> ~/.zshrc
-    fish:  watcher completion fish > ~/.config/fish/completions/watcher.fish
+    watcher completion --install         into the file of your shell
+    watcher completion bash --install    into ~/.bashrc (macOS: ~/.bash_profile)
+    eval "$(watcher completion zsh)"     in this shell only
     """
+    if shell is None:
+        shell = Path(os.environ.get("SHELL", "")).name
+        if shell not in SHELLS:
+            raise click.UsageError(f"which shell? write {', '.join(SHELLS[:-1])} or {SHELLS[-1]}")
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"no completion for {shell}; there is: {', '.join(SHELLS)}")
     root = context.find_root().command
     script = kind(root, {}, "watcher", "_WATCHER_COMPLETE")
     # not `source()`: for bash it would first start a bash to ask for its version
-    click.echo(script.source_template % script.source_vars())
+    text = script.source_template % script.source_vars()
+    click.echo(_install_script(shell, text) if install else text)
+
+
+_LINES = {
+    "bash": 'command -v watcher >/dev/null && eval "$(watcher completion bash)"',
+    # the script calls compdef, which is there after compinit
+    "zsh": "if command -v watcher >/dev/null; then (( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }"
+    ' && eval "$(watcher completion zsh)"; fi',
+}
+
+
+def _install_script(shell: str, script: str) -> str:
+    """Write what completes into the shell's file, unless it is there. Returns what was done."""
+    home = Path.home()
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    path = {
+        "bash": home / (".bash_profile" if sys.platform == "darwin" else ".bashrc"),
+        "zsh": Path(os.environ.get("ZDOTDIR") or home, ".zshrc"),
+        "fish": config / "fish" / "completions" / "watcher.fish",
+    }[shell]
+    try:
+        before = path.read_text("utf-8") if path.exists() else ""
+        if f"watcher completion {shell}" in before or before == f"{script}\n":
+            return f"{path} has it already"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w" if shell == "fish" else "a", encoding="utf-8") as file:
+            gap = "\n" if before and not before.endswith("\n") else ""
+            file.write(f"{script}\n" if shell == "fish" else f"{gap}{_LINES[shell]}\n")
+    except (OSError, UnicodeError) as error:
+        raise UsageError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+    return f"written: {path}; it counts in every new {shell}"
 
 
 # --- words to complete: nothing here prints or fails, whatever the files hold -----------------------------------------

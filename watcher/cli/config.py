@@ -9,29 +9,32 @@ from typing import Any
 import click
 import msgspec
 
-from watcher.cli.context import find_paths, load_effective_config
+from watcher.cli.context import edit_and_check, find_paths, load_effective_config
 from watcher.cli.output import format_count, format_toml
 from watcher.config import json_schema
 from watcher.config.loader import Config, ProviderSettings
 from watcher.config.metrics import MetricsSettings
 from watcher.core.redaction import Redactor
 from watcher.core.rules.rule import build_rules_schema
+from watcher.errors import UsageError
 from watcher.notifiers import NOTIFIERS, Channel
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
+from watcher.system.paths import may_exist
 
 MASK = "***"
 ENABLED_IF_FOUND = "where a login is found"
 _DURATION_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
-@click.group(short_help="The config in force, its files, its schema.")
+@click.group(short_help="The config in force, its files, its schema; edit it.")
 def config() -> None:
     """Show what is in force, where the files are, and their JSON Schema.
 
     \b
     watcher config show
     watcher config path
+    watcher config edit
     watcher config schema > ~/.config/ai-usage-watcher/watcher.schema.json
     """
 
@@ -62,6 +65,20 @@ def path_command() -> None:
     named = {"config": own.config_file, "rules": own.rules_dir, "providers": own.providers_dir, "state": own.state_dir}
     for name, path in named.items():
         click.echo(f"{name:11}{path}")
+
+
+@config.command(short_help="Open config.toml in your editor, then check it.")
+def edit() -> None:
+    """Open config.toml in $VISUAL or $EDITOR. Afterwards it is checked, and a running watcher loads it.
+
+    \b
+    Exit code:  0  no mistake
+               78  it was saved with a mistake: file, line and caret are shown
+    """
+    path = find_paths().config_file
+    if not may_exist(path):
+        raise UsageError(f"there is no {path} yet: `watcher init` writes one")
+    edit_and_check(path)
 
 
 @config.command("schema", short_help="Print the JSON Schema for editors.")

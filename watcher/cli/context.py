@@ -1,6 +1,9 @@
 """The person's config and store, as the commands need them."""
 
 import os
+import shlex
+import sys
+import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -12,6 +15,7 @@ import click
 from watcher.core.model import Series
 from watcher.core.rules.diagnostics import sanitize_for_terminal
 from watcher.core.rules.vocabulary import parse_duration
+from watcher.errors import ConfigError, UsageError
 from watcher.system import paths
 from watcher.system.paths import Paths
 
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MAX_NAME_LENGTH = 200
+_LINE_EDITORS = {"vi", "vim", "nvim", "gvim", "nano", "pico", "emacs", "emacsclient", "micro", "kak", "joe", "jed"}
+"""Editors that take `+LINE` before the file."""
 
 
 def find_paths() -> Paths:
@@ -107,6 +113,76 @@ def write_private_file(path: Path, content: bytes) -> None:
     """Write a file that, if it is new, only its owner can read. Raises OSError where it cannot be written."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
+
+
+def open_in_browser(url: str) -> bool:
+    """Open the page where there is a screen; a browser of the terminal would hide the address."""
+    if sys.platform not in ("win32", "darwin") and not {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"} & os.environ.keys():
+        return False
+    return webbrowser.open(url)
+
+
+def open_in_editor(path: Path, line: int = 1) -> None:
+    """Open a file in the person's editor, and wait until they close it.
+
+    Raises:
+        UsageError: no editor can be started, or it failed.
+    """
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if editor and line > 1 and Path(shlex.split(editor, posix=sys.platform != "win32")[0]).stem in _LINE_EDITORS:
+        editor = f"{editor} +{line}"
+    try:
+        click.edit(filename=str(path), editor=editor)
+    except (click.ClickException, ValueError) as error:
+        reason = error.message if isinstance(error, click.ClickException) else error
+        raise UsageError(f"{path} could not be edited ({reason}); set VISUAL or EDITOR to your editor") from None
+
+
+def edit_and_check(path: Path, line: int = 1) -> None:
+    """Open one of the person's files, check all of them afterwards, and let a running watcher load them.
+
+    At a terminal, the person may go back to the editor over a mistake.
+
+    Raises:
+        ConfigError: there are mistakes; the file is as the person saved it.
+    """
+    from watcher.system.lock import Lock  # noqa: PLC0415 - only here
+
+    while True:
+        open_in_editor(path, line)
+        try:
+            load_effective_config()
+        except ConfigError as error:
+            if sys.stdin.isatty():
+                click.echo(str(error), err=True)
+                if click.confirm("Edit it again?", default=True, err=True):
+                    continue
+            raise ConfigError(
+                f"{error}\n{path} is saved with this mistake; a running watcher keeps what it loaded before"
+            ) from None
+        is_told = Lock(find_paths().state_dir).signal_holder()
+        click.echo(f"{path}: no mistake{'; the running watcher uses it from now on' if is_told else ''}")
+        return
+
+
+def describe_install(package: str) -> str:
+    """The command that adds a package to this installation."""
+    prefix = Path(sys.prefix)
+    if (prefix / "pipx_metadata.json").exists():
+        return f"pipx inject ai-usage-watcher {package}"
+    if (prefix / "uv-receipt.toml").exists():
+        return f"uv pip install --python {shlex.quote(sys.executable)} {package}"
+    return f"{shlex.quote(sys.executable)} -m pip install {package}"
+
+
+def describe_removal() -> str:
+    """The command that removes this installation of the program."""
+    prefix = Path(sys.prefix)
+    if (prefix / "pipx_metadata.json").exists():
+        return "pipx uninstall ai-usage-watcher"
+    if (prefix / "uv-receipt.toml").exists():
+        return "uv tool uninstall ai-usage-watcher"
+    return f"{shlex.quote(sys.executable)} -m pip uninstall ai-usage-watcher"
 
 
 def create_private_file(path: Path, text: str) -> None:

@@ -5,12 +5,10 @@ history and decisions. Each open page has a stream (server-sent events) in a thr
 """
 
 import errno
-import os
 import secrets
 import select
 import signal
 import sys
-import webbrowser
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from datetime import datetime, timedelta
@@ -29,7 +27,7 @@ from watcher.cli import app
 from watcher.cli.charts import TimeRange, Track, build_segments, summarize_track
 from watcher.cli.charts.svg import Theme, get_colours
 from watcher.cli.check import refresh_readings
-from watcher.cli.context import find_paths, load_effective_config, load_own_providers, open_store
+from watcher.cli.context import find_paths, load_effective_config, load_own_providers, open_in_browser, open_store
 from watcher.cli.history import build_tracks
 from watcher.cli.rules import convert_decision
 from watcher.cli.snooze import end_snoozes, format_snooze, save_snooze
@@ -81,16 +79,9 @@ def dashboard(*, port: int, no_open: bool) -> None:
         raise UsageError(f"--port: cannot use {port} ({error.strerror}); choose another, or leave it out") from None
     with server:
         click.echo(server.url)
-        if no_open or not _open_browser(server.url):
+        if no_open or not open_in_browser(server.url):
             click.echo("open this address in a browser; Ctrl-C ends the dashboard", err=True)
         click.echo(f"ended: {server.run()}", err=True)
-
-
-def _open_browser(url: str) -> bool:
-    """Open the page where there is a screen; a browser of the terminal would hide the address."""
-    if sys.platform not in ("win32", "darwin") and not {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"} & os.environ.keys():
-        return False
-    return webbrowser.open(url)
 
 
 # --- what the page shows --------------------------------------------------------------------------------------------

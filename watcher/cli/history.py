@@ -22,6 +22,7 @@ from watcher.cli import charts, completion
 from watcher.cli.charts import TimeRange, Track, format_timestamp, svg
 from watcher.cli.charts.svg import Theme
 from watcher.cli.context import (
+    describe_install,
     find_paths,
     load_effective_config,
     make_series_formatter,
@@ -429,7 +430,7 @@ def _convert_with_program(svg_text: str, run: Callable[[Command], CommandResult]
     """By librsvg's own program."""
     if shutil.which("rsvg-convert") is None:
         raise NoConverterError(
-            "a PNG needs a converter: pip install 'ai-usage-watcher[png]', or install rsvg-convert (Debian and Ubuntu:"
+            f"a PNG needs a converter: `{describe_install('resvg-py')}`, or install rsvg-convert (Debian and Ubuntu:"
             " librsvg2-bin, macOS: brew install librsvg); FILE.svg needs nothing, and every browser shows it"
         )
     with tempfile.TemporaryDirectory(prefix="ai-usage-watcher-") as folder:

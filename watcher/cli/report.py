@@ -15,7 +15,7 @@ from watcher import __version__
 from watcher.cli import status_text
 from watcher.cli.charts import FULL_PERCENT, TimeRange, Track, format_dates, format_timestamp
 from watcher.cli.charts.svg import FONT_FAMILY, Markup, Theme, element, get_colours, make_chart_css, render_panel
-from watcher.cli.context import find_paths, open_store, write_private_file
+from watcher.cli.context import find_paths, open_in_browser, open_store, write_private_file
 from watcher.cli.history import build_tracks, format_series_name, get_provider_position
 from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
@@ -39,7 +39,8 @@ _LEGEND = (
 @click.command()
 @click.option("--days", type=click.IntRange(1, 365), default=7, show_default=True, help="How far back: 7, 30, ...")
 @click.option("-o", "--output", metavar="FILE", help="Where to write it; - is the standard output.")
-def report(days: int, output: str | None) -> None:
+@click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
+def report(days: int, output: str | None, *, opens: bool) -> None:
     """Write one HTML page about the last days.
 
     Windows with their pictures and pace, what was spent before each reset, alerts. The page is one file: it loads
@@ -47,10 +48,12 @@ def report(days: int, output: str | None) -> None:
     the day.
 
     \b
-    watcher report
+    watcher report --open
     watcher report --days 30 --output usage.html
     watcher report -o - | ssh me@example.com 'cat > usage.html'
     """
+    if opens and output == "-":
+        raise click.UsageError("--open needs a file; leave out `--output -`")
     now = clock.utc_now()
     time_range = TimeRange(start=now - timedelta(days=days), end=now, tz=clock.LocalZone())
     text = _render_report(time_range, days)
@@ -63,6 +66,8 @@ def report(days: int, output: str | None) -> None:
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}; give another place with --output") from error
     click.echo(f"written: {path}", err=True)
+    if opens and not open_in_browser(path.absolute().as_uri()):
+        click.echo("no browser could be opened; open that file yourself", err=True)
 
 
 def _render_report(time_range: TimeRange, days: int) -> str:

@@ -1,12 +1,15 @@
 """`watcher rules`: are the rules correct, which are in force, do they pass their examples, why did one fire.
 
-The commands in order: check, test, list, explain, add, compile. Examples and explanations run through the daemon's
-engine.
+The commands in order: check, test, list, explain, add, edit, disable, compile. Examples and explanations run through
+the daemon's engine.
 """
 
 import re
+import shutil
+import tomllib
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import groupby, zip_longest
 from pathlib import Path
@@ -19,6 +22,7 @@ from watcher.cli import EXIT_UNAVAILABLE
 from watcher.cli.completion import complete_packs, complete_rules
 from watcher.cli.context import (
     create_private_file,
+    edit_and_check,
     find_paths,
     load_effective_config,
     load_own_providers,
@@ -46,6 +50,7 @@ from watcher.core.rules.rule import Rule
 from watcher.errors import ConfigError, UsageError
 from watcher.system import clock
 from watcher.system.files import read_file
+from watcher.system.lock import Lock
 from watcher.system.paths import Paths, find_rule_packs, may_exist
 
 if TYPE_CHECKING:
@@ -56,12 +61,13 @@ EXIT_REFUSED = 3  # `compile --check`: a rule cannot be carried over
 
 @click.group()
 def rules() -> None:
-    """Check, list, test, explain and add rules.
+    """Check, list, test, explain, add, edit and disable rules.
 
     \b
     watcher rules check                    every mistake, with its place
     watcher rules test                     do they pass their examples?
     watcher rules explain session          why did it fire, or why not?
+    watcher rules edit session             in your editor
     watcher rules add mine --when "claude.five_hour > 80%" --clear "< 70%"
     """
 
@@ -518,6 +524,7 @@ def add(*, name: str | None, pack: str | None, dry_run: bool, **flags: Any) -> N
         raise UsageError(f"{path} is there already; give the rule another name, or edit that file") from error
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    Lock(own.state_dir).signal_holder()
     click.echo(f"written: {path}")
     if shipped_rules_end:
         click.echo("the default rules, in force while there were no others, no longer are: `watcher init` writes them")
@@ -614,6 +621,98 @@ def _validate_rule(path: str, text: str) -> list[Rule]:
 def _condition_key(rule: Rule) -> tuple[tuple[str, ...], timedelta]:
     """Equal for two rules that fire at the same moments, however they are written."""
     return tuple(str(level.when) for level in rule.levels), rule.pending_for
+
+
+# --- edit, disable -------------------------------------------------------------------------------------------------
+
+
+@rules.command(short_help="Open a rule in your editor, then check it.")
+@click.argument("rule", shell_complete=complete_rules)
+def edit(rule: str) -> None:
+    """Open the file of RULE in $VISUAL or $EDITOR, at its line where the editor can do that.
+
+    Afterwards all files are checked, and a running watcher loads them.
+
+    \b
+    Exit code:  0  no mistake
+               78  it was saved with a mistake: file, line and caret are shown
+    """
+    edit_and_check(*_find_own_rule(rule))
+
+
+@rules.command(short_help="Turn a rule into comments in its file.")
+@click.argument("rule", shell_complete=complete_rules)
+def disable(rule: str) -> None:
+    """Turn RULE into comments in its file; nothing else in the file changes. A running watcher drops it at once.
+
+    To enable it again, remove the `# ` before its lines.
+    """
+    path, line = _find_own_rule(rule)
+    try:
+        text = path.read_bytes().decode()
+        changed, end = comment_out_rule(text, rule, line)
+        new = path.resolve().with_name(f"{path.name}.new")  # a link stays one
+        create_private_file(new, "")
+        new.write_bytes(changed.encode())
+        shutil.copymode(path, new)
+        new.replace(path.resolve())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot change {path}: {getattr(error, 'strerror', None) or error}") from error
+    Lock(find_paths().state_dir).signal_holder()
+    click.echo(f"disabled {rule}: lines {line} to {end} of {path} are comments now; to enable it, remove each `# `")
+
+
+def comment_out_rule(text: str, name: str, line: int) -> tuple[str, int]:
+    """The text of a file with the rule that begins at `line` as comments, and the last line of the rule.
+
+    Raises:
+        UsageError: its lines cannot be told from the others.
+    """
+    lines = text.split("\n")
+    end = next((i for i in range(line, len(lines)) if _NEXT_TABLE_PATTERN.match(lines[i])), len(lines))
+    while not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#"):
+        end -= 1  # a comment before the next table belongs to that
+    lines[line - 1 : end] = [f"# {each}" if each.strip() else each for each in lines[line - 1 : end]]
+    changed = "\n".join(lines)
+    before, after = tomllib.loads(text.removeprefix("\ufeff")), {}
+    with suppress(tomllib.TOMLDecodeError):
+        after = {"rule": [], **tomllib.loads(changed.removeprefix("\ufeff"))}
+    if after != {**before, "rule": [each for each in before["rule"] if each.get("name") != name]}:
+        raise UsageError(f"the lines of `{name}` are not in one piece; use `watcher rules edit {name}`")
+    return changed, end
+
+
+_NEXT_TABLE_PATTERN = re.compile(r"""\s*\[(?!\[?\s*(rule|"rule"|'rule')\s*\.)""")
+
+
+def _find_own_rule(name: str) -> tuple[Path, int]:
+    """The file of a rule and its line, also in a file with mistakes.
+
+    Raises:
+        UsageError: there is none, or it is shipped.
+        ConfigError: mistakes hide it.
+    """
+    own = find_paths()
+    try:
+        rule = _find_rule(load_effective_config().rules, name)
+    except ConfigError:
+        pattern = re.compile(rf"""\s*name\s*=\s*["']{re.escape(name)}["']""")
+        for path in (*own.list_rule_files(), own.config_file):
+            lines = path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []
+            for number, line in enumerate(lines, 1):
+                if pattern.match(line):
+                    return path, number
+        raise
+    path = Path(rule.path)
+    if path in find_rule_packs().values():
+        remedy = (
+            f"take `{path.stem}` out of `use` under [rules] in {own.config_file}, then `watcher rules add --pack"
+            f" {path.stem}`"
+            if may_exist(own.config_file)
+            else "`watcher init`"
+        )
+        raise UsageError(f"`{name}` is in the shipped pack `{path.stem}`; for a copy that you can change: {remedy}")
+    return path, rule.line
 
 
 # --- compile --------------------------------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 """`watcher status`: what is known now. It answers at once, because it reads `status.json` and polls nothing."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from threading import Event
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec import structs
 
-from watcher.cli import BAR_FORMATS, completion, status_bar
+from watcher.cli import BAR_FORMATS, EXIT_INTERRUPTED, completion, status_bar
 from watcher.cli.context import find_paths, load_effective_config, load_own_providers, open_store, parse_with_providers
 from watcher.cli.output import get_output_width
 from watcher.cli.status_text import StatusFormatter
@@ -33,10 +35,18 @@ from watcher.system import clock
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import select
+    import termios
+    import tty
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 WATCH_EVERY_S = 2.0
+_KEY_EVERY_S = 0.1  # how often Windows is asked for a key
 _CURSOR_HOME, _CLEAR_LINE_END, _CLEAR_SCREEN_END = "\x1b[H", "\x1b[K", "\x1b[J"
 _PROVIDER_END_PATTERN = re.compile(r"[.\[]")
 
@@ -44,7 +54,7 @@ _PROVIDER_END_PATTERN = re.compile(r"[.\[]")
 @click.command()
 @click.argument("series", nargs=-1, shell_complete=completion.complete_series)
 @click.option("--json", "as_document", is_flag=True, help="The whole document (watcher.status.v1).")
-@click.option("--watch", is_flag=True, help="Show it live, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Show it live, until q or Ctrl-C.")
 @click.option("--refresh", is_flag=True, help="Poll first.")
 @click.option("--all", "every_provider", is_flag=True, help="List the providers without a login too.")
 @click.option("--format", "bar_format", type=click.Choice(BAR_FORMATS), help="For a status bar or its menu.")
@@ -60,7 +70,7 @@ def status(  # noqa: PLR0913 - one argument an option
     every_provider: bool,
     bar_format: str | None,
     template: str | None,
-) -> None:
+) -> int:
     """Show what is known now: usage, resets, alerts, problems.
 
     SERIES selects windows: claude, claude.five_hour, '*.weekly'. Without --refresh nothing is polled: you see the
@@ -75,6 +85,7 @@ def status(  # noqa: PLR0913 - one argument an option
     watcher status --format waybar       and "return-type": "json" for waybar
     watcher status --format swiftbar     a menu for SwiftBar, xbar and Argos
     set -g status-right '#(watcher status --format tmux)'     in ~/.tmux.conf
+    set -g status-right-length 120       there too: tmux cuts at 40 characters
     watcher status claude --template '{used_percent:.0f}% until {resets_at}'
     """
     _require_one_format(
@@ -94,20 +105,21 @@ def status(  # noqa: PLR0913 - one argument an option
         poll(own)
     if bar_format:
         status_bar.print_status_line(bar_format)
-        return
+        return 0
     document = load_status(own, clock.utc_now())
     if as_document:
         click.echo(format_json(select_windows(document, selectors)))
-        return
+        return 0
     require_match(document, selectors)
     if template is not None:
         formatter = StatusFormatter(document.generated_at, clock.LocalZone())
         for line in render_template_lines(select_windows(document, selectors), template, selectors, formatter):
             click.echo(status_bar.sanitize_line(line, sys.stdout.encoding or "ascii"))
     elif watch:
-        _watch(own, selectors, every_provider=every_provider)
+        return _watch(own, selectors, every_provider=every_provider)
     else:
         _print_selected(create_console(), document, selectors, own, every_provider=every_provider)
+    return 0
 
 
 def _require_one_format(formats: dict[str, bool]) -> None:
@@ -240,26 +252,36 @@ def _print_selected(
     print_table(console, select_windows(document, selectors), empty_message, every_provider=every_provider)
 
 
-def _watch(paths: Paths, selectors: Sequence[Selector], *, every_provider: bool) -> None:
+def _watch(paths: Paths, selectors: Sequence[Selector], *, every_provider: bool) -> int:
     console = create_console()
     if not console.is_terminal:
         raise click.UsageError("--watch needs a terminal; for a program there is --json")
 
     def draw_once() -> None:
         document = load_status(paths, clock.utc_now())
+        at = document.generated_at.astimezone(clock.LocalZone())
+        console.print(f"{at:%H:%M:%S}  q: quit\n", soft_wrap=True)
         _print_selected(console, document, selectors, paths, every_provider=every_provider)
 
-    run_live_display(console, draw_once)
+    with _read_keys() as is_quit:
+        return run_live_display(console, draw_once, is_quit)
 
 
-def run_live_display(
-    console: "Console", draw_once: Callable[[], None], wait: Callable[[float], object] | None = None
-) -> None:
-    """Draw every two seconds on a screen of its own, until Ctrl-C; the last picture stays in the terminal."""
-    wait = wait or Event().wait
+def run_live_display(console: "Console", draw_once: Callable[[], None], is_quit: Callable[[float], bool]) -> int:
+    """Draw every two seconds on a screen of its own; the last picture stays in the terminal.
+
+    Args:
+        console: the terminal.
+        draw_once: prints the picture.
+        is_quit: waits for so many seconds, or until the person ends it; whether that was so.
+
+    Returns:
+        The exit code: 0, or 130 after Ctrl-C.
+    """
+    code, is_over = 0, False
     try:
         with console.screen(hide_cursor=True):
-            while True:
+            while not is_over:
                 with console.capture() as frame:
                     draw_once()
                 rows = frame.get().splitlines()[: console.height - 1]
@@ -268,9 +290,44 @@ def run_live_display(
                     _CURSOR_HOME + "".join(f"{row}{_CLEAR_LINE_END}\n" for row in rows) + _CLEAR_SCREEN_END
                 )
                 console.file.flush()
-                wait(WATCH_EVERY_S)
+                is_over = is_quit(WATCH_EVERY_S)
     except KeyboardInterrupt:
-        draw_once()
+        code = EXIT_INTERRUPTED
+    draw_once()
+    return code
+
+
+@contextmanager
+def _read_keys() -> Iterator[Callable[[float], bool]]:
+    """Lets a terminal hand over each key at once: yields what waits so many seconds for `q`."""
+    if not sys.stdin.isatty():
+        yield Event().wait  # Ctrl-C alone ends it
+    elif sys.platform == "win32":
+        yield _wait_for_quit
+    else:
+        descriptor = sys.stdin.fileno()
+        before = termios.tcgetattr(descriptor)
+        try:
+            tty.setcbreak(descriptor)
+            yield _wait_for_quit
+        finally:
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+if sys.platform == "win32":
+
+    def _wait_for_quit(timeout_s: float) -> bool:
+        pause = Event()
+        for _ in range(round(timeout_s / _KEY_EVERY_S)):
+            if msvcrt.kbhit():
+                return msvcrt.getwch() in "qQ"
+            pause.wait(_KEY_EVERY_S)
+        return False
+else:
+
+    def _wait_for_quit(timeout_s: float) -> bool:
+        readable, _, _ = select.select([sys.stdin], [], [], timeout_s)
+        return bool(readable) and os.read(sys.stdin.fileno(), 64)[:1] in (b"q", b"Q", b"")  # b"": the terminal is gone
 
 
 # --- selected windows -----------------------------------------------------------------------------------------------
