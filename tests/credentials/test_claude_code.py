@@ -379,3 +379,45 @@ def test_each_config_folder_has_its_own_keychain_entry(tmp_path, named):
     [login] = claude_code.find_claude_code_credentials(host_info, str(folder) if named else None)
     assert login.token == "sk-ant-oat01-w"
     assert "Claude Code-credentials" not in asked  # that one is another account's
+
+
+def test_the_usual_folder_has_its_owner_whatever_the_shell_names(tmp_path):
+    write(tmp_path / USUAL, {"claudeAiOauth": LOGIN})
+    write(tmp_path / ".claude.json", {"oauthAccount": {"emailAddress": "me@example.com"}})
+    sign_in(tmp_path / "work", "sk-ant-oat01-w", "work@example.com")
+    shell = machine(tmp_path, CLAUDE_CONFIG_DIR=f"{tmp_path}/work")
+    [login] = claude_code.find_claude_code_credentials(shell, str(tmp_path / ".claude"))
+    assert login.account_name == "me@example.com"
+
+
+def test_a_login_that_is_kept_apart_belongs_to_the_owner_that_the_config_folder_names(tmp_path):
+    write(tmp_path / "secure/.credentials.json", {"claudeAiOauth": LOGIN})
+    write(tmp_path / ".claude.json", {"oauthAccount": {"emailAddress": "me@example.com"}})
+    env = {"CLAUDE_SECURESTORAGE_CONFIG_DIR": f"{tmp_path}/secure"}
+    [login] = claude_code.find_claude_code_credentials(machine(tmp_path, **env))
+    assert login.account_name == "me@example.com"
+
+
+def test_a_file_elsewhere_is_not_given_the_owner_of_the_folder_it_lies_in(tmp_path):
+    write(tmp_path / "other.json", {"claudeAiOauth": LOGIN})
+    write(tmp_path / ".claude.json", {"oauthAccount": {"emailAddress": "me@example.com"}})
+    [login] = claude_code.find_claude_code_credentials(machine(tmp_path), str(tmp_path / "other.json"))
+    assert login.account_name == ""
+
+
+@pytest.mark.parametrize(("has_own", "owner"), [(True, "named@example.com"), (False, "plain@example.com")])
+def test_the_two_keychain_entries_of_the_usual_folder_have_owners_of_their_own(tmp_path, has_own, owner):
+    folder = tmp_path / ".claude"
+    write(folder / ".claude.json", {"oauthAccount": {"emailAddress": "named@example.com"}})
+    write(tmp_path / ".claude.json", {"oauthAccount": {"emailAddress": "plain@example.com"}})
+    own = f"Claude Code-credentials-{sha256(str(folder).encode()).hexdigest()[:8]}"
+
+    def security(command):
+        if command.argv[3] == (own if has_own else "Claude Code-credentials"):
+            return CommandResult(exit_code=0, stdout=json.dumps({"claudeAiOauth": LOGIN}))
+        return CommandResult(exit_code=44)
+
+    [login] = claude_code.find_claude_code_credentials(
+        machine(tmp_path, "darwin", security, CLAUDE_CONFIG_DIR=str(folder))
+    )
+    assert login.account_name == owner

@@ -13,7 +13,7 @@ import contextlib
 import json
 import re
 import unicodedata
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +28,7 @@ from watcher.system.paths import expand_home
 
 SOURCE_NAME = "Claude Code"
 SIGN_IN_HINT = "run `claude` once"
+LOGIN_FILE = ".credentials.json"
 TOKEN_VARIABLES = ("CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_ACCESS_TOKEN")
 KEYCHAIN_SERVICES = ("Claude Code-credentials", "Claude Code")
 KEYCHAIN_TIMEOUT_S = 5.0
@@ -57,45 +58,50 @@ def find_claude_code_credentials(host_info: HostInfo, path: str | None = None) -
     if path is not None:
         named = Path(path)
         if named.is_dir():
-            return _find_in_folder(host_info, named, _list_services(host_info, named))
-        return _find_in_file(named, _read_account(host_info, named.parent))
+            return _find_in_folder(host_info, named)
+        return _find_in_file(named, read_account(named.parent) if named.name == LOGIN_FILE else {})
     xdg_config = get_absolute_path(host_info.env, "XDG_CONFIG_HOME") or host_info.home / ".config"
-    folders = list_config_folders(host_info)
-    if len(folders) > 1:
-        return collect_credentials(*(partial(_find_in_listed_folder, host_info, folder) for folder in folders))
+    (folder, owner_folder), *others = _list_config_folders(host_info)
+    if others:
+        folders = [folder, *(each for each, _ in others)]
+        return collect_credentials(*(partial(_find_in_listed_folder, host_info, each) for each in folders))
     return collect_credentials(
-        partial(_find_in_folder, host_info, folders[0], _list_services(host_info, folders[0])),
-        partial(_find_in_file, xdg_config / "claude-code" / "auth.json", _read_account(host_info, folders[0])),
+        partial(_find_in_folder, host_info, folder, owner_folder),
+        partial(_find_in_file, xdg_config / "claude-code" / "auth.json", read_account(owner_folder)),
         partial(_find_in_environment, host_info),
         stop_at_first=True,
     )
 
 
-def _find_in_folder(host_info: HostInfo, folder: Path, services: tuple[str, ...]) -> list[Credential]:
-    """The login of one config folder, in the Keychain or in its file, with the owner that the folder names."""
-    account = _read_account(host_info, folder)
+def _find_in_folder(host_info: HostInfo, folder: Path, owner_folder: Path | None = None) -> list[Credential]:
+    """The login of one config folder, in the Keychain or in its file, with the owner that `owner_folder` names.
+
+    Each folder has its own entry in the Keychain. The usual folder has the plain ones, and its own one too where
+    `CLAUDE_CONFIG_DIR` names it; then the owners of the two are in different files.
+    """
+    account = read_account(owner_folder or folder)
+    digest = sha256(unicodedata.normalize("NFC", str(folder)).encode()).hexdigest()[:8]
+    own, plain = (f"{KEYCHAIN_SERVICES[0]}-{digest}",), KEYCHAIN_SERVICES
+    entries: dict[tuple[str, ...], dict[str, Any]]
+    if folder != host_info.home / ".claude":
+        entries = {own: account}
+    elif host_info.env.get("CLAUDE_CONFIG_DIR") == str(folder):
+        entries = {own: _read_account([folder]), plain: _read_account([host_info.home])}
+    else:
+        entries = {plain: account}
     return collect_credentials(
-        partial(_find_in_keychain, host_info, services, account),
-        partial(_find_in_file, folder / ".credentials.json", account),
+        *(partial(_find_in_keychain, host_info, *entry) for entry in entries.items()),
+        partial(_find_in_file, folder / LOGIN_FILE, account),
         stop_at_first=True,
     )
 
 
 def _find_in_listed_folder(host_info: HostInfo, folder: Path) -> list[Credential]:
-    found = _find_in_folder(host_info, folder, _list_services(host_info, folder))
+    found = _find_in_folder(host_info, folder)
     if not found:
         what = "holds no login of Claude Code" if folder.is_dir() else "does not exist"
         raise NotSignedInError(f"{folder} {what}: look at CLAUDE_CONFIG_DIR")
     return found
-
-
-def _list_services(host_info: HostInfo, folder: Path) -> tuple[str, ...]:
-    """The Keychain's entries of a config folder: each folder has its own, and the usual one has a plain name too."""
-    digest = sha256(unicodedata.normalize("NFC", str(folder)).encode()).hexdigest()[:8]
-    own = f"{KEYCHAIN_SERVICES[0]}-{digest}"
-    if folder != host_info.home / ".claude":
-        return (own,)
-    return (own, *KEYCHAIN_SERVICES) if host_info.env.get("CLAUDE_CONFIG_DIR") else KEYCHAIN_SERVICES
 
 
 def find_in_opencode(host_info: HostInfo, path: str | None = None) -> list[Credential]:
@@ -105,7 +111,7 @@ def find_in_opencode(host_info: HostInfo, path: str | None = None) -> list[Crede
         NotSignedInError: the file or its entry exists and cannot be used.
     """
     if path is not None and Path(path).is_dir():
-        return []
+        path = str(Path(path) / "auth.json")
     entry = opencode.find_entry(host_info, "anthropic", path)
     if entry is None or (entry.kind != "oauth" and not _BARE_TOKEN.fullmatch(entry.token)):
         return []
@@ -120,39 +126,33 @@ def find_in_opencode(host_info: HostInfo, path: str | None = None) -> list[Crede
     ]
 
 
-def list_config_folders(host_info: HostInfo) -> list[Path]:
-    """The folders of Claude Code's logins: `CLAUDE_CONFIG_DIR` may list several, with commas, as for other tools."""
-    env = host_info.env
-    secure = env.get("CLAUDE_SECURESTORAGE_CONFIG_DIR")  # set but empty, it means the usual folder
-    named = env.get("CLAUDE_CONFIG_DIR", "") if secure is None else secure
-    if not named or Path(named).is_dir():
-        return [Path(named) if named else host_info.home / ".claude"]
-    listed = [expand_home(part.strip(), host_info.home) for part in named.split(",") if part.strip()]
-    return listed or [host_info.home / ".claude"]
+def _list_config_folders(host_info: HostInfo) -> list[tuple[Path, Path]]:
+    """The folders of Claude Code's logins, each with the folder that names its owner.
+
+    `CLAUDE_CONFIG_DIR` may list several, with commas, as for other tools.
+    """
+    usual, named = host_info.home / ".claude", host_info.env.get("CLAUDE_CONFIG_DIR", "")
+    parts = [named] if Path(named).is_dir() else [part.strip() for part in named.split(",")]
+    folders = [expand_home(part, host_info.home) for part in parts if part] or [usual]
+    secure = host_info.env.get("CLAUDE_SECURESTORAGE_CONFIG_DIR")  # set but empty, it means the usual folder
+    if secure is not None:
+        return [(Path(secure) if secure else usual, folders[0])]
+    return [(folder, folder) for folder in folders]
 
 
-def _read_account(host_info: HostInfo, folder: Path) -> dict[str, Any]:
-    """Who is signed in with a config folder; {} if that is unknown: a broken file costs nothing else."""
-    is_usual = folder.name == ".claude" and not host_info.env.get("CLAUDE_CONFIG_DIR")
-    for place in [folder, folder.parent] if is_usual else [folder]:
+def read_account(folder: Path) -> dict[str, Any]:
+    """Who is signed in with a config folder: in it, or beside it if it is `~/.claude` and no variable names it."""
+    return _read_account([folder, folder.parent] if folder.name == ".claude" else [folder])
+
+
+def _read_account(places: Sequence[Path]) -> dict[str, Any]:
+    """The account of the first `.claude.json` that names one; {} if none does: a broken file costs nothing else."""
+    for place in places:
         with contextlib.suppress(NotSignedInError):
             content = files.read_json(place / ".claude.json", hint=SIGN_IN_HINT) or {}
             if account := get_mapping(content, "oauthAccount"):
                 return account
     return {}
-
-
-def read_owner(folder: Path, home: Path) -> tuple[str, str]:
-    """The account id and email of a config folder's login; each is "" if the folder does not say it."""
-    places = [folder, home] if folder == home / ".claude" else [folder]
-    for place in places:
-        with contextlib.suppress(NotSignedInError):
-            content = files.read_json(place / ".claude.json", hint=SIGN_IN_HINT) or {}
-            account = get_mapping(content, "oauthAccount")
-            found = get_text(account, "accountUuid"), get_text(account, "emailAddress")
-            if any(found):
-                return found
-    return "", ""
 
 
 def _find_in_environment(host_info: HostInfo) -> list[Credential]:

@@ -64,7 +64,8 @@ def _find_owner(
     known = {each.account: each for each in store.accounts.load() if each.provider == claude.ID}
     default_folder = home / ".claude"
     folder = Path(_get_text(content, "folder") or default_folder)
-    account_id, email = claude_code.read_owner(folder, home)
+    account = claude_code.read_account(folder)
+    account_id, email = _get_text(account, "accountUuid"), _get_text(account, "emailAddress")
     owners = [_make_owner(login) for login in logins] or [_Owner(each.account, each.name) for each in known.values()]
     if not owners:
         return _Owner(account_id or email, email)
