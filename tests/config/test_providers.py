@@ -126,8 +126,10 @@ def test_a_plain_base_url_on_another_machine_is_a_mistake_unless_it_is_allowed(t
 
 def test_credentials_may_be_a_list(tmp_path):
     settings = load(tmp_path, '[providers.claude]\ncredentials = ["~/.claude", "/mnt/c/Users/me/.claude"]\n')
-    overrides = settings.providers["claude"].overrides
-    assert (overrides.credentials, overrides.further_credentials) == (
-        "/home/me/.claude",
-        ("/mnt/c/Users/me/.claude",),
-    )
+    assert settings.providers["claude"].overrides.credentials == ("/home/me/.claude", "/mnt/c/Users/me/.claude")
+
+
+@pytest.mark.parametrize("value", ['""', "[]", '["~/.claude", " "]'])
+def test_credentials_without_a_path_are_a_mistake(tmp_path, value):
+    with pytest.raises(ConfigError, match="write a path, or a list such as"):
+        load(tmp_path, f"[providers.claude]\ncredentials = {value}\n")

@@ -236,5 +236,5 @@ def test_a_file_named_that_is_not_there_is_no_login(tmp_path):
 def test_invalid_json_is_an_error_with_a_hint(tmp_path):
     path = write(tmp_path, "hosts.json", "{")
     with pytest.raises(NotSignedInError) as caught:
-        find_credentials(machine(tmp_path), Overrides(credentials=str(path)))
+        find_credentials(machine(tmp_path), Overrides(credentials=(str(path),)))
     assert str(caught.value) == f"{path} is not JSON: sign in to GitHub Copilot again in the editor"

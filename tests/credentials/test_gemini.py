@@ -228,9 +228,9 @@ def test_token_file_and_accounts_are_configurable(tmp_path):
     other = write(tmp_path, "other.json", {"accounts": [{"email": "o@example.com", "refreshToken": "1//o"}]})
     assert [each.account for each in find(tmp_path, Overrides(accounts=str(other)))] == ["o@example.com"]
     creds = write(tmp_path, "creds.json", {"access_token": "ya29.f", "refresh_token": "1//f"})
-    assert [each.token for each in find(tmp_path, Overrides(credentials=str(creds)))] == ["ya29.f"]
+    assert [each.token for each in find(tmp_path, Overrides(credentials=(str(creds),)))] == ["ya29.f"]
     auth = write(tmp_path, "auth.json", {"google": {"type": "oauth", "access": "ya29.o", "refresh": "1//o"}})
-    assert [each.token for each in find(tmp_path, Overrides(credentials=str(auth)))] == ["ya29.o"]
+    assert [each.token for each in find(tmp_path, Overrides(credentials=(str(auth),)))] == ["ya29.o"]
 
 
 def test_clients_come_from_the_environment_and_from_an_installed_cli(tmp_path):
@@ -257,7 +257,7 @@ def test_a_file_without_a_token_is_an_error(tmp_path):
 
 def test_a_named_file_is_known_by_its_shape(tmp_path):
     path = write(tmp_path, "named.json", {"accounts": [{"email": "o@example.com", "refreshToken": "1//o"}]})
-    assert [each.account for each in find(tmp_path, Overrides(credentials=str(path)))] == ["o@example.com"]
+    assert [each.account for each in find(tmp_path, Overrides(credentials=(str(path),)))] == ["o@example.com"]
 
 
 def test_a_named_accounts_file_that_is_missing_is_an_error(tmp_path):

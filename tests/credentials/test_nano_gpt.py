@@ -44,6 +44,6 @@ def test_a_key_or_a_file_may_be_named(tmp_path):
     write(tmp_path, "usual")
     other = write(tmp_path, "other", "other.json")
     assert [token for _, _, token in keys(tmp_path, Overrides(token="mine"))] == ["mine"]
-    assert [token for _, _, token in keys(tmp_path, Overrides(credentials=str(other)), NANOGPT_API_KEY="e")] == [
+    assert [token for _, _, token in keys(tmp_path, Overrides(credentials=(str(other),)), NANOGPT_API_KEY="e")] == [
         "other"
     ]

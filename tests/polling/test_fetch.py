@@ -13,6 +13,7 @@ from watcher.demo.server import FAULTS, Server, json_reply
 from watcher.errors import NotSignedInError, OfflineError, RateLimitedError, ServerError
 from watcher.polling import fetch
 from watcher.providers import Overrides, Provider, claude, codex, parsing
+from watcher.providers.registry import PROVIDERS
 from watcher.system import http
 
 NOW = datetime(2026, 1, 29, 15, tzinfo=UTC)
@@ -375,7 +376,7 @@ def test_nested_source_errors_are_flattened():
 
 def test_a_path_of_the_config_without_a_login_is_reported(tmp_path):
     home = surroundings(tmp_path)
-    missing = Overrides(credentials=str(tmp_path / "elsewhere.json"))
+    missing = Overrides(credentials=(str(tmp_path / "elsewhere.json"),))
     [failure] = fetch.find_logins(claude.PROVIDER, home, missing, now=lambda: NOW).failures
     path = tmp_path / "elsewhere.json"
     assert failure.message == f"{path} does not exist: look at `credentials` under [providers.claude]"
@@ -521,8 +522,7 @@ def test_a_list_of_folders_gives_an_account_for_each_and_names_what_is_missing(t
     sign_in(tmp_path / "work", "work")
     sign_in(tmp_path / "private", "me")
     overrides = Overrides(
-        credentials=str(tmp_path / "work"),
-        further_credentials=(str(tmp_path / "private" / ".credentials.json"), str(tmp_path / "gone")),
+        credentials=tuple(str(tmp_path / each) for each in ("work", "private/.credentials.json", "gone")),
     )
     found = fetch.find_logins(claude.PROVIDER, surroundings(tmp_path), overrides)
     assert [each.account_name for each in found.credentials] == ["work@example.com", "me@example.com"]
@@ -530,9 +530,35 @@ def test_a_list_of_folders_gives_an_account_for_each_and_names_what_is_missing(t
     assert failure.message == f"{tmp_path}/gone does not exist: look at `credentials` under [providers.claude]"
 
 
-def test_a_folder_of_codex_is_as_good_as_its_file(tmp_path):
-    (tmp_path / "codex").mkdir()
-    tokens = {"access_token": "at", "account_id": "acc-1"}
-    (tmp_path / "codex" / "auth.json").write_text(json.dumps({"tokens": tokens}))
-    found = fetch.find_logins(codex.PROVIDER, surroundings(tmp_path), Overrides(credentials=str(tmp_path / "codex")))
-    assert [each.token for each in found.credentials] == ["at"]
+FOLDERS = {
+    "claude": (".credentials.json", {"claudeAiOauth": {"accessToken": "sk-ant-oat01-a"}}),
+    "codex": ("auth.json", {"tokens": {"access_token": "at", "account_id": "acc-1"}}),
+    "copilot": ("apps.json", {"github.com:Iv1": {"oauth_token": "gho_a", "user": "me"}}),
+    "nano_gpt": ("auth.json", {"nano-gpt": {"type": "api", "key": "k-1"}}),
+    "gemini_cli": ("oauth_creds.json", {"access_token": "ya29.a", "refresh_token": "1//r"}),
+    "antigravity": ("antigravity-oauth-token", {"access_token": "ya29.b", "email": "me@example.com"}),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_is_as_good_as_the_file_in_it(tmp_path, name):
+    file, content = FOLDERS[name]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / file).write_text(json.dumps(content))
+    paths = tuple(str(tmp_path / each) for each in ("gone", "empty", "full"))
+    found = fetch.find_logins(PROVIDERS[name], surroundings(tmp_path), Overrides(credentials=paths))
+    assert [Path(each.path).name for each in found.credentials] == [file]
+    assert [each.message for each in found.failures] == [
+        f"{tmp_path}/gone does not exist: look at `credentials` under [providers.{name}]",
+        f"{tmp_path}/empty holds no login for {PROVIDERS[name].name}: look at `credentials` under [providers.{name}]",
+    ]
+
+
+def test_the_same_login_in_two_files_of_a_list_is_one_account(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "hosts.json").write_text('{"github.com": {"oauth_token": "gho_a", "user": "me"}}')
+    paths = (str(tmp_path / "a"), str(tmp_path / "b"))
+    found = fetch.find_logins(PROVIDERS["copilot"], surroundings(tmp_path), Overrides(credentials=paths))
+    assert ([each.account for each in found.credentials], found.failures) == (["me"], ())

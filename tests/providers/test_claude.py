@@ -67,10 +67,10 @@ def test_the_config_may_give_the_token_or_the_file(tmp_path):
     mine = tmp_path / "mine.json"
     for content in ({"claudeAiOauth": {"accessToken": "mine"}}, {"anthropic": {"type": "oauth", "access": "mine"}}):
         mine.write_text(json.dumps(content))
-        found = fetch.find_logins(PROVIDER, machine(tmp_path), Overrides(credentials=str(mine)))
+        found = fetch.find_logins(PROVIDER, machine(tmp_path), Overrides(credentials=(str(mine),)))
         assert [login.token for login in found.credentials] == ["mine"]
         assert found.failures == ()
-    found = fetch.find_logins(PROVIDER, machine(tmp_path), Overrides(token="given", credentials=str(mine)))
+    found = fetch.find_logins(PROVIDER, machine(tmp_path), Overrides(token="given", credentials=(str(mine),)))
     assert [(login.token, login.account) for login in found.credentials] == [("given", "")]
 
 

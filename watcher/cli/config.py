@@ -168,9 +168,8 @@ def _build_network_table(effective_config: Config) -> dict[str, Any]:
 
 def _build_provider_table(settings: ProviderSettings) -> dict[str, Any]:
     overrides = msgspec.structs.asdict(settings.overrides)
-    further = overrides.pop("further_credentials")
-    if further:
-        overrides["credentials"] = [overrides["credentials"], *further]
+    paths = settings.overrides.credentials
+    overrides["credentials"] = list(paths) if len(paths) > 1 else settings.overrides.login_path
     if overrides.get("token") is not None:
         overrides["token"] = MASK
     enabled = ENABLED_IF_FOUND if settings.enabled is None else settings.enabled

@@ -187,16 +187,18 @@ class _ConfigLoader:
             # the minimum interval spares the vendor's servers, not the user's own
             floor = min(floor, every or facts.default_interval)
         self._check_provider_specific_keys(provider, table)
-        listed = table.credentials if isinstance(table.credentials, list) else [table.credentials]
-        paths = [path for path in map(self._expand_path, listed) if path is not None]
+        named = [table.credentials] if isinstance(table.credentials, str) else table.credentials or []
+        if table.credentials is not None and not all(path.strip() for path in named or [""]):
+            self._file.add_problem(
+                ("providers", provider, "credentials"), '`credentials`: write a path, or a list such as ["~/.claude"]'
+            )
         return ProviderSettings(
             enabled=table.enabled,
             pace=make_pace(floor, facts.default_interval, facts.max_interval, every),
             base_url=table.base_url,
             insecure=table.insecure or facts.insecure,
             overrides=Overrides(
-                credentials=paths[0] if paths else None,
-                further_credentials=tuple(paths[1:]),
+                credentials=tuple(str(expand_home(path, self._home)) for path in named),
                 token=self._secrets.resolve_secret((*key_path, "token"), table.token),
                 database=self._expand_path(table.database),
                 accounts=self._expand_path(table.accounts),

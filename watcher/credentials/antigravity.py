@@ -169,7 +169,7 @@ def find_own_login(host_info: HostInfo) -> list[Credential]:
         UnusableSourceError: one of them cannot be used; it carries the login of the other.
     """
     return files.collect_credentials(
-        lambda: _find_in_keyring(host_info), lambda: _find_in_token_file(host_info), stop_at_first=True
+        lambda: _find_in_keyring(host_info), lambda: find_in_token_file(host_info.home / TOKEN_FILE), stop_at_first=True
     )
 
 
@@ -229,8 +229,8 @@ def _decode_text(data: bytes) -> str:
     return data.decode("utf-16-le" if b"\0" in data else "utf-8", "replace").lstrip("\ufeff").strip()
 
 
-def _find_in_token_file(host_info: HostInfo) -> list[Credential]:
-    path = host_info.home / TOKEN_FILE
+def find_in_token_file(path: Path) -> list[Credential]:
+    """The login of Antigravity 2.x or `agy` in a file; [] if there is no such file."""
     text = files.read_text(path, hint=OWN_SIGN_IN_HINT)
     if text is None:
         return []

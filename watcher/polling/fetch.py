@@ -96,15 +96,6 @@ class FoundLogins(Struct, frozen=True, kw_only=True):
 # --- logins ---------------------------------------------------------------------------------------------------------
 
 
-LOGIN_FILES = {
-    "codex": ("auth.json",),
-    "copilot": ("apps.json", "hosts.json", "auth.json"),
-    "nano_gpt": ("auth.json",),
-    "gemini_cli": ("oauth_creds.json",),
-}
-"""Provider -> its login's file in a tool's folder. Claude's is in the folder or in the Keychain."""
-
-
 def find_logins(
     provider: Provider,
     host_info: HostInfo,
@@ -118,8 +109,7 @@ def find_logins(
     found: Sequence[Credential] = ()
     overrides = overrides or Overrides()
     try:
-        paths = [path for path in (overrides.credentials, *overrides.further_credentials) if path is not None]
-        sources = [partial(_find_at_path, provider, host_info, overrides, path) for path in paths]
+        sources = [partial(_find_at_path, provider, host_info, overrides, path) for path in overrides.credentials]
         found = collect_credentials(*sources) if sources else provider.find_credentials(host_info, overrides)
         if not found and overrides.accounts:
             errors = (_make_no_login_error(provider, "accounts", Path(overrides.accounts)),)
@@ -140,17 +130,15 @@ def _find_at_path(provider: Provider, host_info: HostInfo, overrides: Overrides,
     Raises:
         NotSignedInError: there is none.
     """
-    found = provider.find_credentials(host_info, replace(overrides, credentials=_find_login_file(provider, path)))
+    paths = [str(file) for name in provider.login_files if (file := Path(path, name)).is_file()]
+    if not paths and not (provider.login_files and Path(path).is_dir()):
+        paths = [path]
+    found = collect_credentials(
+        *(partial(provider.find_credentials, host_info, replace(overrides, credentials=(each,))) for each in paths)
+    )
     if not found:
         raise _make_no_login_error(provider, "credentials", Path(path))
     return found
-
-
-def _find_login_file(provider: Provider, path: str) -> str:
-    """The file with the login in a folder of the tool; the path itself where it is none, or has no such file."""
-    folder = Path(path)
-    names = LOGIN_FILES.get(provider.id, ())
-    return next((str(folder / name) for name in names if (folder / name).is_file()), path)
 
 
 def _clean_credential(credential: Credential) -> Credential:

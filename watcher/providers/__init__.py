@@ -26,8 +26,7 @@ ProviderState = MutableMapping[str, Any]
 class Overrides(Struct, frozen=True, kw_only=True):
     """What the user set under `[providers.X]` in place of the usual places; None or empty: nothing."""
 
-    credentials: str | None = None  # path of the file or folder with the login
-    further_credentials: tuple[str, ...] = ()  # more of them, each with a login of its own
+    credentials: tuple[str, ...] = ()  # files or folders with a login each; a provider is given one at a time
     token: str | None = None  # the secret itself, already resolved
     database: str | None = None  # antigravity: state.vscdb
     accounts: str | None = None  # gemini_cli, antigravity: antigravity-accounts.json
@@ -35,6 +34,11 @@ class Overrides(Struct, frozen=True, kw_only=True):
     source: str | None = None  # antigravity: cache, server or auto; None: its own login, else the cache
     user_agent: str | None = None  # codex: the User-Agent to send
     reset_credits: bool | None = None  # codex: whether to request the reset credits
+
+    @property
+    def login_path(self) -> str | None:
+        """The file or folder to read in place of the usual ones."""
+        return next(iter(self.credentials), None)
 
 
 class Provider(Struct, frozen=True, kw_only=True):
@@ -52,6 +56,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     max_interval: timedelta  # never polled less often, apart from cooldowns
     status_page: str = ""  # the vendor's Statuspage: its api/v2/status.json; empty: none
     addresses: tuple[str, ...] = ()  # what is asked with the login
+    login_files: tuple[str, ...] = ()  # where the login is in a folder that the user named
     token_places: tuple[str, ...] = ()  # where the login is looked for, as a file of a provider writes it
     path: str = ""  # the person's own file that defines it
     insecure: bool = False  # its addresses may be without TLS

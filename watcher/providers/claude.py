@@ -47,7 +47,7 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
     """Claude logins, OpenCode's first."""
     if overrides.token:
         return [Credential(provider=ID, source_name="config", path="config", token=overrides.token)]
-    path = overrides.credentials
+    path = overrides.login_path
     sources = [
         partial(claude_code.find_in_opencode, host_info, path),
         partial(claude_code.find_claude_code_credentials, host_info, path),

@@ -39,8 +39,8 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
     """GitHub logins, OpenCode's first, each once."""
     if overrides.token:
         return [copilot.make_credential("config", "config", overrides.token)]
-    if overrides.credentials:
-        return copilot.merge_duplicates(copilot.find_in_file(host_info, overrides.credentials))
+    if overrides.login_path:
+        return copilot.merge_duplicates(copilot.find_in_file(host_info, overrides.login_path))
     sources = (copilot.find_in_opencode, copilot.find_in_keychain, copilot.find_in_editors, copilot.find_in_gh)
     return collect_credentials(*(partial(source, host_info) for source in sources), select=copilot.merge_duplicates)
 
@@ -215,6 +215,7 @@ PROVIDER = Provider(
     status_page="https://www.githubstatus.com/api/v2/status.json",
     sign_in_hint=SIGN_IN_HINT,
     primary_windows=("premium_interactions", CREDITS_WINDOW),
+    login_files=("auth.json", "hosts.json", "apps.json", "hosts.yml"),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
     min_interval=timedelta(minutes=5),

@@ -27,8 +27,8 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
     """Google logins, OpenCode's first, each account once."""
     if overrides.token:
         return [Credential(provider=ID, source_name="config", path="config", token=overrides.token)]
-    if overrides.credentials:
-        sources = [partial(gemini.find_in_file, host_info, overrides.credentials)]
+    if overrides.login_path:
+        sources = [partial(gemini.find_in_file, host_info, overrides.login_path)]
     elif overrides.accounts:
         sources = [partial(gemini.find_in_accounts, host_info, overrides.accounts)]
     else:
@@ -99,6 +99,7 @@ PROVIDER = Provider(
     addresses=("https://cloudcode-pa.googleapis.com/v1internal:retrieveUserQuota",),
     sign_in_hint="run `gemini` once",
     primary_windows=(),
+    login_files=("oauth_creds.json", "auth.json", "antigravity-accounts.json"),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
     min_interval=timedelta(minutes=2),

@@ -64,8 +64,8 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
     """Keys, OpenCode's first."""
     if overrides.token:
         return [_make_credential("config", "config", overrides.token)]
-    sources = [partial(_find_in_opencode, host_info, overrides.credentials)]
-    if not overrides.credentials:
+    sources = [partial(_find_in_opencode, host_info, overrides.login_path)]
+    if not overrides.login_path:
         sources.append(partial(_find_in_environment, host_info))
     return collect_credentials(*sources)
 
@@ -242,6 +242,7 @@ PROVIDER = Provider(
     addresses=(f"{BASE_URL}/api/subscription/v1/usage", f"{BASE_URL}/api/check-balance"),
     sign_in_hint=SIGN_IN_HINT,
     primary_windows=("daily", "weekly_input_tokens", "monthly"),
+    login_files=("auth.json",),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
     min_interval=timedelta(minutes=1),

@@ -183,7 +183,7 @@ def _make_provider(summary: ProviderSummary, load: Any) -> Provider:
 def _find_credentials(summary: ProviderSummary, host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
     """The token of the config, else the one of the first place that has it."""
     found = places.Token("config", "config", overrides.token) if overrides.token else None
-    found = found or places.find_token(host_info, summary.token, _search, overrides.credentials)
+    found = found or places.find_token(host_info, summary.token, _search, overrides.login_path)
     if found is None:
         return []
     names = (match[1] for url in summary.urls for match in PLACEHOLDER_PATTERN.finditer(url) if ":" in match[1])

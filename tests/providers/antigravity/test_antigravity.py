@@ -116,6 +116,21 @@ def test_another_database_may_be_named(tmp_path, database):
     assert used(asked(tmp_path, Overrides(database=str(elsewhere)))) == {"a": 50.0}
 
 
+def test_credentials_may_name_a_cache_or_the_folder_that_holds_it(tmp_path, database):
+    editor = tmp_path / "editor"
+    database.parents[2].rename(editor)
+    for path in (editor, editor / "User/globalStorage/state.vscdb"):
+        assert used(asked(tmp_path, Overrides(credentials=(str(path),)))) == {"a": 50.0}
+
+
+def test_credentials_may_name_accounts(tmp_path):
+    path = tmp_path / "antigravity-accounts.json"
+    path.write_text('{"accounts": [{"email": "me@example.com", "refreshToken": "1//r"}]}')
+    around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=no_program, read_database=no_program)
+    found = fetch.find_logins(PROVIDER, around, Overrides(credentials=(str(path),)))
+    assert [(each.account, each.path) for each in found.credentials] == [("me@example.com", str(path))]
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "words"),
     [

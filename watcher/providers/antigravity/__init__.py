@@ -10,6 +10,7 @@ import json
 from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from msgspec import structs
@@ -17,7 +18,7 @@ from msgspec import structs
 from watcher.core.model import Reading, Request, Response, Snapshot
 from watcher.credentials import Credential, HostInfo, gemini
 from watcher.credentials import antigravity as antigravity_logins
-from watcher.credentials.antigravity import ANTIGRAVITY_POOLS
+from watcher.credentials.antigravity import ACCOUNTS_FILE, ANTIGRAVITY_POOLS, TOKEN_FILE
 from watcher.credentials.files import UnusableSourceError, collect_credentials
 from watcher.errors import (
     ExpiredError,
@@ -38,6 +39,8 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
     Raises:
         UnusableSourceError: a place cannot be used; it carries the logins of the others.
     """
+    if overrides.login_path is not None and overrides.source != "server":
+        return _find_in_named_file(host_info, overrides.login_path)
     servers = antigravity_logins.find_servers(host_info) if overrides.source in ("server", "auto") else []
     if overrides.source == "server":
         return servers or [antigravity_logins.NOT_RUNNING]
@@ -54,14 +57,25 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
         return error.credentials
 
 
+def _find_in_named_file(host_info: HostInfo, path: str) -> Sequence[Credential]:
+    """The login in a file that the user named: a cache, accounts of the plugin, or a token file."""
+    if path.endswith(".vscdb"):
+        return _find_cache(host_info, Overrides(database=path))
+    if Path(path).name == ACCOUNTS_FILE:
+        return find_account_only(host_info, path, "no cache was found")
+    return _add_clients(host_info, antigravity_logins.find_in_token_file(Path(path)))
+
+
 def _find_own_login(host_info: HostInfo) -> Sequence[Credential]:
+    try:
+        return _add_clients(host_info, antigravity_logins.find_own_login(host_info))
+    except UnusableSourceError as error:
+        raise UnusableSourceError(_add_clients(host_info, error.credentials), error.errors) from None
+
+
+def _add_clients(host_info: HostInfo, found: Sequence[Credential]) -> list[Credential]:
     clients = gemini.find_clients(host_info.env)
     extra = {FALLBACK_REASON_KEY: "", **({gemini.CLIENTS_KEY: json.dumps(clients)} if clients else {})}
-    try:
-        found = antigravity_logins.find_own_login(host_info)
-    except UnusableSourceError as error:
-        found = [structs.replace(each, extra={**each.extra, **extra}) for each in error.credentials]
-        raise UnusableSourceError(found, error.errors) from None
     return [structs.replace(each, extra={**each.extra, **extra}) for each in found]
 
 
@@ -137,6 +151,7 @@ PROVIDER = Provider(
     usage_page="https://antigravity.google",
     sign_in_hint=cache.SIGN_IN_HINT,
     primary_windows=(),
+    login_files=(TOKEN_FILE.name, "User/globalStorage/state.vscdb", ACCOUNTS_FILE),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
     min_interval=timedelta(seconds=30),

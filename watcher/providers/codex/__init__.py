@@ -117,7 +117,7 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
     """
     if overrides.token:
         return _select_usable([codex.make_credential_from_token(overrides.token)], overrides)
-    path = overrides.credentials
+    path = overrides.login_path
     finders = codex.find_opencode_credentials, codex.find_codex_credentials
     sources = [partial(find, host_info, path) for find in finders]
     if path is None:
@@ -133,7 +133,7 @@ def _select_usable(credentials: Sequence[Credential], overrides: Overrides) -> l
     known = {name.lower() for each in live for name in (each.account, each.account_name)} - {""}
     cached = [each for each in useful if CACHED_USAGE_KEY in each.extra]
     usable = live + [each for each in cached if not known & {each.account.lower(), each.account_name.lower()}]
-    return usable or logins[: 1 if overrides.token or overrides.credentials else 0]
+    return usable or logins[: 1 if overrides.token or overrides.login_path else 0]
 
 
 def _apply_overrides(extra: Mapping[str, str], overrides: Overrides) -> dict[str, str]:
@@ -202,6 +202,7 @@ PROVIDER = Provider(
     status_page="https://status.openai.com/api/v2/status.json",
     sign_in_hint=SIGN_IN_HINT,
     primary_windows=("five_hour", "weekly", "monthly", "individual_limit"),
+    login_files=("auth.json",),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
     min_interval=timedelta(minutes=2),
