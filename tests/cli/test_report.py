@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 import zlib
-from datetime import timedelta
+from datetime import UTC, timedelta
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -16,10 +16,18 @@ from msgspec.structs import replace
 
 from tests.cli import sample_history
 from tests.cli.charts.samples import LAST_DAY, make_track
+from tests.cli.sample_history import NOW
+from tests.core.samples import premium, reading
 from tests.doctor.host import SECRETS
+from watcher import pipeline
 from watcher.cli import app
-from watcher.cli.report import render_window
+from watcher.cli.charts import TimeRange
+from watcher.cli.report import _estimate_exhaustion, _fit_range, render_window
+from watcher.config import loader
 from watcher.core.engine.timeline import WindowPeriod
+from watcher.core.model import Snapshot, WindowKind
+from watcher.status.document import WindowStatus
+from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import clock
 from watcher.system.paths import Paths
 
@@ -81,7 +89,8 @@ def test_the_page_has_windows_pace_alerts_and_what_was_spent(home, tmp_path):
     words = read_words(write_report(tmp_path))
     assert "AI usage, last 7 days 25 Feb 2026 to 4 Mar 2026" in words
     assert "4 windows watched" in words
-    assert "57 % spent before a reset, on average" in words
+    assert words.index("Fires now rule") < words.index("Runs out next") < words.index("Alerts rule")
+    assert words.index("Alerts rule") < words.index("Claude max 5-hour window")
     assert "Claude max 5-hour window" in words
     assert "now 63 %" in words
     assert "reset resets in 2 h (11:00)" in words
@@ -91,6 +100,50 @@ def test_the_page_has_windows_pace_alerts_and_what_was_spent(home, tmp_path):
     assert "balance now" not in words
     assert "fires now" in words
     assert "a triangle, an alert fired" in words
+
+
+def test_what_runs_out_next_is_listed_by_time(home, tmp_path):
+    own = WindowStatus(
+        window="five_hour", series="claude.five_hour", kind="session", label="", used_percent=50.0, used=None,
+        limit=None, remaining=None, unit="", unlimited=False, resets_at=NOW + timedelta(hours=4),
+        window_seconds=18000, stale=False,
+        projected_percent=150.0,
+    )  # fmt: skip
+    assert _estimate_exhaustion(own, NOW) == NOW + timedelta(hours=2)
+    for other in (
+        replace(own, projected_percent=99.0),
+        replace(own, projected_percent=None),
+        replace(own, used_percent=100.0),
+        replace(own, stale=True),
+        replace(own, resets_at=NOW),
+    ):
+        assert _estimate_exhaustion(other, NOW) is None
+    sample_history.live(home)
+    words = read_words(write_report(tmp_path)).partition("Runs out next")[2]
+    assert words.startswith(" window used runs out reset Claude, 5-hour window 63 % in ")
+
+
+def test_unlimited_windows_are_a_line_of_text(home, tmp_path):
+    sample_history.live(home)
+    settings = loader.load_config(home, lambda text: text, tmp_path)
+    store = Store(home.state_dir / DATABASE_FILE_NAME, now=NOW)
+    chat = reading(window="chat", kind=WindowKind.MONTHLY, label="Chat", used_percent=None, unlimited=True)
+    snapshot = Snapshot(provider="copilot", at=NOW, readings=(premium(190), chat))
+    pipeline.process_result(store, settings, snapshot, now=NOW, every=timedelta(minutes=15))
+    store.close()
+    text = write_report(tmp_path)
+    assert "Unlimited: Chat." in read_words(text)
+    assert text.count("<svg") == 4
+
+
+def test_pictures_begin_with_the_first_reading():
+    track = make_track(10, 20, 30)
+    first = track.usage_history.points[0].at
+    week = TimeRange(start=first - timedelta(days=6), end=first + timedelta(days=1), tz=UTC)
+    assert _fit_range([track], week).start == first
+    assert _fit_range([track], replace(week, start=first + timedelta(hours=1))).start == first + timedelta(hours=1)
+    assert _fit_range([], week) == week
+    assert _fit_range([track], replace(week, end=first + timedelta(minutes=1))).start < first - timedelta(hours=5)
 
 
 def test_an_alert_has_its_beginning_length_and_end(home, tmp_path):

@@ -52,7 +52,7 @@ def test_a_database_without_the_file_is_read_once(serving, form):
 @pytest.mark.usefixtures("still_clock")
 def test_the_quick_way_and_clicks_way_say_the_same(served):
     quick, slow = served.watcher("status", "--format", "line"), served.watcher("-v", "status", "--format", "line")
-    assert quick.stdout.startswith("antigravity ")
+    assert quick.stdout.startswith("claude 83%! ")  # it fires
     assert quick.stdout == slow.stdout
 
 

@@ -6,7 +6,7 @@ The page is one file for light, dark and print, without scripts. A policy in its
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
@@ -20,7 +20,7 @@ from watcher.cli.history import build_tracks, format_series_name, get_provider_p
 from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
 from watcher.core.engine.timeline import AlertPeriod, WindowPeriod, build_alert_periods, mean_used_percent
-from watcher.core.model import AlertPhase
+from watcher.core.model import AlertPhase, Series
 from watcher.errors import UsageError
 from watcher.providers.registry import PROVIDERS
 from watcher.status.builder import ConfigFacts, build_status
@@ -28,6 +28,7 @@ from watcher.status.document import AccountStatus, WindowStatus
 from watcher.system import clock
 
 MAX_ALERTS = 200
+_MIN_SPAN = timedelta(hours=6)
 _MAX_OPEN_RESETS = 8  # more would push everything else off the screen
 _NUMERIC_HEADERS = {"spent", "left unused", "used"}
 _LEGEND = (
@@ -85,15 +86,18 @@ def _render_report(time_range: TimeRange, days: int) -> str:
     title = f"AI usage, last {formatting.format_amount(days, 'days')}"
     made_at = format_timestamp(time_range.end, time_range.tz)
     latest_first = [(period, names[period.series]) for period in reversed(periods)]
+    time_range, dates = _fit_range(drawn, time_range), format_dates(time_range)
     body = element(
         "body",
-        element("header", element("h1", title), element("p", format_dates(time_range))),
+        element("header", element("h1", title), element("p", dates)),
         element(
             "main",
             element("ul", *_render_key_figures(drawn, periods), class_="figures"),
+            _render_alerts("Fires now", [each for each in latest_first if each[0].is_firing], time_range),
+            _render_next([(key, status) for key, status in accounts if status.ok], drawn, time_range),
+            _render_alerts("Alerts", latest_first[:MAX_ALERTS], time_range),
             *([element("p", _LEGEND, class_="key")] if drawn else []),
             *(_render_account(key, status, drawn, time_range, several) for key, status in accounts),
-            _render_alerts(latest_first[:MAX_ALERTS], time_range),
         ),
         element(
             "footer",
@@ -104,17 +108,21 @@ def _render_report(time_range: TimeRange, days: int) -> str:
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
+def _fit_range(drawn: Sequence[Track], time_range: TimeRange) -> TimeRange:
+    """The time from the first reading on: a new watcher's pictures are not empty for days."""
+    first = min((track.usage_history.points[0].at for track in drawn), default=time_range.start)
+    start = max(time_range.start, min(first, time_range.end - _MIN_SPAN))
+    return TimeRange(start=start, end=time_range.end, tz=time_range.tz)
+
+
 def _render_key_figures(drawn: Sequence[Track], alert_periods: Sequence[AlertPeriod]) -> Iterator[Markup]:
     resets = [period for track in drawn for period in track.usage_history.periods]
-    spent = mean_used_percent(resets)
     peaks = [(point.used_percent or 0.0, track.name) for track in drawn if (point := track.usage_history.peak)]
     figures = [
         (str(len(drawn)), "window watched" if len(drawn) == 1 else "windows watched"),
         (str(len(alert_periods)), "alert" if len(alert_periods) == 1 else "alerts"),
         (str(len(resets)), "reset" if len(resets) == 1 else "resets"),
     ]
-    if spent is not None:
-        figures.append((formatting.format_percent(spent), "spent before a reset, on average"))
     if peaks:
         percent, name = max(peaks)
         figures.append((formatting.format_percent(percent), f"at most: {name}"))
@@ -133,11 +141,16 @@ def _render_account(
     name = status_text.format_account_name(status, names, multi_account_providers)
     problem = StatusFormatter(time_range.end, time_range.tz).format_problem(status)
     windows = {window.window: window for window in status.windows}
+    own = [track for track in drawn if (track.usage_history.series.provider, track.usage_history.series.account) == key]
+    unlimited = [track for track in own if all(point.reading.unlimited for point in track.usage_history.points)]
     cards = [
-        render_window(track, windows.get(series.window), time_range)
-        for track in drawn
-        if ((series := track.usage_history.series).provider, series.account) == key
+        render_window(track, windows.get(track.usage_history.series.window), time_range)
+        for track in own
+        if track not in unlimited
     ]
+    if unlimited:
+        labels = [track.usage_history.label or track.usage_history.series.window for track in unlimited]
+        cards.append(element("p", f"Unlimited: {', '.join(labels)}."))
     return element(
         "section",
         element("h2", name, *([element("small", status.plan)] if status.plan else [])),
@@ -165,7 +178,7 @@ def render_window(track: Track, window: WindowStatus | None, time_range: TimeRan
         } | facts
     parts = [
         element("h3", history.label or history.series.window),
-        element("div", render_panel(track, time_range), class_="wide"),
+        element("div", render_panel(track, time_range), class_="wide newest"),
         element(
             "dl", *(element("div", element("dt", name), element("dd", fact)) for name, fact in facts.items() if fact)
         ),
@@ -191,7 +204,39 @@ def _format_reset(period: WindowPeriod, time_range: TimeRange) -> tuple[str, ...
     )
 
 
-def _render_alerts(named_periods: Sequence[tuple[AlertPeriod, str]], time_range: TimeRange) -> Markup:
+def _render_next(
+    accounts: Sequence[tuple[tuple[str, str], AccountStatus]], drawn: Sequence[Track], time_range: TimeRange
+) -> Markup:
+    """The windows that run out before their reset if use goes on as in the last hours, the next one first."""
+    names = {track.usage_history.series: track.name for track in drawn}
+    formatter = StatusFormatter(time_range.end, time_range.tz)
+    found = []
+    for (provider, account), status in accounts:
+        for window in status.windows:
+            at = _estimate_exhaustion(window, time_range.end)
+            name = names.get(Series(provider=provider, account=account, window=window.window))
+            if at is not None and name is not None:
+                runs_out = f"{formatter.format_until(at)} ({formatter.format_time(at)})"
+                found.append(
+                    (at, (name, status_text.format_used_percent(window), runs_out, formatter.format_reset(window)))
+                )
+    rows = [row for _, row in sorted(found)]
+    nothing = element("p", "At the present rate, no window runs out before its reset.")
+    table = _render_table(("window", "used", "runs out", "reset"), rows) if rows else nothing
+    return element("section", element("h2", "Runs out next"), table)
+
+
+def _estimate_exhaustion(window: WindowStatus, now: datetime) -> datetime | None:
+    """When a window is used up, by its projection; None: not before its reset, or unknown."""
+    used, projected, resets_at = window.used_percent, window.projected_percent, window.resets_at
+    if used is None or projected is None or resets_at is None or window.stale or window.unlimited:
+        return None
+    if not used < FULL_PERCENT < projected or resets_at <= now:
+        return None
+    return now + (resets_at - now) * ((FULL_PERCENT - used) / (projected - used))
+
+
+def _render_alerts(title: str, named_periods: Sequence[tuple[AlertPeriod, str]], time_range: TimeRange) -> Markup:
     rows = []
     for period, name in named_periods:
         if period.until is not None:
@@ -206,7 +251,8 @@ def _render_alerts(named_periods: Sequence[tuple[AlertPeriod, str]], time_range:
         at = format_timestamp(period.since, time_range.tz)
         rows.append((element("span", badge, period.rule), name, at, lasted, used))
     table = _render_table(("rule", "window", "from", "for", "used"), rows)
-    return element("section", element("h2", "Alerts"), table if rows else element("p", "No alert fired in this time."))
+    nothing = "Nothing fires now." if title == "Fires now" else "No alert fired in this time."
+    return element("section", element("h2", title), table if rows else element("p", nothing))
 
 
 def _render_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
@@ -251,6 +297,7 @@ def _make_style_sheet() -> str:
         "svg{display:block;width:100%;min-width:34rem;height:auto}"
         "dl{display:flex;flex-wrap:wrap;gap:.4rem 2rem;margin:.5rem 0 0}dt{font-size:.8rem}dd{margin:0}"
         "details{margin-top:.75rem}summary{cursor:pointer;color:var(--line)}"
+        ".newest{direction:rtl}.newest>svg{direction:ltr}"  # begins scrolled to the right, without a script
         ".wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}"
         "th,td{text-align:left;padding:.35rem .75rem .35rem 0;border-bottom:1px solid var(--rule);vertical-align:top}"
         "th{color:var(--muted);font-weight:600}"

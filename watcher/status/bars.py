@@ -80,14 +80,14 @@ def is_stale(
 
 
 def format_line(document: Document, now: datetime) -> str:
-    """`claude 82%! 1h40m · codex 12% 3h05m`: the primary window of each account. `!`: an alert fires, `?`: old."""
-    return " · ".join(_format_account(account, now) for account in _list_accounts(document, now)) or _NO_READINGS
+    """`claude 82%! 1h40m · codex 12% 3h05m`: each account's primary window, the worst first. `!`: fires, `?`: old."""
+    return " · ".join(_format_account(account, now) for account in _list_worst_first(document, now)) or _NO_READINGS
 
 
 def format_tmux(document: Document, now: datetime) -> str:
     """The same with tmux colours: what fires in the colour of its severity, what is old in grey."""
     parts = []
-    for account in _list_accounts(document, now):
+    for account in _list_worst_first(document, now):
         text = _format_account(account, now).replace("#", "##")
         has_alert = account.severity is not None and account.primary_window is not None
         colour = _COLOURS[account.severity or "info"] if has_alert else "colour244" if account.is_old else ""
@@ -215,6 +215,12 @@ def _list_accounts(document: Document, now: datetime) -> list[_Account]:
         _build_account(account, document["alerts"], now, is_only=providers.count(account["provider"]) == 1)
         for account in document["providers"]
     ]
+
+
+def _list_worst_first(document: Document, now: datetime) -> list[_Account]:
+    """The accounts, with the highest severity first: a bar may have no room for all."""
+    ranks = [None, *_COLOURS]
+    return sorted(_list_accounts(document, now), key=lambda account: -ranks.index(account.severity))
 
 
 def _build_account(account: Document, alerts: list[Document], now: datetime, *, is_only: bool) -> _Account:
