@@ -1,28 +1,22 @@
 """The ways out of a running daemon: a scrape, a text file, a push."""
 
 import itertools
-import json
-import os
-import shutil
 import socket
 import stat
-import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 
-from tests.prometheus.tools import find_free_port, needs
+from tests.prometheus.tools import ask, find_free_port, needs, pushing_world, running_prometheus
 from tests.world import HOOK, SESSION, START, made
 from watcher.core.model import Response
 from watcher.errors import OfflineError, TimedOutError
 from watcher.prometheus.exporter import judge_push_response
 from watcher.status.document import read_status
-from watcher.system import http
 
 M, S = timedelta(minutes=1), timedelta(seconds=1)
 
@@ -219,85 +213,25 @@ def test_an_answer_is_judged_by_its_status(status, body, delivered, permanent):
     assert (result.delivered, result.permanent) == (delivered, permanent)
 
 
-@pytest.fixture
-def prometheus(tmp_path):
-    """A real Prometheus that takes pushes; yields its address."""
-    port = find_free_port()
-    folder = tmp_path / "prometheus"
-    folder.mkdir()
-    (folder / "p.yml").write_text("global: {scrape_interval: 1h}\n")
-    program = subprocess.Popen(
-        [
-            shutil.which("prometheus") or "prometheus",
-            f"--config.file={folder}/p.yml",
-            f"--storage.tsdb.path={folder}/data",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--web.enable-remote-write-receiver",
-            "--storage.tsdb.allow-overlapping-blocks",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with suppress(OSError), urllib.request.urlopen(f"{address}/-/ready", timeout=1):
-                break
-            time.sleep(0.1)
-        yield address
-    finally:
-        program.terminate()
-        program.wait(10)
-
-
-def query(address, expression, at):
-    parameters = urllib.parse.urlencode({"query": expression, "time": at.timestamp()})
-    with urllib.request.urlopen(f"{address}/api/v1/query?{parameters}", timeout=5) as answer:
-        return json.load(answer)["data"]["result"]
-
-
 @needs("prometheus")
 @pytest.mark.slow  # a real Prometheus starts
-def test_a_real_prometheus_stores_what_is_pushed_and_no_secret(tmp_path, prometheus, monkeypatch):
-    config = HOOK + SESSION + PUSH.replace("http://127.0.0.1:9", prometheus)
-    with made(tmp_path, config, 85) as world:
-        world.env |= {"SALT": "s", "PUSH_TOKEN": "Bearer push-secret"}
-        monkeypatch.setattr(world, "send", _send_really(world.send))
-        world.usage(85)
-        # what Prometheus takes must not be far from its own clock
-        world.machine.is_set(_now() - world.machine.now())
-        world.usage(85, world.machine.now() + timedelta(hours=4))
+def test_a_real_prometheus_stores_what_is_pushed_and_no_secret(tmp_path):
+    with running_prometheus(tmp_path) as address, pushing_world(tmp_path, address, percent=85) as world:
         world.watch(4 * M)
         at = world.machine.now() - M
-        (found,) = query(prometheus, "ai_usage_window_used_ratio", at)
+        (found,) = ask(address, "ai_usage_window_used_ratio", at)
         assert found["value"][1] == "0.85"
         assert found["metric"]["job"] == "ai-usage-watcher"
-        (seconds,) = query(prometheus, "ai_usage_window_reset_timestamp_seconds - time()", at)
+        (seconds,) = ask(address, "ai_usage_window_reset_timestamp_seconds - time()", at)
         assert 3 * 3600 < float(seconds["value"][1]) < 4 * 3600
         # after an orderly stop the series has ended at once
-        assert query(prometheus, "ai_usage_window_used_ratio", world.machine.now() + S) == []
-        with urllib.request.urlopen(
-            f"{prometheus}/api/v1/series?match[]={{__name__=~%22.%2B%22}}", timeout=5
-        ) as answer:
+        assert ask(address, "ai_usage_window_used_ratio", world.machine.now() + S) == []
+        every_series = f"{address}/api/v1/series?match[]={{__name__=~%22.%2B%22}}"
+        with urllib.request.urlopen(every_series, timeout=5) as answer:
             stored = answer.read().decode()
         assert "ai_usage_window_used_ratio" in stored
         for secret in ("push-secret", "sk-ant-oat01-fake", "@", str(tmp_path), socket.gethostname()):
             assert secret not in stored
-
-
-def _now():
-    return datetime.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME), UTC)
-
-
-def _send_really(usual):
-    def send(request):
-        if request.url.endswith("/api/v1/write"):
-            return http.send_request(request)
-        return usual(request)
-
-    return send
 
 
 def test_a_receiver_that_hangs_is_given_up(pushing):

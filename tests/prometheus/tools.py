@@ -1,10 +1,30 @@
-"""Programs of Prometheus, where they are installed."""
+"""Programs of Prometheus, where they are installed, and a watcher that pushes to one."""
 
+import json
 import os
 import shutil
 import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
+
+from tests.world import HOOK, SESSION, made
+from watcher.system import http
+
+PUSH = """
+[metrics]
+salt = "env:SALT"
+labels = { team = "search" }
+[metrics.push]
+url = "http://127.0.0.1:9/api/v1/write"
+every = "1m"
+headers = { Authorization = "env:PUSH_TOKEN" }
+"""
 
 
 def needs(program):
@@ -17,3 +37,57 @@ def find_free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@contextmanager
+def running_prometheus(tmp_path, config="global: {scrape_interval: 1h}\n"):
+    """A real Prometheus that takes pushes; yields its address."""
+    port = find_free_port()
+    folder = tmp_path / "prometheus"
+    folder.mkdir()
+    (folder / "p.yml").write_text(config)
+    program = subprocess.Popen(
+        [
+            shutil.which("prometheus") or "prometheus",
+            f"--config.file={folder}/p.yml",
+            f"--storage.tsdb.path={folder}/data",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--web.enable-remote-write-receiver",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with suppress(OSError), urllib.request.urlopen(f"{address}/-/ready", timeout=1):
+                break
+            time.sleep(0.1)
+        yield address
+    finally:
+        program.terminate()
+        program.wait(10)
+
+
+@contextmanager
+def pushing_world(tmp_path, address, *, percent, rules=SESSION):
+    """A world at the present time, whose daemon pushes to that address and reaches nothing else."""
+    with made(tmp_path, HOOK + rules + PUSH.replace("http://127.0.0.1:9", address), percent) as world:
+        world.env |= {"SALT": "s", "PUSH_TOKEN": "Bearer push-secret"}
+        usual = world.send
+        world.send = lambda request: (
+            http.send_request(request) if request.url.endswith("/api/v1/write") else usual(request)
+        )
+        # what Prometheus takes must not be far from its own clock
+        world.machine.is_set(datetime.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME), UTC) - world.machine.now())
+        world.usage(percent, world.machine.now() + timedelta(hours=4))
+        yield world
+
+
+def ask(address, expression, at):
+    """What a query gives at an instant; fails where it is refused."""
+    parameters = urllib.parse.urlencode({"query": expression, "time": at.timestamp()})
+    with urllib.request.urlopen(f"{address}/api/v1/query?{parameters}", timeout=10) as answer:
+        return json.load(answer)["data"]["result"]
