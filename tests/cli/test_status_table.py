@@ -2,6 +2,7 @@
 
 import io
 import re
+from decimal import Decimal
 
 import pytest
 from msgspec import structs
@@ -120,3 +121,16 @@ def test_a_model_without_numbers_says_whether_it_is_blocked():
     ]
     rows = [line.split() for line in shown(known(account(*models)), 80) if "model" in line]
     assert rows == [["model", "a", "blocked"], ["model", "b", "not", "blocked"], ["model", "c", "?"]]
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        ({"unit": "credits", "used": Decimal("1200.5")}, "1,200.5 credits used"),
+        ({"unit": "jpy", "used": Decimal(2850)}, "2,850 JPY used"),
+    ],
+)
+def test_an_amount_without_a_limit_says_what_was_used(amount, words):
+    counted = window(label="extra", used_percent=None, remaining=None, resets_at=None, **amount)
+    (row,) = [line for line in shown(known(account(counted)), 80) if "extra" in line]
+    assert words in row

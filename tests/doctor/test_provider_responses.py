@@ -47,6 +47,16 @@ def test_an_error_that_waiting_does_not_fix_is_a_failure(host, kind, verdict):
     assert found.cure
 
 
+def test_an_account_that_was_switched_away_from_needs_nothing(host):
+    at = host.clock.at
+    failure = PollFailure(
+        provider="claude", at=at, kind="not_signed_in", message="not signed in here", switched_away=True
+    )
+    host.write(lambda store: store.readings.save_result(failure))
+    (found,) = providers.check_answers(host.context())
+    assert (found.verdict, found.message, found.cure) == ("ok", "not signed in here", "")
+
+
 @pytest.mark.parametrize(
     ("kind", "wait", "cure"),
     [

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from tests.prometheus.tools import needs
 from tests.world import HOOK, SESSION, START, made
 from watcher.config.metrics import MetricsLabels
+from watcher.core.model import PollFailure
 from watcher.errors import TimedOutError
 from watcher.prometheus.metrics import (
     FAMILIES,
@@ -75,6 +76,22 @@ def test_unknown_is_a_missing_sample_and_never_zero(world):
     (error,) = [each for each in samples if each.name == "ai_usage_account_error_info"]
     assert dict(error.labels)["kind"] == "timeout"
     assert not any(value == "no answer" for each in samples for _, value in each.labels)
+
+
+def test_an_account_that_was_switched_away_from_is_neither_up_nor_down(world):
+    world.usage(50)
+    world.watch(4 * M)
+    (account,) = world.store().accounts.load()
+    away = PollFailure(
+        provider="claude",
+        account=account.account,
+        at=world.machine.now(),
+        kind="not_signed_in",
+        message="",
+        switched_away=True,
+    )
+    world.store().readings.save_result(away)
+    assert values(collect(world), "account_up") == []
 
 
 def test_a_reading_that_is_not_believed_is_not_exported(world):

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from watcher.cli import status_text
 from watcher.cli.status_text import StatusFormatter
+from watcher.core.formatting import format_amount
 from watcher.status.document import AccountStatus, StatusDocument, WindowStatus
 
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
@@ -225,7 +226,8 @@ def _is_amount(window: WindowStatus) -> bool:
 
 def _format_amount(window: WindowStatus) -> str:
     words: dict[bool | None, str] = {True: "blocked", False: "not blocked"}
-    return status_text.format_remaining_amount(window) or words.get(window.blocked, "")
+    used = "" if window.used is None or window.limit is not None else f"{format_amount(window.used, window.unit)} used"
+    return status_text.format_remaining_amount(window) or used or words.get(window.blocked, "")
 
 
 def _choose_style(window: WindowStatus, firing_rules: FiringRules) -> str:

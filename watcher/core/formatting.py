@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CURRENCY_SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
+_CURRENCIES_WITHOUT_CENTS = frozenset({"jpy", "krw", "vnd", "clp"})
 _CURRENCY_CODE_LENGTH = 3  # other units are words such as "requests"
 _UNIT_SYMBOLS = {"percent": "%", "nano": "NANO"}
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
@@ -105,7 +106,8 @@ def format_amount(value: "Decimal | float", unit: str) -> str:
     if sign:
         return f"{'-' if value < 0 else ''}{sign}{abs(value):,.2f}"
     if len(unit) == _CURRENCY_CODE_LENGTH and unit.isalpha():
-        return f"{value:,.2f} {unit.upper()}"
+        places = 0 if unit in _CURRENCIES_WITHOUT_CENTS else 2
+        return f"{value:,.{places}f} {unit.upper()}"
     word = _UNIT_SYMBOLS.get(unit, unit)
     if abs(value) == 1 and word.endswith("s"):
         word = word[:-1]

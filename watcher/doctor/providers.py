@@ -212,6 +212,8 @@ def _check_account(account: AccountStatus, now: datetime) -> Finding:
     name = f"{account.provider} ({account.account})" if account.account else account.provider
     about = {"provider": account.provider}
     error = account.error
+    if error is not None and error.switched_away:
+        return ok(name, error.message, **about)
     if error is not None:
         since = "" if error.since is None else f" (for {formatting.format_duration(now - error.since)})"
         needs_action = error.kind in NEEDS_USER_ACTION or error.kind == "shape"

@@ -45,7 +45,10 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "ai_usage_window_episodes_total": ("counter", "Turns of the window that were seen."),
     "ai_usage_window_unlimited": ("gauge", "1 where the window has no limit."),
     "ai_usage_window_primary": ("gauge", "1 for the provider's primary window."),
-    "ai_usage_account_up": ("gauge", "1 where the last poll was answered, else 0."),
+    "ai_usage_account_up": (
+        "gauge",
+        "1 where the last poll was answered, else 0; absent where another account is signed in.",
+    ),
     "ai_usage_account_error_info": ("gauge", "1 for the kind of the present error."),
     "ai_usage_account_poll_interval_seconds": ("gauge", "How often the account is polled at present."),
     "ai_usage_account_polls_total": ("counter", "Polls since the start, by outcome."),
@@ -138,7 +141,8 @@ class _Collector:
         if account.snapshot is None and account.failure is None:
             return
         labels = {"provider": account.provider, "account": self._label_account(account.provider, account.account)}
-        self._add("ai_usage_account_up", 0 if account.failure is not None else 1, **labels)
+        if account.failure is None or not account.failure.switched_away:
+            self._add("ai_usage_account_up", 0 if account.failure is not None else 1, **labels)
         if account.failure is not None:
             self._add("ai_usage_account_error_info", 1, **labels, kind=account.failure.kind)
         every = max(

@@ -167,7 +167,8 @@ def _export(engine_state: EngineState, at: datetime) -> Iterator[tuple[str, floa
         labels = {**account, "window": state.series.window, "kind": state.kind.value}
         for name, value, further in measure_window(state, at):
             yield _format_series(name, {**labels, **further}), value
-        polled[state.account_key] = state.error_kind is None, state.every.total_seconds()
+        if not state.switched_away:
+            polled[state.account_key] = state.error_kind is None, state.every.total_seconds()
     for (provider, account_key), (is_up, every_s) in polled.items():
         labels = {"provider": provider, "account": account_key}
         yield _format_series("ai_usage_account_up", labels), float(is_up)
