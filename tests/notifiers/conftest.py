@@ -23,6 +23,13 @@ SETTINGS = {
     "discord": {"url": "https://discord.com/api/webhooks/123/plantedsecret"},
     "webhook": {"url": "https://receiver.example/plantedsecret", "secret": "plantedsecret"},
     "ntfy": {"topic": "quotas", "token": "plantedsecret"},
+    "email": {
+        "from": "w@x.example",
+        "to": "me@x.example",
+        "host": "127.0.0.1",
+        "username": "w",
+        "password": "plantedsecret",
+    },
     "command": {"argv": ["/usr/bin/true"]},
     "apprise": {"url": "json://plantedsecret@receiver.example"},
     "alertmanager": {

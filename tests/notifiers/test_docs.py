@@ -28,7 +28,7 @@ def test_every_channel_has_a_section_whose_example_shows_every_setting(kind):
     if "url" in table and kind in SECRETS:
         table["url"] = SECRETS[kind]
     settings = msgspec.convert(table, NOTIFIERS[kind].settings_class)
-    assert set(table) == set(settings.__struct_fields__)
+    assert set(table) == set(settings.__struct_encode_fields__)
 
 
 def test_the_example_of_the_payload_has_the_contracts_keys(message):

@@ -1,5 +1,7 @@
 """Every channel held to the same table: the registry is the list, so that none can be forgotten."""
 
+import email
+import email.policy
 import subprocess
 import sys
 
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.notifiers.conftest import clean_message
 from watcher import notifiers
-from watcher.core.model import Command, CommandResult, Request
+from watcher.core.model import Command, CommandResult, Mail, Request
 from watcher.errors import OfflineError, ServerError, TimedOutError
 from watcher.notifiers import NOTIFIERS, Channel
 
@@ -68,6 +70,9 @@ def test_title_body_number_and_alert_id_are_in_what_is_sent(compose, kind):
 def text_of(work):
     if isinstance(work, Command):
         return work.stdin
+    if isinstance(work, Mail):
+        mail = email.message_from_bytes(work.body, policy=email.policy.default)
+        return msgspec.json.encode([str(mail["Subject"]), mail.get_content()]).decode()
     return work.body.decode() if work.body is not None else msgspec.json.encode(work.json).decode()
 
 

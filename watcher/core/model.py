@@ -151,6 +151,19 @@ class Request(Struct, frozen=True, kw_only=True):
         return f"Request({self.method} {host})"  # the rest may be a secret
 
 
+class Mail(Request, frozen=True, kw_only=True):
+    """A mail to submit to the server `smtp://HOST:PORT`, or `smtps://` where TLS comes first; `body` is RFC 5322.
+
+    The `Response` has the SMTP code as its status, and the server's words as its body.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    username: str = ""  # empty: no login
+    password: str = ""
+    allow_plain: bool = False  # where the server offers no STARTTLS
+
+
 class NetworkSettings(Struct, frozen=True, kw_only=True):
     """`[network]` of the config. None or empty: what the environment says, else the system."""
 

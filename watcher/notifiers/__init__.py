@@ -9,12 +9,12 @@ from msgspec import structs
 
 from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
 from watcher.errors import ProviderError, ServerError
-from watcher.notifiers import alertmanager, apprise, command, desktop, discord, ntfy, slack, webhook
+from watcher.notifiers import alertmanager, apprise, command, desktop, discord, email, ntfy, slack, webhook
 from watcher.notifiers.base import Channel, Notifier, Run, Send
 
 __all__ = ["NOTIFIERS", "Channel", "Notifier", "Run", "Send", "send_message"]
 
-_MODULES = (desktop, slack, discord, webhook, ntfy, command, apprise, alertmanager)
+_MODULES = (desktop, slack, discord, webhook, ntfy, email, command, apprise, alertmanager)
 
 NOTIFIERS: dict[str, Notifier] = {module.NOTIFIER.type: module.NOTIFIER for module in _MODULES}
 """type -> notifier, in the order in which help shows them."""

@@ -13,6 +13,7 @@ from watcher.core.model import (
     CommandResult,
     DatabaseQuery,
     HostInfo,
+    Mail,
     NetworkSettings,
     QueryResult,
     Request,
@@ -58,6 +59,10 @@ class _Network:
         self._settings = settings
 
     def send(self, request: Request) -> Response:
+        if isinstance(request, Mail):
+            from watcher.system import smtp  # noqa: PLC0415 - only where a mail is sent
+
+            return smtp.send_mail(request, network=self._settings)
         from watcher.system import http  # noqa: PLC0415 - 20 MB and a fifth of a second, only where something is sent
 
         return http.send_request(request, network=self._settings)

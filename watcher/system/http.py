@@ -137,7 +137,7 @@ def send_request(
     try:
         proxy = _find_proxy(request.url, network)
         is_encrypted = "https" in (urlsplit(request.url).scheme, urlsplit(proxy).scheme)
-        context = _get_tls_context(network, verified=not request.allow_self_signed) if is_encrypted else None
+        context = get_tls_context(network, verified=not request.allow_self_signed) if is_encrypted else None
         return _send_following_redirects(request, _Route(host, proxy, context), now, deadline_s)
     except ProviderError as error:
         error.request_sent = not isinstance(error, BlockedError)  # an answer had begun
@@ -154,7 +154,7 @@ def send_request(
 def preload_certificates(network: NetworkSettings) -> None:
     """Read the certificates now, for a long process; errors are reported at the first request."""
     with contextlib.suppress(ProviderError):
-        _get_tls_context(network, verified=True)
+        get_tls_context(network, verified=True)
 
 
 # --- one exchange ---------------------------------------------------------------------------------------------------
@@ -408,7 +408,12 @@ def _make_session(context: ssl.SSLContext | None) -> requests.Session:
     return session
 
 
-def _get_tls_context(network: NetworkSettings, *, verified: bool) -> ssl.SSLContext:
+def get_tls_context(network: NetworkSettings, *, verified: bool) -> ssl.SSLContext:
+    """What a connection trusts.
+
+    Raises:
+        BlockedError: the certificates that the settings name cannot be read.
+    """
     if not verified:
         return _make_unverified_context()
     setting, path = network.find_ca_bundle(os.environ)
