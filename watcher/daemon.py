@@ -104,6 +104,7 @@ class Daemon:
 
     def run(self) -> None:
         """Run until `stop`."""
+        pipeline.correct_clock(self._store, now=self._environment.clock.now())
         self._await_polls()
         self._save_config_facts(self._environment.clock.now())
         self._poller.apply_config(self.config)
@@ -120,6 +121,7 @@ class Daemon:
     def run_once(self) -> None:
         """Poll every provider once, attempt each delivery that is due once, and return."""
         self._one_shot = True
+        pipeline.correct_clock(self._store, now=self._environment.clock.now())
         self._await_polls()
         self._save_config_facts(self._environment.clock.now())
         self._poller.apply_config(self.config, start_polling=False)
@@ -142,6 +144,8 @@ class Daemon:
             step = self._scheduler.adjust_to_clock()
             if step > SUSPEND_THRESHOLD:
                 self._call_safely("wake", partial(self._on_wake, step))
+            elif step < timedelta(0):
+                self._call_safely("clock", partial(self._on_clock_set_back, step))
             self._scheduler.run_due_jobs()
             if is_done():
                 return
@@ -235,6 +239,10 @@ class Daemon:
         self._log.info(f"the clock jumped ahead by {step} (sleep, or the clock was set): polling every provider")
         self._await_polls()
         self._poller.on_wake(self._environment.clock.now())
+
+    def _on_clock_set_back(self, step: timedelta) -> None:
+        pipeline.correct_clock(self._store, now=self._environment.clock.now())
+        self._dispatcher.on_clock_set_back(step)
 
     # --- config -----------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from watcher.config.loader import Config
 from watcher.core.engine import evaluator
 from watcher.core.engine.metrics import NETWORK_SOURCE, NOTED_SOURCES
 from watcher.core.model import AlertPhase, PollFailure, Series, Snapshot
-from watcher.core.routing import muting, planner
+from watcher.core.routing import muting, outbox_changes, planner
 from watcher.storage.records import Account
 from watcher.storage.store import Store
 
@@ -107,6 +107,21 @@ def release_deliveries(store: Store, config: Config, *, now: datetime) -> planne
         return planned
 
     return store.run_transaction(work, now=now)
+
+
+def correct_clock(store: Store, *, now: datetime) -> None:
+    """Shorten every wait that was noted while the clock was ahead of `now` to what it was meant to be."""
+
+    def work() -> None:
+        store.polls.correct_clock(now)
+        outbox = [(each, outbox_changes.correct_clock(each, now)) for each in store.outbox.load()]
+        store.outbox.update([corrected for each, corrected in outbox if corrected != each])
+        for snooze in store.snoozes.load():
+            if snooze.created_at > now:
+                expires_at = snooze.expires_at and snooze.expires_at - (snooze.created_at - now)
+                store.snoozes.save(structs.replace(snooze, created_at=now, expires_at=expires_at))
+
+    store.run_transaction(work, now=now)
 
 
 def build_routing(store: Store, config: Config) -> planner.Routing:

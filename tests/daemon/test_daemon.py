@@ -494,6 +494,68 @@ def test_a_changed_file_mode_reloads_the_config(world):
     assert world.store().facts.load("config_error")[0] == ""
 
 
+# --- a clock that ran ahead -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("runs_on", [True, False], ids=["the daemon runs on", "it starts again"])
+@pytest.mark.parametrize(("status", "asked"), [(503, {}), (429, {"retry-after": "3600"}), (200, {})])
+def test_a_channel_used_while_the_clock_was_a_day_ahead_delivers_once_it_is_right(world, runs_on, status, asked):
+    world.machine.is_set(24 * H)
+    world.usage(85, START + 28 * H)
+    take = world.answers["/hook"]
+    world.answers["/hook"] = lambda _request: world.json({}, status, **asked)
+
+    def set_right():
+        world.machine.is_set(-24 * H)
+        world.answers["/hook"] = take
+        world.usage(96, START + 28 * H)
+
+    world.config(CONFIG + '[[rule]]\nname = "high"\nwhen = "claude.five_hour > 95%"\nseverity = "critical"\n')
+    if runs_on:
+        world.watch(2 * M + 90 * M, (2 * M, set_right))
+    else:
+        world.watch(2 * M)
+        set_right()
+        world.watch(90 * M)
+    assert [body["rule"] for body in world.received] == (["high"] if status == 200 else ["session", "high"])
+
+
+@pytest.mark.parametrize("runs_on", [True, False], ids=["the daemon runs on", "it starts again"])
+def test_a_provider_that_refused_while_the_clock_was_ahead_is_asked_again_once_it_is_right(world, runs_on):
+    answer = world.answers["/api/oauth/usage"]
+    world.machine.is_set(19 * H)
+    world.answers["/api/oauth/usage"] = lambda _request: world.json({}, 429)
+
+    def set_right():
+        world.machine.is_set(-19 * H)
+        world.answers["/api/oauth/usage"] = answer
+
+    if runs_on:
+        world.watch(32 * M, (2 * M, set_right))
+    else:
+        world.watch(2 * M)
+        set_right()
+        world.watch(30 * M)
+    polls = world.polls()
+    right = [at for at in polls if at < START + 2 * H]
+    assert len(polls) > len(right) > 1
+    assert right[0] > START + 3 * M, "the cooldown of 5 minutes is kept"
+
+
+def test_a_snooze_of_a_clock_that_ran_ahead_ends_when_it_was_meant_to(world):
+    store = world.store()
+    ahead = START + 24 * H
+    snooze = Snooze(target="session", created_at=ahead, expires_at=ahead + H)
+    store.run_transaction(lambda: store.snoozes.save(snooze), now=START)
+    store.close()
+    world.usage(85, START + 48 * H)
+    world.check()
+    assert world.received == []
+    world.machine.sleeps(H + M)
+    world.check()
+    assert [body["event"] for body in world.received] == ["firing"]
+
+
 # --- the first polls come before time is evaluated and anything is released -----------------------------------------
 
 QUIET = '[quiet]\nhours = "22:00-08:00"\ntz = "UTC"\n'

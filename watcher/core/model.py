@@ -377,6 +377,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     next_attempt_at: datetime
     expires_at: datetime
     last_response: str = ""  # what the channel answered last
+    attempted_at: datetime | None = None  # of the attempt that `next_attempt_at` follows
 
 
 class DeliveryOutcome(Struct, frozen=True, kw_only=True):

@@ -77,7 +77,7 @@ def is_first_attempt_due_soon(next_deliveries: Sequence[tuple[Delivery, datetime
 def prepare_attempt(delivery: Delivery, rules: Mapping[str, Rule], routing: Routing, now: datetime) -> Delivery:
     """The delivery as it is to be saved before the attempt, and sent: marked as begun, and worded for `now`."""
     delivery = messages.write_message(delivery, rules, routing.formatter, now)
-    return structs.replace(delivery, in_doubt=True, was_in_doubt=delivery.in_doubt)
+    return structs.replace(delivery, in_doubt=True, was_in_doubt=delivery.in_doubt, attempted_at=now)
 
 
 def attempt_delivery(delivery: Delivery, channel: Channel | None, *, send: Send, run: Run) -> DeliveryOutcome:
@@ -246,6 +246,11 @@ class Dispatcher:
             self._delayed_until = None
             pipeline.release_deliveries(self._store, self._config, now=self._now())
             self.start_due_attempts()
+
+    def on_clock_set_back(self, step: timedelta) -> None:
+        """Keep the pauses of the channels as long as they were; `step` is negative."""
+        self._next_send_at = {channel: at + step for channel, at in self._next_send_at.items()}
+        self.start_due_attempts()
 
     def delay_sending(self) -> None:
         """Release and send nothing while all providers are polled at once, a minute at most.

@@ -5,7 +5,7 @@
     store.alerts     load_state, save_evaluation, load_transitions
     store.outbox     load, find, load_finished, enqueue, update; stopped channels, suppressions
     store.snoozes    load, save, delete
-    store.polls      cooldowns, next polls
+    store.polls      cooldowns, next polls; correct_clock
     store.facts      load, save: single facts, such as the heartbeat
 
 Methods that read need no transaction. Call those that change something inside `store.run_transaction(work, now=now)`,
@@ -50,6 +50,19 @@ class Polls:
         self._database.execute(
             "INSERT OR REPLACE INTO cooldown VALUES (?, ?, ?)", (token_hash, records.to_milliseconds(until), strikes)
         )
+
+    def correct_clock(self, now: datetime) -> None:
+        """Shorten cooldowns that began with a request in the future: the clock was ahead then."""
+        at = records.to_milliseconds(now)
+        found = self._database.execute(
+            "SELECT requested_at - ?1, requested_with FROM account WHERE requested_at > ?1", (at,)
+        ).fetchall()
+        for ahead, token_hash in found:  # the account's other logins cool down as long
+            self._database.execute(
+                "UPDATE cooldown SET until = until - ? WHERE until = (SELECT until FROM cooldown WHERE token_hash = ?)",
+                (ahead, token_hash),
+            )
+        self._database.execute("UPDATE account SET requested_at = ?1 WHERE requested_at > ?1", (at,))
 
     def load_next_polls(self) -> dict[str, tuple[datetime, str]]:
         """Provider -> (when it is polled next, why)."""

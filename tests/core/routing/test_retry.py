@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.core.samples import FORMATTER, NOW, H, M, rule, transition
 from watcher.core.model import Delivery, DeliveryOutcome, DeliveryState
@@ -13,6 +14,7 @@ from watcher.core.routing.outbox_changes import (
     MAX_RETRY_WAIT,
     apply_outcome,
     compute_retry_wait,
+    correct_clock,
     mark_dead,
 )
 
@@ -109,8 +111,25 @@ def test_after_a_day_it_is_dead_with_its_last_outcome():
     assert mark_dead(delivery()).last_response == "not delivered within 24 h; it was never attempted"
 
 
-def test_a_retry_after_beyond_its_lifetime_makes_it_dead():
-    assert apply_outcome(delivery(), failed(retry_after=48 * H), NOW, 0.0).state is DeliveryState.DEAD
+def test_a_retry_after_beyond_its_lifetime_leaves_one_attempt_before_it_expires():
+    waiting = apply_outcome(delivery(), failed(retry_after=48 * H), NOW, 0.0)
+    assert (waiting.state, waiting.next_attempt_at) == (DeliveryState.QUEUED, waiting.expires_at - MAX_RETRY_WAIT)
+    assert waiting.last_response.endswith("; it is tried once before it expires, as it does not live so long")
+    last = apply_outcome(waiting, failed(retry_after=48 * H), waiting.next_attempt_at, 0.0)
+    assert last.state is DeliveryState.DEAD
+
+
+def test_a_delivery_of_a_clock_that_ran_ahead_waits_and_lives_as_long_as_it_was_meant_to():
+    born_ahead = apply_outcome(delivery(), failed(), NOW, 0.0)
+    assert correct_clock(born_ahead, NOW) == born_ahead
+    corrected = correct_clock(born_ahead, NOW - 20 * H)
+    assert corrected.next_attempt_at == born_ahead.next_attempt_at - 20 * H
+    assert corrected.expires_at == born_ahead.expires_at - 20 * H
+    assert correct_clock(corrected, NOW - 20 * H) == corrected
+    tried_ahead = replace(born_ahead, created_at=NOW - 30 * H, expires_at=NOW - 6 * H, attempted_at=NOW)
+    corrected = correct_clock(tried_ahead, NOW - 20 * H)
+    assert corrected.next_attempt_at == born_ahead.next_attempt_at - 20 * H
+    assert (corrected.created_at, corrected.expires_at) == (NOW - 30 * H, NOW - 6 * H)
 
 
 @given(attempts=st.integers(1, 500), jitter=st.floats(0, 1), asked=st.none() | st.integers(0, 86_400))

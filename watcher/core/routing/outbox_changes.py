@@ -1,7 +1,8 @@
 """What an attempt's outcome makes of a delivery: sent, retried later, or dead.
 
 A delivery is retried for a day. The wait doubles from 10 s to half an hour, and a part of it is random so that several
-machines do not come back at one instant. What the receiver asks for (`Retry-After`) is never cut short.
+machines do not come back at one instant. What the receiver asks for (`Retry-After`) is cut short only for one attempt
+before the message expires.
 
 A permanent refusal stops the channel, and a person has to fix it. The message waits for that too, as long as it lives:
 if the config gets a new address within the day, nothing is lost.
@@ -74,6 +75,9 @@ def apply_outcome(delivery: Delivery, outcome: DeliveryOutcome, now: datetime, j
         )
     detail = f"unknown: {outcome.detail}" if unknown else outcome.detail
     next_at = now + compute_retry_wait(attempts, jitter, outcome.retry_after)
+    last_at = delivery.expires_at - MAX_RETRY_WAIT
+    if next_at >= delivery.expires_at and now < last_at:
+        next_at, detail = last_at, f"{detail}; it is tried once before it expires, as it does not live so long"
     waiting = structs.replace(waiting, last_response=detail, next_attempt_at=next_at)
     if next_at < delivery.expires_at:
         return waiting
@@ -95,6 +99,20 @@ def mark_dead(delivery: Delivery) -> Delivery:
     """The delivery as dead after its lifetime, with its last outcome."""
     last = f"; the last answer: {delivery.last_response}" if delivery.last_response else "; it was never attempted"
     return structs.replace(delivery, state=DeliveryState.DEAD, last_response=f"not delivered within 24 h{last}")
+
+
+def correct_clock(delivery: Delivery, now: datetime) -> Delivery:
+    """The delivery without what was noted while the clock was ahead: waits and lives are as long as they were."""
+    ahead = max(delivery.created_at, delivery.attempted_at or delivery.created_at) - now
+    if ahead <= timedelta(0):
+        return delivery
+    return structs.replace(
+        delivery,
+        created_at=min(delivery.created_at, now),
+        attempted_at=now if delivery.attempted_at else None,
+        next_attempt_at=delivery.next_attempt_at - ahead,
+        expires_at=delivery.expires_at - max(delivery.created_at - now, timedelta(0)),
+    )
 
 
 # --- The outbox while a plan is made: one transition at a time is routed to every channel it concerns
@@ -410,7 +428,12 @@ class OutboxChanges:
         next_at = max(delivery.next_attempt_at, old.next_attempt_at) if old.attempts else delivery.next_attempt_at
         place.replace(
             structs.replace(
-                delivery, id=old.id, attempts=old.attempts, last_response=old.last_response, next_attempt_at=next_at
+                delivery,
+                id=old.id,
+                attempts=old.attempts,
+                attempted_at=old.attempted_at,
+                last_response=old.last_response,
+                next_attempt_at=next_at,
             )
         )
 

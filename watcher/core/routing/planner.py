@@ -105,6 +105,7 @@ def merge_into_digest(changes: OutboxChanges, rows: Sequence[Row], reason: str) 
     digest.update(
         created_at=min(each.created_at for each in before),
         attempts=max(each.attempts for each in before),
+        attempted_at=max((each.attempted_at for each in before if each.attempted_at), default=None),
         next_attempt_at=max(each.next_attempt_at for each in before),
         expires_at=compute_expiry(min(each.expires_at for each in before), about),
     )
@@ -130,11 +131,14 @@ def _is_queued(row: Row, channel: str) -> bool:
 
 def _keep_retry_delay(changes: OutboxChanges, channel: str) -> None:
     """Give the waiting time of a withdrawn message to the next: the far side asked for it, or needs it."""
-    attempted = (row.before for row in changes.rows if row.before and row.before.channel == channel)
-    until = max((each.next_attempt_at for each in attempted if each.attempts), default=changes.now)
+    before = (row.before for row in changes.rows if row.before and row.before.channel == channel)
+    attempted = [each for each in before if each.attempts]
+    last = max(attempted, key=lambda each: each.next_attempt_at, default=None)
     first = next((row for row in changes.rows if _is_queued(row, channel)), None)
+    until = changes.now if last is None else last.next_attempt_at
     if first is not None and first.delivery.next_attempt_at < until:
-        first.update(next_attempt_at=until)
+        attempted_at = first.delivery.attempted_at if last is None else last.attempted_at
+        first.update(next_attempt_at=until, attempted_at=attempted_at)
 
 
 def _update_network_notices(changes: OutboxChanges) -> None:
