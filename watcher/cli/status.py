@@ -205,18 +205,21 @@ def print_table(
 ) -> None:
     """Print the table, or `empty_message` where there is no account, and the problems."""
     from watcher.cli.status_table import render_status_table  # noqa: PLC0415 - likewise
-    from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - every provider, for their names
 
-    load_own_providers()
-    known = {account.provider for account in document.providers}
+    names = {account.provider: account.provider_name for account in document.providers}
+    absent: list[str] = []
+    if every_provider or "" in names.values():
+        from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - every provider, only where one is missing
+
+        load_own_providers()
+        absent = [id_ for id_, each in PROVIDERS.items() if every_provider and each.is_common and id_ not in names]
+        names = {id_: facts.name for id_, facts in PROVIDERS.items()}
     lines = render_status_table(
         document,
         StatusFormatter(document.generated_at, clock.LocalZone()),
         console.width,
-        provider_names={provider: facts.name for provider, facts in PROVIDERS.items()},
-        absent_providers=[id_ for id_, each in PROVIDERS.items() if each.is_common and id_ not in known]
-        if every_provider
-        else [],
+        provider_names=names,
+        absent_providers=absent,
         empty_message=empty_message,
         ascii_only=not _supports_blocks(console.encoding),
         wrap=get_output_width() == console.width,  # a terminal or COLUMNS; a program gets whole lines

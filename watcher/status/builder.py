@@ -194,7 +194,9 @@ def _build_account_status(
     poll_every_s: float | None,
     next_poll: tuple[datetime, str] | None,
 ) -> AccountStatus:
-    snapshot, failure = account.snapshot, account.failure
+    from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - every provider, which the daemon has anyway
+
+    snapshot, failure, provider = account.snapshot, account.failure, PROVIDERS.get(account.provider)
     return AccountStatus(
         provider=account.provider,
         account=account.name or None,
@@ -208,6 +210,7 @@ def _build_account_status(
         next_poll_at=None if next_poll is None else next_poll[0],
         next_poll_reason=None if next_poll is None else next_poll[1],
         windows=windows,
+        provider_name="" if provider is None else provider.name,
     )
 
 

@@ -68,6 +68,7 @@ class AccountStatus(Struct, frozen=True, kw_only=True):
     next_poll_at: datetime | None
     next_poll_reason: str | None
     windows: list[WindowStatus]
+    provider_name: str = ""  # for people
 
 
 class AlertStatus(Struct, frozen=True, kw_only=True):
