@@ -142,9 +142,17 @@ def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
     for key, value in content.items():
         if key not in NON_WINDOW_KEYS and key not in routines[1:]:
             fields = parsing.as_mapping(value)
-            reading = _parse_window(parsing.slugify(key), fields.get("utilization"), fields.get("resets_at"))
+            limit, used, remaining = (
+                parsing.parse_decimal(fields.get(f"{name}_dollars")) for name in ("limit", "used", "remaining")
+            )
+            utilization = fields.get("utilization")
+            if utilization is None:
+                utilization = parsing.compute_percent(used, limit)
+            reading = _parse_window(parsing.slugify(key), utilization, fields.get("resets_at"))
+            if reading is not None and not limit is used is remaining is None:
+                reading = replace(reading, limit=limit, used=used, remaining=remaining, unit="usd")
             if reading is not None:
-                found.setdefault(reading.window, _add_dollars(reading, fields))
+                found.setdefault(reading.window, reading)
     limits: dict[str, Reading] = {}
     for entry in parsing.as_mappings(content.get("limits")):
         reading = _parse_limit(entry)
@@ -168,15 +176,6 @@ def _parse_window(window: str, utilization: object, resets_at: object, label: st
     if reading is None:
         return None
     return replace(reading, low_confidence=window in SHARED_WINDOWS, provisional=_is_code_name(window))
-
-
-def _add_dollars(reading: Reading, fields: Mapping[str, Any]) -> Reading:
-    """The reading with the amounts of a window that counts dollars, where they are given."""
-    names = ("limit_dollars", "used_dollars", "remaining_dollars")
-    limit, used, remaining = (parsing.parse_decimal(fields.get(name)) for name in names)
-    if limit is used is remaining is None:
-        return reading
-    return replace(reading, limit=limit, used=used, remaining=remaining, unit="usd")
 
 
 def _make_label(window: str) -> str:
