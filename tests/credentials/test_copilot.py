@@ -221,7 +221,7 @@ def test_a_broken_place_hides_no_good_one(tmp_path):
 )
 def test_a_file_may_be_named(tmp_path, name, content, tokens):
     path = write(tmp_path, name, content)
-    assert [token for _, token, _ in found(machine(tmp_path), credentials=str(path))] == tokens
+    assert [token for _, token, _ in found(machine(tmp_path), credentials=(str(path),))] == tokens
 
 
 def test_a_token_may_be_named(tmp_path):
@@ -229,7 +229,7 @@ def test_a_token_may_be_named(tmp_path):
 
 
 def test_a_file_named_that_is_not_there_is_no_login(tmp_path):
-    assert found(machine(tmp_path), credentials=str(tmp_path / "gone.json")) == []
+    assert found(machine(tmp_path), credentials=(str(tmp_path / "gone.json"),)) == []
     assert copilot.find_in_gh(machine(tmp_path)) == []
 
 

@@ -111,7 +111,7 @@ def test_nothing_is_read_that_the_body_does_not_say(provider, data):
     sound(outcome)
     for reading in outcome.readings if isinstance(outcome, Snapshot) else ():
         if reading.used_percent is not None:
-            amounts = reading.window in ("extra_usage", "individual_limit")
+            amounts = reading.limit is not None or reading.window == "individual_limit"
             assert round(reading.used_percent, 6) in said(body, amounts=amounts)
 
 

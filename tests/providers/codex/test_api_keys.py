@@ -16,7 +16,7 @@ def test_an_api_key_of_the_vendor_is_unsupported_without_a_request(tmp_path):
     path = tmp_path / ".codex/auth.json"
     write(path, {"OPENAI_API_KEY": "sk-x"})
     assert found_in(tmp_path).credentials == (), "unasked, it is no login of Codex"
-    [key] = found_in(tmp_path, credentials=str(path)).credentials
+    [key] = found_in(tmp_path, credentials=(str(path),)).credentials
     failure = fetch.poll_account(PROVIDER, key, now=lambda: NOW, send=nowhere, read_database=nowhere, provider_state={})
     assert (failure.kind, failure.message) == (
         "unsupported",
