@@ -155,8 +155,9 @@ def test_a_watcher_in_the_foreground_is_mentioned(person: Person) -> None:
 def test_secrets_from_the_environment_are_pointed_out_because_a_login_item_lacks_them(person: Person) -> None:
     config = person.home / ".config" / "ai-usage-watcher" / "config.toml"
     config.parent.mkdir(parents=True)
-    config.write_text('[channels.team]\ntype = "slack"\nurl = "env:TEAM_HOOK"\n')
+    config.write_text('# url = "env:IN_A_COMMENT"\n[channels.team]\ntype = "slack"\nurl = "env:TEAM_HOOK"\n')
     done = person("install", TEAM_HOOK="https://hooks.example/secret")
+    assert "IN_A_COMMENT" not in done.stdout
     assert "note: the config takes TEAM_HOOK from the environment" in done.stdout
     assert "hooks.example" not in done.stdout + person.unit.read_text()
 

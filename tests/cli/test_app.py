@@ -3,8 +3,10 @@
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -13,6 +15,8 @@ import pytest
 from watcher import __version__
 from watcher.cli import COMMANDS, EXIT_CODES, app
 from watcher.errors import ConfigError, StoreError, UsageError
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system import clock
 
 
 @pytest.fixture
@@ -210,6 +214,28 @@ def test_an_unreadable_state_folder_is_an_error_and_not_an_answer(empty_home, wo
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(f"cannot read {state / 'watcher.db'}: ")
     assert done.stderr.endswith("; make it readable for yourself, or set WATCHER_STATE_DIR\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        *((words.split(), 1) for words in ("check", "run", "status", "history", "report", "snooze", "unsnooze --all")),
+        (["snooze", "session", "--for", "2h"], 1),
+        (["guard", "claude < 90%"], 69),
+    ],
+)
+def test_a_database_of_a_newer_version_is_refused_in_one_line_and_left_alone(empty_home, words, code):
+    file = empty_home.paths.state_dir / DATABASE_FILE_NAME
+    Store(file, now=clock.utc_now()).close()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    before = file.read_bytes()
+    done = empty_home.watcher(*words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"{file} was written by a newer version of this program")
+    assert done.stderr.endswith(": upgrade ai-usage-watcher, or move the file away to start again\n")
+    assert done.stderr.count("\n") == 1
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

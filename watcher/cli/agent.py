@@ -42,7 +42,7 @@ from watcher.system.lock import Lock
 from watcher.system.log import LOG_FILE_NAME
 from watcher.system.paths import Paths, resolve_paths
 
-_ENV_REFERENCE_PATTERN = re.compile("""["']env:([A-Za-z_][A-Za-z0-9_]*)["']""")
+_ENV_REFERENCE_PATTERN = re.compile(r"""^(?!\s*#).*?["']env:([A-Za-z_][A-Za-z0-9_]*)["']""")
 
 _dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 _desktop_option = click.option(
@@ -185,7 +185,7 @@ def _list_notes(manager: Manager, item: LoginItem, paths: Paths) -> Iterator[str
         config = read_file(paths.config_file, MAX_FILE_BYTES).decode(errors="replace")
     except OSError:
         return
-    names = sorted(set(_ENV_REFERENCE_PATTERN.findall(config)))
+    names = sorted({name for line in config.splitlines() for name in _ENV_REFERENCE_PATTERN.findall(line)})
     if names:
         yield f"note: the config takes {', '.join(names)} from the environment, and a login item does not see your"
         yield "      shell's; file:PATH and cmd:ARGV work everywhere"
