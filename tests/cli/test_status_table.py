@@ -17,10 +17,10 @@ def test_in_80_columns():
     document = known(account(window(pace="on")), account(PREMIUM, BALANCE, provider="copilot", plan=None))
     assert shown(structs.replace(document, alerts=[FIRING])) == [
         "Claude · Max 20x                        read 3 min ago, next in 7 min: every 10m",
-        "  5-hour window         ████████░░    82 %!  on pace  in 1 h 40 min (13:40)",
+        "  5-hour window         ███████░░    82 %!  on pace    in 1 h 40 min (13:40)",
         "",
         "Copilot                                 read 3 min ago, next in 7 min: every 10m",
-        "  premium interactions  █████████░    97 %   ahead    in 3 days 4 h (Thu 16:00)",
+        "  premium interactions  ████████░    97 %   over pace  in 3 days 4 h (Thu 16:00)",
         "    9 of 300 requests left, 112 % at reset",
         "  balance               $4.20 left",
         "",
@@ -33,7 +33,7 @@ def test_in_200_columns_everything_is_in_one_row():
     text = "\n".join(shown(known(account(window(pace="on"), PREMIUM), alerts=[FIRING]), 200))
     assert re.search(r"5-hour window +█{25}░{5} +82 %! +on pace +resets in 1 h 40 min \(13:40\) +session", text)
     assert re.search(
-        r"premium interactions +█{29}░ +97 % +ahead, 112 % at reset +9 of 300 requests left"
+        r"premium interactions +█{29}░ +97 % +over pace, 112 % at reset +9 of 300 requests left"
         r" +resets in 3 days 4 h \(Thu 16:00\)",
         text,
     )

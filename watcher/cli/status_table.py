@@ -278,8 +278,6 @@ def _render_row(cells: Sequence[Text], column_widths: Sequence[int], width: int)
 def _render_footer(document: StatusDocument, formatter: StatusFormatter, *, show_daemon: bool) -> Iterator[Text]:
     for alert in document.alerts:
         yield Text(formatter.format_alert(alert), style=_STYLES.get(alert.severity or "", "dim"))
-    for alert in document.waiting:
-        yield Text(formatter.format_waiting(alert), style="dim")
     for snooze in document.snoozes:
         yield Text(formatter.format_snooze(snooze), style="dim")
     for receiver in document.alertmanagers:

@@ -20,7 +20,7 @@ from watcher.status.document import (
 
 _JUST_NOW = timedelta(minutes=1)
 _CURRENCY_CODE_LENGTH = 3
-_PACE_WORDS = {"ahead": "ahead", "on": "on pace", "behind": "behind"}
+_PACE_WORDS = {"ahead": "over pace", "on": "on pace", "behind": "under pace"}
 
 
 class StatusFormatter:
@@ -79,11 +79,6 @@ class StatusFormatter:
         level = f" ({alert.severity})" if alert.severity else ""
         since = f" since {self.format_time(alert.since)}" if alert.since is not None else ""
         return f"{alert.state}: {alert.rule} on {alert.series}{level}{since}"
-
-    def format_waiting(self, alert: AlertStatus) -> str:
-        """`waiting: fresh-again on claude.five_hour, notifies when it is over (since 14:02)`."""
-        since = _format_in_parentheses([f"since {self.format_time(alert.since)}" if alert.since is not None else ""])
-        return f"waiting: {alert.rule} on {alert.series}, notifies when it is over{since}"
 
     def format_snooze(self, snooze: ActiveSnooze) -> str:
         """`snoozed: claude-session until 13:42`."""
@@ -174,7 +169,7 @@ def format_remaining_amount(window: WindowStatus) -> str:
 
 
 def format_pace(window: WindowStatus) -> str:
-    """`ahead, 112 % at reset`: how use compares with even use; empty where unknown."""
+    """`over pace, 112 % at reset`: how use compares with even use; empty where unknown."""
     pace = _PACE_WORDS.get(window.pace or "", "")
     projected = window.projected_percent
     if projected is None or window.unlimited or window.resets_at is None:
