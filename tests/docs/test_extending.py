@@ -143,7 +143,7 @@ def changed_copy(tmp_path_factory):
         ("docs/providers.md", "| --- | --- | --- | --- | --- |\n", "| `acme` | 1 min | 5 min | 30 min | `daily` |\n"),
         ("docs/providers.md", "## claude\n", "\nx\n\n## acme\n\nAsks `api.acme.example`.\n\n## claude\n"),
         ("watcher/notifiers/__init__.py", "ntfy, ", "pager, "),
-        ("watcher/notifiers/__init__.py", "ntfy, command", ", pager"),
+        ("watcher/notifiers/__init__.py", "ntfy, email", ", pager"),
         ("docs/channels.md", "## apprise\n", f"\nx\n\n## pager\n\n```toml\n{CHANNEL}```\n\n## apprise\n"),
         ("tests/notifiers/conftest.py", "SETTINGS = {\n", f"    {SETTINGS}\n"),
     ):
