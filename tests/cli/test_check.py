@@ -23,7 +23,7 @@ def test_a_quiet_check_reports_that_there_is_no_login(empty_home):
     assert (done.returncode, done.stdout, done.stderr) == (
         0,
         "",
-        "no login of any provider was found: `watcher init` says where it looks\n",
+        "no login of any provider was found: `watcher init` says how to sign in\n",
     )
 
 

@@ -95,7 +95,7 @@ def _request_refresh(paths: Paths, environment: Environment, lock: Lock, timeout
     return f"{daemon} was asked to poll and has not finished; this is what it knows"
 
 
-NO_LOGIN_MESSAGE = "no login of any provider was found: `watcher init` says where it looks"
+NO_LOGIN_MESSAGE = "no login of any provider was found: `watcher init` says how to sign in"
 
 
 @click.command()

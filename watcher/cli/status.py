@@ -246,7 +246,7 @@ def _print_selected(
     every_provider: bool,
 ) -> None:
     empty_message = (
-        "No login was found yet: sign in to one of the tools; `watcher init` says where it looks."
+        "No login was found yet: sign in to one of the tools; `watcher init` says how."
         if document.daemon_seen_at is not None
         else f"No readings yet in {paths.state_dir}.\n"
         "  watcher init     says which logins it finds\n"

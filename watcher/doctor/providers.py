@@ -48,7 +48,7 @@ def check_logins(context: DoctorContext) -> Iterator[Finding]:
         yield fail(
             "all",
             "no login of any provider was found, so there is nothing to poll",
-            "sign in to one of the tools; `watcher init` lists the places where it looks",
+            "sign in to one of the tools; `watcher init` says how",
         )
 
 
