@@ -162,12 +162,38 @@ def test_a_topic_stands_in_the_config(empty_home):
     assert written(empty_home) == sorted(FILES)
 
 
-def test_an_address_that_is_none_is_left_out(empty_home):
-    _, seen = converse(
-        empty_home, ("Enter: none", "discord"), ("incoming webhook", "discord"), ("at every login?", "n")
+def test_a_wrong_paste_is_asked_again_with_why_and_enter_leaves_it_out(empty_home):
+    good = "https://hooks.slack.com/services/T0/B0/verysecret"
+    code, seen = converse(
+        empty_home,
+        ("Enter: none", "slak"),
+        ("did you mean `slack`?", "slack, discord"),
+        ("slack: Address of its incoming webhook", "xoxb-paste"),
+        ("Enter to leave slack out\r\nslack: Address of its incoming webhook (not shown):", good),
+        ("discord: Address of its incoming webhook", good),
+        ("Enter to leave discord out\r\ndiscord: Address of its incoming webhook (not shown):", ""),
+        ("at every login?", "n"),
     )
-    assert "that is not one, so discord is left out" in seen
-    assert (empty_home.paths.config_dir / "config.toml").read_text() == CONFIG_TEMPLATE
+    assert code == 0
+    assert "`url` must be a web address that begins with https://" in seen
+    assert "discord is left out" in seen
+    assert "xoxb-paste" not in seen
+    config = tomllib.loads((empty_home.paths.config_dir / "config.toml").read_text())
+    assert set(config["channels"]) == {"desktop", "slack"}
+
+
+def test_several_channels_are_taken_at_once(empty_home):
+    address = "https://hooks.slack.com/services/T0/B0/verysecret"
+    converse(
+        empty_home,
+        ("Enter: none", "slack, ntfy"),
+        ("slack: Address", address),
+        ("ntfy: Topic", "my-topic-8731"),
+        ("at every login?", "n"),
+    )
+    shown = tomllib.loads(empty_home.watcher("config", "show").stdout)
+    assert shown["route"]["default"] == ["desktop", "slack", "ntfy"]
+    assert set(shown["channels"]) == {"desktop", "slack", "ntfy"}
 
 
 def test_no_channel_is_offered_where_a_config_is_there(empty_home):

@@ -1,7 +1,9 @@
 """`watcher notify test` says per channel, in words, what came of it and what to do."""
 
 import http.server
+import json
 import threading
+import tomllib
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +15,7 @@ from watcher.cli import notify
 from watcher.cli.completion import complete_channels
 from watcher.cli.notify import format_outcome, select_channels, send_test_message
 from watcher.core.model import DeliveryOutcome, StoppedChannel
+from watcher.demo.server import Reply, Server
 from watcher.errors import StoreError, UsageError
 from watcher.notifiers import Channel
 from watcher.storage.store import DATABASE_FILE_NAME, Store
@@ -201,3 +204,71 @@ def test_an_unreadable_store_is_reported_after_the_test(ask, port, tmp_path):
 def test_a_test_without_a_store_makes_none(ask, port, tmp_path):
     ask(CONFIG.format(port=port), "good")
     assert not (tmp_path / DATABASE_FILE_NAME).exists()
+
+
+# --- watcher channels ------------------------------------------------------------------------------------------------
+
+COMMENTED = """# my comment
+[channels.desktop]
+type = "desktop"
+
+[route]
+default = ["desktop"]  # another comment"""
+
+
+@pytest.fixture
+def configured(empty_home):
+    empty_home.paths.config_dir.mkdir(parents=True, exist_ok=True)
+    empty_home.paths.config_file.write_text(COMMENTED)
+    empty_home.paths.config_file.chmod(0o600)
+    return empty_home
+
+
+def test_a_channel_is_added_below_everything_once_its_test_message_arrived(configured):
+    with Server(lambda _: Reply(status=204)) as server:
+        done = configured.watcher("channels", "add", "webhook", "--name", "hook", "--url", "env:HOOK", "--set",
+                                  "json={ text = '{title}' }", HOOK=server.url)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "hook (webhook): delivered: answered 204 No Content" in done.stdout
+    assert 'default = ["desktop", "hook"]' in done.stdout
+    assert json.loads(server.requests[0].body) == {"text": "Test message of the AI usage watcher"}
+    text = configured.paths.config_file.read_text()
+    assert text.startswith(COMMENTED)
+    assert tomllib.loads(text)["channels"]["hook"]["url"] == "env:HOOK"
+    listed = configured.watcher("channels", "list").stdout
+    assert [line.split()[:2] for line in listed.splitlines()] == [["desktop", "desktop"], ["hook", "webhook"]]
+    assert "nothing is sent to it" in listed
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("slak",), 64, "did you mean `slack`?"),
+        (("slack", "--name", "desktop"), 64, "a channel is called desktop already"),
+        (("ntfy", "--set", "topic"), 64, "--set takes KEY=VALUE"),
+        (("slack",), 78, "`url` is missing"),
+        (("slack", "--url", "http://x.example"), 78, "must begin with https://"),
+        (("webhook", "--url", "env:HOOK", "--set", "json='{titel}'"), 78, "did you mean `title`?"),
+        (("webhook", "--url", "env:HOOK"), 1, "nothing was written"),
+        (("webhook", "--url", "env:MISSING"), 1, "MISSING is not set"),
+    ],
+)
+def test_a_channel_that_does_not_work_is_not_written(configured, words, code, message):
+    with Server(lambda _: Reply(status=404)) as server:
+        done = configured.watcher("channels", "add", *words, HOOK=server.url)
+    assert done.returncode == code
+    assert message in done.stdout + done.stderr
+    assert str(configured.paths.config_file) in done.stderr or code != 78
+    assert configured.paths.config_file.read_text() == COMMENTED
+
+
+def test_the_desktop_stays_where_it_was_used_without_being_named(configured):
+    configured.paths.config_file.write_text('[quiet]\nhours = "22:00-08:00"')
+    done = configured.watcher("channels", "add", "ntfy", "--set", "topic=env:TOPIC", "--no-test", TOPIC="abc")
+    assert done.returncode == 0, done.stderr
+    assert set(tomllib.loads(configured.paths.config_file.read_text())["channels"]) == {"desktop", "ntfy"}
+
+
+def test_without_a_config_the_next_command_is_named(empty_home):
+    done = empty_home.watcher("channels", "add", "ntfy", "--set", "topic=abc")
+    assert (done.returncode, "`watcher init` writes it" in done.stderr) == (64, True)

@@ -28,6 +28,7 @@ COMMANDS = {
     "config": "watcher.cli.config:config",
     "snooze": "watcher.cli.snooze:snooze",
     "unsnooze": "watcher.cli.snooze:unsnooze",
+    "channels": "watcher.cli.notify:channels",
     "notify": "watcher.cli.notify:notify",
     "ingest": "watcher.cli.ingest:ingest",
     "agent": "watcher.cli.agent:agent",

@@ -71,6 +71,7 @@ SHORT_HELPS = {
     "config": "The config in force, its files, its schema; edit it.",
     "snooze": "Hold back a rule or a series for a while.",
     "unsnooze": "End a snooze.",
+    "channels": "List the channels, and add one.",
     "notify": "Test the channels.",
     "ingest": "Take readings from another program's pipe.",
     "agent": "Watch from every login on: the login item.",

@@ -5,7 +5,7 @@ On a terminal it asks questions; Enter is always the safe answer.
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -16,9 +16,11 @@ from watcher.cli.context import create_private_file, load_effective_config
 from watcher.cli.output import get_output_width, wrap_line
 from watcher.config import json_schema
 from watcher.config.file import MAX_FILE_BYTES
+from watcher.core.rules.diagnostics import suggest_word
 from watcher.core.rules.rule import build_rules_schema
 from watcher.credentials import HostInfo
 from watcher.errors import ConfigError, WatcherError
+from watcher.notifiers import NOTIFIERS
 from watcher.notifiers.desktop import linux
 from watcher.polling.fetch import find_logins
 from watcher.providers import Overrides
@@ -44,7 +46,7 @@ type = "desktop"
 
 # More channels; `watcher notify test team` sends a test message.
 # [channels.team]
-# type = "slack"                  # also: discord, webhook, ntfy, command, apprise
+# type = "slack"                  # also: discord, webhook, ntfy, email, command, apprise
 # url = "env:SLACK_WEBHOOK_URL"   # env:NAME, file:PATH, cmd:ARGV, or the address itself
 
 [route]
@@ -69,7 +71,7 @@ NEXT_COMMANDS = (
 NO_DESKTOP_MESSAGE = """\
 No desktop session was found, so notifications cannot be shown here: add a
 channel to config.toml, as its comments show, and name it under [route]."""
-_TOPIC_PATTERN = re.compile(r"[-_A-Za-z0-9]{1,64}")
+OFFERED_CHANNELS = ("slack", "discord", "ntfy")
 
 
 class RequestedChannel(Struct, frozen=True):
@@ -83,8 +85,8 @@ class RequestedChannel(Struct, frozen=True):
 def init() -> None:
     """Look for logins, write the config and the default rules.
 
-    Nothing is overwritten: run it again whenever you like. On a terminal it offers a second channel and the login
-    item, and Enter means no; without one it asks nothing.
+    Nothing is overwritten: run it again whenever you like. On a terminal it offers more channels and the login item,
+    and Enter means no; without one it asks nothing. `watcher channels add` adds a channel later.
 
     \b
     watcher init                                        the usual places
@@ -98,14 +100,14 @@ def init() -> None:
     for name, text, _ in rows:
         click.echo("\n".join(wrap_line(f"  {name:15} {text}", get_output_width(), indent=18)))
     is_first = not may_exist(own.config_file)
-    channel = _ask_for_channel() if can_ask and is_first else None
+    channels = _ask_for_channels() if can_ask and is_first else []
     click.echo("\nFiles:")
-    for path, text, is_generated in list_files(own, channel):
+    for path, text, is_generated in list_files(own, channels):
         click.echo(f"  {_write_file(path, text, overwrite=is_generated)}: {path}")
     if not any(is_found for _, _, is_found in rows):
         message = "No login was found: sign in to one of the tools first, then run `watcher init` again."
         click.echo("\n" + "\n".join(wrap_line(message, get_output_width(), indent=0)))
-    if is_first and channel is None and host_info.platform == "linux" and not linux.list_bus_addresses(host_info.env):
+    if is_first and not channels and host_info.platform == "linux" and not linux.list_bus_addresses(host_info.env):
         click.echo(f"\n{NO_DESKTOP_MESSAGE}")
     is_installed = can_ask and _ask_for_login_item()
     click.echo("\nNext:")
@@ -147,11 +149,12 @@ def _load_overrides(paths: Paths) -> dict[str, Overrides]:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def list_files(paths: Paths, requested_channel: RequestedChannel | None) -> Iterator[tuple[Path, str, bool]]:
+def list_files(paths: Paths, channels: Sequence[RequestedChannel]) -> Iterator[tuple[Path, str, bool]]:
     """Every file to write: path, text, and whether it is generated, to be renewed after an upgrade."""
-    if requested_channel is not None and requested_channel.type != "ntfy":  # a topic is in the config itself
-        yield get_secret_path(paths, requested_channel), requested_channel.address + "\n", False
-    yield paths.config_file, render_config(paths, requested_channel), False
+    for each in channels:
+        if each.type != "ntfy":  # a topic is in the config itself
+            yield get_secret_path(paths, each), each.address + "\n", False
+    yield paths.config_file, render_config(paths, channels), False
     yield paths.rules_dir / "default.toml", read_default_rules()[1], False
     yield paths.config_dir / "watcher.schema.json", format_schema(json_schema.build_config_schema()), True
     yield paths.rules_dir / "rules.schema.json", format_schema(build_rules_schema()), True
@@ -163,18 +166,17 @@ def get_secret_path(paths: Paths, requested_channel: RequestedChannel) -> Path:
     return paths.config_dir / f"{requested_channel.type}.secret"
 
 
-def render_config(paths: Paths, requested_channel: RequestedChannel | None) -> str:
-    """The config, with the channel that was asked for."""
-    if requested_channel is None:
+def render_config(paths: Paths, channels: Sequence[RequestedChannel]) -> str:
+    """The config, with the channels that were asked for."""
+    if not channels:
         return CONFIG_TEMPLATE
-    kind = requested_channel.type
-    if kind == "ntfy":
-        setting = f"topic = '{requested_channel.address}'"
-    else:
-        setting = f"url = 'file:{get_secret_path(paths, requested_channel)}'"
-    channel = f'[channels.{kind}]\ntype = "{kind}"\n{setting}\n\n'
-    route = f'[route]\ndefault = ["desktop", "{kind}"]\n\n'
-    return CONFIG_TEMPLATE.replace(_CHANNEL_EXAMPLE, channel).replace(_ROUTE_SECTION, route)
+    tables = ""
+    for each in channels:
+        topic, url = f"topic = '{each.address}'", f"url = 'file:{get_secret_path(paths, each)}'"
+        tables += f'[channels.{each.type}]\ntype = "{each.type}"\n{topic if each.type == "ntfy" else url}\n\n'
+    names = ", ".join(f'"{each.type}"' for each in channels)
+    route = f'[route]\ndefault = ["desktop", {names}]\n\n'
+    return CONFIG_TEMPLATE.replace(_CHANNEL_EXAMPLE, tables).replace(_ROUTE_SECTION, route)
 
 
 def _write_file(path: Path, text: str, *, overwrite: bool) -> str:
@@ -196,21 +198,36 @@ def _write_file(path: Path, text: str, *, overwrite: bool) -> str:
 # --- questions --------------------------------------------------------------------------------------------------------
 
 
-def _ask_for_channel() -> RequestedChannel | None:
+def _ask_for_channels() -> list[RequestedChannel]:
+    """The channels that the person wants; asks again after an answer that cannot be used, and says why."""
     click.echo("")
-    question = "Also notify, besides the desktop (slack, discord, ntfy; Enter: none)"
-    kind = click.prompt(question, default="", show_default=False, type=click.Choice(["", "slack", "discord", "ntfy"]),
-                        show_choices=False)  # fmt: skip
-    if not kind:
-        return None
+    while True:
+        question = f"Also notify, besides the desktop ({', '.join(OFFERED_CHANNELS)}; several with commas; Enter: none)"
+        answer = click.prompt(question, default="", show_default=False)
+        kinds = list(dict.fromkeys(re.findall(r"[^\s,]+", answer.lower())))
+        unknown = next((kind for kind in kinds if kind not in OFFERED_CHANNELS), None)
+        if unknown is None:
+            break
+        click.echo(f"  `{unknown}` is not offered here: {suggest_word(unknown, OFFERED_CHANNELS)}")
+    found = [_ask_for_address(kind) for kind in kinds]
+    return [each for each in found if each is not None]
+
+
+def _ask_for_address(kind: str) -> RequestedChannel | None:
+    """The channel; None where Enter leaves it out."""
     is_topic = kind == "ntfy"
     prompt = "Topic (choose one that cannot be guessed)" if is_topic else "Address of its incoming webhook (not shown)"
-    address = click.prompt(prompt, default="", show_default=False, hide_input=not is_topic).strip()
-    usable = _TOPIC_PATTERN.fullmatch(address) if is_topic else address.startswith("https://")
-    if not usable:
-        click.echo(f"  that is not one, so {kind} is left out; add it to config.toml later")
-        return None
-    return RequestedChannel(kind, address)
+    while True:
+        address = click.prompt(f"{kind}: {prompt}", default="", show_default=False, hide_input=not is_topic).strip()
+        if not address:
+            click.echo(f"  {kind} is left out; `watcher channels add {kind}` adds it later")
+            return None
+        try:
+            NOTIFIERS[kind].settings_class(**{"topic" if is_topic else "url": address})
+        except ValueError as error:
+            click.echo(f"  {error}; try again, or Enter to leave {kind} out")
+        else:
+            return RequestedChannel(kind, address)
 
 
 def _ask_for_login_item() -> bool:

@@ -1,25 +1,36 @@
-"""`watcher notify test`: send a test message to each channel, and print the receiver's answer and what to do."""
+"""`watcher notify test` and `watcher channels`: test, list and add channels.
 
+A test prints the receiver's answer and what to do.
+"""
+
+import shutil
+import tempfile
+import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from watcher import notifiers
 from watcher.cli.completion import complete_channels
 from watcher.cli.context import find_paths, load_effective_config
-from watcher.cli.output import echo_wrapped
+from watcher.cli.output import echo_wrapped, format_columns, format_toml
+from watcher.config.loader import Config, load_config
+from watcher.config.secrets import make_secret_resolver
 from watcher.core.model import DeliveryOutcome, Message, Severity
 from watcher.core.redaction import Redactor
-from watcher.core.rules.diagnostics import find_close_match
+from watcher.core.rules.diagnostics import find_close_match, suggest_word
 from watcher.delivery import dispatcher
-from watcher.errors import UsageError
-from watcher.notifiers import Channel
+from watcher.errors import ConfigError, UsageError
+from watcher.notifiers import NOTIFIERS, Channel
 from watcher.status.builder import write_status
 from watcher.storage.store import CHANNEL_TESTED_PREFIX, DATABASE_FILE_NAME, Store
-from watcher.system.environment import Environment, create_environment
+from watcher.system.environment import Environment, create_environment, read_host_info
 from watcher.system.lock import Lock
-from watcher.system.paths import may_exist
+from watcher.system.paths import Paths, may_exist
 
 
 @click.group()
@@ -137,3 +148,119 @@ def format_outcome(channel: Channel, outcome: DeliveryOutcome) -> str:
         verdict = "NOT delivered"
     detail = outcome.detail.replace("will be sent again", "a real message would be sent again")
     return f"{channel.name} ({channel.type}): {verdict}: {detail}"
+
+
+# --- watcher channels -------------------------------------------------------------------------------------------------
+
+
+def _complete_types(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(kind) for kind in NOTIFIERS if kind.startswith(incomplete)]
+
+
+@click.group()
+def channels() -> None:
+    """List the channels, and add one."""
+
+
+@channels.command("list", short_help="Every channel, its type and its routes.")
+def list_command() -> None:
+    """Print every channel: its name, its type, and what is sent to it."""
+    config = load_effective_config()
+    routes = [("default", config.routing.default), *config.routing.routes.items()]
+    rows = []
+    for channel in config.channels.values():
+        used = [str(route) for route, names in routes if channel.name in names]
+        named = sum(channel.name in (rule.notify or ()) for rule in config.rules)
+        used += [f"{named} {'rule' if named == 1 else 'rules'}"] if named else []
+        rows.append((channel.name, channel.type, ", ".join(used) or "nothing is sent to it: name it under [route]"))
+    click.echo("\n".join(format_columns(rows)))
+
+
+@channels.command(short_help="Add a channel, after a test message.")
+@click.argument("kind", metavar="TYPE", shell_complete=_complete_types)
+@click.option("--name", help="Its name in routes and rules. Default: the type.")
+@click.option("--url", help="Its address: env:NAME, file:PATH, cmd:ARGV, or the address itself.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other setting; may be repeated.")
+@click.option("--no-test", is_flag=True, help="Send no test message.")
+@click.pass_context
+def add(  # noqa: PLR0913 - what the command takes
+    context: click.Context, kind: str, name: str | None, url: str | None, settings: tuple[str, ...], *, no_test: bool
+) -> None:
+    """Add a channel of TYPE to config.toml, after a test message has arrived. The rest of the file stays as it is.
+
+    \b
+    watcher channels add slack --url env:SLACK_WEBHOOK_URL
+    watcher channels add ntfy --name phone --set topic=env:NTFY_TOPIC
+    watcher channels add email --set from=w@example.com --set to=me@example.com \\
+      --set host=localhost --set port=25
+
+    \b
+    Exit code:  0  it is in the config
+                1  the test message did not arrive; nothing was written
+               64  the type, the name or a setting is wrong
+               78  the config has a mistake, or would have; nothing was written
+    """
+    own, name = find_paths(), name or kind
+    if kind not in NOTIFIERS:
+        raise UsageError(f"there is no channel type `{kind}`; {suggest_word(kind, tuple(NOTIFIERS))}")
+    if not may_exist(own.config_file):
+        raise UsageError(f"there is no {own.config_file}: `watcher init` writes it")
+    before = load_effective_config().channels
+    if name in before:
+        raise UsageError(f"a channel is called {name} already: give another --name, or `watcher config edit`")
+    table = {"type": kind, **({} if url is None else {"url": url}), **dict(map(_parse_setting, settings))}
+    text = "\n" + format_toml({"channels": {name: table}})
+    config = _load_draft(own, text)
+    if not before.keys() <= config.channels.keys():  # the desktop, which is used while no channel is there
+        text += '\n[channels.desktop]\ntype = "desktop"\n'
+        config = _load_draft(own, text)
+    if not no_test:
+        redact = Redactor()
+        redact.add_secrets(config.secrets)
+        world = create_environment(config.network)
+        outcome = send_test_message(config.channels[name], config.broken_channels.get(name), world)
+        echo_wrapped(redact(format_outcome(config.channels[name], outcome)))
+        if outcome.delivered is False and not outcome.accepted:
+            click.echo("nothing was written")
+            context.exit(1)
+    try:
+        with own.config_file.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"cannot write {own.config_file}: {error.strerror}") from error
+    Lock(own.state_dir).signal_holder()
+    click.echo(f"written: [channels.{name}] in {own.config_file}")
+    default = config.routing.default
+    if name not in default and not NOTIFIERS[kind].is_mirror:
+        line = format_toml({"default": [*default, name]}).strip()
+        click.echo(f"nothing is sent to it yet: name it under [route], such as\n  {line}")
+
+
+def _parse_setting(text: str) -> tuple[str, Any]:
+    """Key and value: a TOML value, such as a number or a list, else a text."""
+    key, separator, value = text.partition("=")
+    if not (separator and key.strip()):
+        raise UsageError(f"--set takes KEY=VALUE, such as topic=env:NTFY_TOPIC, not `{key}`")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return key.strip(), value
+
+
+def _load_draft(own: Paths, addition: str) -> Config:
+    """The config with `addition` at its end, before it is written.
+
+    Raises:
+        ConfigError: its places are those in the config, with the lines to be added.
+    """
+    host_info = read_host_info()
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Paths(config_dir=Path(folder), state_dir=own.state_dir)
+        draft.config_file.write_text(own.config_file.read_text("utf-8") + addition, "utf-8")
+        shutil.copymode(own.config_file, draft.config_file)
+        if may_exist(own.providers_dir):
+            draft.providers_dir.symlink_to(own.providers_dir)
+        try:
+            return load_config(draft, make_secret_resolver(host_info), host_info.home)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(draft.config_file), str(own.config_file))) from None
