@@ -104,7 +104,7 @@ CASES = {
 
 @needs("promtool")
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("by", ["account", "instance"])
+@pytest.mark.parametrize("by", ["account", pytest.param("instance", marks=pytest.mark.slow)])
 def test_each_construct_fires_and_clears_at_the_same_poll(name, by):
     text, values = CASES[name]
     history = [fail(step) if value == "fail" else poll(step, value) for step, value in enumerate(values)]
