@@ -207,6 +207,7 @@ def test_a_clock_set_back_delays_nothing(world):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
+@pytest.mark.slow  # a simulated day
 def test_a_clock_that_was_a_day_ahead_stops_no_poll_when_it_is_corrected(world):
     world.watch(H, (12 * M, lambda: world.machine.is_set(-24 * H)))
     back = [at for at in world.polls() if at < START]
@@ -498,7 +499,14 @@ def test_a_changed_file_mode_reloads_the_config(world):
 
 
 @pytest.mark.parametrize("runs_on", [True, False], ids=["the daemon runs on", "it starts again"])
-@pytest.mark.parametrize(("status", "asked"), [(503, {}), (429, {"retry-after": "3600"}), (200, {})])
+@pytest.mark.parametrize(
+    ("status", "asked"),
+    [
+        pytest.param(503, {}, marks=pytest.mark.slow),
+        pytest.param(429, {"retry-after": "3600"}, marks=pytest.mark.slow),
+        (200, {}),
+    ],
+)
 def test_a_channel_used_while_the_clock_was_a_day_ahead_delivers_once_it_is_right(world, runs_on, status, asked):
     world.machine.is_set(24 * H)
     world.usage(85, START + 28 * H)
@@ -520,6 +528,7 @@ def test_a_channel_used_while_the_clock_was_a_day_ahead_delivers_once_it_is_righ
     assert [body["rule"] for body in world.received] == (["high"] if status == 200 else ["session", "high"])
 
 
+@pytest.mark.slow  # a simulated day
 @pytest.mark.parametrize("runs_on", [True, False], ids=["the daemon runs on", "it starts again"])
 def test_a_provider_that_refused_while_the_clock_was_ahead_is_asked_again_once_it_is_right(world, runs_on):
     answer = world.answers["/api/oauth/usage"]

@@ -103,7 +103,9 @@ CASES = {
 
 
 @needs("promtool")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.slow) if "UTC" in each else each for each in CASES]
+)
 @pytest.mark.parametrize("by", ["account", pytest.param("instance", marks=pytest.mark.slow)])
 def test_each_construct_fires_and_clears_at_the_same_poll(name, by):
     text, values = CASES[name]

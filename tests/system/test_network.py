@@ -103,7 +103,7 @@ def test_without_certificates_of_the_system_those_of_the_library_are_trusted(mon
 
 def test_the_certificates_are_read_once():
     settings = NetworkSettings()
-    assert http._get_tls_context(settings, verified=True) is http._get_tls_context(settings, verified=True)
+    assert http.get_tls_context(settings, verified=True) is http.get_tls_context(settings, verified=True)
 
 
 def test_an_unknown_authority_is_named_with_the_host_and_what_to_set(local_url, server):
@@ -141,7 +141,7 @@ def test_a_certificate_that_has_expired_says_so(authority):
 def test_on_macos_and_windows_the_system_itself_is_asked(authority, local_url, proxy, monkeypatch):
     """By `truststore`, which trusts OpenSSL's own places on Linux."""
     monkeypatch.setattr(http, "sys", SimpleNamespace(platform="darwin"))
-    contexts = [http._get_tls_context(NetworkSettings(), verified=True) for _ in range(2)]
+    contexts = [http.get_tls_context(NetworkSettings(), verified=True) for _ in range(2)]
     assert {type(context) for context in contexts} == {truststore.SSLContext}
     assert contexts[0] is not contexts[1]  # it locks itself during a handshake: a slow host must not delay others
     assert "signed by Example Corp, is not trusted" in str(refusal(local_url))
