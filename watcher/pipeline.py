@@ -3,6 +3,7 @@
 `process_result` is the whole of it: the engine evaluates, the planner decides what is sent, the store saves all three.
 """
 
+from collections import Counter
 from datetime import datetime, timedelta
 
 from msgspec import Struct, structs
@@ -10,10 +11,18 @@ from msgspec import Struct, structs
 from watcher.config.loader import Config
 from watcher.core.engine import evaluator
 from watcher.core.engine.metrics import NETWORK_SOURCE, NOTED_SOURCES
-from watcher.core.model import AlertPhase, PollFailure, Series, Snapshot
+from watcher.core.model import (
+    FIRING_EVENTS,
+    AlertEvent,
+    AlertPhase,
+    PollFailure,
+    Series,
+    Snapshot,
+    Transition,
+)
 from watcher.core.routing import muting, outbox_changes, planner
 from watcher.storage.records import Account
-from watcher.storage.store import Store
+from watcher.storage.store import KEEP_DELIVERIES, Store
 
 
 class PipelineResult(Struct, frozen=True, kw_only=True):
@@ -102,11 +111,42 @@ def release_deliveries(store: Store, config: Config, *, now: datetime) -> planne
             offline=is_offline(store),
             latest_readings={series: state.reading for series, state in states.items() if state.reading is not None},
             episodes={str(series): state.episode for series, state in states.items()},
+            history=_load_alert_history(store, config, now),
         )
         save_plan(store, planned)
         return planned
 
     return store.run_transaction(work, now=now)
+
+
+def _load_alert_history(store: Store, config: Config, now: datetime) -> planner.AlertHistory:
+    """What was delivered, and what was not, of the alerts that fire."""
+    reported = {rule.name for rule in config.rules if AlertEvent.FIRING in rule.on}
+    firing = {
+        f"{alert.rule}|{alert.series}": (alert, alert.since)
+        for alert in store.alerts.load_state().alert_states.values()
+        if alert.phase is AlertPhase.FIRING and alert.rule in reported and alert.since is not None
+    }
+    counts: dict[tuple[str, str], int] = Counter()
+    told: set[tuple[str, str]] = set()
+    series = {alert.series for alert, _ in firing.values()}
+    for channel, may_have_arrived, transition in store.outbox.load_history(series):
+        counts[channel, transition.alert_id] += 1
+        _, since = firing.get(transition.alert_id, (None, None))
+        if since and may_have_arrived and transition.event in FIRING_EVENTS and transition.at >= since:
+            told.add((channel, transition.alert_id))
+    untold: dict[str, Transition] = {}
+    for alert_id in firing.keys() - {alert for _, alert in told}:
+        alert, since = firing[alert_id]
+        if since > now - KEEP_DELIVERIES:  # of older ones it is forgotten whether they were delivered
+            for transition in store.alerts.load_transitions(since=since, rule=alert.rule):
+                if transition.series == alert.series and transition.event in {AlertEvent.FIRING, AlertEvent.ESCALATED}:
+                    occurrence = untold.get(alert_id, transition).occurrence
+                    untold[alert_id] = structs.replace(
+                        transition, event=AlertEvent.FIRING, occurrence=occurrence, since=since
+                    )
+    stopped = {stop.channel for stop in store.outbox.load_stops()}
+    return planner.AlertHistory(untold=tuple(untold.values()), told=told, counts=counts, stopped_channels=stopped)
 
 
 def correct_clock(store: Store, *, now: datetime) -> None:

@@ -495,6 +495,80 @@ def test_a_changed_file_mode_reloads_the_config(world):
     assert world.store().facts.load("config_error")[0] == ""
 
 
+# --- routes that change, channels that return ------------------------------------------------------------------------
+
+PAGER = HOOK.replace("channels.hook", "channels.pager").replace("/hook", "/pager")
+
+
+def route_to(world, *names):
+    listed = ", ".join(f'"{name}"' for name in names)
+    world.config(HOOK + PAGER + f"[route]\ndefault = [{listed}]\n" + SESSION)
+
+
+def read_undelivered(world):
+    status = read_status(world.paths.state_dir, now=world.machine.now())
+    return [(each.channel, each.state) for each in status.undelivered]
+
+
+@pytest.mark.parametrize("after", [("pager",), ("hook", "pager")], ids=["another channel", "one more channel"])
+def test_what_no_channel_took_goes_to_the_channels_of_a_new_route_once(world, after):
+    world.usage(85, START + 48 * H)
+    take = world.answers.pop("/hook")
+    route_to(world, "hook")
+    world.check()
+    route_to(world, *after)
+    world.answers["/pager"] = take
+    world.machine.sleeps(10 * M)
+    world.check()
+    assert world.titles() == ["firing: Claude 5-hour window at 85 %, resets in 47 h 50 min (Wed 09:00)"]
+    assert read_undelivered(world) == [("hook", "queued")] * (len(after) - 1)
+    world.machine.sleeps(10 * M)
+    world.check()
+    assert len(world.received) == 1
+
+
+def test_a_new_route_repeats_nothing_that_was_delivered(world):
+    world.usage(85, START + 48 * H)
+    take = world.answers["/pager"] = world.answers.pop("/hook")
+    route_to(world, "hook", "pager")
+    world.check()
+    assert len(world.received) == 1
+    for names in (("pager",), ("hook",), ("pager", "hook")):
+        world.answers["/hook"] = take
+        route_to(world, *names)
+        world.machine.sleeps(10 * M)
+        world.check()
+    assert len(world.received) == 1
+
+
+def test_an_alert_that_fired_before_there_was_a_route_is_told_on_the_first(world):
+    world.usage(85, START + 48 * H)
+    route_to(world)
+    world.check()
+    world.machine.sleeps(5 * H)
+    world.usage(92, START + 48 * H)
+    route_to(world, "hook")
+    world.check()
+    [sent] = world.received
+    assert (sent["event"], sent["title"].partition(",")[0]) == ("firing", "Claude 5-hour window at 92 %")
+    assert sent["message"].startswith("Since 09:00.")
+
+
+@pytest.mark.parametrize("days", [1.5, 3])
+def test_what_still_fires_after_a_long_outage_of_the_channel_is_told_once_with_since_when(world, days):
+    world.usage(85, START + 200 * H)
+    take = world.answers.pop("/hook")
+    world.watch(timedelta(days=days))
+    assert world.received == []
+    assert read_undelivered(world) == [("hook", "queued")]
+    world.answers["/hook"] = take
+    world.watch(2 * H)
+    [sent] = world.received
+    assert (sent["event"], "Since Mon 09:00." in sent["message"]) == ("firing", True)
+    world.watch(30 * H)
+    assert len(world.received) == 1
+
+
 # --- a clock that ran ahead -------------------------------------------------------------------------------------------
 
 

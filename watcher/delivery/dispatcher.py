@@ -227,6 +227,7 @@ class Dispatcher:
         self._store.run_transaction(lambda: resume_channels(self._store.outbox, resumed, now), now=now)
         for channel in resumed:
             self._log_warning(f"channel {channel}: its settings changed, it is used again")
+        self.release_deliveries()  # the route may have changed
         self.start_due_attempts()
 
     def queue_notice(self, title: str, body: str) -> None:

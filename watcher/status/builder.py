@@ -101,13 +101,7 @@ def build_status(store: Store, config: ConfigFacts, *, now: datetime) -> StatusD
             metrics_problems=_load_metrics_problems(store),
             alertmanagers=_load_alertmanagers(store),
             stopped_channels={stop.channel: stop.detail for stop in store.outbox.load_stops()},
-            undelivered=[
-                _build_undelivered(delivery)
-                for delivery in [
-                    *store.outbox.load(),
-                    *store.outbox.load_finished(DeliveryState.DEAD, since=now - SHOW_DEAD_FOR),
-                ]
-            ],
+            undelivered=_list_undelivered(store, now),
         ),
         now,
     )
@@ -260,6 +254,18 @@ def compute_pace(reading: Reading, now: datetime) -> str | None:
     return (
         "ahead" if used > even + ON_PACE_MARGIN_PERCENT else "behind" if used < even - ON_PACE_MARGIN_PERCENT else "on"
     )
+
+
+def _list_undelivered(store: Store, now: datetime) -> list[UndeliveredMessage]:
+    """What waits, and what was given up; an alert that is to be told again is listed once for a channel."""
+    waiting, dead = store.outbox.load(), store.outbox.load_finished(DeliveryState.DEAD, since=now - SHOW_DEAD_FOR)
+    again = {(each.channel, transition.alert_id) for each in waiting for transition in each.transitions}
+    given_up = [
+        each
+        for each in dead
+        if not each.transitions or any((each.channel, one.alert_id) not in again for one in each.transitions)
+    ]
+    return [_build_undelivered(each) for each in [*waiting, *given_up]]
 
 
 def _build_undelivered(delivery: Delivery) -> UndeliveredMessage:

@@ -1,7 +1,7 @@
 """Deliveries, channels that refused permanently, why messages were not sent, and snoozes."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +32,20 @@ class Outbox:
     def load_finished(self, state: DeliveryState, *, since: datetime) -> list[Delivery]:
         """Deliveries that ended in one state, oldest first."""
         return self._load("delivery.state = ? AND created_at >= ?", (state.value, to_milliseconds(since)))
+
+    def load_history(self, series: Collection[Series]) -> Iterator[tuple[str, bool, Transition]]:
+        """(channel, whether it may have arrived, transition) of all deliveries about some series."""
+        numbers = {number: each for number, each in self._accounts.load_series_numbers().items() if each in series}
+        marks = ", ".join("?" * len(numbers))
+        found = self._database.execute(
+            "SELECT series, channel, state, json_extract(delivery.record, '$.in_doubt'), delivery_transition.record"  # noqa: S608 - marks
+            f" FROM delivery JOIN delivery_transition ON delivery.id = delivery WHERE series IN ({marks})",
+            tuple(numbers),
+        ).fetchall()
+        for number, channel, state, in_doubt, record in found:
+            transition = self._database.decode(record, Transition, series=numbers[number])
+            if transition is not None:
+                yield channel, state == DeliveryState.SENT or bool(in_doubt), transition
 
     def _load(self, where: str, parameters: Sequence[Any] = ()) -> list[Delivery]:
         transitions: dict[int, list[Transition]] = {}

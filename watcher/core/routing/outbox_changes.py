@@ -97,7 +97,8 @@ def compute_retry_wait(attempts: int, jitter: float, retry_after: timedelta | No
 
 def mark_dead(delivery: Delivery) -> Delivery:
     """The delivery as dead after its lifetime, with its last outcome."""
-    last = f"; the last answer: {delivery.last_response}" if delivery.last_response else "; it was never attempted"
+    answer = delivery.last_response.partition("; will be ")[0]  # sent or run again: no longer
+    last = f"; the last answer: {answer}" if answer else "; it was never attempted"
     return structs.replace(delivery, state=DeliveryState.DEAD, last_response=f"not delivered within 24 h{last}")
 
 
@@ -322,6 +323,19 @@ class OutboxChanges:
         """Withdraw what has not been sent of an alert that ended without a transition."""
         for channel in self._list_channels(alert):
             self._withdraw(channel, alert, ALERT_OVER)
+
+    def list_usable_channels(self, transition: Transition) -> list[str]:
+        """The channels of a transition's route that get messages."""
+        excluded = self.routing.mirrors
+        return [
+            each
+            for each in self._resolve_channels(transition)
+            if each in self.routing.channels and each not in excluded
+        ]
+
+    def is_waiting(self, alert: str, channel: str) -> bool:
+        """Whether a message about an alert waits for a channel."""
+        return bool(self._find_rows(alert, channel))
 
     def find_mute(self, transition: Transition) -> Mute | None:
         """What holds a transition back now; None: it may be sent."""

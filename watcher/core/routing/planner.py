@@ -196,6 +196,15 @@ class OutboxPlan(Struct, frozen=True, kw_only=True):
     suppressions: tuple[Suppression, ...] = ()
 
 
+class AlertHistory(Struct, frozen=True, kw_only=True):
+    """What became of the messages about the alerts that fire."""
+
+    untold: tuple[Transition, ...] = ()  # the beginnings that were delivered on no channel
+    told: Collection[tuple[str, str]] = ()  # (channel, alert) of those that were, or may have been
+    counts: Mapping[tuple[str, str], int] = {}  # (channel, alert) -> deliveries of any state
+    stopped_channels: Collection[str] = ()  # they are told what fires when they are used again
+
+
 def plan_deliveries(  # noqa: PLR0913, PLR0917 - the contract of the pipeline; the rare ones are named
     transitions: Sequence[Transition],
     rules: Mapping[str, Rule],
@@ -246,6 +255,7 @@ def plan_release(  # noqa: PLR0913 - as `plan_deliveries`
     offline: bool = False,
     latest_readings: Mapping[Series, Reading] | None = None,
     episodes: Mapping[str, int] | None = None,
+    history: AlertHistory | None = None,
 ) -> OutboxPlan:
     """What time alone changes in the outbox: quiet hours, snoozes and outages begin and end, messages expire.
 
@@ -258,10 +268,12 @@ def plan_release(  # noqa: PLR0913 - as `plan_deliveries`
         offline: as in `plan_deliveries`.
         latest_readings: the last believed reading of each series, for messages that are released.
         episodes: the present episode of each written series: ends snoozes that last until the reset.
+        history: of the alerts that fire.
     """
     ended = tuple(snooze for snooze in snoozes if has_snooze_expired(snooze, now, episodes))
     changes = _begin(outbox, rules, routing, [each for each in snoozes if each not in ended], now, offline=offline)
     _expire_deliveries(changes)
+    _follow_routes(changes, history or AlertHistory(), latest_readings or {})
     _hold_and_release(changes, latest_readings or {})
     return _complete(changes, ended)
 
@@ -318,6 +330,29 @@ def _expire_deliveries(changes: OutboxChanges) -> None:
             keys, reason = [delivery.key, "younger"], "the younger part of a digest"
             rest = add_digest(changes, delivery.channel, young, keys, reason=reason)
             rest.update(expires_at=compute_expiry(delivery.expires_at, young))
+
+
+def _follow_routes(changes: OutboxChanges, history: AlertHistory, latest_readings: Mapping[Series, Reading]) -> None:
+    """Move beginnings that wait on a channel which their route no longer has, and queue those that nobody was told."""
+    wanted: dict[str, Transition] = {transition.alert_id: transition for transition in history.untold}
+    for row in tuple(changes.rows):
+        for alert, about in tuple(row.about.items()) if row.is_open and not row.delivery.in_doubt else ():
+            channels = changes.list_usable_channels(about[-1])
+            if about[-1].event in FIRING_EVENTS and channels and row.delivery.channel not in channels:
+                for transition in row.about.pop(alert):
+                    changes.record_suppression(transition, row.delivery.channel, "the route changed")
+                if not row.about:
+                    row.withdraw("the route changed")
+                wanted.setdefault(alert, about[-1])
+    for alert, transition in wanted.items():
+        present = _refresh_transition(transition, latest_readings, changes.now, redated=True)
+        for channel in changes.list_usable_channels(transition):
+            is_told = (channel, alert) in history.told or changes.is_waiting(alert, channel)
+            if not is_told and channel not in history.stopped_channels:
+                earlier = history.counts.get((channel, alert), 0)
+                key = f"{transition.key}|{earlier + 1}" if earlier else transition.key
+                mute = changes.find_mute(present)
+                changes.add(create_delivery(key, channel, changes.now, reason="late", about=(present,), mute=mute))
 
 
 def _hold_and_release(changes: OutboxChanges, latest_readings: Mapping[Series, Reading]) -> None:
