@@ -42,6 +42,7 @@ from watcher.core.rules.time_intervals import TimeInterval
 DELIVERY_LIFETIME = timedelta(hours=24)
 FIRST_RETRY_WAIT = timedelta(seconds=10)
 MAX_RETRY_WAIT = timedelta(minutes=30)
+ATTEMPTS_BEFORE_MAX_WAIT = 8
 _MAX_DOUBLINGS = 12  # the longest wait is reached long before; more would overflow
 
 

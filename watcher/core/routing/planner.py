@@ -31,6 +31,7 @@ from watcher.core.routing.muting import (
     target_matches,
 )
 from watcher.core.routing.outbox_changes import (
+    ATTEMPTS_BEFORE_MAX_WAIT,
     DELIVERY_LIFETIME,
     MAX_RETRY_WAIT,
     RECONNECT_GRACE_FOR,
@@ -352,7 +353,11 @@ def _follow_routes(changes: OutboxChanges, history: AlertHistory, latest_reading
                 earlier = history.counts.get((channel, alert), 0)
                 key = f"{transition.key}|{earlier + 1}" if earlier else transition.key
                 mute = changes.find_mute(present)
-                changes.add(create_delivery(key, channel, changes.now, reason="late", about=(present,), mute=mute))
+                row = changes.add(
+                    create_delivery(key, channel, changes.now, reason="late", about=(present,), mute=mute)
+                )
+                if earlier and transition in history.untold:  # it failed for a day: go on as slowly
+                    row.update(attempts=ATTEMPTS_BEFORE_MAX_WAIT)
 
 
 def _hold_and_release(changes: OutboxChanges, latest_readings: Mapping[Series, Reading]) -> None:
