@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -141,7 +141,8 @@ def load_status(paths: Paths, now: datetime) -> StatusDocument:
     document = read_status(paths.state_dir, now=now) or _build_from_store(paths, now)
     if document.daemon_running and Lock(paths.state_dir).read_holder_pid() is None:
         document = structs.replace(document, daemon_running=False)  # killed: it could not record its end
-    return document if document.config_error is None else _recheck_config_error(document, paths)
+    edited = document.daemon_running and document.daemon_seen_at and _was_config_edited(paths, document.daemon_seen_at)
+    return _recheck_config_error(document, paths) if document.config_error is not None or edited else document
 
 
 def _build_from_store(paths: Paths, now: datetime) -> StatusDocument:
@@ -164,6 +165,19 @@ def _build_from_store(paths: Paths, now: datetime) -> StatusDocument:
         return build_status(store, facts, now=now)
     finally:
         store.close()
+
+
+def _was_config_edited(paths: Paths, since: datetime) -> bool:
+    """Whether a config file has changed since the daemon last reported, so that it may not have seen it."""
+    folders = [paths.rules_dir, paths.providers_dir]
+    files = [paths.config_file, *folders, *(file for folder in folders for file in folder.glob("*.toml"))]
+    for file in files:
+        try:
+            if datetime.fromtimestamp(file.stat().st_ctime, UTC) > since:
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _recheck_config_error(document: StatusDocument, paths: Paths) -> StatusDocument:
