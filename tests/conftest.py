@@ -66,3 +66,13 @@ def own_providers() -> Iterator[None]:
     for current, before in kept:
         current.clear()
         current.update(before)
+
+
+PROCESSES = ("test_answers", "test_diagnostics", "test_exit_codes", "test_messages")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The frozen tests that start a process for each case run with the slow ones, in CI."""
+    for item in items:
+        if item.path.parent.name == "blackbox" and item.path.stem in PROCESSES:
+            item.add_marker(pytest.mark.slow)

@@ -18,6 +18,7 @@ from benchmarks.hostile.world import SECRETS, World
 TOP = Path(__file__).parents[2]
 
 
+@pytest.mark.slow  # hundreds of polls under faults
 def test_nothing_is_lost_false_or_told_twice_whatever_goes_wrong():
     tally = play(polls=120, seed=3, disks=False)
 

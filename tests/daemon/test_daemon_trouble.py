@@ -255,6 +255,7 @@ def test_a_failing_provider_is_one_line_when_it_begins_and_one_when_it_ends(worl
     assert said[1] == "claude: answers again"
 
 
+@pytest.mark.slow  # a simulated day
 def test_a_quiet_day_leaves_no_line(world):
     world.usage(50, START + 30 * H)
     watch(world, D)

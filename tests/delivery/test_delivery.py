@@ -115,6 +115,7 @@ def test_a_night_ends_in_one_digest_of_what_still_fires(made):
     assert world.received[0]["at"].startswith("2026-03-03T07:00:0"), "at eight in Berlin"
 
 
+@pytest.mark.slow  # a simulated night or day
 def test_what_is_critical_wakes_and_its_end_waits_for_the_morning(made):
     world = made(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
     seen = []
@@ -128,6 +129,7 @@ def test_what_is_critical_wakes_and_its_end_waits_for_the_morning(made):
     assert [body["event"] for body in world.received] == ["firing", "resolved"]
 
 
+@pytest.mark.slow  # a simulated night or day
 def test_what_begins_and_ends_at_night_is_never_sent(made):
     world = made(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
     world.watch(14 * H, (3 * H, lambda: use(world, 85)), (5 * H, lambda: use(world, 60)))
@@ -135,6 +137,7 @@ def test_what_begins_and_ends_at_night_is_never_sent(made):
     assert outbox(world) == []
 
 
+@pytest.mark.slow  # a simulated night or day
 def test_the_end_of_what_was_sent_in_the_evening_is_sent_in_the_morning(made):
     world = made(local(2026, 3, 2, 20), HOOK + RULE + NIGHT)
     use(world, 85)
@@ -143,6 +146,7 @@ def test_the_end_of_what_was_sent_in_the_evening_is_sent_in_the_morning(made):
     assert tried(world)[1] == local(2026, 3, 3, 8)
 
 
+@pytest.mark.slow  # a simulated night
 @pytest.mark.parametrize(
     ("evening", "morning"),
     [
@@ -157,6 +161,7 @@ def test_the_night_ends_at_eight_by_the_clock_on_the_wall_when_it_is_changed(mad
     assert tried(world) == [local(*morning)]
 
 
+@pytest.mark.slow  # a simulated night or day
 def test_a_restart_at_night_keeps_the_silence_and_the_morning(made):
     world = made(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
     world.watch(4 * H, (2 * H, lambda: use(world, 85)))
@@ -166,6 +171,7 @@ def test_a_restart_at_night_keeps_the_silence_and_the_morning(made):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
+@pytest.mark.slow  # a simulated night or day
 def test_a_channel_that_is_down_in_the_evening_is_left_alone_at_night(made):
     world = made(local(2026, 3, 2, 21, 30), HOOK + RULE + NIGHT)
     use(world, 85)
@@ -176,6 +182,7 @@ def test_a_channel_that_is_down_in_the_evening_is_left_alone_at_night(made):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
+@pytest.mark.slow  # a simulated night or day
 def test_what_may_have_arrived_in_the_evening_is_not_sent_again_at_night(made):
     world = made(local(2026, 3, 2, 21, 59, 58), HOOK + RULE + NIGHT)
     use(world, 85)
@@ -277,6 +284,7 @@ def test_the_wait_that_a_channel_asks_for_is_obeyed_and_holds_up_no_other(made):
     assert seen == [first]
 
 
+@pytest.mark.slow  # a simulated night or day
 def test_what_could_not_be_delivered_for_a_day_is_dead_and_shown_in_status(world):
     down(world)
     use(world, 85)

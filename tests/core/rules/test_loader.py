@@ -192,6 +192,7 @@ def fill(head, part, tail=""):
     return head + part * ((MAX_FILE_LENGTH - len(head) - len(tail)) // len(part)) + tail
 
 
+@pytest.mark.slow  # bounded time
 @pytest.mark.parametrize(
     "text",
     [
