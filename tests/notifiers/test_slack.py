@@ -140,8 +140,8 @@ def test_text_from_outside_is_shown_and_not_read(compose, mention):
             200,
             b"\n<!DOCTYPE html><title>please log in</title>",
             False,
-            True,
-            "a web page answered in place of Slack; check the address",
+            False,
+            "a web page answered in place of Slack; check the address and the network",
         ),
         (
             403,

@@ -94,9 +94,8 @@ def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
     outcome = base.interpret_result(result)
     answer = result.body.decode("utf-8", "replace").strip() if isinstance(result, Response) else ""
     if outcome.delivered and answer[:9].lower().startswith(("<!doctype", "<html")):
-        return DeliveryOutcome(
-            delivered=False, detail="a web page answered in place of Slack; check the address", permanent=True
-        )
+        detail = "a web page answered in place of Slack; check the address and the network"
+        return DeliveryOutcome(delivered=False, detail=detail)  # a network's login page goes away by itself
     if outcome.permanent and answer in _ERROR_HINTS:
         return structs.replace(outcome, detail=f"Slack answered {answer}; {_ERROR_HINTS[answer]}")
     return outcome
