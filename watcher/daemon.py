@@ -153,7 +153,7 @@ class Daemon:
             if callback is not None:
                 self._call_safely("callback", callback)
                 self._call_safely("polls", self._finish_polls)
-            if not self._one_shot:
+            if not self._one_shot and self._work_queue.is_empty():  # once for all results that came together
                 self._call_safely("config", self._reload_if_changed)
                 self._call_safely("status", self._write_status)
 

@@ -57,6 +57,7 @@ def test_between_jobs_the_process_does_not_wake(world):
     assert len(calls.waits) <= jobs
 
 
+@pytest.mark.slow  # hours of a simulated day
 def test_an_unchanged_window_is_polled_less_and_less_often_despite_a_balance(world):
     window = {"utilization": 50, "resets_at": (START + 24 * H).isoformat()}
     spent = {"is_enabled": True, "monthly_limit": None, "used_credits": 0, "utilization": None}
@@ -67,6 +68,7 @@ def test_an_unchanged_window_is_polled_less_and_less_often_despite_a_balance(wor
     assert (waits[0], waits[-1]) == (10, 30)
 
 
+@pytest.mark.slow  # hours of a simulated day
 def test_a_rule_about_age_does_not_fire_because_polls_are_rare(world):
     world.config(CONFIG + '[[rule]]\nname = "blind"\nwhen = "*.age > 25m"\n')
     world.usage(3, START + 24 * H)
@@ -74,6 +76,7 @@ def test_a_rule_about_age_does_not_fire_because_polls_are_rare(world):
     assert world.received == []
 
 
+@pytest.mark.slow  # hours of a simulated day
 def test_a_glitch_after_hours_without_change_is_suspect_though_polls_are_far_apart(world):
     world.usage(3, START + 24 * H)
     good, glitches = world.answers["/api/oauth/usage"], [100]
@@ -174,6 +177,7 @@ def test_after_a_sleep_every_provider_is_polled_once_and_alerts_are_sent_once(wo
     assert [body["event"] for body in world.received] == ["firing"]
 
 
+@pytest.mark.slow  # hours of a simulated day
 def test_after_a_night_many_alerts_are_one_digest(world):
     world.login(
         {
@@ -572,6 +576,7 @@ def test_what_still_fires_after_a_long_outage_of_the_channel_is_told_once_with_s
 # --- a clock that ran ahead -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # hours of a simulated day
 @pytest.mark.parametrize("runs_on", [True, False], ids=["the daemon runs on", "it starts again"])
 @pytest.mark.parametrize(
     ("status", "asked"),
@@ -714,6 +719,7 @@ def test_what_is_let_go_tells_the_present(world, way, night, told):
     assert len(world.received) == 2
 
 
+@pytest.mark.slow  # hours of a simulated day
 @pytest.mark.parametrize("gap", ["the watcher was stopped", "the machine slept"])
 def test_a_gap_fires_no_rule_about_age_though_one_provider_is_polled_rarely(world, gap):
     world.login(

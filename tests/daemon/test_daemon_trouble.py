@@ -230,6 +230,7 @@ def test_a_reload_during_a_reload_reads_the_latest(world):
     assert sum("config loaded" in line for line in world.log.lines) == 1
 
 
+@pytest.mark.slow  # hours of a simulated day
 def test_a_failing_channel_is_one_line_when_it_begins_and_one_when_it_ends(world):
     receive = world.answers["/hook"]
     world.answers["/hook"] = lambda _request: world.json({}, 503)
@@ -246,6 +247,7 @@ def test_a_failing_channel_is_one_line_when_it_begins_and_one_when_it_ends(world
     assert said[1] == "channel hook: delivers again"
 
 
+@pytest.mark.slow  # hours of a simulated day
 def test_a_failing_provider_is_one_line_when_it_begins_and_one_when_it_ends(world):
     good = world.answers["/api/oauth/usage"]
     world.answers["/api/oauth/usage"] = lambda _request: world.json({}, 503)

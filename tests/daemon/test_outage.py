@@ -52,6 +52,7 @@ def test_an_outage_is_one_notice_and_its_end_another(world):
     assert world.received[0]["message"].startswith("No provider can be reached; the last reading is from ")
 
 
+@pytest.mark.slow  # hours of a simulated day
 def test_a_provider_without_readings_after_the_outage_is_reported(world):
     def partly():
         online(world)

@@ -103,6 +103,7 @@ def local(*parts):
 # --- nights ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # hours of a simulated day
 def test_a_night_ends_in_one_digest_of_what_still_fires(made):
     world = made(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
     world.watch(

@@ -396,6 +396,7 @@ def test_an_account_whose_login_file_is_broken_has_failed(world):
     assert list(found.values()) == [None], "the other has a key of its own, and no trouble"
 
 
+@pytest.mark.slow  # hours of a simulated day
 def test_a_discontinued_service_is_polled_again_only_with_another_login(world):
     """Gemini CLI's cut-off: polling stops, a renewed access token does not begin it again, another login does."""
 

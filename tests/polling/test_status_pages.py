@@ -56,6 +56,7 @@ def test_the_message_of_a_silence_alert_names_the_incident(tmp_path, when):
         assert WORDS in world.received[0]["message"]
 
 
+@pytest.mark.slow  # hours of a simulated day
 def test_the_page_is_asked_at_most_every_five_minutes_by_check_too(tmp_path):
     with made(tmp_path, HOOK + '[poll]\nevery = "1m"\n') as world:
         outage(world)

@@ -221,6 +221,7 @@ def test_quiet_hours_and_snoozes_do_not_apply(tmp_path):
         assert cluster.times()[0] == timedelta(0)
 
 
+@pytest.mark.slow  # hours of a simulated day
 def test_rules_about_silence_last_and_are_not_shown_while_the_machine_is_offline(tmp_path):
     with shown(tmp_path, SILENCE) as (world, cluster):
 

@@ -34,6 +34,10 @@ class WorkQueue:
         except Empty:
             return None
 
+    def is_empty(self) -> bool:
+        """Whether no callback waits."""
+        return self._queue.empty()
+
     def run_in_thread(self, work: Callable[[], T], on_done: Callable[[T], None]) -> None:
         """Run `work`, which never raises, in a new thread; the main loop then calls `on_done` with its result."""
 
