@@ -247,6 +247,7 @@ def test_fire_escalate_and_resolve_are_one_notification_each_and_nothing_secret_
     assert [word for word in ("canary", "sk-ant", str(team.folder)) if word in everything] == []
 
 
+@pytest.mark.proof  # minutes
 def test_a_kill_of_either_and_a_restart_that_forgets_everything(team):
     first, second = team.members
     team.usage(85)
@@ -278,6 +279,7 @@ def test_a_kill_of_either_and_a_restart_that_forgets_everything(team):
     team.expect(FIRED, ESCALATED, RESOLVED_BOTH)
 
 
+@pytest.mark.proof  # minutes
 def test_a_watcher_that_is_killed_tells_nothing_twice_and_loses_no_end(team):
     team.usage(85)
     machine = team.machine("server").start()
@@ -300,6 +302,7 @@ def test_a_watcher_that_is_killed_tells_nothing_twice_and_loses_no_end(team):
     team.expect(FIRED, RESOLVED_WARNING)
 
 
+@pytest.mark.proof  # minutes
 def test_two_machines_on_one_account_are_one_alert_whose_end_is_told_once(team):
     team.usage(85, timedelta(seconds=60))
     ends = time.monotonic() + 60
@@ -317,6 +320,7 @@ def test_two_machines_on_one_account_are_one_alert_whose_end_is_told_once(team):
     team.expect(FIRED, RESOLVED_WARNING)
 
 
+@pytest.mark.proof  # minutes
 def test_a_silence_and_the_test_alert(team):
     silence = {
         "matchers": [{"name": "alertname", "value": "session", "isRegex": False}],
