@@ -424,8 +424,8 @@ def test_a_check_of_the_snoozes_polls_no_provider(world):
     assert len(world.polls()) == 1
 
 
-@pytest.mark.parametrize("mended", ['{"github.com": {"user": "octocat", "oauth_token": "gho_x"}}', None])
-def test_a_broken_login_file_is_no_failure_any_more_once_it_is_fixed(world, mended):
+@pytest.mark.parametrize("fixed", ['{"github.com": {"user": "octocat", "oauth_token": "gho_x"}}', None])
+def test_a_broken_login_file_is_no_failure_any_more_once_it_is_fixed(world, fixed):
     hosts = world.home / ".config" / "github-copilot" / "hosts.json"
     hosts.parent.mkdir(parents=True)
     hosts.write_text("{")
@@ -433,7 +433,7 @@ def test_a_broken_login_file_is_no_failure_any_more_once_it_is_fixed(world, mend
     world.answers["/copilot_internal/user"] = lambda _request: world.json(quota)
 
     def mend():
-        hosts.write_text(mended) if mended else hosts.unlink()
+        hosts.write_text(fixed) if fixed else hosts.unlink()
 
     def copilots():
         store = world.store()
@@ -447,7 +447,7 @@ def test_a_broken_login_file_is_no_failure_any_more_once_it_is_fixed(world, mend
     world.watch(2 * M)
     assert copilots() == [("", False)]
     world.watch(65 * M, (5 * M, mend))
-    assert copilots() == ([("octocat", True)] if mended else [])
+    assert copilots() == ([("octocat", True)] if fixed else [])
 
 
 def test_one_github_account_in_two_places_is_one_account(world):

@@ -214,7 +214,7 @@ class Audience:
 
 
 class DashboardServer(ThreadingHTTPServer):
-    """The page, its streams and its actions, for whoever knows the address."""
+    """The page, its streams and its actions, for those who know the address."""
 
     daemon_threads = True
     allow_reuse_address = sys.platform != "win32"  # there it would let another program take the port over

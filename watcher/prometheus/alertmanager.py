@@ -389,7 +389,7 @@ def list_reached_levels(rule: Rule, alert: AlertState) -> list[tuple[AlertEvent,
 
 
 def has_turned_over(state: SeriesState, now: datetime) -> bool:
-    """Whether the window has ended and was not seen since: whoever has seen it knows better than this machine."""
+    """Whether the window has ended and was not seen since: a machine that has seen it knows better."""
     return state.boundary_at is not None and state.last_seen_at < state.boundary_at <= now
 
 
