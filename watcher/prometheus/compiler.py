@@ -38,6 +38,7 @@ from watcher.core.rules.ast import (
     walk_expression,
 )
 from watcher.core.rules.diagnostics import Diagnostic, TextSpan, create_diagnostic
+from watcher.core.rules.hysteresis import MIRRORED_OPERATORS, NEGATED_OPERATORS
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.time_intervals import ALL_DAYS, DAY_NAMES, TimeInterval
 from watcher.core.rules.vocabulary import Unit
@@ -47,8 +48,6 @@ RULES_PER_GROUP = 10
 MAX_LABEL_LENGTH = 100
 _ACCOUNT_IDENTITY = ("provider", "account", "window", "kind")
 _PERCENT_FIELDS = frozenset({"used_percent", "remaining_percent", "rate", "projected"})
-_NEGATED = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "==": "!=", "!=": "=="}
-_MIRRORED = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 _CURRENCY = 'unit=~"[A-Za-z]{3}"'
 _PLAIN_LABEL = re.compile(r"[A-Za-z0-9_.:/ -]+")
 
@@ -176,7 +175,7 @@ class _RuleCompiler:
         matchers = format_matchers(rule.subject)
         read = f"max by ({self._id}) (ai_usage_window_read_timestamp_seconds{matchers})"
         latch = self._remember("ai_usage:rule_latch", severity)
-        when = self._reduce(self._true(level.when, clearing=False), matchers)
+        when = self._reduce(self._compile_condition(level.when, clearing=False), matchers)
         fires = f"{read} and {on} ({when})"
         if rule.pending_for:
             yield from self._compile_timer(index, when)
@@ -194,7 +193,7 @@ class _RuleCompiler:
                 f"max by ({self._id}) ({self._select('ai_usage:rule_latch', each)} > 0)" for each in higher
             )
             fires = f"({fires}) unless {on} ({set_higher})"
-        clears = [self._true(each.clear, clearing=True) for each in rule.levels]
+        clears = [self._compile_condition(each.clear, clearing=True) for each in rule.levels]
         cleared = self._reduce(" and ".join(f"({each})" for each in clears), matchers)
         branches = [
             fires,
@@ -202,23 +201,19 @@ class _RuleCompiler:
             f"{read} and {on} ({latch} > 0)",
             f"{latch} > time() - {KEEP_UNKNOWN_S}",
         ]
-        if compile_rule(rule).resolves_on_reset:
-            episodes = f"max by ({self._id}) (ai_usage_window_episodes_total{matchers})"
-            began = self._remember("ai_usage:rule_episode", severity)
+        episodes = f"max by ({self._id}) (ai_usage_window_episodes_total{matchers})"
+        began = self._remember("ai_usage:rule_episode", severity)
+        resolves_on_reset = compile_rule(rule).resolves_on_reset
+        if resolves_on_reset:
             branches.insert(0, f"(({latch}) > 0 and {on} ({episodes} > {on} ({began}))) * 0")
-            yield {
-                "record": "ai_usage:rule_latch",
-                "expr": _join_branches(branches, on),
-                "labels": labels,
-            }
+        yield {"record": "ai_usage:rule_latch", "expr": _join_branches(branches, on), "labels": labels}
+        if resolves_on_reset:
             firing = f"max by ({self._id}) ({self._select('ai_usage:rule_latch', severity)} > 0)"
             yield {
                 "record": "ai_usage:rule_episode",
                 "expr": _join_branches([f"{episodes} and {on} ({firing})", f"{began} and {on} ({firing})"], on),
                 "labels": labels,
             }
-        else:
-            yield {"record": "ai_usage:rule_latch", "expr": _join_branches(branches, on), "labels": labels}
 
     def _compile_timer(self, index: int, when: str) -> Iterator[dict[str, object]]:
         """For how long the condition has held, between readings; a gap of more than three polls adds nothing."""
@@ -228,7 +223,7 @@ class _RuleCompiler:
         read = f"max by ({self._id}) (ai_usage_window_read_timestamp_seconds{matchers})"
         held = f"max by ({self._id}) ({self._select('ai_usage:rule_held_seconds', severity)})"
         seen = f"max by ({self._id}) ({self._select('ai_usage:rule_seen_timestamp_seconds', severity)})"
-        unmet = self._reduce(self._false(level.when, clearing=False), matchers)
+        unmet = self._reduce(self._compile_condition(level.when, clearing=False, wanted=False), matchers)
         longest = "3 * max by (provider, account) (ai_usage_account_poll_interval_seconds)"
         step = f"({read} - {on} {seen}) <= on (provider, account) group_left () ({longest})"
         turned = f"max by ({self._id}) (changes(ai_usage_window_episodes_total{matchers}[2m]) > 0)"
@@ -280,29 +275,17 @@ class _RuleCompiler:
 
     # --- conditions -------------------------------------------------------------------------------------------------
 
-    def _true(self, expression: Expression, *, clearing: bool) -> str:
-        """The series of the subject for which the condition holds."""
-        match expression:
-            case And(terms):
-                return " and ".join(f"({self._true(each, clearing=clearing)})" for each in terms)
-            case Or(terms):
-                return " or ".join(f"({self._true(each, clearing=clearing)})" for each in terms)
+    def _compile_condition(self, condition: Expression, *, clearing: bool, wanted: bool = True) -> str:
+        """The series of the subject for which the condition holds, or with `wanted=False` does not hold."""
+        match condition:
+            case And(terms) | Or(terms):
+                operator = " and " if isinstance(condition, And) is wanted else " or "
+                compiled = [self._compile_condition(each, clearing=clearing, wanted=wanted) for each in terms]
+                return operator.join(f"({each})" for each in compiled)
             case Not(operand):
-                return self._false(operand, clearing=clearing)
+                return self._compile_condition(operand, clearing=clearing, wanted=not wanted)
             case _:
-                return self._filter(expression, clearing=clearing, wanted=True)
-
-    def _false(self, expression: Expression, *, clearing: bool) -> str:
-        """The series of the subject for which the condition does not hold."""
-        match expression:
-            case And(terms):
-                return " or ".join(f"({self._false(each, clearing=clearing)})" for each in terms)
-            case Or(terms):
-                return " and ".join(f"({self._false(each, clearing=clearing)})" for each in terms)
-            case Not(operand):
-                return self._true(operand, clearing=clearing)
-            case _:
-                return self._filter(expression, clearing=clearing, wanted=False)
+                return self._filter(condition, clearing=clearing, wanted=wanted)
 
     def _filter(self, expression: Expression, *, clearing: bool, wanted: bool) -> str:
         """A comparison, or a field that is true or false, for the series of the subject."""
@@ -341,13 +324,13 @@ class _RuleCompiler:
             raise RefusedError("this has no equal in Prometheus", text=str(expression))
         left, operator, right = expression.left, expression.operator, expression.right
         if isinstance(left, Literal):
-            left, operator, right = right, _MIRRORED[operator], left
+            left, operator, right = right, MIRRORED_OPERATORS[operator], left
         if expression.unit is Unit.BOOLEAN:
             if not (isinstance(left, FieldReference) and isinstance(right, Literal)):
                 raise RefusedError("only `up == true` and the like can be compared there", text=str(expression))
             is_equal = (operator == "==") == wanted
             return self._compare_boolean(left, expected=bool(right.value) == is_equal)
-        operator = operator if wanted else _NEGATED[operator]
+        operator = operator if wanted else NEGATED_OPERATORS[operator]
         money = expression.unit is Unit.MONEY
         tolerance = PERCENT_TOLERANCE / 100 if expression.unit is Unit.PERCENT else 0.0
         measured, limit = self._value(left, selector, money=money), self._constant(right)

@@ -26,8 +26,8 @@ from watcher.core.rules.vocabulary import Unit
 CLEAR_MARGIN_PERCENT = 5.0
 _MAX_PERCENT = 100
 _BOUNDED_PERCENT_FIELDS = {"used_percent", "remaining_percent"}  # others (`projected`, `rate`) are often above 100 %
-_NEGATED_OPERATORS = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "==": "!=", "!=": "=="}
-_MIRRORED_OPERATORS = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
+NEGATED_OPERATORS = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "==": "!=", "!=": "=="}
+MIRRORED_OPERATORS = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 
 Threshold = tuple[Expression, str, float]
 """A comparison against a constant: what is measured, the operator, the constant."""
@@ -58,7 +58,7 @@ def negate_condition(condition: Expression) -> Expression:
         case Not(operand):
             return operand
         case Comparison(left, operator, right, unit):
-            return Comparison(left, _NEGATED_OPERATORS[operator], right, unit)
+            return Comparison(left, NEGATED_OPERATORS[operator], right, unit)
         case _:
             return Not(condition)
 
@@ -69,7 +69,7 @@ def extract_threshold(condition: Expression) -> Threshold | None:
         return None
     left, operator, right = condition.left, condition.operator, condition.right
     if is_constant(left):
-        left, operator, right = right, _MIRRORED_OPERATORS[operator], left
+        left, operator, right = right, MIRRORED_OPERATORS[operator], left
     limit = evaluate_constant(right)
     return None if limit is None else (left, operator, float(limit))
 
