@@ -149,6 +149,25 @@ def test_another_window_in_the_condition_is_joined():
 
 
 @pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("80% < claude.five_hour", "claude.five_hour > 80%"),
+        ("40% + 40% <= claude.five_hour", "claude.five_hour >= 40% + 40%"),
+        ("-5 < copilot.remaining", "copilot.remaining > -5"),
+        ("-(2 + 3) >= copilot.remaining", "copilot.remaining <= -(2 + 3)"),
+        ("true == claude.up", "claude.up == true"),
+    ],
+)
+def test_a_constant_may_stand_on_the_left(left, right):
+    latches = []
+    for condition in (left, right):
+        (compiled,), refused = compile_text(rule(condition))
+        assert refused == []
+        latches.append([each["expr"] for each in compiled.entries])
+    assert latches[0] == latches[1]
+
+
+@pytest.mark.parametrize(
     ("text", "meant", "why"),
     [
         (rule("claude.five_hour > 80%", on=["resolved"]), "on", "only ends"),

@@ -34,6 +34,7 @@ from watcher.core.rules.ast import (
     Or,
     Selector,
     evaluate_constant,
+    is_constant,
     iter_field_references,
     walk_expression,
 )
@@ -323,7 +324,7 @@ class _RuleCompiler:
         if not isinstance(expression, Comparison):
             raise RefusedError("this has no equal in Prometheus", text=str(expression))
         left, operator, right = expression.left, expression.operator, expression.right
-        if isinstance(left, Literal):
+        if is_constant(left):
             left, operator, right = right, MIRRORED_OPERATORS[operator], left
         if expression.unit is Unit.BOOLEAN:
             if not (isinstance(left, FieldReference) and isinstance(right, Literal)):
