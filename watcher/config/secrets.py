@@ -5,7 +5,6 @@
 
 import base64
 import re
-import shlex
 import stat
 import sys
 from collections.abc import Callable, Mapping
@@ -16,13 +15,13 @@ from watcher.config.file import ConfigFile, KeyPath
 from watcher.core.model import Command, CommandResult, HostInfo, is_loopback
 from watcher.system.files import find_write_problem, read_file
 from watcher.system.paths import expand_home
+from watcher.system.secret_commands import CommandFailedError, read_secret, split_command_line
 
 SecretResolver = Callable[[str], str]
 """From the text in the config to the secret. Raises `SecretUnavailableError`."""
 
 _REFERENCE_PATTERN = re.compile(r"(env|file|cmd):(.*)", re.DOTALL)
 _MAX_SECRET_FILE_BYTES = 64 * 1024
-_COMMAND_TIMEOUT_S = 20.0  # a password manager may ask the user
 
 
 class SecretUnavailableError(Exception):
@@ -72,16 +71,9 @@ def _read_secret_from_file(path: Path) -> str:
 
 def _read_secret_from_command(line: str, run: Callable[[Command], CommandResult]) -> str:
     try:
-        argv = tuple(shlex.split(line))
-    except ValueError as error:
-        raise SecretUnavailableError(f"cmd: cannot be split into words ({error})") from error
-    if not argv:
-        raise SecretUnavailableError("cmd: names no command")
-    result = run(Command(argv=argv, timeout_s=_COMMAND_TIMEOUT_S))
-    if result.exit_code != 0:
-        ended = "did not end in time" if result.exit_code is None else f"ended with {result.exit_code}"
-        raise SecretUnavailableError(f"the command {argv[0]} {ended}")  # its output may quote the secret
-    return result.stdout.strip()
+        return read_secret(split_command_line(line), run)
+    except (ValueError, CommandFailedError) as error:
+        raise SecretUnavailableError(str(error)) from error
 
 
 def is_reference(text: str) -> bool:

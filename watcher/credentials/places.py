@@ -5,24 +5,22 @@
 2026-11).
 """
 
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from watcher.core.model import Command, DatabaseQuery
+from watcher.core.model import DatabaseQuery
 from watcher.credentials import HostInfo, antigravity, files, opencode
 from watcher.errors import NotSignedInError
 from watcher.system.files import find_write_problem
 from watcher.system.paths import expand_home
+from watcher.system.secret_commands import CommandFailedError, read_secret, split_command_line
 
 KINDS = {
     "env": "env:NAME", "file": "file:PATH or file:PATH#JMESPATH", "cmd": "cmd:ARGV", "opencode": "opencode:KEY",
     "vscdb": "vscdb:APP#KEY",
 }  # fmt: skip
 """Kind of place -> how it is written."""
-
-_COMMAND_TIMEOUT_S = 20.0  # a password manager may ask the user
 
 
 class Token(NamedTuple):
@@ -94,16 +92,12 @@ def _read_file(host_info: HostInfo, rest: str, search: Callable[[str, Any], Any]
 
 def _run_command(host_info: HostInfo, line: str) -> Token:
     try:
-        argv = tuple(shlex.split(line))
+        argv = split_command_line(line)
+        return Token("command", f"cmd:{argv[0]}", read_secret(argv, host_info.run_command))
     except ValueError as error:
-        raise NotSignedInError(f"cmd: cannot be split into words ({error}): correct `token`") from None
-    if not argv:
-        raise NotSignedInError("cmd: names no command: correct `token`")
-    result = host_info.run_command(Command(argv=argv, timeout_s=_COMMAND_TIMEOUT_S))
-    if result.exit_code != 0:
-        ended = "did not end in time" if result.exit_code is None else f"ended with {result.exit_code}"
-        raise NotSignedInError(f"the command {argv[0]} {ended}: run it by hand")  # its output may quote the token
-    return Token("command", f"cmd:{argv[0]}", result.stdout)
+        raise NotSignedInError(f"{error}: correct `token`") from None
+    except CommandFailedError as error:
+        raise NotSignedInError(f"{error}: run it by hand") from None
 
 
 def _read_editor(host_info: HostInfo, app: str, key: str) -> Token | None:
