@@ -14,11 +14,12 @@ from msgspec.structs import replace
 from watcher.config.loader import Config
 from watcher.core.engine import thresholds
 from watcher.core.model import Pace, PollFailure, Snapshot
-from watcher.credentials import Credential, HostInfo
+from watcher.credentials import Credential, HostInfo, antigravity
 from watcher.polling import accounts, interval
 from watcher.polling.interval import NextPoll, PollContext
 from watcher.storage.store import Store
 from watcher.system.environment import Environment
+from watcher.system.paths import expand_home
 
 RECENT_FOR = timedelta(hours=1)
 MAX_GAP_FACTOR = 4  # a longer gap than this many times the one before is a pause of the machine, not a schedule
@@ -144,11 +145,12 @@ def estimate_interval(store: Store, result: Snapshot | PollFailure, pace: Pace, 
 
 MAX_ENTRIES = 400  # looked at, newest folders first: a long history costs no more than a short one
 MAX_DEPTH = 4  # Codex keeps its sessions below year/month/day
+MAX_WORKSPACES = 10  # of VS Code, last used ones first
 
 SESSION_FOLDERS: dict[str, tuple[str, ...]] = {
     "claude": (".claude/projects", ".local/share/opencode/storage/session"),
     "codex": (".codex/sessions", ".local/share/opencode/storage/session"),
-    "copilot": (".copilot/history-session-state", ".local/share/opencode/storage/session"),
+    "copilot": (".copilot/session-state", ".local/share/opencode/storage/session"),
     "gemini_cli": (".gemini/tmp", ".local/share/opencode/storage/session"),
     "nano_gpt": (".local/share/opencode/storage/session",),
 }
@@ -165,10 +167,30 @@ def find_last_activity(provider: str, host_info: HostInfo) -> datetime | None:
 def _list_session_folders(provider: str, host_info: HostInfo) -> Iterator[Path]:
     for folder in SESSION_FOLDERS.get(provider, ()):
         yield host_info.home / folder
-    if provider == "claude" and (own := host_info.env.get("CLAUDE_CONFIG_DIR")):
-        yield Path(own) / "projects"
+    if provider == "claude":
+        for own in filter(None, map(str.strip, host_info.env.get("CLAUDE_CONFIG_DIR", "").split(","))):
+            yield expand_home(own, host_info.home) / "projects"
     if provider == "codex" and (own := host_info.env.get("CODEX_HOME")):
         yield Path(own) / "sessions"
+    if provider == "copilot":
+        if own := host_info.env.get("COPILOT_HOME"):
+            yield Path(own) / "session-state"
+        for database in antigravity.list_editor_databases(host_info, ("Code", "Code - Insiders")):
+            yield from _list_chat_folders(database.parents[1])
+
+
+def _list_chat_folders(user_folder: Path) -> Iterator[Path]:
+    """Where VS Code keeps its chats: in a folder of each workspace, and in one for windows without a workspace."""
+    yield user_folder / "globalStorage" / "emptyWindowChatSessions"
+    try:
+        with os.scandir(user_folder / "workspaceStorage") as entries:
+            workspaces = sorted(
+                ((each.stat(follow_symlinks=False).st_mtime, each.path) for each in entries), reverse=True
+            )
+    except OSError:
+        return
+    for _, workspace in workspaces[:MAX_WORKSPACES]:
+        yield Path(workspace) / "chatSessions"
 
 
 def iter_changes(folder: Path) -> Iterator[tuple[float, os.DirEntry[str]]]:
