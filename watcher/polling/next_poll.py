@@ -168,8 +168,8 @@ def _list_session_folders(provider: str, host_info: HostInfo) -> Iterator[Path]:
     for folder in SESSION_FOLDERS.get(provider, ()):
         yield host_info.home / folder
     if provider == "claude":
-        for own in filter(None, map(str.strip, host_info.env.get("CLAUDE_CONFIG_DIR", "").split(","))):
-            yield expand_home(own, host_info.home) / "projects"
+        named = host_info.env.get("CLAUDE_CONFIG_DIR", "")
+        yield from (expand_home(each.strip(), host_info.home) / "projects" for each in named.split(",") if each.strip())
     if provider == "codex" and (own := host_info.env.get("CODEX_HOME")):
         yield Path(own) / "sessions"
     if provider == "copilot":
