@@ -103,6 +103,17 @@ def test_a_mistake_in_the_config_is_shown_until_it_is_fixed(empty_home):
     assert "the config has" not in empty_home.watcher("status").stdout
 
 
+@pytest.mark.skipif(os.name != "posix", reason="touch is a POSIX program")
+def test_the_config_is_compared_without_running_the_command_of_a_secret(empty_home, tmp_path):
+    empty_home.paths.config_dir.mkdir(parents=True)
+    empty_home.paths.config_file.write_text("[poll]\nevry = 1\n")
+    assert empty_home.watcher("check").returncode == 78
+    mark = tmp_path / "asked"
+    empty_home.paths.config_file.write_text(f'[channels.chat]\ntype = "slack"\nurl = "cmd:touch {mark}"\n')
+    assert "the config has" not in empty_home.watcher("status").stdout
+    assert not mark.exists()
+
+
 CONTRACT = {
     "": {"schema", "generated_at", "providers", "alerts"},
     "providers": {"provider", "account", "plan", "ok", "error", "fetched_at", "stale", "windows"},

@@ -183,7 +183,7 @@ def _was_config_edited(paths: Paths, since: datetime) -> bool:
 def _recheck_config_error(document: StatusDocument, paths: Paths) -> StatusDocument:
     """The document with the config's mistakes of now, not of when it was last loaded."""
     try:
-        load_effective_config(with_secrets=True)
+        load_effective_config()
     except ConfigError as error:
         return structs.replace(document, config_error=str(error))
     Lock(paths.state_dir).signal_holder()  # it would notice at its next wake-up
