@@ -110,9 +110,16 @@ class Receivers(Vendors):
         return super().answer(asked)
 
 
-def _order(message: dict[str, Any]) -> tuple[str, str]:
-    """By channel; two vendors answer in any order, so what they caused is sorted by what it is about."""
-    return message["channel"], json.dumps(message.get("body", message.get("stdin")), sort_keys=True)
+def sort_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By channel and alert: two vendors answer in any order, so no time may decide."""
+
+    def key(message: dict[str, Any]) -> tuple[str, str]:
+        body = message.get("body", message.get("stdin"))
+        if isinstance(body, dict):
+            body = {name: value for name, value in body.items() if name not in {"at", "since"}}
+        return message["channel"], json.dumps(body, sort_keys=True)
+
+    return sorted(messages, key=key)
 
 
 def noted(channel: str, asked: Asked) -> dict[str, Any]:
@@ -158,7 +165,7 @@ def morning(folder: Path, later: timedelta = timedelta(0)) -> dict[str, list[dic
                 lines = _TEST.sub("test", lamp.read_text()).splitlines()
                 messages += [{"channel": "lamp", **json.loads(line)} for line in lines]
                 lamp.unlink()
-            heard[says] = sorted(messages, key=_order)
+            heard[says] = sort_messages(messages)
 
         receivers.refuse["late"] = Reply(503, {"content-type": "text/plain", "retry-after": "1800"}, b"busy")
         receivers.left_of_copilot(-3)

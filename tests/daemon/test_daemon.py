@@ -558,6 +558,7 @@ def test_an_alert_that_fired_before_there_was_a_route_is_told_on_the_first(world
     assert sent["message"].startswith("Since 09:00.")
 
 
+@pytest.mark.slow  # days of simulated time
 @pytest.mark.parametrize("days", [1.5, 3])
 def test_what_still_fires_after_a_long_outage_of_the_channel_is_told_once_with_since_when(world, days):
     world.usage(85, START + 200 * H)
