@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from watcher.core.rules.vocabulary import PROVIDER_WINDOWS
+from watcher.credentials import files
 from watcher.providers.registry import PROVIDERS
 
 EXPLORE = os.environ.get("WATCHER_EXPLORE") == "1"  # look where no run has looked: `--hypothesis-seed=N` says where
@@ -25,6 +26,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would c
 
 for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "WATCHER_CONFIG_DIR", "WATCHER_STATE_DIR", "WATCHER_DEBUG"):
     os.environ.pop(name, None)  # what stands in a person's shell is not what is tested
+
+files.RETRY_PAUSE_S = 0  # no test writes a login file while it is read
 
 NOBODY = 65534
 
@@ -69,6 +72,11 @@ def own_providers() -> Iterator[None]:
 
 
 PROCESSES = ("test_answers", "test_diagnostics", "test_exit_codes", "test_messages")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers a core: half of the tests' time is spent waiting for sockets and processes."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,11 +18,12 @@ from watcher.system.files import read_file
 
 MAX_BYTES = 4 * 1024 * 1024  # a login file has a few thousand
 MAX_ATTEMPTS = 4
+RETRY_PAUSE_S = 0.05
 
 
 def wait_for_writer() -> None:
     """Give the writer a moment; only for a file that does not parse."""
-    threading.Event().wait(0.05)
+    threading.Event().wait(RETRY_PAUSE_S)
 
 
 def read_json(path: Path, *, hint: str, wait: Callable[[], None] = wait_for_writer) -> dict[str, Any] | None:

@@ -97,7 +97,7 @@ class Server:
         self._closing = threading.Event()
         self._http = _Listener(("127.0.0.1", 0), self._make_handler_class())
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), name="demo-server", daemon=True)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), name="demo-server", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
