@@ -15,15 +15,17 @@ from watcher import pipeline
 from watcher.config import loader as configuration
 from watcher.config.loader import Config
 from watcher.config.secrets import make_secret_resolver
-from watcher.core.model import PollFailure, Snapshot
+from watcher.core.model import Message, PollFailure, Snapshot
 from watcher.core.redaction import Redactor
 from watcher.delivery.dispatcher import Dispatcher
-from watcher.errors import ConfigError
+from watcher.errors import ConfigError, UsageError
+from watcher.notifiers.base import OPEN_PAGE, SNOOZE, get_safe_link
 from watcher.polling import next_poll
 from watcher.polling.poller import Poller
-from watcher.status.builder import write_status
+from watcher.status.builder import make_series_formatter, write_status
 from watcher.status.document import HEARTBEAT_EVERY
 from watcher.storage.store import ALERTMANAGER_FACT, METRICS_PROBLEMS_FACT, Store
+from watcher.system import process
 from watcher.system.environment import Environment
 from watcher.system.lock import Lock
 from watcher.system.log import Log
@@ -105,6 +107,7 @@ class Daemon:
     def run(self) -> None:
         """Run until `stop`."""
         pipeline.correct_clock(self._store, now=self._environment.clock.now())
+        self._dispatcher.on_action = self._on_action
         self._await_polls()
         self._save_config_facts(self._environment.clock.now())
         self._poller.apply_config(self.config)
@@ -215,6 +218,26 @@ class Daemon:
         if refresh is not None and refresh[0] == REFRESH_REQUESTED:
             self._refreshing = True
             self._poller.start_all_cycles()
+
+    def _on_action(self, message: Message, action: str) -> None:
+        """Do what the person chose on a notification, whose thread calls this."""
+        if action == OPEN_PAGE:
+            process.open_in_browser(get_safe_link(message))
+        elif action == SNOOZE:
+            self._work_queue.put(partial(self._snooze, message))
+
+    def _snooze(self, message: Message) -> None:
+        """Snooze the series of a message until its reset."""
+        states, now = self._store.alerts.load_state().series_states, self._environment.clock.now()
+        for series in (each for each in states if message.thread == f"{message.rule}|{each}"):
+            target = make_series_formatter(self._store)(series)
+            try:
+                pipeline.save_snooze(self._store, self.config.rules, target, None, now=now)
+            except UsageError as error:
+                self._log.warning(str(error))
+            else:
+                self._log.info(f"snoozed {target} until its reset, by a notification")
+                self._dispatcher.release_deliveries()
 
     def _await_polls(self) -> None:
         """Evaluate, release and send nothing before every provider was polled: until then all readings are old."""

@@ -4,6 +4,7 @@
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct, structs
@@ -11,6 +12,7 @@ from msgspec import Struct, structs
 from watcher.config.loader import Config
 from watcher.core.engine import evaluator
 from watcher.core.engine.metrics import NETWORK_SOURCE, NOTED_SOURCES
+from watcher.core.engine.state import SeriesState
 from watcher.core.model import (
     FIRING_EVENTS,
     AlertEvent,
@@ -18,9 +20,13 @@ from watcher.core.model import (
     PollFailure,
     Series,
     Snapshot,
+    Snooze,
     Transition,
 )
 from watcher.core.routing import muting, outbox_changes, planner
+from watcher.core.rules.diagnostics import find_close_match
+from watcher.core.rules.rule import Rule
+from watcher.errors import UsageError
 from watcher.storage.records import Account
 from watcher.storage.store import KEEP_DELIVERIES, Store
 
@@ -194,3 +200,54 @@ def save_plan(store: Store, planned: planner.OutboxPlan) -> None:
     store.outbox.save_suppressions(planned.suppressions)
     for snooze in planned.ended_snoozes:
         store.snoozes.delete(snooze.target)
+
+
+def save_snooze(
+    store: Store, rules: Sequence[Rule], target: str, expires_at: datetime | None, *, now: datetime
+) -> Snooze:
+    """Snooze a rule or a written series until an instant; `expires_at` None: until the reset.
+
+    Raises:
+        UsageError: there is no such rule or series, or no reset of it is known.
+    """
+    state, by_name = store.alerts.load_state(), {rule.name: rule for rule in rules}
+    present = [each for each in state.series_states.values() if not each.gone]
+    matching = [each for each in present if _matches_target(target, by_name.get(target), each)]
+    is_rule = target in by_name or any(rule == target for rule, _ in state.alert_states)
+    if not is_rule and not matching:
+        series = [f"{each.series.provider}.{each.series.window}" for each in present]
+        close = find_close_match(target, (*by_name, *series))
+        hint = f"did you mean `{close}`?" if close else "`watcher status` lists series, `watcher rules list` rules"
+        raise UsageError(f"snooze: neither a rule nor a series is called `{target}`; {hint}")
+    snoozed_series = {each.series for each in matching}
+    severities = [
+        alert.severity
+        for (rule, series), alert in state.alert_states.items()
+        if alert.phase is AlertPhase.FIRING
+        and alert.severity
+        and (rule == target if is_rule else series in snoozed_series)
+    ]
+    snooze = Snooze(
+        target=target,
+        created_at=now,
+        expires_at=expires_at,
+        episodes=_find_episodes(target, matching) if expires_at is None else None,
+        severity=max(severities, key=lambda severity: severity.rank, default=None),
+    )
+    store.run_transaction(lambda: store.snoozes.save(snooze), now=now)
+    return snooze
+
+
+def _matches_target(target: str, rule: Rule | None, state: SeriesState) -> bool:
+    series, kind = state.series, str(state.kind)
+    if rule is not None:
+        return rule.subject.matches(series, state.account_name, kind, is_primary=state.primary)
+    return muting.target_matches_series(target, series, state.account_name, kind)
+
+
+def _find_episodes(target: str, states: Sequence[SeriesState]) -> dict[str, int]:
+    """The present episode of each series that will reset."""
+    episodes = {str(state.series): state.episode for state in states if state.boundary_at is not None}
+    if not episodes:
+        raise UsageError(f"snooze: no reset of `{target}` is known; give a duration: `--for 2h`")
+    return episodes

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.cli import sample_history
-from watcher.cli import app, context, dashboard
+from watcher.cli import app, dashboard
 from watcher.cli.dashboard import Audience, DashboardServer, build_details_event, build_status_event
 from watcher.cli.status import load_status
 from watcher.cli.status_text import format_used_percent
@@ -387,7 +387,7 @@ def test_a_file_of_a_newer_version_is_left_to_the_store(lived):
 def run(own, monkeypatch):  # noqa: ARG001 - its environment
     """The command, which nobody looks at."""
     monkeypatch.setattr(dashboard, "UNSEEN_FOR_S", 0.0)
-    monkeypatch.setattr(context.webbrowser, "open", lambda url: opened.append(url) or True)
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or True)
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
         monkeypatch.delenv(name, raising=False)
     opened = []

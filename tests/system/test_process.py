@@ -124,3 +124,30 @@ def test_a_child_that_outlives_its_parent_holds_nothing_up(monkeypatch):
     assert time.monotonic() - began < 5
     assert finished.exit_code == 0
     os.kill(int(finished.stdout), 9)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="systemd's units are Linux's")
+@pytest.mark.parametrize("can_start", [True, False])
+def test_from_systemds_unit_a_browser_starts_in_a_unit_of_its_own(tmp_path, monkeypatch, can_start):
+    started, pages = tmp_path / "started", []
+    program = tmp_path / "systemd-run"
+    program.write_text(f'#!/bin/sh\necho "$@" > {started}\nexit {0 if can_start else 1}\n')
+    program.chmod(0o700)
+    for name, value in {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DISPLAY": ":7"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("webbrowser.open", lambda url: pages.append(url) or True)
+    monkeypatch.setenv("SYSTEMD_EXEC_PID", "1")  # a shell's copy of another process
+    assert process.open_in_browser("https://example.com/a")
+    assert not started.exists()
+    monkeypatch.setenv("SYSTEMD_EXEC_PID", str(os.getpid()))
+    assert process.open_in_browser("https://example.com/b")
+    assert started.read_text() == "--user --quiet --collect xdg-open https://example.com/b\n"
+    assert pages == ["https://example.com/a", *([] if can_start else ["https://example.com/b"])]
+
+
+@pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="there is always a screen")
+def test_without_a_screen_no_browser_is_started(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("webbrowser.open", pytest.fail)
+    assert not process.open_in_browser("https://example.com")

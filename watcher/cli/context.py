@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -113,13 +112,6 @@ def write_private_file(path: Path, content: bytes) -> None:
     """Write a file that, if it is new, only its owner can read. Raises OSError where it cannot be written."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
-
-
-def open_in_browser(url: str) -> bool:
-    """Open the page where there is a screen; a browser of the terminal would hide the address."""
-    if sys.platform not in ("win32", "darwin") and not {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"} & os.environ.keys():
-        return False
-    return webbrowser.open(url)
 
 
 def open_in_editor(path: Path, line: int = 1) -> None:

@@ -27,7 +27,7 @@ from watcher.cli import app
 from watcher.cli.charts import TimeRange, Track, build_segments, summarize_track
 from watcher.cli.charts.svg import Theme, get_colours
 from watcher.cli.check import refresh_readings
-from watcher.cli.context import find_paths, load_effective_config, load_own_providers, open_in_browser, open_store
+from watcher.cli.context import find_paths, load_effective_config, load_own_providers, open_store
 from watcher.cli.history import build_tracks
 from watcher.cli.rules import convert_decision
 from watcher.cli.snooze import end_snoozes, format_snooze, save_snooze
@@ -41,6 +41,7 @@ from watcher.status.document import encode_json
 from watcher.system import clock
 from watcher.system.environment import create_environment
 from watcher.system.paths import Paths
+from watcher.system.process import open_in_browser
 
 HOST = "127.0.0.1"
 TICK_S = 0.25  # how soon a change reaches the page

@@ -15,7 +15,7 @@ from watcher import __version__
 from watcher.cli import status_text
 from watcher.cli.charts import FULL_PERCENT, TimeRange, Track, format_dates, format_timestamp
 from watcher.cli.charts.svg import FONT_FAMILY, Markup, Theme, element, get_colours, make_chart_css, render_panel
-from watcher.cli.context import find_paths, open_in_browser, open_store, write_private_file
+from watcher.cli.context import find_paths, open_store, write_private_file
 from watcher.cli.history import build_tracks, format_series_name, get_provider_position
 from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
@@ -26,6 +26,7 @@ from watcher.providers.registry import PROVIDERS
 from watcher.status.builder import ConfigFacts, build_status
 from watcher.status.document import AccountStatus, WindowStatus
 from watcher.system import clock
+from watcher.system.process import open_in_browser
 
 MAX_ALERTS = 200
 _MIN_SPAN = timedelta(hours=6)

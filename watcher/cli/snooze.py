@@ -8,13 +8,12 @@ from datetime import datetime, timedelta
 
 import click
 
+from watcher import pipeline
 from watcher.cli.completion import complete_snoozed, complete_targets
 from watcher.cli.context import find_paths, load_effective_config, open_store, parse_duration_option
-from watcher.core.engine.state import SeriesState
 from watcher.core.formatting import format_time
-from watcher.core.model import AlertPhase, Severity, Snooze
-from watcher.core.routing.muting import has_snooze_expired, target_matches_series
-from watcher.core.rules.diagnostics import find_close_match
+from watcher.core.model import Severity, Snooze
+from watcher.core.routing.muting import has_snooze_expired
 from watcher.core.rules.rule import Rule
 from watcher.errors import ConfigError, UsageError
 from watcher.status.builder import write_status
@@ -66,8 +65,8 @@ def save_snooze(own: Paths, target: str, duration: str | None, now: datetime) ->
     """
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=now)
     try:
-        made = _make_snooze(target, duration, store, now)
-        store.run_transaction(lambda: store.snoozes.save(made), now=now)
+        rules, expires_at = _load_rules(), None if duration is None else now + _parse_duration(duration)
+        made = pipeline.save_snooze(store, rules, target, expires_at, now=now)
         write_status(store, None, now=now)
     finally:
         store.close()
@@ -107,40 +106,12 @@ def end_snoozes(own: Paths, target: str | None, now: datetime) -> list[str]:
     return ended
 
 
-def _make_snooze(target: str, duration_text: str | None, store: Store, now: datetime) -> Snooze:
-    rules = _load_rules()
-    state = store.alerts.load_state()
-    present = [each for each in state.series_states.values() if not each.gone]
-    matching = [each for each in present if _matches_target(target, rules.get(target), each)]
-    is_rule = target in rules or any(rule == target for rule, _ in state.alert_states)
-    if not is_rule and not matching:
-        series = [f"{each.series.provider}.{each.series.window}" for each in present]
-        close = find_close_match(target, (*rules, *series))
-        hint = f"did you mean `{close}`?" if close else "`watcher status` lists series, `watcher rules list` rules"
-        raise UsageError(f"snooze: neither a rule nor a series is called `{target}`; {hint}")
-    snoozed_series = {each.series for each in matching}
-    severities = [
-        alert.severity
-        for (rule, series), alert in state.alert_states.items()
-        if alert.phase is AlertPhase.FIRING
-        and alert.severity
-        and (rule == target if is_rule else series in snoozed_series)
-    ]
-    return Snooze(
-        target=target,
-        created_at=now,
-        expires_at=None if duration_text is None else now + _parse_duration(duration_text),
-        episodes=None if duration_text is not None else _find_episodes(target, matching),
-        severity=max(severities, key=lambda severity: severity.rank, default=None),
-    )
-
-
-def _load_rules() -> dict[str, Rule]:
-    """The rules in force, by name; none if the config has a mistake: rules that fired can be snoozed all the same."""
+def _load_rules() -> Sequence[Rule]:
+    """The rules in force; none if the config has a mistake: rules that fired can be snoozed all the same."""
     try:
-        return {rule.name: rule for rule in load_effective_config().rules}
+        return load_effective_config().rules
     except ConfigError:
-        return {}
+        return ()
 
 
 def _parse_duration(text: str) -> timedelta:
@@ -148,21 +119,6 @@ def _parse_duration(text: str) -> timedelta:
     if duration <= timedelta(0):
         raise click.UsageError(f"--for: {text} is over at once: write a duration such as 45m, 2h or 7d")
     return duration
-
-
-def _matches_target(target: str, rule: Rule | None, state: SeriesState) -> bool:
-    series, kind = state.series, str(state.kind)
-    if rule is not None:
-        return rule.subject.matches(series, state.account_name, kind, is_primary=state.primary)
-    return target_matches_series(target, series, state.account_name, kind)
-
-
-def _find_episodes(target: str, states: Sequence[SeriesState]) -> dict[str, int]:
-    """The present episode of each series that will reset."""
-    episodes = {str(state.series): state.episode for state in states if state.boundary_at is not None}
-    if not episodes:
-        raise UsageError(f"snooze: no reset of `{target}` is known; give a duration: `--for 2h`")
-    return episodes
 
 
 def _print_snoozes(snoozes: Sequence[Snooze], now: datetime) -> None:

@@ -19,7 +19,7 @@ from watcher.core.routing import messages, outbox_changes, planner
 from watcher.core.routing.muting import MutingContext, find_quiet_hours_mute
 from watcher.core.routing.outbox_changes import Routing, create_notice
 from watcher.core.rules.rule import Rule
-from watcher.notifiers import Channel, Run, Send
+from watcher.notifiers import Channel, OnAction, Run, Send
 from watcher.storage.outbox import Outbox
 from watcher.storage.store import Store
 from watcher.system.environment import Environment
@@ -80,11 +80,13 @@ def prepare_attempt(delivery: Delivery, rules: Mapping[str, Rule], routing: Rout
     return structs.replace(delivery, in_doubt=True, was_in_doubt=delivery.in_doubt, attempted_at=now)
 
 
-def attempt_delivery(delivery: Delivery, channel: Channel | None, *, send: Send, run: Run) -> DeliveryOutcome:
+def attempt_delivery(
+    delivery: Delivery, channel: Channel | None, *, send: Send, run: Run, on_action: OnAction | None = None
+) -> DeliveryOutcome:
     """Try once, over the network or by a program. Never raises. `channel` is None where it is no longer configured."""
     if channel is None:
         return DeliveryOutcome(delivered=False, detail="the channel is no longer in the config", permanent=True)
-    return notifiers.send_message(delivery.message, channel, send=send, run=run)
+    return notifiers.send_message(delivery.message, channel, send=send, run=run, on_action=on_action)
 
 
 def apply_outcome(  # noqa: PLR0913 - an attempt has this many sides
@@ -196,6 +198,7 @@ class Dispatcher:
     ) -> None:
         self._environment, self._store, self._scheduler = environment, store, scheduler
         self._work_queue, self._is_polling, self._log_warning = work_queue, is_polling, log_warning
+        self.on_action: OnAction | None = None  # set while this process lives long enough to listen
         self._config: Config | None = None
         self._in_flight: dict[str, Delivery] = {}  # channel -> what is being sent there
         self._hung_channels: set[str] = set()  # those whose attempt has passed its deadline and not returned
@@ -308,7 +311,9 @@ class Dispatcher:
         def attempt() -> DeliveryOutcome:
             if error is not None:
                 return DeliveryOutcome(delivered=False, detail=error)
-            return attempt_delivery(begun, channel, send=environment.send, run=environment.run)
+            return attempt_delivery(
+                begun, channel, send=environment.send, run=environment.run, on_action=self.on_action
+            )
 
         self._work_queue.run_in_thread(attempt, lambda outcome: self._on_attempt_done(begun, channel, outcome))
 

@@ -10,9 +10,9 @@ from msgspec import structs
 from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
 from watcher.errors import ProviderError, ServerError
 from watcher.notifiers import alertmanager, apprise, command, desktop, discord, email, ntfy, slack, webhook
-from watcher.notifiers.base import Channel, Notifier, Run, Send
+from watcher.notifiers.base import Channel, Notifier, OnAction, Run, Send
 
-__all__ = ["NOTIFIERS", "Channel", "Notifier", "Run", "Send", "send_message"]
+__all__ = ["NOTIFIERS", "Channel", "Notifier", "OnAction", "Run", "Send", "send_message"]
 
 _MODULES = (desktop, slack, discord, webhook, ntfy, email, command, apprise, alertmanager)
 
@@ -20,10 +20,15 @@ NOTIFIERS: dict[str, Notifier] = {module.NOTIFIER.type: module.NOTIFIER for modu
 """type -> notifier, in the order in which help shows them."""
 
 
-def send_message(message: Message, channel: Channel, *, send: Send, run: Run) -> DeliveryOutcome:
-    """Try once to deliver `message` to `channel`. Never raises: whatever goes wrong is in the outcome."""
+def send_message(
+    message: Message, channel: Channel, *, send: Send, run: Run, on_action: OnAction | None = None
+) -> DeliveryOutcome:
+    """Try once to deliver `message` to `channel`. Never raises: whatever goes wrong is in the outcome.
+
+    Where a channel can show buttons, it does so for `on_action`.
+    """
     try:
-        return _deliver(NOTIFIERS[channel.type], message, channel, send, run)
+        return _deliver(message, channel, send, run, on_action)
     except ProviderError as error:
         # `asked again` is about polls. Of a ServerError a response began: the receiver had the message.
         detail = str(error).replace("it is asked again later", "it will be sent again")
@@ -35,9 +40,10 @@ def send_message(message: Message, channel: Channel, *, send: Send, run: Run) ->
         return DeliveryOutcome(delivered=False, detail=detail)
 
 
-def _deliver(notifier: Notifier, message: Message, channel: Channel, send: Send, run: Run) -> DeliveryOutcome:
+def _deliver(message: Message, channel: Channel, send: Send, run: Run, on_action: OnAction | None) -> DeliveryOutcome:
+    notifier = NOTIFIERS[channel.type]
     if notifier.deliver is not None:
-        return notifier.deliver(message, channel.settings, run)
+        return notifier.deliver(message, channel.settings, run, on_action)
     if notifier.send_test is not None:
         return notifier.send_test(message, channel.settings, send)
     if notifier.build_request is None:

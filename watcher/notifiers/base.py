@@ -18,10 +18,23 @@ import msgspec
 from msgspec import Struct
 
 from watcher.core.formatting import clean_text, format_amount, format_percent
-from watcher.core.model import Command, CommandResult, DeliveryOutcome, Message, Request, Response, Severity
+from watcher.core.model import (
+    FIRING_EVENTS,
+    Command,
+    CommandResult,
+    DeliveryOutcome,
+    Message,
+    Request,
+    Response,
+    Severity,
+)
 
 Send = Callable[[Request], Response]
 Run = Callable[[Command], CommandResult]
+OnAction = Callable[[Message, str], None]
+"""Called from any thread with a message and `SNOOZE` or `OPEN_PAGE`: what the person chose on its notification."""
+
+SNOOZE, OPEN_PAGE = "snooze", "open"
 SettingsClass = type[Struct]
 
 MAX_RETRY_AFTER = timedelta(hours=24)
@@ -192,7 +205,7 @@ class Notifier(Struct, frozen=True, kw_only=True):
     settings_class: SettingsClass  # the channel's keys in TOML, beside `type`
     build_request: Callable[[Message, Any], Request | Command] | None = None
     interpret_result: Callable[[Response | CommandResult], DeliveryOutcome] = interpret_result
-    deliver: Callable[[Message, Any, Run], DeliveryOutcome] | None = None  # where one message may take several attempts
+    deliver: Callable[[Message, Any, Run, OnAction | None], DeliveryOutcome] | None = None  # may try several ways
     send_test: Callable[[Message, Any, Send], DeliveryOutcome] | None = None  # of a mirror: its only message is a test
     check_answer: Callable[[Response, Any], DeliveryOutcome] | None = None  # where that depends on the settings
     secret_settings: tuple[str, ...] = ()  # names of the settings that hold secrets
@@ -303,6 +316,18 @@ def get_urgency(message: Message) -> int:
     """0 low, 1 normal, 2 critical, by severity. An ended alert is never critical: that would stay until clicked."""
     good = message.event in {"resolved", "reset"}
     return min(message.severity.rank, 1) if good else message.severity.rank
+
+
+def get_icon(message: Message) -> str:
+    """The icon of the severity, by its name in every icon theme."""
+    return ("dialog-information", "dialog-warning", "dialog-error")[get_urgency(message)]
+
+
+def list_actions(message: Message) -> dict[str, str]:
+    """What a notification offers: `SNOOZE` or `OPEN_PAGE` -> its words on the button."""
+    can_snooze = message.event in FIRING_EVENTS and message.resets_at is not None
+    snooze = {SNOOZE: "Snooze until reset"} if can_snooze else {}
+    return snooze | ({OPEN_PAGE: "Open usage page"} if get_safe_link(message) else {})
 
 
 def run_backend(

@@ -61,6 +61,23 @@ def run_command(command: Command) -> CommandResult:
     )
 
 
+def open_in_browser(url: str) -> bool:
+    """Open a page where there is a screen; a browser of the terminal would hide its address.
+
+    From systemd's unit, it starts in a unit of its own: the limits and the end of ours are not for a browser.
+    """
+    import webbrowser  # noqa: PLC0415 - only here
+
+    has_screen = {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"} & os.environ.keys()
+    if sys.platform not in ("win32", "darwin") and not has_screen:
+        return False
+    if os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid()):
+        argv = ("systemd-run", "--user", "--quiet", "--collect", "xdg-open", url)
+        if run_command(Command(argv=argv)).exit_code == 0:
+            return True
+    return webbrowser.open(url)
+
+
 def build_environment(command_env: Mapping[str, str], parent_env: Mapping[str, str]) -> dict[str, str]:
     """The allowed part of `parent_env`, then the command's own variables."""
     allowed = {

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from jeepney import HeaderFields, MatchRule, MessageType, new_error, new_method_return
+from jeepney import DBusAddress, HeaderFields, MatchRule, MessageType, new_error, new_method_return, new_signal
 from jeepney.bus_messages import message_bus
 from jeepney.io.blocking import DBusConnection, prep_socket
 
@@ -60,7 +60,11 @@ DUNST_CONFIG = """\
     idle_threshold = 0
     stack_duplicates = false
     sort = no
-    icon_position = off
+    icon_position = left
+    icon_theme = Adwaita
+    enable_recursive_icon_lookup = true
+    min_icon_size = 48
+    max_icon_size = 48
     show_indicators = no
     progress_bar_height = 8
     progress_bar_frame_width = 0
@@ -85,6 +89,13 @@ DUNST_CONFIG = """\
     highlight = "#da3633"
     timeout = 0
 """
+
+
+def wait_until(is_true):
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_true():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S} s"
+        time.sleep(0.005)
 
 
 def need(*programs):
@@ -159,6 +170,7 @@ class RecordingDaemon:
 
     def __init__(self, bus, capabilities=("body", "body-markup", "body-hyperlinks"), behaviour=None, strange=None):
         self.notified = []
+        self.senders = []
         self.capabilities = list(capabilities)
         self.behaviour = behaviour or {}  # method -> "hang", "leave" or the name of an error
         self.strange = strange or {}  # method -> signature and body of its reply
@@ -179,6 +191,7 @@ class RecordingDaemon:
         method = call.header.fields[HeaderFields.member]
         if method == "Notify":
             self.notified.append(call.body)
+            self.senders.append(call.header.fields[HeaderFields.sender])
         behaviour = self.behaviour.get(method)
         if behaviour == "hang":
             return
@@ -198,6 +211,14 @@ class RecordingDaemon:
             self._connection.send(new_method_return(call, "ssss", ("recorder", "tests", "1", "1.2")))
         else:
             self._connection.send(new_error(call, "org.freedesktop.DBus.Error.UnknownMethod"))
+
+    def report(self, member, signature, body, to=None):
+        """Send a signal to everyone, or to one program alone."""
+        emitter = DBusAddress("/org/freedesktop/Notifications", interface="org.freedesktop.Notifications")
+        signal = new_signal(emitter, member, signature, body)
+        if to is not None:
+            signal.header.fields[HeaderFields.destination] = to
+        self._connection.send(signal)
 
     def close(self):
         with contextlib.suppress(OSError, ValueError, KeyError):
@@ -231,7 +252,11 @@ class Dunst:
         self._hook = bus.folder / "hook"
         self._hook.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$2|$3|$5\" >> {bus.folder}/hooked\n")
         self._hook.chmod(0o700)
-        config.write_text(f'{DUNST_CONFIG}[hook]\n    summary = "*"\n    script = {self._hook}\n')
+        menu = bus.folder / "menu"  # chooses a line of what `dunstctl context` offers
+        menu.write_text(f'#!/bin/sh\ngrep -m 1 -F "$(cat {bus.folder}/choice)"\n')
+        menu.chmod(0o700)
+        settings = DUNST_CONFIG.replace("[global]\n", f"[global]\n    dmenu = {menu}\n")
+        config.write_text(f'{settings}[hook]\n    summary = "*"\n    script = {self._hook}\n')
         with bus.connect() as connection:
             rule = MatchRule(type="signal", member="NameOwnerChanged", sender="org.freedesktop.DBus")
             rule.add_arg_condition(0, "org.freedesktop.Notifications")
@@ -253,6 +278,11 @@ class Dunst:
         deadline = time.monotonic() + PATIENCE_S
         while int(self.control("count", "displayed")) != displayed:
             assert time.monotonic() < deadline, f"{self.control('count')} after {PATIENCE_S} s"
+
+    def choose(self, words):
+        """Press the first button of those words."""
+        (self._folder / "choice").write_text(words)
+        self.control("context")
 
     def hooked(self, count):
         """Title, body and urgency of each message, in order, as dunst gave them to a program of its own."""

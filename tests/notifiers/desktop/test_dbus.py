@@ -1,18 +1,26 @@
 """The D-Bus backend against a daemon that records, one that misbehaves, and a bus that comes and goes."""
 
+import queue
 import socket
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.notifiers.desktop.conftest import wait_until
 from tests.notifiers.desktop.samples import message
 from watcher.core.model import Severity
 from watcher.notifiers.base import BackendResult
 from watcher.notifiers.desktop import Backend, try_backends
 from watcher.notifiers.desktop.dbus_connection import BusConnection, NoReplyError, UnreachableError
-from watcher.notifiers.desktop.linux import MAX_REMEMBERED, DBusNotifier, get_server_info, list_bus_addresses
+from watcher.notifiers.desktop.linux import (
+    MAX_LISTENERS,
+    MAX_REMEMBERED,
+    DBusNotifier,
+    get_server_info,
+    list_bus_addresses,
+)
 
 NOW = datetime(2026, 1, 5, 14, 20, tzinfo=UTC)
 
@@ -39,7 +47,7 @@ def test_the_arguments_of_notify_are_exact(bus_env, daemon):
         (
             "AI usage watcher",
             0,
-            "",
+            "dialog-warning",
             "Claude 5-hour window at 82 %",
             'resets in 1 h 40 min (16:00)\n<a href="https://claude.ai/settings/usage">Usage page</a>',
             [],
@@ -68,7 +76,9 @@ def test_the_arguments_of_notify_are_exact(bus_env, daemon):
 def test_urgency_is_the_severity_and_an_ended_alert_is_never_critical(bus_env, daemon, event, severity, urgency):
     recorder = daemon()
     show(DBusNotifier(), message(event=event, severity=severity), bus_env)
-    assert recorder.notified[0][6]["urgency"] == ("y", urgency)
+    [shown] = recorder.notified
+    assert shown[6]["urgency"] == ("y", urgency)
+    assert shown[2] == ("dialog-information", "dialog-warning", "dialog-error")[urgency]
 
 
 @pytest.mark.system
@@ -95,6 +105,93 @@ def test_a_later_message_of_an_alert_replaces_the_earlier_and_no_other(bus_env, 
     for thread in ("a", "b", "a", "", ""):
         show(bubbles, message(thread=thread), bus_env)
     assert [call[1] for call in recorder.notified] == [0, 0, 41, 0, 0]
+
+
+WITH_BUTTONS = ("body", "body-markup", "actions")
+RESET_AT = NOW + timedelta(hours=2)
+
+
+@pytest.fixture
+def chosen():
+    return queue.SimpleQueue()
+
+
+def show_buttons(bubbles, sent, env, chosen):
+    return bubbles.show(sent, not_run, env, on_action=lambda about, action: chosen.put((about.thread, action)))
+
+
+@pytest.mark.system
+def test_a_notification_has_buttons_where_somebody_listens(bus_env, daemon, chosen):
+    recorder = daemon(capabilities=WITH_BUTTONS)
+    for sent in (
+        message(resets_at=RESET_AT),
+        message(thread="ended", event="resolved", resets_at=RESET_AT),
+        message(thread="balance", link=""),
+    ):
+        show_buttons(DBusNotifier(), sent, bus_env, chosen)
+    snooze, page = ["snooze", "Snooze until reset"], ["open", "Open usage page"]
+    assert [call[5] for call in recorder.notified] == [snooze + page, page, []]
+    assert recorder.notified[0][4] == "resets in 1 h 40 min (16:00)"  # the page is behind the button
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(("capabilities", "listens"), [(WITH_BUTTONS, False), (("body", "body-markup"), True)])
+def test_no_button_is_shown_that_would_do_nothing(bus_env, daemon, chosen, capabilities, listens):
+    recorder, sent = daemon(capabilities=capabilities), message(resets_at=RESET_AT)
+    bubbles = DBusNotifier()
+    answer = show_buttons(bubbles, sent, bus_env, chosen) if listens else show(bubbles, sent, bus_env)
+    assert answer.delivered is True
+    assert recorder.notified[0][5] == []
+    assert "https://claude.ai/settings/usage" in recorder.notified[0][4]
+    assert not bubbles._listening
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("to_all", [True, False])
+def test_a_choice_is_reported_once_for_its_own_notification(bus_env, daemon, chosen, to_all):
+    recorder, bubbles = daemon(capabilities=WITH_BUTTONS), DBusNotifier()
+    for thread in ("a", "b"):
+        show_buttons(bubbles, message(thread=thread, resets_at=RESET_AT), bus_env, chosen)
+    for number, sender, action in zip((41, 42), recorder.senders, ("snooze", "open"), strict=True):
+        to = None if to_all else sender
+        recorder.report("NotificationClosed", "uu", (7, 2), to)
+        recorder.report("ActionInvoked", "us", (number, action), to)
+        recorder.report("NotificationClosed", "uu", (number, 2), to)
+        assert chosen.get(timeout=20) == ("ab"[number - 41], action)
+    wait_until(lambda: not bubbles._listening)
+    assert chosen.empty()
+
+
+@pytest.mark.system
+def test_listening_ends_with_the_notification_its_successor_or_the_bus(bus, bus_env, daemon, chosen):
+    before = set(threading.enumerate())
+    recorder, bubbles = daemon(capabilities=WITH_BUTTONS), DBusNotifier()
+
+    def count_listeners():
+        return len(set(threading.enumerate()) - before) - 1  # the recorder is a thread too
+
+    for thread in ("a", "a", "b"):
+        show_buttons(bubbles, message(thread=thread), bus_env, chosen)
+    wait_until(lambda: count_listeners() == 2)
+    recorder.report("NotificationClosed", "uu", (41, 1))
+    wait_until(lambda: count_listeners() == 1)
+    for number in range(2 * MAX_LISTENERS):
+        show_buttons(bubbles, message(thread=str(number)), bus_env, chosen)
+    wait_until(lambda: count_listeners() == MAX_LISTENERS)
+    bus.stop()
+    wait_until(lambda: set(threading.enumerate()) <= before)
+    assert not bubbles._listening
+    assert chosen.empty()
+
+
+@pytest.mark.system
+def test_listening_has_an_end(bus_env, daemon, chosen, monkeypatch):
+    monkeypatch.setattr("watcher.notifiers.desktop.linux.LISTEN_FOR_S", 0.05)
+    daemon(capabilities=WITH_BUTTONS)
+    bubbles = DBusNotifier()
+    show_buttons(bubbles, message(), bus_env, chosen)
+    wait_until(lambda: not bubbles._listening)
+    assert chosen.empty()
 
 
 @pytest.mark.system

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import at_noon
 from tests.core import samples
 from tests.notifiers.conftest import clean_message
+from tests.notifiers.desktop.conftest import wait_until
 from watcher import notifiers
 from watcher.core.model import Command, Message, Severity
 from watcher.core.routing import messages
@@ -199,3 +201,39 @@ def test_the_command_says_that_the_desktop_took_its_test_message(dunst, bus, tmp
     [shown] = dunst.history()
     assert shown["summary"] == "Test message of the AI usage watcher"
     assert shown["body"] == "The channel desktop works. Nothing is wrong with your quotas."
+
+
+CONFIG = """
+[channels.desktop]
+type = "desktop"
+[route]
+default = ["desktop"]
+[[rule]]
+name = "session"
+when = "claude.five_hour > 80%"
+"""
+
+
+@pytest.mark.slow  # a whole daemon
+def test_the_buttons_of_a_notification_snooze_its_window_and_open_its_page(dunst, bus, tmp_path):
+    opened, browser = tmp_path / "opened", tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}.new && mv {opened}.new {opened}\n')
+    browser.chmod(0o700)
+    with at_noon(tmp_path) as home:
+        path = home.paths.config_file
+        path.write_text(path.read_text().partition("[channels")[0] + CONFIG)
+        env = {**bus.env, **home.env, "BROWSER": str(browser)}
+        with subprocess.Popen([sys.executable, "-m", "watcher", "run"], env=env, stderr=subprocess.DEVNULL) as running:
+            try:
+                dunst.wait_for(1)
+                if PICTURES:
+                    dunst.picture(Path(PICTURES) / "buttons.png")
+                dunst.choose("Snooze until reset")
+                wait_until(lambda: "until its reset" in home.watcher("snooze").stdout)
+                dunst.choose("Open usage page")
+                wait_until(opened.exists)
+            finally:
+                running.terminate()
+        snoozed = home.watcher("snooze").stdout
+    assert snoozed == "claude.five_hour until its reset, or a higher level\n"
+    assert opened.read_text() == "https://claude.ai/settings/usage"

@@ -285,6 +285,7 @@ def test_the_arguments_of_notify_send_are_exact():
         "-p",
         "--app-name=AI usage watcher",
         "--urgency=critical",
+        "--icon=dialog-error",
         "--hint=int:value:82",
         "--",
         "Claude 5-hour window at 82 %",

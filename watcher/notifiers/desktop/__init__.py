@@ -11,16 +11,19 @@ Each returns delivered, failed with a reason, or unknown where it cannot tell. T
 or a D-Bus string, never in a script or a shell. Lost: all beyond 200 characters of title and 1,000 of body (63 and 255
 on Windows), colours, and on macOS the urgency. Permanent: nothing, because a desktop comes back with the next login.
 Plyer alone is not enough: it never says whether it failed.
+
+By D-Bus a notification has buttons, while the daemon runs and listens for what is chosen.
 """
 
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from watcher.core.model import DeliveryOutcome, Message
-from watcher.notifiers.base import BackendResult, ChannelSettings, Notifier, Run
+from watcher.notifiers.base import BackendResult, ChannelSettings, Notifier, OnAction, Run
 from watcher.notifiers.desktop import linux, macos, plyer, windows
 
 
@@ -36,7 +39,8 @@ class Backend(Struct, frozen=True, kw_only=True):
     uses_session_bus: bool = False
 
 
-_DBUS = Backend(name="D-Bus", show=linux.DBusNotifier().show, uses_session_bus=True)
+_NOTIFIER = linux.DBusNotifier()
+_DBUS = Backend(name="D-Bus", show=_NOTIFIER.show, uses_session_bus=True)
 _NOTIFY_SEND = Backend(name="notify-send", show=linux.show, uses_session_bus=True)
 _TERMINAL_NOTIFIER = Backend(name="terminal-notifier", show=macos.show_by_terminal_notifier)
 _OSASCRIPT = Backend(name="osascript", show=macos.show_by_osascript)
@@ -60,9 +64,13 @@ def get_backends(platform: str, env: Mapping[str, str]) -> Sequence[Backend]:
     ]
 
 
-def deliver(message: Message, _settings: Settings, run: Run) -> DeliveryOutcome:
+def deliver(message: Message, _settings: Settings, run: Run, on_action: OnAction | None) -> DeliveryOutcome:
     """Show it on the desktop of this machine."""
-    return try_backends(get_backends(sys.platform, os.environ), message, run, os.environ)
+    backends = get_backends(sys.platform, os.environ)
+    if on_action is not None:
+        with_buttons = structs.replace(_DBUS, show=partial(_NOTIFIER.show, on_action=on_action))
+        backends = [with_buttons if backend is _DBUS else backend for backend in backends]
+    return try_backends(backends, message, run, os.environ)
 
 
 def try_backends(backends: Sequence[Backend], message: Message, run: Run, env: Mapping[str, str]) -> DeliveryOutcome:

@@ -6,6 +6,7 @@ answer would block its caller forever. This one uses Jeepney's messages and pars
 
 import socket
 import sys
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -64,6 +65,11 @@ class BusConnection:
     ) -> None:
         self._socket.close()
 
+    def interrupt(self) -> None:
+        """End `wait_for_choice`, which another thread is in."""
+        with suppress(OSError):  # it has ended
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def get_capabilities(self) -> tuple[tuple[str, ...], str]:
         """The daemon's capabilities, and its identity: the bus and its name on it."""
         reply = self._call(_DAEMON_OBJECT, "GetCapabilities")
@@ -86,6 +92,28 @@ class BusConnection:
             case (int(number),):
                 return number
         raise NoReplyError("the notification daemon gave no id")
+
+    def subscribe(self) -> None:
+        """Receive what the daemon reports of notifications; some send it to the sender alone, others to everyone."""
+        rule = f"type='signal',interface='{_DAEMON_OBJECT.interface}',path='{_DAEMON_OBJECT.object_path}'"
+        self._call(_BUS_OBJECT, "AddMatch", "s", (rule,))
+
+    def wait_for_choice(self, number: int, timeout_s: float) -> str:
+        """The action that is chosen on a notification; empty once it or the connection is closed, or time is up."""
+        self._deadline_s = monotonic_s() + timeout_s
+        try:
+            while True:
+                message = self._parser.get_next_message()
+                if message is None:
+                    self._parser.add_data(self._receive())
+                elif message.header.message_type is MessageType.signal:
+                    match message.header.fields.get(HeaderFields.member), message.body:
+                        case "ActionInvoked", (int(about), str(action)) if about == number:
+                            return action
+                        case "NotificationClosed", (int(about), *_) if about == number:
+                            return ""
+        except Exception:  # noqa: BLE001 - as in `_call`; a notification whose buttons do nothing more is no error
+            return ""
 
     def _connect(self, address: str) -> None:
         try:

@@ -9,20 +9,26 @@ import os
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from watcher.core.model import Command, Message
 from watcher.notifiers.base import (
     APP_NAME,
     BODY_LIMIT,
+    OPEN_PAGE,
     TIMEOUT_S,
     TITLE_LIMIT,
     BackendResult,
+    OnAction,
     Run,
     clip,
+    get_icon,
     get_safe_link,
     get_urgency,
+    list_actions,
     run_backend,
 )
 
@@ -54,6 +60,7 @@ def build_command(message: Message) -> Command:
             "-p",
             f"--app-name={APP_NAME}",
             f"--urgency={_URGENCIES[get_urgency(message)]}",
+            f"--icon={get_icon(message)}",
             *hint,
             "--",
             clip(message.title, TITLE_LIMIT) or APP_NAME,
@@ -75,6 +82,10 @@ def escape_body(text: str) -> str:
 MAX_REMEMBERED = 256
 """So many alerts have their last notification remembered, so that the next message replaces it."""
 
+LISTEN_FOR_S = 4 * 3600.0
+MAX_LISTENERS = 16
+"""So many notifications are listened to at once: each is a thread that waits, and a connection."""
+
 ShownNotification = tuple[str, int]
 """Which daemon (bus, owner) gave which id: after a restart of the daemon the id may mean another notification."""
 
@@ -85,9 +96,15 @@ class DBusNotifier:
     def __init__(self, connect: Callable[[str], "BusConnection"] | None = None) -> None:
         self._connect = connect
         self._shown: OrderedDict[str, ShownNotification] = OrderedDict()
+        self._listening: OrderedDict[str, BusConnection] = OrderedDict()  # alert -> where its buttons answer
 
-    def show(self, message: Message, _run: Run, env: Mapping[str, str]) -> BackendResult:
-        """Delivered with the daemon's id; failed without a bus or daemon; unknown where no reply came."""
+    def show(
+        self, message: Message, _run: Run, env: Mapping[str, str], on_action: OnAction | None = None
+    ) -> BackendResult:
+        """Delivered with the daemon's id; failed without a bus or daemon; unknown where no reply came.
+
+        With `on_action` and where the daemon can, it has buttons; a thread listens until it is closed.
+        """
         try:
             from watcher.notifiers.desktop.dbus_connection import BusConnection, NoReplyError, UnreachableError  # noqa: PLC0415 - heavy
         except ImportError:
@@ -96,11 +113,19 @@ class DBusNotifier:
             )
         is_sent = False
         try:
-            with connect_first(list_bus_addresses(env), self._connect or BusConnection) as session:
+            with ExitStack() as stack:
+                session = stack.enter_context(connect_first(list_bus_addresses(env), self._connect or BusConnection))
                 capabilities, daemon = session.get_capabilities()
+                actions = list_actions(message) if on_action and "actions" in capabilities else {}
+                if actions:
+                    session.subscribe()
                 replaces = self._get_replaced_id(message.thread, daemon)
                 is_sent = True
-                number = session.notify(build_notify_arguments(message, capabilities, replaces))
+                number = session.notify(build_notify_arguments(message, capabilities, replaces, actions))
+                self._stop_listening(message.thread)  # what it replaced
+                if on_action and actions:
+                    stack.pop_all()
+                    self._listen(session, number, message, on_action)
         except UnreachableError as error:
             return BackendResult(delivered=False, reason=str(error))
         except NoReplyError as error:
@@ -111,6 +136,26 @@ class DBusNotifier:
             )  # the next backends ask the same daemon
         self._remember(message.thread, (daemon, number))
         return BackendResult(delivered=True, reason=f"the notification daemon took it (id {number})")
+
+    def _listen(self, session: "BusConnection", number: int, message: Message, on_action: OnAction) -> None:
+        """Wait for a choice in a thread: nothing wakes it until then."""
+
+        def wait() -> None:
+            with session:
+                while choice := session.wait_for_choice(number, LISTEN_FOR_S):  # it may stay after a choice
+                    on_action(message, choice)
+            if self._listening.get(message.thread) is session:
+                del self._listening[message.thread]
+
+        self._listening[message.thread] = session
+        if len(self._listening) > MAX_LISTENERS:
+            self._stop_listening(next(iter(self._listening)))
+        Thread(target=wait, daemon=True).start()
+
+    def _stop_listening(self, thread: str) -> None:
+        session = self._listening.pop(thread, None)
+        if session is not None:
+            session.interrupt()
 
     def _get_replaced_id(self, thread: str, daemon: str) -> int:
         known, number = self._shown.get(thread, ("", 0))
@@ -176,7 +221,9 @@ def connect_first(addresses: Sequence[str], connect: Callable[[str], "BusConnect
     )
 
 
-def build_notify_arguments(message: Message, capabilities: Sequence[str], replaced_id: int) -> tuple[Any, ...]:
+def build_notify_arguments(
+    message: Message, capabilities: Sequence[str], replaced_id: int, actions: Mapping[str, str]
+) -> tuple[Any, ...]:
     """The arguments of `Notify`, signature `susssasa{sv}i`."""
     hints: dict[str, tuple[str, Any]] = {
         "urgency": ("y", get_urgency(message)),
@@ -185,14 +232,16 @@ def build_notify_arguments(message: Message, capabilities: Sequence[str], replac
     if message.used_percent is not None:
         hints["value"] = ("i", max(0, min(100, round(message.used_percent))))  # many daemons draw it as a bar
     title = clip(message.title, TITLE_LIMIT) or APP_NAME
-    return (APP_NAME, replaced_id, "", title, format_body(message, capabilities), [], hints, -1)
+    body = format_body(message, capabilities, with_page=OPEN_PAGE not in actions)
+    buttons = [part for action in actions.items() for part in action]
+    return (APP_NAME, replaced_id, get_icon(message), title, body, buttons, hints, -1)
 
 
-def format_body(message: Message, capabilities: Sequence[str]) -> str:
+def format_body(message: Message, capabilities: Sequence[str], *, with_page: bool = True) -> str:
     """The body, escaped where the daemon reads markup, with the usage page as a link or as text."""
     markup = "body-markup" in capabilities
     own: Callable[[str], str] = escape_markup if markup else str
-    text, page = clip(message.body, BODY_LIMIT, escape=own), own(get_safe_link(message))
+    text, page = clip(message.body, BODY_LIMIT, escape=own), own(get_safe_link(message)) if with_page else ""
     if page and markup and "body-hyperlinks" in capabilities:
         page = f'<a href="{page}">Usage page</a>'
     return "\n".join(part for part in (text, page) if part)
