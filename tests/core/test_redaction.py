@@ -125,6 +125,23 @@ def test_lines_inside_strings_and_arrays_are_masked():
     assert shown("Token = type", "[channels.team.headers]\n{line}\n") == "Token = ****"
 
 
+@pytest.mark.parametrize(
+    ("table", "line", "said"),
+    [
+        ("[metrics]", "salt = S3cret", "salt = ******"),
+        ("[metrics]", "tokne = S3cret", "tokne = ******"),
+        ("[metrics.push]", 'headesr = { X-Scope = "S3cret" }', 'headesr = { X-Scope = "******" }'),
+        ("[metrics]", 'listen = "127.0.0.1"', 'listen = "127.0.0.1"'),
+        ("", 'tokne = ["S3cret"]', 'tokne = ["******"]'),
+        ("[[request]]", 'headers = { X-Key = "S3cret" }', 'headers = { X-Key = "******" }'),
+        ("[[request]]", 'url = "https://acme.example/usage"', 'url = "https://acme.example/usage"'),
+        ('token = """', "S3cret", "******"),
+    ],
+)
+def test_secrets_of_metrics_and_of_provider_files_are_masked(table, line, said):
+    assert shown(line, table + "\n{line}\n") == said
+
+
 @pytest.mark.parametrize("table", ["", "[chanels.team]\n", "[alertmanager]\n"])
 @pytest.mark.parametrize("key", ["secret", "token", "url", "topic", "api_key", "bot-token"])
 def test_a_secret_is_masked_by_its_key_in_any_table(table, key):

@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_right
 from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,18 +24,19 @@ _SECRET_PATTERN = re.compile(
     re.VERBOSE,
 )
 _TABLE_HEADER = re.compile(r"""^[ \t]*\[+[ \t]*["']?(\w+)(.*)""", re.MULTILINE)
-_SECRET_TABLES = {"channels", "providers"}
+_SECRET_TABLES = {"channels", "providers", "metrics"}
 _PLAIN_TABLES = {"request", "window"}  # of provider files
 _USERINFO = re.compile(r"""(?<=://)[^\s"']+(?=@)""")  # up to the last `@`: a password may contain `/` and `@`
 _CODE_AND_COMMENT = re.compile(r"""(?P<code>(?:[^"'#]|"(?:\\.|[^"\\])*"|'[^']*')*)(?P<comment>\#.*)""")
-_SECRET_KEYS = ("url", "headers")
+_SECRET_WORDS = ("headers", "token", "secret", "password", "topic")  # for keys that are mistyped
 _OPEN_KEYS = frozenset(
     {
         *("type", "enabled", "every", "source", "base_url", "server", "insecure", "user_agent", "reset_credits"),
         *("credentials", "database", "accounts", "argv", "timeout", "priority", "success", "host", "port", "security"),
+        *("urls", "resend", "lasts", "listen", "textfile", "detail", "account", "instance"),
     }
 )
-_NAMES_OF_SECRETS = r"(?:secret|token|passw|passphrase|api_?key|authorization|topic)"
+_NAMES_OF_SECRETS = r"(?:secret|token|passw|passphrase|api_?key|authorization|topic|salt)"
 _SECRET_KEY = re.compile(_NAMES_OF_SECRETS, re.IGNORECASE)
 _SECRET_ARGUMENT = re.compile(rf"""(?<=["' ])(-*\w*{_NAMES_OF_SECRETS}[\w-]*\s*[=:]\s*)([^"']+)""", re.IGNORECASE)
 _KEY_ASSIGNMENT = re.compile(
@@ -102,8 +104,8 @@ class Redactor:
 def redact_toml_line(text: str, start: int, line: str) -> str:
     """The line of a TOML text that begins at `start`, with possible secrets as stars; every column stays.
 
-    In the tables of channels and providers, a value is masked unless its key never holds a secret (a mistyped key may)
-    or it only names a place (`env:`, `file:`). In other tables, whose names may be mistyped, only the keys of
+    In the tables of channels, providers and metrics, a value is masked unless its key never holds a secret (a mistyped
+    key may) or it only names a place (`env:`, `file:`). In other tables, whose names may be mistyped, only the keys of
     secrets are masked. Comments may hold an old secret or an address, so only those in rules are shown.
     """
     line = _USERINFO.sub(_mask_match, line)
@@ -114,7 +116,9 @@ def redact_toml_line(text: str, start: int, line: str) -> str:
     context = _find_contexts(text).get(start, _LineContext())
     is_in_string = context.is_in_string
     is_header = line.lstrip().startswith("[") and not is_in_string
-    governing = assignment or (context.array_key if _ARRAY_ITEM.match(line) else None)
+    governing = assignment
+    if is_in_string or (assignment is None and _ARRAY_ITEM.match(line)):
+        governing = context.key
     may_hold_secret = not is_header and _may_hold_secret(table, _get_key_parts(governing)[-1])
     if not may_hold_secret:  # but one may be in the wrong table, behind another value, or without its `=`
         blank = _STRING.sub(lambda match: " " * len(match[0]), line)
@@ -142,7 +146,7 @@ def _get_key_parts(assignment: re.Match[str] | None) -> list[str]:
 class _LineContext(NamedTuple):
     """What is open where a line begins."""
 
-    array_key: re.Match[str] | None = None
+    key: re.Match[str] | None = None  # of the array or the string
     is_in_string: bool = False  # of several lines
 
 
@@ -154,10 +158,10 @@ def _find_contexts(text: str) -> dict[int, _LineContext]:
     for line in text.split("\n"):
         if _TABLE_HEADER.match(line):
             if any(count % 2 for count in quotes):
-                contexts[start] = _LineContext(None, is_in_string=True)
+                contexts[start] = _LineContext(key, is_in_string=True)
             key, depth, quotes = None, 0, [0, 0]
         elif depth > 0 or any(count % 2 for count in quotes):
-            contexts[start] = _LineContext(key if depth > 0 else None, is_in_string=any(each % 2 for each in quotes))
+            contexts[start] = _LineContext(key, is_in_string=any(each % 2 for each in quotes))
         start += len(line) + 1
         assignment = _KEY_ASSIGNMENT.match(line)
         key, depth = (assignment, 0) if assignment else (key, depth)
@@ -168,11 +172,11 @@ def _find_contexts(text: str) -> dict[int, _LineContext]:
 
 
 def _may_hold_secret(table: str, key: str) -> bool:
-    if _SECRET_KEY.search(key) or table == "headers":
+    if _SECRET_KEY.search(key) or "headers" in (table, key):
         return True
     if table in _SECRET_TABLES:
         return key not in _OPEN_KEYS
-    return key in _SECRET_KEYS and table not in _PLAIN_TABLES
+    return (key == "url" and table not in _PLAIN_TABLES) or bool(get_close_matches(key, _SECRET_WORDS, cutoff=0.7))
 
 
 def _mask_line_comment(line: str) -> str:
