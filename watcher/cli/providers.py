@@ -17,6 +17,7 @@ from watcher.config.file import read_text
 from watcher.config.loader import ProviderSettings, load_providers
 from watcher.core.formatting import format_amount, format_duration, format_percent
 from watcher.core.model import PollFailure, Reading, Request, Response, Snapshot
+from watcher.core.redaction import Redactor
 from watcher.core.rules.diagnostics import Diagnostic, find_close_match, format_diagnostics, sanitize_for_terminal
 from watcher.credentials import Credential
 from watcher.errors import ConfigError, ProviderError, ShapeChangedError, UsageError
@@ -75,9 +76,11 @@ def list_command() -> None:
     Looks for logins and sends no request.
     """
     config = load_effective_config(with_secrets=True)
-    host_info = environment.read_host_info()
+    host_info, redact = environment.read_host_info(), Redactor()
+    redact.add_secrets(config.secrets)
     rows = [_describe_provider(each, config.providers[each.id], host_info) for each in PROVIDERS.values()]
-    for line in format_columns([("provider", "", "why", "every", "asks"), *rows], width=get_output_width()):
+    shown = [tuple(map(redact, row)) for row in rows]
+    for line in format_columns([("provider", "", "why", "every", "asks"), *shown], width=get_output_width()):
         echo(line.rstrip())
 
 
