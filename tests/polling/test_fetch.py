@@ -110,6 +110,28 @@ def test_the_answer_may_name_the_account_but_never_key_it():
     assert (snapshot.account, snapshot.account_name) == ("", "me@example.com")
 
 
+def test_an_answer_that_quotes_the_login_is_stored_without_it():
+    token, basic = "key-0123456789", base64.b64encode(b"me:hunter2hunter2").decode()
+
+    def quoting(_credential, _now, _kept):
+        response = yield Request(url=URL)
+        windows = [
+            Reading(window=name, kind=WindowKind.OTHER, label=f"of {token}", unit=token) for name in ("weekly", token)
+        ]
+        words = {"account_name": token, "plan": token, "note": basic}
+        return Snapshot(provider="acme", at=response.received_at, readings=tuple(windows), **words)
+
+    snapshot = ask(acme(quoting), Door(response()), login(token), base_url="https://me:hunter2hunter2@gateway.invalid")
+    assert (snapshot.account_name, snapshot.plan, snapshot.note) == ("***", "***", "***")
+    assert [(each.window, each.label, each.unit) for each in snapshot.readings] == [("weekly", "of ***", "***")]
+
+    def failing(_credential, _now, _kept):
+        yield Request(url=URL)
+        raise NotSignedInError(f"bad token {token}")
+
+    assert ask(acme(failing), Door(response()), login(token)).message == "bad token ***"
+
+
 def test_base_url_replaces_scheme_host_and_port_of_every_request():
     def twice(_credential, _now, _kept):
         yield Request(url=URL)

@@ -108,14 +108,14 @@ class ConfigSecrets:
         except SecretUnavailableError as error:
             self.errors[".".join(key_path)] = str(error)
             return None
-        self.values += (secret, *_extract_url_passwords(secret))
+        self.values += (secret, *extract_url_passwords(secret))
         if reference is not None and reference[1] == "file":
             self.files.append(expand_home(reference[2], self._home))
         return secret
 
     def collect_url_password(self, key_path: KeyPath, text: str) -> None:
         """Treat a password in an address as a secret."""
-        passwords = _extract_url_passwords(text)
+        passwords = extract_url_passwords(text)
         self.values += passwords
         if passwords and not is_loopback_url(text):
             self._require_private_file(key_path)
@@ -130,7 +130,7 @@ class ConfigSecrets:
             )
 
 
-def _extract_url_passwords(text: str) -> tuple[str, ...]:
+def extract_url_passwords(text: str) -> tuple[str, ...]:
     """The password in a URL (`https://name:password@host`) as written, decoded, and as sent; empty if there is none.
 
     A name without a password counts as one.

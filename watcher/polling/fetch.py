@@ -15,8 +15,10 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from watcher.config.secrets import extract_url_passwords
 from watcher.core.formatting import clean_text
 from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Request, Response, Snapshot, is_loopback
+from watcher.core.redaction import Redactor
 from watcher.credentials import Credential, HostInfo, opencode
 from watcher.credentials.files import UnusableSourceError, collect_credentials, short_hash
 from watcher.errors import (
@@ -198,16 +200,37 @@ def poll_account(  # noqa: PLR0913 - each way to the outside world is an argumen
             _refuse_plain_http(request, provider)
         return send(request)
 
+    redact = Redactor()
+    redact.add_secrets(extract_url_passwords(base_url or ""))
+
     def poll_once(login: Credential) -> Snapshot:
+        redact.add_secrets((login.token, login.refresh_token))
         return _poll_login(provider, login, now, perform, provider_state, is_only_login=not credential.fallbacks)
 
     try:
         try:
-            return poll_once(credential)
+            snapshot = poll_once(credential)
         except REFUSAL_ERRORS as error:
-            return _poll_other_logins(credential, error, find_again, poll_once)
+            snapshot = _poll_other_logins(credential, error, find_again, poll_once)
     except Exception as error:  # noqa: BLE001 - one provider never stops another
-        return _make_failure(provider, credential, error, now())
+        failure = _make_failure(provider, credential, error, now())
+        return replace(failure, message=redact(failure.message))
+    return _redact_snapshot(snapshot, redact)
+
+
+def _redact_snapshot(snapshot: Snapshot, redact: Redactor) -> Snapshot:
+    """The snapshot without the login, which an answer may quote; a window that is named by it is left out."""
+    return replace(
+        snapshot,
+        account_name=redact(snapshot.account_name),
+        plan=redact(snapshot.plan) if snapshot.plan else None,
+        note=redact(snapshot.note) if snapshot.note else None,
+        readings=tuple(
+            replace(each, label=redact(each.label), unit=redact(each.unit))
+            for each in snapshot.readings
+            if redact(each.window) == each.window
+        ),
+    )
 
 
 def _poll_other_logins(
