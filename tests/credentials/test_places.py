@@ -20,7 +20,8 @@ def host(tmp_path):
     (tmp_path / ".config/Cursor/User/globalStorage/state.vscdb").touch()
 
     def run(command):
-        return CommandResult(exit_code=0 if command.argv == ("pass", "acme key") else 1, stdout="k-command\n")
+        codes = {("pass", "acme key"): 0, ("no-such-program",): None}
+        return CommandResult(exit_code=codes.get(command.argv, 1), stdout="k-command\n")
 
     def read(query):
         rows = (("k-editor",),) if query.parameters == ("cursorAuth/accessToken",) else ()
@@ -69,6 +70,7 @@ def test_the_first_place_that_is_there_counts(host):
     ("place", "line"),
     [
         ("cmd:false", "the command false ended with 1: run it by hand"),
+        ("cmd:no-such-program", "the command no-such-program cannot be started: run it by hand"),
         ("cmd:a 'b", "cmd: cannot be split into words"),
         ("file:~/loop", "loop cannot be read"),
         ("file:~/token#a", "is not JSON"),

@@ -28,6 +28,8 @@ def read_secret(argv: tuple[str, ...], run: Callable[[Command], CommandResult]) 
     """What the command prints, without the space around it. Raises `CommandFailedError`."""
     result = run(Command(argv=argv, timeout_s=TIMEOUT_S))
     if result.exit_code != 0:
-        ended = "did not end in time" if result.exit_code is None else f"ended with {result.exit_code}"
+        ended = "did not end in time" if result.timed_out else f"ended with {result.exit_code}"
+        if result.exit_code is None and not result.timed_out:
+            ended = "cannot be started"
         raise CommandFailedError(f"the command {argv[0]} {ended}")
     return result.stdout.strip()
