@@ -1,106 +1,93 @@
-"""Secrets of channels that are programs, and of the watcher as a process of its own; see `test_secrets`."""
+"""Secrets of channels that are programs, and of the commands that go on, each as a process; see `test_secrets`."""
 
 # ruff: noqa: F811 - a fixture that is imported is an argument of the same name
 
 import os
-import subprocess
+import re
 import sys
 import time
-from contextlib import suppress
+import urllib.request
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import DEVNULL, STDOUT, Popen  # itself: `life` notes what is started through the module
 
 import pytest
 
 from tests.test_secrets import (  # noqa: F401 - fixtures are known by their names
-    SECRETS,
-    commands,
-    everything,
+    LOOKS,
+    S,
     far,
     home,
-    leaks,
+    life,
+    list_lines_with_secrets,
+    list_mistyped,
     once,
+    planted,
+    pytestmark,
+    write,
 )
 
-ROUTE = '[route]\ndefault = ["slack", "discord", "hook", "ntfy", "private"]\n'
 REPO = Path(__file__).parent.parent
+pytestmark = [*pytestmark, pytest.mark.slow]
 
-SLOW = pytest.mark.slow
 
-
-def route_to(home, channel):
+def route_to(life, channel):
     """Put one more channel into the config, and send everything there."""
-    config = home / "config" / "config.toml"
-    text = config.read_text()
-    assert ROUTE in text
     name = channel.partition("[channels.")[2].partition("]")[0]
-    config.write_text(text.replace(ROUTE, f'{channel}[route]\ndefault = ["{name}"]\n'))
-
-
-def talker(home, ends):
-    """A program that says all it knows, and ends in one of several ways."""
-    path = home / "talker"
-    path.write_text(
-        f"#!{sys.executable}\nimport os, sys, time\n"
-        f"open({str(home / 'called')!r}, 'a').write(sys.argv[1] + '\\n')\n"
-        f"print(sys.argv, flush=True); print(sys.argv, file=sys.stderr, flush=True)\n{ends}\n"
-    )
-    path.chmod(0o700)
-    return path
+    text = re.sub(r"\ndefault = .*", f'\ndefault = ["{name}"]', life.config.read_text())
+    life.config.write_text(text.replace("[route]", f"{channel}[route]"))
 
 
 @pytest.mark.parametrize(
-    "ends",
-    [
-        "sys.exit(0)",
-        "sys.exit(1)",
-        *(pytest.param(ends, marks=SLOW) for ends in ("sys.exit(75)", "time.sleep(9)", "os.kill(os.getpid(), 9)")),
-    ],
+    "ends", ["sys.exit(0)", "sys.exit(1)", "sys.exit(75)", "time.sleep(9)", "os.kill(os.getpid(), 9)"]
 )
-def test_the_arguments_of_a_command_stay_with_it(home, far, capsys, ends):
-    argv = f'argv = [\n  "{talker(home, ends)}",\n  "--token={SECRETS["CommandArgument"]}",\n]\n'
-    route_to(home, f'[channels.lamp]\ntype = "command"\n{argv}timeout = "0.5s"\n')
-    once(home)
-    once(home)
-    commands(["notify", "test", "lamp"])
-    assert leaks(everything(home, far, capsys)) == []
-    assert SECRETS["CommandArgument"] in (home / "called").read_text()
+def test_the_arguments_of_a_command_stay_with_it(life, ends):
+    """A program that says all it knows, and ends in one of several ways."""
+    program, called = life.home / "talker-lamp", life.home / "state" / "called"
+    write(program, f"#!{sys.executable}\nimport os, sys, time\nopen({str(called)!r}, 'a').write(str(len(sys.argv)))\n"
+          f"print(sys.argv, flush=True); print(sys.argv, file=sys.stderr, flush=True)\n{ends}\n")  # fmt: skip
+    program.chmod(0o700)
+    argv = f'["{program}", "--token={S["CommandArgument"]}"]'
+    route_to(life, f'[channels.talker]\ntype = "command"\nargv = {argv}\ntimeout = "0.5s"\n')
+    once(life.home)
+    once(life.home)
+    life.run(*LOOKS, "notify test talker")
+    assert life.find_leaks() == []
+    assert called.read_text().startswith("2")
 
 
 @pytest.mark.parametrize("wrong", ["missing", "mistyped", "no list"])
-def test_a_command_that_cannot_be_run_is_shown_without_its_arguments(home, far, capsys, wrong):
-    secret = SECRETS["CommandArgument"]
+def test_a_command_that_cannot_be_run_is_shown_without_its_arguments(life, wrong):
+    secret = S["CommandArgument"]
     table = {
-        "missing": f'type = "command"\nargv = ["{home}/nothing-there", "{secret}"]\n',
-        "mistyped": f'type = "command"\nargvs = [\n  "/bin/true",\n  "{secret}",\n]\n',
-        "no list": f'type = "command"\nargv = "/bin/true --token={secret}"\n',
+        "missing": f'argv = ["{life.home}/no-lamp", "{secret}"]\n',
+        "mistyped": f'argvs = [\n  "/bin/true",\n  "{secret}",\n]\n',
+        "no list": f'argv = "/bin/true --token={secret}"\n',
     }[wrong]
-    route_to(home, f"[channels.lamp]\n{table}")
+    route_to(life, f'[channels.broken]\ntype = "command"\n{table}')
     with suppress(Exception):  # a config with a mistake does not start
-        once(home)
-    commands(["check"], ["notify", "test", "lamp"])
-    found = everything(home, far, capsys)
-    assert leaks(found) == []
-    assert b"argv" in found["stderr"] or b"NOT delivered" in found["stdout"]
+        once(life.home)
+    life.run(*LOOKS, "notify test broken")
+    assert life.find_leaks() == []
+    assert "argv" in life.printed["notify test broken"] or "NOT delivered" in life.printed["notify test broken"]
 
 
 @pytest.mark.skipif(find_spec("apprise") is None, reason="the optional library is not installed")
-@pytest.mark.parametrize(
-    "fault", [401, *(pytest.param(fault, marks=SLOW) for fault in (None, 500, "reset", "unknown address"))]
-)
-def test_the_address_of_an_apprise_service_stays_with_it(home, far, capsys, fault):
+@pytest.mark.parametrize("fault", [None, 401, 500, "reset", "unknown address"])
+def test_the_address_of_an_apprise_service_stays_with_it(life, far, fault):
     scheme = "json" if fault != "unknown address" else "nosuchservice"
-    host = far.server.url.removeprefix("http://")
-    route_to(home, f'[channels.mail]\ntype = "apprise"\nurl = "{scheme}://{host}/hook/{SECRETS["ApprisePath"]}"\n')
+    host, secret = far.server.url.removeprefix("http://"), S["HookPath"]
+    route_to(life, f'[channels.service]\ntype = "apprise"\nurl = "{scheme}://{host}/hook/{secret}"\n')
     far.fault = None if fault == "unknown address" else fault
-    once(home)
-    commands(["notify", "test", "mail"])
-    assert leaks(everything(home, far, capsys)) == []
+    once(life.home)
+    life.run(*LOOKS, "notify test service")
+    assert life.find_leaks() == []
     if fault != "unknown address":
-        assert any(SECRETS["ApprisePath"] in asked.path for asked in far.server.requests)
+        assert any(secret in asked.path for asked in far.server.requests)
 
 
-def until(condition, seconds=30.0):
+def until(condition, seconds=60.0):
     """Waits for another process, which no clock of ours can move."""
     end = time.monotonic() + seconds
     while not condition():
@@ -108,27 +95,66 @@ def until(condition, seconds=30.0):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("fault", [401, *(pytest.param(fault, marks=SLOW) for fault in (None, "reset", "html"))])
+@contextmanager
+def running(life, *words):
+    """That command as a process; what it prints is kept."""
+    out = life.home / f"{words[0]}.out"
+    with out.open("wb") as file:
+        process = Popen(
+            [sys.executable, "-m", "watcher", *words],
+            env={**os.environ, "PYTHONPATH": str(REPO)},
+            cwd=life.home,
+            stdin=DEVNULL,
+            stdout=file,
+            stderr=STDOUT,
+        )
+        try:
+            yield process, out
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+@pytest.mark.parametrize("fault", [None, 401, "html"])
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_running_watcher_leaks_no_secret(home, far, capsys, fault, log_format):
-    far.fault, far.of_channels = fault, log_format == "text"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "watcher", "run", "--verbose", "--log-format", log_format],
-        env={**os.environ, "PYTHONPATH": str(REPO)},
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        log = home / "state" / "watcher.log"
-        until(lambda: len(far.server.requests) >= 6 and log.exists())
-        config = home / "config" / "config.toml"
-        config.write_text(config.read_text().replace('type = "slack"', 'type = "slak"'))
-        process.send_signal(1)  # a hangup: the config is read anew, and now has a mistake beside its secrets
-        until(lambda: "slak" in log.read_text())
-    finally:
-        process.terminate()
-        printed = process.communicate(timeout=20)
-    found = everything(home, far, capsys) | {"process stdout": printed[0], "process stderr": printed[1]}
-    assert leaks(found) == []
-    assert found["state/watcher.log"]
+def test_a_running_watcher_leaks_no_secret(life, far, fault, log_format):
+    """Mistakes are made in its config while it runs: it logs them, keeps the old config, and tells the channels."""
+    far.fault, far.failing = fault, ("channels" if log_format == "text" else "providers",)
+    spied = life.home / "state" / "spied"
+    lamp = life.home / "bin" / "lamp"
+    write(lamp, f"#!/bin/sh\ntr '\\0' '\\n' < /proc/self/environ >> {spied}\n")
+    lamp.chmod(0o700)
+    log, good = life.home / "state" / "watcher.log", life.config.read_text()
+    with running(life, "run", "--verbose", "--log-format", log_format) as (process, _):
+        until(lambda: len(far.server.requests) >= 6 and log.exists() and spied.exists())
+        for number, line in enumerate(list_lines_with_secrets(good)):
+            bad = list_mistyped(line)["no quotes" if number % 2 else "mistyped key"]
+            seen = log.read_text().count("config.toml:")
+            life.config.write_text(good.replace(line, bad))
+            process.send_signal(1)
+            until(lambda seen=seen: log.read_text().count("config.toml:") > seen)
+            life.run("status", "doctor")
+        life.config.write_text(good)
+    assert life.find_leaks() == []
+    assert "WATCHER_TITLE" in spied.read_text()
+
+
+def test_the_dashboard_shows_no_secret(life, far):
+    far.fault = "echo"
+    once(life.home)
+    with running(life, "dashboard", "--no-open", "--port", "0") as (_, out):
+        until(lambda: re.search(r"http://\S+/", out.read_text()))
+        address = re.search(r"http://\S+/", out.read_text())[0]
+        with urllib.request.urlopen(address, timeout=60) as page:
+            life.printed["page"] = page.read().decode()
+        with urllib.request.urlopen(f"{address}events", timeout=60) as events:
+            life.printed["events"] = "".join(events.readline().decode() for _ in range(6))
+    assert "five_hour" in life.printed["events"]
+    assert life.find_leaks() == []
+
+
+def test_the_demo_takes_nothing_from_the_home(life):
+    with running(life, "demo", "--speed", "20000") as (_, out):
+        until(lambda: "firing" in out.read_text() or "Claude" in out.read_text())
+    assert life.find_leaks() == []
+    assert life.find_strays() == []
