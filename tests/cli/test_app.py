@@ -28,7 +28,7 @@ def command(monkeypatch):
         def boom():
             raise error
 
-        monkeypatch.setitem(COMMANDS, "boom", "tests.cli.test_app:boom")
+        monkeypatch.setitem(COMMANDS, "boom", ("tests.cli.test_app:boom", ""))
         monkeypatch.setattr(app, "import_module", lambda _name: type("module", (), {"boom": boom}))
 
     return install
@@ -342,9 +342,3 @@ def test_rules_named_in_help_are_ones_that_a_newcomer_has(empty_home):
     rules = json.loads(empty_home.watcher("config", "show", "--json").stdout)["rules"]
     text = "".join(Path(path).read_text("utf-8") for path in rules)
     assert [name for name in named if f'name   = "{name}"' not in text] == []
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_line_of_each_command_is_its_own(name):
-    command = app.watcher.get_command(click.Context(app.watcher), name)
-    assert app.SHORT_HELPS[name] == command.get_short_help_str(60)

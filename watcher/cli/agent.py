@@ -52,7 +52,7 @@ _desktop_option = click.option(
 )
 
 
-@click.group(short_help="Watch from every login on: the login item.")
+@click.group()
 def agent() -> None:
     """Start the watcher at every login: launchd, a systemd user unit, or a Windows task.
 
@@ -271,7 +271,7 @@ _OWN_FILES = {
 }
 
 
-@click.command("uninstall", short_help="Remove the login item, and with --purge all files.")
+@click.command("uninstall")
 @click.option("--purge", is_flag=True, help="Also remove your config and rules, the readings and the log.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
@@ -347,7 +347,7 @@ def _remove_files(paths: Paths, files: Sequence[Path], folders: Iterable[Path]) 
 _FOLLOW_EVERY_S = 0.5
 
 
-@click.command(short_help="Print the end of the daemon's log.")
+@click.command()
 @click.option("-n", "--lines", default=20, show_default=True, type=click.IntRange(0), help="How many lines.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
 def logs(*, lines: int, follow: bool) -> None:

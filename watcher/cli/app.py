@@ -52,38 +52,6 @@ Examples: `watcher COMMAND --help`. Exit codes: `watcher help exit-codes`.
 """
 
 
-SHORT_HELPS = {
-    "init": "Look for logins, write the config and the default rules.",
-    "run": "Watch from now on, in the foreground.",
-    "check": "Poll once, evaluate once, send what is due.",
-    "status": "Show what is known now: usage, resets, alerts, problems.",
-    "guard": "Ask whether EXPRESSION holds now.",
-    "wait": "Return when CONDITION holds.",
-    "best": "Print the provider or account with the most room.",
-    "rules": "Check, list, test, explain, add, edit and disable rules.",
-    "replay": "What rules would have done with a history.",
-    "dashboard": "Open a live page in the browser.",
-    "history": "Show usage over time as a table or a picture.",
-    "report": "Write one HTML page about the last days.",
-    "metrics": "Print what is exported for Prometheus.",
-    "providers": "List every provider; check and test one as a file.",
-    "doctor": "Check everything, and say how to fix it.",
-    "config": "The config in force, its files, its schema; edit it.",
-    "snooze": "Hold back a rule or a series for a while.",
-    "unsnooze": "End a snooze.",
-    "channels": "List the channels, and add one.",
-    "notify": "Test the channels.",
-    "ingest": "Take readings from another program's pipe.",
-    "agent": "Watch from every login on: the login item.",
-    "logs": "Print the end of the daemon's log.",
-    "demo": "Watch a simulated day go by, in about a minute.",
-    "completion": "Print or install the completion script of a shell.",
-    "uninstall": "Remove the login item, and with --purge all files.",
-    "help": "Explain a command or a topic.",
-}
-"""Command name -> its line in the list of commands, which imports none of them."""
-
-
 class LazyGroup(click.Group):
     """A group that imports a command only when it is called."""
 
@@ -93,17 +61,16 @@ class LazyGroup(click.Group):
 
     def get_command(self, _context: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name; None where there is none."""
-        target = COMMANDS.get(cmd_name)
-        if target is None:
+        if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = target.partition(":")
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, from the table."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, SHORT_HELPS[name]) for name in COMMANDS])
+            formatter.write_dl([(name, help_) for name, (_, help_) in COMMANDS.items()])
 
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names from the table: completing a command's name imports no command."""

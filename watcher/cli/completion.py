@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command(short_help="Print or install the completion script of a shell.")
+@click.command()
 @click.argument("shell", required=False, type=click.Choice(SHELLS))
 @click.option("--install", is_flag=True, help="Write what is needed into the shell's own file, once.")
 @click.pass_context

@@ -27,7 +27,7 @@ ENABLED_IF_FOUND = "where a login is found"
 _DURATION_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
-@click.group(short_help="The config in force, its files, its schema; edit it.")
+@click.group()
 def config() -> None:
     """Show what is in force, where the files are, and their JSON Schema.
 

@@ -56,7 +56,7 @@ DECISIONS_SINCE = timedelta(days=3)  # as `rules explain`
 _CHART_COLUMNS = 240
 
 
-@click.command(short_help="Open a live page in the browser.")
+@click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; left out: any that is free.")
 @click.option("--no-open", is_flag=True, help="Only print the address.")
 def dashboard(*, port: int, no_open: bool) -> None:

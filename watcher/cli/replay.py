@@ -20,7 +20,7 @@ from watcher.errors import UsageError
 from watcher.system import clock
 
 
-@click.command("replay", short_help="What rules would have done with a history.")
+@click.command("replay")
 @click.argument("rules", metavar="RULES.toml")
 @click.argument("readings", metavar="[READINGS.jsonl]", required=False)
 @click.option("--since", metavar="TIME", help="Replay what the store holds since then: 7d, 12h.")

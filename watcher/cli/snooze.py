@@ -23,7 +23,7 @@ from watcher.system.lock import Lock
 from watcher.system.paths import Paths
 
 
-@click.command(short_help="Hold back a rule or a series for a while.")
+@click.command()
 @click.argument("rule_or_series", required=False, shell_complete=complete_targets)
 @click.option("--for", "duration", metavar="DURATION", help="How long: 45m, 2h, 7d.")
 @click.option("--until-reset", is_flag=True, help="Until its window resets.")
@@ -74,7 +74,7 @@ def save_snooze(own: Paths, target: str, duration: str | None, now: datetime) ->
     return made
 
 
-@click.command(short_help="End a snooze.")
+@click.command()
 @click.argument("rule_or_series", required=False, shell_complete=complete_snoozed)
 @click.option("--all", "everything", is_flag=True, help="End every snooze.")
 def unsnooze(rule_or_series: str | None, *, everything: bool) -> None:
