@@ -255,7 +255,7 @@ class Daemon:
             self._refreshing = False
             self._write_status()
             now = self._environment.clock.now()
-            self._store.run_transaction(lambda: self._store.facts.save(REFRESH_FACT, REFRESH_DONE, now), now=now)
+            self._store.save_fact(REFRESH_FACT, REFRESH_DONE, now)
         self._dispatcher.send_if_idle()
 
     def _on_wake(self, step: timedelta) -> None:
@@ -318,17 +318,13 @@ class Daemon:
 
     def _save_config_facts(self, now: datetime) -> None:
         """Record that the config in force has no mistake."""
-
-        def work() -> None:
-            self._store.facts.save(CONFIG_ERROR_FACT, "", now)
-            self._store.facts.save(CHECK_CONFIG_ERROR_FACT, "", now)
-
-        self._store.run_transaction(work, now=now)
+        for name in (CONFIG_ERROR_FACT, CHECK_CONFIG_ERROR_FACT):
+            self._store.save_fact(name, "", now)
 
     def _reject_config(self, text: str, now: datetime) -> None:
         """Keep the old config in force, and report each different mistake once."""
         known = self._store.facts.load(CONFIG_ERROR_FACT)
-        self._store.run_transaction(lambda: self._store.facts.save(CONFIG_ERROR_FACT, text, now), now=now)
+        self._store.save_fact(CONFIG_ERROR_FACT, text, now)
         if known is not None and known[0] == text:
             return
         self._log.warning(f"the config cannot be used, the last good one stays in force:\n{text}")
@@ -343,7 +339,7 @@ class Daemon:
         problems = json.dumps({"config": problem} if problem else {})
         known, now = self._store.facts.load(METRICS_PROBLEMS_FACT), self._environment.clock.now()
         if problem or known is not None:
-            self._store.run_transaction(lambda: self._store.facts.save(METRICS_PROBLEMS_FACT, problems, now), now=now)
+            self._store.save_fact(METRICS_PROBLEMS_FACT, problems, now)
         if self.config.metrics is None or not self.config.metrics.is_exported:
             return
         from watcher.prometheus.exporter import Exporter  # noqa: PLC0415 - only where metrics are configured
@@ -363,7 +359,7 @@ class Daemon:
         if self._mirrors is None and not self.config.routing.mirrors:
             known, now = self._store.facts.load(ALERTMANAGER_FACT), self._environment.clock.now()
             if known is not None and known[0] != "{}":
-                self._store.run_transaction(lambda: self._store.facts.save(ALERTMANAGER_FACT, "{}", now), now=now)
+                self._store.save_fact(ALERTMANAGER_FACT, "{}", now)
             return
         if self._mirrors is None:
             from watcher.prometheus.alertmanager import AlertmanagerMirrors  # noqa: PLC0415 - only where configured
@@ -399,7 +395,7 @@ class Daemon:
         now = self._environment.clock.now()
         self._scheduler.schedule_at("heartbeat", now + HEARTBEAT_EVERY, self._write_heartbeat)
         self._store.return_to_disk(now=now)
-        self._store.run_transaction(lambda: self._store.facts.save("heartbeat", "running", now), now=now)
+        self._store.save_fact("heartbeat", "running", now)
         if self._lock is not None:
             self._lock.renew()
         self._dispatcher.release_deliveries()  # another process may have ended a snooze, and signals may not exist
@@ -413,4 +409,4 @@ class Daemon:
     def _record_shutdown(self) -> None:
         now = self._environment.clock.now()
         self._store.return_to_disk(now=now)
-        self._store.run_transaction(lambda: self._store.facts.save("heartbeat", "stopped", now), now=now)
+        self._store.save_fact("heartbeat", "stopped", now)

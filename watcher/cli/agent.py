@@ -250,12 +250,9 @@ def _write_network(paths: Paths, *, dry_run: bool) -> str:
 def _read_heartbeat(paths: Paths) -> tuple[str, bool]:
     """When the daemon last reported, in words, and whether that is recent enough for it to be alive."""
     now = clock.utc_now()
-    try:
-        store = open_store(paths, now)
-    except WatcherError:
-        return "none yet", False
-    heartbeat = store.facts.load("heartbeat")
-    store.close()
+    heartbeat = None
+    with suppress(WatcherError), open_store(paths, now) as store:
+        heartbeat = store.facts.load("heartbeat")
     if heartbeat is None:
         return "none yet", False
     ago = StatusFormatter(now, clock.LocalZone()).format_ago(heartbeat[1])

@@ -50,23 +50,22 @@ def refresh_readings(paths: Paths, environment: Environment, *, timeout: timedel
     if not lock.acquire():
         return _request_refresh(paths, environment, lock, timeout)
     path = paths.state_dir / DATABASE_FILE_NAME
-    store = Store(path, now=environment.clock.now(), memory_fallback=True)
     try:
-        Daemon(paths=paths, environment=environment, store=store, log=Log(), redactor=Redactor()).run_once()
-    except ConfigError as error:
-        _record_config_error(store, str(error), environment)
-        raise
-    else:
-        return store.disk_error or ""
+        with Store(path, now=environment.clock.now(), memory_fallback=True) as store:
+            try:
+                Daemon(paths=paths, environment=environment, store=store, log=Log(), redactor=Redactor()).run_once()
+            except ConfigError as error:
+                _record_config_error(store, str(error), environment)
+                raise
+            return store.disk_error or ""
     finally:
-        store.close()
         lock.release()
 
 
 def _record_config_error(store: Store, error: str, environment: Environment) -> None:
     """For `watcher status`; the next poll with a valid config clears it."""
     now = environment.clock.now()
-    store.run_transaction(lambda: store.facts.save(CHECK_CONFIG_ERROR_FACT, error, now), now=now)
+    store.save_fact(CHECK_CONFIG_ERROR_FACT, error, now)
     write_status(store, None, now=now)
 
 
@@ -78,10 +77,9 @@ def _request_refresh(paths: Paths, environment: Environment, lock: Lock, timeout
     if not is_database(path):
         lock.signal_holder()  # it writes a new file: one that is created here would be set aside
         pause.wait(RESTORE_WAIT_S)
-    store = Store(path, now=environment.clock.now())
-    try:
+    with Store(path, now=environment.clock.now()) as store:
         now = environment.clock.now()
-        store.run_transaction(lambda: store.facts.save(REFRESH_FACT, REFRESH_REQUESTED, now), now=now)
+        store.save_fact(REFRESH_FACT, REFRESH_REQUESTED, now)
         if not lock.signal_holder():
             return f"{daemon} polls by itself; this is what it knows"
         while environment.clock.now() - now < timeout:
@@ -90,8 +88,6 @@ def _request_refresh(paths: Paths, environment: Environment, lock: Lock, timeout
                 return ""
             if lock.read_holder_pid() is None:
                 return ""  # it was not the daemon but a single poll, which is done
-    finally:
-        store.close()
     return f"{daemon} was asked to poll and has not finished; this is what it knows"
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,11 +142,11 @@ complete_snoozed = _make_completion(_list_snoozed)
 complete_channels = _make_completion(_list_channels)
 
 
-def _open_store() -> "closing[Store]":
+def _open_store() -> "Store":
     from watcher.cli.context import find_paths, open_store  # noqa: PLC0415
     from watcher.system import clock  # noqa: PLC0415
 
-    return closing(open_store(find_paths(), clock.utc_now()))
+    return open_store(find_paths(), clock.utc_now())
 
 
 def _load_config() -> "Config":

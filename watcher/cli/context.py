@@ -88,6 +88,21 @@ def open_store(paths: Paths, now: datetime) -> "Store":
     return Store(paths.state_dir / DATABASE_FILE_NAME, now=now, read_only=True)
 
 
+def change_store(paths: Paths, now: datetime, work: "Callable[[Store], T]") -> T:
+    """The result of `work`, which changes the store in one transaction; `status.json` shows the change.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    from watcher.status.builder import write_status  # noqa: PLC0415 - the engine, only where it changes something
+    from watcher.storage.store import DATABASE_FILE_NAME, Store  # noqa: PLC0415 - likewise
+
+    with Store(paths.state_dir / DATABASE_FILE_NAME, now=now) as store:
+        result = store.run_transaction(lambda: work(store), now=now)
+        write_status(store, None, now=now)
+    return result
+
+
 def make_series_formatter(store: "Store") -> Callable[[Series], str]:
     """Writes a series as a person does, for a terminal."""
     from watcher.status import builder  # noqa: PLC0415 - the engine

@@ -10,7 +10,7 @@ import select
 import signal
 import sys
 from collections.abc import Iterable
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import groupby
@@ -109,7 +109,7 @@ def build_details_event(paths: Paths, now: datetime) -> bytes:
     tracks: dict[str, Any] = {}
     decisions: dict[str, list[dict[str, Any]]] = {}
     try:
-        with closing(open_store(paths, now)) as store:
+        with open_store(paths, now) as store:
             format_series = make_series_formatter(store)
             since = now - HISTORY_SPANS["week"]
             for track in build_tracks(store, store.readings.load_series(), since, rules):

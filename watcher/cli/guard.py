@@ -102,14 +102,11 @@ def evaluate_expression(
     """The result, and each series as a person writes it with what is used of it."""
     import_pending_statusline(paths)
     try:
-        store = open_store(paths, now)
+        with open_store(paths, now) as store:
+            states = store.alerts.load_state().series_states
+            format_series = make_series_formatter(store)
     except NoReadingsError:
         return evaluate_guard(condition, (), now, max_age=max_age), {}
-    try:
-        states = store.alerts.load_state().series_states
-        format_series = make_series_formatter(store)
-    finally:
-        store.close()
     names = {series: (format_series(series), _format_used(state)) for series, state in states.items()}
     return evaluate_guard(condition, states.values(), now, max_age=max_age), names
 

@@ -189,8 +189,7 @@ def _check_target(target: str | None) -> None:
 
 def _load_rows(selector_texts: Iterable[str], time_range: TimeRange) -> list[HistoryRow]:
     selectors = parse_selectors(selector_texts)
-    store = open_store(find_paths(), time_range.end)
-    try:
+    with open_store(find_paths(), time_range.end) as store:
         states = store.alerts.load_state().series_states
         chosen: dict[Series, str] = {}  # series -> its account's name
         for series in store.readings.load_series():
@@ -204,8 +203,6 @@ def _load_rows(selector_texts: Iterable[str], time_range: TimeRange) -> list[His
         tracks = build_tracks(store, chosen, time_range.start)
         named = ((track.usage_history.series, track) for track in tracks)
         return [(format_series(series), chosen[series], track) for series, track in named]
-    finally:
-        store.close()
 
 
 # --- the table ------------------------------------------------------------------------------------------------------

@@ -28,11 +28,8 @@ def metrics(context: click.Context, *, openmetrics: bool) -> None:
     if config.metrics is None and "metrics" in config.broken_channels:
         raise UsageError(f"[metrics] cannot be used: {config.broken_channels['metrics']}")
     settings = _complete_settings(config.metrics or MetricsSettings(labels=MetricsLabels()))
-    store = open_store(find_paths(), now := clock.utc_now())
-    try:
+    with open_store(find_paths(), now := clock.utc_now()) as store:
         click.echo(format_text(collect_samples(store, settings.labels, now), openmetrics=openmetrics), nl=False)
-    finally:
-        store.close()
 
 
 @metrics.command(short_help="Push once, and say what the receiver answers.")
@@ -49,11 +46,8 @@ def push() -> int:
         why = config.broken_channels.get("metrics", "the config has no [metrics.push]: docs/prometheus.md shows one")
         raise UsageError(f"nothing to push to: {why}")
     settings = _complete_settings(config.metrics)
-    store = open_store(find_paths(), now := clock.utc_now())
-    try:
+    with open_store(find_paths(), now := clock.utc_now()) as store:
         samples = add_push_labels(collect_samples(store, settings.labels, now), settings)
-    finally:
-        store.close()
     result = send_push(config.metrics.push, encode_remote_write(samples, (), now), create_environment(config.network))
     if result.delivered:
         click.echo(f"{len(samples)} samples delivered{f'; {result.detail}' if result.detail else ''}")

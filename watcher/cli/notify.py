@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 
 from watcher import notifiers
 from watcher.cli.completion import complete_channels
-from watcher.cli.context import find_paths, load_effective_config
+from watcher.cli.context import change_store, find_paths, load_effective_config
 from watcher.cli.output import echo_wrapped, format_columns, format_toml
 from watcher.config.loader import Config, load_config
 from watcher.config.secrets import make_secret_resolver
@@ -26,7 +26,6 @@ from watcher.core.rules.diagnostics import find_close_match, suggest_word
 from watcher.delivery import dispatcher
 from watcher.errors import ConfigError, UsageError
 from watcher.notifiers import NOTIFIERS, Channel
-from watcher.status.builder import write_status
 from watcher.storage.store import CHANNEL_TESTED_PREFIX, DATABASE_FILE_NAME, Store
 from watcher.system.environment import Environment, create_environment, read_host_info
 from watcher.system.lock import Lock
@@ -76,20 +75,15 @@ def _resume_working_channels(names: Sequence[str], now: datetime) -> None:
     own = find_paths()
     if not may_exist(own.state_dir / DATABASE_FILE_NAME):
         return
-    store = Store(own.state_dir / DATABASE_FILE_NAME, now=now)
 
-    def resume() -> list[str]:
+    def resume(store: Store) -> list[str]:
         for name in names:
             store.facts.save(CHANNEL_TESTED_PREFIX + name, "taken", now)  # for `watcher doctor`
         stopped = sorted(stop.channel for stop in store.outbox.load_stops() if stop.channel in names)
         dispatcher.resume_channels(store.outbox, stopped, now)
         return stopped
 
-    try:
-        resumed = store.run_transaction(resume, now=now)
-        write_status(store, None, now=now)
-    finally:
-        store.close()
+    resumed = change_store(own, now, resume)
     if resumed:
         when = "now" if Lock(own.state_dir).signal_holder() else "by the next `watcher run` or `watcher check`"
         for name in resumed:

@@ -109,8 +109,5 @@ def load_results_from_file(path: str) -> list[PollResult]:
 def _load_results_from_store(since: str, now: datetime) -> list[PollResult]:
     """Each snapshot and each failed poll since then."""
     start = now - parse_duration_option("--since", since)
-    store = open_store(find_paths(), now)
-    try:
+    with open_store(find_paths(), now) as store:
         return store.readings.load_poll_results(start)
-    finally:
-        store.close()

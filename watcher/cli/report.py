@@ -5,7 +5,6 @@ The page is one file for light, dark and print, without scripts. A policy in its
 
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def report(days: int, output: str | None, *, opens: bool) -> None:
 
 
 def _render_report(time_range: TimeRange, days: int) -> str:
-    with closing(open_store(find_paths(), time_range.end)) as store:
+    with open_store(find_paths(), time_range.end) as store:
         statuses = build_status(store, ConfigFacts(), now=time_range.end).providers
         keys = [(account.provider, account.account) for account in store.accounts.load()]
         drawn = build_tracks(store, store.readings.load_series(), time_range.start)

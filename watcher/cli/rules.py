@@ -341,8 +341,7 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
     found = _find_rule(config.rules, rule)
     now = clock.utc_now()
     start = now - parse_duration_option("--since", since)
-    store = open_store(find_paths(), now)
-    try:
+    with open_store(find_paths(), now) as store:
         decisions = rule_tests.explain_rule(
             config.rules,
             store.readings.load_poll_results(start),
@@ -354,8 +353,6 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
         suppressions = store.outbox.load_suppressions(since=start, rule=rule)
         deliveries = [each for state in DeliveryState for each in store.outbox.load_finished(state, since=start)]
         format_series = make_series_formatter(store)
-    finally:
-        store.close()
     if as_json:
         objects = [convert_decision(each) for decided in decisions.values() for each in decided[-last:]]
         objects += [convert_suppression(each) for each in suppressions[-last:]]

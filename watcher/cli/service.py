@@ -121,7 +121,7 @@ def _report_config_error(
     log.warning(f"the config cannot be used{', waiting until it is fixed' if will_retry else ''}:\n{message}")
     known, now = store.facts.load(CONFIG_ERROR_FACT), environment.clock.now()
     if known is None or known[0] != message:
-        store.run_transaction(lambda: store.facts.save(CONFIG_ERROR_FACT, message, now), now=now)
+        store.save_fact(CONFIG_ERROR_FACT, message, now)
         write_status(store, None, now=now)
         title = "The watcher waits: its config has a mistake" if will_retry else "The watcher did not start"
         notify_desktop(title, message, environment)

@@ -10,7 +10,7 @@ import click
 
 from watcher import pipeline
 from watcher.cli.completion import complete_snoozed, complete_targets
-from watcher.cli.context import find_paths, load_effective_config, open_store, parse_duration_option
+from watcher.cli.context import change_store, find_paths, load_effective_config, open_store, parse_duration_option
 from watcher.core.formatting import format_time
 from watcher.core.model import Severity, Snooze
 from watcher.core.routing.muting import has_snooze_expired
@@ -42,9 +42,8 @@ def snooze(rule_or_series: str | None, duration: str | None, *, until_reset: boo
     if rule_or_series is None:
         if duration is not None or until_reset:
             raise UsageError("snooze: which rule or series? such as `watcher snooze session --for 2h`")
-        store = open_store(own, now)
-        _print_snoozes(store.snoozes.load(), now)
-        store.close()
+        with open_store(own, now) as store:
+            _print_snoozes(store.snoozes.load(), now)
         return
     if (duration is None) is not until_reset:
         raise UsageError("snooze: for how long? give one of `--for 2h` and `--until-reset`")
@@ -63,13 +62,10 @@ def save_snooze(own: Paths, target: str, duration: str | None, now: datetime) ->
     Raises:
         UsageError, click.UsageError: there is no such rule or series, no known reset, or the duration is none.
     """
-    store = Store(own.state_dir / DATABASE_FILE_NAME, now=now)
-    try:
-        rules, expires_at = _load_rules(), None if duration is None else now + _parse_duration(duration)
+    rules, expires_at = _load_rules(), None if duration is None else now + _parse_duration(duration)
+    with Store(own.state_dir / DATABASE_FILE_NAME, now=now) as store:
         made = pipeline.save_snooze(store, rules, target, expires_at, now=now)
         write_status(store, None, now=now)
-    finally:
-        store.close()
     Lock(own.state_dir).signal_holder()
     return made
 
@@ -91,17 +87,15 @@ def end_snoozes(own: Paths, target: str | None, now: datetime) -> list[str]:
     Raises:
         UsageError: that target is not snoozed.
     """
-    store = Store(own.state_dir / DATABASE_FILE_NAME, now=now)
-    try:
+
+    def end(store: Store) -> list[str]:
         snoozed = [snooze.target for snooze in store.snoozes.load()]
-        targets = snoozed if target is None else [target]
-        ended = store.run_transaction(lambda: [each for each in targets if store.snoozes.delete(each)], now=now)
-        write_status(store, None, now=now)
-    finally:
-        store.close()
-    if target is not None and not ended:
-        listed = f"; snoozed are: {', '.join(snoozed)}" if snoozed else "; nothing is snoozed"
-        raise UsageError(f"unsnooze: `{target}` is not snoozed{listed}")
+        if target is not None and target not in snoozed:
+            listed = f"; snoozed are: {', '.join(snoozed)}" if snoozed else "; nothing is snoozed"
+            raise UsageError(f"unsnooze: `{target}` is not snoozed{listed}")
+        return [each for each in ([target] if target else snoozed) if store.snoozes.delete(each)]
+
+    ended = change_store(own, now, end)
     Lock(own.state_dir).signal_holder()
     return ended
 

@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from threading import Event
 from typing import TYPE_CHECKING
@@ -153,18 +153,14 @@ def _build_from_store(paths: Paths, now: datetime) -> StatusDocument:
         collect_config_facts,
     )
 
+    facts = ConfigFacts()
+    with suppress(ConfigError):
+        facts = structs.replace(collect_config_facts(load_effective_config()), broken_channels={})
     try:
-        store = open_store(paths, now)
+        with open_store(paths, now) as store:
+            return build_status(store, facts, now=now)
     except NoReadingsError:
         return StatusDocument(generated_at=now)
-    try:
-        facts = structs.replace(collect_config_facts(load_effective_config()), broken_channels={})
-    except ConfigError:
-        facts = ConfigFacts()
-    try:
-        return build_status(store, facts, now=now)
-    finally:
-        store.close()
 
 
 def _was_config_edited(paths: Paths, since: datetime) -> bool:

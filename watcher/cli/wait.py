@@ -143,13 +143,10 @@ def _make_reset_check(paths: Paths, selector: Selector) -> Callable[[datetime], 
 
     def look(now: datetime) -> Progress:
         try:
-            store = open_store(paths, now)
+            with open_store(paths, now) as store:
+                states = store.alerts.load_state().series_states.values()
         except NoReadingsError:
             return Progress(None, "nothing was ever read here")
-        try:
-            states = store.alerts.load_state().series_states.values()
-        finally:
-            store.close()
         meant = [each for each in states if not each.gone and selector_matches(selector, SeriesMetrics(each, now))]
         if not meant:
             return Progress(None, f"{selector} was never read")

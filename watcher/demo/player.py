@@ -88,18 +88,14 @@ class DemoPlayer:
         if self._daemon is None:
             yield from self._drain_events(0)  # why the daemon did not start
             return
-        store = Store(
-            simulation.make_paths(self._folder).state_dir / DATABASE_FILE_NAME, now=self.clock.now(), read_only=True
-        )
-        try:
+        path = simulation.make_paths(self._folder).state_dir / DATABASE_FILE_NAME
+        with Store(path, now=self.clock.now(), read_only=True) as store:
             while not self._ended.is_set() and self.clock.now() < self._day.ends_at:
                 yield from self._drain_events(FRAME_INTERVAL_S)
                 now = self.clock.now()
                 yield StatusFrame(now, build_status(store, ConfigFacts(), now=now))
             self._stop()
             yield from self._drain_events(0)
-        finally:
-            store.close()
 
     def _drain_events(self, wait_s: float) -> Iterator[DemoEvent]:
         """All events in the queue, and the first that comes within `wait_s`."""

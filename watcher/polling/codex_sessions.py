@@ -143,7 +143,7 @@ def _load_sign_in(store: Store, account: str, folder: Path, now: datetime) -> da
     changed_s = None if str(folder) in owners else files.read_mtime_s(folder / "auth.json")
     since = now if changed_s is None else min(datetime.fromtimestamp(changed_s, UTC), now)
     owners[str(folder)] = (account, since)
-    store.run_transaction(lambda: store.facts.save(OWNERS_FACT, msgspec.json.encode(owners).decode(), now), now=now)
+    store.save_fact(OWNERS_FACT, msgspec.json.encode(owners).decode(), now)
     return since
 
 

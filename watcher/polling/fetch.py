@@ -62,7 +62,7 @@ class ClockSkew:
         """Save the skew measured since the last call, if any; in the store's thread."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
-            store.run_transaction(lambda: store.facts.save(CLOCK_AHEAD_FACT, str(ahead.total_seconds()), now), now=now)
+            store.save_fact(CLOCK_AHEAD_FACT, str(ahead.total_seconds()), now)
 
 
 def measure_clock_ahead(response: Response) -> timedelta | None:

@@ -230,10 +230,10 @@ class Poller:
         if asked_at is not None and timedelta(0) <= now - asked_at < STATUS_PAGE_EVERY:
             finish(fetch.add_incident(failure, page, incident))
             return
-        self._save_fact(fact, "", now)  # another account that fails meanwhile does not ask too
+        self._store.save_fact(fact, "", now)  # another account that fails meanwhile does not ask too
 
         def on_answer(incident: str | None) -> None:
-            self._save_fact(fact, incident or "", now)
+            self._store.save_fact(fact, incident or "", now)
             finish(fetch.add_incident(failure, page, incident or ""))
 
         self._requests.start(
@@ -242,9 +242,6 @@ class Poller:
             on_answer,
             timeout=STATUS_PAGE_TIMEOUT,
         )
-
-    def _save_fact(self, name: str, text: str, now: datetime) -> None:
-        self._store.run_transaction(lambda: self._store.facts.save(name, text, now), now=now)
 
     def _finish_poll(self, provider: str, cycle: PollCycle, credential: Credential, result: PollResult) -> None:
         cycle.pending_accounts.discard(credential.account)

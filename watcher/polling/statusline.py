@@ -138,7 +138,7 @@ def _record_session(store: Store, content: Mapping[str, Any], account: str, at: 
     if not session or sessions.get(session) == account:
         return
     kept = dict([*sessions.items(), (session, account)][-MAX_SESSIONS:])
-    store.run_transaction(lambda: store.facts.save(SESSIONS_FACT, msgspec.json.encode(kept).decode(), at), now=at)
+    store.save_fact(SESSIONS_FACT, msgspec.json.encode(kept).decode(), at)
 
 
 def _get_text(content: Mapping[str, Any], name: str) -> str:

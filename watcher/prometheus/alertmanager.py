@@ -282,7 +282,7 @@ class AlertmanagerMirrors:
 
     def _save(self) -> None:
         now, text = self._environment.clock.now(), msgspec.json.encode(self._mirrors).decode()
-        self._store.run_transaction(lambda: self._store.facts.save(ALERTMANAGER_FACT, text, now), now=now)
+        self._store.save_fact(ALERTMANAGER_FACT, text, now)
 
 
 def _name_beat(channel: str) -> str:

@@ -119,7 +119,7 @@ class Exporter:
             self._log_warning(f"metrics: {problem}")
         now = self._environment.clock.now()
         text = json.dumps({each: about for each, about in self._problems.items() if about})
-        self._store.run_transaction(lambda: self._store.facts.save(METRICS_PROBLEMS_FACT, text, now), now=now)
+        self._store.save_fact(METRICS_PROBLEMS_FACT, text, now)
 
     # --- scrape -----------------------------------------------------------------------------------------------------
 

@@ -110,6 +110,10 @@ class Store(Database):
             self.run_transaction(self.alerts.rearm, now=now)
             self.clear_memory_marker()
 
+    def save_fact(self, name: str, value: str, now: datetime) -> None:
+        """Save a fact in a transaction of its own."""
+        self.run_transaction(lambda: self.facts.save(name, value, now), now=now)
+
     def delete_old_records(self, now: datetime) -> None:
         """Delete what is older than it is kept; of readings, one an hour is kept for a year."""
         raw_end = records.to_milliseconds(now - KEEP_RAW)
