@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from watcher.providers.registry import PROVIDERS, RESERVED_IDS
+
 SPEED = "8000"
 COMMAND = [sys.executable, "-m", "watcher", "demo", "--speed", SPEED]
 
@@ -110,13 +112,10 @@ def test_the_times_are_those_of_this_machine(both: dict[str, Ended]) -> None:
 
 
 @played
-def test_every_provider_has_a_bar_that_moves(both: dict[str, Ended]) -> None:
-    rows = [line for line in both["piped"].text.splitlines() if re.match(r"^[ !] (Cl|Co|Na|Ge|An)", line)]
-    by_name: dict[str, set[str]] = {}
-    for row in rows:
-        by_name.setdefault(row[2:22].strip(), set()).add(row[22:48])
-    assert len(by_name) == 8
-    assert all(len(bars) > 1 for bars in by_name.values()), by_name
+def test_the_picture_has_every_provider_and_moves(both: dict[str, Ended]) -> None:
+    text = both["piped"].text
+    assert all(f"\n{provider.name} " in text for provider in PROVIDERS.values() if provider.id in RESERVED_IDS)
+    assert len(set(re.findall(r"^  premium .*?([0-9.]+ %)", text, re.MULTILINE))) > 1
 
 
 @played

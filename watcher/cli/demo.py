@@ -11,13 +11,17 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import structs
 
 from watcher.errors import WatcherError
-from watcher.system import environment
+from watcher.system import clock, environment
 
 if TYPE_CHECKING:
-    from watcher.demo.player import DemoEvent, ScreenSymbols
+    from rich.text import Text
 
+    from watcher.demo.player import DemoEvent, StatusFrame
+
+PICTURE_WIDTH = 80
 REDRAW_EVERY = timedelta(hours=4)  # simulated; where the output is no terminal
 
 
@@ -51,7 +55,7 @@ def demo(speed: float) -> None:
         tempfile.TemporaryDirectory(prefix="watcher-demo-") as folder,
         player.DemoPlayer(Path(folder), day, speed, desktop=desktop) as running,
     ):
-        problems, notification_count = _print_events(running.iter_events(), player.choose_symbols(sys.stdout.encoding))
+        problems, notification_count = _print_events(running.iter_events())
         request_count = len(running.server.requests) - notification_count
     click.echo(f"\nThe day is over: {request_count} requests to the providers, {notification_count} notifications.")
     click.echo("Now with your own logins: watcher init, then watcher run")
@@ -83,22 +87,46 @@ class _Screen:
             else:
                 self.live.console.print(line, markup=False)
 
-    def draw(self, at: datetime, lines: list[str]) -> None:
+    def draw(self, frame: "StatusFrame", *, ascii_only: bool) -> None:
         """The picture: in place, or now and then below the lines."""
         if self.live is not None:
-            from rich.text import Text  # noqa: PLC0415 - as above
-
-            self.live.update(Text("\n".join(["", *lines])), refresh=True)
-        elif self._drawn_at is None or at - self._drawn_at >= REDRAW_EVERY:
-            click.echo("\n".join(["", *lines]))
-            self._drawn_at = at
+            self.live.update(render_frame(frame, ascii_only=ascii_only), refresh=True)
+        elif self._drawn_at is None or frame.at - self._drawn_at >= REDRAW_EVERY:
+            click.echo(render_frame(frame, ascii_only=ascii_only).plain)
+            self._drawn_at = frame.at
 
 
-def _print_events(events: Iterable["DemoEvent"], symbols: "ScreenSymbols") -> tuple[list[str], int]:
+def render_frame(frame: "StatusFrame", *, ascii_only: bool) -> "Text":
+    """The simulated time, and the table of `watcher status` with the primary window of each provider."""
+    from rich.text import Text  # noqa: PLC0415 - heavy
+
+    from watcher.cli.status_table import render_status_table  # noqa: PLC0415 - likewise
+    from watcher.cli.status_text import StatusFormatter  # noqa: PLC0415 - likewise
+
+    accounts = [
+        structs.replace(account, windows=[window for window in account.windows if window.primary])
+        for account in frame.status.providers
+    ]
+    table = render_status_table(
+        structs.replace(frame.status, providers=accounts),
+        StatusFormatter(frame.at, clock.LocalZone()),
+        PICTURE_WIDTH,
+        provider_names={account.provider: account.provider_name for account in accounts},
+        ascii_only=ascii_only,
+        wrap=True,
+        show_daemon=False,
+    )
+    title = Text(f"\n{frame.at.astimezone():%A %H:%M}, simulated\n")
+    return Text("\n").join([title, *(line for line in table if line.plain)])  # it fits in 24 rows
+
+
+def _print_events(events: Iterable["DemoEvent"]) -> tuple[list[str], int]:
     """Show everything that happens. Returns the problems, and how many notifications there were."""
-    from watcher.demo import player  # noqa: PLC0415 - as above
+    from watcher.cli.status import supports_blocks  # noqa: PLC0415 - as above
+    from watcher.demo import player  # noqa: PLC0415 - likewise
 
     screen, problems, notification_count = _Screen(), list[str](), 0
+    ascii_only = not supports_blocks(sys.stdout.encoding or "ascii")
     used: float | None = None
     with screen.live or nullcontext():
         for event in events:
@@ -107,10 +135,10 @@ def _print_events(events: Iterable["DemoEvent"], symbols: "ScreenSymbols") -> tu
                 explanation = player.explain_no_message(previous, used)
                 if explanation:
                     screen.print_lines(event.at, [explanation])
-                screen.draw(event.at, player.render_status(event.status, event.at, symbols))
+                screen.draw(event, ascii_only=ascii_only)
             elif isinstance(event, player.NotificationReceived):
                 notification_count += 1
-                screen.print_lines(event.at, player.format_notification(event.payload, symbols))
+                screen.print_lines(event.at, player.format_notification(event.payload, "!" if ascii_only else "●"))
             else:
                 problems.append(event.text)
                 screen.print_lines(event.at, [f"problem: {event.text}"])

@@ -231,7 +231,7 @@ def print_table(
         provider_names=names,
         absent_providers=absent,
         empty_message=empty_message,
-        ascii_only=not _supports_blocks(console.encoding),
+        ascii_only=not supports_blocks(console.encoding),
         wrap=get_output_width() == console.width,  # a terminal or COLUMNS; a program gets whole lines
         show_daemon=show_daemon,
     )
@@ -239,7 +239,8 @@ def print_table(
         console.print(line, soft_wrap=True)
 
 
-def _supports_blocks(encoding: str) -> bool:
+def supports_blocks(encoding: str) -> bool:
+    """Whether a terminal of that encoding has the characters of bars."""
     try:
         "█░·…".encode(encoding)
     except (UnicodeError, LookupError):

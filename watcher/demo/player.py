@@ -1,4 +1,4 @@
-"""Plays the day: runs server and daemon, yields what happens as events, and renders the events as lines of text.
+"""Plays the day: runs server and daemon, yields what happens as events, and explains them in lines of text.
 
 The daemon runs in a thread, as `watcher run` runs it; it is observed through its database and through the webhook that
 it posts to.
@@ -8,13 +8,12 @@ import json
 import textwrap
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import datetime, tzinfo
+from datetime import datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Self
 
 from msgspec import Struct
-from msgspec.structs import astuple
 
 from watcher import notifiers
 from watcher.core.redaction import Redactor
@@ -26,7 +25,7 @@ from watcher.demo.server import ReceivedRequest, Reply, Server
 from watcher.demo.simulation import CLEARS_BELOW_PERCENT, FIRES_ABOVE_PERCENT, FastClock, SimulatedWorkQueue
 from watcher.notifiers import NOTIFIERS, Channel
 from watcher.status.builder import ConfigFacts, build_status
-from watcher.status.document import StatusDocument, WindowStatus
+from watcher.status.document import StatusDocument
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.environment import Environment
 from watcher.system.log import Log
@@ -170,76 +169,7 @@ def can_notify_desktop(environment: Environment, now: datetime) -> bool:
 # --- lines of at most 80 columns --------------------------------------------------------------------------------------
 
 
-DISPLAYED_WINDOWS = (
-    ("Claude, 5 hours", "claude", "five_hour"),
-    ("Claude, week", "claude", "seven_day"),
-    ("Codex, 5 hours", "codex", "five_hour"),
-    ("Codex, week", "codex", "weekly"),
-    ("Copilot, month", "copilot", "premium_interactions"),
-    ("Nano-GPT, day", "nano_gpt", "daily"),
-    ("Gemini 2.5 Pro", "gemini_cli", "gemini_2_5_pro"),
-    ("Antigravity, Sonnet", "antigravity", "claude_sonnet_4_6_thinking"),
-)
-BAR_WIDTH = 26
 TEXT_WIDTH = 72  # beside the time
-
-
-class ScreenSymbols(Struct, frozen=True):
-    """Characters that the terminal has."""
-
-    full: str
-    empty: str
-    alert: str
-
-
-BLOCK_SCREEN_SYMBOLS = ScreenSymbols("█", "░", "●")
-ASCII_SCREEN_SYMBOLS = ScreenSymbols("#", ".", "!")
-
-
-def choose_symbols(encoding: str | None) -> ScreenSymbols:
-    """Blocks if the terminal's encoding has them, else ASCII."""
-    try:
-        "".join(astuple(BLOCK_SCREEN_SYMBOLS)).encode(encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return ASCII_SCREEN_SYMBOLS
-    return BLOCK_SCREEN_SYMBOLS
-
-
-def render_status(
-    status: StatusDocument, now: datetime, symbols: ScreenSymbols, zone: tzinfo | None = None
-) -> list[str]:
-    """A title with the simulated time, then a bar for each window."""
-    windows = {(account.provider, window.window): window for account in status.providers for window in account.windows}
-    firing = {alert.series for alert in status.alerts if alert.state == "firing"}
-    lines = [f"{now.astimezone(zone):%A %H:%M}, simulated"]
-    for label, provider, name in DISPLAYED_WINDOWS:
-        window = windows.get((provider, name))
-        mark = symbols.alert if f"{provider}.{name}" in firing else " "
-        bar, amount = _render_bar(window, symbols), _format_window_amount(window)
-        lines.append(f"{mark} {label:<20}{bar} {amount:>9}  {_format_reset(window, now, zone)}".rstrip())
-    return lines
-
-
-def _render_bar(window: WindowStatus | None, symbols: ScreenSymbols) -> str:
-    percent = 0.0 if window is None or window.used_percent is None else window.used_percent
-    filled = min(max(round(percent / 100 * BAR_WIDTH), 0), BAR_WIDTH)
-    return symbols.full * filled + symbols.empty * (BAR_WIDTH - filled)
-
-
-def _format_window_amount(window: WindowStatus | None) -> str:
-    if window is None or window.used_percent is None:
-        return "?"
-    if window.window == "premium_interactions" and window.used is not None:
-        return f"{window.used:.0f} / {window.limit:.0f}"
-    return f"{window.used_percent:.1f} %"
-
-
-def _format_reset(window: WindowStatus | None, now: datetime, zone: tzinfo | None) -> str:
-    """When the window resets; empty for an unused one, whose reset time moves with the clock."""
-    if window is None or window.resets_at is None or not window.used_percent:
-        return ""
-    local = window.resets_at.astimezone(zone)
-    return f"resets {local:%H:%M}" if (window.resets_at - now).days < 1 else f"resets {local:%a %d %b}"
 
 
 def explain_no_message(percent_before: float | None, percent_now: float | None) -> str | None:
@@ -263,9 +193,9 @@ def get_firing_session_percent(status: StatusDocument) -> float | None:
     return next((window.used_percent for window in windows if window.window == "five_hour"), None)
 
 
-def format_notification(payload: Mapping[str, object], symbols: ScreenSymbols) -> list[str]:
+def format_notification(payload: Mapping[str, object], mark: str) -> list[str]:
     """A message as it arrived at the webhook: its title, then the body."""
     heading = payload["severity"] if payload["event"] == "firing" else payload["event"]
-    title = f"{symbols.alert} {str(heading).upper()}: {payload['title']}"
+    title = f"{mark} {str(heading).upper()}: {payload['title']}"
     body = [line for text in str(payload["message"]).splitlines() for line in textwrap.wrap(text, TEXT_WIDTH - 2)]
     return [*textwrap.wrap(title, TEXT_WIDTH, subsequent_indent="  "), *(f"  {line}" for line in body)]
