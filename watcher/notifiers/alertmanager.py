@@ -17,16 +17,7 @@ from watcher.core.formatting import format_percent
 from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response, Transition
 from watcher.core.rules.vocabulary import parse_duration
 from watcher.errors import ProviderError
-from watcher.notifiers.base import (
-    ChannelSettings,
-    Notifier,
-    Send,
-    check_header,
-    check_url,
-    format_status,
-    get_safe_link,
-    interpret_response,
-)
+from watcher.notifiers import base
 
 SOURCE = "ai-usage-watcher"
 TEST_ALERT = "ai-usage-watcher-test"
@@ -44,7 +35,7 @@ _LABEL_PATTERN = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _REFUSED_STATUSES = frozenset({400, 413, 422})
 
 
-class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
+class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "alertmanager"`."""
 
     urls: tuple[str, ...]  # every member of the cluster, never one address in front of all
@@ -57,7 +48,7 @@ class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
         if not self.urls:
             raise ValueError("`urls` is empty: write the address of each Alertmanager")
         for url in self.urls:
-            check_url(url, "urls")
+            base.check_url(url, "urls")
             parts = urlsplit(url)
             if "@" in parts.netloc:
                 raise ValueError("`urls`: put a login into `headers`, such as Authorization")
@@ -66,8 +57,8 @@ class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
         if len({format_receiver(url) for url in self.urls}) < len(self.urls):
             raise ValueError("`urls` has an address twice")
         for name, value in self.headers.items():
-            check_header(name, "headers")
-            check_header(value, f"headers.{name}")
+            base.check_header(name, "headers")
+            base.check_header(value, f"headers.{name}")
         for name in self.labels:
             if name in OWN_LABELS:
                 raise ValueError(f"`labels`: `{name}` is a label of each alert itself; choose another name")
@@ -154,7 +145,7 @@ def make_alert(  # noqa: PLR0913 - what an alert is made of
         annotations=annotations if sends_resolved else {**annotations, "send_resolved": "no"},
         starts_at=transition.since,
         ends_at=max(ends_at, transition.since),
-        generator_url=get_safe_link(message),
+        generator_url=base.get_safe_link(message),
     )
 
 
@@ -214,7 +205,7 @@ def build_request(url: str, alerts: Sequence[Alert], settings: Settings) -> Requ
     return Request(method="POST", url=address, headers=headers, body=body, status_decides=True)
 
 
-def post_alerts(url: str, alerts: Sequence[Alert], settings: Settings, send: Send) -> PostResult:
+def post_alerts(url: str, alerts: Sequence[Alert], settings: Settings, send: base.Send) -> PostResult:
     """Post to one Alertmanager. Never raises.
 
     It takes the good alerts of a post that it answers with 400, and does not say which one it refuses: each is posted
@@ -239,7 +230,9 @@ def post_alerts(url: str, alerts: Sequence[Alert], settings: Settings, send: Sen
         return PostResult(outcome=DeliveryOutcome(delivered=False, detail=detail))
     accepted = len(refused) < len(alerts)
     names = ", ".join(sorted({alert.labels["alertname"] for alert in refused}))
-    detail = f"answered {format_status(response.status)}: it refuses {names}; check `labels` of the channel and its log"
+    detail = (
+        f"answered {base.format_status(response.status)}: it refuses {names}; check `labels` of the channel and its log"
+    )
     return PostResult(outcome=DeliveryOutcome(delivered=accepted, detail=detail), refused=tuple(refused))
 
 
@@ -247,12 +240,12 @@ def interpret_answer(response: Response | CommandResult) -> DeliveryOutcome:
     """As for other channels; what is sent again goes out with the next beat, whatever the server asks."""
     if not isinstance(response, Response):
         raise TypeError("alertmanager")
-    outcome = interpret_response(response)
+    outcome = base.interpret_response(response)
     detail = outcome.detail.partition(", not before")[0]
     return structs.replace(outcome, detail=detail, retry_after=None)
 
 
-def send_test(message: Message, settings: Settings, send: Send) -> DeliveryOutcome:
+def send_test(message: Message, settings: Settings, send: base.Send) -> DeliveryOutcome:
     """Post the test alert to every Alertmanager, one after the other. Delivered: all of them took it."""
     labels = {**settings.labels, "alertname": TEST_ALERT, "severity": message.severity.value, "source": SOURCE}
     alert = Alert(
@@ -269,4 +262,6 @@ def send_test(message: Message, settings: Settings, send: Send) -> DeliveryOutco
     )
 
 
-NOTIFIER = Notifier(type="alertmanager", settings_class=Settings, send_test=send_test, secret_settings=("headers",))
+NOTIFIER = base.Notifier(
+    type="alertmanager", settings_class=Settings, send_test=send_test, secret_settings=("headers",)
+)

@@ -13,17 +13,6 @@ from msgspec import structs
 
 from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
 from watcher.notifiers import base
-from watcher.notifiers.base import (
-    ChannelSettings,
-    Notifier,
-    check_url,
-    clip,
-    count_utf16_units,
-    format_remaining,
-    format_usage,
-    get_colour,
-    get_safe_link,
-)
 
 _ERROR_HINTS = {
     10003: "the channel is gone; make a webhook in another one",
@@ -37,13 +26,13 @@ _WEBHOOK_PATH = re.compile(r"(?:/api(?:/v\d+)?)?/webhooks/(\d+)/([\w-]+)/?", re.
 _DISCORD_HOSTS = {"discordapp.com", "discord.com", "canary.discord.com", "ptb.discord.com", "canary.discordapp.com"}
 
 
-class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
+class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "discord"`."""
 
     url: str
 
     def __post_init__(self) -> None:
-        check_url(self.url, is_secret=True)
+        base.check_url(self.url, is_secret=True)
         if not _WEBHOOK_PATH.fullmatch(urlsplit(self.url).path):
             raise ValueError("`url` must be a channel's webhook: https://discord.com/api/webhooks/NUMBER/TOKEN")
 
@@ -53,12 +42,13 @@ def build_request(message: Message, settings: Settings) -> Request:
     embed: dict[str, Any] = {
         "title": _clip_escaped(message.title, 256),
         "description": _clip_escaped(message.body, 4000),
-        "color": get_colour(message),
+        "color": base.get_colour(message),
         "fields": _build_fields(message),
-        "footer": {"text": clip(f"alert {message.id}", 300, measure=count_utf16_units)},  # a footer is not Markdown
+        # a footer is not Markdown
+        "footer": {"text": base.clip(f"alert {message.id}", 300, measure=base.count_utf16_units)},
         "timestamp": message.at.isoformat(),
     }
-    if page := get_safe_link(message):
+    if page := base.get_safe_link(message):
         embed["url"] = page
     return Request(
         method="POST", url=build_url(settings.url), json={"embeds": [embed], "allowed_mentions": {"parse": []}}
@@ -82,15 +72,15 @@ def build_url(url: str) -> str:
 
 
 def _clip_escaped(text: str, limit: int) -> str:
-    return clip(text, limit, escape=escape_markdown, measure=count_utf16_units)
+    return base.clip(text, limit, escape=escape_markdown, measure=base.count_utf16_units)
 
 
 def _build_fields(message: Message) -> list[dict[str, Any]]:
     """The known values; the reset in the reader's own time zone."""
     resets = "" if message.resets_at is None else "<t:{0}:f> (<t:{0}:R>)".format(int(message.resets_at.timestamp()))
     known = (
-        ("Used", format_usage(message)),
-        ("Remaining", _clip_escaped(format_remaining(message), 200)),
+        ("Used", base.format_usage(message)),
+        ("Remaining", _clip_escaped(base.format_remaining(message), 200)),
         ("Resets", resets),
     )
     return [{"name": name, "value": value, "inline": True} for name, value in known if value]
@@ -109,7 +99,7 @@ def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
     return outcome
 
 
-NOTIFIER = Notifier(
+NOTIFIER = base.Notifier(
     type="discord",
     settings_class=Settings,
     build_request=build_request,

@@ -12,15 +12,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from watcher.core.model import CommandResult, DeliveryOutcome, Mail, Message, Response, is_loopback
-from watcher.notifiers.base import (
-    APP_NAME,
-    ChannelSettings,
-    Notifier,
-    clip,
-    format_remaining,
-    format_usage,
-    get_safe_link,
-)
+from watcher.notifiers import base
 
 SUBMISSION_PORT, SUBMISSIONS_PORT = 587, 465
 TIMEOUT_S = 40.0
@@ -39,7 +31,7 @@ _HINTS = {
 }
 
 
-class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True, rename={"sender": "from"}):
+class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True, rename={"sender": "from"}):
     """`[channels.NAME]` with `type = "email"`."""
 
     sender: str
@@ -95,15 +87,15 @@ def encode_mail(message: Message, settings: Settings) -> bytes:
 
     domain = settings.sender.partition("@")[2]
     mail = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
-    mail["From"] = formataddr((APP_NAME, settings.sender))
+    mail["From"] = formataddr((base.APP_NAME, settings.sender))
     mail["To"] = ", ".join(settings.recipients)
-    mail["Subject"] = clip(" ".join(message.title.split()), 250)
+    mail["Subject"] = base.clip(" ".join(message.title.split()), 250)
     mail["Date"] = format_datetime(message.at)
     mail["Message-ID"] = _make_message_id(message.id, domain)
     mail["References"] = _make_message_id(message.thread, domain)
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
-    numbers = " ".join(part for part in (format_usage(message), format_remaining(message)) if part)
-    parts = (message.body or message.title, numbers, get_safe_link(message), f"alert {message.id}")
+    numbers = " ".join(part for part in (base.format_usage(message), base.format_remaining(message)) if part)
+    parts = (message.body or message.title, numbers, base.get_safe_link(message), f"alert {message.id}")
     mail.set_content("\n\n".join(part for part in parts if part))
     return mail.as_bytes()
 
@@ -127,7 +119,7 @@ def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
     return DeliveryOutcome(delivered=False, detail=f"{answered}; will be sent again")
 
 
-NOTIFIER = Notifier(
+NOTIFIER = base.Notifier(
     type="email",
     settings_class=Settings,
     build_request=build_request,

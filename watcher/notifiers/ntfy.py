@@ -11,22 +11,12 @@ from typing import Annotated
 from msgspec import Meta
 
 from watcher.core.model import Message, Request, Severity
-from watcher.notifiers.base import (
-    ChannelSettings,
-    Notifier,
-    check_header,
-    check_url,
-    clip,
-    count_utf8_bytes,
-    format_remaining,
-    format_usage,
-    get_safe_link,
-)
+from watcher.notifiers import base
 
 _PRIORITIES = {Severity.INFO: 3, Severity.WARNING: 4, Severity.CRITICAL: 5}
 
 
-class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
+class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "ntfy"`."""
 
     topic: str
@@ -35,8 +25,8 @@ class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
     priority: Annotated[int, Meta(ge=1, le=5)] | None = None  # left out: 3, 4 or 5 by severity
 
     def __post_init__(self) -> None:
-        check_url(self.server, "server")
-        check_header(self.token, "token")
+        base.check_url(self.server, "server")
+        base.check_header(self.token, "token")
         if not re.fullmatch(r"[-_A-Za-z0-9]{1,64}", self.topic):
             raise ValueError("`topic` must be 1 to 64 letters, digits, `-` or `_`")
 
@@ -44,21 +34,21 @@ class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
 def build_request(message: Message, settings: Settings) -> Request:
     """One JSON publication, posted to the server's root."""
     good = message.event in {"resolved", "reset"}
-    numbers = [value for value in (format_usage(message), format_remaining(message)) if value]
+    numbers = [value for value in (base.format_usage(message), base.format_remaining(message)) if value]
     text = "\n".join([message.body or message.title, *numbers, f"alert {message.id}"])
     body = {
         "topic": settings.topic,
-        "title": clip(message.title, 250, measure=count_utf8_bytes),
-        "message": clip(text, 3900, measure=count_utf8_bytes),
+        "title": base.clip(message.title, 250, measure=base.count_utf8_bytes),
+        "message": base.clip(text, 3900, measure=base.count_utf8_bytes),
         "priority": settings.priority or (3 if good else _PRIORITIES[message.severity]),
         "tags": [f"{message.event}-event", f"{message.severity}-severity"],
     }
-    if page := get_safe_link(message):
+    if page := base.get_safe_link(message):
         body["click"] = page
     headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
     return Request(method="POST", url=settings.server.rstrip("/") + "/", headers=headers, json=body)
 
 
-NOTIFIER = Notifier(
+NOTIFIER = base.Notifier(
     type="ntfy", settings_class=Settings, build_request=build_request, secret_settings=("topic", "token")
 )

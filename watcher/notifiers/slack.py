@@ -12,16 +12,6 @@ from msgspec import structs
 
 from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
 from watcher.notifiers import base
-from watcher.notifiers.base import (
-    ChannelSettings,
-    Notifier,
-    check_url,
-    clip,
-    format_remaining,
-    format_usage,
-    get_colour,
-    get_safe_link,
-)
 
 _ERROR_HINTS = {
     "action_prohibited": "an administrator forbids it; ask for the app to be allowed",
@@ -37,34 +27,34 @@ _ERROR_HINTS = {
 }
 
 
-class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
+class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "slack"`."""
 
     url: str
 
     def __post_init__(self) -> None:
-        check_url(self.url, is_secret=True)
+        base.check_url(self.url, is_secret=True)
 
 
 def build_request(message: Message, settings: Settings) -> Request:
     """A header, and beside a bar in the severity's colour the body, the known values and the usage page."""
     title = {"type": "header", "text": _make_plain_text(message.title, 150)}
     context = [_make_plain_text(f"alert {message.id}", 300)]
-    if page := get_safe_link(message):
+    if page := base.get_safe_link(message):
         context.insert(0, {"type": "mrkdwn", "text": f"<{escape_text(page)}|Usage page>"})
     detail: list[dict[str, Any]] = [{"type": "section", "text": _make_plain_text(message.body or message.title, 2900)}]
     if fields := _build_fields(message):
         detail.append({"type": "section", "fields": fields})
     detail.append({"type": "context", "elements": context})
     body = {
-        "text": clip(
+        "text": base.clip(
             f"{message.title}: {message.body}", 2900, escape=escape_text
         ),  # for what shows no blocks: lock screens
         "mrkdwn": False,
         "unfurl_links": False,
         "unfurl_media": False,
         "blocks": [title],
-        "attachments": [{"color": f"#{get_colour(message):06x}", "blocks": detail}],
+        "attachments": [{"color": f"#{base.get_colour(message):06x}", "blocks": detail}],
     }
     return Request(method="POST", url=settings.url, json=body)
 
@@ -75,13 +65,13 @@ def escape_text(text: str) -> str:
 
 
 def _make_plain_text(text: str, limit: int) -> dict[str, Any]:
-    return {"type": "plain_text", "text": clip(text, limit), "emoji": False}
+    return {"type": "plain_text", "text": base.clip(text, limit), "emoji": False}
 
 
 def _build_fields(message: Message) -> list[dict[str, Any]]:
     """The known values; the reset in the reader's own time zone."""
-    fields = [_make_plain_text(f"{name}\n{value}", 2000) for name, value in
-              (("Used", format_usage(message)), ("Remaining", format_remaining(message))) if value]  # fmt: skip
+    known = (("Used", base.format_usage(message)), ("Remaining", base.format_remaining(message)))
+    fields = [_make_plain_text(f"{name}\n{value}", 2000) for name, value in known if value]
     if message.resets_at is not None:
         plain = f"{message.resets_at:%Y-%m-%d %H:%M} UTC"
         date = f"<!date^{int(message.resets_at.timestamp())}^{{date_short_pretty}}, {{time}}|{plain}>"
@@ -101,7 +91,7 @@ def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
     return outcome
 
 
-NOTIFIER = Notifier(
+NOTIFIER = base.Notifier(
     type="slack",
     settings_class=Settings,
     build_request=build_request,

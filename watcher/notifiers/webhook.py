@@ -21,17 +21,7 @@ from msgspec import field
 
 from watcher.core.model import DeliveryOutcome, Message, Request, Response, Severity
 from watcher.core.rules.diagnostics import suggest_word
-from watcher.notifiers.base import (
-    ChannelSettings,
-    Notifier,
-    SettingError,
-    check_header,
-    check_url,
-    clip,
-    format_status,
-    interpret_response,
-    parse_retry_after,
-)
+from watcher.notifiers import base
 
 PAYLOAD_SCHEMA = "watcher.alert.v1"
 
@@ -57,7 +47,7 @@ _MAP_WORDS = {"event": EVENTS, "severity": tuple(Severity)}
 _HEADER_CHARACTERS = "".join(map(chr, range(0x20, 0x7F)))
 
 
-class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
+class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "webhook"`."""
 
     url: str
@@ -68,10 +58,10 @@ class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
     success: str = ""  # JMESPath over the answer: true is delivered
 
     def __post_init__(self) -> None:
-        check_url(self.url)
+        base.check_url(self.url)
         for name, value in self.headers.items():
-            check_header(name, "headers")
-            check_header(value, f"headers.{name}")
+            base.check_header(name, "headers")
+            base.check_header(value, f"headers.{name}")
         _check_names([*_list_texts(self.headers, ("headers",)), *_list_texts(self.json, ("json",))])
         _check_map(self.map)
         if self.success:
@@ -85,18 +75,18 @@ def _check_names(texts: Iterable[tuple[SettingPath, str]]) -> None:
             if name is not None and name not in PAYLOAD_KEYS:
                 hint = suggest_word(name.strip(), PAYLOAD_KEYS)
                 message = f"unknown name in braces; {hint} (for a brace itself, write it twice)"
-                raise SettingError(message, path, found.span())
+                raise base.SettingError(message, path, found.span())
 
 
 def _check_map(table: Mapping[str, Mapping[str, str | int]]) -> None:
     for name, words in table.items():
         if name not in PAYLOAD_KEYS:
-            raise SettingError(f"`map`: unknown name `{name}`; {suggest_word(name, PAYLOAD_KEYS)}", ("map", name))
+            raise base.SettingError(f"`map`: unknown name `{name}`; {suggest_word(name, PAYLOAD_KEYS)}", ("map", name))
         for word in words:
             valid = (*_MAP_WORDS.get(name, (word,)), ANY_OTHER)
             if word not in valid:
                 message = f"`map`: unknown {name} `{word}`; {suggest_word(word, valid)}"
-                raise SettingError(message, ("map", name, word))
+                raise base.SettingError(message, ("map", name, word))
 
 
 def _check_success(expression: str) -> None:
@@ -105,7 +95,7 @@ def _check_success(expression: str) -> None:
     try:
         expressions.compile_expression(expression)
     except expressions.ExpressionError as error:
-        raise SettingError(f"`success`: {error}", ("success",), (error.start, error.end)) from None
+        raise base.SettingError(f"`success`: {error}", ("success",), (error.start, error.end)) from None
 
 
 def _list_texts(value: Any, path: SettingPath) -> Iterator[tuple[SettingPath, str]]:
@@ -123,7 +113,7 @@ def _list_texts(value: Any, path: SettingPath) -> Iterator[tuple[SettingPath, st
 def build_request(message: Message, settings: Settings) -> Request:
     """One signed POST."""
     payload = build_payload(message)
-    short = {"title": clip(message.title, MAX_TITLE), "message": clip(message.body, MAX_MESSAGE)}
+    short = {"title": base.clip(message.title, MAX_TITLE), "message": base.clip(message.body, MAX_MESSAGE)}
     values = {name: _map_value(value, settings.map.get(name, {})) for name, value in {**payload, **short}.items()}
     body = _PAYLOAD_ENCODER.encode(payload if settings.json is None else _fill(settings.json, values))
     headers = {
@@ -180,7 +170,7 @@ def check_answer(response: Response, settings: Settings) -> DeliveryOutcome:
 
     It stops the channel unless the answer says when to retry: with a wrong `success`, each retry would be a duplicate.
     """
-    outcome = interpret_response(response)
+    outcome = base.interpret_response(response)
     if not (outcome.delivered and settings.success):
         return outcome
     from watcher.core.expressions import Evaluator  # noqa: PLC0415 - jmespath: only where such a channel is sent
@@ -191,9 +181,9 @@ def check_answer(response: Response, settings: Settings) -> DeliveryOutcome:
         answer = None
     if Evaluator("success").search(settings.success, answer) is True:
         return outcome
-    wait = parse_retry_after(response)
+    wait = base.parse_retry_after(response)
     advice = "check `json` and `success` of the channel" if wait is None else "will be sent again"
-    detail = f"answered {format_status(response.status)}, but `success` is not true in its answer; {advice}"
+    detail = f"answered {base.format_status(response.status)}, but `success` is not true in its answer; {advice}"
     return DeliveryOutcome(delivered=False, detail=detail, retry_after=wait, permanent=wait is None)
 
 
@@ -231,7 +221,7 @@ def encode_payload(message: Message) -> bytes:
     return _PAYLOAD_ENCODER.encode(build_payload(message))
 
 
-NOTIFIER = Notifier(
+NOTIFIER = base.Notifier(
     type="webhook",
     settings_class=Settings,
     build_request=build_request,

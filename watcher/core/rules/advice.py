@@ -8,19 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import reduce
 from itertools import combinations
 
-from watcher.core.rules.ast import (
-    COUNT_FIELDS,
-    And,
-    Comparison,
-    Expression,
-    FieldReference,
-    Literal,
-    Selector,
-    compare,
-    iter_comparisons,
-    iter_field_references,
-    walk_expression,
-)
+from watcher.core.rules import ast
 from watcher.core.rules.hysteresis import extract_threshold, find_satisfying_value, is_same_value
 from watcher.core.rules.rule import Rule
 
@@ -44,40 +32,40 @@ def find_advice(rules: Sequence[Rule]) -> Iterator[str]:
             yield f"{second.path}:{second.line}: {second.name} watches the same as {place}: both will notify"
 
 
-def _check_condition(condition: Expression) -> Iterator[str]:
-    for reference in iter_field_references(condition):
-        if reference.field in COUNT_FIELDS and _is_percent_only(reference.selector):
+def _check_condition(condition: ast.Expression) -> Iterator[str]:
+    for reference in ast.iter_field_references(condition):
+        if reference.field in ast.COUNT_FIELDS and _is_percent_only(reference.selector):
             hint = "; did you mean `remaining_percent`?" if reference.field == "remaining" else ""
             yield f"`{reference.selector}` is known in percent only, so `{reference.field}` never is{hint}"
-    for comparison in iter_comparisons(condition):
+    for comparison in ast.iter_comparisons(condition):
         holds = _find_constant_answer(comparison)
         if holds is not None:
             yield f"`{comparison}` {'always' if holds else 'never'} holds"
-    for node in walk_expression(condition):
-        if isinstance(node, And) and _is_contradiction(node):
+    for node in ast.walk_expression(condition):
+        if isinstance(node, ast.And) and _is_contradiction(node):
             yield f"`{node}` never holds: the terms exclude each other"
 
 
-def _is_percent_only(selector: Selector) -> bool:
+def _is_percent_only(selector: ast.Selector) -> bool:
     if selector.provider == "claude":
         return selector.window not in ("", "*", "extra_usage", "monthly", "balance", "other")
     return selector.provider == "codex" and selector.window in _CODEX_PERCENT_WINDOWS
 
 
-def _find_constant_answer(comparison: Comparison) -> bool | None:
+def _find_constant_answer(comparison: ast.Comparison) -> bool | None:
     """The answer of a comparison that has the same one for every value that its field can take; else None."""
     threshold = extract_threshold(comparison)
-    if threshold is None or not isinstance(threshold[0], FieldReference):
+    if threshold is None or not isinstance(threshold[0], ast.FieldReference):
         return None
     operator, limit = threshold[1:]
     low, high = _get_bounds(threshold[0])
     if operator in ("==", "!="):
         return None if low <= limit <= high else operator == "!="
-    answers = {compare(value, operator, limit, 0.0) for value in (low, high)}
+    answers = {ast.compare(value, operator, limit, 0.0) for value in (low, high)}
     return answers.pop() if len(answers) == 1 else None
 
 
-def _get_bounds(reference: FieldReference) -> tuple[float, float]:
+def _get_bounds(reference: ast.FieldReference) -> tuple[float, float]:
     """The least and the greatest value that a field can have."""
     selector, field = reference.selector, reference.field
     if field == "resets_in":
@@ -95,7 +83,7 @@ def _get_bounds(reference: FieldReference) -> tuple[float, float]:
     return 0.0, math.inf
 
 
-def _is_contradiction(condition: And) -> bool:
+def _is_contradiction(condition: ast.And) -> bool:
     limits = [limit for limit in map(extract_threshold, condition.terms) if limit is not None]
     for measured, _, _ in limits:
         alike = [(operator, limit) for other, operator, limit in limits if is_same_value(measured, other)]
@@ -111,7 +99,7 @@ def _is_alike(first: Rule, second: Rule) -> bool:
     return _mask_literals(first.levels[0].when) == _mask_literals(second.levels[0].when)
 
 
-def _mask_literals(condition: Expression) -> str:
+def _mask_literals(condition: ast.Expression) -> str:
     """The text of a condition without its values."""
-    literals = (node for node in walk_expression(condition) if isinstance(node, Literal))
+    literals = (node for node in ast.walk_expression(condition) if isinstance(node, ast.Literal))
     return reduce(lambda text, literal: text.replace(literal.text, "_"), literals, str(condition))

@@ -7,20 +7,7 @@ would be outside of 0 to 100, so that the alert could never end, the default is 
 
 from itertools import pairwise
 
-from watcher.core.rules.ast import (
-    And,
-    Comparison,
-    Expression,
-    FieldReference,
-    Literal,
-    Negative,
-    Not,
-    Or,
-    compare,
-    evaluate_constant,
-    is_constant,
-    iter_field_references,
-)
+from watcher.core.rules import ast
 from watcher.core.rules.vocabulary import Unit
 
 CLEAR_MARGIN_PERCENT = 5.0
@@ -29,52 +16,52 @@ _BOUNDED_PERCENT_FIELDS = {"used_percent", "remaining_percent"}  # others (`proj
 NEGATED_OPERATORS = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "==": "!=", "!=": "=="}
 MIRRORED_OPERATORS = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 
-Threshold = tuple[Expression, str, float]
+Threshold = tuple[ast.Expression, str, float]
 """A comparison against a constant: what is measured, the operator, the constant."""
 
 
-def make_default_clear(when: Expression) -> Expression:
+def make_default_clear(when: ast.Expression) -> ast.Expression:
     """The condition that ends an alert on `when` if its rule has no `clear`."""
     match when:
-        case And(terms):
-            return Or(tuple(make_default_clear(term) for term in terms))
-        case Or(terms):
-            return And(tuple(make_default_clear(term) for term in terms))
-        case Not(operand) if not isinstance(operand, FieldReference):
+        case ast.And(terms):
+            return ast.Or(tuple(make_default_clear(term) for term in terms))
+        case ast.Or(terms):
+            return ast.And(tuple(make_default_clear(term) for term in terms))
+        case ast.Not(operand) if not isinstance(operand, ast.FieldReference):
             return make_default_clear(negate_condition(operand))
-        case Comparison():
+        case ast.Comparison():
             return _move_back_by_margin(when) or negate_condition(when)
         case _:
             return negate_condition(when)
 
 
-def negate_condition(condition: Expression) -> Expression:
+def negate_condition(condition: ast.Expression) -> ast.Expression:
     """The condition that holds exactly when this one does not; it avoids `not` if it can."""
     match condition:
-        case And(terms):
-            return Or(tuple(negate_condition(term) for term in terms))
-        case Or(terms):
-            return And(tuple(negate_condition(term) for term in terms))
-        case Not(operand):
+        case ast.And(terms):
+            return ast.Or(tuple(negate_condition(term) for term in terms))
+        case ast.Or(terms):
+            return ast.And(tuple(negate_condition(term) for term in terms))
+        case ast.Not(operand):
             return operand
-        case Comparison(left, operator, right, unit):
-            return Comparison(left, NEGATED_OPERATORS[operator], right, unit)
+        case ast.Comparison(left, operator, right, unit):
+            return ast.Comparison(left, NEGATED_OPERATORS[operator], right, unit)
         case _:
-            return Not(condition)
+            return ast.Not(condition)
 
 
-def extract_threshold(condition: Expression) -> Threshold | None:
+def extract_threshold(condition: ast.Expression) -> Threshold | None:
     """The threshold that a condition is; None if it is anything else."""
-    if not isinstance(condition, Comparison):
+    if not isinstance(condition, ast.Comparison):
         return None
     left, operator, right = condition.left, condition.operator, condition.right
-    if is_constant(left):
+    if ast.is_constant(left):
         left, operator, right = right, MIRRORED_OPERATORS[operator], left
-    limit = evaluate_constant(right)
+    limit = ast.evaluate_constant(right)
     return None if limit is None else (left, operator, float(limit))
 
 
-def find_overlap(when: Expression, clear: Expression) -> float | None:
+def find_overlap(when: ast.Expression, clear: ast.Expression) -> float | None:
     """A value at which `when` and `clear` can both hold, so that the alert would flap; None if none is found.
 
     Only for a `clear` that is one comparison with a constant; `when` may have further terms that must hold.
@@ -82,7 +69,7 @@ def find_overlap(when: Expression, clear: Expression) -> float | None:
     clearing = extract_threshold(clear)
     if clearing is None:
         return None
-    terms = when.terms if isinstance(when, And) else (when,)
+    terms = when.terms if isinstance(when, ast.And) else (when,)
     limits = [each[1:] for each in map(extract_threshold, terms) if each and is_same_value(each[0], clearing[0])]
     return find_satisfying_value([*limits, clearing[1:]]) if limits else None
 
@@ -92,35 +79,35 @@ def find_satisfying_value(limits: list[tuple[str, float]]) -> float | None:
     edges = sorted({limit for _, limit in limits})
     between = [(low + high) / 2 for low, high in pairwise(edges)]
     for value in (*between, *edges, edges[0] - 1.0, edges[-1] + 1.0):
-        if all(compare(value, operator, limit, 0.0) for operator, limit in limits):
+        if all(ast.compare(value, operator, limit, 0.0) for operator, limit in limits):
             return value
     return None
 
 
-def _move_back_by_margin(when: Comparison) -> Comparison | None:
+def _move_back_by_margin(when: ast.Comparison) -> ast.Comparison | None:
     """The opposite comparison, five points back; None if it compares no percent, or if no value could reach it."""
     threshold = extract_threshold(when)
     if threshold is None or when.unit is not Unit.PERCENT:
         return None
     measured, operator, limit = threshold
     if operator in (">", ">=") and limit > CLEAR_MARGIN_PERCENT:
-        return Comparison(measured, "<", _make_percent_literal(limit - CLEAR_MARGIN_PERCENT), Unit.PERCENT)
+        return ast.Comparison(measured, "<", _make_percent_literal(limit - CLEAR_MARGIN_PERCENT), Unit.PERCENT)
     if operator in ("<", "<="):
         limit += CLEAR_MARGIN_PERCENT
-        is_bounded = {each.field for each in iter_field_references(measured)} <= _BOUNDED_PERCENT_FIELDS
+        is_bounded = {each.field for each in ast.iter_field_references(measured)} <= _BOUNDED_PERCENT_FIELDS
         if limit < _MAX_PERCENT or not is_bounded:
-            return Comparison(measured, ">", _make_percent_literal(limit), Unit.PERCENT)
+            return ast.Comparison(measured, ">", _make_percent_literal(limit), Unit.PERCENT)
     return None
 
 
-def _make_percent_literal(value: float) -> Expression:
+def _make_percent_literal(value: float) -> ast.Expression:
     """The literal of a percent, with a minus before it if it is negative."""
-    literal = Literal(f"{abs(value):.10g}%", abs(value), Unit.PERCENT)
-    return Negative(literal) if value < 0 else literal
+    literal = ast.Literal(f"{abs(value):.10g}%", abs(value), Unit.PERCENT)
+    return ast.Negative(literal) if value < 0 else literal
 
 
-def is_same_value(left: Expression, right: Expression) -> bool:
+def is_same_value(left: ast.Expression, right: ast.Expression) -> bool:
     """Whether both measure the same, however it is written: `claude` is `claude.used_percent`."""
-    if isinstance(left, FieldReference) and isinstance(right, FieldReference):
+    if isinstance(left, ast.FieldReference) and isinstance(right, ast.FieldReference):
         return (left.selector, left.field) == (right.selector, right.field)
     return left == right

@@ -19,22 +19,7 @@ from typing import NoReturn
 from msgspec import Struct
 from msgspec.structs import replace
 
-from watcher.core.rules.ast import (
-    COUNT_FIELDS,
-    And,
-    Arithmetic,
-    Comparison,
-    Expression,
-    FieldReference,
-    Literal,
-    Negative,
-    Not,
-    Or,
-    Selector,
-    is_constant,
-    iter_comparisons,
-    iter_field_references,
-)
+from watcher.core.rules import ast
 from watcher.core.rules.diagnostics import find_close_match, sanitize_for_terminal, suggest_word
 from watcher.core.rules.vocabulary import (
     FIELD_UNITS,
@@ -109,7 +94,7 @@ class Token(Struct, frozen=True):
     end: int
 
 
-def parse_condition(text: str, *, level: Literal | None = None) -> Expression:
+def parse_condition(text: str, *, level: ast.Literal | None = None) -> ast.Expression:
     """The condition that the text states.
 
     Args:
@@ -122,7 +107,7 @@ def parse_condition(text: str, *, level: Literal | None = None) -> Expression:
     return _Parser(text, level).parse_all().node
 
 
-def parse_clear(text: str, when: Expression, *, level: Literal | None = None) -> Expression:
+def parse_clear(text: str, when: ast.Expression, *, level: ast.Literal | None = None) -> ast.Expression:
     """The condition of a rule's `clear`: a whole one, or only an operator and a value such as `< 70%`.
 
     The latter compares the measured side of the first comparison in `when`.
@@ -133,15 +118,15 @@ def parse_clear(text: str, when: Expression, *, level: Literal | None = None) ->
     parser = _Parser(text, level, find_subject(when))
     if parser.next_token.text not in COMPARISON_OPERATORS:
         return parser.parse_all().node
-    first = next(iter_comparisons(when), None)
+    first = next(ast.iter_comparisons(when), None)
     if first is None:
         message = "`when` has no comparison that this could belong to"
         raise ExpressionError(message, 0, len(text), "write a whole condition")
-    measured = first.right if is_constant(first.left) else first.left
+    measured = first.right if ast.is_constant(first.left) else first.left
     return parser.parse_all(_ParsedNode(measured, first.unit, 0, 0)).node
 
 
-def parse_literal(text: str) -> Literal:
+def parse_literal(text: str) -> ast.Literal:
     """One literal, as in a rule's `levels`.
 
     Raises:
@@ -153,10 +138,10 @@ def parse_literal(text: str) -> Literal:
     if amount.kind != "amount" or others[0].kind != "end":
         raise ExpressionError(f"{quote_text(text)} is not one value", 0, len(text), "valid: `80%`, `2h`, `$5` or `50`")
     literal = _parse_literal_token(amount)
-    return Literal("-" + literal.text, -literal.value, literal.unit) if is_negative else literal
+    return ast.Literal("-" + literal.text, -literal.value, literal.unit) if is_negative else literal
 
 
-def parse_selector(text: str) -> tuple[Selector, str]:
+def parse_selector(text: str) -> tuple[ast.Selector, str]:
     """A selector, and the field after it, empty if there is none: `claude[me].five_hour`.
 
     Raises:
@@ -168,15 +153,15 @@ def parse_selector(text: str) -> tuple[Selector, str]:
     return parse_selector_token(first)
 
 
-def find_subject(expression: Expression) -> Selector:
+def find_subject(expression: ast.Expression) -> ast.Selector:
     """The selector that the rule is about: the first in the text. Every condition has one."""
-    return next(iter_field_references(expression)).selector
+    return next(ast.iter_field_references(expression)).selector
 
 
 class _ParsedNode(Struct, frozen=True):
     """A node, and what is needed only while parsing."""
 
-    node: Expression
+    node: ast.Expression
     unit: Unit
     start: int
     end: int
@@ -190,7 +175,7 @@ class _ParsedNode(Struct, frozen=True):
 class _Parser:
     """Parses one text from left to right, looking one token ahead."""
 
-    def __init__(self, text: str, level: Literal | None, subject: Selector | None = None) -> None:
+    def __init__(self, text: str, level: ast.Literal | None, subject: ast.Selector | None = None) -> None:
         self.level = level
         self.tokens = tokenize(text)
         self.position = 0
@@ -225,18 +210,18 @@ class _Parser:
                 hint = "there is no `(` that it closes"
             _raise_error(f"unexpected {quote_text(token.text)}", token, hint)
         self._require_boolean(parsed)
-        if is_constant(parsed.node):
+        if ast.is_constant(parsed.node):
             _raise_error("this does not depend on any reading", parsed, "name a series, as in `claude.five_hour > 80%`")
         return parsed
 
     def _parse_condition(self) -> _ParsedNode:
-        return self._parse_chain("or", self._parse_and, Or)
+        return self._parse_chain("or", self._parse_and, ast.Or)
 
     def _parse_and(self) -> _ParsedNode:
-        return self._parse_chain("and", self._parse_not, And)
+        return self._parse_chain("and", self._parse_not, ast.And)
 
     def _parse_chain(
-        self, keyword: str, parse_operand: Callable[[], _ParsedNode], node_type: type[And | Or]
+        self, keyword: str, parse_operand: Callable[[], _ParsedNode], node_type: type[ast.And | ast.Or]
     ) -> _ParsedNode:
         parts = [parse_operand()]
         while self.next_token.text == keyword:
@@ -254,7 +239,7 @@ class _Parser:
         token = self._advance()
         operand = self._parse_not()
         self._require_boolean(operand)
-        return replace(_make_node(Not(operand.node), Unit.BOOLEAN, operand), start=token.start)
+        return replace(_make_node(ast.Not(operand.node), Unit.BOOLEAN, operand), start=token.start)
 
     def _parse_comparison(self, left: _ParsedNode) -> _ParsedNode:
         if self.next_token.text not in COMPARISON_OPERATORS:
@@ -269,7 +254,7 @@ class _Parser:
             _raise_error(f"{left.quoted} is {unit}, which has no order", operator, hint)
         if self.next_token.text in COMPARISON_OPERATORS:
             _raise_error("comparisons do not chain", self.next_token, "write `a > b and b > c`")
-        return _make_node(Comparison(left.node, operator.text, right.node, unit), Unit.BOOLEAN, left, right)
+        return _make_node(ast.Comparison(left.node, operator.text, right.node, unit), Unit.BOOLEAN, left, right)
 
     def _parse_sum(self) -> _ParsedNode:
         left = self._parse_product()
@@ -281,7 +266,7 @@ class _Parser:
                 verb = "added to" if operator == "+" else "taken from"
                 message = f"{right.quoted} is {right.unit} and {left.quoted} is {left.unit}"
                 raise ExpressionError(f"{message}: one cannot be {verb} the other", left.start, right.end)
-            left = _make_node(Arithmetic(left.node, operator, right.node), unit, left, right)
+            left = _make_node(ast.Arithmetic(left.node, operator, right.node), unit, left, right)
         return left
 
     def _parse_product(self) -> _ParsedNode:
@@ -294,9 +279,9 @@ class _Parser:
                 verb = "multiplied" if operator == "*" else "divided"
                 message = f"{left.quoted} is {left.unit} and cannot be {verb} by {right.unit}"
                 raise ExpressionError(message, left.start, right.end, "valid: by a plain number such as `2`")
-            if operator == "/" and isinstance(right.node, Literal) and not right.node.value:
+            if operator == "/" and isinstance(right.node, ast.Literal) and not right.node.value:
                 _raise_error("the result of a division by zero is unknown", right, "divide by something else")
-            left = _make_node(Arithmetic(left.node, operator, right.node), unit, left, right)
+            left = _make_node(ast.Arithmetic(left.node, operator, right.node), unit, left, right)
         return left
 
     def _parse_factor(self) -> _ParsedNode:
@@ -310,7 +295,7 @@ class _Parser:
             operand = self._parse_factor()
             if operand.unit in (Unit.BOOLEAN, Unit.TEXT):
                 _raise_error(f"{operand.quoted} is {operand.unit}, which has no minus", token)
-            return replace(_make_node(Negative(operand.node), operand.unit, operand), start=token.start)
+            return replace(_make_node(ast.Negative(operand.node), operand.unit, operand), start=token.start)
         if token.text == "(":
             inner = self._parse_condition()
             if self.next_token.text != ")":
@@ -328,7 +313,7 @@ class _Parser:
         if word in ("and", "or", "not"):
             _raise_error(f"unexpected {quote_text(word)}", token, _VALUE_HINT)
         if word in ("true", "false"):
-            return _ParsedNode(Literal(word, word == "true", Unit.BOOLEAN), Unit.BOOLEAN, token.start, token.end)
+            return _ParsedNode(ast.Literal(word, word == "true", Unit.BOOLEAN), Unit.BOOLEAN, token.start, token.end)
         if word == "level":
             if self.level is None:
                 _raise_error("`level` has no value here", token, "give the rule `levels`, or write the value")
@@ -346,29 +331,29 @@ class _Parser:
             _raise_error(f"`{field}` is text, for `title` and `message` only", token, "valid: such as `not up`")
         if unit is Unit.AMOUNT:
             unit = get_count_unit(selector.provider, selector.window)
-        return _ParsedNode(FieldReference(word, selector, field), unit, token.start, token.end)
+        return _ParsedNode(ast.FieldReference(word, selector, field), unit, token.start, token.end)
 
-    def _find_first_selector(self) -> Selector | None:
+    def _find_first_selector(self) -> ast.Selector | None:
         for token in self.tokens:
             if token.kind == "selector" and token.text not in FIELD_UNITS and token.text not in _KEYWORDS:
                 try:
                     return parse_selector_token(token)[0]
                 except ExpressionError:
-                    return Selector("*")  # parsing meets the same error again, in its place
+                    return ast.Selector("*")  # parsing meets the same error again, in its place
         return None
 
     def _require_boolean(self, part: _ParsedNode) -> None:
         if part.unit is Unit.BOOLEAN:
             return
         hint = f"compare it, as in `{part.node} > {part.unit.example.partition('`')[0]}`"
-        if isinstance(part.node, Literal):
+        if isinstance(part.node, ast.Literal):
             fields = [name for name, unit in FIELD_UNITS.items() if find_common_unit(unit, part.unit) is not None]
             field = f".{fields[0]}" if fields and part.unit is not Unit.PERCENT else ""
             hint = f"compare something with it, as in `{self.subject or 'claude.five_hour'}{field} < {part.node}`"
         _raise_error(f"{part.quoted} is {part.unit}, not a condition", part, hint)
 
 
-def _parse_literal_token(token: Token) -> Literal:
+def _parse_literal_token(token: Token) -> ast.Literal:
     """The literal of a token of kind `amount`.
 
     Raises:
@@ -391,10 +376,10 @@ def _parse_literal_token(token: Token) -> Literal:
         _raise_error(f"{quote_text(text)} is longer than ten years", token)
     if not math.isfinite(value) or value > MAX_NUMBER:
         _raise_error(f"{quote_text(text)} is too large", token, f"at most {MAX_NUMBER:.0e}")
-    return Literal(text, value, unit)
+    return ast.Literal(text, value, unit)
 
 
-def _make_node(node: Expression, unit: Unit, *parts: _ParsedNode) -> _ParsedNode:
+def _make_node(node: ast.Expression, unit: Unit, *parts: _ParsedNode) -> _ParsedNode:
     """A node above its parts."""
     return _ParsedNode(node, unit, parts[0].start, parts[-1].end)
 
@@ -404,17 +389,17 @@ def _raise_error(message: str, part: Token | _ParsedNode, hint: str = "") -> NoR
 
 
 def _raise_not_comparable(left: _ParsedNode, right: _ParsedNode) -> NoReturn:
-    measured, other = (right, left) if is_constant(left.node) else (left, right)
+    measured, other = (right, left) if ast.is_constant(left.node) else (left, right)
     hint = f"valid: such as `{measured.unit.example}`"
     if measured.unit is Unit.PERCENT and other.unit is Unit.NUMBER:
-        if isinstance(other.node, Literal):
+        if isinstance(other.node, ast.Literal):
             value = float(other.node.value)
             percent = f"{value * 100:g}%" if 0 < value < 1 else f"{other.node}%"  # 0.8 is meant as 80 %
             hint = f"did you mean `{percent}`?"
-    elif isinstance(measured.node, FieldReference):
+    elif isinstance(measured.node, ast.FieldReference):
         selector = measured.node.selector
         count_unit = get_count_unit(selector.provider, selector.window)
-        units = FIELD_UNITS | dict.fromkeys(COUNT_FIELDS, count_unit)
+        units = FIELD_UNITS | dict.fromkeys(ast.COUNT_FIELDS, count_unit)
         prefix = "" if measured.node.text in FIELD_UNITS else f"{selector}."
         fields = [f"`{prefix}{name}`" for name, unit in units.items() if find_common_unit(unit, other.unit) is not None]
         if fields:
@@ -472,7 +457,7 @@ def quote_text(text: str) -> str:
     return f"`{sanitize_for_terminal(text, 63)}`"
 
 
-def parse_selector_token(token: Token) -> tuple[Selector, str]:
+def parse_selector_token(token: Token) -> tuple[ast.Selector, str]:
     """The selector that a token names, and the field after it; the field is empty if there is none.
 
     Raises:
@@ -503,7 +488,7 @@ def parse_selector_token(token: Token) -> tuple[Selector, str]:
     if field and field not in FIELD_UNITS:
         hint = suggest_word(field, tuple(FIELD_UNITS))
         raise ExpressionError(f"unknown field {quote_text(field)}", token.end - len(field), token.end, hint)
-    return Selector(provider, account or "", window), field
+    return ast.Selector(provider, account or "", window), field
 
 
 def _check_provider(provider: str, token: Token) -> None:
