@@ -10,7 +10,6 @@ Antigravity 2.x and its command-line tool `agy` keep their login in the system's
 opencode-antigravity-auth keeps its accounts in `antigravity-accounts.json`.
 """
 
-import binascii
 import json
 import os
 import re
@@ -184,7 +183,7 @@ def _find_in_keyring(host_info: HostInfo) -> list[Credential]:
             )
         return []
     text = _read_keyring(host_info, command)
-    content = decode_keyring_value(text)
+    content = files.decode_keyring_json(text)
     if text and not content:
         raise NotSignedInError(f"Antigravity: its login in the keyring cannot be read: {OWN_SIGN_IN_HINT}")
     return _parse_own_login(content, KEYRING_PATH) if content else []
@@ -208,33 +207,12 @@ def _read_keyring(host_info: HostInfo, command: tuple[str, ...]) -> str:
     return text
 
 
-def decode_keyring_value(text: str) -> dict[str, Any]:
-    """The JSON object in a keyring's text: plain, as hex digits, or `go-keyring-base64:`; in UTF-8 or UTF-16LE.
-
-    {} for anything else.
-    """
-    text = text.replace("\0", "").lstrip("\ufeff\ufffd").strip()  # UTF-16 that was read as UTF-8
-    try:
-        if re.fullmatch(r"([0-9a-fA-F]{2})+", text):
-            text = _decode_text(bytes.fromhex(text))
-        if text.startswith("go-keyring-base64:"):
-            text = _decode_text(binascii.a2b_base64(text.partition(":")[2]))
-        value = json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _decode_text(data: bytes) -> str:
-    return data.decode("utf-16-le" if b"\0" in data else "utf-8", "replace").lstrip("\ufeff").strip()
-
-
 def find_in_token_file(path: Path) -> list[Credential]:
     """The login of Antigravity 2.x or `agy` in a file; [] if there is no such file."""
     text = files.read_text(path, hint=OWN_SIGN_IN_HINT)
     if text is None:
         return []
-    content = decode_keyring_value(text)
+    content = files.decode_keyring_json(text)
     if not content:
         raise NotSignedInError(f"{path} is not JSON: {OWN_SIGN_IN_HINT}")
     return _parse_own_login(content, str(path))

@@ -10,7 +10,6 @@ single-use, and using it would sign the user out.
 """
 
 import contextlib
-import json
 import re
 import unicodedata
 from collections.abc import MutableMapping, Sequence
@@ -210,24 +209,8 @@ def _parse_payload(text: str) -> dict[str, Any] | None:
     """A login from JSON, JSON as hex digits, or a bare token."""
     if _BARE_TOKEN.fullmatch(text):
         return {"accessToken": text}
-    content = decode_payload(text)
-    login = None if content is None else _find_login(content)
+    login = _find_login(files.decode_keyring_json(text))
     return login if login is not None and get_text(login, *_TOKEN_KEYS) else None
-
-
-def decode_payload(text: str) -> dict[str, Any] | None:
-    """The JSON object that a Keychain holds, as text or as hex digits; None if it is neither."""
-    candidates = [text]
-    if re.fullmatch(r"([0-9a-fA-F]{2})+", text):
-        candidates.append(bytes.fromhex(text).decode(errors="replace"))
-    for candidate in candidates:
-        try:
-            content = json.loads(candidate)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(content, dict):
-            return content
-    return None
 
 
 def _find_login(content: dict[str, Any], depth: int = 0) -> dict[str, Any] | None:
