@@ -24,7 +24,7 @@ from watcher.core.model import (
     Transition,
 )
 from watcher.core.routing import muting, outbox_changes, planner
-from watcher.core.rules.diagnostics import find_close_match
+from watcher.core.rules.diagnostics import suggest_word
 from watcher.core.rules.rule import Rule
 from watcher.errors import UsageError
 from watcher.storage.records import Account
@@ -216,8 +216,8 @@ def save_snooze(
     is_rule = target in by_name or any(rule == target for rule, _ in state.alert_states)
     if not is_rule and not matching:
         series = [f"{each.series.provider}.{each.series.window}" for each in present]
-        close = find_close_match(target, (*by_name, *series))
-        hint = f"did you mean `{close}`?" if close else "`watcher status` lists series, `watcher rules list` rules"
+        others = "`watcher status` lists series, `watcher rules list` rules"
+        hint = suggest_word(target, (*by_name, *series), others)
         raise UsageError(f"snooze: neither a rule nor a series is called `{target}`; {hint}")
     snoozed_series = {each.series for each in matching}
     severities = [

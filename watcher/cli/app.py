@@ -80,12 +80,10 @@ class LazyGroup(click.Group):
 
 def describe_unknown_command(word: str, valid_words: tuple[str, ...]) -> str:
     """The error for an unknown command."""
-    from watcher.core.rules.diagnostics import find_close_match  # noqa: PLC0415 - only after a typo
+    from watcher.core.rules.diagnostics import suggest_word  # noqa: PLC0415 - only after a typo
 
-    close = find_close_match(word, valid_words)
-    return f"no command is called `{word}`; " + (
-        f"did you mean `{close}`?" if close else f"there are: {', '.join(valid_words)}"
-    )
+    hint = suggest_word(word, valid_words, f"there are: {', '.join(valid_words)}")
+    return f"no command is called `{word}`; {hint}"
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)

@@ -32,7 +32,7 @@ from watcher.cli.history import build_tracks
 from watcher.cli.rules import convert_decision
 from watcher.cli.snooze import end_snoozes, format_snooze, save_snooze
 from watcher.cli.status import load_status
-from watcher.core.engine.rule_tests import find_last_decisions
+from watcher.core.engine.rule_tests import iter_decisions
 from watcher.errors import ConfigError, NoReadingsError, UsageError, WatcherError
 from watcher.providers.registry import PROVIDERS
 from watcher.status.bars import FILE_NAME
@@ -114,13 +114,15 @@ def build_details_event(paths: Paths, now: datetime) -> bytes:
             since = now - HISTORY_SPANS["week"]
             for track in build_tracks(store, store.readings.load_series(), since, rules):
                 tracks[format_series(track.usage_history.series)] = convert_track(track, now)
-            last_decisions = find_last_decisions(
+            last: dict[str, dict[Any, Any]] = {}  # rule -> series -> decision
+            for each in iter_decisions(
                 rules,
                 store.readings.load_poll_results(now - DECISIONS_SINCE),
                 default_intervals={} if config is None else {k: v.pace.every for k, v in config.providers.items()},
                 until=now,
-            )
-            for rule, found in last_decisions.items():
+            ):
+                last.setdefault(each.rule, {})[each.series] = each
+            for rule, found in last.items():
                 decisions[rule] = [
                     convert_decision(decision) | {"series": format_series(series)} for series, decision in found.items()
                 ]

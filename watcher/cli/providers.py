@@ -18,7 +18,7 @@ from watcher.config.loader import ProviderSettings, load_providers
 from watcher.core.formatting import format_amount, format_duration, format_percent
 from watcher.core.model import PollFailure, Reading, Request, Response, Snapshot
 from watcher.core.redaction import Redactor
-from watcher.core.rules.diagnostics import Diagnostic, find_close_match, format_diagnostics, sanitize_for_terminal
+from watcher.core.rules.diagnostics import Diagnostic, format_diagnostics, sanitize_for_terminal, suggest_word
 from watcher.credentials import Credential
 from watcher.errors import ConfigError, ProviderError, ShapeChangedError, UsageError
 from watcher.polling import fetch
@@ -207,8 +207,7 @@ def _find_provider(text: str) -> Provider:
         return PROVIDERS[text]
     path = Path(text)
     if not path.exists() and path.suffix != ".toml":
-        close = find_close_match(text, tuple(PROVIDERS))
-        hint = f"did you mean `{close}`?" if close else "`watcher providers list` shows all"
+        hint = suggest_word(text, PROVIDERS, "`watcher providers list` shows all")
         raise UsageError(f"no provider and no file is called `{sanitize_for_terminal(text)}`; {hint}")
     definition, mistakes = _read_definition(path)
     if definition is None or mistakes:

@@ -43,8 +43,8 @@ from watcher.core.rules.diagnostics import (
     Diagnostic,
     TomlPositions,
     create_diagnostic,
-    find_close_match,
     format_diagnostics,
+    suggest_word,
 )
 from watcher.core.rules.rule import Rule
 from watcher.errors import ConfigError, UsageError
@@ -342,13 +342,15 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
     now = clock.utc_now()
     start = now - parse_duration_option("--since", since)
     with open_store(find_paths(), now) as store:
-        decisions = rule_tests.explain_rule(
-            config.rules,
+        decisions: dict[Series, list[Decision]] = {}
+        for each in rule_tests.iter_decisions(
+            [found],
             store.readings.load_poll_results(start),
-            rule,
             default_intervals={name: settings.pace.every for name, settings in config.providers.items()},
             until=now,
-        )
+        ):
+            decisions.setdefault(each.series, []).append(each)
+        decisions = dict(sorted(decisions.items()))
         transitions = store.alerts.load_transitions(since=start, rule=rule)
         suppressions = store.outbox.load_suppressions(since=start, rule=rule)
         deliveries = [each for state in DeliveryState for each in store.outbox.load_finished(state, since=start)]
@@ -356,8 +358,8 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
     if as_json:
         objects = [convert_decision(each) for decided in decisions.values() for each in decided[-last:]]
         objects += [convert_suppression(each) for each in suppressions[-last:]]
-        for each in objects:
-            click.echo(msgspec.json.encode(each).decode())
+        for one in objects:
+            click.echo(msgspec.json.encode(one).decode())
         return
     _print_decisions(found, decisions, last, format_series)
     if transitions:
@@ -373,12 +375,10 @@ def _find_rule(all_rules: Sequence[Rule], name: str) -> Rule:
     Raises:
         UsageError: there is none; names the nearest.
     """
-    names = tuple(rule.name for rule in all_rules)
-    for rule in all_rules:
-        if rule.name == name:
-            return rule
-    close = find_close_match(name, names)
-    hint = f"did you mean `{close}`?" if close else f"there are: {', '.join(names) or 'none'}"
+    by_name = {rule.name: rule for rule in all_rules}
+    if name in by_name:
+        return by_name[name]
+    hint = suggest_word(name, by_name, f"there are: {', '.join(by_name) or 'none'}")
     raise UsageError(f"no rule is called `{name}`; {hint}")
 
 
@@ -543,9 +543,7 @@ def _read_pack(own: Paths, pack: str, name: str | None, flags: dict[str, Any]) -
     if name is not None or any(flags.values()):
         raise UsageError("--pack copies a whole file: give no name and no other flag but --dry-run")
     if pack not in packs:
-        close = find_close_match(pack, tuple(packs))
-        hint = f"did you mean `{close}`?" if close else f"valid: {', '.join(packs)}"
-        raise UsageError(f"there is no pack `{pack}`; {hint}")
+        raise UsageError(f"there is no pack `{pack}`; {suggest_word(pack, packs)}")
     if str(packs[pack]) in {rule.path for rule in load_effective_config().rules}:
         by = (
             f"by `use` under [rules] in {own.config_file}" if may_exist(own.config_file) else "`watcher init` writes it"

@@ -1,7 +1,6 @@
 """The shape of `config.toml`, and the mistakes of a file that has another shape, each with its place."""
 
 import re
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -15,7 +14,7 @@ from watcher.core.rules.diagnostics import (
     TomlPositions,
     create_diagnostic,
     describe_type_error,
-    find_close_match,
+    suggest_word,
 )
 from watcher.notifiers.base import SettingError
 from watcher.system.files import find_write_problem, read_file
@@ -238,10 +237,4 @@ class ConfigFile:
 
     def add_unknown_word(self, key_path: KeyPath, what: str, word: str, valid: tuple[str, ...]) -> None:
         """Add the problem of an unknown word, with the most similar valid one."""
-        self.add_problem(key_path, f"unknown {what} `{word}`; {suggest(word, valid)}", at_key=True)
-
-
-def suggest(word: str, valid: Collection[str], *, label: str = "valid") -> str:
-    """The valid word that was probably meant, else all of them."""
-    close = find_close_match(word, tuple(valid))
-    return f"did you mean `{close}`?" if close else f"{label}: {', '.join(valid) or 'none'}"
+        self.add_problem(key_path, f"unknown {what} `{word}`; {suggest_word(word, valid)}", at_key=True)

@@ -21,7 +21,6 @@ from watcher.config.file import (
     ProviderTable,
     make_unreadable_diagnostic,
     read_text,
-    suggest,
 )
 from watcher.config.metrics import MetricsSettings, read_metrics
 from watcher.config.secrets import ConfigSecrets, SecretResolver, is_loopback_url, is_reference
@@ -30,7 +29,7 @@ from watcher.core.redaction import names_secret
 from watcher.core.routing.messages import Formatter, ProviderInfo
 from watcher.core.routing.planner import Routing
 from watcher.core.rules import loader
-from watcher.core.rules.diagnostics import Diagnostic, format_diagnostics
+from watcher.core.rules.diagnostics import Diagnostic, format_diagnostics, suggest_word
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.rule_reader import format_toml_value
 from watcher.core.rules.time_intervals import check_time_zone, parse_quiet_hours
@@ -276,7 +275,7 @@ class _ConfigLoader:
         if kind is None:
             self._file.add_problem(key_path, f"`type` is missing; valid: {', '.join(NOTIFIERS)}", at_key=True)
         elif not isinstance(kind, str) or kind not in NOTIFIERS:
-            hint = suggest(kind if isinstance(kind, str) else "", NOTIFIERS)
+            hint = suggest_word(kind if isinstance(kind, str) else "", NOTIFIERS)
             self._file.add_problem((*key_path, "type"), f"unknown type {format_toml_value(kind)}; {hint}")
         else:
             return NOTIFIERS[kind]
@@ -327,7 +326,7 @@ class _ConfigLoader:
                 continue
             for i, name in enumerate(names):
                 if name not in document.channels:
-                    hint = suggest(name, channels, label="there are")
+                    hint = suggest_word(name, channels, f"there are: {', '.join(channels) or 'none'}")
                     self._file.add_problem(("route", key, i), f"no channel is called `{name}`; {hint}")
             routes[key] = tuple(names)
         default = routes.pop("default", None)
@@ -381,7 +380,7 @@ class _ConfigLoader:
         for index, name in enumerate(names):
             key_path = ("rules", "use", index)
             if name not in packs:
-                self._file.add_problem(key_path, f"there is no pack `{name}`; {suggest(name, packs)}")
+                self._file.add_problem(key_path, f"there is no pack `{name}`; {suggest_word(name, packs)}")
             elif name in names[:index]:
                 self._file.add_problem(key_path, f"`{name}` is named twice")
             elif packs[name].name in copied:

@@ -13,7 +13,7 @@ from watcher.core.engine.state import SeriesState
 from watcher.core.model import DeliveryState, Reading, Request
 from watcher.core.rules.advice import find_advice
 from watcher.core.rules.ast import Selector, iter_field_references
-from watcher.core.rules.diagnostics import find_close_match
+from watcher.core.rules.diagnostics import suggest_word
 from watcher.core.rules.rule import Rule
 from watcher.doctor import DesktopUnavailableError, DoctorContext, Finding, fail, ok, warn
 from watcher.errors import ProviderError
@@ -110,9 +110,8 @@ def _make_unreachable_finding(rule: Rule, selector: Selector, states: list[Serie
         for state in states
         if selector.provider in ("*", state.series.provider)
     })  # fmt: skip
-    meant = find_close_match(str(selector), tuple(known))
-    hint = f"; did you mean `{meant}`?" if meant else f"; known windows: {', '.join(known)}"
-    return warn(rule.name, f"it can never fire: no window matches `{selector}`{hint}", _format_fix(rule))
+    hint = suggest_word(str(selector), known, f"known windows: {', '.join(known)}")
+    return warn(rule.name, f"it can never fire: no window matches `{selector}`; {hint}", _format_fix(rule))
 
 
 def _format_fix(rule: Rule) -> str:

@@ -7,8 +7,8 @@ import pytest
 
 from watcher.core.engine.rule_tests import (
     DEFAULT_START_AT,
-    explain_rule,
     get_example_series,
+    iter_decisions,
     make_snapshots,
     run_example,
 )
@@ -101,19 +101,13 @@ def test_every_rule_that_ships_does_what_its_examples_say(path):
     assert missed == []
 
 
-def test_an_explanation_has_every_decision_of_one_rule_by_series():
+def test_a_history_has_a_decision_for_every_poll():
     rules = (rule("claude.five_hour > 80%"),)
-    decisions = explain_rule(rules, list(make_snapshots(example(70, 81, "?", 79))), "r")
-    (series,) = decisions
-    assert series == Series("claude", "five_hour")
-    assert [each.reason for each in decisions[series]] == ["below", "above", "missing", "hysteresis"]
-    assert [each.phase for each in decisions[series]] == [
-        AlertPhase.OK,
-        AlertPhase.FIRING,
-        AlertPhase.FIRING,
-        AlertPhase.FIRING,
+    decisions = list(iter_decisions(rules, list(make_snapshots(example(70, 81, "?", 79)))))
+    assert {each.series for each in decisions} == {Series("claude", "five_hour")}
+    assert [(each.reason, each.phase) for each in decisions] == [
+        ("below", AlertPhase.OK),
+        ("above", AlertPhase.FIRING),
+        ("missing", AlertPhase.FIRING),
+        ("hysteresis", AlertPhase.FIRING),
     ]
-
-
-def test_a_rule_that_is_not_there_has_no_decisions():
-    assert explain_rule((rule("claude > 80%"),), list(make_snapshots(example(90))), "other") == {}

@@ -123,41 +123,13 @@ def _make_reading(example: Example, series: Series, value: float | str, resets_a
     )
 
 
-def explain_rule(
-    rules: Sequence[Rule],
-    history: Sequence[PollResult],
-    name: str,
-    *,
-    default_intervals: Mapping[str, timedelta] | None = None,
-    until: datetime | None = None,
-) -> dict[Series, list[Decision]]:
-    """Every decision about one rule over a history, by series, in time order.
-
-    Args:
-        rules: in force.
-        history: in time order.
-        name: of the rule.
-        default_intervals: provider -> polling interval, where the history is too short to tell it.
-        until: let time pass up to this instant after the last result; None: end with it.
-    """
-    found: dict[Series, list[Decision]] = {}
-    rule = [each for each in rules if each.name == name]
-    for step in replay_rules(rule, history, default_intervals=default_intervals, explain=True, until=until):
-        for decision in step.evaluation.decisions:
-            found.setdefault(decision.series, []).append(decision)
-    return dict(sorted(found.items()))
-
-
-def find_last_decisions(
+def iter_decisions(
     rules: Sequence[Rule],
     history: Sequence[PollResult],
     *,
     default_intervals: Mapping[str, timedelta] | None = None,
     until: datetime | None = None,
-) -> dict[str, dict[Series, Decision]]:
-    """Rule -> series -> the last decision over a history; the arguments are those of `explain_rule`."""
-    found: dict[str, dict[Series, Decision]] = {}
+) -> Iterator[Decision]:
+    """Every decision of these rules over a history, in time order; the arguments are those of `replay_rules`."""
     for step in replay_rules(rules, history, default_intervals=default_intervals, explain=True, until=until):
-        for decision in step.evaluation.decisions:
-            found.setdefault(decision.rule, {})[decision.series] = decision
-    return found
+        yield from step.evaluation.decisions

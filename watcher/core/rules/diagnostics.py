@@ -218,10 +218,10 @@ def _clip_line(source: str, column: int, width: int) -> tuple[str, int, int]:
     return before + line[left:right] + after, column - left + len(before), width
 
 
-def suggest_word(word: str, valid: Sequence[str]) -> str:
-    """A hint for an unknown word: "did you mean `weekly`?", or all that is valid."""
-    close = find_close_match(word, valid)
-    return f"did you mean `{close}`?" if close else f"valid: {', '.join(valid)}"
+def suggest_word(word: str, valid: Iterable[str], otherwise: str = "") -> str:
+    """A hint for an unknown word: "did you mean `weekly`?", else `otherwise`, or all that is valid."""
+    close = find_close_match(word, tuple(valid))
+    return f"did you mean `{close}`?" if close else otherwise or f"valid: {', '.join(valid) or 'none'}"
 
 
 def find_close_match(word: str, candidates: Sequence[str], max_typos: int | None = None) -> str | None:
