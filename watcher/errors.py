@@ -24,7 +24,16 @@ happened, where, and what to do. It holds no secret: no URL beyond its host, no 
 """
 
 from datetime import timedelta
+from pathlib import Path
 from typing import ClassVar
+
+
+def find_place(error: BaseException) -> str:
+    """`daemon.py:120`: where an exception was raised; `?` where that is unknown."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "?" if trace is None else f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
 
 
 class WatcherError(Exception):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from watcher.core.engine.windows import classify_length
 from watcher.core.model import Reading, Response, Snapshot, WindowKind
 from watcher.errors import (
     BlockedError,
@@ -279,7 +280,7 @@ def test_a_relative_instant_counts_from_the_answer():
     ],
 )
 def test_a_windows_kind_is_its_length(seconds, kind):
-    assert parsing.classify_window(seconds) is kind
+    assert classify_length(seconds or 0) is kind
 
 
 anything = st.recursive(

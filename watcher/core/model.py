@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping  # noqa: TC003 - msgspec reads these annotations when it decodes
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal  # noqa: TC003 - likewise
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path  # noqa: TC003 - likewise
@@ -188,6 +189,15 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def parse_http_date(text: str) -> datetime | None:
+    """The aware instant of an HTTP header; None if it names none."""
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 class Response(Struct, frozen=True, kw_only=True):

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core.redaction import Redactor
 from watcher.doctor import Check, DoctorContext, Finding, Verdict, config, fail, machine, providers
+from watcher.errors import find_place
 
 SCHEMA_NAME = "watcher.doctor.v1"
 
@@ -65,11 +65,8 @@ def _run_check(check: Check, context: DoctorContext) -> Iterable[Finding]:
     try:
         yield from check(context)
     except Exception as error:  # noqa: BLE001 - one broken check must not stop the others
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        where = "" if trace is None else f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
-        yield fail(check.__name__, f"this check itself failed ({type(error).__name__}{where})", "report it, please")
+        message = f"this check itself failed ({type(error).__name__} at {find_place(error)})"
+        yield fail(check.__name__, message, "report it, please")
 
 
 def _redact_finding(finding: Finding, redactor: Redactor) -> Finding:

@@ -8,8 +8,7 @@ address of the request, which is a secret.
 import math
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +26,7 @@ from watcher.core.model import (
     Request,
     Response,
     Severity,
+    parse_http_date,
 )
 
 Send = Callable[[Request], Response]
@@ -168,12 +168,8 @@ def _parse_retry_after_header(value: str, at: datetime) -> timedelta | None:
     seconds = _parse_seconds(value)
     if seconds is not None:
         return seconds
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, IndexError, TypeError):
-        return None
-    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return min(MAX_RETRY_AFTER, max(timedelta(0), aware - at))
+    until = parse_http_date(value)
+    return None if until is None else min(MAX_RETRY_AFTER, max(timedelta(0), until - at))
 
 
 def _parse_seconds(value: object) -> timedelta | None:

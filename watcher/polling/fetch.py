@@ -5,8 +5,7 @@ Also measures how far this machine's clock is ahead of the servers', from the `D
 
 import contextlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -17,7 +16,16 @@ from msgspec.structs import replace
 
 from watcher.config.secrets import extract_url_passwords
 from watcher.core.formatting import clean_text
-from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Request, Response, Snapshot, is_loopback
+from watcher.core.model import (
+    DatabaseQuery,
+    PollFailure,
+    QueryResult,
+    Request,
+    Response,
+    Snapshot,
+    is_loopback,
+    parse_http_date,
+)
 from watcher.core.redaction import Redactor
 from watcher.credentials import Credential, HostInfo, opencode
 from watcher.credentials.files import UnusableSourceError, collect_credentials, short_hash
@@ -29,6 +37,7 @@ from watcher.errors import (
     ProviderError,
     RateLimitedError,
     ServerError,
+    find_place,
 )
 from watcher.polling import accounts
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, SourceRequest, SourceResponse, parsing
@@ -67,11 +76,8 @@ class ClockSkew:
 
 def measure_clock_ahead(response: Response) -> timedelta | None:
     """How far this machine's clock is ahead of the server's; None if the answer has no valid `Date`."""
-    try:
-        date = parsedate_to_datetime(response.headers.get("date", ""))
-        return response.received_at - (date if date.tzinfo is not None else date.replace(tzinfo=UTC))
-    except (ValueError, TypeError, OverflowError):
-        return None
+    date = parse_http_date(response.headers.get("date", ""))
+    return None if date is None else response.received_at - date
 
 
 MAX_MESSAGE_LENGTH = 1000  # of a failure: its sentence may hold a long path
@@ -382,7 +388,9 @@ def add_incident(failure: PollFailure, page: str, incident: str) -> PollFailure:
 
 
 def _make_failure(provider: Provider, credential: Credential | None, error: Exception, at: datetime) -> PollFailure:
-    kind, message, retry_after = "shape", _describe_unexpected(provider, error), None
+    # the error's own text may quote the answer
+    message = f"{provider.name}: unexpected {type(error).__name__} at {find_place(error)}: please report it"
+    kind, retry_after = "shape", None
     if isinstance(error, ProviderError):
         kind, message = error.kind, clean_text(str(error), MAX_MESSAGE_LENGTH)
         retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
@@ -400,15 +408,6 @@ def _make_failure(provider: Provider, credential: Credential | None, error: Exce
         retry_at=at + retry_after if retry_after else None,
         status=error.status if isinstance(error, ServerError) else 0,
     )
-
-
-def _describe_unexpected(provider: Provider, error: Exception) -> str:
-    """The error's type and place, without its text, which may quote the answer."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = "?" if trace is None else f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
-    return f"{provider.name}: unexpected {type(error).__name__} at {place}: please report it"
 
 
 # --- polls that could not be made -----------------------------------------------------------------------------------

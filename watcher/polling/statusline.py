@@ -13,6 +13,7 @@ from watcher.config import loader as configuration
 from watcher.config.secrets import make_secret_resolver
 from watcher.core.model import Snapshot
 from watcher.credentials import Credential, claude_code
+from watcher.credentials.files import get_text
 from watcher.errors import WatcherError
 from watcher.polling import fetch, inbox
 from watcher.polling.account_registry import AccountRegistry
@@ -63,9 +64,9 @@ def _find_owner(
     """
     known = {each.account: each for each in store.accounts.load() if each.provider == claude.ID}
     default_folder = home / ".claude"
-    folder = Path(_get_text(content, "folder") or default_folder)
+    folder = Path(get_text(content, "folder") or default_folder)
     account = claude_code.read_account(folder)
-    account_id, email = _get_text(account, "accountUuid"), _get_text(account, "emailAddress")
+    account_id, email = get_text(account, "accountUuid"), get_text(account, "emailAddress")
     owners = [_make_owner(login) for login in logins] or [_Owner(each.account, each.name) for each in known.values()]
     if not owners:
         return _Owner(account_id or email, email)
@@ -91,7 +92,7 @@ def _find_owner(
             for each in own
             if each.account in known and compare_resets(snapshot, known[each.account].snapshot) is True
         ]
-    first = _load_sessions(store).get(_get_text(content, "session"))
+    first = _load_sessions(store).get(get_text(content, "session"))
     own = [each for each in own if first is None or first == each.account or first not in known]
     return own[0] if len(own) == 1 else None
 
@@ -134,16 +135,11 @@ def _load_sessions(store: Store) -> dict[str, str]:
 
 
 def _record_session(store: Store, content: Mapping[str, Any], account: str, at: datetime) -> None:
-    session, sessions = _get_text(content, "session"), _load_sessions(store)
+    session, sessions = get_text(content, "session"), _load_sessions(store)
     if not session or sessions.get(session) == account:
         return
     kept = dict([*sessions.items(), (session, account)][-MAX_SESSIONS:])
     store.save_fact(SESSIONS_FACT, msgspec.json.encode(kept).decode(), at)
-
-
-def _get_text(content: Mapping[str, Any], name: str) -> str:
-    value = content.get(name)
-    return value if isinstance(value, str) else ""
 
 
 def import_statusline(paths: Paths, environment: Environment) -> None:

@@ -156,7 +156,7 @@ def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
     limits: dict[str, Reading] = {}
     for entry in parsing.as_mappings(content.get("limits")):
         reading = _parse_limit(entry)
-        if reading is not None and _get_use(reading) > _get_use(limits.get(reading.window)):
+        if reading is not None and parsing.get_fullness(reading) > parsing.get_fullness(limits.get(reading.window)):
             limits[reading.window] = reading
     found |= {window: reading for window, reading in limits.items() if window not in found}
     spend = parsing.get_mapping(content, "spend")
@@ -206,10 +206,6 @@ def _parse_limit(entry: Mapping[str, Any]) -> Reading | None:
         return _parse_window(f"{length}_{slug}", *values, label=f"{word} {name} window")
     window = "_".join(part for part in (kind or group or "limit", slug) if part)
     return _parse_window(window, *values, label=f"{window.replace('_', ' ')} window")
-
-
-def _get_use(reading: Reading | None) -> float:
-    return -1.0 if reading is None or reading.used_percent is None else reading.used_percent
 
 
 def _parse_spend(fields: Mapping[str, Any]) -> Reading | None:

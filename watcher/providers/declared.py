@@ -145,13 +145,9 @@ def read_windows(definition: Definition, answers: Mapping[str, Answer], at: date
         data = dict(answer.headers) if window.source == "headers" else answer.body
         for each in reader.read(data):
             known = found.get(each.reading.window)
-            if known is None or _get_fullness(each.reading) > _get_fullness(known.reading):
+            if known is None or parsing.get_fullness(each.reading) > parsing.get_fullness(known.reading):
                 found[each.reading.window] = each
     return list(found.values())
-
-
-def _get_fullness(reading: Reading) -> float:
-    return -1.0 if reading.used_percent is None else reading.used_percent
 
 
 def _has_value(reading: Reading) -> bool:

@@ -68,17 +68,13 @@ def parse_readings(content: Mapping[str, Any], *, has_project: bool = True) -> l
     found: dict[str, Reading] = {}
     for bucket in parsing.as_mappings(content.get("buckets")):
         reading = _parse_bucket(bucket)
-        if reading and (reading.window not in found or _rank_usage(reading) > _rank_usage(found[reading.window])):
+        if reading and parsing.get_fullness(reading) > parsing.get_fullness(found.get(reading.window), -2.0):
             found[reading.window] = reading
     if not found:
         raise ShapeChangedError(f"{NAME}: no model in the answer (buckets): nothing is claimed")
     if has_project or any(reading.used_percent for reading in found.values()):
         return list(found.values())
     return [structs.replace(reading, low_confidence=True) for reading in found.values()]
-
-
-def _rank_usage(reading: Reading) -> float:
-    return -1.0 if reading.used_percent is None else reading.used_percent
 
 
 def _parse_bucket(bucket: Mapping[str, Any]) -> Reading | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from watcher.core.engine.windows import classify_length
 from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import Credential, HostInfo, opencode
 from watcher.credentials.files import collect_credentials
@@ -175,7 +176,7 @@ def _make_reading(
         resets_at = parsing.parse_timestamp(parsing.get_mapping(content, "period").get("currentPeriodEnd"))
     return Reading(
         window=spec.window,
-        kind=parsing.classify_window(spec.length_s) if spec.length_s else WindowKind.MONTHLY,
+        kind=classify_length(spec.length_s) if spec.length_s else WindowKind.MONTHLY,
         label=f"{spec.window} requests" if spec.unit == "requests" else spec.window.replace("_", " "),
         used_percent=_compute_percent(used, limit, _get_first(fields, PERCENT_KEYS)),
         used=used,

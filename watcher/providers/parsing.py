@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, TypeVar
 
 from msgspec.structs import replace
 
+from watcher.core.engine.windows import classify_length
 from watcher.core.formatting import MAX_TEXT_LENGTH, clean_text
-from watcher.core.model import Reading, Response, Snapshot, WindowKind
+from watcher.core.model import Reading, Response, Snapshot, WindowKind, parse_http_date
 from watcher.errors import (
     BlockedError,
     ExpiredError,
@@ -134,11 +134,9 @@ def parse_retry_after(response: Response) -> timedelta | None:
     if not value and reset is not None and response.headers.get("x-ratelimit-remaining") == "0":
         seconds = reset - response.received_at.timestamp()
     if seconds is None:
-        try:
-            until = parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
+        until = parse_http_date(value)
+        if until is None:
             return None
-        until = until if until.tzinfo else until.replace(tzinfo=UTC)
         seconds = (until - response.received_at).total_seconds()
     return min(timedelta(seconds=min(seconds, _MAX_MAGNITUDE / 1e6)), _MAX_RETRY_AFTER) if seconds > 0 else None
 
@@ -267,7 +265,7 @@ def make_percent_reading(
         return None
     return Reading(
         window=window,
-        kind=classify_window(seconds),
+        kind=classify_length(seconds or 0),
         label=label,
         used_percent=used,
         resets_at=resets_at,
@@ -275,16 +273,9 @@ def make_percent_reading(
     )
 
 
-def classify_window(seconds: int | None) -> WindowKind:
-    """A window's kind by its length."""
-    if seconds is None or seconds <= 0:
-        return WindowKind.OTHER
-    if seconds <= 6 * HOUR_S:
-        return WindowKind.SESSION
-    for length, kind in ((DAY_S, WindowKind.DAILY), (WEEK_S, WindowKind.WEEKLY)):
-        if seconds == length:
-            return kind
-    return WindowKind.MONTHLY if 28 * DAY_S <= seconds <= 31 * DAY_S else WindowKind.OTHER
+def get_fullness(reading: Reading | None, nothing: float = -1.0) -> float:
+    """Percent used, to compare readings of one window: unknown is less than zero, no reading is `nothing`."""
+    return nothing if reading is None else -1.0 if reading.used_percent is None else reading.used_percent
 
 
 # --- the snapshot -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from watcher.core.engine.evaluator import EvaluationResult, apply_evaluation
 from watcher.core.engine.state import AlertState, EngineState, SeriesState
+from watcher.core.engine.state_machine import return_to_ok
 from watcher.core.model import AlertPhase, Series, Transition
 from watcher.storage.accounts import Accounts
 from watcher.storage.database import Database
@@ -66,20 +67,9 @@ class Alerts:
 
     def rearm(self) -> None:
         """Let every firing alert fire again: messages that were sent after this state was saved are unknown."""
-        firing = [state for state in self.load_state().alert_states.values() if state.phase is AlertPhase.FIRING]
-        again = tuple(
-            AlertState(
-                rule=state.rule,
-                series=state.series,
-                fingerprint=state.fingerprint,
-                changed_at=state.changed_at,
-                episode=state.episode,
-                fired_count=state.fired_count,
-                reminder_count=state.reminder_count,
-            )
-            for state in firing
-        )
-        self.save_evaluation(EvaluationResult(alert_states=again))
+        alerts = self.load_state().alert_states.values()
+        again = [return_to_ok(alert, alert.changed_at) for alert in alerts if alert.phase is AlertPhase.FIRING]
+        self.save_evaluation(EvaluationResult(alert_states=tuple(again)))
 
     def load_transitions(self, *, since: datetime, rule: str | None = None) -> list[Transition]:
         """Transitions since then, oldest first; of one rule or of all."""

@@ -114,7 +114,7 @@ def close_alert(alert: AlertState, now: datetime) -> AlertState | None:
 
     The counts are kept until the next episode, so that a rule that comes back never repeats a message's key.
     """
-    return replace(_return_to_ok(alert, max(now, alert.changed_at)), fingerprint="") if alert.fired_count else None
+    return replace(return_to_ok(alert, max(now, alert.changed_at)), fingerprint="") if alert.fired_count else None
 
 
 def update_alert(rule: Rule, alert: AlertState, observation: Observation, now: datetime) -> AlertUpdate:
@@ -129,7 +129,7 @@ def update_alert(rule: Rule, alert: AlertState, observation: Observation, now: d
     changes: list[AlertChange] = []
     was_edited = alert.fingerprint != rule.fingerprint
     if was_edited:
-        alert = replace(_return_to_ok(alert, alert.changed_at), fingerprint=rule.fingerprint)
+        alert = replace(return_to_ok(alert, alert.changed_at), fingerprint=rule.fingerprint)
     if alert.episode != observation.episode and observation.resolves_on_reset:
         alert = _apply_input(rule, alert, AlertInput.RESET, -1, now, changes)
         alert = replace(
@@ -216,14 +216,14 @@ def _apply_input(  # noqa: PLR0913, PLR0917 - the table's two keys, and what the
         if phase is not alert.phase or inhibited is not alert.inhibited:
             after = replace(alert, phase=phase, since=alert.since or at, changed_at=at, inhibited=inhibited)
     elif phase is not alert.phase:
-        after = _return_to_ok(alert, at)
+        after = return_to_ok(alert, at)
     if event is not None:
         firing = alert if phase is AlertPhase.OK else after
         changes.append(AlertChange(event=event, reason=str(alert_input), at=at, alert=firing))
     return after
 
 
-def _return_to_ok(alert: AlertState, at: datetime) -> AlertState:
+def return_to_ok(alert: AlertState, at: datetime) -> AlertState:
     """The alert in phase OK, with only its counts kept."""
     return AlertState(
         rule=alert.rule,

@@ -50,13 +50,18 @@ def infer_kind(series: Series, window_seconds: int | None = None) -> WindowKind:
     """The kind of a window by its length, if that is known, else by its name; OTHER if neither tells it."""
     seconds = window_seconds or infer_length_s(series)
     if seconds:
-        return next((kind for least, most, kind in _KINDS_BY_LENGTH if least <= seconds <= most), WindowKind.OTHER)
+        return classify_length(seconds)
     if (series.provider, series.window) in _KINDS_BY_SERIES:
         return _KINDS_BY_SERIES[series.provider, series.window]
     if series.provider in _MONTHLY_PROVIDERS:
         return WindowKind.MONTHLY
     word = _WORD_PATTERN.search(series.window)
     return WindowKind.OTHER if word is None else _KINDS_BY_WORD[word.group()][0]
+
+
+def classify_length(seconds: float) -> WindowKind:
+    """The kind of a window of that length; OTHER for zero, which is an unknown length."""
+    return next((kind for least, most, kind in _KINDS_BY_LENGTH if least <= seconds <= most), WindowKind.OTHER)
 
 
 def infer_length_s(series: Series) -> int | None:

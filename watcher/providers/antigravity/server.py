@@ -12,6 +12,7 @@ from collections.abc import Generator, Mapping
 from datetime import datetime
 from typing import Any
 
+from watcher.core.engine.windows import classify_length
 from watcher.core.model import Reading, Request, Response, Snapshot
 from watcher.credentials import Credential
 from watcher.credentials.antigravity import ENDPOINTS_KEY
@@ -143,7 +144,7 @@ def _parse_pool(group: Mapping[str, Any], bucket: Mapping[str, Any], source: str
         id_,
         _parse_remaining_fraction(bucket),
         parsing.parse_timestamp(bucket.get("resetTime")),
-        kind=parsing.classify_window(seconds),
+        kind=classify_length(seconds or 0),
         label=label or id_,
         window_seconds=seconds,
         source=source,

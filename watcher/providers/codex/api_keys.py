@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
+from watcher.core.engine.windows import classify_length
 from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import Credential
 from watcher.errors import ShapeChangedError, UnsupportedError
@@ -89,7 +90,7 @@ def _parse_limit(entry: Mapping[str, Any], prefix: str) -> Reading | None:
         return None
     reading = Reading(
         window="_".join(filter(None, (prefix, parsing.slugify(model), id_))),
-        kind=parsing.classify_window(seconds),
+        kind=classify_length(seconds or 0),
         label=" ".join(filter(None, (prefix, model, name, "window"))),
         used_percent=percent,
         used=used,
