@@ -308,7 +308,7 @@ def test_there_is_one_daemon_and_it_ends_when_told(tmp_path):
         home = settle(tmp_path, server)
         daemon = home.start("run", at=NOW)
         try:
-            end = time.monotonic() + 30
+            end = time.monotonic() + 60
             while not any(asked.path == "/hook" for asked in server.asked):
                 assert time.monotonic() < end, "the daemon told nothing"
                 time.sleep(0.02)

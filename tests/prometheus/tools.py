@@ -60,7 +60,7 @@ def running_prometheus(tmp_path, config="global: {scrape_interval: 1h}\n"):
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with suppress(OSError), urllib.request.urlopen(f"{address}/-/ready", timeout=1):
                 break

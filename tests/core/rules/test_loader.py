@@ -226,9 +226,9 @@ def fill(head, part, tail=""):
     ],
 )
 def test_the_largest_files_are_refused_in_bounded_time(text):
-    began = time.perf_counter()
+    began = time.process_time()
     get_errors(text, channels=CHANNELS)
-    assert time.perf_counter() - began < BOUND_S
+    assert time.process_time() - began < BOUND_S
 
 
 @given(st.text(alphabet="[]{}=\"'#.,\n\\ rulenamewhex>%501\x00", max_size=80))
