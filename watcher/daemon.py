@@ -94,6 +94,10 @@ class Daemon:
     def stop(self) -> None:
         """End the loop after the current callback; safe in a signal handler."""
         self._stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        """End the loop's wait; safe in any thread."""
         self._work_queue.put(lambda: None)
 
     def reload(self) -> None:

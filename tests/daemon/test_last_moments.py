@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 from contextlib import closing
@@ -114,6 +115,21 @@ def test_a_reload_while_a_secret_hangs_holds_up_no_alert(home, server):
     assert home.watcher("status", "--refresh").returncode in (0, 10, 20)
     assert len(server.requests) > before
     ends_at_once(process)
+
+
+def test_a_signal_that_does_not_interrupt_the_wait_ends_it():
+    program = (
+        "import signal, threading, time\nfrom types import SimpleNamespace\nfrom watcher.cli import service\n"
+        "from watcher.system.scheduler import WorkQueue\nqueue, seen = WorkQueue(), []\n"
+        "service._install_signal_handlers(SimpleNamespace(check_requests=lambda: seen.append(1),"
+        " wake=lambda: queue.put(lambda: None)))\n"
+        "def get_signal():\n"
+        "    time.sleep(0.1)  # the main thread waits by now\n"
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)\n"
+        "threading.Thread(target=get_signal).start()\nwhile not seen:\n    queue.get(60)()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_login_item_waits_for_its_config_to_be_fixed(home, server):

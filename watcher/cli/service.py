@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Mapping
@@ -153,3 +154,14 @@ def _install_signal_handlers(daemon: Daemon) -> None:
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, reload)
         signal.signal(signal.SIGUSR1, look)
+
+    # A signal that comes just before the loop waits does not end the wait: the byte that it also writes does.
+    receiver, sender = socket.socketpair()
+    sender.settimeout(0)  # as Python requires
+    signal.set_wakeup_fd(sender.detach(), warn_on_full_buffer=False)
+
+    def wake() -> None:
+        while receiver.recv(1):
+            daemon.wake()
+
+    threading.Thread(target=wake, daemon=True).start()
