@@ -27,6 +27,7 @@ from watcher.status.document import HEARTBEAT_EVERY
 from watcher.storage.store import ALERTMANAGER_FACT, METRICS_PROBLEMS_FACT, Store
 from watcher.system import process
 from watcher.system.environment import Environment
+from watcher.system.files import FileWatch
 from watcher.system.lock import Lock
 from watcher.system.log import Log
 from watcher.system.paths import Paths
@@ -40,6 +41,7 @@ CONFIG_ERROR_FACT = "config_error"  # the mistake in the config; empty: none
 CHECK_CONFIG_ERROR_FACT = "config_refused"  # likewise, found by `check`: not reported on the desktop yet
 CLEANUP_EVERY = timedelta(hours=24)
 REFRESH_FACT, REFRESH_REQUESTED, REFRESH_DONE = "refresh", "wanted", "done"  # another process asks for a poll
+SETTLE_FOR = timedelta(seconds=0.5)  # after a change of the config: an editor may write in several steps
 SUSPEND_THRESHOLD = timedelta(minutes=1)  # a wall clock that jumps ahead by more means that the machine slept
 
 
@@ -56,6 +58,7 @@ class Daemon:
         redactor: Redactor,
         work_queue: WorkQueue | None = None,
         lock: Lock | None = None,
+        watches_files: bool = False,
     ) -> None:
         self._paths, self._environment, self._store = paths, environment, store
         self._log, self._redactor, self._lock = log, redactor, lock
@@ -67,6 +70,7 @@ class Daemon:
         self.config = self._load_config()
         self._fingerprint = self.config.fingerprint  # of the files as last loaded, in force or refused
         self._work_queue = work_queue or WorkQueue()
+        self._file_watch = FileWatch(lambda: self._work_queue.put(lambda: None)) if watches_files else None
         self._scheduler = Scheduler(environment.clock, lambda name, error: log.report_error(f"job {name}", error))
         self._requests = RequestRunner(self._work_queue, self._scheduler)
         self._poller = Poller(
@@ -102,7 +106,7 @@ class Daemon:
 
     def reload(self) -> None:
         """Load the config again; safe in a signal handler."""
-        self._work_queue.put(self._reload)
+        self._work_queue.put(self._reload_soon)
 
     def check_requests(self) -> None:
         """Apply what another process changed: outbox, snoozes, a request for a poll. Safe in a signal handler."""
@@ -120,6 +124,7 @@ class Daemon:
         self._apply_mirrors()
         self._write_heartbeat()
         self._delete_old_records()
+        self._call_safely("config", self._check_config_files)
         self._run_loop(lambda: self._stopping)
         self._call_safely("metrics", self._stop_exporter)
         self._call_safely("shutdown", self._record_shutdown)
@@ -161,7 +166,7 @@ class Daemon:
                 self._call_safely("callback", callback)
                 self._call_safely("polls", self._finish_polls)
             if not self._one_shot and self._work_queue.is_empty():  # once for all results that came together
-                self._call_safely("config", self._reload_if_changed)
+                self._call_safely("config", self._check_config_files)
                 self._call_safely("status", self._write_status)
 
     def _call_safely(self, context: str, callback: Callback) -> None:
@@ -282,16 +287,23 @@ class Daemon:
             self._log.warning(f"{path}: a copy that a sync tool has set aside; left out")
         return config
 
-    def _reload_if_changed(self) -> None:
-        """Load the config again if one of its files changed: at every wake-up, because it costs one `stat` a file."""
+    def _check_config_files(self) -> None:
+        """Load the config again after a change of its files: at every wake-up, because it costs one `stat` a file."""
+        if self._file_watch is not None:
+            self._file_watch.set_paths(configuration.list_watched_paths(self._paths))  # before the look at the files
         fingerprint = configuration.fingerprint_config_files(self._paths)
         if fingerprint != self._fingerprint:
             self._fingerprint = fingerprint
-            self._reload()
+            self._reload_soon()
+
+    def _reload_soon(self) -> None:
+        self._scheduler.schedule_after("config", SETTLE_FOR, self._reload)
 
     def _reload(self) -> None:
         """Load the config in a thread, because a secret may come from a slow program."""
-        if not self._loading:
+        if self._loading:
+            self._reload_soon()
+        else:
             self._loading = True
             self._work_queue.run_in_thread(self._try_load_config, self._on_config_loaded)
 

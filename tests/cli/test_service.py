@@ -2,6 +2,7 @@
 
 import os
 from contextlib import closing
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -68,6 +69,7 @@ def test_a_login_item_is_not_confused_with_what_a_shell_inherits(env, is_one):
 )
 def test_a_change_of_any_config_file_ends_the_wait(tmp_path, fix, monkeypatch):
     monkeypatch.setattr(service, "CONFIG_CHECK_EVERY_S", 0.01)
+    monkeypatch.setattr(service, "SETTLE_FOR", timedelta(0))
     monkeypatch.setattr(service, "sys", SimpleNamespace(platform="win32"))
     own = Paths(config_dir=tmp_path, state_dir=tmp_path / "state")
     own.config_file.write_text("[poll]\n")

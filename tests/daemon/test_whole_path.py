@@ -422,3 +422,39 @@ def test_a_hangup_reloads_the_config(home, server):
     until(lambda: "config loaded" in process.stderr.readline())
     process.terminate()
     assert process.wait(10) == 0
+
+
+RULE = '[[rule]]\nname = "{}"\nwhen = "claude.five_hour > 10%"\n'
+
+
+@pytest.mark.slow  # a real daemon, and real time in which files settle
+@pytest.mark.skipif(sys.platform != "linux", reason="kqueue reports other details")
+def test_an_edit_of_any_config_file_counts_while_the_daemon_is_idle(home, server):
+    process = home.start()
+    until(lambda: received(server))
+    folder = home.path / ".config/ai-usage-watcher"
+    dotfile, log = home.path / "dotfiles" / "linked.toml", home.path / ".local/state/ai-usage-watcher/watcher.log"
+
+    def save_by_rename():
+        (folder / "config.toml~").write_text((folder / "config.toml").read_text() + RULE.format("renamed"), "utf-8")
+        (folder / "config.toml~").replace(folder / "config.toml")
+
+    def link():
+        dotfile.parent.mkdir()
+        dotfile.write_text(RULE.format("linked"), "utf-8")
+        (folder / "rules/linked.toml").symlink_to(dotfile)
+
+    def counts(edit, rules):
+        edit()
+        until(lambda: log.read_text("utf-8").rpartition("config loaded: ")[2].startswith(f"{rules} rules"))
+
+    counts(lambda: home.config(RULES + RULE.format("in-place")), 3)
+    counts(save_by_rename, 4)
+    counts(lambda: ((folder / "rules").mkdir(), (folder / "rules/new.toml").write_text(RULE.format("new"), "utf-8")), 5)
+    counts(link, 6)
+    counts(lambda: dotfile.write_text(RULE.format("behind-a-link") + RULE.format("two"), "utf-8"), 7)
+    counts((folder / "rules/new.toml").unlink, 6)
+    checkout = [folder / f"rules/many-{number:02}.toml" for number in range(50)]
+    counts(lambda: [file.write_text(RULE.format(file.stem), "utf-8") for file in checkout], 56)
+    process.terminate()
+    assert process.wait(10) == 0

@@ -11,21 +11,22 @@ from types import FrameType
 
 from watcher import notifiers
 from watcher.cli import EXIT_BUSY
-from watcher.config.loader import ConfigFingerprint, fingerprint_config_files
+from watcher.config.loader import ConfigFingerprint, fingerprint_config_files, list_watched_paths
 from watcher.core.redaction import Redactor
 from watcher.core.routing import messages
-from watcher.daemon import CONFIG_ERROR_FACT, Daemon
+from watcher.daemon import CONFIG_ERROR_FACT, SETTLE_FOR, Daemon
 from watcher.errors import ConfigError
 from watcher.notifiers import NOTIFIERS, Channel
 from watcher.status.builder import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import clock, http, paths
 from watcher.system.environment import Environment, create_environment
+from watcher.system.files import FileWatch
 from watcher.system.lock import Lock
 from watcher.system.log import FileLog, Log
 from watcher.system.paths import Paths
 
-CONFIG_CHECK_EVERY_S = 30.0
+CONFIG_CHECK_EVERY_S = 30.0  # where the system does not say that a file has changed
 CHECK_WAIT_S = 30.0  # for a `check`, whose provider may be slow
 CHECK_INTERVAL_S = 0.2
 SHUTDOWN_TIMEOUT_S = 1.5  # after the signal; systemd and launchd wait for two seconds
@@ -70,7 +71,15 @@ def _create_daemon(
         store = Store(path, now=environment.clock.now(), memory_fallback=True)
         files = fingerprint_config_files(paths)  # before they are read: a fix in the meantime is a change
         try:
-            daemon = Daemon(paths=paths, environment=environment, store=store, log=log, redactor=redactor, lock=lock)
+            daemon = Daemon(
+                paths=paths,
+                environment=environment,
+                store=store,
+                log=log,
+                redactor=redactor,
+                lock=lock,
+                watches_files=True,
+            )
         except ConfigError as error:
             waits = _is_login_item(env)
             _report_config_error(str(error), store, log, environment, will_retry=waits)
@@ -108,11 +117,22 @@ def _is_login_item(env: Mapping[str, str]) -> bool:
 
 def _wait_for_config_change(paths: Paths, fingerprint: ConfigFingerprint) -> None:
     """Wait until the config's files change, or until SIGHUP says that they, or what they point to, are fixed."""
-    signalled = threading.Event()
+    changed, signalled = threading.Event(), threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        signalled.set()
+        changed.set()
+
     if sys.platform != "win32":
-        signal.signal(signal.SIGHUP, lambda _number, _frame: signalled.set())
-    while fingerprint_config_files(paths) == fingerprint and not signalled.wait(CONFIG_CHECK_EVERY_S):
-        pass
+        signal.signal(signal.SIGHUP, end)
+    watch = FileWatch(changed.set)
+    watch.set_paths(list_watched_paths(paths))
+    while fingerprint_config_files(paths) == fingerprint and not signalled.is_set():
+        changed.wait(CONFIG_CHECK_EVERY_S)
+        changed.clear()
+        watch.set_paths(list_watched_paths(paths))
+    watch.set_paths(())
+    signalled.wait(SETTLE_FOR.total_seconds())
 
 
 def _report_config_error(

@@ -114,6 +114,15 @@ def fingerprint_config_files(paths: Paths) -> ConfigFingerprint:
     return tuple(fingerprint)
 
 
+def list_watched_paths(paths: Paths) -> set[Path]:
+    """The folders and files where a change may be one of the config; a link counts with what it leads to."""
+    folder = next((each for each in (paths.config_dir, *paths.config_dir.parents) if each.is_dir()), paths.config_dir)
+    watched = {folder, paths.rules_dir, paths.providers_dir}
+    for path in (paths.config_file, *paths.rules_dir.glob("*.toml"), *paths.providers_dir.glob("*.toml")):
+        watched |= {path, path.resolve().parent}
+    return watched
+
+
 def load_providers(paths: Paths) -> list[Diagnostic]:
     """Put the person's own providers in force; returns every mistake in their files, which costs only the provider."""
     try:
