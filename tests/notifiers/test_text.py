@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from watcher.core.formatting import draw_bar
 from watcher.core.model import Severity
 from watcher.notifiers import base, discord, slack
 
@@ -39,7 +40,7 @@ def test_a_clipped_text_fits_and_is_a_start_of_the_whole(raw, limit, escape, mea
     ],
 )
 def test_a_bar_is_ten_blocks(percent, bar):
-    assert base.draw_bar(percent) == bar
+    assert draw_bar(percent, base.BAR_WIDTH) == bar
 
 
 def test_use_reads_as_in_the_title(message):

@@ -124,9 +124,12 @@ def parse_duration_option(option: str, text: str) -> timedelta:
 
 
 def write_private_file(path: Path, content: bytes) -> None:
-    """Write a file that, if it is new, only its owner can read. Raises OSError where it cannot be written."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
+    """Write a file that, if it is new, only its owner can read. Raises UsageError where it cannot be written."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}; give another place") from error
 
 
 def open_in_editor(path: Path, line: int = 1) -> None:

@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from watcher.cli import app
 from watcher.cli.charts import TimeRange, Track, build_segments, summarize_track
-from watcher.cli.charts.svg import Theme, get_colours
+from watcher.cli.charts.svg import Theme, format_colour_variables
 from watcher.cli.check import refresh_readings
 from watcher.cli.context import find_paths, load_effective_config, load_own_providers, open_store
 from watcher.cli.history import build_tracks
@@ -408,6 +408,5 @@ def render_page(nonce: str) -> bytes:
     """The page, with the colours of every other picture."""
     text = Path(__file__).with_name("dashboard.html").read_text("utf-8").replace("{nonce}", nonce)
     for theme in (Theme.LIGHT, Theme.DARK):
-        colours = "".join(f"--{name}:{value};" for name, value in get_colours(theme).items())
-        text = text.replace(f"{{{theme.value}}}", colours)
+        text = text.replace(f"{{{theme.value}}}", format_colour_variables(theme))
     return text.encode()

@@ -39,7 +39,7 @@ from watcher.core.engine.windows import get_used_percent, infer_length
 from watcher.core.formatting import clean_text
 from watcher.core.model import Command, CommandResult, Series, Transition
 from watcher.core.rules.rule import Rule
-from watcher.errors import ConfigError, UsageError, WatcherError
+from watcher.errors import ConfigError, WatcherError
 from watcher.providers.registry import PROVIDERS
 from watcher.status.document import format_json
 from watcher.storage.store import Store
@@ -335,7 +335,7 @@ def _format_row(track: Track, time_range: TimeRange, start: datetime, step: time
     at = format_timestamp(start, time_range.tz)
     return (
         at if step < timedelta(days=1) else at.rsplit(" ", 1)[0],
-        "" if most is None else _render_bar(most / track.scale_max),
+        "" if most is None else formatting.draw_bar(most / track.scale_max * 100, _BAR_WIDTH),
         _UNKNOWN_TEXT if most is None else track.format_value(most),
         ""
         if last is None or last.remaining is None or last.unit == "percent"
@@ -359,11 +359,6 @@ def _describe_resets(periods: Sequence[WindowPeriod]) -> str:
     spent = [period.used_percent for period in periods if period.used_percent is not None]
     after = f" after {', '.join(formatting.format_percent(each) for each in spent)}" if spent else ""
     return ("reset" if len(periods) == 1 else f"{len(periods)} resets") + after
-
-
-def _render_bar(fraction: float) -> str:
-    full = min(max(round(fraction * _BAR_WIDTH), 0), _BAR_WIDTH)
-    return "█" * full + "░" * (_BAR_WIDTH - full)
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------
@@ -392,10 +387,7 @@ def _write_picture(path: Path, tracks: Sequence[Track], time_range: TimeRange, t
         theme = Theme.LIGHT
     drawing = svg.render_svg(tracks, time_range, theme=theme, title=title)
     content = convert_to_png(drawing, environment.create_environment().run) if is_png else drawing.encode()
-    try:
-        write_private_file(path, content)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    write_private_file(path, content)
     click.echo(f"written: {path}", err=True)
 
 

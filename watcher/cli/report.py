@@ -7,20 +7,28 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from string import Template
 
 import click
 
 from watcher import __version__
 from watcher.cli import status_text
 from watcher.cli.charts import FULL_PERCENT, TimeRange, Track, format_dates, format_timestamp
-from watcher.cli.charts.svg import FONT_FAMILY, Markup, Theme, element, get_colours, make_chart_css, render_panel
+from watcher.cli.charts.svg import (
+    FONT_FAMILY,
+    Markup,
+    Theme,
+    element,
+    format_colour_variables,
+    make_chart_css,
+    render_panel,
+)
 from watcher.cli.context import find_paths, open_store, write_private_file
 from watcher.cli.history import build_tracks, format_series_name, get_provider_position
 from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
 from watcher.core.engine.timeline import AlertPeriod, WindowPeriod, build_alert_periods, mean_used_percent
 from watcher.core.model import AlertPhase, Series
-from watcher.errors import UsageError
 from watcher.providers.registry import PROVIDERS
 from watcher.status.builder import ConfigFacts, build_status
 from watcher.status.document import AccountStatus, WindowStatus
@@ -62,10 +70,7 @@ def report(days: int, output: str | None, *, opens: bool) -> None:
         sys.stdout.buffer.write(text.encode())
         return
     path = Path(output or f"ai-usage-{now.astimezone(time_range.tz):%Y-%m-%d}.html")
-    try:
-        write_private_file(path, text.encode())
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}; give another place with --output") from error
+    write_private_file(path, text.encode())
     click.echo(f"written: {path}", err=True)
     if opens and not open_in_browser(path.absolute().as_uri()):
         click.echo("no browser could be opened; open that file yourself", err=True)
@@ -276,36 +281,6 @@ _META = Markup(
 
 
 def _make_style_sheet() -> str:
-    light, dark = (
-        "".join(f"--{name}:{value};" for name, value in get_colours(theme).items())
-        for theme in (Theme.LIGHT, Theme.DARK)
-    )
-    return (
-        f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
-        f"*{{box-sizing:border-box}}"
-        f"body{{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 {FONT_FAMILY}}}"
-        "header,main,footer{max-width:60rem;margin:0 auto;padding:0 1.25rem}header{padding-top:2rem}"
-        "h1{margin:0;font-size:1.75rem}h2{margin:2.5rem 0 .75rem;font-size:1.25rem;overflow-wrap:anywhere}"
-        "h3{margin:0 0 .25rem;font-size:1rem;overflow-wrap:anywhere}"
-        "header p,footer,small,dt,.key{color:var(--muted)}.key{font-size:.875rem}"
-        "header p{margin:.25rem 0 1.25rem}small{font-weight:400}"
-        ".figures{list-style:none;display:flex;flex-wrap:wrap;gap:.75rem;margin:0;padding:0}"
-        ".figures li{flex:1 1 9rem;background:var(--card);border:1px solid var(--rule);border-radius:.6rem;"
-        "padding:.7rem .9rem;color:var(--muted);font-size:.875rem}"
-        ".figures b{display:block;color:var(--ink);font-size:1.35rem;overflow-wrap:anywhere}"
-        "article{background:var(--card);border:1px solid var(--rule);border-radius:.6rem;padding:1rem;margin:0 0 1rem}"
-        "svg{display:block;width:100%;min-width:34rem;height:auto}"
-        "dl{display:flex;flex-wrap:wrap;gap:.4rem 2rem;margin:.5rem 0 0}dt{font-size:.8rem}dd{margin:0}"
-        "details{margin-top:.75rem}summary{cursor:pointer;color:var(--line)}"
-        ".newest{direction:rtl}.newest>svg{direction:ltr}"  # begins scrolled to the right, without a script
-        ".wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}"
-        "th,td{text-align:left;padding:.35rem .75rem .35rem 0;border-bottom:1px solid var(--rule);vertical-align:top}"
-        "th{color:var(--muted);font-weight:600}"
-        ".n{text-align:right;white-space:nowrap;padding-right:2rem;font-variant-numeric:tabular-nums}"
-        ".badge{display:inline-block;border:1px solid currentColor;border-radius:1rem;padding:0 .55rem;"
-        "font-size:.75rem;line-height:1.4;margin-right:.4rem}"
-        ".problem{border-left:3px solid var(--critical);padding-left:.75rem;overflow-wrap:anywhere}"
-        "footer{padding-top:2rem;padding-bottom:2rem;font-size:.8rem}"
-        "@media print{article{break-inside:avoid}details>*{display:block}}"
-        f"{make_chart_css(Theme.AUTO)}"
-    )
+    light, dark = map(format_colour_variables, (Theme.LIGHT, Theme.DARK))
+    template = Template(Path(__file__).with_name("report.css").read_text("utf-8"))
+    return template.substitute(light=light, dark=dark, font=FONT_FAMILY, chart=make_chart_css(Theme.AUTO))

@@ -92,6 +92,13 @@ def format_percent(value: float) -> str:
     return f"{tenths:.1f} %"
 
 
+def draw_bar(percent: float, width: int) -> str:
+    """A percentage as a row of blocks: at least one where it is above 0, all where it is 100 or more."""
+    full = round(max(0.0, min(100.0, percent)) * width / 100)
+    full = max(full, 1) if percent > 0 else full
+    return "█" * full + "░" * (width - full)
+
+
 def format_number(value: "Decimal | float") -> str:
     """A number with thousands separators and at most two decimals: "1,234.5"."""
     from decimal import Decimal  # noqa: PLC0415 - a tenth of the time of a status line, which has no amount

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from watcher.core.formatting import clean_text, format_amount, format_percent
+from watcher.core.formatting import clean_text, draw_bar, format_amount, format_percent
 from watcher.core.model import (
     FIRING_EVENTS,
     Command,
@@ -223,6 +223,7 @@ GREEN = 0x2DA44E
 """For alerts that are resolved and windows that were reset."""
 
 APP_NAME = "AI usage watcher"
+BAR_WIDTH = 10
 
 
 def clip(
@@ -256,14 +257,6 @@ def count_utf8_bytes(text: str) -> int:
     return len(text.encode("utf-8", "replace"))
 
 
-def draw_bar(used_percent: float, width: int = 10) -> str:
-    """`used_percent` as a row of blocks: at least one where it is above 0, all where it is 100 or more."""
-    full = round(max(0.0, min(100.0, used_percent)) * width / 100)
-    if used_percent > 0 and full == 0:
-        full = 1
-    return "\u2588" * full + "\u2591" * (width - full)
-
-
 def get_colour(message: Message) -> int:
     """0xRRGGBB: green where the alert is over, else by severity."""
     return GREEN if message.event in {"resolved", "reset"} else SEVERITY_COLOURS[message.severity]
@@ -274,7 +267,7 @@ def format_usage(message: Message) -> str:
     return (
         ""
         if message.used_percent is None
-        else f"{draw_bar(message.used_percent)} {format_percent(message.used_percent)}"
+        else f"{draw_bar(message.used_percent, BAR_WIDTH)} {format_percent(message.used_percent)}"
     )
 
 

@@ -122,8 +122,7 @@ def format_swiftbar(document: Document, now: datetime) -> str:
             reset = "" if left is None else f", resets in {formatting.format_duration(left)}"
             text = f"{window['label'] or window['window']}: {_format_usage(window)}{reset}"
             if used is not None and not window["unlimited"]:
-                full = min(max(round(used / _FULL_PERCENT * _BAR_WIDTH), 0), _BAR_WIDTH)
-                text = f"{'█' * full}{'░' * (_BAR_WIDTH - full)} {text}"
+                text = f"{formatting.draw_bar(used, _BAR_WIDTH)} {text}"
             lines.append(_make_menu_item(text, window["severity"]))
             lines += _make_snooze_items(window["series"])
     actions = {"Ask now": ("status", "--refresh"), "Open the dashboard": ("dashboard",)}

@@ -112,6 +112,11 @@ def get_colours(theme: Theme) -> dict[str, str]:
     return {name: dark if theme is Theme.DARK else light for name, (light, dark) in COLOURS.items()}
 
 
+def format_colour_variables(theme: Theme) -> str:
+    """`--ink:#1f2328;...`: the colours of a theme as variables of a page."""
+    return "".join(f"--{name}:{value};" for name, value in get_colours(theme).items())
+
+
 # --- pictures -------------------------------------------------------------------------------------------------------
 
 
