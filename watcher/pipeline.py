@@ -134,25 +134,27 @@ def _load_alert_history(store: Store, config: Config, now: datetime) -> planner.
         if alert.phase is AlertPhase.FIRING and alert.rule in reported and alert.since is not None
     }
     counts: dict[tuple[str, str], int] = Counter()
-    told: set[tuple[str, str]] = set()
+    delivered: set[tuple[str, str]] = set()
     series = {alert.series for alert, _ in firing.values()}
     for channel, may_have_arrived, transition in store.outbox.load_history(series):
         counts[channel, transition.alert_id] += 1
         _, since = firing.get(transition.alert_id, (None, None))
         if since and may_have_arrived and transition.event in FIRING_EVENTS and transition.at >= since:
-            told.add((channel, transition.alert_id))
-    untold: dict[str, Transition] = {}
-    for alert_id in firing.keys() - {alert for _, alert in told}:
+            delivered.add((channel, transition.alert_id))
+    undelivered: dict[str, Transition] = {}
+    for alert_id in firing.keys() - {alert for _, alert in delivered}:
         alert, since = firing[alert_id]
         if since > now - KEEP_DELIVERIES:  # of older ones it is forgotten whether they were delivered
             for transition in store.alerts.load_transitions(since=since, rule=alert.rule):
                 if transition.series == alert.series and transition.event in {AlertEvent.FIRING, AlertEvent.ESCALATED}:
-                    occurrence = untold.get(alert_id, transition).occurrence
-                    untold[alert_id] = structs.replace(
+                    occurrence = undelivered.get(alert_id, transition).occurrence
+                    undelivered[alert_id] = structs.replace(
                         transition, event=AlertEvent.FIRING, occurrence=occurrence, since=since
                     )
     stopped = {stop.channel for stop in store.outbox.load_stops()}
-    return planner.AlertHistory(untold=tuple(untold.values()), told=told, counts=counts, stopped_channels=stopped)
+    return planner.AlertHistory(
+        undelivered=tuple(undelivered.values()), delivered=delivered, counts=counts, stopped_channels=stopped
+    )
 
 
 def correct_clock(store: Store, *, now: datetime) -> None:

@@ -44,7 +44,7 @@ class AgentError(WatcherError):
 
 
 class LoginItem(Struct, frozen=True, kw_only=True):
-    """What to run at login, and for whom. All paths are absolute."""
+    """What to run at login, and for which user. All paths are absolute."""
 
     argv: tuple[str, ...]
     home: Path

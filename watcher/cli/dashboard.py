@@ -187,7 +187,7 @@ def perform_action(action: str, paths: Paths, request: ActionRequest) -> str:
 
 
 class Audience:
-    """Which pages are open, and when nobody looks any more. Instants are monotonic seconds."""
+    """Which pages are open, and when none is visible any more. Instants are monotonic seconds."""
 
     def __init__(self, now_s: float) -> None:
         self._visible: dict[object, bool] = {}
@@ -240,7 +240,7 @@ class DashboardServer(ThreadingHTTPServer):
         self.server_name, self.server_port = HOST, self.server_address[1]
 
     def run(self) -> str:
-        """Serve until nobody looks any more. Returns why it ended."""
+        """Serve until no page is open or visible. Returns why it ended."""
         load_own_providers()
         for work in (self.serve_forever, self._publish_details):
             Thread(target=work, daemon=True).start()

@@ -102,7 +102,7 @@ def format_series_name(store: Store, series: Series, label: str) -> str:
 
 
 def get_provider_position(provider: str) -> int:
-    """Where a provider stands in the order of all; the last place if it is unknown."""
+    """The position of a provider in the order of all; the last one if it is unknown."""
     return list(PROVIDERS).index(provider) if provider in PROVIDERS else len(PROVIDERS)
 
 

@@ -80,7 +80,7 @@ def _format_limits(limits: dict[str, Any], now: datetime) -> list[str]:
         window = limits.get(key)
         window = window if isinstance(window, dict) else {}
         used, left = _parse_number(window.get("used_percentage")), _format_time_left(window.get("resets_at"), now)
-        if used is not None and used <= 100:  # noqa: PLR2004 - percent; an epoch stands here while there is no data
+        if used is not None and used <= 100:  # noqa: PLR2004 - percent; it is an epoch while there is no data
             parts.append(f"{name} {used:.0f}%" + (f" ({left})" if left else ""))
     return parts
 

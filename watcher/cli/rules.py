@@ -217,7 +217,7 @@ _MAX_CELL_WIDTHS = (10_000, 60, 48, 36)  # the widest cells with which the table
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each rule.")
 @click.option("--packs", is_flag=True, help="The packs of rules that are shipped, and where each is in force.")
 def list_rules(*, as_json: bool, packs: bool) -> None:
-    """List the rules in force: what fires each, what ends it, whom it notifies; or the shipped packs."""
+    """List the rules in force: what fires each, what ends it, its channels; or the shipped packs."""
     if packs:
         for line in format_columns(list(_list_packs())):
             click.echo(line)
@@ -661,7 +661,7 @@ def comment_out_rule(text: str, name: str, line: int) -> tuple[str, int]:
     """The text of a file with the rule that begins at `line` as comments, and the last line of the rule.
 
     Raises:
-        UsageError: its lines cannot be told from the others.
+        UsageError: its lines cannot be separated from the others.
     """
     lines = text.split("\n")
     end = next((i for i in range(line, len(lines)) if _NEXT_TABLE_PATTERN.match(lines[i])), len(lines))

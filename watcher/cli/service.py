@@ -105,7 +105,7 @@ def _acquire_lock(lock: Lock) -> None:
 
 
 def _is_login_item(env: Mapping[str, str]) -> bool:
-    """Whether systemd or launchd started this process, so that nobody sees it end.
+    """Whether systemd or launchd started this process, so that no person sees it end.
 
     If it ended on a mistake in the config, systemd would not start it again after the fix, and launchd would start it
     every half minute until then. Both name the started process in the environment, so a shell's copy does not match.

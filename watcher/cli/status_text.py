@@ -85,7 +85,7 @@ class StatusFormatter:
         return f"snoozed: {snooze.target} until {self.format_time(snooze.until) if snooze.until else 'the reset'}"
 
     def list_problems(self, document: StatusDocument) -> list[str]:
-        """What stands in the way of alerts, worst first; empty where nothing does."""
+        """What keeps alerts from arriving, worst first; empty where nothing does."""
         found = []
         if document.config_error:
             in_force = "the last good one is in force"

@@ -53,7 +53,7 @@ def wait(condition: str | None, provider: str | None, timeout: str | None, max_a
     \b
     Exit code:  0  it holds
                64  the condition makes no sense
-               69  nothing is known, and nobody polls
+               69  nothing is known, and nothing is polled
               124  --timeout has passed
 
     \b

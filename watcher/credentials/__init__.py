@@ -26,7 +26,7 @@ class Credential(Struct, frozen=True, kw_only=True):
 
     provider: str
     source_name: str  # for people, and stable across token renewals: "OpenCode", "Claude Code"
-    path: str  # the file, or what stands for it ("keychain:Claude Code-credentials", "env:NANOGPT_API_KEY")
+    path: str  # the file, or a name for another place ("keychain:Claude Code-credentials", "env:NANOGPT_API_KEY")
     token: str = ""  # access token or key; empty if only a refresh token or a local file is known
     refresh_token: str = ""  # used for Google only, in memory
     expires_at: datetime | None = None  # aware UTC; None: never, or unknown

@@ -214,7 +214,7 @@ def _parse_payload(text: str) -> dict[str, Any] | None:
 
 
 def _find_login(content: dict[str, Any], depth: int = 0) -> dict[str, Any] | None:
-    """The object that holds the token, at the top or under one of the known keys; None if nobody is signed in."""
+    """The object that holds the token, at the top or under one of the known keys; None if there is no login."""
     for name in _LOGIN_KEYS:
         if isinstance(content.get(name), dict):
             return get_mapping(content, name)

@@ -26,7 +26,7 @@ SIGN_IN_HINT = "run `codex login`"
 OPENCODE_PROVIDER_ID = "openai"
 VENDOR_DOMAINS = ("chatgpt.com", "openai.com")
 SERVER_KEYS = ("usage_url", "if_unknown")
-"""Keys of `Credential.extra`: the address of the usage, and whom to ask if it does not know the login."""
+"""Keys of `Credential.extra`: the address of the usage, and where to ask if it does not know the login."""
 _API_KEY_PREFIX = "sk-"
 
 

@@ -27,7 +27,7 @@ MAX_LABEL_LENGTH = 100
 MIN_RESEND, MAX_RESEND = timedelta(seconds=30), timedelta(minutes=3)
 MIN_LASTS, MAX_LASTS = timedelta(minutes=15), timedelta(days=7)
 RESET_MARGIN = timedelta(minutes=2)
-"""So long after a reset the next poll has said what became of the alert."""
+"""The time after a reset in which the next poll shows whether the alert still fires."""
 MISSED_BEATS = 4
 """An alert ends by itself after so many posts that did not come, but never before its window's reset."""
 
@@ -42,7 +42,7 @@ class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
     headers: Mapping[str, str] = field(default_factory=dict)  # added, for instance an Authorization
     labels: Mapping[str, str] = field(default_factory=dict)  # added to each alert, for routes
     resend: str = "1m"  # 30s to 3m
-    lasts: str = "24h"  # how long an alert without a reset outlives silence
+    lasts: str = "24h"  # how long an alert without a reset fires after the last post
 
     def __post_init__(self) -> None:
         if not self.urls:
@@ -74,7 +74,7 @@ class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
 
     @property
     def lasts_for(self) -> timedelta:
-        """How long an alert without a reset outlives silence."""
+        """How long an alert without a reset fires after the last post."""
         return parse_duration(self.lasts)
 
 
@@ -194,7 +194,7 @@ def format_receiver(url: str) -> str:
 
 
 def format_error(url: str, error: ProviderError) -> str:
-    """An error without the host, which stands before it."""
+    """An error without the host, which precedes it."""
     return str(error).removeprefix(f"{urlsplit(url).hostname}: ")
 
 
@@ -255,10 +255,10 @@ def send_test(message: Message, settings: Settings, send: base.Send) -> Delivery
         ends_at=message.at + TEST_FOR,
     )
     outcomes = [post_alerts(url, [alert], settings, send).outcome for url in settings.urls]
-    told = zip(settings.urls, outcomes, strict=True)
+    answers = zip(settings.urls, outcomes, strict=True)
     return DeliveryOutcome(
         delivered=all(outcome.delivered for outcome in outcomes),
-        detail="; ".join(f"{format_receiver(url)} {outcome.detail}" for url, outcome in told),
+        detail="; ".join(f"{format_receiver(url)} {outcome.detail}" for url, outcome in answers),
     )
 
 

@@ -38,7 +38,7 @@ SNOOZE, OPEN_PAGE = "snooze", "open"
 SettingsClass = type[Struct]
 
 MAX_RETRY_AFTER = timedelta(hours=24)
-"""As long as a delivery lives."""
+"""The lifetime of a delivery."""
 
 EX_TEMPFAIL = 75
 """Of sysexits.h: a command cannot do it now."""

@@ -58,8 +58,8 @@ def _is_same_account(one: Credential, other: Credential) -> bool:
 
 def _merge_credentials(first: Credential, second: Credential, now: datetime) -> Credential:
     expired = first.expires_at is not None and first.expires_at <= now
-    lives = second.expires_at is None or second.expires_at > now
-    used, spare = (second, first) if expired and lives else (first, second)
+    is_valid = second.expires_at is None or second.expires_at > now
+    used, spare = (second, first) if expired and is_valid else (first, second)
     return replace(
         used,
         account=_account_id(used) or _account_id(spare) or used.account or spare.account,

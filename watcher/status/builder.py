@@ -257,7 +257,7 @@ def compute_pace(reading: Reading, now: datetime) -> str | None:
 
 
 def _list_undelivered(store: Store, now: datetime) -> list[UndeliveredMessage]:
-    """What waits, and what was given up; an alert that is to be told again is listed once for a channel."""
+    """What waits, and what was given up; an alert that will be sent again is listed once for a channel."""
     waiting, dead = store.outbox.load(), store.outbox.load_finished(DeliveryState.DEAD, since=now - SHOW_DEAD_FOR)
     again = {(each.channel, transition.alert_id) for each in waiting for transition in each.transitions}
     given_up = [

@@ -36,7 +36,7 @@ class WindowStatus(Struct, frozen=True, kw_only=True):
     window_seconds: int | None
     stale: bool
     blocked: bool | None = None  # whether the provider refuses requests
-    primary: bool = False  # stands for its account in a status bar
+    primary: bool = False  # represents its account in a status bar
     unconfirmed: bool = False  # suspect: rules believe it only after a second reading confirms it
     projected_percent: float | None = None  # used at the reset if use goes on as in the last hours
     pace: str | None = None  # "ahead" of even use over the window (it may run dry), "on", "behind"
@@ -145,7 +145,7 @@ def format_json(document: Struct | Mapping[str, Any]) -> str:
 
 
 def update_status(document: StatusDocument, now: datetime) -> StatusDocument:
-    """The document with what the time alone changes: staleness, expired snoozes, a daemon that fell silent."""
+    """The document with what the time alone changes: staleness, expired snoozes, a daemon that stopped reporting."""
     seen = document.daemon_seen_at
     document = replace(
         document,

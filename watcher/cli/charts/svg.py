@@ -100,7 +100,7 @@ _COLOUR_CSS = Template(
 
 
 def make_chart_css(theme: Theme) -> str:
-    """The style rules of a picture, for an SVG that stands alone or for a page that holds several."""
+    """The style rules of a picture, for a separate SVG or for a page that holds several."""
     light, dark = (_COLOUR_CSS.substitute(get_colours(each)) for each in (Theme.LIGHT, Theme.DARK))
     if theme is Theme.AUTO:
         return f"{_LAYOUT_CSS}{light}@media(prefers-color-scheme:dark){{{dark}}}"

@@ -8,7 +8,7 @@ one reading through them.
     reset_detection   2. find each reading's episode, and whether to believe it
     metrics           3. compute the value of each field (with windows and forecast)
     matching          4. find the rules it affects, and whether their conditions hold
-    staleness         5. tell silence from sleep and outages; find the next moment to evaluate
+    staleness         5. distinguish missing readings from sleep and outages; find the next moment to evaluate
     state_machine     6. move each alert
     transitions       7. record transitions and decisions
 

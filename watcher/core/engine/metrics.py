@@ -32,8 +32,8 @@ class SeriesMetrics:
         state: of the series.
         now: the instant.
         use_last_reading: whether the last believed reading counts although the last poll gave none, as it must for a
-            rule about missing readings ("was at 90 % when it went silent"). Never past the boundary.
-        not_polled: whether no poll was due lately, so that silence means nothing.
+            rule about missing readings ("was at 90 % when its readings ended"). Never past the boundary.
+        not_polled: whether no poll was due lately, so that a missing reading means nothing.
     """
 
     __slots__ = ("_values", "not_polled", "now", "state", "use_last_reading")

@@ -1,7 +1,7 @@
-"""When silence means something: suspended machines, overdue and gone series, outages, and when to evaluate next.
+"""What missing readings mean: suspended machines, overdue and gone series, outages, and when to evaluate next.
 
-Silence counts only while providers are polled: after sleep or a shutdown, no rule takes the gap for a provider's
-silence. When no provider can be reached, this machine is offline, and one alert of a rule reports that for all.
+They count only while providers are polled: after sleep or a shutdown, no rule takes the gap for a provider that does
+not answer. When no provider can be reached, this machine is offline, and one alert of a rule reports that for all.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator

@@ -66,11 +66,11 @@ class SeriesState(Struct, frozen=True, kw_only=True):
     polled_at: datetime  # the last poll of its account
     every: timedelta = timedelta(0)  # the usual polling interval then
     retry_at: datetime | None = None  # no poll before
-    resumed_at: datetime | None = None  # end of the last suspension (sleep): earlier silence does not count
+    resumed_at: datetime | None = None  # end of the last suspension (sleep): earlier gaps do not count
     error: str | None = None  # of the last poll; None: it was answered
     error_kind: str | None = None
     failing_since: datetime | None = None
-    switched_away: bool = False  # another account is signed in where this one was: its silence means nothing
+    switched_away: bool = False  # another account is signed in where this one was: its missing readings mean nothing
     was_used: bool = False  # some believed reading was above 0
     gone: bool = False  # no answer held it for so long that its alerts were closed
 

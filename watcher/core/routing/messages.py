@@ -152,7 +152,7 @@ def compose_digest(  # noqa: PLR0913 - a digest's parts, two of them named
 ) -> Message:
     """One message for several alerts, a line for each; the most severe of those that last come first.
 
-    `about` has each alert's transitions together. `heading` stands before the counts: "After quiet hours".
+    `about` has each alert's transitions together. `heading` precedes the counts: "After quiet hours".
     """
     alerts = [tuple(transitions) for _, transitions in groupby(about, key=lambda transition: transition.alert_id)]
     alerts.sort(key=lambda each: -each[-1].severity.rank if each[-1].event in FIRING_EVENTS else 1)

@@ -4,7 +4,7 @@ A delivery is retried for a day. The wait doubles from 10 s to half an hour, and
 machines do not come back at one instant. What the receiver asks for (`Retry-After`) is cut short only for one attempt
 before the message expires.
 
-A permanent refusal stops the channel, and a person has to fix it. The message waits for that too, as long as it lives:
+A permanent refusal stops the channel, and a person has to fix it. The message waits for that too, until it expires:
 if the config gets a new address within the day, nothing is lost.
 
 The fate of an attempt can be unknown, and stays so when a later one is refused. From a network that is a reason to
@@ -47,7 +47,7 @@ _MAX_DOUBLINGS = 12  # the longest wait is reached long before; more would overf
 
 
 def apply_outcome(delivery: Delivery, outcome: DeliveryOutcome, now: datetime, jitter: float) -> Delivery:
-    """The delivery as it stands after one attempt.
+    """The delivery after one attempt.
 
     Args:
         delivery: the one that was attempted.
@@ -82,7 +82,7 @@ def apply_outcome(delivery: Delivery, outcome: DeliveryOutcome, now: datetime, j
     waiting = structs.replace(waiting, last_response=detail, next_attempt_at=next_at)
     if next_at < delivery.expires_at:
         return waiting
-    if len(delivery.transitions) > 1:  # of a digest only the older part dies, in `planner.plan_release`
+    if len(delivery.transitions) > 1:  # of a digest only the older part expires, in `planner.plan_release`
         return structs.replace(waiting, in_doubt=False)
     return mark_dead(waiting)
 
@@ -104,7 +104,7 @@ def mark_dead(delivery: Delivery) -> Delivery:
 
 
 def correct_clock(delivery: Delivery, now: datetime) -> Delivery:
-    """The delivery without what was noted while the clock was ahead: waits and lives are as long as they were."""
+    """The delivery without what was noted while the clock was ahead: waits and lifetimes are as long as they were."""
     ahead = max(delivery.created_at, delivery.attempted_at or delivery.created_at) - now
     if ahead <= timedelta(0):
         return delivery
@@ -194,7 +194,7 @@ def create_notice(  # noqa: PLR0913 - likewise
     severity: Severity = Severity.WARNING,
     mute: Mute | None = None,
 ) -> Delivery:
-    """A new delivery of something that the watcher says of itself."""
+    """A new delivery about the watcher itself."""
     message = messages.compose_notice(key, title, body, now, severity)
     return create_delivery(key, channel, now, reason=reason, message=message, mute=mute)
 
@@ -380,7 +380,7 @@ class OutboxChanges:
         return list(dict.fromkeys(row.delivery.channel for row in self._find_rows(alert)))
 
     def _find_unread(self, channel: str, alert: str) -> list[Row]:
-        """The rows that surely nobody has read: openings, and all that follows an unread beginning.
+        """The rows that surely did not arrive: openings, and all that follows an unread beginning.
 
         A refused attempt leaves its row unread although later ones were queued behind it in the meantime.
         """
@@ -453,7 +453,7 @@ class OutboxChanges:
         )
 
     def _withdraw(self, channel: str, alert: str, reason: str) -> Row | None:
-        """Withdraw what nobody has read of an alert. Returns the first row that was about nothing else, to be reused.
+        """Withdraw what surely did not arrive. Returns the first row that was about nothing else, to be reused.
 
         `reason` is empty where the message that follows says it too. None where another row of the alert stays
         behind it: that one would get ahead of the new message.

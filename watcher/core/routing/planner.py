@@ -97,7 +97,7 @@ def count_alerts(rows: Sequence[Row]) -> int:
 
 
 def merge_into_digest(changes: OutboxChanges, rows: Sequence[Row], reason: str) -> None:
-    """Replace rows of a channel by one digest, which waits as long as they had to and lives as long as the oldest."""
+    """Replace rows of a channel by one digest, which waits as long as they had to and expires with the oldest."""
     about = [transition for row in rows for transition in row.transitions]
     before = [row.delivery for row in rows]
     for row in rows:
@@ -200,10 +200,10 @@ class OutboxPlan(Struct, frozen=True, kw_only=True):
 class AlertHistory(Struct, frozen=True, kw_only=True):
     """What became of the messages about the alerts that fire."""
 
-    untold: tuple[Transition, ...] = ()  # the beginnings that were delivered on no channel
-    told: Collection[tuple[str, str]] = ()  # (channel, alert) of those that were, or may have been
+    undelivered: tuple[Transition, ...] = ()  # the beginnings that were delivered on no channel
+    delivered: Collection[tuple[str, str]] = ()  # (channel, alert) of those that were, or may have been
     counts: Mapping[tuple[str, str], int] = {}  # (channel, alert) -> deliveries of any state
-    stopped_channels: Collection[str] = ()  # they are told what fires when they are used again
+    stopped_channels: Collection[str] = ()  # they get what fires when they are used again
 
 
 def plan_deliveries(  # noqa: PLR0913, PLR0917 - the contract of the pipeline; the rare ones are named
@@ -334,8 +334,8 @@ def _expire_deliveries(changes: OutboxChanges) -> None:
 
 
 def _follow_routes(changes: OutboxChanges, history: AlertHistory, latest_readings: Mapping[Series, Reading]) -> None:
-    """Move beginnings that wait on a channel which their route no longer has, and queue those that nobody was told."""
-    wanted: dict[str, Transition] = {transition.alert_id: transition for transition in history.untold}
+    """Move beginnings that wait on a channel outside of their route, and queue those that were never delivered."""
+    wanted: dict[str, Transition] = {transition.alert_id: transition for transition in history.undelivered}
     for row in tuple(changes.rows):
         for alert, about in tuple(row.about.items()) if row.is_open and not row.delivery.in_doubt else ():
             channels = changes.list_usable_channels(about[-1])
@@ -348,15 +348,15 @@ def _follow_routes(changes: OutboxChanges, history: AlertHistory, latest_reading
     for alert, transition in wanted.items():
         present = _refresh_transition(transition, latest_readings, changes.now, redated=True)
         for channel in changes.list_usable_channels(transition):
-            is_told = (channel, alert) in history.told or changes.is_waiting(alert, channel)
-            if not is_told and channel not in history.stopped_channels:
+            is_known = (channel, alert) in history.delivered or changes.is_waiting(alert, channel)
+            if not is_known and channel not in history.stopped_channels:
                 earlier = history.counts.get((channel, alert), 0)
                 key = f"{transition.key}|{earlier + 1}" if earlier else transition.key
                 mute = changes.find_mute(present)
                 row = changes.add(
                     create_delivery(key, channel, changes.now, reason="late", about=(present,), mute=mute)
                 )
-                if earlier and transition in history.untold:  # it failed for a day: go on as slowly
+                if earlier and transition in history.undelivered:  # it failed for a day: go on as slowly
                     row.update(attempts=ATTEMPTS_BEFORE_MAX_WAIT)
 
 

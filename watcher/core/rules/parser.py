@@ -193,7 +193,7 @@ class _Parser:
         return token
 
     def parse_all(self, left_operand: _ParsedNode | None = None) -> _ParsedNode:
-        """The whole text as one condition; `left_operand` stands before the text if it is given.
+        """The whole text as one condition; `left_operand` precedes the text if it is given.
 
         Raises:
             ExpressionError: it is no condition.

@@ -2,7 +2,7 @@
 
 Observed only; last checked 2026-11-28. Needs the login of Antigravity 2.x or `agy`, which asks Google's daily host
 (`retrieveUserQuotaSummary` is the true quota), or else no secret: Antigravity's file `state.vscdb` is only read
-(`cache`). If nobody is signed in there, Google is asked for the same account of `antigravity-accounts.json`. With
+(`cache`). If there is no login in it, Google is asked for the same account of `antigravity-accounts.json`. With
 `source = "server"` or `"auto"` the running language server is asked first (`server`).
 """
 
@@ -171,7 +171,7 @@ UNUSED_BELOW_PERCENT = 0.1  # a model with less use counts as full, which is unk
 
 
 def add_account(cache: Credential, host_info: HostInfo, path: str | None) -> Credential:
-    """The cache's login with the refresh token of the same account; of the active one if the cache names nobody."""
+    """The cache's login with the refresh token of the same account; of the active one if the cache names no account."""
     try:
         found = gemini.find_in_accounts(host_info, path, ANTIGRAVITY_POOLS)
     except ProviderError as error:
