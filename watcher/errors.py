@@ -6,7 +6,8 @@
     |-- UsageError             the user, at the command line               exit 64
     |-- ConfigError            the user: file, line, key, what is valid    exit 78
     |-- StoreError             the user: disk, permissions, a damaged database
-    |   `-- NoReadingsError      no one: nothing was polled on this machine  exit 69
+    |   |-- NoReadingsError      no one: nothing was polled on this machine  exit 69
+    |   `-- TooNewError          the user: the database of a newer version   exit 78
     `-- ProviderError          has a ``kind`` (as in `status --json`)
         |-- NotSignedInError     the user: sign in
         |-- ExpiredError         the user: sign in again
@@ -54,6 +55,10 @@ class StoreError(WatcherError):
 
 class NoReadingsError(StoreError):
     """There is no database yet."""
+
+
+class TooNewError(StoreError):
+    """A newer version of this program wrote the database; starting again does not help, upgrading does."""
 
 
 class ProviderError(WatcherError):

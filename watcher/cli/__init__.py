@@ -61,7 +61,10 @@ EXIT_CODES = (
     ),
     (EXIT_SOFTWARE, "a defect of this program: one line says where, -v shows the traceback"),
     (EXIT_BUSY, "`run`: a watcher is running already"),
-    (EXIT_CONFIG, "the config, a rule file or a provider's file has a mistake: file, line and caret are shown"),
+    (
+        EXIT_CONFIG,
+        "the config, a rule file or a provider's file has a mistake, with its line; or the database has a newer format",
+    ),
     (EXIT_INTERRUPTED, "interrupted with Ctrl-C"),
 )
 """Every exit code and what it means: the table of `watcher help exit-codes`."""

@@ -24,9 +24,14 @@ from watcher.cli import (
     EXIT_USAGE,
 )
 from watcher.cli.output import get_output_width, wrap_line
-from watcher.errors import ConfigError, NoReadingsError, UsageError, WatcherError
+from watcher.errors import ConfigError, NoReadingsError, TooNewError, UsageError, WatcherError
 
-_EXIT_CODES_BY_ERROR = {ConfigError: EXIT_CONFIG, UsageError: EXIT_USAGE, NoReadingsError: EXIT_UNAVAILABLE}
+_EXIT_CODES_BY_ERROR = {
+    ConfigError: EXIT_CONFIG,
+    UsageError: EXIT_USAGE,
+    NoReadingsError: EXIT_UNAVAILABLE,
+    TooNewError: EXIT_CONFIG,
+}
 """Exit codes by class of error; all others are 1."""
 
 _OUTPUT_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}

@@ -18,9 +18,10 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from watcher.errors import NoReadingsError, StoreError
+from watcher.errors import NoReadingsError, StoreError, TooNewError
 from watcher.storage import records
 from watcher.system.files import (
+    NO_BLOCK,
     describe_write_error,
     make_private_folder,
     open_private_file,
@@ -221,7 +222,7 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         try:
             make_private_folder(self.path.parent)
-            descriptor = open_private_file(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0))
+            descriptor = open_private_file(self.path, os.O_RDWR | os.O_CREAT | NO_BLOCK)
             try:
                 status = os.fstat(descriptor)
                 require_regular_file(self.path, status)
@@ -274,8 +275,8 @@ class Database:
     def _make_no_readings_error(self) -> NoReadingsError:
         return NoReadingsError(f"no readings yet in {self.path.parent}: run `watcher run` or `watcher check` first")
 
-    def _make_too_new_error(self, version: int) -> StoreError:
-        return StoreError(
+    def _make_too_new_error(self, version: int) -> TooNewError:
+        return TooNewError(
             f"{self.path} was written by a newer version of this program (its format is {version}, this one"
             f" knows {FORMAT}): upgrade ai-usage-watcher, or move the file away to start again"
         )

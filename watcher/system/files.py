@@ -14,7 +14,10 @@ from pathlib import Path
 from shlex import quote
 from typing import BinaryIO
 
-_READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+if sys.platform == "win32":
+    _READ_FLAGS, _NO_FOLLOW, NO_BLOCK = os.O_RDONLY | os.O_BINARY, 0, 0
+else:
+    _READ_FLAGS, _NO_FOLLOW, NO_BLOCK = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, os.O_NOFOLLOW, os.O_NONBLOCK
 READ_TIMEOUT_S = 10.0
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -76,7 +79,7 @@ def open_private_file(path: str | Path, flags: int) -> int:
     Raises:
         OSError: it cannot be opened, or is a link.
     """
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    return os.open(path, flags | _NO_FOLLOW, 0o600)
 
 
 def describe_write_error(path: Path, error: OSError) -> str:
