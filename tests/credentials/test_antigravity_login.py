@@ -3,9 +3,11 @@
 import base64
 import json
 import os
+import sys
 from datetime import UTC, datetime
 
 import pytest
+from msgspec import structs
 
 from watcher.core.model import CommandResult
 from watcher.credentials import HostInfo, antigravity
@@ -76,7 +78,7 @@ def test_each_system_s_own_tool_is_asked_within_two_seconds(tmp_path, platform, 
     assert commands == [(argv, 2.0)]  # the second look uses the first answer
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a shell script")
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
 def test_a_keyring_tool_on_path_is_run(tmp_path, monkeypatch):
     tool = tmp_path / "secret-tool"
     tool.write_text(f"#!/bin/sh\n[ \"$*\" = 'lookup service gemini username antigravity' ] && echo '{TEXT}'\n")
@@ -117,9 +119,17 @@ def test_a_broken_value_in_the_keyring_is_one_line(tmp_path):
         antigravity.find_own_login(machine(tmp_path, answer("junk")))
 
 
-def test_on_windows_the_keyring_is_not_read_and_that_is_said_if_agy_is_there(tmp_path):
+@pytest.mark.parametrize("held", [TEXT.encode(), UTF16, b"go-keyring-base64:" + base64.b64encode(TEXT.encode())])
+def test_on_windows_the_credential_manager_is_the_keyring(tmp_path, held):
+    entries = {"gemini:antigravity": held}
+    around = structs.replace(machine(tmp_path, None, "win32"), read_credential=lambda name: entries.get(name, b""))
+    (found,) = antigravity.find_own_login(around)
+    assert (found.token, found.path) == ("ya29.a", "keyring:gemini/antigravity")
+
+
+def test_on_windows_the_token_file_is_the_login_without_an_entry(tmp_path):
     around = machine(tmp_path, None, "win32")
     assert antigravity.find_own_login(around) == []
-    (tmp_path / antigravity.TOKEN_FILE).parent.mkdir(parents=True)
-    with pytest.raises(UnusableSourceError, match="Windows Credential Manager is not read"):
-        antigravity.find_own_login(around)
+    path = write_token_file(tmp_path, TEXT.encode())
+    (found,) = antigravity.find_own_login(around)
+    assert (found.path, found.token) == (str(path), "ya29.a")

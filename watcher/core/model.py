@@ -259,6 +259,7 @@ class HostInfo(Struct, frozen=True, kw_only=True):
     read_database: Callable[[DatabaseQuery], QueryResult]  # for OpenCode 2 and Antigravity
     force_refresh: bool = False  # a token was just refused: do not rely on what a Keychain gave a minute ago
     proc_path: Path | None = None  # Linux's /proc; None: running programs are not searched for files
+    read_credential: Callable[[str], bytes] = lambda _target: b""  # of the Windows Credential Manager; empty: none
 
 
 # --- alerts ---

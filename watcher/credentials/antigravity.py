@@ -154,6 +154,7 @@ KEYRING_COMMANDS = {
     "darwin": ("/usr/bin/security", "find-generic-password", "-s", "gemini", "-a", "antigravity", "-w"),
     "linux": ("secret-tool", "lookup", "service", "gemini", "username", "antigravity"),
 }
+WINDOWS_CREDENTIAL = "gemini:antigravity"  # as go-keyring names a generic credential
 KEYRING_TIMEOUT_S = 2.0
 KEYRING_TTL_S = 60.0
 KEYRING_REFUSED_TTL_S = 6 * 3600.0
@@ -173,16 +174,10 @@ def find_own_login(host_info: HostInfo) -> list[Credential]:
 
 
 def _find_in_keyring(host_info: HostInfo) -> list[Credential]:
-    command = KEYRING_COMMANDS.get("linux" if host_info.platform.startswith("linux") else host_info.platform)
-    if command is None:
-        folder = (host_info.home / TOKEN_FILE).parent
-        if folder.exists() and not (host_info.home / TOKEN_FILE).exists():
-            raise NotSignedInError(
-                "Antigravity: the Windows Credential Manager is not read for its login:"
-                ' set source = "auto" under [providers.antigravity] and keep Antigravity or `agy` open'
-            )
-        return []
-    text = _read_keyring(host_info, command)
+    if host_info.platform == "win32":
+        text = files.decode_text(host_info.read_credential(WINDOWS_CREDENTIAL))
+    else:
+        text = _read_keyring(host_info, KEYRING_COMMANDS["darwin" if host_info.platform == "darwin" else "linux"])
     content = files.decode_keyring_json(text)
     if text and not content:
         raise NotSignedInError(f"Antigravity: its login in the keyring cannot be read: {OWN_SIGN_IN_HINT}")

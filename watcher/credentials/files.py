@@ -170,16 +170,17 @@ def decode_keyring_json(text: str) -> dict[str, Any]:
     text = text.replace("\0", "").lstrip("\ufeff\ufffd").strip()  # UTF-16 that was read as UTF-8
     try:
         if re.fullmatch(r"([0-9a-fA-F]{2})+", text):
-            text = _decode_text(bytes.fromhex(text))
+            text = decode_text(bytes.fromhex(text))
         if text.startswith("go-keyring-base64:"):
-            text = _decode_text(binascii.a2b_base64(text.partition(":")[2]))
+            text = decode_text(binascii.a2b_base64(text.partition(":")[2]))
         value = json.loads(text, strict=False)
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
-def _decode_text(data: bytes) -> str:
+def decode_text(data: bytes) -> str:
+    """The text of a keyring's bytes, in UTF-8 or UTF-16LE."""
     return data.decode("utf-16-le" if b"\0" in data else "utf-8", "replace").lstrip("\ufeff").strip()
 
 

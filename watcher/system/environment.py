@@ -87,4 +87,14 @@ def read_host_info() -> HostInfo:
         run_command=process.run_command,
         read_database=foreign_databases.read_database,
         proc_path=Path("/proc"),
+        read_credential=_read_credential,
     )
+
+
+def _read_credential(target: str) -> bytes:
+    if sys.platform == "win32":
+        from watcher.system import windows  # noqa: PLC0415 - not on other systems
+
+        return windows.read_credential(target)
+    else:  # noqa: RET505 - mypy calls a line after it unreachable on Windows
+        return b""

@@ -1,0 +1,164 @@
+"""What only the libraries of Windows do: wake another process, notice sleep, read access lists and credentials.
+
+Other systems never import it: each caller asks `sys.platform` first.
+"""
+
+import ctypes
+import sys
+from collections.abc import Callable
+from ctypes import wintypes
+from pathlib import Path
+from threading import Thread
+
+assert sys.platform == "win32"  # noqa: S101 - for mypy, which skips the rest elsewhere
+
+_kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+_security = ctypes.WinDLL("advapi32", use_last_error=True)
+_kernel.CreateEventW.restype = _kernel.OpenEventW.restype = _kernel.GetCurrentProcess.restype = wintypes.HANDLE
+_kernel.WaitForSingleObject.argtypes = wintypes.HANDLE, wintypes.DWORD
+_kernel.SetEvent.argtypes = _kernel.CloseHandle.argtypes = (wintypes.HANDLE,)
+_kernel.LocalFree.argtypes = (ctypes.c_void_p,)
+_security.OpenProcessToken.argtypes = wintypes.HANDLE, wintypes.DWORD, ctypes.c_void_p
+
+_EVENT_MODIFY_STATE = 0x0002
+_INFINITE = 0xFFFFFFFF
+_CTRL_C_AND_BREAK = (0, 1)
+_SE_FILE_OBJECT, _ACCESS_LIST, _SDDL_REVISION = 1, 0x4, 1
+_TOKEN_QUERY, _TOKEN_USER, _MAX_TOKEN_USER_BYTES = 0x0008, 1, 256
+_CRED_TYPE_GENERIC = 1
+
+
+# --- signals ----------------------------------------------------------------------------------------------------------
+
+_kept: list[object] = []  # a callback that the console may still call
+
+
+def call_on_wake(process_id: int, callback: Callable[[], None]) -> None:
+    """Call `callback`, in a thread, each time another process calls `wake_process` with this process' id."""
+    event = _kernel.CreateEventW(None, False, False, _name_wake_event(process_id))  # noqa: FBT003 - resets itself, unset
+
+    def wait() -> None:
+        while event and _kernel.WaitForSingleObject(event, _INFINITE) == 0:
+            callback()
+
+    Thread(target=wait, daemon=True).start()
+
+
+def wake_process(process_id: int) -> bool:
+    """Set the event of that process, as SIGUSR1 does elsewhere; False if it waits for none."""
+    event = _kernel.OpenEventW(_EVENT_MODIFY_STATE, False, _name_wake_event(process_id))  # noqa: FBT003 - not inherited
+    if not event:
+        return False
+    is_set = bool(_kernel.SetEvent(event))
+    _kernel.CloseHandle(event)
+    return is_set
+
+
+def _name_wake_event(process_id: int) -> str:
+    """`Global`: the command may run in another session, such as one over ssh."""
+    return f"Global\\ai-usage-watcher-wake-{process_id}"
+
+
+def call_on_interrupt(callback: Callable[[], None]) -> None:
+    """Call `callback`, in a thread, on Ctrl-C and Ctrl-Break.
+
+    Python's own handler runs in the main thread, and up to Python 3.12 not before a wait there ends: minutes later.
+    """
+
+    def handle(kind: int) -> bool:
+        if kind in _CTRL_C_AND_BREAK:
+            callback()
+            return True
+        return False
+
+    handler = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)(handle)
+    _kept.append(handler)
+    _kernel.SetConsoleCtrlHandler(handler, True)  # noqa: FBT003 - add
+
+
+# --- the clock --------------------------------------------------------------------------------------------------------
+
+
+def read_unbiased_time_s() -> float:
+    """Seconds since the start of the system, without those in which it slept; Python's monotonic clock counts both."""
+    ticks = ctypes.c_ulonglong()
+    _kernel.QueryUnbiasedInterruptTime(ctypes.byref(ticks))
+    return ticks.value / 10_000_000  # 100 ns each
+
+
+# --- access lists and credentials -------------------------------------------------------------------------------------
+
+
+def read_access_list(path: Path) -> str:
+    """A file's access list in SDDL, such as `D:(A;;FA;;;SY)`: the same in every language.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    descriptor, text = ctypes.c_void_p(), ctypes.c_wchar_p()
+    code = _security.GetNamedSecurityInfoW(
+        str(path), _SE_FILE_OBJECT, _ACCESS_LIST, None, None, None, None, ctypes.byref(descriptor)
+    )
+    if code:
+        raise ctypes.WinError(code)
+    try:
+        if not _security.ConvertSecurityDescriptorToStringSecurityDescriptorW(
+            descriptor, _SDDL_REVISION, _ACCESS_LIST, ctypes.byref(text), None
+        ):
+            raise ctypes.WinError(ctypes.get_last_error())
+        return text.value or ""
+    finally:
+        _kernel.LocalFree(ctypes.cast(text, ctypes.c_void_p))
+        _kernel.LocalFree(descriptor)
+
+
+def read_user_sid() -> str:
+    """The security identifier of this process' user, such as `S-1-5-21-1-2-3-1001`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    token, text, size = wintypes.HANDLE(), ctypes.c_wchar_p(), wintypes.DWORD()
+    user = (ctypes.c_void_p * (_MAX_TOKEN_USER_BYTES // 8))()  # begins with a pointer to the identifier
+    if not _security.OpenProcessToken(_kernel.GetCurrentProcess(), _TOKEN_QUERY, ctypes.byref(token)):
+        raise ctypes.WinError(ctypes.get_last_error())
+    try:
+        if not (
+            _security.GetTokenInformation(token, _TOKEN_USER, user, _MAX_TOKEN_USER_BYTES, ctypes.byref(size))
+            and _security.ConvertSidToStringSidW(ctypes.c_void_p(user[0]), ctypes.byref(text))
+        ):
+            raise ctypes.WinError(ctypes.get_last_error())
+        return text.value or ""
+    finally:
+        _kernel.LocalFree(ctypes.cast(text, ctypes.c_void_p))
+        _kernel.CloseHandle(token)
+
+
+class _Credential(ctypes.Structure):
+    """`CREDENTIALW` of wincred.h."""
+
+    _fields_ = (
+        ("flags", wintypes.DWORD),
+        ("type", wintypes.DWORD),
+        ("target_name", wintypes.LPWSTR),
+        ("comment", wintypes.LPWSTR),
+        ("last_written", wintypes.FILETIME),
+        ("blob_size", wintypes.DWORD),
+        ("blob", ctypes.POINTER(ctypes.c_char)),
+        ("persist", wintypes.DWORD),
+        ("attribute_count", wintypes.DWORD),
+        ("attributes", ctypes.c_void_p),
+        ("target_alias", wintypes.LPWSTR),
+        ("user_name", wintypes.LPWSTR),
+    )
+
+
+def read_credential(target: str) -> bytes:
+    """What the Credential Manager keeps under that name; empty if there is nothing, or no logon session has it."""
+    found = ctypes.POINTER(_Credential)()
+    if not _security.CredReadW(target, _CRED_TYPE_GENERIC, 0, ctypes.byref(found)):
+        return b""
+    try:
+        return ctypes.string_at(found.contents.blob, found.contents.blob_size)
+    finally:
+        _security.CredFree(found)
