@@ -414,7 +414,7 @@ class Daemon:
         self._store.save_fact("heartbeat", "running", now)
         if self._lock is not None:
             self._lock.renew()
-        self._dispatcher.release_deliveries()  # another process may have ended a snooze, and signals may not exist
+        self._dispatcher.release_deliveries()  # another process may have ended a snooze, and its signal was lost
 
     def _delete_old_records(self) -> None:
         now = self._environment.clock.now()

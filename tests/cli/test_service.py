@@ -1,6 +1,7 @@
 """The daemon's process where it cannot start: one notification, however often a login item starts it."""
 
 import os
+import sys
 from contextlib import closing
 from datetime import timedelta
 from types import SimpleNamespace
@@ -48,7 +49,7 @@ def test_status_shows_why_it_did_not_start(refuse):
     ("env", "is_one"),
     [
         ({"SYSTEMD_EXEC_PID": str(os.getpid())}, True),
-        ({"SYSTEMD_EXEC_PID": str(os.getppid()), "INVOCATION_ID": "x"}, False),  # a shell within some unit
+        ({"SYSTEMD_EXEC_PID": str(os.getpid() + 1), "INVOCATION_ID": "x"}, False),  # a shell within some unit
         ({"XPC_SERVICE_NAME": "io.github.ai-usage-watcher"}, True),
         ({"XPC_SERVICE_NAME": "application.com.apple.Terminal"}, False),
         ({}, False),
@@ -56,6 +57,11 @@ def test_status_shows_why_it_did_not_start(refuse):
 )
 def test_a_login_item_is_not_confused_with_what_a_shell_inherits(env, is_one):
     assert service._is_login_item(env) is is_one
+
+
+def test_a_process_without_a_standard_error_is_a_login_item_of_windows(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert service._is_login_item({})
 
 
 @pytest.mark.parametrize(

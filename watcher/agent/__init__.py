@@ -8,13 +8,13 @@ Every path is absolute and belongs to the environment that the command ran from.
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from shlex import join
 from typing import Protocol
 
 from msgspec import Struct, field
 
 from watcher.core.model import Command, CommandResult
 from watcher.errors import WatcherError
+from watcher.system.process import format_command
 
 CHECK_EVERY = timedelta(milliseconds=250)
 MAX_CHECKS = 40  # ten seconds: launchd gives a job five to stop, then kills it
@@ -156,7 +156,7 @@ class RunProgram(Struct, frozen=True):
     hint: str = ""  # what to do if it fails
 
     def __str__(self) -> str:
-        return f"run {join(self.argv)}"
+        return f"run {format_command(*self.argv)}"
 
     def perform(self, run: Run, wait: Wait, env: Mapping[str, str]) -> None:
         """Raises `AgentError` if it fails and may not."""
@@ -167,7 +167,7 @@ class RunProgram(Struct, frozen=True):
             if result.exit_code == 0 or self.may_fail:
                 return
         hint = f"; {self.hint}" if self.hint else ""
-        raise AgentError(f"{join(self.argv)}: {_describe_failure(result)}{hint}")
+        raise AgentError(f"{format_command(*self.argv)}: {_describe_failure(result)}{hint}")
 
 
 class WaitUntilGone(Struct, frozen=True):
@@ -177,7 +177,7 @@ class WaitUntilGone(Struct, frozen=True):
     hint: str
 
     def __str__(self) -> str:
-        return f"wait until it fails: {join(self.argv)}"
+        return f"wait until it fails: {format_command(*self.argv)}"
 
     def perform(self, run: Run, wait: Wait, env: Mapping[str, str]) -> None:
         """Raises `AgentError` if the job is still there after ten seconds."""
@@ -186,7 +186,9 @@ class WaitUntilGone(Struct, frozen=True):
                 return
             wait(CHECK_EVERY)
         waited_s = MAX_CHECKS * CHECK_EVERY.total_seconds()
-        raise AgentError(f"{join(self.argv)}: the old job is still there after {waited_s:.0f} s; {self.hint}")
+        raise AgentError(
+            f"{format_command(*self.argv)}: the old job is still there after {waited_s:.0f} s; {self.hint}"
+        )
 
 
 Step = WriteFile | RemovePath | MakeFolder | RunProgram | WaitUntilGone

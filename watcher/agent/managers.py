@@ -60,6 +60,9 @@ def make_login_item(  # noqa: PLR0913 - all named at the call
 
 def make_current_login_item(host_info: HostInfo, state_dir: Path, *, headless: bool) -> LoginItem:
     """The item that starts the program of this process."""
+    user_id = 0
+    if sys.platform != "win32":
+        user_id = os.getuid()
     return make_login_item(
         platform=host_info.platform,
         executable=sys.executable,
@@ -67,6 +70,6 @@ def make_current_login_item(host_info: HostInfo, state_dir: Path, *, headless: b
         home=host_info.home,
         base_folder=Path.cwd(),
         state_dir=state_dir,
-        user_id=os.getuid() if hasattr(os, "getuid") else 0,
+        user_id=user_id,
         headless=headless,
     )

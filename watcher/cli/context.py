@@ -17,6 +17,7 @@ from watcher.core.rules.vocabulary import parse_duration
 from watcher.errors import ConfigError, UsageError
 from watcher.system import paths
 from watcher.system.paths import Paths
+from watcher.system.process import format_command
 
 if TYPE_CHECKING:
     from watcher.config.loader import Config
@@ -181,8 +182,8 @@ def describe_install(package: str) -> str:
     if (prefix / "pipx_metadata.json").exists():
         return f"pipx inject ai-usage-watcher {package}"
     if (prefix / "uv-receipt.toml").exists():
-        return f"uv pip install --python {shlex.quote(sys.executable)} {package}"
-    return f"{shlex.quote(sys.executable)} -m pip install {package}"
+        return f"uv pip install --python {format_command(sys.executable)} {package}"
+    return f"{format_command(sys.executable)} -m pip install {package}"
 
 
 def describe_removal() -> str:
@@ -192,7 +193,7 @@ def describe_removal() -> str:
         return "pipx uninstall ai-usage-watcher"
     if (prefix / "uv-receipt.toml").exists():
         return "uv tool uninstall ai-usage-watcher"
-    return f"{shlex.quote(sys.executable)} -m pip uninstall ai-usage-watcher"
+    return f"{format_command(sys.executable)} -m pip uninstall ai-usage-watcher"
 
 
 def create_private_file(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from watcher.config.loader import ConfigFingerprint, fingerprint_config_files, l
 from watcher.core.redaction import Redactor
 from watcher.core.routing import messages
 from watcher.daemon import CONFIG_ERROR_FACT, SETTLE_FOR, Daemon
-from watcher.errors import ConfigError
+from watcher.errors import ConfigError, StoreError
 from watcher.notifiers import NOTIFIERS, Channel
 from watcher.status.builder import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
@@ -37,7 +37,7 @@ def run_daemon(*, json_lines: bool = False, verbose: bool = False) -> None:
 
     Raises:
         ConfigError: the config cannot be used; the desktop was notified. A login item waits until it is fixed.
-        StoreError: the state folder cannot be used.
+        StoreError: the state folder cannot be used, or a newer version has used it.
     """
     os.umask(0o077)
     environment = create_environment()
@@ -68,7 +68,12 @@ def _create_daemon(
     """The daemon and its store, as soon as the config can be used."""
     env, path = environment.read_host_info().env, paths.state_dir / DATABASE_FILE_NAME
     while True:
-        store = Store(path, now=environment.clock.now(), memory_fallback=True)
+        try:
+            store = Store(path, now=environment.clock.now(), memory_fallback=True)
+        except StoreError as error:
+            if sys.stderr is None:  # pythonw: nothing else would say why this process ends
+                log.warning(str(error))
+            raise
         files = fingerprint_config_files(paths)  # before they are read: a fix in the meantime is a change
         try:
             daemon = Daemon(
@@ -105,14 +110,16 @@ def _acquire_lock(lock: Lock) -> None:
 
 
 def _is_login_item(env: Mapping[str, str]) -> bool:
-    """Whether systemd or launchd started this process, so that no person sees it end.
+    """Whether systemd, launchd or the Task Scheduler started this process, so that no person sees it end.
 
-    If it ended on a mistake in the config, systemd would not start it again after the fix, and launchd would start it
-    every half minute until then. Both name the started process in the environment, so a shell's copy does not match.
+    If it ended on a mistake in the config, systemd would not start it again after the fix, the Task Scheduler for ten
+    minutes only, and launchd every half minute. systemd and launchd name the started process in the environment, so a
+    shell's copy does not match; on Windows a login item is a `pythonw`, which has no standard error.
     """
     from watcher.agent.launchd import LABEL  # noqa: PLC0415 - only where it cannot start
 
-    return env.get("SYSTEMD_EXEC_PID") == str(os.getpid()) or env.get("XPC_SERVICE_NAME") == LABEL
+    is_named = env.get("SYSTEMD_EXEC_PID") == str(os.getpid()) or env.get("XPC_SERVICE_NAME") == LABEL
+    return is_named or sys.stderr is None
 
 
 def _wait_for_config_change(paths: Paths, fingerprint: ConfigFingerprint) -> None:
@@ -171,7 +178,12 @@ def _install_signal_handlers(daemon: Daemon) -> None:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    if sys.platform != "win32":
+    if sys.platform == "win32":
+        from watcher.system import windows  # noqa: PLC0415 - not on other systems
+
+        signal.signal(signal.SIGBREAK, end)
+        windows.call_on_wake(os.getpid(), daemon.check_requests)
+    else:
         signal.signal(signal.SIGHUP, reload)
         signal.signal(signal.SIGUSR1, look)
 

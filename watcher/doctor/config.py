@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from shlex import quote
 
 from watcher.config.loader import Config
 from watcher.config.secrets import is_loopback_url
@@ -21,6 +20,7 @@ from watcher.notifiers.alertmanager import format_error, format_receiver
 from watcher.notifiers.base import Channel, format_status, get_json_field
 from watcher.storage.store import CHANNEL_TESTED_PREFIX, Store
 from watcher.system.paths import may_exist
+from watcher.system.process import format_command
 
 _PERCENT_FIELD_BY_COUNT = {"used": "used_percent", "remaining": "remaining_percent", "limit": ""}
 _DUPLICATE_NAME_TEXT = "this name is taken"
@@ -115,7 +115,7 @@ def _make_unreachable_finding(rule: Rule, selector: Selector, states: list[Serie
 
 
 def _format_fix(rule: Rule) -> str:
-    return f"correct line {rule.line} of {quote(rule.path)}"
+    return f"correct line {rule.line} of {format_command(rule.path)}"
 
 
 def _matches(selector: Selector, state: SeriesState) -> bool:
@@ -183,15 +183,14 @@ def _check_alertmanagers(channel: Channel, context: DoctorContext) -> Iterator[F
                 Request(url=f"{base}/api/v2/status", headers=settings.headers, timeout_s=_READY_TIMEOUT_S)
             )
         except ProviderError as error:
-            yield fail(
-                channel.name, f"Alertmanager {address}: {format_error(url, error)}", f"curl {quote(base)}/-/ready"
-            )
+            message = f"Alertmanager {address}: {format_error(url, error)}"
+            yield fail(channel.name, message, format_command("curl", f"{base}/-/ready"))
             continue
         bad = next((each for each in (ready, status) if each.status != HTTPStatus.OK), None)
         if bad is not None:
             what = "is not ready" if bad is ready else "does not have API v2"
             message = f"Alertmanager {address} {what}: answered {format_status(bad.status)}"
-            yield fail(channel.name, message, f"curl {quote(base)}/-/ready")
+            yield fail(channel.name, message, format_command("curl", f"{base}/-/ready"))
             continue
         info = get_json_field(status.body, "versionInfo")
         version = info.get("version") if isinstance(info, dict) else None

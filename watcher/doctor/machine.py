@@ -1,13 +1,13 @@
 """This machine: the login item, the daemon, the database, permissions of files and folders, and the clock."""
 
 import os
+import re
 import shutil
 import stat
 import sys
 from collections.abc import Iterator
 from datetime import timedelta, tzinfo
 from pathlib import Path
-from shlex import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from watcher.agent import PROXY_VARIABLES
@@ -19,6 +19,7 @@ from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.clock import LocalZone
 from watcher.system.files import find_write_problem
 from watcher.system.paths import Paths
+from watcher.system.process import format_command
 
 _RECENT_POLL_WITHIN = timedelta(hours=1)
 _INSTALL_COMMAND = "watcher agent install"
@@ -51,8 +52,8 @@ def check_login_item(context: DoctorContext) -> Iterator[Finding]:
     try:
         state = context.manager.get_state(context.agent_item, context.host_info.run_command)
     except OSError as error:
-        path = quote(str(error.filename or context.manager.get_path(context.agent_item)))
-        yield fail(name, f"its file cannot be read: {error.strerror}", f"ls -l {path}")
+        path = Path(error.filename or context.manager.get_path(context.agent_item))
+        yield fail(name, f"its file cannot be read: {error.strerror}", format_list_command(path))
         return
     if not state.installed:
         yield warn(name, "not installed: nothing starts the watcher at login", _INSTALL_COMMAND)
@@ -110,7 +111,7 @@ def check_metrics(context: DoctorContext) -> Iterator[Finding]:
     if settings.textfile is not None:
         folder = settings.textfile.parent
         if not (folder.is_dir() and has_access(folder, os.W_OK | os.X_OK)):
-            yield fail("metrics", f"{folder} cannot be written", f"ls -ld {quote(str(folder))}")
+            yield fail("metrics", f"{folder} cannot be written", format_list_command(folder))
     if not context.status.metrics_problems:
         ways = {"listen": settings.listen, "textfile": settings.textfile, "push": settings.push}
         used = ", ".join(way for way, value in ways.items() if value is not None)
@@ -131,20 +132,20 @@ def check_database(context: DoctorContext) -> Iterator[Finding]:
     elif context.never_polled:
         yield warn(DATABASE_FILE_NAME, "there is none yet: nothing was ever polled", "watcher check")
     else:
-        yield _check_store_error(context.store_error, quote(str(path)))
+        yield _check_store_error(context.store_error, path)
     for copy in sorted(context.paths.state_dir.glob(f"{DATABASE_FILE_NAME}.damaged-*")):
         if not copy.name.endswith(("-wal", "-shm")):
             message = f"{copy.name} was damaged and set aside; history before it is lost"
-            yield warn(DATABASE_FILE_NAME, message, f"rm {quote(str(copy))}*")
+            yield warn(DATABASE_FILE_NAME, message, format_remove_command(copy, "*"))
     yield from _check_disk(context.paths.state_dir)
 
 
-def _check_store_error(error: str, path: str) -> Finding:
+def _check_store_error(error: str, path: Path) -> Finding:
     """A `StoreError` ends with what to do. Only a damaged file is to be moved, never one of another version."""
     if "damaged" in error:
         return fail(DATABASE_FILE_NAME, error, f"end the watcher, move {path} away, start it again")
     message, _, cure = error.rpartition(": ")
-    return fail(DATABASE_FILE_NAME, message or error, cure if message else f"ls -l {path}")
+    return fail(DATABASE_FILE_NAME, message or error, cure if message else format_list_command(path))
 
 
 def _check_size(path: Path, store: Store) -> Finding:
@@ -161,7 +162,7 @@ def _check_disk(folder: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     if not has_access(folder, os.W_OK | os.X_OK):
         message = "the disk cannot be written, so a running daemon keeps its data in memory until it can"
-        yield fail("disk", message, f"chmod u+w {quote(str(folder))}, or make the disk writable")
+        yield fail("disk", message, f"{format_grant_command(folder, 'u+w')}, or make the disk writable")
     elif free < _LOW_DISK_BYTES:
         yield fail("disk", f"only {_format_bytes(free)} are free", "free some disk space")
     else:
@@ -226,10 +227,10 @@ def _check_folder(path: Path, name: str, create_command: str, *, writable: bool 
     if not path.exists():
         yield warn(str(path), f"the {name} folder does not exist yet", create_command)
     elif not path.is_dir():
-        yield fail(str(path), f"the {name} folder is not a folder", f"move {quote(str(path))} away")
+        yield fail(str(path), f"the {name} folder is not a folder", f"move {path} away")
     elif not has_access(path, os.R_OK | os.X_OK | (os.W_OK if writable else 0)):
         verb = "written" if writable else "read"
-        yield fail(str(path), f"the {name} folder cannot be {verb}", f"chmod u+rwx {quote(str(path))}")
+        yield fail(str(path), f"the {name} folder cannot be {verb}", format_grant_command(path, "u+rwx"))
 
 
 def _check_config_files(paths: Paths) -> Iterator[Finding]:
@@ -239,14 +240,14 @@ def _check_config_files(paths: Paths) -> Iterator[Finding]:
     try:
         files = paths.list_rule_files()
     except OSError:
-        yield fail(str(paths.rules_dir), "cannot be read", f"chmod u+rx {quote(str(paths.rules_dir))}")
+        yield fail(str(paths.rules_dir), "cannot be read", format_grant_command(paths.rules_dir, "u+rx"))
         return
     for path in paths.list_conflicted_copies():
         message = "a copy that a sync tool has set aside; it is left out: compare it with the other"
-        yield warn(str(path), message, f"rm {quote(str(path))}")
+        yield warn(str(path), message, format_remove_command(path))
     for path in files:
         if not has_access(path, os.R_OK):
-            yield fail(str(path), "cannot be read", f"chmod u+r {quote(str(path))}")
+            yield fail(str(path), "cannot be read", format_grant_command(path, "u+r"))
         yield from _check_write_problem(path)
 
 
@@ -258,18 +259,21 @@ def _check_write_problem(path: Path) -> Iterator[Finding]:
 
 
 def _check_private(path: Path, mode: str) -> Finding:
-    quoted, chmod = quote(str(path)), f"chmod {mode} {quote(str(path))}"
     try:
         found = path.stat()
     except OSError as error:
-        return fail(str(path), f"cannot be read: {error.strerror}", f"ls -l {quoted}")
+        return fail(str(path), f"cannot be read: {error.strerror}", format_list_command(path))
     if sys.platform != "win32" and found.st_uid != os.geteuid():
-        cure = f"sudo chown -R {os.geteuid()} {quoted}"
+        cure = format_command("sudo", "chown", "-R", str(os.geteuid()), path)
         return fail(str(path), "belongs to another user (was the watcher run with sudo?)", cure)
     if not has_access(path, os.R_OK | os.W_OK):
-        return fail(str(path), "cannot be read and written", chmod)
-    if sys.platform != "win32" and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return warn(str(path), "other users of this machine may read it", chmod)
+        return fail(str(path), "cannot be read and written", format_grant_command(path, mode))
+    is_shared = _is_shared(path)
+    if is_shared is None:
+        message = "whether other users may read it is unknown: its access list cannot be read"
+        return warn(str(path), message, format_list_command(path))
+    if is_shared:
+        return warn(str(path), "other users of this machine may read it", format_grant_command(path, mode))
     return ok(str(path), "readable and writable by you alone")
 
 
@@ -278,7 +282,7 @@ def check_secret_files(context: DoctorContext) -> Iterator[Finding]:
     for path in dict.fromkeys(() if context.config is None else context.config.secret_files):
         if _is_readable_by_others(path, context.host_info.home):
             message = "holds a secret of the config, and other users of this machine may read it"
-            yield warn(str(path), message, f"chmod 600 {quote(str(path))}")
+            yield warn(str(path), message, format_grant_command(path, "600"))
 
 
 def check_tool_login_files(context: DoctorContext) -> Iterator[Finding]:
@@ -293,7 +297,7 @@ def check_tool_login_files(context: DoctorContext) -> Iterator[Finding]:
         path = Path(text)
         if path.is_absolute() and path.is_file() and _is_readable_by_others(path, context.host_info.home):
             message = "holds a login, and other users of this machine may read it"
-            yield warn(text, message, f"chmod 600 {quote(text)}", provider=provider)
+            yield warn(text, message, format_grant_command(path, "600"), provider=provider)
 
 
 def has_access(path: Path, mode: int) -> bool:
@@ -302,16 +306,75 @@ def has_access(path: Path, mode: int) -> bool:
 
 
 def _is_readable_by_others(path: Path, home: Path) -> bool:
-    """Whether the modes of a file and of every folder between it and the home let other users read it."""
+    """Whether the modes of a file and of every folder between it and the home let other users read it.
+
+    On Windows only the file's own access list counts: everybody may pass through any folder.
+    """
     folders = [folder for folder in path.parents if folder.is_relative_to(home)] or list(path.parents)
     try:
-        return (
-            sys.platform != "win32"
-            and bool(path.stat().st_mode & stat.S_IROTH)
-            and all(folder.stat().st_mode & stat.S_IXOTH for folder in folders)
+        return _is_shared(path, stat.S_IROTH) is True and (
+            sys.platform == "win32" or all(folder.stat().st_mode & stat.S_IXOTH for folder in folders)
         )
     except OSError:
         return False
+
+
+def _is_shared(path: Path, modes: int = stat.S_IRWXG | stat.S_IRWXO) -> bool | None:
+    """Whether those modes, or on Windows the access list, let other users read a file; None: it cannot be read."""
+    try:
+        if sys.platform == "win32":
+            from watcher.system import windows  # noqa: PLC0415 - not on other systems
+
+            return grants_others_read(windows.read_access_list(path), windows.read_user_sid())
+        else:  # noqa: RET505 - mypy calls a line after it unreachable on Windows
+            return bool(path.stat().st_mode & modes)
+    except OSError:
+        return None
+
+
+_ACCESS_ENTRY = re.compile(r"\((?P<type>\w+);(?P<flags>\w*);(?P<rights>\w*);[^;]*;[^;]*;(?P<who>[^;)]*)")
+_TRUSTED = {"SY", "BA", "LA", "DA", "OW", "CO"}  # the system, administrators; owner and creator, who are this user
+_READING_RIGHTS = {"FA", "FR", "GA", "GR", "CC"}
+_READING_BITS = 0x1 | 0x10000000 | 0x80000000  # FILE_READ_DATA, GENERIC_ALL, GENERIC_READ
+
+
+def grants_others_read(access_list: str, user: str) -> bool:
+    """Whether an access list in SDDL lets anyone read but that user, the system and administrators."""
+    if "NO_ACCESS_CONTROL" in access_list:
+        return True
+    for entry in _ACCESS_ENTRY.finditer(access_list):
+        rights = entry["rights"]
+        reads = (
+            bool(int(rights, 16) & _READING_BITS)
+            if rights.startswith("0x")
+            else not _READING_RIGHTS.isdisjoint(re.findall("..", rights))
+        )
+        is_inherited_only = "IO" in re.findall("..", entry["flags"])
+        if entry["type"] in ("A", "XA") and reads and not is_inherited_only and entry["who"] not in {*_TRUSTED, user}:
+            return True
+    return False
+
+
+def format_list_command(path: Path, platform: str = sys.platform) -> str:
+    """The command that shows who may do what with a file."""
+    words = ("icacls", path) if platform == "win32" else ("ls", "-ld", path)
+    return format_command(*words, platform=platform)
+
+
+def format_remove_command(path: Path, ending: str = "", platform: str = sys.platform) -> str:
+    """The command that removes a file; `*` as ending: and every file whose name begins so."""
+    if platform == "win32":
+        return format_command("del", f"{path}{ending}", platform=platform)
+    return f"{format_command('rm', path, platform=platform)}{ending}"
+
+
+def format_grant_command(path: Path, mode: str, platform: str = sys.platform) -> str:
+    """The command that gives this user the rights of a mode such as `u+rx`; `600` and `700` take others' away."""
+    if platform != "win32":
+        return format_command("chmod", mode, path, platform=platform)
+    who = f"{os.environ.get('USERNAME', '%USERNAME%')}:{'(OI)(CI)F' if path.is_dir() else 'F'}"
+    words = ("/inheritance:r", "/grant:r", who) if mode.isdigit() else ("/grant", who)
+    return format_command("icacls", path, *words, platform=platform)
 
 
 # --- the clock --------------------------------------------------------------------------------------------------------

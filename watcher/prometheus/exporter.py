@@ -8,6 +8,7 @@ import hmac
 import json
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -128,7 +129,7 @@ class Exporter:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family)
         try:
-            if os.name == "posix":  # a restart takes the port at once; on Windows the option would share it
+            if sys.platform != "win32":  # a restart takes the port at once; on Windows the option would share it
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
             listener.listen(BACKLOG)

@@ -37,9 +37,12 @@ else:
 
 def _ignore_wake_signal() -> None:
     """Ignore SIGUSR1, unless it has a handler: any holder of the lock may get it, and by default it would end."""
-    wake = getattr(signal, "SIGUSR1", None)
-    if wake and threading.current_thread() is threading.main_thread() and signal.getsignal(wake) == signal.SIG_DFL:
-        signal.signal(wake, signal.SIG_IGN)
+    if (
+        sys.platform != "win32"
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+    ):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 class Lock:
@@ -95,12 +98,20 @@ class Lock:
             self._descriptor = None
 
     def signal_holder(self) -> bool:
-        """Send SIGUSR1 to the holder, which then checks the database; False if there is no holder or no signal."""
-        if sys.platform != "win32" and (holder := self.read_holder_pid()):
-            with suppress(OSError):  # the holder has just ended
+        """Wake the holder, which then checks the database; False if there is no holder that can be woken."""
+        holder = self.read_holder_pid()
+        if not holder:
+            return False
+        if sys.platform == "win32":
+            from watcher.system import windows  # noqa: PLC0415 - not on other systems
+
+            return windows.wake_process(holder)
+        else:  # noqa: RET505 - mypy calls a line after it unreachable on Windows
+            try:
                 os.kill(holder, signal.SIGUSR1)
-                return True
-        return False
+            except OSError:  # the holder has just ended
+                return False
+            return True
 
     def read_holder_pid(self) -> int | None:
         """The holder's process id, 0 if it cannot be read; None if there is no holder."""

@@ -6,11 +6,13 @@ group at the time limit.
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess  # noqa: TID251 - this is the place
 import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import IO
 
 from watcher.core.model import Command, CommandResult
@@ -88,6 +90,12 @@ def build_environment(command_env: Mapping[str, str], parent_env: Mapping[str, s
     return allowed | dict(command_env)
 
 
+def format_command(*words: str | Path, platform: str = sys.platform) -> str:
+    """A command line that a person can paste into this system's shell."""
+    texts = [str(word) for word in words]
+    return subprocess.list2cmdline(texts) if platform == "win32" else shlex.join(texts)
+
+
 def _format_program_name(command: Command) -> str:
     """The program without its arguments, which may hold a secret."""
     return repr(command.argv[0]) if command.argv else "a command without a program"
@@ -97,8 +105,8 @@ def _start_process(command: Command) -> subprocess.Popen[bytes]:
     if not command.argv:
         raise ValueError("no program")
     flags = 0
-    if sys.platform == "win32":  # pragma: no cover - without a console window, in a process group of its own
-        flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    if sys.platform == "win32":  # without a console window, in a process group of its own
+        flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
     return subprocess.Popen(  # noqa: S603 - an argument list from the user's config or from constants
         list(command.argv),
         stdin=subprocess.PIPE,
@@ -161,17 +169,12 @@ def _terminate(process: subprocess.Popen[bytes]) -> None:
 
 def _send_signal(process: subprocess.Popen[bytes], *, force: bool) -> None:
     with contextlib.suppress(OSError):  # it has ended
-        if sys.platform == "win32":  # pragma: no cover - not run in the tests
-            _send_windows_signal(process, force=force)
-        else:
+        if sys.platform != "win32":
             os.killpg(process.pid, signal.SIGKILL if force else signal.SIGTERM)
-
-
-def _send_windows_signal(process: subprocess.Popen[bytes], *, force: bool) -> None:  # pragma: no cover
-    if force:
-        tree = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(tree, capture_output=True, timeout=GRACE_S, check=False)  # noqa: S603
-        process.kill()
-    else:
-        process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
+        elif force:
+            tree = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run(tree, capture_output=True, timeout=GRACE_S, check=False)  # noqa: S603
+            process.kill()
+        else:
+            process.send_signal(signal.CTRL_BREAK_EVENT)

@@ -22,15 +22,12 @@ _security.OpenProcessToken.argtypes = wintypes.HANDLE, wintypes.DWORD, ctypes.c_
 
 _EVENT_MODIFY_STATE = 0x0002
 _INFINITE = 0xFFFFFFFF
-_CTRL_C_AND_BREAK = (0, 1)
 _SE_FILE_OBJECT, _ACCESS_LIST, _SDDL_REVISION = 1, 0x4, 1
 _TOKEN_QUERY, _TOKEN_USER, _MAX_TOKEN_USER_BYTES = 0x0008, 1, 256
 _CRED_TYPE_GENERIC = 1
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------
-
-_kept: list[object] = []  # a callback that the console may still call
 
 
 def call_on_wake(process_id: int, callback: Callable[[], None]) -> None:
@@ -57,23 +54,6 @@ def wake_process(process_id: int) -> bool:
 def _name_wake_event(process_id: int) -> str:
     """`Global`: the command may run in another session, such as one over ssh."""
     return f"Global\\ai-usage-watcher-wake-{process_id}"
-
-
-def call_on_interrupt(callback: Callable[[], None]) -> None:
-    """Call `callback`, in a thread, on Ctrl-C and Ctrl-Break.
-
-    Python's own handler runs in the main thread, and up to Python 3.12 not before a wait there ends: minutes later.
-    """
-
-    def handle(kind: int) -> bool:
-        if kind in _CTRL_C_AND_BREAK:
-            callback()
-            return True
-        return False
-
-    handler = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)(handle)
-    _kept.append(handler)
-    _kernel.SetConsoleCtrlHandler(handler, True)  # noqa: FBT003 - add
 
 
 # --- the clock --------------------------------------------------------------------------------------------------------
