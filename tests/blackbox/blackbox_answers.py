@@ -7,44 +7,44 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from blackbox_world import Asked, Home, Reply, Server, facts, instant, serving
+from blackbox_world import Home, ReceivedRequest, Reply, Server, facts, instant, start_server
 
 PROVIDERS = ("claude", "codex", "copilot", "nano_gpt", "gemini_cli", "antigravity")
 HUGE = 3 << 20
-UNSAID = {"host", "content-length", "connection", "accept-encoding", "accept"}
+IGNORED_HEADERS = {"host", "content-length", "connection", "accept-encoding", "accept"}
 
 
 class Vendors:
-    """All vendors at one address. Who asks is known by the secret, and gets the next of its recorded answers."""
+    """All vendors at one address. The secret of a request chooses the recorded answers; it gets the next one."""
 
     def __init__(self, exchanges: dict[str, list[dict[str, Any]]]) -> None:
-        self.left = {secret: list(each) for secret, each in exchanges.items()}
+        self.remaining = {secret: list(each) for secret, each in exchanges.items()}
         self.owners = {secret: secret for secret in exchanges}
         self.log: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
-    def answer(self, asked: Asked) -> Reply:
-        """The next recorded answer, if this is what was asked then."""
+    def answer(self, asked: ReceivedRequest) -> Reply:
+        """The next recorded answer, if it was recorded for this request."""
         form = parse_qs(asked.body.decode(errors="replace")) if asked.path == "/token" else {}
         secret = form.get("refresh_token", [asked.secret])[0]
         owner = self.owners.get(secret, "?")
-        self.log[owner].append(_noted(asked, form))
-        left = self.left.get(owner, [])
-        if not left or left[0]["ask"] != f"{asked.method} {asked.path.partition('?')[0]}":
+        self.log[owner].append(_describe_request(asked, form))
+        remaining = self.remaining.get(owner, [])
+        if not remaining or remaining[0]["ask"] != f"{asked.method} {asked.path.partition('?')[0]}":
             return Reply(status=404, headers={"content-type": "application/json"}, body=b"{}")
-        exchange = left.pop(0)
+        exchange = remaining.pop(0)
         body = exchange.get("body")
         if isinstance(body, dict) and isinstance(body.get("access_token"), str):
             self.owners[body["access_token"]] = owner
-        said = exchange["text"].encode("latin-1") if "text" in exchange else json.dumps(body).encode()
+        content = exchange["text"].encode("latin-1") if "text" in exchange else json.dumps(body).encode()
         if exchange.get("huge"):
-            said = b'"' + b"x" * HUGE + b'"'
+            content = b'"' + b"x" * HUGE + b'"'
         headers = {name.lower(): text for name, text in exchange.get("headers", {}).items()}
-        return Reply(exchange.get("status", 200), headers, said, exchange.get("how", "whole"))
+        return Reply(exchange.get("status", 200), headers, content, exchange.get("how", "whole"))
 
 
-def _noted(asked: Asked, form: dict[str, list[str]]) -> dict[str, Any]:
+def _describe_request(asked: ReceivedRequest, form: dict[str, list[str]]) -> dict[str, Any]:
     """A request without what depends on the machine or the version."""
-    headers = {name: text for name, text in sorted(asked.headers.items()) if name not in UNSAID}
+    headers = {name: text for name, text in sorted(asked.headers.items()) if name not in IGNORED_HEADERS}
     if "user-agent" in headers:
         headers["user-agent"] = headers["user-agent"].partition("/")[0]
     body: Any = form or asked.body.decode(errors="replace")
@@ -53,8 +53,8 @@ def _noted(asked: Asked, form: dict[str, list[str]]) -> dict[str, Any]:
     return {"ask": f"{asked.method} {asked.path}", "headers": headers, "body": body}
 
 
-def settle(home: Home, case: dict[str, Any], url: str) -> None:
-    """Lay out logins and config."""
+def prepare_home(home: Home, case: dict[str, Any], url: str) -> None:
+    """Write logins and config."""
     home.env.update(case["env"])
     for name, content in case["files"].items():
         home.write(name, content)
@@ -64,20 +64,20 @@ def settle(home: Home, case: dict[str, Any], url: str) -> None:
     home.config(tables)
 
 
-def lived(case: dict[str, Any], folder: Path, later: timedelta = timedelta(0)) -> dict[str, Any]:
+def check_home(case: dict[str, Any], folder: Path, later: timedelta = timedelta(0)) -> dict[str, Any]:
     """One or two checks in that home and the status after them.
 
     Args:
         case: the home.
-        folder: where it is laid out.
+        folder: for the home.
         later: moves the clock away from the usual instant; what changes by it depends on the clock.
     """
     at = instant(case["at"]) + later
     vendors = Vendors(case["exchanges"])
     server: Server
-    with serving(vendors.answer) as server:
+    with start_server(vendors.answer) as server:
         home = Home(folder)
-        settle(home, case, server.url)
+        prepare_home(home, case, server.url)
         before = home.contents()
         check = home.run("check", at=at)
         first = {key: list(value) for key, value in vendors.log.items()}
@@ -85,7 +85,7 @@ def lived(case: dict[str, Any], folder: Path, later: timedelta = timedelta(0)) -
         found = {
             "check": check.code,
             "asked": first,
-            "status": {"code": status.code, "document": _sober(status.document)},
+            "status": {"code": status.code, "document": _remove_variable_parts(status.document)},
             "untouched": home.contents() == before,
             "traceback": "Traceback" in check.out + check.err + status.err,
         }
@@ -96,8 +96,8 @@ def lived(case: dict[str, Any], folder: Path, later: timedelta = timedelta(0)) -
     return found
 
 
-def _sober(document: dict[str, Any]) -> dict[str, Any]:
-    """The status; of sentences the facts, for their wording is free. When it polls next is partly left to chance."""
+def _remove_variable_parts(document: dict[str, Any]) -> dict[str, Any]:
+    """The status; of sentences the facts, because their wording is free. The next poll is partly random."""
     for account in document["providers"]:
         account.pop("next_poll_at", None)
         account.pop("next_poll_reason", None)

@@ -2,8 +2,8 @@
 
 `python blackbox_clock.py 2026-01-29T15:00:00Z watcher status --json`
 
-The program under test must not be touched and its classes must stay the real ones, so the wall clock is moved where
-everybody reads it: `datetime.now` of the real class, and the functions of `time`. The monotonic clock is left alone.
+The program under test must not be changed and its classes must stay the real ones, so the wall clock is moved where it
+is read: `datetime.now` of the real class, and the functions of `time`. The monotonic clock stays as it is.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 
 
 def move(begins_at: datetime) -> None:
-    """From here on this process believes that it is that instant, and time passes."""
+    """Move the wall clock of this process to that instant; from there it runs on."""
     real_now, real_time, real_ns = datetime.now, time.time, time.time_ns
     real_local, real_utc, real_strftime = time.localtime, time.gmtime, time.strftime
     shift = begins_at - real_now(UTC)

@@ -1,4 +1,4 @@
-"""Mistakes in files, as the program points at them: file, line, column, carets, and the word that was meant."""
+"""Mistakes in files as the program reports them: file, line, column, carets, and the suggested word."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ _CARETS = re.compile(r" *\| (?P<before>\s*)(?P<carets>\^+)")
 _MEANT = re.compile(r"did you mean [`\"](.+?)[`\"]\?")
 
 
-def pointed_at(text: str) -> list[dict[str, Any]]:
+def parse_diagnostics(text: str) -> list[dict[str, Any]]:
     """Every mistake in what was printed; of the sentence only what it proposes."""
     found: list[dict[str, Any]] = []
     for line in text.splitlines():
@@ -27,17 +27,17 @@ def pointed_at(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def of_rules(home: Home, name: str, content: bytes) -> dict[str, Any]:
+def check_rule_file(home: Home, name: str, content: bytes) -> dict[str, Any]:
     """What `rules check` says of a file among the rules in force."""
     home.env["TEAM_URL"] = "http://127.0.0.1:9/team"
     home.config(CHANNELS)
     home.rules(name, content)
     ran = home.run("rules", "check")
-    return {"code": ran.code, "mistakes": pointed_at(ran.err + ran.out)}
+    return {"code": ran.code, "mistakes": parse_diagnostics(ran.err + ran.out)}
 
 
-def of_config(home: Home, content: bytes) -> dict[str, Any]:
+def check_config_file(home: Home, content: bytes) -> dict[str, Any]:
     """What `check` says of a `config.toml`: it must be right before anything is asked."""
     home.config("").write_bytes(content)
     ran = home.run("check")
-    return {"code": ran.code, "mistakes": pointed_at(ran.err + ran.out)}
+    return {"code": ran.code, "mistakes": parse_diagnostics(ran.err + ran.out)}

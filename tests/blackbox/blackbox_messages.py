@@ -1,4 +1,4 @@
-"""A morning in which alerts begin, rise, are repeated and end, and what each kind of channel is sent of it."""
+"""Alerts that fire, escalate, repeat and resolve within a few hours, and the messages of each kind of channel."""
 
 import hashlib
 import hmac
@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from blackbox_lived import NOW, Vendors, settle
-from blackbox_world import Asked, Reply, reply, serving
+from blackbox_vendors import NOW, Vendors, prepare_home
+from blackbox_world import ReceivedRequest, Reply, reply, start_server
 
 SECRET = "a secret of the hook"
 CHANNELS = """secret = "env:HOOK_SECRET"
@@ -68,27 +68,27 @@ with open(sys.argv[0] + ".log", "a") as log:
     log.write(json.dumps({"words": sys.argv[1:], "stdin": json.loads(sys.stdin.read()), "env": said}) + "\\n")
 """
 PATHS = {"hook": "/hook", "team": "/team", "server": "/api/v10/webhooks/", "phone": "/ntfy", "late": "/late"}
-THANKS = {
+ACKNOWLEDGEMENTS = {
     "team": Reply(200, {"content-type": "text/plain"}, b"ok"),
     "server": reply({"id": "1", "type": 0}),
     "phone": reply({"id": "x", "event": "message", "topic": "quota"}),
 }
 _TEST = re.compile(r"test\|\w+\|[0-9TZ:.-]+")  # the id of a test message tells when it was sent
-KEPT = ("authorization", "content-type", "idempotency-key", "title", "priority", "tags", "click", "x-title")
+COMPARED_HEADERS = ("authorization", "content-type", "idempotency-key", "title", "priority", "tags", "click", "x-title")
 
 
 class Receivers(Vendors):
-    """The vendors, and beside them whoever receives messages."""
+    """The vendors, and the receivers of messages."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.got: list[dict[str, Any]] = []
-        self.windows(45, 40, 45, 40)
+        self.received: list[dict[str, Any]] = []
+        self.set_claude_windows(45, 40, 45, 40)
 
-    def windows(
+    def set_claude_windows(
         self, session: float, week: float, opus: float, sonnet: float, *, ends: str = "2026-03-04T11:30:30Z"
     ) -> None:
-        """What Claude says from now on."""
+        """Set what Claude answers from now on."""
         later = "2026-03-08T15:00:00Z"
         self.claude = {
             "five_hour": {"utilization": session, "resets_at": ends},
@@ -97,16 +97,16 @@ class Receivers(Vendors):
             "seven_day_sonnet": {"utilization": sonnet, "resets_at": later},
         }
 
-    def left_of_copilot(self, remaining: int) -> None:
-        """What Copilot says from now on."""
+    def set_copilot_remaining(self, remaining: int) -> None:
+        """Set what Copilot answers from now on."""
         self.copilot["quota_snapshots"] = {"premium_interactions": {"entitlement": 1500, "remaining": remaining}}
 
-    def answer(self, asked: Asked) -> Reply:
-        """An answer of the vendors, or a message noted."""
+    def answer(self, asked: ReceivedRequest) -> Reply:
+        """An answer of the vendors; a message is recorded."""
         channel = next((name for name, path in PATHS.items() if asked.path.startswith(path)), None)
         if channel is not None:
-            self.got.append(noted(channel, asked))
-            return self.refuse.get(channel, THANKS.get(channel, reply({})))
+            self.received.append(describe_message(channel, asked))
+            return self.overrides.get(channel, ACKNOWLEDGEMENTS.get(channel, reply({})))
         return super().answer(asked)
 
 
@@ -122,11 +122,11 @@ def sort_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(messages, key=key)
 
 
-def noted(channel: str, asked: Asked) -> dict[str, Any]:
-    """A message as it arrived; the signature is proven here and then forgotten."""
-    headers = {name: asked.headers[name] for name in KEPT if name in asked.headers}
+def describe_message(channel: str, asked: ReceivedRequest) -> dict[str, Any]:
+    """A message as it arrived; its signature is verified here."""
+    headers = {name: asked.headers[name] for name in COMPARED_HEADERS if name in asked.headers}
     signed = asked.headers.get("x-watcher-signature-256")
-    proof = "sha256=" + hmac.new(SECRET.encode(), asked.body, hashlib.sha256).hexdigest()
+    expected_signature = "sha256=" + hmac.new(SECRET.encode(), asked.body, hashlib.sha256).hexdigest()
     body = _TEST.sub("test", asked.body.decode())
     if "idempotency-key" in headers:
         headers["idempotency-key"] = _TEST.sub("test", headers["idempotency-key"])
@@ -134,20 +134,20 @@ def noted(channel: str, asked: Asked) -> dict[str, Any]:
         "channel": channel,
         "ask": f"{asked.method} {asked.path}",
         "headers": headers,
-        "signed": None if signed is None else hmac.compare_digest(signed, proof),
+        "signed": None if signed is None else hmac.compare_digest(signed, expected_signature),
         "body": json.loads(body) if body.startswith("{") else body,
     }
 
 
-def morning(folder: Path, later: timedelta = timedelta(0)) -> dict[str, list[dict[str, Any]]]:
-    """What every channel was sent in each step of the morning."""
+def run_steps(folder: Path, later: timedelta = timedelta(0)) -> dict[str, list[dict[str, Any]]]:
+    """The messages of every channel in each step."""
     receivers = Receivers()
-    heard: dict[str, list[dict[str, Any]]] = {}
-    with serving(receivers.answer) as server:
+    found: dict[str, list[dict[str, Any]]] = {}
+    with start_server(receivers.answer) as server:
         script = folder / "lamp.py"
         script.write_text(SCRIPT)
         more = CHANNELS.format(url=server.url, python=sys.executable, script=script)
-        home = settle(folder, server, rules=RULES, more=more)
+        home = prepare_home(folder, server, rules=RULES, more=more)
         home.env |= {"HOOK_SECRET": SECRET, "HOOK_TOKEN": "Bearer of-the-hook", "PHONE_TOKEN": "tk_phone"}
         home.env |= {
             "TEAM_URL": f"{server.url}/team",
@@ -159,30 +159,30 @@ def morning(folder: Path, later: timedelta = timedelta(0)) -> dict[str, list[dic
         def step(says: str, minutes: int, *words: str) -> None:
             ran = home.run(*(words or ("check", "-q")), at=NOW + timedelta(minutes=minutes) + later)
             assert ran.code in (0, 10), ran.err
-            messages = list(receivers.got)
-            receivers.got.clear()
+            messages = list(receivers.received)
+            receivers.received.clear()
             if lamp.exists():
                 lines = _TEST.sub("test", lamp.read_text()).splitlines()
                 messages += [{"channel": "lamp", **json.loads(line)} for line in lines]
                 lamp.unlink()
-            heard[says] = sort_messages(messages)
+            found[says] = sort_messages(messages)
 
-        receivers.refuse["late"] = Reply(503, {"content-type": "text/plain", "retry-after": "1800"}, b"busy")
-        receivers.left_of_copilot(-3)
-        receivers.windows(85, 40, 45, 40)
+        receivers.overrides["late"] = Reply(503, {"content-type": "text/plain", "retry-after": "1800"}, b"busy")
+        receivers.set_copilot_remaining(-3)
+        receivers.set_claude_windows(85, 40, 45, 40)
         step("an alert begins, and a second one on a channel that is busy", 0)
-        receivers.left_of_copilot(300)
-        receivers.windows(97, 40, 45, 40)
+        receivers.set_copilot_remaining(300)
+        receivers.set_claude_windows(97, 40, 45, 40)
         receivers.balance["usd_balance"] = "4.20"
         step("the alert rises and a third one begins; the second one is over before anybody heard of it", 10)
-        del receivers.refuse["late"]
+        del receivers.overrides["late"]
         step("nothing changes", 20)
         step("a reminder is due", 75)
-        receivers.windows(60, 40, 45, 40)
+        receivers.set_claude_windows(60, 40, 45, 40)
         step("it is over", 85)
-        receivers.windows(98, 98, 99, 98)
+        receivers.set_claude_windows(98, 98, 99, 98)
         step("more than three fire at once", 95)
-        receivers.windows(3, 98, 99, 98, ends="2026-03-04T16:30:30Z")
+        receivers.set_claude_windows(3, 98, 99, 98, ends="2026-03-04T16:30:30Z")
         step("the window resets", 165)
         step("a test message", 170, "notify", "test")
-    return heard
+    return found

@@ -1,4 +1,4 @@
-"""Cases for `watcher replay`: rules and readings that share a process with others, and what was said to each."""
+"""Cases for `watcher replay`: rules and readings that share a process with others, and the transitions of each."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Case:
-    """Rules, the readings they are held against in time order, and the transitions that this gives."""
+    """Rules, readings in time order, and the transitions that they give."""
 
     name: str  # begins the name of each of its rules
     says: str
@@ -21,8 +21,8 @@ class Case:
     readings: list[dict[str, Any]]
     expected: list[dict[str, Any]]
 
-    def written(self) -> str:
-        """As it is kept: a line for each rule, reading and transition."""
+    def to_json(self) -> str:
+        """The text of its file: a line for each rule, reading and transition."""
         parts = []
         for key, value in asdict(self).items():
             if isinstance(value, list):
@@ -33,7 +33,7 @@ class Case:
         return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def toml(rules: Sequence[dict[str, Any]]) -> str:
+def format_toml(rules: Sequence[dict[str, Any]]) -> str:
     """A rule file; JSON's texts and lists of texts are TOML's too."""
     lines = []
     for rule in rules:
@@ -47,12 +47,12 @@ def toml(rules: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def play(
+def replay_batch(
     batch: Sequence[Case], folder: Path, python: str, cwd: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
     """One process that replays all of them."""
     rules, readings = folder / "rules.toml", folder / "readings.jsonl"
-    rules.write_text(toml([rule for case in batch for rule in case.rules]), encoding="utf-8")
+    rules.write_text(format_toml([rule for case in batch for rule in case.rules]), encoding="utf-8")
     rows = sorted((row for case in batch for row in case.readings), key=lambda row: datetime.fromisoformat(row["at"]))
     readings.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return subprocess.run(
@@ -72,7 +72,7 @@ def play(
     )
 
 
-def said_by(case: Case, stdout: str) -> list[dict[str, Any]]:
+def select_transitions(case: Case, stdout: str) -> list[dict[str, Any]]:
     """The transitions of one case's rules among those of its batch, in the order in which they were printed."""
     found = [json.loads(line) for line in stdout.splitlines()]
     return [each for each in found if each["rule"].startswith(f"{case.name}-")]

@@ -1,6 +1,6 @@
-"""What the tests of this folder share: a home, the program in it as a process, a server, and comparisons.
+"""Shared by the tests of this folder: a home, the program in it as a process, a server, and comparisons.
 
-Nothing here knows how the program is built: it is run as a command and judged by what it prints, writes and asks.
+Nothing here imports the program: it runs as a command, and its output, files and requests are compared.
 """
 
 import json
@@ -23,17 +23,17 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 DATA = HERE / "data"
 CLOCK = HERE / "blackbox_clock.py"
-PATIENCE_S = 120
+TIMEOUT_S = 120
 SLACK = timedelta(seconds=60)
-"""How much later than the frozen one an instant may be that depends on when a process came to look at its clock."""
+"""How far an instant that depends on the clock may be from the frozen one."""
 
 
 # --- the program ----------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Ran:
-    """What became of one command."""
+class CommandResult:
+    """The result of one command."""
 
     code: int
     out: str
@@ -92,39 +92,41 @@ class Home:
 
     def run(
         self, *words: str, at: datetime | None = None, stdin: str = "", env: Mapping[str, str] | None = None
-    ) -> Ran:
+    ) -> CommandResult:
         """One command to its end; `at`: what the clock shall say when it begins."""
         done = subprocess.run(
-            _argv(words, at),
-            env=self.surroundings() | dict(env or {}),
+            _make_argv(words, at),
+            env=self.build_environment() | dict(env or {}),
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=TIMEOUT_S,
             check=False,
         )
-        return Ran(done.returncode, self.nameless(done.stdout), self.nameless(done.stderr))
+        return CommandResult(done.returncode, self.mask_home_path(done.stdout), self.mask_home_path(done.stderr))
 
     def start(self, *words: str, at: datetime | None = None) -> "subprocess.Popen[str]":
-        """One command that goes on."""
+        """Start a command that does not end by itself."""
         quiet = subprocess.DEVNULL
-        return subprocess.Popen(_argv(words, at), env=self.surroundings(), stdin=quiet, stdout=quiet, stderr=quiet)
+        return subprocess.Popen(
+            _make_argv(words, at), env=self.build_environment(), stdin=quiet, stdout=quiet, stderr=quiet
+        )
 
-    def surroundings(self) -> dict[str, str]:
+    def build_environment(self) -> dict[str, str]:
         """The environment of every command."""
         return {
             "HOME": str(self.path),
             "PATH": os.environ.get("PATH", os.defpath),
             "TZ": "UTC",
             "COLUMNS": "200",
-            "HTTPS_PROXY": "http://127.0.0.1:9",  # nobody there: nothing may leave this machine
+            "HTTPS_PROXY": "http://127.0.0.1:9",  # nothing listens there: nothing may leave this machine
             "WATCHER_CONFIG_DIR": str(self.config_dir),
             "WATCHER_STATE_DIR": str(self.state_dir),
             **self.env,
         }
 
-    def nameless(self, text: str) -> str:
-        """The same text without the name of this home, which every run has anew."""
+    def mask_home_path(self, text: str) -> str:
+        """The text without the path of this home, which differs in every run."""
         return text.replace(str(self.path), "{home}")
 
     def contents(self) -> dict[str, bytes]:
@@ -136,7 +138,7 @@ class Home:
         return {str(path.relative_to(self.path)): path.read_bytes() for path in sorted(files)}
 
 
-def _argv(words: Sequence[str], at: datetime | None) -> list[str]:
+def _make_argv(words: Sequence[str], at: datetime | None) -> list[str]:
     start = ["-m", "watcher"] if at is None else [str(CLOCK), at.isoformat(), "watcher"]
     return [sys.executable, *start, *words]
 
@@ -145,7 +147,7 @@ def _argv(words: Sequence[str], at: datetime | None) -> list[str]:
 
 
 @dataclass
-class Asked:
+class ReceivedRequest:
     """A request as it arrived."""
 
     method: str
@@ -177,15 +179,15 @@ def reply(content: object, status: int = 200, **headers: str) -> Reply:
 
 
 class Server:
-    """What answers on the loopback, and all that it was asked."""
+    """A server on the loopback, and all requests that it received."""
 
-    def __init__(self, answer: Callable[[Asked], Reply]) -> None:
+    def __init__(self, answer: Callable[[ReceivedRequest], Reply]) -> None:
         self.answer = answer
-        self.asked: list[Asked] = []
+        self.asked: list[ReceivedRequest] = []
         self.lock = threading.Lock()
         self.url = ""
 
-    def take(self, asked: Asked) -> Reply:
+    def handle(self, asked: ReceivedRequest) -> Reply:
         """One request; answers may keep state, so they are given one at a time."""
         with self.lock:
             self.asked.append(asked)
@@ -193,9 +195,9 @@ class Server:
 
 
 @contextmanager
-def serving(answer: Callable[[Asked], Reply]) -> Iterator[Server]:
+def start_server(answer: Callable[[ReceivedRequest], Reply]) -> Iterator[Server]:
     """A server on a free port of the loopback."""
-    ours = Server(answer)
+    state = Server(answer)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -203,26 +205,26 @@ def serving(answer: Callable[[Asked], Reply]) -> Iterator[Server]:
         def serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             headers = {name.lower(): text for name, text in self.headers.items()}
-            said = ours.take(Asked(self.command, self.path, headers, body))
-            if said.how == "reset":
+            answer = state.handle(ReceivedRequest(self.command, self.path, headers, body))
+            if answer.how == "reset":
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.close_connection = True
                 return
-            self.send_response(said.status)
-            for name, text in said.headers.items():
+            self.send_response(answer.status)
+            for name, text in answer.headers.items():
                 self.send_header(name, text)
-            self.send_header("content-length", str(len(said.body)))
+            self.send_header("content-length", str(len(answer.body)))
             self.end_headers()
-            half = said.how == "cut"
-            self.wfile.write(said.body[: len(said.body) // 2] if half else said.body)
-            self.close_connection = self.close_connection or half
+            is_cut = answer.how == "cut"
+            self.wfile.write(answer.body[: len(answer.body) // 2] if is_cut else answer.body)
+            self.close_connection = self.close_connection or is_cut
 
         do_GET = do_POST = do_PUT = do_DELETE = serve  # noqa: N815 - the names that the library calls
 
         def log_message(self, *_: object) -> None:
             pass
 
-    class Listener(ThreadingHTTPServer):
+    class LoopbackServer(ThreadingHTTPServer):
         daemon_threads = True
         block_on_close = False
 
@@ -233,12 +235,12 @@ def serving(answer: Callable[[Asked], Reply]) -> Iterator[Server]:
             linger = request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)
             (self.close_request if linger == struct.pack("ii", 1, 0) else super().shutdown_request)(request)
 
-    server = Listener(("127.0.0.1", 0), Handler)
-    ours.url = f"http://127.0.0.1:{server.server_address[1]}"
+    server = LoopbackServer(("127.0.0.1", 0), Handler)
+    state.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield ours
+        yield state
     finally:
         server.shutdown()
         server.server_close()
@@ -256,7 +258,7 @@ def instant(text: str) -> datetime:
 
 
 def differences(expected: Any, found: Any, where: str = "$") -> list[str]:
-    """What was frozen and is otherwise now. An object may have gained keys; everything else must be there and equal.
+    """The differences from the frozen value. An object may have more keys; everything else must be equal.
 
     A text that begins with `~` is an instant that depends on when a process looked at its clock; `~` alone is
     any instant, or none.
@@ -267,13 +269,13 @@ def differences(expected: Any, found: Any, where: str = "$") -> list[str]:
         return lost + [line for key in both for line in differences(expected[key], found[key], f"{where}.{key}")]
     if isinstance(expected, list) and isinstance(found, list):
         if len(expected) != len(found):
-            return [f"{where}: {len(expected)} entries became {len(found)}: {_short(expected)} -> {_short(found)}"]
+            return [f"{where}: {len(expected)} entries became {len(found)}: {_shorten(expected)} -> {_shorten(found)}"]
         pairs = zip(expected, found, strict=True)
         return [line for index, (a, b) in enumerate(pairs) for line in differences(a, b, f"{where}[{index}]")]
-    return [] if _equal(expected, found) else [f"{where}: {_short(expected)} became {_short(found)}"]
+    return [] if _is_equal(expected, found) else [f"{where}: {_shorten(expected)} became {_shorten(found)}"]
 
 
-def _equal(expected: Any, found: Any) -> bool:
+def _is_equal(expected: Any, found: Any) -> bool:
     if isinstance(expected, str) and expected.startswith("~"):
         if expected == "~" and found is None:
             return True
@@ -286,7 +288,7 @@ def _equal(expected: Any, found: Any) -> bool:
     return type(expected) is type(found) and expected == found
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 400 else f"{text[:400]}..."
 
@@ -295,7 +297,7 @@ _FACT = re.compile(r"`[^`]+`|\{home\}[^\s:;,]*|\b[1-5]\d\d\b(?! %)")
 
 
 def facts(message: str) -> list[str]:
-    """What of a sentence matters however it is put: commands and keys in backticks, files, statuses."""
+    """The facts of a sentence, whatever its wording: commands and keys in backticks, files, statuses."""
     return sorted(set(_FACT.findall(message)))
 
 

@@ -1,7 +1,7 @@
 """A mistake in a file is pointed at where it stands: file, line, column, carets and the word that was meant, frozen."""
 
 import pytest
-from blackbox_diagnostics import of_config, of_rules
+from blackbox_diagnostics import check_config_file, check_rule_file
 from blackbox_world import DATA, Home, load
 
 FROZEN = load(DATA / "diagnostics.json")
@@ -10,12 +10,12 @@ FROZEN = load(DATA / "diagnostics.json")
 @pytest.mark.parametrize("name", [name for name in FROZEN if name.startswith("rules/")])
 def test_a_rule_file_is_accepted_or_refused_at_the_same_spots(tmp_path, name):
     path = DATA / name
-    assert of_rules(Home(tmp_path), path.name, path.read_bytes()) == FROZEN[name]
+    assert check_rule_file(Home(tmp_path), path.name, path.read_bytes()) == FROZEN[name]
 
 
 @pytest.mark.parametrize("name", [name for name in FROZEN if name.startswith("configs/")])
 def test_a_config_is_refused_at_the_same_spots(tmp_path, name):
-    assert of_config(Home(tmp_path), (DATA / name).read_bytes()) == FROZEN[name]
+    assert check_config_file(Home(tmp_path), (DATA / name).read_bytes()) == FROZEN[name]
 
 
 def test_every_file_of_the_data_is_frozen():

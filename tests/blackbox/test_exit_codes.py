@@ -1,4 +1,4 @@
-"""Every command ends with the code that scripts rely on, and names what it is about when it refuses."""
+"""Every command ends with the exit code that scripts rely on, and an error names its subject."""
 
 import json
 import signal
@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from blackbox_lived import NOW, Vendors, settle
-from blackbox_world import Home, reply, serving
+from blackbox_vendors import NOW, Vendors, prepare_home
+from blackbox_world import Home, reply, start_server
 
 SOON = NOW + timedelta(minutes=2)
 BAD_RULE = '[[rule]]\nname = "a"\nwhen = "claude > 80"\n'
@@ -19,10 +19,10 @@ READING = '{"at": "2026-03-02T09:00:00Z", "provider": "claude", "window": "five_
 
 
 @pytest.fixture(scope="module")
-def lived():
+def checked_home():
     """A home after one check, in which an alert fires; no test of this module changes it."""
-    with TemporaryDirectory() as folder, serving(Vendors().answer) as server:
-        home = settle(Path(folder).resolve(), server)
+    with TemporaryDirectory() as folder, start_server(Vendors().answer) as server:
+        home = prepare_home(Path(folder).resolve(), server)
         home.write("bad.toml", BAD_RULE)
         home.write("good.toml", GOOD_RULE)
         home.write("right.toml", GOOD_RULE + EXAMPLE.format("F"))
@@ -114,8 +114,8 @@ CODES = [
 @pytest.mark.parametrize(
     ("words", "code", "names"), CODES, ids=lambda value: " ".join(value) if value and isinstance(value, list) else None
 )
-def test_a_command_ends_with_its_code_and_names_what_it_is_about(lived, words, code, names):
-    done = lived.run(*(word.replace("{home}", str(lived.path)) for word in words), at=SOON)
+def test_a_command_has_its_exit_code_and_an_error_names_its_subject(checked_home, words, code, names):
+    done = checked_home.run(*(word.replace("{home}", str(checked_home.path)) for word in words), at=SOON)
     said = done.out + done.err
     assert done.code == code, said
     assert [name for name in names if name not in said] == []
@@ -129,24 +129,24 @@ BARS = {
 
 
 @pytest.mark.parametrize("form", BARS)
-def test_a_bar_is_given_its_line(lived, form):
-    assert lived.run("status", "--format", form, at=SOON).out == BARS[form]
+def test_a_bar_gets_its_line(checked_home, form):
+    assert checked_home.run("status", "--format", form, at=SOON).out == BARS[form]
 
 
-def test_waybar_is_given_its_object(lived):
-    document = lived.run("status", "--format", "waybar", at=SOON).document
+def test_waybar_gets_its_object(checked_home):
+    document = checked_home.run("status", "--format", "waybar", at=SOON).document
     assert document["text"] == BARS["line"].strip()
     assert document["alt"] == "warning"
     assert {"tooltip", "class"} <= document.keys()
 
 
-def test_a_template_gives_a_line_for_each_provider_in_ones_own_words(lived):
-    done = lived.run("status", "--template", "{provider} {used_percent:.0f}", at=SOON)
+def test_a_template_gives_a_line_for_each_provider_from_a_text(checked_home):
+    done = checked_home.run("status", "--template", "{provider} {used_percent:.0f}", at=SOON)
     assert done.out.splitlines() == ["claude 85", "codex 9", "copilot 20", "nano_gpt 0"]
 
 
-def test_guard_gives_its_answer_as_a_document(lived):
-    document = lived.run("guard", "claude < 80%", "--json", at=SOON).document
+def test_guard_gives_its_answer_as_a_document(checked_home):
+    document = checked_home.run("guard", "claude < 80%", "--json", at=SOON).document
     assert (document["schema"], document["expression"], document["result"]) == (
         "watcher.guard.v1",
         "claude < 80%",
@@ -155,8 +155,8 @@ def test_guard_gives_its_answer_as_a_document(lived):
     assert document["series"] == {"claude.five_hour": False}
 
 
-def test_the_rules_in_force_are_listed_as_objects(lived):
-    rules = [json.loads(line) for line in lived.run("rules", "list", "--json", at=SOON).out.splitlines()]
+def test_the_rules_in_force_are_listed_as_objects(checked_home):
+    rules = [json.loads(line) for line in checked_home.run("rules", "list", "--json", at=SOON).out.splitlines()]
     assert [rule["rule"] for rule in rules] == ["session", "weekly", "balance"]
     assert [[level["severity"] for level in rule["levels"]] for rule in rules] == [
         ["warning"],
@@ -165,20 +165,20 @@ def test_the_rules_in_force_are_listed_as_objects(lived):
     ]
 
 
-def test_an_explanation_is_a_line_for_each_decision(lived):
-    [line] = lived.run("rules", "explain", "session", "--json", at=SOON).out.splitlines()
+def test_an_explanation_is_a_line_for_each_decision(checked_home):
+    [line] = checked_home.run("rules", "explain", "session", "--json", at=SOON).out.splitlines()
     found = json.loads(line)
     assert (found["rule"], found["series"], found["used_percent"]) == ("session", "claude.five_hour", 85.0)
     assert (found["condition"], found["state"]) == (True, "firing")
 
 
-def test_the_documents_name_their_schemas(lived):
+def test_the_documents_name_their_schemas(checked_home):
     for words, schema in (
         (["status", "--json"], "status"),
         (["history", "--json"], "history"),
         (["doctor", "--json"], "doctor"),
     ):
-        assert lived.run(*words, at=SOON).document["schema"] == f"watcher.{schema}.v1"
+        assert checked_home.run(*words, at=SOON).document["schema"] == f"watcher.{schema}.v1"
 
 
 LINES = {
@@ -198,17 +198,17 @@ LINES = {
 
 
 @pytest.mark.parametrize("says", LINES)
-def test_a_line_of_a_replay_is_refused_where(lived, says):
+def test_a_line_of_a_replay_is_refused_where(checked_home, says):
     text, named = LINES[says]
-    done = lived.run("replay", str(lived.path / "good.toml"), "-", stdin=text)
+    done = checked_home.run("replay", str(checked_home.path / "good.toml"), "-", stdin=text)
     assert done.code == 64
     assert named in done.err
     assert "Traceback" not in done.err
 
 
-def test_a_replay_passes_over_keys_that_mean_nothing_and_empty_lines(lived):
+def test_a_replay_passes_over_keys_that_mean_nothing_and_empty_lines(checked_home):
     text = "\n" + READING.replace("}", ', "colour": "red"}') + "\n"
-    done = lived.run("replay", str(lived.path / "good.toml"), "-", "--json", stdin=text)
+    done = checked_home.run("replay", str(checked_home.path / "good.toml"), "-", "--json", stdin=text)
     assert done.code == 0
     assert json.loads(done.out)["event"] == "firing"
     assert "`colour`" in done.err
@@ -216,14 +216,14 @@ def test_a_replay_passes_over_keys_that_mean_nothing_and_empty_lines(lived):
 
 def test_check_tells_fine_firing_unknown_and_a_mistake_apart(tmp_path):
     vendors = Vendors()
-    with serving(vendors.answer) as server:
-        home = settle(tmp_path, server, rules='[[rule]]\nname = "session"\nwhen = "claude.five_hour > 90%"\n')
+    with start_server(vendors.answer) as server:
+        home = prepare_home(tmp_path, server, rules='[[rule]]\nname = "session"\nwhen = "claude.five_hour > 90%"\n')
         assert home.run("check", at=NOW).code == 0
         vendors.claude["five_hour"] = {"utilization": 95.0, "resets_at": "2026-03-04T11:30:30Z"}
         quiet = home.run("check", "-q", at=NOW + timedelta(minutes=10))
         assert (quiet.code, quiet.out) == (10, "")
         vendors.claude["five_hour"] = {"utilization": 50.0, "resets_at": "2026-03-04T11:30:30Z"}
-        vendors.refuse["/copilot_internal/user"] = reply({"message": "internal"}, 500)
+        vendors.overrides["/copilot_internal/user"] = reply({"message": "internal"}, 500)
         assert home.run("check", at=NOW + timedelta(minutes=20)).code == 20
         home.config(home.config_dir.joinpath("config.toml").read_text() + BAD_RULE)
         refused = home.run("check", at=NOW + timedelta(minutes=30))
@@ -233,7 +233,7 @@ def test_check_tells_fine_firing_unknown_and_a_mistake_apart(tmp_path):
         assert home.run("status", "--json", at=NOW + timedelta(minutes=31)).code == 0
 
 
-def test_a_home_without_any_login_is_fine_and_knows_nothing(tmp_path):
+def test_a_home_without_logins_is_no_error(tmp_path):
     home = Home(tmp_path)
     assert home.run("check").code == 0
     assert home.run("status", "--json").document["providers"] == []
@@ -263,8 +263,8 @@ def test_init_writes_a_config_once_and_never_over_it(tmp_path):
 
 
 def test_a_snooze_is_listed_until_it_is_ended(tmp_path):
-    with serving(Vendors().answer) as server:
-        home = settle(tmp_path, server)
+    with start_server(Vendors().answer) as server:
+        home = prepare_home(tmp_path, server)
         home.run("check", at=NOW)
     assert home.run("snooze", "session", "--for", "2h", at=SOON).code == 0
     assert home.run("snooze", "claude.seven_day", "--until-reset", at=SOON).code == 0
@@ -292,10 +292,10 @@ def test_a_rule_that_is_added_is_in_force(tmp_path):
 
 def test_a_status_line_of_claude_code_is_a_reading_also_while_the_vendor_fails(tmp_path):
     vendors = Vendors()
-    vendors.refuse["/api/oauth/usage"] = reply({"error": "internal"}, 500)
+    vendors.overrides["/api/oauth/usage"] = reply({"error": "internal"}, 500)
     limits = {"five_hour": {"used_percentage": 91, "resets_at": (NOW + timedelta(minutes=130, seconds=30)).timestamp()}}
-    with serving(vendors.answer) as server:
-        home = settle(tmp_path, server)
+    with start_server(vendors.answer) as server:
+        home = prepare_home(tmp_path, server)
         done = home.run("ingest", "claude-statusline", stdin=json.dumps({"rate_limits": limits}), at=NOW)
         assert (done.code, done.out.strip()) == (0, "5h 91% (2h11m)")
         assert home.run("check", at=NOW + timedelta(seconds=20)).code == 10
@@ -303,9 +303,9 @@ def test_a_status_line_of_claude_code_is_a_reading_also_while_the_vendor_fails(t
     assert "five_hour 91" in shown.out.splitlines()
 
 
-def test_there_is_one_daemon_and_it_ends_when_told(tmp_path):
-    with serving(Vendors().answer) as server:
-        home = settle(tmp_path, server)
+def test_there_is_one_daemon_and_a_signal_ends_it(tmp_path):
+    with start_server(Vendors().answer) as server:
+        home = prepare_home(tmp_path, server)
         daemon = home.start("run", at=NOW)
         try:
             end = time.monotonic() + 60

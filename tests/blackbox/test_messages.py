@@ -1,11 +1,11 @@
-"""What each kind of channel is sent of a morning's alerts, frozen: begin, rise, reminder, end, digest, reset."""
+"""What each kind of channel is sent of alerts, frozen: firing, escalated, reminder, resolved, digest, reset."""
 
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from blackbox_messages import morning, sort_messages
+from blackbox_messages import run_steps, sort_messages
 from blackbox_world import DATA, differences, load
 
 FROZEN = load(DATA / "messages.json")
@@ -13,22 +13,22 @@ CHANNELS = ("hook", "team", "server", "phone", "lamp", "late")
 
 
 @cache
-def heard():
-    """The same morning, today."""
+def send_messages():
+    """The messages of today's version."""
     with TemporaryDirectory() as folder:
-        return morning(Path(folder).resolve())
+        return run_steps(Path(folder).resolve())
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("step", FROZEN)
-def test_a_channel_is_sent_what_it_always_was(step, channel):
+def test_a_channel_gets_the_same_messages_as_before(step, channel):
     expected = sort_messages([each for each in FROZEN[step] if each["channel"] == channel])
-    found = [each for each in heard()[step] if each["channel"] == channel]
+    found = [each for each in send_messages()[step] if each["channel"] == channel]
     assert differences(expected, found) == []
 
 
 def test_every_message_with_a_secret_is_signed():
-    signed = [each["signed"] for messages in heard().values() for each in messages if each["channel"] == "hook"]
+    signed = [each["signed"] for messages in send_messages().values() for each in messages if each["channel"] == "hook"]
     assert len(signed) >= 7
     assert all(signed)
 
@@ -36,7 +36,7 @@ def test_every_message_with_a_secret_is_signed():
 def test_a_repeated_message_has_its_id_and_no_two_messages_share_one():
     keys = [
         each["headers"]["idempotency-key"]
-        for messages in heard().values()
+        for messages in send_messages().values()
         for each in messages
         if each["channel"] == "hook"
     ]
@@ -46,7 +46,7 @@ def test_a_repeated_message_has_its_id_and_no_two_messages_share_one():
 def test_an_alert_that_ended_before_it_could_be_delivered_is_one_message_that_says_both():
     late = [
         each["body"]
-        for step, messages in heard().items()
+        for step, messages in send_messages().items()
         for each in messages
         if each["channel"] == "late" and step != "a test message"
     ]
@@ -58,5 +58,5 @@ def test_an_alert_that_ended_before_it_could_be_delivered_is_one_message_that_sa
 
 
 def test_every_step_was_frozen():
-    assert list(heard()) == list(FROZEN)
+    assert list(send_messages()) == list(FROZEN)
     assert sum(len(messages) for messages in FROZEN.values()) >= 35

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from blackbox_replays import Case, play, said_by
+from blackbox_replays import Case, replay_batch, select_transitions
 from blackbox_world import DATA, load
 
 CASES = [Case(**load(path)) for path in sorted((DATA / "replays").glob("*.json"))]
@@ -20,7 +20,7 @@ for each in CASES:
 def replayed(batch: str) -> str:
     """What one process printed of all cases of a batch."""
     with TemporaryDirectory() as folder:
-        ran = play(BATCHES[batch], Path(folder), sys.executable)
+        ran = replay_batch(BATCHES[batch], Path(folder), sys.executable)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
@@ -29,7 +29,7 @@ def replayed(batch: str) -> str:
 def test_a_history_is_told_as_it_always_was(case):
     found = [
         {key: each.get(key) for key in ("at", "rule", "series", "event", "severity", "reason")}
-        for each in said_by(case, replayed(case.batch))
+        for each in select_transitions(case, replayed(case.batch))
     ]
     assert found == case.expected
 

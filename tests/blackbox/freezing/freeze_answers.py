@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent.parent
 OLD = Path(sys.argv[1]).resolve()
 sys.path[:0] = [str(HERE)]
 
-from blackbox_answers import lived  # noqa: E402
+from blackbox_answers import check_home  # noqa: E402
 from freeze import marked  # noqa: E402
 
 RECORDS = OLD / "tests/providers/data"
@@ -307,7 +307,7 @@ def main() -> None:
         runs = []
         for later in (0, 7):
             with tempfile.TemporaryDirectory() as folder:
-                runs.append(lived(case, Path(folder), timedelta(seconds=later)))
+                runs.append(check_home(case, Path(folder), timedelta(seconds=later)))
         case["expected"] = marked(*runs)
         (FOLDER / f"{case['name']}.json").write_text(json.dumps(case, indent=1, ensure_ascii=False) + "\n")
         errors = [

@@ -12,14 +12,18 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(HERE)]
 
-from blackbox_diagnostics import of_config, of_rules  # noqa: E402
+from blackbox_diagnostics import check_config_file, check_rule_file  # noqa: E402
 from blackbox_world import DATA, Home  # noqa: E402
 
 found = {}
 for path in sorted([*(DATA / "rules").glob("*/*.toml"), *(DATA / "configs").glob("*.toml")]):
     with tempfile.TemporaryDirectory() as folder:
         home, content = Home(Path(folder)), path.read_bytes()
-        outcome = of_config(home, content) if path.parent.name == "configs" else of_rules(home, path.name, content)
+        outcome = (
+            check_config_file(home, content)
+            if path.parent.name == "configs"
+            else check_rule_file(home, path.name, content)
+        )
     found[path.relative_to(DATA).as_posix()] = outcome
     print(path.name, outcome["code"], len(outcome["mistakes"]), [each["meant"] for each in outcome["mistakes"]])
 rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(each, ensure_ascii=False)}" for name, each in found.items())

@@ -10,17 +10,17 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(HERE)]
 
-from blackbox_messages import morning  # noqa: E402
+from blackbox_messages import run_steps  # noqa: E402
 from freeze import marked  # noqa: E402
 
 runs = []
 for later in (0, 7):
     with tempfile.TemporaryDirectory() as folder:
-        runs.append(morning(Path(folder), timedelta(seconds=later)))
-heard = marked(*runs)
-for says, messages in heard.items():
+        runs.append(run_steps(Path(folder), timedelta(seconds=later)))
+found = marked(*runs)
+for says, messages in found.items():
     print(
         says,
         [(each["channel"], each.get("signed"), str(each.get("body", each.get("stdin")))[:160]) for each in messages],
     )
-(HERE / "data" / "messages.json").write_text(json.dumps(heard, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+(HERE / "data" / "messages.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent.parent
 OLD = Path(sys.argv[1]).resolve()
 sys.path[:0] = [str(HERE), str(OLD)]
 
-from blackbox_replays import Case, play, said_by  # noqa: E402
+from blackbox_replays import Case, replay_batch, select_transitions  # noqa: E402
 
 from tests.core.timeline import FAILURES, Timeline, lines, series_of, span  # noqa: E402
 
@@ -102,8 +102,8 @@ def apart(case: Case) -> Case | None:
         r.get("error") == "offline" for r in case.readings
     ):
         return None
-    written = {found[1].strip("[]") if found[1] else "" for text in texts for found in SELECTOR.findall(text) or []}
-    if len(accounts) > 1 and "" in written:
+    to_json = {found[1].strip("[]") if found[1] else "" for text in texts for found in SELECTOR.findall(text) or []}
+    if len(accounts) > 1 and "" in to_json:
         return None
     own = case.name.replace("-", "").replace("_", "")
 
@@ -113,7 +113,7 @@ def apart(case: Case) -> Case | None:
     def inside(text: str) -> str:
         return SELECTOR.sub(lambda found: f"{found[1]}[{account(only or (found[2] or '')[1:-1])}]", text)
 
-    only = next(iter(accounts)) if len(accounts) == 1 and "" in written else ""
+    only = next(iter(accounts)) if len(accounts) == 1 and "" in to_json else ""
     rules = []
     for rule in case.rules:
         rule = {**rule, **{key: inside(rule[key]) for key in ("when", "clear") if key in rule}}
@@ -270,13 +270,13 @@ def main() -> None:
     told = 0
     for batch in batches.values():
         with tempfile.TemporaryDirectory() as folder:
-            ran = play(batch, Path(folder), sys.executable, cwd=OLD)
+            ran = replay_batch(batch, Path(folder), sys.executable, cwd=OLD)
         assert ran.returncode == 0, ran.stderr
         for case in batch:
-            expected = said_by(case, ran.stdout)
+            expected = select_transitions(case, ran.stdout)
             told += len(expected)
             kept = replace(case, expected=expected)
-            (FOLDER / f"{case.name}.json").write_text(kept.written(), encoding="utf-8")
+            (FOLDER / f"{case.name}.json").write_text(kept.to_json(), encoding="utf-8")
     print(f"{len(cases)} cases in {len(batches)} processes, {told} transitions")
 
 

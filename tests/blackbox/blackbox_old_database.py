@@ -1,8 +1,7 @@
-"""A home that the old version has lived in for four days, and what its owner sees of it from then on.
+"""A home in which the old version ran for four days, and what its owner sees of it from then on.
 
-The life is one function of time: what the vendors say, which logins are there, which receivers are busy. The first
-part was lived by the old version and left a database; the second is lived on from a copy of that by whichever version
-is here.
+Everything is a function of time: what the vendors answer, which logins exist, which receivers refuse. The first part
+was run by the old version and gave a database; the second runs on a copy of it, with the version under test.
 """
 
 import json
@@ -16,22 +15,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from blackbox_world import DATA, Asked, Home, Reply, facts, reply, serving
+from blackbox_world import DATA, Home, ReceivedRequest, Reply, facts, reply, start_server
 
 DATABASE = DATA / "old" / "watcher.db"
-PATIENCE_S = 20
+TIMEOUT_S = 20
 BEGINS = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)  # a Monday
 ENDS = datetime(2026, 3, 5, 23, 0, tzinfo=UTC)
-NAMED_AT = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)  # from here on Claude's nameless login says whose it is
-BUSY_AT = datetime(2026, 3, 5, 13, 0, tzinfo=UTC)  # from here on the receiver `late` refuses
+NAMED_AT = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)  # from here on Claude's anonymous login names its owner
+LATE_REFUSES_AT = datetime(2026, 3, 5, 13, 0, tzinfo=UTC)  # from here on the receiver `late` refuses
 SNOOZED_AT = datetime(2026, 3, 5, 22, 0, tzinfo=UTC)
-GRAVE_AT = datetime(2026, 3, 2, 15, 30, tzinfo=UTC)  # from here on the receiver `grave` refuses for good
+GRAVE_REFUSES_AT = datetime(2026, 3, 2, 15, 30, tzinfo=UTC)  # from here on the receiver `grave` refuses for good
 LIMITED_AT = datetime(2026, 3, 5, 20, 30, tzinfo=UTC)  # from here on Google asks for a rest of ten hours
 PROVIDERS = ("claude", "codex", "copilot", "nano_gpt", "gemini_cli", "antigravity")
-KEPT = ("channel", "title", "state", "at", "attempts")
-CREEPING = {"projected_percent", "exhausts_at", "rate"}
+COMPARED_KEYS = ("channel", "title", "state", "at", "attempts")
+FORECAST_KEYS = {"projected_percent", "exhausts_at", "rate"}
 PATHS = ("/hook", "/late", "/grave")
-ODD = "Dot.Ted+odd@exa-mple.co.uk"
+UNUSUAL_EMAIL = "Dot.Ted+odd@exa-mple.co.uk"
 CONFIG = """
 [channels.hook]
 type = "webhook"
@@ -101,21 +100,21 @@ when = "gemini_cli.age > 2h"
 """
 
 
-class World:
+class Simulation:
     """Vendors and receivers at an instant."""
 
     def __init__(self) -> None:
         self.now = BEGINS
-        self.got: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
         self.asked: list[str] = []
 
-    def answer(self, asked: Asked) -> Reply:
-        """What is said at this instant."""
+    def answer(self, asked: ReceivedRequest) -> Reply:
+        """The answer at this instant."""
         path = asked.path.partition("?")[0]
         if path in PATHS:
             return self.receive(path, asked)
         self.asked.append(f"{asked.method} {path} {asked.secret}".strip())
-        said: dict[str, Callable[[str], Reply]] = {
+        answers: dict[str, Callable[[str], Reply]] = {
             "/api/oauth/usage": self.claude,
             "/backend-api/wham/usage": self.codex,
             "/copilot_internal/user": self.copilot,
@@ -124,19 +123,21 @@ class World:
             "/token": lambda _: reply({"access_token": "ya29.one", "expires_in": 3599}),
             "/v1internal:retrieveUserQuota": self.gemini,
         }
-        return said[path](asked.secret) if path in said else reply({}, 404)
+        return answers[path](asked.secret) if path in answers else reply({}, 404)
 
-    def receive(self, path: str, asked: Asked) -> Reply:
-        """A message; of those that are refused nobody hears."""
-        if (path == "/grave" and self.now >= GRAVE_AT) or (path == "/late" and BUSY_AT <= self.now <= ENDS):
+    def receive(self, path: str, asked: ReceivedRequest) -> Reply:
+        """A message is recorded, unless it is refused."""
+        if (path == "/grave" and self.now >= GRAVE_REFUSES_AT) or (
+            path == "/late" and LATE_REFUSES_AT <= self.now <= ENDS
+        ):
             return Reply(503, {"content-type": "text/plain"}, b"busy")
-        self.got.append({"to": path, "key": asked.headers.get("idempotency-key"), "body": json.loads(asked.body)})
+        self.received.append({"to": path, "key": asked.headers.get("idempotency-key"), "body": json.loads(asked.body)})
         return reply({})
 
     # --- what is used ---------------------------------------------------------------------------------------------
 
-    def turn(self, shift: timedelta, peaks: tuple[float, ...]) -> tuple[float, datetime]:
-        """Percent used of a window of five hours, and its end; each turn rises to a peak of its own."""
+    def compute_window(self, shift: timedelta, peaks: tuple[float, ...]) -> tuple[float, datetime]:
+        """Percent used of a window of five hours, and its end; each period rises to a peak of its own."""
         first = datetime(2026, 3, 2, 6, 0, 30, tzinfo=UTC) + shift
         number, since = divmod(self.now - first, timedelta(hours=5))
         share = min(since / timedelta(hours=4), 1.0)
@@ -147,7 +148,7 @@ class World:
         peaks = (30, 99, 100, 86, 10) if second else (88, 40, 97, 20, 60)
         if not second and self.now > ENDS - timedelta(hours=4):
             peaks = (120,)
-        used, ends = self.turn(timedelta(minutes=50 if second else 0), peaks)
+        used, ends = self.compute_window(timedelta(minutes=50 if second else 0), peaks)
         if self.now > ENDS + timedelta(minutes=20) and not second:
             used = min(used, 55.0)
         days = (self.now - BEGINS) / timedelta(days=1)
@@ -163,7 +164,9 @@ class World:
     def codex(self, secret: str) -> Reply:
         other = secret.endswith("other")
         first_day = self.now < BEGINS + timedelta(days=1)
-        used, ends = self.turn(timedelta(minutes=-25), (20, 70 if first_day else 30) if other else (30, 20, 45, 10))
+        used, ends = self.compute_window(
+            timedelta(minutes=-25), (20, 70 if first_day else 30) if other else (30, 20, 45, 10)
+        )
         week = 30 if other else 40 + 9.2 * (self.now - BEGINS) / timedelta(days=1)
         primary = {"used_percent": used, "limit_window_seconds": 18000, "reset_at": int(ends.timestamp())}
         secondary = {"used_percent": round(week, 1), "limit_window_seconds": 604800, "reset_at": 1773500430}
@@ -206,11 +209,11 @@ class World:
         return reply({"buckets": buckets})
 
 
-class Life:
+class OldHome:
     """The home, at whatever instant it is called."""
 
-    def __init__(self, folder: Path, world: World, url: str) -> None:
-        self.world, self.home = world, Home(folder)
+    def __init__(self, folder: Path, simulation: Simulation, url: str) -> None:
+        self.simulation, self.home = simulation, Home(folder)
         urls = {name: f"{url}{path}" for name, path in zip(("HOOK_URL", "LATE_URL", "GRAVE_URL"), PATHS, strict=True)}
         google = {"GEMINI_CLIENT_ID": "client-1", "GEMINI_CLIENT_SECRET": "secret-1"}
         self.home.env |= {**urls, **google, "HOOK_SECRET": "a secret", "CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat01-one"}
@@ -218,18 +221,18 @@ class Life:
         editor = json.loads((DATA / "answers" / "home-12.json").read_text())["cache"]
         self.home.editor_cache(editor["value"], ENDS - timedelta(hours=5))
 
-    def logins(self, now: datetime) -> None:
+    def write_logins(self, now: datetime) -> None:
         """The tools' own files as they are then."""
         home = self.home
         auth = {"nano-gpt": {"type": "api", "key": "nano-one"}}
         if now <= ENDS:
             auth["github-copilot"] = {"type": "oauth", "access": "gho_one", "refresh": "gho_one", "expires": 0}
-        else:  # the same token, in a place that says whose it is
+        else:  # the same token, in a place that names its owner
             editor = {"github.com:x": {"oauth_token": "gho_one", "user": "Octo.Cat"}}
             home.write(".config/github-copilot/apps.json", editor)
         home.write(".local/share/opencode/auth.json", auth)
         if now >= NAMED_AT:
-            both = (("one", ODD), ("two", "second@example.com"))
+            both = (("one", UNUSUAL_EMAIL), ("two", "second@example.com"))
             accounts = [
                 {"id": f"id-{n}", "access": f"sk-ant-oat01-{n}", "refresh": "never", "email": e} for n, e in both
             ]
@@ -245,54 +248,58 @@ class Life:
 
     def run(self, now: datetime, *words: str) -> Any:
         """One command at that instant."""
-        self.world.now = now.replace(second=0)  # what is said changes by the minute
-        self.logins(now)
+        self.simulation.now = now.replace(second=0)  # answers change by the minute
+        self.write_logins(now)
         return self.home.run(*words, at=now)
 
     def check(self, now: datetime) -> dict[str, Any]:
-        """One check: its code, what was asked of whom, and who was told what."""
-        self.world.got.clear()
-        self.world.asked.clear()
+        """One check: its code, the requests, and the messages."""
+        self.simulation.received.clear()
+        self.simulation.asked.clear()
         ran = self.run(now, "check")
-        told = sorted(self.world.got, key=lambda each: (each["to"], json.dumps(each["body"], sort_keys=True)))
-        return {"code": ran.code, "asked": sorted(self.world.asked), "told": told}
+        received = sorted(
+            self.simulation.received, key=lambda each: (each["to"], json.dumps(each["body"], sort_keys=True))
+        )
+        return {"code": ran.code, "asked": sorted(self.simulation.asked), "told": received}
 
     def daemon(self, now: datetime, enough: Callable[[list[dict[str, Any]]], bool]) -> dict[str, Any]:
-        """The daemon, until enough was told and then a moment longer: who was told what."""
-        self.world.now = now.replace(second=0)  # what is said changes by the minute
-        self.logins(now)
-        self.world.got.clear()
-        self.world.asked.clear()
+        """The daemon, until enough messages came and then a moment longer: which messages were sent."""
+        self.simulation.now = now.replace(second=0)  # answers change by the minute
+        self.write_logins(now)
+        self.simulation.received.clear()
+        self.simulation.asked.clear()
         process = self.home.start("run", at=now)
-        end = time.monotonic() + PATIENCE_S
-        while not enough(list(self.world.got)) and time.monotonic() < end:
+        end = time.monotonic() + TIMEOUT_S
+        while not enough(list(self.simulation.received)) and time.monotonic() < end:
             time.sleep(0.05)
         time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
-        code = process.wait(PATIENCE_S)
-        return {"code": code, "told": sorted(self.world.got, key=lambda each: (each["to"], each["key"]))}
+        code = process.wait(TIMEOUT_S)
+        return {"code": code, "told": sorted(self.simulation.received, key=lambda each: (each["to"], each["key"]))}
 
     def status(self, now: datetime) -> dict[str, Any]:
-        """The document; when providers are asked next is partly left to chance, and wording is free."""
+        """The document; when providers are asked next is partly random, and wording is free."""
         document: dict[str, Any] = self.run(now, "status", "--json").document
         for account in document["providers"]:
             account.pop("next_poll_at", None)
             account.pop("next_poll_reason", None)
-            for window in account["windows"]:  # forecasts creep with every second
-                for name in CREEPING & window.keys():
+            for window in account["windows"]:  # forecasts change with every second
+                for name in FORECAST_KEYS & window.keys():
                     window[name] = window[name] is not None
             if account["error"] is not None:
                 account["error"]["message"] = facts(account["error"]["message"])
         rows = document["undelivered"] + document["waiting"]
-        document["undelivered"] = [{key: row[key] for key in KEPT} for row in rows if row["channel"] != "grave"]
+        document["undelivered"] = [
+            {key: row[key] for key in COMPARED_KEYS} for row in rows if row["channel"] != "grave"
+        ]
         document["undelivered"].sort(key=lambda row: (row["channel"], row["title"]))  # two vendors answer in any order
         document["stopped_channels"] = sorted(document["stopped_channels"])
         del document["waiting"]
         return document
 
 
-def instants() -> Iterator[datetime]:
-    """When the old version looked: every three quarters of an hour, less at night, more on the last evening."""
+def list_instants() -> Iterator[datetime]:
+    """When the old version ran: every three quarters of an hour, less at night, more on the last evening."""
     now = BEGINS
     while now < ENDS.replace(hour=21):
         yield now
@@ -303,55 +310,55 @@ def instants() -> Iterator[datetime]:
         now += timedelta(minutes=15)
 
 
-def first_part(folder: Path, say: Callable[..., None]) -> None:
-    """Four days, lived by the old version; what they leave behind is the frozen database."""
-    world = World()
-    with serving(world.answer) as server:
-        life = Life(folder, world, server.url)
-        for now in instants():
-            heard = life.check(now)
+def create_database(folder: Path, say: Callable[..., None]) -> None:
+    """Run four days with the old version; the result is the frozen database."""
+    simulation = Simulation()
+    with start_server(simulation.answer) as server:
+        home = OldHome(folder, simulation, server.url)
+        for now in list_instants():
+            result = home.check(now)
             say(
-                f"{now:%a %H:%M} {heard['code']}",
-                [f"{m['to']} {m['body']['title']}" for m in heard["told"]],
+                f"{now:%a %H:%M} {result['code']}",
+                [f"{m['to']} {m['body']['title']}" for m in result["told"]],
                 flush=True,
             )
             if now == SNOOZED_AT:
                 for words in (("snooze", "hold", "--for", "20h"), ("snooze", "nano_gpt.daily", "--until-reset")):
-                    say(life.run(now + timedelta(minutes=1), *words))
+                    say(home.run(now + timedelta(minutes=1), *words))
         DATABASE.parent.mkdir(parents=True, exist_ok=True)
         DATABASE.unlink(missing_ok=True)
-        connection = sqlite3.connect(life.home.state_dir / "watcher.db")
+        connection = sqlite3.connect(home.home.state_dir / "watcher.db")
         connection.execute("VACUUM INTO ?", (str(DATABASE),))
         connection.close()
 
 
-def settled(folder: Path, world: World, url: str) -> Life:
-    """The home as the old version left it, on another machine so to speak: of its state the database alone."""
-    life = Life(folder, world, url)
-    copy = life.home.state_dir / "watcher.db"
+def restore_home(folder: Path, simulation: Simulation, url: str) -> OldHome:
+    """The home with only the database of the old version, as on another machine."""
+    home = OldHome(folder, simulation, url)
+    copy = home.home.state_dir / "watcher.db"
     shutil.copyfile(DATABASE, copy)
     copy.chmod(0o600)
-    return life
+    return home
 
 
-def seen(folder: Path) -> dict[str, Any]:
-    """What commands say that only look, before anything else is done with the database."""
-    world, now = World(), ENDS + timedelta(minutes=3)
-    with serving(world.answer) as server:
-        life = settled(folder, world, server.url)
-        explained = life.run(now, "rules", "explain", "ladder", "--json", "--since", "2d").out.splitlines()
+def read_database(folder: Path) -> dict[str, Any]:
+    """The output of commands that only read, before the database is changed."""
+    simulation, now = Simulation(), ENDS + timedelta(minutes=3)
+    with start_server(simulation.answer) as server:
+        home = restore_home(folder, simulation, server.url)
+        explained = home.run(now, "rules", "explain", "ladder", "--json", "--since", "2d").out.splitlines()
         return {
-            "status": life.status(now),
-            "history": life.run(now, "history", "--json", "--since", "5d").document,
-            "csv": life.run(now, "history", "--csv", "--since", "2d", "claude.five_hour").out.splitlines(),
-            "snoozed": sorted(re.sub(r",.*", "", line) for line in life.run(now, "snooze").out.splitlines()),
-            "line": life.run(now, "status", "--format", "line").out,
+            "status": home.status(now),
+            "history": home.run(now, "history", "--json", "--since", "5d").document,
+            "csv": home.run(now, "history", "--csv", "--since", "2d", "claude.five_hour").out.splitlines(),
+            "snoozed": sorted(re.sub(r",.*", "", line) for line in home.run(now, "snooze").out.splitlines()),
+            "line": home.run(now, "status", "--format", "line").out,
             "explained": [json.loads(line) for line in explained],
             "guard": [
-                life.run(now, "guard", text).code
+                home.run(now, "guard", text).code
                 for text in ("claude < 90%", "copilot.remaining > 0", "gemini_cli < 80%")
             ],
-            "asked": list(world.asked),
+            "asked": list(simulation.asked),
         }
 
 
@@ -367,35 +374,35 @@ DAYTIME = {
 }
 
 
-def lived_on(
+def continue_from_database(
     folder: Path, enough: Callable[[str, list[dict[str, Any]]], bool], later: timedelta = timedelta(0)
 ) -> dict[str, Any]:
     """The second part: checks in the night, the daemon twice on the next day, the status after each; a last check.
 
     Args:
         folder: for the home.
-        enough: whether a step of the daemon has told all that it has to.
+        enough: whether a step of the daemon has sent all its messages.
         later: moves the clock away from the usual instant; what changes by it depends on the clock.
     """
-    world = World()
+    simulation = Simulation()
     found: dict[str, Any] = {}
-    with serving(world.answer) as server:
-        life = settled(folder, world, server.url)
+    with start_server(simulation.answer) as server:
+        home = restore_home(folder, simulation, server.url)
         for says, after in NIGHT.items():
             now = ENDS + after + later
-            found[says] = {**life.check(now), "status": life.status(now + timedelta(seconds=30))}
+            found[says] = {**home.check(now), "status": home.status(now + timedelta(seconds=30))}
         for says, after in DAYTIME.items():
             now = ENDS + after + later
-            told = life.daemon(now, lambda told, step=says: enough(step, told))
-            status = life.status(now + timedelta(seconds=50))
-            asked = sorted({line.partition(" ")[2] for line in world.asked})
+            received = home.daemon(now, lambda received, step=says: enough(step, received))
+            status = home.status(now + timedelta(seconds=50))
+            asked = sorted({line.partition(" ")[2] for line in simulation.asked})
             found[says] = {
-                **told,
+                **received,
                 "asked": asked,
                 "status": {key: status[key] for key in ("providers", "alerts", "snoozes")},
             }
         now += timedelta(minutes=10)
-        found["at last: nothing is told twice"] = {**life.check(now), "snoozed": life.run(now, "snooze").out}
-        state = life.home.state_dir
+        found["at last: nothing is told twice"] = {**home.check(now), "snoozed": home.run(now, "snooze").out}
+        state = home.home.state_dir
         found["for its owner alone"] = [oct(path.stat().st_mode & 0o777) for path in (state, state / "watcher.db")]
     return found

@@ -1,9 +1,9 @@
-"""A home in which all went well: four tools, one alert that fires, one channel; and the moment of its last check."""
+"""A home with four tools, one alert that fires and one channel, and vendors that answer."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 
-from blackbox_world import Asked, Home, Reply, Server, reply
+from blackbox_world import Home, ReceivedRequest, Reply, Server, reply
 
 NOW = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
 RULES = """
@@ -30,7 +30,7 @@ expect = [".", ".", "F"]
 
 
 class Vendors:
-    """What the vendors say; whatever is set here is said from then on."""
+    """The answers of the vendors; a value that is set here is answered from then on."""
 
     def __init__(self) -> None:
         self.claude: dict[str, object] = {
@@ -57,11 +57,11 @@ class Vendors:
             "monthly": {"used": 45, "remaining": 59955, "percentUsed": 0.00075, "resetAt": 1774000000000},
         }
         self.balance = {"usd_balance": "12.34", "nano_balance": "5"}
-        self.refuse: dict[str, Reply] = {}  # path -> what is answered there in place of anything else
+        self.overrides: dict[str, Reply] = {}  # path -> the answer there in place of the usual one
 
-    def answer(self, asked: Asked) -> Reply:
-        """The answer of whichever vendor was asked, or a receiver's thanks."""
-        said = {
+    def answer(self, asked: ReceivedRequest) -> Reply:
+        """The answer of the vendor of that path, or of a receiver."""
+        answers = {
             "/api/oauth/usage": self.claude,
             "/backend-api/wham/usage": self.codex,
             "/copilot_internal/user": self.copilot,
@@ -70,12 +70,12 @@ class Vendors:
             "/api/check-balance": self.balance,
         }
         path = asked.path.partition("?")[0]
-        if path in self.refuse:
-            return self.refuse[path]
-        return reply(said[path]) if path in said else reply({"ok": True})
+        if path in self.overrides:
+            return self.overrides[path]
+        return reply(answers[path]) if path in answers else reply({"ok": True})
 
 
-def settle(folder: Path, server: Server, rules: str = RULES, more: str = "") -> Home:
+def prepare_home(folder: Path, server: Server, rules: str = RULES, more: str = "") -> Home:
     """The home before its first check."""
     home = Home(folder, {"HOOK_URL": f"{server.url}/hook"})
     home.write(
