@@ -433,7 +433,7 @@ class Life:
     def edit(self, old, new):
         for name, secret in S.items():
             old, new = old.replace(f"{{{name}}}", secret), new.replace(f"{{{name}}}", secret)
-        text = self.config.read_text()
+        text = self.config.read_text("utf-8")
         assert old in text
         self.config.write_text(text.replace(old, new))
 
@@ -442,7 +442,7 @@ class Life:
         rules = "".join(f"[[rule]]{each}" for each in CONFIG.partition("[[rule]]")[2].split("[[rule]]"))
         (self.home / "rules.toml").write_text(rules.replace("{{", "{").replace("}}", "}"))
         for line in lines:
-            stdin = io.TextIOWrapper(io.BytesIO(json.dumps(STATUS_LINE).encode()))
+            stdin = io.TextIOWrapper(io.BytesIO(json.dumps(STATUS_LINE).encode()), encoding="utf-8")
             self.monkeypatch.setattr(sys, "stdin", stdin)
             code = dispatch(shlex.split(line.replace("{SlackPath}", S["SlackPath"])))
             out, err = self.capsys.readouterr()
@@ -586,7 +586,7 @@ def test_a_proxy_with_a_password_is_shown_without_it(life, far, monkeypatch, fau
     """Every provider is asked at its real address, by way of a proxy that refuses in the words of the request."""
     proxy = far.server.url.replace("://", f"://me:{S['ProxyPassword']}@")
     text = "".join(
-        line for line in life.config.read_text().splitlines(keepends=True) if not line.startswith("base_url")
+        line for line in life.config.read_text("utf-8").splitlines(keepends=True) if not line.startswith("base_url")
     )
     life.config.write_text(f'[network]\nproxy = "{proxy}"\n{text}' if place == "config" else text)
     if place == "environment":
@@ -619,7 +619,7 @@ def test_a_crash_of_the_loop_is_logged_without_secrets(life):
     log = logs.FileLog(life.home / "state", redactor, json_lines=True)
     log.report_error("here", RuntimeError(" ".join(S.values())))
     assert life.find_leaks() == []
-    assert "RuntimeError" in (life.home / "state" / "watcher.log").read_text()
+    assert "RuntimeError" in (life.home / "state" / "watcher.log").read_text("utf-8")
 
 
 # --- mistakes in the files --------------------------------------------------------------------------------------------
@@ -655,7 +655,7 @@ def list_lines_with_secrets(config):
 
 def find_leaks_of_mistakes(life, mistakes, *lines):
     """(old, new) -> what leaks with that change of the config."""
-    good, found = life.config.read_text(), {}
+    good, found = life.config.read_text("utf-8"), {}
     for old, new in mistakes:
         life.config.write_text(good.replace(old, new))
         life.run(*lines)
@@ -667,7 +667,7 @@ def find_leaks_of_mistakes(life, mistakes, *lines):
 
 
 def test_a_mistake_in_the_config_is_shown_without_its_secrets(life):
-    lines = list_lines_with_secrets(life.config.read_text())
+    lines = list_lines_with_secrets(life.config.read_text("utf-8"))
     assert len(lines) > 12
     first = [(lines[0], new) for new in list_mistyped(lines[0]).values()]
     others = [(old, list_mistyped(old)["no quotes"]) for old in lines[1:]]
@@ -677,7 +677,7 @@ def test_a_mistake_in_the_config_is_shown_without_its_secrets(life):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", list_mistyped('url = "x"'))
 def test_no_mistake_in_any_line_of_the_config_shows_a_secret(life, kind):
-    mistakes = [(old, list_mistyped(old)[kind]) for old in list_lines_with_secrets(life.config.read_text())]
+    mistakes = [(old, list_mistyped(old)[kind]) for old in list_lines_with_secrets(life.config.read_text("utf-8"))]
     lines = ("config show", "check", "rules check", "doctor", "status")
     assert find_leaks_of_mistakes(life, mistakes, *lines) == {}
 
@@ -687,7 +687,7 @@ def test_no_mistake_in_any_line_of_the_config_shows_a_secret(life, kind):
     "place", ["[network]", "[metrics]", "[channels.slack]", "[providers.claude]", "[[rule]]", "[x]"]
 )
 def test_a_secret_in_the_wrong_table_is_not_shown(life, place):
-    text = life.config.read_text()
+    text = life.config.read_text("utf-8")
     lines = [line.partition("  #")[0] for line in list_lines_with_secrets(text)]  # comments of rules are shown
     mistakes = [(text, f"{place}\n{line}\n") for line in lines]
     mistakes += [(text, f"{place}\n{list_mistyped(line)['no quotes']}\n") for line in lines]

@@ -35,7 +35,7 @@ pytestmark = [*pytestmark, pytest.mark.slow]
 def route_to(life, channel):
     """Put one more channel into the config, and send everything there."""
     name = channel.partition("[channels.")[2].partition("]")[0]
-    text = re.sub(r"\ndefault = .*", f'\ndefault = ["{name}"]', life.config.read_text())
+    text = re.sub(r"\ndefault = .*", f'\ndefault = ["{name}"]', life.config.read_text("utf-8"))
     life.config.write_text(text.replace("[route]", f"{channel}[route]"))
 
 
@@ -54,7 +54,7 @@ def test_the_arguments_of_a_command_stay_with_it(life, ends):
     once(life.home)
     life.run(*LOOKS, "notify test talker")
     assert life.find_leaks() == []
-    assert called.read_text().startswith("2")
+    assert called.read_text("utf-8").startswith("2")
 
 
 @pytest.mark.parametrize("wrong", ["missing", "mistyped", "no list"])
@@ -124,27 +124,27 @@ def test_a_running_watcher_leaks_no_secret(life, far, fault, log_format):
     lamp = life.home / "bin" / "lamp"
     write(lamp, f"#!/bin/sh\ntr '\\0' '\\n' < /proc/self/environ >> {spied}\n")
     lamp.chmod(0o700)
-    log, good = life.home / "state" / "watcher.log", life.config.read_text()
+    log, good = life.home / "state" / "watcher.log", life.config.read_text("utf-8")
     with running(life, "run", "--verbose", "--log-format", log_format) as (process, _):
         until(lambda: len(far.server.requests) >= 6 and log.exists() and spied.exists())
         for number, line in enumerate(list_lines_with_secrets(good)):
             bad = list_mistyped(line)["no quotes" if number % 2 else "mistyped key"]
-            seen = log.read_text().count("config.toml:")
+            seen = log.read_text("utf-8").count("config.toml:")
             life.config.write_text(good.replace(line, bad))
             process.send_signal(1)
-            until(lambda seen=seen: log.read_text().count("config.toml:") > seen)
+            until(lambda seen=seen: log.read_text("utf-8").count("config.toml:") > seen)
             life.run("status", "doctor")
         life.config.write_text(good)
     assert life.find_leaks() == []
-    assert "WATCHER_TITLE" in spied.read_text()
+    assert "WATCHER_TITLE" in spied.read_text("utf-8")
 
 
 def test_the_dashboard_shows_no_secret(life, far):
     far.fault = "echo"
     once(life.home)
     with running(life, "dashboard", "--no-open", "--port", "0") as (_, out):
-        until(lambda: re.search(r"http://\S+/", out.read_text()))
-        address = re.search(r"http://\S+/", out.read_text())[0]
+        until(lambda: re.search(r"http://\S+/", out.read_text("utf-8")))
+        address = re.search(r"http://\S+/", out.read_text("utf-8"))[0]
         with urllib.request.urlopen(address, timeout=60) as page:
             life.printed["page"] = page.read().decode()
         with urllib.request.urlopen(f"{address}events", timeout=60) as events:
@@ -155,6 +155,6 @@ def test_the_dashboard_shows_no_secret(life, far):
 
 def test_the_demo_takes_nothing_from_the_home(life):
     with running(life, "demo", "--speed", "20000") as (_, out):
-        until(lambda: "firing" in out.read_text() or "Claude" in out.read_text())
+        until(lambda: "firing" in out.read_text("utf-8") or "Claude" in out.read_text("utf-8"))
     assert life.find_leaks() == []
     assert life.find_strays() == []

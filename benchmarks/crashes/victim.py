@@ -123,7 +123,6 @@ class Victim:
 
 def fork_on_demand(origin_s: float, *, loop: bool, sabotage: bool) -> None:
     """Fork and wait as the lines on stdin say; prints a process id or an exit status for each."""
-    import watcher.daemon  # noqa: PLC0415 - heavy; imported once, before the forks
     import watcher.system.http  # noqa: F401, PLC0415 - likewise
 
     if sabotage:
@@ -196,9 +195,9 @@ def _lay_out(home: Path, url: str) -> None:
     for folder in (login.parent, home / "config", home / "state"):
         folder.mkdir(parents=True)
     token = {"type": "oauth", "access": "sk-ant-oat01-not-real", "refresh": "r", "expires": 4102444800000}
-    login.write_text(json.dumps({"anthropic": token}))
+    login.write_text(json.dumps({"anthropic": token}), "utf-8")
     off = ("codex", "copilot", "nano_gpt", "gemini_cli", "antigravity")
     others = "".join(f"[providers.{name}]\nenabled = false\n" for name in off)
     config = home / "config" / "config.toml"
-    config.write_text(CONFIG.format(url=url, others=others, steady=STEADY, shaky=SHAKY))
+    config.write_text(CONFIG.format(url=url, others=others, steady=STEADY, shaky=SHAKY), "utf-8")
     config.chmod(0o600)

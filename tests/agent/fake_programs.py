@@ -90,4 +90,4 @@ def put(folder: Path, name: str, script: str) -> Path:
 def calls(folder: Path) -> list[str]:
     """All calls so far."""
     log = folder / "calls"
-    return log.read_text().splitlines() if log.exists() else []
+    return log.read_text("utf-8").splitlines() if log.exists() else []

@@ -79,7 +79,7 @@ def test_installing_prints_the_file_and_the_logs(person: Person) -> None:
         f"      journalctl --user -u {UNIT}",
         "to have it run without anybody logged in: loginctl enable-linger",
     ]
-    assert f"ExecStart={sys.executable} -OO -P -m watcher run" in person.unit.read_text()
+    assert f"ExecStart={sys.executable} -OO -P -m watcher run" in person.unit.read_text("utf-8")
 
 
 def test_the_target_follows_the_desktop_and_can_be_overridden(person: Person) -> None:
@@ -106,7 +106,7 @@ def test_a_dry_run_prints_the_steps_and_performs_none(person: Person) -> None:
 def test_what_is_printed_is_what_is_installed(person: Person) -> None:
     printed = person("print").stdout
     person("install")
-    assert person.unit.read_text() == printed
+    assert person.unit.read_text("utf-8") == printed
 
 
 def test_status_follows_the_life_of_the_item(person: Person) -> None:
@@ -123,7 +123,7 @@ def test_status_follows_the_life_of_the_item(person: Person) -> None:
         "heartbeat: 3 min ago",
         f"file: {person.unit}",
     ]
-    person.unit.write_text(person.unit.read_text().replace("RestartSec=5", "RestartSec=9"))
+    person.unit.write_text(person.unit.read_text("utf-8").replace("RestartSec=5", "RestartSec=9"))
     assert "installed by another version or environment: run `watcher agent install`" in person("status").stdout
     person("uninstall")
     assert person("status").returncode == 1
@@ -159,7 +159,7 @@ def test_secrets_from_the_environment_are_pointed_out_because_a_login_item_lacks
     done = person("install", TEAM_HOOK="https://hooks.example/secret")
     assert "IN_A_COMMENT" not in done.stdout
     assert "note: the config takes TEAM_HOOK from the environment" in done.stdout
-    assert "hooks.example" not in done.stdout + person.unit.read_text()
+    assert "hooks.example" not in done.stdout + person.unit.read_text("utf-8")
 
 
 def test_a_failure_is_one_line_with_a_hint_and_exit_code_1(person: Person) -> None:
@@ -175,7 +175,7 @@ def test_a_failure_is_one_line_with_a_hint_and_exit_code_1(person: Person) -> No
 def test_paths_set_in_this_shell_travel_along(person: Person) -> None:
     state = person.home / "elsewhere"
     done = person("install", WATCHER_STATE_DIR=str(state))
-    assert f'Environment="WATCHER_STATE_DIR={state}"' in person.unit.read_text()
+    assert f'Environment="WATCHER_STATE_DIR={state}"' in person.unit.read_text("utf-8")
     assert f"logs: {state / 'watcher.log'}" in done.stdout
 
 
@@ -215,11 +215,11 @@ def test_on_request_the_network_of_the_shell_is_written_into_the_config(person: 
     config.chmod(0o644)
     planned = person("install", "--network", "--dry-run", **SHELL)
     assert planned.stdout.splitlines()[0] == f"write proxy, no_proxy, ca_bundle into [network] of {config}"
-    assert config.read_text() == '[quiet]\nhours = "22:00-08:00"\n'
+    assert config.read_text("utf-8") == '[quiet]\nhours = "22:00-08:00"\n'
     done = person("install", "--network", **SHELL)
     assert done.stdout.splitlines()[0] == f"Wrote proxy, no_proxy, ca_bundle into [network] of {config}"
     assert "hunter2" not in done.stdout
-    written = tomllib.loads(config.read_text())
+    written = tomllib.loads(config.read_text("utf-8"))
     assert written["quiet"] == {"hours": "22:00-08:00"}
     assert written["network"] == {
         "proxy": SHELL["HTTPS_PROXY"],
@@ -229,7 +229,7 @@ def test_on_request_the_network_of_the_shell_is_written_into_the_config(person: 
     assert config.stat().st_mode & 0o777 == 0o600  # it holds a password
     again = person("install", "--network", **SHELL)
     assert again.stdout.splitlines()[0] == f"{config} has a [network] table already, with the same keys."
-    assert tomllib.loads(config.read_text()) == written
+    assert tomllib.loads(config.read_text("utf-8")) == written
 
 
 def test_a_table_that_exists_is_left_alone_and_what_it_lacks_is_named(person: Person) -> None:
@@ -237,14 +237,14 @@ def test_a_table_that_exists_is_left_alone_and_what_it_lacks_is_named(person: Pe
     done = person("install", "--network", **SHELL)
     first = f"{config} has a [network] table already: add no_proxy, ca_bundle to it by hand."
     assert done.stdout.splitlines()[0] == first
-    assert config.read_text() == '[network]\nproxy = "http://mine:1"\n'
+    assert config.read_text("utf-8") == '[network]\nproxy = "http://mine:1"\n'
 
 
 def test_without_a_config_one_is_made_with_the_network_alone(person: Person) -> None:
     done = person("install", "--network", HTTPS_PROXY="proxy.example:3128")
     config = person.config
     assert done.stdout.splitlines()[0] == f"Wrote proxy into [network] of {config}"
-    assert tomllib.loads(config.read_text()) == {"network": {"proxy": "http://proxy.example:3128"}}
+    assert tomllib.loads(config.read_text("utf-8")) == {"network": {"proxy": "http://proxy.example:3128"}}
     assert config.stat().st_mode & 0o777 == 0o600
 
 
@@ -258,7 +258,7 @@ def test_a_config_with_a_mistake_is_not_added_to(person: Person) -> None:
     config = person.write_config("[quiet\n")
     done = person("install", "--network", **SHELL)
     assert done.returncode == 78
-    assert config.read_text() == "[quiet\n"
+    assert config.read_text("utf-8") == "[quiet\n"
 
 
 def test_a_path_to_further_certificates_goes_along(person: Person) -> None:
@@ -277,11 +277,11 @@ def test_a_failed_first_installation_leaves_nothing_and_status_says_so(person: P
 
 def test_a_failed_renewal_leaves_the_older_file(person: Person) -> None:
     person("install")
-    older = person.unit.read_text().replace("RestartSec=5", "RestartSec=9")
+    older = person.unit.read_text("utf-8").replace("RestartSec=5", "RestartSec=9")
     person.unit.write_text(older)
     (person.system / "no-bus").touch()
     assert person("install").returncode == 1
-    assert person.unit.read_text() == older
+    assert person.unit.read_text("utf-8") == older
 
 
 def test_uninstalling_what_is_not_there_says_so(person: Person) -> None:

@@ -57,7 +57,7 @@ shut_down
 
 
 def can_unshare() -> bool:
-    if os.geteuid() != 0 or shutil.which("unshare") is None or not MANAGER:
+    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("unshare") is None or not MANAGER:
         return False
     command = ["unshare", "--mount", "--propagation", "private", "mount", "-t", "tmpfs", "tmpfs", "/run"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -72,7 +72,7 @@ def test_without_a_desktop_the_unit_runs_survives_a_boot_and_goes_without_a_trac
     script = SCRIPT.format(manager=MANAGER, python=sys.executable, unit=UNIT)
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=120)
-    said = (home / "said").read_text()
+    said = (home / "said").read_text("utf-8")
     assert done.stdout.splitlines() == [
         "running",
         "install 0",

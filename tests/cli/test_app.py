@@ -170,7 +170,7 @@ def test_a_reader_that_hangs_up_is_no_error(served):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 @pytest.mark.parametrize("words", [("status",), ("check",), ("history", "--csv"), ("help",)])
 def test_output_that_cannot_be_written_is_no_defect(served, words):
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
         argv = [sys.executable, "-m", "watcher", *words]
         done = subprocess.run(argv, env=served.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     message = "cannot write the output: No space left on device; make room, or send it elsewhere\n"
@@ -273,10 +273,10 @@ def test_completion_is_installed_once_and_keeps_what_the_file_holds(empty_home, 
         file.write_text("alias ll='ls -l'")
     done = empty_home.watcher("completion", "--install", SHELL=f"/usr/bin/{shell}")
     assert (done.returncode, done.stdout) == (0, f"written: {file}; it counts in every new {shell}\n")
-    written = file.read_text()
+    written = file.read_text("utf-8")
     assert shell == "fish" or written.startswith("alias ll='ls -l'\n")
     assert empty_home.watcher("completion", shell, "--install").stdout == f"{file} has it already\n"
-    assert file.read_text() == written
+    assert file.read_text("utf-8") == written
 
 
 def test_completion_for_an_unknown_shell_names_the_known_ones(empty_home):

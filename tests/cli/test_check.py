@@ -38,7 +38,7 @@ def test_a_check_prints_the_status_document_on_request(serving):
 
 def test_a_quiet_check_reports_only_silent_channels(serving):
     config = serving.paths.config_file
-    providers = config.read_text().partition("[channels")[0]
+    providers = config.read_text("utf-8").partition("[channels")[0]
     config.write_text(providers)
     assert (serving.watcher("check", "-q").stdout, serving.watcher("check", "-q").stderr) == ("", "")
     config.write_text(providers + MUTE)
@@ -59,7 +59,9 @@ when = "claude.five_hour > 1%"
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the desktop needs no session bus")
 def test_a_quiet_check_names_a_channel_that_does_not_deliver_with_its_last_answer(serving):
     config = serving.paths.config_file
-    config.write_text(config.read_text().partition("[channels")[0] + '[channels.desktop]\ntype = "desktop"\n' + HIGH)
+    config.write_text(
+        config.read_text("utf-8").partition("[channels")[0] + '[channels.desktop]\ntype = "desktop"\n' + HIGH
+    )
     no_bus = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent", "XDG_RUNTIME_DIR": "/nonexistent"}
     for _ in range(2):
         done = serving.watcher("check", "-q", **no_bus)
@@ -87,7 +89,7 @@ on = ["resolved"]
 def test_a_rule_that_notifies_only_at_the_end_does_not_count_as_firing(serving, more, code):
     config = serving.paths.config_file
     rule = ROOM.replace("> 80%", "> level") if "levels" in more else ROOM
-    config.write_text(config.read_text().split("[[rule]]", maxsplit=1)[0] + rule + more)
+    config.write_text(config.read_text("utf-8").split("[[rule]]", maxsplit=1)[0] + rule + more)
     done = serving.watcher("check")
     assert done.returncode == code
     assert ("room-again" in done.stdout, "firing" in done.stdout) == (code != 0, code != 0)

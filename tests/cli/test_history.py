@@ -171,13 +171,13 @@ def test_a_picture_is_written_as_svg_in_the_given_theme(history, tmp_path):
     file = tmp_path / "usage.svg"
     for theme, paper in (("light", "#ffffff"), ("dark", "#0d1117")):
         history("--plot", str(file), "--theme", theme)
-        text = file.read_text()
+        text = file.read_text("utf-8")
         ET.fromstring(text)
         assert f".paper{{fill:{paper}}}" in text
         assert "prefers-color-scheme" not in text
     history("--plot", str(file))
     assert file.stat().st_mode & 0o777 == 0o600
-    text = file.read_text()
+    text = file.read_text("utf-8")
     assert "prefers-color-scheme:dark" in text
     assert "session: critical at 95 %" in text
     assert "session: firing (warning) at 83 %" in text

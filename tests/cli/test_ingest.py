@@ -42,7 +42,7 @@ def test_it_prints_the_usage_and_stores_the_limits(tmp_path):
 
 def test_only_the_limits_are_stored(tmp_path):
     line(INPUT, tmp_path)
-    assert "secret-project" not in (tmp_path / "inbox" / "claude-statusline.json").read_text()
+    assert "secret-project" not in (tmp_path / "inbox" / "claude-statusline.json").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_status_line_without_any_home_is_still_a_line(monkeypatch, capsys):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", classmethod(nobody))
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"{}")))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"{}"), encoding="utf-8"))
     assert ingest_statusline.run_statusline() == 0
     assert capsys.readouterr().out == "watcher: no home folder is known for this user: set HOME to it\n"
 

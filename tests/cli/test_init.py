@@ -62,7 +62,7 @@ def test_it_writes_for_the_owner_alone_with_the_schema_on_top(empty_home):
     assert {stat.S_IMODE((folder / name).stat().st_mode) for name in FILES} == {0o600}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for name in FILES[:2]:
-        first = (folder / name).read_text().splitlines()[0]
+        first = (folder / name).read_text("utf-8").splitlines()[0]
         assert (folder / name).parent.joinpath(first.removeprefix("#:schema ")).resolve().is_file()
     assert empty_home.watcher("rules", "check").returncode == 0
 
@@ -83,7 +83,7 @@ def test_a_schema_of_an_older_version_is_renewed(empty_home):
     schema = empty_home.paths.config_dir / "watcher.schema.json"
     schema.write_text("{}")
     assert "renewed, it belongs to this program" in empty_home.watcher("init").stdout
-    assert json.loads(schema.read_text())["title"]
+    assert json.loads(schema.read_text("utf-8"))["title"]
 
 
 def test_a_login_in_the_place_that_the_config_names_is_found(empty_home, tmp_path):
@@ -139,7 +139,7 @@ def converse(home, *answers):
 def test_on_a_terminal_enter_is_no_to_everything(empty_home):
     code, _ = converse(empty_home, ("Enter: none", ""), ("at every login?", ""))
     assert code == 0
-    assert (empty_home.paths.config_dir / "config.toml").read_text() == CONFIG_TEMPLATE
+    assert (empty_home.paths.config_dir / "config.toml").read_text("utf-8") == CONFIG_TEMPLATE
 
 
 def test_a_requested_channel_is_used_and_its_address_is_in_a_file_of_its_own(empty_home):
@@ -148,7 +148,7 @@ def test_a_requested_channel_is_used_and_its_address_is_in_a_file_of_its_own(emp
     folder = empty_home.paths.config_dir
     assert code == 0
     assert "verysecret" not in seen
-    assert "verysecret" not in (folder / "config.toml").read_text()
+    assert "verysecret" not in (folder / "config.toml").read_text("utf-8")
     assert stat.S_IMODE((folder / "slack.secret").stat().st_mode) == 0o600
     shown = tomllib.loads(empty_home.watcher("config", "show").stdout)
     assert shown["channels"]["slack"] == {"type": "slack", "url": "***"}
@@ -157,7 +157,7 @@ def test_a_requested_channel_is_used_and_its_address_is_in_a_file_of_its_own(emp
 
 def test_a_topic_stands_in_the_config(empty_home):
     converse(empty_home, ("Enter: none", "ntfy"), ("Topic", "my-topic-8731"), ("at every login?", "n"))
-    config = tomllib.loads((empty_home.paths.config_dir / "config.toml").read_text())
+    config = tomllib.loads((empty_home.paths.config_dir / "config.toml").read_text("utf-8"))
     assert config["channels"]["ntfy"] == {"type": "ntfy", "topic": "my-topic-8731"}
     assert written(empty_home) == sorted(FILES)
 
@@ -178,7 +178,7 @@ def test_a_wrong_paste_is_asked_again_with_why_and_enter_leaves_it_out(empty_hom
     assert "`url` must be a web address that begins with https://" in seen
     assert "discord is left out" in seen
     assert "xoxb-paste" not in seen
-    config = tomllib.loads((empty_home.paths.config_dir / "config.toml").read_text())
+    config = tomllib.loads((empty_home.paths.config_dir / "config.toml").read_text("utf-8"))
     assert set(config["channels"]) == {"desktop", "slack"}
 
 

@@ -232,7 +232,7 @@ def test_a_channel_is_added_below_everything_once_its_test_message_arrived(confi
     assert "hook (webhook): delivered: answered 204 No Content" in done.stdout
     assert 'default = ["desktop", "hook"]' in done.stdout
     assert json.loads(server.requests[0].body) == {"text": "Test message of the AI usage watcher"}
-    text = configured.paths.config_file.read_text()
+    text = configured.paths.config_file.read_text("utf-8")
     assert text.startswith(COMMENTED)
     assert tomllib.loads(text)["channels"]["hook"]["url"] == "env:HOOK"
     listed = configured.watcher("channels", "list").stdout
@@ -259,14 +259,14 @@ def test_a_channel_that_does_not_work_is_not_written(configured, words, code, me
     assert done.returncode == code
     assert message in done.stdout + done.stderr
     assert str(configured.paths.config_file) in done.stderr or code != 78
-    assert configured.paths.config_file.read_text() == COMMENTED
+    assert configured.paths.config_file.read_text("utf-8") == COMMENTED
 
 
 def test_the_desktop_stays_where_it_was_used_without_being_named(configured):
     configured.paths.config_file.write_text('[quiet]\nhours = "22:00-08:00"')
     done = configured.watcher("channels", "add", "ntfy", "--set", "topic=env:TOPIC", "--no-test", TOPIC="abc")
     assert done.returncode == 0, done.stderr
-    assert set(tomllib.loads(configured.paths.config_file.read_text())["channels"]) == {"desktop", "ntfy"}
+    assert set(tomllib.loads(configured.paths.config_file.read_text("utf-8"))["channels"]) == {"desktop", "ntfy"}
 
 
 def test_without_a_config_the_next_command_is_named(empty_home):

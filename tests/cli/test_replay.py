@@ -84,7 +84,7 @@ def test_for_people_it_is_a_timeline_and_a_count(shell):
 
 
 def test_readings_may_come_on_stdin(shell, monkeypatch):
-    with open(shell.readings) as readings:  # noqa: PTH123 - stands for the terminal's own
+    with open(shell.readings, encoding="utf-8") as readings:  # noqa: PTH123 - stands for the terminal's own
         monkeypatch.setattr("sys.stdin", readings)
         assert len(shell.say("-", "--json").out.splitlines()) == 6
 

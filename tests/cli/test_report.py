@@ -77,7 +77,7 @@ def home(tmp_path, monkeypatch):
 def write_report(tmp_path, *options):
     file = tmp_path / "usage.html"
     assert app.run(["report", "--output", str(file), *options]) == 0
-    return file.read_text()
+    return file.read_text("utf-8")
 
 
 def read_words(text):
@@ -164,7 +164,7 @@ def test_days_set_how_far_back_the_report_goes(home, tmp_path):
 def test_without_output_the_file_is_named_after_the_day(home, tmp_path, capsys):
     sample_history.live(home)
     assert app.run(["report"]) == 0
-    assert (tmp_path / "ai-usage-2026-03-04.html").read_text().startswith("<!doctype html>")
+    assert (tmp_path / "ai-usage-2026-03-04.html").read_text("utf-8").startswith("<!doctype html>")
     assert (tmp_path / "ai-usage-2026-03-04.html").stat().st_mode & 0o777 == 0o600
     assert capsys.readouterr() == ("", "written: ai-usage-2026-03-04.html\n")
 
@@ -379,6 +379,6 @@ def test_a_browser_shows_the_picture_in_the_reader_s_theme(home, tmp_path, schem
     file, shot = tmp_path / "usage.svg", tmp_path / "shot.png"
     assert app.run(["history", "--since", "3650d", "--plot", str(file)]) == 0
     options = [f"--blink-settings=preferredColorScheme={scheme}", f"--screenshot={shot}"]
-    file.write_text(file.read_text().replace(' rx="10"', ""))  # so that the first pixel is the paper's
+    file.write_text(file.read_text("utf-8").replace(' rx="10"', ""))  # so that the first pixel is the paper's
     browse(tmp_path, file, *options)
     assert first_pixel(shot.read_bytes()) == tuple(bytes.fromhex(paper[1:]))

@@ -162,11 +162,11 @@ def test_a_narrow_terminal_gets_the_rules_below_each_other(home, monkeypatch):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: Path(path).stem)
 def test_the_shipped_rules_are_listed_within_80_columns_and_as_a_table_within_200(home, monkeypatch, path):
-    (home.rules / "own.toml").write_text(Path(path).read_text())
+    (home.rules / "own.toml").write_text(Path(path).read_text("utf-8"))
     monkeypatch.setenv("COLUMNS", "80")
     narrow = home.say("list").out.splitlines()
     assert [line for line in narrow if len(line) > 80 and not line.startswith("  in ")] == []
-    listing = format_rules(parse_rules(Path(path).read_text(), "rules/own.toml"), 200)
+    listing = format_rules(parse_rules(Path(path).read_text("utf-8"), "rules/own.toml"), 200)
     assert listing[0].startswith("RULE")
     assert max(map(len, listing)) <= 200
 
@@ -458,7 +458,7 @@ def test_a_rule_is_written_and_in_force(home):
     path = home.rules / "my-ladder.toml"
     assert (answer.code, answer.err, answer.out) == (0, "", f"written: {path}\n")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    (rule,) = parse_rules(path.read_text(), "x")
+    (rule,) = parse_rules(path.read_text("utf-8"), "x")
     assert rule.name == "My Ladder"
     assert [(level.severity, str(level.when)) for level in rule.levels] == [
         ("warning", "*.weekly > 80%"),
@@ -476,7 +476,7 @@ def test_nothing_is_overwritten(home):
     answer = home.say("add", "Mine", "--when", "claude > 80%")
     assert answer.code == 64
     assert answer.err == f"{path} is there already; give the rule another name, or edit that file\n"
-    assert path.read_text() == "# mine\n"
+    assert path.read_text("utf-8") == "# mine\n"
 
 
 def test_a_pack_is_copied_and_listed(home):
@@ -652,9 +652,9 @@ def test_a_rule_whose_lines_cannot_be_told_is_left_to_the_person(home):
     path = home.rules / "a.toml"
     text = f'[[rule]]\nname = "mine"\nmessage = """\n[x]\n"""\nwhen = "claude.five_hour > 80%"\n{RULE}'
     path.write_text(text.replace("mine", "first", 1))
-    before = path.read_text()
+    before = path.read_text("utf-8")
     answer = home.say("disable", "first")
-    assert (answer.code, path.read_text()) == (64, before)
+    assert (answer.code, path.read_text("utf-8")) == (64, before)
     assert "use `watcher rules edit first`" in answer.err
 
 
@@ -684,7 +684,7 @@ def test_editing_opens_the_rules_line_and_checks_afterwards(home, monkeypatch):
     edit_with(monkeypatch, home, "exit 0")
     answer = home.say("edit", "other")
     assert (answer.code, answer.out) == (0, f"{path}: no mistake\n")
-    assert (home.path / "args").read_text() == f"+17 {path}\n"
+    assert (home.path / "args").read_text("utf-8") == f"+17 {path}\n"
 
 
 def test_a_mistake_is_shown_with_its_place_and_the_file_stays_as_it_was_saved(home, monkeypatch):
@@ -710,7 +710,7 @@ def test_at_a_terminal_one_may_go_back_to_the_editor(home, monkeypatch):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("click.confirm", lambda *_words, **_options: True)
     answer = home.say("edit", "other")
-    assert (answer.code, path.read_text()) == (0, FILE)
+    assert (answer.code, path.read_text("utf-8")) == (0, FILE)
     assert "sevrity" in answer.err
 
 

@@ -166,7 +166,7 @@ def test_a_refresh_is_done_by_the_running_daemon(tmp_path, served):
     home = Home(tmp_path)
     (tmp_path / "home").mkdir()
     home.paths.config_dir.mkdir(parents=True)
-    config = (served.paths.config_dir / "config.toml").read_text()
+    config = (served.paths.config_dir / "config.toml").read_text("utf-8")
     (home.paths.config_dir / "config.toml").write_text(config)
     auth = tmp_path / "home" / ".local" / "share" / "opencode" / "auth.json"
     auth.parent.mkdir(parents=True)

@@ -114,9 +114,9 @@ def test_init_writes_the_schemas_that_its_files_name(tmp_path, monkeypatch, caps
     assert app.run(["init"]) == 0
     capsys.readouterr()
     for file in (tmp_path / "config" / "config.toml", tmp_path / "config" / "rules" / "default.toml"):
-        named = file.parent / file.read_text().splitlines()[0].removeprefix("#:schema ")
-        validator = jsonschema.Draft202012Validator(json.loads(Path(named).read_text()))
-        validator.validate(tomllib.loads(file.read_text()))
+        named = file.parent / file.read_text("utf-8").splitlines()[0].removeprefix("#:schema ")
+        validator = jsonschema.Draft202012Validator(json.loads(Path(named).read_text("utf-8")))
+        validator.validate(tomllib.loads(file.read_text("utf-8")))
 
 
 @pytest.mark.parametrize("path", sorted(CATALOGUE_DIR.glob("*.toml")), ids=lambda path: path.stem)

@@ -21,7 +21,7 @@ def machine(home, platform="linux", **env):
 def write(home, content, folder=".config/opencode"):
     path = Path(home, folder, "antigravity-accounts.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     return path
 
 

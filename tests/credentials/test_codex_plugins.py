@@ -19,7 +19,7 @@ def write(path: Path, *accounts) -> Path:
 
 def write_whole(path: Path, content) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 

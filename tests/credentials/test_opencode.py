@@ -24,7 +24,7 @@ def machine(home: Path, platform: str = "linux", read=nowhere, **env: str) -> Ho
 
 def write(path: Path, content) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     return path
 
 

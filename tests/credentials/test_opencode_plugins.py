@@ -16,7 +16,7 @@ CODEX = ".opencode/openai-codex-accounts.json"
 
 def write(path: Path, *accounts) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"version": 1, "accounts": list(accounts)}))
+    path.write_text(json.dumps({"version": 1, "accounts": list(accounts)}), encoding="utf-8")
     return path
 
 

@@ -436,7 +436,9 @@ def test_an_edit_of_any_config_file_counts_while_the_daemon_is_idle(home, server
     dotfile, log = home.path / "dotfiles" / "linked.toml", home.path / ".local/state/ai-usage-watcher/watcher.log"
 
     def save_by_rename():
-        (folder / "config.toml~").write_text((folder / "config.toml").read_text() + RULE.format("renamed"), "utf-8")
+        (folder / "config.toml~").write_text(
+            (folder / "config.toml").read_text("utf-8") + RULE.format("renamed"), "utf-8"
+        )
         (folder / "config.toml~").replace(folder / "config.toml")
 
     def link():

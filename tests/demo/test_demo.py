@@ -1,7 +1,6 @@
 """The whole demonstration, as a person starts it: piped, and in a terminal. Both run at once, at full speed."""
 
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -39,6 +38,8 @@ def in_a_pipe(folder: Path) -> "subprocess.Popen[bytes]":
 
 def in_a_terminal(folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
     env = surroundings(folder / "terminal", PYTHONIOENCODING="utf-8", TERM="xterm-256color", COLUMNS="80", NO_COLOR="1")
+    import pty  # noqa: PLC0415 - not on Windows, where only the other tests run
+
     ours, theirs = pty.openpty()
     process = subprocess.Popen(COMMAND, stdin=theirs, stdout=theirs, stderr=theirs, env=env, close_fds=True)
     os.close(theirs)

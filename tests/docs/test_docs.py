@@ -158,7 +158,7 @@ def script(page, containing, folder, **programs):
     blocks_ = [block for _, block in FENCED.findall((ROOT / "docs" / page).read_text("utf-8")) if containing in block]
     assert len(blocks_) == 1
     for name, body in programs.items():
-        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n", "utf-8")
         (folder / name).chmod(0o755)
     env = {"PATH": f"{folder}:/usr/bin:/bin"}
     return subprocess.run(["sh", "-c", blocks_[0]], input="{}", env=env, capture_output=True, text=True, check=False)
@@ -175,13 +175,13 @@ def test_the_hook_stops_an_agent_only_where_the_guard_is_false(tmp_path, answer,
 def test_the_status_line_script_feeds_both_programs(tmp_path):
     save_input = f"cat > {tmp_path}/input; echo not shown"
     done = script("migrating.md", "ccusage statusline", tmp_path, watcher=save_input, ccusage="cat; echo ' shown'")
-    assert (done.stdout, (tmp_path / "input").read_text()) == ("{} shown\n", "{}")
+    assert (done.stdout, (tmp_path / "input").read_text("utf-8")) == ("{} shown\n", "{}")
 
 
 def test_the_example_readings_can_be_replayed(tmp_path):
     text = (ROOT / "docs" / "migrating.md").read_text("utf-8")
-    (tmp_path / "readings.jsonl").write_text(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
-    (tmp_path / "rules.toml").write_text('[[rule]]\nname = "x"\nwhen = "claude.five_hour > 80%"\n')
+    (tmp_path / "readings.jsonl").write_text(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1], "utf-8")
+    (tmp_path / "rules.toml").write_text('[[rule]]\nname = "x"\nwhen = "claude.five_hour > 80%"\n', "utf-8")
     assert app.run(["replay", str(tmp_path / "rules.toml"), str(tmp_path / "readings.jsonl")]) == 0
 
 

@@ -119,12 +119,12 @@ def changed_copy(tmp_path_factory):
     record = json.loads(RECORD)
     answers = copy / "tests/providers/data/acme"
     answers.mkdir()
-    (answers / "normal.json").write_text(RECORD)
+    (answers / "normal.json").write_text(RECORD, "utf-8")
     (exchange,) = record["exchanges"]
     for name, status, body, expect in ROWS:
         changed = exchange | {"status": int(status), "body": json.loads(body)}
         whole = record | {"exchanges": [changed], "expect": json.loads(expect)}
-        (answers / f"{name}.json").write_text(json.dumps(whole))
+        (answers / f"{name}.json").write_text(json.dumps(whole), "utf-8")
     body = exchange["body"]
     for path, before, line in (
         ("watcher/providers/registry.py", "    Provider,\n", "    acme,\n"),

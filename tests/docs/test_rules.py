@@ -15,7 +15,7 @@ from watcher.core.rules.template import TEMPLATE_FIELDS
 from watcher.core.rules.vocabulary import FIELD_UNITS
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "rules.md").read_text()
+TEXT = (ROOT / "docs" / "rules.md").read_text("utf-8")
 BLOCKS = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
 
 

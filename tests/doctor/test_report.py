@@ -20,7 +20,7 @@ def test_every_public_check_is_in_the_table():
             continue
         made = {
             line.split("(")[0].removeprefix("def ")
-            for line in path.read_text().splitlines()
+            for line in path.read_text("utf-8").splitlines()
             if line.startswith("def ") and not line.startswith("def _") and "Iterator[Finding]" in line
         }
         assert made == {name for module, name in checks if module == f"watcher.doctor.{path.stem}"}

@@ -38,7 +38,7 @@ def with_library(tmp_path):
         env = {"PYTHONPATH": child_path(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "received.json")}
         return run_command(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
 
-    there.received = lambda: json.loads((tmp_path / "received.json").read_text())
+    there.received = lambda: json.loads((tmp_path / "received.json").read_text("utf-8"))
     return there
 
 

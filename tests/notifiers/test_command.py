@@ -46,7 +46,7 @@ def test_a_program_gets_the_contract_on_stdin_and_in_variables(script, tmp_path,
         run=run_command,
     )
     assert outcome.delivered, outcome.detail
-    seen = json.loads(into.read_text())
+    seen = json.loads(into.read_text("utf-8"))
     assert seen["argv"] == [str(into), "$HOME"]
     assert seen["stdin"]["schema"] == "watcher.alert.v1"
     assert seen["stdin"]["title"] == seen["env"]["WATCHER_TITLE"] == '$(touch /tmp/x) `id` "; rm -rf ~" %PATH% \\'

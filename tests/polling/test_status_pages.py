@@ -27,7 +27,7 @@ def asked(world):
 
 
 def read_error(world):
-    document = json.loads((world.paths.state_dir / "status.json").read_text())
+    document = json.loads((world.paths.state_dir / "status.json").read_text("utf-8"))
     return next(each["error"] for each in document["providers"] if each["provider"] == "claude")
 
 

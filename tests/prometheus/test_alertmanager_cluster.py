@@ -97,8 +97,8 @@ class Alertmanager:
             return self.get("status")["cluster"]["status"] == "ready"
         return False
 
-    def end(self, how=signal.SIGKILL):
-        self.process.send_signal(how)
+    def end(self):
+        self.process.kill()
         self.process.wait(20)
 
     def get(self, path):

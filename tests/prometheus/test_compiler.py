@@ -65,7 +65,7 @@ def compare(text, history, options=OPTIONS):
 @pytest.mark.slow  # hours of minutes
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "rules").glob("*.toml")))
 def test_the_examples_of_the_shipped_rules_come_out_the_same(name):
-    text = (ROOT / "rules" / name).read_text()
+    text = (ROOT / "rules" / name).read_text("utf-8")
     compiled, _ = compile_text(text)
     compared = 0
     for alert in compiled:
@@ -189,9 +189,9 @@ def test_what_has_no_equal_is_refused_with_its_place(text, meant, why):
 @needs("promtool")
 def test_promtool_accepts_every_rule_file_and_output_is_stable(tmp_path):
     for path in sorted((ROOT / "rules").glob("*.toml")):
-        compiled, _ = compile_text(path.read_text())
+        compiled, _ = compile_text(path.read_text("utf-8"))
         text = format_rule_file(compiled, OPTIONS)
-        assert text == format_rule_file(compile_text(path.read_text())[0], OPTIONS)
+        assert text == format_rule_file(compile_text(path.read_text("utf-8"))[0], OPTIONS)
         out = tmp_path / "rules.yml"
         out.write_text(text)
         command = [shutil.which("promtool") or "", "check", "rules", str(out)]
@@ -228,7 +228,7 @@ def shell(tmp_path, monkeypatch):
 
 
 def write(name, text):
-    Path(name).write_text(text)
+    Path(name).write_text(text, encoding="utf-8")
     return name
 
 
@@ -237,7 +237,7 @@ def test_the_command_writes_a_file_and_reports_what_it_leaves_out(shell):
     done = shell("--to", "prometheus", "--out", "out.yml", name)
     assert done.return_value == 0
     assert "repeat_interval" in done.output
-    assert 'alert: "it"' in Path("out.yml").read_text()
+    assert 'alert: "it"' in Path("out.yml").read_text("utf-8")
 
 
 def test_a_refused_rule_is_reported_and_the_others_are_compiled(shell):

@@ -4,7 +4,6 @@ import itertools
 import socket
 import stat
 import urllib.error
-import urllib.parse
 import urllib.request
 from contextlib import contextmanager
 from datetime import timedelta
@@ -111,7 +110,7 @@ def test_the_text_file_is_replaced_at_once_and_readable_by_others(tmp_path):
     path = tmp_path / "ai_usage.prom"
     with made(tmp_path, f"{HOOK}{SESSION}\n[metrics]\ntextfile = '{path}'\n", 85) as world:
         world.watch(5 * M)
-        assert "ai_usage_window_used_ratio{" in path.read_text()
+        assert "ai_usage_window_used_ratio{" in path.read_text("utf-8")
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
         assert [each.name for each in tmp_path.iterdir() if each.name.endswith(".tmp")] == []
 

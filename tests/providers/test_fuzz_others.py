@@ -23,7 +23,7 @@ from watcher.providers.protobuf import MalformedError
 AT = datetime(2026, 2, 24, tzinfo=UTC)
 DATA = Path(__file__).parent / "data"
 FUZZED = [path for id_ in ("copilot", "nano_gpt", "gemini_cli") for path in sorted((DATA / id_).glob("*.json"))]
-GOOD = [path for path in FUZZED if "windows" in json.loads(path.read_text())["expect"]]
+GOOD = [path for path in FUZZED if "windows" in json.loads(path.read_text("utf-8"))["expect"]]
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -210,7 +210,7 @@ def test_no_owner_answer_costs_a_reading(id_, said, status):
 
 
 VECTOR = base64.b64decode(
-    json.loads(json.loads((DATA / "antigravity" / "everything.json").read_text())["exchanges"][0]["rows"][0][0])[
+    json.loads(json.loads((DATA / "antigravity" / "everything.json").read_text("utf-8"))["exchanges"][0]["rows"][0][0])[
         "userStatusProtoBinaryBase64"
     ]
 )

@@ -337,7 +337,7 @@ def test_what_is_in_the_place_of_the_file_is_set_aside(path):
         replace_by_text(path)
         store.restore_file(now=NOW)
     aside = [each for each in path.parent.glob("*.damaged-*") if not each.name.endswith(("-wal", "-shm"))]
-    assert [each.read_text() for each in aside] == ["not a database"]
+    assert [each.read_text("utf-8") for each in aside] == ["not a database"]
 
 
 def test_a_command_leaves_the_file_to_the_process_that_holds_the_lock(path):

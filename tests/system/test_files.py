@@ -65,7 +65,7 @@ def test_a_link_is_not_followed_in_our_own_folder(tmp_path):
     with pytest.raises(OSError, match=r".") as caught:
         files.open_private_file(link, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     assert "it is a link" in files.describe_write_error(link, caught.value)
-    assert target.read_text() == "keep"
+    assert target.read_text("utf-8") == "keep"
 
 
 def test_a_folder_that_others_can_write_is_closed_or_refused(tmp_path):
@@ -160,7 +160,7 @@ def test_each_way_to_change_a_watched_folder_is_noticed(watch, change):
 
 
 def test_reading_a_watched_folder_is_no_change(watch):
-    (watch.folder / "a.toml").read_text()
+    (watch.folder / "a.toml").read_text("utf-8")
     list(watch.folder.iterdir())
     watch.set_paths([watch.folder])
     assert not watch.changed.is_set()

@@ -173,8 +173,8 @@ def test_no_issuer_is_read_from_what_is_no_certificate(certificate):
 
 
 def test_the_issuer_is_a_common_name_or_else_an_organisation(authority):
-    assert http.read_issuer(ssl.PEM_cert_to_DER_cert(authority.file.read_text())) == "Example Corp"
-    loopback = CERTIFICATE.read_text().partition("-----BEGIN CERTIFICATE-----")
+    assert http.read_issuer(ssl.PEM_cert_to_DER_cert(authority.file.read_text("utf-8"))) == "Example Corp"
+    loopback = CERTIFICATE.read_text("utf-8").partition("-----BEGIN CERTIFICATE-----")
     assert http.read_issuer(ssl.PEM_cert_to_DER_cert("".join(loopback[1:]))) == "loopback for tests"
 
 

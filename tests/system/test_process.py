@@ -141,7 +141,7 @@ def test_from_systemds_unit_a_browser_starts_in_a_unit_of_its_own(tmp_path, monk
     assert not started.exists()
     monkeypatch.setenv("SYSTEMD_EXEC_PID", str(os.getpid()))
     assert process.open_in_browser("https://example.com/b")
-    assert started.read_text() == "--user --quiet --collect xdg-open https://example.com/b\n"
+    assert started.read_text("utf-8") == "--user --quiet --collect xdg-open https://example.com/b\n"
     assert pages == ["https://example.com/a", *([] if can_start else ["https://example.com/b"])]
 
 

@@ -475,7 +475,7 @@ def _list_proc_ports(proc_path: Path, pid: int) -> list[int]:
     found = []
     for table in ("tcp", "tcp6"):
         try:
-            lines = (proc_path / "net" / table).read_text().splitlines()[1:]
+            lines = (proc_path / "net" / table).read_text("utf-8").splitlines()[1:]
         except OSError:
             continue
         rows = [line.split() for line in lines]

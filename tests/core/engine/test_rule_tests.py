@@ -90,7 +90,7 @@ def test_a_rule_about_another_series_does_not_fire():
 
 @pytest.mark.parametrize("path", sorted(HOUSE.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_rule_that_ships_does_what_its_examples_say(path):
-    rules = parse_rules(path.read_text(), path.name)
+    rules = parse_rules(path.read_text("utf-8"), path.name)
     assert all(rule.examples for rule in rules)
     missed = [
         (ran.rule, ran.phases)

@@ -13,7 +13,7 @@ FILES = sorted(FOLDER.glob("*.toml"))
 TIMELINES = [
     pytest.param(msgspec.convert(table, Timeline), id=f"{path.stem}: {table['title']}")
     for path in FILES
-    for table in tomllib.loads(path.read_text())["timeline"]
+    for table in tomllib.loads(path.read_text("utf-8"))["timeline"]
 ]
 
 

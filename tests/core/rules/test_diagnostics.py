@@ -56,7 +56,7 @@ def iter_leaves(value, path=()):
         yield path, value
 
 
-@pytest.mark.parametrize("text", [HARD, *[path.read_text() for path in FILES]])
+@pytest.mark.parametrize("text", [HARD, *[path.read_text("utf-8") for path in FILES]])
 def test_every_value_has_its_span(text):
     document = tomllib.loads(text)
     text = text.replace("\r\n", "\n")
@@ -67,7 +67,7 @@ def test_every_value_has_its_span(text):
         assert path in positions.key_spans or any(isinstance(part, int) for part in path)
 
 
-@pytest.mark.parametrize("text", [HARD, *[path.read_text() for path in FILES]])
+@pytest.mark.parametrize("text", [HARD, *[path.read_text("utf-8") for path in FILES]])
 def test_every_character_of_a_string_has_its_span(text):
     text = text.replace("\r\n", "\n")
     positions = TomlPositions(text)

@@ -41,7 +41,7 @@ def parse_one(text):
 @pytest.mark.parametrize("path", sorted((FILES / "invalid").glob("*.toml")), ids=lambda path: path.stem)
 def test_a_wrong_file_gives_these_messages(path):
     text = decode_utf8(path.read_bytes(), path.name)
-    assert get_errors(text, path.name, channels=CHANNELS) + "\n" == path.with_suffix(".txt").read_text()
+    assert get_errors(text, path.name, channels=CHANNELS) + "\n" == path.with_suffix(".txt").read_text("utf-8")
 
 
 @pytest.mark.parametrize("path", sorted((FILES / "valid").glob("*.toml")), ids=lambda path: path.stem)
@@ -241,7 +241,7 @@ def test_any_text_is_read_or_refused(text):
 
 @given(st.sampled_from(sorted((FILES / "valid").glob("*.toml"))), st.integers(0, 2000), st.sampled_from('"[]{}=x,\n\\'))
 def test_a_file_with_one_character_changed_is_read_or_refused(path, at, character):
-    text = path.read_text()
+    text = path.read_text("utf-8")
     at = min(at, len(text))
     _rules, wrong = check_rules(text[:at] + character + text[at + 1 :], "rules.toml", channels=CHANNELS)
     for each in wrong:

@@ -291,7 +291,7 @@ class Dunst:
         while len(lines) < count:
             assert time.monotonic() < deadline, f"dunst ran its hook {len(lines)} times"
             written = self._folder / "hooked"
-            lines = written.read_text().splitlines() if written.exists() else []
+            lines = written.read_text("utf-8").splitlines() if written.exists() else []
         return [line.split("|") for line in sorted(lines, key=lambda line: URGENCIES.index(line.rpartition("|")[2]))]
 
     def picture(self, path):

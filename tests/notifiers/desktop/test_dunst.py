@@ -221,7 +221,7 @@ def test_the_buttons_of_a_notification_snooze_its_window_and_open_its_page(dunst
     browser.chmod(0o700)
     with at_noon(tmp_path) as home:
         path = home.paths.config_file
-        path.write_text(path.read_text().partition("[channels")[0] + CONFIG)
+        path.write_text(path.read_text("utf-8").partition("[channels")[0] + CONFIG)
         env = {**bus.env, **home.env, "BROWSER": str(browser)}
         with subprocess.Popen([sys.executable, "-m", "watcher", "run"], env=env, stderr=subprocess.DEVNULL) as running:
             try:
@@ -236,4 +236,4 @@ def test_the_buttons_of_a_notification_snooze_its_window_and_open_its_page(dunst
                 running.terminate()
         snoozed = home.watcher("snooze").stdout
     assert snoozed == "claude.five_hour until its reset, or a higher level\n"
-    assert opened.read_text() == "https://claude.ai/settings/usage"
+    assert opened.read_text("utf-8") == "https://claude.ai/settings/usage"

@@ -62,7 +62,9 @@ class StandIns:
         return run_command(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
 
     def seen(self):
-        return [json.loads(line) for line in self._output.read_text().splitlines()] if self._output.exists() else []
+        return (
+            [json.loads(line) for line in self._output.read_text("utf-8").splitlines()] if self._output.exists() else []
+        )
 
 
 @pytest.fixture
@@ -352,7 +354,7 @@ def with_dbus_python(tmp_path):
         env = {"PYTHONPATH": child_path(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "received.json"), **more}
         return run_command(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
 
-    there.received = lambda: json.loads((tmp_path / "received.json").read_text())
+    there.received = lambda: json.loads((tmp_path / "received.json").read_text("utf-8"))
     return there
 
 

@@ -132,9 +132,9 @@ def test_signed_out_in_the_cache_the_active_account_is_asked_for(tmp_path):
 def test_a_plugin_s_refusal_in_antigravity_s_pools_is_noted(tmp_path, pool, said):
     cache(tmp_path)
     path = Path(accounts(tmp_path, "me@x.io"))
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text("utf-8"))
     content["accounts"][0]["rateLimitResetTimes"] = {pool: 1_900_000_000_000}
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     snapshot = asked(tmp_path, Door(fetchAvailableModels=MODELS))
     assert ("OpenCode's plugin was refused until 2030-03-17" in snapshot.note) is said
 

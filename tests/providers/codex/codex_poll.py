@@ -28,7 +28,7 @@ def login(**extra: str) -> Credential:
 
 def write(path: Path, content) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def found_in(home: Path, **overrides: str):

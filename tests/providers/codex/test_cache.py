@@ -29,7 +29,7 @@ def nowhere(question):
 
 def write(path: Path, content) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def lay(home: Path, usage=USAGE, **account) -> None:

@@ -24,7 +24,7 @@ LATE = {"primary": {"utilization": 25, "windowMs": 18000000}}
 
 def write(path: Path, content) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def find(home: Path, **overrides: str):

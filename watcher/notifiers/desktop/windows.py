@@ -82,7 +82,7 @@ _KERNEL_RELEASE = Path("/proc/sys/kernel/osrelease")
 def is_wsl(env: Mapping[str, str]) -> bool:
     """Whether this Linux runs inside Windows."""
     try:
-        return bool(env.get("WSL_DISTRO_NAME")) or "microsoft" in _KERNEL_RELEASE.read_text().lower()
+        return bool(env.get("WSL_DISTRO_NAME")) or "microsoft" in _KERNEL_RELEASE.read_text("utf-8").lower()
     except OSError:
         return False
 
