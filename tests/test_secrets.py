@@ -501,7 +501,7 @@ def life(home, far, capsys, monkeypatch):
 
 def test_every_command_is_driven():
     found = []
-    for name, target in COMMANDS.items():
+    for name, (target, _help) in COMMANDS.items():
         module, _, attribute = target.partition(":")
         found += list_commands(getattr(import_module(module), attribute), (name,))
     assert sorted(found) == sorted([*DRIVEN, *SERVED])
