@@ -15,6 +15,7 @@ from watcher import pipeline
 from watcher.config import loader as configuration
 from watcher.config.loader import Config
 from watcher.config.secrets import make_secret_resolver
+from watcher.core.formatting import format_failure
 from watcher.core.model import Message, PollFailure, Snapshot
 from watcher.core.redaction import Redactor
 from watcher.delivery.dispatcher import Dispatcher
@@ -216,7 +217,8 @@ class Daemon:
                 self._log.info(f"{result.provider}: answers again")
         elif result is not None and self._failure_kinds.get((result.provider, result.account)) != result.kind:
             self._failure_kinds[result.provider, result.account] = result.kind
-            self._log.warning(f"{result.provider}: {result.kind}: {result.message}")
+            text = format_failure(result.provider, result.kind, result.message)
+            self._log.warning(f"{result.provider}: {text}")
 
     def _check_requests(self) -> None:
         self._store.restore_file(now=self._environment.clock.now())

@@ -54,7 +54,7 @@ def test_the_library_gets_plain_text_and_a_type(compose, with_library):
     assert with_library.received() == {
         "url": "json://plantedsecret@receiver.example",
         "title": "Claude 5-hour window at 82 %",
-        "body": "*a* \\n <b>\nhttps://claude.ai/settings/usage\nalert claude-session|claude.five_hour|3|firing",
+        "body": "*a* \\n <b>\nhttps://claude.ai/settings/usage",
         "notify_type": "failure",
         "body_format": "text",
         "interpret_escapes": False,

@@ -15,7 +15,7 @@ def test_a_message_is_one_publication_to_the_servers_root(compose):
     assert request.json == {
         "topic": "quotas",
         "title": "Claude 5-hour window at 82 %",
-        "message": "resets in 1 h 40 min (16:00)\n████████░░ 82 %\nalert claude-session|claude.five_hour|3|firing",
+        "message": "resets in 1 h 40 min (16:00)\n████████░░ 82 %",
         "priority": 4,
         "tags": ["firing-event", "warning-severity"],
         "click": "https://claude.ai/settings/usage",

@@ -75,14 +75,7 @@ def test_a_message_is_a_header_and_beside_a_coloured_bar_its_numbers(compose):
                 },
                 {
                     "type": "context",
-                    "elements": [
-                        {"type": "mrkdwn", "text": "<https://claude.ai/settings/usage|Usage page>"},
-                        {
-                            "type": "plain_text",
-                            "text": "alert claude-session|claude.five_hour|3|firing",
-                            "emoji": False,
-                        },
-                    ],
+                    "elements": [{"type": "mrkdwn", "text": "<https://claude.ai/settings/usage|Usage page>"}],
                 },
             ],
         }

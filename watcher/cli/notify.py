@@ -22,6 +22,7 @@ from watcher.config.loader import Config, load_config
 from watcher.config.secrets import make_secret_resolver
 from watcher.core.model import DeliveryOutcome, Message, Severity
 from watcher.core.redaction import Redactor
+from watcher.core.routing import messages
 from watcher.core.rules.diagnostics import find_close_match, suggest_word
 from watcher.delivery import dispatcher
 from watcher.errors import ConfigError, UsageError
@@ -111,9 +112,10 @@ def send_test_message(channel: Channel, secret_error: str | None, environment: E
     """One attempt, without the outbox: it is neither recorded nor retried."""
     if secret_error is not None:
         return DeliveryOutcome(delivered=False, detail=f"{secret_error}; nothing was sent")
-    return notifiers.send_message(
-        make_test_message(channel, environment.clock.now()), channel, send=environment.send, run=environment.run
-    )
+    message = make_test_message(channel, environment.clock.now())
+    if notifiers.is_read_elsewhere(channel):
+        message = messages.add_origin(message, environment.read_host_info().name, is_repeat=False)
+    return notifiers.send_message(message, channel, send=environment.send, run=environment.run)
 
 
 def make_test_message(channel: Channel, now: datetime) -> Message:

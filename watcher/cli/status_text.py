@@ -60,7 +60,7 @@ class StatusFormatter:
         parts = [f"since {self.format_time(error.since)}" if error.since is not None else ""]
         if error.retry_at is not None and error.retry_at > self.now:
             parts.append(f"not polled before {self.format_time(error.retry_at)}")
-        return _strip_provider_name(error.message, account.provider) + _format_in_parentheses(parts)
+        return formatting.strip_provider_name(error.message, account.provider) + _format_in_parentheses(parts)
 
     def format_freshness(self, account: AccountStatus, *, is_polled: bool, include_reason: bool) -> str:
         """`read 3 min ago, next in 7 min: every 10m`; without the next poll where no daemon runs."""
@@ -208,13 +208,6 @@ def _list_failed(document: StatusDocument) -> list[UndeliveredMessage]:
 def _format_waiting_count(document: StatusDocument, channel: str) -> str:
     count = sum(each.channel == channel and each.state == "queued" for each in document.undelivered)
     return _format_in_parentheses([f"{formatting.format_amount(count, 'messages')} waiting" if count else ""])
-
-
-def _strip_provider_name(message: str, provider: str) -> str:
-    """A failure's message without the provider's name in front: the line names it already."""
-    name, colon, rest = message.partition(": ")
-    is_name = name.casefold().replace(" ", "_").replace("-", "_") == provider
-    return rest if colon and is_name else message
 
 
 def _format_in_parentheses(parts: list[str]) -> str:

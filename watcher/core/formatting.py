@@ -48,6 +48,19 @@ def clean_lines(text: str) -> str:
     return _UNPRINTABLE.sub("", paired.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
+def strip_provider_name(message: str, provider: str) -> str:
+    """A failure's message without the provider's name in front: the line names it already."""
+    name, colon, rest = message.partition(": ")
+    is_name = name.casefold().replace(" ", "_").replace("-", "_") == provider
+    return rest if colon and is_name else message
+
+
+def format_failure(provider: str, kind: str, message: str) -> str:
+    """A failure beside its provider's name, with its kind, each once: "expired: run `claude` once"."""
+    text = strip_provider_name(message, provider)
+    return text if text.startswith(kind) else f"{kind}: {text}"
+
+
 def format_duration(duration: timedelta) -> str:
     """A duration in at most two units, rounded down: "1 h 40 min", "3 days 4 h"."""
     seconds = int(duration.total_seconds())

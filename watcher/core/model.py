@@ -255,6 +255,7 @@ class HostInfo(Struct, frozen=True, kw_only=True):
     home: Path
     env: Mapping[str, str]
     platform: str  # as sys.platform: linux, darwin, win32
+    name: str = ""  # for people: "laptop"
     run_command: Callable[[Command], CommandResult]  # for the macOS Keychain
     read_database: Callable[[DatabaseQuery], QueryResult]  # for OpenCode 2 and Antigravity
     force_refresh: bool = False  # a token was just refused: do not rely on what a Keychain gave a minute ago

@@ -301,10 +301,15 @@ class Dispatcher:
 
     def _start_attempt(self, delivery: Delivery, config: Config, now: datetime) -> None:
         rules = {rule.name: rule for rule in config.rules}
-        begun = prepare_attempt(delivery, rules, pipeline.build_routing(self._store, config), now)
+        routing = pipeline.build_routing(self._store, config)
+        channel = config.channels.get(delivery.channel)
+        if channel is not None and notifiers.is_read_elsewhere(channel):
+            formatter = structs.replace(routing.formatter, host=self._environment.read_host_info().name)
+            routing = structs.replace(routing, formatter=formatter)
+        begun = prepare_attempt(delivery, rules, routing, now)
         self._store.run_transaction(lambda: self._store.outbox.update([begun]), now=now)
         name, environment = begun.channel, self._environment
-        channel, error = config.channels.get(name), config.broken_channels.get(name)
+        error = config.broken_channels.get(name)
         self._in_flight[name] = begun
         self._scheduler.schedule_after(_name_deadline(name), ATTEMPT_TIMEOUT, lambda: self._mark_hung(begun))
 

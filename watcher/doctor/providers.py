@@ -218,7 +218,8 @@ def _check_account(account: AccountStatus, now: datetime) -> Finding:
         since = "" if error.since is None else f" (for {formatting.format_duration(now - error.since)})"
         needs_action = error.kind in NEEDS_USER_ACTION or error.kind == "shape"
         cure = _choose_fix(account.provider, error, now)
-        return (fail if needs_action else warn)(name, f"{error.kind}: {error.message}{since}", cure, **about)
+        text = formatting.format_failure(account.provider, error.kind, error.message)
+        return (fail if needs_action else warn)(name, f"{text}{since}", cure, **about)
     if account.fetched_at is None:
         return warn(name, "never answered yet", "watcher check", **about)
     ago = formatting.format_duration(now - account.fetched_at)

@@ -20,6 +20,12 @@ NOTIFIERS: dict[str, Notifier] = {module.NOTIFIER.type: module.NOTIFIER for modu
 """type -> notifier, in the order in which help shows them."""
 
 
+def is_read_elsewhere(channel: Channel) -> bool:
+    """Whether people read it on other machines, perhaps beside messages of others: a chat, a phone, a mailbox."""
+    is_for_programs = channel.type == "webhook" and not channel.settings.json
+    return channel.type not in {"desktop", "command"} and not is_for_programs
+
+
 def send_message(
     message: Message, channel: Channel, *, send: Send, run: Run, on_action: OnAction | None = None
 ) -> DeliveryOutcome:

@@ -40,7 +40,7 @@ class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
 
 def build_request(message: Message, settings: Settings) -> Command:
     """One run of the child process, with everything on stdin."""
-    lines = [message.body or message.title, get_safe_link(message), f"alert {message.id}"]
+    lines = [message.body or message.title, get_safe_link(message)]
     kind = "success" if message.event in {"resolved", "reset"} else _NOTIFY_TYPES[message.severity]
     body = clip("\n".join(line for line in lines if line), 4000, escape=escape_mentions)
     job = {"url": settings.url, "title": clip(message.title, 250, escape=escape_mentions), "body": body, "type": kind}

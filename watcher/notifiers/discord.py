@@ -38,14 +38,12 @@ class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
 
 
 def build_request(message: Message, settings: Settings) -> Request:
-    """One embed in the severity's colour. Title, body, fields and footer together stay below the 6,000 in all."""
+    """One embed in the severity's colour. Title, body and fields together stay below the 6,000 in all."""
     embed: dict[str, Any] = {
         "title": _clip_escaped(message.title, 256),
         "description": _clip_escaped(message.body, 4000),
         "color": base.get_colour(message),
         "fields": _build_fields(message),
-        # a footer is not Markdown
-        "footer": {"text": base.clip(f"alert {message.id}", 300, measure=base.count_utf16_units)},
         "timestamp": message.at.isoformat(),
     }
     if page := base.get_safe_link(message):

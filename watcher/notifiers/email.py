@@ -95,7 +95,7 @@ def encode_mail(message: Message, settings: Settings) -> bytes:
     mail["References"] = _make_message_id(message.thread, domain)
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
     numbers = " ".join(part for part in (base.format_usage(message), base.format_remaining(message)) if part)
-    parts = (message.body or message.title, numbers, base.get_safe_link(message), f"alert {message.id}")
+    parts = (message.body or message.title, numbers, base.get_safe_link(message))
     mail.set_content("\n\n".join(part for part in parts if part))
     return mail.as_bytes()
 

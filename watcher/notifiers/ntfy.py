@@ -35,7 +35,7 @@ def build_request(message: Message, settings: Settings) -> Request:
     """One JSON publication, posted to the server's root."""
     good = message.event in {"resolved", "reset"}
     numbers = [value for value in (base.format_usage(message), base.format_remaining(message)) if value]
-    text = "\n".join([message.body or message.title, *numbers, f"alert {message.id}"])
+    text = "\n".join([message.body or message.title, *numbers])
     body = {
         "topic": settings.topic,
         "title": base.clip(message.title, 250, measure=base.count_utf8_bytes),

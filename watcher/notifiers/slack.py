@@ -39,13 +39,12 @@ class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
 def build_request(message: Message, settings: Settings) -> Request:
     """A header, and beside a bar in the severity's colour the body, the known values and the usage page."""
     title = {"type": "header", "text": _make_plain_text(message.title, 150)}
-    context = [_make_plain_text(f"alert {message.id}", 300)]
-    if page := base.get_safe_link(message):
-        context.insert(0, {"type": "mrkdwn", "text": f"<{escape_text(page)}|Usage page>"})
     detail: list[dict[str, Any]] = [{"type": "section", "text": _make_plain_text(message.body or message.title, 2900)}]
     if fields := _build_fields(message):
         detail.append({"type": "section", "fields": fields})
-    detail.append({"type": "context", "elements": context})
+    if page := base.get_safe_link(message):
+        link = {"type": "mrkdwn", "text": f"<{escape_text(page)}|Usage page>"}
+        detail.append({"type": "context", "elements": [link]})
     body = {
         "text": base.clip(
             f"{message.title}: {message.body}", 2900, escape=escape_text

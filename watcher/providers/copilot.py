@@ -32,6 +32,7 @@ HEADERS = {
 QUOTA_FIELDS = ("quota_snapshots", "monthly_quotas", "limited_user_quotas")
 RESET_FIELDS = ("quota_reset_date_utc", "quota_reset_date", "limited_user_reset_date")
 CREDITS_WINDOW = "credits"
+LABELS = {"premium_interactions": "premium requests"}  # GitHub's own word; others are as in their id
 UNITS = {"premium_interactions": "requests", "chat": "messages", "completions": "completions"}
 
 
@@ -202,7 +203,7 @@ def _describe_quota(id_: str) -> dict[str, Any]:
     return {
         "window": parsing.slugify(id_),
         "kind": WindowKind.MONTHLY,
-        "label": id_.replace("_", " "),
+        "label": LABELS.get(id_, id_.replace("_", " ")),
         "unit": UNITS.get(id_, "requests"),
     }
 

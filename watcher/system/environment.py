@@ -1,6 +1,7 @@
 """Everything through which the program reaches the outside world, in one record: tests and the demo pass their own."""
 
 import os
+import platform
 import random
 import sys
 from collections.abc import Callable
@@ -84,6 +85,7 @@ def read_host_info() -> HostInfo:
         home=paths.find_home(),
         env=dict(os.environ),
         platform=sys.platform,
+        name=platform.node().partition(".")[0],
         run_command=process.run_command,
         read_database=foreign_databases.read_database,
         proc_path=Path("/proc"),

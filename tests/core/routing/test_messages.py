@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec import structs
 
+from tests.core.routing.test_retry import delivery
 from tests.core.samples import FORMATTER, NOW, H, M, balance, of, premium, reading, rule, transition
 from watcher.core.model import AlertEvent, Series, Severity, WindowKind
 from watcher.core.routing.messages import (
@@ -12,6 +13,8 @@ from watcher.core.routing.messages import (
     compose_combined_message,
     compose_digest,
     compose_message,
+    compose_notice,
+    write_message,
 )
 
 ABOUT_AGE = rule("blind", "*.age > 45m", None)
@@ -35,7 +38,7 @@ def copilot(used, **more):
 
 def test_a_firing_names_the_window_its_use_and_its_reset():
     assert title(transition()) == "Claude 5-hour window at 82 %, resets in 1 h 40 min (16:00)"
-    assert body(transition()) == "Rule claude-session."
+    assert body(transition()) == "At this rate it runs out at 15:05, 55 min before the reset.\nRule claude-session."
 
 
 def test_a_refusal_is_named_where_the_rule_is_about_it():
@@ -95,14 +98,14 @@ def test_a_percentage_has_a_tenth_where_it_means_something_and_is_never_rounded_
 
 
 def test_counts_stand_in_the_body_and_the_rest_in_the_title():
-    assert title(copilot(246)) == "GitHub Copilot premium requests at 82 %, reset in 24 days (1 Feb 01:00)"
+    assert title(copilot(246)) == "GitHub Copilot premium requests at 82 %, resets in 24 days (1 Feb 01:00)"
     assert body(copilot(246)) == "246 of 300 requests used, 54 left.\nRule copilot-overage."
 
 
 def test_overage_is_in_the_unit_of_the_window():
     over = copilot(621)
     assert title(over) == (
-        "GitHub Copilot premium requests at 207 %, 321 requests over, reset in 24 days (1 Feb 01:00)"
+        "GitHub Copilot premium requests at 207 %, 321 requests over, resets in 24 days (1 Feb 01:00)"
     )
     assert body(over) == "621 of 300 requests used, 321 over.\nRule copilot-overage."
     assert "1 request over" in title(copilot(301))
@@ -204,7 +207,7 @@ def test_an_escalation_is_worded_now_and_a_reminder_still():
     )
     still = transition("reminder", since=NOW - 2 * H)
     assert title(still) == "Claude 5-hour window still at 82 %, resets in 1 h 40 min (16:00)"
-    assert body(still) == "Since 12:20.\nRule claude-session."
+    assert body(still).endswith("\nSince 12:20.\nRule claude-session.")
 
 
 def test_a_recovery_has_the_present_use():
@@ -246,13 +249,34 @@ def test_the_forecast_is_in_the_title_where_the_rule_is_about_one():
     facts = {"exhausts_in_s": 35 * 60, "projected": 140.0}
     about_rate = rule("dry", "claude.five_hour.exhausts_in < 45m", None)
     assert title(transition(facts=facts), about_rate) == (
-        "Claude 5-hour window at 82 %, runs dry in 35 min (14:55), resets in 1 h 40 min (16:00)"
+        "Claude 5-hour window at 82 %, runs out in 35 min (14:55), resets in 1 h 40 min (16:00)"
     )
-    assert body(transition(facts=facts)).startswith(
-        "At this rate it runs dry in 35 min (14:55), 1 h 5 min before the reset.\n"
-    )
+    assert body(transition(facts=facts)).startswith("At this rate it runs out at 14:55, 1 h 5 min before the reset.\n")
     projected = rule("hot", "claude.five_hour.projected > 100%", None)
     assert body(transition(facts={"projected": 130.2}), projected).startswith("At this rate 130.2 % at the reset.\n")
+
+
+@pytest.mark.parametrize(
+    ("read", "facts", "expected"),
+    [
+        (reading(40), {}, "At this rate 60 % at the reset."),
+        (reading(90), {"projected": 95.0}, "At this rate 95 % at the reset."),
+        (reading(100), {}, ""),  # it has run out
+        (reading(100), {"exhausts_in_s": 0.0, "projected": 120.0}, ""),
+        (reading(0.0), {}, ""),
+        (reading(82, window_seconds=None), {}, ""),
+        (reading(30, resets_at=NOW + 5 * H - 5 * M), {}, ""),  # too early for a mean
+        (reading(30, resets_at=NOW + 6 * H), {}, ""),  # no such window
+        (reading(80, window_seconds=7 * 86400, resets_at=NOW + 48 * H), {},
+         "At this rate it runs out on Thu 20:20, 18 h before the reset."),
+        (reading(82), {"exhausts_in_s": 60.0}, "At this rate it runs out at 14:21, 1 h 39 min before the reset."),
+        (reading(82), {"exhausts_in_s": 98 * 60.0}, "At this rate it runs out at 15:58, 2 min before the reset."),
+        (reading(82), {"spent": [["7-day window", (NOW + 48 * H).isoformat()]]}, ""),
+    ],
+)  # fmt: skip
+def test_a_firing_says_what_to_expect(read, facts, expected):
+    lines = body(transition(read=read, facts=facts)).splitlines()
+    assert [line for line in lines if "At this rate" in line] == ([expected] if expected else [])
 
 
 def test_a_message_that_waited_is_worded_for_the_moment_it_is_sent():
@@ -355,7 +379,7 @@ def test_one_message_says_both_where_the_beginning_was_not_delivered():
 
 def test_nothing_is_claimed_of_a_facts_type_that_is_not_what_it_should_be():
     odd = {"age_s": "long", "exhausts_in_s": True, "error": 3, "projected": None}
-    assert body(transition(facts=odd)) == "Rule claude-session."
+    assert body(transition(facts=odd)) == body(transition())
 
 
 def test_a_digest_of_one_provider_links_to_it():
@@ -392,7 +416,7 @@ def test_the_end_of_much_used_or_little_left_is_a_way_back(when):
 
 def test_the_body_does_not_repeat_the_forecast_of_the_title():
     soon = transition(facts={"exhausts_in_s": 2100.0})
-    assert "runs dry in 35 min (14:55)" in title(soon, RUNS_DRY)
+    assert "runs out in 35 min (14:55)" in title(soon, RUNS_DRY)
     assert body(soon, RUNS_DRY).splitlines()[0] == "At this rate that is 1 h 5 min before the reset."
     endless = transition(facts={"exhausts_in_s": 2100.0}, read=reading(resets_at=None))
     assert body(endless, RUNS_DRY) == "Rule claude-session."
@@ -420,3 +444,38 @@ def test_a_digest_has_a_rules_own_title_and_message():
     own = rule(title="{provider} is nearly full.", message="{used_percent:.0f} % used\nand more")
     message = compose_digest((of("claude"), of("codex")), {"claude-session": own}, FORMATTER, NOW, key="d")
     assert message.body.splitlines() == ["Claude is nearly full. 82 % used", "Codex is nearly full. 82 % used"]
+
+
+# --- for readers elsewhere ------------------------------------------------------------------------------------------
+
+ELSEWHERE = structs.replace(FORMATTER, host="laptop")
+
+
+def read_elsewhere(change, **facts):
+    return write_message(delivery(transitions=(change,), **facts), {}, ELSEWHERE, NOW).message
+
+
+def test_readers_elsewhere_are_told_account_machine_and_zone():
+    mine = structs.replace(transition(), account_name="me@example.com")
+    message = read_elsewhere(mine)
+    assert message.title == "Claude 5-hour window at 82 %, resets in 1 h 40 min (16:00 CET)"
+    assert message.body.splitlines() == [
+        "At this rate it runs out at 15:05 CET, 55 min before the reset.",
+        "Rule claude-session.",
+        "Account me@example.com, sent by laptop.",
+    ]
+
+
+@pytest.mark.parametrize("account", ["", "org-Xy12", "3fa94b2c", "8f14e45f-ceea-467f-a1d6-2c3f9b0a7e11"])
+def test_no_internal_id_is_an_account(account):
+    assert read_elsewhere(structs.replace(transition(), account_name=account)).body.endswith("\nSent by laptop.")
+
+
+def test_what_may_have_arrived_before_says_so():
+    assert read_elsewhere(transition(), in_doubt=True).body.endswith("sent by laptop. You may have got this before.")
+
+
+def test_a_notice_is_told_its_machine_once():
+    notice = delivery(message=compose_notice("k", "Title", "Body.", NOW))
+    once = write_message(notice, {}, ELSEWHERE, NOW)
+    assert once.message.body == write_message(once, {}, ELSEWHERE, NOW).message.body == "Body.\nSent by laptop."

@@ -160,7 +160,7 @@ def test_the_picture_in_the_readme_is_what_the_program_says(by_bus, dunst, tmp_p
     titles = [shown["summary"] for shown in dunst.history()]
     assert titles == [
         "Claude 5-hour window at 82 %, resets in 1 h 40 min (16:00)",
-        "GitHub Copilot premium requests at 104.3 %, 65 requests over, reset in 24 days (1 Feb 01:00)",
+        "GitHub Copilot premium requests at 104.3 %, 65 requests over, resets in 24 days (1 Feb 01:00)",
         "Codex weekly window has reset, 2 % used",
     ]
     if PICTURES:

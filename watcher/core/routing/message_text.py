@@ -14,6 +14,9 @@ from watcher.core.rules.rule import Rule
 _USED_FIELDS, _REMAINING_FIELDS = frozenset({"used_percent", "used"}), frozenset({"remaining_percent", "remaining"})
 _ABOVE_OPERATORS, _BELOW_OPERATORS = frozenset({">", ">="}), frozenset({"<", "<="})
 _FORECAST_FIELDS = frozenset({"rate", "projected", "exhausts_in"})
+_FULL_PERCENT = 100.0
+_MIN_MEAN_SPAN = timedelta(minutes=10)  # before, a few requests would make any rate
+_FORECAST_STEP = timedelta(minutes=5)
 _MIN_SINCE_AGE = timedelta(minutes=1)  # what began longer ago than this gets a "Since"
 
 
@@ -22,10 +25,12 @@ class TimeFormatter(Struct, frozen=True):
 
     tz: tzinfo
     now: datetime
+    names_zone: bool = False  # for readers elsewhere
 
     def format_clock(self, at: datetime) -> str:
-        """The time of day, with the day where that is not today."""
-        return format_time(at, self.now, self.tz)
+        """The time of day, with the day where that is not today: "16:00", "Tue 16:00 CET"."""
+        zone = f" {at.astimezone(self.tz):%Z}" if self.names_zone else ""
+        return format_time(at, self.now, self.tz) + zone
 
     def format_reset(self, at: datetime | None, verb: str = "resets") -> str:
         """The words ", resets in 1 h 40 min (16:00)"; empty where the instant is unknown or past."""
@@ -44,10 +49,8 @@ class SeriesName:
         self.provider_label = f"{self.provider_name} ({account})" if name_account and account else self.provider_name
         self.window_label = (reading.label if reading else "") or series.window.replace("_", " ")
         self.account = account if name_account else ""
-        many = self.window_label.endswith("s")
-        self.verb_have, self.verb_be, self.verb_reset = ("have", "are", "reset") if many else ("has", "is", "resets")
-        if reading and reading.kind is WindowKind.BALANCE:
-            self.verb_reset = "the first expires"
+        self.verb_have, self.verb_be = ("have", "are") if self.window_label.endswith("s") else ("has", "is")
+        self.verb_reset = "the first expires" if reading and reading.kind is WindowKind.BALANCE else "resets"
 
     def __str__(self) -> str:
         return f"{self.provider_label} {self.window_label}"
@@ -119,11 +122,11 @@ def _format_other_exhausted(transition: Transition, times: TimeFormatter) -> str
 
 
 def _format_exhaustion(transition: Transition, rule: Rule | None, times: TimeFormatter) -> str:
-    """The forecast, where the rule is about one: ", runs dry in 35 min (15:05)"."""
+    """The forecast, where the rule is about one: ", runs out in 35 min (15:05)"."""
     at = get_exhausts_at(transition)
     if at is None or at <= times.now or rule is None or not _mentions_field(rule, _FORECAST_FIELDS):
         return ""
-    return f", runs dry in {format_duration(at - times.now)} ({times.format_clock(at)})"
+    return f", runs out in {format_duration(at - times.now)} ({times.format_clock(at)})"
 
 
 def format_body(transition: Transition, rule: Rule | None, series_name: SeriesName, times: TimeFormatter) -> str:
@@ -131,7 +134,7 @@ def format_body(transition: Transition, rule: Rule | None, series_name: SeriesNa
     about_availability = is_availability_rule(rule)
     is_firing = transition.event in FIRING_EVENTS
     lines = ["" if about_availability else _format_counts(transition.reading)]
-    if is_firing and not about_availability:
+    if is_firing and not about_availability and not get_exhausted_windows(transition):
         lines.append(_format_forecast(transition, rule, times))
     if transition.event not in {AlertEvent.RESET, AlertEvent.RESOLVED}:
         lines.extend(
@@ -172,17 +175,46 @@ def _format_bare_number(value: Decimal, unit: str) -> str:
 
 
 def _format_forecast(transition: Transition, rule: Rule | None, times: TimeFormatter) -> str:
-    resets_at = transition.reading.resets_at if transition.reading else None
+    """What to expect: "At this rate it runs out at 14:20, 40 min before the reset."."""
+    reading = transition.reading
+    resets_at = reading.resets_at if reading else None
     exhausts_at, projected = get_exhausts_at(transition), get_number_fact(transition, "projected")
+    if projected is None and exhausts_at is None and reading is not None:  # too few readings for a rate of now
+        projected, exhausts_at = _project_mean_rate(reading, transition.at)
     if exhausts_at and exhausts_at > times.now and (resets_at is None or exhausts_at < resets_at):
-        before = f"{format_duration(resets_at - exhausts_at)} before the reset" if resets_at else ""
         if _format_exhaustion(transition, rule, times):  # the title says when
-            return f"At this rate that is {before}." if before else ""
-        after = f"{format_duration(exhausts_at - times.now)} ({times.format_clock(exhausts_at)})"
-        return f"At this rate it runs dry in {after}, {before}." if before else f"At this rate it runs dry in {after}."
-    if projected is not None and rule is not None and _mentions_field(rule, _FORECAST_FIELDS):
+            return f"At this rate that is {_format_before(exhausts_at, resets_at)}." if resets_at else ""
+        rounded = _round_time(exhausts_at)
+        if times.now < rounded and (resets_at is None or rounded < resets_at):
+            exhausts_at = rounded
+        is_today = exhausts_at.astimezone(times.tz).date() == times.now.astimezone(times.tz).date()
+        before = f", {_format_before(exhausts_at, resets_at)}" if resets_at else ""
+        return f"At this rate it runs out {'at' if is_today else 'on'} {times.format_clock(exhausts_at)}{before}."
+    has_run_out = exhausts_at is not None and exhausts_at <= times.now
+    if projected is not None and not has_run_out and resets_at is not None and resets_at > times.now:
         return f"At this rate {format_percent(projected)} at the reset."
     return ""
+
+
+def _format_before(at: datetime, resets_at: datetime) -> str:
+    return f"{format_duration(resets_at - at)} before the reset"
+
+
+def _round_time(at: datetime) -> datetime:
+    """To five minutes: a forecast knows no better."""
+    past = at - at.replace(minute=at.minute // 5 * 5, second=0, microsecond=0)
+    return at - past + (_FORECAST_STEP if past * 2 >= _FORECAST_STEP else timedelta(0))
+
+
+def _project_mean_rate(reading: Reading, at: datetime) -> tuple[float | None, datetime | None]:
+    """Percent at the reset, and when the window runs out, if use goes on as on average since the window began."""
+    if reading.used_percent is None or reading.resets_at is None or not reading.window_seconds:
+        return None, None
+    window = timedelta(seconds=reading.window_seconds)
+    passed = at - (reading.resets_at - window)
+    if not (_MIN_MEAN_SPAN <= passed <= window and 0 < reading.used_percent < _FULL_PERCENT):
+        return None, None
+    return reading.used_percent * (window / passed), at + passed * (_FULL_PERCENT / reading.used_percent - 1)
 
 
 def is_availability_rule(rule: Rule | None) -> bool:
@@ -243,7 +275,7 @@ def get_number_fact(transition: Transition, name: str) -> float | None:
 
 
 def get_exhausts_at(transition: Transition) -> datetime | None:
-    """When the window runs dry at the rate of then; None where that is unknown."""
+    """When the window runs out at the rate of then; None where that is unknown."""
     seconds = get_number_fact(transition, "exhausts_in_s")
     return None if seconds is None else transition.at + timedelta(seconds=seconds)
 

@@ -4,13 +4,14 @@ Sentences are true when they are read: durations count from `now`, and a resolve
 firing. Plain text; a channel escapes for itself. `message_text` has the parts of a sentence.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from itertools import groupby
 
 from msgspec import Struct, structs
 
-from watcher.core.formatting import clean_lines, format_duration, format_time
+from watcher.core.formatting import clean_lines, format_duration
 from watcher.core.model import (
     FIRING_EVENTS,
     AlertEvent,
@@ -32,6 +33,8 @@ MAX_DIGEST_LINES = 12
 """As many alerts as a digest lists; the rest is counted."""
 
 _FULL_PERCENT = 100
+_INTERNAL_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){0,3}(-[0-9a-f]{12})?|(user|org|acct?|account)[-_][\w-]+")
+"""A hash, a UUID or a vendor's key: nobody's name."""
 _NO_READING = Reading(window="", kind=WindowKind.OTHER, unit="")
 
 
@@ -49,12 +52,17 @@ class Formatter(Struct, frozen=True, kw_only=True):
     providers: Mapping[str, ProviderInfo] = {}
     multi_account_providers: frozenset[str] = frozenset()  # the titles of these name the account
     account_names: Mapping[tuple[str, str], str] = {}  # (provider, account) -> its present name, where that is known
+    host: str = ""  # this machine, for readers elsewhere: they are told account, machine and the zone of times
+
+    def make_times(self, now: datetime) -> TimeFormatter:
+        """Words for times, as read at `now`."""
+        return TimeFormatter(tz=self.tz, now=now, names_zone=bool(self.host))
 
 
 def write_message(delivery: Delivery, rules: Mapping[str, Rule], formatter: Formatter, now: datetime) -> Delivery:
     """The delivery with its message worded for `now`; a notice keeps its own words."""
     if not delivery.transitions:
-        return delivery
+        return structs.replace(delivery, message=add_origin(delivery.message, formatter.host, is_repeat=False))
     first, last = delivery.transitions[0], delivery.transitions[-1]
     rule = rules.get(last.rule)
     if began_together(delivery.key, delivery.transitions):
@@ -66,7 +74,21 @@ def write_message(delivery: Delivery, rules: Mapping[str, Rule], formatter: Form
         message = compose_combined_message(first, last, rule, formatter, now)
     else:
         message = compose_message(last, rule, formatter, now)
-    return structs.replace(delivery, message=structs.replace(message, id=delivery.key))
+    message = add_origin(structs.replace(message, id=delivery.key), formatter.host, is_repeat=delivery.in_doubt)
+    return structs.replace(delivery, message=message)
+
+
+def add_origin(message: Message, host: str, *, is_repeat: bool) -> Message:
+    """The message with whose account it is about and which machine sent it, for readers elsewhere; `host`: see there.
+
+    `is_repeat`: an earlier attempt may have arrived.
+    """
+    if not host or f"ent by {host}." in message.body:  # a notice keeps the words of its first attempt
+        return message
+    is_named = message.account and not _INTERNAL_ID.fullmatch(message.account) and message.account not in message.title
+    account = f"Account {message.account}, sent by {host}." if is_named else f"Sent by {host}."
+    repeat = " You may have got this before." if is_repeat else ""
+    return structs.replace(message, body=f"{message.body}\n{account}{repeat}".lstrip())
 
 
 def compose_message(transition: Transition, rule: Rule | None, formatter: Formatter, now: datetime) -> Message:
@@ -78,7 +100,7 @@ def compose_message(transition: Transition, rule: Rule | None, formatter: Format
     account_name = formatter.account_names.get((provider, account)) or transition.account_name or account
     transition = structs.replace(transition, account_name=account_name)
     info = formatter.providers.get(provider, ProviderInfo(name=""))
-    times = TimeFormatter(tz=formatter.tz, now=now)
+    times = formatter.make_times(now)
     name = SeriesName(transition, info.name, name_account=provider in formatter.multi_account_providers)
     title = message_text.format_title(transition, rule, name, times)
     body = message_text.format_body(transition, rule, name, times)
@@ -136,7 +158,7 @@ def compose_combined_message(
     if opening.reading is not None and (rule is None or rule.title is None):  # that reset is past, or is named below
         opening = structs.replace(opening, reading=structs.replace(opening.reading, resets_at=None))
     beginning = compose_message(opening, rule, formatter, opening.at)
-    at = format_time(opening.at, now, formatter.tz)
+    at = formatter.make_times(now).format_clock(opening.at)
     earlier = f"At {at}: {beginning.title}. This could not be delivered while it lasted."
     return structs.replace(message, body=f"{earlier}\n{message.body}", since=opening.since)
 
