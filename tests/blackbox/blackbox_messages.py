@@ -74,6 +74,7 @@ ACKNOWLEDGEMENTS = {
     "phone": reply({"id": "x", "event": "message", "topic": "quota"}),
 }
 _TEST = re.compile(r"test\|\w+\|[0-9TZ:.-]+")  # the id of a test message tells when it was sent
+_HOST = re.compile(r"(?<=ent by )[^\s\"]+(?=\.[\"\\])")  # this machine's name
 COMPARED_HEADERS = ("authorization", "content-type", "idempotency-key", "title", "priority", "tags", "click", "x-title")
 
 
@@ -127,7 +128,7 @@ def describe_message(channel: str, asked: ReceivedRequest) -> dict[str, Any]:
     headers = {name: asked.headers[name] for name in COMPARED_HEADERS if name in asked.headers}
     signed = asked.headers.get("x-watcher-signature-256")
     expected_signature = "sha256=" + hmac.new(SECRET.encode(), asked.body, hashlib.sha256).hexdigest()
-    body = _TEST.sub("test", asked.body.decode())
+    body = _HOST.sub("HOST", _TEST.sub("test", asked.body.decode()))
     if "idempotency-key" in headers:
         headers["idempotency-key"] = _TEST.sub("test", headers["idempotency-key"])
     return {
