@@ -70,10 +70,16 @@ def test_the_next_threshold_above_counts_not_the_one_behind() -> None:
     assert "95%" in choose(sight(moving(93, thresholds=(95.0, 80.0)))).reason
 
 
-def test_rising_fast_it_looks_halfway_to_the_crossing() -> None:
-    choice = choose(sight(moving(70, rate=75.0)))  # 10 points at 75 an hour: 8 minutes
-    assert after(choice) == minutes(4)
+def test_rising_fast_it_looks_halfway_to_the_soonest_crossing() -> None:
+    choice = choose(sight(moving(70, rate=75.0)))  # 10 points at 75 an hour: 8 minutes, or 5:20 at half as much again
+    assert after(choice) == timedelta(seconds=160)
     assert choice.reason == "five_hour: 80% expected in 8m"
+
+
+def test_rising_slowly_near_a_threshold_a_burst_is_expected_all_the_same() -> None:
+    choice = choose(sight(moving(74, rate=40.0)))  # 6 points: 9 minutes, but a burst at 60 an hour takes 6
+    assert after(choice) == minutes(3)
+    assert choice.reason == "five_hour: 80% expected in 9m"
 
 
 def test_the_floor_holds_however_near_and_fast() -> None:

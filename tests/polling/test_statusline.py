@@ -61,6 +61,17 @@ def test_the_daemon_takes_the_word_and_an_alert_goes_out(world):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
+def test_numbers_after_a_pause_of_hours_are_taken_within_minutes(world):
+    minute, told = timedelta(minutes=1), []
+    world.watch(
+        timedelta(minutes=200),
+        (2 * minute, lambda: (world.usage(60, ENDS), speak(world, 60))),
+        (180 * minute, lambda: (world.usage(91, ENDS), speak(world, 90))),
+        (183 * minute, lambda: told.extend(body["event"] for body in world.received)),
+    )
+    assert told == ["firing"]
+
+
 def test_without_a_daemon_the_next_command_takes_it(world):
     world.check()
     speak(world, 20)

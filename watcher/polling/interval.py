@@ -284,16 +284,17 @@ def _choose_near_interval(
 ) -> tuple[timedelta, str] | None:
     """A shorter interval, if a threshold is near or will soon be reached at this rate; else None."""
     floor, every = pace.floor, pace.every
+    wait, reason = every, f"{outlook.name}: {gap:.3g} points from {threshold:g}%"
+    if moving:
+        wait = _estimate_soonest_crossing(outlook, gap) / 2
+        if gap <= NEAR_THRESHOLD_PERCENT:
+            wait = min(wait, every / 2)
     if outlook.rate is not None and outlook.rate > 0:
         expected = timedelta(hours=min(gap / outlook.rate, 10_000))
         if expected / 2 < every:
-            return max(expected / 2, floor), f"{outlook.name}: {threshold:g}% expected in {_format_duration(expected)}"
-    if not moving:
-        return None
-    wait = max(_estimate_soonest_crossing(outlook, gap) / 2, floor)
-    if gap <= NEAR_THRESHOLD_PERCENT:
-        wait = min(wait, max(every / 2, floor))
-    return (wait, f"{outlook.name}: {gap:.3g} points from {threshold:g}%") if wait < every else None
+            wait = min(wait, expected / 2)
+            reason = f"{outlook.name}: {threshold:g}% expected in {_format_duration(expected)}"
+    return (max(wait, floor), reason) if wait < every else None
 
 
 def _estimate_soonest_crossing(outlook: SeriesOutlook, gap: float) -> timedelta:

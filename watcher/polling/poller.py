@@ -27,8 +27,9 @@ from watcher.system.environment import Environment
 from watcher.system.scheduler import RequestRunner, Scheduler
 
 LOGIN_SEARCH_EVERY = timedelta(minutes=15)  # if no login was found: the user may sign in at any time
-NEWS_EXPECTED_FOR = timedelta(minutes=30)  # after a tool's last own numbers they are looked for often, ...
-NEWS_CHECK_EVERY = timedelta(minutes=1)  # ... which costs no request
+NEWS_EXPECTED_FOR = timedelta(minutes=30)  # after a tool's last own numbers
+NEWS_CHECK_EVERY = timedelta(minutes=1)  # costs no request
+IDLE_NEWS_CHECK_EVERY = timedelta(minutes=2)  # work that begins again may soon reach a threshold
 STATUS_PAGE_EVERY = timedelta(minutes=5)
 SERVER_ERROR_STATUS = 500  # from here on, the server's own failure
 STATUS_PAGE_TIMEOUT = timedelta(seconds=15)
@@ -295,8 +296,8 @@ class Poller:
         self._store.run_transaction(lambda: self._store.polls.save_next_poll(provider, at, first.reason), now=now)
         checks = [plan.recheck_at for plan in due if plan.recheck_at is not None and plan.recheck_at < at]
         news_at = self._news_at.get(provider)
-        if news_at is not None and now - news_at < NEWS_EXPECTED_FOR:
-            checks.append(now + NEWS_CHECK_EVERY)
+        if news_at is not None:
+            checks.append(now + choose_news_check(now - news_at))
         if checks:
             self._scheduler.schedule_at(f"look {provider}", min(checks), partial(self._check_local_files, provider))
 
@@ -325,6 +326,11 @@ class Poller:
 
     def _list_accounts(self, provider: str) -> list[Account]:
         return [account for account in self._store.accounts.load() if account.provider == provider]
+
+
+def choose_news_check(age: timedelta) -> timedelta:
+    """After how long to look again for numbers that a tool notes, by the age of its last ones."""
+    return NEWS_CHECK_EVERY if age < NEWS_EXPECTED_FOR else IDLE_NEWS_CHECK_EVERY
 
 
 def _job_name(provider: str) -> str:

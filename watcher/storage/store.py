@@ -72,8 +72,10 @@ class Polls:
     def save_next_poll(self, provider: str, at: datetime, reason: str) -> None:
         """Save when a provider is polled next."""
         self._database.execute(
-            "INSERT OR REPLACE INTO next_poll VALUES (?, ?, ?)", (provider, records.to_milliseconds(at), reason)
-        )
+            "INSERT INTO next_poll VALUES (?, ?, ?) ON CONFLICT (provider) DO UPDATE SET next_at = excluded.next_at, "
+            "reason = excluded.reason WHERE (next_at, reason) IS NOT (excluded.next_at, excluded.reason)",
+            (provider, records.to_milliseconds(at), reason),
+        )  # what is already there is not written: a look at local files changes nothing most of the time
 
 
 class Facts:
