@@ -107,8 +107,8 @@ class Accounts:
         """Give an account an alias, which no other account of the provider has then; an account has one place."""
         number = self.assign_number(provider, key)
         self._database.execute(
-            "DELETE FROM account_alias WHERE kind = ?1 AND (value = ?2 OR (kind = 'place' AND account = ?3))"
-            " AND account IN (SELECT id FROM account WHERE provider = ?4)",
+            "DELETE FROM account_alias WHERE kind = ? AND (value = ? OR (kind = 'place' AND account = ?))"
+            " AND account IN (SELECT id FROM account WHERE provider = ?)",
             (kind, value, number, provider),
         )
         self._database.execute("INSERT INTO account_alias VALUES (?, ?, ?)", (number, kind, value))

@@ -75,7 +75,7 @@ class Alerts:
         """Transitions since then, oldest first; of one rule or of all."""
         return self._load(
             "record FROM transition JOIN series ON series.id = series",
-            "WHERE at >= ?1 AND (?2 IS NULL OR rule = ?2) ORDER BY transition.id",
+            "WHERE at >= ? AND rule = coalesce(?, rule) ORDER BY transition.id",
             Transition,
             (to_milliseconds(since), rule),
         )

@@ -33,9 +33,9 @@ class Readings:
                 (number, at, result.kind, result.message, retry_at),
             )
             self._database.execute(
-                "UPDATE account SET failure = ?1, failing_since = coalesce(failing_since, ?2), failures = failures + 1,"
-                " polled_at = ?2 WHERE id = ?3",
-                (records.encode_json(result, without=_ACCOUNT), at, number),
+                "UPDATE account SET failure = ?, failing_since = coalesce(failing_since, ?), failures = failures + 1,"
+                " polled_at = ? WHERE id = ?",
+                (records.encode_json(result, without=_ACCOUNT), at, at, number),
             )
             return
         known = None if result.complete else self._accounts.find(result.provider, result.account)
@@ -47,15 +47,17 @@ class Readings:
         )
         self._database.executemany(
             "INSERT INTO series (account, window, kind, label, unit, window_seconds)"
-            " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (account, window)"
-            " DO UPDATE SET kind = ?3, label = ?4, unit = ?5, window_seconds = ?6"
-            " WHERE (kind, label, unit, window_seconds) IS NOT (?3, ?4, ?5, ?6)",
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (account, window)"
+            " DO UPDATE SET (kind, label, unit, window_seconds)"
+            " = (excluded.kind, excluded.label, excluded.unit, excluded.window_seconds)"
+            " WHERE (kind, label, unit, window_seconds)"
+            " IS NOT (excluded.kind, excluded.label, excluded.unit, excluded.window_seconds)",
             [(number, *records.encode_series_columns(reading)) for reading in result.readings],
         )
         self._database.executemany(
-            "INSERT OR REPLACE INTO reading SELECT id, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM series"
-            " WHERE account = ?1 AND window = ?2",
-            [(number, reading.window, *records.encode_reading_row(reading, result.at)) for reading in result.readings],
+            "INSERT OR REPLACE INTO reading SELECT id, ?, ?, ?, ?, ?, ?, ?, ? FROM series"
+            " WHERE account = ? AND window = ?",
+            [(*records.encode_reading_row(reading, result.at), number, reading.window) for reading in result.readings],
         )
 
     def load_series(self) -> list[Series]:
@@ -78,13 +80,14 @@ class Readings:
         if found is None:
             return
         number, *columns = found
+        start = records.to_milliseconds(since)
         for row in self._database.execute(
             "SELECT at, used_percent, used, quota, remaining, resets_at, flags, source FROM reading_hourly"
-            " WHERE series = ?1 AND at >= ?2"
-            " AND at < coalesce((SELECT min(at) FROM reading WHERE series = ?1), 9223372036854775807)"
+            " WHERE series = ? AND at >= ?"
+            " AND at < coalesce((SELECT min(at) FROM reading WHERE series = ?), 9223372036854775807)"
             " UNION ALL SELECT at, used_percent, used, quota, remaining, resets_at, flags, source FROM reading"
-            " WHERE series = ?1 AND at >= ?2 ORDER BY 1",
-            (number, records.to_milliseconds(since)),
+            " WHERE series = ? AND at >= ? ORDER BY 1",
+            (number, start, number, number, start),
         ):
             yield records.decode_reading(columns, row)
 

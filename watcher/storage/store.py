@@ -55,14 +55,14 @@ class Polls:
         """Shorten cooldowns that began with a request in the future: the clock was ahead then."""
         at = records.to_milliseconds(now)
         found = self._database.execute(
-            "SELECT requested_at - ?1, requested_with FROM account WHERE requested_at > ?1", (at,)
+            "SELECT requested_at - ?, requested_with FROM account WHERE requested_at > ?", (at, at)
         ).fetchall()
         for ahead, token_hash in found:  # the account's other logins cool down as long
             self._database.execute(
                 "UPDATE cooldown SET until = until - ? WHERE until = (SELECT until FROM cooldown WHERE token_hash = ?)",
                 (ahead, token_hash),
             )
-        self._database.execute("UPDATE account SET requested_at = ?1 WHERE requested_at > ?1", (at,))
+        self._database.execute("UPDATE account SET requested_at = ? WHERE requested_at > ?", (at, at))
 
     def load_next_polls(self) -> dict[str, tuple[datetime, str]]:
         """Provider -> (when it is polled next, why)."""
