@@ -200,6 +200,17 @@ def test_our_own_files_are_private(host):
     assert [each.subject for each in findings][:2] == [str(host.paths.config_file), str(host.paths.state_dir)]
 
 
+@pytest.mark.parametrize("name", ["watcher.lock", "watcher.log", "watcher.db"])
+def test_a_link_in_the_state_folder_is_not_followed(host, name):
+    host.store().close()
+    link = host.paths.state_dir / name
+    link.unlink(missing_ok=True)
+    link.symlink_to(host.home / "elsewhere")
+    (found,) = [each for each in machine.check_permissions(host.context()) if each.verdict == "fail"]
+    assert (found.subject, found.cure) == (str(link), f"rm {link}")
+    assert "is a link" in found.message
+
+
 def test_a_secret_of_the_config_that_others_may_read_comes_with_its_command(host):
     path = host.home / "slack url"
     path.write_text("https://hooks.slack.com/services/T/B/x")

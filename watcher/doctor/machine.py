@@ -217,9 +217,11 @@ def check_permissions(context: DoctorContext) -> Iterator[Finding]:
         yield from problems
         return
     yield _check_private(paths.state_dir, "700")
-    for name in _STATE_FILES:
-        if (paths.state_dir / name).exists():
-            yield _check_private(paths.state_dir / name, "600")
+    for path in (paths.state_dir / name for name in _STATE_FILES):
+        if path.is_symlink():
+            yield fail(str(path), "is a link, and links are not followed here", f"rm {quote(str(path))}")
+        elif path.exists():
+            yield _check_private(path, "600")
 
 
 def _check_folder(path: Path, name: str, create_command: str, *, writable: bool = False) -> Iterator[Finding]:
