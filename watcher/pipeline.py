@@ -162,6 +162,7 @@ def correct_clock(store: Store, *, now: datetime) -> None:
 
     def work() -> None:
         store.polls.correct_clock(now)
+        store.accounts.correct_clock(now)
         outbox = [(each, outbox_changes.correct_clock(each, now)) for each in store.outbox.load()]
         store.outbox.update([corrected for each, corrected in outbox if corrected != each])
         for snooze in store.snoozes.load():

@@ -191,3 +191,23 @@ def test_the_history_of_an_earlier_account_with_that_key_is_kept(store):
     past = store.readings.iter_history(series(NEW), since=NOW - timedelta(days=1))
     assert [each.used_percent for _, each in past] == [40.0, 81.0]
     assert store.readings.load_series() == [series(NEW), series(NEW, "x")]
+
+
+def test_what_was_noted_while_the_clock_was_ahead_is_dated_to_now(store):
+    ahead = NOW + timedelta(days=1)
+    failed = PollFailure(
+        provider="claude",
+        account="a",
+        at=ahead,
+        kind="rate_limited",
+        message="429",
+        retry_at=ahead + timedelta(minutes=5),
+    )
+    store.readings.save_result(Snapshot(provider="claude", account="a", at=ahead))
+    store.readings.save_result(failed)
+    store.readings.save_result(Snapshot(provider="codex", at=NOW - timedelta(hours=1)))
+    store.accounts.correct_clock(NOW)
+    claude, codex = store.accounts.load()
+    assert (claude.polled_at, claude.failing_since, claude.snapshot.at) == (NOW, NOW, NOW)
+    assert (claude.failure.at, claude.failure.retry_at) == (NOW, NOW + timedelta(minutes=5))
+    assert codex.polled_at == NOW - timedelta(hours=1)

@@ -7,6 +7,8 @@ that prove to be one are joined. No other table contains a key.
 from collections.abc import Collection
 from datetime import datetime
 
+from msgspec import structs
+
 from watcher.core.model import PollFailure, Series, Snapshot
 from watcher.storage import records
 from watcher.storage.database import Database
@@ -74,6 +76,28 @@ class Accounts:
                 "SELECT series.id, provider, key, window FROM series JOIN account ON account.id = account"
             )
         }
+
+    def correct_clock(self, now: datetime) -> None:
+        """Date to `now` what was read, and what has failed, while the clock was ahead."""
+        for account in self.load():
+            if account.polled_at <= now:
+                continue
+            snapshot, failure = account.snapshot, account.failure
+            if snapshot is not None:
+                snapshot = structs.replace(snapshot, at=min(snapshot.at, now))
+            if failure is not None and failure.at > now:
+                retry_at = failure.retry_at and failure.retry_at - (failure.at - now)
+                failure = structs.replace(failure, at=now, retry_at=retry_at)
+            self._database.execute(
+                "UPDATE account SET snapshot = ?, failure = ?, failing_since = min(failing_since, ?), polled_at = ?"
+                " WHERE provider = ? AND key = ?",
+                (
+                    snapshot and records.encode_json(snapshot, without=records.ACCOUNT_FIELDS),
+                    failure and records.encode_json(failure, without=records.ACCOUNT_FIELDS),
+                    *(records.to_milliseconds(now), records.to_milliseconds(now)),
+                    *(account.provider, account.account),
+                ),
+            )
 
     # --- logins -----------------------------------------------------------------------------------------------------
 

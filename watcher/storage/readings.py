@@ -11,8 +11,6 @@ from watcher.storage import records
 from watcher.storage.accounts import Accounts
 from watcher.storage.database import Database
 
-_ACCOUNT = ("provider", "account")
-
 
 class Readings:
     """The results of polls."""
@@ -35,7 +33,7 @@ class Readings:
             self._database.execute(
                 "UPDATE account SET failure = ?, failing_since = coalesce(failing_since, ?), failures = failures + 1,"
                 " polled_at = ? WHERE id = ?",
-                (records.encode_json(result, without=_ACCOUNT), at, at, number),
+                (records.encode_json(result, without=records.ACCOUNT_FIELDS), at, at, number),
             )
             return
         known = None if result.complete else self._accounts.find(result.provider, result.account)
@@ -43,7 +41,7 @@ class Readings:
         self._database.execute(
             "UPDATE account SET snapshot = ?, failure = NULL, failing_since = NULL, failures = 0, polled_at = ?"
             " WHERE id = ?",
-            (records.encode_json(merged, without=_ACCOUNT), at, number),
+            (records.encode_json(merged, without=records.ACCOUNT_FIELDS), at, number),
         )
         self._database.executemany(
             "INSERT INTO series (account, window, kind, label, unit, window_seconds)"

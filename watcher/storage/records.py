@@ -39,6 +39,10 @@ class Account(Struct, frozen=True, kw_only=True):
         )
 
 
+ACCOUNT_FIELDS = ("provider", "account")
+"""Of a snapshot and of a failure: they have columns, and are not in the JSON text."""
+
+
 def to_milliseconds(at: datetime) -> int:
     """An aware datetime as milliseconds since 1970 in UTC."""
     return (at - _EPOCH) // _MILLISECOND
