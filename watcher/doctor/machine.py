@@ -219,7 +219,7 @@ def check_permissions(context: DoctorContext) -> Iterator[Finding]:
     yield _check_private(paths.state_dir, "700")
     for path in (paths.state_dir / name for name in _STATE_FILES):
         if path.is_symlink():
-            yield fail(str(path), "is a link, and links are not followed here", f"rm {quote(str(path))}")
+            yield fail(str(path), "is a link, and links are not followed here", format_remove_command(path))
         elif path.exists():
             yield _check_private(path, "600")
 
