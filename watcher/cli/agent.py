@@ -6,7 +6,7 @@ import shutil
 import sys
 import tomllib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -36,7 +36,7 @@ from watcher.core.model import CA_BUNDLE_VARIABLES, NetworkSettings
 from watcher.errors import WatcherError
 from watcher.status.document import is_heartbeat_recent
 from watcher.system import clock
-from watcher.system.environment import create_environment
+from watcher.system.environment import create_environment, read_host_info
 from watcher.system.files import read_file
 from watcher.system.lock import Lock
 from watcher.system.log import LOG_FILE_NAME
@@ -273,7 +273,7 @@ _OWN_FILES = {
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def uninstall_everything(context: click.Context, *, purge: bool, yes: bool) -> None:
-    """Remove the login item, and with --purge all files of the program. It lists them and asks first.
+    """Remove the login item and the plugin of a menu bar, and with --purge all files. It lists them and asks first.
 
     The program itself is removed by what installed it; the last line names the command.
 
@@ -282,10 +282,13 @@ def uninstall_everything(context: click.Context, *, purge: bool, yes: bool) -> N
                 1  not removed: you said no, or it failed
                64  there is no terminal to ask at: add --yes
     """
+    from watcher.cli import init  # noqa: PLC0415 - it imports this module
+
     paths, item, manager = _resolve_agent(headless=True)
     has_item = _is_installed(manager, item)
     folders = {"config": paths.config_dir, "state": paths.state_dir} if purge else {}
     files = [(name, path) for name, folder in folders.items() for path in _list_own_files(name, folder)]
+    files = [*(("plugin", path) for path in init.list_plugins(read_host_info())), *files]
     if has_item or files:
         click.echo("This will be removed:")
         for name, path in ([("login item", manager.get_path(item))] if has_item else []) + files:
@@ -317,9 +320,9 @@ def _confirm(context: click.Context, *, is_confirmed: bool) -> None:
         context.exit(1)
 
 
-def _remove_files(paths: Paths, files: Sequence[Path], folders: Iterable[Path]) -> None:
+def _remove_files(paths: Paths, files: Sequence[Path], folders: Collection[Path]) -> None:
     """Remove files, and the folders in which nothing else is."""
-    process_id = Lock(paths.state_dir).read_holder_pid() if files else None
+    process_id = Lock(paths.state_dir).read_holder_pid() if folders else None
     if process_id is not None:
         raise AgentError(f"a watcher runs (process {process_id}): end it and try again; no file was removed")
     for path in files:

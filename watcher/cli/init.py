@@ -1,31 +1,42 @@
-"""`watcher init`: looks for logins and writes a commented config. It overwrites nothing and asks no server.
+"""`watcher init`: looks for logins, writes a commented config, and ends with a working alert. It overwrites nothing.
 
-On a terminal it asks questions; Enter is always the safe answer.
+On a terminal it asks for each step, and Enter is yes; without one, options say which steps to take.
 """
 
 import re
+import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from msgspec import Struct
 
+from watcher.cli.agent import install
+from watcher.cli.check import check
 from watcher.cli.config import format_schema
 from watcher.cli.context import create_private_file, load_effective_config
-from watcher.cli.output import get_output_width, wrap_line
+from watcher.cli.notify import test
+from watcher.cli.output import format_toml, get_output_width, wrap_line
 from watcher.config import json_schema
 from watcher.config.file import MAX_FILE_BYTES
+from watcher.config.secrets import is_reference
+from watcher.core.model import Command
 from watcher.core.rules.diagnostics import suggest_word
 from watcher.core.rules.rule import build_rules_schema
 from watcher.credentials import HostInfo
-from watcher.errors import ConfigError, WatcherError
+from watcher.errors import ConfigError, UsageError, WatcherError
 from watcher.notifiers import NOTIFIERS
 from watcher.notifiers.desktop import linux
+from watcher.notifiers.desktop.windows import is_wsl
 from watcher.polling.fetch import find_logins
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
+from watcher.status.document import read_status
 from watcher.system import environment, paths
+from watcher.system.clock import utc_now
 from watcher.system.files import read_file
 from watcher.system.paths import Paths, may_exist, read_default_rules
 
@@ -63,57 +74,161 @@ default = ["desktop"]
 _CHANNEL_EXAMPLE = CONFIG_TEMPLATE[CONFIG_TEMPLATE.index("# More channels;") : CONFIG_TEMPLATE.index("[route]")]
 _ROUTE_SECTION = CONFIG_TEMPLATE[CONFIG_TEMPLATE.index("[route]") : CONFIG_TEMPLATE.index("# [quiet]")]
 
-NEXT_COMMANDS = (
-    ("watcher check", "poll once, and show the result"),
-    ("watcher notify test", "does a notification reach you?"),
-    ("watcher agent install", "watch from now on, and at every login"),
+NEXT_COMMANDS = {
+    "check": ("watcher check", "poll once, and show the result"),
+    "test": ("watcher notify test", "does a notification reach you?"),
+    "login item": ("watcher agent install", "watch from now on, and at every login"),
+}
+NO_CHANNEL_MESSAGE = (
+    "No alert is sent from this machine until it has a channel: `watcher channels add slack --url ADDRESS`."
 )
-NO_DESKTOP_MESSAGE = """\
-No desktop session was found, so notifications cannot be shown here: add a
-channel to config.toml, as its comments show, and name it under [route]."""
+ADD_CHANNEL_COMMAND = ("watcher channels add", "where alerts go: slack, discord, ntfy, email, ...")
 OFFERED_CHANNELS = ("slack", "discord", "ntfy")
+_DESKTOP_TABLE = '[channels.desktop]\ntype = "desktop"\n'
 
 
 class RequestedChannel(Struct, frozen=True):
     """A channel that the person asked for."""
 
     type: str  # slack, discord, ntfy
-    address: str  # a webhook's address, or a topic
+    address: str  # a webhook's address, or a topic; or where it is: env:NAME, file:PATH, cmd:ARGV
 
 
 @click.command()
-def init() -> None:
+@click.option("--channel", "given", multiple=True, metavar="TYPE=ADDRESS", help="Also notify there; may be repeated.")
+@click.option("--check/--no-check", "polls", default=None, help="Poll once, and show the readings.")
+@click.option("--test/--no-test", "tests", default=None, help="Send a test notification.")
+@click.option("--login-item/--no-login-item", "installs", default=None, help="Watch from now on, and at every login.")
+@click.option("--menu-bar/--no-menu-bar", "adds_plugin", default=None, help="Add a plugin for SwiftBar, xbar or Argos.")
+@click.option("--yes", "is_confirmed", is_flag=True, help="All of this, without a question.")
+@click.pass_context
+def init(  # noqa: PLR0913 - what the command takes
+    context: click.Context,
+    given: tuple[str, ...],
+    *,
+    polls: bool | None,
+    tests: bool | None,
+    installs: bool | None,
+    adds_plugin: bool | None,
+    is_confirmed: bool,
+) -> None:
     """Look for logins, write the config and the default rules.
 
-    Nothing is overwritten: run it again whenever you like. On a terminal it offers more channels and the login item,
-    and Enter means no; without one it asks nothing. `watcher channels add` adds a channel later.
+    Nothing is overwritten: run it again whenever you like. On a terminal it asks for more channels, and whether to
+    poll, to send a test notification and to watch at every login; Enter is yes. Without a terminal it asks nothing and
+    does what the options say. `watcher channels add` adds a channel later.
 
     \b
     watcher init                                        the usual places
+    watcher init --yes --channel slack=env:SLACK_URL    everything, asks nothing
     WATCHER_CONFIG_DIR=~/dotfiles/watcher watcher init  your own
+
+    \b
+    Exit code:  0  done
+                1  something that you wanted could not be done; its line says why
     """
     host_info = environment.read_host_info()
     own = paths.resolve_paths(host_info.env, host_info.home)
-    can_ask = is_interactive()
+    can_ask = is_interactive() and not is_confirmed
+    has_login = _report_logins(host_info, own)
+    sends = _write_files(host_info, own, [_parse_channel(text) for text in given], can_ask=can_ask)
+    if not has_login:
+        _echo_paragraph("No login was found: sign in to one of the tools first, then run `watcher init` again.")
+    done: dict[str, bool] = {}  # step -> whether it succeeded
+
+    def take(step: str, answer: bool | None, question: str, work: Callable[[], bool]) -> None:  # noqa: FBT001 - an option
+        if answer is None:
+            answer = click.confirm(f"\n{question}", default=True) if can_ask else is_confirmed
+        if answer:
+            done[step] = work()
+
+    if has_login:
+        take("check", polls, "Poll now, and show the readings?", lambda: _poll(context, own))
+    if sends:
+        take("test", tests, "Send a test notification?", lambda: _run(context, test, channel=None) == 0)
+    begin = partial(_run, context, install, dry_run=False, headless=None, writes_network=False)
+    take("login item", installs, "Watch from now on, and at every login?", lambda: begin() == 0)
+    for host, folder in find_menu_bars(host_info).items():
+        add = partial(_install_plugin, folder / PLUGIN_NAME)
+        take(host, adds_plugin, f"Show the usage in the menu bar, by {host}?", add)
+    _echo_next(done, sends=sends)
+    if not all(done.values()):
+        context.exit(1)
+
+
+def _echo_next(done: Mapping[str, bool], *, sends: bool) -> None:
+    """What is left to do."""
+    commands = NEXT_COMMANDS if sends else {**NEXT_COMMANDS, "test": ADD_CHANNEL_COMMAND}
+    left = [f"  {command:23} {purpose}" for step, (command, purpose) in commands.items() if not done.get(step)]
+    if left:
+        click.echo("\n".join(["", "Next:", *left]))
+    else:
+        _echo_paragraph("It works. `watcher status` shows the readings, `watcher dashboard` a live page.")
+
+
+def _poll(context: click.Context, own: Paths) -> bool:
+    """Poll once and show the readings; returns whether there is one."""
+    _run(context, check, quiet=False, as_document=False)
+    document = read_status(own.state_dir, now=utc_now())
+    accounts = document.providers if document is not None else []
+    if not all(account.ok for account in accounts):
+        _echo_paragraph("`watcher doctor` says more about each provider that gives no reading.")
+    return any(account.ok for account in accounts)
+
+
+def _report_logins(host_info: HostInfo, own: Paths) -> bool:
+    """Print what was found where; returns whether there is a login."""
     click.echo("Logins:")
     rows = list(describe_logins(host_info, _load_overrides(own)))
     for name, text, _ in rows:
         click.echo("\n".join(wrap_line(f"  {name:15} {text}", get_output_width(), indent=18)))
+    return any(is_found for _, _, is_found in rows)
+
+
+def _write_files(host_info: HostInfo, own: Paths, channels: Sequence[RequestedChannel], *, can_ask: bool) -> bool:
+    """Write what is missing; returns whether alerts are sent anywhere."""
     is_first = not may_exist(own.config_file)
-    channels = _ask_for_channels() if can_ask and is_first else []
+    if channels and not is_first:
+        raise UsageError(f"{own.config_file} is there already: add one by `watcher channels add {channels[0].type}`")
+    no_desktop = find_desktop_problem(host_info) if is_first else ""
+    if no_desktop:
+        _echo_paragraph(f"Notifications cannot be shown here: {no_desktop}.")
+    if can_ask and is_first and not channels:
+        channels = _ask_for_channels(has_desktop=not no_desktop)
     click.echo("\nFiles:")
-    for path, text, is_generated in list_files(own, channels):
+    for path, text, is_generated in list_files(own, channels, has_desktop=not no_desktop):
         click.echo(f"  {_write_file(path, text, overwrite=is_generated)}: {path}")
-    if not any(is_found for _, _, is_found in rows):
-        message = "No login was found: sign in to one of the tools first, then run `watcher init` again."
-        click.echo("\n" + "\n".join(wrap_line(message, get_output_width(), indent=0)))
-    if is_first and not channels and host_info.platform == "linux" and not linux.list_bus_addresses(host_info.env):
-        click.echo(f"\n{NO_DESKTOP_MESSAGE}")
-    is_installed = can_ask and _ask_for_login_item()
-    click.echo("\nNext:")
-    for command, purpose in NEXT_COMMANDS:
-        if not (is_installed and command == "watcher agent install"):
-            click.echo(f"  {command:23} {purpose}")
+    if no_desktop and not channels:
+        _echo_paragraph(NO_CHANNEL_MESSAGE)
+    return not no_desktop or bool(channels)
+
+
+def _echo_paragraph(text: str) -> None:
+    click.echo("\n" + "\n".join(wrap_line(text, get_output_width(), indent=0)))
+
+
+def _run(context: click.Context, command: click.Command, **options: Any) -> int:
+    """Run another command; returns its exit code. An error is printed and no end."""
+    try:
+        return int(context.invoke(command, **options) or 0)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except (WatcherError, click.ClickException) as error:
+        click.echo(f"  {error.message if isinstance(error, click.ClickException) else error}")
+        return 1
+
+
+def find_desktop_problem(host_info: HostInfo) -> str:
+    """Why no notification can be shown on this machine; empty where one can, and where only a trial tells."""
+    if host_info.platform in ("darwin", "win32") or is_wsl(host_info.env):
+        return ""
+    from watcher.notifiers.desktop.dbus_connection import NoReplyError, UnreachableError  # noqa: PLC0415 - only here
+
+    try:
+        linux.get_server_info(host_info.env)
+    except (UnreachableError, NoReplyError) as error:
+        return str(error)
+    return ""
 
 
 def is_interactive() -> bool:
@@ -149,12 +264,14 @@ def _load_overrides(paths: Paths) -> dict[str, Overrides]:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def list_files(paths: Paths, channels: Sequence[RequestedChannel]) -> Iterator[tuple[Path, str, bool]]:
+def list_files(
+    paths: Paths, channels: Sequence[RequestedChannel], *, has_desktop: bool
+) -> Iterator[tuple[Path, str, bool]]:
     """Every file to write: path, text, and whether it is generated, to be renewed after an upgrade."""
     for each in channels:
-        if each.type != "ntfy":  # a topic is in the config itself
+        if each.type != "ntfy" and not is_reference(each.address):  # a topic is in the config itself
             yield get_secret_path(paths, each), each.address + "\n", False
-    yield paths.config_file, render_config(paths, channels), False
+    yield paths.config_file, render_config(paths, channels, has_desktop=has_desktop), False
     yield paths.rules_dir / "default.toml", read_default_rules()[1], False
     yield paths.config_dir / "watcher.schema.json", format_schema(json_schema.build_config_schema()), True
     yield paths.rules_dir / "rules.schema.json", format_schema(build_rules_schema()), True
@@ -166,17 +283,22 @@ def get_secret_path(paths: Paths, requested_channel: RequestedChannel) -> Path:
     return paths.config_dir / f"{requested_channel.type}.secret"
 
 
-def render_config(paths: Paths, channels: Sequence[RequestedChannel]) -> str:
-    """The config, with the channels that were asked for."""
-    if not channels:
-        return CONFIG_TEMPLATE
+def render_config(paths: Paths, channels: Sequence[RequestedChannel], *, has_desktop: bool) -> str:
+    """The config, with the channels that were asked for, and the desktop where there is one."""
     tables = ""
     for each in channels:
-        topic, url = f"topic = '{each.address}'", f"url = 'file:{get_secret_path(paths, each)}'"
-        tables += f'[channels.{each.type}]\ntype = "{each.type}"\n{topic if each.type == "ntfy" else url}\n\n'
-    names = ", ".join(f'"{each.type}"' for each in channels)
-    route = f'[route]\ndefault = ["desktop", {names}]\n\n'
-    return CONFIG_TEMPLATE.replace(_CHANNEL_EXAMPLE, tables).replace(_ROUTE_SECTION, route)
+        key = "topic" if each.type == "ntfy" else "url"
+        is_in_config = key == "topic" or is_reference(each.address)
+        value = each.address if is_in_config else f"file:{get_secret_path(paths, each)}"
+        tables += format_toml({"channels": {each.type: {"type": each.type, key: value}}}).strip() + "\n\n"
+    names = [*(["desktop"] if has_desktop else []), *(each.type for each in channels)]
+    text = CONFIG_TEMPLATE if has_desktop else CONFIG_TEMPLATE.replace(_DESKTOP_TABLE + "\n", "")
+    if channels:
+        text = text.replace(_CHANNEL_EXAMPLE, tables)
+    elif has_desktop:
+        return text
+    note = "" if names else "                    # no alert is sent; `watcher channels add` adds a channel here"
+    return text.replace(_ROUTE_SECTION, f"[route]\n{format_toml({'default': names}).strip()}{note}\n\n")
 
 
 def _write_file(path: Path, text: str, *, overwrite: bool) -> str:
@@ -195,14 +317,82 @@ def _write_file(path: Path, text: str, *, overwrite: bool) -> str:
     return "written"
 
 
+# --- menu bars --------------------------------------------------------------------------------------------------------
+
+
+PLUGIN_NAME = "usage.1m.sh"  # once a minute
+
+
+def find_menu_bars(host_info: HostInfo) -> dict[str, Path]:
+    """Programs that show a script's output in the menu bar -> the folder of their plugins."""
+    support = host_info.home / "Library" / "Application Support"
+    folders = {"xbar": support / "xbar" / "plugins"}
+    if host_info.platform == "darwin":
+        setting = Command(argv=("defaults", "read", "com.ameba.SwiftBar", "PluginDirectory"))
+        chosen = host_info.run_command(setting).stdout.strip()
+        folders["SwiftBar"] = Path(chosen) if chosen else support / "SwiftBar" / "Plugins"
+    else:
+        config_home = host_info.env.get("XDG_CONFIG_HOME") or host_info.home / ".config"
+        folders = {"Argos": Path(config_home) / "argos"}
+    return {name: folder for name, folder in folders.items() if folder.is_dir() and host_info.platform != "win32"}
+
+
+def list_plugins(host_info: HostInfo) -> list[Path]:
+    """The plugin files that this program wrote."""
+    files = [folder / PLUGIN_NAME for folder in find_menu_bars(host_info).values()]
+    return [file for file in files if may_exist(file) and _PLUGIN_MARK in file.read_text("utf-8", "replace")]
+
+
+_PLUGIN_MARK = "-m watcher status --format swiftbar"
+
+
+def _install_plugin(path: Path) -> bool:
+    """Write the plugin file; False where another file is there or it cannot be written."""
+    text = f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {_PLUGIN_MARK}\n"
+    try:
+        create_private_file(path, text)
+        path.chmod(0o700)
+    except FileExistsError:
+        is_ours = _PLUGIN_MARK in path.read_text("utf-8", "replace")
+        click.echo(f"  {'kept, it was there already' if is_ours else 'not written, another file is there'}: {path}")
+        return is_ours
+    except OSError as error:
+        click.echo(f"  cannot write {path}: {error.strerror}")
+        return False
+    click.echo(f"  written: {path}")
+    return True
+
+
 # --- questions --------------------------------------------------------------------------------------------------------
 
 
-def _ask_for_channels() -> list[RequestedChannel]:
+def _parse_channel(text: str) -> RequestedChannel:
+    """`slack=env:SLACK_WEBHOOK_URL`."""
+    kind, _, address = text.partition("=")
+    if kind not in OFFERED_CHANNELS or not address:
+        hint = f"{suggest_word(kind, OFFERED_CHANNELS)}; `watcher channels add` adds any other"
+        raise UsageError(f"--channel takes TYPE=ADDRESS, such as slack=env:SLACK_WEBHOOK_URL, not `{kind}`; {hint}")
+    if problem := _find_address_problem(kind, address):
+        raise UsageError(f"--channel {kind}: {problem}")
+    return RequestedChannel(kind, address)
+
+
+def _find_address_problem(kind: str, address: str) -> str:
+    if is_reference(address):
+        return ""
+    try:
+        NOTIFIERS[kind].settings_class(**{"topic" if kind == "ntfy" else "url": address})
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _ask_for_channels(*, has_desktop: bool) -> list[RequestedChannel]:
     """The channels that the person wants; asks again after an answer that cannot be used, and says why."""
     click.echo("")
     while True:
-        question = f"Also notify, besides the desktop ({', '.join(OFFERED_CHANNELS)}; several with commas; Enter: none)"
+        where = "Also notify, besides the desktop" if has_desktop else "Notify by"
+        question = f"{where} ({', '.join(OFFERED_CHANNELS)}; several with commas; Enter: none)"
         answer = click.prompt(question, default="", show_default=False)
         kinds = list(dict.fromkeys(re.findall(r"[^\s,]+", answer.lower())))
         unknown = next((kind for kind in kinds if kind not in OFFERED_CHANNELS), None)
@@ -222,23 +412,7 @@ def _ask_for_address(kind: str) -> RequestedChannel | None:
         if not address:
             click.echo(f"  {kind} is left out; `watcher channels add {kind}` adds it later")
             return None
-        try:
-            NOTIFIERS[kind].settings_class(**{"topic" if is_topic else "url": address})
-        except ValueError as error:
-            click.echo(f"  {error}; try again, or Enter to leave {kind} out")
+        if problem := _find_address_problem(kind, address):
+            click.echo(f"  {problem}; try again, or Enter to leave {kind} out")
         else:
             return RequestedChannel(kind, address)
-
-
-def _ask_for_login_item() -> bool:
-    """Whether the person wanted it and it was installed."""
-    if not click.confirm("\nWatch from now on, and at every login?", default=False):
-        return False
-    from watcher.cli.agent import install  # noqa: PLC0415 - only where it is wanted
-
-    try:
-        click.get_current_context().invoke(install)
-    except (WatcherError, click.ClickException) as error:
-        click.echo(f"  {error}")
-        return False
-    return True

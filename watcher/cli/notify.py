@@ -3,6 +3,7 @@
 A test prints the receiver's answer and what to do.
 """
 
+import re
 import shutil
 import tempfile
 import tomllib
@@ -172,6 +173,9 @@ def list_command() -> None:
     click.echo("\n".join(format_columns(rows)))
 
 
+_EMPTY_DEFAULT = re.compile(r"^default *= *\[ *\].*$", re.MULTILINE)
+
+
 @channels.command(short_help="Add a channel, after a test message.")
 @click.argument("kind", metavar="TYPE", shell_complete=_complete_types)
 @click.option("--name", help="Its name in routes and rules. Default: the type.")
@@ -201,13 +205,14 @@ def add(  # noqa: PLR0913 - what the command takes
         raise UsageError(f"there is no channel type `{kind}`; {suggest_word(kind, tuple(NOTIFIERS))}")
     if not may_exist(own.config_file):
         raise UsageError(f"there is no {own.config_file}: `watcher init` writes it")
-    before = load_effective_config().channels
+    present = load_effective_config()
+    before, routing = present.channels, present.routing
     if name in before:
         raise UsageError(f"a channel is called {name} already: give another --name, or `watcher config edit`")
     table = {"type": kind, **({} if url is None else {"url": url}), **dict(map(_parse_setting, settings))}
     text = "\n" + format_toml({"channels": {name: table}})
     config = _load_draft(own, text)
-    if not before.keys() <= config.channels.keys():  # the desktop, which is used while no channel is there
+    if not before.keys() <= config.channels.keys() and routing.default:  # the desktop, used while no channel is there
         text += '\n[channels.desktop]\ntype = "desktop"\n'
         config = _load_draft(own, text)
     if not no_test:
@@ -219,14 +224,16 @@ def add(  # noqa: PLR0913 - what the command takes
         if outcome.delivered is False and not outcome.accepted:
             click.echo("nothing was written")
             context.exit(1)
+    whole = own.config_file.read_text("utf-8") + text
+    if not routing.default and not NOTIFIERS[kind].is_mirror:  # as `init` writes it where there is no desktop
+        whole = _EMPTY_DEFAULT.sub(lambda _: format_toml({"default": [name]}).strip(), whole, count=1)
     try:
-        with own.config_file.open("a", encoding="utf-8") as file:
-            file.write(text)
+        own.config_file.write_text(whole, "utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {own.config_file}: {error.strerror}") from error
     Lock(own.state_dir).signal_holder()
     click.echo(f"written: [channels.{name}] in {own.config_file}")
-    default = config.routing.default
+    default = load_effective_config().routing.default
     if name not in default and not NOTIFIERS[kind].is_mirror:
         line = format_toml({"default": [*default, name]}).strip()
         click.echo(f"nothing is sent to it yet: name it under [route], such as\n  {line}")

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, tzinfo
 from watcher.core import formatting
 from watcher.core.model import WindowKind
 from watcher.status.document import (
+    NO_ROUTE,
     AccountStatus,
     ActiveSnooze,
     AlertmanagerStatus,
@@ -192,6 +193,8 @@ def replace_unprintable(text: str) -> str:
 
 
 def _format_broken_secret(name: str, error: str) -> str:
+    if name == NO_ROUTE:
+        return error
     if name.startswith("providers."):
         return f"the token of {name.split('.')[1]} is not available: {error}"
     return f"channel {name} waits for its secret: {error}"

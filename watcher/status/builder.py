@@ -16,6 +16,7 @@ from watcher.core.model import AlertPhase, Delivery, DeliveryState, PollFailure,
 from watcher.core.routing.muting import has_snooze_expired
 from watcher.status.bars import FILE_NAME
 from watcher.status.document import (
+    NO_ROUTE,
     WAITING_STATE,
     AccountStatus,
     ActiveSnooze,
@@ -53,8 +54,15 @@ def collect_config_facts(config: "Config") -> ConfigFacts:
     return ConfigFacts(
         poll_every_s={name: each.pace.every.total_seconds() for name, each in config.providers.items()},
         waiting_rules={rule.name for rule in config.rules if rule.notifies_only_at_end},
-        broken_channels={name: error for name, error in config.broken_channels.items() if name in config.channels},
+        broken_channels={name: error for name, error in config.broken_channels.items() if name in config.channels}
+        | ({} if _sends_alerts(config) else {NO_ROUTE: "no alert is sent: `watcher channels add` adds a channel"}),
     )
+
+
+def _sends_alerts(config: "Config") -> bool:
+    """Whether some rule's alerts go to a channel."""
+    routes = (config.routing.default, *config.routing.routes.values(), *(rule.notify or () for rule in config.rules))
+    return any(routes)
 
 
 def recover_config_facts(document: StatusDocument) -> ConfigFacts:

@@ -17,6 +17,7 @@ from watcher.system.files import read_file
 HEARTBEAT_EVERY = timedelta(minutes=5)  # how often a running daemon saves its heartbeat
 MAX_MISSED_HEARTBEATS = 3  # heartbeats after which a daemon that did not report its end counts as dead
 WAITING_STATE = "waiting"
+NO_ROUTE = "[route]"  # among the broken channels: no route leads to any
 
 
 class WindowStatus(Struct, frozen=True, kw_only=True):
