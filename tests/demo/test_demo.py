@@ -26,7 +26,7 @@ class Ended:
         self.code, self.text, self.home = code, text, home
 
 
-def surroundings(home: Path, **more: str) -> dict[str, str]:
+def build_env(home: Path, **more: str) -> dict[str, str]:
     """Without a desktop: no bus, no display, and a PATH without notification programs."""
     home.mkdir()
     bare = {"HOME": str(home), "PATH": str(home), "TMPDIR": str(home.parent), "TZ": "Europe/Berlin"}
@@ -34,12 +34,12 @@ def surroundings(home: Path, **more: str) -> dict[str, str]:
 
 
 def in_a_pipe(folder: Path) -> "subprocess.Popen[bytes]":
-    env = surroundings(folder / "piped", PYTHONIOENCODING="ascii", NO_COLOR="1")
+    env = build_env(folder / "piped", PYTHONIOENCODING="ascii", NO_COLOR="1")
     return subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
 
 
 def in_a_terminal(folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
-    env = surroundings(folder / "terminal", PYTHONIOENCODING="utf-8", TERM="xterm-256color", COLUMNS="80", NO_COLOR="1")
+    env = build_env(folder / "terminal", PYTHONIOENCODING="utf-8", TERM="xterm-256color", COLUMNS="80", NO_COLOR="1")
     import pty  # noqa: PLC0415 - not on Windows, where only the other tests run
 
     ours, theirs = pty.openpty()
@@ -151,7 +151,7 @@ def test_a_speed_that_makes_no_sense_is_refused() -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ended_before_its_time_it_leaves_nothing_behind(tmp_path: Path, number: int, code: int) -> None:
-    env = surroundings(tmp_path / "home")
+    env = build_env(tmp_path / "home")
     command = [*COMMAND[:-1], "60"]
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     if sys.platform != "win32":  # tests that run in the background inherit that SIGINT is ignored

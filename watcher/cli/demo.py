@@ -91,7 +91,7 @@ class _Screen:
         """The picture: in place, or now and then below the lines."""
         if self.live is not None:
             self.live.update(render_frame(frame, ascii_only=ascii_only), refresh=True)
-        elif self._drawn_at is None or frame.at - self._drawn_at >= REDRAW_EVERY:
+        elif frame.status.providers and (self._drawn_at is None or frame.at - self._drawn_at >= REDRAW_EVERY):
             click.echo(render_frame(frame, ascii_only=ascii_only).plain)
             self._drawn_at = frame.at
 
