@@ -29,14 +29,14 @@ for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "WATCHER_CONFIG_DIR"
 
 files.RETRY_PAUSE_S = 0  # no test writes a login file while it is read
 
-NOBODY = 65534
+NOBODY_UID = 65534
 
 
 @contextmanager
-def _somebody_else() -> Iterator[None]:
+def _as_unprivileged_user() -> Iterator[None]:
     was = os.geteuid()
     if was == 0:
-        os.seteuid(NOBODY)
+        os.seteuid(NOBODY_UID)
     try:
         yield
     finally:
@@ -45,15 +45,15 @@ def _somebody_else() -> Iterator[None]:
 
 
 @pytest.fixture
-def nobody():
+def unprivileged():
     """A context in which this process has no right that is not given: root may read and write everything."""
     if os.name != "posix":
         pytest.skip("permissions of this kind are POSIX's")
-    return _somebody_else
+    return _as_unprivileged_user
 
 
 @pytest.fixture
-def open_place():
+def open_folder():
     """A folder that everybody may enter, unlike pytest's own."""
     place = Path(tempfile.mkdtemp(prefix="watcher-test-"))
     place.chmod(0o755)

@@ -20,7 +20,7 @@ def store(tmp_path):
     store.close()
 
 
-def heard(store, provider, *, kind="", source="api"):
+def received(store, provider, *, kind="", source="api"):
     reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=10.0, source=source)
     store.run_transaction(
         lambda: store.readings.save_result(Snapshot(provider=provider, at=NOW, readings=(reading,))), now=NOW
@@ -35,20 +35,20 @@ def test_a_machine_that_was_never_online_is_not_offline(store):
 
 
 def test_a_local_file_does_not_prove_a_network(store):
-    heard(store, "claude", kind="offline")
-    heard(store, "antigravity", source="cache")
+    received(store, "claude", kind="offline")
+    received(store, "antigravity", source="cache")
     assert pipeline.is_offline(store)
 
 
 def test_an_expired_login_does_not_hide_that_the_machine_is_offline(store):
-    heard(store, "claude", kind="offline")
-    heard(store, "codex", kind="expired")
+    received(store, "claude", kind="offline")
+    received(store, "codex", kind="expired")
     assert pipeline.is_offline(store)
 
 
 def test_one_answer_is_enough_to_be_online(store):
-    heard(store, "claude", kind="offline")
-    heard(store, "codex")
+    received(store, "claude", kind="offline")
+    received(store, "codex")
     assert not pipeline.is_offline(store)
 
 

@@ -116,7 +116,7 @@ class Hand(WorkQueue):
         return None
 
 
-class Diary(Log):
+class ListLog(Log):
     """A log that is a list."""
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class World:
 
     def __init__(self, home: Path, machine: Machine) -> None:
         self.home, self.machine = home, machine
-        self.log = Diary()
+        self.log = ListLog()
         self._stores: list[Store] = []
         self.store_kind = Store
         self.answers: dict[str, Answer] = {}
@@ -194,7 +194,7 @@ class World:
             return CommandResult(exit_code=0, stdout=held)
         return CommandResult(exit_code=127, stderr=f"{command.argv[0]}: not on this machine")
 
-    def doors(self) -> Environment:
+    def make_environment(self) -> Environment:
         return Environment(
             clock=self.machine,
             send=self.send,
@@ -225,7 +225,12 @@ class World:
         calls = calls or Hand(self.machine)
         store = self.store()
         daemon = Daemon(
-            paths=self.paths, environment=self.doors(), store=store, log=self.log, redactor=Redactor(), work_queue=calls
+            paths=self.paths,
+            environment=self.make_environment(),
+            store=store,
+            log=self.log,
+            redactor=Redactor(),
+            work_queue=calls,
         )
         calls.at_end = daemon.stop
         return daemon, calls, store

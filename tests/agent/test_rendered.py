@@ -115,7 +115,7 @@ def test_the_task_is_utf_16_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert "BOX\\Zoë" in text
 
 
-def test_the_task_outlives_three_days_and_a_flat_battery(tmp_path: Path) -> None:
+def test_the_task_runs_longer_than_three_days_and_on_battery(tmp_path: Path) -> None:
     text = task(tmp_path).read_bytes().decode("utf-16")
     for line in (
         "<ExecutionTimeLimit>PT0S</ExecutionTimeLimit>",

@@ -19,7 +19,7 @@ TOP = Path(__file__).parents[2]
 
 
 @pytest.mark.slow  # hundreds of polls under faults
-def test_nothing_is_lost_false_or_told_twice_whatever_goes_wrong():
+def test_nothing_is_lost_false_or_sent_twice_whatever_goes_wrong():
     tally = play(polls=120, seed=3, disks=False)
 
     assert tally.notes == []
@@ -36,7 +36,7 @@ class NoLuck:
     """Never asked here."""
 
 
-def heard(channel: str, key: str, event: str, *, life: str = "1", answered: bool = True) -> Heard:
+def received(channel: str, key: str, event: str, *, life: str = "1", answered: bool = True) -> Heard:
     return Heard(channel, key, (("claude[me@example.com].five_hour", event),), life, 0, answered)
 
 
@@ -49,22 +49,22 @@ def judged(tmp_path, *said: Heard, used: int = 90, bodies: tuple[bytes, ...] = (
 
 
 def told_all(key: str, event: str) -> tuple[Heard, ...]:
-    return tuple(heard(channel, key, event) for channel in CHANNELS)
+    return tuple(received(channel, key, event) for channel in CHANNELS)
 
 
 def test_a_receiver_that_believes_something_else_is_seen(tmp_path):
     assert judged(tmp_path, *told_all("a", "firing")).wrong == 0
-    assert judged(tmp_path, *told_all("a", "firing"), heard("slack", "b", "resolved")).wrong == 1
+    assert judged(tmp_path, *told_all("a", "firing"), received("slack", "b", "resolved")).wrong == 1
     assert judged(tmp_path, *told_all("a", "firing"), used=40).wrong == len(CHANNELS)
     assert judged(tmp_path).wrong == len(CHANNELS)
 
 
 def test_a_message_is_twice_where_the_same_process_knew_that_it_had_arrived(tmp_path):
     first = told_all("a", "firing")
-    assert judged(tmp_path, *first, heard("hook", "a", "firing")).twice == 1
-    assert judged(tmp_path, *first, heard("hook", "a", "firing", life="2")).twice == 0
-    silent = heard("hook", "a", "firing", answered=False)
-    assert judged(tmp_path, silent, heard("hook", "a", "firing"), *first[1:]).twice == 0
+    assert judged(tmp_path, *first, received("hook", "a", "firing")).twice == 1
+    assert judged(tmp_path, *first, received("hook", "a", "firing", life="2")).twice == 0
+    silent = received("hook", "a", "firing", answered=False)
+    assert judged(tmp_path, silent, received("hook", "a", "firing"), *first[1:]).twice == 0
 
 
 def test_a_secret_and_a_crash_are_seen_wherever_they_are(tmp_path):

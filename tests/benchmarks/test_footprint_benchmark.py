@@ -13,7 +13,7 @@ from benchmarks import footprint
 from watcher.demo.server import Server
 
 
-def test_the_long_run_tells_how_the_daemon_stands_at_each_mark(tmp_path: Path) -> None:
+def test_the_long_run_reports_the_daemon_at_each_mark(tmp_path: Path) -> None:
     with Server(footprint.answer) as server:
         footprint.lay_out(tmp_path, server.url)
         marks = footprint.growth(Path(sys.executable), tmp_path, 60)

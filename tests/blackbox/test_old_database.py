@@ -106,7 +106,7 @@ def test_what_ended_in_the_quiet_hours_is_sent_once_in_the_morning():
     assert BACK not in later
 
 
-def test_a_snooze_goes_on_until_its_time_and_then_what_still_fires_is_told_once():
+def test_a_snooze_lasts_until_its_time_and_then_what_still_fires_is_sent_once():
     keys = {step: [each["key"] for each in run_steps()[step]["told"]] for step in (*NIGHT, *DAYTIME, LAST)}
     assert [step for step, found in keys.items() if HELD in found] == [EVENING]
     assert "hold" in str(run_steps()[IN_THE_NIGHT]["status"]["snoozes"])

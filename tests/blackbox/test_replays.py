@@ -26,7 +26,7 @@ def replayed(batch: str) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}: {case.says}")
-def test_a_history_is_told_as_it_always_was(case):
+def test_a_history_gives_the_same_transitions(case):
     found = [
         {key: each.get(key) for key in ("at", "rule", "series", "event", "severity", "reason")}
         for each in select_transitions(case, replayed(case.batch))
@@ -34,7 +34,7 @@ def test_a_history_is_told_as_it_always_was(case):
     assert found == case.expected
 
 
-def test_no_frozen_case_is_missing_and_they_are_told_something():
+def test_no_frozen_case_is_missing_or_empty():
     assert len(CASES) >= 250
     assert len({case.name for case in CASES}) == len(CASES)
     assert sum(len(case.expected) for case in CASES) >= 500

@@ -134,7 +134,7 @@ def test_the_config_alone_leads_through_a_companys_proxy_and_authority(empty_hom
     assert "hunter2" not in empty_home.watcher("config", "show").stdout + empty_home.watcher("doctor").stdout
 
 
-def test_an_outage_is_told_with_the_vendors_incident(empty_home, company):
+def test_an_outage_is_reported_with_the_vendors_incident(empty_home, company):
     authority, server, proxy = company
     configure(empty_home, f'proxy = "http://me:hunter2@{proxy.address}"\nca_bundle = "{authority.file}"')
     server.queue_fault("/api/oauth/usage", Reply(status=503), times=9)
@@ -145,7 +145,7 @@ def test_an_outage_is_told_with_the_vendors_incident(empty_home, company):
     assert all("authorization" not in asked.headers for asked in server.requests if "status.json" in asked.path)
 
 
-def test_an_authority_and_a_proxys_login_that_are_not_known_are_told_in_one_line(empty_home, company):
+def test_an_unknown_authority_and_a_proxy_login_are_reported_in_one_line(empty_home, company):
     _, server, proxy = company
     configure(empty_home, f'proxy = "http://{proxy.address}"')
     done = empty_home.watcher("check")

@@ -61,12 +61,12 @@ def test_a_file_with_a_wrong_mode_is_fine_once_it_is_private(empty_home, config)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")
-def test_an_edit_that_the_daemon_has_not_seen_is_checked_and_told_to_it(empty_home):
+def test_an_edit_that_the_daemon_has_not_seen_is_checked_and_signalled(empty_home):
     seen_at = datetime.now(UTC) - timedelta(minutes=2)
     lock = Lock(empty_home.paths.state_dir)
     assert lock.acquire()
-    told = []
-    before = signal.signal(signal.SIGUSR1, lambda *_: told.append(True))
+    sent = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: sent.append(True))
     try:
         store = Store(empty_home.paths.state_dir / DATABASE_FILE_NAME, now=seen_at)
         store.run_transaction(lambda: store.facts.save("heartbeat", "running", seen_at), now=seen_at)
@@ -74,10 +74,10 @@ def test_an_edit_that_the_daemon_has_not_seen_is_checked_and_told_to_it(empty_ho
         empty_home.paths.config_dir.mkdir(parents=True)
         empty_home.paths.config_file.write_text("[poll]\nevery = 'soon'\n")
         assert "config.toml:2:9: `every`: " in message(empty_home)
-        assert not told
+        assert not sent
         empty_home.paths.config_file.write_text("[poll]\nevery = '5m'\n")
         assert message(empty_home) is None
-        assert told
+        assert sent
     finally:
         signal.signal(signal.SIGUSR1, before)
         lock.release()

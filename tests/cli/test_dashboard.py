@@ -232,7 +232,7 @@ def test_the_process_ends_with_its_page(lived, monkeypatch):
     assert reasons == ["the page was closed"]
 
 
-def test_a_hidden_page_is_told_the_end(lived, monkeypatch):
+def test_a_hidden_page_gets_the_end(lived, monkeypatch):
     with DashboardServer(lived, 0) as server:
         runner = Thread(target=server.run, daemon=True)
         runner.start()
@@ -258,7 +258,7 @@ def test_a_hidden_page_is_told_the_end(lived, monkeypatch):
         ([("open", 1, True), ("close", 50), ("open", 51, False)], 650, "the page was not visible for ten minutes"),
     ],
 )
-def test_the_process_ends_when_nobody_looks(happenings, at_s, reason):
+def test_the_process_ends_when_no_page_is_visible(happenings, at_s, reason):
     audience = Audience(0)
     for kind, happened_s, *visible in happenings:
         if kind == "open":

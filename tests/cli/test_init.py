@@ -280,7 +280,7 @@ def test_a_requested_channel_is_used_and_its_address_is_in_a_file_of_its_own(emp
     assert shown["route"]["default"] == [*DESKTOP, "slack"]
 
 
-def test_a_topic_stands_in_the_config(empty_home):
+def test_a_topic_is_written_into_the_config(empty_home):
     converse(empty_home, ("Enter: none", "ntfy"), ("Topic", "my-topic-8731"), *NO_TEST, ("at every login?", "n"))
     config = tomllib.loads((empty_home.paths.config_dir / "config.toml").read_text("utf-8"))
     assert config["channels"]["ntfy"] == {"type": "ntfy", "topic": "my-topic-8731"}

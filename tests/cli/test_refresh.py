@@ -100,7 +100,7 @@ def test_a_single_poll_of_another_command_is_waited_for(own, nudged):
     assert refresh_readings(own.paths, world(), timeout=timedelta(seconds=30)) == ""
 
 
-def test_where_the_database_vanished_the_daemon_is_told_before_one_is_made_here(own, nudged, monkeypatch):
+def test_where_the_database_vanished_the_daemon_is_signalled_before_one_is_made_here(own, nudged, monkeypatch):
     path = own.paths.state_dir / "watcher.db"
     path.unlink()
     seen = []

@@ -648,7 +648,7 @@ def test_the_last_rule_of_config_toml_can_be_disabled_too(home):
     assert load_effective_config().hints is False
 
 
-def test_a_rule_whose_lines_cannot_be_told_is_left_to_the_person(home):
+def test_a_rule_whose_lines_cannot_be_separated_is_not_changed(home):
     path = home.rules / "a.toml"
     text = f'[[rule]]\nname = "mine"\nmessage = """\n[x]\n"""\nwhen = "claude.five_hour > 80%"\n{RULE}'
     path.write_text(text.replace("mine", "first", 1))

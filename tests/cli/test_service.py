@@ -25,7 +25,7 @@ def refuse(tmp_path, monkeypatch):
 
         def once(text: str) -> list[str]:
             store = Store(world.paths.state_dir / "watcher.db", now=START)
-            service._report_config_error(text, store, world.log, world.doors())
+            service._report_config_error(text, store, world.log, world.make_environment())
             return notified
 
         once.world = world

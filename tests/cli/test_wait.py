@@ -52,7 +52,7 @@ def test_a_timeout_ends_it_to_the_second():
     assert (code, clock.at - START) == (EXIT_TIMEOUT, timedelta(seconds=61))
 
 
-def test_unknown_is_waited_for_while_a_daemon_polls_and_told_where_none_does(capsys):
+def test_unknown_is_waited_for_while_a_daemon_polls_and_reported_where_none_does(capsys):
     assert run([None, None, True])[0] == 0
     assert run([None], can_learn=False)[0] == 69
     assert capsys.readouterr().err == "unknown: minute 0\n"

@@ -60,7 +60,7 @@ def test_every_version_is_read_and_its_refusals_are_of_the_pool_that_they_name(
     assert (found.get_refused_until(CLI_POOLS), found.get_refused_until(ANTIGRAVITY_POOLS)) == (cli, antigravity)
 
 
-def test_the_managed_project_stands_in(tmp_path):
+def test_the_managed_project_is_the_fallback(tmp_path):
     write(
         tmp_path,
         {"accounts": [account("a", projectId=" ", managedProjectId=" managed "), account("b", projectId=None)]},

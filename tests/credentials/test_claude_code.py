@@ -72,7 +72,7 @@ def test_the_folder_may_be_elsewhere(tmp_path, folder, env, platform):
     assert len(claude_code.find_claude_code_credentials(machine(tmp_path, platform, **env))) == 1
 
 
-def test_who_is_signed_in_stands_in_the_named_folder(tmp_path):
+def test_the_owner_is_read_from_the_named_folder(tmp_path):
     write(tmp_path / "own/.credentials.json", {"claudeAiOauth": LOGIN})
     write(tmp_path / "own/.claude.json", {"oauthAccount": {"emailAddress": "own@example.com"}})
     write(tmp_path / ".claude.json", {"oauthAccount": {"emailAddress": "home@example.com"}})
@@ -139,11 +139,11 @@ def test_the_plan_is_the_subscription_else_the_tier(tmp_path, fields, plan):
 
 
 def test_a_token_in_the_environment_counts_where_there_is_no_other(tmp_path):
-    surroundings = machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN=" env-token ")
-    [login] = claude_code.find_claude_code_credentials(surroundings)
+    info = machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN=" env-token ")
+    [login] = claude_code.find_claude_code_credentials(info)
     assert (login.token, login.path, login.account) == ("env-token", "env:CLAUDE_CODE_OAUTH_TOKEN", "")
     write(tmp_path / USUAL, {"claudeAiOauth": LOGIN})
-    assert [login.token for login in claude_code.find_claude_code_credentials(surroundings)] == ["sk-ant-oat01-a"]
+    assert [login.token for login in claude_code.find_claude_code_credentials(info)] == ["sk-ant-oat01-a"]
     assert claude_code.find_claude_code_credentials(machine(tmp_path / "empty", CLAUDE_CODE_OAUTH_TOKEN=" ")) == []
     both = machine(tmp_path / "empty", CLAUDE_CODE_OAUTH_TOKEN="", CLAUDE_ACCESS_TOKEN="other")
     assert [each.path for each in claude_code.find_claude_code_credentials(both)] == ["env:CLAUDE_ACCESS_TOKEN"]
@@ -165,9 +165,9 @@ def test_a_broken_file_hides_no_login_in_a_place_after_it(tmp_path, broken):
 def test_a_named_file_is_the_only_source(tmp_path):
     write(tmp_path / USUAL, {"claudeAiOauth": LOGIN})
     mine = write(tmp_path / "mine.json", {"claudeAiOauth": {"accessToken": "mine"}})
-    surroundings = machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN="env-token")
-    assert [login.token for login in claude_code.find_claude_code_credentials(surroundings, str(mine))] == ["mine"]
-    assert claude_code.find_claude_code_credentials(surroundings, str(tmp_path / "none.json")) == []
+    info = machine(tmp_path, CLAUDE_CODE_OAUTH_TOKEN="env-token")
+    assert [login.token for login in claude_code.find_claude_code_credentials(info, str(mine))] == ["mine"]
+    assert claude_code.find_claude_code_credentials(info, str(tmp_path / "none.json")) == []
 
 
 def from_opencode(tmp_path, entry):
@@ -253,11 +253,11 @@ def test_other_systems_have_no_keychain(tmp_path):
 
 def test_the_keychain_is_asked_seldom_and_after_a_refusal_more_seldom_still(tmp_path):
     security = Security(Claude_Code_credentials="first")
-    surroundings = machine(tmp_path, "darwin", security)
+    info = machine(tmp_path, "darwin", security)
     cache: dict = {}
 
     def ask(service, now_s):
-        return claude_code.read_keychain(surroundings, service, cache=cache, now_s=now_s)
+        return claude_code.read_keychain(info, service, cache=cache, now_s=now_s)
 
     assert ask("Claude Code-credentials", 0) == "first"
     security.held["Claude Code credentials"] = "second"
@@ -275,12 +275,12 @@ def test_a_login_that_has_ended_is_looked_for_again_within_a_minute(tmp_path, mo
     monkeypatch.setattr(claude_code.clock, "monotonic_s", lambda: seconds[0])
     monkeypatch.setattr(claude_code.clock, "utc_now", lambda: at[0])
     security = Security(Claude_Code_credentials=json.dumps({"claudeAiOauth": LOGIN}))
-    surroundings = machine(tmp_path, "darwin", security)
+    info = machine(tmp_path, "darwin", security)
 
     def token_after(passed_s):
         seconds[0] += passed_s
         at[0] += timedelta(seconds=passed_s)
-        return claude_code.find_claude_code_credentials(surroundings)[0].token
+        return claude_code.find_claude_code_credentials(info)[0].token
 
     assert token_after(0) == "sk-ant-oat01-a"
     renewed = {**LOGIN, "accessToken": "sk-ant-oat01-renewed", "expiresAt": LOGIN["expiresAt"] + 28_800_000}
@@ -297,8 +297,8 @@ def test_after_a_refusal_the_keychain_is_asked_again_but_not_twice_a_minute(tmp_
     usual = machine(tmp_path, "darwin", security)
     fresh = replace(usual, force_refresh=True)
 
-    def ask(surroundings, now_s):
-        return claude_code.read_keychain(surroundings, "Claude Code-credentials", cache=cache, now_s=now_s)
+    def ask(info, now_s):
+        return claude_code.read_keychain(info, "Claude Code-credentials", cache=cache, now_s=now_s)
 
     assert ask(usual, 0) == "old"
     security.held["Claude Code credentials"] = "new"

@@ -83,7 +83,7 @@ def test_the_account_is_the_claim_else_what_is_stored(tmp_path, access, id_token
     assert login.account == login.extra.get("account_id", "") == account
 
 
-def test_an_email_stands_in_for_an_account_but_is_never_sent_as_one(tmp_path):
+def test_an_email_replaces_a_missing_account_but_is_never_sent_as_one(tmp_path):
     [login] = find(tmp_path, {"tokens": {"access_token": jwt(**{PROFILE: {"email": "me@example.com"}})}})
     assert (login.account, login.account_name, login.extra) == ("me@example.com", "me@example.com", {})
 

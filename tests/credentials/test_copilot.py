@@ -24,10 +24,10 @@ def write(home, path, content):
     return where
 
 
-def found(surroundings, **overrides):
+def found(host_info, **overrides):
     return [
         (each.source_name, each.token, each.account_name)
-        for each in find_credentials(surroundings, Overrides(**overrides))
+        for each in find_credentials(host_info, Overrides(**overrides))
     ]
 
 

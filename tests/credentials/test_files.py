@@ -75,11 +75,11 @@ def test_a_named_pipe_in_place_of_a_file_is_an_error_at_once(tmp_path):
     assert str(caught.value) == f"{path} cannot be read (not a regular file): {CURE}"
 
 
-def test_an_unreadable_file_is_an_error(open_place, nobody):
-    path = open_place / "auth.json"
+def test_an_unreadable_file_is_an_error(open_folder, unprivileged):
+    path = open_folder / "auth.json"
     path.write_text("{}")
     path.chmod(0)
-    with nobody(), pytest.raises(NotSignedInError) as caught:
+    with unprivileged(), pytest.raises(NotSignedInError) as caught:
         files.read_json(path, hint=CURE, wait=fail)
     assert str(caught.value) == f"{path} may not be read: give yourself permission to read it"
 

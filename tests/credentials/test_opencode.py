@@ -145,12 +145,12 @@ def test_after_a_move_to_opencode_2_the_login_is_in_its_database(tmp_path, value
         database.execute("CREATE TABLE credential (id TEXT, integration_id TEXT, value TEXT)")
         database.execute("INSERT INTO credential VALUES ('1', 'anthropic', ?)", (value,))
     database.close()
-    surroundings = machine(tmp_path, read=read_database)
-    assert opencode.find_entry(surroundings, "anthropic").token == token
-    assert opencode.find_entry(surroundings, "anthropic").path == str(path)
-    assert opencode.find_entry(surroundings, "openai") is None
+    host_info = machine(tmp_path, read=read_database)
+    assert opencode.find_entry(host_info, "anthropic").token == token
+    assert opencode.find_entry(host_info, "anthropic").path == str(path)
+    assert opencode.find_entry(host_info, "openai") is None
     write(tmp_path / USUAL, key("file first"))
-    assert opencode.find_entry(surroundings, "anthropic").token == "file first"
+    assert opencode.find_entry(host_info, "anthropic").token == "file first"
 
 
 def test_a_database_of_opencode_without_the_table_or_the_value_is_no_login(tmp_path):

@@ -22,8 +22,8 @@ def write(path: Path, content) -> Path:
     return path
 
 
-def base_url(surroundings: HostInfo, provider: str) -> str:
-    return opencode.find_option(surroundings, provider, "baseURL").value
+def base_url(host_info: HostInfo, provider: str) -> str:
+    return opencode.find_option(host_info, provider, "baseURL").value
 
 
 def named(server: str) -> dict:
@@ -62,10 +62,10 @@ def test_the_config_may_hold_comments(tmp_path):
 )
 def test_a_config_that_names_no_server_leaves_it_to_the_next(tmp_path, content):
     write(tmp_path / "xdg/opencode/opencode.json", content)
-    surroundings = machine(tmp_path, XDG_CONFIG_HOME=str(tmp_path / "xdg"))
-    assert base_url(surroundings, "openai") == ""
+    host_info = machine(tmp_path, XDG_CONFIG_HOME=str(tmp_path / "xdg"))
+    assert base_url(host_info, "openai") == ""
     write(tmp_path / ".config/opencode/opencode.json", named("https://proxy.example.com"))
-    assert base_url(surroundings, "openai") == "https://proxy.example.com"
+    assert base_url(host_info, "openai") == "https://proxy.example.com"
 
 
 @pytest.mark.parametrize(

@@ -226,8 +226,11 @@ def test_a_changed_config_is_in_force_within_minutes(world):
 
 
 def test_the_network_of_the_config_is_in_force_from_the_start_and_after_each_edit(world, monkeypatch):
-    applied, environment = [], replace(world.doors(), apply_network=lambda settings: applied.append(settings.proxy))
-    monkeypatch.setattr(world, "doors", lambda: environment)
+    applied, environment = (
+        [],
+        replace(world.make_environment(), apply_network=lambda settings: applied.append(settings.proxy)),
+    )
+    monkeypatch.setattr(world, "make_environment", lambda: environment)
     broken = CONFIG + '[network]\nproxy = "no address"\n'
     world.watch(
         H,
@@ -545,7 +548,7 @@ def test_a_new_route_repeats_nothing_that_was_delivered(world):
     assert len(world.received) == 1
 
 
-def test_an_alert_that_fired_before_there_was_a_route_is_told_on_the_first(world):
+def test_an_alert_that_fired_before_there_was_a_route_is_sent_on_the_first(world):
     world.usage(85, START + 48 * H)
     route_to(world)
     world.check()
@@ -560,7 +563,7 @@ def test_an_alert_that_fired_before_there_was_a_route_is_told_on_the_first(world
 
 @pytest.mark.slow  # days of simulated time
 @pytest.mark.parametrize("days", [1.5, 3])
-def test_what_still_fires_after_a_long_outage_of_the_channel_is_told_once_with_since_when(world, days):
+def test_what_still_fires_after_a_long_outage_of_the_channel_is_sent_once_with_its_start(world, days):
     world.usage(85, START + 200 * H)
     take = world.answers.pop("/hook")
     world.watch(timedelta(days=days))
@@ -697,7 +700,7 @@ def at_hours(world, *levels):
 
 @pytest.mark.parametrize("way", ["quiet hours", "snooze"])
 @pytest.mark.parametrize(
-    ("night", "told"),
+    ("night", "reported"),
     [
         ([(14, 60), (19, 86), (24, 88)], ("firing", "Claude 5-hour window at 88 %")),
         ([(14, 60), (24, 40)], ("resolved", "Claude 5-hour window is back to 40 %")),
@@ -705,7 +708,7 @@ def at_hours(world, *levels):
     ],
     ids=["fires again", "has ended", "fired again and ended"],
 )
-def test_what_is_let_go_tells_the_present(world, way, night, told):
+def test_what_is_let_go_tells_the_present(world, way, night, reported):
     if way == "quiet hours":
         world.config(CONFIG + QUIET)
     assert at_hours(world, (10, 85)) == [("firing", "Claude 5-hour window at 85 %")]
@@ -716,7 +719,7 @@ def test_what_is_let_go_tells_the_present(world, way, night, told):
         store.close()
     *held, last = night
     assert at_hours(world, *held) == []
-    assert at_hours(world, last) == [told]
+    assert at_hours(world, last) == [reported]
     assert len(world.received) == 2
 
 

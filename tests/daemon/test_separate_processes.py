@@ -65,13 +65,13 @@ poll = st.tuples(st.sampled_from([1, 5, 5, 5, 30, 400]), st.one_of(answer, answe
 
 def line(what, at):
     """One answer as a line of a history."""
-    told = {"at": at.isoformat()}
+    sent = {"at": at.isoformat()}
     if what[0] == "error":
-        return told | {"provider": "claude", "error": what[1]}
+        return sent | {"provider": "claude", "error": what[1]}
     if what[0] == "codex":
-        return told | {"provider": "codex", "window": "weekly", "used_percent": what[1]}
+        return sent | {"provider": "codex", "window": "weekly", "used_percent": what[1]}
     if what[0] == "copilot":
-        return told | {"provider": "copilot", "window": "premium_interactions", "remaining": what[1], "limit": 300}
+        return sent | {"provider": "copilot", "window": "premium_interactions", "remaining": what[1], "limit": 300}
     turn = BEGAN + WINDOW * ((at - BEGAN) // WINDOW + 1)
     moved = {
         "right": turn,
@@ -81,7 +81,7 @@ def line(what, at):
         "old": turn - WINDOW,
     }[what[2]]
     resets_at = None if moved is None else moved.isoformat()
-    return told | {
+    return sent | {
         "provider": "claude",
         "account": what[3],
         "window": "five_hour",
@@ -117,7 +117,7 @@ def observed(home, book, news):
     return said, kept, recalled
 
 
-def told(transitions):
+def sent(transitions):
     return sorted(
         (each.at, each.rule, str(each.series), each.event, each.severity, each.reason) for each in transitions
     )
@@ -135,9 +135,9 @@ def test_processes_one_after_another_decide_what_a_replay_decides(polls):
         home = Path(folder)
         book = loader.load_config(_paths(home), lambda text: text, Path("/nowhere")).rules
         said, kept, recalled = observed(home / "lived", book, news)
-        assert told(said) == told(played(book, news))
-        assert told(kept) == told(said)
-        assert told(played(book, recalled)) == told(said)
+        assert sent(said) == sent(played(book, news))
+        assert sent(kept) == sent(said)
+        assert sent(played(book, recalled)) == sent(said)
 
 
 def _paths(home):

@@ -24,7 +24,7 @@ def test_it_runs_at_its_speed() -> None:
     assert clock.to_real_seconds(timedelta(hours=1)) == 60
 
 
-def test_it_stands_still_while_anybody_holds_it() -> None:
+def test_it_stops_while_it_is_paused() -> None:
     machine = Machine()
     clock = FastClock(NOON, 60, machine)
     clock.pause()

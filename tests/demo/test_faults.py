@@ -53,20 +53,22 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, Environment]]:
     made = Place(tmp_path_factory.mktemp("place"))
-    doors = made.open()
-    yield made, doors
+    world_environment = made.open()
+    yield made, world_environment
     made.server.__exit__()
 
 
-def ask(place: Place, doors: Environment, provider: str) -> Snapshot | PollFailure:
+def ask(place: Place, world_environment: Environment, provider: str) -> Snapshot | PollFailure:
     facts = PROVIDERS[provider]
-    (credential,) = fetch.find_logins(facts, doors.read_host_info(), now=doors.clock.now).credentials
+    (credential,) = fetch.find_logins(
+        facts, world_environment.read_host_info(), now=world_environment.clock.now
+    ).credentials
     return fetch.poll_account(
         facts,
         credential,
-        now=doors.clock.now,
-        send=doors.send,
-        read_database=doors.read_database,
+        now=world_environment.clock.now,
+        send=world_environment.send,
+        read_database=world_environment.read_database,
         provider_state={},
         base_url=place.server.url,
     )
@@ -81,9 +83,9 @@ def test_every_fault_has_its_kind() -> None:
 def test_it_becomes_one_clear_line_and_the_next_answer_is_read(
     place: tuple[Place, Environment], provider: str, fault: str
 ) -> None:
-    here, doors = place
+    here, world_environment = place
     here.server.queue_fault(USAGE[provider], fault, times=2)  # Google's token is renewed once after a 401
-    news = ask(here, doors, provider)
+    news = ask(here, world_environment, provider)
     here.server.clear_faults()
     assert isinstance(news, PollFailure), news
     assert news.kind == OTHERWISE.get((provider, fault), KINDS[fault]), news
@@ -93,6 +95,6 @@ def test_it_becomes_one_clear_line_and_the_next_answer_is_read(
     if fault == "429 retry-after 600":
         assert news.retry_at is not None
         assert timedelta(minutes=9) < news.retry_at - news.at <= timedelta(minutes=10)
-    good = ask(here, doors, provider)
+    good = ask(here, world_environment, provider)
     assert isinstance(good, Snapshot), good
     assert good.readings

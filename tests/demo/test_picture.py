@@ -92,7 +92,7 @@ def test_a_message_begins_with_its_severity_or_event() -> None:
         (92.0, None, None),
     ],
 )
-def test_a_wobble_about_the_threshold_is_explained(
+def test_a_fluctuation_around_the_threshold_is_explained(
     before: float | None, after: float | None, words: str | None
 ) -> None:
     assert explain_no_message(before, after) == words

@@ -45,8 +45,8 @@ def test_the_facts_of_gemini_s_own_file(tmp_path):
     }
     (folder / "oauth_creds.json").write_text(json.dumps(content))
     client = {"GEMINI_CLIENT_ID": "client-1.apps.googleusercontent.com", "GEMINI_CLIENT_SECRET": "a-secret"}
-    surroundings = HostInfo(home=tmp_path, env=client, platform="linux", run_command=None, read_database=None)
-    (credential,) = gemini.find_in_cli(surroundings)
+    host_info = HostInfo(home=tmp_path, env=client, platform="linux", run_command=None, read_database=None)
+    (credential,) = gemini.find_in_cli(host_info)
     without_client = describe_credential(replace(credential, extra={}), datetime(2026, 1, 30, 14, tzinfo=UTC))
     assert without_client["expires"].endswith("past: renewing it needs GEMINI_CLIENT_ID and GEMINI_CLIENT_SECRET")
     assert describe_credential(credential, datetime(2026, 1, 30, 14, tzinfo=UTC)) == {

@@ -245,12 +245,12 @@ def test_what_others_may_look_at_comes_with_its_command(host):
     assert {one(findings, str(each)).verdict.value for each in (database_file, host.paths.state_dir)} == {"warn"}
 
 
-def test_a_folder_that_cannot_be_written_is_a_failure(open_place, nobody):
-    host = FakeHost(open_place)
+def test_a_folder_that_cannot_be_written_is_a_failure(open_folder, unprivileged):
+    host = FakeHost(open_folder)
     host.store().close()
     host.paths.state_dir.chmod(0o555)
     context = host.context()
-    with nobody():
+    with unprivileged():
         findings = [*machine.check_permissions(context), *machine.check_database(context)]
     host.paths.state_dir.chmod(0o700)
     assert "the state folder cannot be written" in [each.message for each in findings if each.verdict == "fail"]
@@ -259,13 +259,13 @@ def test_a_folder_that_cannot_be_written_is_a_failure(open_place, nobody):
     assert one(findings, "disk").message == said
 
 
-def test_unreadable_folders_are_reported_without_a_crash(open_place, nobody):
-    host = FakeHost(open_place)
+def test_unreadable_folders_are_reported_without_a_crash(open_folder, unprivileged):
+    host = FakeHost(open_folder)
     host.store().close()
     for folder in (host.paths.config_dir, host.paths.state_dir, host.home):
         folder.chmod(0o000)
     try:
-        with nobody():
+        with unprivileged():
             report = run_checks(host.context(), host.clean)
     finally:
         for folder in (host.paths.config_dir, host.paths.state_dir, host.home):
@@ -277,14 +277,14 @@ def test_unreadable_folders_are_reported_without_a_crash(open_place, nobody):
     assert ("database", "watcher.db") in failed
 
 
-def test_a_folder_of_rules_that_cannot_be_read_is_a_failure(open_place, nobody):
-    host = FakeHost(open_place)
+def test_a_folder_of_rules_that_cannot_be_read_is_a_failure(open_folder, unprivileged):
+    host = FakeHost(open_folder)
     host.paths.rules_dir.mkdir()
     (host.paths.rules_dir / ".#mine.toml").symlink_to("somebody@here.1")  # an editor's lock is no file of rules
     context = host.context()
     for folder, mode in ((host.home, 0o755), (host.paths.config_dir, 0o755), (host.paths.rules_dir, 0o000)):
         folder.chmod(mode)
-    with nobody():
+    with unprivileged():
         findings = list(machine.check_permissions(context))
     host.paths.rules_dir.chmod(0o700)
     assert one(findings, str(host.paths.rules_dir)).cure == f"chmod u+rx {host.paths.rules_dir}"

@@ -235,5 +235,5 @@ def test_the_test_alert_goes_to_every_address_and_ends_in_a_minute(message, chan
 def test_a_time_is_written_in_utc(message):
     local = datetime(2026, 1, 5, 14, 15, tzinfo=UTC).astimezone(None)
     whole = structs.replace(message(), resets_at=local)
-    told = make_alert(transition(), whole, settings(), account="", kind="session", ends_at=NOW)
-    assert told.annotations["resets_at"] == "2026-01-05T14:15:00Z"
+    reported = make_alert(transition(), whole, settings(), account="", kind="session", ends_at=NOW)
+    assert reported.annotations["resets_at"] == "2026-01-05T14:15:00Z"

@@ -82,7 +82,7 @@ def test_whatever_the_text_the_payload_keeps_discords_limits(
 
 
 @given(st.text(SPECIAL, max_size=80))
-def test_a_backslash_stands_before_every_mark_that_could_format_or_mention(raw):
+def test_a_backslash_precedes_every_mark_that_could_format_or_mention(raw):
     escaped = discord.escape_markdown(raw)
     bare = re.sub(r"\\[^0-9A-Za-z\s]", "x", escaped)
     assert not re.search(r"[\\*_~`|<>@#:()\[\]{}!-]", bare)

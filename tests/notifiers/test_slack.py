@@ -92,7 +92,7 @@ def test_a_message_is_a_header_and_beside_a_coloured_bar_its_numbers(compose):
     unit=st.text(SPECIAL, max_size=400),
     link=st.text(SPECIAL, max_size=40).map("https://".__add__),
 )
-def test_whatever_the_text_the_blocks_are_valid_and_mention_nobody(
+def test_whatever_the_text_the_blocks_are_valid_and_hold_no_mention(
     message, channel, *, title, body, identity, severity, used, remaining, unit, link
 ):
     sent = message(

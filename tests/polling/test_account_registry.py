@@ -198,7 +198,7 @@ def test_the_status_line_updates_an_account_that_was_renamed(world):
     window = {"used_percentage": 91, "resets_at": (START + timedelta(hours=4)).timestamp()}
     said = {"rate_limits": {"five_hour": window}}
     inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, said, world.machine.now())
-    statusline.import_statusline(world.paths, world.doors())
+    statusline.import_statusline(world.paths, world.make_environment())
     assert rows(world) == {"uuid-1": None}
     world.machine.passes(timedelta(minutes=30))
     world.check()
@@ -481,14 +481,14 @@ def google(world, **owners):
 
 
 @pytest.mark.parametrize(
-    ("owners", "rows_", "told"),
+    ("owners", "rows_", "sent"),
     [
         ({"first": "me@x.io", "second": "Me@x.io"}, 1, 1),
         ({"first": "me@x.io", "second": "you@x.io"}, 2, 2),
         ({}, 2, 2),
     ],
 )
-def test_the_owners_of_two_anonymous_google_logins_are_looked_up_once(world, owners, rows_, told):
+def test_the_owners_of_two_anonymous_google_logins_are_looked_up_once(world, owners, rows_, sent):
     world.config('[[rule]]\nname = "a"\nwhen = "gemini_cli.m > 80%"\n[channels.h]\n' + CHANNEL + ROUTE)
     google(world, **owners)
     for _ in range(3):
@@ -500,7 +500,7 @@ def test_the_owners_of_two_anonymous_google_logins_are_looked_up_once(world, own
         name.casefold() for name in owners.values()
     }
     assert asked(world, USER) == 2
-    assert len(world.received) == told
+    assert len(world.received) == sent
 
 
 def keys_of(shown):
@@ -527,7 +527,7 @@ def test_the_status_line_updates_the_account_that_is_shown(world):
     window = {"used_percentage": 91, "resets_at": (START + timedelta(hours=4)).timestamp()}
     said = {"rate_limits": {"five_hour": window}}
     inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, said, world.machine.now())
-    statusline.import_statusline(world.paths, world.doors())
+    statusline.import_statusline(world.paths, world.make_environment())
     [account] = [each for each in world.store().accounts.load() if each.provider == "claude"]
     assert (account.account, [each.used_percent for each in account.snapshot.readings]) == ("", [91])
 

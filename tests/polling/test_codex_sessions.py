@@ -316,7 +316,7 @@ def test_a_line_whose_resets_contradict_the_answer_is_another_account_s(world):
     assert known(world) == [("ws-1", "five_hour", 20, "api")]
 
 
-def test_an_old_session_of_the_account_before_is_counted_to_nobody(world):
+def test_an_old_session_of_the_account_before_counts_for_no_account(world):
     world.watch(11 * M, (6 * M, lambda: work(world, 30)))
     sign_in(world, "ws-2", START - 24 * H)  # a switcher restores the file with its time
     answer(world, 0, ENDS + H)

@@ -73,7 +73,7 @@ def ask(provider, door, credential=None, **more):
     return fetch.poll_account(provider, credential or login(), send=door, **fields)
 
 
-def surroundings(home, **env) -> HostInfo:
+def make_host_info(home, **env) -> HostInfo:
     return HostInfo(home=home, env=env, platform="linux", run_command=nowhere, read_database=nowhere)
 
 
@@ -371,7 +371,7 @@ def test_a_broken_place_is_a_failure_beside_the_logins_of_the_others():
     def find(_surroundings, _overrides):
         return collect_credentials(broken, lambda: [login()], broken)
 
-    outcome = fetch.find_logins(acme(find=find), surroundings(None), now=lambda: NOW)
+    outcome = fetch.find_logins(acme(find=find), make_host_info(None), now=lambda: NOW)
     assert [credential.token for credential in outcome.credentials] == ["t"]
     assert [(failure.kind, failure.message) for failure in outcome.failures] == [
         ("not_signed_in", "/a is not JSON: sign in again")
@@ -382,7 +382,7 @@ def test_a_search_that_breaks_in_an_unforeseen_way_is_a_failure_too():
     def find(_surroundings, _overrides):
         raise ZeroDivisionError
 
-    [failure] = fetch.find_logins(acme(find=find), surroundings(None), now=lambda: NOW).failures
+    [failure] = fetch.find_logins(acme(find=find), make_host_info(None), now=lambda: NOW).failures
     assert failure.message.startswith("Acme: unexpected ZeroDivisionError at test_fetch.py:")
 
 
@@ -397,7 +397,7 @@ def test_nested_source_errors_are_flattened():
 
 
 def test_a_path_of_the_config_without_a_login_is_reported(tmp_path):
-    home = surroundings(tmp_path)
+    home = make_host_info(tmp_path)
     missing = Overrides(credentials=(str(tmp_path / "elsewhere.json"),))
     [failure] = fetch.find_logins(claude.PROVIDER, home, missing, now=lambda: NOW).failures
     path = tmp_path / "elsewhere.json"
@@ -462,7 +462,7 @@ def test_no_answer_makes_us_touch_a_login_or_ask_a_token_endpoint(home, fate):
         for path in USAGE if fate != "good" else ():
             server.queue_fault(path, fate, times=9)
         for provider in (claude.PROVIDER, codex.PROVIDER):
-            credentials = fetch.find_logins(provider, surroundings(home)).credentials
+            credentials = fetch.find_logins(provider, make_host_info(home)).credentials
             assert len(credentials) == 2
             for credential in credentials:
                 outcome = fetch.poll_account(
@@ -473,7 +473,7 @@ def test_no_answer_makes_us_touch_a_login_or_ask_a_token_endpoint(home, fate):
                     read_database=nowhere,
                     provider_state={},
                     base_url=server.url,
-                    find_again=lambda asked=provider: fetch.find_logins(asked, surroundings(home)).credentials,
+                    find_again=lambda asked=provider: fetch.find_logins(asked, make_host_info(home)).credentials,
                 )
                 assert isinstance(outcome, Snapshot) == (fate == "good")
         owners = OWNERS if fate == "good" else []  # whose the nameless one is, where there is something to show
@@ -498,7 +498,7 @@ def test_the_documented_files_give_windows_whatever_else_the_server_refuses(home
         keys = []
         for _restart in range(2):
             for provider in (claude.PROVIDER, codex.PROVIDER):
-                for credential in fetch.find_logins(provider, surroundings(home)).credentials:
+                for credential in fetch.find_logins(provider, make_host_info(home)).credentials:
                     outcome = fetch.poll_account(
                         provider,
                         credential,
@@ -546,7 +546,7 @@ def test_a_list_of_folders_gives_an_account_for_each_and_names_what_is_missing(t
     overrides = Overrides(
         credentials=tuple(str(tmp_path / each) for each in ("work", "private/.credentials.json", "gone")),
     )
-    found = fetch.find_logins(claude.PROVIDER, surroundings(tmp_path), overrides)
+    found = fetch.find_logins(claude.PROVIDER, make_host_info(tmp_path), overrides)
     assert [each.account_name for each in found.credentials] == ["work@example.com", "me@example.com"]
     (failure,) = found.failures
     assert failure.message == f"{tmp_path}/gone does not exist: look at `credentials` under [providers.claude]"
@@ -569,7 +569,7 @@ def test_a_folder_is_as_good_as_the_file_in_it(tmp_path, name):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / file).write_text(json.dumps(content))
     paths = tuple(str(tmp_path / each) for each in ("gone", "empty", "full"))
-    found = fetch.find_logins(PROVIDERS[name], surroundings(tmp_path), Overrides(credentials=paths))
+    found = fetch.find_logins(PROVIDERS[name], make_host_info(tmp_path), Overrides(credentials=paths))
     assert [Path(each.path).name for each in found.credentials] == [file]
     assert [each.message for each in found.failures] == [
         f"{tmp_path}/gone does not exist: look at `credentials` under [providers.{name}]",
@@ -582,5 +582,5 @@ def test_the_same_login_in_two_files_of_a_list_is_one_account(tmp_path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "hosts.json").write_text('{"github.com": {"oauth_token": "gho_a", "user": "me"}}')
     paths = (str(tmp_path / "a"), str(tmp_path / "b"))
-    found = fetch.find_logins(PROVIDERS["copilot"], surroundings(tmp_path), Overrides(credentials=paths))
+    found = fetch.find_logins(PROVIDERS["copilot"], make_host_info(tmp_path), Overrides(credentials=paths))
     assert ([each.account for each in found.credentials], found.failures) == (["me"], ())

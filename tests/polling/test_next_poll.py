@@ -18,7 +18,7 @@ ANSWER = Snapshot(provider="claude", at=START)
 def planner(tmp_path):
     with made(tmp_path, HOOK) as world:
         daemon, _, store = world.daemon()
-        planner = PollPlanner(environment=world.doors(), store=store, config=daemon.config)
+        planner = PollPlanner(environment=world.make_environment(), store=store, config=daemon.config)
         planner.strikes = lambda: sorted(strikes for _, strikes in store.polls.load_cooldowns().values())
         yield planner
 

@@ -75,20 +75,20 @@ def test_numbers_after_a_pause_of_hours_are_taken_within_minutes(world):
 def test_without_a_daemon_the_next_command_takes_it(world):
     world.check()
     speak(world, 20)
-    statusline.import_statusline(world.paths, world.doors())
+    statusline.import_statusline(world.paths, world.make_environment())
     assert known(world) == [("", "five_hour", 20.0, "statusline")]
     assert not inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
 
 
 def test_on_a_fresh_machine_it_is_the_first_reading(world):
     speak(world, 20)
-    statusline.import_statusline(world.paths, world.doors())
+    statusline.import_statusline(world.paths, world.make_environment())
     assert known(world) == [("", "five_hour", 20.0, "statusline")]
 
 
 def test_its_alert_waits_for_the_process_that_sends(world):
     speak(world, 90)
-    statusline.import_statusline(world.paths, world.doors())
+    statusline.import_statusline(world.paths, world.make_environment())
     assert world.received == []
     store = world.store()
     assert [delivery.message.rule for delivery in store.outbox.load()] == ["session"]
@@ -101,14 +101,14 @@ def test_windows_that_it_does_not_speak_of_stay(world):
     )
     world.check()
     speak(world, 20)
-    statusline.import_statusline(world.paths, world.doors())
+    statusline.import_statusline(world.paths, world.make_environment())
     assert [(window, used) for _, window, used, _ in known(world)] == [("five_hour", 20.0), ("seven_day_opus", 50.0)]
 
 
 def test_old_words_of_an_idle_session_change_nothing(world):
     world.check()
     speak(world, 5)
-    statusline.import_statusline(world.paths, world.doors())
+    statusline.import_statusline(world.paths, world.make_environment())
     assert known(world) == [("", "five_hour", 10.0, "api")]
 
 
@@ -116,7 +116,7 @@ def test_it_is_left_to_a_running_daemon(world):
     speak(world, 20)
     lock = Lock(world.paths.state_dir)
     assert lock.acquire()
-    statusline.import_statusline(world.paths, world.doors())
+    statusline.import_statusline(world.paths, world.make_environment())
     lock.release()
     assert inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
 
@@ -124,12 +124,12 @@ def test_it_is_left_to_a_running_daemon(world):
 def test_it_is_left_where_the_config_has_a_mistake(world):
     world.config("[[rule]]\nname = 3\n")
     speak(world, 20)
-    statusline.import_statusline(world.paths, world.doors())
+    statusline.import_statusline(world.paths, world.make_environment())
     assert inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
 
 
 def test_with_nothing_to_take_nothing_is_made(world):
-    statusline.import_statusline(world.paths, world.doors())
+    statusline.import_statusline(world.paths, world.make_environment())
     assert not world.paths.state_dir.exists()
 
 
@@ -154,7 +154,7 @@ def say(world, used, ends=ENDS, **owner):
     content = {"rate_limits": {"five_hour": window}, **owner}
     inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, content, world.machine.now())
     world.machine.passes(timedelta(minutes=1))
-    statusline.import_statusline(world.paths, world.doors())
+    statusline.import_statusline(world.paths, world.make_environment())
 
 
 def used_by(world):

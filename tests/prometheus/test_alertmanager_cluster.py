@@ -303,7 +303,7 @@ def test_a_watcher_that_is_killed_tells_nothing_twice_and_loses_no_end(team):
 
 
 @pytest.mark.proof  # minutes
-def test_two_machines_on_one_account_are_one_alert_whose_end_is_told_once(team):
+def test_two_machines_on_one_account_are_one_alert_that_is_resolved_once(team):
     team.usage(85, timedelta(seconds=60))
     ends = time.monotonic() + 60
     one, two = team.machine("one").start(), team.machine("two").start()

@@ -234,7 +234,7 @@ def normal(provider):
 
 @each_provider
 def test_an_empty_home_is_no_error_and_no_login(provider, tmp_path):
-    assert fetch.find_logins(provider, surroundings(tmp_path)) == fetch.FoundLogins()
+    assert fetch.find_logins(provider, make_host_info(tmp_path)) == fetch.FoundLogins()
 
 
 @each_provider
@@ -243,7 +243,7 @@ def test_a_broken_login_file_is_one_line_that_names_it(provider, tmp_path):
         path = tmp_path / folder
         path.parent.mkdir(parents=True)
         path.write_text('{"anthropic": {"type": "oa')
-    found = fetch.find_logins(provider, surroundings(tmp_path))
+    found = fetch.find_logins(provider, make_host_info(tmp_path))
     assert found.credentials == ()
     reads_it = (
         "OpenCode" in readme_row(provider)[2] if provider in BUILT_IN else "opencode:" in str(provider.token_places)
@@ -270,7 +270,7 @@ def test_the_registry_begins_with_the_six_in_order():
     assert all(key == provider.id for key, provider in registry.PROVIDERS.items())
 
 
-def surroundings(home: Path, **env: str) -> HostInfo:
+def make_host_info(home: Path, **env: str) -> HostInfo:
     def refuse(question: object) -> Response:
         raise AssertionError(f"asked {question}")
 

@@ -141,7 +141,7 @@ def test_retry_after_is_read_in_all_its_forms(said, wait):
     assert caught.value.retry_after == wait
 
 
-def test_the_end_of_a_rate_limit_stands_in_for_a_missing_wait():
+def test_the_end_of_a_rate_limit_replaces_a_missing_wait():
     ends = str(int((AT + timedelta(minutes=9)).timestamp()))
     spent = {"x_ratelimit_remaining": "0"}
     assert parsing.parse_retry_after(response(403, x_ratelimit_reset=ends, **spent)) == timedelta(minutes=9)

@@ -138,9 +138,9 @@ def test_a_poll_on_a_full_disk_says_so(world, monkeypatch):
             fill()
 
     world.usage(40)
-    assert check.refresh_readings(world.paths, world.doors()) == ""
+    assert check.refresh_readings(world.paths, world.make_environment()) == ""
     monkeypatch.setattr(check, "Store", FullOnceOpen)
-    remark = check.refresh_readings(world.paths, world.doors())
+    remark = check.refresh_readings(world.paths, world.make_environment())
     assert remark.startswith(f"{world.paths.state_dir / 'watcher.db'} cannot be written: alerts go on from memory")
 
 

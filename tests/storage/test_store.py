@@ -280,8 +280,8 @@ def test_a_full_disk_is_survived_in_memory(path):
     again.close()
 
 
-def test_a_folder_that_cannot_be_written_says_what_to_do(nobody):
-    with nobody(), pytest.raises(StoreError, match="make the folder writable or set WATCHER_STATE_DIR"):
+def test_a_folder_that_cannot_be_written_says_what_to_do(unprivileged):
+    with unprivileged(), pytest.raises(StoreError, match="make the folder writable or set WATCHER_STATE_DIR"):
         Store(Path("/usr/nobody-may-write-here/watcher.db"), now=NOW)
 
 

@@ -215,10 +215,10 @@ def test_an_unknown_layout_is_reported(tmp_path):
         ask(path, "SELECT other FROM ItemTable", ())
 
 
-def test_a_file_without_permission_is_reported(open_place, nobody):
-    path = make(open_place / "state.vscdb")
+def test_a_file_without_permission_is_reported(open_folder, unprivileged):
+    path = make(open_folder / "state.vscdb")
     path.chmod(0)
-    with nobody(), pytest.raises(ForbiddenError) as caught:
+    with unprivileged(), pytest.raises(ForbiddenError) as caught:
         ask(path)
     assert str(caught.value) == f"{path} cannot be read: Permission denied; let this user read it"
 

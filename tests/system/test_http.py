@@ -249,12 +249,12 @@ def test_a_token_that_no_header_can_hold_is_refused_and_not_quoted(token):
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name not in ("slow", "drip")])
 def test_no_error_holds_a_path_a_query_or_a_header(server, fault):
     server.queue_fault(f"/{SECRET}", fault)
-    told = ""
+    sent = ""
     try:
         http.send_request(Request(url=f"{server.url}/{SECRET}?key={SECRET}", headers={"Authorization": SECRET}))
     except ProviderError as error:
-        told = "".join(traceback.format_exception(error))  # as a log would show it, causes and all
-    assert SECRET not in told
+        sent = "".join(traceback.format_exception(error))  # as a log would show it, causes and all
+    assert SECRET not in sent
 
 
 # --- redirects ------------------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def test_an_authority_that_the_environment_names_is_trusted(name, authority, loc
     assert send(local_url) == b'{"a": 1}'
 
 
-def test_the_authority_of_the_config_is_trusted_and_stands_before_the_environment(authority, local_url, monkeypatch):
+def test_the_authority_of_the_config_is_trusted_before_that_of_the_environment(authority, local_url, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
     assert send(local_url, ca_bundle=str(authority.file)) == b'{"a": 1}'
 

@@ -116,7 +116,7 @@ def test_a_program_that_does_not_obey_is_killed_with_its_children(monkeypatch):
         assert time.monotonic() < deadline, "the child outlived its parent's limit"
 
 
-def test_a_child_that_outlives_its_parent_holds_nothing_up(monkeypatch):
+def test_a_child_that_outlives_its_parent_delays_nothing(monkeypatch):
     monkeypatch.setattr(process, "GRACE_S", 0.2)
     code = "import subprocess, sys; print(subprocess.Popen(['sleep', '30']).pid, flush=True)"
     began = time.monotonic()

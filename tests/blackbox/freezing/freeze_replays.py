@@ -267,17 +267,17 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for path in FOLDER.glob("*.json"):
         path.unlink()
-    told = 0
+    sent = 0
     for batch in batches.values():
         with tempfile.TemporaryDirectory() as folder:
             ran = replay_batch(batch, Path(folder), sys.executable, cwd=OLD)
         assert ran.returncode == 0, ran.stderr
         for case in batch:
             expected = select_transitions(case, ran.stdout)
-            told += len(expected)
+            sent += len(expected)
             kept = replace(case, expected=expected)
             (FOLDER / f"{case.name}.json").write_text(kept.to_json(), encoding="utf-8")
-    print(f"{len(cases)} cases in {len(batches)} processes, {told} transitions")
+    print(f"{len(cases)} cases in {len(batches)} processes, {sent} transitions")
 
 
 main()

@@ -32,17 +32,17 @@ def draw() -> str:
     """The picture."""
     snapshots = list(_week())
     rules = parse_rules(RULES, "example.toml", channels=())
-    memory, told = EngineState({}, {}), list[Transition]()
+    memory, sent = EngineState({}, {}), list[Transition]()
     for snapshot in snapshots:
         judged = evaluator.evaluate_poll(rules, memory, snapshot, snapshot.at, every=STEP, tz=UTC)
         memory = evaluator.apply_evaluation(memory, judged)
-        told += judged.transitions
+        sent += judged.transitions
     tracks = [
         Track(
             name=name,
             usage_history=build_usage_history(series, [(each.at, each.readings[index]) for each in snapshots]),
             threshold_lines=thresholds.find_threshold_lines(memory.series_states[series], rules),
-            transitions=tuple(each for each in told if each.series == series),
+            transitions=tuple(each for each in sent if each.series == series),
         )
         for index, (series, name) in enumerate(((SESSION, "Claude, 5-hour window"), (WEEK, "Claude, 7-day window")))
     ]

@@ -91,7 +91,7 @@ def test_of_several_thresholds_at_one_value_the_most_severe_is_drawn():
 
 
 @pytest.mark.parametrize("values", [(97.0, 98.0, 99.0, 100.0), (0.0, 1.0, 2.0, 3.0)])
-def test_labels_of_neighbouring_thresholds_do_not_overlap(values):
+def test_labels_of_adjacent_thresholds_do_not_overlap(values):
     near = tuple(ThresholdLine(rule="r", severity=Severity.INFO, value=value) for value in values)
     labels = find_by_class(draw(make_track(10, 20, thresholds=near)), "label")
     heights = [float(each.get("y")) for each in labels if each.get("y")]

@@ -119,7 +119,7 @@ def test_a_retry_after_beyond_its_lifetime_leaves_one_attempt_before_it_expires(
     assert last.state is DeliveryState.DEAD
 
 
-def test_a_delivery_of_a_clock_that_ran_ahead_waits_and_lives_as_long_as_it_was_meant_to():
+def test_a_clock_that_was_ahead_changes_no_wait_and_no_lifetime():
     born_ahead = apply_outcome(delivery(), failed(), NOW, 0.0)
     assert correct_clock(born_ahead, NOW) == born_ahead
     corrected = correct_clock(born_ahead, NOW - 20 * H)

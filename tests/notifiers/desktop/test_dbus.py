@@ -121,7 +121,7 @@ def show_buttons(bubbles, sent, env, chosen):
 
 
 @pytest.mark.system
-def test_a_notification_has_buttons_where_somebody_listens(bus_env, daemon, chosen):
+def test_a_notification_has_buttons_where_the_daemon_listens(bus_env, daemon, chosen):
     recorder = daemon(capabilities=WITH_BUTTONS)
     for sent in (
         message(resets_at=RESET_AT),

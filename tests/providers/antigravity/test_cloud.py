@@ -215,7 +215,7 @@ def test_a_damaged_cache_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [None, b"no database"])
-def test_a_named_accounts_file_stands_in_for_any_cache(tmp_path, damage):
+def test_a_named_accounts_file_replaces_any_cache(tmp_path, damage):
     if damage:
         cache(tmp_path).write_bytes(damage)
     named = Overrides(accounts=accounts(tmp_path, "me@x.io", path="elsewhere.json"))
@@ -270,7 +270,7 @@ def test_full_at_the_production_host_alone_is_unknown(tmp_path):
         assert "only the production host answered" in snapshot.note
 
 
-def test_a_rate_limit_of_the_daily_host_sends_nobody_to_the_production_host(tmp_path):
+def test_after_a_rate_limit_of_the_daily_host_the_production_host_is_not_requested(tmp_path):
     door = Door(retrieveUserQuotaSummary=(429, {}), fetchAvailableModels=FULL)
     failure = asked(tmp_path, door, Overrides(accounts=accounts(tmp_path, "me@x.io")))
     assert failure.kind == "rate_limited"

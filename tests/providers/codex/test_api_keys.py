@@ -36,7 +36,7 @@ def test_an_api_key_beside_another_login_is_ignored(tmp_path):
     assert [failure.kind for failure in found.failures] == ["not_signed_in"]
 
 
-def test_an_api_key_of_a_proxy_stands_beside_other_logins(tmp_path):
+def test_an_api_key_of_a_proxy_is_kept_beside_other_logins(tmp_path):
     write(tmp_path / ".codex/auth.json", {"tokens": {"access_token": "t"}})
     write(tmp_path / ".local/share/opencode/auth.json", {"openai": "sk-x"})
     write(

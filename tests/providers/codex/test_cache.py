@@ -50,7 +50,7 @@ def ask(home: Path, at: datetime):
     )
 
 
-def test_what_was_cached_is_shown_without_asking_anybody(tmp_path):
+def test_cached_usage_is_shown_without_a_request(tmp_path):
     lay(tmp_path)
     snapshot = ask(tmp_path, SEEN + timedelta(minutes=20))
     assert [(each.window, each.used_percent, each.remaining, each.stale) for each in snapshot.readings] == [
@@ -106,7 +106,7 @@ def test_an_account_that_can_be_asked_is_never_read_from_the_cache(tmp_path, tok
     assert [each.token for each in logins(tmp_path)] == [tokens["access_token"]]
 
 
-def test_another_persons_cached_account_stands_beside_the_login(tmp_path):
+def test_another_persons_cached_account_is_shown_beside_the_login(tmp_path):
     lay(tmp_path, email="two@example.com")
     write(tmp_path / ".codex/auth.json", {"tokens": {"access_token": "t", "account_id": "ws-2"}})
     assert [(each.token, each.account) for each in logins(tmp_path)] == [("t", "ws-2"), ("", "ws-1")]
