@@ -98,7 +98,7 @@ def test_an_alert_fires_stays_quiet_and_resolves_and_copilot_goes_over(both: dic
         "Claude back at 7",
         "nothing is sent",
         "RESOLVED: Claude 5-hour window has reset",
-        "CRITICAL: Copilot premium interactions at 10",
+        "CRITICAL: Copilot premium requests at 10",
         "3 notifications.",
     ]
     places = [text.index(part) for part in story]
