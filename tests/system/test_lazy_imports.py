@@ -19,17 +19,19 @@ NEVER_CALLED = (
     "apprise",
     "jeepney",
     "importlib.metadata",
+    *("requests", "urllib3", "ssl", "_ssl", "_hashlib"),  # in the processes of `http_process` alone
 )
 LOADS_THE_DAEMON = """
 import json, sys, tempfile, threading
 from pathlib import Path
-from watcher.cli import service
+from watcher import cli
+cli.import_service()
+loaded = [name for name in sys.argv[1:] if name in sys.modules]
 from watcher.core.model import Request
 from watcher.core.redaction import Redactor
 from watcher.demo.server import Server, json_reply
-from watcher.system import http
 from watcher.system.log import FileLog
-loaded = [name for name in sys.argv[1:] if name in sys.modules]
+from watcher.system import http
 folder = Path(tempfile.mkdtemp())
 FileLog(folder, Redactor()).info("a line")
 with Server(lambda asked: json_reply({"café": 1}, **{"content-type": "application/json; charset=latin-1"})) as server:

@@ -6,6 +6,8 @@ before everything else: commands that run many times a minute never import click
 """
 
 import sys
+from importlib import import_module
+from types import ModuleType
 
 from watcher.system.clock import replace_invalid_time_zone
 
@@ -108,9 +110,7 @@ def _run_daemon() -> int:
     """`watcher run` as a login item starts it: without click, to save memory."""
     ignore_reload_signal()
     try:
-        from watcher.cli import service  # noqa: PLC0415 - only here
-
-        service.run_daemon()
+        import_service().run_daemon()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last place that can explain a defect
@@ -118,6 +118,17 @@ def _run_daemon() -> int:
 
         return app.report_error(error, ["run"])
     return 0
+
+
+def import_service() -> ModuleType:
+    """`watcher.cli.service` without OpenSSL, which takes 4 MB: Python has the digests that the daemon needs."""
+    from importlib.util import find_spec  # noqa: PLC0415 - only for `run`
+
+    from watcher.system.lazy_imports import suppress_imports  # noqa: PLC0415 - likewise
+
+    has_digests = find_spec("_sha2") or find_spec("_sha256")  # Fedora leaves them to OpenSSL
+    with suppress_imports(missing=("_hashlib",) if has_digests else ()):
+        return import_module("watcher.cli.service")
 
 
 def ignore_reload_signal() -> None:

@@ -19,9 +19,10 @@ from watcher.errors import ConfigError, StoreError
 from watcher.notifiers import NOTIFIERS, Channel
 from watcher.status.builder import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
-from watcher.system import clock, http, paths
+from watcher.system import clock, paths
 from watcher.system.environment import Environment, create_environment
 from watcher.system.files import FileWatch
+from watcher.system.http_process import HttpProcesses
 from watcher.system.lock import Lock
 from watcher.system.log import FileLog, Log
 from watcher.system.paths import Paths
@@ -40,7 +41,7 @@ def run_daemon(*, json_lines: bool = False, verbose: bool = False) -> None:
         StoreError: the state folder cannot be used, or a newer version has used it.
     """
     os.umask(0o077)
-    environment = create_environment()
+    environment = create_environment(transport=HttpProcesses().send)
     host_info = environment.read_host_info()
     own = paths.resolve_paths(host_info.env, host_info.home)
     lock = Lock(own.state_dir)
@@ -49,7 +50,6 @@ def run_daemon(*, json_lines: bool = False, verbose: bool = False) -> None:
     log = FileLog(own.state_dir, redactor, json_lines=json_lines, verbose=verbose)
     daemon, store = _create_daemon(own, environment, lock, log, redactor)
     _install_signal_handlers(daemon)
-    http.preload_certificates(daemon.config.network)
     gc.collect()
     gc.freeze()  # what is loaded now stays: later collections skip it
     log.info(f"watching; process {os.getpid()}, state in {own.state_dir}")

@@ -147,9 +147,13 @@ class Request(Struct, frozen=True, kw_only=True):
     timeout_s: float = 20.0  # for the whole response
     status_decides: bool = False  # the body may be long, slow or broken: only its beginning is read
 
+    @property
+    def host(self) -> str:
+        """The host with its port."""
+        return re.split(r"[/?#]", self.url.partition("://")[2])[0].rpartition("@")[2]
+
     def __repr__(self) -> str:
-        host = re.split(r"[/?#]", self.url.partition("://")[2])[0].rpartition("@")[2]
-        return f"Request({self.method} {host})"  # the rest may be a secret
+        return f"Request({self.method} {self.host})"  # the rest may be a secret
 
 
 class Mail(Request, frozen=True, kw_only=True):

@@ -14,14 +14,15 @@ from watcher.core.model import (
     CommandResult,
     DatabaseQuery,
     HostInfo,
-    Mail,
     NetworkSettings,
     QueryResult,
     Request,
     Response,
 )
-from watcher.system import foreign_databases, paths, process
+from watcher.system import foreign_databases, http_process, paths, process
 from watcher.system.clock import Clock
+
+Transport = Callable[[Request, NetworkSettings], Response]
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -36,9 +37,16 @@ class Environment(Struct, frozen=True, kw_only=True):
     apply_network: Callable[[NetworkSettings], None] = lambda _settings: None  # from now on, for `send` and `run`
 
 
-def create_environment(settings: NetworkSettings | None = None) -> Environment:
-    """The real environment of this machine; `settings` is `[network]` of the config, where that is known already."""
-    network = _Network(settings or NetworkSettings())
+def create_environment(
+    settings: NetworkSettings | None = None, *, transport: Transport = http_process.send_here
+) -> Environment:
+    """The real environment of this machine.
+
+    Args:
+        settings: `[network]` of the config, where that is known already.
+        transport: sends the requests; from this process by default.
+    """
+    network = _Network(settings or NetworkSettings(), transport)
     return Environment(
         clock=Clock(),
         send=network.send,
@@ -53,20 +61,14 @@ def create_environment(settings: NetworkSettings | None = None) -> Environment:
 class _Network:
     """Sends requests, and starts programs that may send some, by the `[network]` of the config."""
 
-    def __init__(self, settings: NetworkSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: NetworkSettings, transport: Transport) -> None:
+        self._settings, self._transport = settings, transport
 
     def apply(self, settings: NetworkSettings) -> None:
         self._settings = settings
 
     def send(self, request: Request) -> Response:
-        if isinstance(request, Mail):
-            from watcher.system import smtp  # noqa: PLC0415 - only where a mail is sent
-
-            return smtp.send_mail(request, network=self._settings)
-        from watcher.system import http  # noqa: PLC0415 - 20 MB and a fifth of a second, only where something is sent
-
-        return http.send_request(request, network=self._settings)
+        return self._transport(request, self._settings)
 
     def run(self, command: Command) -> CommandResult:
         settings = self._settings

@@ -151,12 +151,6 @@ def send_request(
         raise _translate_error(causes, host, request.timeout_s) from None
 
 
-def preload_certificates(network: NetworkSettings) -> None:
-    """Read the certificates now, for a long process; errors are reported at the first request."""
-    with contextlib.suppress(ProviderError):
-        get_tls_context(network, verified=True)
-
-
 # --- one exchange ---------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ import signal
 import subprocess  # noqa: TID251 - this is the place
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -104,15 +104,24 @@ def _format_program_name(command: Command) -> str:
 def _start_process(command: Command) -> subprocess.Popen[bytes]:
     if not command.argv:
         raise ValueError("no program")
+    return start_process(command.argv, env=build_environment(command.env, os.environ), stderr=subprocess.PIPE)
+
+
+def start_process(argv: Sequence[str], *, env: Mapping[str, str] | None = None, stderr: int) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own, without a console window, with pipes to its stdin and stdout.
+
+    Raises:
+        OSError, ValueError: it cannot be started.
+    """
     flags = 0
-    if sys.platform == "win32":  # without a console window, in a process group of its own
+    if sys.platform == "win32":
         flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
     return subprocess.Popen(  # noqa: S603 - an argument list from the user's config or from constants
-        list(command.argv),
+        list(argv),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=build_environment(command.env, os.environ),
+        stderr=stderr,
+        env=env,
         start_new_session=sys.platform != "win32",
         creationflags=flags,
     )
