@@ -32,7 +32,7 @@ from watcher.system.files import FileWatch
 from watcher.system.lock import Lock
 from watcher.system.log import Log
 from watcher.system.paths import Paths
-from watcher.system.scheduler import Callback, RequestRunner, Scheduler, WorkQueue
+from watcher.system.scheduler import Callback, Scheduler, WorkQueue
 
 if TYPE_CHECKING:
     from watcher.prometheus.alertmanager import AlertmanagerMirrors
@@ -73,13 +73,12 @@ class Daemon:
         self._work_queue = work_queue or WorkQueue()
         self._file_watch = FileWatch(lambda: self._work_queue.put(lambda: None)) if watches_files else None
         self._scheduler = Scheduler(environment.clock, lambda name, error: log.report_error(f"job {name}", error))
-        self._requests = RequestRunner(self._work_queue, self._scheduler)
         self._poller = Poller(
             environment=environment,
             store=store,
             config=self.config,
             scheduler=self._scheduler,
-            requests=self._requests,
+            work_queue=self._work_queue,
             on_result=self._on_result,
             add_secrets=redactor.add_secrets,
         )
@@ -367,7 +366,7 @@ class Daemon:
             store=self._store,
             environment=self._environment,
             scheduler=self._scheduler,
-            requests=self._requests,
+            work_queue=self._work_queue,
             log_warning=self._log.warning,
         )
         self._exporter.update()
@@ -386,7 +385,7 @@ class Daemon:
                 store=self._store,
                 environment=self._environment,
                 scheduler=self._scheduler,
-                requests=self._requests,
+                work_queue=self._work_queue,
                 is_waiting=lambda: self._awaits_polls,
                 on_stopped=self._dispatcher.queue_notice,
                 log_warning=self._log.warning,

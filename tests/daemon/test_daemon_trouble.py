@@ -1,6 +1,5 @@
-"""The daemon when something does not come back: threads that hang, a network that is late, a config in the making."""
+"""The daemon in trouble: a network that is late, a config in the making, what fails for hours."""
 
-import itertools
 from datetime import timedelta
 
 import pytest
@@ -13,29 +12,6 @@ D, H, M, S = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timede
 CONFIG = HOOK + SESSION
 
 
-class HangsForEver(BaseException):
-    """Raised where a thread would stand still; no handler of ours catches it."""
-
-
-class Threads(Hand):
-    """Threads that may hang; those that do are kept, and may come back."""
-
-    def __init__(self, machine):
-        super().__init__(machine)
-        self.hung = []
-
-    def start_thread(self, body):
-        try:
-            body()
-        except HangsForEver:
-            self.hung.append(body)
-
-    def come_back(self):
-        hung, self.hung = self.hung, []
-        for body in hung:
-            self.start_thread(body)
-
-
 @pytest.fixture
 def world(tmp_path):
     with made(tmp_path, CONFIG) as world:
@@ -43,7 +19,7 @@ def world(tmp_path):
 
 
 def watch(world, span, *events):
-    calls = Threads(world.machine)
+    calls = Hand(world.machine)
     daemon, calls, store = world.daemon(calls)
     began = world.machine.now()
     calls.until = began + span
@@ -53,105 +29,11 @@ def watch(world, span, *events):
     return calls
 
 
-def hang(_request):
-    raise HangsForEver
-
-
 def failure(world):
     store = Store(world.paths.state_dir / "watcher.db", now=world.machine.now())
     (account,) = (each for each in store.accounts.load() if each.provider == "claude")
     store.close()
     return account.failure
-
-
-def crashes(world):
-    return [line for line in world.log.lines if line.startswith("CRASH")]
-
-
-def test_a_request_that_never_ends_costs_one_thread_and_is_reported_once(world):
-    world.answers["/api/oauth/usage"] = hang
-    calls = watch(world, 6 * H)
-    assert len(calls.hung) == 1
-    assert failure(world).message == "Claude gave no answer in 2 minutes; it is asked again later"
-    assert sum("gave no answer" in line for line in world.log.lines) == 1
-    assert crashes(world) == []
-
-
-def test_another_token_of_the_account_is_polled_while_a_request_hangs(world):
-    good = world.answers["/api/oauth/usage"]
-    world.answers["/api/oauth/usage"] = hang
-
-    def sign_in_again(*_):
-        world.answers["/api/oauth/usage"] = good
-        world.login({"anthropic": {"type": "oauth", "access": "sk-ant-oat01-new", "refresh": "r", "expires": 0}})
-
-    calls = watch(world, 2 * H, (20 * M, sign_in_again))
-    assert len(calls.hung) == 1
-    assert failure(world) is None
-
-
-def test_a_late_answer_is_ignored_and_the_next_poll_succeeds(world):
-    good = world.answers["/api/oauth/usage"]
-    world.answers["/api/oauth/usage"] = hang
-
-    def back(_daemon, calls):
-        world.answers["/api/oauth/usage"] = good
-        calls.come_back()
-
-    calls = watch(world, 6 * H, (31 * M, back))
-    assert calls.hung == []
-    assert failure(world) is None
-    assert crashes(world) == []
-
-
-def test_a_search_for_logins_that_never_ends_is_reported_and_stops_no_other(world):
-    world.login(
-        {
-            "anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0},
-            "github-copilot": {"type": "oauth", "access": "gho_fake", "refresh": "gho_fake", "expires": 0},
-        }
-    )
-    quota = {"quota_snapshots": {"premium_interactions": {"entitlement": 300, "remaining": -1}}}
-    world.answers["/copilot_internal/user"] = lambda _request: world.json(quota)
-    world.config(CONFIG + '[[rule]]\nname = "overage"\nwhen = "copilot.remaining < 0"\n')
-    calls = Threads(world.machine)
-    daemon, calls, store = world.daemon(calls)
-    finds = itertools.count()
-    start = calls.start_thread
-
-    def first_find_hangs(body):
-        if next(finds) == 0:
-            calls.hung.append(body)
-        else:
-            start(body)
-
-    calls.start_thread = first_find_hangs
-    calls.until = START + 4 * M
-    daemon.run()
-    assert [body["event"] for body in world.received] == ["firing"]
-    (claude,) = (each for each in store.accounts.load() if each.provider == "claude")
-    assert "the search for logins took over 2 minutes" in claude.failure.message
-    store.close()
-
-
-def test_a_message_whose_attempt_ends_too_late_is_sent_all_the_same(world):
-    receive = world.answers["/hook"]
-    world.answers["/hook"] = hang
-    world.usage(85)
-
-    def come_back(_daemon, calls):
-        assert len(calls.hung) == 1
-        world.answers["/hook"] = receive
-        calls.come_back()
-
-    watch(world, 2 * H, (15 * M, come_back))
-    assert [body["event"] for body in world.received] == ["firing"]
-
-
-def test_a_channel_that_always_hangs_costs_one_thread(world):
-    world.answers["/hook"] = hang
-    world.usage(85)
-    assert len(watch(world, 6 * H).hung) == 1
 
 
 def test_a_network_that_is_late_after_a_sleep_is_tried_again_soon_and_fires_no_alert(world):
@@ -206,7 +88,7 @@ def test_a_config_that_is_refused_is_read_once_and_not_at_every_waking(world):
 
 
 def test_a_reload_during_a_reload_reads_the_latest(world):
-    calls = Threads(world.machine)
+    calls = Hand(world.machine)
     daemon, calls, store = world.daemon(calls)
     calls.until = START + 10 * M
     start, held = calls.start_thread, []

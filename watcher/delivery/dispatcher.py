@@ -179,7 +179,6 @@ def _make_stop_notices(
     return (create_notice(key, others[0], title, body, now, reason=reason, mute=mute),)
 
 
-ATTEMPT_TIMEOUT = timedelta(minutes=10)  # every channel has its own limit; this one is for what none foresaw
 GATHER_FOR = timedelta(minutes=1)  # at the start and after a sleep: time enough for every provider to answer
 
 
@@ -201,7 +200,6 @@ class Dispatcher:
         self.on_action: OnAction | None = None  # set while this process lives long enough to listen
         self._config: Config | None = None
         self._in_flight: dict[str, Delivery] = {}  # channel -> what is being sent there
-        self._hung_channels: set[str] = set()  # those whose attempt has passed its deadline and not returned
         self._channel_errors: dict[str, str] = {}  # channel -> what is wrong: logged when it begins and when it ends
         self._next_send_at: dict[str, datetime] = {}
         self._delayed_until: datetime | None = None
@@ -209,8 +207,7 @@ class Dispatcher:
     @property
     def is_busy(self) -> bool:
         """Whether an attempt is under way, or a first one about to begin."""
-        is_sending = bool(self._in_flight.keys() - self._hung_channels)
-        return is_sending or is_first_attempt_due_soon(self._find_next_deliveries(), self._now())
+        return bool(self._in_flight) or is_first_attempt_due_soon(self._find_next_deliveries(), self._now())
 
     def _find_next_deliveries(self) -> list[tuple[Delivery, datetime]]:
         excluded = {*self._stopped_channels(), *self._in_flight}
@@ -311,7 +308,6 @@ class Dispatcher:
         name, environment = begun.channel, self._environment
         error = config.broken_channels.get(name)
         self._in_flight[name] = begun
-        self._scheduler.schedule_after(_name_deadline(name), ATTEMPT_TIMEOUT, lambda: self._mark_hung(begun))
 
         def attempt() -> DeliveryOutcome:
             if error is not None:
@@ -322,19 +318,8 @@ class Dispatcher:
 
         self._work_queue.run_in_thread(attempt, lambda outcome: self._on_attempt_done(begun, channel, outcome))
 
-    def _mark_hung(self, delivery: Delivery) -> None:
-        """Report an attempt that has not returned. Nothing else is sent to its channel until it does."""
-        minutes = ATTEMPT_TIMEOUT.seconds // 60
-        detail = f"no end in {minutes} minutes; it is sent again when that attempt ends or the watcher starts again"
-        self._hung_channels.add(delivery.channel)
-        hung = structs.replace(self._store.outbox.find(delivery.id) or delivery, last_response=f"unknown: {detail}")
-        self._store.run_transaction(lambda: self._store.outbox.update([hung]), now=self._now())
-        self._log_outcome(hung, detail)
-
     def _on_attempt_done(self, delivery: Delivery, channel: "Channel | None", outcome: DeliveryOutcome) -> None:
         del self._in_flight[delivery.channel]
-        self._hung_channels.discard(delivery.channel)
-        self._scheduler.cancel(_name_deadline(delivery.channel))
         if self._config is None:
             return
         settled = self._apply_outcome(delivery, channel, outcome, pipeline.build_routing(self._store, self._config))
@@ -377,7 +362,3 @@ class Dispatcher:
         elif self._channel_errors.get(name) != detail or delivery.state is DeliveryState.DEAD:
             self._channel_errors[name] = detail
             self._log_warning(f"channel {name}: {detail}")
-
-
-def _name_deadline(channel: str) -> str:
-    return f"end of attempt {channel}"

@@ -433,23 +433,3 @@ def make_signed_out_failure(account: Account, now: datetime, *, is_switched: boo
         message=f"{facts.name}: {problem}" if is_switched else f"{facts.name}: {problem}; {facts.sign_in_hint}",
         switched_away=is_switched,
     )
-
-
-def make_timeout_failure(credential: Credential, timeout: timedelta, now: datetime) -> PollFailure:
-    """A poll has not ended in time."""
-    name, minutes = PROVIDERS[credential.provider].name, timeout.seconds // 60
-    return PollFailure(
-        provider=credential.provider,
-        account=credential.account,
-        account_name=credential.account_name or credential.account,
-        at=now,
-        kind="timeout",
-        message=f"{name} gave no answer in {minutes} minutes; it is asked again later",
-    )
-
-
-def make_search_timeout_failure(provider: str, account: str, timeout: timedelta, now: datetime) -> PollFailure:
-    """The search for logins has not ended in time."""
-    name, minutes = PROVIDERS[provider].name, timeout.seconds // 60
-    text = f"{name}: the search for logins took over {minutes} minutes: a folder or a program of this machine hangs"
-    return PollFailure(provider=provider, account=account, at=now, kind="timeout", message=text)

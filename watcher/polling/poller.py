@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from watcher.config.loader import Config
 from watcher.core.model import HostInfo, PollFailure, PollResult, Snapshot
 from watcher.credentials import Credential
-from watcher.polling import accounts, codex_sessions, fetch, statusline
+from watcher.polling import codex_sessions, fetch, statusline
 from watcher.polling.account_registry import AccountRegistry
 from watcher.polling.fetch import ClockSkew
 from watcher.polling.interval import LOGIN_FAILURES, NextPoll
@@ -24,7 +24,7 @@ from watcher.providers.registry import PROVIDERS
 from watcher.storage.records import Account
 from watcher.storage.store import Store
 from watcher.system.environment import Environment
-from watcher.system.scheduler import RequestRunner, Scheduler
+from watcher.system.scheduler import Scheduler, WorkQueue
 
 LOGIN_SEARCH_EVERY = timedelta(minutes=15)  # if no login was found: the user may sign in at any time
 NEWS_EXPECTED_FOR = timedelta(minutes=30)  # after a tool's last own numbers
@@ -32,8 +32,6 @@ NEWS_CHECK_EVERY = timedelta(minutes=1)  # costs no request
 IDLE_NEWS_CHECK_EVERY = timedelta(minutes=2)  # work that begins again may soon reach a threshold
 STATUS_PAGE_EVERY = timedelta(minutes=5)
 SERVER_ERROR_STATUS = 500  # from here on, the server's own failure
-STATUS_PAGE_TIMEOUT = timedelta(seconds=15)
-POLL_TIMEOUT = timedelta(minutes=2)  # of one account; each request has a shorter timeout of its own
 
 
 class PollCycle(Struct):
@@ -55,12 +53,12 @@ class Poller:
         store: Store,
         config: Config,
         scheduler: Scheduler,
-        requests: RequestRunner,
+        work_queue: WorkQueue,
         on_result: Callable[[PollResult], None],
         add_secrets: Callable[[Iterable[str]], None],
     ) -> None:
         self._environment, self._store, self._scheduler = environment, store, scheduler
-        self._requests, self._on_result, self._add_secrets = requests, on_result, add_secrets
+        self._work_queue, self._on_result, self._add_secrets = work_queue, on_result, add_secrets
         self._config = config
         self._cycles: dict[str, PollCycle] = {}
         self._source_errors: dict[str, str] = {}  # provider -> errors of its sources of logins
@@ -103,11 +101,8 @@ class Poller:
             return
         self._cycles[provider] = cycle = PollCycle(requested=requested)
         find_logins, read_host_info = self._make_login_search(provider), self._environment.read_host_info
-        self._requests.start(
-            f"logins {provider}",
-            lambda: find_logins(read_host_info()),
-            lambda found: self._on_logins_found(provider, cycle, found),
-            timeout=POLL_TIMEOUT,
+        self._work_queue.run_in_thread(
+            lambda: find_logins(read_host_info()), lambda found: self._on_logins_found(provider, cycle, found)
         )
 
     # --- one cycle --------------------------------------------------------------------------------------------------
@@ -116,20 +111,12 @@ class Poller:
         overrides, keys = self._config.providers[provider].overrides, self._account_registry.get_known_keys(provider)
         return partial(fetch.find_logins, PROVIDERS[provider], overrides=overrides, known_keys=keys)
 
-    def _on_logins_found(self, provider: str, cycle: PollCycle, found: fetch.FoundLogins | None) -> None:
+    def _on_logins_found(self, provider: str, cycle: PollCycle, found: fetch.FoundLogins) -> None:
         cycle.finding_logins = False
         try:
-            if found is None:
-                self._report_login_search_timeout(provider)
-            else:
-                self._poll_logins(provider, cycle, found)
+            self._poll_logins(provider, cycle, found)
         finally:
             self._finish_if_done(provider)
-
-    def _report_login_search_timeout(self, provider: str) -> None:
-        now = self._environment.clock.now()
-        for account in sorted(account.account for account in self._list_accounts(provider)) or [""]:
-            self._on_result(fetch.make_search_timeout_failure(provider, account, POLL_TIMEOUT, now))
 
     def _poll_logins(self, provider: str, cycle: PollCycle, found: fetch.FoundLogins) -> None:
         now = self._environment.clock.now()
@@ -199,16 +186,9 @@ class Poller:
             insecure=self._config.providers[provider].insecure,
             find_again=lambda: find_logins(replace(environment.read_host_info(), force_refresh=True)).credentials,
         )
-        self._requests.start(
-            f"poll {provider} {credential.account} {accounts.hash_token(credential)}",
-            poll,
-            lambda result: self._on_poll_done(provider, cycle, credential, result),
-            timeout=POLL_TIMEOUT,
-        )
+        self._work_queue.run_in_thread(poll, lambda result: self._on_poll_done(provider, cycle, credential, result))
 
-    def _on_poll_done(self, provider: str, cycle: PollCycle, credential: Credential, result: PollResult | None) -> None:
-        if result is None:
-            result = fetch.make_timeout_failure(credential, POLL_TIMEOUT, self._environment.clock.now())
+    def _on_poll_done(self, provider: str, cycle: PollCycle, credential: Credential, result: PollResult) -> None:
         if isinstance(result, PollFailure) and self._may_ask_status_page(provider, credential, result):
             self._explain_failure(provider, result, partial(self._finish_poll, provider, cycle, credential))
         else:
@@ -233,16 +213,11 @@ class Poller:
             return
         self._store.save_fact(fact, "", now)  # another account that fails meanwhile does not ask too
 
-        def on_answer(incident: str | None) -> None:
-            self._store.save_fact(fact, incident or "", now)
-            finish(fetch.add_incident(failure, page, incident or ""))
+        def on_answer(incident: str) -> None:
+            self._store.save_fact(fact, incident, now)
+            finish(fetch.add_incident(failure, page, incident))
 
-        self._requests.start(
-            f"status page {provider}",
-            partial(fetch.fetch_incident, page, self._environment.send),
-            on_answer,
-            timeout=STATUS_PAGE_TIMEOUT,
-        )
+        self._work_queue.run_in_thread(partial(fetch.fetch_incident, page, self._environment.send), on_answer)
 
     def _finish_poll(self, provider: str, cycle: PollCycle, credential: Credential, result: PollResult) -> None:
         cycle.pending_accounts.discard(credential.account)

@@ -48,10 +48,9 @@ from watcher.notifiers.base import Channel
 from watcher.prometheus.metrics import label_account
 from watcher.storage.store import ALERTMANAGER_FACT, Store
 from watcher.system.environment import Environment
-from watcher.system.scheduler import RequestRunner, Scheduler
+from watcher.system.scheduler import Scheduler, WorkQueue
 
 SHOW_ENDED_FOR = timedelta(minutes=15)
-POST_TIMEOUT = timedelta(seconds=30)
 
 Identity = tuple[tuple[str, str], ...]
 
@@ -97,14 +96,14 @@ class AlertmanagerMirrors:
         store: Store,
         environment: Environment,
         scheduler: Scheduler,
-        requests: RequestRunner,
+        work_queue: WorkQueue,
         is_waiting: Callable[[], bool],
         on_stopped: Callable[[str, str], None],
         log_warning: Callable[[str], None],
         one_shot: bool = False,
     ) -> None:
         self._store, self._environment = store, environment
-        self._scheduler, self._requests = scheduler, requests
+        self._scheduler, self._work_queue = scheduler, work_queue
         self._is_waiting, self._on_stopped, self._log_warning = is_waiting, on_stopped, log_warning
         self._one_shot = one_shot
         self._config: Config | None = None
@@ -233,28 +232,21 @@ class AlertmanagerMirrors:
         if not alerts:
             return
         self._in_flight.add(key)
-        self._requests.start(
-            f"alertmanager {channel.name} {url}",
-            lambda: post_alerts(url, alerts, settings, send),
-            partial(self._on_posted, channel, url),
-            timeout=POST_TIMEOUT,
+        self._work_queue.run_in_thread(
+            lambda: post_alerts(url, alerts, settings, send), partial(self._on_posted, channel, url)
         )
 
-    def _on_posted(self, channel: Channel, url: str, result: PostResult | None) -> None:
+    def _on_posted(self, channel: Channel, url: str, result: PostResult) -> None:
         key = channel.name, url
         self._in_flight.discard(key)
         if self._channels.get(channel.name) is not channel:  # the config has changed since
             return
-        is_late = result is None
-        result = result or PostResult(
-            outcome=DeliveryOutcome(delivered=False, detail="no answer in time; will be sent again")
-        )
         self._refused.setdefault(key, set()).update(alert.identity for alert in result.refused)
         self._save_answer(channel.name, url, result.outcome, is_partial=bool(result.refused))
         (self._permanent.add if result.outcome.permanent else self._permanent.discard)(key)
         if all((channel.name, each) in self._permanent for each in channel.settings.urls):
             self._stop(channel, result.outcome.detail)
-        elif key in self._overtaken and not is_late:
+        elif key in self._overtaken:
             self._post(channel, url, self._latest[channel.name])
 
     def _save_answer(self, name: str, url: str, outcome: DeliveryOutcome, *, is_partial: bool = False) -> None:

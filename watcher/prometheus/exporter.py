@@ -34,7 +34,7 @@ from watcher.prometheus.metrics import (
 )
 from watcher.storage.store import METRICS_PROBLEMS_FACT, Store
 from watcher.system.environment import Environment
-from watcher.system.scheduler import RequestRunner, Scheduler
+from watcher.system.scheduler import Scheduler, WorkQueue
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -67,7 +67,7 @@ class Exporter:
         store: Store,
         environment: Environment,
         scheduler: Scheduler,
-        requests: RequestRunner,
+        work_queue: WorkQueue,
         log_warning: Callable[[str], None],
     ) -> None:
         self._log_warning = log_warning
@@ -78,7 +78,7 @@ class Exporter:
         except OSError as error:
             self._set_problem("salt", f"the salt of this machine cannot be saved: {error}")
         self._settings = settings
-        self._scheduler, self._requests = scheduler, requests
+        self._scheduler, self._work_queue = scheduler, work_queue
         self._samples: list[Sample] = []
         self._texts = {False: b"", True: b""}  # by whether it is OpenMetrics
         self._textfile_at: datetime | None = None
@@ -213,15 +213,11 @@ class Exporter:
         samples = add_push_labels(collect_samples(self._store, self._settings.labels, now), self._settings)
         present = {(each.name, each.labels) for each in samples}
         body = encode_remote_write(samples, sorted(self._pushed - present), now)
-        self._requests.start(
-            _PUSH_JOB,
-            lambda: send_push(push, body, self._environment),
-            partial(self._on_pushed, push, present),
-            timeout=PUSH_TIMEOUT + timedelta(seconds=5),
+        self._work_queue.run_in_thread(
+            lambda: send_push(push, body, self._environment), partial(self._on_pushed, push, present)
         )
 
-    def _on_pushed(self, push: PushSettings, present: set[tuple[str, Labels]], result: PushResult | None) -> None:
-        result = result or PushResult(delivered=False, detail="no answer in time")
+    def _on_pushed(self, push: PushSettings, present: set[tuple[str, Labels]], result: PushResult) -> None:
         if result.delivered:
             self._pushed, self._push_failures = present, 0
         else:

@@ -1,4 +1,4 @@
-"""The queue between the main loop and its threads, and the work that runs in threads under a deadline."""
+"""The queue between the main loop and its threads, and the jobs of the main loop."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -129,43 +129,3 @@ class Scheduler:
                 except Exception as error:  # noqa: BLE001 - the wrapper that keeps the loop alive
                     self._on_error(name, error)
         return schedule.CancelJob
-
-
-class RequestRunner:
-    """Requests in flight: each runs in a thread of its own, one at a time under each key, with a deadline.
-
-    A thread cannot be ended. One that runs past its deadline stays in flight, and no other starts under its key until
-    it returns.
-    """
-
-    def __init__(self, work_queue: WorkQueue, scheduler: Scheduler) -> None:
-        self._work_queue, self._scheduler = work_queue, scheduler
-        self._in_flight: set[str] = set()
-
-    def start(
-        self, key: str, request: Callable[[], T], on_done: Callable[[T | None], None], *, timeout: timedelta
-    ) -> None:
-        """Run `request`, which never raises; the main loop calls `on_done` once, with its result.
-
-        `on_done` gets None after `timeout`, or at once if an earlier request under this key has not returned. A result
-        after that is ignored.
-        """
-        if key in self._in_flight:
-            self._work_queue.put(lambda: on_done(None))
-            return
-        self._in_flight.add(key)
-        deadline, is_late = f"deadline {key}", False
-
-        def time_out() -> None:
-            nonlocal is_late
-            is_late = True
-            on_done(None)
-
-        def finish(result: T) -> None:
-            self._in_flight.discard(key)
-            if not is_late:
-                self._scheduler.cancel(deadline)
-                on_done(result)
-
-        self._scheduler.schedule_after(deadline, timeout, time_out)
-        self._work_queue.run_in_thread(request, finish)
