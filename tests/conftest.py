@@ -15,7 +15,7 @@ from watcher.core.rules.vocabulary import PROVIDER_WINDOWS
 from watcher.credentials import files
 from watcher.providers.registry import PROVIDERS
 
-EXPLORE = os.environ.get("WATCHER_EXPLORE") == "1"  # look where no run has looked: `--hypothesis-seed=N` says where
+EXPLORE = os.environ.get("WATCHER_EXPLORE") == "1"  # new random examples: `--hypothesis-seed=N` repeats a run
 # A commit passes or fails the same wherever it is tested; a busy machine is slow, not wrong.
 settings.register_profile("dev", deadline=None, derandomize=not EXPLORE, max_examples=25)
 settings.register_profile("ci", deadline=None, derandomize=not EXPLORE)
@@ -25,7 +25,7 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile the program each for itself
 
 for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "WATCHER_CONFIG_DIR", "WATCHER_STATE_DIR", "WATCHER_DEBUG"):
-    os.environ.pop(name, None)  # what stands in a person's shell is not what is tested
+    os.environ.pop(name, None)  # the shell of the developer must not change a test
 
 files.RETRY_PAUSE_S = 0  # no test writes a login file while it is read
 
@@ -46,7 +46,7 @@ def _as_unprivileged_user() -> Iterator[None]:
 
 @pytest.fixture
 def unprivileged():
-    """A context in which this process has no right that is not given: root may read and write everything."""
+    """A context in which this process is an ordinary user: root may read and write everything."""
     if os.name != "posix":
         pytest.skip("permissions of this kind are POSIX's")
     return _as_unprivileged_user
@@ -54,7 +54,7 @@ def unprivileged():
 
 @pytest.fixture
 def open_folder():
-    """A folder that everybody may enter, unlike pytest's own."""
+    """A folder that every user may enter, unlike pytest's own."""
     place = Path(tempfile.mkdtemp(prefix="watcher-test-"))
     place.chmod(0o755)
     yield place
@@ -63,7 +63,7 @@ def open_folder():
 
 @pytest.fixture
 def own_providers() -> Iterator[None]:
-    """Afterwards no provider of a person's own file is in force in this process."""
+    """Removes the providers of a person's own files after the test."""
     kept = [(each, dict(each)) for each in (PROVIDERS, PROVIDER_WINDOWS)]
     yield
     for current, before in kept:

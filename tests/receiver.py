@@ -1,4 +1,4 @@
-"""A receiver on the loopback that does as it is told: each request meets the next fault of a list, then all is well."""
+"""A receiver on the loopback that follows a list: each request gets the next fault of it, then good answers."""
 
 import json
 import socket

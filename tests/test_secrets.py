@@ -203,7 +203,7 @@ STATUS_LINE = {
     "model": {"id": S["Prompt"]},
     "rate_limits": {"five_hour": {"used_percentage": 12.5, "resets_at": 4e9}},
 }
-"""What Claude Code pipes into a status line; its other words are nobody's business."""
+"""What Claude Code pipes into a status line; its other keys must not be stored."""
 
 
 class Far:
@@ -602,7 +602,7 @@ def test_a_proxy_with_a_password_is_shown_without_it(life, far, monkeypatch, fau
 
 
 def test_a_defect_leaks_no_secret(life):
-    """An exception that nobody foresaw holds the whole request; its traceback goes to the log."""
+    """An unexpected exception holds the whole request; its traceback goes to the log."""
 
     def broken(request):
         raise RuntimeError(repr((request.url, dict(request.headers), request.form, request.json)))

@@ -79,7 +79,7 @@ esac
 
 
 def put(folder: Path, name: str, script: str) -> Path:
-    """Make `folder/bin/name` executable; its state lives in `folder`."""
+    """Make `folder/bin/name` executable; its state is in `folder`."""
     program = folder / "bin" / name
     program.parent.mkdir(exist_ok=True)
     program.write_text("#!/bin/sh\n" + script)

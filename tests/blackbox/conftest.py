@@ -1,4 +1,4 @@
-"""Lets the tests of this folder import what they share, wherever the folder lies."""
+"""Lets the tests of this folder import their shared modules."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A mistake in a file is pointed at where it stands: file, line, column, carets and the word that was meant, frozen."""
+"""Mistakes in files are reported at the frozen place: file, line, column, carets and the suggested word."""
 
 import pytest
 from blackbox_diagnostics import check_config_file, check_rule_file

@@ -385,7 +385,7 @@ def test_a_file_of_a_newer_version_is_left_to_the_store(lived):
 
 @pytest.fixture
 def run(own, monkeypatch):  # noqa: ARG001 - its environment
-    """The command, which nobody looks at."""
+    """The command without an open page."""
     monkeypatch.setattr(dashboard, "UNSEEN_FOR_S", 0.0)
     monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or True)
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):

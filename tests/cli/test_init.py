@@ -209,7 +209,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(empty_home, tmp_path):
 
 
 def converse(home, *answers):
-    """Run it on a terminal; each answer is typed when its question stands there."""
+    """Run it on a terminal; each answer is typed after its question appears."""
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     argv = [sys.executable, "-m", "watcher", "init"]

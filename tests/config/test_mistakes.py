@@ -1,4 +1,4 @@
-"""Whatever stands in a config: it loads, or it is refused in words. Nothing in it ends the program."""
+"""Any config loads, or is refused with a message. None of them ends the program."""
 
 import os
 

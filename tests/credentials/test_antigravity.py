@@ -125,7 +125,7 @@ def test_one_that_was_read_before_keeps_its_owner_while_it_cannot_be_read(tmp_pa
     assert find_cache(machine(tmp_path)) == before
 
 
-# --- elsewhere, as the running editor was told ------------------------------------------------------------------------
+# --- elsewhere, by an option of the running editor --------------------------------------------------------------------
 
 
 def running(home, *argv, platform="linux", run=None):

@@ -191,7 +191,7 @@ def test_opencodes_api_key_is_no_login_unless_it_is_a_token_after_all(tmp_path):
 
 
 class Security:
-    """Stands for /usr/bin/security: what it holds for each service."""
+    """A replacement for /usr/bin/security: the entry of each service."""
 
     def __init__(self, **held: str) -> None:
         self.held = {name.replace("_", " "): text for name, text in held.items()}

@@ -164,7 +164,7 @@ def test_the_keychain_is_asked_on_macos_alone_and_seldom(tmp_path, monkeypatch):
 
 
 def test_github_cli_is_asked_only_for_hosts_that_have_no_other_login(tmp_path, monkeypatch):
-    """Its tokens are often refused: one must not stand as a failure beside a login that works."""
+    """Its tokens are often refused: one must not be reported as a failure beside a login that works."""
     monkeypatch.setattr(
         claude_code.read_keychain, "__kwdefaults__", {**claude_code.read_keychain.__kwdefaults__, "cache": {}}
     )

@@ -1,4 +1,4 @@
-"""The daemon as a whole, under a clock moved by hand: whom it asks, what it says, what it survives."""
+"""The daemon as a whole, under a clock moved by hand: its polls, messages and recovery."""
 
 import itertools
 import json

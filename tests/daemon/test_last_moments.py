@@ -136,7 +136,7 @@ def test_a_login_item_waits_for_its_config_to_be_fixed(home, server):
     home.config('[[rule]]\nname = "a"\nwhen = "claude.five_hours > 80%"\n')
     process = home.start(by_systemd=True)
     until(lambda: "waiting until it is fixed" in process.stderr.readline())
-    assert home.watcher("check").returncode == 78  # nobody holds the lock meanwhile
+    assert home.watcher("check").returncode == 78  # no process holds the lock meanwhile
     assert process.poll() is None
     home.config(FIRES)
     until(lambda: process.send_signal(signal.SIGHUP) is None and received(server))

@@ -1,4 +1,4 @@
-"""Stands for Antigravity's language server in a process of its own: loopback TLS, three methods, a token.
+"""A fake of Antigravity's language server in a process of its own: loopback TLS, three methods, a token.
 
 Run as `language_server_linux_x64 THIS_FILE --csrf_token TOKEN ...`; MODE says how old it is. Prints its port.
 """

@@ -47,7 +47,7 @@ SYSTEMD = "ActiveState=active\nSubState=running\nMainPID=4711\nUnitFileState=ena
 
 
 class Fixed(Clock):
-    """A clock that stands."""
+    """A clock that is stopped."""
 
     def __init__(self) -> None:
         self.at = NOW

@@ -89,7 +89,7 @@ def test_a_login_that_others_may_read_is_a_warning_with_a_command(host):
     (found,) = machine.check_tool_login_files(host.context())
     assert (found.verdict, found.cure, found.provider) == ("warn", f"chmod 600 {path}", "claude")
     path.parent.chmod(0o700)
-    assert list(machine.check_tool_login_files(host.context())) == []  # nobody gets that far
+    assert list(machine.check_tool_login_files(host.context())) == []  # no other user can reach it
 
 
 def test_a_key_from_the_environment_has_no_file_to_look_at(host):

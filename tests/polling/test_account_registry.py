@@ -427,7 +427,7 @@ GITHUB = {"gho_opencode": "octocat", "gho_editor": "octocat"}
 
 
 def github(world, refused, status):
-    """One person's token of OpenCode, which names nobody, and one of an editor; some may not read quota."""
+    """One person's token of OpenCode, which names no owner, and one of an editor; some may not read quota."""
     world.login(
         {"github-copilot": {"type": "oauth", "access": "gho_opencode", "refresh": "gho_opencode", "expires": 0}}
     )
@@ -454,7 +454,7 @@ def test_a_refused_token_beside_a_good_one_of_the_same_person_is_no_failure(worl
         world.check()
         world.machine.passes(timedelta(minutes=30))
     shown = [each for each in world.store().accounts.load() if each.provider == "copilot"]
-    if (refused, status) == (["gho_opencode"], 401):  # a token that is none: nobody can say whose it was
+    if (refused, status) == (["gho_opencode"], 401):  # an invalid token: its owner is unknown
         assert [each.account for each in shown if each.failure is None] == ["octocat"]
     else:
         assert [(each.account, each.failure) for each in shown] == [("octocat", None)]

@@ -82,7 +82,7 @@ PROFILE_URL, ACCOUNT_URL = claude.OWNER_URLS
 
 
 class Door:
-    """Answers usage always, and whose it is as told; keeps what was asked."""
+    """Answers usage always, and the owner as configured; records the requests."""
 
     def __init__(self, profile: Response | Exception, account: Response | Exception | None = None) -> None:
         self.owners, self.asked = {PROFILE_URL: profile, ACCOUNT_URL: account or profile}, []

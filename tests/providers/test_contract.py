@@ -1,4 +1,4 @@
-"""What every provider in the registry owes, whoever wrote it. A forgotten registration fails here."""
+"""The contract of every provider in the registry. A forgotten registration fails here."""
 
 import json
 import re
@@ -29,7 +29,7 @@ RECORDS = sorted(
     [path for provider in BUILT_IN for path in (DATA / provider.id).glob("*.json")]
     + [CATALOGUE / f"{provider.id}.json" for provider in BY_FILE]
 )
-LOCAL = {"antigravity"}  # read from this machine: nobody signs it out or limits its rate
+LOCAL = {"antigravity"}  # read from this machine: no server refuses or limits it
 KINDS = {
     "not_signed_in", "expired", "forbidden", "rate_limited", "blocked", "unsupported", "offline", "timeout", "server",
     "shape",

@@ -1,4 +1,4 @@
-"""Documents of `watcher status`, made by hand, and what stands in them at noon of a Monday."""
+"""Documents of `watcher status`, made by hand, as of noon of a Monday."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

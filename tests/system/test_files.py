@@ -1,4 +1,4 @@
-"""Files are read only if they are regular, and believed only if nobody else can write them."""
+"""Files are read only if they are regular, and used only if no other user can write them."""
 
 import errno
 import io

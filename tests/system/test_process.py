@@ -24,7 +24,7 @@ def alive(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    status = Path(f"/proc/{pid}/stat")  # a zombie that nobody has buried yet is dead
+    status = Path(f"/proc/{pid}/stat")  # a zombie that was not waited for has ended
     return not status.exists() or status.read_text("ascii").rpartition(")")[2].split()[0] != "Z"
 
 

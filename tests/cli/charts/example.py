@@ -50,7 +50,7 @@ def draw() -> str:
 
 
 def _week():
-    """At work on weekdays, asleep at night: then the machine is too, and nothing is read."""
+    """Use on weekdays; at night the machine sleeps, and nothing is read."""
     used, week, ends = 0.0, 31.0, START + timedelta(hours=13)
     turns = START + timedelta(days=3, hours=15)
     for step in range(int(timedelta(days=7) / STEP)):

@@ -11,7 +11,7 @@ from watcher.core.routing.muting import is_machine_offline
         ([], False),
         (["offline", "offline"], True),
         (["offline", None], False),
-        (["offline", "server"], False),  # somebody answered, if only to say no
+        (["offline", "server"], False),  # one answered, even with a refusal
         (["offline", "expired"], True),  # that login would say so on any network
         (["not_signed_in", "unsupported"], False),
     ],

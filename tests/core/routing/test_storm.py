@@ -12,7 +12,7 @@ COUNTED = Counter()
 
 
 class Named(Series, frozen=True):
-    """A series that counts how often it is written out: each look at what a row speaks of does that."""
+    """A series that counts its conversions to text: each access to the alerts of a row makes one."""
 
     def __str__(self):
         COUNTED["named"] += 1

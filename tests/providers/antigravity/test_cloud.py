@@ -1,4 +1,4 @@
-"""Antigravity without a login in its cache: the same account is asked for at Google, and nobody else's."""
+"""Antigravity without a login in its cache: the same account is asked for at Google, and no other."""
 
 import json
 import sqlite3
@@ -394,7 +394,7 @@ def test_any_answer_is_readings_within_their_bounds_or_a_documented_error(models
     assert len({each.window for each in readings}) == len(readings)
 
 
-# --- a cache that nobody writes to ------------------------------------------------------------------------------------
+# --- a cache that is not written any more -----------------------------------------------------------------------------
 
 
 def test_an_unchanged_cache_is_not_opened_again(tmp_path):
