@@ -1,7 +1,7 @@
 """Config, rules and channels: whether they can be read, whether each rule can fire, whether each channel works."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from http import HTTPStatus
 
 from watcher.config.loader import Config
@@ -18,7 +18,7 @@ from watcher.doctor import DesktopUnavailableError, DoctorContext, Finding, fail
 from watcher.errors import ProviderError
 from watcher.notifiers.alertmanager import format_error, format_receiver
 from watcher.notifiers.base import Channel, format_status, get_json_field
-from watcher.storage.store import CHANNEL_TESTED_PREFIX, Store
+from watcher.storage.store import CHANNEL_TESTED_PREFIX
 from watcher.system.paths import may_exist
 from watcher.system.process import format_command
 
@@ -159,16 +159,18 @@ def _check_channel(name: str, context: DoctorContext, config: Config, *, is_used
 
 def _check_deliveries(name: str, context: DoctorContext, test_command: str) -> Finding:
     if context.store is not None:
-        dead = _load_dead_outcomes(context.store, name, context.now)
+        load, now = context.store.outbox.load_finished, context.now
+        dead = [each for each in load(DeliveryState.DEAD, since=now - FAILED_WITHIN) if each.channel == name]
         if dead:
             count = formatting.format_amount(len(dead), "messages")
-            return warn(name, f"{count} not delivered in the last week: {dead[-1]}", test_command)
-        for what, at in (
-            ("message", _load_last_sent(context.store, name, context.now)),
-            ("test message", _load_last_tested(context.store, name)),
-        ):
-            if at is not None:
-                return ok(name, f"accepted a {what} {formatting.format_duration(context.now - at)} ago")
+            outcome = dead[-1].last_response or "no answer"
+            return warn(name, f"{count} not delivered in the last week: {outcome}", test_command)
+        sent = [each for each in load(DeliveryState.SENT, since=now - SENT_WITHIN) if each.channel == name]
+        if sent:
+            return ok(name, f"accepted a message {formatting.format_duration(now - sent[-1].created_at)} ago")
+        tested = context.store.facts.load(CHANNEL_TESTED_PREFIX + name)
+        if tested is not None:
+            return ok(name, f"accepted a test message {formatting.format_duration(now - tested[1])} ago")
     return warn(name, "it has not accepted a message yet", test_command)
 
 
@@ -200,21 +202,6 @@ def _check_alertmanagers(channel: Channel, context: DoctorContext) -> Iterator[F
             yield warn(channel.name, message, f"use https:// in `urls` of [channels.{channel.name}]")
         else:
             yield ok(channel.name, f"{name} at {address} is ready")
-
-
-def _load_dead_outcomes(store: Store, channel: str, now: datetime) -> list[str]:
-    dead = store.outbox.load_finished(DeliveryState.DEAD, since=now - FAILED_WITHIN)
-    return [each.last_response or "no answer" for each in dead if each.channel == channel]
-
-
-def _load_last_sent(store: Store, channel: str, now: datetime) -> datetime | None:
-    sent = store.outbox.load_finished(DeliveryState.SENT, since=now - SENT_WITHIN)
-    return next((each.created_at for each in reversed(sent) if each.channel == channel), None)
-
-
-def _load_last_tested(store: Store, channel: str) -> datetime | None:
-    fact = store.facts.load(CHANNEL_TESTED_PREFIX + channel)
-    return fact[1] if fact else None
 
 
 def find_used_channels(config: Config) -> frozenset[str]:

@@ -88,7 +88,7 @@ def load_files(files: Iterable[tuple[str, str | Diagnostic]]) -> list[Diagnostic
         if found is not None and not mistakes:
             own[found.id] = path
             summaries[found.id] = summary = _summarize(found, path)
-            registered[found.id] = _make_provider(summary, partial(_return, found))
+            registered[found.id] = _make_provider(summary, lambda found=found: found)
             continue
         problems += mistakes
         id_ = _choose_broken_id(path, {*RESERVED_IDS, *registered})
@@ -140,13 +140,9 @@ def read_shipped(id_: str) -> Any:
     return found
 
 
-def _return(definition: Any) -> Any:
-    return definition
-
-
 def make_provider(definition: Any, path: str) -> Provider:
     """The provider of a definition that is not in force: `watcher providers test` tries it."""
-    return _make_provider(_summarize(definition, path), partial(_return, definition))
+    return _make_provider(_summarize(definition, path), lambda: definition)
 
 
 def _make_provider(summary: ProviderSummary, load: Any) -> Provider:
