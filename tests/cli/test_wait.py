@@ -106,6 +106,7 @@ def test_what_was_never_read_is_unknown(world):
         (["claude < 2h"], "watcher wait: "),
         (["--until-reset", "cluade"], "did you mean"),
         (["claude < 20%", "--timeout", "soon"], "--timeout: "),
+        (["claude > 800%"], "that would never end: `claude > 800%` never holds"),
     ],
 )
 def test_what_makes_no_sense_is_said_at_once(words, message, tmp_path, monkeypatch):

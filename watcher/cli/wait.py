@@ -17,6 +17,7 @@ from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.formatting import format_duration, format_percent
 from watcher.core.model import Series
+from watcher.core.rules.advice import find_impossibility
 from watcher.core.rules.ast import Expression, Selector
 from watcher.core.rules.parser import ExpressionError, parse_selector
 from watcher.errors import NoReadingsError, UsageError
@@ -52,7 +53,7 @@ def wait(condition: str | None, provider: str | None, timeout: str | None, max_a
 
     \b
     Exit code:  0  it holds
-               64  the condition makes no sense
+               64  the condition makes no sense, or can never hold
                69  nothing is known, and nothing is polled
               124  --timeout has passed
 
@@ -65,9 +66,10 @@ def wait(condition: str | None, provider: str | None, timeout: str | None, max_a
     limit = None if timeout is None else parse_duration_option("--timeout", timeout)
     own = find_paths()
     if condition is not None:
-        look = _make_condition_check(
-            own, parse_expression(condition, "wait"), parse_duration_option("--max-age", max_age)
-        )
+        expression = parse_expression(condition, "wait")
+        if problem := find_impossibility(expression):
+            raise UsageError(f"wait: that would never end: {problem}")
+        look = _make_condition_check(own, expression, parse_duration_option("--max-age", max_age))
     else:
         look = _make_reset_check(own, _parse_series(provider or ""))
     return wait_until(look, _make_poll(own, quiet=quiet), limit, show=_make_display(quiet=quiet))

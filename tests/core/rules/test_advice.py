@@ -2,8 +2,9 @@
 
 import pytest
 
-from watcher.core.rules.advice import find_advice
+from watcher.core.rules.advice import find_advice, find_impossibility
 from watcher.core.rules.loader import parse_rules
+from watcher.core.rules.parser import parse_condition
 
 
 def parse(when, path="a.toml", name="r", more=""):
@@ -80,3 +81,26 @@ def test_rules_of_two_files_that_watch_the_same_are_named():
 )
 def test_rules_that_differ_are_not_named(other):
     assert list(find_advice([*parse("*.session > 80%"), *parse(name="s", **other)])) == []
+
+
+PERCENT_ONLY = "`claude.five_hour` is known in percent only, so `remaining` never is; did you mean `remaining_percent`?"
+
+
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [
+        ("claude > 800%", "`claude > 800%` never holds"),
+        ("claude < -1% and codex < 20%", "`claude < -1%` never holds"),
+        ("claude > 800% or codex < -1%", "`claude > 800%` never holds"),
+        ("not claude > -1%", "`claude > -1%` always holds"),
+        ("claude > 80% and claude < 20%", "`claude > 80% and claude < 20%` never holds: the terms exclude each other"),
+        ("claude.five_hour.remaining < $5", PERCENT_ONLY),
+        ("claude > 800% or codex < 20%", ""),
+        ("not claude > 800%", ""),
+        ("claude > -1% and codex < 20%", ""),
+        ("copilot > 800%", ""),
+        ("claude.five_hour.up", ""),
+    ],
+)  # fmt: skip
+def test_why_a_condition_can_never_hold(condition, reason):
+    assert find_impossibility(parse_condition(condition)) == reason

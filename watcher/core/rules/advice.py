@@ -32,6 +32,27 @@ def find_advice(rules: Sequence[Rule]) -> Iterator[str]:
             yield f"{second.path}:{second.line}: {second.name} watches the same as {place}: both will notify"
 
 
+def find_impossibility(condition: ast.Expression) -> str:
+    """Why a condition can never hold; empty where it can."""
+    return next(_check_condition(condition), "it never holds") if _find_answer(condition) is False else ""
+
+
+def _find_answer(node: ast.Expression) -> bool | None:
+    """The answer that a condition has whatever the readings; None where they decide."""
+    if isinstance(node, ast.Not):
+        answer = _find_answer(node.operand)
+        return None if answer is None else not answer
+    if isinstance(node, ast.And | ast.Or):
+        answers = {_find_answer(term) for term in node.terms}
+        decided = node.deciding_value in answers or (isinstance(node, ast.And) and _is_contradiction(node))
+        return node.deciding_value if decided else None if None in answers else not node.deciding_value
+    if not isinstance(node, ast.Comparison):
+        return None
+    fields = ast.iter_field_references(node)
+    is_unknowable = any(each.field in ast.COUNT_FIELDS and _is_percent_only(each.selector) for each in fields)
+    return False if is_unknowable else _find_constant_answer(node)
+
+
 def _check_condition(condition: ast.Expression) -> Iterator[str]:
     for reference in ast.iter_field_references(condition):
         if reference.field in ast.COUNT_FIELDS and _is_percent_only(reference.selector):
