@@ -125,6 +125,20 @@ def test_a_failure_leaves_the_last_good_snapshot_and_counts(store):
     assert (account.failure, account.failure_count, account.failing_since) == (None, 0, None)
 
 
+def test_the_last_reading_of_each_hour_is_enough_for_an_overview(store):
+    def fill():
+        for minute in range(0, 180, 10):
+            store.readings.save_result(snapshot(NOW + minute * M, percent=minute / 2))
+
+    store.run_transaction(fill, now=NOW)
+    found = store.readings.iter_history(Series(provider="claude", window="five_hour"), since=NOW - H, hourly=True)
+    assert [(at, reading.used_percent) for at, reading in found] == [
+        (NOW + 50 * M, 25.0),
+        (NOW + 110 * M, 55.0),
+        (NOW + 170 * M, 85.0),
+    ]
+
+
 def test_a_transaction_that_fails_leaves_nothing(store):
     def work():
         store.readings.save_result(snapshot())

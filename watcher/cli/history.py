@@ -10,7 +10,7 @@ import sys
 import tempfile
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -47,25 +47,34 @@ from watcher.system import clock, environment
 
 MIN_LEAD = timedelta(days=1)
 """How much is read before the span: whether its first readings are believed depends on those before them."""
+MAX_DETAILED_SERIES = 40
 _MAX_NAME_LENGTH = 60
 
 
 def build_tracks(
-    store: Store, series: Iterable[Series], since: datetime, rules: Sequence[Rule] | None = None
+    store: Store,
+    series: Collection[Series],
+    since: datetime,
+    rules: Sequence[Rule] | None = None,
+    *,
+    every_reading: bool = False,
 ) -> list[Track]:
     """The tracks of these series since then, in the order of the providers; series without a reading are left out.
 
-    The thresholds are those of `rules`; None: of the rules in force, or none, with a warning, if these have a mistake.
+    Of many series the last reading of each hour is enough, unless every one is asked for. The thresholds are those of
+    `rules`; None: of the rules in force, or none, with a warning, if these have a mistake.
     """
     if rules is None:
         rules = _load_rules()
     transitions = store.alerts.load_transitions(since=since)
     states = store.alerts.load_state().series_states
     failures = store.readings.load_failures(since=since)
+    is_hourly = len(series) > MAX_DETAILED_SERIES and not every_reading
     tracks = []
     for each in sorted(series, key=lambda each: (get_provider_position(each.provider), each.account, each.window)):
-        lead = max(infer_length(each) or MIN_LEAD, MIN_LEAD)
-        history = timeline.build_usage_history(each, list(store.readings.iter_history(each, since=since - lead)))
+        lead = MIN_LEAD if is_hourly else max(infer_length(each) or MIN_LEAD, MIN_LEAD)
+        readings = store.readings.iter_history(each, since=since - lead, hourly=is_hourly)
+        history = timeline.build_usage_history(each, list(readings))
         history = timeline.trim_before(history, since)
         if not history.points:
             continue
@@ -157,7 +166,7 @@ def history(  # noqa: PLR0913 - one argument an option
     _check_target(target)
     now = clock.utc_now()
     time_range = TimeRange(start=now - _parse_since(since), end=now, tz=clock.LocalZone())
-    rows = _load_rows(series, time_range)
+    rows = _load_rows(series, time_range, every_reading=as_document or as_csv)
     if as_document:
         click.echo(format_json(build_history_document(rows, time_range)))
     elif as_csv:
@@ -187,7 +196,7 @@ def _check_target(target: str | None) -> None:
         )
 
 
-def _load_rows(selector_texts: Iterable[str], time_range: TimeRange) -> list[HistoryRow]:
+def _load_rows(selector_texts: Iterable[str], time_range: TimeRange, *, every_reading: bool) -> list[HistoryRow]:
     selectors = parse_selectors(selector_texts)
     with open_store(find_paths(), time_range.end) as store:
         states = store.alerts.load_state().series_states
@@ -200,7 +209,7 @@ def _load_rows(selector_texts: Iterable[str], time_range: TimeRange) -> list[His
             ):
                 chosen[series] = name
         format_series = make_series_formatter(store)
-        tracks = build_tracks(store, chosen, time_range.start)
+        tracks = build_tracks(store, chosen, time_range.start, every_reading=every_reading)
         named = ((track.usage_history.series, track) for track in tracks)
         return [(format_series(series), chosen[series], track) for series, track in named]
 

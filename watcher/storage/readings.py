@@ -68,8 +68,10 @@ class Readings:
             )
         ]
 
-    def iter_history(self, series: Series, *, since: datetime) -> Iterator[tuple[datetime, Reading]]:
-        """(at, reading) of one series in time order; hourly where the raw readings are deleted."""
+    def iter_history(
+        self, series: Series, *, since: datetime, hourly: bool = False
+    ) -> Iterator[tuple[datetime, Reading]]:
+        """(at, reading) of one series in time order; the last of each hour where the others are gone, or if asked."""
         found = self._database.execute(
             "SELECT series.id, window, kind, label, unit, window_seconds FROM series"
             " JOIN account ON account.id = account WHERE provider = ? AND key = ? AND window = ?",
@@ -84,8 +86,10 @@ class Readings:
             " WHERE series = ? AND at >= ?"
             " AND at < coalesce((SELECT min(at) FROM reading WHERE series = ?), 9223372036854775807)"
             " UNION ALL SELECT at, used_percent, used, quota, remaining, resets_at, flags, source FROM reading"
-            " WHERE series = ? AND at >= ? ORDER BY 1",
-            (number, start, number, number, start),
+            " WHERE series = ? AND at >= ?"
+            " AND (NOT ? OR at IN (SELECT max(at) FROM reading WHERE series = ? AND at >= ? GROUP BY at / 3600000))"
+            " ORDER BY 1",
+            (number, start, number, number, start, hourly, number, start),
         ):
             yield records.decode_reading(columns, row)
 
