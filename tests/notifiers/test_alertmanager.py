@@ -146,7 +146,7 @@ def test_a_mistake_in_the_settings_is_said(changes, problem):
     assert problem in str(error.value)
 
 
-def post(answers, alerts, how=None):
+def post(answers, alerts, how=None, muting=()):
     """What comes of a post whose requests meet these answers, and how many alerts each request held."""
     sizes, left = [], list(answers)
 
@@ -157,7 +157,7 @@ def post(answers, alerts, how=None):
             raise answer
         return answer
 
-    return post_alerts("http://am:9093", alerts, settings(**how or {}), send), sizes
+    return post_alerts("http://am:9093", alerts, settings(**how or {}), send, muting=muting), sizes
 
 
 @pytest.mark.parametrize(
@@ -184,6 +184,16 @@ def test_the_alert_that_is_refused_is_found_and_the_others_count(message, answer
     assert result.outcome.delivered is True
     assert "refuses bad;" in result.outcome.detail
     assert sizes == [3, 1, 1, 1]
+
+
+def test_what_mutes_others_is_posted_before_all_and_the_last_answer_counts(message, answered):
+    alerts = [alert(message, {"severity": severity}) for severity in (Severity.WARNING, Severity.CRITICAL)]
+    result, sizes = post([answered(503), answered(200)], alerts, muting=alerts[1:])
+    assert result.outcome.delivered is True
+    assert sizes == [1, 2]
+    result, sizes = post([OfflineError("am: cannot be reached")], alerts, muting=alerts[1:])
+    assert result.outcome.delivered is False
+    assert sizes == [1]
 
 
 def test_an_alert_that_is_refused_alone_does_not_stop_the_channel(message, answered):

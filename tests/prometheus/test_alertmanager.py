@@ -107,6 +107,16 @@ def test_no_message_waits_in_the_outbox_and_a_notice_goes_elsewhere(tmp_path):
         assert all(channel == "hook" for channel, _ in world.store().outbox.finished_counts)
 
 
+def test_a_level_that_mutes_others_is_posted_before_them_until_it_is_over(tmp_path):
+    with shown(tmp_path, LADDER) as (world, cluster):
+        world.watch(32 * M, (6 * M, lambda: world.usage(97)), (15 * M, lambda: world.usage(3, START + 9 * H)))
+        posts = [[each["labels"]["severity"] for each in alerts] for _, path, alerts in cluster.posts if path == PATH]
+        first = posts.index(["critical"])
+        assert posts[:first] == [["warning"]] * first
+        assert posts[first : first + 2] == [["critical"], ["warning", "critical"]]
+        assert posts[-3:] == [["warning", "critical"]] * 3  # over
+
+
 def test_each_level_is_an_alert_until_all_is_over(tmp_path):
     with shown(tmp_path, LADDER) as (world, cluster):
         world.watch(
@@ -117,8 +127,8 @@ def test_each_level_is_an_alert_until_all_is_over(tmp_path):
         )
         kinds = [each[2:] for each in cluster.alerts()]
         order = list(dict.fromkeys(kinds))
-        assert order == [("warning", False), ("critical", False), ("critical", True), ("warning", True)]
-        assert [each["labels"]["severity"] for each in cluster.last()] == ["critical", "warning"]
+        assert order == [("warning", False), ("critical", False), ("warning", True), ("critical", True)]
+        assert [each["labels"]["severity"] for each in cluster.last()] == ["warning", "critical"]
         ends = {(each["startsAt"], each["endsAt"]) for each in cluster.last()}
         assert len(ends) == 1
         assert {each["annotations"]["reason"] for each in cluster.last()} == {"reset"}

@@ -16,6 +16,8 @@ import pytest
 from tests.prometheus.tools import find_free_port, needs
 from tests.receiver import receiver
 from watcher.demo.server import Server, json_reply
+from watcher.notifiers.alertmanager import Alert, Settings, post_alerts
+from watcher.system.http import send_request
 
 pytestmark = [
     pytest.mark.slow,  # kills processes, and waits for beats of 30 seconds
@@ -84,7 +86,7 @@ class Alertmanager:
             f"--config.file={self.folder}/am.yml",
             f"--storage.path={self.folder}/data",
             f"--web.listen-address=127.0.0.1:{self.web}",
-            f"--cluster.listen-address=127.0.0.1:{self.gossip}",
+            f"--cluster.listen-address={f'127.0.0.1:{self.gossip}' if self.gossip else ''}",
             "--cluster.peer-timeout=1s",
             "--cluster.settle-timeout=5s",
             *(f"--cluster.peer=127.0.0.1:{port}" for port in self.peers),
@@ -94,7 +96,7 @@ class Alertmanager:
 
     def is_ready(self):
         with suppress(OSError):
-            return self.get("status")["cluster"]["status"] == "ready"
+            return self.get("status")["cluster"]["status"] in ("ready", "disabled")
         return False
 
     def end(self):
@@ -318,6 +320,33 @@ def test_two_machines_on_one_account_are_one_alert_that_is_resolved_once(team):
     two.process.send_signal(signal.SIGCONT)  # awake: it beats, and does not know yet
     time.sleep(BEAT_S + 5)
     team.expect(FIRED, RESOLVED_WARNING)
+
+
+@pytest.mark.proof  # a minute
+def test_an_alertmanager_that_has_just_restarted_notifies_of_no_muted_level(tmp_path):
+    """In one post with the level that mutes it, it notifies of one in five."""
+    with receiver() as hook:
+        for number in range(20):
+            hook.taken.clear()
+            alone = Alertmanager(tmp_path / f"am-{number}", hook.url, (find_free_port(), None), [])
+            shared = {"alertname": "session", "provider": "claude", "window": "five_hour"}
+            alerts = [
+                Alert(
+                    labels={**shared, "account": account, "severity": severity},
+                    annotations={},
+                    starts_at=now() - 60 * M,
+                    ends_at=now() + 60 * M,
+                )
+                for account in "abc"
+                for severity in ("warning", "critical")
+            ]
+            settings = Settings(urls=(alone.url,))
+            result = post_alerts(alone.url, alerts, settings, send_request, muting=alerts[1::2])
+            assert result.outcome.delivered
+            until(lambda: len(hook.taken) == 3, "one notification for each account")
+            alone.end()
+            severities = [each["labels"]["severity"] for body in hook.taken for each in json.loads(body)["alerts"]]
+            assert severities == ["critical"] * 3
 
 
 @pytest.mark.proof  # minutes

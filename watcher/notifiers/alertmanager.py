@@ -6,6 +6,7 @@ matter. Permanent: 3xx and 4xx but 408, 409, 425 and 429; 400, 413 and 422 only 
 """
 
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -30,6 +31,9 @@ RESET_MARGIN = timedelta(minutes=2)
 """The time after a reset in which the next poll shows whether the alert still fires."""
 MISSED_BEATS = 4
 """An alert ends by itself after so many posts that did not come, but never before its window's reset."""
+INHIBITION_S = 0.2
+"""So long after a post each alert in it mutes others. An Alertmanager that has restarted notifies at once of an alert
+that began before; of a warning and a critical one in the same post, it notifies of both one time in five."""
 
 _LABEL_PATTERN = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _REFUSED_STATUSES = frozenset({400, 413, 422})
@@ -205,13 +209,18 @@ def build_request(url: str, alerts: Sequence[Alert], settings: Settings) -> Requ
     return Request(method="POST", url=address, headers=headers, body=body, status_decides=True)
 
 
-def post_alerts(url: str, alerts: Sequence[Alert], settings: Settings, send: base.Send) -> PostResult:
+def post_alerts(
+    url: str, alerts: Sequence[Alert], settings: Settings, send: base.Send, *, muting: Sequence[Alert] = ()
+) -> PostResult:
     """Post to one Alertmanager. Never raises.
 
     It takes the good alerts of a post that it answers with 400, and does not say which one it refuses: each is posted
-    alone then.
+    alone then. `muting` are those of the alerts that mute others there: they are posted before.
     """
     try:
+        if muting:
+            send(build_request(url, muting, settings))
+            threading.Event().wait(INHIBITION_S)
         response = send(build_request(url, alerts, settings))
         if response.status not in _REFUSED_STATUSES:
             return PostResult(outcome=interpret_answer(response))

@@ -5,9 +5,10 @@ another route) is posted as its end, also after a restart. An Alertmanager forge
 learns them with the next beat.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct, structs
@@ -73,6 +74,13 @@ class ShownAlert(Struct, frozen=True, kw_only=True):
     lasts_until: datetime  # when it ends at an Alertmanager that never hears of its end
 
 
+class Post(NamedTuple):
+    """What goes to each Alertmanager."""
+
+    alerts: list[Alert]
+    muting: list[Alert]  # those of them that mute others
+
+
 class Mirror(Struct, kw_only=True):
     """What one channel remembers."""
 
@@ -112,7 +120,7 @@ class AlertmanagerMirrors:
         fact = store.facts.load(ALERTMANAGER_FACT)
         self._mirrors = _decode_mirrors(fact[0] if fact is not None else "{}")
         self._posted: dict[str, list[tuple[Identity, datetime, bool]]] = {}  # channel -> what was shown last
-        self._latest: dict[str, list[Alert]] = {}  # channel -> what was posted last
+        self._latest: dict[str, Post] = {}  # channel -> what was posted last
         self._in_flight: set[tuple[str, str]] = set()  # channel and address
         self._overtaken: set[tuple[str, str]] = set()  # likewise: something changed while a post was in flight
         self._refused: dict[tuple[str, str], set[Identity]] = {}  # alerts that are not posted there again
@@ -180,13 +188,11 @@ class AlertmanagerMirrors:
             if not self._one_shot:
                 self._scheduler.schedule_after(beat, settings.resend_every, partial(self._update_channel, channel))
             certain = {identity for identity, each in firing.items() if each.is_certain}
-            alerts = [each.alert for each in mirror.alerts if each.is_over or each.alert.identity in certain]
-            # An Alertmanager that has restarted notifies at once of the first alert of a group: what mutes others comes
-            # before them.
-            alerts.sort(key=lambda alert: -Severity(alert.labels["severity"]).rank)
-            self._latest[channel.name] = alerts
+            shown = [each for each in mirror.alerts if each.is_over or each.alert.identity in certain]
+            post = Post(alerts=[each.alert for each in shown], muting=list_muting_alerts(shown))
+            self._latest[channel.name] = post
             for url in settings.urls:
-                self._post(channel, url, alerts)
+                self._post(channel, url, post)
 
     def _merge(self, mirror: Mirror, firing: Mapping[Identity, FiringAlert], now: datetime) -> list[ShownAlert]:
         """What is shown from now on: what fires, and what ended lately, or is not known everywhere to have ended."""
@@ -222,18 +228,19 @@ class AlertmanagerMirrors:
 
     # --- posts and their answers ------------------------------------------------------------------------------------
 
-    def _post(self, channel: Channel, url: str, alerts: list[Alert]) -> None:
+    def _post(self, channel: Channel, url: str, post: Post) -> None:
         key, settings, send = (channel.name, url), channel.settings, self._environment.send
         if key in self._in_flight:
             self._overtaken.add(key)
             return
         self._overtaken.discard(key)
-        alerts = [each for each in alerts if each.identity not in self._refused.get(key, ())]
+        refused = self._refused.get(key, ())
+        alerts, muting = ([each for each in part if each.identity not in refused] for part in post)
         if not alerts:
             return
         self._in_flight.add(key)
         self._work_queue.run_in_thread(
-            lambda: post_alerts(url, alerts, settings, send), partial(self._on_posted, channel, url)
+            lambda: post_alerts(url, alerts, settings, send, muting=muting), partial(self._on_posted, channel, url)
         )
 
     def _on_posted(self, channel: Channel, url: str, result: PostResult) -> None:
@@ -378,6 +385,19 @@ def list_reached_levels(rule: Rule, alert: AlertState) -> list[tuple[AlertEvent,
     reached = [(AlertEvent.FIRING, first)]
     reached += [(AlertEvent.ESCALATED, severity) for severity in later if severity.rank > first.rank]
     return [(event, severity) for event, severity in reached if event in rule.on]
+
+
+def list_muting_alerts(shown: Iterable[ShownAlert]) -> list[Alert]:
+    """The highest level of each alert that fires with several."""
+    levels: dict[tuple[str, Series], list[Alert]] = {}
+    for each in shown:
+        if not each.is_over:
+            levels.setdefault((each.rule, each.series), []).append(each.alert)
+    return [max(each, key=_get_rank) for each in levels.values() if len(each) > 1]
+
+
+def _get_rank(alert: Alert) -> int:
+    return Severity(alert.labels["severity"]).rank
 
 
 def has_turned_over(state: SeriesState, now: datetime) -> bool:
