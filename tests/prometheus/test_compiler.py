@@ -98,6 +98,9 @@ CASES = {
     "a kind": (rule("*.session > 80%"), [50, 81, 60]),
     "age": (rule("claude.age > 12m"), [50, "fail", "fail", "fail", "fail", 60]),
     "up": (rule("not claude.up"), [50, "fail", "fail", 50]),
+    "an account whose first poll failed": (rule("not claude.up"), ["fail", "fail", 50, "fail", 50]),
+    "the age of an account that was never read": (rule("claude.age > 7m"), ["fail", "fail", "fail", 50]),
+    "for, in a rule about silence": (rule("not claude.up", **{"for": "10m"}), [50, *["fail"] * 4, 50]),
     "active in UTC": (rule("claude.five_hour > 80%", active="09:12-10:00", tz="UTC"), [85, 85, 85, 85, 60]),
 }
 

@@ -167,23 +167,31 @@ class _RuleCompiler:
             return f"max by ({self._id}) ({condition})"
         read = f"ai_usage_window_read_timestamp_seconds{matchers}"
         freshest = f"{read} == on (provider, account, window) group_left () max by (provider, account, window) ({read})"
+        if self._is_about_silence:
+            freshest = f"({freshest}) or ({_count_episodes(matchers)} unless on (provider, account, window) {read})"
         return f"max by ({self._id}) (({condition}) and ({freshest}))"
+
+    def _get_observed_at(self, matchers: str) -> str:
+        """The instant of the last reading; for a rule about silence, which needs none, now."""
+        if self._is_about_silence:
+            return f"max by ({self._id}) ({_count_episodes(matchers)} * 0 + time())"
+        return f"max by ({self._id}) (ai_usage_window_read_timestamp_seconds{matchers})"
 
     def _compile_latch(self, index: int) -> Iterator[dict[str, object]]:
         rule, level = self._rule, self._rule.levels[index]
         severity, on = level.severity.value, f"on ({self._id})"
         labels = {"rule": rule.name, "severity": severity}
         matchers = format_matchers(rule.subject)
-        read = f"max by ({self._id}) (ai_usage_window_read_timestamp_seconds{matchers})"
+        observed = self._get_observed_at(matchers)
         latch = self._remember("ai_usage:rule_latch", severity)
         when = self._reduce(self._compile_condition(level.when, clearing=False), matchers)
-        fires = f"{read} and {on} ({when})"
+        fires = f"{observed} and {on} ({when})"
         if rule.pending_for:
             yield from self._compile_timer(index, when)
             held = f"max by ({self._id}) ({self._select('ai_usage:rule_held_seconds', severity)})"
             fires = f"{fires} and {on} ({held} >= {_format_number(rule.pending_for.total_seconds())})"
         if rule.active is not None and rule.active.tz == "UTC":
-            fires = f"{_filter_active(rule.active, read)} and {on} ({fires})"
+            fires = f"{_filter_active(rule.active, observed)} and {on} ({fires})"
         others = [each.severity.value for each in rule.levels if each.severity != level.severity]
         higher = [each.severity.value for each in rule.levels[index + 1 :]]
         if AlertEvent.ESCALATED not in rule.on and others:
@@ -199,10 +207,10 @@ class _RuleCompiler:
         branches = [
             fires,
             f"(({latch}) > 0 and {on} ({cleared})) * 0",
-            f"{read} and {on} ({latch} > 0)",
+            f"{observed} and {on} ({latch} > 0)",
             f"{latch} > time() - {KEEP_UNKNOWN_S}",
         ]
-        episodes = f"max by ({self._id}) (ai_usage_window_episodes_total{matchers})"
+        episodes = f"max by ({self._id}) ({_count_episodes(matchers)})"
         began = self._remember("ai_usage:rule_episode", severity)
         resolves_on_reset = compile_rule(rule).resolves_on_reset
         if resolves_on_reset:
@@ -221,13 +229,13 @@ class _RuleCompiler:
         rule, level = self._rule, self._rule.levels[index]
         severity, on, matchers = level.severity.value, f"on ({self._id})", format_matchers(rule.subject)
         labels = {"rule": rule.name, "severity": severity}
-        read = f"max by ({self._id}) (ai_usage_window_read_timestamp_seconds{matchers})"
+        observed = self._get_observed_at(matchers)
         held = f"max by ({self._id}) ({self._select('ai_usage:rule_held_seconds', severity)})"
         seen = f"max by ({self._id}) ({self._select('ai_usage:rule_seen_timestamp_seconds', severity)})"
         unmet = self._reduce(self._compile_condition(level.when, clearing=False, wanted=False), matchers)
         longest = "3 * max by (provider, account) (ai_usage_account_poll_interval_seconds)"
-        step = f"({read} - {on} {seen}) <= on (provider, account) group_left () ({longest})"
-        turned = f"max by ({self._id}) (changes(ai_usage_window_episodes_total{matchers}[2m]) > 0)"
+        step = f"({observed} - {on} {seen}) <= on (provider, account) group_left () ({longest})"
+        turned = f"max by ({self._id}) (changes({_count_episodes(matchers)}[2m]) > 0)"
         yield {
             "record": "ai_usage:rule_held_seconds",
             "expr": _join_branches(
@@ -242,7 +250,8 @@ class _RuleCompiler:
             ),
             "labels": labels,
         }
-        yield {"record": "ai_usage:rule_seen_timestamp_seconds", "expr": f"{read} and {on} ({when})", "labels": labels}
+        seen_at = f"{observed} and {on} ({when})"
+        yield {"record": "ai_usage:rule_seen_timestamp_seconds", "expr": seen_at, "labels": labels}
 
     def _make_alert(self, index: int) -> dict[str, object]:
         rule, level = self._rule, self._rule.levels[index]
@@ -342,8 +351,7 @@ class _RuleCompiler:
     def _compare_boolean(self, reference: FieldReference, *, expected: bool) -> str:
         if reference.field != "up":
             raise RefusedError(f"`{reference.field}` is not exported", text=str(reference))
-        base = f"ai_usage_window_read_timestamp_seconds{format_matchers(reference.selector)}"
-        join = "on (provider, account, instance, job)"
+        base, join = _count_episodes(format_matchers(reference.selector)), "on (provider, account, instance, job)"
         return f"{base} and {join} (ai_usage_account_up == {1 if expected else 0})"
 
     def _constant(self, expression: Expression) -> float | None:
@@ -431,6 +439,11 @@ def format_matchers(selector: Selector, further: str = "") -> str:
         matchers.append(f"window={json.dumps(selector.window)}")
     matchers += [further] if further else []
     return f"{{{', '.join(matchers)}}}" if matchers else ""
+
+
+def _count_episodes(matchers: str) -> str:
+    """The metric that every known window has, also one that was never read."""
+    return f"ai_usage_window_episodes_total{matchers}"
 
 
 def _compare_numbers(measured: str, operator: str, limit: float, tolerance: float) -> str:
