@@ -1,8 +1,9 @@
 """A whole company on one Prometheus: thousands of watchers push each minute, and the default rules run over all.
 
-`python -m benchmarks fleet [WATCHERS] [MINUTES]`. Needs Debian's `prometheus`. Each watcher has one account with one
-window; its samples are encoded once, as a watcher does, and sent with the moment of the push. Printed: refused pushes,
-memory and CPU of Prometheus, the time of one evaluation, and the time from a crossing to the alert.
+`python -m benchmarks fleet [WATCHERS] [MINUTES]`. Needs Debian's `prometheus` and `prometheus-alertmanager`. Each
+watcher has one account with one window; its samples are encoded as a watcher does, and sent with the moment of the
+push. Printed: refused pushes, memory and CPU of Prometheus, the time of one evaluation, and the time from a crossing to
+the webhook behind Alertmanager, which has the route of `contrib/prometheus`.
 """
 
 import http.client
@@ -14,10 +15,12 @@ import sys
 import tempfile
 import threading
 import urllib.request
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from tests.prometheus.tools import find_free_port
+from tests.receiver import receiver
 from watcher.core.rules.loader import parse_rules
 from watcher.prometheus.compiler import CompileOptions, compile_rules, format_rule_file
 from watcher.prometheus.metrics import Sample, encode_remote_write
@@ -31,22 +34,44 @@ CROSSED = "watcher-0"
 def main() -> None:
     """Print the figures."""
     watchers, minutes = (int(word) for word in (*sys.argv[1:], "5000", "3")[:2]) if len(sys.argv) > 1 else (5000, 3)
-    with tempfile.TemporaryDirectory() as folder:
-        port = find_free_port()
-        program = _start_prometheus(Path(folder), port)
+    port, alertmanager_port = find_free_port(), find_free_port()
+    with tempfile.TemporaryDirectory() as folder, receiver() as webhook:
+        programs = [_start_alertmanager(Path(folder), alertmanager_port, f"{webhook.url}/hook")]
         try:
+            programs.append(_start_prometheus(Path(folder), port, alertmanager_port))
+            _wait_until_ready(alertmanager_port)
             _wait_until_ready(port)
-            _measure(program.pid, port, watchers, minutes)
+            _measure(programs[1].pid, port, watchers, minutes, webhook.taken)
         finally:
-            program.terminate()
-            program.wait(30)
+            for program in programs:
+                program.terminate()
+                program.wait(30)
 
 
-def _start_prometheus(folder: Path, port: int) -> "subprocess.Popen[bytes]":
+def _start_alertmanager(folder: Path, port: int, url: str) -> "subprocess.Popen[bytes]":
+    """With the shipped route: a new group waits 30 s for further alerts, as is the default."""
+    text = (ROOT / "contrib" / "prometheus" / "alertmanager.yml").read_text("utf-8")
+    (folder / "am.yml").write_text(text.replace("http://127.0.0.1:9095/hook", url), "utf-8")
+    command = [
+        shutil.which("prometheus-alertmanager") or sys.exit("install the package `prometheus-alertmanager`"),
+        f"--config.file={folder}/am.yml",
+        f"--storage.path={folder}/am",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+    ]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _start_prometheus(folder: Path, port: int, alertmanager_port: int) -> "subprocess.Popen[bytes]":
     text = (ROOT / "rules" / "default.toml").read_text("utf-8")
     compiled, _ = compile_rules(parse_rules(text, "rules/default.toml"), CompileOptions(), lambda _path: text)
     (folder / "rules.yml").write_text(format_rule_file(compiled, CompileOptions()), "utf-8")
-    (folder / "p.yml").write_text(f"global: {{evaluation_interval: 1m}}\nrule_files: [{folder}/rules.yml]\n", "utf-8")
+    config = {
+        "global": {"evaluation_interval": "1m"},
+        "rule_files": [f"{folder}/rules.yml"],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager_port}"]}]}]},
+    }
+    (folder / "p.yml").write_text(json.dumps(config), "utf-8")  # JSON is YAML
     command = [
         shutil.which("prometheus") or sys.exit("install the package `prometheus`"),
         f"--config.file={folder}/p.yml",
@@ -67,9 +92,17 @@ def _wait_until_ready(port: int) -> None:
             return
 
 
-def _measure(pid: int, port: int, watchers: int, minutes: int) -> None:
+def _measure(pid: int, port: int, watchers: int, minutes: int, notifications: Sequence[bytes]) -> None:
     names = [f"watcher-{number}" for number in range(watchers)]
-    refused, crossed_at, alert_at = 0, None, None
+    refused, crossed_at, alert_at, notified_at = 0, None, None, None
+
+    def look() -> None:
+        nonlocal alert_at, notified_at
+        if crossed_at is not None and alert_at is None and _is_alerting(port):
+            alert_at = monotonic_s()
+        if notified_at is None and any(CROSSED.encode() in body for body in notifications):
+            notified_at = monotonic_s()
+
     cpu_before = _read_cpu_s(pid)
     for minute in range(minutes):
         began = monotonic_s()
@@ -79,13 +112,12 @@ def _measure(pid: int, port: int, watchers: int, minutes: int) -> None:
         refused += _push_all(port, names, used)
         pushed_s = monotonic_s() - began
         while monotonic_s() - began < 60:
-            if crossed_at is not None and alert_at is None and _is_alerting(port):
-                alert_at = monotonic_s()
+            look()
             threading.Event().wait(1)
         print(f"minute {minute + 1}: {watchers} pushes in {pushed_s:.1f} s, {refused} refused so far")
-    deadline = monotonic_s() + 120
-    while alert_at is None and monotonic_s() < deadline:
-        alert_at = monotonic_s() if _is_alerting(port) else None
+    deadline = monotonic_s() + 180
+    while notified_at is None and monotonic_s() < deadline:
+        look()
         threading.Event().wait(1)
     groups = _get(port, "/api/v1/rules")["groups"]
     series = _get(port, "/api/v1/status/tsdb")["headStats"]["numSeries"]
@@ -94,10 +126,9 @@ def _measure(pid: int, port: int, watchers: int, minutes: int) -> None:
     print(f"memory of Prometheus             {_read_memory_mb(pid):.0f} MB")
     print(f"CPU of Prometheus                {(_read_cpu_s(pid) - cpu_before) / minutes:.1f} s a minute")
     print(f"one evaluation of the rules      {sum(each['evaluationTime'] for each in groups):.2f} s")
-    if alert_at is None or crossed_at is None:
-        print("from the crossing to the alert   none came")
-    else:
-        print(f"from the crossing to the alert   {alert_at - crossed_at:.0f} s; evaluated once a minute")
+    for what, at in (("alert", alert_at), ("webhook", notified_at)):
+        after = "none came" if at is None or crossed_at is None else f"{at - crossed_at:.0f} s"
+        print(f"from the crossing to the {what:8}{after}")
 
 
 def _make_samples(name: str, used: float, now: datetime) -> list[Sample]:
