@@ -51,7 +51,8 @@ def find_token(
         try:
             found = _find_in_place(host_info, kind, rest, search, opencode_file)
         except NotSignedInError as error:
-            problem = problem or error
+            if kind != "opencode":  # that file is reported by the built-in providers, not by each of the catalogue
+                problem = problem or error
             continue
         if found is not None and found.token.strip():
             return found._replace(token=found.token.strip())
