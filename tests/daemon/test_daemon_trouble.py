@@ -144,3 +144,14 @@ def test_a_quiet_day_leaves_no_line(world):
     world.usage(50, START + 30 * H)
     watch(world, D)
     assert world.log.lines == []
+
+
+@pytest.mark.parametrize("kind", ["webhook", "slack", "ntfy"])
+def test_a_check_ends_where_the_secret_of_a_channel_is_not_available(tmp_path, kind):
+    key = "topic" if kind == "ntfy" else "url"
+    with made(tmp_path, f'[channels.hook]\ntype = "{kind}"\n{key} = "file:~/none"\n{SESSION}', 90) as world:
+        world.check()
+        assert world.machine.now() < START + M
+        (waiting,) = world.store().outbox.load()
+        assert waiting.state == "queued"
+    assert not [line for line in world.log.lines if "CRASH" in line]

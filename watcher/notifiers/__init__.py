@@ -22,7 +22,8 @@ NOTIFIERS: dict[str, Notifier] = {module.NOTIFIER.type: module.NOTIFIER for modu
 
 def is_read_elsewhere(channel: Channel) -> bool:
     """Whether people read it on other machines, perhaps beside messages of others: a chat, a phone, a mailbox."""
-    is_for_programs = channel.type == "webhook" and not channel.settings.json
+    # without settings while a secret is not available
+    is_for_programs = channel.type == "webhook" and not getattr(channel.settings, "json", None)
     return channel.type not in {"desktop", "command"} and not is_for_programs
 
 
