@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -121,7 +122,7 @@ def test_a_locked_rollback_database_gives_what_was_committed(tmp_path, monkeypat
 def test_copies_are_private_and_do_not_stay(tmp_path, monkeypatch):
     place = tmp_path / "tmp"
     place.mkdir()
-    monkeypatch.setattr(foreign_databases.tempfile, "tempdir", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
     monkeypatch.setattr(foreign_databases, "LOCK_TIMEOUT_S", 0.05)
     seen = []
     copy = foreign_databases._copy_database

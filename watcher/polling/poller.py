@@ -268,7 +268,8 @@ class Poller:
         first = min(due, key=lambda plan: plan.at or now) if due else next(iter(plans), no_login)
         at = max(first.at or now + LOGIN_SEARCH_EVERY, now + timedelta(seconds=1))
         self._scheduler.schedule_at(_job_name(provider), at, lambda: self.start_cycle(provider))
-        self._store.run_transaction(lambda: self._store.polls.save_next_poll(provider, at, first.reason), now=now)
+        if logins or self._list_accounts(provider):  # a provider without either shows nowhere
+            self._store.run_transaction(lambda: self._store.polls.save_next_poll(provider, at, first.reason), now=now)
         checks = [plan.recheck_at for plan in due if plan.recheck_at is not None and plan.recheck_at < at]
         news_at = self._news_at.get(provider)
         if news_at is not None:

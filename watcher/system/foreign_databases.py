@@ -6,9 +6,7 @@ date; `immutable` ignores the log. So the file's header and neighbours decide ho
 that, a private copy is read.
 """
 
-import shutil
 import sqlite3  # noqa: TID251 - other programs' databases are opened here
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,6 +82,8 @@ def _read_in_place(path: Path, query: DatabaseQuery) -> list[tuple[object, ...]]
 
 def _read_copy(path: Path, query: DatabaseQuery) -> list[tuple[object, ...]]:
     """The rows, from a temporary copy in a private folder."""
+    import tempfile  # noqa: PLC0415 - with `shutil` and its decompressors, 0.5 MB, and rarely needed
+
     if path.stat().st_size > MAX_COPY_BYTES:
         raise TimedOutError(f"{path} is locked by another program and too large to copy; it is read again later")
     with tempfile.TemporaryDirectory(prefix="ai-usage-watcher-") as folder:
@@ -101,6 +101,8 @@ def _read_copy(path: Path, query: DatabaseQuery) -> list[tuple[object, ...]]:
 
 
 def _copy_database(path: Path, copy: Path) -> None:
+    import shutil  # noqa: PLC0415 - likewise
+
     shutil.copyfile(path, copy)
     for suffix in (*SIDECAR_SUFFIXES, "-shm"):
         _sidecar_path(copy, suffix).unlink(missing_ok=True)

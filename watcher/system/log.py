@@ -16,9 +16,6 @@ from watcher.errors import StoreError
 from watcher.system.files import open_private_file
 from watcher.system.lazy_imports import suppress_imports
 
-with suppress_imports(stubbed=("asyncio",)):
-    from loguru import logger
-
 if TYPE_CHECKING:
     from loguru import Record
 
@@ -48,6 +45,11 @@ class FileLog(Log):
     """The daemon's log: `watcher.log`, 4 files of 1 MB at most, and standard error where there is one."""
 
     def __init__(self, state_dir: Path, redactor: Redactor, *, json_lines: bool = False, verbose: bool = False) -> None:
+        with suppress_imports(stubbed=("asyncio",)):
+            from loguru import logger  # noqa: PLC0415 - a tenth of the start of `check`, which has no log
+
+        self._loguru = logger
+
         def clean(record: "Record") -> None:
             record["message"] = redactor(_join_lines(record["message"]))
 
@@ -75,19 +77,19 @@ class FileLog(Log):
 
     def debug(self, message: str) -> None:
         """Only with `--verbose`."""
-        logger.debug("{}", message)
+        self._loguru.debug("{}", message)
 
     def info(self, message: str) -> None:
         """What the user may want to know."""
-        logger.info("{}", message)
+        self._loguru.info("{}", message)
 
     def warning(self, message: str) -> None:
         """What the user should know."""
-        logger.warning("{}", message)
+        self._loguru.warning("{}", message)
 
     def report_error(self, context: str, error: BaseException) -> None:
         """An unexpected exception, with the frames that led to it."""
-        logger.error("{}: {}", context, _format_traceback(error))
+        self._loguru.error("{}: {}", context, _format_traceback(error))
 
 
 def _format_json_line(record: "Record") -> str:

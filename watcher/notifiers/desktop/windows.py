@@ -9,7 +9,6 @@ Linux inside Windows (WSL) starts the same program. There, only the variables th
 
 import base64
 import hashlib
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -89,6 +88,8 @@ def is_wsl(env: Mapping[str, str]) -> bool:
 
 def find_wsl_powershell(env: Mapping[str, str]) -> str | None:
     """Windows PowerShell, as a program that WSL can start; None if it is not there."""
+    import shutil  # noqa: PLC0415 - with its decompressors, 0.5 MB, and only here
+
     usual = WSL_POWERSHELL if Path(WSL_POWERSHELL).exists() else None
     return shutil.which("powershell.exe", path=env.get("PATH")) or usual
 
