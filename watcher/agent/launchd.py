@@ -8,17 +8,7 @@ import plistlib
 import re
 from pathlib import Path
 
-from watcher.agent import (
-    ItemState,
-    LoginItem,
-    MakeFolder,
-    RemovePath,
-    Run,
-    RunProgram,
-    Step,
-    WaitUntilGone,
-    WriteFile,
-)
+from watcher import agent
 from watcher.core.model import Command
 
 NAME = "launchd"
@@ -28,12 +18,12 @@ _STATE_LINE = re.compile(r"^\s*state = (.+?)\s*$", re.MULTILINE)
 _PID_LINE = re.compile(r"^\s*pid = (\d+)\s*$", re.MULTILINE)
 
 
-def get_path(item: LoginItem) -> Path:
+def get_path(item: agent.LoginItem) -> Path:
     """Where launchd looks for a user's agents; the file has the label's name."""
     return item.home / "Library" / "LaunchAgents" / f"{LABEL}.plist"
 
 
-def render(item: LoginItem) -> bytes:
+def render(item: agent.LoginItem) -> bytes:
     """The property list, as XML."""
     log = str(_get_log_path(item))
     return plistlib.dumps({
@@ -50,63 +40,63 @@ def render(item: LoginItem) -> bytes:
     })  # fmt: skip
 
 
-def plan_install(item: LoginItem) -> list[Step]:
+def plan_install(item: agent.LoginItem) -> list[agent.Step]:
     """Removes an older job first: a job keeps the file that it was loaded with."""
     domain, hint = _get_domain(item), "log in at the Mac's own screen and try again"
     return [
-        MakeFolder(_get_log_path(item).parent),
+        agent.MakeFolder(_get_log_path(item).parent),
         *_plan_unload(item),
-        WriteFile(get_path(item), render(item)),
-        RunProgram(("launchctl", "enable", f"{domain}/{LABEL}"), may_fail=True),  # undoes an earlier `disable`
-        RunProgram(("launchctl", "bootstrap", domain, str(get_path(item))), max_attempts=2, hint=hint),
+        agent.WriteFile(get_path(item), render(item)),
+        agent.RunProgram(("launchctl", "enable", f"{domain}/{LABEL}"), may_fail=True),  # undoes an earlier `disable`
+        agent.RunProgram(("launchctl", "bootstrap", domain, str(get_path(item))), max_attempts=2, hint=hint),
     ]
 
 
-def plan_uninstall(item: LoginItem) -> list[Step]:
+def plan_uninstall(item: agent.LoginItem) -> list[agent.Step]:
     """Removes the job, its file and its log."""
     return [
         *_plan_unload(item),
-        RemovePath(get_path(item)),
-        RemovePath(_get_log_path(item)),
-        RemovePath(_get_log_path(item).parent),
+        agent.RemovePath(get_path(item)),
+        agent.RemovePath(_get_log_path(item)),
+        agent.RemovePath(_get_log_path(item).parent),
     ]
 
 
-def get_state(item: LoginItem, run: Run) -> ItemState:
+def get_state(item: agent.LoginItem, run: agent.Run) -> agent.ItemState:
     """The job's state in launchd."""
     file = get_path(item)
     is_installed = file.is_file()
     result = run(Command(argv=("launchctl", "print", f"{_get_domain(item)}/{LABEL}"), env=item.session_env))
     current = is_installed and file.read_bytes() == render(item)
     if result.exit_code != 0:
-        return ItemState(installed=is_installed, current=current, running=False, detail="not loaded")
+        return agent.ItemState(installed=is_installed, current=current, running=False, detail="not loaded")
     status, pid = _STATE_LINE.search(result.stdout), _PID_LINE.search(result.stdout)
     word = status.group(1) if status else "loaded"
     detail = f"{word}, pid {pid.group(1)}" if pid else word
-    return ItemState(installed=is_installed, current=current, running=word == "running", detail=detail)
+    return agent.ItemState(installed=is_installed, current=current, running=word == "running", detail=detail)
 
 
-def describe_logs(item: LoginItem) -> str:
+def describe_logs(item: agent.LoginItem) -> str:
     """The daemon's own log, and its output at start."""
     return f"{item.state_dir / 'watcher.log'}\n{_get_log_path(item)} (output at start)"
 
 
-def describe_next_steps(_item: LoginItem) -> str:
+def describe_next_steps(_item: agent.LoginItem) -> str:
     """Nothing."""
     return ""
 
 
-def _plan_unload(item: LoginItem) -> list[Step]:
+def _plan_unload(item: agent.LoginItem) -> list[agent.Step]:
     job = f"{_get_domain(item)}/{LABEL}"
     return [
-        RunProgram(("launchctl", "bootout", job), may_fail=True),
-        WaitUntilGone(("launchctl", "print", job), hint="log out and in, then try again"),
+        agent.RunProgram(("launchctl", "bootout", job), may_fail=True),
+        agent.WaitUntilGone(("launchctl", "print", job), hint="log out and in, then try again"),
     ]
 
 
-def _get_domain(item: LoginItem) -> str:
+def _get_domain(item: agent.LoginItem) -> str:
     return f"gui/{item.user_id}"
 
 
-def _get_log_path(item: LoginItem) -> Path:
+def _get_log_path(item: agent.LoginItem) -> Path:
     return item.home / "Library" / "Logs" / "ai-usage-watcher" / "agent.log"

@@ -37,15 +37,8 @@ from watcher.core.engine.transitions import Decision
 from watcher.core.formatting import format_duration, format_percent
 from watcher.core.model import AlertEvent, Delivery, DeliveryState, Series, Severity, Transition
 from watcher.core.routing.planner import Suppression
-from watcher.core.rules import loader
+from watcher.core.rules import diagnostics, loader
 from watcher.core.rules.advice import find_advice
-from watcher.core.rules.diagnostics import (
-    Diagnostic,
-    TomlPositions,
-    create_diagnostic,
-    format_diagnostics,
-    suggest_word,
-)
 from watcher.core.rules.rule import Rule
 from watcher.errors import ConfigError, UsageError
 from watcher.system import clock
@@ -95,7 +88,7 @@ def _load_rules_from_files(names: Sequence[str]) -> tuple[Rule, ...]:
     config_path = next((name for name in names if Path(name).name == "config.toml"), None)
     found, mistakes = loader.check_rule_files(texts, channels=_read_channel_names(), config_path=config_path)
     if mistakes or errors:
-        raise ConfigError("\n".join([*errors, *([format_diagnostics(mistakes)] if mistakes else [])]))
+        raise ConfigError("\n".join([*errors, *([diagnostics.format_diagnostics(mistakes)] if mistakes else [])]))
     return found
 
 
@@ -120,7 +113,7 @@ def _read_channel_names() -> tuple[str, ...] | None:
         found = loader.parse_toml_document(loader.decode_utf8(data, str(path)), str(path))
     except (OSError, ConfigError):
         return None
-    if isinstance(found, Diagnostic):
+    if isinstance(found, diagnostics.Diagnostic):
         return None
     channels = found[0].get("channels")
     return tuple(channels) if isinstance(channels, dict) else None
@@ -378,7 +371,7 @@ def _find_rule(all_rules: Sequence[Rule], name: str) -> Rule:
     by_name = {rule.name: rule for rule in all_rules}
     if name in by_name:
         return by_name[name]
-    hint = suggest_word(name, by_name, f"there are: {', '.join(by_name) or 'none'}")
+    hint = diagnostics.suggest_word(name, by_name, f"there are: {', '.join(by_name) or 'none'}")
     raise UsageError(f"no rule is called `{name}`; {hint}")
 
 
@@ -543,7 +536,7 @@ def _read_pack(own: Paths, pack: str, name: str | None, flags: dict[str, Any]) -
     if name is not None or any(flags.values()):
         raise UsageError("--pack copies a whole file: give no name and no other flag but --dry-run")
     if pack not in packs:
-        raise UsageError(f"there is no pack `{pack}`; {suggest_word(pack, packs)}")
+        raise UsageError(f"there is no pack `{pack}`; {diagnostics.suggest_word(pack, packs)}")
     if str(packs[pack]) in {rule.path for rule in load_effective_config().rules}:
         by = (
             f"by `use` under [rules] in {own.config_file}" if may_exist(own.config_file) else "`watcher init` writes it"
@@ -605,10 +598,10 @@ def _validate_rule(path: str, text: str) -> list[Rule]:
         if rule.name in by_name:
             first = by_name[rule.name]
             message = f"this name is taken by the rule in {first.path}, line {first.line}; rename or remove one"
-            position = TomlPositions(text).find_value(("rule", found.index(rule), "name"))
-            mistakes.append(create_diagnostic(path, text, position, message, rule=rule.name))
+            position = diagnostics.TomlPositions(text).find_value(("rule", found.index(rule), "name"))
+            mistakes.append(diagnostics.create_diagnostic(path, text, position, message, rule=rule.name))
     if mistakes:
-        raise ConfigError(f"{format_diagnostics(mistakes)}\nnothing was written")
+        raise ConfigError(f"{diagnostics.format_diagnostics(mistakes)}\nnothing was written")
     conditions = [_condition_key(rule) for rule in found]
     return [rule for rule in config.rules if _condition_key(rule) in conditions]
 
@@ -771,7 +764,7 @@ def compile_command(  # noqa: PLR0913 - its options
     options = compiler.CompileOptions(by=by, every=every, memory=memory)
     compiled, refused = compiler.compile_rules(found, options, _read_rule_text)
     if refused:
-        click.echo(format_diagnostics(refused), err=True)
+        click.echo(diagnostics.format_diagnostics(refused), err=True)
     if is_check:
         return _compare_compiled(compiled, options, readings_path, as_json=as_json, is_refused=bool(refused))
     if not compiled:

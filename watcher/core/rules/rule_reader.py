@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from watcher.core.model import AlertEvent, Severity
+from watcher.core.rules import parser
 from watcher.core.rules.ast import Literal, Selector
 from watcher.core.rules.diagnostics import (
     Diagnostic,
@@ -22,15 +23,6 @@ from watcher.core.rules.diagnostics import (
     suggest_word,
 )
 from watcher.core.rules.hysteresis import extract_threshold, find_overlap, make_default_clear
-from watcher.core.rules.parser import (
-    ExpressionError,
-    find_subject,
-    parse_clear,
-    parse_condition,
-    parse_literal,
-    parse_selector,
-    tokenize,
-)
 from watcher.core.rules.rule import Example, ExampleEntry, Level, LevelsEntry, Rule, RuleEntry
 from watcher.core.rules.template import check_template
 from watcher.core.rules.time_intervals import TimeInterval, check_time_zone, parse_active_interval
@@ -98,7 +90,7 @@ class RuleReader:
         examples = self._read_examples(entry.get("example", []))
         if not levels or self._has_errors():
             return None
-        subject = find_subject(levels[0].when)
+        subject = parser.find_subject(levels[0].when)
         self._check_example_series(subject, examples)
         if self._has_errors():
             return None
@@ -168,7 +160,7 @@ class RuleReader:
         positions, path = self.source.positions, (*self.path, *key)
         try:
             return parse()
-        except ExpressionError as error:
+        except parser.ExpressionError as error:
             span = positions.find_in_value(path, error.start, error.end)
             if level_key and self.source.positions.text[span.start : span.end] == "level":
                 level_path = (*self.path, *level_key)
@@ -202,7 +194,7 @@ class RuleReader:
             if level is None:
                 return ()  # the other levels would repeat the mistake
             levels.append(level)
-        if not any(token.text == "level" for token in tokenize(entry["when"])):
+        if not any(token.text == "level" for token in parser.tokenize(entry["when"])):
             message = "`levels` is given, but `when` does not use the word `level`: such as `*.weekly > level`"
             self._add_error(("when",), message)
             return ()
@@ -217,20 +209,20 @@ class RuleReader:
         literals = {}
         for severity in Severity:
             if severity in texts:
-                literal = self._read_value(("levels", severity.value), partial(parse_literal, texts[severity]))
+                literal = self._read_value(("levels", severity.value), partial(parser.parse_literal, texts[severity]))
                 if literal is not None:
                     literals[severity] = literal
         return literals if len(literals) == len(levels) else {}
 
     def _read_level(self, entry: dict[str, Any], severity: Severity, literal: Literal | None) -> Level | None:
         level_key = ("levels", severity.value)
-        when = self._read_value(("when",), lambda: parse_condition(entry["when"], level=literal), level_key)
+        when = self._read_value(("when",), lambda: parser.parse_condition(entry["when"], level=literal), level_key)
         if when is None:
             return None
         default_clear = make_default_clear(when)
         if "clear" not in entry:
             return Level(severity=severity, when=when, clear=default_clear)
-        clear = self._read_value(("clear",), lambda: parse_clear(entry["clear"], when, level=literal), level_key)
+        clear = self._read_value(("clear",), lambda: parser.parse_clear(entry["clear"], when, level=literal), level_key)
         if clear is None:
             return None
         overlap = find_overlap(when, clear)
@@ -340,7 +332,7 @@ class RuleReader:
         """The text of one series: provider and window, neither of them a wildcard."""
         if text is None:
             return None
-        found = self._read_value(path, lambda: parse_selector(text))
+        found = self._read_value(path, lambda: parser.parse_selector(text))
         if found is None:
             return None
         selector, field = found
@@ -385,7 +377,7 @@ class RuleReader:
     def _check_example_series(self, subject: Selector, examples: tuple[Example, ...]) -> None:
         """Reports an example of a series that the rule never matches."""
         for index, example in enumerate(examples):
-            selector, _ = parse_selector(example.series)
+            selector, _ = parser.parse_selector(example.series)
             primary = PROVIDER_WINDOWS[selector.provider].primary
             is_window = subject.window not in ("", "*") and subject.kind is None
             if (
