@@ -94,6 +94,16 @@ def test_node_s_variable_adds_to_the_system_s_certificates(authority):
     assert len(http._load_tls_context(str(authority.file), "").get_ca_certs()) == 1
 
 
+def test_the_system_s_certificates_are_trusted_and_not_those_that_this_python_brings(authority, monkeypatch, local_url):
+    bundle = http.DEFAULT_CA_BUNDLE_PATH  # as with a Python of Conda
+    own = ssl.DefaultVerifyPaths(bundle, None, "SSL_CERT_FILE", bundle, "SSL_CERT_DIR", "")
+    monkeypatch.setattr(http.ssl, "get_default_verify_paths", lambda: own)
+    monkeypatch.setattr(http, "SYSTEM_CA_FILES", ("/nowhere.pem", str(authority.file)))
+    monkeypatch.setattr(http, "_load_tls_context", http._load_tls_context.__wrapped__)
+    assert len(http._make_system_context().get_ca_certs()) == 1
+    assert send(local_url) == b'{"a": 1}'
+
+
 def test_without_certificates_of_the_system_those_of_the_library_are_trusted(monkeypatch, tmp_path):
     nowhere = ssl.DefaultVerifyPaths(None, str(tmp_path), "", "", "", "")
     monkeypatch.setattr(http.ssl, "get_default_verify_paths", lambda: nowhere)

@@ -439,12 +439,14 @@ def _make_system_context() -> ssl.SSLContext:
 
         return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     else:  # noqa: RET505 - for mypy, which follows one platform
+        # before Python's defaults: a Python of Conda or Homebrew, or one built elsewhere, has certificates of its own
+        file = next((each for each in SYSTEM_CA_FILES if Path(each).is_file()), None)
+        if file and not os.environ.get("SSL_CERT_DIR"):
+            return ssl.create_default_context(cafile=file)
         defaults = ssl.get_default_verify_paths()
         if defaults.cafile or (defaults.capath and any(Path(defaults.capath).iterdir())):
             return ssl.create_default_context()
-        # this Python was built for another distribution, or the system has no certificates at all
-        file = next((each for each in SYSTEM_CA_FILES if Path(each).is_file()), DEFAULT_CA_BUNDLE_PATH)
-        return ssl.create_default_context(cafile=file)
+        return ssl.create_default_context(cafile=file or DEFAULT_CA_BUNDLE_PATH)
 
 
 def _add_certificates(context: ssl.SSLContext, path: str) -> ssl.SSLContext:
