@@ -311,6 +311,20 @@ def test_it_removes_the_login_item_alone_and_says_what_stays(person: Person) -> 
     assert "pip uninstall ai-usage-watcher" in done.stdout
 
 
+def test_the_plugin_of_a_menu_bar_goes_with_the_login_item_and_another_file_stays(person: Person) -> None:
+    argos = person.home / ".config" / "argos"
+    argos.mkdir(parents=True)
+    plugin = argos / "usage.1m.sh"
+    assert person("--menu-bar", "--no-login-item", command="init").returncode == 0
+    assert plugin.exists()
+    done = person("--yes", command="uninstall")
+    assert f"  plugin      {plugin}\nRemoved.\n" in done.stdout
+    assert not plugin.exists()
+    plugin.write_text("#!/bin/sh\n")
+    assert "Nothing to remove" in person("--yes", command="uninstall").stdout
+    assert plugin.exists()
+
+
 def test_a_purge_removes_every_file_that_the_program_wrote(person: Person) -> None:
     life(person)
     assert person("--purge", "--yes", command="uninstall").returncode == 0
