@@ -24,18 +24,23 @@ NOON = "12:20"  # Claude's session is at 83 %, and fires
 Ran = subprocess.CompletedProcess[str]
 
 
+def _apply_time_zone() -> None:
+    if sys.platform != "win32":
+        time.tzset()
+
+
 def run_command(*words: str, env: dict[str, str], stdin: bytes = b"") -> Ran:
     """`python -m watcher` in this process, with that environment and no terminal."""
     encoding = env.get("PYTHONIOENCODING", "utf-8")
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding, write_through=True) for _ in range(2))
     streams = {"stdin": io.TextIOWrapper(io.BytesIO(stdin), "utf-8"), "stdout": out, "stderr": err, "__stdout__": out}
     with mock.patch.dict(os.environ, env, clear=True), mock.patch.multiple(sys, **streams):
-        time.tzset()
+        _apply_time_zone()
         try:
             code = cli.dispatch(list(words))
         except SystemExit as ended:
             code = ended.code
-    time.tzset()
+    _apply_time_zone()
     shown, message = (stream.buffer.getvalue().decode(encoding) for stream in (out, err))
     return subprocess.CompletedProcess(words, code, shown, message)
 
@@ -49,6 +54,10 @@ class Home:
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder / "home"),
+            **dict.fromkeys(("USERPROFILE", "APPDATA", "LOCALAPPDATA"), str(folder / "home")),
+            **{
+                name: os.environ[name] for name in ("SYSTEMROOT", "COMSPEC", "TEMP") if name in os.environ
+            },  # of Windows
             "WATCHER_CONFIG_DIR": str(self.paths.config_dir),
             "WATCHER_STATE_DIR": str(self.paths.state_dir),
             "GEMINI_CLIENT_ID": "demo-client",

@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 from datetime import timedelta
 
 import pytest
@@ -156,6 +157,7 @@ def test_waiting_messages_are_held_and_released(firing):
     store.close()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="tests/system/test_windows.py has its event")
 def test_a_running_daemon_is_signalled(firing):
     notified = []
     before = signal.signal(signal.SIGUSR1, lambda *_: notified.append(True))
@@ -171,6 +173,7 @@ def test_a_running_daemon_is_signalled(firing):
     assert notified == [True]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
 def test_the_holder_of_the_lock_survives_the_signal(own):
     before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     lock = Lock(own.state_dir)

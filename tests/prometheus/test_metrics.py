@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from tests.prometheus.tools import needs
 from tests.world import HOOK, SESSION, START, made
-from watcher.config.metrics import MetricsLabels
+from watcher.config.metrics import MetricsLabels, _load_salt
 from watcher.core.model import PollFailure
 from watcher.errors import TimedOutError
 from watcher.prometheus.metrics import (
@@ -212,3 +212,9 @@ def test_a_series_that_ended_gets_a_staleness_marker():
     content = decompress(encode_remote_write((), [("ai_usage_account_up", (("account", "a"),))], START))
     assert STALE_NAN in content
     assert struct.unpack("<d", STALE_NAN)[0] != struct.unpack("<d", STALE_NAN)[0]
+
+
+def test_the_salt_is_made_once_also_in_a_state_folder_that_is_not_there_yet(tmp_path):
+    salt = _load_salt(tmp_path / "state")
+    assert len(salt) == 64
+    assert _load_salt(tmp_path / "state") == salt

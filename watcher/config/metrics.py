@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 from watcher.config.file import ConfigFile, MetricsTable, PushTable
 from watcher.config.secrets import ConfigSecrets, is_loopback_url
 from watcher.core.rules.vocabulary import parse_duration
+from watcher.system.files import make_private_folder
 from watcher.system.paths import expand_home
 
 RESERVED_LABELS = frozenset(
@@ -170,6 +171,7 @@ def _load_salt(state_dir: Path) -> str:
         return path.read_text("ascii").strip()
     except FileNotFoundError:
         salt = random_secrets.token_hex(32)
+        make_private_folder(state_dir)
         path.touch(0o600)
         path.write_text(salt, "ascii")
         return salt
