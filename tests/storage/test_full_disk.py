@@ -113,7 +113,8 @@ def test_the_full_disk_is_reported_once(world):
     world.usage(40)
     world.watch(120 * M, (10 * M, fill))
     assert len([body for body in world.received if body["event"] == "notice"]) == 1
-    assert world.store_kind(world.paths.state_dir / "watcher.db", now=NOW, read_only=True).disk_error
+    with world.store_kind(world.paths.state_dir / "watcher.db", now=NOW, read_only=True) as store:
+        assert store.disk_error
 
 
 def test_a_start_where_nothing_can_be_written_says_what_to_do(tmp_path):

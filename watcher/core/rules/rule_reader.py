@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
@@ -423,7 +423,7 @@ def describe_type(expected_type: Any) -> str:
         for note in getattr(each, "__metadata__", ()):
             if note.title:
                 return str(note.title)
-        waiting += [getattr(each, "__origin__", None), *getattr(each, "__args__", ())]
+        waiting += get_args(each)
     raise TypeError("the type of a key has no title")
 
 
