@@ -16,7 +16,7 @@ from jeepney.bus_messages import message_bus
 from jeepney.io.blocking import DBusConnection, prep_socket
 
 REQUIRED = os.environ.get("WATCHER_REQUIRE_SYSTEM_TESTS") == "1"
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 BUS_CONFIG = """\
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"

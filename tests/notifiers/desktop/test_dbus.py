@@ -157,7 +157,7 @@ def test_a_choice_is_reported_once_for_its_own_notification(bus_env, daemon, cho
         recorder.report("NotificationClosed", "uu", (7, 2), to)
         recorder.report("ActionInvoked", "us", (number, action), to)
         recorder.report("NotificationClosed", "uu", (number, 2), to)
-        assert chosen.get(timeout=20) == ("ab"[number - 41], action)
+        assert chosen.get(timeout=60) == ("ab"[number - 41], action)
     wait_until(lambda: not bubbles._listening)
     assert chosen.empty()
 
