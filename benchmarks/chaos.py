@@ -13,7 +13,9 @@ decided is held against what each receiver heard:
 - lost: a message kept as sent that was never heard, one that still waits in the end, or a transition that was neither
   heard nor overtaken by a later one that was;
 - twice: a message heard again although its first answer had been taken in by the same life of the process;
-- false: an alert on a reading that no answer held, or that is not above the threshold;
+- false: an event, a beginning as an end, on a reading that no answer held or that is no reason for it;
+- late: alerts that fired by a later answer than the first one above the threshold, because that one was lost with the
+  process or belonged to an alert that fired already in a database that was destroyed (measured, not judged);
 - wrong: an alert of which a receiver, having read all in the order of arrival, believes something else than is so;
 - rushed: a message that came faster than Slack or Discord take them;
 - secrets: a planted token or an address' password in the state folder, the log, the output or a message;
@@ -84,6 +86,8 @@ def report(tally: Tally) -> str:
     lines += [f"  {name:<44}{count:>6}" for name, count in sorted(tally.faults.items())]
     lines += [f"elsewhere       {tally.refuges}  (the database went on in its refuge)"]
     lines += [f"cut off         {tally.cut_off}  (heard again because the first answer was lost)"]
+    later = [late for late in tally.late if late]
+    lines += [f"late            {len(later)} of {len(tally.late)} alerts, at most {max(later, default=0)} answers"]
     counts = ("lost", "twice", "false", "wrong", "rushed", "secrets", "crashes")
     lines += [f"{name:<16}{getattr(tally, name)}" for name in counts]
     lines += [

@@ -35,7 +35,7 @@ Alerts = list[tuple[datetime, str]]
 OURS = "ai-usage-watcher"
 PACKAGES = ("tokentray", "ccwatch", "claude-usage-widget", "plasma-ai-usage-collector")
 SCRIPTS = {"edge-kept": "script: edge, kept in a file", "edge": "script: edge, in memory", "level": "script: level"}
-TIMELINES = Path(__file__).parent.parent / "tests" / "core" / "timelines"
+TIMELINES = Path(__file__).parent.parent / "tests" / "core" / "engine" / "timelines"
 
 
 class Score(Struct, kw_only=True):

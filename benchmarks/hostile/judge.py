@@ -13,7 +13,7 @@ from watcher.core.model import AlertEvent, DeliveryState, Transition
 from watcher.storage.store import Store
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-HIGH = 80
+HIGH, CLEAR = 80, 70  # as in the rule
 MOST_MB, MOST_DESCRIPTORS, MOST_THREADS = 8.0, 2, 2
 
 
@@ -31,6 +31,7 @@ class Tally(Struct, kw_only=True):
     twice: int = 0
     false: int = 0
     wrong: int = 0
+    late: list[int] = []  # answers above the threshold that did not yet make an alert of theirs fire
     rushed: int = 0
     secrets: int = 0
     crashes: int = 0
@@ -82,7 +83,9 @@ def compare(world: World, eras: Sequence[Era], folder: Path, log: Sequence[str],
         tally.transitions += len(era.transitions)
         false = [one for one in era.transitions if not _is_true(one, world)]
         tally.false += len(false)
-        tally.details += [f"false: {one.key} at {one.at}, {one.reading}" for one in false]
+        tally.details += [f"false: {one.key} {one.event} at {one.at}, {one.reading}" for one in false]
+        firing = [one for one in era.transitions if one.event is AlertEvent.FIRING]
+        tally.late += [late for late in (_count_late(one, world) for one in firing) if late is not None]
         for channel in CHANNELS:
             _count_losses(world, number, era, channel, tally, is_last=number == len(eras) - 1)
     for channel in CHANNELS:
@@ -141,12 +144,33 @@ def _untold(transitions: Sequence[Transition], told: Sequence[Transition]) -> li
 
 
 def _is_true(transition: Transition, world: World) -> bool:
-    if transition.event is not AlertEvent.FIRING:
-        return True
-    used = None if transition.reading is None else transition.reading.used_percent
-    if used is None and transition.reading is not None and transition.reading.remaining is not None:
-        used = 100.0 - float(transition.reading.remaining)
-    return used is not None and used > HIGH and round(used) in world.served[plain(str(transition.series))]
+    """Whether an answer held the value of an event, and the value is one for that event."""
+    used = _get_used(transition)
+    if transition.event is AlertEvent.FIRING and not (used is not None and used > HIGH):
+        return False
+    if transition.event is AlertEvent.RESOLVED and used is not None and used >= CLEAR:
+        return False
+    served = {value for _, value in world.served[plain(str(transition.series))]}
+    return used is None or round(used) in served
+
+
+def _get_used(transition: Transition) -> float | None:
+    reading = transition.reading
+    if reading is not None and reading.used_percent is None and reading.remaining is not None:
+        return 100.0 - float(reading.remaining)
+    return None if reading is None else reading.used_percent
+
+
+def _count_late(transition: Transition, world: World) -> int | None:
+    """How many answers before the one that made an alert fire were above the threshold too; None: unknown."""
+    answers = world.served[plain(str(transition.series))]
+    last = next((number for number in reversed(range(len(answers))) if answers[number][0] == transition.at), None)
+    if last is None:
+        return None
+    first = last
+    while first > 0 and answers[first - 1][1] > HIGH:
+        first -= 1
+    return last - first
 
 
 def plain(series: str) -> str:

@@ -56,7 +56,7 @@ class World:
         self.offline = 0  # requests that no provider will take
         self.at = START
         self.used = dict.fromkeys(SERIES, LEAST_LOW)
-        self.served: dict[str, set[int]] = defaultdict(set)
+        self.served: dict[str, list[tuple[datetime, int]]] = defaultdict(list)  # series -> when, percent
         self.heard: list[Heard] = []
         self.faults: Counter[str] = Counter()
         self.bodies: list[bytes] = []
@@ -103,7 +103,7 @@ class World:
         used = self.used
         for name, value in used.items():
             if PATHS[name.partition(".")[0]] == path:
-                self.served[name].add(value)
+                self.served[name].append((self.at, value))
                 self.note(f"{name} is said to be {value} %")
         turns = {name: WindowUsage(float(value), FAR) for name, value in used.items()}
         return structs.replace(

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ if sys.platform != "linux":
 
 from benchmarks.chaos import play
 from benchmarks.hostile import faults
-from benchmarks.hostile.judge import Tally, compare
+from benchmarks.hostile.judge import Era, Tally, compare
 from benchmarks.hostile.receivers import CHANNELS, Heard
-from benchmarks.hostile.world import SECRETS, World
+from benchmarks.hostile.world import SECRETS, START, World
+from watcher.core.model import AlertEvent, Reading, Series, Severity, Transition, WindowKind
 
 TOP = Path(__file__).parents[2]
 
@@ -65,6 +67,48 @@ def test_a_message_is_twice_where_the_same_process_knew_that_it_had_arrived(tmp_
     assert judged(tmp_path, *first, received("hook", "a", "firing", life="2")).twice == 0
     silent = received("hook", "a", "firing", answered=False)
     assert judged(tmp_path, silent, received("hook", "a", "firing"), *first[1:]).twice == 0
+
+
+def decided(event: AlertEvent, used: float, minute: int = 0) -> Transition:
+    return Transition(
+        at=START + timedelta(minutes=minute),
+        rule="r",
+        series=Series(provider="claude", account="me", window="five_hour"),
+        episode=1,
+        event=event,
+        severity=Severity.WARNING,
+        reason="above",
+        since=START,
+        reading=Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=used),
+    )
+
+
+def judged_events(tmp_path, *transitions: Transition) -> Tally:
+    world, tally = World(NoLuck()), Tally()
+    served = ((0, 40), (5, 85), (10, 85), (15, 60), (20, 75))
+    world.served["claude.five_hour"] = [(START + timedelta(minutes=at), used) for at, used in served]
+    compare(world, [Era(list(transitions), {}, 0)], tmp_path, (), tally)
+    return tally
+
+
+@pytest.mark.parametrize(
+    ("event", "used", "false"),
+    [
+        (AlertEvent.FIRING, 85, 0),
+        (AlertEvent.FIRING, 90, 1),  # never served
+        (AlertEvent.FIRING, 40, 1),  # not above the threshold
+        (AlertEvent.RESOLVED, 60, 0),
+        (AlertEvent.RESOLVED, 75, 1),  # above the value that clears
+        (AlertEvent.RESOLVED, 50, 1),  # never served
+    ],
+)
+def test_every_event_is_held_against_what_was_served(tmp_path, event, used, false):
+    assert judged_events(tmp_path, decided(event, used)).false == false
+
+
+def test_an_alert_by_a_later_answer_than_the_first_is_late(tmp_path):
+    assert judged_events(tmp_path, decided(AlertEvent.FIRING, 85, 5)).late == [0]
+    assert judged_events(tmp_path, decided(AlertEvent.FIRING, 85, 10)).late == [1]
 
 
 def test_a_secret_and_a_crash_are_seen_wherever_they_are(tmp_path):

@@ -125,6 +125,19 @@ def test_a_failure_leaves_the_last_good_snapshot_and_counts(store):
     assert (account.failure, account.failure_count, account.failing_since) == (None, 0, None)
 
 
+def test_after_ninety_days_one_reading_in_three_hours_is_kept(store):
+    def fill():
+        for minute in range(0, 360, 10):
+            store.readings.save_result(snapshot(NOW + minute * M, percent=minute / 4))
+
+    series = Series(provider="claude", window="five_hour")
+    store.run_transaction(fill, now=NOW)
+    for days, kept in ((15, 6), (89, 6), (92, 2), (367, 0)):
+        later = NOW + days * D
+        store.run_transaction(lambda later=later: store.delete_old_records(later), now=later)
+        assert len(list(store.readings.iter_history(series, since=NOW - H))) == kept
+
+
 def test_the_last_reading_of_each_hour_is_enough_for_an_overview(store):
     def fill():
         for minute in range(0, 180, 10):

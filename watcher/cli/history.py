@@ -151,7 +151,8 @@ def history(  # noqa: PLR0913 - one argument an option
     """Show usage over time as a table or a picture.
 
     SERIES selects windows: claude, claude.five_hour, '*.weekly'. The picture has the thresholds of the rules in force,
-    each reset, and the moments at which alerts fired. Readings are kept for 14 days, one an hour for a year.
+    each reset, and the moments at which alerts fired. Readings are kept for 14 days, then one an
+    hour, after 90 days one in three hours.
 
     \b
     watcher history                                   the last 7 days

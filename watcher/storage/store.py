@@ -27,7 +27,8 @@ CHANNEL_TESTED_PREFIX = "tried "  # and a channel's name: the fact that it took 
 METRICS_PROBLEMS_FACT = "metrics_problems"  # JSON: way out -> what is wrong with it
 ALERTMANAGER_FACT = "alertmanager"  # JSON: channel -> what it shows, and what each address answered
 KEEP_RAW = timedelta(days=14)  # readings and failed polls
-KEEP_HOURLY = timedelta(days=365)
+KEEP_HOURLY = timedelta(days=90)  # the last reading of each hour; then of three hours, ...
+KEEP_READINGS = timedelta(days=365)  # ... for a year
 KEEP_DELIVERIES = timedelta(days=30)
 KEEP_TRANSITIONS = timedelta(days=365)
 KEEP_SUPPRESSIONS = timedelta(days=14)
@@ -117,7 +118,7 @@ class Store(Database):
         self.run_transaction(lambda: self.facts.save(name, value, now), now=now)
 
     def delete_old_records(self, now: datetime) -> None:
-        """Delete what is older than it is kept; of readings, one an hour is kept for a year."""
+        """Delete what is older than it is kept; of readings, one an hour is kept, and later one in three hours."""
         raw_end = records.to_milliseconds(now - KEEP_RAW)
         self.execute(
             "INSERT OR REPLACE INTO reading_hourly SELECT series, max(at), used_percent, used, quota, remaining,"
@@ -126,12 +127,18 @@ class Store(Database):
         )
         for table, before in (
             ("reading", raw_end),
-            ("reading_hourly", records.to_milliseconds(now - KEEP_HOURLY)),
+            ("reading_hourly", records.to_milliseconds(now - KEEP_READINGS)),
             ("transition", records.to_milliseconds(now - KEEP_TRANSITIONS)),
             ("failed_poll", raw_end),
             ("suppression", records.to_milliseconds(now - KEEP_SUPPRESSIONS)),
         ):
             self.execute(f"DELETE FROM {table} WHERE at < ?", (before,))  # noqa: S608 - constants
+        self.execute(
+            "DELETE FROM reading_hourly WHERE at < ? AND EXISTS (SELECT 1 FROM reading_hourly AS later"
+            " WHERE later.series = reading_hourly.series AND later.at > reading_hourly.at"
+            " AND later.at < (reading_hourly.at / 10800000 + 1) * 10800000)",
+            (records.to_milliseconds(now - KEEP_HOURLY),),
+        )
         self.execute(
             "DELETE FROM delivery WHERE state NOT IN ('queued', 'held') AND created_at < ?",
             (records.to_milliseconds(now - KEEP_DELIVERIES),),

@@ -116,6 +116,13 @@ def test_an_early_reset_counts_once_it_is_confirmed():
     assert all(point.believed for point in found.points)
 
 
+def test_a_line_crosses_the_three_hours_between_old_readings():
+    days = [(NOW - 100 * 24 * H + n * 3 * H, reading(10.0)) for n in range(4)]
+    days += [(NOW + n * 5 * M, reading(10.0)) for n in range(20)]
+    found = timeline.build_usage_history(SERIES, days)
+    assert [point.after_gap for point in found.points] == [False] * 4 + [True] + [False] * 19
+
+
 def test_no_line_crosses_a_long_gap():
     found = follow(3, 4, *[None] * 30, 6, 7)
     assert [point.after_gap for point in found.points] == [False, False, True, False]

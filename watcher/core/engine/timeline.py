@@ -23,6 +23,7 @@ GAP_POLLS = 4
 """After this many missing polls, charts draw no line between the two readings."""
 
 MIN_GAP = timedelta(minutes=90)
+OLD_AFTER, MIN_OLD_GAP = timedelta(days=80), timedelta(hours=7)  # of readings so old, one in three hours is kept
 
 
 class Point(Struct, frozen=True, kw_only=True):
@@ -77,7 +78,8 @@ def build_usage_history(series: Series, readings: RecordedReadings) -> UsageHist
         state = reset_detection.apply_reading(state or create_series_state(series, at), reading, at, every)
         if before is not None and state.episode > before.episode:
             periods.append(_make_window_period(before, state, at))
-        after_gap = bool(points) and at - points[-1].at > gap
+        is_old = readings[-1][0] - at > OLD_AFTER
+        after_gap = bool(points) and at - points[-1].at > (max(gap, MIN_OLD_GAP) if is_old else gap)
         if before is not None and not after_gap and _is_suspect_confirmed(before, state, points[-1].at):
             points[-1] = replace(points[-1], believed=True, episode=state.episode)
         points.append(
