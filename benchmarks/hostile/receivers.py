@@ -4,7 +4,6 @@ import json
 import random
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import Any
 
 from msgspec import Struct
 
@@ -53,17 +52,6 @@ def channel_of(path: str) -> str | None:
     return next((name for name in CHANNELS if PASSWORDS[name] in path), None)
 
 
-def key_of(body: Any) -> str:
-    """The delivery's key, where each channel writes it."""
-    if "id" in body:
-        return str(body["id"])
-    if "embeds" in body:
-        said = body["embeds"][0]["footer"]["text"]
-    else:
-        said = body["attachments"][0]["blocks"][-1]["elements"][-1]["text"]
-    return str(said.removeprefix("alert "))
-
-
 class Receiver:
     """One far side."""
 
@@ -93,7 +81,7 @@ class Receiver:
         self._taken = [*self._taken, (life, at)][-30:]
         reply = self._mute(chance)
         about = tuple((series, event) for series, event in json.loads(asked.headers.get("x-about", "[]")))
-        key = key_of(json.loads(asked.body))
+        key = asked.headers.get("x-key", "")
         return reply or self._thanks(), Heard(self.channel, key, about, life, era, reply is None)
 
     def _refusal(self, path: str, life: str, at: datetime, chance: float) -> Reply | None:

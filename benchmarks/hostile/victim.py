@@ -23,7 +23,7 @@ from msgspec import structs
 
 from benchmarks.footprint import cost
 from benchmarks.hostile.faults import LIMIT_S
-from benchmarks.hostile.receivers import channel_of, key_of
+from benchmarks.hostile.receivers import channel_of
 from watcher.core.model import Delivery, Request, Response
 from watcher.core.redaction import Redactor
 from watcher.daemon import Daemon
@@ -106,16 +106,17 @@ class JumpingCalls(WorkQueue):
 
 
 class NotedOutbox(Outbox):
-    """An outbox that remembers what each message that was begun is about, for the judge."""
+    """An outbox that remembers the message that each channel sends now, and what it is about, for the judge."""
 
-    begun: dict[str, list[tuple[str, str]]] = {}  # noqa: RUF012 - one a process
+    begun: dict[str, tuple[str, list[tuple[str, str]]]] = {}  # noqa: RUF012 - one a process
 
     def update(self, deliveries: Iterable[Delivery]) -> None:
         """As the store's own."""
         rows = list(deliveries)
         for row in rows:
             if row.in_doubt:
-                self.begun[row.key] = [(str(one.series), one.event.value) for one in row.transitions]
+                about = [(str(one.series), one.event.value) for one in row.transitions]
+                self.begun[row.channel] = row.key, about
         super().update(rows)
 
 
@@ -178,9 +179,10 @@ def _sender(
 
     def send(request: Request) -> Response:
         headers = {**request.headers, "x-simulated-at": clock.now().isoformat(), "x-life": life}
-        if channel_of(request.url):
-            body = request.json if request.json is not None else json.loads(request.body or b"{}")
-            headers["x-about"] = json.dumps(outbox.begun.get(key_of(body), []))
+        channel = channel_of(request.url)
+        if channel is not None:
+            headers["x-key"], about = outbox.begun[channel]
+            headers["x-about"] = json.dumps(about)
         try:
             return send_on(structs.replace(request, headers=headers, timeout_s=LIMIT_S))
         except TimedOutError:
