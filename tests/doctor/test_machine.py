@@ -1,5 +1,6 @@
 """The login item, the daemon, the database, permissions, the clock."""
 
+import socket
 import sqlite3
 from datetime import timedelta, timezone
 
@@ -351,6 +352,19 @@ def test_missing_folders_and_files_in_their_place_are_reported(host):
     host.paths.state_dir.unlink()
     found = one(machine.check_permissions(host.context()), str(host.paths.state_dir))
     assert (found.verdict, found.cure) == ("warn", "watcher check")
+
+
+def test_a_port_of_metrics_that_another_program_has_is_reported(host):
+    def check(port):
+        host.paths.config_file.write_text(f'[metrics]\nlisten = "127.0.0.1:{port}"\n')
+        host.paths.config_file.chmod(0o600)
+        return [(each.verdict, each.message) for each in machine.check_metrics(host.context())]
+
+    host.paths.config_dir.mkdir(parents=True, exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert check(port) == [("fail", f"port {port} is in use by another program")]
+    assert check(port) == [("ok", "exported by listen")]
 
 
 # --- the clock --------------------------------------------------------------------------------------------------------

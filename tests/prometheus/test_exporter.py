@@ -212,6 +212,15 @@ def test_an_answer_is_judged_by_its_status(status, body, delivered, permanent):
     assert (result.delivered, result.permanent) == (delivered, permanent)
 
 
+@pytest.mark.parametrize(
+    ("status", "cure"), [(302, "correct `url`"), (401, "`headers`"), (404, "`url`"), (413, "lean"), (422, "its log")]
+)
+def test_a_refusal_says_what_to_do(status, cure):
+    result = judge_push_response(Response(status=status, received_at=START))
+    assert cure in result.detail
+    assert result.permanent
+
+
 @needs("prometheus")
 @pytest.mark.slow  # a real Prometheus starts
 def test_a_real_prometheus_stores_what_is_pushed_and_no_secret(tmp_path):

@@ -167,11 +167,11 @@ def _read_push(table: PushTable, file: ConfigFile, secrets: ConfigSecrets) -> Pu
 def _load_salt(state_dir: Path) -> str:
     """The salt of this machine, made at first use."""
     path = state_dir / SALT_FILE_NAME
-    try:
-        return path.read_text("ascii").strip()
-    except FileNotFoundError:
+    salt = path.read_text("ascii").strip() if path.exists() else ""
+    if not salt:
+        make_private_folder(state_dir)
         salt = random_secrets.token_hex(32)
         make_private_folder(state_dir)
         path.touch(0o600)
         path.write_text(salt, "ascii")
-        return salt
+    return salt

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import stat
 import sys
 from collections.abc import Iterator
@@ -112,7 +113,12 @@ def check_metrics(context: DoctorContext) -> Iterator[Finding]:
         folder = settings.textfile.parent
         if not (folder.is_dir() and has_access(folder, os.W_OK | os.X_OK)):
             yield fail("metrics", f"{folder} cannot be written", format_list_command(folder))
-    if not context.status.metrics_problems:
+            return
+    if settings.listen is not None and context.status.daemon_seen_at is None and not is_port_free(settings.listen):
+        yield fail(
+            "metrics", f"port {settings.listen[1]} is in use by another program", "correct `listen` in the config"
+        )
+    elif not context.status.metrics_problems:
         ways = {"listen": settings.listen, "textfile": settings.textfile, "push": settings.push}
         used = ", ".join(way for way, value in ways.items() if value is not None)
         yield ok("metrics", f"exported by {used}" if used else "shown by `watcher metrics` only")
@@ -300,6 +306,15 @@ def check_tool_login_files(context: DoctorContext) -> Iterator[Finding]:
         if path.is_absolute() and path.is_file() and _is_readable_by_others(path, context.host_info.home):
             message = "holds a login, and other users of this machine may read it"
             yield warn(text, message, format_grant_command(path, "600"), provider=provider)
+
+
+def is_port_free(address: tuple[str, int]) -> bool:
+    """Whether this process can listen there."""
+    try:
+        socket.create_server(address, family=socket.AF_INET6 if ":" in address[0] else socket.AF_INET).close()
+    except OSError:
+        return False
+    return True
 
 
 def has_access(path: Path, mode: int) -> bool:

@@ -315,10 +315,18 @@ def send_push(push: PushSettings, body: bytes, environment: Environment) -> Push
     try:
         response = environment.send(make_push_request(push, body, timeout_s=PUSH_TIMEOUT.total_seconds()))
     except ProviderError as error:
-        return PushResult(delivered=False, detail=f"{urlsplit(push.url).hostname}: {error}")
+        return PushResult(delivered=False, detail=str(error))  # names the host
     except Exception as error:  # noqa: BLE001 - a push never ends the daemon
         return PushResult(delivered=False, detail=f"{urlsplit(push.url).hostname}: {type(error).__name__}")
     return judge_push_response(response)
+
+
+_CURES = {
+    401: "correct `headers`",
+    403: "correct `headers`",
+    404: "correct `url`",
+    413: 'it takes less at once: set `detail = "lean"`',
+}
 
 
 def judge_push_response(response: Response) -> PushResult:
@@ -333,6 +341,6 @@ def judge_push_response(response: Response) -> PushResult:
     if status == 429 or status >= 500:  # noqa: PLR2004
         detail = f"answered {status}; the next push tries again"
         return PushResult(delivered=False, detail=detail, retry_after=parse_retry_after(response))
-    return PushResult(
-        delivered=False, permanent=True, detail=f"answered {status}: nothing is pushed until the settings change"
-    )
+    cure = _CURES.get(status, "redirects are not followed: correct `url`" if status < 400 else "look into its log")  # noqa: PLR2004
+    detail = f"answered {status}: {cure}; nothing is pushed until the settings change"
+    return PushResult(delivered=False, permanent=True, detail=detail)
