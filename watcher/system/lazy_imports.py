@@ -1,8 +1,8 @@
 """Imports heavy libraries without the parts that this program never calls, which halves the daemon's memory.
 
 `requests` imports a detector of text encodings (3 MB; bodies here are JSON) and a reader of package versions (0.4 MB;
-for HTTP/2), `loguru` an event loop (1.5 MB; no sink here is a coroutine). Inside `suppress_imports` these are missing,
-or modules whose names are all None; a later import gets the real ones.
+for HTTP/2), `loguru` an event loop (1.5 MB; no sink here is a coroutine) and decompressors (0.5 MB; no log is packed).
+Inside `suppress_imports` these are missing, or modules whose names are all None; a later import gets the real ones.
 """
 
 import sys
