@@ -1,6 +1,7 @@
 """Errors are one line, exit codes are those of the table, help teaches."""
 
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -342,3 +343,20 @@ def test_rules_named_in_help_are_ones_that_a_newcomer_has(empty_home):
     rules = json.loads(empty_home.watcher("config", "show", "--json").stdout)["rules"]
     text = "".join(Path(path).read_text("utf-8") for path in rules)
     assert [name for name in named if f'name   = "{name}"' not in text] == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
+@pytest.mark.parametrize("words", ["status --format swiftbar", "help man", "--version"])
+def test_a_reader_that_closes_the_pipe_gets_no_traceback(empty_home, words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "watcher", *words.split()],
+        env=empty_home.env,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")

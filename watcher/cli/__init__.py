@@ -5,6 +5,7 @@ Start with `app`, the group of all commands and their errors. `context` has the 
 before everything else: commands that run many times a minute never import click.
 """
 
+import os
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -83,9 +84,19 @@ def main() -> None:
         sys.stderr.write(f"watcher: {warning}\n")
     try:
         code = dispatch(sys.argv[1:])
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a closed pipe shows here, where it can still be caught
+    except BrokenPipeError:
+        discard_output()
+        code = 1
     except KeyboardInterrupt:  # while a command was still loading, or in one without click
         code = EXIT_INTERRUPTED
     sys.exit(code)
+
+
+def discard_output() -> None:
+    """Let nothing that is still buffered be written, so that the interpreter reports no error while it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def dispatch(args: list[str]) -> int:

@@ -22,6 +22,7 @@ from watcher.cli import (
     EXIT_SOFTWARE,
     EXIT_UNAVAILABLE,
     EXIT_USAGE,
+    discard_output,
 )
 from watcher.cli.output import get_output_width, wrap_line
 from watcher.errors import ConfigError, NoReadingsError, TooNewError, UsageError, WatcherError
@@ -133,8 +134,7 @@ def _is_output_error(error: Exception) -> bool:
     is_closed = isinstance(error, BrokenPipeError)
     if not isinstance(error, OSError) or not (is_closed or (error.filename is None and error.errno in _OUTPUT_ERRNOS)):
         return False
-    # what is still buffered cannot be written: the interpreter must not report that while it exits
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    discard_output()
     if not is_closed:
         click.echo(f"cannot write the output: {error.strerror}; make room, or send it elsewhere", err=True)
     return True
