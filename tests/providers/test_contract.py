@@ -245,10 +245,8 @@ def test_a_broken_login_file_is_one_line_that_names_it(provider, tmp_path):
         path.write_text('{"anthropic": {"type": "oa')
     found = fetch.find_logins(provider, make_host_info(tmp_path))
     assert found.credentials == ()
-    reads_it = (
-        "OpenCode" in readme_row(provider)[2] if provider in BUILT_IN else "opencode:" in str(provider.token_places)
-    )
-    assert found.failures or provider.id in LOCAL or not reads_it
+    reports_it = provider in BUILT_IN and "OpenCode" in readme_row(provider)[2] and provider.id not in LOCAL
+    assert bool(found.failures) is reports_it, "one file is reported by those who use it most, not by the catalogue"
     for failure in found.failures:
         assert failure.kind == "not_signed_in"
         assert str(tmp_path) in failure.message
