@@ -1,4 +1,7 @@
-"""Requests in a process of their own: the daemon at rest holds neither `requests` nor TLS nor certificates.
+"""Requests in processes of their own.
+
+The daemon at rest holds neither `requests` nor TLS nor certificates, and a command ends although a name lookup or the
+headers of a response hang.
 
 Such a process serves one request at a time, over its stdin and stdout: a token is in no argument and no variable.
 Requests that come together share a process; one that would wait for a slow server gets another. A process ends shortly
@@ -96,8 +99,10 @@ def _exchange(child: Popen[bytes], request: Request, network: NetworkSettings) -
         stdin.flush()
         outcome: Response | Exception = pickle.load(stdout)  # noqa: S301 - from our own process
     except Exception:  # noqa: BLE001 - whatever a process leaves behind that ends in the middle
+        is_late = killer.finished.is_set()
         _end_process(child)
-        error = TimedOutError(f"{request.host}: the process of the request gave no answer: it is asked again later")
+        what = f"no whole answer within {request.timeout_s:g} s" if is_late else "the process of the request ended"
+        error = TimedOutError(f"{request.host}: {what}: it is asked again later")
         error.request_sent = True
         raise error from None
     finally:
