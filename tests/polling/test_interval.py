@@ -66,6 +66,19 @@ def test_a_threshold_just_reached_is_still_ahead_because_whole_percents_stop_on_
     assert after(choose(sight(moving(80)))) == minutes(2)
 
 
+def test_a_value_that_stays_on_a_threshold_is_polled_as_any_unchanged_one() -> None:
+    """What is left of the rate says that the threshold is expected at once, and has for hours."""
+    calm = SeriesOutlook(
+        name="weekly",
+        used_percent=80.0,
+        thresholds=(80.0,),
+        rate=0.2,
+        changed_at=NOON - timedelta(hours=3),
+        window_seconds=7 * 24 * 3600,
+    )
+    assert after(choose(sight(calm))) >= CODEX.every
+
+
 def test_the_next_threshold_above_counts_not_the_one_behind() -> None:
     assert "95%" in choose(sight(moving(93, thresholds=(95.0, 80.0)))).reason
 

@@ -289,7 +289,7 @@ def _choose_near_interval(
         wait = _estimate_soonest_crossing(outlook, gap) / 2
         if gap <= NEAR_THRESHOLD_PERCENT:
             wait = min(wait, every / 2)
-    if outlook.rate is not None and outlook.rate > 0:
+    if moving and outlook.rate is not None and outlook.rate > 0:
         expected = timedelta(hours=min(gap / outlook.rate, 10_000))
         if expected / 2 < every:
             wait = min(wait, expected / 2)
