@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.system.test_http import raw_server
 from watcher.core.model import NetworkSettings, Request
 from watcher.demo.server import Reply, Server, json_reply
 from watcher.errors import OfflineError, ProviderError, ServerError, ShapeChangedError, TimedOutError
@@ -118,11 +119,22 @@ def test_a_process_that_gives_no_answer_ends_with_its_request(program, network, 
     problem = "(no whole answer within 0.2 s|the process of the request ended)"
     with monkeypatch.context() as patch:
         patch.setattr(http_process, "PROGRAM", program)
-        with pytest.raises(TimedOutError, match=rf"^127\.0\.0\.1:\d+: {problem}: it is asked again later$") as caught:
+        with pytest.raises(ProviderError, match=rf"^127\.0\.0\.1:\d+: {problem}: it is asked again later$") as caught:
             network.send(Request(url=f"{server.url}/hunter2", timeout_s=0.2), HERE)
     assert caught.value.request_sent
     assert started[0].returncode is not None
     assert network.send(Request(url=server.url), HERE).status == 200
+
+
+def test_a_command_ends_where_headers_never_end(monkeypatch):
+    monkeypatch.setattr(http_process, "GRACE_S", 0.1)
+    pieces = (b"HTTP/1.1 200 OK\r\nX-Long: ", *[b"x"] * 1000)
+    with (
+        raw_server(*pieces, every_s=0.02) as url,
+        pytest.raises(TimedOutError, match="no whole answer within") as caught,
+    ):
+        http_process.send_in_thread(Request(url=url, timeout_s=0.2), HERE)
+    assert caught.value.request_sent
 
 
 def test_an_interpreter_that_is_gone_is_a_failure_of_the_request(network, server, monkeypatch):

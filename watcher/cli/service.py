@@ -22,6 +22,7 @@ from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import clock, paths
 from watcher.system.environment import Environment, create_environment
 from watcher.system.files import FileWatch
+from watcher.system.http_process import HttpProcesses
 from watcher.system.lock import Lock
 from watcher.system.log import FileLog, Log
 from watcher.system.paths import Paths
@@ -40,7 +41,7 @@ def run_daemon(*, json_lines: bool = False, verbose: bool = False) -> None:
         StoreError: the state folder cannot be used, or a newer version has used it.
     """
     os.umask(0o077)
-    environment = create_environment()
+    environment = create_environment(transport=HttpProcesses().send)
     host_info = environment.read_host_info()
     own = paths.resolve_paths(host_info.env, host_info.home)
     lock = Lock(own.state_dir)

@@ -19,9 +19,8 @@ from watcher.core.model import (
     Request,
     Response,
 )
-from watcher.system import foreign_databases, paths, process
+from watcher.system import foreign_databases, http_process, paths, process
 from watcher.system.clock import Clock
-from watcher.system.http_process import HttpProcesses
 
 Transport = Callable[[Request, NetworkSettings], Response]
 
@@ -38,9 +37,16 @@ class Environment(Struct, frozen=True, kw_only=True):
     apply_network: Callable[[NetworkSettings], None] = lambda _settings: None  # from now on, for `send` and `run`
 
 
-def create_environment(settings: NetworkSettings | None = None) -> Environment:
-    """The real environment of this machine; `settings`: `[network]` of the config, where that is known already."""
-    network = _Network(settings or NetworkSettings(), HttpProcesses().send)
+def create_environment(
+    settings: NetworkSettings | None = None, *, transport: Transport = http_process.send_in_thread
+) -> Environment:
+    """The real environment of this machine.
+
+    Args:
+        settings: `[network]` of the config, where that is known already.
+        transport: sends the requests; from this process by default.
+    """
+    network = _Network(settings or NetworkSettings(), transport)
     return Environment(
         clock=Clock(),
         send=network.send,

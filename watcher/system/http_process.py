@@ -1,9 +1,6 @@
-"""Requests in processes of their own.
+"""Requests in processes of their own: the daemon at rest holds neither `requests` nor TLS nor certificates.
 
-The daemon at rest holds neither `requests` nor TLS nor certificates, and a command ends although a name lookup or the
-headers of a response hang.
-
-Such a process serves one request at a time, over its stdin and stdout: a token is in no argument and no variable.
+A process serves one request at a time, over its stdin and stdout: a token is in no argument and no variable.
 Requests that come together share a process; one that would wait for a slow server gets another. A process ends shortly
 after its last answer; one that hangs is killed.
 """
@@ -14,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL, Popen  # noqa: TID251 - started by `process`
-from threading import Condition, Timer
+from threading import Condition, Thread, Timer
 from typing import IO, cast
 
 from watcher.core.model import Mail, NetworkSettings, Request, Response
@@ -36,6 +33,32 @@ def send_here(request: Request, network: NetworkSettings) -> Response:
     from watcher.system import http  # noqa: PLC0415 - 10 MB and a tenth of a second, only where something is sent
 
     return http.send_request(request, network=network)
+
+
+def send_in_thread(request: Request, network: NetworkSettings) -> Response:
+    """As `send_here`, for a command: it ends although a name lookup or the headers of a response hang."""
+    outcomes: list[Response | Exception] = []
+    thread = Thread(target=lambda: outcomes.append(_try_send(request, network)), daemon=True)
+    thread.start()
+    thread.join(request.timeout_s + GRACE_S)
+    if not outcomes:
+        raise _make_timeout(request)
+    if isinstance(outcomes[0], Exception):
+        raise outcomes[0]
+    return outcomes[0]
+
+
+def _try_send(request: Request, network: NetworkSettings) -> Response | Exception:
+    try:
+        return send_here(request, network)
+    except Exception as error:  # noqa: BLE001 - raised where the request was made
+        return error
+
+
+def _make_timeout(request: Request) -> TimedOutError:
+    error = TimedOutError(f"{request.host}: no whole answer within {request.timeout_s:g} s: it is asked again later")
+    error.request_sent = True
+    return error
 
 
 class HttpProcesses:
@@ -90,7 +113,8 @@ def _exchange(child: Popen[bytes], request: Request, network: NetworkSettings) -
     """What came of the request.
 
     Raises:
-        TimedOutError: the process has ended, or has not answered and is killed.
+        TimedOutError: the process has not answered and is killed.
+        ServerError: it has ended.
     """
     killer = _start_timer(request.timeout_s + GRACE_S, Popen.kill, child)
     try:
@@ -101,8 +125,9 @@ def _exchange(child: Popen[bytes], request: Request, network: NetworkSettings) -
     except Exception:  # noqa: BLE001 - whatever a process leaves behind that ends in the middle
         is_late = killer.finished.is_set()
         _end_process(child)
-        what = f"no whole answer within {request.timeout_s:g} s" if is_late else "the process of the request ended"
-        error = TimedOutError(f"{request.host}: {what}: it is asked again later")
+        if is_late:
+            raise _make_timeout(request) from None
+        error = ServerError(f"{request.host}: the process of the request ended: it is asked again later")
         error.request_sent = True
         raise error from None
     finally:
@@ -127,9 +152,5 @@ def serve() -> None:
     with suppress(EOFError):
         while True:
             request, network = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the daemon
-            try:
-                outcome: Response | Exception = send_here(request, network)
-            except Exception as error:  # noqa: BLE001 - raised in the daemon
-                outcome = error
-            pickle.dump(outcome, sys.stdout.buffer)
+            pickle.dump(_try_send(request, network), sys.stdout.buffer)
             sys.stdout.buffer.flush()
