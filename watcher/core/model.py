@@ -21,7 +21,6 @@ import re
 from collections.abc import Callable, Mapping  # noqa: TC003 - msgspec reads these annotations when it decodes
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal  # noqa: TC003 - likewise
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path  # noqa: TC003 - likewise
@@ -197,6 +196,8 @@ def is_loopback(host: str) -> bool:
 
 def parse_http_date(text: str) -> datetime | None:
     """The aware instant of an HTTP header; None if it names none."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - sockets and more, only where a response was received
+
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
