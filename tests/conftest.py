@@ -29,6 +29,8 @@ for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "WATCHER_CONFIG_DIR"
 
 files.RETRY_PAUSE_S = 0  # no test writes a login file while it is read
 
+collect_ignore = [] if sys.platform == "win32" else ["system/test_windows.py"]
+
 NOBODY_UID = 65534
 
 

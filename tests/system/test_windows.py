@@ -1,5 +1,6 @@
 """Windows: what only its libraries tell, and a daemon that commands reach at once. `.ci/windows` runs it in wine."""
 
+import ctypes
 import json
 import os
 import signal
@@ -13,11 +14,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-
-if sys.platform != "win32":
-    pytest.skip("needs Windows, or wine", allow_module_level=True)
-
-import ctypes
 
 from watcher.core.model import Command
 from watcher.demo.server import Reply, Server, json_reply
