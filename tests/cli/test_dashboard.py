@@ -504,6 +504,16 @@ def test_the_page_shows_what_the_status_command_says(chromium, serving):
 
 
 @pytest.mark.slow
+def test_a_page_without_a_route_says_what_to_do(chromium, serving):
+    config = serving.paths.config_file
+    config.write_text(re.sub(r"(?m)^default = .*", "default = []", config.read_text()))
+    serving.process("check")
+    with open_page(chromium, serving.env) as (page, _):
+        page.wait_for_selector("#alerts li[data-rule]")
+        assert page.locator("#problems").inner_text() == "no alert is sent: `watcher channels add` adds a channel"
+
+
+@pytest.mark.slow
 def test_an_alert_that_fires_appears_within_two_seconds(chromium, serving):
     with open_page(chromium, serving.env) as (page, _):
         page.wait_for_selector("text=No readings yet")
