@@ -521,7 +521,7 @@ def test_an_alert_that_fires_appears_within_two_seconds(chromium, serving):
         page.wait_for_selector("#alerts li[data-rule]", timeout=10_000)
         appeared = time.time()
         written = (serving.paths.state_dir / "status.json").stat().st_mtime
-        assert appeared - written < 5  # two seconds, and the load of the other tests
+        assert appeared - written < 2
 
 
 @pytest.mark.slow

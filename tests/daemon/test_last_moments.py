@@ -23,7 +23,7 @@ def ends_at_once(process) -> None:
     told_at = time.monotonic()
     process.terminate()
     code = process.wait(10)
-    assert time.monotonic() - told_at < 8
+    assert time.monotonic() - told_at < 2
     assert code == 0
 
 
@@ -85,7 +85,7 @@ def test_the_command_of_a_secret_hangs_at_the_start(home):
     told_at = time.monotonic()
     process.terminate()
     process.wait(10)
-    assert time.monotonic() - told_at < 8
+    assert time.monotonic() - told_at < 2
 
 
 def test_another_process_holds_the_database(home, server):
@@ -158,4 +158,4 @@ def test_a_login_item_that_waits_ends_on_sigterm(home):
     told_at = time.monotonic()
     process.terminate()
     assert process.wait(10) == -signal.SIGTERM
-    assert time.monotonic() - told_at < 8
+    assert time.monotonic() - told_at < 2

@@ -369,7 +369,7 @@ def test_the_daemon_alerts_and_ends_at_once_on_a_signal(home, server):
     asked_at = time.monotonic()
     process.terminate()
     assert process.wait(10) == 0
-    assert time.monotonic() - asked_at < 8
+    assert time.monotonic() - asked_at < 2
     again = home.start()
     until(lambda: "watching" in again.stderr.readline())
     again.send_signal(signal.SIGINT)
@@ -387,7 +387,7 @@ def test_the_daemon_ends_within_two_seconds_whatever_hangs(home, server):
     told_at = time.monotonic()
     process.terminate()
     assert process.wait(10) == 0
-    assert time.monotonic() - told_at < 8
+    assert time.monotonic() - told_at < 2
 
 
 def test_a_second_instance_is_refused_with_a_clear_word(home, server):

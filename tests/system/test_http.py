@@ -99,7 +99,7 @@ def test_an_answer_that_takes_too_long_is_given_up_in_time(server, fault):
     started = time.perf_counter()
     with pytest.raises(TimedOutError, match=r"^127\.0\.0\.1: no whole answer within 0\.3 s: it is asked again later$"):
         http.send_request(Request(url=f"{server.url}/usage", timeout_s=0.3))
-    assert time.perf_counter() - started < 8
+    assert time.perf_counter() - started < 2
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_where_the_status_decides_a_bad_body_is_read_briefly_and_forgiven(monkey
     with raw_server(*pieces, every_s=every_s) as url:
         started = time.perf_counter()
         response = http.send_request(Request(url=url, status_decides=True))
-        assert time.perf_counter() - started < 8
+        assert time.perf_counter() - started < 1.5
     assert response.status == 200
     assert response.body.startswith(body)
     assert len(response.body) < 20
@@ -133,7 +133,7 @@ def test_headers_that_stop_are_given_up_in_time():
         started = time.perf_counter()
         with pytest.raises(TimedOutError):
             http.send_request(Request(url=url, timeout_s=0.3))
-        assert time.perf_counter() - started < 8
+        assert time.perf_counter() - started < 2
 
 
 @pytest.mark.parametrize("over", ["directly", "through a proxy"])
@@ -150,7 +150,7 @@ def test_a_handshake_that_drips_is_given_up_in_time_and_leaves_no_connection_ope
         started = time.perf_counter()
         with pytest.raises(TimedOutError):
             http.send_request(Request(url=target, timeout_s=0.5))
-        assert time.perf_counter() - started < 8
+        assert time.perf_counter() - started < 2
         gc.collect()
         assert sys.platform != "linux" or len(list(Path("/proc/self/fd").iterdir())) <= opened + 1  # the server's own
 

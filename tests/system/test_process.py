@@ -101,7 +101,7 @@ def shell(code, **changes):
 def test_at_its_limit_a_program_gets_term():
     began = time.monotonic()
     finished = run_command(shell("trap 'echo bye; exit 0' TERM; echo up; sleep 60 & wait", timeout_s=0.7))
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 0.7 + process.GRACE_S
     assert (finished.exit_code, finished.timed_out, finished.stderr) == (None, True, "stopped after 0.7 s")
     assert finished.stdout == "up\nbye\n"
 
@@ -111,7 +111,7 @@ def test_a_program_that_does_not_obey_is_killed_with_its_children(monkeypatch):
     finished = run_command(shell("trap '' TERM; sleep 60 & echo $!; wait", timeout_s=0.7))
     assert finished.timed_out
     pid = int(finished.stdout)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 5
     while alive(pid):
         assert time.monotonic() < deadline, "the child outlived its parent's limit"
 
@@ -121,7 +121,7 @@ def test_a_child_that_outlives_its_parent_delays_nothing(monkeypatch):
     code = "import subprocess, sys; print(subprocess.Popen(['sleep', '30']).pid, flush=True)"
     began = time.monotonic()
     finished = run_command(python(code, timeout_s=20))
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 5
     assert finished.exit_code == 0
     os.kill(int(finished.stdout), 9)
 

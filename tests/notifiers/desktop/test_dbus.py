@@ -264,7 +264,7 @@ def test_a_hung_daemon_holds_nothing_up_for_more_than_two_seconds(bus_env, daemo
     daemon(behaviour={"GetCapabilities": "hang"})
     began = time.monotonic()
     outcome = try_backends([Backend(name="D-Bus", show=DBusNotifier().show), NEVER], message(), not_run, bus_env)
-    assert 1.9 < time.monotonic() - began < 20
+    assert 1.9 < time.monotonic() - began < 5
     assert outcome.delivered is False
     assert outcome.detail == "D-Bus: the notification daemon did not answer within 2 s"
 
