@@ -24,7 +24,7 @@ ENDS = datetime(2026, 3, 5, 23, 0, tzinfo=UTC)
 NAMED_AT = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)  # from here on Claude's anonymous login names its owner
 LATE_REFUSES_AT = datetime(2026, 3, 5, 13, 0, tzinfo=UTC)  # from here on the receiver `late` refuses
 SNOOZED_AT = datetime(2026, 3, 5, 22, 0, tzinfo=UTC)
-GRAVE_REFUSES_AT = datetime(2026, 3, 2, 15, 30, tzinfo=UTC)  # from here on the receiver `grave` refuses for good
+GRAVE_REFUSES_AT = datetime(2026, 3, 2, 15, 30, tzinfo=UTC)  # from here on the receiver `grave` refuses permanently
 LIMITED_AT = datetime(2026, 3, 5, 20, 30, tzinfo=UTC)  # from here on Google asks for a rest of ten hours
 PROVIDERS = ("claude", "codex", "copilot", "nano_gpt", "gemini_cli", "antigravity")
 COMPARED_KEYS = ("channel", "title", "state", "at", "attempts")

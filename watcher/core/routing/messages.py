@@ -34,7 +34,7 @@ MAX_DIGEST_LINES = 12
 
 _FULL_PERCENT = 100
 _INTERNAL_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){0,3}(-[0-9a-f]{12})?|(user|org|acct?|account)[-_][\w-]+")
-"""A hash, a UUID or a vendor's key: nobody's name."""
+"""A hash, a UUID or a vendor's key: no name that people know."""
 _NO_READING = Reading(window="", kind=WindowKind.OTHER, unit="")
 
 
