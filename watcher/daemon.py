@@ -43,6 +43,8 @@ CHECK_CONFIG_ERROR_FACT = "config_refused"  # likewise, found by `check`: not re
 CLEANUP_EVERY = timedelta(hours=24)
 REFRESH_FACT, REFRESH_REQUESTED, REFRESH_DONE = "refresh", "wanted", "done"  # another process asks for a poll
 SETTLE_FOR = timedelta(seconds=0.5)  # after a change of the config: an editor may write in several steps
+FIRST_POLLS_WITHIN = timedelta(minutes=2)  # a search for logins may hang, on a disk that is gone
+ONE_SHOT_WITHIN = timedelta(minutes=10)  # likewise: a `check` that never ends would keep the lock
 SUSPEND_THRESHOLD = timedelta(minutes=1)  # a wall clock that jumps ahead by more means that the machine slept
 
 
@@ -133,6 +135,7 @@ class Daemon:
     def run_once(self) -> None:
         """Poll every provider once, attempt each delivery that is due once, and return."""
         self._one_shot = True
+        self._scheduler.schedule_after("end", ONE_SHOT_WITHIN, self.stop)
         pipeline.correct_clock(self._store, now=self._environment.clock.now())
         self._await_polls()
         self._save_config_facts(self._environment.clock.now())
@@ -253,14 +256,19 @@ class Daemon:
         """Evaluate, release and send nothing before every provider was polled: until then all readings are old."""
         self._awaits_polls = True
         self._dispatcher.delay_sending()
+        self._scheduler.schedule_after("first polls", FIRST_POLLS_WITHIN, self._stop_awaiting_polls)
+
+    def _stop_awaiting_polls(self) -> None:
+        if self._awaits_polls:
+            self._awaits_polls = False
+            self._scheduler.cancel("first polls")
+            self._evaluate_time()
 
     def _finish_polls(self) -> None:
         """Do what waits for the polls in flight, if none is left."""
         if self._poller.is_busy:
             return
-        if self._awaits_polls:
-            self._awaits_polls = False
-            self._evaluate_time()
+        self._stop_awaiting_polls()
         if self._refreshing:
             self._refreshing = False
             self._write_status()
@@ -335,8 +343,12 @@ class Daemon:
 
     def _save_config_facts(self, now: datetime) -> None:
         """Record that the config in force has no mistake."""
-        for name in (CONFIG_ERROR_FACT, CHECK_CONFIG_ERROR_FACT):
-            self._store.save_fact(name, "", now)
+
+        def work() -> None:
+            for name in (CONFIG_ERROR_FACT, CHECK_CONFIG_ERROR_FACT):
+                self._store.facts.save(name, "", now)
+
+        self._store.run_transaction(work, now=now)
 
     def _reject_config(self, text: str, now: datetime) -> None:
         """Keep the old config in force, and report each different mistake once."""

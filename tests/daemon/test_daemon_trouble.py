@@ -1,5 +1,6 @@
 """The daemon in trouble: a network that is late, a config in the making, what fails for hours."""
 
+import itertools
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from watcher.storage.store import Store
 
 D, H, M, S = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 CONFIG = HOOK + SESSION
+SEARCH_OF_COPILOT = 2  # of the threads that a daemon starts
 
 
 @pytest.fixture
@@ -34,6 +36,19 @@ def failure(world):
     (account,) = (each for each in store.accounts.load() if each.provider == "claude")
     store.close()
     return account.failure
+
+
+def test_a_check_ends_although_a_search_for_logins_never_does(world):
+    calls = Hand(world.machine)
+    start_thread, works = calls.start_thread, itertools.count()
+    calls.start_thread = lambda work: None if next(works) == SEARCH_OF_COPILOT else start_thread(work)
+    world.usage(85)
+    daemon, _, store = world.daemon(calls)
+    calls.until = START + H
+    daemon.run_once()
+    store.close()
+    assert world.machine.now() == START + 10 * M
+    assert [body["event"] for body in world.received] == ["firing"]
 
 
 def test_a_network_that_is_late_after_a_sleep_is_tried_again_soon_and_fires_no_alert(world):
