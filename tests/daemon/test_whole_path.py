@@ -190,7 +190,7 @@ class Home:
     def leave(self) -> None:
         for process in self.started:
             process.kill()
-            process.communicate()
+            print(process.communicate()[1])  # shown where a test failed
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 from watcher import notifiers
@@ -124,22 +126,24 @@ def _is_login_item(env: Mapping[str, str]) -> bool:
 
 def _wait_for_config_change(paths: Paths, fingerprint: ConfigFingerprint) -> None:
     """Wait until the config's files change, or until SIGHUP says that they, or what they point to, are fixed."""
-    changed, signalled = threading.Event(), threading.Event()
+    wakes: SimpleQueue[None] = SimpleQueue()  # unlike an Event, safe in a signal handler
+    hang_ups: list[int] = []
 
-    def end(_number: int, _frame: FrameType | None) -> None:
-        signalled.set()
-        changed.set()
+    def end(number: int, _frame: FrameType | None) -> None:
+        hang_ups.append(number)
+        wakes.put(None)
 
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, end)
-    watch = FileWatch(changed.set)
+    watch = FileWatch(lambda: wakes.put(None))
     watch.set_paths(list_watched_paths(paths))
-    while fingerprint_config_files(paths) == fingerprint and not signalled.is_set():
-        changed.wait(CONFIG_CHECK_EVERY_S)
-        changed.clear()
+    while fingerprint_config_files(paths) == fingerprint and not hang_ups:
+        with suppress(Empty):
+            wakes.get(timeout=CONFIG_CHECK_EVERY_S)
         watch.set_paths(list_watched_paths(paths))
     watch.set_paths(())
-    signalled.wait(SETTLE_FOR.total_seconds())
+    if not hang_ups:
+        threading.Event().wait(SETTLE_FOR.total_seconds())
 
 
 def _report_config_error(
