@@ -190,7 +190,7 @@ class Home:
     def leave(self) -> None:
         for process in self.started:
             process.kill()
-            print(process.communicate()[1])  # shown where a test failed
+            sys.stderr.write(process.communicate()[1])  # pytest shows it where a test failed
 
 
 @pytest.fixture
