@@ -433,6 +433,7 @@ class Daemon:
         now = self._environment.clock.now()
         self._scheduler.schedule_at("tidy", now + CLEANUP_EVERY, self._delete_old_records)
         self._store.run_transaction(lambda: self._store.delete_old_records(now), now=now)
+        self._store.reserve_room()
         self._redactor.add_secrets(self.config.secrets)  # it forgets secrets that it has not seen for long
 
     def _record_shutdown(self) -> None:

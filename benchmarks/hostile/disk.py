@@ -56,10 +56,8 @@ class Disk:
             _run(["losetup", "--detach", self._device])
         self._image.unlink(missing_ok=True)
 
-    def fill(self, database: Path) -> None:
-        """Leave no block free, also none in the database's log, which is written over as long as it is there."""
-        with closing(sqlite3.connect(database)) as connection, suppress(sqlite3.Error):
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def fill(self) -> None:
+        """Leave no block free."""
         descriptor = os.open(self._filler, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         with suppress(OSError):
             for size in (1 << 20, 4096, 1):
@@ -67,6 +65,12 @@ class Disk:
                     while True:
                         os.write(descriptor, b"x" * size)
         os.close(descriptor)
+
+    def use_up(self, database: Path) -> None:
+        """Leave no block free, also none in the database's log, as after days on a full disk."""
+        with closing(sqlite3.connect(database)) as connection, suppress(sqlite3.Error):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.fill()
 
     def empty(self) -> None:
         """Free what was filled."""

@@ -206,7 +206,11 @@ class Play:
         """Full for a while; the process may be killed meanwhile, and the next one start while it still is."""
         what = self.luck.choice(("disk full", "disk full, killed", "disk full, killed and started"))
         self._happens(what)
-        self.disk.fill(self.state / DATABASE_FILE_NAME)
+        if self.luck.random() < 0.5:
+            self.world.note("and what was reserved is used up")
+            self.disk.use_up(self.state / DATABASE_FILE_NAME)
+        else:
+            self.disk.fill()
         self._polled(life, A_WHILE)
         if what != "disk full":
             self._kill(life)
@@ -290,7 +294,7 @@ class Play:
         life = self._begin()
         self._polled(life, A_HEARTBEAT)
         self._happens("disk full, killed")
-        self.disk.fill(self.state / DATABASE_FILE_NAME)
+        self.disk.fill()
         self.world.turn_over()
         self._polled(life, A_HEARTBEAT)
         self._kill(life)

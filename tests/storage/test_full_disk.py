@@ -1,10 +1,11 @@
-"""While the disk refuses writes alerts go on from memory; after a kill they may repeat, none is lost."""
+"""What is reserved serves a full disk for days; then alerts go on from memory: after a kill they may repeat."""
 
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from benchmarks.hostile.disk import Disk
 from tests.world import HOOK, SESSION, START, made
 from watcher.cli import check
 from watcher.errors import StoreError
@@ -227,3 +228,59 @@ def test_a_file_on_a_disk_without_room_is_not_opened(path, monkeypatch):
     store.return_to_disk(now=NOW)
     assert not store.uses_memory
     store.close()
+
+
+# --- room that is reserved -----------------------------------------------------------------------------------------
+
+
+def test_a_file_with_reserved_room_grows_no_more_on_a_full_disk(path):
+    store = Store(path, now=NOW, memory_fallback=True)
+    store.reserve_room()
+    (pages,) = store.execute("PRAGMA page_count").fetchone()
+    store.execute(f"PRAGMA max_page_count = {pages}")  # SQLITE_FULL beyond
+    log_bytes = path.with_name(f"{path.name}-wal").stat().st_size
+    for number in range(100):
+        save_many(store, f"{number}")
+    assert not store.uses_memory
+    assert path.with_name(f"{path.name}-wal").stat().st_size == log_bytes
+    assert store.execute("SELECT name FROM sqlite_schema WHERE name = 'reserve'").fetchall() == []
+    store.close()
+
+
+def test_room_that_was_left_half_reserved_is_reserved_again(path):
+    with Store(path, now=NOW) as store:
+        store.execute("CREATE TABLE reserve (room BLOB) STRICT")  # the process was killed here
+    with Store(path, now=NOW) as store:
+        store.reserve_room()
+        (free_pages,), (size,) = (store.execute(f"PRAGMA {n}").fetchone() for n in ("freelist_count", "page_size"))
+        assert free_pages * size >= database.RESERVED_BYTES
+
+
+@pytest.mark.slow  # a file system of its own
+@pytest.mark.parametrize("is_reserved", [True, False])
+def test_a_really_full_disk_is_written_where_room_was_reserved(tmp_path, is_reserved):
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o700)
+    disk = Disk(folder, tmp_path)
+    if not disk.mount():
+        pytest.skip("mounting takes root on Linux")
+    path = folder / "watcher.db"
+    try:
+        store = Store(path, now=NOW, memory_fallback=True)
+        if is_reserved:
+            store.reserve_room()
+        disk.fill()
+        for number in range(100):
+            save_many(store, f"{number}")
+        disk.fill()  # what the log no longer uses stays its own
+        save_many(store, "last")
+        assert store.uses_memory is not is_reserved
+        with Store(path, now=NOW) as other:  # another process
+            assert bool(other.facts.load("last 0")) is is_reserved
+        store.close()
+    finally:
+        disk.unmount()
+
+
+def save_many(store, name: str) -> None:
+    store.run_transaction(lambda: [store.facts.save(f"{name} {n}", "x" * 60, NOW) for n in range(20)], now=NOW)

@@ -120,6 +120,10 @@ T = TypeVar("T")
 
 SPARE_BYTES = 1 << 20
 """Free bytes that the disk must have beside the database's own size: for SQLite's two other files."""
+RESERVED_BYTES = 2 << 20
+"""Kept free in the file and in its log: days of transactions, also while the disk is full."""
+_CHECKPOINT_PAGES = 200
+"""The log is written over from its beginning after so many pages, long before it outgrows what is reserved."""
 _BUSY_TIMEOUT_S = 5.0
 _BUSY_WAIT_SLICES = 25
 """SQLite ignores signals while it waits for another writer: it waits in so many slices, with signals between them."""
@@ -236,6 +240,7 @@ class Database:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # an alert marked as sent is so after a power cut too
             connection.execute("PRAGMA cache_size = -512")  # half a MiB: the working set is tiny
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             self._migrate(connection)
             connection.execute("PRAGMA foreign_keys = ON")  # not before: a migration replaces tables
         self._file_id = (status.st_dev, status.st_ino)
@@ -403,6 +408,19 @@ class Database:
 
     # --- when the disk or the file fails ----------------------------------------------------------------------------
 
+    def reserve_room(self) -> None:
+        """Have room on the disk for the transactions of the next days, as far as the disk has it now."""
+        if self.uses_memory:
+            return
+
+        def work() -> None:
+            self.execute("CREATE TABLE IF NOT EXISTS reserve (room BLOB) STRICT")
+            self.execute("INSERT INTO reserve VALUES (zeroblob(?))", (RESERVED_BYTES,))
+
+        with suppress(sqlite3.Error):  # the disk is full already
+            self._attempt_transaction(work)
+            self.execute("DROP TABLE reserve")  # its pages stay in the file, for others
+
     def _replace_damaged_file(self, now: datetime, error: sqlite3.Error) -> None:
         if hasattr(self, "_db"):
             self._db.close()
@@ -464,6 +482,7 @@ class Database:
         self._db, self.uses_memory = disk, False
         self.clear_memory_marker()
         self.invalidate_cache()
+        self.reserve_room()
 
     def restore_file(self, *, now: datetime) -> None:
         """Write a new file if the open one was removed or replaced: it can still be read, but no one else sees it.
