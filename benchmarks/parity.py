@@ -18,6 +18,8 @@ import msgspec
 import tomli_w
 
 from tests.core.engine.timeline_files import Player, Timeline, lines
+from watcher.core.engine.matching import compile_rule
+from watcher.core.engine.staleness import OFFLINE_KIND
 from watcher.core.model import PollFailure, PollResult, Reading, Snapshot, WindowKind
 from watcher.core.rules.loader import parse_rules
 from watcher.prometheus.compiler import CompiledAlert, CompileOptions, compile_rules
@@ -27,7 +29,8 @@ from watcher.system.process import run_command
 RANDOM_TIMELINES = 500
 START = datetime(2026, 3, 4, 9, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-TIMELINES, FOR_OVER_LOST_POLLS = "timelines of the tests", "timelines: for over lost polls"
+KEPT_FOR = timedelta(days=7)  # of which nothing is known
+TIMELINES = "timelines of the tests"
 
 
 class Construct(NamedTuple):
@@ -140,9 +143,8 @@ def _compare_timeline(timeline: Timeline, skipped: Counter[str]) -> tuple[str, C
     for line in lines(timeline):
         history += [each for each in player._make_results(line) if each is not None]  # noqa: SLF001 - the tests' player
     moments = [each.at for each in history]
-    name = TIMELINES
-    if any(isinstance(each, PollFailure) for each in history) and any(each.pending_for for each in player.rules):
-        name = FOR_OVER_LOST_POLLS
+    approximate = _find_approximation(timeline, history)
+    name = f"timelines: {approximate}" if approximate else TIMELINES
     if refused or not compiled:
         skipped["rule refused"] += 1
     elif moments != sorted(moments) or not history:
@@ -153,6 +155,34 @@ def _compare_timeline(timeline: Timeline, skipped: Counter[str]) -> tuple[str, C
         except PromtoolError:
             skipped["longer than two weeks"] += 1
     return name, Comparison()
+
+
+def _find_approximation(timeline: Timeline, history: Sequence[PollResult]) -> str:
+    """What of a timeline docs/prometheus.md calls approximate; empty: nothing."""
+    player = Player(timeline)
+    is_disbelieved = any(state.suspect for _ in player.play() for state in player.engine_state.series_states.values())
+    rules = [compile_rule(each) for each in player.rules]
+    about_silence = [each for each in rules if each.is_availability_rule]
+    failures = [each.kind for each in history if isinstance(each, PollFailure)]
+    reasons = {
+        "use beside silence": any(each.resolves_on_reset for each in about_silence),
+        "one notice while offline": bool(about_silence) and OFFLINE_KIND in failures,
+        "active in another zone": any(each.rule.active and each.rule.active.tz != "UTC" for each in rules),
+        "window of a name that tells nothing": "code:" in timeline.row,
+        "nothing known for days": _find_longest_gap(history) > KEPT_FOR,
+        "for over lost polls": any(each.rule.pending_for for each in rules) and bool(failures or is_disbelieved),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def _find_longest_gap(history: Sequence[PollResult]) -> timedelta:
+    """The longest time between two answers of one account."""
+    longest, known_at = timedelta(0), dict[str, datetime]()
+    for each in history:
+        if isinstance(each, Snapshot):
+            longest = max(longest, each.at - known_at.get(each.account, each.at))
+            known_at[each.account] = each.at
+    return longest
 
 
 def _make_history(source: random.Random, construct: Construct) -> Iterator[PollResult]:

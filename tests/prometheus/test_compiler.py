@@ -6,6 +6,7 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -116,6 +117,23 @@ def test_each_construct_fires_and_clears_at_the_same_poll(name, by):
     found = compare(text, history, CompileOptions(by=by))
     assert found.differences == ()
     assert found.agree + found.near >= 1
+
+
+def own(result, account):
+    return msgspec.structs.replace(result, account=account)
+
+
+@needs("promtool")
+@pytest.mark.parametrize("when", ["not *.up", "*.age > 7m"])
+def test_a_failure_without_an_account_is_over_when_an_account_answers(when):
+    found = compare(rule(when), [fail(0), fail(1), fail(2), own(poll(3, 50), "b"), own(poll(4, 50), "b")])
+    assert (found.agree, found.differences) == (2, ())
+
+
+@needs("promtool")
+def test_a_night_of_sleep_is_not_silence():
+    found = compare(rule("claude.age > 45m"), [poll(0, 50), *(fail(step) for step in range(24, 36))])
+    assert (found.agree, found.differences) == (1, ())  # after 45 minutes awake
 
 
 @needs("promtool")

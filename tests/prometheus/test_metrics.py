@@ -12,8 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from tests.prometheus.tools import needs
 from tests.world import HOOK, SESSION, START, made
+from watcher import pipeline
+from watcher.config.loader import load_config
 from watcher.config.metrics import MetricsLabels, _load_salt
-from watcher.core.model import PollFailure
+from watcher.core.model import PollFailure, Reading, Snapshot, WindowKind
 from watcher.errors import TimedOutError
 from watcher.prometheus.metrics import (
     FAMILIES,
@@ -24,6 +26,8 @@ from watcher.prometheus.metrics import (
     format_text,
     label_account,
 )
+from watcher.storage.store import Store
+from watcher.system.paths import resolve_paths
 
 M = timedelta(minutes=1)
 SALTED = MetricsLabels(salt="team secret")
@@ -103,6 +107,35 @@ def test_a_reading_that_is_not_believed_is_not_exported(world):
     assert len(world.polls()) == 2
     assert values(collect(world), "window_used_ratio") == []
     assert values(collect(world), "window_read_timestamp_seconds") == [START.timestamp()]
+
+
+def test_a_window_of_a_name_that_tells_nothing_is_exported_once_it_is_used(world):
+    windows = {"five_hour": {"utilization": 50, "resets_at": None}, "tangelo": {"utilization": 0, "resets_at": None}}
+    world.answers["/api/oauth/usage"] = lambda _request: world.json(windows)
+    world.watch(4 * M)
+    assert values(collect(world), "window_used_ratio") == [0.5]
+    windows["tangelo"]["utilization"] = 5
+    world.watch(10 * M)
+    assert sorted(values(collect(world), "window_used_ratio")) == [0.05, 0.5]
+
+
+def test_a_window_that_is_gone_ends_its_alerts_on_prometheus(tmp_path):
+    """The failure of a provider whose account is not known yet, until an account answers."""
+    reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=5.0, source="api")
+    failure = PollFailure(provider="claude", at=START, kind="expired", message="")
+    answer = Snapshot(provider="claude", account="b", at=START + M, readings=(reading,))
+    config = load_config(resolve_paths({}, tmp_path), {}.get, tmp_path)
+    with Store(tmp_path / "watcher.db", now=START) as store:
+
+        def process(result):
+            pipeline.process_result(store, config, result, now=result.at, every=5 * M)
+            return collect_samples(store, SALTED, result.at)
+
+        failing = process(failure)
+        store.accounts.forget_unanswered("claude", "")
+        ended, later = process(answer), collect_samples(store, SALTED, START + 17 * M)
+    found = [(values(each, "account_up"), values(each, "window_episodes_total")) for each in (failing, ended, later)]
+    assert found == [([0], [0]), ([1, 1], [1, 0]), ([1], [0])]
 
 
 def test_a_new_episode_counts(world):

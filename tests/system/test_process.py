@@ -10,7 +10,7 @@ import pytest
 
 from watcher.core.model import Command
 from watcher.system import process
-from watcher.system.process import MAX_OUTPUT_BYTES, build_environment, run_command
+from watcher.system.process import build_environment, run_command
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs used here are Unix's")
 
@@ -80,10 +80,10 @@ def test_a_script_without_its_interpreter_is_an_answer_too(tmp_path):
 
 
 def test_endless_output_is_bounded_and_does_not_stall_the_program():
-    code = f"import sys; sys.stdout.write('x' * {4 << 20}); sys.stderr.write('y' * {3 * MAX_OUTPUT_BYTES})"
-    finished = run_command(python(code))
+    command = python(f"import sys; sys.stdout.write('x' * {4 << 20}); sys.stderr.write('y' * {3 << 16})")
+    finished = run_command(command)
     assert finished.exit_code == 0
-    assert len(finished.stdout) == len(finished.stderr) == MAX_OUTPUT_BYTES
+    assert len(finished.stdout) == len(finished.stderr) == command.max_output_bytes
 
 
 def test_output_that_is_no_text_is_replaced():

@@ -240,6 +240,7 @@ class Command(Struct, frozen=True, kw_only=True):
     stdin: str = ""
     env: Mapping[str, str] = field(default_factory=dict)  # added to a small allow-list
     timeout_s: float = 10.0
+    max_output_bytes: int = 64 * 1024  # kept of each of stdout and stderr
 
     def __repr__(self) -> str:
         return f"Command({', '.join(self.argv[:1])})"  # the rest may be a secret

@@ -7,7 +7,7 @@ an email, a token, a text of an error or a path: an account is a salted hash unl
 import hmac
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
@@ -22,6 +22,7 @@ from watcher.storage.records import Account
 from watcher.storage.store import Store
 
 MAX_WINDOWS = 200
+END_SHOWN_FOR = timedelta(minutes=15)
 MAX_LABEL_LENGTH = 100
 Labels = tuple[tuple[str, str], ...]
 
@@ -101,9 +102,7 @@ class _Collector:
         self._samples: dict[tuple[str, Labels], float] = {}
 
     def collect(self) -> list[Sample]:
-        states = [
-            state for state in self._engine_state.series_states.values() if state.series.window and not state.gone
-        ]
+        states = [state for state in self._engine_state.series_states.values() if is_exported(state, self._now)]
         states.sort(key=_get_fullness, reverse=True)
         # Without account labels, the fullest window of a provider wins: the first one stays.
         for state in states[:MAX_WINDOWS]:
@@ -111,6 +110,10 @@ class _Collector:
                 self._add(name, value, **self._label_window(state), **further)
         for account in self._accounts.values():
             self._add_account(account)
+        for state in states:
+            if state.gone:
+                provider, key = state.account_key
+                self._add("ai_usage_account_up", 1, provider=provider, account=self._label_account(provider, key))
         self._add_alerts()
         self._add_deliveries()
         self._add_watcher(dropped=max(len(states) - MAX_WINDOWS, 0))
@@ -188,8 +191,19 @@ class _Collector:
         self._add("ai_usage_build_info", 1, version=__version__)
 
 
+def is_exported(state: SeriesState, now: datetime) -> bool:
+    """Whether a window is exported: not where its name tells nothing until it was used, nor when it is long gone."""
+    if state.is_unproven or not state.series.window:
+        return False
+    return not state.gone or now - state.last_seen_at <= END_SHOWN_FOR
+
+
 def measure_window(state: SeriesState, now: datetime) -> Iterator[tuple[str, float, dict[str, str]]]:
     """(name, value, further labels) of what is known of one window now."""
+    if state.gone:  # what ends an alert of any rule on Prometheus
+        yield "ai_usage_window_episodes_total", state.episode + 1, {}
+        yield "ai_usage_window_quiet_since_timestamp_seconds", now.timestamp(), {}
+        return
     metrics = SeriesMetrics(state, now)
     unit = {"unit": state.reading.unit if state.reading is not None else ""}
     boundary_at = state.boundary_at if metrics.is_current else None
@@ -231,7 +245,7 @@ def _find_exhaustion(metrics: SeriesMetrics) -> float | None:
 
 
 def _get_fullness(state: SeriesState) -> float:
-    used = None if state.reading is None else get_used_percent(state.reading)
+    used = None if state.reading is None or state.gone else get_used_percent(state.reading)
     return -1.0 if used is None else used
 
 

@@ -15,16 +15,18 @@ from msgspec import Struct
 
 from watcher.core.engine import evaluator
 from watcher.core.engine.replay import measure_intervals
+from watcher.core.engine.staleness import was_suspended
 from watcher.core.engine.state import EngineState
 from watcher.core.model import AlertPhase, Command, CommandResult, PollResult, Series
 from watcher.core.rules.rule import Rule
 from watcher.prometheus.compiler import CompiledAlert, CompileOptions, format_rule_file
-from watcher.prometheus.metrics import escape_label, format_value, measure_window
+from watcher.prometheus.metrics import escape_label, format_value, is_exported, measure_window
 
 STEP = timedelta(minutes=1)
 MAX_STEPS = 20_000
 LEAD_STEPS = 2  # a latch at the instant 0 would count as let go
 PROMTOOL_TIMEOUT_S = 300.0
+MAX_PROMTOOL_BYTES = 64 << 20  # some hundred for each step that differs
 _DEFAULT_EVERY = timedelta(minutes=5)
 _TIME = re.compile(r'^\s+expr: "(?P<expr>.*)", time: (?P<time>\S+?),', re.MULTILINE)
 _SAMPLE = re.compile(r"\{(?P<labels>[^{}]*)\} (?P<value>\S+?)(?:,|$)")
@@ -116,12 +118,13 @@ def _run_engine(
     firing: dict[LatchKey, object] = {}
     latches: list[frozenset[LatchKey]] = []
     columns: dict[str, dict[int, float]] = {}
-    pending = list(history)
+    pending, polled_step = list(history), 0
     for step in range(steps):
         at = start + step * STEP
         while (pending and pending[0].at <= at) or (due_at is not None and due_at <= at):
             by_time = due_at is not None and due_at <= at and not (pending and pending[0].at <= due_at)
             result = None if by_time else pending.pop(0)
+            polled_step = polled_step if result is None else step
             now = due_at if result is None and due_at is not None else result.at if result is not None else at
             usual = every or (intervals.get(result.provider, _DEFAULT_EVERY) if result is not None else _DEFAULT_EVERY)
             evaluation = evaluator.evaluate_poll(rules, engine_state, result, now, every=usual, tz=UTC)
@@ -131,6 +134,9 @@ def _run_engine(
             transitions += _find_changes(firing, after, step)
             firing = after
         latches.append(frozenset(firing))
+        states = engine_state.series_states.values()
+        if pending and step > polled_step and was_suspended(states, pending[0].at, every or _DEFAULT_EVERY):
+            continue  # a machine that sleeps exports nothing
         for name, value in _export(engine_state, at):
             columns.setdefault(name, {})[step] = value
     return _EngineRun(start, transitions, latches, columns)
@@ -161,13 +167,15 @@ def _export(engine_state: EngineState, at: datetime) -> Iterator[tuple[str, floa
     """What a watcher exports at that instant, as (series of Prometheus, value)."""
     polled: dict[tuple[str, str], tuple[bool, float]] = {}
     for state in engine_state.series_states.values():
-        if state.gone or not state.series.window:
+        if not is_exported(state, at):
             continue
         account = {"provider": state.series.provider, "account": state.series.account}
         labels = {**account, "window": state.series.window, "kind": state.kind.value}
         for name, value, further in measure_window(state, at):
             yield _format_series(name, {**labels, **further}), value
-        if not state.switched_away:
+        if state.gone:
+            polled.setdefault(state.account_key, (True, state.every.total_seconds()))
+        elif not state.switched_away:
             polled[state.account_key] = state.error_kind is None, state.every.total_seconds()
     for (provider, account_key), (is_up, every_s) in polled.items():
         labels = {"provider": provider, "account": account_key}
@@ -211,7 +219,7 @@ def _run_promtool(
         document = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": [tests]}
         Path(folder, "test.yml").write_text(json.dumps(document), "utf-8")  # JSON is YAML
         argv = ("promtool", "test", "rules", str(Path(folder, "test.yml")))
-        result = run(Command(argv=argv, timeout_s=PROMTOOL_TIMEOUT_S))
+        result = run(Command(argv=argv, timeout_s=PROMTOOL_TIMEOUT_S, max_output_bytes=MAX_PROMTOOL_BYTES))
     output = result.stdout + result.stderr
     if result.exit_code is None:
         raise PromtoolError("promtool is not installed, or did not end: install the package `prometheus`")

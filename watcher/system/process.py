@@ -17,7 +17,6 @@ from typing import IO
 
 from watcher.core.model import Command, CommandResult
 
-MAX_OUTPUT_BYTES = 64 * 1024
 """Bytes kept of stdout and of stderr; the rest is read and dropped, so that the program does not block."""
 
 GRACE_S = 2.0
@@ -49,7 +48,7 @@ def run_command(command: Command) -> CommandResult:
     except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in an argument
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "an argument cannot be passed on"
         return CommandResult(exit_code=None, stderr=f"cannot start {_format_program_name(command)}: {reason}")
-    stdout, stderr = _PipeReader(process.stdout), _PipeReader(process.stderr)
+    stdout, stderr = (_PipeReader(pipe, command.max_output_bytes) for pipe in (process.stdout, process.stderr))
     feeder = threading.Thread(target=_write_stdin, args=(process.stdin, command.stdin), daemon=True)
     feeder.start()
     timed_out = _wait_timed_out(process, command.timeout_s)
@@ -137,10 +136,10 @@ def _write_stdin(pipe: IO[bytes] | None, text: str) -> None:
 
 
 class _PipeReader:
-    """Reads a pipe to its end in a thread and keeps the first `MAX_OUTPUT_BYTES` bytes."""
+    """Reads a pipe to its end in a thread and keeps the first `max_bytes`."""
 
-    def __init__(self, pipe: IO[bytes] | None) -> None:
-        self._buffer = bytearray()
+    def __init__(self, pipe: IO[bytes] | None, max_bytes: int) -> None:
+        self._buffer, self._max_bytes = bytearray(), max_bytes
         self._pipe = pipe
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -150,7 +149,7 @@ class _PipeReader:
             return
         with contextlib.suppress(OSError, ValueError), self._pipe as pipe:
             while chunk := os.read(pipe.fileno(), 65536):
-                self._buffer += chunk[: MAX_OUTPUT_BYTES - len(self._buffer)]
+                self._buffer += chunk[: self._max_bytes - len(self._buffer)]
 
     def read_all(self) -> str:
         """The output so far; waits only briefly for a child process that keeps the pipe open."""

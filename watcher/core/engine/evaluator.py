@@ -200,7 +200,7 @@ class _Evaluation(Struct, kw_only=True):
     def _is_subject(self, compiled: CompiledRule, state: SeriesState) -> bool:
         if state.gone and state.series not in self.newly_gone:
             return False
-        if _is_unproven(state) and compiled.rule.subject.window != state.series.window:
+        if state.is_unproven and compiled.rule.subject.window != state.series.window:
             return False
         if compiled.rule.subject.matches(state.series, state.account_name, state.kind, is_primary=state.primary):
             return True
@@ -290,8 +290,3 @@ class _Evaluation(Struct, kw_only=True):
                 if not other.gone and transitions.is_exhausted(metrics):
                     self.exhausted[other.account_key].append(metrics)
         return [metrics for metrics in self.exhausted[state.account_key] if metrics.state.series != state.series]
-
-
-def _is_unproven(state: SeriesState) -> bool:
-    """Whether it is a window of a name that tells nothing, and was never used."""
-    return state.reading is not None and state.reading.provisional and not state.was_used

@@ -84,6 +84,11 @@ class SeriesState(Struct, frozen=True, kw_only=True):
         """The kind of the window; by its name until there is a reading."""
         return infer_kind(self.series) if self.reading is None else self.reading.kind
 
+    @property
+    def is_unproven(self) -> bool:
+        """Whether it is a window of a name that tells nothing, and was never used."""
+        return self.reading is not None and self.reading.provisional and not self.was_used
+
 
 def create_series_state(series: Series, at: datetime) -> SeriesState:
     """The state of a series before its first poll, which is at `at`."""
