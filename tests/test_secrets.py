@@ -381,7 +381,7 @@ DRIVEN = {  # every command, by its words -> the lines that are run in this proc
     "agent uninstall": ["agent uninstall"],
     "logs": ["logs"],
     "completion": ["completion bash"],
-    "help": ["help", "help check", "help man", "help exit-codes"],
+    "help": ["help", "help check", "help exit-codes"],
     "uninstall": ["uninstall"],
 }
 SERVED = ("run", "dashboard", "demo")  # these go on, so they are processes in `test_secrets_in_processes`
