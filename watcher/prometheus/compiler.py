@@ -48,9 +48,7 @@ KEEP_UNKNOWN_S = 7 * 86400
 RULES_PER_GROUP = 10
 MAX_LABEL_LENGTH = 100
 _ACCOUNT_IDENTITY = ("provider", "account", "window", "kind")
-_PERCENT_FIELDS = frozenset({"used_percent", "remaining_percent", "rate", "projected"})
 _CURRENCY = 'unit=~"[A-Za-z]{3}"'
-_PLAIN_LABEL = re.compile(r"[A-Za-z0-9_.:/ -]+")
 
 
 class CompileOptions(Struct, frozen=True, kw_only=True):
