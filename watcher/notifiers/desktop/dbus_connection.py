@@ -1,19 +1,18 @@
 """A connection to the session bus with one deadline for everything: connect, authenticate, call.
 
 Jeepney's own blocking connection waits without limit for the reply to `Hello`, so a bus that accepts and does not
-answer would block its caller forever. This one uses Jeepney's messages and parser.
+answer would block its caller forever. This one limits each wait by the time that is left.
 """
 
 import socket
-import sys
-from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from jeepney import DBusAddress, new_method_call
-from jeepney.auth import BEGIN, Authenticator
 from jeepney.bus import get_connectable_addresses
-from jeepney.low_level import HeaderFields, MessageType, Parser
+from jeepney.io.blocking import DBusConnection, prep_socket
+from jeepney.low_level import HeaderFields, MessageType
 from jeepney.low_level import Message as BusMessage
 
 from watcher.notifiers.base import TIMEOUT_S
@@ -35,40 +34,40 @@ class NoReplyError(Exception):
     """No reply, or the connection broke before it came."""
 
 
-def _create_socket() -> socket.socket:
-    if sys.platform == "win32":
-        raise UnreachableError("there is no session bus on Windows")
-    else:  # noqa: RET506 - mypy calls a line after it unreachable on Windows
-        return socket.socket(socket.AF_UNIX)
-
-
-class BusConnection:
+class BusConnection(DBusConnection):
     """One connection, used for one message."""
 
     def __init__(self, address: str, timeout_s: float = TIMEOUT_S) -> None:
-        self._deadline_s = monotonic_s() + timeout_s
-        self._timeout_s = timeout_s
-        self._serial = 0
-        self._parser = Parser()
-        self._socket: socket.socket = _create_socket()
+        self._deadline_s, self._timeout_s = monotonic_s() + timeout_s, timeout_s
         try:
-            self._connect(address)
-        except BaseException:
-            self._socket.close()
+            path = next(iter(get_connectable_addresses(address)))
+        except (RuntimeError, ValueError, StopIteration):
+            raise UnreachableError("DBUS_SESSION_BUS_ADDRESS names no Unix socket; correct it") from None
+        try:
+            connected = prep_socket(path, timeout=timeout_s)
+        except TimeoutError:
+            raise NoReplyError(f"the session bus did not answer within {timeout_s:g} s") from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UnreachableError(f"the session bus cannot be reached ({reason}); log in to a desktop") from None
+        except ValueError:
+            raise UnreachableError("the session bus refused this user; log in to your own desktop") from None
+        connected.settimeout(timeout_s)
+        try:
+            with self._explain_errors("the session bus"):
+                super().__init__(connected)  # says Hello
+        except NoReplyError:
+            connected.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.close()
+    def receive(self, *, timeout: float | None = None) -> BusMessage:  # noqa: ARG002 - one deadline counts
+        """The next message, within the time that is left."""
+        return super().receive(timeout=max(self._deadline_s - monotonic_s(), 0.0))
 
     def interrupt(self) -> None:
         """End `wait_for_choice`, which another thread is in."""
         with suppress(OSError):  # it has ended
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self.sock.shutdown(socket.SHUT_RDWR)
 
     def get_capabilities(self) -> tuple[tuple[str, ...], str]:
         """The daemon's capabilities, and its identity: the bus and its name on it."""
@@ -103,10 +102,8 @@ class BusConnection:
         self._deadline_s = monotonic_s() + timeout_s
         try:
             while True:
-                message = self._parser.get_next_message()
-                if message is None:
-                    self._parser.add_data(self._receive())
-                elif message.header.message_type is MessageType.signal:
+                message = self.receive()
+                if message.header.message_type is MessageType.signal:
                     match message.header.fields.get(HeaderFields.member), message.body:
                         case "ActionInvoked", (int(about), str(action)) if about == number:
                             return action
@@ -115,48 +112,13 @@ class BusConnection:
         except Exception:  # noqa: BLE001 - as in `_call`; a notification whose buttons do nothing more is no error
             return ""
 
-    def _connect(self, address: str) -> None:
-        try:
-            path = next(iter(get_connectable_addresses(address)))
-        except (RuntimeError, ValueError, StopIteration):
-            raise UnreachableError("DBUS_SESSION_BUS_ADDRESS names no Unix socket; correct it") from None
-        try:
-            self._socket.settimeout(self._remaining_s())
-            self._socket.connect(path)
-            self._authenticate()
-        except TimeoutError:
-            raise NoReplyError(f"the session bus did not answer within {self._timeout_s:g} s") from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UnreachableError(f"the session bus cannot be reached ({reason}); log in to a desktop") from None
-        except ValueError:
-            raise UnreachableError("the session bus refused this user; log in to your own desktop") from None
-        self._call(_BUS_OBJECT, "Hello")
-
-    def _authenticate(self) -> None:
-        authenticator = Authenticator()
-        for line in authenticator:
-            if line:
-                self._send(line)
-            authenticator.feed(self._receive())
-        self._send(BEGIN)
-
     def _call(
         self, destination: DBusAddress, method: str, signature: str | None = None, body: tuple[Any, ...] = ()
     ) -> BusMessage:
-        self._serial += 1
-        message = new_method_call(destination, method, signature, body)
-        try:
-            self._send(message.serialise(serial=self._serial))
-            reply = self._read_reply()
-        except TimeoutError:
-            raise NoReplyError(
-                f"{_PEER_NAMES[destination.bus_name]} did not answer within {self._timeout_s:g} s"
-            ) from None
-        except OSError:
-            raise NoReplyError("the session bus broke off the connection") from None
-        except Exception:  # noqa: BLE001 - jeepney's parser raises anything on bytes that are no message
-            raise NoReplyError("the session bus sent what is no D-Bus message") from None
+        with self._explain_errors(_PEER_NAMES[destination.bus_name]):
+            reply: BusMessage = self.send_and_get_reply(  # type: ignore[no-untyped-call]
+                new_method_call(destination, method, signature, body)
+            )
         if reply.header.message_type is MessageType.error:
             name = str(reply.header.fields.get(HeaderFields.error_name, ""))
             if any(word in name for word in _NO_DAEMON_ERRORS):
@@ -166,27 +128,13 @@ class BusConnection:
             raise UnreachableError(f"the notification daemon refused it ({name})")
         return reply
 
-    def _read_reply(self) -> BusMessage:
-        while True:
-            message = self._parser.get_next_message()
-            if message is None:
-                self._parser.add_data(self._receive())
-            elif message.header.fields.get(HeaderFields.reply_serial) == self._serial:
-                return message
-
-    def _send(self, data: bytes) -> None:
-        self._socket.settimeout(self._remaining_s())
-        self._socket.sendall(data)
-
-    def _receive(self) -> bytes:
-        self._socket.settimeout(self._remaining_s())
-        data = self._socket.recv(4096)
-        if not data:
-            raise ConnectionResetError("the bus closed the connection")
-        return data
-
-    def _remaining_s(self) -> float:
-        left = self._deadline_s - monotonic_s()
-        if left <= 0:
-            raise TimeoutError
-        return left
+    @contextmanager
+    def _explain_errors(self, peer: str) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError:
+            raise NoReplyError(f"{peer} did not answer within {self._timeout_s:g} s") from None
+        except OSError:
+            raise NoReplyError("the session bus broke off the connection") from None
+        except Exception:  # noqa: BLE001 - jeepney's parser raises anything on bytes that are no message
+            raise NoReplyError("the session bus sent what is no D-Bus message") from None
