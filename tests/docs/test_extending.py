@@ -131,7 +131,7 @@ def changed_copy(tmp_path_factory):
         ("watcher/providers/registry.py", "gemini_cli, antigravity", ", acme"),
         (
             "watcher/core/rules/vocabulary.py",
-            '    "antigravity": ProviderWindows(primary=(), known=(), others_pattern=_ANY_SLUG),\n',
+            '    "antigravity": ProviderWindows(primary=(), known=(), others_pattern=ANY_SLUG),\n',
             f"{WINDOWS}\n",
         ),
         (

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.core.formatting import draw_bar
+from watcher.core.formatting import draw_bar, escape_markup
 from watcher.core.model import Severity
-from watcher.notifiers import base, discord, slack
+from watcher.notifiers import base, discord
 
 
 @given(
     st.text("ab&<*`…\U0001f680\n ", max_size=60),
     st.integers(1, 40),
-    st.sampled_from([str, slack.escape_text, discord.escape_markdown]),
+    st.sampled_from([str, escape_markup, discord.escape_markdown]),
     st.sampled_from([len, base.count_utf8_bytes, base.count_utf16_units]),
 )
 def test_a_clipped_text_fits_and_is_a_start_of_the_whole(raw, limit, escape, measure):

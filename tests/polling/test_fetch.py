@@ -27,7 +27,6 @@ def acme(ask=None, find=None) -> Provider:
         name="Acme",
         usage_page="https://acme.invalid",
         sign_in_hint="run `acme` once",
-        primary_windows=(),
         find_credentials=find or (lambda _surroundings, _overrides: []),
         fetch_usage=ask or plain,
         min_interval=MINUTE,

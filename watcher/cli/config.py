@@ -44,8 +44,7 @@ def config() -> None:
 def show(*, as_document: bool) -> None:
     """Print the config in force, defaults filled in and secrets masked."""
     effective_config = load_effective_config(with_secrets=True)
-    redact = Redactor()
-    redact.add_secrets(effective_config.secrets)
+    redact = Redactor(effective_config.secrets)
     document = build_config_document(effective_config)
     rule_counts = Counter(rule.path for rule in effective_config.rules)
     if as_document:

@@ -59,8 +59,7 @@ def test(context: click.Context, channel: str | None) -> None:
     """
     config = load_effective_config(with_secrets=True)
     world = create_environment(config.network)
-    redact = Redactor()
-    redact.add_secrets(config.secrets)
+    redact = Redactor(config.secrets)
     tested = select_channels(config.channels, channel)
     working = []
     for each in tested.values():
@@ -216,8 +215,7 @@ def add(  # noqa: PLR0913 - what the command takes
         text += '\n[channels.desktop]\ntype = "desktop"\n'
         config = _load_draft(own, text)
     if not no_test:
-        redact = Redactor()
-        redact.add_secrets(config.secrets)
+        redact = Redactor(config.secrets)
         world = create_environment(config.network)
         outcome = send_test_message(config.channels[name], config.broken_channels.get(name), world)
         echo_wrapped(redact(format_outcome(config.channels[name], outcome)))

@@ -76,8 +76,7 @@ def list_command() -> None:
     Looks for logins and sends no request.
     """
     config = load_effective_config(with_secrets=True)
-    host_info, redact = environment.read_host_info(), Redactor()
-    redact.add_secrets(config.secrets)
+    host_info, redact = environment.read_host_info(), Redactor(config.secrets)
     rows = [_describe_provider(each, config.providers[each.id], host_info) for each in PROVIDERS.values()]
     shown = [tuple(map(redact, row)) for row in rows]
     for line in format_columns([("provider", "", "why", "every", "asks"), *shown], width=get_output_width()):

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import (
     Diagnostic,
+    KeyPath,
     TextSpan,
     TomlPositions,
     create_diagnostic,
@@ -20,9 +21,6 @@ from watcher.notifiers.base import SettingError
 from watcher.system.files import find_write_problem, read_file
 
 MAX_FILE_BYTES = 1_000_000
-
-KeyPath = tuple[str | int, ...]
-"""Keys and indexes from the top of the file: ("channels", "team", "url")."""
 
 # --- the shape of config.toml; docstrings become the editor's help --------------------------------------------------
 

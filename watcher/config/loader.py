@@ -16,7 +16,6 @@ from msgspec import Struct
 from watcher.config.file import (
     ConfigDocument,
     ConfigFile,
-    KeyPath,
     NetworkTable,
     ProviderTable,
     make_unreadable_diagnostic,
@@ -29,7 +28,7 @@ from watcher.core.redaction import names_secret
 from watcher.core.routing.messages import Formatter, ProviderInfo
 from watcher.core.routing.planner import Routing
 from watcher.core.rules import loader
-from watcher.core.rules.diagnostics import Diagnostic, format_diagnostics, suggest_word
+from watcher.core.rules.diagnostics import Diagnostic, KeyPath, format_diagnostics, suggest_word
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.rule_reader import format_toml_value
 from watcher.core.rules.time_intervals import check_time_zone, parse_quiet_hours

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from watcher.config.file import ConfigFile, KeyPath
+from watcher.config.file import ConfigFile
 from watcher.core.model import Command, CommandResult, HostInfo, is_loopback
+from watcher.core.rules.diagnostics import KeyPath
 from watcher.system.files import find_write_problem, read_file
 from watcher.system.paths import expand_home
 from watcher.system.secret_commands import CommandFailedError, read_secret, split_command_line

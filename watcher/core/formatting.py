@@ -48,6 +48,11 @@ def clean_lines(text: str) -> str:
     return _UNPRINTABLE.sub("", paired.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
+def escape_markup(text: str) -> str:
+    """The text with the three characters of markup escaped: otherwise `> 80 <` loses its middle."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def strip_provider_name(message: str, provider: str) -> str:
     """A failure's message without the provider's name in front: the line names it already."""
     name, colon, rest = message.partition(": ")

@@ -77,9 +77,10 @@ def mask_secret(secret: str) -> str:
 class Redactor:
     """Removes the secrets in use from text."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: dict[str, None] = {}  # latest last
         self._pattern: re.Pattern[str] | None = None
+        self.add_secrets(secrets)
 
     def add_secrets(self, secrets: Iterable[str]) -> None:
         """Removes these from every text from now on; ignores values that are too short to be secrets.

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from watcher.demo.scenario import CountUsage, SimulatedUsage, WindowUsage
+from watcher.providers.protobuf import encode_bytes, encode_varint
 
 Endpoint = Callable[[SimulatedUsage, datetime], dict[str, Any]]
 
@@ -189,8 +190,8 @@ ENDPOINTS: Mapping[tuple[str, str], Endpoint] = {
 
 def encode_antigravity_status(usage: SimulatedUsage, email: str = ACCOUNT_EMAIL) -> str:
     """The value of `antigravityAuthStatus` in the editor's database: JSON around base64 around protobuf."""
-    models = b"".join(_encode_field(1, _encode_model(label, turn)) for label, turn in usage.antigravity.items())
-    message = _encode_field(7, email.encode()) + _encode_field(33, models)
+    models = b"".join(encode_bytes(1, _encode_model(label, turn)) for label, turn in usage.antigravity.items())
+    message = encode_bytes(7, email.encode()) + encode_bytes(33, models)
     proto = base64.b64encode(message).decode()
     return json.dumps({"name": "Demo", "email": email, "apiKey": "ya29.demo", "userStatusProtoBinaryBase64": proto})
 
@@ -210,16 +211,7 @@ def _format_iso(at: datetime) -> str:
 
 
 def _encode_model(label: str, window: WindowUsage) -> bytes:
-    quota = _encode_varint(1 << 3 | 5) + struct.pack("<f", 1 - window.used_percent / 100)
+    quota = encode_varint(1 << 3 | 5) + struct.pack("<f", 1 - window.used_percent / 100)
     if window.resets_at is not None:
-        quota += _encode_field(2, _encode_varint(1 << 3) + _encode_varint(int(window.resets_at.timestamp())))
-    return _encode_field(1, label.encode()) + _encode_field(15, quota)
-
-
-def _encode_field(number: int, payload: bytes) -> bytes:
-    return _encode_varint(number << 3 | 2) + _encode_varint(len(payload)) + payload
-
-
-def _encode_varint(number: int) -> bytes:
-    low, rest = number & 0x7F, number >> 7
-    return bytes([low | 0x80]) + _encode_varint(rest) if rest else bytes([low])
+        quota += encode_bytes(2, encode_varint(1 << 3) + encode_varint(int(window.resets_at.timestamp())))
+    return encode_bytes(1, label.encode()) + encode_bytes(15, quota)

@@ -60,9 +60,7 @@ class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
                 raise ValueError("`urls`: write each address up to the port or its prefix, without /api and query")
         if len({format_receiver(url) for url in self.urls}) < len(self.urls):
             raise ValueError("`urls` has an address twice")
-        for name, value in self.headers.items():
-            base.check_header(name, "headers")
-            base.check_header(value, f"headers.{name}")
+        base.check_headers(self.headers)
         for name in self.labels:
             if name in OWN_LABELS:
                 raise ValueError(f"`labels`: `{name}` is a label of each alert itself; choose another name")

@@ -7,7 +7,7 @@ address of the request, which is a secret.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -98,6 +98,13 @@ def check_url(value: str, key: str = "url", *, is_secret: bool = False) -> None:
         raise ValueError(f"`{key}` must be a web address that begins with https://")
     if is_secret and parts.scheme == "http" and host not in _LOOPBACK_HOSTS:
         raise ValueError(f"`{key}` must begin with https://: anyone who sees this address can write to the channel")
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raise ValueError unless all of the setting `headers` can be sent."""
+    for name, value in headers.items():
+        check_header(name, "headers")
+        check_header(value, f"headers.{name}")
 
 
 def check_header(value: str, key: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import structs
 
+from watcher.core.formatting import escape_markup
 from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
 from watcher.notifiers import base
 
@@ -43,11 +44,11 @@ def build_request(message: Message, settings: Settings) -> Request:
     if fields := _build_fields(message):
         detail.append({"type": "section", "fields": fields})
     if page := base.get_safe_link(message):
-        link = {"type": "mrkdwn", "text": f"<{escape_text(page)}|Usage page>"}
+        link = {"type": "mrkdwn", "text": f"<{escape_markup(page)}|Usage page>"}
         detail.append({"type": "context", "elements": [link]})
     body = {
         "text": base.clip(
-            f"{message.title}: {message.body}", 2900, escape=escape_text
+            f"{message.title}: {message.body}", 2900, escape=escape_markup
         ),  # for what shows no blocks: lock screens
         "mrkdwn": False,
         "unfurl_links": False,
@@ -56,11 +57,6 @@ def build_request(message: Message, settings: Settings) -> Request:
         "attachments": [{"color": f"#{base.get_colour(message):06x}", "blocks": detail}],
     }
     return Request(method="POST", url=settings.url, json=body)
-
-
-def escape_text(text: str) -> str:
-    """The text without the three characters that make a mention or a link."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _make_plain_text(text: str, limit: int) -> dict[str, Any]:

@@ -59,9 +59,7 @@ class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         base.check_url(self.url)
-        for name, value in self.headers.items():
-            base.check_header(name, "headers")
-            base.check_header(value, f"headers.{name}")
+        base.check_headers(self.headers)
         _check_names([*_list_texts(self.headers, ("headers",)), *_list_texts(self.json, ("json",))])
         _check_map(self.map)
         if self.success:

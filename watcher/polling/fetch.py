@@ -206,8 +206,7 @@ def poll_account(  # noqa: PLR0913 - each way to the outside world is an argumen
             _refuse_plain_http(request, provider)
         return send(request)
 
-    redact = Redactor()
-    redact.add_secrets(extract_url_passwords(base_url or ""))
+    redact = Redactor(extract_url_passwords(base_url or ""))
 
     def poll_once(login: Credential) -> Snapshot:
         redact.add_secrets((login.token, login.refresh_token))

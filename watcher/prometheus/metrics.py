@@ -18,6 +18,7 @@ from watcher.core.engine.staleness import is_between_polls
 from watcher.core.engine.state import EngineState, SeriesState
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.model import AlertPhase, DeliveryState
+from watcher.providers.protobuf import encode_bytes, encode_varint
 from watcher.storage.records import Account
 from watcher.storage.store import Store
 
@@ -323,36 +324,23 @@ def encode_remote_write(samples: Sequence[Sample], ended: Iterable[tuple[str, La
     """
     import struct  # noqa: PLC0415 - only where something is pushed
 
-    moment = b"\x10" + _encode_varint(int(now.timestamp() * 1000))
+    moment = b"\x10" + encode_varint(int(now.timestamp() * 1000))
     parts = [(each.name, each.labels, struct.pack("<d", each.value)) for each in samples]
     parts += [(name, labels, STALE_NAN) for name, labels in ended]
     request = bytearray()
     for name, labels, value in parts:
         series = bytearray()
         for label, text in sorted([("__name__", name), *labels]):
-            pair = _encode_field(1, label.encode()) + _encode_field(2, text.encode("utf-8", "replace"))
-            series += _encode_field(1, pair)
-        series += _encode_field(2, b"\x09" + value + moment)
-        request += _encode_field(1, bytes(series))
+            pair = encode_bytes(1, label.encode()) + encode_bytes(2, text.encode("utf-8", "replace"))
+            series += encode_bytes(1, pair)
+        series += encode_bytes(2, b"\x09" + value + moment)
+        request += encode_bytes(1, bytes(series))
     return _compress(bytes(request))
-
-
-def _encode_varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:  # noqa: PLR2004 - seven bits a byte
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def _encode_field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _encode_varint(len(content)) + content
 
 
 def _compress(content: bytes) -> bytes:
     """Snappy's block format, with literals only: a length, then pieces of at most 64 KiB as they are."""
     pieces = [content[start : start + 65536] for start in range(0, len(content), 65536)]
-    return _encode_varint(len(content)) + b"".join(
+    return encode_varint(len(content)) + b"".join(
         b"\xf4" + (len(piece) - 1).to_bytes(2, "little") + piece for piece in pieces
     )

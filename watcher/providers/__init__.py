@@ -48,7 +48,6 @@ class Provider(Struct, frozen=True, kw_only=True):
     name: str  # for people
     usage_page: str  # the web page that shows the usage: the link in messages
     sign_in_hint: str  # what to do when signed out: "run `claude` once"
-    primary_windows: tuple[str, ...]  # for a selector without a window, in order of preference; empty: the fullest
     find_credentials: Callable[[HostInfo, Overrides], Sequence[Credential]]  # every account once, best source first
     fetch_usage: Callable[[Credential, datetime, ProviderState], Conversation]  # (credential, now, state)
     min_interval: timedelta  # never polled more often

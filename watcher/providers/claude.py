@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from watcher.core.engine.state import SeriesState
 from watcher.core.formatting import format_percent
 from watcher.core.model import Reading, Request, Response, Series, Snapshot, WindowKind
+from watcher.core.rules.vocabulary import PROVIDER_WINDOWS
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, claude_code, opencode
 from watcher.credentials.files import collect_credentials
 from watcher.errors import ProviderError, RateLimitedError, ShapeChangedError
@@ -106,7 +107,7 @@ def _is_code_name(window: str) -> bool:
 
 def _describe_binding_limit(content: Mapping[str, Any], readings: Sequence[Reading]) -> str | None:
     """Which limit binds, where that one is fuller than the primary window."""
-    primary = next((each for name in PROVIDER.primary_windows for each in readings if each.window == name), None)
+    primary = next((each for name in PROVIDER_WINDOWS[ID].primary for each in readings if each.window == name), None)
     for entry in parsing.as_mappings(content.get("limits")):
         reading = _parse_limit(entry) if entry.get("is_active") is True else None
         if reading is not None and primary is not None and (reading.used_percent or 0) > (primary.used_percent or 0):
@@ -273,10 +274,6 @@ PROVIDER = Provider(
     addresses=(USAGE_URL,),
     status_page="https://status.anthropic.com/api/v2/status.json",
     sign_in_hint=SIGN_IN_HINT,
-    primary_windows=(
-        *("five_hour", "seven_day", "seven_day_oauth_apps"),
-        *("seven_day_sonnet", "seven_day_opus", "extra_usage"),
-    ),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
     min_interval=timedelta(minutes=5),

@@ -215,7 +215,6 @@ PROVIDER = Provider(
     addresses=("https://api.github.com/copilot_internal/user",),
     status_page="https://www.githubstatus.com/api/v2/status.json",
     sign_in_hint=SIGN_IN_HINT,
-    primary_windows=("premium_interactions", CREDITS_WINDOW),
     login_files=("auth.json", "hosts.json", "apps.json", "hosts.yml"),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,

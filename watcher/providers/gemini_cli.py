@@ -94,7 +94,6 @@ PROVIDER = Provider(
     usage_page="https://codeassist.google.com",
     addresses=("https://cloudcode-pa.googleapis.com/v1internal:retrieveUserQuota",),
     sign_in_hint="run `gemini` once",
-    primary_windows=(),
     login_files=("oauth_creds.json", "auth.json", "antigravity-accounts.json"),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,

@@ -242,7 +242,6 @@ PROVIDER = Provider(
     usage_page="https://nano-gpt.com/subscription",
     addresses=(f"{BASE_URL}/api/subscription/v1/usage", f"{BASE_URL}/api/check-balance"),
     sign_in_hint=SIGN_IN_HINT,
-    primary_windows=("daily", "weekly_input_tokens", "monthly"),
     login_files=("auth.json",),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,

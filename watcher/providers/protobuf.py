@@ -1,4 +1,4 @@
-"""Reads the protobuf wire format without a schema: the fields of a message, each a number, a wire type and a value.
+"""The protobuf wire format without a schema: a message is fields, each with a number, a wire type and a value.
 
 Source: https://protobuf.dev/programming-guides/encoding/ (checked 2026-11-22).
 """
@@ -109,3 +109,14 @@ def _read_value(data: bytes, offset: int, wire_type: int) -> tuple[int | bytes, 
     if offset + length > len(data):
         raise MalformedError("a value is cut short")
     return data[offset : offset + length], offset + length
+
+
+def encode_varint(number: int) -> bytes:
+    """An unsigned number."""
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + encode_varint(rest) if rest else bytes([low])
+
+
+def encode_bytes(number: int, content: bytes) -> bytes:
+    """A length-delimited field of that number."""
+    return encode_varint(number << 3 | WireType.BYTES) + encode_varint(len(content)) + content

@@ -15,7 +15,14 @@ import msgspec
 from msgspec import Struct
 
 from watcher.core.rules.diagnostics import Diagnostic
-from watcher.core.rules.vocabulary import PROVIDER_WINDOWS, ProviderWindows, Unit, is_currency, parse_duration
+from watcher.core.rules.vocabulary import (
+    ANY_SLUG,
+    PROVIDER_WINDOWS,
+    ProviderWindows,
+    Unit,
+    is_currency,
+    parse_duration,
+)
 from watcher.credentials import Credential, HostInfo, places
 from watcher.errors import NotSignedInError
 from watcher.providers import (
@@ -41,7 +48,6 @@ PLACE_KINDS = places.KINDS
 PLACEHOLDER_PATTERN = re.compile(r"\{(env:[A-Za-z_][A-Za-z0-9_]*|now|month_start)\}")
 
 _DEFAULT_FLOOR, _DEFAULT_CEILING = timedelta(minutes=2), timedelta(minutes=30)
-_ANY_SLUG = r"[a-z0-9]+(?:_[a-z0-9]+)*"
 
 
 class ProviderHead(Struct, frozen=True, kw_only=True):
@@ -95,9 +101,8 @@ def load_files(files: Iterable[tuple[str, str | Diagnostic]]) -> list[Diagnostic
         registered[id_] = _make_broken_provider(id_, path, str(mistakes[0]).splitlines()[0])
     # what is gone stays, without a login, for as long as the process: a poll of it may be in progress
     gone = {id_: each for id_, each in PROVIDERS.items() if id_ not in RESERVED_IDS and id_ not in registered}
-    for id_, provider in registered.items():
-        PROVIDERS[id_] = provider
-        PROVIDER_WINDOWS[id_] = _make_windows(summaries.get(id_), provider.primary_windows)
+    PROVIDERS.update(registered)
+    PROVIDER_WINDOWS.update({id_: _make_windows(summaries.get(id_)) for id_ in registered})
     for id_, provider in gone.items():
         PROVIDERS[id_] = msgspec.structs.replace(provider, find_credentials=_find_nothing, is_common=False, path="")
     return problems
@@ -149,7 +154,6 @@ def _make_provider(summary: ProviderSummary, load: Any) -> Provider:
     every = parse_duration(summary.every)
     floor = parse_duration(summary.floor) if summary.floor else min(_DEFAULT_FLOOR, every)
     ceiling = parse_duration(summary.ceiling) if summary.ceiling else max(_DEFAULT_CEILING, every)
-    primary = () if not summary.windows else (summary.primary or next(iter(summary.windows)), *summary.windows)
 
     def fetch_usage(credential: Credential, now: datetime, _state: Any) -> Conversation:
         from watcher.providers.declared import fetch_usage  # noqa: PLC0415 - jmespath: only where it is on
@@ -161,7 +165,6 @@ def _make_provider(summary: ProviderSummary, load: Any) -> Provider:
         name=summary.name,
         usage_page=summary.page,
         sign_in_hint=summary.sign_in,
-        primary_windows=tuple(dict.fromkeys(primary)),
         find_credentials=partial(_find_credentials, summary),
         fetch_usage=fetch_usage,
         min_interval=floor,
@@ -198,12 +201,13 @@ def _find_nothing(_host_info: HostInfo, _overrides: Overrides) -> Sequence[Crede
     return []
 
 
-def _make_windows(summary: ProviderSummary | None, primary: tuple[str, ...]) -> ProviderWindows:
+def _make_windows(summary: ProviderSummary | None) -> ProviderWindows:
     if summary is None or not summary.windows:
-        return ProviderWindows(primary=primary, known=primary, others_pattern=_ANY_SLUG)
+        return ProviderWindows(primary=(), known=(), others_pattern=ANY_SLUG)
+    primary = dict.fromkeys((summary.primary or next(iter(summary.windows)), *summary.windows))
     units = {id_: _get_rule_unit(unit) for id_, unit in summary.windows.items()}
-    others = _ANY_SLUG if summary.names_windows else ""
-    return ProviderWindows(primary=primary, known=tuple(summary.windows), others_pattern=others, units=units)
+    others = ANY_SLUG if summary.names_windows else ""
+    return ProviderWindows(primary=tuple(primary), known=tuple(summary.windows), others_pattern=others, units=units)
 
 
 def _get_rule_unit(unit: str) -> Unit:
@@ -239,7 +243,6 @@ def _make_broken_provider(id_: str, path: str, mistake: str) -> Provider:
         name=Path(path).name,
         usage_page="",
         sign_in_hint="watcher providers check",
-        primary_windows=(),
         find_credentials=find_credentials,
         fetch_usage=_refuse_poll,
         min_interval=_DEFAULT_FLOOR,

@@ -290,17 +290,13 @@ def _format_tooltip(account: _Account, now: datetime) -> list[str]:
 def _encode_waybar(text: str, state: str, tooltip: str, percentage: float) -> str:
     return json.dumps(
         {
-            "text": _escape_markup(text),
+            "text": formatting.escape_markup(text),
             "alt": state,
-            "tooltip": _escape_markup(tooltip),
+            "tooltip": formatting.escape_markup(tooltip),
             "class": state,
             "percentage": int(min(max(percentage, 0.0), _FULL_PERCENT)),
         }
     )
-
-
-def _escape_markup(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _parse_time(text: str | None) -> datetime | None:

@@ -119,13 +119,13 @@ class ProviderWindows(Struct, frozen=True, kw_only=True):
 
 
 _CLAUDE_WEEKS = ("seven_day", "seven_day_oauth_apps", "seven_day_sonnet", "seven_day_opus")
-_ANY_SLUG = r"[a-z0-9]+(?:_[a-z0-9]+)*"
+ANY_SLUG = r"[a-z0-9]+(?:_[a-z0-9]+)*"
 
 PROVIDER_WINDOWS: dict[str, ProviderWindows] = {
     "claude": ProviderWindows(
         primary=("five_hour", *_CLAUDE_WEEKS, "extra_usage"),
         known=("five_hour", *_CLAUDE_WEEKS, "extra_usage"),
-        others_pattern=_ANY_SLUG,
+        others_pattern=ANY_SLUG,
         units={"extra_usage": Unit.MONEY},
     ),
     "codex": ProviderWindows(
@@ -140,7 +140,7 @@ PROVIDER_WINDOWS: dict[str, ProviderWindows] = {
             "reset_credits",
             "cost",
         ),
-        others_pattern=rf"model_{_ANY_SLUG}"
+        others_pattern=rf"model_{ANY_SLUG}"
         r"|(?:[a-z0-9]+_)*(?:five_hour|weekly|monthly|lifetime|[1-9][0-9]{0,5}[hm])"
         r"(?:_(?:(?:total|input|output)_tokens|cost_usd|credits))?",  # the suffix: what a proxy's limit counts
         units={"reset_credits": Unit.COUNT, "cost": Unit.MONEY},
@@ -148,7 +148,7 @@ PROVIDER_WINDOWS: dict[str, ProviderWindows] = {
     "copilot": ProviderWindows(
         primary=("premium_interactions", "credits"),
         known=("premium_interactions", "chat", "completions", "credits"),
-        others_pattern=_ANY_SLUG,
+        others_pattern=ANY_SLUG,
         unit=Unit.COUNT,
     ),
     "nano_gpt": ProviderWindows(
@@ -166,8 +166,8 @@ PROVIDER_WINDOWS: dict[str, ProviderWindows] = {
         unit=Unit.COUNT,
         units={"balance_usd": Unit.MONEY},
     ),
-    "gemini_cli": ProviderWindows(primary=(), known=(), others_pattern=_ANY_SLUG),
-    "antigravity": ProviderWindows(primary=(), known=(), others_pattern=_ANY_SLUG),
+    "gemini_cli": ProviderWindows(primary=(), known=(), others_pattern=ANY_SLUG),
+    "antigravity": ProviderWindows(primary=(), known=(), others_pattern=ANY_SLUG),
 }
 """Provider id -> its windows, in the order of the documentation."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from watcher.core.formatting import escape_markup
 from watcher.core.model import Command, Message
 from watcher.notifiers.base import (
     APP_NAME,
@@ -245,8 +246,3 @@ def format_body(message: Message, capabilities: Sequence[str], *, with_page: boo
     if page and markup and "body-hyperlinks" in capabilities:
         page = f'<a href="{page}">Usage page</a>'
     return "\n".join(part for part in (text, page) if part)
-
-
-def escape_markup(text: str) -> str:
-    """The text with the three characters of markup escaped: otherwise `> 80 <` loses its middle."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

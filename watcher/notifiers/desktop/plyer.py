@@ -12,9 +12,9 @@ from importlib.util import find_spec
 
 import msgspec
 
+from watcher.core.formatting import escape_markup
 from watcher.core.model import Command, Message
 from watcher.notifiers.base import APP_NAME, BackendResult, Run, clip, count_utf16_units, run_backend
-from watcher.notifiers.desktop.linux import escape_markup
 from watcher.notifiers.desktop.windows import BODY_LIMIT, TITLE_LIMIT, format_body
 
 BALLOON_TIMEOUT_S = 5

@@ -150,7 +150,6 @@ PROVIDER = Provider(
     name=cache.NAME,
     usage_page="https://antigravity.google",
     sign_in_hint=cache.SIGN_IN_HINT,
-    primary_windows=(),
     login_files=(TOKEN_FILE.name, "User/globalStorage/state.vscdb", ACCOUNTS_FILE),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,

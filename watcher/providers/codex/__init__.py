@@ -201,7 +201,6 @@ PROVIDER = Provider(
     addresses=(USAGE_URL,),
     status_page="https://status.openai.com/api/v2/status.json",
     sign_in_hint=SIGN_IN_HINT,
-    primary_windows=("five_hour", "weekly", "monthly", "individual_limit"),
     login_files=("auth.json",),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
