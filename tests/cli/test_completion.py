@@ -47,6 +47,7 @@ class Terminal:
             ready, _, _ = select.select([self.process.stdout], [], [], max(ends - time.monotonic(), 0))
             assert ready, f"never came: {pattern}\n{self.seen}"
             got = os.read(self.process.stdout.fileno(), 65536).decode("utf-8", "replace")
+            assert got, f"the shell ended before: {pattern}\n{self.seen}"
             if "\x1b[c" in got or "\x1b[0c" in got:
                 self.type("\x1b[?62c")  # fish asks what terminal this is
             self.seen += re.sub(r"\x1b\[[0-9;?>=]*[a-zA-Z]|\x1b[()][0-9A-B]|\x1b[=>]|\r", "", got)
