@@ -26,7 +26,8 @@ def scrape(port, path="/metrics", *, method="GET", **headers):
         with urllib.request.urlopen(request, timeout=5) as answer:
             return answer.status, answer.headers, answer.read().decode()
     except urllib.error.HTTPError as error:
-        return error.code, error.headers, error.read().decode()
+        with error:
+            return error.code, error.headers, error.read().decode()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import requests
 
 from tests.world import HOOK, SESSION, made
 from watcher.system import http
@@ -62,8 +63,9 @@ def running_prometheus(tmp_path, config="global: {scrape_interval: 1h}\n"):
     try:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            with suppress(OSError), urllib.request.urlopen(f"{address}/-/ready", timeout=1):
-                break
+            with suppress(requests.RequestException):
+                if requests.get(f"{address}/-/ready", timeout=1).ok:
+                    break
             time.sleep(0.1)
         yield address
     finally:
