@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.test_whole_path import home, received, server, until
+from tests.daemon.test_whole_path import Running, home, received, server, until
 from tests.storage.test_store import NOW, delivery, snapshot
 from watcher.storage.store import Store
 
@@ -155,23 +155,14 @@ def no_room(request, home):
         if not mounted:
             pytest.skip("nobody may mount a file system here")
 
-    def start() -> subprocess.Popen[str]:
+    def start() -> Running:
         if mounted:
             return home.start()
         import resource  # noqa: PLC0415 - POSIX alone
 
         Store(state / "watcher.db", now=NOW).close()
         limit = 40_000  # the journal's shared memory fits, a few changes fit, a poll of six does not
-        process = subprocess.Popen(
-            [sys.executable, "-m", "watcher", "run"],
-            env=home.env(),
-            cwd=home.path,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),  # noqa: PLW1509
-        )
-        home.started.append(process)
-        return process
+        return home.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
 
     yield start
     for process in home.started:
@@ -197,7 +188,7 @@ def test_on_a_full_disk_the_daemon_alerts_from_memory_and_reports_it(home, serve
 
     home.answer = fill_then_answer
     process = no_room()
-    until(lambda: "claude-session" in {each.get("rule") for each in received(server)})
-    until(lambda: any("cannot be written" in str(each["message"]) for each in received(server)))
+    until(lambda: "claude-session" in {each.get("rule") for each in received(server)}, process)
+    until(lambda: any("cannot be written" in str(each["message"]) for each in received(server)), process)
     assert process.poll() is None
     assert [each["event"] for each in received(server) if each.get("rule") == "claude-session"] == ["firing"]

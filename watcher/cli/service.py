@@ -32,7 +32,7 @@ from watcher.system.paths import Paths
 CONFIG_CHECK_EVERY_S = 30.0  # where the system does not say that a file has changed
 CHECK_WAIT_S = 30.0  # for a `check`, whose provider may be slow
 CHECK_INTERVAL_S = 0.2
-SHUTDOWN_TIMEOUT_S = 1.5  # after the signal; systemd and launchd wait for two seconds
+SHUTDOWN_TIMEOUT_S = 1.2  # after the signal; systemd and launchd wait for two seconds
 
 
 def run_daemon(*, json_lines: bool = False, verbose: bool = False) -> None:
@@ -168,11 +168,11 @@ def notify_desktop(title: str, body: str, environment: Environment) -> None:
 
 
 def _install_signal_handlers(daemon: Daemon) -> None:
+    """A handler may interrupt any line: it only puts into the work queue, and takes no lock and starts no thread."""
+    ends = [signal.SIGTERM, signal.SIGINT]
+
     def end(_number: int, _frame: FrameType | None) -> None:
         daemon.stop()
-        timer = threading.Timer(SHUTDOWN_TIMEOUT_S, os._exit, (0,))  # the loop may wait for another writer of the store
-        timer.daemon = True
-        timer.start()
 
     def reload(_number: int, _frame: FrameType | None) -> None:
         daemon.reload()
@@ -180,24 +180,27 @@ def _install_signal_handlers(daemon: Daemon) -> None:
     def look(_number: int, _frame: FrameType | None) -> None:
         daemon.check_requests()
 
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    if sys.platform == "win32":
-        from watcher.system import windows  # noqa: PLC0415 - not on other systems
-
-        signal.signal(signal.SIGBREAK, end)
-        windows.call_on_wake(os.getpid(), daemon.check_requests)
-    else:
-        signal.signal(signal.SIGHUP, reload)
-        signal.signal(signal.SIGUSR1, look)
-
-    # A signal that comes just before the loop waits does not end the wait: the byte that it also writes does.
+    # A signal that comes just before the loop waits does not end the wait, nor one that waits for another writer of the
+    # store: the byte that it also writes does.
     receiver, sender = socket.socketpair()
     sender.settimeout(0)  # as Python requires
     signal.set_wakeup_fd(sender.detach(), warn_on_full_buffer=False)
 
     def wake() -> None:
-        while receiver.recv(1):
+        while numbers := receiver.recv(1024):
             daemon.wake()
+            if set(ends) & set(numbers):
+                threading.Event().wait(SHUTDOWN_TIMEOUT_S)
+                os._exit(0)
 
+    if sys.platform == "win32":
+        from watcher.system import windows  # noqa: PLC0415 - not on other systems
+
+        ends.append(signal.SIGBREAK)
+        windows.call_on_wake(os.getpid(), daemon.check_requests)
+    else:
+        signal.signal(signal.SIGHUP, reload)
+        signal.signal(signal.SIGUSR1, look)
     threading.Thread(target=wake, daemon=True).start()
+    for number in ends:
+        signal.signal(number, end)
