@@ -1,6 +1,8 @@
 """One holder at a time, who keeps the lock when its file is removed."""
 
 import os
+import sys
+import threading
 
 import pytest
 
@@ -20,6 +22,19 @@ def test_the_holder_and_how_long_it_stays_are_known(lock, brief):
     other = Lock(lock.path.parent)
     assert not other.acquire()
     assert (other.read_holder_pid(), other.is_brief()) == (os.getpid(), brief)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a look takes the lock alone there")
+def test_a_process_that_looks_at_a_free_lock_keeps_no_other_from_it(lock):
+    fcntl = pytest.importorskip("fcntl")
+    assert lock.acquire()
+    lock.release()
+    with lock.path.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)  # in the middle of `is_free`
+        assert lock.is_free()
+        threading.Timer(0.05, fcntl.flock, [looking, fcntl.LOCK_UN]).start()
+        assert lock.acquire()
+    assert not lock.is_free()
 
 
 def test_a_removed_file_is_made_again(lock):

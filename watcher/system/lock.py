@@ -12,11 +12,12 @@ from watcher.system.files import describe_write_error, make_private_folder, open
 
 LOCK_FILE_NAME = "watcher.lock"
 BRIEF_MARK = " polls once"
+CHECK_INTERVAL_S = 0.001
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _try_lock(descriptor: int) -> bool:
+    def _try_lock(descriptor: int, *, shared: bool = False) -> bool:  # noqa: ARG001 - this kind is never shared
         # far behind the text: Windows locks are mandatory, and other processes read the process id
         os.lseek(descriptor, 4096, os.SEEK_SET)
         try:
@@ -27,9 +28,9 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try_lock(descriptor: int) -> bool:
+    def _try_lock(descriptor: int, *, shared: bool = False) -> bool:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             return False
         return True
@@ -64,9 +65,11 @@ class Lock:
         except OSError as error:
             raise StoreError(describe_write_error(self.path, error)) from error
         _ignore_wake_signal()
-        if not _try_lock(descriptor):
-            os.close(descriptor)
-            return False
+        while not _try_lock(descriptor):
+            if not _try_lock(descriptor, shared=True):
+                os.close(descriptor)
+                return False
+            threading.Event().wait(CHECK_INTERVAL_S)  # nobody holds it: another process is in `is_free`
         text = f"{os.getpid()}{BRIEF_MARK if brief else ''}\n".encode()
         try:
             os.lseek(descriptor, 0, os.SEEK_SET)
@@ -135,6 +138,6 @@ class Lock:
         except OSError:
             return True
         try:
-            return _try_lock(descriptor)
+            return _try_lock(descriptor, shared=True)
         finally:
             os.close(descriptor)
