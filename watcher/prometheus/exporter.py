@@ -140,11 +140,6 @@ class Exporter:
         threading.Thread(target=self._serve, args=(listener,), daemon=True, name="metrics").start()
         return listener
 
-    @property
-    def port(self) -> int | None:
-        """The port that is listened on; None: there is none."""
-        return None if self._listener is None else int(self._listener.getsockname()[1])
-
     def _serve(self, listener: socket.socket) -> None:
         while True:
             try:

@@ -146,7 +146,7 @@ class DBusNotifier:
                 while choice := session.wait_for_choice(number, LISTEN_FOR_S):  # it may stay after a choice
                     on_action(message, choice)
             if self._listening.get(message.thread) is session:
-                del self._listening[message.thread]
+                self._listening.pop(message.thread, None)  # a successor may be removing it at this moment
 
         self._listening[message.thread] = session
         if len(self._listening) > MAX_LISTENERS:
