@@ -28,7 +28,7 @@ from watcher.status.document import HEARTBEAT_EVERY
 from watcher.storage.store import ALERTMANAGER_FACT, METRICS_PROBLEMS_FACT, Store
 from watcher.system import process
 from watcher.system.environment import Environment
-from watcher.system.files import FileWatch
+from watcher.system.file_watch import FileWatch
 from watcher.system.lock import Lock
 from watcher.system.log import Log
 from watcher.system.paths import Paths

@@ -25,16 +25,16 @@ happened, where, and what to do. It holds no secret: no URL beyond its host, no 
 """
 
 from datetime import timedelta
-from pathlib import Path
-from typing import ClassVar
 
 
 def find_place(error: BaseException) -> str:
     """`daemon.py:120`: where an exception was raised; `?` where that is unknown."""
+    from pathlib import PurePath  # noqa: PLC0415 - not for a status line
+
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return "?" if trace is None else f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    return "?" if trace is None else f"{PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
 
 
 class WatcherError(Exception):
@@ -69,7 +69,7 @@ class ProviderError(WatcherError):
         account_name: the owner of the login, if that became known; else empty.
     """
 
-    kind: ClassVar[str] = "server"
+    kind: str = "server"
     request_sent: bool = False
     account_name: str = ""
 

@@ -3,12 +3,10 @@
 import errno
 import io
 import os
-import signal
 import stat
 import sys
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -118,83 +116,3 @@ def test_the_folder_of_a_link_counts_too(tmp_path):
     (shared / "a.toml").symlink_to(target)
     shared.chmod(0o777)
     assert files.find_write_problem(shared / "a.toml").endswith(f"chmod go-w {shared}")
-
-
-def edit_in_place(folder):
-    (folder / "a.toml").write_text("changed")
-
-
-def save_by_rename(folder):
-    (folder.parent / "new").write_text("changed")
-    (folder.parent / "new").replace(folder / "a.toml")
-
-
-CHANGES = [
-    edit_in_place,
-    save_by_rename,
-    lambda folder: (folder / "a.toml").rename(folder / "b.toml"),
-    lambda folder: (folder / "a.toml").unlink(),
-    lambda folder: (folder / "a.toml").chmod(0o640),
-    lambda folder: (folder / "rules").mkdir(),
-]
-
-
-@pytest.fixture
-def watch(tmp_path):
-    """A watched folder, and an event for its changes; the signal is the system's."""
-    changed, before = threading.Event(), signal.getsignal(signal.SIGIO)
-    folder = tmp_path / "config"
-    folder.mkdir()
-    (folder / "a.toml").write_text("a")
-    watch = files.FileWatch(changed.set)
-    watch.set_paths([folder, folder / "a.toml", folder / "missing"])
-    yield SimpleNamespace(set_paths=watch.set_paths, folder=folder, changed=changed)
-    watch.set_paths([])
-    signal.signal(signal.SIGIO, before)
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_each_way_to_change_a_watched_folder_is_noticed(watch, change):
-    change(watch.folder)
-    assert watch.changed.wait(30)
-
-
-def test_reading_a_watched_folder_is_no_change(watch):
-    (watch.folder / "a.toml").read_text("utf-8")
-    list(watch.folder.iterdir())
-    watch.set_paths([watch.folder])
-    assert not watch.changed.is_set()
-    edit_in_place(watch.folder)
-    assert watch.changed.wait(30)
-
-
-def test_a_folder_that_came_later_is_watched_and_one_that_was_replaced_too(watch):
-    for _ in range(2):
-        later = watch.folder / "rules"
-        later.mkdir()
-        watch.set_paths([watch.folder, later])
-        watch.changed.clear()
-        (later / "x.toml").touch()
-        assert watch.changed.wait(30)
-        (later / "x.toml").unlink()
-        later.rmdir()
-
-
-def test_what_is_no_longer_watched_is_closed(watch):
-    opened = len(list(Path("/dev/fd").iterdir()))
-    watch.set_paths([])
-    assert len(list(Path("/dev/fd").iterdir())) < opened
-    watch.changed.clear()
-    edit_in_place(watch.folder)
-    assert not watch.changed.is_set()
-
-
-def test_a_system_without_notification_watches_nothing(watch, monkeypatch):
-    def refuse(*_):
-        raise OSError(errno.EINVAL, "Invalid argument")
-
-    watch.set_paths([])
-    opened = len(list(Path("/dev/fd").iterdir()))
-    monkeypatch.setattr("fcntl.fcntl", refuse)
-    watch.set_paths([watch.folder])
-    assert len(list(Path("/dev/fd").iterdir())) == opened

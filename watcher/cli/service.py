@@ -23,7 +23,7 @@ from watcher.status.builder import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import clock, paths
 from watcher.system.environment import Environment, create_environment
-from watcher.system.files import FileWatch
+from watcher.system.file_watch import FileWatch
 from watcher.system.http_process import HttpProcesses
 from watcher.system.lock import Lock
 from watcher.system.log import FileLog, Log

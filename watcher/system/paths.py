@@ -1,7 +1,4 @@
-"""Where this program's own files are, from environment variables alone; the same on Linux and macOS.
-
-Standard library only, because the fastest commands import it.
-"""
+"""Where this program's own files are, from environment variables alone; the same on Linux and macOS."""
 
 import os
 import re
@@ -10,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from watcher.errors import ConfigError
+from watcher.system import folders
 
-APP_NAME = "ai-usage-watcher"
 _CONFLICTED_COPY = re.compile(r"conflicted copy|[.-]sync-conflict-|\(conflict\b", re.IGNORECASE)
 
 
@@ -75,57 +71,21 @@ def may_exist(path: Path) -> bool:
 
 
 def find_home() -> Path:
-    """The home folder of the user.
-
-    Raises:
-        ConfigError: neither the environment nor the system knows one.
-    """
-    try:
-        return Path.home()
-    except RuntimeError:
-        raise ConfigError("no home folder is known for this user: set HOME to it") from None
+    """The home folder of the user; raises as `folders.find_home`."""
+    return Path(folders.find_home())
 
 
 def resolve_paths(env: Mapping[str, str], home: Path, platform: str = sys.platform) -> Paths:
     """The folders that the environment variables choose."""
-    if platform == "win32":
-        config = _windows_folder(env.get("APPDATA"), home / "AppData" / "Roaming", roaming=True) / APP_NAME
-        state = _windows_folder(env.get("LOCALAPPDATA"), home / "AppData" / "Local", roaming=False) / APP_NAME
-    else:
-        config = _xdg_folder(env, "XDG_CONFIG_HOME", home / ".config") / APP_NAME
-        state = _xdg_folder(env, "XDG_STATE_HOME", home / ".local" / "state") / APP_NAME
     return Paths(
-        config_dir=_override_folder(env, "WATCHER_CONFIG_DIR", home) or config,
-        state_dir=_override_folder(env, "WATCHER_STATE_DIR", home) or state,
+        config_dir=Path(folders.find_config_dir(env, str(home), platform)),
+        state_dir=Path(folders.find_state_dir(env, str(home), platform)),
     )
-
-
-def _windows_folder(configured: str | None, default: Path, *, roaming: bool) -> Path:
-    """The folder of the environment variable; where it is not set, as under a scheduler, the one Windows knows."""
-    if configured:
-        return Path(configured)
-    if sys.platform == "win32":
-        import platformdirs  # noqa: PLC0415 - heavy for a path that is hardly ever taken
-
-        return platformdirs.user_data_path(appname=None, appauthor=False, roaming=roaming)
-    else:  # noqa: RET505 - mypy calls a line after it unreachable on Windows
-        return default  # a test on another system
-
-
-def _xdg_folder(env: Mapping[str, str], name: str, default: Path) -> Path:
-    # the specification: a relative path is invalid and must be ignored
-    path = Path(env.get(name, ""))
-    return path if path.is_absolute() else default
-
-
-def _override_folder(env: Mapping[str, str], name: str, home: Path) -> Path | None:
-    text = env.get(name, "")
-    return expand_home(text, home).absolute() if text else None
 
 
 def expand_home(text: str, home: Path) -> Path:
     """The path of a text in which `~` stands for the home folder."""
-    return home / text[2:] if text.startswith(("~/", "~\\")) else home if text == "~" else Path(text)
+    return Path(folders.expand_home(text, str(home)))
 
 
 def abbreviate_home(text: str, home: Path) -> str:
