@@ -6,21 +6,24 @@ Work that a daemon would give to a thread is done at once; where it would wait, 
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from freezegun import freeze_time
+from msgspec.structs import replace
 
 from watcher.core.model import Command, CommandResult, Request, Response
 from watcher.core.redaction import Redactor
 from watcher.credentials import HostInfo
 from watcher.daemon import Daemon
 from watcher.errors import OfflineError
+from watcher.providers.registry import PROVIDERS
 from watcher.storage.store import Store
-from watcher.system import foreign_databases, paths
+from watcher.system import foreign_databases, paths, scheduler
 from watcher.system.clock import Clock
 from watcher.system.environment import Environment
 from watcher.system.log import Log
@@ -82,6 +85,10 @@ class Machine(Clock):
         self._show()
 
 
+class StuckError(BaseException):
+    """Raised by work that never ends: its thread never returns."""
+
+
 class Hand(WorkQueue):
     """Calls without threads: work is done when it is given, and waiting moves the clock."""
 
@@ -96,7 +103,8 @@ class Hand(WorkQueue):
 
     def start_thread(self, body: Callback) -> None:
         if not self.hold:
-            body()
+            with suppress(StuckError):
+                body()
 
     def get(self, timeout_s: float | None) -> Callback | None:
         call = super().get(0)
@@ -114,6 +122,16 @@ class Hand(WorkQueue):
         if self.machine.now() >= self.until:
             self.at_end()
         return None
+
+
+def hang_search(monkeypatch: pytest.MonkeyPatch, provider: str) -> None:
+    """Let the search for this provider's logins never end."""
+
+    def hang(*_: object) -> None:
+        raise StuckError
+
+    monkeypatch.setitem(PROVIDERS, provider, replace(PROVIDERS[provider], find_credentials=hang))
+    monkeypatch.setattr(scheduler, "PATIENCE_S", 0)
 
 
 class ListLog(Log):

@@ -1,17 +1,15 @@
 """The daemon in trouble: a network that is late, a config in the making, what fails for hours."""
 
-import itertools
 from datetime import timedelta
 
 import pytest
 
-from tests.world import HOOK, SESSION, START, Hand, made
+from tests.world import HOOK, SESSION, START, Hand, hang_search, made
 from watcher.errors import OfflineError
 from watcher.storage.store import Store
 
 D, H, M, S = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 CONFIG = HOOK + SESSION
-SEARCH_OF_COPILOT = 2  # of the threads that a daemon starts
 
 
 @pytest.fixture
@@ -38,12 +36,11 @@ def failure(world):
     return account.failure
 
 
-def test_a_check_ends_although_a_search_for_logins_never_does(world):
-    calls = Hand(world.machine)
-    start_thread, works = calls.start_thread, itertools.count()
-    calls.start_thread = lambda work: None if next(works) == SEARCH_OF_COPILOT else start_thread(work)
+@pytest.mark.parametrize("provider", ["codex", "nano_gpt"])  # shown, and searched, before and after claude
+def test_a_check_ends_although_a_search_for_logins_never_does(world, monkeypatch, provider):
+    hang_search(monkeypatch, provider)
     world.usage(85)
-    daemon, _, store = world.daemon(calls)
+    daemon, calls, store = world.daemon()
     calls.until = START + H
     daemon.run_once()
     store.close()

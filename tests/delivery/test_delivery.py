@@ -1,14 +1,13 @@
 """What is delivered and when, with the whole daemon: quiet hours, snoozes, channels that are down."""
 
 import time
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from freezegun import freeze_time
 
-from tests.world import START, Hand, Machine, World
+from tests.world import START, Hand, Machine, StuckError, World
 from watcher.core.model import DeliveryState, Severity, Snooze
 from watcher.delivery import dispatcher
 from watcher.errors import TimedOutError
@@ -393,18 +392,6 @@ def test_a_test_message_that_arrives_ends_a_stop_and_what_waited_is_sent(world):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
-class StuckError(BaseException):
-    """A receiver that accepts the connection and never responds: its thread never returns."""
-
-
-class Threads(Hand):
-    """A thread that is stuck ends nothing but itself."""
-
-    def start_thread(self, body):
-        with suppress(StuckError):
-            super().start_thread(body)
-
-
 def test_a_receiver_that_hangs_delays_neither_polls_nor_other_channels_and_is_sent_to_after_a_restart(made):
     other = (
         '[channels.other]\ntype = "webhook"\nurl = "http://127.0.0.1:9/other"\n[route]\ndefault = ["hook", "other"]\n'
@@ -419,7 +406,7 @@ def test_a_receiver_that_hangs_delays_neither_polls_nor_other_channels_and_is_se
 
     world.answers["/hook"] = hang
     use(world, 85)
-    daemon, calls, store = world.daemon(Threads(world.machine))
+    daemon, calls, store = world.daemon(Hand(world.machine))
     calls.until, calls.events = START + 3 * H, [(START + H, lambda: use(world, 60))]
     daemon.run()
     store.close()

@@ -1,13 +1,12 @@
 """What the daemon shows an Alertmanager: what fires, until when, and how it ends."""
 
-import itertools
 import json
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import pytest
 
-from tests.world import HOOK, SESSION, START, Hand, made
+from tests.world import HOOK, SESSION, START, hang_search, made
 from watcher.core.model import Response
 from watcher.errors import OfflineError
 from watcher.prometheus import alertmanager  # noqa: F401 - before the clock is frozen: its records are read by type
@@ -15,7 +14,6 @@ from watcher.status.document import read_status
 
 M, S, H = timedelta(minutes=1), timedelta(seconds=1), timedelta(hours=1)
 PATH = "/api/v2/alerts"
-SEARCH_OF_COPILOT = 2  # of the threads that a daemon starts
 AM = """
 [channels.am]
 type = "alertmanager"
@@ -93,12 +91,10 @@ def test_every_address_is_shown_all_that_fires_every_minute(tmp_path):
         assert {each[1:] for each in cluster.alerts()} == {("session", "warning", False)}
 
 
-def test_a_search_for_logins_that_never_ends_holds_up_no_other_provider(tmp_path):
+def test_a_search_for_logins_that_never_ends_holds_up_no_other_provider(tmp_path, monkeypatch):
+    hang_search(monkeypatch, "copilot")
     with shown(tmp_path, config=AM + HOOK) as (world, cluster):
-        calls = Hand(world.machine)
-        start_thread, works = calls.start_thread, itertools.count()
-        calls.start_thread = lambda work: None if next(works) == SEARCH_OF_COPILOT else start_thread(work)
-        daemon, _, store = world.daemon(calls)
+        daemon, calls, store = world.daemon()
         calls.until = START + 4 * M
         daemon.run()
         store.close()

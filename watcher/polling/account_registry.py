@@ -61,9 +61,12 @@ class AccountRegistry:
 
     def list_logins(self, provider: str, now: datetime) -> list[Credential]:
         """One login for each account; an anonymous one with its owner's name, if known."""
+        found = self._credentials.get(provider, ())
+        if not found:
+            return []
         keys = self._store.accounts.load_aliases(provider, TOKEN)
         names = {account.account: account.name for account in self._list_accounts(provider)}
-        merged = accounts.merge_anonymous(self._credentials.get(provider, ()), keys, now)
+        merged = accounts.merge_anonymous(found, keys, now)
         return [_apply_owner_name(login, keys, names) for login in merged]
 
     def is_owner_open(self, provider: str, login: Credential) -> bool:

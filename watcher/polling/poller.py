@@ -1,7 +1,8 @@
 """Poll cycles: which accounts are polled now, what becomes of their answers, when the next cycle begins.
 
 A cycle looks for the logins of one provider, polls every account in a thread of its own, and ends when all have
-answered. Everything else, the store included, happens in the thread of the loop.
+answered. Cycles that start together search in one thread. Everything else, the store included, happens in the thread of
+the loop.
 """
 
 from collections.abc import Callable, Iterable
@@ -76,24 +77,27 @@ class Poller:
     def apply_config(self, config: Config, *, start_polling: bool = True) -> None:
         """Poll by this config from now on; a provider that is switched off is not polled again."""
         self._config = self._planner.config = config
-        for provider in PROVIDERS if start_polling else ():
-            if config.providers[provider].enabled is False:
-                self._scheduler.cancel(_job_name(provider))
-            elif self._scheduler.get_due_at(_job_name(provider)) is None and provider not in self._cycles:
-                self.start_cycle(provider)
+        with self._work_queue.share_thread():
+            for provider in PROVIDERS if start_polling else ():
+                if config.providers[provider].enabled is False:
+                    self._scheduler.cancel(_job_name(provider))
+                elif self._scheduler.get_due_at(_job_name(provider)) is None and provider not in self._cycles:
+                    self.start_cycle(provider)
 
     def on_wake(self, now: datetime) -> None:
         """Poll every provider now, because the machine slept."""
         self._planner.woke_at = now
-        for provider in PROVIDERS:
-            if self._scheduler.get_due_at(_job_name(provider)) is not None:
-                self._scheduler.cancel(_job_name(provider))
-                self.start_cycle(provider)
+        with self._work_queue.share_thread():
+            for provider in PROVIDERS:
+                if self._scheduler.get_due_at(_job_name(provider)) is not None:
+                    self._scheduler.cancel(_job_name(provider))
+                    self.start_cycle(provider)
 
     def start_all_cycles(self) -> None:
         """Poll every provider now, because the user asked for it."""
-        for provider in PROVIDERS:
-            self.start_cycle(provider, requested=True)
+        with self._work_queue.share_thread():
+            for provider in PROVIDERS:
+                self.start_cycle(provider, requested=True)
 
     def start_cycle(self, provider: str, *, requested: bool = False) -> None:
         """Start a poll cycle with a search for logins, unless one is in progress."""
@@ -286,6 +290,8 @@ class Poller:
 
     def _import_news(self, provider: str) -> None:
         """Pass on the numbers that Claude Code or Codex noted itself: as good as an answer, they cost no request."""
+        if provider not in (claude.ID, codex.ID):
+            return
         now, snapshots = self._environment.clock.now(), list[Snapshot]()
         logins, home = self._account_registry.list_logins(provider, now), self._environment.read_host_info().home
         if provider == claude.ID:

@@ -1,9 +1,11 @@
 """The queue between the main loop and its threads, and the jobs of the main loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import NamedTuple, TypeVar
 
 import schedule
@@ -13,6 +15,8 @@ from watcher.system.clock import Clock
 T = TypeVar("T")
 Callback = Callable[[], None]
 
+PATIENCE_S = 1.0  # with work that is slow or hangs, before another thread goes on with the rest
+
 
 class WorkQueue:
     """Callbacks from other threads and from signal handlers; the main loop calls them in order."""
@@ -20,6 +24,7 @@ class WorkQueue:
     def __init__(self) -> None:
         self._queue: SimpleQueue[Callback] = SimpleQueue()
         self.put: Callable[[Callback], None] = self._queue.put  # reentrant: safe in a signal handler
+        self._batch: SimpleQueue[Callback] | None = None  # collected by `share_thread`
 
     def get(self, timeout_s: float | None) -> Callback | None:
         """The next callback; None after the timeout. This is the only place where the daemon waits."""
@@ -45,11 +50,42 @@ class WorkQueue:
             result = work()
             self.put(lambda: on_done(result))
 
-        self.start_thread(target)
+        if self._batch is None:
+            self.start_thread(target)
+        else:
+            self._batch.put(target)
+
+    @contextmanager
+    def share_thread(self) -> Iterator[None]:
+        """Inside, `run_in_thread` only collects work; one thread then does it all, in the same order.
+
+        Work that takes longer than `PATIENCE_S`, or hangs, keeps the thread: another one goes on with the rest.
+        """
+        batch: SimpleQueue[Callback] = SimpleQueue()
+        self._batch = batch
+        try:
+            yield
+        finally:
+            self._batch = None
+            if not batch.empty():
+                self.start_thread(partial(self._work_off, batch))
+
+    def _work_off(self, batch: SimpleQueue[Callback]) -> None:
+        while not batch.empty():
+            is_done = Event()
+            self.start_thread(partial(_run_all, batch, is_done))
+            is_done.wait(PATIENCE_S)
 
     def start_thread(self, target: Callback) -> None:
         """Start a thread that ends with the process."""
         Thread(target=target, daemon=True).start()
+
+
+def _run_all(batch: SimpleQueue[Callback], is_done: Event) -> None:
+    with suppress(Empty):
+        while True:
+            batch.get_nowait()()
+    is_done.set()
 
 
 CLOCK_STEP_THRESHOLD = timedelta(seconds=5)  # less is drift; more is a step
