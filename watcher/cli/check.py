@@ -10,6 +10,7 @@ import click
 
 from watcher.cli import EXIT_CONFIG, EXIT_FIRING, EXIT_UNKNOWN
 from watcher.cli.context import find_paths
+from watcher.cli.output import echo_wrapped
 from watcher.cli.status import create_console, load_status, print_table
 from watcher.cli.status_text import StatusFormatter, replace_unprintable
 from watcher.core.model import AlertPhase
@@ -115,13 +116,21 @@ def check(*, quiet: bool, as_document: bool) -> int:
     own = find_paths()
     refresh(own)
     document = load_status(own, clock.utc_now())
+    formatter = StatusFormatter(document.generated_at, clock.LocalZone())
     if as_document:
         click.echo(format_json(document))
     elif quiet:
-        formatter = StatusFormatter(document.generated_at, clock.LocalZone())
         channels = formatter.list_silent_channels(document) + formatter.list_failing_channels(document)
         for line in (*([] if document.providers else [NO_LOGIN_MESSAGE]), *channels):
             click.echo(replace_unprintable(line), err=True)
+    elif not (
+        document.providers
+        or document.alerts
+        or document.snoozes
+        or document.alertmanagers
+        or formatter.list_problems(document)
+    ):
+        echo_wrapped(NO_LOGIN_MESSAGE)  # no table, so no `rich`, which takes a tenth of the time
     else:
         print_table(create_console(), document, NO_LOGIN_MESSAGE, show_daemon=False)
     if document.config_error and not document.daemon_running:
