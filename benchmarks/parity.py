@@ -39,6 +39,7 @@ class Construct(NamedTuple):
     rule: dict[str, Any]
     is_exact: bool = True  # by the table of docs/prometheus.md
     lost_polls: float = 0.06  # the part of the polls that fail
+    glitches: float = 0.01  # the part of the readings that show 0, and are not believed
     outage: int = 1  # how many polls fail in a row
 
 
@@ -47,7 +48,7 @@ CONSTRUCTS = {
     "threshold": Construct({"when": "claude.five_hour > 80%"}),
     "own clear": Construct({"when": "claude.five_hour > 80%", "clear": "< 60%"}),
     "levels": Construct({"when": "claude.five_hour > level", "levels": {"warning": "70%", "critical": "90%"}}),
-    "for": Construct({"when": HALF, "for": "10m"}, lost_polls=0),
+    "for": Construct({"when": HALF, "for": "10m"}, lost_polls=0, glitches=0),
     "kind": Construct({"when": "*.session >= 75%"}),
     "primary": Construct({"when": "claude > 80%"}),
     "logic": Construct({"when": "claude.five_hour > 60% and not (resets_in > 2h or remaining_percent > 30%)"}),
@@ -193,7 +194,7 @@ def _make_history(source: random.Random, construct: Construct) -> Iterator[PollR
         if at >= resets_at:
             used, resets_at = source.uniform(0, 10), resets_at + timedelta(hours=5)
         used, week = min(used + max(source.gauss(2, 4), 0), 110), week + max(source.gauss(0.3, 0.5), 0)
-        shown = round(0.0 if source.random() < 0.01 else used, 1)
+        shown = round(0.0 if source.random() < construct.glitches else used, 1)
         if failing or source.random() < construct.lost_polls:
             failing = failing - 1 if failing else source.randint(1, construct.outage) - 1
             yield PollFailure(provider="claude", at=at, kind="timeout", message="no answer")
