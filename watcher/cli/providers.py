@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
-from msgspec import Struct
 
 from watcher.cli.context import find_paths, load_effective_config, load_own_providers
 from watcher.cli.output import echo, format_columns, format_count, get_output_width
@@ -25,7 +24,7 @@ from watcher.polling import fetch
 from watcher.providers import Provider, registry
 from watcher.providers.registry import PROVIDERS
 from watcher.status.builder import build_window_status
-from watcher.status.document import WindowStatus, format_json
+from watcher.status.document import format_json
 from watcher.system import clock, environment
 from watcher.system.files import read_file
 from watcher.system.paths import list_toml_files
@@ -37,22 +36,6 @@ if TYPE_CHECKING:
 SCHEMA_NAME = "watcher.readings.v1"
 MAX_BODY_BYTES = 2 << 20
 _VALUE_NAMES = ("used_percent", "used", "limit", "remaining", "resets_at")
-
-
-class ReadingsDocument(Struct, frozen=True, kw_only=True):
-    """`providers test --json`."""
-
-    schema: str = SCHEMA_NAME
-    provider: str
-    windows: list[WindowStatus]
-    error: "ReadingsError | None"
-
-
-class ReadingsError(Struct, frozen=True, kw_only=True):
-    """Why there are no readings; `kind` as in `status --json`."""
-
-    kind: str
-    message: str
 
 
 @click.group()
@@ -303,12 +286,13 @@ def _poll_account(
     )
 
 
-def _make_document(provider: Provider, outcome: Snapshot | PollFailure, now: datetime) -> ReadingsDocument:
+def _make_document(provider: Provider, outcome: Snapshot | PollFailure, now: datetime) -> dict[str, Any]:
+    """`providers test --json`; `kind` as in `status --json`."""
+    document: dict[str, Any] = {"schema": SCHEMA_NAME, "provider": provider.id, "windows": [], "error": None}
     if isinstance(outcome, PollFailure):
-        error = ReadingsError(kind=outcome.kind, message=outcome.message)
-        return ReadingsDocument(provider=provider.id, windows=[], error=error)
+        return {**document, "error": {"kind": outcome.kind, "message": outcome.message}}
     windows = [build_window_status(each, f"{provider.id}.{each.window}", None, now) for each in outcome.readings]
-    return ReadingsDocument(provider=provider.id, windows=windows, error=None)
+    return {**document, "windows": windows}
 
 
 def _show(readings: tuple[Reading, ...]) -> Iterator[str]:

@@ -33,11 +33,6 @@ DAY_S = 24 * HOUR_S
 WEEK_S = 7 * DAY_S
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d{1,3})?\s*", re.ASCII | re.IGNORECASE)
-_ISO_8601 = re.compile(
-    r"(?P<day>\d{4}-\d\d-\d\d)"
-    r"([T ](?P<time>\d\d:\d\d(:\d\d)?)([.,](?P<fraction>\d+))?\s*(?P<zone>Z|[-+]\d\d(:?\d\d)?)?)?",
-    re.ASCII | re.IGNORECASE,
-)
 _MAX_MAGNITUDE = 1e15  # a larger count is junk
 _MIN_EPOCH_MS = 1e11  # as seconds this is the year 5138, as milliseconds 1973
 _MIN_EPOCH_S = 1_000_000_000  # 2001: a smaller number is a duration or junk, not an instant
@@ -236,15 +231,10 @@ def parse_timestamp(value: object) -> datetime | None:
 
 
 def _parse_iso_8601(value: str) -> datetime | None:
-    found = _ISO_8601.fullmatch(value.strip())
-    if found is None:
-        return None
-    zone = (found["zone"] or "Z").upper()
-    fraction = (found["fraction"] or "0")[:6].ljust(6, "0")
-    time = found["time"] or "00:00:00"
-    time = time if time.count(":") == 2 else f"{time}:00"  # noqa: PLR2004 - hours, minutes, seconds
+    text = re.sub(r"\s+(?=Z$|[-+][\d:]+$)", "", value.strip().upper())
     try:
-        result = datetime.fromisoformat(f"{found['day']}T{time}.{fraction}{zone}").astimezone(UTC)
+        result = datetime.fromisoformat(text)
+        result = (result if result.tzinfo else result.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
     return result if _MIN_EPOCH_S <= result.timestamp() <= _MAX_EPOCH_S else None
