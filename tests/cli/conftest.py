@@ -18,7 +18,6 @@ from watcher.demo import simulation
 from watcher.demo.scenario import SimulatedDay, parse_hours
 from watcher.demo.server import Server
 from watcher.system import clock
-from watcher.system.clock import Clock
 
 NOON = "12:20"  # Claude's session is at 83 %, and fires
 Ran = subprocess.CompletedProcess[str]
@@ -100,9 +99,9 @@ def empty_home(tmp_path: Path) -> Home:
 @contextmanager
 def at_noon(folder: Path) -> Iterator[Home]:
     """A machine with six logins, at noon of the demonstration's day."""
-    machine = Clock()
-    day = SimulatedDay(midnight=machine.now() - timedelta(hours=parse_hours(NOON)))
-    with Server(lambda asked: simulation.answer_request(asked, machine, day)) as server:
+    noon = simulation.FastClock(clock.utc_now(), speed=0)  # a later poll finds the same usage, however long tests take
+    day = SimulatedDay(midnight=noon.now() - timedelta(hours=parse_hours(NOON)))
+    with Server(lambda asked: simulation.answer_request(asked, noon, day)) as server:
         simulation.write_home(folder, server.url, day, desktop=False)
         home = Home(folder)
         home.server = server  # type: ignore[attr-defined]
