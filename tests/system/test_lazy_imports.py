@@ -19,12 +19,14 @@ NEVER_CALLED = (
     "apprise",
     "jeepney",
     "importlib.metadata",
-    *("shutil", "tempfile", "lzma"),
+    *("shutil", "tempfile", "lzma", "zoneinfo"),
+    *(("inspect",) if sys.version_info < (3, 14) else ()),  # from there on `traceback` loads it
     *("requests", "urllib3", "ssl", "_ssl", "_hashlib"),  # in the processes of `http_process` alone
 )
 LOADS_THE_DAEMON = """
 import json, sys
 from pathlib import Path
+sys.modules["typing_extensions"] = None  # msgspec uses it where it is; no dependency of the program brings it
 from watcher import cli
 cli.import_service()
 from watcher.core.model import Request
@@ -69,5 +71,5 @@ def test_an_absent_module_is_not_found_and_a_hollow_one_is_empty(monkeypatch):
     with lazy_imports.suppress_imports(missing=("colorsys",), stubbed=("sndhdr_like",)):
         with pytest.raises(ImportError):
             __import__("colorsys")
-        assert __import__("sndhdr_like").anything is None
+        assert __import__("sndhdr_like").anything() is None
     assert __import__("colorsys").rgb_to_hsv

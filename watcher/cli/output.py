@@ -1,7 +1,6 @@
 """What commands print with: lines of limited width, columns, TOML."""
 
 import re
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,8 @@ _MAX_ARRAY_LINE_LENGTH = 100
 
 def get_output_width() -> int:
     """The columns of the terminal; unlimited where a program or a file reads."""
+    import shutil  # noqa: PLC0415 - three kinds of compression, which many commands do not need
+
     return shutil.get_terminal_size((_UNLIMITED_WIDTH, 24)).columns
 
 

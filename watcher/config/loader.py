@@ -9,7 +9,6 @@ from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
@@ -417,5 +416,7 @@ def _parse_interval(text: str) -> timedelta:
 
 
 def _parse_time_zone(name: str) -> tzinfo:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - 0.4 MB, only where the config names a zone
+
     check_time_zone(name)
     return ZoneInfo(name)

@@ -1,7 +1,6 @@
 """`[metrics]`: what is exported for Prometheus, and how. Off unless the table is there."""
 
 import re
-import secrets as random_secrets
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -169,8 +168,10 @@ def _load_salt(state_dir: Path) -> str:
     path = state_dir / SALT_FILE_NAME
     salt = path.read_text("ascii").strip() if path.exists() else ""
     if not salt:
+        from secrets import token_hex  # noqa: PLC0415 - once on a machine
+
         make_private_folder(state_dir)
-        salt = random_secrets.token_hex(32)
+        salt = token_hex(32)
         make_private_folder(state_dir)
         path.touch(0o600)
         path.write_text(salt, "ascii")

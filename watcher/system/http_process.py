@@ -5,7 +5,6 @@ Requests that come together share a process; one that would wait for a slow serv
 after its last answer; one that hangs is killed.
 """
 
-import pickle
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -116,6 +115,8 @@ def _exchange(child: Popen[bytes], request: Request, network: NetworkSettings) -
         TimedOutError: the process has not answered and is killed.
         ServerError: it has ended.
     """
+    import pickle  # noqa: PLC0415 - not for a `check` without logins
+
     killer = _start_timer(request.timeout_s + GRACE_S, Popen.kill, child)
     try:
         stdin, stdout = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
@@ -149,6 +150,8 @@ def _end_process(child: Popen[bytes]) -> None:
 
 def serve() -> None:
     """Send what stdin asks for until it ends."""
+    import pickle  # noqa: PLC0415 - likewise
+
     with suppress(EOFError):
         while True:
             request, network = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the daemon

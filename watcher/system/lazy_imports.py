@@ -1,23 +1,25 @@
 """Imports heavy libraries without the parts that this program never calls, which halves the daemon's memory.
 
 `requests` imports a detector of text encodings (3 MB; bodies here are JSON) and a reader of package versions (0.4 MB;
-for HTTP/2), `loguru` an event loop (1.5 MB; no sink here is a coroutine) and decompressors (0.5 MB; no log is packed).
-Inside `suppress_imports` these are missing, or modules whose names are all None; a later import gets the real ones.
+for HTTP/2), `loguru` an event loop (1.5 MB; no sink here is a coroutine), what recognises coroutines (0.9 MB) and
+decompressors (0.5 MB; no log is packed). Inside `suppress_imports` these are missing, or modules whose names are all
+functions that return None; a later import gets the real ones.
 """
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
 
 class _StubModule(ModuleType):
-    """A module whose names are all None."""
+    """A module whose names are all functions that return None."""
 
-    def __getattr__(self, name: str) -> None:
+    def __getattr__(self, name: str) -> Callable[..., None]:
         if name.startswith("__"):
             raise AttributeError(name)
+        return lambda *_: None
 
 
 @contextmanager

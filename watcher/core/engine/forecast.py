@@ -11,7 +11,6 @@ span ten minutes. A fall by a point or more inside an episode (a raised limit, a
 
 import math
 from datetime import datetime, timedelta
-from statistics import linear_regression
 
 from msgspec import Struct
 
@@ -64,6 +63,8 @@ def estimate_rate(samples: tuple[Sample, ...], window: timedelta | None) -> floa
 
 def _fit_slope(samples: tuple[Sample, ...]) -> float:
     """The slope of the least-squares line, in percent an hour."""
+    from statistics import linear_regression  # noqa: PLC0415 - not for a `check` without readings
+
     hours = [(sample.at - samples[0].at) / _HOUR for sample in samples]
     return linear_regression(hours, [sample.used_percent for sample in samples]).slope
 

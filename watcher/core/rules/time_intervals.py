@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from msgspec import Struct
 
@@ -66,6 +65,8 @@ def check_time_zone(name: str) -> None:
     Raises:
         TimeIntervalError: with the closest name, if there is one.
     """
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones  # noqa: PLC0415 - 0.4 MB, rarely needed
+
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -78,7 +79,11 @@ def check_time_zone(name: str) -> None:
 
 def is_active(interval: TimeInterval, now: datetime, tz: tzinfo | None = None) -> bool:
     """Whether `now`, aware, is in the interval. `tz` is the machine's zone; None: as the system says."""
-    local = now.astimezone(ZoneInfo(interval.tz) if interval.tz else tz)
+    if interval.tz:
+        from zoneinfo import ZoneInfo  # noqa: PLC0415 - likewise
+
+        tz = ZoneInfo(interval.tz)
+    local = now.astimezone(tz)
     today, wall_time = local.weekday(), local.time()
     if interval.start < interval.end:
         return today in interval.days and interval.start <= wall_time < interval.end
