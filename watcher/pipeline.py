@@ -23,7 +23,7 @@ from watcher.core.model import (
     Snooze,
     Transition,
 )
-from watcher.core.routing import muting, outbox_changes, planner
+from watcher.core.routing import muting, planner, retry
 from watcher.core.rules.diagnostics import suggest_word
 from watcher.core.rules.rule import Rule
 from watcher.errors import UsageError
@@ -163,7 +163,7 @@ def correct_clock(store: Store, *, now: datetime) -> None:
     def work() -> None:
         store.polls.correct_clock(now)
         store.accounts.correct_clock(now)
-        outbox = [(each, outbox_changes.correct_clock(each, now)) for each in store.outbox.load()]
+        outbox = [(each, retry.correct_clock(each, now)) for each in store.outbox.load()]
         store.outbox.update([corrected for each, corrected in outbox if corrected != each])
         for snooze in store.snoozes.load():
             if snooze.created_at > now:

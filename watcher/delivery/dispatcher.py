@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 from watcher import notifiers, pipeline
 from watcher.config.loader import Config
 from watcher.core.model import Delivery, DeliveryOutcome, DeliveryState, StoppedChannel
-from watcher.core.routing import messages, outbox_changes, planner
+from watcher.core.routing import messages, planner, retry
 from watcher.core.routing.muting import MutingContext, find_quiet_hours_mute
 from watcher.core.routing.outbox_changes import Routing, create_notice
 from watcher.core.rules.rule import Rule
@@ -113,7 +113,7 @@ def apply_outcome(  # noqa: PLR0913 - an attempt has this many sides
     if channel is None:
         gone = structs.replace(delivery, state=DeliveryState.DEAD, in_doubt=False, last_response=outcome.detail)
         return AttemptResult(delivery=gone)
-    after = outbox_changes.apply_outcome(delivery, outcome, now, jitter)
+    after = retry.apply_outcome(delivery, outcome, now, jitter)
     if outcome.delivered or not outcome.permanent:
         return AttemptResult(delivery=after)
     stop = StoppedChannel(

@@ -6,7 +6,7 @@ from tests.core.routing.test_planner import EVENING, MORNING, NIGHT, Outbox, at
 from tests.core.routing.test_retry import delivery, failed
 from tests.core.samples import NOW, H, M, reading, routing, transition
 from watcher.core.model import DeliveryOutcome, DeliveryState
-from watcher.core.routing.outbox_changes import DELIVERY_LIFETIME, MAX_RETRY_WAIT, apply_outcome
+from watcher.core.routing.retry import DELIVERY_LIFETIME, MAX_RETRY_WAIT, apply_outcome
 from watcher.delivery import dispatcher
 
 UNKNOWN = DeliveryOutcome(delivered=None, detail="no answer within 20 s")

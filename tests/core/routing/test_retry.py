@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tests.core.samples import FORMATTER, NOW, H, M, rule, transition
 from watcher.core.model import Delivery, DeliveryOutcome, DeliveryState
 from watcher.core.routing.messages import compose_message
-from watcher.core.routing.outbox_changes import (
+from watcher.core.routing.retry import (
     DELIVERY_LIFETIME,
     FIRST_RETRY_WAIT,
     MAX_RETRY_WAIT,

@@ -31,9 +31,6 @@ from watcher.core.routing.muting import (
     target_matches,
 )
 from watcher.core.routing.outbox_changes import (
-    ATTEMPTS_BEFORE_MAX_WAIT,
-    DELIVERY_LIFETIME,
-    MAX_RETRY_WAIT,
     RECONNECT_GRACE_FOR,
     OutboxChanges,
     Routing,
@@ -41,8 +38,8 @@ from watcher.core.routing.outbox_changes import (
     Suppression,
     create_delivery,
     create_notice,
-    mark_dead,
 )
+from watcher.core.routing.retry import ATTEMPTS_BEFORE_MAX_WAIT, DELIVERY_LIFETIME, MAX_RETRY_WAIT, mark_dead
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.time_intervals import find_next_interval_start
 
