@@ -1,16 +1,17 @@
 """At eighty columns no command's sentence is cut or runs over: only a word that is longer, such as a path, may."""
 
 import json
+import sys
 
 import pytest
 
 from watcher.cli import history
-from watcher.cli.output import format_columns
+from watcher.cli.output import echo_error, format_columns
 
 COMMANDS = (
     ("check",), ("status", "--all"), ("history",), ("history", "claude"), ("rules", "list"),
     ("rules", "explain", "claude-session"), ("rules", "test"), ("doctor",), ("snooze",), ("help", "exit-codes"),
-    ("notify", "test"),
+    ("notify", "test"), ("rules", "list", "--packs"),
 )  # fmt: skip
 
 
@@ -75,3 +76,15 @@ def test_series_names_have_lines_of_their_own_where_the_sparkline_would_have_no_
     assert narrow[1].startswith("  usage")
     assert history.MIN_SPARKLINE_WIDTH <= len(narrow[1]) <= 66
     assert {line.split()[0] for line in whole[:-2]} == set(narrow[:-3:2])
+
+
+def test_an_error_is_broken_at_words_on_a_terminal_and_one_line_elsewhere(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    text = 'rules.toml:2:8: rule "mine": unexpected `>`; valid here: a value such as `80%`'
+    quoted = '  2 | when = "a line of the file, which is as long as it is"'
+    echo_error(f"{text}\n{quoted}")
+    assert capsys.readouterr().err == f"{text}\n{quoted}\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    echo_error(f"{text}\n{quoted}")
+    lines = capsys.readouterr().err.splitlines()
+    assert (lines[-1], len(lines) > 3, max(map(len, lines[:-1])) <= 40) == (quoted, True, True)

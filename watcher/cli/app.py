@@ -23,7 +23,7 @@ from watcher.cli import (
     EXIT_USAGE,
     discard_output,
 )
-from watcher.cli.output import get_output_width, wrap_line
+from watcher.cli.output import echo_error, get_output_width, wrap_line
 from watcher.errors import ConfigError, NoReadingsError, TooNewError, UsageError, WatcherError
 
 _EXIT_CODES_BY_ERROR = {
@@ -135,7 +135,7 @@ def _is_output_error(error: Exception) -> bool:
         return False
     discard_output()
     if not is_closed:
-        click.echo(f"cannot write the output: {error.strerror}; make room, or send it elsewhere", err=True)
+        echo_error(f"cannot write the output: {error.strerror}; make room, or send it elsewhere")
     return True
 
 
@@ -145,15 +145,15 @@ def report_error(error: Exception, args: Sequence[str]) -> int:
         click.echo(error.ctx.get_help(), err=True)
         return EXIT_USAGE
     if isinstance(error, click.ClickException):
-        click.echo(describe_usage_error(error), err=True)
+        echo_error(describe_usage_error(error))
         return EXIT_USAGE if isinstance(error, click.UsageError) else 1
     if isinstance(error, WatcherError):
-        click.echo(str(error), err=True)
+        echo_error(str(error))
         return next((code for kind, code in _EXIT_CODES_BY_ERROR.items() if isinstance(error, kind)), 1)
     if wants_traceback(args):
         traceback.print_exception(error)
     else:
-        click.echo(describe_defect(error), err=True)
+        echo_error(describe_defect(error))
     return EXIT_SOFTWARE
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from watcher.cli import EXIT_UNAVAILABLE
 from watcher.cli.context import find_paths
+from watcher.cli.output import echo_error
 from watcher.cli.status import load_status
 from watcher.core.formatting import format_percent
 from watcher.core.rules.diagnostics import sanitize_for_terminal
@@ -55,7 +56,7 @@ def best(providers: tuple[str, ...], *, as_json: bool) -> int:
     elif rooms:
         click.echo(format_room(rooms[0]))
     else:
-        click.echo("nothing is known: run watcher check", err=True)
+        echo_error("nothing is known: run watcher check")
     if not rooms:
         return EXIT_UNAVAILABLE
     return 0 if rooms[0].room_percent > 0 else EXIT_NO_ROOM

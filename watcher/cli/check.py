@@ -10,7 +10,7 @@ import click
 
 from watcher.cli import EXIT_CONFIG, EXIT_FIRING, EXIT_UNKNOWN
 from watcher.cli.context import find_paths
-from watcher.cli.output import echo_wrapped
+from watcher.cli.output import echo_error, echo_wrapped
 from watcher.cli.status import create_console, load_status, print_table
 from watcher.cli.status_text import StatusFormatter, replace_unprintable
 from watcher.core.model import AlertPhase
@@ -36,7 +36,7 @@ def refresh(paths: Paths, *, quiet: bool = False) -> None:
     """Poll everything once, on this machine, and print what may be wrong with the result on stderr."""
     warning = refresh_readings(paths, create_environment())
     if warning and not quiet:
-        click.echo(warning, err=True)
+        echo_error(warning)
 
 
 def refresh_readings(paths: Paths, environment: Environment, *, timeout: timedelta = DEFAULT_TIMEOUT) -> str:
@@ -122,7 +122,7 @@ def check(*, quiet: bool, as_document: bool) -> int:
     elif quiet:
         channels = formatter.list_silent_channels(document) + formatter.list_failing_channels(document)
         for line in (*([] if document.providers else [NO_LOGIN_MESSAGE]), *channels):
-            click.echo(replace_unprintable(line), err=True)
+            echo_error(replace_unprintable(line))
     elif not (
         document.providers
         or document.alerts

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from watcher.cli.output import echo_error
 from watcher.core.model import Series
 from watcher.core.rules.diagnostics import sanitize_for_terminal
 from watcher.core.rules.vocabulary import parse_duration
@@ -165,7 +166,7 @@ def edit_and_check(path: Path, line: int = 1) -> None:
             load_effective_config()
         except ConfigError as error:
             if sys.stdin.isatty():
-                click.echo(str(error), err=True)
+                echo_error(str(error))
                 if click.confirm("Edit it again?", default=True, err=True):
                     continue
             raise ConfigError(

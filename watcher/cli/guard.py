@@ -13,6 +13,7 @@ from watcher.cli.context import (
     parse_duration_option,
     parse_with_providers,
 )
+from watcher.cli.output import echo_error
 from watcher.cli.status import import_pending_statusline
 from watcher.core.engine.guard import GuardResult, evaluate_guard
 from watcher.core.engine.state import SeriesState
@@ -72,12 +73,12 @@ def guard(expression: str, max_age: str, *, refresh: bool, as_document: bool, qu
         now = clock.utc_now()
         result, names = evaluate_expression(own, condition, now, age_limit)
     except StoreError as error:  # not 1: a script would take it for an answer
-        click.echo(str(error), err=True)
+        echo_error(str(error))
         return EXIT_UNAVAILABLE
     if as_document:
         click.echo(encode_guard_document(result, names, expression, now))
     elif not quiet and not result.result:
-        click.echo(format_result(result, names), err=True)
+        echo_error(format_result(result, names))
     return EXIT_UNAVAILABLE if result.result is None else 0 if result.result else 1
 
 

@@ -30,7 +30,7 @@ from watcher.cli.context import (
     parse_duration_option,
     write_private_file,
 )
-from watcher.cli.output import echo, format_columns, wrap_line
+from watcher.cli.output import echo, echo_error, format_columns, wrap_line
 from watcher.cli.status import parse_selectors
 from watcher.core import formatting
 from watcher.core.engine import thresholds, timeline
@@ -97,7 +97,7 @@ def _load_rules() -> Sequence[Rule]:
     try:
         return load_effective_config().rules
     except ConfigError:
-        click.echo("the rules have a mistake, so their thresholds are left out: `watcher rules check`", err=True)
+        echo_error("the rules have a mistake, so their thresholds are left out: `watcher rules check`")
         return ()
 
 

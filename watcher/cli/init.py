@@ -19,7 +19,7 @@ from watcher.cli.check import check
 from watcher.cli.config import format_schema
 from watcher.cli.context import create_private_file, load_effective_config
 from watcher.cli.notify import test
-from watcher.cli.output import format_toml, get_output_width, wrap_line
+from watcher.cli.output import echo_error, echo_wrapped, format_toml, get_output_width, wrap_line
 from watcher.config import json_schema
 from watcher.config.file import MAX_FILE_BYTES
 from watcher.config.secrets import is_reference
@@ -214,7 +214,7 @@ def _run(context: click.Context, command: click.Command, **options: Any) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except (WatcherError, click.ClickException) as error:
-        click.echo(f"  {error.message if isinstance(error, click.ClickException) else error}")
+        echo_wrapped(f"  {error.message if isinstance(error, click.ClickException) else error}")
         return 1
 
 
@@ -257,7 +257,7 @@ def _load_overrides(paths: Paths) -> dict[str, Overrides]:
     try:
         return {name: settings.overrides for name, settings in load_effective_config().providers.items()}
     except ConfigError as error:
-        click.echo(f"The config has a mistake, so only the usual places are searched:\n{error}\n", err=True)
+        echo_error(f"The config has a mistake, so only the usual places are searched:\n{error}\n")
         return {}
 
 

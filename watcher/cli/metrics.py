@@ -4,6 +4,7 @@ import click
 
 from watcher.cli import EXIT_UNAVAILABLE
 from watcher.cli.context import find_paths, load_effective_config, open_store
+from watcher.cli.output import echo_error
 from watcher.config.metrics import MetricsLabels, MetricsSettings
 from watcher.errors import UsageError
 from watcher.prometheus.exporter import add_push_labels, send_push
@@ -52,7 +53,7 @@ def push() -> int:
     if result.delivered:
         click.echo(f"{len(samples)} samples delivered{f'; {result.detail}' if result.detail else ''}")
         return 0
-    click.echo(f"not delivered: {result.detail}", err=True)
+    echo_error(f"not delivered: {result.detail}")
     return EXIT_UNAVAILABLE
 
 

@@ -27,10 +27,21 @@ def echo(line: str) -> None:
     click.echo(line.encode(encoding, "replace").decode(encoding))
 
 
-def echo_wrapped(text: str) -> None:
+def echo_wrapped(text: str, *, err: bool = False) -> None:
     """Print a line, broken at its words where the terminal ends."""
-    for line in wrap_line(text, get_output_width(), indent=len(text) - len(text.lstrip()) + 4):
-        click.echo(line)
+    is_unlimited = err and not (sys.stderr is not None and sys.stderr.isatty())  # a program or a log gets whole lines
+    width = _UNLIMITED_WIDTH if is_unlimited else get_output_width()
+    for line in wrap_line(text, width, indent=len(text) - len(text.lstrip()) + 4):
+        click.echo(line, err=err)
+
+
+def echo_error(text: str) -> None:
+    """Print an error on stderr: sentences as `echo_wrapped` does, and the quoted lines of a file as they are."""
+    for line in text.split("\n"):
+        if not line or line.startswith(" "):
+            click.echo(line, err=True)
+        else:
+            echo_wrapped(line, err=True)
 
 
 def wrap_line(line: str, width: int, *, indent: int) -> list[str]:

@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from watcher.cli.context import find_paths, load_effective_config, load_own_providers
-from watcher.cli.output import echo, format_columns, format_count, get_output_width
+from watcher.cli.output import echo, echo_error, format_columns, format_count, get_output_width
 from watcher.config.file import read_text
 from watcher.config.loader import ProviderSettings, load_providers
 from watcher.core.formatting import format_amount, format_duration, format_percent
@@ -167,7 +167,7 @@ def test_command(file_or_id: str, body: str | None, *, as_document: bool) -> int
         if outcome.note:
             echo(f"note: {outcome.note}")
     else:
-        click.echo(outcome.message, err=True)
+        echo_error(outcome.message)
     return 1 if isinstance(outcome, PollFailure) else 0
 
 

@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from watcher.cli.context import find_paths, load_own_providers, open_store, parse_duration_option
-from watcher.cli.output import echo_wrapped, format_count
+from watcher.cli.output import echo_error, echo_wrapped, format_count
 from watcher.cli.rules import read_bounded
 from watcher.core.engine import replay
 from watcher.core.engine.windows import get_used_percent
@@ -102,7 +102,7 @@ def load_results_from_file(path: str) -> list[PollResult]:
         raise UsageError(f"cannot read {path}: {error.strerror}; give a file of readings, or --since") from error
     if ignored_keys:
         listed = ", ".join(f"`{key}`" for key in sorted(ignored_keys))
-        click.echo(f"{path}: {listed} mean nothing to replay and were ignored", err=True)
+        echo_error(f"{path}: {listed} mean nothing to replay and were ignored")
     return found
 
 

@@ -30,7 +30,15 @@ from watcher.cli.context import (
     open_store,
     parse_duration_option,
 )
-from watcher.cli.output import echo_wrapped, format_columns, format_count, format_toml, get_output_width, wrap_line
+from watcher.cli.output import (
+    echo_error,
+    echo_wrapped,
+    format_columns,
+    format_count,
+    format_toml,
+    get_output_width,
+    wrap_line,
+)
 from watcher.core.engine import rule_tests
 from watcher.core.engine.rule_tests import ExampleResult
 from watcher.core.engine.transitions import Decision
@@ -135,19 +143,19 @@ def check(files: tuple[str, ...]) -> None:
         found, names = _load_rules_from_files(files), list(files)
     else:
         for path in find_paths().list_conflicted_copies():
-            click.echo(f"{path}: a copy that a sync tool has set aside; left out: compare it, then delete it", err=True)
+            echo_error(f"{path}: a copy that a sync tool has set aside; left out: compare it, then delete it")
         config, config_file = load_effective_config(with_secrets=True), find_paths().config_file
         found, names = config.rules, [str(config_file)] if may_exist(config_file) else []
         names += [rule.path for rule in found]
         for channel, error in config.broken_channels.items():
             if channel in config.channels:
-                click.echo(f"channel {channel}: {error}; its messages wait until then", err=True)
+                echo_error(f"channel {channel}: {error}; its messages wait until then")
     for advice in find_advice(found):
-        click.echo(f"warning: {advice}", err=True)
+        echo_error(f"warning: {advice}")
     for name in dict.fromkeys(names):
         of_file = [rule for rule in found if rule.path == name]
         examples = sum(len(rule.examples) for rule in of_file)
-        click.echo(f"{name}: {format_count(len(of_file), 'rule')}, {format_count(examples, 'example')}, no mistake")
+        echo_wrapped(f"{name}: {format_count(len(of_file), 'rule')}, {format_count(examples, 'example')}, no mistake")
 
 
 # --- test -----------------------------------------------------------------------------------------------------------
@@ -212,7 +220,7 @@ _MAX_CELL_WIDTHS = (10_000, 60, 48, 36)  # the widest cells with which the table
 def list_rules(*, as_json: bool, packs: bool) -> None:
     """List the rules in force: what fires each, what ends it, its channels; or the shipped packs."""
     if packs:
-        for line in format_columns(list(_list_packs())):
+        for line in format_columns(list(_list_packs()), width=get_output_width()):
             click.echo(line)
         return
     found = load_effective_config().rules
@@ -503,7 +511,7 @@ def add(*, name: str | None, pack: str | None, dry_run: bool, **flags: Any) -> N
     path, text = _read_pack(own, pack, name, flags) if pack is not None else _make_rule(own, name, flags)
     for other in _validate_rule(str(path), text):
         place = f"{other.name} ({other.path}, line {other.line})"
-        click.echo(f"{place} has the same condition: both will notify", err=True)
+        echo_error(f"{place} has the same condition: both will notify")
     if dry_run:
         click.echo(text, nl=False)
         return
@@ -764,15 +772,15 @@ def compile_command(  # noqa: PLR0913 - its options
     options = compiler.CompileOptions(by=by, every=every, memory=memory)
     compiled, refused = compiler.compile_rules(found, options, _read_rule_text)
     if refused:
-        click.echo(diagnostics.format_diagnostics(refused), err=True)
+        echo_error(diagnostics.format_diagnostics(refused))
     if is_check:
         return _compare_compiled(compiled, options, readings_path, as_json=as_json, is_refused=bool(refused))
     if not compiled:
-        click.echo("no rule can be carried over, so nothing is written", err=True)
+        echo_error("no rule can be carried over, so nothing is written")
         return 1
     for alert in compiled:
         for note in alert.notes:
-            click.echo(f"{alert.rule.path}:{alert.rule.line}: {alert.rule.name}: {note}", err=True)
+            echo_error(f"{alert.rule.path}:{alert.rule.line}: {alert.rule.name}: {note}")
     if alertmanager:
         _write_compiled(compiler.format_alertmanager_config([each.rule for each in compiled]), out_path)
     else:
@@ -818,7 +826,7 @@ def _compare_compiled(
                     history = list(rule_tests.make_snapshots(example))
                     total += compare_history([alert], history, options, run_command, every=example.every)
     except PromtoolError as error:
-        click.echo(str(error), err=True)
+        echo_error(str(error))
         return EXIT_UNAVAILABLE
     for each in total.differences:
         if as_json:

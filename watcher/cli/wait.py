@@ -11,6 +11,7 @@ from msgspec import Struct
 from watcher.cli import EXIT_UNAVAILABLE
 from watcher.cli.context import find_paths, load_effective_config, open_store, parse_duration_option
 from watcher.cli.guard import evaluate_expression, parse_expression
+from watcher.cli.output import echo_error
 from watcher.core.engine.guard import GuardResult
 from watcher.core.engine.matching import selector_matches
 from watcher.core.engine.metrics import SeriesMetrics
@@ -103,7 +104,7 @@ def wait_until(  # noqa: PLR0913 - what it waits for, and the clock
             return 0
         if progress.is_over is None and not can_learn:
             show("")
-            click.echo(f"unknown: {progress.text}", err=True)
+            echo_error(f"unknown: {progress.text}")
             return EXIT_UNAVAILABLE
         if limit is not None and now() - began >= limit:
             show("")
