@@ -105,8 +105,9 @@ def format_series_name(store: Store, series: Series, label: str) -> str:
     """`Claude, 5-hour window`; with the account where the provider has several."""
     provider = PROVIDERS.get(series.provider)
     name = provider.name if provider else series.provider
-    if series.provider in store.accounts.load_multi_account_providers():
-        name += f" ({clean_text(find_account_name(store, series), _MAX_NAME_LENGTH)})"
+    account = clean_text(find_account_name(store, series), _MAX_NAME_LENGTH)
+    if account and series.provider in store.accounts.load_multi_account_providers():
+        name += f" ({account})"
     return f"{name}, {clean_text(label or series.window, _MAX_NAME_LENGTH)}"
 
 
