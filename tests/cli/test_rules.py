@@ -479,6 +479,15 @@ def test_nothing_is_overwritten(home):
     assert path.read_text("utf-8") == "# mine\n"
 
 
+def test_a_pack_that_was_copied_before_is_not_copied_again(home):
+    assert home.say("add", "--pack", "quiet").code == 0
+    again = home.say("add", "--pack", "quiet")
+    assert (again.code, again.err) == (
+        64,
+        f"{home.rules / 'quiet.toml'} is there already; move it away, or edit that file\n",
+    )
+
+
 def test_a_pack_is_copied_and_listed(home):
     home.config.write_text('[rules]\nuse = ["paid-usage"]\n')
     assert home.say("add", "--pack", "reset-reminders").out == f"written: {home.rules / 'reset-reminders.toml'}\n"
@@ -569,6 +578,9 @@ def test_a_rule_that_says_what_another_says_already_is_warned_of(home):
     )
     for words in (("--when", "claude.five_hour > 81%"), ("--when", "claude.five_hour > 80%", "--for", "10m")):
         assert home.say("add", f"other {words[1:]}", *words).err == ""
+    home.config.write_text('[channels.team]\ntype = "desktop"\n')
+    elsewhere = home.say("add", "elsewhere", "--when", "claude.five_hour > 80%", "--notify", "team")
+    assert (elsewhere.code, elsewhere.err) == (0, "")
 
 
 @pytest.mark.parametrize(

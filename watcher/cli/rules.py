@@ -10,7 +10,7 @@ import tomllib
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -509,6 +509,9 @@ def add(*, name: str | None, pack: str | None, dry_run: bool, **flags: Any) -> N
     """
     own = find_paths()
     path, text = _read_pack(own, pack, name, flags) if pack is not None else _make_rule(own, name, flags)
+    if may_exist(path) and not dry_run:
+        other_way = "give the rule another name" if pack is None else "move it away"
+        raise UsageError(f"{path} is there already; {other_way}, or edit that file")
     for other in _validate_rule(str(path), text):
         place = f"{other.name} ({other.path}, line {other.line})"
         echo_error(f"{place} has the same condition: both will notify")
@@ -518,8 +521,6 @@ def add(*, name: str | None, pack: str | None, dry_run: bool, **flags: Any) -> N
     shipped_rules_end = not may_exist(own.config_file) and not own.list_rule_files()
     try:
         create_private_file(path, text)
-    except FileExistsError as error:
-        raise UsageError(f"{path} is there already; give the rule another name, or edit that file") from error
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     Lock(own.state_dir).signal_holder()
@@ -614,9 +615,9 @@ def _validate_rule(path: str, text: str) -> list[Rule]:
     return [rule for rule in config.rules if _condition_key(rule) in conditions]
 
 
-def _condition_key(rule: Rule) -> tuple[tuple[str, ...], timedelta]:
-    """Equal for two rules that fire at the same moments, however they are written."""
-    return tuple(str(level.when) for level in rule.levels), rule.pending_for
+def _condition_key(rule: Rule) -> tuple[object, ...]:
+    """Equal for two rules that notify of the same at the same moments, however they are written."""
+    return tuple(str(level.when) for level in rule.levels), rule.pending_for, rule.notify
 
 
 # --- edit, disable -------------------------------------------------------------------------------------------------

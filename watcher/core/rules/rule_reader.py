@@ -272,7 +272,8 @@ class RuleReader:
             )
         for index, name in enumerate(names):
             if self.channels is not None and name not in self.channels:
-                hint = suggest_word(name, tuple(self.channels)) if self.channels else "no channel is configured"
+                valid = f"valid: {', '.join(self.channels)}" if self.channels else "no channel is configured"
+                hint = suggest_word(name, tuple(self.channels), f"{valid}; `watcher channels add` adds one")
                 self._add_error(("notify", index), f"unknown channel {format_toml_value(name)}; {hint}")
         return tuple(dict.fromkeys(names))
 
