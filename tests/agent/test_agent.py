@@ -225,7 +225,7 @@ def test_a_session_without_a_manager_is_an_error_with_a_hint(linux: Machine) -> 
         linux.install()
     assert str(caught.value) == (
         "systemctl --user daemon-reload: exit code 1 (Failed to connect to bus: No medium found); this needs a systemd"
-        " user session: log in directly, or run `watcher check` from cron"
+        " user session: log in directly, or use `watcher run`, or `watcher check` from cron"
     )
 
 

@@ -168,7 +168,7 @@ def test_a_failure_is_one_line_with_a_hint_and_exit_code_1(person: Person) -> No
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "systemctl --user daemon-reload: exit code 1 (Failed to connect to bus: No medium found); this needs a systemd"
-        " user session: log in directly, or run `watcher check` from cron\n"
+        " user session: log in directly, or use `watcher run`, or `watcher check` from cron\n"
     )
 
 

@@ -20,7 +20,7 @@ _DEFAULT_ENV = {
     "MALLOC_ARENA_MAX": "1",  # glibc: short-lived threads need no heap of their own
 }
 _SHOWN_PROPERTIES = "ActiveState,SubState,MainPID,UnitFileState"
-_SESSION_HINT = "this needs a systemd user session: log in directly, or run `watcher check` from cron"
+_SESSION_HINT = "this needs a systemd user session: log in directly, or use `watcher run`, or `watcher check` from cron"
 
 
 def has_desktop(run: Run, item: LoginItem) -> bool:

@@ -158,7 +158,9 @@ def init(  # noqa: PLR0913 - what the command takes
 
 def _echo_next(done: Mapping[str, bool], *, sends: bool) -> None:
     """What is left to do."""
-    commands = NEXT_COMMANDS if sends else {**NEXT_COMMANDS, "test": ADD_CHANNEL_COMMAND}
+    commands = {**NEXT_COMMANDS, **({} if sends else {"test": ADD_CHANNEL_COMMAND})}
+    if done.get("login item") is False:  # a machine without systemd
+        commands["login item"] = ("watcher run", "watch in a terminal; or `watcher check` from cron")
     left = [f"  {command:23} {purpose}" for step, (command, purpose) in commands.items() if not done.get(step)]
     if left:
         click.echo("\n".join(["", "Next:", *left]))

@@ -143,7 +143,7 @@ class StatusFormatter:
         if document.daemon_running:
             return "watching in the background"
         if seen is None:
-            return "not watching in the background: `watcher agent install` does so at every login"
+            return "not watching in the background: `watcher agent install`, or `watcher check -q` from cron"
         since = self.format_time(seen)
         return f"not watching in the background since {since}: `watcher agent install`, or `watcher run`"
 
