@@ -393,7 +393,7 @@ def _ask_for_channels(*, has_desktop: bool) -> list[RequestedChannel]:
     """The channels that the person wants; asks again after an answer that cannot be used, and says why."""
     click.echo("")
     while True:
-        where = "Also notify, besides the desktop" if has_desktop else "Notify by"
+        where = "Also notify by" if has_desktop else "Notify by"
         question = f"{where} ({', '.join(OFFERED_CHANNELS)}; several with commas; Enter: none)"
         answer = click.prompt(question, default="", show_default=False)
         kinds = list(dict.fromkeys(re.findall(r"[^\s,]+", answer.lower())))
