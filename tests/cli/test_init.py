@@ -74,6 +74,7 @@ def test_without_a_desktop_no_route_is_written_that_cannot_work(empty_home):
     added = empty_home.watcher("channels", "add", "ntfy", "--set", "topic=my-topic-8731", "--no-test")
     assert added.returncode == 0, added.stderr
     assert tomllib.loads(empty_home.paths.config_file.read_text())["route"] == {"default": ["ntfy"]}
+    assert "no alert is sent" not in empty_home.watcher("status").stdout
     assert "no alert is sent" not in empty_home.watcher("check", "-q").stderr
 
 

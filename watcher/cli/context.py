@@ -90,8 +90,14 @@ def open_store(paths: Paths, now: datetime) -> "Store":
     return Store(paths.state_dir / DATABASE_FILE_NAME, now=now, read_only=True)
 
 
-def change_store(paths: Paths, now: datetime, work: "Callable[[Store], T]") -> T:
+def change_store(paths: Paths, now: datetime, work: "Callable[[Store], T]", config: "Config | None" = None) -> T:
     """The result of `work`, which changes the store in one transaction; `status.json` shows the change.
+
+    Args:
+        paths: of this machine.
+        now: this moment.
+        work: what to do.
+        config: one that this command has changed.
 
     Raises:
         StoreError: it cannot be written.
@@ -101,7 +107,7 @@ def change_store(paths: Paths, now: datetime, work: "Callable[[Store], T]") -> T
 
     with Store(paths.state_dir / DATABASE_FILE_NAME, now=now) as store:
         result = store.run_transaction(lambda: work(store), now=now)
-        write_status(store, None, now=now)
+        write_status(store, config, now=now)
     return result
 
 

@@ -29,6 +29,7 @@ from watcher.delivery import dispatcher
 from watcher.errors import ConfigError, UsageError
 from watcher.notifiers import NOTIFIERS, Channel
 from watcher.storage.store import CHANNEL_TESTED_PREFIX, DATABASE_FILE_NAME, Store
+from watcher.system.clock import utc_now
 from watcher.system.environment import Environment, create_environment, read_host_info
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths, may_exist
@@ -229,12 +230,26 @@ def add(  # noqa: PLR0913 - what the command takes
         own.config_file.write_text(whole, "utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {own.config_file}: {error.strerror}") from error
+    changed = load_effective_config(with_secrets=True)
+    _record_channel(own, name, changed, is_tested=not no_test)
     Lock(own.state_dir).signal_holder()
-    click.echo(f"written: [channels.{name}] in {own.config_file}")
-    default = load_effective_config().routing.default
+    echo_wrapped(f"written: [channels.{name}] in {own.config_file}")
+    default = changed.routing.default
     if name not in default and not NOTIFIERS[kind].is_mirror:
         line = format_toml({"default": [*default, name]}).strip()
         click.echo(f"nothing is sent to it yet: name it under [route], such as\n  {line}")
+
+
+def _record_channel(own: Paths, name: str, config: Config, *, is_tested: bool) -> None:
+    """For `watcher status` and `watcher doctor`, if there was a poll before."""
+    now = utc_now()
+
+    def record(store: Store) -> None:
+        if is_tested:
+            store.facts.save(CHANNEL_TESTED_PREFIX + name, "taken", now)
+
+    if may_exist(own.state_dir / DATABASE_FILE_NAME):
+        change_store(own, now, record, config)
 
 
 def _parse_setting(text: str) -> tuple[str, Any]:
